@@ -1,0 +1,282 @@
+//! The settings of a registry.
+//!
+//! Names and meanings are those of the [distribution] registry: the variable
+//! `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY` is the key
+//! `storage.filesystem.rootdirectory` of a `config.yml`. Both forms become
+//! variables here, so that every host of the component configures it alike:
+//! by its environment.
+//!
+//! A name that nobody knows is an error that says which known name is
+//! nearest. A name of distribution's that has no effect here is accepted if
+//! what it asks for is so anyway, and refused if it is not.
+//!
+//! [distribution]: https://distribution.github.io/distribution/about/configuration/
+
+mod names;
+
+pub use names::{NAMES, Name, Use};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What all settings start with.
+pub const PREFIX: &str = "REGISTRY_";
+
+/// The address served where `REGISTRY_HTTP_ADDR` does not say otherwise: the
+/// port of every guide, reachable from this machine only.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
+
+/// How long requests in flight may take to end at shutdown, where
+/// `REGISTRY_HTTP_DRAINTIMEOUT` does not say otherwise.
+pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The directory that a component without a native host serves, where
+/// `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY` does not say otherwise:
+/// distribution's.
+pub const DEFAULT_ROOT: &str = "/var/lib/registry";
+
+/// The settings of a registry, all valid.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// `REGISTRY_HTTP_ADDR`: `host:port`, or `:port` for all addresses.
+    pub address: String,
+    /// `REGISTRY_HTTP_DRAINTIMEOUT`.
+    pub drain_timeout: Duration,
+    /// `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`.
+    pub root: Option<PathBuf>,
+    /// `REGISTRY_STORAGE_HOST_AUTHORITY`: the authority at which a native host
+    /// answers storage operations. The native host sets it; it is trusted
+    /// because whoever configures the component says so.
+    pub host_authority: Option<String>,
+    /// `REGISTRY_LOG_LEVEL`.
+    pub log_level: LogLevel,
+    /// `REGISTRY_LOG_FORMATTER`.
+    pub log_format: LogFormat,
+    /// `REGISTRY_LOG_ACCESSLOG_DISABLED`, negated.
+    pub access_log: bool,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what may need attention.
+    Warn,
+    /// And what happens, requests included. The default.
+    Info,
+    /// And what helps to find a defect.
+    Debug,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people. The default.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads the settings among `variables`; names that do not start with
+    /// [`PREFIX`] are someone else's.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
+    pub fn from_variables(
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let mut settings = BTreeMap::new();
+        for (name, value) in variables {
+            let Some(key) = name.strip_prefix(PREFIX) else { continue };
+            if names::set_by_kubernetes(key) {
+                continue;
+            }
+            match names::find(key) {
+                Some(Name { used: Use::Setting, .. }) => {
+                    settings.insert(key.to_owned(), value);
+                }
+                Some(Name { used: Use::NoEffect, .. }) => {}
+                Some(Name { used: Use::Unsupported(instead), .. }) => {
+                    problems.push(format!("{name} is not supported: {instead}"));
+                }
+                None => problems.push(format!(
+                    "{name} is not a setting; did you mean {PREFIX}{}?",
+                    names::nearest(key)
+                )),
+            }
+        }
+        let mut reader = Reader { settings, problems };
+        let config = Self {
+            address: reader.text("HTTP_ADDR", DEFAULT_ADDRESS, address),
+            drain_timeout: reader.read("HTTP_DRAINTIMEOUT", DEFAULT_DRAIN_TIMEOUT, duration),
+            root: reader.read("STORAGE_FILESYSTEM_ROOTDIRECTORY", None, |value| {
+                (!value.is_empty())
+                    .then(|| Some(PathBuf::from(value)))
+                    .ok_or("must name a directory")
+            }),
+            host_authority: reader
+                .read("STORAGE_HOST_AUTHORITY", None, |value| Ok(Some(value.to_owned()))),
+            log_level: reader.read("LOG_LEVEL", LogLevel::Info, |value| match value {
+                "error" => Ok(LogLevel::Error),
+                "warn" | "warning" => Ok(LogLevel::Warn),
+                "info" => Ok(LogLevel::Info),
+                "debug" | "trace" => Ok(LogLevel::Debug),
+                _ => Err("must be error, warn, info or debug"),
+            }),
+            log_format: reader.read("LOG_FORMATTER", LogFormat::Text, |value| match value {
+                "text" => Ok(LogFormat::Text),
+                "json" | "logstash" => Ok(LogFormat::Json),
+                _ => Err("must be text or json"),
+            }),
+            access_log: !reader.read("LOG_ACCESSLOG_DISABLED", false, boolean),
+        };
+        if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError(reader.problems)) }
+    }
+}
+
+/// Reads typed values and gathers what is wrong with them.
+struct Reader {
+    settings: BTreeMap<String, String>,
+    problems: Vec<String>,
+}
+
+impl Reader {
+    fn read<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> T {
+        let Some(value) = self.settings.get(key) else { return default };
+        match parse(value) {
+            Ok(value) => value,
+            Err(rule) => {
+                self.problems.push(format!("{PREFIX}{key}={value:?}: {rule}"));
+                default
+            }
+        }
+    }
+
+    fn text(
+        &mut self,
+        key: &str,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<String, &'static str>,
+    ) -> String {
+        self.read(key, default.to_owned(), parse)
+    }
+}
+
+fn address(value: &str) -> Result<String, &'static str> {
+    const RULE: &str = "must be host:port, or :port for all addresses, as in 127.0.0.1:5000";
+    let (host, port) = value.rsplit_once(':').ok_or(RULE)?;
+    port.parse::<u16>().map_err(|_| RULE)?;
+    Ok(if host.is_empty() { format!("[::]:{port}") } else { value.to_owned() })
+}
+
+fn boolean(value: &str) -> Result<bool, &'static str> {
+    match value {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" | "" => Ok(false),
+        _ => Err("must be true or false"),
+    }
+}
+
+/// A duration as Go writes it, in units that matter to people: `90s`, `5m`.
+fn duration(value: &str) -> Result<Duration, &'static str> {
+    const RULE: &str = "must be a duration such as 500ms, 30s, 5m or 1h";
+    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let (number, unit) = value.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| RULE)?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "" if number == 0 => 0,
+        _ => return Err(RULE),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or(RULE)
+}
+
+/// All that is wrong with the settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigError(Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, LogFormat, LogLevel};
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
+        let owned = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        Config::from_variables(owned).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults() {
+        let config = read(&[("PATH", "/bin"), ("HOME", "/root")]).unwrap();
+        assert_eq!(config.address, "127.0.0.1:5000");
+        assert_eq!(config.root, None);
+        assert_eq!(config.log_level, LogLevel::Info);
+        assert!(config.access_log);
+    }
+
+    #[test]
+    fn settings_of_a_registry_2_container() {
+        let config = read(&[
+            ("REGISTRY_HTTP_ADDR", ":5001"),
+            ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/srv/registry"),
+            ("REGISTRY_LOG_LEVEL", "warn"),
+            ("REGISTRY_LOG_FORMATTER", "json"),
+            ("REGISTRY_LOG_ACCESSLOG_DISABLED", "true"),
+            ("REGISTRY_HTTP_DRAINTIMEOUT", "5m"),
+            ("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory"),
+            ("REGISTRY_LOG_FIELDS_SERVICE", "registry"),
+            ("REGISTRY_SERVICE_HOST", "10.0.0.1"),
+            ("REGISTRY_PORT_5000_TCP_ADDR", "10.0.0.1"),
+            ("REGISTRY_PORT", "tcp://10.0.0.1:5000"),
+        ])
+        .unwrap();
+        assert_eq!(config.address, "[::]:5001");
+        assert_eq!(config.root, Some(PathBuf::from("/srv/registry")));
+        assert_eq!(config.log_level, LogLevel::Warn);
+        assert_eq!(config.log_format, LogFormat::Json);
+        assert!(!config.access_log);
+        assert_eq!(config.drain_timeout, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn mistakes_are_named_all_at_once() {
+        let error = read(&[
+            ("REGISTRY_HTTP_ADR", "x"),
+            ("REGISTRY_HTTP_ADDR", "5000"),
+            ("REGISTRY_PROXY_REMOTEURL", "https://registry-1.docker.io"),
+            ("REGISTRY_HTTP_DRAINTIMEOUT", "5 minutes"),
+        ])
+        .unwrap_err();
+        let lines: Vec<&str> = error.lines().collect();
+        assert_eq!(lines.len(), 4, "{error}");
+        assert_eq!(
+            lines[0],
+            "REGISTRY_HTTP_ADR is not a setting; did you mean REGISTRY_HTTP_ADDR?"
+        );
+        assert!(lines[1].starts_with("REGISTRY_PROXY_REMOTEURL is not supported: "), "{error}");
+        assert!(lines[2].starts_with("REGISTRY_HTTP_ADDR=\"5000\": must be host:port"), "{error}");
+        assert!(lines[3].starts_with("REGISTRY_HTTP_DRAINTIMEOUT=\"5 minutes\""), "{error}");
+    }
+}

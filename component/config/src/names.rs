@@ -1,0 +1,127 @@
+//! Every name that a registry's configuration may hold.
+
+/// What a name does here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// It is a setting.
+    Setting,
+    /// What it asks for has no effect or is so anyway.
+    NoEffect,
+    /// It asks for what this registry does not do; the text says what to do
+    /// instead.
+    Unsupported(&'static str),
+}
+
+/// A name and its use.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    /// Without the prefix. A closing `_*` stands for any rest.
+    pub name: &'static str,
+    /// What it does.
+    pub used: Use,
+}
+
+const NOT_YET_STORAGE: &str =
+    "storage is a directory; set REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY instead";
+const NOT_YET_AUTH: &str =
+    "this registry serves everyone who reaches it; unset it and keep the address on loopback, or \
+     put a proxy with authentication in front";
+const NOT_YET_TLS: &str = "connections are plain HTTP; unset it and put a TLS proxy in front";
+const NOT_YET_DELETE: &str = "content cannot be deleted; unset it";
+
+/// All names: distribution's, and ours in its style.
+pub const NAMES: &[Name] = &[
+    setting("HTTP_ADDR"),
+    setting("HTTP_DRAINTIMEOUT"),
+    setting("LOG_ACCESSLOG_DISABLED"),
+    setting("LOG_FORMATTER"),
+    setting("LOG_LEVEL"),
+    setting("STORAGE_FILESYSTEM_ROOTDIRECTORY"),
+    setting("STORAGE_HOST_AUTHORITY"),
+    // The version of the configuration file's format.
+    no_effect("VERSION"),
+    no_effect("LOG_FIELDS_*"),
+    no_effect("LOG_REPORTCALLER"),
+    // Deprecated in distribution in favour of LOG_LEVEL, and ignored there.
+    no_effect("LOGLEVEL"),
+    // Relative locations need no name of their own, and are always sent.
+    no_effect("HTTP_HOST"),
+    no_effect("HTTP_RELATIVEURLS"),
+    no_effect("HTTP_NET"),
+    // Upload sessions are bound to their repository; nothing is signed.
+    no_effect("HTTP_SECRET"),
+    // Sent with every response whose body a browser could misread.
+    no_effect("HTTP_HEADERS_X-CONTENT-TYPE-OPTIONS_*"),
+    no_effect("HTTP_HEADERS_X-CONTENT-TYPE-OPTIONS"),
+    // HTTP/2 is always on.
+    no_effect("HTTP_HTTP2_DISABLED"),
+    no_effect("HTTP_H2C_ENABLED"),
+    // The cache is the registry's own affair.
+    no_effect("STORAGE_CACHE_*"),
+    no_effect("STORAGE_FILESYSTEM_MAXTHREADS"),
+    no_effect("STORAGE_TAG_CONCURRENCYLIMIT"),
+    no_effect("HEALTH_*"),
+    unsupported("HTTP_HEADERS_*", "response headers are fixed; add others in a proxy"),
+    unsupported("HTTP_PREFIX", "the API is at /v2/; rewrite paths in a proxy"),
+    unsupported("HTTP_DEBUG_*", "there is no debug listener; unset it"),
+    unsupported("HTTP_TLS_*", NOT_YET_TLS),
+    unsupported("AUTH", NOT_YET_AUTH),
+    unsupported("AUTH_*", NOT_YET_AUTH),
+    unsupported("STORAGE_DELETE_ENABLED", NOT_YET_DELETE),
+    unsupported("STORAGE_MAINTENANCE_*", "there is no such maintenance; unset it"),
+    unsupported("STORAGE_REDIRECT_*", "blobs are never redirected; unset it"),
+    unsupported("STORAGE_S3_*", NOT_YET_STORAGE),
+    unsupported("STORAGE_GCS_*", NOT_YET_STORAGE),
+    unsupported("STORAGE_AZURE_*", NOT_YET_STORAGE),
+    unsupported("STORAGE_INMEMORY", NOT_YET_STORAGE),
+    unsupported("STORAGE_INMEMORY_*", NOT_YET_STORAGE),
+    unsupported("STORAGE", NOT_YET_STORAGE),
+    unsupported("LOG_HOOKS_*", "logs go to standard error; send them on from there"),
+    unsupported("MIDDLEWARE_*", "there are no middlewares; unset it"),
+    unsupported("NOTIFICATIONS_*", "there are no notifications; unset it"),
+    unsupported("POLICY_*", "there are no such policies; unset it"),
+    unsupported("PROXY_*", "this registry is no pull-through cache; unset it"),
+    unsupported("REDIS_*", "there is no Redis cache; unset it"),
+    unsupported("VALIDATION_*", "manifests are always validated; unset it"),
+    unsupported("CATALOG_*", "a page of the catalog is bounded already; unset it"),
+];
+
+const fn setting(name: &'static str) -> Name {
+    Name { name, used: Use::Setting }
+}
+
+const fn no_effect(name: &'static str) -> Name {
+    Name { name, used: Use::NoEffect }
+}
+
+const fn unsupported(name: &'static str, instead: &'static str) -> Name {
+    Name { name, used: Use::Unsupported(instead) }
+}
+
+/// The first entry that `key` fits; exact ones stand before patterns that
+/// would hide them.
+pub(crate) fn find(key: &str) -> Option<Name> {
+    let fits = |name: &&Name| match name.name.strip_suffix('*') {
+        Some(start) => key.starts_with(start),
+        None => key == name.name,
+    };
+    NAMES.iter().find(fits).copied()
+}
+
+/// The setting that is nearest to an unknown key.
+pub(crate) fn nearest(key: &str) -> &'static str {
+    let settings = NAMES.iter().filter(|name| name.used == Use::Setting).map(|name| name.name);
+    settings.min_by_key(|name| strsim::damerau_levenshtein(key, name)).unwrap_or_default()
+}
+
+/// Kubernetes gives every container variables for each service of its
+/// namespace; a service called `registry` looks like settings.
+pub(crate) fn set_by_kubernetes(key: &str) -> bool {
+    let of_port = |rest: &str| {
+        let end = rest.find('_').unwrap_or(rest.len());
+        end > 0 && rest[..end].bytes().all(|b| b.is_ascii_digit())
+    };
+    matches!(key, "SERVICE_HOST" | "PORT")
+        || key.starts_with("SERVICE_PORT")
+        || key.strip_prefix("PORT_").is_some_and(of_port)
+}

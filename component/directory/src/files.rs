@@ -1,0 +1,216 @@
+//! Objects: read, write, copy, delete, all durable and atomic.
+
+use crate::{Directory, Error, Key, PRIVATE};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+/// Temporary files older than this belong to no one: a process that died left
+/// them. Younger ones may be another process's that shares the directory.
+const TEMPORARY_FILE_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often a write makes its directory again after a concurrent delete
+/// pruned it.
+const PRUNE_RETRIES: u32 = 8;
+
+/// What the file system says of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Metadata {
+    /// Size in bytes.
+    pub size: u64,
+    /// When the object was last written.
+    pub modified: SystemTime,
+}
+
+impl Metadata {
+    pub(crate) fn of(metadata: &fs::Metadata) -> Result<Self, Error> {
+        if metadata.is_dir() {
+            return Err(Error::NotFound);
+        }
+        Ok(Self { size: metadata.len(), modified: metadata.modified()? })
+    }
+}
+
+/// What a write does where there is an object already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WriteMode {
+    /// Replaces it.
+    Overwrite,
+    /// Fails with [`Error::AlreadyExists`].
+    Create,
+}
+
+impl Directory {
+    /// Size and time of the object.
+    pub fn stat(&self, key: &Key) -> Result<Metadata, Error> {
+        Metadata::of(&fs::metadata(self.path(key))?)
+    }
+
+    /// Opens the object for reading from its first byte.
+    pub fn read(&self, key: &Key) -> Result<(Metadata, File), Error> {
+        let file = File::open(self.path(key))?;
+        Ok((Metadata::of(&file.metadata()?)?, file))
+    }
+
+    /// The bytes of an object of at most `limit` bytes; `None` for a larger
+    /// one.
+    pub fn read_small(&self, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        let (metadata, file) = self.read(key)?;
+        if metadata.size > limit {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.size).unwrap_or(0));
+        file.take(limit).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Writes the object whole.
+    pub fn write(&self, key: &Key, bytes: &[u8], mode: WriteMode) -> Result<(), Error> {
+        let (mut file, temporary) = self.temporary_file()?;
+        let written = file
+            .write_all(bytes)
+            .and_then(|()| if key.in_session() { Ok(()) } else { file.sync_all() });
+        drop(file);
+        let published =
+            written.map_err(Error::from).and_then(|()| self.publish(&temporary, key, mode));
+        if published.is_err() || mode == WriteMode::Create {
+            // Renamed away or not, nothing must stay behind; the error that
+            // counts is the one above.
+            let _ = fs::remove_file(&temporary);
+        }
+        published
+    }
+
+    /// Copies an object.
+    pub fn copy(&self, from: &Key, to: &Key, mode: WriteMode) -> Result<(), Error> {
+        let (_, mut source) = self.read(from)?;
+        let (mut file, temporary) = self.temporary_file()?;
+        let written = io::copy(&mut source, &mut file).and_then(|_| file.sync_all());
+        drop(file);
+        let published = written.map_err(Error::from).and_then(|()| self.publish(&temporary, to, mode));
+        if published.is_err() || mode == WriteMode::Create {
+            let _ = fs::remove_file(&temporary);
+        }
+        published
+    }
+
+    /// Deletes the object and the directories that it leaves empty.
+    pub fn delete(&self, key: &Key) -> Result<(), Error> {
+        let path = self.path(key);
+        if fs::metadata(&path)?.is_dir() {
+            return Err(Error::NotFound);
+        }
+        fs::remove_file(&path)?;
+        if let Some(parent) = path.parent() {
+            if !key.in_session() {
+                sync_directory(parent)?;
+            }
+            self.prune(parent);
+        }
+        Ok(())
+    }
+
+    /// Puts the synced file `temporary` in the place of `key`, durably.
+    pub(crate) fn publish(&self, temporary: &Path, key: &Key, mode: WriteMode) -> Result<(), Error> {
+        let path = self.path(key);
+        let parent = path.parent().unwrap_or(&self.root);
+        let put = || match mode {
+            WriteMode::Overwrite => fs::rename(temporary, &path),
+            WriteMode::Create => fs::hard_link(temporary, &path),
+        };
+        let mut result = put();
+        for _ in 0..PRUNE_RETRIES {
+            match &result {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.make_directories(parent)?;
+                    result = put();
+                }
+                _ => break,
+            }
+        }
+        match result {
+            Ok(()) if key.in_session() => Ok(()),
+            Ok(()) => Ok(sync_directory(parent)?),
+            // Not NotFound, which would say that the object is missing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::Io(io::Error::other(error)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes `path` and its missing ancestors, each synced into its parent.
+    pub(crate) fn make_directories(&self, path: &Path) -> Result<(), Error> {
+        match fs::create_dir(path) {
+            Ok(()) => {
+                if let Some(parent) = path.parent().filter(|p| p.starts_with(&self.root)) {
+                    sync_directory(parent)?;
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
+                Some(parent) => {
+                    self.make_directories(parent)?;
+                    self.make_directories(path)
+                }
+                None => Err(Error::Io(error)),
+            },
+            Err(error) => Err(Error::Io(error)),
+        }
+    }
+
+    /// A new, empty, exclusively created file outside all keys.
+    pub(crate) fn temporary_file(&self) -> Result<(File, PathBuf), Error> {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{:016x}-{serial}", self.nonce);
+        let path = self.temporary_directory().join(name);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(Error::Io)?;
+        Ok((file, path))
+    }
+
+    pub(crate) fn temporary_directory(&self) -> PathBuf {
+        self.root.join(PRIVATE).join("tmp")
+    }
+
+    /// Removes what dead processes left in the temporary directory.
+    pub(crate) fn sweep_temporary_files(&self) -> Result<(), Error> {
+        for entry in fs::read_dir(self.temporary_directory())? {
+            let entry = entry?;
+            let modified = entry.metadata().and_then(|m| m.modified());
+            let age = modified.ok().and_then(|m| SystemTime::now().duration_since(m).ok());
+            if age.is_some_and(|age| age > TEMPORARY_FILE_EXPIRY) {
+                // Another process may be sweeping too.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes `path` and its ancestors below the root as far as they are
+    /// empty.
+    pub(crate) fn prune(&self, path: &Path) {
+        let mut path = path;
+        while path != self.root && path.starts_with(&self.root) && fs::remove_dir(path).is_ok() {
+            match path.parent() {
+                Some(parent) => path = parent,
+                None => return,
+            }
+        }
+    }
+}
+
+/// Makes the entries of a directory durable.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    // Windows cannot open a directory this way; its file systems journal
+    // their entries.
+    if cfg!(windows) { Ok(()) } else { File::open(path)?.sync_all() }
+}

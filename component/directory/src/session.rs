@@ -1,0 +1,295 @@
+//! Upload sessions: bytes that arrive in chunks, hashed as they come.
+//!
+//! A session is a directory `<session>/` with distribution's `startedat` and
+//! `data`, and our `state`: how many bytes count, the SHA-256 state after
+//! them, and the file they are in. `state` is replaced by rename, so the
+//! triple is always consistent: bytes in the file beyond the offset are a
+//! chunk that never ended and are cut off by the next one.
+//!
+//! # Two requests at once
+//! Whoever appends holds the file `lock`, created exclusively, since sessions
+//! may be shared by processes of which some cannot lock a file otherwise (a
+//! component over a mounted directory). A process that dies leaves its lock;
+//! after [`LOCK_EXPIRY`] the next request takes it, and copies the bytes that
+//! count to a file of its own: should the former holder be alive after all,
+//! it writes where nobody reads.
+
+use crate::{Directory, Error, Key};
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A lock that its holder has not refreshed for so long may be taken. A holder
+/// refreshes it as bytes arrive, so this is also how long a client may pause
+/// within a chunk before another request may take over.
+const LOCK_EXPIRY: Duration = Duration::from_secs(60);
+
+/// How often a holder refreshes its lock, at most.
+const LOCK_REFRESH: Duration = Duration::from_secs(15);
+
+/// Largest `state` file that is read, in bytes; ours have about 300.
+const STATE_LIMIT: u64 = 1024;
+
+/// Size of a serialised SHA-256 state, in bytes.
+pub const SHA256_STATE_LENGTH: usize =
+    size_of::<SerializedState<Sha256>>();
+
+/// What counts in a session.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) offset: u64,
+    pub(crate) sha256: Sha256,
+    /// Name of the file of bytes, within the session's directory.
+    file: String,
+}
+
+impl State {
+    fn new() -> Self {
+        Self { offset: 0, sha256: Sha256::new(), file: "data".to_owned() }
+    }
+
+    fn print(&self) -> String {
+        let mut text = format!("{}\n{}\n", self.offset, self.file);
+        for byte in self.sha256.serialize() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let offset = lines.next()?.parse().ok()?;
+        let file = lines.next()?;
+        let hex = lines.next()?;
+        if !file.starts_with("data") || file.contains('/') || hex.len() != SHA256_STATE_LENGTH * 2 {
+            return None;
+        }
+        let mut bytes = SerializedState::<Sha256>::default();
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(hex.get(i * 2..i * 2 + 2)?, 16).ok()?;
+        }
+        Some(Self { offset, sha256: Sha256::deserialize(&bytes).ok()?, file: file.to_owned() })
+    }
+}
+
+impl Directory {
+    /// Makes an empty session. Its name must be one that was never used.
+    pub fn begin(&self, session: &Key) -> Result<(), Error> {
+        let path = self.path(session);
+        // Not make_directories: a session needs no durability.
+        fs::create_dir_all(&path).map_err(Error::Io)?;
+        let now = chrono::DateTime::<chrono::Utc>::from(SystemTime::now());
+        let started = now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        fs::write(path.join("startedat"), started).map_err(Error::Io)
+    }
+
+    /// How many bytes the session holds.
+    pub fn session(&self, session: &Key) -> Result<u64, Error> {
+        Ok(self.state(session)?.offset)
+    }
+
+    /// Starts to append to the session, at `at` if given, which must be its
+    /// end.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such a session, [`Error::Offset`],
+    /// [`Error::Busy`] while another request appends.
+    pub fn append(&self, session: &Key, at: Option<u64>) -> Result<Appender, Error> {
+        // Before the lock, which would make the directory of no session.
+        self.state(session)?;
+        let path = self.path(session);
+        let lock = Lock::take(self, &path)?;
+        let mut state = self.state(session)?;
+        if let Some(at) = at && at != state.offset {
+            return Err(Error::Offset { expected: state.offset });
+        }
+        if lock.taken_over {
+            state.file = self.copy_data(&path, &state)?;
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join(&state.file))
+            .map_err(Error::Io)?;
+        if file.metadata()?.len() != state.offset {
+            file.set_len(state.offset).map_err(Error::Io)?;
+        }
+        file.seek(SeekFrom::Start(state.offset)).map_err(Error::Io)?;
+        let start = state.offset;
+        Ok(Appender { file, path, start, state, lock })
+    }
+
+    /// Removes the session and its bytes.
+    pub fn discard(&self, session: &Key) -> Result<(), Error> {
+        let path = self.path(session);
+        fs::remove_dir_all(&path)?;
+        if let Some(parent) = path.parent() {
+            self.prune(parent);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn state(&self, session: &Key) -> Result<State, Error> {
+        match self.read_small(&session.child("state"), STATE_LIMIT) {
+            Ok(bytes) => bytes
+                .and_then(|bytes| State::parse(std::str::from_utf8(&bytes).ok()?))
+                .ok_or_else(|| Error::Io(io::Error::other(format!("{session}/state is damaged")))),
+            Err(Error::NotFound) => {
+                self.stat(&session.child("startedat"))?;
+                Ok(State::new())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Copies the bytes that count to a new file and gives its name.
+    fn copy_data(&self, path: &Path, state: &State) -> Result<String, Error> {
+        let (mut copy, temporary) = self.temporary_file()?;
+        let name = match temporary.file_name().and_then(|name| name.to_str()) {
+            Some(unique) => format!("data-{unique}"),
+            None => return Err(Error::Io(io::Error::other("temporary file without a name"))),
+        };
+        if state.offset > 0 {
+            let data = File::open(path.join(&state.file))?;
+            io::copy(&mut data.take(state.offset), &mut copy).map_err(Error::Io)?;
+        }
+        fs::rename(temporary, path.join(&name)).map_err(Error::Io)?;
+        Ok(name)
+    }
+}
+
+/// The right to append to a session.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    token: String,
+    refreshed: Instant,
+    taken_over: bool,
+}
+
+impl Lock {
+    fn take(directory: &Directory, session: &Path) -> Result<Self, Error> {
+        let path = session.join("lock");
+        // The token is written before the lock appears, so that a lock
+        // without one is impossible.
+        let (mut file, temporary) = directory.temporary_file()?;
+        let token = temporary.to_string_lossy().into_owned();
+        let result = file.write_all(token.as_bytes()).and_then(|()| {
+            drop(file);
+            match fs::hard_link(&temporary, &path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && expired(&path) => {
+                    fs::rename(&temporary, &path).map(|()| true)
+                }
+                other => other.map(|()| false),
+            }
+        });
+        // After a rename it is gone already.
+        let _ = fs::remove_file(&temporary);
+        match result {
+            Ok(taken_over) => Ok(Self { path, token, refreshed: Instant::now(), taken_over }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Busy),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps the lock, unless another request has taken it.
+    fn refresh(&mut self) -> Result<(), Error> {
+        if self.refreshed.elapsed() >= LOCK_REFRESH {
+            if !self.held() {
+                return Err(Error::Busy);
+            }
+            File::options().write(true).open(&self.path)?.set_modified(SystemTime::now())?;
+            self.refreshed = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> bool {
+        fs::read(&self.path).is_ok_and(|token| token == self.token.as_bytes())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.held() {
+            // What stays behind expires.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn expired(lock: &Path) -> bool {
+    let modified = fs::metadata(lock).and_then(|metadata| metadata.modified());
+    let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+    age.is_some_and(|age| age > LOCK_EXPIRY)
+}
+
+/// Appends to a session. What was written counts once [`Appender::finish`]
+/// has run; an appender that is dropped leaves the session as it was.
+pub struct Appender {
+    file: File,
+    path: PathBuf,
+    start: u64,
+    state: State,
+    lock: Lock,
+}
+
+impl Appender {
+    /// Writes and hashes `bytes`.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.lock.refresh()?;
+        self.file.write_all(bytes).map_err(Error::Io)?;
+        self.state.sha256.update(bytes);
+        self.state.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// How many bytes were written here.
+    pub fn appended(&self) -> u64 {
+        self.state.offset - self.start
+    }
+
+    /// Makes what was written count. Returns the session's new end.
+    pub fn finish(self, directory: &Directory) -> Result<u64, Error> {
+        let (mut file, temporary) = directory.temporary_file()?;
+        let written = file.write_all(self.state.print().as_bytes());
+        drop(file);
+        let renamed = written.and_then(|()| {
+            if self.lock.held() {
+                fs::rename(&temporary, self.path.join("state"))
+            } else {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+        });
+        if let Err(error) = renamed {
+            let _ = fs::remove_file(&temporary);
+            return Err(match error.kind() {
+                io::ErrorKind::AlreadyExists => Error::Busy,
+                _ => error.into(),
+            });
+        }
+        Ok(self.state.offset)
+    }
+
+    /// What [`Directory::commit`] needs of a session whose bytes may change no
+    /// more.
+    pub(crate) fn into_parts(self) -> (File, PathBuf, State, impl Sized) {
+        let data = self.path.join(&self.state.file);
+        (self.file, data, self.state, self.lock)
+    }
+}
+
+impl std::fmt::Debug for Appender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Appender")
+            .field("path", &self.path)
+            .field("offset", &self.state.offset)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,136 @@
+//! The endpoints, one file per resource.
+
+mod blob;
+mod list;
+mod manifest;
+mod upload;
+
+use crate::store::{RequestBody as _, Storage, StorageError, Store};
+use crate::{Body, Error, Route};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use uuid::Uuid;
+
+const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What an endpoint answers.
+type Answer<S> = Result<Response<Body<<S as Storage>::Download>>, Error>;
+
+/// A container registry.
+#[derive(Debug)]
+pub struct Registry<S> {
+    store: Store<S>,
+}
+
+/// A request whose route is known.
+struct Call<U> {
+    headers: HeaderMap,
+    body: Option<U>,
+}
+
+impl<S: Storage> Registry<S> {
+    /// A registry that keeps its content in `storage`.
+    pub fn new(storage: S) -> Self {
+        Self { store: Store::new(storage) }
+    }
+
+    /// Answers a request. A body of `None` is one that is known to be empty.
+    pub async fn handle(
+        &self,
+        request: Request<Option<S::Upload>>,
+    ) -> Response<Body<S::Download>> {
+        let (parts, body) = request.into_parts();
+        let mut call = Call { headers: parts.headers, body };
+        let answer = match Route::parse(&parts.method, &parts.uri) {
+            Ok(route) => self.answer(route, &mut call).await,
+            Err(error) => Err(error),
+        };
+        let mut response = answer.unwrap_or_else(refusal);
+        // What nobody read yet, the client may still be sending.
+        if let Some(body) = call.body.take() {
+            body.drain().await;
+        }
+        let headers = response.headers_mut();
+        headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if parts.method == Method::HEAD {
+            *response.body_mut() = Body::Empty;
+        }
+        response
+    }
+
+    async fn answer(&self, route: Route, call: &mut Call<S::Upload>) -> Answer<S> {
+        match route {
+            Route::Root => Ok(empty(StatusCode::OK)),
+            Route::Base => Ok(json(b"{}".to_vec())),
+            Route::Catalog(page) => self.catalog(page).await,
+            Route::Tags(name, page) => self.tags(&name, page).await,
+            Route::Manifest(name, reference, action) => {
+                self.manifest(&name, reference, action, call).await
+            }
+            Route::Blob(name, digest, action) => self.blob(&name, &digest, action, call).await,
+            Route::StartUpload(name, start) => self.start_upload(name, start, call).await,
+            Route::Upload(name, id, action) => self.upload(name, id, action, call).await,
+        }
+    }
+}
+
+/// The answer that an error is. What the client did not cause is logged under
+/// an id that the answer names, and not told.
+fn refusal<D>(error: Error) -> Response<Body<D>> {
+    let body = error.body();
+    let mut response = json(body);
+    *response.status_mut() = error.status_and_code().0;
+    let headers = response.headers_mut();
+    match error {
+        Error::MethodNotAllowed(methods) => {
+            let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+            insert(headers, header::ALLOW, &names.join(", "));
+        }
+        Error::RangeNotSatisfiable { size } => {
+            insert(headers, header::CONTENT_RANGE, &format!("bytes */{size}"));
+        }
+        Error::Internal(cause) => {
+            let id = Uuid::new_v4().to_string();
+            insert(headers, REQUEST_ID, &id);
+            eprintln!("error: request {id}: {cause}");
+        }
+        _ => {}
+    }
+    response
+}
+
+fn empty<D>(status: StatusCode) -> Response<Body<D>> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    response
+}
+
+fn json<D>(body: Vec<u8>) -> Response<Body<D>> {
+    let length = body.len();
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
+/// Sets a header to text that the registry made of valid parts. Text that is
+/// no header value cannot come of them, and would be left out.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// A failure of the storage that the request's own terms cannot explain.
+fn internal(error: StorageError) -> Error {
+    match error {
+        StorageError::Aborted => Error::BodyAborted,
+        error => Error::Internal(error.to_string()),
+    }
+}

@@ -1,0 +1,207 @@
+//! Every way in which a request can fail, and what the client is told.
+
+use http::{Method, StatusCode};
+use roadstead_oci::{
+    Digest, ErrorCode, InvalidContentRange, InvalidDigest, InvalidManifest, InvalidName,
+    InvalidPageSize, InvalidTag, InvalidUploadId, Manifest, Reference, RepositoryName, UploadId,
+};
+use serde_json::{Value, json};
+use std::fmt;
+
+/// Why a request was refused.
+#[derive(Debug)]
+pub enum Error {
+    /// No endpoint has this path.
+    UnknownEndpoint,
+    /// The endpoint has other methods than the request's.
+    MethodNotAllowed(&'static [Method]),
+    /// The path holds no repository name.
+    Name(InvalidName),
+    /// There is no such repository.
+    NameUnknown(RepositoryName),
+    /// The path holds no tag.
+    Tag(InvalidTag),
+    /// The path or the query holds no digest.
+    Digest(InvalidDigest),
+    /// The query lacks the digest that the upload is to have.
+    DigestMissing,
+    /// The content does not have the digest it was to have.
+    DigestMismatch {
+        /// What the client said.
+        expected: Digest,
+        /// What the content has.
+        actual: Digest,
+    },
+    /// The repository does not hold the blob.
+    BlobUnknown(Digest),
+    /// No byte of the range is in the blob.
+    RangeNotSatisfiable {
+        /// The blob's size in bytes.
+        size: u64,
+    },
+    /// The path holds no upload id.
+    UploadId(InvalidUploadId),
+    /// The repository has no such upload.
+    UploadUnknown(UploadId),
+    /// The chunk does not start where the upload ends.
+    ChunkOrder {
+        /// Where it ends.
+        offset: u64,
+    },
+    /// Another request is adding to the upload.
+    UploadBusy,
+    /// The `Content-Range` of a chunk cannot be understood.
+    ContentRange(InvalidContentRange),
+    /// The body does not have the announced length.
+    BodyLength {
+        /// The length announced by `Content-Range`.
+        announced: u64,
+    },
+    /// The body broke off.
+    BodyAborted,
+    /// The repository does not hold the manifest.
+    ManifestUnknown(Reference),
+    /// The body is no manifest that this registry stores.
+    Manifest(InvalidManifest),
+    /// The manifest is longer than [`Manifest::MAX_SIZE`].
+    ManifestTooLarge,
+    /// The `Content-Type` is no media type.
+    ContentType(String),
+    /// The manifest names blobs that the repository does not hold.
+    ManifestBlobUnknown(Vec<Digest>),
+    /// The query's `n` is no page size.
+    PageSize(InvalidPageSize),
+    /// What failed is not the client's doing. The text is for the log.
+    Internal(String),
+}
+
+impl Error {
+    /// Status and code: the one place where they are chosen.
+    pub fn status_and_code(&self) -> (StatusCode, ErrorCode) {
+        match self {
+            Self::UnknownEndpoint => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
+            Self::Name(_) => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
+            Self::NameUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
+            Self::Tag(_) => (StatusCode::BAD_REQUEST, ErrorCode::TagInvalid),
+            Self::Digest(_) | Self::DigestMissing | Self::DigestMismatch { .. } => {
+                (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid)
+            }
+            Self::BlobUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
+            Self::RangeNotSatisfiable { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::RangeInvalid)
+            }
+            Self::UploadId(_) | Self::UploadUnknown(_) => {
+                (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown)
+            }
+            Self::ChunkOrder { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid)
+            }
+            Self::UploadBusy => (StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid),
+            Self::ContentRange(_) | Self::BodyAborted => {
+                (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid)
+            }
+            Self::BodyLength { .. } => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
+            Self::ManifestUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
+            Self::Manifest(_) | Self::ContentType(_) => {
+                (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid)
+            }
+            Self::ManifestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
+            Self::ManifestBlobUnknown(_) => {
+                (StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown)
+            }
+            Self::PageSize(_) => (StatusCode::BAD_REQUEST, ErrorCode::PaginationNumberInvalid),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown),
+        }
+    }
+
+    /// The error body of the specification ("Error Codes").
+    pub fn body(&self) -> Vec<u8> {
+        let (_, code) = self.status_and_code();
+        let mut error = json!({ "code": code.as_str(), "message": self.to_string() });
+        let detail = self.detail();
+        if !detail.is_null() {
+            error["detail"] = detail;
+        }
+        // Written to a String, JSON cannot fail.
+        json!({ "errors": [error] }).to_string().into_bytes()
+    }
+
+    fn detail(&self) -> Value {
+        match self {
+            Self::NameUnknown(name) => json!({ "name": name.as_str() }),
+            Self::DigestMismatch { expected, actual } => {
+                json!({ "expected": expected.as_str(), "actual": actual.as_str() })
+            }
+            Self::BlobUnknown(digest) => json!({ "digest": digest.as_str() }),
+            Self::RangeNotSatisfiable { size } => json!({ "size": size }),
+            Self::UploadUnknown(id) => json!({ "upload": id.as_str() }),
+            Self::ChunkOrder { offset } => json!({ "offset": offset }),
+            Self::ManifestUnknown(reference) => json!({ "reference": reference.to_string() }),
+            Self::ManifestTooLarge => json!({ "limit": Manifest::MAX_SIZE }),
+            Self::ManifestBlobUnknown(digests) => {
+                let digests = digests.iter().map(Digest::as_str);
+                json!({ "digests": digests.collect::<Vec<_>>() })
+            }
+            _ => Value::Null,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownEndpoint => f.write_str("no such endpoint; the API is at /v2/"),
+            Self::MethodNotAllowed(_) => {
+                f.write_str("this endpoint does not have this method; see the Allow header")
+            }
+            Self::Name(error) => error.fmt(f),
+            Self::NameUnknown(name) => write!(f, "there is no repository {name}"),
+            Self::Tag(error) => error.fmt(f),
+            Self::Digest(error) => error.fmt(f),
+            Self::DigestMissing => {
+                f.write_str("the digest is missing; add ?digest=<digest> to end an upload")
+            }
+            Self::DigestMismatch { expected, actual } => write!(
+                f,
+                "the content has the digest {actual} and not {expected}; nothing was kept, push it again"
+            ),
+            Self::BlobUnknown(_) => f.write_str("the repository does not hold this blob"),
+            Self::RangeNotSatisfiable { size } => {
+                write!(f, "no byte of the range is in the blob, which has {size} bytes")
+            }
+            Self::UploadId(error) => error.fmt(f),
+            Self::UploadUnknown(_) => f.write_str(
+                "the repository has no such upload; it ended or was cancelled, start another",
+            ),
+            Self::ChunkOrder { offset } => {
+                write!(f, "the next chunk of this upload must start at byte {offset}")
+            }
+            Self::UploadBusy => {
+                f.write_str("another request is adding to this upload; send one chunk at a time")
+            }
+            Self::ContentRange(error) => error.fmt(f),
+            Self::BodyLength { announced } => {
+                write!(f, "the body does not have the {announced} bytes that Content-Range announces")
+            }
+            Self::BodyAborted => f.write_str("the body broke off before its end"),
+            Self::ManifestUnknown(_) => f.write_str("the repository does not hold this manifest"),
+            Self::Manifest(error) => error.fmt(f),
+            Self::ManifestTooLarge => {
+                write!(f, "a manifest has at most {} bytes", Manifest::MAX_SIZE)
+            }
+            Self::ContentType(text) => write!(f, "Content-Type {text:?} is no media type"),
+            Self::ManifestBlobUnknown(digests) => write!(
+                f,
+                "the manifest names {} blobs that the repository does not hold; push them first",
+                digests.len()
+            ),
+            Self::PageSize(error) => error.fmt(f),
+            Self::Internal(_) => {
+                f.write_str("the registry failed; its log has the cause under this request's id")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}

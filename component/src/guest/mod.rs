@@ -1,0 +1,120 @@
+//! The WASI side: the exported HTTP handler, and what it needs of the host.
+//!
+//! The component exports `wasi:http/handler@0.3.0`. Everything below speaks
+//! `http` types; this module converts them at the edge, and hands streams
+//! through as the handles they are.
+
+mod body;
+mod transport;
+
+use crate::{Body, Registry};
+use body::Upload;
+use crate::store::LocalStorage;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use roadstead_config::Config;
+use std::cell::OnceCell;
+use std::rc::Rc;
+use transport::AnyTransport;
+use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
+use wasip3::wit_bindgen::StreamReader;
+use wasip3::wit_future;
+
+wasip3::http::service::export!(Handler);
+
+struct Handler;
+
+type GuestRegistry = Registry<LocalStorage<AnyTransport>>;
+
+thread_local! {
+    /// Made by the first request of an instance. Nothing but this is kept
+    /// between requests.
+    static REGISTRY: OnceCell<Result<Rc<GuestRegistry>, String>> = const { OnceCell::new() };
+}
+
+impl wasip3::exports::http::handler::Guest for Handler {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let registry = REGISTRY.with(|registry| registry.get_or_init(configure).clone());
+        let registry = registry.map_err(|problem| {
+            eprintln!("error: {problem}");
+            ErrorCode::ConfigurationError
+        })?;
+        let request = incoming(request)?;
+        outgoing(registry.handle(request).await)
+    }
+}
+
+fn configure() -> Result<Rc<GuestRegistry>, String> {
+    let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
+    let transport = AnyTransport::choose(&config)?;
+    Ok(Rc::new(Registry::new(LocalStorage::new(transport))))
+}
+
+fn incoming(request: Request) -> Result<http::Request<Option<Upload>>, ErrorCode> {
+    let uri: Uri = request
+        .get_path_with_query()
+        .unwrap_or_else(|| "/".to_owned())
+        .parse()
+        .map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in request.get_headers().copy_all() {
+        // The host has parsed them already; one that does not parse here is
+        // none that the registry reads.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value))
+        {
+            headers.append(name, value);
+        }
+    }
+    let method = method(&request.get_method())?;
+    // A body that is known to be empty costs nothing if nobody opens it.
+    let empty = match headers.get(CONTENT_LENGTH) {
+        Some(length) => length == "0",
+        None => matches!(method, http::Method::GET | http::Method::HEAD),
+    };
+    let body = (!empty).then(|| Upload::new(request));
+    let mut incoming = http::Request::new(body);
+    *incoming.method_mut() = method;
+    *incoming.uri_mut() = uri;
+    *incoming.headers_mut() = headers;
+    Ok(incoming)
+}
+
+fn method(method: &Method) -> Result<http::Method, ErrorCode> {
+    Ok(match method {
+        Method::Get => http::Method::GET,
+        Method::Head => http::Method::HEAD,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Delete => http::Method::DELETE,
+        Method::Connect => http::Method::CONNECT,
+        Method::Options => http::Method::OPTIONS,
+        Method::Trace => http::Method::TRACE,
+        Method::Patch => http::Method::PATCH,
+        Method::Other(name) => http::Method::from_bytes(name.as_bytes())
+            .map_err(|_| ErrorCode::HttpRequestMethodInvalid)?,
+    })
+}
+
+fn outgoing(response: http::Response<Body<StreamReader<u8>>>) -> Result<Response, ErrorCode> {
+    let (parts, body) = response.into_parts();
+    let headers: Vec<(String, Vec<u8>)> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    let headers = Fields::from_list(&headers)
+        .map_err(|error| ErrorCode::InternalError(Some(format!("response header: {error:?}"))))?;
+    let contents = match body {
+        Body::Empty => None,
+        Body::Bytes(bytes) => Some(body::stream(bytes.into())),
+        Body::Stream(stream) => Some(stream),
+    };
+    let (no_trailers, trailers) = wit_future::new(|| Ok(None));
+    drop(no_trailers);
+    let (response, _transmission) = Response::new(headers, contents, trailers);
+    response
+        .set_status_code(parts.status.as_u16())
+        .map_err(|()| ErrorCode::InternalError(Some("response status".to_owned())))?;
+    Ok(response)
+}

@@ -1,0 +1,245 @@
+//! From a request line to what is asked, and back.
+//!
+//! Paths are matched from the right, because repository names contain slashes
+//! and may contain the words of the API themselves. What a [`Route`] holds is
+//! valid: no name, tag, digest or page size that is not reaches a handler.
+
+use crate::Error;
+use http::{Method, Uri};
+use percent_encoding::percent_decode_str;
+use roadstead_oci::{
+    Digest, InvalidReference, PageSize, Reference, RepositoryName, UploadId,
+};
+use std::borrow::Cow;
+
+/// What a request asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// `GET /`: for health checks, as distribution has it.
+    Root,
+    /// `GET /v2/` (end-1): whether this is a registry.
+    Base,
+    /// `GET /v2/_catalog`: Docker's list of repositories.
+    Catalog(Page),
+    /// `GET /v2/<name>/tags/list` (end-8).
+    Tags(RepositoryName, Page),
+    /// `/v2/<name>/manifests/<reference>` (end-3, end-7).
+    Manifest(RepositoryName, Reference, ManifestAction),
+    /// `/v2/<name>/blobs/<digest>` (end-2).
+    Blob(RepositoryName, Digest, BlobAction),
+    /// `POST /v2/<name>/blobs/uploads/` (end-4, end-11).
+    StartUpload(RepositoryName, StartUpload),
+    /// `/v2/<name>/blobs/uploads/<id>` (end-5, end-6, end-13, end-14).
+    Upload(RepositoryName, UploadId, UploadAction),
+}
+
+/// What is done with a manifest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "they are the methods")]
+pub enum ManifestAction {
+    Get,
+    Head,
+    Put,
+}
+
+/// What is done with a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "they are the methods")]
+pub enum BlobAction {
+    Get,
+    Head,
+}
+
+/// How an upload begins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StartUpload {
+    /// With a session, whose bytes come later.
+    Session,
+    /// The body is the whole blob.
+    Whole(Digest),
+    /// Another repository may hold the blob; else with a session.
+    Mount {
+        /// The blob.
+        digest: Digest,
+        /// The other repository; without it, a session begins.
+        from: Option<RepositoryName>,
+    },
+}
+
+/// What is done with an upload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UploadAction {
+    /// `GET`: how far is it?
+    Status,
+    /// `PATCH`: add the body.
+    Append,
+    /// `PUT`: add the body, if any, and end.
+    Commit(Digest),
+    /// `DELETE`.
+    Cancel,
+}
+
+/// Which page of a list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// How many entries at most.
+    pub size: PageSize,
+    /// After which entry; it need not exist.
+    pub last: Option<String>,
+}
+
+const GET: &[Method] = &[Method::GET];
+const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
+const MANIFEST: &[Method] = &[Method::GET, Method::HEAD, Method::PUT];
+const POST: &[Method] = &[Method::POST];
+const UPLOAD: &[Method] = &[Method::GET, Method::PATCH, Method::PUT, Method::DELETE];
+
+impl Route {
+    /// What a request asks for.
+    ///
+    /// # Errors
+    /// [`Error::UnknownEndpoint`], [`Error::MethodNotAllowed`], or what is
+    /// wrong with the path's or the query's parts.
+    pub fn parse(method: &Method, uri: &Uri) -> Result<Self, Error> {
+        let path = uri.path();
+        if path == "/" {
+            return allowed(method, GET_HEAD, Self::Root);
+        }
+        let rest = match path.strip_prefix("/v2") {
+            Some("" | "/") => return allowed(method, GET_HEAD, Self::Base),
+            Some(rest) => rest.strip_prefix('/').ok_or(Error::UnknownEndpoint)?,
+            None => return Err(Error::UnknownEndpoint),
+        };
+        let query = Query(uri.query().unwrap_or(""));
+        if rest == "_catalog" {
+            allowed(method, GET, ())?;
+            return Ok(Self::Catalog(query.page()?));
+        }
+        let rest = decode(rest);
+        let mut parts = rest.rsplitn(4, '/');
+        let parts = (parts.next(), parts.next(), parts.next(), parts.next());
+        // `name/blobs/uploads/` and `name/blobs/uploads/<id>` have one part
+        // more than the others.
+        if let (Some(id), Some("uploads"), Some("blobs"), Some(name)) = parts {
+            return if id.is_empty() {
+                start_upload(method, name, query)
+            } else {
+                upload(method, name, id, query)
+            };
+        }
+        let mut parts = rest.rsplitn(3, '/');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("uploads"), Some("blobs"), Some(name)) => start_upload(method, name, query),
+            (Some("list"), Some("tags"), Some(name)) => {
+                allowed(method, GET, ())?;
+                Ok(Self::Tags(repository(name)?, query.page()?))
+            }
+            (Some(reference), Some("manifests"), Some(name)) => manifest(method, name, reference),
+            (Some(digest), Some("blobs"), Some(name)) => blob(method, name, digest),
+            _ => Err(Error::UnknownEndpoint),
+        }
+    }
+
+    /// The path (without query) that parses to this route. Locations are
+    /// relative, which is right behind every proxy.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Root => "/".to_owned(),
+            Self::Base => "/v2/".to_owned(),
+            Self::Catalog(_) => "/v2/_catalog".to_owned(),
+            Self::Tags(name, _) => format!("/v2/{name}/tags/list"),
+            Self::Manifest(name, reference, _) => format!("/v2/{name}/manifests/{reference}"),
+            Self::Blob(name, digest, _) => format!("/v2/{name}/blobs/{digest}"),
+            Self::StartUpload(name, _) => format!("/v2/{name}/blobs/uploads/"),
+            Self::Upload(name, id, _) => format!("/v2/{name}/blobs/uploads/{id}"),
+        }
+    }
+}
+
+fn start_upload(method: &Method, name: &str, query: Query<'_>) -> Result<Route, Error> {
+    allowed(method, POST, ())?;
+    let name = repository(name)?;
+    let start = if let Some(digest) = query.get("mount") {
+        let from = query.get("from").map(|from| repository(&from)).transpose()?;
+        StartUpload::Mount { digest: parse_digest(&digest)?, from }
+    } else if let Some(digest) = query.get("digest") {
+        StartUpload::Whole(parse_digest(&digest)?)
+    } else {
+        StartUpload::Session
+    };
+    Ok(Route::StartUpload(name, start))
+}
+
+fn upload(method: &Method, name: &str, id: &str, query: Query<'_>) -> Result<Route, Error> {
+    allowed(method, UPLOAD, ())?;
+    let name = repository(name)?;
+    let id = UploadId::parse(id).map_err(Error::UploadId)?;
+    let action = match *method {
+        Method::GET => UploadAction::Status,
+        Method::PATCH => UploadAction::Append,
+        Method::PUT => {
+            let digest = query.get("digest").ok_or(Error::DigestMissing)?;
+            UploadAction::Commit(parse_digest(&digest)?)
+        }
+        _ => UploadAction::Cancel,
+    };
+    Ok(Route::Upload(name, id, action))
+}
+
+fn manifest(method: &Method, name: &str, reference: &str) -> Result<Route, Error> {
+    allowed(method, MANIFEST, ())?;
+    let name = repository(name)?;
+    let reference = Reference::parse(reference).map_err(|error| match error {
+        InvalidReference::Tag(error) => Error::Tag(error),
+        InvalidReference::Digest(error) => Error::Digest(error),
+    })?;
+    let action = match *method {
+        Method::GET => ManifestAction::Get,
+        Method::HEAD => ManifestAction::Head,
+        _ => ManifestAction::Put,
+    };
+    Ok(Route::Manifest(name, reference, action))
+}
+
+fn blob(method: &Method, name: &str, digest: &str) -> Result<Route, Error> {
+    allowed(method, GET_HEAD, ())?;
+    let name = repository(name)?;
+    let digest = parse_digest(digest)?;
+    let action = if method == Method::HEAD { BlobAction::Head } else { BlobAction::Get };
+    Ok(Route::Blob(name, digest, action))
+}
+
+fn allowed<T>(method: &Method, methods: &'static [Method], value: T) -> Result<T, Error> {
+    if methods.contains(method) { Ok(value) } else { Err(Error::MethodNotAllowed(methods)) }
+}
+
+fn repository(name: &str) -> Result<RepositoryName, Error> {
+    RepositoryName::parse(name).map_err(Error::Name)
+}
+
+fn parse_digest(digest: &str) -> Result<Digest, Error> {
+    Digest::parse(digest).map_err(Error::Digest)
+}
+
+/// Unescapes a path. Bytes that are no UTF-8 become characters that no name,
+/// tag or digest may contain.
+fn decode(path: &str) -> Cow<'_, str> {
+    percent_decode_str(path).decode_utf8_lossy()
+}
+
+/// A query, read on demand.
+#[derive(Clone, Copy)]
+struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    /// The first value of a key.
+    fn get(self, key: &str) -> Option<Cow<'a, str>> {
+        form_urlencoded::parse(self.0.as_bytes()).find(|(k, _)| k == key).map(|(_, value)| value)
+    }
+
+    fn page(self) -> Result<Page, Error> {
+        let size = PageSize::parse(self.get("n").as_deref()).map_err(Error::PageSize)?;
+        let last = self.get("last").filter(|last| !last.is_empty());
+        Ok(Page { size, last: last.map(Cow::into_owned) })
+    }
+}

@@ -1,0 +1,126 @@
+//! Where everything is: distribution's layout, byte for byte.
+//!
+//! ```text
+//! docker/registry/v2/
+//!   blobs/<algorithm>/<first two digits>/<digest>/data
+//!   repositories/<name>/
+//!     _layers/<algorithm>/<digest>/link            the repository holds the blob
+//!     _manifests/
+//!       revisions/<algorithm>/<digest>/link        the repository holds the manifest
+//!       revisions/<algorithm>/<digest>/media-type  ours: the media type it was pushed with
+//!       tags/<tag>/current/link                    the tag's digest
+//!       tags/<tag>/index/<algorithm>/<digest>/link every digest that the tag has had
+//!     _uploads/<id>/                               an upload session
+//! ```
+//!
+//! A `link` holds a digest as text. Distribution leaves files it does not know
+//! alone, so `media-type` does not disturb it; a registry's directory without
+//! them works, as the media type is then read from the manifest.
+
+use object_store::path::Path;
+use roadstead_oci::{Digest, RepositoryName, Tag, UploadId};
+
+const ROOT: &str = "docker/registry/v2";
+
+/// The segment that a directory of a repository's manifests has.
+pub(super) const MANIFESTS: &str = "_manifests";
+
+/// What a tag's directory contains if the tag exists.
+pub(super) const TAG_MARKER: &str = "current/link";
+
+pub(super) fn blob(digest: &Digest) -> Path {
+    let (algorithm, hex) = (digest.algorithm().as_str(), digest.encoded());
+    // The digest's type holds at least two digits.
+    let shard = hex.get(..2).unwrap_or(hex);
+    path(format!("{ROOT}/blobs/{algorithm}/{shard}/{hex}/data"))
+}
+
+pub(super) fn repositories() -> Path {
+    path(format!("{ROOT}/repositories"))
+}
+
+pub(super) fn layer_link(name: &RepositoryName, digest: &Digest) -> Path {
+    of_digest(name, "_layers", digest, "link")
+}
+
+pub(super) fn layers(name: &RepositoryName) -> Path {
+    path(format!("{ROOT}/repositories/{name}/_layers"))
+}
+
+pub(super) fn revisions(name: &RepositoryName) -> Path {
+    path(format!("{ROOT}/repositories/{name}/{MANIFESTS}/revisions"))
+}
+
+pub(super) fn revision_link(name: &RepositoryName, digest: &Digest) -> Path {
+    of_digest(name, "_manifests/revisions", digest, "link")
+}
+
+pub(super) fn media_type(name: &RepositoryName, digest: &Digest) -> Path {
+    of_digest(name, "_manifests/revisions", digest, "media-type")
+}
+
+pub(super) fn tags(name: &RepositoryName) -> Path {
+    path(format!("{ROOT}/repositories/{name}/{MANIFESTS}/tags"))
+}
+
+pub(super) fn tag_link(name: &RepositoryName, tag: &Tag) -> Path {
+    path(format!("{ROOT}/repositories/{name}/{MANIFESTS}/tags/{tag}/{TAG_MARKER}"))
+}
+
+pub(super) fn tag_index_link(name: &RepositoryName, tag: &Tag, digest: &Digest) -> Path {
+    of_digest(name, &format!("{MANIFESTS}/tags/{tag}/index"), digest, "link")
+}
+
+pub(super) fn upload(name: &RepositoryName, id: &UploadId) -> Path {
+    path(format!("{ROOT}/repositories/{name}/_uploads/{id}"))
+}
+
+/// A constant, as a path.
+pub(super) fn marker(constant: &'static str) -> Path {
+    path(constant.to_owned())
+}
+
+fn of_digest(name: &RepositoryName, directory: &str, digest: &Digest, file: &str) -> Path {
+    let (algorithm, hex) = (digest.algorithm().as_str(), digest.encoded());
+    path(format!("{ROOT}/repositories/{name}/{directory}/{algorithm}/{hex}/{file}"))
+}
+
+/// Names, tags, digests and ids consist of characters that a path holds as
+/// they are, so nothing is escaped, which the tests below show.
+fn path(key: String) -> Path {
+    Path::from(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use roadstead_oci::{Digest, RepositoryName, Tag, UploadId};
+
+    #[test]
+    fn distributions_layout() {
+        let name = RepositoryName::parse("a/b-c__d.e").unwrap();
+        let hex = "0123456789abcdef".repeat(4);
+        let digest = Digest::parse(&format!("sha256:{hex}")).unwrap();
+        let tag = Tag::parse("_v1.0-X").unwrap();
+        let id = UploadId::from_random([7; 16]);
+        let repository = "docker/registry/v2/repositories/a/b-c__d.e";
+        for (key, expected) in [
+            (super::blob(&digest), format!("docker/registry/v2/blobs/sha256/01/{hex}/data")),
+            (super::layer_link(&name, &digest), format!("{repository}/_layers/sha256/{hex}/link")),
+            (
+                super::revision_link(&name, &digest),
+                format!("{repository}/_manifests/revisions/sha256/{hex}/link"),
+            ),
+            (
+                super::tag_link(&name, &tag),
+                format!("{repository}/_manifests/tags/_v1.0-X/current/link"),
+            ),
+            (
+                super::tag_index_link(&name, &tag, &digest),
+                format!("{repository}/_manifests/tags/_v1.0-X/index/sha256/{hex}/link"),
+            ),
+            (super::upload(&name, &id), format!("{repository}/_uploads/{id}")),
+        ] {
+            assert_eq!(key.as_ref(), expected);
+        }
+    }
+}

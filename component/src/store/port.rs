@@ -1,0 +1,195 @@
+//! The storage port: what the registry asks of whatever holds its bytes.
+
+use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use roadstead_directory::{Depth, Names};
+use roadstead_oci::{ByteRange, Digest};
+use std::fmt;
+use std::ops::Range;
+
+/// Whatever holds the registry's bytes.
+///
+/// Small objects, lists and copies go through [`ObjectStore`]. The operations
+/// here are those that it lacks: bulk bytes as handles that are passed on
+/// untouched, upload sessions that outlive a request, and ordered names.
+///
+/// # Contract
+/// An operation that succeeded is durable, except within an upload session.
+/// An object is visible whole or not at all. Two requests that append to one
+/// session at once: one of them gets [`StorageError::Busy`] or
+/// [`StorageError::Offset`].
+#[expect(async_fn_in_trait, reason = "a component has one thread; no future needs to be Send")]
+pub trait Storage {
+    /// A request's body, as the platform hands it over.
+    type Upload: RequestBody;
+    /// Stored bytes, as the platform takes them for a response's body.
+    type Download;
+
+    /// Objects, lists, conditional writes and copies.
+    fn objects(&self) -> &dyn ObjectStore;
+
+    /// Opens an object, or a part of it. `companions` are small objects whose
+    /// values are wanted as well, in the same step where that is possible.
+    async fn open(
+        &self,
+        key: &Path,
+        range: Option<ByteRange>,
+        companions: &[Path],
+    ) -> Result<Opened<Self::Download>, StorageError>;
+
+    /// The same without the bytes.
+    async fn stat(&self, key: &Path, companions: &[Path]) -> Result<Stat, StorageError>;
+
+    /// The directories below `parent` that contain `marker`, in lexical order
+    /// after `after`, at most `limit`.
+    async fn names(
+        &self,
+        parent: &Path,
+        marker: &Path,
+        depth: Depth,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Names, StorageError>;
+
+    /// Makes an upload session under a name that was never used.
+    async fn begin(&self, session: &Path) -> Result<(), StorageError>;
+
+    /// How many bytes a session holds.
+    async fn status(&self, session: &Path) -> Result<u64, StorageError>;
+
+    /// Appends a body to a session, which must end at `at` if that is given.
+    /// Returns its new end. If the body breaks off, what came counts, and the
+    /// answer is [`StorageError::Aborted`]; if it ends but is not `length`
+    /// long, nothing counts.
+    async fn append(
+        &self,
+        session: &Path,
+        at: Option<u64>,
+        length: Option<u64>,
+        body: Self::Upload,
+    ) -> Result<u64, StorageError>;
+
+    /// Appends a body, if there is one, verifies the session's bytes against
+    /// `digest` and makes them the object `to`. Returns their number. The
+    /// session is gone afterwards unless the body broke off or did not start
+    /// at the session's end.
+    async fn commit(
+        &self,
+        session: &Path,
+        at: Option<u64>,
+        body: Option<Self::Upload>,
+        to: &Path,
+        digest: &Digest,
+    ) -> Result<u64, StorageError>;
+
+    /// Removes a session and its bytes.
+    async fn discard(&self, session: &Path) -> Result<(), StorageError>;
+}
+
+/// How much of a body is read and forgotten before an early answer, in bytes.
+/// A manifest over the limit fits; a layer does not.
+pub const DRAIN_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// A request's body before anyone has read it.
+#[expect(async_fn_in_trait, reason = "a component has one thread; no future needs to be Send")]
+pub trait RequestBody: Sized {
+    /// The whole body, if it has at most `limit` bytes. The rest of a longer
+    /// one is drained.
+    async fn collect(self, limit: usize) -> Result<Bytes, BodyError>;
+
+    /// Reads and forgets at most [`DRAIN_LIMIT`] bytes, so that a client which
+    /// sends all of its body before it reads gets to see an early answer.
+    async fn drain(self);
+}
+
+/// Why a body could not be collected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BodyError {
+    /// It is longer than the limit.
+    TooLarge,
+    /// It broke off before its end.
+    Aborted,
+}
+
+/// What is known of an object without reading it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stat {
+    /// Size in bytes.
+    pub size: u64,
+    /// The values of the companions, in their order.
+    pub companions: Vec<Option<String>>,
+}
+
+/// An object, opened.
+#[derive(Debug)]
+pub struct Opened<D> {
+    /// Size of the whole object, in bytes.
+    pub size: u64,
+    /// The part that `content` is.
+    pub range: Range<u64>,
+    /// The values of the companions, in their order.
+    pub companions: Vec<Option<String>>,
+    /// The bytes.
+    pub content: Content<D>,
+}
+
+/// Stored bytes: small ones at hand, others as a handle.
+#[derive(Debug)]
+pub enum Content<D> {
+    /// The bytes themselves.
+    Bytes(Bytes),
+    /// A handle to them.
+    Stream(D),
+}
+
+/// Why a storage operation failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StorageError {
+    /// There is no such object or session.
+    NotFound,
+    /// The object exists and was to be created.
+    AlreadyExists,
+    /// The session ends here, and not where the bytes were to be appended.
+    Offset(u64),
+    /// Another request is appending to the session.
+    Busy,
+    /// The bytes have this digest, and not the one they were to have.
+    DigestMismatch(Digest),
+    /// No byte of the range is in the object, which has this size.
+    Range(u64),
+    /// The request's body broke off.
+    Aborted,
+    /// The request's body had this length, and not the one announced.
+    BodyLength(u64),
+    /// The storage failed. The text is for the log and never for clients.
+    Failed(String),
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("not found"),
+            Self::AlreadyExists => f.write_str("already exists"),
+            Self::Offset(offset) => write!(f, "the session ends at byte {offset}"),
+            Self::Busy => f.write_str("another request is appending to the session"),
+            Self::DigestMismatch(digest) => write!(f, "the content has the digest {digest}"),
+            Self::Range(size) => write!(f, "no byte of the range is in the {size} bytes"),
+            Self::Aborted => f.write_str("the body broke off"),
+            Self::BodyLength(length) => write!(f, "the body had {length} bytes"),
+            Self::Failed(cause) => f.write_str(cause),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {}
+
+impl From<object_store::Error> for StorageError {
+    fn from(error: object_store::Error) -> Self {
+        match error {
+            object_store::Error::NotFound { .. } => Self::NotFound,
+            object_store::Error::AlreadyExists { .. } => Self::AlreadyExists,
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}

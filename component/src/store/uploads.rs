@@ -1,0 +1,64 @@
+//! Upload sessions of a repository.
+
+use super::{Storage, StorageError, Store, keys};
+use roadstead_oci::{Digest, RepositoryName, UploadId};
+
+/// Where bytes were to be appended: at a place that the client names, or at
+/// the session's end, wherever that is.
+pub type Offset = Option<u64>;
+
+impl<S: Storage> Store<S> {
+    /// Makes an upload session.
+    pub async fn begin_upload(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<(), StorageError> {
+        self.storage.begin(&keys::upload(name, id)).await
+    }
+
+    /// How many bytes a session holds.
+    pub async fn upload_size(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<u64, StorageError> {
+        self.storage.status(&keys::upload(name, id)).await
+    }
+
+    /// Appends to a session; see [`Storage::append`].
+    pub async fn append_upload(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+        at: Offset,
+        length: Option<u64>,
+        body: S::Upload,
+    ) -> Result<u64, StorageError> {
+        self.storage.append(&keys::upload(name, id), at, length, body).await
+    }
+
+    /// Ends a session: its bytes become a blob that the repository holds.
+    /// The blob is there before the link that makes it visible.
+    pub async fn commit_upload(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+        at: Offset,
+        body: Option<S::Upload>,
+        digest: &Digest,
+    ) -> Result<(), StorageError> {
+        let session = keys::upload(name, id);
+        self.storage.commit(&session, at, body, &keys::blob(digest), digest).await?;
+        self.link_blob(name, digest).await
+    }
+
+    /// Removes a session.
+    pub async fn cancel_upload(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<(), StorageError> {
+        self.storage.discard(&keys::upload(name, id)).await
+    }
+}

@@ -1,0 +1,78 @@
+//! Builds the component, which the host embeds.
+//!
+//! Cargo cannot yet depend on the artifact of another target, so this calls
+//! cargo again, with a profile of its own: the two builds share the target
+//! directory but not a lock.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+const TARGET: &str = "wasm32-wasip2";
+const PACKAGE: &str = "roadstead-component";
+const FILE: &str = "roadstead_component.wasm";
+const PROFILE: &str = "component";
+
+fn main() {
+    let out = PathBuf::from(var("OUT_DIR"));
+    let root = PathBuf::from(var("CARGO_MANIFEST_DIR")).join("..");
+    for input in ["component", "Cargo.lock", "Cargo.toml", "rust-toolchain.toml"] {
+        println!("cargo::rerun-if-changed={}", root.join(input).display());
+    }
+    if !target_installed() {
+        // Lines of a build script's panic are indented by cargo; an error
+        // line is shown as it is.
+        println!(
+            "cargo::error=the Rust target {TARGET} is not installed; run: .ci/install-wasm-target"
+        );
+        std::process::exit(1);
+    }
+    let target_directory = target_directory(&out);
+    let mut build = Command::new(var("CARGO"));
+    build
+        .current_dir(&root)
+        .args(["build", "--package", PACKAGE, "--target", TARGET, "--profile", PROFILE])
+        .arg("--target-dir")
+        .arg(&target_directory);
+    // What an outer cargo sets for the host's build, or clippy for itself,
+    // is not meant for the component.
+    for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR", "__CARGO_DEFAULT_LIB_METADATA"] {
+        build.env_remove(name);
+    }
+    match build.status() {
+        Ok(status) if status.success() => {}
+        outcome => {
+            println!("cargo::error=the component could not be built: {outcome:?}");
+            std::process::exit(1);
+        }
+    }
+    let built = target_directory.join(TARGET).join(PROFILE).join(FILE);
+    if let Err(error) = fs::copy(&built, out.join("component.wasm")) {
+        println!("cargo::error=cannot read {}: {error}", built.display());
+        std::process::exit(1);
+    }
+}
+
+/// Whether the compiler has the target's standard library.
+fn target_installed() -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output =
+        Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
+    let Ok(output) = output else { return false };
+    let path = String::from_utf8_lossy(&output.stdout);
+    fs::read_dir(Path::new(path.trim())).is_ok_and(|mut files| {
+        files.any(|file| {
+            file.is_ok_and(|file| file.file_name().to_string_lossy().starts_with("libstd-"))
+        })
+    })
+}
+
+/// The target directory that this build uses, whoever chose it.
+fn target_directory(out: &Path) -> PathBuf {
+    let tagged = out.ancestors().find(|directory| directory.join("CACHEDIR.TAG").exists());
+    tagged.unwrap_or(out).to_owned()
+}
+
+fn var(name: &str) -> String {
+    env::var(name).unwrap_or_default()
+}

@@ -1,0 +1,292 @@
+//! The component in wasmtime: compiled once, instances reused.
+
+use crate::guest_log::GuestLog;
+use crate::store::{HostStore, STORE_AUTHORITY, StoreHooks};
+use anyhow::{Context as _, anyhow};
+use http::{Request, Response};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use wasmtime::component::{Component, GuestTaskId, Linker, ResourceTable};
+use wasmtime::{
+    Config, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreContextMut,
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::handler::{
+    HandlerState, Instance, ProxyHandler, ProxyPre, ShouldAccept, WorkerExpiration, WorkerState,
+    WorkerStatus,
+};
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// Requests that one instance handles at a time. A trap fails all of them, and
+/// guest CPU stalls them, so the number is modest.
+const REQUESTS_PER_INSTANCE: usize = 16;
+
+/// Requests that one instance handles in its life, so that whatever it leaks
+/// does not grow for ever.
+const REQUESTS_IN_LIFE: usize = 100_000;
+
+/// How long an instance without requests is kept.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+
+/// Instances at a time: enough for [`crate::server::MAX_REQUESTS`], since
+/// each takes several, and for some that wait for a slow body to end.
+const MAX_INSTANCES: u32 = 256;
+
+/// Memory of one instance, in bytes.
+const MAX_MEMORY: usize = 128 * 1024 * 1024;
+
+/// Bytes of an instance's memory that stay mapped when its place in the pool
+/// is used again.
+const KEEP_RESIDENT: usize = 1024 * 1024;
+
+/// Where a component came from, and how long that took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Precompiled {
+    /// From the cache.
+    Cached,
+    /// It was compiled at this start.
+    Compiled,
+}
+
+/// A component, ready to handle requests.
+#[derive(Clone)]
+pub struct Engine {
+    handler: ProxyHandler<Instances>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Loads a component. Compiled code is taken from `cache` and put there.
+    pub(crate) fn new(
+        bytes: &[u8],
+        cache: Option<&Path>,
+        variables: Vec<(String, String)>,
+        store: Arc<HostStore>,
+    ) -> anyhow::Result<(Self, Precompiled)> {
+        let engine = wasmtime::Engine::new(&configuration())?;
+        let (component, how) = load(&engine, bytes, cache)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+        let instance = linker
+            .instantiate_pre(&component)
+            .map_err(|error| anyhow!("{error:#}; the host offers wasi:* interfaces only"))?;
+        let service = ServicePre::new(instance)
+            .map_err(|error| anyhow!("{error:#}; a component exports wasi:http/handler@0.3"))?;
+        let instances = Instances { engine, service, variables, store };
+        Ok((Self { handler: ProxyHandler::new(instances) }, how))
+    }
+
+    /// Has the component answer a request.
+    ///
+    /// # Errors
+    /// When the component traps, or does not answer.
+    pub(crate) async fn handle(
+        &self,
+        request: Request<WasiBody>,
+    ) -> wasmtime::Result<Response<WasiBody>> {
+        self.handler.handle((), request).await
+    }
+}
+
+fn configuration() -> Config {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(MAX_INSTANCES)
+        .total_core_instances(MAX_INSTANCES * 4)
+        .total_memories(MAX_INSTANCES)
+        .total_tables(MAX_INSTANCES * 2)
+        .total_stacks(MAX_INSTANCES * 2)
+        .max_memory_size(MAX_MEMORY)
+        .linear_memory_keep_resident(KEEP_RESIDENT);
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .wasm_component_model_async(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// Takes compiled code from the cache, or compiles and caches. Whatever is
+/// wrong with the cache costs time and nothing else.
+fn load(
+    engine: &wasmtime::Engine,
+    bytes: &[u8],
+    cache: Option<&Path>,
+) -> anyhow::Result<(Component, Precompiled)> {
+    let file = cache.and_then(|cache| match cache_file(engine, bytes, cache) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            tracing::warn!("compiled code is not cached in {}: {error:#}", cache.display());
+            None
+        }
+    });
+    if let Some(file) = file.as_deref().filter(|file| file.exists()) {
+        // SAFETY: the file must be what this version of wasmtime wrote. It
+        // lies in a directory that only this user can write, under a name
+        // made of the component's digest and the engine's version and
+        // settings, and was put there whole by rename. wasmtime checks its
+        // own version and settings again.
+        #[expect(unsafe_code, reason = "there is no safe way to load compiled code")]
+        let component = unsafe { Component::deserialize_file(engine, file) };
+        match component {
+            Ok(component) => return Ok((component, Precompiled::Cached)),
+            Err(error) => tracing::warn!("cached code is not used: {error:#}"),
+        }
+    }
+    let component = Component::from_binary(engine, bytes)?;
+    if let Some(file) = file {
+        let written = component.serialize().map_err(Into::into).and_then(|code| {
+            let temporary = file.with_extension(format!("{}.part", std::process::id()));
+            fs::write(&temporary, code)?;
+            Ok::<_, anyhow::Error>(fs::rename(temporary, &file)?)
+        });
+        if let Err(error) = written {
+            tracing::warn!("compiled code is not cached: {error:#}");
+        }
+    }
+    Ok((component, Precompiled::Compiled))
+}
+
+fn cache_file(
+    engine: &wasmtime::Engine,
+    bytes: &[u8],
+    cache: &Path,
+) -> anyhow::Result<PathBuf> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(cache).context("cannot be made")?;
+        let metadata = fs::metadata(cache)?;
+        anyhow::ensure!(
+            metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0,
+            "others may write there; remove it, or chmod go-w it"
+        );
+    }
+    #[cfg(not(unix))]
+    fs::create_dir_all(cache).context("cannot be made")?;
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(cache.join(format!("{digest}-{:016x}.cwasm", hasher.finish())))
+}
+
+/// What an instance's store holds.
+pub(crate) struct State {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: StoreHooks,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}
+
+/// Makes instances.
+struct Instances {
+    engine: wasmtime::Engine,
+    service: ServicePre<State>,
+    variables: Vec<(String, String)>,
+    store: Arc<HostStore>,
+}
+
+impl HandlerState for Instances {
+    type StoreData = State;
+    type WorkerExpiration = Idle;
+    type WorkerState = Reused;
+
+    async fn instantiate(&self) -> wasmtime::Result<Instance<State, Idle, Reused>> {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(GuestLog).stderr(GuestLog).envs(&self.variables);
+        wasi.env("REGISTRY_STORAGE_HOST_AUTHORITY", STORE_AUTHORITY);
+        let state = State {
+            table: ResourceTable::new(),
+            wasi: wasi.build(),
+            http: WasiHttpCtx::new(),
+            hooks: StoreHooks(Arc::clone(&self.store)),
+        };
+        let mut store = Store::new(&self.engine, state);
+        let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
+        let sleep = tokio::time::sleep(IDLE_TIME);
+        let expiration = Idle(Box::pin(sleep));
+        Ok(Instance { store, proxy, view: WasiHttpView::http, expiration, state: Reused })
+    }
+}
+
+/// Ends an instance that had no request for [`IDLE_TIME`]. One that is at work
+/// is never ended: a push may take hours.
+pub(crate) struct Idle(Pin<Box<tokio::time::Sleep>>);
+
+impl WorkerExpiration for Idle {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        status: WorkerStatus,
+        since: Instant,
+    ) -> Poll<()> {
+        if status != WorkerStatus::Idle {
+            return Poll::Pending;
+        }
+        let deadline = tokio::time::Instant::from(since + IDLE_TIME);
+        if deadline != self.0.deadline() {
+            self.0.as_mut().reset(deadline);
+        }
+        self.0.as_mut().poll(context)
+    }
+}
+
+/// Gives an instance many requests, some at a time.
+pub(crate) struct Reused;
+
+impl WorkerState for Reused {
+    type StoreData = State;
+    type RequestData = ();
+
+    fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
+        if total >= REQUESTS_IN_LIFE {
+            ShouldAccept::Never
+        } else if concurrent >= REQUESTS_PER_INSTANCE {
+            ShouldAccept::No
+        } else {
+            ShouldAccept::Yes
+        }
+    }
+
+    fn on_request_start(
+        &self,
+        _: StoreContextMut<'_, State>,
+        (): (),
+        _: GuestTaskId,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
+        // Requests end by progress timeouts of their bodies, not by a total.
+        Box::pin(std::future::pending())
+    }
+
+    fn drop(&self, store: Store<State>, result: wasmtime::Result<()>) {
+        if let Err(error) = result {
+            tracing::error!("the component failed: {error:?}");
+        }
+        drop(store);
+    }
+}

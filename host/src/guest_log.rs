@@ -1,0 +1,72 @@
+//! The component's standard error, line by line into the host's log.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+
+/// Longest line; what is longer is logged in pieces.
+const LINE_LIMIT: usize = 8 * 1024;
+
+/// Logs what a component writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GuestLog;
+
+impl IsTerminal for GuestLog {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for GuestLog {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(Lines(Vec::new()))
+    }
+}
+
+/// What came of a line so far.
+struct Lines(Vec<u8>);
+
+impl Lines {
+    fn log(&mut self) {
+        let line = String::from_utf8_lossy(&self.0);
+        match line.trim_end().strip_prefix("error: ") {
+            Some(line) => tracing::error!("{line}"),
+            None if line.trim_end().is_empty() => {}
+            None => tracing::warn!("{}", line.trim_end()),
+        }
+        self.0.clear();
+    }
+}
+
+impl AsyncWrite for Lines {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        for &byte in bytes {
+            self.0.push(byte);
+            if byte == b'\n' || self.0.len() >= LINE_LIMIT {
+                self.log();
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.log();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.log();
+    }
+}

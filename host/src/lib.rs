@@ -1,0 +1,22 @@
+//! Roadstead's native host: it accepts connections, holds the storage
+//! directory, and runs the component that is the registry.
+//!
+//! The host knows nothing of repositories: every request goes to the
+//! component, and what the component asks of storage comes back as
+//! [`roadstead_directory::Operation`]s.
+
+pub mod config_file;
+mod engine;
+mod guest_log;
+mod listener;
+mod options;
+mod server;
+mod store;
+
+pub use engine::{Engine, Precompiled};
+pub use options::{Options, default_cache, default_root};
+pub use server::{Server, serve};
+
+/// The component that this binary was built with: the same bytes that run
+/// under every other host.
+pub static COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/component.wasm"));

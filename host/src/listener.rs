@@ -1,0 +1,197 @@
+//! Connections and requests: limits, timeouts, and what a request may claim.
+
+use crate::engine::Engine;
+use crate::server::MAX_REQUESTS;
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::Watcher;
+use roadstead_oci::ErrorCode;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::Sleep;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+/// How long a client may take to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may pause within a body. There is no limit to the whole:
+/// a large layer over a thin line takes hours.
+const BODY_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long a request waits for its turn before it is sent away.
+const QUEUE_TIME: Duration = Duration::from_secs(10);
+
+/// When a client that was sent away should come back, in seconds.
+const RETRY_AFTER: &str = "5";
+
+/// Largest head of a request, in bytes.
+const HEAD_LIMIT: usize = 64 * 1024;
+
+/// Requests at a time on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 100;
+
+/// Headers with which a proxy says what it knows. From anyone else they are
+/// forgeries, and the host knows no proxy.
+const CLAIMS: [HeaderName; 5] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("content-digest"),
+];
+
+/// What every connection shares.
+#[derive(Clone)]
+pub(crate) struct Service {
+    engine: Engine,
+    turns: Arc<Semaphore>,
+    access_log: bool,
+}
+
+impl Service {
+    pub(crate) fn new(engine: Engine, access_log: bool) -> Self {
+        Self { engine, turns: Arc::new(Semaphore::new(MAX_REQUESTS)), access_log }
+    }
+
+    /// Serves a connection until it ends.
+    pub(crate) async fn connection(self, stream: TcpStream, watcher: Watcher) {
+        // Without it, an answer's last packet may wait for an acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("TCP_NODELAY: {error}");
+        }
+        let service = hyper::service::service_fn(move |request| {
+            let service = self.clone();
+            async move { Ok::<_, Infallible>(service.request(request).await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_LIMIT.max(READ_BUFFER));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(HEAD_LIMIT_H2)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!("connection: {error}");
+        }
+    }
+
+    async fn request(&self, request: Request<Incoming>) -> Response<WasiBody> {
+        let started = Instant::now();
+        let line = self.access_log.then(|| (request.method().clone(), request.uri().clone()));
+        let response = self.turn(request).await;
+        if let Some((method, uri)) = line {
+            let status = response.status().as_u16();
+            let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            tracing::info!(%method, %uri, status, microseconds, "request");
+        }
+        response
+    }
+
+    /// Waits for a turn and has the component answer.
+    async fn turn(&self, request: Request<Incoming>) -> Response<WasiBody> {
+        let turn = tokio::time::timeout(QUEUE_TIME, self.turns.acquire()).await;
+        let Ok(Ok(turn)) = turn else {
+            tracing::warn!("all {MAX_REQUESTS} turns are taken; a request was sent away");
+            let mut response = refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::Unavailable,
+                "the registry is busy; try again",
+            );
+            let retry = HeaderValue::from_static(RETRY_AFTER);
+            response.headers_mut().insert(header::RETRY_AFTER, retry);
+            return response;
+        };
+        let mut request = request.map(|body| Progressing { body, pause: None }.boxed_unsync());
+        for claim in CLAIMS {
+            request.headers_mut().remove(claim);
+        }
+        let response = self.engine.handle(request).await;
+        drop(turn);
+        response.unwrap_or_else(|error| {
+            tracing::error!("the component did not answer: {error:#}");
+            refusal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                ErrorCode::Unknown,
+                "the registry failed; its log has the cause",
+            )
+        })
+    }
+}
+
+/// Largest piece that is read from or gathered for a connection, in bytes.
+const READ_BUFFER: usize = 256 * 1024;
+/// [`HEAD_LIMIT`] as HTTP/2 counts it.
+const HEAD_LIMIT_H2: u32 = 64 * 1024;
+/// Bytes of one body on their way over HTTP/2.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+/// Bytes of all bodies of an HTTP/2 connection on their way.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// The answer where the component gives none.
+fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response<WasiBody> {
+    let error = serde_json::json!({ "errors": [{ "code": code.as_str(), "message": message }] });
+    let body = Full::new(Bytes::from(error.to_string()));
+    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// A request's body that fails if the client pauses for too long.
+struct Progressing {
+    body: Incoming,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for Progressing {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.body).poll_frame(context) {
+            Poll::Ready(frame) => {
+                this.pause = None;
+                Poll::Ready(frame.map(|frame| frame.map_err(Error::from)))
+            }
+            Poll::Pending => {
+                let pause =
+                    this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(BODY_PAUSE)));
+                match pause.as_mut().poll(context) {
+                    Poll::Ready(()) => Poll::Ready(Some(Err(Error::ConnectionReadTimeout))),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

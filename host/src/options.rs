@@ -1,0 +1,51 @@
+//! What a host runs with.
+
+use roadstead_config::{Config, ConfigError};
+use std::env;
+use std::path::PathBuf;
+
+/// What a host runs with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The settings.
+    pub config: Config,
+    /// The storage directory.
+    pub root: PathBuf,
+    /// A component to run instead of [`crate::COMPONENT`].
+    pub component: Option<PathBuf>,
+    /// Where compiled components are kept; without it, the component is
+    /// compiled at every start.
+    pub cache: Option<PathBuf>,
+    /// What the component finds in its environment.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Options {
+    /// Options from settings as variables; see [`Config::from_variables`].
+    pub fn from_variables(variables: Vec<(String, String)>) -> Result<Self, ConfigError> {
+        let config = Config::from_variables(variables.clone())?;
+        let root = config.root.clone().unwrap_or_else(default_root);
+        let variables = variables
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(roadstead_config::PREFIX))
+            .collect();
+        Ok(Self { config, root, component: None, cache: default_cache(), variables })
+    }
+}
+
+/// The storage directory where the settings name none:
+/// `$XDG_DATA_HOME/roadstead`, and without a home, distribution's.
+pub fn default_root() -> PathBuf {
+    home("XDG_DATA_HOME", ".local/share")
+        .map_or_else(|| roadstead_config::DEFAULT_ROOT.into(), |home| home.join("roadstead"))
+}
+
+/// `$XDG_CACHE_HOME/roadstead`, if there is a home.
+pub fn default_cache() -> Option<PathBuf> {
+    home("XDG_CACHE_HOME", ".cache").map(|home| home.join("roadstead"))
+}
+
+fn home(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(variable).or_else(|| Some(absolute("HOME")?.join(below_home)))
+}

@@ -1,0 +1,186 @@
+//! A host from start to shutdown.
+
+use crate::engine::{Engine, Precompiled};
+use crate::listener::Service;
+use crate::store::HostStore;
+use crate::{COMPONENT, Options};
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::server::graceful::GracefulShutdown;
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// Requests that the component works on at a time, bodies of pushes included.
+/// More wait for their turn.
+pub(crate) const MAX_REQUESTS: usize = 1024;
+
+/// Connections at a time. More wait to be accepted.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// How long to wait after a connection could not be accepted, as for want of
+/// file descriptors, which others will give back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A host that is ready to accept.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    engine: Engine,
+    options: Options,
+}
+
+impl Server {
+    /// Opens storage, loads the component, has it answer a request of the
+    /// host's own, and binds the address: what is wrong with any of them is
+    /// said now, and not to the first client.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let started = Instant::now();
+        let root = options.root.clone();
+        let store = HostStore::open(root).with_context(|| {
+            format!(
+                "cannot write to the storage directory {}; name another with \
+                 REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY",
+                options.root.display()
+            )
+        })?;
+        let bytes = match &options.component {
+            Some(file) => Cow::Owned(
+                std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
+            ),
+            None => Cow::Borrowed(COMPONENT),
+        };
+        let (cache, variables) = (options.cache.clone(), options.variables.clone());
+        let (engine, how) =
+            Engine::new(&bytes, cache.as_deref(), variables, Arc::new(store))
+                .context("cannot load the component")?;
+        if how == Precompiled::Compiled {
+            tracing::debug!("compiled the component in {:?}", started.elapsed());
+        }
+        probe(&engine).await.context("the component does not work")?;
+        let listener = TcpListener::bind(&options.config.address).await.with_context(|| {
+            format!(
+                "cannot listen on {}; choose another address with REGISTRY_HTTP_ADDR",
+                options.config.address
+            )
+        })?;
+        tracing::info!(
+            "serving {} from {}, ready in {} ms",
+            listener.local_addr()?,
+            options.root.display(),
+            started.elapsed().as_millis()
+        );
+        Ok(Self { listener, engine, options })
+    }
+
+    /// Where it listens, the port included that the system chose for port 0.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown` is ready, and then until the requests in flight
+    /// have ended, or the drain timeout has.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let service = Service::new(self.engine, self.options.config.access_log);
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let graceful = GracefulShutdown::new();
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let accept = async {
+                let permit = Arc::clone(&connections).acquire_owned().await;
+                (self.listener.accept().await, permit)
+            };
+            let (accepted, permit) = tokio::select! {
+                accepted = accept => accepted,
+                () = &mut shutdown => break,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let connection = service.clone().connection(stream, graceful.watcher());
+                    tokio::spawn(async move {
+                        connection.await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(self.listener);
+        let open = graceful.count();
+        tracing::info!("shutting down; {open} connections finish their requests");
+        let drained =
+            tokio::time::timeout(self.options.config.drain_timeout, graceful.shutdown()).await;
+        if drained.is_err() {
+            tracing::warn!("requests were cut off after REGISTRY_HTTP_DRAINTIMEOUT");
+        }
+    }
+}
+
+/// Serves with `options` until SIGTERM or SIGINT; a second one ends at once.
+pub async fn serve(options: Options) -> anyhow::Result<()> {
+    let server = Server::start(options).await?;
+    let mut signals = Signals::new()?;
+    server.run(async move {
+        signals.next().await;
+        tokio::spawn(async move {
+            signals.next().await;
+            std::process::exit(130);
+        });
+    })
+    .await;
+    Ok(())
+}
+
+/// Has the component answer whether it is a registry.
+async fn probe(engine: &Engine) -> anyhow::Result<()> {
+    let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
+    let request = Request::get("/v2/").body(body)?;
+    let response = engine.handle(request).await.map_err(anyhow::Error::from)?;
+    if response.status() != StatusCode::OK {
+        bail!("it answers GET /v2/ with {}", response.status());
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        // Without a way to hear of it there is nothing to wait for.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

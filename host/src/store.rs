@@ -1,0 +1,321 @@
+//! The host store: answers the component's storage operations.
+//!
+//! The component reaches it as `wasi:http/client` reaches any server, at an
+//! authority that leads to no network. Bodies pass through as they are: bytes
+//! go from the connection to the file, hashed natively on the way, and from
+//! the file to the connection, and the component never sees them.
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
+use roadstead_directory::{
+    Appender, Directory, Fault, OPERATION_HEADER, Operation, REPLY_HEADER, REPLY_HEADER_LIMIT,
+    Reply, WRITE_LIMIT,
+};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::task::{JoinHandle, spawn_blocking};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+/// The authority at which the component finds the store.
+pub(crate) const STORE_AUTHORITY: &str = "store.internal";
+
+/// Bytes read from a file at a time. Each reader holds at most two such
+/// pieces, one of them read ahead.
+const READ_SIZE: usize = 256 * 1024;
+
+/// Bytes of a body that are written at once, about. Each writer holds at most
+/// two such batches, one of them being written.
+const BATCH_SIZE: usize = 512 * 1024;
+
+/// How much of a body is read and forgotten if the operation is refused, in
+/// bytes, so that the client sees the refusal.
+const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
+
+/// Answers storage operations from a directory.
+#[derive(Debug)]
+pub(crate) struct HostStore {
+    directory: Arc<Directory>,
+}
+
+impl HostStore {
+    /// Opens the directory.
+    pub(crate) fn open(root: PathBuf) -> Result<Self, roadstead_directory::Error> {
+        Ok(Self { directory: Arc::new(Directory::open(root)?) })
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
+        let operation = request
+            .headers()
+            .get(OPERATION_HEADER)
+            .ok_or_else(|| "no operation".to_owned())
+            .and_then(|json| {
+                serde_json::from_slice(json.as_bytes()).map_err(|error| error.to_string())
+            });
+        let body = request.into_body();
+        let result = match operation {
+            Ok(operation @ (Operation::Append { .. } | Operation::Commit { .. })) => {
+                self.receive(operation, body).await.map(|reply| (reply, None))
+            }
+            Ok(operation) => self.execute(operation, body).await,
+            Err(problem) => Err(Fault::Invalid(problem)),
+        };
+        if let Err(Fault::Io(cause) | Fault::Invalid(cause)) = &result {
+            tracing::error!("storage: {cause}");
+        }
+        let (result, content) = match result {
+            Ok((reply, content)) => (Ok(reply), content),
+            Err(fault) => (Err(fault), None),
+        };
+        respond(&result, content)
+    }
+
+    /// Operations whose bytes are few.
+    async fn execute(
+        &self,
+        operation: Operation,
+        body: WasiBody,
+    ) -> Result<(Reply, Option<WasiBody>), Fault> {
+        let payload = if matches!(operation, Operation::Write { .. }) {
+            let limited = http_body_util::Limited::new(body, WRITE_LIMIT);
+            limited.collect().await.map_err(|error| Fault::Invalid(error.to_string()))?.to_bytes()
+        } else {
+            Bytes::new()
+        };
+        let directory = Arc::clone(&self.directory);
+        blocking(move || {
+            let (reply, file) = directory.execute(&operation, &payload)?;
+            let content = match (&reply, file) {
+                (Reply::Object(object), Some(file)) => {
+                    let length = object.range.end - object.range.start;
+                    Some(content(file, length).map_err(|error| Fault::Io(error.to_string()))?)
+                }
+                _ => None,
+            };
+            Ok((reply, content))
+        })
+        .await
+    }
+
+    /// Operations with a stream of bytes.
+    async fn receive(&self, operation: Operation, mut body: WasiBody) -> Result<Reply, Fault> {
+        let directory = Arc::clone(&self.directory);
+        let started = blocking(move || {
+            let appender = directory.start_body(&operation)?;
+            Ok((operation, appender))
+        });
+        let (operation, appender) = match started.await {
+            Ok(started) => started,
+            Err(fault) => {
+                drain(body).await;
+                return Err(fault);
+            }
+        };
+        let (appender, whole) = write_all(appender, &mut body).await?;
+        let directory = Arc::clone(&self.directory);
+        blocking(move || directory.end_body(&operation, appender, !whole)).await
+    }
+}
+
+/// Writes a body as it comes: while one batch is being hashed and written, the
+/// next one gathers. `false` says that the body broke off.
+async fn write_all(
+    mut appender: Appender,
+    body: &mut WasiBody,
+) -> Result<(Appender, bool), Fault> {
+    let (mut batch, mut end) = gather(body).await;
+    loop {
+        let pieces = std::mem::take(&mut batch);
+        let written: JoinHandle<Result<_, Fault>> = spawn_blocking(move || {
+            for piece in &pieces {
+                appender.write(piece)?;
+            }
+            Ok(appender)
+        });
+        if end.is_none() {
+            (batch, end) = gather(body).await;
+        }
+        appender = written.await.map_err(panicked)??;
+        if batch.is_empty() && let Some(whole) = end {
+            return Ok((appender, whole));
+        }
+    }
+}
+
+/// The next pieces of a body, as many as are there, but at least one; at the
+/// body's end also whether it is whole.
+async fn gather(body: &mut WasiBody) -> (Vec<Bytes>, Option<bool>) {
+    let (mut batch, mut size) = (Vec::new(), 0);
+    while size < BATCH_SIZE {
+        let next = std::future::poll_fn(|context| match Pin::new(&mut *body).poll_frame(context) {
+            Poll::Pending if batch.is_empty() => Poll::Pending,
+            Poll::Pending => Poll::Ready(None),
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+        });
+        match next.await {
+            None => break,
+            Some(Some(Ok(frame))) => {
+                if let Ok(bytes) = frame.into_data() {
+                    size += bytes.len();
+                    batch.push(bytes);
+                }
+            }
+            Some(Some(Err(error))) => {
+                tracing::debug!("an upload broke off: {error}");
+                return (batch, Some(false));
+            }
+            Some(None) => return (batch, Some(true)),
+        }
+    }
+    (batch, None)
+}
+
+async fn drain(mut body: WasiBody) {
+    let mut size = 0;
+    while size < DRAIN_LIMIT
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        size += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
+
+/// Runs what may wait for the disk where it makes no connection wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    spawn_blocking(work).await.map_err(panicked)?
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is a function for map_err")]
+fn panicked(error: tokio::task::JoinError) -> Fault {
+    Fault::Io(format!("storage task: {error}"))
+}
+
+fn respond(result: &Result<Reply, Fault>, content: Option<WasiBody>) -> Response<WasiBody> {
+    // No value of these types fails to be JSON.
+    let json = serde_json::to_vec(result).unwrap_or_default();
+    let (header, body) = match HeaderValue::from_bytes(&json) {
+        Ok(header) if json.len() <= REPLY_HEADER_LIMIT => (header, content.unwrap_or_else(|| full(Bytes::new()))),
+        _ => (HeaderValue::from_static("body"), full(json.into())),
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(REPLY_HEADER, header);
+    response
+}
+
+fn full(bytes: Bytes) -> WasiBody {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The next `length` bytes of a file: at hand if they are few, else as a
+/// stream.
+fn content(file: File, length: u64) -> io::Result<WasiBody> {
+    let (bytes, file) = read(file, length)?;
+    let left = length - bytes.len() as u64;
+    if left == 0 {
+        return Ok(full(bytes));
+    }
+    Ok(FileBody { first: Some(bytes), left, file: Some(file), reading: None }.boxed_unsync())
+}
+
+/// Reads a piece of a file.
+fn read(file: File, left: u64) -> io::Result<(Bytes, File)> {
+    let size = left.min(READ_SIZE as u64);
+    let mut bytes = Vec::with_capacity(READ_SIZE.min(usize::try_from(size).unwrap_or(READ_SIZE)));
+    let mut part = file.take(size);
+    part.read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != size {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than it was"));
+    }
+    Ok((bytes.into(), part.into_inner()))
+}
+
+/// A file on its way to a client, one piece read ahead. No thread waits for a
+/// slow client.
+struct FileBody {
+    first: Option<Bytes>,
+    /// Bytes after `first` and not yet handed out.
+    left: u64,
+    file: Option<File>,
+    reading: Option<JoinHandle<io::Result<(Bytes, File)>>>,
+}
+
+impl FileBody {
+    fn read_ahead(&mut self, left: u64) {
+        if left > 0 && let Some(file) = self.file.take() {
+            self.reading = Some(spawn_blocking(move || read(file, left)));
+        }
+    }
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(first) = self.first.take() {
+            let left = self.left;
+            self.read_ahead(left);
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let Some(reading) = self.reading.as_mut() else { return Poll::Ready(None) };
+        let piece = ready!(Pin::new(reading).poll(context)).map_err(io::Error::other);
+        self.reading = None;
+        match piece.flatten() {
+            Ok((bytes, file)) => {
+                self.left -= bytes.len() as u64;
+                self.file = Some(file);
+                let left = self.left;
+                self.read_ahead(left);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Err(error) => {
+                tracing::error!("storage: reading: {error}");
+                Poll::Ready(Some(Err(Error::InternalError(None))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left + self.first.as_ref().map_or(0, |b| b.len() as u64))
+    }
+}
+
+/// Leads the component's outbound requests to the store, and nowhere else.
+pub(crate) struct StoreHooks(pub(crate) Arc<HostStore>);
+
+type Outcome = Result<(), Error>;
+type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Outcome> + Send>), Error>;
+
+impl WasiHttpHooks for StoreHooks {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Outcome> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let store = Arc::clone(&self.0);
+        Box::new(async move {
+            if request.uri().authority().map(http::uri::Authority::as_str) != Some(STORE_AUTHORITY) {
+                return Err(Error::HttpRequestDenied);
+            }
+            // A task of its own: the bytes must not wait for the component,
+            // whose event loop runs this future.
+            let response = tokio::spawn(store.answer(request)).await;
+            let response = response.map_err(|error| Error::InternalError(Some(error.to_string())))?;
+            Ok((response, Box::new(async { Ok(()) }) as Box<dyn Future<Output = Outcome> + Send>))
+        })
+    }
+}
