@@ -36,7 +36,15 @@ fn main() {
         .arg(&target_directory);
     // What an outer cargo sets for the host's build, or clippy for itself,
     // is not meant for the component.
-    for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR", "__CARGO_DEFAULT_LIB_METADATA"] {
+    for name in [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_BUILD_TARGET",
+        "CARGO_TARGET_DIR",
+        "__CARGO_DEFAULT_LIB_METADATA",
+    ] {
         build.env_remove(name);
     }
     match build.status() {

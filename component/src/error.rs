@@ -182,7 +182,10 @@ impl fmt::Display for Error {
             }
             Self::ContentRange(error) => error.fmt(f),
             Self::BodyLength { announced } => {
-                write!(f, "the body does not have the {announced} bytes that Content-Range announces")
+                write!(
+                    f,
+                    "the body does not have the {announced} bytes that Content-Range announces"
+                )
             }
             Self::BodyAborted => f.write_str("the body broke off before its end"),
             Self::ManifestUnknown(_) => f.write_str("the repository does not hold this manifest"),

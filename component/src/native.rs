@@ -35,11 +35,7 @@ impl Transport for NativeDirectory {
     type Upload = MemoryBody;
     type Download = std::convert::Infallible;
 
-    async fn fetch(
-        &self,
-        operation: Operation,
-        payload: Bytes,
-    ) -> Result<(Reply, Bytes), Fault> {
+    async fn fetch(&self, operation: Operation, payload: Bytes) -> Result<(Reply, Bytes), Fault> {
         let (reply, file) = self.0.execute(&operation, &payload)?;
         let bytes = match (&reply, file) {
             (Reply::Object(object), Some(file)) => {
@@ -56,10 +52,7 @@ impl Transport for NativeDirectory {
         Ok((reply, bytes))
     }
 
-    async fn open(
-        &self,
-        operation: Operation,
-    ) -> Result<(Reply, Content<Self::Download>), Fault> {
+    async fn open(&self, operation: Operation) -> Result<(Reply, Content<Self::Download>), Fault> {
         let (reply, bytes) = self.fetch(operation, Bytes::new()).await?;
         Ok((reply, Content::Bytes(bytes)))
     }

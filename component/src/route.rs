@@ -7,9 +7,7 @@
 use crate::Error;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
-use roadstead_oci::{
-    Digest, InvalidReference, PageSize, Reference, RepositoryName, UploadId,
-};
+use roadstead_oci::{Digest, InvalidReference, PageSize, Reference, RepositoryName, UploadId};
 use std::borrow::Cow;
 
 /// What a request asks for.

@@ -36,11 +36,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
     Ok(variables)
 }
 
-fn flatten(
-    name: &str,
-    value: &Value,
-    variables: &mut Vec<(String, String)>,
-) -> anyhow::Result<()> {
+fn flatten(name: &str, value: &Value, variables: &mut Vec<(String, String)>) -> anyhow::Result<()> {
     let text = match value {
         Value::Mapping(mapping) => {
             for (key, value) in mapping {

@@ -160,15 +160,15 @@ fn load(
     Ok((component, Precompiled::Compiled))
 }
 
-fn cache_file(
-    engine: &wasmtime::Engine,
-    bytes: &[u8],
-    cache: &Path,
-) -> anyhow::Result<PathBuf> {
+fn cache_file(engine: &wasmtime::Engine, bytes: &[u8], cache: &Path) -> anyhow::Result<PathBuf> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(cache).context("cannot be made")?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(cache)
+            .context("cannot be made")?;
         let metadata = fs::metadata(cache)?;
         anyhow::ensure!(
             metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0,

@@ -5,6 +5,7 @@
 //! component, and what the component asks of storage comes back as
 //! [`roadstead_directory::Operation`]s.
 
+pub mod cli;
 pub mod config_file;
 mod engine;
 mod guest_log;

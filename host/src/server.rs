@@ -56,9 +56,8 @@ impl Server {
             None => Cow::Borrowed(COMPONENT),
         };
         let (cache, variables) = (options.cache.clone(), options.variables.clone());
-        let (engine, how) =
-            Engine::new(&bytes, cache.as_deref(), variables, Arc::new(store))
-                .context("cannot load the component")?;
+        let (engine, how) = Engine::new(&bytes, cache.as_deref(), variables, Arc::new(store))
+            .context("cannot load the component")?;
         if how == Precompiled::Compiled {
             tracing::debug!("compiled the component in {:?}", started.elapsed());
         }
@@ -128,14 +127,15 @@ impl Server {
 pub async fn serve(options: Options) -> anyhow::Result<()> {
     let server = Server::start(options).await?;
     let mut signals = Signals::new()?;
-    server.run(async move {
-        signals.next().await;
-        tokio::spawn(async move {
+    server
+        .run(async move {
             signals.next().await;
-            std::process::exit(130);
-        });
-    })
-    .await;
+            tokio::spawn(async move {
+                signals.next().await;
+                std::process::exit(130);
+            });
+        })
+        .await;
     Ok(())
 }
 

@@ -124,10 +124,7 @@ impl HostStore {
 
 /// Writes a body as it comes: while one batch is being hashed and written, the
 /// next one gathers. `false` says that the body broke off.
-async fn write_all(
-    mut appender: Appender,
-    body: &mut WasiBody,
-) -> Result<(Appender, bool), Fault> {
+async fn write_all(mut appender: Appender, body: &mut WasiBody) -> Result<(Appender, bool), Fault> {
     let (mut batch, mut end) = gather(body).await;
     loop {
         let pieces = std::mem::take(&mut batch);
@@ -141,7 +138,9 @@ async fn write_all(
             (batch, end) = gather(body).await;
         }
         appender = written.await.map_err(panicked)??;
-        if batch.is_empty() && let Some(whole) = end {
+        if batch.is_empty()
+            && let Some(whole) = end
+        {
             return Ok((appender, whole));
         }
     }
@@ -200,7 +199,9 @@ fn respond(result: &Result<Reply, Fault>, content: Option<WasiBody>) -> Response
     // No value of these types fails to be JSON.
     let json = serde_json::to_vec(result).unwrap_or_default();
     let (header, body) = match HeaderValue::from_bytes(&json) {
-        Ok(header) if json.len() <= REPLY_HEADER_LIMIT => (header, content.unwrap_or_else(|| full(Bytes::new()))),
+        Ok(header) if json.len() <= REPLY_HEADER_LIMIT => {
+            (header, content.unwrap_or_else(|| full(Bytes::new())))
+        }
         _ => (HeaderValue::from_static("body"), full(json.into())),
     };
     let mut response = Response::new(body);
@@ -230,7 +231,10 @@ fn read(file: File, left: u64) -> io::Result<(Bytes, File)> {
     let mut part = file.take(size);
     part.read_to_end(&mut bytes)?;
     if bytes.len() as u64 != size {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than it was"));
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the file is shorter than it was",
+        ));
     }
     Ok((bytes.into(), part.into_inner()))
 }
@@ -247,7 +251,9 @@ struct FileBody {
 
 impl FileBody {
     fn read_ahead(&mut self, left: u64) {
-        if left > 0 && let Some(file) = self.file.take() {
+        if left > 0
+            && let Some(file) = self.file.take()
+        {
             self.reading = Some(spawn_blocking(move || read(file, left)));
         }
     }
@@ -308,13 +314,15 @@ impl WasiHttpHooks for StoreHooks {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let store = Arc::clone(&self.0);
         Box::new(async move {
-            if request.uri().authority().map(http::uri::Authority::as_str) != Some(STORE_AUTHORITY) {
+            if request.uri().authority().map(http::uri::Authority::as_str) != Some(STORE_AUTHORITY)
+            {
                 return Err(Error::HttpRequestDenied);
             }
             // A task of its own: the bytes must not wait for the component,
             // whose event loop runs this future.
             let response = tokio::spawn(store.answer(request)).await;
-            let response = response.map_err(|error| Error::InternalError(Some(error.to_string())))?;
+            let response =
+                response.map_err(|error| Error::InternalError(Some(error.to_string())))?;
             Ok((response, Box::new(async { Ok(()) }) as Box<dyn Future<Output = Outcome> + Send>))
         })
     }

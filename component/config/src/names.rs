@@ -23,8 +23,7 @@ pub struct Name {
 
 const NOT_YET_STORAGE: &str =
     "storage is a directory; set REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY instead";
-const NOT_YET_AUTH: &str =
-    "this registry serves everyone who reaches it; unset it and keep the address on loopback, or \
+const NOT_YET_AUTH: &str = "this registry serves everyone who reaches it; unset it and keep the address on loopback, or \
      put a proxy with authentication in front";
 const NOT_YET_TLS: &str = "connections are plain HTTP; unset it and put a TLS proxy in front";
 const NOT_YET_DELETE: &str = "content cannot be deleted; unset it";

@@ -33,12 +33,12 @@ impl Directory {
     ) -> Result<u64, Error> {
         let (file, path, state, lock) = appender.into_parts();
         let actual = match expected.algorithm() {
-            Algorithm::Sha256 => {
-                Digest::from_bytes(Algorithm::Sha256, &state.sha256.finalize())
-            }
+            Algorithm::Sha256 => Digest::from_bytes(Algorithm::Sha256, &state.sha256.finalize()),
             // Sessions are hashed with SHA-256 as they come, since a client
             // names the algorithm only at the end.
-            Algorithm::Sha512 => Digest::from_bytes(Algorithm::Sha512, &hash_again::<Sha512>(&path)?),
+            Algorithm::Sha512 => {
+                Digest::from_bytes(Algorithm::Sha512, &hash_again::<Sha512>(&path)?)
+            }
         };
         let actual = actual.ok_or_else(|| Error::Io(io::Error::other("hash of a wrong length")))?;
         if actual != *expected {

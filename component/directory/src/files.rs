@@ -91,7 +91,8 @@ impl Directory {
         let (mut file, temporary) = self.temporary_file()?;
         let written = io::copy(&mut source, &mut file).and_then(|_| file.sync_all());
         drop(file);
-        let published = written.map_err(Error::from).and_then(|()| self.publish(&temporary, to, mode));
+        let published =
+            written.map_err(Error::from).and_then(|()| self.publish(&temporary, to, mode));
         if published.is_err() || mode == WriteMode::Create {
             let _ = fs::remove_file(&temporary);
         }
@@ -115,7 +116,12 @@ impl Directory {
     }
 
     /// Puts the synced file `temporary` in the place of `key`, durably.
-    pub(crate) fn publish(&self, temporary: &Path, key: &Key, mode: WriteMode) -> Result<(), Error> {
+    pub(crate) fn publish(
+        &self,
+        temporary: &Path,
+        key: &Key,
+        mode: WriteMode,
+    ) -> Result<(), Error> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
         let put = || match mode {
@@ -169,11 +175,8 @@ impl Directory {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let name = format!("{:016x}-{serial}", self.nonce);
         let path = self.temporary_directory().join(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(Error::Io)?;
+        let file =
+            OpenOptions::new().write(true).create_new(true).open(&path).map_err(Error::Io)?;
         Ok((file, path))
     }
 

@@ -99,8 +99,22 @@ mod tests {
             assert_eq!(Key::parse(good).map(|k| k.to_string()), Ok(good.to_owned()));
         }
         for bad in [
-            "", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/.", "a\0b", "a\\b", "a\nb",
-            ".roadstead", ".roadstead/tmp/x", &long, &"a/".repeat(600),
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/../b",
+            "a/.",
+            "a\0b",
+            "a\\b",
+            "a\nb",
+            ".roadstead",
+            ".roadstead/tmp/x",
+            &long,
+            &"a/".repeat(600),
         ] {
             assert!(Key::parse(bad).is_err(), "{bad:?}");
         }

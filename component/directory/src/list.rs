@@ -47,7 +47,8 @@ impl Directory {
         limit: usize,
     ) -> Result<Names, Error> {
         let mut page = Names::default();
-        let mut search = Search { marker, depth, after: after.unwrap_or(""), limit, page: &mut page };
+        let mut search =
+            Search { marker, depth, after: after.unwrap_or(""), limit, page: &mut page };
         search.visit(&self.path(parent), "")?;
         Ok(page)
     }
@@ -279,20 +280,24 @@ mod tests {
     #[test]
     fn names_come_in_order_of_the_whole_name() {
         let (_root, directory) = with(&[
-            "r/a/_m/x", "r/a/b/_m/x", "r/a/b/c/d/_m/x", "r/a-b/_m/x", "r/a.b/c/_m/x", "r/a0/_m/x",
-            "r/z/nothing", "r/_own/_m/x", "r/file",
+            "r/a/_m/x",
+            "r/a/b/_m/x",
+            "r/a/b/c/d/_m/x",
+            "r/a-b/_m/x",
+            "r/a.b/c/_m/x",
+            "r/a0/_m/x",
+            "r/z/nothing",
+            "r/_own/_m/x",
+            "r/file",
         ]);
-        check_names(
-            &directory,
-            Depth::Descendants,
-            &["a", "a-b", "a.b/c", "a/b", "a/b/c/d", "a0"],
-        );
+        check_names(&directory, Depth::Descendants, &["a", "a-b", "a.b/c", "a/b", "a/b/c/d", "a0"]);
         check_names(&directory, Depth::Children, &["_own", "a", "a-b", "a0"]);
         // A name that is not there is as good a place as one that is.
-        for (after, first) in [("a-", "a-b"), ("a/a", "a/b"), ("a/b/c", "a/b/c/d"), ("a.b/d", "a/b")] {
-            let page = directory
-                .names(&key("r"), &key("_m"), Depth::Descendants, Some(after), 1)
-                .unwrap();
+        for (after, first) in
+            [("a-", "a-b"), ("a/a", "a/b"), ("a/b/c", "a/b/c/d"), ("a.b/d", "a/b")]
+        {
+            let page =
+                directory.names(&key("r"), &key("_m"), Depth::Descendants, Some(after), 1).unwrap();
             assert_eq!(page, Names { names: vec![first.to_owned()], more: true }, "after {after}");
         }
         let none = directory.names(&key("q"), &key("_m"), Depth::Children, None, 9).unwrap();

@@ -339,8 +339,11 @@ impl Directory {
     ) -> Result<Executed, Fault> {
         let (metadata, mut file) = self.read(key)?;
         let range = match range {
-            None => 0..metadata.size,
-            Some(range) => range.resolve(metadata.size).ok_or(Fault::Range(metadata.size))?,
+            // Of nothing there is no part, and all of it is nothing.
+            Some(range) if metadata.size > 0 => {
+                range.resolve(metadata.size).ok_or(Fault::Range(metadata.size))?
+            }
+            _ => 0..metadata.size,
         };
         let mut object = self.object(metadata, range.clone(), companions)?;
         file.seek(SeekFrom::Start(range.start)).map_err(Error::Io)?;

@@ -35,8 +35,7 @@ const LOCK_REFRESH: Duration = Duration::from_secs(15);
 const STATE_LIMIT: u64 = 1024;
 
 /// Size of a serialised SHA-256 state, in bytes.
-pub const SHA256_STATE_LENGTH: usize =
-    size_of::<SerializedState<Sha256>>();
+pub const SHA256_STATE_LENGTH: usize = size_of::<SerializedState<Sha256>>();
 
 /// What counts in a session.
 #[derive(Clone)]
@@ -105,7 +104,9 @@ impl Directory {
         let path = self.path(session);
         let lock = Lock::take(self, &path)?;
         let mut state = self.state(session)?;
-        if let Some(at) = at && at != state.offset {
+        if let Some(at) = at
+            && at != state.offset
+        {
             return Err(Error::Offset { expected: state.offset });
         }
         if lock.taken_over {

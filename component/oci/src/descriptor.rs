@@ -40,11 +40,7 @@ pub struct Descriptor {
     )]
     pub annotations: BTreeMap<String, String>,
     /// Where else the content can be had.
-    #[serde(
-        default,
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
 }
 
@@ -53,9 +49,7 @@ pub struct Descriptor {
 pub(super) fn non_empty_media_type(
     text: Option<String>,
 ) -> Result<Option<MediaType>, InvalidMediaType> {
-    text.filter(|text| !text.is_empty())
-        .map(|text| MediaType::parse(&text))
-        .transpose()
+    text.filter(|text| !text.is_empty()).map(|text| MediaType::parse(&text)).transpose()
 }
 
 /// For `deserialize_with`: see [`non_empty_media_type`].
@@ -115,9 +109,7 @@ mod tests {
             d.media_type.as_str() == "application/vnd.oci.empty.v1+json"
                 && d.digest.encoded().starts_with("44136fa3")
                 && d.size == 2
-                && d.artifact_type
-                    .as_ref()
-                    .is_some_and(|t| t.as_str() == "text/x")
+                && d.artifact_type.as_ref().is_some_and(|t| t.as_str() == "text/x")
                 && d.annotations == BTreeMap::from(annotations)
                 && d.urls == ["https://example.com/"]
         }));

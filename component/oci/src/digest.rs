@@ -97,9 +97,7 @@ impl Digest {
 
     /// The hexadecimal digits after the colon.
     pub fn encoded(&self) -> &str {
-        self.text
-            .get(prefix_length(self.algorithm)..)
-            .unwrap_or_default()
+        self.text.get(prefix_length(self.algorithm)..).unwrap_or_default()
     }
 
     /// The whole digest, `algorithm:encoded`.
@@ -144,10 +142,7 @@ impl fmt::Display for InvalidDigest {
             Self::Malformed => write!(f, "digest is not of the form <algorithm>:<encoded>"),
             Self::UnsupportedAlgorithm { name } => {
                 let supported = Algorithm::ALL.map(Algorithm::as_str).join(", ");
-                write!(
-                    f,
-                    "digest algorithm {name:?} is not supported; use one of: {supported}"
-                )
+                write!(f, "digest algorithm {name:?} is not supported; use one of: {supported}")
             }
             Self::WrongLength { algorithm, length } => write!(
                 f,
@@ -174,9 +169,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
         !component.is_empty() && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     });
     let encoded_fits = !encoded.is_empty()
-        && encoded
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b'_' | b'-'));
+        && encoded.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b'_' | b'-'));
     (name_fits && encoded_fits).then_some((name, encoded))
 }
 

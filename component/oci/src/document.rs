@@ -94,9 +94,7 @@ impl<'de> Visitor<'de> for HeadVisitor {
 
 /// Whether `key` is one of `names` but for its case.
 fn is_odd(key: &str, names: &[&str]) -> bool {
-    names
-        .iter()
-        .any(|name| *name != key && key.chars().map(fold).eq(name.chars().map(fold)))
+    names.iter().any(|name| *name != key && key.chars().map(fold).eq(name.chars().map(fold)))
 }
 
 /// Folds case as Go's JSON decoder does: besides upper case, two characters
@@ -149,14 +147,8 @@ mod tests {
             ("{}", Some((None, None, None))),
             (r#"{"mediaType":null}"#, Some((None, None, None))),
             (r#"{"mediaType":""}"#, Some((None, None, None))),
-            (
-                r#"{"x":[{}],"mediaType":"a/b"}"#,
-                Some((some("a/b"), None, None)),
-            ),
-            (
-                r#"{"Subject":1,"Config":2}"#,
-                Some((None, some("Subject"), some("Config"))),
-            ),
+            (r#"{"x":[{}],"mediaType":"a/b"}"#, Some((some("a/b"), None, None))),
+            (r#"{"Subject":1,"Config":2}"#, Some((None, some("Subject"), some("Config")))),
             (r#"{"mediaType":"a"}"#, None),
             (r#"{"mediaType":1}"#, None),
             (r#"{"mediaType":"a/b","mediaType":"a/b"}"#, None),

@@ -194,12 +194,7 @@ fn read_kind(
     declared: Option<MediaType>,
     body: Body,
 ) -> Result<(MediaType, Kind), InvalidManifest> {
-    let Body {
-        schema_version,
-        config,
-        layers,
-        manifests,
-    } = body;
+    let Body { schema_version, config, layers, manifests } = body;
     if schema_version == Some(1) {
         return Err(InvalidManifest::Schema1);
     }
@@ -213,14 +208,9 @@ fn read_kind(
         None if is_like_image => MediaType::oci_image_manifest(),
         None => return Err(InvalidManifest::UnknownMediaType),
     };
-    let missing = |field| InvalidManifest::MissingField {
-        media_type: media_type.clone(),
-        field,
-    };
-    let unexpected = |field| InvalidManifest::UnexpectedField {
-        media_type: media_type.clone(),
-        field,
-    };
+    let missing = |field| InvalidManifest::MissingField { media_type: media_type.clone(), field };
+    let unexpected =
+        |field| InvalidManifest::UnexpectedField { media_type: media_type.clone(), field };
     match schema_version {
         Some(SCHEMA_VERSION) => {}
         Some(found) => return Err(InvalidManifest::SchemaVersion { found }),

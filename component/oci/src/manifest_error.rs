@@ -97,11 +97,7 @@ impl From<serde_json::Error> for InvalidManifest {
         if message.len() < fault.len() {
             message.push_str("...");
         }
-        Self::Json {
-            line,
-            column,
-            message,
-        }
+        Self::Json { line, column, message }
     }
 }
 
@@ -114,14 +110,9 @@ impl fmt::Display for InvalidManifest {
                  put large content in blobs",
                 Manifest::MAX_SIZE
             ),
-            Self::Json {
-                line,
-                column,
-                message,
-            } => write!(
-                f,
-                "manifest cannot be read: {message} (line {line}, column {column})"
-            ),
+            Self::Json { line, column, message } => {
+                write!(f, "manifest cannot be read: {message} (line {line}, column {column})")
+            }
             Self::KeyCase { key } => write!(
                 f,
                 "manifest has a property {key:?}; write it in the case of the OCI image-spec"

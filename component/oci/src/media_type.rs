@@ -135,10 +135,7 @@ impl fmt::Display for InvalidMediaType {
                 "media type has a part of {length} bytes; at most {} are allowed",
                 MediaType::MAX_PART_LENGTH
             ),
-            Self::Character {
-                character,
-                position,
-            } => write!(
+            Self::Character { character, position } => write!(
                 f,
                 "media type has {character:?} at position {position}, where RFC 6838 allows none"
             ),
@@ -159,10 +156,7 @@ fn check_part(part: &str, offset: usize) -> Result<(), InvalidMediaType> {
         let inner = index > 0 && "!#$&^_.+-".contains(character);
         if !(character.is_ascii_alphanumeric() || inner) {
             let position = offset + index;
-            return Err(InvalidMediaType::Character {
-                character,
-                position,
-            });
+            return Err(InvalidMediaType::Character { character, position });
         }
     }
     Ok(())
@@ -194,10 +188,7 @@ mod tests {
     #[test]
     fn bad_media_types() {
         use InvalidMediaType::{Character, EmptyPart, NoSlash, PartTooLong};
-        let character = |character, position| Character {
-            character,
-            position,
-        };
+        let character = |character, position| Character { character, position };
         let long = format!("a/{}", "a".repeat(MediaType::MAX_PART_LENGTH + 1));
         for (text, error) in [
             ("", NoSlash),

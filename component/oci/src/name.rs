@@ -90,10 +90,7 @@ impl fmt::Display for InvalidName {
                 "repository name is {length} bytes long; at most {} are allowed",
                 RepositoryName::MAX_LENGTH
             ),
-            Self::Character {
-                character,
-                position,
-            } => write!(
+            Self::Character { character, position } => write!(
                 f,
                 "repository name has {character:?} at position {position}; \
                  allowed are a-z, 0-9, '.', '_', '-' and '/'"
@@ -103,10 +100,7 @@ impl fmt::Display for InvalidName {
                 "repository name has an empty segment at position {position}; \
                  put one '/' between segments, none at the ends"
             ),
-            Self::SegmentEdge {
-                character,
-                position,
-            } => write!(
+            Self::SegmentEdge { character, position } => write!(
                 f,
                 "repository name has {character:?} at position {position}; \
                  each segment must start and end with a-z or 0-9"
@@ -126,10 +120,7 @@ fn check_segment(segment: &str, offset: usize) -> Result<(), InvalidName> {
     for (index, character) in segment.char_indices() {
         if !(is_alphanumeric(character) || matches!(character, '.' | '_' | '-')) {
             let position = offset + index;
-            return Err(InvalidName::Character {
-                character,
-                position,
-            });
+            return Err(InvalidName::Character { character, position });
         }
     }
     let mut edges = segment.char_indices();
@@ -139,10 +130,7 @@ fn check_segment(segment: &str, offset: usize) -> Result<(), InvalidName> {
     for (index, character) in [first, edges.next_back().unwrap_or(first)] {
         if !is_alphanumeric(character) {
             let position = offset + index;
-            return Err(InvalidName::SegmentEdge {
-                character,
-                position,
-            });
+            return Err(InvalidName::SegmentEdge { character, position });
         }
     }
     let mut position = offset;
@@ -187,14 +175,8 @@ mod tests {
     #[test]
     fn bad_names() {
         use InvalidName::{Character, Empty, EmptySegment, SegmentEdge, Separators, TooLong};
-        let character = |character, position| Character {
-            character,
-            position,
-        };
-        let edge = |character, position| SegmentEdge {
-            character,
-            position,
-        };
+        let character = |character, position| Character { character, position };
+        let edge = |character, position| SegmentEdge { character, position };
         let too_long = "a".repeat(RepositoryName::MAX_LENGTH + 1);
         for (text, error) in [
             ("", Empty),

@@ -1,7 +1,7 @@
 //! The `Range` header of blob downloads.
 
-use std::fmt;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::ops::Range;
 
 /// A byte range asked for by a `Range` header (RFC 9110, section 14.2;
@@ -112,11 +112,7 @@ mod tests {
             ("bytes=0-0", 0, None),
             ("bytes=-1", 0, None),
             ("bytes=0-18446744073709551615", u64::MAX, Some(0..u64::MAX)),
-            (
-                "bytes=18446744073709551614-",
-                u64::MAX,
-                Some(u64::MAX - 1..u64::MAX),
-            ),
+            ("bytes=18446744073709551614-", u64::MAX, Some(u64::MAX - 1..u64::MAX)),
         ] {
             let range = ByteRange::parse(header);
             let resolved = range.map(|range| range.resolve(size));

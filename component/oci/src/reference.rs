@@ -28,10 +28,7 @@ impl Tag {
         for (position, character) in text.char_indices() {
             let inner = position > 0 && matches!(character, '.' | '-');
             if !(character.is_ascii_alphanumeric() || character == '_' || inner) {
-                return Err(InvalidTag::Character {
-                    character,
-                    position,
-                });
+                return Err(InvalidTag::Character { character, position });
             }
         }
         Ok(Self(text.to_owned()))
@@ -68,22 +65,13 @@ impl fmt::Display for InvalidTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "tag is empty"),
-            Self::TooLong { length } => write!(
-                f,
-                "tag is {length} bytes long; at most {} are allowed",
-                Tag::MAX_LENGTH
-            ),
-            Self::Character {
-                character,
-                position: 0,
-            } => write!(
-                f,
-                "tag starts with {character:?}; allowed are A-Z, a-z, 0-9 and '_'"
-            ),
-            Self::Character {
-                character,
-                position,
-            } => write!(
+            Self::TooLong { length } => {
+                write!(f, "tag is {length} bytes long; at most {} are allowed", Tag::MAX_LENGTH)
+            }
+            Self::Character { character, position: 0 } => {
+                write!(f, "tag starts with {character:?}; allowed are A-Z, a-z, 0-9 and '_'")
+            }
+            Self::Character { character, position } => write!(
                 f,
                 "tag has {character:?} at position {position}; \
                  allowed are A-Z, a-z, 0-9, '_', '.' and '-'"
@@ -109,13 +97,9 @@ impl Reference {
     /// always have a colon and tags never do.
     pub fn parse(text: &str) -> Result<Self, InvalidReference> {
         if text.contains(':') {
-            Digest::parse(text)
-                .map(Self::Digest)
-                .map_err(InvalidReference::Digest)
+            Digest::parse(text).map(Self::Digest).map_err(InvalidReference::Digest)
         } else {
-            Tag::parse(text)
-                .map(Self::Tag)
-                .map_err(InvalidReference::Tag)
+            Tag::parse(text).map(Self::Tag).map_err(InvalidReference::Tag)
         }
     }
 
@@ -158,32 +142,18 @@ mod tests {
     #[test]
     fn good_tags() {
         let longest = "a".repeat(Tag::MAX_LENGTH);
-        for text in [
-            "a",
-            "_",
-            "0",
-            "latest",
-            "V1.2.3-rc_1",
-            "_..--",
-            longest.as_str(),
-        ] {
+        for text in ["a", "_", "0", "latest", "V1.2.3-rc_1", "_..--", longest.as_str()] {
             let tag = Tag::parse(text);
             assert_eq!(tag.as_ref().map(Tag::as_str), Ok(text));
             let reference = Reference::parse(text);
             assert_eq!(reference.as_ref().map(Reference::as_str), Ok(text));
-            assert_eq!(
-                reference,
-                tag.map(Reference::Tag).map_err(InvalidReference::Tag)
-            );
+            assert_eq!(reference, tag.map(Reference::Tag).map_err(InvalidReference::Tag));
         }
     }
 
     #[test]
     fn bad_tags() {
-        let character = |character, position| InvalidTag::Character {
-            character,
-            position,
-        };
+        let character = |character, position| InvalidTag::Character { character, position };
         let too_long = "a".repeat(Tag::MAX_LENGTH + 1);
         for (text, error) in [
             ("", InvalidTag::Empty),

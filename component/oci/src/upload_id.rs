@@ -24,11 +24,7 @@ impl UploadId {
             return Err(InvalidUploadId::WrongLength { length: text.len() });
         }
         for (position, byte) in text.bytes().enumerate() {
-            let fits = if HYPHENS.contains(&position) {
-                byte == b'-'
-            } else {
-                is_lower_hex(byte)
-            };
+            let fits = if HYPHENS.contains(&position) { byte == b'-' } else { is_lower_hex(byte) };
             if !fits {
                 return Err(InvalidUploadId::Character { position });
             }
@@ -76,11 +72,9 @@ pub enum InvalidUploadId {
 impl fmt::Display for InvalidUploadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WrongLength { length } => write!(
-                f,
-                "upload id is {length} bytes long; a UUID has {}",
-                UploadId::LENGTH
-            ),
+            Self::WrongLength { length } => {
+                write!(f, "upload id is {length} bytes long; a UUID has {}", UploadId::LENGTH)
+            }
             Self::Character { position } => write!(
                 f,
                 "upload id has a wrong character at position {position}; \
@@ -104,10 +98,8 @@ mod tests {
 
     #[test]
     fn good_identifiers() {
-        for text in [
-            "00000000-0000-0000-0000-000000000000",
-            "01234567-89ab-cdef-0123-456789abcdef",
-        ] {
+        for text in ["00000000-0000-0000-0000-000000000000", "01234567-89ab-cdef-0123-456789abcdef"]
+        {
             let id = UploadId::parse(text);
             assert_eq!(id.as_ref().map(UploadId::as_str), Ok(text));
             assert_eq!(id.map(|id| id.to_string()), Ok(text.to_owned()));

@@ -34,10 +34,7 @@ impl ContentRange {
         {
             return Err(InvalidContentRange::BeyondTotal);
         }
-        Ok(Self {
-            start,
-            end_inclusive,
-        })
+        Ok(Self { start, end_inclusive })
     }
 
     /// The position of the first byte.
@@ -144,12 +141,7 @@ mod tests {
             ("bytes 3-9/10", 3, 9, 7),
             ("Bytes 3-9/10", 3, 9, 7),
             ("bytes=3-9", 3, 9, 7),
-            (
-                "0-18446744073709551614",
-                0,
-                18_446_744_073_709_551_614,
-                u64::MAX,
-            ),
+            ("0-18446744073709551614", 0, 18_446_744_073_709_551_614, u64::MAX),
         ] {
             let range = ContentRange::parse(header);
             let parts = range.map(|r| (r.start(), r.end_inclusive(), r.length()));
@@ -196,12 +188,9 @@ mod tests {
 
     #[test]
     fn upload_ranges() {
-        for (offset, text) in [
-            (0, "0-0"),
-            (1, "0-0"),
-            (2, "0-1"),
-            (u64::MAX, "0-18446744073709551614"),
-        ] {
+        for (offset, text) in
+            [(0, "0-0"), (1, "0-0"), (2, "0-1"), (u64::MAX, "0-18446744073709551614")]
+        {
             assert_eq!(UploadRange(offset).to_string(), text);
         }
     }

@@ -15,32 +15,29 @@ impl<S: Storage> Registry<S> {
         action: BlobAction,
         call: &Call<S::Upload>,
     ) -> Answer<S> {
-        let (size, range, body) = match action {
+        let (size, part, range, body) = match action {
             BlobAction::Head => {
                 let size = self.store.blob_size(name, digest).await;
                 let size = size.map_err(|error| unknown(error, digest))?;
-                (size, 0..size, Body::Empty)
+                (size, false, 0..size, Body::Empty)
             }
             BlobAction::Get => {
                 let range = call.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
                 let range = range.and_then(ByteRange::parse);
                 let blob = self.store.blob(name, digest, range).await;
                 let blob = blob.map_err(|error| unknown(error, digest))?;
-                (blob.size, blob.range, blob.content.into())
+                (blob.size, range.is_some() && blob.size > 0, blob.range, blob.content.into())
             }
         };
         let length = range.end - range.start;
         let mut response = Response::new(body);
         let headers = response.headers_mut();
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/octet-stream"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         insert(headers, DOCKER_CONTENT_DIGEST, digest.as_str());
         insert(headers, header::ETAG, &format!("\"{digest}\""));
-        if length < size {
+        if part {
             let value = format!("bytes {}-{}/{size}", range.start, range.end - 1);
             insert(headers, header::CONTENT_RANGE, &value);
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;

@@ -7,9 +7,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
-use roadstead_oci::{
-    Algorithm, Digest, Manifest, MediaType, Reference, RepositoryName, Tag,
-};
+use roadstead_oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// How many referenced blobs are looked up at a time.

@@ -38,10 +38,7 @@ impl<S: Storage> Registry<S> {
     }
 
     /// Answers a request. A body of `None` is one that is known to be empty.
-    pub async fn handle(
-        &self,
-        request: Request<Option<S::Upload>>,
-    ) -> Response<Body<S::Download>> {
+    pub async fn handle(&self, request: Request<Option<S::Upload>>) -> Response<Body<S::Download>> {
         let (parts, body) = request.into_parts();
         let mut call = Call { headers: parts.headers, body };
         let answer = match Route::parse(&parts.method, &parts.uri) {

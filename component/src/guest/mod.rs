@@ -7,9 +7,9 @@
 mod body;
 mod transport;
 
+use crate::store::LocalStorage;
 use crate::{Body, Registry};
 use body::Upload;
-use crate::store::LocalStorage;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use roadstead_config::Config;

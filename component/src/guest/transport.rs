@@ -63,7 +63,9 @@ impl Transport for AnyTransport {
                         (Reply::Object(object), _) if object.value.is_some() => {
                             object.value.clone().unwrap_or_default().into()
                         }
-                        (Reply::Object(_), Some(body)) if matches!(operation, Operation::Read { .. }) => {
+                        (Reply::Object(_), Some(body))
+                            if matches!(operation, Operation::Read { .. }) =>
+                        {
                             collect(body, WRITE_LIMIT).await?
                         }
                         _ => Bytes::new(),
@@ -174,7 +176,9 @@ async fn exchange(
     request.set_method(&Method::Put).map_err(|()| invalid("method"))?;
     request.set_scheme(Some(&Scheme::Http)).map_err(|()| invalid("scheme"))?;
     request.set_authority(Some(authority)).map_err(|()| invalid("authority"))?;
-    let response = wasip3::http::client::send(request).await.map_err(|error| unreachable_host(&error))?;
+    request.set_path_with_query(Some("/")).map_err(|()| invalid("path"))?;
+    let response =
+        wasip3::http::client::send(request).await.map_err(|error| unreachable_host(&error))?;
     let header = response.get_headers().get(REPLY_HEADER).into_iter().next();
     match header.as_deref() {
         Some(b"body") => {

@@ -43,10 +43,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(Reply, Bytes), Fault>> + Send;
 
     /// Carries out [`Operation::Read`].
-    async fn open(
-        &self,
-        operation: Operation,
-    ) -> Result<(Reply, Content<Self::Download>), Fault>;
+    async fn open(&self, operation: Operation) -> Result<(Reply, Content<Self::Download>), Fault>;
 
     /// Carries out [`Operation::Append`] or [`Operation::Commit`].
     async fn send(&self, operation: Operation, body: Self::Upload) -> Result<Reply, Fault>;
@@ -252,10 +249,7 @@ impl<T: Transport> ObjectStore for Objects<T> {
             .boxed()
     }
 
-    fn list(
-        &self,
-        prefix: Option<&Path>,
-    ) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
         self.list_with_offset(prefix, &Path::default())
     }
 
@@ -329,7 +323,9 @@ struct Pages<T> {
 
 impl<T: Transport> Pages<T> {
     async fn next(&mut self) -> object_store::Result<Option<ObjectMeta>> {
-        if self.page.is_empty() && let Some(after) = self.after.take() {
+        if self.page.is_empty()
+            && let Some(after) = self.after.take()
+        {
             let location = self.prefix.clone().unwrap_or_default();
             let prefix = self.prefix.as_ref().map(key).transpose();
             let prefix = prefix.map_err(|error| generic(error.into()))?;

@@ -78,11 +78,7 @@ fn the_parts_are_read() {
 
 #[test]
 fn blobs_and_children() {
-    let elsewhere = with(
-        descriptor('3', "a/b"),
-        "urls",
-        json!(["https://example.com/"]),
-    );
+    let elsewhere = with(descriptor('3', "a/b"), "urls", json!(["https://example.com/"]));
     let layers = json!([
         descriptor('1', "a/b"),
         descriptor('2', DOCKER_FOREIGN_LAYER),
@@ -106,10 +102,7 @@ fn limits_hold_at_the_boundary() {
     let pad = |size: usize| format!("{{}}{}", " ".repeat(size - 2));
     assert!(parse(&pad(Manifest::MAX_SIZE), Some(OTHER)).is_ok());
     let size = Manifest::MAX_SIZE + 1;
-    assert_eq!(
-        parse(&pad(size), Some(OTHER)),
-        Err(InvalidManifest::TooLarge { size })
-    );
+    assert_eq!(parse(&pad(size), Some(OTHER)), Err(InvalidManifest::TooLarge { size }));
     let parsed = |layers, subject| {
         let list: Vec<Value> = (0..layers).map(|_| descriptor('1', "a/b")).collect();
         let json = with(image(), "layers", json!(list));

@@ -16,25 +16,10 @@ fn media_types_are_resolved() {
         (image(), None, OCI_IMAGE_MANIFEST, "image"),
         (index(), None, OCI_IMAGE_INDEX, "index"),
         (image(), Some(DOCKER_MANIFEST), DOCKER_MANIFEST, "image"),
-        (
-            index(),
-            Some(DOCKER_MANIFEST_LIST),
-            DOCKER_MANIFEST_LIST,
-            "index",
-        ),
+        (index(), Some(DOCKER_MANIFEST_LIST), DOCKER_MANIFEST_LIST, "index"),
         (image(), Some(OTHER), OTHER, "other"),
-        (
-            typed(image(), DOCKER_MANIFEST),
-            None,
-            DOCKER_MANIFEST,
-            "image",
-        ),
-        (
-            typed(index(), OCI_IMAGE_INDEX),
-            Some(OCI_IMAGE_INDEX),
-            OCI_IMAGE_INDEX,
-            "index",
-        ),
+        (typed(image(), DOCKER_MANIFEST), None, DOCKER_MANIFEST, "image"),
+        (typed(index(), OCI_IMAGE_INDEX), Some(OCI_IMAGE_INDEX), OCI_IMAGE_INDEX, "index"),
         (typed(image(), ""), None, OCI_IMAGE_MANIFEST, "image"),
         (typed(json!({}), OTHER), None, OTHER, "other"),
         (json!({}), Some(OTHER), OTHER, "other"),
@@ -44,18 +29,8 @@ fn media_types_are_resolved() {
             OTHER,
             "other",
         ),
-        (
-            with(image(), "layers", Value::Null),
-            None,
-            OCI_IMAGE_MANIFEST,
-            "image",
-        ),
-        (
-            with(index(), "manifests", Value::Null),
-            None,
-            OCI_IMAGE_INDEX,
-            "index",
-        ),
+        (with(image(), "layers", Value::Null), None, OCI_IMAGE_MANIFEST, "image"),
+        (with(index(), "manifests", Value::Null), None, OCI_IMAGE_INDEX, "index"),
     ] {
         let manifest = parse(&json.to_string(), header);
         let found = manifest.as_ref().map(|manifest| {
@@ -79,9 +54,7 @@ fn structures_are_checked() {
     let index_type = || media_type(OCI_IMAGE_INDEX);
     let missing = |media_type, field| MissingField { media_type, field };
     let unexpected = |media_type, field| UnexpectedField { media_type, field };
-    let odd = |key: &str| InvalidManifest::KeyCase {
-        key: key.to_owned(),
-    };
+    let odd = |key: &str| InvalidManifest::KeyCase { key: key.to_owned() };
     let version = |number| with(image(), "schemaVersion", number);
     let both = with(image(), "manifests", json!([]));
     for (json, header, error) in [
@@ -91,69 +64,25 @@ fn structures_are_checked() {
         (both.clone(), Some(OCI_IMAGE_MANIFEST), Ambiguous),
         (both, Some(OCI_IMAGE_INDEX), Ambiguous),
         (with(index(), "layers", Value::Null), None, Ambiguous),
-        (
-            with(index(), "config", descriptor('c', "a/b")),
-            Some(OCI_IMAGE_INDEX),
-            Ambiguous,
-        ),
-        (
-            index(),
-            Some(OCI_IMAGE_MANIFEST),
-            unexpected(image_type(), "manifests"),
-        ),
-        (
-            image(),
-            Some(OCI_IMAGE_INDEX),
-            unexpected(index_type(), "config"),
-        ),
-        (
-            without(image(), "config"),
-            Some(OCI_IMAGE_INDEX),
-            unexpected(index_type(), "layers"),
-        ),
-        (
-            without(image(), "config"),
-            None,
-            missing(image_type(), "config"),
-        ),
-        (
-            without(image(), "layers"),
-            None,
-            missing(image_type(), "layers"),
-        ),
-        (
-            without(index(), "manifests"),
-            Some(OCI_IMAGE_INDEX),
-            missing(index_type(), "manifests"),
-        ),
-        (
-            without(image(), "schemaVersion"),
-            None,
-            missing(image_type(), "schemaVersion"),
-        ),
+        (with(index(), "config", descriptor('c', "a/b")), Some(OCI_IMAGE_INDEX), Ambiguous),
+        (index(), Some(OCI_IMAGE_MANIFEST), unexpected(image_type(), "manifests")),
+        (image(), Some(OCI_IMAGE_INDEX), unexpected(index_type(), "config")),
+        (without(image(), "config"), Some(OCI_IMAGE_INDEX), unexpected(index_type(), "layers")),
+        (without(image(), "config"), None, missing(image_type(), "config")),
+        (without(image(), "layers"), None, missing(image_type(), "layers")),
+        (without(index(), "manifests"), Some(OCI_IMAGE_INDEX), missing(index_type(), "manifests")),
+        (without(image(), "schemaVersion"), None, missing(image_type(), "schemaVersion")),
         (version(json!(3)), None, SchemaVersion { found: 3 }),
         (version(json!(1)), None, Schema1),
         (json!({"schemaVersion": 1, "fsLayers": []}), None, Schema1),
         (json!({}), Some(DOCKER_SCHEMA1), Schema1),
         (json!({}), Some(DOCKER_SCHEMA1_SIGNED), Schema1),
         (json!({"mediaType": DOCKER_SCHEMA1}), None, Schema1),
-        (
-            with(image(), "Manifests", json!([])),
-            None,
-            odd("Manifests"),
-        ),
-        (
-            with(image(), "layer\u{17f}", json!([])),
-            None,
-            odd("layer\u{17f}"),
-        ),
+        (with(image(), "Manifests", json!([])), None, odd("Manifests")),
+        (with(image(), "layer\u{17f}", json!([])), None, odd("layer\u{17f}")),
         (json!({"MediaType": "a/b"}), Some(OTHER), odd("MediaType")),
     ] {
-        assert_eq!(
-            parse(&json.to_string(), header),
-            Err(error),
-            "{json} as {header:?}"
-        );
+        assert_eq!(parse(&json.to_string(), header), Err(error), "{json} as {header:?}");
     }
     let json = with(image(), "mediaType", json!(OCI_IMAGE_MANIFEST)).to_string();
     let (header, field) = (media_type(DOCKER_MANIFEST), image_type());

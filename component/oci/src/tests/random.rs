@@ -28,9 +28,7 @@ impl Random {
 
     /// Up to `most` of the pieces.
     pub(super) fn text(&mut self, pieces: &[&str], most: usize) -> String {
-        (0..self.below(most + 1))
-            .map(|_| self.one_of(pieces))
-            .collect()
+        (0..self.below(most + 1)).map(|_| self.one_of(pieces)).collect()
     }
 
     /// `text` with up to two characters replaced, dropped or inserted.

@@ -17,11 +17,7 @@ fn byte_ranges_resolve_like_a_search() {
         let range = ByteRange::parse(&format!("bytes={text}"));
         assert_eq!(range.is_some(), valid.matches(&text), "{text:?}");
         let Some(range) = range else { continue };
-        assert_eq!(
-            ByteRange::parse(&range.to_string()),
-            Some(range),
-            "{text:?}"
-        );
+        assert_eq!(ByteRange::parse(&range.to_string()), Some(range), "{text:?}");
         let size = u64::try_from(random.below(12)).unwrap_or(0);
         let found = range.resolve(size);
         assert_eq!(found, search(&text, size), "{text:?} of {size}");

@@ -45,7 +45,5 @@ pub(super) fn media_type(text: &str) -> MediaType {
 }
 
 pub(super) fn digits<'a>(descriptors: impl Iterator<Item = &'a Descriptor>) -> String {
-    descriptors
-        .filter_map(|descriptor| descriptor.digest.encoded().chars().next())
-        .collect()
+    descriptors.filter_map(|descriptor| descriptor.digest.encoded().chars().next()).collect()
 }

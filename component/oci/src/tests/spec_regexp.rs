@@ -45,9 +45,9 @@ impl Node {
                 })
                 .map(|start| start + 1)
                 .collect(),
-            Self::Sequence(nodes) => nodes
-                .iter()
-                .fold(starts.to_vec(), |starts, node| node.ends(text, &starts)),
+            Self::Sequence(nodes) => {
+                nodes.iter().fold(starts.to_vec(), |starts, node| node.ends(text, &starts))
+            }
             Self::Alternatives(nodes) => {
                 let mut ends = Vec::new();
                 for node in nodes {
@@ -128,11 +128,7 @@ impl Reader<'_> {
             while !self.take(']') {
                 let low = self.literal();
                 let closes = self.rest.get(1) == Some(&']');
-                let high = if !closes && self.take('-') {
-                    self.literal()
-                } else {
-                    low
-                };
+                let high = if !closes && self.take('-') { self.literal() } else { low };
                 ranges.push((low, high));
             }
             return Node::Class(ranges);

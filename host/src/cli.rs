@@ -1,0 +1,111 @@
+//! The command line.
+
+use crate::{COMPONENT, Options, config_file, default_root};
+use anyhow::Context as _;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use roadstead_config::{LogFormat, LogLevel};
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use tracing::level_filters::LevelFilter;
+
+/// A container registry.
+#[derive(Parser)]
+#[command(name = "roadstead", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the registry
+    Serve {
+        /// A configuration file with distribution's keys; variables go before it
+        #[arg(value_name = "config.yml")]
+        config: Option<PathBuf>,
+        /// Run this component instead of the one that is built in
+        #[arg(long, value_name = "FILE")]
+        component: Option<PathBuf>,
+        /// Keep compiled code here [default: $XDG_CACHE_HOME/roadstead]
+        #[arg(long, value_name = "DIRECTORY")]
+        cache: Option<PathBuf>,
+    },
+    /// Write the built-in component, which runs under any WASI 0.3 host
+    Component {
+        /// Where to [default: standard output]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+/// Does what the command line says.
+pub fn main() -> anyhow::Result<()> {
+    let help = help();
+    let matches = Cli::command()
+        .mut_subcommand("serve", |serve| serve.after_help(help.clone()))
+        .after_help(help.clone())
+        .get_matches();
+    match Cli::from_arg_matches(&matches)?.command {
+        Command::Serve { config, component, cache } => {
+            let environment = std::env::vars().collect();
+            let variables = match config {
+                Some(file) => config_file::read(&file, environment)?,
+                None => environment,
+            };
+            let mut options = Options::from_variables(variables)?;
+            options.component = component;
+            options.cache = cache.or(options.cache);
+            log(&options);
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let result = runtime.block_on(crate::serve(options));
+            // Whatever still waits for a disk does so without holding up the
+            // end: it was not promised to anyone.
+            runtime.shutdown_background();
+            result
+        }
+        Command::Component { output: Some(file) } => std::fs::write(&file, COMPONENT)
+            .with_context(|| format!("cannot write {}", file.display())),
+        Command::Component { output: None } => {
+            let mut output = std::io::stdout();
+            anyhow::ensure!(!output.is_terminal(), "a component is no text; use --output FILE");
+            Ok(output.write_all(COMPONENT)?)
+        }
+    }
+}
+
+fn help() -> String {
+    format!(
+        "Settings are distribution's, as variables or as keys of config.yml:
+  REGISTRY_HTTP_ADDR                         where to listen [default: {}]
+  REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY  the data [default: {}]
+  REGISTRY_HTTP_DRAINTIMEOUT                 for requests in flight at the end [default: 60s]
+  REGISTRY_LOG_LEVEL                         error, warn, info or debug [default: info]
+  REGISTRY_LOG_FORMATTER                     text or json [default: text]
+  REGISTRY_LOG_ACCESSLOG_DISABLED            true: requests are not logged [default: false]
+
+Example:
+  roadstead serve
+  docker tag nginx localhost:5000/nginx && docker push localhost:5000/nginx",
+        roadstead_config::DEFAULT_ADDRESS,
+        default_root().display(),
+    )
+}
+
+/// Logs to standard error, as the settings say.
+fn log(options: &Options) {
+    let level = match options.config.log_level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(std::io::stderr);
+    match options.config.log_format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
+}

@@ -1,0 +1,5 @@
+//! The host's binary, built by this package so that its tests can run it.
+
+fn main() -> anyhow::Result<()> {
+    roadstead::cli::main()
+}

@@ -1,0 +1,26 @@
+//! One request on one connection, and the whole answer.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// A response with its body.
+pub type Answer = Response<Bytes>;
+
+/// Sends a request to `address` (`host:port`) and reads the whole answer.
+pub async fn send(address: &str, request: Request<Bytes>) -> anyhow::Result<Answer> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let mut request = request.map(Full::new);
+    request.headers_mut().insert(http::header::HOST, address.parse()?);
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    drop(sender);
+    connection.await??;
+    Ok(Response::from_parts(parts, body))
+}

@@ -1,0 +1,155 @@
+//! Registries as processes of their own.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// A registry process, killed when it is dropped.
+#[derive(Debug)]
+pub struct Registry {
+    /// `127.0.0.1:<port>`.
+    pub address: String,
+    process: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Registry {
+    /// Starts the host's binary with its data in `root`, on a port that the
+    /// system chooses, with more variables and arguments if need be.
+    pub fn start(
+        root: &Path,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary()?);
+        command
+            .arg("serve")
+            .args(arguments)
+            .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root)
+            .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0")
+            .envs(variables.iter().copied());
+        Self::spawn(command, |line| {
+            let rest = line.split_once("serving ")?.1;
+            Some(rest.split_once(" from ")?.0.to_owned())
+        })
+    }
+
+    fn spawn(
+        mut command: Command,
+        address: impl Fn(&str) -> Option<String>,
+    ) -> anyhow::Result<Self> {
+        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let stderr = process.stderr.take().ok_or_else(|| anyhow::anyhow!("no stderr"))?;
+        let mut lines = BufReader::new(stderr).lines();
+        let mut seen = String::new();
+        let address = loop {
+            let Some(line) = lines.next().transpose()? else {
+                anyhow::bail!("{command:?} ended: {:?}\n{seen}", process.wait()?);
+            };
+            seen.push_str(&line);
+            seen.push('\n');
+            if let Some(address) = address(&line) {
+                break address;
+            }
+        };
+        let log = Arc::new(Mutex::new(seen));
+        let sink = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Ok(mut log) = sink.lock() {
+                    log.push_str(&line);
+                    log.push('\n');
+                }
+            }
+        });
+        Ok(Self { address, process, log })
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().map(|log| log.clone()).unwrap_or_default()
+    }
+
+    /// Kills it as `kill -9` does, and waits until it is gone.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+        Ok(self.process.wait()?)
+    }
+
+    /// Sends a signal by its name, as in `TERM`.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status()?;
+        anyhow::ensure!(status.success(), "kill: {status}");
+        Ok(())
+    }
+
+    /// The most memory it has had resident, in bytes (Linux only).
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        Ok(kibibytes.ok_or_else(|| anyhow::anyhow!("no VmHWM"))?.trim().parse::<u64>()? * 1024)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// The host's binary, beside the test that runs.
+fn binary() -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let name = format!("roadstead-under-test{}", std::env::consts::EXE_SUFFIX);
+    let found = test.ancestors().map(|directory| directory.join(&name)).find(|path| path.is_file());
+    found.ok_or_else(|| anyhow::anyhow!("{name} is not built"))
+}
+
+/// The component under `wasmtime serve`, over a mounted directory.
+#[derive(Debug)]
+pub struct Wasmtime;
+
+impl Wasmtime {
+    /// Starts it; `None` if there is no wasmtime: neither `$WASMTIME` nor one
+    /// on the path.
+    pub fn start(root: &Path) -> anyhow::Result<Option<Registry>> {
+        let wasmtime = std::env::var("WASMTIME").unwrap_or_else(|_| "wasmtime".to_owned());
+        let version = Command::new(&wasmtime).arg("--version").stdout(Stdio::null()).status();
+        if !version.is_ok_and(|status| status.success()) {
+            return Ok(None);
+        }
+        let component = root.with_extension("wasm");
+        std::fs::write(&component, roadstead::COMPONENT)?;
+        let mut command = Command::new(&wasmtime);
+        command
+            .args(["serve", "-S", "cli", "--addr", "127.0.0.1:0", "--dir"])
+            .arg(format!("{}::/data", root.display()))
+            .args(["--env", "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/data"])
+            .arg(&component);
+        let address = |line: &str| {
+            let rest = line.split_once("http://")?.1;
+            Some(rest.trim_end_matches('/').to_owned())
+        };
+        Registry::spawn(command, address).map(Some)
+    }
+}
+
+/// Says that a test did not run, and why: `true` so that it can return.
+pub fn skip(test: &str, reason: &str) -> bool {
+    eprintln!("SKIPPED {test}: {reason}");
+    true
+}

@@ -1,0 +1,212 @@
+//! Request tables: steps as data, run against every form of the registry.
+
+use crate::client::{Answer, send};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
+use roadstead_component::native::{MemoryBody, NativeDirectory};
+use roadstead_component::store::LocalStorage;
+use roadstead_component::{Body, Registry};
+use sha2::{Digest as _, Sha256};
+
+/// What a table runs against.
+#[derive(Debug)]
+pub enum Target {
+    /// The protocol in this process, without WASI.
+    Native(Registry<LocalStorage<NativeDirectory>>),
+    /// A server at `host:port`.
+    Server(String),
+}
+
+impl Target {
+    /// The protocol over a directory of its own.
+    pub fn native(root: &std::path::Path) -> anyhow::Result<Self> {
+        let directory = roadstead_directory::Directory::open(root)?;
+        Ok(Self::Native(Registry::new(LocalStorage::new(NativeDirectory(directory)))))
+    }
+
+    async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Answer> {
+        match self {
+            Self::Server(address) => send(address, request).await,
+            Self::Native(registry) => {
+                let (mut parts, bytes) = request.into_parts();
+                // As every server does it for a client that sends bytes.
+                if !bytes.is_empty() {
+                    let length = bytes.len().to_string().parse()?;
+                    parts.headers.insert(http::header::CONTENT_LENGTH, length);
+                }
+                let body = (!bytes.is_empty()).then_some(MemoryBody { bytes, aborted: false });
+                let response = registry.handle(Request::from_parts(parts, body)).await;
+                Ok(response.map(|body| match body {
+                    Body::Empty => Bytes::new(),
+                    Body::Bytes(bytes) => bytes,
+                    Body::Stream(never) => match never {},
+                }))
+            }
+        }
+    }
+}
+
+/// A request and what must come back.
+#[derive(Debug)]
+pub struct Step {
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+    status: StatusCode,
+    expected: Vec<(HeaderName, Option<String>)>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Any,
+    Exactly(Bytes),
+    Code(&'static str),
+}
+
+/// `GET path`; `{location}` stands for the last `Location` that came.
+pub fn get(path: impl Into<String>) -> Step {
+    Step::new(Method::GET, path)
+}
+
+/// `HEAD path`.
+pub fn head(path: impl Into<String>) -> Step {
+    Step::new(Method::HEAD, path).content("")
+}
+
+/// `POST path`.
+pub fn post(path: impl Into<String>) -> Step {
+    Step::new(Method::POST, path)
+}
+
+/// `PATCH path`.
+pub fn patch(path: impl Into<String>) -> Step {
+    Step::new(Method::PATCH, path)
+}
+
+/// `PUT path`.
+pub fn put(path: impl Into<String>) -> Step {
+    Step::new(Method::PUT, path)
+}
+
+/// `DELETE path`.
+pub fn delete(path: impl Into<String>) -> Step {
+    Step::new(Method::DELETE, path)
+}
+
+/// `sha256:…` of bytes.
+pub fn digest(bytes: &[u8]) -> String {
+    let hex = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("sha256:{hex}")
+}
+
+impl Step {
+    fn new(method: Method, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            status: StatusCode::OK,
+            expected: Vec::new(),
+            content: Content::Any,
+        }
+    }
+
+    /// Sends a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.append(name, value.parse().unwrap());
+        self
+    }
+
+    /// Sends a body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The status must be this one; 200 if nothing is said.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = StatusCode::from_u16(status).unwrap();
+        self
+    }
+
+    /// The header must have this value.
+    #[must_use]
+    pub fn expect(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.expected.push((HeaderName::from_static(name), Some(value.into())));
+        self
+    }
+
+    /// There must be no such header.
+    #[must_use]
+    pub fn expect_no(mut self, name: &'static str) -> Self {
+        self.expected.push((HeaderName::from_static(name), None));
+        self
+    }
+
+    /// The body must be this one.
+    #[must_use]
+    pub fn content(mut self, body: impl Into<Bytes>) -> Self {
+        self.content = Content::Exactly(body.into());
+        self
+    }
+
+    /// The body must be an OCI error with this code, and a message.
+    #[must_use]
+    pub fn error(mut self, status: u16, code: &'static str) -> Self {
+        self.content = Content::Code(code);
+        self.status(status)
+    }
+
+    async fn run(&self, target: &Target, location: &mut String) -> anyhow::Result<()> {
+        let path = self.path.replace("{location}", location);
+        let mut request = Request::builder().method(&self.method).uri(path);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let answer = target.send(request.body(self.body.clone())?).await?;
+        anyhow::ensure!(
+            answer.status() == self.status,
+            "status {} and not {}: {:?}",
+            answer.status(),
+            self.status,
+            answer.body()
+        );
+        for (name, value) in &self.expected {
+            let found = answer.headers().get(name).and_then(|value| value.to_str().ok());
+            anyhow::ensure!(found == value.as_deref(), "{name}: {found:?} and not {value:?}");
+        }
+        match &self.content {
+            Content::Any => {}
+            Content::Exactly(body) => {
+                anyhow::ensure!(answer.body() == body, "body {:?} and not {body:?}", answer.body());
+            }
+            Content::Code(code) => {
+                let error: serde_json::Value = serde_json::from_slice(answer.body())?;
+                let first = &error["errors"][0];
+                anyhow::ensure!(first["code"] == *code, "{error} and not {code}");
+                let message = first["message"].as_str().unwrap_or_default();
+                anyhow::ensure!(message.len() > 10, "no message: {error}");
+            }
+        }
+        if let Some(found) = answer.headers().get(http::header::LOCATION) {
+            found.to_str()?.clone_into(location);
+        }
+        Ok(())
+    }
+}
+
+/// Runs the steps one after the other.
+pub async fn run(target: &Target, steps: &[Step]) {
+    let mut location = String::new();
+    for (index, step) in steps.iter().enumerate() {
+        if let Err(error) = step.run(target, &mut location).await {
+            panic!("step {index}, {} {}: {error:#}", step.method, step.path);
+        }
+    }
+}
