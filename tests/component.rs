@@ -1,0 +1,1 @@
+//! The component's bytes: what they import, and that every host runs the same.

@@ -1,0 +1,1 @@
+//! The host as a process: crashes, aborts, limits, traps, shutdown.
