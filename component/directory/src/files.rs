@@ -211,9 +211,105 @@ impl Directory {
     }
 }
 
-/// Makes the entries of a directory durable.
-pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+/// Makes the entries of a directory durable; if a concurrent delete pruned it,
+/// those of the nearest directory that is left.
+fn sync_directory(path: &Path) -> io::Result<()> {
     // Windows cannot open a directory this way; its file systems journal
     // their entries.
-    if cfg!(windows) { Ok(()) } else { File::open(path)?.sync_all() }
+    if cfg!(windows) {
+        return Ok(());
+    }
+    match (File::open(path), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            sync_directory(parent)
+        }
+        (directory, _) => directory?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TEMPORARY_FILE_EXPIRY, WriteMode};
+    use crate::{Directory, Error, Key};
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    fn key(key: &str) -> Key {
+        Key::parse(key).unwrap()
+    }
+
+    fn fixture() -> (tempfile::TempDir, Directory) {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(root.path().join("not/there/yet")).unwrap();
+        (root, directory)
+    }
+
+    #[test]
+    fn objects_come_and_go() {
+        let (_root, directory) = fixture();
+        let a = key("a/b/c");
+        assert!(matches!(directory.stat(&a), Err(Error::NotFound)));
+        directory.write(&a, b"one", WriteMode::Create).unwrap();
+        assert!(matches!(
+            directory.write(&a, b"two", WriteMode::Create),
+            Err(Error::AlreadyExists)
+        ));
+        assert_eq!(directory.read_small(&a, 3).unwrap().as_deref(), Some(&b"one"[..]));
+        assert_eq!(directory.read_small(&a, 2).unwrap(), None);
+        directory.write(&a, b"three", WriteMode::Overwrite).unwrap();
+        assert_eq!(directory.stat(&a).unwrap().size, 5);
+        directory.copy(&a, &key("d"), WriteMode::Create).unwrap();
+        assert!(matches!(
+            directory.copy(&a, &key("d"), WriteMode::Create),
+            Err(Error::AlreadyExists)
+        ));
+        assert_eq!(directory.stat(&key("d")).unwrap().size, 5);
+        directory.delete(&a).unwrap();
+        assert!(matches!(directory.delete(&a), Err(Error::NotFound)));
+        assert!(!directory.root().join("a").exists(), "the empty directories are gone");
+        assert!(directory.root().exists());
+        let left = fs::read_dir(directory.temporary_directory()).unwrap().count();
+        assert_eq!(left, 0, "temporary files");
+    }
+
+    #[test]
+    fn what_is_no_object_is_not_found() {
+        let (_root, directory) = fixture();
+        directory.write(&key("a/b"), b"x", WriteMode::Overwrite).unwrap();
+        assert!(matches!(directory.stat(&key("a")), Err(Error::NotFound)));
+        assert!(matches!(directory.read(&key("a")), Err(Error::NotFound)));
+        assert!(matches!(directory.delete(&key("a")), Err(Error::NotFound)));
+        assert!(matches!(directory.stat(&key("a/b/c")), Err(Error::NotFound)));
+        // And there is no object below one, which is no one's "not found".
+        let below = directory.write(&key("a/b/c"), b"x", WriteMode::Overwrite);
+        assert!(matches!(below, Err(Error::Io(_) | Error::NotFound)), "{below:?}");
+    }
+
+    #[test]
+    fn writes_and_deletes_at_once() {
+        let (_root, directory) = fixture();
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let (directory, key) = (&directory, key(&format!("a/b/{worker}")));
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        directory.write(&key, b"x", WriteMode::Overwrite).unwrap();
+                        directory.delete(&key).unwrap();
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn what_dead_processes_left_is_swept() {
+        let (_root, directory) = fixture();
+        let (file, old) = directory.temporary_file().unwrap();
+        let (_, young) = directory.temporary_file().unwrap();
+        let long_ago = SystemTime::now() - TEMPORARY_FILE_EXPIRY - Duration::from_secs(1);
+        file.set_modified(long_ago).unwrap();
+        Directory::open(directory.root()).unwrap();
+        assert!(!old.exists());
+        assert!(young.exists());
+    }
 }

@@ -294,3 +294,174 @@ impl std::fmt::Debug for Appender {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LOCK_EXPIRY, State};
+    use crate::{Directory, Error, Key, WriteMode};
+    use roadstead_oci::{Algorithm, Digest};
+    use sha2::{Digest as _, Sha256, Sha512};
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    fn key(key: &str) -> Key {
+        Key::parse(key).unwrap()
+    }
+
+    struct Fixture {
+        root: tempfile::TempDir,
+        directory: Directory,
+        session: Key,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let directory = Directory::open(root.path()).unwrap();
+            let session = key("r/_uploads/1");
+            directory.begin(&session).unwrap();
+            Self { root, directory, session }
+        }
+
+        fn append(&self, at: Option<u64>, bytes: &[u8]) -> Result<u64, Error> {
+            let mut appender = self.directory.append(&self.session, at)?;
+            appender.write(bytes)?;
+            appender.finish(&self.directory)
+        }
+
+        fn commit(&self, bytes: &[u8]) -> Result<u64, Error> {
+            let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap();
+            self.directory.commit(&self.session, &key("blob/data"), &digest)
+        }
+
+        /// Makes the lock that is held look as old as one whose holder died.
+        fn age_lock(&self) {
+            let lock = self.root.path().join("r/_uploads/1/lock");
+            let old = SystemTime::now() - LOCK_EXPIRY - Duration::from_secs(1);
+            fs::File::options().write(true).open(lock).unwrap().set_modified(old).unwrap();
+        }
+    }
+
+    #[test]
+    fn chunks_become_an_object() {
+        let f = Fixture::new();
+        assert_eq!(f.directory.session(&f.session).unwrap(), 0);
+        assert_eq!(f.append(Some(0), b"one ").unwrap(), 4);
+        assert_eq!(f.append(None, b"two").unwrap(), 7);
+        assert_eq!(f.directory.session(&f.session).unwrap(), 7);
+        assert_eq!(f.commit(b"one two").unwrap(), 7);
+        let object = f.directory.read_small(&key("blob/data"), 99).unwrap();
+        assert_eq!(object.as_deref(), Some(&b"one two"[..]));
+        assert!(matches!(f.directory.session(&f.session), Err(Error::NotFound)));
+        assert!(!f.root.path().join("r").exists(), "the empty directories are gone");
+    }
+
+    #[test]
+    fn chunks_follow_one_another() {
+        let f = Fixture::new();
+        f.append(None, b"12345").unwrap();
+        for at in [0, 4, 6, u64::MAX] {
+            assert!(matches!(f.append(Some(at), b"x"), Err(Error::Offset { expected: 5 })));
+        }
+        assert_eq!(f.append(Some(5), b"6").unwrap(), 6);
+    }
+
+    #[test]
+    fn an_appender_that_is_dropped_changes_nothing() {
+        let f = Fixture::new();
+        f.append(None, b"good ").unwrap();
+        let mut appender = f.directory.append(&f.session, None).unwrap();
+        appender.write(b"this is never finished").unwrap();
+        drop(appender);
+        assert_eq!(f.directory.session(&f.session).unwrap(), 5);
+        assert_eq!(f.append(Some(5), b"bytes").unwrap(), 10);
+        assert_eq!(f.commit(b"good bytes").unwrap(), 10);
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let f = Fixture::new();
+        let holder = f.directory.append(&f.session, None).unwrap();
+        assert!(matches!(f.append(None, b"x"), Err(Error::Busy)));
+        assert!(matches!(f.commit(b""), Err(Error::Busy)));
+        drop(holder);
+        assert_eq!(f.append(None, b"x").unwrap(), 1);
+    }
+
+    #[test]
+    fn who_takes_over_is_not_disturbed_by_the_former_holder() {
+        let f = Fixture::new();
+        f.append(None, b"good ").unwrap();
+        let mut former = f.directory.append(&f.session, None).unwrap();
+        former.write(b"lost").unwrap();
+        f.age_lock();
+        let mut taker = f.directory.append(&f.session, None).unwrap();
+        taker.write(b"by").unwrap();
+        // Not dead, only slow: it writes on, but into its own file.
+        former.write(b" and more of it").unwrap();
+        taker.write(b"tes").unwrap();
+        assert!(matches!(former.finish(&f.directory), Err(Error::Busy)));
+        assert_eq!(taker.finish(&f.directory).unwrap(), 10);
+        assert_eq!(f.commit(b"good bytes").unwrap(), 10);
+        let object = f.directory.read_small(&key("blob/data"), 99).unwrap();
+        assert_eq!(object.as_deref(), Some(&b"good bytes"[..]));
+    }
+
+    #[test]
+    fn a_wrong_digest_leaves_nothing() {
+        let f = Fixture::new();
+        f.append(None, b"this").unwrap();
+        let actual = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(b"this")).unwrap();
+        match f.commit(b"that") {
+            Err(Error::DigestMismatch { actual: found }) => assert_eq!(found, actual),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(f.directory.session(&f.session), Err(Error::NotFound)));
+        assert!(matches!(f.directory.stat(&key("blob/data")), Err(Error::NotFound)));
+        let rest = f.directory.list(None, None, 99).unwrap();
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+
+    #[test]
+    fn sha512_is_verified_too() {
+        let f = Fixture::new();
+        f.append(None, b"bytes").unwrap();
+        let digest = Digest::from_bytes(Algorithm::Sha512, &Sha512::digest(b"bytes")).unwrap();
+        assert_eq!(f.directory.commit(&f.session, &key("blob/data"), &digest).unwrap(), 5);
+        assert_eq!(f.directory.digest(&key("blob/data"), Algorithm::Sha512).unwrap(), digest);
+    }
+
+    #[test]
+    fn sessions_survive_the_process() {
+        let f = Fixture::new();
+        f.append(None, b"before, ").unwrap();
+        let again = Directory::open(f.root.path()).unwrap();
+        let mut appender = again.append(&f.session, Some(8)).unwrap();
+        appender.write(b"after").unwrap();
+        appender.finish(&again).unwrap();
+        assert_eq!(f.commit(b"before, after").unwrap(), 13);
+    }
+
+    #[test]
+    fn no_session_no_bytes() {
+        let f = Fixture::new();
+        let other = key("r/_uploads/2");
+        assert!(matches!(f.directory.append(&other, None), Err(Error::NotFound)));
+        assert!(matches!(f.directory.discard(&other), Err(Error::NotFound)));
+        assert!(!f.root.path().join("r/_uploads/2").exists());
+    }
+
+    #[test]
+    fn a_damaged_state_is_an_error_and_no_session() {
+        let good = State::new().print();
+        assert!(State::parse(&good).is_some());
+        for bad in
+            ["", "0", "x\ndata\n", "0\n../data\n00", "0\ndata\nzz", &good.replace("data", "a/b")]
+        {
+            assert!(State::parse(bad).is_none(), "{bad:?}");
+        }
+        let f = Fixture::new();
+        f.directory.write(&key("r/_uploads/1/state"), b"junk", WriteMode::Overwrite).unwrap();
+        assert!(matches!(f.append(None, b"x"), Err(Error::Io(_))));
+    }
+}
