@@ -54,9 +54,9 @@ fn main() {
             std::process::exit(1);
         }
     }
-    let built = target_directory.join(TARGET).join(PROFILE).join(FILE);
-    if let Err(error) = fs::copy(&built, out.join("component.wasm")) {
-        println!("cargo::error=cannot read {}: {error}", built.display());
+    let component = target_directory.join(TARGET).join(PROFILE).join(FILE);
+    if let Err(error) = fs::copy(&component, out.join("component.wasm")) {
+        println!("cargo::error=cannot read {}: {error}", component.display());
         std::process::exit(1);
     }
 }

@@ -26,7 +26,7 @@ enum Command {
         /// Run this component instead of the one that is built in
         #[arg(long, value_name = "FILE")]
         component: Option<PathBuf>,
-        /// Keep compiled code here [default: $XDG_CACHE_HOME/roadstead]
+        /// Keep compiled code here [default: `$XDG_CACHE_HOME/roadstead`]
         #[arg(long, value_name = "DIRECTORY")]
         cache: Option<PathBuf>,
     },

@@ -4,6 +4,7 @@ use crate::guest_log::GuestLog;
 use crate::store::{HostStore, STORE_AUTHORITY, StoreHooks};
 use anyhow::{Context as _, anyhow};
 use http::{Request, Response};
+use roadstead_oci::{Algorithm, Digest};
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -33,7 +34,7 @@ const REQUESTS_PER_INSTANCE: usize = 16;
 const REQUESTS_IN_LIFE: usize = 100_000;
 
 /// How long an instance without requests is kept.
-const IDLE_TIME: Duration = Duration::from_secs(60);
+const IDLE_TIME: Duration = Duration::from_mins(1);
 
 /// Instances at a time: enough for [`crate::server::MAX_REQUESTS`], since
 /// each takes several, and for some that wait for a slow body to end.
@@ -179,8 +180,9 @@ fn cache_file(engine: &wasmtime::Engine, bytes: &[u8], cache: &Path) -> anyhow::
     fs::create_dir_all(cache).context("cannot be made")?;
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(cache.join(format!("{digest}-{:016x}.cwasm", hasher.finish())))
+    let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes));
+    let digest = digest.context("a digest of a wrong length")?;
+    Ok(cache.join(format!("{}-{:016x}.cwasm", digest.encoded(), hasher.finish())))
 }
 
 /// What an instance's store holds.

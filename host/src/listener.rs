@@ -27,7 +27,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a client may pause within a body. There is no limit to the whole:
 /// a large layer over a thin line takes hours.
-const BODY_PAUSE: Duration = Duration::from_secs(60);
+const BODY_PAUSE: Duration = Duration::from_mins(1);
 
 /// How long a request waits for its turn before it is sent away.
 const QUEUE_TIME: Duration = Duration::from_secs(10);

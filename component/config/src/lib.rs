@@ -30,7 +30,7 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
 
 /// How long requests in flight may take to end at shutdown, where
 /// `REGISTRY_HTTP_DRAINTIMEOUT` does not say otherwise.
-pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The directory that a component without a native host serves, where
 /// `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY` does not say otherwise:
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(config.log_level, LogLevel::Warn);
         assert_eq!(config.log_format, LogFormat::Json);
         assert!(!config.access_log);
-        assert_eq!(config.drain_timeout, Duration::from_secs(300));
+        assert_eq!(config.drain_timeout, Duration::from_mins(5));
     }
 
     #[test]

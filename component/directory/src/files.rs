@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 /// Temporary files older than this belong to no one: a process that died left
 /// them. Younger ones may be another process's that shares the directory.
-const TEMPORARY_FILE_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
+const TEMPORARY_FILE_EXPIRY: Duration = Duration::from_hours(24);
 
 /// How often a write makes its directory again after a concurrent delete
 /// pruned it.

@@ -8,7 +8,7 @@ use crate::{Directory, Error, Key, Metadata};
 use serde::{Deserialize, Serialize};
 use std::collections::BinaryHeap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Most entries of one directory held at a time.
 const BATCH: usize = 1024;
@@ -213,7 +213,7 @@ fn batch(
         if name == crate::PRIVATE {
             continue;
         }
-        let Some(kind) = kind(&entry.file_type()?, &entry.path()) else { continue };
+        let Some(kind) = kind(entry.file_type()?, &entry.path()) else { continue };
         items(&name, kind, &mut |item| {
             if cursor.precedes(&item) {
                 smallest.push(item);
@@ -227,7 +227,7 @@ fn batch(
 }
 
 /// Operators link directories to other disks, so links are followed.
-fn kind(file_type: &fs::FileType, path: &PathBuf) -> Option<Kind> {
+fn kind(file_type: fs::FileType, path: &Path) -> Option<Kind> {
     let (directory, file) = if file_type.is_symlink() {
         let metadata = fs::metadata(path).ok()?;
         (metadata.is_dir(), metadata.is_file())

@@ -318,10 +318,8 @@ impl Directory {
             return Err(Fault::Aborted);
         }
         match operation {
-            Operation::Append { length, .. } => match appender.appended() {
-                appended if length.is_some_and(|length| length != appended) => {
-                    Err(Fault::BodyLength(appended))
-                }
+            Operation::Append { length, .. } => match (*length, appender.appended()) {
+                (Some(announced), came) if announced != came => Err(Fault::BodyLength(came)),
                 _ => Ok(Reply::Length(appender.finish(self)?)),
             },
             Operation::Commit { session, to, digest, .. } => {

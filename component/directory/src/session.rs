@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// A lock that its holder has not refreshed for so long may be taken. A holder
 /// refreshes it as bytes arrive, so this is also how long a client may pause
 /// within a chunk before another request may take over.
-const LOCK_EXPIRY: Duration = Duration::from_secs(60);
+const LOCK_EXPIRY: Duration = Duration::from_mins(1);
 
 /// How often a holder refreshes its lock, at most.
 const LOCK_REFRESH: Duration = Duration::from_secs(15);

@@ -16,21 +16,21 @@ impl<S: Storage> Registry<S> {
             error => internal(error),
         })?;
         let body = json!({ "name": name.as_str(), "tags": names.names });
-        Ok(list(Route::Tags(name.clone(), page.clone()), &page, &names, &body))
+        Ok(list(&Route::Tags(name.clone(), page.clone()), &page, &names, &body))
     }
 
     pub(super) async fn catalog(&self, page: Page) -> Answer<S> {
         let names = self.store.repositories(page.last.as_deref(), page.size.get()).await;
         let names = names.map_err(internal)?;
         let body = json!({ "repositories": names.names });
-        Ok(list(Route::Catalog(page.clone()), &page, &names, &body))
+        Ok(list(&Route::Catalog(page.clone()), &page, &names, &body))
     }
 }
 
 /// A page, and the way to the next one. An empty page that was asked for
 /// (`n=0`) leads nowhere.
 fn list<D>(
-    route: Route,
+    route: &Route,
     page: &Page,
     names: &Names,
     body: &serde_json::Value,

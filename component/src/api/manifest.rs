@@ -49,12 +49,11 @@ impl<S: Storage> Registry<S> {
     async fn head_manifest(&self, name: &RepositoryName, reference: &Reference) -> Answer<S> {
         let stored = self.store.manifest_stat(name, reference).await;
         let stored = stored.map_err(|error| unknown(error, reference))?;
-        let media_type = match stored.media_type {
-            Some(media_type) => media_type,
-            None => {
-                let bytes = self.store.manifest_bytes(&stored.digest).await;
-                media_type_of(&bytes.map_err(internal)?)?
-            }
+        let media_type = if let Some(media_type) = stored.media_type {
+            media_type
+        } else {
+            let bytes = self.store.manifest_bytes(&stored.digest).await;
+            media_type_of(&bytes.map_err(internal)?)?
         };
         Ok(response(&stored.digest, &media_type, stored.size, Body::Empty))
     }

@@ -170,7 +170,7 @@ impl<T: Transport> Objects<T> {
         payload: Bytes,
         path: &Path,
     ) -> object_store::Result<(Reply, Bytes)> {
-        self.0.fetch(operation, payload).await.map_err(|fault| failure(fault, path))
+        self.0.fetch(operation, payload).await.map_err(|fault| failure(&fault, path))
     }
 
     fn not_implemented(operation: &str) -> object_store::Error {
@@ -403,7 +403,7 @@ impl From<Fault> for StorageError {
     }
 }
 
-fn failure(fault: Fault, path: &Path) -> object_store::Error {
+fn failure(fault: &Fault, path: &Path) -> object_store::Error {
     let (path, source) = (path.to_string(), Box::new(StorageError::from(fault.clone())));
     match fault {
         Fault::NotFound => object_store::Error::NotFound { path, source },
