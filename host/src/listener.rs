@@ -35,8 +35,18 @@ const QUEUE_TIME: Duration = Duration::from_secs(10);
 /// When a client that was sent away should come back, in seconds.
 const RETRY_AFTER: &str = "5";
 
-/// Largest head of a request, in bytes.
-const HEAD_LIMIT: usize = 64 * 1024;
+/// Largest head of an HTTP/1.1 request, in bytes, and largest piece that is read
+/// from a connection at once.
+const READ_BUFFER: usize = 256 * 1024;
+
+/// Largest head of an HTTP/2 request, in bytes.
+const HEAD_LIMIT_H2: u32 = 64 * 1024;
+
+/// Bytes of one body on their way over HTTP/2.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes of all bodies of an HTTP/2 connection on their way.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
 /// Requests at a time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
@@ -79,7 +89,7 @@ impl Service {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HEAD_LIMIT.max(READ_BUFFER));
+            .max_buf_size(READ_BUFFER);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -135,15 +145,6 @@ impl Service {
         })
     }
 }
-
-/// Largest piece that is read from or gathered for a connection, in bytes.
-const READ_BUFFER: usize = 256 * 1024;
-/// [`HEAD_LIMIT`] as HTTP/2 counts it.
-const HEAD_LIMIT_H2: u32 = 64 * 1024;
-/// Bytes of one body on their way over HTTP/2.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-/// Bytes of all bodies of an HTTP/2 connection on their way.
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
 /// The answer where the component gives none.
 fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response<WasiBody> {
