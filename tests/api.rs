@@ -5,6 +5,7 @@
 use roadstead_tests::{
     Registry, Step, Target, Wasmtime, delete, digest, get, head, patch, post, put, run, skip,
 };
+use sha2::{Digest as _, Sha512};
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -12,19 +13,26 @@ const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495
 
 /// Runs a table against a fresh registry of each form.
 async fn everywhere(test: &str, steps: impl Fn() -> Vec<Step>) {
+    with(test, &[], steps).await;
+}
+
+/// The same with settings.
+async fn with(test: &str, settings: &[(&str, &str)], steps: impl Fn() -> Vec<Step>) {
     let root = tempfile::tempdir().unwrap();
-    run(&Target::native(&root.path().join("native")).unwrap(), &steps()).await;
-    let host = Registry::start(&root.path().join("host"), &[], &[]).unwrap();
+    run(&Target::native(&root.path().join("native"), settings).unwrap(), &steps()).await;
+    let host = Registry::start(&root.path().join("host"), settings, &[]).unwrap();
     run(&Target::Server(host.address.clone()), &steps()).await;
     let mounted = root.path().join("mounted");
     std::fs::create_dir(&mounted).unwrap();
-    match Wasmtime::start(&mounted).unwrap() {
+    match Wasmtime::start_with(&mounted, settings).unwrap() {
         Some(wasmtime) => run(&Target::Server(wasmtime.address.clone()), &steps()).await,
         None => {
             skip(test, "wasmtime is neither $WASMTIME nor on the path");
         }
     }
 }
+
+const DELETE: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
 
 /// Pushes a blob in one request.
 fn push(name: &str, blob: &[u8]) -> Step {
@@ -74,7 +82,7 @@ async fn base_and_unknown_endpoints() {
             patch("/v2/a/manifests/b")
                 .body("x")
                 .error(405, "UNSUPPORTED")
-                .expect("allow", "GET, HEAD, PUT"),
+                .expect("allow", "GET, HEAD, PUT, DELETE"),
         ]
     })
     .await;
@@ -340,7 +348,12 @@ async fn mounts() {
                 .status(202)
                 .expect("range", "0-0"),
             get(format!("/v2/c/blobs/{blob}")).error(404, "BLOB_UNKNOWN"),
-            post(format!("/v2/c/blobs/uploads/?mount={blob}")).status(202),
+            post(format!("/v2/c/blobs/uploads/?mount={}", digest(b"nowhere"))).status(202),
+            // From wherever it is.
+            post(format!("/v2/c/blobs/uploads/?mount={blob}"))
+                .status(201)
+                .expect("location", format!("/v2/c/blobs/{blob}")),
+            get(format!("/v2/c/blobs/{blob}")).content("shared"),
         ]
     })
     .await;
@@ -489,6 +502,253 @@ async fn pages_of_tags_and_of_the_catalog() {
 }
 
 #[tokio::test]
+async fn conditional_requests() {
+    everywhere("conditional_requests", || {
+        let index = r#"{"schemaVersion":2,"manifests":[]}"#;
+        let (at, blob) = (digest(index.as_bytes()), digest(b"blob"));
+        let unchanged = |step: Step, held: &str| {
+            step.header("if-none-match", held).status(304).content("").expect_no("content-type")
+        };
+        let tag = "/v2/a/manifests/t";
+        vec![
+            put(tag).header("content-type", OCI_INDEX).body(index).status(201),
+            push("a", b"blob"),
+            get(tag).expect("cache-control", "no-cache"),
+            get(format!("/v2/a/manifests/{at}"))
+                .expect("cache-control", "max-age=31536000, immutable"),
+            get(format!("/v2/a/blobs/{blob}"))
+                .expect("cache-control", "max-age=31536000, immutable"),
+            unchanged(get(tag), &format!("\"{at}\"")).expect("docker-content-digest", &at),
+            unchanged(head(tag), &format!("W/\"x\", W/\"{at}\""))
+                .expect("cache-control", "no-cache"),
+            unchanged(get(format!("/v2/a/blobs/{blob}")), "*")
+                .expect("etag", format!("\"{blob}\"")),
+            get(tag).header("if-none-match", "\"other\"").content(index),
+            get("/v2/a/manifests/u").header("if-none-match", "*").error(404, "MANIFEST_UNKNOWN"),
+        ]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deletes() {
+    with("deletes", &[DELETE], || {
+        let manifest = image(b"config", &[b"layer"]);
+        let at = digest(manifest.as_bytes());
+        let by_digest = || format!("/v2/a/manifests/{at}");
+        let blob = format!("/v2/a/blobs/{}", digest(b"layer"));
+        let tags = |tags: &str| format!(r#"{{"name":"a","tags":[{tags}]}}"#);
+        vec![
+            push("a", b"config"),
+            push("a", b"layer"),
+            push("b", b"layer"),
+            put_manifest("a", "v1", &manifest).status(201),
+            put_manifest("a", "v2", &manifest).status(201),
+            put_manifest("a", "v3", &manifest).status(201),
+            // A tag: the manifest and the other tags stay.
+            delete("/v2/a/manifests/v1").status(202),
+            get("/v2/a/manifests/v1").error(404, "MANIFEST_UNKNOWN"),
+            delete("/v2/a/manifests/v1").error(404, "MANIFEST_UNKNOWN"),
+            get("/v2/a/tags/list").content(tags(r#""v2","v3""#)),
+            get(by_digest()).content(manifest.clone()),
+            // The manifest: its tags go with it.
+            delete(by_digest()).status(202),
+            get(by_digest()).error(404, "MANIFEST_UNKNOWN"),
+            get("/v2/a/manifests/v2").error(404, "MANIFEST_UNKNOWN"),
+            get("/v2/a/tags/list").content(tags("")),
+            delete(by_digest()).error(404, "MANIFEST_UNKNOWN"),
+            // A blob: from this repository only.
+            delete(&blob).status(202),
+            get(&blob).error(404, "BLOB_UNKNOWN"),
+            head(&blob).status(404),
+            delete(&blob).error(404, "BLOB_UNKNOWN"),
+            get(format!("/v2/b/blobs/{}", digest(b"layer"))).content("layer"),
+            // And all of it again.
+            put_manifest("a", "v1", &manifest).error(400, "MANIFEST_BLOB_UNKNOWN"),
+            push("a", b"layer"),
+            put_manifest("a", "v1", &manifest).status(201),
+            get("/v2/a/tags/list").content(tags(r#""v1""#)),
+            // A blob that no repository holds any more is mounted by no one.
+            delete(&blob).status(202),
+            delete(format!("/v2/b/blobs/{}", digest(b"layer"))).status(202),
+            post(format!("/v2/c/blobs/uploads/?mount={}", digest(b"layer"))).status(202),
+        ]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_operator_forbids() {
+    everywhere("deletes are off", || {
+        let off = |step: Step| step.error(405, "UNSUPPORTED").expect("allow", "GET, HEAD");
+        vec![
+            push("a", b"x"),
+            off(delete(format!("/v2/a/blobs/{}", digest(b"x")))),
+            off(delete("/v2/a/manifests/latest")),
+            get(format!("/v2/a/blobs/{}", digest(b"x"))).content("x"),
+        ]
+    })
+    .await;
+    let read_only = ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true");
+    with("read-only", &[read_only, DELETE], || {
+        let off = |step: Step| step.error(405, "UNSUPPORTED");
+        vec![
+            get("/v2/"),
+            off(post("/v2/a/blobs/uploads/")),
+            off(patch("/v2/a/blobs/uploads/00000000-0000-4000-8000-000000000000").body("x")),
+            off(put("/v2/a/manifests/t").body("{}")),
+            off(delete("/v2/a/manifests/t")),
+            get("/v2/a/manifests/t").error(404, "MANIFEST_UNKNOWN"),
+        ]
+    })
+    .await;
+    let notice = ("REGISTRY_HTTP_WARNING", "moving to registry.example on Friday");
+    with("a notice", &[notice], || {
+        let warning = r#"299 - "moving to registry.example on Friday""#;
+        vec![
+            get("/v2/").expect("warning", warning),
+            get("/v2/a/tags/list").error(404, "NAME_UNKNOWN").expect("warning", warning),
+        ]
+    })
+    .await;
+    let sparse = ("REGISTRY_VALIDATION_MANIFESTS_SPARSE", "true");
+    with("sparse images", &[sparse], || {
+        vec![put_manifest("a", "t", &image(b"config", &[b"layer"])).status(201)]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tags_by_parameter_and_sha512() {
+    everywhere("tags_by_parameter_and_sha512", || {
+        let index = r#"{"schemaVersion":2,"manifests":[]}"#;
+        let hex = Sha512::digest(index).iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let at = format!("sha512:{hex}");
+        let blob: String = Sha512::digest(b"blob").iter().map(|b| format!("{b:02x}")).collect();
+        let many = "&tag=x".repeat(100);
+        vec![
+            put(format!("/v2/a/manifests/{at}?tag=one&tag=two"))
+                .header("content-type", OCI_INDEX)
+                .body(index)
+                .status(201)
+                .expect("oci-tag", "one")
+                .expect("docker-content-digest", &at),
+            get("/v2/a/manifests/one").content(index).expect("docker-content-digest", &at),
+            get("/v2/a/manifests/two").content(index).expect("docker-content-digest", &at),
+            get(format!("/v2/a/manifests/{at}")).content(index),
+            put(format!("/v2/a/manifests/{at}?tag=.bad"))
+                .header("content-type", OCI_INDEX)
+                .body(index)
+                .error(400, "TAG_INVALID"),
+            put(format!("/v2/a/manifests/{at}?tag=x{many}"))
+                .header("content-type", OCI_INDEX)
+                .body(index)
+                .error(414, "TAG_INVALID"),
+            post("/v2/a/blobs/uploads/").status(202),
+            patch("{location}").body("blob").status(202),
+            put(format!("{{location}}?digest=sha512:{blob}")).status(201),
+            get(format!("/v2/a/blobs/sha512:{blob}")).content("blob"),
+            post(format!("/v2/a/blobs/uploads/?digest=sha512:{blob}"))
+                .body("blub")
+                .error(400, "DIGEST_INVALID"),
+        ]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn referrers() {
+    with("referrers", &[DELETE], || {
+        let subject = digest(b"subject");
+        let refer = |kind: &str, note: &str| {
+            serde_json::json!({
+                "schemaVersion": 2,
+                "mediaType": OCI_INDEX,
+                "artifactType": kind,
+                "manifests": [],
+                "subject": { "mediaType": OCI_MANIFEST, "digest": subject, "size": 7 },
+                "annotations": { "note": note },
+            })
+            .to_string()
+        };
+        let entry = |kind: &str, note: &str| {
+            let manifest = refer(kind, note);
+            let at = digest(manifest.as_bytes());
+            format!(
+                r#"{{"mediaType":"{OCI_INDEX}","digest":"{at}","size":{},"artifactType":"{kind}","annotations":{{"note":"{note}"}}}}"#,
+                manifest.len()
+            )
+        };
+        let (one, two) = (("application/one", "1"), ("application/two", "2"));
+        let place = |e: (&str, &str)| digest(refer(e.0, e.1).as_bytes());
+        let (first, second) = if place(one) < place(two) { (one, two) } else { (two, one) };
+        let index = |entries: &str| {
+            format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{entries}]}}"#)
+        };
+        let list = format!("/v2/a/referrers/{subject}");
+        let push_referrer = |e: (&str, &str)| {
+            put(format!("/v2/a/manifests/{}", place(e)))
+                .header("content-type", OCI_INDEX)
+                .body(refer(e.0, e.1))
+                .status(201)
+                .expect("oci-subject", &subject)
+        };
+        let after = place(first).replace(':', "-");
+        vec![
+            get(&list).expect("content-type", OCI_INDEX).content(index("")),
+            push_referrer(one),
+            push_referrer(two),
+            get(&list).expect("content-type", OCI_INDEX).expect_no("oci-filters-applied").content(
+                index(&format!("{},{}", entry(first.0, first.1), entry(second.0, second.1))),
+            ),
+            get(format!("{list}?artifactType=application/two"))
+                .expect("oci-filters-applied", "artifactType")
+                .content(index(&entry(two.0, two.1))),
+            get(format!("{list}?artifactType=none")).content(index("")),
+            get(format!("{list}?n=1"))
+                .content(index(&entry(first.0, first.1)))
+                .expect("link", format!("<{list}?n=1&last={after}>; rel=\"next\"")),
+            get(format!("{list}?n=1&last={after}"))
+                .content(index(&entry(second.0, second.1)))
+                .expect_no("link"),
+            get(format!("/v2/b/referrers/{subject}")).content(index("")),
+            get("/v2/a/referrers/nonsense").error(400, "DIGEST_INVALID"),
+            delete(format!("/v2/a/manifests/{}", place(one))).status(202),
+            get(&list).content(index(&entry(two.0, two.1))),
+        ]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn referrers_that_another_registry_pushed() {
+    let subject = digest(b"subject");
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[],"subject":{{"mediaType":"{OCI_MANIFEST}","digest":"{subject}","size":7}}}}"#
+    );
+    let root = tempfile::tempdir().unwrap();
+    let hex = digest(manifest.as_bytes())["sha256:".len()..].to_owned();
+    for (path, bytes) in [
+        (format!("blobs/sha256/{}/{hex}/data", &hex[..2]), manifest.clone()),
+        (format!("repositories/a/_manifests/revisions/sha256/{hex}/link"), format!("sha256:{hex}")),
+    ] {
+        let path = root.path().join("docker/registry/v2").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let entry = format!(
+        r#"{{"mediaType":"{OCI_INDEX}","digest":"sha256:{hex}","size":{}}}"#,
+        manifest.len()
+    );
+    let steps = [get(format!("/v2/a/referrers/{subject}")).content(format!(
+        r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{entry}]}}"#
+    ))];
+    let host = Registry::start(root.path(), &[], &[]).unwrap();
+    run(&Target::Server(host.address.clone()), &steps).await;
+    run(&Target::Server(host.address.clone()), &steps).await;
+}
+
+#[tokio::test]
 async fn a_registry_that_distribution_filled() {
     // What registry:2 writes: no media types beside the manifests.
     let manifest = r#"{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","manifests":[]}"#;
@@ -512,7 +772,7 @@ async fn a_registry_that_distribution_filled() {
         get("/v2/library/old/manifests/v1").expect("content-type", docker).content(manifest),
         head(format!("/v2/library/old/manifests/{link}")).expect("content-type", docker),
     ];
-    run(&Target::native(root.path()).unwrap(), &steps).await;
+    run(&Target::native(root.path(), &[]).unwrap(), &steps).await;
     let host = Registry::start(root.path(), &[], &[]).unwrap();
     run(&Target::Server(host.address.clone()), &steps).await;
 }

@@ -1,5 +1,6 @@
 //! Every way in which a request can fail, and what the client is told.
 
+use crate::route::MAX_TAGS;
 use http::{Method, StatusCode};
 use roadstead_oci::{
     Digest, ErrorCode, InvalidContentRange, InvalidDigest, InvalidManifest, InvalidName,
@@ -13,6 +14,12 @@ use std::fmt;
 pub enum Error {
     /// No endpoint has this path.
     UnknownEndpoint,
+    /// The registry's settings forbid to delete.
+    DeleteDisabled,
+    /// The registry's settings forbid to change anything.
+    ReadOnly,
+    /// The query has more `tag` parameters than [`MAX_TAGS`].
+    TooManyTags,
     /// The endpoint has other methods than the request's.
     MethodNotAllowed(&'static [Method]),
     /// The path holds no repository name.
@@ -80,7 +87,10 @@ impl Error {
     pub fn status_and_code(&self) -> (StatusCode, ErrorCode) {
         match self {
             Self::UnknownEndpoint => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
-            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
+            Self::MethodNotAllowed(_) | Self::DeleteDisabled | Self::ReadOnly => {
+                (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
+            }
+            Self::TooManyTags => (StatusCode::URI_TOO_LONG, ErrorCode::TagInvalid),
             Self::Name(_) => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
             Self::NameUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
             Self::Tag(_) => (StatusCode::BAD_REQUEST, ErrorCode::TagInvalid),
@@ -154,6 +164,15 @@ impl fmt::Display for Error {
             Self::UnknownEndpoint => f.write_str("no such endpoint; the API is at /v2/"),
             Self::MethodNotAllowed(_) => {
                 f.write_str("this endpoint does not have this method; see the Allow header")
+            }
+            Self::DeleteDisabled => f.write_str(
+                "nothing can be deleted here; the operator can set REGISTRY_STORAGE_DELETE_ENABLED",
+            ),
+            Self::ReadOnly => f.write_str(
+                "this registry is read-only, by REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED",
+            ),
+            Self::TooManyTags => {
+                write!(f, "a manifest is pushed with at most {MAX_TAGS} tag parameters")
             }
             Self::Name(error) => error.fmt(f),
             Self::NameUnknown(name) => write!(f, "there is no repository {name}"),

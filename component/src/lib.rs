@@ -21,7 +21,9 @@ pub mod native;
 mod route;
 pub mod store;
 
-pub use api::Registry;
+pub use api::{Registry, Rules};
 pub use body::Body;
 pub use error::Error;
-pub use route::{BlobAction, ManifestAction, Page, Route, StartUpload, UploadAction};
+pub use route::{
+    BlobAction, MAX_TAGS, ManifestAction, Page, ReferrersPage, Route, StartUpload, UploadAction,
+};

@@ -7,7 +7,7 @@
 use crate::Error;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
-use roadstead_oci::{Digest, InvalidReference, PageSize, Reference, RepositoryName, UploadId};
+use roadstead_oci::{Digest, InvalidReference, PageSize, Reference, RepositoryName, Tag, UploadId};
 use std::borrow::Cow;
 
 /// What a request asks for.
@@ -21,9 +21,11 @@ pub enum Route {
     Catalog(Page),
     /// `GET /v2/<name>/tags/list` (end-8).
     Tags(RepositoryName, Page),
-    /// `/v2/<name>/manifests/<reference>` (end-3, end-7).
+    /// `/v2/<name>/manifests/<reference>` (end-3, end-7, end-9).
     Manifest(RepositoryName, Reference, ManifestAction),
-    /// `/v2/<name>/blobs/<digest>` (end-2).
+    /// `GET /v2/<name>/referrers/<digest>` (end-12).
+    Referrers(RepositoryName, Digest, ReferrersPage),
+    /// `/v2/<name>/blobs/<digest>` (end-2, end-10).
     Blob(RepositoryName, Digest, BlobAction),
     /// `POST /v2/<name>/blobs/uploads/` (end-4, end-11).
     StartUpload(RepositoryName, StartUpload),
@@ -32,12 +34,17 @@ pub enum Route {
 }
 
 /// What is done with a manifest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "they are the methods")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ManifestAction {
+    /// `GET`.
     Get,
+    /// `HEAD`.
     Head,
-    Put,
+    /// `PUT`, and what it is to be called besides its reference, by `tag`
+    /// parameters: at most [`MAX_TAGS`].
+    Put(Vec<Tag>),
+    /// `DELETE`.
+    Delete,
 }
 
 /// What is done with a blob.
@@ -46,6 +53,7 @@ pub enum ManifestAction {
 pub enum BlobAction {
     Get,
     Head,
+    Delete,
 }
 
 /// How an upload begins.
@@ -59,7 +67,7 @@ pub enum StartUpload {
     Mount {
         /// The blob.
         digest: Digest,
-        /// The other repository; without it, a session begins.
+        /// The other repository; without it, any will do.
         from: Option<RepositoryName>,
     },
 }
@@ -77,6 +85,15 @@ pub enum UploadAction {
     Cancel,
 }
 
+/// Which page of a list of referrers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReferrersPage {
+    /// Only those of this type.
+    pub artifact_type: Option<String>,
+    /// The rest of the question.
+    pub page: Page,
+}
+
 /// Which page of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Page {
@@ -86,9 +103,14 @@ pub struct Page {
     pub last: Option<String>,
 }
 
+/// Most tags that one push of a manifest may set by parameters; the
+/// specification asks for ten at least.
+pub const MAX_TAGS: usize = 100;
+
 const GET: &[Method] = &[Method::GET];
 const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
-const MANIFEST: &[Method] = &[Method::GET, Method::HEAD, Method::PUT];
+const BLOB: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE];
+const MANIFEST: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];
 const POST: &[Method] = &[Method::POST];
 const UPLOAD: &[Method] = &[Method::GET, Method::PATCH, Method::PUT, Method::DELETE];
 
@@ -132,7 +154,16 @@ impl Route {
                 allowed(method, GET, ())?;
                 Ok(Self::Tags(repository(name)?, query.page()?))
             }
-            (Some(reference), Some("manifests"), Some(name)) => manifest(method, name, reference),
+            (Some(reference), Some("manifests"), Some(name)) => {
+                manifest(method, name, reference, query)
+            }
+            (Some(digest), Some("referrers"), Some(name)) => {
+                allowed(method, GET, ())?;
+                let artifact_type = query.get("artifactType").filter(|filter| !filter.is_empty());
+                let artifact_type = artifact_type.map(Cow::into_owned);
+                let page = ReferrersPage { artifact_type, page: query.page()? };
+                Ok(Self::Referrers(repository(name)?, parse_digest(digest)?, page))
+            }
             (Some(digest), Some("blobs"), Some(name)) => blob(method, name, digest),
             _ => Err(Error::UnknownEndpoint),
         }
@@ -147,6 +178,7 @@ impl Route {
             Self::Catalog(_) => "/v2/_catalog".to_owned(),
             Self::Tags(name, _) => format!("/v2/{name}/tags/list"),
             Self::Manifest(name, reference, _) => format!("/v2/{name}/manifests/{reference}"),
+            Self::Referrers(name, digest, _) => format!("/v2/{name}/referrers/{digest}"),
             Self::Blob(name, digest, _) => format!("/v2/{name}/blobs/{digest}"),
             Self::StartUpload(name, _) => format!("/v2/{name}/blobs/uploads/"),
             Self::Upload(name, id, _) => format!("/v2/{name}/blobs/uploads/{id}"),
@@ -184,7 +216,12 @@ fn upload(method: &Method, name: &str, id: &str, query: Query<'_>) -> Result<Rou
     Ok(Route::Upload(name, id, action))
 }
 
-fn manifest(method: &Method, name: &str, reference: &str) -> Result<Route, Error> {
+fn manifest(
+    method: &Method,
+    name: &str,
+    reference: &str,
+    query: Query<'_>,
+) -> Result<Route, Error> {
     allowed(method, MANIFEST, ())?;
     let name = repository(name)?;
     let reference = Reference::parse(reference).map_err(|error| match error {
@@ -194,16 +231,21 @@ fn manifest(method: &Method, name: &str, reference: &str) -> Result<Route, Error
     let action = match *method {
         Method::GET => ManifestAction::Get,
         Method::HEAD => ManifestAction::Head,
-        _ => ManifestAction::Put,
+        Method::PUT => ManifestAction::Put(query.tags()?),
+        _ => ManifestAction::Delete,
     };
     Ok(Route::Manifest(name, reference, action))
 }
 
 fn blob(method: &Method, name: &str, digest: &str) -> Result<Route, Error> {
-    allowed(method, GET_HEAD, ())?;
+    allowed(method, BLOB, ())?;
     let name = repository(name)?;
     let digest = parse_digest(digest)?;
-    let action = if method == Method::HEAD { BlobAction::Head } else { BlobAction::Get };
+    let action = match *method {
+        Method::GET => BlobAction::Get,
+        Method::HEAD => BlobAction::Head,
+        _ => BlobAction::Delete,
+    };
     Ok(Route::Blob(name, digest, action))
 }
 
@@ -233,6 +275,19 @@ impl<'a> Query<'a> {
     /// The first value of a key.
     fn get(self, key: &str) -> Option<Cow<'a, str>> {
         form_urlencoded::parse(self.0.as_bytes()).find(|(k, _)| k == key).map(|(_, value)| value)
+    }
+
+    /// All values of `tag`.
+    fn tags(self) -> Result<Vec<Tag>, Error> {
+        let values = form_urlencoded::parse(self.0.as_bytes()).filter(|(key, _)| key == "tag");
+        let mut tags = Vec::new();
+        for (_, value) in values {
+            if tags.len() == MAX_TAGS {
+                return Err(Error::TooManyTags);
+            }
+            tags.push(Tag::parse(&value).map_err(Error::Tag)?);
+        }
+        Ok(tags)
     }
 
     fn page(self) -> Result<Page, Error> {
@@ -274,7 +329,7 @@ mod tests {
                 Route::Manifest(name("a/manifests"), tag(), ManifestAction::Head)
             }),
             (Method::PUT, "/v2/blobs/uploads/manifests/t".to_owned(), {
-                Route::Manifest(name("blobs/uploads"), tag(), ManifestAction::Put)
+                Route::Manifest(name("blobs/uploads"), tag(), ManifestAction::Put(Vec::new()))
             }),
             (Method::GET, format!("/v2/a/tags/list/blobs/sha256:{HEX}"), {
                 Route::Blob(name("a/tags/list"), digest.clone(), BlobAction::Get)
@@ -319,6 +374,7 @@ mod tests {
             (Method::GET, "/v2/a/b/tags/list".to_owned()),
             (Method::GET, "/v2/a/b/manifests/t".to_owned()),
             (Method::PUT, format!("/v2/a/manifests/{digest}")),
+            (Method::GET, format!("/v2/a/referrers/{digest}")),
             (Method::HEAD, format!("/v2/a/blobs/{digest}")),
             (Method::POST, "/v2/a/blobs/uploads/".to_owned()),
             (Method::DELETE, format!("/v2/a/blobs/uploads/{ID}")),
@@ -357,7 +413,8 @@ mod tests {
     /// one.
     #[test]
     fn arbitrary_paths() {
-        const PIECES: [&str; 24] = [
+        const PIECES: [&str; 25] = [
+            "referrers",
             "/",
             "/",
             "/v2/",

@@ -112,7 +112,7 @@ impl Drop for Registry {
 }
 
 /// The host's binary, beside the test that runs.
-fn binary() -> anyhow::Result<PathBuf> {
+pub fn binary() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let name = format!("roadstead-under-test{}", std::env::consts::EXE_SUFFIX);
     let found = test.ancestors().map(|directory| directory.join(&name)).find(|path| path.is_file());
@@ -127,6 +127,11 @@ impl Wasmtime {
     /// Starts it; `None` if there is no wasmtime: neither `$WASMTIME` nor one
     /// on the path.
     pub fn start(root: &Path) -> anyhow::Result<Option<Registry>> {
+        Self::start_with(root, &[])
+    }
+
+    /// The same with more variables.
+    pub fn start_with(root: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Option<Registry>> {
         let wasmtime = std::env::var("WASMTIME").unwrap_or_else(|_| "wasmtime".to_owned());
         let version = Command::new(&wasmtime).arg("--version").stdout(Stdio::null()).status();
         if !version.is_ok_and(|status| status.success()) {
@@ -139,6 +144,7 @@ impl Wasmtime {
             .args(["serve", "-S", "cli", "--addr", "127.0.0.1:0", "--dir"])
             .arg(format!("{}::/data", root.display()))
             .args(["--env", "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/data"])
+            .args(variables.iter().flat_map(|(n, v)| ["--env".to_owned(), format!("{n}={v}")]))
             .arg(&component);
         let address = |line: &str| {
             let rest = line.split_once("http://")?.1;

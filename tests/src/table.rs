@@ -5,7 +5,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use roadstead_component::native::{MemoryBody, NativeDirectory};
 use roadstead_component::store::LocalStorage;
-use roadstead_component::{Body, Registry};
+use roadstead_component::{Body, Registry, Rules};
+use roadstead_config::Config;
 use sha2::{Digest as _, Sha256};
 
 /// What a table runs against.
@@ -18,10 +19,13 @@ pub enum Target {
 }
 
 impl Target {
-    /// The protocol over a directory of its own.
-    pub fn native(root: &std::path::Path) -> anyhow::Result<Self> {
+    /// The protocol over a directory, with settings.
+    pub fn native(root: &std::path::Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let owned = settings.iter().map(|&(n, v)| (n.to_owned(), v.to_owned()));
+        let rules = Rules::from(&Config::from_variables(owned)?);
         let directory = roadstead_directory::Directory::open(root)?;
-        Ok(Self::Native(Registry::new(LocalStorage::new(NativeDirectory(directory)))))
+        let storage = LocalStorage::new(NativeDirectory(directory));
+        Ok(Self::Native(Registry::new(storage, rules)))
     }
 
     async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Answer> {

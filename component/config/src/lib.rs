@@ -46,6 +46,16 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`.
     pub root: Option<PathBuf>,
+    /// `REGISTRY_STORAGE_DELETE_ENABLED`: manifests, tags and blobs can be
+    /// deleted. Off by default, as in distribution.
+    pub delete_enabled: bool,
+    /// `REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED`: nothing can be changed.
+    pub read_only: bool,
+    /// `REGISTRY_VALIDATION_MANIFESTS_SPARSE`: image manifests may name blobs
+    /// that the repository does not hold.
+    pub sparse_images: bool,
+    /// `REGISTRY_HTTP_WARNING`: a notice that every response carries.
+    pub warning: Option<String>,
     /// `REGISTRY_STORAGE_HOST_AUTHORITY`: the authority at which a native host
     /// answers storage operations. The native host sets it; it is trusted
     /// because whoever configures the component says so.
@@ -119,6 +129,13 @@ impl Config {
                     .then(|| Some(PathBuf::from(value)))
                     .ok_or("must name a directory")
             }),
+            delete_enabled: reader.read("STORAGE_DELETE_ENABLED", false, boolean),
+            read_only: reader.read("STORAGE_MAINTENANCE_READONLY_ENABLED", false, boolean),
+            sparse_images: reader.read("VALIDATION_MANIFESTS_SPARSE", false, boolean),
+            warning: reader.read("HTTP_WARNING", None, |value| match value {
+                "" => Ok(None),
+                _ => warning(value).map(Some),
+            }),
             host_authority: reader
                 .read("STORAGE_HOST_AUTHORITY", None, |value| Ok(Some(value.to_owned()))),
             log_level: reader.read("LOG_LEVEL", LogLevel::Info, |value| match value {
@@ -177,6 +194,17 @@ fn address(value: &str) -> Result<String, &'static str> {
     let (host, port) = value.rsplit_once(':').ok_or(RULE)?;
     port.parse::<u16>().map_err(|_| RULE)?;
     Ok(if host.is_empty() { format!("[::]:{port}") } else { value.to_owned() })
+}
+
+/// Text of a `Warning` header: what needs no escape within quotes.
+fn warning(value: &str) -> Result<String, &'static str> {
+    const LIMIT: usize = 1024;
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if value.len() <= LIMIT && value.bytes().all(plain) {
+        Ok(value.to_owned())
+    } else {
+        Err("must be at most 1024 ASCII characters without quotes and backslashes")
+    }
 }
 
 fn boolean(value: &str) -> Result<bool, &'static str> {

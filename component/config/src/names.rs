@@ -26,17 +26,20 @@ const NOT_YET_STORAGE: &str =
 const NOT_YET_AUTH: &str = "this registry serves everyone who reaches it; unset it and keep the address on loopback, or \
      put a proxy with authentication in front";
 const NOT_YET_TLS: &str = "connections are plain HTTP; unset it and put a TLS proxy in front";
-const NOT_YET_DELETE: &str = "content cannot be deleted; unset it";
 
 /// All names: distribution's, and ours in its style.
 pub const NAMES: &[Name] = &[
     setting("HTTP_ADDR"),
     setting("HTTP_DRAINTIMEOUT"),
+    setting("HTTP_WARNING"),
     setting("LOG_ACCESSLOG_DISABLED"),
     setting("LOG_FORMATTER"),
     setting("LOG_LEVEL"),
+    setting("STORAGE_DELETE_ENABLED"),
     setting("STORAGE_FILESYSTEM_ROOTDIRECTORY"),
     setting("STORAGE_HOST_AUTHORITY"),
+    setting("STORAGE_MAINTENANCE_READONLY_ENABLED"),
+    setting("VALIDATION_MANIFESTS_SPARSE"),
     // The version of the configuration file's format.
     no_effect("VERSION"),
     no_effect("LOG_FIELDS_*"),
@@ -66,8 +69,10 @@ pub const NAMES: &[Name] = &[
     unsupported("HTTP_TLS_*", NOT_YET_TLS),
     unsupported("AUTH", NOT_YET_AUTH),
     unsupported("AUTH_*", NOT_YET_AUTH),
-    unsupported("STORAGE_DELETE_ENABLED", NOT_YET_DELETE),
-    unsupported("STORAGE_MAINTENANCE_*", "there is no such maintenance; unset it"),
+    unsupported(
+        "STORAGE_MAINTENANCE_UPLOADPURGING_*",
+        "uploads that nobody ended are not removed by themselves; unset it",
+    ),
     unsupported("STORAGE_REDIRECT_*", "blobs are never redirected; unset it"),
     unsupported("STORAGE_S3_*", NOT_YET_STORAGE),
     unsupported("STORAGE_GCS_*", NOT_YET_STORAGE),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
@@ -73,7 +74,7 @@ impl Directory {
         let (mut file, temporary) = self.temporary_file()?;
         let written = file
             .write_all(bytes)
-            .and_then(|()| if key.in_session() { Ok(()) } else { file.sync_all() });
+            .and_then(|()| if key.unsynced() { Ok(()) } else { file.sync_all() });
         drop(file);
         let published =
             written.map_err(Error::from).and_then(|()| self.publish(&temporary, key, mode));
@@ -107,12 +108,30 @@ impl Directory {
         }
         fs::remove_file(&path)?;
         if let Some(parent) = path.parent() {
-            if !key.in_session() {
+            if !key.unsynced() {
                 sync_directory(parent)?;
             }
             self.prune(parent);
         }
         Ok(())
+    }
+
+    /// Deletes the object if its value is `value`; says whether it did. No
+    /// write of this process comes between the look and the deletion.
+    pub fn delete_value(&self, key: &Key, value: &str) -> Result<bool, Error> {
+        let path = self.path(key);
+        {
+            let _alone = self.replacing.write().unwrap_or_else(PoisonError::into_inner);
+            if fs::read(&path)? != value.as_bytes() {
+                return Ok(false);
+            }
+            fs::remove_file(&path)?;
+        }
+        if let Some(parent) = path.parent() {
+            sync_directory(parent)?;
+            self.prune(parent);
+        }
+        Ok(true)
     }
 
     /// Puts the synced file `temporary` in the place of `key`, durably.
@@ -124,9 +143,12 @@ impl Directory {
     ) -> Result<(), Error> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
-        let put = || match mode {
-            WriteMode::Overwrite => fs::rename(temporary, &path),
-            WriteMode::Create => fs::hard_link(temporary, &path),
+        let put = || {
+            let _shared = self.replacing.read().unwrap_or_else(PoisonError::into_inner);
+            match mode {
+                WriteMode::Overwrite => fs::rename(temporary, &path),
+                WriteMode::Create => fs::hard_link(temporary, &path),
+            }
         };
         let mut result = put();
         for _ in 0..PRUNE_RETRIES {
@@ -139,7 +161,7 @@ impl Directory {
             }
         }
         match result {
-            Ok(()) if key.in_session() => Ok(()),
+            Ok(()) if key.unsynced() => Ok(()),
             Ok(()) => Ok(sync_directory(parent)?),
             // Not NotFound, which would say that the object is missing.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -270,6 +292,19 @@ mod tests {
         assert!(directory.root().exists());
         let left = fs::read_dir(directory.temporary_directory()).unwrap().count();
         assert_eq!(left, 0, "temporary files");
+    }
+
+    #[test]
+    fn a_value_is_deleted_and_no_other_one() {
+        let (_root, directory) = fixture();
+        let tag = key("tags/a/link");
+        assert!(matches!(directory.delete_value(&tag, "x"), Err(Error::NotFound)));
+        directory.write(&tag, b"old", WriteMode::Overwrite).unwrap();
+        assert!(!directory.delete_value(&tag, "new").unwrap());
+        assert_eq!(directory.read_small(&tag, 9).unwrap().as_deref(), Some(&b"old"[..]));
+        assert!(directory.delete_value(&tag, "old").unwrap());
+        assert!(matches!(directory.stat(&tag), Err(Error::NotFound)));
+        assert_eq!(fs::read_dir(directory.temporary_directory()).unwrap().count(), 0);
     }
 
     #[test]

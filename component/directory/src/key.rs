@@ -46,9 +46,11 @@ impl Key {
         &self.0
     }
 
-    /// Whether the key lies in an upload session, which is not synced.
-    pub(crate) fn in_session(&self) -> bool {
-        self.0.split('/').any(|segment| segment == "_uploads")
+    /// Whether what the key holds need not survive a loss of power: upload
+    /// sessions, which clients start over, and hints, which help to find what
+    /// other objects say.
+    pub(crate) fn unsynced(&self) -> bool {
+        self.0.split('/').any(|segment| matches!(segment, "_uploads" | "_hints"))
     }
 }
 

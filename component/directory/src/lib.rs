@@ -24,12 +24,13 @@ mod files;
 mod key;
 mod list;
 mod operation;
+mod order;
 mod session;
 
 pub use error::Error;
 pub use files::{Metadata, WriteMode};
 pub use key::{InvalidKey, Key};
-pub use list::{Depth, Names};
+pub use list::{Depth, Names, NamesQuery, PAGE_BYTES};
 pub use operation::{
     Executed, Fault, LIST_LIMIT, Listed, OPERATION_HEADER, Object, Operation, REPLY_HEADER,
     REPLY_HEADER_LIMIT, Reply, VALUE_LIMIT, WRITE_LIMIT,
@@ -37,6 +38,7 @@ pub use operation::{
 pub use session::{Appender, SHA256_STATE_LENGTH};
 
 use std::path::{Path, PathBuf};
+use std::sync::RwLock;
 use std::sync::atomic::AtomicU64;
 
 /// Directory below the root for this crate's own files (temporary ones).
@@ -50,6 +52,9 @@ pub struct Directory {
     serial: AtomicU64,
     /// Makes them unique among processes that share the directory.
     nonce: u64,
+    order: order::Order,
+    /// Held alone to look at an object and delete it, shared to replace one.
+    replacing: RwLock<()>,
 }
 
 impl Directory {
@@ -64,6 +69,8 @@ impl Directory {
             root: root.into(),
             serial: AtomicU64::new(0),
             nonce: RandomState::new().hash_one(std::time::SystemTime::now()),
+            order: order::Order::default(),
+            replacing: RwLock::new(()),
         };
         directory.make_directories(&directory.temporary_directory())?;
         let (file, path) = directory.temporary_file()?;

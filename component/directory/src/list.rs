@@ -1,20 +1,26 @@
 //! Lists in lexical order of the whole key, a page at a time.
 //!
-//! A directory hands out its entries in no order, so each page reads the
-//! directories it touches whole, but keeps no more than [`BATCH`] names of
-//! each in memory.
+//! A directory hands out its entries in no order, so a page needs all names of
+//! the directories that it touches. [`crate::order`] keeps them while the
+//! directory does not change; of a larger directory no more than [`BATCH`]
+//! names are held at a time, and each page reads it whole.
 
+use crate::order::{Kind, batch};
 use crate::{Directory, Error, Key, Metadata};
 use serde::{Deserialize, Serialize};
-use std::collections::BinaryHeap;
 use std::fs;
 use std::path::Path;
 
-/// Most entries of one directory held at a time.
-const BATCH: usize = 1024;
+/// Most entries of one directory that are held at a time where all are too
+/// many.
+pub(crate) const BATCH: usize = 1024;
+
+/// Most bytes of the values on one page of names: what a response of the
+/// referrers API may have, less room for what is around them.
+pub const PAGE_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
 /// How far [`Directory::names`] looks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Depth {
     /// Names are those of the direct children.
@@ -24,33 +30,42 @@ pub enum Depth {
     Descendants,
 }
 
+/// Which names are asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NamesQuery {
+    /// Below which directory; a missing one holds no names.
+    pub parent: Key,
+    /// What a named directory contains, as a relative path.
+    pub marker: Key,
+    /// Whether the markers' values are wanted too: text.
+    pub values: bool,
+    /// How far to look.
+    pub depth: Depth,
+    /// The name after which the page begins; it need not exist.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
 /// A page of names.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Names {
     /// The names, in lexical order.
     pub names: Vec<String>,
+    /// The values of their markers, if they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
     /// Whether there are names after the last.
     pub more: bool,
 }
 
 impl Directory {
-    /// The directories below `parent` that contain an entry `marker` (a
-    /// relative path), by name, after `after`, at most `limit`.
-    ///
-    /// A missing `parent` holds no names.
-    pub fn names(
-        &self,
-        parent: &Key,
-        marker: &Key,
-        depth: Depth,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Names, Error> {
-        let mut page = Names::default();
-        let mut search =
-            Search { marker, depth, after: after.unwrap_or(""), limit, page: &mut page };
-        search.visit(&self.path(parent), "")?;
-        Ok(page)
+    /// The directories that contain a marker, by name. A page ends before its
+    /// values have more than [`PAGE_BYTES`], but has at least one name.
+    pub fn names(&self, query: &NamesQuery) -> Result<Names, Error> {
+        let mut search = Search { directory: self, query, page: Names::default(), bytes: 0 };
+        search.visit(&self.path(&query.parent), "")?;
+        Ok(search.page)
     }
 
     /// The objects below `prefix` (whole segments; `None` for all), in order,
@@ -75,49 +90,56 @@ impl Directory {
 }
 
 struct Search<'a> {
-    marker: &'a Key,
-    depth: Depth,
-    after: &'a str,
-    limit: usize,
-    page: &'a mut Names,
+    directory: &'a Directory,
+    query: &'a NamesQuery,
+    page: Names,
+    /// Of the page's values.
+    bytes: usize,
 }
 
 impl Search<'_> {
     /// Visits the directory `path`, whose name with a closing slash is
     /// `prefix`.
     fn visit(&mut self, path: &Path, prefix: &str) -> Result<(), Error> {
-        let deep = self.depth == Depth::Descendants;
-        let mut after = Cursor::new(prefix, self.after);
-        loop {
-            // A directory `c` is two items, the name `c` and its inside `c/`:
-            // between them come names like `c-d`, since '-' sorts before '/'.
-            let batch = batch(path, &after, |name, kind, take| {
-                if kind == Kind::Directory && !(deep && name.starts_with('_')) {
-                    take(name.to_owned());
-                    if deep {
-                        take(format!("{name}/"));
-                    }
-                }
-            })?;
-            for item in &batch {
-                if let Some(child) = item.strip_suffix('/') {
-                    self.visit(&path.join(child), &format!("{prefix}{item}"))?;
-                } else if path.join(item).join(self.marker.as_str()).exists() {
-                    if self.page.names.len() == self.limit {
-                        self.page.more = true;
-                    } else {
-                        self.page.names.push(format!("{prefix}{item}"));
-                    }
-                }
-                if self.page.more {
-                    return Ok(());
-                }
+        let after = self.query.after.as_deref().unwrap_or("");
+        let cursor = Cursor::new(prefix, after);
+        let mut items = self.directory.items(path, self.query.depth, cursor)?;
+        while let Some(item) = items.next()? {
+            if let Some(child) = item.strip_suffix('/') {
+                self.visit(&path.join(child), &format!("{prefix}{item}"))?;
+            } else {
+                self.take(&path.join(&*item), format!("{prefix}{item}"))?;
             }
-            match batch.into_iter().next_back() {
-                Some(last) => after = Cursor::After(last),
-                None => return Ok(()),
+            if self.page.more {
+                return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// Takes a directory into the page if it has the marker.
+    fn take(&mut self, path: &Path, name: String) -> Result<(), Error> {
+        let marker = path.join(self.query.marker.as_str());
+        let value = match (self.query.values, marker.exists()) {
+            (_, false) => return Ok(()),
+            (false, true) => None,
+            // The marker's writer keeps it small.
+            (true, true) => match fs::read_to_string(marker).map_err(Error::from) {
+                Ok(value) => Some(value),
+                Err(Error::NotFound) => return Ok(()),
+                Err(error) => return Err(error),
+            },
+        };
+        let bytes = value.as_ref().map_or(0, |value| value.len());
+        let full = self.bytes + bytes > PAGE_BYTES && !self.page.names.is_empty();
+        if full || self.page.names.len() == self.query.limit {
+            self.page.more = true;
+        } else {
+            self.bytes += bytes;
+            self.page.names.push(name);
+            self.page.values.extend(value);
+        }
+        Ok(())
     }
 }
 
@@ -129,12 +151,13 @@ fn collect(
     limit: usize,
     found: &mut Vec<(Key, Metadata)>,
 ) -> Result<(), Error> {
+    let kinds = |name: &str, kind: Kind, take: &mut dyn FnMut(String)| match kind {
+        Kind::Directory => take(format!("{name}/")),
+        Kind::File => take(name.to_owned()),
+    };
     let mut cursor = Cursor::new(prefix, after);
     loop {
-        let batch = batch(path, &cursor, |name, kind, take| match kind {
-            Kind::Directory => take(format!("{name}/")),
-            Kind::File => take(name.to_owned()),
-        })?;
+        let batch = batch(path, &cursor, kinds)?;
         for item in &batch {
             if found.len() >= limit {
                 return Ok(());
@@ -156,7 +179,7 @@ fn collect(
 }
 
 /// A place among the items of one directory.
-enum Cursor {
+pub(crate) enum Cursor {
     After(String),
     From(String),
 }
@@ -175,7 +198,7 @@ impl Cursor {
         }
     }
 
-    fn precedes(&self, item: &str) -> bool {
+    pub(crate) fn precedes(&self, item: &str) -> bool {
         match self {
             Self::After(last) => item > last.as_str(),
             Self::From(first) => item >= first.as_str(),
@@ -183,67 +206,9 @@ impl Cursor {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Directory,
-    File,
-}
-
-/// The first [`BATCH`] items of a directory from `cursor`, in order. `items`
-/// turns an entry into its items. A missing directory has none.
-fn batch(
-    path: &Path,
-    cursor: &Cursor,
-    mut items: impl FnMut(&str, Kind, &mut dyn FnMut(String)),
-) -> Result<Vec<String>, Error> {
-    let mut smallest = BinaryHeap::new();
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) => {
-            return match Error::from(error) {
-                Error::NotFound => Ok(Vec::new()),
-                error => Err(error),
-            };
-        }
-    };
-    for entry in entries {
-        let entry = entry?;
-        // A name that is not UTF-8 is no key of ours.
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if name == crate::PRIVATE {
-            continue;
-        }
-        let Some(kind) = kind(entry.file_type()?, &entry.path()) else { continue };
-        items(&name, kind, &mut |item| {
-            if cursor.precedes(&item) {
-                smallest.push(item);
-                if smallest.len() > BATCH {
-                    smallest.pop();
-                }
-            }
-        });
-    }
-    Ok(smallest.into_sorted_vec())
-}
-
-/// Operators link directories to other disks, so links are followed.
-fn kind(file_type: fs::FileType, path: &Path) -> Option<Kind> {
-    let (directory, file) = if file_type.is_symlink() {
-        let metadata = fs::metadata(path).ok()?;
-        (metadata.is_dir(), metadata.is_file())
-    } else {
-        (file_type.is_dir(), file_type.is_file())
-    };
-    match (directory, file) {
-        (true, _) => Some(Kind::Directory),
-        (_, true) => Some(Kind::File),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{BATCH, Depth, Names};
+    use super::{BATCH, Depth, Names, NamesQuery};
     use crate::{Directory, Key, WriteMode};
 
     fn key(key: &str) -> Key {
@@ -259,14 +224,23 @@ mod tests {
         (root, directory)
     }
 
+    fn query(depth: Depth, after: Option<&str>, limit: usize) -> NamesQuery {
+        let after = after.map(str::to_owned);
+        NamesQuery { parent: key("r"), marker: key("_m"), values: false, depth, after, limit }
+    }
+
+    fn page(names: &[&str], more: bool) -> Names {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        Names { names, values: Vec::new(), more }
+    }
+
     /// Every page size gives the same names, cut at the same places.
     fn check_names(directory: &Directory, depth: Depth, expected: &[&str]) {
         for limit in 1..=expected.len() + 1 {
             let mut found: Vec<String> = Vec::new();
             loop {
                 let after = found.last().cloned();
-                let page =
-                    directory.names(&key("r"), &key("_m"), depth, after.as_deref(), limit).unwrap();
+                let page = directory.names(&query(depth, after.as_deref(), limit)).unwrap();
                 assert!(page.names.len() <= limit);
                 found.extend(page.names);
                 if !page.more {
@@ -296,14 +270,53 @@ mod tests {
         for (after, first) in
             [("a-", "a-b"), ("a/a", "a/b"), ("a/b/c", "a/b/c/d"), ("a.b/d", "a/b")]
         {
-            let page =
-                directory.names(&key("r"), &key("_m"), Depth::Descendants, Some(after), 1).unwrap();
-            assert_eq!(page, Names { names: vec![first.to_owned()], more: true }, "after {after}");
+            let found = directory.names(&query(Depth::Descendants, Some(after), 1)).unwrap();
+            assert_eq!(found, page(&[first], true), "after {after}");
         }
-        let none = directory.names(&key("q"), &key("_m"), Depth::Children, None, 9).unwrap();
+        let none = directory
+            .names(&NamesQuery { parent: key("q"), ..query(Depth::Children, None, 9) })
+            .unwrap();
         assert_eq!(none, Names::default());
-        let zero = directory.names(&key("r"), &key("_m"), Depth::Children, None, 0).unwrap();
-        assert_eq!(zero, Names { names: vec![], more: true });
+        let zero = directory.names(&query(Depth::Children, None, 0)).unwrap();
+        assert_eq!(zero, page(&[], true));
+    }
+
+    #[test]
+    fn values_come_with_names_and_end_a_page() {
+        let (_root, directory) = with(&["r/a/_m", "r/b/_m", "r/c/_m"]);
+        let big = "y".repeat(super::PAGE_BYTES);
+        directory.write(&key("r/b/_m"), big.as_bytes(), WriteMode::Overwrite).unwrap();
+        let ask = |after| {
+            let query = NamesQuery { values: true, ..query(Depth::Children, after, 9) };
+            directory.names(&query).unwrap()
+        };
+        let first = ask(None);
+        assert_eq!((first.names, first.more), (vec!["a".to_owned()], true));
+        assert_eq!(first.values, ["x"]);
+        let second = ask(Some("a"));
+        assert_eq!((second.names, second.more), (vec!["b".to_owned()], true));
+        assert_eq!(second.values, [big]);
+        assert_eq!(ask(Some("b")).values, ["x"]);
+    }
+
+    #[test]
+    fn names_that_are_kept_are_those_that_are_there() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        let make = |i: usize| {
+            std::fs::create_dir_all(root.path().join(format!("r/{i:05}/_m"))).unwrap();
+        };
+        let names = || directory.names(&query(Depth::Children, None, 9999)).unwrap().names.len();
+        (0..400).for_each(make);
+        // Settled, so that the names are kept; then again and again changed.
+        let old = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
+        let settle = || std::fs::File::open(root.path().join("r")).unwrap().set_modified(old);
+        settle().unwrap();
+        assert_eq!((names(), names()), (400, 400));
+        make(400);
+        assert_eq!((names(), names()), (401, 401));
+        std::fs::remove_dir_all(root.path().join("r/00007")).unwrap();
+        assert_eq!((names(), names()), (400, 400));
     }
 
     #[test]
@@ -314,8 +327,7 @@ mod tests {
         for i in 0..count {
             std::fs::create_dir_all(root.path().join(format!("r/{i:05}/_m"))).unwrap();
         }
-        let page =
-            directory.names(&key("r"), &key("_m"), Depth::Descendants, None, count - 1).unwrap();
+        let page = directory.names(&query(Depth::Descendants, None, count - 1)).unwrap();
         assert!(page.more);
         assert_eq!(page.names.len(), count - 1);
         assert!(page.names.is_sorted());

@@ -14,7 +14,7 @@
 //! is the object that was read. Values up to [`VALUE_LIMIT`] travel within
 //! the reply, since a body costs more than a header.
 
-use crate::{Appender, Depth, Directory, Error, Key, Metadata, Names, WriteMode};
+use crate::{Appender, Directory, Error, Key, Metadata, Names, NamesQuery, WriteMode};
 use roadstead_oci::{ByteRange, Digest};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -80,6 +80,9 @@ pub enum Operation {
     Delete {
         /// The object.
         key: Key,
+        /// Only if this is its value; see [`Directory::delete_value`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
     },
     /// [`Directory::list`].
     List {
@@ -90,19 +93,8 @@ pub enum Operation {
         /// At most [`LIST_LIMIT`].
         limit: usize,
     },
-    /// [`Directory::names`].
-    Names {
-        /// Below which directory.
-        parent: Key,
-        /// What a named directory contains.
-        marker: Key,
-        /// How far to look.
-        depth: Depth,
-        /// The name after which the list begins.
-        after: Option<String>,
-        /// At most [`LIST_LIMIT`].
-        limit: usize,
-    },
+    /// [`Directory::names`], at most [`LIST_LIMIT`] of them.
+    Names(NamesQuery),
     /// [`Directory::begin`].
     Begin {
         /// The new session.
@@ -256,8 +248,11 @@ impl Directory {
                 self.copy(from, to, *mode)?;
                 Reply::Done
             }
-            Operation::Delete { key } => {
-                self.delete(key)?;
+            Operation::Delete { key, value } => {
+                match value {
+                    Some(value) => drop(self.delete_value(key, value)?),
+                    None => self.delete(key)?,
+                }
                 Reply::Done
             }
             Operation::List { prefix, after, limit } => {
@@ -270,9 +265,9 @@ impl Directory {
                 });
                 Reply::List(listed.collect())
             }
-            Operation::Names { parent, marker, depth, after, limit } => {
-                let limit = (*limit).min(LIST_LIMIT);
-                Reply::Names(self.names(parent, marker, *depth, after.as_deref(), limit)?)
+            Operation::Names(query) => {
+                let limit = query.limit.min(LIST_LIMIT);
+                Reply::Names(self.names(&NamesQuery { limit, ..query.clone() })?)
             }
             Operation::Begin { session } => {
                 self.begin(session)?;

@@ -1,6 +1,8 @@
-//! Blobs (end-2).
+//! Blobs (end-2, end-10).
 
-use super::{Answer, Call, DOCKER_CONTENT_DIGEST, Registry, insert, internal};
+use super::{
+    Answer, Call, DOCKER_CONTENT_DIGEST, IMMUTABLE, Registry, empty, insert, internal, not_modified,
+};
 use crate::store::{Storage, StorageError};
 use crate::{BlobAction, Body, Error};
 use http::header::{self, HeaderValue};
@@ -16,6 +18,11 @@ impl<S: Storage> Registry<S> {
         call: &Call<S::Upload>,
     ) -> Answer<S> {
         let (size, part, range, body) = match action {
+            BlobAction::Delete => {
+                let deleted = self.store.delete_blob(name, digest).await;
+                deleted.map_err(|error| unknown(error, digest))?;
+                return Ok(empty(StatusCode::ACCEPTED));
+            }
             BlobAction::Head => {
                 let size = self.store.blob_size(name, digest).await;
                 let size = size.map_err(|error| unknown(error, digest))?;
@@ -37,12 +44,13 @@ impl<S: Storage> Registry<S> {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         insert(headers, DOCKER_CONTENT_DIGEST, digest.as_str());
         insert(headers, header::ETAG, &format!("\"{digest}\""));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
         if part {
             let value = format!("bytes {}-{}/{size}", range.start, range.end - 1);
             insert(headers, header::CONTENT_RANGE, &value);
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
-        Ok(response)
+        Ok(not_modified(&call.headers, &response).unwrap_or(response))
     }
 }
 

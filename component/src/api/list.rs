@@ -1,7 +1,7 @@
 //! Lists: tags (end-8) and Docker's catalog.
 
 use super::{Answer, Registry, insert, internal, json};
-use crate::store::{Names, Storage, StorageError};
+use crate::store::{Page as Names, Storage, StorageError};
 use crate::{Body, Error, Page, Route};
 use http::Response;
 use http::header;

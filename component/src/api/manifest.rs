@@ -1,14 +1,20 @@
-//! Manifests (end-3, end-7).
+//! Manifests (end-3, end-7, end-9).
 
-use super::{Answer, Call, DOCKER_CONTENT_DIGEST, Registry, empty, insert, internal};
+use super::{
+    Answer, Call, DOCKER_CONTENT_DIGEST, IMMUTABLE, REVALIDATE, Registry, empty, insert, internal,
+    not_modified,
+};
 use crate::store::{BodyError, Content, RequestBody as _, Storage, StorageError};
 use crate::{Body, Error, ManifestAction, Route};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use roadstead_oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
 use sha2::{Digest as _, Sha256, Sha512};
+
+const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 /// How many referenced blobs are looked up at a time.
 const LOOKUPS: usize = 8;
@@ -22,13 +28,26 @@ impl<S: Storage> Registry<S> {
         call: &mut Call<S::Upload>,
     ) -> Answer<S> {
         match action {
-            ManifestAction::Get => self.get_manifest(name, &reference).await,
-            ManifestAction::Head => self.head_manifest(name, &reference).await,
-            ManifestAction::Put => self.put_manifest(name, reference, call).await,
+            ManifestAction::Get => self.get_manifest(name, &reference, call).await,
+            ManifestAction::Head => self.head_manifest(name, &reference, call).await,
+            ManifestAction::Put(tags) => self.put_manifest(name, reference, tags, call).await,
+            ManifestAction::Delete => {
+                let deleted = match &reference {
+                    Reference::Tag(tag) => self.store.delete_tag(name, tag).await,
+                    Reference::Digest(digest) => self.store.delete_manifest(name, digest).await,
+                };
+                deleted.map_err(|error| unknown(error, &reference))?;
+                Ok(empty(StatusCode::ACCEPTED))
+            }
         }
     }
 
-    async fn get_manifest(&self, name: &RepositoryName, reference: &Reference) -> Answer<S> {
+    async fn get_manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+        call: &Call<S::Upload>,
+    ) -> Answer<S> {
         let stored = self.store.manifest(name, reference).await;
         let stored = stored.map_err(|error| unknown(error, reference))?;
         let (media_type, body) = match (stored.media_type, stored.content) {
@@ -43,10 +62,16 @@ impl<S: Storage> Registry<S> {
                 (media_type_of(&bytes)?, bytes.into())
             }
         };
-        Ok(response(&stored.digest, &media_type, stored.size, body))
+        let response = response(reference, &stored.digest, &media_type, stored.size, body);
+        Ok(not_modified(&call.headers, &response).unwrap_or(response))
     }
 
-    async fn head_manifest(&self, name: &RepositoryName, reference: &Reference) -> Answer<S> {
+    async fn head_manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+        call: &Call<S::Upload>,
+    ) -> Answer<S> {
         let stored = self.store.manifest_stat(name, reference).await;
         let stored = stored.map_err(|error| unknown(error, reference))?;
         let media_type = if let Some(media_type) = stored.media_type {
@@ -55,13 +80,15 @@ impl<S: Storage> Registry<S> {
             let bytes = self.store.manifest_bytes(&stored.digest).await;
             media_type_of(&bytes.map_err(internal)?)?
         };
-        Ok(response(&stored.digest, &media_type, stored.size, Body::Empty))
+        let response = response(reference, &stored.digest, &media_type, stored.size, Body::Empty);
+        Ok(not_modified(&call.headers, &response).unwrap_or(response))
     }
 
     async fn put_manifest(
         &self,
         name: &RepositoryName,
         reference: Reference,
+        mut tags: Vec<Tag>,
         call: &mut Call<S::Upload>,
     ) -> Answer<S> {
         let content_type = content_type(&call.headers)?;
@@ -74,37 +101,26 @@ impl<S: Storage> Registry<S> {
             BodyError::Aborted => Error::BodyAborted,
         })?;
         let manifest = Manifest::parse(&bytes, content_type.as_ref()).map_err(Error::Manifest)?;
-        let (digest, tag) = match &reference {
+        let named = tags.clone();
+        let digest = match reference {
             Reference::Digest(expected) => {
                 let actual = digest_of(expected.algorithm(), &bytes)?;
-                if actual != *expected {
-                    return Err(Error::DigestMismatch { expected: expected.clone(), actual });
+                if actual != expected {
+                    return Err(Error::DigestMismatch { expected, actual });
                 }
-                (actual, None)
+                actual
             }
-            Reference::Tag(tag) => (digest_of(Algorithm::Sha256, &bytes)?, Some(tag)),
+            Reference::Tag(tag) => {
+                tags.push(tag);
+                digest_of(Algorithm::Sha256, &bytes)?
+            }
         };
-        self.check_blobs(name, &manifest).await?;
-        self.store_manifest(name, &digest, &manifest, bytes, tag).await?;
-        let mut response = empty(StatusCode::CREATED);
-        let headers = response.headers_mut();
-        insert(headers, DOCKER_CONTENT_DIGEST, digest.as_str());
-        let location =
-            Route::Manifest(name.clone(), Reference::Digest(digest), ManifestAction::Get).path();
-        insert(headers, header::LOCATION, &location);
-        Ok(response)
-    }
-
-    async fn store_manifest(
-        &self,
-        name: &RepositoryName,
-        digest: &Digest,
-        manifest: &Manifest,
-        bytes: Bytes,
-        tag: Option<&Tag>,
-    ) -> Result<(), Error> {
-        let media_type = manifest.media_type();
-        self.store.put_manifest(name, digest, media_type, bytes, tag).await.map_err(internal)
+        if !self.rules.sparse {
+            self.check_blobs(name, &manifest).await?;
+        }
+        let stored = self.store.put_manifest(name, &digest, &manifest, bytes, &tags).await;
+        stored.map_err(internal)?;
+        Ok(pushed(name, digest, &manifest, &named))
     }
 
     /// Whether the repository holds the blobs that an image manifest names.
@@ -127,7 +143,32 @@ impl<S: Storage> Registry<S> {
     }
 }
 
+/// The answer to a push: where the manifest is, and what became of its
+/// subject and of the tags that parameters named.
+fn pushed<D>(
+    name: &RepositoryName,
+    digest: Digest,
+    manifest: &Manifest,
+    tags: &[Tag],
+) -> Response<Body<D>> {
+    let mut response = empty(StatusCode::CREATED);
+    let headers = response.headers_mut();
+    insert(headers, DOCKER_CONTENT_DIGEST, digest.as_str());
+    if let Some(subject) = manifest.subject() {
+        insert(headers, OCI_SUBJECT, subject.digest.as_str());
+    }
+    for tag in tags {
+        if let Ok(tag) = HeaderValue::from_str(tag.as_str()) {
+            headers.append(OCI_TAG, tag);
+        }
+    }
+    let route = Route::Manifest(name.clone(), Reference::Digest(digest), ManifestAction::Get);
+    insert(headers, header::LOCATION, &route.path());
+    response
+}
+
 fn response<D>(
+    reference: &Reference,
     digest: &Digest,
     media_type: &MediaType,
     size: u64,
@@ -139,6 +180,11 @@ fn response<D>(
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     insert(headers, DOCKER_CONTENT_DIGEST, digest.as_str());
     insert(headers, header::ETAG, &format!("\"{digest}\""));
+    let cache = match reference {
+        Reference::Tag(_) => REVALIDATE,
+        Reference::Digest(_) => IMMUTABLE,
+    };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     response
 }
 

@@ -3,12 +3,14 @@
 mod blob;
 mod list;
 mod manifest;
+mod referrers;
 mod upload;
 
 use crate::store::{RequestBody as _, Storage, StorageError, Store};
-use crate::{Body, Error, Route};
+use crate::{BlobAction, Body, Error, ManifestAction, Route};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use roadstead_config::Config;
 use uuid::Uuid;
 
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -19,10 +21,43 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What an endpoint answers.
 type Answer<S> = Result<Response<Body<<S as Storage>::Download>>, Error>;
 
+/// How long a client may keep what a digest names, in seconds: a year, since
+/// it cannot change.
+const IMMUTABLE: &str = "max-age=31536000, immutable";
+
+/// What a tag names can change at any time: it may be kept, but must be asked
+/// for again.
+const REVALIDATE: &str = "no-cache";
+
+/// What the operator allows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    /// Manifests, tags and blobs can be deleted.
+    pub delete: bool,
+    /// Nothing can be changed.
+    pub read_only: bool,
+    /// Image manifests may name blobs that the repository does not hold.
+    pub sparse: bool,
+    /// A notice that every response carries (specification, "Warnings").
+    pub warning: Option<String>,
+}
+
+impl From<&Config> for Rules {
+    fn from(config: &Config) -> Self {
+        Self {
+            delete: config.delete_enabled,
+            read_only: config.read_only,
+            sparse: config.sparse_images,
+            warning: config.warning.clone(),
+        }
+    }
+}
+
 /// A container registry.
 #[derive(Debug)]
 pub struct Registry<S> {
     store: Store<S>,
+    rules: Rules,
 }
 
 /// A request whose route is known.
@@ -33,8 +68,8 @@ struct Call<U> {
 
 impl<S: Storage> Registry<S> {
     /// A registry that keeps its content in `storage`.
-    pub fn new(storage: S) -> Self {
-        Self { store: Store::new(storage) }
+    pub fn new(storage: S, rules: Rules) -> Self {
+        Self { store: Store::new(storage), rules }
     }
 
     /// Answers a request. A body of `None` is one that is known to be empty.
@@ -42,7 +77,10 @@ impl<S: Storage> Registry<S> {
         let (parts, body) = request.into_parts();
         let mut call = Call { headers: parts.headers, body };
         let answer = match Route::parse(&parts.method, &parts.uri) {
-            Ok(route) => self.answer(route, &mut call).await,
+            Ok(route) => match self.permit(&route) {
+                Ok(()) => self.answer(route, &mut call).await,
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         let mut response = answer.unwrap_or_else(refusal);
@@ -53,10 +91,38 @@ impl<S: Storage> Registry<S> {
         let headers = response.headers_mut();
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let Some(warning) = &self.rules.warning {
+            insert(headers, header::WARNING, &format!("299 - \"{warning}\""));
+        }
         if parts.method == Method::HEAD {
             *response.body_mut() = Body::Empty;
         }
         response
+    }
+
+    /// Whether the operator allows what is asked for.
+    fn permit(&self, route: &Route) -> Result<(), Error> {
+        let (write, delete) = match route {
+            Route::Root
+            | Route::Base
+            | Route::Catalog(_)
+            | Route::Tags(..)
+            | Route::Referrers(..)
+            | Route::Manifest(_, _, ManifestAction::Get | ManifestAction::Head)
+            | Route::Blob(_, _, BlobAction::Get | BlobAction::Head) => (false, false),
+            Route::Manifest(_, _, ManifestAction::Put(_))
+            | Route::StartUpload(..)
+            | Route::Upload(..) => (true, false),
+            Route::Manifest(_, _, ManifestAction::Delete)
+            | Route::Blob(_, _, BlobAction::Delete) => (true, true),
+        };
+        if write && self.rules.read_only {
+            Err(Error::ReadOnly)
+        } else if delete && !self.rules.delete {
+            Err(Error::DeleteDisabled)
+        } else {
+            Ok(())
+        }
     }
 
     async fn answer(&self, route: Route, call: &mut Call<S::Upload>) -> Answer<S> {
@@ -68,6 +134,7 @@ impl<S: Storage> Registry<S> {
             Route::Manifest(name, reference, action) => {
                 self.manifest(&name, reference, action, call).await
             }
+            Route::Referrers(name, subject, page) => self.referrers(&name, &subject, page).await,
             Route::Blob(name, digest, action) => self.blob(&name, &digest, action, call).await,
             Route::StartUpload(name, start) => self.start_upload(name, start, call).await,
             Route::Upload(name, id, action) => self.upload(name, id, action, call).await,
@@ -86,6 +153,9 @@ fn refusal<D>(error: Error) -> Response<Body<D>> {
         Error::MethodNotAllowed(methods) => {
             let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
             insert(headers, header::ALLOW, &names.join(", "));
+        }
+        Error::DeleteDisabled | Error::ReadOnly => {
+            insert(headers, header::ALLOW, "GET, HEAD");
         }
         Error::RangeNotSatisfiable { size } => {
             insert(headers, header::CONTENT_RANGE, &format!("bytes */{size}"));
@@ -122,6 +192,29 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
+}
+
+/// The answer to a client that has what it asks for, if it does (RFC 9110,
+/// "If-None-Match"). Its headers are those of the full answer.
+fn not_modified<D>(headers: &HeaderMap, response: &Response<Body<D>>) -> Option<Response<Body<D>>> {
+    let etag = response.headers().get(header::ETAG)?.to_str().ok()?;
+    let has = |value: &HeaderValue| {
+        let text = value.to_str().unwrap_or_default();
+        text.split(',')
+            .map(str::trim)
+            .any(|held| held == "*" || held.trim_start_matches("W/") == etag)
+    };
+    if !headers.get_all(header::IF_NONE_MATCH).iter().any(has) {
+        return None;
+    }
+    let mut answer = Response::new(Body::Empty);
+    *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    for name in [header::ETAG, header::CACHE_CONTROL, DOCKER_CONTENT_DIGEST] {
+        if let Some(value) = response.headers().get(&name) {
+            answer.headers_mut().insert(name, value.clone());
+        }
+    }
+    Some(answer)
 }
 
 /// A failure of the storage that the request's own terms cannot explain.

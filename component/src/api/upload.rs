@@ -17,8 +17,8 @@ impl<S: Storage> Registry<S> {
         start: StartUpload,
         call: &mut Call<S::Upload>,
     ) -> Answer<S> {
-        if let StartUpload::Mount { digest, from: Some(from) } = &start {
-            match self.store.mount(&name, digest, from).await {
+        if let StartUpload::Mount { digest, from } = &start {
+            match self.store.mount(&name, digest, from.as_ref()).await {
                 Ok(()) => return Ok(created(name, digest.clone())),
                 // The client then uploads, as if it had not asked.
                 Err(StorageError::NotFound) => {}

@@ -8,7 +8,7 @@ mod body;
 mod transport;
 
 use crate::store::LocalStorage;
-use crate::{Body, Registry};
+use crate::{Body, Registry, Rules};
 use body::Upload;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -47,7 +47,8 @@ impl wasip3::exports::http::handler::Guest for Handler {
 fn configure() -> Result<Rc<GuestRegistry>, String> {
     let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
     let transport = AnyTransport::choose(&config)?;
-    Ok(Rc::new(Registry::new(LocalStorage::new(transport))))
+    let storage = LocalStorage::new(transport);
+    Ok(Rc::new(Registry::new(storage, Rules::from(&config))))
 }
 
 fn incoming(request: Request) -> Result<http::Request<Option<Upload>>, ErrorCode> {

@@ -1,8 +1,13 @@
 //! Blobs: content by digest, and which repository holds it.
 
-use super::{Opened, Storage, StorageError, Store, keys};
+use super::{Depth, Names, Opened, Storage, StorageError, Store, keys};
+use bytes::Bytes;
 use object_store::ObjectStoreExt as _;
 use roadstead_oci::{ByteRange, Digest, RepositoryName};
+
+/// How many repositories are asked whether they hold a blob that is to be
+/// mounted from wherever it is.
+const HOLDERS: usize = 16;
 
 /// A blob of a repository, opened.
 pub type Blob<D> = Opened<D>;
@@ -35,15 +40,55 @@ impl<S: Storage> Store<S> {
         if linked(&stat.companions, digest) { Ok(stat.size) } else { Err(StorageError::NotFound) }
     }
 
-    /// Makes a blob that `from` holds one that `name` holds as well.
+    /// Makes a blob that `from` holds one that `name` holds as well. Without
+    /// `from`, any repository will do.
     pub async fn mount(
         &self,
         name: &RepositoryName,
         digest: &Digest,
-        from: &RepositoryName,
+        from: Option<&RepositoryName>,
     ) -> Result<(), StorageError> {
-        self.blob_size(from, digest).await?;
+        match from {
+            Some(from) => drop(self.blob_size(from, digest).await?),
+            None => self.find_holder(digest).await?,
+        }
         self.link_blob(name, digest).await
+    }
+
+    /// Finds a repository that holds the blob, by the hints: at most
+    /// [`HOLDERS`] are asked.
+    async fn find_holder(&self, digest: &Digest) -> Result<(), StorageError> {
+        let hints = Names {
+            parent: keys::hints(digest),
+            marker: keys::marker(keys::HINT_MARKER),
+            values: false,
+            depth: Depth::Children,
+            after: None,
+            limit: HOLDERS,
+        };
+        for hint in self.storage.names(hints).await?.names {
+            let Some(holder) = keys::unescape_name(&hint) else { continue };
+            match self.blob_size(&holder, digest).await {
+                Ok(_) => return Ok(()),
+                Err(StorageError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StorageError::NotFound)
+    }
+
+    /// Makes a blob one that the repository does not hold. The bytes stay, as
+    /// other repositories may hold it.
+    pub async fn delete_blob(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), StorageError> {
+        self.blob_size(name, digest).await?;
+        self.storage.objects().delete(&keys::layer_link(name, digest)).await?;
+        // A hint is not trusted, so one that stays does no harm.
+        let _ = self.storage.objects().delete(&keys::hint(digest, name)).await;
+        Ok(())
     }
 
     pub(super) async fn link_blob(
@@ -51,7 +96,9 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<(), StorageError> {
-        self.put_link(&keys::layer_link(name, digest), digest).await
+        self.put_link(&keys::layer_link(name, digest), digest).await?;
+        self.storage.objects().put(&keys::hint(digest, name), Bytes::new().into()).await?;
+        Ok(())
     }
 
     pub(super) async fn put_link(

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! docker/registry/v2/
-//!   blobs/<algorithm>/<first two digits>/<digest>/data
+//!   blobs/<algorithm>/<first two digits>/<digest>/
+//!     data
+//!     _hints/<name>/hint                           ours: a repository that may hold the blob
 //!   repositories/<name>/
 //!     _layers/<algorithm>/<digest>/link            the repository holds the blob
 //!     _manifests/
@@ -10,15 +12,20 @@
 //!       revisions/<algorithm>/<digest>/media-type  ours: the media type it was pushed with
 //!       tags/<tag>/current/link                    the tag's digest
 //!       tags/<tag>/index/<algorithm>/<digest>/link every digest that the tag has had
+//!     _referrers/<algorithm>/<subject's digest>/
+//!       <digest>/descriptor                        ours: a manifest that refers to the subject
+//!     _referrers/complete                          ours: no older manifest's is missing
 //!     _uploads/<id>/                               an upload session
 //! ```
 //!
 //! A `link` holds a digest as text. Distribution leaves files it does not know
-//! alone, so `media-type` does not disturb it; a registry's directory without
-//! them works, as the media type is then read from the manifest.
+//! alone, so ours do not disturb it, and a registry's directory without them
+//! works: the media type is then read from the manifest, referrers are
+//! gathered when they are asked for first, and hints only help to find a blob
+//! for a mount that names no repository.
 
 use object_store::path::Path;
-use roadstead_oci::{Digest, RepositoryName, Tag, UploadId};
+use roadstead_oci::{Algorithm, Digest, RepositoryName, Tag, UploadId};
 
 const ROOT: &str = "docker/registry/v2";
 
@@ -67,8 +74,65 @@ pub(super) fn tag_link(name: &RepositoryName, tag: &Tag) -> Path {
     path(format!("{ROOT}/repositories/{name}/{MANIFESTS}/tags/{tag}/{TAG_MARKER}"))
 }
 
+pub(super) fn tag_index(name: &RepositoryName, tag: &Tag) -> Path {
+    path(format!("{ROOT}/repositories/{name}/{MANIFESTS}/tags/{tag}/index"))
+}
+
 pub(super) fn tag_index_link(name: &RepositoryName, tag: &Tag, digest: &Digest) -> Path {
     of_digest(name, &format!("{MANIFESTS}/tags/{tag}/index"), digest, "link")
+}
+
+/// All manifests that refer to a subject.
+pub(super) fn referrers(name: &RepositoryName, subject: &Digest) -> Path {
+    let (algorithm, hex) = (subject.algorithm().as_str(), subject.encoded());
+    path(format!("{ROOT}/repositories/{name}/_referrers/{algorithm}/{hex}"))
+}
+
+/// What the directory of a referrer contains.
+pub(super) const REFERRER_MARKER: &str = "descriptor";
+
+/// The directory of a referrer is called by the digest, with a separator that
+/// a file system on any machine takes.
+pub(super) fn referrer(name: &RepositoryName, subject: &Digest, digest: &Digest) -> Path {
+    let (algorithm, hex) = (digest.algorithm().as_str(), digest.encoded());
+    let directory = format!("{algorithm}-{hex}");
+    path(format!("{}/{directory}/{REFERRER_MARKER}", referrers(name, subject)))
+}
+
+/// Says that the referrers are complete.
+pub(super) fn referrers_complete(name: &RepositoryName) -> Path {
+    path(format!("{ROOT}/repositories/{name}/_referrers/complete"))
+}
+
+/// All revisions of one algorithm.
+pub(super) fn revisions_of(name: &RepositoryName, algorithm: Algorithm) -> Path {
+    path(format!("{ROOT}/repositories/{name}/{MANIFESTS}/revisions/{}", algorithm.as_str()))
+}
+
+/// All repositories that may hold a blob.
+pub(super) fn hints(digest: &Digest) -> Path {
+    let (algorithm, hex) = (digest.algorithm().as_str(), digest.encoded());
+    let shard = hex.get(..2).unwrap_or(hex);
+    path(format!("{ROOT}/blobs/{algorithm}/{shard}/{hex}/_hints"))
+}
+
+/// What the directory of a hint contains.
+pub(super) const HINT_MARKER: &str = "hint";
+
+/// That a repository may hold a blob. Its name is one segment, since the
+/// names in a directory are read in one step.
+pub(super) fn hint(digest: &Digest, name: &RepositoryName) -> Path {
+    path(format!("{}/{}/{HINT_MARKER}", hints(digest), escape_name(name)))
+}
+
+/// A repository name as one segment: `=` is in no name.
+fn escape_name(name: &RepositoryName) -> String {
+    name.as_str().replace('/', "=")
+}
+
+/// The opposite of [`escape_name`].
+pub(super) fn unescape_name(segment: &str) -> Option<RepositoryName> {
+    RepositoryName::parse(&segment.replace('=', "/")).ok()
 }
 
 pub(super) fn upload(name: &RepositoryName, id: &UploadId) -> Path {
@@ -119,8 +183,18 @@ mod tests {
                 format!("{repository}/_manifests/tags/_v1.0-X/index/sha256/{hex}/link"),
             ),
             (super::upload(&name, &id), format!("{repository}/_uploads/{id}")),
+            (
+                super::referrer(&name, &digest, &digest),
+                format!("{repository}/_referrers/sha256/{hex}/sha256-{hex}/descriptor"),
+            ),
+            (
+                super::hint(&digest, &name),
+                format!("docker/registry/v2/blobs/sha256/01/{hex}/_hints/a=b-c__d.e/hint"),
+            ),
         ] {
             assert_eq!(key.as_ref(), expected);
         }
+        assert_eq!(super::unescape_name("a=b-c__d.e"), Some(name));
+        assert_eq!(super::unescape_name("=a"), None);
     }
 }

@@ -4,7 +4,7 @@
 //! native host that holds the directory; over a mounted directory, the
 //! component answers them itself. What differs is the [`Transport`].
 
-use super::{Content, Opened, RequestBody, Stat, Storage, StorageError};
+use super::{Content, Names, Opened, Page, RequestBody, Stat, Storage, StorageError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -16,7 +16,7 @@ use object_store::{
     PutPayload, PutResult,
 };
 use roadstead_directory::{
-    Depth, Fault, Key, Listed, Names, Object, Operation, Reply, WRITE_LIMIT, WriteMode,
+    Fault, Key, Listed, NamesQuery, Object, Operation, Reply, WRITE_LIMIT, WriteMode,
 };
 use roadstead_oci::{ByteRange, Digest};
 use std::collections::VecDeque;
@@ -94,19 +94,26 @@ impl<T: Transport> Storage for LocalStorage<T> {
         Ok(Stat { size, companions })
     }
 
-    async fn names(
-        &self,
-        parent: &Path,
-        marker: &Path,
-        depth: Depth,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Names, StorageError> {
-        let (parent, marker) = (key(parent)?, key(marker)?);
-        let after = after.map(str::to_owned);
-        match self.call(Operation::Names { parent, marker, depth, after, limit }).await? {
-            Reply::Names(names) => Ok(names),
+    async fn names(&self, query: Names<'_>) -> Result<Page, StorageError> {
+        let operation = Operation::Names(NamesQuery {
+            parent: key(&query.parent)?,
+            marker: key(&query.marker)?,
+            values: query.values,
+            depth: query.depth,
+            after: query.after.map(str::to_owned),
+            limit: query.limit,
+        });
+        match self.call(operation).await? {
+            Reply::Names(page) => Ok(page),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn delete_value(&self, path: &Path, value: &str) -> Result<(), StorageError> {
+        let operation = Operation::Delete { key: key(path)?, value: Some(value.to_owned()) };
+        match self.call(operation).await {
+            Ok(_) | Err(StorageError::NotFound) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -242,7 +249,9 @@ impl<T: Transport> ObjectStore for Objects<T> {
                 let objects = Self(Arc::clone(&transport));
                 async move {
                     let key = key(&location).map_err(|error| generic(error.into()))?;
-                    objects.run(Operation::Delete { key }, Bytes::new(), &location).await?;
+                    objects
+                        .run(Operation::Delete { key, value: None }, Bytes::new(), &location)
+                        .await?;
                     Ok(location)
                 }
             })

@@ -1,10 +1,12 @@
-//! Manifests, tags, and the lists of both.
+//! Manifests.
 
-use super::{Content, Depth, Names, Storage, StorageError, Store, blobs::linked, keys};
+use super::{Content, Referrer, Storage, StorageError, Store, blobs::linked, keys};
 use bytes::Bytes;
-use futures::StreamExt as _;
 use object_store::ObjectStoreExt as _;
-use roadstead_oci::{Digest, MediaType, Reference, RepositoryName, Tag};
+use roadstead_oci::{Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
+
+/// How often a push looks whether a concurrent delete took its manifest away.
+const PUSH_ATTEMPTS: usize = 3;
 
 /// A manifest as it is stored.
 #[derive(Debug)]
@@ -61,78 +63,54 @@ impl<S: Storage> Store<S> {
         &self,
         name: &RepositoryName,
         digest: &Digest,
-        media_type: &MediaType,
+        manifest: &Manifest,
         bytes: Bytes,
-        tag: Option<&Tag>,
+        tags: &[Tag],
     ) -> Result<(), StorageError> {
         let objects = self.storage.objects();
+        let size = bytes.len() as u64;
         objects.put(&keys::blob(digest), bytes.into()).await?;
-        let recorded = media_type.as_str().to_owned();
+        let recorded = manifest.media_type().as_str().to_owned();
         objects.put(&keys::media_type(name, digest), recorded.into()).await?;
-        self.put_link(&keys::revision_link(name, digest), digest).await?;
-        if let Some(tag) = tag {
-            self.put_link(&keys::tag_index_link(name, tag, digest), digest).await?;
-            self.put_link(&keys::tag_link(name, tag), digest).await?;
+        if let Some(referrer) = Referrer::of(manifest, digest, size) {
+            self.put_referrer(name, &referrer).await?;
+        }
+        let link = keys::revision_link(name, digest);
+        self.put_link(&link, digest).await?;
+        for tag in tags {
+            self.put_tag(name, tag, digest).await?;
+        }
+        // A delete of this manifest that ran meanwhile may have removed the
+        // link before the tags came, which would then lead nowhere.
+        for _ in 0..PUSH_ATTEMPTS {
+            match objects.head(&link).await {
+                Ok(_) => return Ok(()),
+                Err(object_store::Error::NotFound { .. }) => self.put_link(&link, digest).await?,
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }
 
-    /// A page of a repository's tags, in lexical order.
-    ///
-    /// # Errors
-    /// [`StorageError::NotFound`] when there is no such repository.
-    pub async fn tags(
+    /// Deletes a manifest and the tags that point to it. Its link goes first,
+    /// so it is gone at once, by tag as by digest.
+    pub async fn delete_manifest(
         &self,
         name: &RepositoryName,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Names, StorageError> {
-        let marker = keys::marker(keys::TAG_MARKER);
-        let page =
-            self.storage.names(&keys::tags(name), &marker, Depth::Children, after, limit).await?;
-        if page.names.is_empty() && !self.repository_exists(name).await? {
-            return Err(StorageError::NotFound);
+        digest: &Digest,
+    ) -> Result<(), StorageError> {
+        let stat = self.manifest_stat(name, &Reference::Digest(digest.clone())).await?;
+        let bytes = self.manifest_bytes(digest).await?;
+        if let Ok(manifest) = Manifest::parse(&bytes, stat.media_type.as_ref())
+            && let Some(referrer) = Referrer::of(&manifest, digest, stat.size)
+        {
+            self.delete_referrer(name, &referrer).await?;
         }
-        Ok(page)
-    }
-
-    /// A page of the repositories that hold manifests, in lexical order.
-    pub async fn repositories(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Names, StorageError> {
-        let marker = keys::marker(keys::MANIFESTS);
-        let parent = keys::repositories();
-        self.storage.names(&parent, &marker, Depth::Descendants, after, limit).await
-    }
-
-    /// Whether the repository holds anything.
-    async fn repository_exists(&self, name: &RepositoryName) -> Result<bool, StorageError> {
-        for prefix in [keys::revisions(name), keys::layers(name)] {
-            if self.storage.objects().list(Some(&prefix)).next().await.transpose()?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// The digest that a reference stands for.
-    async fn resolve(
-        &self,
-        name: &RepositoryName,
-        reference: &Reference,
-    ) -> Result<Digest, StorageError> {
-        let tag = match reference {
-            Reference::Digest(digest) => return Ok(digest.clone()),
-            Reference::Tag(tag) => tag,
-        };
-        let key = keys::tag_link(name, tag);
-        let link = self.storage.objects().get(&key).await?.bytes().await?;
-        std::str::from_utf8(&link)
-            .ok()
-            .and_then(|link| Digest::parse(link.trim_end()).ok())
-            .ok_or_else(|| StorageError::Failed(format!("{key} holds no digest")))
+        self.storage.delete_value(&keys::revision_link(name, digest), digest.as_str()).await?;
+        self.delete_tags_of(name, digest).await?;
+        // Without the link it says nothing.
+        let _ = self.storage.objects().delete(&keys::media_type(name, digest)).await;
+        Ok(())
     }
 }
 

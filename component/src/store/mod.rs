@@ -10,13 +10,18 @@ mod keys;
 mod local;
 mod manifests;
 mod port;
+mod referrers;
+mod tags;
 mod uploads;
 
 pub use blobs::Blob;
 pub use local::{LocalStorage, Transport};
 pub use manifests::{Stored, StoredManifest};
-pub use port::{BodyError, Content, DRAIN_LIMIT, Opened, RequestBody, Stat, Storage, StorageError};
-pub use roadstead_directory::{Depth, Names};
+pub use port::{
+    BodyError, Content, DRAIN_LIMIT, Names, Opened, RequestBody, Stat, Storage, StorageError,
+};
+pub use referrers::Referrer;
+pub use roadstead_directory::{Depth, Names as Page};
 pub use uploads::Offset;
 
 /// The registry's storage, by the registry's names.

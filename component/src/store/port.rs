@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use roadstead_directory::{Depth, Names};
+use roadstead_directory::{Depth, Names as Page};
 use roadstead_oci::{ByteRange, Digest};
 use std::fmt;
 use std::ops::Range;
@@ -41,16 +41,12 @@ pub trait Storage {
     /// The same without the bytes.
     async fn stat(&self, key: &Path, companions: &[Path]) -> Result<Stat, StorageError>;
 
-    /// The directories below `parent` that contain `marker`, in lexical order
-    /// after `after`, at most `limit`.
-    async fn names(
-        &self,
-        parent: &Path,
-        marker: &Path,
-        depth: Depth,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Names, StorageError>;
+    /// A page of names below a directory, in lexical order.
+    async fn names(&self, query: Names<'_>) -> Result<Page, StorageError>;
+
+    /// Deletes an object, if its value is `value`. That it is gone already is
+    /// no error.
+    async fn delete_value(&self, key: &Path, value: &str) -> Result<(), StorageError>;
 
     /// Makes an upload session under a name that was never used.
     async fn begin(&self, session: &Path) -> Result<(), StorageError>;
@@ -110,6 +106,23 @@ pub enum BodyError {
     TooLarge,
     /// It broke off before its end.
     Aborted,
+}
+
+/// Which names are asked for.
+#[derive(Clone, Debug)]
+pub struct Names<'a> {
+    /// Below which directory; a missing one holds no names.
+    pub parent: Path,
+    /// What a named directory contains.
+    pub marker: Path,
+    /// Whether the markers' values are wanted too.
+    pub values: bool,
+    /// How far to look.
+    pub depth: Depth,
+    /// The name after which the page begins; it need not exist.
+    pub after: Option<&'a str>,
+    /// At most so many.
+    pub limit: usize,
 }
 
 /// What is known of an object without reading it.
