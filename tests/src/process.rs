@@ -4,6 +4,13 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long a process may take to end by itself.
+const EXIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often to look whether it has.
+const EXIT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A registry process, killed when it is dropped.
 #[derive(Debug)]
@@ -29,6 +36,11 @@ impl Registry {
             .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root)
             .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0")
             .envs(variables.iter().copied());
+        Self::serve(command)
+    }
+
+    /// Starts the host by a command of the caller's, which sets everything.
+    pub fn serve(command: Command) -> anyhow::Result<Self> {
         Self::spawn(command, |line| {
             let rest = line.split_once("serving ")?.1;
             Some(rest.split_once(" from ")?.0.to_owned())
@@ -85,7 +97,14 @@ impl Registry {
 
     /// Waits until it ends by itself.
     pub fn wait(&mut self) -> anyhow::Result<std::process::ExitStatus> {
-        Ok(self.process.wait()?)
+        let deadline = Instant::now() + EXIT_LIMIT;
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(status);
+            }
+            anyhow::ensure!(Instant::now() < deadline, "still running after {EXIT_LIMIT:?}");
+            std::thread::sleep(EXIT_PAUSE);
+        }
     }
 
     /// Sends a signal by its name, as in `TERM`.
@@ -117,6 +136,13 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     let name = format!("roadstead-under-test{}", std::env::consts::EXE_SUFFIX);
     let found = test.ancestors().map(|directory| directory.join(&name)).find(|path| path.is_file());
     found.ok_or_else(|| anyhow::anyhow!("{name} is not built"))
+}
+
+/// Where this build puts its files.
+pub fn target_directory() -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let found = test.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
+    Ok(found.ok_or_else(|| anyhow::anyhow!("no target directory above the test"))?.to_owned())
 }
 
 /// The component under `wasmtime serve`, over a mounted directory.

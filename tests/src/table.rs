@@ -28,7 +28,8 @@ impl Target {
         Ok(Self::Native(Registry::new(storage, rules)))
     }
 
-    async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Answer> {
+    /// One request and its answer.
+    pub async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Answer> {
         match self {
             Self::Server(address) => send(address, request).await,
             Self::Native(registry) => {

@@ -38,6 +38,7 @@ pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
 pub const DEFAULT_ROOT: &str = "/var/lib/registry";
 
 /// The settings of a registry, all valid.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting that someone turns on or off")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// `REGISTRY_HTTP_ADDR`: `host:port`, or `:port` for all addresses.

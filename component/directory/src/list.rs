@@ -130,7 +130,7 @@ impl Search<'_> {
                 Err(error) => return Err(error),
             },
         };
-        let bytes = value.as_ref().map_or(0, |value| value.len());
+        let bytes = value.as_ref().map_or(0, String::len);
         let full = self.bytes + bytes > PAGE_BYTES && !self.page.names.is_empty();
         if full || self.page.names.len() == self.query.limit {
             self.page.more = true;

@@ -85,19 +85,15 @@ impl Directory {
         };
         let place = (path.to_owned(), depth);
         let kept = self.order.lock().get(&place).filter(|kept| kept.modified == modified).cloned();
-        let items = match kept {
-            Some(kept) => kept.items,
-            None => match read(path, depth)? {
-                Some(items) => {
-                    let items = Arc::new(items);
-                    self.order.keep(place, modified, &items);
-                    items
-                }
-                None => {
-                    let batch = Vec::new().into_iter();
-                    return Ok(Items::Batches { path, depth, batch, cursor });
-                }
-            },
+        let items = if let Some(kept) = kept {
+            kept.items
+        } else if let Some(items) = read(path, depth)? {
+            let items = Arc::new(items);
+            self.order.keep(place, modified, &items);
+            items
+        } else {
+            let batch = Vec::new().into_iter();
+            return Ok(Items::Batches { path, depth, batch, cursor });
         };
         let next = items.partition_point(|item| !cursor.precedes(item));
         Ok(Items::All { items, next })

@@ -1,0 +1,142 @@
+//! Requests that nobody would write: no answer is a 5xx, and none panics.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Uri};
+use roadstead_tests::Target;
+
+/// How many requests are made up. The registry is not fresh for each, so they
+/// meet what earlier ones left.
+const REQUESTS: usize = 20_000;
+
+/// Changes nothing but which requests are made up.
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// Whole paths that lead somewhere, to be bent.
+const PATHS: [&str; 9] = [
+    "/v2/",
+    "/v2/_catalog?n=3&last=a",
+    "/v2/a/tags/list?n=2&last=b",
+    "/v2/a/b/manifests/latest",
+    "/v2/a/manifests/DIGEST?tag=x&tag=y",
+    "/v2/a/blobs/DIGEST",
+    "/v2/a/blobs/uploads/?digest=DIGEST",
+    "/v2/a/blobs/uploads/?mount=DIGEST&from=b",
+    "/v2/a/referrers/DIGEST?artifactType=x&n=1&last=sha256-00",
+];
+
+/// What may be put anywhere.
+const PIECES: [&str; 22] = [
+    "/",
+    "//",
+    "%2f",
+    "%00",
+    "%ff%fe",
+    "%",
+    "..",
+    ".",
+    "a",
+    "Z",
+    "_",
+    "-",
+    "&n=",
+    "&last=%0a",
+    "?n=-1",
+    "99999999999999999999",
+    "sha256:",
+    "sha512:",
+    "%F0%9F%98%80",
+    "blobs",
+    "uploads",
+    "=",
+];
+
+const BODIES: [&str; 8] = [
+    "",
+    "x",
+    "{}",
+    r#"{"schemaVersion":2,"manifests":[]}"#,
+    r#"{"schemaVersion":2,"config":{"digest":"sha256:0"},"layers":[]}"#,
+    r#"{"schemaVersion":2,"manifests":[],"subject":{"mediaType":"a/b","digest":"DIGEST","size":0}}"#,
+    "[[[[[[[[",
+    "\u{0}\u{1}\u{2}",
+];
+
+const HEADERS: [(&str, &[u8]); 12] = [
+    ("content-type", b"application/vnd.oci.image.index.v1+json"),
+    ("content-type", b"\xff\xfe"),
+    ("content-range", b"0-0"),
+    ("content-range", b"18446744073709551615-18446744073709551615"),
+    ("content-range", b"bytes 5-1/*"),
+    ("range", b"bytes=0-0"),
+    ("range", b"bytes=-18446744073709551616"),
+    ("range", b"bytes=9-1"),
+    ("range", b"\xff"),
+    ("if-none-match", b"\"x\", W/\"y\", *"),
+    ("content-length", b"nonsense"),
+    ("accept", b"\xf0\x9f"),
+];
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap()
+    }
+
+    fn of<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
+        choices[self.below(choices.len())]
+    }
+}
+
+#[tokio::test]
+async fn no_request_is_the_registrys_failure() {
+    let root = tempfile::tempdir().unwrap();
+    let settings = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+    let target = Target::native(root.path(), &settings).unwrap();
+    let mut random = Random(SEED);
+    let mut upload = String::new();
+    let mut successes = 0;
+    for number in 0..REQUESTS {
+        let mut path = random.of(&PATHS).replace("DIGEST", DIGEST);
+        if random.below(6) == 0 && !upload.is_empty() {
+            path = format!("{upload}?digest={DIGEST}");
+        }
+        for _ in 0..random.below(3) {
+            let at = random.below(path.len() + 1);
+            if path.is_char_boundary(at) {
+                path.insert_str(at, random.of(&PIECES));
+            }
+        }
+        let Ok(uri) = path.parse::<Uri>() else { continue };
+        if uri.path().is_empty() {
+            continue;
+        }
+        let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"];
+        let method = Method::from_bytes(random.of(&methods).as_bytes()).unwrap();
+        let body = random.of(&BODIES).replace("DIGEST", DIGEST);
+        let mut request = Request::new(Bytes::from(body));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri;
+        for _ in 0..random.below(3) {
+            let (name, value) = HEADERS[random.below(HEADERS.len())];
+            request.headers_mut().append(name, HeaderValue::from_bytes(value).unwrap());
+        }
+        let shown = format!("request {number}: {request:?}");
+        let answer = target.send(request).await.unwrap();
+        assert!(!answer.status().is_server_error(), "{shown}: {answer:?}");
+        successes += usize::from(answer.status().is_success());
+        if answer.status() == 202
+            && method == Method::POST
+            && let Some(location) = answer.headers().get("location")
+        {
+            location.to_str().unwrap().clone_into(&mut upload);
+        }
+    }
+    // Else the requests met nothing but the router.
+    assert!(successes > REQUESTS / 50, "{successes}");
+}

@@ -1,0 +1,138 @@
+//! The official conformance program of the distribution specification, with
+//! everything on, against the native host and against the same component under
+//! `wasmtime serve`.
+//!
+//! The program is built by the ordinary Go tool at a pinned version. Its exit
+//! status says nothing if its configuration does not load, so the verdict is
+//! read from its `junit.xml`; reports stay in `target/conformance/`.
+
+use roadstead_tests::{Registry, Wasmtime, skip, target_directory};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What is built: the specification's program of 31 August 2026.
+const PROGRAM: &str =
+    "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111";
+
+/// How long the program may run, in seconds: its HTTP client waits for ever.
+const TIMEOUT: &str = "300";
+
+/// All that can be turned on.
+const FEATURES: [&str; 31] = [
+    "API_PING",
+    "API_PULL",
+    "API_PUSH",
+    "API_REFERRER",
+    "API_BLOBS_ATOMIC",
+    "API_BLOBS_DELETE",
+    "API_BLOBS_DIGEST_HEADER",
+    "API_BLOBS_MOUNT_ANONYMOUS",
+    "API_BLOBS_UPLOAD_CANCEL",
+    "API_MANIFESTS_ATOMIC",
+    "API_MANIFESTS_DELETE",
+    "API_MANIFESTS_DIGEST_HEADER",
+    "API_MANIFESTS_TAG_PARAM",
+    "API_TAGS_ATOMIC",
+    "API_TAGS_DELETE",
+    "API_TAGS_LIST",
+    "DATA_IMAGE",
+    "DATA_INDEX",
+    "DATA_INDEX_LIST",
+    "DATA_SPARSE",
+    "DATA_ARTIFACT",
+    "DATA_SUBJECT",
+    "DATA_SUBJECT_MISSING",
+    "DATA_ARTIFACT_LIST",
+    "DATA_SUBJECT_LIST",
+    "DATA_DATA_FIELD",
+    "DATA_NONDISTRIBUTABLE",
+    "DATA_CUSTOM_FIELDS",
+    "DATA_NO_LAYERS",
+    "DATA_EMPTY_BLOB",
+    "DATA_SHA512",
+];
+
+/// What the program asks for beyond the defaults: that content can be deleted,
+/// and that images may lack layers.
+const SETTINGS: [(&str, &str); 2] =
+    [("REGISTRY_STORAGE_DELETE_ENABLED", "true"), ("REGISTRY_VALIDATION_MANIFESTS_SPARSE", "true")];
+
+#[test]
+fn native_host() {
+    let Some(program) = program("native_host") else { return };
+    let root = tempfile::tempdir().unwrap();
+    let registry = Registry::start(&root.path().join("data"), &SETTINGS, &[]).unwrap();
+    judge("roadstead serve", &program, &registry.address);
+}
+
+#[test]
+fn wasmtime_serve() {
+    let Some(program) = program("wasmtime_serve") else { return };
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let Some(registry) = Wasmtime::start_with(&data, &SETTINGS).unwrap() else {
+        skip("wasmtime_serve", "wasmtime is neither $WASMTIME nor on the path");
+        return;
+    };
+    judge("wasmtime serve", &program, &registry.address);
+}
+
+/// Builds the program, once; `None` without Go.
+fn program(test: &str) -> Option<PathBuf> {
+    let tools = target_directory().unwrap().join("tools/bin");
+    let program = tools.join("conformance");
+    let version = Command::new("go").arg("version").stdout(Stdio::null()).status();
+    if !version.is_ok_and(|status| status.success()) {
+        skip(test, "there is no Go tool to build the conformance program with");
+        return None;
+    }
+    // Does nothing if that version is there already.
+    let built = Command::new("go")
+        .args(["install", PROGRAM])
+        .env("GOBIN", &tools)
+        .env("GOFLAGS", "-mod=mod")
+        .output()
+        .unwrap();
+    let problem = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success() && program.is_file(), "go install {PROGRAM}: {problem}");
+    Some(program)
+}
+
+fn judge(host: &str, program: &Path, address: &str) {
+    let results = target_directory().unwrap().join("conformance").join(host.replace(' ', "-"));
+    let _ = std::fs::remove_dir_all(&results);
+    std::fs::create_dir_all(&results).unwrap();
+    let log = std::fs::File::create(results.join("log.txt")).unwrap();
+    let mut command = Command::new("timeout");
+    command
+        .arg(TIMEOUT)
+        .arg(program)
+        .env("OCI_REGISTRY", address)
+        .env("OCI_TLS", "disabled")
+        .env("OCI_VERSION", "dev")
+        .env("OCI_REPO1", "conformance/one")
+        .env("OCI_REPO2", "conformance/two")
+        .env("OCI_RESULTS_DIR", &results)
+        .envs(FEATURES.map(|feature| (format!("OCI_{feature}"), "true")))
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
+    let status = command.status().unwrap();
+    let junit = std::fs::read_to_string(results.join("junit.xml"))
+        .unwrap_or_else(|error| panic!("{host}: no verdict ({status}): {error}"));
+    let suite = junit.split("<testsuite ").nth(1).and_then(|rest| rest.split('>').next()).unwrap();
+    let count = |name: &str| {
+        let value =
+            suite.split(&format!("{name}=\"")).nth(1).and_then(|rest| rest.split('"').next());
+        value.map_or(0, |value| value.parse::<u32>().unwrap())
+    };
+    let (total, skipped) = (count("tests"), count("skipped"));
+    let failed = count("failures") + count("errors");
+    println!(
+        "conformance of {host}: pass {}, fail {failed}, skip {skipped}; {}",
+        total - failed - skipped,
+        results.join("report.html").display()
+    );
+    assert!(total > 1000, "{host}: only {total} tests ran");
+    assert_eq!((failed, skipped), (0, 0), "{host}: see {}", results.join("log.txt").display());
+}
