@@ -78,7 +78,9 @@ fn target_installed() -> bool {
 /// The target directory that this build uses, whoever chose it.
 fn target_directory(out: &Path) -> PathBuf {
     let tagged = out.ancestors().find(|directory| directory.join("CACHEDIR.TAG").exists());
-    tagged.unwrap_or(out).to_owned()
+    // Cargo tags only directories that it makes itself; in others, this is
+    // <target>/<profile>/build/<package>/out.
+    tagged.or(out.ancestors().nth(4)).unwrap_or(out).to_owned()
 }
 
 fn var(name: &str) -> String {

@@ -644,7 +644,8 @@ async fn tags_by_parameter_and_sha512() {
                 .header("content-type", OCI_INDEX)
                 .body(index)
                 .error(414, "TAG_INVALID"),
-            post("/v2/a/blobs/uploads/").status(202),
+            post("/v2/a/blobs/uploads/?digest-algorithm=md5").error(400, "DIGEST_INVALID"),
+            post("/v2/a/blobs/uploads/?digest-algorithm=sha512").status(202),
             patch("{location}").body("blob").status(202),
             put(format!("{{location}}?digest=sha512:{blob}")).status(201),
             get(format!("/v2/a/blobs/sha512:{blob}")).content("blob"),

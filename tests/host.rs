@@ -1,1 +1,32 @@
 //! The host as a process: crashes, aborts, limits, traps, shutdown.
+
+#[path = "host/aborts.rs"]
+mod aborts;
+#[path = "host/big_blobs.rs"]
+mod big_blobs;
+#[path = "host/cache.rs"]
+mod cache;
+#[path = "host/content.rs"]
+mod content;
+#[path = "host/crash.rs"]
+mod crash;
+#[path = "host/disk.rs"]
+mod disk;
+#[path = "host/images.rs"]
+mod images;
+#[path = "host/limits.rs"]
+mod limits;
+#[path = "host/same_upload.rs"]
+mod same_upload;
+#[path = "host/shutdown.rs"]
+mod shutdown;
+#[path = "host/start.rs"]
+mod start;
+#[path = "host/support.rs"]
+mod support;
+#[path = "host/trap.rs"]
+mod trap;
+#[path = "host/wire.rs"]
+mod wire;
+#[path = "host/wrong_digest.rs"]
+mod wrong_digest;

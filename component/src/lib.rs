@@ -3,7 +3,7 @@
 //! [`Registry::handle`] takes an HTTP request and gives its response, as the
 //! [OCI distribution specification 1.1][spec] and the Docker Registry HTTP API
 //! V2 say. It is plain Rust over `http` types and the storage port
-//! [`store::Storage`]; WASI is named in [`mod@guest`] alone, which is built
+//! [`store::Storage`]; WASI is named in the module `guest` alone, which is built
 //! for wasm only.
 //!
 //! `route` ← `api` → `store` → object_store: `api` never sees keys, `store`

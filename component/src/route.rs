@@ -7,7 +7,10 @@
 use crate::Error;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
-use roadstead_oci::{Digest, InvalidReference, PageSize, Reference, RepositoryName, Tag, UploadId};
+use roadstead_oci::{
+    Algorithm, Digest, InvalidDigest, InvalidReference, PageSize, Reference, RepositoryName, Tag,
+    UploadId,
+};
 use std::borrow::Cow;
 
 /// What a request asks for.
@@ -195,6 +198,14 @@ fn start_upload(method: &Method, name: &str, query: Query<'_>) -> Result<Route, 
     } else if let Some(digest) = query.get("digest") {
         StartUpload::Whole(parse_digest(&digest)?)
     } else {
+        // Known or not, the session does not depend on it: it is hashed with
+        // SHA-256 as it comes, and with another algorithm at its end.
+        if let Some(algorithm) = query.get("digest-algorithm")
+            && !Algorithm::ALL.iter().any(|known| known.as_str() == algorithm)
+        {
+            let name = algorithm.chars().take(InvalidDigest::MAX_NAME).collect();
+            return Err(Error::Digest(InvalidDigest::UnsupportedAlgorithm { name }));
+        }
         StartUpload::Session
     };
     Ok(Route::StartUpload(name, start))

@@ -11,6 +11,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use wasmtime::component::{Component, GuestTaskId, Linker, ResourceTable};
@@ -87,8 +88,14 @@ impl Engine {
             .map_err(|error| anyhow!("{error:#}; the host offers wasi:* interfaces only"))?;
         let service = ServicePre::new(instance)
             .map_err(|error| anyhow!("{error:#}; a component exports wasi:http/handler@0.3"))?;
-        let instances = Instances { engine, service, variables, store };
+        let stopping = Arc::new(AtomicBool::new(false));
+        let instances = Instances { engine, service, variables, store, stopping };
         Ok((Self { handler: ProxyHandler::new(instances) }, how))
+    }
+
+    /// Says that the process ends, and instances with it: that is no failure.
+    pub(crate) fn stop(&self) {
+        self.handler.state().stopping.store(true, Ordering::Relaxed);
     }
 
     /// Has the component answer a request.
@@ -211,6 +218,7 @@ struct Instances {
     service: ServicePre<State>,
     variables: Vec<(String, String)>,
     store: Arc<HostStore>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl HandlerState for Instances {
@@ -232,7 +240,8 @@ impl HandlerState for Instances {
         let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
         let sleep = tokio::time::sleep(IDLE_TIME);
         let expiration = Idle(Box::pin(sleep));
-        Ok(Instance { store, proxy, view: WasiHttpView::http, expiration, state: Reused })
+        let state = Reused { stopping: Arc::clone(&self.stopping) };
+        Ok(Instance { store, proxy, view: WasiHttpView::http, expiration, state })
     }
 }
 
@@ -259,7 +268,9 @@ impl WorkerExpiration for Idle {
 }
 
 /// Gives an instance many requests, some at a time.
-pub(crate) struct Reused;
+pub(crate) struct Reused {
+    stopping: Arc<AtomicBool>,
+}
 
 impl WorkerState for Reused {
     type StoreData = State;
@@ -286,7 +297,9 @@ impl WorkerState for Reused {
     }
 
     fn drop(&self, store: Store<State>, result: wasmtime::Result<()>) {
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !self.stopping.load(Ordering::Relaxed)
+        {
             tracing::error!("the component failed: {error:?}");
         }
         drop(store);

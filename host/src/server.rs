@@ -85,7 +85,7 @@ impl Server {
     /// Serves until `shutdown` is ready, and then until the requests in flight
     /// have ended, or the drain timeout has.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let service = Service::new(self.engine, self.options.config.access_log);
+        let service = Service::new(self.engine.clone(), self.options.config.access_log);
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let graceful = GracefulShutdown::new();
         let mut shutdown = std::pin::pin!(shutdown);
@@ -120,6 +120,7 @@ impl Server {
         if drained.is_err() {
             tracing::warn!("requests were cut off after REGISTRY_HTTP_DRAINTIMEOUT");
         }
+        self.engine.stop();
     }
 }
 

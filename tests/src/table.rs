@@ -7,6 +7,7 @@ use roadstead_component::native::{MemoryBody, NativeDirectory};
 use roadstead_component::store::LocalStorage;
 use roadstead_component::{Body, Registry, Rules};
 use roadstead_config::Config;
+use roadstead_oci::{Algorithm, Digest};
 use sha2::{Digest as _, Sha256};
 
 /// What a table runs against.
@@ -102,8 +103,8 @@ pub fn delete(path: impl Into<String>) -> Step {
 
 /// `sha256:…` of bytes.
 pub fn digest(bytes: &[u8]) -> String {
-    let hex = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("sha256:{hex}")
+    let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes));
+    digest.map(|digest| digest.to_string()).unwrap_or_default()
 }
 
 impl Step {

@@ -1,7 +1,7 @@
 //! Typed operations over storage: what the registry keeps, by its own names.
 //!
 //! [`Store`] knows repositories, blobs, manifests, tags and upload sessions,
-//! and [`keys`] where each of them is. Below it is the port [`Storage`]:
+//! and the module `keys` where each of them is. Below it is the port [`Storage`]:
 //! object_store for objects and lists, and a few operations of our own for
 //! bulk bytes, which pass as handles and are never buffered here.
 

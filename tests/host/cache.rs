@@ -1,0 +1,98 @@
+//! The cache of compiled code: it saves time, and can do nothing else.
+
+#![cfg(unix)]
+
+use crate::support::{TEST_LIMIT, assert_well, within};
+use roadstead_tests::Registry;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// What the host logs if it had to compile.
+const COMPILED: &str = "compiled the component";
+
+/// Starts a host that keeps compiled code in `cache`, and gives what it
+/// logged.
+async fn start(cache: &Path) -> String {
+    let root = tempfile::tempdir().unwrap();
+    let variables = [("REGISTRY_LOG_LEVEL", "debug")];
+    let arguments = ["--cache", cache.to_str().unwrap()];
+    let host = Registry::start(root.path(), &variables, &arguments).unwrap();
+    assert_well(&host.address).await;
+    host.log()
+}
+
+fn files(cache: &Path) -> Vec<PathBuf> {
+    fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// The only file of the cache.
+fn code(cache: &Path) -> PathBuf {
+    let mut files = files(cache);
+    assert_eq!(files.len(), 1, "{files:?}");
+    let file = files.remove(0);
+    assert_eq!(file.extension().unwrap(), "cwasm");
+    file
+}
+
+#[tokio::test]
+async fn the_second_start_compiles_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = directory.path().join("a/cache");
+    within(TEST_LIMIT, async {
+        let log = start(&cache).await;
+        assert!(log.contains(COMPILED), "{log}");
+        assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
+        let file = code(&cache);
+        let first = fs::metadata(&file).unwrap();
+
+        let log = start(&cache).await;
+        assert!(!log.contains(COMPILED), "{log}");
+        let second = fs::metadata(code(&cache)).unwrap();
+        assert_eq!(second.modified().unwrap(), first.modified().unwrap());
+        assert_eq!(second.ino(), first.ino());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn damaged_code_is_compiled_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = directory.path().join("cache");
+    within(TEST_LIMIT, async {
+        start(&cache).await;
+        let file = code(&cache);
+        let whole = fs::read(&file).unwrap();
+        let half = &whole[..whole.len() / 2];
+        for damaged in [b"".as_slice(), b"garbage", half] {
+            // Another file in its place: the old one may be mapped.
+            fs::remove_file(&file).unwrap();
+            fs::write(&file, damaged).unwrap();
+            let log = start(&cache).await;
+            assert!(log.contains("cached code is not used"), "{log}");
+            assert!(log.contains(COMPILED), "{log}");
+            let log = start(&cache).await;
+            assert!(!log.contains(COMPILED), "it was not replaced: {log}");
+        }
+    })
+    .await;
+}
+
+/// Code that others can write would run with the host's rights.
+#[tokio::test]
+async fn a_directory_that_others_can_write_is_not_used() {
+    let directory = tempfile::tempdir().unwrap();
+    within(TEST_LIMIT, async {
+        for mode in [0o770, 0o707] {
+            let cache = directory.path().join(format!("{mode:o}"));
+            fs::DirBuilder::new().mode(0o700).create(&cache).unwrap();
+            // Whatever the umask is.
+            fs::set_permissions(&cache, fs::Permissions::from_mode(mode)).unwrap();
+            let log = start(&cache).await;
+            assert!(log.contains("compiled code is not cached in"), "{log}");
+            assert!(log.contains(COMPILED), "{log}");
+            assert!(files(&cache).is_empty(), "{:?}", files(&cache));
+        }
+    })
+    .await;
+}

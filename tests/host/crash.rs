@@ -1,0 +1,212 @@
+//! `kill -9` at any moment: what was answered is there, and what is there is
+//! whole.
+
+use crate::content::{Content, Random};
+use crate::disk::Disk;
+use crate::images::{Image, Way, accepted, pull, put_manifest};
+use crate::support::{TEST_LIMIT, assert_blob, closing, eventually, received, request, within};
+use roadstead_tests::{Registry, digest, send};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// How often the process is killed.
+const ROUNDS: u64 = 15;
+
+/// Clients at a time.
+const PUSHERS: u64 = 4;
+
+/// The longest time that a process lives once the clients have started, in
+/// milliseconds. A kill at any moment is right; none is waited for.
+const LONGEST_LIFE: u64 = 250;
+
+/// Largest layer, in bytes.
+const LARGEST_LAYER: u64 = 256 * 1024;
+
+/// The tag that every push of a client moves.
+const LATEST: &str = "latest";
+
+/// A client with a repository of its own, which pushes one image after the
+/// other, and remembers what the server said it has.
+struct Pusher {
+    repository: String,
+    seed: u64,
+    /// Images of which a push was begun.
+    begun: u64,
+    /// Blobs and manifests that were answered with 201, since the last check.
+    blobs: Vec<String>,
+    /// Tags with their images' numbers.
+    tags: BTreeMap<String, u64>,
+    /// An upload that was answered to hold all of a blob, and was not ended.
+    held: Option<(String, Content)>,
+    /// How many blobs and manifests all clients together have pushed.
+    pushed: Arc<AtomicU64>,
+}
+
+impl Pusher {
+    fn new(seed: u64, number: u64, pushed: &Arc<AtomicU64>) -> Self {
+        Self {
+            repository: format!("crash/pusher-{number}"),
+            seed: seed.wrapping_add(number << 32),
+            begun: 0,
+            blobs: Vec::new(),
+            tags: BTreeMap::new(),
+            held: None,
+            pushed: Arc::clone(pushed),
+        }
+    }
+
+    /// The image of a number. Its config is that of the other clients, too,
+    /// so that they push it at the same time.
+    fn image(&self, number: u64) -> Image {
+        let mut random = Random::new(self.seed ^ number);
+        // As many small ones as large ones.
+        let magnitude = 1 + random.below(LARGEST_LAYER.ilog2().into());
+        // Of an upload of one byte, the server says what it says of an empty one.
+        let size = 2 + random.below(1 << magnitude);
+        let config = Content { seed: number, size: 100 + number };
+        Image { config, layer: Content { seed: random.next(), size } }
+    }
+
+    /// Pushes images until the server is gone.
+    async fn push(mut self, address: String) -> Self {
+        loop {
+            self.begun += 1;
+            if self.push_image(&address, self.begun).await.is_none() {
+                return self;
+            }
+        }
+    }
+
+    async fn push_image(&mut self, address: &str, number: u64) -> Option<()> {
+        let image = self.image(number);
+        for (index, blob) in (0..).zip(image.blobs()) {
+            let way = Way::nth(number + index);
+            match way.try_push(address, &self.repository, blob).await {
+                Ok(()) => {
+                    self.blobs.push(blob.digest());
+                    self.pushed.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(held) => {
+                    self.held = held.map(|upload| (upload, blob));
+                    return None;
+                }
+            }
+        }
+        for tag in [format!("tag-{number}"), LATEST.to_owned()] {
+            let request = put_manifest(&self.repository, &tag, image.manifest());
+            accepted(address, request, 201).await?;
+            self.tags.insert(tag, number);
+            self.pushed.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(())
+    }
+
+    /// Everything that was answered is there.
+    async fn check(&mut self, address: &str, disk: Disk<'_>) {
+        for digest in self.blobs.drain(..) {
+            assert!(disk.layer_link(&self.repository, &digest).exists(), "{digest}");
+            assert_blob(address, &self.repository, &digest).await;
+        }
+        if let Some((upload, blob)) = self.held.take() {
+            self.check_held(address, &upload, blob).await;
+        }
+        let latest = self.tags.remove(LATEST);
+        for (tag, number) in std::mem::take(&mut self.tags) {
+            let found = pull(address, &self.repository, &tag).await;
+            assert_eq!(found, digest(&self.image(number).manifest()), "{tag}");
+        }
+        // One that was begun, and not answered, may be there as well.
+        if let Some(answered) = latest {
+            let found = pull(address, &self.repository, LATEST).await;
+            let image = |number: &u64| digest(&self.image(*number).manifest()) == found;
+            assert!((answered..=self.begun).any(|number| image(&number)), "{LATEST} went back");
+        }
+    }
+
+    /// An upload still holds what it held, unless the PUT that was not
+    /// answered has ended it.
+    async fn check_held(&mut self, address: &str, upload: &str, blob: Content) {
+        let status = send(address, request(&format!("GET {upload}"), "")).await.unwrap();
+        if status.status() == 404 {
+            return;
+        }
+        assert_eq!(received(address, upload).await, blob.size);
+        let line = format!("PUT {}", closing(upload, &blob.digest()));
+        let answer = send(address, request(&line, "")).await.unwrap();
+        match answer.status().as_u16() {
+            201 => self.blobs.push(blob.digest()),
+            // The lock of the PUT outlives its process, for a while.
+            409 => {}
+            status => panic!("{status}: {:?}", answer.body()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_any_moment() {
+    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let seed = std::env::var("ROADSTEAD_SEED").map_or_else(|_| now(), |seed| seed.parse().unwrap());
+    println!("ROADSTEAD_SEED={seed}");
+    let root = tempfile::tempdir().unwrap();
+    within(TEST_LIMIT, crash(seed, root.path())).await;
+}
+
+async fn crash(seed: u64, root: &Path) {
+    let mut random = Random::new(seed);
+    let pushed = Arc::new(AtomicU64::new(0));
+    let client = |number| Pusher::new(seed, number, &pushed);
+    let mut pushers: Vec<_> = (0..PUSHERS).map(client).collect();
+    for round in 0..ROUNDS {
+        let mut host = Registry::start(root, &[], &[]).unwrap();
+        check(&host.address, Disk(root), &mut pushers).await;
+        let running: Vec<_> = pushers
+            .drain(..)
+            .map(|pusher| tokio::spawn(pusher.push(host.address.clone())))
+            .collect();
+        let before = pushed.load(Ordering::Relaxed);
+        // However slow this machine is, in some rounds there is something to
+        // lose.
+        if round % 2 == 1 {
+            eventually("something is pushed", async || {
+                (pushed.load(Ordering::Relaxed) > before).then_some(())
+            })
+            .await;
+        }
+        let life = Duration::from_millis(random.below(LONGEST_LIFE));
+        tokio::time::sleep(life).await;
+        host.kill().unwrap();
+        for pusher in running {
+            pushers.push(pusher.await.unwrap());
+        }
+        let now = pushed.load(Ordering::Relaxed) - before;
+        println!("round {round}: killed {life:?} later, with {now} blobs and manifests pushed");
+    }
+
+    // Everything again, as clients do after an error.
+    let host = Registry::start(root, &[], &[]).unwrap();
+    check(&host.address, Disk(root), &mut pushers).await;
+    for pusher in &mut pushers {
+        for number in 1..=pusher.begun {
+            pusher.push_image(&host.address, number).await.unwrap();
+        }
+    }
+    check(&host.address, Disk(root), &mut pushers).await;
+}
+
+async fn check(address: &str, disk: Disk<'_>, pushers: &mut [Pusher]) {
+    for found in disk.blobs() {
+        assert_eq!(digest(&fs::read(disk.blob(&found)).unwrap()), found);
+    }
+    for pusher in pushers {
+        pusher.check(address, disk).await;
+        // And nothing else is pointed to.
+        for (tag, linked) in disk.tags(&pusher.repository) {
+            assert!(disk.revision_link(&pusher.repository, &linked).exists(), "{tag}");
+            assert_eq!(pull(address, &pusher.repository, &tag).await, linked, "{tag}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What lies on the disk: distribution's layout, as its documentation has it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A registry's storage directory.
+#[derive(Clone, Copy)]
+pub struct Disk<'a>(pub &'a Path);
+
+impl Disk<'_> {
+    pub fn blob(self, digest: &str) -> PathBuf {
+        let (algorithm, hex) = digest.split_once(':').unwrap();
+        self.base().join("blobs").join(algorithm).join(&hex[..2]).join(hex).join("data")
+    }
+
+    /// All blobs, as digests. Beside the bytes of one, the registry may keep
+    /// what it knows of it.
+    pub fn blobs(self) -> Vec<String> {
+        let mut digests = Vec::new();
+        for file in files(&self.base().join("blobs")) {
+            if file.file_name().is_none_or(|name| name != "data") {
+                continue;
+            }
+            let names: Vec<_> = file.iter().rev().map(|name| name.to_str().unwrap()).collect();
+            let [_, hex, shard, algorithm, ..] = names[..] else { panic!("{}", file.display()) };
+            assert!(hex.starts_with(shard), "{}", file.display());
+            digests.push(format!("{algorithm}:{hex}"));
+        }
+        digests
+    }
+
+    pub fn layer_link(self, repository: &str, digest: &str) -> PathBuf {
+        self.link(repository, "_layers", digest)
+    }
+
+    pub fn revision_link(self, repository: &str, digest: &str) -> PathBuf {
+        self.link(repository, "_manifests/revisions", digest)
+    }
+
+    pub fn tag_link(self, repository: &str, tag: &str) -> PathBuf {
+        self.repository(repository).join("_manifests/tags").join(tag).join("current/link")
+    }
+
+    /// The tags of a repository, with their digests.
+    pub fn tags(self, repository: &str) -> Vec<(String, String)> {
+        let directory = self.repository(repository).join("_manifests/tags");
+        let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let linked = names.filter_map(|tag| {
+            let digest = fs::read_to_string(self.tag_link(repository, &tag)).ok()?;
+            Some((tag, digest))
+        });
+        linked.collect()
+    }
+
+    /// The directories of the upload sessions of a repository.
+    pub fn sessions(self, repository: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.repository(repository).join("_uploads"));
+        entries.map(|all| all.map(|entry| entry.unwrap().path()).collect()).unwrap_or_default()
+    }
+
+    /// How many bytes the only session of a repository has on the disk.
+    pub fn arriving(self, repository: &str) -> u64 {
+        let sessions = self.sessions(repository);
+        assert!(sessions.len() <= 1, "{sessions:?}");
+        sessions
+            .first()
+            .and_then(|session| fs::metadata(session.join("data")).ok())
+            .map_or(0, |m| m.len())
+    }
+
+    fn link(self, repository: &str, directory: &str, digest: &str) -> PathBuf {
+        let (algorithm, hex) = digest.split_once(':').unwrap();
+        self.repository(repository).join(directory).join(algorithm).join(hex).join("link")
+    }
+
+    fn repository(self, name: &str) -> PathBuf {
+        self.base().join("repositories").join(name)
+    }
+
+    fn base(self) -> PathBuf {
+        self.0.join("docker/registry/v2")
+    }
+}
+
+/// All files below a directory; none if there is no directory.
+pub fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(directory) else { return found };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}

@@ -1,0 +1,122 @@
+//! Images: a manifest with its config and layer.
+
+use crate::content::Content;
+use crate::support::{ask, closing, location, request};
+use bytes::Bytes;
+use http::Request;
+use roadstead_tests::{Answer, digest, send};
+use serde_json::{Value, json};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// An image that is made of its contents' seeds.
+#[derive(Clone, Copy, Debug)]
+pub struct Image {
+    pub config: Content,
+    pub layer: Content,
+}
+
+impl Image {
+    pub fn blobs(self) -> [Content; 2] {
+        [self.config, self.layer]
+    }
+
+    pub fn manifest(self) -> Bytes {
+        self.manifest_of_size(0)
+    }
+
+    /// The manifest, with an annotation that makes it at least so long.
+    pub fn manifest_of_size(self, size: usize) -> Bytes {
+        let descriptor = |media_type: &str, content: Content| json!({ "mediaType": media_type, "digest": content.digest(), "size": content.size });
+        let mut manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": descriptor("application/vnd.oci.image.config.v1+json", self.config),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", self.layer)],
+            "annotations": { "test.padding": "" },
+        });
+        let short = manifest.to_string().len();
+        manifest["annotations"]["test.padding"] = "x".repeat(size.saturating_sub(short)).into();
+        manifest.to_string().into()
+    }
+
+    /// Pushes the blobs.
+    pub async fn push_blobs(self, address: &str, repository: &str) {
+        for blob in self.blobs() {
+            crate::support::push_blob(address, repository, &blob.bytes()).await;
+        }
+    }
+}
+
+pub fn put_manifest(repository: &str, reference: &str, manifest: Bytes) -> Request<Bytes> {
+    let mut request = request(&format!("PUT /v2/{repository}/manifests/{reference}"), manifest);
+    request.headers_mut().insert(http::header::CONTENT_TYPE, MANIFEST.parse().unwrap());
+    request
+}
+
+/// Gets an image whole, and compares every digest on the way. Gives that of
+/// the manifest.
+pub async fn pull(address: &str, repository: &str, reference: &str) -> String {
+    let line = format!("GET /v2/{repository}/manifests/{reference}");
+    let answer = ask(address, request(&line, ""), 200).await;
+    let found = digest(answer.body());
+    assert_eq!(answer.headers()["docker-content-digest"], found, "{line}");
+    assert_eq!(answer.headers()["content-type"], MANIFEST, "{line}");
+    let manifest: Value = serde_json::from_slice(answer.body()).unwrap();
+    for blob in [&manifest["config"], &manifest["layers"][0]] {
+        let digest = blob["digest"].as_str().unwrap();
+        crate::support::assert_blob(address, repository, digest).await;
+    }
+    found
+}
+
+/// How a blob is pushed.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    Post,
+    Put,
+    Patch,
+}
+
+impl Way {
+    pub fn nth(number: u64) -> Self {
+        [Self::Post, Self::Put, Self::Patch][usize::try_from(number % 3).unwrap()]
+    }
+
+    /// Pushes a blob. If the server goes, the error is the upload that it had
+    /// said to hold all of the blob, if there is one.
+    pub async fn try_push(
+        self,
+        address: &str,
+        repository: &str,
+        blob: Content,
+    ) -> Result<(), Option<String>> {
+        let digest = blob.digest();
+        let uploads = format!("/v2/{repository}/blobs/uploads/");
+        if let Self::Post = self {
+            let line = format!("POST {}", closing(&uploads, &digest));
+            return accepted(address, request(&line, blob.bytes()), 201)
+                .await
+                .map(drop)
+                .ok_or(None);
+        }
+        let started = accepted(address, request(&format!("POST {uploads}"), ""), 202).await;
+        let mut upload = location(&started.ok_or(None)?);
+        let (mut rest, mut held) = (blob.bytes(), None);
+        if let Self::Patch = self {
+            let patch = request(&format!("PATCH {upload}"), std::mem::take(&mut rest));
+            upload = location(&accepted(address, patch, 202).await.ok_or(None)?);
+            held = Some(upload.clone());
+        }
+        let line = format!("PUT {}", closing(&upload, &digest));
+        accepted(address, request(&line, rest), 201).await.map(drop).ok_or(held)
+    }
+}
+
+/// The answer, which must have this status; `None` if there is none.
+pub async fn accepted(address: &str, request: Request<Bytes>, status: u16) -> Option<Answer> {
+    let line = format!("{} {}", request.method(), request.uri());
+    let answer = send(address, request).await.ok()?;
+    assert_eq!(answer.status(), status, "{line}: {:?}", answer.body());
+    Some(answer)
+}

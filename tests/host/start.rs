@@ -1,0 +1,144 @@
+//! What is wrong is said at the start, with the name of the setting.
+
+use crate::support::{TEST_LIMIT, assert_well, within};
+use roadstead_tests::{Registry, binary};
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a host may take to say what is wrong. One that does not end would
+/// serve.
+const REFUSAL_LIMIT: Duration = Duration::from_mins(1);
+
+/// How often to look whether it has.
+const POLL_PAUSE: Duration = Duration::from_millis(10);
+
+/// `roadstead serve` with these variables of its own, and none of those that
+/// the tests run with.
+fn serve(variables: &[(&str, &str)], arguments: &[&Path]) -> Command {
+    let mut command = Command::new(binary().unwrap());
+    command.arg("serve").args(arguments);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().copied());
+    command
+}
+
+/// Runs a command that must fail, and gives what it says.
+fn refusal(mut command: Command) -> String {
+    let mut process =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + REFUSAL_LIMIT;
+    while process.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            process.kill().unwrap();
+            panic!("{command:?} still runs: {:?}", process.wait_with_output());
+        }
+        std::thread::sleep(POLL_PAUSE);
+    }
+    let Output { status, stderr, .. } = process.wait_with_output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{command:?}: {stderr}");
+    stderr
+}
+
+fn assert_says(said: &str, expected: &[&str]) {
+    for expected in expected {
+        assert!(said.contains(expected), "{said:?} does not say {expected:?}");
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let root = path("root").to_str().unwrap().to_owned();
+    let here = ("REGISTRY_HTTP_ADDR", "127.0.0.1:0");
+    let there = ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root.as_str());
+
+    let said = refusal(serve(&[there, ("REGISTRY_HTTP_ADR", "127.0.0.1:0")], &[]));
+    assert_says(&said, &["REGISTRY_HTTP_ADR ", "did you mean REGISTRY_HTTP_ADDR?"]);
+
+    let said = refusal(serve(&[there, ("REGISTRY_HTTP_ADDR", "nonsense")], &[]));
+    assert_says(&said, &["REGISTRY_HTTP_ADDR", "nonsense"]);
+
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().to_string();
+    let said = refusal(serve(&[there, ("REGISTRY_HTTP_ADDR", &taken)], &[]));
+    assert_says(&said, &["REGISTRY_HTTP_ADDR", &taken]);
+
+    let file = path("file").to_str().unwrap().to_owned();
+    fs::write(&file, "").unwrap();
+    let variable = ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", file.as_str());
+    let said = refusal(serve(&[here, variable], &[]));
+    assert_says(&said, &["REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", &file]);
+
+    let missing = path("missing");
+    let said = refusal(serve(&[here, there], &[&missing]));
+    assert_says(&said, &[missing.to_str().unwrap()]);
+
+    let config = path("wrong.yml");
+    fs::write(&config, "http: {adr: ':5000'}").unwrap();
+    let said = refusal(serve(&[here, there], &[&config]));
+    assert_says(&said, &["REGISTRY_HTTP_ADR ", "did you mean REGISTRY_HTTP_ADDR?"]);
+}
+
+#[test]
+fn components_that_are_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
+    let variables = [
+        ("REGISTRY_HTTP_ADDR", "127.0.0.1:0"),
+        ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root.to_str().unwrap()),
+    ];
+    let file = directory.path().join("component.wasm");
+    let component = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        refusal(serve(&variables, &[Path::new("--component"), &file]))
+    };
+    assert_says(&component(b"garbage"), &["cannot load the component"]);
+    assert_says(&component(b""), &["cannot load the component"]);
+    // A module, which is no component, and a component that does nothing.
+    assert_says(&component(b"\0asm\x01\0\0\0"), &["cannot load the component"]);
+    assert_says(&component(b"\0asm\x0d\0\x01\0"), &["exports wasi:http/handler@0.3"]);
+    let half = &roadstead::COMPONENT[..roadstead::COMPONENT.len() / 2];
+    assert_says(&component(half), &["cannot load the component"]);
+
+    fs::remove_file(&file).unwrap();
+    let said = refusal(serve(&variables, &[Path::new("--component"), &file]));
+    assert_says(&said, &["cannot read", file.to_str().unwrap()]);
+}
+
+/// Loopback has more addresses than one, which tell here who set them.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_file_and_the_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("config.yml");
+    let [of_file, of_environment] = ["file", "environment"].map(|name| directory.path().join(name));
+    let shown = of_file.display();
+    let text = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {shown}}}}}\nhttp: {{addr: '127.0.0.2:0'}}\n"
+    );
+    fs::write(&config, text).unwrap();
+    within(TEST_LIMIT, async {
+        let host = Registry::serve(serve(&[], &[&config])).unwrap();
+        assert!(host.address.starts_with("127.0.0.2:"), "{}", host.address);
+        assert_well(&host.address).await;
+        assert!(of_file.is_dir() && !of_environment.exists());
+        drop(host);
+
+        let environment = [
+            ("REGISTRY_HTTP_ADDR", "127.0.0.3:0"),
+            ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", of_environment.to_str().unwrap()),
+        ];
+        let host = Registry::serve(serve(&environment, &[&config])).unwrap();
+        assert!(host.address.starts_with("127.0.0.3:"), "{}", host.address);
+        assert_well(&host.address).await;
+        assert!(of_environment.is_dir());
+    })
+    .await;
+}

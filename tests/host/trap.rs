@@ -1,0 +1,72 @@
+//! A component that fails: one request is lost, and the host goes on.
+
+use crate::support::{TEST_LIMIT, ask, assert_well, code, eventually, request, within};
+use roadstead_tests::{Registry, target_directory};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// How often the component traps.
+const TRAPS: usize = 20;
+
+/// Good requests at a time after each trap: more than one instance takes.
+const NEIGHBOURS: usize = 40;
+
+/// What the host logs of a component that trapped.
+const FAILED: &str = "the component failed";
+
+#[tokio::test]
+async fn a_trap_fails_one_request() {
+    let component = build();
+    let root = tempfile::tempdir().unwrap();
+    let arguments = ["--component", component.to_str().unwrap()];
+    let host = Registry::start(root.path(), &[], &arguments).unwrap();
+    let address = &host.address;
+    within(TEST_LIMIT, async {
+        for trap in 1..=TRAPS {
+            let answer = ask(address, request("GET /trap", ""), 500).await;
+            assert_eq!(answer.headers()["content-type"], "application/json");
+            assert_eq!(code(answer.body()), "UNKNOWN");
+            assert_well(address).await;
+            eventually("the trap is logged", async || {
+                (host.log().matches(FAILED).count() == trap).then_some(())
+            })
+            .await;
+            let good: Vec<_> = (0..NEIGHBOURS)
+                .map(|_| {
+                    let address = address.clone();
+                    tokio::spawn(async move { assert_well(&address).await })
+                })
+                .collect();
+            for good in good {
+                good.await.unwrap();
+            }
+        }
+    })
+    .await;
+}
+
+/// Builds the component that traps, as the host's build script builds the
+/// registry's: in the same target directory, with the same profile.
+fn build() -> PathBuf {
+    let target = target_directory().unwrap();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args(["build", "--package", "roadstead-trap", "--target", "wasm32-wasip2"])
+        .args(["--profile", "component", "--target-dir"])
+        .arg(&target);
+    // What an outer cargo sets is not meant for this build.
+    for name in [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_BUILD_TARGET",
+        "CARGO_TARGET_DIR",
+        "__CARGO_DEFAULT_LIB_METADATA",
+    ] {
+        cargo.env_remove(name);
+    }
+    assert!(cargo.status().unwrap().success(), "{cargo:?}");
+    target.join("wasm32-wasip2/component/roadstead_trap.wasm")
+}

@@ -1,0 +1,162 @@
+//! What each client gets: a registry, a directory, and a home in it.
+
+use crate::image::{Layout, Platform};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use roadstead_tests::{Answer, Registry, digest, send, target_directory};
+use serde_json::{Value, json};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// Bytes of each layer: enough to be streamed in more than one piece.
+pub const LAYER: usize = 100 << 10;
+
+/// How long the registry may take for one request.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// A registry and a directory for one client.
+#[derive(Debug)]
+pub struct Bench {
+    registry: Registry,
+    directory: TempDir,
+}
+
+impl Bench {
+    /// Starts a registry that allows deletes.
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("registry");
+        let settings = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+        let registry = Registry::start(&data, &settings, &[]).unwrap();
+        // The user's, for the programs that read one before the machine's,
+        // which need not exist; none of these images is signed.
+        let policy = directory.path().join("home/.config/containers/policy.json");
+        fs::create_dir_all(policy.parent().unwrap()).unwrap();
+        let anything = json!({ "default": [{ "type": "insecureAcceptAnything" }] });
+        fs::write(policy, anything.to_string()).unwrap();
+        fs::create_dir(directory.path().join("runtime")).unwrap();
+        Self { registry, directory }
+    }
+
+    /// The registry's `host:port`.
+    pub fn address(&self) -> &str {
+        &self.registry.address
+    }
+
+    /// What most clients call a repository, or a tag in one.
+    pub fn remote(&self, name: &str) -> String {
+        format!("{}/{name}", self.address())
+    }
+
+    /// A path of the bench's own; there is nothing yet.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A program that sees nothing of the user's.
+    pub fn command(&self, program: &str) -> Command {
+        self.isolate(Command::new(find(program).unwrap()))
+    }
+
+    /// Makes a command see nothing of the user's.
+    pub fn isolate(&self, mut command: Command) -> Command {
+        for name in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "REGCTL_CONFIG", "CONTAINERS_CONF"] {
+            command.env_remove(name);
+        }
+        command
+            .current_dir(self.directory.path())
+            .env("HOME", self.path("home"))
+            .env("XDG_CONFIG_HOME", self.path("home/.config"))
+            .env("XDG_CACHE_HOME", self.path("home/.cache"))
+            .env("XDG_DATA_HOME", self.path("home/.local/share"))
+            .env("XDG_RUNTIME_DIR", self.path("runtime"))
+            // Not every client knows that a proxy is not for this address.
+            .env("NO_PROXY", "127.0.0.1")
+            .env("no_proxy", "127.0.0.1");
+        command
+    }
+
+    /// A layout with an index of two platforms.
+    pub async fn layout(&self) -> Layout {
+        let platforms = ["amd64", "arm64"].map(|architecture| Platform {
+            architecture,
+            layer: LAYER,
+            gzip: true,
+        });
+        Layout::create(&self.path("layout"), &platforms).await
+    }
+
+    /// What the registry answers to a GET.
+    pub async fn get(&self, path: &str) -> Answer {
+        let request = Request::get(path).body(Bytes::new()).unwrap();
+        timeout(ANSWER_LIMIT, send(self.address(), request)).await.unwrap().unwrap()
+    }
+
+    /// The digest of a manifest that must be there, of its bytes.
+    pub async fn digest(&self, name: &str, reference: &str) -> String {
+        let answer = self.get(&format!("/v2/{name}/manifests/{reference}")).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{name} {reference}: {:?}", answer.body());
+        let found = digest(answer.body());
+        assert_eq!(answer.headers()["docker-content-digest"], found);
+        found
+    }
+
+    /// There is no such manifest.
+    pub async fn check_gone(&self, name: &str, reference: &str) {
+        let answer = self.get(&format!("/v2/{name}/manifests/{reference}")).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{name} {reference} is still there");
+    }
+
+    /// A repository's tags.
+    pub async fn tags(&self, name: &str) -> Vec<String> {
+        let answer = self.get(&format!("/v2/{name}/tags/list")).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{name}: {:?}", answer.body());
+        let list: Value = serde_json::from_slice(answer.body()).unwrap();
+        let tags = list["tags"].as_array().unwrap();
+        tags.iter().map(|tag| tag.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The digests of a manifest's referrers.
+    pub async fn referrers(&self, name: &str, subject: &str) -> Vec<String> {
+        let answer = self.get(&format!("/v2/{name}/referrers/{subject}")).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{name}: {:?}", answer.body());
+        let index: Value = serde_json::from_slice(answer.body()).unwrap();
+        digests(&index["manifests"])
+    }
+}
+
+/// The `digest` of each element.
+pub fn digests(list: &Value) -> Vec<String> {
+    let list = list.as_array().unwrap();
+    list.iter().map(|entry| entry["digest"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A program of `.ci/install-clients`, or one on the path.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let tools = target_directory().unwrap().join("tools");
+    let mut directories = vec![tools.join("bin"), tools.join("venv/bin")];
+    directories.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    directories.iter().map(|directory| directory.join(program)).find(|path| is_program(path))
+}
+
+/// The Python that has the packages of `.ci/install-clients`.
+pub fn python() -> Option<PathBuf> {
+    let python = target_directory().unwrap().join("tools/venv/bin/python");
+    is_program(&python).then_some(python)
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether programs run as root.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    tempfile::tempdir().unwrap().path().metadata().unwrap().uid() == 0
+}

@@ -1,0 +1,147 @@
+//! ctr, with a containerd of its own.
+
+use crate::bench::{Bench, is_root};
+use crate::image::TAG;
+use crate::program::{output, run, run_text};
+use crate::report::Verdict;
+use std::fs::{self, File};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+use tokio::process::Command;
+
+/// How long containerd may take until it answers.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// How long it may take to end when it is told to.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether it is there, or gone.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+pub async fn check(bench: &Bench) -> Verdict {
+    if !is_root() {
+        return Err("containerd is started by root".to_owned());
+    }
+    let _containerd = Containerd::start(bench).await?;
+    let layout = bench.layout().await;
+    let archive = bench.path("layout.tar");
+    let mut tar = Command::new("tar");
+    tar.arg("--create").arg("--file").arg(&archive).arg("--directory").arg(bench.path("layout"));
+    run(tar.arg(".")).await;
+
+    // The archive has the tag, the base name the rest.
+    let one = bench.remote(&format!("ctr/one:{TAG}"));
+    let two = bench.remote(&format!("ctr/two:{TAG}"));
+    let base = bench.remote("ctr/one");
+    let mut import = ctr(bench, &["images", "import", "--no-unpack", "--all-platforms"]);
+    run(import.args(["--base-name", &base]).arg(&archive)).await;
+    assert_eq!(digest(bench, &one).await, layout.digest);
+    run(ctr(bench, &["images", "push", "--plain-http"]).arg(&one)).await;
+    assert_eq!(bench.digest("ctr/one", TAG).await, layout.digest);
+
+    clear(bench, &one).await;
+    let pull = ["images", "pull", "--plain-http", "--all-platforms", "--snapshotter=native"];
+    run(ctr(bench, &pull).arg(&one)).await;
+    assert_eq!(digest(bench, &one).await, layout.digest);
+    let content = run_text(&mut ctr(bench, &["content", "ls", "--quiet"])).await;
+    assert_eq!(
+        content.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>(),
+        layout.digests()
+    );
+
+    // containerd knows where it has the content from, and asks for a mount.
+    run(ctr(bench, &["images", "tag"]).args([&one, &two])).await;
+    run(ctr(bench, &["images", "push", "--plain-http"]).arg(&two)).await;
+    assert_eq!(bench.digest("ctr/two", TAG).await, layout.digest);
+    assert_eq!(bench.tags("ctr/two").await, [TAG]);
+    clear(bench, &one).await;
+    clear(bench, &two).await;
+    run(ctr(bench, &pull).arg(&two)).await;
+    assert_eq!(digest(bench, &two).await, layout.digest);
+    Ok(())
+}
+
+/// The digest that containerd has for an image.
+async fn digest(bench: &Bench, image: &str) -> String {
+    let filter = format!("name=={image}");
+    let list = run_text(ctr(bench, &["images", "ls"]).arg(filter)).await;
+    let line = list.lines().nth(1).unwrap_or_else(|| panic!("no {image} in {list}"));
+    line.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned()
+}
+
+/// Removes an image and what only it has.
+async fn clear(bench: &Bench, image: &str) {
+    run(ctr(bench, &["images", "rm", "--sync"]).arg(image)).await;
+    let images = run_text(&mut ctr(bench, &["images", "ls", "--quiet"])).await;
+    assert!(!images.lines().any(|line| line == image), "{images}");
+}
+
+fn ctr(bench: &Bench, arguments: &[&str]) -> Command {
+    let mut ctr = bench.command("ctr");
+    ctr.arg("--address").arg(bench.path("socket")).args(["--namespace", "matrix"]).args(arguments);
+    ctr
+}
+
+/// A running containerd; dropping it ends it.
+#[derive(Debug)]
+struct Containerd(Child);
+
+impl Containerd {
+    /// Starts one; why that is not possible here, if it is not.
+    async fn start(bench: &Bench) -> Result<Self, String> {
+        let directory = bench.path("containerd");
+        fs::create_dir(&directory).unwrap();
+        let at = |name: &str| directory.join(name).display().to_string();
+        let socket = bench.path("socket").display().to_string();
+        let settings = format!(
+            "version = 2\nroot = {:?}\nstate = {:?}\n\
+             disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+             [grpc]\naddress = {:?}\n[ttrpc]\naddress = {:?}\n",
+            at("root"),
+            at("state"),
+            socket,
+            at("ttrpc")
+        );
+        fs::write(at("config.toml"), settings).unwrap();
+        let log = File::create(at("log")).unwrap();
+        let mut command = bench.command("containerd").into_std();
+        command.arg("--config").arg(at("config.toml"));
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let process = command.spawn().map_err(|error| format!("containerd: {error}"))?;
+        let mut containerd = Self(process);
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            let answer = output(&mut ctr(bench, &["version"])).await;
+            if answer.is_ok_and(|answer| answer.status.success()) {
+                return Ok(containerd);
+            }
+            let ended = containerd.ended();
+            if ended || Instant::now() > deadline {
+                let log = fs::read_to_string(at("log")).unwrap_or_default();
+                return Err(format!("containerd does not start (ended: {ended})\n{log}"));
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    fn ended(&mut self) -> bool {
+        self.0.try_wait().is_ok_and(|status| status.is_some())
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        if !self.ended() {
+            let pid = self.0.id().to_string();
+            let _ = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+        }
+        let deadline = Instant::now() + STOP_LIMIT;
+        while !self.ended() && Instant::now() < deadline {
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        if !self.ended() {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! podman, in a store of its own.
+
+use crate::bench::{Bench, LAYER};
+use crate::image;
+use crate::program::{run, run_text};
+use crate::report::Verdict;
+use serde_json::{Value, json};
+use std::fs;
+use tokio::process::Command;
+
+/// Neither the machine's locks nor its journal.
+const SETTINGS: &str = "\
+[engine]
+lock_type = \"file\"
+events_logger = \"file\"
+cgroup_manager = \"cgroupfs\"
+";
+
+pub async fn check(bench: &Bench) -> Verdict {
+    fs::write(bench.path("containers.conf"), SETTINGS).unwrap();
+    let archive = bench.path("image.tar");
+    image::tar(&archive, "file", LAYER, false).await;
+    let one = bench.remote("podman/one:1");
+    let two = bench.remote("podman/two:1");
+    let id = run_text(podman(bench).arg("import").arg(&archive).arg(&one)).await;
+    let id = id.trim_start_matches("sha256:").to_owned();
+    let digest = push(bench, &one).await;
+    assert_eq!(bench.digest("podman/one", "1").await, digest);
+
+    run(podman(bench).args(["rmi", "--all", "--force"])).await;
+    assert_eq!(run_text(podman(bench).args(["images", "--quiet"])).await, "");
+    let pulled =
+        run_text(podman(bench).args(["pull", "--quiet", "--tls-verify=false", &one])).await;
+    assert_eq!(pulled, id);
+    let mut inspect = podman(bench);
+    inspect.args(["image", "inspect", "--format={{.Id}} {{.Digest}}", &one]);
+    assert_eq!(run_text(&mut inspect).await, format!("{id} {digest}"));
+
+    let mut search = podman(bench);
+    search.args(["search", "--tls-verify=false", "--list-tags", "--format=json"]);
+    let found = run(search.arg(bench.remote("podman/one"))).await;
+    let found: Value = serde_json::from_slice(&found).unwrap();
+    assert_eq!(found[0]["Tags"], json!(["1"]));
+
+    run(podman(bench).args(["tag", &one, &two])).await;
+    assert_eq!(push(bench, &two).await, digest);
+    assert_eq!(bench.digest("podman/two", "1").await, digest);
+    Ok(())
+}
+
+/// Pushes an image; the digest that podman says it has.
+async fn push(bench: &Bench, image: &str) -> String {
+    let digest = bench.path("digest");
+    let mut push = podman(bench);
+    push.args(["push", "--tls-verify=false", "--digestfile"]).arg(&digest).arg(image);
+    run(&mut push).await;
+    fs::read_to_string(digest).unwrap()
+}
+
+fn podman(bench: &Bench) -> Command {
+    let mut podman = bench.command("podman");
+    podman
+        .env("CONTAINERS_CONF", bench.path("containers.conf"))
+        .arg("--root")
+        .arg(bench.path("root"))
+        .arg("--runroot")
+        .arg(bench.path("run"))
+        .arg("--tmpdir")
+        .arg(bench.path("run/tmp"))
+        // The plainest storage works everywhere.
+        .args(["--storage-driver", "vfs"]);
+    podman
+}

@@ -1,0 +1,52 @@
+//! skopeo: an index by its digests, between layouts and repositories.
+
+use crate::bench::Bench;
+use crate::image::{self, Layout, TAG};
+use crate::program::{run, run_text};
+use crate::report::Verdict;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+pub async fn check(bench: &Bench) -> Verdict {
+    let layout = bench.layout().await;
+    let one = format!("docker://{}:{TAG}", bench.remote("skopeo/one"));
+    let two = format!("docker://{}:{TAG}", bench.remote("skopeo/two"));
+    run(&mut copy(bench, &layout.reference(), &one)).await;
+    assert_eq!(bench.digest("skopeo/one", TAG).await, layout.digest);
+
+    let repository = format!("docker://{}", bench.remote("skopeo/one"));
+    let tags = run(skopeo(bench).args(["list-tags", "--tls-verify=false", &repository])).await;
+    let tags: Value = serde_json::from_slice(&tags).unwrap();
+    assert_eq!(tags["Tags"], json!([TAG]));
+    let mut inspect = skopeo(bench);
+    inspect.args(["inspect", "--tls-verify=false", "--format={{.Digest}}", &one]);
+    assert_eq!(run_text(&mut inspect).await, layout.digest);
+
+    run(&mut copy(bench, &one, &two)).await;
+    assert_eq!(bench.digest("skopeo/two", TAG).await, layout.digest);
+    let out = bench.path("out");
+    run(&mut copy(bench, &two, &image::reference(&out))).await;
+    let copied = Layout::open(&out);
+    assert_eq!(copied.digest, layout.digest);
+    assert_eq!(copied.digests(), layout.digests());
+
+    // By the digest that the tag has.
+    run(skopeo(bench).args(["delete", "--tls-verify=false", &one])).await;
+    bench.check_gone("skopeo/one", TAG).await;
+    bench.check_gone("skopeo/one", &layout.digest).await;
+    assert_eq!(bench.digest("skopeo/two", TAG).await, layout.digest);
+    Ok(())
+}
+
+fn skopeo(bench: &Bench) -> Command {
+    let mut skopeo = bench.command("skopeo");
+    skopeo.arg("--insecure-policy");
+    skopeo
+}
+
+fn copy(bench: &Bench, from: &str, to: &str) -> Command {
+    let mut skopeo = skopeo(bench);
+    skopeo.args(["copy", "--all", "--preserve-digests"]);
+    skopeo.args(["--src-tls-verify=false", "--dest-tls-verify=false"]).args([from, to]);
+    skopeo
+}
