@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 /// Requests that the component works on at a time, bodies of pushes included.
 /// More wait for their turn.
@@ -22,6 +23,9 @@ pub(crate) const MAX_REQUESTS: usize = 1024;
 
 /// Connections at a time. More wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
+
+/// How long uploads that are cut off at the end may take to put away what came.
+const PUT_AWAY_TIME: Duration = Duration::from_secs(5);
 
 /// How long to wait after a connection could not be accepted, as for want of
 /// file descriptors, which others will give back.
@@ -32,6 +36,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Server {
     listener: TcpListener,
     engine: Engine,
+    store: Arc<HostStore>,
     options: Options,
 }
 
@@ -42,13 +47,13 @@ impl Server {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let started = Instant::now();
         let root = options.root.clone();
-        let store = HostStore::open(root).with_context(|| {
+        let store = Arc::new(HostStore::open(root).with_context(|| {
             format!(
                 "cannot write to the storage directory {}; name another with \
                  REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY",
                 options.root.display()
             )
-        })?;
+        })?);
         let bytes = match &options.component {
             Some(file) => Cow::Owned(
                 std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
@@ -56,7 +61,7 @@ impl Server {
             None => Cow::Borrowed(COMPONENT),
         };
         let (cache, variables) = (options.cache.clone(), options.variables.clone());
-        let (engine, how) = Engine::new(&bytes, cache.as_deref(), variables, Arc::new(store))
+        let (engine, how) = Engine::new(&bytes, cache.as_deref(), variables, Arc::clone(&store))
             .context("cannot load the component")?;
         if how == Precompiled::Compiled {
             tracing::debug!("compiled the component in {:?}", started.elapsed());
@@ -74,7 +79,7 @@ impl Server {
             options.root.display(),
             started.elapsed().as_millis()
         );
-        Ok(Self { listener, engine, options })
+        Ok(Self { listener, engine, store, options })
     }
 
     /// Where it listens, the port included that the system chose for port 0.
@@ -88,6 +93,7 @@ impl Server {
         let service = Service::new(self.engine.clone(), self.options.config.access_log);
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let graceful = GracefulShutdown::new();
+        let mut tasks = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let accept = async {
@@ -101,10 +107,12 @@ impl Server {
             match accepted {
                 Ok((stream, _)) => {
                     let connection = service.clone().connection(stream, graceful.watcher());
-                    tokio::spawn(async move {
+                    tasks.spawn(async move {
                         connection.await;
                         drop(permit);
                     });
+                    // Those that ended, so that they do not add up.
+                    while tasks.try_join_next().is_some() {}
                 }
                 Err(error) => {
                     tracing::warn!("cannot accept a connection: {error}");
@@ -118,7 +126,12 @@ impl Server {
         let drained =
             tokio::time::timeout(self.options.config.drain_timeout, graceful.shutdown()).await;
         if drained.is_err() {
-            tracing::warn!("requests were cut off after REGISTRY_HTTP_DRAINTIMEOUT");
+            tracing::warn!("requests are cut off after REGISTRY_HTTP_DRAINTIMEOUT");
+            // To the store, that is a client that goes away: what came counts.
+            tasks.abort_all();
+            if tokio::time::timeout(PUT_AWAY_TIME, self.store.idle()).await.is_err() {
+                tracing::warn!("uploads were lost that a client could have gone on with");
+            }
         }
         self.engine.stop();
     }

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -41,12 +42,21 @@ const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct HostStore {
     directory: Arc<Directory>,
+    /// How many bodies are being received.
+    receiving: watch::Sender<usize>,
 }
 
 impl HostStore {
     /// Opens the directory.
     pub(crate) fn open(root: PathBuf) -> Result<Self, roadstead_directory::Error> {
-        Ok(Self { directory: Arc::new(Directory::open(root)?) })
+        let directory = Arc::new(Directory::open(root)?);
+        Ok(Self { directory, receiving: watch::Sender::new(0) })
+    }
+
+    /// Waits until no body is being received.
+    pub(crate) async fn idle(&self) {
+        // The sender lives as long as this.
+        let _ = self.receiving.subscribe().wait_for(|&receiving| receiving == 0).await;
     }
 
     async fn answer(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
@@ -60,7 +70,10 @@ impl HostStore {
         let body = request.into_body();
         let result = match operation {
             Ok(operation @ (Operation::Append { .. } | Operation::Commit { .. })) => {
-                self.receive(operation, body).await.map(|reply| (reply, None))
+                self.receiving.send_modify(|receiving| *receiving += 1);
+                let reply = self.receive(operation, body).await;
+                self.receiving.send_modify(|receiving| *receiving -= 1);
+                reply.map(|reply| (reply, None))
             }
             Ok(operation) => self.execute(operation, body).await,
             Err(problem) => Err(Fault::Invalid(problem)),

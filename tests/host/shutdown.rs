@@ -86,7 +86,17 @@ async fn the_drain_timeout_ends_the_rest() {
     host.signal("TERM").unwrap();
     assert_eq!(host.wait().unwrap().code(), Some(0));
     assert!(host.log().contains("REGISTRY_HTTP_DRAINTIMEOUT"), "{}", host.log());
-    drop(stalled);
+
+    // What came counts, and the client can go on at once.
+    let host = Registry::start(root.path(), &[], &[]).unwrap();
+    within(TEST_LIMIT, async {
+        assert_eq!(received(&host.address, &stalled.upload).await, CONTENT.size / 2);
+        let rest = CONTENT.part(CONTENT.size / 2..CONTENT.size);
+        let line = format!("PUT {}", closing(&stalled.upload, &CONTENT.digest()));
+        ask(&host.address, request(&line, rest), 201).await;
+        assert_blob(&host.address, REPOSITORY, &CONTENT.digest()).await;
+    })
+    .await;
 }
 
 /// Who sends the signal again does not want to wait.

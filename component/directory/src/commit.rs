@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Bytes read at a time where a session is hashed again.
-const HASH_BUFFER: usize = 256 * 1024;
+/// Bytes read at a time where bytes are hashed again.
+pub(crate) const HASH_BUFFER: usize = 256 * 1024;
 
 impl Directory {
     /// Verifies that the session's bytes have the digest `expected` and makes

@@ -37,6 +37,7 @@ pub use operation::{
 };
 pub use session::{Appender, SHA256_STATE_LENGTH};
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 use std::sync::atomic::AtomicU64;
@@ -52,7 +53,12 @@ pub struct Directory {
     serial: AtomicU64,
     /// Makes them unique among processes that share the directory.
     nonce: u64,
+    /// What a loss of power ends; see [`session`].
+    epoch: String,
     order: order::Order,
+    /// Held by the one process that owns the directory's sessions, if it is
+    /// this one; see [`session`].
+    owner: Option<File>,
     /// Held alone to look at an object and delete it, shared to replace one.
     replacing: RwLock<()>,
 }
@@ -65,11 +71,13 @@ impl Directory {
     /// [`Error::Io`] when the directory can be neither made nor written.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, Error> {
         use std::hash::{BuildHasher, RandomState};
-        let directory = Self {
+        let mut directory = Self {
             root: root.into(),
             serial: AtomicU64::new(0),
             nonce: RandomState::new().hash_one(std::time::SystemTime::now()),
+            epoch: String::new(),
             order: order::Order::default(),
+            owner: None,
             replacing: RwLock::new(()),
         };
         directory.make_directories(&directory.temporary_directory())?;
@@ -77,6 +85,8 @@ impl Directory {
         drop(file);
         std::fs::remove_file(path)?;
         directory.sweep_temporary_files()?;
+        directory.epoch = session::epoch(directory.nonce);
+        directory.owner = session::own(&directory.root.join(PRIVATE))?;
         Ok(directory)
     }
 

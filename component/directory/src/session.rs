@@ -6,6 +6,12 @@
 //! triple is always consistent: bytes in the file beyond the offset are a
 //! chunk that never ended and are cut off by the next one.
 //!
+//! Nothing of a session is synced, so after a loss of power the file may not
+//! hold what the state says. A state is therefore of an epoch, which a loss of
+//! power ends: the bytes of an older one are hashed again before they count.
+//! If some are missing, the session is gone: so it is also if a process died
+//! between making the bytes an object and removing the session.
+//!
 //! # Two requests at once
 //! Whoever appends holds the file `lock`, created exclusively, since sessions
 //! may be shared by processes of which some cannot lock a file otherwise (a
@@ -13,7 +19,12 @@
 //! after [`LOCK_EXPIRY`] the next request takes it, and copies the bytes that
 //! count to a file of its own: should the former holder be alive after all,
 //! it writes where nobody reads.
+//!
+//! Native processes can do better. One of them owns the directory, by a lock
+//! that the system drops when it dies: whoever owns it now takes what former
+//! owners left at once.
 
+use crate::commit::HASH_BUFFER;
 use crate::{Directory, Error, Key};
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
@@ -37,6 +48,43 @@ const STATE_LIMIT: u64 = 1024;
 /// Size of a serialised SHA-256 state, in bytes.
 pub const SHA256_STATE_LENGTH: usize = size_of::<SerializedState<Sha256>>();
 
+/// What the locks of owners begin with.
+const OWNED: &str = "owned ";
+
+/// Tries to own the directory whose private files are in `private`.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn own(private: &Path) -> Result<Option<File>, Error> {
+    let file = File::create(private.join("owner")).map_err(Error::Io)?;
+    Ok(file.try_lock().is_ok().then_some(file))
+}
+
+/// A component cannot lock a file.
+#[cfg(target_family = "wasm")]
+#[expect(clippy::unnecessary_wraps, reason = "other targets can fail")]
+pub(crate) fn own(_: &Path) -> Result<Option<File>, Error> {
+    Ok(None)
+}
+
+/// What a loss of power ends: the time since the machine started or, where that
+/// has no name, since this process did.
+pub(crate) fn epoch(nonce: u64) -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    boot.map_or_else(|_| format!("{nonce:016x}"), |id| id.trim().to_owned())
+}
+
+/// The state of the hash after the first `length` bytes of a file.
+fn hash_prefix(path: &Path, length: u64) -> Result<Sha256, Error> {
+    let mut bytes = File::open(path)?.take(length);
+    let mut sha256 = Sha256::new();
+    let mut buffer = vec![0; HASH_BUFFER];
+    loop {
+        match bytes.read(&mut buffer)? {
+            0 => return Ok(sha256),
+            count => sha256.update(&buffer[..count]),
+        }
+    }
+}
+
 /// What counts in a session.
 #[derive(Clone)]
 pub(crate) struct State {
@@ -44,15 +92,17 @@ pub(crate) struct State {
     pub(crate) sha256: Sha256,
     /// Name of the file of bytes, within the session's directory.
     file: String,
+    /// When the bytes were hashed; see [`epoch`].
+    epoch: String,
 }
 
 impl State {
     fn new() -> Self {
-        Self { offset: 0, sha256: Sha256::new(), file: "data".to_owned() }
+        Self { offset: 0, sha256: Sha256::new(), file: "data".to_owned(), epoch: String::new() }
     }
 
     fn print(&self) -> String {
-        let mut text = format!("{}\n{}\n", self.offset, self.file);
+        let mut text = format!("{}\n{}\n{}\n", self.offset, self.file, self.epoch);
         for byte in self.sha256.serialize() {
             // Writing to a String cannot fail.
             let _ = write!(text, "{byte:02x}");
@@ -64,6 +114,7 @@ impl State {
         let mut lines = text.lines();
         let offset = lines.next()?.parse().ok()?;
         let file = lines.next()?;
+        let epoch = lines.next()?;
         let hex = lines.next()?;
         if !file.starts_with("data") || file.contains('/') || hex.len() != SHA256_STATE_LENGTH * 2 {
             return None;
@@ -72,7 +123,8 @@ impl State {
         for (i, byte) in bytes.iter_mut().enumerate() {
             *byte = u8::from_str_radix(hex.get(i * 2..i * 2 + 2)?, 16).ok()?;
         }
-        Some(Self { offset, sha256: Sha256::deserialize(&bytes).ok()?, file: file.to_owned() })
+        let sha256 = Sha256::deserialize(&bytes).ok()?;
+        Some(Self { offset, sha256, file: file.to_owned(), epoch: epoch.to_owned() })
     }
 }
 
@@ -112,13 +164,23 @@ impl Directory {
         if lock.taken_over {
             state.file = self.copy_data(&path, &state)?;
         }
+        let data = path.join(&state.file);
+        let held = fs::metadata(&data).map_or(0, |metadata| metadata.len());
+        if held < state.offset {
+            let _ = self.discard(session);
+            return Err(Error::NotFound);
+        }
+        if state.offset > 0 && state.epoch != self.epoch {
+            state.sha256 = hash_prefix(&data, state.offset)?;
+        }
+        state.epoch.clone_from(&self.epoch);
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
-            .open(path.join(&state.file))
+            .open(data)
             .map_err(Error::Io)?;
-        if file.metadata()?.len() != state.offset {
+        if held > state.offset {
             file.set_len(state.offset).map_err(Error::Io)?;
         }
         file.seek(SeekFrom::Start(state.offset)).map_err(Error::Io)?;
@@ -134,6 +196,15 @@ impl Directory {
             self.prune(parent);
         }
         Ok(())
+    }
+
+    /// Whether a lock is that of a process which owned the directory before
+    /// this one does.
+    fn left_by_former_owner(&self, lock: &Path) -> bool {
+        let mine = format!("{:016x}-", self.nonce);
+        self.owner.is_some()
+            && fs::read_to_string(lock)
+                .is_ok_and(|token| token.starts_with(OWNED) && !token.contains(&mine))
     }
 
     pub(crate) fn state(&self, session: &Key) -> Result<State, Error> {
@@ -180,11 +251,15 @@ impl Lock {
         // The token is written before the lock appears, so that a lock
         // without one is impossible.
         let (mut file, temporary) = directory.temporary_file()?;
-        let token = temporary.to_string_lossy().into_owned();
+        let owned = if directory.owner.is_some() { OWNED } else { "" };
+        let token = format!("{owned}{}", temporary.to_string_lossy());
         let result = file.write_all(token.as_bytes()).and_then(|()| {
             drop(file);
             match fs::hard_link(&temporary, &path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && expired(&path) => {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists
+                        && (expired(&path) || directory.left_by_former_owner(&path)) =>
+                {
                     fs::rename(&temporary, &path).map(|()| true)
                 }
                 other => other.map(|()| false),
@@ -408,6 +483,49 @@ mod tests {
     }
 
     #[test]
+    fn a_session_whose_bytes_are_gone_is_gone() {
+        // As a process leaves it that dies between making the bytes an object
+        // and removing the session.
+        let f = Fixture::new();
+        f.append(None, b"bytes").unwrap();
+        let data = f.root.path().join("r/_uploads/1/data");
+        fs::rename(&data, f.root.path().join("blob")).unwrap();
+        assert!(matches!(f.commit(b"bytes"), Err(Error::NotFound)));
+        assert!(matches!(f.directory.session(&f.session), Err(Error::NotFound)));
+        assert!(matches!(f.directory.stat(&key("blob/data")), Err(Error::NotFound)));
+    }
+
+    #[test]
+    fn bytes_of_another_epoch_are_hashed_again() {
+        let f = Fixture::new();
+        f.append(None, b"bytes").unwrap();
+        let in_session = |name: &str| f.root.path().join("r/_uploads/1").join(name);
+        // As a loss of power may leave it: the length is right, the bytes are
+        // not, and the state says that they are.
+        fs::write(in_session("data"), [0; 5]).unwrap();
+        let state = fs::read_to_string(in_session("state")).unwrap();
+        fs::write(in_session("state"), state.replace(&f.directory.epoch, "before")).unwrap();
+        assert!(matches!(f.commit(b"bytes"), Err(Error::DigestMismatch { .. })));
+    }
+
+    #[test]
+    fn what_a_dead_owner_held_is_free() {
+        let f = Fixture::new();
+        f.append(None, b"good ").unwrap();
+        let lock = f.root.path().join("r/_uploads/1/lock");
+        // As a process leaves it that owned the directory and was killed ...
+        fs::write(&lock, "owned /some/where/0123456789abcdef-7").unwrap();
+        assert_eq!(f.append(None, b"bytes").unwrap(), 10);
+        // ... and as one that did not own it, and may be alive.
+        fs::write(&lock, "/some/where/0123456789abcdef-7").unwrap();
+        assert!(matches!(f.append(None, b"x"), Err(Error::Busy)));
+        // A second process does not own the directory, and waits as well.
+        fs::write(&lock, "owned /some/where/0123456789abcdef-7").unwrap();
+        let second = Directory::open(f.root.path()).unwrap();
+        assert!(matches!(second.append(&f.session, None), Err(Error::Busy)));
+    }
+
+    #[test]
     fn a_wrong_digest_leaves_nothing() {
         let f = Fixture::new();
         f.append(None, b"this").unwrap();
@@ -455,9 +573,14 @@ mod tests {
     fn a_damaged_state_is_an_error_and_no_session() {
         let good = State::new().print();
         assert!(State::parse(&good).is_some());
-        for bad in
-            ["", "0", "x\ndata\n", "0\n../data\n00", "0\ndata\nzz", &good.replace("data", "a/b")]
-        {
+        for bad in [
+            "",
+            "0",
+            "x\ndata\n",
+            "0\n../data\n\n00",
+            "0\ndata\n\nzz",
+            &good.replace("data", "a/b"),
+        ] {
             assert!(State::parse(bad).is_none(), "{bad:?}");
         }
         let f = Fixture::new();

@@ -25,7 +25,8 @@ async fn main() -> anyhow::Result<()> {
             std::fs::write(tag.join("link"), LINK)?;
         }
     }
-    let registry = Registry::start(root.path(), &[("REGISTRY_LOG_ACCESSLOG_DISABLED", "true")], &[])?;
+    let registry =
+        Registry::start(root.path(), &[("REGISTRY_LOG_ACCESSLOG_DISABLED", "true")], &[])?;
     println!("a page of 100          first ms  median ms");
     for (name, count) in tags {
         let after = format!("v{:06}", count / 2 - 1);
@@ -40,7 +41,8 @@ async fn main() -> anyhow::Result<()> {
     for count in [100, 20_000] {
         let root = tempfile::tempdir()?;
         make_repositories(root.path(), count)?;
-        let registry = Registry::start(root.path(), &[("REGISTRY_LOG_ACCESSLOG_DISABLED", "true")], &[])?;
+        let registry =
+            Registry::start(root.path(), &[("REGISTRY_LOG_ACCESSLOG_DISABLED", "true")], &[])?;
         measure(&registry, &format!("{count} repositories"), "/v2/_catalog?n=100").await?;
     }
     Ok(())
