@@ -5,5 +5,5 @@ mod process;
 mod table;
 
 pub use client::{Answer, send};
-pub use process::{Registry, Wasmtime, binary, skip, target_directory};
+pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
 pub use table::{Step, Target, delete, digest, get, head, patch, post, put, run};

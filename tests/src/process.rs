@@ -47,11 +47,14 @@ impl Registry {
         })
     }
 
-    fn spawn(
+    /// Starts a server of any kind; `address` finds where it listens in what it
+    /// logs.
+    pub fn spawn(
         mut command: Command,
         address: impl Fn(&str) -> Option<String>,
     ) -> anyhow::Result<Self> {
-        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut process =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let stderr = process.stderr.take().ok_or_else(|| anyhow::anyhow!("no stderr"))?;
         let mut lines = BufReader::new(stderr).lines();
         let mut seen = String::new();
@@ -136,6 +139,16 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     let name = format!("roadstead-under-test{}", std::env::consts::EXE_SUFFIX);
     let found = test.ancestors().map(|directory| directory.join(&name)).find(|path| path.is_file());
     found.ok_or_else(|| anyhow::anyhow!("{name} is not built"))
+}
+
+/// The first of these programs that is on the path, or among the tools that
+/// the CI script fetched.
+pub fn binary_named(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut directories: Vec<_> = std::env::split_paths(&path).collect();
+    directories.extend(target_directory().ok().map(|target| target.join("tools/bin")));
+    let place = |name: &&str| directories.iter().map(|d| d.join(name)).find(|file| file.is_file());
+    names.iter().find_map(place)
 }
 
 /// Where this build puts its files.

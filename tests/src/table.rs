@@ -170,7 +170,9 @@ impl Step {
     }
 
     async fn run(&self, target: &Target, location: &mut String) -> anyhow::Result<()> {
-        let path = self.path.replace("{location}", location);
+        // Where a query goes on that may have begun, as in other registries'.
+        let joint = if location.contains('?') { "&" } else { "?" };
+        let path = self.path.replace("{location}", location).replace("{&}", joint);
         let mut request = Request::builder().method(&self.method).uri(path);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -201,7 +203,9 @@ impl Step {
             }
         }
         if let Some(found) = answer.headers().get(http::header::LOCATION) {
-            found.to_str()?.clone_into(location);
+            // Other registries give absolute ones.
+            let uri: http::Uri = found.to_str()?.parse()?;
+            *location = uri.path_and_query().map_or_else(String::new, ToString::to_string);
         }
         Ok(())
     }

@@ -1,0 +1,147 @@
+//! One directory, served in turn by this registry and by distribution: what
+//! either pushed, the other serves.
+
+use roadstead_tests::{
+    Registry, Step, Target, binary_named, delete, digest, get, head, post, put, run, skip,
+};
+use std::path::Path;
+use std::process::Command;
+
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// An image of its own for each name.
+struct Image {
+    name: &'static str,
+    blobs: [Vec<u8>; 2],
+    manifest: String,
+}
+
+impl Image {
+    fn new(name: &'static str, subject: Option<&str>) -> Self {
+        let blobs = [format!("{name} config").into_bytes(), format!("{name} layer").into_bytes()];
+        let descriptor = |media_type: &str, blob: &[u8]| serde_json::json!({ "mediaType": media_type, "digest": digest(blob), "size": blob.len() });
+        let mut manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &blobs[0]),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &blobs[1])],
+        });
+        if let Some(subject) = subject {
+            manifest["subject"] =
+                serde_json::json!({ "mediaType": OCI_MANIFEST, "digest": subject, "size": 2 });
+        }
+        Self { name, blobs, manifest: manifest.to_string() }
+    }
+
+    fn digest(&self) -> String {
+        digest(self.manifest.as_bytes())
+    }
+
+    /// As a client pushes, in a way that both registries know.
+    fn push(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for blob in &self.blobs {
+            steps.push(post(format!("/v2/{}/blobs/uploads/", self.name)).status(202));
+            let at = format!("{{location}}{{&}}digest={}", digest(blob));
+            steps.push(
+                put(at)
+                    .header("content-type", "application/octet-stream")
+                    .body(blob.clone())
+                    .status(201),
+            );
+        }
+        let at = format!("/v2/{}/manifests/v1", self.name);
+        steps.push(
+            put(at).header("content-type", OCI_MANIFEST).body(self.manifest.clone()).status(201),
+        );
+        steps
+    }
+
+    fn pull(&self) -> Vec<Step> {
+        let at = format!("/v2/{}/manifests", self.name);
+        let mut steps = vec![
+            get(format!("{at}/v1"))
+                .header("accept", OCI_MANIFEST)
+                .expect("content-type", OCI_MANIFEST)
+                .expect("docker-content-digest", self.digest())
+                .content(self.manifest.clone()),
+            head(format!("{at}/{}", self.digest())).header("accept", OCI_MANIFEST),
+        ];
+        for blob in &self.blobs {
+            steps.push(
+                get(format!("/v2/{}/blobs/{}", self.name, digest(blob))).content(blob.clone()),
+            );
+        }
+        steps
+    }
+}
+
+async fn all(address: &str, steps: Vec<Step>) {
+    run(&Target::Server(address.to_owned()), &steps).await;
+}
+
+fn distribution(root: &Path, program: &Path) -> (Registry, std::path::PathBuf) {
+    let config = root.join("config.yml");
+    let text = format!(
+        "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: \
+         {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n",
+        root.join("data").display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut command = Command::new(program);
+    command.arg("serve").arg(&config).env_clear();
+    let registry = Registry::spawn(command, |line| {
+        let rest = line.split_once("listening on ")?.1;
+        Some(rest.split(['"', ' ', ',']).next()?.to_owned())
+    });
+    (registry.unwrap(), config)
+}
+
+#[tokio::test]
+async fn a_directory_moves_from_one_registry_to_the_other_and_back() {
+    let Some(program) = binary_named(&["docker-registry", "registry"]) else {
+        skip("distribution", "neither docker-registry nor registry is on the path");
+        return;
+    };
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let settings = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+    let ours = Image::new("ours/image", None);
+    let gone = Image::new("ours/gone", None);
+    let theirs = Image::new("theirs", None);
+    let referrer = Image::new("ours/image", Some(&ours.digest()));
+
+    let registry = Registry::start(&data, &settings, &[]).unwrap();
+    all(&registry.address, ours.push()).await;
+    all(&registry.address, gone.push()).await;
+    let deleted = delete(format!("/v2/ours/gone/manifests/{}", gone.digest())).status(202);
+    all(&registry.address, vec![deleted]).await;
+    drop(registry);
+
+    let (registry, config) = distribution(root.path(), &program);
+    all(&registry.address, ours.pull()).await;
+    all(&registry.address, theirs.push()).await;
+    let tagged =
+        get("/v2/ours/image/tags/list").content("{\"name\":\"ours/image\",\"tags\":[\"v1\"]}\n");
+    let missing = get("/v2/ours/gone/manifests/v1").status(404);
+    all(&registry.address, vec![tagged, missing]).await;
+    drop(registry);
+
+    // What no manifest needs, distribution removes; what one needs, it keeps.
+    let swept = Command::new(&program).arg("garbage-collect").arg(&config).env_clear().output();
+    let swept = swept.unwrap();
+    assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
+
+    let registry = Registry::start(&data, &settings, &[]).unwrap();
+    all(&registry.address, ours.pull()).await;
+    all(&registry.address, theirs.pull()).await;
+    let hex = &gone.digest()["sha256:".len()..];
+    assert!(!data.join(format!("docker/registry/v2/blobs/sha256/{}/{hex}", &hex[..2])).exists());
+    // And a referrer of an image that distribution has served meanwhile.
+    all(&registry.address, referrer.push()).await;
+    drop(registry);
+
+    let (registry, _) = distribution(root.path(), &program);
+    all(&registry.address, referrer.pull()).await;
+    all(&registry.address, theirs.pull()).await;
+}
