@@ -101,7 +101,9 @@ pub async fn tar(archive: &Path, name: &str, size: usize, gzip: bool) {
     fs::create_dir(&files).unwrap();
     fs::write(files.join(name), noise(name, size)).unwrap();
     let mut tar = Command::new("tar");
-    tar.arg("--create").arg("--file").arg(archive).arg("--directory").arg(&files);
+    // A layer is archived twice, packed and not: the same files, the same times.
+    tar.arg("--create").arg("--mtime=@0");
+    tar.arg("--file").arg(archive).arg("--directory").arg(&files);
     if gzip {
         tar.arg("--gzip");
     }
