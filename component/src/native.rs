@@ -3,8 +3,7 @@
 
 use crate::store::{BodyError, Content, RequestBody, Transport};
 use bytes::Bytes;
-use roadstead_directory::{Directory, Fault, Operation, Reply, WRITE_LIMIT};
-use std::io::Read as _;
+use roadstead_directory::{Directory, Fault, Operation, Reply};
 
 /// A directory in this process.
 #[derive(Debug)]
@@ -36,20 +35,8 @@ impl Transport for NativeDirectory {
     type Download = std::convert::Infallible;
 
     async fn fetch(&self, operation: Operation, payload: Bytes) -> Result<(Reply, Bytes), Fault> {
-        let (reply, file) = self.0.execute(&operation, &payload)?;
-        let bytes = match (&reply, file) {
-            (Reply::Object(object), Some(file)) => {
-                let length = object.range.end - object.range.start;
-                let mut bytes = Vec::new();
-                file.take(length.min(WRITE_LIMIT as u64))
-                    .read_to_end(&mut bytes)
-                    .map_err(|error| Fault::Io(error.to_string()))?;
-                bytes.into()
-            }
-            (Reply::Object(object), None) => object.value.clone().unwrap_or_default().into(),
-            _ => Bytes::new(),
-        };
-        Ok((reply, bytes))
+        let (reply, bytes) = self.0.fetch(&operation, &payload)?;
+        Ok((reply, bytes.into()))
     }
 
     async fn open(&self, operation: Operation) -> Result<(Reply, Content<Self::Download>), Fault> {

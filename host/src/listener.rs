@@ -2,11 +2,12 @@
 
 use crate::engine::Engine;
 use crate::server::MAX_REQUESTS;
+use crate::store::full;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -149,8 +150,7 @@ impl Service {
 /// The answer where the component gives none.
 fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response<WasiBody> {
     let error = serde_json::json!({ "errors": [{ "code": code.as_str(), "message": message }] });
-    let body = Full::new(Bytes::from(error.to_string()));
-    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    let mut response = Response::new(full(Bytes::from(error.to_string())));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

@@ -222,7 +222,8 @@ fn respond(result: &Result<Reply, Fault>, content: Option<WasiBody>) -> Response
     response
 }
 
-fn full(bytes: Bytes) -> WasiBody {
+/// A body of bytes at hand.
+pub(crate) fn full(bytes: Bytes) -> WasiBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 

@@ -23,6 +23,7 @@ mod error;
 mod files;
 mod key;
 mod list;
+mod lock;
 mod operation;
 mod order;
 mod session;
@@ -57,7 +58,7 @@ pub struct Directory {
     epoch: String,
     order: order::Order,
     /// Held by the one process that owns the directory's sessions, if it is
-    /// this one; see [`session`].
+    /// this one; see [`lock`].
     owner: Option<File>,
     /// Held alone to look at an object and delete it, shared to replace one.
     replacing: RwLock<()>,
@@ -86,7 +87,7 @@ impl Directory {
         std::fs::remove_file(path)?;
         directory.sweep_temporary_files()?;
         directory.epoch = session::epoch(directory.nonce);
-        directory.owner = session::own(&directory.root.join(PRIVATE))?;
+        directory.owner = lock::own(&directory.root.join(PRIVATE))?;
         Ok(directory)
     }
 

@@ -289,6 +289,24 @@ impl Directory {
         Ok((reply, None))
     }
 
+    /// The same with the bytes that were read, at most [`WRITE_LIMIT`].
+    pub fn fetch(&self, operation: &Operation, payload: &[u8]) -> Result<(Reply, Vec<u8>), Fault> {
+        let (reply, file) = self.execute(operation, payload)?;
+        let mut bytes = Vec::new();
+        match (&reply, file) {
+            (Reply::Object(object), Some(file)) => {
+                let length = object.range.end - object.range.start;
+                let limit = length.min(WRITE_LIMIT as u64);
+                file.take(limit).read_to_end(&mut bytes).map_err(Error::Io)?;
+            }
+            (Reply::Object(Object { value: Some(value), .. }), None) => {
+                bytes.extend_from_slice(value.as_bytes());
+            }
+            _ => {}
+        }
+        Ok((reply, bytes))
+    }
+
     /// Starts the session's part of an operation with a stream of bytes,
     /// [`Operation::Append`] or [`Operation::Commit`].
     pub fn start_body(&self, operation: &Operation) -> Result<Appender, Fault> {

@@ -73,22 +73,8 @@ impl Transport for AnyTransport {
                     Ok((reply, bytes))
                 }
                 Self::Mounted(directory) => {
-                    let (reply, file) = directory.execute(&operation, &payload)?;
-                    let bytes = match (&reply, file) {
-                        (Reply::Object(object), Some(file)) => {
-                            let length = object.range.end - object.range.start;
-                            let mut bytes = Vec::new();
-                            file.take(length.min(WRITE_LIMIT as u64))
-                                .read_to_end(&mut bytes)
-                                .map_err(|error| Fault::Io(error.to_string()))?;
-                            bytes.into()
-                        }
-                        (Reply::Object(object), None) => {
-                            object.value.clone().unwrap_or_default().into()
-                        }
-                        _ => Bytes::new(),
-                    };
-                    Ok((reply, bytes))
+                    let (reply, bytes) = directory.fetch(&operation, &payload)?;
+                    Ok((reply, bytes.into()))
                 }
             }
         })
