@@ -56,6 +56,7 @@ pub fn main() -> anyhow::Result<()> {
             options.component = component;
             options.cache = cache.or(options.cache);
             log(&options);
+            raise_open_files();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let result = runtime.block_on(crate::serve(options));
             // Whatever still waits for a disk does so without holding up the
@@ -73,11 +74,28 @@ pub fn main() -> anyhow::Result<()> {
     }
 }
 
+/// Allows as many open files as the system lets this process have: each
+/// connection is one, and so is each blob on its way.
+fn raise_open_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        if current != maximum
+            && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        {
+            tracing::warn!("the limit of open files stays at {current:?}: {error}");
+        }
+    }
+}
+
 fn help() -> String {
     format!(
         "Settings are distribution's, as variables or as keys of config.yml:
   REGISTRY_HTTP_ADDR                         where to listen [default: {}]
   REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY  the data [default: {}]
+  REGISTRY_HTTP_MAXREQUESTS                  at a time; more wait 10 s [default: 1024]
+  REGISTRY_STORAGE_DELETE_ENABLED            true: content can be deleted [default: false]
   REGISTRY_HTTP_DRAINTIMEOUT                 for requests in flight at the end [default: 60s]
   REGISTRY_LOG_LEVEL                         error, warn, info or debug [default: info]
   REGISTRY_LOG_FORMATTER                     text or json [default: text]

@@ -37,8 +37,8 @@ const REQUESTS_IN_LIFE: usize = 100_000;
 /// How long an instance without requests is kept.
 const IDLE_TIME: Duration = Duration::from_mins(1);
 
-/// Instances at a time: enough for [`crate::server::MAX_REQUESTS`], since
-/// each takes several, and for some that wait for a slow body to end.
+/// Instances at a time: as many as the most requests need, of which each takes
+/// [`REQUESTS_PER_INSTANCE`].
 const MAX_INSTANCES: u32 = 256;
 
 /// Memory of one instance, in bytes.

@@ -1,7 +1,6 @@
 //! Connections and requests: limits, timeouts, and what a request may claim.
 
 use crate::engine::Engine;
-use crate::server::MAX_REQUESTS;
 use crate::store::full;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -12,6 +11,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::Watcher;
+use roadstead_config::Config;
 use roadstead_oci::ErrorCode;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -71,8 +71,9 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(engine: Engine, access_log: bool) -> Self {
-        Self { engine, turns: Arc::new(Semaphore::new(MAX_REQUESTS)), access_log }
+    pub(crate) fn new(engine: Engine, config: &Config) -> Self {
+        let turns = Arc::new(Semaphore::new(config.max_requests));
+        Self { engine, turns, access_log: config.access_log }
     }
 
     /// Serves a connection until it ends.
@@ -120,7 +121,9 @@ impl Service {
     async fn turn(&self, request: Request<Incoming>) -> Response<WasiBody> {
         let turn = tokio::time::timeout(QUEUE_TIME, self.turns.acquire()).await;
         let Ok(Ok(turn)) = turn else {
-            tracing::warn!("all {MAX_REQUESTS} turns are taken; a request was sent away");
+            tracing::warn!(
+                "as many requests as REGISTRY_HTTP_MAXREQUESTS allows are under way; one was sent away"
+            );
             let mut response = refusal(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorCode::Unavailable,

@@ -17,12 +17,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Requests that the component works on at a time, bodies of pushes included.
-/// More wait for their turn.
-pub(crate) const MAX_REQUESTS: usize = 1024;
-
 /// Connections at a time. More wait to be accepted.
-const MAX_CONNECTIONS: usize = 4096;
+const MAX_CONNECTIONS: usize = roadstead_config::MAX_MAX_REQUESTS;
 
 /// How long uploads that are cut off at the end may take to put away what came.
 const PUT_AWAY_TIME: Duration = Duration::from_secs(5);
@@ -90,7 +86,7 @@ impl Server {
     /// Serves until `shutdown` is ready, and then until the requests in flight
     /// have ended, or the drain timeout has.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let service = Service::new(self.engine.clone(), self.options.config.access_log);
+        let service = Service::new(self.engine.clone(), &self.options.config);
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let graceful = GracefulShutdown::new();
         let mut tasks = JoinSet::new();

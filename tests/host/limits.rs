@@ -3,11 +3,12 @@
 use crate::content::{Content, Length, Upload};
 use crate::images::{Image, pull, put_manifest};
 use crate::support::{
-    Client, LENGTHS, TEST_LIMIT, ask, assert_well, begin, build, closing, code, location, within,
+    Client, LENGTHS, TEST_LIMIT, ask, assert_well, begin, build, closing, code, eventually,
+    location, request, within,
 };
 use crate::wire::Wire;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use roadstead_tests::{Registry, digest};
+use roadstead_tests::{Registry, digest, send};
 use tokio::net::TcpStream;
 
 const REPOSITORY: &str = "at/the/limit";
@@ -188,6 +189,35 @@ async fn http2_with_prior_knowledge() {
         assert_eq!(answer.status(), 201);
         let pulled = Client::connect(address).await.pull(REPOSITORY, &content.digest()).await;
         assert_eq!(pulled, (content.size, content.digest()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_requests_than_there_are_turns() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Registry::start(root.path(), &[("REGISTRY_HTTP_MAXREQUESTS", "2")], &[]).unwrap();
+    within(TEST_LIMIT, async {
+        let mut stalled = Vec::new();
+        for _ in 0..2 {
+            let upload = begin(&host.address, "busy").await;
+            let mut wire = Wire::connect(&host.address).await;
+            wire.start(&format!("PATCH {upload}"), Length::Announced, 6).await;
+            wire.piece(Length::Announced, b"half").await;
+            stalled.push(wire);
+        }
+        let refused = eventually("a request is sent away", async || {
+            let answer = send(&host.address, request("GET /v2/", "")).await.unwrap();
+            (answer.status() == 503).then_some(answer)
+        })
+        .await;
+        assert!(refused.headers().contains_key("retry-after"));
+        let error: serde_json::Value = serde_json::from_slice(refused.body()).unwrap();
+        assert_eq!(error["errors"][0]["code"], "UNAVAILABLE");
+
+        stalled[0].piece(Length::Announced, b"it").await;
+        assert_eq!(stalled[0].answer().await.unwrap().status, 202);
+        ask(&host.address, request("GET /v2/", ""), 200).await;
     })
     .await;
 }

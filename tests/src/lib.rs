@@ -6,4 +6,4 @@ mod table;
 
 pub use client::{Answer, send};
 pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
-pub use table::{Step, Target, delete, digest, get, head, patch, post, put, run};
+pub use table::{Step, Target, delete, digest, digest_sha512, get, head, patch, post, put, run};

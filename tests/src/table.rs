@@ -8,7 +8,7 @@ use roadstead_component::store::LocalStorage;
 use roadstead_component::{Body, Registry, Rules};
 use roadstead_config::Config;
 use roadstead_oci::{Algorithm, Digest};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
 /// What a table runs against.
 #[derive(Debug)]
@@ -99,6 +99,12 @@ pub fn put(path: impl Into<String>) -> Step {
 /// `DELETE path`.
 pub fn delete(path: impl Into<String>) -> Step {
     Step::new(Method::DELETE, path)
+}
+
+/// `sha512:…` of bytes.
+pub fn digest_sha512(bytes: &[u8]) -> String {
+    let digest = Digest::from_bytes(Algorithm::Sha512, &Sha512::digest(bytes));
+    digest.map(|digest| digest.to_string()).unwrap_or_default()
 }
 
 /// `sha256:…` of bytes.

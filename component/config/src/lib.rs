@@ -32,6 +32,14 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
 /// `REGISTRY_HTTP_DRAINTIMEOUT` does not say otherwise.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// How many requests are worked on at a time, where `REGISTRY_HTTP_MAXREQUESTS`
+/// does not say otherwise.
+pub const DEFAULT_MAX_REQUESTS: usize = 1024;
+
+/// The most that `REGISTRY_HTTP_MAXREQUESTS` can say: as many as there are
+/// connections.
+pub const MAX_MAX_REQUESTS: usize = 4096;
+
 /// The directory that a component without a native host serves, where
 /// `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY` does not say otherwise:
 /// distribution's.
@@ -45,6 +53,9 @@ pub struct Config {
     pub address: String,
     /// `REGISTRY_HTTP_DRAINTIMEOUT`.
     pub drain_timeout: Duration,
+    /// `REGISTRY_HTTP_MAXREQUESTS`: how many requests are worked on at a time,
+    /// bodies of pushes included. At least one.
+    pub max_requests: usize,
     /// `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`.
     pub root: Option<PathBuf>,
     /// `REGISTRY_STORAGE_DELETE_ENABLED`: manifests, tags and blobs can be
@@ -125,6 +136,12 @@ impl Config {
         let config = Self {
             address: reader.text("HTTP_ADDR", DEFAULT_ADDRESS, address),
             drain_timeout: reader.read("HTTP_DRAINTIMEOUT", DEFAULT_DRAIN_TIMEOUT, duration),
+            max_requests: reader.read("HTTP_MAXREQUESTS", DEFAULT_MAX_REQUESTS, |value| {
+                let number = value.parse().ok();
+                number
+                    .filter(|number| (1..=MAX_MAX_REQUESTS).contains(number))
+                    .ok_or("must be a number from 1 to 4096")
+            }),
             root: reader.read("STORAGE_FILESYSTEM_ROOTDIRECTORY", None, |value| {
                 (!value.is_empty())
                     .then(|| Some(PathBuf::from(value)))

@@ -31,6 +31,7 @@ const NOT_YET_TLS: &str = "connections are plain HTTP; unset it and put a TLS pr
 pub const NAMES: &[Name] = &[
     setting("HTTP_ADDR"),
     setting("HTTP_DRAINTIMEOUT"),
+    setting("HTTP_MAXREQUESTS"),
     setting("HTTP_WARNING"),
     setting("LOG_ACCESSLOG_DISABLED"),
     setting("LOG_FORMATTER"),
