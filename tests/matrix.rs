@@ -37,6 +37,8 @@ mod dxf;
 mod helm;
 #[path = "matrix/notation.rs"]
 mod notation;
+#[path = "matrix/oci_client.rs"]
+mod oci_client;
 #[path = "matrix/oras.rs"]
 mod oras;
 #[path = "matrix/oras_py.rs"]
@@ -119,6 +121,13 @@ async fn helm() {
 async fn oras_py() {
     let Some(report) = Report::start("oras-py", &[], Need::Optional) else { return };
     report.finish(oras_py::check(&Bench::start()).await);
+}
+
+#[tokio::test]
+async fn oci_client() {
+    let programs = ["oci-client-program"];
+    let Some((report, bench)) = start("oci-client", &programs, Need::Optional) else { return };
+    report.finish(oci_client::check(&bench).await);
 }
 
 #[tokio::test]
