@@ -502,6 +502,27 @@ async fn pages_of_tags_and_of_the_catalog() {
 }
 
 #[tokio::test]
+async fn text_that_headers_do_not_take() {
+    everywhere("text_that_headers_do_not_take", || {
+        // Values of this size travel in headers between component and host.
+        let deleted = "\u{7f}".repeat(1024);
+        let controls = "\u{1}".repeat(1024);
+        let long = "%01".repeat(20_000);
+        let empty = r#"{"repositories":[]}"#;
+        vec![
+            get("/v2/_catalog?last=%7f").content(empty),
+            get("/v2/_catalog?last=%F0%9F%9A%A2%0d%0a").content(empty),
+            get(format!("/v2/_catalog?last={long}")).content(empty),
+            push("a", deleted.as_bytes()),
+            get("{location}").content(deleted.clone()),
+            push("a", controls.as_bytes()),
+            get("{location}").content(controls.clone()),
+        ]
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn conditional_requests() {
     everywhere("conditional_requests", || {
         let index = r#"{"schemaVersion":2,"manifests":[]}"#;

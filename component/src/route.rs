@@ -110,6 +110,9 @@ pub struct Page {
 /// specification asks for ten at least.
 pub const MAX_TAGS: usize = 100;
 
+/// Longest `last` that is passed on, in bytes: twice the longest name.
+const LAST_LIMIT: usize = 512;
+
 const GET: &[Method] = &[Method::GET];
 const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
 const BLOB: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE];
@@ -278,6 +281,13 @@ fn decode(path: &str) -> Cow<'_, str> {
     percent_decode_str(path).decode_utf8_lossy()
 }
 
+/// A place in a list as far as it matters: no name is as long as
+/// [`LAST_LIMIT`], so the names after the whole text are those after its start.
+fn shorten(mut last: String) -> String {
+    last.truncate(last.floor_char_boundary(LAST_LIMIT));
+    last
+}
+
 /// A query, read on demand.
 #[derive(Clone, Copy)]
 struct Query<'a>(&'a str);
@@ -303,8 +313,8 @@ impl<'a> Query<'a> {
 
     fn page(self) -> Result<Page, Error> {
         let size = PageSize::parse(self.get("n").as_deref()).map_err(Error::PageSize)?;
-        let last = self.get("last").filter(|last| !last.is_empty());
-        Ok(Page { size, last: last.map(Cow::into_owned) })
+        let last = self.get("last").filter(|last| !last.is_empty()).map(Cow::into_owned);
+        Ok(Page { size, last: last.map(shorten) })
     }
 }
 

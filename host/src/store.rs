@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use roadstead_directory::{
     Appender, Directory, Fault, OPERATION_HEADER, Operation, REPLY_HEADER, REPLY_HEADER_LIMIT,
-    Reply, WRITE_LIMIT,
+    Reply, WRITE_LIMIT, header_json,
 };
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -209,12 +209,12 @@ fn panicked(error: tokio::task::JoinError) -> Fault {
 }
 
 fn respond(result: &Result<Reply, Fault>, content: Option<WasiBody>) -> Response<WasiBody> {
-    // No value of these types fails to be JSON.
-    let json = serde_json::to_vec(result).unwrap_or_default();
-    let (header, body) = match HeaderValue::from_bytes(&json) {
-        Ok(header) if json.len() <= REPLY_HEADER_LIMIT => {
-            (header, content.unwrap_or_else(|| full(Bytes::new())))
-        }
+    let json = header_json(result);
+    // An object's own bytes have the body, so that its reply is in the header
+    // whatever its length.
+    let (header, body) = match (HeaderValue::from_bytes(&json), content) {
+        (Ok(header), Some(content)) => (header, content),
+        (Ok(header), None) if json.len() <= REPLY_HEADER_LIMIT => (header, full(Bytes::new())),
         _ => (HeaderValue::from_static("body"), full(json.into())),
     };
     let mut response = Response::new(body);

@@ -207,6 +207,19 @@ pub enum Fault {
     Io(String),
 }
 
+/// An [`Operation`], or its answer, as JSON that a header can hold: JSON escapes
+/// all control characters but DEL, which no header may have.
+pub fn header_json(value: &impl Serialize) -> Vec<u8> {
+    const DEL: u8 = 0x7f;
+    // No value of these types fails to be JSON.
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    if !json.contains(&DEL) {
+        return json;
+    }
+    let escape = |byte: &u8| if *byte == DEL { b"\\u007f".to_vec() } else { vec![*byte] };
+    json.iter().flat_map(escape).collect()
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {

@@ -6,7 +6,7 @@ use crate::store::{Content, Transport};
 use bytes::Bytes;
 use roadstead_config::{Config, DEFAULT_ROOT};
 use roadstead_directory::{
-    Directory, Fault, OPERATION_HEADER, Operation, REPLY_HEADER, Reply, WRITE_LIMIT,
+    Directory, Fault, OPERATION_HEADER, Operation, REPLY_HEADER, Reply, WRITE_LIMIT, header_json,
 };
 use send_wrapper::SendWrapper;
 use std::fs::File;
@@ -153,8 +153,7 @@ async fn exchange(
     contents: Option<StreamReader<u8>>,
 ) -> Result<(Reply, Option<Upload>), Fault> {
     let invalid = |what: &str| Fault::Invalid(format!("store request: {what}"));
-    let header = serde_json::to_vec(operation).map_err(|error| invalid(&error.to_string()))?;
-    let headers = Fields::from_list(&[(OPERATION_HEADER.to_owned(), header)])
+    let headers = Fields::from_list(&[(OPERATION_HEADER.to_owned(), header_json(operation))])
         .map_err(|error| invalid(&format!("{error:?}")))?;
     let (no_trailers, trailers) = wit_future::new(|| Ok(None));
     drop(no_trailers);

@@ -97,7 +97,9 @@ impl<S: Storage> Store<S> {
         digest: &Digest,
     ) -> Result<(), StorageError> {
         self.put_link(&keys::layer_link(name, digest), digest).await?;
-        self.storage.objects().put(&keys::hint(digest, name), Bytes::new().into()).await?;
+        // The link is what counts: without the hint, a mount that names no
+        // repository may not find the blob.
+        let _ = self.storage.objects().put(&keys::hint(digest, name), Bytes::new().into()).await;
         Ok(())
     }
 
