@@ -12,12 +12,25 @@
 //!
 //! [distribution]: https://distribution.github.io/distribution/about/configuration/
 
+mod auth;
 mod names;
+mod reader;
+mod rules;
+mod tls;
 
+pub use auth::{
+    Auth, DEFAULT_REALM, DEFAULT_SERVICE, DEFAULT_TOKEN_EXPIRATION, External, Issuer,
+    MAX_TOKEN_EXPIRATION, Oidc, Realm, Scheme, Secret, Users,
+};
 pub use names::{NAMES, Name, Use};
+pub use rules::{Action, Rules, Subject};
+pub use tls::{Acme, Certificate, Tls, TlsVersion};
 
+use ipnet::IpNet;
+use reader::{Reader, boolean, duration};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +69,16 @@ pub struct Config {
     /// `REGISTRY_HTTP_MAXREQUESTS`: how many requests are worked on at a time,
     /// bodies of pushes included. At least one.
     pub max_requests: usize,
+    /// `REGISTRY_HTTP_HOST`: the URL at which clients reach the registry, where
+    /// it cannot be told from their requests.
+    pub host: Option<String>,
+    /// `REGISTRY_HTTP_TRUSTEDPROXIES`: whose word for a client's address and
+    /// scheme is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `REGISTRY_HTTP_TLS_*`.
+    pub tls: Option<Tls>,
+    /// `REGISTRY_AUTH*`.
+    pub auth: Auth,
     /// `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`.
     pub root: Option<PathBuf>,
     /// `REGISTRY_STORAGE_DELETE_ENABLED`: manifests, tags and blobs can be
@@ -134,7 +157,7 @@ impl Config {
         }
         let mut reader = Reader { settings, problems };
         let config = Self {
-            address: reader.text("HTTP_ADDR", DEFAULT_ADDRESS, address),
+            address: reader.read("HTTP_ADDR", DEFAULT_ADDRESS.to_owned(), address),
             drain_timeout: reader.read("HTTP_DRAINTIMEOUT", DEFAULT_DRAIN_TIMEOUT, duration),
             max_requests: reader.read("HTTP_MAXREQUESTS", DEFAULT_MAX_REQUESTS, |value| {
                 let number = value.parse().ok();
@@ -142,6 +165,10 @@ impl Config {
                     .filter(|number| (1..=MAX_MAX_REQUESTS).contains(number))
                     .ok_or("must be a number from 1 to 4096")
             }),
+            host: reader.read("HTTP_HOST", None, host),
+            trusted_proxies: trusted_proxies(&mut reader),
+            tls: Tls::read(&mut reader),
+            auth: Auth::read(&mut reader),
             root: reader.read("STORAGE_FILESYSTEM_ROOTDIRECTORY", None, |value| {
                 (!value.is_empty())
                     .then(|| Some(PathBuf::from(value)))
@@ -154,8 +181,7 @@ impl Config {
                 "" => Ok(None),
                 _ => warning(value).map(Some),
             }),
-            host_authority: reader
-                .read("STORAGE_HOST_AUTHORITY", None, |value| Ok(Some(value.to_owned()))),
+            host_authority: reader.text("STORAGE_HOST_AUTHORITY"),
             log_level: reader.read("LOG_LEVEL", LogLevel::Info, |value| match value {
                 "error" => Ok(LogLevel::Error),
                 "warn" | "warning" => Ok(LogLevel::Warn),
@@ -174,44 +200,40 @@ impl Config {
     }
 }
 
-/// Reads typed values and gathers what is wrong with them.
-struct Reader {
-    settings: BTreeMap<String, String>,
-    problems: Vec<String>,
-}
-
-impl Reader {
-    fn read<T>(
-        &mut self,
-        key: &str,
-        default: T,
-        parse: impl FnOnce(&str) -> Result<T, &'static str>,
-    ) -> T {
-        let Some(value) = self.settings.get(key) else { return default };
-        match parse(value) {
-            Ok(value) => value,
-            Err(rule) => {
-                self.problems.push(format!("{PREFIX}{key}={value:?}: {rule}"));
-                default
-            }
-        }
-    }
-
-    fn text(
-        &mut self,
-        key: &str,
-        default: &str,
-        parse: impl FnOnce(&str) -> Result<String, &'static str>,
-    ) -> String {
-        self.read(key, default.to_owned(), parse)
-    }
-}
-
 fn address(value: &str) -> Result<String, &'static str> {
     const RULE: &str = "must be host:port, or :port for all addresses, as in 127.0.0.1:5000";
     let (host, port) = value.rsplit_once(':').ok_or(RULE)?;
     port.parse::<u16>().map_err(|_| RULE)?;
     Ok(if host.is_empty() { format!("[::]:{port}") } else { value.to_owned() })
+}
+
+/// Whose word is taken for a client's address: addresses and networks.
+fn trusted_proxies(reader: &mut Reader) -> Vec<IpNet> {
+    let mut proxies = Vec::new();
+    for text in reader.list("HTTP_TRUSTEDPROXIES") {
+        match text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(network) => proxies.push(network),
+            Err(_) => reader.problem(format!(
+                "REGISTRY_HTTP_TRUSTEDPROXIES: {text:?} is no address and no network; these are: \
+                 192.0.2.7, 10.0.0.0/8, fd00::/8"
+            )),
+        }
+    }
+    proxies
+}
+
+/// `https://registry.example`, without a path.
+fn host(value: &str) -> Result<Option<String>, &'static str> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
+    let name = rest.unwrap_or_default().trim_end_matches('/');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err("must be a URL without a path, as in https://registry.example:5000");
+    }
+    Ok(Some(value.trim_end_matches('/').to_owned()))
 }
 
 /// Text of a `Warning` header: what needs no escape within quotes.
@@ -223,31 +245,6 @@ fn warning(value: &str) -> Result<String, &'static str> {
     } else {
         Err("must be at most 1024 ASCII characters without quotes and backslashes")
     }
-}
-
-fn boolean(value: &str) -> Result<bool, &'static str> {
-    match value {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" | "" => Ok(false),
-        _ => Err("must be true or false"),
-    }
-}
-
-/// A duration as Go writes it, in units that matter to people: `90s`, `5m`.
-fn duration(value: &str) -> Result<Duration, &'static str> {
-    const RULE: &str = "must be a duration such as 500ms, 30s, 5m or 1h";
-    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
-    let (number, unit) = value.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| RULE)?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "" if number == 0 => 0,
-        _ => return Err(RULE),
-    };
-    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or(RULE)
 }
 
 /// All that is wrong with the settings.

@@ -23,15 +23,48 @@ pub struct Name {
 
 const NOT_YET_STORAGE: &str =
     "storage is a directory; set REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY instead";
-const NOT_YET_AUTH: &str = "this registry serves everyone who reaches it; unset it and keep the address on loopback, or \
-     put a proxy with authentication in front";
-const NOT_YET_TLS: &str = "connections are plain HTTP; unset it and put a TLS proxy in front";
-
 /// All names: distribution's, and ours in its style.
 pub const NAMES: &[Name] = &[
+    setting("AUTH"),
+    setting("AUTH_HOST_AUTHORITY"),
+    setting("AUTH_HTPASSWD_ENTRIES"),
+    setting("AUTH_HTPASSWD_PATH"),
+    setting("AUTH_HTPASSWD_REALM"),
+    setting("AUTH_OIDC_AUDIENCE"),
+    setting("AUTH_OIDC_ISSUER"),
+    setting("AUTH_OIDC_JWKS"),
+    setting("AUTH_PLAINHTTP"),
+    setting("AUTH_RULES"),
+    setting("AUTH_RULES_*"),
+    setting("AUTH_TOKEN_AUTOREDIRECT"),
+    setting("AUTH_TOKEN_AUTOREDIRECTPATH"),
+    setting("AUTH_TOKEN_EXPIRATION"),
+    setting("AUTH_TOKEN_ISSUER"),
+    setting("AUTH_TOKEN_JWKS"),
+    setting("AUTH_TOKEN_REALM"),
+    setting("AUTH_TOKEN_ROOTCERTBUNDLE"),
+    setting("AUTH_TOKEN_SERVICE"),
+    setting("AUTH_TOKEN_SIGNINGALGORITHMS"),
+    setting("AUTH_TOKEN_SIGNINGALGORITHMS_*"),
     setting("HTTP_ADDR"),
     setting("HTTP_DRAINTIMEOUT"),
+    setting("HTTP_HOST"),
     setting("HTTP_MAXREQUESTS"),
+    setting("HTTP_SECRET"),
+    setting("HTTP_TLS_CERTIFICATE"),
+    setting("HTTP_TLS_CLIENTAUTH"),
+    setting("HTTP_TLS_CLIENTCAS"),
+    setting("HTTP_TLS_CLIENTCAS_*"),
+    setting("HTTP_TLS_KEY"),
+    setting("HTTP_TLS_LETSENCRYPT_CACHEFILE"),
+    setting("HTTP_TLS_LETSENCRYPT_DIRECTORYCA"),
+    setting("HTTP_TLS_LETSENCRYPT_DIRECTORYURL"),
+    setting("HTTP_TLS_LETSENCRYPT_EMAIL"),
+    setting("HTTP_TLS_LETSENCRYPT_HOSTS"),
+    setting("HTTP_TLS_LETSENCRYPT_HOSTS_*"),
+    setting("HTTP_TLS_MINIMUMTLS"),
+    setting("HTTP_TRUSTEDPROXIES"),
+    setting("HTTP_TRUSTEDPROXIES_*"),
     setting("HTTP_WARNING"),
     setting("LOG_ACCESSLOG_DISABLED"),
     setting("LOG_FORMATTER"),
@@ -47,12 +80,9 @@ pub const NAMES: &[Name] = &[
     no_effect("LOG_REPORTCALLER"),
     // Deprecated in distribution in favour of LOG_LEVEL, and ignored there.
     no_effect("LOGLEVEL"),
-    // Relative locations need no name of their own, and are always sent.
-    no_effect("HTTP_HOST"),
+    // Always so.
     no_effect("HTTP_RELATIVEURLS"),
     no_effect("HTTP_NET"),
-    // Upload sessions are bound to their repository; nothing is signed.
-    no_effect("HTTP_SECRET"),
     // Sent with every response whose body a browser could misread.
     no_effect("HTTP_HEADERS_X-CONTENT-TYPE-OPTIONS_*"),
     no_effect("HTTP_HEADERS_X-CONTENT-TYPE-OPTIONS"),
@@ -67,9 +97,14 @@ pub const NAMES: &[Name] = &[
     unsupported("HTTP_HEADERS_*", "response headers are fixed; add others in a proxy"),
     unsupported("HTTP_PREFIX", "the API is at /v2/; rewrite paths in a proxy"),
     unsupported("HTTP_DEBUG_*", "there is no debug listener; unset it"),
-    unsupported("HTTP_TLS_*", NOT_YET_TLS),
-    unsupported("AUTH", NOT_YET_AUTH),
-    unsupported("AUTH_*", NOT_YET_AUTH),
+    unsupported(
+        "HTTP_TLS_CIPHERSUITES*",
+        "all suites that are spoken are safe ones (TLS 1.3, and 1.2 with ECDHE and AEAD); unset it",
+    ),
+    unsupported(
+        "AUTH_SILLY*",
+        "it lets everyone in who says anything; use REGISTRY_AUTH=htpasswd, or no REGISTRY_AUTH",
+    ),
     unsupported(
         "STORAGE_MAINTENANCE_UPLOADPURGING_*",
         "uploads that nobody ended are not removed by themselves; unset it",
@@ -116,6 +151,7 @@ pub(crate) fn find(key: &str) -> Option<Name> {
 /// The setting that is nearest to an unknown key.
 pub(crate) fn nearest(key: &str) -> &'static str {
     let settings = NAMES.iter().filter(|name| name.used == Use::Setting).map(|name| name.name);
+    let settings = settings.map(|name| name.trim_end_matches("_*"));
     settings.min_by_key(|name| strsim::damerau_levenshtein(key, name)).unwrap_or_default()
 }
 
