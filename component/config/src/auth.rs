@@ -71,6 +71,16 @@ pub struct Issuer {
     pub expiration: Duration,
 }
 
+impl Default for Issuer {
+    fn default() -> Self {
+        Self {
+            realm: None,
+            service: DEFAULT_SERVICE.to_owned(),
+            expiration: DEFAULT_TOKEN_EXPIRATION,
+        }
+    }
+}
+
 /// A token service elsewhere; distribution's `auth.token`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct External {
@@ -147,6 +157,19 @@ impl Auth {
     /// Whether anyone needs to be known for anything.
     pub fn enabled(&self) -> bool {
         self.scheme != Scheme::None || self.rules.is_some()
+    }
+
+    /// The built-in token service, if it is used: because it was chosen, or
+    /// because some things are allowed without a password, which Docker's
+    /// engine can use only where tokens are given out.
+    pub fn issuer(&self) -> Option<Issuer> {
+        let anonymous = self.rules.as_ref().is_some_and(Rules::allow_anonymous);
+        match &self.scheme {
+            Scheme::Token(issuer) => Some(issuer.clone()),
+            Scheme::Htpasswd if anonymous => Some(Issuer::default()),
+            Scheme::None if self.oidc.is_some() => Some(Issuer::default()),
+            Scheme::Htpasswd | Scheme::None | Scheme::External(_) => None,
+        }
     }
 
     /// Whether clients send passwords here.

@@ -11,6 +11,7 @@
 //!
 //! A grant names who, what and where. Whatever no grant allows is denied.
 
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -57,13 +58,16 @@ impl fmt::Display for Action {
 }
 
 /// Whom a request comes from, as far as it is proven.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Subject {
     /// The user that a password or a token of this registry proves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The common name of a client certificate that the server verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
     /// What the issuer of a CI job's token says of the job.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, String>,
 }
 

@@ -1,0 +1,453 @@
+//! Who is who: answers the component's questions, in the native host or in
+//! the component itself.
+
+use crate::cache::{Cache, Fingerprint};
+use crate::guard::Guard;
+use crate::htpasswd::{Htpasswd, SIZE_LIMIT};
+use crate::keys::{Keys, TokenError};
+use crate::scope::Access;
+use crate::tokens::{ACCESS_LIMIT, Issued, Tokens, seconds};
+use roadstead_config::{Auth, Oidc, Scheme, Subject, Users};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::SystemTime;
+
+/// Longest claim of a CI job that is looked at, in bytes.
+const CLAIM_LIMIT: usize = 1024;
+
+/// Most claims of a CI job that are looked at.
+const CLAIMS_LIMIT: usize = 100;
+
+/// Something that the component does not know by itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// Whether a password is a user's, or a CI job's token.
+    Password {
+        /// The user's name.
+        user: String,
+        /// The password, or the token of a CI job.
+        password: String,
+        /// Where it came from, if that is known for sure.
+        client: Option<IpAddr>,
+    },
+    /// Whom a bearer token is for.
+    Bearer {
+        /// The token.
+        token: String,
+    },
+    /// Please sign a token.
+    Issue {
+        /// For whom.
+        subject: Subject,
+        /// What it allows.
+        access: Vec<Access>,
+        /// Whether a refresh token is wanted too.
+        refresh: bool,
+    },
+    /// Whom a refresh token stands for.
+    Refresh {
+        /// The token.
+        token: String,
+    },
+}
+
+/// What the authority says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// Whom it is.
+    Caller(Caller),
+    /// What was signed.
+    Issued(Issued),
+    /// Nobody.
+    Refused(Refusal),
+}
+
+/// Whom a request comes from.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Caller {
+    /// What is known of them.
+    pub subject: Subject,
+    /// What their token allows; nothing if they came without a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Vec<Access>>,
+    /// Until when this is true, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+}
+
+/// Why nobody was found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The user's name or the password is wrong.
+    Credentials,
+    /// The token is not believed, for this reason.
+    Token(String),
+    /// The key that signed the token is not known; it may be a new one.
+    UnknownKey,
+    /// There were too many wrong passwords; so many seconds are left to wait.
+    Pause(u64),
+    /// As many passwords as can be verified at a time are being verified.
+    Busy,
+    /// The authority failed; the text is for the log.
+    Failed(String),
+}
+
+impl From<TokenError> for Answer {
+    fn from(error: TokenError) -> Self {
+        Self::Refused(match error {
+            TokenError::Key => Refusal::UnknownKey,
+            error => Refusal::Token(error.to_string()),
+        })
+    }
+}
+
+/// Knows users, keys and tokens.
+pub struct Authority {
+    settings: Auth,
+    loaded: RwLock<Arc<Loaded>>,
+    guard: Mutex<Guard>,
+    tokens: Option<Tokens>,
+    job_keys: RwLock<Option<Arc<Keys>>>,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// What comes from files, and what was learned by it.
+struct Loaded {
+    users: Htpasswd,
+    external: Option<Keys>,
+    verified: Mutex<Cache<Caller>>,
+}
+
+impl Authority {
+    /// An authority by the settings. `one_process` says that all requests come
+    /// to this one, so that a token's key need not be shared.
+    ///
+    /// # Errors
+    /// What is wrong with which setting's content.
+    pub fn open(settings: Auth, one_process: bool) -> Result<Self, String> {
+        let issuer = settings.issuer();
+        let tokens = match (&issuer, &settings.secret) {
+            (Some(issuer), secret) if one_process || secret.is_some() => {
+                Some(Tokens::new(issuer, secret.as_ref())?)
+            }
+            (Some(_), None) if matches!(settings.scheme, Scheme::Token(_)) => {
+                return Err(
+                    "REGISTRY_AUTH=token needs REGISTRY_HTTP_SECRET here, any long random \
+                            text: instances of this host share no memory"
+                        .to_owned(),
+                );
+            }
+            _ => None,
+        };
+        let loaded = RwLock::new(Arc::new(Loaded::read(&settings)?));
+        let job_keys = RwLock::new(job_keys(settings.oidc.as_ref())?.map(Arc::new));
+        Ok(Self { settings, loaded, guard: Mutex::default(), tokens, job_keys })
+    }
+
+    /// How many users there are.
+    pub fn users(&self) -> usize {
+        self.loaded().users.len()
+    }
+
+    /// The files that [`Self::reload`] reads.
+    pub fn files(&self) -> Vec<std::path::PathBuf> {
+        let mut files = Vec::new();
+        if let Some(Users::File(path)) = &self.settings.users {
+            files.push(path.clone());
+        }
+        if let Scheme::External(external) = &self.settings.scheme {
+            let texts = external.certificates.iter().chain(&external.jwks);
+            files.extend(texts.filter(|text| !is_content(text)).map(Into::into));
+        }
+        files
+    }
+
+    /// Reads the files again and forgets what was verified by the old ones.
+    ///
+    /// # Errors
+    /// What is wrong with the new ones; the old ones stay in force.
+    pub fn reload(&self) -> Result<(), String> {
+        let new = Arc::new(Loaded::read(&self.settings)?);
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    /// Whether the keys of CI jobs' tokens must be fetched, and from where.
+    pub fn keys_to_fetch(&self) -> Option<&Oidc> {
+        let oidc = self.settings.oidc.as_ref()?;
+        oidc.jwks.as_deref().is_none_or(is_url).then_some(oidc)
+    }
+
+    /// Takes the keys of CI jobs' tokens, as a JSON Web Key Set.
+    pub fn set_job_keys(&self, jwks: &str) -> Result<(), String> {
+        let keys = Arc::new(jwks_keys(jwks)?);
+        *self.job_keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+        Ok(())
+    }
+
+    /// What stands for a password, where one is asked about that bcrypt
+    /// decides; see [`Self::known`].
+    pub fn fingerprint(&self, question: &Question) -> Option<Fingerprint> {
+        match question {
+            Question::Password { user, password, .. } if !self.is_job(password) => {
+                Some(lock(&self.loaded().verified).fingerprint(&[user, password]))
+            }
+            _ => None,
+        }
+    }
+
+    /// The answer to a question that was asked before, at no cost.
+    pub fn known(&self, fingerprint: &Fingerprint) -> Option<Answer> {
+        lock(&self.loaded().verified).get(fingerprint).cloned().map(Answer::Caller)
+    }
+
+    /// Answers. Takes as long as bcrypt does if [`Self::fingerprint`] gives
+    /// something that is not [`Self::known`].
+    pub fn answer(&self, question: &Question, now: SystemTime) -> Answer {
+        match question {
+            Question::Password { password, .. } if self.is_job(password) => self.job(password),
+            Question::Password { user, password, client } => {
+                self.password(user, password, *client, now)
+            }
+            Question::Bearer { token } => self.bearer(token),
+            Question::Issue { subject, access, refresh } => {
+                let Some(tokens) = &self.tokens else { return no_tokens() };
+                let loaded = self.loaded();
+                let user = subject.user.as_deref().filter(|_| *refresh);
+                let hash = user.and_then(|user| loaded.users.hash_of(user));
+                let mut access = access.clone();
+                access.truncate(ACCESS_LIMIT);
+                match tokens.issue(subject, access, hash, now) {
+                    Ok(issued) => Answer::Issued(issued),
+                    Err(cause) => Answer::Refused(Refusal::Failed(cause)),
+                }
+            }
+            Question::Refresh { token } => {
+                let Some(tokens) = &self.tokens else { return no_tokens() };
+                let loaded = self.loaded();
+                let hash_of = |user: &str| loaded.users.hash_of(user).map(str::to_owned);
+                match tokens.refresh(token, hash_of) {
+                    Ok(subject) => Answer::Caller(Caller { subject, ..Caller::default() }),
+                    Err(error) => Answer::Refused(Refusal::Token(error.to_string())),
+                }
+            }
+        }
+    }
+
+    fn password(
+        &self,
+        user: &str,
+        password: &str,
+        client: Option<IpAddr>,
+        now: SystemTime,
+    ) -> Answer {
+        let loaded = self.loaded();
+        let fingerprint = lock(&loaded.verified).fingerprint(&[user, password]);
+        if let Some(caller) = lock(&loaded.verified).get(&fingerprint) {
+            return Answer::Caller(caller.clone());
+        }
+        if self.settings.users.is_none() {
+            return Answer::Refused(Refusal::Credentials);
+        }
+        if let Some(pause) = lock(&self.guard).pause(user, client, now) {
+            return Answer::Refused(Refusal::Pause(pause.as_secs().max(1)));
+        }
+        if loaded.users.verify(user, password) {
+            lock(&self.guard).succeeded(user);
+            let subject = Subject { user: Some(user.to_owned()), ..Subject::default() };
+            let caller = Caller { subject, ..Caller::default() };
+            lock(&loaded.verified).insert(fingerprint, caller.clone());
+            Answer::Caller(caller)
+        } else {
+            lock(&self.guard).failed(user, client, now);
+            Answer::Refused(Refusal::Credentials)
+        }
+    }
+
+    fn bearer(&self, token: &str) -> Answer {
+        if let Scheme::External(external) = &self.settings.scheme {
+            let loaded = self.loaded();
+            let Some(keys) = &loaded.external else { return no_tokens() };
+            let claims = keys.verify(token, &external.issuer, &external.service);
+            return match claims {
+                Ok(claims) => external_caller(claims),
+                // Its keys are the operator's word; there are no newer ones.
+                Err(error) => Answer::Refused(Refusal::Token(error.to_string())),
+            };
+        }
+        let Some(tokens) = &self.tokens else { return no_tokens() };
+        match tokens.verify(token) {
+            Ok((subject, access, until)) => {
+                Answer::Caller(Caller { subject, access: Some(access), until: Some(until) })
+            }
+            Err(error) => Answer::Refused(Refusal::Token(error.to_string())),
+        }
+    }
+
+    /// Whether what came as a password is a CI job's token.
+    fn is_job(&self, password: &str) -> bool {
+        // Every such token begins with `{"` in base 64.
+        self.settings.oidc.is_some()
+            && password.starts_with("eyJ")
+            && password.bytes().filter(|&byte| byte == b'.').count() == 2
+    }
+
+    fn job(&self, token: &str) -> Answer {
+        let keys = self.job_keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (Some(oidc), Some(keys)) = (&self.settings.oidc, keys) else {
+            return Answer::Refused(Refusal::UnknownKey);
+        };
+        let claims: Map<String, Value> = match keys.verify(token, &oidc.issuer, &oidc.audience) {
+            Ok(claims) => claims,
+            Err(error) => return error.into(),
+        };
+        let until = claims.get("exp").and_then(Value::as_u64);
+        let mut kept = BTreeMap::new();
+        for (name, value) in claims {
+            let text = match value {
+                Value::String(text) => text,
+                Value::Bool(value) => value.to_string(),
+                Value::Number(number) => number.to_string(),
+                Value::Null | Value::Array(_) | Value::Object(_) => continue,
+            };
+            if text.len() <= CLAIM_LIMIT && kept.len() < CLAIMS_LIMIT {
+                kept.insert(name, text);
+            }
+        }
+        let subject = Subject { claims: kept, ..Subject::default() };
+        Answer::Caller(Caller { subject, access: None, until })
+    }
+
+    fn loaded(&self) -> Arc<Loaded> {
+        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Loaded {
+    fn read(settings: &Auth) -> Result<Self, String> {
+        let users = match &settings.users {
+            None => Htpasswd::default(),
+            Some(Users::Entries(entries)) => {
+                let lines = entries.split_whitespace().collect::<Vec<_>>().join("\n");
+                Htpasswd::parse(&lines).map_err(|error| {
+                    format!("REGISTRY_AUTH_HTPASSWD_ENTRIES: {error} (of the entries, one a line)")
+                })?
+            }
+            Some(Users::File(path)) => {
+                let text = read(path).map_err(|error| {
+                    format!(
+                        "REGISTRY_AUTH_HTPASSWD_PATH: {error}; roadstead htpasswd -Bbn USER \
+                         PASSWORD > FILE makes one"
+                    )
+                })?;
+                Htpasswd::parse(&text).map_err(|error| {
+                    format!("REGISTRY_AUTH_HTPASSWD_PATH: {}: {error}", path.display())
+                })?
+            }
+        };
+        let external = match &settings.scheme {
+            Scheme::External(external) => {
+                let mut keys = Keys::new(&external.algorithms)
+                    .map_err(|error| format!("REGISTRY_AUTH_TOKEN_SIGNINGALGORITHMS: {error}"))?;
+                if let Some(text) = &external.certificates {
+                    content(text)
+                        .and_then(|pem| keys.add_certificates(&pem))
+                        .map_err(|error| format!("REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE: {error}"))?;
+                }
+                if let Some(text) = &external.jwks {
+                    content(text)
+                        .and_then(|json| keys.add_jwks(&json))
+                        .map_err(|error| format!("REGISTRY_AUTH_TOKEN_JWKS: {error}"))?;
+                }
+                Some(keys)
+            }
+            Scheme::None | Scheme::Htpasswd | Scheme::Token(_) => None,
+        };
+        Ok(Self { users, external, verified: Mutex::new(Cache::new()?) })
+    }
+}
+
+/// The claims of another service's token, of which the library has verified
+/// issuer, audience and time.
+#[derive(Deserialize)]
+struct ExternalClaims {
+    #[serde(default)]
+    sub: String,
+    exp: u64,
+    #[serde(default)]
+    access: Option<Vec<Access>>,
+}
+
+fn external_caller(claims: ExternalClaims) -> Answer {
+    let user = (!claims.sub.is_empty()).then_some(claims.sub);
+    Answer::Caller(Caller {
+        subject: Subject { user, ..Subject::default() },
+        access: Some(claims.access.unwrap_or_default()),
+        until: Some(claims.exp),
+    })
+}
+
+fn no_tokens() -> Answer {
+    Answer::Refused(Refusal::Token("this registry takes no tokens".to_owned()))
+}
+
+fn job_keys(oidc: Option<&Oidc>) -> Result<Option<Keys>, String> {
+    match oidc.and_then(|oidc| oidc.jwks.as_deref()) {
+        Some(jwks) if !is_url(jwks) => {
+            let keys = content(jwks).and_then(|json| jwks_keys(&json));
+            keys.map(Some).map_err(|error| format!("REGISTRY_AUTH_OIDC_JWKS: {error}"))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn jwks_keys(json: &str) -> Result<Keys, String> {
+    let mut keys = Keys::new(&[])?;
+    keys.add_jwks(json)?;
+    Ok(keys)
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
+/// Whether a setting is what it could also name a file of.
+fn is_content(text: &str) -> bool {
+    let start = text.trim_start();
+    start.starts_with('{') || start.starts_with("-----BEGIN")
+}
+
+fn content(text: &str) -> Result<String, String> {
+    if is_content(text) { Ok(text.to_owned()) } else { read(Path::new(text)) }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let cannot = |error: std::io::Error| format!("cannot read {shown}: {error}");
+    let size = std::fs::metadata(path).map_err(cannot)?.len();
+    if size > SIZE_LIMIT {
+        return Err(format!("{shown} has {size} bytes, and at most {SIZE_LIMIT} are read"));
+    }
+    std::fs::read_to_string(path).map_err(cannot)
+}
+
+/// A lock whose holders cannot leave it half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Caller {
+    /// Whether this is still true.
+    pub fn is_current(&self, now: SystemTime) -> bool {
+        self.until.is_none_or(|until| seconds(now) < until)
+    }
+}

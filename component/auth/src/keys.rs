@@ -1,0 +1,307 @@
+//! Keys of token services elsewhere, and what they have signed.
+//!
+//! Which keys and algorithms are accepted is the operator's word alone:
+//! nothing that a token's header brings along (`jwk`, `jku`, `x5u`) is used as
+//! a key, and `x5c` only to find one that is known already.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use x509_cert::Certificate;
+use x509_cert::der::{Encode as _, oid::ObjectIdentifier};
+
+/// Longest token, in bytes.
+pub const TOKEN_LIMIT: usize = 16 * 1024;
+
+/// Most keys of one issuer.
+const KEYS_LIMIT: usize = 256;
+
+/// How many seconds two clocks may differ.
+const LEEWAY: u64 = 60;
+
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// Algorithms that a token service elsewhere may sign with: those whose
+/// verifier cannot sign.
+const ALGORITHMS: [(&str, Algorithm); 9] = [
+    ("EdDSA", Algorithm::EdDSA),
+    ("ES256", Algorithm::ES256),
+    ("ES384", Algorithm::ES384),
+    ("PS256", Algorithm::PS256),
+    ("PS384", Algorithm::PS384),
+    ("PS512", Algorithm::PS512),
+    ("RS256", Algorithm::RS256),
+    ("RS384", Algorithm::RS384),
+    ("RS512", Algorithm::RS512),
+];
+
+/// Keys that sign tokens, and with which algorithms.
+#[derive(Clone)]
+pub struct Keys {
+    keys: Vec<Key>,
+    algorithms: Vec<Algorithm>,
+}
+
+#[derive(Clone)]
+struct Key {
+    /// What a token's `kid` may call it.
+    names: Vec<String>,
+    /// As certificates have it.
+    info: Option<Vec<u8>>,
+    public: DecodingKey,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("keys", &self.keys.len()).finish_non_exhaustive()
+    }
+}
+
+impl Keys {
+    /// No keys yet. Without names of algorithms, all that are safe are
+    /// accepted.
+    ///
+    /// # Errors
+    /// When an algorithm is not known, or can be verified only by who can sign.
+    pub fn new(algorithms: &[String]) -> Result<Self, String> {
+        let known = |name: &String| {
+            let found = ALGORITHMS.iter().find(|(known, _)| known == name);
+            found.map(|(_, algorithm)| *algorithm).ok_or_else(|| {
+                let names: Vec<_> = ALGORITHMS.iter().map(|(name, _)| *name).collect();
+                format!("{name:?} is none of the algorithms {}", names.join(", "))
+            })
+        };
+        let algorithms = if algorithms.is_empty() {
+            ALGORITHMS.iter().map(|(_, algorithm)| *algorithm).collect()
+        } else {
+            algorithms.iter().map(known).collect::<Result<_, _>>()?
+        };
+        Ok(Self { keys: Vec::new(), algorithms })
+    }
+
+    /// Adds the keys of a JSON Web Key Set (RFC 7517) that can verify
+    /// signatures; others are left out.
+    ///
+    /// # Errors
+    /// When it is no such set, or has no such key.
+    pub fn add_jwks(&mut self, json: &str) -> Result<(), String> {
+        let set: JwkSet =
+            serde_json::from_str(json).map_err(|error| format!("no JSON Web Key Set: {error}"))?;
+        let before = self.keys.len();
+        for jwk in &set.keys {
+            let encrypts = matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption));
+            let secret = matches!(
+                jwk.algorithm,
+                AlgorithmParameters::OctetKey(_) | AlgorithmParameters::Other(_)
+            );
+            if encrypts || secret {
+                continue;
+            }
+            if let Ok(key) = DecodingKey::from_jwk(jwk) {
+                let names = jwk.common.key_id.iter().cloned().chain(thumbprint(jwk)).collect();
+                self.keys.push(Key { names, info: None, public: key });
+            }
+        }
+        self.check(before, "the JSON Web Key Set")
+    }
+
+    /// Adds the keys of certificates in PEM, as distribution's
+    /// `rootcertbundle` has them.
+    ///
+    /// # Errors
+    /// When a certificate cannot be read, or there is none.
+    pub fn add_certificates(&mut self, pem: &str) -> Result<(), String> {
+        let before = self.keys.len();
+        let certificates = Certificate::load_pem_chain(pem.as_bytes())
+            .map_err(|error| format!("no certificates in PEM: {error}"))?;
+        for certificate in &certificates {
+            let info = &certificate.tbs_certificate.subject_public_key_info;
+            let der = info.to_der().map_err(|error| error.to_string())?;
+            let pem = public_pem(&der);
+            let key = match info.algorithm.oid {
+                RSA => DecodingKey::from_rsa_pem(pem.as_bytes()),
+                EC => DecodingKey::from_ec_pem(pem.as_bytes()),
+                ED25519 => DecodingKey::from_ed_pem(pem.as_bytes()),
+                other => return Err(format!("keys of the kind {other} are not supported")),
+            };
+            let key = key.map_err(|error| format!("a certificate's key: {error}"))?;
+            let jwk = Jwk::from_decoding_key(&key, None).ok();
+            let names = jwk.iter().filter_map(thumbprint).chain([libtrust_name(&der)]).collect();
+            self.keys.push(Key { names, info: Some(der), public: key });
+        }
+        self.check(before, "the certificates")
+    }
+
+    fn check(&self, before: usize, what: &str) -> Result<(), String> {
+        if self.keys.len() == before {
+            Err(format!("{what} hold no key that verifies signatures"))
+        } else if self.keys.len() > KEYS_LIMIT {
+            Err(format!("{what} hold more than {KEYS_LIMIT} keys"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The claims of a token that one of the keys signed, for this audience,
+    /// by this issuer, and now.
+    pub fn verify<T: DeserializeOwned>(
+        &self,
+        token: &str,
+        issuer: &str,
+        audience: &str,
+    ) -> Result<T, TokenError> {
+        let header = header(token)?;
+        if !self.algorithms.contains(&header.alg) {
+            return Err(TokenError::Algorithm);
+        }
+        let mut error = TokenError::Key;
+        let mut validation = Validation::new(header.alg);
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.validate_nbf = true;
+        validation.leeway = LEEWAY;
+        for key in self.candidates(&header)? {
+            if key.family().algorithms().contains(&header.alg) {
+                match jsonwebtoken::decode(token, key, &validation) {
+                    Ok(token) => return Ok(token.claims),
+                    Err(problem) => error = TokenError::from(&problem),
+                }
+            }
+        }
+        Err(error)
+    }
+
+    /// The keys that a token says it is signed with, or, if it says nothing,
+    /// the only one there is.
+    fn candidates(&self, header: &Header) -> Result<Vec<&DecodingKey>, TokenError> {
+        let chain = header.x5c_der().map_err(|_| TokenError::Malformed)?;
+        if let Some(first) = chain.as_deref().and_then(<[_]>::first) {
+            use x509_cert::der::Decode as _;
+            let certificate = Certificate::from_der(first).map_err(|_| TokenError::Malformed)?;
+            let info = certificate.tbs_certificate.subject_public_key_info.to_der();
+            let info = Some(info.map_err(|_| TokenError::Malformed)?);
+            return Ok(self
+                .keys
+                .iter()
+                .filter(|key| key.info == info)
+                .map(|key| &key.public)
+                .collect());
+        }
+        Ok(match &header.kid {
+            Some(name) => {
+                let named = self.keys.iter().filter(|key| key.names.contains(name));
+                named.map(|key| &key.public).collect()
+            }
+            None if self.keys.len() == 1 => self.keys.iter().map(|key| &key.public).collect(),
+            None => Vec::new(),
+        })
+    }
+}
+
+/// A token's header, of which nothing is believed.
+pub(crate) fn header(token: &str) -> Result<Header, TokenError> {
+    if token.len() > TOKEN_LIMIT {
+        return Err(TokenError::Malformed);
+    }
+    jsonwebtoken::decode_header(token).map_err(|error| TokenError::from(&error))
+}
+
+/// The name of a key by RFC 7638.
+fn thumbprint(jwk: &Jwk) -> Option<String> {
+    jwk.thumbprint(ThumbprintHash::SHA256).ok()
+}
+
+/// The name that Docker's first token services gave to a key: SHA-256 of the
+/// public key, its first 240 bits in base 32, in groups of four.
+fn libtrust_name(info: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let hash = Sha256::digest(info);
+    let mut name = String::new();
+    let mut digits = 0;
+    for five in hash[..30].chunks(5) {
+        let bits = five.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+        for place in (0..8).rev() {
+            if digits > 0 && digits % 4 == 0 {
+                name.push(':');
+            }
+            name.push(char::from(ALPHABET[(bits >> (place * 5) & 31) as usize]));
+            digits += 1;
+        }
+    }
+    name
+}
+
+fn public_pem(der: &[u8]) -> String {
+    let mut pem = "-----BEGIN PUBLIC KEY-----\n".to_owned();
+    for line in STANDARD.encode(der).as_bytes().chunks(64) {
+        pem.push_str(&String::from_utf8_lossy(line));
+        pem.push('\n');
+    }
+    pem + "-----END PUBLIC KEY-----\n"
+}
+
+/// Why a token is not believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TokenError {
+    /// It is no token.
+    Malformed,
+    /// It is signed by an algorithm that is not accepted.
+    Algorithm,
+    /// It is signed with a key that is not known.
+    Key,
+    /// Its signature is wrong.
+    Signature,
+    /// It is too old.
+    Expired,
+    /// It is for later.
+    Early,
+    /// Someone else issued it.
+    Issuer,
+    /// It is for someone else.
+    Audience,
+    /// It lacks a claim, or holds one of another form.
+    Claims,
+}
+
+impl From<&jsonwebtoken::errors::Error> for TokenError {
+    fn from(error: &jsonwebtoken::errors::Error) -> Self {
+        use jsonwebtoken::errors::ErrorKind;
+        match error.kind() {
+            ErrorKind::InvalidSignature => Self::Signature,
+            ErrorKind::InvalidAlgorithm
+            | ErrorKind::InvalidAlgorithmName
+            | ErrorKind::UnsupportedAlgorithm => Self::Algorithm,
+            ErrorKind::ExpiredSignature => Self::Expired,
+            ErrorKind::ImmatureSignature => Self::Early,
+            ErrorKind::InvalidIssuer => Self::Issuer,
+            ErrorKind::InvalidAudience => Self::Audience,
+            ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => Self::Claims,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "it is no JSON Web Token",
+            Self::Algorithm => "its algorithm is not accepted",
+            Self::Key => "it is signed with an unknown key",
+            Self::Signature => "its signature is wrong",
+            Self::Expired => "it has expired; compare the clocks",
+            Self::Early => "it is not valid yet; compare the clocks",
+            Self::Issuer => "it is of another issuer",
+            Self::Audience => "it is for another audience",
+            Self::Claims => "it lacks a claim",
+        })
+    }
+}
+
+impl std::error::Error for TokenError {}

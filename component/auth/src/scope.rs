@@ -1,0 +1,93 @@
+//! What tokens allow: Docker's scopes and the access that a token lists.
+//!
+//! `scope = type ":" name ":" action *("," action)`, from distribution's
+//! "Token Scope Documentation". Names may have colons, as of a host and port.
+
+use serde::{Deserialize, Serialize};
+
+/// Most scopes that one token is asked for; the specification names none, and
+/// clients ask for one to a handful.
+pub const SCOPES_LIMIT: usize = 64;
+
+/// The type of resource that a repository is.
+pub const REPOSITORY: &str = "repository";
+
+/// The type of resource that has the registry's catalog.
+pub const REGISTRY: &str = "registry";
+
+/// The name of the catalog among [`REGISTRY`]'s resources.
+pub const CATALOG: &str = "catalog";
+
+/// The action that a catalog's readers need.
+pub const ALL: &str = "*";
+
+/// Actions on a resource, as a token's `access` claim lists them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Access {
+    /// The type of resource.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The resource's name.
+    pub name: String,
+    /// What is allowed.
+    pub actions: Vec<String>,
+}
+
+impl Access {
+    /// Reads a `scope` parameter: scopes with spaces between them. What is no
+    /// scope is left out, as nothing is granted for it.
+    pub fn parse_all(scopes: &str) -> Vec<Self> {
+        scopes.split(' ').filter_map(Self::parse).collect()
+    }
+
+    fn parse(scope: &str) -> Option<Self> {
+        let (kind, rest) = scope.split_once(':')?;
+        let (name, actions) = rest.rsplit_once(':')?;
+        // `repository(plugin)` is a repository of a class.
+        let kind = kind.split_once('(').map_or(kind, |(kind, _)| kind);
+        let mut distinct: Vec<String> = Vec::new();
+        for action in actions.split(',').filter(|action| !action.is_empty()) {
+            if !distinct.iter().any(|known| known == action) {
+                distinct.push(action.to_owned());
+            }
+        }
+        let whole = !kind.is_empty() && !name.is_empty() && !distinct.is_empty();
+        whole.then(|| Self { kind: kind.to_owned(), name: name.to_owned(), actions: distinct })
+    }
+
+    /// Whether an access list allows an action.
+    pub fn allows(list: &[Self], kind: &str, name: &str, action: &str) -> bool {
+        list.iter().any(|access| {
+            access.kind == kind
+                && access.name == name
+                && access.actions.iter().any(|allowed| allowed == action)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Access;
+
+    #[test]
+    fn scopes() {
+        for (text, kind, name, actions) in [
+            ("repository:a/b:pull", "repository", "a/b", "pull"),
+            ("repository:a/b:pull,push,pull", "repository", "a/b", "pull,push"),
+            ("repository:host:5000/a:pull", "repository", "host:5000/a", "pull"),
+            ("repository(plugin):a:pull", "repository", "a", "pull"),
+            ("registry:catalog:*", "registry", "catalog", "*"),
+        ] {
+            let found = Access::parse_all(text);
+            let [access] = found.as_slice() else { panic!("{text}: {found:?}") };
+            assert_eq!(
+                (access.kind.as_str(), access.name.as_str(), access.actions.join(",").as_str()),
+                (kind, name, actions)
+            );
+        }
+        for text in ["", "repository", "repository:a", "repository::pull", "repository:a:", "::"] {
+            assert!(Access::parse_all(text).is_empty(), "{text}");
+        }
+        assert_eq!(Access::parse_all("repository:a:pull x  repository:b:push").len(), 2);
+    }
+}

@@ -1,0 +1,181 @@
+//! The built-in token service: short-lived tokens that say what their bearer
+//! may do, and refresh tokens that stand for a password.
+//!
+//! The registry alone verifies what it signs, so one key does both
+//! (HMAC-SHA-256).
+
+use crate::cache::{keyed, random};
+use crate::keys::{self, TokenError};
+use crate::scope::Access;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::Mac as _;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use roadstead_config::{Issuer, Secret, Subject};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Who issues the tokens.
+const ISSUER: &str = "roadstead";
+
+/// How long a refresh token is good for: clients keep it like a password.
+const REFRESH_TIME: Duration = Duration::from_hours(24 * 90);
+
+/// Longest `access` claim: what more is asked for is not granted.
+pub(crate) const ACCESS_LIMIT: usize = crate::scope::SCOPES_LIMIT;
+
+/// Signs and verifies.
+pub(crate) struct Tokens {
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    service: String,
+    expiration: Duration,
+    /// Whether the key outlives the process.
+    lasting: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+    jti: String,
+    #[serde(default)]
+    sub: String,
+    subject: Subject,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    access: Vec<Access>,
+    /// Of a refresh token: what of the user's entry it stands for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    entry: String,
+}
+
+/// A token of the built-in service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Issued {
+    /// The token.
+    pub token: String,
+    /// When it was issued, in seconds since 1970.
+    pub issued_at: u64,
+    /// How long it is good for, in seconds.
+    pub expires_in: u64,
+    /// A refresh token, if one was asked for and can be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+}
+
+impl Tokens {
+    /// A service whose key comes from a secret, or is made for this process.
+    pub(crate) fn new(issuer: &Issuer, secret: Option<&Secret>) -> Result<Self, String> {
+        let key = match secret {
+            Some(Secret(secret)) => {
+                let mut mac = keyed(&[0x52; 64]);
+                mac.update(b"roadstead: tokens");
+                mac.update(secret.as_bytes());
+                mac.finalize().into_bytes().to_vec()
+            }
+            None => random()?.to_vec(),
+        };
+        Ok(Self {
+            signing: EncodingKey::from_secret(&key),
+            verifying: DecodingKey::from_secret(&key),
+            service: issuer.service.clone(),
+            expiration: issuer.expiration,
+            lasting: secret.is_some(),
+        })
+    }
+
+    /// Signs a token, and a refresh token with it if `hash` is given, the
+    /// user's entry that it stands for.
+    pub(crate) fn issue(
+        &self,
+        subject: &Subject,
+        access: Vec<Access>,
+        hash: Option<&str>,
+        now: SystemTime,
+    ) -> Result<Issued, String> {
+        let issued_at = seconds(now);
+        let sign = |aud: String, time: Duration, access, entry| {
+            let claims = Claims {
+                iss: ISSUER.to_owned(),
+                aud,
+                iat: issued_at,
+                nbf: issued_at,
+                exp: issued_at + time.as_secs(),
+                jti: URL_SAFE_NO_PAD.encode(&random()?[..16]),
+                sub: subject.user.clone().unwrap_or_default(),
+                subject: subject.clone(),
+                access,
+                entry,
+            };
+            let header = Header::new(Algorithm::HS256);
+            jsonwebtoken::encode(&header, &claims, &self.signing).map_err(|e| e.to_string())
+        };
+        let refresh_token = hash
+            .filter(|_| self.lasting)
+            .map(|hash| sign(self.refresh_audience(), REFRESH_TIME, Vec::new(), entry(hash)));
+        Ok(Issued {
+            token: sign(self.service.clone(), self.expiration, access, String::new())?,
+            issued_at,
+            expires_in: self.expiration.as_secs(),
+            refresh_token: refresh_token.transpose()?,
+        })
+    }
+
+    /// Whom a token is for, what it allows and until when.
+    pub(crate) fn verify(&self, token: &str) -> Result<(Subject, Vec<Access>, u64), TokenError> {
+        let claims: Claims = self.claims(token, &self.service)?;
+        Ok((claims.subject, claims.access, claims.exp))
+    }
+
+    /// Whom a refresh token stands for, if their entry, which `hash_of` finds,
+    /// is what it was: a new password ends all of a user's.
+    pub(crate) fn refresh(
+        &self,
+        token: &str,
+        hash_of: impl FnOnce(&str) -> Option<String>,
+    ) -> Result<Subject, TokenError> {
+        let claims: Claims = self.claims(token, &self.refresh_audience())?;
+        let user = claims.subject.user.as_deref().ok_or(TokenError::Claims)?;
+        let current = hash_of(user).map(|hash| entry(&hash));
+        if current.is_some_and(|current| current == claims.entry) {
+            Ok(claims.subject)
+        } else {
+            Err(TokenError::Expired)
+        }
+    }
+
+    fn claims<T: DeserializeOwned>(&self, token: &str, audience: &str) -> Result<T, TokenError> {
+        if keys::header(token)?.alg != Algorithm::HS256 {
+            return Err(TokenError::Algorithm);
+        }
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.validate_nbf = true;
+        // The clock is the same, or that of another instance.
+        validation.leeway = 5;
+        let data = jsonwebtoken::decode(token, &self.verifying, &validation);
+        data.map(|data| data.claims).map_err(|error| TokenError::from(&error))
+    }
+
+    fn refresh_audience(&self) -> String {
+        format!("refresh:{}", self.service)
+    }
+}
+
+/// What a refresh token holds of a user's entry: enough to tell whether it
+/// changed, and nothing that could be guessed from.
+fn entry(hash: &str) -> String {
+    let mut mac = keyed(&[0x45; 64]);
+    mac.update(hash.as_bytes());
+    URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..16])
+}
+
+pub(crate) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
