@@ -1,5 +1,6 @@
 //! Every way in which a request can fail, and what the client is told.
 
+use crate::gate::{Reason, Scope};
 use crate::route::MAX_TAGS;
 use http::{Method, StatusCode};
 use roadstead_oci::{
@@ -18,6 +19,28 @@ pub enum Error {
     DeleteDisabled,
     /// The registry's settings forbid to change anything.
     ReadOnly,
+    /// Nobody is known to have sent the request who may do what it asks for.
+    Unauthorized {
+        /// The `WWW-Authenticate` header.
+        challenge: String,
+        /// Why.
+        reason: Reason,
+        /// What access would be needed.
+        scope: Option<Scope>,
+    },
+    /// Whoever sent the request may not do what it asks for.
+    Denied(Option<Scope>),
+    /// There were too many wrong passwords.
+    TooManyAttempts {
+        /// How long to wait.
+        seconds: u64,
+    },
+    /// No password can be verified now.
+    Busy,
+    /// There is no token service.
+    NoTokens,
+    /// The request for a token cannot be understood.
+    TokenRequest(&'static str),
     /// The query has more `tag` parameters than [`MAX_TAGS`].
     TooManyTags,
     /// The endpoint has other methods than the request's.
@@ -86,7 +109,16 @@ impl Error {
     /// Status and code: the one place where they are chosen.
     pub fn status_and_code(&self) -> (StatusCode, ErrorCode) {
         match self {
-            Self::UnknownEndpoint => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
+            Self::UnknownEndpoint | Self::NoTokens => {
+                (StatusCode::NOT_FOUND, ErrorCode::Unsupported)
+            }
+            Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
+            Self::Denied(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            Self::TooManyAttempts { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
+            }
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+            Self::TokenRequest(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::MethodNotAllowed(_) | Self::DeleteDisabled | Self::ReadOnly => {
                 (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
             }
@@ -139,6 +171,13 @@ impl Error {
 
     fn detail(&self) -> Value {
         match self {
+            Self::Unauthorized { scope: Some(scope), .. } | Self::Denied(Some(scope)) => {
+                let actions = scope.actions.split(',');
+                let needed = actions.map(
+                    |action| json!({ "Type": scope.kind, "Name": scope.name, "Action": action }),
+                );
+                needed.collect()
+            }
             Self::NameUnknown(name) => json!({ "name": name.as_str() }),
             Self::DigestMismatch { expected, actual } => {
                 json!({ "expected": expected.as_str(), "actual": actual.as_str() })
@@ -165,6 +204,34 @@ impl fmt::Display for Error {
             Self::MethodNotAllowed(_) => {
                 f.write_str("this endpoint does not have this method; see the Allow header")
             }
+            Self::Unauthorized { reason: Reason::Missing, .. } => {
+                f.write_str("authentication is required; log in to this registry first")
+            }
+            Self::Unauthorized { reason: Reason::Malformed, .. } => f.write_str(
+                "the Authorization header is neither Basic with a user and a password nor Bearer \
+                 with a token",
+            ),
+            Self::Unauthorized { reason: Reason::Credentials, .. } => {
+                f.write_str("the user name or the password is wrong")
+            }
+            Self::Unauthorized { reason: Reason::Token(why), .. } => {
+                write!(f, "the token is not accepted: {why}; log in again")
+            }
+            Self::Unauthorized { reason: Reason::Scope, .. } => {
+                f.write_str("the token does not allow this; its user has no permission for it")
+            }
+            Self::Denied(_) => {
+                f.write_str("this is not permitted; ask the operator for a rule that allows it")
+            }
+            Self::TooManyAttempts { seconds } => write!(
+                f,
+                "there were too many wrong passwords; wait {seconds} s and see to the right one"
+            ),
+            Self::Busy => f.write_str("too many passwords are being verified; try again"),
+            Self::NoTokens => f.write_str(
+                "this registry gives no tokens; the operator can set REGISTRY_AUTH=token",
+            ),
+            Self::TokenRequest(problem) => write!(f, "no request for a token: {problem}"),
             Self::DeleteDisabled => f.write_str(
                 "nothing can be deleted here; the operator can set REGISTRY_STORAGE_DELETE_ENABLED",
             ),

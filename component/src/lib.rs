@@ -14,6 +14,7 @@
 mod api;
 mod body;
 mod error;
+mod gate;
 #[cfg(target_family = "wasm")]
 pub mod guest;
 #[cfg(not(target_family = "wasm"))]
@@ -21,9 +22,11 @@ pub mod native;
 mod route;
 pub mod store;
 
-pub use api::{Registry, Rules};
+pub use api::{Registry, Switches};
 pub use body::Body;
 pub use error::Error;
+pub use gate::{Ask, Gate, Need, Reason, Scope};
 pub use route::{
-    BlobAction, MAX_TAGS, ManifestAction, Page, ReferrersPage, Route, StartUpload, UploadAction,
+    BlobAction, MAX_TAGS, ManifestAction, Page, ReferrersPage, Route, StartUpload, TokenRequest,
+    UploadAction,
 };

@@ -7,6 +7,9 @@
 use crate::Error;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
+use roadstead_auth::Access;
+#[cfg(doc)]
+use roadstead_auth::SCOPES_LIMIT;
 use roadstead_oci::{
     Algorithm, Digest, InvalidDigest, InvalidReference, PageSize, Reference, RepositoryName, Tag,
     UploadId,
@@ -22,6 +25,8 @@ pub enum Route {
     Base,
     /// `GET /v2/_catalog`: Docker's list of repositories.
     Catalog(Page),
+    /// `GET` and `POST /v2/token`: a token of the built-in service.
+    Token(TokenRequest),
     /// `GET /v2/<name>/tags/list` (end-8).
     Tags(RepositoryName, Page),
     /// `/v2/<name>/manifests/<reference>` (end-3, end-7, end-9).
@@ -34,6 +39,19 @@ pub enum Route {
     StartUpload(RepositoryName, StartUpload),
     /// `/v2/<name>/blobs/uploads/<id>` (end-5, end-6, end-13, end-14).
     Upload(RepositoryName, UploadId, UploadAction),
+}
+
+/// What a token is asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TokenRequest {
+    /// `service`: whom it is to be for.
+    pub service: Option<String>,
+    /// `scope`: what it is to allow; at most [`SCOPES_LIMIT`].
+    pub scopes: Vec<Access>,
+    /// Whether a refresh token is wanted too.
+    pub refresh: bool,
+    /// The rest is in the body (`POST`).
+    pub form: bool,
 }
 
 /// What is done with a manifest.
@@ -118,6 +136,7 @@ const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
 const BLOB: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE];
 const MANIFEST: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];
 const POST: &[Method] = &[Method::POST];
+const GET_POST: &[Method] = &[Method::GET, Method::POST];
 const UPLOAD: &[Method] = &[Method::GET, Method::PATCH, Method::PUT, Method::DELETE];
 
 impl Route {
@@ -140,6 +159,10 @@ impl Route {
         if rest == "_catalog" {
             allowed(method, GET, ())?;
             return Ok(Self::Catalog(query.page()?));
+        }
+        if rest == "token" {
+            allowed(method, GET_POST, ())?;
+            return Ok(Self::Token(query.token(*method == Method::POST)));
         }
         let rest = decode(rest);
         let mut parts = rest.rsplitn(4, '/');
@@ -182,6 +205,7 @@ impl Route {
             Self::Root => "/".to_owned(),
             Self::Base => "/v2/".to_owned(),
             Self::Catalog(_) => "/v2/_catalog".to_owned(),
+            Self::Token(_) => "/v2/token".to_owned(),
             Self::Tags(name, _) => format!("/v2/{name}/tags/list"),
             Self::Manifest(name, reference, _) => format!("/v2/{name}/manifests/{reference}"),
             Self::Referrers(name, digest, _) => format!("/v2/{name}/referrers/{digest}"),
@@ -309,6 +333,14 @@ impl<'a> Query<'a> {
             tags.push(Tag::parse(&value).map_err(Error::Tag)?);
         }
         Ok(tags)
+    }
+
+    fn token(self, form: bool) -> TokenRequest {
+        let mut request = TokenRequest { form, ..TokenRequest::default() };
+        for (key, value) in form_urlencoded::parse(self.0.as_bytes()) {
+            request.take(&key, &value);
+        }
+        request
     }
 
     fn page(self) -> Result<Page, Error> {

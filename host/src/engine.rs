@@ -1,7 +1,8 @@
 //! The component in wasmtime: compiled once, instances reused.
 
+use crate::auth::AUTH_AUTHORITY;
 use crate::guest_log::GuestLog;
-use crate::store::{HostStore, STORE_AUTHORITY, StoreHooks};
+use crate::store::{Hooks, STORE_AUTHORITY};
 use anyhow::{Context as _, anyhow};
 use http::{Request, Response};
 use roadstead_oci::{Algorithm, Digest};
@@ -11,7 +12,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use wasmtime::component::{Component, GuestTaskId, Linker, ResourceTable};
@@ -75,7 +76,7 @@ impl Engine {
         bytes: &[u8],
         cache: Option<&Path>,
         variables: Vec<(String, String)>,
-        store: Arc<HostStore>,
+        hooks: Hooks,
     ) -> anyhow::Result<(Self, Precompiled)> {
         let engine = wasmtime::Engine::new(&configuration())?;
         let (component, how) = load(&engine, bytes, cache)?;
@@ -89,7 +90,8 @@ impl Engine {
         let service = ServicePre::new(instance)
             .map_err(|error| anyhow!("{error:#}; a component exports wasi:http/handler@0.3"))?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let instances = Instances { engine, service, variables, store, stopping };
+        let generation = hooks.auth.as_ref().map(|auth| auth.generation()).unwrap_or_default();
+        let instances = Instances { engine, service, variables, hooks, stopping, generation };
         Ok((Self { handler: ProxyHandler::new(instances) }, how))
     }
 
@@ -197,7 +199,7 @@ pub(crate) struct State {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    hooks: StoreHooks,
+    hooks: Hooks,
 }
 
 impl WasiView for State {
@@ -217,8 +219,10 @@ struct Instances {
     engine: wasmtime::Engine,
     service: ServicePre<State>,
     variables: Vec<(String, String)>,
-    store: Arc<HostStore>,
+    hooks: Hooks,
     stopping: Arc<AtomicBool>,
+    /// See [`crate::auth::HostAuth::generation`].
+    generation: Arc<AtomicU64>,
 }
 
 impl HandlerState for Instances {
@@ -230,17 +234,24 @@ impl HandlerState for Instances {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(GuestLog).stderr(GuestLog).envs(&self.variables);
         wasi.env("REGISTRY_STORAGE_HOST_AUTHORITY", STORE_AUTHORITY);
+        if self.hooks.auth.is_some() {
+            wasi.env("REGISTRY_AUTH_HOST_AUTHORITY", AUTH_AUTHORITY);
+        }
         let state = State {
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            hooks: StoreHooks(Arc::clone(&self.store)),
+            hooks: self.hooks.clone(),
         };
         let mut store = Store::new(&self.engine, state);
         let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
         let sleep = tokio::time::sleep(IDLE_TIME);
         let expiration = Idle(Box::pin(sleep));
-        let state = Reused { stopping: Arc::clone(&self.stopping) };
+        let state = Reused {
+            stopping: Arc::clone(&self.stopping),
+            generation: Arc::clone(&self.generation),
+            born: self.generation.load(Ordering::Acquire),
+        };
         Ok(Instance { store, proxy, view: WasiHttpView::http, expiration, state })
     }
 }
@@ -270,6 +281,9 @@ impl WorkerExpiration for Idle {
 /// Gives an instance many requests, some at a time.
 pub(crate) struct Reused {
     stopping: Arc<AtomicBool>,
+    generation: Arc<AtomicU64>,
+    /// The generation that it was made in: it may remember who was who then.
+    born: u64,
 }
 
 impl WorkerState for Reused {
@@ -277,7 +291,8 @@ impl WorkerState for Reused {
     type RequestData = ();
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
-        if total >= REQUESTS_IN_LIFE {
+        let outdated = self.generation.load(Ordering::Acquire) != self.born;
+        if outdated || total >= REQUESTS_IN_LIFE {
             ShouldAccept::Never
         } else if concurrent >= REQUESTS_PER_INSTANCE {
             ShouldAccept::No

@@ -5,10 +5,12 @@
 //! component, and what the component asks of storage comes back as
 //! [`roadstead_directory::Operation`]s.
 
+mod auth;
 pub mod cli;
 pub mod config_file;
 mod engine;
 mod guest_log;
+mod job_keys;
 mod listener;
 mod options;
 mod server;

@@ -28,8 +28,24 @@ impl Options {
         let variables = variables
             .into_iter()
             .filter(|(name, _)| name.starts_with(roadstead_config::PREFIX))
+            .filter_map(for_component)
             .collect();
         Ok(Self { config, root, component: None, cache: default_cache(), variables })
+    }
+}
+
+/// What the component finds of a setting: nothing that it must not know, and
+/// nothing that the host alone says.
+fn for_component((name, value): (String, String)) -> Option<(String, String)> {
+    match name.as_str() {
+        "REGISTRY_HTTP_SECRET"
+        | "REGISTRY_AUTH_HOST_AUTHORITY"
+        | "REGISTRY_STORAGE_HOST_AUTHORITY" => None,
+        // That there are users, wherever they are.
+        "REGISTRY_AUTH_HTPASSWD_PATH" | "REGISTRY_AUTH_HTPASSWD_ENTRIES" => {
+            Some(("REGISTRY_AUTH_HTPASSWD_PATH".to_owned(), "the host has it".to_owned()))
+        }
+        _ => Some((name, value)),
     }
 }
 

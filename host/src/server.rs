@@ -1,14 +1,16 @@
 //! A host from start to shutdown.
 
+use crate::auth::HostAuth;
 use crate::engine::{Engine, Precompiled};
 use crate::listener::Service;
-use crate::store::HostStore;
+use crate::store::{Hooks, HostStore};
 use crate::{COMPONENT, Options};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::server::graceful::GracefulShutdown;
+use roadstead_auth::Authority;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,7 +59,9 @@ impl Server {
             None => Cow::Borrowed(COMPONENT),
         };
         let (cache, variables) = (options.cache.clone(), options.variables.clone());
-        let (engine, how) = Engine::new(&bytes, cache.as_deref(), variables, Arc::clone(&store))
+        let auth = authority(&options)?;
+        let hooks = Hooks { store: Arc::clone(&store), auth: auth.clone() };
+        let (engine, how) = Engine::new(&bytes, cache.as_deref(), variables, hooks)
             .context("cannot load the component")?;
         if how == Precompiled::Compiled {
             tracing::debug!("compiled the component in {:?}", started.elapsed());
@@ -149,12 +153,25 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Who knows who is who, where that matters.
+fn authority(options: &Options) -> anyhow::Result<Option<Arc<HostAuth>>> {
+    let settings = &options.config.auth;
+    if !settings.enabled() {
+        return Ok(None);
+    }
+    let authority = Authority::open(settings.clone(), true).map_err(anyhow::Error::msg)?;
+    Ok(Some(Arc::new(HostAuth::new(authority))))
+}
+
 /// Has the component answer whether it is a registry.
 async fn probe(engine: &Engine) -> anyhow::Result<()> {
     let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
     let request = Request::get("/v2/").body(body)?;
     let response = engine.handle(request).await.map_err(anyhow::Error::from)?;
-    if response.status() != StatusCode::OK {
+    if !matches!(
+        response.status(),
+        StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+    ) {
         bail!("it answers GET /v2/ with {}", response.status());
     }
     Ok(())

@@ -5,7 +5,9 @@
 //! go from the connection to the file, hashed natively on the way, and from
 //! the file to the connection, and the component never sees them.
 
+use crate::auth::{AUTH_AUTHORITY, HostAuth};
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
@@ -313,28 +315,33 @@ impl Body for FileBody {
     }
 }
 
-/// Leads the component's outbound requests to the store, and nowhere else.
-pub(crate) struct StoreHooks(pub(crate) Arc<HostStore>);
+/// Leads the component's outbound requests to the store and to the authority
+/// that knows who is who, and nowhere else.
+#[derive(Clone)]
+pub(crate) struct Hooks {
+    pub(crate) store: Arc<HostStore>,
+    pub(crate) auth: Option<Arc<HostAuth>>,
+}
 
 type Outcome = Result<(), Error>;
 type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Outcome> + Send>), Error>;
 
-impl WasiHttpHooks for StoreHooks {
+impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
         _: Option<RequestOptions>,
         _: Box<dyn Future<Output = Outcome> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let store = Arc::clone(&self.0);
+        let Self { store, auth } = self.clone();
         Box::new(async move {
-            if request.uri().authority().map(http::uri::Authority::as_str) != Some(STORE_AUTHORITY)
-            {
-                return Err(Error::HttpRequestDenied);
-            }
-            // A task of its own: the bytes must not wait for the component,
-            // whose event loop runs this future.
-            let response = tokio::spawn(store.answer(request)).await;
+            // Tasks of their own: neither the bytes nor bcrypt must wait for
+            // the component, whose event loop runs this future.
+            let response = match (request.uri().authority().map(Authority::as_str), auth) {
+                (Some(STORE_AUTHORITY), _) => tokio::spawn(store.answer(request)).await,
+                (Some(AUTH_AUTHORITY), Some(auth)) => tokio::spawn(auth.respond(request)).await,
+                _ => return Err(Error::HttpRequestDenied),
+            };
             let response =
                 response.map_err(|error| Error::InternalError(Some(error.to_string())))?;
             Ok((response, Box::new(async { Ok(()) }) as Box<dyn Future<Output = Outcome> + Send>))

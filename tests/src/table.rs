@@ -3,9 +3,10 @@
 use crate::client::{Answer, send};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
+use roadstead_auth::Authority;
 use roadstead_component::native::{MemoryBody, NativeDirectory};
 use roadstead_component::store::LocalStorage;
-use roadstead_component::{Body, Registry, Rules};
+use roadstead_component::{Ask, Body, Gate, Registry, Switches};
 use roadstead_config::Config;
 use roadstead_oci::{Algorithm, Digest};
 use sha2::{Digest as _, Sha256, Sha512};
@@ -23,10 +24,16 @@ impl Target {
     /// The protocol over a directory, with settings.
     pub fn native(root: &std::path::Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let owned = settings.iter().map(|&(n, v)| (n.to_owned(), v.to_owned()));
-        let rules = Rules::from(&Config::from_variables(owned)?);
+        let config = Config::from_variables(owned)?;
+        let authority = match config.auth.enabled() {
+            true => Some(Authority::open(config.auth.clone(), true).map_err(anyhow::Error::msg)?),
+            false => None,
+        };
+        let authority = authority.map(|authority| Box::new(authority) as Box<dyn Ask>);
+        let gate = Gate::new(&config, authority);
         let directory = roadstead_directory::Directory::open(root)?;
         let storage = LocalStorage::new(NativeDirectory(directory));
-        Ok(Self::Native(Registry::new(storage, rules)))
+        Ok(Self::Native(Registry::new(storage, Switches::from(&config), gate)))
     }
 
     /// One request and its answer.

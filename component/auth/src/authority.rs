@@ -243,6 +243,12 @@ impl Authority {
         }
     }
 
+    /// The answer to whom has to wait before the next password.
+    pub fn pause(&self, user: &str, client: Option<IpAddr>, now: SystemTime) -> Option<Answer> {
+        let pause = lock(&self.guard).pause(user, client, now)?;
+        Some(Answer::Refused(Refusal::Pause(pause.as_secs().max(1))))
+    }
+
     fn password(
         &self,
         user: &str,
@@ -258,8 +264,8 @@ impl Authority {
         if self.settings.users.is_none() {
             return Answer::Refused(Refusal::Credentials);
         }
-        if let Some(pause) = lock(&self.guard).pause(user, client, now) {
-            return Answer::Refused(Refusal::Pause(pause.as_secs().max(1)));
+        if let Some(pause) = self.pause(user, client, now) {
+            return pause;
         }
         if loaded.users.verify(user, password) {
             lock(&self.guard).succeeded(user);

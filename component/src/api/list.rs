@@ -5,8 +5,13 @@ use crate::store::{Page as Names, Storage, StorageError};
 use crate::{Body, Error, Page, Route};
 use http::Response;
 use http::header;
+use roadstead_auth::Caller;
 use roadstead_oci::RepositoryName;
 use serde_json::json;
+
+/// Repositories that are looked at in one step, once it is known that the
+/// caller may not see them all.
+const STEP: usize = 1000;
 
 impl<S: Storage> Registry<S> {
     pub(super) async fn tags(&self, name: &RepositoryName, page: Page) -> Answer<S> {
@@ -19,9 +24,29 @@ impl<S: Storage> Registry<S> {
         Ok(list(&Route::Tags(name.clone(), page.clone()), &page, &names, &body))
     }
 
-    pub(super) async fn catalog(&self, page: Page) -> Answer<S> {
-        let names = self.store.repositories(page.last.as_deref(), page.size.get()).await;
-        let names = names.map_err(internal)?;
+    /// The repositories that the caller may see: as many as a page has, of
+    /// however many there are.
+    pub(super) async fn catalog(&self, page: Page, caller: &Caller) -> Answer<S> {
+        let size = page.size.get();
+        let mut names = Names::default();
+        let mut last = page.last.clone();
+        let mut step_size = size + 1;
+        // Whether there is a next page is known once its first name is.
+        while names.names.len() <= size {
+            let step = self.store.repositories(last.as_deref(), step_size).await;
+            let step = step.map_err(internal)?;
+            last = step.names.last().cloned();
+            let visible = step.names.into_iter().filter(|name| {
+                RepositoryName::parse(name).is_ok_and(|name| self.gate.may_see(caller, &name))
+            });
+            names.names.extend(visible.take(size + 1 - names.names.len()));
+            if !step.more {
+                break;
+            }
+            step_size = STEP;
+        }
+        names.more = names.names.len() > size;
+        names.names.truncate(size);
         let body = json!({ "repositories": names.names });
         Ok(list(&Route::Catalog(page.clone()), &page, &names, &body))
     }

@@ -115,7 +115,7 @@ impl<S: Storage> Registry<S> {
                 digest_of(Algorithm::Sha256, &bytes)?
             }
         };
-        if !self.rules.sparse {
+        if !self.switches.sparse {
             self.check_blobs(name, &manifest).await?;
         }
         let stored = self.store.put_manifest(name, &digest, &manifest, bytes, &tags).await;

@@ -4,12 +4,14 @@ mod blob;
 mod list;
 mod manifest;
 mod referrers;
+mod token;
 mod upload;
 
 use crate::store::{RequestBody as _, Storage, StorageError, Store};
-use crate::{BlobAction, Body, Error, ManifestAction, Route};
+use crate::{BlobAction, Body, Error, Gate, ManifestAction, Route};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use roadstead_auth::Caller;
 use roadstead_config::Config;
 use uuid::Uuid;
 
@@ -29,9 +31,13 @@ const IMMUTABLE: &str = "max-age=31536000, immutable";
 /// for again.
 const REVALIDATE: &str = "no-cache";
 
-/// What the operator allows.
+/// When a client comes back whose password could not be verified for want of
+/// a turn, in seconds.
+const BUSY_RETRY_AFTER: &str = "1";
+
+/// What the operator allows, whoever asks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Rules {
+pub struct Switches {
     /// Manifests, tags and blobs can be deleted.
     pub delete: bool,
     /// Nothing can be changed.
@@ -42,7 +48,7 @@ pub struct Rules {
     pub warning: Option<String>,
 }
 
-impl From<&Config> for Rules {
+impl From<&Config> for Switches {
     fn from(config: &Config) -> Self {
         Self {
             delete: config.delete_enabled,
@@ -57,7 +63,8 @@ impl From<&Config> for Rules {
 #[derive(Debug)]
 pub struct Registry<S> {
     store: Store<S>,
-    rules: Rules,
+    switches: Switches,
+    gate: Gate,
 }
 
 /// A request whose route is known.
@@ -67,9 +74,10 @@ struct Call<U> {
 }
 
 impl<S: Storage> Registry<S> {
-    /// A registry that keeps its content in `storage`.
-    pub fn new(storage: S, rules: Rules) -> Self {
-        Self { store: Store::new(storage), rules }
+    /// A registry that keeps its content in `storage`, for whom `gate` lets
+    /// through.
+    pub fn new(storage: S, switches: Switches, gate: Gate) -> Self {
+        Self { store: Store::new(storage), switches, gate }
     }
 
     /// Answers a request. A body of `None` is one that is known to be empty.
@@ -77,8 +85,8 @@ impl<S: Storage> Registry<S> {
         let (parts, body) = request.into_parts();
         let mut call = Call { headers: parts.headers, body };
         let answer = match Route::parse(&parts.method, &parts.uri) {
-            Ok(route) => match self.permit(&route) {
-                Ok(()) => self.answer(route, &mut call).await,
+            Ok(route) => match self.pass(&route, &call.headers).await {
+                Ok(caller) => self.answer(route, caller, &mut call).await,
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
@@ -91,7 +99,7 @@ impl<S: Storage> Registry<S> {
         let headers = response.headers_mut();
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if let Some(warning) = &self.rules.warning {
+        if let Some(warning) = &self.switches.warning {
             insert(headers, header::WARNING, &format!("299 - \"{warning}\""));
         }
         if parts.method == Method::HEAD {
@@ -100,12 +108,22 @@ impl<S: Storage> Registry<S> {
         response
     }
 
+    /// Lets a request through to its route, or does not: all that is ever
+    /// decided of who may do what, but for mounts and what the catalog shows.
+    async fn pass(&self, route: &Route, headers: &HeaderMap) -> Result<Caller, Error> {
+        let caller = self.gate.caller(headers).await?;
+        self.gate.permit(&caller, route, headers)?;
+        self.switched_on(route)?;
+        Ok(caller)
+    }
+
     /// Whether the operator allows what is asked for.
-    fn permit(&self, route: &Route) -> Result<(), Error> {
+    fn switched_on(&self, route: &Route) -> Result<(), Error> {
         let (write, delete) = match route {
             Route::Root
             | Route::Base
             | Route::Catalog(_)
+            | Route::Token(_)
             | Route::Tags(..)
             | Route::Referrers(..)
             | Route::Manifest(_, _, ManifestAction::Get | ManifestAction::Head)
@@ -116,27 +134,28 @@ impl<S: Storage> Registry<S> {
             Route::Manifest(_, _, ManifestAction::Delete)
             | Route::Blob(_, _, BlobAction::Delete) => (true, true),
         };
-        if write && self.rules.read_only {
+        if write && self.switches.read_only {
             Err(Error::ReadOnly)
-        } else if delete && !self.rules.delete {
+        } else if delete && !self.switches.delete {
             Err(Error::DeleteDisabled)
         } else {
             Ok(())
         }
     }
 
-    async fn answer(&self, route: Route, call: &mut Call<S::Upload>) -> Answer<S> {
+    async fn answer(&self, route: Route, caller: Caller, call: &mut Call<S::Upload>) -> Answer<S> {
         match route {
             Route::Root => Ok(empty(StatusCode::OK)),
             Route::Base => Ok(json(b"{}".to_vec())),
-            Route::Catalog(page) => self.catalog(page).await,
+            Route::Catalog(page) => self.catalog(page, &caller).await,
+            Route::Token(request) => self.token(request, caller, call).await,
             Route::Tags(name, page) => self.tags(&name, page).await,
             Route::Manifest(name, reference, action) => {
                 self.manifest(&name, reference, action, call).await
             }
             Route::Referrers(name, subject, page) => self.referrers(&name, &subject, page).await,
             Route::Blob(name, digest, action) => self.blob(&name, &digest, action, call).await,
-            Route::StartUpload(name, start) => self.start_upload(name, start, call).await,
+            Route::StartUpload(name, start) => self.start_upload(name, start, &caller, call).await,
             Route::Upload(name, id, action) => self.upload(name, id, action, call).await,
         }
     }
@@ -159,6 +178,15 @@ fn refusal<D>(error: Error) -> Response<Body<D>> {
         }
         Error::RangeNotSatisfiable { size } => {
             insert(headers, header::CONTENT_RANGE, &format!("bytes */{size}"));
+        }
+        Error::Unauthorized { challenge, .. } => {
+            insert(headers, header::WWW_AUTHENTICATE, &challenge);
+        }
+        Error::TooManyAttempts { seconds } => {
+            insert(headers, header::RETRY_AFTER, &seconds.to_string());
+        }
+        Error::Busy => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BUSY_RETRY_AFTER));
         }
         Error::Internal(cause) => {
             let id = Uuid::new_v4().to_string();

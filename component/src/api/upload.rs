@@ -7,6 +7,8 @@ use crate::store::{Storage, StorageError};
 use crate::{BlobAction, Body, Error, Route, StartUpload, UploadAction};
 use http::header::{self, HeaderMap};
 use http::{Response, StatusCode};
+use roadstead_auth::Caller;
+use roadstead_config::Action;
 use roadstead_oci::{ContentRange, Digest, RepositoryName, UploadId, UploadRange};
 use uuid::Uuid;
 
@@ -15,10 +17,13 @@ impl<S: Storage> Registry<S> {
         &self,
         name: RepositoryName,
         start: StartUpload,
+        caller: &Caller,
         call: &mut Call<S::Upload>,
     ) -> Answer<S> {
         if let StartUpload::Mount { digest, from } = &start {
-            match self.store.mount(&name, digest, from.as_ref()).await {
+            // What the caller may not read is not there.
+            let readable = |from: &RepositoryName| self.gate.may(caller, Action::Pull, from);
+            match self.store.mount(&name, digest, from.as_ref(), readable).await {
                 Ok(()) => return Ok(created(name, digest.clone())),
                 // The client then uploads, as if it had not asked.
                 Err(StorageError::NotFound) => {}

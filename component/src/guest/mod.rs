@@ -4,11 +4,13 @@
 //! `http` types; this module converts them at the edge, and hands streams
 //! through as the handles they are.
 
+mod authority;
 mod body;
+mod host;
 mod transport;
 
 use crate::store::LocalStorage;
-use crate::{Body, Registry, Rules};
+use crate::{Body, Gate, Registry, Switches};
 use body::Upload;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -48,7 +50,8 @@ fn configure() -> Result<Rc<GuestRegistry>, String> {
     let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
     let transport = AnyTransport::choose(&config)?;
     let storage = LocalStorage::new(transport);
-    Ok(Rc::new(Registry::new(storage, Rules::from(&config))))
+    let gate = Gate::new(&config, authority::choose(&config)?);
+    Ok(Rc::new(Registry::new(storage, Switches::from(&config), gate)))
 }
 
 fn incoming(request: Request) -> Result<http::Request<Option<Upload>>, ErrorCode> {

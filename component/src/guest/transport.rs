@@ -2,6 +2,7 @@
 //! holds it, or by way of a mounted directory.
 
 use super::body::{self, CHUNK, Upload};
+use super::host;
 use crate::store::{Content, Transport};
 use bytes::Bytes;
 use roadstead_config::{Config, DEFAULT_ROOT};
@@ -12,9 +13,9 @@ use send_wrapper::SendWrapper;
 use std::fs::File;
 use std::io::Read as _;
 use std::rc::Rc;
-use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response, Scheme};
+use wasip3::http::types::Response;
 use wasip3::wit_bindgen::StreamReader;
-use wasip3::{wit_future, wit_stream};
+use wasip3::wit_stream;
 
 /// Largest reply in a body, in bytes: a list of the longest names.
 const REPLY_LIMIT: usize = 16 * 1024 * 1024;
@@ -152,18 +153,9 @@ async fn exchange(
     operation: &Operation,
     contents: Option<StreamReader<u8>>,
 ) -> Result<(Reply, Option<Upload>), Fault> {
-    let invalid = |what: &str| Fault::Invalid(format!("store request: {what}"));
-    let headers = Fields::from_list(&[(OPERATION_HEADER.to_owned(), header_json(operation))])
-        .map_err(|error| invalid(&format!("{error:?}")))?;
-    let (no_trailers, trailers) = wit_future::new(|| Ok(None));
-    drop(no_trailers);
-    let (request, _transmission) = Request::new(headers, contents, trailers, None);
-    request.set_method(&Method::Put).map_err(|()| invalid("method"))?;
-    request.set_scheme(Some(&Scheme::Http)).map_err(|()| invalid("scheme"))?;
-    request.set_authority(Some(authority)).map_err(|()| invalid("authority"))?;
-    request.set_path_with_query(Some("/")).map_err(|()| invalid("path"))?;
-    let response =
-        wasip3::http::client::send(request).await.map_err(|error| unreachable_host(&error))?;
+    let response = host::send(authority, OPERATION_HEADER, header_json(operation), contents)
+        .await
+        .map_err(Fault::Io)?;
     let header = response.get_headers().get(REPLY_HEADER).into_iter().next();
     match header.as_deref() {
         Some(b"body") => {
@@ -188,10 +180,6 @@ fn parse(json: &[u8]) -> Result<Reply, Fault> {
 fn no_reply(response: &Response) -> Fault {
     let status = response.get_status_code();
     Fault::Invalid(format!("the host answered {status} without a {REPLY_HEADER} header"))
-}
-
-fn unreachable_host(error: &ErrorCode) -> Fault {
-    Fault::Io(format!("the host store cannot be reached: {error:?}"))
 }
 
 async fn collect(body: Upload, limit: usize) -> Result<Bytes, Fault> {

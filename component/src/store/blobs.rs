@@ -41,23 +41,30 @@ impl<S: Storage> Store<S> {
     }
 
     /// Makes a blob that `from` holds one that `name` holds as well. Without
-    /// `from`, any repository will do.
+    /// `from`, any repository will do. Only those are looked at that are
+    /// `readable`.
     pub async fn mount(
         &self,
         name: &RepositoryName,
         digest: &Digest,
         from: Option<&RepositoryName>,
+        readable: impl Fn(&RepositoryName) -> bool,
     ) -> Result<(), StorageError> {
         match from {
+            Some(from) if !readable(from) => return Err(StorageError::NotFound),
             Some(from) => drop(self.blob_size(from, digest).await?),
-            None => self.find_holder(digest).await?,
+            None => self.find_holder(digest, readable).await?,
         }
         self.link_blob(name, digest).await
     }
 
     /// Finds a repository that holds the blob, by the hints: at most
-    /// [`HOLDERS`] are asked.
-    async fn find_holder(&self, digest: &Digest) -> Result<(), StorageError> {
+    /// [`HOLDERS`] are looked at.
+    async fn find_holder(
+        &self,
+        digest: &Digest,
+        readable: impl Fn(&RepositoryName) -> bool,
+    ) -> Result<(), StorageError> {
         let hints = Names {
             parent: keys::hints(digest),
             marker: keys::marker(keys::HINT_MARKER),
@@ -67,7 +74,7 @@ impl<S: Storage> Store<S> {
             limit: HOLDERS,
         };
         for hint in self.storage.names(hints).await?.names {
-            let Some(holder) = keys::unescape_name(&hint) else { continue };
+            let Some(holder) = keys::unescape_name(&hint).filter(&readable) else { continue };
             match self.blob_size(&holder, digest).await {
                 Ok(_) => return Ok(()),
                 Err(StorageError::NotFound) => {}

@@ -1,0 +1,115 @@
+//! Who knows who is who: a native host, or the component itself.
+
+use super::host;
+use crate::Ask;
+use futures::future::LocalBoxFuture;
+use roadstead_auth::{
+    ANSWER_HEADER, Answer, Authority, Cache, Caller, QUESTION_HEADER, Question, Refusal,
+};
+use roadstead_config::Config;
+use roadstead_directory::header_json;
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long a mounted file may have changed before that is seen.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The authority that the configuration asks for; none if nobody needs to be
+/// known.
+pub(super) fn choose(config: &Config) -> Result<Option<Box<dyn Ask>>, String> {
+    if !config.auth.enabled() {
+        return Ok(None);
+    }
+    if let Some(authority) = &config.auth.host_authority {
+        return Ok(Some(Box::new(Host {
+            authority: authority.clone(),
+            known: RefCell::new(Cache::new()?),
+        })));
+    }
+    let authority = Authority::open(config.auth.clone(), false)?;
+    if authority.keys_to_fetch().is_some() {
+        return Err("REGISTRY_AUTH_OIDC_JWKS must hold the issuer's keys here, as JSON or as a \
+                    mounted file: only the native host fetches them"
+            .to_owned());
+    }
+    let changed = Cell::new(newest(&authority));
+    Ok(Some(Box::new(Own { authority, changed, checked: Cell::new(Instant::now()) })))
+}
+
+/// A native host.
+#[derive(Debug)]
+struct Host {
+    authority: String,
+    /// What it said of credentials. It ends the instances that remember what
+    /// is true no more.
+    known: RefCell<Cache<Caller>>,
+}
+
+impl Ask for Host {
+    fn ask(&self, question: Question) -> LocalBoxFuture<'_, Answer> {
+        Box::pin(async move {
+            let fingerprint = {
+                let known = self.known.borrow();
+                let fingerprint = match &question {
+                    Question::Password { user, password, .. } => {
+                        Some(known.fingerprint(&["password", user, password]))
+                    }
+                    Question::Bearer { token } => Some(known.fingerprint(&["bearer", token])),
+                    Question::Issue { .. } | Question::Refresh { .. } => None,
+                };
+                let found = fingerprint.and_then(|fingerprint| known.get(&fingerprint));
+                if let Some(caller) = found.filter(|caller| caller.is_current(SystemTime::now())) {
+                    return Answer::Caller(caller.clone());
+                }
+                fingerprint
+            };
+            let answer = self.exchange(&question).await;
+            let answer = answer.unwrap_or_else(|cause| Answer::Refused(Refusal::Failed(cause)));
+            if let (Some(fingerprint), Answer::Caller(caller)) = (fingerprint, &answer) {
+                self.known.borrow_mut().insert(fingerprint, caller.clone());
+            }
+            answer
+        })
+    }
+}
+
+impl Host {
+    async fn exchange(&self, question: &Question) -> Result<Answer, String> {
+        let json = header_json(question);
+        let response = host::send(&self.authority, QUESTION_HEADER, json, None).await?;
+        let answer = response.get_headers().get(ANSWER_HEADER).into_iter().next();
+        let answer = answer.ok_or("the host gave no answer")?;
+        serde_json::from_slice(&answer).map_err(|error| format!("the host's answer: {error}"))
+    }
+}
+
+/// The component itself, over mounted files or variables. bcrypt keeps the
+/// instance busy, so no two run at a time.
+#[derive(Debug)]
+struct Own {
+    authority: Authority,
+    changed: Cell<Option<SystemTime>>,
+    checked: Cell<Instant>,
+}
+
+impl Ask for Own {
+    fn ask(&self, question: Question) -> LocalBoxFuture<'_, Answer> {
+        if self.checked.get().elapsed() >= CHECK_INTERVAL {
+            self.checked.set(Instant::now());
+            let changed = newest(&self.authority);
+            if self.changed.replace(changed) != changed
+                && let Err(problem) = self.authority.reload()
+            {
+                eprintln!("error: the old users stay: {problem}");
+            }
+        }
+        self.authority.ask(question)
+    }
+}
+
+/// When the newest of an authority's files changed.
+fn newest(authority: &Authority) -> Option<SystemTime> {
+    let changed = |file| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
+    authority.files().iter().filter_map(changed).max()
+}

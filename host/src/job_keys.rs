@@ -1,0 +1,81 @@
+//! The keys with which an issuer signs CI jobs' tokens (OpenID Connect
+//! Discovery 1.0), fetched when a token names one that is not known.
+
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use roadstead_config::Oidc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// Longest document that is read, in bytes.
+const SIZE_LIMIT: usize = 1024 * 1024;
+
+/// How long an issuer may take for a document.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often an issuer is asked at most: whoever makes up keys must not make
+/// this registry ask more often.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Where issuers say where their keys are.
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+/// Fetches keys, not too often.
+#[derive(Debug, Default)]
+pub(crate) struct Fetcher(Mutex<Option<Instant>>);
+
+impl Fetcher {
+    /// The issuer's keys as it publishes them now; nothing if it was asked a
+    /// moment ago, or does not answer, which is logged.
+    pub(crate) async fn fetch(&self, oidc: &Oidc) -> Option<String> {
+        // Held while it fetches: who comes meanwhile waits for the same keys.
+        let mut last = self.0.lock().await;
+        if last.is_some_and(|last| last.elapsed() < INTERVAL) {
+            return None;
+        }
+        *last = Some(Instant::now());
+        match keys(oidc).await {
+            Ok(jwks) => Some(jwks),
+            Err(error) => {
+                tracing::error!("cannot fetch the keys of {}: {error:#}", oidc.issuer);
+                None
+            }
+        }
+    }
+}
+
+async fn keys(oidc: &Oidc) -> anyhow::Result<String> {
+    let url = match &oidc.jwks {
+        Some(url) => url.clone(),
+        None => {
+            let document =
+                get(&format!("{}{DISCOVERY}", oidc.issuer.trim_end_matches('/'))).await?;
+            let document: serde_json::Value = serde_json::from_str(&document)?;
+            let url = document["jwks_uri"].as_str();
+            url.ok_or_else(|| anyhow::anyhow!("its discovery document has no jwks_uri"))?.to_owned()
+        }
+    };
+    get(&url).await
+}
+
+async fn get(url: &str) -> anyhow::Result<String> {
+    let uri: Uri = url.parse()?;
+    // Keys that come without TLS could be anyone's; a test's come from here.
+    let local = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let connector = HttpsConnectorBuilder::new().with_native_roots()?;
+    let connector = if local { connector.https_or_http() } else { connector.https_only() };
+    let client = Client::builder(TokioExecutor::new()).build(connector.enable_http1().build());
+    let request = Request::get(uri).body(Empty::<Bytes>::new())?;
+    let fetched = async {
+        let response = client.request(request).await?;
+        anyhow::ensure!(response.status() == StatusCode::OK, "{url}: {}", response.status());
+        let body = Limited::new(response.into_body(), SIZE_LIMIT).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("{url}: {error}"))?;
+        Ok(String::from_utf8(body.to_bytes().to_vec())?)
+    };
+    tokio::time::timeout(TIME_LIMIT, fetched).await?
+}
