@@ -1,4 +1,4 @@
-//! The host as a process: crashes, aborts, limits, traps, shutdown.
+//! The host as a process: crashes, aborts, limits, traps, TLS, shutdown.
 
 #[path = "host/aborts.rs"]
 mod aborts;
@@ -18,12 +18,28 @@ mod images;
 mod limits;
 #[path = "host/same_upload.rs"]
 mod same_upload;
+#[path = "host/secure.rs"]
+mod secure;
 #[path = "host/shutdown.rs"]
 mod shutdown;
 #[path = "host/start.rs"]
 mod start;
 #[path = "host/support.rs"]
 mod support;
+#[path = "host/tls.rs"]
+mod tls;
+#[path = "host/tls_acme.rs"]
+mod tls_acme;
+#[path = "host/tls_clients.rs"]
+mod tls_clients;
+#[path = "host/tls_mistaken.rs"]
+mod tls_mistaken;
+#[path = "host/tls_reload.rs"]
+mod tls_reload;
+#[path = "host/tls_start.rs"]
+mod tls_start;
+#[path = "host/told.rs"]
+mod told;
 #[path = "host/trap.rs"]
 mod trap;
 #[path = "host/wire.rs"]

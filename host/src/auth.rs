@@ -5,6 +5,7 @@
 //! what is the component's to decide.
 
 use crate::job_keys;
+use crate::reload::Watch;
 use crate::store::full;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -82,9 +83,21 @@ impl HostAuth {
         self.authority.users()
     }
 
+    /// Reads the files again whenever they change.
+    pub(crate) async fn renew(self: Arc<Self>, mut watch: Watch) {
+        loop {
+            watch.changed().await;
+            let auth = Arc::clone(&self);
+            // Files may be slow.
+            if let Err(error) = spawn_blocking(move || auth.reload()).await {
+                tracing::error!("reading the users again: {error}");
+            }
+        }
+    }
+
     /// Reads the files again. Whatever was true by the old ones is forgotten,
     /// here and in the component's instances.
-    pub(crate) fn reload(&self) {
+    fn reload(&self) {
         match self.authority.reload() {
             Ok(()) => {
                 self.generation.fetch_add(1, Ordering::Release);

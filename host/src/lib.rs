@@ -5,16 +5,25 @@
 //! component, and what the component asks of storage comes back as
 //! [`roadstead_directory::Operation`]s.
 
+mod acme;
 mod auth;
+mod certificate;
 pub mod cli;
 pub mod config_file;
+mod connection;
 mod engine;
 mod guest_log;
 mod job_keys;
 mod listener;
+mod opening;
 mod options;
+mod peer;
+mod rarely;
+pub mod reload;
 mod server;
+mod socket;
 mod store;
+mod tls;
 
 pub use engine::{Engine, Precompiled};
 pub use options::{Options, default_cache, default_root};

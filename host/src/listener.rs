@@ -1,30 +1,24 @@
-//! Connections and requests: limits, timeouts, and what a request may claim.
+//! Requests: turns, timeouts, and what one may claim.
 
 use crate::engine::Engine;
+use crate::peer::{self, Peer};
 use crate::store::full;
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use http::{Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
+use ipnet::IpNet;
 use roadstead_config::Config;
 use roadstead_oci::ErrorCode;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, WasiBody};
-
-/// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a client may pause within a body. There is no limit to the whole:
 /// a large layer over a thin line takes hours.
@@ -36,79 +30,38 @@ const QUEUE_TIME: Duration = Duration::from_secs(10);
 /// When a client that was sent away should come back, in seconds.
 const RETRY_AFTER: &str = "5";
 
-/// Largest head of an HTTP/1.1 request, in bytes, and largest piece that is read
-/// from a connection at once.
-const READ_BUFFER: usize = 256 * 1024;
-
-/// Largest head of an HTTP/2 request, in bytes.
-const HEAD_LIMIT_H2: u32 = 64 * 1024;
-
-/// Bytes of one body on their way over HTTP/2.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-
-/// Bytes of all bodies of an HTTP/2 connection on their way.
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-
-/// Requests at a time on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 100;
-
-/// Headers with which a proxy says what it knows. From anyone else they are
-/// forgeries, and the host knows no proxy.
-const CLAIMS: [HeaderName; 5] = [
-    header::FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("content-digest"),
-];
-
 /// What every connection shares.
 #[derive(Clone)]
 pub(crate) struct Service {
     engine: Engine,
     turns: Arc<Semaphore>,
     access_log: bool,
+    /// Whether the component wants to know whom requests are from.
+    tells_peers: bool,
+    trusted_proxies: Arc<[IpNet]>,
 }
 
 impl Service {
     pub(crate) fn new(engine: Engine, config: &Config) -> Self {
         let turns = Arc::new(Semaphore::new(config.max_requests));
-        Self { engine, turns, access_log: config.access_log }
-    }
-
-    /// Serves a connection until it ends.
-    pub(crate) async fn connection(self, stream: TcpStream, watcher: Watcher) {
-        // Without it, an answer's last packet may wait for an acknowledgement.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("TCP_NODELAY: {error}");
-        }
-        let service = hyper::service::service_fn(move |request| {
-            let service = self.clone();
-            async move { Ok::<_, Infallible>(service.request(request).await) }
-        });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(READ_BUFFER);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(HEAD_LIMIT_H2)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!("connection: {error}");
+        Self {
+            engine,
+            turns,
+            access_log: config.access_log,
+            tells_peers: config.auth.enabled(),
+            trusted_proxies: config.trusted_proxies.clone().into(),
         }
     }
 
-    async fn request(&self, request: Request<Incoming>) -> Response<WasiBody> {
+    /// Answers a request.
+    pub(crate) async fn request(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+    ) -> Response<WasiBody> {
         let started = Instant::now();
         let line = self.access_log.then(|| (request.method().clone(), request.uri().clone()));
-        let response = self.turn(request).await;
+        let response = self.turn(request, peer).await;
         if let Some((method, uri)) = line {
             let status = response.status().as_u16();
             let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -118,7 +71,7 @@ impl Service {
     }
 
     /// Waits for a turn and has the component answer.
-    async fn turn(&self, request: Request<Incoming>) -> Response<WasiBody> {
+    async fn turn(&self, request: Request<Incoming>, peer: &Peer) -> Response<WasiBody> {
         let turn = tokio::time::timeout(QUEUE_TIME, self.turns.acquire()).await;
         let Ok(Ok(turn)) = turn else {
             tracing::warn!(
@@ -134,9 +87,10 @@ impl Service {
             return response;
         };
         let mut request = request.map(|body| Progressing { body, pause: None }.boxed_unsync());
-        for claim in CLAIMS {
-            request.headers_mut().remove(claim);
-        }
+        let (told, trusted) = (self.tells_peers, self.trusted_proxies.as_ref());
+        peer::tell(request.headers_mut(), peer, told, trusted);
+        let uri = request.uri().clone();
+        peer::name_host(request.headers_mut(), &uri);
         let response = self.engine.handle(request).await;
         drop(turn);
         response.unwrap_or_else(|error| {

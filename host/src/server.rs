@@ -1,22 +1,25 @@
 //! A host from start to shutdown.
 
 use crate::auth::HostAuth;
+use crate::connection;
 use crate::engine::{Engine, Precompiled};
 use crate::listener::Service;
+use crate::reload::{Hangup, Watch};
 use crate::store::{Hooks, HostStore};
+use crate::tls::Tls;
 use crate::{COMPONENT, Options};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
-use hyper_util::server::graceful::GracefulShutdown;
 use roadstead_auth::Authority;
+use roadstead_config::Config;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// Connections at a time. More wait to be accepted.
@@ -35,6 +38,7 @@ pub struct Server {
     listener: TcpListener,
     engine: Engine,
     store: Arc<HostStore>,
+    tls: Option<Tls>,
     options: Options,
 }
 
@@ -44,6 +48,9 @@ impl Server {
     /// said now, and not to the first client.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let started = Instant::now();
+        let hangup = Hangup::new();
+        let tls = options.config.tls.as_ref();
+        let tls = tls.map(|settings| Tls::new(settings, &hangup)).transpose()?;
         let root = options.root.clone();
         let store = Arc::new(HostStore::open(root).with_context(|| {
             format!(
@@ -73,13 +80,24 @@ impl Server {
                 options.config.address
             )
         })?;
+        refuse_plain_passwords(&options.config, listener.local_addr()?)?;
+        if let Some(auth) = auth {
+            let watch = Watch::new(auth.files(), &hangup);
+            tracing::info!("{} users may log in", auth.users());
+            tokio::spawn(auth.renew(watch));
+        }
+        hangup.listen()?;
+        let tls = tls.map(|(tls, renewal)| {
+            tokio::spawn(renewal);
+            tls
+        });
         tracing::info!(
             "serving {} from {}, ready in {} ms",
             listener.local_addr()?,
             options.root.display(),
             started.elapsed().as_millis()
         );
-        Ok(Self { listener, engine, store, options })
+        Ok(Self { listener, engine, store, tls, options })
     }
 
     /// Where it listens, the port included that the system chose for port 0.
@@ -92,7 +110,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let service = Service::new(self.engine.clone(), &self.options.config);
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let graceful = GracefulShutdown::new();
+        let (close, closing) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
@@ -105,8 +123,10 @@ impl Server {
                 () = &mut shutdown => break,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    let connection = service.clone().connection(stream, graceful.watcher());
+                Ok((stream, address)) => {
+                    let (service, tls) = (service.clone(), self.tls.clone());
+                    let connection =
+                        connection::serve(service, stream, address, tls, closing.clone());
                     tasks.spawn(async move {
                         connection.await;
                         drop(permit);
@@ -121,10 +141,11 @@ impl Server {
             }
         }
         drop(self.listener);
-        let open = graceful.count();
-        tracing::info!("shutting down; {open} connections finish their requests");
-        let drained =
-            tokio::time::timeout(self.options.config.drain_timeout, graceful.shutdown()).await;
+        close.send_replace(true);
+        while tasks.try_join_next().is_some() {}
+        tracing::info!("shutting down; {} connections finish their requests", tasks.len());
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        let drained = tokio::time::timeout(self.options.config.drain_timeout, ended).await;
         if drained.is_err() {
             tracing::warn!("requests are cut off after REGISTRY_HTTP_DRAINTIMEOUT");
             // To the store, that is a client that goes away: what came counts.
@@ -161,6 +182,25 @@ fn authority(options: &Options) -> anyhow::Result<Option<Arc<HostAuth>>> {
     }
     let authority = Authority::open(settings.clone(), true).map_err(anyhow::Error::msg)?;
     Ok(Some(Arc::new(HostAuth::new(authority))))
+}
+
+/// Passwords do not cross a network in the clear unless someone says so.
+fn refuse_plain_passwords(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
+    if config.auth.takes_passwords()
+        && config.tls.is_none()
+        && !config.auth.plain_http
+        && !address.ip().to_canonical().is_loopback()
+    {
+        bail!(
+            "users would send their passwords to {address} without encryption; set one of:\n\
+             REGISTRY_HTTP_TLS_CERTIFICATE and REGISTRY_HTTP_TLS_KEY, for TLS; roadstead cert makes \
+             a certificate\n\
+             REGISTRY_HTTP_ADDR=127.0.0.1:{}, to be reached from this machine only\n\
+             REGISTRY_AUTH_PLAINHTTP=true, behind a proxy that speaks TLS",
+            address.port()
+        );
+    }
+    Ok(())
 }
 
 /// Has the component answer whether it is a registry.

@@ -8,7 +8,7 @@
 use crate::auth::{AUTH_AUTHORITY, HostAuth};
 use bytes::Bytes;
 use http::uri::Authority;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use roadstead_directory::{
@@ -23,7 +23,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks,
+};
 
 /// The authority at which the component finds the store.
 pub(crate) const STORE_AUTHORITY: &str = "store.internal";
@@ -327,6 +329,12 @@ type Outcome = Result<(), Error>;
 type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Outcome> + Send>), Error>;
 
 impl WasiHttpHooks for Hooks {
+    /// As everywhere, but for `Host`: the component has a use for it, and
+    /// nothing that it sends goes to a network.
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        *name != header::HOST && DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,

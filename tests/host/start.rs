@@ -17,7 +17,7 @@ const POLL_PAUSE: Duration = Duration::from_millis(10);
 
 /// `roadstead serve` with these variables of its own, and none of those that
 /// the tests run with.
-fn serve(variables: &[(&str, &str)], arguments: &[&Path]) -> Command {
+pub fn serve(variables: &[(&str, &str)], arguments: &[&Path]) -> Command {
     let mut command = Command::new(binary().unwrap());
     command.arg("serve").args(arguments);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
@@ -28,7 +28,7 @@ fn serve(variables: &[(&str, &str)], arguments: &[&Path]) -> Command {
 }
 
 /// Runs a command that must fail, and gives what it says.
-fn refusal(mut command: Command) -> String {
+pub fn refusal(mut command: Command) -> String {
     let mut process =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + REFUSAL_LIMIT;
@@ -45,7 +45,7 @@ fn refusal(mut command: Command) -> String {
     stderr
 }
 
-fn assert_says(said: &str, expected: &[&str]) {
+pub fn assert_says(said: &str, expected: &[&str]) {
     for expected in expected {
         assert!(said.contains(expected), "{said:?} does not say {expected:?}");
     }

@@ -47,7 +47,7 @@ async fn a_trap_fails_one_request() {
 
 /// Builds the component that traps, as the host's build script builds the
 /// registry's: in the same target directory, with the same profile.
-fn build() -> PathBuf {
+pub fn build() -> PathBuf {
     let target = target_directory().unwrap();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo

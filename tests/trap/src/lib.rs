@@ -1,4 +1,6 @@
-//! A component that answers 200, but traps where the path is `/trap`.
+//! A component that answers 200, but traps where the path is `/trap`. Where it
+//! is `/echo`, its answer's headers are those of the request, with `echo-`
+//! before their names.
 #![cfg(target_family = "wasm")]
 
 use wasip3::http::types::{ErrorCode, Fields, Request, Response};
@@ -10,11 +12,19 @@ struct Trap;
 
 impl wasip3::exports::http::handler::Guest for Trap {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        if request.get_path_with_query().as_deref() == Some("/trap") {
-            std::process::abort();
-        }
+        let headers = match request.get_path_with_query().as_deref() {
+            Some("/trap") => std::process::abort(),
+            Some("/echo") => {
+                let headers = request.get_headers().copy_all().into_iter();
+                let headers: Vec<_> =
+                    headers.map(|(name, value)| (format!("echo-{name}"), value)).collect();
+                Fields::from_list(&headers)
+                    .map_err(|error| ErrorCode::InternalError(Some(format!("{error:?}"))))?
+            }
+            _ => Fields::new(),
+        };
         let (no_trailers, trailers) = wit_future::new(|| Ok(None));
         drop(no_trailers);
-        Ok(Response::new(Fields::new(), None, trailers).0)
+        Ok(Response::new(headers, None, trailers).0)
     }
 }

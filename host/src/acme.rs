@@ -1,0 +1,96 @@
+//! Certificates by ACME, as of Let's Encrypt: ordered, kept and renewed. The
+//! authority asks over TLS, on the port that is served anyway (TLS-ALPN-01).
+
+use crate::certificate;
+use anyhow::Context as _;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use roadstead_config::Acme;
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
+use rustls_acme::caches::DirCache;
+use rustls_acme::{AcmeConfig, EventOk, ResolvesServerCertAcme, is_tls_alpn_challenge};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Answers to an authority that asks who is here.
+#[derive(Clone)]
+pub(crate) struct Challenges {
+    resolver: Arc<ResolvesServerCertAcme>,
+    config: Arc<ServerConfig>,
+}
+
+impl Challenges {
+    /// Whether a client is such an authority.
+    pub(crate) fn is_one(hello: &ClientHello<'_>) -> bool {
+        is_tls_alpn_challenge(hello)
+    }
+
+    /// What is spoken with it.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// The certificate for everyone else, once there is one.
+    pub(crate) fn certificates(&self) -> Arc<dyn ResolvesServerCert> {
+        Arc::clone(&self.resolver) as _
+    }
+}
+
+/// Prepares to order a certificate; the future does so, and never ends.
+pub(crate) fn order(settings: &Acme) -> anyhow::Result<(Challenges, BoxFuture<'static, ()>)> {
+    make_private(&settings.cache).with_context(|| {
+        format!(
+            "REGISTRY_HTTP_TLS_LETSENCRYPT_CACHEFILE: {} cannot be a directory for keys and \
+             certificates",
+            settings.cache.display()
+        )
+    })?;
+    let mut config = AcmeConfig::new(&settings.hosts)
+        .contact(settings.email.iter().map(|email| format!("mailto:{email}")))
+        .cache(DirCache::new(settings.cache.clone()))
+        .directory_lets_encrypt(true);
+    if let Some(directory) = &settings.directory {
+        config = config.directory(directory);
+    }
+    if let Some(file) = &settings.directory_ca {
+        let roots =
+            certificate::read_authorities("REGISTRY_HTTP_TLS_LETSENCRYPT_DIRECTORYCA", file)?;
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config = config.client_tls_config(Arc::new(client));
+    }
+    let mut state = config.state();
+    let challenges =
+        Challenges { resolver: state.resolver(), config: state.challenge_rustls_config() };
+    let names = settings.hosts.join(", ");
+    let orders = async move {
+        while let Some(event) = state.next().await {
+            match event {
+                Ok(EventOk::DeployedCachedCert) => {
+                    tracing::info!("TLS: certificate of {names}, out of the cache");
+                }
+                Ok(EventOk::DeployedNewCert) => {
+                    tracing::info!("TLS: certificate of {names}, new from the ACME server");
+                }
+                Ok(EventOk::CertCacheStore | EventOk::AccountCacheStore) => {}
+                Err(error) => tracing::error!(
+                    "TLS: no certificate of {names} from the ACME server, which will be asked \
+                     again: {error}"
+                ),
+            }
+        }
+    };
+    Ok((challenges, Box::pin(orders)))
+}
+
+/// Makes a directory that no one else reads: it will hold keys.
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory)
+}

@@ -1,0 +1,366 @@
+//! Who a request is from, as far as the host knows, and what it tells the
+//! component of that.
+
+use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
+use http::{HeaderMap, Uri};
+use ipnet::IpNet;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// The client's address: the connection's, or what a trusted proxy says.
+const CLIENT: HeaderName = HeaderName::from_static("x-roadstead-client");
+
+/// `http` or `https`, as the client spoke it.
+const SCHEME: HeaderName = HeaderName::from_static("x-roadstead-scheme");
+
+/// The name in the client's certificate, percent-encoded.
+const CERTIFICATE: HeaderName = HeaderName::from_static("x-roadstead-certificate");
+
+/// What only the host says.
+const OURS: &str = "x-roadstead-";
+
+const FORWARDED_START: &str = "x-forwarded-";
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Proxies between a client and the host, at most.
+const MAX_PROXIES: usize = 16;
+
+/// What needs no escape in a certificate's name.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'@');
+
+/// The other end of a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Peer {
+    /// Its address.
+    pub(crate) address: IpAddr,
+    /// Whether it speaks TLS.
+    pub(crate) tls: bool,
+    /// The name in its certificate, which was verified.
+    pub(crate) certificate: Option<String>,
+}
+
+/// Takes out of a request's headers what only the host and proxies may say:
+/// from anyone else these are forgeries. Then, if the component is `told`, says
+/// who the request is from; the word of proxies is taken if they are `trusted`.
+pub(crate) fn tell(headers: &mut HeaderMap, peer: &Peer, told: bool, trusted: &[IpNet]) {
+    let origin = told.then(|| Origin::of(headers, peer, trusted));
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name)).cloned().collect();
+    for claim in claims {
+        headers.remove(claim);
+    }
+    let Some(origin) = origin else { return };
+    headers.insert(SCHEME, HeaderValue::from_static(if origin.tls { "https" } else { "http" }));
+    // Neither has a byte that a header cannot hold.
+    if let Ok(address) = HeaderValue::try_from(origin.address.to_string()) {
+        headers.insert(CLIENT, address);
+    }
+    let name = peer.certificate.as_ref().map(|name| utf8_percent_encode(name, PLAIN).to_string());
+    if let Some(Ok(name)) = name.map(HeaderValue::try_from) {
+        headers.insert(CERTIFICATE, name);
+    }
+}
+
+/// Says which host a request is for in one header, whatever the version of
+/// HTTP: HTTP/2 says it by `:authority`, which goes before a header. If headers
+/// disagree, nobody knows, and there is none.
+pub(crate) fn name_host(headers: &mut HeaderMap, uri: &Uri) {
+    // User information is for the client's eyes only.
+    let authority = uri.authority().map(|authority| {
+        let text = authority.as_str();
+        text.rsplit_once('@').map_or(text, |(_, host)| host)
+    });
+    if let Some(Ok(authority)) = authority.map(HeaderValue::from_str) {
+        headers.insert(HOST, authority);
+    } else if headers.get_all(HOST).iter().nth(1).is_some() {
+        headers.remove(HOST);
+    }
+}
+
+fn is_claim(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    matches!(text, "forwarded" | "x-real-ip" | "content-digest")
+        || text.starts_with(FORWARDED_START)
+        || text.starts_with(OURS)
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Origin {
+    address: IpAddr,
+    tls: bool,
+}
+
+impl Origin {
+    fn of(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Self {
+        let own = Self { address: peer.address.to_canonical(), tls: peer.tls };
+        let trusts = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+        if !trusts(own.address) {
+            return own;
+        }
+        let by_elements = has(headers, &FORWARDED).then(|| forwarded(headers, own, trusts));
+        let by_lists = (has(headers, &FORWARDED_FOR) || has(headers, &FORWARDED_PROTO))
+            .then(|| x_forwarded(headers, own, trusts));
+        match (by_elements, by_lists) {
+            // A proxy writes one of them, and may let the other pass as it
+            // came from its client.
+            (Some(a), Some(b)) if a != b => own,
+            (Some(origin), _) | (None, Some(origin)) => origin.unwrap_or(own),
+            (None, None) => own,
+        }
+    }
+}
+
+fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.contains_key(name)
+}
+
+/// What `X-Forwarded-For` and `-Proto` say; nothing if they make no sense.
+fn x_forwarded(
+    headers: &HeaderMap,
+    own: Origin,
+    trusts: impl Fn(IpAddr) -> bool,
+) -> Option<Origin> {
+    let mut origin = own;
+    if has(headers, &FORWARDED_FOR) {
+        let list = list(headers, &FORWARDED_FOR)?;
+        let addresses = list.iter().rev().map(|item| node(item));
+        origin.address = client(addresses, trusts)?.1;
+    }
+    if has(headers, &FORWARDED_PROTO) {
+        // Each proxy adds its own, if it does not replace what is there.
+        origin.tls = scheme(list(headers, &FORWARDED_PROTO)?.last()?)?;
+    }
+    Some(origin)
+}
+
+/// What `Forwarded` says (RFC 7239); nothing if it makes no sense.
+fn forwarded(headers: &HeaderMap, own: Origin, trusts: impl Fn(IpAddr) -> bool) -> Option<Origin> {
+    let list = list(headers, &FORWARDED)?;
+    let elements: Vec<_> = list.iter().rev().map(|element| parameters(element)).collect();
+    let addresses = elements.iter().map(|element| node(element.as_ref()?.0?));
+    let (index, address) = client(addresses, trusts)?;
+    let tls = match elements.get(index)?.as_ref()?.1 {
+        Some(text) => scheme(text)?,
+        None => own.tls,
+    };
+    Some(Origin { address, tls })
+}
+
+/// `for` and `proto` of an element; nothing if it has one of them twice.
+fn parameters(element: &str) -> Option<(Option<&str>, Option<&str>)> {
+    let (mut address, mut scheme) = (None, None);
+    for pair in element.split(';').filter(|pair| !pair.trim().is_empty()) {
+        let (name, value) = pair.split_once('=')?;
+        // Neither addresses nor schemes have anything that would be escaped.
+        let value = value.trim().trim_matches('"');
+        let place = match name.trim() {
+            name if name.eq_ignore_ascii_case("for") => &mut address,
+            name if name.eq_ignore_ascii_case("proto") => &mut scheme,
+            _ => continue,
+        };
+        if place.replace(value).is_some() {
+            return None;
+        }
+    }
+    Some((address, scheme))
+}
+
+/// The nearest address that is no trusted proxy's, or, if all are, the one
+/// furthest away; and its place. Addresses come from the nearest on; one that
+/// makes no sense hides all behind it.
+fn client(
+    addresses: impl Iterator<Item = Option<IpAddr>>,
+    trusts: impl Fn(IpAddr) -> bool,
+) -> Option<(usize, IpAddr)> {
+    let mut furthest = None;
+    for (index, address) in addresses.enumerate() {
+        if index == MAX_PROXIES {
+            return None;
+        }
+        let address = address?;
+        furthest = Some((index, address));
+        if !trusts(address) {
+            break;
+        }
+    }
+    furthest
+}
+
+/// The items of a list in one header or several.
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Vec<&'a str>> {
+    let values = headers.get_all(name).iter().map(|value| value.to_str().ok());
+    let values: Vec<&str> = values.collect::<Option<_>>()?;
+    let items = values.into_iter().flat_map(|value| value.split(','));
+    Some(items.map(str::trim).filter(|item| !item.is_empty()).collect())
+}
+
+fn scheme(text: &str) -> Option<bool> {
+    match text {
+        _ if text.eq_ignore_ascii_case("https") => Some(true),
+        _ if text.eq_ignore_ascii_case("http") => Some(false),
+        _ => None,
+    }
+}
+
+/// An address, which some proxies write with a port and in brackets.
+fn node(text: &str) -> Option<IpAddr> {
+    let bracketed = |text: &str| {
+        text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::from)
+    };
+    let address = text.parse::<IpAddr>().ok();
+    let address = address.or_else(|| bracketed(text));
+    let address = address.or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
+    Some(address?.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Peer, name_host, tell};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use ipnet::IpNet;
+
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
+        let parsed = headers.iter().map(|(name, value)| {
+            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+        });
+        parsed.fold(HeaderMap::new(), |mut map, (name, value)| {
+            map.append(name, value);
+            map
+        })
+    }
+
+    fn peer(address: &str, tls: bool, certificate: Option<&str>) -> Peer {
+        let certificate = certificate.map(str::to_owned);
+        Peer { address: address.parse().unwrap(), tls, certificate }
+    }
+
+    fn trusted() -> Vec<IpNet> {
+        ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"].map(|text| text.parse().unwrap()).to_vec()
+    }
+
+    #[test]
+    fn claims_never_get_through() {
+        let claims = [
+            ("Forwarded", "for=1.2.3.4"),
+            ("X-Forwarded-For", "1.2.3.4"),
+            ("X-Forwarded-For", "5.6.7.8"),
+            ("X-Forwarded-Host", "evil"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Client-Cert", "Hash=1"),
+            ("x-forwarded-", "?"),
+            ("X-Real-IP", "1.2.3.4"),
+            ("Content-Digest", "sha-256=:AAAA:"),
+            ("X-Roadstead-Client", "1.2.3.4"),
+            ("X-ROADSTEAD-CERTIFICATE", "admin"),
+            ("X-Roadstead-Anything", "1"),
+            ("Accept", "*/*"),
+        ];
+        for address in ["10.1.2.3", "1.1.1.1"] {
+            let mut headers = map(&claims);
+            tell(&mut headers, &peer(address, false, Some("who")), false, &trusted());
+            assert_eq!(headers, map(&[("accept", "*/*")]));
+        }
+        let mut headers = map(&claims);
+        tell(&mut headers, &peer("1.1.1.1", false, None), true, &trusted());
+        let told = [("x-roadstead-client", "1.1.1.1"), ("x-roadstead-scheme", "http")];
+        assert_eq!(headers, map(&[&told[..], &[("accept", "*/*")]].concat()));
+    }
+
+    /// The peer's address and TLS, what its request says, and what is told.
+    type Row<'a> = ((&'a str, bool), &'a [(&'a str, &'a str)], (&'a str, &'a str));
+
+    #[test]
+    fn origins() {
+        const FOR: &str = "x-forwarded-for";
+        const PROTO: &str = "x-forwarded-proto";
+        let plain = ("10.1.2.3", false);
+        let rows: &[Row] = &[
+            // Nobody's word.
+            (("1.1.1.1", true), &[], ("1.1.1.1", "https")),
+            (("1.1.1.1", false), &[(FOR, "9.9.9.9"), (PROTO, "https")], ("1.1.1.1", "http")),
+            (("::ffff:1.1.1.1", false), &[], ("1.1.1.1", "http")),
+            (("2001:db8::1", false), &[], ("2001:db8::1", "http")),
+            // A proxy's.
+            (plain, &[], ("10.1.2.3", "http")),
+            (plain, &[(FOR, "9.9.9.9"), (PROTO, "https")], ("9.9.9.9", "https")),
+            (("::ffff:10.1.2.3", false), &[(FOR, "9.9.9.9")], ("9.9.9.9", "http")),
+            (("fd00::1", false), &[(FOR, "2001:db8::2")], ("2001:db8::2", "http")),
+            (plain, &[(FOR, "::ffff:9.9.9.9")], ("9.9.9.9", "http")),
+            (plain, &[(FOR, "9.9.9.9:1234")], ("9.9.9.9", "http")),
+            (plain, &[(FOR, "[2001:db8::2]:1234")], ("2001:db8::2", "http")),
+            (plain, &[(FOR, "[2001:db8::2]")], ("2001:db8::2", "http")),
+            (("10.1.2.3", true), &[(PROTO, "http")], ("10.1.2.3", "http")),
+            (plain, &[(PROTO, "HTTPS")], ("10.1.2.3", "https")),
+            // What the client made up stands to the left.
+            (plain, &[(FOR, "6.6.6.6, 9.9.9.9")], ("9.9.9.9", "http")),
+            (plain, &[(FOR, "garbage, 9.9.9.9")], ("9.9.9.9", "http")),
+            (plain, &[(FOR, "6.6.6.6"), (FOR, "9.9.9.9")], ("9.9.9.9", "http")),
+            (plain, &[(PROTO, "https, http")], ("10.1.2.3", "http")),
+            // Proxies behind proxies.
+            (plain, &[(FOR, "6.6.6.6, 9.9.9.9, 192.0.2.7,10.9.9.9")], ("9.9.9.9", "http")),
+            (plain, &[(FOR, "10.3.3.3, 10.2.2.2")], ("10.3.3.3", "http")),
+            // No sense.
+            (plain, &[(FOR, "9.9.9.9, garbage")], ("10.1.2.3", "http")),
+            (plain, &[(FOR, "9.9.9.9, unknown, 10.2.2.2")], ("10.1.2.3", "http")),
+            (plain, &[(FOR, "")], ("10.1.2.3", "http")),
+            (plain, &[(FOR, "9.9.9.9"), (PROTO, "gopher")], ("10.1.2.3", "http")),
+            (plain, &[(FOR, "9.9.9.9:99999")], ("10.1.2.3", "http")),
+            // RFC 7239.
+            (plain, &[("forwarded", "for=9.9.9.9;proto=https")], ("9.9.9.9", "https")),
+            (plain, &[("forwarded", "For=\"[2001:db8::2]:47\"")], ("2001:db8::2", "http")),
+            (
+                plain,
+                &[("forwarded", "for=6.6.6.6, for=9.9.9.9;proto=https, for=10.2.2.2;proto=http")],
+                ("9.9.9.9", "https"),
+            ),
+            (plain, &[("forwarded", "for=_hidden")], ("10.1.2.3", "http")),
+            (plain, &[("forwarded", "for=9.9.9.9;for=6.6.6.6")], ("10.1.2.3", "http")),
+            (plain, &[("forwarded", "nonsense")], ("10.1.2.3", "http")),
+            (plain, &[("forwarded", "proto=https")], ("10.1.2.3", "http")),
+            // Both, of which a client may have made up one.
+            (plain, &[(FOR, "9.9.9.9"), ("forwarded", "for=9.9.9.9")], ("9.9.9.9", "http")),
+            (plain, &[(FOR, "9.9.9.9"), ("forwarded", "for=6.6.6.6")], ("10.1.2.3", "http")),
+            (plain, &[(FOR, "9.9.9.9"), ("forwarded", "nonsense")], ("10.1.2.3", "http")),
+        ];
+        for ((address, tls), said, (client, scheme)) in rows {
+            let mut headers = map(said);
+            tell(&mut headers, &peer(address, *tls, None), true, &trusted());
+            let expected = map(&[("x-roadstead-client", client), ("x-roadstead-scheme", scheme)]);
+            assert_eq!(headers, expected, "{address}: {said:?}");
+        }
+        let long = vec!["10.0.0.1"; 17].join(",");
+        let mut headers = map(&[(FOR, &long)]);
+        tell(&mut headers, &peer("10.1.2.3", false, None), true, &trusted());
+        assert_eq!(headers["x-roadstead-client"], "10.1.2.3");
+    }
+
+    #[test]
+    fn certificates() {
+        for (name, expected) in [
+            ("ci-1.example_a@b", "ci-1.example_a@b"),
+            ("Zoë, 100%\r\nX: y", "Zo%C3%AB%2C%20100%25%0D%0AX%3A%20y"),
+        ] {
+            let mut headers = map(&[]);
+            tell(&mut headers, &peer("1.1.1.1", true, Some(name)), true, &[]);
+            assert_eq!(headers["x-roadstead-certificate"], expected);
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for (uri, said, expected) in [
+            ("/v2/", &[("host", "a:5000")][..], Some("a:5000")),
+            ("https://b:1/v2/", &[], Some("b:1")),
+            ("https://b:1/v2/", &[("host", "a"), ("host", "c")], Some("b:1")),
+            ("http://user@b/v2/", &[], Some("b")),
+            ("/v2/", &[("host", "a"), ("host", "c")], None),
+            ("/v2/", &[], None),
+        ] {
+            let mut headers = map(said);
+            name_host(&mut headers, &uri.parse().unwrap());
+            let found: Vec<_> = headers.get_all("host").iter().collect();
+            assert_eq!(found, expected.iter().collect::<Vec<_>>(), "{uri} {said:?}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Clients with certificates.
+
+use crate::secure::{Authority, Secure, get};
+use crate::support::{TEST_LIMIT, within};
+use crate::trap;
+use http::HeaderMap;
+use std::fs;
+
+/// What makes the host tell the component who a request is from.
+const AUTH: [(&str, &str); 2] =
+    [("REGISTRY_AUTH", "htpasswd"), ("REGISTRY_AUTH_HTPASSWD_ENTRIES", "user:$2y$05$nobody")];
+
+/// What a component is told of clients with these certificates.
+async fn told(secure: &Secure, certificate: Option<&crate::secure::Pair>) -> Option<HeaderMap> {
+    let mut heard = None;
+    for protocol in ["http/1.1", "h2"] {
+        let mut client = secure.client().speaking(&[protocol]);
+        if let Some(certificate) = certificate {
+            client = client.with(certificate);
+        }
+        let forged = [("x-roadstead-certificate", "admin")];
+        let stream = client.connect(&secure.host.address).await.ok()?;
+        // By TLS 1.3, a client is sent away only after it could speak.
+        let answer = get(stream, "/echo", &forged).await.ok()?;
+        assert_eq!(answer.headers()["echo-x-roadstead-scheme"], "https");
+        assert_eq!(answer.headers()["echo-host"], "registry.test");
+        let mut headers = answer.headers().clone();
+        headers.remove("date");
+        heard.get_or_insert(headers);
+    }
+    heard
+}
+
+fn name(headers: Option<HeaderMap>) -> Option<String> {
+    let headers = headers.expect("the client is served");
+    Some(headers.get("echo-x-roadstead-certificate")?.to_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn certificates_of_clients() {
+    let component = trap::build();
+    within(TEST_LIMIT, async {
+        let [authority, second, stranger] = ["clients", "others", "stranger"].map(Authority::new);
+        let directory = tempfile::tempdir().unwrap();
+        let files = ["clients.pem", "others.pem"].map(|name| directory.path().join(name));
+        fs::write(&files[0], authority.pem()).unwrap();
+        fs::write(&files[1], second.pem()).unwrap();
+        let cas = [
+            ("REGISTRY_HTTP_TLS_CLIENTCAS_0", files[0].to_str().unwrap()),
+            ("REGISTRY_HTTP_TLS_CLIENTCAS_1", files[1].to_str().unwrap()),
+        ];
+        let arguments = ["--component", component.to_str().unwrap()];
+        for optional in [false, true] {
+            let chosen = if optional {
+                "verify-client-cert-if-given"
+            } else {
+                "require-and-verify-client-cert"
+            };
+            let auth = [("REGISTRY_HTTP_TLS_CLIENTAUTH", chosen)];
+            let secure = Secure::start(&[&cas[..], &AUTH, &auth].concat(), &arguments);
+
+            let known = authority.client(Some("ci, Zoë"), &["ci.test"]);
+            assert_eq!(name(told(&secure, Some(&known)).await).unwrap(), "ci%2C%20Zo%C3%AB");
+            let other = second.client(Some("other"), &[]);
+            assert_eq!(name(told(&secure, Some(&other)).await).unwrap(), "other");
+            let unnamed = authority.client(None, &["ci.test"]);
+            assert_eq!(name(told(&secure, Some(&unnamed)).await).unwrap(), "ci.test");
+
+            let strange = stranger.client(Some("ci"), &[]);
+            assert!(told(&secure, Some(&strange)).await.is_none());
+            // A server's authority is not one of clients.
+            let server = secure.authority.client(Some("ci"), &[]);
+            assert!(told(&secure, Some(&server)).await.is_none());
+            let without = told(&secure, None).await;
+            assert_eq!(without.is_some(), optional);
+            if optional {
+                assert_eq!(name(without), None);
+            }
+        }
+    })
+    .await;
+}
