@@ -4,8 +4,10 @@ use crate::{COMPONENT, Options, config_file, default_root};
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use roadstead_config::{LogFormat, LogLevel};
+use roadstead_operator::{cert, htpasswd};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 
 /// A container registry.
@@ -36,10 +38,12 @@ enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    Cert(cert::Args),
+    Htpasswd(htpasswd::Args),
 }
 
-/// Does what the command line says.
-pub fn main() -> anyhow::Result<()> {
+/// Does what the command line says, and returns the status to end with.
+pub fn main() -> anyhow::Result<ExitCode> {
     let help = help();
     let matches = Cli::command()
         .mut_subcommand("serve", |serve| serve.after_help(help.clone()))
@@ -62,16 +66,29 @@ pub fn main() -> anyhow::Result<()> {
             // Whatever still waits for a disk does so without holding up the
             // end: it was not promised to anyone.
             runtime.shutdown_background();
-            result
+            result?;
         }
         Command::Component { output: Some(file) } => std::fs::write(&file, COMPONENT)
-            .with_context(|| format!("cannot write {}", file.display())),
+            .with_context(|| format!("cannot write {}", file.display()))?,
         Command::Component { output: None } => {
             let mut output = std::io::stdout();
             anyhow::ensure!(!output.is_terminal(), "a component is no text; use --output FILE");
-            Ok(output.write_all(COMPONENT)?)
+            output.write_all(COMPONENT)?;
+        }
+        Command::Cert(args) => cert::run(&args, &mut std::io::stdout())?,
+        Command::Htpasswd(args) => {
+            let status = htpasswd::run(
+                &args,
+                &mut htpasswd::Streams {
+                    input: &mut std::io::stdin(),
+                    output: &mut std::io::stdout(),
+                    errors: &mut std::io::stderr(),
+                },
+            );
+            return Ok(ExitCode::from(status));
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Allows as many open files as the system lets this process have: each

@@ -1,5 +1,5 @@
 //! The `roadstead` binary.
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<std::process::ExitCode> {
     roadstead::cli::main()
 }

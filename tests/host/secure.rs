@@ -6,8 +6,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, SerialNumber,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, SerialNumber,
 };
 use roadstead_tests::Registry;
 use rustls::crypto::ring;
@@ -26,10 +26,7 @@ use tokio_rustls::client::TlsStream;
 pub const NAME: &str = "registry.test";
 
 /// An authority that issues certificates.
-pub struct Authority {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
-}
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
 pub struct Pair {
@@ -43,12 +40,11 @@ impl Authority {
         parameters.distinguished_name = called(name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let certificate = parameters.self_signed(&key).unwrap();
-        Self { certificate, key }
+        Self(CertifiedIssuer::self_signed(parameters, key).unwrap())
     }
 
     pub fn pem(&self) -> String {
-        self.certificate.pem()
+        self.0.pem()
     }
 
     /// A server's certificate with this serial number.
@@ -70,7 +66,7 @@ impl Authority {
 
     pub fn sign(&self, parameters: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let certificate = parameters.clone().signed_by(&key, &self.certificate, &self.key).unwrap();
+        let certificate = parameters.signed_by(&key, &self.0).unwrap();
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 }

@@ -1,0 +1,50 @@
+//! Making this machine's Docker trust the authority.
+
+use super::name::Name;
+use crate::files::{self, Existing};
+use anyhow::Context as _;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// The largest certificate file that is given to Docker.
+const MAX_CERTIFICATE: u64 = 256 * 1024;
+
+/// Copies the authority's certificate to where Docker looks for it, for each
+/// name but wildcards, to which no one connects.
+pub(super) fn install(
+    certificate: &Path,
+    names: &[Name],
+    port: u16,
+    base: &Path,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let bytes = files::read(certificate, MAX_CERTIFICATE)
+        .with_context(|| format!("cannot read {}", certificate.display()))?;
+    for name in names.iter().filter(|name| !name.is_wildcard()) {
+        let directory = base.join(name.authority(port));
+        let target = directory.join("ca.crt");
+        let old = files::read(&target, MAX_CERTIFICATE).ok();
+        let done = match old {
+            Some(old) if old == bytes => "is there already",
+            Some(_) => "replaced",
+            None => "written",
+        };
+        if done != "is there already" {
+            std::fs::create_dir_all(&directory)
+                .and_then(|()| files::write(&target, &bytes, files::PUBLIC, Existing::Replace))
+                .map_err(|error| refuse(&error, certificate, &target))?;
+        }
+        writeln!(out, "{} {done}", target.display())?;
+    }
+    Ok(())
+}
+
+fn refuse(error: &io::Error, certificate: &Path, target: &Path) -> anyhow::Error {
+    let (from, to) = (certificate.display(), target.display());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            anyhow::anyhow!("only root writes {to}; run: sudo install -D -m 644 {from} {to}")
+        }
+        _ => anyhow::anyhow!("cannot write {to}: {error}"),
+    }
+}

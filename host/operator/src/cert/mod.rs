@@ -1,0 +1,162 @@
+//! `roadstead cert`: an authority of one's own, and certificates for the
+//! registry and its clients.
+
+mod authority;
+mod install;
+mod name;
+mod steps;
+
+use anyhow::Context as _;
+use authority::Authority;
+pub use name::{ClientName, Name};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use steps::Steps;
+
+/// How many days a certificate is good for, unless `--days` says otherwise:
+/// browsers refuse those of public authorities that last longer than 398.
+const DEFAULT_DAYS: u32 = 397;
+
+/// The most days: Apple's programs refuse what lasts longer.
+const MAX_DAYS: i64 = 825;
+
+/// How many days an authority is good for, unless `--ca-days` says otherwise:
+/// a new one has to be given to all clients.
+const DEFAULT_AUTHORITY_DAYS: u32 = 3650;
+
+/// The most days of an authority: a hundred years.
+const MAX_AUTHORITY_DAYS: i64 = 36_500;
+
+/// How many names a certificate can have.
+const MAX_NAMES: usize = 100;
+
+/// Where Docker looks for authorities.
+pub(crate) const DOCKER_DIRECTORY: &str = "/etc/docker/certs.d";
+
+const HELP: &str = "\
+Examples:
+  roadstead cert registry.example 10.0.0.5
+  roadstead cert registry.example --install-docker
+  roadstead cert --client alice
+
+Files in --output: ca.crt (for clients), ca.key (keep it secret), server.crt and
+server.key (for the registry), client-NAME.cert and .key. A second run uses the
+authority and the keys that are there, and renews the certificate; delete
+server.key before it to have a new key too. What to do with the files is printed.";
+
+/// Make an authority and certificates for TLS
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// Names and addresses that clients reach the registry by; localhost,
+    /// 127.0.0.1 and ::1 are added
+    #[arg(value_name = "NAME", required_unless_present = "client")]
+    names: Vec<Name>,
+    /// Where the files are
+    #[arg(long, short, value_name = "DIRECTORY", default_value = "certs")]
+    output: PathBuf,
+    /// The registry's port, for the steps that are printed
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// How many days the certificate is good for
+    #[arg(long, default_value_t = DEFAULT_DAYS,
+        value_parser = clap::value_parser!(u32).range(1..=MAX_DAYS))]
+    days: u32,
+    /// How many days a new authority is good for
+    #[arg(long, value_name = "DAYS", default_value_t = DEFAULT_AUTHORITY_DAYS,
+        value_parser = clap::value_parser!(u32).range(1..=MAX_AUTHORITY_DAYS))]
+    ca_days: u32,
+    /// Sign with this authority instead of the one in --output
+    #[arg(long, value_name = "FILE", requires = "ca_key")]
+    ca_cert: Option<PathBuf>,
+    /// The key of that authority
+    #[arg(long, value_name = "FILE", requires = "ca_cert")]
+    ca_key: Option<PathBuf>,
+    /// Make a certificate for a client of this name, for REGISTRY_HTTP_TLS_CLIENTCAS
+    #[arg(long, value_name = "NAME")]
+    client: Option<ClientName>,
+    /// Make Docker on this machine trust the authority for each NAME
+    #[arg(long, requires = "names")]
+    install_docker: bool,
+    /// Where Docker looks for authorities
+    #[arg(long, value_name = "DIRECTORY", default_value = DOCKER_DIRECTORY)]
+    docker_directory: PathBuf,
+}
+
+/// Makes what the flags say, and prints what to do with it.
+pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        args.names.len() <= MAX_NAMES,
+        "a certificate has at most {MAX_NAMES} names: use a wildcard such as *.example.org"
+    );
+    std::fs::create_dir_all(&args.output)
+        .with_context(|| format!("cannot make {}", args.output.display()))?;
+    let authority = match (&args.ca_cert, &args.ca_key) {
+        (Some(certificate), Some(key)) => Authority::open(certificate, key)?,
+        _ => {
+            let (authority, new) =
+                Authority::open_or_make(&args.output, args.names.first(), args.ca_days)?;
+            if new {
+                say(out, "authority", &authority.certificate, authority.not_after)?;
+                let key = args.output.join("ca.key");
+                writeln!(out, "{}: its key; keep it secret, and a copy of it", key.display())?;
+            }
+            authority
+        }
+    };
+    let (certificate, key) = (args.output.join("server.crt"), args.output.join("server.key"));
+    let host = args.names.iter().find(|name| !name.is_wildcard()).or(args.names.first());
+    let registry = host.map_or_else(|| "REGISTRY".to_owned(), |name| name.authority(args.port));
+    let steps = Steps {
+        authority: &registry,
+        port: args.port,
+        certificate: &certificate,
+        key: &key,
+        ca: &authority.certificate,
+    };
+    if !args.names.is_empty() {
+        let names = all_names(&args.names);
+        let kept = key.exists();
+        let until = authority.server(&names, args.days, &certificate, &key)?;
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        say(out, &format!("certificate of {}", names.join(", ")), &certificate, until)?;
+        let note = if kept { " of before" } else { "; keep it secret" };
+        writeln!(out, "{}: its key{note}\n", key.display())?;
+        write!(out, "{}", steps.server())?;
+    }
+    if let Some(name) = &args.client {
+        let base = format!("client-{}", name.as_str());
+        let certificate = args.output.join(format!("{base}.cert"));
+        let key = args.output.join(format!("{base}.key"));
+        let until = authority.client(name, args.days, &certificate, &key)?;
+        writeln!(out)?;
+        say(out, &format!("certificate of the client {}", name.as_str()), &certificate, until)?;
+        writeln!(out, "{}: its key; only the client needs it\n", key.display())?;
+        write!(out, "{}", steps.client(&certificate, &key))?;
+    }
+    if args.install_docker {
+        writeln!(out, "\nDocker on this machine:")?;
+        let base = &args.docker_directory;
+        install::install(&authority.certificate, &args.names, args.port, base, out)?;
+    }
+    Ok(())
+}
+
+/// The names that were given, and those of the machine itself.
+fn all_names(given: &[Name]) -> Vec<Name> {
+    let mut names = Vec::with_capacity(given.len() + authority::own_names().len());
+    for name in given.iter().cloned().chain(authority::own_names()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn say(out: &mut dyn Write, what: &str, file: &Path, until: SystemTime) -> anyhow::Result<()> {
+    // The day, of a date as HTTP writes it: Sun, 06 Nov 1994 08:49:37 GMT.
+    let date = httpdate::fmt_http_date(until);
+    let day = date.get(5..16).unwrap_or(&date);
+    Ok(writeln!(out, "{}: {what}, until {day}", file.display())?)
+}

@@ -1,0 +1,97 @@
+//! What to do with the files, told with this registry's name and port.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// What the steps name.
+pub(super) struct Steps<'a> {
+    /// The registry as it stands in images' names.
+    pub(super) authority: &'a str,
+    pub(super) port: u16,
+    pub(super) certificate: &'a Path,
+    pub(super) key: &'a Path,
+    pub(super) ca: &'a Path,
+}
+
+impl Steps<'_> {
+    /// How to serve and how to make each kind of client trust the registry.
+    pub(super) fn server(&self) -> String {
+        let Self { authority, port, certificate, key, ca } = self;
+        let (certificate, key, ca) = (certificate.display(), key.display(), ca.display());
+        format!(
+            "Serve:
+  REGISTRY_HTTP_ADDR=:{port} REGISTRY_HTTP_TLS_CERTIFICATE={certificate} \
+REGISTRY_HTTP_TLS_KEY={key} roadstead serve
+
+Clients must know the authority. Copy {ca} to each of them, and there do what fits:
+
+Docker on Linux, no restart:
+  sudo install -D -m 644 ca.crt \"/etc/docker/certs.d/{authority}/ca.crt\"
+Docker Desktop on macOS, then restart it:
+  install -d ~/.docker/certs.d/{authority} && cp ca.crt ~/.docker/certs.d/{authority}/
+  or for all programs: sudo security add-trusted-cert -d -r trustRoot \
+-k /Library/Keychains/System.keychain ca.crt
+Docker Desktop on Windows, as administrator, then restart it:
+  certutil -addstore -f Root ca.crt
+podman, skopeo, buildah:
+  sudo install -D -m 644 ca.crt \"/etc/containers/certs.d/{authority}/ca.crt\"
+containerd, with config_path = \"/etc/containerd/certs.d\" in its config.toml:
+  sudo install -D -m 644 ca.crt \"/etc/containerd/certs.d/{authority}/ca.crt\" &&
+  printf 'server = \"https://{authority}\"\\n[host.\"https://{authority}\"]\\n  \
+ca = \"/etc/containerd/certs.d/{authority}/ca.crt\"\\n' |
+  sudo tee \"/etc/containerd/certs.d/{authority}/hosts.toml\"
+k3s, then systemctl restart k3s (k3s-agent on agents); add to a registries.yaml that is there:
+  sudo install -D -m 644 ca.crt /etc/rancher/k3s/registry-ca.crt &&
+  printf 'configs:\\n  \"{authority}\":\\n    tls:\\n      \
+ca_file: /etc/rancher/k3s/registry-ca.crt\\n' | sudo tee /etc/rancher/k3s/registries.yaml
+
+All programs of a machine; some versions of Docker want it for docker login too, then restart Docker:
+Debian, Ubuntu:
+  sudo install -m 644 ca.crt /usr/local/share/ca-certificates/{file}.crt && \
+sudo update-ca-certificates
+Red Hat, Fedora:
+  sudo install -m 644 ca.crt /etc/pki/ca-trust/source/anchors/{file}.crt && sudo update-ca-trust
+Oracle Linux:
+  sudo update-ca-trust enable && \
+sudo install -m 644 ca.crt /etc/pki/ca-trust/source/anchors/{file}.crt && sudo update-ca-trust
+
+Check:
+  roadstead doctor https://{authority} --ca {ca}
+",
+            file = file_name(authority),
+        )
+    }
+
+    /// How a client's certificate is used.
+    pub(super) fn client(&self, certificate: &Path, key: &Path) -> String {
+        let Self { authority, ca, .. } = self;
+        let (certificate, key) = (certificate.display(), key.display());
+        let mut text = format!(
+            "Have the registry ask clients for certificates of this authority:
+  REGISTRY_HTTP_TLS_CLIENTCAS_0={} with the other settings
+
+Give the client its two files:
+",
+            ca.display()
+        );
+        for (program, base) in [
+            ("Docker on Linux", "/etc/docker/certs.d"),
+            ("podman, skopeo, buildah", "/etc/containers/certs.d"),
+        ] {
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                text,
+                "{program}:\n  sudo install -D -m 644 {certificate} \
+                 \"{base}/{authority}/client.cert\" &&\n  sudo install -D -m 600 {key} \
+                 \"{base}/{authority}/client.key\""
+            );
+        }
+        text
+    }
+}
+
+/// The registry's name as the name of a file; `update-ca-certificates` wants
+/// no colons.
+fn file_name(authority: &str) -> String {
+    authority.chars().map(|c| if matches!(c, ':' | '[' | ']' | '*') { '-' } else { c }).collect()
+}

@@ -1,0 +1,106 @@
+//! Files that appear whole or not at all.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// The mode of a file with a secret.
+pub(crate) const SECRET: u32 = 0o600;
+
+/// The mode of a file for everybody.
+pub(crate) const PUBLIC: u32 = 0o644;
+
+/// What to do with a file that is there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// It makes room. Where this process may do so, the new file belongs to
+    /// whom the old one belonged to; otherwise nothing is written.
+    Replace,
+    /// It stays, and writing fails with [`io::ErrorKind::AlreadyExists`].
+    Keep,
+}
+
+/// Writes a file with this mode, which it has before the first byte is in it.
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> io::Result<()> {
+    // A link stays one: what it leads to is replaced.
+    let path = match existing {
+        Existing::Replace => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+        Existing::Keep => path.to_owned(),
+    };
+    let directory = directory(&path);
+    let mut file = tempfile::Builder::new().prefix(".roadstead-").tempfile_in(&directory)?;
+    prepare(file.as_file(), &path, mode)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    match existing {
+        Existing::Replace => file.persist(&path)?,
+        Existing::Keep => file.persist_noclobber(&path)?,
+    };
+    sync(&directory)
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {limit} bytes; is it the right file?"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Where a file is.
+pub(crate) fn directory(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(unix)]
+fn prepare(file: &File, path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+    let new = file.metadata()?;
+    if let Ok(old) = std::fs::metadata(path)
+        && (old.uid(), old.gid()) != (new.uid(), new.gid())
+    {
+        // A registry that runs as another user could not read a file of ours.
+        fchown(file, Some(old.uid()), Some(old.gid())).map_err(|error| {
+            let (uid, gid) = (old.uid(), old.gid());
+            io::Error::new(
+                error.kind(),
+                format!("it belongs to user {uid} and group {gid}; run this as that user or root"),
+            )
+        })?;
+    }
+    // Before this, the mode is that of a secret.
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn prepare(_file: &File, _path: &Path, _mode: u32) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes a rename last.
+fn sync(directory: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+}
+
+/// The mode of a file, without its type; [`SECRET`] where there are no modes.
+pub(crate) fn mode(path: &Path) -> io::Result<u32> {
+    let metadata = std::fs::metadata(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        Ok(metadata.permissions().mode() & 0o7777)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        Ok(SECRET)
+    }
+}

@@ -1,0 +1,11 @@
+//! Commands for whoever runs a registry: [`cert`] makes certificates,
+//! [`htpasswd`] keeps passwords.
+//!
+//! None of them needs a running registry of this project, nor wasmtime: the
+//! crate builds and tests in seconds. `host/src/cli.rs` offers them as
+//! subcommands of `roadstead`.
+
+pub mod cert;
+mod files;
+pub mod htpasswd;
+mod password;
