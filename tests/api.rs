@@ -3,8 +3,8 @@
 //! under `wasmtime serve`.
 
 use roadstead_tests::{
-    Registry, Step, Target, Wasmtime, delete, digest, digest_sha512, get, head, patch, post, put,
-    run, skip,
+    Registry, Step, Target, delete, digest, digest_sha512, everywhere as with, get, head, patch,
+    post, put, run,
 };
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -14,22 +14,6 @@ const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495
 /// Runs a table against a fresh registry of each form.
 async fn everywhere(test: &str, steps: impl Fn() -> Vec<Step>) {
     with(test, &[], steps).await;
-}
-
-/// The same with settings.
-async fn with(test: &str, settings: &[(&str, &str)], steps: impl Fn() -> Vec<Step>) {
-    let root = tempfile::tempdir().unwrap();
-    run(&Target::native(&root.path().join("native"), settings).unwrap(), &steps()).await;
-    let host = Registry::start(&root.path().join("host"), settings, &[]).unwrap();
-    run(&Target::Server(host.address.clone()), &steps()).await;
-    let mounted = root.path().join("mounted");
-    std::fs::create_dir(&mounted).unwrap();
-    match Wasmtime::start_with(&mounted, settings).unwrap() {
-        Some(wasmtime) => run(&Target::Server(wasmtime.address.clone()), &steps()).await,
-        None => {
-            skip(test, "wasmtime is neither $WASMTIME nor on the path");
-        }
-    }
 }
 
 const DELETE: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");

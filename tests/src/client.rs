@@ -4,14 +4,33 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use std::net::IpAddr;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A response with its body.
 pub type Answer = Response<Bytes>;
 
 /// Sends a request to `address` (`host:port`) and reads the whole answer.
 pub async fn send(address: &str, request: Request<Bytes>) -> anyhow::Result<Answer> {
-    let stream = TcpStream::connect(address).await?;
+    exchange(TcpStream::connect(address).await?, address, request).await
+}
+
+/// The same from an address of this machine.
+pub async fn send_from(
+    from: IpAddr,
+    address: &str,
+    request: Request<Bytes>,
+) -> anyhow::Result<Answer> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    exchange(socket.connect(address.parse()?).await?, address, request).await
+}
+
+async fn exchange(
+    stream: TcpStream,
+    address: &str,
+    request: Request<Bytes>,
+) -> anyhow::Result<Answer> {
     stream.set_nodelay(true)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -4,6 +4,9 @@ mod client;
 mod process;
 mod table;
 
-pub use client::{Answer, send};
+pub use client::{Answer, send, send_from};
 pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
-pub use table::{Step, Target, delete, digest, digest_sha512, get, head, patch, post, put, run};
+pub use table::{
+    Step, Target, basic, delete, digest, digest_sha512, everywhere, get, head, patch, post, put,
+    run,
+};

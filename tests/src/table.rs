@@ -1,6 +1,7 @@
 //! Request tables: steps as data, run against every form of the registry.
 
 use crate::client::{Answer, send};
+use crate::process::{self, Wasmtime, skip};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use roadstead_auth::Authority;
@@ -18,6 +19,8 @@ pub enum Target {
     Native(Registry<LocalStorage<NativeDirectory>>),
     /// A server at `host:port`.
     Server(String),
+    /// A server that lives as long as this.
+    Process(process::Registry),
 }
 
 impl Target {
@@ -40,6 +43,7 @@ impl Target {
     pub async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Answer> {
         match self {
             Self::Server(address) => send(address, request).await,
+            Self::Process(process) => send(&process.address, request).await,
             Self::Native(registry) => {
                 let (mut parts, bytes) = request.into_parts();
                 // As every server does it for a client that sends bytes.
@@ -120,6 +124,14 @@ pub fn digest(bytes: &[u8]) -> String {
     digest.map(|digest| digest.to_string()).unwrap_or_default()
 }
 
+/// The `Authorization` header of a user.
+pub fn basic(user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    let credentials =
+        base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    format!("Basic {credentials}")
+}
+
 impl Step {
     fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
@@ -138,6 +150,12 @@ impl Step {
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.append(name, value.parse().unwrap());
         self
+    }
+
+    /// Sends a user's name and password.
+    #[must_use]
+    pub fn login(self, user: &str, password: &str) -> Self {
+        self.header("authorization", &basic(user, password))
     }
 
     /// Sends a body.
@@ -221,6 +239,21 @@ impl Step {
             *location = uri.path_and_query().map_or_else(String::new, ToString::to_string);
         }
         Ok(())
+    }
+}
+
+/// Runs a table against a fresh registry of each form, with settings: natively,
+/// as the component in the host, and as the same bytes under `wasmtime serve`.
+pub async fn everywhere(test: &str, settings: &[(&str, &str)], steps: impl Fn() -> Vec<Step>) {
+    let root = tempfile::tempdir().unwrap();
+    run(&Target::native(&root.path().join("native"), settings).unwrap(), &steps()).await;
+    let host = process::Registry::start(&root.path().join("host"), settings, &[]).unwrap();
+    run(&Target::Server(host.address.clone()), &steps()).await;
+    let mounted = root.path().join("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    match Wasmtime::start_with(&mounted, settings).unwrap() {
+        Some(wasmtime) => run(&Target::Server(wasmtime.address.clone()), &steps()).await,
+        None => drop(skip(test, "wasmtime is neither $WASMTIME nor on the path")),
     }
 }
 

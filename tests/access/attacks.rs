@@ -1,0 +1,266 @@
+//! What others got wrong, one test each: reads across repositories, tricks
+//! with paths and headers, floods.
+
+use crate::{ALICE, ANONYMOUS, BOB, DELETE, PASSWORDS, TOKENS, push, push_blob, with};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use roadstead_tests::{
+    Registry, basic, delete, digest, everywhere, get, head, post, put, send, send_from,
+};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Blobs and manifests of a repository that one may not read are not read by
+/// way of one that one may push to (CVE-2024-39897).
+#[tokio::test]
+async fn reads_across_repositories() {
+    let settings = with(&with(&PASSWORDS, &TOKENS), &[ANONYMOUS, DELETE]);
+    everywhere("reads_across_repositories", &settings, || {
+        let bob = |step: roadstead_tests::Step| step.login("bob", "pass:word");
+        let secret = digest(b"secret bytes");
+        let manifest = digest(crate::INDEX.as_bytes());
+        vec![
+            push_blob("secret", b"secret bytes", ALICE).status(201),
+            push("secret", "1", ALICE).status(201),
+            push_blob("team/a", b"other bytes", BOB).status(201),
+            // As if it were not there: an upload begins.
+            bob(post(format!("/v2/team/a/blobs/uploads/?mount={secret}&from=secret"))).status(202),
+            bob(post(format!("/v2/team/a/blobs/uploads/?mount={secret}"))).status(202),
+            bob(post(format!("/v2/team/a/blobs/uploads/?mount={secret}&from=nowhere"))).status(202),
+            bob(head(format!("/v2/team/a/blobs/{secret}"))).status(404),
+            bob(get(format!("/v2/team/a/blobs/{secret}"))).error(404, "BLOB_UNKNOWN"),
+            bob(get(format!("/v2/team/a/manifests/{manifest}"))).error(404, "MANIFEST_UNKNOWN"),
+            bob(get(format!("/v2/team/a/blobs/{manifest}"))).error(404, "BLOB_UNKNOWN"),
+            // An image that names it is no way to it either.
+            bob(put("/v2/team/a/manifests/1"))
+                .header("content-type", "application/vnd.oci.image.manifest.v1+json")
+                .body(format!(
+                    r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{secret}","size":12}},"layers":[]}}"#
+                ))
+                .error(400, "MANIFEST_BLOB_UNKNOWN"),
+            bob(delete(format!("/v2/secret/blobs/{secret}"))).error(403, "DENIED"),
+            // Who may read it may mount it, to where they may push.
+            post(format!("/v2/team/a/blobs/uploads/?mount={secret}&from=secret"))
+                .login("alice", "secret")
+                .status(201),
+            bob(head(format!("/v2/team/a/blobs/{secret}"))),
+        ]
+    })
+    .await;
+}
+
+/// An upload is its repository's: its id is of no use in another one.
+#[tokio::test]
+async fn uploads_of_others() {
+    let rules = ("REGISTRY_AUTH_RULES", "alice all **; bob pull,push team/**");
+    everywhere("uploads_of_others", &with(&PASSWORDS, &[rules]), || {
+        let id = "{location}";
+        vec![
+            post("/v2/secret/blobs/uploads/").login("alice", "secret").status(202),
+            get(id).login("bob", "pass:word").error(403, "DENIED"),
+            roadstead_tests::patch(id).login("bob", "pass:word").body("x").error(403, "DENIED"),
+            put(format!("{id}?digest={}", digest(b"x")))
+                .login("bob", "pass:word")
+                .error(403, "DENIED"),
+            delete(id).login("bob", "pass:word").error(403, "DENIED"),
+            get(id).error(401, "UNAUTHORIZED"),
+            get(id).login("alice", "secret").status(204),
+        ]
+    })
+    .await;
+    // The same id below a repository that bob may push to.
+    let root = tempfile::tempdir().unwrap();
+    let registry = Registry::start(root.path(), &with(&PASSWORDS, &[rules]), &[]).unwrap();
+    let begun = ask(&registry.address, "POST", "/v2/secret/blobs/uploads/", &[], ALICE).await;
+    let location = begun.headers()["location"].to_str().unwrap().replace("/secret/", "/team/a/");
+    let answer = ask(&registry.address, "GET", &location, &[], BOB).await;
+    assert_eq!(answer.status(), 404);
+}
+
+async fn ask(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    (user, password): (&str, &str),
+) -> roadstead_tests::Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    if !user.is_empty() {
+        request = request.header("authorization", basic(user, password));
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    send(address, request.body(Bytes::new()).unwrap()).await.unwrap()
+}
+
+/// No spelling of a path leads a user to a repository that is not theirs.
+#[tokio::test]
+async fn tricks_with_paths() {
+    let rules = ("REGISTRY_AUTH_RULES", "alice all **; bob all team/**; anonymous pull public/**");
+    let settings = with(&with(&PASSWORDS, &TOKENS), &[rules, DELETE]);
+    let root = tempfile::tempdir().unwrap();
+    let registry = Registry::start(root.path(), &settings, &[]).unwrap();
+    let pushed = roadstead_tests::Target::Server(registry.address.clone());
+    roadstead_tests::run(&pushed, &[push("secret/a", "1", ALICE).status(201)]).await;
+    let digest = digest(crate::INDEX.as_bytes());
+    for path in [
+        "/v2/team/../secret/a/manifests/1",
+        "/v2/team/%2e%2e/secret/a/manifests/1",
+        "/v2/team%2F..%2Fsecret%2Fa/manifests/1",
+        "/v2/public/../secret/a/manifests/1",
+        "/v2//secret/a/manifests/1",
+        "/v2/secret//a/manifests/1",
+        "/v2/./secret/a/manifests/1",
+        "/v2/secret/a/manifests/1%00",
+        "/v2/secret/a/manifests/../manifests/1",
+        "/v2/secret%2Fa/manifests/1",
+        "/v2/SECRET/a/manifests/1",
+        "/v2/secret/a/manifests/1/../../../../team/a/manifests/1",
+        "/v2/team/a/manifests/..%2F..%2F..%2Fsecret%2Fa%2Fmanifests%2F1",
+        "/v2/team/a/blobs/uploads/..%2F..%2F..%2F..%2Fsecret%2Fa",
+        "/v2/secret/a/tags/list?/v2/team/a/tags/list",
+        "/v2/secret/a/tags/list#/v2/public/a/tags/list",
+        "//v2/secret/a/tags/list",
+        "/v2/secret/a/_manifests/tags/1/current/link",
+        "/V2/secret/a/tags/list",
+    ] {
+        for method in ["GET", "HEAD", "DELETE", "PUT", "PATCH", "POST"] {
+            for who in [("", ""), BOB] {
+                let Ok(request) = Request::builder().method(method).uri(path).body(()) else {
+                    continue;
+                };
+                drop(request);
+                let answer = ask(&registry.address, method, path, &[], who).await;
+                assert!(answer.status().is_client_error(), "{method} {path}: {answer:?}");
+                assert!(!String::from_utf8_lossy(answer.body()).contains(&digest), "{path}");
+            }
+        }
+    }
+}
+
+/// What a proxy or the host would say of a client, said by the client, is not
+/// believed; and of two credentials, none is chosen.
+#[tokio::test]
+async fn forged_headers() {
+    let rules =
+        ("REGISTRY_AUTH_RULES", "cert:admin all **; alice all **; anonymous pull public/**");
+    let settings = with(&PASSWORDS, &[rules]);
+    let root = tempfile::tempdir().unwrap();
+    let registry = Registry::start(root.path(), &settings, &[]).unwrap();
+    for (name, value) in [
+        ("x-roadstead-certificate", "admin"),
+        ("X-Roadstead-Certificate", "admin"),
+        ("x-forwarded-user", "alice"),
+        ("x-remote-user", "alice"),
+        ("roadstead-question", "{}"),
+        ("roadstead-answer", "{}"),
+        ("x-original-url", "/v2/public/a/tags/list"),
+        ("x-http-method-override", "GET"),
+        ("cookie", "user=alice"),
+        ("proxy-authorization", "Basic YWxpY2U6c2VjcmV0"),
+    ] {
+        let headers = [(name, value)];
+        let answer =
+            ask(&registry.address, "GET", "/v2/secret/tags/list", &headers, ("", "")).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{name}");
+    }
+    let two = [("authorization", "Bearer x")];
+    let answer = ask(&registry.address, "GET", "/v2/", &two, ALICE).await;
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    // Where the realm is, the scheme that a client makes up does not count.
+    let forged = [("x-roadstead-scheme", "https"), ("x-forwarded-proto", "https")];
+    let answer = ask(&registry.address, "GET", "/v2/", &forged, ("", "")).await;
+    let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+    assert!(challenge.starts_with("Bearer realm=\"http://127.0.0.1:"), "{challenge}");
+}
+
+/// Wrong passwords from one address cost a bounded number of bcrypts, and
+/// neither those who pull nor those who log in from elsewhere notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_passwords() {
+    // Over a thousand, which are not all made up before the first is refused.
+    const FLOOD: usize = 1200;
+    let rules = ("REGISTRY_AUTH_RULES", "* all **; anonymous pull public/**");
+    let settings = with(&PASSWORDS, &[rules]);
+    let root = tempfile::tempdir().unwrap();
+    let registry = Registry::start(root.path(), &settings, &[]).unwrap();
+    let address = registry.address.clone();
+    let target = roadstead_tests::Target::Server(address.clone());
+    roadstead_tests::run(&target, &[push("team/a", "1", ALICE).status(201)]).await;
+    let flood: Vec<_> = (0..FLOOD)
+        .map(|number| {
+            let address = address.clone();
+            tokio::spawn(async move {
+                let user = format!("user{number}");
+                let answer = ask(&address, "GET", "/v2/", &[], (&user, "guess")).await;
+                if answer.status() == 429 {
+                    assert!(answer.headers().contains_key("retry-after"));
+                }
+                answer.status().as_u16()
+            })
+        })
+        .collect();
+    let mut pulls = 0;
+    while flood.iter().any(|task| !task.is_finished()) {
+        // Known already, so that it costs nothing.
+        let answer = ask(&address, "GET", "/v2/team/a/manifests/1", &[], ALICE).await;
+        assert_eq!(answer.status(), 200);
+        pulls += 1;
+    }
+    assert!(pulls > 0);
+    let mut statuses = BTreeMap::new();
+    for task in flood {
+        *statuses.entry(task.await.unwrap()).or_insert(0_usize) += 1;
+    }
+    let verified = statuses.get(&401).copied().unwrap_or(0);
+    assert_eq!(verified + statuses.get(&429).copied().unwrap_or(0), FLOOD, "{statuses:?}");
+    // As many as an address may get wrong, and those that were under way then.
+    assert!((1..=30).contains(&verified), "{statuses:?}");
+    // The address is locked out; another one is not.
+    let answer = ask(&address, "GET", "/v2/", &[], BOB).await;
+    assert_eq!(answer.status(), 429);
+    let elsewhere: IpAddr = "127.0.0.2".parse().unwrap();
+    let request = Request::get("/v2/").header("authorization", basic(BOB.0, BOB.1));
+    let answer = send_from(elsewhere, &address, request.body(Bytes::new()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    // And what is known of bob now is known everywhere.
+    let answer = ask(&address, "GET", "/v2/", &[], BOB).await;
+    assert_eq!(answer.status(), 200);
+}
+
+/// Many requests with the same new password at once are one password, not many.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_one_password() {
+    let root = tempfile::tempdir().unwrap();
+    let registry = Registry::start(root.path(), &PASSWORDS, &[]).unwrap();
+    let burst: Vec<_> = (0..64)
+        .map(|_| {
+            let address = registry.address.clone();
+            tokio::spawn(async move { ask(&address, "GET", "/v2/", &[], ALICE).await.status() })
+        })
+        .collect();
+    for task in burst {
+        assert_eq!(task.await.unwrap(), 200);
+    }
+}
+
+/// An address that a client says it has is not the one that has to wait, unless
+/// a trusted proxy says it.
+#[tokio::test]
+async fn forged_addresses() {
+    for (trusted, expected) in [("", 429), ("127.0.0.0/8", 401)] {
+        let settings = with(&PASSWORDS, &[("REGISTRY_HTTP_TRUSTEDPROXIES", trusted)]);
+        let root = tempfile::tempdir().unwrap();
+        let registry = Registry::start(root.path(), &settings, &[]).unwrap();
+        let mut last = 0;
+        for number in 0..25 {
+            let from = format!("192.0.2.{number}");
+            let headers = [("x-forwarded-for", from.as_str())];
+            let user = format!("user{number}");
+            let answer = ask(&registry.address, "GET", "/v2/", &headers, (&user, "guess")).await;
+            last = answer.status().as_u16();
+        }
+        assert_eq!(last, expected, "trusted proxies: {trusted:?}");
+    }
+}
