@@ -25,6 +25,9 @@ use tokio_rustls::client::TlsStream;
 /// What servers are called here.
 pub const NAME: &str = "registry.test";
 
+/// A connection over TLS; in a box, as its state is large and tests hold many.
+pub type Stream = Box<TlsStream<TcpStream>>;
+
 /// An authority that issues certificates.
 pub struct Authority {
     certificate: rcgen::Certificate,
@@ -164,11 +167,11 @@ impl Client {
         self
     }
 
-    pub async fn connect(&self, address: &str) -> io::Result<TlsStream<TcpStream>> {
+    pub async fn connect(&self, address: &str) -> io::Result<Stream> {
         self.handshake(TcpStream::connect(address).await?).await
     }
 
-    pub async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub async fn handshake(&self, stream: TcpStream) -> io::Result<Stream> {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&self.versions)
             .unwrap()
@@ -181,7 +184,8 @@ impl Client {
         };
         config.alpn_protocols.clone_from(&self.protocols);
         let name = ServerName::try_from(NAME).unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        let handshake = Box::pin(TlsConnector::from(Arc::new(config)).connect(name, stream));
+        handshake.await.map(Box::new)
     }
 
     /// One request on a connection of its own.
@@ -196,7 +200,7 @@ impl Client {
 }
 
 /// The serial number of the server's certificate.
-pub fn serial(stream: &TlsStream<TcpStream>) -> u64 {
+pub fn serial(stream: &Stream) -> u64 {
     let (_, session) = stream.get_ref();
     let leaf = &session.peer_certificates().unwrap()[0];
     let (_, certificate) = x509_parser::parse_x509_certificate(leaf).unwrap();
@@ -205,7 +209,7 @@ pub fn serial(stream: &TlsStream<TcpStream>) -> u64 {
 
 /// A request by the version of HTTP that was agreed on.
 pub async fn get(
-    stream: TlsStream<TcpStream>,
+    stream: Stream,
     path: &str,
     headers: &[(&str, &str)],
 ) -> anyhow::Result<Response<Bytes>> {
