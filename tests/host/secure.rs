@@ -238,3 +238,11 @@ pub async fn get(
     let (parts, body) = response.into_parts();
     Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
 }
+
+/// Says that a test does not run for want of a program; where programs are
+/// required, that is a failure.
+pub fn skip_without(program: &str, test: &str) {
+    let required = std::env::var("ROADSTEAD_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
+    assert!(!required, "there is no {program}; .ci/run installs it");
+    roadstead_tests::skip(test, &format!("there is no {program}"));
+}
