@@ -168,10 +168,11 @@ impl Client {
     }
 
     pub async fn connect(&self, address: &str) -> io::Result<Stream> {
-        self.handshake(TcpStream::connect(address).await?).await
+        connect(address, self.config()).await
     }
 
-    pub async fn handshake(&self, stream: TcpStream) -> io::Result<Stream> {
+    /// For connections that may resume each other's session.
+    pub fn config(&self) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&self.versions)
             .unwrap()
@@ -183,9 +184,7 @@ impl Client {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.protocols);
-        let name = ServerName::try_from(NAME).unwrap();
-        let handshake = Box::pin(TlsConnector::from(Arc::new(config)).connect(name, stream));
-        handshake.await.map(Box::new)
+        Arc::new(config)
     }
 
     /// One request on a connection of its own.
@@ -197,6 +196,13 @@ impl Client {
     pub async fn serial(&self, address: &str) -> io::Result<u64> {
         Ok(serial(&self.connect(address).await?))
     }
+}
+
+/// Connects and shakes hands.
+pub async fn connect(address: &str, config: Arc<ClientConfig>) -> io::Result<Stream> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(NAME).unwrap();
+    Box::pin(TlsConnector::from(config).connect(name, stream)).await.map(Box::new)
 }
 
 /// The serial number of the server's certificate.

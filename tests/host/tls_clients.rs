@@ -1,10 +1,13 @@
 //! Clients with certificates.
 
-use crate::secure::{Authority, Client, Pair, Secure, get};
+use crate::secure::{Authority, Client, Pair, Secure, connect, get};
 use crate::support::{TEST_LIMIT, eventually, within};
 use crate::trap;
 use http::HeaderMap;
+use rustls::HandshakeKind;
+use rustls::version::{TLS12, TLS13};
 use std::fs;
+use std::sync::Arc;
 
 /// What makes the host tell the component who a request is from.
 const AUTH: [(&str, &str); 2] =
@@ -96,6 +99,31 @@ async fn certificates_of_clients() {
                 said(&secure, "shows no certificate, and REGISTRY_HTTP_TLS_CLIENTCAS").await;
             }
             said(&secure, "shows a certificate that is not taken: UnknownIssuer").await;
+        }
+    })
+    .await;
+}
+
+/// A session that goes on is still that of the client who began it.
+#[tokio::test]
+async fn resumed_sessions() {
+    let component = trap::build();
+    within(TEST_LIMIT, async {
+        let authority = Authority::new("clients");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, authority.pem()).unwrap();
+        let cas = [("REGISTRY_HTTP_TLS_CLIENTCAS_0", file.path().to_str().unwrap())];
+        let arguments = ["--component", component.to_str().unwrap()];
+        let secure = Secure::start(&[&cas[..], &AUTH].concat(), &arguments);
+        for version in [&TLS12, &TLS13] {
+            let pair = authority.client(Some("ci"), &[]);
+            let config = secure.client().with(&pair).of_version(version).config();
+            for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+                let stream = connect(&secure.host.address, Arc::clone(&config)).await.unwrap();
+                assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+                let answer = get(stream, "/echo", &[]).await.unwrap();
+                assert_eq!(answer.headers()["echo-x-roadstead-certificate"], "ci");
+            }
         }
     })
     .await;
