@@ -157,10 +157,13 @@ pub(crate) async fn serve(
             talk(*stream, version, service, peer(name), activity, closing).await;
         }
         Ok(Opened::Answered) => {}
-        Err(error) => match tls::mishap(&error) {
-            Some(mishap) => tracing::info!("TLS: a client at {} {mishap}", address.ip()),
-            None => tracing::debug!("connection from {address}: {error}"),
-        },
+        Err(error) => {
+            if let Some(mishap) = tls::mishap(&error) {
+                tracing::info!("TLS: a client at {} {mishap}", address.ip());
+            } else {
+                tracing::debug!("connection from {address}: {error}");
+            }
+        }
     }
 }
 
