@@ -47,7 +47,9 @@ pub(crate) fn order(settings: &Acme) -> anyhow::Result<(Challenges, BoxFuture<'s
             settings.cache.display()
         )
     })?;
-    let mut config = AcmeConfig::new(&settings.hosts)
+    // Clients ask for names in lower case.
+    let hosts: Vec<_> = settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+    let mut config = AcmeConfig::new(&hosts)
         .contact(settings.email.iter().map(|email| format!("mailto:{email}")))
         .cache(DirCache::new(settings.cache.clone()))
         .directory_lets_encrypt(true);
@@ -66,7 +68,7 @@ pub(crate) fn order(settings: &Acme) -> anyhow::Result<(Challenges, BoxFuture<'s
     let mut state = config.state();
     let challenges =
         Challenges { resolver: state.resolver(), config: state.challenge_rustls_config() };
-    let names = settings.hosts.join(", ");
+    let names = hosts.join(", ");
     let orders = async move {
         while let Some(event) = state.next().await {
             match event {

@@ -114,6 +114,12 @@ fn help() -> String {
   REGISTRY_HTTP_MAXREQUESTS                  at a time; more wait 10 s [default: 1024]
   REGISTRY_STORAGE_DELETE_ENABLED            true: content can be deleted [default: false]
   REGISTRY_HTTP_DRAINTIMEOUT                 for requests in flight at the end [default: 60s]
+  REGISTRY_HTTP_TLS_CERTIFICATE              a file; with _KEY, HTTPS is served
+  REGISTRY_HTTP_TLS_KEY                      a file; both are read again when they change
+  REGISTRY_HTTP_TLS_MINIMUMTLS               tls1.2 or tls1.3 [default: tls1.2]
+  REGISTRY_HTTP_TLS_CLIENTCAS_0              a file, _1 the next: clients show certificates
+  REGISTRY_HTTP_TLS_LETSENCRYPT_HOSTS_0      a name to get a certificate for; with _CACHEFILE
+  REGISTRY_HTTP_TRUSTEDPROXIES               whose word for a client's address is taken
   REGISTRY_LOG_LEVEL                         error, warn, info or debug [default: info]
   REGISTRY_LOG_FORMATTER                     text or json [default: text]
   REGISTRY_LOG_ACCESSLOG_DISABLED            true: requests are not logged [default: false]

@@ -5,7 +5,7 @@ use crate::listener::Service;
 use crate::opening::{self, Opened, Version};
 use crate::peer::Peer;
 use crate::socket::Socket;
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -15,7 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,6 +31,10 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection without a request lasts once it is to end: for what
 /// has been written to get there, and for a head that is on its way.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long a client may pause while it takes an answer. There is no limit to
+/// the whole.
+const ANSWER_PAUSE: Duration = Duration::from_mins(5);
 
 /// Largest head of an HTTP/1.1 request, in bytes, and largest piece that is read
 /// from a connection at once.
@@ -52,19 +56,38 @@ const MAX_STREAMS: u32 = 100;
 pub(crate) struct Activity {
     began: Instant,
     requests: AtomicUsize,
+    /// Whether there are bytes that the client does not take.
+    blocked: AtomicBool,
     /// When a request ended or a byte was written, in milliseconds since it
     /// began.
     last: AtomicU64,
 }
 
+/// What a connection does.
+#[derive(PartialEq, Eq, Debug)]
+enum Doing {
+    /// A request is being answered.
+    Work,
+    /// Nothing since then.
+    Nothing(Instant),
+    /// It waits since then for the client to take an answer.
+    Waiting(Instant),
+}
+
 impl Activity {
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), requests: AtomicUsize::new(0), last: AtomicU64::new(0) }
+        Self {
+            began: Instant::now(),
+            requests: AtomicUsize::new(0),
+            blocked: AtomicBool::new(false),
+            last: AtomicU64::new(0),
+        }
     }
 
     /// Notes what came of a write.
     pub(crate) fn wrote(&self, written: &Poll<io::Result<usize>>) {
-        if matches!(written, Poll::Ready(Ok(_))) {
+        self.blocked.store(written.is_pending(), Ordering::Relaxed);
+        if written.is_ready() {
             self.touch();
         }
     }
@@ -80,10 +103,15 @@ impl Activity {
         AtWork(Arc::clone(self))
     }
 
-    /// Since when nothing happens; `None` while a request is being answered.
-    fn quiet_since(&self) -> Option<Instant> {
-        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-        (self.requests.load(Ordering::Relaxed) == 0).then(|| self.began + last)
+    fn doing(&self) -> Doing {
+        let last = self.began + Duration::from_millis(self.last.load(Ordering::Relaxed));
+        if self.blocked.load(Ordering::Relaxed) {
+            Doing::Waiting(last)
+        } else if self.requests.load(Ordering::Relaxed) > 0 {
+            Doing::Work
+        } else {
+            Doing::Nothing(last)
+        }
     }
 }
 
@@ -129,7 +157,13 @@ pub(crate) async fn serve(
             talk(*stream, version, service, peer(name), activity, closing).await;
         }
         Ok(Opened::Answered) => {}
-        Err(error) => tracing::debug!("connection from {address}: {error}"),
+        Err(error) => {
+            if let Some(mishap) = tls::mishap(&error) {
+                tracing::info!("TLS: a client at {} {mishap}", address.ip());
+            } else {
+                tracing::debug!("connection from {address}: {error}");
+            }
+        }
     }
 }
 
@@ -169,12 +203,17 @@ async fn talk<S>(
             () = timer.as_mut() => {
                 let limit = if ending { FAREWELL } else { HEAD_TIMEOUT };
                 let now = Instant::now();
-                let due = activity.quiet_since().unwrap_or(now) + limit;
+                let doing = activity.doing();
+                let due = match doing {
+                    Doing::Work => now + limit,
+                    Doing::Nothing(since) => since + limit,
+                    Doing::Waiting(since) => since + ANSWER_PAUSE,
+                };
                 if due > now {
                     timer.as_mut().reset(due);
                     continue;
                 }
-                if ending {
+                if ending || matches!(doing, Doing::Waiting(_)) {
                     return;
                 }
             }
@@ -228,5 +267,27 @@ impl Body for Counted {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Activity, Doing};
+    use std::sync::Arc;
+    use std::task::Poll;
+
+    #[test]
+    fn what_a_connection_does() {
+        let activity = Arc::new(Activity::new());
+        assert!(matches!(activity.doing(), Doing::Nothing(_)));
+        let (first, second) = (activity.request(), activity.request());
+        drop(first);
+        assert_eq!(activity.doing(), Doing::Work);
+        activity.wrote(&Poll::Pending);
+        drop(second);
+        // There is no request any more, but an answer on its way.
+        assert!(matches!(activity.doing(), Doing::Waiting(_)));
+        activity.wrote(&Poll::Ready(Ok(1)));
+        assert!(matches!(activity.doing(), Doing::Nothing(_)));
     }
 }

@@ -7,6 +7,7 @@ use crate::socket::Socket;
 use anyhow::Context as _;
 use futures::future::BoxFuture;
 use roadstead_config::{self as config, Certificate, TlsVersion};
+use rustls::AlertDescription;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::server::{Acceptor, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
@@ -188,6 +189,31 @@ async fn reload(
                 watch.again();
             }
         }
+    }
+}
+
+/// What went wrong in a handshake, if it is something that people can mend.
+pub(crate) fn mishap(error: &io::Error) -> Option<String> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::NoCertificatesPresented => {
+            Some("shows no certificate, and REGISTRY_HTTP_TLS_CLIENTCAS asks for one".to_owned())
+        }
+        rustls::Error::InvalidCertificate(problem) => {
+            Some(format!("shows a certificate that is not taken: {problem}"))
+        }
+        rustls::Error::AlertReceived(
+            alert @ (AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired),
+        ) => Some(format!(
+            "does not trust the certificate ({alert:?}); it has to know its authority, and to use \
+             a name that the certificate has"
+        )),
+        rustls::Error::PeerIncompatible(problem) => {
+            Some(format!("speaks another kind of TLS: {problem:?}"))
+        }
+        _ => None,
     }
 }
 

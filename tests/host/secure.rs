@@ -25,6 +25,9 @@ use tokio_rustls::client::TlsStream;
 /// What servers are called here.
 pub const NAME: &str = "registry.test";
 
+/// A connection over TLS; in a box, as its state is large and tests hold many.
+pub type Stream = Box<TlsStream<TcpStream>>;
+
 /// An authority that issues certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -160,11 +163,12 @@ impl Client {
         self
     }
 
-    pub async fn connect(&self, address: &str) -> io::Result<TlsStream<TcpStream>> {
-        self.handshake(TcpStream::connect(address).await?).await
+    pub async fn connect(&self, address: &str) -> io::Result<Stream> {
+        connect(address, self.config()).await
     }
 
-    pub async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// For connections that may resume each other's session.
+    pub fn config(&self) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&self.versions)
             .unwrap()
@@ -176,8 +180,7 @@ impl Client {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.protocols);
-        let name = ServerName::try_from(NAME).unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        Arc::new(config)
     }
 
     /// One request on a connection of its own.
@@ -191,8 +194,15 @@ impl Client {
     }
 }
 
+/// Connects and shakes hands.
+pub async fn connect(address: &str, config: Arc<ClientConfig>) -> io::Result<Stream> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(NAME).unwrap();
+    Box::pin(TlsConnector::from(config).connect(name, stream)).await.map(Box::new)
+}
+
 /// The serial number of the server's certificate.
-pub fn serial(stream: &TlsStream<TcpStream>) -> u64 {
+pub fn serial(stream: &Stream) -> u64 {
     let (_, session) = stream.get_ref();
     let leaf = &session.peer_certificates().unwrap()[0];
     let (_, certificate) = x509_parser::parse_x509_certificate(leaf).unwrap();
@@ -201,7 +211,7 @@ pub fn serial(stream: &TlsStream<TcpStream>) -> u64 {
 
 /// A request by the version of HTTP that was agreed on.
 pub async fn get(
-    stream: TlsStream<TcpStream>,
+    stream: Stream,
     path: &str,
     headers: &[(&str, &str)],
 ) -> anyhow::Result<Response<Bytes>> {
@@ -229,4 +239,12 @@ pub async fn get(
     assert_eq!(response.version(), if http2 { Version::HTTP_2 } else { Version::HTTP_11 });
     let (parts, body) = response.into_parts();
     Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
+}
+
+/// Says that a test does not run for want of a program; where programs are
+/// required, that is a failure.
+pub fn skip_without(program: &str, test: &str) {
+    let required = std::env::var("ROADSTEAD_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
+    assert!(!required, "there is no {program}; .ci/run installs it");
+    roadstead_tests::skip(test, &format!("there is no {program}"));
 }

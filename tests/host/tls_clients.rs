@@ -1,17 +1,20 @@
 //! Clients with certificates.
 
-use crate::secure::{Authority, Secure, get};
-use crate::support::{TEST_LIMIT, within};
+use crate::secure::{Authority, Client, Pair, Secure, connect, get};
+use crate::support::{TEST_LIMIT, eventually, within};
 use crate::trap;
 use http::HeaderMap;
+use rustls::HandshakeKind;
+use rustls::version::{TLS12, TLS13};
 use std::fs;
+use std::sync::Arc;
 
 /// What makes the host tell the component who a request is from.
 const AUTH: [(&str, &str); 2] =
     [("REGISTRY_AUTH", "htpasswd"), ("REGISTRY_AUTH_HTPASSWD_ENTRIES", "user:$2y$05$nobody")];
 
 /// What a component is told of clients with these certificates.
-async fn told(secure: &Secure, certificate: Option<&crate::secure::Pair>) -> Option<HeaderMap> {
+async fn told(secure: &Secure, certificate: Option<&Pair>) -> Option<HeaderMap> {
     let mut heard = None;
     for protocol in ["http/1.1", "h2"] {
         let mut client = secure.client().speaking(&[protocol]);
@@ -34,6 +37,23 @@ async fn told(secure: &Secure, certificate: Option<&crate::secure::Pair>) -> Opt
 fn name(headers: Option<HeaderMap>) -> Option<String> {
     let headers = headers.expect("the client is served");
     Some(headers.get("echo-x-roadstead-certificate")?.to_str().unwrap().to_owned())
+}
+
+async fn said(secure: &Secure, expected: &str) {
+    eventually(expected, async || secure.host.log().contains(expected).then_some(())).await;
+}
+
+/// The other way round: clients that do not know the server's authority.
+#[tokio::test]
+async fn strangers() {
+    within(TEST_LIMIT, async {
+        let secure = Secure::start(&[], &[]);
+        let stranger = Client::new(&Authority::new("other").pem());
+        let error = stranger.connect(&secure.host.address).await.unwrap_err();
+        assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+        said(&secure, "a client at 127.0.0.1 does not trust the certificate (UnknownCA)").await;
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -75,6 +95,34 @@ async fn certificates_of_clients() {
             assert_eq!(without.is_some(), optional);
             if optional {
                 assert_eq!(name(without), None);
+            } else {
+                said(&secure, "shows no certificate, and REGISTRY_HTTP_TLS_CLIENTCAS").await;
+            }
+            said(&secure, "shows a certificate that is not taken: UnknownIssuer").await;
+        }
+    })
+    .await;
+}
+
+/// A session that goes on is still that of the client who began it.
+#[tokio::test]
+async fn resumed_sessions() {
+    let component = trap::build();
+    within(TEST_LIMIT, async {
+        let authority = Authority::new("clients");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, authority.pem()).unwrap();
+        let cas = [("REGISTRY_HTTP_TLS_CLIENTCAS_0", file.path().to_str().unwrap())];
+        let arguments = ["--component", component.to_str().unwrap()];
+        let secure = Secure::start(&[&cas[..], &AUTH].concat(), &arguments);
+        for version in [&TLS12, &TLS13] {
+            let pair = authority.client(Some("ci"), &[]);
+            let config = secure.client().with(&pair).of_version(version).config();
+            for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+                let stream = connect(&secure.host.address, Arc::clone(&config)).await.unwrap();
+                assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+                let answer = get(stream, "/echo", &[]).await.unwrap();
+                assert_eq!(answer.headers()["echo-x-roadstead-certificate"], "ci");
             }
         }
     })

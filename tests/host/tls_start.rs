@@ -1,6 +1,6 @@
 //! What is wrong with certificates and keys is said at the start.
 
-use crate::secure::{Authority, NAME, Pair, called};
+use crate::secure::{Authority, NAME, Pair, called, skip_without};
 use crate::start::{assert_says, refusal, serve};
 use rcgen::{CertificateParams, date_time_ymd};
 use roadstead_tests::Registry;
@@ -110,8 +110,7 @@ fn forms_of_keys() {
         command.output().is_ok_and(|output| output.status.success())
     };
     if !openssl("version") {
-        roadstead_tests::skip("forms_of_keys", "there is no openssl");
-        return;
+        return skip_without("openssl", "forms_of_keys");
     }
     for steps in [
         &["genrsa -out key.pem 2048"][..],
