@@ -32,11 +32,13 @@ pub(super) struct Knowledge {
 }
 
 /// Reports on the certificates; returns whether clients that know what this
-/// one knows will take them.
+/// one knows will take them. `local` says that Docker takes any, as the
+/// registry is on its own machine.
 pub(super) fn examine(
     chain: &[CertificateDer<'static>],
     target: &Target,
     knowledge: &Knowledge,
+    local: bool,
     report: &mut Report<'_>,
 ) -> bool {
     let mut links = Vec::new();
@@ -69,7 +71,7 @@ pub(super) fn examine(
     // All are reported, whichever fails first.
     let in_time = dates(&links, report);
     let named = names(own, &chain[0], target, report);
-    trust(chain, &links, target, knowledge, report) && in_time && named
+    trust(chain, &links, target, knowledge, local, report) && in_time && named
 }
 
 fn dates(links: &[X509Certificate<'_>], report: &mut Report<'_>) -> bool {
@@ -180,6 +182,7 @@ fn trust(
     links: &[X509Certificate<'_>],
     target: &Target,
     knowledge: &Knowledge,
+    local: bool,
     report: &mut Report<'_>,
 ) -> bool {
     let moment = moment(&links[0]);
@@ -197,21 +200,29 @@ fn trust(
         }
         Verdict::Trusted => report.ok("it is trusted by --ca, and not by this machine without"),
         Verdict::TrustedAsAuthority => report.warn(
-            "it is trusted, but it is the certificate of an authority (CA:TRUE): Docker takes it, \
-             other programs refuse it",
+            format!(
+                "it is trusted, but {}: Docker takes it, other programs refuse it",
+                if links[0].is_ca() {
+                    "it is the certificate of an authority (CA:TRUE)"
+                } else {
+                    "is its own authority in an old way"
+                }
+            ),
             format!("make an authority and a certificate apart: roadstead cert {}", target.host),
         ),
         Verdict::Unknown if docker == Some(true) => {
             report
                 .ok(format!("Docker on this machine trusts it, by {file}; other programs do not"));
         }
-        Verdict::Unknown => unknown(links, target, knowledge, report),
+        Verdict::Unknown => unknown(links, target, knowledge, local, report),
         Verdict::Refused(why) => report.fail(
             format!("its authority is known, but clients refuse the certificate: {why}"),
             format!("make a new one: roadstead cert {}", target.host),
         ),
     }
-    if good(&verdict) {
+    if local {
+        // Docker does not ask.
+    } else if good(&verdict) {
         docker_too(docker, &judge(&knowledge.system), knowledge, report);
     } else if docker == Some(false) {
         report.fail(
@@ -249,9 +260,13 @@ fn unknown(
     links: &[X509Certificate<'_>],
     target: &Target,
     knowledge: &Knowledge,
+    local: bool,
     report: &mut Report<'_>,
 ) {
-    const SAYS: &str = "Docker will say: x509: certificate signed by unknown authority";
+    let says = format!(
+        "{} will say: x509: certificate signed by unknown authority",
+        if local { "Docker takes any from its own machine, other clients" } else { "Docker" }
+    );
     let last = top(links);
     let issuer = name(last.issuer());
     let to_docker = format!(
@@ -262,12 +277,12 @@ fn unknown(
     if last.subject() == last.issuer() {
         let what = if links.len() == 1 { "it is signed by itself".to_owned() } else { issuer };
         report.fail(
-            format!("nobody here knows the authority, {what}; {SAYS}"),
+            format!("nobody here knows the authority, {what}; {says}"),
             format!("give clients the authority's certificate (ca.crt of roadstead cert), and this program --ca FILE; {to_docker}"),
         );
     } else if knowledge.all.know(last.issuer().as_raw()) {
         report.fail(
-            format!("an authority of the name {issuer} is known here, but did not sign it; {SAYS}"),
+            format!("an authority of the name {issuer} is known here, but did not sign it; {says}"),
             format!(
                 "the authority was made anew: give clients its present certificate; {to_docker}"
             ),
@@ -275,12 +290,12 @@ fn unknown(
     } else {
         report.fail(
             format!(
-                "the certificate of {issuer}, who signed it, is neither sent nor known here; {SAYS}"
+                "the certificate of {issuer}, who signed it, is neither sent nor known here; {says}"
             ),
             format!(
-                "if {issuer} is an intermediate authority, append its certificate to the file of \
-                 REGISTRY_HTTP_TLS_CERTIFICATE\nif it is your own root, give clients its \
-                 certificate, and this program --ca FILE; {to_docker}"
+                "if {issuer} is your own root, give clients its certificate, and this program \
+                 --ca FILE; {to_docker}\nif it is an intermediate authority, append its \
+                 certificate to the file of REGISTRY_HTTP_TLS_CERTIFICATE"
             ),
         );
     }

@@ -5,7 +5,7 @@ use super::connect;
 use super::http::{self, Answer};
 use super::report::Report;
 use super::target::{Scheme, Target};
-use super::tls::{self, Failure, Identity, Session};
+use super::tls::{self, Failure, Identity, Proof, Session};
 use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
@@ -69,7 +69,7 @@ impl Line {
             Ok((session, _)) => {
                 line.asked = session.asked;
                 line.own = session.chain.first().cloned();
-                line.safe = encrypted(&session, target, knowledge, report);
+                line.safe = encrypted(&session, target, knowledge, local, report);
                 Some(line)
             }
             Err(Failure::NotTls(why)) => {
@@ -158,7 +158,8 @@ impl Line {
                     Failure::Refused(alert) => format!("the server refused TLS: {alert:?}"),
                     Failure::NotTls(why) | Failure::Other(why) => why,
                 })?;
-                let same = session.proven && session.chain.first() == self.own.as_ref();
+                let same =
+                    session.proof == Proof::Good && session.chain.first() == self.own.as_ref();
                 if authorization.is_some() && !same {
                     return Err("the server shows another certificate than before".to_owned());
                 }
@@ -183,6 +184,7 @@ fn encrypted(
     session: &Session,
     target: &Target,
     knowledge: &Knowledge,
+    local: bool,
     report: &mut Report<'_>,
 ) -> bool {
     if target.scheme == Some(Scheme::Http) {
@@ -196,14 +198,14 @@ fn encrypted(
     if session.asked {
         report.ok("the server asks for a client's certificate");
     }
-    let trusted = chain::examine(&session.chain, target, knowledge, report);
-    if !session.proven {
+    let trusted = chain::examine(&session.chain, target, knowledge, local, report);
+    if session.proof == Proof::Bad {
         report.fail(
             "the server's signature does not fit its certificate",
             "name the key that belongs to the certificate in REGISTRY_HTTP_TLS_KEY",
         );
     }
-    trusted && session.proven
+    trusted && session.proof == Proof::Good
 }
 
 fn refusal(alert: AlertDescription, host: &str) -> (String, String) {

@@ -129,6 +129,8 @@ async fn examine(
             format!("name the registry alone: {}", target.authority()),
         );
     }
+    // First, as it may be the reason for all that follows.
+    proxies(target, target.scheme.unwrap_or(Scheme::Https), report);
     let addresses = connect::addresses(target, args.address, limit, report).await;
     if addresses.is_empty() {
         return;
@@ -153,7 +155,6 @@ async fn examine(
     let Some(address) = address else { return };
     let circumstances = Circumstances { target, knowledge, identity, local, limit };
     let Some(line) = Line::find(address, circumstances, report).await else { return };
-    proxies(target, line.scheme, report);
     let Some(answer) = registry::examine(&line, report).await else { return };
     Login { line: &line, knowledge, credentials, local, limit }.examine(&answer, report).await;
 }

@@ -6,7 +6,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    AlertDescription, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
 };
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,11 +20,23 @@ pub(super) struct Session {
     /// The server's certificates, its own first.
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// Whether the server proved that it has the key of its certificate.
-    pub(super) proven: bool,
+    pub(super) proof: Proof,
     /// Whether it asked for a client's certificate.
     pub(super) asked: bool,
     /// As in `TLSv1_3 TLS13_AES_256_GCM_SHA384`.
     pub(super) protocol: String,
+}
+
+/// What the signature of a handshake proves.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Proof {
+    /// The server has the key of its certificate.
+    Good,
+    /// It has another key.
+    Bad,
+    /// Nothing: the certificate is too odd to check it.
+    #[default]
+    None,
 }
 
 /// A client's own certificate.
@@ -65,7 +78,7 @@ pub(super) async fn shake_hands(
     let suite = connection.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
     let protocol = [version, suite].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let seen = recorder.take();
-    let session = Session { chain: seen.chain, proven: seen.proven, asked: seen.asked, protocol };
+    let session = Session { chain: seen.chain, proof: seen.proof, asked: seen.asked, protocol };
     Ok((session, Box::new(stream)))
 }
 
@@ -119,7 +132,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 #[derive(Default, Debug)]
 struct Seen {
     chain: Vec<CertificateDer<'static>>,
-    proven: bool,
+    proof: Proof,
     asked: bool,
 }
 
@@ -147,7 +160,12 @@ impl Recorder {
         &self,
         verdict: &Result<HandshakeSignatureValid, Error>,
     ) -> HandshakeSignatureValid {
-        self.note(|seen| seen.proven = verdict.is_ok());
+        let proof = match verdict {
+            Ok(_) => Proof::Good,
+            Err(Error::InvalidCertificate(CertificateError::BadSignature)) => Proof::Bad,
+            Err(_) => Proof::None,
+        };
+        self.note(|seen| seen.proof = proof);
         HandshakeSignatureValid::assertion()
     }
 }

@@ -83,6 +83,13 @@ fn authorities_are_looked_at() {
             .has(Fail, "the certificate of CN=Other Root, who signed it, is neither", "own root")
             .has(Fail, UNKNOWN, "/nonexistent/registry.example:");
     }
+    // Docker takes what is on its own machine, which this does not hide.
+    let server = other.serve(&named("x", &["localhost", "127.0.0.1"]), always(OK));
+    examine(&format!("https://127.0.0.1:{}", server.port), &[], "").fails(true).has(
+        Fail,
+        "Docker takes any from its own machine, other clients will say: x509",
+        "own root",
+    );
     // The authority was made again under its old name.
     let again = Authority::root("Test Root");
     let server = again.serve(&named(NAME, &[NAME]), always(OK));
