@@ -4,7 +4,7 @@ use crate::{COMPONENT, Options, config_file, default_root};
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use roadstead_config::{LogFormat, LogLevel};
-use roadstead_operator::{cert, htpasswd};
+use roadstead_operator::{cert, doctor, htpasswd};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +39,7 @@ enum Command {
         output: Option<PathBuf>,
     },
     Cert(cert::Args),
+    Doctor(doctor::Args),
     Htpasswd(htpasswd::Args),
 }
 
@@ -76,6 +77,10 @@ pub fn main() -> anyhow::Result<ExitCode> {
             output.write_all(COMPONENT)?;
         }
         Command::Cert(args) => cert::run(&args, &mut std::io::stdout())?,
+        Command::Doctor(args) => {
+            let found = doctor::run(&args, &mut std::io::stdin(), &mut std::io::stdout())?;
+            return Ok(ExitCode::from(u8::from(doctor::failed(&found))));
+        }
         Command::Htpasswd(args) => {
             let status = htpasswd::run(
                 &args,

@@ -1,5 +1,12 @@
 //! `roadstead htpasswd`, and Apache's tool on the same files.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "the helpers of tests are tests"
+)]
+
 use clap::Parser;
 use roadstead_operator::htpasswd::{Args, Streams, run};
 use std::path::Path;

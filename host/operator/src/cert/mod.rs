@@ -40,6 +40,8 @@ Examples:
   roadstead cert registry.example --install-docker
   roadstead cert --client alice
 
+localhost, 127.0.0.1 and ::1 are in each server's certificate.
+
 Files in --output: ca.crt (for clients), ca.key (keep it secret), server.crt and
 server.key (for the registry), client-NAME.cert and .key. A second run uses the
 authority and the keys that are there, and renews the certificate; delete
@@ -49,8 +51,8 @@ server.key before it to have a new key too. What to do with the files is printed
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Names and addresses that clients reach the registry by; localhost,
-    /// 127.0.0.1 and ::1 are added
+    /// Names and addresses that clients reach the registry by; those of the
+    /// machine itself are added
     #[arg(value_name = "NAME", required_unless_present = "client")]
     names: Vec<Name>,
     /// Where the files are
@@ -73,7 +75,7 @@ pub struct Args {
     /// The key of that authority
     #[arg(long, value_name = "FILE", requires = "ca_cert")]
     ca_key: Option<PathBuf>,
-    /// Make a certificate for a client of this name, for REGISTRY_HTTP_TLS_CLIENTCAS
+    /// Make a certificate for a client of this name
     #[arg(long, value_name = "NAME")]
     client: Option<ClientName>,
     /// Make Docker on this machine trust the authority for each NAME
@@ -92,22 +94,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     );
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot make {}", args.output.display()))?;
-    let authority = match (&args.ca_cert, &args.ca_key) {
-        (Some(certificate), Some(key)) => Authority::open(certificate, key)?,
-        _ => {
-            let (authority, new) =
-                Authority::open_or_make(&args.output, args.names.first(), args.ca_days)?;
-            if new {
-                say(out, "authority", &authority.certificate, authority.not_after)?;
-                let key = args.output.join("ca.key");
-                writeln!(out, "{}: its key; keep it secret, and a copy of it", key.display())?;
-            }
-            authority
-        }
-    };
+    let authority = signer(args, out)?;
     let (certificate, key) = (args.output.join("server.crt"), args.output.join("server.key"));
     let host = args.names.iter().find(|name| !name.is_wildcard()).or(args.names.first());
-    let registry = host.map_or_else(|| "REGISTRY".to_owned(), |name| name.authority(args.port));
+    // Nobody connects to a wildcard, or knows it where only a client is named.
+    let registry = host.map_or_else(
+        || "REGISTRY".to_owned(),
+        |name| name.authority(args.port).replace('*', "NAME"),
+    );
     let steps = Steps {
         authority: &registry,
         port: args.port,
@@ -141,6 +135,20 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         install::install(&authority.certificate, &args.names, args.port, base, out)?;
     }
     Ok(())
+}
+
+/// Who signs: the authority that was named, or the one in the directory.
+fn signer(args: &Args, out: &mut dyn Write) -> anyhow::Result<Authority> {
+    if let (Some(certificate), Some(key)) = (&args.ca_cert, &args.ca_key) {
+        return Authority::open(certificate, key);
+    }
+    let (authority, new) = Authority::open_or_make(&args.output, args.names.first(), args.ca_days)?;
+    if new {
+        say(out, "authority", &authority.certificate, authority.not_after)?;
+        let key = args.output.join("ca.key");
+        writeln!(out, "{}: its key; keep it secret, and a copy of it", key.display())?;
+    }
+    Ok(authority)
 }
 
 /// The names that were given, and those of the machine itself.

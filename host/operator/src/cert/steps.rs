@@ -28,7 +28,7 @@ Clients must know the authority. Copy {ca} to each of them, and there do what fi
 Docker on Linux, no restart:
   sudo install -D -m 644 ca.crt \"/etc/docker/certs.d/{authority}/ca.crt\"
 Docker Desktop on macOS, then restart it:
-  install -d ~/.docker/certs.d/{authority} && cp ca.crt ~/.docker/certs.d/{authority}/
+  mkdir -p ~/.docker/certs.d/\"{authority}\" && cp ca.crt ~/.docker/certs.d/\"{authority}\"/
   or for all programs: sudo security add-trusted-cert -d -r trustRoot \
 -k /Library/Keychains/System.keychain ca.crt
 Docker Desktop on Windows, as administrator, then restart it:
@@ -40,10 +40,9 @@ containerd, with config_path = \"/etc/containerd/certs.d\" in its config.toml:
   printf 'server = \"https://{authority}\"\\n[host.\"https://{authority}\"]\\n  \
 ca = \"/etc/containerd/certs.d/{authority}/ca.crt\"\\n' |
   sudo tee \"/etc/containerd/certs.d/{authority}/hosts.toml\"
-k3s, then systemctl restart k3s (k3s-agent on agents); add to a registries.yaml that is there:
-  sudo install -D -m 644 ca.crt /etc/rancher/k3s/registry-ca.crt &&
-  printf 'configs:\\n  \"{authority}\":\\n    tls:\\n      \
-ca_file: /etc/rancher/k3s/registry-ca.crt\\n' | sudo tee /etc/rancher/k3s/registries.yaml
+k3s: add this to /etc/rancher/k3s/registries.yaml, then systemctl restart k3s (k3s-agent on agents):
+  sudo install -D -m 644 ca.crt /etc/rancher/k3s/registry-ca.crt
+  configs: {{\"{authority}\": {{tls: {{ca_file: /etc/rancher/k3s/registry-ca.crt}}}}}}
 
 All programs of a machine; some versions of Docker want it for docker login too, then restart Docker:
 Debian, Ubuntu:
@@ -93,5 +92,5 @@ Give the client its two files:
 /// The registry's name as the name of a file; `update-ca-certificates` wants
 /// no colons.
 fn file_name(authority: &str) -> String {
-    authority.chars().map(|c| if matches!(c, ':' | '[' | ']' | '*') { '-' } else { c }).collect()
+    authority.chars().map(|c| if matches!(c, ':' | '[' | ']') { '-' } else { c }).collect()
 }

@@ -1,1 +1,202 @@
+//! `roadstead doctor`: what a client would see of a registry, of any kind, and
+//! what to do about it.
 
+mod chain;
+mod challenge;
+mod connect;
+mod http;
+mod line;
+mod login;
+mod proxy;
+mod registry;
+mod report;
+mod target;
+mod tls;
+mod trust;
+
+use crate::cert::DOCKER_DIRECTORY;
+use crate::password;
+use anyhow::Context as _;
+use chain::Knowledge;
+use line::{Circumstances, Line};
+use login::{Credentials, Login};
+use report::Report;
+pub use report::{Finding, Level};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::io::{Read, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use target::{Scheme, Target};
+use tls::Identity;
+use trust::{Docker, Roots};
+
+/// How many seconds each step may take, unless `--timeout` says otherwise.
+const DEFAULT_TIMEOUT: u64 = 10;
+
+/// The longest `--timeout`, in seconds.
+const MAX_TIMEOUT: u64 = 300;
+
+/// The largest file with a client's certificate or key.
+const MAX_IDENTITY: u64 = 256 * 1024;
+
+const HELP: &str = "\
+Examples:
+  roadstead doctor registry.example:5000
+  roadstead doctor https://registry.example:5000 --ca certs/ca.crt
+  roadstead doctor https://registry.example:5000 --user alice
+  roadstead doctor docker.io
+
+Without a scheme, TLS is tried first and then plain HTTP, as Docker does. Each
+line is ok, warn or fail, with what to do. The status is 1 if any line is fail.
+Nothing is changed, and a password goes only to where it is safe.";
+
+/// Say what clients would see of a registry, and what to do about it
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// The registry, as in registry.example:5000
+    #[arg(value_name = "URL")]
+    target: Target,
+    /// Trust the authorities in this file too
+    #[arg(long, value_name = "FILE")]
+    ca: Vec<PathBuf>,
+    /// Try to log in as this user; the password is asked for
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Read the password from standard input
+    #[arg(long, requires = "user")]
+    password_stdin: bool,
+    /// Show this certificate where the registry asks for one
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+    /// Connect to this address, whatever the name's is
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
+    /// How many seconds each step may take
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
+        value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
+    timeout: u64,
+    /// Where Docker on this machine looks for authorities
+    #[arg(long, value_name = "DIRECTORY", default_value = DOCKER_DIRECTORY)]
+    docker_directory: PathBuf,
+}
+
+/// Examines the registry and prints what was found; returns all of it. The
+/// error is what is wrong with the flags.
+pub fn run(args: &Args, input: &mut dyn Read, out: &mut dyn Write) -> anyhow::Result<Vec<Finding>> {
+    let credentials = credentials(args, input)?;
+    let identity = identity(args)?;
+    let system = Roots::of_system();
+    let mut all = system.clone();
+    for file in &args.ca {
+        all = all.with_file(file)?;
+    }
+    let docker = Docker::read(&args.docker_directory, &args.target.authority(), &system);
+    let knowledge = Knowledge { system, all, files: args.ca.clone(), docker };
+    let mut report = Report::new(out);
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(examine(
+        args,
+        &knowledge,
+        credentials.as_ref(),
+        identity,
+        &mut report,
+    ));
+    Ok(report.findings)
+}
+
+/// Whether any finding is a failure.
+pub fn failed(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.level == Level::Fail)
+}
+
+async fn examine(
+    args: &Args,
+    knowledge: &Knowledge,
+    credentials: Option<&Credentials>,
+    identity: Option<Identity>,
+    report: &mut Report<'_>,
+) {
+    let limit = Duration::from_secs(args.timeout);
+    let target = &args.target;
+    if !target.path.is_empty() {
+        report.warn(
+            format!("{} is left out: a registry answers at /v2/ of its host", target.path),
+            format!("name the registry alone: {}", target.authority()),
+        );
+    }
+    // First, as it may be the reason for all that follows.
+    proxies(target, target.scheme.unwrap_or(Scheme::Https), report);
+    let addresses = connect::addresses(target, args.address, limit, report).await;
+    if addresses.is_empty() {
+        return;
+    }
+    // What Docker takes for its own machine; an address of --address may be
+    // that of a tunnel.
+    let local = target.host == "localhost"
+        || (args.address.is_none() && addresses.iter().all(IpAddr::is_loopback));
+    let ports = match (target.port, target.scheme) {
+        (Some(port), _) => vec![port],
+        (None, Some(scheme)) => vec![scheme.port()],
+        (None, None) => vec![Scheme::Https.port(), Scheme::Http.port()],
+    };
+    let mut address = None;
+    for (number, port) in ports.iter().enumerate() {
+        let another = number + 1 < ports.len();
+        address = connect::tcp(&addresses, *port, another, limit, report).await;
+        if address.is_some() {
+            break;
+        }
+    }
+    let Some(address) = address else { return };
+    let circumstances = Circumstances { target, knowledge, identity, local, limit };
+    let Some(line) = Line::find(address, circumstances, report).await else { return };
+    let Some(answer) = registry::examine(&line, report).await else { return };
+    Login { line: &line, knowledge, credentials, local, limit }.examine(&answer, report).await;
+}
+
+fn proxies(target: &Target, scheme: Scheme, report: &mut Report<'_>) {
+    let variable = |name: &str| std::env::var(name).ok();
+    if let Some((name, proxy)) = proxy::applies(target, scheme, variable) {
+        report.warn(
+            format!("{name}={proxy}: clients with it ask that proxy; this program asked directly"),
+            format!(
+                "if the registry is reached without it, add {} to NO_PROXY, also in Docker's own \
+                 settings (\"proxies\" in /etc/docker/daemon.json, or its service)",
+                target.host
+            ),
+        );
+    }
+}
+
+fn credentials(args: &Args, input: &mut dyn Read) -> anyhow::Result<Option<Credentials>> {
+    let Some(user) = args.user.clone() else { return Ok(None) };
+    anyhow::ensure!(!user.contains(':'), "a user's name has no colon");
+    let password = if args.password_stdin {
+        password::from_input(input)
+    } else {
+        password::ask(&format!("Password of {user}: "))
+            .map_err(|problem| format!("{problem}: use --password-stdin"))
+    };
+    Ok(Some(Credentials { user, password: password.map_err(anyhow::Error::msg)? }))
+}
+
+fn identity(args: &Args) -> anyhow::Result<Option<Identity>> {
+    let (Some(certificate), Some(key)) = (&args.client_cert, &args.client_key) else {
+        return Ok(None);
+    };
+    let read = |path: &PathBuf| {
+        crate::files::read(path, MAX_IDENTITY)
+            .with_context(|| format!("cannot read {}", path.display()))
+    };
+    let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(|| format!("{} is no PEM", certificate.display()))?;
+    let key = PrivateKeyDer::from_pem_slice(&read(key)?)
+        .with_context(|| format!("{} is no private key in PEM", key.display()))?;
+    Ok(Some((chain, key)))
+}

@@ -46,14 +46,14 @@ impl Users {
         let mut text = Vec::with_capacity(self.text.len() + entry.map_or(0, str::len) + 1);
         let mut known = false;
         for line in lines(&self.text) {
-            if name(line) != Some(user.as_bytes()) {
-                text.extend_from_slice(line);
-            } else {
+            if name(line) == Some(user.as_bytes()) {
                 if let (Some(entry), false) = (entry, known) {
                     text.extend_from_slice(entry.as_bytes());
                     text.push(b'\n');
                 }
                 known = true;
+            } else {
+                text.extend_from_slice(line);
             }
         }
         if let (Some(entry), false) = (entry, known) {

@@ -141,9 +141,10 @@ fn execute(args: &Args, streams: &mut Streams<'_>) -> Result<(), Failure> {
     if args.verify {
         return verify(&path, user, args, password, streams);
     }
-    let entry = match args.delete {
-        true => None,
-        false => Some(entry(user, &new_password(args, password, streams)?, args.cost)?),
+    let entry = if args.delete {
+        None
+    } else {
+        Some(entry(user, &new_password(args, password, streams)?, args.cost)?)
     };
     let done = change(&path, user, entry.as_deref(), args.create)?;
     let _ = writeln!(streams.errors, "{done}");

@@ -1,0 +1,126 @@
+//! From a name to a connection.
+
+use super::report::Report;
+use super::target::Target;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+/// How many addresses of a name are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// The addresses of the host, all of them.
+pub(super) async fn addresses(
+    target: &Target,
+    given: Option<IpAddr>,
+    limit: Duration,
+    report: &mut Report<'_>,
+) -> Vec<IpAddr> {
+    let host = &target.host;
+    if let Some(address) = given.or(target.address()) {
+        if given.is_some() {
+            report.ok(format!("{host} is taken to be {address}, as --address says"));
+        }
+        return vec![address];
+    }
+    let fix = format!(
+        "check the spelling; else add {host} to DNS, or to /etc/hosts of each client: ADDRESS {host}"
+    );
+    let found = match timeout(limit, lookup_host((host.as_str(), 0))).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            report.fail(format!("the name {host} is not found: {error}"), fix);
+            return Vec::new();
+        }
+        Err(_) => {
+            report.fail(
+                format!("no name server answers within {} s", limit.as_secs()),
+                "check the network and the name servers in /etc/resolv.conf",
+            );
+            return Vec::new();
+        }
+    };
+    let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
+    addresses.dedup();
+    addresses.truncate(MAX_ADDRESSES);
+    if addresses.is_empty() {
+        report.fail(format!("the name {host} has no address"), fix);
+    } else {
+        let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        report.ok(format!("{host} is {}", list.join(", ")));
+    }
+    addresses
+}
+
+/// Connects to each address; the first that works is used. `another` says that
+/// there is another port to try.
+pub(super) async fn tcp(
+    addresses: &[IpAddr],
+    port: u16,
+    another: bool,
+    limit: Duration,
+    report: &mut Report<'_>,
+) -> Option<SocketAddr> {
+    let mut working = None;
+    let mut problems = Vec::new();
+    for address in addresses.iter().map(|address| SocketAddr::new(*address, port)) {
+        match open(address, limit).await {
+            Ok(_) => {
+                report.ok(format!("connected to {address}"));
+                working = working.or(Some(address));
+            }
+            Err(error) => problems.push((address, error)),
+        }
+    }
+    for (address, error) in problems {
+        let (what, fix) = explain(address, &error, limit);
+        if working.is_none() && !another {
+            report.fail(what, fix);
+        } else if working.is_none() {
+            report.warn(what, "none, if the registry is on another port");
+        } else if !no_route(error.kind()) {
+            // Without IPv6, say, its addresses are passed over by all.
+            report.warn(what, format!("{fix}; or take this address out of DNS"));
+        }
+    }
+    working
+}
+
+/// One connection.
+pub(super) async fn open(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    match timeout(limit, TcpStream::connect(address)).await {
+        Ok(result) => result,
+        Err(_) => Err(ErrorKind::TimedOut.into()),
+    }
+}
+
+fn no_route(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::AddrNotAvailable
+    )
+}
+
+fn explain(address: SocketAddr, error: &io::Error, limit: Duration) -> (String, String) {
+    let port = address.port();
+    match error.kind() {
+        ErrorKind::ConnectionRefused => (
+            format!("{address} refuses connections: nothing listens there"),
+            format!(
+                "start the registry; if it runs, have it listen beyond its own machine \
+                 (REGISTRY_HTTP_ADDR=:{port}), and a container publish the port (-p {port}:{port})"
+            ),
+        ),
+        ErrorKind::TimedOut => (
+            format!("{address} does not answer within {} s", limit.as_secs()),
+            format!("open port {port} in the firewall or security group; check the address"),
+        ),
+        kind if no_route(kind) => (
+            format!("there is no way to {address}: {error}"),
+            "check the address, the network and the VPN".to_owned(),
+        ),
+        _ => (format!("cannot connect to {address}: {error}"), "check the network".to_owned()),
+    }
+}

@@ -1,0 +1,128 @@
+//! One bounded request over a connection.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, USER_AGENT};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::TokioIo;
+use std::error::Error;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The most that is read of a body.
+pub(super) const MAX_BODY: usize = 64 * 1024;
+
+/// The largest head of a response.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// How many headers a response can have.
+const MAX_HEADERS: usize = 100;
+
+/// A connection, encrypted or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// A response, with as much of its body as is of interest.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value, as far as it is text.
+    pub(super) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    pub(super) fn is_html(&self) -> bool {
+        self.header("content-type").is_some_and(|value| value.starts_with("text/html"))
+            || self.body.trim_ascii_start().starts_with(b"<")
+    }
+}
+
+/// Sends a GET and reads the answer; redirects are answers too.
+pub(super) async fn get(
+    stream: Box<dyn Stream>,
+    authority: &str,
+    path: &str,
+    authorization: Option<&str>,
+    limit: Duration,
+) -> Result<Answer, String> {
+    match tokio::time::timeout(limit, exchange(stream, authority, path, authorization)).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
+    }
+}
+
+async fn exchange(
+    stream: Box<dyn Stream>,
+    authority: &str,
+    path: &str,
+    authorization: Option<&str>,
+) -> Result<Answer, String> {
+    let mut request = Request::get(path)
+        .header(HOST, authority)
+        .header(USER_AGENT, concat!("roadstead-doctor/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "application/json, */*")
+        .header(CONNECTION, "close");
+    if let Some(authorization) = authorization {
+        let mut value = HeaderValue::from_str(authorization).map_err(|error| error.to_string())?;
+        value.set_sensitive(true);
+        request = request.header(AUTHORIZATION, value);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| reason(&error))?;
+    // Ends with the request, at the latest when the sender goes.
+    let connection = tokio::spawn(connection);
+    let answer = read(sender.send_request(request)).await;
+    connection.abort();
+    answer
+}
+
+async fn read(
+    response: impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>,
+) -> Result<Answer, String> {
+    let (parts, mut incoming) = response.await.map_err(|error| reason(&error))?.into_parts();
+    let mut body = Vec::new();
+    // A body that breaks off has said enough.
+    while let Some(Ok(frame)) = incoming.frame().await {
+        let data = frame.into_data().unwrap_or_default();
+        body.extend_from_slice(&data[..data.len().min(MAX_BODY - body.len())]);
+        if body.len() == MAX_BODY {
+            break;
+        }
+    }
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
+}
+
+/// An error and what caused it, which says more.
+fn reason(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Headers that tell what stands between a client and the registry.
+pub(super) const BETWEEN: [HeaderName; 7] = [
+    HeaderName::from_static("server"),
+    HeaderName::from_static("via"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-cache"),
+    HeaderName::from_static("x-served-by"),
+    HeaderName::from_static("cf-ray"),
+];

@@ -1,0 +1,310 @@
+//! How to log in, and whether a password is right.
+
+use super::chain::Knowledge;
+use super::challenge::Challenge;
+use super::http::{self, Answer};
+use super::line::Line;
+use super::report::Report;
+use super::target::{Scheme, Target};
+use super::{connect, tls};
+use ::http::{StatusCode, Uri};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::time::Duration;
+use tokio::time::timeout;
+
+const WRONG: &str = "check it where the users are: roadstead htpasswd -v FILE USER; then docker \
+                     logout and docker login";
+
+/// Whom to log in as.
+pub(super) struct Credentials {
+    pub(super) user: String,
+    pub(super) password: String,
+}
+
+impl Credentials {
+    fn basic(&self) -> String {
+        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
+    }
+}
+
+/// Everything that logging in needs.
+pub(super) struct Login<'a> {
+    pub(super) line: &'a Line,
+    pub(super) knowledge: &'a Knowledge,
+    pub(super) credentials: Option<&'a Credentials>,
+    pub(super) local: bool,
+    pub(super) limit: Duration,
+}
+
+impl Login<'_> {
+    /// Reports what the answer to `GET /v2/` asks for, and tries it.
+    pub(super) async fn examine(&self, answer: &Answer, report: &mut Report<'_>) {
+        if answer.status != StatusCode::UNAUTHORIZED {
+            if self.credentials.is_some() {
+                report.warn(
+                    "the password was not tried: the registry asks for none",
+                    "to have one: REGISTRY_AUTH=htpasswd and REGISTRY_AUTH_HTPASSWD_PATH=FILE",
+                );
+            }
+            return;
+        }
+        let challenges = Challenge::all(&answer.headers);
+        let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+        if let Some(bearer) = find("bearer") {
+            self.bearer(bearer, report).await;
+        } else if let Some(basic) = find("basic") {
+            self.basic(basic, report).await;
+        } else {
+            let schemes: Vec<_> = challenges.iter().map(|c| c.scheme.as_str()).collect();
+            report.fail(
+                format!("401 without a way to log in that clients know ({})", schemes.join(", ")),
+                "have the registry or proxy send WWW-Authenticate: Basic or Bearer",
+            );
+        }
+    }
+
+    async fn basic(&self, challenge: &Challenge, report: &mut Report<'_>) {
+        let realm = challenge.parameter("realm").unwrap_or_default();
+        let what = format!("login: user and password (Basic, realm {realm:?})");
+        if self.line.scheme == Scheme::Http && !self.local {
+            report.warn(
+                format!("{what}, readable on the way"),
+                "give the registry a certificate: roadstead cert NAME",
+            );
+        } else {
+            report.ok(what);
+        }
+        let Some(credentials) = self.credentials else {
+            self.without(report);
+            return;
+        };
+        if self.may_send(report) {
+            let answer = self.line.get("/v2/", Some(&credentials.basic())).await;
+            verdict(answer.map(|a| a.status), &credentials.user, WRONG, report);
+        }
+    }
+
+    fn without(&self, report: &mut Report<'_>) {
+        let authority = &self.line.authority;
+        report.ok(format!(
+            "without docker login {authority}, Docker will say: no basic auth credentials"
+        ));
+    }
+
+    /// Whether a password can go to the registry.
+    fn may_send(&self, report: &mut Report<'_>) -> bool {
+        if !self.line.safe {
+            let fix = match self.line.scheme {
+                Scheme::Https => "make the certificate trusted first, as above".to_owned(),
+                Scheme::Http => format!(
+                    "to send it readable all the same: roadstead doctor http://{}",
+                    self.line.authority
+                ),
+            };
+            report.warn("the password was not tried: anyone could take it", fix);
+        }
+        self.line.safe
+    }
+
+    async fn bearer(&self, challenge: &Challenge, report: &mut Report<'_>) {
+        let realm = challenge.parameter("realm").unwrap_or_default();
+        let service = challenge.parameter("service");
+        let Some((uri, target, scheme)) = parse(realm) else {
+            report.fail(
+                format!("login by token (Bearer), but its realm is no URL: {realm:?}"),
+                "set REGISTRY_AUTH_TOKEN_REALM to the URL of the token service",
+            );
+            return;
+        };
+        report.ok(format!(
+            "login: by token (Bearer) from {realm}, service {:?}",
+            service.unwrap_or_default()
+        ));
+        let readable = scheme == Scheme::Http && self.line.scheme == Scheme::Https;
+        if readable {
+            report.fail(
+                "the token service is plain http, while the registry is https: passwords are \
+                 readable on the way, and some clients refuse",
+                "set REGISTRY_AUTH_TOKEN_REALM to an https URL; behind a proxy that speaks TLS, \
+                 have it send X-Forwarded-Proto: https",
+            );
+        }
+        let service_query = service.map(|service| format!("service={}", encode(service)));
+        let mut query = service_query.unwrap_or_default();
+        let anonymous = self.token(&uri, &target, scheme, &query, None).await;
+        if !reachable(anonymous.as_ref(), report) {
+            return;
+        }
+        let Some(credentials) = self.credentials else {
+            self.without(report);
+            return;
+        };
+        let own = self.same(&target, scheme);
+        let exposed = scheme == Scheme::Http && !(own && self.line.safe);
+        if readable || exposed {
+            report.warn(
+                "the password was not tried: the token service is plain http",
+                "have the token service speak https",
+            );
+        } else if !own || self.may_send(report) {
+            query = format!("{query}&account={}", encode(&credentials.user));
+            let query = query.trim_start_matches('&');
+            let answer = self.token(&uri, &target, scheme, query, Some(&credentials.basic())).await;
+            self.try_token(answer, credentials, report).await;
+        }
+    }
+
+    async fn try_token(
+        &self,
+        answer: Result<Answer, String>,
+        credentials: &Credentials,
+        report: &mut Report<'_>,
+    ) {
+        let status = answer.as_ref().map(|answer| answer.status).map_err(Clone::clone);
+        if !verdict(status, &credentials.user, WRONG, report) {
+            return;
+        }
+        let token = answer.ok().and_then(|answer| token(&answer.body));
+        let Some(token) = token else {
+            report.fail(
+                "the token service answered 200 without a token",
+                "check that REGISTRY_AUTH_TOKEN_REALM names the token service itself",
+            );
+            return;
+        };
+        let answer = self.line.get("/v2/", Some(&format!("Bearer {token}"))).await;
+        match answer.map(|answer| answer.status) {
+            Ok(StatusCode::OK) => report.ok("the registry accepts the token"),
+            Ok(status) => report.fail(
+                format!("the registry does not accept the token: {status}"),
+                "have registry and token service agree on service, issuer and keys \
+                 (REGISTRY_AUTH_TOKEN_*), and set their clocks right",
+            ),
+            Err(error) => report.fail(
+                format!("the registry did not answer to the token: {error}"),
+                "see the registry's log",
+            ),
+        }
+    }
+
+    /// Asks the token service. If that is the registry itself, it is reached
+    /// the same way; otherwise its certificate must be trusted.
+    async fn token(
+        &self,
+        uri: &Uri,
+        target: &Target,
+        scheme: Scheme,
+        query: &str,
+        authorization: Option<&str>,
+    ) -> Result<Answer, String> {
+        let separator = if uri.query().is_some() { '&' } else { '?' };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = format!("{path}{separator}{query}");
+        if self.same(target, scheme) {
+            return self.line.get(&path, authorization).await;
+        }
+        let port = target.port.unwrap_or(scheme.port());
+        let host = target.host.as_str();
+        let found = timeout(self.limit, tokio::net::lookup_host((host, port))).await;
+        let addresses = match found {
+            Ok(Ok(addresses)) => addresses.collect::<Vec<_>>(),
+            Ok(Err(error)) => return Err(format!("the name {host} is not found: {error}")),
+            Err(_) => return Err(format!("no name server answers for {host}")),
+        };
+        let address = addresses.first().ok_or_else(|| format!("{host} has no address"))?;
+        let stream = connect::open(*address, self.limit)
+            .await
+            .map_err(|error| format!("cannot connect to {address}: {error}"))?;
+        let stream: Box<dyn http::Stream> = match scheme {
+            Scheme::Http => Box::new(stream),
+            Scheme::Https => {
+                let roots = self.knowledge.all.store.clone();
+                tls::shake_hands_strictly(stream, host, roots, self.limit).await?
+            }
+        };
+        http::get(stream, &target.authority(), &path, authorization, self.limit).await
+    }
+
+    /// Whether the token service is where the registry is.
+    fn same(&self, target: &Target, scheme: Scheme) -> bool {
+        let with_port = |authority: &str, scheme: Scheme| {
+            let parsed: Option<Target> = authority.parse().ok();
+            parsed.map(|target| (target.host.clone(), target.port.unwrap_or(scheme.port())))
+        };
+        scheme == self.line.scheme
+            && with_port(&self.line.authority, scheme) == with_port(&target.authority(), scheme)
+    }
+}
+
+fn reachable(answer: Result<&Answer, &String>, report: &mut Report<'_>) -> bool {
+    let fix = "start the token service, and make its name, port and certificate good for all \
+               clients: roadstead doctor with its URL says more; or set REGISTRY_AUTH_TOKEN_REALM";
+    match answer {
+        Err(error) => report.fail(format!("the token service is not reached: {error}"), fix),
+        Ok(answer) if answer.status.is_server_error() || answer.status == StatusCode::NOT_FOUND => {
+            report.fail(format!("the token service answers {}", answer.status), fix);
+        }
+        Ok(answer) => {
+            report.ok(format!("the token service answers: {}", answer.status));
+            return true;
+        }
+    }
+    false
+}
+
+/// Reports whether a password was accepted.
+fn verdict(
+    status: Result<StatusCode, String>,
+    user: &str,
+    fix: &str,
+    report: &mut Report<'_>,
+) -> bool {
+    match status {
+        Ok(StatusCode::OK) => {
+            report.ok(format!("the password of {user} is right"));
+            return true;
+        }
+        Ok(StatusCode::UNAUTHORIZED) => report.fail(
+            format!(
+                "the password of {user} is wrong, or there is no such user; Docker will say: \
+                 unauthorized"
+            ),
+            fix,
+        ),
+        Ok(StatusCode::FORBIDDEN) => report.fail(
+            format!("{user} is known and may do nothing here; Docker will say: denied"),
+            "give the user a rule in REGISTRY_AUTH_RULES, or ask whoever runs the registry",
+        ),
+        Ok(StatusCode::TOO_MANY_REQUESTS) => report.warn(
+            "the password was not checked: too many attempts (429)",
+            "wait, and correct the client that keeps trying a wrong password",
+        ),
+        Ok(status) => {
+            report.fail(format!("the answer to the password of {user} is {status}"), fix);
+        }
+        Err(error) => report.fail(
+            format!("there is no answer to the password of {user}: {error}"),
+            "see the registry's log",
+        ),
+    }
+    false
+}
+
+fn parse(realm: &str) -> Option<(Uri, Target, Scheme)> {
+    let uri: Uri = realm.parse().ok()?;
+    let target: Target = realm.parse().ok()?;
+    let scheme = target.scheme?;
+    Some((uri, target, scheme))
+}
+
+fn token(body: &[u8]) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let token = json.get("token").or_else(|| json.get("access_token"))?;
+    Some(token.as_str()?.to_owned())
+}
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}

@@ -1,0 +1,72 @@
+//! What was found, a line each.
+
+use std::io::Write;
+
+/// The longest line: parts of it come from servers.
+const MAX_LINE: usize = 600;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    /// Nothing to do.
+    Ok,
+    /// Some clients will have trouble, or all will some day.
+    Warn,
+    /// Clients fail.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// How much it matters.
+    pub level: Level,
+    /// What was seen.
+    pub what: String,
+    /// What to do about it; empty if there is nothing to do.
+    pub fix: String,
+}
+
+/// Prints findings as they are made, and keeps them.
+pub(super) struct Report<'a> {
+    out: &'a mut dyn Write,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(out: &'a mut dyn Write) -> Self {
+        Self { out, findings: Vec::new() }
+    }
+
+    pub(super) fn ok(&mut self, what: impl AsRef<str>) {
+        self.add(Level::Ok, what.as_ref(), "");
+    }
+
+    pub(super) fn warn(&mut self, what: impl AsRef<str>, fix: impl AsRef<str>) {
+        self.add(Level::Warn, what.as_ref(), fix.as_ref());
+    }
+
+    pub(super) fn fail(&mut self, what: impl AsRef<str>, fix: impl AsRef<str>) {
+        self.add(Level::Fail, what.as_ref(), fix.as_ref());
+    }
+
+    pub(super) fn add(&mut self, level: Level, what: &str, fix: &str) {
+        // A server's words must not steer the terminal.
+        let harmless = |c: char| if c.is_control() { '?' } else { c };
+        let what: String = what.chars().take(MAX_LINE).map(harmless).collect();
+        let lines = fix.lines().map(|line| line.chars().map(harmless).collect::<String>());
+        let fix = lines.collect::<Vec<_>>().join("\n");
+        let word = match level {
+            Level::Ok => "ok  ",
+            Level::Warn => "warn",
+            Level::Fail => "fail",
+        };
+        // Whoever closed the output does not want to read it.
+        let _ = writeln!(self.out, "{word}  {what}");
+        for (number, line) in fix.lines().enumerate() {
+            let _ =
+                writeln!(self.out, "      {}{line}", if number == 0 { "fix: " } else { "     " });
+        }
+        self.findings.push(Finding { level, what, fix });
+    }
+}

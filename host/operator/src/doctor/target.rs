@@ -1,0 +1,138 @@
+//! What is examined.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// HTTP's two schemes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    /// The port that goes without saying.
+    pub(super) fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
+}
+
+/// A registry as people name it: `registry.example:5000`, perhaps with a scheme.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Target {
+    pub(super) scheme: Option<Scheme>,
+    /// A DNS name, or an IP address without brackets.
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+    /// What came after the host; registries have no path.
+    pub(super) path: String,
+}
+
+impl Target {
+    /// How it stands in images' names and in the `Host` header.
+    pub(super) fn authority(&self) -> String {
+        authority(&self.host, self.port)
+    }
+
+    /// The host as an address, if it is one.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+}
+
+/// A host with brackets where it needs them, and a port if there is one.
+pub(super) fn authority(host: &str, port: Option<u16>) -> String {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXAMPLE: &str = "give it as in https://registry.example:5000";
+        let (scheme, rest) = match text.split_once("://") {
+            Some(("http", rest)) => (Some(Scheme::Http), rest),
+            Some(("https", rest)) => (Some(Scheme::Https), rest),
+            Some((other, _)) => {
+                return Err(format!("{other} is no scheme of registries: {EXAMPLE}"));
+            }
+            None => (None, text),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        if authority.contains('@') {
+            return Err("give the user with --user, not in the URL".to_owned());
+        }
+        let colons = authority.matches(':').count();
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if colons == 1 || host.ends_with(']') => {
+                let port = port.parse().ok().filter(|port| *port != 0);
+                (host, Some(port.ok_or_else(|| format!("the port is no number: {EXAMPLE}"))?))
+            }
+            _ => (authority, None),
+        };
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let host = host.to_ascii_lowercase();
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
+        if host.is_empty() || !host.bytes().all(fits) {
+            return Err(format!("{host:?} is no host: {EXAMPLE}"));
+        }
+        // The registry of Docker's own images has another name than they say.
+        let host = match host.as_str() {
+            "docker.io" | "index.docker.io" => "registry-1.docker.io".to_owned(),
+            _ => host,
+        };
+        let path = path.trim_matches('/');
+        let path = if path == "v2" { "" } else { path };
+        Ok(Self { scheme, host, port, path: path.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Scheme, Target};
+
+    #[test]
+    fn registries_are_read() {
+        for (text, scheme, host, port, path) in [
+            ("registry.example:5000", None, "registry.example", Some(5000), ""),
+            ("Registry.example", None, "registry.example", None, ""),
+            ("https://a.example/v2/", Some(Scheme::Https), "a.example", None, ""),
+            ("http://10.0.0.5:80", Some(Scheme::Http), "10.0.0.5", Some(80), ""),
+            ("[::1]:5000", None, "::1", Some(5000), ""),
+            ("https://[fd00::5]", Some(Scheme::Https), "fd00::5", None, ""),
+            ("fd00::5", None, "fd00::5", None, ""),
+            ("a.example:5000/app/image:tag", None, "a.example", Some(5000), "app/image:tag"),
+            ("docker.io", None, "registry-1.docker.io", None, ""),
+        ] {
+            let target: Target = text.parse().unwrap();
+            let expected = Target { scheme, host: host.to_owned(), port, path: path.to_owned() };
+            assert_eq!(target, expected);
+        }
+        for (text, said) in [
+            ("ftp://a", "no scheme"),
+            ("https://alice:secret@a", "--user"),
+            ("a:port", "no number"),
+            ("a:0", "no number"),
+            ("", "no host"),
+            ("a b", "no host"),
+        ] {
+            let problem = text.parse::<Target>().unwrap_err();
+            assert!(problem.contains(said), "{text}: {problem}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Whom certificates lead to.
+
+use super::tls::provider;
+use anyhow::Context as _;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, Error, RootCertStore};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The largest file of authorities that is read.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// Authorities that a client trusts.
+#[derive(Clone)]
+pub(super) struct Roots {
+    pub(super) store: RootCertStore,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+/// What a client thinks of a chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    Trusted,
+    /// The server's certificate is itself among the trusted, and is that of an
+    /// authority: Docker takes it, and programs with rustls do not.
+    TrustedAsAuthority,
+    /// Nothing leads to a known authority.
+    Unknown,
+    /// It leads there, and something else is wrong.
+    Refused(String),
+}
+
+impl Roots {
+    /// Those of this machine; none if it has none.
+    pub(super) fn of_system() -> Self {
+        let mut roots = Self { store: RootCertStore::empty(), certificates: Vec::new() };
+        roots.add(rustls_native_certs::load_native_certs().certs);
+        roots
+    }
+
+    fn add(&mut self, certificates: Vec<CertificateDer<'static>>) {
+        // What cannot be an authority is passed over, as clients do.
+        self.store.add_parsable_certificates(certificates.iter().cloned());
+        self.certificates.extend(certificates);
+    }
+
+    /// These and those of a PEM file.
+    pub(super) fn with_file(mut self, path: &Path) -> anyhow::Result<Self> {
+        let text = crate::files::read(path, MAX_FILE)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let certificates = CertificateDer::pem_slice_iter(&text)
+            .collect::<Result<Vec<_>, _>>()
+            .with_context(|| format!("{} is no PEM", path.display()))?;
+        anyhow::ensure!(
+            !certificates.is_empty(),
+            "{} has no certificate; it should start with -----BEGIN CERTIFICATE-----",
+            path.display(),
+        );
+        self.add(certificates);
+        Ok(self)
+    }
+
+    /// Whether one of them has this name, in DER.
+    pub(super) fn know(&self, name: &[u8]) -> bool {
+        // An anchor's subject comes without its tag and length.
+        self.store.roots.iter().any(|root| name.ends_with(root.subject.as_ref()))
+    }
+
+    /// What a client with these thinks of the chain at a moment, names aside.
+    pub(super) fn judge(&self, chain: &[CertificateDer<'_>], moment: Duration) -> Verdict {
+        let Some((own, rest)) = chain.split_first() else { return Verdict::Unknown };
+        let algorithms = provider().signature_verification_algorithms.all;
+        let now = UnixTime::since_unix_epoch(moment);
+        let result = ParsedCertificate::try_from(own).and_then(|own| {
+            verify_server_cert_signed_by_trust_anchor(&own, &self.store, rest, now, algorithms)
+        });
+        match result {
+            Ok(()) => Verdict::Trusted,
+            // As Go does, and with it Docker.
+            Err(_) if self.certificates.iter().any(|root| root == own) => {
+                Verdict::TrustedAsAuthority
+            }
+            // An authority that has only the name of a known one is unknown too.
+            Err(Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            )) => Verdict::Unknown,
+            Err(Error::InvalidCertificate(error)) => Verdict::Refused(error.to_string()),
+            Err(error) => Verdict::Refused(error.to_string()),
+        }
+    }
+}
+
+/// The authorities that Docker on this machine knows for a registry.
+pub(super) struct Docker {
+    /// Where they are, or would be.
+    pub(super) file: PathBuf,
+    /// They and the system's, if there are any.
+    pub(super) roots: Option<Roots>,
+}
+
+impl Docker {
+    pub(super) fn read(base: &Path, authority: &str, system: &Roots) -> Self {
+        let file = base.join(authority).join("ca.crt");
+        // A file that Docker cannot read either does not help it.
+        let roots =
+            file.exists().then(|| system.clone().with_file(&file).unwrap_or(system.clone()));
+        Self { file, roots }
+    }
+}

@@ -1,0 +1,216 @@
+//! What is wrong with logging in.
+
+use crate::servers::{Answers, Authority, NAME, OK, Server, always, named, plain};
+use crate::{Outcome, doctor, examine, file};
+use base64::Engine as _;
+use roadstead_operator::doctor::Level::{Fail, Ok, Warn};
+use std::sync::Arc;
+
+const LOGIN: [&str; 3] = ["--user", "alice", "--password-stdin"];
+
+/// A 401 with these words.
+fn challenge(words: &str) -> String {
+    format!(
+        "HTTP/1.1 401 Unauthorized\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\
+         WWW-Authenticate: {words}\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+fn basic(user: &str, password: &str) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    format!("authorization: Basic {text}\r\n")
+}
+
+/// A registry that knows alice, whose password is this.
+fn registry(password: &'static str) -> Answers {
+    Arc::new(move |head| {
+        if head.contains(&basic("alice", password)) {
+            OK.to_owned()
+        } else {
+            challenge("Basic realm=\"Harbour\"")
+        }
+    })
+}
+
+/// Examines it over TLS that is trusted.
+fn encrypted(answers: Answers, arguments: &[&str]) -> (Outcome, Server) {
+    let root = Authority::root("Test Root");
+    let (_directory, ca) = file(&root.certificate.pem());
+    let server = root.serve(&named(NAME, &[NAME]), answers);
+    let arguments = [&["--ca", &ca], arguments].concat();
+    (doctor(&format!("https://{NAME}:{}", server.port), &arguments), server)
+}
+
+#[test]
+fn passwords_are_tried() {
+    encrypted(registry("secret"), &[])
+        .0
+        .fails(false)
+        .has(Ok, "login: user and password (Basic, realm \"Harbour\")", "")
+        .has(Ok, "Docker will say: no basic auth credentials", "");
+    encrypted(registry("secret"), &LOGIN).0.fails(false).has(
+        Ok,
+        "the password of alice is right",
+        "",
+    );
+    encrypted(registry("other"), &LOGIN).0.fails(true).has(
+        Fail,
+        "Docker will say: unauthorized",
+        "roadstead htpasswd -v FILE USER",
+    );
+    encrypted(always(OK), &LOGIN).0.fails(false).has(
+        Warn,
+        "not tried: the registry asks for none",
+        "REGISTRY_AUTH=htpasswd",
+    );
+    for (status, level, what, fix) in [
+        ("403 Forbidden", Fail, "denied", "REGISTRY_AUTH_RULES"),
+        ("429 Too Many Requests", Warn, "too many attempts", "wait"),
+        ("500 Internal Server Error", Fail, "500", "htpasswd"),
+    ] {
+        let answers: Answers = Arc::new(move |head| {
+            if head.contains("authorization") {
+                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")
+            } else {
+                challenge("Basic realm=x")
+            }
+        });
+        encrypted(answers, &LOGIN).0.fails(level == Fail).has(level, what, fix);
+    }
+}
+
+#[test]
+fn ways_that_nobody_knows_are_told() {
+    encrypted(always(challenge("Negotiate")), &[]).0.fails(true).has(
+        Fail,
+        "401 without a way to log in that clients know (negotiate)",
+        "WWW-Authenticate",
+    );
+    let nothing = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+    encrypted(always(nothing), &[]).0.fails(true).has(Fail, "401 without a way", "WWW-Auth");
+}
+
+#[test]
+fn a_password_goes_only_where_it_is_safe() {
+    let sent = |server: &Server| {
+        server.seen.lock().unwrap().iter().any(|head| head.contains("authorization: Basic"))
+    };
+    // Nobody knows the authority.
+    let root = Authority::root("Test Root");
+    let server = root.serve(&named(NAME, &[NAME]), registry("secret"));
+    doctor(&format!("https://{NAME}:{}", server.port), &LOGIN).has(
+        Warn,
+        "the password was not tried",
+        "trusted first",
+    );
+    assert!(!sent(&server));
+    // Whoever is on the way could have kept TLS from being spoken.
+    let server = plain(registry("secret"));
+    doctor(&format!("{NAME}:{}", server.port), &LOGIN)
+        .has(Warn, "readable on the way", "roadstead cert NAME")
+        .has(Warn, "the password was not tried", "roadstead doctor http://registry.example");
+    assert!(!sent(&server));
+    // That was asked for, and this does not leave the machine.
+    doctor(&format!("http://{NAME}:{}", server.port), &LOGIN).fails(false).has(
+        Ok,
+        "password of alice is right",
+        "",
+    );
+    examine(&format!("127.0.0.1:{}", server.port), &LOGIN, "secret\n").fails(false).has(
+        Ok,
+        "password of alice is right",
+        "",
+    );
+    assert!(sent(&server));
+}
+
+/// A registry with a token service of its own, which it names as `realm` does.
+fn with_tokens(realm: impl Fn(&str) -> String + Send + Sync + 'static, good: bool) -> Answers {
+    Arc::new(move |head| {
+        let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        if head.starts_with("GET /token?service=Har%2Dbour") {
+            let known = !head.contains("account") || head.contains(&basic("alice", "secret"));
+            let body = "{\"token\": \"t0k\"}";
+            return if known {
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+            } else {
+                "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_owned()
+            };
+        }
+        if good && head.contains("authorization: Bearer t0k\r\n") {
+            return OK.to_owned();
+        }
+        challenge(&format!("Bearer realm=\"{}\",service=\"Har-bour\"", realm(host)))
+    })
+}
+
+#[test]
+fn tokens_are_tried() {
+    let own = |host: &str| format!("https://{host}/token");
+    let (outcome, _) = encrypted(with_tokens(own, true), &[]);
+    outcome
+        .fails(false)
+        .has(Ok, "login: by token (Bearer) from https://registry.example:", "")
+        .has(Ok, "the token service answers: 200 OK", "")
+        .has(Ok, "no basic auth credentials", "");
+    encrypted(with_tokens(own, true), &LOGIN)
+        .0
+        .fails(false)
+        .has(Ok, "the password of alice is right", "")
+        .has(Ok, "the registry accepts the token", "");
+    encrypted(with_tokens(own, false), &LOGIN).0.fails(true).has(
+        Fail,
+        "does not accept the token: 401",
+        "set their clocks right",
+    );
+    let bob = ["--user", "bob", "--password-stdin"];
+    encrypted(with_tokens(own, true), &bob).0.fails(true).has(Fail, "unauthorized", "htpasswd -v");
+    encrypted(with_tokens(|host| format!("https://{host}/v2/"), true), &LOGIN).0.has(
+        Fail,
+        "the password of alice is wrong",
+        "",
+    );
+}
+
+#[test]
+fn token_services_elsewhere_are_looked_at() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let refused = move |_: &str| format!("https://127.0.0.1:{port}/token");
+    encrypted(with_tokens(refused, true), &LOGIN).0.fails(true).has(
+        Fail,
+        "the token service is not reached: cannot connect",
+        "REGISTRY_AUTH_TOKEN_REALM",
+    );
+    encrypted(with_tokens(|_| "/token".to_owned(), true), &[]).0.fails(true).has(
+        Fail,
+        "its realm is no URL: \"/token\"",
+        "REGISTRY_AUTH_TOKEN_REALM",
+    );
+    // A service that nobody trusts gets no password.
+    let other = Authority::root("Other Root");
+    let tokens = with_tokens(|host| format!("https://{host}/token"), true);
+    let service = other.serve(&named("x", &["127.0.0.1"]), tokens);
+    let port = service.port;
+    encrypted(with_tokens(move |_| format!("https://127.0.0.1:{port}/token"), true), &LOGIN)
+        .0
+        .fails(true)
+        .has(Fail, "the token service is not reached: invalid peer certificate", "doctor");
+    assert!(service.seen.lock().unwrap().is_empty());
+    // Plain http, while the registry is https.
+    let service = plain(with_tokens(|host| format!("http://{host}/token"), true));
+    let port = service.port;
+    encrypted(with_tokens(move |_| format!("http://127.0.0.1:{port}/token"), true), &LOGIN)
+        .0
+        .fails(true)
+        .has(Fail, "plain http, while the registry is https", "X-Forwarded-Proto: https")
+        .has(Ok, "the token service answers: 200", "")
+        .has(Warn, "the password was not tried: the token service is plain http", "https");
+    assert!(service.seen.lock().unwrap().iter().all(|head| !head.contains("authorization")));
+    // A plain registry with a plain service of its own.
+    let server = plain(with_tokens(|host| format!("http://{host}/token"), true));
+    examine(&format!("127.0.0.1:{}", server.port), &LOGIN, "secret").fails(false).has(
+        Ok,
+        "the registry accepts the token",
+        "",
+    );
+}
