@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Longest claim of a CI job that is looked at, in bytes.
 const CLAIM_LIMIT: usize = 1024;
@@ -316,7 +316,7 @@ impl Authority {
             Ok(claims) => claims,
             Err(error) => return error.into(),
         };
-        let until = claims.get("exp").and_then(Value::as_u64);
+        let until = claims.get("exp").and_then(whole_seconds);
         let mut kept = BTreeMap::new();
         for (name, value) in claims {
             let text = match value {
@@ -388,7 +388,7 @@ impl Loaded {
 struct ExternalClaims {
     #[serde(default)]
     sub: String,
-    exp: u64,
+    exp: Value,
     #[serde(default)]
     access: Option<Vec<Access>>,
 }
@@ -398,8 +398,13 @@ fn external_caller(claims: ExternalClaims) -> Answer {
     Answer::Caller(Caller {
         subject: Subject { user, ..Subject::default() },
         access: Some(claims.access.unwrap_or_default()),
-        until: Some(claims.exp),
+        until: whole_seconds(&claims.exp),
     })
+}
+
+/// A time in a token, which may have a fraction (RFC 7519's `NumericDate`).
+fn whole_seconds(time: &Value) -> Option<u64> {
+    time.as_u64().or_else(|| Some(Duration::try_from_secs_f64(time.as_f64()?).ok()?.as_secs()))
 }
 
 fn no_tokens() -> Answer {

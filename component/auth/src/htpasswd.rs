@@ -89,7 +89,9 @@ impl Htpasswd {
         let hash = known.unwrap_or(&self.dummy);
         // Too long ones are compared too, so that they take their time.
         let matches = bcrypt::verify(password, hash).unwrap_or(false);
-        matches && known.is_some() && password.len() <= PASSWORD_LIMIT
+        // To bcrypt, "x\0x" is "x".
+        let usable = password.len() <= PASSWORD_LIMIT && !password.contains('\0');
+        matches && known.is_some() && usable
     }
 
     /// The text that proves a user's password; another one after each change.

@@ -210,7 +210,10 @@ pub(crate) fn header(token: &str) -> Result<Header, TokenError> {
     if token.len() > TOKEN_LIMIT {
         return Err(TokenError::Malformed);
     }
-    jsonwebtoken::decode_header(token).map_err(|error| TokenError::from(&error))
+    let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
+    // Whoever knows nothing of an extension that matters must not go on (RFC
+    // 7515, 4.1.11), and no extension is known here.
+    if header.crit.is_some() { Err(TokenError::Malformed) } else { Ok(header) }
 }
 
 /// The name of a key by RFC 7638.
@@ -282,7 +285,10 @@ impl From<&jsonwebtoken::errors::Error> for TokenError {
             ErrorKind::ImmatureSignature => Self::Early,
             ErrorKind::InvalidIssuer => Self::Issuer,
             ErrorKind::InvalidAudience => Self::Audience,
-            ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => Self::Claims,
+            // The header has been read by then.
+            ErrorKind::MissingRequiredClaim(_)
+            | ErrorKind::InvalidClaimFormat(_)
+            | ErrorKind::Json(_) => Self::Claims,
             _ => Self::Malformed,
         }
     }
@@ -299,7 +305,7 @@ impl fmt::Display for TokenError {
             Self::Early => "it is not valid yet; compare the clocks",
             Self::Issuer => "it is of another issuer",
             Self::Audience => "it is for another audience",
-            Self::Claims => "it lacks a claim",
+            Self::Claims => "a claim is missing or of another form",
         })
     }
 }

@@ -26,6 +26,9 @@ mod keys;
 mod scope;
 mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 pub use authority::{Answer, Authority, Caller, Question, Refusal};
 pub use cache::{Cache, Fingerprint};
 pub use keys::{Keys, TOKEN_LIMIT, TokenError};

@@ -180,12 +180,13 @@ impl Auth {
     pub(crate) fn read(reader: &mut Reader) -> Self {
         let users = match (reader.text("AUTH_HTPASSWD_PATH"), reader.text("AUTH_HTPASSWD_ENTRIES"))
         {
-            (Some(_), Some(_)) => {
+            (Some(path), Some(_)) => {
                 reader.problem(
                     "REGISTRY_AUTH_HTPASSWD_PATH and REGISTRY_AUTH_HTPASSWD_ENTRIES are both set; \
                      keep one of them",
                 );
-                None
+                // So that nothing says there are none.
+                Some(Users::File(path.into()))
             }
             (Some(path), None) => Some(Users::File(path.into())),
             (None, Some(entries)) => Some(Users::Entries(entries)),

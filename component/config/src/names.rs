@@ -15,7 +15,8 @@ pub enum Use {
 /// A name and its use.
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
-    /// Without the prefix. A closing `_*` stands for any rest.
+    /// Without the prefix. A closing `*` stands for any rest, and for a number
+    /// in a setting's.
     pub name: &'static str,
     /// What it does.
     pub used: Use,
@@ -139,20 +140,30 @@ const fn unsupported(name: &'static str, instead: &'static str) -> Name {
 }
 
 /// The first entry that `key` fits; exact ones stand before patterns that
-/// would hide them.
+/// would hide them. A setting's pattern is a list's, whose items have numbers:
+/// under another name, an item would be left out and nobody told.
 pub(crate) fn find(key: &str) -> Option<Name> {
     let fits = |name: &&Name| match name.name.strip_suffix('*') {
-        Some(start) => key.starts_with(start),
+        Some(start) => key
+            .strip_prefix(start)
+            .is_some_and(|rest| name.used != Use::Setting || rest.parse::<u32>().is_ok()),
         None => key == name.name,
     };
     NAMES.iter().find(fits).copied()
 }
 
 /// The setting that is nearest to an unknown key.
-pub(crate) fn nearest(key: &str) -> &'static str {
-    let settings = NAMES.iter().filter(|name| name.used == Use::Setting).map(|name| name.name);
-    let settings = settings.map(|name| name.trim_end_matches("_*"));
-    settings.min_by_key(|name| strsim::damerau_levenshtein(key, name)).unwrap_or_default()
+pub(crate) fn nearest(key: &str) -> String {
+    let mut settings = NAMES.iter().filter(|name| name.used == Use::Setting).map(|name| name.name);
+    let list = settings.clone().find_map(|name| {
+        let start = name.strip_suffix('*')?;
+        key.starts_with(start).then(|| format!("{start}0"))
+    });
+    list.unwrap_or_else(|| {
+        let single = settings.by_ref().filter(|name| !name.ends_with('*'));
+        let nearest = single.min_by_key(|name| strsim::damerau_levenshtein(key, name));
+        nearest.unwrap_or_default().to_owned()
+    })
 }
 
 /// Kubernetes gives every container variables for each service of its

@@ -77,6 +77,13 @@ impl Tls {
             });
         let client_cas: Vec<_> =
             reader.list("HTTP_TLS_CLIENTCAS").into_iter().map(PathBuf::from).collect();
+        if client_cas.is_empty() && reader.text("HTTP_TLS_CLIENTAUTH").is_some() {
+            // Nobody would be asked for a certificate.
+            reader.problem(
+                "REGISTRY_HTTP_TLS_CLIENTAUTH needs REGISTRY_HTTP_TLS_CLIENTCAS_0, the authority \
+                 that clients' certificates come from",
+            );
+        }
         let certificate = path(reader.text("HTTP_TLS_CERTIFICATE"));
         let key = path(reader.text("HTTP_TLS_KEY"));
         let hosts = reader.list("HTTP_TLS_LETSENCRYPT_HOSTS");

@@ -1,0 +1,97 @@
+//! Tests that span several files: who is let in by passwords, tokens and CI
+//! jobs' tokens, and who is not.
+
+mod external;
+mod issued;
+mod jobs;
+mod passwords;
+mod random;
+
+use crate::{Answer, Authority, Caller, Question, Refusal};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey};
+use roadstead_config::{Config, Subject};
+use serde_json::Value;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const JWKS: &str = include_str!("data/jwks.json");
+
+/// The private half of a key, and its certificate; see `data/README.md`.
+macro_rules! pair {
+    ($name:literal) => {
+        (
+            include_str!(concat!("data/", $name, ".key")),
+            include_str!(concat!("data/", $name, ".crt")),
+        )
+    };
+}
+
+const RSA: (&str, &str) = pair!("rsa");
+const P256: (&str, &str) = pair!("p256");
+const P384: (&str, &str) = pair!("p384");
+const ED25519: (&str, &str) = pair!("ed25519");
+const OTHER: (&str, &str) = pair!("other");
+
+/// An authority by settings, without their prefix.
+fn open(settings: &[(&str, &str)]) -> Result<Authority, String> {
+    let owned = settings.iter().map(|(n, v)| (format!("REGISTRY_{n}"), (*v).to_owned()));
+    Authority::open(Config::from_variables(owned).unwrap().auth, true)
+}
+
+/// A key by its private half, for what an algorithm signs.
+fn signer(private: &str, algorithm: Algorithm) -> EncodingKey {
+    let pem = private.as_bytes();
+    match algorithm {
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(pem),
+        Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(pem),
+        _ => EncodingKey::from_rsa_pem(pem),
+    }
+    .unwrap()
+}
+
+/// A token of any header, claims and signature.
+fn token(header: &Value, claims: &Value, signed: impl FnOnce(&[u8]) -> String) -> String {
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let message = format!("{header}.{claims}");
+    let signature = signed(message.as_bytes());
+    format!("{message}.{signature}")
+}
+
+fn sign(key: &EncodingKey, algorithm: Algorithm) -> impl FnOnce(&[u8]) -> String {
+    move |message| jsonwebtoken::crypto::sign(message, key, algorithm).unwrap()
+}
+
+/// The part of a token: 0 is its header, 1 its claims.
+fn part(token: &str, number: usize) -> Value {
+    let part = URL_SAFE_NO_PAD.decode(token.split('.').nth(number).unwrap()).unwrap();
+    serde_json::from_slice(&part).unwrap()
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn password(user: &str, password: &str) -> Question {
+    Question::Password { user: user.to_owned(), password: password.to_owned(), client: None }
+}
+
+fn bearer(authority: &Authority, token: &str) -> Answer {
+    authority.answer(&Question::Bearer { token: token.to_owned() }, SystemTime::now())
+}
+
+fn user(name: &str) -> Subject {
+    Subject { user: Some(name.to_owned()), ..Subject::default() }
+}
+
+/// What the authority says to a user's right password.
+fn known(name: &str) -> Answer {
+    Answer::Caller(Caller { subject: user(name), ..Caller::default() })
+}
+
+const WRONG: Answer = Answer::Refused(Refusal::Credentials);
+
+/// What the authority says to a token that it does not believe.
+fn refused(reason: crate::TokenError) -> Answer {
+    Answer::Refused(Refusal::Token(reason.to_string()))
+}

@@ -1,0 +1,185 @@
+//! Passwords: who is let in, what is remembered of it, and what a changed file
+//! changes.
+
+use super::{WRONG, known, open, password};
+use crate::htpasswd::{PASSWORD_LIMIT, hash};
+use crate::{Answer, Authority, Question, Refusal};
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// A line of a file, at bcrypt's least cost.
+fn entry(user: &str, password: &str) -> String {
+    format!("{user}:{}\n", hash(password, 4).unwrap())
+}
+
+fn of_file(path: &Path) -> Result<Authority, String> {
+    open(&[("AUTH", "htpasswd"), ("AUTH_HTPASSWD_PATH", path.to_str().unwrap())])
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds)
+}
+
+fn ask(authority: &Authority, question: &Question) -> Answer {
+    authority.answer(question, at(0))
+}
+
+/// What is remembered of an earlier answer.
+fn remembered(authority: &Authority, question: &Question) -> Option<Answer> {
+    authority.known(&authority.fingerprint(question).unwrap())
+}
+
+#[test]
+fn only_a_users_own_password_is_right() {
+    let longest = "x".repeat(PASSWORD_LIMIT);
+    let users = entry("alice", "pass:word ü") + &entry("bob", "b") + &entry("long", &longest);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("htpasswd");
+    fs::write(&path, &users).unwrap();
+    let from_entries = users.replace('\n', " \t");
+    let entries = open(&[("AUTH", "htpasswd"), ("AUTH_HTPASSWD_ENTRIES", &from_entries)]).unwrap();
+    for authority in [of_file(&path).unwrap(), entries] {
+        assert_eq!(authority.users(), 3);
+        for (user, word, right) in [
+            ("alice", "pass:word ü", true),
+            ("alice", "pass:word", false),
+            ("alice", "pass:word ü ", false),
+            ("alice", "b", false),
+            ("alice", "", false),
+            ("Alice", "pass:word ü", false),
+            ("bob", "b", true),
+            ("bob", "b\0", false),
+            ("bob", "b\0b", false),
+            ("mallory", "b", false),
+            ("", "", false),
+            ("long", &longest, true),
+            // bcrypt looks at no more than what these have in common.
+            ("long", &format!("{longest}x"), false),
+            ("long", &"x".repeat(PASSWORD_LIMIT - 1), false),
+        ] {
+            let answer = ask(&authority, &password(user, word));
+            assert_eq!(answer, if right { known(user) } else { WRONG }, "{user} {word:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_right_is_remembered_until_the_file_is_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("htpasswd");
+    fs::write(&path, entry("alice", "a") + &entry("bob", "b")).unwrap();
+    let authority = of_file(&path).unwrap();
+    assert_eq!(authority.files(), [path.as_path()]);
+    let (alice, bob) = (password("alice", "a"), password("bob", "b"));
+    for question in [&alice, &bob] {
+        assert_eq!(remembered(&authority, question), None);
+        let answer = ask(&authority, question);
+        assert_eq!(remembered(&authority, question), Some(answer));
+    }
+    let wrong = password("alice", "b");
+    assert_eq!(ask(&authority, &wrong), WRONG);
+    assert_eq!(remembered(&authority, &wrong), None);
+    // What stands for them cannot be mistaken for each other's.
+    let (one, two) = (password("al", "icea"), password("alice", "a"));
+    assert_ne!(authority.fingerprint(&one), authority.fingerprint(&two));
+
+    fs::write(&path, entry("alice", "new")).unwrap();
+    assert_eq!(ask(&authority, &bob), known("bob"), "nobody has said yet that it changed");
+    authority.reload().unwrap();
+    assert_eq!(authority.users(), 1);
+    for question in [&alice, &bob] {
+        assert_eq!(remembered(&authority, question), None);
+        assert_eq!(ask(&authority, question), WRONG);
+    }
+    assert_eq!(ask(&authority, &password("alice", "new")), known("alice"));
+}
+
+#[test]
+fn a_broken_file_leaves_the_users_as_they_were() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("htpasswd");
+    let good = entry("alice", "a");
+    fs::write(&path, &good).unwrap();
+    let authority = of_file(&path).unwrap();
+    let sha1 = "bob:{SHA}6dyLoiuxr9Dxq1v1kUaB5sqUVZE=\n";
+    for (content, expected) in [
+        (format!("{good}{sha1}"), "line 2: the hash is SHA-1"),
+        (format!("\n# {good}\nbob"), "line 4: an entry is user:hash"),
+        (good[..good.len() - 9].to_owned(), "line 1: the bcrypt hash is not whole"),
+    ] {
+        fs::write(&path, content).unwrap();
+        let problem = authority.reload().unwrap_err();
+        assert!(problem.contains(expected), "{problem}");
+        assert!(problem.contains("REGISTRY_AUTH_HTPASSWD_PATH"), "{problem}");
+        assert!(!problem.contains("$2y$") && !problem.contains("6dyL"), "a hash: {problem}");
+        assert_eq!(of_file(&path).unwrap_err(), problem, "no such file is begun with");
+        assert_eq!(ask(&authority, &password("alice", "a")), known("alice"));
+    }
+    fs::write(&path, b"\xff\xfe").unwrap();
+    assert!(authority.reload().unwrap_err().contains("cannot read"));
+    fs::remove_file(&path).unwrap();
+    let problem = authority.reload().unwrap_err();
+    assert!(problem.contains("roadstead htpasswd -Bbn USER PASSWORD > FILE"), "{problem}");
+    assert_eq!(authority.users(), 1);
+}
+
+#[test]
+fn without_users_nobody_is_let_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("htpasswd");
+    fs::write(&path, "# nobody yet\n").unwrap();
+    let authority = of_file(&path).unwrap();
+    assert_eq!(authority.users(), 0);
+    assert_eq!(ask(&authority, &password("", "")), WRONG);
+    assert_eq!(ask(&authority, &password("alice", "a")), WRONG);
+    let without_passwords = open(&[("AUTH_RULES", "anonymous pull **")]).unwrap();
+    assert_eq!(ask(&without_passwords, &password("alice", "a")), WRONG);
+}
+
+#[test]
+fn entries_are_named_by_number_and_not_shown() {
+    let entries = format!("{} bob:secret", entry("alice", "a").trim());
+    let problem = open(&[("AUTH", "htpasswd"), ("AUTH_HTPASSWD_ENTRIES", &entries)]).unwrap_err();
+    assert!(problem.contains("REGISTRY_AUTH_HTPASSWD_ENTRIES: line 2: "), "{problem}");
+    assert!(!problem.contains("secret") && !problem.contains("$2y$"), "{problem}");
+}
+
+#[test]
+fn whoever_guesses_has_to_wait() {
+    let entries = entry("alice", "a") + &entry("bob", "b");
+    let authority = open(&[("AUTH", "htpasswd"), ("AUTH_HTPASSWD_ENTRIES", &entries)]).unwrap();
+    let client = |text: &str| -> Option<IpAddr> { Some(text.parse().unwrap()) };
+    let ask = |user: &str, word: &str, client, seconds| {
+        let (user, password) = (user.to_owned(), word.to_owned());
+        authority.answer(&Question::Password { user, password, client }, at(seconds))
+    };
+    let pause = |seconds| Answer::Refused(Refusal::Pause(seconds));
+
+    // One user, from anywhere.
+    for number in 0..5 {
+        assert_eq!(ask("alice", "x", client(&format!("192.0.2.{number}")), 0), WRONG);
+    }
+    assert_eq!(ask("alice", "x", client("192.0.2.9"), 0), pause(1));
+    assert_eq!(ask("alice", "a", None, 0), pause(1), "the right one has to wait too");
+    assert_eq!(ask("alice", "x", None, 1), WRONG);
+    assert_eq!(ask("alice", "x", None, 1), pause(2), "longer than before");
+    assert_eq!(ask("bob", "b", None, 1), known("bob"), "others have not");
+    assert_eq!(ask("alice", "a", None, 3), known("alice"));
+    for _ in 0..4 {
+        assert_eq!(ask("alice", "x", None, 3), WRONG, "failures before a success are forgiven");
+    }
+
+    // One address, whoever it says it is.
+    for number in 0..20 {
+        assert_eq!(ask(&format!("user{number}"), "x", client("198.51.100.7"), 10), WRONG);
+    }
+    assert_eq!(ask("carol", "x", client("198.51.100.7"), 10), pause(1));
+    assert_eq!(ask("carol", "x", client("::ffff:198.51.100.7"), 10), pause(1), "the same address");
+    assert_eq!(ask("carol", "x", client("198.51.100.8"), 10), WRONG);
+    assert_eq!(ask("bob", "b", client("198.51.100.7"), 10), known("bob"), "it is known already");
+    authority.reload().unwrap();
+    assert_eq!(ask("bob", "b", client("198.51.100.7"), 10), pause(1), "it must be verified again");
+    assert_eq!(ask("bob", "b", client("198.51.100.7"), 11), known("bob"));
+}

@@ -1,0 +1,176 @@
+//! Input that nobody would write: nothing panics, and nobody is let in.
+
+use super::{JWKS, P256, RSA, open, sign, signer, token};
+use crate::htpasswd::Htpasswd;
+use crate::{Access, Answer, Authority, Keys, Question, Refusal};
+use jsonwebtoken::Algorithm;
+use serde_json::{Value, json};
+use std::time::SystemTime;
+
+const ROUNDS: usize = 20_000;
+
+/// The xorshift64 generator with a fixed seed: failures can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+
+    fn text(&mut self, pieces: &[&str], most: usize) -> String {
+        (0..self.below(most + 1)).map(|_| pieces[self.below(pieces.len())]).collect()
+    }
+
+    /// `text` with some characters replaced, dropped or inserted: at least one.
+    fn damaged(&mut self, text: &str, pieces: &[&str]) -> String {
+        let mut characters: Vec<char> = text.chars().collect();
+        for _ in 0..=self.below(3) {
+            let start = self.below(characters.len() + 1);
+            let end = (start + self.below(3)).min(characters.len());
+            let piece = self.text(pieces, 1);
+            characters.splice(start..end, piece.chars());
+        }
+        characters.into_iter().collect()
+    }
+}
+
+fn random() -> Random {
+    Random(0x9e37_79b9_7f4a_7c15)
+}
+
+const ENTRY: &str = "alice:$2y$04$aPUJ6PfPZtEBWLW2SQbOwujk2WbUdka3xms7DNMBvGOEXM.2iBrm6";
+
+#[test]
+fn files_of_users() {
+    const PIECES: [&str; 16] = [
+        ":", "$", "$2y$", "$2b$04$", "04", "31", "99", "\n", "\r", "#", " ", "\0", "a", "ü", ".",
+        "{SHA}",
+    ];
+    let mut random = random();
+    let mut accepted = 0;
+    for _ in 0..ROUNDS {
+        let mut text = random.damaged(&format!("{ENTRY}\nbob{}", &ENTRY[5..]), &PIECES);
+        text += &random.text(&PIECES, 8);
+        if let Ok(users) = Htpasswd::parse(&text) {
+            accepted += 1;
+            // What was accepted can be compared; costs above the least take
+            // too long here.
+            if accepted % 50 == 0 && !text.contains("$1") && text.matches("$04$").count() == 2 {
+                assert!(!users.verify("alice", "nonsense"), "{text:?}");
+            }
+        }
+    }
+    assert!((ROUNDS / 100..ROUNDS / 2).contains(&accepted), "{accepted}");
+}
+
+#[test]
+fn scopes() {
+    const PIECES: [&str; 12] =
+        [":", ",", " ", "(", ")", "repository", "registry", "a/b", "pull", "*", "ü", "\0"];
+    let mut random = random();
+    for _ in 0..ROUNDS {
+        let text = random.text(&PIECES, 12);
+        for access in Access::parse_all(&text) {
+            assert!(!access.kind.is_empty() && !access.name.is_empty(), "{text:?}");
+            assert!(!access.kind.contains(['(', ' ']) && !access.name.contains(' '), "{text:?}");
+            assert!(access.actions.iter().all(|a| !a.is_empty() && !a.contains([',', ' '])));
+            // What was read from one scope is read from it again.
+            let scope = format!("{}:{}:{}", access.kind, access.name, access.actions.join(","));
+            assert_eq!(Access::parse_all(&scope), [access], "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn sets_of_keys_and_certificates() {
+    const PIECES: [&str; 14] =
+        ["\"", "{", "}", "[", "]", ",", "null", "-1", "kty", "EC", "\"x\":\"\"", "AAAA", "=", "ü"];
+    let mut random = random();
+    for _ in 0..ROUNDS / 10 {
+        let _ = Keys::new(&[]).unwrap().add_jwks(&random.damaged(JWKS, &PIECES));
+        let _ = Keys::new(&[]).unwrap().add_certificates(&random.damaged(RSA.1, &PIECES));
+    }
+    // Every member missing, and every member something else.
+    let set: Value = serde_json::from_str(JWKS).unwrap();
+    for key in set["keys"].as_array().unwrap() {
+        for name in key.as_object().unwrap().keys() {
+            for value in [json!(null), json!(0), json!(""), json!("AA"), json!([]), json!("P-521")]
+            {
+                let mut changed = key.clone();
+                changed[name] = value;
+                let _ = Keys::new(&[]).unwrap().add_jwks(&json!({ "keys": [changed] }).to_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn tokens() {
+    const PIECES: [&str; 10] = ["A", "_", "-", "=", ".", "e30", "eyJ", "ü", "\0", "AAAA"];
+    let authorities = [
+        open(&[
+            ("AUTH", "token"),
+            ("AUTH_TOKEN_REALM", "https://auth.example/token"),
+            ("AUTH_TOKEN_SERVICE", "s"),
+            ("AUTH_TOKEN_ISSUER", "i"),
+            ("AUTH_TOKEN_JWKS", JWKS),
+        ])
+        .unwrap(),
+        open(&[("AUTH", "token"), ("AUTH_HTPASSWD_ENTRIES", ENTRY), ("HTTP_SECRET", "x")]).unwrap(),
+        open(&[
+            ("AUTH_OIDC_ISSUER", "i"),
+            ("AUTH_OIDC_AUDIENCE", "s"),
+            ("AUTH_OIDC_JWKS", JWKS),
+            ("AUTH_RULES", "claim:sub=x pull **"),
+        ])
+        .unwrap(),
+    ];
+    let claims = json!({ "iss": "i", "aud": "s", "exp": super::now() + 1000, "sub": "x" });
+    let header = json!({ "alg": "ES256", "kid": "p256-1", "typ": "JWT" });
+    let key = signer(P256.0, Algorithm::ES256);
+    let good = token(&header, &claims, sign(&key, Algorithm::ES256));
+    assert!(matches!(super::bearer(&authorities[0], &good), Answer::Caller(_)));
+
+    let mut random = random();
+    for _ in 0..ROUNDS / 10 {
+        let damaged = random.damaged(&good, &PIECES);
+        if damaged != good {
+            check(&authorities, &damaged);
+        }
+    }
+    // A header whose members are anything.
+    let values =
+        [json!(null), json!(0), json!(""), json!([]), json!(["AA"]), json!({}), json!("x")];
+    for name in ["alg", "kid", "x5c", "jwk", "jku", "crit", "x5t", "enc", "zip", "typ", "b64"] {
+        for value in &values {
+            let mut header = header.clone();
+            header[name] = value.clone();
+            let signed = token(&header, &claims, |_| "AAAA".to_owned());
+            check(&authorities, &signed);
+        }
+    }
+}
+
+/// Nobody is let in by this token, however it is shown.
+fn check(authorities: &[Authority], token: &str) {
+    for authority in authorities {
+        let password = super::password("x", token);
+        let mut questions = vec![
+            Question::Bearer { token: token.to_owned() },
+            Question::Refresh { token: token.to_owned() },
+        ];
+        // Others are for bcrypt.
+        if authority.fingerprint(&password).is_none() {
+            questions.push(password);
+        }
+        for question in questions {
+            let answer = authority.answer(&question, SystemTime::now());
+            let expected =
+                matches!(answer, Answer::Refused(Refusal::Token(_) | Refusal::UnknownKey));
+            assert!(expected, "{token:?}: {answer:?}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Lists, in all the forms that they come in, and rules as one.
+
+use super::{problem, read};
+use crate::{Action, Rules, Subject};
+
+#[test]
+fn forms() {
+    for (variables, expected) in [
+        (&[][..], &[][..]),
+        (&[("HTTP_TRUSTEDPROXIES", "")], &[]),
+        (&[("HTTP_TRUSTEDPROXIES", "[]")], &[]),
+        (&[("HTTP_TRUSTEDPROXIES", "10.0.0.1")], &["10.0.0.1/32"]),
+        (&[("HTTP_TRUSTEDPROXIES", "10.0.0.0/8,fd00::/8")], &["10.0.0.0/8", "fd00::/8"]),
+        (&[("HTTP_TRUSTEDPROXIES", " 10.0.0.0/8 , ,fd00::/8, ")], &["10.0.0.0/8", "fd00::/8"]),
+        (&[("HTTP_TRUSTEDPROXIES", "[10.0.0.0/8, fd00::/8]")], &["10.0.0.0/8", "fd00::/8"]),
+        (&[("HTTP_TRUSTEDPROXIES", "[\"10.0.0.0/8\",'::1']")], &["10.0.0.0/8", "::1/128"]),
+        (
+            // As a file's lists come, and not in the order of text.
+            &[
+                ("HTTP_TRUSTEDPROXIES_10", "10.0.0.10"),
+                ("HTTP_TRUSTEDPROXIES_2", "10.0.0.2"),
+                ("HTTP_TRUSTEDPROXIES_0", "10.0.0.0"),
+            ],
+            &["10.0.0.0/32", "10.0.0.2/32", "10.0.0.10/32"],
+        ),
+        (
+            &[("HTTP_TRUSTEDPROXIES", "10.0.0.1"), ("HTTP_TRUSTEDPROXIES_0", "10.0.0.2")],
+            &["10.0.0.1/32", "10.0.0.2/32"],
+        ),
+    ] {
+        let proxies = read(variables).unwrap().trusted_proxies;
+        let proxies: Vec<_> = proxies.iter().map(ToString::to_string).collect();
+        assert_eq!(proxies, expected, "{variables:?}");
+    }
+    for value in ["localhost", "10.0.0.0/33", "10.0.0.0/8 fd00::/8", "*"] {
+        let problem = problem(&[("HTTP_TRUSTEDPROXIES", value)]);
+        assert!(problem.contains(&format!("{value:?} is no address and no network")), "{problem}");
+    }
+}
+
+/// An item under a name that nobody reads would be left out silently: a rule,
+/// or the authority that clients' certificates must come from.
+#[test]
+fn items_are_numbered() {
+    for (name, expected) in [
+        ("AUTH_RULES_TEAM", "REGISTRY_AUTH_RULES_0"),
+        ("AUTH_RULES_", "REGISTRY_AUTH_RULES_0"),
+        ("AUTH_RULES_0_WHO", "REGISTRY_AUTH_RULES_0"),
+        ("AUTH_RULES_-1", "REGISTRY_AUTH_RULES_0"),
+        ("AUTH_RULES_99999999999", "REGISTRY_AUTH_RULES_0"),
+        ("HTTP_TLS_CLIENTCAS_FILE", "REGISTRY_HTTP_TLS_CLIENTCAS_0"),
+        ("HTTP_TLS_LETSENCRYPT_HOSTS_A", "REGISTRY_HTTP_TLS_LETSENCRYPT_HOSTS_0"),
+        ("HTTP_TRUSTEDPROXIES_X", "REGISTRY_HTTP_TRUSTEDPROXIES_0"),
+        ("AUTH_TOKEN_SIGNINGALGORITHMS_X", "REGISTRY_AUTH_TOKEN_SIGNINGALGORITHMS_0"),
+    ] {
+        let problem = problem(&[(name, "x")]);
+        assert_eq!(problem, format!("REGISTRY_{name} is not a setting; did you mean {expected}?"));
+    }
+}
+
+#[test]
+fn rules_in_all_forms() {
+    let text = "@team = alice, bob\n@team pull,push team/**\nanonymous pull public/**";
+    let expected = Rules::parse(text).unwrap();
+    for variables in [
+        &[("AUTH_RULES", text)][..],
+        &[("AUTH_RULES", "@team=alice,bob;@team pull,push team/**;anonymous pull public/**")],
+        &[(
+            "AUTH_RULES",
+            "\n\n@team = alice, bob # us\r\n\t@team pull, push team/** ;; \n\
+                          # all\nanonymous  pull  public/**\n",
+        )],
+        &[
+            ("AUTH_RULES_0", "@team = alice, bob"),
+            ("AUTH_RULES_1", "@team pull,push team/**"),
+            ("AUTH_RULES_2", "anonymous pull public/**"),
+        ],
+        &[
+            ("AUTH_RULES_9", "@team = alice, bob; @team pull,push team/**"),
+            ("AUTH_RULES_10", "anonymous pull public/**"),
+        ],
+        &[
+            ("AUTH_RULES_0", "@team = alice, bob"),
+            ("AUTH_RULES", "@team pull,push team/**; anonymous pull public/**"),
+        ],
+    ] {
+        assert_eq!(read(variables).unwrap().auth.rules.as_ref(), Some(&expected), "{variables:?}");
+    }
+    assert!(!expected.permit(&Subject::default(), Action::Push, "public/a"));
+}
+
+#[test]
+fn no_rules_and_rules_that_allow_nothing() {
+    for (variables, some) in [
+        (&[][..], false),
+        (&[("AUTH_RULES", "")], false),
+        (&[("AUTH_RULES", " \n ")], false),
+        (&[("AUTH_RULES", "# to be written")], true),
+        (&[("AUTH_RULES_0", "")], true),
+        (&[("AUTH_RULES", "@team = alice")], true),
+    ] {
+        let auth = read(variables).unwrap().auth;
+        assert_eq!(auth.rules.is_some(), some, "{variables:?}");
+        assert_eq!(auth.enabled(), some, "{variables:?}");
+        let alice = Subject { user: Some("alice".to_owned()), ..Subject::default() };
+        for action in Action::ALL {
+            assert!(!auth.rules.as_ref().is_some_and(|rules| rules.permit(&alice, action, "a")));
+        }
+    }
+}
+
+#[test]
+fn mistakes_in_rules_are_named() {
+    for (variables, expected) in [
+        (&[("AUTH_RULES", "alice pull,push")][..], "\"alice pull,push\": "),
+        (&[("AUTH_RULES_0", "alice pull a"), ("AUTH_RULES_1", "bob write a")], "\"write\" is none"),
+        (&[("AUTH_RULES", "@team pull a")], "@team is not defined above"),
+        (&[("AUTH_RULES_1", "@a = b"), ("AUTH_RULES_0", "@a pull a")], "@a is not defined above"),
+        (&[("AUTH_RULES", "alice pull a:1")], "no pattern of repositories"),
+        (&[("AUTH_RULES", "alice pull a//b")], "no pattern of repositories"),
+        (&[("AUTH_RULES", "= alice")], "REGISTRY_AUTH_RULES: "),
+        (&[("AUTH_RULES", "@ = alice")], "a group has a name"),
+        (&[("AUTH_RULES", "claim:a=b&c pull a")], "claims have values"),
+        (&[("AUTH_RULES", "claim:=b pull a")], "claims have values"),
+        (&[("AUTH_RULES", "claim:a=** pull a")], "claims have values"),
+        (&[("AUTH_RULES", "claim: pull a")], "claims have values"),
+    ] {
+        let problem = problem(variables);
+        assert!(problem.contains(expected), "{variables:?}: {problem}");
+        assert!(problem.starts_with("REGISTRY_AUTH_RULES: "), "{problem}");
+    }
+    let long = "a".repeat(256 * 1024 + 1);
+    assert!(problem(&[("AUTH_RULES", &long)]).len() < 100);
+}
