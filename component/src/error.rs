@@ -198,28 +198,14 @@ impl Error {
 }
 
 impl fmt::Display for Error {
+    #[expect(clippy::too_many_lines, reason = "it is one table")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownEndpoint => f.write_str("no such endpoint; the API is at /v2/"),
             Self::MethodNotAllowed(_) => {
                 f.write_str("this endpoint does not have this method; see the Allow header")
             }
-            Self::Unauthorized { reason: Reason::Missing, .. } => {
-                f.write_str("authentication is required; log in to this registry first")
-            }
-            Self::Unauthorized { reason: Reason::Malformed, .. } => f.write_str(
-                "the Authorization header is neither Basic with a user and a password nor Bearer \
-                 with a token",
-            ),
-            Self::Unauthorized { reason: Reason::Credentials, .. } => {
-                f.write_str("the user name or the password is wrong")
-            }
-            Self::Unauthorized { reason: Reason::Token(why), .. } => {
-                write!(f, "the token is not accepted: {why}; log in again")
-            }
-            Self::Unauthorized { reason: Reason::Scope, .. } => {
-                f.write_str("the token does not allow this; its user has no permission for it")
-            }
+            Self::Unauthorized { reason, .. } => reason.fmt(f),
             Self::Denied(_) => {
                 f.write_str("this is not permitted; ask the operator for a rule that allows it")
             }

@@ -1,4 +1,4 @@
-//! The keys with which an issuer signs CI jobs' tokens (OpenID Connect
+//! The keys with which an issuer signs CI jobs' tokens (`OpenID` Connect
 //! Discovery 1.0), fetched when a token names one that is not known.
 
 use bytes::Bytes;
@@ -49,15 +49,13 @@ impl Fetcher {
 }
 
 async fn keys(oidc: &Oidc) -> anyhow::Result<String> {
-    let url = match &oidc.jwks {
-        Some(url) => url.clone(),
-        None => {
-            let document =
-                get(&format!("{}{DISCOVERY}", oidc.issuer.trim_end_matches('/'))).await?;
-            let document: serde_json::Value = serde_json::from_str(&document)?;
-            let url = document["jwks_uri"].as_str();
-            url.ok_or_else(|| anyhow::anyhow!("its discovery document has no jwks_uri"))?.to_owned()
-        }
+    let url = if let Some(url) = &oidc.jwks {
+        url.clone()
+    } else {
+        let document = get(&format!("{}{DISCOVERY}", oidc.issuer.trim_end_matches('/'))).await?;
+        let document: serde_json::Value = serde_json::from_str(&document)?;
+        let url = document["jwks_uri"].as_str();
+        url.ok_or_else(|| anyhow::anyhow!("its discovery document has no jwks_uri"))?.to_owned()
     };
     get(&url).await
 }

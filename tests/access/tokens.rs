@@ -37,7 +37,7 @@ async fn challenges() {
 }
 
 /// The forms of the registry that serve on an address, and what they are called.
-async fn servers(settings: &[(&str, &str)]) -> Vec<(tempfile::TempDir, Target)> {
+fn servers(settings: &[(&str, &str)]) -> Vec<(tempfile::TempDir, Target)> {
     let mut targets = Vec::new();
     let root = tempfile::tempdir().unwrap();
     targets.push((Target::native(root.path(), settings).unwrap(), root));
@@ -76,7 +76,7 @@ fn claims(token: &Value) -> Value {
 #[tokio::test]
 async fn tokens_grant_what_rules_grant() {
     let settings = with(&with(&PASSWORDS, &TOKENS), &[ANONYMOUS, DELETE]);
-    for (_root, target) in servers(&settings).await {
+    for (_root, target) in servers(&settings) {
         for (who, scope, granted) in [
             ("", "repository:public/a:pull,push", json!([["public/a", "pull"]])),
             ("", "repository:team/a:pull", json!([])),
@@ -126,7 +126,7 @@ async fn tokens_grant_what_rules_grant() {
 #[tokio::test]
 async fn a_token_allows_what_it_says_and_no_more() {
     let settings = with(&with(&PASSWORDS, &TOKENS), &[ANONYMOUS, DELETE]);
-    for (_root, target) in servers(&settings).await {
+    for (_root, target) in servers(&settings) {
         roadstead_tests::run(
             &target,
             &[
@@ -191,7 +191,7 @@ async fn a_token_allows_what_it_says_and_no_more() {
 #[tokio::test]
 async fn refresh_tokens() {
     let settings = with(&with(&PASSWORDS[1..], &TOKENS), &[("REGISTRY_AUTH", "token")]);
-    for (_root, target) in servers(&settings).await {
+    for (_root, target) in servers(&settings) {
         let bob = basic(BOB.0, BOB.1);
         let path = "/v2/token?account=bob&client_id=docker&offline_token=true&service=roadstead";
         let login = json(&ask(&target, "GET", path, &bob, "").await);

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 #[derive(Debug)]
 pub enum Target {
     /// The protocol in this process, without WASI.
-    Native(Registry<LocalStorage<NativeDirectory>>),
+    Native(Box<Registry<LocalStorage<NativeDirectory>>>),
     /// A server at `host:port`.
     Server(String),
     /// A server that lives as long as this.
@@ -28,15 +28,15 @@ impl Target {
     pub fn native(root: &std::path::Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let owned = settings.iter().map(|&(n, v)| (n.to_owned(), v.to_owned()));
         let config = Config::from_variables(owned)?;
-        let authority = match config.auth.enabled() {
-            true => Some(Authority::open(config.auth.clone(), true).map_err(anyhow::Error::msg)?),
-            false => None,
-        };
-        let authority = authority.map(|authority| Box::new(authority) as Box<dyn Ask>);
+        let mut authority = None;
+        if config.auth.enabled() {
+            let opened = Authority::open(config.auth.clone(), true).map_err(anyhow::Error::msg)?;
+            authority = Some(Box::new(opened) as Box<dyn Ask>);
+        }
         let gate = Gate::new(&config, authority);
         let directory = roadstead_directory::Directory::open(root)?;
         let storage = LocalStorage::new(NativeDirectory(directory));
-        Ok(Self::Native(Registry::new(storage, Switches::from(&config), gate)))
+        Ok(Self::Native(Box::new(Registry::new(storage, Switches::from(&config), gate))))
     }
 
     /// One request and its answer.

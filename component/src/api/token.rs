@@ -1,5 +1,5 @@
 //! The built-in token service: `/v2/token`, as Docker's "Token Authentication
-//! Specification" (GET) and "Using OAuth2" (POST) have it.
+//! Specification" (GET) and "Using `OAuth2`" (POST) have it.
 
 use super::{Answer, Call, Registry, json};
 use crate::store::{BodyError, RequestBody as _, Storage};
@@ -44,8 +44,8 @@ impl<S: Storage> Registry<S> {
         subject.certificate = None;
         let question = Question::Issue { subject, access, refresh: request.refresh };
         match self.gate.ask(question).await {
-            Said::Issued(issued) => {
-                let mut response = json(said(&issued).to_string().into_bytes());
+            Said::Issued(token) => {
+                let mut response = json(said(&token).to_string().into_bytes());
                 let no_store = HeaderValue::from_static("no-store");
                 response.headers_mut().insert(header::CACHE_CONTROL, no_store);
                 Ok(response)
@@ -55,7 +55,7 @@ impl<S: Storage> Registry<S> {
         }
     }
 
-    /// A request of the OAuth2 kind: the credentials are in its form.
+    /// A request of the other kind: the credentials are in its form.
     async fn read_form(&self, call: &mut Call<S::Upload>) -> Result<(TokenRequest, Caller), Error> {
         let bytes = match call.body.take() {
             Some(body) => body.collect(FORM_LIMIT).await,

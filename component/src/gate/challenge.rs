@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::header::{self, HeaderName};
 use roadstead_auth::{ALL, CATALOG, REGISTRY, REPOSITORY};
 use roadstead_config::{Action, Realm, Scheme};
+use std::fmt;
 
 /// How a native host says by which scheme a client came; from anyone else it
 /// strips this.
@@ -25,6 +26,25 @@ pub enum Reason {
     Token(String),
     /// Its token does not allow what is asked for.
     Scope,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => {
+                f.write_str("authentication is required; log in to this registry first")
+            }
+            Self::Malformed => f.write_str(
+                "the Authorization header is neither Basic with a user and a password nor Bearer \
+                 with a token",
+            ),
+            Self::Credentials => f.write_str("the user name or the password is wrong"),
+            Self::Token(why) => write!(f, "the token is not accepted: {why}; log in again"),
+            Self::Scope => {
+                f.write_str("the token does not allow this; its user has no permission for it")
+            }
+        }
+    }
 }
 
 /// What access would be needed.
@@ -65,14 +85,14 @@ impl Gate {
             Some((realm, service)) => {
                 let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
                 if let Some(Scope { kind, name, actions }) = &scope {
-                    challenge.push_str(&format!(",scope=\"{kind}:{name}:{actions}\""));
-                }
-                match reason {
-                    Reason::Token(_) => challenge.push_str(",error=\"invalid_token\""),
-                    Reason::Scope => challenge.push_str(",error=\"insufficient_scope\""),
-                    Reason::Missing | Reason::Malformed | Reason::Credentials => {}
+                    challenge = format!("{challenge},scope=\"{kind}:{name}:{actions}\"");
                 }
                 challenge
+                    + match reason {
+                        Reason::Token(_) => ",error=\"invalid_token\"",
+                        Reason::Scope => ",error=\"insufficient_scope\"",
+                        Reason::Missing | Reason::Malformed | Reason::Credentials => "",
+                    }
             }
             None => self.basic_challenge(),
         };
@@ -95,12 +115,11 @@ impl Gate {
             return Some((realm, &external.service));
         }
         let issuer = self.issuer.as_ref()?;
-        let realm = match &issuer.realm {
-            Some(realm) => realm.clone(),
-            None => {
-                let path = Route::Token(TokenRequest::default()).path();
-                format!("{}{path}", self.base(headers)?)
-            }
+        let realm = if let Some(realm) = &issuer.realm {
+            realm.clone()
+        } else {
+            let path = Route::Token(TokenRequest::default()).path();
+            format!("{}{path}", self.base(headers)?)
         };
         Some((realm, &issuer.service))
     }
