@@ -19,16 +19,19 @@ impl Hangup {
         Self(watch::Sender::new(()))
     }
 
-    /// Has the watches made so far hear of SIGHUP. If there are none, the
-    /// signal does what it does to every process: it ends it.
+    /// Has the watches made so far hear of SIGHUP, which ends nothing even if
+    /// there are none.
     #[cfg_attr(not(unix), expect(clippy::unnecessary_wraps, reason = "as on Unix"))]
     pub fn listen(self) -> std::io::Result<()> {
         #[cfg(unix)]
-        if self.0.receiver_count() > 0 {
+        {
             use tokio::signal::unix::{SignalKind, signal};
             let mut signal = signal(SignalKind::hangup())?;
             tokio::spawn(async move {
-                while signal.recv().await.is_some() && self.0.send(()).is_ok() {}
+                while signal.recv().await.is_some() {
+                    // Nobody may be there to hear it.
+                    let _ = self.0.send(());
+                }
             });
         }
         Ok(())
