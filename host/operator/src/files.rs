@@ -33,7 +33,14 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) ->
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     match existing {
-        Existing::Replace => file.persist(&path)?,
+        Existing::Replace => file.persist(&path).map_err(|error| match error.error.kind() {
+            // As a container has it that was given the file alone.
+            io::ErrorKind::ResourceBusy => io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "it is mounted by itself; mount the directory that it is in",
+            ),
+            _ => error.error,
+        })?,
         Existing::Keep => file.persist_noclobber(&path)?,
     };
     sync(&directory)

@@ -113,16 +113,20 @@ fn a_file_is_kept() {
 
 #[cfg(unix)]
 #[test]
-fn the_mode_and_a_link_stay() {
-    use std::os::unix::fs::PermissionsExt as _;
+fn the_mode_the_owner_and_a_link_stay() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
     let (directory, path) = file();
     std::fs::write(&path, "bob:x\n").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    // Only root can give files away.
+    let given = chown(&path, Some(4321), Some(1234)).is_ok();
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     assert_eq!(htpasswd("", &["-bC4", link.to_str().unwrap(), "alice", "one"]).status, 0);
     assert!(link.is_symlink());
     assert_eq!(mode(&path), 0o640);
+    let metadata = std::fs::metadata(&path).unwrap();
+    assert_eq!(given, (metadata.uid(), metadata.gid()) == (4321, 1234));
     assert!(std::fs::read_to_string(&path).unwrap().starts_with("bob:x\nalice:$2y$"));
     let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
     assert_eq!(left.len(), 2, "{left:?}");

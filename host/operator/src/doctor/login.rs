@@ -148,7 +148,9 @@ impl Login<'_> {
                 "the password was not tried: the token service is plain http",
                 "have the token service speak https",
             );
-        } else if !own || self.may_send(report) {
+        } else if self.may_send(report) {
+            // Also where the service is elsewhere: who stands in for the
+            // registry would name a service of their own.
             query = format!("{query}&account={}", encode(&credentials.user));
             let query = query.trim_start_matches('&');
             let answer = self.token(&uri, &target, scheme, query, Some(&credentials.basic())).await;

@@ -99,13 +99,10 @@ pub fn run(args: &Args, input: &mut dyn Read, out: &mut dyn Write) -> anyhow::Re
     let docker = Docker::read(&args.docker_directory, &args.target.authority(), &system);
     let knowledge = Knowledge { system, all, files: args.ca.clone(), docker };
     let mut report = Report::new(out);
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(examine(
-        args,
-        &knowledge,
-        credentials.as_ref(),
-        identity,
-        &mut report,
-    ));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(examine(args, &knowledge, credentials.as_ref(), identity, &mut report));
+    // A name server that does not answer is not waited for.
+    runtime.shutdown_background();
     Ok(report.findings)
 }
 

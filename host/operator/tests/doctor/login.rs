@@ -34,7 +34,10 @@ fn registry(password: &'static str) -> Answers {
 
 /// Examines it over TLS that is trusted.
 fn encrypted(answers: Answers, arguments: &[&str]) -> (Outcome, Server) {
-    let root = Authority::root("Test Root");
+    encrypted_by(&Authority::root("Test Root"), answers, arguments)
+}
+
+fn encrypted_by(root: &Authority, answers: Answers, arguments: &[&str]) -> (Outcome, Server) {
     let (_directory, ca) = file(&root.certificate.pem());
     let server = root.serve(&named(NAME, &[NAME]), answers);
     let arguments = [&["--ca", &ca], arguments].concat();
@@ -196,6 +199,25 @@ fn token_services_elsewhere_are_looked_at() {
         .fails(true)
         .has(Fail, "the token service is not reached: invalid peer certificate", "doctor");
     assert!(service.seen.lock().unwrap().is_empty());
+    // Who stands in for the registry names a service that is trusted.
+    let root = Authority::root("Test Root");
+    let (_directory, ca) = file(&root.certificate.pem());
+    let tokens = with_tokens(|host| format!("https://{host}/token"), true);
+    let service = root.serve(&named("x", &["127.0.0.1"]), tokens);
+    let port = service.port;
+    let realm = move |_: &str| format!("https://127.0.0.1:{port}/token");
+    let server = other.serve(&named(NAME, &[NAME]), with_tokens(realm, true));
+    let url = format!("https://{NAME}:{}", server.port);
+    doctor(&url, &[&["--ca", &ca], &LOGIN[..]].concat())
+        .has(Ok, "the token service answers: 200", "")
+        .has(Warn, "the password was not tried", "trusted first");
+    assert!(service.seen.lock().unwrap().iter().all(|head| !head.contains("authorization")));
+    // The same, where the registry is trusted.
+    encrypted_by(&root, with_tokens(realm, true), &LOGIN).0.fails(false).has(
+        Ok,
+        "the registry accepts the token",
+        "",
+    );
     // Plain http, while the registry is https.
     let service = plain(with_tokens(|host| format!("http://{host}/token"), true));
     let port = service.port;
