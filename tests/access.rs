@@ -7,6 +7,8 @@ mod attacks;
 mod gate;
 #[path = "access/host.rs"]
 mod host;
+#[path = "access/jobs.rs"]
+mod jobs;
 #[path = "access/tokens.rs"]
 mod tokens;
 

@@ -10,8 +10,13 @@ use std::fs;
 use std::sync::Arc;
 
 /// What makes the host tell the component who a request is from.
-const AUTH: [(&str, &str); 2] =
-    [("REGISTRY_AUTH", "htpasswd"), ("REGISTRY_AUTH_HTPASSWD_ENTRIES", "user:$2y$05$nobody")];
+const AUTH: [(&str, &str); 2] = [
+    ("REGISTRY_AUTH", "htpasswd"),
+    (
+        "REGISTRY_AUTH_HTPASSWD_ENTRIES",
+        "alice:$2y$04$otXFflgnRBs5/.9WB5WXoua48NmO/aSlvckSzhnCBf6fuoSZfGhni",
+    ),
+];
 
 /// What a component is told of clients with these certificates.
 async fn told(secure: &Secure, certificate: Option<&Pair>) -> Option<HeaderMap> {
@@ -99,6 +104,32 @@ async fn certificates_of_clients() {
                 said(&secure, "shows no certificate, and REGISTRY_HTTP_TLS_CLIENTCAS").await;
             }
             said(&secure, "shows a certificate that is not taken: UnknownIssuer").await;
+        }
+    })
+    .await;
+}
+
+/// What rules allow a certificate's name, the real component allows, and no
+/// more; without rules, a certificate is no password.
+#[tokio::test]
+async fn rules_for_certificates() {
+    within(TEST_LIMIT, async {
+        let authority = Authority::new("clients");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("clients.pem");
+        fs::write(&file, authority.pem()).unwrap();
+        let cas = ("REGISTRY_HTTP_TLS_CLIENTCAS_0", file.to_str().unwrap());
+        let known = authority.client(Some("builder"), &[]);
+        let rules = ("REGISTRY_AUTH_RULES", "cert:builder pull team/**; cert:other all **");
+        for (rules, statuses) in [(Some(rules), [200, 404, 401]), (None, [401, 401, 401])] {
+            let settings: Vec<_> = AUTH.into_iter().chain([cas]).chain(rules).collect();
+            let secure = Secure::start(&settings, &[]);
+            let paths = ["/v2/", "/v2/team/a/manifests/1", "/v2/secret/manifests/1"];
+            for (path, status) in paths.into_iter().zip(statuses) {
+                let client = secure.client().with(&known);
+                let answer = client.get(&secure.host.address, path).await.unwrap();
+                assert_eq!(answer.status(), status, "{path}, {rules:?}");
+            }
         }
     })
     .await;

@@ -139,7 +139,10 @@ fn passwords_without_tls() {
     let root = directory.path().join("root");
     let there = ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root.to_str().unwrap());
     let everywhere = ("REGISTRY_HTTP_ADDR", "0.0.0.0:0");
-    let users = ("REGISTRY_AUTH_HTPASSWD_ENTRIES", "user:$2y$05$nobody");
+    let users = (
+        "REGISTRY_AUTH_HTPASSWD_ENTRIES",
+        "user:$2y$04$otXFflgnRBs5/.9WB5WXoua48NmO/aSlvckSzhnCBf6fuoSZfGhni",
+    );
     let said = refusal(serve(&[there, everywhere, users], &[]));
     let expected = [
         CERTIFICATE,

@@ -23,8 +23,13 @@ const FORGED: [(&str, &str); 9] = [
     ("x-roadstead-certificate", "admin"),
 ];
 
-const AUTH: [(&str, &str); 2] =
-    [("REGISTRY_AUTH", "htpasswd"), ("REGISTRY_AUTH_HTPASSWD_ENTRIES", "user:$2y$05$nobody")];
+const AUTH: [(&str, &str); 2] = [
+    ("REGISTRY_AUTH", "htpasswd"),
+    (
+        "REGISTRY_AUTH_HTPASSWD_ENTRIES",
+        "user:$2y$04$otXFflgnRBs5/.9WB5WXoua48NmO/aSlvckSzhnCBf6fuoSZfGhni",
+    ),
+];
 
 /// The headers that the component was given, without those that say nothing of
 /// who it is.

@@ -149,6 +149,12 @@ impl Rules {
         self.0.iter().filter(allows).any(|grant| grant.who.iter().any(|who| who.is(subject)))
     }
 
+    /// Whether something is allowed to a client certificate's holder as such.
+    pub fn know_certificate(&self, name: &str) -> bool {
+        let who = self.0.iter().flat_map(|grant| &grant.who);
+        who.into_iter().any(|who| matches!(who, Who::Certificate(known) if known == name))
+    }
+
     /// Whether something is allowed to those who are not known.
     pub fn allow_anonymous(&self) -> bool {
         Action::ALL.into_iter().any(|action| self.permit_any(&Subject::default(), action))

@@ -218,8 +218,14 @@ impl Gate {
 
     /// Whether a caller needs no more credentials to talk to the registry.
     fn logged_in(&self, caller: &Caller) -> bool {
-        let known = !caller.subject.is_anonymous() || caller.access.is_some();
-        known || (!self.takes_credentials() && self.gives_tokens_to_anyone())
+        let Subject { user, certificate, claims } = &caller.subject;
+        // A certificate alone says nothing unless rules know it: its holder
+        // may be a user who still has to send a password.
+        let by_certificate = certificate.as_ref().is_some_and(|name| {
+            self.settings.rules.as_ref().is_some_and(|rules| rules.know_certificate(name))
+        });
+        let known = user.is_some() || !claims.is_empty() || caller.access.is_some();
+        known || by_certificate || (!self.takes_credentials() && self.gives_tokens_to_anyone())
     }
 
     /// Whether there are any credentials that would help.
@@ -235,7 +241,10 @@ impl Gate {
         let scope = Scope::of(need);
         if caller.access.is_some() {
             self.unauthorized(Reason::Scope, scope, headers)
-        } else if caller.subject.is_anonymous() && self.takes_credentials() {
+        } else if caller.subject.user.is_none()
+            && caller.subject.claims.is_empty()
+            && self.takes_credentials()
+        {
             self.unauthorized(Reason::Missing, scope, headers)
         } else {
             Error::Denied(scope)
