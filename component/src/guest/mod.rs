@@ -12,7 +12,7 @@ mod transport;
 use crate::store::LocalStorage;
 use crate::{Body, Gate, Registry, Switches};
 use body::Upload;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use roadstead_config::Config;
 use std::cell::OnceCell;
@@ -69,6 +69,13 @@ fn incoming(request: Request) -> Result<http::Request<Option<Upload>>, ErrorCode
         {
             headers.append(name, value);
         }
+    }
+    // HTTP/2 has it elsewhere, and some hosts keep it apart always.
+    if !headers.contains_key(HOST)
+        && let Some(authority) = request.get_authority()
+        && let Ok(authority) = HeaderValue::from_str(&authority)
+    {
+        headers.insert(HOST, authority);
     }
     let method = method(&request.get_method())?;
     // A body that is known to be empty costs nothing if nobody opens it.
