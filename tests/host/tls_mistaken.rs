@@ -1,7 +1,7 @@
 //! Clients that speak TLS to a port that does not, and the other way round.
 
 use crate::secure::{Authority, Client, Secure};
-use crate::support::{TEST_LIMIT, assert_well, within};
+use crate::support::{TEST_LIMIT, assert_well, eventually, within};
 use crate::wire::Wire;
 use roadstead_tests::Registry;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -37,8 +37,10 @@ async fn plain_http_on_a_tls_port() {
             assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
         }
         assert_eq!(secure.client().get(address, "/v2/").await.unwrap().status(), 200);
+        let warning = "WARN a client spoke plain HTTP";
+        eventually(warning, async || secure.host.log().contains(warning).then_some(())).await;
         let log = secure.host.log();
-        assert_eq!(log.matches("WARN a client spoke plain HTTP").count(), 1, "{log}");
+        assert_eq!(log.matches(warning).count(), 1, "{log}");
     })
     .await;
 }
@@ -66,8 +68,10 @@ async fn tls_on_a_plain_port() {
         let error = client.connect(&host.address).await.unwrap_err();
         assert_eq!(error.to_string(), "received corrupt message of type InvalidContentType");
         assert_well(&host.address).await;
+        let warning = "WARN a client spoke TLS";
+        eventually(warning, async || host.log().contains(warning).then_some(())).await;
         let log = host.log();
-        assert_eq!(log.matches("WARN a client spoke TLS").count(), 1, "{log}");
+        assert_eq!(log.matches(warning).count(), 1, "{log}");
         assert!(log.contains("REGISTRY_HTTP_TLS_CERTIFICATE"), "{log}");
     })
     .await;
