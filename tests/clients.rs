@@ -5,10 +5,16 @@
 //! that are meant to have them.
 #![cfg(unix)]
 
+#[path = "clients/docker.rs"]
+mod docker;
 #[path = "clients/engine.rs"]
 mod engine;
 #[path = "clients/image.rs"]
 mod image;
+#[path = "clients/island.rs"]
+mod island;
+#[path = "clients/jobs.rs"]
+mod jobs;
 #[path = "clients/program.rs"]
 mod program;
 

@@ -1,12 +1,12 @@
 //! The official conformance program of the distribution specification, with
-//! everything on, against the native host and against the same component under
-//! `wasmtime serve`.
+//! everything on, against the native host, with and without TLS and a password,
+//! and against the same component under `wasmtime serve`.
 //!
 //! The program is built by the ordinary Go tool at a pinned version. Its exit
 //! status says nothing if its configuration does not load, so the verdict is
 //! read from its `junit.xml`; reports stay in `target/conformance/`.
 
-use roadstead_tests::{Registry, Wasmtime, skip, target_directory};
+use roadstead_tests::{PASSWORD, Pair, Registry, USER, Wasmtime, entry, skip, target_directory};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -62,7 +62,21 @@ fn native_host() {
     let Some(program) = program("native_host") else { return };
     let root = tempfile::tempdir().unwrap();
     let registry = Registry::start(&root.path().join("data"), &SETTINGS, &[]).unwrap();
-    judge("roadstead serve", &program, &registry.address);
+    judge("roadstead serve", &program, &registry.address, None);
+}
+
+/// Over TLS, with a password for each request.
+#[test]
+fn native_host_with_passwords() {
+    let Some(program) = program("native_host_with_passwords") else { return };
+    secure("roadstead serve TLS password", &program, "htpasswd");
+}
+
+/// Over TLS, with tokens that a password is good for.
+#[test]
+fn native_host_with_tokens() {
+    let Some(program) = program("native_host_with_tokens") else { return };
+    secure("roadstead serve TLS token", &program, "token");
 }
 
 #[test]
@@ -75,7 +89,7 @@ fn wasmtime_serve() {
         skip("wasmtime_serve", "wasmtime is neither $WASMTIME nor on the path");
         return;
     };
-    judge("wasmtime serve", &program, &registry.address);
+    judge("wasmtime serve", &program, &registry.address, None);
 }
 
 /// Builds the program, once; `None` without Go.
@@ -103,7 +117,20 @@ fn program(test: &str) -> Option<PathBuf> {
     None
 }
 
-fn judge(host: &str, program: &Path, address: &str) {
+fn secure(host: &str, program: &Path, scheme: &str) {
+    let root = tempfile::tempdir().unwrap();
+    let pair = Pair::new(&["127.0.0.1"]).unwrap();
+    let users = entry().unwrap();
+    let files = pair.settings();
+    let mut settings = SETTINGS.to_vec();
+    settings.extend(files.iter().map(|(name, value)| (*name, value.as_str())));
+    settings.extend([("REGISTRY_AUTH", scheme), ("REGISTRY_AUTH_HTPASSWD_ENTRIES", &users)]);
+    let registry = Registry::start(&root.path().join("data"), &settings, &[]).unwrap();
+    judge(host, program, &registry.address, Some(&pair));
+}
+
+/// Runs the program; with a pair, over TLS and as the user.
+fn judge(host: &str, program: &Path, address: &str, pair: Option<&Pair>) {
     let results = target_directory().unwrap().join("conformance").join(host.replace(' ', "-"));
     let _ = std::fs::remove_dir_all(&results);
     std::fs::create_dir_all(&results).unwrap();
@@ -113,7 +140,6 @@ fn judge(host: &str, program: &Path, address: &str) {
         .arg(TIMEOUT)
         .arg(program)
         .env("OCI_REGISTRY", address)
-        .env("OCI_TLS", "disabled")
         .env("OCI_VERSION", "dev")
         .env("OCI_REPO1", "conformance/one")
         .env("OCI_REPO2", "conformance/two")
@@ -121,6 +147,15 @@ fn judge(host: &str, program: &Path, address: &str) {
         .envs(FEATURES.map(|feature| (format!("OCI_{feature}"), "true")))
         .stdout(log.try_clone().unwrap())
         .stderr(log);
+    match pair {
+        None => command.env("OCI_TLS", "disabled"),
+        Some(pair) => command
+            .env("OCI_TLS", "enabled")
+            .env("OCI_USERNAME", USER)
+            .env("OCI_PASSWORD", PASSWORD)
+            // Go's name for the authorities that are trusted.
+            .env("SSL_CERT_FILE", pair.authority()),
+    };
     let status = command.status().unwrap();
     let junit = std::fs::read_to_string(results.join("junit.xml"))
         .unwrap_or_else(|error| panic!("{host}: no verdict ({status}): {error}"));

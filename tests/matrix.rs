@@ -1,7 +1,7 @@
-//! A matrix of clients against the real host over plain HTTP: each pushes an
-//! image that was made from nothing, pulls it into a clean store, and does what
-//! else it can: lists tags, copies between repositories, attaches artifacts and
-//! lists them, deletes.
+//! A matrix of clients against the real host, over plain HTTP and, with a
+//! password, over TLS: each pushes an image that was made from nothing, pulls it
+//! into a clean store, and does what else it can: lists tags, copies between
+//! repositories, attaches artifacts and lists them, deletes.
 //!
 //! Each client has a registry of its own, and its own home, so that neither
 //! machine nor user is touched. `.ci/install-clients` installs the clients.
@@ -52,91 +52,52 @@ mod report;
 #[path = "matrix/skopeo.rs"]
 mod skopeo;
 
-use bench::Bench;
+use bench::{Bench, Mode};
 use report::{Need, Report};
 
-#[tokio::test]
-async fn skopeo() {
-    let Some((report, bench)) = start("skopeo", &["skopeo"], Need::Required) else { return };
-    report.finish(skopeo::check(&bench).await);
+/// A test of each client for each way to reach a registry.
+macro_rules! clients {
+    ($($client:ident($name:literal, $programs:expr, $need:ident);)*) => {
+        mod plain {
+            $(#[tokio::test]
+            async fn $client() {
+                super::$client(super::Mode::Plain).await;
+            })*
+        }
+
+        mod tls_password {
+            $(#[tokio::test]
+            async fn $client() {
+                super::$client(super::Mode::Password).await;
+            })*
+        }
+
+        mod tls_token {
+            $(#[tokio::test]
+            async fn $client() {
+                super::$client(super::Mode::Token).await;
+            })*
+        }
+
+        $(async fn $client(mode: Mode) {
+            let Some(report) = Report::start($name, mode, &$programs, Need::$need) else { return };
+            report.finish($client::check(&Bench::start(mode)).await);
+        })*
+    };
 }
 
-#[tokio::test]
-async fn podman() {
-    let Some((report, bench)) = start("podman", &["podman"], Need::Required) else { return };
-    report.finish(podman::check(&bench).await);
-}
-
-#[tokio::test]
-async fn buildah() {
-    let Some((report, bench)) = start("buildah", &["buildah"], Need::Required) else { return };
-    report.finish(buildah::check(&bench).await);
-}
-
-#[tokio::test]
-async fn ctr() {
-    let programs = ["ctr", "containerd"];
-    let Some((report, bench)) = start("ctr", &programs, Need::Required) else { return };
-    report.finish(ctr::check(&bench).await);
-}
-
-#[tokio::test]
-async fn docker() {
-    let programs = ["docker", "dockerd"];
-    let Some((report, bench)) = start("docker", &programs, Need::Optional) else { return };
-    report.finish(docker::check(&bench).await);
-}
-
-#[tokio::test]
-async fn crane() {
-    let Some((report, bench)) = start("crane", &["crane"], Need::Required) else { return };
-    report.finish(crane::check(&bench).await);
-}
-
-#[tokio::test]
-async fn oras() {
-    let Some((report, bench)) = start("oras", &["oras"], Need::Required) else { return };
-    report.finish(oras::check(&bench).await);
-}
-
-#[tokio::test]
-async fn regctl() {
-    let Some((report, bench)) = start("regctl", &["regctl"], Need::Required) else { return };
-    report.finish(regctl::check(&bench).await);
-}
-
-#[tokio::test]
-async fn notation() {
-    let Some((report, bench)) = start("notation", &["notation"], Need::Optional) else { return };
-    report.finish(notation::check(&bench).await);
-}
-
-#[tokio::test]
-async fn helm() {
-    let Some((report, bench)) = start("helm", &["helm"], Need::Optional) else { return };
-    report.finish(helm::check(&bench).await);
-}
-
-#[tokio::test]
-async fn oras_py() {
-    let Some(report) = Report::start("oras-py", &[], Need::Optional) else { return };
-    report.finish(oras_py::check(&Bench::start()).await);
-}
-
-#[tokio::test]
-async fn oci_client() {
-    let programs = ["oci-client-program"];
-    let Some((report, bench)) = start("oci-client", &programs, Need::Optional) else { return };
-    report.finish(oci_client::check(&bench).await);
-}
-
-#[tokio::test]
-async fn dxf() {
-    let Some((report, bench)) = start("dxf", &["dxf"], Need::Optional) else { return };
-    report.finish(dxf::check(&bench).await);
-}
-
-/// A client's report and its bench, if the client is there.
-fn start(client: &'static str, programs: &[&str], need: Need) -> Option<(Report, Bench)> {
-    Some((Report::start(client, programs, need)?, Bench::start()))
+clients! {
+    skopeo("skopeo", ["skopeo"], Required);
+    podman("podman", ["podman"], Required);
+    buildah("buildah", ["buildah"], Required);
+    ctr("ctr", ["ctr", "containerd"], Required);
+    docker("docker", ["docker", "dockerd"], Optional);
+    crane("crane", ["crane"], Required);
+    oras("oras", ["oras"], Required);
+    regctl("regctl", ["regctl"], Required);
+    notation("notation", ["notation"], Optional);
+    helm("helm", ["helm"], Optional);
+    oras_py("oras-py", [], Optional);
+    oci_client("oci-client", ["oci-client-program"], Optional);
+    dxf("dxf", ["dxf"], Optional);
 }

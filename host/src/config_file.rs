@@ -97,6 +97,153 @@ health:
         assert_eq!(config.root, Some("/var/lib/registry".into()));
     }
 
+    /// Sections of distribution's documentation, and ours in its style, are what
+    /// their variables are.
+    #[test]
+    fn sections_are_variables() {
+        const JWKS: &str = r#"{"keys":[{"kty":"oct"}]}"#;
+        for (file, variables) in [
+            (
+                "auth: {htpasswd: {realm: basic-realm, path: /auth/htpasswd}}",
+                &[
+                    ("AUTH", "htpasswd"),
+                    ("AUTH_HTPASSWD_REALM", "basic-realm"),
+                    ("AUTH_HTPASSWD_PATH", "/auth/htpasswd"),
+                ][..],
+            ),
+            (
+                "
+auth:
+  token:
+    autoredirect: true
+    realm: token-realm
+    service: token-service
+    issuer: registry-token-issuer
+    rootcertbundle: /root/certs/bundle
+    jwks: /path/to/jwks
+    signingalgorithms:
+        - EdDSA
+        - ES256",
+                &[
+                    ("AUTH", "token"),
+                    ("AUTH_TOKEN_AUTOREDIRECT", "true"),
+                    ("AUTH_TOKEN_REALM", "token-realm"),
+                    ("AUTH_TOKEN_SERVICE", "token-service"),
+                    ("AUTH_TOKEN_ISSUER", "registry-token-issuer"),
+                    ("AUTH_TOKEN_ROOTCERTBUNDLE", "/root/certs/bundle"),
+                    ("AUTH_TOKEN_JWKS", "/path/to/jwks"),
+                    ("AUTH_TOKEN_SIGNINGALGORITHMS", "EdDSA,ES256"),
+                ],
+            ),
+            (
+                "
+http:
+  secret: asecretforlocaldevelopment
+  tls:
+    certificate: /path/to/x509/public
+    key: /path/to/x509/private
+    clientcas:
+      - /path/to/ca.pem
+      - /path/to/another/ca.pem
+    clientauth: verify-client-cert-if-given
+    minimumtls: tls1.3
+  trustedproxies: [10.0.0.0/8]",
+                &[
+                    ("HTTP_SECRET", "asecretforlocaldevelopment"),
+                    ("HTTP_TLS_CERTIFICATE", "/path/to/x509/public"),
+                    ("HTTP_TLS_KEY", "/path/to/x509/private"),
+                    ("HTTP_TLS_CLIENTCAS", "/path/to/ca.pem,/path/to/another/ca.pem"),
+                    ("HTTP_TLS_CLIENTAUTH", "verify-client-cert-if-given"),
+                    ("HTTP_TLS_MINIMUMTLS", "tls1.3"),
+                    ("HTTP_TRUSTEDPROXIES", "10.0.0.0/8"),
+                ],
+            ),
+            (
+                "
+http:
+  tls:
+    letsencrypt:
+      cachefile: /path/to/cache-file
+      email: emailused@letsencrypt.com
+      hosts: [myregistryaddress.org]
+      directoryurl: https://acme-v02.api.letsencrypt.org/directory",
+                &[
+                    ("HTTP_TLS_LETSENCRYPT_CACHEFILE", "/path/to/cache-file"),
+                    ("HTTP_TLS_LETSENCRYPT_EMAIL", "emailused@letsencrypt.com"),
+                    ("HTTP_TLS_LETSENCRYPT_HOSTS", "myregistryaddress.org"),
+                    (
+                        "HTTP_TLS_LETSENCRYPT_DIRECTORYURL",
+                        "https://acme-v02.api.letsencrypt.org/directory",
+                    ),
+                ],
+            ),
+            (
+                "
+auth:
+  htpasswd: {path: /auth/htpasswd}
+  rules: |
+    @team = alice, bob       # the team
+    anonymous  pull       public/**
+    @team      pull,push  team/**
+",
+                &[
+                    ("AUTH_HTPASSWD_PATH", "/auth/htpasswd"),
+                    (
+                        "AUTH_RULES",
+                        "@team=alice,bob; anonymous pull public/**; @team pull,push team/**",
+                    ),
+                ],
+            ),
+            (
+                "
+auth:
+  rules:
+    - claim:repository=acme/app&ref=refs/heads/main pull,push acme/app
+    - anonymous pull **
+  oidc:
+    issuer: https://token.actions.githubusercontent.com
+    audience: registry.example
+    jwks: '{\"keys\":[{\"kty\":\"oct\"}]}'",
+                &[
+                    (
+                        "AUTH_RULES_0",
+                        "claim:repository=acme/app&ref=refs/heads/main pull,push acme/app",
+                    ),
+                    ("AUTH_RULES_1", "anonymous pull **"),
+                    ("AUTH_OIDC_ISSUER", "https://token.actions.githubusercontent.com"),
+                    ("AUTH_OIDC_AUDIENCE", "registry.example"),
+                    ("AUTH_OIDC_JWKS", JWKS),
+                ],
+            ),
+            // Sections that hold nothing.
+            ("auth:\nhttp: {tls: {letsencrypt: {hosts: []}, clientcas: []}}", &[]),
+        ] {
+            let owned = variables.iter().map(|(n, v)| (format!("REGISTRY_{n}"), (*v).to_owned()));
+            let expected = Config::from_variables(owned).unwrap();
+            let found = Config::from_variables(parse(file).unwrap());
+            assert_eq!(found.unwrap_or_else(|error| panic!("{file}: {error}")), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn sections_that_are_none() {
+        for (file, expected) in [
+            ("auth: {silly: {realm: a, service: b}}", "REGISTRY_AUTH_SILLY_REALM is not supported"),
+            ("auth: {htpasswd: {realm: a}}", "needs REGISTRY_AUTH_HTPASSWD_PATH"),
+            ("auth: {htpasswd: {path: a, users: b}}", "REGISTRY_AUTH_HTPASSWD_USERS is not"),
+            ("auth: {rules: [{who: alice}]}", "REGISTRY_AUTH_RULES_0_WHO is not a setting"),
+            ("auth: {rules: {alice: pull}}", "REGISTRY_AUTH_RULES_ALICE is not a setting"),
+            ("http: {tls: {certificate: a}}", "needs REGISTRY_HTTP_TLS_KEY too"),
+            (
+                "http: {tls: {ciphersuites: [a]}}",
+                "REGISTRY_HTTP_TLS_CIPHERSUITES_0 is not supported",
+            ),
+        ] {
+            let problems = Config::from_variables(parse(file).unwrap()).unwrap_err().to_string();
+            assert!(problems.contains(expected), "{file}: {problems}");
+        }
+    }
+
     #[test]
     fn the_environment_goes_first() {
         let file = tempfile::NamedTempFile::new().unwrap();

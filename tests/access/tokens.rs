@@ -5,7 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use roadstead_tests::{Answer, Registry, Step, Target, Wasmtime, basic, everywhere, get, post};
+use roadstead_tests::{
+    Answer, Registry, Step, Target, Wasmtime, basic, digest, everywhere, get, post,
+};
 use serde_json::{Value, json};
 
 const REALM: &str = "Bearer realm=\"https://registry.example/v2/token\",service=\"roadstead\"";
@@ -24,6 +26,11 @@ async fn challenges() {
                 challenge(get("/v2/").login("alice", "wrong"), ""),
                 challenge(get("/v2/a/manifests/1"), ",scope=\"repository:a:pull\""),
                 challenge(post("/v2/a/b/blobs/uploads/"), ",scope=\"repository:a/b:pull,push\""),
+                // Who asks for what it says can mount with the token.
+                challenge(
+                    post(format!("/v2/a/b/blobs/uploads/?mount={}&from=c/d", digest(b"x"))),
+                    ",scope=\"repository:a/b:pull,push repository:c/d:pull\"",
+                ),
                 challenge(
                     get("/v2/").header("authorization", "Bearer x"),
                     ",error=\"invalid_token\"",

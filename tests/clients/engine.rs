@@ -30,10 +30,15 @@ pub struct Engine {
 impl Engine {
     /// Starts one; why that is not possible here, if it is not.
     pub async fn start() -> Result<Self, String> {
+        Self::start_by(std::process::Command::new("dockerd")).await
+    }
+
+    /// Starts one by a command of the caller's.
+    pub async fn start_by(mut dockerd: std::process::Command) -> Result<Self, String> {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         let log = File::create(at("log")).unwrap();
-        let process = std::process::Command::new("dockerd")
+        let process = dockerd
             .arg("--data-root")
             .arg(at("root"))
             .arg("--exec-root")

@@ -58,6 +58,14 @@ pub async fn try_run(command: &mut Command) -> Result<Vec<u8>, String> {
     ))
 }
 
+/// Runs a program that must fail; all that it says.
+pub async fn run_failing(command: &mut Command) -> String {
+    match try_run(command).await {
+        Ok(output) => panic!("{command:?} succeeded: {}", text(output)),
+        Err(said) => said,
+    }
+}
+
 /// Output without the end of its last line.
 pub fn text(output: Vec<u8>) -> String {
     String::from_utf8(output).unwrap().trim_end().to_owned()

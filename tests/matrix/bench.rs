@@ -1,9 +1,13 @@
 //! What each client gets: a registry, a directory, and a home in it.
 
 use crate::image::{Layout, Platform};
+use crate::program;
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{Request, StatusCode};
-use roadstead_tests::{Answer, Registry, digest, send, target_directory};
+use roadstead_tests::{
+    Answer, PASSWORD, Pair, Registry, USER, basic, digest, entry, send, target_directory,
+};
 use serde_json::{Value, json};
 use std::env;
 use std::fs;
@@ -19,20 +23,60 @@ pub const LAYER: usize = 100 << 10;
 /// How long the registry may take for one request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
+/// How a registry is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Over plain HTTP, by everyone.
+    Plain,
+    /// Over TLS, with a password for each request.
+    Password,
+    /// Over TLS, with a password for a token, and tokens for all else.
+    Token,
+}
+
+impl Mode {
+    /// What reports call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Password => "TLS, password",
+            Self::Token => "TLS, token",
+        }
+    }
+}
+
 /// A registry and a directory for one client.
 #[derive(Debug)]
 pub struct Bench {
+    pub mode: Mode,
     registry: Registry,
     directory: TempDir,
+    /// What it speaks TLS with, if it does, and asks for a password.
+    secure: Option<Pair>,
 }
 
 impl Bench {
     /// Starts a registry that allows deletes.
-    pub fn start() -> Self {
+    pub fn start(mode: Mode) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("registry");
-        let settings = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+        let mut settings = vec![("REGISTRY_STORAGE_DELETE_ENABLED", "true".to_owned())];
+        let secure = (mode != Mode::Plain).then(|| Pair::new(&["127.0.0.1"]).unwrap());
+        if let Some(pair) = &secure {
+            let scheme = if mode == Mode::Token { "token" } else { "htpasswd" };
+            settings.push(("REGISTRY_AUTH", scheme.to_owned()));
+            settings.push(("REGISTRY_AUTH_HTPASSWD_ENTRIES", entry().unwrap()));
+            settings.extend(pair.settings());
+        }
+        let settings: Vec<_> = settings.iter().map(|(n, v)| (*n, v.as_str())).collect();
         let registry = Registry::start(&data, &settings, &[]).unwrap();
+        if let Some(pair) = &secure {
+            // Where podman and its like look for the authority of a registry.
+            let trusted = directory.path().join("home/.config/containers/certs.d");
+            let trusted = trusted.join(&registry.address);
+            fs::create_dir_all(&trusted).unwrap();
+            fs::copy(pair.authority(), trusted.join("ca.crt")).unwrap();
+        }
         // The user's, for the programs that read one before the machine's,
         // which need not exist; none of these images is signed.
         let policy = directory.path().join("home/.config/containers/policy.json");
@@ -40,7 +84,7 @@ impl Bench {
         let anything = json!({ "default": [{ "type": "insecureAcceptAnything" }] });
         fs::write(policy, anything.to_string()).unwrap();
         fs::create_dir(directory.path().join("runtime")).unwrap();
-        Self { registry, directory }
+        Self { mode, registry, directory, secure }
     }
 
     /// The registry's `host:port`.
@@ -51,6 +95,37 @@ impl Bench {
     /// What most clients call a repository, or a tag in one.
     pub fn remote(&self, name: &str) -> String {
         format!("{}/{name}", self.address())
+    }
+
+    /// An option that a client needs for plain HTTP only.
+    pub fn plain(&self, option: &'static str) -> Option<&'static str> {
+        self.secure.is_none().then_some(option)
+    }
+
+    /// The file of the registry's authority, where it speaks TLS.
+    pub fn authority(&self) -> Option<PathBuf> {
+        self.secure.as_ref().map(Pair::authority)
+    }
+
+    /// An option that names this file.
+    pub fn trust(&self, option: &str) -> Option<String> {
+        self.authority().map(|file| format!("{option}={}", file.display()))
+    }
+
+    /// Makes a client trust the registry that has no option for it: what it is
+    /// written in reads this variable.
+    pub fn trust_by(&self, variable: &str, client: &mut Command) {
+        if let Some(file) = self.authority() {
+            client.env(variable, file);
+        }
+    }
+
+    /// Has a client log in, where that is needed, by its command for it.
+    pub async fn login(&self, login: &mut Command) {
+        if self.secure.is_some() {
+            login.args(["--username", USER, "--password", PASSWORD, self.address()]);
+            program::run(login).await;
+        }
     }
 
     /// A path of the bench's own; there is nothing yet.
@@ -93,8 +168,18 @@ impl Bench {
 
     /// What the registry answers to a GET.
     pub async fn get(&self, path: &str) -> Answer {
-        let request = Request::get(path).body(Bytes::new()).unwrap();
-        timeout(ANSWER_LIMIT, send(self.address(), request)).await.unwrap().unwrap()
+        self.send(Request::get(path).body(Bytes::new()).unwrap()).await
+    }
+
+    /// What the registry answers to a request of its user's: with the password,
+    /// which is taken where tokens are, too.
+    pub async fn send(&self, mut request: Request<Bytes>) -> Answer {
+        let answer = async {
+            let Some(pair) = &self.secure else { return send(self.address(), request).await };
+            request.headers_mut().insert(AUTHORIZATION, basic(USER, PASSWORD).parse()?);
+            pair.send(self.address(), request).await
+        };
+        timeout(ANSWER_LIMIT, answer).await.unwrap().unwrap()
     }
 
     /// The digest of a manifest that must be there, of its bytes.

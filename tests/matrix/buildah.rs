@@ -8,6 +8,9 @@ use serde_json::Value;
 use std::fs;
 use tokio::process::Command;
 
+/// The option for plain HTTP.
+const PLAIN: &str = "--tls-verify=false";
+
 pub async fn check(bench: &Bench) -> Verdict {
     let archive = bench.path("image.tar");
     image::tar(&archive, "file", LAYER, false).await;
@@ -17,13 +20,15 @@ pub async fn check(bench: &Bench) -> Verdict {
     run(buildah(bench).args(["add", &container]).arg(&archive)).await;
     let mut commit = buildah(bench);
     let id = run_text(commit.args(["commit", "--quiet", "--rm", &container, &one])).await;
+    bench.login(buildah(bench).arg("login")).await;
     let digest = push(bench, &["push"], &one, &one).await;
     assert_eq!(bench.digest("buildah/one", "1").await, digest);
 
     run(buildah(bench).args(["rmi", "--all", "--force"])).await;
     assert_eq!(run_text(buildah(bench).args(["images", "--quiet"])).await, "");
     let mut pull = buildah(bench);
-    let pulled = run_text(pull.args(["pull", "--quiet", "--tls-verify=false", &one])).await;
+    let pulled = pull.args(["pull", "--quiet"]).args(bench.plain(PLAIN)).arg(&one);
+    let pulled = run_text(pulled).await;
     assert_eq!(pulled, id);
 
     assert_eq!(push(bench, &["push"], &one, &two).await, digest);
@@ -32,7 +37,8 @@ pub async fn check(bench: &Bench) -> Verdict {
     // The list is new, and all that it lists is in the repository already.
     run(buildah(bench).args(["manifest", "create", "list"])).await;
     let mut add = buildah(bench);
-    add.args(["manifest", "add", "--tls-verify=false", "list", &format!("docker://{one}")]);
+    add.args(["manifest", "add"]).args(bench.plain(PLAIN));
+    add.args(["list", &format!("docker://{one}")]);
     run(&mut add).await;
     let list = bench.remote("buildah/one:list");
     let list = push(bench, &["manifest", "push", "--all"], "list", &list).await;
@@ -48,7 +54,7 @@ pub async fn check(bench: &Bench) -> Verdict {
 async fn push(bench: &Bench, how: &[&str], image: &str, to: &str) -> String {
     let digest = bench.path("digest");
     let mut push = buildah(bench);
-    push.args(how).args(["--tls-verify=false", "--digestfile"]).arg(&digest);
+    push.args(how).args(bench.plain(PLAIN)).arg("--digestfile").arg(&digest);
     run(push.args([image, &format!("docker://{to}")])).await;
     fs::read_to_string(digest).unwrap()
 }

@@ -10,6 +10,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     let layout = bench.layout().await;
     let one = bench.remote(&format!("crane/one:{TAG}"));
     let two = bench.remote(&format!("crane/two:{TAG}"));
+    bench.login(crane(bench).args(["auth", "login"])).await;
     let mut push = crane(bench);
     push.arg("push").arg(bench.path("layout")).arg(&one);
     assert_eq!(
@@ -50,5 +51,7 @@ pub async fn check(bench: &Bench) -> Verdict {
 }
 
 fn crane(bench: &Bench) -> Command {
-    bench.command("crane")
+    let mut crane = bench.command("crane");
+    bench.trust_by("SSL_CERT_FILE", &mut crane);
+    crane
 }

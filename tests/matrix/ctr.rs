@@ -4,6 +4,7 @@ use crate::bench::{Bench, is_root};
 use crate::image::TAG;
 use crate::program::{output, run, run_text};
 use crate::report::Verdict;
+use roadstead_tests::{PASSWORD, USER};
 use std::fs::{self, File};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -36,12 +37,12 @@ pub async fn check(bench: &Bench) -> Verdict {
     let mut import = ctr(bench, &["images", "import", "--no-unpack", "--all-platforms"]);
     run(import.args(["--base-name", &base]).arg(&archive)).await;
     assert_eq!(digest(bench, &one).await, layout.digest);
-    run(ctr(bench, &["images", "push", "--plain-http"]).arg(&one)).await;
+    run(to_registry(bench, &mut ctr(bench, &["images", "push"])).arg(&one)).await;
     assert_eq!(bench.digest("ctr/one", TAG).await, layout.digest);
 
     clear(bench, &one).await;
-    let pull = ["images", "pull", "--plain-http", "--all-platforms", "--snapshotter=native"];
-    run(ctr(bench, &pull).arg(&one)).await;
+    let pull = ["images", "pull", "--all-platforms", "--snapshotter=native"];
+    run(to_registry(bench, &mut ctr(bench, &pull)).arg(&one)).await;
     assert_eq!(digest(bench, &one).await, layout.digest);
     let content = run_text(&mut ctr(bench, &["content", "ls", "--quiet"])).await;
     assert_eq!(
@@ -51,12 +52,12 @@ pub async fn check(bench: &Bench) -> Verdict {
 
     // containerd knows where it has the content from, and asks for a mount.
     run(ctr(bench, &["images", "tag"]).args([&one, &two])).await;
-    run(ctr(bench, &["images", "push", "--plain-http"]).arg(&two)).await;
+    run(to_registry(bench, &mut ctr(bench, &["images", "push"])).arg(&two)).await;
     assert_eq!(bench.digest("ctr/two", TAG).await, layout.digest);
     assert_eq!(bench.tags("ctr/two").await, [TAG]);
     clear(bench, &one).await;
     clear(bench, &two).await;
-    run(ctr(bench, &pull).arg(&two)).await;
+    run(to_registry(bench, &mut ctr(bench, &pull)).arg(&two)).await;
     assert_eq!(digest(bench, &two).await, layout.digest);
     Ok(())
 }
@@ -80,6 +81,23 @@ fn ctr(bench: &Bench, arguments: &[&str]) -> Command {
     let mut ctr = bench.command("ctr");
     ctr.arg("--address").arg(bench.path("socket")).args(["--namespace", "matrix"]).args(arguments);
     ctr
+}
+
+/// Adds what it takes to reach the registry.
+fn to_registry<'a>(bench: &Bench, command: &'a mut Command) -> &'a mut Command {
+    command.args(bench.plain("--plain-http"));
+    if let Some(file) = bench.authority() {
+        // As on the nodes of a cluster: by an option alone, containerd speaks
+        // plain HTTP to an address of this machine.
+        let directory = bench.path("hosts").join(bench.address());
+        let server = format!("https://{}", bench.address());
+        fs::create_dir_all(&directory).unwrap();
+        let hosts = format!("server = {server:?}\n[host.{server:?}]\nca = {file:?}\n");
+        fs::write(directory.join("hosts.toml"), hosts).unwrap();
+        command.arg("--hosts-dir").arg(bench.path("hosts"));
+        command.arg(format!("--user={USER}:{PASSWORD}"));
+    }
+    command
 }
 
 /// A running containerd; dropping it ends it.

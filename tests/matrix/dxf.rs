@@ -5,7 +5,7 @@ use crate::image::{self, file_digest};
 use crate::program::{run, run_text};
 use crate::report::Verdict;
 use http::StatusCode;
-use roadstead_tests::digest;
+use roadstead_tests::{PASSWORD, USER, digest};
 use tokio::process::Command;
 
 pub async fn check(bench: &Bench) -> Verdict {
@@ -40,9 +40,15 @@ pub async fn check(bench: &Bench) -> Verdict {
 
 fn dxf(bench: &Bench, command: &str) -> Command {
     let mut dxf = bench.command("dxf");
-    dxf.env("DXF_HOST", bench.address()).env("DXF_INSECURE", "1").arg(command);
-    for name in ["DXF_USERNAME", "DXF_PASSWORD", "DXF_AUTHORIZATION", "DXF_TOKEN"] {
+    for name in ["DXF_USERNAME", "DXF_PASSWORD", "DXF_AUTHORIZATION", "DXF_TOKEN", "DXF_INSECURE"] {
         dxf.env_remove(name);
     }
+    dxf.env("DXF_HOST", bench.address()).arg(command);
+    match bench.authority() {
+        None => dxf.env("DXF_INSECURE", "1"),
+        Some(file) => {
+            dxf.env("DXF_TLSVERIFY", file).env("DXF_USERNAME", USER).env("DXF_PASSWORD", PASSWORD)
+        }
+    };
     dxf
 }

@@ -18,9 +18,11 @@ pub async fn check(bench: &Bench) -> Verdict {
     fs::write(chart.join("Chart.yaml"), CHART).unwrap();
     fs::write(chart.join("templates/map.yaml"), TEMPLATE).unwrap();
     run(helm(bench).args(["package", "chart"])).await;
+    let mut login = helm(bench);
+    bench.login(login.args(["registry", "login"]).args(bench.trust("--ca-file"))).await;
     let charts = format!("oci://{}", bench.remote("helm"));
     let chart = format!("{charts}/chart");
-    run(helm(bench).args(["push", "--plain-http", "chart-1.2.3.tgz", &charts])).await;
+    run(remote(bench, "push").args(["chart-1.2.3.tgz", &charts])).await;
     assert_eq!(bench.tags("helm/chart").await, ["1.2.3"]);
     bench.digest("helm/chart", "1.2.3").await;
 
@@ -31,13 +33,20 @@ pub async fn check(bench: &Bench) -> Verdict {
     assert_eq!(manifest["layers"][0]["digest"], package);
     fs::create_dir(bench.path("out")).unwrap();
     // The newest that there is: helm looks through the tags.
-    run(helm(bench).args(["pull", "--plain-http", "--destination=out", &chart])).await;
+    run(remote(bench, "pull").args(["--destination=out", &chart])).await;
     assert_eq!(file_digest(&bench.path("out/chart-1.2.3.tgz")), package);
-    let mut template = helm(bench);
-    template.args(["template", "--plain-http", "--version=1.2.3", "release", &chart]);
+    let mut template = remote(bench, "template");
+    template.args(["--version=1.2.3", "release", &chart]);
     let rendered = run_text(&mut template).await;
     assert!(rendered.contains("name: from-the-registry"), "{rendered}");
     Ok(())
+}
+
+/// A command that has the registry to do with.
+fn remote(bench: &Bench, command: &str) -> Command {
+    let mut helm = helm(bench);
+    helm.arg(command).args(bench.plain("--plain-http")).args(bench.trust("--ca-file"));
+    helm
 }
 
 fn helm(bench: &Bench) -> Command {

@@ -6,7 +6,7 @@ use crate::program::{run, run_text, try_run};
 use crate::report::Verdict;
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use roadstead_tests::send;
+use roadstead_tests::{PASSWORD, USER};
 use serde_json::json;
 use std::fs;
 use tokio::process::Command;
@@ -28,14 +28,13 @@ pub async fn check(bench: &Bench) -> Verdict {
     run(notation(bench, "policy").args(["import", "--force", "policy.json"])).await;
 
     let image = format!("{}@{subject}", bench.remote("notation/one"));
-    let verify = ["--insecure-registry", &image];
-    assert!(try_run(notation(bench, "verify").args(verify)).await.is_err(), "nothing is signed");
-    run(notation(bench, "sign").args(["--insecure-registry", &image])).await;
+    assert!(try_run(remote(bench, "verify").arg(&image)).await.is_err(), "nothing is signed");
+    run(remote(bench, "sign").arg(&image)).await;
     let signatures = bench.referrers("notation/one", &subject).await;
     assert_eq!(signatures.len(), 1, "{signatures:?}");
-    let list = run_text(notation(bench, "list").args(["--insecure-registry", &image])).await;
+    let list = run_text(remote(bench, "list").arg(&image)).await;
     assert!(list.contains(&signatures[0]), "{list}");
-    run(notation(bench, "verify").args(verify)).await;
+    run(remote(bench, "verify").arg(&image)).await;
     assert_eq!(bench.digest("notation/one", &signatures[0]).await, signatures[0]);
     Ok(())
 }
@@ -63,10 +62,22 @@ async fn put_image(bench: &Bench) -> String {
             .unwrap(),
     ];
     for request in requests {
-        let answer = send(bench.address(), request).await.unwrap();
+        let answer = bench.send(request).await;
         assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.body());
     }
     bench.digest("notation/one", TAG).await
+}
+
+/// A command that has the registry to do with.
+fn remote(bench: &Bench, command: &str) -> Command {
+    let mut notation = notation(bench, command);
+    notation.args(bench.plain("--insecure-registry"));
+    bench.trust_by("SSL_CERT_FILE", &mut notation);
+    if bench.authority().is_some() {
+        // Its login wants a keyring, which servers do not have.
+        notation.env("NOTATION_USERNAME", USER).env("NOTATION_PASSWORD", PASSWORD);
+    }
+    notation
 }
 
 fn notation(bench: &Bench, command: &str) -> Command {

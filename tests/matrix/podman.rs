@@ -16,6 +16,9 @@ events_logger = \"file\"
 cgroup_manager = \"cgroupfs\"
 ";
 
+/// The option for plain HTTP.
+const PLAIN: &str = "--tls-verify=false";
+
 pub async fn check(bench: &Bench) -> Verdict {
     fs::write(bench.path("containers.conf"), SETTINGS).unwrap();
     let archive = bench.path("image.tar");
@@ -24,20 +27,22 @@ pub async fn check(bench: &Bench) -> Verdict {
     let two = bench.remote("podman/two:1");
     let id = run_text(podman(bench).arg("import").arg(&archive).arg(&one)).await;
     let id = id.trim_start_matches("sha256:").to_owned();
+    bench.login(podman(bench).arg("login")).await;
     let digest = push(bench, &one).await;
     assert_eq!(bench.digest("podman/one", "1").await, digest);
 
     run(podman(bench).args(["rmi", "--all", "--force"])).await;
     assert_eq!(run_text(podman(bench).args(["images", "--quiet"])).await, "");
-    let pulled =
-        run_text(podman(bench).args(["pull", "--quiet", "--tls-verify=false", &one])).await;
+    let mut pull = podman(bench);
+    let pulled = pull.args(["pull", "--quiet"]).args(bench.plain(PLAIN)).arg(&one);
+    let pulled = run_text(pulled).await;
     assert_eq!(pulled, id);
     let mut inspect = podman(bench);
     inspect.args(["image", "inspect", "--format={{.Id}} {{.Digest}}", &one]);
     assert_eq!(run_text(&mut inspect).await, format!("{id} {digest}"));
 
     let mut search = podman(bench);
-    search.args(["search", "--tls-verify=false", "--list-tags", "--format=json"]);
+    search.arg("search").args(bench.plain(PLAIN)).args(["--list-tags", "--format=json"]);
     let found = run(search.arg(bench.remote("podman/one"))).await;
     let found: Value = serde_json::from_slice(&found).unwrap();
     assert_eq!(found[0]["Tags"], json!(["1"]));
@@ -52,7 +57,7 @@ pub async fn check(bench: &Bench) -> Verdict {
 async fn push(bench: &Bench, image: &str) -> String {
     let digest = bench.path("digest");
     let mut push = podman(bench);
-    push.args(["push", "--tls-verify=false", "--digestfile"]).arg(&digest).arg(image);
+    push.arg("push").args(bench.plain(PLAIN)).arg("--digestfile").arg(&digest).arg(image);
     run(&mut push).await;
     fs::read_to_string(digest).unwrap()
 }

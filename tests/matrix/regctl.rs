@@ -4,6 +4,7 @@ use crate::bench::{Bench, digests};
 use crate::image::{Layout, TAG};
 use crate::program::{run, run_text};
 use crate::report::Verdict;
+use roadstead_tests::{PASSWORD, USER};
 use serde_json::Value;
 use std::fs;
 use tokio::process::Command;
@@ -16,7 +17,18 @@ pub async fn check(bench: &Bench) -> Verdict {
     let repository = bench.remote("regctl/one");
     let one = format!("{repository}:{TAG}");
     let two = bench.remote(&format!("regctl/two:{TAG}"));
-    run(regctl(bench).args(["registry", "set", "--tls=disabled", bench.address()])).await;
+    let mut set = regctl(bench);
+    // It would ask before there are credentials.
+    set.args(["registry", "set", "--skip-check"]).args(bench.plain("--tls=disabled"));
+    if let Some(file) = bench.authority() {
+        set.arg("--cacert").arg(fs::read_to_string(file).unwrap());
+    }
+    run(set.arg(bench.address())).await;
+    if bench.authority().is_some() {
+        let mut login = regctl(bench);
+        login.args(["registry", "login", "--user", USER, "--pass", PASSWORD, bench.address()]);
+        run(&mut login).await;
+    }
     let local = format!("ocidir://layout:{TAG}");
     run(regctl(bench).args(["image", "copy", &local, &one])).await;
     assert_eq!(bench.digest("regctl/one", TAG).await, layout.digest);

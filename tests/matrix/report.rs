@@ -1,13 +1,15 @@
 //! What became of each client.
 
+use crate::bench::Mode;
 use crate::{bench, program};
 use roadstead_tests::{skip, target_directory};
 use std::fs;
 use std::io::Write as _;
 use std::sync::Mutex;
 
-/// How many clients there are: when the last one ends, all are reported.
-const CLIENTS: usize = 13;
+/// How many lines the report has: a client's for each way to reach a registry.
+/// When the last one is known, all are reported.
+const LINES: usize = 13 * 3;
 
 /// What has ended so far.
 static ENDED: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -26,6 +28,7 @@ pub enum Need {
 #[derive(Debug)]
 pub struct Report {
     client: &'static str,
+    mode: Mode,
     need: Need,
     outcome: String,
 }
@@ -33,8 +36,8 @@ pub struct Report {
 impl Report {
     /// Begins with a client that needs programs; `None` if one is missing,
     /// which is reported.
-    pub fn start(client: &'static str, programs: &[&str], need: Need) -> Option<Self> {
-        let report = Self { client, need, outcome: "FAILED".to_owned() };
+    pub fn start(client: &'static str, mode: Mode, programs: &[&str], need: Need) -> Option<Self> {
+        let report = Self { client, mode, need, outcome: "FAILED".to_owned() };
         let missing = programs.iter().find(|program| bench::find(program).is_none());
         let Some(missing) = missing else { return Some(report) };
         let impossible = not_installable(client);
@@ -69,12 +72,12 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        let line = format!("client {}: {}\n", self.client, self.outcome);
+        let line = format!("client {} ({}): {}\n", self.client, self.mode.name(), self.outcome);
         let mut ended = ENDED.lock().unwrap();
         ended.push(line);
         // All together at the end, or one by one if only some were asked for.
         let filtered = std::env::args().len() > 1;
-        if filtered || ended.len() == CLIENTS {
+        if filtered || ended.len() == LINES {
             ended.sort();
             // The test runner captures what is printed by macros, and nobody
             // would see it.

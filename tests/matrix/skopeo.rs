@@ -7,19 +7,25 @@ use crate::report::Verdict;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+/// The option for plain HTTP of most commands.
+const PLAIN: &str = "--tls-verify=false";
+
 pub async fn check(bench: &Bench) -> Verdict {
     let layout = bench.layout().await;
     let one = format!("docker://{}:{TAG}", bench.remote("skopeo/one"));
     let two = format!("docker://{}:{TAG}", bench.remote("skopeo/two"));
+    bench.login(skopeo(bench).arg("login")).await;
     run(&mut copy(bench, &layout.reference(), &one)).await;
     assert_eq!(bench.digest("skopeo/one", TAG).await, layout.digest);
 
     let repository = format!("docker://{}", bench.remote("skopeo/one"));
-    let tags = run(skopeo(bench).args(["list-tags", "--tls-verify=false", &repository])).await;
+    let mut list = skopeo(bench);
+    list.arg("list-tags").args(bench.plain(PLAIN)).arg(&repository);
+    let tags = run(&mut list).await;
     let tags: Value = serde_json::from_slice(&tags).unwrap();
     assert_eq!(tags["Tags"], json!([TAG]));
     let mut inspect = skopeo(bench);
-    inspect.args(["inspect", "--tls-verify=false", "--format={{.Digest}}", &one]);
+    inspect.arg("inspect").args(bench.plain(PLAIN)).args(["--format={{.Digest}}", &one]);
     assert_eq!(run_text(&mut inspect).await, layout.digest);
 
     run(&mut copy(bench, &one, &two)).await;
@@ -31,7 +37,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     assert_eq!(copied.digests(), layout.digests());
 
     // By the digest that the tag has.
-    run(skopeo(bench).args(["delete", "--tls-verify=false", &one])).await;
+    run(skopeo(bench).arg("delete").args(bench.plain(PLAIN)).arg(&one)).await;
     bench.check_gone("skopeo/one", TAG).await;
     bench.check_gone("skopeo/one", &layout.digest).await;
     assert_eq!(bench.digest("skopeo/two", TAG).await, layout.digest);
@@ -47,6 +53,7 @@ fn skopeo(bench: &Bench) -> Command {
 fn copy(bench: &Bench, from: &str, to: &str) -> Command {
     let mut skopeo = skopeo(bench);
     skopeo.args(["copy", "--all", "--preserve-digests"]);
-    skopeo.args(["--src-tls-verify=false", "--dest-tls-verify=false"]).args([from, to]);
+    let plain = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+    skopeo.args(plain.iter().filter_map(|option| bench.plain(option))).args([from, to]);
     skopeo
 }

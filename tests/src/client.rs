@@ -5,6 +5,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use std::net::IpAddr;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// A response with its body.
@@ -32,6 +33,15 @@ async fn exchange(
     request: Request<Bytes>,
 ) -> anyhow::Result<Answer> {
     stream.set_nodelay(true)?;
+    send_on(stream, address, request).await
+}
+
+/// The same on a connection of the caller's, which is for this request only.
+pub async fn send_on(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: &str,
+    request: Request<Bytes>,
+) -> anyhow::Result<Answer> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);

@@ -2,10 +2,12 @@
 
 mod client;
 mod process;
+mod secure;
 mod table;
 
-pub use client::{Answer, send, send_from};
+pub use client::{Answer, send, send_from, send_on};
 pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
+pub use secure::{PASSWORD, Pair, USER, entry};
 pub use table::{
     Step, Target, basic, delete, digest, digest_sha512, everywhere, get, head, patch, post, put,
     run,

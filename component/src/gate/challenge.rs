@@ -2,7 +2,7 @@
 //! "WWW-Authenticate"; RFC 6750; distribution's token authentication).
 
 use super::{Gate, Need};
-use crate::{Error, Route, TokenRequest};
+use crate::{Error, Route, StartUpload, TokenRequest};
 use http::HeaderMap;
 use http::header::{self, HeaderName};
 use roadstead_auth::{ALL, CATALOG, REGISTRY, REPOSITORY};
@@ -56,18 +56,31 @@ pub struct Scope {
     pub name: String,
     /// What is to be done with it, with commas.
     pub actions: &'static str,
+    /// Another repository that is read for it, if one is.
+    pub from: Option<String>,
 }
 
 impl Scope {
-    pub(super) fn of(need: Need<'_>) -> Option<Self> {
-        match need {
+    /// What a route needs. A mount without access to the other repository
+    /// becomes an upload, but who asks for a token should ask for both.
+    pub(super) fn of(route: &Route) -> Option<Self> {
+        let from = match route {
+            Route::StartUpload(_, StartUpload::Mount { from, .. }) => {
+                from.as_ref().map(|name| name.as_str().to_owned())
+            }
+            _ => None,
+        };
+        match Need::of(route) {
             Need::Nothing | Need::Login => None,
-            Need::Catalog => Some(Self { kind: REGISTRY, name: CATALOG.to_owned(), actions: ALL }),
+            Need::Catalog => {
+                Some(Self { kind: REGISTRY, name: CATALOG.to_owned(), actions: ALL, from })
+            }
             Need::Repository(name, action) => Some(Self {
                 kind: REPOSITORY,
                 name: name.as_str().to_owned(),
                 // Who pushes also looks what is there already.
                 actions: if action == Action::Push { "pull,push" } else { action.as_str() },
+                from,
             }),
         }
     }
@@ -84,8 +97,10 @@ impl Gate {
         let challenge = match self.token_realm(headers) {
             Some((realm, service)) => {
                 let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
-                if let Some(Scope { kind, name, actions }) = &scope {
-                    challenge = format!("{challenge},scope=\"{kind}:{name}:{actions}\"");
+                if let Some(Scope { kind, name, actions, from }) = &scope {
+                    let from = from.as_ref().map(|from| format!(" {REPOSITORY}:{from}:pull"));
+                    let from = from.unwrap_or_default();
+                    challenge = format!("{challenge},scope=\"{kind}:{name}:{actions}{from}\"");
                 }
                 challenge
                     + match reason {

@@ -106,7 +106,7 @@ impl Gate {
                 Need::Catalog => self.may_list(caller),
                 Need::Repository(name, action) => self.may(caller, action, name),
             };
-        if permitted { Ok(()) } else { Err(self.denied(caller, need, headers)) }
+        if permitted { Ok(()) } else { Err(self.denied(caller, route, headers)) }
     }
 
     /// Whether a caller may do something with a repository.
@@ -237,8 +237,8 @@ impl Gate {
         matches!(self.settings.scheme, Scheme::External(_))
     }
 
-    fn denied(&self, caller: &Caller, need: Need<'_>, headers: &HeaderMap) -> Error {
-        let scope = Scope::of(need);
+    fn denied(&self, caller: &Caller, route: &Route, headers: &HeaderMap) -> Error {
+        let scope = Scope::of(route);
         if caller.access.is_some() {
             self.unauthorized(Reason::Scope, scope, headers)
         } else if caller.subject.user.is_none()

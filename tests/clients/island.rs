@@ -1,0 +1,85 @@
+//! A part of the machine that only some programs see: a network that leads
+//! nowhere, names in it, and another `/etc/docker`.
+//!
+//! Docker's engine looks for registries' certificates there and nowhere else,
+//! and takes an address other than 127.0.0.0/8 for someone else's machine.
+
+use roadstead_tests::Pair;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// What the registry is called in an island's network.
+pub const NAME: &str = "registry.test";
+
+/// Its address: of a network that is for documentation (RFC 5737). It is the
+/// island's own, so nothing that is sent to it leaves the machine.
+pub const ADDRESS: &str = "192.0.2.1";
+
+/// Ends when its standard input does.
+const HOLD: &str = r#"set -e
+mkdir -p /etc/docker
+mount --bind "$1/docker" /etc/docker
+mount --bind "$1/hosts" /etc/hosts
+ip link set lo up
+ip address add "$2/32" dev lo
+echo ready
+read -r _ || true"#;
+
+/// The island, until it is dropped.
+#[derive(Debug)]
+pub struct Island {
+    holder: Child,
+    directory: TempDir,
+}
+
+impl Island {
+    /// Makes one; why that is not possible here, if it is not.
+    pub fn new() -> Result<Self, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir_all(at("docker/certs.d")).unwrap();
+        let hosts = format!("127.0.0.1 localhost\n{ADDRESS} {NAME}\n");
+        fs::write(at("hosts"), hosts).unwrap();
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "--net", "sh", "-c", HOLD, "sh"])
+            .arg(directory.path())
+            .arg(ADDRESS)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("unshare: {error}"))?;
+        let mut line = String::new();
+        let output = holder.stdout.take().unwrap();
+        BufReader::new(output).read_line(&mut line).unwrap();
+        if line == "ready\n" {
+            return Ok(Self { holder, directory });
+        }
+        let output = holder.wait_with_output().unwrap();
+        Err(format!("no network of its own: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+
+    /// A program in it.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg("--target").arg(self.holder.id().to_string());
+        command.args(["--mount", "--net", "--"]).arg(program);
+        command
+    }
+
+    /// Has engines trust a registry's authority, as its guide says it.
+    pub fn trust(&self, registry: &str, pair: &Pair) {
+        let directory = self.directory.path().join("docker/certs.d").join(registry);
+        fs::create_dir_all(&directory).unwrap();
+        fs::copy(pair.authority(), directory.join("ca.crt")).unwrap();
+    }
+}
+
+impl Drop for Island {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        let _ = self.holder.wait();
+    }
+}
