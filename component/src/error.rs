@@ -172,9 +172,10 @@ impl Error {
     fn detail(&self) -> Value {
         match self {
             Self::Unauthorized { scope: Some(scope), .. } | Self::Denied(Some(scope)) => {
-                let actions = scope.actions.split(',');
-                let needed = actions.map(
-                    |action| json!({ "Type": scope.kind, "Name": scope.name, "Action": action }),
+                let actions = scope.actions.split(',').map(|action| (&scope.name, action));
+                let from = scope.from.iter().map(|from| (from, "pull"));
+                let needed = actions.chain(from).map(
+                    |(name, action)| json!({ "Type": scope.kind, "Name": name, "Action": action }),
                 );
                 needed.collect()
             }

@@ -153,6 +153,9 @@ async fn a_token_allows_what_it_says_and_no_more() {
         let push = token(&bob, "repository:team/a:pull,push").await;
         let list = token(&bob, "registry:catalog:*").await;
         let anonymous = token("", "repository:public/a:pull,push").await;
+        let both = token(&bob, "repository:team/a:pull,push%20repository:team/b:pull").await;
+        let mount = format!("/v2/team/a/blobs/uploads/?mount={}&from=", digest(b"x"));
+        let [mount, of_others] = ["team/b", "secret"].map(|from| format!("{mount}{from}"));
         for (method, path, token, status) in [
             ("GET", "/v2/", &pull, 200),
             ("GET", "/v2/", &anonymous, 200),
@@ -167,6 +170,10 @@ async fn a_token_allows_what_it_says_and_no_more() {
             ("GET", "/v2/team/a/manifests/1", &list, 401),
             ("GET", "/v2/public/a/manifests/1", &anonymous, 200),
             ("PUT", "/v2/public/a/manifests/2", &anonymous, 401),
+            // Another token would do; for what bob may not read, none would.
+            ("POST", &mount, &push, 401),
+            ("POST", &mount, &both, 202),
+            ("POST", &of_others, &push, 202),
             // A token is no password for another token.
             ("GET", "/v2/token?service=roadstead", &pull, 400),
         ] {

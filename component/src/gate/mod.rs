@@ -8,7 +8,7 @@ mod needs;
 pub use challenge::{Reason, Scope};
 pub use needs::Need;
 
-use crate::{Error, Route};
+use crate::{Error, Route, StartUpload};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::{LocalBoxFuture, ready};
@@ -104,7 +104,9 @@ impl Gate {
                 Need::Nothing => true,
                 Need::Login => self.logged_in(caller),
                 Need::Catalog => self.may_list(caller),
-                Need::Repository(name, action) => self.may(caller, action, name),
+                Need::Repository(name, action) => {
+                    self.may(caller, action, name) && !self.is_too_narrow(caller, route)
+                }
             };
         if permitted { Ok(()) } else { Err(self.denied(caller, route, headers)) }
     }
@@ -226,6 +228,19 @@ impl Gate {
         });
         let known = user.is_some() || !claims.is_empty() || caller.access.is_some();
         known || by_certificate || (!self.takes_credentials() && self.gives_tokens_to_anyone())
+    }
+
+    /// Whether a mount's other repository can be read by a caller, and not by
+    /// the token that they brought. Many clients learn from the challenge only
+    /// that they should ask for both; otherwise they would upload what is here.
+    fn is_too_narrow(&self, caller: &Caller, route: &Route) -> bool {
+        let Route::StartUpload(_, StartUpload::Mount { from: Some(from), .. }) = route else {
+            return false;
+        };
+        let readable = caller.access.is_some()
+            && !self.is_external()
+            && self.by_rules(&caller.subject, Action::Pull, from);
+        readable && !self.may(caller, Action::Pull, from)
     }
 
     /// Whether there are any credentials that would help.
