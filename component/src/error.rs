@@ -26,10 +26,10 @@ pub enum Error {
         /// Why.
         reason: Reason,
         /// What access would be needed.
-        scope: Option<Scope>,
+        scope: Option<Box<Scope>>,
     },
     /// Whoever sent the request may not do what it asks for.
-    Denied(Option<Scope>),
+    Denied(Option<Box<Scope>>),
     /// There were too many wrong passwords.
     TooManyAttempts {
         /// How long to wait.

@@ -63,26 +63,25 @@ pub struct Scope {
 impl Scope {
     /// What a route needs. A mount without access to the other repository
     /// becomes an upload, but who asks for a token should ask for both.
-    pub(super) fn of(route: &Route) -> Option<Self> {
+    pub(super) fn of(route: &Route) -> Option<Box<Self>> {
         let from = match route {
             Route::StartUpload(_, StartUpload::Mount { from, .. }) => {
                 from.as_ref().map(|name| name.as_str().to_owned())
             }
             _ => None,
         };
-        match Need::of(route) {
-            Need::Nothing | Need::Login => None,
-            Need::Catalog => {
-                Some(Self { kind: REGISTRY, name: CATALOG.to_owned(), actions: ALL, from })
-            }
-            Need::Repository(name, action) => Some(Self {
+        let scope = match Need::of(route) {
+            Need::Nothing | Need::Login => return None,
+            Need::Catalog => Self { kind: REGISTRY, name: CATALOG.to_owned(), actions: ALL, from },
+            Need::Repository(name, action) => Self {
                 kind: REPOSITORY,
                 name: name.as_str().to_owned(),
                 // Who pushes also looks what is there already.
                 actions: if action == Action::Push { "pull,push" } else { action.as_str() },
                 from,
-            }),
-        }
+            },
+        };
+        Some(Box::new(scope))
     }
 }
 
@@ -91,13 +90,13 @@ impl Gate {
     pub(super) fn unauthorized(
         &self,
         reason: Reason,
-        scope: Option<Scope>,
+        scope: Option<Box<Scope>>,
         headers: &HeaderMap,
     ) -> Error {
         let challenge = match self.token_realm(headers) {
             Some((realm, service)) => {
                 let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
-                if let Some(Scope { kind, name, actions, from }) = &scope {
+                if let Some(Scope { kind, name, actions, from }) = scope.as_deref() {
                     let from = from.as_ref().map(|from| format!(" {REPOSITORY}:{from}:pull"));
                     let from = from.unwrap_or_default();
                     challenge = format!("{challenge},scope=\"{kind}:{name}:{actions}{from}\"");
