@@ -92,7 +92,10 @@ fn to_registry<'a>(bench: &Bench, command: &'a mut Command) -> &'a mut Command {
         let directory = bench.path("hosts").join(bench.address());
         let server = format!("https://{}", bench.address());
         fs::create_dir_all(&directory).unwrap();
-        let hosts = format!("server = {server:?}\n[host.{server:?}]\nca = {file:?}\n");
+        let hosts = format!(
+            "server = {server:?}\n[host.{server:?}]\nca = {:?}\n",
+            file.display().to_string()
+        );
         fs::write(directory.join("hosts.toml"), hosts).unwrap();
         command.arg("--hosts-dir").arg(bench.path("hosts"));
         command.arg(format!("--user={USER}:{PASSWORD}"));
