@@ -20,6 +20,8 @@ mod limits;
 mod same_upload;
 #[path = "host/secure.rs"]
 mod secure;
+#[path = "host/shared.rs"]
+mod shared;
 #[path = "host/shutdown.rs"]
 mod shutdown;
 #[path = "host/start.rs"]

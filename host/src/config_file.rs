@@ -120,7 +120,7 @@ auth:
     realm: token-realm
     service: token-service
     issuer: registry-token-issuer
-    rootcertbundle: /root/certs/bundle
+    rootcertbundle: /etc/registry/bundle
     jwks: /path/to/jwks
     signingalgorithms:
         - EdDSA
@@ -131,7 +131,7 @@ auth:
                     ("AUTH_TOKEN_REALM", "token-realm"),
                     ("AUTH_TOKEN_SERVICE", "token-service"),
                     ("AUTH_TOKEN_ISSUER", "registry-token-issuer"),
-                    ("AUTH_TOKEN_ROOTCERTBUNDLE", "/root/certs/bundle"),
+                    ("AUTH_TOKEN_ROOTCERTBUNDLE", "/etc/registry/bundle"),
                     ("AUTH_TOKEN_JWKS", "/path/to/jwks"),
                     ("AUTH_TOKEN_SIGNINGALGORITHMS", "EdDSA,ES256"),
                 ],

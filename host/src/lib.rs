@@ -7,6 +7,7 @@
 
 mod acme;
 mod auth;
+mod cache;
 mod certificate;
 pub mod cli;
 pub mod config_file;

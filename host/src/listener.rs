@@ -1,11 +1,12 @@
 //! Requests: turns, timeouts, and what one may claim.
 
+use crate::cache::Cache;
 use crate::engine::Engine;
 use crate::peer::{self, Peer};
 use crate::store::full;
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -34,6 +35,7 @@ const RETRY_AFTER: &str = "5";
 #[derive(Clone)]
 pub(crate) struct Service {
     engine: Engine,
+    cache: Arc<Cache>,
     turns: Arc<Semaphore>,
     access_log: bool,
     /// Whether the component wants to know whom requests are from.
@@ -46,6 +48,7 @@ impl Service {
         let turns = Arc::new(Semaphore::new(config.max_requests));
         Self {
             engine,
+            cache: Arc::new(Cache::new()),
             turns,
             access_log: config.access_log,
             tells_peers: config.auth.enabled(),
@@ -60,14 +63,41 @@ impl Service {
         peer: &Peer,
     ) -> Response<WasiBody> {
         let started = Instant::now();
+        // Who shows a certificate may be allowed more than everyone is.
+        let known_by_certificate = self.tells_peers && peer.certificate.is_some();
         let line = self.access_log.then(|| (request.method().clone(), request.uri().clone()));
-        let response = self.turn(request, peer).await;
+        let response = match self.cache.answer(&request) {
+            Some(response) if !known_by_certificate => response,
+            _ => self.forward(request, peer).await,
+        };
         if let Some((method, uri)) = line {
             let status = response.status().as_u16();
             let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             tracing::info!(%method, %uri, status, microseconds, "request");
         }
         response
+    }
+
+    /// Has the component answer, and sees to what its answer says of others.
+    async fn forward(&self, request: Request<Incoming>, peer: &Peer) -> Response<WasiBody> {
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            if self.tells_peers && peer.certificate.is_some() {
+                return Cache::strip(self.turn(request, peer).await);
+            }
+            let under_way = self.cache.begin(&request);
+            return under_way.answered(self.turn(request, peer).await).await;
+        }
+        // A task of its own: what a write outdates is outdated when it has been
+        // done, though its client has gone.
+        let (service, peer) = (self.clone(), peer.clone());
+        let done = tokio::spawn(async move {
+            let under_way = service.cache.begin(&request);
+            under_way.answered(service.turn(request, &peer).await).await
+        });
+        done.await.unwrap_or_else(|error| {
+            tracing::error!("a request: {error}");
+            failed()
+        })
     }
 
     /// Waits for a turn and has the component answer.
@@ -95,13 +125,18 @@ impl Service {
         drop(turn);
         response.unwrap_or_else(|error| {
             tracing::error!("the component did not answer: {error:#}");
-            refusal(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                ErrorCode::Unknown,
-                "the registry failed; its log has the cause",
-            )
+            failed()
         })
     }
+}
+
+/// The answer where something failed, which was logged.
+pub(crate) fn failed() -> Response<WasiBody> {
+    refusal(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::Unknown,
+        "the registry failed; its log has the cause",
+    )
 }
 
 /// The answer where the component gives none.

@@ -4,6 +4,7 @@ mod blob;
 mod list;
 mod manifest;
 mod referrers;
+mod surrogate;
 mod token;
 mod upload;
 
@@ -13,6 +14,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use roadstead_auth::Caller;
 use roadstead_config::Config;
+use surrogate::Surrogate;
 use uuid::Uuid;
 
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -37,6 +39,7 @@ const BUSY_RETRY_AFTER: &str = "1";
 
 /// What the operator allows, whoever asks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch")]
 pub struct Switches {
     /// Manifests, tags and blobs can be deleted.
     pub delete: bool,
@@ -44,6 +47,8 @@ pub struct Switches {
     pub read_only: bool,
     /// Image manifests may name blobs that the repository does not hold.
     pub sparse: bool,
+    /// There is a native host in front, whose cache is told what it may keep.
+    pub surrogate: bool,
     /// A notice that every response carries (specification, "Warnings").
     pub warning: Option<String>,
 }
@@ -54,6 +59,7 @@ impl From<&Config> for Switches {
             delete: config.delete_enabled,
             read_only: config.read_only,
             sparse: config.sparse_images,
+            surrogate: config.host_authority.is_some(),
             warning: config.warning.clone(),
         }
     }
@@ -84,14 +90,21 @@ impl<S: Storage> Registry<S> {
     pub async fn handle(&self, request: Request<Option<S::Upload>>) -> Response<Body<S::Download>> {
         let (parts, body) = request.into_parts();
         let mut call = Call { headers: parts.headers, body };
+        let mut surrogate = None;
         let answer = match Route::parse(&parts.method, &parts.uri) {
             Ok(route) => match self.pass(&route, &call.headers).await {
-                Ok(caller) => self.answer(route, caller, &mut call).await,
+                Ok(caller) => {
+                    surrogate = self.switches.surrogate.then(|| Surrogate::of(&route, &caller));
+                    self.answer(route, caller, &mut call).await
+                }
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
         };
         let mut response = answer.unwrap_or_else(refusal);
+        if let Some(Some(surrogate)) = surrogate {
+            surrogate.tell(&mut response);
+        }
         // What nobody read yet, the client may still be sending.
         if let Some(body) = call.body.take() {
             body.drain().await;

@@ -1,0 +1,342 @@
+//! The host's cache of small answers: it gives what the component would give,
+//! nothing older than an acknowledged write, and nothing of one user to another.
+
+use crate::secure::{Authority, Secure};
+use crate::support::{TEST_LIMIT, ask, build, eventually, request, within};
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use roadstead_tests::{Answer, Registry, basic, digest, send};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+const DELETE: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
+
+/// `secret` at cost 4.
+const ALICE: &str = "alice:$2y$04$otXFflgnRBs5/.9WB5WXoua48NmO/aSlvckSzhnCBf6fuoSZfGhni";
+
+/// How often each kind of write is followed by a read.
+const ROUNDS: usize = 100;
+
+/// Readers beside a writer.
+const READERS: usize = 4;
+
+fn index(number: usize) -> String {
+    format!(r#"{{"schemaVersion":2,"manifests":[],"annotations":{{"number":"{number}"}}}}"#)
+}
+
+fn put(path: &str, number: usize) -> Request<Bytes> {
+    let start = build(&format!("PUT {path}")).header("content-type", INDEX);
+    start.body(Bytes::from(index(number))).unwrap()
+}
+
+fn number(answer: &Answer) -> usize {
+    let manifest: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+    manifest["annotations"]["number"].as_str().unwrap().parse().unwrap()
+}
+
+async fn get(address: &str, line: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut start = build(line);
+    for (name, value) in headers {
+        start = start.header(*name, *value);
+    }
+    send(address, start.body(Bytes::new()).unwrap()).await.unwrap()
+}
+
+/// Without what differs from answer to answer.
+fn lasting(answer: &Answer) -> (StatusCode, HeaderMap, Bytes) {
+    let mut headers = answer.headers().clone();
+    headers.remove("date");
+    (answer.status(), headers, answer.body().clone())
+}
+
+/// By the cache or past it, the answers are the same, and none tells the cache's
+/// own headers.
+#[tokio::test]
+async fn the_same_answers() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Registry::start(root.path(), &[DELETE], &[]).unwrap();
+    let address = host.address.as_str();
+    within(TEST_LIMIT, async {
+        ask(address, put("/v2/a/manifests/tag", 1), 201).await;
+        let blob = b"0123456789".repeat(1000);
+        let at = digest(&blob);
+        let push = format!("POST /v2/a/blobs/uploads/?digest={at}");
+        ask(address, request(&push, blob.clone()), 201).await;
+        let empty = digest(b"");
+        ask(address, request(&format!("POST /v2/a/blobs/uploads/?digest={empty}"), ""), 201).await;
+        let manifest = digest(index(1).as_bytes());
+        let etag = format!("\"{at}\"");
+        let paths = [
+            "/v2/a/manifests/tag".to_owned(),
+            format!("/v2/a/manifests/{manifest}"),
+            format!("/v2/a/blobs/{at}"),
+            format!("/v2/a/blobs/{empty}"),
+            "/v2/a/manifests/none".to_owned(),
+            "/v2/a/tags/list".to_owned(),
+        ];
+        let headers: [&[(&str, &str)]; 12] = [
+            &[],
+            &[("range", "bytes=0-0")],
+            &[("range", "bytes=10-99")],
+            &[("range", "bytes=-5")],
+            &[("range", "bytes=9000-")],
+            &[("range", "bytes=10000-")],
+            &[("range", "bytes=5-4")],
+            &[("range", "bytes=0-1,3-4")],
+            &[("range", "lines=1-2")],
+            &[("if-none-match", etag.as_str())],
+            &[("if-none-match", "W/\"x\", *")],
+            &[("if-none-match", "\"x\""), ("accept", "text/html")],
+        ];
+        for path in &paths {
+            // The whole is kept now, if it is ever.
+            get(address, &format!("GET {path}"), &[]).await;
+            for headers in headers {
+                for method in ["GET", "HEAD"] {
+                    let line = format!("{method} {path}");
+                    let kept = lasting(&get(address, &line, headers).await);
+                    let past = [headers, &[("cache-control", "no-cache")]].concat();
+                    let asked = lasting(&get(address, &line, &past).await);
+                    assert_eq!(kept, asked, "{line} {headers:?}");
+                    assert!(!kept.1.keys().any(|name| name.as_str().starts_with("surrogate")));
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// It is a cache: what was given once is given without the storage. And what
+/// others do to the storage is seen in time.
+#[tokio::test]
+async fn kept_for_its_time() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Registry::start(root.path(), &[], &[]).unwrap();
+    let address = host.address.as_str();
+    within(TEST_LIMIT, async {
+        let path = "/v2/a/manifests/tag";
+        ask(address, put(path, 1), 201).await;
+        let link =
+            root.path().join("docker/registry/v2/repositories/a/_manifests/tags/tag/current/link");
+        // A slow machine may take longer than it is kept, but not each time.
+        eventually("an answer without the storage", async || {
+            ask(address, request(&format!("GET {path}"), ""), 200).await;
+            let content = std::fs::read(&link).unwrap();
+            std::fs::remove_file(&link).unwrap();
+            let answer = get(address, &format!("GET {path}"), &[]).await;
+            std::fs::write(&link, content).unwrap();
+            (answer.status() == 200).then_some(())
+        })
+        .await;
+        std::fs::remove_file(&link).unwrap();
+        eventually("it is gone", async || {
+            (get(address, &format!("GET {path}"), &[]).await.status() == 404).then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn writes_are_seen_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Registry::start(root.path(), &[DELETE], &[]).unwrap();
+    let address = host.address.as_str();
+    within(TEST_LIMIT, async {
+        let path = "/v2/a/b/manifests/tag";
+        let read = format!("GET {path}");
+        for round in 1..=ROUNDS {
+            ask(address, put(path, round), 201).await;
+            for _ in 0..2 {
+                assert_eq!(number(&ask(address, request(&read, ""), 200).await), round);
+            }
+            let head = ask(address, request(&format!("HEAD {path}"), ""), 200).await;
+            let at = digest(index(round).as_bytes());
+            assert_eq!(head.headers()["docker-content-digest"], at);
+            // By parameter, in a push of another reference.
+            let by_digest = format!("/v2/a/b/manifests/{}", digest(index(0).as_bytes()));
+            ask(address, put(&format!("{by_digest}?tag=tag"), 0), 201).await;
+            assert_eq!(number(&ask(address, request(&read, ""), 200).await), 0);
+            if round % 2 == 0 {
+                ask(address, request(&format!("DELETE {path}"), ""), 202).await;
+                ask(address, request(&read, ""), 404).await;
+                ask(address, request(&format!("HEAD {path}"), ""), 404).await;
+            }
+            let by_digest = format!("/v2/a/b/manifests/{at}");
+            ask(address, request(&format!("GET {by_digest}"), ""), 200).await;
+            ask(address, request(&format!("DELETE {by_digest}"), ""), 202).await;
+            ask(address, request(&format!("GET {by_digest}"), ""), 404).await;
+
+            let blob = format!("blob {round}");
+            let at = digest(blob.as_bytes());
+            let push = format!("POST /v2/a/b/blobs/uploads/?digest={at}");
+            ask(address, request(&push, blob), 201).await;
+            let blob = format!("/v2/a/b/blobs/{at}");
+            ask(address, request(&format!("GET {blob}"), ""), 200).await;
+            ask(address, request(&format!("DELETE {blob}"), ""), 202).await;
+            ask(address, request(&format!("GET {blob}"), ""), 404).await;
+            ask(address, request(&format!("HEAD {blob}"), ""), 404).await;
+        }
+    })
+    .await;
+}
+
+/// Readers beside a writer: no read that begins after a write was acknowledged
+/// gives what was there before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_read_is_older_than_a_write() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Registry::start(root.path(), &[], &[]).unwrap();
+    within(TEST_LIMIT, async {
+        let path = "/v2/a/manifests/tag";
+        ask(&host.address, put(path, 1), 201).await;
+        let acknowledged = Arc::new(AtomicUsize::new(1));
+        let readers: Vec<_> = (0..READERS)
+            .map(|_| {
+                let (address, acknowledged) = (host.address.clone(), Arc::clone(&acknowledged));
+                tokio::spawn(async move {
+                    let mut reads = 0;
+                    while acknowledged.load(Ordering::SeqCst) < ROUNDS {
+                        let least = acknowledged.load(Ordering::SeqCst);
+                        let answer = ask(&address, request(&format!("GET {path}"), ""), 200).await;
+                        assert!(number(&answer) >= least, "{} after {least}", number(&answer));
+                        reads += 1;
+                    }
+                    reads
+                })
+            })
+            .collect();
+        for round in 2..=ROUNDS {
+            ask(&host.address, put(path, round), 201).await;
+            acknowledged.store(round, Ordering::SeqCst);
+        }
+        for reader in readers {
+            assert!(reader.await.unwrap() > 0);
+        }
+    })
+    .await;
+}
+
+/// Writes whose clients do not wait for the answer are seen as soon as they
+/// have been done.
+#[tokio::test]
+async fn writes_that_nobody_waits_for() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Registry::start(root.path(), &[], &[]).unwrap();
+    let address = host.address.as_str();
+    within(TEST_LIMIT, async {
+        let path = "/v2/a/manifests/tag";
+        ask(address, put(path, 0), 201).await;
+        for round in 1..=20 {
+            ask(address, request(&format!("GET {path}"), ""), 200).await;
+            let body = index(round);
+            let head = format!(
+                "PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {INDEX}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+            drop(stream);
+            // The component says when it has been done, if it has: the client
+            // may have been gone before.
+            let past = [("cache-control", "no-cache")];
+            for _ in 0..20 {
+                let now = number(&get(address, &format!("GET {path}"), &past).await);
+                if now == round {
+                    // From then on, at the latest a moment later: the answer
+                    // to the write is on its way through the host.
+                    eventually("the write is seen", async || {
+                        let kept = get(address, &format!("GET {path}"), &[]).await;
+                        (number(&kept) == round).then_some(())
+                    })
+                    .await;
+                    break;
+                }
+            }
+            ask(address, put(path, round), 201).await;
+        }
+    })
+    .await;
+}
+
+/// What one user was given, others do not get.
+#[tokio::test]
+async fn never_across_users() {
+    let root = tempfile::tempdir().unwrap();
+    let settings = [
+        ("REGISTRY_AUTH", "htpasswd"),
+        ("REGISTRY_AUTH_HTPASSWD_ENTRIES", ALICE),
+        ("REGISTRY_AUTH_RULES", "alice all **; anonymous pull public/**"),
+    ];
+    let host = Registry::start(root.path(), &settings, &[]).unwrap();
+    let address = host.address.as_str();
+    within(TEST_LIMIT, async {
+        let alice = basic("alice", "secret");
+        let wrong = basic("alice", "wrong");
+        for name in ["secret", "public/a"] {
+            let mut push = put(&format!("/v2/{name}/manifests/1"), 1);
+            push.headers_mut().insert("authorization", alice.parse().unwrap());
+            ask(address, push, 201).await;
+        }
+        for _ in 0..3 {
+            for (path, authorization, status) in [
+                ("/v2/secret/manifests/1", alice.as_str(), 200),
+                ("/v2/secret/manifests/1", "", 401),
+                ("/v2/secret/manifests/1", wrong.as_str(), 401),
+                ("/v2/public/a/manifests/1", "", 200),
+                ("/v2/public/a/manifests/1", "", 200),
+                // Who sends credentials is judged by them.
+                ("/v2/public/a/manifests/1", wrong.as_str(), 401),
+                ("/v2/public/a/manifests/1", "Bearer x", 401),
+                ("/v2/public/a/manifests/1", alice.as_str(), 200),
+            ] {
+                let headers = [("authorization", authorization)];
+                let headers = if authorization.is_empty() { &[][..] } else { &headers };
+                let answer = get(address, &format!("GET {path}"), headers).await;
+                // More wrong passwords than are looked at have to wait.
+                let status = if answer.status() == 429 { 429 } else { status };
+                assert_eq!(answer.status(), status, "{path} {authorization:?}");
+            }
+        }
+    })
+    .await;
+}
+
+/// Nor what the holder of a certificate was given.
+#[tokio::test]
+async fn never_across_certificates() {
+    within(TEST_LIMIT, async {
+        let authority = Authority::new("clients");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("clients.pem");
+        std::fs::write(&file, authority.pem()).unwrap();
+        let settings = [
+            ("REGISTRY_AUTH_RULES", "cert:builder pull,push **; anonymous pull public"),
+            ("REGISTRY_HTTP_TLS_CLIENTCAS_0", file.to_str().unwrap()),
+            ("REGISTRY_HTTP_TLS_CLIENTAUTH", "verify-client-cert-if-given"),
+        ];
+        let secure = Secure::start(&settings, &[]);
+        let address = &secure.host.address;
+        let builder = secure.client().with(&authority.client(Some("builder"), &[]));
+        let path = "/v2/a/manifests/1";
+        let push = format!(
+            "PUT {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {INDEX}\r\n\
+             Content-Length: {}\r\n\r\n{}",
+            index(1).len(),
+            index(1)
+        );
+        let mut stream = builder.connect(address).await.unwrap();
+        stream.write_all(push.as_bytes()).await.unwrap();
+        let mut pushed = String::new();
+        stream.read_to_string(&mut pushed).await.unwrap();
+        assert!(pushed.starts_with("HTTP/1.1 201 "), "{pushed}");
+        for _ in 0..3 {
+            assert_eq!(builder.get(address, path).await.unwrap().status(), 200);
+            assert_eq!(secure.client().get(address, path).await.unwrap().status(), 403);
+        }
+    })
+    .await;
+}
