@@ -18,6 +18,10 @@ use std::fmt;
 /// Longest text of all rules, in bytes.
 const TEXT_LIMIT: usize = 256 * 1024;
 
+/// Members of a group, with those of the groups in it, and users that a grant
+/// names, at most.
+const MEMBERS_LIMIT: usize = 10_000;
+
 /// Something that a grant allows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Action {
@@ -221,6 +225,9 @@ fn items(list: &str) -> impl Iterator<Item = &str> {
 fn who(list: &str, groups: &BTreeMap<String, Vec<Who>>) -> Result<Vec<Who>, String> {
     let mut all = Vec::new();
     for item in items(list) {
+        if all.len() > MEMBERS_LIMIT {
+            return Err(format!("a list has at most {MEMBERS_LIMIT} members"));
+        }
         if let Some(name) = item.strip_prefix('@') {
             let members = groups.get(name);
             all.extend(members.ok_or_else(|| format!("@{name} is not defined above"))?.clone());
@@ -377,6 +384,10 @@ mod tests {
 
     #[test]
     fn mistakes() {
+        // Each group has twice the members of the one before it.
+        let doubled: String =
+            (1..40).map(|n| format!("@g{n} = @g{}, @g{}\n", n - 1, n - 1)).collect();
+        let doubled = format!("@g0 = alice\n{doubled}");
         for (text, expected) in [
             ("alice pull", "who, what and where"),
             ("alice pull a b", "who, what and where"),
@@ -389,6 +400,7 @@ mod tests {
             ("group:a pull a", "no user's name"),
             ("claim:sub pull a", "claims have values"),
             ("claim:sub=* pull a", "claims have values"),
+            (&doubled, "at most 10000 members"),
         ] {
             let problem = Rules::parse(text).unwrap_err();
             assert!(problem.contains(expected), "{text}: {problem}");

@@ -41,7 +41,7 @@ impl fmt::Display for Reason {
             Self::Credentials => f.write_str("the user name or the password is wrong"),
             Self::Token(why) => write!(f, "the token is not accepted: {why}; log in again"),
             Self::Scope => {
-                f.write_str("the token does not allow this; its user has no permission for it")
+                f.write_str("the token does not allow this; get one that does, if its user may")
             }
         }
     }
