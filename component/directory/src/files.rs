@@ -154,7 +154,11 @@ impl Directory {
         for _ in 0..PRUNE_RETRIES {
             match &result {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.make_directories(parent)?;
+                    if key.unsynced() {
+                        fs::create_dir_all(parent).map_err(Error::Io)?;
+                    } else {
+                        self.make_directories(parent)?;
+                    }
                     result = put();
                 }
                 _ => break,

@@ -96,7 +96,11 @@ impl Directory {
     /// Makes an empty session. Its name must be one that was never used.
     pub fn begin(&self, session: &Key) -> Result<(), Error> {
         let path = self.path(session);
-        // Not make_directories: a session needs no durability.
+        // What is above all sessions will hold what must last, and whoever
+        // puts it there takes a directory that exists for a durable one.
+        if let Some(owner) = path.parent().and_then(Path::parent) {
+            self.make_directories(owner)?;
+        }
         fs::create_dir_all(&path).map_err(Error::Io)?;
         let now = chrono::DateTime::<chrono::Utc>::from(SystemTime::now());
         let started = now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
