@@ -1,0 +1,165 @@
+//! What is pushed: blobs that differ though their bytes are shared, and the
+//! manifests that name them.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes that all blobs begin with, over and over.
+const PATTERN_SIZE: usize = 8 << 20;
+
+/// How much of a blob the client hands to a connection at a time.
+const FRAME: usize = 256 << 10;
+
+/// The bytes at a blob's end in which it differs from all others.
+const TAIL: usize = 16;
+
+/// The size that manifests are padded to.
+pub(crate) const MANIFEST_SIZE: usize = 2048;
+
+/// The media type of image manifests.
+pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A blob.
+#[derive(Clone, Debug)]
+pub(crate) struct Blob {
+    /// `sha256:…`.
+    pub(crate) digest: String,
+    /// In bytes.
+    pub(crate) size: usize,
+    pattern: Bytes,
+    tail: Bytes,
+}
+
+impl Blob {
+    /// The bytes from `start` to before `end`, without copies.
+    pub(crate) fn frames(&self, start: usize, end: usize) -> Vec<Bytes> {
+        let body = self.size - TAIL;
+        let mut frames = Vec::new();
+        let mut at = start;
+        while at < end {
+            let (source, from, rest) = if at < body {
+                let from = at % PATTERN_SIZE;
+                (&self.pattern, from, (body - at).min(PATTERN_SIZE - from))
+            } else {
+                (&self.tail, at - body, self.size - at)
+            };
+            let length = rest.min(end - at).min(FRAME);
+            frames.push(source.slice(from..from + length));
+            at += length;
+        }
+        frames
+    }
+}
+
+/// Makes blobs of one size; no two are the same.
+#[derive(Debug)]
+pub(crate) struct Maker {
+    size: usize,
+    pattern: Bytes,
+    /// The hash of all that a blob's tail follows.
+    state: Sha256,
+    next: AtomicU64,
+}
+
+impl Maker {
+    /// For blobs of `size` bytes, which must be more than their tail.
+    pub(crate) fn new(pattern: &Bytes, size: usize) -> Self {
+        let mut state = Sha256::new();
+        let mut left = size - TAIL;
+        while left > 0 {
+            let part = left.min(pattern.len());
+            state.update(&pattern[..part]);
+            left -= part;
+        }
+        Self { size, pattern: pattern.clone(), state, next: AtomicU64::new(0) }
+    }
+
+    /// The next one.
+    pub(crate) fn blob(&self) -> Blob {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let tail = format!("{number:0TAIL$}");
+        let mut state = self.state.clone();
+        state.update(&tail);
+        Blob {
+            digest: name(&state.finalize()),
+            size: self.size,
+            pattern: self.pattern.clone(),
+            tail: tail.into(),
+        }
+    }
+}
+
+/// Bytes without a pattern that compression or deduplication would find.
+pub(crate) fn pattern() -> Bytes {
+    // Xorshift; any seed but zero does.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let words = (0..PATTERN_SIZE / 8).flat_map(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.collect::<Vec<u8>>().into()
+}
+
+/// The digest of bytes.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    name(&Sha256::digest(bytes))
+}
+
+fn name(hash: &[u8]) -> String {
+    hash.iter().fold("sha256:".to_owned(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
+}
+
+/// A manifest of at least [`MANIFEST_SIZE`] bytes; the first blob is its
+/// configuration.
+pub(crate) fn manifest(config: &Blob, layers: &[Blob]) -> Bytes {
+    let layers: Vec<_> = layers.iter().map(|layer| descriptor(layer, "layer.v1.tar")).collect();
+    let config = descriptor(config, "config.v1+json");
+    let layers = layers.join(",");
+    let with = |padding: &str| {
+        format!(
+            r#"{{"schemaVersion":2,"mediaType":"{MANIFEST_TYPE}","config":{config},"layers":[{layers}],"annotations":{{"padding":"{padding}"}}}}"#
+        )
+    };
+    with(&"x".repeat(MANIFEST_SIZE.saturating_sub(with("").len()))).into()
+}
+
+fn descriptor(blob: &Blob, kind: &str) -> String {
+    format!(
+        r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"{}","size":{}}}"#,
+        blob.digest, blob.size
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_what_was_hashed() {
+        let pattern = pattern();
+        for size in [TAIL + 1, 64 << 10, PATTERN_SIZE, PATTERN_SIZE * 2 + 12_345] {
+            let maker = Maker::new(&pattern, size);
+            let (one, two) = (maker.blob(), maker.blob());
+            assert_ne!(one.digest, two.digest);
+            for blob in [one, two] {
+                assert_eq!(digest(&blob.frames(0, size).concat()), blob.digest);
+                let halves = [blob.frames(0, size / 2), blob.frames(size / 2, size)].concat();
+                assert_eq!(digest(&halves.concat()), blob.digest);
+            }
+        }
+    }
+
+    #[test]
+    fn manifests_are_padded() {
+        let maker = Maker::new(&pattern(), 100);
+        let (config, layer) = (maker.blob(), maker.blob());
+        assert_eq!(manifest(&config, std::slice::from_ref(&layer)).len(), MANIFEST_SIZE);
+    }
+}

@@ -1,0 +1,155 @@
+//! `bench`: starts Roadstead and its peers, measures them in turn, and prints
+//! tables.
+
+#![expect(dead_code, reason = "for rows that are not there yet")]
+
+mod client;
+mod content;
+mod image;
+mod machine;
+mod measure;
+mod process;
+mod report;
+mod rows;
+mod run;
+mod systems;
+mod wrk;
+
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum as _};
+use rows::Group;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use systems::{Kind, System};
+
+/// Measures Roadstead beside other registries on this machine.
+///
+/// Peers are looked for on the path and in target/tools/bin, by the names of their programs:
+/// docker-registry (distribution 2.8 from Debian), registry (distribution 3), zot, angos, and nginx,
+/// which serves files and is the limit, not a peer.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+struct Flags {
+    /// What to measure [default: everything]
+    #[arg(long, value_delimiter = ',', value_enum)]
+    rows: Vec<Group>,
+    /// Which peers, as NAME or NAME=FILE [default: all that are found]
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
+    /// Roadstead's binary [default: beside this program]
+    #[arg(long, value_name = "FILE")]
+    roadstead: Option<PathBuf>,
+    /// How often each row is measured, in turn with the other systems
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// How long a row is measured each time; bounded pushes end earlier
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// Where data goes while it runs [default: the target directory]
+    #[arg(long, value_name = "DIRECTORY")]
+    directory: Option<PathBuf>,
+    /// Write the tables here as well
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    // Whatever ends it, servers are ended first: they are dropped.
+    tokio::select! {
+        result = run(&flags) => result,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        _ = term.recv() => anyhow::bail!("terminated"),
+    }
+}
+
+async fn run(flags: &Flags) -> anyhow::Result<()> {
+    wrk::check()?;
+    let beside = std::env::current_exe()?;
+    let beside = beside.parent().context("a program without a directory")?;
+    let systems = systems(flags, beside)?;
+    let directory = flags.directory.as_deref().unwrap_or(beside);
+    let pattern = content::pattern();
+    let groups = match flags.rows.as_slice() {
+        [] => Group::value_variants(),
+        rows => rows,
+    };
+    let mut text = heading(&systems, directory);
+    print(&text)?;
+    for group in groups {
+        let stage = rows::stage(*group, &pattern, Duration::from_secs(flags.seconds));
+        let results = run::stage(&stage, &systems, directory, flags.rounds.into()).await?;
+        let table = format!("\n{}", report::table(&results, &systems));
+        print(&table)?;
+        text.push_str(&table);
+    }
+    let load = format!("\nThe machine's load averages at the end: {}.\n", machine::load());
+    print(&load)?;
+    text.push_str(&load);
+    if let Some(output) = &flags.output {
+        std::fs::write(output, text).with_context(|| output.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn systems(flags: &Flags, beside: &Path) -> anyhow::Result<Vec<System>> {
+    let tools = beside.parent().unwrap_or(beside).join("tools/bin");
+    let mut wanted = Vec::new();
+    for peer in &flags.peers {
+        let (name, file) = match peer.split_once('=') {
+            Some((name, file)) => (name, Some(Path::new(file))),
+            None => (peer.as_str(), None),
+        };
+        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+        wanted.push((kind.with_context(|| format!("unknown peer {name}"))?, file));
+    }
+    let directories = [beside.to_owned(), tools, "/usr/sbin".into()];
+    let mut systems = Vec::new();
+    for kind in Kind::ALL {
+        let named = wanted.iter().find(|(name, _)| *name == kind);
+        let file = match kind {
+            Kind::Roadstead => flags.roadstead.as_deref(),
+            _ if named.is_none() && !wanted.is_empty() => continue,
+            _ => named.and_then(|(_, file)| *file),
+        };
+        match System::find(kind, file, &directories) {
+            Some(system) => systems.push(system),
+            None if kind == Kind::Roadstead => {
+                anyhow::bail!("no roadstead here: `cargo build --release` makes it")
+            }
+            None if named.is_some() => anyhow::bail!("{} is not on the path", kind.name()),
+            None => eprintln!("{} is not here and is left out", kind.name()),
+        }
+    }
+    Ok(systems)
+}
+
+fn heading(systems: &[System], directory: &Path) -> String {
+    let arguments = std::env::args().skip(1);
+    // Where programs are does not matter to readers.
+    let arguments = arguments.map(|argument| match argument.split_once("=/") {
+        Some((name, _)) => format!("{name}=…"),
+        None => argument,
+    });
+    let mut text = format!(
+        "# Benchmarks\n\nMade by `bench`; README.md says how to run it.\n\n{}\nCommit {}; {}.\n\n```text\nbench {}\n```\n\n",
+        report::LEGEND,
+        machine::commit(),
+        machine::describe(directory),
+        arguments.collect::<Vec<_>>().join(" "),
+    );
+    for system in systems {
+        let _ = writeln!(text, "- {}: {}", system.kind.name(), system.version);
+    }
+    text
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut output = std::io::stdout();
+    output.write_all(text.as_bytes())?;
+    Ok(output.flush()?)
+}

@@ -1,0 +1,143 @@
+//! The tables.
+
+use crate::measure::{Sample, Unit};
+use crate::run::{Cell, Results, RowResults};
+use crate::systems::{Kind, System};
+use std::fmt::Write as _;
+
+/// What the cells of the tables are.
+pub(crate) const LEGEND: &str = "\
+A cell is: rate · server CPU · p50 / p99 of an operation in milliseconds. For rows of small requests the
+rate is in requests per second and CPU in milliseconds per 1,000 requests; for rows of bytes they are MB/s
+and seconds per GB (10^9 bytes). Each is the median of the rounds. The last column compares Roadstead
+with the best durable peer: its rate over theirs (more is better) and its CPU over theirs (less is
+better), each with the peer that is best at it. CPU is the trustworthy figure: client and server share
+the machine's cores.
+";
+
+/// The middle of what the rounds showed.
+pub(crate) fn medians(samples: &[Sample]) -> Option<Sample> {
+    let middle = |of: fn(&Sample) -> f64| {
+        let mut values: Vec<_> = samples.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        crate::measure::percentile(&values, 50)
+    };
+    (!samples.is_empty()).then(|| Sample {
+        rate: middle(|sample| sample.rate),
+        cpu: middle(|sample| sample.cpu),
+        p50: middle(|sample| sample.p50),
+        p99: middle(|sample| sample.p99),
+    })
+}
+
+/// The table of a stage, in Markdown, with what failed below it.
+pub(crate) fn table(results: &Results, systems: &[System]) -> String {
+    let mut text = format!("## {}\n\n|", results.title);
+    let mut failures = String::new();
+    for system in systems {
+        let limit = if system.kind == Kind::Nginx { " (limit)" } else { "" };
+        let _ = write!(text, " | {}{limit}", system.kind.name());
+    }
+    let _ = writeln!(
+        text,
+        " | rate, CPU to the best peer's |\n|---{}|---|",
+        "|---".repeat(systems.len())
+    );
+    for row in &results.rows {
+        let _ = write!(text, "| {}", row.name);
+        for (cell, system) in row.cells.iter().zip(systems) {
+            let _ = write!(text, " | {}", show(cell, row.unit));
+            if let Some(failure) = &cell.failure {
+                let _ = writeln!(failures, "- {}, {}: {failure}", row.name, system.kind.name());
+            }
+        }
+        let _ = writeln!(text, " | {} |", ratios(row, systems));
+    }
+    let _ = write!(text, "| peak RSS, MiB");
+    for peak in &results.peaks {
+        let _ = match peak {
+            Some(peak) => write!(text, " | {}", peak >> 20),
+            None => write!(text, " | –"),
+        };
+    }
+    text.push_str(" | |\n");
+    if !failures.is_empty() {
+        let _ = write!(text, "\nFailed:\n\n{failures}");
+    }
+    text
+}
+
+fn show(cell: &Cell, unit: Unit) -> String {
+    let Some(Sample { rate, cpu, p50, p99 }) = medians(&cell.samples) else {
+        return if cell.failure.is_some() { "failed" } else { "–" }.to_owned();
+    };
+    let mark = if cell.failure.is_some() { " (with failures)" } else { "" };
+    match unit {
+        Unit::Operations => {
+            format!("{} · {} · {} / {}{mark}", whole(rate), short(cpu), short(p50), short(p99))
+        }
+        Unit::Bytes => {
+            format!("{} · {cpu:.2} · {} / {}{mark}", whole(rate), short(p50), short(p99))
+        }
+        Unit::Start => format!("{} ms · {} ms{mark}", short(p50), short(cpu)),
+    }
+}
+
+/// How Roadstead compares with the peer that is best at a row.
+fn ratios(row: &RowResults, systems: &[System]) -> String {
+    let medians: Vec<_> = row.cells.iter().map(|cell| medians(&cell.samples)).collect();
+    let of = |wanted: fn(Kind) -> bool| {
+        let both = systems.iter().zip(&medians);
+        both.filter_map(move |(system, sample)| wanted(system.kind).then_some(*sample)?)
+    };
+    let Some(ours) = of(|kind| kind == Kind::Roadstead).next() else { return String::new() };
+    let rate = of(Kind::durable_peer).map(|sample| sample.rate).reduce(f64::max);
+    let cpu = of(Kind::durable_peer).map(|sample| sample.cpu).reduce(f64::min);
+    match (rate, cpu) {
+        (Some(rate), Some(cpu)) => {
+            format!("{}×, {}×", short(ours.rate / rate), short(ours.cpu / cpu))
+        }
+        _ => String::new(),
+    }
+}
+
+/// A number with separators of thousands.
+fn whole(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number with two or three digits that count.
+fn short(number: f64) -> String {
+    match number {
+        n if n < 1.0 => format!("{n:.2}"),
+        n if n < 100.0 => format!("{n:.1}"),
+        n => whole(n),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        let texts = [0.123, 9.876, 99.0, 123.4, 1234.5, 1_234_567.0].map(short);
+        assert_eq!(texts, ["0.12", "9.9", "99.0", "123", "1,234", "1,234,567"]);
+    }
+
+    #[test]
+    fn medians_are_of_each_figure() {
+        let sample = |rate, cpu| Sample { rate, cpu, p50: 0.0, p99: 0.0 };
+        let middle = medians(&[sample(1.0, 9.0), sample(3.0, 2.0), sample(2.0, 5.0)]).unwrap();
+        assert_eq!((middle.rate.to_bits(), middle.cpu.to_bits()), (2f64.to_bits(), 5f64.to_bits()));
+        assert!(medians(&[]).is_none());
+    }
+}

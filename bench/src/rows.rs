@@ -1,0 +1,183 @@
+//! The rows of the tables, as data.
+
+use crate::client::Style;
+use crate::content::{self, Maker};
+use crate::image::{Image, Images};
+use crate::measure::{Effort, Load, NAME, Unit};
+use crate::systems::Kind;
+use bytes::Bytes;
+use clap::ValueEnum;
+use http::StatusCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SMALL: usize = 64 << 10;
+const BIG: usize = 256 << 20;
+
+/// Layers of an image, and their size.
+const LAYERS: usize = 10;
+const LAYER: usize = 4 << 20;
+
+/// Big blobs that one connection carries in a measurement, at most: their
+/// bytes are written to a disk.
+const BIG_LIMIT: u64 = 2;
+
+/// Images that one connection pushes in a measurement, at most.
+const IMAGE_LIMIT: u64 = 8;
+
+/// Connections of small rows that have only one figure for them.
+const SOME: usize = 16;
+
+/// Connections of pushes.
+const FEW: usize = 4;
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Group {
+    /// Manifests by tag, by digest, HEAD; a blob that is not there
+    Manifest,
+    /// Blobs of 64 KiB, whole and a range
+    Blob64k,
+    /// Blobs of 256 MiB
+    Blob256m,
+    /// Pushes of 256 MiB
+    Push256m,
+    /// Pushes of 64 KiB
+    Push64k,
+    /// Images of 10 layers of 4 MiB
+    Image,
+}
+
+/// Rows that are measured on the same servers.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// What it is called.
+    pub(crate) title: &'static str,
+    /// What the servers hold before.
+    pub(crate) images: Vec<Image>,
+    /// What is measured.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One row.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// What it is called.
+    pub(crate) name: String,
+    /// What it counts.
+    pub(crate) unit: Unit,
+    load: Load,
+    effort: Effort,
+}
+
+impl Row {
+    fn new(name: &str, unit: Unit, load: Load, concurrency: usize, duration: Duration) -> Self {
+        let name = format!("{name}, c{concurrency}");
+        Self { name, unit, load, effort: Effort { concurrency, duration, operations: u64::MAX } }
+    }
+
+    fn at_most(mut self, operations: u64) -> Self {
+        self.effort.operations = operations;
+        self
+    }
+
+    /// What to do to a server of this kind; `None` if it cannot.
+    pub(crate) fn load(&self, kind: Kind) -> Option<(Load, Effort)> {
+        let load = match (&self.load, kind) {
+            (Load::Push(maker, Style::Put), Kind::Nginx) => {
+                Load::Push(Arc::clone(maker), Style::File)
+            }
+            (Load::PushImage(images, _), Kind::Nginx) => {
+                Load::PushImage(Arc::clone(images), Style::File)
+            }
+            (Load::Push(..), Kind::Nginx) => return None,
+            (load, _) => load.clone(),
+        };
+        Some((load, self.effort))
+    }
+}
+
+/// The stage of a group, measured for `duration` a row.
+pub(crate) fn stage(group: Group, pattern: &Bytes, duration: Duration) -> Stage {
+    match group {
+        Group::Manifest => manifests(pattern, duration),
+        Group::Blob64k => small_blobs(pattern, duration),
+        Group::Blob256m => big_blobs(pattern, duration),
+        Group::Push256m => big_pushes(pattern, duration),
+        Group::Push64k => small_pushes(pattern, duration),
+        Group::Image => images(pattern, duration),
+    }
+}
+
+fn manifests(pattern: &Bytes, duration: Duration) -> Stage {
+    let image = Images::new(pattern, 1, SMALL).image();
+    let tag = Load::Get { path: image.by_tag(), range: None };
+    let digest = Load::Get { path: image.by_digest(), range: None };
+    let head = Load::Head { path: image.by_tag(), status: StatusCode::OK };
+    let missing = format!("/v2/{NAME}/blobs/{}", content::digest(b"nobody has pushed this"));
+    let missing = Load::Head { path: missing, status: StatusCode::NOT_FOUND };
+    let loads = [
+        ("manifest GET by tag", tag),
+        ("manifest GET by digest", digest),
+        ("manifest HEAD by tag", head),
+        ("blob HEAD, 404", missing),
+    ];
+    let row = |(name, load): &(&str, Load), concurrency| {
+        Row::new(name, Unit::Operations, load.clone(), concurrency, duration)
+    };
+    let rows = loads.iter().flat_map(|load| [1, 16, 64].map(|concurrency| row(load, concurrency)));
+    Stage { title: "Manifests of 2 KiB", rows: rows.collect(), images: vec![image] }
+}
+
+fn small_blobs(pattern: &Bytes, duration: Duration) -> Stage {
+    let image = Images::new(pattern, 1, SMALL).image();
+    let path = image.layer();
+    let whole = Load::Get { path: path.clone(), range: None };
+    let range = Load::Get { path, range: Some("bytes=16384-32767") };
+    let rows = vec![
+        Row::new("64 KiB GET", Unit::Operations, whole, SOME, duration),
+        Row::new("Range of 16 KiB of 64 KiB", Unit::Operations, range, SOME, duration),
+    ];
+    Stage { title: "Blobs of 64 KiB", images: vec![image], rows }
+}
+
+fn big_blobs(pattern: &Bytes, duration: Duration) -> Stage {
+    let image = Images::new(pattern, 1, BIG).image();
+    let load = Load::Fetch(vec![image.layer()]);
+    let row =
+        |connections| Row::new("256 MiB GET", Unit::Bytes, load.clone(), connections, duration);
+    Stage { title: "Blobs of 256 MiB", rows: vec![row(1), row(FEW)], images: vec![image] }
+}
+
+fn big_pushes(pattern: &Bytes, duration: Duration) -> Stage {
+    let maker = Arc::new(Maker::new(pattern, BIG));
+    let styles = [
+        ("256 MiB push, one PUT", Style::Put),
+        ("256 MiB push, one PATCH without length", Style::Patch),
+        ("256 MiB push, chunks of 5 MiB", Style::Chunks),
+    ];
+    let row = |name, style, connections| {
+        let load = Load::Push(Arc::clone(&maker), style);
+        Row::new(name, Unit::Bytes, load, connections, duration).at_most(BIG_LIMIT)
+    };
+    let rows = styles.into_iter().flat_map(|(name, style)| [1, FEW].map(|n| row(name, style, n)));
+    Stage { title: "Pushes of 256 MiB", rows: rows.collect(), images: Vec::new() }
+}
+
+fn small_pushes(pattern: &Bytes, duration: Duration) -> Stage {
+    let load = Load::Push(Arc::new(Maker::new(pattern, SMALL)), Style::Put);
+    let row = Row::new("64 KiB push", Unit::Operations, load, FEW, duration);
+    Stage { title: "Pushes of 64 KiB", rows: vec![row], images: Vec::new() }
+}
+
+fn images(pattern: &Bytes, duration: Duration) -> Stage {
+    let images = Images::new(pattern, LAYERS, LAYER);
+    let image = images.image();
+    let pull = Load::Fetch(image.paths());
+    let push = Load::PushImage(Arc::new(images), Style::Patch);
+    let rows = vec![
+        Row::new("image push", Unit::Bytes, push, FEW, duration).at_most(IMAGE_LIMIT),
+        Row::new("image pull", Unit::Bytes, pull, FEW, duration),
+    ];
+    Stage { title: "Images of 10 layers of 4 MiB", rows, images: vec![image] }
+}

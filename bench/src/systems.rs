@@ -1,0 +1,273 @@
+//! What is measured: Roadstead, its peers, and how each is started.
+
+use crate::process::{Server, free_port};
+use anyhow::Context as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A kind of server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// This project's.
+    Roadstead,
+    /// distribution 2.8, as Debian packages it.
+    DockerRegistry,
+    /// distribution 3.
+    Registry,
+    /// zot.
+    Zot,
+    /// angos.
+    Angos,
+    /// Files without a registry: the limit, not a peer.
+    Nginx,
+}
+
+/// A server that is here.
+#[derive(Clone, Debug)]
+pub(crate) struct System {
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// What it says of itself.
+    pub(crate) version: String,
+    binary: PathBuf,
+}
+
+/// A certificate and its key, as files.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    /// Makes one in a directory; nobody verifies it.
+    pub(crate) fn make(directory: &Path) -> anyhow::Result<Self> {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names)?;
+        let files =
+            Self { certificate: directory.join("server.crt"), key: directory.join("server.key") };
+        std::fs::write(&files.certificate, made.cert.pem())?;
+        std::fs::write(&files.key, made.signing_key.serialize_pem())?;
+        Ok(files)
+    }
+}
+
+impl Kind {
+    /// Every kind, in the order of tables.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Roadstead,
+        Self::DockerRegistry,
+        Self::Registry,
+        Self::Zot,
+        Self::Angos,
+        Self::Nginx,
+    ];
+
+    /// The name of its program, and in flags.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Roadstead => "roadstead",
+            Self::DockerRegistry => "docker-registry",
+            Self::Registry => "registry",
+            Self::Zot => "zot",
+            Self::Angos => "angos",
+            Self::Nginx => "nginx",
+        }
+    }
+
+    /// Whether it is a registry that keeps what it has acknowledged.
+    pub(crate) fn durable_peer(self) -> bool {
+        !matches!(self, Self::Roadstead | Self::Nginx)
+    }
+
+    /// Whether its directory is laid out as distribution's.
+    pub(crate) fn has_distributions_layout(self) -> bool {
+        matches!(self, Self::Roadstead | Self::DockerRegistry | Self::Registry)
+    }
+
+    fn version_arguments(self) -> &'static [&'static str] {
+        if self == Self::Nginx { &["-v"] } else { &["--version"] }
+    }
+}
+
+impl System {
+    /// Finds a system: at `binary`, or on the path, or in one of `directories`.
+    pub(crate) fn find(kind: Kind, binary: Option<&Path>, directories: &[PathBuf]) -> Option<Self> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path: Vec<_> = std::env::split_paths(&path).collect();
+        let mut places = directories.iter().chain(&path).map(|place| place.join(kind.name()));
+        let binary = match binary {
+            Some(binary) => binary.to_owned(),
+            None => places.find(|file| file.is_file())?,
+        };
+        let version = version(&binary, kind.version_arguments());
+        Some(Self { kind, version, binary })
+    }
+
+    /// Starts it with its data in `place/data`, and with what else it needs in
+    /// `place`.
+    pub(crate) fn start(
+        &self,
+        place: &Path,
+        certificate: Option<&Certificate>,
+    ) -> anyhow::Result<Server> {
+        let root = place.join("data");
+        std::fs::create_dir_all(&root)?;
+        let port = free_port()?;
+        let command = self.command(place, &root, port, certificate)?;
+        Server::start(command, port, &root, &place.join("log"), certificate.is_some())
+            .with_context(|| self.kind.name())
+    }
+
+    fn command(
+        &self,
+        place: &Path,
+        root: &Path,
+        port: u16,
+        tls: Option<&Certificate>,
+    ) -> anyhow::Result<Command> {
+        let mut command = Command::new(&self.binary);
+        let (file, text) = match self.kind {
+            Kind::Roadstead => {
+                command.args(["serve", "--cache"]).arg(place.join("cache")).arg("config.yml");
+                ("config.yml", distribution(root, port, tls, ""))
+            }
+            Kind::DockerRegistry | Kind::Registry => {
+                command.args(["serve", "config.yml"]);
+                // Or version 3 sends traces to a collector that is not there.
+                command.env("OTEL_TRACES_EXPORTER", "none");
+                // As in the configuration that its image has.
+                let cache = "  cache: {blobdescriptor: inmemory}\n";
+                ("config.yml", distribution(root, port, tls, cache))
+            }
+            Kind::Zot => {
+                command.args(["serve", "config.json"]);
+                ("config.json", zot(root, port, tls))
+            }
+            Kind::Angos => {
+                command.args(["-c", "config.toml", "server"]);
+                ("config.toml", angos(root, port, tls))
+            }
+            Kind::Nginx => {
+                std::fs::create_dir_all(root.join("v2"))?;
+                std::fs::write(root.join("v2/index.html"), "{}")?;
+                let file = place.join("nginx.conf");
+                command.arg("-p").arg(place).arg("-e").arg("stderr").arg("-c").arg(file);
+                ("nginx.conf", nginx(root, port, tls))
+            }
+        };
+        std::fs::write(place.join(file), text)?;
+        command.current_dir(place);
+        Ok(command)
+    }
+}
+
+fn version(binary: &Path, arguments: &[&str]) -> String {
+    let Ok(output) = Command::new(binary).args(arguments).output() else {
+        return "unknown".to_owned();
+    };
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    // distribution begins with the path by which it was called.
+    let line = text.lines().next().unwrap_or("unknown");
+    let words: Vec<_> = line.split_whitespace().filter(|word| !word.starts_with('/')).collect();
+    words.join(" ")
+}
+
+fn distribution(root: &Path, port: u16, tls: Option<&Certificate>, storage: &str) -> String {
+    let tls = tls.map_or_else(String::new, |Certificate { certificate, key }| {
+        format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display())
+    });
+    format!(
+        "version: 0.1
+log:
+  level: error
+  accesslog: {{disabled: true}}
+storage:
+  filesystem: {{rootdirectory: {}}}
+{storage}http:
+  addr: 127.0.0.1:{port}
+{tls}",
+        root.display()
+    )
+}
+
+/// `commit` has it sync what it writes.
+fn zot(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
+    let tls = tls.map_or_else(String::new, |Certificate { certificate, key }| {
+        format!(r#","tls":{{"cert":"{}","key":"{}"}}"#, certificate.display(), key.display())
+    });
+    format!(
+        r#"{{"distSpecVersion":"1.1.1","storage":{{"rootDirectory":"{}","commit":true}},
+"http":{{"address":"127.0.0.1","port":"{port}"{tls}}},"log":{{"level":"error"}}}}"#,
+        root.display()
+    )
+}
+
+fn angos(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
+    let tls = tls.map_or_else(String::new, |Certificate { certificate, key }| {
+        format!(
+            "[server.tls]\nserver_certificate_bundle = \"{}\"\nserver_private_key = \"{}\"\n",
+            certificate.display(),
+            key.display()
+        )
+    });
+    format!(
+        "[server]
+bind_address = \"127.0.0.1\"
+port = {port}
+{tls}
+[blob_store.fs]
+root_dir = \"{root}\"
+sync_to_disk = true
+[metadata_store.fs]
+root_dir = \"{root}\"
+sync_to_disk = true
+[global.access_policy]
+default_allow = true
+[repository.\"bench\"]
+",
+        root = root.display()
+    )
+}
+
+/// `user` counts where it runs as root: its workers must reach the files.
+fn nginx(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
+    let (ssl, tls) = match tls {
+        None => ("", String::new()),
+        Some(Certificate { certificate, key }) => (
+            " ssl",
+            format!(
+                "ssl_certificate {}; ssl_certificate_key {};",
+                certificate.display(),
+                key.display()
+            ),
+        ),
+    };
+    format!(
+        "daemon off;
+user root;
+worker_processes auto;
+pid nginx.pid;
+error_log stderr error;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  sendfile on;
+  tcp_nopush on;
+  keepalive_requests 100000000;
+  client_body_temp_path body;
+  proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  server {{
+    listen 127.0.0.1:{port}{ssl};
+    {tls}
+    root {root};
+    client_max_body_size 0;
+    dav_methods PUT;
+    create_full_put_path on;
+  }}
+}}
+",
+        root = root.display()
+    )
+}

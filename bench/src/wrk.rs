@@ -1,0 +1,90 @@
+//! GET by `wrk`, the load generator of Debian's package of that name.
+
+use crate::measure::{Effort, Work};
+use anyhow::Context as _;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// The most threads that make load, so that servers have a core too.
+const THREADS: usize = 2;
+
+/// What is said where it is missing.
+const MISSING: &str = "wrk is needed for rows of small GETs: `apt-get install wrk`, \
+    or https://github.com/wg/wrk";
+
+/// Has `wrk` print one line that is easily read.
+const DONE: &str = r#"
+done = function(summary, latency)
+  local errors = summary.errors
+  io.write(string.format("result %d %d %d %d %d %d\n", summary.requests, summary.duration,
+    errors.connect + errors.read + errors.write + errors.timeout, errors.status,
+    latency:percentile(50), latency:percentile(99)))
+end
+"#;
+
+/// Gets a URL over and over.
+pub(crate) async fn get(url: &str, range: Option<&str>, effort: Effort) -> anyhow::Result<Work> {
+    let mut script = DONE.to_owned();
+    if let Some(range) = range {
+        writeln!(script, "wrk.headers[\"Range\"] = \"{range}\"")?;
+    }
+    // As clients do; a registry may serve something else otherwise.
+    writeln!(script, "wrk.headers[\"Accept\"] = \"{}\"", crate::content::MANIFEST_TYPE)?;
+    let mut file = tempfile::Builder::new().suffix(".lua").tempfile()?;
+    file.write_all(script.as_bytes())?;
+    let threads = effort.concurrency.min(THREADS);
+    let output = Command::new("wrk")
+        .args(["--threads", &threads.to_string()])
+        .args(["--connections", &effort.concurrency.to_string()])
+        .arg("--duration")
+        .arg(format!("{}s", effort.duration.as_secs().max(1)))
+        .arg("--script")
+        .arg(file.path())
+        .arg(url)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context(MISSING)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    parse(&text)
+        .with_context(|| format!("wrk: {text}{}", String::from_utf8_lossy(&output.stderr)))?
+}
+
+/// Fails with what was wrong with the answers; `None` if it is not wrk's.
+fn parse(text: &str) -> Option<anyhow::Result<Work>> {
+    let line = text.lines().find_map(|line| line.strip_prefix("result "))?;
+    let numbers: Vec<u32> = line.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
+    let [requests, duration, broken, refused, p50, p99] = numbers[..] else { return None };
+    if broken + refused > 0 {
+        return Some(Err(anyhow::anyhow!("{broken} connections broke, {refused} were refused")));
+    }
+    Some(Ok(Work {
+        operations: requests.into(),
+        bytes: 0,
+        elapsed: Duration::from_micros(duration.into()),
+        percentiles: (f64::from(p50) / 1e3, f64::from(p99) / 1e3),
+    }))
+}
+
+/// Whether it is here; if not, what to do.
+pub(crate) fn check() -> anyhow::Result<()> {
+    // It has no flag that only prints its version and succeeds.
+    let mut command = std::process::Command::new("wrk");
+    command.arg("--version").output().context(MISSING).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_read() {
+        let work = parse("Running\nresult 1000 2000000 0 0 500 1500\n").unwrap().unwrap();
+        assert_eq!((work.operations, work.elapsed), (1000, Duration::from_secs(2)));
+        assert_eq!(work.percentiles, (0.5, 1.5));
+        assert!(parse("result 1000 2000000 0 7 500 1500").unwrap().is_err());
+        assert!(parse("unable to connect").is_none());
+    }
+}
