@@ -75,17 +75,32 @@ impl Image {
     /// Pushes it as clients do: each blob after asking for it, then the
     /// manifest.
     pub(crate) async fn push(&self, client: &mut Client, style: Style) -> anyhow::Result<()> {
-        for blob in self.blobs() {
-            let path = format!("/v2/{NAME}/blobs/{}", blob.digest);
-            client.head(&path, StatusCode::NOT_FOUND).await?;
-            client.push(NAME, blob, style).await?;
-        }
-        client.put_manifest(&self.by_tag(), &self.manifest).await?;
+        self.push_to(client, NAME, style).await?;
         if style == Style::File {
             // A file server has it where it was put, and nowhere else.
             client.put_manifest(&self.by_digest(), &self.manifest).await?;
         }
         Ok(())
+    }
+
+    /// Pushes it to a repository.
+    pub(crate) async fn push_to(
+        &self,
+        client: &mut Client,
+        name: &str,
+        style: Style,
+    ) -> anyhow::Result<()> {
+        for blob in self.blobs() {
+            let path = format!("/v2/{name}/blobs/{}", blob.digest);
+            client.head(&path, StatusCode::NOT_FOUND).await?;
+            client.push(name, blob, style).await?;
+        }
+        client.put_manifest(&format!("/v2/{name}/manifests/{}", self.tag), &self.manifest).await
+    }
+
+    /// Gives it another tag.
+    pub(crate) async fn tag(&self, client: &mut Client, tag: &str) -> anyhow::Result<()> {
+        client.put_manifest(&format!("/v2/{NAME}/manifests/{tag}"), &self.manifest).await
     }
 
     fn blobs(&self) -> impl Iterator<Item = &Blob> {

@@ -10,7 +10,7 @@ pub(crate) fn describe(directory: &Path) -> String {
     let memory = field("/proc/meminfo", "MemTotal").and_then(|text| gibibytes(&text));
     let memory = memory.map_or_else(String::new, |memory| format!(", {memory} GiB of memory"));
     let kernel = read("/proc/sys/kernel/osrelease");
-    let files = output("stat", &["--file-system", "--format", "%T"], directory);
+    let files = output("findmnt", &["-no", "FSTYPE", "--target"], directory);
     format!("{cores} cores ({model}){memory}, Linux {kernel}, data on {files}")
 }
 

@@ -1,13 +1,13 @@
 //! `bench`: starts Roadstead and its peers, measures them in turn, and prints
 //! tables.
 
-#![expect(dead_code, reason = "for rows that are not there yet")]
-
 mod client;
 mod content;
+mod hash;
 mod image;
 mod machine;
 mod measure;
+mod names;
 mod process;
 mod report;
 mod rows;
@@ -16,8 +16,10 @@ mod systems;
 mod wrk;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use clap::{Parser, ValueEnum as _};
 use rows::Group;
+use run::Bench;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -80,10 +82,9 @@ async fn run(flags: &Flags) -> anyhow::Result<()> {
     };
     let mut text = heading(&systems, directory);
     print(&text)?;
+    let bench = Bench::new(systems, directory, flags.rounds.into())?;
     for group in groups {
-        let stage = rows::stage(*group, &pattern, Duration::from_secs(flags.seconds));
-        let results = run::stage(&stage, &systems, directory, flags.rounds.into()).await?;
-        let table = format!("\n{}", report::table(&results, &systems));
+        let table = measure(&bench, *group, &pattern, flags).await?;
         print(&table)?;
         text.push_str(&table);
     }
@@ -94,6 +95,37 @@ async fn run(flags: &Flags) -> anyhow::Result<()> {
         std::fs::write(output, text).with_context(|| output.display().to_string())?;
     }
     Ok(())
+}
+
+/// Measures a group; its tables.
+async fn measure(
+    bench: &Bench,
+    group: Group,
+    pattern: &Bytes,
+    flags: &Flags,
+) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let mut all = Vec::new();
+    for stage in rows::stages(group, pattern, Duration::from_secs(flags.seconds)) {
+        let results = bench.stage(&stage).await?;
+        let _ = write!(text, "\n{}", report::table(&results, bench.systems()));
+        all.push(results);
+    }
+    match (group, all.as_slice()) {
+        (Group::Lists, [few, many]) => {
+            let _ = write!(text, "\n{}", report::growth(few, many, bench.systems()));
+        }
+        (Group::Start, _) => {
+            let _ = write!(text, "\n{}", report::table(&bench.starts(), bench.systems()));
+        }
+        (Group::Hash, _) => {
+            let samples: Result<Vec<_>, _> =
+                (0..flags.rounds).map(|_| hash::measure(pattern)).collect();
+            let _ = write!(text, "\n{}", report::hash(&samples?));
+        }
+        _ => {}
+    }
+    Ok(text)
 }
 
 fn systems(flags: &Flags, beside: &Path) -> anyhow::Result<Vec<System>> {

@@ -53,18 +53,42 @@ pub(crate) fn table(results: &Results, systems: &[System]) -> String {
         }
         let _ = writeln!(text, " | {} |", ratios(row, systems));
     }
-    let _ = write!(text, "| peak RSS, MiB");
-    for peak in &results.peaks {
-        let _ = match peak {
-            Some(peak) => write!(text, " | {}", peak >> 20),
-            None => write!(text, " | –"),
+    if results.peaks.iter().any(Option::is_some) {
+        let shown = |peak: &Option<u64>| {
+            peak.map_or_else(|| "–".to_owned(), |peak| (peak >> 20).to_string())
         };
+        let peaks: Vec<_> = results.peaks.iter().map(shown).collect();
+        let _ = writeln!(text, "| peak RSS, MiB | {} | |", peaks.join(" | "));
     }
-    text.push_str(" | |\n");
     if !failures.is_empty() {
         let _ = write!(text, "\nFailed:\n\n{failures}");
     }
     text
+}
+
+/// How median times grow from one stage to another with the same rows.
+pub(crate) fn growth(few: &Results, many: &Results, systems: &[System]) -> String {
+    let mut text = format!("Median times in “{}” over those in “{}”:\n\n", many.title, few.title);
+    for (few, many) in few.rows.iter().zip(&many.rows) {
+        let cells = systems.iter().zip(few.cells.iter().zip(&many.cells));
+        let cells = cells.filter_map(|(system, (few, many))| {
+            let (few, many) = (medians(&few.samples)?, medians(&many.samples)?);
+            Some(format!("{} {}×", system.kind.name(), short(many.p50 / few.p50)))
+        });
+        let _ = writeln!(text, "- {}: {}", many.name, cells.collect::<Vec<_>>().join(", "));
+    }
+    text
+}
+
+/// What hashing costs by itself.
+pub(crate) fn hash(samples: &[Sample]) -> String {
+    let Some(sample) = medians(samples) else { return String::new() };
+    format!(
+        "## SHA-256 by itself\n\n256 MiB in one thread of this program: {} MB/s · {:.2} s of CPU per GB. \
+         A push costs its server at least this.\n",
+        whole(sample.rate),
+        sample.cpu
+    )
 }
 
 fn show(cell: &Cell, unit: Unit) -> String {
@@ -79,7 +103,7 @@ fn show(cell: &Cell, unit: Unit) -> String {
         Unit::Bytes => {
             format!("{} · {cpu:.2} · {} / {}{mark}", whole(rate), short(p50), short(p99))
         }
-        Unit::Start => format!("{} ms · {} ms{mark}", short(p50), short(cpu)),
+        Unit::Start => format!("{} ms{mark}", short(p50)),
     }
 }
 
@@ -94,6 +118,7 @@ fn ratios(row: &RowResults, systems: &[System]) -> String {
     let rate = of(Kind::durable_peer).map(|sample| sample.rate).reduce(f64::max);
     let cpu = of(Kind::durable_peer).map(|sample| sample.cpu).reduce(f64::min);
     match (rate, cpu) {
+        (Some(rate), _) if row.unit == Unit::Start => format!("{}×", short(rate / ours.rate)),
         (Some(rate), Some(cpu)) => {
             format!("{}×, {}×", short(ours.rate / rate), short(ours.cpu / cpu))
         }

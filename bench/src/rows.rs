@@ -25,6 +25,9 @@ const BIG_LIMIT: u64 = 2;
 /// Images that one connection pushes in a measurement, at most.
 const IMAGE_LIMIT: u64 = 8;
 
+/// How many names there are to list.
+const NAMES: [usize; 2] = [1_000, 10_000];
+
 /// Connections of small rows that have only one figure for them.
 const SOME: usize = 16;
 
@@ -46,13 +49,25 @@ pub(crate) enum Group {
     Push64k,
     /// Images of 10 layers of 4 MiB
     Image,
+    /// Pages of tags and of the catalog, at 1,000 and 10,000
+    Lists,
+    /// Small GETs without and with TLS
+    Tls,
+    /// From a start to the first answer
+    Start,
+    /// SHA-256 in this program, to compare pushes with
+    Hash,
 }
 
 /// Rows that are measured on the same servers.
 #[derive(Debug)]
 pub(crate) struct Stage {
     /// What it is called.
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
+    /// Whether servers speak TLS.
+    pub(crate) tls: bool,
+    /// How many tags and repositories there are besides.
+    pub(crate) names: usize,
     /// What the servers hold before.
     pub(crate) images: Vec<Image>,
     /// What is measured.
@@ -68,6 +83,12 @@ pub(crate) struct Row {
     pub(crate) unit: Unit,
     load: Load,
     effort: Effort,
+}
+
+impl Stage {
+    fn new(title: &str, images: Vec<Image>, rows: Vec<Row>) -> Self {
+        Self { title: title.to_owned(), tls: false, names: 0, images, rows }
+    }
 }
 
 impl Row {
@@ -91,21 +112,26 @@ impl Row {
                 Load::PushImage(Arc::clone(images), Style::File)
             }
             (Load::Push(..), Kind::Nginx) => return None,
+            (Load::Get { path, .. }, Kind::Nginx) if path.contains("?n=") => return None,
             (load, _) => load.clone(),
         };
         Some((load, self.effort))
     }
 }
 
-/// The stage of a group, measured for `duration` a row.
-pub(crate) fn stage(group: Group, pattern: &Bytes, duration: Duration) -> Stage {
+/// The stages of a group, each row measured for `duration` at a time; groups
+/// that are measured in other ways have none.
+pub(crate) fn stages(group: Group, pattern: &Bytes, duration: Duration) -> Vec<Stage> {
     match group {
-        Group::Manifest => manifests(pattern, duration),
-        Group::Blob64k => small_blobs(pattern, duration),
-        Group::Blob256m => big_blobs(pattern, duration),
-        Group::Push256m => big_pushes(pattern, duration),
-        Group::Push64k => small_pushes(pattern, duration),
-        Group::Image => images(pattern, duration),
+        Group::Manifest => vec![manifests(pattern, duration)],
+        Group::Blob64k => vec![small_blobs(pattern, duration)],
+        Group::Blob256m => vec![big_blobs(pattern, duration)],
+        Group::Push256m => vec![big_pushes(pattern, duration)],
+        Group::Push64k => vec![small_pushes(pattern, duration)],
+        Group::Image => vec![images(pattern, duration)],
+        Group::Lists => NAMES.map(|names| lists(pattern, names, duration)).into(),
+        Group::Tls => [false, true].map(|tls| encryption(pattern, tls, duration)).into(),
+        Group::Start | Group::Hash => Vec::new(),
     }
 }
 
@@ -126,7 +152,7 @@ fn manifests(pattern: &Bytes, duration: Duration) -> Stage {
         Row::new(name, Unit::Operations, load.clone(), concurrency, duration)
     };
     let rows = loads.iter().flat_map(|load| [1, 16, 64].map(|concurrency| row(load, concurrency)));
-    Stage { title: "Manifests of 2 KiB", rows: rows.collect(), images: vec![image] }
+    Stage::new("Manifests of 2 KiB", vec![image], rows.collect())
 }
 
 fn small_blobs(pattern: &Bytes, duration: Duration) -> Stage {
@@ -138,7 +164,7 @@ fn small_blobs(pattern: &Bytes, duration: Duration) -> Stage {
         Row::new("64 KiB GET", Unit::Operations, whole, SOME, duration),
         Row::new("Range of 16 KiB of 64 KiB", Unit::Operations, range, SOME, duration),
     ];
-    Stage { title: "Blobs of 64 KiB", images: vec![image], rows }
+    Stage::new("Blobs of 64 KiB", vec![image], rows)
 }
 
 fn big_blobs(pattern: &Bytes, duration: Duration) -> Stage {
@@ -146,7 +172,7 @@ fn big_blobs(pattern: &Bytes, duration: Duration) -> Stage {
     let load = Load::Fetch(vec![image.layer()]);
     let row =
         |connections| Row::new("256 MiB GET", Unit::Bytes, load.clone(), connections, duration);
-    Stage { title: "Blobs of 256 MiB", rows: vec![row(1), row(FEW)], images: vec![image] }
+    Stage::new("Blobs of 256 MiB", vec![image], vec![row(1), row(FEW)])
 }
 
 fn big_pushes(pattern: &Bytes, duration: Duration) -> Stage {
@@ -161,13 +187,13 @@ fn big_pushes(pattern: &Bytes, duration: Duration) -> Stage {
         Row::new(name, Unit::Bytes, load, connections, duration).at_most(BIG_LIMIT)
     };
     let rows = styles.into_iter().flat_map(|(name, style)| [1, FEW].map(|n| row(name, style, n)));
-    Stage { title: "Pushes of 256 MiB", rows: rows.collect(), images: Vec::new() }
+    Stage::new("Pushes of 256 MiB", Vec::new(), rows.collect())
 }
 
 fn small_pushes(pattern: &Bytes, duration: Duration) -> Stage {
     let load = Load::Push(Arc::new(Maker::new(pattern, SMALL)), Style::Put);
     let row = Row::new("64 KiB push", Unit::Operations, load, FEW, duration);
-    Stage { title: "Pushes of 64 KiB", rows: vec![row], images: Vec::new() }
+    Stage::new("Pushes of 64 KiB", Vec::new(), vec![row])
 }
 
 fn images(pattern: &Bytes, duration: Duration) -> Stage {
@@ -179,5 +205,47 @@ fn images(pattern: &Bytes, duration: Duration) -> Stage {
         Row::new("image push", Unit::Bytes, push, FEW, duration).at_most(IMAGE_LIMIT),
         Row::new("image pull", Unit::Bytes, pull, FEW, duration),
     ];
-    Stage { title: "Images of 10 layers of 4 MiB", rows, images: vec![image] }
+    Stage::new("Images of 10 layers of 4 MiB", vec![image], rows)
+}
+
+fn lists(pattern: &Bytes, names: usize, duration: Duration) -> Stage {
+    let image = Images::new(pattern, 1, SMALL).image();
+    // A page from the middle.
+    let before = names / 2 - 1;
+    let loads = [
+        ("page of 100 tags", format!("/v2/{NAME}/tags/list?n=100&last={}", tag(before))),
+        ("page of 100 repositories", format!("/v2/_catalog?n=100&last={}", repository(before))),
+    ];
+    let row = |(name, path)| {
+        let load = Load::Get { path, range: None };
+        Row::new(name, Unit::Operations, load, 1, duration)
+    };
+    let title = format!("Lists, {names} names");
+    Stage { names, ..Stage::new(&title, vec![image], loads.into_iter().map(row).collect()) }
+}
+
+/// The name of a tag that is there to be listed.
+pub(crate) fn tag(number: usize) -> String {
+    format!("v{number:05}")
+}
+
+/// The name of a repository that is there to be listed.
+pub(crate) fn repository(number: usize) -> String {
+    format!("bench/r{number:05}")
+}
+
+fn encryption(pattern: &Bytes, tls: bool, duration: Duration) -> Stage {
+    let image = Images::new(pattern, 1, SMALL).image();
+    let loads = [
+        ("manifest GET by tag", image.by_tag()),
+        ("manifest GET by digest", image.by_digest()),
+        ("64 KiB GET", image.layer()),
+    ];
+    let row = |(name, path)| {
+        let load = Load::Get { path, range: None };
+        Row::new(name, Unit::Operations, load, SOME, duration)
+    };
+    let rows = loads.into_iter().map(row).collect();
+    let title = if tls { "Small GETs with TLS" } else { "The same without TLS" };
+    Stage { tls, ..Stage::new(title, vec![image], rows) }
 }

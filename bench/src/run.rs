@@ -1,12 +1,18 @@
 //! Runs stages: every system on a fresh directory, measured in turn.
 
 use crate::client::{Client, Style};
-use crate::measure::{Sample, measure};
+use crate::measure::{Sample, Unit, measure};
+use crate::names;
 use crate::process::Server;
 use crate::rows::{Row, Stage};
-use crate::systems::{Kind, System};
+use crate::systems::{Certificate, Kind, Place, System};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
+use std::time::SystemTime;
+use tempfile::TempDir;
+
+/// How often each system is started in a round.
+const STARTS: usize = 5;
 
 /// Pushed files above this size go after each measurement, or a run would fill
 /// the disk.
@@ -29,7 +35,7 @@ pub(crate) struct RowResults {
     /// The row's name.
     pub(crate) name: String,
     /// What it counts.
-    pub(crate) unit: crate::measure::Unit,
+    pub(crate) unit: Unit,
     /// For each system, in the order of the systems.
     pub(crate) cells: Vec<Cell>,
 }
@@ -43,44 +49,141 @@ pub(crate) struct Cell {
     pub(crate) failure: Option<String>,
 }
 
-/// Measures one stage.
-pub(crate) async fn stage(
-    stage: &Stage,
-    systems: &[System],
-    directory: &Path,
+/// Where everything is while it runs, and how often it is measured.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    systems: Vec<System>,
+    directory: TempDir,
+    certificate: Certificate,
     rounds: usize,
-) -> anyhow::Result<Results> {
-    let place = tempfile::Builder::new().prefix("bench-").tempdir_in(directory)?;
-    let mut servers = Vec::new();
-    for system in systems {
-        progress(&format!("{}: starting {}", stage.title, system.kind.name()));
-        servers.push(prepare(stage, system, place.path()).await);
-    }
-    let rows = stage.rows.iter();
-    let mut rows: Vec<_> = rows.map(|row| RowResults::new(row, systems.len())).collect();
-    for round in 0..rounds {
-        for (row, results) in stage.rows.iter().zip(&mut rows) {
-            for at in (0..systems.len()).map(|at| (at + round) % systems.len()) {
-                let kind = systems[at].kind;
-                progress(&format!("round {}/{rounds}: {}: {}", round + 1, row.name, kind.name()));
-                results.cells[at].add(&servers[at], row, kind).await;
-            }
-        }
-    }
-    progress("");
-    let peaks = servers.iter().map(|server| server.as_ref().ok()?.peak_memory().ok()).collect();
-    Ok(Results { title: stage.title.to_owned(), rows, peaks })
 }
 
-async fn prepare(stage: &Stage, system: &System, place: &Path) -> anyhow::Result<Server> {
-    let place = place.join(system.kind.name());
-    let server = system.start(&place, None)?;
-    let style = if system.kind == Kind::Nginx { Style::File } else { Style::Put };
-    let mut client = Client::connect(&server.address).await?;
-    for image in &stage.images {
-        image.push(&mut client, style).await?;
+impl Bench {
+    /// In a new directory below `directory`.
+    pub(crate) fn new(
+        systems: Vec<System>,
+        directory: &Path,
+        rounds: usize,
+    ) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("bench-").tempdir_in(directory)?;
+        let certificate = Certificate::make(directory.path())?;
+        let bench = Self { systems, directory, certificate, rounds };
+        for system in &bench.systems {
+            // Roadstead compiles its component when it starts first.
+            system.start(&bench.place("first", system), None)?;
+        }
+        Ok(bench)
     }
-    Ok(server)
+
+    /// What is measured.
+    pub(crate) fn systems(&self) -> &[System] {
+        &self.systems
+    }
+
+    fn place(&self, name: &str, system: &System) -> Place {
+        Place {
+            directory: self.directory.path().join(name).join(system.kind.name()),
+            cache: self.directory.path().join("cache"),
+        }
+    }
+
+    /// Measures one stage.
+    pub(crate) async fn stage(&self, stage: &Stage) -> anyhow::Result<Results> {
+        let title = &stage.title;
+        let mut running = Vec::new();
+        for system in &self.systems {
+            progress(&format!("{title}: starting {}", system.kind.name()));
+            let server = self.prepare(stage, system).await;
+            running.push(Running { system, server, since: SystemTime::now() });
+        }
+        let rows = stage.rows.iter();
+        let mut rows: Vec<_> = rows.map(|row| RowResults::new(row, running.len())).collect();
+        for round in 0..self.rounds {
+            for (row, results) in stage.rows.iter().zip(&mut rows) {
+                for at in (0..running.len()).map(|at| (at + round) % running.len()) {
+                    let name = running[at].system.kind.name();
+                    progress(&format!("round {}/{}: {}: {name}", round + 1, self.rounds, row.name));
+                    running[at].measure(row, &mut results.cells[at]).await;
+                }
+            }
+        }
+        progress("");
+        let peak = |running: &Running| running.server.as_ref().ok()?.peak_memory().ok();
+        let peaks = running.iter().map(peak).collect();
+        drop(running);
+        std::fs::remove_dir_all(self.directory.path().join(plain(title)))?;
+        Ok(Results { title: title.clone(), rows, peaks })
+    }
+
+    /// Starts a system with what the stage needs.
+    async fn prepare(&self, stage: &Stage, system: &System) -> anyhow::Result<Server> {
+        let place = self.place(&plain(&stage.title), system);
+        let laid_out = system.kind.has_distributions_layout();
+        if laid_out {
+            names::lay_out(&place.data(), stage.names)?;
+        }
+        let server = system.start(&place, None)?;
+        let style = if system.kind == Kind::Nginx { Style::File } else { Style::Put };
+        let mut client = Client::connect(&server.address).await?;
+        for image in &stage.images {
+            image.push(&mut client, style).await?;
+            if !laid_out && style != Style::File {
+                names::push(image, &mut client, stage.names).await?;
+            }
+        }
+        if !stage.tls {
+            return Ok(server);
+        }
+        drop((client, server));
+        system.start(&place, Some(&self.certificate))
+    }
+
+    /// Measures how long starts take.
+    pub(crate) fn starts(&self) -> Results {
+        let cells = || self.systems.iter().map(|_| Cell::default()).collect::<Vec<_>>();
+        let [mut warm, mut cold] = [cells(), cells()];
+        for number in 0..self.rounds * STARTS {
+            for (at, system) in self.systems.iter().enumerate() {
+                progress(&format!("starts: {}", system.kind.name()));
+                let mut place = self.place(&format!("start{number}"), system);
+                warm[at].start(system, &place);
+                if system.kind == Kind::Roadstead && number < self.rounds {
+                    place.cache = place.directory.join("cache");
+                    cold[at].start(system, &place);
+                }
+            }
+        }
+        progress("");
+        let row =
+            |name: &str, cells| RowResults { name: name.to_owned(), unit: Unit::Start, cells };
+        Results {
+            title: "From a start to the first answer".to_owned(),
+            rows: vec![row("empty directory", warm), row("without compiled code in a cache", cold)],
+            peaks: self.systems.iter().map(|_| None).collect(),
+        }
+    }
+}
+
+/// A system while a stage is measured.
+struct Running<'a> {
+    system: &'a System,
+    server: anyhow::Result<Server>,
+    /// What is younger was pushed by rows.
+    since: SystemTime,
+}
+
+impl Running<'_> {
+    async fn measure(&self, row: &Row, cell: &mut Cell) {
+        let Some((load, effort)) = row.load(self.system.kind) else { return };
+        let result = match &self.server {
+            Ok(server) => measure(server, &load, effort, row.unit).await,
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        };
+        cell.add(result);
+        if let (Ok(server), true) = (&self.server, load.writes()) {
+            forget(&server.root, self.since);
+        }
+    }
 }
 
 impl RowResults {
@@ -91,32 +194,38 @@ impl RowResults {
 }
 
 impl Cell {
-    async fn add(&mut self, server: &anyhow::Result<Server>, row: &Row, kind: Kind) {
-        let Some((load, effort)) = row.load(kind) else { return };
-        let result = match server {
-            Ok(server) => measure(server, &load, effort, row.unit).await,
-            Err(error) => Err(anyhow::anyhow!("{error:#}")),
-        };
+    fn add(&mut self, result: anyhow::Result<Sample>) {
         match result {
             Ok(sample) => self.samples.push(sample),
             Err(error) => {
                 self.failure.get_or_insert(format!("{error:#}"));
             }
         }
-        if let (Ok(server), true) = (server, load.writes()) {
-            forget(&server.root);
-        }
+    }
+
+    fn start(&mut self, system: &System, place: &Place) {
+        let sample = |server: Server| {
+            let seconds = server.ready.as_secs_f64();
+            let ready = seconds * 1e3;
+            Sample { rate: 1.0 / seconds, cpu: f64::NAN, p50: ready, p99: ready }
+        };
+        self.add(system.start(place, None).map(sample));
     }
 }
 
-/// Removes the big files below a directory. What is measured afterwards does
-/// not ask for them.
-fn forget(directory: &Path) {
+/// A title as a file name that needs no quotes anywhere.
+fn plain(title: &str) -> String {
+    title.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+}
+
+/// Removes the big files that were made below a directory since then. What is
+/// measured afterwards does not ask for them.
+fn forget(directory: &Path, since: SystemTime) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let Ok(data) = entry.metadata() else { continue };
         if data.is_dir() {
-            forget(&entry.path());
-        } else if data.len() > BIG_FILE {
+            forget(&entry.path(), since);
+        } else if data.len() > BIG_FILE && data.modified().is_ok_and(|time| time > since) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -32,6 +32,15 @@ pub(crate) struct System {
     binary: PathBuf,
 }
 
+/// Where a system runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Its data, configuration and log go here.
+    pub(crate) directory: PathBuf,
+    /// Where Roadstead keeps compiled code.
+    pub(crate) cache: PathBuf,
+}
+
 /// A certificate and its key, as files.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
@@ -49,6 +58,13 @@ impl Certificate {
         std::fs::write(&files.certificate, made.cert.pem())?;
         std::fs::write(&files.key, made.signing_key.serialize_pem())?;
         Ok(files)
+    }
+}
+
+impl Place {
+    /// Its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.join("data")
     }
 }
 
@@ -104,24 +120,24 @@ impl System {
         Some(Self { kind, version, binary })
     }
 
-    /// Starts it with its data in `place/data`, and with what else it needs in
-    /// `place`.
+    /// Starts it at a place, over the data that is there, if any.
     pub(crate) fn start(
         &self,
-        place: &Path,
+        place: &Place,
         certificate: Option<&Certificate>,
     ) -> anyhow::Result<Server> {
-        let root = place.join("data");
+        let root = place.data();
         std::fs::create_dir_all(&root)?;
         let port = free_port()?;
         let command = self.command(place, &root, port, certificate)?;
-        Server::start(command, port, &root, &place.join("log"), certificate.is_some())
+        let log = place.directory.join("log");
+        Server::start(command, port, &root, &log, certificate.is_some())
             .with_context(|| self.kind.name())
     }
 
     fn command(
         &self,
-        place: &Path,
+        place: &Place,
         root: &Path,
         port: u16,
         tls: Option<&Certificate>,
@@ -129,7 +145,7 @@ impl System {
         let mut command = Command::new(&self.binary);
         let (file, text) = match self.kind {
             Kind::Roadstead => {
-                command.args(["serve", "--cache"]).arg(place.join("cache")).arg("config.yml");
+                command.args(["serve", "--cache"]).arg(&place.cache).arg("config.yml");
                 ("config.yml", distribution(root, port, tls, ""))
             }
             Kind::DockerRegistry | Kind::Registry => {
@@ -151,13 +167,13 @@ impl System {
             Kind::Nginx => {
                 std::fs::create_dir_all(root.join("v2"))?;
                 std::fs::write(root.join("v2/index.html"), "{}")?;
-                let file = place.join("nginx.conf");
-                command.arg("-p").arg(place).arg("-e").arg("stderr").arg("-c").arg(file);
+                let file = place.directory.join("nginx.conf");
+                command.arg("-p").arg(&place.directory).arg("-e").arg("stderr").arg("-c").arg(file);
                 ("nginx.conf", nginx(root, port, tls))
             }
         };
-        std::fs::write(place.join(file), text)?;
-        command.current_dir(place);
+        std::fs::write(place.directory.join(file), text)?;
+        command.current_dir(&place.directory);
         Ok(command)
     }
 }
