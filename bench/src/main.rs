@@ -88,9 +88,6 @@ async fn run(flags: &Flags) -> anyhow::Result<()> {
         print(&table)?;
         text.push_str(&table);
     }
-    let load = format!("\nThe machine's load averages at the end: {}.\n", machine::load());
-    print(&load)?;
-    text.push_str(&load);
     if let Some(output) = &flags.output {
         std::fs::write(output, text).with_context(|| output.display().to_string())?;
     }
@@ -168,10 +165,11 @@ fn heading(systems: &[System], directory: &Path) -> String {
         None => argument,
     });
     let mut text = format!(
-        "# Benchmarks\n\nMade by `bench`; README.md says how to run it.\n\n{}\nCommit {}; {}.\n\n```text\nbench {}\n```\n\n",
+        "# Benchmarks\n\nMade by `bench`; README.md says how to run it.\n\n{}\nCommit {}; {}. Load averages before: {}.\n\n```text\nbench {}\n```\n\n",
         report::LEGEND,
         machine::commit(),
         machine::describe(directory),
+        machine::load(),
         arguments.collect::<Vec<_>>().join(" "),
     );
     for system in systems {

@@ -7,12 +7,22 @@ use std::fmt::Write as _;
 
 /// What the cells of the tables are.
 pub(crate) const LEGEND: &str = "\
-A cell is: rate · server CPU · p50 / p99 of an operation in milliseconds. For rows of small requests the
-rate is in requests per second and CPU in milliseconds per 1,000 requests; for rows of bytes they are MB/s
-and seconds per GB (10^9 bytes). Each is the median of the rounds. The last column compares Roadstead
-with the best durable peer: its rate over theirs (more is better) and its CPU over theirs (less is
-better), each with the peer that is best at it. CPU is the trustworthy figure: client and server share
-the machine's cores.
+A cell is: rate · server CPU · p50 / p99 of an operation in milliseconds. In rows of small requests the
+rate is in requests per second and CPU in milliseconds per 1,000 requests; in rows of bytes they are MB/s
+and seconds per GB (10^9 bytes). Each is the median of the rounds; c16 means 16 connections. The last
+column compares Roadstead with the best durable peer: its rate over theirs (more is better) and its CPU
+over theirs (less is better), each with the peer that is best at it.
+
+Client and servers share the machine's cores, and so do others on it: CPU is the trustworthy figure.
+It is that of the server's processes; what the kernel writes to the disk afterwards is not in it.
+Small GETs are made by `wrk`, everything else by a client of this program, which takes more of the cores:
+rates of the two kinds do not compare. A push of a blob is POST and PUT, or POST, PATCH and PUT; no two
+blobs are the same. An image's layers are pushed as Docker does it, each after a HEAD.
+
+Every registry runs so that what it acknowledges survives a loss of power: docker-registry and registry
+always sync, zot has `commit`, angos `sync_to_disk`. nginx serves files, and takes a push as one PUT of a
+file that it neither hashes nor syncs: it is the limit, not a peer. No access logs. Names to list are
+laid out in memory where there is `/dev/shm`.
 ";
 
 /// The middle of what the rounds showed.

@@ -208,7 +208,7 @@ storage:
     )
 }
 
-/// `commit` has it sync what it writes.
+/// As its documentation has it; `commit` has it sync what it writes.
 fn zot(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
     let tls = tls.map_or_else(String::new, |Certificate { certificate, key }| {
         format!(r#","tls":{{"cert":"{}","key":"{}"}}"#, certificate.display(), key.display())
@@ -220,6 +220,7 @@ fn zot(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
     )
 }
 
+/// As its documentation has it.
 fn angos(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
     let tls = tls.map_or_else(String::new, |Certificate { certificate, key }| {
         format!(
