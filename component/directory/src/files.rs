@@ -175,6 +175,11 @@ impl Directory {
         }
     }
 
+    /// Makes the directory that the object of `key` is in.
+    pub(crate) fn make_parent(&self, key: &Key) -> Result<(), Error> {
+        self.path(key).parent().map_or(Ok(()), |parent| self.make_directories(parent))
+    }
+
     /// Makes `path` and its missing ancestors, each synced into its parent.
     pub(crate) fn make_directories(&self, path: &Path) -> Result<(), Error> {
         match fs::create_dir(path) {

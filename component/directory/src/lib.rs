@@ -33,8 +33,8 @@ pub use files::{Metadata, WriteMode};
 pub use key::{InvalidKey, Key};
 pub use list::{Depth, Names, NamesQuery, PAGE_BYTES};
 pub use operation::{
-    Executed, Fault, LIST_LIMIT, Listed, OPERATION_HEADER, Object, Operation, REPLY_HEADER,
-    REPLY_HEADER_LIMIT, Reply, VALUE_LIMIT, WRITE_LIMIT, header_json,
+    Executed, Fault, LINKS_LIMIT, LIST_LIMIT, Listed, OPERATION_HEADER, Object, Operation,
+    REPLY_HEADER, REPLY_HEADER_LIMIT, Reply, VALUE_LIMIT, WRITE_LIMIT, header_json,
 };
 pub use session::{Appender, SHA256_STATE_LENGTH};
 

@@ -36,6 +36,9 @@ pub const WRITE_LIMIT: usize = 8 * 1024 * 1024;
 /// Most entries of one list.
 pub const LIST_LIMIT: usize = 10_000;
 
+/// Most objects that are written after a commit.
+pub const LINKS_LIMIT: usize = 8;
+
 /// An operation on a directory.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -126,6 +129,9 @@ pub enum Operation {
         to: Key,
         /// The digest that they must have.
         digest: Digest,
+        /// What is written after it, in this order: what makes it visible.
+        /// At most [`LINKS_LIMIT`].
+        links: Vec<(Key, String)>,
     },
     /// [`Directory::discard`].
     Discard {
@@ -290,9 +296,9 @@ impl Directory {
             Operation::Append { session, at, .. } => {
                 Reply::Length(self.append(session, *at)?.finish(self)?)
             }
-            Operation::Commit { session, at, to, digest } => {
+            Operation::Commit { session, at, to, digest, links } => {
                 let appender = self.append(session, *at)?;
-                Reply::Length(self.commit_appended(session, appender, to, digest)?)
+                Reply::Length(self.commit_appended(session, appender, to, digest, links)?)
             }
             Operation::Discard { session } => {
                 self.discard(session)?;
@@ -348,8 +354,8 @@ impl Directory {
                 (Some(announced), came) if announced != came => Err(Fault::BodyLength(came)),
                 _ => Ok(Reply::Length(appender.finish(self)?)),
             },
-            Operation::Commit { session, to, digest, .. } => {
-                Ok(Reply::Length(self.commit_appended(session, appender, to, digest)?))
+            Operation::Commit { session, to, digest, links, .. } => {
+                Ok(Reply::Length(self.commit_appended(session, appender, to, digest, links)?))
             }
             other => Err(Fault::Invalid(format!("{other:?} takes no stream"))),
         }

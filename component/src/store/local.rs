@@ -143,9 +143,12 @@ impl<T: Transport> Storage for LocalStorage<T> {
         body: Option<T::Upload>,
         to: &Path,
         digest: &Digest,
+        links: &[(Path, String)],
     ) -> Result<u64, StorageError> {
         let (session, to) = (key(session)?, key(to)?);
-        let operation = Operation::Commit { session, at, to, digest: digest.clone() };
+        let links = links.iter().map(|(path, value)| Ok((key(path)?, value.clone())));
+        let links = links.collect::<Result<_, StorageError>>()?;
+        let operation = Operation::Commit { session, at, to, digest: digest.clone(), links };
         length(match body {
             Some(body) => self.objects.0.send(operation, body).await?,
             None => self.call(operation).await?,

@@ -67,8 +67,9 @@ pub trait Storage {
     ) -> Result<u64, StorageError>;
 
     /// Appends a body, if there is one, verifies the session's bytes against
-    /// `digest` and makes them the object `to`. Returns their number. The
-    /// session is gone afterwards unless the body broke off or did not start
+    /// `digest` and makes them the object `to`. Then writes `links`, each a
+    /// small object, in their order: none is there before the object is.
+    /// Returns the number of bytes. The session is gone afterwards unless the body broke off or did not start
     /// at the session's end.
     async fn commit(
         &self,
@@ -77,6 +78,7 @@ pub trait Storage {
         body: Option<Self::Upload>,
         to: &Path,
         digest: &Digest,
+        links: &[(Path, String)],
     ) -> Result<u64, StorageError>;
 
     /// Removes a session and its bytes.

@@ -49,8 +49,12 @@ impl<S: Storage> Store<S> {
         digest: &Digest,
     ) -> Result<(), StorageError> {
         let session = keys::upload(name, id);
-        self.storage.commit(&session, at, body, &keys::blob(digest), digest).await?;
-        self.link_blob(name, digest).await
+        let links = [
+            (keys::layer_link(name, digest), digest.to_string()),
+            (keys::hint(digest, name), String::new()),
+        ];
+        self.storage.commit(&session, at, body, &keys::blob(digest), digest, &links).await?;
+        Ok(())
     }
 
     /// Removes a session.
