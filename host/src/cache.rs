@@ -7,9 +7,11 @@
 //! takes these headers out of every answer.
 //!
 //! # Whose answers
-//! Only requests without credentials are answered from here, by what a request
-//! without credentials was answered: whoever sends any is the component's to
-//! judge, each time.
+//! What is kept is the same for all who may have it; who may is not kept with
+//! it. Where the component tells clients apart, it says for how long the same
+//! credentials (or none) may ask for the same again, in `Surrogate-Grant`. Such
+//! a grant is for these credentials, this method and this path alone, and ends
+//! when users change. Without one, a request is the component's to judge.
 //!
 //! # No answer is older than a write
 //! Purges are counted. An answer is kept with the count at which its request
@@ -20,12 +22,14 @@
 //! pass through here are not seen; the component's times bound how long.
 
 use crate::listener;
+use crate::peer::Peer;
 use crate::store::full;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use quick_cache::Weighter;
+use roadstead_auth::{Cache as Credentials, Fingerprint};
 use roadstead_oci::ByteRange;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -36,6 +40,7 @@ use wasmtime_wasi_http::WasiBody;
 const CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 const KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const PURGE: HeaderName = HeaderName::from_static("surrogate-purge");
+const GRANT: HeaderName = HeaderName::from_static("surrogate-grant");
 
 /// Bytes of all answers that are kept.
 const SIZE: u64 = 24 * 1024 * 1024;
@@ -57,7 +62,10 @@ const PATH_LIMIT: usize = 1024;
 /// each other's answers, which costs time and nothing else.
 const SLOTS: usize = 4096;
 
-/// The longest that an answer is kept, whatever the component says.
+/// Grants that are remembered at a time, about.
+const GRANTS: usize = 16 * 1024;
+
+/// The longest that an answer or a grant is kept, whatever the component says.
 const LONGEST: Duration = Duration::from_mins(1);
 
 /// Answers that can be given again.
@@ -68,6 +76,27 @@ pub(crate) struct Cache {
     /// By a key's hash: the number of its last purge.
     slots: Box<[AtomicU64]>,
     hasher: RandomState,
+    grants: quick_cache::sync::Cache<Fingerprint, Grant>,
+    /// Hashes credentials, under a key that no one knows.
+    credentials: Credentials<()>,
+    /// Counts how often users changed.
+    generation: Arc<AtomicU64>,
+}
+
+/// Until when, and for which generation of users.
+#[derive(Clone, Copy)]
+struct Grant {
+    until: Instant,
+    generation: u64,
+}
+
+/// Whom a request is from, as far as that matters.
+#[derive(Clone, Copy)]
+pub(crate) enum Asker {
+    /// The component tells no one apart.
+    Anyone,
+    /// Who sends these credentials, or none.
+    Known { fingerprint: Fingerprint, generation: u64 },
 }
 
 impl std::fmt::Debug for Cache {
@@ -104,23 +133,54 @@ pub(crate) struct UnderWay<'a> {
 
 enum Kind {
     /// Its answer may be kept, for this path, by this count of purges.
-    Read { path: Option<String>, head: bool, purges: u64 },
+    Read { path: Option<String>, head: bool, purges: u64, asker: Asker },
     /// Its answer says what is outdated.
     Write { answered: bool },
 }
 
 impl Cache {
-    pub(crate) fn new() -> Self {
-        Self {
+    /// An empty cache. `generation` counts how often users changed.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub(crate) fn new(generation: Arc<AtomicU64>) -> anyhow::Result<Self> {
+        Ok(Self {
             entries: quick_cache::sync::Cache::with_weighter(ENTRIES, SIZE, Weight),
             purges: AtomicU64::new(0),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
-        }
+            grants: quick_cache::sync::Cache::new(GRANTS),
+            credentials: Credentials::new().map_err(anyhow::Error::msg)?,
+            generation,
+        })
     }
 
-    /// The answer to a request, if it is kept.
-    pub(crate) fn answer<B>(&self, request: &Request<B>) -> Option<Response<WasiBody>> {
+    /// Whom a request is from, where the component tells clients apart.
+    /// Nothing if its credentials make no sense.
+    pub(crate) fn asker<B>(&self, request: &Request<B>, peer: &Peer) -> Option<Asker> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let mut sent = request.headers().get_all(header::AUTHORIZATION).iter();
+        let authorization = sent.next().map_or(Ok(""), HeaderValue::to_str).ok()?;
+        if sent.next().is_some() {
+            return None;
+        }
+        // Who shows a certificate is someone else than who does not.
+        let (shown, name) = match &peer.certificate {
+            Some(name) => ("certificate", name.as_str()),
+            None => ("", ""),
+        };
+        let path = path(request.uri())?;
+        let method = request.method().as_str();
+        let fingerprint = self.credentials.fingerprint(&[authorization, shown, name, method, path]);
+        Some(Asker::Known { fingerprint, generation })
+    }
+
+    /// The answer to a request, if it is kept and its sender may have it.
+    pub(crate) fn answer<B>(
+        &self,
+        request: &Request<B>,
+        asker: Asker,
+    ) -> Option<Response<WasiBody>> {
         let head = request.method() == Method::HEAD;
         if !may_be_shared(request) {
             return None;
@@ -129,7 +189,7 @@ impl Cache {
         let valid = self.slots[entry.slot].load(Ordering::Acquire) <= entry.purges
             && Instant::now() < entry.until;
         let body = match &entry.body {
-            _ if !valid => return None,
+            _ if !valid || !self.granted(asker) => return None,
             None if !head => return None,
             body => body.clone().filter(|_| !head),
         };
@@ -137,7 +197,7 @@ impl Cache {
     }
 
     /// A request that the component answers now.
-    pub(crate) fn begin<B>(&self, request: &Request<B>) -> UnderWay<'_> {
+    pub(crate) fn begin<B>(&self, request: &Request<B>, asker: Asker) -> UnderWay<'_> {
         let kind = if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             let whole = !request.headers().contains_key(header::RANGE);
             let path = path(request.uri()).filter(|_| whole && may_be_shared(request));
@@ -145,6 +205,7 @@ impl Cache {
                 path: path.map(str::to_owned),
                 head: request.method() == Method::HEAD,
                 purges: self.purges.load(Ordering::Acquire),
+                asker,
             }
         } else {
             Kind::Write { answered: false }
@@ -154,10 +215,16 @@ impl Cache {
 
     /// Takes out of an answer what is meant for a cache, and keeps nothing.
     pub(crate) fn strip(mut response: Response<WasiBody>) -> Response<WasiBody> {
-        for name in [CONTROL, KEY, PURGE] {
+        for name in [CONTROL, KEY, PURGE, GRANT] {
             response.headers_mut().remove(name);
         }
         response
+    }
+
+    fn granted(&self, asker: Asker) -> bool {
+        let Asker::Known { fingerprint, generation } = asker else { return true };
+        let grant = self.grants.get(&fingerprint);
+        grant.is_some_and(|grant| grant.generation == generation && Instant::now() < grant.until)
     }
 
     fn slot(&self, key: &[u8]) -> usize {
@@ -178,6 +245,7 @@ impl UnderWay<'_> {
         let control = headers.remove(CONTROL);
         let key = headers.remove(KEY);
         let purge = headers.remove(PURGE);
+        let grant = headers.remove(GRANT);
         match &mut self.kind {
             Kind::Write { answered } => {
                 *answered = true;
@@ -186,7 +254,13 @@ impl UnderWay<'_> {
                 }
                 response
             }
-            Kind::Read { path, head, purges } => {
+            Kind::Read { path, head, purges, asker } => {
+                if let (Asker::Known { fingerprint, generation }, Some(time)) =
+                    (*asker, grant.as_ref().and_then(max_age))
+                {
+                    let until = Instant::now() + time.min(LONGEST);
+                    self.cache.grants.insert(fingerprint, Grant { until, generation });
+                }
                 let time = control.as_ref().and_then(max_age);
                 match (path.take(), key, time) {
                     (Some(path), Some(key), Some(time)) => {
@@ -286,11 +360,12 @@ impl Entry {
     }
 }
 
-/// Whether a request is one that any client could have sent.
+/// Whether a request is one whose answer does not depend on more than its path
+/// and its sender.
 fn may_be_shared<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     matches!(*request.method(), Method::GET | Method::HEAD)
-        && ![header::AUTHORIZATION, header::CACHE_CONTROL, header::PRAGMA, header::COOKIE]
+        && ![header::CACHE_CONTROL, header::PRAGMA, header::COOKIE]
             .iter()
             .any(|name| headers.contains_key(name))
 }

@@ -1,6 +1,6 @@
 //! Requests: turns, timeouts, and what one may claim.
 
-use crate::cache::Cache;
+use crate::cache::{Asker, Cache};
 use crate::engine::Engine;
 use crate::peer::{self, Peer};
 use crate::store::full;
@@ -44,11 +44,11 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(engine: Engine, config: &Config) -> Self {
+    pub(crate) fn new(engine: Engine, cache: Cache, config: &Config) -> Self {
         let turns = Arc::new(Semaphore::new(config.max_requests));
         Self {
             engine,
-            cache: Arc::new(Cache::new()),
+            cache: Arc::new(cache),
             turns,
             access_log: config.access_log,
             tells_peers: config.auth.enabled(),
@@ -63,12 +63,12 @@ impl Service {
         peer: &Peer,
     ) -> Response<WasiBody> {
         let started = Instant::now();
-        // Who shows a certificate may be allowed more than everyone is.
-        let known_by_certificate = self.tells_peers && peer.certificate.is_some();
+        let asker =
+            if self.tells_peers { self.cache.asker(&request, peer) } else { Some(Asker::Anyone) };
         let line = self.access_log.then(|| (request.method().clone(), request.uri().clone()));
-        let response = match self.cache.answer(&request) {
-            Some(response) if !known_by_certificate => response,
-            _ => self.forward(request, peer).await,
+        let response = match asker.and_then(|asker| self.cache.answer(&request, asker)) {
+            Some(response) => response,
+            None => self.forward(request, peer, asker).await,
         };
         if let Some((method, uri)) = line {
             let status = response.status().as_u16();
@@ -79,19 +79,22 @@ impl Service {
     }
 
     /// Has the component answer, and sees to what its answer says of others.
-    async fn forward(&self, request: Request<Incoming>, peer: &Peer) -> Response<WasiBody> {
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        asker: Option<Asker>,
+    ) -> Response<WasiBody> {
         if matches!(*request.method(), Method::GET | Method::HEAD) {
-            if self.tells_peers && peer.certificate.is_some() {
-                return Cache::strip(self.turn(request, peer).await);
-            }
-            let under_way = self.cache.begin(&request);
+            let Some(asker) = asker else { return Cache::strip(self.turn(request, peer).await) };
+            let under_way = self.cache.begin(&request, asker);
             return under_way.answered(self.turn(request, peer).await).await;
         }
         // A task of its own: what a write outdates is outdated when it has been
         // done, though its client has gone.
         let (service, peer) = (self.clone(), peer.clone());
         let done = tokio::spawn(async move {
-            let under_way = service.cache.begin(&request);
+            let under_way = service.cache.begin(&request, Asker::Anyone);
             under_way.answered(service.turn(request, &peer).await).await
         });
         done.await.unwrap_or_else(|error| {

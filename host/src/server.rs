@@ -1,6 +1,7 @@
 //! A host from start to shutdown.
 
 use crate::auth::HostAuth;
+use crate::cache::Cache;
 use crate::connection;
 use crate::engine::{Engine, Precompiled};
 use crate::listener::Service;
@@ -39,6 +40,7 @@ pub struct Server {
     engine: Engine,
     store: Arc<HostStore>,
     tls: Option<Tls>,
+    cache: Cache,
     options: Options,
 }
 
@@ -81,6 +83,8 @@ impl Server {
             )
         })?;
         refuse_plain_passwords(&options.config, listener.local_addr()?)?;
+        let generation = auth.as_ref().map(|auth| auth.generation()).unwrap_or_default();
+        let cache = Cache::new(generation)?;
         if let Some(auth) = auth {
             let watch = Watch::new(auth.files(), &hangup);
             tracing::info!("{} users may log in", auth.users());
@@ -97,7 +101,7 @@ impl Server {
             options.root.display(),
             started.elapsed().as_millis()
         );
-        Ok(Self { listener, engine, store, tls, options })
+        Ok(Self { listener, engine, store, tls, cache, options })
     }
 
     /// Where it listens, the port included that the system chose for port 0.
@@ -108,7 +112,7 @@ impl Server {
     /// Serves until `shutdown` is ready, and then until the requests in flight
     /// have ended, or the drain timeout has.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let service = Service::new(self.engine.clone(), &self.options.config);
+        let service = Service::new(self.engine.clone(), self.cache, &self.options.config);
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let (close, closing) = watch::channel(false);
         let mut tasks = JoinSet::new();

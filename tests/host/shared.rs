@@ -14,8 +14,11 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 const DELETE: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
 
-/// `secret` at cost 4.
+/// With the password `secret`.
 const ALICE: &str = "alice:$2y$04$otXFflgnRBs5/.9WB5WXoua48NmO/aSlvckSzhnCBf6fuoSZfGhni";
+
+/// With the password `pass:word`.
+const BOB: &str = "bob:$2y$04$8Aabr9tVLFOxbpaFoDbesez5OXfe.RHfMsIUMdoYXsqacRtu2oH3a";
 
 /// How often each kind of write is followed by a read.
 const ROUNDS: usize = 100;
@@ -262,13 +265,57 @@ async fn writes_that_nobody_waits_for() {
     .await;
 }
 
+/// Who is known by a password gets kept answers too; and when users change, no
+/// one gets what they may not have any more.
+#[tokio::test]
+async fn users_change() {
+    let root = tempfile::tempdir().unwrap();
+    let users = root.path().join("users");
+    std::fs::write(&users, ALICE).unwrap();
+    let settings = [("REGISTRY_AUTH_HTPASSWD_PATH", users.to_str().unwrap())];
+    let data = root.path().join("data");
+    let host = Registry::start(&data, &settings, &[]).unwrap();
+    let address = host.address.as_str();
+    within(TEST_LIMIT, async {
+        let alice = basic("alice", "secret");
+        let alice = [("authorization", alice.as_str())];
+        let path = "/v2/a/manifests/1";
+        let mut push = put(path, 1);
+        push.headers_mut().insert("authorization", alice[0].1.parse().unwrap());
+        ask(address, push, 201).await;
+        let link = data.join("docker/registry/v2/repositories/a/_manifests/tags/1/current/link");
+        eventually("an answer without the storage", async || {
+            let read = get(address, &format!("GET {path}"), &alice).await;
+            assert_eq!(read.status(), 200);
+            let content = std::fs::read(&link).unwrap();
+            std::fs::remove_file(&link).unwrap();
+            let kept = get(address, &format!("GET {path}"), &alice).await;
+            std::fs::write(&link, content).unwrap();
+            (kept.status() == 200).then_some(())
+        })
+        .await;
+        std::fs::write(&users, BOB).unwrap();
+        eventually("the users are read", async || {
+            get(address, &format!("GET {path}"), &alice).await;
+            host.log().contains("read the users again").then_some(())
+        })
+        .await;
+        assert_eq!(get(address, &format!("GET {path}"), &alice).await.status(), 401);
+        let bob = basic("bob", "pass:word");
+        let bob = [("authorization", bob.as_str())];
+        assert_eq!(get(address, &format!("GET {path}"), &bob).await.status(), 200);
+    })
+    .await;
+}
+
 /// What one user was given, others do not get.
 #[tokio::test]
 async fn never_across_users() {
     let root = tempfile::tempdir().unwrap();
+    let users = format!("{ALICE}\n{BOB}");
     let settings = [
         ("REGISTRY_AUTH", "htpasswd"),
-        ("REGISTRY_AUTH_HTPASSWD_ENTRIES", ALICE),
+        ("REGISTRY_AUTH_HTPASSWD_ENTRIES", users.as_str()),
         ("REGISTRY_AUTH_RULES", "alice all **; anonymous pull public/**"),
     ];
     let host = Registry::start(root.path(), &settings, &[]).unwrap();
@@ -276,6 +323,7 @@ async fn never_across_users() {
     within(TEST_LIMIT, async {
         let alice = basic("alice", "secret");
         let wrong = basic("alice", "wrong");
+        let bob = basic("bob", "pass:word");
         for name in ["secret", "public/a"] {
             let mut push = put(&format!("/v2/{name}/manifests/1"), 1);
             push.headers_mut().insert("authorization", alice.parse().unwrap());
@@ -285,6 +333,8 @@ async fn never_across_users() {
             for (path, authorization, status) in [
                 ("/v2/secret/manifests/1", alice.as_str(), 200),
                 ("/v2/secret/manifests/1", "", 401),
+                ("/v2/secret/manifests/1", bob.as_str(), 403),
+                ("/v2/public/a/manifests/1", bob.as_str(), 200),
                 ("/v2/secret/manifests/1", wrong.as_str(), 401),
                 ("/v2/public/a/manifests/1", "", 200),
                 ("/v2/public/a/manifests/1", "", 200),

@@ -459,6 +459,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Caller {
     /// Whether this is still true.
     pub fn is_current(&self, now: SystemTime) -> bool {
-        self.until.is_none_or(|until| seconds(now) < until)
+        self.seconds_left(now) != Some(0)
+    }
+
+    /// For how many seconds it will be true, if that ends: rather too few than
+    /// too many.
+    pub fn seconds_left(&self, now: SystemTime) -> Option<u64> {
+        self.until.map(|until| until.saturating_sub(seconds(now)).saturating_sub(1))
     }
 }

@@ -14,6 +14,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use roadstead_auth::Caller;
 use roadstead_config::Config;
+use std::time::SystemTime;
 use surrogate::Surrogate;
 use uuid::Uuid;
 
@@ -94,7 +95,9 @@ impl<S: Storage> Registry<S> {
         let answer = match Route::parse(&parts.method, &parts.uri) {
             Ok(route) => match self.pass(&route, &call.headers).await {
                 Ok(caller) => {
-                    surrogate = self.switches.surrogate.then(|| Surrogate::of(&route, &caller));
+                    let now = SystemTime::now();
+                    surrogate =
+                        self.switches.surrogate.then(|| Surrogate::of(&route, &caller, now));
                     self.answer(route, caller, &mut call).await
                 }
                 Err(error) => Err(error),
