@@ -124,6 +124,9 @@ fn help() -> String {
   REGISTRY_HTTP_TLS_MINIMUMTLS               tls1.2 or tls1.3 [default: tls1.2]
   REGISTRY_HTTP_TLS_CLIENTCAS_0              a file, _1 the next: clients show certificates
   REGISTRY_HTTP_TLS_LETSENCRYPT_HOSTS_0      a name to get a certificate for; with _CACHEFILE
+  REGISTRY_AUTH                              htpasswd or token; see docs/access.md
+  REGISTRY_AUTH_HTPASSWD_PATH                the users; roadstead htpasswd makes the file
+  REGISTRY_AUTH_RULES                        as in: alice pull,push team/**; anonymous pull public/**
   REGISTRY_HTTP_TRUSTEDPROXIES               whose word for a client's address is taken
   REGISTRY_LOG_LEVEL                         error, warn, info or debug [default: info]
   REGISTRY_LOG_FORMATTER                     text or json [default: text]

@@ -385,9 +385,9 @@ mod tests {
     #[test]
     fn mistakes() {
         // Each group has twice the members of the one before it.
-        let doubled: String =
-            (1..40).map(|n| format!("@g{n} = @g{}, @g{}\n", n - 1, n - 1)).collect();
-        let doubled = format!("@g0 = alice\n{doubled}");
+        let doubled = (1..40).map(|n| format!("@g{n} = @g{0}, @g{0}", n - 1));
+        let doubled: Vec<_> = doubled.collect();
+        let doubled = format!("@g0 = alice\n{}", doubled.join("\n"));
         for (text, expected) in [
             ("alice pull", "who, what and where"),
             ("alice pull a b", "who, what and where"),
