@@ -65,3 +65,28 @@ fn home(variable: &str, below_home: &str) -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute(variable).or_else(|| Some(absolute("HOME")?.join(below_home)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Options;
+
+    #[test]
+    fn the_component_gets_no_secrets() {
+        for users in ["REGISTRY_AUTH_HTPASSWD_PATH", "REGISTRY_AUTH_HTPASSWD_ENTRIES"] {
+            let variables = [
+                ("REGISTRY_AUTH", "token"),
+                (users, "alice:$2y$04$hash"),
+                ("REGISTRY_HTTP_SECRET", "hidden"),
+                ("REGISTRY_AUTH_HOST_AUTHORITY", "elsewhere"),
+                ("REGISTRY_STORAGE_HOST_AUTHORITY", "elsewhere"),
+                ("AWS_SECRET_ACCESS_KEY", "hidden"),
+            ];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let options = Options::from_variables(variables.into()).unwrap();
+            let expected =
+                [("REGISTRY_AUTH", "token"), ("REGISTRY_AUTH_HTPASSWD_PATH", "the host has it")];
+            let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            assert_eq!(options.variables, expected, "{users}");
+        }
+    }
+}
