@@ -32,6 +32,9 @@ pub(crate) enum Load {
         path: String,
         /// The value of a `Range` header.
         range: Option<&'static str>,
+        /// Whether it has credentials, which nobody asked for: it is not to be
+        /// answered from what others were answered (RFC 9111, 3.5).
+        credentials: bool,
     },
     /// HEAD, which must be answered with a status.
     Head {
@@ -104,7 +107,9 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<Sample> {
     let before = server.cpu()?;
     let work = match load {
-        Load::Get { path, range } => wrk::get(&server.url(path), *range, effort).await?,
+        Load::Get { path, range, credentials } => {
+            wrk::get(&server.url(path), *range, *credentials, effort).await?
+        }
         other => operate(&server.address, other, effort).await?,
     };
     tokio::time::sleep(AFTERWARDS).await;

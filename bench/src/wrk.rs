@@ -10,6 +10,9 @@ use tokio::process::Command;
 /// The most threads that make load, so that servers have a core too.
 const THREADS: usize = 2;
 
+/// `user:password`.
+const CREDENTIALS: &str = "Basic dXNlcjpwYXNzd29yZA==";
+
 /// What is said where it is missing.
 const MISSING: &str = "wrk is needed for rows of small GETs: `apt-get install wrk`, \
     or https://github.com/wg/wrk";
@@ -25,10 +28,18 @@ end
 "#;
 
 /// Gets a URL over and over.
-pub(crate) async fn get(url: &str, range: Option<&str>, effort: Effort) -> anyhow::Result<Work> {
+pub(crate) async fn get(
+    url: &str,
+    range: Option<&str>,
+    credentials: bool,
+    effort: Effort,
+) -> anyhow::Result<Work> {
     let mut script = DONE.to_owned();
     if let Some(range) = range {
         writeln!(script, "wrk.headers[\"Range\"] = \"{range}\"")?;
+    }
+    if credentials {
+        writeln!(script, "wrk.headers[\"Authorization\"] = \"{CREDENTIALS}\"")?;
     }
     // As clients do; a registry may serve something else otherwise.
     writeln!(script, "wrk.headers[\"Accept\"] = \"{}\"", crate::content::MANIFEST_TYPE)?;
