@@ -32,9 +32,9 @@ pub(crate) enum Load {
         path: String,
         /// The value of a `Range` header.
         range: Option<&'static str>,
-        /// Whether it has credentials, which nobody asked for: it is not to be
-        /// answered from what others were answered (RFC 9111, 3.5).
-        credentials: bool,
+        /// Whether each request has a query of its own, so that no cache of
+        /// answers has its answer.
+        unique: bool,
     },
     /// HEAD, which must be answered with a status.
     Head {
@@ -107,8 +107,8 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<Sample> {
     let before = server.cpu()?;
     let work = match load {
-        Load::Get { path, range, credentials } => {
-            wrk::get(&server.url(path), *range, *credentials, effort).await?
+        Load::Get { path, range, unique } => {
+            wrk::get(&server.url(path), *range, *unique, effort).await?
         }
         other => operate(&server.address, other, effort).await?,
     };

@@ -44,7 +44,7 @@ pub(crate) enum Group {
     Manifest,
     /// Blobs of 64 KiB, whole and a range
     Blob64k,
-    /// Small GETs with credentials, which no cache of answers may answer
+    /// Small GETs that no cache of answers can answer
     Uncached,
     /// Blobs of 256 MiB
     Blob256m,
@@ -143,8 +143,8 @@ pub(crate) fn stages(group: Group, pattern: &Bytes, duration: Duration) -> Vec<S
 
 fn manifests(pattern: &Bytes, duration: Duration) -> Stage {
     let image = Images::new(pattern, 1, SMALL).image();
-    let tag = Load::Get { path: image.by_tag(), range: None, credentials: false };
-    let digest = Load::Get { path: image.by_digest(), range: None, credentials: false };
+    let tag = Load::Get { path: image.by_tag(), range: None, unique: false };
+    let digest = Load::Get { path: image.by_digest(), range: None, unique: false };
     let head = Load::Head { path: image.by_tag(), status: StatusCode::OK };
     let missing = format!("/v2/{NAME}/blobs/{}", content::digest(b"nobody has pushed this"));
     let missing = Load::Head { path: missing, status: StatusCode::NOT_FOUND };
@@ -164,8 +164,8 @@ fn manifests(pattern: &Bytes, duration: Duration) -> Stage {
 fn small_blobs(pattern: &Bytes, duration: Duration) -> Stage {
     let image = Images::new(pattern, 1, SMALL).image();
     let path = image.layer();
-    let whole = Load::Get { path: path.clone(), range: None, credentials: false };
-    let range = Load::Get { path, range: Some(RANGE), credentials: false };
+    let whole = Load::Get { path: path.clone(), range: None, unique: false };
+    let range = Load::Get { path, range: Some(RANGE), unique: false };
     let rows = vec![
         Row::new("64 KiB GET", Unit::Operations, whole, SOME, duration),
         Row::new("Range of 16 KiB of 64 KiB", Unit::Operations, range, SOME, duration),
@@ -182,10 +182,10 @@ fn uncached(pattern: &Bytes, duration: Duration) -> Stage {
         ("Range of 16 KiB of 64 KiB", image.layer(), Some(RANGE)),
     ];
     let row = |(name, path, range)| {
-        let load = Load::Get { path, range, credentials: true };
+        let load = Load::Get { path, range, unique: true };
         Row::new(name, Unit::Operations, load, SOME, duration)
     };
-    let title = "Small GETs with credentials that nobody asked for";
+    let title = "Small GETs, each with a query of its own";
     Stage::new(title, vec![image], loads.into_iter().map(row).collect())
 }
 
@@ -239,7 +239,7 @@ fn lists(pattern: &Bytes, names: usize, duration: Duration) -> Stage {
         ("page of 100 repositories", format!("/v2/_catalog?n=100&last={}", repository(before))),
     ];
     let row = |(name, path)| {
-        let load = Load::Get { path, range: None, credentials: false };
+        let load = Load::Get { path, range: None, unique: false };
         Row::new(name, Unit::Operations, load, 1, duration)
     };
     let title = format!("Lists, {names} names");
@@ -264,7 +264,7 @@ fn encryption(pattern: &Bytes, tls: bool, duration: Duration) -> Stage {
         ("64 KiB GET", image.layer()),
     ];
     let row = |(name, path)| {
-        let load = Load::Get { path, range: None, credentials: false };
+        let load = Load::Get { path, range: None, unique: false };
         Row::new(name, Unit::Operations, load, SOME, duration)
     };
     let rows = loads.into_iter().map(row).collect();

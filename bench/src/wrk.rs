@@ -10,9 +10,6 @@ use tokio::process::Command;
 /// The most threads that make load, so that servers have a core too.
 const THREADS: usize = 2;
 
-/// `user:password`.
-const CREDENTIALS: &str = "Basic dXNlcjpwYXNzd29yZA==";
-
 /// What is said where it is missing.
 const MISSING: &str = "wrk is needed for rows of small GETs: `apt-get install wrk`, \
     or https://github.com/wg/wrk";
@@ -27,19 +24,32 @@ done = function(summary, latency)
 end
 "#;
 
+/// Has `wrk` make a query for each request: the time, the thread, a number.
+const UNIQUE: &str = r#"
+local threads, number = 0, 0
+setup = function(thread)
+  threads = threads + 1
+  thread:set("name", os.time() .. "-" .. threads .. "-")
+end
+request = function()
+  number = number + 1
+  return wrk.format(nil, wrk.path .. "?unique=" .. name .. number)
+end
+"#;
+
 /// Gets a URL over and over.
 pub(crate) async fn get(
     url: &str,
     range: Option<&str>,
-    credentials: bool,
+    unique: bool,
     effort: Effort,
 ) -> anyhow::Result<Work> {
     let mut script = DONE.to_owned();
     if let Some(range) = range {
         writeln!(script, "wrk.headers[\"Range\"] = \"{range}\"")?;
     }
-    if credentials {
-        writeln!(script, "wrk.headers[\"Authorization\"] = \"{CREDENTIALS}\"")?;
+    if unique {
+        script.push_str(UNIQUE);
     }
     // As clients do; a registry may serve something else otherwise.
     writeln!(script, "wrk.headers[\"Accept\"] = \"{}\"", crate::content::MANIFEST_TYPE)?;
