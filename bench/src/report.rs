@@ -26,7 +26,8 @@ through the component each time.
 Every registry runs so that what it acknowledges survives a loss of power: docker-registry and registry
 always sync, zot has `commit`, angos `sync_to_disk`. nginx serves files, and takes a push as one PUT of a
 file that it neither hashes nor syncs: it is the limit, not a peer. No access logs. Names to list are
-laid out in memory where there is `/dev/shm`.
+laid out in memory where there is `/dev/shm`. docker-registry answers with all tags, whatever page is asked
+for.
 ";
 
 /// The middle of what the rounds showed.
