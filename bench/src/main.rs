@@ -159,9 +159,9 @@ fn systems(flags: &Flags, beside: &Path) -> anyhow::Result<Vec<System>> {
 
 fn heading(systems: &[System], directory: &Path) -> String {
     let arguments = std::env::args().skip(1);
-    // Where programs are does not matter to readers.
-    let arguments = arguments.map(|argument| match argument.split_once("=/") {
-        Some((name, _)) => format!("{name}=…"),
+    // Where things are on this machine does not matter to readers.
+    let arguments = arguments.map(|argument| match argument.split_once('/') {
+        Some((name, _)) => format!("{name}…"),
         None => argument,
     });
     let mut text = format!(

@@ -32,6 +32,9 @@ pub(crate) enum Load {
         path: String,
         /// The value of a `Range` header.
         range: Option<&'static str>,
+        /// Whether each request has a query of its own, so that no cache of
+        /// answers has its answer.
+        unique: bool,
     },
     /// HEAD, which must be answered with a status.
     Head {
@@ -104,7 +107,9 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<Sample> {
     let before = server.cpu()?;
     let work = match load {
-        Load::Get { path, range } => wrk::get(&server.url(path), *range, effort).await?,
+        Load::Get { path, range, unique } => {
+            wrk::get(&server.url(path), *range, *unique, effort).await?
+        }
         other => operate(&server.address, other, effort).await?,
     };
     tokio::time::sleep(AFTERWARDS).await;

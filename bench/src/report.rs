@@ -19,10 +19,15 @@ Small GETs are made by `wrk`, everything else by a client of this program, which
 rates of the two kinds do not compare. A push of a blob is POST and PUT, or POST, PATCH and PUT; no two
 blobs are the same. An image's layers are pushed as Docker does it, each after a HEAD.
 
+The same few things are asked for again and again, and Roadstead answers most such requests from a cache
+of small answers in its host. “Each with a query of its own” are the same requests past that cache,
+through the component each time.
+
 Every registry runs so that what it acknowledges survives a loss of power: docker-registry and registry
 always sync, zot has `commit`, angos `sync_to_disk`. nginx serves files, and takes a push as one PUT of a
 file that it neither hashes nor syncs: it is the limit, not a peer. No access logs. Names to list are
-laid out in memory where there is `/dev/shm`.
+laid out in memory where there is `/dev/shm`. docker-registry answers with all tags, whatever page is asked
+for.
 ";
 
 /// The middle of what the rounds showed.

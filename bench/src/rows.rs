@@ -25,6 +25,9 @@ const BIG_LIMIT: u64 = 2;
 /// Images that one connection pushes in a measurement, at most.
 const IMAGE_LIMIT: u64 = 8;
 
+/// A quarter of a small blob.
+const RANGE: &str = "bytes=16384-32767";
+
 /// How many names there are to list.
 const NAMES: [usize; 2] = [1_000, 10_000];
 
@@ -41,6 +44,8 @@ pub(crate) enum Group {
     Manifest,
     /// Blobs of 64 KiB, whole and a range
     Blob64k,
+    /// Small GETs that no cache of answers can answer
+    Uncached,
     /// Blobs of 256 MiB
     Blob256m,
     /// Pushes of 256 MiB
@@ -125,6 +130,7 @@ pub(crate) fn stages(group: Group, pattern: &Bytes, duration: Duration) -> Vec<S
     match group {
         Group::Manifest => vec![manifests(pattern, duration)],
         Group::Blob64k => vec![small_blobs(pattern, duration)],
+        Group::Uncached => vec![uncached(pattern, duration)],
         Group::Blob256m => vec![big_blobs(pattern, duration)],
         Group::Push256m => vec![big_pushes(pattern, duration)],
         Group::Push64k => vec![small_pushes(pattern, duration)],
@@ -137,8 +143,8 @@ pub(crate) fn stages(group: Group, pattern: &Bytes, duration: Duration) -> Vec<S
 
 fn manifests(pattern: &Bytes, duration: Duration) -> Stage {
     let image = Images::new(pattern, 1, SMALL).image();
-    let tag = Load::Get { path: image.by_tag(), range: None };
-    let digest = Load::Get { path: image.by_digest(), range: None };
+    let tag = Load::Get { path: image.by_tag(), range: None, unique: false };
+    let digest = Load::Get { path: image.by_digest(), range: None, unique: false };
     let head = Load::Head { path: image.by_tag(), status: StatusCode::OK };
     let missing = format!("/v2/{NAME}/blobs/{}", content::digest(b"nobody has pushed this"));
     let missing = Load::Head { path: missing, status: StatusCode::NOT_FOUND };
@@ -158,13 +164,29 @@ fn manifests(pattern: &Bytes, duration: Duration) -> Stage {
 fn small_blobs(pattern: &Bytes, duration: Duration) -> Stage {
     let image = Images::new(pattern, 1, SMALL).image();
     let path = image.layer();
-    let whole = Load::Get { path: path.clone(), range: None };
-    let range = Load::Get { path, range: Some("bytes=16384-32767") };
+    let whole = Load::Get { path: path.clone(), range: None, unique: false };
+    let range = Load::Get { path, range: Some(RANGE), unique: false };
     let rows = vec![
         Row::new("64 KiB GET", Unit::Operations, whole, SOME, duration),
         Row::new("Range of 16 KiB of 64 KiB", Unit::Operations, range, SOME, duration),
     ];
     Stage::new("Blobs of 64 KiB", vec![image], rows)
+}
+
+fn uncached(pattern: &Bytes, duration: Duration) -> Stage {
+    let image = Images::new(pattern, 1, SMALL).image();
+    let loads = [
+        ("manifest GET by tag", image.by_tag(), None),
+        ("manifest GET by digest", image.by_digest(), None),
+        ("64 KiB GET", image.layer(), None),
+        ("Range of 16 KiB of 64 KiB", image.layer(), Some(RANGE)),
+    ];
+    let row = |(name, path, range)| {
+        let load = Load::Get { path, range, unique: true };
+        Row::new(name, Unit::Operations, load, SOME, duration)
+    };
+    let title = "Small GETs, each with a query of its own";
+    Stage::new(title, vec![image], loads.into_iter().map(row).collect())
 }
 
 fn big_blobs(pattern: &Bytes, duration: Duration) -> Stage {
@@ -217,7 +239,7 @@ fn lists(pattern: &Bytes, names: usize, duration: Duration) -> Stage {
         ("page of 100 repositories", format!("/v2/_catalog?n=100&last={}", repository(before))),
     ];
     let row = |(name, path)| {
-        let load = Load::Get { path, range: None };
+        let load = Load::Get { path, range: None, unique: false };
         Row::new(name, Unit::Operations, load, 1, duration)
     };
     let title = format!("Lists, {names} names");
@@ -242,7 +264,7 @@ fn encryption(pattern: &Bytes, tls: bool, duration: Duration) -> Stage {
         ("64 KiB GET", image.layer()),
     ];
     let row = |(name, path)| {
-        let load = Load::Get { path, range: None };
+        let load = Load::Get { path, range: None, unique: false };
         Row::new(name, Unit::Operations, load, SOME, duration)
     };
     let rows = loads.into_iter().map(row).collect();

@@ -24,11 +24,32 @@ done = function(summary, latency)
 end
 "#;
 
+/// Has `wrk` make a query for each request: the time, the thread, a number.
+const UNIQUE: &str = r#"
+local threads, number = 0, 0
+setup = function(thread)
+  threads = threads + 1
+  thread:set("name", os.time() .. "-" .. threads .. "-")
+end
+request = function()
+  number = number + 1
+  return wrk.format(nil, wrk.path .. "?unique=" .. name .. number)
+end
+"#;
+
 /// Gets a URL over and over.
-pub(crate) async fn get(url: &str, range: Option<&str>, effort: Effort) -> anyhow::Result<Work> {
+pub(crate) async fn get(
+    url: &str,
+    range: Option<&str>,
+    unique: bool,
+    effort: Effort,
+) -> anyhow::Result<Work> {
     let mut script = DONE.to_owned();
     if let Some(range) = range {
         writeln!(script, "wrk.headers[\"Range\"] = \"{range}\"")?;
+    }
+    if unique {
+        script.push_str(UNIQUE);
     }
     // As clients do; a registry may serve something else otherwise.
     writeln!(script, "wrk.headers[\"Accept\"] = \"{}\"", crate::content::MANIFEST_TYPE)?;

@@ -459,7 +459,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Caller {
     /// Whether this is still true.
     pub fn is_current(&self, now: SystemTime) -> bool {
-        self.seconds_left(now) != Some(0)
+        self.until.is_none_or(|until| seconds(now) < until)
     }
 
     /// For how many seconds it will be true, if that ends: rather too few than
