@@ -28,6 +28,10 @@ async fn renewed_files() {
 
         secure.authority.server(2).write(directory);
         new_serial(&secure, 2).await;
+        // The connection of the first certificate goes on.
+        old.write_all(b"Host: registry.test\r\n\r\n").await.unwrap();
+        let answer = get(old, "/v2/", &[]).await.unwrap();
+        assert_eq!(answer.status(), 200);
 
         // Half of it, which is not used; then the other half.
         let third = secure.authority.server(3);
@@ -52,11 +56,6 @@ async fn renewed_files() {
         .await;
         new_serial(&secure, 3).await;
         fs::write(&key, &third.key).unwrap();
-
-        // The connection of the first certificate goes on.
-        old.write_all(b"Host: registry.test\r\n\r\n").await.unwrap();
-        let answer = get(old, "/v2/", &[]).await.unwrap();
-        assert_eq!(answer.status(), 200);
     })
     .await;
 }
