@@ -5,8 +5,8 @@ mod file;
 
 use crate::files::{self, Existing};
 use crate::password;
-use bcrypt::Version;
 use file::Users;
+use roadstead_auth::htpasswd::{NAME_LIMIT, PASSWORD_LIMIT};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,12 +14,6 @@ use std::path::{Path, PathBuf};
 /// of 5 is from 2012; each step more doubles what a thief pays for a guess, and
 /// 10 still takes a registry less than a tenth of a second.
 const DEFAULT_COST: u32 = 10;
-
-/// The longest password: bcrypt ignores what comes after.
-const MAX_PASSWORD: usize = 72;
-
-/// The longest name of a user, as in Apache's tool.
-const MAX_NAME: usize = 255;
 
 const HELP: &str = "\
 Examples:
@@ -183,10 +177,10 @@ fn operands(args: &Args) -> Result<Operands<'_>, Failure> {
 }
 
 fn check_name(user: &str) -> Result<(), Failure> {
-    if user.len() > MAX_NAME {
+    if user.len() > NAME_LIMIT {
         return Err(fail(
             status::TOO_LONG,
-            format!("the name has {} bytes; at most {MAX_NAME} fit", user.len()),
+            format!("the name has {} bytes; at most {NAME_LIMIT} fit", user.len()),
         ));
     }
     let problem = if user.is_empty() {
@@ -239,11 +233,11 @@ fn ask(prompt: &str) -> Result<String, Failure> {
 }
 
 fn check_password(password: &str) -> Result<(), Failure> {
-    if password.len() > MAX_PASSWORD {
+    if password.len() > PASSWORD_LIMIT {
         return Err(fail(
             status::TOO_LONG,
             format!(
-                "the password has {} bytes; bcrypt ignores what comes after {MAX_PASSWORD}: \
+                "the password has {} bytes; bcrypt ignores what comes after {PASSWORD_LIMIT}: \
                  choose a shorter one",
                 password.len()
             ),
@@ -260,9 +254,9 @@ fn check_password(password: &str) -> Result<(), Failure> {
 
 /// A line of the file, with the prefix that Apache writes.
 fn entry(user: &str, password: &str, cost: u32) -> Result<String, Failure> {
-    let hash = bcrypt::hash_with_result(password, cost)
+    let hash = roadstead_auth::htpasswd::hash(password, cost)
         .map_err(|error| fail(status::USAGE, format!("cannot hash the password: {error}")))?;
-    Ok(format!("{user}:{}", hash.format_for_version(Version::TwoY)))
+    Ok(format!("{user}:{hash}"))
 }
 
 /// Changes the file, or makes it; no entry deletes the user's.
