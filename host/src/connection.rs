@@ -1,6 +1,7 @@
 //! A connection from its first byte to its last: what it speaks, the requests
 //! on it, and its end.
 
+use crate::handover::Handover;
 use crate::listener::Service;
 use crate::opening::{self, Opened, Version};
 use crate::peer::Peer;
@@ -151,10 +152,12 @@ pub(crate) async fn serve(
     let peer = |certificate| Peer { address: address.ip(), tls: tls.is_some(), certificate };
     match opened {
         Ok(Opened::Plain(socket, version)) => {
-            talk(socket, version, service, peer(None), activity, closing).await;
+            // Where answers are written one after the other, and as they are.
+            let handover = (version == Version::Http1).then(|| socket.handover());
+            talk(socket, version, service, peer(None), activity, handover, closing).await;
         }
         Ok(Opened::Tls(stream, version, name)) => {
-            talk(*stream, version, service, peer(name), activity, closing).await;
+            talk(*stream, version, service, peer(name), activity, None, closing).await;
         }
         Ok(Opened::Answered) => {}
         Err(error) => {
@@ -174,6 +177,7 @@ async fn talk<S>(
     service: Service,
     peer: Peer,
     activity: Arc<Activity>,
+    handover: Option<Arc<Handover>>,
     mut closing: Closing,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -182,9 +186,10 @@ async fn talk<S>(
     let counted = Arc::clone(&activity);
     let service = hyper::service::service_fn(move |request| {
         let (service, peer, at_work) = (service.clone(), Arc::clone(&peer), counted.request());
+        let handover = handover.clone();
         async move {
             let response = service.request(request, &peer).await;
-            Ok::<_, Infallible>(response.map(|body| Counted { body, _at_work: at_work }))
+            Ok::<_, Infallible>(response.map(|body| Answer { body, handover, _at_work: at_work }))
         }
     });
     let builder = builder(version);
@@ -245,12 +250,13 @@ fn builder(version: Version) -> auto::Builder<TokioExecutor> {
 }
 
 /// An answer's body, whose request is at work until it has been taken.
-struct Counted {
+struct Answer {
     body: WasiBody,
+    handover: Option<Arc<Handover>>,
     _at_work: AtWork,
 }
 
-impl Body for Counted {
+impl Body for Answer {
     type Data = Bytes;
     type Error = Error;
 
@@ -258,7 +264,12 @@ impl Body for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let this = &mut *self;
+        let mut poll = || Pin::new(&mut this.body).poll_frame(context);
+        match &this.handover {
+            Some(handover) => handover.scope(poll),
+            None => poll(),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

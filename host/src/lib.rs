@@ -13,7 +13,13 @@ pub mod cli;
 pub mod config_file;
 mod connection;
 mod engine;
+mod file_body;
 mod guest_log;
+#[cfg(target_os = "linux")]
+mod handover;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_handover.rs"]
+mod handover;
 mod job_keys;
 mod listener;
 mod opening;

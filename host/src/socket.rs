@@ -3,6 +3,7 @@
 //! for.
 
 use crate::connection::Activity;
+use crate::handover::{self, Handover, Outbox};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,13 +23,21 @@ pub(crate) struct Socket {
     patience: Option<Duration>,
     pause: Option<Pin<Box<Sleep>>>,
     activity: Arc<Activity>,
+    outbox: Outbox,
 }
 
 impl Socket {
     /// A socket that waits for bytes for no longer than `patience`.
     pub(crate) fn new(stream: TcpStream, patience: Duration, activity: Arc<Activity>) -> Self {
-        let patience = Some(patience);
-        Self { stream, first: Vec::new(), again: 0, patience, pause: None, activity }
+        Self {
+            stream,
+            first: Vec::new(),
+            again: 0,
+            patience: Some(patience),
+            pause: None,
+            activity,
+            outbox: Outbox::default(),
+        }
     }
 
     /// Changes how long to wait for bytes; `None` is without a limit.
@@ -49,6 +58,12 @@ impl Socket {
         let read = read?;
         self.first.extend_from_slice(&more[..read]);
         Ok(&self.first)
+    }
+
+    /// To which files may be handed over, if what is written here is written to
+    /// the client as it is.
+    pub(crate) fn handover(&self) -> Arc<Handover> {
+        self.outbox.handover()
     }
 
     /// What was looked at so far.
@@ -92,13 +107,11 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.activity.wrote(&written);
-        written
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -106,8 +119,15 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
-        self.activity.wrote(&written);
+        let this = &mut *self;
+        let file = bytes.iter().position(handover::stands_in);
+        let written = match file {
+            Some(0) => this.outbox.poll_send(&this.stream, context, bytes[0].len()),
+            // What comes before the file.
+            Some(file) => Pin::new(&mut this.stream).poll_write_vectored(context, &bytes[..file]),
+            None => Pin::new(&mut this.stream).poll_write_vectored(context, bytes),
+        };
+        this.activity.wrote(&written);
         written
     }
 

@@ -6,21 +6,18 @@
 //! the file to the connection, and the component never sees them.
 
 use crate::auth::{AUTH_AUTHORITY, HostAuth};
+use crate::file_body;
 use bytes::Bytes;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request, Response, header};
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use roadstead_directory::{
     Appender, Directory, Fault, OPERATION_HEADER, Operation, REPLY_HEADER, REPLY_HEADER_LIMIT,
     Reply, WRITE_LIMIT, header_json,
 };
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use wasmtime_wasi_http::{
@@ -30,13 +27,12 @@ use wasmtime_wasi_http::{
 /// The authority at which the component finds the store.
 pub(crate) const STORE_AUTHORITY: &str = "store.internal";
 
-/// Bytes read from a file at a time. Each reader holds at most two such
-/// pieces, one of them read ahead.
-const READ_SIZE: usize = 256 * 1024;
-
 /// Bytes of a body that are written at once, about. Each writer holds at most
 /// two such batches, one of them being written.
 const BATCH_SIZE: usize = 512 * 1024;
+
+/// How long a batch waits for more of its body.
+const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
 /// How much of a body is read and forgotten if the operation is refused, in
 /// bytes, so that the client sees the refusal.
@@ -110,7 +106,8 @@ impl HostStore {
             let content = match (&reply, file) {
                 (Reply::Object(object), Some(file)) => {
                     let length = object.range.end - object.range.start;
-                    Some(content(file, length).map_err(|error| Fault::Io(error.to_string()))?)
+                    let body = file_body::open(file, object.range.start, length);
+                    Some(body.map_err(|error| Fault::Io(error.to_string()))?)
                 }
                 _ => None,
             };
@@ -163,29 +160,31 @@ async fn write_all(mut appender: Appender, body: &mut WasiBody) -> Result<(Appen
     }
 }
 
-/// The next pieces of a body, as many as are there, but at least one; at the
-/// body's end also whether it is whole.
+/// The next pieces of a body, until they are a batch or the client pauses; at
+/// the body's end also whether it is whole.
 async fn gather(body: &mut WasiBody) -> (Vec<Bytes>, Option<bool>) {
     let (mut batch, mut size) = (Vec::new(), 0);
     while size < BATCH_SIZE {
-        let next = std::future::poll_fn(|context| match Pin::new(&mut *body).poll_frame(context) {
-            Poll::Pending if batch.is_empty() => Poll::Pending,
-            Poll::Pending => Poll::Ready(None),
-            Poll::Ready(frame) => Poll::Ready(Some(frame)),
-        });
-        match next.await {
-            None => break,
-            Some(Some(Ok(frame))) => {
+        let frame = if batch.is_empty() {
+            body.frame().await
+        } else {
+            match tokio::time::timeout(BATCH_PAUSE, body.frame()).await {
+                Ok(frame) => frame,
+                Err(_) => break,
+            }
+        };
+        match frame {
+            Some(Ok(frame)) => {
                 if let Ok(bytes) = frame.into_data() {
                     size += bytes.len();
                     batch.push(bytes);
                 }
             }
-            Some(Some(Err(error))) => {
+            Some(Err(error)) => {
                 tracing::debug!("an upload broke off: {error}");
                 return (batch, Some(false));
             }
-            Some(None) => return (batch, Some(true)),
+            None => return (batch, Some(true)),
         }
     }
     (batch, None)
@@ -229,92 +228,6 @@ fn respond(result: &Result<Reply, Fault>, content: Option<WasiBody>) -> Response
 /// A body of bytes at hand.
 pub(crate) fn full(bytes: Bytes) -> WasiBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
-}
-
-/// The next `length` bytes of a file: at hand if they are few, else as a
-/// stream.
-fn content(file: File, length: u64) -> io::Result<WasiBody> {
-    let (bytes, file) = read(file, length)?;
-    let left = length - bytes.len() as u64;
-    if left == 0 {
-        return Ok(full(bytes));
-    }
-    Ok(FileBody { first: Some(bytes), left, file: Some(file), reading: None }.boxed_unsync())
-}
-
-/// Reads a piece of a file.
-fn read(file: File, left: u64) -> io::Result<(Bytes, File)> {
-    let size = left.min(READ_SIZE as u64);
-    let mut bytes = Vec::with_capacity(READ_SIZE.min(usize::try_from(size).unwrap_or(READ_SIZE)));
-    let mut part = file.take(size);
-    part.read_to_end(&mut bytes)?;
-    if bytes.len() as u64 != size {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file is shorter than it was",
-        ));
-    }
-    Ok((bytes.into(), part.into_inner()))
-}
-
-/// A file on its way to a client, one piece read ahead. No thread waits for a
-/// slow client.
-struct FileBody {
-    first: Option<Bytes>,
-    /// Bytes after `first` and not yet handed out.
-    left: u64,
-    file: Option<File>,
-    reading: Option<JoinHandle<io::Result<(Bytes, File)>>>,
-}
-
-impl FileBody {
-    fn read_ahead(&mut self, left: u64) {
-        if left > 0
-            && let Some(file) = self.file.take()
-        {
-            self.reading = Some(spawn_blocking(move || read(file, left)));
-        }
-    }
-}
-
-impl Body for FileBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if let Some(first) = self.first.take() {
-            let left = self.left;
-            self.read_ahead(left);
-            return Poll::Ready(Some(Ok(Frame::data(first))));
-        }
-        let Some(reading) = self.reading.as_mut() else { return Poll::Ready(None) };
-        let piece = ready!(Pin::new(reading).poll(context)).map_err(io::Error::other);
-        self.reading = None;
-        match piece.flatten() {
-            Ok((bytes, file)) => {
-                self.left -= bytes.len() as u64;
-                self.file = Some(file);
-                let left = self.left;
-                self.read_ahead(left);
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Err(error) => {
-                tracing::error!("storage: reading: {error}");
-                Poll::Ready(Some(Err(Error::InternalError(None))))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left + self.first.as_ref().map_or(0, |b| b.len() as u64))
-    }
 }
 
 /// Leads the component's outbound requests to the store and to the authority

@@ -36,7 +36,7 @@ impl Directory {
         if links.len() > LINKS_LIMIT {
             return Err(Error::Io(io::Error::other("more links than an object has")));
         }
-        let (file, path, state, lock) = appender.into_parts();
+        let (file, path, state, lock) = appender.into_parts()?;
         let actual = match expected.algorithm() {
             Algorithm::Sha256 => Digest::from_bytes(Algorithm::Sha256, &state.sha256.finalize()),
             // Sessions are hashed with SHA-256 as they come, since a client

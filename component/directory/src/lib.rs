@@ -27,6 +27,7 @@ mod lock;
 mod operation;
 mod order;
 mod session;
+mod sink;
 
 pub use error::Error;
 pub use files::{Metadata, WriteMode};

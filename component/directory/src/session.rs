@@ -14,12 +14,13 @@
 
 use crate::commit::HASH_BUFFER;
 use crate::lock::Lock;
+use crate::sink::Sink;
 use crate::{Directory, Error, Key};
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -142,18 +143,18 @@ impl Directory {
             state.sha256 = hash_prefix(&data, state.offset)?;
         }
         state.epoch.clone_from(&self.epoch);
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
-            .open(data)
+            .open(&data)
             .map_err(Error::Io)?;
         if held > state.offset {
             file.set_len(state.offset).map_err(Error::Io)?;
         }
-        file.seek(SeekFrom::Start(state.offset)).map_err(Error::Io)?;
         let start = state.offset;
-        Ok(Appender { file, path, start, state, lock })
+        let sink = Sink::new(file, &data, start);
+        Ok(Appender { sink, path, start, state, lock })
     }
 
     /// Removes the session and its bytes.
@@ -198,7 +199,7 @@ impl Directory {
 /// Appends to a session. What was written counts once [`Appender::finish`]
 /// has run; an appender that is dropped leaves the session as it was.
 pub struct Appender {
-    file: File,
+    sink: Sink,
     path: PathBuf,
     start: u64,
     state: State,
@@ -209,7 +210,7 @@ impl Appender {
     /// Writes and hashes `bytes`.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.lock.refresh()?;
-        self.file.write_all(bytes).map_err(Error::Io)?;
+        self.sink.write(bytes).map_err(Error::Io)?;
         self.state.sha256.update(bytes);
         self.state.offset += bytes.len() as u64;
         Ok(())
@@ -221,7 +222,8 @@ impl Appender {
     }
 
     /// Makes what was written count. Returns the session's new end.
-    pub fn finish(self, directory: &Directory) -> Result<u64, Error> {
+    pub fn finish(mut self, directory: &Directory) -> Result<u64, Error> {
+        self.sink.settle().map_err(Error::Io)?;
         let (mut file, temporary) = directory.temporary_file()?;
         let written = file.write_all(self.state.print().as_bytes());
         drop(file);
@@ -244,9 +246,10 @@ impl Appender {
 
     /// What [`Directory::commit`] needs of a session whose bytes may change no
     /// more.
-    pub(crate) fn into_parts(self) -> (File, PathBuf, State, impl Sized) {
+    pub(crate) fn into_parts(self) -> Result<(File, PathBuf, State, impl Sized), Error> {
         let data = self.path.join(&self.state.file);
-        (self.file, data, self.state, self.lock)
+        let file = self.sink.into_file().map_err(Error::Io)?;
+        Ok((file, data, self.state, self.lock))
     }
 }
 

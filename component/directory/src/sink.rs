@@ -1,0 +1,185 @@
+//! Bytes of an upload on their way to its file.
+//!
+//! Large uploads go past the system's cache where it can do so (Linux's
+//! `O_DIRECT`): they are to be on the disk anyway before anyone is told that
+//! they are stored, and to copy them into memory first costs the processor about
+//! half of what it takes to hash them. What is left over at either end of
+//! [`BLOCK`]-sized pieces, and all of a small upload, is written as usual.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Bytes that are written past the cache at a time, and multiples of which they
+/// begin at: a multiple of every disk's own blocks.
+const BLOCK: usize = 512 * 1024;
+
+/// Addresses of memory that a disk takes bytes from directly are multiples of
+/// this.
+const ALIGNMENT: usize = 4096;
+
+/// Writes to a file. Holds at most [`BLOCK`] bytes.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    file: File,
+    path: PathBuf,
+    /// Where the next bytes go that are not in the file.
+    offset: u64,
+    /// Those bytes, from `start` on.
+    buffer: Vec<u8>,
+    start: usize,
+    direct: Direct,
+}
+
+/// The same file, opened to write past the cache.
+#[derive(Debug)]
+enum Direct {
+    Untried,
+    Open(File),
+    Impossible,
+}
+
+impl Sink {
+    /// Writes to `file`, which is open at `path`, from `offset` on.
+    pub(crate) fn new(file: File, path: &Path, offset: u64) -> Self {
+        let (path, direct) = (path.to_owned(), Direct::Untried);
+        Self { file, path, offset, buffer: Vec::new(), start: 0, direct }
+    }
+
+    /// Writes `bytes`, or keeps them to write them with more.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = Vec::with_capacity(BLOCK + ALIGNMENT);
+            self.start = self.buffer.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+            self.buffer.resize(self.start, 0);
+        }
+        while !bytes.is_empty() {
+            let held = self.buffer.len() - self.start;
+            // Where the block ends that the bytes begin in.
+            let within = usize::try_from(self.offset % BLOCK as u64).unwrap_or_default();
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - within - held));
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            if within + held + now.len() == BLOCK {
+                if within == 0 && self.write_direct()? {
+                    self.offset += BLOCK as u64;
+                    self.buffer.truncate(self.start);
+                } else {
+                    self.settle()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all that is kept.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
+        let held = self.buffer.get(self.start..).unwrap_or_default();
+        write_at(&self.file, held, self.offset)?;
+        self.offset += held.len() as u64;
+        self.buffer.truncate(self.start);
+        Ok(())
+    }
+
+    /// The file, with all that was written.
+    pub(crate) fn into_file(mut self) -> io::Result<File> {
+        self.settle()?;
+        Ok(self.file)
+    }
+
+    /// Writes the whole block that is kept past the cache, if that is possible.
+    fn write_direct(&mut self) -> io::Result<bool> {
+        if matches!(self.direct, Direct::Untried) {
+            self.direct = open_direct(&self.path).map_or(Direct::Impossible, Direct::Open);
+        }
+        let Direct::Open(file) = &self.direct else { return Ok(false) };
+        match write_at(file, &self.buffer[self.start..], self.offset) {
+            Ok(()) => Ok(true),
+            // The file system takes the flag, but not such writes.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.direct = Direct::Impossible;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_direct(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_direct(_: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(not(unix))]
+fn write_at(mut file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    use std::io::{Seek as _, Write as _};
+    file.seek(io::SeekFrom::Start(offset))?;
+    file.write_all(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BLOCK, Direct, Sink, open_direct};
+    use std::fs::{self, File};
+
+    /// Bytes of which no two blocks are alike.
+    fn content(length: usize) -> Vec<u8> {
+        (0..length).map(|i| (i / 7 ^ i / BLOCK) as u8).collect()
+    }
+
+    /// Writes `content` in pieces, in two goes.
+    fn write(first: usize, piece: usize, length: usize, direct: Direct) -> (Vec<u8>, Direct) {
+        // Where there is a disk: a file system in memory may know no other way.
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = directory.path().join("file");
+        let content = content(length);
+        let mut file = File::create(&path).unwrap();
+        let (before, after) = content.split_at(first);
+        let mut sink = Sink::new(file, &path, 0);
+        sink.write(before).unwrap();
+        file = sink.into_file().unwrap();
+        let mut sink = Sink { direct, ..Sink::new(file, &path, first as u64) };
+        for piece in after.chunks(piece) {
+            sink.write(piece).unwrap();
+        }
+        sink.settle().unwrap();
+        assert!(fs::read(&path).unwrap() == content, "{first}, {piece}, {length}");
+        (content, sink.direct)
+    }
+
+    #[test]
+    fn what_is_written_is_there() {
+        for first in [0, 1, 4096, BLOCK - 1, BLOCK, BLOCK + 5] {
+            for piece in [1000, 4096, BLOCK - 1, BLOCK, 3 * BLOCK] {
+                for length in [first, first + 10, 4 * BLOCK - 1, 4 * BLOCK, 4 * BLOCK + 1] {
+                    write(first, piece, length, Direct::Untried);
+                }
+            }
+        }
+        write(0, 1000, 3 * BLOCK, Direct::Impossible);
+    }
+
+    #[test]
+    fn large_uploads_go_past_the_cache() {
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "").unwrap();
+        if open_direct(&path).is_err() {
+            return; // Not on this file system.
+        }
+        assert!(matches!(write(0, 1000, 2 * BLOCK, Direct::Untried).1, Direct::Open(_)));
+        assert!(matches!(write(0, 1000, BLOCK - 1, Direct::Untried).1, Direct::Untried));
+    }
+}

@@ -1,0 +1,252 @@
+//! Parts of files that go to a connection without passing through this process.
+//!
+//! A body is bytes, and hyper writes them to the connection in its own time and
+//! in order. So a file's body yields a stand-in for its bytes, of their length,
+//! and notes here which part of which file is meant; the connection's socket
+//! knows a stand-in by its address, and has the kernel send the file's bytes in
+//! its place (`sendfile`). Only bodies that are polled within [`Handover::scope`]
+//! do so, which is where an answer is written to a connection of plain HTTP/1.1:
+//! there, what a body yields is what is written next.
+
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// Bytes that one call of the kernel sends at most. A connection takes about as
+/// many at a time.
+const PIECE: usize = 1024 * 1024;
+
+/// What stands for the bytes of files. Nobody reads it.
+static STAND_IN: [u8; PIECE] = [0; PIECE];
+
+/// Bytes that are copied at a time where the kernel cannot send a file's bytes
+/// by itself.
+const COPY: usize = 256 * 1024;
+
+tokio::task_local! {
+    static CONNECTION: Arc<Handover>;
+}
+
+/// The parts of files that a connection's answers still consist of, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Handover(Mutex<VecDeque<Part>>);
+
+/// A part of a file.
+#[derive(Clone, Debug)]
+struct Part {
+    file: Arc<File>,
+    offset: u64,
+    length: usize,
+}
+
+impl Handover {
+    /// Calls `poll`, within which files may be handed over to this connection.
+    pub(crate) fn scope<T>(self: &Arc<Self>, poll: impl FnOnce() -> T) -> T {
+        CONNECTION.sync_scope(Arc::clone(self), poll)
+    }
+
+    /// The next part to be sent, of at most `limit` bytes.
+    fn next(&self, limit: usize) -> Option<Part> {
+        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let part = parts.front_mut()?;
+        Some(Part { length: part.length.min(limit), ..part.clone() })
+    }
+
+    /// Notes that so many bytes of the next part have been sent.
+    fn sent(&self, count: usize) {
+        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = parts.front_mut() {
+            part.offset += count as u64;
+            part.length = part.length.saturating_sub(count);
+            if part.length == 0 {
+                parts.pop_front();
+            }
+        }
+    }
+}
+
+/// Hands the bytes of a file from `offset` on over to the connection that is
+/// being written to, at most [`PIECE`] of `left`, and gives what stands for
+/// them. Nothing where bytes have to be read.
+pub(crate) fn hand_over(file: &Arc<File>, offset: u64, left: u64) -> Option<Bytes> {
+    let length = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+    let part = Part { file: Arc::clone(file), offset, length };
+    let push = |connection: &Arc<Handover>| {
+        connection.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(part);
+    };
+    CONNECTION.try_with(push).ok()?;
+    Some(Bytes::from_static(&STAND_IN[..length]))
+}
+
+/// Whether these bytes stand for those of a file.
+pub(crate) fn stands_in(bytes: &IoSlice<'_>) -> bool {
+    STAND_IN.as_ptr_range().contains(&bytes.as_ptr())
+}
+
+impl Part {
+    /// Sends as much of it as the connection takes now. May wait for a disk.
+    fn send(&self, to: &OwnedFd) -> io::Result<usize> {
+        let mut offset = self.offset;
+        match rustix::fs::sendfile(to, &self.file, Some(&mut offset), self.length) {
+            Ok(0) => Err(shorter()),
+            Ok(count) => Ok(count),
+            // Not every file system can.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => self.copy(to),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn copy(&self, to: &OwnedFd) -> io::Result<usize> {
+        let mut bytes = vec![0; self.length.min(COPY)];
+        match rustix::io::pread(&self.file, &mut bytes, self.offset)? {
+            0 => Err(shorter()),
+            count => Ok(rustix::io::write(to, &bytes[..count])?),
+        }
+    }
+}
+
+/// That a file has fewer bytes than it had: objects never change.
+fn shorter() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than it was")
+}
+
+/// A connection's end of [`Handover`].
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    handover: Arc<Handover>,
+    /// The connection, for threads that may wait for a disk.
+    socket: Option<Arc<OwnedFd>>,
+    sending: Option<JoinHandle<io::Result<usize>>>,
+}
+
+impl Outbox {
+    /// What answers hand files over to.
+    pub(crate) fn handover(&self) -> Arc<Handover> {
+        Arc::clone(&self.handover)
+    }
+
+    /// Sends at most `limit` bytes of the next part to its connection.
+    pub(crate) fn poll_send(
+        &mut self,
+        stream: &TcpStream,
+        context: &mut Context<'_>,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if let Some(sending) = &mut self.sending {
+                let sent = ready!(Pin::new(sending).poll(context)).map_err(io::Error::other);
+                self.sending = None;
+                match sent.flatten() {
+                    Ok(count) => {
+                        self.handover.sent(count);
+                        return Poll::Ready(Ok(count));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+            // The thread that sends cannot tell tokio that the connection is
+            // full, so this is found out here.
+            match stream.try_io(Interest::WRITABLE, || writable(stream)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(stream.poll_write_ready(context))?;
+                    continue;
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            let Some(part) = self.handover.next(limit) else {
+                return Poll::Ready(Err(io::Error::other("no file for what stands for one")));
+            };
+            let socket = if let Some(socket) = &self.socket {
+                Arc::clone(socket)
+            } else {
+                let socket = Arc::new(stream.as_fd().try_clone_to_owned()?);
+                self.socket.insert(socket).clone()
+            };
+            self.sending = Some(spawn_blocking(move || part.send(&socket)));
+        }
+    }
+}
+
+/// Whether a connection takes bytes now; [`io::ErrorKind::WouldBlock`] if not.
+fn writable(stream: &TcpStream) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut [PollFd::new(stream, PollFlags::OUT)], Some(&now))? {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Handover, PIECE, Part, hand_over, stands_in};
+    use std::fs::File;
+    use std::io::{IoSlice, Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    fn file(bytes: &[u8]) -> Arc<File> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Arc::new(file)
+    }
+
+    #[test]
+    fn parts_are_sent_in_order() {
+        let connection = Arc::new(Handover::default());
+        let (one, two) = (file(b"0123456789"), file(b"abc"));
+        assert_eq!(hand_over(&one, 0, 10), None, "to no connection");
+        let stand_in = connection.scope(|| hand_over(&one, 7, 3)).unwrap();
+        assert_eq!(stand_in.len(), 3);
+        assert!(stands_in(&IoSlice::new(&stand_in)) && !stands_in(&IoSlice::new(&[0; 3])));
+        connection.scope(|| hand_over(&two, 0, 3)).unwrap();
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let server = server.into();
+        for limit in [2, 99, 99] {
+            let count = connection.next(limit).unwrap().send(&server).unwrap();
+            connection.sent(count);
+        }
+        assert!(connection.next(1).is_none());
+        drop(server);
+        let mut came = String::new();
+        client.read_to_string(&mut came).unwrap();
+        assert_eq!(came, "789abc");
+    }
+
+    #[test]
+    fn a_piece_has_a_limit() {
+        let connection = Arc::new(Handover::default());
+        let piece = connection.scope(|| hand_over(&file(b""), 0, u64::MAX)).unwrap();
+        assert_eq!(piece.len(), PIECE);
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_send_is_copied() {
+        let part = Part { file: file(b"0123456789"), offset: 2, length: 3 };
+        let (mut client, server) = UnixStream::pair().unwrap();
+        assert_eq!(part.copy(&server.into()).unwrap(), 3);
+        let mut came = String::new();
+        client.read_to_string(&mut came).unwrap();
+        assert_eq!(came, "234");
+    }
+
+    #[test]
+    fn a_file_that_became_shorter_is_an_error() {
+        let part = Part { file: file(b"01"), offset: 2, length: 3 };
+        let (_client, server) = UnixStream::pair().unwrap();
+        let server = server.into();
+        for sent in [part.send(&server), part.copy(&server)] {
+            assert_eq!(sent.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+        }
+    }
+}
