@@ -55,8 +55,7 @@ impl Directory {
         links.sync_with(self, &file, to)?;
         drop(file);
         self.publish(&path, to, WriteMode::Overwrite)?;
-        // The object is there. What may stay behind of the session is swept.
-        let _ = self.discard(session);
+        self.end(session);
         links.publish(self)?;
         drop(lock);
         Ok(state.offset)
@@ -78,17 +77,22 @@ struct Links<'a>(Vec<Link<'a>>);
 
 struct Link<'a> {
     key: &'a Key,
-    file: File,
-    temporary: PathBuf,
+    /// Its bytes; nothing for one that is empty and need not last, which is
+    /// made in its place.
+    written: Option<(File, PathBuf)>,
 }
 
 impl<'a> Links<'a> {
     fn write(directory: &Directory, links: &'a [(Key, String)]) -> Result<Self, Error> {
         let mut written = Self(Vec::new());
         for (key, value) in links {
+            if key.unsynced() && value.is_empty() {
+                written.0.push(Link { key, written: None });
+                continue;
+            }
             let (mut file, temporary) = directory.temporary_file()?;
             let wrote = file.write_all(value.as_bytes());
-            written.0.push(Link { key, file, temporary });
+            written.0.push(Link { key, written: Some((file, temporary)) });
             wrote.map_err(Error::Io)?;
         }
         Ok(written)
@@ -102,8 +106,8 @@ impl<'a> Links<'a> {
         for key in lasting().map(|link| link.key).chain([to]) {
             tasks.push(Box::new(|| directory.make_parent(key)));
         }
-        for link in lasting() {
-            tasks.push(Box::new(|| link.file.sync_all().map_err(Error::Io)));
+        for (file, _) in lasting().filter_map(|link| link.written.as_ref()) {
+            tasks.push(Box::new(|| file.sync_all().map_err(Error::Io)));
         }
         at_once(tasks)
     }
@@ -112,9 +116,13 @@ impl<'a> Links<'a> {
     /// fails.
     fn publish(mut self, directory: &Directory) -> Result<(), Error> {
         for link in self.0.drain(..) {
-            let published = directory.publish(&link.temporary, link.key, WriteMode::Overwrite);
+            let Some((_, temporary)) = &link.written else {
+                let _ = File::create(directory.path(link.key));
+                continue;
+            };
+            let published = directory.publish(temporary, link.key, WriteMode::Overwrite);
             if published.is_err() {
-                let _ = fs::remove_file(&link.temporary);
+                let _ = fs::remove_file(temporary);
             }
             if !link.key.unsynced() {
                 published?;
@@ -126,8 +134,8 @@ impl<'a> Links<'a> {
 
 impl Drop for Links<'_> {
     fn drop(&mut self) {
-        for link in &self.0 {
-            let _ = fs::remove_file(&link.temporary);
+        for (_, temporary) in self.0.iter().filter_map(|link| link.written.as_ref()) {
+            let _ = fs::remove_file(temporary);
         }
     }
 }
@@ -185,7 +193,10 @@ mod tests {
         let mut appender = directory.append(&session, None).unwrap();
         appender.write(b"bytes").unwrap();
         let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(b"bytes")).unwrap();
-        let links: Vec<_> = links.iter().map(|link| (key(link), format!("to {link}"))).collect();
+        let value = |link: &str| {
+            if link.contains("_hint-") { String::new() } else { format!("to {link}") }
+        };
+        let links: Vec<_> = links.iter().map(|link| (key(link), value(link))).collect();
         let result =
             directory.commit_appended(&session, appender, &key("blob/data"), &digest, &links);
         (root, directory, result)
@@ -198,18 +209,19 @@ mod tests {
 
     #[test]
     fn links_follow_the_object() {
-        let (_root, directory, result) = commit(&["r/a/link", "r/b/link", "blob/_hints/r/hint"]);
+        let (_root, directory, result) = commit(&["r/a/link", "r/b/link", "blob/_hint-r"]);
         assert_eq!(result.unwrap(), 5);
         assert_eq!(holds(&directory, "blob/data").unwrap(), "bytes");
-        for link in ["r/a/link", "r/b/link", "blob/_hints/r/hint"] {
+        for link in ["r/a/link", "r/b/link"] {
             assert_eq!(holds(&directory, link).unwrap(), format!("to {link}"));
         }
+        assert_eq!(holds(&directory, "blob/_hint-r").unwrap(), "");
         assert_eq!(fs::read_dir(directory.temporary_directory()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_hint_may_fail_and_a_link_may_not() {
-        let (_root, directory, result) = commit(&["file/_hints/hint", "r/a/link"]);
+        let (_root, directory, result) = commit(&["file/_hint-r", "r/a/link"]);
         assert_eq!(result.unwrap(), 5);
         assert!(holds(&directory, "r/a/link").is_some());
         let (_root, directory, result) = commit(&["r/a/link", "file/link"]);

@@ -15,7 +15,7 @@ const TEMPORARY_FILE_EXPIRY: Duration = Duration::from_hours(24);
 
 /// How often a write makes its directory again after a concurrent delete
 /// pruned it.
-const PRUNE_RETRIES: u32 = 8;
+pub(crate) const PRUNE_RETRIES: u32 = 8;
 
 /// What the file system says of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,33 +182,47 @@ impl Directory {
 
     /// Makes `path` and its missing ancestors, each synced into its parent.
     pub(crate) fn make_directories(&self, path: &Path) -> Result<(), Error> {
-        match fs::create_dir(path) {
-            Ok(()) => {
-                if let Some(parent) = path.parent().filter(|p| p.starts_with(&self.root)) {
-                    sync_directory(parent)?;
+        let mut result = Ok(());
+        for _ in 0..PRUNE_RETRIES {
+            result = match fs::create_dir(path) {
+                Ok(()) => match path.parent().filter(|parent| parent.starts_with(&self.root)) {
+                    Some(parent) => return Ok(sync_directory(parent)?),
+                    None => return Ok(()),
+                },
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    match fs::metadata(path) {
+                        Ok(metadata) if metadata.is_dir() => return Ok(()),
+                        // A concurrent delete has just pruned it.
+                        Err(gone) if gone.kind() == io::ErrorKind::NotFound => {
+                            Err(Error::Io(error))
+                        }
+                        _ => return Err(Error::Io(error)),
+                    }
                 }
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
-                Some(parent) => {
-                    self.make_directories(parent)?;
-                    self.make_directories(path)
-                }
-                None => Err(Error::Io(error)),
-            },
-            Err(error) => Err(Error::Io(error)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
+                    Some(parent) => {
+                        self.make_directories(parent)?;
+                        Err(Error::Io(error))
+                    }
+                    None => return Err(Error::Io(error)),
+                },
+                Err(error) => return Err(Error::Io(error)),
+            };
         }
+        result
     }
 
     /// A new, empty, exclusively created file outside all keys.
     pub(crate) fn temporary_file(&self) -> Result<(File, PathBuf), Error> {
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{:016x}-{serial}", self.nonce);
-        let path = self.temporary_directory().join(name);
+        let path = self.temporary_directory().join(self.temporary_name());
         let file =
             OpenOptions::new().write(true).create_new(true).open(&path).map_err(Error::Io)?;
         Ok((file, path))
+    }
+
+    /// A name that no other temporary file has.
+    pub(crate) fn temporary_name(&self) -> String {
+        format!("{:016x}-{}", self.nonce, self.serial.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn temporary_directory(&self) -> PathBuf {

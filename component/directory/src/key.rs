@@ -50,7 +50,7 @@ impl Key {
     /// sessions, which clients start over, and hints, which help to find what
     /// other objects say.
     pub(crate) fn unsynced(&self) -> bool {
-        self.0.split('/').any(|segment| matches!(segment, "_uploads" | "_hints"))
+        self.0.split('/').any(|segment| segment == "_uploads" || segment.starts_with("_hint-"))
     }
 }
 

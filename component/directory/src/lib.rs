@@ -61,6 +61,8 @@ pub struct Directory {
     /// Held by the one process that owns the directory's sessions, if it is
     /// this one; see [`lock`].
     owner: Option<File>,
+    /// The sessions that this process appends to, if it is the owner.
+    appending: lock::Appending,
     /// Held alone to look at an object and delete it, shared to replace one.
     replacing: RwLock<()>,
 }
@@ -80,6 +82,7 @@ impl Directory {
             epoch: String::new(),
             order: order::Order::default(),
             owner: None,
+            appending: lock::Appending::default(),
             replacing: RwLock::new(()),
         };
         directory.make_directories(&directory.temporary_directory())?;

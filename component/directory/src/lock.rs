@@ -8,13 +8,17 @@
 //! it writes where nobody reads.
 //!
 //! Native processes can do better. One of them owns the directory, by a lock
-//! that the system drops when it dies: whoever owns it now takes what former
-//! owners left at once.
+//! that the system drops when it dies. It knows by itself which sessions it
+//! appends to, and its lock on one is a link to the session's `startedat`, which
+//! costs no new file: whoever owns the directory now takes such a lock that a
+//! former owner left at once.
 
 use crate::{Directory, Error};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// A lock that its holder has not refreshed for so long may be taken. A holder
@@ -24,9 +28,6 @@ pub(crate) const LOCK_EXPIRY: Duration = Duration::from_mins(1);
 
 /// How often a holder refreshes its lock, at most.
 const LOCK_REFRESH: Duration = Duration::from_secs(15);
-
-/// What the locks of owners begin with.
-const OWNED: &str = "owned ";
 
 /// Tries to own the directory whose private files are in `private`.
 #[cfg(not(target_family = "wasm"))]
@@ -42,41 +43,84 @@ pub(crate) fn own(_: &Path) -> Result<Option<File>, Error> {
     Ok(None)
 }
 
+/// The sessions that the owner of the directory appends to.
+pub(crate) type Appending = Arc<Mutex<HashSet<PathBuf>>>;
+
+/// Membership in [`Appending`].
+#[derive(Debug)]
+struct Entered {
+    all: Appending,
+    session: PathBuf,
+}
+
+impl Entered {
+    fn enter(all: &Appending, session: &Path) -> Result<Self, Error> {
+        let session = session.to_owned();
+        let new = all.lock().unwrap_or_else(PoisonError::into_inner).insert(session.clone());
+        if new { Ok(Self { all: Arc::clone(all), session }) } else { Err(Error::Busy) }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.session);
+    }
+}
+
 /// The right to append to a session.
 #[derive(Debug)]
 pub(crate) struct Lock {
     path: PathBuf,
-    token: String,
+    token: Vec<u8>,
     refreshed: Instant,
     /// Whether someone else held it, and may think so still.
     pub(crate) taken_over: bool,
+    /// Left when the file is gone.
+    _entered: Option<Entered>,
 }
 
 impl Lock {
     /// Takes the lock of the session whose directory is `session`.
     pub(crate) fn take(directory: &Directory, session: &Path) -> Result<Self, Error> {
         let path = session.join("lock");
-        // The token is written before the lock appears, so that a lock
+        let entered = match &directory.owner {
+            Some(_) => Some(Entered::enter(&directory.appending, session)?),
+            None => None,
+        };
+        // The token is in the file before it is the lock, so that a lock
         // without one is impossible.
-        let (mut file, temporary) = directory.temporary_file()?;
-        let owned = if directory.owner.is_some() { OWNED } else { "" };
-        let token = format!("{owned}{}", temporary.to_string_lossy());
-        let result = file.write_all(token.as_bytes()).and_then(|()| {
-            drop(file);
-            match fs::hard_link(&temporary, &path) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::AlreadyExists
-                        && (expired(&path) || directory.left_by_former_owner(&path)) =>
-                {
-                    fs::rename(&temporary, &path).map(|()| true)
-                }
-                other => other.map(|()| false),
+        let (file, temporary, token) = if entered.is_some() {
+            let started = session.join("startedat");
+            let token = fs::read(&started)?;
+            if age(&started).is_some_and(|age| age > LOCK_REFRESH) {
+                touch(&started)?;
             }
-        });
-        // After a rename it is gone already.
-        let _ = fs::remove_file(&temporary);
+            (started, None, token)
+        } else {
+            let (mut file, temporary) = directory.temporary_file()?;
+            let token = temporary.to_string_lossy().into_owned().into_bytes();
+            file.write_all(&token).map_err(Error::Io)?;
+            (temporary.clone(), Some(temporary), token)
+        };
+        let result = match fs::hard_link(&file, &path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let left = entered.is_some() && fs::read(&path).is_ok_and(|left| left == token);
+                if left || age(&path).is_some_and(|age| age > LOCK_EXPIRY) {
+                    directory.replace(&file, &path).map(|()| true)
+                } else {
+                    Err(error)
+                }
+            }
+            other => other.map(|()| false),
+        };
+        if let Some(temporary) = temporary {
+            let _ = fs::remove_file(&temporary);
+        }
         match result {
-            Ok(taken_over) => Ok(Self { path, token, refreshed: Instant::now(), taken_over }),
+            Ok(taken_over) => {
+                let refreshed = Instant::now();
+                Ok(Self { path, token, refreshed, taken_over, _entered: entered })
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Busy),
             Err(error) => Err(error.into()),
         }
@@ -88,7 +132,7 @@ impl Lock {
             if !self.held() {
                 return Err(Error::Busy);
             }
-            File::options().write(true).open(&self.path)?.set_modified(SystemTime::now())?;
+            touch(&self.path)?;
             self.refreshed = Instant::now();
         }
         Ok(())
@@ -96,7 +140,7 @@ impl Lock {
 
     /// Whether nobody has taken it.
     pub(crate) fn held(&self) -> bool {
-        fs::read(&self.path).is_ok_and(|token| token == self.token.as_bytes())
+        fs::read(&self.path).is_ok_and(|token| token == self.token)
     }
 }
 
@@ -109,19 +153,24 @@ impl Drop for Lock {
     }
 }
 
-fn expired(lock: &Path) -> bool {
-    let modified = fs::metadata(lock).and_then(|metadata| metadata.modified());
-    let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-    age.is_some_and(|age| age > LOCK_EXPIRY)
+/// How long ago a file was written.
+fn age(file: &Path) -> Option<Duration> {
+    let modified = fs::metadata(file).and_then(|metadata| metadata.modified());
+    SystemTime::now().duration_since(modified.ok()?).ok()
+}
+
+fn touch(file: &Path) -> io::Result<()> {
+    File::options().write(true).open(file)?.set_modified(SystemTime::now())
 }
 
 impl Directory {
-    /// Whether a lock is that of a process which owned the directory before
-    /// this one does.
-    fn left_by_former_owner(&self, lock: &Path) -> bool {
-        let mine = format!("{:016x}-", self.nonce);
-        self.owner.is_some()
-            && fs::read_to_string(lock)
-                .is_ok_and(|token| token.starts_with(OWNED) && !token.contains(&mine))
+    /// Makes `lock` another link to `file`.
+    fn replace(&self, file: &Path, lock: &Path) -> io::Result<()> {
+        let link = self.temporary_directory().join(self.temporary_name());
+        fs::hard_link(file, &link)?;
+        let renamed = fs::rename(&link, lock);
+        // Where both were one file already, it stays.
+        let _ = fs::remove_file(&link);
+        renamed
     }
 }

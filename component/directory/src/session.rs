@@ -13,6 +13,7 @@
 //! between making the bytes an object and removing the session.
 
 use crate::commit::HASH_BUFFER;
+use crate::files::PRUNE_RETRIES;
 use crate::lock::Lock;
 use crate::sink::Sink;
 use crate::{Directory, Error, Key};
@@ -102,10 +103,20 @@ impl Directory {
         if let Some(owner) = path.parent().and_then(Path::parent) {
             self.make_directories(owner)?;
         }
-        fs::create_dir_all(&path).map_err(Error::Io)?;
         let now = chrono::DateTime::<chrono::Utc>::from(SystemTime::now());
         let started = now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        fs::write(path.join("startedat"), started).map_err(Error::Io)
+        let begin = || {
+            fs::create_dir_all(&path)?;
+            fs::write(path.join("startedat"), &started)
+        };
+        let mut result = begin();
+        for _ in 0..PRUNE_RETRIES {
+            match &result {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => result = begin(),
+                _ => break,
+            }
+        }
+        result.map_err(Error::Io)
     }
 
     /// How many bytes the session holds.
@@ -120,8 +131,6 @@ impl Directory {
     /// [`Error::NotFound`] without such a session, [`Error::Offset`],
     /// [`Error::Busy`] while another request appends.
     pub fn append(&self, session: &Key, at: Option<u64>) -> Result<Appender, Error> {
-        // Before the lock, which would make the directory of no session.
-        self.state(session)?;
         let path = self.path(session);
         let lock = Lock::take(self, &path)?;
         let mut state = self.state(session)?;
@@ -165,6 +174,18 @@ impl Directory {
             self.prune(parent);
         }
         Ok(())
+    }
+
+    /// Removes what a session leaves behind whose bytes have become an object.
+    pub(crate) fn end(&self, session: &Key) {
+        let path = self.path(session);
+        for file in ["lock", "startedat", "state"] {
+            let _ = fs::remove_file(path.join(file));
+        }
+        if fs::remove_dir(&path).is_err() {
+            // What stays is without bytes, and thus no session.
+            let _ = fs::remove_dir_all(&path);
+        }
     }
 
     pub(crate) fn state(&self, session: &Key) -> Result<State, Error> {
@@ -321,7 +342,7 @@ mod tests {
         let object = f.directory.read_small(&key("blob/data"), 99).unwrap();
         assert_eq!(object.as_deref(), Some(&b"one two"[..]));
         assert!(matches!(f.directory.session(&f.session), Err(Error::NotFound)));
-        assert!(!f.root.path().join("r").exists(), "the empty directories are gone");
+        assert!(!f.root.path().join("r/_uploads/1").exists(), "nothing is left of it");
     }
 
     #[test]
@@ -358,21 +379,45 @@ mod tests {
 
     #[test]
     fn who_takes_over_is_not_disturbed_by_the_former_holder() {
+        // Who owns the directory is taken over from, and takes over.
+        for owner_first in [true, false] {
+            let f = Fixture::new();
+            let other = Directory::open(f.root.path()).unwrap();
+            let (first, second) =
+                if owner_first { (&f.directory, &other) } else { (&other, &f.directory) };
+            f.append(None, b"good ").unwrap();
+            let mut former = first.append(&f.session, None).unwrap();
+            former.write(b"lost").unwrap();
+            assert!(matches!(second.append(&f.session, None), Err(Error::Busy)));
+            f.age_lock();
+            let mut taker = second.append(&f.session, None).unwrap();
+            taker.write(b"by").unwrap();
+            // Not dead, only slow: it writes on, but into its own file.
+            former.write(b" and more of it").unwrap();
+            taker.write(b"tes").unwrap();
+            assert!(matches!(former.finish(first), Err(Error::Busy)));
+            assert_eq!(taker.finish(second).unwrap(), 10);
+            assert_eq!(f.commit(b"good bytes").unwrap(), 10);
+            let object = f.directory.read_small(&key("blob/data"), 99).unwrap();
+            assert_eq!(object.as_deref(), Some(&b"good bytes"[..]));
+        }
+    }
+
+    #[test]
+    fn sessions_begin_and_end_at_once() {
         let f = Fixture::new();
-        f.append(None, b"good ").unwrap();
-        let mut former = f.directory.append(&f.session, None).unwrap();
-        former.write(b"lost").unwrap();
-        f.age_lock();
-        let mut taker = f.directory.append(&f.session, None).unwrap();
-        taker.write(b"by").unwrap();
-        // Not dead, only slow: it writes on, but into its own file.
-        former.write(b" and more of it").unwrap();
-        taker.write(b"tes").unwrap();
-        assert!(matches!(former.finish(&f.directory), Err(Error::Busy)));
-        assert_eq!(taker.finish(&f.directory).unwrap(), 10);
-        assert_eq!(f.commit(b"good bytes").unwrap(), 10);
-        let object = f.directory.read_small(&key("blob/data"), 99).unwrap();
-        assert_eq!(object.as_deref(), Some(&b"good bytes"[..]));
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let directory = &f.directory;
+                scope.spawn(move || {
+                    for round in 0..100 {
+                        let session = key(&format!("r/_uploads/{worker}-{round}"));
+                        directory.begin(&session).unwrap();
+                        directory.discard(&session).unwrap();
+                    }
+                });
+            }
+        });
     }
 
     #[test]
@@ -405,15 +450,17 @@ mod tests {
     fn what_a_dead_owner_held_is_free() {
         let f = Fixture::new();
         f.append(None, b"good ").unwrap();
-        let lock = f.root.path().join("r/_uploads/1/lock");
+        let in_session = |name: &str| f.root.path().join("r/_uploads/1").join(name);
+        let lock = in_session("lock");
         // As a process leaves it that owned the directory and was killed ...
-        fs::write(&lock, "owned /some/where/0123456789abcdef-7").unwrap();
+        fs::hard_link(in_session("startedat"), &lock).unwrap();
         assert_eq!(f.append(None, b"bytes").unwrap(), 10);
         // ... and as one that did not own it, and may be alive.
         fs::write(&lock, "/some/where/0123456789abcdef-7").unwrap();
         assert!(matches!(f.append(None, b"x"), Err(Error::Busy)));
+        fs::remove_file(&lock).unwrap();
         // A second process does not own the directory, and waits as well.
-        fs::write(&lock, "owned /some/where/0123456789abcdef-7").unwrap();
+        fs::hard_link(in_session("startedat"), &lock).unwrap();
         let second = Directory::open(f.root.path()).unwrap();
         assert!(matches!(second.append(&f.session, None), Err(Error::Busy)));
     }

@@ -1,7 +1,8 @@
 //! Blobs: content by digest, and which repository holds it.
 
-use super::{Depth, Names, Opened, Storage, StorageError, Store, keys};
+use super::{Opened, Storage, StorageError, Store, keys};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use object_store::ObjectStoreExt as _;
 use roadstead_oci::{ByteRange, Digest, RepositoryName};
 
@@ -65,16 +66,11 @@ impl<S: Storage> Store<S> {
         digest: &Digest,
         readable: impl Fn(&RepositoryName) -> bool,
     ) -> Result<(), StorageError> {
-        let hints = Names {
-            parent: keys::hints(digest),
-            marker: keys::marker(keys::HINT_MARKER),
-            values: false,
-            depth: Depth::Children,
-            after: None,
-            limit: HOLDERS,
-        };
-        for hint in self.storage.names(hints).await?.names {
-            let Some(holder) = keys::unescape_name(&hint).filter(&readable) else { continue };
+        let mut beside = self.storage.objects().list(Some(&keys::blob_directory(digest)));
+        for _ in 0..HOLDERS {
+            // Hints come first in the order of keys.
+            let Some(object) = beside.next().await.transpose()? else { break };
+            let Some(holder) = keys::hinted(&object.location).filter(&readable) else { continue };
             match self.blob_size(&holder, digest).await {
                 Ok(_) => return Ok(()),
                 Err(StorageError::NotFound) => {}

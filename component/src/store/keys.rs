@@ -4,7 +4,7 @@
 //! docker/registry/v2/
 //!   blobs/<algorithm>/<first two digits>/<digest>/
 //!     data
-//!     _hints/<name>/hint                           ours: a repository that may hold the blob
+//!     _hint-<name>                                 ours: a repository that may hold the blob
 //!   repositories/<name>/
 //!     _layers/<algorithm>/<digest>/link            the repository holds the blob
 //!     _manifests/
@@ -36,10 +36,7 @@ pub(super) const MANIFESTS: &str = "_manifests";
 pub(super) const TAG_MARKER: &str = "current/link";
 
 pub(super) fn blob(digest: &Digest) -> Path {
-    let (algorithm, hex) = (digest.algorithm().as_str(), digest.encoded());
-    // The digest's type holds at least two digits.
-    let shard = hex.get(..2).unwrap_or(hex);
-    path(format!("{ROOT}/blobs/{algorithm}/{shard}/{hex}/data"))
+    path(format!("{}/data", blob_directory(digest)))
 }
 
 pub(super) fn repositories() -> Path {
@@ -109,20 +106,25 @@ pub(super) fn revisions_of(name: &RepositoryName, algorithm: Algorithm) -> Path 
     path(format!("{ROOT}/repositories/{name}/{MANIFESTS}/revisions/{}", algorithm.as_str()))
 }
 
-/// All repositories that may hold a blob.
-pub(super) fn hints(digest: &Digest) -> Path {
+/// What a blob and its hints have in common.
+pub(super) fn blob_directory(digest: &Digest) -> Path {
     let (algorithm, hex) = (digest.algorithm().as_str(), digest.encoded());
+    // The digest's type holds at least two digits.
     let shard = hex.get(..2).unwrap_or(hex);
-    path(format!("{ROOT}/blobs/{algorithm}/{shard}/{hex}/_hints"))
+    path(format!("{ROOT}/blobs/{algorithm}/{shard}/{hex}"))
 }
 
-/// What the directory of a hint contains.
-pub(super) const HINT_MARKER: &str = "hint";
+/// What the last segment of a hint begins with.
+const HINT: &str = "_hint-";
 
-/// That a repository may hold a blob. Its name is one segment, since the
-/// names in a directory are read in one step.
+/// That a repository may hold a blob: an empty object, all in its key.
 pub(super) fn hint(digest: &Digest, name: &RepositoryName) -> Path {
-    path(format!("{}/{}/{HINT_MARKER}", hints(digest), escape_name(name)))
+    path(format!("{}/{HINT}{}", blob_directory(digest), escape_name(name)))
+}
+
+/// The repository that a key beside a blob says may hold it.
+pub(super) fn hinted(key: &Path) -> Option<RepositoryName> {
+    unescape_name(key.filename()?.strip_prefix(HINT)?)
 }
 
 /// A repository name as one segment: `=` is in no name.
@@ -131,7 +133,7 @@ fn escape_name(name: &RepositoryName) -> String {
 }
 
 /// The opposite of [`escape_name`].
-pub(super) fn unescape_name(segment: &str) -> Option<RepositoryName> {
+fn unescape_name(segment: &str) -> Option<RepositoryName> {
     RepositoryName::parse(&segment.replace('=', "/")).ok()
 }
 
@@ -189,7 +191,7 @@ mod tests {
             ),
             (
                 super::hint(&digest, &name),
-                format!("docker/registry/v2/blobs/sha256/01/{hex}/_hints/a=b-c__d.e/hint"),
+                format!("docker/registry/v2/blobs/sha256/01/{hex}/_hint-a=b-c__d.e"),
             ),
         ] {
             assert_eq!(key.as_ref(), expected);
