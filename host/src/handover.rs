@@ -9,10 +9,13 @@
 //! there, what a body yields is what is written next.
 
 use bytes::Bytes;
+use rustix::fs::Advice;
+use rustix::io::ReadWriteFlags;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -23,6 +26,13 @@ use tokio::task::{JoinHandle, spawn_blocking};
 /// Bytes that one call of the kernel sends at most. A connection takes about as
 /// many at a time.
 const PIECE: usize = 1024 * 1024;
+
+/// Bytes that are sent at most where connections are served, if they are in
+/// memory; other requests wait meanwhile.
+const PIECE_AT_ONCE: usize = 512 * 1024;
+
+/// Bytes that are read ahead where a disk has to be waited for.
+const AHEAD: u64 = 8 * 1024 * 1024;
 
 /// What stands for the bytes of files. Nobody reads it.
 static STAND_IN: [u8; PIECE] = [0; PIECE];
@@ -55,9 +65,8 @@ impl Handover {
 
     /// The next part to be sent, of at most `limit` bytes.
     fn next(&self, limit: usize) -> Option<Part> {
-        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let part = parts.front_mut()?;
-        Some(Part { length: part.length.min(limit), ..part.clone() })
+        let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(parts.front()?.at_most(limit))
     }
 
     /// Notes that so many bytes of the next part have been sent.
@@ -92,10 +101,33 @@ pub(crate) fn stands_in(bytes: &IoSlice<'_>) -> bool {
 }
 
 impl Part {
+    fn at_most(&self, limit: usize) -> Self {
+        Self { length: self.length.min(limit), ..self.clone() }
+    }
+
+    /// Whether its first and its last byte are in memory, and so probably what
+    /// is between. Where the system cannot tell, they are not.
+    fn in_memory(&self) -> bool {
+        let last = self.offset + self.length.saturating_sub(1) as u64;
+        [self.offset, last].into_iter().all(|offset| {
+            let mut byte = [0];
+            let byte = &mut [IoSliceMut::new(&mut byte)];
+            rustix::io::preadv2(&self.file, byte, offset, ReadWriteFlags::NOWAIT) == Ok(1)
+        })
+    }
+
+    /// Has the disk begin to read what comes next. Without it, it reads little
+    /// at a time.
+    fn read_ahead(&self) {
+        let ahead = NonZeroU64::new(AHEAD);
+        // Only advice.
+        let _ = rustix::fs::fadvise(&self.file, self.offset, ahead, Advice::WillNeed);
+    }
+
     /// Sends as much of it as the connection takes now. May wait for a disk.
-    fn send(&self, to: &OwnedFd) -> io::Result<usize> {
+    fn send(&self, to: impl AsFd) -> io::Result<usize> {
         let mut offset = self.offset;
-        match rustix::fs::sendfile(to, &self.file, Some(&mut offset), self.length) {
+        match rustix::fs::sendfile(&to, &self.file, Some(&mut offset), self.length) {
             Ok(0) => Err(shorter()),
             Ok(count) => Ok(count),
             // Not every file system can.
@@ -104,7 +136,7 @@ impl Part {
         }
     }
 
-    fn copy(&self, to: &OwnedFd) -> io::Result<usize> {
+    fn copy(&self, to: impl AsFd) -> io::Result<usize> {
         let mut bytes = vec![0; self.length.min(COPY)];
         match rustix::io::pread(&self.file, &mut bytes, self.offset)? {
             0 => Err(shorter()),
@@ -153,45 +185,59 @@ impl Outbox {
                     Err(error) => return Poll::Ready(Err(error)),
                 }
             }
-            // The thread that sends cannot tell tokio that the connection is
-            // full, so this is found out here.
-            match stream.try_io(Interest::WRITABLE, || writable(stream)) {
-                Ok(()) => {}
+            let Some(part) = self.handover.next(limit) else {
+                return Poll::Ready(Err(io::Error::other("no file for what stands for one")));
+            };
+            let part_at_once = part.at_most(PIECE_AT_ONCE);
+            let in_memory = part_at_once.in_memory();
+            let tried = stream.try_io(Interest::WRITABLE, || {
+                if in_memory { part_at_once.send(stream).map(Some) } else { writable(stream) }
+            });
+            match tried {
+                Ok(Some(count)) => {
+                    self.handover.sent(count);
+                    return Poll::Ready(Ok(count));
+                }
+                Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(stream.poll_write_ready(context))?;
                     continue;
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
-            let Some(part) = self.handover.next(limit) else {
-                return Poll::Ready(Err(io::Error::other("no file for what stands for one")));
-            };
+            // The disk has to be waited for, where no connection waits.
             let socket = if let Some(socket) = &self.socket {
                 Arc::clone(socket)
             } else {
                 let socket = Arc::new(stream.as_fd().try_clone_to_owned()?);
                 self.socket.insert(socket).clone()
             };
-            self.sending = Some(spawn_blocking(move || part.send(&socket)));
+            self.sending = Some(spawn_blocking(move || {
+                part.read_ahead();
+                part.send(socket.as_fd())
+            }));
         }
     }
 }
 
-/// Whether a connection takes bytes now; [`io::ErrorKind::WouldBlock`] if not.
-fn writable(stream: &TcpStream) -> io::Result<()> {
+/// [`io::ErrorKind::WouldBlock`] if a connection takes no bytes now. A thread
+/// that sends cannot tell tokio so.
+fn writable(stream: &TcpStream) -> io::Result<Option<usize>> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     match poll(&mut [PollFd::new(stream, PollFlags::OUT)], Some(&now))? {
         0 => Err(io::ErrorKind::WouldBlock.into()),
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Handover, PIECE, Part, hand_over, stands_in};
+    use rustix::io::ReadWriteFlags;
     use std::fs::File;
     use std::io::{IoSlice, Read as _, Write as _};
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
 
@@ -211,7 +257,7 @@ mod tests {
         assert!(stands_in(&IoSlice::new(&stand_in)) && !stands_in(&IoSlice::new(&[0; 3])));
         connection.scope(|| hand_over(&two, 0, 3)).unwrap();
         let (mut client, server) = UnixStream::pair().unwrap();
-        let server = server.into();
+        let server = OwnedFd::from(server);
         for limit in [2, 99, 99] {
             let count = connection.next(limit).unwrap().send(&server).unwrap();
             connection.sent(count);
@@ -221,6 +267,20 @@ mod tests {
         let mut came = String::new();
         client.read_to_string(&mut came).unwrap();
         assert_eq!(came, "789abc");
+    }
+
+    #[test]
+    fn what_was_just_written_is_in_memory() {
+        let part = Part { file: file(b"0123456789"), offset: 2, length: 8 };
+        // Not every file system can tell.
+        let told = rustix::io::preadv2(
+            &part.file,
+            &mut [std::io::IoSliceMut::new(&mut [0])],
+            0,
+            ReadWriteFlags::NOWAIT,
+        );
+        assert_eq!(part.in_memory(), told.is_ok());
+        assert!(!Part { length: 9, ..part }.in_memory(), "beyond the end");
     }
 
     #[test]
@@ -234,7 +294,7 @@ mod tests {
     fn what_the_kernel_does_not_send_is_copied() {
         let part = Part { file: file(b"0123456789"), offset: 2, length: 3 };
         let (mut client, server) = UnixStream::pair().unwrap();
-        assert_eq!(part.copy(&server.into()).unwrap(), 3);
+        assert_eq!(part.copy(server).unwrap(), 3);
         let mut came = String::new();
         client.read_to_string(&mut came).unwrap();
         assert_eq!(came, "234");
@@ -244,7 +304,7 @@ mod tests {
     fn a_file_that_became_shorter_is_an_error() {
         let part = Part { file: file(b"01"), offset: 2, length: 3 };
         let (_client, server) = UnixStream::pair().unwrap();
-        let server = server.into();
+        let server = OwnedFd::from(server);
         for sent in [part.send(&server), part.copy(&server)] {
             assert_eq!(sent.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
         }
