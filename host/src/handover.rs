@@ -25,11 +25,11 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Bytes that one call of the kernel sends at most. A connection takes about as
 /// many at a time.
-const PIECE: usize = 1024 * 1024;
+const PIECE: usize = 2 * 1024 * 1024;
 
 /// Bytes that are sent at most where connections are served, if they are in
 /// memory; other requests wait meanwhile.
-const PIECE_AT_ONCE: usize = 512 * 1024;
+const PIECE_AT_ONCE: usize = 2 * 1024 * 1024;
 
 /// Bytes that are read ahead where a disk has to be waited for.
 const AHEAD: u64 = 8 * 1024 * 1024;

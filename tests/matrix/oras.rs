@@ -1,9 +1,11 @@
-//! oras: an index, and artifacts that refer to it.
+//! oras: an index, artifacts that refer to it, and the registry's own component
+//! as an artifact.
 
 use crate::bench::Bench;
 use crate::image::{Layout, TAG};
 use crate::program::{run, run_text};
 use crate::report::Verdict;
+use roadstead_tests::digest;
 use serde_json::Value;
 use std::fs;
 use tokio::process::Command;
@@ -56,7 +58,37 @@ pub async fn check(bench: &Bench) -> Verdict {
     bench.check_gone("oras/one", TAG).await;
     bench.check_gone("oras/one", &layout.digest).await;
     assert_eq!(bench.digest("oras/two", TAG).await, layout.digest);
+    component(bench).await;
     Ok(())
+}
+
+/// Publishes the component as docs/deploy-edge.md does, and fetches it by its
+/// digest.
+async fn component(bench: &Bench) {
+    let component = digest(roadstead::COMPONENT);
+    fs::write(bench.path("roadstead.wasm"), roadstead::COMPONENT).unwrap();
+    let config = serde_json::json!({
+        "architecture": "wasm",
+        "os": "wasip2",
+        "layerDigests": [component],
+    });
+    fs::write(bench.path("config.json"), config.to_string()).unwrap();
+    let reference = bench.remote("oras/component:0.1.0");
+    let mut push = remote(bench, &["push", "--no-tty", "--format=json", "--config"]);
+    push.args(["config.json:application/vnd.wasm.config.v0+json", &reference]);
+    let pushed = run(push.arg("roadstead.wasm:application/wasm")).await;
+    let pushed: Value = serde_json::from_slice(&pushed).unwrap();
+    let manifest = pushed["digest"].as_str().unwrap();
+    let fetched = run(remote(bench, &["manifest", "fetch"]).arg(&reference)).await;
+    let fetched: Value = serde_json::from_slice(&fetched).unwrap();
+    assert_eq!(fetched["config"]["mediaType"], "application/vnd.wasm.config.v0+json");
+    assert_eq!(fetched["layers"][0]["mediaType"], "application/wasm");
+    assert_eq!(fetched["layers"][0]["digest"], component.as_str());
+    let mut pull = remote(bench, &["pull", "--no-tty", "--output=component"]);
+    run(pull.arg(format!("{}@{manifest}", bench.remote("oras/component")))).await;
+    let pulled = fs::read(bench.path("component/roadstead.wasm")).unwrap();
+    assert_eq!(digest(&pulled), component);
+    println!("the component that oras pushed and pulled: {component}");
 }
 
 /// Attaches a file, and finds and fetches it; the artifact's digest.
