@@ -16,6 +16,8 @@ mod disk;
 mod images;
 #[path = "host/limits.rs"]
 mod limits;
+#[path = "host/parts.rs"]
+mod parts;
 #[path = "host/same_upload.rs"]
 mod same_upload;
 #[path = "host/secure.rs"]

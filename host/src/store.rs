@@ -31,7 +31,8 @@ pub(crate) const STORE_AUTHORITY: &str = "store.internal";
 /// two such batches, one of them being written.
 const BATCH_SIZE: usize = 512 * 1024;
 
-/// How long a batch waits for more of its body.
+/// How long a batch waits for more of its body. What a client that pauses has
+/// sent is written then, and takes no memory.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
 /// How much of a body is read and forgotten if the operation is refused, in
@@ -139,55 +140,68 @@ impl HostStore {
 /// Writes a body as it comes: while one batch is being hashed and written, the
 /// next one gathers. `false` says that the body broke off.
 async fn write_all(mut appender: Appender, body: &mut WasiBody) -> Result<(Appender, bool), Fault> {
-    let (mut batch, mut end) = gather(body).await;
+    let mut batch = gather(body, None).await;
     loop {
-        let pieces = std::mem::take(&mut batch);
+        let Batch { pieces, paused, end } = batch;
         let written: JoinHandle<Result<_, Fault>> = spawn_blocking(move || {
             for piece in &pieces {
                 appender.write(piece)?;
             }
+            if paused {
+                appender.settle()?;
+            }
             Ok(appender)
         });
-        if end.is_none() {
-            (batch, end) = gather(body).await;
+        if let Some(whole) = end {
+            return Ok((written.await.map_err(panicked)??, whole));
         }
+        // After a pause there is nothing that could be settled.
+        batch = gather(body, (!paused).then_some(BATCH_PAUSE)).await;
         appender = written.await.map_err(panicked)??;
-        if batch.is_empty()
-            && let Some(whole) = end
-        {
-            return Ok((appender, whole));
-        }
     }
 }
 
-/// The next pieces of a body, until they are a batch or the client pauses; at
-/// the body's end also whether it is whole.
-async fn gather(body: &mut WasiBody) -> (Vec<Bytes>, Option<bool>) {
-    let (mut batch, mut size) = (Vec::new(), 0);
-    while size < BATCH_SIZE {
-        let frame = if batch.is_empty() {
-            body.frame().await
-        } else {
-            match tokio::time::timeout(BATCH_PAUSE, body.frame()).await {
-                Ok(frame) => frame,
-                Err(_) => break,
+/// What has come of a body.
+struct Batch {
+    pieces: Vec<Bytes>,
+    /// Whether the client pauses.
+    paused: bool,
+    /// At the body's end, whether it is whole.
+    end: Option<bool>,
+}
+
+/// The next pieces of a body, until they are many or the client pauses. The
+/// first one is waited for as long as `patience` says.
+async fn gather(body: &mut WasiBody, patience: Option<Duration>) -> Batch {
+    let mut batch = Batch { pieces: Vec::new(), paused: false, end: None };
+    let mut size = 0;
+    while size < BATCH_SIZE && batch.end.is_none() {
+        let limit = if batch.pieces.is_empty() { patience } else { Some(BATCH_PAUSE) };
+        let frame = match limit {
+            None => body.frame().await,
+            Some(limit) => {
+                let Ok(frame) = tokio::time::timeout(limit, body.frame()).await else {
+                    batch.paused = true;
+                    break;
+                };
+                frame
             }
         };
         match frame {
             Some(Ok(frame)) => {
                 if let Ok(bytes) = frame.into_data() {
                     size += bytes.len();
-                    batch.push(bytes);
+                    batch.pieces.push(bytes);
                 }
             }
             Some(Err(error)) => {
                 tracing::debug!("an upload broke off: {error}");
-                return (batch, Some(false));
+                batch.end = Some(false);
             }
-            None => return (batch, Some(true)),
+            None => batch.end = Some(true),
         }
     }
-    (batch, None)
+    batch
 }
 
 async fn drain(mut body: WasiBody) {

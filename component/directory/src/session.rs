@@ -237,6 +237,12 @@ impl Appender {
         Ok(())
     }
 
+    /// Has the file hold all that was written, and memory nothing: for when no
+    /// more bytes are to be expected soon.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        self.sink.settle().map_err(Error::Io)
+    }
+
     /// How many bytes were written here.
     pub fn appended(&self) -> u64 {
         self.state.offset - self.start

@@ -65,19 +65,17 @@ impl Sink {
                     self.offset += BLOCK as u64;
                     self.buffer.truncate(self.start);
                 } else {
-                    self.settle()?;
+                    self.write_held()?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Writes all that is kept.
+    /// Writes all that is kept, and frees its memory.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
-        let held = self.buffer.get(self.start..).unwrap_or_default();
-        write_at(&self.file, held, self.offset)?;
-        self.offset += held.len() as u64;
-        self.buffer.truncate(self.start);
+        self.write_held()?;
+        self.buffer = Vec::new();
         Ok(())
     }
 
@@ -85,6 +83,15 @@ impl Sink {
     pub(crate) fn into_file(mut self) -> io::Result<File> {
         self.settle()?;
         Ok(self.file)
+    }
+
+    /// Writes all that is kept as usual.
+    fn write_held(&mut self) -> io::Result<()> {
+        let held = self.buffer.get(self.start..).unwrap_or_default();
+        write_at(&self.file, held, self.offset)?;
+        self.offset += held.len() as u64;
+        self.buffer.truncate(self.start);
+        Ok(())
     }
 
     /// Writes the whole block that is kept past the cache, if that is possible.
