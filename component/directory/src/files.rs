@@ -184,13 +184,26 @@ impl Directory {
     pub(crate) fn make_directories(&self, path: &Path) -> Result<(), Error> {
         let mut result = Ok(());
         for _ in 0..PRUNE_RETRIES {
-            result = match fs::create_dir(path) {
-                Ok(()) => match path.parent().filter(|parent| parent.starts_with(&self.root)) {
-                    Some(parent) => return Ok(sync_directory(parent)?),
-                    None => return Ok(()),
-                },
+            let (made, young) = {
+                let mut young = self.young.lock().unwrap_or_else(PoisonError::into_inner);
+                let made = fs::create_dir(path);
+                if made.is_ok() {
+                    young.insert(path.to_owned());
+                }
+                (made, young.contains(path))
+            };
+            result = match made {
+                Ok(()) => {
+                    let synced = self.sync_into_parent(path);
+                    self.young.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+                    return synced;
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     match fs::metadata(path) {
+                        // Who made it may not have synced it yet.
+                        Ok(metadata) if metadata.is_dir() && young => {
+                            return self.sync_into_parent(path);
+                        }
                         Ok(metadata) if metadata.is_dir() => return Ok(()),
                         // A concurrent delete has just pruned it.
                         Err(gone) if gone.kind() == io::ErrorKind::NotFound => {
@@ -210,6 +223,13 @@ impl Directory {
             };
         }
         result
+    }
+
+    fn sync_into_parent(&self, path: &Path) -> Result<(), Error> {
+        match path.parent().filter(|parent| parent.starts_with(&self.root)) {
+            Some(parent) => Ok(sync_directory(parent)?),
+            None => Ok(()),
+        }
     }
 
     /// A new, empty, exclusively created file outside all keys.

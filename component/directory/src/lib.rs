@@ -39,10 +39,11 @@ pub use operation::{
 };
 pub use session::{Appender, SHA256_STATE_LENGTH};
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, RwLock};
 
 /// Directory below the root for this crate's own files (temporary ones).
 pub const PRIVATE: &str = ".roadstead";
@@ -63,6 +64,8 @@ pub struct Directory {
     owner: Option<File>,
     /// The sessions that this process appends to, if it is the owner.
     appending: lock::Appending,
+    /// Directories that were made and are not synced into their parents yet.
+    young: Mutex<HashSet<PathBuf>>,
     /// Held alone to look at an object and delete it, shared to replace one.
     replacing: RwLock<()>,
 }
@@ -83,6 +86,7 @@ impl Directory {
             order: order::Order::default(),
             owner: None,
             appending: lock::Appending::default(),
+            young: Mutex::default(),
             replacing: RwLock::new(()),
         };
         directory.make_directories(&directory.temporary_directory())?;
