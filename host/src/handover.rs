@@ -31,6 +31,9 @@ const PIECE: usize = 2 * 1024 * 1024;
 /// memory; other requests wait meanwhile.
 const PIECE_AT_ONCE: usize = 2 * 1024 * 1024;
 
+/// Bytes after which a connection that never waits lets others go first.
+const TURN: usize = 4 * 1024 * 1024;
+
 /// Bytes that are read ahead where a disk has to be waited for.
 const AHEAD: u64 = 8 * 1024 * 1024;
 
@@ -157,6 +160,8 @@ pub(crate) struct Outbox {
     /// The connection, for threads that may wait for a disk.
     socket: Option<Arc<OwnedFd>>,
     sending: Option<JoinHandle<io::Result<usize>>>,
+    /// Bytes that were sent since others could go.
+    turn: usize,
 }
 
 impl Outbox {
@@ -172,6 +177,11 @@ impl Outbox {
         context: &mut Context<'_>,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
+        if self.turn >= TURN {
+            self.turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             if let Some(sending) = &mut self.sending {
                 let sent = ready!(Pin::new(sending).poll(context)).map_err(io::Error::other);
@@ -196,10 +206,12 @@ impl Outbox {
             match tried {
                 Ok(Some(count)) => {
                     self.handover.sent(count);
+                    self.turn += count;
                     return Poll::Ready(Ok(count));
                 }
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.turn = 0;
                     ready!(stream.poll_write_ready(context))?;
                     continue;
                 }
