@@ -6,11 +6,13 @@
 //! is up to the platform: [`open`] takes any [`HttpService`].
 
 mod client;
+mod conditions;
 mod crypto;
 #[cfg(test)]
 mod tests;
 
 pub use client::{Client, Clock, MAX_ATTEMPTS, MAX_PAUSE, REPEAT_TIME};
+pub use conditions::honours_conditions;
 pub use crypto::RustCrypto;
 
 use http::HeaderValue;
