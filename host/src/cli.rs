@@ -116,6 +116,10 @@ fn help() -> String {
         "Settings are distribution's, as variables or as keys of config.yml:
   REGISTRY_HTTP_ADDR                         where to listen [default: {}]
   REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY  the data [default: {}]
+  REGISTRY_STORAGE_S3_BUCKET                 or a bucket; with _REGION or _REGIONENDPOINT,
+                                             _ACCESSKEY, _SECRETKEY; see docs/configuration.md
+  REGISTRY_STORAGE_GCS_BUCKET                or Google's; with _KEYFILE
+  REGISTRY_STORAGE_AZURE_CONTAINER           or Azure's; with _ACCOUNTNAME, _ACCOUNTKEY
   REGISTRY_HTTP_MAXREQUESTS                  at a time; more wait 10 s [default: 1024]
   REGISTRY_STORAGE_DELETE_ENABLED            true: content can be deleted [default: false]
   REGISTRY_HTTP_DRAINTIMEOUT                 for requests in flight at the end [default: 60s]

@@ -2,7 +2,8 @@
 
 use crate::auth::AUTH_AUTHORITY;
 use crate::guest_log::GuestLog;
-use crate::store::{Hooks, STORE_AUTHORITY};
+use crate::hooks::{Hooks, Storage};
+use crate::store::STORE_AUTHORITY;
 use anyhow::{Context as _, anyhow};
 use http::{Request, Response};
 use roadstead_oci::{Algorithm, Digest};
@@ -233,7 +234,9 @@ impl HandlerState for Instances {
     async fn instantiate(&self) -> wasmtime::Result<Instance<State, Idle, Reused>> {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(GuestLog).stderr(GuestLog).envs(&self.variables);
-        wasi.env("REGISTRY_STORAGE_HOST_AUTHORITY", STORE_AUTHORITY);
+        if matches!(self.hooks.storage, Storage::Directory(_)) {
+            wasi.env("REGISTRY_STORAGE_HOST_AUTHORITY", STORE_AUTHORITY);
+        }
         if self.hooks.auth.is_some() {
             wasi.env("REGISTRY_AUTH_HOST_AUTHORITY", AUTH_AUTHORITY);
         }

@@ -1,5 +1,6 @@
 //! Roadstead's native host: it accepts connections, holds the storage
-//! directory, and runs the component that is the registry.
+//! directory or the way to an object store, and runs the component that is the
+//! registry.
 //!
 //! The host knows nothing of repositories: every request goes to the
 //! component, and what the component asks of storage comes back as
@@ -20,10 +21,12 @@ mod handover;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_handover.rs"]
 mod handover;
+mod hooks;
 mod job_keys;
 mod listener;
 mod opening;
 mod options;
+mod outbound;
 mod peer;
 mod rarely;
 pub mod reload;

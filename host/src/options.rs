@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub struct Options {
     /// The settings.
     pub config: Config,
-    /// The storage directory.
+    /// The storage directory; not used if the settings name an object store.
     pub root: PathBuf,
     /// A component to run instead of [`crate::COMPONENT`].
     pub component: Option<PathBuf>,
@@ -31,6 +31,14 @@ impl Options {
             .filter_map(for_component)
             .collect();
         Ok(Self { config, root, component: None, cache: default_cache(), variables })
+    }
+
+    /// Where the data is, for people.
+    pub(crate) fn location(&self) -> String {
+        match &self.config.cloud {
+            Some(cloud) => cloud.location(),
+            None => self.root.display().to_string(),
+        }
     }
 }
 

@@ -4,9 +4,11 @@ use crate::auth::HostAuth;
 use crate::cache::Cache;
 use crate::connection;
 use crate::engine::{Engine, Precompiled};
+use crate::hooks::{Hooks, Storage};
 use crate::listener::Service;
+use crate::outbound::{self, Outbound};
 use crate::reload::{Hangup, Watch};
-use crate::store::{Hooks, HostStore};
+use crate::store::HostStore;
 use crate::tls::Tls;
 use crate::{COMPONENT, Options};
 use anyhow::{Context as _, bail};
@@ -38,7 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Server {
     listener: TcpListener,
     engine: Engine,
-    store: Arc<HostStore>,
+    storage: Storage,
     tls: Option<Tls>,
     cache: Cache,
     options: Options,
@@ -53,23 +55,18 @@ impl Server {
         let hangup = Hangup::new();
         let tls = options.config.tls.as_ref();
         let tls = tls.map(|settings| Tls::new(settings, &hangup)).transpose()?;
-        let root = options.root.clone();
-        let store = Arc::new(HostStore::open(root).with_context(|| {
-            format!(
-                "cannot write to the storage directory {}; name another with \
-                 REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY",
-                options.root.display()
-            )
-        })?);
+        let storage = storage(&options).await?;
         let bytes = match &options.component {
             Some(file) => Cow::Owned(
                 std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
             ),
             None => Cow::Borrowed(COMPONENT),
         };
-        let (cache, variables) = (options.cache.clone(), options.variables.clone());
+        let cache = options.cache.clone();
+        let variables =
+            outbound::variables(options.config.cloud.as_ref(), options.variables.clone())?;
         let auth = authority(&options)?;
-        let hooks = Hooks { store: Arc::clone(&store), auth: auth.clone() };
+        let hooks = Hooks { storage: storage.clone(), auth: auth.clone() };
         let (engine, how) = Engine::new(&bytes, cache.as_deref(), variables, hooks)
             .context("cannot load the component")?;
         if how == Precompiled::Compiled {
@@ -98,10 +95,10 @@ impl Server {
         tracing::info!(
             "serving {} from {}, ready in {} ms",
             listener.local_addr()?,
-            options.root.display(),
+            options.location(),
             started.elapsed().as_millis()
         );
-        Ok(Self { listener, engine, store, tls, cache, options })
+        Ok(Self { listener, engine, storage, tls, cache, options })
     }
 
     /// Where it listens, the port included that the system chose for port 0.
@@ -154,7 +151,7 @@ impl Server {
             tracing::warn!("requests are cut off after REGISTRY_HTTP_DRAINTIMEOUT");
             // To the store, that is a client that goes away: what came counts.
             tasks.abort_all();
-            if tokio::time::timeout(PUT_AWAY_TIME, self.store.idle()).await.is_err() {
+            if tokio::time::timeout(PUT_AWAY_TIME, self.storage.idle()).await.is_err() {
                 tracing::warn!("uploads were lost that a client could have gone on with");
             }
         }
@@ -176,6 +173,23 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
         })
         .await;
     Ok(())
+}
+
+/// Opens the directory, or finds out whether the object store answers.
+async fn storage(options: &Options) -> anyhow::Result<Storage> {
+    if let Some(cloud) = &options.config.cloud {
+        let outbound = Outbound::new(cloud)?;
+        outbound.check().await?;
+        return Ok(Storage::Cloud(Arc::new(outbound)));
+    }
+    let store = HostStore::open(options.root.clone()).with_context(|| {
+        format!(
+            "cannot write to the storage directory {}; name another with \
+             REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY",
+            options.root.display()
+        )
+    })?;
+    Ok(Storage::Directory(Arc::new(store)))
 }
 
 /// Who knows who is who, where that matters.

@@ -5,11 +5,9 @@
 //! go from the connection to the file, hashed natively on the way, and from
 //! the file to the connection, and the component never sees them.
 
-use crate::auth::{AUTH_AUTHORITY, HostAuth};
 use crate::file_body;
 use bytes::Bytes;
-use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use roadstead_directory::{
     Appender, Directory, Fault, OPERATION_HEADER, Operation, REPLY_HEADER, REPLY_HEADER_LIMIT,
@@ -20,9 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
-use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks,
-};
+use wasmtime_wasi_http::WasiBody;
 
 /// The authority at which the component finds the store.
 pub(crate) const STORE_AUTHORITY: &str = "store.internal";
@@ -60,7 +56,8 @@ impl HostStore {
         let _ = self.receiving.subscribe().wait_for(|&receiving| receiving == 0).await;
     }
 
-    async fn answer(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
+    /// Carries out the operation that a request is.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
         let operation = request
             .headers()
             .get(OPERATION_HEADER)
@@ -242,44 +239,4 @@ fn respond(result: &Result<Reply, Fault>, content: Option<WasiBody>) -> Response
 /// A body of bytes at hand.
 pub(crate) fn full(bytes: Bytes) -> WasiBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
-}
-
-/// Leads the component's outbound requests to the store and to the authority
-/// that knows who is who, and nowhere else.
-#[derive(Clone)]
-pub(crate) struct Hooks {
-    pub(crate) store: Arc<HostStore>,
-    pub(crate) auth: Option<Arc<HostAuth>>,
-}
-
-type Outcome = Result<(), Error>;
-type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Outcome> + Send>), Error>;
-
-impl WasiHttpHooks for Hooks {
-    /// As everywhere, but for `Host`: the component has a use for it, and
-    /// nothing that it sends goes to a network.
-    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
-        *name != header::HOST && DEFAULT_FORBIDDEN_HEADERS.contains(name)
-    }
-
-    fn send_request(
-        &mut self,
-        request: Request<WasiBody>,
-        _: Option<RequestOptions>,
-        _: Box<dyn Future<Output = Outcome> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        let Self { store, auth } = self.clone();
-        Box::new(async move {
-            // Tasks of their own: neither the bytes nor bcrypt must wait for
-            // the component, whose event loop runs this future.
-            let response = match (request.uri().authority().map(Authority::as_str), auth) {
-                (Some(STORE_AUTHORITY), _) => tokio::spawn(store.answer(request)).await,
-                (Some(AUTH_AUTHORITY), Some(auth)) => tokio::spawn(auth.respond(request)).await,
-                _ => return Err(Error::HttpRequestDenied),
-            };
-            let response =
-                response.map_err(|error| Error::InternalError(Some(error.to_string())))?;
-            Ok((response, Box::new(async { Ok(()) }) as Box<dyn Future<Output = Outcome> + Send>))
-        })
-    }
 }

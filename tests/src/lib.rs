@@ -1,11 +1,17 @@
 //! What the tests share: registries to test, and a client that hides nothing.
 
+mod azurite;
 mod client;
+mod garage;
+mod native_http;
 mod process;
 mod secure;
 mod table;
 
+pub use azurite::Azurite;
 pub use client::{Answer, send, send_from, send_on};
+pub use garage::Garage;
+pub use native_http::{NativeHttp, TokioClock, bucket};
 pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
 pub use secure::{PASSWORD, Pair, USER, entry};
 pub use table::{

@@ -13,6 +13,7 @@
 //! [distribution]: https://distribution.github.io/distribution/about/configuration/
 
 mod auth;
+mod cloud;
 mod names;
 mod reader;
 mod rules;
@@ -23,6 +24,10 @@ mod tls;
 pub use auth::{
     Auth, DEFAULT_REALM, DEFAULT_SERVICE, DEFAULT_TOKEN_EXPIRATION, External, Issuer,
     MAX_TOKEN_EXPIRATION, Oidc, Realm, Scheme, Secret, Users,
+};
+pub use cloud::{
+    Azure, AzureCredentials, Cloud, ConditionalWrites, DEFAULT_PART_SIZE, Encryption, Gcs, GcsKey,
+    MAX_PART_SIZE, S3, Service,
 };
 pub use names::{NAMES, Name, Use};
 pub use rules::{Action, Rules, Subject};
@@ -83,6 +88,12 @@ pub struct Config {
     pub auth: Auth,
     /// `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`.
     pub root: Option<PathBuf>,
+    /// `REGISTRY_STORAGE_S3_*`, `_GCS_*` or `_AZURE_*`: the object store that
+    /// holds the data, in place of a directory.
+    pub cloud: Option<Cloud>,
+    /// `REGISTRY_STORAGE_REDIRECT_DISABLE`, negated: an object store's own
+    /// bytes are fetched from it, by URLs that are good for a while.
+    pub redirect: bool,
     /// `REGISTRY_STORAGE_DELETE_ENABLED`: manifests, tags and blobs can be
     /// deleted. Off by default, as in distribution.
     pub delete_enabled: bool,
@@ -176,6 +187,8 @@ impl Config {
                     .then(|| Some(PathBuf::from(value)))
                     .ok_or("must name a directory")
             }),
+            cloud: Cloud::read(&mut reader),
+            redirect: !reader.read("STORAGE_REDIRECT_DISABLE", false, boolean),
             delete_enabled: reader.read("STORAGE_DELETE_ENABLED", false, boolean),
             read_only: reader.read("STORAGE_MAINTENANCE_READONLY_ENABLED", false, boolean),
             sparse_images: reader.read("VALIDATION_MANIFESTS_SPARSE", false, boolean),

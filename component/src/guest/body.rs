@@ -36,6 +36,17 @@ impl Upload {
         (self.stream, (self.trailers, self.received))
     }
 
+    /// The next bytes, in `buffer`. The last ones may come with the end.
+    pub(super) async fn next(&mut self, buffer: Vec<u8>) -> (StreamResult, Vec<u8>) {
+        self.stream.read(buffer).await
+    }
+
+    /// After the last bytes: whether the body is whole.
+    pub(super) async fn end(self) -> Result<(), ErrorCode> {
+        drop(self.stream);
+        self.trailers.await.map(|_| ())
+    }
+
     /// Hands every chunk to `take` until it says to stop. `false` means that
     /// the body broke off.
     ///

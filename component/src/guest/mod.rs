@@ -7,6 +7,7 @@
 mod authority;
 mod body;
 mod host;
+mod outbound;
 mod transport;
 
 use crate::store::LocalStorage;
@@ -48,6 +49,10 @@ impl wasip3::exports::http::handler::Guest for Handler {
 
 fn configure() -> Result<Rc<GuestRegistry>, String> {
     let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
+    if let Some(cloud) = &config.cloud {
+        let bucket = outbound::open(cloud)?;
+        return Err(format!("no registry keeps its data in {bucket} yet"));
+    }
     let transport = AnyTransport::choose(&config)?;
     let storage = LocalStorage::new(transport);
     let gate = Gate::new(&config, authority::choose(&config)?);

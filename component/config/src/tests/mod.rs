@@ -2,6 +2,7 @@
 //! them, and what is never shown.
 
 mod auth;
+mod cloud;
 mod general;
 mod lists;
 mod random;

@@ -29,8 +29,13 @@ fn so_are_problems() {
         &[("AUTH_HTPASSWD_ENTRY", "alice:tell-nobody"), ("AUTH_HTPASSWD", "tell-nobody")],
         &[("AUTH_HTPASSWD_ENTRIES_0", "alice:tell-nobody")],
         // Secrets of distribution's that mean nothing here.
-        &[("REDIS_PASSWORD", "tell-nobody"), ("STORAGE_S3_SECRETKEY", "tell-nobody")],
-        &[("PROXY_PASSWORD", "tell-nobody"), ("STORAGE_AZURE_ACCOUNTKEY", "tell-nobody")],
+        &[("REDIS_PASSWORD", "tell-nobody"), ("PROXY_PASSWORD", "tell-nobody")],
+        // An object store's, with what it needs missing.
+        &[("STORAGE_S3_SECRETKEY", "tell-nobody"), ("STORAGE_S3_SESSIONTOKEN", "tell-nobody")],
+        &[("STORAGE_AZURE_ACCOUNTKEY", "tell-nobody")],
+        &[("STORAGE_AZURE_CREDENTIALS_SECRET", "tell-nobody")],
+        &[("STORAGE_GCS_CREDENTIALS", "tell-nobody")],
+        &[("STORAGE_GCS_CREDENTIALS_PRIVATE_KEY", "tell-nobody")],
     ] {
         let problems = read(&[&SECRETS, more].concat()).unwrap_err();
         assert!(!problems.contains("tell-nobody"), "{more:?}: {problems}");

@@ -1,0 +1,166 @@
+//! Object stores out of the settings, as object_store's clients.
+//!
+//! object_store speaks the protocols; what it needs for that comes from here:
+//! cryptography that runs in a component ([`RustCrypto`]), and attempts that
+//! are repeated without a timer of tokio's ([`Client`]). Who sends the requests
+//! is up to the platform: [`open`] takes any [`HttpService`].
+
+mod client;
+mod conditions;
+mod crypto;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, Clock, MAX_ATTEMPTS, MAX_PAUSE, REPEAT_TIME};
+pub use conditions::honours_conditions;
+pub use crypto::RustCrypto;
+
+use http::HeaderValue;
+use object_store::ClientOptions;
+use object_store::ObjectStore;
+use object_store::RetryConfig;
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut, S3CopyIfNotExists};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::client::{HttpClient, HttpConnector, HttpService};
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::list::PaginatedListStore;
+use object_store::multipart::MultipartStore;
+use object_store::signer::Signer;
+use roadstead_config::{
+    Azure, AzureCredentials, Cloud, ConditionalWrites, Encryption, Gcs, GcsKey, S3, Service,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How requests say who sends them, where `_USERAGENT` does not.
+const USER_AGENT: &str = concat!("roadstead/", env!("CARGO_PKG_VERSION"));
+
+/// object_store's name for what it has no method for.
+const SERVER_SIDE_ENCRYPTION: &str = "aws_server_side_encryption";
+
+/// Largest file with a service account's key, in bytes.
+const KEY_FILE_LIMIT: usize = 64 * 1024;
+
+/// All that object_store can do with a bucket.
+pub trait Bucket: ObjectStore + MultipartStore + PaginatedListStore + Signer {}
+
+impl<T: ObjectStore + MultipartStore + PaginatedListStore + Signer> Bucket for T {}
+
+/// The object store of the settings, reached by `service`. Nothing is sent
+/// yet.
+///
+/// # Errors
+/// When a key cannot be read.
+pub fn open<S, C>(cloud: &Cloud, service: S, clock: C) -> Result<Arc<dyn Bucket>, String>
+where
+    S: HttpService + Clone,
+    C: Clock + Clone,
+{
+    let user_agent = cloud.user_agent.as_deref().unwrap_or(USER_AGENT);
+    let user_agent = HeaderValue::from_str(user_agent)
+        .map_err(|error| format!("the user agent {user_agent:?}: {error}"))?;
+    // Azure says by a conflict that something exists already.
+    let conflicts_end = matches!(cloud.service, Service::S3(_));
+    let connector = Connector(Client::new(service, clock, user_agent, conflicts_end));
+    let opened = match &cloud.service {
+        Service::S3(s3) => open_s3(s3, connector),
+        Service::Gcs(gcs) => open_gcs(gcs, connector)?,
+        Service::Azure(azure) => open_azure(azure, connector),
+    };
+    opened.map_err(|error| format!("{}: {error}", cloud.setting()))
+}
+
+type Opened = object_store::Result<Arc<dyn Bucket>>;
+
+fn open_s3(s3: &S3, connector: impl HttpConnector) -> Opened {
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(&s3.bucket)
+        .with_region(&s3.region)
+        .with_endpoint(&s3.endpoint)
+        .with_virtual_hosted_style_request(!s3.path_style)
+        .with_access_key_id(&s3.access_key)
+        .with_secret_access_key(&s3.secret_key.0)
+        .with_allow_http(true)
+        // Under TLS, nobody can change a body; hashing it once more would cost
+        // more than all the rest.
+        .with_unsigned_payload(s3.endpoint.starts_with("https://"))
+        .with_disable_tagging(true)
+        .with_crypto_provider(Arc::new(RustCrypto))
+        .with_retry(no_retries())
+        .with_http_connector(connector);
+    builder = match s3.conditional_writes {
+        ConditionalWrites::Auto | ConditionalWrites::On => builder
+            .with_conditional_put(S3ConditionalPut::ETagMatch)
+            .with_copy_if_not_exists(S3CopyIfNotExists::Multipart),
+        ConditionalWrites::Off => builder.with_conditional_put(S3ConditionalPut::Disabled),
+    };
+    if let Some(token) = &s3.session_token {
+        builder = builder.with_token(&token.0);
+    }
+    builder = match &s3.encryption {
+        Encryption::Default => builder,
+        Encryption::Store => builder.with_config(SERVER_SIDE_ENCRYPTION.parse()?, "AES256"),
+        Encryption::Key(key) => builder.with_sse_kms_encryption(key),
+    };
+    Ok(Arc::new(builder.build()?))
+}
+
+fn open_gcs(gcs: &Gcs, connector: impl HttpConnector) -> Result<Opened, String> {
+    let json = match &gcs.key {
+        GcsKey::Json(json) => json.0.clone(),
+        GcsKey::File(file) => {
+            let said = |problem: String| {
+                format!("REGISTRY_STORAGE_GCS_KEYFILE {}: {problem}", file.display())
+            };
+            let json = std::fs::read_to_string(file).map_err(|error| said(error.to_string()))?;
+            if json.len() > KEY_FILE_LIMIT {
+                return Err(said("it is too large for a service account's key".to_owned()));
+            }
+            json
+        }
+    };
+    let built = GoogleCloudStorageBuilder::new()
+        .with_bucket_name(&gcs.bucket)
+        .with_base_url(&gcs.endpoint)
+        .with_service_account_key(json)
+        .with_crypto_provider(Arc::new(RustCrypto))
+        .with_retry(no_retries())
+        .with_http_connector(connector)
+        .build();
+    Ok(built.map(|store| Arc::new(store) as Arc<dyn Bucket>))
+}
+
+fn open_azure(azure: &Azure, connector: impl HttpConnector) -> Opened {
+    let builder = MicrosoftAzureBuilder::new()
+        .with_account(&azure.account)
+        .with_container_name(&azure.container)
+        .with_endpoint(azure.endpoint.clone())
+        .with_allow_http(true)
+        .with_disable_tagging(true)
+        .with_crypto_provider(Arc::new(RustCrypto))
+        .with_retry(no_retries())
+        .with_http_connector(connector);
+    let builder = match &azure.credentials {
+        AzureCredentials::Key(key) => builder.with_access_key(&key.0),
+        AzureCredentials::Client { tenant, client, secret } => {
+            builder.with_client_secret_authorization(client, &secret.0, tenant)
+        }
+    };
+    Ok(Arc::new(builder.build()?))
+}
+
+/// object_store would wait between attempts by a timer of tokio's, which a
+/// component has not: [`Client`] repeats them.
+fn no_retries() -> RetryConfig {
+    RetryConfig { max_retries: 0, retry_timeout: Duration::ZERO, ..RetryConfig::default() }
+}
+
+/// Gives all clients of a store the same service.
+#[derive(Debug)]
+struct Connector<S>(S);
+
+impl<S: HttpService + Clone> HttpConnector for Connector<S> {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.0.clone()))
+    }
+}

@@ -1,0 +1,175 @@
+//! Requests that are repeated and those that are not; signatures whose values
+//! are known.
+
+use crate::{Client, Clock, MAX_ATTEMPTS, RustCrypto};
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use http::{HeaderValue, Method, StatusCode};
+use object_store::client::{
+    CryptoProvider as _, DigestAlgorithm, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
+    HttpResponse, HttpResponseBody, HttpService, SigningAlgorithm,
+};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What a service does with a request.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Status(u16),
+    After(u16, u64),
+    Failure(HttpErrorKind),
+}
+
+use Outcome::{After, Failure, Status};
+
+/// Does the same with each request, and counts them.
+#[derive(Clone, Debug)]
+struct Always(Outcome, Arc<Mutex<Vec<HttpRequest>>>);
+
+#[async_trait]
+impl HttpService for Always {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.1.lock().unwrap().push(request);
+        let mut response = HttpResponse::new(HttpResponseBody::from(Vec::new()));
+        match self.0 {
+            Status(status) => *response.status_mut() = StatusCode::from_u16(status).unwrap(),
+            After(status, seconds) => {
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                response.headers_mut().insert("retry-after", seconds.into());
+            }
+            Failure(kind) => return Err(HttpError::new(kind, std::io::Error::other("as told"))),
+        }
+        Ok(response)
+    }
+}
+
+/// Does not wait, and knows how long it should have.
+#[derive(Clone, Debug, Default)]
+struct Fast(Arc<Mutex<Vec<Duration>>>);
+
+impl Clock for Fast {
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        self.0.lock().unwrap().push(time);
+        Box::pin(async {})
+    }
+}
+
+const PLAIN: &[(&str, &str)] = &[];
+const CREATE: &[(&str, &str)] = &[("if-none-match", "*")];
+const GCS_CREATE: &[(&str, &str)] = &[("x-goog-if-generation-match", "0")];
+
+/// How often a request is sent, and what is waited between.
+async fn attempts(
+    method: &Method,
+    headers: &[(&'static str, &'static str)],
+    outcome: Outcome,
+    conflicts_end: bool,
+) -> (usize, Vec<Duration>) {
+    let (seen, clock) = (Arc::default(), Fast::default());
+    let service = Always(outcome, Arc::clone(&seen));
+    let agent = HeaderValue::from_static("a test");
+    let client = Client::new(service, clock.clone(), agent, conflicts_end);
+    let mut request = HttpRequest::new(HttpRequestBody::from(b"body".to_vec()));
+    *request.method_mut() = method.clone();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, HeaderValue::from_static(value));
+    }
+    let _ = client.call(request).await;
+    let seen = seen.lock().unwrap();
+    for request in seen.iter() {
+        assert_eq!(request.headers()["user-agent"], "a test");
+        assert_eq!(request.body().as_bytes().unwrap().as_ref(), b"body");
+    }
+    let pauses = clock.0.lock().unwrap().clone();
+    (seen.len(), pauses)
+}
+
+#[tokio::test]
+async fn what_is_repeated() {
+    let all = MAX_ATTEMPTS as usize;
+    let (get, put, post, delete) = (Method::GET, Method::PUT, Method::POST, Method::DELETE);
+    for (method, headers, outcome, expected) in [
+        (&get, PLAIN, Status(200), 1),
+        (&get, PLAIN, Status(404), 1),
+        (&get, PLAIN, Status(403), 1),
+        (&get, PLAIN, Status(501), 1),
+        (&get, PLAIN, Status(500), all),
+        (&get, PLAIN, Status(503), all),
+        (&get, CREATE, Status(500), all),
+        (&get, PLAIN, Failure(HttpErrorKind::Timeout), all),
+        (&get, PLAIN, Failure(HttpErrorKind::Interrupted), all),
+        (&get, PLAIN, Failure(HttpErrorKind::Unknown), 1),
+        (&get, PLAIN, Failure(HttpErrorKind::Decode), 1),
+        (&put, PLAIN, Status(500), all),
+        (&put, PLAIN, Status(409), 1),
+        (&put, PLAIN, Failure(HttpErrorKind::Interrupted), all),
+        (&delete, PLAIN, Failure(HttpErrorKind::Interrupted), all),
+        // Whoever made it would be told that it exists.
+        (&put, CREATE, Status(500), 1),
+        (&put, CREATE, Failure(HttpErrorKind::Interrupted), 1),
+        (&put, GCS_CREATE, Failure(HttpErrorKind::Timeout), 1),
+        (&put, CREATE, Status(412), 1),
+        // Nothing was done.
+        (&put, CREATE, Status(503), all),
+        (&put, CREATE, Status(409), all),
+        (&put, CREATE, Failure(HttpErrorKind::Connect), all),
+        (&post, PLAIN, Status(500), 1),
+        (&post, PLAIN, Failure(HttpErrorKind::Interrupted), 1),
+        (&post, PLAIN, Status(429), all),
+        (&post, PLAIN, Failure(HttpErrorKind::Connect), all),
+    ] {
+        let (seen, pauses) = attempts(method, headers, outcome, true).await;
+        assert_eq!(seen, expected, "{method} {headers:?} {outcome:?}");
+        assert_eq!(pauses.len(), expected - 1);
+    }
+    // Azure has the thing already.
+    assert_eq!(attempts(&put, CREATE, Status(409), false).await.0, 1);
+}
+
+#[tokio::test]
+async fn how_long_it_waits() {
+    let (_, pauses) = attempts(&Method::GET, PLAIN, Status(500), true).await;
+    for (pause, most) in pauses.iter().zip([100, 200, 400]) {
+        let range = Duration::from_millis(most / 2)..=Duration::from_millis(most);
+        assert!(range.contains(pause), "{pauses:?}");
+    }
+    let (seen, pauses) = attempts(&Method::GET, PLAIN, After(503, 1), true).await;
+    assert_eq!((seen, pauses), (4, vec![Duration::from_secs(1); 3]));
+    // That is for clients to wait.
+    assert_eq!(attempts(&Method::GET, PLAIN, After(503, 60), true).await.0, 1);
+}
+
+/// Known values: RFC 4231, test case 2, and FIPS 180-2.
+#[test]
+fn digests_and_codes() {
+    let mut digest = RustCrypto.digest(DigestAlgorithm::Sha256).unwrap();
+    digest.update(b"a");
+    digest.update(b"bc");
+    assert_eq!(
+        hex(digest.finish().unwrap()),
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+    let mut mac = RustCrypto.hmac(DigestAlgorithm::Sha256, b"Jefe").unwrap();
+    mac.update(b"what do ya want ");
+    mac.update(b"for nothing?");
+    assert_eq!(
+        hex(mac.finish().unwrap()),
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    );
+}
+
+#[test]
+fn signatures() {
+    const PEM: &[u8] = include_bytes!("../../auth/src/tests/data/rsa.key");
+    let signer = RustCrypto.sign(SigningAlgorithm::RS256, PEM).unwrap();
+    let signature = signer.sign(b"header.claims").unwrap();
+    assert_eq!(signature.len(), 256);
+    // The padding of PKCS #1 has nothing random.
+    assert_eq!(signature, signer.sign(b"header.claims").unwrap());
+    assert_ne!(signature, signer.sign(b"header.claim").unwrap());
+    assert!(RustCrypto.sign(SigningAlgorithm::RS256, b"no key").is_err());
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

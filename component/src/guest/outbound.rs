@@ -1,0 +1,238 @@
+//! Requests to an object store, by `wasi:http/client`.
+
+use super::body::{CHUNK, Upload};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{self, Stream};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use object_store::client::{
+    HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
+    HttpService,
+};
+use roadstead_buckets::{Bucket, Clock};
+use roadstead_config::Cloud;
+use send_wrapper::SendWrapper;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use wasip3::clocks::monotonic_clock;
+use wasip3::http::client;
+use wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme};
+use wasip3::wit_bindgen::{StreamReader, StreamResult};
+use wasip3::{wit_future, wit_stream};
+
+/// How long a store may take to accept a connection.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// How long a store may take to begin its answer: long enough for one that puts
+/// a large upload's parts together.
+const ANSWER_TIME: Duration = Duration::from_mins(2);
+
+/// How long a store may pause within an answer.
+const PAUSE_TIME: Duration = Duration::from_mins(1);
+
+/// The object store of the settings.
+pub(super) fn open(cloud: &Cloud) -> Result<Arc<dyn Bucket>, String> {
+    roadstead_buckets::open(cloud, Outbound, WasiClock)
+}
+
+/// Waits by the host's clock.
+#[derive(Clone, Debug)]
+struct WasiClock;
+
+impl Clock for WasiClock {
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(SendWrapper::new(monotonic_clock::wait_for(nanoseconds(time))))
+    }
+}
+
+/// Sends what object_store made up.
+#[derive(Clone, Debug)]
+struct Outbound;
+
+#[async_trait]
+impl HttpService for Outbound {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        // One thread is all there is.
+        SendWrapper::new(async move {
+            let (parts, body) = request.into_parts();
+            let length = body.content_length();
+            let contents = (length > 0).then(|| contents(body));
+            let response = send(parts, contents, length as u64).await?;
+            incoming(response)
+        })
+        .await
+    }
+}
+
+/// Sends a request whose body has `length` bytes.
+pub(super) async fn send(
+    mut parts: http::request::Parts,
+    contents: Option<StreamReader<u8>>,
+    length: u64,
+) -> Result<Response, HttpError> {
+    // The authority says it, and hosts refuse to be told otherwise.
+    parts.headers.remove(HOST);
+    let bodiless = matches!(parts.method, http::Method::GET | http::Method::HEAD);
+    if length > 0 || !bodiless {
+        parts.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    let request = outgoing(&parts, contents)?;
+    client::send(request).await.map_err(|code| failure(&code))
+}
+
+fn outgoing(
+    parts: &http::request::Parts,
+    contents: Option<StreamReader<u8>>,
+) -> Result<Request, HttpError> {
+    let headers = parts.headers.iter();
+    let headers: Vec<(String, Vec<u8>)> =
+        headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let headers = Fields::from_list(&headers)
+        .map_err(|error| invalid(format!("the request's headers: {error:?}")))?;
+    let (no_trailers, trailers) = wit_future::new(|| Ok(None));
+    drop(no_trailers);
+    let (request, _transmission) = Request::new(headers, contents, trailers, Some(options()));
+    let said = |part: &'static str| move |()| invalid(format!("the request's {part}"));
+    let scheme = match parts.uri.scheme_str() {
+        Some("http") => Scheme::Http,
+        _ => Scheme::Https,
+    };
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    request.set_method(&method(&parts.method)).map_err(said("method"))?;
+    request.set_scheme(Some(&scheme)).map_err(said("scheme"))?;
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    request.set_authority(authority).map_err(said("authority"))?;
+    request.set_path_with_query(Some(path)).map_err(said("path"))?;
+    Ok(request)
+}
+
+/// Limits, for hosts that keep them.
+fn options() -> RequestOptions {
+    let options = RequestOptions::new();
+    // A host that knows no such option has limits of its own.
+    let _ = options.set_connect_timeout(Some(nanoseconds(CONNECT_TIME)));
+    let _ = options.set_first_byte_timeout(Some(nanoseconds(ANSWER_TIME)));
+    let _ = options.set_between_bytes_timeout(Some(nanoseconds(PAUSE_TIME)));
+    options
+}
+
+fn method(method: &http::Method) -> Method {
+    match *method {
+        http::Method::GET => Method::Get,
+        http::Method::HEAD => Method::Head,
+        http::Method::POST => Method::Post,
+        http::Method::PUT => Method::Put,
+        http::Method::DELETE => Method::Delete,
+        ref other => Method::Other(other.to_string()),
+    }
+}
+
+/// A body's pieces as a stream.
+fn contents(body: HttpRequestBody) -> StreamReader<u8> {
+    let (mut writer, reader) = wit_stream::new();
+    wasip3::spawn(async move {
+        let mut body = body;
+        while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await {
+            let Ok(piece) = frame.into_data() else { continue };
+            // A store that has seen enough has answered.
+            if !writer.write_all(piece.into()).await.is_empty() {
+                return;
+            }
+        }
+    });
+    reader
+}
+
+fn incoming(response: Response) -> Result<HttpResponse, HttpError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in response.get_headers().copy_all() {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value))
+        {
+            headers.append(name, value);
+        }
+    }
+    let status = http::StatusCode::from_u16(response.get_status_code())
+        .map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
+    let pieces = SendWrapper::new(Box::pin(pieces(Upload::of_response(response))));
+    let mut response = HttpResponse::new(HttpResponseBody::new(StreamBody::new(pieces)));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// A response's body, whose end is an error if it broke off.
+fn pieces(body: Upload) -> impl Stream<Item = Result<Frame<Bytes>, HttpError>> {
+    stream::unfold(Some(body), |body| async move {
+        let mut body = body?;
+        loop {
+            match body.next(Vec::with_capacity(CHUNK)).await {
+                (StreamResult::Complete(_), piece) if piece.is_empty() => {}
+                (StreamResult::Complete(_), piece) => {
+                    return Some((Ok(Frame::data(piece.into())), Some(body)));
+                }
+                // The rest comes with the end.
+                (_, piece) if !piece.is_empty() => {
+                    return Some((Ok(Frame::data(piece.into())), Some(body)));
+                }
+                _ => {
+                    let broken = body.end().await.err()?;
+                    return Some((Err(failure(&broken)), None));
+                }
+            }
+        }
+    })
+}
+
+/// What went wrong, and whether anything was sent by then.
+fn failure(code: &ErrorCode) -> HttpError {
+    let kind = match code {
+        ErrorCode::DnsTimeout
+        | ErrorCode::DnsError(_)
+        | ErrorCode::DestinationNotFound
+        | ErrorCode::DestinationUnavailable
+        | ErrorCode::ConnectionRefused
+        | ErrorCode::ConnectionLimitReached
+        | ErrorCode::ConnectionTimeout => HttpErrorKind::Connect,
+        ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout
+        | ErrorCode::HttpResponseTimeout => HttpErrorKind::Timeout,
+        ErrorCode::ConnectionTerminated
+        | ErrorCode::HttpResponseIncomplete
+        | ErrorCode::HttpProtocolError => HttpErrorKind::Interrupted,
+        _ => HttpErrorKind::Unknown,
+    };
+    let text = match code {
+        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
+            "this host does not let the registry connect to the store; allow it, as in \
+             allowed_outbound_hosts of spin.toml"
+                .to_owned()
+        }
+        other => format!("{other:?}"),
+    };
+    HttpError::new(kind, Failure(text))
+}
+
+fn invalid(text: String) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, Failure(text))
+}
+
+#[derive(Debug)]
+struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

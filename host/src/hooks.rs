@@ -1,0 +1,81 @@
+//! Where the component's own requests go.
+
+use crate::auth::{AUTH_AUTHORITY, HostAuth};
+use crate::outbound::Outbound;
+use crate::store::{HostStore, STORE_AUTHORITY};
+use http::uri::Authority;
+use http::{HeaderName, Request, Response, header};
+use std::sync::Arc;
+use tokio::task::JoinError;
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks,
+};
+
+/// What holds the data.
+#[derive(Clone, Debug)]
+pub(crate) enum Storage {
+    /// A directory of this host's.
+    Directory(Arc<HostStore>),
+    /// An object store.
+    Cloud(Arc<Outbound>),
+}
+
+impl Storage {
+    /// Waits until no body is being received that is lost if this process ends.
+    pub(crate) async fn idle(&self) {
+        if let Self::Directory(store) = self {
+            store.idle().await;
+        }
+    }
+}
+
+/// Leads the component's outbound requests to what holds the data and to the
+/// authority that knows who is who, and nowhere else.
+#[derive(Clone)]
+pub(crate) struct Hooks {
+    pub(crate) storage: Storage,
+    pub(crate) auth: Option<Arc<HostAuth>>,
+}
+
+type Outcome = Result<(), Error>;
+type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Outcome> + Send>), Error>;
+
+impl WasiHttpHooks for Hooks {
+    /// As everywhere, but for `Host`: the component has a use for it, and on
+    /// its way to a network it is taken out.
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        *name != header::HOST && DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Outcome> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let Self { storage, auth } = self.clone();
+        Box::new(async move {
+            let authority = request.uri().authority().map(Authority::as_str);
+            // Tasks of their own: neither the bytes nor bcrypt must wait for
+            // the component, whose event loop runs this future.
+            let response = match (authority, storage, auth) {
+                (Some(AUTH_AUTHORITY), _, Some(auth)) => {
+                    tokio::spawn(auth.respond(request)).await.map_err(panicked)?
+                }
+                (Some(STORE_AUTHORITY), Storage::Directory(store), _) => {
+                    tokio::spawn(store.answer(request)).await.map_err(panicked)?
+                }
+                (Some(_), Storage::Cloud(outbound), _) => {
+                    tokio::spawn(outbound.send(request)).await.map_err(panicked)??
+                }
+                _ => return Err(Error::HttpRequestDenied),
+            };
+            Ok((response, Box::new(async { Ok(()) }) as Box<dyn Future<Output = Outcome> + Send>))
+        })
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is a function for map_err")]
+fn panicked(error: JoinError) -> Error {
+    Error::InternalError(Some(error.to_string()))
+}

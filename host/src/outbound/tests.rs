@@ -1,0 +1,125 @@
+use super::{Outbound, comparable, variables};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use roadstead_config::{Cloud, Config};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+fn cloud(endpoint: &str) -> Cloud {
+    let variables = [
+        ("REGISTRY_STORAGE_S3_BUCKET", "images"),
+        ("REGISTRY_STORAGE_S3_REGIONENDPOINT", endpoint),
+        ("REGISTRY_STORAGE_S3_ACCESSKEY", "a"),
+        ("REGISTRY_STORAGE_S3_SECRETKEY", "b"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Config::from_variables(variables).unwrap().cloud.unwrap()
+}
+
+fn body(bytes: &'static [u8]) -> WasiBody {
+    Full::new(Bytes::from_static(bytes)).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A server that answers with what it was sent, at `127.0.0.1:port`.
+async fn echo() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(|request: Request<Incoming>| async {
+                let host = request.headers()["host"].to_str().unwrap().to_owned();
+                let line = format!("{} {} {host} ", request.method(), request.uri());
+                let bytes = request.into_body().collect().await.unwrap().to_bytes();
+                let answer = [line.as_bytes(), &bytes].concat();
+                Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from(answer))))
+            });
+            let server = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn requests_reach_the_store_as_they_are() {
+    let address = echo().await;
+    let outbound = Arc::new(Outbound::new(&cloud(&format!("http://{address}"))).unwrap());
+    outbound.check().await.unwrap();
+    for _ in 0..2 {
+        let request = Request::put(format!("http://{address}/images/a%20b?x=%2F"))
+            .header("host", "elsewhere")
+            .body(body(b"content"))
+            .unwrap();
+        let response = Arc::clone(&outbound).send(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let expected = format!("PUT /images/a%20b?x=%2F {address} content");
+        assert_eq!(bytes, expected.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn nothing_else_is_reached() {
+    let address = echo().await;
+    let port = address.rsplit_once(':').unwrap().1;
+    let outbound = Arc::new(Outbound::new(&cloud("http://127.0.0.1:1")).unwrap());
+    for place in [
+        format!("http://{address}"),
+        format!("http://localhost:{port}"),
+        "https://127.0.0.1:1".to_owned(),
+        "http://127.0.0.1".to_owned(),
+        "http://images.127.0.0.1:1".to_owned(),
+        "http://store.internal".to_owned(),
+        "http://169.254.169.254".to_owned(),
+    ] {
+        let request = Request::get(format!("{place}/")).body(body(b"")).unwrap();
+        let denied = Arc::clone(&outbound).send(request).await;
+        assert!(matches!(denied, Err(Error::HttpRequestDenied)), "{place}: {denied:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_not_there() {
+    let outbound = Arc::new(Outbound::new(&cloud("http://127.0.0.1:1")).unwrap());
+    let problem = format!("{:#}", outbound.check().await.unwrap_err());
+    for part in ["http://127.0.0.1:1", "REGISTRY_STORAGE_S3_BUCKET", "Connection refused"] {
+        assert!(problem.contains(part), "{problem}");
+    }
+    let request = Request::get("http://127.0.0.1:1/images").body(body(b"")).unwrap();
+    let refused = outbound.send(request).await;
+    assert!(matches!(refused, Err(Error::ConnectionRefused)), "{refused:?}");
+}
+
+#[test]
+fn ports_that_a_scheme_has_anyway() {
+    for (origin, expected) in [
+        ("https://a:443", "https://a"),
+        ("http://a:80", "http://a"),
+        ("http://a:443", "http://a:443"),
+        ("https://a:8443", "https://a:8443"),
+    ] {
+        assert_eq!(comparable(origin), expected);
+    }
+}
+
+#[test]
+fn the_component_gets_a_key_and_no_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "{}").unwrap();
+    let given = vec![
+        ("REGISTRY_STORAGE_GCS_BUCKET".to_owned(), "images".to_owned()),
+        ("REGISTRY_STORAGE_GCS_KEYFILE".to_owned(), file.path().display().to_string()),
+    ];
+    let config = Config::from_variables(given.clone()).unwrap();
+    let found = variables(config.cloud.as_ref(), given.clone()).unwrap();
+    assert_eq!(found[0], given[0]);
+    assert_eq!(found[1], ("REGISTRY_STORAGE_GCS_CREDENTIALS".to_owned(), "{}".to_owned()));
+    drop(file);
+    let problem = variables(config.cloud.as_ref(), given).unwrap_err();
+    assert!(format!("{problem:#}").contains("REGISTRY_STORAGE_GCS_KEYFILE"), "{problem:#}");
+}

@@ -1,0 +1,183 @@
+//! Garage 2.5, three nodes.
+
+use crate::{expect, failures, list, send};
+use http::{Method, StatusCode};
+use object_store::multipart::PartId;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStoreExt as _, PutMode, PutPayload, UpdateVersion};
+use roadstead_buckets::{Bucket, honours_conditions};
+use roadstead_tests::{Garage, bucket, skip};
+use std::sync::Arc;
+
+/// The least that S3 takes for a part that is not the last one.
+const PART: usize = 5 * 1024 * 1024;
+
+fn start(test: &str) -> Option<Garage> {
+    let garage = Garage::start().unwrap();
+    if garage.is_none() {
+        skip(test, "there is no garage; .ci/install-garage builds it");
+    }
+    garage
+}
+
+#[tokio::test]
+async fn object_stores_suite() {
+    let Some(garage) = start("garage::object_stores_suite") else { return };
+    let failed = failures(true, async |name| {
+        garage.bucket(name).unwrap();
+        bucket(garage.settings(name, 0)).unwrap()
+    });
+    expect(
+        &failed.await,
+        &[
+            // See `lists`.
+            ("put_get_delete_list", r#"Some(Path { raw: "a" }) - Path { raw: "a" }"#),
+            // Conditions of writes are ignored.
+            ("copy_if_not_exists", "AlreadyExists"),
+            ("put_opts", "on an `Ok` value"),
+            // A part has a byte at least.
+            ("multipart", "Bad request: Empty body"),
+        ],
+    );
+}
+
+/// It looks as if it honoured them.
+#[tokio::test]
+async fn conditions_of_writes_are_ignored() {
+    let Some(garage) = start("garage::conditions_of_writes_are_ignored") else { return };
+    garage.bucket("facts").unwrap();
+    let store = bucket(garage.settings("facts", 0)).unwrap();
+    let key = Path::from("a");
+    store.put(&key, "one".into()).await.unwrap();
+    store.put_opts(&key, "two".into(), PutMode::Create.into()).await.unwrap();
+    let version = UpdateVersion { e_tag: Some("\"another\"".to_owned()), version: None };
+    store.put_opts(&key, "three".into(), PutMode::Update(version).into()).await.unwrap();
+    assert_eq!(store.get(&key).await.unwrap().bytes().await.unwrap(), "three");
+    // That is found out, whoever asks.
+    for node in 0..3 {
+        let store = bucket(garage.settings("facts", node)).unwrap();
+        assert!(!honours_conditions(&*store, &Path::from("root")).await.unwrap());
+    }
+    // Conditions of reads are honoured.
+    let found = store.head(&key).await.unwrap().e_tag;
+    let options = GetOptions { if_none_match: found, ..GetOptions::default() };
+    let unchanged = store.get_opts(&key, options).await.unwrap_err();
+    assert!(matches!(unchanged, object_store::Error::NotModified { .. }), "{unchanged}");
+}
+
+#[tokio::test]
+async fn signed_urls() {
+    let Some(garage) = start("garage::signed_urls") else { return };
+    garage.bucket("facts").unwrap();
+    let store = bucket(garage.settings("facts", 0)).unwrap();
+    store.put(&Path::from("a"), "content".into()).await.unwrap();
+    let range = [("range", "bytes=1-3")];
+    let (status, headers, body) = send(&*store, Method::GET, "a", &[], &[], &range, "").await;
+    assert_eq!((status, body.as_str()), (StatusCode::PARTIAL_CONTENT, "ont"));
+    assert_eq!(headers["content-range"], "bytes 1-3/7");
+    let (status, headers, _) = send(&*store, Method::HEAD, "a", &[], &[], &[], "").await;
+    assert_eq!((status, headers["content-length"].as_bytes()), (StatusCode::OK, &b"7"[..]));
+    let as_what = [("response-content-type", "application/octet-stream")];
+    let (_, headers, body) = send(&*store, Method::GET, "a", &as_what, &[], &[], "").await;
+    assert_eq!(headers["content-type"], "application/octet-stream");
+    assert_eq!(body, "content");
+    // Of "abc", and of nothing.
+    for (sum, status) in [
+        ("ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", StatusCode::OK),
+        ("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", StatusCode::BAD_REQUEST),
+    ] {
+        let sum = [("x-amz-checksum-sha256", sum)];
+        let (found, _, body) = send(&*store, Method::PUT, "sum", &[], &sum, &[], "abc").await;
+        assert_eq!(found, status, "{sum:?}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn lists() {
+    let Some(garage) = start("garage::lists") else { return };
+    garage.bucket("facts").unwrap();
+    let store = bucket(garage.settings("facts", 0)).unwrap();
+    for name in ["l a", "l/a", "l/a-b", "l/a/1", "l/b/1", "l/b/2", "l/c"] {
+        store.put(&Path::from(name), "x".into()).await.unwrap();
+    }
+    for (offset, expected, more) in [
+        ("", &["l/a", "l/a-b"][..], true),
+        ("l/a", &["l/a-b", "l/a/"], true),
+        // A directory is left out by what comes after all that is in it.
+        ("l/a/", &["l/a/", "l/b/"], true),
+        ("l/a/1", &["l/b/", "l/c"], false),
+        ("l/b/1", &["l/b/", "l/c"], false),
+        ("l/a0", &["l/b/", "l/c"], false),
+        ("l/b0", &["l/c"], false),
+        // A list may begin where its prefix does, but not before: the first
+        // key without the prefix ends it, even if it is `l a`.
+        ("l/", &["l/a", "l/a-b"], true),
+        ("l", &[], false),
+        ("k", &[], false),
+        ("m", &[], false),
+    ] {
+        let (names, has_more) = list(&*store, "l/", offset, 2).await;
+        assert_eq!(
+            (names, has_more),
+            (expected.iter().map(|n| (*n).to_owned()).collect(), more),
+            "{offset}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn parts() {
+    let Some(garage) = start("garage::parts") else { return };
+    garage.bucket("facts").unwrap();
+    let store = bucket(garage.settings("facts", 0)).unwrap();
+    store.put(&Path::from("source"), PutPayload::from(vec![7; PART + 10])).await.unwrap();
+    let target = Path::from("target");
+    // A part can be copied from another object.
+    let id = store.create_multipart(&target).await.unwrap();
+    let part = [("partNumber", "1"), ("uploadId", id.as_str())];
+    let from =
+        [("x-amz-copy-source", "/facts/source"), ("x-amz-copy-source-range", "bytes=0-5242879")];
+    let (status, _, copied) = send(&*store, Method::PUT, "target", &part, &from, &[], "").await;
+    assert_eq!(status, StatusCode::OK, "{copied}");
+    let copied = copied.split("&quot;").nth(1).unwrap();
+    let copied = PartId { content_id: format!("\"{copied}\"") };
+    let tail = store.put_part(&target, &id, 1, "tail".into()).await.unwrap();
+    // What is put together must be what was sent.
+    let other = PartId { content_id: "\"00000000000000000000000000000000\"".to_owned() };
+    let wrong = store.complete_multipart(&target, &id, vec![other, tail.clone()]).await;
+    assert!(format!("{:?}", wrong.unwrap_err()).contains("InvalidPart"));
+    store.complete_multipart(&target, &id, vec![copied, tail.clone()]).await.unwrap();
+    assert_eq!(store.head(&target).await.unwrap().size, PART as u64 + 4);
+    // Once put together, it is gone: whoever repeats that learns nothing.
+    let again = store.complete_multipart(&target, &id, vec![tail]).await.unwrap_err();
+    assert!(matches!(again, object_store::Error::NotFound { .. }), "{again}");
+    // Parts may be of different sizes, sent again, and small.
+    let id = store.create_multipart(&target).await.unwrap();
+    let mut parts = Vec::new();
+    for (number, sizes) in [(0, &[PART, PART + 9][..]), (1, &[PART + 1]), (2, &[3]), (3, &[4])] {
+        for &size in sizes {
+            parts.truncate(number);
+            let part = store.put_part(&target, &id, number, PutPayload::from(vec![1; size])).await;
+            parts.push(part.unwrap());
+        }
+    }
+    store.complete_multipart(&target, &id, parts).await.unwrap();
+    assert_eq!(store.head(&target).await.unwrap().size, 2 * PART as u64 + 17);
+}
+
+/// One node of three may be gone; with two, nothing is written.
+#[tokio::test]
+async fn nodes_that_are_gone() {
+    let Some(mut garage) = start("garage::nodes_that_are_gone") else { return };
+    garage.bucket("facts").unwrap();
+    let store: Arc<dyn Bucket> = bucket(garage.settings("facts", 0)).unwrap();
+    let key = Path::from("a/b");
+    garage.kill(2).unwrap();
+    store.put(&key, "two nodes".into()).await.unwrap();
+    assert_eq!(store.get(&key).await.unwrap().bytes().await.unwrap(), "two nodes");
+    assert_eq!(list(&*store, "", "", 10).await.0, ["a/"]);
+    garage.kill(1).unwrap();
+    // It says that it is unavailable, and so it is asked again.
+    let error = store.put(&key, "one node".into()).await.unwrap_err();
+    assert!(format!("{error:?}").contains("503"), "{error:?}");
+}
