@@ -21,6 +21,7 @@
 mod commit;
 mod error;
 mod files;
+pub mod hash_state;
 mod key;
 mod list;
 mod lock;
@@ -37,7 +38,7 @@ pub use operation::{
     Executed, Fault, LINKS_LIMIT, LIST_LIMIT, Listed, OPERATION_HEADER, Object, Operation,
     REPLY_HEADER, REPLY_HEADER_LIMIT, Reply, VALUE_LIMIT, WRITE_LIMIT, header_json,
 };
-pub use session::{Appender, SHA256_STATE_LENGTH};
+pub use session::Appender;
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -16,10 +16,8 @@ use crate::commit::HASH_BUFFER;
 use crate::files::PRUNE_RETRIES;
 use crate::lock::Lock;
 use crate::sink::Sink;
-use crate::{Directory, Error, Key};
-use sha2::digest::common::hazmat::{SerializableState, SerializedState};
+use crate::{Directory, Error, Key, hash_state};
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -27,9 +25,6 @@ use std::time::SystemTime;
 
 /// Largest `state` file that is read, in bytes; ours have about 300.
 const STATE_LIMIT: u64 = 1024;
-
-/// Size of a serialised SHA-256 state, in bytes.
-pub const SHA256_STATE_LENGTH: usize = size_of::<SerializedState<Sha256>>();
 
 /// What a loss of power ends: the time since the machine started or, where that
 /// has no name, since this process did.
@@ -68,12 +63,8 @@ impl State {
     }
 
     fn print(&self) -> String {
-        let mut text = format!("{}\n{}\n{}\n", self.offset, self.file, self.epoch);
-        for byte in self.sha256.serialize() {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        let Self { offset, file, epoch, sha256 } = self;
+        format!("{offset}\n{file}\n{epoch}\n{}", hash_state::print(sha256))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -81,15 +72,10 @@ impl State {
         let offset = lines.next()?.parse().ok()?;
         let file = lines.next()?;
         let epoch = lines.next()?;
-        let hex = lines.next()?;
-        if !file.starts_with("data") || file.contains('/') || hex.len() != SHA256_STATE_LENGTH * 2 {
+        if !file.starts_with("data") || file.contains('/') {
             return None;
         }
-        let mut bytes = SerializedState::<Sha256>::default();
-        for (i, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(hex.get(i * 2..i * 2 + 2)?, 16).ok()?;
-        }
-        let sha256 = Sha256::deserialize(&bytes).ok()?;
+        let sha256 = hash_state::parse(lines.next()?)?;
         Some(Self { offset, sha256, file: file.to_owned(), epoch: epoch.to_owned() })
     }
 }

@@ -38,7 +38,7 @@ pub use manifest_error::InvalidManifest;
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepositoryName};
 pub use page::{InvalidPageSize, PageSize};
-pub use range::ByteRange;
+pub use range::{ByteRange, ByteRangeSpec};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
 pub use upload_id::{InvalidUploadId, UploadId};
 pub use upload_range::{ContentRange, InvalidContentRange, UploadRange};

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// A byte range asked for by a `Range` header (RFC 9110, section 14.2;
 /// distribution-spec, "Pulling blobs").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ByteRange(Spec);
+pub struct ByteRange(ByteRangeSpec);
 
 impl ByteRange {
     /// Reads a `Range` header with one range: `bytes=a-b`, `bytes=a-` or
@@ -24,9 +24,9 @@ impl ByteRange {
         }
         let (first, last) = range.trim_matches(BLANKS).split_once('-')?;
         let spec = match (first, last) {
-            ("", last) => Spec::Suffix(saturating(last)?),
-            (first, "") => Spec::From(saturating(first)?),
-            (first, last) => Spec::Between(saturating(first)?, saturating(last)?),
+            ("", last) => ByteRangeSpec::Suffix(saturating(last)?),
+            (first, "") => ByteRangeSpec::From(saturating(first)?),
+            (first, last) => ByteRangeSpec::Between(saturating(first)?, saturating(last)?),
         };
         Some(Self(spec))
     }
@@ -39,28 +39,39 @@ impl ByteRange {
     /// empty content can be sent either, because `Content-Range` cannot say so.
     pub fn resolve(self, size: u64) -> Option<Range<u64>> {
         let range = match self.0 {
-            Spec::Between(first, last) => first..last.saturating_add(1).min(size),
-            Spec::From(first) => first..size,
-            Spec::Suffix(length) => size.saturating_sub(length)..size,
+            ByteRangeSpec::Between(first, last) => first..last.saturating_add(1).min(size),
+            ByteRangeSpec::From(first) => first..size,
+            ByteRangeSpec::Suffix(length) => size.saturating_sub(length)..size,
         };
         (!range.is_empty()).then_some(range)
+    }
+}
+
+impl ByteRange {
+    /// What is asked for, before the size of the content is known.
+    pub const fn spec(self) -> ByteRangeSpec {
+        self.0
     }
 }
 
 impl fmt::Display for ByteRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Spec::Between(first, last) => write!(f, "{BYTES}={first}-{last}"),
-            Spec::From(first) => write!(f, "{BYTES}={first}-"),
-            Spec::Suffix(length) => write!(f, "{BYTES}=-{length}"),
+            ByteRangeSpec::Between(first, last) => write!(f, "{BYTES}={first}-{last}"),
+            ByteRangeSpec::From(first) => write!(f, "{BYTES}={first}-"),
+            ByteRangeSpec::Suffix(length) => write!(f, "{BYTES}=-{length}"),
         }
     }
 }
 
+/// The three forms of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-enum Spec {
+pub enum ByteRangeSpec {
+    /// The first and the last position. The last may be before the first.
     Between(u64, u64),
+    /// All from this position on.
     From(u64),
+    /// So many bytes at the end.
     Suffix(u64),
 }
 

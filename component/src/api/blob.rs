@@ -29,6 +29,10 @@ impl<S: Storage> Registry<S> {
                 (size, false, 0..size, Body::Empty)
             }
             BlobAction::Get => {
+                let url = self.store.blob_url(name, digest).await;
+                if let Some(url) = url.map_err(|error| unknown(error, digest))? {
+                    return Ok(elsewhere(&url, digest));
+                }
                 let range = call.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
                 let range = range.and_then(ByteRange::parse);
                 let blob = self.store.blob(name, digest, range).await;
@@ -52,6 +56,18 @@ impl<S: Storage> Registry<S> {
         }
         Ok(not_modified(&call.headers, &response).unwrap_or(response))
     }
+}
+
+/// Sends a client to the storage, for a part as for the whole: it asks there
+/// with the same `Range`. The address is good for a while only, and for who got
+/// it.
+fn elsewhere<D>(url: &str, digest: &Digest) -> Response<Body<D>> {
+    let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
+    let headers = response.headers_mut();
+    insert(headers, header::LOCATION, url);
+    insert(headers, DOCKER_CONTENT_DIGEST, digest.as_str());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn unknown(error: StorageError, digest: &Digest) -> Error {

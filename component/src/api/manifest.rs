@@ -7,7 +7,6 @@ use super::{
 use crate::store::{BodyError, Content, RequestBody as _, Storage, StorageError};
 use crate::{Body, Error, ManifestAction, Route};
 use bytes::Bytes;
-use futures::stream::{self, StreamExt as _};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use roadstead_oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
@@ -15,9 +14,6 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
-
-/// How many referenced blobs are looked up at a time.
-const LOOKUPS: usize = 8;
 
 impl<S: Storage> Registry<S> {
     pub(super) async fn manifest(
@@ -126,19 +122,8 @@ impl<S: Storage> Registry<S> {
     /// Whether the repository holds the blobs that an image manifest names.
     /// The manifests that an index names may come later, or never.
     async fn check_blobs(&self, name: &RepositoryName, manifest: &Manifest) -> Result<(), Error> {
-        let lookups = manifest.blobs().map(|descriptor| async {
-            let digest = &descriptor.digest;
-            (digest.clone(), self.store.blob_size(name, digest).await)
-        });
-        let mut results = stream::iter(lookups).buffered(LOOKUPS);
-        let mut missing = Vec::new();
-        while let Some((digest, result)) = results.next().await {
-            match result {
-                Ok(_) => {}
-                Err(StorageError::NotFound) => missing.push(digest),
-                Err(error) => return Err(internal(error)),
-            }
-        }
+        let digests: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
+        let missing = self.store.missing_blobs(name, &digests).await.map_err(internal)?;
         if missing.is_empty() { Ok(()) } else { Err(Error::ManifestBlobUnknown(missing)) }
     }
 }

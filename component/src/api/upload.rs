@@ -30,17 +30,18 @@ impl<S: Storage> Registry<S> {
                 Err(error) => return Err(internal(error)),
             }
         }
-        let id = UploadId::from_random(Uuid::new_v4().into_bytes());
-        self.store.begin_upload(&name, &id).await.map_err(internal)?;
+        let random = Uuid::new_v4().into_bytes();
         if let StartUpload::Whole(digest) = start {
-            let result = self.commit(name.clone(), &id, None, digest, call).await;
-            if result.is_err() {
-                // The client knows nothing of this session and cannot go on
-                // with it. It may be gone already.
-                let _ = self.store.cancel_upload(&name, &id).await;
-            }
-            return result;
+            let stored = self.store.store_blob(&name, random, call.body.take(), &digest).await;
+            return match stored {
+                Ok(()) => Ok(created(name, digest)),
+                Err(StorageError::DigestMismatch(actual)) => {
+                    Err(Error::DigestMismatch { expected: digest, actual })
+                }
+                Err(error) => Err(internal(error)),
+            };
         }
+        let id = self.store.begin_upload(&name, random).await.map_err(internal)?;
         Ok(progress(StatusCode::ACCEPTED, name, id, 0))
     }
 

@@ -1,7 +1,9 @@
 //! Bodies as WASI streams.
 
+use crate::store::cloud::{Aborted, Bodies, ChunkedBody};
 use crate::store::{BodyError, DRAIN_LIMIT, RequestBody};
 use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt as _};
 use wasip3::http::types::{ErrorCode, Request, Response, Trailers};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult};
 use wasip3::{wit_future, wit_stream};
@@ -9,65 +11,84 @@ use wasip3::{wit_future, wit_stream};
 /// Bytes read from a stream at a time, where the guest reads at all.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// A message's body, unread.
+/// A message's body, unread or read in part.
 pub(super) struct Upload {
-    stream: StreamReader<u8>,
-    trailers: FutureReader<Result<Option<Trailers>, ErrorCode>>,
+    /// `None` once it has ended.
+    stream: Option<StreamReader<u8>>,
+    end: End,
+    /// How long the sender says it is.
+    length: Option<u64>,
     /// Tells the host how the body was received. While it lives, the body
     /// does.
     received: FutureWriter<Result<(), ErrorCode>>,
 }
 
+/// What is known of a body's end.
+enum End {
+    Ahead(FutureReader<Result<Option<Trailers>, ErrorCode>>),
+    Whole,
+    BrokenOff,
+}
+
 impl Upload {
-    pub(super) fn new(request: Request) -> Self {
+    pub(super) fn new(request: Request, length: Option<u64>) -> Self {
         let (received, result) = wit_future::new(|| Ok(()));
         let (stream, trailers) = Request::consume_body(request, result);
-        Self { stream, trailers, received }
+        Self { stream: Some(stream), end: End::Ahead(trailers), length, received }
     }
 
     pub(super) fn of_response(response: Response) -> Self {
         let (received, result) = wit_future::new(|| Ok(()));
         let (stream, trailers) = Response::consume_body(response, result);
-        Self { stream, trailers, received }
+        Self { stream: Some(stream), end: End::Ahead(trailers), length: None, received }
     }
 
     /// The stream, to be passed on, and what must live until it is used.
     pub(super) fn into_stream(self) -> (StreamReader<u8>, impl Sized) {
-        (self.stream, (self.trailers, self.received))
-    }
-
-    /// The next bytes, in `buffer`. The last ones may come with the end.
-    pub(super) async fn next(&mut self, buffer: Vec<u8>) -> (StreamResult, Vec<u8>) {
-        self.stream.read(buffer).await
-    }
-
-    /// After the last bytes: whether the body is whole.
-    pub(super) async fn end(self) -> Result<(), ErrorCode> {
-        drop(self.stream);
-        self.trailers.await.map(|_| ())
+        (self.stream.unwrap_or_else(|| stream(Vec::new())), (self.end, self.received))
     }
 
     /// Hands every chunk to `take` until it says to stop. `false` means that
     /// the body broke off.
-    ///
-    /// A stream that breaks off looks like one that ends; only the trailers
-    /// tell them apart, so they are always awaited.
     pub(super) async fn for_each(mut self, mut take: impl FnMut(&[u8]) -> bool) -> bool {
         let mut buffer = Vec::with_capacity(CHUNK);
-        loop {
-            let (status, mut chunk) = self.stream.read(buffer).await;
-            if !chunk.is_empty() && !take(&chunk) {
+        while let Some(mut chunk) = self.read(buffer).await {
+            if !take(&chunk) {
                 return true;
-            }
-            match status {
-                StreamResult::Complete(_) => {}
-                StreamResult::Dropped | StreamResult::Cancelled => break,
             }
             chunk.clear();
             buffer = chunk;
         }
-        drop(self.stream);
-        self.trailers.await.is_ok()
+        self.ended_whole().await
+    }
+
+    /// The next bytes, in the buffer; `None` where the stream ends.
+    async fn read(&mut self, mut buffer: Vec<u8>) -> Option<Vec<u8>> {
+        loop {
+            let (status, chunk) = self.stream.as_mut()?.read(buffer).await;
+            if matches!(status, StreamResult::Dropped | StreamResult::Cancelled) {
+                self.stream = None;
+            }
+            if !chunk.is_empty() {
+                return Some(chunk);
+            }
+            buffer = chunk;
+        }
+    }
+
+    /// Whether the stream, which has ended, has not broken off.
+    ///
+    /// A stream that breaks off looks like one that ends; only the trailers
+    /// tell them apart, so they are always awaited.
+    async fn ended_whole(&mut self) -> bool {
+        self.end = match std::mem::replace(&mut self.end, End::BrokenOff) {
+            End::Ahead(trailers) => match trailers.await {
+                Ok(_) => End::Whole,
+                Err(_) => End::BrokenOff,
+            },
+            known => known,
+        };
+        matches!(self.end, End::Whole)
     }
 }
 
@@ -99,6 +120,46 @@ impl RequestBody for Upload {
             size <= DRAIN_LIMIT
         })
         .await;
+    }
+}
+
+impl ChunkedBody for Upload {
+    fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Aborted> {
+        match self.read(Vec::with_capacity(CHUNK)).await {
+            Some(chunk) => Ok(Some(chunk.into())),
+            None if self.ended_whole().await => Ok(None),
+            None => Err(Aborted),
+        }
+    }
+}
+
+/// Bulk bytes as WASI streams.
+#[derive(Debug)]
+pub(super) enum GuestBodies {}
+
+impl Bodies for GuestBodies {
+    type Upload = Upload;
+    type Download = StreamReader<u8>;
+
+    fn download(mut bytes: BoxStream<'static, object_store::Result<Bytes>>) -> StreamReader<u8> {
+        let (mut writer, reader) = wit_stream::new();
+        wasip3::spawn(async move {
+            while let Some(piece) = bytes.next().await {
+                let piece = match piece {
+                    Ok(piece) => piece,
+                    Err(error) => return eprintln!("error: a download broke off: {error}"),
+                };
+                // A reader that goes away has seen enough.
+                if !writer.write_all(piece.into()).await.is_empty() {
+                    return;
+                }
+            }
+        });
+        reader
     }
 }
 

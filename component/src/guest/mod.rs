@@ -8,11 +8,13 @@ mod authority;
 mod body;
 mod host;
 mod outbound;
+mod stores;
 mod transport;
 
 use crate::store::LocalStorage;
+use crate::store::cloud::CloudStorage;
 use crate::{Body, Gate, Registry, Switches};
-use body::Upload;
+use body::{GuestBodies, Upload};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use roadstead_config::Config;
@@ -27,18 +29,33 @@ wasip3::http::service::export!(Handler);
 
 struct Handler;
 
-type GuestRegistry = Registry<LocalStorage<AnyTransport>>;
+/// A registry over the storage that the configuration names.
+enum GuestRegistry {
+    Directory(Registry<LocalStorage<AnyTransport>>),
+    Bucket(Registry<CloudStorage<GuestBodies>>),
+}
+
+impl GuestRegistry {
+    async fn handle(
+        &self,
+        request: http::Request<Option<Upload>>,
+    ) -> http::Response<Body<StreamReader<u8>>> {
+        match self {
+            Self::Directory(registry) => registry.handle(request).await,
+            Self::Bucket(registry) => registry.handle(request).await,
+        }
+    }
+}
 
 thread_local! {
     /// Made by the first request of an instance. Nothing but this is kept
     /// between requests.
-    static REGISTRY: OnceCell<Result<Rc<GuestRegistry>, String>> = const { OnceCell::new() };
+    static REGISTRY: OnceCell<Rc<GuestRegistry>> = const { OnceCell::new() };
 }
 
 impl wasip3::exports::http::handler::Guest for Handler {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let registry = REGISTRY.with(|registry| registry.get_or_init(configure).clone());
-        let registry = registry.map_err(|problem| {
+        let registry = registry().await.map_err(|problem| {
             eprintln!("error: {problem}");
             ErrorCode::ConfigurationError
         })?;
@@ -47,16 +64,31 @@ impl wasip3::exports::http::handler::Guest for Handler {
     }
 }
 
-fn configure() -> Result<Rc<GuestRegistry>, String> {
-    let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
-    if let Some(cloud) = &config.cloud {
-        let bucket = outbound::open(cloud)?;
-        return Err(format!("no registry keeps its data in {bucket} yet"));
+/// The registry of this instance. A problem is not kept: a store may answer
+/// the next request.
+async fn registry() -> Result<Rc<GuestRegistry>, String> {
+    if let Some(registry) = REGISTRY.with(|registry| registry.get().cloned()) {
+        return Ok(registry);
     }
-    let transport = AnyTransport::choose(&config)?;
-    let storage = LocalStorage::new(transport);
-    let gate = Gate::new(&config, authority::choose(&config)?);
-    Ok(Rc::new(Registry::new(storage, Switches::from(&config), gate)))
+    let made = configure().await?;
+    // Of two that were made at once, the first one stays.
+    Ok(REGISTRY.with(|registry| Rc::clone(registry.get_or_init(|| made))))
+}
+
+async fn configure() -> Result<Rc<GuestRegistry>, String> {
+    let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
+    let (switches, gate) =
+        (Switches::from(&config), Gate::new(&config, authority::choose(&config)?));
+    Ok(Rc::new(match stores::choose(&config).await? {
+        Some((backend, options)) => {
+            let storage = CloudStorage::new(backend, options);
+            GuestRegistry::Bucket(Registry::new(storage, switches, gate))
+        }
+        None => {
+            let storage = LocalStorage::new(AnyTransport::choose(&config)?);
+            GuestRegistry::Directory(Registry::new(storage, switches, gate))
+        }
+    }))
 }
 
 fn incoming(request: Request) -> Result<http::Request<Option<Upload>>, ErrorCode> {
@@ -84,11 +116,13 @@ fn incoming(request: Request) -> Result<http::Request<Option<Upload>>, ErrorCode
     }
     let method = method(&request.get_method())?;
     // A body that is known to be empty costs nothing if nobody opens it.
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length: Option<u64> = length.and_then(|length| length.parse().ok());
     let empty = match headers.get(CONTENT_LENGTH) {
-        Some(length) => length == "0",
+        Some(_) => length == Some(0),
         None => matches!(method, http::Method::GET | http::Method::HEAD),
     };
-    let body = (!empty).then(|| Upload::new(request));
+    let body = (!empty).then(|| Upload::new(request, length));
     let mut incoming = http::Request::new(body);
     *incoming.method_mut() = method;
     *incoming.uri_mut() = uri;

@@ -1,6 +1,7 @@
 //! Requests to an object store, by `wasi:http/client`.
 
-use super::body::{CHUNK, Upload};
+use super::body::Upload;
+use crate::store::cloud::{Aborted, ChunkedBody as _};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use wasip3::clocks::monotonic_clock;
 use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme};
-use wasip3::wit_bindgen::{StreamReader, StreamResult};
+use wasip3::wit_bindgen::StreamReader;
 use wasip3::{wit_future, wit_stream};
 
 /// How long a store may take to accept a connection.
@@ -170,20 +171,12 @@ fn incoming(response: Response) -> Result<HttpResponse, HttpError> {
 fn pieces(body: Upload) -> impl Stream<Item = Result<Frame<Bytes>, HttpError>> {
     stream::unfold(Some(body), |body| async move {
         let mut body = body?;
-        loop {
-            match body.next(Vec::with_capacity(CHUNK)).await {
-                (StreamResult::Complete(_), piece) if piece.is_empty() => {}
-                (StreamResult::Complete(_), piece) => {
-                    return Some((Ok(Frame::data(piece.into())), Some(body)));
-                }
-                // The rest comes with the end.
-                (_, piece) if !piece.is_empty() => {
-                    return Some((Ok(Frame::data(piece.into())), Some(body)));
-                }
-                _ => {
-                    let broken = body.end().await.err()?;
-                    return Some((Err(failure(&broken)), None));
-                }
+        match body.chunk().await {
+            Ok(Some(piece)) => Some((Ok(Frame::data(piece)), Some(body))),
+            Ok(None) => None,
+            Err(Aborted) => {
+                let broken = Failure("the store's answer broke off".to_owned());
+                Some((Err(HttpError::new(HttpErrorKind::Interrupted, broken)), None))
             }
         }
     })

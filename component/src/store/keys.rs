@@ -51,6 +51,21 @@ pub(super) fn layers(name: &RepositoryName) -> Path {
     path(format!("{ROOT}/repositories/{name}/_layers"))
 }
 
+/// The link to a blob in the repository that a session is one of.
+pub(super) fn layer_link_of(session: &Path, digest: &Digest) -> Option<Path> {
+    let (repository, _) = session.as_ref().rsplit_once("/_uploads/")?;
+    let (algorithm, hex) = (digest.algorithm().as_str(), digest.encoded());
+    Some(path(format!("{repository}/_layers/{algorithm}/{hex}/{LINK}")))
+}
+
+/// All blobs of one algorithm that the repository holds.
+pub(super) fn layers_of(name: &RepositoryName, algorithm: Algorithm) -> Path {
+    path(format!("{ROOT}/repositories/{name}/_layers/{}", algorithm.as_str()))
+}
+
+/// What the directory of a blob that the repository holds contains.
+pub(super) const LINK: &str = "link";
+
 pub(super) fn revisions(name: &RepositoryName) -> Path {
     path(format!("{ROOT}/repositories/{name}/{MANIFESTS}/revisions"))
 }
@@ -137,8 +152,13 @@ fn unescape_name(segment: &str) -> Option<RepositoryName> {
     RepositoryName::parse(&segment.replace('=', "/")).ok()
 }
 
+/// All upload sessions.
+pub(super) fn uploads(name: &RepositoryName) -> Path {
+    path(format!("{ROOT}/repositories/{name}/_uploads"))
+}
+
 pub(super) fn upload(name: &RepositoryName, id: &UploadId) -> Path {
-    path(format!("{ROOT}/repositories/{name}/_uploads/{id}"))
+    path(format!("{}/{id}", uploads(name)))
 }
 
 /// A constant, as a path.
@@ -168,6 +188,11 @@ mod tests {
         let digest = Digest::parse(&format!("sha256:{hex}")).unwrap();
         let tag = Tag::parse("_v1.0-X").unwrap();
         let id = UploadId::from_random([7; 16]);
+        let session = super::upload(&name, &id);
+        assert_eq!(
+            super::layer_link_of(&session, &digest),
+            Some(super::layer_link(&name, &digest))
+        );
         let repository = "docker/registry/v2/repositories/a/b-c__d.e";
         for (key, expected) in [
             (super::blob(&digest), format!("docker/registry/v2/blobs/sha256/01/{hex}/data")),

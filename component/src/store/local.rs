@@ -4,7 +4,7 @@
 //! native host that holds the directory; over a mounted directory, the
 //! component answers them itself. What differs is the [`Transport`].
 
-use super::{Content, Names, Opened, Page, RequestBody, Stat, Storage, StorageError};
+use super::{Content, Names, Opened, Page, Pointer, RequestBody, Stat, Storage, StorageError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -12,13 +12,13 @@ use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{
     Attributes, CopyMode, CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload,
-    ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult,
+    ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use roadstead_directory::{
     Fault, Key, Listed, NamesQuery, Object, Operation, Reply, WRITE_LIMIT, WriteMode,
 };
-use roadstead_oci::{ByteRange, Digest};
+use roadstead_oci::{ByteRange, Digest, MediaType};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -70,6 +70,8 @@ impl<T: Transport> Storage for LocalStorage<T> {
     type Upload = T::Upload;
     type Download = T::Download;
 
+    const ONE_STEP: bool = true;
+
     fn objects(&self) -> &dyn ObjectStore {
         &self.objects
     }
@@ -92,6 +94,28 @@ impl<T: Transport> Storage for LocalStorage<T> {
         let reply = self.call(Operation::Stat { key: key(path)?, companions }).await?;
         let Object { size, companions, .. } = object(reply)?;
         Ok(Stat { size, companions })
+    }
+
+    async fn pointer(&self, path: &Path) -> Result<Pointer, StorageError> {
+        Pointer::parse(path, &self.objects.get(path).await?.bytes().await?)
+    }
+
+    async fn point(
+        &self,
+        path: &Path,
+        digest: &Digest,
+        _media_type: Option<&MediaType>,
+    ) -> Result<(), StorageError> {
+        self.objects.put(path, digest.to_string().into()).await?;
+        Ok(())
+    }
+
+    async fn remove(&self, path: &Path) -> Result<(), StorageError> {
+        Ok(self.objects.delete(path).await?)
+    }
+
+    async fn url(&self, _path: &Path) -> Result<Option<String>, StorageError> {
+        Ok(None)
     }
 
     async fn names(&self, query: Names<'_>) -> Result<Page, StorageError> {
@@ -430,3 +454,18 @@ fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> object_store::Er
 
 // A manifest of the largest size must fit into one write.
 const _: () = assert!(WRITE_LIMIT > roadstead_oci::Manifest::MAX_SIZE);
+
+#[cfg(test)]
+mod tests {
+    use super::LocalStorage;
+    use crate::native::NativeDirectory;
+    use crate::store::contract;
+    use roadstead_directory::Directory;
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        contract::check(&LocalStorage::new(NativeDirectory(directory)), true).await;
+    }
+}

@@ -1,7 +1,8 @@
 //! Manifests.
 
-use super::{Content, Referrer, Storage, StorageError, Store, blobs::linked, keys};
+use super::{Content, Pointer, Referrer, Storage, StorageError, Store, blobs::linked, keys};
 use bytes::Bytes;
+use futures::future::join;
 use object_store::ObjectStoreExt as _;
 use roadstead_oci::{Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
 
@@ -21,6 +22,12 @@ pub struct StoredManifest<C> {
     pub content: C,
 }
 
+/// What a pointer to a manifest says, with the bytes where they came along.
+struct Linked {
+    pointer: Pointer,
+    bytes: Option<Bytes>,
+}
+
 /// A manifest with its bytes.
 pub type Stored<D> = StoredManifest<Content<D>>;
 
@@ -31,6 +38,16 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         reference: &Reference,
     ) -> Result<Stored<S::Download>, StorageError> {
+        if !S::ONE_STEP {
+            let Linked { pointer, bytes } = self.linked_manifest(name, reference).await?;
+            let bytes = match bytes {
+                Some(bytes) => bytes,
+                None => self.manifest_bytes(&pointer.digest).await?,
+            };
+            let (size, content) = (bytes.len() as u64, Content::Bytes(bytes));
+            let Pointer { digest, media_type } = pointer;
+            return Ok(StoredManifest { digest, media_type, size, content });
+        }
         let digest = self.resolve(name, reference).await?;
         let companions = [keys::revision_link(name, &digest), keys::media_type(name, &digest)];
         let opened = self.storage.open(&keys::blob(&digest), None, &companions).await?;
@@ -44,11 +61,77 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         reference: &Reference,
     ) -> Result<StoredManifest<()>, StorageError> {
+        if !S::ONE_STEP {
+            return self.linked_stat(name, reference).await;
+        }
         let digest = self.resolve(name, reference).await?;
         let companions = [keys::revision_link(name, &digest), keys::media_type(name, &digest)];
         let stat = self.storage.stat(&keys::blob(&digest), &companions).await?;
         let media_type = recorded(&stat.companions, &digest)?;
         Ok(StoredManifest { digest, media_type, size: stat.size, content: () })
+    }
+
+    /// Reads what a reference stands for where each object is a request: two
+    /// at most. A tag's link is trusted, as it goes with its manifest.
+    async fn linked_manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Linked, StorageError> {
+        let digest = match reference {
+            Reference::Tag(tag) => {
+                let pointer = self.storage.pointer(&keys::tag_link(name, tag)).await?;
+                return Ok(Linked { pointer, bytes: None });
+            }
+            Reference::Digest(digest) => digest,
+        };
+        let link = keys::revision_link(name, digest);
+        let (pointer, bytes) = join(self.storage.pointer(&link), self.manifest_bytes(digest)).await;
+        let pointer = pointer?;
+        if pointer.digest != *digest {
+            return Err(StorageError::NotFound);
+        }
+        Ok(Linked { pointer, bytes: Some(bytes?) })
+    }
+
+    /// The size and the media type of what a reference stands for where each
+    /// object is a request. One that another registry pushed has its media
+    /// type within.
+    async fn linked_stat(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<StoredManifest<()>, StorageError> {
+        let key = match reference {
+            Reference::Tag(tag) => keys::tag_link(name, tag),
+            Reference::Digest(digest) => keys::revision_link(name, digest),
+        };
+        let Pointer { digest, media_type } = self.storage.pointer(&key).await?;
+        let (media_type, size) = if media_type.is_some() {
+            (media_type, self.storage.stat(&keys::blob(&digest), &[]).await?.size)
+        } else {
+            let bytes = self.manifest_bytes(&digest).await?;
+            let parsed = Manifest::parse(&bytes, None).ok();
+            (parsed.map(|manifest| manifest.media_type().clone()), bytes.len() as u64)
+        };
+        match reference {
+            Reference::Digest(named) if *named != digest => Err(StorageError::NotFound),
+            _ => Ok(StoredManifest { digest, media_type, size, content: () }),
+        }
+    }
+
+    /// The digest that a reference stands for.
+    async fn resolve(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Digest, StorageError> {
+        match reference {
+            Reference::Digest(digest) => Ok(digest.clone()),
+            Reference::Tag(tag) => {
+                Ok(self.storage.pointer(&keys::tag_link(name, tag)).await?.digest)
+            }
+        }
     }
 
     /// The bytes of a manifest, which is small by its type.
@@ -70,22 +153,27 @@ impl<S: Storage> Store<S> {
         let objects = self.storage.objects();
         let size = bytes.len() as u64;
         objects.put(&keys::blob(digest), bytes.into()).await?;
-        let recorded = manifest.media_type().as_str().to_owned();
-        objects.put(&keys::media_type(name, digest), recorded.into()).await?;
+        let media_type = manifest.media_type();
+        if S::ONE_STEP {
+            let recorded = media_type.as_str().to_owned();
+            objects.put(&keys::media_type(name, digest), recorded.into()).await?;
+        }
         if let Some(referrer) = Referrer::of(manifest, digest, size) {
             self.put_referrer(name, &referrer).await?;
         }
         let link = keys::revision_link(name, digest);
-        self.put_link(&link, digest).await?;
+        self.storage.point(&link, digest, Some(media_type)).await?;
         for tag in tags {
-            self.put_tag(name, tag, digest).await?;
+            self.put_tag(name, tag, digest, media_type).await?;
         }
         // A delete of this manifest that ran meanwhile may have removed the
         // link before the tags came, which would then lead nowhere.
         for _ in 0..PUSH_ATTEMPTS {
             match objects.head(&link).await {
                 Ok(_) => return Ok(()),
-                Err(object_store::Error::NotFound { .. }) => self.put_link(&link, digest).await?,
+                Err(object_store::Error::NotFound { .. }) => {
+                    self.storage.point(&link, digest, Some(media_type)).await?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -108,8 +196,10 @@ impl<S: Storage> Store<S> {
         }
         self.storage.delete_value(&keys::revision_link(name, digest), digest.as_str()).await?;
         self.delete_tags_of(name, digest).await?;
-        // Without the link it says nothing.
-        let _ = self.storage.objects().delete(&keys::media_type(name, digest)).await;
+        if S::ONE_STEP {
+            // Without the link it says nothing.
+            let _ = self.storage.objects().delete(&keys::media_type(name, digest)).await;
+        }
         Ok(())
     }
 }

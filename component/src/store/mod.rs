@@ -6,6 +6,9 @@
 //! bulk bytes, which pass as handles and are never buffered here.
 
 mod blobs;
+pub mod cloud;
+#[cfg(all(not(target_family = "wasm"), any(test, feature = "testing")))]
+pub mod contract;
 mod keys;
 mod local;
 mod manifests;
@@ -18,7 +21,8 @@ pub use blobs::Blob;
 pub use local::{LocalStorage, Transport};
 pub use manifests::{Stored, StoredManifest};
 pub use port::{
-    BodyError, Content, DRAIN_LIMIT, Names, Opened, RequestBody, Stat, Storage, StorageError,
+    BodyError, Content, DRAIN_LIMIT, Names, Opened, Pointer, RequestBody, Stat, Storage,
+    StorageError,
 };
 pub use referrers::Referrer;
 pub use roadstead_directory::{Depth, Names as Page};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use roadstead_directory::{Depth, Names as Page};
-use roadstead_oci::{ByteRange, Digest};
+use roadstead_oci::{ByteRange, Digest, MediaType};
 use std::fmt;
 use std::ops::Range;
 
@@ -26,6 +26,12 @@ pub trait Storage {
     /// Stored bytes, as the platform takes them for a response's body.
     type Download;
 
+    /// Whether companions come in the same step as the object that they belong
+    /// to. Where each is a request of its own, small objects that only help
+    /// are not written: hints, and the media types beside manifests, which are
+    /// kept with the pointers then; see [`Storage::point`].
+    const ONE_STEP: bool;
+
     /// Objects, lists, conditional writes and copies.
     fn objects(&self) -> &dyn ObjectStore;
 
@@ -41,6 +47,25 @@ pub trait Storage {
     /// The same without the bytes.
     async fn stat(&self, key: &Path, companions: &[Path]) -> Result<Stat, StorageError>;
 
+    /// Reads a pointer: a small object that holds a digest.
+    async fn pointer(&self, key: &Path) -> Result<Pointer, StorageError>;
+
+    /// Writes a pointer. Where [`Storage::ONE_STEP`] is not so, the media type
+    /// of what it leads to is kept with it.
+    async fn point(
+        &self,
+        key: &Path,
+        digest: &Digest,
+        media_type: Option<&MediaType>,
+    ) -> Result<(), StorageError>;
+
+    /// Deletes an object that must be there.
+    async fn remove(&self, key: &Path) -> Result<(), StorageError>;
+
+    /// Where a client that knows no secret gets an object itself for a while,
+    /// if the storage is one that clients can reach and are to be sent to.
+    async fn url(&self, key: &Path) -> Result<Option<String>, StorageError>;
+
     /// A page of names below a directory, in lexical order.
     async fn names(&self, query: Names<'_>) -> Result<Page, StorageError>;
 
@@ -48,7 +73,14 @@ pub trait Storage {
     /// no error.
     async fn delete_value(&self, key: &Path, value: &str) -> Result<(), StorageError>;
 
-    /// Makes an upload session under a name that was never used.
+    /// The bits of an identifier for a new session below the directory
+    /// `uploads`, made of random ones.
+    fn session_bits(&self, _uploads: &Path, random: [u8; 16]) -> [u8; 16] {
+        random
+    }
+
+    /// Makes an upload session under a name that was never used, of an
+    /// identifier with [`Storage::session_bits`].
     async fn begin(&self, session: &Path) -> Result<(), StorageError>;
 
     /// How many bytes a session holds.
@@ -69,8 +101,8 @@ pub trait Storage {
     /// Appends a body, if there is one, verifies the session's bytes against
     /// `digest` and makes them the object `to`. Then writes `links`, each a
     /// small object, in their order: none is there before the object is.
-    /// Returns the number of bytes. The session is gone afterwards unless the body broke off or did not start
-    /// at the session's end.
+    /// Returns the number of bytes. The session is gone afterwards unless the
+    /// body broke off or did not start at the session's end.
     async fn commit(
         &self,
         session: &Path,
@@ -83,6 +115,25 @@ pub trait Storage {
 
     /// Removes a session and its bytes.
     async fn discard(&self, session: &Path) -> Result<(), StorageError>;
+
+    /// Makes a body an object in one step: a session from its beginning to its
+    /// end, whose name nobody else learns.
+    async fn store(
+        &self,
+        session: &Path,
+        body: Option<Self::Upload>,
+        to: &Path,
+        digest: &Digest,
+        links: &[(Path, String)],
+    ) -> Result<u64, StorageError> {
+        self.begin(session).await?;
+        let result = self.commit(session, None, body, to, digest, links).await;
+        if result.is_err() {
+            // Nobody can go on with it. It may be gone already.
+            let _ = self.discard(session).await;
+        }
+        result
+    }
 }
 
 /// How much of a body is read and forgotten before an early answer, in bytes.
@@ -147,6 +198,26 @@ pub struct Opened<D> {
     pub companions: Vec<Option<String>>,
     /// The bytes.
     pub content: Content<D>,
+}
+
+/// What a pointer holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pointer {
+    /// The digest of what it leads to.
+    pub digest: Digest,
+    /// The media type that was kept with it.
+    pub media_type: Option<MediaType>,
+}
+
+impl Pointer {
+    /// Reads the text of a pointer at `key`.
+    pub(super) fn parse(key: &Path, text: &[u8]) -> Result<Self, StorageError> {
+        std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| Digest::parse(text.trim_end()).ok())
+            .map(|digest| Self { digest, media_type: None })
+            .ok_or_else(|| StorageError::Failed(format!("{key} holds no digest")))
+    }
 }
 
 /// Stored bytes: small ones at hand, others as a handle.

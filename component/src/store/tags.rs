@@ -3,7 +3,7 @@
 use super::{Depth, Names, Page, Storage, StorageError, Store, keys};
 use futures::StreamExt as _;
 use object_store::ObjectStoreExt as _;
-use roadstead_oci::{Digest, Reference, RepositoryName, Tag};
+use roadstead_oci::{Digest, MediaType, RepositoryName, Tag};
 
 /// How many tags are looked at in one step, where all are.
 const STEP: usize = 1000;
@@ -49,15 +49,16 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         tag: &Tag,
         digest: &Digest,
+        media_type: &MediaType,
     ) -> Result<(), StorageError> {
-        self.put_link(&keys::tag_index_link(name, tag, digest), digest).await?;
-        self.put_link(&keys::tag_link(name, tag), digest).await
+        self.storage.point(&keys::tag_index_link(name, tag, digest), digest, None).await?;
+        self.storage.point(&keys::tag_link(name, tag), digest, Some(media_type)).await
     }
 
     /// Deletes a tag. The manifest stays.
     pub async fn delete_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<(), StorageError> {
         let objects = self.storage.objects();
-        objects.delete(&keys::tag_link(name, tag)).await?;
+        self.storage.remove(&keys::tag_link(name, tag)).await?;
         // The digests that it had are of no use without it. A concurrent push
         // of the tag may lose its entry, which only distribution looks at.
         let mut index = objects.list(Some(&keys::tag_index(name, tag)));
@@ -90,24 +91,6 @@ impl<S: Storage> Store<S> {
                 _ => return Ok(()),
             }
         }
-    }
-
-    /// The digest that a reference stands for.
-    pub(super) async fn resolve(
-        &self,
-        name: &RepositoryName,
-        reference: &Reference,
-    ) -> Result<Digest, StorageError> {
-        let tag = match reference {
-            Reference::Digest(digest) => return Ok(digest.clone()),
-            Reference::Tag(tag) => tag,
-        };
-        let key = keys::tag_link(name, tag);
-        let link = self.storage.objects().get(&key).await?.bytes().await?;
-        std::str::from_utf8(&link)
-            .ok()
-            .and_then(|link| Digest::parse(link.trim_end()).ok())
-            .ok_or_else(|| StorageError::Failed(format!("{key} holds no digest")))
     }
 
     async fn tags_page(

@@ -1,6 +1,7 @@
 //! Upload sessions of a repository.
 
 use super::{Storage, StorageError, Store, keys};
+use object_store::path::Path;
 use roadstead_oci::{Digest, RepositoryName, UploadId};
 
 /// Where bytes were to be appended: at a place that the client names, or at
@@ -8,13 +9,33 @@ use roadstead_oci::{Digest, RepositoryName, UploadId};
 pub type Offset = Option<u64>;
 
 impl<S: Storage> Store<S> {
-    /// Makes an upload session.
+    /// Makes an upload session, of random bits.
     pub async fn begin_upload(
         &self,
         name: &RepositoryName,
-        id: &UploadId,
+        random: [u8; 16],
+    ) -> Result<UploadId, StorageError> {
+        let id = self.upload_id(name, random);
+        self.storage.begin(&keys::upload(name, &id)).await?;
+        Ok(id)
+    }
+
+    /// Makes a body a blob that the repository holds.
+    pub async fn store_blob(
+        &self,
+        name: &RepositoryName,
+        random: [u8; 16],
+        body: Option<S::Upload>,
+        digest: &Digest,
     ) -> Result<(), StorageError> {
-        self.storage.begin(&keys::upload(name, id)).await
+        let session = keys::upload(name, &self.upload_id(name, random));
+        let links = links::<S>(name, digest);
+        self.storage.store(&session, body, &keys::blob(digest), digest, &links).await?;
+        Ok(())
+    }
+
+    fn upload_id(&self, name: &RepositoryName, random: [u8; 16]) -> UploadId {
+        UploadId::from_random(self.storage.session_bits(&keys::uploads(name), random))
     }
 
     /// How many bytes a session holds.
@@ -49,10 +70,7 @@ impl<S: Storage> Store<S> {
         digest: &Digest,
     ) -> Result<(), StorageError> {
         let session = keys::upload(name, id);
-        let links = [
-            (keys::layer_link(name, digest), digest.to_string()),
-            (keys::hint(digest, name), String::new()),
-        ];
+        let links = links::<S>(name, digest);
         self.storage.commit(&session, at, body, &keys::blob(digest), digest, &links).await?;
         Ok(())
     }
@@ -65,4 +83,13 @@ impl<S: Storage> Store<S> {
     ) -> Result<(), StorageError> {
         self.storage.discard(&keys::upload(name, id)).await
     }
+}
+
+/// What makes a blob one of the repository.
+fn links<S: Storage>(name: &RepositoryName, digest: &Digest) -> Vec<(Path, String)> {
+    let mut links = vec![(keys::layer_link(name, digest), digest.to_string())];
+    if S::ONE_STEP {
+        links.push((keys::hint(digest, name), String::new()));
+    }
+    links
 }

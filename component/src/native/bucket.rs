@@ -1,0 +1,358 @@
+//! A bucket in memory that is as strict as real ones are, and counts.
+
+use super::MemoryBody;
+use crate::store::cloud::{Aborted, Backend, Bodies, ChunkedBody};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
+use object_store::memory::InMemory;
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::signer::{Method, Signer, Url};
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
+};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The smallest part but the last, as of S3.
+const LEAST_PART: usize = 5 * 1024 * 1024;
+
+/// Bodies in memory and streams that tests read.
+#[derive(Debug)]
+pub struct NativeBodies;
+
+/// Bytes on their way to a client.
+pub struct NativeDownload(pub BoxStream<'static, Result<Bytes>>);
+
+impl std::fmt::Debug for NativeDownload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NativeDownload")
+    }
+}
+
+impl Bodies for NativeBodies {
+    type Upload = MemoryBody;
+    type Download = NativeDownload;
+
+    fn download(bytes: BoxStream<'static, Result<Bytes>>) -> NativeDownload {
+        NativeDownload(bytes)
+    }
+}
+
+impl ChunkedBody for MemoryBody {
+    fn length(&self) -> Option<u64> {
+        (!self.aborted).then_some(self.bytes.len() as u64)
+    }
+
+    async fn chunk(&mut self) -> std::result::Result<Option<Bytes>, Aborted> {
+        /// As the guest reads them.
+        const CHUNK: usize = 64 * 1024;
+        // Others have their turn, as while bytes are on their way.
+        super::pass().await;
+        match self.bytes.split_to(CHUNK.min(self.bytes.len())) {
+            bytes if !bytes.is_empty() => Ok(Some(bytes)),
+            _ if self.aborted => Err(Aborted),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A bucket.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryBucket(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    objects: InMemory,
+    uploads: Mutex<BTreeMap<String, Upload>>,
+    serial: AtomicUsize,
+    requests: Mutex<Vec<String>>,
+    /// Whether all parts but the last must be equal.
+    equal_parts: AtomicBool,
+    /// What it does about conditional writes.
+    conditions: Mutex<Conditions>,
+}
+
+#[derive(Debug)]
+struct Upload {
+    key: Path,
+    /// By number: the name of each, and its bytes.
+    parts: BTreeMap<usize, (String, Bytes)>,
+}
+
+/// What a store does about conditional writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Conditions {
+    /// It honours them.
+    #[default]
+    Honoured,
+    /// It refuses such writes.
+    Refused,
+    /// It ignores them.
+    Ignored,
+}
+
+impl MemoryBucket {
+    /// The bucket as a backend, whose objects are below `root`.
+    pub fn backend(&self, root: &str) -> Backend {
+        Backend {
+            store: Arc::new(self.clone()),
+            multipart: Arc::new(self.clone()),
+            lists: Arc::new(self.clone()),
+            signer: None,
+            root: Path::from(root),
+            conditional: *lock(&self.0.conditions) != Conditions::Ignored,
+            equal_parts: self.0.equal_parts.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The same, which sends clients to itself.
+    pub fn redirecting(&self, root: &str) -> Backend {
+        Backend { signer: Some(Arc::new(self.clone())), ..self.backend(root) }
+    }
+
+    /// A bucket that is otherwise about conditional writes.
+    #[must_use]
+    pub fn with_conditions(self, conditions: Conditions) -> Self {
+        *lock(&self.0.conditions) = conditions;
+        self
+    }
+
+    /// A bucket that takes equal parts only.
+    #[must_use]
+    pub fn with_equal_parts(self) -> Self {
+        self.0.equal_parts.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// The requests since it was asked last.
+    pub fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.0.requests))
+    }
+
+    /// All keys.
+    pub async fn keys(&self) -> Vec<String> {
+        let keys = self.0.objects.list(None).map_ok(|object| object.location.to_string());
+        let mut keys: Vec<String> = keys.try_collect().await.unwrap_or_default();
+        keys.sort();
+        keys
+    }
+
+    /// How many multipart uploads nobody has ended.
+    pub fn open_uploads(&self) -> usize {
+        lock(&self.0.uploads).len()
+    }
+
+    /// The objects themselves.
+    pub fn objects(&self) -> &InMemory {
+        &self.0.objects
+    }
+
+    async fn request(&self, what: &str, key: &str) {
+        lock(&self.0.requests).push(format!("{what} {key}"));
+        super::pass().await;
+    }
+}
+
+impl std::fmt::Display for MemoryBucket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("memory")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryBucket {
+    async fn put_opts(
+        &self,
+        key: &Path,
+        payload: PutPayload,
+        mut options: PutOptions,
+    ) -> Result<PutResult> {
+        self.request("PUT", key.as_ref()).await;
+        let conditions = *lock(&self.0.conditions);
+        match conditions {
+            Conditions::Refused if options.mode != PutMode::Overwrite => {
+                return Err(object_store::Error::NotImplemented {
+                    operation: "conditional write".to_owned(),
+                    implementer: self.to_string(),
+                });
+            }
+            Conditions::Ignored => options.mode = PutMode::Overwrite,
+            _ => {}
+        }
+        self.0.objects.put_opts(key, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        key: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.0.objects.put_multipart_opts(key, options).await
+    }
+
+    async fn get_opts(&self, key: &Path, options: GetOptions) -> Result<GetResult> {
+        self.request(if options.head { "HEAD" } else { "GET" }, key.as_ref()).await;
+        self.0.objects.get_opts(key, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        keys: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        let bucket = self.clone();
+        keys.and_then(move |key| {
+            let bucket = bucket.clone();
+            async move {
+                bucket.request("DELETE", key.as_ref()).await;
+                bucket.0.objects.delete(&key).await.map(|()| key)
+            }
+        })
+        .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let key = prefix.map_or_else(String::new, Path::to_string);
+        lock(&self.0.requests).push(format!("LIST {key}"));
+        self.0.objects.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.request("LIST", &prefix.map_or_else(String::new, Path::to_string)).await;
+        self.0.objects.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.request("COPY", to.as_ref()).await;
+        self.0.objects.copy_opts(from, to, options).await
+    }
+}
+
+#[async_trait]
+impl MultipartStore for MemoryBucket {
+    async fn create_multipart(&self, key: &Path) -> Result<MultipartId> {
+        self.request("CREATE", key.as_ref()).await;
+        let id = self.0.serial.fetch_add(1, Ordering::Relaxed).to_string();
+        let upload = Upload { key: key.clone(), parts: BTreeMap::new() };
+        lock(&self.0.uploads).insert(id.clone(), upload);
+        Ok(id)
+    }
+
+    async fn put_part(
+        &self,
+        key: &Path,
+        id: &MultipartId,
+        index: usize,
+        payload: PutPayload,
+    ) -> Result<PartId> {
+        self.request("PART", key.as_ref()).await;
+        let name = format!("\"{}\"", self.0.serial.fetch_add(1, Ordering::Relaxed));
+        let mut uploads = lock(&self.0.uploads);
+        let upload = uploads.get_mut(id).filter(|upload| upload.key == *key);
+        let upload = upload.ok_or_else(|| failed("no such upload"))?;
+        upload.parts.insert(index, (name.clone(), payload.into()));
+        Ok(PartId { content_id: name })
+    }
+
+    async fn complete_multipart(
+        &self,
+        key: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
+        self.request("COMPLETE", key.as_ref()).await;
+        let mut pieces = Vec::new();
+        {
+            let uploads = lock(&self.0.uploads);
+            let upload = uploads.get(id).filter(|upload| upload.key == *key);
+            let upload = upload.ok_or_else(|| failed("no such upload"))?;
+            for (index, part) in parts.iter().enumerate() {
+                match upload.parts.get(&index) {
+                    Some((name, bytes)) if *name == part.content_id => pieces.push(bytes.clone()),
+                    _ => return Err(failed("no such part")),
+                }
+            }
+        }
+        if pieces.iter().rev().skip(1).any(|piece| piece.len() < LEAST_PART) {
+            return Err(failed("a part is too small"));
+        }
+        let first = pieces.first().map_or(0, Bytes::len);
+        let equal = pieces.iter().rev().skip(1).all(|piece| piece.len() == first)
+            && pieces.last().is_some_and(|last| last.len() <= first);
+        if self.0.equal_parts.load(Ordering::Relaxed) && !equal {
+            return Err(failed("parts are not equal"));
+        }
+        lock(&self.0.uploads).remove(id);
+        self.0.objects.put(key, PutPayload::from_iter(pieces)).await
+    }
+
+    async fn abort_multipart(&self, key: &Path, id: &MultipartId) -> Result<()> {
+        self.request("ABORT", key.as_ref()).await;
+        lock(&self.0.uploads).remove(id);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl PaginatedListStore for MemoryBucket {
+    async fn list_paginated(
+        &self,
+        prefix: Option<&str>,
+        options: PaginatedListOptions,
+    ) -> Result<PaginatedListResult> {
+        let prefix = prefix.unwrap_or_default();
+        self.request("LIST", prefix).await;
+        let mut all: Vec<ObjectMeta> = self.0.objects.list(None).try_collect().await?;
+        all.sort_by(|a, b| a.location.cmp(&b.location));
+        let after = options.page_token.or(options.offset).unwrap_or_default();
+        let limit = options.max_keys.unwrap_or(1000).min(1000);
+        let (mut objects, mut common_prefixes): (Vec<ObjectMeta>, Vec<Path>) = Default::default();
+        let (mut last, mut page_token) = (after, None);
+        for object in all {
+            let key = object.location.as_ref();
+            let Some(rest) = key.strip_prefix(prefix) else { continue };
+            let passed = last.ends_with('/') && key.starts_with(&last);
+            if passed || key <= last.as_str() {
+                continue;
+            }
+            if objects.len() + common_prefixes.len() == limit {
+                page_token = Some(last);
+                break;
+            }
+            if let Some(delimiter) = options.delimiter.as_deref()
+                && let Some((directory, _)) = rest.split_once(delimiter)
+            {
+                last = format!("{prefix}{directory}/");
+                common_prefixes.push(Path::from(last.as_str()));
+            } else {
+                key.clone_into(&mut last);
+                objects.push(object);
+            }
+        }
+        let extensions = http::Extensions::new();
+        let result = ListResult { common_prefixes, objects, extensions };
+        Ok(PaginatedListResult { result, page_token })
+    }
+}
+
+#[async_trait]
+impl Signer for MemoryBucket {
+    async fn signed_url(&self, _: Method, key: &Path, expires_in: Duration) -> Result<Url> {
+        let url = format!("https://bucket.example/{key}?seconds={}", expires_in.as_secs());
+        Url::parse(&url).map_err(|error| failed(&error.to_string()))
+    }
+}
+
+fn failed(why: &str) -> object_store::Error {
+    object_store::Error::Generic { store: "memory", source: why.to_owned().into() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,139 @@
+//! A bucket: what an object store's traits offer, under one root.
+
+use object_store::list::PaginatedListStore;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::signer::Signer;
+use object_store::{
+    Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions, PutPayload,
+};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The traits of one store, all of the same bucket. What one store offers by
+/// several traits is one `Arc` in several places.
+#[derive(Clone)]
+pub struct Backend {
+    /// Objects and copies.
+    pub store: Arc<dyn ObjectStore>,
+    /// Large objects in parts.
+    pub multipart: Arc<dyn MultipartStore>,
+    /// Lists by pages.
+    pub lists: Arc<dyn PaginatedListStore>,
+    /// Makes addresses for clients, if they are to be sent to the store:
+    /// `None` where redirects are switched off.
+    pub signer: Option<Arc<dyn Signer>>,
+    /// What all keys begin with; empty for none.
+    pub root: Path,
+    /// Whether the store honours `If-Match` and `If-None-Match` on writes. One
+    /// that ignores them in silence must be marked by `false`; one that
+    /// refuses them is found out.
+    pub conditional: bool,
+    /// Whether all parts of an upload but the last must have one size (R2).
+    pub equal_parts: bool,
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend")
+            .field("store", &self.store)
+            .field("root", &self.root)
+            .field("conditional", &self.conditional)
+            .field("equal_parts", &self.equal_parts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a bucket is used.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// What identifiers of uploads are signed with, the same for all
+    /// instances: `REGISTRY_HTTP_SECRET` or, without it, something derived from
+    /// the secret that opens the bucket. Without either, each upload costs a
+    /// request more.
+    pub secret: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("secret", &self.secret.is_some()).finish()
+    }
+}
+
+/// The metadata of a pointer that holds the media type of what it leads to. In
+/// the letters that all stores take: Azure's names are identifiers.
+pub(super) const MEDIA_TYPE: &str = "mediatype";
+
+/// The metadata of a link that names the session which made it.
+pub(super) const UPLOAD: &str = "upload";
+
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) backend: Backend,
+    pub(super) options: Options,
+    objects: PrefixStore<Arc<dyn ObjectStore>>,
+    /// What is known of the store's conditional writes.
+    conditional: AtomicBool,
+}
+
+impl Bucket {
+    pub(super) fn new(backend: Backend, options: Options) -> Self {
+        Self {
+            objects: PrefixStore::new(Arc::clone(&backend.store), backend.root.clone()),
+            conditional: AtomicBool::new(backend.conditional),
+            backend,
+            options,
+        }
+    }
+
+    pub(super) fn objects(&self) -> &dyn ObjectStore {
+        &self.objects
+    }
+
+    /// The key of an object as the store has it, for the traits that know no
+    /// root.
+    pub(super) fn full(&self, key: &Path) -> Path {
+        self.backend.root.parts().chain(key.parts()).collect()
+    }
+
+    pub(super) fn conditional(&self) -> bool {
+        self.conditional.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the store refuses conditional writes. Losing the note costs
+    /// a request.
+    pub(super) fn refuses_conditions(&self) {
+        self.conditional.store(false, Ordering::Relaxed);
+    }
+
+    /// Writes an object with metadata.
+    pub(super) async fn put_noted(
+        &self,
+        key: &Path,
+        payload: PutPayload,
+        note: Option<(&'static str, String)>,
+    ) -> object_store::Result<()> {
+        let Some((name, value)) = note else {
+            return self.objects.put(key, payload).await.map(drop);
+        };
+        let mut attributes = Attributes::new();
+        attributes.insert(Attribute::Metadata(name.into()), value.into());
+        let options = PutOptions { attributes, ..PutOptions::default() };
+        self.objects.put_opts(key, payload, options).await.map(drop)
+    }
+
+    /// Deletes an object. That it is gone already is no error.
+    pub(super) async fn delete(&self, key: &Path) -> object_store::Result<()> {
+        match self.objects.delete(key).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// The metadata of an object by its name.
+pub(super) fn note(attributes: &Attributes, name: &'static str) -> Option<String> {
+    attributes.get(&Attribute::Metadata(name.into())).map(|value| value.as_ref().to_owned())
+}

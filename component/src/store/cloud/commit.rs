@@ -1,0 +1,291 @@
+//! A session ends: its bytes, once they are verified, become an object.
+//!
+//! What the bytes' hash is, is known before they are published: parts become
+//! an object only when they are completed. So parts may be those of the object
+//! `to` itself if its digest was known when they began. Otherwise they become
+//! a temporary object below the session, and are copied by the store.
+
+use super::ChunkedBody;
+use super::bucket::{Bucket, UPLOAD};
+use super::intake::Intake;
+use super::parts::{self, COPY_LIMIT};
+use super::record::{Multipart, Record};
+use super::session::unique;
+use crate::store::StorageError;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::future::join;
+use object_store::ObjectStoreExt as _;
+use object_store::multipart::PartId;
+use object_store::path::Path;
+use roadstead_oci::{Algorithm, Digest};
+use sha2::{Digest as _, Sha512};
+
+impl Bucket {
+    /// Ends a session; see [`crate::store::Storage::commit`].
+    pub(super) async fn commit<B: ChunkedBody>(
+        &self,
+        session: &Path,
+        at: Option<u64>,
+        body: Option<B>,
+        to: &Path,
+        digest: &Digest,
+        links: &[(Path, String)],
+    ) -> Result<u64, StorageError> {
+        let Some(mut body) = body else {
+            let (record, _) = self.load(session).await?;
+            if at.is_some_and(|at| at != record.offset) {
+                return Err(StorageError::Offset(record.offset));
+            }
+            return self.finish(session, record, to, digest, links).await;
+        };
+        let (record, version) = match self.load_at(session, at).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                body.drain().await;
+                return Err(error);
+            }
+        };
+        let mut intake = intake(session, record, &body, to, digest);
+        let end = match intake.read(self, &mut body).await {
+            Ok(end) => end,
+            Err(error) => {
+                self.abort(intake.began()).await;
+                return Err(error);
+            }
+        };
+        if end.is_err() {
+            let began = intake.began().cloned();
+            let saved = self.save(session, &intake.into_record(), &version).await;
+            if saved.is_err() {
+                self.abort(began.as_ref()).await;
+            }
+            return Err(saved.err().unwrap_or(StorageError::Aborted));
+        }
+        self.finish(session, intake.into_record(), to, digest, links).await
+    }
+
+    /// Makes a body an object in one step; see [`crate::store::Storage::store`].
+    pub(super) async fn store<B: ChunkedBody>(
+        &self,
+        session: &Path,
+        body: Option<B>,
+        to: &Path,
+        digest: &Digest,
+        links: &[(Path, String)],
+    ) -> Result<u64, StorageError> {
+        let mut record = Record::new();
+        if let Some(mut body) = body {
+            let mut intake = intake(session, record, &body, to, digest);
+            let end = intake.read(self, &mut body).await;
+            match end {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => {
+                    self.abort(intake.began()).await;
+                    return Err(StorageError::Aborted);
+                }
+                Err(error) => {
+                    self.abort(intake.began()).await;
+                    return Err(error);
+                }
+            }
+            record = intake.into_record();
+        }
+        let offset = record.offset;
+        self.publish(session, record, to, digest).await?;
+        self.link(session, links).await?;
+        Ok(offset)
+    }
+
+    /// Publishes a session's bytes and says that it has ended.
+    async fn finish(
+        &self,
+        session: &Path,
+        mut record: Record,
+        to: &Path,
+        digest: &Digest,
+        links: &[(Path, String)],
+    ) -> Result<u64, StorageError> {
+        let offset = record.offset;
+        if record.whole.as_ref() == Some(digest) {
+            // The link says that the session has ended.
+            self.link(session, links).await?;
+            return Ok(offset);
+        }
+        if digest.algorithm() != Algorithm::Sha256 {
+            self.unfold(&mut record).await?;
+        }
+        match self.publish(session, record, to, digest).await {
+            Ok(()) => {}
+            Err(error @ StorageError::DigestMismatch(_)) => {
+                self.end(session).await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+        let (linked, ended) = join(self.link(session, links), self.end(session)).await;
+        linked?;
+        ended?;
+        Ok(offset)
+    }
+
+    /// Writes what makes an object visible, in its order.
+    async fn link(&self, session: &Path, links: &[(Path, String)]) -> Result<(), StorageError> {
+        for (key, value) in links {
+            let note = session.filename().map(|id| (UPLOAD, id.to_owned()));
+            self.put_noted(key, value.clone().into(), note).await?;
+        }
+        Ok(())
+    }
+
+    /// Verifies bytes and makes them the object `to`. What they were is gone
+    /// if they have another digest.
+    async fn publish(
+        &self,
+        session: &Path,
+        record: Record,
+        to: &Path,
+        digest: &Digest,
+    ) -> Result<(), StorageError> {
+        let Record { ref multipart, ref tail, offset, .. } = record;
+        let known = match (digest.algorithm(), multipart) {
+            (Algorithm::Sha256, _) => Some(record.digest()),
+            (Algorithm::Sha512, None) => Some(sha512(Sha512::new_with_prefix(tail))),
+            (Algorithm::Sha512, Some(_)) => None,
+        };
+        let known = known.map(|actual| actual.ok_or_else(no_digest)).transpose()?;
+        if let Some(actual) = known.clone().filter(|actual| actual != digest) {
+            self.abort(multipart.as_ref()).await;
+            return Err(StorageError::DigestMismatch(actual));
+        }
+        let Some(multipart) = multipart else {
+            self.objects().put(to, tail.clone().into()).await?;
+            return Ok(());
+        };
+        let key = Path::from(multipart.key.as_str());
+        if key == *to && known.is_some() {
+            return self.complete_into(multipart, tail, to, offset).await;
+        }
+        if !key.prefix_matches(session) {
+            // They are parts of a blob that the client meant before.
+            self.abort(Some(multipart)).await;
+            self.end(session).await?;
+            return Err(StorageError::NotFound);
+        }
+        self.complete(multipart, tail).await?;
+        let published = self.publish_object(&key, offset, to, known.is_some(), digest).await;
+        let _ = self.delete(&key).await;
+        published
+    }
+
+    /// Makes the parts of `to` an object. Two uploads of the same blob may be
+    /// in each other's way (Azure has one set of parts for an object): then the
+    /// other one's is as good.
+    async fn complete_into(
+        &self,
+        multipart: &Multipart,
+        tail: &Bytes,
+        to: &Path,
+        size: u64,
+    ) -> Result<(), StorageError> {
+        let Err(error) = self.complete(multipart, tail).await else { return Ok(()) };
+        match self.objects().head(to).await {
+            Ok(found) if found.size == size => Ok(()),
+            _ => Err(error),
+        }
+    }
+
+    /// Copies a temporary object to its place, after it is verified.
+    async fn publish_object(
+        &self,
+        from: &Path,
+        size: u64,
+        to: &Path,
+        verified: bool,
+        digest: &Digest,
+    ) -> Result<(), StorageError> {
+        if !verified {
+            let mut bytes = self.objects().get(from).await?.into_stream();
+            let mut hash = Sha512::new();
+            while let Some(piece) = bytes.next().await {
+                hash.update(piece?);
+            }
+            let actual = sha512(hash).ok_or_else(no_digest)?;
+            if actual != *digest {
+                return Err(StorageError::DigestMismatch(actual));
+            }
+        }
+        if size > COPY_LIMIT {
+            return self.copy_by_parts(from, size, to).await;
+        }
+        Ok(self.objects().copy(from, to).await?)
+    }
+
+    /// Completes a multipart upload with its last part.
+    async fn complete(&self, multipart: &Multipart, tail: &Bytes) -> Result<(), StorageError> {
+        let mut names = multipart.parts.clone();
+        let last = Some(tail.clone()).filter(|tail| !tail.is_empty());
+        names.extend(self.send(Some(multipart), last).await?);
+        let parts = names.into_iter().map(|content_id| PartId { content_id }).collect();
+        let key = self.full(&Path::from(multipart.key.as_str()));
+        self.backend.multipart.complete_multipart(&key, &multipart.id, parts).await?;
+        Ok(())
+    }
+
+    /// Copies an object that is too large for one copy: its bytes pass through
+    /// here, a part at a time.
+    pub(super) async fn copy_by_parts(
+        &self,
+        from: &Path,
+        size: u64,
+        to: &Path,
+    ) -> Result<(), StorageError> {
+        let equal = self.backend.equal_parts.then(|| parts::equal_size(Some(size)));
+        let id = self.backend.multipart.create_multipart(&self.full(to)).await?;
+        let mut copy = Multipart { key: to.to_string(), id, equal, parts: Vec::new() };
+        let copied = async {
+            let mut start = 0;
+            while start < size {
+                let length = parts::size(copy.parts.len(), equal).ok_or_else(too_large)?;
+                let end = size.min(start + length);
+                let bytes = self.objects().get_range(from, start..end).await?;
+                copy.parts.extend(self.send(Some(&copy), Some(bytes)).await?);
+                start = end;
+            }
+            self.complete(&copy, &Bytes::new()).await
+        };
+        let result = copied.await;
+        if result.is_err() {
+            self.abort(Some(&copy)).await;
+        }
+        result
+    }
+}
+
+/// What takes the bytes that are to end a session. If they begin it as well,
+/// they can be parts of `to` itself, but for a digest that is verified only by
+/// reading them again.
+fn intake<B: ChunkedBody>(
+    session: &Path,
+    record: Record,
+    body: &B,
+    to: &Path,
+    digest: &Digest,
+) -> Intake {
+    let direct = record.offset == 0 && digest.algorithm() == Algorithm::Sha256;
+    let length = body.length().map(|length| record.offset.saturating_add(length));
+    let target = if direct { to.clone() } else { unique(session) };
+    Intake::new(record, target, length)
+}
+
+fn sha512(hash: Sha512) -> Option<Digest> {
+    Digest::from_bytes(Algorithm::Sha512, &hash.finalize())
+}
+
+fn no_digest() -> StorageError {
+    StorageError::Failed("hash of a wrong length".to_owned())
+}
+
+fn too_large() -> StorageError {
+    StorageError::Failed("the object has more parts than it can have".to_owned())
+}

@@ -1,0 +1,183 @@
+//! Bytes of an upload on their way into a session: hashed as they come, and
+//! sent on in parts.
+//!
+//! While a part is on its way out, the next one comes in, so a request holds
+//! at most [`super::MEMORY_LIMIT`] bytes.
+
+use super::bucket::Bucket;
+use super::record::{Multipart, Record};
+use super::{Aborted, ChunkedBody, parts};
+use crate::store::StorageError;
+use bytes::{Bytes, BytesMut};
+use futures::future::join;
+use object_store::path::Path;
+use sha2::{Digest as _, Sha256};
+
+/// A session that bytes come into.
+#[derive(Debug)]
+pub(super) struct Intake {
+    input: Input,
+    multipart: Option<Multipart>,
+    /// What a multipart upload that begins here becomes.
+    target: Path,
+    /// How many bytes the session will have, if that is known.
+    length: Option<u64>,
+    /// Whether the multipart upload is one that began here.
+    began: bool,
+}
+
+/// What has come and was not sent on.
+#[derive(Debug)]
+struct Input {
+    buffer: BytesMut,
+    offset: u64,
+    appended: u64,
+    sha256: Sha256,
+    /// How the body ended, once it has.
+    end: Option<Result<(), Aborted>>,
+}
+
+impl Intake {
+    /// Goes on with a session whose bytes, if they are too many to be held,
+    /// become parts of `target`.
+    pub(super) fn new(record: Record, target: Path, length: Option<u64>) -> Self {
+        let Record { offset, sha256, multipart, tail, .. } = record;
+        let buffer = tail.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
+        let input = Input { buffer, offset, appended: 0, sha256, end: None };
+        Self { input, multipart, target, length, began: false }
+    }
+
+    /// Reads at most as many bytes of a body as need no parts, and a piece
+    /// more. Says how it ended, if these are all.
+    pub(super) async fn read_first<B: ChunkedBody>(
+        &mut self,
+        body: &mut B,
+    ) -> Option<Result<(), Aborted>> {
+        self.input.fill(body, usize::try_from(parts::FIRST_SIZE).unwrap_or(usize::MAX)).await
+    }
+
+    /// Goes on with what came into a session that could not be recorded.
+    pub(super) fn resumed(self, record: Record, end: Result<(), Aborted>) -> Self {
+        let mut resumed = Self::new(record, self.target, self.length);
+        resumed.input.appended = resumed.input.offset;
+        resumed.input.end = Some(end);
+        resumed
+    }
+
+    /// Puts what has come after the bytes of another session.
+    pub(super) fn moved_to(self, record: Record) -> Self {
+        let mut moved = Self::new(record, self.target, self.length);
+        moved.input.take(&self.input.buffer);
+        moved.input.end = self.input.end;
+        moved
+    }
+
+    /// How many bytes have come.
+    pub(super) fn appended(&self) -> u64 {
+        self.input.appended
+    }
+
+    /// Reads a body to its end, or to where it breaks off.
+    pub(super) async fn read<B: ChunkedBody>(
+        &mut self,
+        bucket: &Bucket,
+        body: &mut B,
+    ) -> Result<Result<(), Aborted>, StorageError> {
+        let mut outgoing: Option<Bytes> = None;
+        loop {
+            let equal = self.multipart.as_ref().and_then(|multipart| multipart.equal);
+            let sent = self.multipart.as_ref().map_or(0, |multipart| multipart.parts.len());
+            let size = match equal {
+                None if bucket.backend.equal_parts => Some(parts::equal_size(self.length)),
+                equal => parts::size(sent + usize::from(outgoing.is_some()), equal),
+            };
+            let size = size.and_then(|size| usize::try_from(size).ok()).ok_or_else(too_large)?;
+            let (end, part) = join(
+                self.input.fill(body, size),
+                bucket.send(self.multipart.as_ref(), outgoing.take()),
+            )
+            .await;
+            if let (Some(part), Some(multipart)) = (part?, &mut self.multipart) {
+                multipart.parts.push(part);
+            }
+            if let Some(end) = end {
+                return Ok(end);
+            }
+            if self.multipart.is_none() {
+                let equal = bucket.backend.equal_parts.then_some(size as u64);
+                self.multipart = Some(bucket.begin_parts(&self.target, equal).await?);
+                self.began = true;
+            }
+            outgoing = Some(self.input.buffer.split_to(size).freeze());
+        }
+    }
+
+    /// The session with what has come.
+    pub(super) fn into_record(self) -> Record {
+        let Input { buffer, offset, sha256, .. } = self.input;
+        let (multipart, tail) = (self.multipart, buffer.freeze());
+        Record { offset, sha256, whole: None, multipart, tail }
+    }
+
+    /// What nobody knows of if this session is not recorded.
+    pub(super) fn began(&self) -> Option<&Multipart> {
+        self.multipart.as_ref().filter(|_| self.began)
+    }
+}
+
+impl Input {
+    fn take(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.buffer.extend_from_slice(bytes);
+        self.offset += bytes.len() as u64;
+        self.appended += bytes.len() as u64;
+    }
+
+    /// Reads until there are more than `size` bytes, or all. The last part is
+    /// thus never empty. Says how the body ended, if all have come.
+    async fn fill<B: ChunkedBody>(
+        &mut self,
+        body: &mut B,
+        size: usize,
+    ) -> Option<Result<(), Aborted>> {
+        while self.buffer.len() <= size {
+            if self.end.is_some() {
+                return self.end;
+            }
+            match body.chunk().await {
+                Ok(Some(bytes)) => self.take(&bytes),
+                Ok(None) => self.end = Some(Ok(())),
+                Err(aborted) => self.end = Some(Err(aborted)),
+            }
+        }
+        None
+    }
+}
+
+impl Bucket {
+    async fn begin_parts(
+        &self,
+        target: &Path,
+        equal: Option<u64>,
+    ) -> Result<Multipart, StorageError> {
+        let id = self.backend.multipart.create_multipart(&self.full(target)).await?;
+        Ok(Multipart { key: target.to_string(), id, equal, parts: Vec::new() })
+    }
+
+    /// Sends a part, if there is one, and gives the store's name for it.
+    pub(super) async fn send(
+        &self,
+        multipart: Option<&Multipart>,
+        part: Option<Bytes>,
+    ) -> Result<Option<String>, StorageError> {
+        let (Some(multipart), Some(part)) = (multipart, part) else { return Ok(None) };
+        let key = self.full(&Path::from(multipart.key.as_str()));
+        let index = multipart.parts.len();
+        let sent = self.backend.multipart.put_part(&key, &multipart.id, index, part.into());
+        Ok(Some(sent.await?.content_id))
+    }
+}
+
+fn too_large() -> StorageError {
+    StorageError::Failed("the upload has more parts than an object can have".to_owned())
+}

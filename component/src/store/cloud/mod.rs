@@ -1,0 +1,180 @@
+//! Storage in an object store: Amazon S3 and what speaks like it, Google Cloud
+//! Storage, Azure Blob Storage.
+//!
+//! Each object is a request over a network, so the rules differ from those of
+//! a directory: few requests count more than few bytes. [`record`] says how an
+//! upload session is kept, [`parts`] how large its parts are, and
+//! `docs/decisions/0008-object-stores.md` why.
+
+mod append;
+mod bucket;
+mod commit;
+mod identifiers;
+mod intake;
+mod lists;
+mod names;
+mod parts;
+mod read;
+mod record;
+mod session;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use bucket::{Backend, Options};
+pub use parts::{MAX_BLOB_SIZE, MEMORY_LIMIT};
+
+use super::{Depth, Names, Opened, Page, Pointer, RequestBody, Stat, Storage, StorageError};
+use bucket::Bucket;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use roadstead_oci::{ByteRange, Digest, MediaType};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A request's body that is read a piece at a time.
+#[expect(async_fn_in_trait, reason = "a component has one thread; no future needs to be Send")]
+pub trait ChunkedBody: RequestBody {
+    /// How many bytes it has, if the client said so.
+    fn length(&self) -> Option<u64>;
+
+    /// The next bytes; `None` at its end, an error if it breaks off before.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Aborted>;
+}
+
+/// A body broke off before its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Aborted;
+
+/// Bulk bytes, as the platform has them.
+pub trait Bodies: fmt::Debug + 'static {
+    /// See [`Storage::Upload`].
+    type Upload: ChunkedBody;
+    /// See [`Storage::Download`].
+    type Download;
+
+    /// What streams `bytes` to a client. An error cuts it short, which the
+    /// client notices by its length.
+    fn download(bytes: BoxStream<'static, object_store::Result<Bytes>>) -> Self::Download;
+}
+
+/// The storage port over an object store.
+#[derive(Debug)]
+pub struct CloudStorage<B> {
+    bucket: Bucket,
+    bodies: PhantomData<B>,
+}
+
+impl<B: Bodies> CloudStorage<B> {
+    /// Storage in the bucket that `backend` leads to.
+    pub fn new(backend: Backend, options: Options) -> Self {
+        Self { bucket: Bucket::new(backend, options), bodies: PhantomData }
+    }
+}
+
+impl<B: Bodies> Storage for CloudStorage<B> {
+    type Upload = B::Upload;
+    type Download = B::Download;
+
+    const ONE_STEP: bool = false;
+
+    fn objects(&self) -> &dyn ObjectStore {
+        self.bucket.objects()
+    }
+
+    async fn open(
+        &self,
+        key: &Path,
+        range: Option<ByteRange>,
+        companions: &[Path],
+    ) -> Result<Opened<B::Download>, StorageError> {
+        self.bucket.open::<B>(key, range, companions).await
+    }
+
+    async fn stat(&self, key: &Path, companions: &[Path]) -> Result<Stat, StorageError> {
+        self.bucket.stat(key, companions).await
+    }
+
+    async fn pointer(&self, key: &Path) -> Result<Pointer, StorageError> {
+        self.bucket.pointer(key).await
+    }
+
+    async fn point(
+        &self,
+        key: &Path,
+        digest: &Digest,
+        media_type: Option<&MediaType>,
+    ) -> Result<(), StorageError> {
+        self.bucket.point(key, digest, media_type).await
+    }
+
+    async fn remove(&self, key: &Path) -> Result<(), StorageError> {
+        self.bucket.remove(key).await
+    }
+
+    async fn url(&self, key: &Path) -> Result<Option<String>, StorageError> {
+        self.bucket.url(key).await
+    }
+
+    async fn names(&self, query: Names<'_>) -> Result<Page, StorageError> {
+        match query.depth {
+            Depth::Children => self.bucket.children(&query).await,
+            Depth::Descendants => self.bucket.descendants(&query).await,
+        }
+    }
+
+    async fn delete_value(&self, key: &Path, value: &str) -> Result<(), StorageError> {
+        self.bucket.delete_value(key, value).await
+    }
+
+    fn session_bits(&self, uploads: &Path, random: [u8; 16]) -> [u8; 16] {
+        self.bucket.session_bits(uploads, random)
+    }
+
+    async fn begin(&self, session: &Path) -> Result<(), StorageError> {
+        self.bucket.begin(session).await
+    }
+
+    async fn status(&self, session: &Path) -> Result<u64, StorageError> {
+        self.bucket.status(session).await
+    }
+
+    async fn append(
+        &self,
+        session: &Path,
+        at: Option<u64>,
+        length: Option<u64>,
+        body: B::Upload,
+    ) -> Result<u64, StorageError> {
+        self.bucket.append(session, at, length, body).await
+    }
+
+    async fn commit(
+        &self,
+        session: &Path,
+        at: Option<u64>,
+        body: Option<B::Upload>,
+        to: &Path,
+        digest: &Digest,
+        links: &[(Path, String)],
+    ) -> Result<u64, StorageError> {
+        self.bucket.commit(session, at, body, to, digest, links).await
+    }
+
+    async fn discard(&self, session: &Path) -> Result<(), StorageError> {
+        self.bucket.discard(session).await
+    }
+
+    async fn store(
+        &self,
+        session: &Path,
+        body: Option<B::Upload>,
+        to: &Path,
+        digest: &Digest,
+        links: &[(Path, String)],
+    ) -> Result<u64, StorageError> {
+        self.bucket.store(session, body, to, digest, links).await
+    }
+}

@@ -1,0 +1,92 @@
+//! How large the parts of a large object are.
+//!
+//! Stores take at most [`MAX_PARTS`] of them, none but the last smaller than
+//! [`FIRST_SIZE`], and layers may have 100 GiB. So parts grow as an object
+//! does; where all must have one size, it is chosen at the start.
+
+const MIB: u64 = 1024 * 1024;
+
+/// The most parts of an object (S3, GCS; Azure takes more).
+pub(super) const MAX_PARTS: usize = 10_000;
+
+/// The size of an object's first parts, and the smallest that S3 and GCS take.
+/// An upload that is not larger needs no parts.
+pub(super) const FIRST_SIZE: u64 = 5 * MIB;
+
+/// How many parts have which size, in their order: together [`MAX_PARTS`].
+const GROWTH: [(usize, u64); 3] = [(1_000, FIRST_SIZE), (3_000, 8 * MIB), (6_000, LARGEST_SIZE)];
+
+/// The size of the last parts, and thus the largest.
+const LARGEST_SIZE: u64 = 13 * MIB;
+
+/// The size of all parts where they must be equal and the object's length is
+/// not known.
+pub(super) const EQUAL_SIZE: u64 = 11 * MIB;
+
+/// The largest blob that can be uploaded by parts that grow, in bytes: more
+/// than 100 GiB. Equal parts of unknown number allow about as much.
+pub const MAX_BLOB_SIZE: u64 = 1_000 * FIRST_SIZE + 3_000 * 8 * MIB + 6_000 * LARGEST_SIZE;
+
+/// What a request that uploads holds in memory at most, in bytes: the part that
+/// comes in and the part on its way out, with a piece of a body besides.
+pub const MEMORY_LIMIT: u64 = 2 * LARGEST_SIZE + MIB;
+
+/// How many bytes one server-side copy takes (S3; the other stores take more).
+pub(super) const COPY_LIMIT: u64 = 5 * 1024 * MIB;
+
+/// The size of the part that comes after `index` others, if there may be one.
+pub(super) fn size(index: usize, equal: Option<u64>) -> Option<u64> {
+    if index >= MAX_PARTS {
+        return None;
+    }
+    if equal.is_some() {
+        return equal;
+    }
+    let mut passed = 0;
+    GROWTH.iter().find_map(|&(count, size)| {
+        passed += count;
+        (index < passed).then_some(size)
+    })
+}
+
+/// The size of equal parts of an object of this length.
+pub(super) fn equal_size(length: Option<u64>) -> u64 {
+    let Some(length) = length else { return EQUAL_SIZE };
+    let least = length.div_ceil(MAX_PARTS as u64).div_ceil(MIB) * MIB;
+    // What is larger still is refused when it has come so far.
+    least.clamp(FIRST_SIZE, LARGEST_SIZE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EQUAL_SIZE, FIRST_SIZE, LARGEST_SIZE, MAX_BLOB_SIZE, MAX_PARTS, MIB};
+    use super::{equal_size, size};
+
+    const GIB: u64 = 1024 * MIB;
+
+    #[test]
+    fn parts_hold_the_largest_layer() {
+        let sizes: Vec<u64> = (0..).map_while(|index| size(index, None)).collect();
+        assert_eq!(sizes.len(), MAX_PARTS);
+        assert!(sizes.is_sorted() && sizes[0] == FIRST_SIZE);
+        assert_eq!(sizes.iter().sum::<u64>(), MAX_BLOB_SIZE);
+        const { assert!(MAX_BLOB_SIZE > 100 * GIB) };
+        const { assert!(EQUAL_SIZE * MAX_PARTS as u64 > 100 * GIB) };
+    }
+
+    #[test]
+    fn equal_parts_are_as_small_as_the_length_allows() {
+        for (length, expected) in [
+            (None, EQUAL_SIZE),
+            (Some(0), FIRST_SIZE),
+            (Some(40 * GIB), FIRST_SIZE),
+            (Some(60 * GIB), 7 * MIB),
+            (Some(100 * GIB), 11 * MIB),
+            (Some(u64::MAX), LARGEST_SIZE),
+        ] {
+            assert_eq!(equal_size(length), expected, "{length:?}");
+        }
+        assert_eq!(size(7, Some(9)), Some(9));
+        assert_eq!(size(MAX_PARTS, Some(9)), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! Objects are read, and pointers written.
+
+use super::Bodies;
+use super::bucket::{Bucket, MEDIA_TYPE, note};
+use crate::store::{Content, Opened, Pointer, Stat, StorageError};
+use bytes::Bytes;
+use futures::future::{try_join, try_join_all};
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, GetResult, ObjectStoreExt as _};
+use roadstead_oci::{ByteRange, ByteRangeSpec, Digest, MediaType};
+use std::time::Duration;
+
+/// How long a client may take to begin to get an object from the store itself
+/// (distribution's).
+const URL_LIFETIME: Duration = Duration::from_mins(20);
+
+impl Bucket {
+    /// Opens an object; see [`crate::store::Storage::open`].
+    pub(super) async fn open<B: Bodies>(
+        &self,
+        key: &Path,
+        range: Option<ByteRange>,
+        companions: &[Path],
+    ) -> Result<Opened<B::Download>, StorageError> {
+        let (found, companions) =
+            try_join(self.get(key, range), self.values_of(companions)).await?;
+        Ok(match found {
+            Found::Object(found) => Opened {
+                size: found.meta.size,
+                range: found.range.clone(),
+                companions,
+                content: Content::Stream(B::download(found.into_stream())),
+            },
+            Found::Empty => {
+                Opened { size: 0, range: 0..0, companions, content: Content::Bytes(Bytes::new()) }
+            }
+        })
+    }
+
+    /// Gets an object, or a part of it. What is wrong with a range is asked
+    /// for only if there is something: stores say it in different ways.
+    async fn get(&self, key: &Path, range: Option<ByteRange>) -> Result<Found, StorageError> {
+        let Some(range) = range else {
+            return Ok(Found::Object(self.objects().get(key).await?));
+        };
+        if let Some(range) = asked(range) {
+            let options = GetOptions { range: Some(range), ..GetOptions::default() };
+            match self.objects().get_opts(key, options).await {
+                Ok(found) => return Ok(Found::Object(found)),
+                Err(object_store::Error::NotFound { .. }) => return Err(StorageError::NotFound),
+                Err(_) => {}
+            }
+        }
+        let size = self.objects().head(key).await?.size;
+        if size == 0 {
+            return Ok(Found::Empty);
+        }
+        let range = range.resolve(size).ok_or(StorageError::Range(size))?;
+        let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
+        Ok(Found::Object(self.objects().get_opts(key, options).await?))
+    }
+
+    /// The size of an object; see [`crate::store::Storage::stat`].
+    pub(super) async fn stat(&self, key: &Path, companions: &[Path]) -> Result<Stat, StorageError> {
+        let size = async { Ok(self.objects().head(key).await?.size) };
+        let (size, companions) = try_join(size, self.values_of(companions)).await?;
+        Ok(Stat { size, companions })
+    }
+
+    /// The values of small objects, all asked for at once.
+    async fn values_of(&self, keys: &[Path]) -> Result<Vec<Option<String>>, StorageError> {
+        try_join_all(keys.iter().map(|key| self.value(key))).await
+    }
+
+    /// The value of a small object, if there is one.
+    pub(super) async fn value(&self, key: &Path) -> Result<Option<String>, StorageError> {
+        let bytes = match self.objects().get(key).await {
+            Ok(found) => found.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let text = String::from_utf8(bytes.into());
+        Ok(Some(text.map_err(|_| StorageError::Failed(format!("{key} is not text")))?))
+    }
+
+    /// Reads a pointer with the media type that is kept with it.
+    pub(super) async fn pointer(&self, key: &Path) -> Result<Pointer, StorageError> {
+        let found = self.objects().get(key).await?;
+        let media_type = note(&found.attributes, MEDIA_TYPE);
+        let pointer = Pointer::parse(key, &found.bytes().await?)?;
+        let media_type = media_type.and_then(|text| MediaType::parse(&text).ok());
+        Ok(Pointer { media_type, ..pointer })
+    }
+
+    pub(super) async fn point(
+        &self,
+        key: &Path,
+        digest: &Digest,
+        media_type: Option<&MediaType>,
+    ) -> Result<(), StorageError> {
+        let note = media_type.map(|media_type| (MEDIA_TYPE, media_type.as_str().to_owned()));
+        Ok(self.put_noted(key, digest.to_string().into(), note).await?)
+    }
+
+    /// Deletes an object that must be there: most stores do not say whether it
+    /// was.
+    pub(super) async fn remove(&self, key: &Path) -> Result<(), StorageError> {
+        self.objects().head(key).await?;
+        Ok(self.delete(key).await?)
+    }
+
+    /// Deletes an object, if it has a value. No store deletes under a
+    /// condition that all have: a value that is written between the two steps
+    /// is lost, as if it had been written before.
+    pub(super) async fn delete_value(&self, key: &Path, value: &str) -> Result<(), StorageError> {
+        match self.value(key).await? {
+            Some(found) if found == value => Ok(self.delete(key).await?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where a client gets an object from the store itself.
+    pub(super) async fn url(&self, key: &Path) -> Result<Option<String>, StorageError> {
+        let Some(signer) = &self.backend.signer else { return Ok(None) };
+        let key = self.full(key);
+        Ok(Some(signer.signed_url(http::Method::GET, &key, URL_LIFETIME).await?.into()))
+    }
+}
+
+enum Found {
+    Object(GetResult),
+    /// One of no bytes, of which there are no parts.
+    Empty,
+}
+
+/// A range as stores are asked for it, if it is one of any object.
+fn asked(range: ByteRange) -> Option<GetRange> {
+    match range.spec() {
+        ByteRangeSpec::Between(first, last) if first <= last => {
+            Some(GetRange::Bounded(first..last.saturating_add(1)))
+        }
+        ByteRangeSpec::From(first) => Some(GetRange::Offset(first)),
+        ByteRangeSpec::Suffix(length) if length > 0 => Some(GetRange::Suffix(length)),
+        ByteRangeSpec::Between(..) | ByteRangeSpec::Suffix(_) => None,
+    }
+}

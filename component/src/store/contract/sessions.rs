@@ -1,0 +1,316 @@
+//! Upload sessions.
+
+use super::{Readable, body, broken, content, new_session, repository, sha256, sha512};
+use crate::native::MemoryBody;
+use crate::store::{Storage, StorageError, keys};
+use bytes::Bytes;
+use futures::future::join_all;
+use object_store::path::Path;
+use roadstead_oci::{Digest, RepositoryName};
+
+const MIB: usize = 1024 * 1024;
+
+/// A session, and what it is to become.
+struct Fixture<'a, S> {
+    storage: &'a S,
+    name: RepositoryName,
+    session: Path,
+}
+
+impl<'a, S> Fixture<'a, S>
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    async fn begin(storage: &'a S) -> Self {
+        let name = repository();
+        let session = new_session(storage, &name);
+        storage.begin(&session).await.unwrap();
+        Self { storage, name, session }
+    }
+
+    async fn append(&self, at: Option<u64>, body: MemoryBody) -> Result<u64, StorageError> {
+        self.storage.append(&self.session, at, None, body).await
+    }
+
+    async fn status(&self) -> Result<u64, StorageError> {
+        self.storage.status(&self.session).await
+    }
+
+    async fn commit(
+        &self,
+        at: Option<u64>,
+        body: Option<MemoryBody>,
+        digest: &Digest,
+    ) -> Result<u64, StorageError> {
+        let (to, links) = (keys::blob(digest), self.links(digest));
+        self.storage.commit(&self.session, at, body, &to, digest, &links).await
+    }
+
+    fn links(&self, digest: &Digest) -> [(Path, String); 2] {
+        let link = keys::layer_link(&self.name, digest);
+        [(link, digest.to_string()), (keys::revision_link(&self.name, digest), "second".to_owned())]
+    }
+
+    /// The bytes are stored, and the session is gone.
+    async fn stored(&self, digest: &Digest, bytes: &[u8]) {
+        let companions = self.links(digest).map(|(key, _)| key);
+        let opened = self.storage.open(&keys::blob(digest), None, &companions).await.unwrap();
+        assert_eq!(opened.size, bytes.len() as u64);
+        assert_eq!(opened.companions, [Some(digest.to_string()), Some("second".to_owned())]);
+        assert!(opened.content.read().await == bytes, "other bytes");
+        self.gone().await;
+    }
+
+    async fn gone(&self) {
+        let missing = StorageError::NotFound;
+        assert_eq!(self.status().await, Err(missing.clone()));
+        assert_eq!(self.append(None, body(b"x")).await, Err(missing.clone()));
+        assert_eq!(self.append(Some(0), body(b"x")).await, Err(missing.clone()));
+        assert_eq!(self.storage.discard(&self.session).await, Err(missing));
+    }
+
+    /// No repository holds the digest.
+    async fn invisible(&self, digest: &Digest) {
+        let stat = self.storage.stat(&keys::layer_link(&self.name, digest), &[]).await;
+        assert_eq!(stat.err(), Some(StorageError::NotFound));
+    }
+}
+
+pub(super) async fn check<S>(storage: &S)
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    check_unknown(storage).await;
+    check_places(storage).await;
+    check_bodies_that_end_early(storage).await;
+    check_ends(storage).await;
+    check_refusals(storage).await;
+}
+
+async fn check_unknown<S>(storage: &S)
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    let name = repository();
+    let session =
+        Path::from(format!("{}/00000000-0000-4000-8000-000000000000", keys::uploads(&name)));
+    let fixture = Fixture { storage, name, session };
+    fixture.gone().await;
+    for body in [None, Some(body(b"x"))] {
+        assert_eq!(fixture.commit(None, body, &sha256(b"x")).await, Err(StorageError::NotFound));
+    }
+}
+
+async fn check_places<S>(storage: &S)
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    let fixture = Fixture::begin(storage).await;
+    assert_eq!(fixture.status().await, Ok(0));
+    assert_eq!(fixture.append(Some(3), body(b"x")).await, Err(StorageError::Offset(0)));
+    assert_eq!(fixture.append(Some(0), body(b"012")).await, Ok(3));
+    assert_eq!(fixture.append(Some(0), body(b"345")).await, Err(StorageError::Offset(3)));
+    assert_eq!(fixture.status().await, Ok(3));
+    assert_eq!(fixture.append(Some(9), body(b"xyz")).await, Err(StorageError::Offset(3)));
+    assert_eq!(fixture.append(Some(3), body(b"345")).await, Ok(6));
+    assert_eq!(fixture.append(None, body(b"6789")).await, Ok(10));
+    assert_eq!(fixture.append(None, body(b"")).await, Ok(10));
+    let digest = sha256(b"0123456789ab");
+    let late = fixture.commit(Some(9), Some(body(b"ab")), &digest).await;
+    assert_eq!(late, Err(StorageError::Offset(10)));
+    assert_eq!(fixture.commit(Some(9), None, &digest).await, Err(StorageError::Offset(10)));
+    assert_eq!(fixture.status().await, Ok(10));
+    assert_eq!(fixture.commit(Some(10), Some(body(b"ab")), &digest).await, Ok(12));
+    fixture.stored(&digest, b"0123456789ab").await;
+}
+
+async fn check_bodies_that_end_early<S>(storage: &S)
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    let fixture = Fixture::begin(storage).await;
+    assert_eq!(fixture.append(None, broken(b"")).await, Err(StorageError::Aborted));
+    assert_eq!(fixture.status().await, Ok(0));
+    let append = |at, length, body| storage.append(&fixture.session, at, length, body);
+    let long = append(Some(0), Some(2), body(b"012")).await;
+    assert_eq!(long, Err(StorageError::BodyLength(3)));
+    assert_eq!(fixture.status().await, Ok(0));
+    assert_eq!(append(None, Some(9), broken(b"01")).await, Err(StorageError::Aborted));
+    assert_eq!(fixture.status().await, Ok(2));
+    let short = append(Some(2), Some(5), body(b"234")).await;
+    assert_eq!(short, Err(StorageError::BodyLength(3)));
+    assert_eq!(fixture.status().await, Ok(2));
+    assert_eq!(append(Some(2), Some(3), body(b"234")).await, Ok(5));
+    let digest = sha256(b"0123456789");
+    let cut = fixture.commit(None, Some(broken(b"567")), &digest).await;
+    assert_eq!(cut, Err(StorageError::Aborted));
+    fixture.invisible(&digest).await;
+    assert_eq!(fixture.status().await, Ok(8));
+    assert_eq!(fixture.commit(Some(8), Some(body(b"89")), &digest).await, Ok(10));
+    fixture.stored(&digest, b"0123456789").await;
+}
+
+/// The ways in which clients end an upload.
+async fn check_ends<S>(storage: &S)
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    for digest_of in [sha256, sha512] {
+        let bytes = content(99);
+        let digest = digest_of(&bytes);
+        let fixture = Fixture::begin(storage).await;
+        assert_eq!(fixture.append(None, body(&bytes)).await, Ok(99));
+        assert_eq!(fixture.commit(None, None, &digest).await, Ok(99));
+        fixture.stored(&digest, &bytes).await;
+
+        let fixture = Fixture::begin(storage).await;
+        assert_eq!(fixture.commit(None, Some(body(&bytes)), &digest).await, Ok(99));
+        fixture.stored(&digest, &bytes).await;
+
+        let fixture = Fixture::begin(storage).await;
+        assert_eq!(fixture.append(None, body(&bytes[..40])).await, Ok(40));
+        assert_eq!(fixture.append(None, body(&bytes[40..50])).await, Ok(50));
+        assert_eq!(fixture.commit(None, Some(body(&bytes[50..])), &digest).await, Ok(99));
+        fixture.stored(&digest, &bytes).await;
+
+        let fixture = Fixture::begin(storage).await;
+        assert_eq!(fixture.commit(None, None, &digest_of(b"")).await, Ok(0));
+        fixture.stored(&digest_of(b""), b"").await;
+
+        let name = repository();
+        let fixture = Fixture { storage, session: new_session(storage, &name), name };
+        let (to, links) = (keys::blob(&digest), fixture.links(&digest));
+        let stored =
+            storage.store(&fixture.session, Some(body(&bytes)), &to, &digest, &links).await;
+        assert_eq!(stored, Ok(99));
+        let opened = storage.open(&to, None, &[]).await.unwrap();
+        assert_eq!(opened.content.read().await, bytes);
+        assert_eq!(storage.pointer(&links[0].0).await.unwrap().digest, digest);
+    }
+}
+
+async fn check_refusals<S>(storage: &S)
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    for (digest_of, size) in [(sha256 as fn(&[u8]) -> Digest, 99), (sha512, 99), (sha256, 6 * MIB)]
+    {
+        let bytes = content(size);
+        let (wrong, actual) = (digest_of(b"other"), digest_of(&bytes));
+        for appended in [0, 30, size] {
+            let fixture = Fixture::begin(storage).await;
+            let (before, rest) = bytes.split_at(appended);
+            if !before.is_empty() {
+                assert_eq!(fixture.append(None, body(before)).await, Ok(appended as u64));
+            }
+            let rest = (!rest.is_empty()).then(|| body(rest));
+            let refused = fixture.commit(None, rest, &wrong).await;
+            assert_eq!(refused, Err(StorageError::DigestMismatch(actual.clone())));
+            fixture.gone().await;
+            fixture.invisible(&wrong).await;
+            fixture.invisible(&actual).await;
+        }
+        let name = repository();
+        let fixture = Fixture { storage, session: new_session(storage, &name), name };
+        for (body, expected) in [
+            (body(&bytes), StorageError::DigestMismatch(actual)),
+            (broken(&bytes), StorageError::Aborted),
+        ] {
+            let (to, links) = (keys::blob(&wrong), fixture.links(&wrong));
+            let refused = storage.store(&fixture.session, Some(body), &to, &wrong, &links).await;
+            assert_eq!(refused, Err(expected));
+            fixture.invisible(&wrong).await;
+        }
+        let stat = storage.stat(&keys::blob(&wrong), &[]).await;
+        assert_eq!(stat.err(), Some(StorageError::NotFound));
+    }
+    for bytes in [&b""[..], b"some"] {
+        let fixture = Fixture::begin(storage).await;
+        if !bytes.is_empty() {
+            fixture.append(None, body(bytes)).await.unwrap();
+        }
+        storage.discard(&fixture.session).await.unwrap();
+        fixture.gone().await;
+    }
+}
+
+/// More bytes than are held at once.
+pub(super) async fn check_large<S>(storage: &S)
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    let bytes = content(17 * MIB + 5);
+    for digest in [sha256(&bytes), sha512(&bytes)] {
+        let whole = Fixture::begin(storage).await;
+        assert_eq!(whole.append(None, body(&bytes)).await, Ok(bytes.len() as u64));
+        assert_eq!(whole.commit(None, None, &digest).await, Ok(bytes.len() as u64));
+        whole.stored(&digest, &bytes).await;
+
+        let last = Fixture::begin(storage).await;
+        assert_eq!(last.commit(None, Some(body(&bytes)), &digest).await, Ok(bytes.len() as u64));
+        last.stored(&digest, &bytes).await;
+
+        let pieces = Fixture::begin(storage).await;
+        let mut end = 0;
+        for piece in [&bytes[..4 * MIB], &bytes[4 * MIB..15 * MIB], &bytes[15 * MIB..][..1]] {
+            let at = Some(end);
+            end += piece.len() as u64;
+            assert_eq!(pieces.append(at, body(piece)).await, Ok(end));
+            assert_eq!(pieces.status().await, Ok(end));
+        }
+        let cut = pieces.append(Some(end), broken(&bytes[15 * MIB + 1..16 * MIB])).await;
+        assert_eq!(cut, Err(StorageError::Aborted));
+        let short = storage.append(&pieces.session, None, Some(5), body(&bytes[..7 * MIB])).await;
+        assert_eq!(short, Err(StorageError::BodyLength(7 * MIB as u64)));
+        assert_eq!(pieces.status().await, Ok(16 * MIB as u64));
+        let rest = Some(body(&bytes[16 * MIB..]));
+        assert_eq!(pieces.commit(None, rest, &digest).await, Ok(bytes.len() as u64));
+        pieces.stored(&digest, &bytes).await;
+    }
+    let cut = Fixture::begin(storage).await;
+    let digest = sha256(&bytes);
+    let aborted = cut.commit(None, Some(broken(&bytes[..13 * MIB])), &digest).await;
+    assert_eq!(aborted, Err(StorageError::Aborted));
+    assert_eq!(cut.status().await, Ok(13 * MIB as u64));
+    let rest = Some(body(&bytes[13 * MIB..]));
+    assert_eq!(cut.commit(None, rest, &digest).await, Ok(bytes.len() as u64));
+    cut.stored(&digest, &bytes).await;
+}
+
+/// Of two that append at once, one counts.
+pub(super) async fn check_races<S>(storage: &S)
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    for size in [1_000, 200_000, 6 * MIB] {
+        let fixture = Fixture::begin(storage).await;
+        let runners: Vec<Bytes> = (0..4).map(|_| content(size)).collect();
+        let mut all = Vec::new();
+        for round in 0..2 {
+            let at = Some((round * size) as u64);
+            let ends = join_all(runners.iter().map(|bytes| fixture.append(at, body(bytes)))).await;
+            for (end, bytes) in ends.into_iter().zip(&runners) {
+                match end {
+                    Ok(end) => {
+                        all.extend_from_slice(bytes);
+                        assert_eq!(end, all.len() as u64);
+                    }
+                    Err(StorageError::Busy | StorageError::Offset(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert_eq!(all.len(), (round + 1) * size, "one counts");
+        }
+        let digest = sha256(&all);
+        match fixture.commit(None, None, &digest).await {
+            Ok(end) => {
+                assert_eq!(end, all.len() as u64);
+                fixture.stored(&digest, &all).await;
+            }
+            // A part of one that does not count may have taken the place of
+            // one that does: then nothing is stored, and nothing else is.
+            Err(StorageError::Failed(_)) if size >= 5 * MIB => fixture.invisible(&digest).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
