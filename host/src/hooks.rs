@@ -1,6 +1,7 @@
 //! Where the component's own requests go.
 
 use crate::auth::{AUTH_AUTHORITY, HostAuth};
+use crate::hashing::{self, HASH_AUTHORITY};
 use crate::outbound::Outbound;
 use crate::store::{HostStore, STORE_AUTHORITY};
 use http::uri::Authority;
@@ -65,6 +66,7 @@ impl WasiHttpHooks for Hooks {
                 (Some(STORE_AUTHORITY), Storage::Directory(store), _) => {
                     tokio::spawn(store.answer(request)).await.map_err(panicked)?
                 }
+                (Some(HASH_AUTHORITY), Storage::Cloud(_), _) => hashing::respond(request),
                 (Some(_), Storage::Cloud(outbound), _) => {
                     tokio::spawn(outbound.send(request)).await.map_err(panicked)??
                 }

@@ -21,6 +21,7 @@ mod handover;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_handover.rs"]
 mod handover;
+mod hashing;
 mod hooks;
 mod job_keys;
 mod listener;

@@ -5,6 +5,13 @@ use sha2::Sha256;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use std::fmt::Write as _;
 
+/// Header of a body that is to be hashed: the state after what comes before it.
+/// Trailer of the same: the state after it.
+pub const HASH_STATE: &str = "hash-state";
+
+/// Trailer of a body that was hashed: whether it is whole, `true` or `false`.
+pub const HASH_WHOLE: &str = "hash-whole";
+
 /// Size of a serialised SHA-256 state, in bytes; as text it has two digits for
 /// each.
 pub const SHA256_STATE_LENGTH: usize = size_of::<SerializedState<Sha256>>();

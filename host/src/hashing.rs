@@ -1,0 +1,133 @@
+//! Hashes bytes on their way, for a component that passes them on itself.
+//!
+//! With an object store, an upload's bytes go through the component, which
+//! cuts them into parts; to hash them there would cost several times what it
+//! costs here. So it sends a body to [`HASH_AUTHORITY`], which leads to no
+//! network, and the answer's body is the same bytes. Its trailers say what hash
+//! they have, after those that the request's [`HASH_STATE`] had seen, and
+//! whether they are all.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
+use roadstead_directory::hash_state::{self, HASH_STATE, HASH_WHOLE};
+use sha2::{Digest as _, Sha256};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+/// The authority at which the component finds it.
+pub(crate) const HASH_AUTHORITY: &str = "hash.internal";
+
+/// Pieces of a body that were hashed and not taken yet, at most.
+const AHEAD: usize = 2;
+
+/// Answers with the request's body.
+pub(crate) fn respond(request: Request<WasiBody>) -> Response<WasiBody> {
+    let state = request.headers().get(HASH_STATE);
+    let state = state.and_then(|state| hash_state::parse(state.to_str().ok()?));
+    let Some(sha256) = state else {
+        tracing::error!("the component asked for a hash without a state to begin with");
+        let mut response = Response::new(crate::store::full(Bytes::new()));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return response;
+    };
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    // A task of its own, since whoever takes the bytes must not wait for the
+    // hash of more.
+    tokio::spawn(pass(request.into_body(), sha256, sender));
+    Response::new(Hashed(receiver).boxed_unsync())
+}
+
+/// Passes a body on. Whoever takes it may have seen enough.
+async fn pass(mut body: WasiBody, mut sha256: Sha256, sender: mpsc::Sender<Frame<Bytes>>) {
+    let whole = loop {
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                let Ok(bytes) = frame.into_data() else { continue };
+                sha256.update(&bytes);
+                if sender.send(Frame::data(bytes)).await.is_err() {
+                    return;
+                }
+            }
+            Some(Err(error)) => {
+                tracing::debug!("an upload broke off: {error}");
+                break false;
+            }
+            None => break true,
+        }
+    };
+    let mut trailers = HeaderMap::new();
+    if let Ok(state) = HeaderValue::from_str(&hash_state::print(&sha256)) {
+        trailers.insert(HASH_STATE, state);
+    }
+    trailers.insert(HASH_WHOLE, HeaderValue::from_static(if whole { "true" } else { "false" }));
+    let _ = sender.send(Frame::trailers(trailers)).await;
+}
+
+/// What [`pass`] passes on.
+struct Hashed(mpsc::Receiver<Frame<Bytes>>);
+
+impl Body for Hashed {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.0.poll_recv(context).map(|frame| frame.map(Ok))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::respond;
+    use bytes::Bytes;
+    use http::Request;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, StreamBody};
+    use roadstead_directory::hash_state::{self, HASH_STATE, HASH_WHOLE};
+    use sha2::{Digest as _, Sha256};
+    use wasmtime_wasi_http::{Error, WasiBody};
+
+    fn body(frames: Vec<Result<&'static [u8], Error>>) -> WasiBody {
+        let frames = frames.into_iter().map(|frame| frame.map(Bytes::from_static).map(Frame::data));
+        StreamBody::new(futures::stream::iter(frames)).boxed_unsync()
+    }
+
+    /// What comes back of a body that follows "one ": the bytes, the digest of
+    /// all, and whether they are all.
+    async fn pass(frames: Vec<Result<&'static [u8], Error>>) -> (Bytes, Vec<u8>, String) {
+        let state = hash_state::print(&Sha256::new_with_prefix("one "));
+        let request = Request::put("/").header(HASH_STATE, state).body(body(frames)).unwrap();
+        let collected = respond(request).into_body().collect().await.unwrap();
+        let trailers = collected.trailers().unwrap();
+        let said = |name| trailers[name].to_str().unwrap().to_owned();
+        let (state, whole) = (said(HASH_STATE), said(HASH_WHOLE));
+        let digest = hash_state::parse(&state).unwrap().finalize().to_vec();
+        (collected.to_bytes(), digest, whole)
+    }
+
+    #[tokio::test]
+    async fn bytes_are_hashed_on_their_way() {
+        let (bytes, digest, whole) = pass(vec![Ok(b"two "), Ok(b"three")]).await;
+        assert_eq!((&*bytes, &*whole), (&b"two three"[..], "true"));
+        assert_eq!(digest, Sha256::digest("one two three").to_vec());
+    }
+
+    #[tokio::test]
+    async fn what_breaks_off_is_said_to() {
+        let (bytes, digest, whole) = pass(vec![Ok(b"two"), Err(Error::ConnectionTerminated)]).await;
+        assert_eq!((&*bytes, &*whole), (&b"two"[..], "false"));
+        assert_eq!(digest, Sha256::digest("one two").to_vec());
+    }
+
+    #[tokio::test]
+    async fn without_a_state_there_is_no_hash() {
+        let request = Request::put("/").body(body(vec![Ok(b"two")])).unwrap();
+        assert_eq!(respond(request).status(), 400);
+    }
+}
