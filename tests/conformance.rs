@@ -1,12 +1,15 @@
 //! The official conformance program of the distribution specification, with
 //! everything on, against the native host, with and without TLS and a password,
-//! and against the same component under `wasmtime serve`.
+//! against the same component under `wasmtime serve`, and against both with
+//! their data in an object store.
 //!
 //! The program is built by the ordinary Go tool at a pinned version. Its exit
 //! status says nothing if its configuration does not load, so the verdict is
 //! read from its `junit.xml`; reports stay in `target/conformance/`.
 
-use roadstead_tests::{PASSWORD, Pair, Registry, USER, Wasmtime, entry, skip, target_directory};
+use roadstead_tests::{
+    Garage, PASSWORD, Pair, Registry, USER, Wasmtime, entry, skip, target_directory,
+};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -90,6 +93,39 @@ fn wasmtime_serve() {
         return;
     };
     judge("wasmtime serve", &program, &registry.address, None);
+}
+
+/// With its data in Garage, an object store of three nodes.
+#[test]
+fn native_host_on_a_bucket() {
+    let Some(program) = program("native_host_on_a_bucket") else { return };
+    let Some((_garage, settings)) = bucket("native_host_on_a_bucket") else { return };
+    let registry = Registry::start_on(&settings).unwrap();
+    judge("roadstead serve on a bucket", &program, &registry.address, None);
+}
+
+#[test]
+fn wasmtime_serve_on_a_bucket() {
+    let Some(program) = program("wasmtime_serve_on_a_bucket") else { return };
+    let Some((_garage, settings)) = bucket("wasmtime_serve_on_a_bucket") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let Some(registry) = Wasmtime::start_on(directory.path(), &settings).unwrap() else {
+        skip("wasmtime_serve_on_a_bucket", "wasmtime is neither $WASMTIME nor on the path");
+        return;
+    };
+    judge("wasmtime serve on a bucket", &program, &registry.address, None);
+}
+
+/// A bucket, and the settings of a registry on it; `None` without Garage.
+fn bucket(test: &str) -> Option<(Garage, Vec<(String, String)>)> {
+    let Some(garage) = Garage::start().unwrap() else {
+        skip(test, "there is no garage: .ci/install-garage builds it");
+        return None;
+    };
+    garage.bucket("registry").unwrap();
+    let mut settings = garage.settings("registry", 0);
+    settings.extend(SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    Some((garage, settings))
 }
 
 /// Builds the program, once; `None` without Go.

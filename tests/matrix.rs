@@ -1,5 +1,5 @@
-//! A matrix of clients against the real host, over plain HTTP and, with a
-//! password, over TLS: each pushes an image that was made from nothing, pulls it
+//! A matrix of clients against the real host, over plain HTTP, also with its data
+//! in an object store, and, with a password, over TLS: each pushes an image that was made from nothing, pulls it
 //! into a clean store, and does what else it can: lists tags, copies between
 //! repositories, attaches artifacts and lists them, deletes.
 //!
@@ -54,6 +54,17 @@ mod skopeo;
 
 use bench::{Bench, Mode};
 use report::{Need, Report};
+use roadstead_tests::{Garage, skip};
+
+/// All of them with the registry's data in Garage, an object store of three
+/// nodes, to which the registry sends them for blobs.
+#[tokio::test]
+async fn on_buckets() {
+    match Garage::start().unwrap() {
+        Some(garage) => all_on_buckets(&garage).await,
+        None => drop(skip("on_buckets", "there is no garage: .ci/install-garage builds it")),
+    }
+}
 
 /// A test of each client for each way to reach a registry.
 macro_rules! clients {
@@ -83,6 +94,19 @@ macro_rules! clients {
             let Some(report) = Report::start($name, mode, &$programs, Need::$need) else { return };
             report.finish($client::check(&Bench::start(mode)).await);
         })*
+
+        /// One after the other, each in a bucket of its own.
+        async fn all_on_buckets(garage: &Garage) {
+            $(
+                let report = Report::start($name, Mode::Bucket, &$programs, Need::$need);
+                if let Some(report) = report {
+                    let name = $name.replace(' ', "-");
+                    garage.bucket(&name).unwrap();
+                    let bench = Bench::start_on(garage.settings(&name, 0));
+                    report.finish($client::check(&bench).await);
+                }
+            )*
+        }
     };
 }
 

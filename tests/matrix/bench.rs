@@ -32,6 +32,8 @@ pub enum Mode {
     Password,
     /// Over TLS, with a password for a token, and tokens for all else.
     Token,
+    /// Over plain HTTP, by everyone, with its data in an object store.
+    Bucket,
 }
 
 impl Mode {
@@ -41,6 +43,7 @@ impl Mode {
             Self::Plain => "plain",
             Self::Password => "TLS, password",
             Self::Token => "TLS, token",
+            Self::Bucket => "bucket",
         }
     }
 }
@@ -61,7 +64,8 @@ impl Bench {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("registry");
         let mut settings = vec![("REGISTRY_STORAGE_DELETE_ENABLED", "true".to_owned())];
-        let secure = (mode != Mode::Plain).then(|| Pair::new(&["127.0.0.1"]).unwrap());
+        let secure = (mode == Mode::Password || mode == Mode::Token)
+            .then(|| Pair::new(&["127.0.0.1"]).unwrap());
         if let Some(pair) = &secure {
             let scheme = if mode == Mode::Token { "token" } else { "htpasswd" };
             settings.push(("REGISTRY_AUTH", scheme.to_owned()));
@@ -70,6 +74,17 @@ impl Bench {
         }
         let settings: Vec<_> = settings.iter().map(|(n, v)| (*n, v.as_str())).collect();
         let registry = Registry::start(&data, &settings, &[]).unwrap();
+        Self::with(mode, registry, directory, secure)
+    }
+
+    /// The same with its data in a bucket.
+    pub fn start_on(mut settings: Vec<(String, String)>) -> Self {
+        settings.push(("REGISTRY_STORAGE_DELETE_ENABLED".to_owned(), "true".to_owned()));
+        let registry = Registry::start_on(&settings).unwrap();
+        Self::with(Mode::Bucket, registry, tempfile::tempdir().unwrap(), None)
+    }
+
+    fn with(mode: Mode, registry: Registry, directory: TempDir, secure: Option<Pair>) -> Self {
         if let Some(pair) = &secure {
             // Where podman and its like look for the authority of a registry.
             let trusted = directory.path().join("home/.config/containers/certs.d");

@@ -8,7 +8,8 @@ use std::io::Write as _;
 use std::sync::Mutex;
 
 /// How many lines the report has: a client's for each way to reach a registry.
-/// When the last one is known, all are reported.
+/// When the last one is known, all are reported. Those on buckets come by
+/// themselves.
 const LINES: usize = 13 * 3;
 
 /// What has ended so far.
@@ -73,6 +74,10 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         let line = format!("client {} ({}): {}\n", self.client, self.mode.name(), self.outcome);
+        if self.mode == Mode::Bucket {
+            let _ = write!(std::io::stderr(), "{line}");
+            return;
+        }
         let mut ended = ENDED.lock().unwrap();
         ended.push(line);
         // All together at the end, or one by one if only some were asked for.
