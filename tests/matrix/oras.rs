@@ -74,9 +74,9 @@ async fn component(bench: &Bench) {
     });
     fs::write(bench.path("config.json"), config.to_string()).unwrap();
     let reference = bench.remote("oras/component:0.1.0");
-    let mut push = remote(bench, &["push", "--no-tty", "--format=json", "--config"]);
-    push.args(["config.json:application/vnd.wasm.config.v0+json", &reference]);
-    let pushed = run(push.arg("roadstead.wasm:application/wasm")).await;
+    let config = "--config=config.json:application/vnd.wasm.config.v0+json";
+    let mut push = remote(bench, &["push", "--no-tty", "--format=json", config]);
+    let pushed = run(push.args([&reference, "roadstead.wasm:application/wasm"])).await;
     let pushed: Value = serde_json::from_slice(&pushed).unwrap();
     let manifest = pushed["digest"].as_str().unwrap();
     let fetched = run(remote(bench, &["manifest", "fetch"]).arg(&reference)).await;
