@@ -1,6 +1,6 @@
 //! python-dxf: blobs, and aliases of them.
 
-use crate::bench::{Bench, LAYER};
+use crate::bench::{Bench, LAYER, Mode};
 use crate::image::{self, file_digest};
 use crate::program::{run, run_text};
 use crate::report::Verdict;
