@@ -1,12 +1,15 @@
 //! The official conformance program of the distribution specification, with
 //! everything on, against the native host, with and without TLS and a password,
-//! and against the same component under `wasmtime serve`.
+//! over a directory and over object stores, and against the same component under
+//! `wasmtime serve`.
 //!
 //! The program is built by the ordinary Go tool at a pinned version. Its exit
 //! status says nothing if its configuration does not load, so the verdict is
 //! read from its `junit.xml`; reports stay in `target/conformance/`.
 
-use roadstead_tests::{PASSWORD, Pair, Registry, USER, Wasmtime, entry, skip, target_directory};
+use roadstead_tests::{
+    Azurite, Garage, PASSWORD, Pair, Registry, USER, Wasmtime, entry, skip, target_directory,
+};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -77,6 +80,34 @@ fn native_host_with_passwords() {
 fn native_host_with_tokens() {
     let Some(program) = program("native_host_with_tokens") else { return };
     secure("roadstead serve TLS token", &program, "token");
+}
+
+/// Over a cluster that speaks S3.
+#[test]
+fn native_host_over_garage() {
+    let Some(program) = program("native_host_over_garage") else { return };
+    let Some(garage) = Garage::start().unwrap() else {
+        skip("native_host_over_garage", "there is no garage; .ci/install-garage builds it");
+        return;
+    };
+    garage.bucket("conformance").unwrap();
+    let settings = garage.settings("conformance", 0);
+    let registry = Registry::start_over(&settings, &SETTINGS).unwrap();
+    judge("roadstead serve S3", &program, &registry.address, None);
+}
+
+/// Over an emulator of Azure Blob Storage.
+#[tokio::test]
+async fn native_host_over_azurite() {
+    let Some(program) = program("native_host_over_azurite") else { return };
+    let Some(azurite) = Azurite::start().unwrap() else {
+        skip("native_host_over_azurite", "there is no Azurite; .ci/install-azurite fetches it");
+        return;
+    };
+    azurite.container("conformance").await.unwrap();
+    let settings = azurite.settings("conformance");
+    let registry = Registry::start_over(&settings, &SETTINGS).unwrap();
+    judge("roadstead serve Azure", &program, &registry.address, None);
 }
 
 #[test]

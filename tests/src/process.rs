@@ -39,6 +39,20 @@ impl Registry {
         Self::serve(command)
     }
 
+    /// Starts the host's binary with its data in an object store.
+    pub fn start_over(
+        store: &[(String, String)],
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary()?);
+        command
+            .arg("serve")
+            .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0")
+            .envs(store.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().copied());
+        Self::serve(command)
+    }
+
     /// Starts the host by a command of the caller's, which sets everything.
     pub fn serve(command: Command) -> anyhow::Result<Self> {
         Self::spawn(command, |line| {
@@ -174,20 +188,37 @@ impl Wasmtime {
 
     /// The same with more variables.
     pub fn start_with(root: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Option<Registry>> {
+        let mount = format!("{}::/data", root.display());
+        let data = [("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/data")];
+        let variables = [&data, variables].concat();
+        Self::serve(&root.with_extension("wasm"), &["--dir", &mount], &variables)
+    }
+
+    /// The component, written to a file, without a directory.
+    pub fn start_bare(
+        component: &Path,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Option<Registry>> {
+        Self::serve(component, &[], variables)
+    }
+
+    fn serve(
+        component: &Path,
+        options: &[&str],
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Option<Registry>> {
         let wasmtime = std::env::var("WASMTIME").unwrap_or_else(|_| "wasmtime".to_owned());
         let version = Command::new(&wasmtime).arg("--version").stdout(Stdio::null()).status();
         if !version.is_ok_and(|status| status.success()) {
             return Ok(None);
         }
-        let component = root.with_extension("wasm");
-        std::fs::write(&component, roadstead::COMPONENT)?;
+        std::fs::write(component, roadstead::COMPONENT)?;
         let mut command = Command::new(&wasmtime);
         command
-            .args(["serve", "-S", "cli", "--addr", "127.0.0.1:0", "--dir"])
-            .arg(format!("{}::/data", root.display()))
-            .args(["--env", "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/data"])
+            .args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"])
+            .args(options)
             .args(variables.iter().flat_map(|(n, v)| ["--env".to_owned(), format!("{n}={v}")]))
-            .arg(&component);
+            .arg(component);
         let address = |line: &str| {
             let rest = line.split_once("http://")?.1;
             Some(rest.trim_end_matches('/').to_owned())
