@@ -9,6 +9,6 @@ pub use client::{Answer, send, send_from, send_on};
 pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
 pub use secure::{PASSWORD, Pair, USER, entry};
 pub use table::{
-    Step, Target, basic, delete, digest, digest_sha512, everywhere, get, head, patch, post, put,
-    run,
+    Step, Target, basic, delete, digest, digest_sha512, everywhere, get, head, in_directories,
+    patch, post, put, run,
 };

@@ -11,6 +11,7 @@ use object_store::{
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The traits of one store, all of the same bucket. What one store offers by
 /// several traits is one `Arc` in several places.
@@ -54,11 +55,17 @@ pub struct Options {
     /// the secret that opens the bucket. Without either, each upload costs a
     /// request more.
     pub secret: Option<Vec<u8>>,
+    /// How old uploads are removed that nobody ended; `None` for never. It
+    /// happens on the occasion of other uploads to the same repository.
+    pub purge_after: Option<Duration>,
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("secret", &self.secret.is_some()).finish()
+        f.debug_struct("Options")
+            .field("secret", &self.secret.is_some())
+            .field("purge_after", &self.purge_after)
+            .finish()
     }
 }
 

@@ -14,6 +14,7 @@ mod intake;
 mod lists;
 mod names;
 mod parts;
+mod purge;
 mod read;
 mod record;
 mod session;

@@ -1,13 +1,19 @@
 //! The contract over buckets of every kind.
 
+mod lists;
+mod races;
 mod requests;
+mod uploads;
 
 use super::{Backend, CloudStorage, Options};
 use crate::native::{Conditions, MemoryBucket, NativeBodies};
 use crate::store::contract;
 
 pub(super) fn storage(backend: Backend, secret: bool) -> CloudStorage<NativeBodies> {
-    CloudStorage::new(backend, Options { secret: secret.then(|| b"secret".to_vec()) })
+    CloudStorage::new(
+        backend,
+        Options { secret: secret.then(|| b"secret".to_vec()), ..Options::default() },
+    )
 }
 
 #[tokio::test]
