@@ -76,13 +76,18 @@ pub(super) fn new_session<S: Storage>(storage: &S, name: &RepositoryName) -> Pat
 
 /// Bytes that no other test has, of which each has a place.
 pub(super) fn content(length: usize) -> Bytes {
-    let unique = Uuid::new_v4().into_bytes();
-    (0_u64..)
-        .flat_map(|block| {
-            Sha256::new().chain_update(unique).chain_update(block.to_be_bytes()).finalize()
-        })
-        .take(length)
-        .collect()
+    // The version, of which some bits are set, keeps it from being zero.
+    let (mut state, _) = Uuid::new_v4().as_u64_pair();
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        // Marsaglia's generator.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_be_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
 }
 
 pub(super) fn body(bytes: &[u8]) -> MemoryBody {
