@@ -14,6 +14,7 @@ mod intake;
 mod lists;
 mod names;
 mod parts;
+mod purge;
 mod read;
 mod record;
 mod session;
@@ -71,6 +72,13 @@ impl<B: Bodies> CloudStorage<B> {
     /// Storage in the bucket that `backend` leads to.
     pub fn new(backend: Backend, options: Options) -> Self {
         Self { bucket: Bucket::new(backend, options), bodies: PhantomData }
+    }
+
+    /// Tries whether the store honours conditions on writes, with an object
+    /// below `scratch` that is gone afterwards. Some ignore them in silence,
+    /// which [`Backend::conditional`] must say then.
+    pub async fn honours_conditions(&self, scratch: &Path) -> Result<bool, StorageError> {
+        self.bucket.honours_conditions(scratch).await
     }
 }
 
