@@ -4,7 +4,7 @@ use super::body::{CHUNK, Upload};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream::{self, Stream};
+use futures::stream::{self, Stream, StreamExt as _};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
@@ -159,7 +159,8 @@ fn incoming(response: Response) -> Result<HttpResponse, HttpError> {
     }
     let status = http::StatusCode::from_u16(response.get_status_code())
         .map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
-    let pieces = SendWrapper::new(Box::pin(pieces(Upload::of_response(response))));
+    // object_store asks an empty body once more after its end.
+    let pieces = SendWrapper::new(Box::pin(pieces(Upload::of_response(response)).fuse()));
     let mut response = HttpResponse::new(HttpResponseBody::new(StreamBody::new(pieces)));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -11,6 +11,7 @@ pub use gcs::{Gcs, GcsKey};
 pub use s3::{ConditionalWrites, Encryption, S3};
 
 use crate::PREFIX;
+use crate::auth::Secret;
 use crate::reader::{Reader, boolean};
 use std::path::PathBuf;
 
@@ -60,6 +61,21 @@ impl Cloud {
             Service::S3(s3) => vec![url::origin(&s3.endpoint)],
             Service::Gcs(gcs) => vec![url::origin(&gcs.endpoint)],
             Service::Azure(azure) => azure.origins(),
+        }
+    }
+
+    /// What opens the store; none if that is in a file that this component
+    /// sees.
+    pub fn secret(&self) -> Option<&Secret> {
+        match &self.service {
+            Service::S3(s3) => Some(&s3.secret_key),
+            Service::Gcs(Gcs { key: GcsKey::Json(secret), .. }) => Some(secret),
+            Service::Gcs(Gcs { key: GcsKey::File(_), .. }) => None,
+            Service::Azure(azure) => match &azure.credentials {
+                AzureCredentials::Key(secret) | AzureCredentials::Client { secret, .. } => {
+                    Some(secret)
+                }
+            },
         }
     }
 
