@@ -68,15 +68,12 @@ fn configure() -> Result<Rc<GuestRegistry>, String> {
     let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
     let (switches, gate) =
         (Switches::from(&config), Gate::new(&config, authority::choose(&config)?));
-    Ok(Rc::new(match stores::choose(&config)? {
-        Some((backend, options)) => {
-            let storage = CloudStorage::new(backend, options);
-            GuestRegistry::Bucket(Registry::new(storage, switches, gate))
-        }
-        None => {
-            let storage = LocalStorage::new(AnyTransport::choose(&config)?);
-            GuestRegistry::Directory(Registry::new(storage, switches, gate))
-        }
+    Ok(Rc::new(if let Some((backend, options)) = stores::choose(&config)? {
+        let storage = CloudStorage::new(backend, options);
+        GuestRegistry::Bucket(Registry::new(storage, switches, gate))
+    } else {
+        let storage = LocalStorage::new(AnyTransport::choose(&config)?);
+        GuestRegistry::Directory(Registry::new(storage, switches, gate))
     }))
 }
 
