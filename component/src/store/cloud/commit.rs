@@ -246,7 +246,14 @@ impl Bucket {
         if size > COPY_LIMIT {
             return self.copy_by_parts(from, size, to).await;
         }
-        Ok(self.objects().copy(from, to).await?)
+        self.objects().copy(from, to).await?;
+        // Azure may answer before it has copied, and needs the source until
+        // then: a client that tries again later finds the copy.
+        if self.objects().head(to).await?.size == size {
+            Ok(())
+        } else {
+            Err(StorageError::Failed(format!("the copy to {to} is not complete yet")))
+        }
     }
 
     async fn hash<H: sha2::Digest>(

@@ -195,3 +195,33 @@ impl Bucket {
 fn too_large() -> StorageError {
     StorageError::Failed("the upload has more parts than an object can have".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Intake, PIECE};
+    use crate::native::MemoryBucket;
+    use crate::store::cloud::bucket::{Bucket, Options};
+    use crate::store::cloud::parts::FIRST_SIZE;
+    use crate::store::cloud::record::Record;
+    use crate::store::contract::{body, content};
+    use object_store::path::Path;
+
+    #[tokio::test]
+    async fn no_more_is_held_than_a_part_and_a_piece() {
+        let bucket = Bucket::new(MemoryBucket::default().backend(""), Options::default());
+        let first = usize::try_from(FIRST_SIZE).unwrap();
+        for length in [1, 70_000, first, first + 1, 4 * first + 7] {
+            let mut intake = Intake::new(Record::new(), Path::from("target"), None);
+            let bytes = content(length);
+            assert_eq!(intake.read(&bucket, &mut body(&bytes)).await, Ok(Ok(())));
+            let room = intake.input.buffer.capacity();
+            assert!(room <= first + PIECE, "{room} for {length}");
+            let sent = intake.multipart.as_ref().map_or(0, |multipart| multipart.parts.len());
+            // The last part is never empty.
+            assert_eq!(sent, (length - 1) / first);
+            let record = intake.into_record();
+            assert_eq!(record.tail, bytes.slice(sent * first..));
+            assert_eq!(record.offset, length as u64);
+        }
+    }
+}

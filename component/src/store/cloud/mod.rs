@@ -2,8 +2,8 @@
 //! Storage, Azure Blob Storage.
 //!
 //! Each object is a request over a network, so the rules differ from those of
-//! a directory: few requests count more than few bytes. [`record`] says how an
-//! upload session is kept, [`parts`] how large its parts are, and
+//! a directory: few requests count more than few bytes. The module `record` says
+//! how an upload session is kept, `parts` how large its parts are, and
 //! `docs/decisions/0008-object-stores.md` why.
 
 mod append;
