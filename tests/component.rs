@@ -12,7 +12,7 @@ use wit_parser::{Resolve, SourceMap, TypeDefKind, UnresolvedPackageGroup, WorldK
 /// A host refuses at start what it does not offer, and every host offers WASI.
 #[test]
 fn imports_are_of_wasi() {
-    let Interfaces { imports, exports } = built();
+    let Interfaces { imports, exports, .. } = built();
     let foreign: Vec<_> = imports.iter().filter(|name| !name.starts_with("wasi:")).collect();
     assert!(foreign.is_empty(), "the component imports {foreign:?}");
     assert!(exports.contains("wasi:http/handler@0.3.0"), "the component exports {exports:?}");
