@@ -1,10 +1,10 @@
 //! The protocol, as tables of requests, against every form of the registry:
-//! natively, as the real component in the real host, and as the same bytes
-//! under `wasmtime serve`.
+//! natively, over a directory and over a bucket; as the real component in the
+//! real host; and as the same bytes under `wasmtime serve`.
 
 use roadstead_tests::{
-    Registry, Step, Target, delete, digest, digest_sha512, everywhere as with, get, head, patch,
-    post, put, run,
+    Registry, Step, Target, delete, digest, digest_sha512, everywhere as with, get, head,
+    in_directories, patch, post, put, run,
 };
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -333,7 +333,17 @@ async fn mounts() {
                 .expect("range", "0-0"),
             get(format!("/v2/c/blobs/{blob}")).error(404, "BLOB_UNKNOWN"),
             post(format!("/v2/c/blobs/uploads/?mount={}", digest(b"nowhere"))).status(202),
-            // From wherever it is.
+        ]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn mounts_from_wherever_a_blob_is() {
+    in_directories("mounts_from_wherever_a_blob_is", &[], || {
+        let blob = digest(b"shared");
+        vec![
+            push("a", b"shared"),
             post(format!("/v2/c/blobs/uploads/?mount={blob}"))
                 .status(201)
                 .expect("location", format!("/v2/c/blobs/{blob}")),

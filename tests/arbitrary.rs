@@ -102,6 +102,11 @@ async fn no_request_is_the_registrys_failure() {
     make_up(&Target::native(root.path(), &SETTINGS).unwrap(), REQUESTS).await;
 }
 
+#[tokio::test]
+async fn nor_is_it_over_a_bucket() {
+    make_up(&Target::bucket(&SETTINGS).unwrap(), REQUESTS / 4).await;
+}
+
 /// Fewer, as each is a connection; what counts is the way between component and
 /// host.
 #[tokio::test]

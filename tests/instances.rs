@@ -39,22 +39,21 @@ impl Instances {
         };
         garage.bucket(BUCKET).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let settings = |node| {
-            let mut settings = garage.settings(BUCKET, node);
-            settings.push(("REGISTRY_STORAGE_DELETE_ENABLED".to_owned(), "true".to_owned()));
-            settings
-        };
-        // One sends clients to the bucket, the others answer themselves.
-        let mut streaming = settings(1);
-        streaming.push(("REGISTRY_STORAGE_REDIRECT_DISABLE".to_owned(), "true".to_owned()));
+        let deletes = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
+        // One answers itself, the others send clients to the bucket.
+        let streaming = ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true");
+        let store = |node| garage.settings(BUCKET, node);
         let mut registries = vec![
-            Registry::start_on(&settings(0)).unwrap(),
-            Registry::start_on(&streaming).unwrap(),
+            Registry::start_over(&store(0), &[deletes]).unwrap(),
+            Registry::start_over(&store(1), &[deletes, streaming]).unwrap(),
         ];
         println!("component in roadstead serve: {}", digest(roadstead::COMPONENT));
-        match Wasmtime::start_on(directory.path(), &settings(2)).unwrap() {
+        let (component, third) = (directory.path().join("component.wasm"), store(2));
+        let mut variables: Vec<_> = third.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        variables.push(deletes);
+        match Wasmtime::start_bare(&component, &variables).unwrap() {
             Some(wasmtime) => {
-                let file = std::fs::read(directory.path().join("component.wasm")).unwrap();
+                let file = std::fs::read(component).unwrap();
                 println!("component in wasmtime serve: {}", digest(&file));
                 assert_eq!(digest(&file), digest(roadstead::COMPONENT));
                 registries.push(wasmtime);

@@ -102,7 +102,7 @@ macro_rules! clients {
                 if let Some(report) = report {
                     let name = $name.replace(' ', "-");
                     garage.bucket(&name).unwrap();
-                    let bench = Bench::start_on(garage.settings(&name, 0));
+                    let bench = Bench::start_over(&garage.settings(&name, 0));
                     report.finish($client::check(&bench).await);
                 }
             )*

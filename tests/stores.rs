@@ -8,6 +8,8 @@
 mod azurite;
 #[path = "stores/garage.rs"]
 mod garage;
+#[path = "stores/registry.rs"]
+mod registry;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;

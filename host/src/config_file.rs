@@ -216,6 +216,43 @@ auth:
                     ("AUTH_OIDC_JWKS", JWKS),
                 ],
             ),
+            (
+                "
+storage:
+  s3:
+    accesskey: awsaccesskey
+    secretkey: awssecretkey
+    region: us-west-1
+    regionendpoint: http://myobjects.local
+    forcepathstyle: true
+    bucket: bucketname
+    encrypt: true
+    keyid: mykeyid
+    secure: true
+    v4auth: true
+    chunksize: 5242880
+    multipartcopychunksize: 33554432
+    multipartcopymaxconcurrency: 100
+    multipartcopythresholdsize: 33554432
+    rootdirectory: /s3/object/name/prefix
+    usedualstack: false
+    loglevel: debug
+  redirect: {disable: true}",
+                &[
+                    ("STORAGE", "s3"),
+                    ("STORAGE_S3_ACCESSKEY", "awsaccesskey"),
+                    ("STORAGE_S3_SECRETKEY", "awssecretkey"),
+                    ("STORAGE_S3_REGION", "us-west-1"),
+                    ("STORAGE_S3_REGIONENDPOINT", "http://myobjects.local"),
+                    ("STORAGE_S3_FORCEPATHSTYLE", "true"),
+                    ("STORAGE_S3_BUCKET", "bucketname"),
+                    ("STORAGE_S3_ENCRYPT", "true"),
+                    ("STORAGE_S3_KEYID", "mykeyid"),
+                    ("STORAGE_S3_CHUNKSIZE", "5242880"),
+                    ("STORAGE_S3_ROOTDIRECTORY", "s3/object/name/prefix"),
+                    ("STORAGE_REDIRECT_DISABLE", "true"),
+                ],
+            ),
             // Sections that hold nothing.
             ("auth:\nhttp: {tls: {letsencrypt: {hosts: []}, clientcas: []}}", &[]),
         ] {

@@ -78,9 +78,9 @@ impl Bench {
     }
 
     /// The same with its data in a bucket.
-    pub fn start_on(mut settings: Vec<(String, String)>) -> Self {
-        settings.push(("REGISTRY_STORAGE_DELETE_ENABLED".to_owned(), "true".to_owned()));
-        let registry = Registry::start_on(&settings).unwrap();
+    pub fn start_over(store: &[(String, String)]) -> Self {
+        let settings = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+        let registry = Registry::start_over(store, &settings).unwrap();
         Self::with(Mode::Bucket, registry, tempfile::tempdir().unwrap(), None)
     }
 

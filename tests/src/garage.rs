@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const NODES: u8 = 3;
 
 /// How long the cluster may take to be ready.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// How often to look whether it is.
 const START_PAUSE: Duration = Duration::from_millis(100);
@@ -151,8 +151,8 @@ impl Node {
         fs::write(
             &configuration,
             format!(
-                "metadata_dir = {meta:?}\n\
-                 data_dir = {data:?}\n\
+                "metadata_dir = \"{meta}\"\n\
+                 data_dir = \"{data}\"\n\
                  db_engine = \"lmdb\"\n\
                  replication_factor = {NODES}\n\
                  rpc_bind_addr = \"{rpc}\"\n\
@@ -163,8 +163,8 @@ impl Node {
                  api_bind_addr = \"{s3}\"\n\
                  [admin]\n\
                  api_bind_addr = \"{admin}\"\n",
-                meta = root.join("meta"),
-                data = root.join("data"),
+                meta = root.join("meta").display(),
+                data = root.join("data").display(),
             ),
         )?;
         let log = fs::File::create(configuration.with_extension("log"))?;

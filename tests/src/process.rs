@@ -39,13 +39,17 @@ impl Registry {
         Self::serve(command)
     }
 
-    /// The same with its data where the variables say, in an object store.
-    pub fn start_on(variables: &[(String, String)]) -> anyhow::Result<Self> {
+    /// Starts the host's binary with its data in an object store.
+    pub fn start_over(
+        store: &[(String, String)],
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(binary()?);
         command
             .arg("serve")
             .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0")
-            .envs(variables.iter().map(|(name, value)| (name, value)));
+            .envs(store.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().copied());
         Self::serve(command)
     }
 
@@ -184,28 +188,24 @@ impl Wasmtime {
 
     /// The same with more variables.
     pub fn start_with(root: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Option<Registry>> {
-        let component = root.with_extension("wasm");
         let mount = format!("{}::/data", root.display());
-        let mut variables = variables.to_vec();
-        variables.push(("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/data"));
-        Self::serve(&component, &["--dir", &mount], variables)
+        let data = [("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/data")];
+        let variables = [&data, variables].concat();
+        Self::serve(&root.with_extension("wasm"), &["--dir", &mount], &variables)
     }
 
-    /// The same with its data where the variables say, in an object store. The
-    /// component's file goes into `directory`.
-    pub fn start_on(
-        directory: &Path,
-        variables: &[(String, String)],
-    ) -> anyhow::Result<Option<Registry>> {
-        let component = directory.join("component.wasm");
-        let variables = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        Self::serve(&component, &[], variables)
-    }
-
-    fn serve<'a>(
+    /// The component, written to a file, without a directory.
+    pub fn start_bare(
         component: &Path,
-        arguments: &[&str],
-        variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Option<Registry>> {
+        Self::serve(component, &[], variables)
+    }
+
+    fn serve(
+        component: &Path,
+        options: &[&str],
+        variables: &[(&str, &str)],
     ) -> anyhow::Result<Option<Registry>> {
         let wasmtime = std::env::var("WASMTIME").unwrap_or_else(|_| "wasmtime".to_owned());
         let version = Command::new(&wasmtime).arg("--version").stdout(Stdio::null()).status();
@@ -214,11 +214,11 @@ impl Wasmtime {
         }
         std::fs::write(component, roadstead::COMPONENT)?;
         let mut command = Command::new(&wasmtime);
-        command.args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"]).args(arguments);
-        for (name, value) in variables {
-            command.arg("--env").arg(format!("{name}={value}"));
-        }
-        command.arg(component);
+        command
+            .args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"])
+            .args(options)
+            .args(variables.iter().flat_map(|(n, v)| ["--env".to_owned(), format!("{n}={v}")]))
+            .arg(component);
         let address = |line: &str| {
             let rest = line.split_once("http://")?.1;
             Some(rest.trim_end_matches('/').to_owned())

@@ -5,8 +5,10 @@ use crate::process::{self, Wasmtime, skip};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use roadstead_auth::Authority;
-use roadstead_component::native::{MemoryBody, NativeDirectory};
-use roadstead_component::store::LocalStorage;
+use roadstead_component::native::{MemoryBody, MemoryBucket, NativeBodies, NativeDirectory};
+use roadstead_component::store::cloud::{CloudStorage, Options};
+use roadstead_component::store::contract::Readable as _;
+use roadstead_component::store::{LocalStorage, Storage};
 use roadstead_component::{Ask, Body, Gate, Registry, Switches};
 use roadstead_config::Config;
 use roadstead_oci::{Algorithm, Digest};
@@ -17,6 +19,8 @@ use sha2::{Digest as _, Sha256, Sha512};
 pub enum Target {
     /// The protocol in this process, without WASI.
     Native(Box<Registry<LocalStorage<NativeDirectory>>>),
+    /// The same over a bucket in memory.
+    Bucket(Box<Registry<CloudStorage<NativeBodies>>>),
     /// A server at `host:port`.
     Server(String),
     /// A server that lives as long as this.
@@ -26,17 +30,16 @@ pub enum Target {
 impl Target {
     /// The protocol over a directory, with settings.
     pub fn native(root: &std::path::Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let owned = settings.iter().map(|&(n, v)| (n.to_owned(), v.to_owned()));
-        let config = Config::from_variables(owned)?;
-        let mut authority = None;
-        if config.auth.enabled() {
-            let opened = Authority::open(config.auth.clone(), true).map_err(anyhow::Error::msg)?;
-            authority = Some(Box::new(opened) as Box<dyn Ask>);
-        }
-        let gate = Gate::new(&config, authority);
         let directory = roadstead_directory::Directory::open(root)?;
         let storage = LocalStorage::new(NativeDirectory(directory));
-        Ok(Self::Native(Box::new(Registry::new(storage, Switches::from(&config), gate))))
+        Ok(Self::Native(Box::new(registry(storage, settings)?)))
+    }
+
+    /// The protocol over a bucket that is empty, with settings.
+    pub fn bucket(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let options = Options { secret: Some(b"secret".to_vec()), ..Options::default() };
+        let storage = CloudStorage::new(MemoryBucket::default().backend("root"), options);
+        Ok(Self::Bucket(Box::new(registry(storage, settings)?)))
     }
 
     /// One request and its answer.
@@ -45,22 +48,49 @@ impl Target {
             Self::Server(address) => send(address, request).await,
             Self::Process(process) => send(&process.address, request).await,
             Self::Native(registry) => {
-                let (mut parts, bytes) = request.into_parts();
-                // As every server does it for a client that sends bytes.
-                if !bytes.is_empty() {
-                    let length = bytes.len().to_string().parse()?;
-                    parts.headers.insert(http::header::CONTENT_LENGTH, length);
-                }
-                let body = (!bytes.is_empty()).then_some(MemoryBody { bytes, aborted: false });
-                let response = registry.handle(Request::from_parts(parts, body)).await;
-                Ok(response.map(|body| match body {
+                let answer = registry.handle(native(request)?).await;
+                Ok(answer.map(|body| match body {
                     Body::Empty => Bytes::new(),
                     Body::Bytes(bytes) => bytes,
                     Body::Stream(never) => match never {},
                 }))
             }
+            Self::Bucket(registry) => {
+                let (parts, body) = registry.handle(native(request)?).await.into_parts();
+                let bytes = match body {
+                    Body::Empty => Bytes::new(),
+                    Body::Bytes(bytes) => bytes,
+                    Body::Stream(stream) => stream.read().await,
+                };
+                Ok(Answer::from_parts(parts, bytes))
+            }
         }
     }
+}
+
+/// A registry with settings.
+fn registry<S: Storage>(storage: S, settings: &[(&str, &str)]) -> anyhow::Result<Registry<S>> {
+    let owned = settings.iter().map(|&(n, v)| (n.to_owned(), v.to_owned()));
+    let config = Config::from_variables(owned)?;
+    let mut authority = None;
+    if config.auth.enabled() {
+        let opened = Authority::open(config.auth.clone(), true).map_err(anyhow::Error::msg)?;
+        authority = Some(Box::new(opened) as Box<dyn Ask>);
+    }
+    let gate = Gate::new(&config, authority);
+    Ok(Registry::new(storage, Switches::from(&config), gate))
+}
+
+/// A request as a server hands it over.
+fn native(request: Request<Bytes>) -> anyhow::Result<Request<Option<MemoryBody>>> {
+    let (mut parts, bytes) = request.into_parts();
+    // As every server does it for a client that sends bytes.
+    if !bytes.is_empty() {
+        let length = bytes.len().to_string().parse()?;
+        parts.headers.insert(http::header::CONTENT_LENGTH, length);
+    }
+    let body = (!bytes.is_empty()).then_some(MemoryBody { bytes, aborted: false });
+    Ok(Request::from_parts(parts, body))
 }
 
 /// A request and what must come back.
@@ -242,9 +272,17 @@ impl Step {
     }
 }
 
-/// Runs a table against a fresh registry of each form, with settings: natively,
-/// as the component in the host, and as the same bytes under `wasmtime serve`.
+/// Runs a table against a fresh registry of each form, with settings: as
+/// [`in_directories`] does, and over a bucket in memory.
 pub async fn everywhere(test: &str, settings: &[(&str, &str)], steps: impl Fn() -> Vec<Step>) {
+    run(&Target::bucket(settings).unwrap(), &steps()).await;
+    in_directories(test, settings, steps).await;
+}
+
+/// Runs a table against a fresh registry of each form whose storage is a
+/// directory: natively, as the component in the host, and as the same bytes
+/// under `wasmtime serve`.
+pub async fn in_directories(test: &str, settings: &[(&str, &str)], steps: impl Fn() -> Vec<Step>) {
     let root = tempfile::tempdir().unwrap();
     run(&Target::native(&root.path().join("native"), settings).unwrap(), &steps()).await;
     let host = process::Registry::start(&root.path().join("host"), settings, &[]).unwrap();

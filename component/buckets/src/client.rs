@@ -116,9 +116,8 @@ impl Kind {
             || headers.contains_key(IF_NONE_MATCH)
             || headers.contains_key(GCS_CONDITION);
         match *method {
-            Method::GET | Method::HEAD => Self::Idempotent,
             Method::PUT | Method::DELETE if conditional => Self::Conditional,
-            Method::PUT | Method::DELETE => Self::Idempotent,
+            Method::GET | Method::HEAD | Method::PUT | Method::DELETE => Self::Idempotent,
             _ => Self::Other,
         }
     }

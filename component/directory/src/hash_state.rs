@@ -26,7 +26,7 @@ pub fn print(sha256: &Sha256) -> String {
     text
 }
 
-/// Reads what [`print`] printed.
+/// Reads what [`print()`] printed.
 pub fn parse(text: &str) -> Option<Sha256> {
     if text.len() != SHA256_STATE_LENGTH * 2 {
         return None;

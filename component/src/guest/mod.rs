@@ -79,15 +79,12 @@ async fn configure() -> Result<Rc<GuestRegistry>, String> {
     let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
     let (switches, gate) =
         (Switches::from(&config), Gate::new(&config, authority::choose(&config)?));
-    Ok(Rc::new(match stores::choose(&config).await? {
-        Some((backend, options)) => {
-            let storage = CloudStorage::new(backend, options);
-            GuestRegistry::Bucket(Registry::new(storage, switches, gate))
-        }
-        None => {
-            let storage = LocalStorage::new(AnyTransport::choose(&config)?);
-            GuestRegistry::Directory(Registry::new(storage, switches, gate))
-        }
+    Ok(Rc::new(if let Some((backend, options)) = stores::choose(&config).await? {
+        let storage = CloudStorage::new(backend, options);
+        GuestRegistry::Bucket(Registry::new(storage, switches, gate))
+    } else {
+        let storage = LocalStorage::new(AnyTransport::choose(&config)?);
+        GuestRegistry::Directory(Registry::new(storage, switches, gate))
     }))
 }
 

@@ -160,9 +160,8 @@ fn incoming(response: Response) -> Result<HttpResponse, HttpError> {
     }
     let status = http::StatusCode::from_u16(response.get_status_code())
         .map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
-    // object_store may ask again after the end.
-    let pieces = pieces(Upload::of_response(response)).fuse();
-    let pieces = SendWrapper::new(Box::pin(pieces));
+    // object_store asks an empty body once more after its end.
+    let pieces = SendWrapper::new(Box::pin(pieces(Upload::of_response(response)).fuse()));
     let mut response = HttpResponse::new(HttpResponseBody::new(StreamBody::new(pieces)));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

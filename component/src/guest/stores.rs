@@ -40,7 +40,7 @@ pub(super) async fn choose(config: &Config) -> Result<Option<(Backend, Options)>
         conditional,
         equal_parts,
     };
-    Ok(Some((backend, Options { secret: secret(config, cloud) })))
+    Ok(Some((backend, Options { secret: secret(config, cloud), ..Options::default() })))
 }
 
 async fn ask(cloud: &Cloud, bucket: &dyn Bucket, root: &Path) -> Result<bool, String> {

@@ -38,7 +38,8 @@ impl AnyTransport {
         let directory = Directory::open(&root).map_err(|error| {
             format!(
                 "cannot write to the storage directory {}: {error}; mount one that can be written, \
-                 and name it with REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY",
+                 and name it with REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY; under Spin, run `spin \
+                 up --direct-mounts --allow-transient-write` in the manifest's directory",
                 root.display()
             )
         })?;

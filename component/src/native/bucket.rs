@@ -16,7 +16,7 @@ use object_store::{
     PutResult, Result,
 };
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -77,6 +77,12 @@ struct State {
     equal_parts: AtomicBool,
     /// What it does about conditional writes.
     conditions: Mutex<Conditions>,
+    /// How many keys a list gives at most, if not as many as real ones.
+    page: Mutex<Option<usize>>,
+    /// What fails next.
+    failing: Mutex<Option<&'static str>>,
+    /// What the order of requests that meet depends on.
+    seed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -131,6 +137,25 @@ impl MemoryBucket {
         self
     }
 
+    /// A bucket whose lists have so few keys.
+    #[must_use]
+    pub fn with_page(self, page: usize) -> Self {
+        *lock(&self.0.page) = Some(page);
+        self
+    }
+
+    /// A bucket where requests that meet take another order.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        self.0.seed.store(seed, Ordering::Relaxed);
+        self
+    }
+
+    /// Has the next request of a kind (`COPY`, ...) fail.
+    pub fn fail_next(&self, what: &'static str) {
+        *lock(&self.0.failing) = Some(what);
+    }
+
     /// The requests since it was asked last.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.0.requests))
@@ -154,9 +179,21 @@ impl MemoryBucket {
         &self.0.objects
     }
 
+    fn check(&self, what: &str) -> Result<()> {
+        match lock(&self.0.failing).take_if(|failing| *failing == what) {
+            Some(_) => Err(failed("as asked for")),
+            None => Ok(()),
+        }
+    }
+
     async fn request(&self, what: &str, key: &str) {
         lock(&self.0.requests).push(format!("{what} {key}"));
-        super::pass().await;
+        // Knuth's generator; its low bits are not used.
+        let next = |seed: u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        let seed = self.0.seed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        for _ in 0..=seed.unwrap_or_default() >> 62 {
+            super::pass().await;
+        }
     }
 }
 
@@ -175,6 +212,7 @@ impl ObjectStore for MemoryBucket {
         mut options: PutOptions,
     ) -> Result<PutResult> {
         self.request("PUT", key.as_ref()).await;
+        self.check("PUT")?;
         let conditions = *lock(&self.0.conditions);
         match conditions {
             Conditions::Refused if options.mode != PutMode::Overwrite => {
@@ -230,6 +268,7 @@ impl ObjectStore for MemoryBucket {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.request("COPY", to.as_ref()).await;
+        self.check("COPY")?;
         self.0.objects.copy_opts(from, to, options).await
     }
 }
@@ -311,7 +350,8 @@ impl PaginatedListStore for MemoryBucket {
         let mut all: Vec<ObjectMeta> = self.0.objects.list(None).try_collect().await?;
         all.sort_by(|a, b| a.location.cmp(&b.location));
         let after = options.page_token.or(options.offset).unwrap_or_default();
-        let limit = options.max_keys.unwrap_or(1000).min(1000);
+        let page = lock(&self.0.page).unwrap_or(1000);
+        let limit = options.max_keys.unwrap_or(page).min(page);
         let (mut objects, mut common_prefixes): (Vec<ObjectMeta>, Vec<Path>) = Default::default();
         let (mut last, mut page_token) = (after, None);
         for object in all {

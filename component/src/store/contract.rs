@@ -64,39 +64,44 @@ where
 }
 
 /// A repository that nobody else uses.
-fn repository() -> RepositoryName {
+pub(super) fn repository() -> RepositoryName {
     RepositoryName::parse(&format!("contract/{}", Uuid::new_v4().simple())).unwrap()
 }
 
 /// A session of a repository that was not begun.
-fn new_session<S: Storage>(storage: &S, name: &RepositoryName) -> Path {
+pub(super) fn new_session<S: Storage>(storage: &S, name: &RepositoryName) -> Path {
     let bits = storage.session_bits(&keys::uploads(name), Uuid::new_v4().into_bytes());
     keys::upload(name, &UploadId::from_random(bits))
 }
 
 /// Bytes that no other test has, of which each has a place.
-fn content(length: usize) -> Bytes {
-    let unique = Uuid::new_v4().into_bytes();
-    (0_u64..)
-        .flat_map(|block| {
-            Sha256::new().chain_update(unique).chain_update(block.to_be_bytes()).finalize()
-        })
-        .take(length)
-        .collect()
+pub(super) fn content(length: usize) -> Bytes {
+    // The version, of which some bits are set, keeps it from being zero.
+    let (mut state, _) = Uuid::new_v4().as_u64_pair();
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        // Marsaglia's generator.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_be_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
 }
 
-fn body(bytes: &[u8]) -> MemoryBody {
+pub(super) fn body(bytes: &[u8]) -> MemoryBody {
     MemoryBody { bytes: Bytes::copy_from_slice(bytes), aborted: false }
 }
 
-fn broken(bytes: &[u8]) -> MemoryBody {
+pub(super) fn broken(bytes: &[u8]) -> MemoryBody {
     MemoryBody { aborted: true, ..body(bytes) }
 }
 
-fn sha256(bytes: &[u8]) -> Digest {
+pub(super) fn sha256(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
 }
 
-fn sha512(bytes: &[u8]) -> Digest {
+pub(super) fn sha512(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Algorithm::Sha512, &Sha512::digest(bytes)).unwrap()
 }

@@ -55,14 +55,11 @@ impl Azure {
             required(reader, "STORAGE_AZURE_CONTAINER", "the container that holds the data");
         let credentials = credentials(reader);
         let account = account?;
-        let endpoint = match reader.text("STORAGE_AZURE_SERVICEURL") {
-            Some(value) => url::parse(&value, "https"),
-            None => {
-                let realm = reader.text("STORAGE_AZURE_REALM");
-                let realm = realm.as_deref().unwrap_or(DEFAULT_REALM);
-                url::parse(&format!("{account}.blob.{realm}"), "https")
-            }
-        };
+        let endpoint = reader.text("STORAGE_AZURE_SERVICEURL").unwrap_or_else(|| {
+            let realm = reader.text("STORAGE_AZURE_REALM");
+            format!("{account}.blob.{}", realm.as_deref().unwrap_or(DEFAULT_REALM))
+        });
+        let endpoint = url::parse(&endpoint, "https");
         if endpoint.is_none() {
             reader.problem(format!(
                 "{PREFIX}STORAGE_AZURE_SERVICEURL {}; without it, _ACCOUNTNAME and _REALM are \

@@ -84,7 +84,7 @@ fn from_fields(reader: &mut Reader) -> Option<Secret> {
         let value = required(reader, &setting, "a field of the service account's key")?;
         // A variable's line breaks are often written out.
         let value = value.replace("\\n", "\n");
-        json.push_str(&format!(",\"{field}\":{}", quoted(&value)));
+        json.extend([",\"", field, "\":", &quoted(&value)]);
     }
     json.push('}');
     Some(Secret(json))
@@ -97,7 +97,8 @@ fn quoted(text: &str) -> String {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
             '\n' => quoted.push_str("\\n"),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            // No field has others.
+            c if c.is_control() => {}
             c => quoted.push(c),
         }
     }

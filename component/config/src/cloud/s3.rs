@@ -134,15 +134,12 @@ fn place(reader: &mut Reader, bucket: &str) -> Option<(String, String, bool)> {
     let secure = reader.read("STORAGE_S3_SECURE", true, boolean);
     let scheme = if secure { "https" } else { "http" };
     let named = reader.text("STORAGE_S3_REGIONENDPOINT");
-    let named = match named {
-        None => None,
-        Some(value) => match url::parse(&value, scheme) {
-            Some(endpoint) => Some(endpoint),
-            None => {
-                reader.problem(format!("{PREFIX}STORAGE_S3_REGIONENDPOINT {}", url::RULE));
-                return None;
-            }
-        },
+    let named = match named.map(|value| url::parse(&value, scheme)) {
+        Some(None) => {
+            reader.problem(format!("{PREFIX}STORAGE_S3_REGIONENDPOINT {}", url::RULE));
+            return None;
+        }
+        named => named.flatten(),
     };
     let region = reader.text("STORAGE_S3_REGION").or(named.as_ref().map(|_| "us-east-1".into()));
     let region = region.filter(|region| {

@@ -289,6 +289,10 @@ fn mistakes() {
         assert!(problem.contains(expected), "{more:?}: {problem}");
         assert!(!problem.contains("tell-nobody"), "{problem}");
     }
+}
+
+#[test]
+fn what_is_missing() {
     for (variables, expected) in [
         (&[REGION, ACCESS, SECRET][..], "REGISTRY_STORAGE_S3_BUCKET is missing"),
         (&[BUCKET, ACCESS, SECRET], "REGISTRY_STORAGE_S3_REGION is missing"),

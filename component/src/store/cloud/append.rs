@@ -24,52 +24,78 @@ impl Bucket {
         session: &Path,
         at: Option<u64>,
         length: Option<u64>,
-        mut body: B,
+        body: B,
     ) -> Result<u64, StorageError> {
-        let new = |record| Intake::new(record, unique(session), None);
         // A session that may have no bytes yet is not looked up before the
         // body has come: its record is created only if there is none.
-        let optimistic =
-            self.conditional() && matches!(at, None | Some(0)) && self.is_fresh(session);
-        let (mut intake, version) = if optimistic {
-            let mut intake = new(Record::new());
-            if let Some(end) = intake.read_first(&mut body).await {
-                check_length(&intake, end.is_ok(), length)?;
-                if intake.appended() == 0 {
-                    return self.nothing_came(session, end.is_ok()).await;
-                }
-                let record = intake.into_record();
-                match self.create(session, &record, at.is_none() && end.is_ok()).await {
-                    Ok(()) => {
-                        return end.map(|()| record.offset).map_err(|_| StorageError::Aborted);
-                    }
-                    // Another one came first: these bytes follow.
-                    Err(StorageError::Offset(_) | StorageError::Busy) if at.is_none() => {}
-                    Err(error) => return Err(error),
-                }
-                intake = new(Record::new()).resumed(record, end);
+        if self.conditional() && matches!(at, None | Some(0)) && self.is_fresh(session) {
+            return self.append_first(session, at, length, body).await;
+        }
+        match self.load_at(session, at).await {
+            Ok((record, version)) => {
+                let intake = Intake::new(record, unique(session), None);
+                self.append_after(session, intake, &version, length, body).await
             }
-            let (record, version) = self.load_at(session, at).await?;
-            if record.offset > 0 {
-                intake = intake.moved_to(record);
+            Err(error) => {
+                body.drain().await;
+                Err(error)
             }
-            (intake, version)
-        } else {
-            match self.load_at(session, at).await {
-                Ok((record, version)) => (new(record), version),
-                Err(error) => {
-                    body.drain().await;
-                    return Err(error);
+        }
+    }
+
+    /// Appends a body that may be the first of a session.
+    async fn append_first<B: ChunkedBody>(
+        &self,
+        session: &Path,
+        at: Option<u64>,
+        length: Option<u64>,
+        mut body: B,
+    ) -> Result<u64, StorageError> {
+        let mut intake = Intake::new(Record::new(), unique(session), None);
+        if let Some(end) = intake.read_first(&mut body).await {
+            check_length(&intake, end.is_ok(), length)?;
+            if intake.appended() == 0 {
+                return self.nothing_came(session, end.is_ok()).await;
+            }
+            let record = intake.into_record();
+            match self.create(session, &record, at.is_none() && end.is_ok()).await {
+                Ok(()) => return end.map(|()| record.offset).map_err(|_| StorageError::Aborted),
+                // Another one came first: these bytes follow.
+                Err(StorageError::Offset(_) | StorageError::Busy) if at.is_none() => {}
+                Err(error) => return Err(error),
+            }
+            intake = Intake::new(Record::new(), unique(session), None).resumed(record, end);
+        }
+        match self.load_at(session, at).await {
+            Ok((record, version)) => {
+                if record.offset > 0 {
+                    intake = intake.moved_to(record);
                 }
+                self.append_after(session, intake, &version, length, body).await
             }
-        };
-        let appended = self.append_to(&mut intake, length, &mut body).await;
+            Err(error) => {
+                body.drain().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Appends the rest of a body to a session of which all is known.
+    async fn append_after<B: ChunkedBody>(
+        &self,
+        session: &Path,
+        mut intake: Intake,
+        version: &Version,
+        length: Option<u64>,
+        mut body: B,
+    ) -> Result<u64, StorageError> {
+        let appended = self.read_all(&mut intake, length, &mut body).await;
         let began = intake.began().cloned();
         let saved = match appended {
             Ok(end) if intake.appended() == 0 => return self.nothing_came(session, end).await,
             Ok(end) => {
                 let record = intake.into_record();
-                let saved = self.save(session, &record, &version).await;
+                let saved = self.save(session, &record, version).await;
                 saved.map(|()| (record.offset, end))
             }
             Err(error) => Err(error),
@@ -84,7 +110,7 @@ impl Bucket {
     }
 
     /// Reads a body into a session. `false` means that it broke off.
-    async fn append_to<B: ChunkedBody>(
+    async fn read_all<B: ChunkedBody>(
         &self,
         intake: &mut Intake,
         length: Option<u64>,

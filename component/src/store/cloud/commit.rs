@@ -14,12 +14,11 @@ use super::session::unique;
 use crate::store::StorageError;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use futures::future::join;
 use object_store::ObjectStoreExt as _;
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use roadstead_oci::{Algorithm, Digest};
-use sha2::{Digest as _, Sha512};
+use sha2::{Digest as _, Sha256, Sha512};
 
 impl Bucket {
     /// Ends a session; see [`crate::store::Storage::commit`].
@@ -110,6 +109,7 @@ impl Bucket {
         if record.whole.as_ref() == Some(digest) {
             // The link says that the session has ended.
             self.link(session, links).await?;
+            self.purge_beside(session).await;
             return Ok(offset);
         }
         if digest.algorithm() != Algorithm::Sha256 {
@@ -123,9 +123,10 @@ impl Bucket {
             }
             Err(error) => return Err(error),
         }
-        let (linked, ended) = join(self.link(session, links), self.end(session)).await;
-        linked?;
-        ended?;
+        // As long as it has not ended, a client can try again.
+        self.link(session, links).await?;
+        self.end(session).await?;
+        self.purge_beside(session).await;
         Ok(offset)
     }
 
@@ -150,7 +151,9 @@ impl Bucket {
         let Record { ref multipart, ref tail, offset, .. } = record;
         let known = match (digest.algorithm(), multipart) {
             (Algorithm::Sha256, _) => Some(record.digest()),
-            (Algorithm::Sha512, None) => Some(sha512(Sha512::new_with_prefix(tail))),
+            (Algorithm::Sha512, None) => {
+                Some(Digest::from_bytes(Algorithm::Sha512, &Sha512::digest(tail)))
+            }
             (Algorithm::Sha512, Some(_)) => None,
         };
         let known = known.map(|actual| actual.ok_or_else(no_digest)).transpose()?;
@@ -164,7 +167,8 @@ impl Bucket {
         };
         let key = Path::from(multipart.key.as_str());
         if key == *to && known.is_some() {
-            return self.complete_into(multipart, tail, to, offset).await;
+            let completed = self.complete(multipart, tail).await;
+            return self.or_there(completed, to, offset, true).await;
         }
         if !key.prefix_matches(session) {
             // They are parts of a blob that the client meant before.
@@ -172,45 +176,69 @@ impl Bucket {
             self.end(session).await?;
             return Err(StorageError::NotFound);
         }
-        self.complete(multipart, tail).await?;
-        let published = self.publish_object(&key, offset, to, known.is_some(), digest).await;
-        let _ = self.delete(&key).await;
-        published
+        let published = match self.complete(multipart, tail).await {
+            Ok(()) => self.publish_object(&key, offset, to, digest, known.is_some()).await,
+            Err(error) => self.publish_completed(error, &key, offset, to, digest).await,
+        };
+        if matches!(published, Ok(()) | Err(StorageError::DigestMismatch(_))) {
+            let _ = self.delete(&key).await;
+        }
+        self.or_there(published, to, offset, known.is_some()).await
     }
 
-    /// Makes the parts of `to` an object. Two uploads of the same blob may be
-    /// in each other's way (Azure has one set of parts for an object): then the
-    /// other one's is as good.
-    async fn complete_into(
+    /// Goes on where an earlier request completed the parts and then failed or
+    /// died. What it completed is looked at: it may have come of another record
+    /// where a store knows no conditions.
+    async fn publish_completed(
         &self,
-        multipart: &Multipart,
-        tail: &Bytes,
+        error: StorageError,
+        key: &Path,
+        size: u64,
+        to: &Path,
+        digest: &Digest,
+    ) -> Result<(), StorageError> {
+        match self.objects().head(key).await {
+            Ok(found) if found.size == size => {}
+            _ => return Err(error),
+        }
+        match self.publish_object(key, size, to, digest, false).await {
+            Err(StorageError::DigestMismatch(_)) => Err(error),
+            published => published,
+        }
+    }
+
+    /// What came of publishing verified bytes. Another request may have been in
+    /// the way that published the same (of the same session; or of another
+    /// one, as Azure has one set of parts for an object): that is as good.
+    async fn or_there(
+        &self,
+        published: Result<(), StorageError>,
         to: &Path,
         size: u64,
+        verified: bool,
     ) -> Result<(), StorageError> {
-        let Err(error) = self.complete(multipart, tail).await else { return Ok(()) };
+        let Err(error) = published else { return Ok(()) };
         match self.objects().head(to).await {
-            Ok(found) if found.size == size => Ok(()),
+            Ok(found) if verified && found.size == size => Ok(()),
             _ => Err(error),
         }
     }
 
-    /// Copies a temporary object to its place, after it is verified.
+    /// Copies a temporary object to its place. One that is not verified yet is
+    /// read for it.
     async fn publish_object(
         &self,
         from: &Path,
         size: u64,
         to: &Path,
-        verified: bool,
         digest: &Digest,
+        verified: bool,
     ) -> Result<(), StorageError> {
         if !verified {
-            let mut bytes = self.objects().get(from).await?.into_stream();
-            let mut hash = Sha512::new();
-            while let Some(piece) = bytes.next().await {
-                hash.update(piece?);
-            }
-            let actual = sha512(hash).ok_or_else(no_digest)?;
+            let actual = match digest.algorithm() {
+                Algorithm::Sha256 => self.hash::<Sha256>(from, Algorithm::Sha256).await?,
+                Algorithm::Sha512 => self.hash::<Sha512>(from, Algorithm::Sha512).await?,
+            };
             if actual != *digest {
                 return Err(StorageError::DigestMismatch(actual));
             }
@@ -218,7 +246,27 @@ impl Bucket {
         if size > COPY_LIMIT {
             return self.copy_by_parts(from, size, to).await;
         }
-        Ok(self.objects().copy(from, to).await?)
+        self.objects().copy(from, to).await?;
+        // Azure may answer before it has copied, and needs the source until
+        // then: a client that tries again later finds the copy.
+        if self.objects().head(to).await?.size == size {
+            Ok(())
+        } else {
+            Err(StorageError::Failed(format!("the copy to {to} is not complete yet")))
+        }
+    }
+
+    async fn hash<H: sha2::Digest>(
+        &self,
+        key: &Path,
+        algorithm: Algorithm,
+    ) -> Result<Digest, StorageError> {
+        let mut bytes = self.objects().get(key).await?.into_stream();
+        let mut hash = H::new();
+        while let Some(piece) = bytes.next().await {
+            hash.update(piece?);
+        }
+        Digest::from_bytes(algorithm, &hash.finalize()).ok_or_else(no_digest)
     }
 
     /// Completes a multipart upload with its last part.
@@ -276,10 +324,6 @@ fn intake<B: ChunkedBody>(
     let length = body.length().map(|length| record.offset.saturating_add(length));
     let target = if direct { to.clone() } else { unique(session) };
     Intake::new(record, target, length)
-}
-
-fn sha512(hash: Sha512) -> Option<Digest> {
-    Digest::from_bytes(Algorithm::Sha512, &hash.finalize())
 }
 
 fn no_digest() -> StorageError {

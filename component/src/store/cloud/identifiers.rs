@@ -18,7 +18,7 @@ use sha2::Sha256;
 use std::time::SystemTime;
 
 /// How long an upload may have no bytes, in hours, counted in whole ones.
-const FRESH_HOURS: u16 = 24;
+pub(super) const FRESH_HOURS: u16 = 24;
 
 /// Where the hour is. Bytes 6 and 8 hold bits that every identifier has.
 const HOUR: [usize; 2] = [5, 7];

@@ -35,7 +35,13 @@ struct Input {
     sha256: Sha256,
     /// How the body ended, once it has.
     end: Option<Result<(), Aborted>>,
+    /// How much the buffer is to hold.
+    room: usize,
 }
+
+/// How much more than a part a buffer holds at most, in bytes: a piece of a
+/// body.
+const PIECE: usize = 1024 * 1024;
 
 impl Intake {
     /// Goes on with a session whose bytes, if they are too many to be held,
@@ -43,7 +49,7 @@ impl Intake {
     pub(super) fn new(record: Record, target: Path, length: Option<u64>) -> Self {
         let Record { offset, sha256, multipart, tail, .. } = record;
         let buffer = tail.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
-        let input = Input { buffer, offset, appended: 0, sha256, end: None };
+        let input = Input { buffer, offset, appended: 0, sha256, end: None, room: 0 };
         Self { input, multipart, target, length, began: false }
     }
 
@@ -128,6 +134,13 @@ impl Intake {
 impl Input {
     fn take(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
+        let length = self.buffer.len() + bytes.len();
+        if length > self.buffer.capacity() {
+            // By itself it would make room for twice a part.
+            let room = (2 * length).min(self.room).max(length);
+            let held = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(room));
+            self.buffer.extend_from_slice(&held);
+        }
         self.buffer.extend_from_slice(bytes);
         self.offset += bytes.len() as u64;
         self.appended += bytes.len() as u64;
@@ -140,6 +153,7 @@ impl Input {
         body: &mut B,
         size: usize,
     ) -> Option<Result<(), Aborted>> {
+        self.room = size + PIECE;
         while self.buffer.len() <= size {
             if self.end.is_some() {
                 return self.end;
@@ -180,4 +194,34 @@ impl Bucket {
 
 fn too_large() -> StorageError {
     StorageError::Failed("the upload has more parts than an object can have".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Intake, PIECE};
+    use crate::native::MemoryBucket;
+    use crate::store::cloud::bucket::{Bucket, Options};
+    use crate::store::cloud::parts::FIRST_SIZE;
+    use crate::store::cloud::record::Record;
+    use crate::store::contract::{body, content};
+    use object_store::path::Path;
+
+    #[tokio::test]
+    async fn no_more_is_held_than_a_part_and_a_piece() {
+        let bucket = Bucket::new(MemoryBucket::default().backend(""), Options::default());
+        let first = usize::try_from(FIRST_SIZE).unwrap();
+        for length in [1, 70_000, first, first + 1, 4 * first + 7] {
+            let mut intake = Intake::new(Record::new(), Path::from("target"), None);
+            let bytes = content(length);
+            assert_eq!(intake.read(&bucket, &mut body(&bytes)).await, Ok(Ok(())));
+            let room = intake.input.buffer.capacity();
+            assert!(room <= first + PIECE, "{room} for {length}");
+            let sent = intake.multipart.as_ref().map_or(0, |multipart| multipart.parts.len());
+            // The last part is never empty.
+            assert_eq!(sent, (length - 1) / first);
+            let record = intake.into_record();
+            assert_eq!(record.tail, bytes.slice(sent * first..));
+            assert_eq!(record.offset, length as u64);
+        }
+    }
 }

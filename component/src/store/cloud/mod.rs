@@ -2,8 +2,8 @@
 //! Storage, Azure Blob Storage.
 //!
 //! Each object is a request over a network, so the rules differ from those of
-//! a directory: few requests count more than few bytes. [`record`] says how an
-//! upload session is kept, [`parts`] how large its parts are, and
+//! a directory: few requests count more than few bytes. The module `record` says
+//! how an upload session is kept, `parts` how large its parts are, and
 //! `docs/decisions/0008-object-stores.md` why.
 
 mod append;
@@ -14,6 +14,7 @@ mod intake;
 mod lists;
 mod names;
 mod parts;
+mod purge;
 mod read;
 mod record;
 mod session;
@@ -71,6 +72,13 @@ impl<B: Bodies> CloudStorage<B> {
     /// Storage in the bucket that `backend` leads to.
     pub fn new(backend: Backend, options: Options) -> Self {
         Self { bucket: Bucket::new(backend, options), bodies: PhantomData }
+    }
+
+    /// Tries whether the store honours conditions on writes, with an object
+    /// below `scratch` that is gone afterwards. Some ignore them in silence,
+    /// which [`Backend::conditional`] must say then.
+    pub async fn honours_conditions(&self, scratch: &Path) -> Result<bool, StorageError> {
+        self.bucket.honours_conditions(scratch).await
     }
 }
 

@@ -28,8 +28,9 @@ pub(super) const EQUAL_SIZE: u64 = 11 * MIB;
 pub const MAX_BLOB_SIZE: u64 = 1_000 * FIRST_SIZE + 3_000 * 8 * MIB + 6_000 * LARGEST_SIZE;
 
 /// What a request that uploads holds in memory at most, in bytes: the part that
-/// comes in and the part on its way out, with a piece of a body besides.
-pub const MEMORY_LIMIT: u64 = 2 * LARGEST_SIZE + MIB;
+/// comes in and the part on its way out, what came before it was known where a
+/// session ends, and a piece of a body. Most parts are of the smallest size.
+pub const MEMORY_LIMIT: u64 = 2 * LARGEST_SIZE + FIRST_SIZE + MIB;
 
 /// How many bytes one server-side copy takes (S3; the other stores take more).
 pub(super) const COPY_LIMIT: u64 = 5 * 1024 * MIB;

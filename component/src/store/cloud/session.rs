@@ -6,6 +6,11 @@ use crate::store::{StorageError, keys};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion};
 use roadstead_oci::Digest;
+use std::time::Duration;
+
+/// How long a blob that no link makes visible is taken to be there: a garbage
+/// collection may run between two requests of an upload.
+const TRUSTED_FOR: Duration = Duration::from_mins(5);
 
 /// Which record it was that was read.
 #[derive(Clone, Debug)]
@@ -64,11 +69,17 @@ impl Bucket {
             Err(error) => return Err(error.into()),
         };
         let (e_tag, version) = (found.meta.e_tag.clone(), found.meta.version.clone());
+        let age = chrono::Utc::now().signed_duration_since(found.meta.last_modified);
         let bytes = found.bytes().await?;
         if *bytes == *GONE {
             return Err(StorageError::NotFound);
         }
         let record = Record::parse(&bytes).ok_or_else(|| damaged(&key))?;
+        if let Some(whole) = &record.whole
+            && age.to_std().is_ok_and(|age| age > TRUSTED_FOR)
+        {
+            self.objects().head(&keys::blob(whole)).await?;
+        }
         let version = Version::Known(record.offset, UpdateVersion { e_tag, version });
         Ok((record, version))
     }

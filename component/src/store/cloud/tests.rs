@@ -1,13 +1,20 @@
 //! The contract over buckets of every kind.
 
+mod lists;
+mod races;
 mod requests;
+mod uploads;
 
 use super::{Backend, CloudStorage, Options};
 use crate::native::{Conditions, MemoryBucket, NativeBodies};
 use crate::store::contract;
+use object_store::path::Path;
 
 pub(super) fn storage(backend: Backend, secret: bool) -> CloudStorage<NativeBodies> {
-    CloudStorage::new(backend, Options { secret: secret.then(|| b"secret".to_vec()) })
+    CloudStorage::new(
+        backend,
+        Options { secret: secret.then(|| b"secret".to_vec()), ..Options::default() },
+    )
 }
 
 #[tokio::test]
@@ -35,5 +42,17 @@ async fn keeps_the_contract_without_conditional_writes() {
     for conditions in [Conditions::Refused, Conditions::Ignored] {
         let bucket = MemoryBucket::default().with_conditions(conditions);
         contract::check(&storage(bucket.backend(""), true), false).await;
+    }
+}
+
+#[tokio::test]
+async fn conditions_are_tried() {
+    for (conditions, expected) in
+        [(Conditions::Honoured, true), (Conditions::Refused, false), (Conditions::Ignored, false)]
+    {
+        let bucket = MemoryBucket::default().with_conditions(conditions);
+        let tried = storage(bucket.backend(""), true).honours_conditions(&Path::from("r")).await;
+        assert_eq!(tried, Ok(expected), "{conditions:?}");
+        assert_eq!(bucket.keys().await, [] as [&str; 0]);
     }
 }

@@ -7,6 +7,8 @@ use crate::store::contract::Readable as _;
 use crate::{Body, Gate, Registry, Switches};
 use bytes::Bytes;
 use http::{Request, Response};
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
 use roadstead_config::Config;
 use roadstead_oci::{Algorithm, Digest};
 use sha2::{Digest as _, Sha256};
@@ -197,4 +199,34 @@ async fn blobs_are_streamed() {
     assert_eq!(answer.headers()["content-range"], "bytes 1-2/5");
     let Body::Stream(stream) = answer.into_body() else { panic!("no stream") };
     assert_eq!(stream.read().await, "ay");
+}
+
+#[tokio::test]
+async fn a_bucket_that_distribution_filled() {
+    let docker = "application/vnd.docker.distribution.manifest.list.v2+json";
+    let manifest = format!(r#"{{"schemaVersion":2,"mediaType":"{docker}","manifests":[]}}"#);
+    let digest = digest(manifest.as_bytes());
+    let hex = digest.encoded();
+    let counted = Counted::new(false);
+    let manifests = "docker/registry/v2/repositories/library/old/_manifests";
+    for (key, value) in [
+        (format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]), manifest.as_str()),
+        (format!("{manifests}/revisions/sha256/{hex}/link"), digest.as_str()),
+        (format!("{manifests}/tags/v1/current/link"), digest.as_str()),
+        (format!("{manifests}/tags/v1/index/sha256/{hex}/link"), digest.as_str()),
+    ] {
+        let key = Path::from(key);
+        counted.bucket.objects().put(&key, value.to_owned().into()).await.unwrap();
+    }
+    for reference in ["v1", digest.as_str()] {
+        for method in ["GET", "HEAD"] {
+            let path = format!("/v2/library/old/manifests/{reference}");
+            let (answer, requests) = counted.ask(method, &path, b"").await;
+            assert_eq!(answer.headers()["content-type"], docker);
+            assert_eq!(answer.headers()["docker-content-digest"], digest.as_str());
+            assert_eq!(answer.headers()["content-length"], manifest.len().to_string());
+            assert!(requests.len() <= 2, "{requests:?}");
+        }
+    }
+    assert_eq!(counted.count("GET", "/v2/library/old/tags/list", b"", 200).await, 1);
 }
