@@ -17,7 +17,7 @@ const CHUNK: usize = 3 * 1024 * 1024 + 11;
 const CHUNKS: usize = 7;
 
 /// How long an exchange with a registry may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// How many blobs are pushed while a node dies, and their size in bytes.
 const PUSHES: usize = 24;

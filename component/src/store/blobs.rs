@@ -152,7 +152,9 @@ impl<S: Storage> Store<S> {
         readable: impl Fn(&RepositoryName) -> bool,
     ) -> Result<(), StorageError> {
         if !S::ONE_STEP {
-            return Err(StorageError::NotFound);
+            let holder = self.storage.holder(&keys::blob(digest)).await?.filter(&readable);
+            let holder = holder.ok_or(StorageError::NotFound)?;
+            return self.check_link(&holder, digest).await;
         }
         let mut beside = self.storage.objects().list(Some(&keys::blob_directory(digest)));
         for _ in 0..HOLDERS {

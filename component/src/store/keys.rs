@@ -51,6 +51,13 @@ pub(super) fn layers(name: &RepositoryName) -> Path {
     path(format!("{ROOT}/repositories/{name}/_layers"))
 }
 
+/// The name of the repository that a session is one of.
+pub(super) fn repository_of(session: &Path) -> Option<String> {
+    let (repository, _) = session.as_ref().rsplit_once("/_uploads/")?;
+    let name = repository.strip_prefix(ROOT)?.strip_prefix("/repositories/")?;
+    Some(name.to_owned())
+}
+
 /// The link to a blob in the repository that a session is one of.
 pub(super) fn layer_link_of(session: &Path, digest: &Digest) -> Option<Path> {
     let (repository, _) = session.as_ref().rsplit_once("/_uploads/")?;
@@ -189,6 +196,7 @@ mod tests {
         let tag = Tag::parse("_v1.0-X").unwrap();
         let id = UploadId::from_random([7; 16]);
         let session = super::upload(&name, &id);
+        assert_eq!(super::repository_of(&session).as_deref(), Some("a/b-c__d.e"));
         assert_eq!(
             super::layer_link_of(&session, &digest),
             Some(super::layer_link(&name, &digest))

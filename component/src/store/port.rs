@@ -4,7 +4,7 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use roadstead_directory::{Depth, Names as Page};
-use roadstead_oci::{ByteRange, Digest, MediaType};
+use roadstead_oci::{ByteRange, Digest, MediaType, RepositoryName};
 use std::fmt;
 use std::ops::Range;
 
@@ -65,6 +65,15 @@ pub trait Storage {
     /// Where a client that knows no secret gets an object itself for a while,
     /// if the storage is one that clients can reach and are to be sent to.
     async fn url(&self, key: &Path) -> Result<Option<String>, StorageError>;
+
+    /// A repository that may hold the blob `key`, if the storage keeps that with
+    /// a blob.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`] without such a blob.
+    async fn holder(&self, _key: &Path) -> Result<Option<RepositoryName>, StorageError> {
+        Ok(None)
+    }
 
     /// A page of names below a directory, in lexical order.
     async fn names(&self, query: Names<'_>) -> Result<Page, StorageError>;

@@ -8,13 +8,12 @@
 //! that no repository holds, as deleted ones are, for a garbage collection.
 
 use super::ChunkedBody;
-use super::bucket::Bucket;
+use super::bucket::{Bucket, HOLDER};
 use super::intake::Intake;
 use super::record::Record;
 use super::session::{Version, unique};
 use crate::store::{StorageError, keys};
 use bytes::Bytes;
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 
 impl Bucket {
@@ -33,7 +32,7 @@ impl Bucket {
         }
         match self.load_at(session, at).await {
             Ok((record, version)) => {
-                let intake = Intake::new(record, unique(session), None);
+                let intake = Intake::new(record, session, unique(session), None);
                 self.append_after(session, intake, &version, length, body).await
             }
             Err(error) => {
@@ -51,7 +50,7 @@ impl Bucket {
         length: Option<u64>,
         mut body: B,
     ) -> Result<u64, StorageError> {
-        let mut intake = Intake::new(Record::new(), unique(session), None);
+        let mut intake = Intake::new(Record::new(), session, unique(session), None);
         if let Some(end) = intake.read_first(&mut body).await {
             check_length(&intake, end.is_ok(), length)?;
             if intake.appended() == 0 {
@@ -64,7 +63,8 @@ impl Bucket {
                 Err(StorageError::Offset(_) | StorageError::Busy) if at.is_none() => {}
                 Err(error) => return Err(error),
             }
-            intake = Intake::new(Record::new(), unique(session), None).resumed(record, end);
+            intake =
+                Intake::new(Record::new(), session, unique(session), None).resumed(record, end);
         }
         match self.load_at(session, at).await {
             Ok((record, version)) => {
@@ -137,7 +137,8 @@ impl Bucket {
         let Some(digest) = record.digest().filter(|_| whole) else {
             return self.save(session, record, &Version::New).await;
         };
-        self.objects().put(&keys::blob(&digest), record.tail.clone().into()).await?;
+        let holder = keys::repository_of(session).map(|name| (HOLDER, name));
+        self.put_noted(&keys::blob(&digest), record.tail.clone().into(), holder).await?;
         let record = Record { whole: Some(digest), tail: Bytes::new(), ..record.clone() };
         self.save(session, &record, &Version::New).await
     }

@@ -78,6 +78,10 @@ pub(super) const MEDIA_TYPE: &str = "mediatype";
 /// The metadata of a link that names the session which made it.
 pub(super) const UPLOAD: &str = "upload";
 
+/// The metadata of a blob that names a repository which may hold it: whose
+/// upload made it. For mounts that name none.
+pub(super) const HOLDER: &str = "repository";
+
 #[derive(Debug)]
 pub(super) struct Bucket {
     pub(super) backend: Backend,

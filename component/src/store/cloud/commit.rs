@@ -6,12 +6,12 @@
 //! a temporary object below the session, and are copied by the store.
 
 use super::ChunkedBody;
-use super::bucket::{Bucket, UPLOAD};
+use super::bucket::{Bucket, HOLDER, UPLOAD};
 use super::intake::Intake;
 use super::parts::{self, COPY_LIMIT};
 use super::record::{Multipart, Record};
 use super::session::unique;
-use crate::store::StorageError;
+use crate::store::{StorageError, keys};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use object_store::ObjectStoreExt as _;
@@ -162,7 +162,8 @@ impl Bucket {
             return Err(StorageError::DigestMismatch(actual));
         }
         let Some(multipart) = multipart else {
-            self.objects().put(to, tail.clone().into()).await?;
+            let holder = keys::repository_of(session).map(|name| (HOLDER, name));
+            self.put_noted(to, tail.clone().into(), holder).await?;
             return Ok(());
         };
         let key = Path::from(multipart.key.as_str());
@@ -323,7 +324,7 @@ fn intake<B: ChunkedBody>(
     let direct = record.offset == 0 && digest.algorithm() == Algorithm::Sha256;
     let length = body.length().map(|length| record.offset.saturating_add(length));
     let target = if direct { to.clone() } else { unique(session) };
-    Intake::new(record, target, length)
+    Intake::new(record, session, target, length)
 }
 
 fn no_digest() -> StorageError {

@@ -4,13 +4,14 @@
 //! While a part is on its way out, the next one comes in, so a request holds
 //! at most [`super::MEMORY_LIMIT`] bytes.
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, HOLDER};
 use super::record::{Multipart, Record};
 use super::{Aborted, ChunkedBody, parts};
-use crate::store::StorageError;
+use crate::store::{StorageError, keys};
 use bytes::{Bytes, BytesMut};
 use futures::future::join;
 use object_store::path::Path;
+use object_store::{Attribute, Attributes, PutMultipartOptions};
 use sha2::{Digest as _, Sha256};
 
 /// A session that bytes come into.
@@ -20,6 +21,8 @@ pub(super) struct Intake {
     multipart: Option<Multipart>,
     /// What a multipart upload that begins here becomes.
     target: Path,
+    /// The repository that the session is of.
+    holder: Option<String>,
     /// How many bytes the session will have, if that is known.
     length: Option<u64>,
     /// Whether the multipart upload is one that began here.
@@ -46,11 +49,12 @@ const PIECE: usize = 1024 * 1024;
 impl Intake {
     /// Goes on with a session whose bytes, if they are too many to be held,
     /// become parts of `target`.
-    pub(super) fn new(record: Record, target: Path, length: Option<u64>) -> Self {
+    pub(super) fn new(record: Record, session: &Path, target: Path, length: Option<u64>) -> Self {
         let Record { offset, sha256, multipart, tail, .. } = record;
         let buffer = tail.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
         let input = Input { buffer, offset, appended: 0, sha256, end: None, room: 0 };
-        Self { input, multipart, target, length, began: false }
+        let holder = keys::repository_of(session);
+        Self { input, multipart, target, holder, length, began: false }
     }
 
     /// Reads at most as many bytes of a body as need no parts, and a piece
@@ -64,7 +68,7 @@ impl Intake {
 
     /// Goes on with what came into a session that could not be recorded.
     pub(super) fn resumed(self, record: Record, end: Result<(), Aborted>) -> Self {
-        let mut resumed = Self::new(record, self.target, self.length);
+        let mut resumed = self.with(record);
         resumed.input.appended = resumed.input.offset;
         resumed.input.end = Some(end);
         resumed
@@ -72,10 +76,19 @@ impl Intake {
 
     /// Puts what has come after the bytes of another session.
     pub(super) fn moved_to(self, record: Record) -> Self {
-        let mut moved = Self::new(record, self.target, self.length);
-        moved.input.take(&self.input.buffer);
-        moved.input.end = self.input.end;
+        let (buffer, end) = (self.input.buffer.clone(), self.input.end);
+        let mut moved = self.with(record);
+        moved.input.take(&buffer);
+        moved.input.end = end;
         moved
+    }
+
+    /// The same for another record.
+    fn with(self, record: Record) -> Self {
+        Self {
+            holder: self.holder,
+            ..Self::new(record, &Path::default(), self.target, self.length)
+        }
     }
 
     /// How many bytes have come.
@@ -111,7 +124,8 @@ impl Intake {
             }
             if self.multipart.is_none() {
                 let equal = bucket.backend.equal_parts.then_some(size as u64);
-                self.multipart = Some(bucket.begin_parts(&self.target, equal).await?);
+                self.multipart =
+                    Some(bucket.begin_parts(&self.target, self.holder.clone(), equal).await?);
                 self.began = true;
             }
             outgoing = Some(self.input.buffer.split_to(size).freeze());
@@ -172,9 +186,21 @@ impl Bucket {
     async fn begin_parts(
         &self,
         target: &Path,
+        holder: Option<String>,
         equal: Option<u64>,
     ) -> Result<Multipart, StorageError> {
-        let id = self.backend.multipart.create_multipart(&self.full(target)).await?;
+        let (store, key) = (&self.backend.multipart, self.full(target));
+        let holder = holder.map(|name| (Attribute::Metadata(HOLDER.into()), name));
+        let attributes = Attributes::from_iter(holder);
+        let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
+        let id = match store.create_multipart_opts(&key, options).await {
+            // Azure's client does not: then nobody is named.
+            Err(
+                object_store::Error::NotSupported { .. }
+                | object_store::Error::NotImplemented { .. },
+            ) => store.create_multipart(&key).await?,
+            other => other?,
+        };
         Ok(Multipart { key: target.to_string(), id, equal, parts: Vec::new() })
     }
 
@@ -211,7 +237,8 @@ mod tests {
         let bucket = Bucket::new(MemoryBucket::default().backend(""), Options::default());
         let first = usize::try_from(FIRST_SIZE).unwrap();
         for length in [1, 70_000, first, first + 1, 4 * first + 7] {
-            let mut intake = Intake::new(Record::new(), Path::from("target"), None);
+            let mut intake =
+                Intake::new(Record::new(), &Path::from("session"), Path::from("target"), None);
             let bytes = content(length);
             assert_eq!(intake.read(&bucket, &mut body(&bytes)).await, Ok(Ok(())));
             let room = intake.input.buffer.capacity();

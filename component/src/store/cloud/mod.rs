@@ -31,7 +31,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use roadstead_oci::{ByteRange, Digest, MediaType};
+use roadstead_oci::{ByteRange, Digest, MediaType, RepositoryName};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -120,6 +120,10 @@ impl<B: Bodies> Storage for CloudStorage<B> {
 
     async fn remove(&self, key: &Path) -> Result<(), StorageError> {
         self.bucket.remove(key).await
+    }
+
+    async fn holder(&self, key: &Path) -> Result<Option<RepositoryName>, StorageError> {
+        self.bucket.holder(key).await
     }
 
     async fn url(&self, key: &Path) -> Result<Option<String>, StorageError> {

@@ -1,13 +1,13 @@
 //! Objects are read, and pointers written.
 
 use super::Bodies;
-use super::bucket::{Bucket, MEDIA_TYPE, note};
+use super::bucket::{Bucket, HOLDER, MEDIA_TYPE, note};
 use crate::store::{Content, Opened, Pointer, Stat, StorageError};
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStoreExt as _};
-use roadstead_oci::{ByteRange, ByteRangeSpec, Digest, MediaType};
+use roadstead_oci::{ByteRange, ByteRangeSpec, Digest, MediaType, RepositoryName};
 use std::time::Duration;
 
 /// How long a client may take to begin to get an object from the store itself
@@ -90,6 +90,13 @@ impl Bucket {
         let pointer = Pointer::parse(key, &found.bytes().await?)?;
         let media_type = media_type.and_then(|text| MediaType::parse(&text).ok());
         Ok(Pointer { media_type, ..pointer })
+    }
+
+    /// A repository that may hold a blob.
+    pub(super) async fn holder(&self, key: &Path) -> Result<Option<RepositoryName>, StorageError> {
+        let head = GetOptions { head: true, ..GetOptions::default() };
+        let attributes = self.objects().get_opts(key, head).await?.attributes;
+        Ok(note(&attributes, HOLDER).and_then(|name| RepositoryName::parse(&name).ok()))
     }
 
     pub(super) async fn point(
