@@ -2,6 +2,7 @@
 
 use crate::auth::AUTH_AUTHORITY;
 use crate::guest_log::GuestLog;
+use crate::hashing::HASH_AUTHORITY;
 use crate::hooks::{Hooks, Storage};
 use crate::store::STORE_AUTHORITY;
 use anyhow::{Context as _, anyhow};
@@ -236,6 +237,8 @@ impl HandlerState for Instances {
         wasi.stdout(GuestLog).stderr(GuestLog).envs(&self.variables);
         if matches!(self.hooks.storage, Storage::Directory(_)) {
             wasi.env("REGISTRY_STORAGE_HOST_AUTHORITY", STORE_AUTHORITY);
+        } else {
+            wasi.env("REGISTRY_STORAGE_HOST_HASHING", HASH_AUTHORITY);
         }
         if self.hooks.auth.is_some() {
             wasi.env("REGISTRY_AUTH_HOST_AUTHORITY", AUTH_AUTHORITY);

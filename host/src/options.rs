@@ -48,7 +48,8 @@ fn for_component((name, value): (String, String)) -> Option<(String, String)> {
     match name.as_str() {
         "REGISTRY_HTTP_SECRET"
         | "REGISTRY_AUTH_HOST_AUTHORITY"
-        | "REGISTRY_STORAGE_HOST_AUTHORITY" => None,
+        | "REGISTRY_STORAGE_HOST_AUTHORITY"
+        | "REGISTRY_STORAGE_HOST_HASHING" => None,
         // That there are users, wherever they are.
         "REGISTRY_AUTH_HTPASSWD_PATH" | "REGISTRY_AUTH_HTPASSWD_ENTRIES" => {
             Some(("REGISTRY_AUTH_HTPASSWD_PATH".to_owned(), "the host has it".to_owned()))
@@ -87,6 +88,7 @@ mod tests {
                 ("REGISTRY_HTTP_SECRET", "hidden"),
                 ("REGISTRY_AUTH_HOST_AUTHORITY", "elsewhere"),
                 ("REGISTRY_STORAGE_HOST_AUTHORITY", "elsewhere"),
+                ("REGISTRY_STORAGE_HOST_HASHING", "elsewhere"),
                 ("AWS_SECRET_ACCESS_KEY", "hidden"),
             ];
             let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));

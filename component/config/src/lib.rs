@@ -108,6 +108,9 @@ pub struct Config {
     /// answers storage operations. The native host sets it; it is trusted
     /// because whoever configures the component says so.
     pub host_authority: Option<String>,
+    /// `REGISTRY_STORAGE_HOST_HASHING`: the authority at which a native host
+    /// hashes what goes to an object store. The native host sets it.
+    pub host_hashing: Option<String>,
     /// `REGISTRY_LOG_LEVEL`.
     pub log_level: LogLevel,
     /// `REGISTRY_LOG_FORMATTER`.
@@ -197,6 +200,7 @@ impl Config {
                 _ => warning(value).map(Some),
             }),
             host_authority: reader.text("STORAGE_HOST_AUTHORITY"),
+            host_hashing: reader.text("STORAGE_HOST_HASHING"),
             log_level: reader.read("LOG_LEVEL", LogLevel::Info, |value| match value {
                 "error" => Ok(LogLevel::Error),
                 "warn" | "warning" => Ok(LogLevel::Warn),

@@ -99,6 +99,7 @@ pub const NAMES: &[Name] = &[
     setting("STORAGE_GCS_ROOTDIRECTORY"),
     setting("STORAGE_GCS_USERAGENT"),
     setting("STORAGE_HOST_AUTHORITY"),
+    setting("STORAGE_HOST_HASHING"),
     setting("STORAGE_MAINTENANCE_READONLY_ENABLED"),
     setting("STORAGE_REDIRECT_DISABLE"),
     setting("STORAGE_S3_ACCELERATE"),

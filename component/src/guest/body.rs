@@ -4,6 +4,9 @@ use crate::store::cloud::{Aborted, Bodies, ChunkedBody};
 use crate::store::{BodyError, DRAIN_LIMIT, RequestBody};
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
+use roadstead_directory::hash_state::{self, HASH_STATE, HASH_WHOLE};
+use sha2::Sha256;
+use std::cell::RefCell;
 use wasip3::http::types::{ErrorCode, Request, Response, Trailers};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult};
 use wasip3::{wit_future, wit_stream};
@@ -21,6 +24,24 @@ pub(super) struct Upload {
     /// Tells the host how the body was received. While it lives, the body
     /// does.
     received: FutureWriter<Result<(), ErrorCode>>,
+    /// If it comes by way of the host's hash: what it was before.
+    hashed: Option<Hashed>,
+}
+
+struct Hashed {
+    _end: End,
+    _received: FutureWriter<Result<(), ErrorCode>>,
+    sha256: Option<Sha256>,
+}
+
+thread_local! {
+    /// Where the host hashes bytes.
+    static HASHING: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Says where the host hashes bytes, if it does.
+pub(super) fn have_hashed_at(authority: Option<String>) {
+    HASHING.set(authority);
 }
 
 /// What is known of a body's end.
@@ -34,13 +55,14 @@ impl Upload {
     pub(super) fn new(request: Request, length: Option<u64>) -> Self {
         let (received, result) = wit_future::new(|| Ok(()));
         let (stream, trailers) = Request::consume_body(request, result);
-        Self { stream: Some(stream), end: End::Ahead(trailers), length, received }
+        Self { stream: Some(stream), end: End::Ahead(trailers), length, received, hashed: None }
     }
 
     pub(super) fn of_response(response: Response) -> Self {
         let (received, result) = wit_future::new(|| Ok(()));
         let (stream, trailers) = Response::consume_body(response, result);
-        Self { stream: Some(stream), end: End::Ahead(trailers), length: None, received }
+        let (stream, end) = (Some(stream), End::Ahead(trailers));
+        Self { stream, end, length: None, received, hashed: None }
     }
 
     /// The stream, to be passed on, and what must live until it is used.
@@ -82,9 +104,10 @@ impl Upload {
     /// tell them apart, so they are always awaited.
     async fn ended_whole(&mut self) -> bool {
         self.end = match std::mem::replace(&mut self.end, End::BrokenOff) {
-            End::Ahead(trailers) => match trailers.await {
-                Ok(_) => End::Whole,
-                Err(_) => End::BrokenOff,
+            End::Ahead(trailers) => match (trailers.await, &mut self.hashed) {
+                (Ok(trailers), Some(hashed)) => hashed.end(trailers.as_ref()),
+                (Ok(_), None) => End::Whole,
+                (Err(_), _) => End::BrokenOff,
             },
             known => known,
         };
@@ -123,9 +146,44 @@ impl RequestBody for Upload {
     }
 }
 
+impl Hashed {
+    /// What the host's trailers say.
+    fn end(&mut self, trailers: Option<&Trailers>) -> End {
+        let said = |name| {
+            let value = trailers?.get(name).into_iter().next()?;
+            String::from_utf8(value).ok()
+        };
+        self.sha256 = said(HASH_STATE).and_then(|state| hash_state::parse(&state));
+        if said(HASH_WHOLE).as_deref() == Some("true") { End::Whole } else { End::BrokenOff }
+    }
+}
+
 impl ChunkedBody for Upload {
     fn length(&self) -> Option<u64> {
         self.length
+    }
+
+    async fn begin_hash(&mut self, sha256: &Sha256) -> bool {
+        let Some(authority) = HASHING.with_borrow(Clone::clone) else { return false };
+        let Some(stream) = self.stream.take() else { return false };
+        let state = hash_state::print(sha256).into_bytes();
+        match super::host::send(&authority, HASH_STATE, state, Some(stream)).await {
+            Ok(response) => {
+                let by_host = Self::of_response(response);
+                let before = std::mem::replace(self, Self { length: self.length, ..by_host });
+                self.hashed =
+                    Some(Hashed { _end: before.end, _received: before.received, sha256: None });
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                self.end = End::BrokenOff;
+            }
+        }
+        true
+    }
+
+    fn end_hash(&mut self) -> Option<Sha256> {
+        self.hashed.take()?.sha256
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Aborted> {

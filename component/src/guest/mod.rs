@@ -80,6 +80,7 @@ async fn configure() -> Result<Rc<GuestRegistry>, String> {
     let (switches, gate) =
         (Switches::from(&config), Gate::new(&config, authority::choose(&config)?));
     Ok(Rc::new(if let Some((backend, options)) = stores::choose(&config).await? {
+        body::have_hashed_at(config.host_hashing);
         let storage = CloudStorage::new(backend, options);
         GuestRegistry::Bucket(Registry::new(storage, switches, gate))
     } else {

@@ -56,7 +56,8 @@ async fn ask(cloud: &Cloud, bucket: &dyn Bucket, root: &Path) -> Result<bool, St
 /// What sessions' identifiers are signed with: the same for all who share the
 /// bucket, as they share what opens it.
 fn secret(config: &Config, cloud: &Cloud) -> Option<Vec<u8>> {
-    let known = config.auth.secret.as_ref().or_else(|| cloud.secret())?;
+    // Not the other way round: a native host keeps its secret to itself.
+    let known = cloud.secret().or(config.auth.secret.as_ref())?;
     let mut mac = Hmac::<Sha256>::new_from_slice(known.0.as_bytes()).ok()?;
     mac.update(PURPOSE);
     Some(mac.finalize().into_bytes().to_vec())

@@ -53,8 +53,8 @@ impl fmt::Debug for Backend {
 #[derive(Clone, Default)]
 pub struct Options {
     /// What identifiers of uploads are signed with, the same for all
-    /// instances: `REGISTRY_HTTP_SECRET` or, without it, something derived from
-    /// the secret that opens the bucket. Without either, each upload costs a
+    /// instances: something derived from the secret that opens the bucket or,
+    /// without one, from `REGISTRY_HTTP_SECRET`. Without either, each upload costs a
     /// request more.
     pub secret: Option<Vec<u8>>,
     /// How old uploads are removed that nobody ended; `None` for never. It

@@ -36,10 +36,21 @@ struct Input {
     offset: u64,
     appended: u64,
     sha256: Sha256,
+    hashing: Hashing,
     /// How the body ended, once it has.
     end: Option<Result<(), Aborted>>,
     /// How much the buffer is to hold.
     room: usize,
+}
+
+/// Who hashes what comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hashing {
+    /// Nothing has come.
+    Undecided,
+    /// The platform, on the way here.
+    There,
+    Here,
 }
 
 /// How much more than a part a buffer holds at most, in bytes: a piece of a
@@ -52,7 +63,15 @@ impl Intake {
     pub(super) fn new(record: Record, session: &Path, target: Path, length: Option<u64>) -> Self {
         let Record { offset, sha256, multipart, tail, .. } = record;
         let buffer = tail.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
-        let input = Input { buffer, offset, appended: 0, sha256, end: None, room: 0 };
+        let input = Input {
+            buffer,
+            offset,
+            appended: 0,
+            sha256,
+            hashing: Hashing::Undecided,
+            end: None,
+            room: 0,
+        };
         let holder = keys::repository_of(session);
         Self { input, multipart, target, holder, length, began: false }
     }
@@ -78,6 +97,8 @@ impl Intake {
     pub(super) fn moved_to(self, record: Record) -> Self {
         let (buffer, end) = (self.input.buffer.clone(), self.input.end);
         let mut moved = self.with(record);
+        // The platform began with another hash, if it did.
+        moved.input.hashing = Hashing::Here;
         moved.input.take(&buffer);
         moved.input.end = end;
         moved
@@ -147,7 +168,9 @@ impl Intake {
 
 impl Input {
     fn take(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
+        if self.hashing != Hashing::There {
+            self.sha256.update(bytes);
+        }
         let length = self.buffer.len() + bytes.len();
         if length > self.buffer.capacity() {
             // By itself it would make room for twice a part.
@@ -168,6 +191,10 @@ impl Input {
         size: usize,
     ) -> Option<Result<(), Aborted>> {
         self.room = size + PIECE;
+        if self.hashing == Hashing::Undecided && self.end.is_none() {
+            let there = body.begin_hash(&self.sha256).await;
+            self.hashing = if there { Hashing::There } else { Hashing::Here };
+        }
         while self.buffer.len() <= size {
             if self.end.is_some() {
                 return self.end;
@@ -177,8 +204,21 @@ impl Input {
                 Ok(None) => self.end = Some(Ok(())),
                 Err(aborted) => self.end = Some(Err(aborted)),
             }
+            if self.end.is_some() && self.hashing == Hashing::There {
+                self.take_hash(body.end_hash());
+            }
         }
         None
+    }
+
+    /// Without a hash, nothing has come that could count.
+    fn take_hash(&mut self, sha256: Option<Sha256>) {
+        if let Some(sha256) = sha256 {
+            self.sha256 = sha256;
+        } else {
+            self.appended = 0;
+            self.end = Some(Err(Aborted));
+        }
     }
 }
 

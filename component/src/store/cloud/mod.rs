@@ -32,6 +32,7 @@ use futures::stream::BoxStream;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use roadstead_oci::{ByteRange, Digest, MediaType, RepositoryName};
+use sha2::Sha256;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -40,6 +41,17 @@ use std::marker::PhantomData;
 pub trait ChunkedBody: RequestBody {
     /// How many bytes it has, if the client said so.
     fn length(&self) -> Option<u64>;
+
+    /// Has the platform hash the bytes on their way, after those that `sha256`
+    /// has seen. `false` if it does not.
+    async fn begin_hash(&mut self, _sha256: &Sha256) -> bool {
+        false
+    }
+
+    /// After the end, the hash that [`ChunkedBody::begin_hash`] began.
+    fn end_hash(&mut self) -> Option<Sha256> {
+        None
+    }
 
     /// The next bytes; `None` at its end, an error if it breaks off before.
     async fn chunk(&mut self) -> Result<Option<Bytes>, Aborted>;
