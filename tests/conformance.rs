@@ -101,6 +101,27 @@ fn native_host_over_garage() {
     judge("roadstead serve S3", &program, &registry.address, None);
 }
 
+/// The same component under another host.
+#[test]
+fn wasmtime_serve_over_garage() {
+    let Some(program) = program("wasmtime_serve_over_garage") else { return };
+    let Some(garage) = Garage::start().unwrap() else {
+        skip("wasmtime_serve_over_garage", "there is no garage; .ci/install-garage builds it");
+        return;
+    };
+    garage.bucket("conformance").unwrap();
+    let store = garage.settings("conformance", 0);
+    let mut settings: Vec<_> = store.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    settings.extend(OVER_STORES);
+    let directory = tempfile::tempdir().unwrap();
+    let component = directory.path().join("component.wasm");
+    let Some(registry) = Wasmtime::start_bare(&component, &settings).unwrap() else {
+        skip("wasmtime_serve_over_garage", "wasmtime is neither $WASMTIME nor on the path");
+        return;
+    };
+    judge("wasmtime serve S3", &program, &registry.address, None);
+}
+
 /// Over an emulator of Azure Blob Storage.
 #[tokio::test]
 async fn native_host_over_azurite() {

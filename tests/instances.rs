@@ -1,6 +1,9 @@
 //! Many instances on one bucket of a real object store, under different hosts:
 //! none knows of the others, and a client may talk to any of them at any time.
 
+#[path = "instances/large.rs"]
+mod large;
+
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use roadstead_tests::{Answer, Garage, Registry, Wasmtime, digest, send, skip};

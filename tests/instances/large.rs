@@ -1,0 +1,94 @@
+//! A layer that no memory holds, on its way into a bucket and out of it.
+
+use super::{Instances, NAME, closing, header_of, request};
+use bytes::Bytes;
+use futures::stream;
+use http::Request;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use hyper_util::rt::TokioIo;
+use sha2::{Digest as _, Sha256};
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::time::Instant;
+use tokio::net::TcpStream;
+
+/// Size of the layer in MiB, unless `ROADSTEAD_LAYER_MIB` says otherwise: more
+/// than the host may use of memory.
+const SIZE: u64 = 384;
+
+/// Resident memory that the host may use, in bytes.
+const MEMORY_LIMIT: u64 = 192 * 1024 * 1024;
+
+const MIB: usize = 1024 * 1024;
+
+/// One PATCH that does not say how long it is.
+#[tokio::test]
+async fn a_layer_of_unknown_length() {
+    let Some(all) = Instances::start("a_layer_of_unknown_length") else { return };
+    let size = std::env::var("ROADSTEAD_LAYER_MIB").map_or(SIZE, |size| size.parse().unwrap());
+    // The same MiB again and again, which the nodes keep once.
+    let piece = super::content(7, MIB);
+    let mut sha256 = Sha256::new();
+    (0..size).for_each(|_| sha256.update(&piece));
+    let blob = named(sha256);
+
+    let uploads = format!("/v2/{NAME}/blobs/uploads/");
+    let begun = all.ask(0, request("POST", &uploads, &[], Bytes::new())).await;
+    let location = header_of(&begun, "location").to_owned();
+    let started = Instant::now();
+    let pieces = (0..size).map({
+        let piece = piece.clone();
+        move |_| Ok::<_, Infallible>(Frame::data(piece.clone()))
+    });
+    let address = &all.registries[0].address;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let patch = Request::patch(&location).header("host", address);
+    let patch = patch.body(StreamBody::new(stream::iter(pieces))).unwrap();
+    let answer = sender.send_request(patch).await.unwrap();
+    assert_eq!(answer.status(), 202, "{}", all.registries[0].log());
+    let location = answer.headers()["location"].to_str().unwrap().to_owned();
+    drop((answer, sender, connection));
+    let end = request("PUT", &closing(&location, &blob), &[], Bytes::new());
+    // The store copies it to its place.
+    let ended = roadstead_tests::send(address, end).await.unwrap();
+    assert_eq!(ended.status(), 201, "{ended:?}");
+    let pushed = started.elapsed();
+
+    // From the instance that streams.
+    let started = Instant::now();
+    let address = &all.registries[1].address;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let _connection = tokio::spawn(connection);
+    let get =
+        request("GET", &format!("/v2/{NAME}/blobs/{blob}"), &[("host", address)], Bytes::new());
+    let get = get.map(http_body_util::Full::new);
+    let mut body = sender.send_request(get).await.unwrap().into_body();
+    let (mut sha256, mut came) = (Sha256::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let bytes = frame.unwrap().into_data().unwrap();
+        came += bytes.len() as u64;
+        sha256.update(&bytes);
+    }
+    let pulled = started.elapsed();
+    assert_eq!((came, named(sha256)), (size * MIB as u64, blob));
+    for (registry, what) in all.registries.iter().zip(["push", "pull"]) {
+        let peak = registry.peak_memory().unwrap();
+        println!("{size} MiB, {what}: peak memory {} MiB", peak >> 20);
+        assert!(peak < MEMORY_LIMIT, "{what}: {peak} bytes of memory");
+    }
+    println!("{size} MiB: pushed in {pushed:.1?}, pulled in {pulled:.1?}");
+}
+
+/// The digest that a hash is.
+fn named(sha256: Sha256) -> String {
+    sha256.finalize().iter().fold("sha256:".to_owned(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
