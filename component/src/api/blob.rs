@@ -7,7 +7,7 @@ use crate::store::{Storage, StorageError};
 use crate::{BlobAction, Body, Error};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use roadstead_oci::{ByteRange, Digest, RepositoryName};
+use roadstead_oci::{ByteRange, ByteRangeSpec, Digest, RepositoryName};
 
 impl<S: Storage> Registry<S> {
     pub(super) async fn blob(
@@ -29,12 +29,16 @@ impl<S: Storage> Registry<S> {
                 (size, false, 0..size, Body::Empty)
             }
             BlobAction::Get => {
-                let url = self.store.blob_url(name, digest).await;
-                if let Some(url) = url.map_err(|error| unknown(error, digest))? {
-                    return Ok(elsewhere(&url, digest));
-                }
                 let range = call.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
                 let range = range.and_then(ByteRange::parse);
+                // Azure does not know of the last bytes of an object.
+                let suffix = |range: ByteRange| matches!(range.spec(), ByteRangeSpec::Suffix(_));
+                if !range.is_some_and(suffix) {
+                    let url = self.store.blob_url(name, digest).await;
+                    if let Some(url) = url.map_err(|error| unknown(error, digest))? {
+                        return Ok(elsewhere(&url, digest));
+                    }
+                }
                 let blob = self.store.blob(name, digest, range).await;
                 let blob = blob.map_err(|error| unknown(error, digest))?;
                 (blob.size, range.is_some() && blob.size > 0, blob.range, blob.content.into())

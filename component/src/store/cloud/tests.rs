@@ -1,6 +1,7 @@
 //! The contract over buckets of every kind.
 
 mod lists;
+mod many;
 mod races;
 mod requests;
 mod uploads;
