@@ -8,10 +8,14 @@ use roadstead_buckets::{Bucket, honours_conditions};
 use roadstead_config::{Cloud, ConditionalWrites, Config, Service};
 use sha2::Sha256;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the secret of upload sessions is made for, so that it is good for
 /// nothing else.
 const PURPOSE: &[u8] = b"roadstead upload sessions";
+
+/// How old uploads are that are removed: distribution's default.
+const PURGE_AFTER: Duration = Duration::from_hours(168);
 
 /// The bucket to keep everything in, if it is to be one.
 pub(super) async fn choose(config: &Config) -> Result<Option<(Backend, Options)>, String> {
@@ -35,12 +39,13 @@ pub(super) async fn choose(config: &Config) -> Result<Option<(Backend, Options)>
         store: Arc::clone(&bucket) as _,
         multipart: Arc::clone(&bucket) as _,
         lists: Arc::clone(&bucket) as _,
-        signer: config.redirect.then(|| bucket as _),
+        signer: config.redirect.then_some(bucket as _),
         root,
         conditional,
         equal_parts,
     };
-    Ok(Some((backend, Options { secret: secret(config, cloud), ..Options::default() })))
+    let options = Options { secret: secret(config, cloud), purge_after: Some(PURGE_AFTER) };
+    Ok(Some((backend, options)))
 }
 
 async fn ask(cloud: &Cloud, bucket: &dyn Bucket, root: &Path) -> Result<bool, String> {

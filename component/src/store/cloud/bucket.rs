@@ -1,14 +1,12 @@
 //! A bucket: what an object store's traits offer, under one root.
 
-use crate::store::StorageError;
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::signer::Signer;
 use object_store::{
-    Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
-    PutResult, UpdateVersion,
+    Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions, PutPayload,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -135,31 +133,6 @@ impl Bucket {
         attributes.insert(Attribute::Metadata(name.into()), value.into());
         let options = PutOptions { attributes, ..PutOptions::default() };
         self.objects.put_opts(key, payload, options).await.map(drop)
-    }
-
-    /// Tries whether an object that is there can be created, and one that has
-    /// changed be updated.
-    pub(super) async fn honours_conditions(&self, scratch: &Path) -> Result<bool, StorageError> {
-        let key = scratch.clone().join(format!("probe-{}", uuid::Uuid::new_v4().simple()));
-        let put = async |mode| {
-            let options = PutOptions { mode, ..PutOptions::default() };
-            self.objects.put_opts(&key, "probe".into(), options).await
-        };
-        let refused = |result: object_store::Result<PutResult>| match result {
-            Ok(_) | Err(object_store::Error::NotImplemented { .. }) => Ok(false),
-            Err(
-                object_store::Error::AlreadyExists { .. }
-                | object_store::Error::Precondition { .. },
-            ) => Ok(true),
-            Err(error) => Err(StorageError::from(error)),
-        };
-        let first = put(PutMode::Overwrite).await?;
-        let created = refused(put(PutMode::Create).await);
-        self.objects.put(&key, "changed".into()).await?;
-        let version = UpdateVersion { e_tag: first.e_tag, version: first.version };
-        let updated = refused(put(PutMode::Update(version)).await);
-        self.delete(&key).await?;
-        Ok(created? && updated?)
     }
 
     /// Deletes an object. That it is gone already is no error.

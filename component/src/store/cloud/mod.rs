@@ -85,13 +85,6 @@ impl<B: Bodies> CloudStorage<B> {
     pub fn new(backend: Backend, options: Options) -> Self {
         Self { bucket: Bucket::new(backend, options), bodies: PhantomData }
     }
-
-    /// Tries whether the store honours conditions on writes, with an object
-    /// below `scratch` that is gone afterwards. Some ignore them in silence,
-    /// which [`Backend::conditional`] must say then.
-    pub async fn honours_conditions(&self, scratch: &Path) -> Result<bool, StorageError> {
-        self.bucket.honours_conditions(scratch).await
-    }
 }
 
 impl<B: Bodies> Storage for CloudStorage<B> {

@@ -9,7 +9,6 @@ mod uploads;
 use super::{Backend, CloudStorage, Options};
 use crate::native::{Conditions, MemoryBucket, NativeBodies};
 use crate::store::contract;
-use object_store::path::Path;
 
 pub(super) fn storage(backend: Backend, secret: bool) -> CloudStorage<NativeBodies> {
     CloudStorage::new(
@@ -43,17 +42,5 @@ async fn keeps_the_contract_without_conditional_writes() {
     for conditions in [Conditions::Refused, Conditions::Ignored] {
         let bucket = MemoryBucket::default().with_conditions(conditions);
         contract::check(&storage(bucket.backend(""), true), false).await;
-    }
-}
-
-#[tokio::test]
-async fn conditions_are_tried() {
-    for (conditions, expected) in
-        [(Conditions::Honoured, true), (Conditions::Refused, false), (Conditions::Ignored, false)]
-    {
-        let bucket = MemoryBucket::default().with_conditions(conditions);
-        let tried = storage(bucket.backend(""), true).honours_conditions(&Path::from("r")).await;
-        assert_eq!(tried, Ok(expected), "{conditions:?}");
-        assert_eq!(bucket.keys().await, [] as [&str; 0]);
     }
 }
