@@ -3,8 +3,8 @@
 //! real host; and as the same bytes under `wasmtime serve`.
 
 use roadstead_tests::{
-    Registry, Step, Target, delete, digest, digest_sha512, everywhere as with, get, head,
-    in_directories, patch, post, put, run,
+    Registry, Step, Target, delete, digest, digest_sha512, everywhere as with, get, head, patch,
+    post, put, run,
 };
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -340,7 +340,7 @@ async fn mounts() {
 
 #[tokio::test]
 async fn mounts_from_wherever_a_blob_is() {
-    in_directories("mounts_from_wherever_a_blob_is", &[], || {
+    with("mounts_from_wherever_a_blob_is", &[], || {
         let blob = digest(b"shared");
         vec![
             push("a", b"shared"),

@@ -29,9 +29,14 @@ use wasmtime_wasi_http::handler::{
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-/// Requests that one instance handles at a time. A trap fails all of them, and
-/// guest CPU stalls them, so the number is modest.
+/// Requests that one instance handles at a time over a directory. A trap fails
+/// all of them, and guest CPU stalls them, so the number is modest.
 const REQUESTS_PER_INSTANCE: usize = 16;
+
+/// The same over an object store, where an upload holds parts in the instance's
+/// memory: two of 32 MiB each if the settings ask for the largest, and some
+/// more. All of them fit into [`MAX_MEMORY`].
+const UPLOADS_PER_INSTANCE: usize = 4;
 
 /// Requests that one instance handles in its life, so that whatever it leaks
 /// does not grow for ever.
@@ -41,11 +46,11 @@ const REQUESTS_IN_LIFE: usize = 100_000;
 const IDLE_TIME: Duration = Duration::from_mins(1);
 
 /// Instances at a time: as many as the most requests need, of which each takes
-/// [`REQUESTS_PER_INSTANCE`].
-const MAX_INSTANCES: u32 = 256;
+/// [`UPLOADS_PER_INSTANCE`] at least.
+const MAX_INSTANCES: u32 = 1024;
 
-/// Memory of one instance, in bytes.
-const MAX_MEMORY: usize = 128 * 1024 * 1024;
+/// Memory of one instance at most, in bytes.
+const MAX_MEMORY: usize = 384 * 1024 * 1024;
 
 /// Bytes of an instance's memory that stay mapped when its place in the pool
 /// is used again.
@@ -257,6 +262,10 @@ impl HandlerState for Instances {
             stopping: Arc::clone(&self.stopping),
             generation: Arc::clone(&self.generation),
             born: self.generation.load(Ordering::Acquire),
+            limit: match self.hooks.storage {
+                Storage::Directory(_) => REQUESTS_PER_INSTANCE,
+                Storage::Cloud(_) => UPLOADS_PER_INSTANCE,
+            },
         };
         Ok(Instance { store, proxy, view: WasiHttpView::http, expiration, state })
     }
@@ -290,6 +299,8 @@ pub(crate) struct Reused {
     generation: Arc<AtomicU64>,
     /// The generation that it was made in: it may remember who was who then.
     born: u64,
+    /// How many at a time.
+    limit: usize,
 }
 
 impl WorkerState for Reused {
@@ -300,7 +311,7 @@ impl WorkerState for Reused {
         let outdated = self.generation.load(Ordering::Acquire) != self.born;
         if outdated || total >= REQUESTS_IN_LIFE {
             ShouldAccept::Never
-        } else if concurrent >= REQUESTS_PER_INSTANCE {
+        } else if concurrent >= self.limit {
             ShouldAccept::No
         } else {
             ShouldAccept::Yes

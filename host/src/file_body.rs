@@ -33,13 +33,12 @@ fn read(mut file: &File, offset: u64, left: u64) -> io::Result<Bytes> {
     let mut bytes = Vec::with_capacity(READ_SIZE.min(usize::try_from(size).unwrap_or(READ_SIZE)));
     file.seek(SeekFrom::Start(offset))?;
     file.take(size).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 != size {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file is shorter than it was",
-        ));
-    }
-    Ok(bytes.into())
+    if bytes.len() as u64 == size { Ok(bytes.into()) } else { Err(shorter()) }
+}
+
+/// That a file has fewer bytes than it had: objects never change.
+pub(crate) fn shorter() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than it was")
 }
 
 /// A file on its way to a client. Where its bytes are to be read, one piece is

@@ -8,6 +8,7 @@
 //! do so, which is where an answer is written to a connection of plain HTTP/1.1:
 //! there, what a body yields is what is written next.
 
+use crate::file_body::shorter;
 use bytes::Bytes;
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
@@ -24,12 +25,8 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Bytes that one call of the kernel sends at most. A connection takes about as
-/// many at a time.
+/// many at a time, and others wait meanwhile if they are in memory.
 const PIECE: usize = 2 * 1024 * 1024;
-
-/// Bytes that are sent at most where connections are served, if they are in
-/// memory; other requests wait meanwhile.
-const PIECE_AT_ONCE: usize = 2 * 1024 * 1024;
 
 /// Bytes after which a connection that never waits lets others go first.
 const TURN: usize = 4 * 1024 * 1024;
@@ -69,7 +66,8 @@ impl Handover {
     /// The next part to be sent, of at most `limit` bytes.
     fn next(&self, limit: usize) -> Option<Part> {
         let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(parts.front()?.at_most(limit))
+        let part = parts.front()?;
+        Some(Part { length: part.length.min(limit), ..part.clone() })
     }
 
     /// Notes that so many bytes of the next part have been sent.
@@ -104,10 +102,6 @@ pub(crate) fn stands_in(bytes: &IoSlice<'_>) -> bool {
 }
 
 impl Part {
-    fn at_most(&self, limit: usize) -> Self {
-        Self { length: self.length.min(limit), ..self.clone() }
-    }
-
     /// Whether its first and its last byte are in memory, and so probably what
     /// is between. Where the system cannot tell, they are not.
     fn in_memory(&self) -> bool {
@@ -146,11 +140,6 @@ impl Part {
             count => Ok(rustix::io::write(to, &bytes[..count])?),
         }
     }
-}
-
-/// That a file has fewer bytes than it had: objects never change.
-fn shorter() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than it was")
 }
 
 /// A connection's end of [`Handover`].
@@ -198,10 +187,9 @@ impl Outbox {
             let Some(part) = self.handover.next(limit) else {
                 return Poll::Ready(Err(io::Error::other("no file for what stands for one")));
             };
-            let part_at_once = part.at_most(PIECE_AT_ONCE);
-            let in_memory = part_at_once.in_memory();
+            let in_memory = part.in_memory();
             let tried = stream.try_io(Interest::WRITABLE, || {
-                if in_memory { part_at_once.send(stream).map(Some) } else { writable(stream) }
+                if in_memory { part.send(stream).map(Some) } else { writable(stream) }
             });
             match tried {
                 Ok(Some(count)) => {

@@ -8,15 +8,14 @@
 //! whether they are all.
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body::{Body, Frame};
-use http_body_util::BodyExt as _;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use roadstead_directory::hash_state::{self, HASH_STATE, HASH_WHOLE};
 use sha2::{Digest as _, Sha256};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use tokio::sync::mpsc;
-use wasmtime_wasi_http::{Error, WasiBody};
+use wasmtime_wasi_http::WasiBody;
 
 /// The authority at which the component finds it.
 pub(crate) const HASH_AUTHORITY: &str = "hash.internal";
@@ -34,11 +33,12 @@ pub(crate) fn respond(request: Request<WasiBody>) -> Response<WasiBody> {
         *response.status_mut() = StatusCode::BAD_REQUEST;
         return response;
     };
-    let (sender, receiver) = mpsc::channel(AHEAD);
+    let (sender, mut receiver) = mpsc::channel(AHEAD);
     // A task of its own, since whoever takes the bytes must not wait for the
     // hash of more.
     tokio::spawn(pass(request.into_body(), sha256, sender));
-    Response::new(Hashed(receiver).boxed_unsync())
+    let frames = stream::poll_fn(move |context| receiver.poll_recv(context));
+    Response::new(StreamBody::new(frames.map(Ok)).boxed_unsync())
 }
 
 /// Passes a body on. Whoever takes it may have seen enough.
@@ -65,21 +65,6 @@ async fn pass(mut body: WasiBody, mut sha256: Sha256, sender: mpsc::Sender<Frame
     }
     trailers.insert(HASH_WHOLE, HeaderValue::from_static(if whole { "true" } else { "false" }));
     let _ = sender.send(Frame::trailers(trailers)).await;
-}
-
-/// What [`pass`] passes on.
-struct Hashed(mpsc::Receiver<Frame<Bytes>>);
-
-impl Body for Hashed {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        self.0.poll_recv(context).map(|frame| frame.map(Ok))
-    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod opening;
 mod options;
 mod outbound;
 mod peer;
+mod progressing;
 mod rarely;
 pub mod reload;
 mod server;

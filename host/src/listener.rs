@@ -3,26 +3,22 @@
 use crate::cache::{Asker, Cache};
 use crate::engine::Engine;
 use crate::peer::{self, Peer};
+use crate::progressing::Progressing;
 use crate::store::full;
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use roadstead_config::Config;
 use roadstead_oci::ErrorCode;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-/// How long a client may pause within a body. There is no limit to the whole:
-/// a large layer over a thin line takes hours.
+/// How long a client may pause within a body.
 const BODY_PAUSE: Duration = Duration::from_mins(1);
 
 /// How long a request waits for its turn before it is sent away.
@@ -119,7 +115,8 @@ impl Service {
             response.headers_mut().insert(header::RETRY_AFTER, retry);
             return response;
         };
-        let mut request = request.map(|body| Progressing { body, pause: None }.boxed_unsync());
+        let mut request =
+            request.map(|body| Progressing::new(body, BODY_PAUSE, Error::from).boxed_unsync());
         let (told, trusted) = (self.tells_peers, self.trusted_proxies.as_ref());
         peer::tell(request.headers_mut(), peer, told, trusted);
         let uri = request.uri().clone();
@@ -150,44 +147,4 @@ fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response<WasiB
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
-}
-
-/// A request's body that fails if the client pauses for too long.
-struct Progressing {
-    body: Incoming,
-    pause: Option<Pin<Box<Sleep>>>,
-}
-
-impl Body for Progressing {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(context) {
-            Poll::Ready(frame) => {
-                this.pause = None;
-                Poll::Ready(frame.map(|frame| frame.map_err(Error::from)))
-            }
-            Poll::Pending => {
-                let pause =
-                    this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(BODY_PAUSE)));
-                match pause.as_mut().poll(context) {
-                    Poll::Ready(()) => Poll::Ready(Some(Err(Error::ConnectionReadTimeout))),
-                    Poll::Pending => Poll::Pending,
-                }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -5,6 +5,7 @@
 //! tokens, and nothing else.
 
 use crate::certificate;
+use crate::progressing::Progressing;
 use crate::rarely::Rarely;
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 /// How long a store may take to accept a connection and to shake hands.
@@ -157,7 +158,7 @@ impl Outbound {
             tokio::select! {
                 answer = &mut answer => {
                     let answer = answer.map_err(|error| (failure(&error), chain(&error)))?;
-                    return Ok(answer.map(|body| Received { body, pause: None }.boxed_unsync()));
+                    return Ok(answer.map(received));
                 }
                 () = sleep_until(deadline) => {
                     // An upload is as slow as its client.
@@ -255,6 +256,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+fn received(body: Incoming) -> WasiBody {
+    Progressing::new(body, PAUSE_TIME, |_| Error::HttpResponseIncomplete).boxed_unsync()
+}
+
 /// When a body last got on.
 #[derive(Debug)]
 struct Progress(Mutex<Instant>);
@@ -289,42 +294,6 @@ impl Body for Sent {
             self.progress.note();
         }
         frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A response's body, untouched, that does not pause for ever.
-#[derive(Debug)]
-struct Received {
-    body: Incoming,
-    pause: Option<Pin<Box<Sleep>>>,
-}
-
-impl Body for Received {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(frame) => {
-                self.pause = None;
-                Poll::Ready(frame.map(|frame| frame.map_err(|_| Error::HttpResponseIncomplete)))
-            }
-            Poll::Pending => {
-                let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE_TIME)));
-                pause.as_mut().poll(context).map(|()| Some(Err(Error::ConnectionReadTimeout)))
-            }
-        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -22,6 +22,10 @@ const MEMORY_LIMIT: u64 = 192 * 1024 * 1024;
 
 const MIB: usize = 1024 * 1024;
 
+/// Uploads at once, and MiB of each: of several parts.
+const AT_ONCE: usize = 48;
+const EACH: u64 = 32;
+
 /// One PATCH that does not say how long it is.
 #[tokio::test]
 async fn a_layer_of_unknown_length() {
@@ -37,21 +41,8 @@ async fn a_layer_of_unknown_length() {
     let begun = all.ask(0, request("POST", &uploads, &[], Bytes::new())).await;
     let location = header_of(&begun, "location").to_owned();
     let started = Instant::now();
-    let pieces = (0..size).map({
-        let piece = piece.clone();
-        move |_| Ok::<_, Infallible>(Frame::data(piece.clone()))
-    });
     let address = &all.registries[0].address;
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let patch = Request::patch(&location).header("host", address);
-    let patch = patch.body(StreamBody::new(stream::iter(pieces))).unwrap();
-    let answer = sender.send_request(patch).await.unwrap();
-    assert_eq!(answer.status(), 202, "{}", all.registries[0].log());
-    let location = answer.headers()["location"].to_str().unwrap().to_owned();
-    drop((answer, sender, connection));
+    let location = patch(address, &location, &piece, size).await;
     let end = request("PUT", &closing(&location, &blob), &[], Bytes::new());
     // The store copies it to its place.
     let ended = roadstead_tests::send(address, end).await.unwrap();
@@ -83,6 +74,46 @@ async fn a_layer_of_unknown_length() {
         assert!(peak < MEMORY_LIMIT, "{what}: {peak} bytes of memory");
     }
     println!("{size} MiB: pushed in {pushed:.1?}, pulled in {pulled:.1?}");
+}
+
+/// More uploads at once than one instance of the component takes.
+#[tokio::test]
+async fn many_layers_at_once() {
+    let Some(all) = Instances::start("many_layers_at_once") else { return };
+    let address = &all.registries[0].address;
+    let uploads = format!("/v2/{NAME}/blobs/uploads/");
+    let push = |number: usize| {
+        let (all, uploads) = (&all, &uploads);
+        async move {
+            let piece = super::content(100 + number, MIB);
+            let mut sha256 = Sha256::new();
+            (0..EACH).for_each(|_| sha256.update(&piece));
+            let blob = named(sha256);
+            let begun = all.ask(0, request("POST", uploads, &[], Bytes::new())).await;
+            let location = patch(address, header_of(&begun, "location"), &piece, EACH).await;
+            let end = request("PUT", &closing(&location, &blob), &[], Bytes::new());
+            let ended = roadstead_tests::send(address, end).await.unwrap();
+            assert_eq!(ended.status(), 201, "{ended:?}");
+        }
+    };
+    futures::future::join_all((0..AT_ONCE).map(push)).await;
+    let log = all.registries[0].log();
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// Sends a piece so many times, without a length; where to go on.
+async fn patch(address: &str, location: &str, piece: &Bytes, times: u64) -> String {
+    let piece = piece.clone();
+    let pieces = (0..times).map(move |_| Ok::<_, Infallible>(Frame::data(piece.clone())));
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let patch = Request::patch(location).header("host", address);
+    let patch = patch.body(StreamBody::new(stream::iter(pieces))).unwrap();
+    let answer = sender.send_request(patch).await.unwrap();
+    assert_eq!(answer.status(), 202);
+    answer.headers()["location"].to_str().unwrap().to_owned()
 }
 
 /// The digest that a hash is.

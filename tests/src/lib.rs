@@ -15,6 +15,6 @@ pub use native_http::{NativeHttp, TokioClock, bucket};
 pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
 pub use secure::{PASSWORD, Pair, USER, entry};
 pub use table::{
-    Step, Target, basic, delete, digest, digest_sha512, everywhere, get, head, in_directories,
-    patch, post, put, run,
+    Step, Target, basic, delete, digest, digest_sha512, everywhere, get, head, patch, post, put,
+    run,
 };

@@ -272,17 +272,11 @@ impl Step {
     }
 }
 
-/// Runs a table against a fresh registry of each form, with settings: as
-/// [`in_directories`] does, and over a bucket in memory.
+/// Runs a table against a fresh registry of each form, with settings: natively,
+/// over a bucket in memory and over a directory, as the component in the host,
+/// and as the same bytes under `wasmtime serve`.
 pub async fn everywhere(test: &str, settings: &[(&str, &str)], steps: impl Fn() -> Vec<Step>) {
     run(&Target::bucket(settings).unwrap(), &steps()).await;
-    in_directories(test, settings, steps).await;
-}
-
-/// Runs a table against a fresh registry of each form whose storage is a
-/// directory: natively, as the component in the host, and as the same bytes
-/// under `wasmtime serve`.
-pub async fn in_directories(test: &str, settings: &[(&str, &str)], steps: impl Fn() -> Vec<Step>) {
     let root = tempfile::tempdir().unwrap();
     run(&Target::native(&root.path().join("native"), settings).unwrap(), &steps()).await;
     let host = process::Registry::start(&root.path().join("host"), settings, &[]).unwrap();

@@ -43,6 +43,7 @@ pub(super) async fn choose(config: &Config) -> Result<Option<(Backend, Options)>
         root,
         conditional,
         equal_parts,
+        part_size: cloud.part_size,
     };
     let options = Options { secret: secret(config, cloud), purge_after: Some(PURGE_AFTER) };
     Ok(Some((backend, options)))

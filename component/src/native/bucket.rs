@@ -115,6 +115,7 @@ impl MemoryBucket {
             root: Path::from(root),
             conditional: *lock(&self.0.conditions) != Conditions::Ignored,
             equal_parts: self.0.equal_parts.load(Ordering::Relaxed),
+            part_size: 0,
         }
     }
 

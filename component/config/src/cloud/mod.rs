@@ -20,7 +20,7 @@ use std::path::PathBuf;
 pub const DEFAULT_PART_SIZE: u64 = 10 * MEBIBYTE;
 
 /// The most that `_CHUNKSIZE` can say. A part is in the component's memory
-/// while it is sent, and an instance has 128 MiB.
+/// while it is sent.
 pub const MAX_PART_SIZE: u64 = 32 * MEBIBYTE;
 
 const MEBIBYTE: u64 = 1024 * 1024;

@@ -34,6 +34,8 @@ pub struct Backend {
     pub conditional: bool,
     /// Whether all parts of an upload but the last must have one size (R2).
     pub equal_parts: bool,
+    /// The least bytes of a part but the last; more where an object needs it.
+    pub part_size: u64,
 }
 
 impl fmt::Debug for Backend {

@@ -289,13 +289,15 @@ impl Bucket {
         size: u64,
         to: &Path,
     ) -> Result<(), StorageError> {
-        let equal = self.backend.equal_parts.then(|| parts::equal_size(Some(size)));
+        let wanted = self.backend.part_size;
+        let equal = self.backend.equal_parts.then(|| parts::equal_size(Some(size), wanted));
         let id = self.backend.multipart.create_multipart(&self.full(to)).await?;
         let mut copy = Multipart { key: to.to_string(), id, equal, parts: Vec::new() };
         let copied = async {
             let mut start = 0;
             while start < size {
-                let length = parts::size(copy.parts.len(), equal).ok_or_else(too_large)?;
+                let length = parts::size(copy.parts.len(), equal, wanted);
+                let length = length.ok_or_else(too_large)?;
                 let end = size.min(start + length);
                 let bytes = self.objects().get_range(from, start..end).await?;
                 copy.parts.extend(self.send(Some(&copy), Some(bytes)).await?);

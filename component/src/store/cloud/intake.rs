@@ -123,13 +123,14 @@ impl Intake {
         bucket: &Bucket,
         body: &mut B,
     ) -> Result<Result<(), Aborted>, StorageError> {
+        let wanted = bucket.backend.part_size;
         let mut outgoing: Option<Bytes> = None;
         loop {
             let equal = self.multipart.as_ref().and_then(|multipart| multipart.equal);
             let sent = self.multipart.as_ref().map_or(0, |multipart| multipart.parts.len());
             let size = match equal {
-                None if bucket.backend.equal_parts => Some(parts::equal_size(self.length)),
-                equal => parts::size(sent + usize::from(outgoing.is_some()), equal),
+                None if bucket.backend.equal_parts => Some(parts::equal_size(self.length, wanted)),
+                equal => parts::size(sent + usize::from(outgoing.is_some()), equal, wanted),
             };
             let size = size.and_then(|size| usize::try_from(size).ok()).ok_or_else(too_large)?;
             let (end, part) = join(

@@ -29,14 +29,16 @@ pub const MAX_BLOB_SIZE: u64 = 1_000 * FIRST_SIZE + 3_000 * 8 * MIB + 6_000 * LA
 
 /// What a request that uploads holds in memory at most, in bytes: the part that
 /// comes in and the part on its way out, what came before it was known where a
-/// session ends, and a piece of a body. Most parts are of the smallest size.
+/// session ends, and a piece of a body. Most parts are smaller; where the
+/// settings ask for larger ones (`_CHUNKSIZE`), it is as much more.
 pub const MEMORY_LIMIT: u64 = 2 * LARGEST_SIZE + FIRST_SIZE + MIB;
 
 /// How many bytes one server-side copy takes (S3; the other stores take more).
 pub(super) const COPY_LIMIT: u64 = 5 * 1024 * MIB;
 
-/// The size of the part that comes after `index` others, if there may be one.
-pub(super) fn size(index: usize, equal: Option<u64>) -> Option<u64> {
+/// The size of the part that comes after `index` others, if there may be one:
+/// not less than `least`, unless all are equal.
+pub(super) fn size(index: usize, equal: Option<u64>, least: u64) -> Option<u64> {
     if index >= MAX_PARTS {
         return None;
     }
@@ -46,16 +48,16 @@ pub(super) fn size(index: usize, equal: Option<u64>) -> Option<u64> {
     let mut passed = 0;
     GROWTH.iter().find_map(|&(count, size)| {
         passed += count;
-        (index < passed).then_some(size)
+        (index < passed).then_some(size.max(least))
     })
 }
 
-/// The size of equal parts of an object of this length.
-pub(super) fn equal_size(length: Option<u64>) -> u64 {
-    let Some(length) = length else { return EQUAL_SIZE };
+/// The size of equal parts of an object of this length, not less than `wanted`.
+pub(super) fn equal_size(length: Option<u64>, wanted: u64) -> u64 {
+    let Some(length) = length else { return EQUAL_SIZE.max(wanted) };
     let least = length.div_ceil(MAX_PARTS as u64).div_ceil(MIB) * MIB;
     // What is larger still is refused when it has come so far.
-    least.clamp(FIRST_SIZE, LARGEST_SIZE)
+    least.clamp(FIRST_SIZE, LARGEST_SIZE).max(wanted)
 }
 
 #[cfg(test)]
@@ -67,7 +69,7 @@ mod tests {
 
     #[test]
     fn parts_hold_the_largest_layer() {
-        let sizes: Vec<u64> = (0..).map_while(|index| size(index, None)).collect();
+        let sizes: Vec<u64> = (0..).map_while(|index| size(index, None, 0)).collect();
         assert_eq!(sizes.len(), MAX_PARTS);
         assert!(sizes.is_sorted() && sizes[0] == FIRST_SIZE);
         assert_eq!(sizes.iter().sum::<u64>(), MAX_BLOB_SIZE);
@@ -85,9 +87,21 @@ mod tests {
             (Some(100 * GIB), 11 * MIB),
             (Some(u64::MAX), LARGEST_SIZE),
         ] {
-            assert_eq!(equal_size(length), expected, "{length:?}");
+            assert_eq!(equal_size(length, 0), expected, "{length:?}");
         }
-        assert_eq!(size(7, Some(9)), Some(9));
-        assert_eq!(size(MAX_PARTS, Some(9)), None);
+        assert_eq!(size(7, Some(9), 0), Some(9));
+        assert_eq!(size(MAX_PARTS, Some(9), 0), None);
+    }
+
+    #[test]
+    fn parts_are_as_large_as_wanted() {
+        let wanted = 10 * MIB;
+        for (index, expected) in [(0, wanted), (3_999, wanted), (4_000, LARGEST_SIZE)] {
+            assert_eq!(size(index, None, wanted), Some(expected), "{index}");
+        }
+        assert_eq!(size(MAX_PARTS, None, wanted), None);
+        assert_eq!(equal_size(None, wanted), EQUAL_SIZE);
+        assert_eq!(equal_size(Some(1), wanted), wanted);
+        assert_eq!(equal_size(None, 32 * MIB), 32 * MIB);
     }
 }
