@@ -3,6 +3,8 @@
 
 #[path = "instances/large.rs"]
 mod large;
+#[path = "instances/passing.rs"]
+mod passing;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};

@@ -59,8 +59,8 @@ pub enum Error {
     DigestMismatch {
         /// What the client said.
         expected: Digest,
-        /// What the content has.
-        actual: Digest,
+        /// What the content has, if that is known here.
+        actual: Option<Digest>,
     },
     /// The repository does not hold the blob.
     BlobUnknown(Digest),
@@ -181,7 +181,8 @@ impl Error {
             }
             Self::NameUnknown(name) => json!({ "name": name.as_str() }),
             Self::DigestMismatch { expected, actual } => {
-                json!({ "expected": expected.as_str(), "actual": actual.as_str() })
+                let actual = actual.as_ref().map(Digest::as_str);
+                json!({ "expected": expected.as_str(), "actual": actual })
             }
             Self::BlobUnknown(digest) => json!({ "digest": digest.as_str() }),
             Self::RangeNotSatisfiable { size } => json!({ "size": size }),
@@ -235,10 +236,15 @@ impl fmt::Display for Error {
             Self::DigestMissing => {
                 f.write_str("the digest is missing; add ?digest=<digest> to end an upload")
             }
-            Self::DigestMismatch { expected, actual } => write!(
-                f,
-                "the content has the digest {actual} and not {expected}; nothing was kept, push it again"
-            ),
+            Self::DigestMismatch { expected, actual } => {
+                match actual {
+                    Some(actual) => {
+                        write!(f, "the content has the digest {actual} and not {expected}")
+                    }
+                    None => write!(f, "the content does not have the digest {expected}"),
+                }?;
+                f.write_str("; nothing was kept, push it again")
+            }
             Self::BlobUnknown(_) => f.write_str("the repository does not hold this blob"),
             Self::RangeNotSatisfiable { size } => {
                 write!(f, "no byte of the range is in the blob, which has {size} bytes")

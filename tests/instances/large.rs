@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 const SIZE: u64 = 384;
 
 /// Resident memory that the host may use, in bytes.
-const MEMORY_LIMIT: u64 = 192 * 1024 * 1024;
+pub(super) const MEMORY_LIMIT: u64 = 192 * 1024 * 1024;
 
 const MIB: usize = 1024 * 1024;
 
@@ -117,7 +117,7 @@ async fn patch(address: &str, location: &str, piece: &Bytes, times: u64) -> Stri
 }
 
 /// The digest that a hash is.
-fn named(sha256: Sha256) -> String {
+pub(super) fn named(sha256: Sha256) -> String {
     sha256.finalize().iter().fold("sha256:".to_owned(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
         text

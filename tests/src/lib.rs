@@ -11,7 +11,7 @@ mod table;
 pub use azurite::Azurite;
 pub use client::{Answer, send, send_from, send_on};
 pub use garage::Garage;
-pub use native_http::{NativeHttp, TokioClock, bucket};
+pub use native_http::{NativeHttp, TokioClock, bucket, open_bucket};
 pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
 pub use secure::{PASSWORD, Pair, USER, entry};
 pub use table::{

@@ -10,13 +10,18 @@ use object_store::client::{
     HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
     HttpService,
 };
-use roadstead_buckets::{Bucket, Clock};
+use roadstead_buckets::{Bucket, Clock, Opened};
 use roadstead_config::Config;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The object store of settings, reached from this process.
 pub fn bucket(settings: Vec<(String, String)>) -> anyhow::Result<Arc<dyn Bucket>> {
+    Ok(open_bucket(settings)?.bucket)
+}
+
+/// The same with what it can do besides.
+pub fn open_bucket(settings: Vec<(String, String)>) -> anyhow::Result<Opened> {
     let config = Config::from_variables(settings)?;
     let cloud = config.cloud.ok_or_else(|| anyhow::anyhow!("no object store"))?;
     roadstead_buckets::open(&cloud, NativeHttp::new(), TokioClock).map_err(anyhow::Error::msg)

@@ -8,13 +8,16 @@
 mod client;
 mod conditions;
 mod crypto;
+mod extras;
 #[cfg(test)]
 mod tests;
 
 pub use client::{Client, Clock, MAX_ATTEMPTS, MAX_PAUSE, REPEAT_TIME};
 pub use conditions::honours_conditions;
 pub use crypto::RustCrypto;
+pub use extras::{Extras, Verified};
 
+use extras::S3Extras;
 use http::HeaderValue;
 use object_store::ClientOptions;
 use object_store::ObjectStore;
@@ -46,12 +49,21 @@ pub trait Bucket: ObjectStore + MultipartStore + PaginatedListStore + Signer {}
 
 impl<T: ObjectStore + MultipartStore + PaginatedListStore + Signer> Bucket for T {}
 
+/// A bucket, opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// What object_store can do with it.
+    pub bucket: Arc<dyn Bucket>,
+    /// What it can do besides.
+    pub extras: Option<Arc<dyn Extras>>,
+}
+
 /// The object store of the settings, reached by `service`. Nothing is sent
 /// yet.
 ///
 /// # Errors
 /// When a key cannot be read.
-pub fn open<S, C>(cloud: &Cloud, service: S, clock: C) -> Result<Arc<dyn Bucket>, String>
+pub fn open<S, C>(cloud: &Cloud, service: S, clock: C) -> Result<Opened, String>
 where
     S: HttpService + Clone,
     C: Clock + Clone,
@@ -61,18 +73,27 @@ where
         .map_err(|error| format!("the user agent {user_agent:?}: {error}"))?;
     // Azure says by a conflict that something exists already.
     let conflicts_end = matches!(cloud.service, Service::S3(_));
-    let connector = Connector(Client::new(service, clock, user_agent, conflicts_end));
-    let opened = match &cloud.service {
+    let client = Client::new(service, clock, user_agent.clone(), conflicts_end);
+    let connector = Connector(client.clone());
+    let extras = match &cloud.service {
+        Service::S3(s3) => {
+            let extras = S3Extras::new(s3, HttpClient::new(client), user_agent);
+            Some(Arc::new(extras) as Arc<dyn Extras>)
+        }
+        Service::Gcs(_) | Service::Azure(_) => None,
+    };
+    let bucket = match &cloud.service {
         Service::S3(s3) => open_s3(s3, connector),
         Service::Gcs(gcs) => open_gcs(gcs, connector)?,
         Service::Azure(azure) => open_azure(azure, connector),
     };
-    opened.map_err(|error| format!("{}: {error}", cloud.setting()))
+    let bucket = bucket.map_err(|error| format!("{}: {error}", cloud.setting()))?;
+    Ok(Opened { bucket, extras })
 }
 
-type Opened = object_store::Result<Arc<dyn Bucket>>;
+type Built = object_store::Result<Arc<dyn Bucket>>;
 
-fn open_s3(s3: &S3, connector: impl HttpConnector) -> Opened {
+fn open_s3(s3: &S3, connector: impl HttpConnector) -> Built {
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&s3.bucket)
         .with_region(&s3.region)
@@ -105,7 +126,7 @@ fn open_s3(s3: &S3, connector: impl HttpConnector) -> Opened {
     Ok(Arc::new(builder.build()?))
 }
 
-fn open_gcs(gcs: &Gcs, connector: impl HttpConnector) -> Result<Opened, String> {
+fn open_gcs(gcs: &Gcs, connector: impl HttpConnector) -> Result<Built, String> {
     let json = match &gcs.key {
         GcsKey::Json(json) => json.0.clone(),
         GcsKey::File(file) => {
@@ -130,7 +151,7 @@ fn open_gcs(gcs: &Gcs, connector: impl HttpConnector) -> Result<Opened, String> 
     Ok(built.map(|store| Arc::new(store) as Arc<dyn Bucket>))
 }
 
-fn open_azure(azure: &Azure, connector: impl HttpConnector) -> Opened {
+fn open_azure(azure: &Azure, connector: impl HttpConnector) -> Built {
     let builder = MicrosoftAzureBuilder::new()
         .with_account(&azure.account)
         .with_container_name(&azure.container)

@@ -90,6 +90,16 @@ impl Digest {
         Some(Self { algorithm, text })
     }
 
+    /// The bytes of the hash.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let digit = |digit: u8| match digit {
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => digit.wrapping_sub(b'0'),
+        };
+        let (pairs, _) = self.encoded().as_bytes().as_chunks::<2>();
+        pairs.iter().map(|&[high, low]| digit(high) << 4 | digit(low)).collect()
+    }
+
     /// The algorithm.
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm

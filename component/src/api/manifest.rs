@@ -102,7 +102,7 @@ impl<S: Storage> Registry<S> {
             Reference::Digest(expected) => {
                 let actual = digest_of(expected.algorithm(), &bytes)?;
                 if actual != expected {
-                    return Err(Error::DigestMismatch { expected, actual });
+                    return Err(Error::DigestMismatch { expected, actual: Some(actual) });
                 }
                 actual
             }

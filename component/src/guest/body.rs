@@ -1,18 +1,30 @@
 //! Bodies as WASI streams.
 
 use crate::store::cloud::{Aborted, Bodies, ChunkedBody};
-use crate::store::{BodyError, DRAIN_LIMIT, RequestBody};
+use crate::store::{BodyError, DRAIN_LIMIT, RequestBody, StorageError};
 use bytes::Bytes;
+use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
+use http::StatusCode;
+use http::request::Parts;
 use roadstead_directory::hash_state::{self, HASH_STATE, HASH_WHOLE};
 use sha2::Sha256;
 use std::cell::RefCell;
+use std::pin::pin;
+use wasip3::clocks::monotonic_clock;
 use wasip3::http::types::{ErrorCode, Request, Response, Trailers};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult};
 use wasip3::{wit_future, wit_stream};
 
 /// Bytes read from a stream at a time, where the guest reads at all.
 pub(super) const CHUNK: usize = 64 * 1024;
+
+/// How long it is waited for whether a body broke off that was passed on in
+/// vain, in nanoseconds.
+const END_TIME: u64 = 1_000_000_000;
+
+/// Largest answer that is read to a body that was passed on, in bytes.
+const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// A message's body, unread or read in part.
 pub(super) struct Upload {
@@ -192,6 +204,27 @@ impl ChunkedBody for Upload {
             None if self.ended_whole().await => Ok(None),
             None => Err(Aborted),
         }
+    }
+
+    async fn pass_on(mut self, head: Parts) -> Result<(StatusCode, Bytes), StorageError> {
+        let length = self.length.unwrap_or_default();
+        let answer = match super::outbound::send(head, self.stream.take(), length).await {
+            Ok(response) => response,
+            Err(error) => {
+                // A store that went away leaves a body whose end may not come.
+                let seen = monotonic_clock::wait_for(END_TIME);
+                let broke_off = async { !self.ended_whole().await };
+                let (broke_off, seen) = (pin!(broke_off), pin!(seen));
+                return Err(match select(broke_off, seen).await {
+                    Either::Left((true, _)) => StorageError::Aborted,
+                    _ => StorageError::Failed(error.to_string()),
+                });
+            }
+        };
+        let status = StatusCode::from_u16(answer.get_status_code())
+            .map_err(|error| StorageError::Failed(error.to_string()))?;
+        let text = Self::of_response(answer).collect(ANSWER_LIMIT).await;
+        Ok((status, text.unwrap_or_default()))
     }
 }
 

@@ -14,11 +14,10 @@ use object_store::client::{
     HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
     HttpService,
 };
-use roadstead_buckets::{Bucket, Clock};
+use roadstead_buckets::{Clock, Opened};
 use roadstead_config::Cloud;
 use send_wrapper::SendWrapper;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 use wasip3::clocks::monotonic_clock;
 use wasip3::http::client;
@@ -33,11 +32,15 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// a large upload's parts together.
 const ANSWER_TIME: Duration = Duration::from_mins(2);
 
+/// How slowly a client's body may come that is passed on, in bytes per second:
+/// some hosts take the time for it as the store's.
+const SLOWEST: u64 = 64 * 1024;
+
 /// How long a store may pause within an answer.
 const PAUSE_TIME: Duration = Duration::from_mins(1);
 
 /// The object store of the settings.
-pub(super) fn open(cloud: &Cloud) -> Result<Arc<dyn Bucket>, String> {
+pub(super) fn open(cloud: &Cloud) -> Result<Opened, String> {
     roadstead_buckets::open(cloud, Outbound, WasiClock)
 }
 
@@ -82,13 +85,14 @@ pub(super) async fn send(
     if length > 0 || !bodiless {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
-    let request = outgoing(&parts, contents)?;
+    let request = outgoing(&parts, contents, length)?;
     client::send(request).await.map_err(|code| failure(&code))
 }
 
 fn outgoing(
     parts: &http::request::Parts,
     contents: Option<StreamReader<u8>>,
+    length: u64,
 ) -> Result<Request, HttpError> {
     let headers = parts.headers.iter();
     let headers: Vec<(String, Vec<u8>)> =
@@ -97,7 +101,7 @@ fn outgoing(
         .map_err(|error| invalid(format!("the request's headers: {error:?}")))?;
     let (no_trailers, trailers) = wit_future::new(|| Ok(None));
     drop(no_trailers);
-    let (request, _transmission) = Request::new(headers, contents, trailers, Some(options()));
+    let (request, _transmission) = Request::new(headers, contents, trailers, Some(options(length)));
     let said = |part: &'static str| move |()| invalid(format!("the request's {part}"));
     let scheme = match parts.uri.scheme_str() {
         Some("http") => Scheme::Http,
@@ -112,12 +116,13 @@ fn outgoing(
     Ok(request)
 }
 
-/// Limits, for hosts that keep them.
-fn options() -> RequestOptions {
+/// Limits, for hosts that keep them, on a request with so many bytes.
+fn options(length: u64) -> RequestOptions {
     let options = RequestOptions::new();
     // A host that knows no such option has limits of its own.
     let _ = options.set_connect_timeout(Some(nanoseconds(CONNECT_TIME)));
-    let _ = options.set_first_byte_timeout(Some(nanoseconds(ANSWER_TIME)));
+    let sent = Duration::from_secs(length / SLOWEST);
+    let _ = options.set_first_byte_timeout(Some(nanoseconds(ANSWER_TIME + sent)));
     let _ = options.set_between_bytes_timeout(Some(nanoseconds(PAUSE_TIME)));
     options
 }

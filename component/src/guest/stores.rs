@@ -4,7 +4,7 @@ use super::outbound;
 use crate::store::cloud::{Backend, Options};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use object_store::path::Path;
-use roadstead_buckets::{Bucket, honours_conditions};
+use roadstead_buckets::{Bucket, Opened, honours_conditions};
 use roadstead_config::{Cloud, ConditionalWrites, Config, Service};
 use sha2::Sha256;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const PURGE_AFTER: Duration = Duration::from_hours(168);
 /// The bucket to keep everything in, if it is to be one.
 pub(super) async fn choose(config: &Config) -> Result<Option<(Backend, Options)>, String> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
-    let bucket = outbound::open(cloud)?;
+    let Opened { bucket, extras } = outbound::open(cloud)?;
     let root = Path::from(cloud.prefix.as_str());
     let (conditional, equal_parts) = match &cloud.service {
         Service::S3(s3) => {
@@ -39,6 +39,7 @@ pub(super) async fn choose(config: &Config) -> Result<Option<(Backend, Options)>
         store: Arc::clone(&bucket) as _,
         multipart: Arc::clone(&bucket) as _,
         lists: Arc::clone(&bucket) as _,
+        extras,
         signer: config.redirect.then_some(bucket as _),
         root,
         conditional,

@@ -1,10 +1,13 @@
 //! A bucket in memory that is as strict as real ones are, and counts.
 
 use super::MemoryBody;
+use crate::store::StorageError;
 use crate::store::cloud::{Aborted, Backend, Bodies, ChunkedBody};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use http::StatusCode;
+use http::request::Parts;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
@@ -15,7 +18,10 @@ use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, Result,
 };
+use roadstead_buckets::Extras;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,6 +67,31 @@ impl ChunkedBody for MemoryBody {
             _ => Ok(None),
         }
     }
+
+    async fn pass_on(self, head: Parts) -> std::result::Result<(StatusCode, Bytes), StorageError> {
+        if self.aborted {
+            return Err(StorageError::Aborted);
+        }
+        let Some(Announced { bucket, key, sha256 }) = head.extensions.get() else {
+            return Err(StorageError::Failed("a request for another store".to_owned()));
+        };
+        bucket.request("PUT", key.as_ref()).await;
+        bucket.check("PUT")?;
+        if *Sha256::digest(&self.bytes) != **sha256 {
+            let text = Bytes::from_static(b"<Error><Code>BadDigest</Code></Error>");
+            return Ok((StatusCode::BAD_REQUEST, text));
+        }
+        bucket.0.objects.put(key, self.bytes.into()).await?;
+        Ok((StatusCode::OK, Bytes::new()))
+    }
+}
+
+/// What a request to a bucket in memory will do.
+#[derive(Clone)]
+struct Announced {
+    bucket: MemoryBucket,
+    key: Path,
+    sha256: Vec<u8>,
 }
 
 /// A bucket.
@@ -111,6 +142,7 @@ impl MemoryBucket {
             store: Arc::new(self.clone()),
             multipart: Arc::new(self.clone()),
             lists: Arc::new(self.clone()),
+            extras: None,
             signer: None,
             root: Path::from(root),
             conditional: *lock(&self.0.conditions) != Conditions::Ignored,
@@ -122,6 +154,11 @@ impl MemoryBucket {
     /// The same, which sends clients to itself.
     pub fn redirecting(&self, root: &str) -> Backend {
         Backend { signer: Some(Arc::new(self.clone())), ..self.backend(root) }
+    }
+
+    /// The same of a store that can do what S3 can.
+    pub fn extended(&self, root: &str) -> Backend {
+        Backend { extras: Some(Arc::new(self.clone())), ..self.backend(root) }
     }
 
     /// A bucket that is otherwise about conditional writes.
@@ -379,6 +416,33 @@ impl PaginatedListStore for MemoryBucket {
         let extensions = http::Extensions::new();
         let result = ListResult { common_prefixes, objects, extensions };
         Ok(PaginatedListResult { result, page_token })
+    }
+}
+
+#[async_trait]
+impl Extras for MemoryBucket {
+    async fn copy_part(
+        &self,
+        from: &Path,
+        range: Range<u64>,
+        to: &Path,
+        id: &MultipartId,
+        index: usize,
+    ) -> Result<PartId> {
+        let bytes = self.0.objects.get_range(from, range).await?;
+        self.put_part(to, id, index, bytes.into()).await
+    }
+
+    fn put_verified(&self, key: &Path, sha256: &[u8], _: Option<(&str, &str)>) -> Result<Parts> {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        let sha256 = sha256.to_vec();
+        head.extensions.insert(Announced { bucket: self.clone(), key: key.clone(), sha256 });
+        Ok(head)
+    }
+
+    async fn verifies(&self, key: &Path) -> Result<bool> {
+        self.request("PUT", key.as_ref()).await;
+        Ok(true)
     }
 }
 

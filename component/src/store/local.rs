@@ -430,7 +430,7 @@ impl From<Fault> for StorageError {
             Fault::AlreadyExists => Self::AlreadyExists,
             Fault::Offset(offset) => Self::Offset(offset),
             Fault::Busy => Self::Busy,
-            Fault::DigestMismatch(actual) => Self::DigestMismatch(actual),
+            Fault::DigestMismatch(actual) => Self::DigestMismatch(Some(actual)),
             Fault::Range(size) => Self::Range(size),
             Fault::Aborted => Self::Aborted,
             Fault::BodyLength(length) => Self::BodyLength(length),

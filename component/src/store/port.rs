@@ -249,8 +249,9 @@ pub enum StorageError {
     Offset(u64),
     /// Another request is appending to the session.
     Busy,
-    /// The bytes have this digest, and not the one they were to have.
-    DigestMismatch(Digest),
+    /// The bytes have this digest, if it is known, and not the one they were to
+    /// have.
+    DigestMismatch(Option<Digest>),
     /// No byte of the range is in the object, which has this size.
     Range(u64),
     /// The request's body broke off.
@@ -268,7 +269,8 @@ impl fmt::Display for StorageError {
             Self::AlreadyExists => f.write_str("already exists"),
             Self::Offset(offset) => write!(f, "the session ends at byte {offset}"),
             Self::Busy => f.write_str("another request is appending to the session"),
-            Self::DigestMismatch(digest) => write!(f, "the content has the digest {digest}"),
+            Self::DigestMismatch(Some(digest)) => write!(f, "the content has the digest {digest}"),
+            Self::DigestMismatch(None) => f.write_str("the content has another digest"),
             Self::Range(size) => write!(f, "no byte of the range is in the {size} bytes"),
             Self::Aborted => f.write_str("the body broke off"),
             Self::BodyLength(length) => write!(f, "the body had {length} bytes"),

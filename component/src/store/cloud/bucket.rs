@@ -8,9 +8,10 @@ use object_store::signer::Signer;
 use object_store::{
     Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions, PutPayload,
 };
+use roadstead_buckets::Extras;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The traits of one store, all of the same bucket. What one store offers by
@@ -23,6 +24,8 @@ pub struct Backend {
     pub multipart: Arc<dyn MultipartStore>,
     /// Lists by pages.
     pub lists: Arc<dyn PaginatedListStore>,
+    /// What the store can do besides.
+    pub extras: Option<Arc<dyn Extras>>,
     /// Makes addresses for clients, if they are to be sent to the store:
     /// `None` where redirects are switched off.
     pub signer: Option<Arc<dyn Signer>>,
@@ -89,6 +92,8 @@ pub(super) struct Bucket {
     objects: PrefixStore<Arc<dyn ObjectStore>>,
     /// What is known of the store's conditional writes.
     conditional: AtomicBool,
+    /// Whether the store checks what it is sent, once that is known.
+    pub(super) verifies: OnceLock<bool>,
 }
 
 impl Bucket {
@@ -96,6 +101,7 @@ impl Bucket {
         Self {
             objects: PrefixStore::new(Arc::clone(&backend.store), backend.root.clone()),
             conditional: AtomicBool::new(backend.conditional),
+            verifies: OnceLock::new(),
             backend,
             options,
         }

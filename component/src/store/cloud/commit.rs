@@ -8,17 +8,21 @@
 use super::ChunkedBody;
 use super::bucket::{Bucket, HOLDER, UPLOAD};
 use super::intake::Intake;
-use super::parts::{self, COPY_LIMIT};
+use super::parts::{COPY_SIZE, REQUEST_LIMIT};
 use super::record::{Multipart, Record};
 use super::session::unique;
 use crate::store::{StorageError, keys};
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStoreExt as _;
 use object_store::multipart::PartId;
 use object_store::path::Path;
+use roadstead_buckets::Extras;
 use roadstead_oci::{Algorithm, Digest};
 use sha2::{Digest as _, Sha256, Sha512};
+
+/// How many parts are copied at a time.
+const COPIES: usize = 4;
 
 impl Bucket {
     /// Ends a session; see [`crate::store::Storage::commit`].
@@ -45,6 +49,17 @@ impl Bucket {
                 return Err(error);
             }
         };
+        if record.offset == 0 && self.passes(&body, digest).await {
+            let passed = self.pass(session, body, to, digest).await;
+            return match passed {
+                Ok(size) => self.finished(session, links).await.map(|()| size),
+                Err(error @ StorageError::DigestMismatch(_)) => {
+                    self.end(session).await?;
+                    Err(error)
+                }
+                Err(error) => Err(error),
+            };
+        }
         let mut intake = intake(session, record, &body, to, digest);
         let end = match intake.read(self, &mut body).await {
             Ok(end) => end,
@@ -75,6 +90,10 @@ impl Bucket {
     ) -> Result<u64, StorageError> {
         let mut record = Record::new();
         if let Some(mut body) = body {
+            if self.passes(&body, digest).await {
+                let size = self.pass(session, body, to, digest).await?;
+                return self.link(session, links).await.map(|()| size);
+            }
             let mut intake = intake(session, record, &body, to, digest);
             let end = intake.read(self, &mut body).await;
             match end {
@@ -123,11 +142,16 @@ impl Bucket {
             }
             Err(error) => return Err(error),
         }
+        self.finished(session, links).await.map(|()| offset)
+    }
+
+    /// Makes what was published visible, and says that the session has ended.
+    async fn finished(&self, session: &Path, links: &[(Path, String)]) -> Result<(), StorageError> {
         // As long as it has not ended, a client can try again.
         self.link(session, links).await?;
         self.end(session).await?;
         self.purge_beside(session).await;
-        Ok(offset)
+        Ok(())
     }
 
     /// Writes what makes an object visible, in its order.
@@ -159,7 +183,7 @@ impl Bucket {
         let known = known.map(|actual| actual.ok_or_else(no_digest)).transpose()?;
         if let Some(actual) = known.clone().filter(|actual| actual != digest) {
             self.abort(multipart.as_ref()).await;
-            return Err(StorageError::DigestMismatch(actual));
+            return Err(StorageError::DigestMismatch(Some(actual)));
         }
         let Some(multipart) = multipart else {
             let holder = keys::repository_of(session).map(|name| (HOLDER, name));
@@ -241,11 +265,13 @@ impl Bucket {
                 Algorithm::Sha512 => self.hash::<Sha512>(from, Algorithm::Sha512).await?,
             };
             if actual != *digest {
-                return Err(StorageError::DigestMismatch(actual));
+                return Err(StorageError::DigestMismatch(Some(actual)));
             }
         }
-        if size > COPY_LIMIT {
-            return self.copy_by_parts(from, size, to).await;
+        if let Some(extras) = self.backend.extras.as_deref()
+            && size > REQUEST_LIMIT
+        {
+            return self.copy_by_parts(extras, (from, size), to, COPY_SIZE).await;
         }
         self.objects().copy(from, to).await?;
         // Azure may answer before it has copied, and needs the source until
@@ -281,28 +307,24 @@ impl Bucket {
         Ok(())
     }
 
-    /// Copies an object that is too large for one copy: its bytes pass through
-    /// here, a part at a time.
+    /// Copies an object that is too large for one request, within the store.
     pub(super) async fn copy_by_parts(
         &self,
-        from: &Path,
-        size: u64,
+        extras: &dyn Extras,
+        (from, size): (&Path, u64),
         to: &Path,
+        part: u64,
     ) -> Result<(), StorageError> {
-        let wanted = self.backend.part_size;
-        let equal = self.backend.equal_parts.then(|| parts::equal_size(Some(size), wanted));
-        let id = self.backend.multipart.create_multipart(&self.full(to)).await?;
-        let mut copy = Multipart { key: to.to_string(), id, equal, parts: Vec::new() };
+        let mut copy = self.begin_parts(to, keys::repository_of(from), None).await?;
+        let (source, target, id) = (self.full(from), self.full(to), copy.id.clone());
+        let starts = (0..size).step_by(usize::try_from(part).unwrap_or(usize::MAX));
+        let parts = starts.enumerate().map(|(index, start)| {
+            let range = start..size.min(start + part);
+            extras.copy_part(&source, range, &target, &id, index)
+        });
         let copied = async {
-            let mut start = 0;
-            while start < size {
-                let length = parts::size(copy.parts.len(), equal, wanted);
-                let length = length.ok_or_else(too_large)?;
-                let end = size.min(start + length);
-                let bytes = self.objects().get_range(from, start..end).await?;
-                copy.parts.extend(self.send(Some(&copy), Some(bytes)).await?);
-                start = end;
-            }
+            let parts: Vec<PartId> = stream::iter(parts).buffered(COPIES).try_collect().await?;
+            copy.parts = parts.into_iter().map(|part| part.content_id).collect();
             self.complete(&copy, &Bytes::new()).await
         };
         let result = copied.await;
@@ -331,8 +353,4 @@ fn intake<B: ChunkedBody>(
 
 fn no_digest() -> StorageError {
     StorageError::Failed("hash of a wrong length".to_owned())
-}
-
-fn too_large() -> StorageError {
-    StorageError::Failed("the object has more parts than it can have".to_owned())
 }

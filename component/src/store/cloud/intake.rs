@@ -224,7 +224,9 @@ impl Input {
 }
 
 impl Bucket {
-    async fn begin_parts(
+    /// Begins a multipart upload of what becomes `target`, which `holder` may
+    /// hold.
+    pub(super) async fn begin_parts(
         &self,
         target: &Path,
         holder: Option<String>,

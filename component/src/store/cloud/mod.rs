@@ -14,6 +14,7 @@ mod intake;
 mod lists;
 mod names;
 mod parts;
+mod passing;
 mod purge;
 mod read;
 mod record;
@@ -29,6 +30,8 @@ use super::{Depth, Names, Opened, Page, Pointer, RequestBody, Stat, Storage, Sto
 use bucket::Bucket;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use http::StatusCode;
+use http::request::Parts;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use roadstead_oci::{ByteRange, Digest, MediaType, RepositoryName};
@@ -55,6 +58,13 @@ pub trait ChunkedBody: RequestBody {
 
     /// The next bytes; `None` at its end, an error if it breaks off before.
     async fn chunk(&mut self) -> Result<Option<Bytes>, Aborted>;
+
+    /// Sends a body, of which nothing was read and the length is known, as
+    /// that of another request. Gives the answer.
+    ///
+    /// # Errors
+    /// [`StorageError::Aborted`] when the body broke off.
+    async fn pass_on(self, head: Parts) -> Result<(StatusCode, Bytes), StorageError>;
 }
 
 /// A body broke off before its end.

@@ -33,8 +33,13 @@ pub const MAX_BLOB_SIZE: u64 = 1_000 * FIRST_SIZE + 3_000 * 8 * MIB + 6_000 * LA
 /// settings ask for larger ones (`_CHUNKSIZE`), it is as much more.
 pub const MEMORY_LIMIT: u64 = 2 * LARGEST_SIZE + FIRST_SIZE + MIB;
 
-/// How many bytes one server-side copy takes (S3; the other stores take more).
-pub(super) const COPY_LIMIT: u64 = 5 * 1024 * MIB;
+/// How many bytes one object can have that is copied, or written, by one
+/// request (S3; copies of the other stores have no limit).
+pub(super) const REQUEST_LIMIT: u64 = 5 * 1024 * MIB;
+
+/// The size of parts that the store copies itself: [`MAX_BLOB_SIZE`] are some
+/// hundred of them.
+pub(super) const COPY_SIZE: u64 = 1024 * MIB;
 
 /// The size of the part that comes after `index` others, if there may be one:
 /// not less than `least`, unless all are equal.

@@ -2,6 +2,7 @@
 
 mod lists;
 mod many;
+mod passing;
 mod races;
 mod requests;
 mod uploads;
@@ -22,6 +23,12 @@ async fn keeps_the_contract() {
     let bucket = MemoryBucket::default();
     contract::check(&storage(bucket.backend(""), true), true).await;
     assert_eq!(bucket.open_uploads(), 1, "one that raced");
+}
+
+#[tokio::test]
+async fn keeps_the_contract_with_what_s3_can_do() {
+    let bucket = MemoryBucket::default();
+    contract::check(&storage(bucket.extended(""), true), true).await;
 }
 
 #[tokio::test]

@@ -189,6 +189,15 @@ where
     }
 }
 
+/// A mismatch with the digest that the bytes have: who has the store check
+/// them does not know it.
+fn named(error: StorageError, actual: &Digest) -> StorageError {
+    match error {
+        StorageError::DigestMismatch(None) => StorageError::DigestMismatch(Some(actual.clone())),
+        error => error,
+    }
+}
+
 async fn check_refusals<S>(storage: &S)
 where
     S: Storage<Upload = MemoryBody, Download: Readable>,
@@ -197,6 +206,7 @@ where
     {
         let bytes = content(size);
         let (wrong, actual) = (digest_of(b"other"), digest_of(&bytes));
+        let mismatch = StorageError::DigestMismatch(Some(actual.clone()));
         for appended in [0, 30, size] {
             let fixture = Fixture::begin(storage).await;
             let (before, rest) = bytes.split_at(appended);
@@ -205,20 +215,18 @@ where
             }
             let rest = (!rest.is_empty()).then(|| body(rest));
             let refused = fixture.commit(None, rest, &wrong).await;
-            assert_eq!(refused, Err(StorageError::DigestMismatch(actual.clone())));
+            assert_eq!(refused.map_err(|error| named(error, &actual)), Err(mismatch.clone()));
             fixture.gone().await;
             fixture.invisible(&wrong).await;
             fixture.invisible(&actual).await;
         }
         let name = repository();
         let fixture = Fixture { storage, session: new_session(storage, &name), name };
-        for (body, expected) in [
-            (body(&bytes), StorageError::DigestMismatch(actual)),
-            (broken(&bytes), StorageError::Aborted),
-        ] {
+        for (body, expected) in [(body(&bytes), mismatch), (broken(&bytes), StorageError::Aborted)]
+        {
             let (to, links) = (keys::blob(&wrong), fixture.links(&wrong));
             let refused = storage.store(&fixture.session, Some(body), &to, &wrong, &links).await;
-            assert_eq!(refused, Err(expected));
+            assert_eq!(refused.map_err(|error| named(error, &actual)), Err(expected));
             fixture.invisible(&wrong).await;
         }
         let stat = storage.stat(&keys::blob(&wrong), &[]).await;
