@@ -101,7 +101,8 @@ pub enum UploadAction {
     /// `PATCH`: add the body.
     Append,
     /// `PUT`: add the body, if any, and end.
-    Commit(Digest),
+    /// And what [`crate::store::Appended`] calls a receipt, if it comes along.
+    Commit(Digest, Option<String>),
     /// `DELETE`.
     Cancel,
 }
@@ -130,6 +131,12 @@ pub const MAX_TAGS: usize = 100;
 
 /// Longest `last` that is passed on, in bytes: twice the longest name.
 const LAST_LIMIT: usize = 512;
+
+/// The query parameter of an upload's address that holds a receipt.
+pub(crate) const RECEIPT: &str = "receipt";
+
+/// Longest receipt, in bytes: more than there are.
+const RECEIPT_LENGTH: usize = 64;
 
 const GET: &[Method] = &[Method::GET];
 const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
@@ -247,7 +254,9 @@ fn upload(method: &Method, name: &str, id: &str, query: Query<'_>) -> Result<Rou
         Method::PATCH => UploadAction::Append,
         Method::PUT => {
             let digest = query.get("digest").ok_or(Error::DigestMissing)?;
-            UploadAction::Commit(parse_digest(&digest)?)
+            // Any other text is no receipt, and none is needed.
+            let receipt = query.get(RECEIPT).filter(|text| text.len() <= RECEIPT_LENGTH);
+            UploadAction::Commit(parse_digest(&digest)?, receipt.map(Cow::into_owned))
         }
         _ => UploadAction::Cancel,
     };
@@ -407,7 +416,7 @@ mod tests {
                 Route::StartUpload(name("a"), StartUpload::Mount { digest: digest.clone(), from })
             }),
             (Method::PUT, format!("/v2/a/blobs/uploads/{ID}?_state=x&digest=sha256%3A{HEX}"), {
-                Route::Upload(name("a"), id.clone(), UploadAction::Commit(digest.clone()))
+                Route::Upload(name("a"), id.clone(), UploadAction::Commit(digest.clone(), None))
             }),
             (Method::PATCH, format!("/v2/a/blobs/uploads/{ID}"), {
                 Route::Upload(name("a"), id.clone(), UploadAction::Append)

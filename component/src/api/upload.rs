@@ -3,7 +3,8 @@
 use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, Registry, empty, insert, internal,
 };
-use crate::store::{Storage, StorageError};
+use crate::route::RECEIPT;
+use crate::store::{Appended, Storage, StorageError};
 use crate::{BlobAction, Body, Error, Route, StartUpload, UploadAction};
 use http::header::{self, HeaderMap};
 use http::{Response, StatusCode};
@@ -59,9 +60,18 @@ impl<S: Storage> Registry<S> {
                 Ok(progress(StatusCode::NO_CONTENT, name, id, size))
             }
             UploadAction::Append => self.append(name, id, call).await,
-            UploadAction::Commit(digest) => {
+            UploadAction::Commit(digest, receipt) => {
                 let chunk = chunk(&call.headers)?;
-                self.commit(name, &id, chunk, digest, call).await
+                let (at, body) = (chunk.map(ContentRange::start), call.body.take());
+                let receipt = receipt.as_deref();
+                match self.store.commit_upload(&name, &id, at, receipt, body, &digest).await {
+                    Ok(()) => Ok(created(name, digest)),
+                    Err(StorageError::Offset(offset)) => Ok(out_of_order(name, id, offset)),
+                    Err(StorageError::DigestMismatch(actual)) => {
+                        Err(Error::DigestMismatch { expected: digest, actual })
+                    }
+                    Err(error) => Err(failed(error, &id, chunk.map(ContentRange::length))),
+                }
             }
             UploadAction::Cancel => {
                 let cancelled = self.store.cancel_upload(&name, &id).await;
@@ -79,36 +89,23 @@ impl<S: Storage> Registry<S> {
     ) -> Answer<S> {
         let chunk = chunk(&call.headers)?;
         let (at, length) = (chunk.map(ContentRange::start), chunk.map(ContentRange::length));
-        let size = match call.body.take() {
+        let appended = match call.body.take() {
             Some(body) => self.store.append_upload(&name, &id, at, length, body).await,
             None => match self.store.upload_size(&name, &id).await {
                 Ok(size) if at.is_some_and(|at| at != size) => Err(StorageError::Offset(size)),
-                other => other,
+                other => other.map(Appended::from),
             },
         };
-        match size {
-            Ok(size) => Ok(progress(StatusCode::ACCEPTED, name, id, size)),
+        match appended {
+            Ok(Appended { size, receipt }) => {
+                let mut response = progress(StatusCode::ACCEPTED, name, id, size);
+                if let Some(receipt) = receipt {
+                    add_receipt(&mut response, &receipt);
+                }
+                Ok(response)
+            }
             Err(StorageError::Offset(offset)) => Ok(out_of_order(name, id, offset)),
             Err(error) => Err(failed(error, &id, length)),
-        }
-    }
-
-    async fn commit(
-        &self,
-        name: RepositoryName,
-        id: &UploadId,
-        chunk: Option<ContentRange>,
-        digest: Digest,
-        call: &mut Call<S::Upload>,
-    ) -> Answer<S> {
-        let (at, body) = (chunk.map(ContentRange::start), call.body.take());
-        match self.store.commit_upload(&name, id, at, body, &digest).await {
-            Ok(()) => Ok(created(name, digest)),
-            Err(StorageError::Offset(offset)) => Ok(out_of_order(name, id.clone(), offset)),
-            Err(StorageError::DigestMismatch(actual)) => {
-                Err(Error::DigestMismatch { expected: digest, actual })
-            }
-            Err(error) => Err(failed(error, id, chunk.map(ContentRange::length))),
         }
     }
 }
@@ -153,6 +150,15 @@ fn progress<D>(
     let location = Route::Upload(name, id, UploadAction::Status).path();
     insert(headers, header::LOCATION, &location);
     response
+}
+
+/// Has the client say, when it ends the upload, what was said to it.
+fn add_receipt<D>(response: &mut Response<Body<D>>, receipt: &str) {
+    let location = response.headers().get(header::LOCATION);
+    if let Some(location) = location.and_then(|location| location.to_str().ok()) {
+        let location = format!("{location}?{RECEIPT}={receipt}");
+        insert(response.headers_mut(), header::LOCATION, &location);
+    }
 }
 
 /// A chunk that does not start at the upload's end: the answer says where

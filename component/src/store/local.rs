@@ -4,7 +4,9 @@
 //! native host that holds the directory; over a mounted directory, the
 //! component answers them itself. What differs is the [`Transport`].
 
-use super::{Content, Names, Opened, Page, Pointer, RequestBody, Stat, Storage, StorageError};
+use super::{
+    Appended, Content, Names, Opened, Page, Pointer, RequestBody, Stat, Storage, StorageError,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -155,9 +157,9 @@ impl<T: Transport> Storage for LocalStorage<T> {
         at: Option<u64>,
         expected: Option<u64>,
         body: T::Upload,
-    ) -> Result<u64, StorageError> {
+    ) -> Result<Appended, StorageError> {
         let operation = Operation::Append { session: key(session)?, at, length: expected };
-        length(self.objects.0.send(operation, body).await?)
+        length(self.objects.0.send(operation, body).await?).map(Appended::from)
     }
 
     async fn commit(

@@ -21,7 +21,7 @@ pub use blobs::Blob;
 pub use local::{LocalStorage, Transport};
 pub use manifests::{Stored, StoredManifest};
 pub use port::{
-    BodyError, Content, DRAIN_LIMIT, Names, Opened, Pointer, RequestBody, Stat, Storage,
+    Appended, BodyError, Content, DRAIN_LIMIT, Names, Opened, Pointer, RequestBody, Stat, Storage,
     StorageError,
 };
 pub use referrers::Referrer;

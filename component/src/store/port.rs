@@ -95,8 +95,7 @@ pub trait Storage {
     /// How many bytes a session holds.
     async fn status(&self, session: &Path) -> Result<u64, StorageError>;
 
-    /// Appends a body to a session, which must end at `at` if that is given.
-    /// Returns its new end. If the body breaks off, what came counts, and the
+    /// Appends a body to a session, which must end at `at` if that is given. If the body breaks off, what came counts, and the
     /// answer is [`StorageError::Aborted`]; if it ends but is not `length`
     /// long, nothing counts.
     async fn append(
@@ -105,7 +104,21 @@ pub trait Storage {
         at: Option<u64>,
         length: Option<u64>,
         body: Self::Upload,
-    ) -> Result<u64, StorageError>;
+    ) -> Result<Appended, StorageError>;
+
+    /// Ends a session without another look at it, if `receipt` is one of
+    /// [`Storage::append`] that says that its bytes are the blob `digest`.
+    /// Writes `links`, as [`Storage::commit`] does. `false`, and nothing is
+    /// done, if it does not.
+    async fn conclude(
+        &self,
+        _session: &Path,
+        _receipt: &str,
+        _digest: &Digest,
+        _links: &[(Path, String)],
+    ) -> Result<bool, StorageError> {
+        Ok(false)
+    }
 
     /// Appends a body, if there is one, verifies the session's bytes against
     /// `digest` and makes them the object `to`. Then writes `links`, each a
@@ -168,6 +181,22 @@ pub enum BodyError {
     TooLarge,
     /// It broke off before its end.
     Aborted,
+}
+
+/// What came of appending to a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Appended {
+    /// Where the session ends now.
+    pub size: u64,
+    /// If its bytes are a blob already: what proves it, for
+    /// [`Storage::conclude`].
+    pub receipt: Option<String>,
+}
+
+impl From<u64> for Appended {
+    fn from(size: u64) -> Self {
+        Self { size, receipt: None }
+    }
 }
 
 /// Which names are asked for.

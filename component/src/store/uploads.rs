@@ -1,6 +1,6 @@
 //! Upload sessions of a repository.
 
-use super::{Storage, StorageError, Store, keys};
+use super::{Appended, Storage, StorageError, Store, keys};
 use object_store::path::Path;
 use roadstead_oci::{Digest, RepositoryName, UploadId};
 
@@ -55,22 +55,29 @@ impl<S: Storage> Store<S> {
         at: Offset,
         length: Option<u64>,
         body: S::Upload,
-    ) -> Result<u64, StorageError> {
+    ) -> Result<Appended, StorageError> {
         self.storage.append(&keys::upload(name, id), at, length, body).await
     }
 
     /// Ends a session: its bytes become a blob that the repository holds.
-    /// The blob is there before the link that makes it visible.
+    /// The blob is there before the link that makes it visible. A receipt of
+    /// [`Store::append_upload`] may save a look at the session.
     pub async fn commit_upload(
         &self,
         name: &RepositoryName,
         id: &UploadId,
         at: Offset,
+        receipt: Option<&str>,
         body: Option<S::Upload>,
         digest: &Digest,
     ) -> Result<(), StorageError> {
         let session = keys::upload(name, id);
         let links = links::<S>(name, digest);
+        if let (None, None, Some(receipt)) = (at, &body, receipt)
+            && self.storage.conclude(&session, receipt, digest, &links).await?
+        {
+            return Ok(());
+        }
         self.storage.commit(&session, at, body, &keys::blob(digest), digest, &links).await?;
         Ok(())
     }

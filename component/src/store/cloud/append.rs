@@ -12,7 +12,7 @@ use super::bucket::{Bucket, HOLDER};
 use super::intake::Intake;
 use super::record::Record;
 use super::session::{Version, unique};
-use crate::store::{StorageError, keys};
+use crate::store::{Appended, StorageError, keys};
 use bytes::Bytes;
 use object_store::path::Path;
 
@@ -24,7 +24,7 @@ impl Bucket {
         at: Option<u64>,
         length: Option<u64>,
         body: B,
-    ) -> Result<u64, StorageError> {
+    ) -> Result<Appended, StorageError> {
         // A session that may have no bytes yet is not looked up before the
         // body has come: its record is created only if there is none.
         if self.conditional() && matches!(at, None | Some(0)) && self.is_fresh(session) {
@@ -33,7 +33,7 @@ impl Bucket {
         match self.load_at(session, at).await {
             Ok((record, version)) => {
                 let intake = Intake::new(record, session, unique(session), None);
-                self.append_after(session, intake, &version, length, body).await
+                self.append_after(session, intake, &version, length, body).await.map(Appended::from)
             }
             Err(error) => {
                 body.drain().await;
@@ -49,16 +49,19 @@ impl Bucket {
         at: Option<u64>,
         length: Option<u64>,
         mut body: B,
-    ) -> Result<u64, StorageError> {
+    ) -> Result<Appended, StorageError> {
         let mut intake = Intake::new(Record::new(), session, unique(session), None);
         if let Some(end) = intake.read_first(&mut body).await {
             check_length(&intake, end.is_ok(), length)?;
             if intake.appended() == 0 {
-                return self.nothing_came(session, end.is_ok()).await;
+                return self.nothing_came(session, end.is_ok()).await.map(Appended::from);
             }
             let record = intake.into_record();
             match self.create(session, &record, at.is_none() && end.is_ok()).await {
-                Ok(()) => return end.map(|()| record.offset).map_err(|_| StorageError::Aborted),
+                Ok(receipt) => {
+                    let appended = Appended { size: record.offset, receipt };
+                    return end.map(|()| appended).map_err(|_| StorageError::Aborted);
+                }
                 // Another one came first: these bytes follow.
                 Err(StorageError::Offset(_) | StorageError::Busy) if at.is_none() => {}
                 Err(error) => return Err(error),
@@ -71,7 +74,7 @@ impl Bucket {
                 if record.offset > 0 {
                     intake = intake.moved_to(record);
                 }
-                self.append_after(session, intake, &version, length, body).await
+                self.append_after(session, intake, &version, length, body).await.map(Appended::from)
             }
             Err(error) => {
                 body.drain().await;
@@ -127,20 +130,23 @@ impl Bucket {
     }
 
     /// Writes the first record of a session, whose bytes may be `whole`: then
-    /// the blob is there before the record that speaks of it.
+    /// the blob is there before the record that speaks of it, and the answer is
+    /// a receipt for it.
     async fn create(
         &self,
         session: &Path,
         record: &Record,
         whole: bool,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Option<String>, StorageError> {
         let Some(digest) = record.digest().filter(|_| whole) else {
-            return self.save(session, record, &Version::New).await;
+            return self.save(session, record, &Version::New).await.map(|()| None);
         };
         let holder = keys::repository_of(session).map(|name| (HOLDER, name));
         self.put_noted(&keys::blob(&digest), record.tail.clone().into(), holder).await?;
+        let receipt = self.receipt(session, &digest);
         let record = Record { whole: Some(digest), tail: Bytes::new(), ..record.clone() };
-        self.save(session, &record, &Version::New).await
+        self.save(session, &record, &Version::New).await?;
+        Ok(receipt)
     }
 
     /// Reads a session's record, which must end at `at` if that is given, so

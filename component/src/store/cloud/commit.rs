@@ -154,6 +154,24 @@ impl Bucket {
         Ok(())
     }
 
+    /// Ends a session whose bytes are a blob already; see
+    /// [`crate::store::Storage::conclude`].
+    pub(super) async fn conclude(
+        &self,
+        session: &Path,
+        receipt: &str,
+        digest: &Digest,
+        links: &[(Path, String)],
+    ) -> Result<bool, StorageError> {
+        if !self.gave(receipt, session, digest) {
+            return Ok(false);
+        }
+        // The link says that the session has ended.
+        self.link(session, links).await?;
+        self.purge_beside(session).await;
+        Ok(true)
+    }
+
     /// Writes what makes an object visible, in its order.
     async fn link(&self, session: &Path, links: &[(Path, String)]) -> Result<(), StorageError> {
         for (key, value) in links {

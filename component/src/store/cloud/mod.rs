@@ -17,6 +17,7 @@ mod parts;
 mod passing;
 mod purge;
 mod read;
+mod receipts;
 mod record;
 mod session;
 #[cfg(test)]
@@ -26,7 +27,9 @@ mod walk;
 pub use bucket::{Backend, Options};
 pub use parts::{MAX_BLOB_SIZE, MEMORY_LIMIT};
 
-use super::{Depth, Names, Opened, Page, Pointer, RequestBody, Stat, Storage, StorageError};
+use super::{
+    Appended, Depth, Names, Opened, Page, Pointer, RequestBody, Stat, Storage, StorageError,
+};
 use bucket::Bucket;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -174,8 +177,18 @@ impl<B: Bodies> Storage for CloudStorage<B> {
         at: Option<u64>,
         length: Option<u64>,
         body: B::Upload,
-    ) -> Result<u64, StorageError> {
+    ) -> Result<Appended, StorageError> {
         self.bucket.append(session, at, length, body).await
+    }
+
+    async fn conclude(
+        &self,
+        session: &Path,
+        receipt: &str,
+        digest: &Digest,
+        links: &[(Path, String)],
+    ) -> Result<bool, StorageError> {
+        self.bucket.conclude(session, receipt, digest, links).await
     }
 
     async fn commit(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// How long a blob that no link makes visible is taken to be there: a garbage
 /// collection may run between two requests of an upload.
-const TRUSTED_FOR: Duration = Duration::from_mins(5);
+pub(super) const TRUSTED_FOR: Duration = Duration::from_mins(5);
 
 /// Which record it was that was read.
 #[derive(Clone, Debug)]

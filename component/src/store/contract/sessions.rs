@@ -29,7 +29,8 @@ where
     }
 
     async fn append(&self, at: Option<u64>, body: MemoryBody) -> Result<u64, StorageError> {
-        self.storage.append(&self.session, at, None, body).await
+        let appended = self.storage.append(&self.session, at, None, body).await;
+        appended.map(|appended| appended.size)
     }
 
     async fn status(&self) -> Result<u64, StorageError> {
@@ -131,7 +132,10 @@ where
     let fixture = Fixture::begin(storage).await;
     assert_eq!(fixture.append(None, broken(b"")).await, Err(StorageError::Aborted));
     assert_eq!(fixture.status().await, Ok(0));
-    let append = |at, length, body| storage.append(&fixture.session, at, length, body);
+    let append = async |at, length, body| {
+        let appended = storage.append(&fixture.session, at, length, body).await;
+        appended.map(|appended| appended.size)
+    };
     let long = append(Some(0), Some(2), body(b"012")).await;
     assert_eq!(long, Err(StorageError::BodyLength(3)));
     assert_eq!(fixture.status().await, Ok(0));

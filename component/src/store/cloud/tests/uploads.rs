@@ -8,7 +8,7 @@ use crate::store::cloud::bucket::{Bucket, Options};
 use crate::store::contract::{
     Readable as _, body, broken, content, new_session, repository, sha256,
 };
-use crate::store::{Storage as _, StorageError, keys};
+use crate::store::{Appended, Storage as _, StorageError, keys};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use roadstead_oci::UploadId;
@@ -99,7 +99,8 @@ async fn an_upload_may_go_on_after_it_could_have_been_whole() {
     storage.append(&session, None, None, body(b"first")).await.unwrap();
     let first = keys::blob(&sha256(b"first")).to_string();
     assert_eq!(bucket.keys().await, [first, format!("{session}/record")]);
-    assert_eq!(storage.append(&session, Some(5), None, body(b", then")).await, Ok(11));
+    let then = storage.append(&session, Some(5), None, body(b", then")).await;
+    assert_eq!(then, Ok(Appended::from(11)));
     let digest = sha256(b"first, then second");
     let to = keys::blob(&digest);
     let rest = Some(body(b" second"));
