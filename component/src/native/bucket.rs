@@ -352,7 +352,7 @@ impl MultipartStore for MemoryBucket {
             for (index, part) in parts.iter().enumerate() {
                 match upload.parts.get(&index) {
                     Some((name, bytes)) if *name == part.content_id => pieces.push(bytes.clone()),
-                    _ => return Err(failed("no such part")),
+                    _ => return Err(failed("<Code>InvalidPart</Code>")),
                 }
             }
         }

@@ -226,7 +226,14 @@ impl Bucket {
         if matches!(published, Ok(()) | Err(StorageError::DigestMismatch(_))) {
             let _ = self.delete(&key).await;
         }
-        self.or_there(published, to, offset, known.is_some()).await
+        let published = self.or_there(published, to, offset, known.is_some()).await;
+        if published.as_ref().is_err_and(lost_parts) {
+            // Nothing brings them back: the client begins again.
+            self.abort(Some(multipart)).await;
+            self.end(session).await?;
+            return Err(StorageError::NotFound);
+        }
+        published
     }
 
     /// Goes on where an earlier request completed the parts and then failed or
@@ -367,6 +374,14 @@ fn intake<B: ChunkedBody>(
     let length = body.length().map(|length| record.offset.saturating_add(length));
     let target = if direct { to.clone() } else { unique(session) };
     Intake::new(record, session, target, length)
+}
+
+/// Whether a store does not have the parts that it is to put together: another
+/// request that added to the session at the same time has replaced one.
+fn lost_parts(error: &StorageError) -> bool {
+    /// How S3 and GCS say it, and Azure.
+    const CODES: [&str; 2] = ["InvalidPart<", "InvalidBlockList<"];
+    matches!(error, StorageError::Failed(text) if CODES.iter().any(|code| text.contains(code)))
 }
 
 fn no_digest() -> StorageError {

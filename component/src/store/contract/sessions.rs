@@ -320,8 +320,9 @@ where
                 fixture.stored(&digest, &all).await;
             }
             // A part of one that does not count may have taken the place of
-            // one that does: then nothing is stored, and nothing else is.
-            Err(StorageError::Failed(_)) if size >= 5 * MIB => fixture.invisible(&digest).await,
+            // one that does: then nothing is stored, and the client begins
+            // again.
+            Err(StorageError::NotFound) if size >= 5 * MIB => fixture.invisible(&digest).await,
             Err(error) => panic!("{error}"),
         }
     }

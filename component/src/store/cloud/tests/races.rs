@@ -113,7 +113,7 @@ async fn meet_then_commit(bucket: &MemoryBucket, seed: u64) -> u64 {
 }
 
 /// What may be the answer to one that meets others. A store's own refusal is
-/// that of parts which another one has replaced.
+/// that of an upload which another one has ended.
 fn expected(error: StorageError) -> u64 {
     match error {
         StorageError::Failed(cause) => {

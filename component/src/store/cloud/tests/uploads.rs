@@ -5,11 +5,13 @@ use crate::native::MemoryBucket;
 use crate::native::NativeBodies;
 use crate::store::cloud::CloudStorage;
 use crate::store::cloud::bucket::{Bucket, Options};
+use crate::store::cloud::record::Multipart;
 use crate::store::contract::{
     Readable as _, body, broken, content, new_session, repository, sha256,
 };
 use crate::store::{Appended, Storage as _, StorageError, keys};
 use object_store::ObjectStoreExt as _;
+use object_store::multipart::MultipartStore as _;
 use object_store::path::Path;
 use roadstead_oci::UploadId;
 
@@ -128,6 +130,26 @@ async fn a_client_that_got_no_answer_to_its_last_request_asks_again() {
     let other = new_session(&storage, &name);
     storage.append(&other, None, None, body(b"whole")).await.unwrap();
     assert_eq!(storage.status(&other).await, Ok(5));
+}
+
+#[tokio::test]
+async fn an_upload_whose_part_was_replaced_is_begun_again() {
+    let (bucket, storage, session) = fixture();
+    let bytes = content(12 * MIB);
+    storage.append(&session, None, None, body(&bytes)).await.unwrap();
+    let (record, _) = storage.bucket.load(&session).await.unwrap();
+    let Multipart { key, id, .. } = record.multipart.unwrap();
+    let other = content(5 * MIB).into();
+    bucket.put_part(&Path::from(key), &id, 0, other).await.unwrap();
+    let (digest, failed) = (sha256(&bytes), Err(StorageError::NotFound));
+    let commit = || async {
+        let to = keys::blob(&digest);
+        storage.commit(&session, None, None, &to, &digest, &[]).await
+    };
+    assert_eq!(commit().await, failed);
+    assert_eq!(commit().await, failed);
+    assert_eq!(left(&bucket).await, [] as [&str; 0]);
+    assert_eq!(bucket.open_uploads(), 0);
 }
 
 #[tokio::test]
