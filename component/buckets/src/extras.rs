@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
@@ -61,6 +61,10 @@ pub trait Extras: fmt::Debug + Send + Sync {
         sha256: &[u8],
         metadata: Option<(&str, &str)>,
     ) -> Result<Parts>;
+
+    /// The head of a request for an object, or for those of its bytes that a
+    /// `Range` header names.
+    fn get(&self, key: &Path, range: Option<&str>) -> Result<Parts>;
 
     /// Whether the store refuses a body whose SHA-256 is not the one announced:
     /// it is sent one, to be written to `key`.
@@ -121,17 +125,18 @@ impl S3Extras {
     }
 
     /// A signed request without its body, whose SHA-256 is given.
-    fn put(
+    fn signed(
         &self,
-        key: &Path,
-        query: &str,
+        method: Method,
+        (key, query): (&Path, &str),
         headers: Vec<(String, String)>,
         sha256: &[u8],
     ) -> Result<HttpRequest> {
         let S3 { endpoint, bucket, path_style, region, .. } = &self.settings;
         let bucket = if *path_style { format!("/{bucket}") } else { String::new() };
         let uri = format!("{endpoint}{bucket}/{}{query}", utf8_percent_encode(key.as_ref(), PATH));
-        let mut request = Request::put(uri).body(HttpRequestBody::empty()).map_err(failed)?;
+        let request = Request::builder().method(method).uri(uri);
+        let mut request = request.body(HttpRequestBody::empty()).map_err(failed)?;
         for (name, value) in headers {
             let name = HeaderName::try_from(name).map_err(failed)?;
             request.headers_mut().insert(name, HeaderValue::try_from(value).map_err(failed)?);
@@ -171,7 +176,8 @@ impl Extras for S3Extras {
             ("x-amz-copy-source-range", format!("bytes={}-{last}", range.start)),
         ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value)).into();
-        let request = self.put(to, &query, headers, &Sha256::digest([]))?;
+        let nothing = Sha256::digest([]);
+        let request = self.signed(Method::PUT, (to, &query), headers, &nothing)?;
         let (status, body) = self.send(request).await?;
         let text = String::from_utf8_lossy(&body);
         // A copy that fails after its answer has begun is a 200 with an error.
@@ -197,7 +203,13 @@ impl Extras for S3Extras {
         };
         headers
             .extend(metadata.map(|(name, value)| (format!("x-amz-meta-{name}"), value.to_owned())));
-        Ok(self.put(key, "", headers, sha256)?.into_parts().0)
+        Ok(self.signed(Method::PUT, (key, ""), headers, sha256)?.into_parts().0)
+    }
+
+    fn get(&self, key: &Path, range: Option<&str>) -> Result<Parts> {
+        let headers = range.map(|range| ("range".to_owned(), range.to_owned()));
+        let (headers, nothing) = (headers.into_iter().collect(), Sha256::digest([]));
+        Ok(self.signed(Method::GET, (key, ""), headers, &nothing)?.into_parts().0)
     }
 
     async fn verifies(&self, key: &Path) -> Result<bool> {

@@ -252,6 +252,12 @@ impl Bodies for GuestBodies {
         });
         reader
     }
+
+    async fn fetch(request: Parts) -> Option<(http::response::Parts, StreamReader<u8>)> {
+        let answer = super::outbound::send(request, None, 0).await.ok()?;
+        let (head, ()) = super::outbound::head(&answer).ok()?.into_parts();
+        Some((head, Upload::of_response(answer).into_stream().0))
+    }
 }
 
 /// A stream of bytes at hand.

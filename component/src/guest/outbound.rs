@@ -154,7 +154,8 @@ fn contents(body: HttpRequestBody) -> StreamReader<u8> {
     reader
 }
 
-fn incoming(response: Response) -> Result<HttpResponse, HttpError> {
+/// What precedes an answer's body.
+pub(super) fn head(response: &Response) -> Result<http::Response<()>, HttpError> {
     let mut headers = HeaderMap::new();
     for (name, value) in response.get_headers().copy_all() {
         if let (Ok(name), Ok(value)) =
@@ -165,12 +166,17 @@ fn incoming(response: Response) -> Result<HttpResponse, HttpError> {
     }
     let status = http::StatusCode::from_u16(response.get_status_code())
         .map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
+    let mut head = http::Response::new(());
+    *head.status_mut() = status;
+    *head.headers_mut() = headers;
+    Ok(head)
+}
+
+fn incoming(response: Response) -> Result<HttpResponse, HttpError> {
+    let head = head(&response)?;
     // object_store asks an empty body once more after its end.
     let pieces = SendWrapper::new(Box::pin(pieces(Upload::of_response(response)).fuse()));
-    let mut response = HttpResponse::new(HttpResponseBody::new(StreamBody::new(pieces)));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    Ok(response)
+    Ok(head.map(|()| HttpResponseBody::new(StreamBody::new(pieces))))
 }
 
 /// A response's body, whose end is an error if it broke off.

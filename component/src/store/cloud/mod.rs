@@ -75,6 +75,7 @@ pub trait ChunkedBody: RequestBody {
 pub struct Aborted;
 
 /// Bulk bytes, as the platform has them.
+#[expect(async_fn_in_trait, reason = "a component has one thread; no future needs to be Send")]
 pub trait Bodies: fmt::Debug + 'static {
     /// See [`Storage::Upload`].
     type Upload: ChunkedBody;
@@ -84,6 +85,12 @@ pub trait Bodies: fmt::Debug + 'static {
     /// What streams `bytes` to a client. An error cuts it short, which the
     /// client notices by its length.
     fn download(bytes: BoxStream<'static, object_store::Result<Bytes>>) -> Self::Download;
+
+    /// What streams the body of the answer to a request without one, whatever
+    /// that answer is. `None` where no platform streams by itself.
+    async fn fetch(_request: Parts) -> Option<(http::response::Parts, Self::Download)> {
+        None
+    }
 }
 
 /// The storage port over an object store.

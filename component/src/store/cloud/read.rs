@@ -5,9 +5,13 @@ use super::bucket::{Bucket, HOLDER, MEDIA_TYPE, note};
 use crate::store::{Content, Opened, Pointer, Stat, StorageError};
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
+use http::response::Parts;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStoreExt as _};
 use roadstead_oci::{ByteRange, ByteRangeSpec, Digest, MediaType, RepositoryName};
+use std::ops::Range;
 use std::time::Duration;
 
 /// How long a client may take to begin to get an object from the store itself
@@ -23,8 +27,11 @@ impl Bucket {
         companions: &[Path],
     ) -> Result<Opened<B::Download>, StorageError> {
         let (found, companions) =
-            try_join(self.get(key, range), self.values_of(companions)).await?;
+            try_join(self.find::<B>(key, range), self.values_of(companions)).await?;
         Ok(match found {
+            Found::Handle { size, range, content } => {
+                Opened { size, range, companions, content: Content::Stream(content) }
+            }
             Found::Object(found) => Opened {
                 size: found.meta.size,
                 range: found.range.clone(),
@@ -37,9 +44,36 @@ impl Bucket {
         })
     }
 
+    /// Gets an object, or a part of it, by a handle if that is possible and
+    /// all goes well.
+    async fn find<B: Bodies>(
+        &self,
+        key: &Path,
+        range: Option<ByteRange>,
+    ) -> Result<Found<B::Download>, StorageError> {
+        if let Some(extras) = &self.backend.extras {
+            let header = match range.map(asked) {
+                None => Some(None),
+                Some(asked) => asked.as_ref().map(GetRange::to_string).map(Some),
+            };
+            if let Some(header) = header
+                && let Some((head, content)) =
+                    B::fetch(extras.get(&self.full(key), header.as_deref())?).await
+            {
+                if head.status == StatusCode::NOT_FOUND {
+                    return Err(StorageError::NotFound);
+                }
+                if let Some((size, range)) = covered(&head) {
+                    return Ok(Found::Handle { size, range, content });
+                }
+            }
+        }
+        self.get(key, range).await
+    }
+
     /// Gets an object, or a part of it. What is wrong with a range is asked
     /// for only if there is something: stores say it in different ways.
-    async fn get(&self, key: &Path, range: Option<ByteRange>) -> Result<Found, StorageError> {
+    async fn get<D>(&self, key: &Path, range: Option<ByteRange>) -> Result<Found<D>, StorageError> {
         let Some(range) = range else {
             return Ok(Found::Object(self.objects().get(key).await?));
         };
@@ -134,10 +168,33 @@ impl Bucket {
     }
 }
 
-enum Found {
+enum Found<D> {
+    Handle {
+        size: u64,
+        range: Range<u64>,
+        content: D,
+    },
     Object(GetResult),
     /// One of no bytes, of which there are no parts.
     Empty,
+}
+
+/// The size of an object and the part of it that an answer is, if it is one.
+fn covered(head: &Parts) -> Option<(u64, Range<u64>)> {
+    let text = |name| head.headers.get(name)?.to_str().ok();
+    match head.status {
+        StatusCode::OK => {
+            let size = text(CONTENT_LENGTH)?.parse().ok()?;
+            Some((size, 0..size))
+        }
+        StatusCode::PARTIAL_CONTENT => {
+            let (range, size) = text(CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('/')?;
+            let (first, last) = range.split_once('-')?;
+            let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+            Some((size.parse().ok()?, first..last.checked_add(1)?))
+        }
+        _ => None,
+    }
 }
 
 /// A range as stores are asked for it, if it is one of any object.
@@ -149,5 +206,30 @@ fn asked(range: ByteRange) -> Option<GetRange> {
         ByteRangeSpec::From(first) => Some(GetRange::Offset(first)),
         ByteRangeSpec::Suffix(length) if length > 0 => Some(GetRange::Suffix(length)),
         ByteRangeSpec::Between(..) | ByteRangeSpec::Suffix(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covered;
+
+    #[test]
+    fn answers_say_what_they_cover() {
+        for (status, name, value, expected) in [
+            (200, "content-length", "12", Some((12, 0..12))),
+            (200, "content-length", "x", None),
+            (200, "content-range", "bytes 0-1/2", None),
+            (206, "content-range", "bytes 3-11/20", Some((20, 3..12))),
+            (206, "content-range", "bytes 3-11/*", None),
+            (206, "content-range", "bytes 0-18446744073709551615/20", None),
+            (206, "content-range", "3-11/20", None),
+            (206, "content-length", "9", None),
+            (403, "content-length", "12", None),
+            (416, "content-range", "bytes */20", None),
+        ] {
+            let head = http::Response::builder().status(status).header(name, value).body(());
+            let (head, ()) = head.unwrap().into_parts();
+            assert_eq!(covered(&head), expected, "{status} {value}");
+        }
     }
 }
