@@ -24,6 +24,7 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -127,7 +128,8 @@ impl Outbound {
         }
         let place = origin(request.uri());
         self.exchange(request).await.map_err(|(error, cause)| {
-            if FAILED.is_due() {
+            // A client that goes away is no failure of the store's.
+            if !matches!(error, Error::HttpRequestBodySize(_)) && FAILED.is_due() {
                 tracing::warn!("the object store at {place}: {cause}");
             }
             error
@@ -147,7 +149,7 @@ impl Outbound {
     ) -> Result<Response<WasiBody>, (Error, String)> {
         // It is part of what is signed, and the client adds it by the URI.
         request.headers_mut().remove(header::HOST);
-        let progress = Arc::new(Progress(Mutex::new(Instant::now())));
+        let progress = Arc::new(Progress::default());
         if *request.method() == Method::PUT && request.body().is_end_stream() {
             request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
@@ -157,8 +159,14 @@ impl Outbound {
             let deadline = progress.last() + ANSWER_TIME;
             tokio::select! {
                 answer = &mut answer => {
-                    let answer = answer.map_err(|error| (failure(&error), chain(&error)))?;
-                    return Ok(answer.map(received));
+                    return match answer {
+                        Ok(answer) => Ok(answer.map(received)),
+                        Err(_) if progress.broke_off() => {
+                            let cause = "the client's body broke off".to_owned();
+                            Err((Error::HttpRequestBodySize(None), cause))
+                        }
+                        Err(error) => Err((failure(&error), chain(&error))),
+                    };
                 }
                 () = sleep_until(deadline) => {
                     // An upload is as slow as its client.
@@ -260,17 +268,31 @@ fn received(body: Incoming) -> WasiBody {
     Progressing::new(body, PAUSE_TIME, |_| Error::HttpResponseIncomplete).boxed_unsync()
 }
 
-/// When a body last got on.
+/// How a body gets on.
 #[derive(Debug)]
-struct Progress(Mutex<Instant>);
+struct Progress {
+    last: Mutex<Instant>,
+    broke_off: AtomicBool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { last: Mutex::new(Instant::now()), broke_off: AtomicBool::new(false) }
+    }
+}
 
 impl Progress {
+    /// When it last did.
     fn last(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn broke_off(&self) -> bool {
+        self.broke_off.load(Ordering::Relaxed)
     }
 }
 
@@ -290,8 +312,11 @@ impl Body for Sent {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        if frame.is_ready() {
+        if let Poll::Ready(frame) = &frame {
             self.progress.note();
+            if matches!(frame, Some(Err(_))) {
+                self.progress.broke_off.store(true, Ordering::Relaxed);
+            }
         }
         frame
     }

@@ -118,7 +118,6 @@ async fn what_the_store_refuses_is_not_there() {
         let part = &layer[..6 * MIB];
         tokio::io::AsyncWriteExt::write_all(&mut stream, part).await.unwrap();
         drop(stream);
-        let log = registry.log();
         for blob in [&right, &wrong] {
             let found = store.bucket.head(&place(blob)).await;
             assert!(matches!(found, Err(object_store::Error::NotFound { .. })), "{found:?}");
@@ -127,9 +126,13 @@ async fn what_the_store_refuses_is_not_there() {
         // The next request is answered as ever.
         let path = format!("{uploads}?digest={right}");
         let answer = all.ask(turn, request("POST", &path, &[], layer.clone())).await;
-        assert_eq!(answer.status(), 201, "instance {turn}: {answer:?}\n{log}");
+        assert_eq!(answer.status(), 201, "instance {turn}: {answer:?}");
         assert_eq!(all.pull(turn, &right).await.body(), &layer);
         store.bucket.delete(&place(&right)).await.unwrap();
+        // A client that goes away, or errs, is no failure of the registry's;
+        // wasmtime's own way to the store does not say why it broke off.
+        let log = registry.log();
+        assert!(turn == 2 || !log.contains("ERROR"), "instance {turn}: {log}");
     }
 }
 
@@ -156,5 +159,6 @@ async fn send_layer(
 }
 
 fn rate(size: usize, took: Duration) -> String {
-    format!("{took:.1?}, {:.0} MB/s", (size * MIB) as f64 / 1e6 / took.as_secs_f64())
+    let megabytes = f64::from(u32::try_from(size).unwrap()) * 1.048_576;
+    format!("{took:.1?}, {:.0} MB/s", megabytes / took.as_secs_f64())
 }

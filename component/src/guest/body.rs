@@ -210,6 +210,7 @@ impl ChunkedBody for Upload {
         let length = self.length.unwrap_or_default();
         let answer = match super::outbound::send(head, self.stream.take(), length).await {
             Ok(response) => response,
+            Err(error) if super::outbound::fell_short(&error) => return Err(StorageError::Aborted),
             Err(error) => {
                 // A store that went away leaves a body whose end may not come.
                 let seen = monotonic_clock::wait_for(END_TIME);

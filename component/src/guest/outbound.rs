@@ -17,6 +17,7 @@ use object_store::client::{
 use roadstead_buckets::{Clock, Opened};
 use roadstead_config::Cloud;
 use send_wrapper::SendWrapper;
+use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 use wasip3::clocks::monotonic_clock;
@@ -187,7 +188,8 @@ fn pieces(body: Upload) -> impl Stream<Item = Result<Frame<Bytes>, HttpError>> {
             Ok(Some(piece)) => Some((Ok(Frame::data(piece)), Some(body))),
             Ok(None) => None,
             Err(Aborted) => {
-                let broken = Failure("the store's answer broke off".to_owned());
+                let text = "the store's answer broke off".to_owned();
+                let broken = Failure { text, short: false };
                 Some((Err(HttpError::new(HttpErrorKind::Interrupted, broken)), None))
             }
         }
@@ -220,19 +222,30 @@ fn failure(code: &ErrorCode) -> HttpError {
         }
         other => format!("{other:?}"),
     };
-    HttpError::new(kind, Failure(text))
+    let short = matches!(code, ErrorCode::HttpRequestBodySize(_));
+    HttpError::new(kind, Failure { text, short })
+}
+
+/// Whether a request failed as its body was not as long as announced: it broke
+/// off.
+pub(super) fn fell_short(error: &HttpError) -> bool {
+    let failure = error.source().and_then(|source| source.downcast_ref::<Failure>());
+    failure.is_some_and(|failure| failure.short)
 }
 
 fn invalid(text: String) -> HttpError {
-    HttpError::new(HttpErrorKind::Unknown, Failure(text))
+    HttpError::new(HttpErrorKind::Unknown, Failure { text, short: false })
 }
 
 #[derive(Debug)]
-struct Failure(String);
+struct Failure {
+    text: String,
+    short: bool,
+}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
