@@ -9,23 +9,11 @@
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use roadstead_tests::{
-    Garage, Registry, Step, Target, binary_named, digest, get, head, patch, post, put, run, send,
+    Garage, Registry, Spin, SpinUp, Step, Target, digest, get, head, patch, post, put, run, send,
     skip,
 };
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-const MANIFEST: &str = include_str!("../spin.toml");
-
-/// Where it says that the component is, and the directory.
-const COMPONENT: &str = "target/wasm32-wasip2/component/roadstead_component.wasm";
-const DATA: &str = "data";
-
-/// What makes Spin mount the directory itself, for writing.
-const FLAGS: [&str; 2] = ["--direct-mounts", "--allow-transient-write"];
 
 const KIND: &str = "application/vnd.oci.image.manifest.v1+json";
 const BUCKET: &str = "spin";
@@ -39,36 +27,37 @@ const LOG_PAUSE: Duration = Duration::from_millis(20);
 
 #[tokio::test]
 async fn a_directory() {
-    let Some(project) = Project::new("a_directory") else { return };
+    let Some(project) = project("a_directory") else { return };
     let image = Image::new();
-    let running = project.up(&FLAGS, &[]);
-    run(&running.target(), &image.pushed()).await;
-    run(&running.target(), &image.pulled()).await;
+    let running = project.up(&Spin::FLAGS, &[]).unwrap();
+    run(&target(&running), &image.pushed()).await;
+    run(&target(&running), &image.pulled()).await;
     drop(running);
-    let running = project.up(&FLAGS, &[]);
-    run(&running.target(), &image.pulled()).await;
+    let running = project.up(&Spin::FLAGS, &[]).unwrap();
+    run(&target(&running), &image.pulled()).await;
     drop(running);
     // It is the directory that everyone else reads.
-    let native = Registry::start(&project.path(DATA), &[], &[]).unwrap();
+    let native = Registry::start(&project.path(Spin::DATA), &[], &[]).unwrap();
     println!("component in roadstead serve: {}", digest(roadstead::COMPONENT));
     run(&Target::Process(native), &image.pulled()).await;
 }
 
 #[tokio::test]
 async fn mounts_that_lose_a_push() {
-    let Some(project) = Project::new("mounts_that_lose_a_push") else { return };
-    let command = format!("spin up {}", FLAGS.join(" "));
-    let unmounted: Vec<_> = MANIFEST.lines().filter(|line| !line.starts_with("files")).collect();
+    let Some(project) = project("mounts_that_lose_a_push") else { return };
+    let command = format!("spin up {}", Spin::FLAGS.join(" "));
+    let unmounted: Vec<_> =
+        Spin::MANIFEST.lines().filter(|line| !line.starts_with("files")).collect();
     let unmounted = unmounted.join("\n");
-    assert_ne!(unmounted, MANIFEST.trim_end());
+    assert_ne!(unmounted, Spin::MANIFEST.trim_end());
     for (manifest, flags, what) in [
-        (MANIFEST, &[][..], "/var/lib/registry is a copy"),
-        (MANIFEST, &FLAGS[1..], "/var/lib/registry is a copy"),
-        (MANIFEST, &FLAGS[..1], "/var/lib/registry is mounted read-only"),
-        (&unmounted, &FLAGS, "nothing is mounted at /var/lib/registry"),
+        (Spin::MANIFEST, &[][..], "/var/lib/registry is a copy"),
+        (Spin::MANIFEST, &Spin::FLAGS[1..], "/var/lib/registry is a copy"),
+        (Spin::MANIFEST, &Spin::FLAGS[..1], "/var/lib/registry is mounted read-only"),
+        (&unmounted, &Spin::FLAGS, "nothing is mounted at /var/lib/registry"),
     ] {
         fs::write(project.path("spin.toml"), manifest).unwrap();
-        let running = project.up(flags, &[]);
+        let running = project.up(flags, &[]).unwrap();
         let steps = [
             get("/v2/").error(503, "UNAVAILABLE"),
             head("/v2/").status(503),
@@ -77,126 +66,77 @@ async fn mounts_that_lose_a_push() {
                 .body("content")
                 .error(503, "UNAVAILABLE"),
         ];
-        run(&running.target(), &steps).await;
-        running.says(&[what, &command]).await;
+        run(&target(&running), &steps).await;
+        says(&running, &[what, &command]).await;
         drop(running);
-        assert_eq!(fs::read_dir(project.path(DATA)).unwrap().count(), 0, "{flags:?}");
+        assert_eq!(fs::read_dir(project.path(Spin::DATA)).unwrap().count(), 0, "{flags:?}");
     }
 }
 
 #[tokio::test]
 async fn a_bucket() {
-    let Some(project) = Project::new("a_bucket") else { return };
+    let Some(project) = project("a_bucket") else { return };
     let Some(garage) = Garage::start().unwrap() else {
         skip("a_bucket", "there is no garage: .ci/install-garage builds it");
         return;
     };
     garage.bucket(BUCKET).unwrap();
     let settings = garage.settings(BUCKET, 0);
-    let endpoint = settings.iter().find(|(name, _)| name.ends_with("_REGIONENDPOINT")).unwrap();
+    let settings: Vec<_> = settings.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let (_, endpoint) = settings.iter().find(|(n, _)| n.ends_with("_REGIONENDPOINT")).unwrap();
     let image = Image::new();
 
     // Spin lets a component send requests only where the manifest says.
-    let running = project.up(&[], &settings);
-    run(&running.target(), &[get("/v2/").error(503, "UNAVAILABLE")]).await;
-    running.says(&["cannot write to s3://spin", &endpoint.1]).await;
+    let running = project.up(&[], &settings).unwrap();
+    run(&target(&running), &[get("/v2/").error(503, "UNAVAILABLE")]).await;
+    says(&running, &["cannot write to s3://spin", endpoint]).await;
     drop(running);
 
-    let allowed = format!("object_store={}", endpoint.1);
-    let running = project.up(&["--variable", &allowed], &settings);
-    run(&running.target(), &image.pushed()).await;
-    image.pulled_by_redirect(&running.registry.address).await;
+    let allowed = format!("object_store={endpoint}");
+    let running = project.up(&["--variable", &allowed], &settings).unwrap();
+    run(&target(&running), &image.pushed()).await;
+    image.pulled_by_redirect(&running.address).await;
     // Another host, on the same bucket.
     let native = Registry::start_over(&garage.settings(BUCKET, 1), &[]).unwrap();
     println!("component in roadstead serve: {}", digest(roadstead::COMPONENT));
     image.pulled_by_redirect(&native.address).await;
     drop(running);
-    let running = project.up(&["--variable", &allowed], &settings);
-    image.pulled_by_redirect(&running.registry.address).await;
-    assert_eq!(fs::read_dir(project.path(DATA)).unwrap().count(), 0);
+    // And as others get it, who have no manifest: as an app in a registry.
+    let app = format!("{}/roadstead/app:0.1.0", native.address);
+    let pushed = project.command(&["registry", "push", "--insecure", &app]).output().unwrap();
+    assert!(pushed.status.success(), "{pushed:?}");
+    let from = ["--insecure", "--from", &app, "--variable", &allowed];
+    let running = project.up(&from, &settings).unwrap();
+    image.pulled_by_redirect(&running.address).await;
+    assert_eq!(fs::read_dir(project.path(Spin::DATA)).unwrap().count(), 0);
 }
 
-/// A directory like the project's, as far as Spin looks at it.
-struct Project {
-    spin: PathBuf,
-    directory: TempDir,
+/// A project of the test's own; `None` without Spin.
+fn project(test: &str) -> Option<Spin> {
+    let Some(project) = Spin::project().unwrap() else {
+        skip(test, "spin is not on the path");
+        return None;
+    };
+    let file = digest(&fs::read(project.component()).unwrap());
+    println!("component in spin up: {file}");
+    assert_eq!(file, digest(roadstead::COMPONENT));
+    Some(project)
 }
 
-impl Project {
-    /// `None` if there is no Spin.
-    fn new(test: &str) -> Option<Self> {
-        let Some(spin) = binary_named(&["spin"]) else {
-            skip(test, "spin is not on the path");
-            return None;
-        };
-        let project = Self { spin, directory: tempfile::tempdir().unwrap() };
-        let component = project.path(COMPONENT);
-        fs::create_dir_all(component.parent().unwrap()).unwrap();
-        fs::create_dir(project.path(DATA)).unwrap();
-        fs::create_dir(project.path("home")).unwrap();
-        fs::write(project.path("spin.toml"), MANIFEST).unwrap();
-        fs::write(&component, roadstead::COMPONENT).unwrap();
-        let file = digest(&fs::read(&component).unwrap());
-        println!("component in spin up: {file}");
-        assert_eq!(file, digest(roadstead::COMPONENT));
-        Some(project)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Runs `spin up` in the directory, on a port that the system chooses.
-    fn up(&self, arguments: &[&str], variables: &[(String, String)]) -> Running {
-        let mut command = Command::new("sh");
-        command
-            // It says on standard output where it listens.
-            .args(["-c", "exec \"$@\" >&2", "sh"])
-            .arg(&self.spin)
-            .args(["up", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .args(variables.iter().flat_map(|(n, v)| ["-e".to_owned(), format!("{n}={v}")]))
-            .current_dir(self.directory.path())
-            // Where compiled code is cached.
-            .env("HOME", self.path("home"))
-            .env_remove("XDG_CACHE_HOME");
-        let address = |line: &str| Some(line.split_once("Serving http://")?.1.trim().to_owned());
-        Running { registry: Registry::spawn(command, address).unwrap() }
-    }
+fn target(running: &SpinUp) -> Target {
+    Target::Server(running.address.clone())
 }
 
-/// Spin, which is two processes: only by a signal does the first end both.
-struct Running {
-    registry: Registry,
-}
-
-impl Running {
-    fn target(&self) -> Target {
-        Target::Server(self.registry.address.clone())
-    }
-
-    /// Waits until the log holds all of these in one line, or fails.
-    async fn says(&self, parts: &[&str]) {
-        let deadline = Instant::now() + LOG_LIMIT;
-        loop {
-            let log = self.registry.log();
-            if log.lines().any(|line| parts.iter().all(|part| line.contains(part))) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "no line with {parts:?} in:\n{log}");
-            tokio::time::sleep(LOG_PAUSE).await;
+/// Waits until the log holds all of these in one line, or fails.
+async fn says(running: &SpinUp, parts: &[&str]) {
+    let deadline = Instant::now() + LOG_LIMIT;
+    loop {
+        let log = running.log();
+        if log.lines().any(|line| parts.iter().all(|part| line.contains(part))) {
+            return;
         }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let ended = self.registry.signal("TERM").and_then(|()| self.registry.wait());
-        if let Err(error) = ended
-            && !std::thread::panicking()
-        {
-            panic!("spin does not end: {error}");
-        }
+        assert!(Instant::now() < deadline, "no line with {parts:?} in:\n{log}");
+        tokio::time::sleep(LOG_PAUSE).await;
     }
 }
 
