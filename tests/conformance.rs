@@ -1,14 +1,14 @@
 //! The official conformance program of the distribution specification, with
 //! everything on, against the native host, with and without TLS and a password,
 //! over a directory and over object stores, and against the same component under
-//! `wasmtime serve`.
+//! `wasmtime serve` and, where it is, Spin.
 //!
 //! The program is built by the ordinary Go tool at a pinned version. Its exit
 //! status says nothing if its configuration does not load, so the verdict is
 //! read from its `junit.xml`; reports stay in `target/conformance/`.
 
 use roadstead_tests::{
-    Azurite, Garage, PASSWORD, Pair, Registry, USER, Wasmtime, entry, skip, target_directory,
+    Azurite, Garage, PASSWORD, Pair, Registry, Spin, USER, Wasmtime, entry, skip, target_directory,
 };
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -147,6 +147,17 @@ fn wasmtime_serve() {
         return;
     };
     judge("wasmtime serve", &program, &registry.address, None);
+}
+
+#[test]
+fn spin_up() {
+    let Some(program) = program("spin_up") else { return };
+    let Some(project) = Spin::project().unwrap() else {
+        skip("spin_up", "spin is not on the path");
+        return;
+    };
+    let running = project.up(&Spin::FLAGS, &SETTINGS).unwrap();
+    judge("spin up", &program, &running.address, None);
 }
 
 /// Builds the program, once; `None` without Go.

@@ -51,6 +51,8 @@ mod regctl;
 mod report;
 #[path = "matrix/skopeo.rs"]
 mod skopeo;
+#[path = "matrix/wkg.rs"]
+mod wkg;
 
 use bench::{Bench, Mode};
 use report::{Need, Report};
@@ -124,4 +126,5 @@ clients! {
     oras_py("oras-py", [], Optional);
     oci_client("oci-client", ["oci-client-program"], Optional);
     dxf("dxf", ["dxf"], Optional);
+    wkg("wkg", ["wkg"], Optional);
 }

@@ -1,10 +1,17 @@
-//! The same bytes under hosts of other projects: wasmCloud's `wash dev`. What
-//! `wasmtime serve` does with them is in the tables of `api.rs`.
+//! The same bytes under hosts of other projects: wasmCloud's `wash dev`, and many
+//! instances of `wasmtime serve` in one directory. What else that does with them is
+//! in the tables of `api.rs`; `spin.rs` has Spin.
 
-use roadstead_tests::{Target, binary_named, digest, get, post, run, skip};
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _};
+use http::{Request, StatusCode};
+use roadstead_tests::{Target, Wasmtime, binary_named, digest, get, post, run, send, skip};
 use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long wash may take: it compiles the component first.
@@ -12,6 +19,14 @@ const START_LIMIT: Duration = Duration::from_mins(3);
 
 /// How often to look whether it has.
 const START_PAUSE: Duration = Duration::from_millis(500);
+
+/// Requests to many instances, and how many of them at once: four instances'
+/// worth, each of which ends after 128.
+const REQUESTS: usize = 1500;
+const AT_ONCE: usize = 64;
+
+/// Entries that come and go together.
+const ENTRIES: usize = 20;
 
 /// A process that is ended when it is dropped.
 struct Ended(Child);
@@ -55,9 +70,9 @@ async fn wash_dev() {
     let target = Target::Server(address.to_string());
     let deadline = Instant::now() + START_LIMIT;
     loop {
-        let request = http::Request::get("/v2/").body(bytes::Bytes::new()).unwrap();
+        let request = Request::get("/v2/").body(Bytes::new()).unwrap();
         match target.send(request).await {
-            Ok(answer) if answer.status() == http::StatusCode::OK => break,
+            Ok(answer) if answer.status() == StatusCode::OK => break,
             last => assert!(Instant::now() < deadline, "not within {START_LIMIT:?}: {last:?}"),
         }
         tokio::time::sleep(START_PAUSE).await;
@@ -71,4 +86,48 @@ async fn wash_dev() {
         get(format!("/v2/a/blobs/{blob}")).content("content"),
     ];
     run(&target, &steps).await;
+}
+
+/// WASI ends the reading of a directory where an entry vanishes meanwhile, as
+/// other instances' temporary files do, and tags: once, tags were missing then,
+/// and instances did not start.
+#[tokio::test]
+async fn entries_vanish_while_directories_are_read() {
+    const LINK: &str = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+    let files = tempfile::tempdir().unwrap();
+    let root = files.path().join("data");
+    let tags = root.join("docker/registry/v2/repositories/a/_manifests/tags");
+    let temporary = root.join(".roadstead/tmp");
+    let tag = |name: &Path| {
+        fs::create_dir_all(name.join("current")).unwrap();
+        fs::write(name.join("current/link"), LINK).unwrap();
+    };
+    tag(&tags.join("stays"));
+    fs::create_dir_all(&temporary).unwrap();
+    let Some(registry) = Wasmtime::start(&root).unwrap() else {
+        let test = "entries_vanish_while_directories_are_read";
+        skip(test, "wasmtime is neither $WASMTIME nor on the path");
+        return;
+    };
+    let ended = Arc::new(AtomicBool::new(false));
+    let until = Arc::clone(&ended);
+    let coming_and_going = std::thread::spawn(move || {
+        while !until.load(Ordering::Relaxed) {
+            let names = (0..ENTRIES).map(|at| temporary.join(at.to_string()));
+            names.clone().for_each(|name| fs::write(name, "").unwrap());
+            names.for_each(|name| fs::remove_file(name).unwrap());
+            let names = (0..ENTRIES).map(|at| tags.join(format!("goes-{at}")));
+            names.clone().for_each(|name| tag(&name));
+            names.for_each(|name| fs::remove_dir_all(name).unwrap());
+        }
+    });
+    let ask = async |_| {
+        let request = Request::get("/v2/a/tags/list").body(Bytes::new()).unwrap();
+        let answer = send(&registry.address, request).await.unwrap();
+        let body = String::from_utf8_lossy(answer.body());
+        assert!(answer.status() == StatusCode::OK && body.contains("\"stays\""), "{body}");
+    };
+    stream::iter(0..REQUESTS).for_each_concurrent(AT_ONCE, ask).await;
+    ended.store(true, Ordering::Relaxed);
+    coming_and_going.join().unwrap();
 }

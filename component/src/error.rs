@@ -101,6 +101,9 @@ pub enum Error {
     ManifestBlobUnknown(Vec<Digest>),
     /// The query's `n` is no page size.
     PageSize(InvalidPageSize),
+    /// There is no registry yet: its settings are wrong, or it has no place
+    /// to keep anything. The text is for the log.
+    NotReady(String),
     /// What failed is not the client's doing. The text is for the log.
     Internal(String),
 }
@@ -117,7 +120,9 @@ impl Error {
             Self::TooManyAttempts { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+            Self::Busy | Self::NotReady(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
+            }
             Self::TokenRequest(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::MethodNotAllowed(_) | Self::DeleteDisabled | Self::ReadOnly => {
                 (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
@@ -279,6 +284,9 @@ impl fmt::Display for Error {
                 digests.len()
             ),
             Self::PageSize(error) => error.fmt(f),
+            Self::NotReady(_) => {
+                f.write_str("the registry cannot serve; its log says why, and what to do")
+            }
             Self::Internal(_) => {
                 f.write_str("the registry failed; its log has the cause under this request's id")
             }

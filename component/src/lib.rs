@@ -22,7 +22,7 @@ pub mod native;
 mod route;
 pub mod store;
 
-pub use api::{Registry, Switches};
+pub use api::{Registry, Switches, refusal};
 pub use body::Body;
 pub use error::Error;
 pub use gate::{Ask, Gate, Need, Reason, Scope};

@@ -6,6 +6,7 @@ mod garage;
 mod native_http;
 mod process;
 mod secure;
+mod spin;
 mod table;
 
 pub use azurite::Azurite;
@@ -14,6 +15,7 @@ pub use garage::Garage;
 pub use native_http::{NativeHttp, TokioClock, bucket, open_bucket};
 pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
 pub use secure::{PASSWORD, Pair, USER, entry};
+pub use spin::{Spin, SpinUp};
 pub use table::{
     Step, Target, basic, delete, digest, digest_sha512, everywhere, get, head, patch, post, put,
     run,

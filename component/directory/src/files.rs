@@ -252,7 +252,9 @@ impl Directory {
     /// Removes what dead processes left in the temporary directory.
     pub(crate) fn sweep_temporary_files(&self) -> Result<(), Error> {
         for entry in fs::read_dir(self.temporary_directory())? {
-            let entry = entry?;
+            // Over WASI, a file that another process has just removed ends the
+            // reading. Whoever opens the directory next sweeps the rest.
+            let Ok(entry) = entry else { break };
             let modified = entry.metadata().and_then(|m| m.modified());
             let age = modified.ok().and_then(|m| SystemTime::now().duration_since(m).ok());
             if age.is_some_and(|age| age > TEMPORARY_FILE_EXPIRY) {

@@ -10,10 +10,10 @@ use crate::list::{BATCH, Cursor};
 use crate::{Depth, Directory, Error};
 use std::borrow::Cow;
 use std::collections::{BinaryHeap, HashMap};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use std::{fs, io};
 
 /// Fewer items are read faster than they are looked up.
 const WORTH_KEEPING: usize = 256;
@@ -24,6 +24,9 @@ const MAX_ITEMS: usize = 400_000;
 /// How long a directory must have been unchanged when its names are read, for
 /// them to be kept. Far more than a tick.
 const SETTLED: Duration = Duration::from_millis(500);
+
+/// How often a directory is read at most, if each time entries vanish.
+const READINGS: usize = 16;
 
 /// The items of directories that have not changed.
 #[derive(Debug, Default)]
@@ -124,11 +127,14 @@ impl Order {
 
 /// All items of a directory, in order; `None` if they are too many to keep.
 fn read(path: &Path, depth: Depth) -> Result<Option<Vec<String>>, Error> {
-    let mut items = Vec::new();
     let mut expand = of_names(depth);
-    for_each(path, |name, kind| {
-        expand(name, kind, &mut |item| items.push(item));
-        items.len() <= MAX_ITEMS
+    let mut items = whole(|| {
+        let mut items = Vec::new();
+        for_each(path, |name, kind| {
+            expand(name, kind, &mut |item| items.push(item));
+            items.len() <= MAX_ITEMS
+        })?;
+        Ok(items)
     })?;
     if items.len() > MAX_ITEMS {
         return Ok(None);
@@ -163,22 +169,39 @@ pub(crate) fn batch(
     cursor: &Cursor,
     mut expand: impl FnMut(&str, Kind, &mut dyn FnMut(String)),
 ) -> Result<Vec<String>, Error> {
-    let mut smallest = BinaryHeap::new();
-    for_each(path, |name, kind| {
-        expand(name, kind, &mut |item| {
-            if cursor.precedes(&item) {
-                smallest.push(item);
-                if smallest.len() > BATCH {
-                    smallest.pop();
+    whole(|| {
+        let mut smallest = BinaryHeap::new();
+        for_each(path, |name, kind| {
+            expand(name, kind, &mut |item| {
+                if cursor.precedes(&item) {
+                    smallest.push(item);
+                    if smallest.len() > BATCH {
+                        smallest.pop();
+                    }
                 }
-            }
-        });
-        true
-    })?;
-    Ok(smallest.into_sorted_vec())
+            });
+            true
+        })?;
+        Ok(smallest.into_sorted_vec())
+    })
 }
 
-/// Hands out the entries of a directory until `take` says to stop.
+/// Reads again where an entry vanished meanwhile: over WASI, that ends the
+/// reading, with entries left that nobody has seen.
+fn whole<T>(mut read: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 0..READINGS {
+        match read() {
+            Err(Error::NotFound) => {}
+            read => return read,
+        }
+    }
+    // Not NotFound, which would say that the directory is missing.
+    Err(Error::Io(io::Error::other("the directory changes while it is read")))
+}
+
+/// Hands out the entries of a directory until `take` says to stop; a missing
+/// one has none. [`Error::NotFound`] means that an entry vanished, and that
+/// not all were handed out.
 fn for_each(path: &Path, mut take: impl FnMut(&str, Kind) -> bool) -> Result<(), Error> {
     let entries = match fs::read_dir(path).map_err(Error::from) {
         Ok(entries) => entries,

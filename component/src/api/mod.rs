@@ -177,9 +177,10 @@ impl<S: Storage> Registry<S> {
     }
 }
 
-/// The answer that an error is. What the client did not cause is logged under
-/// an id that the answer names, and not told.
-fn refusal<D>(error: Error) -> Response<Body<D>> {
+/// The answer that an error is. What the client did not cause is logged, where
+/// it has to do with this request under an id that the answer names, and not
+/// told.
+pub fn refusal<D>(error: Error) -> Response<Body<D>> {
     let body = error.body();
     let mut response = json(body);
     *response.status_mut() = error.status_and_code().0;
@@ -209,6 +210,7 @@ fn refusal<D>(error: Error) -> Response<Body<D>> {
             insert(headers, REQUEST_ID, &id);
             eprintln!("error: request {id}: {cause}");
         }
+        Error::NotReady(cause) => eprintln!("error: {cause}"),
         _ => {}
     }
     response

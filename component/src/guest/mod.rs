@@ -7,13 +7,14 @@
 mod authority;
 mod body;
 mod host;
+mod mount;
 mod outbound;
 mod stores;
 mod transport;
 
-use crate::store::LocalStorage;
 use crate::store::cloud::CloudStorage;
-use crate::{Body, Gate, Registry, Switches};
+use crate::store::{LocalStorage, RequestBody as _};
+use crate::{Body, Error, Gate, Registry, Switches, refusal};
 use body::{GuestBodies, Upload};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -55,27 +56,42 @@ thread_local! {
 
 impl wasip3::exports::http::handler::Guest for Handler {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let registry = registry().await.map_err(|problem| {
-            eprintln!("error: {problem}");
-            ErrorCode::ConfigurationError
-        })?;
         let request = incoming(request)?;
-        outgoing(registry.handle(request).await)
+        outgoing(match registry(request.headers()).await {
+            Ok(registry) => registry.handle(request).await,
+            Err(problem) => not_ready(request, problem).await,
+        })
     }
 }
 
-/// The registry of this instance. A problem is not kept: a store may answer
-/// the next request.
-async fn registry() -> Result<Rc<GuestRegistry>, String> {
+/// The answer to every request while there is no registry.
+async fn not_ready(
+    request: http::Request<Option<Upload>>,
+    problem: String,
+) -> http::Response<Body<StreamReader<u8>>> {
+    let (parts, body) = request.into_parts();
+    if let Some(body) = body {
+        body.drain().await;
+    }
+    let mut response = refusal(Error::NotReady(problem));
+    if parts.method == http::Method::HEAD {
+        *response.body_mut() = Body::Empty;
+    }
+    response
+}
+
+/// The registry of this instance; the request that wants it tells of the host.
+/// A problem is not kept: a store may answer the next request.
+async fn registry(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
     if let Some(registry) = REGISTRY.with(|registry| registry.get().cloned()) {
         return Ok(registry);
     }
-    let made = configure().await?;
+    let made = configure(headers).await?;
     // Of two that were made at once, the first one stays.
     Ok(REGISTRY.with(|registry| Rc::clone(registry.get_or_init(|| made))))
 }
 
-async fn configure() -> Result<Rc<GuestRegistry>, String> {
+async fn configure(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
     let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
     let (switches, gate) =
         (Switches::from(&config), Gate::new(&config, authority::choose(&config)?));
@@ -84,7 +100,7 @@ async fn configure() -> Result<Rc<GuestRegistry>, String> {
         let storage = CloudStorage::new(backend, options);
         GuestRegistry::Bucket(Registry::new(storage, switches, gate))
     } else {
-        let storage = LocalStorage::new(AnyTransport::choose(&config)?);
+        let storage = LocalStorage::new(AnyTransport::choose(&config, headers)?);
         GuestRegistry::Directory(Registry::new(storage, switches, gate))
     }))
 }

@@ -2,9 +2,10 @@
 //! holds it, or by way of a mounted directory.
 
 use super::body::{self, CHUNK, Upload};
-use super::host;
+use super::{host, mount};
 use crate::store::{Content, Transport};
 use bytes::Bytes;
+use http::HeaderMap;
 use roadstead_config::{Config, DEFAULT_ROOT};
 use roadstead_directory::{
     Directory, Fault, OPERATION_HEADER, Operation, REPLY_HEADER, Reply, WRITE_LIMIT, header_json,
@@ -30,19 +31,12 @@ pub(super) enum AnyTransport {
 }
 
 impl AnyTransport {
-    pub(super) fn choose(config: &Config) -> Result<Self, String> {
+    pub(super) fn choose(config: &Config, headers: &HeaderMap) -> Result<Self, String> {
         if let Some(authority) = &config.host_authority {
             return Ok(Self::Host(authority.clone()));
         }
         let root = config.root.clone().unwrap_or_else(|| DEFAULT_ROOT.into());
-        let directory = Directory::open(&root).map_err(|error| {
-            format!(
-                "cannot write to the storage directory {}: {error}; mount one that can be written, \
-                 and name it with REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY; under Spin, run `spin \
-                 up --direct-mounts --allow-transient-write` in the manifest's directory",
-                root.display()
-            )
-        })?;
+        let directory = mount::open(&root, headers)?;
         Ok(Self::Mounted(SendWrapper::new(Rc::new(directory))))
     }
 }

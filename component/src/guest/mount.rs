@@ -1,0 +1,102 @@
+//! A mounted directory, and advice where there is none that keeps what is
+//! written.
+//!
+//! Spin mounts three ways, two of which lose a push, and tells a component of
+//! none. What it can see is this:
+//!
+//! - `spin up` copies all directories into one, mounts the copy at `/`, and
+//!   deletes it when it ends. So what is mounted at `/` is a copy;
+//! - with `--direct-mounts`, each directory is mounted under its own name, and
+//!   then nothing is at `/`;
+//! - without `--allow-transient-write`, either is read-only.
+//!
+//! Other hosts may well mount a directory that they keep at `/`: it is a copy
+//! only if the request came by way of Spin.
+
+use http::{HeaderMap, HeaderName};
+use roadstead_directory::{Directory, Error};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Every request has it that Spin hands to a component, and no client can keep
+/// it out. One that puts it in, under another host, is refused its own request
+/// at worst.
+const SPIN: HeaderName = HeaderName::from_static("spin-full-url");
+
+/// What makes Spin mount directories themselves, and writable ones.
+const SPIN_UP: &str = "run, in the directory of spin.toml: \
+                       spin up --direct-mounts --allow-transient-write";
+
+/// Why a directory is not served.
+enum Problem {
+    /// Neither it nor anything above it is mounted.
+    Missing,
+    /// It is a copy that ends with the host.
+    Copy,
+    /// Nothing can be written there.
+    ReadOnly(Error),
+    /// Something else.
+    Other(Error),
+}
+
+/// Opens the directory, if what is written there is kept.
+pub(super) fn open(root: &Path, headers: &HeaderMap) -> Result<Directory, String> {
+    let spin = headers.contains_key(SPIN);
+    let opened = if spin && exists(Path::new("/")) {
+        Err(Problem::Copy)
+    } else {
+        Directory::open(root).map_err(|error| Problem::of(error, root))
+    };
+    opened.map_err(|problem| problem.advice(root, spin))
+}
+
+fn exists(path: &Path) -> bool {
+    fs::metadata(path).is_ok()
+}
+
+impl Problem {
+    fn of(error: Error, root: &Path) -> Self {
+        if !root.ancestors().any(exists) {
+            return Self::Missing;
+        }
+        match &error {
+            Error::Io(io)
+                if matches!(
+                    io.kind(),
+                    ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
+                Self::ReadOnly(error)
+            }
+            _ => Self::Other(error),
+        }
+    }
+
+    /// What is wrong, and what to do.
+    fn advice(&self, root: &Path, spin: bool) -> String {
+        let root = root.display();
+        let what = match self {
+            Self::Missing => format!("nothing is mounted at {root}"),
+            Self::Copy => format!("{root} is a copy, which Spin does not keep"),
+            Self::ReadOnly(error) => format!("{root} is mounted read-only ({error})"),
+            Self::Other(error) => format!("cannot write to {root}: {error}"),
+        };
+        let todo = match (self, spin) {
+            (Self::Missing, true) => format!(
+                "have spin.toml mount a directory, by files = [{{ source = \"data\", destination = \
+                 \"{root}\" }}], and {SPIN_UP}"
+            ),
+            (_, true) => SPIN_UP.to_owned(),
+            (_, false) => format!(
+                "mount a directory there that can be written, as in: wasmtime serve -S cli --dir \
+                 DIRECTORY::{root}; or name another place with \
+                 REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"
+            ),
+        };
+        format!(
+            "{what}; {todo}; or keep everything in a bucket, by REGISTRY_STORAGE_S3_BUCKET and the \
+             settings beside it"
+        )
+    }
+}
