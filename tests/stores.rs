@@ -6,6 +6,8 @@
 
 #[path = "stores/azurite.rs"]
 mod azurite;
+#[path = "stores/contract.rs"]
+mod contract;
 #[path = "stores/garage.rs"]
 mod garage;
 #[path = "stores/registry.rs"]
