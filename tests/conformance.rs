@@ -8,7 +8,8 @@
 //! read from its `junit.xml`; reports stay in `target/conformance/`.
 
 use roadstead_tests::{
-    Azurite, Garage, PASSWORD, Pair, Registry, Spin, USER, Wasmtime, entry, skip, target_directory,
+    Azurite, Garage, Gcs, PASSWORD, Pair, Registry, Spin, USER, Wasmtime, entry, skip,
+    target_directory,
 };
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -134,6 +135,15 @@ async fn native_host_over_azurite() {
     let settings = azurite.settings("conformance");
     let registry = Registry::start_over(&settings, &OVER_STORES).unwrap();
     judge("roadstead serve Azure", &program, &registry.address, None);
+}
+
+/// Over a stand-in for Google Cloud Storage.
+#[test]
+fn native_host_over_gcs() {
+    let Some(program) = program("native_host_over_gcs") else { return };
+    let gcs = Gcs::start().unwrap();
+    let registry = Registry::start_over(&gcs.settings("conformance"), &OVER_STORES).unwrap();
+    judge("roadstead serve GCS", &program, &registry.address, None);
 }
 
 #[test]

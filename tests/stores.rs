@@ -10,6 +10,8 @@ mod azurite;
 mod contract;
 #[path = "stores/garage.rs"]
 mod garage;
+#[path = "stores/gcs.rs"]
+mod gcs;
 #[path = "stores/registry.rs"]
 mod registry;
 

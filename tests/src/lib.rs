@@ -3,6 +3,7 @@
 mod azurite;
 mod client;
 mod garage;
+mod gcs;
 mod native_http;
 mod process;
 mod secure;
@@ -12,6 +13,7 @@ mod table;
 pub use azurite::Azurite;
 pub use client::{Answer, send, send_from, send_on};
 pub use garage::Garage;
+pub use gcs::Gcs;
 pub use native_http::{NativeHttp, TokioClock, bucket, open_bucket};
 pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
 pub use secure::{PASSWORD, Pair, USER, entry};

@@ -4,7 +4,7 @@ use object_store::path::Path;
 use roadstead_component::native::NativeBodies;
 use roadstead_component::store::cloud::{Backend, CloudStorage, Options};
 use roadstead_component::store::contract;
-use roadstead_tests::{Azurite, Garage, bucket, skip};
+use roadstead_tests::{Azurite, Garage, Gcs, bucket, skip};
 use std::sync::Arc;
 
 /// The least that S3 takes for a part that is not the last one.
@@ -40,6 +40,12 @@ async fn over_garage() {
     };
     garage.bucket("contract").unwrap();
     check(garage.settings("contract", 0), "", false).await;
+}
+
+#[tokio::test]
+async fn over_what_google_describes() {
+    let gcs = Gcs::start().unwrap();
+    check(gcs.settings("contract"), "", true).await;
 }
 
 #[tokio::test]
