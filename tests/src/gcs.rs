@@ -114,7 +114,7 @@ async fn serve(listener: std::net::TcpListener, store: Arc<Store>) -> anyhow::Re
                     Ok(body) => store.answer(&Asked::new(head, body.to_bytes())),
                     Err(_) => Err(Refusal(StatusCode::BAD_REQUEST, "IncompleteBody")),
                 };
-                Ok::<_, Infallible>(answer.unwrap_or_else(|refusal| refusal.answer()))
+                Ok::<_, Infallible>(answer.unwrap_or_else(Refusal::answer))
             }
         });
         let connection = hyper::server::conn::http1::Builder::new()

@@ -339,7 +339,7 @@ mod tests {
         };
         let service = Answers(200, COPIED, Arc::default());
         assert_eq!(copy(service.clone()).await.unwrap().content_id, "\"abc\"");
-        let seen = service.2.lock().unwrap();
+        let seen = std::mem::take(&mut *service.2.lock().unwrap());
         assert_eq!(seen[0].uri().path_and_query().unwrap(), "/to?partNumber=3&uploadId=a%2Fb%3D");
         assert_eq!(seen[0].headers()["x-amz-copy-source"], "/bkt/from%20here");
         assert_eq!(seen[0].headers()["x-amz-copy-source-range"], "bytes=5-8");
