@@ -199,7 +199,7 @@ async fn upload_as_docker_does_it() {
             get("{location}").status(204).expect("range", "0-0"),
             patch("{location}").body(blob.clone()).status(202).expect("range", "0-299999"),
             get("{location}").status(204).expect("range", "0-299999"),
-            put(format!("{{location}}?digest={}", digest(&blob))).status(201),
+            put(format!("{{location}}{{&}}digest={}", digest(&blob))).status(201),
             get("{location}").content(blob.clone()),
         ]
     })
@@ -212,11 +212,11 @@ async fn upload_in_the_closing_put() {
         vec![
             post("/v2/a/blobs/uploads/").status(202),
             put("{location}").body("x").error(400, "DIGEST_INVALID"),
-            put(format!("{{location}}?digest={}", digest(b"whole"))).body("whole").status(201),
+            put(format!("{{location}}{{&}}digest={}", digest(b"whole"))).body("whole").status(201),
             get("{location}").content("whole"),
             // An escaped digest, and the empty blob without any body.
             post("/v2/a/blobs/uploads/").status(202),
-            put(format!("{{location}}?digest={}", EMPTY.replace(':', "%3A"))).status(201),
+            put(format!("{{location}}{{&}}digest={}", EMPTY.replace(':', "%3A"))).status(201),
             get("{location}").content(""),
         ]
     })
@@ -262,12 +262,12 @@ async fn upload_in_chunks() {
                 .body("56789")
                 .status(202)
                 .expect("range", "0-9"),
-            put(format!("{{location}}?digest={whole}"))
+            put(format!("{{location}}{{&}}digest={whole}"))
                 .header("content-range", "20-24")
                 .body("abcde")
                 .error(416, "BLOB_UPLOAD_INVALID")
                 .expect("range", "0-9"),
-            put(format!("{{location}}?digest={whole}"))
+            put(format!("{{location}}{{&}}digest={whole}"))
                 .header("content-range", "10-14")
                 .body("abcde")
                 .status(201),
@@ -290,7 +290,7 @@ async fn upload_with_a_wrong_digest_leaves_nothing() {
             missing(),
             post("/v2/a/blobs/uploads/").status(202),
             patch("{location}").body("this").status(202),
-            put(format!("{{location}}?digest={wrong}")).error(400, "DIGEST_INVALID"),
+            put(format!("{{location}}{{&}}digest={wrong}")).error(400, "DIGEST_INVALID"),
             missing(),
             get(format!("/v2/a/blobs/{}", digest(b"this"))).error(404, "BLOB_UNKNOWN"),
             get("{location}").error(404, "BLOB_UPLOAD_UNKNOWN"),
@@ -660,7 +660,7 @@ async fn tags_by_parameter_and_sha512() {
             post("/v2/a/blobs/uploads/?digest-algorithm=md5").error(400, "DIGEST_INVALID"),
             post("/v2/a/blobs/uploads/?digest-algorithm=sha512").status(202),
             patch("{location}").body("blob").status(202),
-            put(format!("{{location}}?digest={blob}")).status(201),
+            put(format!("{{location}}{{&}}digest={blob}")).status(201),
             get(format!("/v2/a/blobs/{blob}")).content("blob"),
             post(format!("/v2/a/blobs/uploads/?digest={blob}"))
                 .body("blub")
