@@ -33,6 +33,8 @@ mod ctr;
 mod docker;
 #[path = "matrix/dxf.rs"]
 mod dxf;
+#[path = "matrix/filled.rs"]
+mod filled;
 #[path = "matrix/helm.rs"]
 mod helm;
 #[path = "matrix/notation.rs"]
