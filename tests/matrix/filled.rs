@@ -33,7 +33,7 @@ async fn pulls_from_fake_gcs_server() {
         skip(TEST, "there is no fake-gcs-server: .ci/install-fake-gcs builds it");
         return;
     };
-    let reader = Bench::start_over(&store.settings("images"));
+    let reader = Bench::start_over(Mode::Gcs, &store.settings("images"));
     assert_eq!(reader.tags("some/image").await, [TAG]);
     let mut sent_away = 0;
     for digest in layout.digests() {
