@@ -1,7 +1,7 @@
 //! A matrix of clients against the real host, over plain HTTP, also with its data
-//! in an object store, and, with a password, over TLS: each pushes an image that was made from nothing, pulls it
-//! into a clean store, and does what else it can: lists tags, copies between
-//! repositories, attaches artifacts and lists them, deletes.
+//! in object stores, and, with a password, over TLS: each pushes an image that was
+//! made from nothing, pulls it into a clean store, and does what else it can: lists
+//! tags, copies between repositories, attaches artifacts and lists them, deletes.
 //!
 //! Each client has a registry of its own, and its own home, so that neither
 //! machine nor user is touched. `.ci/install-clients` installs the clients.
@@ -33,6 +33,8 @@ mod ctr;
 mod docker;
 #[path = "matrix/dxf.rs"]
 mod dxf;
+#[path = "matrix/filled.rs"]
+mod filled;
 #[path = "matrix/helm.rs"]
 mod helm;
 #[path = "matrix/notation.rs"]
@@ -56,16 +58,45 @@ mod wkg;
 
 use bench::{Bench, Mode};
 use report::{Need, Report};
-use roadstead_tests::{Garage, skip};
+use roadstead_tests::{Azurite, Garage, Gcs, skip};
 
 /// All of them with the registry's data in Garage, an object store of three
 /// nodes, to which the registry sends them for blobs.
 #[tokio::test]
 async fn on_buckets() {
-    match Garage::start().unwrap() {
-        Some(garage) => all_on_buckets(&garage).await,
-        None => drop(skip("on_buckets", "there is no garage: .ci/install-garage builds it")),
-    }
+    let Some(garage) = Garage::start().unwrap() else {
+        skip("on_buckets", "there is no garage: .ci/install-garage builds it");
+        return;
+    };
+    let open = async |name: &str| {
+        garage.bucket(name).unwrap();
+        garage.settings(name, 0)
+    };
+    all_on_buckets(Mode::Bucket, |_| true, open).await;
+}
+
+/// Those that have code of their own for blobs, with the data in Azurite, whose
+/// signed URLs are of another kind.
+#[tokio::test]
+async fn on_azurite() {
+    let Some(azurite) = Azurite::start().unwrap() else {
+        skip("on_azurite", "there is no Azurite: .ci/install-azurite fetches it");
+        return;
+    };
+    let open = async |name: &str| {
+        azurite.container(name).await.unwrap();
+        azurite.settings(name)
+    };
+    let some = ["docker", "skopeo", "ctr", "crane", "oras", "regctl"];
+    all_on_buckets(Mode::Azure, |name| some.contains(&name), open).await;
+}
+
+/// The same with a stand-in for Google Cloud Storage.
+#[tokio::test]
+async fn on_gcs() {
+    let gcs = Gcs::start().unwrap();
+    let some = ["docker", "skopeo", "crane", "oras"];
+    all_on_buckets(Mode::Gcs, |name| some.contains(&name), async |name| gcs.settings(name)).await;
 }
 
 /// A test of each client for each way to reach a registry.
@@ -97,15 +128,22 @@ macro_rules! clients {
             report.finish($client::check(&Bench::start(mode)).await);
         })*
 
-        /// One after the other, each in a bucket of its own.
-        async fn all_on_buckets(garage: &Garage) {
+        /// One after the other, each in a bucket of its own, for which `open`
+        /// gives the settings.
+        async fn all_on_buckets(
+            mode: Mode,
+            wanted: impl Fn(&str) -> bool,
+            open: impl AsyncFn(&str) -> Vec<(String, String)>,
+        ) {
             $(
-                let report = Report::start($name, Mode::Bucket, &$programs, Need::$need);
-                if let Some(report) = report {
-                    let name = $name.replace(' ', "-");
-                    garage.bucket(&name).unwrap();
-                    let bench = Bench::start_over(&garage.settings(&name, 0));
-                    report.finish($client::check(&bench).await);
+                if wanted($name)
+                    && let Some(report) = Report::start($name, mode, &$programs, Need::$need)
+                {
+                    let settings = open(&$name.replace(' ', "-")).await;
+                    let bench = Bench::start_over(mode, &settings);
+                    let verdict = $client::check(&bench).await;
+                    assert!(verdict.is_err() || bench.sent_away(), "{} never left", $name);
+                    report.finish(verdict);
                 }
             )*
         }

@@ -1,13 +1,16 @@
 //! Real object stores, by the clients that the component uses: object_store's
 //! own suite, and what the registry needs to know of each store beyond it.
 //!
-//! Garage is a cluster of three nodes, and Azurite Microsoft's emulator of
-//! Azure Blob Storage. A store that is not here is left out, which is said.
+//! Garage is a cluster of three nodes, Azurite Microsoft's emulator of Azure Blob
+//! Storage, and fake-gcs-server one of Google Cloud Storage, for which there is a
+//! stand-in besides. A store that is not here is left out, which is said.
 
 #[path = "stores/azurite.rs"]
 mod azurite;
 #[path = "stores/contract.rs"]
 mod contract;
+#[path = "stores/fake_gcs.rs"]
+mod fake_gcs;
 #[path = "stores/garage.rs"]
 mod garage;
 #[path = "stores/gcs.rs"]

@@ -32,8 +32,13 @@ pub enum Mode {
     Password,
     /// Over TLS, with a password for a token, and tokens for all else.
     Token,
-    /// Over plain HTTP, by everyone, with its data in an object store.
+    /// Over plain HTTP, by everyone, with its data in an object store: one that
+    /// speaks S3.
     Bucket,
+    /// One that speaks as Azure Blob Storage does.
+    Azure,
+    /// One that speaks as Google Cloud Storage does.
+    Gcs,
 }
 
 impl Mode {
@@ -44,7 +49,14 @@ impl Mode {
             Self::Password => "TLS, password",
             Self::Token => "TLS, token",
             Self::Bucket => "bucket",
+            Self::Azure => "Azure",
+            Self::Gcs => "GCS",
         }
+    }
+
+    /// Whether its data is in an object store.
+    pub fn is_bucket(self) -> bool {
+        matches!(self, Self::Bucket | Self::Azure | Self::Gcs)
     }
 }
 
@@ -78,10 +90,10 @@ impl Bench {
     }
 
     /// The same with its data in a bucket.
-    pub fn start_over(store: &[(String, String)]) -> Self {
+    pub fn start_over(mode: Mode, store: &[(String, String)]) -> Self {
         let settings = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
         let registry = Registry::start_over(store, &settings).unwrap();
-        Self::with(Mode::Bucket, registry, tempfile::tempdir().unwrap(), None)
+        Self::with(mode, registry, tempfile::tempdir().unwrap(), None)
     }
 
     fn with(mode: Mode, registry: Registry, directory: TempDir, secure: Option<Pair>) -> Self {
@@ -105,6 +117,13 @@ impl Bench {
     /// The registry's `host:port`.
     pub fn address(&self) -> &str {
         &self.registry.address
+    }
+
+    /// Whether a client that asked for a blob was sent to the object store, by
+    /// the registry's log.
+    pub fn sent_away(&self) -> bool {
+        let sent = |line: &str| line.contains("method=GET") && line.contains("status=307");
+        self.registry.log().lines().any(sent)
     }
 
     /// What most clients call a repository, or a tag in one.

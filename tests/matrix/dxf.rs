@@ -1,6 +1,6 @@
 //! python-dxf: blobs, and aliases of them.
 
-use crate::bench::{Bench, LAYER, Mode};
+use crate::bench::{Bench, LAYER};
 use crate::image::{self, file_digest};
 use crate::program::{run, run_text};
 use crate::report::Verdict;
@@ -33,7 +33,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     let status = |name: &str| format!("/v2/{name}/blobs/{blob}");
     assert_eq!(bench.get(&status("dxf/one")).await.status(), StatusCode::NOT_FOUND);
     let kept = bench.get(&status("dxf/two")).await;
-    if bench.mode == Mode::Bucket {
+    if bench.mode.is_bucket() {
         // Which has it.
         assert_eq!(kept.status(), StatusCode::TEMPORARY_REDIRECT);
     } else {

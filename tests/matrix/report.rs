@@ -74,7 +74,7 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         let line = format!("client {} ({}): {}\n", self.client, self.mode.name(), self.outcome);
-        if self.mode == Mode::Bucket {
+        if self.mode.is_bucket() {
             let _ = write!(std::io::stderr(), "{line}");
             return;
         }

@@ -189,6 +189,6 @@ impl Drop for Node {
 }
 
 /// An address that nobody listens on, a moment ago.
-fn free(address: IpAddr) -> anyhow::Result<SocketAddr> {
+pub(crate) fn free(address: IpAddr) -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((address, 0))?.local_addr()?)
 }

@@ -85,20 +85,26 @@ impl Gcs {
 
     /// The settings of a registry that keeps its data in a bucket.
     pub fn settings(&self, bucket: &str) -> Vec<(String, String)> {
-        let key = serde_json::json!({
-            "type": "service_account",
-            "private_key": KEY,
-            "private_key_id": "1",
-            "client_email": ACCOUNT,
-        });
-        [
-            ("BUCKET", bucket.to_owned()),
-            ("ENDPOINT", format!("http://{}", self.address)),
-            ("CREDENTIALS", key.to_string()),
-        ]
-        .map(|(name, value)| (format!("REGISTRY_STORAGE_GCS_{name}"), value))
-        .into()
+        settings(&self.address, bucket)
     }
+}
+
+/// The settings of a registry that keeps its data in a bucket of the server at
+/// `address`.
+pub(crate) fn settings(address: &str, bucket: &str) -> Vec<(String, String)> {
+    let key = serde_json::json!({
+        "type": "service_account",
+        "private_key": KEY,
+        "private_key_id": "1",
+        "client_email": ACCOUNT,
+    });
+    [
+        ("BUCKET", bucket.to_owned()),
+        ("ENDPOINT", format!("http://{address}")),
+        ("CREDENTIALS", key.to_string()),
+    ]
+    .map(|(name, value)| (format!("REGISTRY_STORAGE_GCS_{name}"), value))
+    .into()
 }
 
 async fn serve(listener: std::net::TcpListener, store: Arc<Store>) -> anyhow::Result<()> {

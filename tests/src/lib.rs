@@ -2,6 +2,7 @@
 
 mod azurite;
 mod client;
+mod fake_gcs;
 mod garage;
 mod gcs;
 mod native_http;
@@ -12,6 +13,7 @@ mod table;
 
 pub use azurite::Azurite;
 pub use client::{Answer, send, send_from, send_on};
+pub use fake_gcs::FakeGcs;
 pub use garage::Garage;
 pub use gcs::Gcs;
 pub use native_http::{NativeHttp, TokioClock, bucket, open_bucket};

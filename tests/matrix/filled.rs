@@ -1,0 +1,61 @@
+//! Images in a bucket that this registry did not write.
+
+use crate::bench::{Bench, Mode, find};
+use crate::image::{self, Layout, TAG};
+use crate::program::{clients_required, run};
+use http::StatusCode;
+use roadstead_tests::{FakeGcs, Registry, skip};
+
+/// Two clients pull from an emulator of Google Cloud Storage, to which the
+/// registry sends them for blobs. It takes no pushes in the way of
+/// `object_store`: what is in it was pushed into a directory.
+#[tokio::test]
+async fn pulls_from_fake_gcs_server() {
+    const TEST: &str = "filled::pulls_from_fake_gcs_server";
+    if let Some(missing) = ["crane", "skopeo"].iter().find(|client| find(client).is_none()) {
+        assert!(!clients_required(), "there is no {missing}: .ci/install-clients installs it");
+        skip(TEST, &format!("there is no {missing}"));
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    // A bucket's name, to the emulator.
+    let directory = Registry::start(&data.path().join("images"), &[], &[]).unwrap();
+    let writer = Bench::start(Mode::Plain);
+    let layout = writer.layout().await;
+    let mut push = writer.command("crane");
+    push.arg("push")
+        .arg(writer.path("layout"))
+        .arg(format!("{}/some/image:{TAG}", directory.address));
+    run(&mut push).await;
+    drop(directory);
+
+    let Some(store) = FakeGcs::start(data.path()).unwrap() else {
+        skip(TEST, "there is no fake-gcs-server: .ci/install-fake-gcs builds it");
+        return;
+    };
+    let reader = Bench::start_over(Mode::Gcs, &store.settings("images"));
+    assert_eq!(reader.tags("some/image").await, [TAG]);
+    let mut sent_away = 0;
+    for digest in layout.digests() {
+        let status = reader.get(&format!("/v2/some/image/blobs/{digest}")).await.status();
+        sent_away += usize::from(status == StatusCode::TEMPORARY_REDIRECT);
+        assert_ne!(status, StatusCode::OK);
+    }
+    // A layer and a configuration for each of two platforms.
+    assert_eq!(sent_away, 4);
+    let remote = reader.remote(&format!("some/image:{TAG}"));
+    let by_crane = reader.path("by-crane");
+    run(reader.command("crane").args(["pull", "--format=oci", &remote]).arg(&by_crane)).await;
+    let by_skopeo = reader.path("by-skopeo");
+    let mut copy = reader.command("skopeo");
+    copy.args(["--insecure-policy", "copy", "--all", "--preserve-digests"]);
+    copy.args(["--src-tls-verify=false", &format!("docker://{remote}")]);
+    run(copy.arg(image::reference(&by_skopeo))).await;
+    for pulled in [by_crane, by_skopeo] {
+        let pulled = Layout::open(&pulled);
+        assert_eq!(
+            (pulled.digest.as_str(), pulled.digests()),
+            (layout.digest.as_str(), layout.digests())
+        );
+    }
+}
