@@ -17,6 +17,8 @@ mod garage;
 mod gcs;
 #[path = "stores/registry.rs"]
 mod registry;
+#[path = "stores/tls.rs"]
+mod tls;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;

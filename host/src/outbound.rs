@@ -18,8 +18,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use roadstead_config::{Cloud, GcsKey, Service};
-use rustls::ClientConfig;
 use rustls::crypto::ring;
+use rustls::{CertificateError, ClientConfig};
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
@@ -68,6 +68,8 @@ pub(crate) struct Outbound {
     origins: Vec<String>,
     /// How the settings name the store.
     setting: &'static str,
+    /// The setting with the authority of its certificate.
+    bundle: String,
 }
 
 impl Outbound {
@@ -89,7 +91,12 @@ impl Outbound {
             .pool_max_idle_per_host(MAX_IDLE)
             .build(connector);
         let origins = cloud.origins().into_iter().map(|origin| comparable(origin).to_owned());
-        Ok(Self { client, origins: origins.collect(), setting: cloud.setting() })
+        Ok(Self {
+            client,
+            origins: origins.collect(),
+            setting: cloud.setting(),
+            bundle: bundle(cloud),
+        })
     }
 
     /// Whether the store answers at all. What it answers is the component's
@@ -141,6 +148,17 @@ impl Outbound {
         self.origins.iter().any(|origin| origin == comparable(&wanted))
     }
 
+    /// What went wrong, for people, and what to do about it.
+    fn explain(&self, error: &hyper_util::client::legacy::Error) -> String {
+        let mut text = chain(error);
+        if is_distrust(error) {
+            let bundle = &self.bundle;
+            // Writing to text does not fail.
+            let _ = write!(text, "; name a file with the authority's certificate in {bundle}");
+        }
+        text
+    }
+
     /// One request and its answer, or what went wrong: for the component, and
     /// for people.
     async fn exchange(
@@ -165,7 +183,7 @@ impl Outbound {
                             let cause = "the client's body broke off".to_owned();
                             Err((Error::HttpRequestBodySize(None), cause))
                         }
-                        Err(error) => Err((failure(&error), chain(&error))),
+                        Err(error) => Err((failure(&error), self.explain(&error))),
                     };
                 }
                 () = sleep_until(deadline) => {
@@ -201,11 +219,7 @@ pub(crate) fn variables(
 fn tls(cloud: &Cloud) -> anyhow::Result<ClientConfig> {
     let mut roots = match &cloud.root_certificates {
         None => rustls::RootCertStore::empty(),
-        Some(file) => {
-            let setting = cloud.setting();
-            let section = setting.rsplit_once('_').map_or(setting, |(section, _)| section);
-            certificate::read_authorities(&format!("{section}_ROOTCERTBUNDLE"), file)?
-        }
+        Some(file) => certificate::read_authorities(&bundle(cloud), file)?,
     };
     // A machine may have odd ones among its own; they are no reason to stop.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -213,6 +227,13 @@ fn tls(cloud: &Cloud) -> anyhow::Result<ClientConfig> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())
+}
+
+/// The setting with the authority of the store's certificate.
+fn bundle(cloud: &Cloud) -> String {
+    let setting = cloud.setting();
+    let section = setting.rsplit_once('_').map_or(setting, |(section, _)| section);
+    format!("{section}_ROOTCERTBUNDLE")
 }
 
 /// A URI's `scheme://authority`.
@@ -233,23 +254,36 @@ fn failure(error: &hyper_util::client::legacy::Error) -> Error {
     if !error.is_connect() {
         return Error::ConnectionTerminated;
     }
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
+    for cause in causes(error) {
+        if cause.is::<rustls::Error>() {
             return Error::TlsCertificateError;
         }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            match error.kind() {
-                io::ErrorKind::TimedOut => return Error::ConnectionTimeout,
-                io::ErrorKind::ConnectionRefused => return Error::ConnectionRefused,
-                // rustls's errors come within.
-                io::ErrorKind::InvalidData => return Error::TlsCertificateError,
-                _ => {}
-            }
+        match cause.downcast_ref().map(io::Error::kind) {
+            Some(io::ErrorKind::TimedOut) => return Error::ConnectionTimeout,
+            Some(io::ErrorKind::ConnectionRefused) => return Error::ConnectionRefused,
+            _ => {}
         }
-        cause = error.source();
     }
     Error::DestinationUnavailable
+}
+
+/// Whether the store has a certificate of an authority that is not known here.
+fn is_distrust(error: &hyper_util::client::legacy::Error) -> bool {
+    let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+    causes(error).any(|cause| cause.downcast_ref() == Some(&unknown))
+}
+
+/// The causes of an error. rustls's come within those of the system, which do
+/// not have them for their sources.
+fn causes(
+    error: &hyper_util::client::legacy::Error,
+) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| {
+        match cause.downcast_ref().and_then(io::Error::get_ref) {
+            Some(within) => Some(within),
+            None => cause.source(),
+        }
+    })
 }
 
 /// An error with its causes.

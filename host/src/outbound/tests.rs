@@ -95,6 +95,22 @@ async fn a_store_that_is_not_there() {
     assert!(matches!(refused, Err(Error::ConnectionRefused)), "{refused:?}");
 }
 
+/// Nothing that would be another one soon.
+#[tokio::test]
+async fn a_store_that_does_not_speak_tls() {
+    let origin = format!("https://{}", echo().await);
+    let outbound = Arc::new(Outbound::new(&cloud(&origin)).unwrap());
+    let problem = format!("{:#}", outbound.check().await.unwrap_err());
+    for part in [origin.as_str(), "REGISTRY_STORAGE_S3_BUCKET", "corrupt message"] {
+        assert!(problem.contains(part), "{problem}");
+    }
+    // No authority would help.
+    assert!(!problem.contains("ROOTCERTBUNDLE"), "{problem}");
+    let request = Request::get(format!("{origin}/images")).body(body(b"")).unwrap();
+    let refused = outbound.send(request).await;
+    assert!(matches!(refused, Err(Error::TlsCertificateError)), "{refused:?}");
+}
+
 #[test]
 fn ports_that_a_scheme_has_anyway() {
     for (origin, expected) in [
