@@ -61,13 +61,15 @@ impl Pair {
         self.path("ca.crt")
     }
 
+    /// The files of the certificate and of its key.
+    pub fn files(&self) -> [PathBuf; 2] {
+        ["server.crt", "server.key"].map(|name| self.path(name))
+    }
+
     /// The settings by which a registry speaks TLS with it.
     pub fn settings(&self) -> [(&'static str, String); 2] {
-        let text = |name| self.path(name).display().to_string();
-        [
-            ("REGISTRY_HTTP_TLS_CERTIFICATE", text("server.crt")),
-            ("REGISTRY_HTTP_TLS_KEY", text("server.key")),
-        ]
+        let [certificate, key] = self.files().map(|file| file.display().to_string());
+        [("REGISTRY_HTTP_TLS_CERTIFICATE", certificate), ("REGISTRY_HTTP_TLS_KEY", key)]
     }
 
     /// Sends a request to `address` (`host:port`) over TLS.
