@@ -15,6 +15,8 @@ mod fake_gcs;
 mod garage;
 #[path = "stores/gcs.rs"]
 mod gcs;
+#[path = "stores/outage.rs"]
+mod outage;
 #[path = "stores/registry.rs"]
 mod registry;
 #[path = "stores/tls.rs"]

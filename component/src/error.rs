@@ -104,6 +104,9 @@ pub enum Error {
     /// There is no registry yet: its settings are wrong, or it has no place
     /// to keep anything. The text is for the log.
     NotReady(String),
+    /// The storage cannot be reached or does not serve now. The text is for the
+    /// log.
+    Unavailable(String),
     /// What failed is not the client's doing. The text is for the log.
     Internal(String),
 }
@@ -120,7 +123,7 @@ impl Error {
             Self::TooManyAttempts { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
-            Self::Busy | Self::NotReady(_) => {
+            Self::Busy | Self::NotReady(_) | Self::Unavailable(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
             }
             Self::TokenRequest(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
@@ -287,6 +290,10 @@ impl fmt::Display for Error {
             Self::NotReady(_) => {
                 f.write_str("the registry cannot serve; its log says why, and what to do")
             }
+            Self::Unavailable(_) => f.write_str(
+                "the registry's storage does not serve now; try again, its log has the cause under \
+                 this request's id",
+            ),
             Self::Internal(_) => {
                 f.write_str("the registry failed; its log has the cause under this request's id")
             }

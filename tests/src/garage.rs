@@ -82,19 +82,43 @@ impl Garage {
         Ok(())
     }
 
+    /// Starts the nodes again that were ended, with their data and at their
+    /// addresses.
+    pub fn revive(&mut self) -> anyhow::Result<()> {
+        for node in &mut self.nodes {
+            if node.process.try_wait()?.is_some() {
+                node.process = Node::run(&self.program, &node.configuration)?;
+            }
+        }
+        // They look for each other as well, in their own time.
+        self.connect()?;
+        self.wait_healthy()
+    }
+
     /// Has the nodes know each other, each in a zone of its own.
     fn join(&self) -> anyhow::Result<()> {
-        let ids: anyhow::Result<Vec<_>> = (0..self.nodes.len()).map(|at| self.id(at)).collect();
-        let ids = ids?;
-        for id in &ids[1..] {
-            self.until(|| self.run(&["node", "connect", id]))?;
-        }
+        let ids = self.connect()?;
         for (zone, id) in ids.iter().enumerate() {
             let id = id.split('@').next().unwrap_or_default();
             let zone = format!("zone{zone}");
             self.until(|| self.run(&["layout", "assign", "-z", &zone, "-c", "1G", id]))?;
         }
         self.run(&["layout", "apply", "--version", "1"])?;
+        self.wait_healthy()
+    }
+
+    /// Connects the first node with the others, and gives what they are called.
+    fn connect(&self) -> anyhow::Result<Vec<String>> {
+        let ids: anyhow::Result<Vec<_>> = (0..self.nodes.len()).map(|at| self.id(at)).collect();
+        let ids = ids?;
+        for id in &ids[1..] {
+            self.until(|| self.run(&["node", "connect", id]))?;
+        }
+        Ok(ids)
+    }
+
+    /// Waits until each node knows that all are there.
+    fn wait_healthy(&self) -> anyhow::Result<()> {
         for at in 0..self.nodes.len() {
             self.until(|| {
                 let health = self.run_at(at, &["json-api", "GetClusterHealth"])?;
@@ -167,17 +191,22 @@ impl Node {
                 data = root.join("data").display(),
             ),
         )?;
-        let log = fs::File::create(configuration.with_extension("log"))?;
+        Ok(Self { process: Self::run(program, &configuration)?, configuration, s3 })
+    }
+
+    fn run(program: &Path, configuration: &Path) -> anyhow::Result<Child> {
+        let log = configuration.with_extension("log");
+        let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
         let process = Command::new(program)
             .arg("-c")
-            .arg(&configuration)
+            .arg(configuration)
             .arg("server")
             .env("RUST_LOG", "garage=warn")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        Ok(Self { process, configuration, s3 })
+        Ok(process)
     }
 }
 

@@ -4,6 +4,7 @@
 //! attempts here: enough for a store that restarts a node or asks to slow
 //! down, and not so many that a request outlives its client's patience.
 
+use crate::unavailable;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use http::header::{IF_MATCH, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
@@ -75,9 +76,9 @@ impl<S, C> Client<S, C> {
     }
 }
 
-#[async_trait]
-impl<S: HttpService, C: Clock> HttpService for Client<S, C> {
-    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+impl<S: HttpService, C: Clock> Client<S, C> {
+    /// What came of the last attempt.
+    async fn attempt(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         request.headers_mut().entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
         let kind = Kind::of(request.method(), request.headers());
         let started = Instant::now();
@@ -96,6 +97,13 @@ impl<S: HttpService, C: Clock> HttpService for Client<S, C> {
             pause = (pause * 2).min(MAX_PAUSE);
         }
         self.service.call(request).await
+    }
+}
+
+#[async_trait]
+impl<S: HttpService, C: Clock> HttpService for Client<S, C> {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        unavailable::told(self.attempt(request).await?).await
     }
 }
 

@@ -11,11 +11,13 @@ mod crypto;
 mod extras;
 #[cfg(test)]
 mod tests;
+mod unavailable;
 
 pub use client::{Client, Clock, MAX_ATTEMPTS, MAX_PAUSE, REPEAT_TIME};
 pub use conditions::honours_conditions;
 pub use crypto::RustCrypto;
 pub use extras::{Extras, Verified};
+pub use unavailable::{is_unavailable, promises_better};
 
 use extras::S3Extras;
 use http::HeaderValue;

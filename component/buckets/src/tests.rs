@@ -1,14 +1,17 @@
 //! Requests that are repeated and those that are not; signatures whose values
 //! are known.
 
-use crate::{Client, Clock, MAX_ATTEMPTS, RustCrypto};
+use crate::{Client, Clock, MAX_ATTEMPTS, RustCrypto, is_unavailable, open};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode};
+use object_store::ObjectStoreExt as _;
 use object_store::client::{
     CryptoProvider as _, DigestAlgorithm, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
     HttpResponse, HttpResponseBody, HttpService, SigningAlgorithm,
 };
+use object_store::path::Path;
+use roadstead_config::{Cloud, Config};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -124,6 +127,55 @@ async fn what_is_repeated() {
     }
     // Azure has the thing already.
     assert_eq!(attempts(&put, CREATE, Status(409), false).await.0, 1);
+}
+
+/// The settings of a store that nobody asks.
+fn cloud(settings: &[(&str, &str)]) -> Cloud {
+    let settings = settings
+        .iter()
+        .map(|(name, value)| (format!("REGISTRY_STORAGE_{name}"), (*value).to_owned()));
+    Config::from_variables(settings).unwrap().cloud.unwrap()
+}
+
+/// It is found below all that object_store's clients wrap it in.
+#[tokio::test]
+async fn what_may_get_better() {
+    for (outcome, expected) in [
+        (Status(429), true),
+        (Status(502), true),
+        (Status(503), true),
+        (Status(504), true),
+        (Status(400), false),
+        (Status(403), false),
+        (Status(404), false),
+        (Status(500), false),
+        (Failure(HttpErrorKind::Connect), true),
+        (Failure(HttpErrorKind::Timeout), true),
+        (Failure(HttpErrorKind::Interrupted), true),
+        (Failure(HttpErrorKind::Decode), false),
+        (Failure(HttpErrorKind::Unknown), false),
+    ] {
+        for settings in [
+            &[
+                ("S3_BUCKET", "abc"),
+                ("S3_REGION", "r"),
+                ("S3_ACCESSKEY", "k"),
+                ("S3_SECRETKEY", "s"),
+            ][..],
+            &[("AZURE_CONTAINER", "abc"), ("AZURE_ACCOUNTNAME", "n"), ("AZURE_ACCOUNTKEY", "a2V5")],
+        ] {
+            let service = Always(outcome, Arc::default());
+            let bucket = open(&cloud(settings), service, Fast::default()).unwrap().bucket;
+            let key = Path::from("a");
+            for error in [
+                bucket.head(&key).await.unwrap_err(),
+                bucket.put(&key, "content".into()).await.unwrap_err(),
+                bucket.put_part(&key, &String::new(), 0, "part".into()).await.unwrap_err(),
+            ] {
+                assert_eq!(is_unavailable(&error), expected, "{outcome:?}: {error:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,10 @@ const REVALIDATE: &str = "no-cache";
 /// a turn, in seconds.
 const BUSY_RETRY_AFTER: &str = "1";
 
+/// How long a client should wait for storage that does not serve, in seconds:
+/// the registry itself has tried again for a while by then.
+const STORAGE_RETRY_AFTER: &str = "5";
+
 /// What the operator allows, whoever asks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch")]
@@ -205,15 +209,26 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
         Error::Busy => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BUSY_RETRY_AFTER));
         }
-        Error::Internal(cause) => {
-            let id = Uuid::new_v4().to_string();
-            insert(headers, REQUEST_ID, &id);
-            eprintln!("error: request {id}: {cause}");
+        Error::Internal(cause) => log(headers, &cause),
+        Error::Unavailable(cause) => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
+            log(headers, &cause);
         }
-        Error::NotReady(cause) => eprintln!("error: {cause}"),
+        Error::NotReady(cause) => {
+            // The store may be what does not serve.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
+            eprintln!("error: {cause}");
+        }
         _ => {}
     }
     response
+}
+
+/// Logs what a client is not told, under an id that it is told.
+fn log(headers: &mut HeaderMap, cause: &str) {
+    let id = Uuid::new_v4().to_string();
+    insert(headers, REQUEST_ID, &id);
+    eprintln!("error: request {id}: {cause}");
 }
 
 fn empty<D>(status: StatusCode) -> Response<Body<D>> {
@@ -267,6 +282,7 @@ fn not_modified<D>(headers: &HeaderMap, response: &Response<Body<D>>) -> Option<
 fn internal(error: StorageError) -> Error {
     match error {
         StorageError::Aborted => Error::BodyAborted,
+        StorageError::Unavailable(cause) => Error::Unavailable(cause),
         error => Error::Internal(error.to_string()),
     }
 }

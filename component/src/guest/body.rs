@@ -7,6 +7,7 @@ use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
 use http::StatusCode;
 use http::request::Parts;
+use roadstead_buckets::is_unavailable;
 use roadstead_directory::hash_state::{self, HASH_STATE, HASH_WHOLE};
 use sha2::Sha256;
 use std::cell::RefCell;
@@ -218,6 +219,7 @@ impl ChunkedBody for Upload {
                 let (broke_off, seen) = (pin!(broke_off), pin!(seen));
                 return Err(match select(broke_off, seen).await {
                     Either::Left((true, _)) => StorageError::Aborted,
+                    _ if is_unavailable(&error) => StorageError::Unavailable(error.to_string()),
                     _ => StorageError::Failed(error.to_string()),
                 });
             }

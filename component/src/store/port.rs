@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
+use roadstead_buckets::is_unavailable;
 use roadstead_directory::{Depth, Names as Page};
 use roadstead_oci::{ByteRange, Digest, MediaType, RepositoryName};
 use std::fmt;
@@ -287,6 +288,9 @@ pub enum StorageError {
     Aborted,
     /// The request's body had this length, and not the one announced.
     BodyLength(u64),
+    /// The storage cannot be reached or does not serve now, and may soon. The
+    /// text is for the log and never for clients.
+    Unavailable(String),
     /// The storage failed. The text is for the log and never for clients.
     Failed(String),
 }
@@ -303,7 +307,7 @@ impl fmt::Display for StorageError {
             Self::Range(size) => write!(f, "no byte of the range is in the {size} bytes"),
             Self::Aborted => f.write_str("the body broke off"),
             Self::BodyLength(length) => write!(f, "the body had {length} bytes"),
-            Self::Failed(cause) => f.write_str(cause),
+            Self::Unavailable(cause) | Self::Failed(cause) => f.write_str(cause),
         }
     }
 }
@@ -315,6 +319,7 @@ impl From<object_store::Error> for StorageError {
         match error {
             object_store::Error::NotFound { .. } => Self::NotFound,
             object_store::Error::AlreadyExists { .. } => Self::AlreadyExists,
+            error if is_unavailable(&error) => Self::Unavailable(error.to_string()),
             error => Self::Failed(error.to_string()),
         }
     }

@@ -6,7 +6,7 @@ use super::bucket::{Bucket, HOLDER};
 use super::parts::{FIRST_SIZE, REQUEST_LIMIT};
 use crate::store::{StorageError, keys};
 use object_store::path::Path;
-use roadstead_buckets::Verified;
+use roadstead_buckets::{Verified, promises_better};
 use roadstead_oci::{Algorithm, Digest};
 
 /// What is written to find out whether the store checks. It stays if the store
@@ -55,7 +55,12 @@ impl Bucket {
             Verified::Mismatch => Err(StorageError::DigestMismatch(None)),
             Verified::Refused => {
                 let text = String::from_utf8_lossy(&answer);
-                Err(StorageError::Failed(format!("{to}: the store answers {status}: {text}")))
+                let text = format!("{to}: the store answers {status}: {text}");
+                Err(if promises_better(status) {
+                    StorageError::Unavailable(text)
+                } else {
+                    StorageError::Failed(text)
+                })
             }
         }
     }

@@ -1,0 +1,120 @@
+//! A store that is gone for a while: clients are told to come back, and it goes
+//! on when the store does, without a restart.
+
+use http::Request;
+use roadstead_tests::{
+    Garage, Registry, Step, Target, delete, digest, get, head, patch, post, put, run, send, skip,
+};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const BYTES: &str = "application/octet-stream";
+
+/// What is stored before.
+const CONFIG: &[u8] = b"a config";
+
+/// Every request that needs the store.
+fn refused(location: &str, large: &[u8]) -> Vec<Step> {
+    let blob = format!("/v2/a/b/blobs/{}", digest(CONFIG));
+    let start = "/v2/a/b/blobs/uploads/";
+    let steps = vec![
+        get("/v2/a/b/manifests/v1"),
+        get(format!("/v2/a/b/manifests/{}", digest(manifest().as_bytes()))),
+        put("/v2/a/b/manifests/v2").header("content-type", MANIFEST).body(manifest()),
+        delete("/v2/a/b/manifests/v1"),
+        get(&blob),
+        delete(&blob),
+        get("/v2/a/b/tags/list"),
+        get("/v2/_catalog"),
+        get(format!("/v2/a/b/referrers/{}", digest(b"subject"))),
+        post(format!("/v2/a/c/blobs/uploads/?mount={}&from=a/b", digest(CONFIG))),
+        // A blob that is held here, one that the store would take as it comes,
+        // and one that comes in parts.
+        post(format!("{start}?digest={}", digest(b"small"))).body("small"),
+        post(format!("{start}?digest={}", digest(large))).body(large.to_vec()),
+        patch(location).header("content-type", BYTES).body(large.to_vec()),
+        get(location),
+    ];
+    let refused = |step: Step| step.error(503, "UNAVAILABLE").expect("retry-after", "5");
+    let mut steps: Vec<_> = steps.into_iter().map(refused).collect();
+    steps.push(head("/v2/a/b/manifests/v1").status(503).expect("retry-after", "5"));
+    steps.push(head(&blob).status(503).expect("retry-after", "5"));
+    steps
+}
+
+#[tokio::test]
+async fn clients_come_back() {
+    let Some(mut garage) = Garage::start().unwrap() else {
+        skip("outage::clients_come_back", "there is no garage; .ci/install-garage builds it");
+        return;
+    };
+    garage.bucket("images").unwrap();
+    let settings = [
+        ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
+        ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true"),
+    ];
+    let registry = Registry::start_over(&garage.settings("images", 0), &settings).unwrap();
+    let target = Target::Server(registry.address.clone());
+    let large: Vec<u8> = (0..=250).cycle().take(12 << 20).collect();
+    let push = [
+        post(format!("/v2/a/b/blobs/uploads/?digest={}", digest(CONFIG)))
+            .header("content-type", BYTES)
+            .body(CONFIG)
+            .status(201),
+        put("/v2/a/b/manifests/v1").header("content-type", MANIFEST).body(manifest()).status(201),
+    ];
+    run(&target, &push).await;
+    // An upload that is half done.
+    let (one, two) = large.split_at(large.len() / 2);
+    let location = sent(&registry, Request::post("/v2/a/b/blobs/uploads/"), b"").await;
+    let location = sent(&registry, Request::patch(&location), one).await;
+
+    // It answers still, that it cannot serve.
+    garage.kill(1).unwrap();
+    garage.kill(2).unwrap();
+    let steps = [
+        put("/v2/a/b/manifests/v2").header("content-type", MANIFEST).body(manifest()),
+        get("/v2/a/b/manifests/v1"),
+    ];
+    let steps = steps.map(|step| step.error(503, "UNAVAILABLE").expect("retry-after", "5"));
+    run(&target, &steps).await;
+
+    garage.kill(0).unwrap();
+    run(&target, &refused(&location, &large)).await;
+
+    garage.revive().unwrap();
+    let joint = if location.contains('?') { '&' } else { '?' };
+    let steps = [
+        get("/v2/a/b/manifests/v1").content(manifest()),
+        get("/v2/a/b/manifests/v2").error(404, "MANIFEST_UNKNOWN"),
+        get(format!("/v2/a/b/blobs/{}", digest(CONFIG))).content(CONFIG),
+        put(format!("{location}{joint}digest={}", digest(&large)))
+            .header("content-type", BYTES)
+            .body(two.to_vec())
+            .status(201),
+        get(format!("/v2/a/b/blobs/{}", digest(&large))).content(large.clone()),
+        get("/v2/a/b/tags/list").content(r#"{"name":"a/b","tags":["v1"]}"#),
+    ];
+    run(&target, &steps).await;
+}
+
+/// Sends a part of an upload, and gives where it goes on.
+async fn sent(registry: &Registry, request: http::request::Builder, body: &[u8]) -> String {
+    let request = request.header("content-type", BYTES).body(body.to_vec().into()).unwrap();
+    let answer = send(&registry.address, request).await.unwrap();
+    assert_eq!(answer.status(), 202, "{answer:?}");
+    answer.headers()["location"].to_str().unwrap().to_owned()
+}
+
+fn manifest() -> String {
+    serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": digest(CONFIG),
+            "size": CONFIG.len(),
+        },
+        "layers": [],
+    })
+    .to_string()
+}
