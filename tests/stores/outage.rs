@@ -12,8 +12,8 @@ const BYTES: &str = "application/octet-stream";
 /// What is stored before.
 const CONFIG: &[u8] = b"a config";
 
-/// Every request that needs the store.
-fn refused(location: &str, large: &[u8]) -> Vec<Step> {
+/// Every request that needs the store: of two uploads, one is half done.
+fn refused(location: &str, other: &str, large: &[u8]) -> Vec<Step> {
     let blob = format!("/v2/a/b/blobs/{}", digest(CONFIG));
     let start = "/v2/a/b/blobs/uploads/";
     let steps = vec![
@@ -32,7 +32,10 @@ fn refused(location: &str, large: &[u8]) -> Vec<Step> {
         post(format!("{start}?digest={}", digest(b"small"))).body("small"),
         post(format!("{start}?digest={}", digest(large))).body(large.to_vec()),
         patch(location).header("content-type", BYTES).body(large.to_vec()),
+        // It is not over by that.
+        put(closing(location, large)).header("content-type", BYTES).body("the rest"),
         get(location),
+        delete(other),
     ];
     let refused = |step: Step| step.error(503, "UNAVAILABLE").expect("retry-after", "5");
     let mut steps: Vec<_> = steps.into_iter().map(refused).collect();
@@ -52,7 +55,8 @@ async fn clients_come_back() {
         ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
         ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true"),
     ];
-    let registry = Registry::start_over(&garage.settings("images", 0), &settings).unwrap();
+    let stored = garage.settings("images", 0);
+    let registry = Registry::start_over(&stored, &settings).unwrap();
     let target = Target::Server(registry.address.clone());
     let large: Vec<u8> = (0..=250).cycle().take(12 << 20).collect();
     let push = [
@@ -67,6 +71,7 @@ async fn clients_come_back() {
     let (one, two) = large.split_at(large.len() / 2);
     let location = sent(&registry, Request::post("/v2/a/b/blobs/uploads/"), b"").await;
     let location = sent(&registry, Request::patch(&location), one).await;
+    let other = sent(&registry, Request::post("/v2/a/b/blobs/uploads/"), b"").await;
 
     // It answers still, that it cannot serve.
     garage.kill(1).unwrap();
@@ -79,15 +84,24 @@ async fn clients_come_back() {
     run(&target, &steps).await;
 
     garage.kill(0).unwrap();
-    run(&target, &refused(&location, &large)).await;
+    run(&target, &refused(&location, &other, &large)).await;
+    // What is wrong with the store is for the log.
+    let request = Request::get("/v2/a/b/tags/list").body(Vec::new().into()).unwrap();
+    let answer = send(&registry.address, request).await.unwrap();
+    let id = answer.headers()["x-request-id"].to_str().unwrap();
+    let log = registry.log();
+    let cause = log.lines().find(|line| line.contains(id)).unwrap();
+    let store = setting(&stored, "REGIONENDPOINT");
+    assert!(cause.contains(store), "{cause}");
+    let said = String::from_utf8(answer.body().to_vec()).unwrap();
+    assert!(!said.contains("127.0.0.1") && !said.contains("images"), "{said}");
 
     garage.revive().unwrap();
-    let joint = if location.contains('?') { '&' } else { '?' };
     let steps = [
         get("/v2/a/b/manifests/v1").content(manifest()),
         get("/v2/a/b/manifests/v2").error(404, "MANIFEST_UNKNOWN"),
         get(format!("/v2/a/b/blobs/{}", digest(CONFIG))).content(CONFIG),
-        put(format!("{location}{joint}digest={}", digest(&large)))
+        put(closing(&location, &large))
             .header("content-type", BYTES)
             .body(two.to_vec())
             .status(201),
@@ -95,6 +109,17 @@ async fn clients_come_back() {
         get("/v2/a/b/tags/list").content(r#"{"name":"a/b","tags":["v1"]}"#),
     ];
     run(&target, &steps).await;
+}
+
+/// Where an upload ends.
+fn closing(location: &str, content: &[u8]) -> String {
+    let joint = if location.contains('?') { '&' } else { '?' };
+    format!("{location}{joint}digest={}", digest(content))
+}
+
+fn setting<'a>(settings: &'a [(String, String)], name: &str) -> &'a str {
+    let found = settings.iter().find(|(setting, _)| setting.ends_with(name));
+    &found.unwrap().1
 }
 
 /// Sends a part of an upload, and gives where it goes on.

@@ -140,6 +140,7 @@ fn cloud(settings: &[(&str, &str)]) -> Cloud {
 /// It is found below all that object_store's clients wrap it in.
 #[tokio::test]
 async fn what_may_get_better() {
+    const KEY: &str = include_str!("../../auth/src/tests/data/rsa.key");
     for (outcome, expected) in [
         (Status(429), true),
         (Status(502), true),
@@ -163,6 +164,12 @@ async fn what_may_get_better() {
                 ("S3_SECRETKEY", "s"),
             ][..],
             &[("AZURE_CONTAINER", "abc"), ("AZURE_ACCOUNTNAME", "n"), ("AZURE_ACCOUNTKEY", "a2V5")],
+            &[
+                ("GCS_BUCKET", "abc"),
+                ("GCS_CREDENTIALS_PRIVATE_KEY", KEY),
+                ("GCS_CREDENTIALS_PRIVATE_KEY_ID", "1"),
+                ("GCS_CREDENTIALS_CLIENT_EMAIL", "a@b"),
+            ],
         ] {
             let service = Always(outcome, Arc::default());
             let bucket = open(&cloud(settings), service, Fast::default()).unwrap().bucket;
@@ -170,6 +177,8 @@ async fn what_may_get_better() {
             for error in [
                 bucket.head(&key).await.unwrap_err(),
                 bucket.put(&key, "content".into()).await.unwrap_err(),
+                bucket.copy(&key, &Path::from("b")).await.unwrap_err(),
+                bucket.list_with_delimiter(None).await.unwrap_err(),
                 bucket.put_part(&key, &String::new(), 0, "part".into()).await.unwrap_err(),
             ] {
                 assert_eq!(is_unavailable(&error), expected, "{outcome:?}: {error:?}");

@@ -119,9 +119,10 @@ fn expected(error: StorageError) -> u64 {
         StorageError::Failed(cause) => {
             assert!(cause.contains("no such") || cause.contains("already exists"), "{cause}");
         }
-        StorageError::AlreadyExists | StorageError::Range(_) | StorageError::BodyLength(_) => {
-            panic!("{error}")
-        }
+        StorageError::AlreadyExists
+        | StorageError::Range(_)
+        | StorageError::BodyLength(_)
+        | StorageError::Unavailable(_) => panic!("{error}"),
         _ => {}
     }
     0
