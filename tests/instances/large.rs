@@ -3,9 +3,9 @@
 use super::{Instances, NAME, closing, header_of, request};
 use bytes::Bytes;
 use futures::stream;
-use http::Request;
+use http::{Request, Response};
 use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest as _, Sha256};
 use std::convert::Infallible;
@@ -52,14 +52,10 @@ async fn a_layer_of_unknown_length() {
     // From the instance that streams.
     let started = Instant::now();
     let address = &all.registries[1].address;
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    let _connection = tokio::spawn(connection);
     let get =
         request("GET", &format!("/v2/{NAME}/blobs/{blob}"), &[("host", address)], Bytes::new());
     let get = get.map(http_body_util::Full::new);
-    let mut body = sender.send_request(get).await.unwrap().into_body();
+    let mut body = exchange(address, get).await.into_body();
     let (mut sha256, mut came) = (Sha256::new(), 0);
     while let Some(frame) = body.frame().await {
         let bytes = frame.unwrap().into_data().unwrap();
@@ -105,15 +101,23 @@ async fn many_layers_at_once() {
 async fn patch(address: &str, location: &str, piece: &Bytes, times: u64) -> String {
     let piece = piece.clone();
     let pieces = (0..times).map(move |_| Ok::<_, Infallible>(Frame::data(piece.clone())));
+    let patch = Request::patch(location).header("host", address);
+    let patch = patch.body(StreamBody::new(stream::iter(pieces))).unwrap();
+    let answer = exchange(address, patch).await;
+    assert_eq!(answer.status(), 202);
+    answer.headers()["location"].to_str().unwrap().to_owned()
+}
+
+/// Sends a request by a connection of its own; neither body is held.
+pub(super) async fn exchange<B>(address: &str, request: Request<B>) -> Response<Incoming>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let patch = Request::patch(location).header("host", address);
-    let patch = patch.body(StreamBody::new(stream::iter(pieces))).unwrap();
-    let answer = sender.send_request(patch).await.unwrap();
-    assert_eq!(answer.status(), 202);
-    answer.headers()["location"].to_str().unwrap().to_owned()
+    sender.send_request(request).await.unwrap()
 }
 
 /// The digest that a hash is.

@@ -2,13 +2,12 @@
 //! instance holds their bytes.
 
 use super::{BUCKET, Instances, NAME, closing, content, header_of, request};
-use crate::large::named;
+use crate::large::{MEMORY_LIMIT, exchange, named};
 use bytes::Bytes;
 use futures::stream;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
-use hyper_util::rt::TokioIo;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use roadstead_tests::open_bucket;
@@ -65,8 +64,8 @@ async fn a_layer_of_known_length() {
 
     // The same without a registry, by one that knows the store's keys.
     let (seed, sha256) = new_layer();
-    let extras = store.extras.unwrap();
-    let head = extras.put_verified(&Path::from("direct"), &sha256.finalize(), None).unwrap();
+    let s3 = store.s3.unwrap();
+    let head = s3.put_verified(&Path::from("direct"), &sha256.finalize(), None).unwrap();
     let address = head.uri.authority().unwrap().to_string();
     let path: Uri = head.uri.path().parse().unwrap();
     let mut put = Request::put(path);
@@ -78,7 +77,7 @@ async fn a_layer_of_known_length() {
     for registry in &all.registries[..2] {
         let peak = registry.peak_memory().unwrap();
         println!("peak memory {} MiB", peak >> 20);
-        assert!(peak < super::large::MEMORY_LIMIT, "{peak} bytes of memory");
+        assert!(peak < MEMORY_LIMIT, "{peak} bytes of memory");
     }
 }
 
@@ -145,14 +144,10 @@ async fn send_layer(
 ) -> (StatusCode, Duration) {
     let pieces =
         (0..size).map(move |index| Ok::<_, Infallible>(Frame::data(content(seed + index, MIB))));
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
     let request = request.header("host", address).header("content-length", size * MIB);
     let started = Instant::now();
     let request = request.body(StreamBody::new(stream::iter(pieces))).unwrap();
-    let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+    let (head, body) = exchange(address, request).await.into_parts();
     let text = body.collect().await.unwrap().to_bytes();
     assert!(head.status.is_success(), "{}: {}", head.status, String::from_utf8_lossy(&text));
     (head.status, started.elapsed())

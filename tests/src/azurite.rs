@@ -12,7 +12,7 @@ use sha2::Sha256;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The emulator's account, as its documentation has it.
@@ -30,7 +30,6 @@ pub struct Azurite {
     address: String,
     /// What it speaks TLS with, if it does.
     secure: Option<Arc<Pair>>,
-    log: Arc<Mutex<String>>,
     _directory: tempfile::TempDir,
 }
 
@@ -67,19 +66,12 @@ impl Azurite {
         }
         let process =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let mut emulator = Self {
-            process,
-            address: String::new(),
-            secure,
-            log: Arc::default(),
-            _directory: directory,
-        };
+        let mut emulator = Self { process, address: String::new(), secure, _directory: directory };
         emulator.address = emulator.listen()?;
         Ok(Some(emulator))
     }
 
-    /// Waits until it listens, and keeps what it says from then on, which is
-    /// a line for each request; it would wait if nobody read that.
+    /// Waits until it listens.
     fn listen(&mut self) -> anyhow::Result<String> {
         let output = self.process.stdout.take().ok_or_else(|| anyhow::anyhow!("no stdout"))?;
         let mut lines = BufReader::new(output).lines();
@@ -92,22 +84,9 @@ impl Azurite {
                 break address.trim().to_owned();
             }
         };
-        let log = Arc::clone(&self.log);
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if let Ok(mut log) = log.lock() {
-                    log.push_str(&line);
-                    log.push('\n');
-                }
-            }
-        });
+        // It logs each request, and waits if nobody reads that.
+        std::thread::spawn(move || lines.for_each(drop));
         Ok(address)
-    }
-
-    /// The requests that it has answered, a line for each with its method, its
-    /// URL and the answer's status; the last ones may be on their way.
-    pub fn log(&self) -> String {
-        self.log.lock().map(|log| log.clone()).unwrap_or_default()
     }
 
     /// Makes a container.

@@ -7,6 +7,7 @@
 //! Google's servers do beyond that.
 //! <https://cloud.google.com/storage/docs/xml-api/reference-methods>
 
+use crate::table::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -22,7 +23,6 @@ use hyper_util::rt::TokioIo;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use percent_encoding::percent_decode_str;
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -270,7 +270,7 @@ impl Store {
         let signed = format!(
             "GOOG4-RSA-SHA256\n{}\n{scope}\n{}",
             asked.get("X-Goog-Date"),
-            hex(&Sha256::digest(canonical))
+            digest(canonical.as_bytes()).trim_start_matches("sha256:")
         );
         let pairs = signature.as_bytes().chunks(2);
         let bytes: Option<Vec<u8>> = pairs
@@ -486,11 +486,4 @@ fn escaped(text: &str) -> String {
 
 fn rfc3339(time: SystemTime) -> String {
     chrono::DateTime::<chrono::Utc>::from(time).to_rfc3339()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -20,7 +20,7 @@ async fn check(settings: Vec<(String, String)>, root: &str, conditional: bool) {
         lists: bucket as _,
         // Bodies that pass through are those of a component; see
         // `tests/instances/passing.rs`.
-        extras: None,
+        s3: None,
         signer: None,
         root: Path::from(root),
         conditional,

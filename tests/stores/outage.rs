@@ -1,12 +1,12 @@
 //! A store that is gone for a while: clients are told to come back, and it goes
 //! on when the store does, without a restart.
 
+use crate::registry::MANIFEST;
 use http::Request;
 use roadstead_tests::{
     Garage, Registry, Step, Target, delete, digest, get, head, patch, post, put, run, send, skip,
 };
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const BYTES: &str = "application/octet-stream";
 
 /// What is stored before.

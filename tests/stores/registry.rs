@@ -8,7 +8,7 @@ use roadstead_tests::{
 };
 use std::process::Command;
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Bytes of a blob that takes several parts.
 const LARGE: usize = 23 * 1024 * 1024;
@@ -28,7 +28,8 @@ fn blob(seed: u8, length: usize) -> Vec<u8> {
     (0..=250).cycle().map(|byte: u8| byte ^ seed).take(length).collect()
 }
 
-fn manifest(blob: &[u8], config: &[u8]) -> String {
+/// An image of one layer.
+pub fn manifest(blob: &[u8], config: &[u8]) -> String {
     let descriptor = |kind: &str, bytes: &[u8]| serde_json::json!({ "mediaType": kind, "digest": digest(bytes), "size": bytes.len() });
     serde_json::json!({
         "schemaVersion": 2,

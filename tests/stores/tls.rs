@@ -1,6 +1,7 @@
 //! A store over TLS, whose certificate is of an authority that no machine
 //! trusts.
 
+use crate::registry::{MANIFEST, manifest};
 use http::{Request, StatusCode};
 use roadstead_tests::{
     Azurite, Pair, Registry, Target, binary, digest, get, post, put, run, send, skip,
@@ -10,7 +11,6 @@ use std::process::Command;
 use std::sync::Arc;
 
 const SETTING: &str = "REGISTRY_STORAGE_AZURE_ROOTCERTBUNDLE";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// What the names of the registry's blobs start with, in the store's lists.
 const STORED: &str = "<Name>docker/registry/v2/";
@@ -52,7 +52,7 @@ async fn private_authority() {
     // One is stored by a single request, the other one in blocks.
     let small = b"a config".to_vec();
     let large: Vec<u8> = (0..=250).cycle().take(12 << 20).collect();
-    let manifest = manifest(&small, &large);
+    let manifest = manifest(&large, &small);
     let mut steps = Vec::new();
     for blob in [&small, &large] {
         steps.push(post("/v2/a/b/blobs/uploads/").status(202));
@@ -89,15 +89,4 @@ async fn private_authority() {
     let answer = pair.send(location.authority().unwrap().as_str(), request).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     assert!(answer.body() == &large, "other content");
-}
-
-fn manifest(config: &[u8], layer: &[u8]) -> String {
-    let descriptor = |kind: &str, bytes: &[u8]| serde_json::json!({ "mediaType": kind, "digest": digest(bytes), "size": bytes.len() });
-    serde_json::json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": descriptor("application/vnd.oci.image.config.v1+json", config),
-        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", layer)],
-    })
-    .to_string()
 }

@@ -8,7 +8,7 @@
 mod client;
 mod conditions;
 mod crypto;
-mod extras;
+mod s3;
 #[cfg(test)]
 mod tests;
 mod unavailable;
@@ -16,10 +16,9 @@ mod unavailable;
 pub use client::{Client, Clock, MAX_ATTEMPTS, MAX_PAUSE, REPEAT_TIME};
 pub use conditions::honours_conditions;
 pub use crypto::RustCrypto;
-pub use extras::{Extras, Verified};
+pub use s3::{S3Operations, Verified};
 pub use unavailable::{is_unavailable, promises_better};
 
-use extras::S3Extras;
 use http::HeaderValue;
 use object_store::ClientOptions;
 use object_store::ObjectStore;
@@ -34,6 +33,7 @@ use object_store::signer::Signer;
 use roadstead_config::{
     Azure, AzureCredentials, Cloud, ConditionalWrites, Encryption, Gcs, GcsKey, S3, Service,
 };
+use s3::SignedS3;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,8 +56,8 @@ impl<T: ObjectStore + MultipartStore + PaginatedListStore + Signer> Bucket for T
 pub struct Opened {
     /// What object_store can do with it.
     pub bucket: Arc<dyn Bucket>,
-    /// What it can do besides.
-    pub extras: Option<Arc<dyn Extras>>,
+    /// What it can do besides, if it speaks S3's protocol.
+    pub s3: Option<Arc<dyn S3Operations>>,
 }
 
 /// The object store of the settings, reached by `service`. Nothing is sent
@@ -77,20 +77,16 @@ where
     let conflicts_end = matches!(cloud.service, Service::S3(_));
     let client = Client::new(service, clock, user_agent.clone(), conflicts_end);
     let connector = Connector(client.clone());
-    let extras = match &cloud.service {
+    let (bucket, s3) = match &cloud.service {
         Service::S3(s3) => {
-            let extras = S3Extras::new(s3, HttpClient::new(client), user_agent);
-            Some(Arc::new(extras) as Arc<dyn Extras>)
+            let operations = SignedS3::new(s3, HttpClient::new(client), user_agent);
+            (open_s3(s3, connector), Some(Arc::new(operations) as Arc<dyn S3Operations>))
         }
-        Service::Gcs(_) | Service::Azure(_) => None,
-    };
-    let bucket = match &cloud.service {
-        Service::S3(s3) => open_s3(s3, connector),
-        Service::Gcs(gcs) => open_gcs(gcs, connector)?,
-        Service::Azure(azure) => open_azure(azure, connector),
+        Service::Gcs(gcs) => (open_gcs(gcs, connector)?, None),
+        Service::Azure(azure) => (open_azure(azure, connector), None),
     };
     let bucket = bucket.map_err(|error| format!("{}: {error}", cloud.setting()))?;
-    Ok(Opened { bucket, extras })
+    Ok(Opened { bucket, s3 })
 }
 
 type Built = object_store::Result<Arc<dyn Bucket>>;

@@ -1,6 +1,8 @@
 //! Requests that are repeated and those that are not; signatures whose values
 //! are known.
 
+mod s3;
+
 use crate::{Client, Clock, MAX_ATTEMPTS, RustCrypto, is_unavailable, open};
 use async_trait::async_trait;
 use futures::future::BoxFuture;

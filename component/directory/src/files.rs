@@ -254,7 +254,10 @@ impl Directory {
         for entry in fs::read_dir(self.temporary_directory())? {
             // Over WASI, a file that another process has just removed ends the
             // reading. Whoever opens the directory next sweeps the rest.
-            let Ok(entry) = entry else { break };
+            let entry = match entry {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                entry => entry?,
+            };
             let modified = entry.metadata().and_then(|m| m.modified());
             let age = modified.ok().and_then(|m| SystemTime::now().duration_since(m).ok());
             if age.is_some_and(|age| age > TEMPORARY_FILE_EXPIRY) {

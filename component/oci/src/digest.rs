@@ -241,6 +241,7 @@ mod tests {
     fn hashes_become_digests() {
         let hash = sha2::Sha256::digest(b"");
         let digest = Digest::from_bytes(Algorithm::Sha256, &hash);
+        assert_eq!(digest.as_ref().map(Digest::to_bytes).as_deref(), Some(&hash[..]));
         assert_eq!(digest, Digest::parse(EMPTY).ok());
         assert_eq!(Digest::from_bytes(Algorithm::Sha512, &hash), None);
         assert_eq!(Digest::from_bytes(Algorithm::Sha256, &[0; 31]), None);

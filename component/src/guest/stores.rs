@@ -20,7 +20,7 @@ const PURGE_AFTER: Duration = Duration::from_hours(168);
 /// The bucket to keep everything in, if it is to be one.
 pub(super) async fn choose(config: &Config) -> Result<Option<(Backend, Options)>, String> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
-    let Opened { bucket, extras } = outbound::open(cloud)?;
+    let Opened { bucket, s3 } = outbound::open(cloud)?;
     let root = Path::from(cloud.prefix.as_str());
     let (conditional, equal_parts) = match &cloud.service {
         Service::S3(s3) => {
@@ -39,7 +39,7 @@ pub(super) async fn choose(config: &Config) -> Result<Option<(Backend, Options)>
         store: Arc::clone(&bucket) as _,
         multipart: Arc::clone(&bucket) as _,
         lists: Arc::clone(&bucket) as _,
-        extras,
+        s3,
         signer: config.redirect.then_some(bucket as _),
         root,
         conditional,

@@ -18,7 +18,7 @@ use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, Result,
 };
-use roadstead_buckets::Extras;
+use roadstead_buckets::S3Operations;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -142,7 +142,7 @@ impl MemoryBucket {
             store: Arc::new(self.clone()),
             multipart: Arc::new(self.clone()),
             lists: Arc::new(self.clone()),
-            extras: None,
+            s3: None,
             signer: None,
             root: Path::from(root),
             conditional: *lock(&self.0.conditions) != Conditions::Ignored,
@@ -157,8 +157,8 @@ impl MemoryBucket {
     }
 
     /// The same of a store that can do what S3 can.
-    pub fn extended(&self, root: &str) -> Backend {
-        Backend { extras: Some(Arc::new(self.clone())), ..self.backend(root) }
+    pub fn like_s3(&self, root: &str) -> Backend {
+        Backend { s3: Some(Arc::new(self.clone())), ..self.backend(root) }
     }
 
     /// A bucket that is otherwise about conditional writes.
@@ -420,7 +420,7 @@ impl PaginatedListStore for MemoryBucket {
 }
 
 #[async_trait]
-impl Extras for MemoryBucket {
+impl S3Operations for MemoryBucket {
     async fn copy_part(
         &self,
         from: &Path,

@@ -8,7 +8,7 @@ use object_store::signer::Signer;
 use object_store::{
     Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions, PutPayload,
 };
-use roadstead_buckets::Extras;
+use roadstead_buckets::S3Operations;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,7 +25,7 @@ pub struct Backend {
     /// Lists by pages.
     pub lists: Arc<dyn PaginatedListStore>,
     /// What the store can do besides.
-    pub extras: Option<Arc<dyn Extras>>,
+    pub s3: Option<Arc<dyn S3Operations>>,
     /// Makes addresses for clients, if they are to be sent to the store:
     /// `None` where redirects are switched off.
     pub signer: Option<Arc<dyn Signer>>,

@@ -17,7 +17,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStoreExt as _;
 use object_store::multipart::PartId;
 use object_store::path::Path;
-use roadstead_buckets::Extras;
+use roadstead_buckets::S3Operations;
 use roadstead_oci::{Algorithm, Digest};
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -51,14 +51,7 @@ impl Bucket {
         };
         if record.offset == 0 && self.passes(&body, digest).await {
             let passed = self.pass(session, body, to, digest).await;
-            return match passed {
-                Ok(size) => self.finished(session, links).await.map(|()| size),
-                Err(error @ StorageError::DigestMismatch(_)) => {
-                    self.end(session).await?;
-                    Err(error)
-                }
-                Err(error) => Err(error),
-            };
+            return self.conclude_published(session, passed, links).await;
         }
         let mut intake = intake(session, record, &body, to, digest);
         let end = match intake.read(self, &mut body).await {
@@ -134,24 +127,29 @@ impl Bucket {
         if digest.algorithm() != Algorithm::Sha256 {
             self.unfold(&mut record).await?;
         }
-        match self.publish(session, record, to, digest).await {
-            Ok(()) => {}
-            Err(error @ StorageError::DigestMismatch(_)) => {
-                self.end(session).await?;
-                return Err(error);
-            }
-            Err(error) => return Err(error),
-        }
-        self.finished(session, links).await.map(|()| offset)
+        let published = self.publish(session, record, to, digest).await.map(|()| offset);
+        self.conclude_published(session, published, links).await
     }
 
-    /// Makes what was published visible, and says that the session has ended.
-    async fn finished(&self, session: &Path, links: &[(Path, String)]) -> Result<(), StorageError> {
-        // As long as it has not ended, a client can try again.
-        self.link(session, links).await?;
-        self.end(session).await?;
-        self.purge_beside(session).await;
-        Ok(())
+    /// Makes so many bytes visible that were published, and says that the
+    /// session has ended; so it has if they were other ones.
+    async fn conclude_published(
+        &self,
+        session: &Path,
+        published: Result<u64, StorageError>,
+        links: &[(Path, String)],
+    ) -> Result<u64, StorageError> {
+        match published {
+            Ok(_) => {
+                // As long as it has not ended, a client can try again.
+                self.link(session, links).await?;
+                self.end(session).await?;
+                self.purge_beside(session).await;
+            }
+            Err(StorageError::DigestMismatch(_)) => self.end(session).await?,
+            Err(_) => {}
+        }
+        published
     }
 
     /// Ends a session whose bytes are a blob already; see
@@ -293,10 +291,10 @@ impl Bucket {
                 return Err(StorageError::DigestMismatch(Some(actual)));
             }
         }
-        if let Some(extras) = self.backend.extras.as_deref()
+        if let Some(s3) = self.backend.s3.as_deref()
             && size > REQUEST_LIMIT
         {
-            return self.copy_by_parts(extras, (from, size), to, COPY_SIZE).await;
+            return self.copy_by_parts(s3, (from, size), to, COPY_SIZE).await;
         }
         self.objects().copy(from, to).await?;
         // Azure may answer before it has copied, and needs the source until
@@ -335,7 +333,7 @@ impl Bucket {
     /// Copies an object that is too large for one request, within the store.
     pub(super) async fn copy_by_parts(
         &self,
-        extras: &dyn Extras,
+        s3: &dyn S3Operations,
         (from, size): (&Path, u64),
         to: &Path,
         part: u64,
@@ -345,7 +343,7 @@ impl Bucket {
         let starts = (0..size).step_by(usize::try_from(part).unwrap_or(usize::MAX));
         let parts = starts.enumerate().map(|(index, start)| {
             let range = start..size.min(start + part);
-            extras.copy_part(&source, range, &target, &id, index)
+            s3.copy_part(&source, range, &target, &id, index)
         });
         let copied = async {
             let parts: Vec<PartId> = stream::iter(parts).buffered(COPIES).try_collect().await?;

@@ -25,11 +25,11 @@ impl Bucket {
 
     /// Whether the store refuses a body that is not the one announced.
     async fn verifies(&self) -> bool {
-        let Some(extras) = &self.backend.extras else { return false };
+        let Some(s3) = &self.backend.s3 else { return false };
         if let Some(&known) = self.verifies.get() {
             return known;
         }
-        match extras.verifies(&self.full(&PROBE.into_iter().collect())).await {
+        match s3.verifies(&self.full(&PROBE.into_iter().collect())).await {
             Ok(verifies) => *self.verifies.get_or_init(|| verifies),
             Err(_) => false,
         }
@@ -43,12 +43,12 @@ impl Bucket {
         to: &Path,
         digest: &Digest,
     ) -> Result<u64, StorageError> {
-        let (Some(extras), Some(length)) = (&self.backend.extras, body.length()) else {
+        let (Some(s3), Some(length)) = (&self.backend.s3, body.length()) else {
             return Err(StorageError::Failed("a body that cannot be passed on".to_owned()));
         };
         let holder = keys::repository_of(session);
         let metadata = holder.as_deref().map(|name| (HOLDER, name));
-        let head = extras.put_verified(&self.full(to), &digest.to_bytes(), metadata)?;
+        let head = s3.put_verified(&self.full(to), &digest.to_bytes(), metadata)?;
         let (status, answer) = body.pass_on(head).await?;
         match Verified::of(status, &answer) {
             Verified::Stored => Ok(length),

@@ -51,14 +51,14 @@ impl Bucket {
         key: &Path,
         range: Option<ByteRange>,
     ) -> Result<Found<B::Download>, StorageError> {
-        if let Some(extras) = &self.backend.extras {
+        if let Some(s3) = &self.backend.s3 {
             let header = match range.map(asked) {
                 None => Some(None),
                 Some(asked) => asked.as_ref().map(GetRange::to_string).map(Some),
             };
             if let Some(header) = header
                 && let Some((head, content)) =
-                    B::fetch(extras.get(&self.full(key), header.as_deref())?).await
+                    B::fetch(s3.get(&self.full(key), header.as_deref())?).await
             {
                 if head.status == StatusCode::NOT_FOUND {
                     return Err(StorageError::NotFound);

@@ -3,9 +3,12 @@
 //! A client sends a layer by one request and then says by another one that it
 //! was all. Where it is to say so is up to us, and the address holds a receipt:
 //! a keyed hash of the session, the digest and the time. With it, the session
-//! need not be looked up. It holds for [`TRUSTED_FOR`], as the blob is there
-//! for at least that long, whoever collects garbage; without it, or later, the
+//! need not be looked up. It holds for [`TRUSTED_FOR`], as long as a blob that
+//! no link makes visible is taken to be there; without it, or later, the
 //! session's record says the same.
+//!
+//! Whoever could make one up would get any blob by its digest alone. So hashes
+//! are compared in a time that tells nothing.
 //!
 //! A session that was cancelled, or that went on, can thus still end as the
 //! blob that its client had sent by then.
@@ -22,7 +25,7 @@ use std::time::SystemTime;
 /// Sets these hashes apart from those of identifiers.
 const PURPOSE: &[u8] = b"receipt\0";
 
-/// How many bytes of the hash a receipt holds.
+/// How many bytes of the hash a receipt holds: those of a `u128`.
 const HASH: usize = 16;
 
 impl Bucket {
@@ -32,27 +35,35 @@ impl Bucket {
         self.receipt_of(now(), session, digest)
     }
 
-    /// Whether a receipt is one that was given for this, not long ago.
-    pub(super) fn gave(&self, receipt: &str, session: &Path, digest: &Digest) -> bool {
-        let given = receipt.split_once('.').and_then(|(time, _)| time.parse().ok());
-        given.is_some_and(|given: u64| {
-            now().saturating_sub(given) <= TRUSTED_FOR.as_secs()
-                // Who finds one by trying may end an upload that is not theirs,
-                // and for that they must know its bytes.
-                && self.receipt_of(given, session, digest).as_deref() == Some(receipt)
-        })
-    }
-
     fn receipt_of(&self, time: u64, session: &Path, digest: &Digest) -> Option<String> {
-        let mut hash = Hmac::<Sha256>::new_from_slice(self.options.secret.as_ref()?).ok()?;
-        hash.update(PURPOSE);
-        hash.update(format!("{time} {digest} {session}").as_bytes());
-        let hash = hash.finalize().into_bytes();
+        let hash = self.keyed(time, session, digest)?.finalize().into_bytes();
         Some(hash.iter().take(HASH).fold(format!("{time}."), |mut text, byte| {
             // Writing to text does not fail.
             let _ = write!(text, "{byte:02x}");
             text
         }))
+    }
+
+    /// Whether a receipt is one that was given for this, not long ago.
+    pub(super) fn gave(&self, receipt: &str, session: &Path, digest: &Digest) -> bool {
+        let Some((time, hash)) = receipt.split_once('.') else { return false };
+        let (Ok(time), Ok(bits)) = (time.parse(), u128::from_str_radix(hash, 16)) else {
+            return false;
+        };
+        hash.len() == 2 * HASH
+            && !hash.starts_with('+')
+            && now().saturating_sub(time) <= TRUSTED_FOR.as_secs()
+            && self
+                .keyed(time, session, digest)
+                .is_some_and(|keyed| keyed.verify_truncated_left(&bits.to_be_bytes()).is_ok())
+    }
+
+    /// The hash of what a receipt says, where there is a key.
+    fn keyed(&self, time: u64, session: &Path, digest: &Digest) -> Option<Hmac<Sha256>> {
+        let mut keyed = Hmac::new_from_slice(self.options.secret.as_ref()?).ok()?;
+        keyed.update(PURPOSE);
+        keyed.update(format!("{time} {digest} {session}").as_bytes());
+        Some(keyed)
     }
 }
 
@@ -86,7 +97,10 @@ mod tests {
         let (time, hash) = receipt.split_once('.').unwrap();
         let later = time.parse::<u64>().unwrap() + 1;
         assert!(!ours.gave(&format!("{later}.{hash}"), &session, &digest));
-        for nonsense in ["", ".", "x.y", hash, time, "99999999999999999999.00", &receipt[..20]] {
+        let signed = format!("{time}.+{}", &hash[1..]);
+        for nonsense in
+            [&signed, "", ".", "x.y", hash, time, "99999999999999999999.00", &receipt[..20]]
+        {
             assert!(!ours.gave(nonsense, &session, &digest), "{nonsense}");
         }
         let old = ours.receipt_of(now() - 301, &session, &digest).unwrap();

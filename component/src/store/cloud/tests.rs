@@ -28,7 +28,7 @@ async fn keeps_the_contract() {
 #[tokio::test]
 async fn keeps_the_contract_with_what_s3_can_do() {
     let bucket = MemoryBucket::default();
-    contract::check(&storage(bucket.extended(""), true), true).await;
+    contract::check(&storage(bucket.like_s3(""), true), true).await;
 }
 
 #[tokio::test]

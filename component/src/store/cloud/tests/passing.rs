@@ -11,7 +11,7 @@ use http::request::Parts;
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{MultipartId, Result};
-use roadstead_buckets::Extras;
+use roadstead_buckets::S3Operations;
 use roadstead_oci::Digest;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const PROBE: &str = "PUT .roadstead/checked-writes";
 struct Careless(MemoryBucket);
 
 #[async_trait]
-impl Extras for Careless {
+impl S3Operations for Careless {
     async fn copy_part(
         &self,
         from: &Path,
@@ -74,7 +74,7 @@ async fn a_large_body_takes_one_request() {
     let bytes = content(LARGE);
     let digest = sha256(&bytes);
     let put = format!("PUT {}", keys::blob(&digest));
-    let (stored, requests) = store(&bucket, bucket.extended(""), 2, || body(&bytes), &digest).await;
+    let (stored, requests) = store(&bucket, bucket.like_s3(""), 2, || body(&bytes), &digest).await;
     assert_eq!(stored, Ok(LARGE as u64));
     // Whether the store checks is asked once.
     assert_eq!(requests, [PROBE, &put, &put]);
@@ -85,9 +85,9 @@ async fn a_body_that_is_another_one_leaves_nothing() {
     let bytes = content(LARGE);
     let (right, wrong) = (sha256(&bytes), sha256(b"other"));
     let bucket = MemoryBucket::default();
-    let (stored, _) = store(&bucket, bucket.extended(""), 1, || body(&bytes), &wrong).await;
+    let (stored, _) = store(&bucket, bucket.like_s3(""), 1, || body(&bytes), &wrong).await;
     assert_eq!(stored, Err(StorageError::DigestMismatch(None)));
-    let (stored, _) = store(&bucket, bucket.extended(""), 1, || broken(&bytes), &right).await;
+    let (stored, _) = store(&bucket, bucket.like_s3(""), 1, || broken(&bytes), &right).await;
     assert_eq!(stored, Err(StorageError::Aborted));
     assert_eq!(bucket.keys().await, [] as [&str; 0]);
     assert_eq!(bucket.open_uploads(), 0);
@@ -96,7 +96,7 @@ async fn a_body_that_is_another_one_leaves_nothing() {
 #[tokio::test]
 async fn the_last_request_of_a_session_is_passed_on() {
     let bucket = MemoryBucket::default();
-    let storage = storage(bucket.extended(""), true);
+    let storage = storage(bucket.like_s3(""), true);
     let bytes = content(LARGE);
     let (right, wrong) = (sha256(&bytes), sha256(b"other"));
     for (digest, expected) in
@@ -119,8 +119,7 @@ async fn the_last_request_of_a_session_is_passed_on() {
 #[tokio::test]
 async fn what_a_store_does_not_check_is_checked_here() {
     let bucket = MemoryBucket::default();
-    let careless =
-        Backend { extras: Some(Arc::new(Careless(bucket.clone()))), ..bucket.backend("") };
+    let careless = Backend { s3: Some(Arc::new(Careless(bucket.clone()))), ..bucket.backend("") };
     let bytes: Bytes = content(LARGE);
     let (right, wrong) = (sha256(&bytes), sha256(b"other"));
     let (stored, _) = store(&bucket, careless.clone(), 1, || body(&bytes), &wrong).await;

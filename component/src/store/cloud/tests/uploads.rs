@@ -157,12 +157,12 @@ async fn large_objects_are_copied_by_parts() {
     for bucket in [MemoryBucket::default(), MemoryBucket::default().with_equal_parts()] {
         let bytes = content(23 * MIB);
         let (from, to) = (Path::from("from"), Path::from("to"));
-        let backend = bucket.extended("below");
-        let extras = backend.extras.clone().unwrap();
+        let backend = bucket.like_s3("below");
+        let s3 = backend.s3.clone().unwrap();
         let bucket = Bucket::new(backend, Options::default());
         bucket.objects().put(&from, bytes.clone().into()).await.unwrap();
         let source = (&from, bytes.len() as u64);
-        bucket.copy_by_parts(&*extras, source, &to, 6 * MIB as u64).await.unwrap();
+        bucket.copy_by_parts(&*s3, source, &to, 6 * MIB as u64).await.unwrap();
         let copied = bucket.objects().get(&to).await.unwrap().bytes().await.unwrap();
         assert!(copied == bytes, "other bytes");
     }

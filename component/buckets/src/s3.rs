@@ -38,7 +38,7 @@ const QUERY: &AsciiSet = &PATH.add(b'/');
 
 /// What a store can do beyond object_store's traits.
 #[async_trait]
-pub trait Extras: fmt::Debug + Send + Sync {
+pub trait S3Operations: fmt::Debug + Send + Sync {
     /// Makes a range of an object a part of a multipart upload, without its
     /// bytes leaving the store. `index` counts from 0, as in
     /// [`object_store::multipart::MultipartStore::put_part`].
@@ -54,7 +54,7 @@ pub trait Extras: fmt::Debug + Send + Sync {
     /// The head of a request that makes its body an object, with metadata,
     /// unless the body has another SHA-256: then the store refuses it.
     ///
-    /// Whether the store does, [`Extras::verifies`] finds out.
+    /// Whether the store does, [`S3Operations::verifies`] finds out.
     fn put_verified(
         &self,
         key: &Path,
@@ -74,7 +74,7 @@ pub trait Extras: fmt::Debug + Send + Sync {
     async fn verifies(&self, key: &Path) -> Result<bool>;
 }
 
-/// What became of a request of [`Extras::put_verified`], by its answer.
+/// What became of a request of [`S3Operations::put_verified`], by its answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verified {
     /// The object is there.
@@ -104,20 +104,20 @@ impl Verified {
 }
 
 /// Signs requests to S3 and those that speak like it.
-pub(crate) struct S3Extras {
+pub(crate) struct SignedS3 {
     settings: S3,
     credential: AwsCredential,
     client: HttpClient,
     user_agent: HeaderValue,
 }
 
-impl fmt::Debug for S3Extras {
+impl fmt::Debug for SignedS3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("S3Extras").field("bucket", &self.settings.bucket).finish_non_exhaustive()
+        f.debug_struct("SignedS3").field("bucket", &self.settings.bucket).finish_non_exhaustive()
     }
 }
 
-impl S3Extras {
+impl SignedS3 {
     pub(crate) fn new(settings: &S3, client: HttpClient, user_agent: HeaderValue) -> Self {
         let credential = AwsCredential {
             key_id: settings.access_key.clone(),
@@ -161,7 +161,7 @@ impl S3Extras {
 }
 
 #[async_trait]
-impl Extras for S3Extras {
+impl S3Operations for SignedS3 {
     async fn copy_part(
         &self,
         from: &Path,
@@ -240,130 +240,4 @@ struct CopyPartResult {
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Generic { store: STORE, source: Box::new(error) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Extras, Verified};
-    use crate::Clock;
-    use async_trait::async_trait;
-    use futures::future::BoxFuture;
-    use http::{Method, StatusCode};
-    use object_store::client::{
-        HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
-    };
-    use object_store::path::Path;
-    use roadstead_config::Config;
-    use std::sync::{Arc, Mutex};
-    use std::time::Duration;
-
-    const COPIED: &str = "<CopyPartResult><LastModified>2026-01-01T00:00:00Z</LastModified>\
-        <ETag>&quot;abc&quot;</ETag></CopyPartResult>";
-    const FAILED: &str = "<Error><Code>InternalError</Code><Message>again</Message></Error>";
-
-    /// Gives one answer to all.
-    #[derive(Clone, Debug)]
-    struct Answers(u16, &'static str, Arc<Mutex<Vec<HttpRequest>>>);
-
-    #[async_trait]
-    impl HttpService for Answers {
-        async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-            self.2.lock().unwrap().push(request);
-            let body = HttpResponseBody::from(self.1.as_bytes().to_vec());
-            let mut response = HttpResponse::new(body);
-            *response.status_mut() = StatusCode::from_u16(self.0).unwrap();
-            Ok(response)
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    struct NoClock;
-
-    impl Clock for NoClock {
-        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-            Box::pin(async {})
-        }
-    }
-
-    fn extras(service: Answers, settings: &[(&str, &str)]) -> Arc<dyn Extras> {
-        let basic = [("BUCKET", "bkt"), ("REGION", "r"), ("ACCESSKEY", "k"), ("SECRETKEY", "s")];
-        let settings = basic.iter().chain(settings);
-        let settings = settings
-            .map(|(name, value)| (format!("REGISTRY_STORAGE_S3_{name}"), (*value).to_owned()));
-        let config = Config::from_variables(settings).unwrap();
-        crate::open(&config.cloud.unwrap(), service, NoClock).unwrap().extras.unwrap()
-    }
-
-    fn silent() -> Answers {
-        Answers(200, "", Arc::default())
-    }
-
-    #[test]
-    fn objects_are_addressed_and_their_hash_is_signed() {
-        let key = Path::from("some/k+y");
-        for (settings, uri) in [
-            (&[][..], "https://bkt.s3.r.amazonaws.com/some/k%2By"),
-            (&[("REGIONENDPOINT", "http://127.0.0.1:9")], "http://127.0.0.1:9/bkt/some/k%2By"),
-        ] {
-            let extras = extras(silent(), settings);
-            let head = extras.put_verified(&key, &[0xab; 32], Some(("repository", "a/b"))).unwrap();
-            assert_eq!((head.method, head.uri.to_string()), (Method::PUT, uri.to_owned()));
-            assert_eq!(head.headers["x-amz-content-sha256"], "ab".repeat(32));
-            assert_eq!(head.headers["x-amz-meta-repository"], "a/b");
-            let signed = head.headers["authorization"].to_str().unwrap();
-            for name in ["host;", "x-amz-content-sha256;", "x-amz-meta-repository"] {
-                assert!(signed.contains(name), "{signed}");
-            }
-            let head = extras.get(&key, Some("bytes=1-2")).unwrap();
-            assert_eq!((head.method, head.uri.to_string()), (Method::GET, uri.to_owned()));
-            assert_eq!(head.headers["range"], "bytes=1-2");
-        }
-        for (settings, expected) in [
-            (&[("ENCRYPT", "true")][..], [Some("AES256"), None]),
-            (&[("ENCRYPT", "true"), ("KEYID", "id")], [Some("aws:kms"), Some("id")]),
-        ] {
-            let head = extras(silent(), settings).put_verified(&key, &[0; 32], None).unwrap();
-            let name = "x-amz-server-side-encryption";
-            let names = [name.to_owned(), format!("{name}-aws-kms-key-id")];
-            let found = names.map(|name| head.headers.get(name).cloned());
-            assert_eq!(found.each_ref().map(|v| v.as_ref().map(|v| v.to_str().unwrap())), expected);
-        }
-    }
-
-    #[tokio::test]
-    async fn parts_are_copied() {
-        let copy = async |service: Answers| {
-            let extras = extras(service, &[]);
-            let (from, to, id) = (Path::from("from here"), Path::from("to"), "a/b=".to_owned());
-            extras.copy_part(&from, 5..9, &to, &id, 2).await
-        };
-        let service = Answers(200, COPIED, Arc::default());
-        assert_eq!(copy(service.clone()).await.unwrap().content_id, "\"abc\"");
-        let seen = std::mem::take(&mut *service.2.lock().unwrap());
-        assert_eq!(seen[0].uri().path_and_query().unwrap(), "/to?partNumber=3&uploadId=a%2Fb%3D");
-        assert_eq!(seen[0].headers()["x-amz-copy-source"], "/bkt/from%20here");
-        assert_eq!(seen[0].headers()["x-amz-copy-source-range"], "bytes=5-8");
-        // An error may come after the answer has begun.
-        for (status, body) in [(200, FAILED), (200, ""), (404, COPIED), (503, FAILED)] {
-            assert!(copy(Answers(status, body, Arc::default())).await.is_err(), "{status} {body}");
-        }
-    }
-
-    #[tokio::test]
-    async fn whether_a_store_verifies() {
-        let mismatch = "<Error><Code>XAmzContentSHA256Mismatch</Code></Error>";
-        for (status, body, expected, verifies) in [
-            (200, "", Verified::Stored, Some(false)),
-            (400, mismatch, Verified::Mismatch, Some(true)),
-            (400, "<Error><Code>InvalidDigest</Code></Error>", Verified::Mismatch, Some(true)),
-            (400, "<Error><Code>IncompleteBody</Code></Error>", Verified::Refused, None),
-            (403, mismatch, Verified::Refused, None),
-            (503, FAILED, Verified::Refused, None),
-        ] {
-            let status_code = StatusCode::from_u16(status).unwrap();
-            assert_eq!(Verified::of(status_code, body.as_bytes()), expected, "{status} {body}");
-            let extras = extras(Answers(status, body, Arc::default()), &[]);
-            assert_eq!(extras.verifies(&Path::from("probe")).await.ok(), verifies);
-        }
-    }
 }
