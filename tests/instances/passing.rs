@@ -6,7 +6,7 @@ use crate::large::{MEMORY_LIMIT, exchange, named};
 use bytes::Bytes;
 use futures::stream;
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Frame;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
@@ -41,11 +41,12 @@ async fn a_layer_of_known_length() {
         (seed, sha256)
     };
 
+    let mut blob = String::new();
     for (turn, registry) in all.registries.iter().enumerate() {
         // In one request, and as the last of an upload.
         for whole in [true, false] {
             let (seed, sha256) = new_layer();
-            let blob = named(sha256);
+            blob = named(sha256);
             let put = if whole {
                 Request::post(format!("{uploads}?digest={blob}"))
             } else {
@@ -73,6 +74,21 @@ async fn a_layer_of_known_length() {
     let (status, took) = send_layer(&address, put, seed, size).await;
     assert_eq!(status, 200);
     println!("{size} MiB, the store itself: {}", rate(size, took));
+
+    // Out again: from the one that streams, and from where another one sends
+    // its clients.
+    let path = format!("/v2/{NAME}/blobs/{blob}");
+    for (turn, what) in [(1, "pulled from instance 1"), (0, "pulled from the store itself")] {
+        let mut place = (all.registries[turn].address.clone(), path.clone());
+        if turn == 0 {
+            let sent = all.ask(turn, request("GET", &path, &[], Bytes::new())).await;
+            let location: Uri = header_of(&sent, "location").parse().unwrap();
+            let path = location.path_and_query().unwrap().to_string();
+            place = (location.authority().unwrap().to_string(), path);
+        }
+        let took = receive_layer(&place.0, &place.1, size).await;
+        println!("{size} MiB, {what}: {}", rate(size, took));
+    }
 
     for registry in &all.registries[..2] {
         let peak = registry.peak_memory().unwrap();
@@ -151,6 +167,20 @@ async fn send_layer(
     let text = body.collect().await.unwrap().to_bytes();
     assert!(head.status.is_success(), "{}: {}", head.status, String::from_utf8_lossy(&text));
     (head.status, started.elapsed())
+}
+
+/// Receives a layer, of which the length is looked at.
+async fn receive_layer(address: &str, path: &str, size: usize) -> Duration {
+    let started = Instant::now();
+    let get = Request::get(path).header("host", address).body(Empty::new()).unwrap();
+    let (head, mut body) = exchange(address, get).await.into_parts();
+    assert_eq!(head.status, 200);
+    let mut came = 0;
+    while let Some(frame) = body.frame().await {
+        came += frame.unwrap().into_data().unwrap().len();
+    }
+    assert_eq!(came, size * MIB);
+    started.elapsed()
 }
 
 fn rate(size: usize, took: Duration) -> String {
