@@ -7,9 +7,9 @@
 use crate::Error;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
-use roadstead_auth::Access;
+use roadstead_access::Access;
 #[cfg(doc)]
-use roadstead_auth::SCOPES_LIMIT;
+use roadstead_access::SCOPES_LIMIT;
 use roadstead_oci::{
     Algorithm, Digest, InvalidDigest, InvalidReference, PageSize, Reference, RepositoryName, Tag,
     UploadId,

@@ -9,7 +9,7 @@ use crate::reload::Watch;
 use crate::store::full;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
-use roadstead_auth::{
+use roadstead_access::{
     ANSWER_HEADER, Answer, Authority, Fingerprint, QUESTION_HEADER, Question, Refusal,
 };
 use roadstead_directory::header_json;

@@ -29,7 +29,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use quick_cache::Weighter;
-use roadstead_auth::{Cache as Credentials, Fingerprint};
+use roadstead_access::{Cache as Credentials, Fingerprint};
 use roadstead_oci::ByteRange;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
-use roadstead_auth::Authority;
+use roadstead_access::Authority;
 use roadstead_config::Config;
 use std::borrow::Cow;
 use std::net::SocketAddr;

@@ -4,7 +4,7 @@ use crate::{PASSWORDS, with};
 use bytes::Bytes;
 use http::Request;
 use http::{HeaderMap, Method};
-use roadstead_auth::Caller;
+use roadstead_access::Caller;
 use roadstead_component::{Error, Gate, Route};
 use roadstead_config::{Action, Config, Subject};
 use roadstead_tests::{Registry, digest};

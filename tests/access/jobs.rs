@@ -20,9 +20,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 
 /// Test keys; see the README.md beside them.
-const JWKS: &str = include_str!("../../component/auth/src/tests/data/jwks.json");
-const RSA: &str = include_str!("../../component/auth/src/tests/data/rsa.key");
-const OTHER: &str = include_str!("../../component/auth/src/tests/data/other.key");
+const JWKS: &str = include_str!("../../component/access/src/tests/data/jwks.json");
+const RSA: &str = include_str!("../../component/access/src/tests/data/rsa.key");
+const OTHER: &str = include_str!("../../component/access/src/tests/data/other.key");
 
 fn sign(key: &str, claims: &Value) -> String {
     let header = json!({ "alg": "RS256", "typ": "JWT", "kid": "rsa-1" });

@@ -18,8 +18,8 @@ use std::convert::Infallible;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 
-const KEY: &[u8] = include_bytes!("../../component/auth/src/tests/data/rsa.key");
-const JWKS: &str = include_str!("../../component/auth/src/tests/data/jwks.json");
+const KEY: &[u8] = include_bytes!("../../component/access/src/tests/data/rsa.key");
+const JWKS: &str = include_str!("../../component/access/src/tests/data/jwks.json");
 
 /// Serves an issuer's documents; its URL.
 async fn issuer() -> String {

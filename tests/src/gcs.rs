@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 /// A service account's key, made for tests.
-const KEY: &str = include_str!("../../component/auth/src/tests/data/rsa.key");
+const KEY: &str = include_str!("../../component/access/src/tests/data/rsa.key");
 const ACCOUNT: &str = "registry@project.iam.gserviceaccount.com";
 
 /// What signed URLs are for: `object_store` names it, wherever it sends them.

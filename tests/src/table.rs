@@ -4,7 +4,7 @@ use crate::client::{Answer, send};
 use crate::process::{self, Wasmtime, skip};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
-use roadstead_auth::Authority;
+use roadstead_access::Authority;
 use roadstead_component::native::{MemoryBody, MemoryBucket, NativeBodies, NativeDirectory};
 use roadstead_component::store::cloud::{CloudStorage, Options};
 use roadstead_component::store::contract::Readable as _;

@@ -5,7 +5,7 @@ use crate::store::{Page as Names, Storage, StorageError};
 use crate::{Body, Error, Page, Route};
 use http::Response;
 use http::header;
-use roadstead_auth::Caller;
+use roadstead_access::Caller;
 use roadstead_oci::RepositoryName;
 use serde_json::json;
 

@@ -12,7 +12,7 @@ use crate::store::{RequestBody as _, Storage, StorageError, Store};
 use crate::{BlobAction, Body, Error, Gate, ManifestAction, Route};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use roadstead_auth::Caller;
+use roadstead_access::Caller;
 use roadstead_config::Config;
 use std::time::SystemTime;
 use surrogate::Surrogate;

@@ -7,7 +7,7 @@ use super::insert;
 use crate::{BlobAction, ManifestAction, Route};
 use http::header::{HeaderMap, HeaderName};
 use http::{Response, StatusCode};
-use roadstead_auth::Caller;
+use roadstead_access::Caller;
 use roadstead_oci::{Reference, RepositoryName};
 use std::time::SystemTime;
 

@@ -6,7 +6,7 @@ use crate::store::{BodyError, RequestBody as _, Storage};
 use crate::{Error, Reason, TokenRequest};
 use chrono::{DateTime, Utc};
 use http::header::{self, HeaderValue};
-use roadstead_auth::{Access, Answer as Said, Caller, Issued, Question};
+use roadstead_access::{Access, Answer as Said, Caller, Issued, Question};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -108,7 +108,7 @@ impl TokenRequest {
             "service" if !value.is_empty() => self.service = Some(value.to_owned()),
             "scope" => {
                 self.scopes.extend(Access::parse_all(value));
-                self.scopes.truncate(roadstead_auth::SCOPES_LIMIT);
+                self.scopes.truncate(roadstead_access::SCOPES_LIMIT);
             }
             "offline_token" => self.refresh = value == "true",
             _ => {}

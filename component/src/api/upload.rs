@@ -8,7 +8,7 @@ use crate::store::{Appended, Storage, StorageError};
 use crate::{BlobAction, Body, Error, Route, StartUpload, UploadAction};
 use http::header::{self, HeaderMap};
 use http::{Response, StatusCode};
-use roadstead_auth::Caller;
+use roadstead_access::Caller;
 use roadstead_config::Action;
 use roadstead_oci::{ContentRange, Digest, RepositoryName, UploadId, UploadRange};
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use super::{Gate, Need};
 use crate::{Error, Route, StartUpload, TokenRequest};
 use http::HeaderMap;
 use http::header::{self, HeaderName};
-use roadstead_auth::{ALL, CATALOG, REGISTRY, REPOSITORY};
+use roadstead_access::{ALL, CATALOG, REGISTRY, REPOSITORY};
 use roadstead_config::{Action, Realm, Scheme};
 use std::fmt;
 

@@ -15,7 +15,7 @@ use futures::future::{LocalBoxFuture, ready};
 use http::HeaderMap;
 use http::header::{self, HeaderName};
 use percent_encoding::percent_decode;
-use roadstead_auth::{
+use roadstead_access::{
     ALL, Access, Answer, Authority, CATALOG, Caller, Question, REGISTRY, REPOSITORY, Refusal,
     TOKEN_LIMIT,
 };

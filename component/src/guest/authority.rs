@@ -3,7 +3,7 @@
 use super::host;
 use crate::Ask;
 use futures::future::LocalBoxFuture;
-use roadstead_auth::{
+use roadstead_access::{
     ANSWER_HEADER, Answer, Authority, Cache, Caller, QUESTION_HEADER, Question, Refusal,
 };
 use roadstead_config::Config;

@@ -6,7 +6,7 @@ mod file;
 use crate::files::{self, Existing};
 use crate::password;
 use file::Users;
-use roadstead_auth::htpasswd::{NAME_LIMIT, PASSWORD_LIMIT};
+use roadstead_access::htpasswd::{NAME_LIMIT, PASSWORD_LIMIT};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -254,7 +254,7 @@ fn check_password(password: &str) -> Result<(), Failure> {
 
 /// A line of the file, with the prefix that Apache writes.
 fn entry(user: &str, password: &str, cost: u32) -> Result<String, Failure> {
-    let hash = roadstead_auth::htpasswd::hash(password, cost)
+    let hash = roadstead_access::htpasswd::hash(password, cost)
         .map_err(|error| fail(status::USAGE, format!("cannot hash the password: {error}")))?;
     Ok(format!("{user}:{hash}"))
 }
