@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::text::text_traits;
+use super::text::{text_serde, text_traits};
 
 /// A repository name: the `<name>` of the distribution-spec, section "Pulling
 /// manifests".
@@ -44,6 +44,7 @@ impl RepositoryName {
 }
 
 text_traits!(RepositoryName, InvalidName);
+text_serde!(RepositoryName);
 
 /// Why a text is not a [`RepositoryName`]. Positions are byte offsets from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

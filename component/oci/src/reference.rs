@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::digest::{Digest, InvalidDigest};
-use super::text::text_traits;
+use super::text::{text_serde, text_traits};
 
 /// A tag: the `<reference>` of the distribution-spec, section "Pulling
 /// manifests", when it is not a digest.
@@ -41,6 +41,7 @@ impl Tag {
 }
 
 text_traits!(Tag, InvalidTag);
+text_serde!(Tag);
 
 /// Why a text is not a [`Tag`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,7 @@ impl Reference {
 }
 
 text_traits!(Reference, InvalidReference);
+text_serde!(Reference);
 
 /// Why a text is not a [`Reference`].
 #[derive(Clone, Debug, PartialEq, Eq)]

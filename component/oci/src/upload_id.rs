@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::text::{is_lower_hex, push_hex, text_traits};
+use super::text::{is_lower_hex, push_hex, text_serde, text_traits};
 
 /// The identifier of an upload session: a UUID (RFC 9562, section 4) in lower
 /// case, 8-4-4-4-12 hexadecimal digits.
@@ -53,6 +53,7 @@ impl UploadId {
 }
 
 text_traits!(UploadId, InvalidUploadId);
+text_serde!(UploadId);
 
 /// Why a text is not an [`UploadId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,16 +1,9 @@
-//! The state of a hash that is not finished, as text, for whoever goes on with
-//! it.
+//! The state of an unfinished SHA-256 hash as text, so that another request or
+//! process can continue it.
 
 use sha2::Sha256;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use std::fmt::Write as _;
-
-/// Header of a body that is to be hashed: the state after what comes before it.
-/// Trailer of the same: the state after it.
-pub const HASH_STATE: &str = "hash-state";
-
-/// Trailer of a body that was hashed: whether it is whole, `true` or `false`.
-pub const HASH_WHOLE: &str = "hash-whole";
 
 /// Size of a serialised SHA-256 state, in bytes; as text it has two digits for
 /// each.

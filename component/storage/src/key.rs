@@ -1,0 +1,311 @@
+//! Keys: every object the registry stores, by what it is, and its place in
+//! distribution's layout.
+//!
+//! ```text
+//! docker/registry/v2/
+//!   blobs/<algorithm>/<first two digits>/<hex>/
+//!     data                                         Blob
+//!     _hint-<name>                                 Hint (ours)
+//!   repositories/<name>/
+//!     _layers/<algorithm>/<hex>/link               Layer
+//!     _manifests/
+//!       revisions/<algorithm>/<hex>/link           Revision
+//!       revisions/<algorithm>/<hex>/media-type     MediaType (ours)
+//!       tags/<tag>/current/link                    Tag
+//!       tags/<tag>/index/<algorithm>/<hex>/link    TagHistory
+//!     _referrers/<algorithm>/<subject's hex>/
+//!       <algorithm>-<hex>/descriptor               Referrer (ours)
+//!     _referrers/complete                          ReferrersComplete (ours)
+//!     _uploads/<id>/                               Session
+//!       <file>                                     SessionObject
+//! ```
+//!
+//! A `link` holds a digest as text. Distribution ignores files that it does not
+//! know, and storage without ours works: the media type is then read from the
+//! manifest, referrers are gathered when they are first asked for, and without
+//! hints a mount that names no repository may not find the blob.
+
+use crate::session::{SessionFile, UploadSession};
+use roadstead_oci::{Digest, Manifest, MediaType, RepositoryName, Tag};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What every key begins with.
+pub(crate) const ROOT: &str = "docker/registry/v2";
+
+/// An object of the registry, by what it is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Key {
+    /// Content by its digest: a layer, a configuration or a manifest.
+    Blob(Digest),
+    /// That a repository may hold a blob: an empty object, which helps a mount
+    /// that names no repository. Never trusted by itself.
+    Hint(Digest, RepositoryName),
+    /// The repository holds the blob.
+    Layer(RepositoryName, Digest),
+    /// The repository holds the manifest.
+    Revision(RepositoryName, Digest),
+    /// The media type that a manifest was pushed with.
+    MediaType(RepositoryName, Digest),
+    /// The digest that a tag points to.
+    Tag(RepositoryName, Tag),
+    /// That a tag has pointed to this digest. Only distribution reads it.
+    TagHistory(RepositoryName, Tag, Digest),
+    /// The descriptor of the manifest `digest`, which refers to `subject`.
+    Referrer {
+        /// The repository of both.
+        repository: RepositoryName,
+        /// The manifest that is referred to; it need not exist.
+        subject: Digest,
+        /// The manifest that refers to it.
+        digest: Digest,
+    },
+    /// That no referrer of an older manifest is missing.
+    ReferrersComplete(RepositoryName),
+    /// An upload session: all objects below it.
+    Session(UploadSession),
+    /// An object of an upload session.
+    SessionObject(UploadSession, SessionFile),
+}
+
+impl Key {
+    /// The longest value of a link, in bytes: a SHA-512 digest and a line break
+    /// that another writer may have added.
+    pub const LINK_LIMIT: usize = 256;
+
+    /// Whether an acknowledged write of it survives a loss of power. Hints can
+    /// be missing without harm, and clients start a lost upload session over.
+    pub fn is_durable(&self) -> bool {
+        match self {
+            Self::Hint(..) | Self::Session(_) | Self::SessionObject(..) => false,
+            Self::Blob(_)
+            | Self::Layer(..)
+            | Self::Revision(..)
+            | Self::MediaType(..)
+            | Self::Tag(..)
+            | Self::TagHistory(..)
+            | Self::Referrer { .. }
+            | Self::ReferrersComplete(_) => true,
+        }
+    }
+
+    /// The object that a directory keeps beside this one, and that says nothing
+    /// without it: written and removed with it. An object store has metadata
+    /// instead.
+    pub fn companion(&self) -> Option<Self> {
+        match self {
+            Self::Layer(name, digest) => Some(Self::Hint(digest.clone(), name.clone())),
+            Self::Revision(name, digest) => Some(Self::MediaType(name.clone(), digest.clone())),
+            _ => None,
+        }
+    }
+
+    /// The largest value that is read or written whole, in bytes. Larger blobs
+    /// are written by upload sessions and read as streams.
+    pub fn value_limit(&self) -> usize {
+        match self {
+            Self::Layer(..) | Self::Revision(..) | Self::Tag(..) | Self::TagHistory(..) => {
+                Self::LINK_LIMIT
+            }
+            Self::MediaType(..) => MediaType::MAX_LENGTH + 1,
+            // A referrer's annotations are those of its manifest.
+            Self::Blob(_) | Self::Referrer { .. } => Manifest::MAX_SIZE,
+            Self::Hint(..) | Self::ReferrersComplete(_) | Self::Session(_) => 0,
+            Self::SessionObject(..) => SESSION_OBJECT_LIMIT,
+        }
+    }
+
+    /// Parses a key from its place in the layout.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] when nothing of the registry has this place.
+    pub fn parse(text: &str) -> Result<Self, InvalidKey> {
+        let rest = text.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/'));
+        let rest = rest.ok_or(InvalidKey)?;
+        let key = match rest.split_once('/') {
+            Some(("blobs", rest)) => parse_blob(rest),
+            Some(("repositories", rest)) => parse_in_repository(rest),
+            _ => None,
+        };
+        key.ok_or(InvalidKey)
+    }
+}
+
+/// The largest object of an upload session that is read or written whole, in
+/// bytes: an object store's record, with the bytes that fill no part yet.
+const SESSION_OBJECT_LIMIT: usize = 64 * 1024 * 1024;
+
+/// `<algorithm>/<shard>/<hex>/<file>`.
+fn parse_blob(text: &str) -> Option<Key> {
+    let mut parts = text.split('/');
+    let (algorithm, shard) = (parts.next()?, parts.next()?);
+    let digest = digest(algorithm, parts.next()?)?;
+    let (file, None) = (parts.next()?, parts.next()) else { return None };
+    if shard != shard_of(&digest) {
+        return None;
+    }
+    match file.strip_prefix(HINT) {
+        None if file == "data" => Some(Key::Blob(digest)),
+        None => None,
+        Some(escaped) => Some(Key::Hint(digest, unescape_name(escaped)?)),
+    }
+}
+
+/// `<name>/_<directory>/...`: no part of a repository's name begins with `_`.
+fn parse_in_repository(text: &str) -> Option<Key> {
+    let at = text.find("/_")?;
+    let name = RepositoryName::parse(text.get(..at)?).ok()?;
+    let parts: Vec<&str> = text.get(at + 1..)?.split('/').collect();
+    match *parts.as_slice() {
+        ["_layers", algorithm, hex, "link"] => Some(Key::Layer(name, digest(algorithm, hex)?)),
+        ["_manifests", "revisions", algorithm, hex, "link"] => {
+            Some(Key::Revision(name, digest(algorithm, hex)?))
+        }
+        ["_manifests", "revisions", algorithm, hex, "media-type"] => {
+            Some(Key::MediaType(name, digest(algorithm, hex)?))
+        }
+        ["_manifests", "tags", tag, "current", "link"] => {
+            Some(Key::Tag(name, Tag::parse(tag).ok()?))
+        }
+        ["_manifests", "tags", tag, "index", algorithm, hex, "link"] => {
+            Some(Key::TagHistory(name, Tag::parse(tag).ok()?, digest(algorithm, hex)?))
+        }
+        ["_referrers", "complete"] => Some(Key::ReferrersComplete(name)),
+        ["_referrers", algorithm, hex, referrer, "descriptor"] => {
+            let subject = digest(algorithm, hex)?;
+            let (algorithm, hex) = referrer.split_once('-')?;
+            Some(Key::Referrer { repository: name, subject, digest: digest(algorithm, hex)? })
+        }
+        ["_uploads", id] => Some(Key::Session(UploadSession::parse(name, id).ok()?)),
+        ["_uploads", id, ref file @ ..] => {
+            let file = SessionFile::parse(&file.join("/"))?;
+            Some(Key::SessionObject(UploadSession::parse(name, id).ok()?, file))
+        }
+        _ => None,
+    }
+}
+
+fn digest(algorithm: &str, hex: &str) -> Option<Digest> {
+    Digest::parse(&format!("{algorithm}:{hex}")).ok()
+}
+
+/// What the file name of a hint begins with.
+const HINT: &str = "_hint-";
+
+/// A repository name as one path segment: no name contains `=`.
+fn escape_name(name: &RepositoryName) -> String {
+    name.as_str().replace('/', "=")
+}
+
+/// The opposite of [`escape_name`].
+fn unescape_name(segment: &str) -> Option<RepositoryName> {
+    RepositoryName::parse(&segment.replace('=', "/")).ok()
+}
+
+/// The directory below the algorithm's that a blob is in.
+fn shard_of(digest: &Digest) -> &str {
+    // A digest has at least two digits.
+    digest.encoded().get(..2).unwrap_or_default()
+}
+
+/// `<algorithm>/<hex>`.
+pub(crate) struct Place<'a>(pub(crate) &'a Digest);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.0.algorithm().as_str(), self.0.encoded())
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blob(digest) => write!(f, "{}/data", BlobDirectory(digest)),
+            Self::Hint(digest, name) => {
+                write!(f, "{}/{HINT}{}", BlobDirectory(digest), escape_name(name))
+            }
+            Self::Layer(name, digest) => {
+                write!(f, "{ROOT}/repositories/{name}/_layers/{}/link", Place(digest))
+            }
+            Self::Revision(name, digest) => {
+                write!(f, "{ROOT}/repositories/{name}/_manifests/revisions/{}/link", Place(digest))
+            }
+            Self::MediaType(name, digest) => {
+                let place = Place(digest);
+                write!(f, "{ROOT}/repositories/{name}/_manifests/revisions/{place}/media-type")
+            }
+            Self::Tag(name, tag) => {
+                write!(f, "{ROOT}/repositories/{name}/_manifests/tags/{tag}/current/link")
+            }
+            Self::TagHistory(name, tag, digest) => {
+                let place = Place(digest);
+                write!(f, "{ROOT}/repositories/{name}/_manifests/tags/{tag}/index/{place}/link")
+            }
+            Self::Referrer { repository, subject, digest } => {
+                let (subject, algorithm) = (Place(subject), digest.algorithm().as_str());
+                let hex = digest.encoded();
+                write!(f, "{ROOT}/repositories/{repository}/_referrers/{subject}/")?;
+                write!(f, "{algorithm}-{hex}/descriptor")
+            }
+            Self::ReferrersComplete(name) => {
+                write!(f, "{ROOT}/repositories/{name}/_referrers/complete")
+            }
+            Self::Session(session) => write!(f, "{ROOT}/repositories/{session}"),
+            Self::SessionObject(session, file) => {
+                write!(f, "{ROOT}/repositories/{session}/{}", file.as_str())
+            }
+        }
+    }
+}
+
+/// The directory of a blob and its hints.
+pub(crate) struct BlobDirectory<'a>(pub(crate) &'a Digest);
+
+impl fmt::Display for BlobDirectory<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (algorithm, hex) = (self.0.algorithm().as_str(), self.0.encoded());
+        write!(f, "{ROOT}/blobs/{algorithm}/{}/{hex}", shard_of(self.0))
+    }
+}
+
+impl Key {
+    /// The repository that a file in a blob's directory names, if it is a hint.
+    pub fn hinted(file: &str) -> Option<RepositoryName> {
+        unescape_name(file.strip_prefix(HINT)?)
+    }
+
+    /// The directory that holds a blob and its hints.
+    pub fn blob_directory(digest: &Digest) -> String {
+        BlobDirectory(digest).to_string()
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = InvalidKey;
+
+    fn try_from(text: String) -> Result<Self, InvalidKey> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.to_string()
+    }
+}
+
+/// The text is the place of nothing that the registry stores.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InvalidKey;
+
+impl fmt::Display for InvalidKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no object of a registry has this key; keys begin with {ROOT}/")
+    }
+}
+
+impl std::error::Error for InvalidKey {}
+
+#[cfg(test)]
+mod tests;

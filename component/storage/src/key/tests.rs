@@ -1,0 +1,203 @@
+//! Keys print to distribution's layout, and parse from it.
+
+use super::{InvalidKey, Key};
+use crate::{SessionFile, UploadSession};
+use roadstead_oci::{Algorithm, Digest, RepositoryName, Tag, UploadId};
+
+const ROUNDS: usize = 20_000;
+
+/// Marsaglia's xorshift generator with a fixed seed: failures can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+
+    fn one_of<'a>(&mut self, pieces: &[&'a str]) -> &'a str {
+        pieces[self.below(pieces.len())]
+    }
+
+    fn digest(&mut self) -> Digest {
+        let algorithm = Algorithm::ALL[self.below(2)];
+        let bytes: Vec<u8> = (0..algorithm.byte_length())
+            .map(|_| u8::try_from(self.below(256)).unwrap())
+            .collect();
+        Digest::from_bytes(algorithm, &bytes).unwrap()
+    }
+
+    fn repository(&mut self) -> RepositoryName {
+        const PARTS: [&str; 8] =
+            ["a", "blobs", "b-c__d.e", "0", "link", "uploads", "tags", "revisions"];
+        let parts: Vec<_> = (0..=self.below(4)).map(|_| self.one_of(&PARTS)).collect();
+        RepositoryName::parse(&parts.join("/")).unwrap()
+    }
+
+    fn tag(&mut self) -> Tag {
+        const TAGS: [&str; 8] =
+            ["_uploads", "_hint-a", "link", "current", "_layers", "v1.0-X", "_manifests", "0"];
+        Tag::parse(self.one_of(&TAGS)).unwrap()
+    }
+
+    fn session(&mut self) -> UploadSession {
+        let bits = std::array::from_fn(|_| u8::try_from(self.below(256)).unwrap());
+        UploadSession::from_random(self.repository(), bits)
+    }
+
+    fn file(&mut self) -> SessionFile {
+        const FILES: [&str; 5] = ["record", "startedat", "data", "hashstates/sha256/0", "_hint-a"];
+        SessionFile::parse(self.one_of(&FILES)).unwrap()
+    }
+
+    fn key(&mut self) -> Key {
+        let (name, digest) = (self.repository(), self.digest());
+        match self.below(11) {
+            0 => Key::Blob(digest),
+            1 => Key::Hint(digest, name),
+            2 => Key::Layer(name, digest),
+            3 => Key::Revision(name, digest),
+            4 => Key::MediaType(name, digest),
+            5 => Key::Tag(name, self.tag()),
+            6 => Key::TagHistory(name, self.tag(), digest),
+            7 => Key::Referrer { repository: name, subject: self.digest(), digest },
+            8 => Key::ReferrersComplete(name),
+            9 => Key::Session(self.session()),
+            _ => Key::SessionObject(self.session(), self.file()),
+        }
+    }
+}
+
+#[test]
+fn every_key_parses_from_what_it_prints() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..ROUNDS {
+        let key = random.key();
+        let text = key.to_string();
+        assert_eq!(Key::parse(&text), Ok(key), "{text}");
+    }
+}
+
+/// Whatever text parses is printed as it was: no two texts are one key, and no
+/// text is a key by mistake.
+#[test]
+fn every_text_that_parses_is_what_its_key_prints() {
+    const PIECES: [&str; 16] = [
+        "/", "_uploads", "_hint-", "link", "..", "a", "=", "_layers", "sha256", "current", "index",
+        "data", "-", "A", "_", "\u{e9}",
+    ];
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut parsed = 0;
+    for _ in 0..ROUNDS {
+        let mut text = random.key().to_string();
+        for _ in 0..random.below(3) {
+            let at = random.below(text.len() + 1);
+            let end = (at + random.below(3)).min(text.len());
+            if text.is_char_boundary(at) && text.is_char_boundary(end) {
+                text.replace_range(at..end, random.one_of(&PIECES));
+            }
+        }
+        if let Ok(key) = Key::parse(&text) {
+            parsed += 1;
+            assert_eq!(key.to_string(), text);
+        }
+    }
+    assert!((ROUNDS / 5..ROUNDS - ROUNDS / 5).contains(&parsed), "{parsed}");
+}
+
+#[test]
+fn distributions_layout() {
+    let name = RepositoryName::parse("a/b-c__d.e").unwrap();
+    let hex = "0123456789abcdef".repeat(4);
+    let digest = Digest::parse(&format!("sha256:{hex}")).unwrap();
+    let tag = Tag::parse("_v1.0-X").unwrap();
+    let session = UploadSession { repository: name.clone(), id: UploadId::from_random([7; 16]) };
+    let id = session.id.clone();
+    let repository = "docker/registry/v2/repositories/a/b-c__d.e";
+    let referrer =
+        Key::Referrer { repository: name.clone(), subject: digest.clone(), digest: digest.clone() };
+    for (key, expected) in [
+        (Key::Blob(digest.clone()), format!("docker/registry/v2/blobs/sha256/01/{hex}/data")),
+        (
+            Key::Hint(digest.clone(), name.clone()),
+            format!("docker/registry/v2/blobs/sha256/01/{hex}/_hint-a=b-c__d.e"),
+        ),
+        (
+            Key::Layer(name.clone(), digest.clone()),
+            format!("{repository}/_layers/sha256/{hex}/link"),
+        ),
+        (
+            Key::Revision(name.clone(), digest.clone()),
+            format!("{repository}/_manifests/revisions/sha256/{hex}/link"),
+        ),
+        (
+            Key::MediaType(name.clone(), digest.clone()),
+            format!("{repository}/_manifests/revisions/sha256/{hex}/media-type"),
+        ),
+        (
+            Key::Tag(name.clone(), tag.clone()),
+            format!("{repository}/_manifests/tags/_v1.0-X/current/link"),
+        ),
+        (
+            Key::TagHistory(name.clone(), tag, digest.clone()),
+            format!("{repository}/_manifests/tags/_v1.0-X/index/sha256/{hex}/link"),
+        ),
+        (referrer, format!("{repository}/_referrers/sha256/{hex}/sha256-{hex}/descriptor")),
+        (Key::ReferrersComplete(name), format!("{repository}/_referrers/complete")),
+        (Key::Session(session.clone()), format!("{repository}/_uploads/{id}")),
+        (
+            Key::SessionObject(session, SessionFile::record()),
+            format!("{repository}/_uploads/{id}/record"),
+        ),
+    ] {
+        assert_eq!(key.to_string(), expected);
+        assert_eq!(Key::parse(&expected), Ok(key));
+    }
+}
+
+#[test]
+fn what_is_no_key() {
+    let hex = "0123456789abcdef".repeat(4);
+    for text in [
+        "",
+        "docker/registry/v2",
+        "docker/registry/v2/",
+        "docker/registry/v2/blobs",
+        "docker/registry/v2/repositories/a/_manifests",
+        "docker/registry/v2/repositories/_manifests/tags/a/current/link",
+        "docker/registry/v2/repositories/A/_manifests/tags/a/current/link",
+        "docker/registry/v2/repositories/a/_manifests/tags/-a/current/link",
+        "docker/registry/v2/repositories/a/_uploads/1/data",
+        ".roadstead/owner",
+        // In the wrong directory, or under another spelling.
+        &format!("docker/registry/v2/blobs/sha256/02/{hex}/data"),
+        &format!("docker/registry/v2/blobs/sha256/01/{hex}/data/"),
+        &format!("docker/registry/v2/blobs/sha256/01/{hex}/_hint-"),
+        &format!("docker/registry/v2/blobs/sha512/01/{hex}/data"),
+        &format!("/docker/registry/v2/blobs/sha256/01/{hex}/data"),
+    ] {
+        assert_eq!(Key::parse(text), Err(InvalidKey), "{text}");
+    }
+}
+
+/// The variant decides, and not how the key is spelt.
+#[test]
+fn names_do_not_decide_what_is_durable() {
+    let name = RepositoryName::parse("a").unwrap();
+    for tag in ["_uploads", "_hint-a", "_layers"] {
+        let key = Key::Tag(name.clone(), Tag::parse(tag).unwrap());
+        assert!(key.is_durable(), "{key}");
+        assert!(Key::parse(&key.to_string()).unwrap().is_durable(), "{key}");
+    }
+    let mut random = Random(1);
+    for _ in 0..ROUNDS {
+        let key = random.key();
+        let lost = matches!(key, Key::Hint(..) | Key::Session(_) | Key::SessionObject(..));
+        assert_eq!(key.is_durable(), !lost, "{key}");
+        if let Some(companion) = key.companion() {
+            assert_eq!(companion.companion(), None);
+        }
+    }
+}

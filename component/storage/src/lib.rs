@@ -1,0 +1,23 @@
+//! The storage port: what the registry asks of whatever holds its content.
+//!
+//! [`Key`] names every object by what it is, and is the one place that knows
+//! distribution's layout. [`Storage`] is the trait that an adapter implements:
+//! one for a directory, one for object stores. The protocol speaks to the trait
+//! only, and never sees a path.
+
+mod body;
+mod collection;
+mod error;
+pub mod hash_state;
+mod key;
+mod port;
+mod session;
+
+pub use body::{Aborted, Bodies, BodyError, ChunkedBody, Content, DRAIN_LIMIT, RequestBody};
+pub use collection::{
+    Collection, Cursor, Entry, Holding, Listing, NameList, NamesQuery, PAGE_BYTES, Page,
+};
+pub use error::StorageError;
+pub use key::{InvalidKey, Key};
+pub use port::{Appended, Blob, Commit, Pointer, Storage, StoredManifest};
+pub use session::{SessionFile, UploadSession};

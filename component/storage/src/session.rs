@@ -1,0 +1,73 @@
+//! Upload sessions by name.
+
+use roadstead_oci::{InvalidUploadId, RepositoryName, UploadId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// An upload session of a repository (distribution-spec, "Pushing blobs").
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct UploadSession {
+    /// The repository that the blob is pushed to.
+    pub repository: RepositoryName,
+    /// The session's identifier, unique within the repository.
+    pub id: UploadId,
+}
+
+impl UploadSession {
+    /// The session of `repository` whose identifier is made of 16 random bytes;
+    /// see [`UploadId::from_random`].
+    pub fn from_random(repository: RepositoryName, random: [u8; 16]) -> Self {
+        Self { repository, id: UploadId::from_random(random) }
+    }
+
+    /// Parses the identifier.
+    ///
+    /// # Errors
+    /// When it is not a UUID in lower case.
+    pub fn parse(repository: RepositoryName, id: &str) -> Result<Self, InvalidUploadId> {
+        Ok(Self { repository, id: UploadId::parse(id)? })
+    }
+}
+
+impl fmt::Display for UploadSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/_uploads/{}", self.repository, self.id)
+    }
+}
+
+/// The name of an object that belongs to an upload session: a relative path of
+/// at most [`SessionFile::MAX_LENGTH`] bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SessionFile(String);
+
+impl SessionFile {
+    /// The longest name, in bytes: distribution's are `startedat`, `data` and
+    /// `hashstates/sha256/<offset>`.
+    pub const MAX_LENGTH: usize = 255;
+
+    /// Parses a name: segments of ASCII letters, digits, `.`, `_` and `-`,
+    /// separated by `/`; no segment is empty, `.` or `..`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let segment =
+            |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(plain);
+        (text.len() <= Self::MAX_LENGTH && text.split('/').all(segment))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// What an object store keeps of a session; see the adapter's `record`.
+    pub fn record() -> Self {
+        Self("record".to_owned())
+    }
+
+    /// The object that a multipart upload of a session becomes before its
+    /// digest is known; `unique` sets it apart from all others.
+    pub fn parts(unique: u128) -> Self {
+        Self(format!("data-{unique:032x}"))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
