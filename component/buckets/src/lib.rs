@@ -5,6 +5,7 @@
 //! are repeated without a timer of tokio's ([`Client`]). Who sends the requests
 //! is up to the platform: [`open`] takes any [`HttpService`].
 
+mod backend;
 mod client;
 mod conditions;
 mod crypto;
@@ -13,6 +14,7 @@ mod s3;
 mod tests;
 mod unavailable;
 
+pub use backend::Backend;
 pub use client::{Client, Clock, MAX_ATTEMPTS, MAX_PAUSE, REPEAT_TIME};
 pub use conditions::honours_conditions;
 pub use crypto::RustCrypto;

@@ -1,0 +1,1 @@
+//! Everything that the native host and the component say to each other.
