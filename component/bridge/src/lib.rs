@@ -1,1 +1,39 @@
-//! Everything that the native host and the component say to each other.
+//! The bridge: everything that the native host and the component say to each
+//! other. What is not here is plain HTTP and WASI.
+//!
+//! ```text
+//!            native host                                    component
+//! client ──▶ strips `x-roadstead-*`, sets the headers of ──▶ reads them
+//!            [`client`]
+//! client ◀── takes the headers of [`cache`] out,        ◀── sets them
+//!            keeps and outdates responses by them
+//!
+//!            sets [`services::VARIABLE`]                ──▶ [`Services`]: which of the
+//!                                                            authorities below exist
+//!            http://store.internal                      ◀── [`storage`]: an operation, maybe
+//!            carries it out in the directory            ──▶ with a body; its reply
+//!            http://auth.internal                       ◀── [`access`]: a question about
+//!            knows users, tokens and keys               ──▶ credentials; the answer
+//!            http://hash.internal                       ◀── [`hashing`]: a body on its way
+//!            hashes it natively                         ──▶ to an object store, back again
+//!
+//!            logs each line at the level of its prefix  ◀── [`log`]: standard error
+//! ```
+//!
+//! The authorities are requests through `wasi:http/client`, which the host
+//! answers itself: they lead to no network, and nothing but the component
+//! reaches them. A message is JSON in one header; bytes that belong to it are
+//! the body. Both sides are built together, so there are no versions.
+
+pub mod access;
+pub mod cache;
+pub mod client;
+pub mod hashing;
+pub mod log;
+pub mod services;
+pub mod storage;
+
+mod json;
+
+pub use json::header_json;
+pub use services::Services;

@@ -6,6 +6,7 @@ use crate::{
 };
 use bytes::Bytes;
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Whatever holds the registry's content.
@@ -192,16 +193,18 @@ pub trait Storage {
 }
 
 /// How an upload session is to end.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Commit {
     /// The session. Its repository holds the blob afterwards.
     pub session: UploadSession,
     /// The byte at which the session must end before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<u64>,
     /// The digest that its bytes must have.
     pub digest: Digest,
     /// The receipt that [`Appended`] had, if the client sent it back: it can
     /// save a request to the storage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<String>,
 }
 

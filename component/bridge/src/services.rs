@@ -1,0 +1,71 @@
+//! Which services a native host offers to the component.
+
+use std::fmt;
+
+/// The variable of the component's environment that holds [`Services`]. Only a
+/// native host sets it; whoever configures another host does not.
+pub const VARIABLE: &str = "ROADSTEAD_HOST_SERVICES";
+
+/// The services of a native host. Without one, the component does everything
+/// itself: over a mounted directory or an object store, with mounted files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Services {
+    /// [`crate::storage`]: the host holds the storage directory.
+    pub storage: bool,
+    /// [`crate::access`]: the host verifies credentials.
+    pub access: bool,
+    /// [`crate::hashing`]: the host hashes bodies on their way to an object
+    /// store.
+    pub hashing: bool,
+    /// [`crate::client`] and [`crate::cache`]: the host says where a request
+    /// comes from, and has a cache of responses. Every native host does.
+    pub front: bool,
+}
+
+impl Services {
+    const NAMES: [&str; 4] = ["storage", "access", "hashing", "front"];
+
+    /// Parses the variable's value: names separated by commas. Unknown ones are
+    /// ignored, and none is offered without a name.
+    pub fn parse(value: &str) -> Self {
+        let [storage, access, hashing, front] =
+            Self::NAMES.map(|name| value.split(',').any(|item| item.trim() == name));
+        Self { storage, access, hashing, front }
+    }
+
+    /// The services of the host that set these variables.
+    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let value = variables.into_iter().find(|(name, _)| name == VARIABLE);
+        value.map(|(_, value)| Self::parse(&value)).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let offered = [self.storage, self.access, self.hashing, self.front];
+        let names = Self::NAMES.iter().zip(offered).filter(|(_, offered)| *offered);
+        let names: Vec<&str> = names.map(|(name, _)| *name).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Services, VARIABLE};
+
+    #[test]
+    fn services_are_read_as_they_are_printed() {
+        for bits in 0..16_u8 {
+            let services = Services {
+                storage: bits & 1 > 0,
+                access: bits & 2 > 0,
+                hashing: bits & 4 > 0,
+                front: bits & 8 > 0,
+            };
+            let variables = [(VARIABLE.to_owned(), services.to_string())];
+            assert_eq!(Services::from_variables(variables), services);
+        }
+        assert_eq!(Services::parse("storages, ,front2"), Services::default());
+        assert_eq!(Services::from_variables([]), Services::default());
+    }
+}

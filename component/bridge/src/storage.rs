@@ -1,0 +1,214 @@
+//! Storage operations: what the component has a native host do in its directory.
+//!
+//! A request `PUT http://store.internal/` has an [`Operation`] in the header
+//! [`OPERATION`] and no body, or a [`Transfer`] in the header [`TRANSFER`] with
+//! the bytes that belong to it as its body. The response has the status 200 and
+//! a `Result<Reply, StorageError>` in the header [`REPLY`]; where that is longer
+//! than [`REPLY_HEADER_LIMIT`] the header is [`REPLY_IN_BODY`] and the body is
+//! the reply. Otherwise the body is the content that was read, unless it travels
+//! within the reply: short text does, since a body costs more than a header.
+//!
+//! Over a mounted directory, without a native host, the component carries the
+//! same operations out itself.
+
+use http::HeaderName;
+use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
+use roadstead_storage::{Collection, Commit, Cursor, Key, Listing, NamesQuery, Page, UploadSession};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// The authority at which a native host answers.
+pub const AUTHORITY: &str = "store.internal";
+
+/// The header that holds an [`Operation`].
+pub const OPERATION: HeaderName = HeaderName::from_static("store-operation");
+
+/// The header that holds a [`Transfer`].
+pub const TRANSFER: HeaderName = HeaderName::from_static("store-transfer");
+
+/// The header that holds a `Result<Reply, StorageError>`.
+pub const REPLY: HeaderName = HeaderName::from_static("store-reply");
+
+/// The value of [`REPLY`] where the body is the reply.
+pub const REPLY_IN_BODY: &str = "body";
+
+/// The longest reply in a header, in bytes.
+pub const REPLY_HEADER_LIMIT: usize = 8 * 1024;
+
+/// The longest content that travels within a reply, in bytes.
+pub const INLINE_LIMIT: u64 = 1024;
+
+/// The most entries of one list.
+pub const LIST_LIMIT: usize = 10_000;
+
+/// The most digests of one [`Operation::MissingBlobs`].
+pub const DIGESTS_LIMIT: usize = 256;
+
+/// An operation without a body. `Storage` in `roadstead-storage` says what each
+/// does.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// `Storage::manifest`, or `manifest_stat` without its content.
+    Manifest {
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag or digest.
+        reference: Reference,
+        /// Whether its bytes are wanted.
+        content: bool,
+    },
+    /// `Storage::blob`, or `blob_size` without its content.
+    Blob {
+        /// The repository.
+        repository: RepositoryName,
+        /// The blob.
+        digest: Digest,
+        /// The part that is wanted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        range: Option<ByteRange>,
+        /// Whether its bytes are wanted.
+        content: bool,
+    },
+    /// `Storage::missing_blobs`, of at most [`DIGESTS_LIMIT`].
+    MissingBlobs {
+        /// The repository.
+        repository: RepositoryName,
+        /// The blobs.
+        digests: Vec<Digest>,
+    },
+    /// The repositories that hints beside a blob name: they may hold it.
+    Hints {
+        /// The blob.
+        digest: Digest,
+        /// The most repositories.
+        limit: usize,
+    },
+    /// `Storage::read`.
+    Read(Key),
+    /// `Storage::exists`.
+    Exists(Key),
+    /// `Storage::link`.
+    Link {
+        /// The link.
+        key: Key,
+        /// What it leads to.
+        digest: Digest,
+        /// The media type of that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        media_type: Option<MediaType>,
+    },
+    /// `Storage::remove`; `delete` ignores that there was nothing.
+    Remove(Key),
+    /// `Storage::unlink`.
+    Unlink {
+        /// The link.
+        key: Key,
+        /// What it must lead to.
+        digest: Digest,
+    },
+    /// `Storage::names`, at most [`LIST_LIMIT`].
+    Names(NamesQuery),
+    /// `Storage::enumerate`, at most [`LIST_LIMIT`].
+    Enumerate {
+        /// The collection.
+        collection: Collection,
+        /// Where the part begins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Cursor>,
+        /// The most entries.
+        limit: usize,
+    },
+    /// `Storage::begin`.
+    Begin(UploadSession),
+    /// `Storage::status`.
+    Status(UploadSession),
+    /// `Storage::commit`.
+    Commit(Commit),
+    /// `Storage::discard`.
+    Discard(UploadSession),
+}
+
+/// An operation with a body.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transfer {
+    /// `Storage::write`.
+    Write(Key),
+    /// `Storage::append`.
+    Append {
+        /// The session.
+        session: UploadSession,
+        /// The byte at which it must end before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
+        /// How many bytes the body must have.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        length: Option<u64>,
+    },
+    /// `Storage::append_and_commit`.
+    AppendAndCommit(Commit),
+}
+
+/// The reply to an operation that succeeded.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// There is nothing to say.
+    Done,
+    /// How many bytes a session, or the blob that it became, has.
+    Size(u64),
+    /// Of [`Operation::Manifest`].
+    Manifest {
+        /// The digest that the reference stands for.
+        digest: Digest,
+        /// The recorded media type.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        media_type: Option<MediaType>,
+        /// Its size in bytes.
+        size: u64,
+        /// Its bytes, if they are short.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// Of [`Operation::Blob`].
+    Blob {
+        /// The size of the whole blob in bytes.
+        size: u64,
+        /// The part that is sent.
+        range: Range<u64>,
+        /// Its bytes, if they are short text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// Of [`Operation::Read`].
+    Value {
+        /// Its size in bytes.
+        size: u64,
+        /// The value, if it is short text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// Of [`Operation::Exists`].
+    Exists(bool),
+    /// Of [`Operation::MissingBlobs`].
+    Missing(Vec<Digest>),
+    /// Of [`Operation::Hints`].
+    Repositories(Vec<RepositoryName>),
+    /// Of [`Operation::Names`].
+    Names(Page),
+    /// Of [`Operation::Enumerate`].
+    Listing(Listing),
+}
+
+impl Reply {
+    /// Takes out the content that travels within the reply.
+    pub fn take_text(&mut self) -> Option<String> {
+        match self {
+            Self::Manifest { text, .. } | Self::Blob { text, .. } | Self::Value { text, .. } => {
+                text.take()
+            }
+            _ => None,
+        }
+    }
+}
