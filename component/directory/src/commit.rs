@@ -1,149 +1,119 @@
-//! The end of an upload session: verified bytes become an object.
+//! The end of an upload session: verified bytes become a blob.
 
-use crate::{Appender, Directory, Error, Key, LINKS_LIMIT, WriteMode};
+use crate::entries::failed;
+use crate::{Appender, Directory};
 use roadstead_oci::{Algorithm, Digest};
-use sha2::{Digest as _, Sha256, Sha512};
+use roadstead_storage::{Commit, Key, StorageError};
+use sha2::{Digest as _, Sha512};
 use std::fs::{self, File};
-use std::io::{self, Read, Write as _};
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Bytes read at a time where bytes are hashed again.
 pub(crate) const HASH_BUFFER: usize = 256 * 1024;
 
 impl Directory {
-    /// Verifies that the session's bytes have the digest `expected` and makes
-    /// them the object of `to`. Returns their number. The session is gone
-    /// afterwards, whatever the outcome of the verification.
-    ///
-    /// # Errors
-    /// [`Error::DigestMismatch`] when they do not; [`Error::NotFound`] without
-    /// such a session; [`Error::Busy`] while a request appends to it.
-    pub fn commit(&self, session: &Key, to: &Key, expected: &Digest) -> Result<u64, Error> {
-        self.commit_appended(session, self.append(session, None)?, to, expected, &[])
-    }
-
-    /// The same, with bytes that were appended but not finished: the session
-    /// ends with this call, so they need not be recorded before. Then writes
-    /// `links`, in their order: none is there before the object is.
-    pub fn commit_appended(
+    /// Verifies the bytes of a session, with those that were appended but not
+    /// finished: the session ends with this call, so they need not be recorded
+    /// before. Makes them the blob, then writes the link that makes it one of the
+    /// repository. Returns the number of bytes. The session has ended
+    /// afterwards, whatever the result of the verification.
+    pub(crate) fn commit_appended(
         &self,
-        session: &Key,
+        commit: &Commit,
         appender: Appender,
-        to: &Key,
-        expected: &Digest,
-        links: &[(Key, String)],
-    ) -> Result<u64, Error> {
-        if links.len() > LINKS_LIMIT {
-            return Err(Error::Io(io::Error::other("more links than an object has")));
-        }
+    ) -> Result<u64, StorageError> {
+        let Commit { session, digest, .. } = commit;
         let (file, path, state, lock) = appender.into_parts()?;
-        let actual = match expected.algorithm() {
+        let actual = match digest.algorithm() {
             Algorithm::Sha256 => Digest::from_bytes(Algorithm::Sha256, &state.sha256.finalize()),
-            // Sessions are hashed with SHA-256 as they come, since a client
+            // Sessions are hashed with SHA-256 as bytes arrive, since a client
             // names the algorithm only at the end.
             Algorithm::Sha512 => {
                 Digest::from_bytes(Algorithm::Sha512, &hash_again::<Sha512>(&path)?)
             }
         };
-        let actual = actual.ok_or_else(|| Error::Io(io::Error::other("hash of a wrong length")))?;
-        if actual != *expected {
+        let actual = actual.ok_or_else(|| {
+            StorageError::Failed("a hash has another length than its algorithm's".to_owned())
+        })?;
+        if actual != *digest {
             self.discard(session)?;
             drop(lock);
-            return Err(Error::DigestMismatch { actual });
+            return Err(StorageError::DigestMismatch(Some(actual)));
         }
-        let links = Links::write(self, links)?;
-        links.sync_with(self, &file, to)?;
+        let blob = Key::Blob(digest.clone());
+        let layer = Key::Layer(session.repository.clone(), digest.clone());
+        let link = PreparedLink::write(self, layer)?;
+        link.sync_with(self, &file, &blob)?;
         drop(file);
-        self.publish(&path, to, WriteMode::Overwrite)?;
+        self.publish(&path, &blob)?;
         self.end(session);
-        links.publish(self)?;
+        link.publish(self)?;
         drop(lock);
         Ok(state.offset)
     }
+}
 
-    /// The digest of an object.
-    pub fn digest(&self, key: &Key, algorithm: Algorithm) -> Result<Digest, Error> {
-        let path = self.path(key);
-        let digest = match algorithm {
-            Algorithm::Sha256 => Digest::from_bytes(algorithm, &hash_again::<Sha256>(&path)?),
-            Algorithm::Sha512 => Digest::from_bytes(algorithm, &hash_again::<Sha512>(&path)?),
+/// A link that is written, and not yet in its place.
+struct PreparedLink {
+    key: Key,
+    file: File,
+    temporary: PathBuf,
+}
+
+impl PreparedLink {
+    fn write(directory: &Directory, key: Key) -> Result<Self, StorageError> {
+        let value = match &key {
+            Key::Layer(_, digest) => digest.to_string(),
+            _ => return Err(StorageError::Failed(format!("{key} is no link to a blob"))),
         };
-        digest.ok_or_else(|| Error::Io(io::Error::other("hash of a wrong length")))
-    }
-}
-
-/// Objects that are written, and not yet in their places.
-struct Links<'a>(Vec<Link<'a>>);
-
-struct Link<'a> {
-    key: &'a Key,
-    /// Its bytes; nothing for one that is empty and need not last, which is
-    /// made in its place.
-    written: Option<(File, PathBuf)>,
-}
-
-impl<'a> Links<'a> {
-    fn write(directory: &Directory, links: &'a [(Key, String)]) -> Result<Self, Error> {
-        let mut written = Self(Vec::new());
-        for (key, value) in links {
-            if key.unsynced() && value.is_empty() {
-                written.0.push(Link { key, written: None });
-                continue;
-            }
-            let (mut file, temporary) = directory.temporary_file()?;
-            let wrote = file.write_all(value.as_bytes());
-            written.0.push(Link { key, written: Some((file, temporary)) });
-            wrote.map_err(Error::Io)?;
-        }
-        Ok(written)
+        let (file, temporary) = directory.temporary_file().map_err(failed)?;
+        let mut link = Self { key, file, temporary };
+        link.file.write_all(value.as_bytes()).map_err(failed)?;
+        Ok(link)
     }
 
-    /// Syncs them, the object's bytes, and the directories that they will be
-    /// in, all at once: a disk takes for all about as long as for one.
-    fn sync_with(&self, directory: &Directory, object: &File, to: &Key) -> Result<(), Error> {
-        let lasting = || self.0.iter().filter(|link| !link.key.unsynced());
-        let mut tasks: Vec<Task<'_>> = vec![Box::new(|| object.sync_all().map_err(Error::Io))];
-        for key in lasting().map(|link| link.key).chain([to]) {
-            tasks.push(Box::new(|| directory.make_parent(key)));
-        }
-        for (file, _) in lasting().filter_map(|link| link.written.as_ref()) {
-            tasks.push(Box::new(|| file.sync_all().map_err(Error::Io)));
-        }
-        at_once(tasks)
+    /// Syncs it, the blob's bytes, and the directories that they will be in, all
+    /// at once: a disk takes for all about as long as for one.
+    fn sync_with(
+        &self,
+        directory: &Directory,
+        bytes: &File,
+        blob: &Key,
+    ) -> Result<(), StorageError> {
+        let parent = |key: &Key| match directory.path(key).parent() {
+            Some(parent) => directory.make_directories(parent).map_err(failed),
+            None => Ok(()),
+        };
+        at_once(vec![
+            Box::new(|| bytes.sync_all().map_err(failed)),
+            Box::new(|| self.file.sync_all().map_err(failed)),
+            Box::new(|| parent(&self.key)),
+            Box::new(|| parent(blob)),
+        ])
     }
 
-    /// Puts them in their places. One that need not last is left out if that
-    /// fails.
-    fn publish(mut self, directory: &Directory) -> Result<(), Error> {
-        for link in self.0.drain(..) {
-            let Some((_, temporary)) = &link.written else {
-                let _ = File::create(directory.path(link.key));
-                continue;
-            };
-            let published = directory.publish(temporary, link.key, WriteMode::Overwrite);
-            if published.is_err() {
-                let _ = fs::remove_file(temporary);
-            }
-            if !link.key.unsynced() {
-                published?;
-            }
+    /// Puts it in its place.
+    fn publish(self, directory: &Directory) -> Result<(), StorageError> {
+        directory.publish(&self.temporary, &self.key)?;
+        if let Some(hint) = self.key.companion() {
+            directory.hint(&hint);
         }
         Ok(())
     }
 }
 
-impl Drop for Links<'_> {
+impl Drop for PreparedLink {
     fn drop(&mut self) {
-        for (_, temporary) in self.0.iter().filter_map(|link| link.written.as_ref()) {
-            let _ = fs::remove_file(temporary);
-        }
+        // Where it is published, nothing is left of it.
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 
-type Task<'a> = Box<dyn FnOnce() -> Result<(), Error> + Send + 'a>;
+type Task<'a> = Box<dyn FnOnce() -> Result<(), StorageError> + Send + 'a>;
 
 /// Does all of it, as far as there are threads at the same time.
-fn at_once(mut tasks: Vec<Task<'_>>) -> Result<(), Error> {
+fn at_once(mut tasks: Vec<Task<'_>>) -> Result<(), StorageError> {
     if cfg!(target_family = "wasm") {
         return tasks.into_iter().try_for_each(|task| task());
     }
@@ -152,14 +122,14 @@ fn at_once(mut tasks: Vec<Task<'_>>) -> Result<(), Error> {
         let others: Vec<_> = tasks.into_iter().map(|task| scope.spawn(task)).collect();
         let mut result = own();
         for other in others {
-            let panicked = |_| Error::Io(io::Error::other("a task of a commit panicked"));
+            let panicked = |_| StorageError::Failed("a task of a commit panicked".to_owned());
             result = result.and(other.join().map_err(panicked).flatten());
         }
         result
     })
 }
 
-fn hash_again<H: sha2::Digest>(path: &Path) -> Result<Vec<u8>, Error> {
+fn hash_again<H: sha2::Digest>(path: &Path) -> Result<Vec<u8>, StorageError> {
     let mut file = File::open(path)?;
     let mut hash = H::new();
     let mut buffer = vec![0; HASH_BUFFER];

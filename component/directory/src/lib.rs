@@ -1,52 +1,48 @@
-//! The rules of a registry's storage in a directory, in plain `std::fs`.
+//! Storage in a directory, in plain `std::fs`.
 //!
-//! One crate serves both ways to a directory: the native host runs it behind
-//! the host store, and the component runs it over a mounted directory. It
-//! knows keys and upload sessions, but nothing of repositories or of manifests;
-//! all calls block.
+//! One crate serves both ways to a directory: the native host carries out the
+//! operations of [`roadstead_bridge::storage`] with it, and the component does
+//! so itself over a mounted directory. [`DirectoryStorage`] is the storage port
+//! over either. All calls on a [`Directory`] block.
 //!
 //! # Durability
-//! A call that returns `Ok` has put its result where it survives a crash and
-//! a power loss: bytes go to a temporary file, which is synced, renamed into
-//! place, and whose directory (and every directory made on the way) is synced.
-//! So a reader sees the whole object or none, and never a torn one. Upload
-//! sessions are the exception: nothing in them is synced before
-//! [`Directory::commit`], since a client that loses its session starts over.
+//! A call that returns `Ok` has put its result where it survives a crash and a
+//! loss of power, if `Key::is_durable`: bytes go to a temporary file, which is
+//! synced, renamed into place, and whose directory (and every directory made on
+//! the way) is synced. So a reader sees the whole object or none. Nothing in an
+//! upload session is synced before it is committed, since a client that loses
+//! its session starts over.
 //!
 //! # Layout
-//! A key `a/b/c` is the file `a/b/c` below the root: whoever chooses keys
-//! chooses the layout, and the component chooses distribution's. This crate's
-//! own files are all below [`PRIVATE`], which distribution never visits.
+//! An object's file is its key below the root. This crate's own files are all
+//! below [`PRIVATE`], which distribution never visits.
 
+mod adapter;
 mod commit;
-mod error;
-mod files;
-pub mod hash_state;
-mod key;
-mod list;
+mod content;
+mod entries;
+mod enumeration;
 mod lock;
+mod names;
+mod objects;
 mod operation;
-mod order;
 mod session;
 mod sink;
+mod sorted_names;
 
-pub use error::Error;
-pub use files::{Metadata, WriteMode};
-pub use key::{InvalidKey, Key};
-pub use list::{Depth, Names, NamesQuery, PAGE_BYTES};
-pub use operation::{
-    Executed, Fault, LINKS_LIMIT, LIST_LIMIT, Listed, OPERATION_HEADER, Object, Operation,
-    REPLY_HEADER, REPLY_HEADER_LIMIT, Reply, VALUE_LIMIT, WRITE_LIMIT, header_json,
-};
+pub use adapter::{DirectoryStorage, Transport};
+pub use operation::{FileRange, Receiver};
 pub use session::Appender;
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, RwLock};
 
-/// Directory below the root for this crate's own files (temporary ones).
+/// Directory below the root for this crate's own files: temporary ones, and the
+/// lock of the process that owns the directory.
 pub const PRIVATE: &str = ".roadstead";
 
 /// A registry's storage directory.
@@ -59,7 +55,7 @@ pub struct Directory {
     nonce: u64,
     /// What a loss of power ends; see [`session`].
     epoch: String,
-    order: order::Order,
+    sorted: sorted_names::SortedNames,
     /// Held by the one process that owns the directory's sessions, if it is
     /// this one; see [`lock`].
     owner: Option<File>,
@@ -67,24 +63,24 @@ pub struct Directory {
     appending: lock::Appending,
     /// Directories that were made and are not synced into their parents yet.
     young: Mutex<HashSet<PathBuf>>,
-    /// Held alone to look at an object and delete it, shared to replace one.
+    /// Held exclusively to compare a link and delete it, shared to replace one.
     replacing: RwLock<()>,
 }
 
 impl Directory {
-    /// Opens `root`, making it where it is missing, and proves that it can be
+    /// Opens `root`, makes it where it is missing, and proves that it can be
     /// written.
     ///
     /// # Errors
-    /// [`Error::Io`] when the directory can be neither made nor written.
-    pub fn open(root: impl Into<PathBuf>) -> Result<Self, Error> {
+    /// When the directory can be neither made nor written.
+    pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
         use std::hash::{BuildHasher, RandomState};
         let mut directory = Self {
             root: root.into(),
             serial: AtomicU64::new(0),
             nonce: RandomState::new().hash_one(std::time::SystemTime::now()),
             epoch: String::new(),
-            order: order::Order::default(),
+            sorted: sorted_names::SortedNames::default(),
             owner: None,
             appending: lock::Appending::default(),
             young: Mutex::default(),
@@ -103,10 +99,5 @@ impl Directory {
     /// The directory that keys are relative to.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// The file that holds the object of `key`.
-    pub fn path(&self, key: &Key) -> PathBuf {
-        self.root.join(key.as_str())
     }
 }

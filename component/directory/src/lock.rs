@@ -13,7 +13,9 @@
 //! costs no new file: whoever owns the directory now takes such a lock that a
 //! former owner left at once.
 
-use crate::{Directory, Error};
+use crate::Directory;
+use crate::entries::failed;
+use roadstead_storage::StorageError;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -31,15 +33,15 @@ const LOCK_REFRESH: Duration = Duration::from_secs(15);
 
 /// Tries to own the directory whose private files are in `private`.
 #[cfg(not(target_family = "wasm"))]
-pub(crate) fn own(private: &Path) -> Result<Option<File>, Error> {
-    let file = File::create(private.join("owner")).map_err(Error::Io)?;
+pub(crate) fn own(private: &Path) -> io::Result<Option<File>> {
+    let file = File::create(private.join("owner"))?;
     Ok(file.try_lock().is_ok().then_some(file))
 }
 
 /// A component cannot lock a file.
 #[cfg(target_family = "wasm")]
 #[expect(clippy::unnecessary_wraps, reason = "other targets can fail")]
-pub(crate) fn own(_: &Path) -> Result<Option<File>, Error> {
+pub(crate) fn own(_: &Path) -> io::Result<Option<File>> {
     Ok(None)
 }
 
@@ -54,10 +56,10 @@ struct Entered {
 }
 
 impl Entered {
-    fn enter(all: &Appending, session: &Path) -> Result<Self, Error> {
+    fn enter(all: &Appending, session: &Path) -> Result<Self, StorageError> {
         let session = session.to_owned();
         let new = all.lock().unwrap_or_else(PoisonError::into_inner).insert(session.clone());
-        if new { Ok(Self { all: Arc::clone(all), session }) } else { Err(Error::Busy) }
+        if new { Ok(Self { all: Arc::clone(all), session }) } else { Err(StorageError::Busy) }
     }
 }
 
@@ -81,7 +83,7 @@ pub(crate) struct Lock {
 
 impl Lock {
     /// Takes the lock of the session whose directory is `session`.
-    pub(crate) fn take(directory: &Directory, session: &Path) -> Result<Self, Error> {
+    pub(crate) fn take(directory: &Directory, session: &Path) -> Result<Self, StorageError> {
         let path = session.join("lock");
         let entered = match &directory.owner {
             Some(_) => Some(Entered::enter(&directory.appending, session)?),
@@ -97,9 +99,9 @@ impl Lock {
             }
             (started, None, token)
         } else {
-            let (mut file, temporary) = directory.temporary_file()?;
+            let (mut file, temporary) = directory.temporary_file().map_err(failed)?;
             let token = temporary.to_string_lossy().into_owned().into_bytes();
-            file.write_all(&token).map_err(Error::Io)?;
+            file.write_all(&token).map_err(failed)?;
             (temporary.clone(), Some(temporary), token)
         };
         let result = match fs::hard_link(&file, &path) {
@@ -121,16 +123,16 @@ impl Lock {
                 let refreshed = Instant::now();
                 Ok(Self { path, token, refreshed, taken_over, _entered: entered })
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Busy),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(StorageError::Busy),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Keeps the lock, unless another request has taken it.
-    pub(crate) fn refresh(&mut self) -> Result<(), Error> {
+    pub(crate) fn refresh(&mut self) -> Result<(), StorageError> {
         if self.refreshed.elapsed() >= LOCK_REFRESH {
             if !self.held() {
-                return Err(Error::Busy);
+                return Err(StorageError::Busy);
             }
             touch(&self.path)?;
             self.refreshed = Instant::now();

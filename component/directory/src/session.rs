@@ -12,11 +12,13 @@
 //! If some are missing, the session is gone: so it is also if a process died
 //! between making the bytes an object and removing the session.
 
+use crate::Directory;
 use crate::commit::HASH_BUFFER;
-use crate::files::PRUNE_RETRIES;
+use crate::entries::failed;
 use crate::lock::Lock;
+use crate::objects::{PRUNE_RETRIES, read_limited};
 use crate::sink::Sink;
-use crate::{Directory, Error, Key, hash_state};
+use roadstead_storage::{Key, StorageError, UploadSession, hash_state};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -24,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Largest `state` file that is read, in bytes; ours have about 300.
-const STATE_LIMIT: u64 = 1024;
+const STATE_LIMIT: usize = 1024;
 
 /// What a loss of power ends: the time since the machine started or, where that
 /// has no name, since this process did.
@@ -34,7 +36,7 @@ pub(crate) fn epoch(nonce: u64) -> String {
 }
 
 /// The state of the hash after the first `length` bytes of a file.
-fn hash_prefix(path: &Path, length: u64) -> Result<Sha256, Error> {
+fn hash_prefix(path: &Path, length: u64) -> Result<Sha256, StorageError> {
     let mut bytes = File::open(path)?.take(length);
     let mut sha256 = Sha256::new();
     let mut buffer = vec![0; HASH_BUFFER];
@@ -82,12 +84,12 @@ impl State {
 
 impl Directory {
     /// Makes an empty session. Its name must be one that was never used.
-    pub fn begin(&self, session: &Key) -> Result<(), Error> {
-        let path = self.path(session);
+    pub fn begin(&self, session: &UploadSession) -> Result<(), StorageError> {
+        let path = self.session_path(session);
         // What is above all sessions will hold what must last, and whoever
         // puts it there takes a directory that exists for a durable one.
         if let Some(owner) = path.parent().and_then(Path::parent) {
-            self.make_directories(owner)?;
+            self.make_directories(owner).map_err(failed)?;
         }
         let now = chrono::DateTime::<chrono::Utc>::from(SystemTime::now());
         let started = now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
@@ -102,11 +104,16 @@ impl Directory {
                 _ => break,
             }
         }
-        result.map_err(Error::Io)
+        result.map_err(failed)
+    }
+
+    /// The directory of a session.
+    pub(crate) fn session_path(&self, session: &UploadSession) -> PathBuf {
+        self.path(&Key::Session(session.clone()))
     }
 
     /// How many bytes the session holds.
-    pub fn session(&self, session: &Key) -> Result<u64, Error> {
+    pub fn status(&self, session: &UploadSession) -> Result<u64, StorageError> {
         Ok(self.state(session)?.offset)
     }
 
@@ -114,16 +121,16 @@ impl Directory {
     /// end.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such a session, [`Error::Offset`],
-    /// [`Error::Busy`] while another request appends.
-    pub fn append(&self, session: &Key, at: Option<u64>) -> Result<Appender, Error> {
-        let path = self.path(session);
+    /// [`StorageError::NotFound`] without such a session, [`Error::Offset`],
+    /// [`StorageError::Busy`] while another request appends.
+    pub fn append(&self, session: &UploadSession, at: Option<u64>) -> Result<Appender, StorageError> {
+        let path = self.session_path(session);
         let lock = Lock::take(self, &path)?;
         let mut state = self.state(session)?;
         if let Some(at) = at
             && at != state.offset
         {
-            return Err(Error::Offset { expected: state.offset });
+            return Err(StorageError::Offset(state.offset));
         }
         if lock.taken_over {
             state.file = self.copy_data(&path, &state)?;
@@ -132,7 +139,7 @@ impl Directory {
         let held = fs::metadata(&data).map_or(0, |metadata| metadata.len());
         if held < state.offset {
             let _ = self.discard(session);
-            return Err(Error::NotFound);
+            return Err(StorageError::NotFound);
         }
         if state.offset > 0 && state.epoch != self.epoch {
             state.sha256 = hash_prefix(&data, state.offset)?;
@@ -143,9 +150,9 @@ impl Directory {
             .create(true)
             .truncate(false)
             .open(&data)
-            .map_err(Error::Io)?;
+            .map_err(failed)?;
         if held > state.offset {
-            file.set_len(state.offset).map_err(Error::Io)?;
+            file.set_len(state.offset).map_err(failed)?;
         }
         let start = state.offset;
         let sink = Sink::new(file, &data, start);
@@ -153,8 +160,8 @@ impl Directory {
     }
 
     /// Removes the session and its bytes.
-    pub fn discard(&self, session: &Key) -> Result<(), Error> {
-        let path = self.path(session);
+    pub fn discard(&self, session: &UploadSession) -> Result<(), StorageError> {
+        let path = self.session_path(session);
         fs::remove_dir_all(&path)?;
         if let Some(parent) = path.parent() {
             self.prune(parent);
@@ -163,8 +170,8 @@ impl Directory {
     }
 
     /// Removes what a session leaves behind whose bytes have become an object.
-    pub(crate) fn end(&self, session: &Key) {
-        let path = self.path(session);
+    pub(crate) fn end(&self, session: &UploadSession) {
+        let path = self.session_path(session);
         for file in ["lock", "startedat", "state"] {
             let _ = fs::remove_file(path.join(file));
         }
@@ -174,13 +181,14 @@ impl Directory {
         }
     }
 
-    pub(crate) fn state(&self, session: &Key) -> Result<State, Error> {
-        match self.read_small(&session.child("state"), STATE_LIMIT) {
+    pub(crate) fn state(&self, session: &UploadSession) -> Result<State, StorageError> {
+        let path = self.session_path(session);
+        match read_limited(&path.join("state"), STATE_LIMIT) {
             Ok(bytes) => bytes
                 .and_then(|bytes| State::parse(std::str::from_utf8(&bytes).ok()?))
-                .ok_or_else(|| Error::Io(io::Error::other(format!("{session}/state is damaged")))),
-            Err(Error::NotFound) => {
-                self.stat(&session.child("startedat"))?;
+                .ok_or_else(|| StorageError::Failed(format!("{session}/state is damaged"))),
+            Err(StorageError::NotFound) => {
+                fs::metadata(path.join("startedat"))?;
                 Ok(State::new())
             }
             Err(error) => Err(error),
@@ -188,17 +196,19 @@ impl Directory {
     }
 
     /// Copies the bytes that count to a new file and gives its name.
-    fn copy_data(&self, path: &Path, state: &State) -> Result<String, Error> {
-        let (mut copy, temporary) = self.temporary_file()?;
+    fn copy_data(&self, path: &Path, state: &State) -> Result<String, StorageError> {
+        let (mut copy, temporary) = self.temporary_file().map_err(failed)?;
         let name = match temporary.file_name().and_then(|name| name.to_str()) {
             Some(unique) => format!("data-{unique}"),
-            None => return Err(Error::Io(io::Error::other("temporary file without a name"))),
+            None => {
+                return Err(StorageError::Failed("a temporary file has no name".to_owned()));
+            }
         };
         if state.offset > 0 {
             let data = File::open(path.join(&state.file))?;
-            io::copy(&mut data.take(state.offset), &mut copy).map_err(Error::Io)?;
+            io::copy(&mut data.take(state.offset), &mut copy).map_err(failed)?;
         }
-        fs::rename(temporary, path.join(&name)).map_err(Error::Io)?;
+        fs::rename(temporary, path.join(&name)).map_err(failed)?;
         Ok(name)
     }
 }
@@ -215,9 +225,9 @@ pub struct Appender {
 
 impl Appender {
     /// Writes and hashes `bytes`.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.lock.refresh()?;
-        self.sink.write(bytes).map_err(Error::Io)?;
+        self.sink.write(bytes).map_err(failed)?;
         self.state.sha256.update(bytes);
         self.state.offset += bytes.len() as u64;
         Ok(())
@@ -225,8 +235,8 @@ impl Appender {
 
     /// Has the file hold all that was written, and memory nothing: for when no
     /// more bytes are to be expected soon.
-    pub fn settle(&mut self) -> Result<(), Error> {
-        self.sink.settle().map_err(Error::Io)
+    pub fn settle(&mut self) -> Result<(), StorageError> {
+        self.sink.settle().map_err(failed)
     }
 
     /// How many bytes were written here.
@@ -235,9 +245,9 @@ impl Appender {
     }
 
     /// Makes what was written count. Returns the session's new end.
-    pub fn finish(mut self, directory: &Directory) -> Result<u64, Error> {
-        self.sink.settle().map_err(Error::Io)?;
-        let (mut file, temporary) = directory.temporary_file()?;
+    pub fn finish(mut self, directory: &Directory) -> Result<u64, StorageError> {
+        self.sink.settle().map_err(failed)?;
+        let (mut file, temporary) = directory.temporary_file().map_err(failed)?;
         let written = file.write_all(self.state.print().as_bytes());
         drop(file);
         let renamed = written.and_then(|()| {
@@ -250,7 +260,7 @@ impl Appender {
         if let Err(error) = renamed {
             let _ = fs::remove_file(&temporary);
             return Err(match error.kind() {
-                io::ErrorKind::AlreadyExists => Error::Busy,
+                io::ErrorKind::AlreadyExists => StorageError::Busy,
                 _ => error.into(),
             });
         }
@@ -259,9 +269,9 @@ impl Appender {
 
     /// What [`Directory::commit`] needs of a session whose bytes may change no
     /// more.
-    pub(crate) fn into_parts(self) -> Result<(File, PathBuf, State, impl Sized), Error> {
+    pub(crate) fn into_parts(self) -> Result<(File, PathBuf, State, impl Sized), StorageError> {
         let data = self.path.join(&self.state.file);
-        let file = self.sink.into_file().map_err(Error::Io)?;
+        let file = self.sink.into_file().map_err(failed)?;
         Ok((file, data, self.state, self.lock))
     }
 }

@@ -144,13 +144,11 @@ impl NameList {
 }
 
 impl Holding {
-    /// Whether a directory that has this child is a repository of the list.
-    pub fn is_shown_by(self, child: &str) -> bool {
+    /// The directories of which a repository of the list has one at least.
+    pub fn shown_by(self) -> &'static [&'static str] {
         match self {
-            Self::Manifests => child == "_manifests",
-            Self::Anything => {
-                matches!(child, "_manifests" | "_layers" | "_uploads" | "_referrers")
-            }
+            Self::Manifests => &["_manifests"],
+            Self::Anything => &["_manifests", "_layers", "_uploads", "_referrers"],
         }
     }
 }

@@ -109,8 +109,9 @@ impl Key {
                 Self::LINK_LIMIT
             }
             Self::MediaType(..) => MediaType::MAX_LENGTH + 1,
-            // A referrer's annotations are those of its manifest.
-            Self::Blob(_) | Self::Referrer { .. } => Manifest::MAX_SIZE,
+            // A descriptor repeats the annotations of its manifest.
+            Self::Referrer { .. } => 2 * Manifest::MAX_SIZE,
+            Self::Blob(_) => Manifest::MAX_SIZE,
             Self::Hint(..) | Self::ReferrersComplete(_) | Self::Session(_) => 0,
             Self::SessionObject(..) => SESSION_OBJECT_LIMIT,
         }

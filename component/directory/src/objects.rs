@@ -1,7 +1,9 @@
-//! Objects: read, write, copy, delete, all durable and atomic.
+//! Single objects: read, written and deleted, atomically and durably.
 
-use crate::{Directory, Error, Key, PRIVATE};
-use serde::{Deserialize, Serialize};
+use crate::entries::failed;
+use crate::{Directory, PRIVATE};
+use roadstead_oci::{Digest, MediaType};
+use roadstead_storage::{Key, StorageError};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,179 +11,166 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-/// Temporary files older than this belong to no one: a process that died left
-/// them. Younger ones may be another process's that shares the directory.
+/// Temporary files older than this were left by a process that died. Younger
+/// ones may be another process's that shares the directory.
 const TEMPORARY_FILE_EXPIRY: Duration = Duration::from_hours(24);
 
 /// How often a write makes its directory again after a concurrent delete
-/// pruned it.
+/// removed it.
 pub(crate) const PRUNE_RETRIES: u32 = 8;
 
-/// What the file system says of an object.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Metadata {
-    /// Size in bytes.
-    pub size: u64,
-    /// When the object was last written.
-    pub modified: SystemTime,
-}
-
-impl Metadata {
-    pub(crate) fn of(metadata: &fs::Metadata) -> Result<Self, Error> {
-        if metadata.is_dir() {
-            return Err(Error::NotFound);
-        }
-        Ok(Self { size: metadata.len(), modified: metadata.modified()? })
-    }
-}
-
-/// What a write does where there is an object already.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WriteMode {
-    /// Replaces it.
-    Overwrite,
-    /// Fails with [`Error::AlreadyExists`].
-    Create,
-}
-
 impl Directory {
-    /// Size and time of the object.
-    pub fn stat(&self, key: &Key) -> Result<Metadata, Error> {
-        Metadata::of(&fs::metadata(self.path(key))?)
+    /// The file that holds the object of `key`.
+    pub fn path(&self, key: &Key) -> PathBuf {
+        self.root.join(key.to_string())
     }
 
-    /// Opens the object for reading from its first byte.
-    pub fn read(&self, key: &Key) -> Result<(Metadata, File), Error> {
+    /// Opens an object, and gives its size in bytes.
+    pub(crate) fn open_object(&self, key: &Key) -> Result<(u64, File), StorageError> {
         let file = File::open(self.path(key))?;
-        Ok((Metadata::of(&file.metadata()?)?, file))
+        Ok((size_of(&file.metadata()?)?, file))
     }
 
-    /// The bytes of an object of at most `limit` bytes; `None` for a larger
-    /// one.
-    pub fn read_small(&self, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-        let (metadata, file) = self.read(key)?;
-        if metadata.size > limit {
-            return Ok(None);
+    /// The size of an object in bytes.
+    pub(crate) fn size(&self, key: &Key) -> Result<u64, StorageError> {
+        size_of(&fs::metadata(self.path(key))?)
+    }
+
+    /// The text of a small object; `None` where there is none, or what is there
+    /// is no text of at most [`Key::value_limit`] bytes.
+    pub(crate) fn text(&self, key: &Key) -> Result<Option<String>, StorageError> {
+        match read_limited(&self.path(key), key.value_limit()) {
+            Ok(bytes) => Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok())),
+            Err(StorageError::NotFound) => Ok(None),
+            Err(error) => Err(error),
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.size).unwrap_or(0));
-        file.take(limit).read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
     }
 
-    /// Writes the object whole.
-    pub fn write(&self, key: &Key, bytes: &[u8], mode: WriteMode) -> Result<(), Error> {
-        let (mut file, temporary) = self.temporary_file()?;
+    /// Whether a link leads to `digest`.
+    pub(crate) fn leads_to(&self, key: &Key, digest: &Digest) -> Result<bool, StorageError> {
+        Ok(self.text(key)?.is_some_and(|text| text.trim_end() == digest.as_str()))
+    }
+
+    /// Writes an object whole.
+    pub(crate) fn write(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
+        if bytes.len() > key.value_limit() {
+            let (length, limit) = (bytes.len(), key.value_limit());
+            return Err(StorageError::Failed(format!("{key}: {length} bytes, at most {limit}")));
+        }
+        let (mut file, temporary) = self.temporary_file().map_err(failed)?;
         let written = file
             .write_all(bytes)
-            .and_then(|()| if key.unsynced() { Ok(()) } else { file.sync_all() });
+            .and_then(|()| if key.is_durable() { file.sync_all() } else { Ok(()) });
         drop(file);
-        let published =
-            written.map_err(Error::from).and_then(|()| self.publish(&temporary, key, mode));
-        if published.is_err() || mode == WriteMode::Create {
-            // Renamed away or not, nothing must stay behind; the error that
-            // counts is the one above.
+        let published = written.map_err(failed).and_then(|()| self.publish(&temporary, key));
+        if published.is_err() {
+            // The error that counts is the one above.
             let _ = fs::remove_file(&temporary);
         }
         published
     }
 
-    /// Copies an object.
-    pub fn copy(&self, from: &Key, to: &Key, mode: WriteMode) -> Result<(), Error> {
-        let (_, mut source) = self.read(from)?;
-        let (mut file, temporary) = self.temporary_file()?;
-        let written = io::copy(&mut source, &mut file).and_then(|_| file.sync_all());
-        drop(file);
-        let published =
-            written.map_err(Error::from).and_then(|()| self.publish(&temporary, to, mode));
-        if published.is_err() || mode == WriteMode::Create {
-            let _ = fs::remove_file(&temporary);
+    /// Writes a link, and its companion: a manifest's media type before it, so
+    /// that no reader sees the link alone, and a blob's hint after it.
+    pub(crate) fn link(
+        &self,
+        key: &Key,
+        digest: &Digest,
+        media_type: Option<&MediaType>,
+    ) -> Result<(), StorageError> {
+        let companion = key.companion();
+        if let (Some(companion @ Key::MediaType(..)), Some(media_type)) = (&companion, media_type) {
+            self.write(companion, media_type.as_str().as_bytes())?;
         }
-        published
+        self.write(key, digest.as_str().as_bytes())?;
+        if let Some(hint @ Key::Hint(..)) = &companion {
+            self.hint(hint);
+        }
+        Ok(())
     }
 
-    /// Deletes the object and the directories that it leaves empty.
-    pub fn delete(&self, key: &Key) -> Result<(), Error> {
+    /// Makes a hint. The link is what counts: without the hint, a mount that
+    /// names no repository may not find the blob.
+    pub(crate) fn hint(&self, hint: &Key) {
+        let _ = File::create(self.path(hint));
+    }
+
+    /// Deletes an object that must exist, its companion, and the directories
+    /// that they leave empty.
+    pub(crate) fn remove(&self, key: &Key) -> Result<(), StorageError> {
         let path = self.path(key);
-        if fs::metadata(&path)?.is_dir() {
-            return Err(Error::NotFound);
-        }
+        size_of(&fs::metadata(&path)?)?;
         fs::remove_file(&path)?;
+        self.removed(key, &path)
+    }
+
+    /// Deletes a link if it leads to `digest`. No write of this process comes
+    /// between the comparison and the deletion.
+    pub(crate) fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError> {
+        let path = self.path(key);
+        {
+            let _exclusive = self.replacing.write().unwrap_or_else(PoisonError::into_inner);
+            if !self.leads_to(key, digest)? {
+                return Ok(());
+            }
+            fs::remove_file(&path)?;
+        }
+        self.removed(key, &path)
+    }
+
+    /// Makes a deletion durable, and deletes what says nothing without the
+    /// object.
+    fn removed(&self, key: &Key, path: &Path) -> Result<(), StorageError> {
         if let Some(parent) = path.parent() {
-            if !key.unsynced() {
-                sync_directory(parent)?;
+            if key.is_durable() {
+                sync_directory(parent).map_err(failed)?;
+            }
+            if let Some(companion) = key.companion() {
+                let companion = self.path(&companion);
+                let _ = fs::remove_file(&companion);
+                if let Some(parent) = companion.parent() {
+                    self.prune(parent);
+                }
             }
             self.prune(parent);
         }
         Ok(())
     }
 
-    /// Deletes the object if its value is `value`; says whether it did. No
-    /// write of this process comes between the look and the deletion.
-    pub fn delete_value(&self, key: &Key, value: &str) -> Result<bool, Error> {
-        let path = self.path(key);
-        {
-            let _alone = self.replacing.write().unwrap_or_else(PoisonError::into_inner);
-            if fs::read(&path)? != value.as_bytes() {
-                return Ok(false);
-            }
-            fs::remove_file(&path)?;
-        }
-        if let Some(parent) = path.parent() {
-            sync_directory(parent)?;
-            self.prune(parent);
-        }
-        Ok(true)
-    }
-
     /// Puts the synced file `temporary` in the place of `key`, durably.
-    pub(crate) fn publish(
-        &self,
-        temporary: &Path,
-        key: &Key,
-        mode: WriteMode,
-    ) -> Result<(), Error> {
+    pub(crate) fn publish(&self, temporary: &Path, key: &Key) -> Result<(), StorageError> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
         let put = || {
             let _shared = self.replacing.read().unwrap_or_else(PoisonError::into_inner);
-            match mode {
-                WriteMode::Overwrite => fs::rename(temporary, &path),
-                WriteMode::Create => fs::hard_link(temporary, &path),
-            }
+            fs::rename(temporary, &path)
         };
         let mut result = put();
         for _ in 0..PRUNE_RETRIES {
             match &result {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if key.unsynced() {
-                        fs::create_dir_all(parent).map_err(Error::Io)?;
+                    if key.is_durable() {
+                        self.make_directories(parent).map_err(failed)?;
                     } else {
-                        self.make_directories(parent)?;
+                        fs::create_dir_all(parent).map_err(failed)?;
                     }
                     result = put();
                 }
                 _ => break,
             }
         }
-        match result {
-            Ok(()) if key.unsynced() => Ok(()),
-            Ok(()) => Ok(sync_directory(parent)?),
-            // Not NotFound, which would say that the object is missing.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Error::Io(io::Error::other(error)))
-            }
-            Err(error) => Err(error.into()),
-        }
+        // Not NotFound, which would say that the object is missing.
+        result.map_err(failed)?;
+        if key.is_durable() { sync_directory(parent).map_err(failed) } else { Ok(()) }
     }
 
     /// Makes the directory that the object of `key` is in.
-    pub(crate) fn make_parent(&self, key: &Key) -> Result<(), Error> {
+    pub(crate) fn make_parent(&self, key: &Key) -> io::Result<()> {
         self.path(key).parent().map_or(Ok(()), |parent| self.make_directories(parent))
     }
 
     /// Makes `path` and its missing ancestors, each synced into its parent.
-    pub(crate) fn make_directories(&self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn make_directories(&self, path: &Path) -> io::Result<()> {
         let mut result = Ok(());
         for _ in 0..PRUNE_RETRIES {
             let (made, young) = {
@@ -207,36 +196,36 @@ impl Directory {
                         Ok(metadata) if metadata.is_dir() => return Ok(()),
                         // A concurrent delete has just pruned it.
                         Err(gone) if gone.kind() == io::ErrorKind::NotFound => {
-                            Err(Error::Io(error))
+                            Err(error)
                         }
-                        _ => return Err(Error::Io(error)),
+                        _ => return Err(error),
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
                     Some(parent) => {
                         self.make_directories(parent)?;
-                        Err(Error::Io(error))
+                        Err(error)
                     }
-                    None => return Err(Error::Io(error)),
+                    None => return Err(error),
                 },
-                Err(error) => return Err(Error::Io(error)),
+                Err(error) => return Err(error),
             };
         }
         result
     }
 
-    fn sync_into_parent(&self, path: &Path) -> Result<(), Error> {
+    fn sync_into_parent(&self, path: &Path) -> io::Result<()> {
         match path.parent().filter(|parent| parent.starts_with(&self.root)) {
-            Some(parent) => Ok(sync_directory(parent)?),
+            Some(parent) => sync_directory(parent),
             None => Ok(()),
         }
     }
 
     /// A new, empty, exclusively created file outside all keys.
-    pub(crate) fn temporary_file(&self) -> Result<(File, PathBuf), Error> {
+    pub(crate) fn temporary_file(&self) -> io::Result<(File, PathBuf)> {
         let path = self.temporary_directory().join(self.temporary_name());
         let file =
-            OpenOptions::new().write(true).create_new(true).open(&path).map_err(Error::Io)?;
+            OpenOptions::new().write(true).create_new(true).open(&path)?;
         Ok((file, path))
     }
 
@@ -250,7 +239,7 @@ impl Directory {
     }
 
     /// Removes what dead processes left in the temporary directory.
-    pub(crate) fn sweep_temporary_files(&self) -> Result<(), Error> {
+    pub(crate) fn sweep_temporary_files(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.temporary_directory())? {
             // Over WASI, a file that another process has just removed ends the
             // reading. Whoever opens the directory next sweeps the rest.
@@ -281,7 +270,24 @@ impl Directory {
     }
 }
 
-/// Makes the entries of a directory durable; if a concurrent delete pruned it,
+/// The size of a file; a directory is no object.
+fn size_of(metadata: &fs::Metadata) -> Result<u64, StorageError> {
+    if metadata.is_dir() { Err(StorageError::NotFound) } else { Ok(metadata.len()) }
+}
+
+/// The bytes of a file of at most `limit` bytes; `None` for a larger one.
+pub(crate) fn read_limited(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {
+    let file = File::open(path)?;
+    let size = size_of(&file.metadata()?)?;
+    let Some(size) = usize::try_from(size).ok().filter(|size| *size <= limit) else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::with_capacity(size);
+    file.take(limit as u64).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Makes the entries of a directory durable; if a concurrent delete removed it,
 /// those of the nearest directory that is left.
 fn sync_directory(path: &Path) -> io::Result<()> {
     // Windows cannot open a directory this way; its file systems journal

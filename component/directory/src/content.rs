@@ -1,0 +1,122 @@
+//! Content that clients ask for: manifests and blobs of a repository.
+//!
+//! A repository holds what it has a link to; the bytes are the same file for
+//! all repositories. Links are read first, so that nothing is said of content
+//! that another repository holds.
+
+use crate::Directory;
+use crate::entries::for_each;
+use crate::operation::FileRange;
+use roadstead_bridge::storage::{DIGESTS_LIMIT, LIST_LIMIT, Reply};
+use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
+use roadstead_storage::{Key, Pointer, StorageError};
+
+/// A reply, and the bytes that belong to it.
+pub(crate) type WithContent = Result<(Reply, Option<FileRange>), StorageError>;
+
+impl Directory {
+    /// The manifest that a reference stands for.
+    pub(crate) fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        content: bool,
+    ) -> WithContent {
+        let digest = match reference {
+            Reference::Digest(digest) => digest.clone(),
+            Reference::Tag(tag) => {
+                let key = Key::Tag(repository.clone(), tag.clone());
+                let link = self.value(&key)?;
+                Pointer::parse(&key, &link)?.digest
+            }
+        };
+        if !self.leads_to(&Key::Revision(repository.clone(), digest.clone()), &digest)? {
+            return Err(StorageError::NotFound);
+        }
+        let media_type = self.text(&Key::MediaType(repository.clone(), digest.clone()))?;
+        let media_type = media_type.and_then(|text| MediaType::parse(text.trim_end()).ok());
+        let blob = Key::Blob(digest.clone());
+        if !content {
+            let size = self.size(&blob)?;
+            return Ok((Reply::Manifest { digest, media_type, size, text: None }, None));
+        }
+        let (size, file) = self.open_object(&blob)?;
+        let (text, file) = FileRange::new(file, 0..size).inlined()?;
+        Ok((Reply::Manifest { digest, media_type, size, text }, file))
+    }
+
+    /// A blob that the repository holds, or a part of it.
+    pub(crate) fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        range: Option<ByteRange>,
+        content: bool,
+    ) -> WithContent {
+        if !self.holds(repository, digest)? {
+            return Err(StorageError::NotFound);
+        }
+        let blob = Key::Blob(digest.clone());
+        if !content {
+            let size = self.size(&blob)?;
+            return Ok((Reply::Blob { size, range: 0..size, text: None }, None));
+        }
+        let (size, file) = self.open_object(&blob)?;
+        let range = match range {
+            // An empty blob has no ranges, and all of it is empty.
+            Some(range) if size > 0 => range.resolve(size).ok_or(StorageError::Range(size))?,
+            _ => 0..size,
+        };
+        let (text, file) = FileRange::new(file, range.clone()).inlined()?;
+        Ok((Reply::Blob { size, range, text }, file))
+    }
+
+    /// Whether a repository has a link to a blob.
+    fn holds(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, StorageError> {
+        self.leads_to(&Key::Layer(repository.clone(), digest.clone()), digest)
+    }
+
+    /// Which of some blobs the repository does not hold.
+    pub(crate) fn missing_blobs(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+    ) -> Result<Vec<Digest>, StorageError> {
+        let mut missing = Vec::new();
+        for digest in digests.iter().take(DIGESTS_LIMIT) {
+            match self.blob(repository, digest, None, false) {
+                Ok(_) => {}
+                Err(StorageError::NotFound) => missing.push(digest.clone()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The repositories that hints beside a blob name.
+    pub(crate) fn hints(
+        &self,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Vec<RepositoryName>, StorageError> {
+        let limit = limit.min(LIST_LIMIT);
+        let mut found = Vec::new();
+        let directory = self.root().join(Key::blob_directory(digest));
+        let read = for_each(&directory, |file, _| {
+            found.extend(Key::hinted(file));
+            found.len() < limit
+        });
+        match read {
+            // A hint that vanished meanwhile is none that is missed.
+            Ok(()) | Err(StorageError::NotFound) => Ok(found),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The value of an object that is read whole.
+    pub(crate) fn value(&self, key: &Key) -> Result<Vec<u8>, StorageError> {
+        let limit = key.value_limit();
+        let value = crate::objects::read_limited(&self.path(key), limit)?;
+        value.ok_or_else(|| StorageError::Failed(format!("{key} has more than {limit} bytes")))
+    }
+}

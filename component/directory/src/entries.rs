@@ -1,0 +1,136 @@
+//! The entries of one directory, in order and a bounded number at a time.
+
+use roadstead_storage::StorageError;
+use std::collections::BinaryHeap;
+use std::path::Path;
+use std::{fs, io};
+
+/// The most entries of one directory that are held at a time where all are too
+/// many.
+pub(crate) const BATCH: usize = 1024;
+
+/// How often a directory is read at most, if each time entries vanish.
+const READINGS: usize = 16;
+
+/// A place among the items of one directory.
+pub(crate) enum Position {
+    /// After this item.
+    After(String),
+    /// At this item, or after it.
+    From(String),
+}
+
+impl Position {
+    /// The place in the directory called `prefix` where what follows the path
+    /// `after` begins. A directory is visited only if something in it can.
+    pub(crate) fn new(prefix: &str, after: &str) -> Self {
+        match after.strip_prefix(prefix) {
+            // `after` lies inside a child, whose inside may hold more.
+            Some(rest) => match rest.split_once('/') {
+                Some((child, _)) => Self::From(format!("{child}/")),
+                None => Self::After(rest.to_owned()),
+            },
+            None => Self::After(String::new()),
+        }
+    }
+
+    pub(crate) fn precedes(&self, item: &str) -> bool {
+        match self {
+            Self::After(last) => item > last.as_str(),
+            Self::From(first) => item >= first.as_str(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EntryType {
+    Directory,
+    File,
+}
+
+/// The first [`BATCH`] items of a directory from `position`, in order. `expand`
+/// turns an entry into its items. A missing directory has none.
+pub(crate) fn batch(
+    path: &Path,
+    position: &Position,
+    mut expand: impl FnMut(&str, EntryType, &mut dyn FnMut(String)),
+) -> Result<Vec<String>, StorageError> {
+    read_until_stable(|| {
+        let mut smallest = BinaryHeap::new();
+        for_each(path, |name, entry| {
+            expand(name, entry, &mut |item| {
+                if position.precedes(&item) {
+                    smallest.push(item);
+                    if smallest.len() > BATCH {
+                        smallest.pop();
+                    }
+                }
+            });
+            true
+        })?;
+        Ok(smallest.into_sorted_vec())
+    })
+}
+
+/// Reads again where an entry vanished meanwhile: over WASI, that ends the
+/// reading before all entries were seen.
+pub(crate) fn read_until_stable<T>(
+    mut read: impl FnMut() -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    for _ in 0..READINGS {
+        match read() {
+            Err(StorageError::NotFound) => {}
+            read => return read,
+        }
+    }
+    // Not NotFound, which would say that the directory is missing.
+    Err(StorageError::Failed("the directory changes while it is read".to_owned()))
+}
+
+/// Hands out the entries of a directory until `take` says to stop; a missing
+/// one has none.
+///
+/// # Errors
+/// [`StorageError::NotFound`] when an entry vanished before all were seen.
+pub(crate) fn for_each(
+    path: &Path,
+    mut take: impl FnMut(&str, EntryType) -> bool,
+) -> Result<(), StorageError> {
+    let entries = match fs::read_dir(path).map_err(StorageError::from) {
+        Ok(entries) => entries,
+        Err(StorageError::NotFound) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        // The registry writes no name that is not UTF-8.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Some(entry_type) = entry_type(entry.file_type()?, &entry.path()) else { continue };
+        if !take(&name, entry_type) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Operators link directories to other disks, so links are followed.
+fn entry_type(file_type: fs::FileType, path: &Path) -> Option<EntryType> {
+    let (directory, file) = if file_type.is_symlink() {
+        let metadata = fs::metadata(path).ok()?;
+        (metadata.is_dir(), metadata.is_file())
+    } else {
+        (file_type.is_dir(), file_type.is_file())
+    };
+    match (directory, file) {
+        (true, _) => Some(EntryType::Directory),
+        (_, true) => Some(EntryType::File),
+        _ => None,
+    }
+}
+
+/// That a path cannot be read or written, also where a part of it is missing:
+/// for failures that must not look like a missing object.
+#[expect(clippy::needless_pass_by_value, reason = "it is a function for map_err")]
+pub(crate) fn failed(error: io::Error) -> StorageError {
+    StorageError::Failed(format!("file system: {error}"))
+}

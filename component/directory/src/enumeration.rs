@@ -1,0 +1,175 @@
+//! All objects of one kind, in the order of keys: see `Storage::enumerate`.
+
+use crate::Directory;
+use crate::entries::{EntryType, Position, for_each, read_until_stable};
+use crate::sorted_names::Sorting;
+use roadstead_bridge::storage::LIST_LIMIT;
+use roadstead_storage::{Collection, Cursor, Entry, Key, Listing, StorageError};
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// How many places are looked at for one part of a collection at most, for each
+/// entry that is asked for, and [`LOOKS_MORE`] more: a damaged or foreign
+/// directory does not hold up a call.
+const LOOKS_FOR_EACH: usize = 8;
+const LOOKS_MORE: usize = 1000;
+
+/// The deepest directory of an upload session that is looked into.
+const SESSION_DEPTH: usize = 4;
+
+/// What stands at one level below a collection's directory.
+#[derive(Clone, Copy)]
+enum Level {
+    /// Any directory.
+    Any,
+    /// The directory of this name.
+    Named(&'static str),
+    /// The object of this name: the end.
+    Object(&'static str),
+    /// A directory that is the entry itself: the end.
+    Whole,
+}
+
+impl Level {
+    fn of(collection: &Collection) -> &'static [Self] {
+        match collection {
+            Collection::Blobs => &[Self::Any, Self::Any, Self::Any, Self::Object("data")],
+            Collection::Layers(_) | Collection::Revisions(_) | Collection::TagHistory(..) => {
+                &[Self::Any, Self::Any, Self::Object("link")]
+            }
+            Collection::Tags(_) => &[Self::Any, Self::Named("current"), Self::Object("link")],
+            Collection::Referrers(_) => {
+                &[Self::Any, Self::Any, Self::Any, Self::Object("descriptor")]
+            }
+            Collection::Sessions(_) => &[Self::Any, Self::Whole],
+        }
+    }
+}
+
+impl Directory {
+    /// A part of a collection.
+    pub(crate) fn enumerate(
+        &self,
+        collection: &Collection,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Listing, StorageError> {
+        let limit = limit.min(LIST_LIMIT);
+        let prefix = collection.prefix();
+        let mut walk = Walk {
+            directory: self,
+            prefix: &prefix,
+            after: after.map_or("", |cursor| cursor.0.as_str()),
+            limit,
+            looks: limit * LOOKS_FOR_EACH + LOOKS_MORE,
+            listing: Listing::default(),
+            last: after.map_or_else(String::new, |cursor| cursor.0.clone()),
+        };
+        walk.visit(Level::of(collection), &self.root().join(&prefix), "")?;
+        Ok(walk.listing)
+    }
+}
+
+struct Walk<'a> {
+    directory: &'a Directory,
+    prefix: &'a str,
+    after: &'a str,
+    limit: usize,
+    /// How many more places may be looked at.
+    looks: usize,
+    listing: Listing,
+    /// The last place that was looked at.
+    last: String,
+}
+
+impl Walk<'_> {
+    /// Visits the directory `path`, whose place below the collection's directory
+    /// is `place`, empty or with a closing slash.
+    fn visit(&mut self, levels: &[Level], path: &Path, place: &str) -> Result<(), StorageError> {
+        let Some((level, below)) = levels.split_first() else { return Ok(()) };
+        match level {
+            Level::Any => {
+                let position = Position::new(place, self.after);
+                let mut items = self.directory.items(path, Sorting::Keys, position)?;
+                while let Some(item) = items.next()? {
+                    self.visit(below, &path.join(&*item), &format!("{place}{item}"))?;
+                    if self.listing.next.is_some() {
+                        return Ok(());
+                    }
+                }
+                Ok(())
+            }
+            Level::Named(name) => self.visit(below, &path.join(name), &format!("{place}{name}/")),
+            Level::Object(name) => {
+                let place = format!("{place}{name}");
+                if place.as_str() <= self.after {
+                    return Ok(());
+                }
+                let found = match fs::metadata(path.join(name)).map_err(StorageError::from) {
+                    Ok(metadata) if metadata.is_file() => {
+                        Some((metadata.len(), metadata.modified()?))
+                    }
+                    Ok(_) | Err(StorageError::NotFound) => None,
+                    Err(error) => return Err(error),
+                };
+                self.take(&place, &place, found);
+                Ok(())
+            }
+            Level::Whole => {
+                let found = total(path, SESSION_DEPTH)?;
+                let name = place.trim_end_matches('/');
+                // What follows a slash in the order of characters: all of the
+                // session is passed.
+                self.take(name, &format!("{name}0"), found);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes what is at a place; `passed` is the cursor after it.
+    fn take(&mut self, place: &str, passed: &str, found: Option<(u64, SystemTime)>) {
+        let entry = found.and_then(|(size, modified)| {
+            let key = Key::parse(&format!("{}{place}", self.prefix)).ok()?;
+            Some(Entry { key, size, modified })
+        });
+        let full = self.listing.entries.len() >= self.limit && entry.is_some();
+        if full || self.looks == 0 {
+            self.listing.next = Some(Cursor(self.last.clone()));
+            return;
+        }
+        self.looks -= 1;
+        passed.clone_into(&mut self.last);
+        self.listing.entries.extend(entry);
+    }
+}
+
+/// The bytes of all files below a directory, and when the last was written.
+fn total(path: &Path, depth: usize) -> Result<Option<(u64, SystemTime)>, StorageError> {
+    let names = read_until_stable(|| {
+        let mut names = Vec::new();
+        for_each(path, |name, entry| {
+            names.push((name.to_owned(), entry));
+            names.len() < LIST_LIMIT
+        })?;
+        Ok(names)
+    })?;
+    let mut sum: Option<(u64, SystemTime)> = None;
+    for (name, entry) in names {
+        let path = path.join(name);
+        let found = match entry {
+            EntryType::Directory if depth == 0 => None,
+            EntryType::Directory => total(&path, depth - 1)?,
+            EntryType::File => match fs::metadata(&path).map_err(StorageError::from) {
+                Ok(metadata) => Some((metadata.len(), metadata.modified()?)),
+                Err(StorageError::NotFound) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        if let Some((size, modified)) = found {
+            let (sum_size, newest) = sum.unwrap_or((0, modified));
+            sum = Some((sum_size + size, newest.max(modified)));
+        }
+    }
+    Ok(sum)
+}
