@@ -1,27 +1,21 @@
-//! A transport without WASI, so that the protocol runs in native tests: the
-//! directory's own code, and bodies in memory.
+//! Bodies in memory.
 
-#[cfg(any(test, feature = "testing"))]
-mod bucket;
-
-#[cfg(any(test, feature = "testing"))]
-pub use bucket::{Conditions, MemoryBucket, NativeBodies, NativeDownload};
-
-use crate::store::{BodyError, Content, RequestBody, Transport};
 use bytes::Bytes;
-use roadstead_directory::{Directory, Fault, Operation, Reply};
-use std::io::Read as _;
+use futures::stream::BoxStream;
+use http::StatusCode;
+use http::request::Parts;
+use roadstead_storage::{Aborted, Bodies, BodyError, ChunkedBody, RequestBody, StorageError};
+use std::fmt;
 
-/// A directory in this process.
-#[derive(Debug)]
-pub struct NativeDirectory(pub Directory);
+/// How many bytes a chunk of a body has at most, as in the component.
+const CHUNK: usize = 64 * 1024;
 
-/// A request's body in memory.
+/// The body of a request, in memory.
 #[derive(Debug)]
 pub struct MemoryBody {
-    /// What came.
+    /// The bytes that arrive.
     pub bytes: Bytes,
-    /// Whether it broke off after that.
+    /// Whether the body ends early after them.
     pub aborted: bool,
 }
 
@@ -37,41 +31,59 @@ impl RequestBody for MemoryBody {
     async fn drain(self) {}
 }
 
-impl Transport for NativeDirectory {
-    type Upload = MemoryBody;
-    type Download = std::convert::Infallible;
-
-    async fn fetch(&self, operation: Operation, payload: Bytes) -> Result<(Reply, Bytes), Fault> {
-        let (reply, bytes) = self.0.fetch(&operation, &payload)?;
-        Ok((reply, bytes.into()))
+impl ChunkedBody for MemoryBody {
+    fn length(&self) -> Option<u64> {
+        (!self.aborted).then_some(self.bytes.len() as u64)
     }
 
-    async fn open(&self, operation: Operation) -> Result<(Reply, Content<Self::Download>), Fault> {
-        let (mut reply, file) = self.0.execute(&operation, &[])?;
-        let mut bytes = Vec::new();
-        if let Reply::Object(object) = &mut reply {
-            bytes.extend(object.value.take().map(Vec::from).unwrap_or_default());
-            if let Some(file) = file {
-                let length = object.range.end - object.range.start;
-                file.take(length).read_to_end(&mut bytes).map_err(|e| Fault::Io(e.to_string()))?;
-            }
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Aborted> {
+        // Other tasks run, as they do while a component waits for bytes.
+        yield_now().await;
+        match self.bytes.split_to(CHUNK.min(self.bytes.len())) {
+            bytes if !bytes.is_empty() => Ok(Some(bytes)),
+            _ if self.aborted => Err(Aborted),
+            _ => Ok(None),
         }
-        Ok((reply, Content::Bytes(bytes.into())))
     }
 
-    async fn send(&self, operation: Operation, body: MemoryBody) -> Result<Reply, Fault> {
-        let mut appender = self.0.start_body(&operation)?;
-        appender.write(&body.bytes)?;
-        self.0.end_body(&operation, appender, body.aborted)
+    async fn pass_on(self, head: Parts) -> Result<(StatusCode, Bytes), StorageError> {
+        if self.aborted {
+            return Err(StorageError::Aborted);
+        }
+        match head.extensions.get::<crate::bucket::VerifiedPut>() {
+            Some(put) => put.send(self.bytes).await,
+            None => Err(StorageError::Failed("the request is for another store".to_owned())),
+        }
+    }
+}
+
+/// Bodies in memory, and streams that tests read.
+#[derive(Debug)]
+pub struct NativeBodies;
+
+impl Bodies for NativeBodies {
+    type Upload = MemoryBody;
+    type Download = NativeDownload;
+
+    fn download(bytes: BoxStream<'static, Result<Bytes, StorageError>>) -> NativeDownload {
+        NativeDownload(bytes)
+    }
+}
+
+/// The body of a response, which streams stored bytes.
+pub struct NativeDownload(pub BoxStream<'static, Result<Bytes, StorageError>>);
+
+impl fmt::Debug for NativeDownload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NativeDownload")
     }
 }
 
 /// Lets every other task run first.
-#[cfg(any(test, feature = "testing"))]
-async fn pass() {
-    let mut passed = false;
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
     std::future::poll_fn(|context| {
-        if std::mem::replace(&mut passed, true) {
+        if std::mem::replace(&mut yielded, true) {
             return std::task::Poll::Ready(());
         }
         context.waker().wake_by_ref();

@@ -1,8 +1,6 @@
 //! A bucket in memory that is as strict as real ones are, and counts.
 
-use super::MemoryBody;
-use crate::store::StorageError;
-use crate::store::cloud::{Aborted, Backend, Bodies, ChunkedBody};
+use crate::body::yield_now;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
@@ -16,9 +14,10 @@ use object_store::signer::{Method, Signer, Url};
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, Result,
+    PutResult,
 };
-use roadstead_buckets::S3Operations;
+use roadstead_buckets::{Backend, S3Operations};
+use roadstead_storage::StorageError;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -29,69 +28,28 @@ use std::time::Duration;
 /// The smallest part but the last, as of S3.
 const LEAST_PART: usize = 5 * 1024 * 1024;
 
-/// Bodies in memory and streams that tests read.
-#[derive(Debug)]
-pub struct NativeBodies;
-
-/// Bytes on their way to a client.
-pub struct NativeDownload(pub BoxStream<'static, Result<Bytes>>);
-
-impl std::fmt::Debug for NativeDownload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("NativeDownload")
-    }
-}
-
-impl Bodies for NativeBodies {
-    type Upload = MemoryBody;
-    type Download = NativeDownload;
-
-    fn download(bytes: BoxStream<'static, Result<Bytes>>) -> NativeDownload {
-        NativeDownload(bytes)
-    }
-}
-
-impl ChunkedBody for MemoryBody {
-    fn length(&self) -> Option<u64> {
-        (!self.aborted).then_some(self.bytes.len() as u64)
-    }
-
-    async fn chunk(&mut self) -> std::result::Result<Option<Bytes>, Aborted> {
-        /// As the guest reads them.
-        const CHUNK: usize = 64 * 1024;
-        // Others have their turn, as while bytes are on their way.
-        super::pass().await;
-        match self.bytes.split_to(CHUNK.min(self.bytes.len())) {
-            bytes if !bytes.is_empty() => Ok(Some(bytes)),
-            _ if self.aborted => Err(Aborted),
-            _ => Ok(None),
-        }
-    }
-
-    async fn pass_on(self, head: Parts) -> std::result::Result<(StatusCode, Bytes), StorageError> {
-        if self.aborted {
-            return Err(StorageError::Aborted);
-        }
-        let Some(Announced { bucket, key, sha256 }) = head.extensions.get() else {
-            return Err(StorageError::Failed("a request for another store".to_owned()));
-        };
-        bucket.request("PUT", key.as_ref()).await;
-        bucket.check("PUT")?;
-        if *Sha256::digest(&self.bytes) != **sha256 {
-            let text = Bytes::from_static(b"<Error><Code>BadDigest</Code></Error>");
-            return Ok((StatusCode::BAD_REQUEST, text));
-        }
-        bucket.0.objects.put(key, self.bytes.into()).await?;
-        Ok((StatusCode::OK, Bytes::new()))
-    }
-}
-
-/// What a request to a bucket in memory will do.
+/// What the request of [`S3Operations::put_verified`] does once it has a body.
 #[derive(Clone)]
-struct Announced {
+pub(crate) struct VerifiedPut {
     bucket: MemoryBucket,
     key: Path,
     sha256: Vec<u8>,
+}
+
+impl VerifiedPut {
+    /// Sends the request with this body, and gives the response's status and
+    /// body.
+    pub(crate) async fn send(&self, body: Bytes) -> Result<(StatusCode, Bytes), StorageError> {
+        let failed = |error: object_store::Error| StorageError::Failed(error.to_string());
+        self.bucket.request("PUT", self.key.as_ref()).await;
+        self.bucket.check("PUT").map_err(failed)?;
+        if *Sha256::digest(&body) != *self.sha256 {
+            let text = Bytes::from_static(b"<Error><Code>BadDigest</Code></Error>");
+            return Ok((StatusCode::BAD_REQUEST, text));
+        }
+        self.bucket.0.objects.put(&self.key, body.into()).await.map_err(failed)?;
+        Ok((StatusCode::OK, Bytes::new()))
+    }
 }
 
 /// A bucket.
@@ -217,7 +175,7 @@ impl MemoryBucket {
         &self.0.objects
     }
 
-    fn check(&self, what: &str) -> Result<()> {
+    fn check(&self, what: &str) -> object_store::Result<()> {
         match lock(&self.0.failing).take_if(|failing| *failing == what) {
             Some(_) => Err(failed("as asked for")),
             None => Ok(()),
@@ -230,7 +188,7 @@ impl MemoryBucket {
         let next = |seed: u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         let seed = self.0.seed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         for _ in 0..=seed.unwrap_or_default() >> 62 {
-            super::pass().await;
+            yield_now().await;
         }
     }
 }
@@ -248,7 +206,7 @@ impl ObjectStore for MemoryBucket {
         key: &Path,
         payload: PutPayload,
         mut options: PutOptions,
-    ) -> Result<PutResult> {
+    ) -> object_store::Result<PutResult> {
         self.request("PUT", key.as_ref()).await;
         self.check("PUT")?;
         let conditions = *lock(&self.0.conditions);
@@ -269,19 +227,19 @@ impl ObjectStore for MemoryBucket {
         &self,
         key: &Path,
         options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
         self.0.objects.put_multipart_opts(key, options).await
     }
 
-    async fn get_opts(&self, key: &Path, options: GetOptions) -> Result<GetResult> {
+    async fn get_opts(&self, key: &Path, options: GetOptions) -> object_store::Result<GetResult> {
         self.request(if options.head { "HEAD" } else { "GET" }, key.as_ref()).await;
         self.0.objects.get_opts(key, options).await
     }
 
     fn delete_stream(
         &self,
-        keys: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
+        keys: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
         let bucket = self.clone();
         keys.and_then(move |key| {
             let bucket = bucket.clone();
@@ -293,18 +251,23 @@ impl ObjectStore for MemoryBucket {
         .boxed()
     }
 
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
         let key = prefix.map_or_else(String::new, Path::to_string);
         lock(&self.0.requests).push(format!("LIST {key}"));
         self.0.objects.list(prefix)
     }
 
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
         self.request("LIST", &prefix.map_or_else(String::new, Path::to_string)).await;
         self.0.objects.list_with_delimiter(prefix).await
     }
 
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+    async fn copy_opts(
+        &self,
+        from: &Path,
+        to: &Path,
+        options: CopyOptions,
+    ) -> object_store::Result<()> {
         self.request("COPY", to.as_ref()).await;
         self.check("COPY")?;
         self.0.objects.copy_opts(from, to, options).await
@@ -313,7 +276,7 @@ impl ObjectStore for MemoryBucket {
 
 #[async_trait]
 impl MultipartStore for MemoryBucket {
-    async fn create_multipart(&self, key: &Path) -> Result<MultipartId> {
+    async fn create_multipart(&self, key: &Path) -> object_store::Result<MultipartId> {
         self.request("CREATE", key.as_ref()).await;
         let id = self.0.serial.fetch_add(1, Ordering::Relaxed).to_string();
         let upload = Upload { key: key.clone(), parts: BTreeMap::new() };
@@ -327,7 +290,7 @@ impl MultipartStore for MemoryBucket {
         id: &MultipartId,
         index: usize,
         payload: PutPayload,
-    ) -> Result<PartId> {
+    ) -> object_store::Result<PartId> {
         self.request("PART", key.as_ref()).await;
         let name = format!("\"{}\"", self.0.serial.fetch_add(1, Ordering::Relaxed));
         let mut uploads = lock(&self.0.uploads);
@@ -342,7 +305,7 @@ impl MultipartStore for MemoryBucket {
         key: &Path,
         id: &MultipartId,
         parts: Vec<PartId>,
-    ) -> Result<PutResult> {
+    ) -> object_store::Result<PutResult> {
         self.request("COMPLETE", key.as_ref()).await;
         let mut pieces = Vec::new();
         {
@@ -369,7 +332,7 @@ impl MultipartStore for MemoryBucket {
         self.0.objects.put(key, PutPayload::from_iter(pieces)).await
     }
 
-    async fn abort_multipart(&self, key: &Path, id: &MultipartId) -> Result<()> {
+    async fn abort_multipart(&self, key: &Path, id: &MultipartId) -> object_store::Result<()> {
         self.request("ABORT", key.as_ref()).await;
         lock(&self.0.uploads).remove(id);
         Ok(())
@@ -382,7 +345,7 @@ impl PaginatedListStore for MemoryBucket {
         &self,
         prefix: Option<&str>,
         options: PaginatedListOptions,
-    ) -> Result<PaginatedListResult> {
+    ) -> object_store::Result<PaginatedListResult> {
         let prefix = prefix.unwrap_or_default();
         self.request("LIST", prefix).await;
         let mut all: Vec<ObjectMeta> = self.0.objects.list(None).try_collect().await?;
@@ -428,23 +391,28 @@ impl S3Operations for MemoryBucket {
         to: &Path,
         id: &MultipartId,
         index: usize,
-    ) -> Result<PartId> {
+    ) -> object_store::Result<PartId> {
         let bytes = self.0.objects.get_range(from, range).await?;
         self.put_part(to, id, index, bytes.into()).await
     }
 
-    fn put_verified(&self, key: &Path, sha256: &[u8], _: Option<(&str, &str)>) -> Result<Parts> {
+    fn put_verified(
+        &self,
+        key: &Path,
+        sha256: &[u8],
+        _: Option<(&str, &str)>,
+    ) -> object_store::Result<Parts> {
         let (mut head, ()) = http::Request::new(()).into_parts();
         let sha256 = sha256.to_vec();
-        head.extensions.insert(Announced { bucket: self.clone(), key: key.clone(), sha256 });
+        head.extensions.insert(VerifiedPut { bucket: self.clone(), key: key.clone(), sha256 });
         Ok(head)
     }
 
-    fn get(&self, _: &Path, _: Option<&str>) -> Result<Parts> {
+    fn get(&self, _: &Path, _: Option<&str>) -> object_store::Result<Parts> {
         Ok(http::Request::new(()).into_parts().0)
     }
 
-    async fn verifies(&self, key: &Path) -> Result<bool> {
+    async fn verifies(&self, key: &Path) -> object_store::Result<bool> {
         self.request("PUT", key.as_ref()).await;
         Ok(true)
     }
@@ -452,7 +420,12 @@ impl S3Operations for MemoryBucket {
 
 #[async_trait]
 impl Signer for MemoryBucket {
-    async fn signed_url(&self, _: Method, key: &Path, expires_in: Duration) -> Result<Url> {
+    async fn signed_url(
+        &self,
+        _: Method,
+        key: &Path,
+        expires_in: Duration,
+    ) -> object_store::Result<Url> {
         let url = format!("https://bucket.example/{key}?seconds={}", expires_in.as_secs());
         Url::parse(&url).map_err(|error| failed(&error.to_string()))
     }
