@@ -143,61 +143,67 @@ fn hash_again<H: sha2::Digest>(path: &Path) -> Result<Vec<u8>, StorageError> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Directory, Error, Key, WriteMode};
-    use roadstead_oci::{Algorithm, Digest};
+    use crate::Directory;
+    use roadstead_oci::{Algorithm, Digest, RepositoryName};
+    use roadstead_storage::{Commit, Key, StorageError, UploadSession};
     use sha2::{Digest as _, Sha256};
     use std::fs;
 
-    fn key(key: &str) -> Key {
-        Key::parse(key).unwrap()
+    struct Fixture {
+        _root: tempfile::TempDir,
+        directory: Directory,
+        blob: Key,
+        layer: Key,
+        commit: Commit,
     }
 
-    /// Commits `bytes` with links; what came of it, and the directory.
-    fn commit(links: &[&str]) -> (tempfile::TempDir, Directory, Result<u64, Error>) {
-        let root = tempfile::tempdir().unwrap();
-        let directory = Directory::open(root.path()).unwrap();
-        // Below an object there can be none.
-        directory.write(&key("file"), b"", WriteMode::Create).unwrap();
-        let session = key("r/_uploads/1");
-        directory.begin(&session).unwrap();
-        let mut appender = directory.append(&session, None).unwrap();
-        appender.write(b"bytes").unwrap();
-        let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(b"bytes")).unwrap();
-        let value = |link: &str| {
-            if link.contains("_hint-") { String::new() } else { format!("to {link}") }
-        };
-        let links: Vec<_> = links.iter().map(|link| (key(link), value(link))).collect();
-        let result =
-            directory.commit_appended(&session, appender, &key("blob/data"), &digest, &links);
-        (root, directory, result)
-    }
+    impl Fixture {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let directory = Directory::open(root.path()).unwrap();
+            let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(b"bytes")).unwrap();
+            let name = RepositoryName::parse("r").unwrap();
+            let session = UploadSession::from_random(name.clone(), [1; 16]);
+            let (blob, layer) = (Key::Blob(digest.clone()), Key::Layer(name, digest.clone()));
+            let commit = Commit { session, at: None, digest, receipt: None };
+            Self { _root: root, directory, blob, layer, commit }
+        }
 
-    fn holds(directory: &Directory, name: &str) -> Option<String> {
-        let bytes = directory.read_small(&key(name), 99).ok()??;
-        Some(String::from_utf8(bytes).unwrap())
+        fn commit(&self) -> Result<u64, StorageError> {
+            self.directory.begin(&self.commit.session)?;
+            let mut appender = self.directory.append(&self.commit.session, None)?;
+            appender.write(b"bytes")?;
+            let result = self.directory.commit_appended(&self.commit, appender);
+            let left = fs::read_dir(self.directory.temporary_directory()).unwrap().count();
+            assert_eq!(left, 0, "temporary files");
+            result
+        }
     }
 
     #[test]
-    fn links_follow_the_object() {
-        let (_root, directory, result) = commit(&["r/a/link", "r/b/link", "blob/_hint-r"]);
-        assert_eq!(result.unwrap(), 5);
-        assert_eq!(holds(&directory, "blob/data").unwrap(), "bytes");
-        for link in ["r/a/link", "r/b/link"] {
-            assert_eq!(holds(&directory, link).unwrap(), format!("to {link}"));
-        }
-        assert_eq!(holds(&directory, "blob/_hint-r").unwrap(), "");
-        assert_eq!(fs::read_dir(directory.temporary_directory()).unwrap().count(), 0);
+    fn the_link_follows_the_blob() {
+        let f = Fixture::new();
+        assert_eq!(f.commit().unwrap(), 5);
+        assert_eq!(f.directory.value(&f.blob).unwrap(), b"bytes");
+        assert!(f.directory.leads_to(&f.layer, &f.commit.digest).unwrap());
+        assert_eq!(f.directory.value(&f.layer.companion().unwrap()).unwrap(), b"");
     }
 
     #[test]
     fn a_hint_may_fail_and_a_link_may_not() {
-        let (_root, directory, result) = commit(&["file/_hint-r", "r/a/link"]);
-        assert_eq!(result.unwrap(), 5);
-        assert!(holds(&directory, "r/a/link").is_some());
-        let (_root, directory, result) = commit(&["r/a/link", "file/link"]);
-        assert!(matches!(result, Err(Error::Io(_))), "{result:?}");
-        assert_eq!(holds(&directory, "r/a/link"), None);
-        assert_eq!(holds(&directory, "blob/data"), None, "nothing without what makes it visible");
-        assert_eq!(fs::read_dir(directory.temporary_directory()).unwrap().count(), 0);
+        let f = Fixture::new();
+        // A directory in the place of the file.
+        fs::create_dir_all(f.directory.path(&f.layer.companion().unwrap())).unwrap();
+        assert_eq!(f.commit().unwrap(), 5);
+        assert!(f.directory.leads_to(&f.layer, &f.commit.digest).unwrap());
+
+        let f = Fixture::new();
+        // A file where the link's directory would be: there is nothing without
+        // the link that makes it visible.
+        let layers = f.directory.path(&f.layer).ancestors().nth(3).unwrap().to_owned();
+        fs::create_dir_all(layers.parent().unwrap()).unwrap();
+        fs::write(&layers, "").unwrap();
+        assert!(matches!(f.commit(), Err(StorageError::Failed(_))));
+        assert_eq!(f.directory.value(&f.blob), Err(StorageError::NotFound));
     }
 }

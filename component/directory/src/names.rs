@@ -92,3 +92,152 @@ impl Search<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Directory;
+    use crate::entries::BATCH;
+    use roadstead_oci::{Algorithm, Digest, RepositoryName};
+    use roadstead_storage::{Holding, NameList, NamesQuery, PAGE_BYTES, Page};
+    use std::fs;
+
+    fn fixture() -> (tempfile::TempDir, Directory) {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        (root, directory)
+    }
+
+    /// Makes directories and files below a list's directory.
+    fn make(directory: &Directory, list: &NameList, files: &[&str]) {
+        for file in files {
+            let path = directory.root().join(list.directory()).join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+    }
+
+    fn query(list: &NameList, after: Option<&str>, limit: usize) -> NamesQuery {
+        let after = after.map(str::to_owned);
+        NamesQuery { list: list.clone(), values: false, after, limit }
+    }
+
+    fn repository() -> RepositoryName {
+        RepositoryName::parse("r").unwrap()
+    }
+
+    /// Every page size gives the same names, cut at the same places.
+    fn check_names(directory: &Directory, list: &NameList, expected: &[&str]) {
+        for limit in 1..=expected.len() + 1 {
+            let mut found: Vec<String> = Vec::new();
+            loop {
+                let after = found.last().cloned();
+                let page = directory.names(&query(list, after.as_deref(), limit)).unwrap();
+                assert!(page.names.len() <= limit);
+                found.extend(page.names);
+                if !page.more {
+                    break;
+                }
+            }
+            assert_eq!(found, expected, "limit {limit}");
+        }
+    }
+
+    #[test]
+    fn repositories_come_in_order_of_the_whole_name() {
+        let (_root, directory) = fixture();
+        let catalog = NameList::Repositories(Holding::Manifests);
+        let files = [
+            "a/_manifests/x",
+            "a/b/_manifests/x",
+            "a/b/c/d/_manifests/x",
+            "a-b/_manifests/x",
+            "a.b/c/_manifests/x",
+            "a0/_manifests/x",
+            "layers/_layers/x",
+            "z/nothing",
+            "_own/_manifests/x",
+            "file",
+        ];
+        make(&directory, &catalog, &files);
+        let names = ["a", "a-b", "a.b/c", "a/b", "a/b/c/d", "a0"];
+        check_names(&directory, &catalog, &names);
+        let all = NameList::Repositories(Holding::Anything);
+        check_names(&directory, &all, &[&names[..], &["layers"]].concat());
+        // A name that is not there is as good a place as one that is.
+        for (after, first) in
+            [("a-", "a-b"), ("a/a", "a/b"), ("a/b/c", "a/b/c/d"), ("a.b/d", "a/b")]
+        {
+            let found = directory.names(&query(&catalog, Some(after), 1)).unwrap();
+            assert_eq!((found.names, found.more), (vec![first.to_owned()], true), "{after}");
+        }
+        let zero = directory.names(&query(&catalog, None, 0)).unwrap();
+        assert_eq!(zero, Page { more: true, ..Page::default() });
+        let none = directory.names(&query(&NameList::Tags(repository()), None, 9)).unwrap();
+        assert_eq!(none, Page::default());
+    }
+
+    #[test]
+    fn tags_come_in_their_order() {
+        let (_root, directory) = fixture();
+        let tags = NameList::Tags(repository());
+        let link = |tag: &str| format!("{tag}/current/link");
+        let files = ["a", "a-b", "a.b", "a0", "_own", "_uploads"].map(link);
+        make(&directory, &tags, &files.each_ref().map(String::as_str));
+        make(&directory, &tags, &["gone/index/sha256/0/link", "empty/current/x"]);
+        check_names(&directory, &tags, &["_own", "_uploads", "a", "a-b", "a.b", "a0"]);
+    }
+
+    #[test]
+    fn values_come_with_names_and_end_a_page() {
+        let (_root, directory) = fixture();
+        let subject = Digest::from_bytes(Algorithm::Sha256, &[7; 32]).unwrap();
+        let referrers = NameList::Referrers { repository: repository(), subject };
+        make(&directory, &referrers, &["a/descriptor", "b/descriptor", "c/descriptor"]);
+        let big = "y".repeat(PAGE_BYTES);
+        fs::write(directory.root().join(referrers.directory()).join("b/descriptor"), &big).unwrap();
+        let ask = |after| {
+            let query = NamesQuery { values: true, ..query(&referrers, after, 9) };
+            directory.names(&query).unwrap()
+        };
+        let first = ask(None);
+        assert_eq!((first.names, first.more), (vec!["a".to_owned()], true));
+        assert_eq!(first.values, ["a/descriptor"]);
+        let second = ask(Some("a"));
+        assert_eq!((second.names, second.more), (vec!["b".to_owned()], true));
+        assert_eq!(second.values, [big]);
+        assert_eq!(ask(Some("b")).values, ["c/descriptor"]);
+    }
+
+    #[test]
+    fn names_that_are_cached_are_those_that_are_there() {
+        let (_root, directory) = fixture();
+        let tags = NameList::Tags(repository());
+        let make = |i: usize| make(&directory, &tags, &[&format!("{i:05}/current/link")]);
+        let names = || directory.names(&query(&tags, None, 9999)).unwrap().names.len();
+        (0..400).for_each(make);
+        let parent = directory.root().join(tags.directory());
+        // Settled, so that the names are cached; then changed again and again.
+        let old = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
+        fs::File::open(&parent).unwrap().set_modified(old).unwrap();
+        assert_eq!((names(), names()), (400, 400));
+        make(400);
+        assert_eq!((names(), names()), (401, 401));
+        fs::remove_dir_all(parent.join("00007")).unwrap();
+        assert_eq!((names(), names()), (400, 400));
+    }
+
+    #[test]
+    fn more_names_than_one_batch_holds() {
+        let (_root, directory) = fixture();
+        let catalog = NameList::Repositories(Holding::Manifests);
+        let count = BATCH * 2 + 7;
+        let parent = directory.root().join(catalog.directory());
+        for i in 0..count {
+            fs::create_dir_all(parent.join(format!("{i:05}/_manifests"))).unwrap();
+        }
+        let page = directory.names(&query(&catalog, None, count - 1)).unwrap();
+        assert!(page.more);
+        assert_eq!(page.names.len(), count - 1);
+        assert!(page.names.is_sorted());
+    }
+}

@@ -164,11 +164,6 @@ impl Directory {
         if key.is_durable() { sync_directory(parent).map_err(failed) } else { Ok(()) }
     }
 
-    /// Makes the directory that the object of `key` is in.
-    pub(crate) fn make_parent(&self, key: &Key) -> io::Result<()> {
-        self.path(key).parent().map_or(Ok(()), |parent| self.make_directories(parent))
-    }
-
     /// Makes `path` and its missing ancestors, each synced into its parent.
     pub(crate) fn make_directories(&self, path: &Path) -> io::Result<()> {
         let mut result = Ok(());
@@ -305,14 +300,13 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{TEMPORARY_FILE_EXPIRY, WriteMode};
-    use crate::{Directory, Error, Key};
+    use super::TEMPORARY_FILE_EXPIRY;
+    use crate::Directory;
+    use roadstead_oci::{Algorithm, Digest, MediaType, RepositoryName, Tag};
+    use roadstead_storage::{Key, StorageError};
+    use sha2::{Digest as _, Sha256};
     use std::fs;
     use std::time::{Duration, SystemTime};
-
-    fn key(key: &str) -> Key {
-        Key::parse(key).unwrap()
-    }
 
     fn fixture() -> (tempfile::TempDir, Directory) {
         let root = tempfile::tempdir().unwrap();
@@ -320,58 +314,88 @@ mod tests {
         (root, directory)
     }
 
+    fn name() -> RepositoryName {
+        RepositoryName::parse("a/b").unwrap()
+    }
+
+    fn tag(tag: &str) -> Key {
+        Key::Tag(name(), Tag::parse(tag).unwrap())
+    }
+
+    fn digest(bytes: &[u8]) -> Digest {
+        Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
+    }
+
     #[test]
     fn objects_come_and_go() {
         let (_root, directory) = fixture();
-        let a = key("a/b/c");
-        assert!(matches!(directory.stat(&a), Err(Error::NotFound)));
-        directory.write(&a, b"one", WriteMode::Create).unwrap();
-        assert!(matches!(
-            directory.write(&a, b"two", WriteMode::Create),
-            Err(Error::AlreadyExists)
-        ));
-        assert_eq!(directory.read_small(&a, 3).unwrap().as_deref(), Some(&b"one"[..]));
-        assert_eq!(directory.read_small(&a, 2).unwrap(), None);
-        directory.write(&a, b"three", WriteMode::Overwrite).unwrap();
-        assert_eq!(directory.stat(&a).unwrap().size, 5);
-        directory.copy(&a, &key("d"), WriteMode::Create).unwrap();
-        assert!(matches!(
-            directory.copy(&a, &key("d"), WriteMode::Create),
-            Err(Error::AlreadyExists)
-        ));
-        assert_eq!(directory.stat(&key("d")).unwrap().size, 5);
-        directory.delete(&a).unwrap();
-        assert!(matches!(directory.delete(&a), Err(Error::NotFound)));
-        assert!(!directory.root().join("a").exists(), "the empty directories are gone");
+        let a = tag("a");
+        assert_eq!(directory.value(&a), Err(StorageError::NotFound));
+        directory.write(&a, b"one").unwrap();
+        assert_eq!(directory.value(&a).unwrap(), b"one");
+        directory.write(&a, b"three").unwrap();
+        assert_eq!(directory.size(&a).unwrap(), 5);
+        let long = vec![b'x'; Key::LINK_LIMIT + 1];
+        assert!(matches!(directory.write(&a, &long), Err(StorageError::Failed(_))));
+        assert_eq!(directory.size(&a).unwrap(), 5);
+        directory.remove(&a).unwrap();
+        assert_eq!(directory.remove(&a), Err(StorageError::NotFound));
+        assert!(!directory.root().join("docker").exists(), "the empty directories are gone");
         assert!(directory.root().exists());
         let left = fs::read_dir(directory.temporary_directory()).unwrap().count();
         assert_eq!(left, 0, "temporary files");
     }
 
     #[test]
-    fn a_value_is_deleted_and_no_other_one() {
+    fn a_link_is_deleted_if_it_leads_there() {
         let (_root, directory) = fixture();
-        let tag = key("tags/a/link");
-        assert!(matches!(directory.delete_value(&tag, "x"), Err(Error::NotFound)));
-        directory.write(&tag, b"old", WriteMode::Overwrite).unwrap();
-        assert!(!directory.delete_value(&tag, "new").unwrap());
-        assert_eq!(directory.read_small(&tag, 9).unwrap().as_deref(), Some(&b"old"[..]));
-        assert!(directory.delete_value(&tag, "old").unwrap());
-        assert!(matches!(directory.stat(&tag), Err(Error::NotFound)));
+        let (tag, old, new) = (tag("a"), digest(b"old"), digest(b"new"));
+        directory.unlink(&tag, &old).unwrap();
+        directory.link(&tag, &old, None).unwrap();
+        directory.unlink(&tag, &new).unwrap();
+        assert!(directory.leads_to(&tag, &old).unwrap());
+        directory.unlink(&tag, &old).unwrap();
+        assert_eq!(directory.size(&tag), Err(StorageError::NotFound));
         assert_eq!(fs::read_dir(directory.temporary_directory()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn companions_come_and_go_with_their_objects() {
+        let (_root, directory) = fixture();
+        let digest = digest(b"bytes");
+        directory.write(&Key::Blob(digest.clone()), b"bytes").unwrap();
+        let media_type = MediaType::parse("application/vnd.example+json").unwrap();
+        let revision = Key::Revision(name(), digest.clone());
+        let layer = Key::Layer(name(), digest.clone());
+        directory.link(&revision, &digest, Some(&media_type)).unwrap();
+        directory.link(&layer, &digest, None).unwrap();
+        let companions = [&revision, &layer].map(|key| key.companion().unwrap());
+        assert_eq!(directory.value(&companions[0]).unwrap(), media_type.as_str().as_bytes());
+        assert_eq!(directory.value(&companions[1]).unwrap(), b"");
+        directory.unlink(&revision, &digest).unwrap();
+        directory.remove(&layer).unwrap();
+        for companion in &companions {
+            assert_eq!(directory.size(companion), Err(StorageError::NotFound), "{companion}");
+        }
+        assert!(!directory.root().join("docker/registry/v2/repositories").exists());
+        assert_eq!(directory.value(&Key::Blob(digest)).unwrap(), b"bytes");
     }
 
     #[test]
     fn what_is_no_object_is_not_found() {
         let (_root, directory) = fixture();
-        directory.write(&key("a/b"), b"x", WriteMode::Overwrite).unwrap();
-        assert!(matches!(directory.stat(&key("a")), Err(Error::NotFound)));
-        assert!(matches!(directory.read(&key("a")), Err(Error::NotFound)));
-        assert!(matches!(directory.delete(&key("a")), Err(Error::NotFound)));
-        assert!(matches!(directory.stat(&key("a/b/c")), Err(Error::NotFound)));
-        // And there is no object below one, which is no one's "not found".
-        let below = directory.write(&key("a/b/c"), b"x", WriteMode::Overwrite);
-        assert!(matches!(below, Err(Error::Io(_) | Error::NotFound)), "{below:?}");
+        let in_the_way = tag("a");
+        fs::create_dir_all(directory.path(&in_the_way)).unwrap();
+        assert_eq!(directory.size(&in_the_way), Err(StorageError::NotFound));
+        assert_eq!(directory.value(&in_the_way), Err(StorageError::NotFound));
+        assert_eq!(directory.remove(&in_the_way), Err(StorageError::NotFound));
+        // There is no object below a file, and none can be written there: that
+        // is not what "not found" says.
+        let current = directory.path(&tag("b")).parent().unwrap().to_owned();
+        fs::create_dir_all(current.parent().unwrap()).unwrap();
+        fs::write(&current, "").unwrap();
+        assert_eq!(directory.size(&tag("b")), Err(StorageError::NotFound));
+        assert!(matches!(directory.write(&tag("b"), b"x"), Err(StorageError::Failed(_))));
     }
 
     #[test]
@@ -379,11 +403,11 @@ mod tests {
         let (_root, directory) = fixture();
         std::thread::scope(|scope| {
             for worker in 0..4 {
-                let (directory, key) = (&directory, key(&format!("a/b/{worker}")));
+                let (directory, key) = (&directory, tag(&format!("{worker}")));
                 scope.spawn(move || {
                     for _ in 0..100 {
-                        directory.write(&key, b"x", WriteMode::Overwrite).unwrap();
-                        directory.delete(&key).unwrap();
+                        directory.write(&key, b"x").unwrap();
+                        directory.remove(&key).unwrap();
                     }
                 });
             }

@@ -1,7 +1,7 @@
 //! What a response carries.
 
-use crate::store::Content;
 use bytes::Bytes;
+use roadstead_storage::Content;
 
 /// A response's body.
 #[derive(Debug)]
@@ -23,8 +23,14 @@ impl<D> From<Content<D>> for Body<D> {
     }
 }
 
-impl<D, B: Into<Bytes>> From<B> for Body<D> {
-    fn from(bytes: B) -> Self {
+impl<D> From<Bytes> for Body<D> {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<D> From<Vec<u8>> for Body<D> {
+    fn from(bytes: Vec<u8>) -> Self {
         Self::Bytes(bytes.into())
     }
 }

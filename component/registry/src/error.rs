@@ -1,7 +1,6 @@
 //! Every way in which a request can fail, and what the client is told.
 
-use crate::gate::{Reason, Scope};
-use crate::route::MAX_TAGS;
+use crate::challenge::{Reason, Scope};
 use http::{Method, StatusCode};
 use roadstead_oci::{
     Digest, ErrorCode, InvalidContentRange, InvalidDigest, InvalidManifest, InvalidName,
@@ -41,8 +40,11 @@ pub enum Error {
     NoTokens,
     /// The request for a token cannot be understood.
     TokenRequest(&'static str),
-    /// The query has more `tag` parameters than [`MAX_TAGS`].
-    TooManyTags,
+    /// The query has more than `limit` `tag` parameters.
+    TooManyTags {
+        /// The limit.
+        limit: usize,
+    },
     /// The endpoint has other methods than the request's.
     MethodNotAllowed(&'static [Method]),
     /// The path holds no repository name.
@@ -130,7 +132,7 @@ impl Error {
             Self::MethodNotAllowed(_) | Self::DeleteDisabled | Self::ReadOnly => {
                 (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
             }
-            Self::TooManyTags => (StatusCode::URI_TOO_LONG, ErrorCode::TagInvalid),
+            Self::TooManyTags { .. } => (StatusCode::URI_TOO_LONG, ErrorCode::TagInvalid),
             Self::Name(_) => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
             Self::NameUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
             Self::Tag(_) => (StatusCode::BAD_REQUEST, ErrorCode::TagInvalid),
@@ -234,8 +236,8 @@ impl fmt::Display for Error {
             Self::ReadOnly => f.write_str(
                 "this registry is read-only, by REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED",
             ),
-            Self::TooManyTags => {
-                write!(f, "a manifest is pushed with at most {MAX_TAGS} tag parameters")
+            Self::TooManyTags { limit } => {
+                write!(f, "a manifest is pushed with at most {limit} tag parameters")
             }
             Self::Name(error) => error.fmt(f),
             Self::NameUnknown(name) => write!(f, "there is no repository {name}"),

@@ -3,11 +3,11 @@
 use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, IMMUTABLE, Registry, empty, insert, internal, not_modified,
 };
-use crate::store::{Storage, StorageError};
 use crate::{BlobAction, Body, Error};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use roadstead_oci::{ByteRange, ByteRangeSpec, Digest, RepositoryName};
+use roadstead_storage::{Storage, StorageError};
 
 impl<S: Storage> Registry<S> {
     pub(super) async fn blob(
@@ -24,7 +24,7 @@ impl<S: Storage> Registry<S> {
                 return Ok(empty(StatusCode::ACCEPTED));
             }
             BlobAction::Head => {
-                let size = self.store.blob_size(name, digest).await;
+                let size = self.store.storage.blob_size(name, digest).await;
                 let size = size.map_err(|error| unknown(error, digest))?;
                 (size, false, 0..size, Body::Empty)
             }
@@ -34,12 +34,12 @@ impl<S: Storage> Registry<S> {
                 // Azure does not know of the last bytes of an object.
                 let suffix = |range: ByteRange| matches!(range.spec(), ByteRangeSpec::Suffix(_));
                 if !range.is_some_and(suffix) {
-                    let url = self.store.blob_url(name, digest).await;
+                    let url = self.store.storage.blob_url(name, digest).await;
                     if let Some(url) = url.map_err(|error| unknown(error, digest))? {
                         return Ok(elsewhere(&url, digest));
                     }
                 }
-                let blob = self.store.blob(name, digest, range).await;
+                let blob = self.store.storage.blob(name, digest, range).await;
                 let blob = blob.map_err(|error| unknown(error, digest))?;
                 (blob.size, range.is_some() && blob.size > 0, blob.range, blob.content.into())
             }

@@ -1,12 +1,12 @@
 //! Lists: tags (end-8) and Docker's catalog.
 
 use super::{Answer, Registry, insert, internal, json};
-use crate::store::{Page as Names, Storage, StorageError};
 use crate::{Body, Error, Page, Route};
 use http::Response;
 use http::header;
 use roadstead_access::Caller;
 use roadstead_oci::RepositoryName;
+use roadstead_storage::{Holding, NameList, NamesQuery, Page as Names, Storage, StorageError};
 use serde_json::json;
 
 /// Repositories that are looked at in one step, once it is known that the
@@ -33,8 +33,9 @@ impl<S: Storage> Registry<S> {
         let mut step_size = size + 1;
         // Whether there is a next page is known once its first name is.
         while names.names.len() <= size {
-            let step = self.store.repositories(last.as_deref(), step_size).await;
-            let step = step.map_err(internal)?;
+            let list = NameList::Repositories(Holding::Manifests);
+            let query = NamesQuery { list, values: false, after: last, limit: step_size };
+            let step = self.store.storage.names(&query).await.map_err(internal)?;
             last = step.names.last().cloned();
             let visible = step.names.into_iter().filter(|name| {
                 RepositoryName::parse(name).is_ok_and(|name| self.gate.may_see(caller, &name))

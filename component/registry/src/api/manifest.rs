@@ -4,12 +4,12 @@ use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, IMMUTABLE, REVALIDATE, Registry, empty, insert, internal,
     not_modified,
 };
-use crate::store::{BodyError, Content, RequestBody as _, Storage, StorageError};
 use crate::{Body, Error, ManifestAction, Route};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use roadstead_oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
+use roadstead_storage::{BodyError, Content, RequestBody as _, Storage, StorageError};
 use sha2::{Digest as _, Sha256, Sha512};
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -44,7 +44,7 @@ impl<S: Storage> Registry<S> {
         reference: &Reference,
         call: &Call<S::Upload>,
     ) -> Answer<S> {
-        let stored = self.store.manifest(name, reference).await;
+        let stored = self.store.storage.manifest(name, reference).await;
         let stored = stored.map_err(|error| unknown(error, reference))?;
         let (media_type, body) = match (stored.media_type, stored.content) {
             (Some(media_type), content) => (media_type, content.into()),
@@ -68,7 +68,7 @@ impl<S: Storage> Registry<S> {
         reference: &Reference,
         call: &Call<S::Upload>,
     ) -> Answer<S> {
-        let stored = self.store.manifest_stat(name, reference).await;
+        let stored = self.store.storage.manifest_stat(name, reference).await;
         let stored = stored.map_err(|error| unknown(error, reference))?;
         let media_type = if let Some(media_type) = stored.media_type {
             media_type
@@ -123,7 +123,7 @@ impl<S: Storage> Registry<S> {
     /// The manifests that an index names may come later, or never.
     async fn check_blobs(&self, name: &RepositoryName, manifest: &Manifest) -> Result<(), Error> {
         let digests: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
-        let missing = self.store.missing_blobs(name, &digests).await.map_err(internal)?;
+        let missing = self.store.storage.missing_blobs(name, &digests).await.map_err(internal)?;
         if missing.is_empty() { Ok(()) } else { Err(Error::ManifestBlobUnknown(missing)) }
     }
 }

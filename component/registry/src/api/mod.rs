@@ -1,21 +1,23 @@
 //! The endpoints, one file per resource.
 
 mod blob;
+mod caching;
 mod list;
 mod manifest;
 mod referrers;
-mod surrogate;
 mod token;
 mod upload;
 
-use crate::store::{RequestBody as _, Storage, StorageError, Store};
-use crate::{BlobAction, Body, Error, Gate, ManifestAction, Route};
+use crate::store::Store;
+use crate::{Body, Effect, Error, Gate, Route};
+use caching::CacheDirective;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use roadstead_access::Caller;
+use roadstead_bridge::{Services, log};
 use roadstead_config::Config;
+use roadstead_storage::{RequestBody as _, Storage, StorageError};
 use std::time::SystemTime;
-use surrogate::Surrogate;
 use uuid::Uuid;
 
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -52,19 +54,20 @@ pub struct Switches {
     pub read_only: bool,
     /// Image manifests may name blobs that the repository does not hold.
     pub sparse: bool,
-    /// There is a native host in front, whose cache is told what it may keep.
-    pub surrogate: bool,
+    /// A native host is in front, with a cache of responses.
+    pub cached: bool,
     /// A notice that every response carries (specification, "Warnings").
     pub warning: Option<String>,
 }
 
-impl From<&Config> for Switches {
-    fn from(config: &Config) -> Self {
+impl Switches {
+    /// The switches that the settings turn on.
+    pub fn new(config: &Config, services: Services) -> Self {
         Self {
             delete: config.delete_enabled,
             read_only: config.read_only,
             sparse: config.sparse_images,
-            surrogate: config.host_authority.is_some(),
+            cached: services.front,
             warning: config.warning.clone(),
         }
     }
@@ -95,13 +98,13 @@ impl<S: Storage> Registry<S> {
     pub async fn handle(&self, request: Request<Option<S::Upload>>) -> Response<Body<S::Download>> {
         let (parts, body) = request.into_parts();
         let mut call = Call { headers: parts.headers, body };
-        let mut surrogate = None;
+        let mut directive = None;
         let answer = match Route::parse(&parts.method, &parts.uri) {
             Ok(route) => match self.pass(&route, &call.headers).await {
                 Ok(caller) => {
-                    let now = SystemTime::now();
-                    surrogate =
-                        self.switches.surrogate.then(|| Surrogate::of(&route, &caller, now));
+                    if self.switches.cached {
+                        directive = CacheDirective::of(&route, &caller, SystemTime::now());
+                    }
                     self.answer(route, caller, &mut call).await
                 }
                 Err(error) => Err(error),
@@ -109,8 +112,8 @@ impl<S: Storage> Registry<S> {
             Err(error) => Err(error),
         };
         let mut response = answer.unwrap_or_else(refusal);
-        if let Some(Some(surrogate)) = surrogate {
-            surrogate.tell(&mut response);
+        if let Some(directive) = directive {
+            directive.write(&mut response);
         }
         // What nobody read yet, the client may still be sending.
         if let Some(body) = call.body.take() {
@@ -139,27 +142,10 @@ impl<S: Storage> Registry<S> {
 
     /// Whether the operator allows what is asked for.
     fn switched_on(&self, route: &Route) -> Result<(), Error> {
-        let (write, delete) = match route {
-            Route::Root
-            | Route::Base
-            | Route::Catalog(_)
-            | Route::Token(_)
-            | Route::Tags(..)
-            | Route::Referrers(..)
-            | Route::Manifest(_, _, ManifestAction::Get | ManifestAction::Head)
-            | Route::Blob(_, _, BlobAction::Get | BlobAction::Head) => (false, false),
-            Route::Manifest(_, _, ManifestAction::Put(_))
-            | Route::StartUpload(..)
-            | Route::Upload(..) => (true, false),
-            Route::Manifest(_, _, ManifestAction::Delete)
-            | Route::Blob(_, _, BlobAction::Delete) => (true, true),
-        };
-        if write && self.switches.read_only {
-            Err(Error::ReadOnly)
-        } else if delete && !self.switches.delete {
-            Err(Error::DeleteDisabled)
-        } else {
-            Ok(())
+        match route.class().effect {
+            Effect::Write | Effect::Delete if self.switches.read_only => Err(Error::ReadOnly),
+            Effect::Delete if !self.switches.delete => Err(Error::DeleteDisabled),
+            Effect::Read | Effect::Write | Effect::Delete => Ok(()),
         }
     }
 
@@ -176,7 +162,7 @@ impl<S: Storage> Registry<S> {
             Route::Referrers(name, subject, page) => self.referrers(&name, &subject, page).await,
             Route::Blob(name, digest, action) => self.blob(&name, &digest, action, call).await,
             Route::StartUpload(name, start) => self.start_upload(name, start, &caller, call).await,
-            Route::Upload(name, id, action) => self.upload(name, id, action, call).await,
+            Route::Upload(session, action) => self.upload(session, action, call).await,
         }
     }
 }
@@ -209,15 +195,15 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
         Error::Busy => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BUSY_RETRY_AFTER));
         }
-        Error::Internal(cause) => log(headers, &cause),
+        Error::Internal(cause) => log_cause(headers, &cause),
         Error::Unavailable(cause) => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
-            log(headers, &cause);
+            log_cause(headers, &cause);
         }
         Error::NotReady(cause) => {
             // The store may be what does not serve.
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
-            eprintln!("error: {cause}");
+            eprintln!("{}", log::error(&cause));
         }
         _ => {}
     }
@@ -225,10 +211,10 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
 }
 
 /// Logs what a client is not told, under an id that it is told.
-fn log(headers: &mut HeaderMap, cause: &str) {
+fn log_cause(headers: &mut HeaderMap, cause: &str) {
     let id = Uuid::new_v4().to_string();
     insert(headers, REQUEST_ID, &id);
-    eprintln!("error: request {id}: {cause}");
+    eprintln!("{}", log::error(&format!("request {id}: {cause}")));
 }
 
 fn empty<D>(status: StatusCode) -> Response<Body<D>> {

@@ -1,10 +1,10 @@
 //! Referrers (end-12).
 
 use super::{Answer, Registry, insert, internal, json};
-use crate::store::Storage;
 use crate::{ReferrersPage, Route};
 use http::header::{self, HeaderName, HeaderValue};
 use roadstead_oci::{Descriptor, Digest, MediaType, RepositoryName};
+use roadstead_storage::Storage;
 
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 

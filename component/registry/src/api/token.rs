@@ -2,11 +2,12 @@
 //! Specification" (GET) and "Using `OAuth2`" (POST) have it.
 
 use super::{Answer, Call, Registry, json};
-use crate::store::{BodyError, RequestBody as _, Storage};
-use crate::{Error, Reason, TokenRequest};
+use crate::challenge::Reason;
+use crate::{Error, TokenRequest};
 use chrono::{DateTime, Utc};
 use http::header::{self, HeaderValue};
-use roadstead_access::{Access, Answer as Said, Caller, Issued, Question};
+use roadstead_access::{Answer as Said, Caller, Issued, Question};
+use roadstead_storage::{BodyError, RequestBody as _, Storage};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -97,21 +98,6 @@ impl<S: Storage> Registry<S> {
             Said::Caller(caller) => Ok((request, caller)),
             Said::Refused(refusal) => Err(self.gate.refused(refusal, &call.headers)),
             Said::Issued(_) => Err(Error::Internal("a token came unasked".to_owned())),
-        }
-    }
-}
-
-impl TokenRequest {
-    /// Takes a parameter that both forms have; others mean nothing here.
-    pub(crate) fn take(&mut self, key: &str, value: &str) {
-        match key {
-            "service" if !value.is_empty() => self.service = Some(value.to_owned()),
-            "scope" => {
-                self.scopes.extend(Access::parse_all(value));
-                self.scopes.truncate(roadstead_access::SCOPES_LIMIT);
-            }
-            "offline_token" => self.refresh = value == "true",
-            _ => {}
         }
     }
 }

@@ -4,13 +4,13 @@ use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, Registry, empty, insert, internal,
 };
 use crate::route::RECEIPT;
-use crate::store::{Appended, Storage, StorageError};
 use crate::{BlobAction, Body, Error, Route, StartUpload, UploadAction};
 use http::header::{self, HeaderMap};
 use http::{Response, StatusCode};
 use roadstead_access::Caller;
 use roadstead_config::Action;
-use roadstead_oci::{ContentRange, Digest, RepositoryName, UploadId, UploadRange};
+use roadstead_oci::{ContentRange, Digest, RepositoryName, UploadRange};
+use roadstead_storage::{Appended, Commit, Storage, StorageError, UploadSession};
 use uuid::Uuid;
 
 impl<S: Storage> Registry<S> {
@@ -31,81 +31,104 @@ impl<S: Storage> Registry<S> {
                 Err(error) => return Err(internal(error)),
             }
         }
-        let random = Uuid::new_v4().into_bytes();
-        if let StartUpload::Whole(digest) = start {
-            let stored = self.store.store_blob(&name, random, call.body.take(), &digest).await;
-            return match stored {
-                Ok(()) => Ok(created(name, digest)),
-                Err(StorageError::DigestMismatch(actual)) => {
-                    Err(Error::DigestMismatch { expected: digest, actual })
-                }
-                Err(error) => Err(internal(error)),
-            };
+        let session = self.store.storage.new_session(&name, Uuid::new_v4().into_bytes());
+        let StartUpload::Whole(digest) = start else {
+            self.store.storage.begin(&session).await.map_err(internal)?;
+            return Ok(progress(StatusCode::ACCEPTED, session, 0));
+        };
+        let commit = Commit { session, at: None, digest, receipt: None };
+        let stored = match call.body.take() {
+            Some(body) => self.store.storage.store(&commit, body).await,
+            None => self.store_empty(&commit).await,
+        };
+        match stored {
+            Ok(_) => Ok(created(name, commit.digest)),
+            Err(StorageError::DigestMismatch(actual)) => {
+                Err(Error::DigestMismatch { expected: commit.digest, actual })
+            }
+            Err(error) => Err(internal(error)),
         }
-        let id = self.store.begin_upload(&name, random).await.map_err(internal)?;
-        Ok(progress(StatusCode::ACCEPTED, name, id, 0))
+    }
+
+    /// Makes nothing a blob: of a request without a body.
+    async fn store_empty(&self, commit: &Commit) -> Result<u64, StorageError> {
+        self.store.storage.begin(&commit.session).await?;
+        let result = self.store.storage.commit(commit).await;
+        if result.is_err() {
+            // No client knows its name. It may have ended already.
+            let _ = self.store.storage.discard(&commit.session).await;
+        }
+        result
     }
 
     pub(super) async fn upload(
         &self,
-        name: RepositoryName,
-        id: UploadId,
+        session: UploadSession,
         action: UploadAction,
         call: &mut Call<S::Upload>,
     ) -> Answer<S> {
         match action {
             UploadAction::Status => {
-                let size = self.store.upload_size(&name, &id).await;
-                let size = size.map_err(|error| failed(error, &id, None))?;
-                Ok(progress(StatusCode::NO_CONTENT, name, id, size))
+                let size = self.store.storage.status(&session).await;
+                let size = size.map_err(|error| failed(error, &session, None))?;
+                Ok(progress(StatusCode::NO_CONTENT, session, size))
             }
-            UploadAction::Append => self.append(name, id, call).await,
+            UploadAction::Append => self.append(session, call).await,
             UploadAction::Commit(digest, receipt) => {
-                let chunk = chunk(&call.headers)?;
-                let (at, body) = (chunk.map(ContentRange::start), call.body.take());
-                let receipt = receipt.as_deref();
-                match self.store.commit_upload(&name, &id, at, receipt, body, &digest).await {
-                    Ok(()) => Ok(created(name, digest)),
-                    Err(StorageError::Offset(offset)) => Ok(out_of_order(name, id, offset)),
-                    Err(StorageError::DigestMismatch(actual)) => {
-                        Err(Error::DigestMismatch { expected: digest, actual })
-                    }
-                    Err(error) => Err(failed(error, &id, chunk.map(ContentRange::length))),
-                }
+                self.commit(session, digest, receipt, call).await
             }
             UploadAction::Cancel => {
-                let cancelled = self.store.cancel_upload(&name, &id).await;
-                cancelled.map_err(|error| failed(error, &id, None))?;
+                let discarded = self.store.storage.discard(&session).await;
+                discarded.map_err(|error| failed(error, &session, None))?;
                 Ok(empty(StatusCode::NO_CONTENT))
             }
         }
     }
 
-    async fn append(
-        &self,
-        name: RepositoryName,
-        id: UploadId,
-        call: &mut Call<S::Upload>,
-    ) -> Answer<S> {
+    async fn append(&self, session: UploadSession, call: &mut Call<S::Upload>) -> Answer<S> {
         let chunk = chunk(&call.headers)?;
         let (at, length) = (chunk.map(ContentRange::start), chunk.map(ContentRange::length));
         let appended = match call.body.take() {
-            Some(body) => self.store.append_upload(&name, &id, at, length, body).await,
-            None => match self.store.upload_size(&name, &id).await {
+            Some(body) => self.store.storage.append(&session, at, length, body).await,
+            None => match self.store.storage.status(&session).await {
                 Ok(size) if at.is_some_and(|at| at != size) => Err(StorageError::Offset(size)),
                 other => other.map(Appended::from),
             },
         };
         match appended {
             Ok(Appended { size, receipt }) => {
-                let mut response = progress(StatusCode::ACCEPTED, name, id, size);
+                let mut response = progress(StatusCode::ACCEPTED, session, size);
                 if let Some(receipt) = receipt {
                     add_receipt(&mut response, &receipt);
                 }
                 Ok(response)
             }
-            Err(StorageError::Offset(offset)) => Ok(out_of_order(name, id, offset)),
-            Err(error) => Err(failed(error, &id, length)),
+            Err(StorageError::Offset(offset)) => Ok(out_of_order(session, offset)),
+            Err(error) => Err(failed(error, &session, length)),
+        }
+    }
+
+    async fn commit(
+        &self,
+        session: UploadSession,
+        digest: Digest,
+        receipt: Option<String>,
+        call: &mut Call<S::Upload>,
+    ) -> Answer<S> {
+        let chunk = chunk(&call.headers)?;
+        let commit = Commit { session, at: chunk.map(ContentRange::start), digest, receipt };
+        let committed = match call.body.take() {
+            Some(body) => self.store.storage.append_and_commit(&commit, body).await,
+            None => self.store.storage.commit(&commit).await,
+        };
+        let Commit { session, digest, .. } = commit;
+        match committed {
+            Ok(_) => Ok(created(session.repository, digest)),
+            Err(StorageError::Offset(offset)) => Ok(out_of_order(session, offset)),
+            Err(StorageError::DigestMismatch(actual)) => {
+                Err(Error::DigestMismatch { expected: digest, actual })
+            }
+            Err(error) => Err(failed(error, &session, chunk.map(ContentRange::length))),
         }
     }
 }
@@ -134,20 +157,15 @@ fn created<D>(name: RepositoryName, digest: Digest) -> Response<Body<D>> {
     response
 }
 
-fn progress<D>(
-    status: StatusCode,
-    name: RepositoryName,
-    id: UploadId,
-    size: u64,
-) -> Response<Body<D>> {
+fn progress<D>(status: StatusCode, session: UploadSession, size: u64) -> Response<Body<D>> {
     let mut response = empty(status);
     let headers = response.headers_mut();
     if status == StatusCode::NO_CONTENT {
         headers.remove(header::CONTENT_LENGTH);
     }
     insert(headers, header::RANGE, &UploadRange(size).to_string());
-    insert(headers, DOCKER_UPLOAD_UUID, id.as_str());
-    let location = Route::Upload(name, id, UploadAction::Status).path();
+    insert(headers, DOCKER_UPLOAD_UUID, session.id.as_str());
+    let location = Route::Upload(session, UploadAction::Status).path();
     insert(headers, header::LOCATION, &location);
     response
 }
@@ -163,16 +181,16 @@ fn add_receipt<D>(response: &mut Response<Body<D>>, receipt: &str) {
 
 /// A chunk that does not start at the upload's end: the answer says where
 /// that is, and the upload goes on.
-fn out_of_order<D>(name: RepositoryName, id: UploadId, offset: u64) -> Response<Body<D>> {
+fn out_of_order<D>(session: UploadSession, offset: u64) -> Response<Body<D>> {
     let mut response = super::refusal(Error::ChunkOrder { offset });
-    let where_it_is = progress::<D>(StatusCode::NO_CONTENT, name, id, offset);
+    let where_it_is = progress::<D>(StatusCode::NO_CONTENT, session, offset);
     response.headers_mut().extend(where_it_is.headers().clone());
     response
 }
 
-fn failed(error: StorageError, id: &UploadId, announced: Option<u64>) -> Error {
+fn failed(error: StorageError, session: &UploadSession, announced: Option<u64>) -> Error {
     match error {
-        StorageError::NotFound => Error::UploadUnknown(id.clone()),
+        StorageError::NotFound => Error::UploadUnknown(session.id.clone()),
         StorageError::Busy => Error::UploadBusy,
         StorageError::BodyLength(length) => {
             Error::BodyLength { announced: announced.unwrap_or(length) }

@@ -1,92 +1,41 @@
 //! What a client is told that has to prove who it is (RFC 9110,
 //! "WWW-Authenticate"; RFC 6750; distribution's token authentication).
 
-use super::{Gate, Need};
-use crate::{Error, Route, StartUpload, TokenRequest};
+use super::Gate;
+use crate::challenge::{Reason, Scope};
+use crate::{Error, Permission, Route, StartUpload, TokenRequest};
 use http::HeaderMap;
-use http::header::{self, HeaderName};
+use http::header;
 use roadstead_access::{ALL, CATALOG, REGISTRY, REPOSITORY};
+use roadstead_bridge::client::SCHEME;
 use roadstead_config::{Action, Realm, Scheme};
-use std::fmt;
 
-/// How a native host says by which scheme a client came; from anyone else it
-/// strips this.
-const SCHEME: HeaderName = HeaderName::from_static("x-roadstead-scheme");
-
-/// Why a request is answered with a challenge.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reason {
-    /// It has no credentials.
-    Missing,
-    /// Its `Authorization` header cannot be understood.
-    Malformed,
-    /// Its user or password is wrong.
-    Credentials,
-    /// Its token is not accepted, for this reason.
-    Token(String),
-    /// Its token does not allow what is asked for.
-    Scope,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => {
-                f.write_str("authentication is required; log in to this registry first")
-            }
-            Self::Malformed => f.write_str(
-                "the Authorization header is neither Basic with a user and a password nor Bearer \
-                 with a token",
-            ),
-            Self::Credentials => f.write_str("the user name or the password is wrong"),
-            Self::Token(why) => write!(f, "the token is not accepted: {why}; log in again"),
-            Self::Scope => {
-                f.write_str("the token does not allow this; get one that does, if its user may")
-            }
+/// The access that a route needs. A mount without access to the other
+/// repository becomes an upload, but a client that asks for a token should ask
+/// for both.
+pub(super) fn scope_of(route: &Route) -> Option<Box<Scope>> {
+    let from = match route {
+        Route::StartUpload(_, StartUpload::Mount { from, .. }) => {
+            from.as_ref().map(|name| name.as_str().to_owned())
         }
-    }
-}
-
-/// What access would be needed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Scope {
-    /// The type of resource.
-    pub kind: &'static str,
-    /// The resource's name.
-    pub name: String,
-    /// What is to be done with it, with commas.
-    pub actions: &'static str,
-    /// Another repository that is read for it, if one is.
-    pub from: Option<String>,
-}
-
-impl Scope {
-    /// What a route needs. A mount without access to the other repository
-    /// becomes an upload, but who asks for a token should ask for both.
-    pub(super) fn of(route: &Route) -> Option<Box<Self>> {
-        let from = match route {
-            Route::StartUpload(_, StartUpload::Mount { from, .. }) => {
-                from.as_ref().map(|name| name.as_str().to_owned())
-            }
-            _ => None,
-        };
-        let scope = match Need::of(route) {
-            Need::Nothing | Need::Login => return None,
-            Need::Catalog => Self { kind: REGISTRY, name: CATALOG.to_owned(), actions: ALL, from },
-            Need::Repository(name, action) => Self {
-                kind: REPOSITORY,
-                name: name.as_str().to_owned(),
-                // Who pushes also looks what is there already.
-                actions: if action == Action::Push { "pull,push" } else { action.as_str() },
-                from,
-            },
-        };
-        Some(Box::new(scope))
-    }
+        _ => None,
+    };
+    let scope = match route.class().permission {
+        Permission::Nothing | Permission::Login => return None,
+        Permission::Catalog => Scope { kind: REGISTRY, name: CATALOG.to_owned(), actions: ALL, from },
+        Permission::Repository(name, action) => Scope {
+            kind: REPOSITORY,
+            name: name.as_str().to_owned(),
+            // Who pushes also looks what is there already.
+            actions: if action == Action::Push { "pull,push" } else { action.as_str() },
+            from,
+        },
+    };
+    Some(Box::new(scope))
 }
 
 impl Gate {
-    /// The answer to who did not prove who they are.
+    /// The response to a caller that is not authenticated, or not for this.
     pub(super) fn unauthorized(
         &self,
         reason: Reason,
@@ -146,8 +95,7 @@ impl Gate {
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
         let host = headers.get(header::HOST)?.to_str().ok()?;
-        let trusted = self.settings.host_authority.is_some();
-        let https = trusted && headers.get(SCHEME).is_some_and(|scheme| scheme == "https");
+        let https = self.services.front && headers.get(SCHEME).is_some_and(|scheme| scheme == "https");
         let scheme = if https { "https" } else { "http" };
         (!host.is_empty() && host.bytes().all(plain)).then(|| format!("{scheme}://{host}"))
     }

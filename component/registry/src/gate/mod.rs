@@ -3,31 +3,26 @@
 //! its route and method.
 
 mod challenge;
-mod needs;
 
-pub use challenge::{Reason, Scope};
-pub use needs::Need;
-
-use crate::{Error, Route, StartUpload};
+use crate::challenge::Reason;
+use crate::{Error, Permission, Route, StartUpload};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::{LocalBoxFuture, ready};
 use http::HeaderMap;
-use http::header::{self, HeaderName};
+use http::header;
 use percent_encoding::percent_decode;
 use roadstead_access::{
     ALL, Access, Answer, Authority, CATALOG, Caller, Question, REGISTRY, REPOSITORY, Refusal,
     TOKEN_LIMIT,
 };
+use roadstead_bridge::Services;
+use roadstead_bridge::client::{ADDRESS, CERTIFICATE};
 use roadstead_config::{Action, Auth, Config, Issuer, Scheme, Subject};
 use roadstead_oci::RepositoryName;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::SystemTime;
-
-/// What a native host says of a request; from anyone else it strips these.
-const CLIENT: HeaderName = HeaderName::from_static("x-roadstead-client");
-const CERTIFICATE: HeaderName = HeaderName::from_static("x-roadstead-certificate");
 
 /// Longest `Authorization` header that is looked at, in bytes: the longest
 /// token in base 64, and the name of a scheme.
@@ -50,6 +45,8 @@ impl Ask for Authority {
 pub struct Gate {
     /// Nobody needs to be known for anything.
     open: bool,
+    /// What a native host in front of the component does.
+    services: Services,
     settings: Auth,
     issuer: Option<Issuer>,
     /// `REGISTRY_HTTP_HOST`.
@@ -59,14 +56,15 @@ pub struct Gate {
 
 impl Gate {
     /// A gate by the settings. Without an authority nobody is known.
-    pub fn new(config: &Config, authority: Option<Box<dyn Ask>>) -> Self {
+    pub fn new(config: &Config, services: Services, authority: Option<Box<dyn Ask>>) -> Self {
         let settings = config.auth.clone();
         // Under a host where instances share no memory, tokens need a secret.
-        let signs = settings.host_authority.is_some() || settings.secret.is_some();
+        let signs = services.access || settings.secret.is_some();
         Self {
             open: !settings.enabled(),
             issuer: settings.issuer().filter(|_| signs),
             host: config.host.clone(),
+            services,
             settings,
             authority,
         }
@@ -98,13 +96,12 @@ impl Gate {
     /// # Errors
     /// A challenge where other credentials could help, and else a refusal.
     pub fn permit(&self, caller: &Caller, route: &Route, headers: &HeaderMap) -> Result<(), Error> {
-        let need = Need::of(route);
         let permitted = self.open
-            || match need {
-                Need::Nothing => true,
-                Need::Login => self.logged_in(caller),
-                Need::Catalog => self.may_list(caller),
-                Need::Repository(name, action) => {
+            || match route.class().permission {
+                Permission::Nothing => true,
+                Permission::Login => self.logged_in(caller),
+                Permission::Catalog => self.may_list(caller),
+                Permission::Repository(name, action) => {
                     self.may(caller, action, name) && !self.is_too_narrow(caller, route)
                 }
             };
@@ -190,8 +187,8 @@ impl Gate {
 
     /// Where a password came from, if a native host says it.
     pub fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        self.settings.host_authority.as_ref()?;
-        headers.get(CLIENT)?.to_str().ok()?.parse().ok()
+        let header = headers.get(ADDRESS).filter(|_| self.services.front);
+        header?.to_str().ok()?.parse().ok()
     }
 
     fn by_rules(&self, subject: &Subject, action: Action, name: &RepositoryName) -> bool {
@@ -253,7 +250,7 @@ impl Gate {
     }
 
     fn denied(&self, caller: &Caller, route: &Route, headers: &HeaderMap) -> Error {
-        let scope = Scope::of(route);
+        let scope = challenge::scope_of(route);
         if caller.access.is_some() {
             self.unauthorized(Reason::Scope, scope, headers)
         } else if caller.subject.user.is_none()
@@ -300,8 +297,7 @@ impl Gate {
 
     /// The name in a client's certificate, if a native host verified it.
     fn certificate(&self, headers: &HeaderMap) -> Option<String> {
-        self.settings.host_authority.as_ref()?;
-        let name = headers.get(CERTIFICATE)?;
+        let name = headers.get(CERTIFICATE).filter(|_| self.services.front)?;
         percent_decode(name.as_bytes()).decode_utf8().ok().map(std::borrow::Cow::into_owned)
     }
 }

@@ -1,27 +1,33 @@
 //! Referrers: the manifests whose `subject` is a given one.
 //!
-//! Each has an entry below its subject, a descriptor as the referrers API
-//! lists it, so a page is one step of storage. The entries repeat what the
+//! Each has an entry below its subject, a descriptor as the referrers API lists
+//! it, so a page is one operation of the storage. The entries repeat what the
 //! manifests say: where another registry pushed manifests, which keeps none,
-//! they are gathered when a repository's referrers are asked for first.
+//! they are gathered when a repository's referrers are first asked for.
 
-use super::{Depth, Names, Page, Storage, StorageError, Store, keys};
-use futures::StreamExt as _;
-use object_store::ObjectStoreExt as _;
-use roadstead_oci::{Algorithm, Descriptor, Digest, Manifest, RepositoryName};
+use super::Store;
+use bytes::Bytes;
+use roadstead_oci::{Descriptor, Digest, Manifest, RepositoryName};
+use roadstead_storage::{
+    Collection, Key, Listing, NameList, NamesQuery, Page, Storage, StorageError,
+};
+
+/// How many manifests are listed in one operation while referrers are gathered.
+const STEP: usize = 1000;
 
 /// A manifest that refers to another.
 #[derive(Clone, Debug)]
-pub struct Referrer {
+pub(crate) struct Referrer {
     /// The digest of the manifest that it refers to.
-    pub subject: Digest,
+    subject: Digest,
     /// Itself, as the referrers API lists it.
-    pub descriptor: Descriptor,
+    descriptor: Descriptor,
 }
 
 impl Referrer {
-    /// What a manifest of this digest and size is, if it refers to anything.
-    pub fn of(manifest: &Manifest, digest: &Digest, size: u64) -> Option<Self> {
+    /// The referrer that a manifest of this digest and size is, if it has a
+    /// subject.
+    pub(crate) fn of(manifest: &Manifest, digest: &Digest, size: u64) -> Option<Self> {
         let subject = manifest.subject()?.digest.clone();
         let descriptor = Descriptor {
             media_type: manifest.media_type().clone(),
@@ -33,12 +39,20 @@ impl Referrer {
         };
         Some(Self { subject, descriptor })
     }
+
+    fn key(&self, name: &RepositoryName) -> Key {
+        Key::Referrer {
+            repository: name.clone(),
+            subject: self.subject.clone(),
+            digest: self.descriptor.digest.clone(),
+        }
+    }
 }
 
 impl<S: Storage> Store<S> {
-    /// A page of the manifests that refer to `subject`: the names are places
-    /// for `after`, the values are descriptors as JSON.
-    pub async fn referrers(
+    /// A page of the manifests that refer to `subject` (end-12): values are
+    /// descriptors as JSON.
+    pub(crate) async fn referrers(
         &self,
         name: &RepositoryName,
         subject: &Digest,
@@ -46,15 +60,9 @@ impl<S: Storage> Store<S> {
         limit: usize,
     ) -> Result<Page, StorageError> {
         self.complete_referrers(name).await?;
-        let names = Names {
-            parent: keys::referrers(name, subject),
-            marker: keys::marker(keys::REFERRER_MARKER),
-            values: true,
-            depth: Depth::Children,
-            after,
-            limit,
-        };
-        self.storage.names(names).await
+        let list = NameList::Referrers { repository: name.clone(), subject: subject.clone() };
+        let after = after.map(str::to_owned);
+        self.storage.names(&NamesQuery { list, values: true, after, limit }).await
     }
 
     pub(super) async fn put_referrer(
@@ -64,9 +72,7 @@ impl<S: Storage> Store<S> {
     ) -> Result<(), StorageError> {
         let json = serde_json::to_vec(&referrer.descriptor)
             .map_err(|error| StorageError::Failed(error.to_string()))?;
-        let key = keys::referrer(name, &referrer.subject, &referrer.descriptor.digest);
-        self.storage.objects().put(&key, json.into()).await?;
-        Ok(())
+        self.storage.write(&referrer.key(name), json.into()).await
     }
 
     pub(super) async fn delete_referrer(
@@ -74,42 +80,37 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         referrer: &Referrer,
     ) -> Result<(), StorageError> {
-        let key = keys::referrer(name, &referrer.subject, &referrer.descriptor.digest);
-        match self.storage.objects().delete(&key).await.map_err(StorageError::from) {
-            Ok(()) | Err(StorageError::NotFound) => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.storage.delete(&referrer.key(name)).await
     }
 
     /// Gathers the referrers of manifests that another registry pushed, once.
     async fn complete_referrers(&self, name: &RepositoryName) -> Result<(), StorageError> {
-        let complete = keys::referrers_complete(name);
-        match self.storage.objects().head(&complete).await.map_err(StorageError::from) {
-            Err(StorageError::NotFound) => {}
-            other => return other.map(drop),
+        let complete = Key::ReferrersComplete(name.clone());
+        if self.storage.exists(&complete).await? {
+            return Ok(());
         }
-        let mut found = false;
-        for algorithm in Algorithm::ALL {
-            let prefix = keys::revisions_of(name, algorithm);
-            let mut revisions = self.storage.objects().list(Some(&prefix));
-            while let Some(revision) = revisions.next().await.transpose()? {
-                let mut parts = revision.location.as_ref().rsplit('/');
-                let (Some("link"), Some(hex)) = (parts.next(), parts.next()) else { continue };
-                let Ok(digest) = Digest::parse(&format!("{}:{hex}", algorithm.as_str())) else {
-                    continue;
-                };
+        let collection = Collection::Revisions(name.clone());
+        let (mut after, mut found) = (None, false);
+        loop {
+            let listing = self.storage.enumerate(&collection, after.as_ref(), STEP).await?;
+            let Listing { entries, next } = listing;
+            for entry in entries {
+                let Key::Revision(_, digest) = entry.key else { continue };
                 found = true;
-                // A link whose manifest is missing or damaged refers to
-                // nothing.
+                // A link whose manifest is missing or damaged refers to nothing.
                 let Ok(bytes) = self.manifest_bytes(&digest).await else { continue };
                 let Ok(manifest) = Manifest::parse(&bytes, None) else { continue };
                 if let Some(referrer) = Referrer::of(&manifest, &digest, bytes.len() as u64) {
                     self.put_referrer(name, &referrer).await?;
                 }
             }
+            match next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
         }
         if found {
-            self.storage.objects().put(&complete, bytes::Bytes::new().into()).await?;
+            self.storage.write(&complete, Bytes::new()).await?;
         }
         Ok(())
     }

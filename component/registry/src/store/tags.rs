@@ -1,19 +1,20 @@
-//! Tags, and the lists of tags and of repositories.
+//! Tags are listed and deleted.
 
-use super::{Depth, Names, Page, Storage, StorageError, Store, keys};
-use futures::StreamExt as _;
-use object_store::ObjectStoreExt as _;
-use roadstead_oci::{Digest, MediaType, RepositoryName, Tag};
+use super::Store;
+use roadstead_oci::{Digest, RepositoryName, Tag};
+use roadstead_storage::{
+    Collection, Key, Listing, NameList, NamesQuery, Page, Storage, StorageError,
+};
 
-/// How many tags are looked at in one step, where all are.
+/// How many tags are looked at in one operation, where all are.
 const STEP: usize = 1000;
 
 impl<S: Storage> Store<S> {
-    /// A page of a repository's tags, in lexical order.
+    /// A page of a repository's tags (end-8), in lexical order.
     ///
     /// # Errors
     /// [`StorageError::NotFound`] when there is no such repository.
-    pub async fn tags(
+    pub(crate) async fn tags(
         &self,
         name: &RepositoryName,
         after: Option<&str>,
@@ -26,44 +27,28 @@ impl<S: Storage> Store<S> {
         Ok(page)
     }
 
-    /// A page of the repositories that hold manifests, in lexical order.
-    pub async fn repositories(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Page, StorageError> {
-        let names = Names {
-            parent: keys::repositories(),
-            marker: keys::marker(keys::MANIFESTS),
-            values: false,
-            depth: Depth::Descendants,
-            after,
-            limit,
-        };
-        self.storage.names(names).await
-    }
-
-    /// Points a tag to a digest, for the tag's readers in one step.
-    pub(super) async fn put_tag(
+    /// Deletes a tag. The manifest stays.
+    pub(crate) async fn delete_tag(
         &self,
         name: &RepositoryName,
         tag: &Tag,
-        digest: &Digest,
-        media_type: &MediaType,
     ) -> Result<(), StorageError> {
-        self.storage.point(&keys::tag_index_link(name, tag, digest), digest, None).await?;
-        self.storage.point(&keys::tag_link(name, tag), digest, Some(media_type)).await
-    }
-
-    /// Deletes a tag. The manifest stays.
-    pub async fn delete_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<(), StorageError> {
-        let objects = self.storage.objects();
-        self.storage.remove(&keys::tag_link(name, tag)).await?;
-        // The digests that it had are of no use without it. A concurrent push
-        // of the tag may lose its entry, which only distribution looks at.
-        let mut index = objects.list(Some(&keys::tag_index(name, tag)));
-        while let Some(Ok(link)) = index.next().await {
-            let _ = objects.delete(&link.location).await;
+        self.storage.remove(&Key::Tag(name.clone(), tag.clone())).await?;
+        // The digests that it had are of no use without it, and only
+        // distribution reads them: a concurrent push of the tag may lose its
+        // entry, and what fails to be deleted does no harm.
+        let history = Collection::TagHistory(name.clone(), tag.clone());
+        let mut after = None;
+        while let Ok(Listing { entries, next }) =
+            self.storage.enumerate(&history, after.as_ref(), STEP).await
+        {
+            for entry in entries {
+                let _ = self.storage.delete(&entry.key).await;
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
         }
         Ok(())
     }
@@ -81,9 +66,9 @@ impl<S: Storage> Store<S> {
                 if link.trim_end() == digest.as_str()
                     && let Ok(tag) = Tag::parse(tag)
                 {
-                    self.storage.delete_value(&keys::tag_link(name, &tag), link).await?;
-                    let index = keys::tag_index_link(name, &tag, digest);
-                    self.storage.delete_value(&index, digest.as_str()).await?;
+                    let history = Key::TagHistory(name.clone(), tag.clone(), digest.clone());
+                    self.storage.unlink(&Key::Tag(name.clone(), tag), digest).await?;
+                    self.storage.unlink(&history, digest).await?;
                 }
             }
             match page.names.into_iter().next_back() {
@@ -100,21 +85,15 @@ impl<S: Storage> Store<S> {
         limit: usize,
         values: bool,
     ) -> Result<Page, StorageError> {
-        let names = Names {
-            parent: keys::tags(name),
-            marker: keys::marker(keys::TAG_MARKER),
-            values,
-            depth: Depth::Children,
-            after,
-            limit,
-        };
-        self.storage.names(names).await
+        let (list, after) = (NameList::Tags(name.clone()), after.map(str::to_owned));
+        self.storage.names(&NamesQuery { list, values, after, limit }).await
     }
 
     /// Whether the repository holds anything.
     async fn repository_exists(&self, name: &RepositoryName) -> Result<bool, StorageError> {
-        for prefix in [keys::revisions(name), keys::layers(name)] {
-            if self.storage.objects().list(Some(&prefix)).next().await.transpose()?.is_some() {
+        for collection in [Collection::Revisions(name.clone()), Collection::Layers(name.clone())] {
+            let listing = self.storage.enumerate(&collection, None, 1).await?;
+            if !listing.entries.is_empty() || listing.next.is_some() {
                 return Ok(true);
             }
         }

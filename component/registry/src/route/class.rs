@@ -1,0 +1,245 @@
+//! What kind of request a route is: the one classification that permissions,
+//! switches, caching, metrics and events derive from.
+
+use super::{BlobAction, ManifestAction, Route, StartUpload, UploadAction};
+use roadstead_config::Action;
+use roadstead_oci::{Reference, RepositoryName};
+use std::time::Duration;
+
+/// The TTL of a response by a tag in the host's cache. Writes through the same
+/// host outdate it at once; this bounds how long one of another process on the
+/// same storage is not seen.
+const TAGGED: Duration = Duration::from_secs(1);
+
+/// The TTL of content by its digest, which can only be deleted.
+const CONTENT: Duration = Duration::from_secs(10);
+
+/// The class of a route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouteClass<'a> {
+    /// The name of the route in metrics: distribution's, where it has one.
+    pub label: &'static str,
+    /// The permission that the route needs. Whether another repository's blob
+    /// can be mounted is checked besides.
+    pub permission: Permission<'a>,
+    /// What the request does to the registry.
+    pub effect: Effect,
+    /// What the host's cache may do with the response.
+    pub caching: Caching<'a>,
+    /// What a request that succeeds reports.
+    pub event: Option<Event>,
+}
+
+/// A permission.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Permission<'a> {
+    /// None: anyone may ask.
+    Nothing,
+    /// To be authenticated, unless nobody needs to be.
+    Login,
+    /// To see the list of repositories.
+    Catalog,
+    /// To do something with a repository.
+    Repository(&'a RepositoryName, Action),
+}
+
+/// What a request does to the registry: switches forbid some of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Nothing.
+    Read,
+    /// It adds or replaces content.
+    Write,
+    /// It deletes content.
+    Delete,
+}
+
+/// What the host's cache may do with a response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Caching<'a> {
+    /// Nothing: it is not the same for everyone, or changes without a write.
+    None,
+    /// Keep a successful one for so long, unless the repository changes.
+    Keep(&'a RepositoryName, Duration),
+    /// Outdate what it keeps of the repository. Uploads do not: what they add
+    /// was missing before, and that is never kept.
+    Purge(&'a RepositoryName),
+}
+
+/// What a request reports, in the words of distribution's notifications.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "they are the notifications' actions")]
+pub enum Event {
+    Pull,
+    Push,
+    Mount,
+    Delete,
+}
+
+impl Route {
+    /// The class of the route: each row of this table says all there is to say.
+    pub fn class(&self) -> RouteClass<'_> {
+        use Permission::{Catalog, Login, Nothing};
+        let pull = |name| Permission::Repository(name, Action::Pull);
+        let push = |name| Permission::Repository(name, Action::Push);
+        let delete = |name| Permission::Repository(name, Action::Delete);
+        let read = |label, permission| RouteClass {
+            label,
+            permission,
+            effect: Effect::Read,
+            caching: Caching::None,
+            event: None,
+        };
+        let content = |label, name, ttl| RouteClass {
+            caching: Caching::Keep(name, ttl),
+            event: Some(Event::Pull),
+            ..read(label, pull(name))
+        };
+        let upload = |label, name, event| RouteClass {
+            effect: Effect::Write,
+            event,
+            ..read(label, push(name))
+        };
+        let removal = |label, name| RouteClass {
+            effect: Effect::Delete,
+            caching: Caching::Purge(name),
+            event: Some(Event::Delete),
+            ..read(label, delete(name))
+        };
+        match self {
+            Self::Root => read("root", Nothing),
+            Self::Base => read("base", Login),
+            Self::Catalog(_) => read("catalog", Catalog),
+            Self::Token(_) => read("token", Nothing),
+            Self::Tags(name, _) => read("tags", pull(name)),
+            Self::Referrers(name, ..) => read("referrers", pull(name)),
+            Self::Manifest(name, reference, action) => match (action, reference) {
+                (ManifestAction::Get | ManifestAction::Head, Reference::Tag(_)) => {
+                    content("manifest", name, TAGGED)
+                }
+                (ManifestAction::Get | ManifestAction::Head, Reference::Digest(_)) => {
+                    content("manifest", name, CONTENT)
+                }
+                (ManifestAction::Put(_), _) => RouteClass {
+                    caching: Caching::Purge(name),
+                    ..upload("manifest", name, Some(Event::Push))
+                },
+                (ManifestAction::Delete, _) => removal("manifest", name),
+            },
+            Self::Blob(name, _, BlobAction::Get | BlobAction::Head) => {
+                content("blob", name, CONTENT)
+            }
+            Self::Blob(name, _, BlobAction::Delete) => removal("blob", name),
+            Self::StartUpload(name, start) => {
+                let event = match start {
+                    StartUpload::Session => None,
+                    StartUpload::Whole(_) => Some(Event::Push),
+                    // It may become an upload instead.
+                    StartUpload::Mount { .. } => Some(Event::Mount),
+                };
+                upload("blob_upload", name, event)
+            }
+            Self::Upload(session, action) => {
+                let event = matches!(action, UploadAction::Commit(..)).then_some(Event::Push);
+                upload("blob_upload_chunk", &session.repository, event)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Caching, Effect, Event, Permission};
+    use crate::Route;
+    use roadstead_config::Action;
+
+    #[test]
+    fn every_route_has_a_class() {
+        const DIGEST: &str =
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        const ID: &str = "00000000-0000-4000-8000-000000000000";
+        use Effect::{Delete, Read, Write};
+        let pull = Some(Action::Pull);
+        let push = Some(Action::Push);
+        for (method, path, label, action, effect, ttl, event) in [
+            ("GET", "/", "root", None, Read, "", None),
+            ("HEAD", "/v2/", "base", None, Read, "", None),
+            ("GET", "/v2/_catalog", "catalog", None, Read, "", None),
+            ("POST", "/v2/token", "token", None, Read, "", None),
+            ("GET", "/v2/a/tags/list", "tags", pull, Read, "", None),
+            ("GET", "/v2/a/referrers/DIGEST", "referrers", pull, Read, "", None),
+            ("GET", "/v2/a/manifests/t", "manifest", pull, Read, "1", Some(Event::Pull)),
+            ("HEAD", "/v2/a/manifests/DIGEST", "manifest", pull, Read, "10", Some(Event::Pull)),
+            ("PUT", "/v2/a/manifests/t", "manifest", push, Write, "purge", Some(Event::Push)),
+            (
+                "DELETE",
+                "/v2/a/manifests/t",
+                "manifest",
+                Some(Action::Delete),
+                Delete,
+                "purge",
+                Some(Event::Delete),
+            ),
+            ("GET", "/v2/a/blobs/DIGEST", "blob", pull, Read, "10", Some(Event::Pull)),
+            (
+                "DELETE",
+                "/v2/a/blobs/DIGEST",
+                "blob",
+                Some(Action::Delete),
+                Delete,
+                "purge",
+                Some(Event::Delete),
+            ),
+            ("POST", "/v2/a/blobs/uploads/", "blob_upload", push, Write, "", None),
+            (
+                "POST",
+                "/v2/a/blobs/uploads/?digest=DIGEST",
+                "blob_upload",
+                push,
+                Write,
+                "",
+                Some(Event::Push),
+            ),
+            (
+                "POST",
+                "/v2/a/blobs/uploads/?mount=DIGEST",
+                "blob_upload",
+                push,
+                Write,
+                "",
+                Some(Event::Mount),
+            ),
+            ("GET", "/v2/a/blobs/uploads/ID", "blob_upload_chunk", push, Write, "", None),
+            ("PATCH", "/v2/a/blobs/uploads/ID", "blob_upload_chunk", push, Write, "", None),
+            (
+                "PUT",
+                "/v2/a/blobs/uploads/ID?digest=DIGEST",
+                "blob_upload_chunk",
+                push,
+                Write,
+                "",
+                Some(Event::Push),
+            ),
+            ("DELETE", "/v2/a/blobs/uploads/ID", "blob_upload_chunk", push, Write, "", None),
+        ] {
+            let uri = path.replace("DIGEST", DIGEST).replace("ID", ID).parse().unwrap();
+            let route = Route::parse(&method.parse().unwrap(), &uri).unwrap();
+            let class = route.class();
+            assert_eq!((class.label, class.effect, class.event), (label, effect, event), "{path}");
+            let found = match class.permission {
+                Permission::Repository(name, action) => {
+                    assert_eq!(name.as_str(), "a");
+                    Some(action)
+                }
+                Permission::Nothing | Permission::Login | Permission::Catalog => None,
+            };
+            assert_eq!(found, action, "{method} {path}");
+            let caching = match class.caching {
+                Caching::None => String::new(),
+                Caching::Keep(_, ttl) => ttl.as_secs().to_string(),
+                Caching::Purge(_) => "purge".to_owned(),
+            };
+            assert_eq!(caching, ttl, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Request lines are parsed.
+//!
+//! Paths are matched from the right, because repository names contain slashes
+//! and may contain the words of the API themselves.
+
+use super::{
+    BlobAction, MAX_TAGS, ManifestAction, Page, RECEIPT, ReferrersPage, Route, StartUpload,
+    TokenRequest, UploadAction,
+};
+use crate::Error;
+use http::{Method, Uri};
+use percent_encoding::percent_decode_str;
+use roadstead_oci::{
+    Algorithm, Digest, InvalidDigest, InvalidReference, PageSize, Reference, RepositoryName, Tag,
+    UploadId,
+};
+use roadstead_storage::UploadSession;
+use std::borrow::Cow;
+
+/// Longest `last` that is passed on, in bytes: twice the longest name.
+const LAST_LIMIT: usize = 512;
+
+/// Longest receipt, in bytes: more than there are.
+const RECEIPT_LENGTH: usize = 64;
+
+const GET: &[Method] = &[Method::GET];
+const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
+const BLOB: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE];
+const MANIFEST: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];
+const POST: &[Method] = &[Method::POST];
+const GET_POST: &[Method] = &[Method::GET, Method::POST];
+const UPLOAD: &[Method] = &[Method::GET, Method::PATCH, Method::PUT, Method::DELETE];
+
+impl Route {
+    /// What a request asks for.
+    ///
+    /// # Errors
+    /// [`Error::UnknownEndpoint`], [`Error::MethodNotAllowed`], or what is
+    /// wrong with the path's or the query's parts.
+    pub fn parse(method: &Method, uri: &Uri) -> Result<Self, Error> {
+        let path = uri.path();
+        if path == "/" {
+            return allowed(method, GET_HEAD, Self::Root);
+        }
+        let rest = match path.strip_prefix("/v2") {
+            Some("" | "/") => return allowed(method, GET_HEAD, Self::Base),
+            Some(rest) => rest.strip_prefix('/').ok_or(Error::UnknownEndpoint)?,
+            None => return Err(Error::UnknownEndpoint),
+        };
+        let query = Query(uri.query().unwrap_or(""));
+        if rest == "_catalog" {
+            allowed(method, GET, ())?;
+            return Ok(Self::Catalog(query.page()?));
+        }
+        if rest == "token" {
+            allowed(method, GET_POST, ())?;
+            return Ok(Self::Token(query.token(*method == Method::POST)));
+        }
+        let rest = decode(rest);
+        let mut parts = rest.rsplitn(4, '/');
+        let parts = (parts.next(), parts.next(), parts.next(), parts.next());
+        // `name/blobs/uploads/` and `name/blobs/uploads/<id>` have one part
+        // more than the others.
+        if let (Some(id), Some("uploads"), Some("blobs"), Some(name)) = parts {
+            return if id.is_empty() {
+                start_upload(method, name, query)
+            } else {
+                upload(method, name, id, query)
+            };
+        }
+        let mut parts = rest.rsplitn(3, '/');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("uploads"), Some("blobs"), Some(name)) => start_upload(method, name, query),
+            (Some("list"), Some("tags"), Some(name)) => {
+                allowed(method, GET, ())?;
+                Ok(Self::Tags(repository(name)?, query.page()?))
+            }
+            (Some(reference), Some("manifests"), Some(name)) => {
+                manifest(method, name, reference, query)
+            }
+            (Some(digest), Some("referrers"), Some(name)) => {
+                allowed(method, GET, ())?;
+                let artifact_type = query.get("artifactType").filter(|filter| !filter.is_empty());
+                let artifact_type = artifact_type.map(Cow::into_owned);
+                let page = ReferrersPage { artifact_type, page: query.page()? };
+                Ok(Self::Referrers(repository(name)?, parse_digest(digest)?, page))
+            }
+            (Some(digest), Some("blobs"), Some(name)) => blob(method, name, digest),
+            _ => Err(Error::UnknownEndpoint),
+        }
+    }
+}
+
+fn start_upload(method: &Method, name: &str, query: Query<'_>) -> Result<Route, Error> {
+    allowed(method, POST, ())?;
+    let name = repository(name)?;
+    let start = if let Some(digest) = query.get("mount") {
+        let from = query.get("from").map(|from| repository(&from)).transpose()?;
+        StartUpload::Mount { digest: parse_digest(&digest)?, from }
+    } else if let Some(digest) = query.get("digest") {
+        StartUpload::Whole(parse_digest(&digest)?)
+    } else {
+        // Known or not, the session does not depend on it: it is hashed with
+        // SHA-256 as it comes, and with another algorithm at its end.
+        if let Some(algorithm) = query.get("digest-algorithm")
+            && !Algorithm::ALL.iter().any(|known| known.as_str() == algorithm)
+        {
+            let name = algorithm.chars().take(InvalidDigest::MAX_NAME).collect();
+            return Err(Error::Digest(InvalidDigest::UnsupportedAlgorithm { name }));
+        }
+        StartUpload::Session
+    };
+    Ok(Route::StartUpload(name, start))
+}
+
+fn upload(method: &Method, name: &str, id: &str, query: Query<'_>) -> Result<Route, Error> {
+    allowed(method, UPLOAD, ())?;
+    let name = repository(name)?;
+    let id = UploadId::parse(id).map_err(Error::UploadId)?;
+    let action = match *method {
+        Method::GET => UploadAction::Status,
+        Method::PATCH => UploadAction::Append,
+        Method::PUT => {
+            let digest = query.get("digest").ok_or(Error::DigestMissing)?;
+            // Any other text is no receipt, and none is needed.
+            let receipt = query.get(RECEIPT).filter(|text| text.len() <= RECEIPT_LENGTH);
+            UploadAction::Commit(parse_digest(&digest)?, receipt.map(Cow::into_owned))
+        }
+        _ => UploadAction::Cancel,
+    };
+    Ok(Route::Upload(UploadSession { repository: name, id }, action))
+}
+
+fn manifest(
+    method: &Method,
+    name: &str,
+    reference: &str,
+    query: Query<'_>,
+) -> Result<Route, Error> {
+    allowed(method, MANIFEST, ())?;
+    let name = repository(name)?;
+    let reference = Reference::parse(reference).map_err(|error| match error {
+        InvalidReference::Tag(error) => Error::Tag(error),
+        InvalidReference::Digest(error) => Error::Digest(error),
+    })?;
+    let action = match *method {
+        Method::GET => ManifestAction::Get,
+        Method::HEAD => ManifestAction::Head,
+        Method::PUT => ManifestAction::Put(query.tags()?),
+        _ => ManifestAction::Delete,
+    };
+    Ok(Route::Manifest(name, reference, action))
+}
+
+fn blob(method: &Method, name: &str, digest: &str) -> Result<Route, Error> {
+    allowed(method, BLOB, ())?;
+    let name = repository(name)?;
+    let digest = parse_digest(digest)?;
+    let action = match *method {
+        Method::GET => BlobAction::Get,
+        Method::HEAD => BlobAction::Head,
+        _ => BlobAction::Delete,
+    };
+    Ok(Route::Blob(name, digest, action))
+}
+
+fn allowed<T>(method: &Method, methods: &'static [Method], value: T) -> Result<T, Error> {
+    if methods.contains(method) { Ok(value) } else { Err(Error::MethodNotAllowed(methods)) }
+}
+
+fn repository(name: &str) -> Result<RepositoryName, Error> {
+    RepositoryName::parse(name).map_err(Error::Name)
+}
+
+fn parse_digest(digest: &str) -> Result<Digest, Error> {
+    Digest::parse(digest).map_err(Error::Digest)
+}
+
+/// Unescapes a path. Bytes that are no UTF-8 become characters that no name,
+/// tag or digest may contain.
+fn decode(path: &str) -> Cow<'_, str> {
+    percent_decode_str(path).decode_utf8_lossy()
+}
+
+/// A place in a list as far as it matters: no name is as long as
+/// [`LAST_LIMIT`], so the names after the whole text are those after its start.
+fn shorten(mut last: String) -> String {
+    last.truncate(last.floor_char_boundary(LAST_LIMIT));
+    last
+}
+
+/// A query, read on demand.
+#[derive(Clone, Copy)]
+struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    /// The first value of a key.
+    fn get(self, key: &str) -> Option<Cow<'a, str>> {
+        form_urlencoded::parse(self.0.as_bytes()).find(|(k, _)| k == key).map(|(_, value)| value)
+    }
+
+    /// All values of `tag`.
+    fn tags(self) -> Result<Vec<Tag>, Error> {
+        let values = form_urlencoded::parse(self.0.as_bytes()).filter(|(key, _)| key == "tag");
+        let mut tags = Vec::new();
+        for (_, value) in values {
+            if tags.len() == MAX_TAGS {
+                return Err(Error::TooManyTags { limit: MAX_TAGS });
+            }
+            tags.push(Tag::parse(&value).map_err(Error::Tag)?);
+        }
+        Ok(tags)
+    }
+
+    fn token(self, form: bool) -> TokenRequest {
+        let mut request = TokenRequest { form, ..TokenRequest::default() };
+        for (key, value) in form_urlencoded::parse(self.0.as_bytes()) {
+            request.take(&key, &value);
+        }
+        request
+    }
+
+    fn page(self) -> Result<Page, Error> {
+        let size = PageSize::parse(self.get("n").as_deref()).map_err(Error::PageSize)?;
+        let last = self.get("last").filter(|last| !last.is_empty()).map(Cow::into_owned);
+        Ok(Page { size, last: last.map(shorten) })
+    }
+}

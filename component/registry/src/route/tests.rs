@@ -1,0 +1,173 @@
+//! Request lines and routes.
+
+use super::{BlobAction, ManifestAction, Route, StartUpload, UploadAction};
+use crate::Error;
+use http::{Method, Uri};
+use roadstead_oci::{Digest, ErrorCode, Reference, RepositoryName};
+use roadstead_storage::UploadSession;
+
+const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const ID: &str = "00000000-0000-4000-8000-000000000000";
+
+fn parse(method: &Method, uri: &str) -> Result<Route, Error> {
+    Route::parse(method, &uri.parse::<Uri>().unwrap())
+}
+
+fn name(name: &str) -> RepositoryName {
+    RepositoryName::parse(name).unwrap()
+}
+
+#[test]
+fn paths_are_matched_from_the_right() {
+    let digest = Digest::parse(&format!("sha256:{HEX}")).unwrap();
+    let tag = || Reference::parse("t").unwrap();
+    let session = || UploadSession::parse(name("a"), ID).unwrap();
+    for (method, uri, expected) in [
+        (Method::GET, "/v2/a/manifests/t".to_owned(), {
+            Route::Manifest(name("a"), tag(), ManifestAction::Get)
+        }),
+        // Words of the API within names.
+        (Method::HEAD, "/v2/a/manifests/manifests/t".to_owned(), {
+            Route::Manifest(name("a/manifests"), tag(), ManifestAction::Head)
+        }),
+        (Method::PUT, "/v2/blobs/uploads/manifests/t".to_owned(), {
+            Route::Manifest(name("blobs/uploads"), tag(), ManifestAction::Put(Vec::new()))
+        }),
+        (Method::GET, format!("/v2/a/tags/list/blobs/sha256:{HEX}"), {
+            Route::Blob(name("a/tags/list"), digest.clone(), BlobAction::Get)
+        }),
+        (Method::GET, format!("/v2/a/blobs/sha256%3A{HEX}"), {
+            Route::Blob(name("a"), digest.clone(), BlobAction::Get)
+        }),
+        (Method::GET, format!("/v2/a%2Fb/blobs/sha256:{HEX}"), {
+            Route::Blob(name("a/b"), digest.clone(), BlobAction::Get)
+        }),
+        (Method::POST, "/v2/a/blobs/uploads/".to_owned(), {
+            Route::StartUpload(name("a"), StartUpload::Session)
+        }),
+        (Method::POST, "/v2/a/blobs/uploads".to_owned(), {
+            Route::StartUpload(name("a"), StartUpload::Session)
+        }),
+        (Method::POST, format!("/v2/a/blobs/uploads/?digest=sha256:{HEX}"), {
+            Route::StartUpload(name("a"), StartUpload::Whole(digest.clone()))
+        }),
+        (Method::POST, format!("/v2/a/blobs/uploads/?from=b/c&mount=sha256:{HEX}&origin=x"), {
+            let from = Some(name("b/c"));
+            Route::StartUpload(name("a"), StartUpload::Mount { digest: digest.clone(), from })
+        }),
+        (Method::PUT, format!("/v2/a/blobs/uploads/{ID}?_state=x&digest=sha256%3A{HEX}"), {
+            Route::Upload(session(), UploadAction::Commit(digest.clone(), None))
+        }),
+        (Method::PATCH, format!("/v2/a/blobs/uploads/{ID}"), {
+            Route::Upload(session(), UploadAction::Append)
+        }),
+    ] {
+        assert_eq!(parse(&method, &uri).unwrap(), expected, "{method} {uri}");
+    }
+}
+
+#[test]
+fn routes_print_as_they_parse() {
+    let digest = format!("sha256:{HEX}");
+    for (method, path) in [
+        (Method::GET, "/".to_owned()),
+        (Method::GET, "/v2/".to_owned()),
+        (Method::GET, "/v2/_catalog".to_owned()),
+        (Method::GET, "/v2/a/b/tags/list".to_owned()),
+        (Method::GET, "/v2/a/b/manifests/t".to_owned()),
+        (Method::PUT, format!("/v2/a/manifests/{digest}")),
+        (Method::GET, format!("/v2/a/referrers/{digest}")),
+        (Method::HEAD, format!("/v2/a/blobs/{digest}")),
+        (Method::POST, "/v2/a/blobs/uploads/".to_owned()),
+        (Method::DELETE, format!("/v2/a/blobs/uploads/{ID}")),
+    ] {
+        let route = parse(&method, &path).unwrap();
+        assert_eq!(route.path(), path);
+        assert_eq!(parse(&method, &route.path()).unwrap(), route);
+    }
+}
+
+#[test]
+fn each_mistake_has_its_code() {
+    let code = |method, uri: &str| parse(&method, uri).unwrap_err().status_and_code();
+    for (method, uri, status, expected) in [
+        (Method::GET, "/v2", 200, ErrorCode::Unknown),
+        (Method::GET, "/v1/", 404, ErrorCode::Unsupported),
+        (Method::GET, "/v2x/", 404, ErrorCode::Unsupported),
+        (Method::GET, "/v2/tags/list", 404, ErrorCode::Unsupported),
+        (Method::GET, "/v2//tags/list", 400, ErrorCode::NameInvalid),
+        (Method::PUT, "/v2/a/tags/list", 405, ErrorCode::Unsupported),
+        (Method::GET, "/v2/a/manifests/", 400, ErrorCode::TagInvalid),
+        (Method::GET, "/v2/a/blobs/", 400, ErrorCode::DigestInvalid),
+        (Method::PUT, "/v2/a/blobs/uploads/x?digest=y", 404, ErrorCode::BlobUploadUnknown),
+        (Method::GET, "/v2/_catalog?n=x", 400, ErrorCode::PaginationNumberInvalid),
+    ] {
+        if status == 200 {
+            assert!(parse(&method, uri).is_ok(), "{uri}");
+        } else {
+            let (found, code) = code(method, uri);
+            assert_eq!((found.as_u16(), code), (status, expected), "{uri}");
+        }
+    }
+}
+
+/// Any path and query: a route or an error, and what is a route prints as
+/// one.
+#[test]
+fn arbitrary_paths() {
+    const PIECES: [&str; 25] = [
+        "referrers",
+        "/",
+        "/",
+        "/v2/",
+        "a",
+        "b",
+        "Z",
+        "-",
+        "_",
+        ".",
+        "..",
+        "%2f",
+        "%00",
+        "%ff",
+        "%",
+        "blobs",
+        "uploads",
+        "manifests",
+        "tags/list",
+        "_catalog",
+        "?n=",
+        "&last=",
+        "sha256:",
+        HEX,
+        ID,
+    ];
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % bound as u64).unwrap()
+    };
+    let mut routes = 0;
+    for _ in 0..50_000 {
+        let mut text = "/v2/".to_owned();
+        for _ in 0..next(9) {
+            text.push_str(PIECES[next(PIECES.len())]);
+        }
+        let Ok(uri) = text.parse::<Uri>() else { continue };
+        let method = [Method::GET, Method::PUT, Method::POST, Method::PATCH][next(4)].clone();
+        match Route::parse(&method, &uri) {
+            Ok(route) => {
+                routes += 1;
+                assert!(route.path().starts_with('/'));
+            }
+            Err(error) => {
+                let (status, _) = error.status_and_code();
+                assert!(status.is_client_error(), "{text}: {error}");
+                assert!(!error.body().is_empty());
+            }
+        }
+    }
+    assert!(routes > 100, "{routes}");
+}
