@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn directives_are_taken_as_they_were_written() {
-        let (ttl, grant) = (Duration::from_secs(10), Duration::from_secs(60));
+        let (ttl, grant) = (Duration::from_secs(10), Duration::from_mins(1));
         for directive in [
             Directive::Keep { key: "a/b".to_owned(), ttl, grant },
             Directive::Purge { key: "a/b".to_owned() },

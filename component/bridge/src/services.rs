@@ -9,6 +9,7 @@ pub const VARIABLE: &str = "ROADSTEAD_HOST_SERVICES";
 /// The services of a native host. Without one, the component does everything
 /// itself: over a mounted directory or an object store, with mounted files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is offered or not")]
 pub struct Services {
     /// [`crate::storage`]: the host holds the storage directory.
     pub storage: bool,

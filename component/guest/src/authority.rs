@@ -1,13 +1,11 @@
-//! Who knows who is who: a native host, or the component itself.
+//! What verifies credentials: a native host, or the component itself.
 
-use super::host;
-use crate::Ask;
+use crate::host;
 use futures::future::LocalBoxFuture;
-use roadstead_access::{
-    ANSWER_HEADER, Answer, Authority, Cache, Caller, QUESTION_HEADER, Question, Refusal,
-};
+use roadstead_access::{Answer, Authority, Cache, Caller, Question, Refusal};
+use roadstead_bridge::{Services, access, header_json, log};
 use roadstead_config::Config;
-use roadstead_directory::header_json;
+use roadstead_registry::Ask;
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,17 +13,14 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long a mounted file may have changed before that is seen.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The authority that the configuration asks for; none if nobody needs to be
-/// known.
-pub(super) fn choose(config: &Config) -> Result<Option<Box<dyn Ask>>, String> {
+/// The authority that the configuration asks for; none if no one needs to be
+/// authenticated.
+pub(crate) fn choose(config: &Config, services: Services) -> Result<Option<Box<dyn Ask>>, String> {
     if !config.auth.enabled() {
         return Ok(None);
     }
-    if let Some(authority) = &config.auth.host_authority {
-        return Ok(Some(Box::new(Host {
-            authority: authority.clone(),
-            known: RefCell::new(Cache::new()?),
-        })));
+    if services.access {
+        return Ok(Some(Box::new(HostAuthority { known: RefCell::new(Cache::new()?) })));
     }
     let authority = Authority::open(config.auth.clone(), false)?;
     if authority.keys_to_fetch().is_some() {
@@ -34,19 +29,18 @@ pub(super) fn choose(config: &Config) -> Result<Option<Box<dyn Ask>>, String> {
             .to_owned());
     }
     let changed = Cell::new(newest(&authority));
-    Ok(Some(Box::new(Own { authority, changed, checked: Cell::new(Instant::now()) })))
+    Ok(Some(Box::new(OwnAuthority { authority, changed, checked: Cell::new(Instant::now()) })))
 }
 
 /// A native host.
 #[derive(Debug)]
-struct Host {
-    authority: String,
-    /// What it said of credentials. It ends the instances that remember what
-    /// is true no more.
+struct HostAuthority {
+    /// Its answers. When users change, it ends the instances that remember old
+    /// ones.
     known: RefCell<Cache<Caller>>,
 }
 
-impl Ask for Host {
+impl Ask for HostAuthority {
     fn ask(&self, question: Question) -> LocalBoxFuture<'_, Answer> {
         Box::pin(async move {
             let fingerprint = {
@@ -74,12 +68,11 @@ impl Ask for Host {
     }
 }
 
-impl Host {
+impl HostAuthority {
     async fn exchange(&self, question: &Question) -> Result<Answer, String> {
         let json = header_json(question);
-        let response = host::send(&self.authority, QUESTION_HEADER, json, None).await?;
-        let answer = response.get_headers().get(ANSWER_HEADER).into_iter().next();
-        let answer = answer.ok_or("the host gave no answer")?;
+        let response = host::send(access::AUTHORITY, &access::QUESTION, json, None).await?;
+        let answer = host::header(&response, &access::ANSWER).ok_or("the host gave no answer")?;
         serde_json::from_slice(&answer).map_err(|error| format!("the host's answer: {error}"))
     }
 }
@@ -87,13 +80,13 @@ impl Host {
 /// The component itself, over mounted files or variables. bcrypt keeps the
 /// instance busy, so no two run at a time.
 #[derive(Debug)]
-struct Own {
+struct OwnAuthority {
     authority: Authority,
     changed: Cell<Option<SystemTime>>,
     checked: Cell<Instant>,
 }
 
-impl Ask for Own {
+impl Ask for OwnAuthority {
     fn ask(&self, question: Question) -> LocalBoxFuture<'_, Answer> {
         if self.checked.get().elapsed() >= CHECK_INTERVAL {
             self.checked.set(Instant::now());
@@ -101,7 +94,8 @@ impl Ask for Own {
             if self.changed.replace(changed) != changed
                 && let Err(problem) = self.authority.reload()
             {
-                eprintln!("error: the old users stay: {problem}");
+                let text = format!("{problem}; the previous users stay in force");
+                eprintln!("{}", log::error(&text));
             }
         }
         self.authority.ask(question)

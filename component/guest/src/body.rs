@@ -1,16 +1,18 @@
 //! Bodies as WASI streams.
 
-use crate::store::cloud::{Aborted, Bodies, ChunkedBody};
-use crate::store::{BodyError, DRAIN_LIMIT, RequestBody, StorageError};
+use crate::{host, outbound, wasip3};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
 use http::StatusCode;
 use http::request::Parts;
 use roadstead_buckets::is_unavailable;
-use roadstead_directory::hash_state::{self, HASH_STATE, HASH_WHOLE};
+use roadstead_bridge::{hashing, log};
+use roadstead_storage::{
+    Aborted, Bodies, BodyError, ChunkedBody, DRAIN_LIMIT, RequestBody, StorageError, hash_state,
+};
 use sha2::Sha256;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::pin::pin;
 use wasip3::clocks::monotonic_clock;
 use wasip3::http::types::{ErrorCode, Request, Response, Trailers};
@@ -18,7 +20,7 @@ use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult
 use wasip3::{wit_future, wit_stream};
 
 /// Bytes read from a stream at a time, where the guest reads at all.
-pub(super) const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// How long it is waited for whether a body broke off that was passed on in
 /// vain, in nanoseconds.
@@ -28,7 +30,7 @@ const END_TIME: u64 = 1_000_000_000;
 const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// A message's body, unread or read in part.
-pub(super) struct Upload {
+pub(crate) struct Upload {
     /// `None` once it has ended.
     stream: Option<StreamReader<u8>>,
     end: End,
@@ -48,13 +50,13 @@ struct Hashed {
 }
 
 thread_local! {
-    /// Where the host hashes bytes.
-    static HASHING: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Whether the host hashes bodies.
+    static HOST_HASHING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Says where the host hashes bytes, if it does.
-pub(super) fn have_hashed_at(authority: Option<String>) {
-    HASHING.set(authority);
+/// Says whether the host hashes bodies; see [`roadstead_bridge::hashing`].
+pub(crate) fn set_host_hashing(hashing: bool) {
+    HOST_HASHING.set(hashing);
 }
 
 /// What is known of a body's end.
@@ -65,13 +67,13 @@ enum End {
 }
 
 impl Upload {
-    pub(super) fn new(request: Request, length: Option<u64>) -> Self {
+    pub(crate) fn new(request: Request, length: Option<u64>) -> Self {
         let (received, result) = wit_future::new(|| Ok(()));
         let (stream, trailers) = Request::consume_body(request, result);
         Self { stream: Some(stream), end: End::Ahead(trailers), length, received, hashed: None }
     }
 
-    pub(super) fn of_response(response: Response) -> Self {
+    pub(crate) fn of_response(response: Response) -> Self {
         let (received, result) = wit_future::new(|| Ok(()));
         let (stream, trailers) = Response::consume_body(response, result);
         let (stream, end) = (Some(stream), End::Ahead(trailers));
@@ -79,13 +81,13 @@ impl Upload {
     }
 
     /// The stream, to be passed on, and what must live until it is used.
-    pub(super) fn into_stream(self) -> (StreamReader<u8>, impl Sized) {
+    pub(crate) fn into_stream(self) -> (StreamReader<u8>, impl Sized) {
         (self.stream.unwrap_or_else(|| stream(Vec::new())), (self.end, self.received))
     }
 
     /// Hands every chunk to `take` until it says to stop. `false` means that
     /// the body broke off.
-    pub(super) async fn for_each(mut self, mut take: impl FnMut(&[u8]) -> bool) -> bool {
+    pub(crate) async fn for_each(mut self, mut take: impl FnMut(&[u8]) -> bool) -> bool {
         let mut buffer = Vec::with_capacity(CHUNK);
         while let Some(mut chunk) = self.read(buffer).await {
             if !take(&chunk) {
@@ -162,12 +164,12 @@ impl RequestBody for Upload {
 impl Hashed {
     /// What the host's trailers say.
     fn end(&mut self, trailers: Option<&Trailers>) -> End {
-        let said = |name| {
-            let value = trailers?.get(name).into_iter().next()?;
+        let value = |name: &http::HeaderName| {
+            let value = trailers?.get(name.as_str()).into_iter().next()?;
             String::from_utf8(value).ok()
         };
-        self.sha256 = said(HASH_STATE).and_then(|state| hash_state::parse(&state));
-        if said(HASH_WHOLE).as_deref() == Some("true") { End::Whole } else { End::BrokenOff }
+        self.sha256 = value(&hashing::STATE).and_then(|state| hash_state::parse(&state));
+        if value(&hashing::COMPLETE).as_deref() == Some("true") { End::Whole } else { End::BrokenOff }
     }
 }
 
@@ -177,10 +179,12 @@ impl ChunkedBody for Upload {
     }
 
     async fn begin_hash(&mut self, sha256: &Sha256) -> bool {
-        let Some(authority) = HASHING.with_borrow(Clone::clone) else { return false };
+        if !HOST_HASHING.get() {
+            return false;
+        }
         let Some(stream) = self.stream.take() else { return false };
         let state = hash_state::print(sha256).into_bytes();
-        match super::host::send(&authority, HASH_STATE, state, Some(stream)).await {
+        match host::send(hashing::AUTHORITY, &hashing::STATE, state, Some(stream)).await {
             Ok(response) => {
                 let by_host = Self::of_response(response);
                 let before = std::mem::replace(self, Self { length: self.length, ..by_host });
@@ -188,7 +192,7 @@ impl ChunkedBody for Upload {
                     Some(Hashed { _end: before.end, _received: before.received, sha256: None });
             }
             Err(error) => {
-                eprintln!("error: {error}");
+                eprintln!("{}", log::error(&error));
                 self.end = End::BrokenOff;
             }
         }
@@ -209,9 +213,9 @@ impl ChunkedBody for Upload {
 
     async fn pass_on(mut self, head: Parts) -> Result<(StatusCode, Bytes), StorageError> {
         let length = self.length.unwrap_or_default();
-        let answer = match super::outbound::send(head, self.stream.take(), length).await {
+        let answer = match outbound::send(head, self.stream.take(), length).await {
             Ok(response) => response,
-            Err(error) if super::outbound::fell_short(&error) => return Err(StorageError::Aborted),
+            Err(error) if outbound::fell_short(&error) => return Err(StorageError::Aborted),
             Err(error) => {
                 // A store that went away leaves a body whose end may not come.
                 let seen = monotonic_clock::wait_for(END_TIME);
@@ -233,19 +237,22 @@ impl ChunkedBody for Upload {
 
 /// Bulk bytes as WASI streams.
 #[derive(Debug)]
-pub(super) enum GuestBodies {}
+pub(crate) enum GuestBodies {}
 
 impl Bodies for GuestBodies {
     type Upload = Upload;
     type Download = StreamReader<u8>;
 
-    fn download(mut bytes: BoxStream<'static, object_store::Result<Bytes>>) -> StreamReader<u8> {
+    fn download(mut bytes: BoxStream<'static, Result<Bytes, StorageError>>) -> StreamReader<u8> {
         let (mut writer, reader) = wit_stream::new();
         wasip3::spawn(async move {
             while let Some(piece) = bytes.next().await {
                 let piece = match piece {
                     Ok(piece) => piece,
-                    Err(error) => return eprintln!("error: a download broke off: {error}"),
+                    Err(error) => {
+                        let text = format!("a download ended early: {error}");
+                        return eprintln!("{}", log::error(&text));
+                    }
                 };
                 // A reader that goes away has seen enough.
                 if !writer.write_all(piece.into()).await.is_empty() {
@@ -257,14 +264,14 @@ impl Bodies for GuestBodies {
     }
 
     async fn fetch(request: Parts) -> Option<(http::response::Parts, StreamReader<u8>)> {
-        let answer = super::outbound::send(request, None, 0).await.ok()?;
-        let (head, ()) = super::outbound::head(&answer).ok()?.into_parts();
+        let answer = outbound::send(request, None, 0).await.ok()?;
+        let (head, ()) = outbound::head(&answer).ok()?.into_parts();
         Some((head, Upload::of_response(answer).into_stream().0))
     }
 }
 
 /// A stream of bytes at hand.
-pub(super) fn stream(bytes: Vec<u8>) -> StreamReader<u8> {
+pub(crate) fn stream(bytes: Vec<u8>) -> StreamReader<u8> {
     let (mut writer, reader) = wit_stream::new();
     wasip3::spawn(async move {
         // A reader that goes away has seen enough.

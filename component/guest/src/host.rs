@@ -1,19 +1,21 @@
-//! Requests to the native host, which answers them itself.
+//! Requests to the services of the native host: see [`roadstead_bridge`].
 
+use crate::wasip3;
+use http::HeaderName;
 use wasip3::http::types::{Fields, Method, Request, Response, Scheme};
 use wasip3::wit_bindgen::StreamReader;
 use wasip3::wit_future;
 
-/// Sends what a header says, and maybe bytes, to an authority that leads to
-/// no network.
-pub(super) async fn send(
+/// Sends a message in a header, and maybe bytes, to one of the bridge's
+/// authorities.
+pub(crate) async fn send(
     authority: &str,
-    header: &str,
-    value: Vec<u8>,
+    header: &HeaderName,
+    message: Vec<u8>,
     contents: Option<StreamReader<u8>>,
 ) -> Result<Response, String> {
     let invalid = |what: &str| format!("request to the host: {what}");
-    let headers = Fields::from_list(&[(header.to_owned(), value)])
+    let headers = Fields::from_list(&[(header.as_str().to_owned(), message)])
         .map_err(|error| invalid(&format!("{error:?}")))?;
     let (no_trailers, trailers) = wit_future::new(|| Ok(None));
     drop(no_trailers);
@@ -24,4 +26,9 @@ pub(super) async fn send(
     request.set_path_with_query(Some("/")).map_err(|()| invalid("path"))?;
     let response = wasip3::http::client::send(request).await;
     response.map_err(|error| format!("the host's {authority} cannot be reached: {error:?}"))
+}
+
+/// A header of a response, with a single value.
+pub(crate) fn header(response: &Response, name: &HeaderName) -> Option<Vec<u8>> {
+    response.get_headers().get(name.as_str()).into_iter().next()
 }

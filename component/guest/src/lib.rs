@@ -1,28 +1,35 @@
-//! The WASI side: the exported HTTP handler, and what it needs of the host.
+//! The registry as a WASI component: the exported HTTP handler, and adapters
+//! from WASI to what the protocol needs. WASI is named in this crate alone.
 //!
-//! The component exports `wasi:http/handler@0.3.0`. Everything below speaks
-//! `http` types; this module converts them at the edge, and hands streams
-//! through as the handles they are.
+//! The component exports `wasi:http/handler@0.3.0`. The protocol speaks `http`
+//! types; this crate converts them at the edge, and passes streams on as the
+//! handles they are.
+
+#![cfg(target_family = "wasm")]
 
 mod authority;
 mod body;
+mod bucket;
 mod host;
 mod mount;
 mod outbound;
-mod stores;
 mod transport;
 
-use crate::store::cloud::CloudStorage;
-use crate::store::{LocalStorage, RequestBody as _};
-use crate::{Body, Error, Gate, Registry, Switches, refusal};
 use body::{GuestBodies, Upload};
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
+use roadstead_bridge::Services;
+use roadstead_cloud::CloudStorage;
 use roadstead_config::Config;
+use roadstead_directory::DirectoryStorage;
+use roadstead_registry::{Body, Error, Gate, Registry, Switches, refusal};
+use roadstead_storage::RequestBody as _;
+// spin-sdk provides the WASI bindings, unwrapped.
+use spin_sdk::wasip3;
 use std::cell::OnceCell;
 use std::rc::Rc;
-use transport::AnyTransport;
-use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
+use transport::GuestTransport;
+use wasip3::http::types::{ErrorCode, Request, Response};
 use wasip3::wit_bindgen::StreamReader;
 use wasip3::wit_future;
 
@@ -32,7 +39,7 @@ struct Handler;
 
 /// A registry over the storage that the configuration names.
 enum GuestRegistry {
-    Directory(Registry<LocalStorage<AnyTransport>>),
+    Directory(Registry<DirectoryStorage<GuestTransport>>),
     Bucket(Registry<CloudStorage<GuestBodies>>),
 }
 
@@ -49,8 +56,8 @@ impl GuestRegistry {
 }
 
 thread_local! {
-    /// Made by the first request of an instance. Nothing but this is kept
-    /// between requests.
+    /// Made by the first request of an instance. Nothing else is kept between
+    /// requests.
     static REGISTRY: OnceCell<Rc<GuestRegistry>> = const { OnceCell::new() };
 }
 
@@ -64,7 +71,7 @@ impl wasip3::exports::http::handler::Guest for Handler {
     }
 }
 
-/// The answer to every request while there is no registry.
+/// The response to every request while there is no registry.
 async fn not_ready(
     request: http::Request<Option<Upload>>,
     problem: String,
@@ -80,8 +87,8 @@ async fn not_ready(
     response
 }
 
-/// The registry of this instance; the request that wants it tells of the host.
-/// A problem is not kept: a store may answer the next request.
+/// The registry of this instance. The first request tells which host this is. A
+/// problem is not kept: a store may respond to the next request.
 async fn registry(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
     if let Some(registry) = REGISTRY.with(|registry| registry.get().cloned()) {
         return Ok(registry);
@@ -93,14 +100,15 @@ async fn registry(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
 
 async fn configure(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
     let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
-    let (switches, gate) =
-        (Switches::from(&config), Gate::new(&config, authority::choose(&config)?));
-    Ok(Rc::new(if let Some((backend, options)) = stores::choose(&config).await? {
-        body::have_hashed_at(config.host_hashing);
+    let services = Services::from_variables(std::env::vars());
+    let switches = Switches::new(&config, services);
+    let gate = Gate::new(&config, services, authority::choose(&config, services)?);
+    Ok(Rc::new(if let Some((backend, options)) = bucket::open(&config).await? {
+        body::set_host_hashing(services.hashing);
         let storage = CloudStorage::new(backend, options);
         GuestRegistry::Bucket(Registry::new(storage, switches, gate))
     } else {
-        let storage = LocalStorage::new(AnyTransport::choose(&config, headers)?);
+        let storage = DirectoryStorage(GuestTransport::open(&config, services, headers)?);
         GuestRegistry::Directory(Registry::new(storage, switches, gate))
     }))
 }
@@ -111,24 +119,16 @@ fn incoming(request: Request) -> Result<http::Request<Option<Upload>>, ErrorCode
         .unwrap_or_else(|| "/".to_owned())
         .parse()
         .map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
-    let mut headers = HeaderMap::new();
-    for (name, value) in request.get_headers().copy_all() {
-        // The host has parsed them already; one that does not parse here is
-        // none that the registry reads.
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value))
-        {
-            headers.append(name, value);
-        }
-    }
-    // HTTP/2 has it elsewhere, and some hosts keep it apart always.
+    let mut headers = HeaderMap::try_from(request.get_headers())?;
+    // HTTP/2 has no such header, and some hosts remove it.
     if !headers.contains_key(HOST)
         && let Some(authority) = request.get_authority()
         && let Ok(authority) = HeaderValue::from_str(&authority)
     {
         headers.insert(HOST, authority);
     }
-    let method = method(&request.get_method())?;
+    let method = http::Method::try_from(request.get_method())
+        .map_err(|_| ErrorCode::HttpRequestMethodInvalid)?;
     // A body that is known to be empty costs nothing if nobody opens it.
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let length: Option<u64> = length.and_then(|length| length.parse().ok());
@@ -144,31 +144,11 @@ fn incoming(request: Request) -> Result<http::Request<Option<Upload>>, ErrorCode
     Ok(incoming)
 }
 
-fn method(method: &Method) -> Result<http::Method, ErrorCode> {
-    Ok(match method {
-        Method::Get => http::Method::GET,
-        Method::Head => http::Method::HEAD,
-        Method::Post => http::Method::POST,
-        Method::Put => http::Method::PUT,
-        Method::Delete => http::Method::DELETE,
-        Method::Connect => http::Method::CONNECT,
-        Method::Options => http::Method::OPTIONS,
-        Method::Trace => http::Method::TRACE,
-        Method::Patch => http::Method::PATCH,
-        Method::Other(name) => http::Method::from_bytes(name.as_bytes())
-            .map_err(|_| ErrorCode::HttpRequestMethodInvalid)?,
-    })
-}
-
 fn outgoing(response: http::Response<Body<StreamReader<u8>>>) -> Result<Response, ErrorCode> {
+    let internal = |what: String| ErrorCode::InternalError(Some(what));
     let (parts, body) = response.into_parts();
-    let headers: Vec<(String, Vec<u8>)> = parts
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-        .collect();
-    let headers = Fields::from_list(&headers)
-        .map_err(|error| ErrorCode::InternalError(Some(format!("response header: {error:?}"))))?;
+    let headers = parts.headers.try_into();
+    let headers = headers.map_err(|error| internal(format!("response header: {error:?}")))?;
     let contents = match body {
         Body::Empty => None,
         Body::Bytes(bytes) => Some(body::stream(bytes.into())),
@@ -177,8 +157,7 @@ fn outgoing(response: http::Response<Body<StreamReader<u8>>>) -> Result<Response
     let (no_trailers, trailers) = wit_future::new(|| Ok(None));
     drop(no_trailers);
     let (response, _transmission) = Response::new(headers, contents, trailers);
-    response
-        .set_status_code(parts.status.as_u16())
-        .map_err(|()| ErrorCode::InternalError(Some("response status".to_owned())))?;
+    let status = response.set_status_code(parts.status.as_u16());
+    status.map_err(|()| internal("response status".to_owned()))?;
     Ok(response)
 }

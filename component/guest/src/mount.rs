@@ -14,9 +14,9 @@
 //! only if the request came by way of Spin.
 
 use http::{HeaderMap, HeaderName};
-use roadstead_directory::{Directory, Error};
+use roadstead_directory::Directory;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::path::Path;
 
 /// Every request has it that Spin hands to a component, and no client can keep
@@ -41,7 +41,7 @@ enum Problem {
 }
 
 /// Opens the directory, if what is written there is kept.
-pub(super) fn open(root: &Path, headers: &HeaderMap) -> Result<Directory, String> {
+pub(crate) fn open(root: &Path, headers: &HeaderMap) -> Result<Directory, String> {
     let spin = headers.contains_key(SPIN);
     let opened = if spin && exists(Path::new("/")) {
         Err(Problem::Copy)
@@ -60,15 +60,8 @@ impl Problem {
         if !root.ancestors().any(exists) {
             return Self::Missing;
         }
-        match &error {
-            Error::Io(io)
-                if matches!(
-                    io.kind(),
-                    ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
-                ) =>
-            {
-                Self::ReadOnly(error)
-            }
+        match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(error),
             _ => Self::Other(error),
         }
     }

@@ -1,13 +1,13 @@
 //! Requests to an object store, by `wasi:http/client`.
 
-use super::body::Upload;
-use crate::store::cloud::{Aborted, ChunkedBody as _};
+use crate::body::Upload;
+use crate::wasip3;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, Stream, StreamExt as _};
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use object_store::client::{
@@ -16,13 +16,14 @@ use object_store::client::{
 };
 use roadstead_buckets::{Clock, Opened};
 use roadstead_config::Cloud;
+use roadstead_storage::{Aborted, ChunkedBody as _};
 use send_wrapper::SendWrapper;
 use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 use wasip3::clocks::monotonic_clock;
 use wasip3::http::client;
-use wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme};
+use wasip3::http::types::{ErrorCode, Request, RequestOptions, Response, Scheme};
 use wasip3::wit_bindgen::StreamReader;
 use wasip3::{wit_future, wit_stream};
 
@@ -41,7 +42,7 @@ const SLOWEST: u64 = 64 * 1024;
 const PAUSE_TIME: Duration = Duration::from_mins(1);
 
 /// The object store of the settings.
-pub(super) fn open(cloud: &Cloud) -> Result<Opened, String> {
+pub(crate) fn open(cloud: &Cloud) -> Result<Opened, String> {
     roadstead_buckets::open(cloud, Outbound, WasiClock)
 }
 
@@ -75,7 +76,7 @@ impl HttpService for Outbound {
 }
 
 /// Sends a request whose body has `length` bytes.
-pub(super) async fn send(
+pub(crate) async fn send(
     mut parts: http::request::Parts,
     contents: Option<StreamReader<u8>>,
     length: u64,
@@ -86,30 +87,26 @@ pub(super) async fn send(
     if length > 0 || !bodiless {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
-    let request = outgoing(&parts, contents, length)?;
+    let request = outgoing(parts, contents, length)?;
     client::send(request).await.map_err(|code| failure(&code))
 }
 
 fn outgoing(
-    parts: &http::request::Parts,
+    parts: http::request::Parts,
     contents: Option<StreamReader<u8>>,
     length: u64,
 ) -> Result<Request, HttpError> {
-    let headers = parts.headers.iter();
-    let headers: Vec<(String, Vec<u8>)> =
-        headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-    let headers = Fields::from_list(&headers)
+    let headers = parts
+        .headers
+        .try_into()
         .map_err(|error| invalid(format!("the request's headers: {error:?}")))?;
     let (no_trailers, trailers) = wit_future::new(|| Ok(None));
     drop(no_trailers);
     let (request, _transmission) = Request::new(headers, contents, trailers, Some(options(length)));
     let said = |part: &'static str| move |()| invalid(format!("the request's {part}"));
-    let scheme = match parts.uri.scheme_str() {
-        Some("http") => Scheme::Http,
-        _ => Scheme::Https,
-    };
+    let scheme = parts.uri.scheme().map_or(Scheme::Https, Scheme::from);
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    request.set_method(&method(&parts.method)).map_err(said("method"))?;
+    request.set_method(&parts.method.into()).map_err(said("method"))?;
     request.set_scheme(Some(&scheme)).map_err(said("scheme"))?;
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     request.set_authority(authority).map_err(said("authority"))?;
@@ -126,17 +123,6 @@ fn options(length: u64) -> RequestOptions {
     let _ = options.set_first_byte_timeout(Some(nanoseconds(ANSWER_TIME + sent)));
     let _ = options.set_between_bytes_timeout(Some(nanoseconds(PAUSE_TIME)));
     options
-}
-
-fn method(method: &http::Method) -> Method {
-    match *method {
-        http::Method::GET => Method::Get,
-        http::Method::HEAD => Method::Head,
-        http::Method::POST => Method::Post,
-        http::Method::PUT => Method::Put,
-        http::Method::DELETE => Method::Delete,
-        ref other => Method::Other(other.to_string()),
-    }
 }
 
 /// A body's pieces as a stream.
@@ -156,15 +142,9 @@ fn contents(body: HttpRequestBody) -> StreamReader<u8> {
 }
 
 /// What precedes an answer's body.
-pub(super) fn head(response: &Response) -> Result<http::Response<()>, HttpError> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in response.get_headers().copy_all() {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value))
-        {
-            headers.append(name, value);
-        }
-    }
+pub(crate) fn head(response: &Response) -> Result<http::Response<()>, HttpError> {
+    let headers = HeaderMap::try_from(response.get_headers())
+        .map_err(|error| invalid(format!("the response's headers: {error:?}")))?;
     let status = http::StatusCode::from_u16(response.get_status_code())
         .map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
     let mut head = http::Response::new(());
@@ -228,7 +208,7 @@ fn failure(code: &ErrorCode) -> HttpError {
 
 /// Whether a request failed as its body was not as long as announced: it broke
 /// off.
-pub(super) fn fell_short(error: &HttpError) -> bool {
+pub(crate) fn fell_short(error: &HttpError) -> bool {
     let failure = error.source().and_then(|source| source.downcast_ref::<Failure>());
     failure.is_some_and(|failure| failure.short)
 }

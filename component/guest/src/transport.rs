@@ -1,196 +1,216 @@
-//! How storage operations reach a directory: through the native host that
-//! holds it, or by way of a mounted directory.
+//! How storage operations reach a directory: through the native host that holds
+//! it, or in a mounted directory.
 
-use super::body::{self, CHUNK, Upload};
-use super::{host, mount};
-use crate::store::{Content, Transport};
+use crate::body::{self, CHUNK, Upload};
+use crate::{host, mount, wasip3};
 use bytes::Bytes;
 use http::HeaderMap;
-use roadstead_config::{Config, DEFAULT_ROOT};
-use roadstead_directory::{
-    Directory, Fault, OPERATION_HEADER, Operation, REPLY_HEADER, Reply, WRITE_LIMIT, header_json,
+use roadstead_bridge::storage::{
+    AUTHORITY, OPERATION, Operation, REPLY, REPLY_IN_BODY, Reply, TRANSFER, Transfer,
 };
-use send_wrapper::SendWrapper;
-use std::fs::File;
-use std::io::Read as _;
-use std::rc::Rc;
+use roadstead_bridge::{Services, header_json};
+use roadstead_config::{Config, DEFAULT_ROOT};
+use roadstead_directory::{Directory, FileRange, Receiver, Transport};
+use roadstead_storage::{Content, Key, RequestBody as _, StorageError};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use wasip3::http::types::Response;
 use wasip3::wit_bindgen::StreamReader;
 use wasip3::wit_stream;
 
-/// Largest reply in a body, in bytes: a list of the longest names.
+/// The largest reply in a body, in bytes: a list of the longest names.
 const REPLY_LIMIT: usize = 16 * 1024 * 1024;
+
+/// The largest value that is read into memory, in bytes: the limit of every key
+/// that the registry reads whole is below.
+const VALUE_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The transport that the configuration asks for.
 #[derive(Debug)]
-pub(super) enum AnyTransport {
-    /// A native host answers at this authority, and hashes natively.
-    Host(String),
+pub(crate) enum GuestTransport {
+    /// A native host carries operations out, and hashes natively.
+    Host,
     /// The component does everything itself, by std and thus WASI.
-    Mounted(SendWrapper<Rc<Directory>>),
+    Mounted(Directory),
 }
 
-impl AnyTransport {
-    pub(super) fn choose(config: &Config, headers: &HeaderMap) -> Result<Self, String> {
-        if let Some(authority) = &config.host_authority {
-            return Ok(Self::Host(authority.clone()));
+impl GuestTransport {
+    pub(crate) fn open(
+        config: &Config,
+        services: Services,
+        headers: &HeaderMap,
+    ) -> Result<Self, String> {
+        if services.storage {
+            return Ok(Self::Host);
         }
         let root = config.root.clone().unwrap_or_else(|| DEFAULT_ROOT.into());
-        let directory = mount::open(&root, headers)?;
-        Ok(Self::Mounted(SendWrapper::new(Rc::new(directory))))
+        Ok(Self::Mounted(mount::open(&root, headers)?))
     }
 }
 
-impl Transport for AnyTransport {
+impl Transport for GuestTransport {
     type Upload = Upload;
     type Download = StreamReader<u8>;
 
-    fn fetch(
-        &self,
-        operation: Operation,
-        payload: Bytes,
-    ) -> impl Future<Output = Result<(Reply, Bytes), Fault>> + Send {
-        SendWrapper::new(async move {
-            match self {
-                Self::Host(authority) => {
-                    let contents = (!payload.is_empty()).then(|| body::stream(payload.into()));
-                    let (reply, response) = exchange(authority, &operation, contents).await?;
-                    let bytes = match (&reply, response) {
-                        (Reply::Object(object), _) if object.value.is_some() => {
-                            object.value.clone().unwrap_or_default().into()
-                        }
-                        (Reply::Object(_), Some(body))
-                            if matches!(operation, Operation::Read { .. }) =>
-                        {
-                            collect(body, WRITE_LIMIT).await?
-                        }
-                        _ => Bytes::new(),
-                    };
-                    Ok((reply, bytes))
-                }
-                Self::Mounted(directory) => {
-                    let (reply, bytes) = directory.fetch(&operation, &payload)?;
-                    Ok((reply, bytes.into()))
-                }
+    async fn execute(&self, operation: Operation) -> Result<(Reply, Bytes), StorageError> {
+        match self {
+            Self::Host => {
+                let (mut reply, body) = ask(&operation).await?;
+                let bytes = match (reply.take_text(), body) {
+                    (Some(text), _) => text.into(),
+                    (None, Some(body)) => collect(body, VALUE_LIMIT).await?,
+                    (None, None) => Bytes::new(),
+                };
+                Ok((reply, bytes))
             }
-        })
+            Self::Mounted(directory) => {
+                let (mut reply, file) = directory.execute(&operation)?;
+                let bytes = match (reply.take_text(), file) {
+                    (Some(text), _) => text.into(),
+                    (None, Some(file)) => FileRange::read(file)?.into(),
+                    (None, None) => Bytes::new(),
+                };
+                Ok((reply, bytes))
+            }
+        }
     }
 
     async fn open(
         &self,
         operation: Operation,
-    ) -> Result<(Reply, Content<StreamReader<u8>>), Fault> {
-        match self {
-            Self::Host(authority) => {
-                let (mut reply, response) = exchange(authority, &operation, None).await?;
-                let content = match (value(&mut reply), response) {
-                    (Some(value), _) => Content::Bytes(value),
-                    (None, Some(body)) => Content::Stream(body.into_stream().0),
-                    (None, None) => Content::Bytes(Bytes::new()),
-                };
-                Ok((reply, content))
+    ) -> Result<(Reply, Content<StreamReader<u8>>), StorageError> {
+        let (mut reply, stream) = match self {
+            Self::Host => {
+                let (reply, body) = ask(&operation).await?;
+                (reply, body.map(|body| body.into_stream().0))
             }
             Self::Mounted(directory) => {
-                let (mut reply, file) = directory.execute(&operation, &[])?;
-                let content = match (value(&mut reply), file, &reply) {
-                    (None, Some(file), Reply::Object(object)) => {
-                        Content::Stream(read(file, object.range.end - object.range.start))
-                    }
-                    (value, _, _) => Content::Bytes(value.unwrap_or_default()),
-                };
-                Ok((reply, content))
+                let (reply, file) = directory.execute(&operation)?;
+                (reply, file.map(read))
+            }
+        };
+        let content = match (reply.take_text(), stream) {
+            (None, Some(stream)) => Content::Stream(stream),
+            (text, _) => Content::Bytes(text.unwrap_or_default().into()),
+        };
+        Ok((reply, content))
+    }
+
+    async fn write(&self, key: &Key, value: Bytes) -> Result<Reply, StorageError> {
+        let transfer = Transfer::Write(key.clone());
+        match self {
+            Self::Host => {
+                let contents = (!value.is_empty()).then(|| body::stream(value.into()));
+                send(&transfer, contents).await
+            }
+            Self::Mounted(directory) => {
+                let mut receiver = directory.receive(transfer)?;
+                receiver.write(&value)?;
+                receiver.finish(directory, true)
             }
         }
     }
 
-    async fn send(&self, operation: Operation, body: Upload) -> Result<Reply, Fault> {
+    async fn transfer(&self, transfer: Transfer, body: Upload) -> Result<Reply, StorageError> {
         match self {
-            Self::Host(authority) => {
+            Self::Host => {
                 let (stream, received) = body.into_stream();
-                let reply = exchange(authority, &operation, Some(stream)).await;
+                let reply = send(&transfer, Some(stream)).await;
                 drop(received);
-                Ok(reply?.0)
+                reply
             }
-            Self::Mounted(directory) => {
-                let mut appender = match directory.start_body(&operation) {
-                    Ok(appender) => appender,
-                    Err(fault) => {
-                        crate::store::RequestBody::drain(body).await;
-                        return Err(fault);
-                    }
-                };
-                let mut written = Ok(());
-                let whole = body
-                    .for_each(|chunk| {
-                        written = appender.write(chunk);
-                        written.is_ok()
-                    })
-                    .await;
-                written?;
-                directory.end_body(&operation, appender, !whole)
-            }
+            Self::Mounted(directory) => match directory.receive(transfer) {
+                Ok(receiver) => receive(directory, receiver, body).await,
+                Err(error) => {
+                    body.drain().await;
+                    Err(error)
+                }
+            },
         }
     }
 }
 
-/// The value within a reply, which nobody needs twice.
-fn value(reply: &mut Reply) -> Option<Bytes> {
-    match reply {
-        Reply::Object(object) => object.value.take().map(Bytes::from),
-        _ => None,
-    }
+/// Writes a body to where a transfer has it go.
+async fn receive(
+    directory: &Directory,
+    mut receiver: Receiver,
+    body: Upload,
+) -> Result<Reply, StorageError> {
+    let mut written = Ok(());
+    let complete = body
+        .for_each(|chunk| {
+            written = receiver.write(chunk);
+            written.is_ok()
+        })
+        .await;
+    written?;
+    receiver.finish(directory, complete)
 }
 
-/// Sends an operation to the native host, in the dialect that
-/// [`roadstead_directory`] describes.
-async fn exchange(
-    authority: &str,
-    operation: &Operation,
+/// Has the native host carry out an operation: its reply, and the body that has
+/// the content unless the reply has it.
+async fn ask(operation: &Operation) -> Result<(Reply, Option<Upload>), StorageError> {
+    let json = header_json(operation);
+    let response = host::send(AUTHORITY, &OPERATION, json, None).await;
+    let response = response.map_err(StorageError::Failed)?;
+    let header = host::header(&response, &REPLY);
+    if header.as_deref() == Some(REPLY_IN_BODY.as_bytes()) {
+        let json = collect(Upload::of_response(response), REPLY_LIMIT).await?;
+        return Ok((parse(&json)?, None));
+    }
+    let reply = parse(&header.ok_or_else(|| no_reply(&response))?)?;
+    let content = match &reply {
+        Reply::Manifest { text, .. } => {
+            text.is_none() && matches!(operation, Operation::Manifest { content: true, .. })
+        }
+        Reply::Blob { text, .. } => {
+            text.is_none() && matches!(operation, Operation::Blob { content: true, .. })
+        }
+        Reply::Value { text, .. } => text.is_none(),
+        _ => false,
+    };
+    Ok((reply, content.then(|| Upload::of_response(response))))
+}
+
+/// Has the native host carry out a transfer.
+async fn send(
+    transfer: &Transfer,
     contents: Option<StreamReader<u8>>,
-) -> Result<(Reply, Option<Upload>), Fault> {
-    let response = host::send(authority, OPERATION_HEADER, header_json(operation), contents)
-        .await
-        .map_err(Fault::Io)?;
-    let header = response.get_headers().get(REPLY_HEADER).into_iter().next();
-    match header.as_deref() {
-        Some(b"body") => {
-            let bytes = collect(Upload::of_response(response), REPLY_LIMIT).await?;
-            Ok((parse(&bytes)?, None))
-        }
-        Some(json) => {
-            let reply = parse(json)?;
-            let body = matches!(&reply, Reply::Object(object) if object.value.is_none());
-            Ok((reply, body.then(|| Upload::of_response(response))))
-        }
-        None => Err(no_reply(&response)),
-    }
+) -> Result<Reply, StorageError> {
+    let response = host::send(AUTHORITY, &TRANSFER, header_json(transfer), contents).await;
+    let response = response.map_err(StorageError::Failed)?;
+    parse(&host::header(&response, &REPLY).ok_or_else(|| no_reply(&response))?)
 }
 
-fn parse(json: &[u8]) -> Result<Reply, Fault> {
-    let reply: Result<Reply, Fault> = serde_json::from_slice(json)
-        .map_err(|error| Fault::Invalid(format!("store reply: {error}")))?;
+fn parse(json: &[u8]) -> Result<Reply, StorageError> {
+    let reply: Result<Reply, StorageError> = serde_json::from_slice(json)
+        .map_err(|error| StorageError::Failed(format!("the host's reply: {error}")))?;
     reply
 }
 
-fn no_reply(response: &Response) -> Fault {
+fn no_reply(response: &Response) -> StorageError {
     let status = response.get_status_code();
-    Fault::Invalid(format!("the host answered {status} without a {REPLY_HEADER} header"))
+    StorageError::Failed(format!("the host answered {status} without a {REPLY} header"))
 }
 
-async fn collect(body: Upload, limit: usize) -> Result<Bytes, Fault> {
-    let collected = crate::store::RequestBody::collect(body, limit).await;
-    collected.map_err(|error| Fault::Io(format!("store response: {error:?}")))
+async fn collect(body: Upload, limit: usize) -> Result<Bytes, StorageError> {
+    let collected = body.collect(limit).await;
+    collected.map_err(|error| StorageError::Failed(format!("the host's response: {error:?}")))
 }
 
-/// The next `length` bytes of a file as a stream.
-fn read(file: File, length: u64) -> StreamReader<u8> {
+/// A part of a file as a stream.
+fn read(file: FileRange) -> StreamReader<u8> {
     let (mut writer, reader) = wit_stream::new();
     wasip3::spawn(async move {
+        let length = file.length();
+        let FileRange { mut file, range } = file;
+        if file.seek(SeekFrom::Start(range.start)).is_err() {
+            return;
+        }
         let mut file = file.take(length);
         let mut buffer = vec![0; CHUNK];
         loop {
-            // An error cuts the response short, which the client notices by
-            // its length.
+            // An error cuts the response short, which clients notice by
+            // Content-Length.
             let Ok(count @ 1..) = file.read(&mut buffer) else { return };
             buffer.truncate(count);
             let mut rest = writer.write_all(buffer).await;

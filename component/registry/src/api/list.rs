@@ -33,8 +33,12 @@ impl<S: Storage> Registry<S> {
         let mut step_size = size + 1;
         // Whether there is a next page is known once its first name is.
         while names.names.len() <= size {
-            let list = NameList::Repositories(Holding::Manifests);
-            let query = NamesQuery { list, values: false, after: last, limit: step_size };
+            let query = NamesQuery {
+                list: NameList::Repositories(Holding::Manifests),
+                values: false,
+                after: last,
+                limit: step_size,
+            };
             let step = self.store.storage.names(&query).await.map_err(internal)?;
             last = step.names.last().cloned();
             let visible = step.names.into_iter().filter(|name| {

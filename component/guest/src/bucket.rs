@@ -1,10 +1,10 @@
 //! The object store that the configuration names.
 
-use super::outbound;
-use crate::store::cloud::{Backend, Options};
+use crate::outbound;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use object_store::path::Path;
-use roadstead_buckets::{Bucket, Opened, honours_conditions};
+use roadstead_buckets::{Backend, Bucket, Opened, honours_conditions};
+use roadstead_cloud::Options;
 use roadstead_config::{Cloud, ConditionalWrites, Config, Service};
 use sha2::Sha256;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const PURPOSE: &[u8] = b"roadstead upload sessions";
 const PURGE_AFTER: Duration = Duration::from_hours(168);
 
 /// The bucket to keep everything in, if it is to be one.
-pub(super) async fn choose(config: &Config) -> Result<Option<(Backend, Options)>, String> {
+pub(crate) async fn open(config: &Config) -> Result<Option<(Backend, Options)>, String> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
     let Opened { bucket, s3 } = outbound::open(cloud)?;
     let root = Path::from(cloud.prefix.as_str());
