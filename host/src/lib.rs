@@ -6,37 +6,19 @@
 //! component, and what the component asks of storage comes back as
 //! [`roadstead_directory::Operation`]s.
 
-mod acme;
-mod auth;
-mod cache;
-mod certificate;
+mod behind;
+mod body;
 pub mod cli;
-pub mod config_file;
-mod connection;
 mod engine;
-mod file_body;
-mod guest_log;
-#[cfg(target_os = "linux")]
-mod handover;
-#[cfg(not(target_os = "linux"))]
-#[path = "no_handover.rs"]
-mod handover;
-mod hashing;
-mod hooks;
-mod job_keys;
-mod listener;
-mod opening;
+mod front;
+mod log_throttle;
+mod net;
 mod options;
-mod outbound;
-mod peer;
-mod progressing;
-mod rarely;
 pub mod reload;
 mod server;
-mod socket;
-mod store;
 mod tls;
 
+pub use cli::config_file;
 pub use engine::{Engine, Precompiled};
 pub use options::{Options, default_cache, default_root};
 pub use server::{Server, serve};

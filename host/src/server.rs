@@ -1,14 +1,14 @@
 //! A host from start to shutdown.
 
-use crate::auth::HostAuth;
-use crate::cache::Cache;
-use crate::connection;
+use crate::behind::auth::HostAuth;
+use crate::behind::hooks::{Hooks, Storage};
+use crate::behind::outbound::{self, Outbound};
+use crate::behind::store::HostStore;
 use crate::engine::{Engine, Precompiled};
-use crate::hooks::{Hooks, Storage};
-use crate::listener::Service;
-use crate::outbound::{self, Outbound};
+use crate::front::cache::Cache;
+use crate::front::service::Service;
+use crate::net::connection;
 use crate::reload::{Hangup, Watch};
-use crate::store::HostStore;
 use crate::tls::Tls;
 use crate::{COMPONENT, Options};
 use anyhow::{Context as _, bail};

@@ -1,9 +1,9 @@
 //! Where the component's own requests go.
 
-use crate::auth::{AUTH_AUTHORITY, HostAuth};
-use crate::hashing::{self, HASH_AUTHORITY};
-use crate::outbound::Outbound;
-use crate::store::{HostStore, STORE_AUTHORITY};
+use crate::behind::auth::{AUTH_AUTHORITY, HostAuth};
+use crate::behind::hashing::{self, HASH_AUTHORITY};
+use crate::behind::outbound::Outbound;
+use crate::behind::store::{HostStore, STORE_AUTHORITY};
 use http::uri::Authority;
 use http::{HeaderName, Request, Response, header};
 use std::sync::Arc;

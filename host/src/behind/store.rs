@@ -5,7 +5,7 @@
 //! go from the connection to the file, hashed natively on the way, and from
 //! the file to the connection, and the component never sees them.
 
-use crate::file_body;
+use crate::body::file_body;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};

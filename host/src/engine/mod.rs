@@ -1,10 +1,12 @@
 //! The component in wasmtime: compiled once, instances reused.
 
-use crate::auth::AUTH_AUTHORITY;
-use crate::guest_log::GuestLog;
-use crate::hashing::HASH_AUTHORITY;
-use crate::hooks::{Hooks, Storage};
-use crate::store::STORE_AUTHORITY;
+mod guest_log;
+
+use crate::behind::auth::AUTH_AUTHORITY;
+use crate::behind::hashing::HASH_AUTHORITY;
+use crate::behind::hooks::{Hooks, Storage};
+use crate::behind::store::STORE_AUTHORITY;
+use crate::engine::guest_log::GuestLog;
 use anyhow::{Context as _, anyhow};
 use http::{Request, Response};
 use roadstead_oci::{Algorithm, Digest};
@@ -231,7 +233,7 @@ struct Instances {
     variables: Vec<(String, String)>,
     hooks: Hooks,
     stopping: Arc<AtomicBool>,
-    /// See [`crate::auth::HostAuth::generation`].
+    /// See [`crate::behind::auth::HostAuth::generation`].
     generation: Arc<AtomicU64>,
 }
 

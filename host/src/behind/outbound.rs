@@ -4,9 +4,9 @@
 //! The component reaches the store of the settings and whoever gives out its
 //! tokens, and nothing else.
 
-use crate::certificate;
-use crate::progressing::Progressing;
-use crate::rarely::Rarely;
+use crate::body::idle_timeout::Progressing;
+use crate::log_throttle::Rarely;
+use crate::tls::certificate;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::uri::Scheme;

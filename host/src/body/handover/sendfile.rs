@@ -8,7 +8,7 @@
 //! do so, which is where an answer is written to a connection of plain HTTP/1.1:
 //! there, what a body yields is what is written next.
 
-use crate::file_body::shorter;
+use crate::body::file_body::shorter;
 use bytes::Bytes;
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;

@@ -1,7 +1,7 @@
 //! A stored object as an answer's body.
 
-use crate::handover;
-use crate::store::full;
+use crate::behind::store::full;
+use crate::body::handover;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;

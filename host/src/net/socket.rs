@@ -2,8 +2,8 @@
 //! client speaks is read again, and a client that pauses too long is not waited
 //! for.
 
-use crate::connection::Activity;
-use crate::handover::{self, Handover, Outbox};
+use crate::body::handover::{self, Handover, Outbox};
+use crate::net::connection::Activity;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

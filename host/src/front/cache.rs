@@ -21,9 +21,9 @@
 //! client or its instance went away, outdates everything. Writers that do not
 //! pass through here are not seen; the component's times bound how long.
 
-use crate::listener;
-use crate::peer::Peer;
-use crate::store::full;
+use crate::behind::store::full;
+use crate::front::peer::Peer;
+use crate::front::service;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -306,7 +306,7 @@ impl Cache {
                 Ok(collected) => bytes = Some(collected.to_bytes()),
                 Err(error) => {
                     tracing::error!("the component's answer broke off: {error}");
-                    return listener::failed();
+                    return service::failed();
                 }
             }
         }

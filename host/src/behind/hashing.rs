@@ -29,7 +29,7 @@ pub(crate) fn respond(request: Request<WasiBody>) -> Response<WasiBody> {
     let state = state.and_then(|state| hash_state::parse(state.to_str().ok()?));
     let Some(sha256) = state else {
         tracing::error!("the component asked for a hash without a state to begin with");
-        let mut response = Response::new(crate::store::full(Bytes::new()));
+        let mut response = Response::new(crate::behind::store::full(Bytes::new()));
         *response.status_mut() = StatusCode::BAD_REQUEST;
         return response;
     };

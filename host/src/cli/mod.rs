@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::{COMPONENT, Options, config_file, default_root};
+pub mod config_file;
+
+use crate::{COMPONENT, Options, default_root};
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use roadstead_config::{LogFormat, LogLevel};

@@ -1,9 +1,12 @@
 //! TLS: certificates, clients' certificates, and both renewed while it runs.
 
-use crate::acme::Challenges;
-use crate::certificate::{self, Facts};
+pub(crate) mod acme;
+pub(crate) mod certificate;
+
+use crate::net::socket::Socket;
 use crate::reload::{Hangup, Watch};
-use crate::socket::Socket;
+use crate::tls::acme::Challenges;
+use crate::tls::certificate::Facts;
 use anyhow::Context as _;
 use futures::future::BoxFuture;
 use roadstead_config::{self as config, Certificate, TlsVersion};
@@ -50,7 +53,7 @@ impl Tls {
         let (source, challenges, orders) = match &settings.certificate {
             Certificate::Files { .. } => (Source::Files, None, None),
             Certificate::Acme(acme) => {
-                let (challenges, orders) = crate::acme::order(acme)?;
+                let (challenges, orders) = acme::order(acme)?;
                 (Source::Acme(challenges.certificates()), Some(challenges), Some(orders))
             }
         };

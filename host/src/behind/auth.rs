@@ -4,9 +4,9 @@
 //! leads to no network. Passwords, keys and bcrypt's time stay here; who may do
 //! what is the component's to decide.
 
-use crate::job_keys;
+use crate::behind::job_keys;
+use crate::behind::store::full;
 use crate::reload::Watch;
-use crate::store::full;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use roadstead_access::{

@@ -1,8 +1,8 @@
 //! What a client speaks: HTTP/1.1, HTTP/2, TLS, or the one on the other's port.
 
-use crate::connection::HEAD_TIMEOUT;
-use crate::rarely::Rarely;
-use crate::socket::Socket;
+use crate::log_throttle::Rarely;
+use crate::net::connection::HEAD_TIMEOUT;
+use crate::net::socket::Socket;
 use crate::tls::{self, Tls};
 use std::io;
 use std::time::Duration;
@@ -118,9 +118,8 @@ async fn encrypted(mut socket: Socket, tls: &Tls) -> io::Result<Opened> {
         Some(protocol) if protocol == tls::HTTP2 => Version::Http2,
         _ => Version::Http1,
     };
-    let name = session
-        .peer_certificates()
-        .and_then(|chain| crate::certificate::client_name(chain.first()?));
+    let name =
+        session.peer_certificates().and_then(|chain| tls::certificate::client_name(chain.first()?));
     Ok(Opened::Tls(Box::new(stream), version, name))
 }
 

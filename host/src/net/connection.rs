@@ -1,11 +1,11 @@
 //! A connection from its first byte to its last: what it speaks, the requests
 //! on it, and its end.
 
-use crate::handover::Handover;
-use crate::listener::Service;
-use crate::opening::{self, Opened, Version};
-use crate::peer::Peer;
-use crate::socket::Socket;
+use crate::body::handover::Handover;
+use crate::front::peer::Peer;
+use crate::front::service::Service;
+use crate::net::protocol::{self, Opened, Version};
+use crate::net::socket::Socket;
 use crate::tls::{self, Tls};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -145,7 +145,7 @@ pub(crate) async fn serve(
     let activity = Arc::new(Activity::new());
     let socket = Socket::new(stream, HEAD_TIMEOUT, Arc::clone(&activity));
     let opened = tokio::select! {
-        opened = opening::open(socket, tls.as_ref()) => opened,
+        opened = protocol::open(socket, tls.as_ref()) => opened,
         // Nothing was asked yet.
         _ = closing.wait_for(|closing| *closing) => return,
     };

@@ -1,10 +1,10 @@
 //! Requests: turns, timeouts, and what one may claim.
 
-use crate::cache::{Asker, Cache};
+use crate::behind::store::full;
+use crate::body::idle_timeout::Progressing;
 use crate::engine::Engine;
-use crate::peer::{self, Peer};
-use crate::progressing::Progressing;
-use crate::store::full;
+use crate::front::cache::{Asker, Cache};
+use crate::front::peer::{self, Peer};
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Method, Request, Response, StatusCode, header};

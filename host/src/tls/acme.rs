@@ -1,7 +1,7 @@
 //! Certificates by ACME, as of Let's Encrypt: ordered, kept and renewed. The
 //! authority asks over TLS, on the port that is served anyway (TLS-ALPN-01).
 
-use crate::certificate;
+use crate::tls::certificate;
 use anyhow::Context as _;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;

@@ -1,0 +1,5 @@
+//! Connections.
+
+pub(crate) mod connection;
+mod protocol;
+pub(crate) mod socket;
