@@ -10,9 +10,10 @@ use crate::reload::Watch;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use roadstead_access::{
-    ANSWER_HEADER, Answer, Authority, Fingerprint, QUESTION_HEADER, Question, Refusal,
+    Answer, Authority, Fingerprint, Question, Refusal,
 };
-use roadstead_directory::header_json;
+use roadstead_bridge::access::{ANSWER, QUESTION};
+use roadstead_bridge::header_json;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -22,9 +23,6 @@ use std::time::SystemTime;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
 use wasmtime_wasi_http::WasiBody;
-
-/// The authority at which the component asks.
-pub(crate) const AUTH_AUTHORITY: &str = "auth.internal";
 
 /// Passwords that wait to be verified or are being verified, at most. More are
 /// refused: their clients would not wait that long.
@@ -111,14 +109,14 @@ impl HostAuth {
 
     /// Answers the component.
     pub(crate) async fn respond(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
-        let question = request.headers().get(QUESTION_HEADER).map(HeaderValue::as_bytes);
+        let question = request.headers().get(QUESTION).map(HeaderValue::as_bytes);
         let answer = match serde_json::from_slice(question.unwrap_or_default()) {
             Ok(question) => self.answer(question).await,
             Err(error) => Answer::Refused(Refusal::Failed(format!("no question: {error}"))),
         };
         let mut response = Response::new(full(Bytes::new()));
         if let Ok(answer) = HeaderValue::from_bytes(&header_json(&answer)) {
-            response.headers_mut().insert(ANSWER_HEADER, answer);
+            response.headers_mut().insert(ANSWER, answer);
         }
         response
     }

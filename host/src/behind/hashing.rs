@@ -2,30 +2,25 @@
 //!
 //! With an object store, an upload's bytes go through the component, which
 //! cuts them into parts; to hash them there would cost several times what it
-//! costs here. So it sends a body to [`HASH_AUTHORITY`], which leads to no
-//! network, and the answer's body is the same bytes. Its trailers say what hash
-//! they have, after those that the request's [`HASH_STATE`] had seen, and
-//! whether they are all.
+//! costs here. [`roadstead_bridge::hashing`] says how bodies travel.
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use roadstead_directory::hash_state::{self, HASH_STATE, HASH_WHOLE};
+use roadstead_bridge::hashing::{COMPLETE, STATE};
+use roadstead_storage::hash_state;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use wasmtime_wasi_http::WasiBody;
-
-/// The authority at which the component finds it.
-pub(crate) const HASH_AUTHORITY: &str = "hash.internal";
 
 /// Pieces of a body that were hashed and not taken yet, at most.
 const AHEAD: usize = 2;
 
 /// Answers with the request's body.
 pub(crate) fn respond(request: Request<WasiBody>) -> Response<WasiBody> {
-    let state = request.headers().get(HASH_STATE);
+    let state = request.headers().get(STATE);
     let state = state.and_then(|state| hash_state::parse(state.to_str().ok()?));
     let Some(sha256) = state else {
         tracing::error!("the component asked for a hash without a state to begin with");
@@ -61,9 +56,9 @@ async fn pass(mut body: WasiBody, mut sha256: Sha256, sender: mpsc::Sender<Frame
     };
     let mut trailers = HeaderMap::new();
     if let Ok(state) = HeaderValue::from_str(&hash_state::print(&sha256)) {
-        trailers.insert(HASH_STATE, state);
+        trailers.insert(STATE, state);
     }
-    trailers.insert(HASH_WHOLE, HeaderValue::from_static(if whole { "true" } else { "false" }));
+    trailers.insert(COMPLETE, HeaderValue::from_static(if whole { "true" } else { "false" }));
     let _ = sender.send(Frame::trailers(trailers)).await;
 }
 
@@ -74,7 +69,8 @@ mod tests {
     use http::Request;
     use http_body::Frame;
     use http_body_util::{BodyExt as _, StreamBody};
-    use roadstead_directory::hash_state::{self, HASH_STATE, HASH_WHOLE};
+    use roadstead_bridge::hashing::{COMPLETE, STATE};
+    use roadstead_storage::hash_state;
     use sha2::{Digest as _, Sha256};
     use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -87,11 +83,11 @@ mod tests {
     /// all, and whether they are all.
     async fn pass(frames: Vec<Result<&'static [u8], Error>>) -> (Bytes, Vec<u8>, String) {
         let state = hash_state::print(&Sha256::new_with_prefix("one "));
-        let request = Request::put("/").header(HASH_STATE, state).body(body(frames)).unwrap();
+        let request = Request::put("/").header(STATE, state).body(body(frames)).unwrap();
         let collected = respond(request).into_body().collect().await.unwrap();
         let trailers = collected.trailers().unwrap();
-        let said = |name| trailers[name].to_str().unwrap().to_owned();
-        let (state, whole) = (said(HASH_STATE), said(HASH_WHOLE));
+        let said = |name: &http::HeaderName| trailers[name].to_str().unwrap().to_owned();
+        let (state, whole) = (said(&STATE), said(&COMPLETE));
         let digest = hash_state::parse(&state).unwrap().finalize().to_vec();
         (collected.to_bytes(), digest, whole)
     }

@@ -1,11 +1,12 @@
 //! Where the component's own requests go.
 
-use crate::behind::auth::{AUTH_AUTHORITY, HostAuth};
-use crate::behind::hashing::{self, HASH_AUTHORITY};
+use crate::behind::auth::HostAuth;
+use crate::behind::hashing;
 use crate::behind::outbound::Outbound;
-use crate::behind::store::{HostStore, STORE_AUTHORITY};
+use crate::behind::store::HostStore;
 use http::uri::Authority;
 use http::{HeaderName, Request, Response, header};
+use roadstead_bridge::{self as bridge, Services};
 use std::sync::Arc;
 use tokio::task::JoinError;
 use wasmtime_wasi_http::{
@@ -38,6 +39,19 @@ pub(crate) struct Hooks {
     pub(crate) auth: Option<Arc<HostAuth>>,
 }
 
+impl Hooks {
+    /// What the component is offered.
+    pub(crate) fn services(&self) -> Services {
+        let directory = matches!(self.storage, Storage::Directory(_));
+        Services {
+            storage: directory,
+            access: self.auth.is_some(),
+            hashing: !directory,
+            front: true,
+        }
+    }
+}
+
 type Outcome = Result<(), Error>;
 type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Outcome> + Send>), Error>;
 
@@ -60,13 +74,15 @@ impl WasiHttpHooks for Hooks {
             // Tasks of their own: neither the bytes nor bcrypt must wait for
             // the component, whose event loop runs this future.
             let response = match (authority, storage, auth) {
-                (Some(AUTH_AUTHORITY), _, Some(auth)) => {
+                (Some(bridge::access::AUTHORITY), _, Some(auth)) => {
                     tokio::spawn(auth.respond(request)).await.map_err(panicked)?
                 }
-                (Some(STORE_AUTHORITY), Storage::Directory(store), _) => {
-                    tokio::spawn(store.answer(request)).await.map_err(panicked)?
+                (Some(bridge::storage::AUTHORITY), Storage::Directory(store), _) => {
+                    tokio::spawn(store.respond(request)).await.map_err(panicked)?
                 }
-                (Some(HASH_AUTHORITY), Storage::Cloud(_), _) => hashing::respond(request),
+                (Some(bridge::hashing::AUTHORITY), Storage::Cloud(_), _) => {
+                    hashing::respond(request)
+                }
                 (Some(_), Storage::Cloud(outbound), _) => {
                     tokio::spawn(outbound.send(request)).await.map_err(panicked)??
                 }

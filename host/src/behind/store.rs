@@ -1,27 +1,27 @@
 //! The host store: answers the component's storage operations.
 //!
-//! The component reaches it as `wasi:http/client` reaches any server, at an
-//! authority that leads to no network. Bodies pass through as they are: bytes
-//! go from the connection to the file, hashed natively on the way, and from
-//! the file to the connection, and the component never sees them.
+//! [`roadstead_bridge::storage`] says how they travel. Bodies pass through as
+//! they are: bytes go from the connection to the file, hashed natively on the
+//! way, and from the file to the connection, and the component never sees them.
 
 use crate::body::file_body;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use roadstead_directory::{
-    Appender, Directory, Fault, OPERATION_HEADER, Operation, REPLY_HEADER, REPLY_HEADER_LIMIT,
-    Reply, WRITE_LIMIT, header_json,
+use roadstead_bridge::header_json;
+use roadstead_bridge::storage::{
+    OPERATION, Operation, REPLY, REPLY_HEADER_LIMIT, REPLY_IN_BODY, Reply, TRANSFER, Transfer,
 };
+use roadstead_directory::{Directory, FileRange, Receiver};
+use roadstead_storage::StorageError;
+use serde::de::DeserializeOwned;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use wasmtime_wasi_http::WasiBody;
-
-/// The authority at which the component finds the store.
-pub(crate) const STORE_AUTHORITY: &str = "store.internal";
 
 /// Bytes of a body that are written at once, about. Each writer holds at most
 /// two such batches, one of them being written.
@@ -45,7 +45,7 @@ pub(crate) struct HostStore {
 
 impl HostStore {
     /// Opens the directory.
-    pub(crate) fn open(root: PathBuf) -> Result<Self, roadstead_directory::Error> {
+    pub(crate) fn open(root: PathBuf) -> io::Result<Self> {
         let directory = Arc::new(Directory::open(root)?);
         Ok(Self { directory, receiving: watch::Sender::new(0) })
     }
@@ -56,105 +56,110 @@ impl HostStore {
         let _ = self.receiving.subscribe().wait_for(|&receiving| receiving == 0).await;
     }
 
-    /// Carries out the operation that a request is.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
-        let operation = request
-            .headers()
-            .get(OPERATION_HEADER)
-            .ok_or_else(|| "no operation".to_owned())
-            .and_then(|json| {
-                serde_json::from_slice(json.as_bytes()).map_err(|error| error.to_string())
-            });
-        let body = request.into_body();
-        let result = match operation {
-            Ok(operation @ (Operation::Append { .. } | Operation::Commit { .. })) => {
-                self.receiving.send_modify(|receiving| *receiving += 1);
-                let reply = self.receive(operation, body).await;
-                self.receiving.send_modify(|receiving| *receiving -= 1);
-                reply.map(|reply| (reply, None))
+    /// Carries out the operation or the transfer that a request is.
+    pub(crate) async fn respond(
+        self: Arc<Self>,
+        request: Request<WasiBody>,
+    ) -> Response<WasiBody> {
+        let (head, body) = request.into_parts();
+        let result = if let Some(json) = head.headers.get(TRANSFER) {
+            match parse(json) {
+                Ok(transfer) => self.transfer(transfer, body).await.map(|reply| (reply, None)),
+                Err(problem) => Err(problem),
             }
-            Ok(operation) => self.execute(operation, body).await,
-            Err(problem) => Err(Fault::Invalid(problem)),
+        } else {
+            match head.headers.get(OPERATION).map(parse) {
+                Some(Ok(operation)) => self.execute(operation).await,
+                Some(Err(problem)) => Err(problem),
+                None => Err(StorageError::Failed("a request without an operation".to_owned())),
+            }
         };
-        if let Err(Fault::Io(cause) | Fault::Invalid(cause)) = &result {
+        if let Err(StorageError::Failed(cause) | StorageError::Unavailable(cause)) = &result {
             tracing::error!("storage: {cause}");
         }
-        let (result, content) = match result {
-            Ok((reply, content)) => (Ok(reply), content),
-            Err(fault) => (Err(fault), None),
-        };
-        respond(&result, content)
+        match result {
+            Ok((reply, content)) => reply_with(&Ok(reply), content),
+            Err(error) => reply_with(&Err(error), None),
+        }
     }
 
-    /// Operations whose bytes are few.
+    /// Carries out an operation without a body.
     async fn execute(
         &self,
         operation: Operation,
-        body: WasiBody,
-    ) -> Result<(Reply, Option<WasiBody>), Fault> {
-        let payload = if matches!(operation, Operation::Write { .. }) {
-            let limited = http_body_util::Limited::new(body, WRITE_LIMIT);
-            limited.collect().await.map_err(|error| Fault::Invalid(error.to_string()))?.to_bytes()
-        } else {
-            Bytes::new()
-        };
+    ) -> Result<(Reply, Option<WasiBody>), StorageError> {
         let directory = Arc::clone(&self.directory);
         blocking(move || {
-            let (reply, file) = directory.execute(&operation, &payload)?;
-            let content = match (&reply, file) {
-                (Reply::Object(object), Some(file)) => {
-                    let length = object.range.end - object.range.start;
-                    let body = file_body::open(file, object.range.start, length);
-                    Some(body.map_err(|error| Fault::Io(error.to_string()))?)
-                }
-                _ => None,
-            };
-            Ok((reply, content))
+            let (reply, file) = directory.execute(&operation)?;
+            let content = file.map(|part| {
+                let (length, FileRange { file, range }) = (part.length(), part);
+                file_body::open(file, range.start, length)
+            });
+            Ok((reply, content.transpose()?))
         })
         .await
     }
 
-    /// Operations with a stream of bytes.
-    async fn receive(&self, operation: Operation, mut body: WasiBody) -> Result<Reply, Fault> {
+    /// Carries out an operation with a body.
+    async fn transfer(
+        &self,
+        transfer: Transfer,
+        body: WasiBody,
+    ) -> Result<Reply, StorageError> {
+        self.receiving.send_modify(|receiving| *receiving += 1);
+        let reply = self.receive(transfer, body).await;
+        self.receiving.send_modify(|receiving| *receiving -= 1);
+        reply
+    }
+
+    async fn receive(
+        &self,
+        transfer: Transfer,
+        mut body: WasiBody,
+    ) -> Result<Reply, StorageError> {
         let directory = Arc::clone(&self.directory);
-        let started = blocking(move || {
-            let appender = directory.start_body(&operation)?;
-            Ok((operation, appender))
-        });
-        let (operation, appender) = match started.await {
-            Ok(started) => started,
-            Err(fault) => {
+        let receiver = match blocking(move || directory.receive(transfer)).await {
+            Ok(receiver) => receiver,
+            Err(error) => {
                 drain(body).await;
-                return Err(fault);
+                return Err(error);
             }
         };
-        let (appender, whole) = write_all(appender, &mut body).await?;
+        let (receiver, complete) = write_all(receiver, &mut body).await?;
         let directory = Arc::clone(&self.directory);
-        blocking(move || directory.end_body(&operation, appender, !whole)).await
+        blocking(move || receiver.finish(&directory, complete)).await
     }
+}
+
+fn parse<T: DeserializeOwned>(json: &HeaderValue) -> Result<T, StorageError> {
+    serde_json::from_slice(json.as_bytes())
+        .map_err(|error| StorageError::Failed(format!("the component's operation: {error}")))
 }
 
 /// Writes a body as it comes: while one batch is being hashed and written, the
 /// next one gathers. `false` says that the body broke off.
-async fn write_all(mut appender: Appender, body: &mut WasiBody) -> Result<(Appender, bool), Fault> {
+async fn write_all(
+    mut receiver: Receiver,
+    body: &mut WasiBody,
+) -> Result<(Receiver, bool), StorageError> {
     let mut batch = gather(body, None).await;
     loop {
         let Batch { pieces, paused, end } = batch;
-        let written: JoinHandle<Result<_, Fault>> = spawn_blocking(move || {
+        let written: JoinHandle<Result<_, StorageError>> = spawn_blocking(move || {
             for piece in &pieces {
-                appender.write(piece)?;
+                receiver.write(piece)?;
             }
             if paused {
-                appender.settle()?;
+                receiver.settle()?;
             }
-            Ok(appender)
+            Ok(receiver)
         });
         if let Some(whole) = end {
             return Ok((written.await.map_err(panicked)??, whole));
         }
         // After a pause there is nothing that could be settled.
         batch = gather(body, (!paused).then_some(BATCH_PAUSE)).await;
-        appender = written.await.map_err(panicked)??;
+        receiver = written.await.map_err(panicked)??;
     }
 }
 
@@ -192,7 +197,7 @@ async fn gather(body: &mut WasiBody, patience: Option<Duration>) -> Batch {
                 }
             }
             Some(Err(error)) => {
-                tracing::debug!("an upload broke off: {error}");
+                tracing::debug!("an upload ended early: {error}");
                 batch.end = Some(false);
             }
             None => batch.end = Some(true),
@@ -212,27 +217,30 @@ async fn drain(mut body: WasiBody) {
 
 /// Runs what may wait for the disk where it makes no connection wait.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
     spawn_blocking(work).await.map_err(panicked)?
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is a function for map_err")]
-fn panicked(error: tokio::task::JoinError) -> Fault {
-    Fault::Io(format!("storage task: {error}"))
+fn panicked(error: tokio::task::JoinError) -> StorageError {
+    StorageError::Failed(format!("storage task: {error}"))
 }
 
-fn respond(result: &Result<Reply, Fault>, content: Option<WasiBody>) -> Response<WasiBody> {
+fn reply_with(
+    result: &Result<Reply, StorageError>,
+    content: Option<WasiBody>,
+) -> Response<WasiBody> {
     let json = header_json(result);
-    // An object's own bytes have the body, so that its reply is in the header
-    // whatever its length.
+    // Content has the body, so that its reply is in the header whatever its
+    // length.
     let (header, body) = match (HeaderValue::from_bytes(&json), content) {
         (Ok(header), Some(content)) => (header, content),
         (Ok(header), None) if json.len() <= REPLY_HEADER_LIMIT => (header, full(Bytes::new())),
-        _ => (HeaderValue::from_static("body"), full(json.into())),
+        _ => (HeaderValue::from_static(REPLY_IN_BODY), full(json.into())),
     };
     let mut response = Response::new(body);
-    response.headers_mut().insert(REPLY_HEADER, header);
+    response.headers_mut().insert(REPLY, header);
     response
 }
 

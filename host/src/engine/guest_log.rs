@@ -1,5 +1,6 @@
 //! The component's standard error, line by line into the host's log.
 
+use roadstead_bridge::log;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -31,10 +32,10 @@ struct Lines(Vec<u8>);
 impl Lines {
     fn log(&mut self) {
         let line = String::from_utf8_lossy(&self.0);
-        match line.trim_end().strip_prefix("error: ") {
-            Some(line) => tracing::error!("{line}"),
-            None if line.trim_end().is_empty() => {}
-            None => tracing::warn!("{}", line.trim_end()),
+        match log::parse(line.trim_end()) {
+            (_, "") => {}
+            (log::Level::Error, line) => tracing::error!("{line}"),
+            (log::Level::Warning, line) => tracing::warn!("{line}"),
         }
         self.0.clear();
     }

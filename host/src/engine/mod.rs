@@ -2,13 +2,11 @@
 
 mod guest_log;
 
-use crate::behind::auth::AUTH_AUTHORITY;
-use crate::behind::hashing::HASH_AUTHORITY;
 use crate::behind::hooks::{Hooks, Storage};
-use crate::behind::store::STORE_AUTHORITY;
 use crate::engine::guest_log::GuestLog;
 use anyhow::{Context as _, anyhow};
 use http::{Request, Response};
+use roadstead_bridge::services;
 use roadstead_oci::{Algorithm, Digest};
 use sha2::{Digest as _, Sha256};
 use std::fs;
@@ -245,14 +243,7 @@ impl HandlerState for Instances {
     async fn instantiate(&self) -> wasmtime::Result<Instance<State, Idle, Reused>> {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(GuestLog).stderr(GuestLog).envs(&self.variables);
-        if matches!(self.hooks.storage, Storage::Directory(_)) {
-            wasi.env("REGISTRY_STORAGE_HOST_AUTHORITY", STORE_AUTHORITY);
-        } else {
-            wasi.env("REGISTRY_STORAGE_HOST_HASHING", HASH_AUTHORITY);
-        }
-        if self.hooks.auth.is_some() {
-            wasi.env("REGISTRY_AUTH_HOST_AUTHORITY", AUTH_AUTHORITY);
-        }
+        wasi.env(services::VARIABLE, self.hooks.services().to_string());
         let state = State {
             table: ResourceTable::new(),
             wasi: wasi.build(),

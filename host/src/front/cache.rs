@@ -1,16 +1,14 @@
 //! A cache of small answers in front of the component, as any web server has
 //! one in front of an application (RFC 9111).
 //!
-//! It knows no repositories. What may be kept, and for how long, the component
-//! says in `Surrogate-Control`; what it belongs to, in `Surrogate-Key`; and an
-//! answer to a write says in `Surrogate-Purge` what of it is outdated. The host
-//! takes these headers out of every answer.
+//! It knows no repositories: what may be kept, and for how long, and what a write
+//! outdates, the component says by [`Directive`]s. The host removes them from
+//! every response.
 //!
 //! # Whose answers
 //! What is kept is the same for all who may have it; who may is not kept with
-//! it. Where the component tells clients apart, it says for how long the same
-//! credentials (or none) may ask for the same again, in `Surrogate-Grant`. Such
-//! a grant is for these credentials, this method and this path alone, and ends
+//! it. Where the component tells clients apart, it grants the same credentials
+//! (or none) to ask for the same again, for a while. Such a grant is for these credentials, this method and this path alone, and ends
 //! when users change. Without one, a request is the component's to judge.
 //!
 //! # No answer is older than a write
@@ -25,22 +23,18 @@ use crate::behind::store::full;
 use crate::front::peer::Peer;
 use crate::front::service;
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use quick_cache::Weighter;
 use roadstead_access::{Cache as Credentials, Fingerprint};
+use roadstead_bridge::cache::Directive;
 use roadstead_oci::ByteRange;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use wasmtime_wasi_http::WasiBody;
-
-const CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
-const KEY: HeaderName = HeaderName::from_static("surrogate-key");
-const PURGE: HeaderName = HeaderName::from_static("surrogate-purge");
-const GRANT: HeaderName = HeaderName::from_static("surrogate-grant");
 
 /// Bytes of all answers that are kept.
 const SIZE: u64 = 24 * 1024 * 1024;
@@ -215,9 +209,7 @@ impl Cache {
 
     /// Takes out of an answer what is meant for a cache, and keeps nothing.
     pub(crate) fn strip(mut response: Response<WasiBody>) -> Response<WasiBody> {
-        for name in [CONTROL, KEY, PURGE, GRANT] {
-            response.headers_mut().remove(name);
-        }
+        drop(Directive::take(response.headers_mut()));
         response
     }
 
@@ -241,36 +233,31 @@ impl UnderWay<'_> {
     /// What the client gets of the component's answer. It is kept if it may
     /// be, and whatever it outdates is outdated from now on.
     pub(crate) async fn answered(mut self, mut response: Response<WasiBody>) -> Response<WasiBody> {
-        let headers = response.headers_mut();
-        let control = headers.remove(CONTROL);
-        let key = headers.remove(KEY);
-        let purge = headers.remove(PURGE);
-        let grant = headers.remove(GRANT);
-        match &mut self.kind {
-            Kind::Write { answered } => {
+        let directive = Directive::take(response.headers_mut());
+        match (&mut self.kind, directive) {
+            (Kind::Write { answered }, directive) => {
                 *answered = true;
-                if let Some(key) = purge {
+                if let Some(Directive::Purge { key }) = directive {
                     self.cache.purge(self.cache.slot(key.as_bytes()));
                 }
                 response
             }
-            Kind::Read { path, head, purges, asker } => {
-                if let (Asker::Known { fingerprint, generation }, Some(time)) =
-                    (*asker, grant.as_ref().and_then(max_age))
+            (
+                Kind::Read { path, head, purges, asker },
+                Some(Directive::Keep { key, ttl, grant }),
+            ) => {
+                if let Asker::Known { fingerprint, generation } = *asker
+                    && !grant.is_zero()
                 {
-                    let until = Instant::now() + time.min(LONGEST);
+                    let until = Instant::now() + grant.min(LONGEST);
                     self.cache.grants.insert(fingerprint, Grant { until, generation });
                 }
-                let time = control.as_ref().and_then(max_age);
-                match (path.take(), key, time) {
-                    (Some(path), Some(key), Some(time)) => {
-                        let (head, purges) = (*head, *purges);
-                        let slot = self.cache.slot(key.as_bytes());
-                        self.cache.keep(path, head, slot, purges, time, response).await
-                    }
-                    _ => response,
-                }
+                let Some(path) = path.take() else { return response };
+                let (head, purges) = (*head, *purges);
+                let slot = self.cache.slot(key.as_bytes());
+                self.cache.keep(path, head, slot, purges, ttl, response).await
             }
+            (Kind::Read { .. }, _) => response,
         }
     }
 }
@@ -373,11 +360,6 @@ fn may_be_shared<B>(request: &Request<B>) -> bool {
 fn path(uri: &Uri) -> Option<&str> {
     let path = uri.path_and_query()?.as_str();
     (path.len() <= PATH_LIMIT).then_some(path)
-}
-
-fn max_age(control: &HeaderValue) -> Option<Duration> {
-    let seconds = control.to_str().ok()?.strip_prefix("max-age=")?;
-    seconds.parse().ok().map(Duration::from_secs)
 }
 
 /// Whether a client holds the answer that has this `ETag`.

@@ -5,19 +5,8 @@ use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Uri};
 use ipnet::IpNet;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use roadstead_bridge::client::{ADDRESS, CERTIFICATE, PREFIX, SCHEME};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-
-/// The client's address: the connection's, or what a trusted proxy says.
-const CLIENT: HeaderName = HeaderName::from_static("x-roadstead-client");
-
-/// `http` or `https`, as the client spoke it.
-const SCHEME: HeaderName = HeaderName::from_static("x-roadstead-scheme");
-
-/// The name in the client's certificate, percent-encoded.
-const CERTIFICATE: HeaderName = HeaderName::from_static("x-roadstead-certificate");
-
-/// What only the host says.
-const OURS: &str = "x-roadstead-";
 
 const FORWARDED_START: &str = "x-forwarded-";
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -53,7 +42,7 @@ pub(crate) fn tell(headers: &mut HeaderMap, peer: &Peer, told: bool, trusted: &[
     headers.insert(SCHEME, HeaderValue::from_static(if origin.tls { "https" } else { "http" }));
     // Neither has a byte that a header cannot hold.
     if let Ok(address) = HeaderValue::try_from(origin.address.to_string()) {
-        headers.insert(CLIENT, address);
+        headers.insert(ADDRESS, address);
     }
     let name = peer.certificate.as_ref().map(|name| utf8_percent_encode(name, PLAIN).to_string());
     if let Some(Ok(name)) = name.map(HeaderValue::try_from) {
@@ -81,7 +70,7 @@ fn is_claim(name: &HeaderName) -> bool {
     let text = name.as_str();
     matches!(text, "forwarded" | "x-real-ip" | "content-digest")
         || text.starts_with(FORWARDED_START)
-        || text.starts_with(OURS)
+        || text.starts_with(PREFIX)
 }
 
 /// Where a request comes from.

@@ -3,14 +3,14 @@
 //! before their names.
 #![cfg(target_family = "wasm")]
 
-use wasip3::http::types::{ErrorCode, Fields, Request, Response};
-use wasip3::wit_future;
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response};
+use spin_sdk::wasip3::wit_future;
 
-wasip3::http::service::export!(Trap);
+spin_sdk::wasip3::http::service::export!(Trap);
 
 struct Trap;
 
-impl wasip3::exports::http::handler::Guest for Trap {
+impl spin_sdk::wasip3::exports::http::handler::Guest for Trap {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let headers = match request.get_path_with_query().as_deref() {
             Some("/trap") => std::process::abort(),
