@@ -1,20 +1,23 @@
-//! What every storage does, as [`Storage`] says it: run over each adapter.
+//! The contract of the storage port, [`Storage`]: every adapter passes
+//! [`check`].
 //!
-//! [`check`] needs no empty storage: it makes repositories of its own, and
-//! leaves them.
+//! It needs no empty storage: all it writes is in repositories of its own,
+//! which it leaves behind.
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "these are tests")]
 
+mod content;
+mod enumeration;
 mod names;
 mod objects;
 mod sessions;
 
-use super::{Content, Storage, keys};
-use crate::native::{MemoryBody, NativeDownload};
+use crate::body::MemoryBody;
+use crate::bucket::NativeDownload;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use object_store::path::Path;
-use roadstead_oci::{Algorithm, Digest, RepositoryName, UploadId};
+use roadstead_oci::{Algorithm, Digest, MediaType, Reference, RepositoryName, Tag};
+use roadstead_storage::{Commit, Content, Key, Storage, UploadSession};
 use sha2::{Digest as _, Sha256, Sha512};
 use std::convert::Infallible;
 use uuid::Uuid;
@@ -22,7 +25,7 @@ use uuid::Uuid;
 /// Stored bytes that tests can read.
 #[expect(async_fn_in_trait, reason = "no future needs to be Send")]
 pub trait Readable {
-    /// All of them.
+    /// All of the bytes.
     async fn read(self) -> Bytes;
 }
 
@@ -34,8 +37,8 @@ impl Readable for Infallible {
 
 impl Readable for NativeDownload {
     async fn read(self) -> Bytes {
-        let pieces: Vec<Bytes> = self.0.try_collect().await.unwrap();
-        pieces.concat().into()
+        let chunks: Vec<Bytes> = self.0.try_collect().await.unwrap();
+        chunks.concat().into()
     }
 }
 
@@ -48,14 +51,22 @@ impl<D: Readable> Readable for Content<D> {
     }
 }
 
-/// Runs all of it. `exclusive` says whether two requests that append at once
-/// are kept apart, which some object stores cannot do.
+/// A storage over which the contract can be checked.
+trait Testable: Storage<Upload = MemoryBody, Download: Readable> {}
+
+impl<S> Testable for S where S: Storage<Upload = MemoryBody, Download: Readable> {}
+
+/// Checks the whole contract. `exclusive` says whether the storage keeps apart
+/// two requests that append to a session at once, which object stores without
+/// conditional writes cannot.
 pub async fn check<S>(storage: &S, exclusive: bool)
 where
     S: Storage<Upload = MemoryBody, Download: Readable>,
 {
     objects::check(storage).await;
+    content::check(storage).await;
     names::check(storage).await;
+    enumeration::check(storage).await;
     sessions::check(storage).await;
     sessions::check_large(storage).await;
     if exclusive {
@@ -63,24 +74,34 @@ where
     }
 }
 
-/// A repository that nobody else uses.
-pub(super) fn repository() -> RepositoryName {
+/// A repository that no other test uses.
+fn repository() -> RepositoryName {
     RepositoryName::parse(&format!("contract/{}", Uuid::new_v4().simple())).unwrap()
 }
 
-/// A session of a repository that was not begun.
-pub(super) fn new_session<S: Storage>(storage: &S, name: &RepositoryName) -> Path {
-    let bits = storage.session_bits(&keys::uploads(name), Uuid::new_v4().into_bytes());
-    keys::upload(name, &UploadId::from_random(bits))
+/// A session of a repository, not begun.
+fn new_session<S: Storage>(storage: &S, name: &RepositoryName) -> UploadSession {
+    storage.new_session(name, Uuid::new_v4().into_bytes())
 }
 
-/// Bytes that no other test has, of which each has a place.
-pub(super) fn content(length: usize) -> Bytes {
-    // The version, of which some bits are set, keeps it from being zero.
+/// A commit of a session, wherever it ends.
+fn commit_of(session: &UploadSession, digest: &Digest) -> Commit {
+    Commit { session: session.clone(), at: None, digest: digest.clone(), receipt: None }
+}
+
+/// Makes bytes a blob of a repository.
+async fn store<S: Testable>(storage: &S, name: &RepositoryName, digest: &Digest, bytes: &[u8]) {
+    let commit = commit_of(&new_session(storage, name), digest);
+    assert_eq!(storage.store(&commit, body(bytes)).await, Ok(bytes.len() as u64));
+}
+
+/// Bytes that no other test has, and that differ at every place.
+fn content(length: usize) -> Bytes {
+    // A UUID's version, some bits of which are set, keeps it from being zero.
     let (mut state, _) = Uuid::new_v4().as_u64_pair();
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
-        // Marsaglia's generator.
+        // Marsaglia's xorshift generator.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -90,18 +111,40 @@ pub(super) fn content(length: usize) -> Bytes {
     bytes.into()
 }
 
-pub(super) fn body(bytes: &[u8]) -> MemoryBody {
+/// A complete body.
+fn body(bytes: &[u8]) -> MemoryBody {
     MemoryBody { bytes: Bytes::copy_from_slice(bytes), aborted: false }
 }
 
-pub(super) fn broken(bytes: &[u8]) -> MemoryBody {
+/// A body that ends early, after these bytes.
+fn broken(bytes: &[u8]) -> MemoryBody {
     MemoryBody { aborted: true, ..body(bytes) }
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> Digest {
+fn sha256(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
 }
 
-pub(super) fn sha512(bytes: &[u8]) -> Digest {
+fn sha512(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Algorithm::Sha512, &Sha512::digest(bytes)).unwrap()
+}
+
+fn tag(text: &str) -> Tag {
+    Tag::parse(text).unwrap()
+}
+
+fn media_type(text: &str) -> MediaType {
+    MediaType::parse(text).unwrap()
+}
+
+fn by_tag(text: &str) -> Reference {
+    Reference::Tag(tag(text))
+}
+
+fn by_digest(digest: &Digest) -> Reference {
+    Reference::Digest(digest.clone())
+}
+
+fn tag_key(name: &RepositoryName, text: &str) -> Key {
+    Key::Tag(name.clone(), tag(text))
 }

@@ -1,108 +1,193 @@
-//! Objects, parts of them, and pointers.
+//! Single objects: values, links and deletes.
 
-use super::{Readable, repository, sha256};
-use crate::native::MemoryBody;
-use crate::store::{Storage, StorageError, keys};
-use object_store::ObjectStoreExt as _;
-use object_store::path::Path;
-use roadstead_oci::{ByteRange, MediaType};
+use super::{
+    Testable, by_digest, by_tag, content, media_type, repository, sha256, sha512, store, tag,
+    tag_key,
+};
+use bytes::Bytes;
+use roadstead_oci::{Digest, RepositoryName};
+use roadstead_storage::{Key, StorageError};
 
-pub(super) async fn check<S>(storage: &S)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
-    let base = keys::revisions(&repository());
-    let key = |name: &str| base.clone().join(name);
-    check_reads(storage, &key("ten"), &key("none"), [&key("one"), &key("two")]).await;
-    check_ranges(storage, &key("ten"), &key("empty"), &key("none")).await;
-    check_pointers(storage, &key("pointer"), &key("text")).await;
-    check_deletes(storage, &key("gone")).await;
-}
-
-async fn check_reads<S>(storage: &S, ten: &Path, none: &Path, [one, two]: [&Path; 2])
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
-    let objects = storage.objects();
-    objects.put(ten, "0123456789".into()).await.unwrap();
-    objects.put(one, "1".into()).await.unwrap();
-    let companions = [one.clone(), two.clone()];
-    let values = vec![Some("1".to_owned()), None];
-
-    let opened = storage.open(ten, None, &companions).await.unwrap();
-    assert_eq!((opened.size, opened.range), (10, 0..10));
-    assert_eq!(opened.companions, values);
-    assert_eq!(opened.content.read().await, "0123456789");
-    let stat = storage.stat(ten, &companions).await.unwrap();
-    assert_eq!((stat.size, stat.companions), (10, values));
-
-    assert_eq!(storage.open(none, None, &companions).await.err(), Some(StorageError::NotFound));
-    assert_eq!(storage.stat(none, &[]).await.err(), Some(StorageError::NotFound));
-
-    objects.put(ten, "again".into()).await.unwrap();
-    assert_eq!(storage.open(ten, None, &[]).await.unwrap().content.read().await, "again");
-    objects.put(ten, "0123456789".into()).await.unwrap();
-}
-
-async fn check_ranges<S>(storage: &S, ten: &Path, empty: &Path, none: &Path)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
-    storage.objects().put(empty, "".into()).await.unwrap();
-    let range = |text: &str| Some(ByteRange::parse(text).unwrap());
-    for (text, expected, content) in [
-        ("bytes=2-4", 2..5, "234"),
-        ("bytes=7-", 7..10, "789"),
-        ("bytes=-3", 7..10, "789"),
-        ("bytes=-99", 0..10, "0123456789"),
-        ("bytes=5-99", 5..10, "56789"),
-        ("bytes=0-99999999999999999999", 0..10, "0123456789"),
-    ] {
-        let opened = storage.open(ten, range(text), &[]).await.unwrap();
-        assert_eq!((opened.size, opened.range), (10, expected), "{text}");
-        assert_eq!(opened.content.read().await, content, "{text}");
+pub(super) async fn check<S: Testable>(storage: &S) {
+    let name = repository();
+    for key in keys(&name) {
+        check_values(storage, &key).await;
+        check_deletes(storage, &key).await;
     }
-    for text in ["bytes=10-", "bytes=10-12", "bytes=5-4", "bytes=-0"] {
-        let error = storage.open(ten, range(text), &[]).await.err();
-        assert_eq!(error, Some(StorageError::Range(10)), "{text}");
-        let error = storage.open(none, range(text), &[]).await.err();
-        assert_eq!(error, Some(StorageError::NotFound), "{text}");
-    }
-    for text in ["bytes=0-", "bytes=3-4", "bytes=-1", "bytes=-0"] {
-        let opened = storage.open(empty, range(text), &[]).await.unwrap();
-        assert_eq!((opened.size, opened.range), (0, 0..0), "{text}");
-        assert_eq!(opened.content.read().await, "", "{text}");
-    }
+    check_limits(storage, &name).await;
+    check_links(storage, &name).await;
+    check_unlink(storage, &name).await;
+    check_companions(storage).await;
 }
 
-async fn check_pointers<S: Storage>(storage: &S, pointer: &Path, text: &Path) {
-    let digest = sha256(b"led to");
-    let missing = storage.pointer(pointer).await.err();
-    assert_eq!(missing, Some(StorageError::NotFound));
-    let media_type = MediaType::parse("application/vnd.example+json").unwrap();
-    storage.point(pointer, &digest, Some(&media_type)).await.unwrap();
-    let found = storage.pointer(pointer).await.unwrap();
-    assert_eq!(found.digest, digest);
-    let kept = (!S::ONE_STEP).then_some(media_type);
-    assert_eq!(found.media_type, kept);
-    let bytes = storage.objects().get(pointer).await.unwrap().bytes().await.unwrap();
-    assert_eq!(bytes, digest.as_str());
-    storage.point(pointer, &digest, None).await.unwrap();
-    assert_eq!(storage.pointer(pointer).await.unwrap().media_type, None);
-    storage.objects().put(text, "no digest".into()).await.unwrap();
-    assert!(matches!(storage.pointer(text).await, Err(StorageError::Failed(_))));
+/// An object of each kind that has a value of its own. Tags may be spelt as
+/// directories and files of the layout are.
+fn keys(name: &RepositoryName) -> Vec<Key> {
+    let digest = sha256(&content(9));
+    let mut keys = vec![
+        Key::Blob(digest.clone()),
+        Key::Layer(name.clone(), digest.clone()),
+        Key::Revision(name.clone(), sha512(b"revision")),
+        Key::Referrer { repository: name.clone(), subject: sha512(b"subject"), digest },
+    ];
+    for text in ["v1.0-X", "_uploads", "_hint-a", "_layers", "_manifests", "link", "current"] {
+        keys.push(tag_key(name, text));
+        keys.push(Key::TagHistory(name.clone(), tag(text), sha256(b"history")));
+    }
+    keys
 }
 
-async fn check_deletes<S: Storage>(storage: &S, key: &Path) {
-    let missing = storage.remove(key).await.err();
-    assert_eq!(missing, Some(StorageError::NotFound));
-    storage.delete_value(key, "x").await.unwrap();
-    storage.objects().put(key, "x".into()).await.unwrap();
-    storage.delete_value(key, "y").await.unwrap();
-    assert!(storage.stat(key, &[]).await.is_ok());
-    storage.delete_value(key, "x").await.unwrap();
-    assert_eq!(storage.stat(key, &[]).await.err(), Some(StorageError::NotFound));
-    storage.objects().put(key, "x".into()).await.unwrap();
+async fn check_values<S: Testable>(storage: &S, key: &Key) {
+    assert_eq!(storage.read(key).await, Err(StorageError::NotFound), "{key}");
+    assert_eq!(storage.exists(key).await, Ok(false), "{key}");
+    for value in ["0123456789", "again, and longer", "short", ""] {
+        storage.write(key, Bytes::from_static(value.as_bytes())).await.unwrap();
+        assert_eq!(storage.read(key).await, Ok(Bytes::from(value)), "{key}");
+        assert_eq!(storage.exists(key).await, Ok(true), "{key}");
+    }
+    // Bytes that are not text.
+    let bytes = Bytes::from_static(b"\0\xff\r\n");
+    storage.write(key, bytes.clone()).await.unwrap();
+    assert_eq!(storage.read(key).await, Ok(bytes), "{key}");
     storage.remove(key).await.unwrap();
-    assert_eq!(storage.stat(key, &[]).await.err(), Some(StorageError::NotFound));
+}
+
+async fn check_deletes<S: Testable>(storage: &S, key: &Key) {
+    let missing = async || {
+        assert_eq!(storage.read(key).await, Err(StorageError::NotFound), "{key}");
+        assert_eq!(storage.exists(key).await, Ok(false), "{key}");
+    };
+    let write = async || storage.write(key, Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(storage.remove(key).await, Err(StorageError::NotFound), "{key}");
+    assert_eq!(storage.delete(key).await, Ok(()), "{key}");
+    missing().await;
+    write().await;
+    assert_eq!(storage.remove(key).await, Ok(()), "{key}");
+    missing().await;
+    assert_eq!(storage.remove(key).await, Err(StorageError::NotFound), "{key}");
+    write().await;
+    assert_eq!(storage.delete(key).await, Ok(()), "{key}");
+    missing().await;
+    assert_eq!(storage.delete(key).await, Ok(()), "{key}");
+    write().await;
+    assert_eq!(storage.exists(key).await, Ok(true), "{key}");
+    storage.remove(key).await.unwrap();
+}
+
+/// Values have at most [`Key::value_limit`] bytes.
+async fn check_limits<S: Testable>(storage: &S, name: &RepositoryName) {
+    let digest = sha256(&content(9));
+    let referrer = Key::Referrer {
+        repository: name.clone(),
+        subject: sha256(b"subject"),
+        digest: digest.clone(),
+    };
+    for key in [
+        Key::Blob(digest.clone()),
+        Key::Layer(name.clone(), digest.clone()),
+        tag_key(name, "_uploads"),
+        referrer,
+        Key::ReferrersComplete(name.clone()),
+    ] {
+        let value = content(key.value_limit());
+        storage.write(&key, value.clone()).await.unwrap();
+        assert!(storage.read(&key).await.unwrap() == value, "{key}: another value");
+        storage.remove(&key).await.unwrap();
+    }
+    // A blob of a larger size is not read whole.
+    let bytes = content(Key::Blob(digest).value_limit() + 1);
+    let digest = sha256(&bytes);
+    store(storage, name, &digest, &bytes).await;
+    let whole = storage.read(&Key::Blob(digest)).await;
+    assert!(matches!(whole, Err(StorageError::Failed(_))), "{:?}", whole.map(|bytes| bytes.len()));
+}
+
+/// Links hold a digest, and lead to a manifest with its media type.
+async fn check_links<S: Testable>(storage: &S, name: &RepositoryName) {
+    let bytes = content(100);
+    for (digest, text) in [(sha256(&bytes), "_uploads"), (sha512(&bytes), "_hint-a")] {
+        let key = tag_key(name, text);
+        let revision = Key::Revision(name.clone(), digest.clone());
+        storage.write(&Key::Blob(digest.clone()), bytes.clone()).await.unwrap();
+        assert_eq!(storage.exists(&revision).await, Ok(false));
+        for media in [None, Some("application/vnd.example+json"), Some("a/b"), None] {
+            let media = media.map(media_type);
+            for key in [&revision, &key] {
+                storage.link(key, &digest, media.as_ref()).await.unwrap();
+                assert_eq!(storage.read(key).await, Ok(Bytes::from(digest.to_string())));
+                assert_eq!(storage.exists(key).await, Ok(true));
+            }
+            for reference in [by_tag(text), by_digest(&digest)] {
+                let found = storage.manifest(name, &reference).await.unwrap();
+                assert_eq!((found.digest, found.media_type), (digest.clone(), media.clone()));
+                let found = storage.manifest_stat(name, &reference).await.unwrap();
+                assert_eq!((found.digest, found.media_type), (digest.clone(), media.clone()));
+            }
+        }
+    }
+    // What is not a digest leads nowhere.
+    for value in ["no digest", "sha256:0", ""] {
+        storage.write(&tag_key(name, "text"), value.into()).await.unwrap();
+        let found = storage.manifest(name, &by_tag("text")).await.map(|found| found.digest);
+        assert!(matches!(found, Err(StorageError::Failed(_))), "{found:?}");
+        let found = storage.manifest_stat(name, &by_tag("text")).await;
+        assert!(matches!(found, Err(StorageError::Failed(_))), "{found:?}");
+    }
+}
+
+async fn check_unlink<S: Testable>(storage: &S, name: &RepositoryName) {
+    let (digest, other) = (sha256(b"one"), sha512(b"one"));
+    let history = Key::TagHistory(name.clone(), tag("unlinked"), digest.clone());
+    let revision = Key::Revision(name.clone(), digest.clone());
+    for key in [tag_key(name, "unlinked"), tag_key(name, "_uploads.x"), history, revision] {
+        assert_eq!(storage.unlink(&key, &digest).await, Ok(()), "{key}");
+        storage.link(&key, &digest, None).await.unwrap();
+        assert_eq!(storage.unlink(&key, &other).await, Ok(()), "{key}");
+        assert_eq!(storage.read(&key).await, Ok(Bytes::from(digest.to_string())), "{key}");
+        assert_eq!(storage.unlink(&key, &digest).await, Ok(()), "{key}");
+        assert_eq!(storage.read(&key).await, Err(StorageError::NotFound), "{key}");
+        assert_eq!(storage.unlink(&key, &digest).await, Ok(()), "{key}");
+        // As another writer may have written it.
+        storage.write(&key, line(&digest)).await.unwrap();
+        assert_eq!(storage.unlink(&key, &other).await, Ok(()), "{key}");
+        assert_eq!(storage.exists(&key).await, Ok(true), "{key}");
+        assert_eq!(storage.unlink(&key, &digest).await, Ok(()), "{key}");
+        assert_eq!(storage.exists(&key).await, Ok(false), "{key}");
+        // What is not a digest leads to none.
+        storage.write(&key, Bytes::from_static(b"no digest")).await.unwrap();
+        assert_eq!(storage.unlink(&key, &digest).await, Ok(()), "{key}");
+        assert_eq!(storage.exists(&key).await, Ok(true), "{key}");
+        storage.remove(&key).await.unwrap();
+    }
+}
+
+/// What is kept beside a link says nothing without it, and a new link begins
+/// without it.
+async fn check_companions<S: Testable>(storage: &S) {
+    let (name, bytes) = (repository(), content(50));
+    let digest = sha256(&bytes);
+    let (blob, link) = (Key::Blob(digest.clone()), Key::Revision(name.clone(), digest.clone()));
+    storage.write(&blob, bytes).await.unwrap();
+    let media = media_type("application/vnd.example+json");
+    for way in ["delete", "remove", "unlink"] {
+        storage.link(&link, &digest, Some(&media)).await.unwrap();
+        let found = storage.manifest_stat(&name, &by_digest(&digest)).await.unwrap();
+        assert_eq!(found.media_type.as_ref(), Some(&media));
+        match way {
+            "delete" => storage.delete(&link).await.unwrap(),
+            "remove" => storage.remove(&link).await.unwrap(),
+            _ => storage.unlink(&link, &digest).await.unwrap(),
+        }
+        let found = storage.manifest_stat(&name, &by_digest(&digest)).await;
+        assert_eq!(found.err(), Some(StorageError::NotFound), "{way}");
+        storage.write(&link, line(&digest)).await.unwrap();
+        let found = storage.manifest_stat(&name, &by_digest(&digest)).await.unwrap();
+        assert_eq!(found.media_type, None, "{way}");
+        storage.remove(&link).await.unwrap();
+    }
+}
+
+/// A link with the line break that another writer may have added.
+pub(super) fn line(digest: &Digest) -> Bytes {
+    format!("{digest}\n").into()
 }

@@ -1,31 +1,37 @@
 //! Upload sessions.
 
-use super::{Readable, body, broken, content, new_session, repository, sha256, sha512};
-use crate::native::MemoryBody;
-use crate::store::{Storage, StorageError, keys};
+use super::{
+    Readable as _, Testable, body, broken, commit_of, content, new_session, repository, sha256,
+    sha512,
+};
+use crate::body::MemoryBody;
 use bytes::Bytes;
 use futures::future::join_all;
-use object_store::path::Path;
 use roadstead_oci::{Digest, RepositoryName};
+use roadstead_storage::{Commit, Key, StorageError, UploadSession};
 
 const MIB: usize = 1024 * 1024;
 
-/// A session, and what it is to become.
+/// A session, and the storage that it is in.
 struct Fixture<'a, S> {
     storage: &'a S,
-    name: RepositoryName,
-    session: Path,
+    session: UploadSession,
 }
 
-impl<'a, S> Fixture<'a, S>
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+impl<'a, S: Testable> Fixture<'a, S> {
+    /// A session that was not begun.
+    fn new(storage: &'a S) -> Self {
+        Self { storage, session: new_session(storage, &repository()) }
+    }
+
     async fn begin(storage: &'a S) -> Self {
-        let name = repository();
-        let session = new_session(storage, &name);
-        storage.begin(&session).await.unwrap();
-        Self { storage, name, session }
+        let fixture = Self::new(storage);
+        storage.begin(&fixture.session).await.unwrap();
+        fixture
+    }
+
+    fn name(&self) -> &RepositoryName {
+        &self.session.repository
     }
 
     async fn append(&self, at: Option<u64>, body: MemoryBody) -> Result<u64, StorageError> {
@@ -37,28 +43,27 @@ where
         self.storage.status(&self.session).await
     }
 
+    /// Commits the session, with a last body if there is one.
     async fn commit(
         &self,
         at: Option<u64>,
         body: Option<MemoryBody>,
         digest: &Digest,
     ) -> Result<u64, StorageError> {
-        let (to, links) = (keys::blob(digest), self.links(digest));
-        self.storage.commit(&self.session, at, body, &to, digest, &links).await
+        let commit = Commit { at, ..commit_of(&self.session, digest) };
+        match body {
+            Some(body) => self.storage.append_and_commit(&commit, body).await,
+            None => self.storage.commit(&commit).await,
+        }
     }
 
-    fn links(&self, digest: &Digest) -> [(Path, String); 2] {
-        let link = keys::layer_link(&self.name, digest);
-        [(link, digest.to_string()), (keys::revision_link(&self.name, digest), "second".to_owned())]
-    }
-
-    /// The bytes are stored, and the session is gone.
+    /// The bytes are a blob of the repository, and the session has ended.
     async fn stored(&self, digest: &Digest, bytes: &[u8]) {
-        let companions = self.links(digest).map(|(key, _)| key);
-        let opened = self.storage.open(&keys::blob(digest), None, &companions).await.unwrap();
+        let opened = self.storage.blob(self.name(), digest, None).await.unwrap();
         assert_eq!(opened.size, bytes.len() as u64);
-        assert_eq!(opened.companions, [Some(digest.to_string()), Some("second".to_owned())]);
         assert!(opened.content.read().await == bytes, "other bytes");
+        let link = self.storage.read(&Key::Layer(self.name().clone(), digest.clone())).await;
+        assert_eq!(link, Ok(Bytes::from(digest.to_string())));
         self.gone().await;
     }
 
@@ -70,42 +75,45 @@ where
         assert_eq!(self.storage.discard(&self.session).await, Err(missing));
     }
 
-    /// No repository holds the digest.
+    /// The repository does not hold the blob.
     async fn invisible(&self, digest: &Digest) {
-        let stat = self.storage.stat(&keys::layer_link(&self.name, digest), &[]).await;
-        assert_eq!(stat.err(), Some(StorageError::NotFound));
+        let link = Key::Layer(self.name().clone(), digest.clone());
+        assert_eq!(self.storage.exists(&link).await, Ok(false));
+        let blob = self.storage.blob(self.name(), digest, None).await;
+        assert_eq!(blob.err(), Some(StorageError::NotFound));
     }
 }
 
-pub(super) async fn check<S>(storage: &S)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+pub(super) async fn check<S: Testable>(storage: &S) {
     check_unknown(storage).await;
     check_places(storage).await;
     check_bodies_that_end_early(storage).await;
     check_ends(storage).await;
+    check_receipts(storage).await;
     check_refusals(storage).await;
 }
 
-async fn check_unknown<S>(storage: &S)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
-    let name = repository();
-    let session =
-        Path::from(format!("{}/00000000-0000-4000-8000-000000000000", keys::uploads(&name)));
-    let fixture = Fixture { storage, name, session };
-    fixture.gone().await;
-    for body in [None, Some(body(b"x"))] {
-        assert_eq!(fixture.commit(None, body, &sha256(b"x")).await, Err(StorageError::NotFound));
+async fn check_unknown<S: Testable>(storage: &S) {
+    let id = "00000000-0000-4000-8000-000000000000";
+    let session = UploadSession::parse(repository(), id).unwrap();
+    let unknown = Fixture { storage, session };
+    unknown.gone().await;
+    // Nor is a session known in another repository.
+    let begun = Fixture::begin(storage).await;
+    begun.append(None, body(b"x")).await.unwrap();
+    let session = UploadSession { repository: repository(), ..begun.session.clone() };
+    let foreign = Fixture { storage, session };
+    foreign.gone().await;
+    for fixture in [&unknown, &foreign, &Fixture::new(storage)] {
+        for body in [None, Some(body(b"x"))] {
+            let refused = fixture.commit(None, body, &sha256(b"x")).await;
+            assert_eq!(refused, Err(StorageError::NotFound));
+        }
     }
+    assert_eq!(begun.status().await, Ok(1));
 }
 
-async fn check_places<S>(storage: &S)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+async fn check_places<S: Testable>(storage: &S) {
     let fixture = Fixture::begin(storage).await;
     assert_eq!(fixture.status().await, Ok(0));
     assert_eq!(fixture.append(Some(3), body(b"x")).await, Err(StorageError::Offset(0)));
@@ -125,10 +133,7 @@ where
     fixture.stored(&digest, b"0123456789ab").await;
 }
 
-async fn check_bodies_that_end_early<S>(storage: &S)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+async fn check_bodies_that_end_early<S: Testable>(storage: &S) {
     let fixture = Fixture::begin(storage).await;
     assert_eq!(fixture.append(None, broken(b"")).await, Err(StorageError::Aborted));
     assert_eq!(fixture.status().await, Ok(0));
@@ -155,10 +160,7 @@ where
 }
 
 /// The ways in which clients end an upload.
-async fn check_ends<S>(storage: &S)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+async fn check_ends<S: Testable>(storage: &S) {
     for digest_of in [sha256, sha512] {
         let bytes = content(99);
         let digest = digest_of(&bytes);
@@ -181,20 +183,63 @@ where
         assert_eq!(fixture.commit(None, None, &digest_of(b"")).await, Ok(0));
         fixture.stored(&digest_of(b""), b"").await;
 
-        let name = repository();
-        let fixture = Fixture { storage, session: new_session(storage, &name), name };
-        let (to, links) = (keys::blob(&digest), fixture.links(&digest));
-        let stored =
-            storage.store(&fixture.session, Some(body(&bytes)), &to, &digest, &links).await;
-        assert_eq!(stored, Ok(99));
-        let opened = storage.open(&to, None, &[]).await.unwrap();
-        assert_eq!(opened.content.read().await, bytes);
-        assert_eq!(storage.pointer(&links[0].0).await.unwrap().digest, digest);
+        let fixture = Fixture::begin(storage).await;
+        assert_eq!(fixture.commit(Some(0), Some(body(b"")), &digest_of(b"")).await, Ok(0));
+        fixture.stored(&digest_of(b""), b"").await;
+
+        // In one step, by a session that was not begun.
+        for bytes in [&bytes[..], b""] {
+            let (fixture, digest) = (Fixture::new(storage), digest_of(bytes));
+            let commit = commit_of(&fixture.session, &digest);
+            assert_eq!(storage.store(&commit, body(bytes)).await, Ok(bytes.len() as u64));
+            fixture.stored(&digest, bytes).await;
+        }
     }
 }
 
-/// A mismatch with the digest that the bytes have: who has the store check
-/// them does not know it.
+/// What an append says of the bytes' digest saves a request where it is true,
+/// and changes nothing where it is not.
+async fn check_receipts<S: Testable>(storage: &S) {
+    for size in [0, 99, 6 * MIB] {
+        let bytes = content(size);
+        for digest_of in [sha256 as fn(&[u8]) -> Digest, sha512] {
+            let (digest, wrong) = (digest_of(&bytes), digest_of(b"other"));
+            let commit = async |digest: &Digest, mut receipt: Option<String>| {
+                let fixture = Fixture::begin(storage).await;
+                let appended =
+                    storage.append(&fixture.session, Some(0), None, body(&bytes)).await.unwrap();
+                assert_eq!(appended.size, size as u64);
+                receipt = receipt.or(appended.receipt);
+                let commit = Commit { receipt, ..commit_of(&fixture.session, digest) };
+                let result = storage.commit(&commit).await;
+                (fixture, result, commit.receipt)
+            };
+            let (fixture, result, receipt) = commit(&digest, None).await;
+            assert_eq!(result, Ok(size as u64));
+            fixture.stored(&digest, &bytes).await;
+            // One that is forged, and one of another session.
+            for receipt in [Some("forged".to_owned()), receipt.or(Some(String::new()))] {
+                let (fixture, result, _) = commit(&digest, receipt.clone()).await;
+                assert_eq!(result, Ok(size as u64), "{receipt:?}");
+                fixture.stored(&digest, &bytes).await;
+                let (fixture, result, _) = commit(&wrong, receipt).await;
+                let mismatch = StorageError::DigestMismatch(Some(digest.clone()));
+                assert_eq!(result.map_err(|error| named(error, &digest)), Err(mismatch));
+                fixture.gone().await;
+                fixture.invisible(&wrong).await;
+            }
+            // Its own, for another digest.
+            let (fixture, result, _) = commit(&wrong, None).await;
+            let mismatch = StorageError::DigestMismatch(Some(digest.clone()));
+            assert_eq!(result.map_err(|error| named(error, &digest)), Err(mismatch));
+            fixture.gone().await;
+            fixture.invisible(&wrong).await;
+        }
+    }
+}
+
+/// A mismatch with the digest that the bytes have, which an adapter does not
+/// know if it has the object store compare them.
 fn named(error: StorageError, actual: &Digest) -> StorageError {
     match error {
         StorageError::DigestMismatch(None) => StorageError::DigestMismatch(Some(actual.clone())),
@@ -202,10 +247,7 @@ fn named(error: StorageError, actual: &Digest) -> StorageError {
     }
 }
 
-async fn check_refusals<S>(storage: &S)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+async fn check_refusals<S: Testable>(storage: &S) {
     for (digest_of, size) in [(sha256 as fn(&[u8]) -> Digest, 99), (sha512, 99), (sha256, 6 * MIB)]
     {
         let bytes = content(size);
@@ -224,17 +266,16 @@ where
             fixture.invisible(&wrong).await;
             fixture.invisible(&actual).await;
         }
-        let name = repository();
-        let fixture = Fixture { storage, session: new_session(storage, &name), name };
+        let fixture = Fixture::new(storage);
+        let commit = commit_of(&fixture.session, &wrong);
         for (body, expected) in [(body(&bytes), mismatch), (broken(&bytes), StorageError::Aborted)]
         {
-            let (to, links) = (keys::blob(&wrong), fixture.links(&wrong));
-            let refused = storage.store(&fixture.session, Some(body), &to, &wrong, &links).await;
+            let refused = storage.store(&commit, body).await;
             assert_eq!(refused.map_err(|error| named(error, &actual)), Err(expected));
             fixture.invisible(&wrong).await;
+            fixture.gone().await;
         }
-        let stat = storage.stat(&keys::blob(&wrong), &[]).await;
-        assert_eq!(stat.err(), Some(StorageError::NotFound));
+        assert_eq!(storage.exists(&Key::Blob(wrong)).await, Ok(false));
     }
     for bytes in [&b""[..], b"some"] {
         let fixture = Fixture::begin(storage).await;
@@ -247,10 +288,7 @@ where
 }
 
 /// More bytes than are held at once.
-pub(super) async fn check_large<S>(storage: &S)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+pub(super) async fn check_large<S: Testable>(storage: &S) {
     let bytes = content(17 * MIB + 5);
     for digest in [sha256(&bytes), sha512(&bytes)] {
         let whole = Fixture::begin(storage).await;
@@ -290,10 +328,7 @@ where
 }
 
 /// Of two that append at once, one counts.
-pub(super) async fn check_races<S>(storage: &S)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+pub(super) async fn check_races<S: Testable>(storage: &S) {
     for size in [1_000, 200_000, 6 * MIB] {
         let fixture = Fixture::begin(storage).await;
         let runners: Vec<Bytes> = (0..4).map(|_| content(size)).collect();

@@ -1,0 +1,363 @@
+//! Collections: all objects of a kind, in the order of their keys, in pages
+//! that can be resumed.
+
+use super::{
+    Testable, body, commit_of, content, media_type, new_session, repository, sha256, sha512, store,
+    tag, tag_key,
+};
+use bytes::Bytes;
+use roadstead_oci::{Digest, RepositoryName};
+use roadstead_storage::{Collection, Cursor, Entry, Key, Storage, UploadSession};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+/// How far the storage's clock may be from this one.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
+
+/// The most calls that any enumeration here may take: a page each for few
+/// objects, and more where an adapter reads many that are not of the
+/// collection.
+const CALLS: usize = 10_000;
+
+/// The page size with which all blobs of the storage are read.
+const BLOBS_PAGE: usize = 1000;
+
+pub(super) async fn check<S: Testable>(storage: &S) {
+    check_repository(storage).await;
+    check_blobs(storage).await;
+    check_sessions(storage).await;
+    check_ended_sessions(storage).await;
+    check_changes(storage).await;
+    check_nothing(storage).await;
+}
+
+/// All entries of a collection after a place, in pages of at most `limit`.
+async fn entries<S: Storage>(
+    storage: &S,
+    collection: &Collection,
+    mut after: Option<Cursor>,
+    limit: usize,
+) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for _ in 0..CALLS {
+        let page = storage.enumerate(collection, after.as_ref(), limit).await.unwrap();
+        assert!(page.entries.len() <= limit, "{} of at most {limit}", page.entries.len());
+        entries.extend(page.entries);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => {
+                let keys: Vec<_> = entries.iter().map(|entry| entry.key.to_string()).collect();
+                assert!(keys.is_sorted_by(|a, b| a < b), "in order, each once: {keys:#?}");
+                return entries;
+            }
+        }
+    }
+    panic!("{collection:?} does not end after {CALLS} calls");
+}
+
+/// What a collection should have: keys as they are printed, in their order,
+/// with the sizes in bytes.
+type Expected = BTreeMap<String, u64>;
+
+fn expected(keys: impl IntoIterator<Item = (Key, u64)>) -> Expected {
+    keys.into_iter().map(|(key, size)| (key.to_string(), size)).collect()
+}
+
+/// Every page size gives the same entries, and every key is a place to resume
+/// at.
+async fn check_all<S: Storage>(
+    storage: &S,
+    collection: &Collection,
+    expected: &Expected,
+    began: SystemTime,
+) {
+    for limit in 1..=expected.len() + 1 {
+        let found = entries(storage, collection, None, limit).await;
+        check_times(&found, began);
+        let found: Vec<_> = found.into_iter().map(|entry| (entry.key.to_string(), entry.size));
+        assert_eq!(found, expected.clone().into_iter().collect::<Vec<_>>(), "limit {limit}");
+    }
+    for (place, key) in expected.keys().enumerate() {
+        let relative = key.strip_prefix(&collection.prefix()).unwrap();
+        let after = Some(Cursor(relative.to_owned()));
+        let found = entries(storage, collection, after, expected.len()).await;
+        let found: Vec<_> = found.into_iter().map(|entry| entry.key.to_string()).collect();
+        let rest: Vec<_> = expected.keys().skip(place + 1).cloned().collect();
+        assert_eq!(found, rest, "after {relative}");
+    }
+    let after = Some(Cursor("~".to_owned()));
+    assert_eq!(entries(storage, collection, after, 9).await, []);
+}
+
+/// The objects were written between `began` and now.
+fn check_times(entries: &[Entry], began: SystemTime) {
+    let possible = began - CLOCK_SLACK..=SystemTime::now() + CLOCK_SLACK;
+    for Entry { key, modified, .. } in entries {
+        assert!(possible.contains(modified), "{key}: {modified:?} is not in {possible:?}");
+    }
+}
+
+/// A repository with objects of every kind, so that each collection has
+/// objects of others in between.
+async fn check_repository<S: Testable>(storage: &S) {
+    let (name, began) = (repository(), SystemTime::now());
+    let digests: Vec<Digest> = (0..7)
+        .map(|number| if number % 3 == 0 { sha512 } else { sha256 })
+        .map(|digest_of| digest_of(&content(9)))
+        .collect();
+    let length = |digest: &Digest| digest.as_str().len() as u64;
+    let media = media_type("application/vnd.example+json");
+
+    let (mut layers, mut revisions) = (Vec::new(), Vec::new());
+    for digest in &digests {
+        for (keys, key) in [
+            (&mut layers, Key::Layer(name.clone(), digest.clone())),
+            (&mut revisions, Key::Revision(name.clone(), digest.clone())),
+        ] {
+            storage.link(&key, digest, Some(&media)).await.unwrap();
+            keys.push((key, length(digest)));
+        }
+    }
+    let (mut tags, mut histories) = (Vec::new(), BTreeMap::new());
+    for text in ["_hint-a", "_uploads", "A", "a", "a-b", "a-b-c", "a.b", "a0", "link", "index"] {
+        let key = tag_key(&name, text);
+        storage.link(&key, &digests[0], Some(&media)).await.unwrap();
+        tags.push((key, length(&digests[0])));
+        let mut history = Vec::new();
+        for digest in &digests[..3] {
+            let key = Key::TagHistory(name.clone(), tag(text), digest.clone());
+            storage.link(&key, digest, None).await.unwrap();
+            history.push((key, length(digest)));
+        }
+        histories.insert(text, history);
+    }
+    // A tag that points nowhere.
+    let history = Key::TagHistory(name.clone(), tag("a-"), digests[0].clone());
+    storage.link(&history, &digests[0], None).await.unwrap();
+    let referrers = write_referrers(storage, &name, &digests).await;
+    storage.begin(&new_session(storage, &name)).await.unwrap();
+    write_neighbours(storage, &name).await;
+
+    for (collection, keys) in [
+        (Collection::Layers(name.clone()), layers),
+        (Collection::Revisions(name.clone()), revisions),
+        (Collection::Tags(name.clone()), tags),
+        (Collection::Referrers(name.clone()), referrers),
+    ] {
+        check_all(storage, &collection, &expected(keys), began).await;
+    }
+    for (text, keys) in histories {
+        let collection = Collection::TagHistory(name.clone(), tag(text));
+        check_all(storage, &collection, &expected(keys), began).await;
+    }
+    // Each is listed where it is written over, and nowhere when it is gone.
+    storage.write(&tag_key(&name, "a"), Bytes::from_static(b"12345")).await.unwrap();
+    storage.remove(&tag_key(&name, "a-b")).await.unwrap();
+    let found = entries(storage, &Collection::Tags(name.clone()), None, 3).await;
+    assert_eq!(found.len(), 9);
+    let written = found.iter().find(|entry| entry.key == tag_key(&name, "a")).unwrap();
+    assert_eq!(written.size, 5);
+}
+
+/// Referrers of two subjects, and that they are complete.
+async fn write_referrers<S: Storage>(
+    storage: &S,
+    name: &RepositoryName,
+    digests: &[Digest],
+) -> Vec<(Key, u64)> {
+    let mut referrers = Vec::new();
+    for (number, digest) in digests.iter().enumerate() {
+        let subject = if number % 2 == 0 { sha256(b"subject") } else { sha512(b"subject") };
+        let (repository, digest) = (name.clone(), digest.clone());
+        let key = Key::Referrer { repository, subject, digest };
+        storage.write(&key, content(number + 1)).await.unwrap();
+        referrers.push((key, number as u64 + 1));
+    }
+    storage.write(&Key::ReferrersComplete(name.clone()), Bytes::new()).await.unwrap();
+    referrers
+}
+
+/// Objects of repositories beside and below this one.
+async fn write_neighbours<S: Storage>(storage: &S, name: &RepositoryName) {
+    for path in ["a", "-a", ".a", "0", "/link", "/tags/a"] {
+        let neighbour = RepositoryName::parse(&format!("{name}{path}")).unwrap();
+        let digest = sha256(b"neighbour");
+        for key in [
+            tag_key(&neighbour, "neighbour"),
+            Key::Layer(neighbour.clone(), digest.clone()),
+            Key::Revision(neighbour, digest.clone()),
+        ] {
+            storage.link(&key, &digest, None).await.unwrap();
+        }
+    }
+}
+
+/// Blobs are those of all repositories, so others may come in between.
+async fn check_blobs<S: Testable>(storage: &S) {
+    let (began, mut written) = (SystemTime::now(), Vec::new());
+    for (size, digest_of) in [(1, sha256 as fn(&[u8]) -> Digest), (40, sha512), (70_000, sha256)] {
+        // Two repositories hold each: what says so lies beside the blob.
+        let bytes = content(size);
+        let digest = digest_of(&bytes);
+        store(storage, &repository(), &digest, &bytes).await;
+        let link = Key::Layer(repository(), digest.clone());
+        storage.link(&link, &digest, None).await.unwrap();
+        written.push((Key::Blob(digest), size as u64));
+    }
+    let manifest = content(300);
+    let key = Key::Blob(sha256(&manifest));
+    storage.write(&key, manifest).await.unwrap();
+    written.push((key, 300));
+    let gone = Key::Blob(sha256(&content(9)));
+    storage.write(&gone, Bytes::from_static(b"gone")).await.unwrap();
+    storage.remove(&gone).await.unwrap();
+
+    let written = expected(written);
+    for limit in [7, BLOBS_PAGE] {
+        let found = entries(storage, &Collection::Blobs, None, limit).await;
+        assert!(found.iter().all(|entry| matches!(entry.key, Key::Blob(_)) && entry.key != gone));
+        let (ours, others): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|entry| written.contains_key(&entry.key.to_string()));
+        check_times(&ours, began);
+        check_times(&others, SystemTime::UNIX_EPOCH + CLOCK_SLACK);
+        let ours: Vec<_> = ours.into_iter().map(|entry| (entry.key.to_string(), entry.size));
+        assert_eq!(ours, written.clone().into_iter().collect::<Vec<_>>(), "limit {limit}");
+    }
+    // From each of them on: the next is the first of ours.
+    let keys: Vec<_> = written.keys().collect();
+    for pair in keys.windows(2) {
+        let relative = pair[0].strip_prefix(&Collection::Blobs.prefix()).unwrap();
+        let after = Some(Cursor(relative.to_owned()));
+        let found = entries(storage, &Collection::Blobs, after, BLOBS_PAGE).await;
+        let found: Vec<_> = found.into_iter().map(|entry| entry.key.to_string()).collect();
+        let first = found.iter().find(|key| written.contains_key(*key));
+        assert_eq!(first, Some(pair[1]));
+    }
+}
+
+/// A session is one entry, with the bytes of all its objects.
+async fn check_sessions<S: Testable>(storage: &S) {
+    /// How much more than its content the objects of a session may have.
+    const OVERHEAD: u64 = 64 * 1024;
+    let (name, began) = (repository(), SystemTime::now());
+    let mut sessions: BTreeMap<String, (UploadSession, u64)> = BTreeMap::new();
+    for size in [0, 11, 0, 5_000, 300_000, 1] {
+        let session = new_session(storage, &name);
+        storage.begin(&session).await.unwrap();
+        // In two pieces, so that an adapter may have several objects of it.
+        let bytes = content(size);
+        for piece in [&bytes[..size / 3], &bytes[size / 3..]] {
+            storage.append(&session, None, None, body(piece)).await.unwrap();
+        }
+        sessions.insert(Key::Session(session.clone()).to_string(), (session, size as u64));
+    }
+    // A session of a neighbour is none of this repository's.
+    let neighbour = RepositoryName::parse(&format!("{name}/a")).unwrap();
+    storage.begin(&new_session(storage, &neighbour)).await.unwrap();
+
+    let collection = Collection::Sessions(name.clone());
+    for limit in 1..=sessions.len() + 1 {
+        let found = entries(storage, &collection, None, limit).await;
+        check_times(&found, began);
+        let keys: Vec<_> = found.iter().map(|entry| entry.key.to_string()).collect();
+        assert_eq!(keys, sessions.keys().cloned().collect::<Vec<_>>(), "limit {limit}");
+        for (entry, (session, size)) in found.into_iter().zip(sessions.values()) {
+            assert_eq!(entry.key, Key::Session(session.clone()));
+            let possible = *size..=size + OVERHEAD;
+            assert!(possible.contains(&entry.size), "{session}: {} bytes", entry.size);
+        }
+    }
+    // More bytes: the entry grows.
+    let (session, size) = sessions.values().next().unwrap();
+    storage.append(session, None, None, body(&content(2_000))).await.unwrap();
+    let found = entries(storage, &collection, None, 1).await;
+    assert!((size + 2_000..=size + 2_000 + OVERHEAD).contains(&found[0].size), "{found:?}");
+}
+
+/// What has ended may have left a trace, but it is never a session of its own,
+/// and takes the place of none.
+async fn check_ended_sessions<S: Testable>(storage: &S) {
+    let name = repository();
+    let (mut open, mut ended) = (Vec::new(), Vec::new());
+    for number in 0..9 {
+        let session = new_session(storage, &name);
+        storage.begin(&session).await.unwrap();
+        let bytes = content(100);
+        storage.append(&session, None, None, body(&bytes)).await.unwrap();
+        match number % 3 {
+            0 => storage.discard(&session).await.unwrap(),
+            1 => drop(storage.commit(&commit_of(&session, &sha256(&bytes))).await.unwrap()),
+            _ => {}
+        }
+        let sessions = if number % 3 == 2 { &mut open } else { &mut ended };
+        sessions.push(Key::Session(session).to_string());
+    }
+    open.sort();
+    for limit in 1..=10 {
+        let found = entries(storage, &Collection::Sessions(name.clone()), None, limit).await;
+        let keys = found.into_iter().map(|entry| entry.key.to_string());
+        let left: Vec<_> = keys.filter(|key| !ended.contains(key)).collect();
+        assert_eq!(left, open, "limit {limit}");
+    }
+}
+
+/// A cursor stays valid however the collection changes.
+async fn check_changes<S: Testable>(storage: &S) {
+    let (name, digest) = (repository(), sha256(b"manifest"));
+    let link = async |text: &str| {
+        storage.link(&tag_key(&name, text), &digest, None).await.unwrap();
+    };
+    let all = ["b", "d", "f", "h", "j", "l", "n"];
+    let collection = Collection::Tags(name.clone());
+    for limit in 1..all.len() {
+        for text in all {
+            link(text).await;
+        }
+        // To the place after which at least one entry was given.
+        let (mut found, mut after) = (Vec::new(), None);
+        while found.is_empty() {
+            let page = storage.enumerate(&collection, after.as_ref(), limit).await.unwrap();
+            found.extend(page.entries);
+            after = page.next;
+            assert!(after.is_some(), "{} of {} at most {limit}", found.len(), all.len());
+        }
+        // It goes at the place itself, before it and after it.
+        let here = found.last().unwrap().key.clone();
+        storage.remove(&here).await.unwrap();
+        let gone = tag_key(&name, "l");
+        storage.delete(&gone).await.unwrap();
+        for text in ["a", "k", "z"] {
+            link(text).await;
+        }
+        storage.link(&Key::Layer(name.clone(), digest.clone()), &digest, None).await.unwrap();
+        let found: Vec<_> = found.into_iter().map(|entry| entry.key).collect();
+        let rest = entries(storage, &collection, after, limit).await;
+        let rest: Vec<_> = rest.into_iter().map(|entry| entry.key).collect();
+        let new = ["k", "z"].map(|text| tag_key(&name, text));
+        let stable = |key: &&Key| !new.contains(key) && **key != gone;
+        let seen: Vec<_> = found.iter().chain(&rest).filter(stable).cloned().collect();
+        let expected: Vec<_> = all.map(|text| tag_key(&name, text)).into();
+        let expected: Vec<_> = expected.iter().filter(stable).cloned().collect();
+        assert_eq!(seen, expected, "limit {limit}");
+        for text in ["a", "k", "z"] {
+            storage.remove(&tag_key(&name, text)).await.unwrap();
+        }
+    }
+}
+
+/// Collections of a repository that is not there.
+async fn check_nothing<S: Testable>(storage: &S) {
+    let name = repository();
+    for collection in [
+        Collection::Layers(name.clone()),
+        Collection::Revisions(name.clone()),
+        Collection::Tags(name.clone()),
+        Collection::TagHistory(name.clone(), tag("latest")),
+        Collection::Referrers(name.clone()),
+        Collection::Sessions(name),
+    ] {
+        for after in [None, Some(Cursor("a".to_owned())), Some(Cursor("sha256/0".to_owned()))] {
+            assert_eq!(entries(storage, &collection, after, 9).await, [], "{collection:?}");
+        }
+    }
+}
