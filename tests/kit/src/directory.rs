@@ -38,11 +38,7 @@ impl Transport for NativeDirectory {
         self.transfer(Transfer::Write(key.clone()), body).await
     }
 
-    async fn transfer(
-        &self,
-        transfer: Transfer,
-        body: MemoryBody,
-    ) -> Result<Reply, StorageError> {
+    async fn transfer(&self, transfer: Transfer, body: MemoryBody) -> Result<Reply, StorageError> {
         let mut receiver = self.0.receive(transfer)?;
         receiver.write(&body.bytes)?;
         receiver.finish(&self.0, !body.aborted)

@@ -12,8 +12,8 @@ mod names;
 mod objects;
 mod sessions;
 
-use crate::body::MemoryBody;
-use crate::bucket::NativeDownload;
+use crate::body::{MemoryBody, NativeDownload};
+
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use roadstead_oci::{Algorithm, Digest, MediaType, Reference, RepositoryName, Tag};

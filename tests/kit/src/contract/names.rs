@@ -47,9 +47,9 @@ async fn check_pages<S: Storage>(storage: &S, list: &NameList, expected: &[&str]
     }
     let zero = page(storage, list, None, 0, false).await;
     assert_eq!((zero.names.len(), zero.more), (0, true));
-    let last = expected.last().copied();
-    assert_eq!(page(storage, list, last, 0, false).await, Page::default());
-    assert_eq!(page(storage, list, last, 9, true).await, Page::default());
+    let end = expected.last().copied();
+    assert_eq!(page(storage, list, end, 0, false).await, Page::default());
+    assert_eq!(page(storage, list, end, 9, true).await, Page::default());
     // What clients send as `last` may be any text.
     for after in ["~", "\u{7f}", "\u{1f6a2}\r\n"] {
         assert_eq!(page(storage, list, Some(after), 9, true).await, Page::default(), "{after:?}");
@@ -98,7 +98,10 @@ async fn check_tags<S: Testable>(storage: &S) {
         assert_eq!((page.names, page.more), (vec![first.to_owned()], true), "after {after}");
     }
     let page = page(storage, &list, Some("a-"), 3, true).await;
-    assert_eq!((page.names.as_slice(), page.more), (["a-b", "a-b-c", "a.b"].map(String::from).as_slice(), true));
+    assert_eq!(
+        (page.names.as_slice(), page.more),
+        (["a-b", "a-b-c", "a.b"].map(String::from).as_slice(), true)
+    );
     for (text, value) in page.names.iter().zip(&page.values) {
         assert_eq!(value.trim_end(), digest_of(text).as_str(), "{text}");
     }
@@ -133,7 +136,8 @@ async fn check_referrers<S: Testable>(storage: &S) {
             .map(|number| if number % 3 == 0 { sha512 } else { sha256 })
             .map(|digest_of| digest_of(&content(9)))
             .collect();
-        let value_of = |digest: &Digest| format!(r#"{{"digest":"{digest}","subject":"{subject}"}}"#);
+        let value_of =
+            |digest: &Digest| format!(r#"{{"digest":"{digest}","subject":"{subject}"}}"#);
         for digest in &digests {
             let value = value_of(digest).into();
             write_referrer(storage, (&name, &subject), digest, value).await;
@@ -212,8 +216,21 @@ async fn check_repositories<S: Testable>(storage: &S) {
         ["a", "a-b", "a-b-c", "a.b/c", "a/0", "a/b", "a/b/c/d", "a0", "blobs/uploads", "tags"];
     // Those that hold something else, in the order of all.
     const ANYTHING: [&str; 15] = [
-        "a", "a-b", "a-b-c", "a.b/c", "a/0", "a/b", "a/b/c/d", "a0", "blobs/uploads", "layer",
-        "layer/x", "referrer", "session", "session/x", "tags",
+        "a",
+        "a-b",
+        "a-b-c",
+        "a.b/c",
+        "a/0",
+        "a/b",
+        "a/b/c/d",
+        "a0",
+        "blobs/uploads",
+        "layer",
+        "layer/x",
+        "referrer",
+        "session",
+        "session/x",
+        "tags",
     ];
     let base = repository();
     let name = |path: &str| RepositoryName::parse(&format!("{base}/{path}")).unwrap();
