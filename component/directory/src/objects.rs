@@ -79,8 +79,17 @@ impl Directory {
         media_type: Option<&MediaType>,
     ) -> Result<(), StorageError> {
         let companion = key.companion();
-        if let (Some(companion @ Key::MediaType(..)), Some(media_type)) = (&companion, media_type) {
-            self.write(companion, media_type.as_str().as_bytes())?;
+        if let Some(companion @ Key::MediaType(..)) = &companion {
+            match media_type {
+                Some(media_type) => self.write(companion, media_type.as_str().as_bytes())?,
+                // That of an earlier link must not count for this one.
+                None => match fs::remove_file(self.path(companion)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(error.into());
+                    }
+                    _ => {}
+                },
+            }
         }
         self.write(key, digest.as_str().as_bytes())?;
         if let Some(hint @ Key::Hint(..)) = &companion {
