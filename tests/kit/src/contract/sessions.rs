@@ -8,7 +8,7 @@ use crate::body::MemoryBody;
 use bytes::Bytes;
 use futures::future::join_all;
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_storage::{Commit, Key, StorageError, UploadSession};
+use roadstead_storage::{Appended, Commit, Key, StorageError, UploadSession};
 
 const MIB: usize = 1024 * 1024;
 
@@ -200,40 +200,38 @@ async fn check_ends<S: Testable>(storage: &S) {
 /// What an append says of the bytes' digest saves a request where it is true,
 /// and changes nothing where it is not.
 async fn check_receipts<S: Testable>(storage: &S) {
-    for size in [0, 99, 6 * MIB] {
+    for (digest_of, size) in
+        [(sha256 as fn(&[u8]) -> Digest, 0), (sha256, 99), (sha512, 99), (sha256, 6 * MIB)]
+    {
         let bytes = content(size);
-        for digest_of in [sha256 as fn(&[u8]) -> Digest, sha512] {
-            let (digest, wrong) = (digest_of(&bytes), digest_of(b"other"));
-            let commit = async |digest: &Digest, mut receipt: Option<String>| {
+        let (digest, wrong) = (digest_of(&bytes), digest_of(b"other"));
+        let mismatch = StorageError::DigestMismatch(Some(digest.clone()));
+        // Its own, one of another session, one that is forged.
+        let mut of_another = None;
+        for receipt in ["its own", "another's", "forged"] {
+            for expected in [&digest, &wrong] {
                 let fixture = Fixture::begin(storage).await;
-                let appended =
-                    storage.append(&fixture.session, Some(0), None, body(&bytes)).await.unwrap();
-                assert_eq!(appended.size, size as u64);
-                receipt = receipt.or(appended.receipt);
-                let commit = Commit { receipt, ..commit_of(&fixture.session, digest) };
+                let appended = storage.append(&fixture.session, Some(0), None, body(&bytes)).await;
+                let Appended { size: end, receipt: own } = appended.unwrap();
+                assert_eq!(end, size as u64);
+                let receipt = match receipt {
+                    "its own" => own.clone(),
+                    "forged" => Some("forged".to_owned()),
+                    _ => of_another.clone(),
+                };
+                of_another = own;
+                let commit = Commit { receipt, ..commit_of(&fixture.session, expected) };
                 let result = storage.commit(&commit).await;
-                (fixture, result, commit.receipt)
-            };
-            let (fixture, result, receipt) = commit(&digest, None).await;
-            assert_eq!(result, Ok(size as u64));
-            fixture.stored(&digest, &bytes).await;
-            // One that is forged, and one of another session.
-            for receipt in [Some("forged".to_owned()), receipt.or(Some(String::new()))] {
-                let (fixture, result, _) = commit(&digest, receipt.clone()).await;
-                assert_eq!(result, Ok(size as u64), "{receipt:?}");
-                fixture.stored(&digest, &bytes).await;
-                let (fixture, result, _) = commit(&wrong, receipt).await;
-                let mismatch = StorageError::DigestMismatch(Some(digest.clone()));
-                assert_eq!(result.map_err(|error| named(error, &digest)), Err(mismatch));
-                fixture.gone().await;
-                fixture.invisible(&wrong).await;
+                if *expected == digest {
+                    assert_eq!(result, Ok(size as u64));
+                    fixture.stored(&digest, &bytes).await;
+                } else {
+                    let refused = result.map_err(|error| named(error, &digest));
+                    assert_eq!(refused, Err(mismatch.clone()));
+                    fixture.gone().await;
+                    fixture.invisible(&wrong).await;
+                }
             }
-            // Its own, for another digest.
-            let (fixture, result, _) = commit(&wrong, None).await;
-            let mismatch = StorageError::DigestMismatch(Some(digest.clone()));
-            assert_eq!(result.map_err(|error| named(error, &digest)), Err(mismatch));
-            fixture.gone().await;
-            fixture.invisible(&wrong).await;
         }
     }
 }
