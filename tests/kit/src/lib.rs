@@ -6,4 +6,5 @@ pub mod body;
 pub mod bucket;
 pub mod contract;
 pub mod directory;
+pub mod native;
 pub mod requests;

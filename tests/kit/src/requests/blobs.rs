@@ -20,7 +20,7 @@ pub(super) fn blob_in_one_post() -> Table {
         head(&at).expect("content-length", "10").expect("docker-content-digest", digest(blob)),
         // Another repository does not hold it.
         get(format!("/v2/c/blobs/{}", digest(blob))).error(404, "BLOB_UNKNOWN"),
-        // Again, and of nothing.
+        // A second time, and an empty blob.
         push("a/b", blob),
         push("a/b", b""),
         get(format!("/v2/a/b/blobs/{EMPTY}")).content("").expect("content-length", "0"),

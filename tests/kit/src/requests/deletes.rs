@@ -35,12 +35,12 @@ pub(super) fn deletes() -> Table {
             head(&blob).status(404),
             delete(&blob).error(404, "BLOB_UNKNOWN"),
             get(format!("/v2/b/blobs/{}", digest(b"layer"))).content("layer"),
-            // And all of it again.
+            // All of it once more.
             put_manifest("a", "v1", &manifest).error(400, "MANIFEST_BLOB_UNKNOWN"),
             push("a", b"layer"),
             put_manifest("a", "v1", &manifest).status(201),
             get("/v2/a/tags/list").content(tags(r#""v1""#)),
-            // A blob that no repository holds any more is mounted by no one.
+            // A blob that no repository holds any longer cannot be mounted.
             delete(&blob).status(202),
             delete(format!("/v2/b/blobs/{}", digest(b"layer"))).status(202),
             post(format!("/v2/c/blobs/uploads/?mount={}", digest(b"layer"))).status(202),

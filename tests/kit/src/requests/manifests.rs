@@ -34,7 +34,7 @@ pub(super) fn manifest_of_an_image() -> Table {
         // By digest, and by a digest that it does not have.
         put_manifest("a", &at, &manifest).status(201),
         put_manifest("a", &digest(b"x"), &manifest).error(400, "DIGEST_INVALID"),
-        // A manifest is no blob of the repository.
+        // A manifest is not a blob of the repository.
         get(format!("/v2/a/blobs/{at}")).error(404, "BLOB_UNKNOWN"),
         get("/v2/_catalog").content(r#"{"repositories":["a"]}"#),
         get("/v2/a/tags/list").content(r#"{"name":"a","tags":["v1"]}"#),

@@ -17,7 +17,12 @@ mod settings;
 mod step;
 mod uploads;
 
-pub use step::{Step, basic, delete, digest, digest_sha512, get, head, location, patch, post, put};
+use bytes::Bytes;
+use http::{Request, Response};
+use std::fmt;
+
+use step::location;
+pub use step::{Step, basic, delete, digest, digest_sha512, get, head, patch, post, put};
 
 /// The media type of an OCI image manifest.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -92,6 +97,27 @@ pub fn all() -> Vec<Table> {
         settings::warning,
         settings::sparse_images,
     ]
+}
+
+/// Sends requests in order, and checks each response. `send` knows the registry.
+///
+/// # Errors
+/// Which step failed, and how.
+pub async fn run<E: fmt::Display>(
+    steps: &[Step],
+    send: impl AsyncFn(Request<Bytes>) -> Result<Response<Bytes>, E>,
+) -> Result<(), String> {
+    let mut last_location = String::new();
+    for (number, step) in steps.iter().enumerate() {
+        let failed = |error: String| format!("step {number}, {step}: {error}");
+        let request = step.request(&last_location).map_err(|error| failed(error.to_string()))?;
+        let response = send(request).await.map_err(|error| failed(format!("{error:#}")))?;
+        step.check(&response).map_err(failed)?;
+        if let Some(location) = location(&response).map_err(failed)? {
+            last_location = location;
+        }
+    }
+    Ok(())
 }
 
 /// Pushes a blob in one request.

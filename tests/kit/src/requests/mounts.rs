@@ -11,7 +11,7 @@ pub(super) fn mounts() -> Table {
             .expect("location", format!("/v2/b/blobs/{blob}"))
             .expect("docker-content-digest", &blob),
         get(format!("/v2/b/blobs/{blob}")).content("shared"),
-        // Where it is not, a session begins.
+        // Where nothing can be mounted, an upload session begins.
         post(format!("/v2/c/blobs/uploads/?mount={blob}&from=nowhere"))
             .status(202)
             .expect("range", "0-0"),

@@ -84,7 +84,7 @@ pub fn basic(user: &str, password: &str) -> String {
 ///
 /// # Errors
 /// When it is not a URL.
-pub fn location(response: &Response<Bytes>) -> Result<Option<String>, String> {
+pub(super) fn location(response: &Response<Bytes>) -> Result<Option<String>, String> {
     let Some(value) = response.headers().get(LOCATION) else { return Ok(None) };
     let text = value.to_str().map_err(|error| format!("location: {error}"))?;
     let uri: Uri = text.parse().map_err(|error| format!("location {text}: {error}"))?;
@@ -165,11 +165,11 @@ impl Step {
         self.status(status)
     }
 
-    /// The request, after a response with this `Location`; see [`location`].
+    /// The request, after a response with this `Location`.
     ///
     /// # Errors
     /// When the path is not one.
-    pub fn request(&self, location: &str) -> http::Result<Request<Bytes>> {
+    pub(super) fn request(&self, location: &str) -> http::Result<Request<Bytes>> {
         // Other registries have a query in their locations.
         let joint = if location.contains('?') { "&" } else { "?" };
         let path = self.path.replace("{location}", location).replace("{&}", joint);
@@ -184,7 +184,7 @@ impl Step {
     ///
     /// # Errors
     /// The first difference.
-    pub fn check(&self, response: &Response<Bytes>) -> Result<(), String> {
+    pub(super) fn check(&self, response: &Response<Bytes>) -> Result<(), String> {
         let (status, body) = (response.status(), response.body());
         if status != self.status {
             return Err(format!("status {status} and not {}: {body:?}", self.status));

@@ -1,0 +1,57 @@
+//! The registry in this process, without WASI and without a host.
+
+use crate::body::MemoryBody;
+use crate::contract::Readable;
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Request, Response};
+use roadstead_access::Authority;
+use roadstead_bridge::Services;
+use roadstead_config::Config;
+use roadstead_registry::{Ask, Body, Gate, Registry, Switches};
+use roadstead_storage::Storage;
+
+/// The registry over a storage of this process.
+#[derive(Debug)]
+pub struct NativeRegistry<S>(Registry<S>);
+
+impl<S> NativeRegistry<S>
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    /// A registry with these settings, by the names of environment variables.
+    ///
+    /// # Errors
+    /// When a setting is not valid.
+    pub fn new(storage: S, settings: &[(&str, &str)]) -> Result<Self, String> {
+        let owned = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config::from_variables(owned).map_err(|error| error.to_string())?;
+        let mut authority = None;
+        if config.auth.enabled() {
+            let opened = Authority::open(config.auth.clone(), true)?;
+            authority = Some(Box::new(opened) as Box<dyn Ask>);
+        }
+        let services = Services::default();
+        let gate = Gate::new(&config, services, authority);
+        Ok(Self(Registry::new(storage, Switches::new(&config, services), gate)))
+    }
+
+    /// The response to a request, with its whole body.
+    pub async fn send(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let (mut parts, bytes) = request.into_parts();
+        let mut body = None;
+        if !bytes.is_empty() {
+            // As clients announce it, whose whole body is at hand.
+            parts.headers.insert(CONTENT_LENGTH, bytes.len().into());
+            body = Some(MemoryBody { bytes, aborted: false });
+        }
+        let response = self.0.handle(Request::from_parts(parts, body)).await;
+        let (parts, body) = response.into_parts();
+        let bytes = match body {
+            Body::Empty => Bytes::new(),
+            Body::Bytes(bytes) => bytes,
+            Body::Stream(stream) => stream.read().await,
+        };
+        Response::from_parts(parts, bytes)
+    }
+}
