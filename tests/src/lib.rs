@@ -18,9 +18,9 @@ pub use garage::Garage;
 pub use gcs::Gcs;
 pub use native_http::{NativeHttp, TokioClock, bucket, open_bucket};
 pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
+pub use roadstead_kit::requests::{
+    Step, basic, delete, digest, digest_sha512, get, head, patch, post, put,
+};
 pub use secure::{PASSWORD, Pair, USER, entry};
 pub use spin::{Spin, SpinUp};
-pub use table::{
-    Step, Target, basic, delete, digest, digest_sha512, everywhere, get, head, patch, post, put,
-    run,
-};
+pub use table::{Target, everywhere, run};
