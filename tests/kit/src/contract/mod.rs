@@ -75,17 +75,17 @@ where
 }
 
 /// A repository that no other test uses.
-fn repository() -> RepositoryName {
+pub fn repository() -> RepositoryName {
     RepositoryName::parse(&format!("contract/{}", Uuid::new_v4().simple())).unwrap()
 }
 
 /// A session of a repository, not begun.
-fn new_session<S: Storage>(storage: &S, name: &RepositoryName) -> UploadSession {
+pub fn new_session<S: Storage>(storage: &S, name: &RepositoryName) -> UploadSession {
     storage.new_session(name, Uuid::new_v4().into_bytes())
 }
 
 /// A commit of a session, wherever it ends.
-fn commit_of(session: &UploadSession, digest: &Digest) -> Commit {
+pub fn commit_of(session: &UploadSession, digest: &Digest) -> Commit {
     Commit { session: session.clone(), at: None, digest: digest.clone(), receipt: None }
 }
 
@@ -96,7 +96,7 @@ async fn store<S: Testable>(storage: &S, name: &RepositoryName, digest: &Digest,
 }
 
 /// Bytes that no other test has, and that differ at every place.
-fn content(length: usize) -> Bytes {
+pub fn content(length: usize) -> Bytes {
     // A UUID's version, some bits of which are set, keeps it from being zero.
     let (mut state, _) = Uuid::new_v4().as_u64_pair();
     let mut bytes = Vec::with_capacity(length + 8);
@@ -112,20 +112,22 @@ fn content(length: usize) -> Bytes {
 }
 
 /// A complete body.
-fn body(bytes: &[u8]) -> MemoryBody {
+pub fn body(bytes: &[u8]) -> MemoryBody {
     MemoryBody { bytes: Bytes::copy_from_slice(bytes), aborted: false }
 }
 
 /// A body that ends early, after these bytes.
-fn broken(bytes: &[u8]) -> MemoryBody {
+pub fn broken(bytes: &[u8]) -> MemoryBody {
     MemoryBody { aborted: true, ..body(bytes) }
 }
 
-fn sha256(bytes: &[u8]) -> Digest {
+/// The SHA-256 digest of bytes.
+pub fn sha256(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
 }
 
-fn sha512(bytes: &[u8]) -> Digest {
+/// The SHA-512 digest of bytes.
+pub fn sha512(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Algorithm::Sha512, &Sha512::digest(bytes)).unwrap()
 }
 
