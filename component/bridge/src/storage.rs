@@ -13,7 +13,9 @@
 
 use http::HeaderName;
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
-use roadstead_storage::{Collection, Commit, Cursor, Key, Listing, NamesQuery, Page, UploadSession};
+use roadstead_storage::{
+    Collection, Commit, Cursor, Key, Listing, NamesQuery, Page, UploadSession,
+};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 

@@ -39,11 +39,8 @@ pub trait Transport: fmt::Debug {
     async fn write(&self, key: &Key, value: Bytes) -> Result<Reply, StorageError>;
 
     /// Carries out a transfer with the body of a request.
-    async fn transfer(
-        &self,
-        transfer: Transfer,
-        body: Self::Upload,
-    ) -> Result<Reply, StorageError>;
+    async fn transfer(&self, transfer: Transfer, body: Self::Upload)
+    -> Result<Reply, StorageError>;
 }
 
 /// The storage port over the directory that a transport leads to.

@@ -1,6 +1,7 @@
 //! The end of an upload session: verified bytes become a blob.
 
 use crate::entries::failed;
+use crate::session::HASH_BUFFER;
 use crate::{Appender, Directory};
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_storage::{Commit, Key, StorageError};
@@ -8,9 +9,6 @@ use sha2::{Digest as _, Sha512};
 use std::fs::{self, File};
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
-
-/// Bytes read at a time where bytes are hashed again.
-pub(crate) const HASH_BUFFER: usize = 256 * 1024;
 
 impl Directory {
     /// Verifies the bytes of a session, with those that were appended but not

@@ -6,13 +6,10 @@
 
 use crate::Directory;
 use crate::entries::for_each;
-use crate::operation::FileRange;
+use crate::file_range::{FileRange, WithContent};
 use roadstead_bridge::storage::{DIGESTS_LIMIT, LIST_LIMIT, Reply};
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
 use roadstead_storage::{Key, Pointer, StorageError};
-
-/// A reply, and the bytes that belong to it.
-pub(crate) type WithContent = Result<(Reply, Option<FileRange>), StorageError>;
 
 impl Directory {
     /// The manifest that a reference stands for.

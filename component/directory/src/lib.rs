@@ -22,6 +22,7 @@ mod commit;
 mod content;
 mod entries;
 mod enumeration;
+mod file_range;
 mod lock;
 mod names;
 mod objects;
@@ -31,7 +32,8 @@ mod sink;
 mod sorted_names;
 
 pub use adapter::{DirectoryStorage, Transport};
-pub use operation::{FileRange, Receiver};
+pub use file_range::FileRange;
+pub use operation::Receiver;
 pub use session::Appender;
 
 use std::collections::HashSet;

@@ -199,9 +199,7 @@ impl Directory {
                         }
                         Ok(metadata) if metadata.is_dir() => return Ok(()),
                         // A concurrent delete has just pruned it.
-                        Err(gone) if gone.kind() == io::ErrorKind::NotFound => {
-                            Err(error)
-                        }
+                        Err(gone) if gone.kind() == io::ErrorKind::NotFound => Err(error),
                         _ => return Err(error),
                     }
                 }
@@ -228,8 +226,7 @@ impl Directory {
     /// A new, empty, exclusively created file outside all keys.
     pub(crate) fn temporary_file(&self) -> io::Result<(File, PathBuf)> {
         let path = self.temporary_directory().join(self.temporary_name());
-        let file =
-            OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         Ok((file, path))
     }
 

@@ -13,7 +13,6 @@
 //! between making the bytes an object and removing the session.
 
 use crate::Directory;
-use crate::commit::HASH_BUFFER;
 use crate::entries::failed;
 use crate::lock::Lock;
 use crate::objects::{PRUNE_RETRIES, read_limited};
@@ -24,6 +23,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+/// Bytes read at a time where bytes are hashed again.
+pub(crate) const HASH_BUFFER: usize = 256 * 1024;
 
 /// Largest `state` file that is read, in bytes; ours have about 300.
 const STATE_LIMIT: usize = 1024;
@@ -123,7 +125,11 @@ impl Directory {
     /// # Errors
     /// [`StorageError::NotFound`] without such a session, [`Error::Offset`],
     /// [`StorageError::Busy`] while another request appends.
-    pub fn append(&self, session: &UploadSession, at: Option<u64>) -> Result<Appender, StorageError> {
+    pub fn append(
+        &self,
+        session: &UploadSession,
+        at: Option<u64>,
+    ) -> Result<Appender, StorageError> {
         let path = self.session_path(session);
         let lock = Lock::take(self, &path)?;
         let mut state = self.state(session)?;

@@ -6,8 +6,8 @@ use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
 use http::StatusCode;
 use http::request::Parts;
-use roadstead_buckets::is_unavailable;
 use roadstead_bridge::{hashing, log};
+use roadstead_buckets::is_unavailable;
 use roadstead_storage::{
     Aborted, Bodies, BodyError, ChunkedBody, DRAIN_LIMIT, RequestBody, StorageError, hash_state,
 };
@@ -169,7 +169,11 @@ impl Hashed {
             String::from_utf8(value).ok()
         };
         self.sha256 = value(&hashing::STATE).and_then(|state| hash_state::parse(&state));
-        if value(&hashing::COMPLETE).as_deref() == Some("true") { End::Whole } else { End::BrokenOff }
+        if value(&hashing::COMPLETE).as_deref() == Some("true") {
+            End::Whole
+        } else {
+            End::BrokenOff
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, Stream, StreamExt as _};
-use http::header::{CONTENT_LENGTH, HOST};
 use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, HOST};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use object_store::client::{

@@ -9,9 +9,7 @@ use crate::behind::store::full;
 use crate::reload::Watch;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
-use roadstead_access::{
-    Answer, Authority, Fingerprint, Question, Refusal,
-};
+use roadstead_access::{Answer, Authority, Fingerprint, Question, Refusal};
 use roadstead_bridge::access::{ANSWER, QUESTION};
 use roadstead_bridge::header_json;
 use std::collections::HashMap;

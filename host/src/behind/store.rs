@@ -57,10 +57,7 @@ impl HostStore {
     }
 
     /// Carries out the operation or the transfer that a request is.
-    pub(crate) async fn respond(
-        self: Arc<Self>,
-        request: Request<WasiBody>,
-    ) -> Response<WasiBody> {
+    pub(crate) async fn respond(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
         let (head, body) = request.into_parts();
         let result = if let Some(json) = head.headers.get(TRANSFER) {
             match parse(json) {
@@ -101,22 +98,14 @@ impl HostStore {
     }
 
     /// Carries out an operation with a body.
-    async fn transfer(
-        &self,
-        transfer: Transfer,
-        body: WasiBody,
-    ) -> Result<Reply, StorageError> {
+    async fn transfer(&self, transfer: Transfer, body: WasiBody) -> Result<Reply, StorageError> {
         self.receiving.send_modify(|receiving| *receiving += 1);
         let reply = self.receive(transfer, body).await;
         self.receiving.send_modify(|receiving| *receiving -= 1);
         reply
     }
 
-    async fn receive(
-        &self,
-        transfer: Transfer,
-        mut body: WasiBody,
-    ) -> Result<Reply, StorageError> {
+    async fn receive(&self, transfer: Transfer, mut body: WasiBody) -> Result<Reply, StorageError> {
         let directory = Arc::clone(&self.directory);
         let receiver = match blocking(move || directory.receive(transfer)).await {
             Ok(receiver) => receiver,

@@ -256,14 +256,9 @@ fn no_session_no_bytes() {
 fn a_damaged_state_is_an_error_and_no_session() {
     let good = State::new().print();
     assert!(State::parse(&good).is_some());
-    for bad in [
-        "",
-        "0",
-        "x\ndata\n",
-        "0\n../data\n\n00",
-        "0\ndata\n\nzz",
-        &good.replace("data", "a/b"),
-    ] {
+    for bad in
+        ["", "0", "x\ndata\n", "0\n../data\n\n00", "0\ndata\n\nzz", &good.replace("data", "a/b")]
+    {
         assert!(State::parse(bad).is_none(), "{bad:?}");
     }
     let f = Fixture::new();

@@ -22,7 +22,9 @@ pub(super) fn scope_of(route: &Route) -> Option<Box<Scope>> {
     };
     let scope = match route.class().permission {
         Permission::Nothing | Permission::Login => return None,
-        Permission::Catalog => Scope { kind: REGISTRY, name: CATALOG.to_owned(), actions: ALL, from },
+        Permission::Catalog => {
+            Scope { kind: REGISTRY, name: CATALOG.to_owned(), actions: ALL, from }
+        }
         Permission::Repository(name, action) => Scope {
             kind: REPOSITORY,
             name: name.as_str().to_owned(),
@@ -95,7 +97,8 @@ impl Gate {
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
         let host = headers.get(header::HOST)?.to_str().ok()?;
-        let https = self.services.front && headers.get(SCHEME).is_some_and(|scheme| scheme == "https");
+        let https =
+            self.services.front && headers.get(SCHEME).is_some_and(|scheme| scheme == "https");
         let scheme = if https { "https" } else { "http" };
         (!host.is_empty() && host.bytes().all(plain)).then(|| format!("{scheme}://{host}"))
     }

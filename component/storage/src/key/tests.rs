@@ -23,9 +23,8 @@ impl Random {
 
     fn digest(&mut self) -> Digest {
         let algorithm = Algorithm::ALL[self.below(2)];
-        let bytes: Vec<u8> = (0..algorithm.byte_length())
-            .map(|_| u8::try_from(self.below(256)).unwrap())
-            .collect();
+        let bytes: Vec<u8> =
+            (0..algorithm.byte_length()).map(|_| u8::try_from(self.below(256)).unwrap()).collect();
         Digest::from_bytes(algorithm, &bytes).unwrap()
     }
 

@@ -1,0 +1,61 @@
+//! Content as a part of a file.
+
+use roadstead_bridge::storage::{INLINE_LIMIT, Reply};
+use roadstead_storage::StorageError;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+
+/// A reply, and the bytes that belong to it unless they travel within it.
+pub(crate) type WithContent = Result<(Reply, Option<FileRange>), StorageError>;
+
+/// A part of a file.
+#[derive(Debug)]
+pub struct FileRange {
+    /// The file.
+    pub file: File,
+    /// The bytes of it.
+    pub range: Range<u64>,
+}
+
+impl FileRange {
+    pub(crate) fn new(file: File, range: Range<u64>) -> Self {
+        Self { file, range }
+    }
+
+    /// How many bytes it has.
+    pub fn length(&self) -> u64 {
+        self.range.end.saturating_sub(self.range.start)
+    }
+
+    /// The bytes, in memory.
+    ///
+    /// # Errors
+    /// When they cannot be read, or the file has become shorter.
+    pub fn read(mut self) -> Result<Vec<u8>, StorageError> {
+        let length = self.length();
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        self.file.seek(SeekFrom::Start(self.range.start))?;
+        self.file.by_ref().take(length).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 == length {
+            Ok(bytes)
+        } else {
+            Err(StorageError::Failed("a file has become shorter".to_owned()))
+        }
+    }
+
+    /// Its text, if that is short enough to travel within a reply; else itself.
+    pub(crate) fn inlined(mut self) -> Result<(Option<String>, Option<Self>), StorageError> {
+        let length = self.length();
+        if length > INLINE_LIMIT {
+            return Ok((None, Some(self)));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        self.file.seek(SeekFrom::Start(self.range.start))?;
+        self.file.by_ref().take(length).read_to_end(&mut bytes)?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok((Some(text), None)),
+            Err(_) => Ok((None, Some(self))),
+        }
+    }
+}
