@@ -154,6 +154,7 @@ mod tests {
     use roadstead_config::Action;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "it is one table")]
     fn every_route_has_a_class() {
         const DIGEST: &str =
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
