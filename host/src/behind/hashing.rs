@@ -7,6 +7,7 @@
 //! they have, after those that the request's [`HASH_STATE`] had seen, and
 //! whether they are all.
 
+use crate::body::empty;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -29,7 +30,7 @@ pub(crate) fn respond(request: Request<WasiBody>) -> Response<WasiBody> {
     let state = state.and_then(|state| hash_state::parse(state.to_str().ok()?));
     let Some(sha256) = state else {
         tracing::error!("the component asked for a hash without a state to begin with");
-        let mut response = Response::new(crate::behind::store::full(Bytes::new()));
+        let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::BAD_REQUEST;
         return response;
     };

@@ -5,10 +5,10 @@
 //! go from the connection to the file, hashed natively on the way, and from
 //! the file to the connection, and the component never sees them.
 
-use crate::body::file_body;
+use crate::body::{file_body, full};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use roadstead_directory::{
     Appender, Directory, Fault, OPERATION_HEADER, Operation, REPLY_HEADER, REPLY_HEADER_LIMIT,
     Reply, WRITE_LIMIT, header_json,
@@ -234,9 +234,4 @@ fn respond(result: &Result<Reply, Fault>, content: Option<WasiBody>) -> Response
     let mut response = Response::new(body);
     response.headers_mut().insert(REPLY_HEADER, header);
     response
-}
-
-/// A body of bytes at hand.
-pub(crate) fn full(bytes: Bytes) -> WasiBody {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }

@@ -1,4 +1,5 @@
-//! Certificates and keys in files, and what they say.
+//! PEM files with certificates and keys, read with errors that name the setting
+//! and the file.
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use rustls::RootCertStore;
@@ -8,11 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::FromDer as _;
 
 /// Largest file of certificates or keys, in bytes.
 const SIZE_LIMIT: u64 = 1024 * 1024;
@@ -21,9 +18,8 @@ const CERTIFICATE: &str = "REGISTRY_HTTP_TLS_CERTIFICATE";
 const KEY: &str = "REGISTRY_HTTP_TLS_KEY";
 const CLIENT_CAS: &str = "REGISTRY_HTTP_TLS_CLIENTCAS";
 
-/// A certificate, what leads from it to an authority, and its key; out of files
-/// in PEM.
-pub(crate) fn read_pair(
+/// The server's certificate with its intermediate certificates, and its key.
+pub(super) fn read_pair(
     certificate: &Path,
     key: &Path,
     provider: &CryptoProvider,
@@ -33,24 +29,24 @@ pub(crate) fn read_pair(
     CertifiedKey::from_der(chain, private, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => anyhow!(
             "the key in {} ({KEY}) does not belong to the first certificate in {} ({CERTIFICATE}); \
-             a server's own certificate comes first in its file, its authority's after it",
+             the server's own certificate comes first in its file, intermediate certificates follow",
             key.display(),
             certificate.display()
         ),
         rustls::Error::InvalidCertificate(_) => anyhow!(
-            "{CERTIFICATE}: {}: the first certificate makes no sense: {error}",
+            "{CERTIFICATE}: {}: the first certificate is invalid: {error}",
             certificate.display()
         ),
         error => anyhow!(
-            "{KEY}: {}: {error}; keys are RSA of 2048 bits and more, ECDSA (P-256 or P-384) or \
-             Ed25519",
+            "{KEY}: {}: {error}; supported are RSA keys of at least 2048 bits, ECDSA (P-256 or P-384) \
+             and Ed25519",
             key.display()
         ),
     })
 }
 
-/// The authorities whose clients are known.
-pub(crate) fn read_authorities(setting: &str, file: &Path) -> anyhow::Result<RootCertStore> {
+/// The root certificates in a file, which `setting` names.
+pub(crate) fn read_roots(setting: &str, file: &Path) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(setting, file)? {
         roots.add(certificate).with_context(|| format!("{setting}: {}", file.display()))?;
@@ -58,11 +54,11 @@ pub(crate) fn read_authorities(setting: &str, file: &Path) -> anyhow::Result<Roo
     Ok(roots)
 }
 
-/// The authorities of clients, out of all their files.
-pub(crate) fn read_client_authorities(files: &[PathBuf]) -> anyhow::Result<RootCertStore> {
+/// The root certificates that clients' certificates are verified against.
+pub(super) fn read_client_roots(files: &[PathBuf]) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for file in files {
-        roots.extend(read_authorities(CLIENT_CAS, file)?.roots);
+        roots.extend(read_roots(CLIENT_CAS, file)?.roots);
     }
     Ok(roots)
 }
@@ -73,7 +69,7 @@ fn certificates(setting: &str, file: &Path) -> anyhow::Result<Vec<CertificateDer
     let chain = chain.map_err(|error| anyhow!("{setting}: {}: {error}", file.display()))?;
     ensure!(
         !chain.is_empty(),
-        "{setting}: there is no certificate in {}; it is a text that begins with -----BEGIN \
+        "{setting}: there is no certificate in {}; a PEM certificate begins with -----BEGIN \
          CERTIFICATE-----",
         file.display()
     );
@@ -83,11 +79,11 @@ fn certificates(setting: &str, file: &Path) -> anyhow::Result<Vec<CertificateDer
 fn private_key(file: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
     let pem = read(KEY, file)?;
     let shown = file.display();
-    let has = |text: &[u8]| pem.windows(text.len()).any(|part| part == text);
-    if has(b"ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") {
+    let contains = |text: &[u8]| pem.windows(text.len()).any(|part| part == text);
+    if contains(b"ENCRYPTED PRIVATE KEY") || contains(b"Proc-Type: 4,ENCRYPTED") {
         bail!(
-            "{KEY}: the key in {shown} is encrypted with a passphrase, which nobody could enter \
-             here; openssl pkey -in {shown} -out FILE writes it without"
+            "{KEY}: the key in {shown} is encrypted with a passphrase, which a server \
+             cannot be asked for; openssl pkey -in {shown} -out FILE removes it"
         );
     }
     let sections: Result<Vec<(SectionKind, Vec<u8>)>, _> =
@@ -100,85 +96,19 @@ fn private_key(file: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
             "{KEY}: there is no private key in {shown}; one begins with -----BEGIN PRIVATE KEY-----"
         )
     })?;
-    ensure!(keys.next().is_none(), "{KEY}: there are several keys in {shown}; leave one");
+    ensure!(keys.next().is_none(), "{KEY}: there are several keys in {shown}; keep one");
     Ok(key)
 }
 
 fn read(setting: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = file.display();
-    let advice = || format!("{setting}: cannot read {shown}; roadstead cert makes a certificate");
+    let advice = || format!("{setting}: cannot read {shown}; `roadstead cert` makes a certificate");
     let mut content = Vec::new();
     let opened = File::open(file).with_context(advice)?;
     opened.take(SIZE_LIMIT + 1).read_to_end(&mut content).with_context(advice)?;
     ensure!(
         content.len() as u64 <= SIZE_LIMIT,
-        "{setting}: {shown} has more than {SIZE_LIMIT} bytes; a file of certificates has not"
+        "{setting}: {shown} has more than {SIZE_LIMIT} bytes, which is too large for certificates"
     );
     Ok(content)
-}
-
-/// What people want to know of a certificate.
-#[derive(PartialEq, Eq, Debug)]
-pub(crate) struct Facts {
-    /// Whom it is for.
-    pub(crate) names: Vec<String>,
-    /// The day on which it ends.
-    pub(crate) until: String,
-    /// Why clients may refuse it.
-    pub(crate) problems: Vec<String>,
-}
-
-/// What a server's certificate says, to someone who reads it `now`, in seconds
-/// since 1970.
-pub(crate) fn facts(certificate: &CertificateDer<'_>, now: i64) -> anyhow::Result<Facts> {
-    let (_, certificate) = X509Certificate::from_der(certificate)?;
-    let validity = certificate.validity();
-    let until = validity.not_after.to_datetime().date().to_string();
-    let names: Vec<String> = alternative_names(&certificate).collect();
-    let mut problems = Vec::new();
-    if validity.not_after.timestamp() < now {
-        problems.push(format!("it expired on {until}; renew it"));
-    }
-    if validity.not_before.timestamp() > now {
-        let from = validity.not_before.to_datetime().date();
-        problems.push(format!("it is not valid before {from}; is the clock right?"));
-    }
-    if names.is_empty() {
-        problems.push(
-            "clients refuse certificates without subjectAltName (\"relies on legacy Common \
-             Name\"); roadstead cert makes one with it"
-                .to_owned(),
-        );
-    }
-    Ok(Facts { names, until, problems })
-}
-
-/// The name of a client: its certificate's Common Name, or, without one, the
-/// first DNS name or e-mail address.
-pub(crate) fn client_name(certificate: &CertificateDer<'_>) -> Option<String> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let common = certificate.subject().iter_common_name().next();
-    let common = common.and_then(|name| name.as_str().ok()).filter(|name| !name.is_empty());
-    common.map(str::to_owned).or_else(|| {
-        let names = &certificate.subject_alternative_name().ok()??.value.general_names;
-        names.iter().find_map(|name| match name {
-            GeneralName::DNSName(name) | GeneralName::RFC822Name(name) => Some((*name).to_owned()),
-            _ => None,
-        })
-    })
-}
-
-fn alternative_names(certificate: &X509Certificate<'_>) -> impl Iterator<Item = String> {
-    let extension = certificate.subject_alternative_name().ok().flatten();
-    let names = extension.into_iter().flat_map(|extension| &extension.value.general_names);
-    names.filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => address(bytes).map(|address| address.to_string()),
-        _ => None,
-    })
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
