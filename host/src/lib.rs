@@ -9,6 +9,7 @@
 mod behind;
 mod body;
 pub mod cli;
+mod component;
 mod engine;
 mod front;
 mod log_throttle;
@@ -16,13 +17,11 @@ mod net;
 mod options;
 pub mod reload;
 mod server;
+mod signals;
 mod tls;
 
 pub use cli::config_file;
+pub use component::COMPONENT;
 pub use engine::{Engine, Precompiled};
-pub use options::{Options, default_cache, default_root};
+pub use options::{Options, default_code_cache, default_root};
 pub use server::{Server, serve};
-
-/// The component that this binary was built with: the same bytes that run
-/// under every other host.
-pub static COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/component.wasm"));

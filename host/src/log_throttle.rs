@@ -1,20 +1,21 @@
-//! Log lines that clients can cause at will.
+//! A limit for log lines that clients can cause at will.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long after such a line the next one is due.
+/// The shortest time between two such lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Says when a line is due.
-pub(crate) struct Rarely(Mutex<Option<Instant>>);
+/// Limits a log line to one every [`PAUSE`].
+pub(crate) struct LogThrottle(Mutex<Option<Instant>>);
 
-impl Rarely {
+impl LogThrottle {
     pub(crate) const fn new() -> Self {
         Self(Mutex::new(None))
     }
 
-    /// Whether it is; after that, for [`PAUSE`] it is not.
+    /// Whether the line may be logged now. If so, it may not be again for
+    /// [`PAUSE`].
     pub(crate) fn is_due(&self) -> bool {
         let Ok(mut last) = self.0.lock() else { return false };
         let due = last.is_none_or(|last| last.elapsed() >= PAUSE);

@@ -1,5 +1,5 @@
 //! The `roadstead` binary.
 
-fn main() -> anyhow::Result<std::process::ExitCode> {
+fn main() -> std::process::ExitCode {
     roadstead::cli::main()
 }

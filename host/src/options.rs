@@ -1,10 +1,10 @@
-//! What a host runs with.
+//! The options of a host.
 
 use roadstead_config::{Config, ConfigError};
 use std::env;
 use std::path::PathBuf;
 
-/// What a host runs with.
+/// The options of a host: its settings, and what the command line adds.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The settings.
@@ -13,10 +13,10 @@ pub struct Options {
     pub root: PathBuf,
     /// A component to run instead of [`crate::COMPONENT`].
     pub component: Option<PathBuf>,
-    /// Where compiled components are kept; without it, the component is
-    /// compiled at every start.
-    pub cache: Option<PathBuf>,
-    /// What the component finds in its environment.
+    /// The directory for compiled code; without it, the component is compiled at
+    /// every start.
+    pub code_cache: Option<PathBuf>,
+    /// The component's environment.
     pub variables: Vec<(String, String)>,
 }
 
@@ -30,10 +30,10 @@ impl Options {
             .filter(|(name, _)| name.starts_with(roadstead_config::PREFIX))
             .filter_map(for_component)
             .collect();
-        Ok(Self { config, root, component: None, cache: default_cache(), variables })
+        Ok(Self { config, root, component: None, code_cache: default_code_cache(), variables })
     }
 
-    /// Where the data is, for people.
+    /// Where the data is, for the log.
     pub(crate) fn location(&self) -> String {
         match &self.config.cloud {
             Some(cloud) => cloud.location(),
@@ -42,15 +42,15 @@ impl Options {
     }
 }
 
-/// What the component finds of a setting: nothing that it must not know, and
-/// nothing that the host alone says.
+/// What the component gets of a setting: no secrets, and nothing that only the
+/// host sets.
 fn for_component((name, value): (String, String)) -> Option<(String, String)> {
     match name.as_str() {
         "REGISTRY_HTTP_SECRET"
         | "REGISTRY_AUTH_HOST_AUTHORITY"
         | "REGISTRY_STORAGE_HOST_AUTHORITY"
         | "REGISTRY_STORAGE_HOST_HASHING" => None,
-        // That there are users, wherever they are.
+        // The component must know that there are users, and no more.
         "REGISTRY_AUTH_HTPASSWD_PATH" | "REGISTRY_AUTH_HTPASSWD_ENTRIES" => {
             Some(("REGISTRY_AUTH_HTPASSWD_PATH".to_owned(), "the host has it".to_owned()))
         }
@@ -66,7 +66,7 @@ pub fn default_root() -> PathBuf {
 }
 
 /// `$XDG_CACHE_HOME/roadstead`, if there is a home.
-pub fn default_cache() -> Option<PathBuf> {
+pub fn default_code_cache() -> Option<PathBuf> {
     home("XDG_CACHE_HOME", ".cache").map(|home| home.join("roadstead"))
 }
 

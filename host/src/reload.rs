@@ -1,11 +1,11 @@
-//! Files that change while the host runs.
+//! Watches files that may change while the host runs.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// How often to look whether a file has changed.
+/// How often files are checked for changes.
 const POLL_PAUSE: Duration = Duration::from_secs(2);
 
 /// SIGHUP, for any number of watches.
@@ -13,14 +13,14 @@ const POLL_PAUSE: Duration = Duration::from_secs(2);
 pub struct Hangup(watch::Sender<()>);
 
 impl Hangup {
-    /// Nobody listens yet; see [`Hangup::listen`].
+    /// Does not listen yet; see [`Hangup::listen`].
     #[expect(clippy::new_without_default, reason = "there is one per process")]
     pub fn new() -> Self {
         Self(watch::Sender::new(()))
     }
 
-    /// Has the watches made so far hear of SIGHUP, which ends nothing even if
-    /// there are none.
+    /// Forwards SIGHUP to the watches made so far. Without any, the signal is
+    /// ignored.
     #[cfg_attr(not(unix), expect(clippy::unnecessary_wraps, reason = "as on Unix"))]
     pub fn listen(self) -> std::io::Result<()> {
         #[cfg(unix)]
@@ -29,7 +29,7 @@ impl Hangup {
             let mut signal = signal(SignalKind::hangup())?;
             tokio::spawn(async move {
                 while signal.recv().await.is_some() {
-                    // Nobody may be there to hear it.
+                    // Fails when there are no watches.
                     let _ = self.0.send(());
                 }
             });
@@ -38,23 +38,22 @@ impl Hangup {
     }
 }
 
-/// Watches files: whether any is another one, or has other content, and whether
-/// someone says so by SIGHUP.
+/// Watches files for replacement, for modification, and for SIGHUP.
 #[derive(Debug)]
 pub struct Watch {
     files: Vec<PathBuf>,
-    /// What the files were like; `None` if that does not matter.
+    /// The files as last seen; `None` if the next check counts as a change.
     seen: Option<Vec<Stamp>>,
     hangup: watch::Receiver<()>,
 }
 
-/// By what a file is told from the one before it; nothing if it is not there.
+/// Distinguishes a file from its previous version; `None` if there is no file.
 #[derive(PartialEq, Eq, Debug)]
 struct Stamp(Option<(Option<SystemTime>, u64, u64)>);
 
 impl Stamp {
     fn of(file: &PathBuf) -> Self {
-        // Links are followed: tools that renew certificates switch links.
+        // Follows symbolic links, which tools that renew certificates replace.
         Self(fs::metadata(file).ok().map(|metadata| {
             #[cfg(unix)]
             let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
@@ -66,21 +65,20 @@ impl Stamp {
 }
 
 impl Watch {
-    /// Watches `files` from now on. To miss no change, watch before the files
-    /// are read for the first time.
+    /// Watches `files` from now on. Create it before the files are first read, so
+    /// that no change is missed.
     pub fn new(files: Vec<PathBuf>, hangup: &Hangup) -> Self {
         let seen = Some(files.iter().map(Stamp::of).collect());
         Self { files, seen, hangup: hangup.0.subscribe() }
     }
 
-    /// Waits until a file has changed, or SIGHUP came. Can be dropped and
-    /// called again without missing either.
+    /// Waits for a change or SIGHUP. Cancel safe.
     pub async fn changed(&mut self) {
         loop {
             tokio::select! {
                 hangup = self.hangup.changed() => match hangup {
                     Ok(()) => self.again(),
-                    // Nobody listens for the signal; files change all the same.
+                    // Nobody forwards the signal; files change all the same.
                     Err(_) => tokio::time::sleep(POLL_PAUSE).await,
                 },
                 () = tokio::time::sleep(POLL_PAUSE) => {}
@@ -93,14 +91,14 @@ impl Watch {
         }
     }
 
-    /// Has the files change once more, to whoever waits: what was read of them
-    /// was not good, and may be the next time.
+    /// Makes the next check count as a change: the files could not be used, and
+    /// are to be read again.
     pub fn again(&mut self) {
         self.seen = None;
     }
 }
 
-/// Where a directory is far away, this takes its time.
+/// Off the async threads: a network file system may be slow.
 async fn stamps(files: Vec<PathBuf>) -> Vec<Stamp> {
     let stamps = tokio::task::spawn_blocking(move || files.iter().map(Stamp::of).collect());
     stamps.await.unwrap_or_default()
@@ -124,7 +122,7 @@ mod tests {
         watch.changed().await;
         fs::remove_file(&file).unwrap();
         watch.changed().await;
-        // Without a change, too, if someone says so.
+        // SIGHUP counts as a change.
         hangup.0.send(()).unwrap();
         watch.changed().await;
         watch.again();

@@ -1,20 +1,21 @@
-//! A host from start to shutdown.
+//! The host from start to shutdown.
 
 use crate::behind::auth::HostAuth;
 use crate::behind::hooks::{Hooks, Storage};
 use crate::behind::outbound::{self, Outbound};
 use crate::behind::store::HostStore;
+use crate::body::empty;
+use crate::component::COMPONENT;
 use crate::engine::{Engine, Precompiled};
-use crate::front::cache::Cache;
+use crate::front::cache::ResponseCache;
 use crate::front::service::Service;
 use crate::net::connection;
+use crate::options::Options;
 use crate::reload::{Hangup, Watch};
-use crate::tls::Tls;
-use crate::{COMPONENT, Options};
+use crate::signals::Signals;
+use crate::tls::TlsAcceptor;
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
 use roadstead_access::Authority;
 use roadstead_config::Config;
 use std::borrow::Cow;
@@ -25,36 +26,40 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// Connections at a time. More wait to be accepted.
+/// Concurrent connections. More wait to be accepted.
 const MAX_CONNECTIONS: usize = roadstead_config::MAX_MAX_REQUESTS;
 
-/// How long uploads that are cut off at the end may take to put away what came.
-const PUT_AWAY_TIME: Duration = Duration::from_secs(5);
+/// How long interrupted uploads may take at shutdown to write what they have
+/// received.
+const FLUSH_TIME: Duration = Duration::from_secs(5);
 
-/// How long to wait after a connection could not be accepted, as for want of
-/// file descriptors, which others will give back.
+/// How long to wait when a connection could not be accepted, as when the process
+/// has too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A host that is ready to accept.
+/// The exit status after a second signal: as of a shell's child that SIGINT ended.
+const INTERRUPTED: i32 = 130;
+
+/// A host that is ready to accept connections.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     engine: Engine,
     storage: Storage,
-    tls: Option<Tls>,
-    cache: Cache,
+    tls: Option<TlsAcceptor>,
+    cache: ResponseCache,
     options: Options,
 }
 
 impl Server {
-    /// Opens storage, loads the component, has it answer a request of the
-    /// host's own, and binds the address: what is wrong with any of them is
-    /// said now, and not to the first client.
+    /// Opens storage, loads the component, has it answer a request, and binds the
+    /// address, so that what is wrong with any of them is reported now, and not
+    /// to the first client.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let started = Instant::now();
         let hangup = Hangup::new();
         let tls = options.config.tls.as_ref();
-        let tls = tls.map(|settings| Tls::new(settings, &hangup)).transpose()?;
+        let tls = tls.map(|settings| TlsAcceptor::new(settings, &hangup)).transpose()?;
         let storage = storage(&options).await?;
         let bytes = match &options.component {
             Some(file) => Cow::Owned(
@@ -62,12 +67,11 @@ impl Server {
             ),
             None => Cow::Borrowed(COMPONENT),
         };
-        let cache = options.cache.clone();
         let variables =
             outbound::variables(options.config.cloud.as_ref(), options.variables.clone())?;
         let auth = authority(&options)?;
         let hooks = Hooks { storage: storage.clone(), auth: auth.clone() };
-        let (engine, how) = Engine::new(&bytes, cache.as_deref(), variables, hooks)
+        let (engine, how) = Engine::new(&bytes, options.code_cache.as_deref(), variables, hooks)
             .context("cannot load the component")?;
         if how == Precompiled::Compiled {
             tracing::debug!("compiled the component in {:?}", started.elapsed());
@@ -81,10 +85,10 @@ impl Server {
         })?;
         refuse_plain_passwords(&options.config, listener.local_addr()?)?;
         let generation = auth.as_ref().map(|auth| auth.generation()).unwrap_or_default();
-        let cache = Cache::new(generation)?;
+        let cache = ResponseCache::new(generation)?;
         if let Some(auth) = auth {
             let watch = Watch::new(auth.files(), &hangup);
-            tracing::info!("{} users may log in", auth.users());
+            tracing::info!("{} can log in", count(auth.users(), "user"));
             tokio::spawn(auth.renew(watch));
         }
         hangup.listen()?;
@@ -101,13 +105,14 @@ impl Server {
         Ok(Self { listener, engine, storage, tls, cache, options })
     }
 
-    /// Where it listens, the port included that the system chose for port 0.
+    /// The address that it listens on, with the actual port if the settings have
+    /// port 0.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Serves until `shutdown` is ready, and then until the requests in flight
-    /// have ended, or the drain timeout has.
+    /// are done or the drain timeout has passed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let service = Service::new(self.engine.clone(), self.cache, &self.options.config);
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -132,7 +137,7 @@ impl Server {
                         connection.await;
                         drop(permit);
                     });
-                    // Those that ended, so that they do not add up.
+                    // Frees the tasks that are done.
                     while tasks.try_join_next().is_some() {}
                 }
                 Err(error) => {
@@ -144,22 +149,25 @@ impl Server {
         drop(self.listener);
         close.send_replace(true);
         while tasks.try_join_next().is_some() {}
-        tracing::info!("shutting down; {} connections finish their requests", tasks.len());
+        tracing::info!("shutting down; {} to finish", count(tasks.len(), "open connection"));
         let ended = async { while tasks.join_next().await.is_some() {} };
         let drained = tokio::time::timeout(self.options.config.drain_timeout, ended).await;
         if drained.is_err() {
-            tracing::warn!("requests are cut off after REGISTRY_HTTP_DRAINTIMEOUT");
-            // To the store, that is a client that goes away: what came counts.
+            tracing::warn!(
+                "REGISTRY_HTTP_DRAINTIMEOUT has passed; aborting the requests in flight"
+            );
+            // The store treats them as clients that disconnect, and keeps the
+            // bytes that it has received.
             tasks.abort_all();
-            if tokio::time::timeout(PUT_AWAY_TIME, self.storage.idle()).await.is_err() {
-                tracing::warn!("uploads were lost that a client could have gone on with");
+            if tokio::time::timeout(FLUSH_TIME, self.storage.idle()).await.is_err() {
+                tracing::warn!("the last bytes of interrupted uploads could not be written");
             }
         }
         self.engine.stop();
     }
 }
 
-/// Serves with `options` until SIGTERM or SIGINT; a second one ends at once.
+/// Serves with `options` until SIGTERM or SIGINT; a second signal exits at once.
 pub async fn serve(options: Options) -> anyhow::Result<()> {
     let server = Server::start(options).await?;
     let mut signals = Signals::new()?;
@@ -168,14 +176,14 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
             signals.next().await;
             tokio::spawn(async move {
                 signals.next().await;
-                std::process::exit(130);
+                std::process::exit(INTERRUPTED);
             });
         })
         .await;
     Ok(())
 }
 
-/// Opens the directory, or finds out whether the object store answers.
+/// Opens the directory, or checks that the object store answers.
 async fn storage(options: &Options) -> anyhow::Result<Storage> {
     if let Some(cloud) = &options.config.cloud {
         let outbound = Outbound::new(cloud)?;
@@ -184,7 +192,7 @@ async fn storage(options: &Options) -> anyhow::Result<Storage> {
     }
     let store = HostStore::open(options.root.clone()).with_context(|| {
         format!(
-            "cannot write to the storage directory {}; name another with \
+            "cannot write to the storage directory {}; choose another with \
              REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY",
             options.root.display()
         )
@@ -192,7 +200,7 @@ async fn storage(options: &Options) -> anyhow::Result<Storage> {
     Ok(Storage::Directory(Arc::new(store)))
 }
 
-/// Who knows who is who, where that matters.
+/// The authority for users and tokens, if authentication is configured.
 fn authority(options: &Options) -> anyhow::Result<Option<Arc<HostAuth>>> {
     let settings = &options.config.auth;
     if !settings.enabled() {
@@ -202,7 +210,8 @@ fn authority(options: &Options) -> anyhow::Result<Option<Arc<HostAuth>>> {
     Ok(Some(Arc::new(HostAuth::new(authority))))
 }
 
-/// Passwords do not cross a network in the clear unless someone says so.
+/// Refuses passwords over plain HTTP, except on loopback or when the operator
+/// allows them.
 fn refuse_plain_passwords(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
     if config.auth.takes_passwords()
         && config.tls.is_none()
@@ -210,21 +219,20 @@ fn refuse_plain_passwords(config: &Config, address: SocketAddr) -> anyhow::Resul
         && !address.ip().to_canonical().is_loopback()
     {
         bail!(
-            "users would send their passwords to {address} without encryption; set one of:\n\
-             REGISTRY_HTTP_TLS_CERTIFICATE and REGISTRY_HTTP_TLS_KEY, for TLS; roadstead cert makes \
+            "users would send their passwords to {address} unencrypted; set one of:\n\
+             REGISTRY_HTTP_TLS_CERTIFICATE and REGISTRY_HTTP_TLS_KEY, for TLS; `roadstead cert` makes \
              a certificate\n\
-             REGISTRY_HTTP_ADDR=127.0.0.1:{}, to be reached from this machine only\n\
-             REGISTRY_AUTH_PLAINHTTP=true, behind a proxy that speaks TLS",
+             REGISTRY_HTTP_ADDR=127.0.0.1:{}, to listen on this machine only\n\
+             REGISTRY_AUTH_PLAINHTTP=true, behind a proxy that terminates TLS",
             address.port()
         );
     }
     Ok(())
 }
 
-/// Has the component answer whether it is a registry.
+/// Checks that the component answers as a registry does.
 async fn probe(engine: &Engine) -> anyhow::Result<()> {
-    let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
-    let request = Request::get("/v2/").body(body)?;
+    let request = Request::get("/v2/").body(empty())?;
     let response = engine.handle(request).await.map_err(anyhow::Error::from)?;
     if !matches!(
         response.status(),
@@ -235,37 +243,8 @@ async fn probe(engine: &Engine) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[cfg(unix)]
-struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.0.recv() => {}
-            _ = self.1.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) {
-        // Without a way to hear of it there is nothing to wait for.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
+/// A count with its noun, as in `1 user` and `2 users`.
+fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }

@@ -86,6 +86,26 @@ fn mistakes_are_named() {
     assert_says(&said, &["REGISTRY_HTTP_ADR ", "did you mean REGISTRY_HTTP_ADDR?"]);
 }
 
+/// An error is its causes, whatever Rust is asked to add.
+#[test]
+fn errors_have_no_backtrace() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let root = file.to_str().unwrap();
+    for variables in [
+        [("REGISTRY_HTTP_ADR", ""), ("RUST_BACKTRACE", "1")],
+        [("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root), ("RUST_BACKTRACE", "full")],
+        [("REGISTRY_HTTP_TLS_CERTIFICATE", root), ("REGISTRY_HTTP_TLS_KEY", root)],
+    ] {
+        let mut command = serve(&variables, &[]);
+        command.env("RUST_LIB_BACKTRACE", "1");
+        let said = refusal(command);
+        assert!(said.starts_with("Error: ") && said.ends_with('\n'), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
 #[test]
 fn components_that_are_none() {
     let directory = tempfile::tempdir().unwrap();

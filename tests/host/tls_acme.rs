@@ -110,7 +110,7 @@ async fn a_certificate_from_pebble() {
         })
         .await;
         assert_eq!(answer.status(), 200);
-        let new = "certificate of registry.test, new from the ACME server";
+        let new = "new certificate of registry.test from the ACME server";
         eventually(new, async || host.log().contains(new).then_some(())).await;
         assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
         eventually("it is kept", async || {
@@ -128,7 +128,7 @@ async fn a_certificate_from_pebble() {
         })
         .await;
         assert_eq!(answer.status(), 200);
-        let kept = "certificate of registry.test, out of the cache";
+        let kept = "certificate of registry.test, from the cache";
         eventually(kept, async || host.log().contains(kept).then_some(())).await;
     })
     .await;

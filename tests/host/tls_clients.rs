@@ -101,9 +101,10 @@ async fn certificates_of_clients() {
             if optional {
                 assert_eq!(name(without), None);
             } else {
-                said(&secure, "shows no certificate, and REGISTRY_HTTP_TLS_CLIENTCAS").await;
+                said(&secure, "sent no certificate, which REGISTRY_HTTP_TLS_CLIENTCAS requires")
+                    .await;
             }
-            said(&secure, "shows a certificate that is not taken: UnknownIssuer").await;
+            said(&secure, "sent a certificate that is not accepted: UnknownIssuer").await;
         }
     })
     .await;

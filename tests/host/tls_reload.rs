@@ -6,7 +6,7 @@ use std::fs;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// What the host logs of files that it cannot use.
-const UNUSABLE: &str = "cannot be used; what they held before stays in use";
+const UNUSABLE: &str = "cannot be used; the previous ones stay in use";
 
 async fn new_serial(secure: &Secure, expected: u64) {
     let client = secure.client();
@@ -68,7 +68,7 @@ async fn a_signal() {
         let secure = Secure::start(&[], &[]);
         secure.host.signal("HUP").unwrap();
         eventually("the files are read", async || {
-            secure.host.log().contains("the files were read again").then_some(())
+            secure.host.log().contains("TLS: reloaded the files").then_some(())
         })
         .await;
         assert_eq!(secure.client().serial(&secure.host.address).await.unwrap(), 1);

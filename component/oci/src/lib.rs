@@ -12,6 +12,7 @@
 //! (UUIDs), and the CNCF distribution registry where clients rely on it.
 
 pub mod code;
+pub mod conditional;
 pub mod descriptor;
 pub mod digest;
 pub mod manifest;
@@ -38,7 +39,7 @@ pub use manifest_error::InvalidManifest;
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepositoryName};
 pub use page::{InvalidPageSize, PageSize};
-pub use range::{ByteRange, ByteRangeSpec};
+pub use range::{ByteRange, ByteRangeSpec, content_range};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
 pub use upload_id::{InvalidUploadId, UploadId};
 pub use upload_range::{ContentRange, InvalidContentRange, UploadRange};

@@ -1,4 +1,4 @@
-//! The `Range` header of blob downloads.
+//! The `Range` header of blob downloads, and the `Content-Range` of responses.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -64,6 +64,13 @@ impl fmt::Display for ByteRange {
     }
 }
 
+/// The `Content-Range` of a response with the positions `part`, end excluded and
+/// not empty, of a content of `size` bytes (RFC 9110, section 14.4).
+pub fn content_range(part: &Range<u64>, size: u64) -> String {
+    let last = part.end.saturating_sub(1);
+    format!("{BYTES} {}-{last}/{size}", part.start)
+}
+
 /// The three forms of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ByteRangeSpec {
@@ -94,7 +101,7 @@ fn saturating(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::ByteRange;
+    use super::{ByteRange, content_range};
 
     const HUGE: &str = "99999999999999999999999";
 
@@ -129,6 +136,12 @@ mod tests {
             let resolved = range.map(|range| range.resolve(size));
             assert_eq!(resolved, Some(expected), "{header} of {size}");
         }
+    }
+
+    #[test]
+    fn content_ranges() {
+        assert_eq!(content_range(&(2..6), 10), "bytes 2-5/10");
+        assert_eq!(content_range(&(0..1), 1), "bytes 0-0/1");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! what is the component's to decide.
 
 use crate::behind::job_keys;
-use crate::behind::store::full;
+use crate::body::full;
 use crate::reload::Watch;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};

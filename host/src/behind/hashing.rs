@@ -4,6 +4,7 @@
 //! cuts them into parts; to hash them there would cost several times what it
 //! costs here. [`roadstead_bridge::hashing`] says how bodies travel.
 
+use crate::body::empty;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -24,7 +25,7 @@ pub(crate) fn respond(request: Request<WasiBody>) -> Response<WasiBody> {
     let state = state.and_then(|state| hash_state::parse(state.to_str().ok()?));
     let Some(sha256) = state else {
         tracing::error!("the component asked for a hash without a state to begin with");
-        let mut response = Response::new(crate::behind::store::full(Bytes::new()));
+        let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::BAD_REQUEST;
         return response;
     };

@@ -1,5 +1,5 @@
-//! The keys with which an issuer signs CI jobs' tokens (`OpenID` Connect
-//! Discovery 1.0), fetched when a token names one that is not known.
+//! Fetches the keys with which an issuer signs CI jobs' tokens (`OpenID` Connect
+//! Discovery 1.0), when a token names an unknown key.
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
@@ -11,28 +11,28 @@ use roadstead_config::Oidc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// Longest document that is read, in bytes.
+/// Largest document that is read, in bytes.
 const SIZE_LIMIT: usize = 1024 * 1024;
 
-/// How long an issuer may take for a document.
+/// How long an issuer may take to respond with a document.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often an issuer is asked at most: whoever makes up keys must not make
-/// this registry ask more often.
+/// The shortest time between two fetches from an issuer, whatever key names
+/// clients make up.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Where issuers say where their keys are.
+/// The path of an issuer's discovery document.
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-/// Fetches keys, not too often.
+/// Fetches keys, at most every [`INTERVAL`].
 #[derive(Debug, Default)]
 pub(crate) struct Fetcher(Mutex<Option<Instant>>);
 
 impl Fetcher {
-    /// The issuer's keys as it publishes them now; nothing if it was asked a
-    /// moment ago, or does not answer, which is logged.
+    /// The issuer's current keys; `None` if they were fetched within
+    /// [`INTERVAL`], or cannot be fetched, which is logged.
     pub(crate) async fn fetch(&self, oidc: &Oidc) -> Option<String> {
-        // Held while it fetches: who comes meanwhile waits for the same keys.
+        // Held while it fetches, so that concurrent callers wait for these keys.
         let mut last = self.0.lock().await;
         if last.is_some_and(|last| last.elapsed() < INTERVAL) {
             return None;
@@ -62,7 +62,7 @@ async fn keys(oidc: &Oidc) -> anyhow::Result<String> {
 
 async fn get(url: &str) -> anyhow::Result<String> {
     let uri: Uri = url.parse()?;
-    // Keys that come without TLS could be anyone's; a test's come from here.
+    // Keys must come over TLS, except from this machine, as in tests.
     let local = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
     let connector = HttpsConnectorBuilder::new().with_native_roots()?;
     let connector = if local { connector.https_or_http() } else { connector.https_only() };

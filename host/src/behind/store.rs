@@ -4,10 +4,10 @@
 //! they are: bytes go from the connection to the file, hashed natively on the
 //! way, and from the file to the connection, and the component never sees them.
 
-use crate::body::file_body;
+use crate::body::{file_body, full};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use roadstead_bridge::header_json;
 use roadstead_bridge::storage::{
     OPERATION, Operation, REPLY, REPLY_HEADER_LIMIT, REPLY_IN_BODY, Reply, TRANSFER, Transfer,
@@ -231,9 +231,4 @@ fn reply_with(
     let mut response = Response::new(body);
     response.headers_mut().insert(REPLY, header);
     response
-}
-
-/// A body of bytes at hand.
-pub(crate) fn full(bytes: Bytes) -> WasiBody {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }

@@ -1,7 +1,6 @@
-//! A stored object as an answer's body.
+//! A file's content as the body of a response.
 
-use crate::behind::store::full;
-use crate::body::handover;
+use crate::body::{full, handover, truncated};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -13,12 +12,12 @@ use std::task::{Context, Poll, ready};
 use tokio::task::{JoinHandle, spawn_blocking};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-/// Bytes read from a file at a time. Each reader holds at most two such
-/// pieces, one of them read ahead.
+/// Bytes read from a file at a time. Each body holds at most two such pieces,
+/// one of them read ahead.
 const READ_SIZE: usize = 256 * 1024;
 
-/// `length` bytes of a file from `offset` on: at hand if they are few, else as
-/// a stream.
+/// A body of `length` bytes of a file from `offset` on: in memory if they are
+/// few, otherwise streamed.
 pub(crate) fn open(file: File, offset: u64, length: u64) -> io::Result<WasiBody> {
     if length <= READ_SIZE as u64 {
         return Ok(full(read(&file, offset, length)?));
@@ -27,29 +26,24 @@ pub(crate) fn open(file: File, offset: u64, length: u64) -> io::Result<WasiBody>
     Ok(FileBody { file, offset, left: length, reading: None }.boxed_unsync())
 }
 
-/// Reads a piece of a file.
+/// Reads the next piece of a file.
 fn read(mut file: &File, offset: u64, left: u64) -> io::Result<Bytes> {
     let size = left.min(READ_SIZE as u64);
     let mut bytes = Vec::with_capacity(READ_SIZE.min(usize::try_from(size).unwrap_or(READ_SIZE)));
     file.seek(SeekFrom::Start(offset))?;
     file.take(size).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 == size { Ok(bytes.into()) } else { Err(shorter()) }
+    if bytes.len() as u64 == size { Ok(bytes.into()) } else { Err(truncated()) }
 }
 
-/// That a file has fewer bytes than it had: objects never change.
-pub(crate) fn shorter() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than it was")
-}
-
-/// A file on its way to a client. Where its bytes are to be read, one piece is
-/// read ahead. No thread waits for a slow client.
+/// A part of a file, handed over to the connection if it takes files, otherwise
+/// read, with one piece read ahead. No thread waits for a slow client.
 struct FileBody {
     file: Arc<File>,
-    /// Where the bytes begin that are not handed out.
+    /// The position of the next frame.
     offset: u64,
-    /// How many they are.
+    /// The bytes from there on.
     left: u64,
-    /// The bytes at `offset`.
+    /// Reads the piece at `offset`.
     reading: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
@@ -80,8 +74,8 @@ impl Body for FileBody {
             return Poll::Ready(None);
         }
         if self.reading.is_none() {
-            if let Some(stand_in) = handover::hand_over(&self.file, self.offset, self.left) {
-                return self.advance(stand_in);
+            if let Some(placeholder) = handover::hand_over(&self.file, self.offset, self.left) {
+                return self.advance(placeholder);
             }
             self.read_ahead();
         }
@@ -95,7 +89,7 @@ impl Body for FileBody {
                 frame
             }
             Err(error) => {
-                tracing::error!("storage: reading: {error}");
+                tracing::error!("storage: cannot read: {error}");
                 self.left = 0;
                 Poll::Ready(Some(Err(Error::InternalError(None))))
             }

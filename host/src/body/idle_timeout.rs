@@ -1,50 +1,52 @@
-//! Bodies from a network, which fail if their sender pauses for too long. There
-//! is no limit to the whole: a large layer over a thin line takes hours.
+//! Bodies that fail when their sender stalls.
+//!
+//! The limit is for each pause, not for the whole: a large layer over a slow
+//! line takes hours. `tower-http` has such a body too, but it hides the length
+//! of the one that it wraps and checks its timer before it looks for bytes.
 
-use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::Error;
 
-/// A body whose sender must get on.
+/// A body that fails with [`Error::ConnectionReadTimeout`] when no frame comes
+/// for too long.
 #[derive(Debug)]
-pub(crate) struct Progressing {
-    body: Incoming,
+pub(crate) struct IdleTimeout<B: Body> {
+    body: B,
     limit: Duration,
-    broken: fn(hyper::Error) -> Error,
-    pause: Option<Pin<Box<Sleep>>>,
+    map_error: fn(B::Error) -> Error,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Progressing {
-    /// A body within which pauses are shorter than `limit`; `broken` says what
-    /// it is if it breaks off.
-    pub(crate) fn new(body: Incoming, limit: Duration, broken: fn(hyper::Error) -> Error) -> Self {
-        Self { body, limit, broken, pause: None }
+impl<B: Body> IdleTimeout<B> {
+    /// Limits each pause of `body` to `limit`. `map_error` converts the body's
+    /// own errors.
+    pub(crate) fn new(body: B, limit: Duration, map_error: fn(B::Error) -> Error) -> Self {
+        Self { body, limit, map_error, timer: None }
     }
 }
 
-impl Body for Progressing {
-    type Data = Bytes;
+impl<B: Body + Unpin> Body for IdleTimeout<B> {
+    type Data = B::Data;
     type Error = Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, Error>>> {
         let this = &mut *self;
         match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(frame) => {
-                this.pause = None;
-                Poll::Ready(frame.map(|frame| frame.map_err(this.broken)))
+                this.timer = None;
+                Poll::Ready(frame.map(|frame| frame.map_err(this.map_error)))
             }
             Poll::Pending => {
                 let limit = this.limit;
-                let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-                pause.as_mut().poll(context).map(|()| Some(Err(Error::ConnectionReadTimeout)))
+                let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+                timer.as_mut().poll(context).map(|()| Some(Err(Error::ConnectionReadTimeout)))
             }
         }
     }
@@ -55,5 +57,36 @@ impl Body for Progressing {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::IdleTimeout;
+    use bytes::Bytes;
+    use futures::stream::{self, StreamExt as _};
+    use http_body::{Body as _, Frame};
+    use http_body_util::{BodyExt as _, Full, StreamBody};
+    use std::time::Duration;
+    use wasmtime_wasi_http::Error;
+
+    const SOON: Duration = Duration::from_millis(1);
+
+    #[tokio::test]
+    async fn a_stalled_body_fails() {
+        let frames = stream::iter([Ok(Frame::data(Bytes::from_static(b"a")))]);
+        let body = StreamBody::new(frames.chain(stream::pending()));
+        let mut body = IdleTimeout::new(body, SOON, |error| error);
+        assert!(body.frame().await.unwrap().unwrap().is_data());
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::ConnectionReadTimeout));
+    }
+
+    #[test]
+    fn the_length_is_passed_on() {
+        let body = Full::new(Bytes::from_static(b"abc"));
+        let body = IdleTimeout::new(body, SOON, |never| match never {});
+        assert_eq!(body.size_hint().exact(), Some(3));
+        assert!(!body.is_end_stream());
     }
 }

@@ -2,7 +2,9 @@
 
 pub mod config_file;
 
-use crate::{COMPONENT, Options, default_root};
+use crate::component::COMPONENT;
+use crate::options::{Options, default_root};
+use crate::server;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use roadstead_config::{LogFormat, LogLevel};
@@ -24,19 +26,19 @@ struct Cli {
 enum Command {
     /// Serve the registry
     Serve {
-        /// A configuration file with distribution's keys; variables go before it
+        /// A configuration file with distribution's keys; environment variables override it
         #[arg(value_name = "config.yml")]
         config: Option<PathBuf>,
-        /// Run this component instead of the one that is built in
+        /// Run this component instead of the built-in one
         #[arg(long, value_name = "FILE")]
         component: Option<PathBuf>,
-        /// Keep compiled code here [default: `$XDG_CACHE_HOME/roadstead`]
+        /// Keep compiled code in this directory [default: `$XDG_CACHE_HOME/roadstead`]
         #[arg(long, value_name = "DIRECTORY")]
         cache: Option<PathBuf>,
     },
     /// Write the built-in component, which runs under any WASI 0.3 host
     Component {
-        /// Where to [default: standard output]
+        /// The file to write [default: standard output]
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -45,8 +47,16 @@ enum Command {
     Htpasswd(htpasswd::Args),
 }
 
-/// Does what the command line says, and returns the status to end with.
-pub fn main() -> anyhow::Result<ExitCode> {
+/// Runs the command line, and returns the exit status.
+pub fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        // Without the backtrace that `Debug` would add: causes are enough.
+        let _ = writeln!(std::io::stderr(), "Error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let help = help();
     let matches = Cli::command()
         .mut_subcommand("serve", |serve| serve.after_help(help.clone()))
@@ -61,13 +71,13 @@ pub fn main() -> anyhow::Result<ExitCode> {
             };
             let mut options = Options::from_variables(variables)?;
             options.component = component;
-            options.cache = cache.or(options.cache);
+            options.code_cache = cache.or(options.code_cache);
             log(&options);
             raise_open_files();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            let result = runtime.block_on(crate::serve(options));
-            // Whatever still waits for a disk does so without holding up the
-            // end: it was not promised to anyone.
+            let result = runtime.block_on(server::serve(options));
+            // Does not wait for threads that are blocked on a disk: nothing that
+            // they do has been acknowledged.
             runtime.shutdown_background();
             result?;
         }
@@ -75,7 +85,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
             .with_context(|| format!("cannot write {}", file.display()))?,
         Command::Component { output: None } => {
             let mut output = std::io::stdout();
-            anyhow::ensure!(!output.is_terminal(), "a component is no text; use --output FILE");
+            anyhow::ensure!(!output.is_terminal(), "a component is binary; use --output FILE");
             output.write_all(COMPONENT)?;
         }
         Command::Cert(args) => cert::run(&args, &mut std::io::stdout())?,
@@ -98,8 +108,8 @@ pub fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Allows as many open files as the system lets this process have: each
-/// connection is one, and so is each blob on its way.
+/// Raises the limit of open files to the most that the system allows: each
+/// connection takes one, and so does each blob in transit.
 fn raise_open_files() {
     #[cfg(unix)]
     {
@@ -108,7 +118,7 @@ fn raise_open_files() {
         if current != maximum
             && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
         {
-            tracing::warn!("the limit of open files stays at {current:?}: {error}");
+            tracing::warn!("cannot raise the limit of open files from {current:?}: {error}");
         }
     }
 }
@@ -146,7 +156,7 @@ Example:
     )
 }
 
-/// Logs to standard error, as the settings say.
+/// Sets up the log to standard error.
 fn log(options: &Options) {
     let level = match options.config.log_level {
         LogLevel::Error => LevelFilter::ERROR,

@@ -1,23 +1,23 @@
-//! The component in wasmtime: compiled once, instances reused.
+//! The component in wasmtime: compiled once, run in instances that are reused.
 
+mod compile;
 mod guest_log;
 
+pub use compile::Precompiled;
+
 use crate::behind::hooks::{Hooks, Storage};
+use crate::engine::compile::load;
 use crate::engine::guest_log::GuestLog;
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use http::{Request, Response};
 use roadstead_bridge::services;
-use roadstead_oci::{Algorithm, Digest};
-use sha2::{Digest as _, Sha256};
-use std::fs;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use wasmtime::component::{Component, GuestTaskId, Linker, ResourceTable};
+use wasmtime::component::{GuestTaskId, Linker, ResourceTable};
 use wasmtime::{
     Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Store, StoreContextMut,
 };
@@ -29,8 +29,8 @@ use wasmtime_wasi_http::handler::{
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-/// Requests that one instance handles at a time over a directory. A trap fails
-/// all of them, and guest CPU stalls them, so the number is modest.
+/// Concurrent requests of one instance over a directory. A trap fails all of
+/// them, and one that computes stalls the others, so the number is modest.
 const REQUESTS_PER_INSTANCE: usize = 16;
 
 /// The same over an object store, where an upload holds parts in the instance's
@@ -38,32 +38,23 @@ const REQUESTS_PER_INSTANCE: usize = 16;
 /// more. All of them fit into [`MAX_MEMORY`].
 const UPLOADS_PER_INSTANCE: usize = 4;
 
-/// Requests that one instance handles in its life, so that whatever it leaks
-/// does not grow for ever.
-const REQUESTS_IN_LIFE: usize = 100_000;
+/// Requests after which an instance is replaced, so that a leak cannot grow
+/// forever.
+const REQUESTS_PER_LIFETIME: usize = 100_000;
 
 /// How long an instance without requests is kept.
 const IDLE_TIME: Duration = Duration::from_mins(1);
 
-/// Instances at a time: as many as the most requests need, of which each takes
-/// [`UPLOADS_PER_INSTANCE`] at least.
+/// Concurrent instances: enough for the most concurrent requests, at
+/// [`UPLOADS_PER_INSTANCE`] each.
 const MAX_INSTANCES: u32 = 1024;
 
-/// Memory of one instance at most, in bytes.
+/// Largest memory of one instance, in bytes.
 const MAX_MEMORY: usize = 384 * 1024 * 1024;
 
-/// Bytes of an instance's memory that stay mapped when its place in the pool
-/// is used again.
+/// Bytes of an instance's memory that stay mapped when its slot in the pool is
+/// reused.
 const KEEP_RESIDENT: usize = 1024 * 1024;
-
-/// Where a component came from, and how long that took.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Precompiled {
-    /// From the cache.
-    Cached,
-    /// It was compiled at this start.
-    Compiled,
-}
 
 /// A component, ready to handle requests.
 #[derive(Clone)]
@@ -78,7 +69,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Loads a component. Compiled code is taken from `cache` and put there.
+    /// Loads a component. Compiled code is cached in the directory `cache`.
     pub(crate) fn new(
         bytes: &[u8],
         cache: Option<&Path>,
@@ -102,7 +93,8 @@ impl Engine {
         Ok((Self { handler: ProxyHandler::new(instances) }, how))
     }
 
-    /// Says that the process ends, and instances with it: that is no failure.
+    /// Notes that the process is ending, so that instances which end with it are
+    /// not logged as failures.
     pub(crate) fn stop(&self) {
         self.handler.state().stopping.store(true, Ordering::Relaxed);
     }
@@ -130,78 +122,13 @@ fn configuration() -> Config {
         .linear_memory_keep_resident(KEEP_RESIDENT);
     let mut config = Config::new();
     config
-        // The component was optimised when it was built: to do it again changes
-        // no figure but that of the start, which takes a sixth longer.
+        // The component was optimised when it was built. Optimising again was
+        // measured to change nothing but the start, which takes a sixth longer.
         .cranelift_opt_level(OptLevel::None)
         .wasm_component_model(true)
         .wasm_component_model_async(true)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
-}
-
-/// Takes compiled code from the cache, or compiles and caches. Whatever is
-/// wrong with the cache costs time and nothing else.
-fn load(
-    engine: &wasmtime::Engine,
-    bytes: &[u8],
-    cache: Option<&Path>,
-) -> anyhow::Result<(Component, Precompiled)> {
-    let file = cache.and_then(|cache| match cache_file(engine, bytes, cache) {
-        Ok(file) => Some(file),
-        Err(error) => {
-            tracing::warn!("compiled code is not cached in {}: {error:#}", cache.display());
-            None
-        }
-    });
-    if let Some(file) = file.as_deref().filter(|file| file.exists()) {
-        // SAFETY: the file must be what this version of wasmtime wrote. It
-        // lies in a directory that only this user can write, under a name
-        // made of the component's digest and the engine's version and
-        // settings, and was put there whole by rename. wasmtime checks its
-        // own version and settings again.
-        #[expect(unsafe_code, reason = "there is no safe way to load compiled code")]
-        let component = unsafe { Component::deserialize_file(engine, file) };
-        match component {
-            Ok(component) => return Ok((component, Precompiled::Cached)),
-            Err(error) => tracing::warn!("cached code is not used: {error:#}"),
-        }
-    }
-    let component = Component::from_binary(engine, bytes)?;
-    if let Some(file) = file {
-        let written = component.serialize().map_err(Into::into).and_then(|code| {
-            let temporary = file.with_extension(format!("{}.part", std::process::id()));
-            fs::write(&temporary, code)?;
-            Ok::<_, anyhow::Error>(fs::rename(temporary, &file)?)
-        });
-        if let Err(error) = written {
-            tracing::warn!("compiled code is not cached: {error:#}");
-        }
-    }
-    Ok((component, Precompiled::Compiled))
-}
-
-fn cache_file(engine: &wasmtime::Engine, bytes: &[u8], cache: &Path) -> anyhow::Result<PathBuf> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(cache)
-            .context("cannot be made")?;
-        let metadata = fs::metadata(cache)?;
-        anyhow::ensure!(
-            metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0,
-            "others may write there; remove it, or chmod go-w it"
-        );
-    }
-    #[cfg(not(unix))]
-    fs::create_dir_all(cache).context("cannot be made")?;
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes));
-    let digest = digest.context("a digest of a wrong length")?;
-    Ok(cache.join(format!("{}-{:016x}.cwasm", digest.encoded(), hasher.finish())))
 }
 
 /// What an instance's store holds.
@@ -224,7 +151,7 @@ impl WasiHttpView for State {
     }
 }
 
-/// Makes instances.
+/// Creates instances.
 struct Instances {
     engine: wasmtime::Engine,
     service: ServicePre<State>,
@@ -267,8 +194,8 @@ impl HandlerState for Instances {
     }
 }
 
-/// Ends an instance that had no request for [`IDLE_TIME`]. One that is at work
-/// is never ended: a push may take hours.
+/// Ends an instance that had no request for [`IDLE_TIME`]. One with a request in
+/// flight is never ended: a push may take hours.
 pub(crate) struct Idle(Pin<Box<tokio::time::Sleep>>);
 
 impl WorkerExpiration for Idle {
@@ -289,13 +216,14 @@ impl WorkerExpiration for Idle {
     }
 }
 
-/// Gives an instance many requests, some at a time.
+/// Reuses an instance for many requests, some of them concurrent.
 pub(crate) struct Reused {
     stopping: Arc<AtomicBool>,
     generation: Arc<AtomicU64>,
-    /// The generation that it was made in: it may remember who was who then.
+    /// The generation of users at its creation; it may have cached who they
+    /// were.
     born: u64,
-    /// How many at a time.
+    /// Its concurrent requests.
     limit: usize,
 }
 
@@ -305,7 +233,7 @@ impl WorkerState for Reused {
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         let outdated = self.generation.load(Ordering::Acquire) != self.born;
-        if outdated || total >= REQUESTS_IN_LIFE {
+        if outdated || total >= REQUESTS_PER_LIFETIME {
             ShouldAccept::Never
         } else if concurrent >= self.limit {
             ShouldAccept::No
@@ -320,7 +248,8 @@ impl WorkerState for Reused {
         (): (),
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        // Requests end by progress timeouts of their bodies, not by a total.
+        // Requests end by the timeouts of their bodies; there is none for the
+        // whole.
         Box::pin(std::future::pending())
     }
 

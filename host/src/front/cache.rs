@@ -1,220 +1,210 @@
-//! A cache of small answers in front of the component, as any web server has
+//! A cache of small responses in front of the component, as any web server has
 //! one in front of an application (RFC 9111).
 //!
-//! It knows no repositories: what may be kept, and for how long, and what a write
-//! outdates, the component says by [`Directive`]s. The host removes them from
-//! every response.
+//! It knows no repositories: what may be kept, and for how long, and what a
+//! write outdates, the component says by [`Directive`]s. The host removes them
+//! from every response.
 //!
-//! # Whose answers
-//! What is kept is the same for all who may have it; who may is not kept with
-//! it. Where the component tells clients apart, it grants the same credentials
-//! (or none) to ask for the same again, for a while. Such a grant is for these credentials, this method and this path alone, and ends
-//! when users change. Without one, a request is the component's to judge.
+//! # Authorisation
+//! A kept response is the same for everyone who may have it. Who may is not kept
+//! with it: where the component distinguishes callers, it grants the same
+//! credentials (or none) to repeat the request for a while. A grant is for these
+//! credentials, this method and this path alone, and ends when the users change.
+//! A request without a grant goes to the component.
 //!
-//! # No answer is older than a write
-//! Purges are counted. An answer is kept with the count at which its request
-//! began, and counts as long as no purge of its key has a higher one: neither
-//! what was kept before a write nor what was read while it was under way is
-//! given after it has been answered. A write that is not answered, because its
-//! client or its instance went away, outdates everything. Writers that do not
-//! pass through here are not seen; the component's times bound how long.
+//! # No response is older than a write
+//! Purges are numbered. A response is kept with the number of purges at which
+//! its request began, and is valid while its key has no later purge: neither
+//! what was kept before a write nor what was read during it is served once the
+//! write has been answered. A write without an answer, because its client or its
+//! instance went away, purges everything. Writes by other processes are not
+//! seen; the times that the component sets bound how long that matters.
 
-use crate::behind::store::full;
+use crate::body::full;
+use crate::front::cached_response::CachedResponse;
+use crate::front::error_response;
 use crate::front::peer::Peer;
-use crate::front::service;
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use quick_cache::Weighter;
-use roadstead_access::{Cache as Credentials, Fingerprint};
+use roadstead_access::{Cache as CredentialCache, Fingerprint};
 use roadstead_bridge::cache::Directive;
-use roadstead_oci::ByteRange;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use wasmtime_wasi_http::WasiBody;
 
-/// Bytes of all answers that are kept.
-const SIZE: u64 = 24 * 1024 * 1024;
+/// Bytes of all kept responses.
+const SIZE_LIMIT: u64 = 24 * 1024 * 1024;
 
-/// Bytes of one answer that is kept, at most.
+/// Bytes of the largest response that is kept.
 const ENTRY_LIMIT: u64 = 256 * 1024;
 
-/// What an answer weighs besides its body, in bytes, about.
+/// What an entry takes besides path and body, in bytes, estimated.
 const OVERHEAD: u64 = 2 * 1024;
 
-/// Answers of which there is room to know, about; more are kept if they are
-/// small.
+/// Number of entries that the cache is laid out for; small ones may be more.
 const ENTRIES: usize = 4096;
 
-/// Longest path and query of an answer that is kept, in bytes.
+/// Longest path with query of a kept response, in bytes.
 const PATH_LIMIT: usize = 1024;
 
-/// Keys share so many counts of purges: two keys with the same one outdate
-/// each other's answers, which costs time and nothing else.
+/// Slots that keys are hashed to. Keys in the same slot purge each other's
+/// responses, which costs time and nothing else.
 const SLOTS: usize = 4096;
 
-/// Grants that are remembered at a time, about.
+/// Number of grants that are kept, about.
 const GRANTS: usize = 16 * 1024;
 
-/// The longest that an answer or a grant is kept, whatever the component says.
-const LONGEST: Duration = Duration::from_mins(1);
+/// The longest that a response or a grant is kept, whatever the component says.
+const MAX_AGE: Duration = Duration::from_mins(1);
 
-/// Answers that can be given again.
-pub(crate) struct Cache {
-    entries: quick_cache::sync::Cache<String, Arc<Entry>, Weight>,
-    /// How many purges there were.
+/// Responses and grants that are kept.
+pub(crate) struct ResponseCache {
+    entries: quick_cache::sync::Cache<String, Arc<CachedResponse>, Weight>,
+    /// The number of purges so far.
     purges: AtomicU64,
-    /// By a key's hash: the number of its last purge.
+    /// For each slot, the number of its last purge.
     slots: Box<[AtomicU64]>,
     hasher: RandomState,
     grants: quick_cache::sync::Cache<Fingerprint, Grant>,
-    /// Hashes credentials, under a key that no one knows.
-    credentials: Credentials<()>,
-    /// Counts how often users changed.
+    /// Hashes credentials under a random key.
+    credentials: CredentialCache<()>,
+    /// Counts changes of the users.
     generation: Arc<AtomicU64>,
 }
 
-/// Until when, and for which generation of users.
+/// When a grant expires, and the generation of users that it is for.
 #[derive(Clone, Copy)]
 struct Grant {
     until: Instant,
     generation: u64,
 }
 
-/// Whom a request is from, as far as that matters.
+/// What a request needs to be answered from the cache.
 #[derive(Clone, Copy)]
-pub(crate) enum Asker {
-    /// The component tells no one apart.
-    Anyone,
-    /// Who sends these credentials, or none.
-    Known { fingerprint: Fingerprint, generation: u64 },
+pub(crate) enum Access {
+    /// Nothing: the component does not distinguish callers.
+    Open,
+    /// A grant for its credentials, method and path.
+    ByGrant { fingerprint: Fingerprint, generation: u64 },
 }
 
-impl std::fmt::Debug for Cache {
+impl std::fmt::Debug for ResponseCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cache").field("entries", &self.entries.len()).finish_non_exhaustive()
+        f.debug_struct("ResponseCache")
+            .field("entries", &self.entries.len())
+            .finish_non_exhaustive()
     }
-}
-
-struct Entry {
-    headers: HeaderMap,
-    /// Nothing if only the head is known.
-    body: Option<Bytes>,
-    slot: usize,
-    /// How many purges there had been when its request began.
-    purges: u64,
-    until: Instant,
 }
 
 #[derive(Clone)]
 struct Weight;
 
-impl Weighter<String, Arc<Entry>> for Weight {
-    fn weight(&self, path: &String, entry: &Arc<Entry>) -> u64 {
+impl Weighter<String, Arc<CachedResponse>> for Weight {
+    fn weight(&self, path: &String, entry: &Arc<CachedResponse>) -> u64 {
         let body = entry.body.as_ref().map_or(0, Bytes::len);
         OVERHEAD + (path.len() + body) as u64
     }
 }
 
-/// A request that is under way.
-pub(crate) struct UnderWay<'a> {
-    cache: &'a Cache,
-    kind: Kind,
+/// A request that the component is answering.
+pub(crate) struct InFlight<'a> {
+    cache: &'a ResponseCache,
+    effect: Effect,
 }
 
-enum Kind {
-    /// Its answer may be kept, for this path, by this count of purges.
-    Read { path: Option<String>, head: bool, purges: u64, asker: Asker },
-    /// Its answer says what is outdated.
+enum Effect {
+    /// The response may be kept for this path, if there is one.
+    Read { path: Option<String>, head: bool, purges: u64, access: Access },
+    /// The response says what is outdated.
     Write { answered: bool },
 }
 
-impl Cache {
-    /// An empty cache. `generation` counts how often users changed.
+impl ResponseCache {
+    /// An empty cache. `generation` counts changes of the users.
     ///
     /// # Errors
     /// When the system has no randomness.
     pub(crate) fn new(generation: Arc<AtomicU64>) -> anyhow::Result<Self> {
         Ok(Self {
-            entries: quick_cache::sync::Cache::with_weighter(ENTRIES, SIZE, Weight),
+            entries: quick_cache::sync::Cache::with_weighter(ENTRIES, SIZE_LIMIT, Weight),
             purges: AtomicU64::new(0),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
             grants: quick_cache::sync::Cache::new(GRANTS),
-            credentials: Credentials::new().map_err(anyhow::Error::msg)?,
+            credentials: CredentialCache::new().map_err(anyhow::Error::msg)?,
             generation,
         })
     }
 
-    /// Whom a request is from, where the component tells clients apart.
-    /// Nothing if its credentials make no sense.
-    pub(crate) fn asker<B>(&self, request: &Request<B>, peer: &Peer) -> Option<Asker> {
+    /// The grant that a request needs where the component distinguishes callers.
+    /// `None` if the request is for the component alone, as its credentials are
+    /// malformed or its path is too long.
+    pub(crate) fn access<B>(&self, request: &Request<B>, peer: &Peer) -> Option<Access> {
         let generation = self.generation.load(Ordering::Acquire);
         let mut sent = request.headers().get_all(header::AUTHORIZATION).iter();
         let authorization = sent.next().map_or(Ok(""), HeaderValue::to_str).ok()?;
         if sent.next().is_some() {
             return None;
         }
-        // Who shows a certificate is someone else than who does not.
-        let (shown, name) = match &peer.certificate {
+        // The same credentials with and without a certificate are two callers.
+        let (kind, name) = match &peer.certificate {
             Some(name) => ("certificate", name.as_str()),
             None => ("", ""),
         };
         let path = path(request.uri())?;
         let method = request.method().as_str();
-        let fingerprint = self.credentials.fingerprint(&[authorization, shown, name, method, path]);
-        Some(Asker::Known { fingerprint, generation })
+        let fingerprint = self.credentials.fingerprint(&[authorization, kind, name, method, path]);
+        Some(Access::ByGrant { fingerprint, generation })
     }
 
-    /// The answer to a request, if it is kept and its sender may have it.
-    pub(crate) fn answer<B>(
+    /// The response to a request, if it is kept and access is granted.
+    pub(crate) fn respond<B>(
         &self,
         request: &Request<B>,
-        asker: Asker,
+        access: Access,
     ) -> Option<Response<WasiBody>> {
-        let head = request.method() == Method::HEAD;
         if !may_be_shared(request) {
             return None;
         }
         let entry = self.entries.get(path(request.uri())?)?;
         let valid = self.slots[entry.slot].load(Ordering::Acquire) <= entry.purges
             && Instant::now() < entry.until;
-        let body = match &entry.body {
-            _ if !valid || !self.granted(asker) => return None,
-            None if !head => return None,
-            body => body.clone().filter(|_| !head),
-        };
-        entry.respond(request.headers(), body.unwrap_or_default())
+        if !valid || !self.granted(access) {
+            return None;
+        }
+        entry.respond(request.headers(), request.method() == Method::HEAD)
     }
 
-    /// A request that the component answers now.
-    pub(crate) fn begin<B>(&self, request: &Request<B>, asker: Asker) -> UnderWay<'_> {
-        let kind = if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+    /// Notes that the component begins to answer a request.
+    pub(crate) fn begin<B>(&self, request: &Request<B>, access: Access) -> InFlight<'_> {
+        let effect = if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             let whole = !request.headers().contains_key(header::RANGE);
             let path = path(request.uri()).filter(|_| whole && may_be_shared(request));
-            Kind::Read {
+            Effect::Read {
                 path: path.map(str::to_owned),
                 head: request.method() == Method::HEAD,
                 purges: self.purges.load(Ordering::Acquire),
-                asker,
+                access,
             }
         } else {
-            Kind::Write { answered: false }
+            Effect::Write { answered: false }
         };
-        UnderWay { cache: self, kind }
+        InFlight { cache: self, effect }
     }
 
-    /// Takes out of an answer what is meant for a cache, and keeps nothing.
+    /// Removes the headers for the cache from a response that is not kept.
     pub(crate) fn strip(mut response: Response<WasiBody>) -> Response<WasiBody> {
         drop(Directive::take(response.headers_mut()));
         response
     }
 
-    fn granted(&self, asker: Asker) -> bool {
-        let Asker::Known { fingerprint, generation } = asker else { return true };
+    fn granted(&self, access: Access) -> bool {
+        let Access::ByGrant { fingerprint, generation } = access else { return true };
         let grant = self.grants.get(&fingerprint);
         grant.is_some_and(|grant| grant.generation == generation && Instant::now() < grant.until)
     }
@@ -229,13 +219,13 @@ impl Cache {
     }
 }
 
-impl UnderWay<'_> {
-    /// What the client gets of the component's answer. It is kept if it may
-    /// be, and whatever it outdates is outdated from now on.
+impl InFlight<'_> {
+    /// Takes the component's response and returns the client's. Keeps it if
+    /// that is allowed; after a write, purges what it outdates.
     pub(crate) async fn answered(mut self, mut response: Response<WasiBody>) -> Response<WasiBody> {
         let directive = Directive::take(response.headers_mut());
-        match (&mut self.kind, directive) {
-            (Kind::Write { answered }, directive) => {
+        match (&mut self.effect, directive) {
+            (Effect::Write { answered }, directive) => {
                 *answered = true;
                 if let Some(Directive::Purge { key }) = directive {
                     self.cache.purge(self.cache.slot(key.as_bytes()));
@@ -243,13 +233,13 @@ impl UnderWay<'_> {
                 response
             }
             (
-                Kind::Read { path, head, purges, asker },
+                Effect::Read { path, head, purges, access },
                 Some(Directive::Keep { key, ttl, grant }),
             ) => {
-                if let Asker::Known { fingerprint, generation } = *asker
+                if let Access::ByGrant { fingerprint, generation } = *access
                     && !grant.is_zero()
                 {
-                    let until = Instant::now() + grant.min(LONGEST);
+                    let until = Instant::now() + grant.min(MAX_AGE);
                     self.cache.grants.insert(fingerprint, Grant { until, generation });
                 }
                 let Some(path) = path.take() else { return response };
@@ -257,20 +247,20 @@ impl UnderWay<'_> {
                 let slot = self.cache.slot(key.as_bytes());
                 self.cache.keep(path, head, slot, purges, ttl, response).await
             }
-            (Kind::Read { .. }, _) => response,
+            (Effect::Read { .. }, _) => response,
         }
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if matches!(self.kind, Kind::Write { answered: false }) {
+        if matches!(self.effect, Effect::Write { answered: false }) {
             (0..SLOTS).for_each(|slot| self.cache.purge(slot));
         }
     }
 }
 
-impl Cache {
+impl ResponseCache {
     async fn keep(
         &self,
         path: String,
@@ -292,63 +282,25 @@ impl Cache {
             match body.collect().await {
                 Ok(collected) => bytes = Some(collected.to_bytes()),
                 Err(error) => {
-                    tracing::error!("the component's answer broke off: {error}");
-                    return service::failed();
+                    tracing::error!("the component's response broke off: {error}");
+                    return error_response::internal();
                 }
             }
         }
-        let entry = Entry {
+        let entry = CachedResponse {
             headers: parts.headers.clone(),
             body: bytes.clone(),
             slot,
             purges,
-            until: Instant::now() + time.min(LONGEST),
+            until: Instant::now() + time.min(MAX_AGE),
         };
         self.entries.insert(path, Arc::new(entry));
         Response::from_parts(parts, full(bytes.unwrap_or_default()))
     }
 }
 
-impl Entry {
-    /// The answer to a request with these headers. Nothing if it takes a range
-    /// that cannot be given: to say so is the component's.
-    fn respond(&self, asked: &HeaderMap, body: Bytes) -> Option<Response<WasiBody>> {
-        if let Some(etag) = self.headers.get(header::ETAG)
-            && asked.get_all(header::IF_NONE_MATCH).iter().any(|held| holds(held, etag))
-        {
-            // What a 304 lacks of the headers is about the body.
-            let mut response = Response::new(full(Bytes::new()));
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = self.headers.clone();
-            for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::ACCEPT_RANGES] {
-                response.headers_mut().remove(name);
-            }
-            return Some(response);
-        }
-        let range =
-            asked.get(header::RANGE).filter(|_| self.headers.contains_key(header::ACCEPT_RANGES));
-        let range = range.and_then(|range| ByteRange::parse(range.to_str().ok()?));
-        let Some(range) = range.filter(|_| !body.is_empty()) else {
-            let mut response = Response::new(full(body));
-            *response.headers_mut() = self.headers.clone();
-            return Some(response);
-        };
-        let size = body.len() as u64;
-        let part = range.resolve(size)?;
-        let (start, end) = (usize::try_from(part.start).ok()?, usize::try_from(part.end).ok()?);
-        let mut response = Response::new(full(body.slice(start..end)));
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        let headers = response.headers_mut();
-        *headers = self.headers.clone();
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(end - start));
-        let content_range = format!("bytes {}-{}/{size}", part.start, part.end - 1);
-        headers.insert(header::CONTENT_RANGE, HeaderValue::from_str(&content_range).ok()?);
-        Some(response)
-    }
-}
-
-/// Whether a request is one whose answer does not depend on more than its path
-/// and its sender.
+/// Whether the response to a request depends on nothing but its method, path
+/// and credentials.
 fn may_be_shared<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     matches!(*request.method(), Method::GET | Method::HEAD)
@@ -360,10 +312,4 @@ fn may_be_shared<B>(request: &Request<B>) -> bool {
 fn path(uri: &Uri) -> Option<&str> {
     let path = uri.path_and_query()?.as_str();
     (path.len() <= PATH_LIMIT).then_some(path)
-}
-
-/// Whether a client holds the answer that has this `ETag`.
-fn holds(held: &HeaderValue, etag: &HeaderValue) -> bool {
-    let (Ok(held), Ok(etag)) = (held.to_str(), etag.to_str()) else { return false };
-    held.split(',').map(str::trim).any(|held| held == "*" || held.trim_start_matches("W/") == etag)
 }

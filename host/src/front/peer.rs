@@ -1,5 +1,5 @@
-//! Who a request is from, as far as the host knows, and what it tells the
-//! component of that.
+//! Where a request comes from, and the headers in which the host tells the
+//! component.
 
 use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Uri};
@@ -12,35 +12,42 @@ const FORWARDED_START: &str = "x-forwarded-";
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Proxies between a client and the host, at most.
+/// Most proxies between a client and the host.
 const MAX_PROXIES: usize = 16;
 
-/// What needs no escape in a certificate's name.
+/// Characters of a certificate's name that need no escape.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'@');
 
-/// The other end of a connection.
+/// The other end of a connection, which may be a proxy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Peer {
     /// Its address.
     pub(crate) address: IpAddr,
-    /// Whether it speaks TLS.
+    /// Whether the connection is TLS.
     pub(crate) tls: bool,
-    /// The name in its certificate, which was verified.
+    /// The name in its verified certificate.
     pub(crate) certificate: Option<String>,
 }
 
-/// Takes out of a request's headers what only the host and proxies may say:
-/// from anyone else these are forgeries. Then, if the component is `told`, says
-/// who the request is from; the word of proxies is taken if they are `trusted`.
-pub(crate) fn tell(headers: &mut HeaderMap, peer: &Peer, told: bool, trusted: &[IpNet]) {
-    let origin = told.then(|| Origin::of(headers, peer, trusted));
-    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name)).cloned().collect();
-    for claim in claims {
-        headers.remove(claim);
+/// Removes the headers from a request that only the host and proxies may set:
+/// from anyone else they are forged. Then, if the component `authenticates`
+/// callers, sets those that describe the client. Forwarding headers are honoured
+/// if they come from a `trusted` proxy.
+pub(crate) fn describe(
+    headers: &mut HeaderMap,
+    peer: &Peer,
+    authenticates: bool,
+    trusted: &[IpNet],
+) {
+    let origin = authenticates.then(|| Origin::of(headers, peer, trusted));
+    let reserved: Vec<HeaderName> =
+        headers.keys().filter(|name| is_reserved(name)).cloned().collect();
+    for name in reserved {
+        headers.remove(name);
     }
     let Some(origin) = origin else { return };
     headers.insert(SCHEME, HeaderValue::from_static(if origin.tls { "https" } else { "http" }));
-    // Neither has a byte that a header cannot hold.
+    // All bytes of both are valid in headers.
     if let Ok(address) = HeaderValue::try_from(origin.address.to_string()) {
         headers.insert(ADDRESS, address);
     }
@@ -50,11 +57,11 @@ pub(crate) fn tell(headers: &mut HeaderMap, peer: &Peer, told: bool, trusted: &[
     }
 }
 
-/// Says which host a request is for in one header, whatever the version of
-/// HTTP: HTTP/2 says it by `:authority`, which goes before a header. If headers
-/// disagree, nobody knows, and there is none.
-pub(crate) fn name_host(headers: &mut HeaderMap, uri: &Uri) {
-    // User information is for the client's eyes only.
+/// Sets `Host` to the host that a request is for, whatever the version of HTTP:
+/// the `:authority` of HTTP/2 overrides a header. Several `Host` headers are
+/// ambiguous, and removed.
+pub(crate) fn set_host(headers: &mut HeaderMap, uri: &Uri) {
+    // Without user information (RFC 9110, section 4.2.4).
     let authority = uri.authority().map(|authority| {
         let text = authority.as_str();
         text.rsplit_once('@').map_or(text, |(_, host)| host)
@@ -66,14 +73,14 @@ pub(crate) fn name_host(headers: &mut HeaderMap, uri: &Uri) {
     }
 }
 
-fn is_claim(name: &HeaderName) -> bool {
+fn is_reserved(name: &HeaderName) -> bool {
     let text = name.as_str();
     matches!(text, "forwarded" | "x-real-ip" | "content-digest")
         || text.starts_with(FORWARDED_START)
         || text.starts_with(PREFIX)
 }
 
-/// Where a request comes from.
+/// The client's end of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Origin {
     address: IpAddr,
@@ -91,8 +98,8 @@ impl Origin {
         let by_lists = (has(headers, &FORWARDED_FOR) || has(headers, &FORWARDED_PROTO))
             .then(|| x_forwarded(headers, own, trusts));
         match (by_elements, by_lists) {
-            // A proxy writes one of them, and may let the other pass as it
-            // came from its client.
+            // A proxy sets one of them, and may pass the other on as its client
+            // sent it.
             (Some(a), Some(b)) if a != b => own,
             (Some(origin), _) | (None, Some(origin)) => origin.unwrap_or(own),
             (None, None) => own,
@@ -104,7 +111,7 @@ fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.contains_key(name)
 }
 
-/// What `X-Forwarded-For` and `-Proto` say; nothing if they make no sense.
+/// The origin by `X-Forwarded-For` and `-Proto`; `None` if they are malformed.
 fn x_forwarded(
     headers: &HeaderMap,
     own: Origin,
@@ -117,13 +124,13 @@ fn x_forwarded(
         origin.address = client(addresses, trusts)?.1;
     }
     if has(headers, &FORWARDED_PROTO) {
-        // Each proxy adds its own, if it does not replace what is there.
+        // A proxy appends to the list, or replaces it.
         origin.tls = scheme(list(headers, &FORWARDED_PROTO)?.last()?)?;
     }
     Some(origin)
 }
 
-/// What `Forwarded` says (RFC 7239); nothing if it makes no sense.
+/// The origin by `Forwarded` (RFC 7239); `None` if it is malformed.
 fn forwarded(headers: &HeaderMap, own: Origin, trusts: impl Fn(IpAddr) -> bool) -> Option<Origin> {
     let list = list(headers, &FORWARDED)?;
     let elements: Vec<_> = list.iter().rev().map(|element| parameters(element)).collect();
@@ -136,12 +143,12 @@ fn forwarded(headers: &HeaderMap, own: Origin, trusts: impl Fn(IpAddr) -> bool) 
     Some(Origin { address, tls })
 }
 
-/// `for` and `proto` of an element; nothing if it has one of them twice.
+/// `for` and `proto` of an element; `None` if it has one of them twice.
 fn parameters(element: &str) -> Option<(Option<&str>, Option<&str>)> {
     let (mut address, mut scheme) = (None, None);
     for pair in element.split(';').filter(|pair| !pair.trim().is_empty()) {
         let (name, value) = pair.split_once('=')?;
-        // Neither addresses nor schemes have anything that would be escaped.
+        // Neither addresses nor schemes contain escapes.
         let value = value.trim().trim_matches('"');
         let place = match name.trim() {
             name if name.eq_ignore_ascii_case("for") => &mut address,
@@ -155,9 +162,9 @@ fn parameters(element: &str) -> Option<(Option<&str>, Option<&str>)> {
     Some((address, scheme))
 }
 
-/// The nearest address that is no trusted proxy's, or, if all are, the one
-/// furthest away; and its place. Addresses come from the nearest on; one that
-/// makes no sense hides all behind it.
+/// The nearest address that is not a trusted proxy's, or the furthest if all
+/// are; and its index. Addresses come nearest first; a malformed one hides all
+/// beyond it.
 fn client(
     addresses: impl Iterator<Item = Option<IpAddr>>,
     trusts: impl Fn(IpAddr) -> bool,
@@ -192,7 +199,7 @@ fn scheme(text: &str) -> Option<bool> {
     }
 }
 
-/// An address, which some proxies write with a port and in brackets.
+/// An address; some proxies add brackets and a port.
 fn node(text: &str) -> Option<IpAddr> {
     let bracketed = |text: &str| {
         text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::from)
@@ -205,7 +212,7 @@ fn node(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Peer, name_host, tell};
+    use super::{Peer, describe, set_host};
     use http::{HeaderMap, HeaderName, HeaderValue};
     use ipnet::IpNet;
 
@@ -247,11 +254,11 @@ mod tests {
         ];
         for address in ["10.1.2.3", "1.1.1.1"] {
             let mut headers = map(&claims);
-            tell(&mut headers, &peer(address, false, Some("who")), false, &trusted());
+            describe(&mut headers, &peer(address, false, Some("who")), false, &trusted());
             assert_eq!(headers, map(&[("accept", "*/*")]));
         }
         let mut headers = map(&claims);
-        tell(&mut headers, &peer("1.1.1.1", false, None), true, &trusted());
+        describe(&mut headers, &peer("1.1.1.1", false, None), true, &trusted());
         let told = [("x-roadstead-client", "1.1.1.1"), ("x-roadstead-scheme", "http")];
         assert_eq!(headers, map(&[&told[..], &[("accept", "*/*")]].concat()));
     }
@@ -314,13 +321,13 @@ mod tests {
         ];
         for ((address, tls), said, (client, scheme)) in rows {
             let mut headers = map(said);
-            tell(&mut headers, &peer(address, *tls, None), true, &trusted());
+            describe(&mut headers, &peer(address, *tls, None), true, &trusted());
             let expected = map(&[("x-roadstead-client", client), ("x-roadstead-scheme", scheme)]);
             assert_eq!(headers, expected, "{address}: {said:?}");
         }
         let long = vec!["10.0.0.1"; 17].join(",");
         let mut headers = map(&[(FOR, &long)]);
-        tell(&mut headers, &peer("10.1.2.3", false, None), true, &trusted());
+        describe(&mut headers, &peer("10.1.2.3", false, None), true, &trusted());
         assert_eq!(headers["x-roadstead-client"], "10.1.2.3");
     }
 
@@ -331,7 +338,7 @@ mod tests {
             ("Zoë, 100%\r\nX: y", "Zo%C3%AB%2C%20100%25%0D%0AX%3A%20y"),
         ] {
             let mut headers = map(&[]);
-            tell(&mut headers, &peer("1.1.1.1", true, Some(name)), true, &[]);
+            describe(&mut headers, &peer("1.1.1.1", true, Some(name)), true, &[]);
             assert_eq!(headers["x-roadstead-certificate"], expected);
         }
     }
@@ -347,7 +354,7 @@ mod tests {
             ("/v2/", &[], None),
         ] {
             let mut headers = map(said);
-            name_host(&mut headers, &uri.parse().unwrap());
+            set_host(&mut headers, &uri.parse().unwrap());
             let found: Vec<_> = headers.get_all("host").iter().collect();
             assert_eq!(found, expected.iter().collect::<Vec<_>>(), "{uri} {said:?}");
         }

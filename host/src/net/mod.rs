@@ -1,5 +1,7 @@
-//! Connections.
+//! Connections, from accepted sockets to requests.
 
+mod activity;
 pub(crate) mod connection;
 mod protocol;
-pub(crate) mod socket;
+mod socket;
+mod wrong_protocol;

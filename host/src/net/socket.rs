@@ -1,9 +1,8 @@
-//! A connection's bytes, before and below TLS: what was read to find out what a
-//! client speaks is read again, and a client that pauses too long is not waited
-//! for.
+//! A TCP connection below TLS: its first bytes can be peeked at to detect the
+//! protocol, and reads can have a timeout.
 
-use crate::body::handover::{self, Handover, Outbox};
-use crate::net::connection::Activity;
+use crate::body::handover::{self, FileSender, Handover};
+use crate::net::activity::Activity;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,59 +15,60 @@ use tokio::time::Sleep;
 /// A TCP connection.
 pub(crate) struct Socket {
     stream: TcpStream,
-    /// What was read already, and how much of it was read again.
-    first: Vec<u8>,
-    again: usize,
-    /// How long to wait for more bytes; without it, others see to that.
-    patience: Option<Duration>,
-    pause: Option<Pin<Box<Sleep>>>,
+    /// The bytes that were peeked at.
+    peeked: Vec<u8>,
+    /// How many of them have been read since.
+    consumed: usize,
+    /// How long to wait for more bytes; `None` where hyper keeps the time.
+    read_timeout: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
     activity: Arc<Activity>,
-    outbox: Outbox,
+    files: FileSender,
 }
 
 impl Socket {
-    /// A socket that waits for bytes for no longer than `patience`.
-    pub(crate) fn new(stream: TcpStream, patience: Duration, activity: Arc<Activity>) -> Self {
+    /// A socket whose reads fail after `read_timeout` without bytes.
+    pub(crate) fn new(stream: TcpStream, read_timeout: Duration, activity: Arc<Activity>) -> Self {
         Self {
             stream,
-            first: Vec::new(),
-            again: 0,
-            patience: Some(patience),
-            pause: None,
+            peeked: Vec::new(),
+            consumed: 0,
+            read_timeout: Some(read_timeout),
+            timer: None,
             activity,
-            outbox: Outbox::default(),
+            files: FileSender::default(),
         }
     }
 
-    /// Changes how long to wait for bytes; `None` is without a limit.
-    pub(crate) fn set_patience(&mut self, patience: Option<Duration>) {
-        self.patience = patience;
-        self.pause = None;
+    /// Changes how long reads wait for bytes; `None` is without a limit.
+    pub(crate) fn set_read_timeout(&mut self, read_timeout: Option<Duration>) {
+        self.read_timeout = read_timeout;
+        self.timer = None;
     }
 
-    /// Reads more of what comes first, at most up to `size` bytes in all, and
-    /// gives all of it so far; no more than before is the end. It will be read
-    /// again.
-    pub(crate) async fn look(&mut self, size: usize) -> io::Result<&[u8]> {
-        let mut more = vec![0; size.saturating_sub(self.first.len())];
-        // What was looked at is not to be read from here.
-        self.again = self.first.len();
+    /// Waits for more bytes and returns all that have been peeked at so far, at
+    /// most `size` in all. If they are no more than before, the client has
+    /// closed its side. Later reads return these bytes again.
+    pub(crate) async fn peek(&mut self, size: usize) -> io::Result<&[u8]> {
+        let mut more = vec![0; size.saturating_sub(self.peeked.len())];
+        // Read from the connection, and not what was peeked at before.
+        self.consumed = self.peeked.len();
         let read = self.read(&mut more).await;
-        self.again = 0;
+        self.consumed = 0;
         let read = read?;
-        self.first.extend_from_slice(&more[..read]);
-        Ok(&self.first)
+        self.peeked.extend_from_slice(&more[..read]);
+        Ok(&self.peeked)
     }
 
-    /// To which files may be handed over, if what is written here is written to
-    /// the client as it is.
+    /// Where response bodies can hand files over to this socket. Only of use if
+    /// what is written here goes to the client unchanged, so not below TLS.
     pub(crate) fn handover(&self) -> Arc<Handover> {
-        self.outbox.handover()
+        self.files.handover()
     }
 
-    /// What was looked at so far.
-    pub(crate) fn first(&self) -> &[u8] {
-        &self.first
+    /// The bytes that were peeked at so far.
+    pub(crate) fn peeked(&self) -> &[u8] {
+        &self.peeked
     }
 }
 
@@ -79,27 +79,26 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.again < this.first.len() {
-            let rest = &this.first[this.again..];
+        if this.consumed < this.peeked.len() {
+            let rest = &this.peeked[this.consumed..];
             let size = rest.len().min(buffer.remaining());
             buffer.put_slice(&rest[..size]);
-            this.again += size;
-            if this.again == this.first.len() {
-                this.first = Vec::new();
-                this.again = 0;
+            this.consumed += size;
+            if this.consumed == this.peeked.len() {
+                this.peeked = Vec::new();
+                this.consumed = 0;
             }
             return Poll::Ready(Ok(()));
         }
         match Pin::new(&mut this.stream).poll_read(context, buffer) {
             Poll::Ready(result) => {
-                this.pause = None;
+                this.timer = None;
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                let Some(patience) = this.patience else { return Poll::Pending };
-                let pause =
-                    this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-                pause.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+                let Some(timeout) = this.read_timeout else { return Poll::Pending };
+                let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                timer.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
             }
         }
     }
@@ -120,10 +119,10 @@ impl AsyncWrite for Socket {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let file = bytes.iter().position(handover::stands_in);
+        let file = bytes.iter().position(handover::is_placeholder);
         let written = match file {
-            Some(0) => this.outbox.poll_send(&this.stream, context, bytes[0].len()),
-            // What comes before the file.
+            Some(0) => this.files.poll_send(&this.stream, context, bytes[0].len()),
+            // The bytes before the file go first.
             Some(file) => Pin::new(&mut this.stream).poll_write_vectored(context, &bytes[..file]),
             None => Pin::new(&mut this.stream).poll_write_vectored(context, bytes),
         };

@@ -1,7 +1,7 @@
-//! Certificates by ACME, as of Let's Encrypt: ordered, kept and renewed. The
-//! authority asks over TLS, on the port that is served anyway (TLS-ALPN-01).
+//! Certificates by ACME, as from Let's Encrypt: ordered, cached and renewed. The
+//! server validates by TLS-ALPN-01, on the registry's own port.
 
-use crate::tls::certificate;
+use crate::tls::pem;
 use anyhow::Context as _;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
@@ -14,7 +14,7 @@ use rustls_acme::{AcmeConfig, EventOk, ResolvesServerCertAcme, is_tls_alpn_chall
 use std::path::Path;
 use std::sync::Arc;
 
-/// Answers to an authority that asks who is here.
+/// Answers the ACME server's TLS-ALPN-01 challenges, and holds the certificate.
 #[derive(Clone)]
 pub(crate) struct Challenges {
     resolver: Arc<ResolvesServerCertAcme>,
@@ -22,24 +22,25 @@ pub(crate) struct Challenges {
 }
 
 impl Challenges {
-    /// Whether a client is such an authority.
-    pub(crate) fn is_one(hello: &ClientHello<'_>) -> bool {
+    /// Whether a client is an ACME server that validates a challenge.
+    pub(super) fn is_challenge(hello: &ClientHello<'_>) -> bool {
         is_tls_alpn_challenge(hello)
     }
 
-    /// What is spoken with it.
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+    /// The TLS configuration for such a client.
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
 
-    /// The certificate for everyone else, once there is one.
-    pub(crate) fn certificates(&self) -> Arc<dyn ResolvesServerCert> {
+    /// The certificate for all other clients, once there is one.
+    pub(super) fn certificates(&self) -> Arc<dyn ResolvesServerCert> {
         Arc::clone(&self.resolver) as _
     }
 }
 
-/// Prepares to order a certificate; the future does so, and never ends.
-pub(crate) fn order(settings: &Acme) -> anyhow::Result<(Challenges, BoxFuture<'static, ()>)> {
+/// Prepares to order a certificate. The future orders and renews it, and never
+/// ends.
+pub(super) fn order(settings: &Acme) -> anyhow::Result<(Challenges, BoxFuture<'static, ()>)> {
     make_private(&settings.cache).with_context(|| {
         format!(
             "REGISTRY_HTTP_TLS_LETSENCRYPT_CACHEFILE: {} cannot be a directory for keys and \
@@ -47,7 +48,7 @@ pub(crate) fn order(settings: &Acme) -> anyhow::Result<(Challenges, BoxFuture<'s
             settings.cache.display()
         )
     })?;
-    // Clients ask for names in lower case.
+    // Clients send names in lower case.
     let hosts: Vec<_> = settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
     let mut config = AcmeConfig::new(&hosts)
         .contact(settings.email.iter().map(|email| format!("mailto:{email}")))
@@ -57,8 +58,7 @@ pub(crate) fn order(settings: &Acme) -> anyhow::Result<(Challenges, BoxFuture<'s
         config = config.directory(directory);
     }
     if let Some(file) = &settings.directory_ca {
-        let roots =
-            certificate::read_authorities("REGISTRY_HTTP_TLS_LETSENCRYPT_DIRECTORYCA", file)?;
+        let roots = pem::read_roots("REGISTRY_HTTP_TLS_LETSENCRYPT_DIRECTORYCA", file)?;
         let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
@@ -73,15 +73,14 @@ pub(crate) fn order(settings: &Acme) -> anyhow::Result<(Challenges, BoxFuture<'s
         while let Some(event) = state.next().await {
             match event {
                 Ok(EventOk::DeployedCachedCert) => {
-                    tracing::info!("TLS: certificate of {names}, out of the cache");
+                    tracing::info!("TLS: certificate of {names}, from the cache");
                 }
                 Ok(EventOk::DeployedNewCert) => {
-                    tracing::info!("TLS: certificate of {names}, new from the ACME server");
+                    tracing::info!("TLS: new certificate of {names} from the ACME server");
                 }
                 Ok(EventOk::CertCacheStore | EventOk::AccountCacheStore) => {}
                 Err(error) => tracing::error!(
-                    "TLS: no certificate of {names} from the ACME server, which will be asked \
-                     again: {error}"
+                    "TLS: no certificate of {names} from the ACME server; retrying: {error}"
                 ),
             }
         }
@@ -89,7 +88,7 @@ pub(crate) fn order(settings: &Acme) -> anyhow::Result<(Challenges, BoxFuture<'s
     Ok((challenges, Box::pin(orders)))
 }
 
-/// Makes a directory that no one else reads: it will hold keys.
+/// Makes a directory that only this user can read: it will hold keys.
 fn make_private(directory: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]

@@ -1,12 +1,13 @@
-//! TLS: certificates, clients' certificates, and both renewed while it runs.
+//! TLS: the server's certificate and the verification of clients', both reloaded
+//! while the host runs.
 
-pub(crate) mod acme;
+mod acme;
 pub(crate) mod certificate;
+pub(crate) mod pem;
 
-use crate::net::socket::Socket;
 use crate::reload::{Hangup, Watch};
 use crate::tls::acme::Challenges;
-use crate::tls::certificate::Facts;
+use crate::tls::certificate::CertificateSummary;
 use anyhow::Context as _;
 use futures::future::BoxFuture;
 use roadstead_config::{self as config, Certificate, TlsVersion};
@@ -20,35 +21,36 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// The names of what is spoken over TLS, the best first.
+/// The ALPN protocol names, HTTP/2 preferred.
 pub(crate) const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 
-/// TLS as new connections speak it.
+/// Accepts TLS connections, with the configuration as it is now.
 #[derive(Clone)]
-pub(crate) struct Tls {
+pub(crate) struct TlsAcceptor {
     current: watch::Receiver<Arc<ServerConfig>>,
     challenges: Option<Challenges>,
 }
 
-impl std::fmt::Debug for Tls {
+impl std::fmt::Debug for TlsAcceptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
+        f.debug_struct("TlsAcceptor").finish_non_exhaustive()
     }
 }
 
-/// What keeps certificates new, for as long as the host runs.
+/// Reloads and renews certificates for as long as the host runs.
 pub(crate) type Renewal = BoxFuture<'static, ()>;
 
-impl Tls {
-    /// Reads what the settings name.
+impl TlsAcceptor {
+    /// Reads the files that the settings name.
     ///
     /// # Errors
-    /// What is wrong with it, and with which setting.
+    /// When one of them cannot be used; the error names the setting.
     pub(crate) fn new(settings: &config::Tls, hangup: &Hangup) -> anyhow::Result<(Self, Renewal)> {
         let (source, challenges, orders) = match &settings.certificate {
             Certificate::Files { .. } => (Source::Files, None, None),
@@ -59,9 +61,9 @@ impl Tls {
         };
         let reader = Arc::new(Reader { settings: settings.clone(), source });
         let mut watch = Watch::new(reader.files(), hangup);
-        let (first, facts) = reader.read()?;
-        if let Some(facts) = facts {
-            log(&facts);
+        let (first, summary) = reader.read()?;
+        if let Some(summary) = summary {
+            log(&summary);
         }
         let (sender, current) = watch::channel(Arc::new(first));
         let renewal = async move {
@@ -76,12 +78,15 @@ impl Tls {
         Ok((Self { current, challenges }, Box::pin(renewal)))
     }
 
-    /// Shakes hands with a client. Nothing comes of it if that is an authority
-    /// that only wants to know who is here.
-    pub(crate) async fn accept(&self, socket: Socket) -> io::Result<Option<TlsStream<Socket>>> {
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+    /// Completes a handshake. Returns `None` for an ACME challenge, after which
+    /// there is no request.
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<Option<TlsStream<S>>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         if let Some(challenges) = &self.challenges
-            && Challenges::is_one(&hello.client_hello())
+            && Challenges::is_challenge(&hello.client_hello())
         {
             let mut stream = hello.into_stream(challenges.config()).await?;
             tokio::io::AsyncWriteExt::shutdown(&mut stream).await?;
@@ -98,7 +103,7 @@ enum Source {
     Acme(Arc<dyn ResolvesServerCert>),
 }
 
-/// Reads files as the settings say.
+/// Reads the files that the settings name.
 struct Reader {
     settings: config::Tls,
     source: Source,
@@ -113,20 +118,20 @@ impl Reader {
         files
     }
 
-    /// All files, and what the certificate says if it comes from one.
-    fn read(&self) -> anyhow::Result<(ServerConfig, Option<Facts>)> {
+    /// Reads all files. The summary is of a certificate that comes from a file.
+    fn read(&self) -> anyhow::Result<(ServerConfig, Option<CertificateSummary>)> {
         let provider = Arc::new(ring::default_provider());
-        let (resolver, facts) = match (&self.source, &self.settings.certificate) {
+        let (resolver, summary) = match (&self.source, &self.settings.certificate) {
             (Source::Files, Certificate::Files { certificate, key }) => {
-                let pair = certificate::read_pair(certificate, key, &provider)?;
-                let facts = pair.end_entity_cert().map(|leaf| facts(leaf))?;
+                let pair = pem::read_pair(certificate, key, &provider)?;
+                let summary = summarise(pair.end_entity_cert()?)?;
                 let resolver: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(pair));
-                (resolver, Some(facts?))
+                (resolver, Some(summary))
             }
             (Source::Acme(resolver), _) => (Arc::clone(resolver), None),
             (Source::Files, Certificate::Acme(_)) => anyhow::bail!("no certificate"),
         };
-        Ok((self.configure(provider, resolver)?, facts))
+        Ok((self.configure(provider, resolver)?, summary))
     }
 
     fn configure(
@@ -143,7 +148,7 @@ impl Reader {
         let builder = if self.settings.client_cas.is_empty() {
             builder.with_no_client_auth()
         } else {
-            let roots = certificate::read_client_authorities(&self.settings.client_cas)?;
+            let roots = pem::read_client_roots(&self.settings.client_cas)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
             let verifier = if self.settings.client_certificate_optional {
                 verifier.allow_unauthenticated()
@@ -158,36 +163,34 @@ impl Reader {
     }
 }
 
-/// Reads the files again whenever they change. What cannot be used is not: the
-/// last that could be is served until the files are better.
+/// Reloads the files whenever they change. While they cannot be used, the last
+/// configuration that could stays in use.
 async fn reload(
     reader: &Arc<Reader>,
     watch: &mut Watch,
     sender: &watch::Sender<Arc<ServerConfig>>,
 ) {
-    let mut complaint = String::new();
+    let mut last_error = String::new();
     loop {
         watch.changed().await;
         let reader = Arc::clone(reader);
         let Ok(read) = tokio::task::spawn_blocking(move || reader.read()).await else { return };
         match read {
-            Ok((config, facts)) => {
-                tracing::info!(
-                    "TLS: the files were read again; new connections get what they hold"
-                );
-                if let Some(facts) = facts {
-                    log(&facts);
+            Ok((config, summary)) => {
+                tracing::info!("TLS: reloaded the files; they apply to new connections");
+                if let Some(summary) = summary {
+                    log(&summary);
                 }
-                complaint.clear();
+                last_error.clear();
                 sender.send_replace(Arc::new(config));
             }
             Err(error) => {
                 let text = format!("{error:#}");
-                if text != complaint {
+                if text != last_error {
                     tracing::error!(
-                        "TLS: the files were read again and cannot be used; what they held before stays in use: {text}"
+                        "TLS: the changed files cannot be used; the previous ones stay in use: {text}"
                     );
-                    complaint = text;
+                    last_error = text;
                 }
                 watch.again();
             }
@@ -195,14 +198,15 @@ async fn reload(
     }
 }
 
-/// What went wrong in a handshake, if it is something that people can mend.
-pub(crate) fn mishap(error: &io::Error) -> Option<String> {
+/// Explains why a handshake failed, if the operator or the client can do
+/// something about it. The text goes on from "a client".
+pub(crate) fn explain(error: &io::Error) -> Option<String> {
     match error.get_ref()?.downcast_ref()? {
         rustls::Error::NoCertificatesPresented => {
-            Some("shows no certificate, and REGISTRY_HTTP_TLS_CLIENTCAS asks for one".to_owned())
+            Some("sent no certificate, which REGISTRY_HTTP_TLS_CLIENTCAS requires".to_owned())
         }
         rustls::Error::InvalidCertificate(problem) => {
-            Some(format!("shows a certificate that is not taken: {problem}"))
+            Some(format!("sent a certificate that is not accepted: {problem}"))
         }
         rustls::Error::AlertReceived(
             alert @ (AlertDescription::UnknownCA
@@ -210,26 +214,27 @@ pub(crate) fn mishap(error: &io::Error) -> Option<String> {
             | AlertDescription::CertificateUnknown
             | AlertDescription::CertificateExpired),
         ) => Some(format!(
-            "does not trust the certificate ({alert:?}); it has to know its authority, and to use \
-             a name that the certificate has"
+            "does not trust the certificate ({alert:?}); it has to trust the certificate's CA, and \
+             to use a name that is in the certificate"
         )),
         rustls::Error::PeerIncompatible(problem) => {
-            Some(format!("speaks another kind of TLS: {problem:?}"))
+            Some(format!("has no TLS version or cipher suite in common with the host: {problem:?}"))
         }
         _ => None,
     }
 }
 
-fn facts(leaf: &CertificateDer<'_>) -> anyhow::Result<Facts> {
+fn summarise(certificate: &CertificateDer<'_>) -> anyhow::Result<CertificateSummary> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    certificate::facts(leaf, now.try_into().unwrap_or(i64::MAX))
+    CertificateSummary::new(certificate, now.try_into().unwrap_or(i64::MAX))
         .context("REGISTRY_HTTP_TLS_CERTIFICATE")
 }
 
-fn log(facts: &Facts) {
-    let names = if facts.names.is_empty() { "no name".to_owned() } else { facts.names.join(", ") };
-    tracing::info!("TLS: certificate of {names}, valid until {}", facts.until);
-    for problem in &facts.problems {
+fn log(summary: &CertificateSummary) {
+    let names =
+        if summary.names.is_empty() { "no name".to_owned() } else { summary.names.join(", ") };
+    tracing::info!("TLS: certificate of {names}, valid until {}", summary.until);
+    for problem in &summary.problems {
         tracing::warn!("TLS: the certificate: {problem}");
     }
 }

@@ -1,4 +1,4 @@
-use super::{Outbound, comparable, variables};
+use super::{Outbound, variables};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -16,6 +16,7 @@ fn cloud(endpoint: &str) -> Cloud {
         ("REGISTRY_STORAGE_S3_REGIONENDPOINT", endpoint),
         ("REGISTRY_STORAGE_S3_ACCESSKEY", "a"),
         ("REGISTRY_STORAGE_S3_SECRETKEY", "b"),
+        ("REGISTRY_STORAGE_S3_FORCEPATHSTYLE", "true"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Config::from_variables(variables).unwrap().cloud.unwrap()
@@ -95,7 +96,7 @@ async fn a_store_that_is_not_there() {
     assert!(matches!(refused, Err(Error::ConnectionRefused)), "{refused:?}");
 }
 
-/// Nothing that would be another one soon.
+/// An error that a retry would not help.
 #[tokio::test]
 async fn a_store_that_does_not_speak_tls() {
     let origin = format!("https://{}", echo().await);
@@ -104,7 +105,7 @@ async fn a_store_that_does_not_speak_tls() {
     for part in [origin.as_str(), "REGISTRY_STORAGE_S3_BUCKET", "corrupt message"] {
         assert!(problem.contains(part), "{problem}");
     }
-    // No authority would help.
+    // A root certificate would not help.
     assert!(!problem.contains("ROOTCERTBUNDLE"), "{problem}");
     let request = Request::get(format!("{origin}/images")).body(body(b"")).unwrap();
     let refused = outbound.send(request).await;
@@ -112,14 +113,21 @@ async fn a_store_that_does_not_speak_tls() {
 }
 
 #[test]
-fn ports_that_a_scheme_has_anyway() {
-    for (origin, expected) in [
-        ("https://a:443", "https://a"),
-        ("http://a:80", "http://a"),
-        ("http://a:443", "http://a:443"),
-        ("https://a:8443", "https://a:8443"),
+fn origins_are_compared() {
+    for (endpoint, uri, expected) in [
+        ("https://store.test", "https://store.test/a?b=c", true),
+        ("https://store.test", "https://STORE.test:443/", true),
+        ("https://store.test:443", "https://store.test/", true),
+        ("http://store.test:80", "http://store.test/", true),
+        ("http://store.test", "https://store.test/", false),
+        ("http://store.test", "http://store.test:443/", false),
+        ("https://store.test", "https://store.test:8443/", false),
+        ("https://store.test", "https://store.test@other.test/", false),
+        ("https://store.test", "https://store.test.other.test/", false),
+        ("https://store.test", "/", false),
     ] {
-        assert_eq!(comparable(origin), expected);
+        let outbound = Outbound::new(&cloud(endpoint)).unwrap();
+        assert_eq!(outbound.allows(&uri.parse().unwrap()), expected, "{endpoint}: {uri}");
     }
 }
 

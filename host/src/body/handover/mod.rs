@@ -1,5 +1,5 @@
-//! Files that go to a connection without passing through this process, where
-//! the system can do that.
+//! Hands files over to a connection, whose bytes the kernel then sends without
+//! copying them through this process, on systems where that is implemented.
 
 #[cfg(target_os = "linux")]
 mod sendfile;
@@ -7,6 +7,6 @@ mod sendfile;
 mod unsupported;
 
 #[cfg(target_os = "linux")]
-pub(crate) use sendfile::{Handover, Outbox, hand_over, stands_in};
+pub(crate) use sendfile::{FileSender, Handover, hand_over, is_placeholder};
 #[cfg(not(target_os = "linux"))]
-pub(crate) use unsupported::{Handover, Outbox, hand_over, stands_in};
+pub(crate) use unsupported::{FileSender, Handover, hand_over, is_placeholder};

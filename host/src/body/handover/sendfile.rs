@@ -1,14 +1,14 @@
-//! Parts of files that go to a connection without passing through this process.
+//! [`handover`](super) by `sendfile`.
 //!
-//! A body is bytes, and hyper writes them to the connection in its own time and
-//! in order. So a file's body yields a stand-in for its bytes, of their length,
-//! and notes here which part of which file is meant; the connection's socket
-//! knows a stand-in by its address, and has the kernel send the file's bytes in
-//! its place (`sendfile`). Only bodies that are polled within [`Handover::scope`]
-//! do so, which is where an answer is written to a connection of plain HTTP/1.1:
-//! there, what a body yields is what is written next.
+//! A body consists of bytes, which hyper writes to the connection in order and
+//! when it sees fit. So a file's body yields a placeholder of the same length in
+//! place of the file's bytes, and notes here which part of which file is meant.
+//! The connection's socket recognises a placeholder by its address, and has the
+//! kernel send the file's bytes instead. Only bodies that are polled within
+//! [`Handover::scope`] do so, which is where a response is written to a connection
+//! of plain HTTP/1.1: there, what a body yields is what is written next.
 
-use crate::body::file_body::shorter;
+use crate::body::truncated;
 use bytes::Bytes;
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
@@ -24,28 +24,27 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Bytes that one call of the kernel sends at most. A connection takes about as
-/// many at a time, and others wait meanwhile if they are in memory.
+/// Most bytes that one system call sends. A connection accepts about as many at
+/// once, and other tasks of the thread wait meanwhile.
 const PIECE: usize = 2 * 1024 * 1024;
 
-/// Bytes after which a connection that never waits lets others go first.
-const TURN: usize = 4 * 1024 * 1024;
+/// Bytes after which a connection that never blocks yields to other tasks.
+const YIELD_AFTER: usize = 4 * 1024 * 1024;
 
-/// Bytes that are read ahead where a disk has to be waited for.
-const AHEAD: u64 = 8 * 1024 * 1024;
+/// Bytes that are read ahead when the disk has to be read.
+const READ_AHEAD: u64 = 8 * 1024 * 1024;
 
-/// What stands for the bytes of files. Nobody reads it.
-static STAND_IN: [u8; PIECE] = [0; PIECE];
+/// Takes the place of the bytes of files; its content is never used.
+static PLACEHOLDER: [u8; PIECE] = [0; PIECE];
 
-/// Bytes that are copied at a time where the kernel cannot send a file's bytes
-/// by itself.
+/// Bytes that are copied at a time where `sendfile` is not supported.
 const COPY: usize = 256 * 1024;
 
 tokio::task_local! {
     static CONNECTION: Arc<Handover>;
 }
 
-/// The parts of files that a connection's answers still consist of, in order.
+/// The parts of files that a connection still has to send, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Handover(Mutex<VecDeque<Part>>);
 
@@ -58,19 +57,19 @@ struct Part {
 }
 
 impl Handover {
-    /// Calls `poll`, within which files may be handed over to this connection.
+    /// Calls `poll`, during which files can be handed over to this connection.
     pub(crate) fn scope<T>(self: &Arc<Self>, poll: impl FnOnce() -> T) -> T {
         CONNECTION.sync_scope(Arc::clone(self), poll)
     }
 
-    /// The next part to be sent, of at most `limit` bytes.
+    /// The next part to send, of at most `limit` bytes.
     fn next(&self, limit: usize) -> Option<Part> {
         let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let part = parts.front()?;
         Some(Part { length: part.length.min(limit), ..part.clone() })
     }
 
-    /// Notes that so many bytes of the next part have been sent.
+    /// Notes that `count` bytes of the next part have been sent.
     fn sent(&self, count: usize) {
         let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(part) = parts.front_mut() {
@@ -83,9 +82,9 @@ impl Handover {
     }
 }
 
-/// Hands the bytes of a file from `offset` on over to the connection that is
-/// being written to, at most [`PIECE`] of `left`, and gives what stands for
-/// them. Nothing where bytes have to be read.
+/// Hands the bytes of a file from `offset` on over to the current connection, at
+/// most [`PIECE`] of `left`, and returns the placeholder. `None` where the bytes
+/// have to be read instead.
 pub(crate) fn hand_over(file: &Arc<File>, offset: u64, left: u64) -> Option<Bytes> {
     let length = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
     let part = Part { file: Arc::clone(file), offset, length };
@@ -93,17 +92,17 @@ pub(crate) fn hand_over(file: &Arc<File>, offset: u64, left: u64) -> Option<Byte
         connection.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(part);
     };
     CONNECTION.try_with(push).ok()?;
-    Some(Bytes::from_static(&STAND_IN[..length]))
+    Some(Bytes::from_static(&PLACEHOLDER[..length]))
 }
 
-/// Whether these bytes stand for those of a file.
-pub(crate) fn stands_in(bytes: &IoSlice<'_>) -> bool {
-    STAND_IN.as_ptr_range().contains(&bytes.as_ptr())
+/// Whether these bytes are a placeholder.
+pub(crate) fn is_placeholder(bytes: &IoSlice<'_>) -> bool {
+    PLACEHOLDER.as_ptr_range().contains(&bytes.as_ptr())
 }
 
 impl Part {
-    /// Whether its first and its last byte are in memory, and so probably what
-    /// is between. Where the system cannot tell, they are not.
+    /// Whether its first and last byte are in the page cache, and so probably all
+    /// between. `false` where the file system cannot tell.
     fn in_memory(&self) -> bool {
         let last = self.offset + self.length.saturating_sub(1) as u64;
         [self.offset, last].into_iter().all(|offset| {
@@ -113,21 +112,21 @@ impl Part {
         })
     }
 
-    /// Has the disk begin to read what comes next. Without it, it reads little
-    /// at a time.
+    /// Starts reading the next bytes from the disk. The default read-ahead is
+    /// small.
     fn read_ahead(&self) {
-        let ahead = NonZeroU64::new(AHEAD);
-        // Only advice.
+        let ahead = NonZeroU64::new(READ_AHEAD);
+        // A failure costs speed only.
         let _ = rustix::fs::fadvise(&self.file, self.offset, ahead, Advice::WillNeed);
     }
 
-    /// Sends as much of it as the connection takes now. May wait for a disk.
+    /// Sends as much as the connection accepts now. May block on the disk.
     fn send(&self, to: impl AsFd) -> io::Result<usize> {
         let mut offset = self.offset;
         match rustix::fs::sendfile(&to, &self.file, Some(&mut offset), self.length) {
-            Ok(0) => Err(shorter()),
+            Ok(0) => Err(truncated()),
             Ok(count) => Ok(count),
-            // Not every file system can.
+            // Not every file system supports it.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => self.copy(to),
             Err(error) => Err(error.into()),
         }
@@ -136,25 +135,25 @@ impl Part {
     fn copy(&self, to: impl AsFd) -> io::Result<usize> {
         let mut bytes = vec![0; self.length.min(COPY)];
         match rustix::io::pread(&self.file, &mut bytes, self.offset)? {
-            0 => Err(shorter()),
+            0 => Err(truncated()),
             count => Ok(rustix::io::write(to, &bytes[..count])?),
         }
     }
 }
 
-/// A connection's end of [`Handover`].
+/// Sends the files that were handed over to a connection.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct FileSender {
     handover: Arc<Handover>,
-    /// The connection, for threads that may wait for a disk.
+    /// A duplicate of the connection, for threads that may block on the disk.
     socket: Option<Arc<OwnedFd>>,
     sending: Option<JoinHandle<io::Result<usize>>>,
-    /// Bytes that were sent since others could go.
-    turn: usize,
+    /// Bytes sent since it last blocked or yielded.
+    since_yield: usize,
 }
 
-impl Outbox {
-    /// What answers hand files over to.
+impl FileSender {
+    /// Where response bodies hand files over.
     pub(crate) fn handover(&self) -> Arc<Handover> {
         Arc::clone(&self.handover)
     }
@@ -166,8 +165,8 @@ impl Outbox {
         context: &mut Context<'_>,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
-        if self.turn >= TURN {
-            self.turn = 0;
+        if self.since_yield >= YIELD_AFTER {
+            self.since_yield = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -185,7 +184,7 @@ impl Outbox {
                 }
             }
             let Some(part) = self.handover.next(limit) else {
-                return Poll::Ready(Err(io::Error::other("no file for what stands for one")));
+                return Poll::Ready(Err(io::Error::other("a placeholder without a file")));
             };
             let in_memory = part.in_memory();
             let tried = stream.try_io(Interest::WRITABLE, || {
@@ -194,18 +193,18 @@ impl Outbox {
             match tried {
                 Ok(Some(count)) => {
                     self.handover.sent(count);
-                    self.turn += count;
+                    self.since_yield += count;
                     return Poll::Ready(Ok(count));
                 }
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.turn = 0;
+                    self.since_yield = 0;
                     ready!(stream.poll_write_ready(context))?;
                     continue;
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
-            // The disk has to be waited for, where no connection waits.
+            // Read from the disk on a thread that may block.
             let socket = if let Some(socket) = &self.socket {
                 Arc::clone(socket)
             } else {
@@ -220,8 +219,8 @@ impl Outbox {
     }
 }
 
-/// [`io::ErrorKind::WouldBlock`] if a connection takes no bytes now. A thread
-/// that sends cannot tell tokio so.
+/// Fails with [`io::ErrorKind::WouldBlock`] if the connection accepts no bytes
+/// now: the thread that sends cannot tell tokio.
 fn writable(stream: &TcpStream) -> io::Result<Option<usize>> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -233,7 +232,7 @@ fn writable(stream: &TcpStream) -> io::Result<Option<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Handover, PIECE, Part, hand_over, stands_in};
+    use super::{Handover, PIECE, Part, hand_over, is_placeholder};
     use rustix::io::ReadWriteFlags;
     use std::fs::File;
     use std::io::{IoSlice, Read as _, Write as _};
@@ -252,9 +251,11 @@ mod tests {
         let connection = Arc::new(Handover::default());
         let (one, two) = (file(b"0123456789"), file(b"abc"));
         assert_eq!(hand_over(&one, 0, 10), None, "to no connection");
-        let stand_in = connection.scope(|| hand_over(&one, 7, 3)).unwrap();
-        assert_eq!(stand_in.len(), 3);
-        assert!(stands_in(&IoSlice::new(&stand_in)) && !stands_in(&IoSlice::new(&[0; 3])));
+        let placeholder = connection.scope(|| hand_over(&one, 7, 3)).unwrap();
+        assert_eq!(placeholder.len(), 3);
+        assert!(
+            is_placeholder(&IoSlice::new(&placeholder)) && !is_placeholder(&IoSlice::new(&[0; 3]))
+        );
         connection.scope(|| hand_over(&two, 0, 3)).unwrap();
         let (mut client, server) = UnixStream::pair().unwrap();
         let server = OwnedFd::from(server);
@@ -264,22 +265,22 @@ mod tests {
         }
         assert!(connection.next(1).is_none());
         drop(server);
-        let mut came = String::new();
-        client.read_to_string(&mut came).unwrap();
-        assert_eq!(came, "789abc");
+        let mut received = String::new();
+        client.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "789abc");
     }
 
     #[test]
-    fn what_was_just_written_is_in_memory() {
+    fn fresh_files_are_in_the_page_cache() {
         let part = Part { file: file(b"0123456789"), offset: 2, length: 8 };
         // Not every file system can tell.
-        let told = rustix::io::preadv2(
+        let supported = rustix::io::preadv2(
             &part.file,
             &mut [std::io::IoSliceMut::new(&mut [0])],
             0,
             ReadWriteFlags::NOWAIT,
         );
-        assert_eq!(part.in_memory(), told.is_ok());
+        assert_eq!(part.in_memory(), supported.is_ok());
         assert!(!Part { length: 9, ..part }.in_memory(), "beyond the end");
     }
 
@@ -291,13 +292,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_does_not_send_is_copied() {
+    fn files_without_sendfile_are_copied() {
         let part = Part { file: file(b"0123456789"), offset: 2, length: 3 };
         let (mut client, server) = UnixStream::pair().unwrap();
         assert_eq!(part.copy(server).unwrap(), 3);
-        let mut came = String::new();
-        client.read_to_string(&mut came).unwrap();
-        assert_eq!(came, "234");
+        let mut received = String::new();
+        client.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "234");
     }
 
     #[test]

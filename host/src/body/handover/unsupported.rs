@@ -1,5 +1,5 @@
-//! [`handover`](super) where files cannot be handed over to a connection: bodies
-//! read their bytes.
+//! [`handover`](super) on other systems: nothing is handed over, and bodies read
+//! their files.
 
 use bytes::Bytes;
 use std::fs::File;
@@ -21,14 +21,14 @@ pub(crate) fn hand_over(_: &Arc<File>, _: u64, _: u64) -> Option<Bytes> {
     None
 }
 
-pub(crate) fn stands_in(_: &IoSlice<'_>) -> bool {
+pub(crate) fn is_placeholder(_: &IoSlice<'_>) -> bool {
     false
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Outbox;
+pub(crate) struct FileSender;
 
-impl Outbox {
+impl FileSender {
     pub(crate) fn handover(&self) -> Arc<Handover> {
         Arc::default()
     }

@@ -1,0 +1,249 @@
+//! Requests to an object store: the component signs them, and the host sends them
+//! over pooled connections. Bodies pass unchanged.
+//!
+//! The component can reach the store of the settings and the issuer of its
+//! access tokens, and nothing else.
+
+mod error;
+mod progress;
+#[cfg(test)]
+mod tests;
+
+use crate::body::empty;
+use crate::body::idle_timeout::IdleTimeout;
+use crate::log_throttle::LogThrottle;
+use crate::tls::pem;
+use anyhow::Context as _;
+use http::{HeaderValue, Method, Request, Response, Uri, header};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use progress::{ObservedBody, Progress};
+use roadstead_config::{Cloud, GcsKey, Service};
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use url::{Origin, Url};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+/// How long a store may take to accept a connection and complete the handshake.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// How long a store may take to respond once it has the request: long enough to
+/// complete a large multipart upload.
+const RESPONSE_TIME: Duration = Duration::from_mins(2);
+
+/// How long a store may stall within a response.
+const PAUSE_TIME: Duration = Duration::from_mins(1);
+
+/// How long an idle connection is kept; stores keep theirs at least as long.
+const IDLE_TIME: Duration = Duration::from_secs(15);
+
+/// Idle connections that are kept for each host.
+const MAX_IDLE: usize = 64;
+
+/// How long a connection is silent before TCP keepalive probes it.
+const KEEPALIVE_TIME: Duration = Duration::from_mins(1);
+
+/// How long the store may take to respond to the check at the start.
+const CHECK_TIME: Duration = Duration::from_secs(10);
+
+/// Largest file with a service account's key, in bytes.
+const KEY_LIMIT: u64 = 64 * 1024;
+
+type Connector = HttpsConnector<HttpConnector>;
+
+/// Sends the component's requests to the object store.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    client: Client<Connector, ObservedBody>,
+    /// Where requests may go, the store itself first.
+    origins: Vec<Origin>,
+    /// The setting that names the store.
+    setting: &'static str,
+    /// The setting for its root certificates.
+    bundle: String,
+}
+
+impl Outbound {
+    /// Prepares to reach a store.
+    pub(crate) fn new(cloud: &Cloud) -> anyhow::Result<Self> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_TIME));
+        http.set_keepalive(Some(KEEPALIVE_TIME));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(cloud)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIME)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .build(connector);
+        let origins = cloud.origins().into_iter().map(|url| Ok(Url::parse(url)?.origin()));
+        Ok(Self {
+            client,
+            origins: origins.collect::<Result<_, url::ParseError>>()?,
+            setting: cloud.setting(),
+            bundle: bundle(cloud),
+        })
+    }
+
+    /// Checks that the store responds at all. What it responds is for the
+    /// component to judge.
+    pub(crate) async fn check(&self) -> anyhow::Result<()> {
+        let Some(origin) = self.origins.first() else { return Ok(()) };
+        let origin = origin.ascii_serialization();
+        let request = Request::head(format!("{origin}/")).body(empty())?;
+        let response = tokio::time::timeout(CHECK_TIME, self.exchange(request)).await;
+        response
+            .map_err(|_| format!("no response in {CHECK_TIME:?}"))
+            .and_then(|response| response.map_err(|(_, cause)| cause))
+            .map_err(anyhow::Error::msg)
+            .with_context(|| {
+                format!(
+                    "cannot reach the object store at {origin}; see {} and the settings beside it",
+                    self.setting
+                )
+            })?;
+        Ok(())
+    }
+
+    /// Sends a request of the component.
+    pub(crate) async fn send(
+        self: Arc<Self>,
+        request: Request<WasiBody>,
+    ) -> Result<Response<WasiBody>, Error> {
+        static DENIED: LogThrottle = LogThrottle::new();
+        static FAILED: LogThrottle = LogThrottle::new();
+        if !self.allows(request.uri()) {
+            if DENIED.is_due() {
+                let uri = request.uri();
+                tracing::warn!("denied a request of the component to {}", shown(uri));
+            }
+            return Err(Error::HttpRequestDenied);
+        }
+        let store = shown(request.uri());
+        self.exchange(request).await.map_err(|(error, cause)| {
+            // A client that disconnects is not the store's failure.
+            if !matches!(error, Error::HttpRequestBodySize(_)) && FAILED.is_due() {
+                tracing::warn!("the object store at {store}: {cause}");
+            }
+            error
+        })
+    }
+
+    fn allows(&self, uri: &Uri) -> bool {
+        Url::parse(&shown(uri)).is_ok_and(|url| self.origins.contains(&url.origin()))
+    }
+
+    /// The error for operators, with what to do about it.
+    fn explain(&self, error: &legacy::Error) -> String {
+        let mut text = error::chain(error);
+        if error::is_unknown_issuer(error) {
+            text.push_str("; set ");
+            text.push_str(&self.bundle);
+            text.push_str(" to a file with the CA's certificate");
+        }
+        text
+    }
+
+    /// Sends a request and returns the response, or the error: for the component
+    /// and for operators.
+    async fn exchange(
+        &self,
+        mut request: Request<WasiBody>,
+    ) -> Result<Response<WasiBody>, (Error, String)> {
+        // The client adds the one that was signed, which is the URI's.
+        request.headers_mut().remove(header::HOST);
+        let progress = Arc::new(Progress::default());
+        if *request.method() == Method::PUT && request.body().is_end_stream() {
+            request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let request = request.map(|body| ObservedBody { body, progress: Arc::clone(&progress) });
+        let mut response = std::pin::pin!(self.client.request(request));
+        loop {
+            let deadline = progress.last() + RESPONSE_TIME;
+            tokio::select! {
+                response = &mut response => {
+                    return match response {
+                        Ok(response) => Ok(response.map(received)),
+                        Err(_) if progress.aborted() => {
+                            let cause = "the client aborted the body".to_owned();
+                            Err((Error::HttpRequestBodySize(None), cause))
+                        }
+                        Err(error) => Err((error::for_component(&error), self.explain(&error))),
+                    };
+                }
+                () = sleep_until(deadline) => {
+                    // While the body makes progress, its client is slow, and not
+                    // the store.
+                    if progress.last() + RESPONSE_TIME <= Instant::now() {
+                        return Err((Error::HttpResponseTimeout, format!("no response in {RESPONSE_TIME:?}")));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The component's variables, with the content of a key file in place of its
+/// path: the component sees no files.
+pub(crate) fn variables(
+    cloud: Option<&Cloud>,
+    mut variables: Vec<(String, String)>,
+) -> anyhow::Result<Vec<(String, String)>> {
+    const SETTING: &str = "REGISTRY_STORAGE_GCS_KEYFILE";
+    let Some(Service::Gcs(gcs)) = cloud.map(|cloud| &cloud.service) else { return Ok(variables) };
+    let GcsKey::File(file) = &gcs.key else { return Ok(variables) };
+    let context = || format!("{SETTING}: {}", file.display());
+    let size = std::fs::metadata(file).with_context(context)?.len();
+    anyhow::ensure!(
+        size <= KEY_LIMIT,
+        "{}: {size} bytes are too many for a service account's key",
+        context()
+    );
+    let json = std::fs::read_to_string(file).with_context(context)?;
+    variables.retain(|(name, _)| name != SETTING);
+    variables.push(("REGISTRY_STORAGE_GCS_CREDENTIALS".to_owned(), json));
+    Ok(variables)
+}
+
+/// TLS with the system's trust store and the root certificates of the settings.
+fn tls(cloud: &Cloud) -> anyhow::Result<ClientConfig> {
+    let mut roots = match &cloud.root_certificates {
+        None => rustls::RootCertStore::empty(),
+        Some(file) => pem::read_roots(&bundle(cloud), file)?,
+    };
+    // Certificates of the system that cannot be parsed are skipped.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// The setting for the root certificates of the store.
+fn bundle(cloud: &Cloud) -> String {
+    let setting = cloud.setting();
+    let section = setting.rsplit_once('_').map_or(setting, |(section, _)| section);
+    format!("{section}_ROOTCERTBUNDLE")
+}
+
+/// The scheme and authority of a URI.
+fn shown(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or("https");
+    format!("{scheme}://{}", uri.authority().map_or("", |authority| authority.as_str()))
+}
+
+fn received(body: Incoming) -> WasiBody {
+    IdleTimeout::new(body, PAUSE_TIME, |_| Error::HttpResponseIncomplete).boxed_unsync()
+}
