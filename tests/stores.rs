@@ -9,8 +9,6 @@
 mod azurite;
 #[path = "stores/contract.rs"]
 mod contract;
-#[path = "stores/directory.rs"]
-mod directory;
 #[path = "stores/fake_gcs.rs"]
 mod fake_gcs;
 #[path = "stores/garage.rs"]

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use http::Request;
 use http::{HeaderMap, Method};
 use roadstead_access::Caller;
-use roadstead_component::{Error, Gate, Route};
+use roadstead_bridge::Services;
 use roadstead_config::{Action, Config, Subject};
+use roadstead_registry::{Error, Gate, Route};
 use roadstead_tests::{Registry, digest};
 
 const METHODS: [Method; 9] = [
@@ -79,7 +80,7 @@ fn every_route_against_every_set_of_permissions() {
         };
         let settings = with(&PASSWORDS, &[("REGISTRY_AUTH_RULES", &rules)]);
         let settings = settings.iter().map(|&(n, v)| (n.to_owned(), v.to_owned()));
-        let gate = Gate::new(&Config::from_variables(settings).unwrap(), None);
+        let gate = Gate::new(&Config::from_variables(settings).unwrap(), Services::default(), None);
         for method in METHODS {
             for path in paths() {
                 let Ok(route) = Route::parse(&method, &path.parse().unwrap()) else { continue };

@@ -7,7 +7,6 @@
 //! Google's servers do beyond that.
 //! <https://cloud.google.com/storage/docs/xml-api/reference-methods>
 
-use crate::table::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use percent_encoding::percent_decode_str;
+use roadstead_kit::requests::digest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt::Write as _;

@@ -1,17 +1,19 @@
-//! The registry's own adapter over real stores: what every storage does.
+//! The contract of the storage port, over real object stores.
 
 use object_store::path::Path;
-use roadstead_component::native::NativeBodies;
-use roadstead_component::store::cloud::{Backend, CloudStorage, Options};
-use roadstead_component::store::contract;
+use roadstead_buckets::Backend;
+use roadstead_cloud::{CloudStorage, Options};
+use roadstead_kit::body::NativeBodies;
+use roadstead_kit::contract;
 use roadstead_tests::{Azurite, Garage, Gcs, bucket, skip};
 use std::sync::Arc;
 
 /// The least that S3 takes for a part that is not the last one.
 const PART: u64 = 5 * 1024 * 1024;
 
-/// Runs it over a bucket. `conditional` says whether the store honours
-/// conditions of writes; without them, requests that meet are not kept apart.
+/// Checks the contract over a bucket. `conditional` says whether the store
+/// honours conditional writes; without them, two requests that append to a
+/// session at once are not kept apart.
 async fn check(settings: Vec<(String, String)>, root: &str, conditional: bool) {
     let bucket = bucket(settings).unwrap();
     let backend = Backend {
