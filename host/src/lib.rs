@@ -2,9 +2,9 @@
 //! directory or the way to an object store, and runs the component that is the
 //! registry.
 //!
-//! The host knows nothing of repositories: every request goes to the
-//! component, and what the component asks of storage comes back as
-//! [`roadstead_directory::Operation`]s.
+//! The host knows nothing of repositories: every request goes to the component,
+//! which asks the host for storage, credentials and hashes over the
+//! [`roadstead_bridge`].
 
 mod behind;
 mod body;
