@@ -292,6 +292,11 @@ impl Authority {
         }
         let Some(tokens) = &self.tokens else { return no_tokens() };
         match tokens.verify(token) {
+            Ok((Subject { user: Some(user), .. }, ..))
+                if self.loaded().users.hash_of(&user).is_none() =>
+            {
+                Answer::Refused(Refusal::Token(TokenError::User.to_string()))
+            }
             Ok((subject, access, until)) => {
                 Answer::Caller(Caller { subject, access: Some(access), until: Some(until) })
             }

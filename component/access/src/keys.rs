@@ -269,8 +269,10 @@ pub enum TokenError {
     Issuer,
     /// It is for someone else.
     Audience,
-    /// It lacks a claim, or holds one of another form.
+    /// A claim is missing or has the wrong type.
     Claims,
+    /// Its user was removed.
+    User,
 }
 
 impl From<&jsonwebtoken::errors::Error> for TokenError {
@@ -305,7 +307,8 @@ impl fmt::Display for TokenError {
             Self::Early => "it is not valid yet; compare the clocks",
             Self::Issuer => "it is of another issuer",
             Self::Audience => "it is for another audience",
-            Self::Claims => "a claim is missing or of another form",
+            Self::Claims => "a claim is missing or has the wrong type",
+            Self::User => "its user no longer exists",
         })
     }
 }

@@ -186,6 +186,8 @@ fn a_refresh_token_stands_for_a_password_and_for_nothing_else() {
     // Alice has a new password, and bob is gone.
     fs::write(&path, format!("alice:{}", hash("new", 4).unwrap())).unwrap();
     authority.reload().unwrap();
+    assert_eq!(bearer(&authority, &bob.token), refused(TokenError::User), "removed");
+    assert!(matches!(bearer(&authority, &token), Answer::Caller(_)), "still a user");
     assert_eq!(refresh(&authority, &refresh_token), refused(TokenError::Expired));
     assert_eq!(refresh(&authority, &bob.refresh_token.unwrap()), refused(TokenError::Expired));
     // The same password again is another entry.
