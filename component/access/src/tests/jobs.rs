@@ -201,13 +201,15 @@ fn beside_users() {
     .unwrap();
     let right = authority.answer(&super::password("alice", "eyJa.b.c.d"), SystemTime::now());
     assert_eq!(right, super::known("alice"));
-    let subject = caller(login(&authority, &job(&claims(), RSA.0, "rsa-1"))).subject;
+    // One token, as the claims contain the time.
+    let token = job(&claims(), RSA.0, "rsa-1");
+    let subject = caller(login(&authority, &token)).subject;
     let issue = Question::Issue { subject: subject.clone(), access: Vec::new(), refresh: true };
     let Answer::Issued(issued) = authority.answer(&issue, SystemTime::now()) else { panic!() };
     assert_eq!(issued.refresh_token, None, "a job has no password entry");
     assert_eq!(caller(super::bearer(&authority, &issued.token)).subject, subject);
     // A job is identified by its claims, not by the user name that it sends.
-    let alice = super::password("alice", &job(&claims(), RSA.0, "rsa-1"));
+    let alice = super::password("alice", &token);
     assert_eq!(
         caller(authority.answer(&alice, SystemTime::now())).subject,
         Subject { claims: subject.claims, ..Subject::default() }
