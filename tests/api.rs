@@ -1,6 +1,6 @@
 //! The protocol, as tables of requests, against every form of the registry:
 //! natively, over a directory and over a bucket; as the real component in the
-//! real host; and as the same bytes under `wasmtime serve`.
+//! real host; and as the same component under `wasmtime serve`.
 
 use roadstead_tests::{
     Registry, Step, Target, delete, digest, digest_sha512, everywhere as with, get, head, patch,
@@ -137,7 +137,7 @@ async fn blob_in_one_post() {
             head(&at).expect("content-length", "10").expect("docker-content-digest", digest(blob)),
             // Another repository does not hold it.
             get(format!("/v2/c/blobs/{}", digest(blob))).error(404, "BLOB_UNKNOWN"),
-            // Again, and of nothing.
+            // The same blob again, and the empty one.
             push("a/b", blob),
             push("a/b", b""),
             get(format!("/v2/a/b/blobs/{EMPTY}")).content("").expect("content-length", "0"),
@@ -327,7 +327,7 @@ async fn mounts() {
                 .expect("location", format!("/v2/b/blobs/{blob}"))
                 .expect("docker-content-digest", &blob),
             get(format!("/v2/b/blobs/{blob}")).content("shared"),
-            // Where it is not, a session begins.
+            // Where the blob is missing, a session begins.
             post(format!("/v2/c/blobs/uploads/?mount={blob}&from=nowhere"))
                 .status(202)
                 .expect("range", "0-0"),
@@ -381,10 +381,10 @@ async fn manifest_of_an_image() {
             get("/v2/a/manifests/v2").error(404, "MANIFEST_UNKNOWN"),
             head("/v2/a/manifests/v2").status(404),
             get(format!("/v2/b/manifests/{at}")).error(404, "MANIFEST_UNKNOWN"),
-            // By digest, and by a digest that it does not have.
+            // By its digest, and by a digest that does not match.
             put_manifest("a", &at, &manifest).status(201),
             put_manifest("a", &digest(b"x"), &manifest).error(400, "DIGEST_INVALID"),
-            // A manifest is no blob of the repository.
+            // A manifest cannot be read as a blob of the repository.
             get(format!("/v2/a/blobs/{at}")).error(404, "BLOB_UNKNOWN"),
             get("/v2/_catalog").content(r#"{"repositories":["a"]}"#),
             get("/v2/a/tags/list").content(r#"{"name":"a","tags":["v1"]}"#),
@@ -498,7 +498,7 @@ async fn pages_of_tags_and_of_the_catalog() {
 #[tokio::test]
 async fn text_that_headers_do_not_take() {
     everywhere("text_that_headers_do_not_take", || {
-        // Values of this size travel in headers between component and host.
+        // Values of this size are passed between component and host in headers.
         let deleted = "\u{7f}".repeat(1024);
         let controls = "\u{1}".repeat(1024);
         let long = "%01".repeat(20_000);
@@ -578,12 +578,12 @@ async fn deletes() {
             head(&blob).status(404),
             delete(&blob).error(404, "BLOB_UNKNOWN"),
             get(format!("/v2/b/blobs/{}", digest(b"layer"))).content("layer"),
-            // And all of it again.
+            // The same deletes again.
             put_manifest("a", "v1", &manifest).error(400, "MANIFEST_BLOB_UNKNOWN"),
             push("a", b"layer"),
             put_manifest("a", "v1", &manifest).status(201),
             get("/v2/a/tags/list").content(tags(r#""v1""#)),
-            // A blob that no repository holds any more is mounted by no one.
+            // A blob that no repository holds any more cannot be mounted.
             delete(&blob).status(202),
             delete(format!("/v2/b/blobs/{}", digest(b"layer"))).status(202),
             post(format!("/v2/c/blobs/uploads/?mount={}", digest(b"layer"))).status(202),
@@ -764,7 +764,7 @@ async fn referrers_that_another_registry_pushed() {
 
 #[tokio::test]
 async fn a_registry_that_distribution_filled() {
-    // What registry:2 writes: no media types beside the manifests.
+    // As registry:2 writes it: no `media-type` files.
     let manifest = r#"{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","manifests":[]}"#;
     let docker = "application/vnd.docker.distribution.manifest.list.v2+json";
     let hex = digest(manifest.as_bytes())["sha256:".len()..].to_owned();

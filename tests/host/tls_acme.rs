@@ -1,4 +1,4 @@
-//! Certificates by ACME, from Let's Encrypt's own test server.
+//! Certificates by ACME, from pebble, Let's Encrypt's test server.
 
 use crate::secure::{Authority, Client, NAME, Pair, skip_without};
 use crate::support::{TEST_LIMIT, eventually, within};
@@ -10,11 +10,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// An address of loopback where nobody else is: pebble cannot be asked which
-/// ports the system chose.
+/// An unused loopback address: pebble cannot report ports that the system chose.
 const PEBBLE: &str = "127.0.0.9";
 
-/// A server of someone else's, killed when it is dropped.
+/// A third-party server, killed when dropped.
 struct Server(Child);
 
 impl Server {
@@ -30,13 +29,13 @@ impl Drop for Server {
     }
 }
 
-/// Ports that are free.
+/// Free ports.
 fn ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind((PEBBLE, 0)).unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// pebble, which asks for names on the registry's port.
+/// pebble, which validates names on the registry's port.
 fn pebble(
     program: &Path,
     directory: &Path,
@@ -84,7 +83,7 @@ async fn a_certificate_from_pebble() {
     ];
     within(TEST_LIMIT, async {
         let host = Registry::start(&root, &variables, &[]).unwrap();
-        // Before there is an ACME server, which is said, and asked again.
+        // Without an ACME server yet: the error is logged, and the order retried.
         eventually("the log says so", async || {
             host.log().contains("no certificate of registry.test").then_some(())
         })
@@ -120,7 +119,7 @@ async fn a_certificate_from_pebble() {
         .await;
         drop(host);
 
-        // Without asking anyone.
+        // From the cache, without a request to the server.
         drop(server);
         let host = Registry::start(&root, &variables, &[]).unwrap();
         let answer = eventually("the certificate is served", async || {

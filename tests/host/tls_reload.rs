@@ -1,11 +1,11 @@
-//! Certificates that are renewed while the host runs.
+//! Renewal of certificates while the host runs.
 
 use crate::secure::{Authority, Pair, Secure, serial};
 use crate::support::{TEST_LIMIT, eventually, within};
 use std::fs;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// What the host logs of files that it cannot use.
+/// The host's log line for files that it cannot use.
 const UNUSABLE: &str = "cannot be used; what they held before stays in use";
 
 async fn new_serial(secure: &Secure, expected: u64) {
@@ -28,13 +28,13 @@ async fn renewed_files() {
 
         secure.authority.server(2).write(directory);
         new_serial(&secure, 2).await;
-        // The connection of the first certificate goes on.
+        // The connection with the first certificate stays open.
         old.write_all(b"Host: registry.test\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         old.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 
-        // Half of it, which is not used; then the other half.
+        // One file of the pair, which is not used alone; then the other.
         let third = secure.authority.server(3);
         let [certificate, key] = Pair::files(directory);
         fs::write(&certificate, &third.certificate).unwrap();
@@ -61,7 +61,7 @@ async fn renewed_files() {
     .await;
 }
 
-/// The signal reads files again that look the same as before.
+/// On SIGHUP, files are read again even if they look unchanged.
 #[tokio::test]
 async fn a_signal() {
     within(TEST_LIMIT, async {

@@ -1,4 +1,4 @@
-//! Images in a bucket that this registry did not write.
+//! Images in a bucket that was not written by this registry.
 
 use crate::bench::{Bench, Mode, find};
 use crate::image::{self, Layout, TAG};
@@ -7,8 +7,8 @@ use http::StatusCode;
 use roadstead_tests::{FakeGcs, Registry, skip};
 
 /// Two clients pull from an emulator of Google Cloud Storage, to which the
-/// registry sends them for blobs. It takes no pushes in the way of
-/// `object_store`: what is in it was pushed into a directory.
+/// registry redirects them for blobs. The emulator does not support the writes
+/// of `object_store`, so its content was pushed to a directory.
 #[tokio::test]
 async fn pulls_from_fake_gcs_server() {
     const TEST: &str = "filled::pulls_from_fake_gcs_server";
@@ -18,7 +18,7 @@ async fn pulls_from_fake_gcs_server() {
         return;
     }
     let data = tempfile::tempdir().unwrap();
-    // A bucket's name, to the emulator.
+    // The name of the bucket in the emulator.
     let directory = Registry::start(&data.path().join("images"), &[], &[]).unwrap();
     let writer = Bench::start(Mode::Plain);
     let layout = writer.layout().await;
@@ -41,7 +41,7 @@ async fn pulls_from_fake_gcs_server() {
         sent_away += usize::from(status == StatusCode::TEMPORARY_REDIRECT);
         assert_ne!(status, StatusCode::OK);
     }
-    // A layer and a configuration for each of two platforms.
+    // A layer and a config for each of two platforms.
     assert_eq!(sent_away, 4);
     let remote = reader.remote(&format!("some/image:{TAG}"));
     let by_crane = reader.path("by-crane");

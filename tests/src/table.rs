@@ -14,7 +14,7 @@ use roadstead_config::Config;
 use roadstead_oci::{Algorithm, Digest};
 use sha2::{Digest as _, Sha256, Sha512};
 
-/// What a table runs against.
+/// A form of the registry to run a table against.
 #[derive(Debug)]
 pub enum Target {
     /// The protocol in this process, without WASI.
@@ -23,7 +23,7 @@ pub enum Target {
     Bucket(Box<Registry<CloudStorage<NativeBodies>>>),
     /// A server at `host:port`.
     Server(String),
-    /// A server that lives as long as this.
+    /// A server that is stopped when this is dropped.
     Process(process::Registry),
 }
 
@@ -35,14 +35,14 @@ impl Target {
         Ok(Self::Native(Box::new(registry(storage, settings)?)))
     }
 
-    /// The protocol over a bucket that is empty, with settings.
+    /// The protocol over an empty bucket, with settings.
     pub fn bucket(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let options = Options { secret: Some(b"secret".to_vec()), ..Options::default() };
         let storage = CloudStorage::new(MemoryBucket::default().backend("root"), options);
         Ok(Self::Bucket(Box::new(registry(storage, settings)?)))
     }
 
-    /// One request and its answer.
+    /// Sends one request.
     pub async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Answer> {
         match self {
             Self::Server(address) => send(address, request).await,
@@ -81,10 +81,10 @@ fn registry<S: Storage>(storage: S, settings: &[(&str, &str)]) -> anyhow::Result
     Ok(Registry::new(storage, Switches::from(&config), gate))
 }
 
-/// A request as a server hands it over.
+/// A request in the form in which servers pass it on.
 fn native(request: Request<Bytes>) -> anyhow::Result<Request<Option<MemoryBody>>> {
     let (mut parts, bytes) = request.into_parts();
-    // As every server does it for a client that sends bytes.
+    // As servers do it for a request with a body.
     if !bytes.is_empty() {
         let length = bytes.len().to_string().parse()?;
         parts.headers.insert(http::header::CONTENT_LENGTH, length);
@@ -93,7 +93,7 @@ fn native(request: Request<Bytes>) -> anyhow::Result<Request<Option<MemoryBody>>
     Ok(Request::from_parts(parts, body))
 }
 
-/// A request and what must come back.
+/// A request and the expected response.
 #[derive(Debug)]
 pub struct Step {
     method: Method,
@@ -112,7 +112,7 @@ enum Content {
     Code(&'static str),
 }
 
-/// `GET path`; `{location}` stands for the last `Location` that came.
+/// `GET path`; `{location}` is replaced by the last `Location` received.
 pub fn get(path: impl Into<String>) -> Step {
     Step::new(Method::GET, path)
 }
@@ -182,7 +182,7 @@ impl Step {
         self
     }
 
-    /// Sends a user's name and password.
+    /// Sends a user name and a password.
     #[must_use]
     pub fn login(self, user: &str, password: &str) -> Self {
         self.header("authorization", &basic(user, password))
@@ -195,35 +195,35 @@ impl Step {
         self
     }
 
-    /// The status must be this one; 200 if nothing is said.
+    /// Expects this status; without a call, 200.
     #[must_use]
     pub fn status(mut self, status: u16) -> Self {
         self.status = StatusCode::from_u16(status).unwrap();
         self
     }
 
-    /// The header must have this value.
+    /// Expects a header with this value.
     #[must_use]
     pub fn expect(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.expected.push((HeaderName::from_static(name), Some(value.into())));
         self
     }
 
-    /// There must be no such header.
+    /// Expects no such header.
     #[must_use]
     pub fn expect_no(mut self, name: &'static str) -> Self {
         self.expected.push((HeaderName::from_static(name), None));
         self
     }
 
-    /// The body must be this one.
+    /// Expects this body.
     #[must_use]
     pub fn content(mut self, body: impl Into<Bytes>) -> Self {
         self.content = Content::Exactly(body.into());
         self
     }
 
-    /// The body must be an OCI error with this code, and a message.
+    /// Expects an OCI error with this status and code, and with a message.
     #[must_use]
     pub fn error(mut self, status: u16, code: &'static str) -> Self {
         self.content = Content::Code(code);
@@ -231,7 +231,7 @@ impl Step {
     }
 
     async fn run(&self, target: &Target, location: &mut String) -> anyhow::Result<()> {
-        // Where a query goes on that may have begun, as in other registries'.
+        // `?` or `&`: other registries' locations may have a query.
         let joint = if location.contains('?') { "&" } else { "?" };
         let path = self.path.replace("{location}", location).replace("{&}", joint);
         let mut request = Request::builder().method(&self.method).uri(path);
@@ -264,7 +264,7 @@ impl Step {
             }
         }
         if let Some(found) = answer.headers().get(http::header::LOCATION) {
-            // Other registries give absolute ones.
+            // Other registries send absolute URLs.
             let uri: http::Uri = found.to_str()?.parse()?;
             *location = uri.path_and_query().map_or_else(String::new, ToString::to_string);
         }
@@ -273,8 +273,8 @@ impl Step {
 }
 
 /// Runs a table against a fresh registry of each form, with settings: natively,
-/// over a bucket in memory and over a directory, as the component in the host,
-/// and as the same bytes under `wasmtime serve`.
+/// over a bucket in memory and over a directory; as the component in the host;
+/// and as the same component under `wasmtime serve`.
 pub async fn everywhere(test: &str, settings: &[(&str, &str)], steps: impl Fn() -> Vec<Step>) {
     run(&Target::bucket(settings).unwrap(), &steps()).await;
     let root = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The registry's own adapter over real stores: what every storage does.
+//! The registry's own adapter over real stores: the contract of the storage port.
 
 use object_store::path::Path;
 use roadstead_component::native::NativeBodies;
@@ -7,18 +7,18 @@ use roadstead_component::store::contract;
 use roadstead_tests::{Azurite, Garage, Gcs, bucket, skip};
 use std::sync::Arc;
 
-/// The least that S3 takes for a part that is not the last one.
+/// S3's minimum size of a part that is not the last one.
 const PART: u64 = 5 * 1024 * 1024;
 
 /// Runs it over a bucket. `conditional` says whether the store honours
-/// conditions of writes; without them, requests that meet are not kept apart.
+/// conditional writes; without them, concurrent requests are not separated.
 async fn check(settings: Vec<(String, String)>, root: &str, conditional: bool) {
     let bucket = bucket(settings).unwrap();
     let backend = Backend {
         store: Arc::clone(&bucket) as _,
         multipart: Arc::clone(&bucket) as _,
         lists: bucket as _,
-        // Bodies that pass through are those of a component; see
+        // Only a component passes bodies through as stream handles; see
         // `tests/instances/passing.rs`.
         s3: None,
         signer: None,

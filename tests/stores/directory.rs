@@ -1,4 +1,4 @@
-//! A directory, whose adapter is no client of object_store's.
+//! A directory, whose adapter is not one of object_store's clients.
 
 use crate::{expect, outcome};
 use futures::FutureExt as _;
@@ -11,7 +11,7 @@ use roadstead_directory::Directory;
 /// A part of object_store's suite.
 type Suite = (&'static str, for<'a> fn(&'a dyn ObjectStore) -> BoxFuture<'a, ()>);
 
-/// What of it needs no traits beside the one that a directory has.
+/// The parts of the suite that need only the trait that a directory implements.
 const SUITES: &[Suite] = &[
     ("put_get_delete_list", |o| integration::put_get_delete_list(o).boxed()),
     ("list_with_offset_exclusivity", |o| integration::list_with_offset_exclusivity(o).boxed()),
@@ -36,7 +36,8 @@ async fn object_stores_suite() {
         let storage = LocalStorage::new(NativeDirectory(Directory::open(root.path()).unwrap()));
         failed.extend(outcome(suite(storage.objects())).await.map(|reason| (*name, reason)));
     }
-    // What the registry asks of no directory, and distribution's files cannot hold.
+    // Not used by the registry over a directory, and not possible in
+    // distribution's files.
     expect(
         &failed,
         &[
