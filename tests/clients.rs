@@ -74,7 +74,7 @@ async fn skopeo_copies_in_and_out_of_wasmtime_serve() {
     let root = files.path().join("registry");
     fs::create_dir(&root).unwrap();
     let Some(registry) = Wasmtime::start(&root).unwrap() else {
-        let reason = "wasmtime is neither $WASMTIME nor on the path";
+        let reason = "wasmtime is neither $WASMTIME nor on the PATH";
         assert!(!clients_required(), "{reason}, and is required");
         skip(test, reason);
         return;

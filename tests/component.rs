@@ -57,7 +57,7 @@ fn every_host_runs_the_same_bytes() {
     let root = directory.path().join("root");
     fs::create_dir(&root).unwrap();
     if Wasmtime::start(&root).unwrap().is_none() {
-        skip("every_host_runs_the_same_bytes", "wasmtime is neither $WASMTIME nor on the path");
+        skip("every_host_runs_the_same_bytes", "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     }
     let served = digest(&fs::read(root.with_extension("wasm")).unwrap());

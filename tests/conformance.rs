@@ -93,7 +93,7 @@ fn native_host_with_tokens() {
 fn native_host_over_garage() {
     let Some(program) = program("native_host_over_garage") else { return };
     let Some(garage) = Garage::start().unwrap() else {
-        skip("native_host_over_garage", "there is no garage; .ci/install-garage builds it");
+        skip("native_host_over_garage", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("conformance").unwrap();
@@ -107,7 +107,7 @@ fn native_host_over_garage() {
 fn wasmtime_serve_over_garage() {
     let Some(program) = program("wasmtime_serve_over_garage") else { return };
     let Some(garage) = Garage::start().unwrap() else {
-        skip("wasmtime_serve_over_garage", "there is no garage; .ci/install-garage builds it");
+        skip("wasmtime_serve_over_garage", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("conformance").unwrap();
@@ -117,7 +117,7 @@ fn wasmtime_serve_over_garage() {
     let directory = tempfile::tempdir().unwrap();
     let component = directory.path().join("component.wasm");
     let Some(registry) = Wasmtime::start_bare(&component, &settings).unwrap() else {
-        skip("wasmtime_serve_over_garage", "wasmtime is neither $WASMTIME nor on the path");
+        skip("wasmtime_serve_over_garage", "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     };
     judge("wasmtime serve S3", &program, &registry.address, None);
@@ -128,7 +128,7 @@ fn wasmtime_serve_over_garage() {
 async fn native_host_over_azurite() {
     let Some(program) = program("native_host_over_azurite") else { return };
     let Some(azurite) = Azurite::start().unwrap() else {
-        skip("native_host_over_azurite", "there is no Azurite; .ci/install-azurite fetches it");
+        skip("native_host_over_azurite", "Azurite is not installed; run .ci/install-azurite");
         return;
     };
     azurite.container("conformance").await.unwrap();
@@ -153,7 +153,7 @@ fn wasmtime_serve() {
     let data = root.path().join("data");
     std::fs::create_dir(&data).unwrap();
     let Some(registry) = Wasmtime::start_with(&data, &SETTINGS).unwrap() else {
-        skip("wasmtime_serve", "wasmtime is neither $WASMTIME nor on the path");
+        skip("wasmtime_serve", "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     };
     judge("wasmtime serve", &program, &registry.address, None);
@@ -163,7 +163,7 @@ fn wasmtime_serve() {
 fn spin_up() {
     let Some(program) = program("spin_up") else { return };
     let Some(project) = Spin::project().unwrap() else {
-        skip("spin_up", "spin is not on the path");
+        skip("spin_up", "spin is not on the PATH");
         return;
     };
     let running = project.up(&Spin::FLAGS, &SETTINGS).unwrap();
@@ -176,7 +176,7 @@ fn program(test: &str) -> Option<PathBuf> {
     let program = tools.join("conformance");
     let version = Command::new("go").arg("version").stdout(Stdio::null()).status();
     if !version.is_ok_and(|status| status.success()) {
-        skip(test, "there is no Go tool to build the conformance program with");
+        skip(test, "Go, which builds the conformance program, is not installed");
         return None;
     }
     // Does nothing if that version is installed already.

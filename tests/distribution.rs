@@ -100,7 +100,7 @@ fn distribution(root: &Path, program: &Path) -> (Registry, std::path::PathBuf) {
 #[tokio::test]
 async fn a_directory_moves_from_one_registry_to_the_other_and_back() {
     let Some(program) = binary_named(&["docker-registry", "registry"]) else {
-        skip("distribution", "neither docker-registry nor registry is on the path");
+        skip("distribution", "neither docker-registry nor registry is on the PATH");
         return;
     };
     let root = tempfile::tempdir().unwrap();

@@ -39,7 +39,7 @@ impl Instances {
     /// Garage.
     fn start(test: &str) -> Option<Self> {
         let Some(garage) = Garage::start().unwrap() else {
-            skip(test, "there is no garage: .ci/install-garage builds it");
+            skip(test, "garage is not installed; run .ci/install-garage");
             return None;
         };
         garage.bucket(BUCKET).unwrap();
@@ -66,7 +66,7 @@ impl Instances {
                 assert_eq!(digest(&file), digest(roadstead::COMPONENT));
                 registries.push(wasmtime);
             }
-            None => drop(skip(test, "wasmtime is neither $WASMTIME nor on the path")),
+            None => drop(skip(test, "wasmtime is neither $WASMTIME nor on the PATH")),
         }
         Some(Self { registries, garage, _directory: directory })
     }

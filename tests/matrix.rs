@@ -65,7 +65,7 @@ use roadstead_tests::{Azurite, Garage, Gcs, skip};
 #[tokio::test]
 async fn on_buckets() {
     let Some(garage) = Garage::start().unwrap() else {
-        skip("on_buckets", "there is no garage: .ci/install-garage builds it");
+        skip("on_buckets", "garage is not installed; run .ci/install-garage");
         return;
     };
     let open = async |name: &str| {
@@ -80,7 +80,7 @@ async fn on_buckets() {
 #[tokio::test]
 async fn on_azurite() {
     let Some(azurite) = Azurite::start().unwrap() else {
-        skip("on_azurite", "there is no Azurite: .ci/install-azurite fetches it");
+        skip("on_azurite", "Azurite is not installed; run .ci/install-azurite");
         return;
     };
     let open = async |name: &str| {

@@ -77,7 +77,7 @@ async fn mounts_that_lose_a_push() {
 async fn a_bucket() {
     let Some(project) = project("a_bucket") else { return };
     let Some(garage) = Garage::start().unwrap() else {
-        skip("a_bucket", "there is no garage: .ci/install-garage builds it");
+        skip("a_bucket", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket(BUCKET).unwrap();
@@ -114,7 +114,7 @@ async fn a_bucket() {
 /// A project for the test; `None` without Spin.
 fn project(test: &str) -> Option<Spin> {
     let Some(project) = Spin::project().unwrap() else {
-        skip(test, "spin is not on the path");
+        skip(test, "spin is not on the PATH");
         return None;
     };
     let file = digest(&fs::read(project.component()).unwrap());

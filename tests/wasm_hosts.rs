@@ -41,7 +41,7 @@ impl Drop for Ended {
 #[tokio::test]
 async fn wash_dev() {
     let Some(wash) = binary_named(&["wash"]) else {
-        skip("wash_dev", "there is no wash; .ci/install-wash fetches it");
+        skip("wash_dev", "wash is not installed; run .ci/install-wash");
         return;
     };
     let project = tempfile::tempdir().unwrap();
@@ -106,7 +106,7 @@ async fn entries_vanish_while_directories_are_read() {
     fs::create_dir_all(&temporary).unwrap();
     let Some(registry) = Wasmtime::start(&root).unwrap() else {
         let test = "entries_vanish_while_directories_are_read";
-        skip(test, "wasmtime is neither $WASMTIME nor on the path");
+        skip(test, "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     };
     let ended = Arc::new(AtomicBool::new(false));

@@ -17,7 +17,7 @@ pub async fn available(test: &str, program: &str) -> bool {
     // Only whether it can be started matters, not its exit status.
     let found = output(Command::new(program).arg("--version")).await.is_ok();
     if !found {
-        skip(test, &format!("{program} is not on the path"));
+        skip(test, &format!("{program} is not on the PATH"));
     }
     found
 }
@@ -25,7 +25,7 @@ pub async fn available(test: &str, program: &str) -> bool {
 /// Like [`available`], but fails where the clients are required.
 pub async fn required(test: &str, program: &str) -> bool {
     let found = available(test, program).await;
-    assert!(found || !clients_required(), "{program} is required and not on the path");
+    assert!(found || !clients_required(), "{program} is required and not on the PATH");
     found
 }
 

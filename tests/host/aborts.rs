@@ -243,7 +243,7 @@ impl<'a> Scene<'a> {
     }
 
     async fn wait_for(&self, upload: &str, size: u64) {
-        eventually("what arrived counts", async || {
+        eventually("the received bytes are kept", async || {
             (received(self.address, upload).await == size).then_some(())
         })
         .await;
@@ -252,7 +252,7 @@ impl<'a> Scene<'a> {
     /// Completes an upload from its current offset.
     async fn finish(&self, upload: &str, content: Content) {
         let whole = content.bytes();
-        eventually("the upload goes on", async || {
+        eventually("the upload is resumed", async || {
             let offset = received(self.address, upload).await;
             if offset == SIZE {
                 return Some(());
@@ -292,7 +292,7 @@ impl<'a> Scene<'a> {
 
     /// Waits until the server has handled all disconnects, and uses it.
     async fn settled(&mut self) {
-        eventually("uploads that nobody knows are gone", async || {
+        eventually("unreachable uploads are gone", async || {
             self.disk.sessions(UNNAMED).is_empty().then_some(())
         })
         .await;

@@ -206,7 +206,7 @@ async fn more_requests_than_there_are_turns() {
             wire.piece(Length::Announced, b"half").await;
             stalled.push(wire);
         }
-        let refused = eventually("a request is sent away", async || {
+        let refused = eventually("a request is refused with 503", async || {
             let answer = send(&host.address, request("GET /v2/", "")).await.unwrap();
             (answer.status() == 503).then_some(answer)
         })

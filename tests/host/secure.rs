@@ -243,6 +243,6 @@ pub async fn get(
 /// Skips a test because a program is missing; fails where programs are required.
 pub fn skip_without(program: &str, test: &str) {
     let required = std::env::var("ROADSTEAD_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
-    assert!(!required, "there is no {program}; .ci/run installs it");
-    roadstead_tests::skip(test, &format!("there is no {program}"));
+    assert!(!required, "{program} is required; .ci/run installs it");
+    roadstead_tests::skip(test, &format!("{program} is not installed"));
 }

@@ -99,7 +99,7 @@ async fn a_certificate_from_pebble() {
         let (_, tls) = host.address.rsplit_once(':').unwrap();
         let server = pebble(&program, directory, [port, management, dns], tls);
         let management = format!("{PEBBLE}:{management}");
-        let issuer = eventually("pebble tells its authority", async || {
+        let issuer = eventually("pebble returns its CA", async || {
             Client::new(&own.pem()).get(&management, "/roots/0").await.ok()
         })
         .await;
@@ -112,7 +112,7 @@ async fn a_certificate_from_pebble() {
         let new = "certificate of registry.test, new from the ACME server";
         eventually(new, async || host.log().contains(new).then_some(())).await;
         assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
-        eventually("it is kept", async || {
+        eventually("the certificate is cached", async || {
             let mut names = fs::read_dir(&cache).unwrap().map(|file| file.unwrap().file_name());
             names.find(|name| name.to_string_lossy().starts_with("cached_cert_"))
         })

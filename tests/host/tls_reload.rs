@@ -93,7 +93,7 @@ async fn renewed_authorities_of_clients() {
         assert!(new.get(address, "/v2/").await.is_err());
 
         fs::write(&file, second.pem()).unwrap();
-        eventually("the new authority's clients are known", async || {
+        eventually("clients of the new CA are accepted", async || {
             new.get(address, "/v2/").await.ok()
         })
         .await;

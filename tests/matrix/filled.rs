@@ -13,8 +13,8 @@ use roadstead_tests::{FakeGcs, Registry, skip};
 async fn pulls_from_fake_gcs_server() {
     const TEST: &str = "filled::pulls_from_fake_gcs_server";
     if let Some(missing) = ["crane", "skopeo"].iter().find(|client| find(client).is_none()) {
-        assert!(!clients_required(), "there is no {missing}: .ci/install-clients installs it");
-        skip(TEST, &format!("there is no {missing}"));
+        assert!(!clients_required(), "{missing} is required; run .ci/install-clients");
+        skip(TEST, &format!("{missing} is not installed"));
         return;
     }
     let data = tempfile::tempdir().unwrap();
@@ -30,7 +30,7 @@ async fn pulls_from_fake_gcs_server() {
     drop(directory);
 
     let Some(store) = FakeGcs::start(data.path()).unwrap() else {
-        skip(TEST, "there is no fake-gcs-server: .ci/install-fake-gcs builds it");
+        skip(TEST, "fake-gcs-server is not installed; run .ci/install-fake-gcs");
         return;
     };
     let reader = Bench::start_over(Mode::Gcs, &store.settings("images"));

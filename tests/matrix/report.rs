@@ -42,7 +42,7 @@ impl Report {
         let missing = programs.iter().find(|program| bench::find(program).is_none());
         let Some(missing) = missing else { return Some(report) };
         let impossible = not_installable(client);
-        let reason = impossible.clone().unwrap_or_else(|| format!("there is no {missing}"));
+        let reason = impossible.clone().unwrap_or_else(|| format!("{missing} is not installed"));
         assert!(
             need == Need::Optional || impossible.is_some() || !program::clients_required(),
             "{client} is required and {reason}: .ci/install-clients installs it"

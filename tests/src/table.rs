@@ -285,7 +285,7 @@ pub async fn everywhere(test: &str, settings: &[(&str, &str)], steps: impl Fn() 
     std::fs::create_dir(&mounted).unwrap();
     match Wasmtime::start_with(&mounted, settings).unwrap() {
         Some(wasmtime) => run(&Target::Server(wasmtime.address.clone()), &steps()).await,
-        None => drop(skip(test, "wasmtime is neither $WASMTIME nor on the path")),
+        None => drop(skip(test, "wasmtime is neither $WASMTIME nor on the PATH")),
     }
 }
 

@@ -10,7 +10,7 @@ use roadstead_tests::{Azurite, bucket, skip};
 fn start(test: &str) -> Option<Azurite> {
     let azurite = Azurite::start().unwrap();
     if azurite.is_none() {
-        skip(test, "there is no Azurite; .ci/install-azurite fetches it");
+        skip(test, "Azurite is not installed; run .ci/install-azurite");
     }
     azurite
 }

@@ -35,7 +35,7 @@ async fn check(settings: Vec<(String, String)>, root: &str, conditional: bool) {
 #[tokio::test]
 async fn over_garage() {
     let Some(garage) = Garage::start().unwrap() else {
-        skip("contract::over_garage", "there is no garage; .ci/install-garage builds it");
+        skip("contract::over_garage", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("contract").unwrap();
@@ -51,7 +51,7 @@ async fn over_what_google_describes() {
 #[tokio::test]
 async fn over_azurite() {
     let Some(azurite) = Azurite::start().unwrap() else {
-        skip("contract::over_azurite", "there is no Azurite; .ci/install-azurite fetches it");
+        skip("contract::over_azurite", "Azurite is not installed; run .ci/install-azurite");
         return;
     };
     azurite.container("contract").await.unwrap();

@@ -32,7 +32,7 @@ fn start(test: &str) -> Option<Filled> {
         fs::write(file, "content").unwrap();
     }
     let Some(server) = FakeGcs::start(data.path()).unwrap() else {
-        skip(test, "there is no fake-gcs-server; .ci/install-fake-gcs builds it");
+        skip(test, "fake-gcs-server is not installed; run .ci/install-fake-gcs");
         return None;
     };
     let bucket = bucket(server.settings("facts")).unwrap();

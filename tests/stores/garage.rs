@@ -15,7 +15,7 @@ const PART: usize = 5 * 1024 * 1024;
 fn start(test: &str) -> Option<Garage> {
     let garage = Garage::start().unwrap();
     if garage.is_none() {
-        skip(test, "there is no garage; .ci/install-garage builds it");
+        skip(test, "garage is not installed; run .ci/install-garage");
     }
     garage
 }

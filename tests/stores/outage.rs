@@ -48,7 +48,7 @@ fn refused(location: &str, other: &str, large: &[u8]) -> Vec<Step> {
 #[tokio::test]
 async fn clients_come_back() {
     let Some(mut garage) = Garage::start().unwrap() else {
-        skip("outage::clients_come_back", "there is no garage; .ci/install-garage builds it");
+        skip("outage::clients_come_back", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("images").unwrap();

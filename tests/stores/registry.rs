@@ -119,7 +119,7 @@ async fn exercise(one: &Registry, other: &Registry) {
 #[tokio::test]
 async fn over_garage() {
     let Some(garage) = Garage::start().unwrap() else {
-        skip("registry::over_garage", "there is no garage; .ci/install-garage builds it");
+        skip("registry::over_garage", "garage is not installed; run .ci/install-garage");
         return;
     };
     for (bucket, more) in [
@@ -145,7 +145,7 @@ async fn over_garage() {
 #[tokio::test]
 async fn over_azurite() {
     let Some(azurite) = Azurite::start().unwrap() else {
-        skip("registry::over_azurite", "there is no Azurite; .ci/install-azurite fetches it");
+        skip("registry::over_azurite", "Azurite is not installed; run .ci/install-azurite");
         return;
     };
     azurite.container("images").await.unwrap();
@@ -157,7 +157,7 @@ async fn over_azurite() {
 #[tokio::test]
 async fn under_wasmtime() {
     let Some(garage) = Garage::start().unwrap() else {
-        skip("registry::under_wasmtime", "there is no garage; .ci/install-garage builds it");
+        skip("registry::under_wasmtime", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("images").unwrap();
@@ -169,7 +169,7 @@ async fn under_wasmtime() {
     let root = tempfile::tempdir().unwrap();
     let component = root.path().join("component.wasm");
     let Some(wasmtime) = Wasmtime::start_bare(&component, &settings).unwrap() else {
-        skip("registry::under_wasmtime", "wasmtime is neither $WASMTIME nor on the path");
+        skip("registry::under_wasmtime", "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     };
     let other = host(&garage.settings("images", 1), &[]);
@@ -180,7 +180,7 @@ async fn under_wasmtime() {
 #[tokio::test]
 async fn clients_are_redirected() {
     let Some(garage) = Garage::start().unwrap() else {
-        skip("registry::clients_are_redirected", "there is no garage");
+        skip("registry::clients_are_redirected", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("images").unwrap();
@@ -204,7 +204,7 @@ async fn clients_are_redirected() {
 #[tokio::test]
 async fn mistakes() {
     let Some(garage) = Garage::start().unwrap() else {
-        skip("registry::mistakes", "there is no garage; .ci/install-garage builds it");
+        skip("registry::mistakes", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("images").unwrap();

@@ -31,7 +31,7 @@ async fn private_authority() {
     let stranger = Pair::new(&["127.0.0.1"]).unwrap();
     let authority = pair.authority();
     let Some(azurite) = Azurite::start_secure(&pair).unwrap() else {
-        skip("tls::private_authority", "there is no Azurite; .ci/install-azurite fetches it");
+        skip("tls::private_authority", "Azurite is not installed; run .ci/install-azurite");
         return;
     };
     azurite.container("images").await.unwrap();
