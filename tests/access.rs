@@ -1,5 +1,5 @@
-//! Who may do what: rules, challenges and tokens as tables against every form
-//! of the registry, every route and method against the gate, and attacks.
+//! Access control: rules, challenges and tokens as tables against every form of
+//! the registry; every route and method against the gate; and attacks.
 
 #[path = "access/attacks.rs"]
 mod attacks;
@@ -25,7 +25,7 @@ pub const ALICE: (&str, &str) = ("alice", "secret");
 pub const BOB: (&str, &str) = ("bob", "pass:word");
 pub const CAROL: (&str, &str) = ("carol", "none");
 
-/// Passwords, and nothing else.
+/// Passwords without rules.
 pub const PASSWORDS: [(&str, &str); 3] = [
     ("REGISTRY_AUTH", "htpasswd"),
     ("REGISTRY_AUTH_HTPASSWD_ENTRIES", USERS),
@@ -42,7 +42,7 @@ pub const ANONYMOUS: (&str, &str) = (
     "alice all **; bob pull,push,delete,catalog team/**; anonymous pull,catalog public/**",
 );
 
-/// What makes tokens the same in all forms.
+/// The settings that make tokens work in all forms.
 pub const TOKENS: [(&str, &str); 2] = [
     ("REGISTRY_HTTP_HOST", "https://registry.example"),
     ("REGISTRY_HTTP_SECRET", "what nobody else knows"),
@@ -61,7 +61,7 @@ pub fn with<'a>(
     [some, more].concat()
 }
 
-/// Pushes an index, which needs nothing else.
+/// Pushes an empty index, which references nothing.
 pub fn push(name: &str, tag: &str, (user, password): (&str, &str)) -> Step {
     put(format!("/v2/{name}/manifests/{tag}"))
         .login(user, password)
@@ -94,16 +94,16 @@ async fn passwords() {
             get("/v2/").login("alice", "secret").content("{}").expect_no("www-authenticate"),
             get("/v2/").login("bob", "pass:word").content("{}"),
             head("/v2/").status(401).expect("www-authenticate", BASIC),
-            // The scheme's name is in any case.
+            // The scheme's name is case-insensitive.
             get("/v2/").header("authorization", "basic YWxpY2U6c2VjcmV0"),
-            // Without rules, whoever is known may do everything.
+            // Without rules, every authenticated user may do everything.
             push("a", "1", BOB).status(201),
             wrong(get("/v2/a/manifests/1")),
             wrong(get("/v2/b/manifests/1")),
             get("/v2/a/manifests/1").login("carol", "none"),
             get("/v2/_catalog").login("carol", "none").content(r#"{"repositories":["a"]}"#),
             wrong(get("/v2/_catalog")),
-            // What a client sends before it is refused is read to its end.
+            // The body of a refused request is read to its end.
             wrong(put("/v2/a/manifests/2").body(vec![b'x'; 1_000_000])),
             get("/v2/token").login("alice", "secret").error(404, "UNSUPPORTED"),
         ]
@@ -130,11 +130,11 @@ async fn rules() {
             carol(get("/v2/shared/tags/list")).content(r#"{"name":"shared","tags":["1"]}"#),
             denied(carol(get("/v2/team/a/tags/list"))),
             denied(bob(get("/v2/secret/a/manifests/1"))),
-            // Whether it is there makes no difference.
+            // The answer is the same whether or not it exists.
             denied(bob(get("/v2/secret/none/manifests/1"))),
             denied(bob(delete("/v2/team/a/manifests/1"))),
             denied(bob(post("/v2/secret/a/blobs/uploads/"))),
-            // Only what one may list and pull.
+            // Only repositories that the caller may list and pull.
             bob(get("/v2/_catalog")).content(r#"{"repositories":["team/a"]}"#),
             denied(carol(get("/v2/_catalog"))),
             get("/v2/_catalog")
@@ -146,7 +146,7 @@ async fn rules() {
     .await;
 }
 
-/// A page has as many as it may, and leads on, however many are hidden.
+/// Pages are full and link to the next one, however many names are hidden.
 #[tokio::test]
 async fn the_catalog_in_pages() {
     let settings = with(&PASSWORDS, &[RULES]);

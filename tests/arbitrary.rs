@@ -1,19 +1,19 @@
-//! Requests that nobody would write: no answer is a 5xx, and none panics.
+//! Random requests: no response is a 5xx, and nothing panics.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri};
 use roadstead_tests::{Registry, Target};
 
-/// How many requests are made up. The registry is not fresh for each, so they
-/// meet what earlier ones left.
+/// The number of random requests. They share a registry, so later ones see the
+/// effects of earlier ones.
 const REQUESTS: usize = 20_000;
 
-/// Changes nothing but which requests are made up.
+/// The seed of the random requests.
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Whole paths that lead somewhere, to be bent.
+/// Valid paths, to be mutated.
 const PATHS: [&str; 9] = [
     "/v2/",
     "/v2/_catalog?n=3&last=a",
@@ -26,7 +26,7 @@ const PATHS: [&str; 9] = [
     "/v2/a/referrers/DIGEST?artifactType=x&n=1&last=sha256-00",
 ];
 
-/// What may be put anywhere.
+/// Pieces that are inserted anywhere.
 const PIECES: [&str; 23] = [
     "/",
     "//",
@@ -107,8 +107,8 @@ async fn nor_is_it_over_a_bucket() {
     make_up(&Target::bucket(&SETTINGS).unwrap(), REQUESTS / 4).await;
 }
 
-/// Fewer, as each is a connection; what counts is the way between component and
-/// host.
+/// Fewer, as each needs a connection; they test the interface between component
+/// and host.
 #[tokio::test]
 async fn nor_is_it_in_the_host() {
     let root = tempfile::tempdir().unwrap();
@@ -116,7 +116,7 @@ async fn nor_is_it_in_the_host() {
     make_up(&Target::Server(host.address.clone()), REQUESTS / 10).await;
 }
 
-/// Sends made-up requests.
+/// Sends random requests.
 async fn make_up(target: &Target, requests: usize) {
     let mut random = Random(SEED);
     let mut upload = String::new();
@@ -147,8 +147,7 @@ async fn make_up(target: &Target, requests: usize) {
             request.headers_mut().append(name, HeaderValue::from_bytes(value).unwrap());
         }
         let shown = format!("request {number}: {request:?}");
-        // What the client refuses to send, or the server to parse, meets no
-        // registry.
+        // Skips what the client refuses to send, or the server to parse.
         let Ok(answer) = target.send(request).await else { continue };
         assert!(!answer.status().is_server_error(), "{shown}: {answer:?}");
         successes += usize::from(answer.status().is_success());
@@ -159,6 +158,6 @@ async fn make_up(target: &Target, requests: usize) {
             location.to_str().unwrap().clone_into(&mut upload);
         }
     }
-    // Else the requests met nothing but the router.
+    // Otherwise the requests would only have tested the router.
     assert!(successes > requests / 50, "{successes}");
 }

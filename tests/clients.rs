@@ -1,8 +1,8 @@
 //! Real clients against the real host.
 //!
-//! Each test needs programs of the machine, and says so where they are not
-//! there. `ROADSTEAD_REQUIRE_CLIENTS=1` turns that into failures, for machines
-//! that are meant to have them.
+//! Each test needs installed programs, and is skipped with a message without
+//! them. With `ROADSTEAD_REQUIRE_CLIENTS=1`, for machines that should have
+//! them, it fails instead.
 #![cfg(unix)]
 
 #[path = "clients/docker.rs"]
@@ -31,16 +31,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::Command;
 
-/// How long a push may take until its bytes are seen to arrive.
+/// How long a push may take until its first bytes arrive.
 const ARRIVAL_LIMIT: Duration = Duration::from_mins(1);
 
-/// Bytes of a layer that is pushed for its form, not for its size.
+/// The size of a small layer, in bytes.
 const SMALL_LAYER: usize = 100 << 10;
 
-/// Bytes of a layer that takes long enough to be interrupted.
+/// The size of a layer whose push takes long enough to be interrupted.
 const LARGE_LAYER: usize = 200 << 20;
 
-/// Bytes of it that have arrived at the interruption, at least.
+/// The minimum number of its bytes that arrive before the interruption.
 const INTERRUPTED_AFTER: u64 = 4 << 20;
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn skopeo_copies_in_and_out_of_wasmtime_serve() {
     let root = files.path().join("registry");
     fs::create_dir(&root).unwrap();
     let Some(registry) = Wasmtime::start(&root).unwrap() else {
-        let reason = "wasmtime is neither $WASMTIME nor on the path";
+        let reason = "wasmtime is neither $WASMTIME nor on the PATH";
         assert!(!clients_required(), "{reason}, and is required");
         skip(test, reason);
         return;
@@ -97,7 +97,7 @@ async fn docker_pushes_and_pulls() {
     }
     let archive = files.path().join("image.tar");
     image::tar(&archive, "file", SMALL_LAYER, false).await;
-    // What an engine cannot do by itself says nothing of the registry.
+    // An engine that does not work here is not the registry's failure.
     let started = async {
         let engine = Engine::start().await?;
         let id = engine.import(&archive).await?;
@@ -112,7 +112,7 @@ async fn docker_pushes_and_pulls() {
     };
     let root = files.path().join("registry");
     let registry = Registry::start(&root, &[], &[]).unwrap();
-    // As people type it; the engine speaks plain HTTP to this host's own.
+    // As users type it; the engine uses plain HTTP on its own machine.
     let port = registry.address.rsplit_once(':').unwrap().1;
     let image = format!("localhost:{port}/k8s.nginx");
     run(engine.docker().args(["tag", &id, &image])).await;
@@ -181,19 +181,19 @@ async fn multi(directory: &Path) -> Layout {
     Layout::create(directory, &platforms).await
 }
 
-/// What skopeo calls a repository's [`image::TAG`].
+/// skopeo's name of a repository's [`image::TAG`].
 fn remote(registry: &Registry, name: &str) -> String {
     format!("docker://{}/{name}:{}", registry.address, image::TAG)
 }
 
 fn skopeo() -> Command {
     let mut skopeo = Command::new("skopeo");
-    // The machine's policy is about which signatures are asked for.
+    // The machine's policy may require signatures.
     skopeo.arg("--insecure-policy");
     skopeo
 }
 
-/// `skopeo copy` of everything there is, as it is.
+/// `skopeo copy` of all images, unchanged.
 fn copy(from: &str, to: &str) -> Command {
     let mut skopeo = skopeo();
     skopeo.args(["copy", "--all", "--preserve-digests"]);
@@ -205,8 +205,8 @@ async fn push(layout: &Layout, registry: &Registry, name: &str) {
     run(&mut copy(&layout.reference(), &remote(registry, name))).await;
 }
 
-/// The registry has the tag and all that it refers to, byte for byte; copies
-/// it to the directory `out`.
+/// Asserts that the registry has the tag and everything that it references,
+/// byte for byte; copies it to the directory `out`.
 async fn check(layout: &Layout, registry: &Registry, name: &str, out: &Path) {
     let repository = format!("docker://{}/{name}", registry.address);
     let tags = run(skopeo().args(["list-tags", "--tls-verify=false", &repository])).await;
@@ -221,7 +221,7 @@ async fn check(layout: &Layout, registry: &Registry, name: &str, out: &Path) {
     assert_eq!(copied.digests(), layout.digests());
 }
 
-/// The engine, which may have the image already, gets it from the registry.
+/// The engine pulls the image from the registry, even if it has it already.
 async fn pull(engine: &Engine, image: &str, id: &str) {
     run(engine.docker().args(["image", "rm", "--force", id])).await;
     assert_eq!(run_text(engine.docker().args(["image", "ls", "--quiet"])).await, "");
@@ -230,7 +230,7 @@ async fn pull(engine: &Engine, image: &str, id: &str) {
     assert_eq!(pulled, id);
 }
 
-/// Ends a registry as an operator does, and waits until it is gone.
+/// Stops a registry as an operator does, and waits until it is gone.
 fn stop(mut registry: Registry) {
     registry.signal("TERM").unwrap();
     let status = registry.wait().unwrap();
@@ -246,14 +246,14 @@ async fn status(registry: &Registry, path: &str) -> StatusCode {
     answer(registry, path).await.status()
 }
 
-/// What is at a path, as text.
+/// A file as text.
 async fn content(registry: &Registry, path: &str) -> String {
     let answer = answer(registry, path).await;
     assert_eq!(answer.status(), StatusCode::OK, "{path}: {:?}", answer.body());
     String::from_utf8(answer.into_body().to_vec()).unwrap()
 }
 
-/// How many bytes the largest file of any upload session has.
+/// The size of the largest file of all upload sessions.
 fn arrived(uploads: &Path) -> u64 {
     files_below(uploads)
         .iter()
@@ -263,10 +263,10 @@ fn arrived(uploads: &Path) -> u64 {
         .unwrap_or(0)
 }
 
-/// Every blob on disk is what its name says.
+/// Asserts that every blob on disk has its digest.
 fn check_blobs(root: &Path) {
     let blobs = root.join("docker/registry/v2/blobs/sha256");
-    // Beside a blob's bytes may be what the registry knows of it.
+    // A blob's directory may also contain the registry's hints.
     let mut files = files_below(&blobs);
     files.retain(|file| file.ends_with("data"));
     assert!(!files.is_empty());
@@ -276,8 +276,8 @@ fn check_blobs(root: &Path) {
     }
 }
 
-/// The files in a directory and the directories in it, however deep; none if
-/// there is no such directory. Files may come and go while it looks.
+/// All files below a directory; none if it does not exist. Files may appear and
+/// disappear meanwhile.
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut directories = vec![directory.to_owned()];

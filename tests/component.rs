@@ -1,4 +1,4 @@
-//! The component's bytes: what they import, and that every host runs the same.
+//! The component: what it imports, and that every host runs the same bytes.
 
 use roadstead_tests::{Wasmtime, binary, digest, skip};
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Engine};
 use wit_parser::{Resolve, SourceMap, TypeDefKind, UnresolvedPackageGroup, WorldKey};
 
-/// A host refuses at start what it does not offer, and every host offers WASI.
+/// Hosts refuse imports that they do not provide, and all provide WASI.
 #[test]
 fn imports_are_of_wasi() {
     let Interfaces { imports, exports, .. } = built();
@@ -18,7 +18,7 @@ fn imports_are_of_wasi() {
     assert!(exports.contains("wasi:http/handler@0.3.0"), "the component exports {exports:?}");
 }
 
-/// `wit/` is what someone reads who wants to host the component.
+/// `wit/` documents the component for authors of hosts.
 #[test]
 fn the_world_is_the_components() {
     let (written, built) = (written(), built());
@@ -57,7 +57,7 @@ fn every_host_runs_the_same_bytes() {
     let root = directory.path().join("root");
     fs::create_dir(&root).unwrap();
     if Wasmtime::start(&root).unwrap().is_none() {
-        skip("every_host_runs_the_same_bytes", "wasmtime is neither $WASMTIME nor on the path");
+        skip("every_host_runs_the_same_bytes", "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     }
     let served = digest(&fs::read(root.with_extension("wasm")).unwrap());
@@ -65,15 +65,15 @@ fn every_host_runs_the_same_bytes() {
     assert_eq!(served, embedded);
 }
 
-/// Names of interfaces, with their versions.
+/// The names of interfaces, with their versions.
 struct Interfaces {
     imports: BTreeSet<String>,
     exports: BTreeSet<String>,
-    /// Imports of types alone, of which nobody needs to be told.
+    /// Imports of types only, which need not be documented.
     implied: BTreeSet<String>,
 }
 
-/// What the component's bytes say.
+/// The interfaces in the component's bytes.
 fn built() -> Interfaces {
     let mut config = Config::new();
     config.wasm_component_model(true).wasm_component_model_async(true);
@@ -87,7 +87,7 @@ fn built() -> Interfaces {
     }
 }
 
-/// What `wit/` says.
+/// The interfaces in `wit/`.
 fn written() -> Interfaces {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
     let packages = entries(&root.join("deps")).into_iter().map(|path| package(&path)).collect();
@@ -95,8 +95,8 @@ fn written() -> Interfaces {
     let main = resolve.push_groups(package(&root.join("world.wit")), packages).unwrap();
     let world = resolve.select_world(&[main], Some("registry")).unwrap();
     let world = &resolve.worlds[world];
-    // An interface of types that are no resources is implied by those that use
-    // its types, and a component has it or has not.
+    // An interface with types that are not resources is implied by interfaces
+    // that use its types, so a component may or may not import it.
     let is_more = |key: &&WorldKey| match key {
         WorldKey::Interface(id) => {
             let interface = &resolve.interfaces[*id];
@@ -120,7 +120,7 @@ fn written() -> Interfaces {
     }
 }
 
-/// A package: a file, or the files of a directory.
+/// A package: a file, or the files in a directory.
 fn package(path: &Path) -> UnresolvedPackageGroup {
     let files = if path.is_dir() { entries(path) } else { vec![path.to_owned()] };
     let mut sources = SourceMap::new();

@@ -1,11 +1,11 @@
 //! The official conformance program of the distribution specification, with
-//! everything on, against the native host, with and without TLS and a password,
-//! over a directory and over object stores, and against the same component under
-//! `wasmtime serve` and, where it is, Spin.
+//! every feature on, against the native host, with and without TLS and a
+//! password, over a directory and over object stores, and against the same
+//! component under `wasmtime serve` and, where it is installed, Spin.
 //!
-//! The program is built by the ordinary Go tool at a pinned version. Its exit
-//! status says nothing if its configuration does not load, so the verdict is
-//! read from its `junit.xml`; reports stay in `target/conformance/`.
+//! The Go tool builds the program at a pinned version. Its exit status is not
+//! reliable if its configuration does not load, so the result is read from its
+//! `junit.xml`; reports are kept in `target/conformance/`.
 
 use roadstead_tests::{
     Azurite, Garage, Gcs, PASSWORD, Pair, Registry, Spin, USER, Wasmtime, entry, skip,
@@ -14,14 +14,14 @@ use roadstead_tests::{
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What is built: the specification's program of 31 August 2026.
+/// The version of the program: that of 31 August 2026.
 const PROGRAM: &str =
     "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111";
 
-/// How long the program may run, in seconds: its HTTP client waits for ever.
+/// How long the program may run, in seconds: its HTTP client has no timeout.
 const TIMEOUT: &str = "300";
 
-/// All that can be turned on.
+/// A configuration with every feature on.
 const FEATURES: [&str; 31] = [
     "API_PING",
     "API_PULL",
@@ -56,13 +56,13 @@ const FEATURES: [&str; 31] = [
     "DATA_SHA512",
 ];
 
-/// What the program asks for beyond the defaults: that content can be deleted,
-/// and that images may lack layers.
+/// Settings that the program needs beyond the defaults: deletes, and images that
+/// lack layers.
 const SETTINGS: [(&str, &str); 2] =
     [("REGISTRY_STORAGE_DELETE_ENABLED", "true"), ("REGISTRY_VALIDATION_MANIFESTS_SPARSE", "true")];
 
-/// And over object stores, whose own answers have no `Docker-Content-Digest`:
-/// the program follows redirects and asks them for it.
+/// Settings over object stores. Their responses have no `Docker-Content-Digest`,
+/// which the program expects after it has followed a redirect.
 const OVER_STORES: [(&str, &str); 3] =
     [SETTINGS[0], SETTINGS[1], ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true")];
 
@@ -81,19 +81,19 @@ fn native_host_with_passwords() {
     secure("roadstead serve TLS password", &program, "htpasswd");
 }
 
-/// Over TLS, with tokens that a password is good for.
+/// Over TLS, with tokens that are issued for a password.
 #[test]
 fn native_host_with_tokens() {
     let Some(program) = program("native_host_with_tokens") else { return };
     secure("roadstead serve TLS token", &program, "token");
 }
 
-/// Over a cluster that speaks S3.
+/// Over a Garage cluster.
 #[test]
 fn native_host_over_garage() {
     let Some(program) = program("native_host_over_garage") else { return };
     let Some(garage) = Garage::start().unwrap() else {
-        skip("native_host_over_garage", "there is no garage; .ci/install-garage builds it");
+        skip("native_host_over_garage", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("conformance").unwrap();
@@ -107,7 +107,7 @@ fn native_host_over_garage() {
 fn wasmtime_serve_over_garage() {
     let Some(program) = program("wasmtime_serve_over_garage") else { return };
     let Some(garage) = Garage::start().unwrap() else {
-        skip("wasmtime_serve_over_garage", "there is no garage; .ci/install-garage builds it");
+        skip("wasmtime_serve_over_garage", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("conformance").unwrap();
@@ -117,18 +117,18 @@ fn wasmtime_serve_over_garage() {
     let directory = tempfile::tempdir().unwrap();
     let component = directory.path().join("component.wasm");
     let Some(registry) = Wasmtime::start_bare(&component, &settings).unwrap() else {
-        skip("wasmtime_serve_over_garage", "wasmtime is neither $WASMTIME nor on the path");
+        skip("wasmtime_serve_over_garage", "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     };
     judge("wasmtime serve S3", &program, &registry.address, None);
 }
 
-/// Over an emulator of Azure Blob Storage.
+/// Over Azurite, an emulator of Azure Blob Storage.
 #[tokio::test]
 async fn native_host_over_azurite() {
     let Some(program) = program("native_host_over_azurite") else { return };
     let Some(azurite) = Azurite::start().unwrap() else {
-        skip("native_host_over_azurite", "there is no Azurite; .ci/install-azurite fetches it");
+        skip("native_host_over_azurite", "Azurite is not installed; run .ci/install-azurite");
         return;
     };
     azurite.container("conformance").await.unwrap();
@@ -153,7 +153,7 @@ fn wasmtime_serve() {
     let data = root.path().join("data");
     std::fs::create_dir(&data).unwrap();
     let Some(registry) = Wasmtime::start_with(&data, &SETTINGS).unwrap() else {
-        skip("wasmtime_serve", "wasmtime is neither $WASMTIME nor on the path");
+        skip("wasmtime_serve", "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     };
     judge("wasmtime serve", &program, &registry.address, None);
@@ -163,7 +163,7 @@ fn wasmtime_serve() {
 fn spin_up() {
     let Some(program) = program("spin_up") else { return };
     let Some(project) = Spin::project().unwrap() else {
-        skip("spin_up", "spin is not on the path");
+        skip("spin_up", "spin is not on the PATH");
         return;
     };
     let running = project.up(&Spin::FLAGS, &SETTINGS).unwrap();
@@ -176,10 +176,10 @@ fn program(test: &str) -> Option<PathBuf> {
     let program = tools.join("conformance");
     let version = Command::new("go").arg("version").stdout(Stdio::null()).status();
     if !version.is_ok_and(|status| status.success()) {
-        skip(test, "there is no Go tool to build the conformance program with");
+        skip(test, "Go, which builds the conformance program, is not installed");
         return None;
     }
-    // Does nothing if that version is there already.
+    // Does nothing if that version is installed already.
     let built = Command::new("go")
         .args(["install", PROGRAM])
         .env("GOBIN", &tools)
@@ -207,7 +207,7 @@ fn secure(host: &str, program: &Path, scheme: &str) {
     judge(host, program, &registry.address, Some(&pair));
 }
 
-/// Runs the program; with a pair, over TLS and as the user.
+/// Runs the program; with a certificate, over TLS and as the user.
 fn judge(host: &str, program: &Path, address: &str, pair: Option<&Pair>) {
     let results = target_directory().unwrap().join("conformance").join(host.replace(' ', "-"));
     let _ = std::fs::remove_dir_all(&results);
@@ -231,7 +231,7 @@ fn judge(host: &str, program: &Path, address: &str, pair: Option<&Pair>) {
             .env("OCI_TLS", "enabled")
             .env("OCI_USERNAME", USER)
             .env("OCI_PASSWORD", PASSWORD)
-            // Go's name for the authorities that are trusted.
+            // Go's variable for the trusted CAs.
             .env("SSL_CERT_FILE", pair.authority()),
     };
     let status = command.status().unwrap();

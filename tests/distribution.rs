@@ -1,5 +1,5 @@
-//! One directory, served in turn by this registry and by distribution: what
-//! either pushed, the other serves.
+//! One directory, served alternately by this registry and by distribution: each
+//! serves what the other one stored.
 
 use roadstead_tests::{
     Registry, Step, Target, binary_named, delete, digest, get, head, post, put, run, skip,
@@ -9,7 +9,7 @@ use std::process::Command;
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// An image of its own for each name.
+/// A different image for each name.
 struct Image {
     name: &'static str,
     blobs: [Vec<u8>; 2],
@@ -37,7 +37,7 @@ impl Image {
         digest(self.manifest.as_bytes())
     }
 
-    /// As a client pushes, in a way that both registries know.
+    /// The requests of a push, in a form that both registries support.
     fn push(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         for blob in &self.blobs {
@@ -100,7 +100,7 @@ fn distribution(root: &Path, program: &Path) -> (Registry, std::path::PathBuf) {
 #[tokio::test]
 async fn a_directory_moves_from_one_registry_to_the_other_and_back() {
     let Some(program) = binary_named(&["docker-registry", "registry"]) else {
-        skip("distribution", "neither docker-registry nor registry is on the path");
+        skip("distribution", "neither docker-registry nor registry is on the PATH");
         return;
     };
     let root = tempfile::tempdir().unwrap();
@@ -127,7 +127,7 @@ async fn a_directory_moves_from_one_registry_to_the_other_and_back() {
     all(&registry.address, vec![tagged, missing]).await;
     drop(registry);
 
-    // What no manifest needs, distribution removes; what one needs, it keeps.
+    // distribution's garbage collection removes unreferenced blobs only.
     let swept = Command::new(&program).arg("garbage-collect").arg(&config).env_clear().output();
     let swept = swept.unwrap();
     assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
@@ -137,7 +137,7 @@ async fn a_directory_moves_from_one_registry_to_the_other_and_back() {
     all(&registry.address, theirs.pull()).await;
     let hex = &gone.digest()["sha256:".len()..];
     assert!(!data.join(format!("docker/registry/v2/blobs/sha256/{}/{hex}", &hex[..2])).exists());
-    // And a referrer of an image that distribution has served meanwhile.
+    // A referrer of an image that distribution has served in between.
     all(&registry.address, referrer.push()).await;
     drop(registry);
 

@@ -1,5 +1,5 @@
-//! Many instances on one bucket of a real object store, under different hosts:
-//! none knows of the others, and a client may talk to any of them at any time.
+//! Several instances under different hosts on one bucket of a real object store:
+//! they do not know each other, and each request may go to any of them.
 
 #[path = "instances/large.rs"]
 mod large;
@@ -15,16 +15,16 @@ use tempfile::TempDir;
 const BUCKET: &str = "registry";
 const NAME: &str = "many/instances";
 
-/// Bytes of a chunk: no multiple of a part's.
+/// The size of a chunk in bytes: not a multiple of a part's.
 const CHUNK: usize = 3 * 1024 * 1024 + 11;
 
-/// Chunks of an upload: so that it takes more than one part.
+/// The chunks of an upload: enough for more than one part.
 const CHUNKS: usize = 7;
 
 /// How long an exchange with a registry may take.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// How many blobs are pushed while a node dies, and their size in bytes.
+/// The number of blobs pushed while a node is killed, and their size in bytes.
 const PUSHES: usize = 24;
 const SMALL: usize = 300 * 1024;
 
@@ -35,20 +35,20 @@ struct Instances {
 }
 
 impl Instances {
-    /// Two native hosts and, if it is here, one wasmtime; `None` without
+    /// Two native hosts and, if it is installed, one wasmtime; `None` without
     /// Garage.
     fn start(test: &str) -> Option<Self> {
         let Some(garage) = Garage::start().unwrap() else {
-            skip(test, "there is no garage: .ci/install-garage builds it");
+            skip(test, "garage is not installed; run .ci/install-garage");
             return None;
         };
         garage.bucket(BUCKET).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        // A component's first start compiles it, which takes more memory than
+        // The first start compiles the component, which takes more memory than
         // what is measured here.
         drop(Registry::start(&directory.path().join("first"), &[], &[]).unwrap());
         let deletes = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
-        // One answers itself, the others send clients to the bucket.
+        // One serves blobs itself, the others redirect clients to the bucket.
         let streaming = ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true");
         let store = |node| garage.settings(BUCKET, node);
         let mut registries = vec![
@@ -66,12 +66,12 @@ impl Instances {
                 assert_eq!(digest(&file), digest(roadstead::COMPONENT));
                 registries.push(wasmtime);
             }
-            None => drop(skip(test, "wasmtime is neither $WASMTIME nor on the path")),
+            None => drop(skip(test, "wasmtime is neither $WASMTIME nor on the PATH")),
         }
         Some(Self { registries, garage, _directory: directory })
     }
 
-    /// Asks one of the instances, in turn.
+    /// Sends a request to the next instance.
     async fn ask(&self, turn: usize, request: Request<Bytes>) -> Answer {
         let address = &self.registries[turn % self.registries.len()].address;
         let what = format!("{} {}", request.method(), request.uri());
@@ -79,7 +79,7 @@ impl Instances {
         answer.unwrap_or_else(|_| panic!("{what}: no answer")).unwrap()
     }
 
-    /// Pulls a blob from one of the instances, or from where it says.
+    /// Pulls a blob from an instance, following its redirect.
     async fn pull(&self, turn: usize, blob: &str) -> Answer {
         let path = format!("/v2/{NAME}/blobs/{blob}");
         let answer = self.ask(turn, request("GET", &path, &[], Bytes::new())).await;
@@ -105,7 +105,7 @@ fn header_of<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.headers()[name].to_str().unwrap()
 }
 
-/// Bytes of which no two chunks are alike.
+/// Bytes in which no two chunks are equal.
 fn content(seed: usize, length: usize) -> Bytes {
     let mut state = seed as u64 * 2 + 1;
     let mut next = || {
@@ -140,7 +140,8 @@ async fn chunks_of_one_upload_go_to_any_instance() {
         assert_eq!(answer.status(), 202, "{turn}: {answer:?}");
         assert_eq!(header_of(&answer, "range"), format!("0-{}", end - 1));
         location = header_of(&answer, "location").to_owned();
-        // Again, at another one: it knows that the bytes are there already.
+        // The same chunk again, at another instance, which has its bytes
+        // already.
         let again = all.ask(turn + 1, request("PATCH", &location, &headers, chunk)).await;
         assert_eq!(again.status(), 416, "{turn}: {again:?}");
     }
@@ -150,7 +151,7 @@ async fn chunks_of_one_upload_go_to_any_instance() {
     for turn in 0..all.registries.len() {
         let pulled = all.pull(turn, &blob).await;
         assert!(pulled.status() == 200 && *pulled.body() == whole, "{turn}: {}", pulled.status());
-        // Not all stores know of the last bytes, so nobody is sent there for them.
+        // Not all stores support suffix ranges, so there is no redirect.
         let path = format!("/v2/{NAME}/blobs/{blob}");
         let last =
             all.ask(turn, request("GET", &path, &[("range", "bytes=-5")], Bytes::new())).await;
@@ -173,7 +174,7 @@ async fn two_that_append_at_once_tear_nothing() {
         let (one, two) = futures::join!(chunk(0), chunk(1));
         let taken = [one, two].map(|answer| answer.status());
         assert!(taken.contains(&StatusCode::ACCEPTED), "{taken:?}");
-        // Whichever it is that counts, it counts whole.
+        // Whichever request wins, all of its bytes count.
         let mut committed = 0;
         for (at, content) in contents.iter().enumerate() {
             let blob = digest(content);
@@ -232,7 +233,7 @@ async fn what_one_instance_writes_all_have() {
     }
 }
 
-/// Two of three nodes are enough, whoever dies when.
+/// Two of three nodes are enough, whichever one is killed at whatever time.
 #[tokio::test]
 async fn a_node_dies_during_pushes() {
     let Some(mut all) = Instances::start("a_node_dies_during_pushes") else { return };
@@ -240,13 +241,13 @@ async fn a_node_dies_during_pushes() {
     let mut pushed = Vec::new();
     for number in 0..PUSHES {
         if number == PUSHES / 3 {
-            // Of the first instances' own nodes, none.
+            // Not a node of the first two instances.
             all.garage.kill(2).unwrap();
         }
         let content = content(100 + number, SMALL);
         let blob = digest(&content);
         let headers = [("content-type", "application/octet-stream")];
-        // The third instance has lost the node that it talks to.
+        // The third instance's node is gone.
         let answer = all.ask(number % 2, request("POST", &path(&blob), &headers, content)).await;
         assert_eq!(answer.status(), 201, "{number}: {answer:?}");
         pushed.push(blob);
@@ -257,7 +258,7 @@ async fn a_node_dies_during_pushes() {
         assert_eq!(digest(pulled.body()), *blob);
     }
     if all.registries.len() > 2 {
-        // It says so, and does not hang.
+        // It answers with an error and does not hang.
         let answer =
             all.ask(2, request("GET", &format!("/v2/{NAME}/tags/list"), &[], Bytes::new()));
         let answer = answer.await;

@@ -1,13 +1,13 @@
-//! A matrix of clients against the real host, over plain HTTP, also with its data
-//! in object stores, and, with a password, over TLS: each pushes an image that was
-//! made from nothing, pulls it into a clean store, and does what else it can: lists
-//! tags, copies between repositories, attaches artifacts and lists them, deletes.
+//! A matrix of clients against the real host: over plain HTTP, also with the
+//! data in object stores, and, with a password, over TLS. Each client pushes a
+//! generated image, pulls it into a clean store, and does what else it supports:
+//! list tags, copy between repositories, attach artifacts and list them, delete.
 //!
-//! Each client has a registry of its own, and its own home, so that neither
-//! machine nor user is touched. `.ci/install-clients` installs the clients.
-//! One that is not there is skipped, except that with
-//! `ROADSTEAD_REQUIRE_CLIENTS=1` the most used ones must be there, unless that
-//! script has tried and written down why it cannot be.
+//! Each client has its own registry and home, so that the machine's and the
+//! user's files are not touched. `.ci/install-clients` installs the clients. One
+//! that is not installed is skipped; with `ROADSTEAD_REQUIRE_CLIENTS=1`, the most
+//! used ones are required, unless that script recorded why it could not install
+//! them.
 #![cfg(unix)]
 
 // The modules of `clients.rs`, which uses the rest of them.
@@ -60,12 +60,12 @@ use bench::{Bench, Mode};
 use report::{Need, Report};
 use roadstead_tests::{Azurite, Garage, Gcs, skip};
 
-/// All of them with the registry's data in Garage, an object store of three
-/// nodes, to which the registry sends them for blobs.
+/// All clients with the registry's data in a Garage cluster, to which the
+/// registry redirects them for blobs.
 #[tokio::test]
 async fn on_buckets() {
     let Some(garage) = Garage::start().unwrap() else {
-        skip("on_buckets", "there is no garage: .ci/install-garage builds it");
+        skip("on_buckets", "garage is not installed; run .ci/install-garage");
         return;
     };
     let open = async |name: &str| {
@@ -75,12 +75,12 @@ async fn on_buckets() {
     all_on_buckets(Mode::Bucket, |_| true, open).await;
 }
 
-/// Those that have code of their own for blobs, with the data in Azurite, whose
-/// signed URLs are of another kind.
+/// Clients with different HTTP code for blobs, with the data in Azurite, which
+/// has another kind of signed URLs.
 #[tokio::test]
 async fn on_azurite() {
     let Some(azurite) = Azurite::start().unwrap() else {
-        skip("on_azurite", "there is no Azurite: .ci/install-azurite fetches it");
+        skip("on_azurite", "Azurite is not installed; run .ci/install-azurite");
         return;
     };
     let open = async |name: &str| {
@@ -99,7 +99,7 @@ async fn on_gcs() {
     all_on_buckets(Mode::Gcs, |name| some.contains(&name), async |name| gcs.settings(name)).await;
 }
 
-/// A test of each client for each way to reach a registry.
+/// A test of each client for each kind of connection.
 macro_rules! clients {
     ($($client:ident($name:literal, $programs:expr, $need:ident);)*) => {
         mod plain {
@@ -128,8 +128,8 @@ macro_rules! clients {
             report.finish($client::check(&Bench::start(mode)).await);
         })*
 
-        /// One after the other, each in a bucket of its own, for which `open`
-        /// gives the settings.
+        /// Runs the clients one after the other, each with its own bucket, for
+        /// which `open` returns the settings.
         async fn all_on_buckets(
             mode: Mode,
             wanted: impl Fn(&str) -> bool,

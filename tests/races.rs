@@ -1,4 +1,4 @@
-//! Requests that meet: there is a winner, and nothing is torn.
+//! Concurrent requests: one of them wins, and nothing is left half done.
 
 use bytes::Bytes;
 use http::Request;
@@ -7,7 +7,7 @@ use roadstead_tests::{Answer, Registry, digest, send};
 /// How often each race is run.
 const ROUNDS: usize = 20;
 
-/// How many requests take part, besides those that a race names.
+/// The number of concurrent requests of a race, besides special ones.
 const RUNNERS: usize = 8;
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -21,7 +21,7 @@ async fn ask(address: &str, method: &str, path: &str, body: impl Into<Bytes>) ->
     send(address, request.body(body.into()).unwrap()).await.unwrap()
 }
 
-/// Runs requests at once and gives their statuses.
+/// Runs requests concurrently and returns their statuses.
 async fn together(address: &str, requests: Vec<(&str, String, Vec<u8>)>) -> Vec<u16> {
     let tasks: Vec<_> = requests
         .into_iter()

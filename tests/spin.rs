@@ -1,8 +1,8 @@
-//! The project's own `spin.toml` under `spin up`, with the same bytes as
-//! everywhere: over a mounted directory, over a bucket, and over the mounts of
-//! Spin's that would lose a push.
+//! The project's own `spin.toml` under `spin up`, with the same component as
+//! everywhere: over a mounted directory, over a bucket, and over those mounts of
+//! Spin that would lose pushes.
 //!
-//! No package registry has Spin, so it is used where it is on the path, and
+//! No package registry has Spin, so it is used where it is on the `PATH`, and
 //! never required.
 #![cfg(unix)]
 
@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 const KIND: &str = "application/vnd.oci.image.manifest.v1+json";
 const BUCKET: &str = "spin";
 
-/// Bytes of a layer: read and written in many pieces.
+/// The size of a layer in bytes: read and written in many pieces.
 const LAYER: usize = 3 * 1024 * 1024 + 17;
 
-/// How long a line of the log may take to arrive, and how often to look.
+/// How long a line of the log may take to appear, and how often to check.
 const LOG_LIMIT: Duration = Duration::from_secs(10);
 const LOG_PAUSE: Duration = Duration::from_millis(20);
 
@@ -36,7 +36,7 @@ async fn a_directory() {
     let running = project.up(&Spin::FLAGS, &[]).unwrap();
     run(&target(&running), &image.pulled()).await;
     drop(running);
-    // It is the directory that everyone else reads.
+    // The native host reads the same directory.
     let native = Registry::start(&project.path(Spin::DATA), &[], &[]).unwrap();
     println!("component in roadstead serve: {}", digest(roadstead::COMPONENT));
     run(&Target::Process(native), &image.pulled()).await;
@@ -77,7 +77,7 @@ async fn mounts_that_lose_a_push() {
 async fn a_bucket() {
     let Some(project) = project("a_bucket") else { return };
     let Some(garage) = Garage::start().unwrap() else {
-        skip("a_bucket", "there is no garage: .ci/install-garage builds it");
+        skip("a_bucket", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket(BUCKET).unwrap();
@@ -86,7 +86,7 @@ async fn a_bucket() {
     let (_, endpoint) = settings.iter().find(|(n, _)| n.ends_with("_REGIONENDPOINT")).unwrap();
     let image = Image::new();
 
-    // Spin lets a component send requests only where the manifest says.
+    // Spin lets a component send requests only to hosts in the manifest.
     let running = project.up(&[], &settings).unwrap();
     run(&target(&running), &[get("/v2/").error(503, "UNAVAILABLE")]).await;
     says(&running, &["cannot write to s3://spin", endpoint]).await;
@@ -101,7 +101,7 @@ async fn a_bucket() {
     println!("component in roadstead serve: {}", digest(roadstead::COMPONENT));
     image.pulled_by_redirect(&native.address).await;
     drop(running);
-    // And as others get it, who have no manifest: as an app in a registry.
+    // Without the manifest: as an app from a registry.
     let app = format!("{}/roadstead/app:0.1.0", native.address);
     let pushed = project.command(&["registry", "push", "--insecure", &app]).output().unwrap();
     assert!(pushed.status.success(), "{pushed:?}");
@@ -111,10 +111,10 @@ async fn a_bucket() {
     assert_eq!(fs::read_dir(project.path(Spin::DATA)).unwrap().count(), 0);
 }
 
-/// A project of the test's own; `None` without Spin.
+/// A project for the test; `None` without Spin.
 fn project(test: &str) -> Option<Spin> {
     let Some(project) = Spin::project().unwrap() else {
-        skip(test, "spin is not on the path");
+        skip(test, "spin is not on the PATH");
         return None;
     };
     let file = digest(&fs::read(project.component()).unwrap());
@@ -127,7 +127,7 @@ fn target(running: &SpinUp) -> Target {
     Target::Server(running.address.clone())
 }
 
-/// Waits until the log holds all of these in one line, or fails.
+/// Waits until a line of the log contains all of these, or fails.
 async fn says(running: &SpinUp, parts: &[&str]) {
     let deadline = Instant::now() + LOG_LIMIT;
     loop {
@@ -161,7 +161,7 @@ impl Image {
         Self { config, layer, manifest: manifest.to_string().into() }
     }
 
-    /// How clients push: one blob in one request, the other in three.
+    /// A push: one blob in one request, the other in three.
     fn pushed(&self) -> [Step; 5] {
         let (config, layer) = (digest(&self.config), digest(&self.layer));
         [
@@ -195,7 +195,7 @@ impl Image {
         ]
     }
 
-    /// The layer from the bucket itself, to which the registry leads.
+    /// Pulls the layer from the bucket, to which the registry redirects.
     async fn pulled_by_redirect(&self, address: &str) {
         let [tags, head, manifest, ..] = self.pulled();
         run(&Target::Server(address.to_owned()), &[tags, head, manifest]).await;

@@ -1,9 +1,9 @@
-//! Real object stores, by the clients that the component uses: object_store's
-//! own suite, and what the registry needs to know of each store beyond it.
+//! Real object stores, with the clients that the component uses: object_store's
+//! own suite, and the behaviour of each store that the registry relies on.
 //!
-//! Garage is a cluster of three nodes, Azurite Microsoft's emulator of Azure Blob
-//! Storage, and fake-gcs-server one of Google Cloud Storage, for which there is a
-//! stand-in besides. A store that is not here is left out, which is said.
+//! Garage is a cluster of three nodes, Azurite is Microsoft's emulator of Azure
+//! Blob Storage, and fake-gcs-server one of Google Cloud Storage, for which there
+//! is also a stand-in. A store that is not installed is skipped, with a message.
 
 #[path = "stores/azurite.rs"]
 mod azurite;
@@ -37,7 +37,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a signed URL is good for.
+/// How long a signed URL is valid.
 const EXPIRES: Duration = Duration::from_mins(1);
 
 /// A part of object_store's suite, which panics when it fails.
@@ -49,7 +49,7 @@ macro_rules! suites {
     };
 }
 
-/// All of it that needs no settings of its own.
+/// The parts of the suite that need no special settings.
 const SUITES: &[Suite] = suites! {
     "put_get_delete_list": |b| integration::put_get_delete_list(&*b);
     "list_with_offset_exclusivity": |b| integration::list_with_offset_exclusivity(&*b);
@@ -69,8 +69,8 @@ const SUITES: &[Suite] = suites! {
     "list_paginated": |b| integration::list_paginated(&*b, &*b);
 };
 
-/// Runs all suites, each in a bucket of its own, and says what failed.
-/// `last_writer_wins` where two upload the same object in parts.
+/// Runs all parts, each in its own bucket, and returns those that failed.
+/// `last_writer_wins` applies to concurrent multipart uploads of one object.
 async fn failures(
     last_writer_wins: bool,
     make: impl AsyncFn(&str) -> Arc<dyn Bucket>,
@@ -88,14 +88,14 @@ async fn failures(
     failed
 }
 
-/// Why something panicked.
+/// The message of a panic.
 async fn outcome(suite: impl Future<Output = ()>) -> Option<String> {
     let panic = AssertUnwindSafe(suite).catch_unwind().await.err()?;
     let text = panic.downcast_ref::<String>().cloned();
     Some(text.or(panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
 }
 
-/// Holds what failed against what is known to fail, and to say.
+/// Compares the failures with the known ones and their messages.
 fn expect(failed: &[(&'static str, String)], known: &[(&'static str, &str)]) {
     let names = |(name, _): &(&'static str, _)| *name;
     let found: Vec<_> = failed.iter().map(|(name, _)| *name).collect();
@@ -105,8 +105,8 @@ fn expect(failed: &[(&'static str, String)], known: &[(&'static str, &str)]) {
     }
 }
 
-/// Sends a request by a signed URL, as a client of the registry does that was
-/// sent to the store.
+/// Sends a request to a signed URL, like a client that was redirected to the
+/// store.
 async fn send(
     bucket: &dyn Bucket,
     method: Method,
@@ -132,8 +132,8 @@ async fn send(
     (parts.status, parts.headers, String::from_utf8_lossy(&body).into_owned())
 }
 
-/// The objects and directories right below `prefix` and after `offset`, at most
-/// `limit`, and whether there are more.
+/// At most `limit` objects and directories directly below `prefix` and after
+/// `offset`, and whether there are more.
 async fn list(
     bucket: &dyn Bucket,
     prefix: &str,

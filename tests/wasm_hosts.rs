@@ -1,6 +1,6 @@
-//! The same bytes under hosts of other projects: wasmCloud's `wash dev`, and many
-//! instances of `wasmtime serve` in one directory. What else that does with them is
-//! in the tables of `api.rs`; `spin.rs` has Spin.
+//! The same component under other projects' hosts: wasmCloud's `wash dev`, and
+//! many instances of `wasmtime serve` in one directory. The tables of `api.rs`
+//! also run under `wasmtime serve`; `spin.rs` covers Spin.
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
@@ -17,18 +17,18 @@ use std::time::{Duration, Instant};
 /// How long wash may take: it compiles the component first.
 const START_LIMIT: Duration = Duration::from_mins(3);
 
-/// How often to look whether it has.
+/// How often to check whether it is ready.
 const START_PAUSE: Duration = Duration::from_millis(500);
 
-/// Requests to many instances, and how many of them at once: four instances'
-/// worth, each of which ends after 128.
+/// The number of requests, and of concurrent ones: enough for four instances,
+/// each of which ends after 128.
 const REQUESTS: usize = 1500;
 const AT_ONCE: usize = 64;
 
-/// Entries that come and go together.
+/// The number of entries that are created and removed together.
 const ENTRIES: usize = 20;
 
-/// A process that is ended when it is dropped.
+/// A process, killed when dropped.
 struct Ended(Child);
 
 impl Drop for Ended {
@@ -41,7 +41,7 @@ impl Drop for Ended {
 #[tokio::test]
 async fn wash_dev() {
     let Some(wash) = binary_named(&["wash"]) else {
-        skip("wash_dev", "there is no wash; .ci/install-wash fetches it");
+        skip("wash_dev", "wash is not installed; run .ci/install-wash");
         return;
     };
     let project = tempfile::tempdir().unwrap();
@@ -50,7 +50,7 @@ async fn wash_dev() {
         fs::create_dir(project.path().join(directory)).unwrap();
     }
     fs::write(project.path().join("component.wasm"), roadstead::COMPONENT).unwrap();
-    // As the repository's own, but for where things are.
+    // Like the repository's own, with other paths.
     let configuration = include_str!("../.wash/config.yaml")
         .replace("target/wasm32-wasip2/component/roadstead_component.wasm", "component.wasm")
         .replace("127.0.0.1:5000", &address.to_string());
@@ -88,9 +88,9 @@ async fn wash_dev() {
     run(&target, &steps).await;
 }
 
-/// WASI ends the reading of a directory where an entry vanishes meanwhile, as
-/// other instances' temporary files do, and tags: once, tags were missing then,
-/// and instances did not start.
+/// WASI stops reading a directory when an entry vanishes meanwhile, such as
+/// another instance's temporary file or a tag. A regression test: tags were
+/// missing then, and instances did not start.
 #[tokio::test]
 async fn entries_vanish_while_directories_are_read() {
     const LINK: &str = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
@@ -106,7 +106,7 @@ async fn entries_vanish_while_directories_are_read() {
     fs::create_dir_all(&temporary).unwrap();
     let Some(registry) = Wasmtime::start(&root).unwrap() else {
         let test = "entries_vanish_while_directories_are_read";
-        skip(test, "wasmtime is neither $WASMTIME nor on the path");
+        skip(test, "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     };
     let ended = Arc::new(AtomicBool::new(false));

@@ -1,5 +1,5 @@
-//! What others got wrong, one test each: reads across repositories, tricks
-//! with paths and headers, floods.
+//! Attacks on registries, one test each: reads across repositories, forged paths
+//! and headers, floods.
 
 use crate::{ALICE, ANONYMOUS, BOB, DELETE, PASSWORDS, TOKENS, push, push_blob, with};
 use bytes::Bytes;
@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Blobs and manifests of a repository that one may not read are not read by
-/// way of one that one may push to (CVE-2024-39897).
+/// Blobs and manifests of a repository that a user may not pull cannot be read
+/// through one that they may push to (CVE-2024-39897).
 #[tokio::test]
 async fn reads_across_repositories() {
     let settings = with(&with(&PASSWORDS, &TOKENS), &[ANONYMOUS, DELETE]);
@@ -24,7 +24,7 @@ async fn reads_across_repositories() {
             push_blob("secret", b"secret bytes", ALICE).status(201),
             push("secret", "1", ALICE).status(201),
             push_blob("team/a", b"other bytes", BOB).status(201),
-            // As if it were not there: an upload begins.
+            // As if the blob did not exist: an upload begins.
             bob(post(format!("/v2/team/a/blobs/uploads/?mount={secret}&from=secret"))).status(202),
             bob(post(format!("/v2/team/a/blobs/uploads/?mount={secret}"))).status(202),
             bob(post(format!("/v2/team/a/blobs/uploads/?mount={secret}&from=nowhere"))).status(202),
@@ -32,7 +32,7 @@ async fn reads_across_repositories() {
             bob(get(format!("/v2/team/a/blobs/{secret}"))).error(404, "BLOB_UNKNOWN"),
             bob(get(format!("/v2/team/a/manifests/{manifest}"))).error(404, "MANIFEST_UNKNOWN"),
             bob(get(format!("/v2/team/a/blobs/{manifest}"))).error(404, "BLOB_UNKNOWN"),
-            // An image that names it is no way to it either.
+            // An image that references it does not give access to it.
             bob(put("/v2/team/a/manifests/1"))
                 .header("content-type", "application/vnd.oci.image.manifest.v1+json")
                 .body(format!(
@@ -40,7 +40,7 @@ async fn reads_across_repositories() {
                 ))
                 .error(400, "MANIFEST_BLOB_UNKNOWN"),
             bob(delete(format!("/v2/secret/blobs/{secret}"))).error(403, "DENIED"),
-            // Who may read it may mount it, to where they may push.
+            // A user who may pull it may mount it where they may push.
             post(format!("/v2/team/a/blobs/uploads/?mount={secret}&from=secret"))
                 .login("alice", "secret")
                 .status(201),
@@ -50,7 +50,7 @@ async fn reads_across_repositories() {
     .await;
 }
 
-/// An upload is its repository's: its id is of no use in another one.
+/// An upload belongs to its repository: its ID is not valid in another one.
 #[tokio::test]
 async fn uploads_of_others() {
     let rules = ("REGISTRY_AUTH_RULES", "alice all **; bob pull,push team/**");
@@ -95,7 +95,7 @@ async fn ask(
     send(address, request.body(Bytes::new()).unwrap()).await.unwrap()
 }
 
-/// No spelling of a path leads a user to a repository that is not theirs.
+/// No spelling of a path gives access to another user's repository.
 #[tokio::test]
 async fn tricks_with_paths() {
     let rules = ("REGISTRY_AUTH_RULES", "alice all **; bob all team/**; anonymous pull public/**");
@@ -140,8 +140,8 @@ async fn tricks_with_paths() {
     }
 }
 
-/// What a proxy or the host would say of a client, said by the client, is not
-/// believed; and of two credentials, none is chosen.
+/// Headers of a proxy or of the host are ignored if a client sends them; of two
+/// credentials, neither is used.
 #[tokio::test]
 async fn forged_headers() {
     let rules =
@@ -169,18 +169,18 @@ async fn forged_headers() {
     let two = [("authorization", "Bearer x")];
     let answer = ask(&registry.address, "GET", "/v2/", &two, ALICE).await;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    // Where the realm is, the scheme that a client makes up does not count.
+    // A forged scheme does not change the realm's URL.
     let forged = [("x-roadstead-scheme", "https"), ("x-forwarded-proto", "https")];
     let answer = ask(&registry.address, "GET", "/v2/", &forged, ("", "")).await;
     let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
     assert!(challenge.starts_with("Bearer realm=\"http://127.0.0.1:"), "{challenge}");
 }
 
-/// Wrong passwords from one address cost a bounded number of bcrypts, and
-/// neither those who pull nor those who log in from elsewhere notice.
+/// Wrong passwords from one address cost a bounded number of bcrypt runs, and do
+/// not affect pulls or logins from other addresses.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_passwords() {
-    // Over a thousand, which are not all made up before the first is refused.
+    // More than a thousand requests, sent while the first ones are refused.
     const FLOOD: usize = 1200;
     let rules = ("REGISTRY_AUTH_RULES", "* all **; anonymous pull public/**");
     let settings = with(&PASSWORDS, &[rules]);
@@ -204,7 +204,7 @@ async fn a_flood_of_passwords() {
         .collect();
     let mut pulls = 0;
     while flood.iter().any(|task| !task.is_finished()) {
-        // Known already, so that it costs nothing.
+        // Cached already, so it needs no bcrypt.
         let answer = ask(&address, "GET", "/v2/team/a/manifests/1", &[], ALICE).await;
         assert_eq!(answer.status(), 200);
         pulls += 1;
@@ -216,9 +216,9 @@ async fn a_flood_of_passwords() {
     }
     let verified = statuses.get(&401).copied().unwrap_or(0);
     assert_eq!(verified + statuses.get(&429).copied().unwrap_or(0), FLOOD, "{statuses:?}");
-    // As many as an address may get wrong, and those that were under way then.
+    // As many as an address may get wrong, plus those in flight at that time.
     assert!((1..=30).contains(&verified), "{statuses:?}");
-    // The address is locked out; another one is not.
+    // This address has to wait; another one does not.
     lock_out(&address).await;
     let answer = ask(&address, "GET", "/v2/", &[], BOB).await;
     assert_eq!(answer.status(), 429);
@@ -226,13 +226,13 @@ async fn a_flood_of_passwords() {
     let request = Request::get("/v2/").header("authorization", basic(BOB.0, BOB.1));
     let answer = send_from(elsewhere, &address, request.body(Bytes::new()).unwrap()).await.unwrap();
     assert_eq!(answer.status(), 200);
-    // And what is known of bob now is known everywhere.
+    // Bob's credentials are cached now, for every address.
     let answer = ask(&address, "GET", "/v2/", &[], BOB).await;
     assert_eq!(answer.status(), 200);
 }
 
-/// Guesses until the address has to wait for so long that no slow machine waits
-/// it out in a test by itself: each pause is twice the one before.
+/// Guesses until the address has to wait longer than a slow machine takes for
+/// the test: each pause is twice the one before.
 async fn lock_out(address: &str) {
     /// Seconds.
     const LONG: u64 = 3;
@@ -251,7 +251,7 @@ async fn lock_out(address: &str) {
     }
 }
 
-/// Many requests with the same new password at once are one password, not many.
+/// Concurrent requests with the same new password run bcrypt once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_of_one_password() {
     let root = tempfile::tempdir().unwrap();
@@ -267,8 +267,8 @@ async fn a_burst_of_one_password() {
     }
 }
 
-/// An address that a client says it has is not the one that has to wait, unless
-/// a trusted proxy says it.
+/// A forged client address does not have to wait instead of the real one; an
+/// address from a trusted proxy does.
 #[tokio::test]
 async fn forged_addresses() {
     for (trusted, expected) in [("", 429), ("127.0.0.0/8", 401)] {

@@ -48,8 +48,8 @@ fn paths() -> Vec<String> {
     paths
 }
 
-/// What a route needs, said a second time: as the specification's methods
-/// have it, and not as the code's types.
+/// What a route needs, specified independently of the code's types, by path and
+/// method.
 fn needed(method: &Method, path: &str) -> Option<Action> {
     let upload = path.contains("/blobs/uploads");
     if !path.contains("/team/a/") {
@@ -103,15 +103,15 @@ fn every_route_against_every_set_of_permissions() {
             }
         }
     }
-    // Each kind of route was there.
+    // Each kind of route occurred.
     assert_eq!(routes.into_iter().collect::<Vec<_>>(), (0..ROUTES).collect::<Vec<_>>());
     assert!(decided > 300, "{decided}");
 }
 
 const ROUTES: usize = 9;
 
-/// A new kind of route does not compile before it is here, and does not pass
-/// before a path leads to it.
+/// A new kind of route does not compile until it is added here, and the test
+/// fails until a path leads to it.
 fn number(route: &Route) -> usize {
     match route {
         Route::Root => 0,
@@ -126,8 +126,8 @@ fn number(route: &Route) -> usize {
     }
 }
 
-/// The same from outside: without credentials, nothing is answered but that
-/// they are missing, or that there is no such endpoint.
+/// The same from outside: without credentials, every response is that they are
+/// missing, or that the endpoint does not exist.
 #[tokio::test]
 async fn nothing_without_credentials() {
     let root = tempfile::tempdir().unwrap();

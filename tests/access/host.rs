@@ -1,4 +1,4 @@
-//! What the native host does for it: reloads, and starts that are refused.
+//! The native host's part of access control: reloads, and refused starts.
 
 use crate::{ALICE, BOB, PASSWORDS, USERS, with};
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a change of a file may take to be seen.
+/// How long a change of a file may take to have effect.
 const LIMIT: Duration = Duration::from_secs(30);
 
 async fn status(address: &str, (user, password): (&str, &str)) -> u16 {
@@ -44,11 +44,11 @@ async fn users_change_while_it_runs() {
     let registry = start(&root.path().join("data"), &users).unwrap();
     let address = registry.address.as_str();
     assert_eq!((status(address, ALICE).await, status(address, BOB).await), (200, 401));
-    // Alice is known to the instances, and forgotten all the same.
+    // The instances have cached Alice's credentials; they are dropped too.
     fs::write(&users, entry("bob")).unwrap();
     eventually(address, BOB, 200).await;
     assert_eq!(status(address, ALICE).await, 401);
-    // A broken file changes nothing, and is told by its line.
+    // A broken file changes nothing, and the log names its line.
     fs::write(&users, format!("{}alice:plain text\n", entry("bob"))).unwrap();
     let told = async {
         while !registry.log().contains("line 2: the hash is plain text") {
@@ -60,13 +60,13 @@ async fn users_change_while_it_runs() {
     assert_eq!((status(address, ALICE).await, status(address, BOB).await), (401, 200));
     fs::remove_file(&users).unwrap();
     assert_eq!(status(address, BOB).await, 200);
-    // As tools that replace files do it.
+    // Replaced by a rename, as many tools do.
     let new = root.path().join("new");
     fs::write(&new, entry("alice")).unwrap();
     fs::rename(&new, &users).unwrap();
     eventually(address, ALICE, 200).await;
     assert_eq!(status(address, BOB).await, 401);
-    // On SIGHUP, also what looks as it did before.
+    // On SIGHUP, files are read even if they look unchanged.
     let metadata = fs::metadata(&users).unwrap();
     let same = fs::File::options().write(true).open(&users).unwrap();
     std::io::Write::write_all(&mut &same, entry("alice").replace("otXF", "otXG").as_bytes())
@@ -114,11 +114,11 @@ fn starts_that_are_refused() {
             None => drop(fs::remove_file(&users)),
         }
         let error = Registry::start(&root.path().join("data"), &settings, &[]).unwrap_err();
-        // Before that stands the command, with its variables.
+        // It is preceded by the command, with its variables.
         let said = error.to_string();
         let said = said.split_once("ended:").map_or("", |(_, said)| said);
         assert!(said.contains(expected), "{settings:?}: {said}");
-        assert!(!said.contains("$2y$"), "no hash is told: {said}");
+        assert!(!said.contains("$2y$"), "a hash is in the message: {said}");
     }
     let open =
         with(&PASSWORDS, &[("REGISTRY_HTTP_ADDR", ":0"), ("REGISTRY_AUTH_PLAINHTTP", "true")]);

@@ -1,5 +1,5 @@
-//! Tokens that others sign: CI jobs', whose issuer's keys are fetched from a
-//! server here, and another token service's.
+//! Tokens signed by others: those of CI jobs, whose issuer's keys are fetched from
+//! a server here, and those of an external token service.
 
 use crate::{INDEX, PASSWORDS, with};
 use base64::Engine as _;
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 
-/// Test keys; see the README.md beside them.
+/// Test keys; see the README.md next to them.
 const JWKS: &str = include_str!("../../component/access/src/tests/data/jwks.json");
 const RSA: &str = include_str!("../../component/access/src/tests/data/rsa.key");
 const OTHER: &str = include_str!("../../component/access/src/tests/data/other.key");
@@ -37,7 +37,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// An issuer with a discovery document and keys, and how often it was asked.
+/// An issuer with a discovery document and keys; counts the requests to it.
 async fn issuer() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -119,14 +119,14 @@ async fn ci_jobs() {
         let answer = send(address, request.body(Bytes::from(INDEX)).unwrap()).await.unwrap();
         assert_eq!(answer.status(), status, "{method} {path}: {:?}", answer.body());
     }
-    // The document and the keys, once, however many tokens there were.
+    // The document and the keys are fetched once, for any number of tokens.
     assert_eq!(asked.load(Ordering::SeqCst), 2);
-    // Users are there as before.
+    // Users can still log in.
     let request = Request::get("/v2/").header("authorization", basic("alice", "secret"));
     assert_eq!(send(address, request.body(Bytes::new()).unwrap()).await.unwrap().status(), 200);
 }
 
-/// Tokens of a service elsewhere, as distribution takes them.
+/// Tokens of an external service, as distribution accepts them.
 #[tokio::test]
 async fn another_service() {
     let settings = [
@@ -184,7 +184,7 @@ async fn another_service() {
             refused(&changed("exp", json!(now() - 300))),
             refused(&changed("nbf", json!(now() + 300))),
             refused(&format!("Bearer {}", sign(OTHER, &claims))),
-            // There are no passwords here.
+            // Passwords are not accepted here.
             get("/v2/").login("alice", "secret").error(401, "UNAUTHORIZED"),
         ]
     })

@@ -26,7 +26,7 @@ async fn challenges() {
                 challenge(get("/v2/").login("alice", "wrong"), ""),
                 challenge(get("/v2/a/manifests/1"), ",scope=\"repository:a:pull\""),
                 challenge(post("/v2/a/b/blobs/uploads/"), ",scope=\"repository:a/b:pull,push\""),
-                // Who asks for what it says can mount with the token.
+                // With a token for this scope, the mount works.
                 challenge(
                     post(format!("/v2/a/b/blobs/uploads/?mount={}&from=c/d", digest(b"x"))),
                     ",scope=\"repository:a/b:pull,push repository:c/d:pull\"",
@@ -35,7 +35,7 @@ async fn challenges() {
                     get("/v2/").header("authorization", "Bearer x"),
                     ",error=\"invalid_token\"",
                 ),
-                // Who sends a password all the same is not turned away.
+                // A password is accepted too.
                 get("/v2/").login("alice", "secret"),
             ]
         })
@@ -43,7 +43,7 @@ async fn challenges() {
     }
 }
 
-/// The forms of the registry that serve on an address, and what they are called.
+/// The forms of the registry that serve on an address, with their names.
 fn servers(settings: &[(&str, &str)]) -> Vec<(tempfile::TempDir, Target)> {
     let mut targets = Vec::new();
     let root = tempfile::tempdir().unwrap();
@@ -170,11 +170,11 @@ async fn a_token_allows_what_it_says_and_no_more() {
             ("GET", "/v2/team/a/manifests/1", &list, 401),
             ("GET", "/v2/public/a/manifests/1", &anonymous, 200),
             ("PUT", "/v2/public/a/manifests/2", &anonymous, 401),
-            // Another token would do; for what bob may not read, none would.
+            // Another token would help; for what bob may not pull, none would.
             ("POST", &mount, &push, 401),
             ("POST", &mount, &both, 202),
             ("POST", &of_others, &push, 202),
-            // A token is no password for another token.
+            // A token is not accepted as a password for another token.
             ("GET", "/v2/token?service=roadstead", &pull, 400),
         ] {
             let answer = ask(&target, method, path, token, crate::INDEX).await;
@@ -221,7 +221,7 @@ async fn refresh_tokens() {
         assert!(answer.get("refresh_token").is_none());
         let token = format!("Bearer {}", answer["access_token"].as_str().unwrap());
         assert_eq!(ask(&target, "GET", "/v2/", &token, "").await.status(), 200);
-        // It is for nothing else, and nothing else is one.
+        // A refresh token is not accepted elsewhere, nor other tokens as one.
         let misused = format!("Bearer {refresh}");
         assert_eq!(ask(&target, "GET", "/v2/", &misused, "").await.status(), 401);
         let password =

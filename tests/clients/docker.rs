@@ -1,5 +1,5 @@
-//! Docker's engine and registries that are on another machine, as far as it
-//! can tell: certificates, passwords, and plain HTTP.
+//! Docker's engine and a registry that it considers to be on another machine:
+//! certificates, passwords, and plain HTTP.
 
 use crate::engine::Engine;
 use crate::image;
@@ -10,24 +10,25 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// The registry, as people type it.
+/// The registry, as users type it.
 pub const REGISTRY: &str = "registry.test:5000";
 
-/// Bytes of an image's layer.
+/// The size of an image's layer in bytes.
 const LAYER: usize = 100 << 10;
 
-/// An engine that has an image, beside a place for a registry.
+/// An engine with an image, and a directory for a registry.
 struct Bench {
     engine: Engine,
-    /// What the image is called that it has.
+    /// The name of its image.
     id: String,
     files: TempDir,
-    // Last, as it is dropped last.
+    // The last field, because it must be dropped last.
     island: Island,
 }
 
 impl Bench {
-    /// Starts an engine with more arguments; nothing, where the machine cannot.
+    /// Starts an engine with additional arguments; `None` where this is not
+    /// possible.
     async fn start(test: &str, arguments: &[&str]) -> Option<Self> {
         if !available(test, "dockerd").await || !available(test, "docker").await {
             return None;
@@ -56,7 +57,7 @@ impl Bench {
         }
     }
 
-    /// Starts a registry at [`REGISTRY`], with more settings.
+    /// Starts a registry at [`REGISTRY`], with additional settings.
     fn registry(&self, settings: &[(&str, String)]) -> Registry {
         let mut command = self.island.command(binary().unwrap());
         command
@@ -75,7 +76,7 @@ impl Bench {
         run(self.engine.docker().args(["push", image])).await;
     }
 
-    /// The engine gets an image that it no longer has.
+    /// The engine removes its image and pulls it.
     async fn pull(&self, image: &str) {
         run(self.engine.docker().args(["image", "rm", image])).await;
         run(self.engine.docker().args(["pull", image])).await;
@@ -90,7 +91,7 @@ impl Bench {
         run(&mut login).await;
     }
 
-    /// What `docker` says that fails.
+    /// The output of a `docker` command that fails.
     async fn failing(&self, arguments: &[&str]) -> String {
         run_failing(self.engine.docker().args(arguments)).await
     }
@@ -102,7 +103,7 @@ fn secure(pair: &Pair) -> Vec<(&'static str, String)> {
     pair.settings().into_iter().chain([users]).collect()
 }
 
-/// Any of these, as versions of the engine put it.
+/// Asserts one of these messages, which differ between versions of the engine.
 fn assert_says(said: &str, any: &[&str]) {
     assert!(any.iter().any(|expected| said.contains(expected)), "none of {any:?}: {said}");
 }
@@ -117,7 +118,7 @@ async fn passwords_and_a_certificate_of_ones_own() {
     bench.tag(&image).await;
     let login = ["login", "--username", USER, "--password"];
 
-    // The steps of the guide, one forgotten at a time.
+    // The steps of the documentation, each omitted once.
     let unknown = ["certificate signed by unknown authority"];
     assert_says(&bench.failing(&[&login[..], &[PASSWORD, REGISTRY]].concat()).await, &unknown);
     assert_says(&bench.failing(&["push", &image]).await, &unknown);
@@ -135,7 +136,7 @@ async fn passwords_and_a_certificate_of_ones_own() {
     bench.push(&image).await;
     bench.pull(&image).await;
 
-    // An image of another's is there for who is logged in, and for no one else.
+    // Another client's image can be pulled after a login only.
     run(bench.engine.docker().args(["logout", REGISTRY])).await;
     run(bench.engine.docker().args(["image", "rm", &image])).await;
     assert_says(&bench.failing(&["pull", &image]).await, &["no basic auth credentials"]);
@@ -167,7 +168,7 @@ async fn plain_http_from_elsewhere() {
     assert_says(&bench.failing(&["pull", &image]).await, &expected);
     drop((registry, bench));
 
-    // As the guide has it: a file of settings, and the engine started again.
+    // As documented: a settings file, and a restart of the engine.
     let files = tempfile::tempdir().unwrap();
     let settings = files.path().join("daemon.json");
     let insecure = serde_json::json!({ "insecure-registries": [REGISTRY] });
@@ -180,7 +181,7 @@ async fn plain_http_from_elsewhere() {
     bench.pull(&image).await;
 }
 
-/// One registry that everyone pulls from and some push to: each form of it.
+/// Anonymous pull and authenticated push, in each configuration.
 #[tokio::test]
 async fn pulls_by_everyone_and_pushes_by_some() {
     let test = "pulls_by_everyone_and_pushes_by_some";

@@ -1,4 +1,4 @@
-//! A Docker Engine of its own, apart from one that the machine may run.
+//! A separate Docker Engine, independent of one that the machine may run.
 
 use crate::program;
 use std::fs::{self, File};
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// How long the engine may take until it answers.
+/// How long the engine may take to answer.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// How long the engine may take to end when it is told to.
+/// How long the engine may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// How often it is looked whether the engine is there, or gone.
+/// How often to check whether the engine runs.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Lines of the engine's log that say why it did not start.
+/// The number of lines of the engine's log in an error.
 const LOG_LINES: usize = 15;
 
-/// A running engine; dropping it ends it and what it started.
+/// A running engine. Dropping it stops it and the processes that it started.
 #[derive(Debug)]
 pub struct Engine {
     process: Child,
@@ -28,12 +28,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts one; why that is not possible here, if it is not.
+    /// Starts one; the error is why it is not possible here.
     pub async fn start() -> Result<Self, String> {
         Self::start_by(std::process::Command::new("dockerd")).await
     }
 
-    /// Starts one by a command of the caller's.
+    /// Starts one with the caller's command.
     pub async fn start_by(mut dockerd: std::process::Command) -> Result<Self, String> {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
@@ -47,8 +47,8 @@ impl Engine {
             .arg(at("pid"))
             .arg("--host")
             .arg(format!("unix://{}", at("socket").display()))
-            // Nothing is run, so the machine's network is left as it is, and
-            // the plainest storage does, which works everywhere.
+            // No container is run, so no network setup is needed, and the
+            // simplest storage driver works everywhere.
             .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
             .arg("--storage-driver=vfs")
             .stdin(Stdio::null())
@@ -73,13 +73,13 @@ impl Engine {
         }
     }
 
-    /// Makes an image of an archive; its identifier, or why this engine cannot
+    /// Imports an archive as an image; returns its ID, or why this engine cannot
     /// unpack a layer, as in some sandboxes.
     pub async fn import(&self, archive: &Path) -> Result<String, String> {
         program::try_run(self.docker().arg("import").arg(archive)).await.map(program::text)
     }
 
-    /// The client for this engine, without a user's settings.
+    /// The client for this engine, without the user's settings.
     pub fn docker(&self) -> Command {
         let mut docker = Command::new("docker");
         docker
@@ -121,15 +121,15 @@ impl Drop for Engine {
             let _ = self.process.kill();
             let _ = self.process.wait();
         }
-        // An engine that was killed leaves its containerd behind, and its
-        // data's directory mounted on itself.
+        // A killed engine leaves its containerd running, and its data directory
+        // bind-mounted on itself.
         end_containerd(self.directory.path());
         unmount(self.directory.path());
     }
 }
 
-/// Ends the containerd that an engine in `directory` started, if it is still
-/// there and the process is not another that got its number since.
+/// Stops the containerd that an engine in `directory` started, if it still runs
+/// and its process ID was not reused.
 fn end_containerd(directory: &Path) {
     let pid = fs::read_to_string(directory.join("exec/containerd/containerd.pid"));
     let Some(pid) = pid.ok().and_then(|pid| pid.trim().parse::<u32>().ok()) else { return };
@@ -139,7 +139,7 @@ fn end_containerd(directory: &Path) {
     }
 }
 
-/// Unmounts what is mounted below `directory`, so that it can be removed.
+/// Unmounts everything below `directory`, so that it can be removed.
 fn unmount(directory: &Path) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));

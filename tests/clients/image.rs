@@ -1,4 +1,4 @@
-//! Images made from nothing, as OCI image layouts.
+//! Generated images, as OCI image layouts.
 
 use crate::program;
 use roadstead_tests::digest;
@@ -11,7 +11,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
-/// The name that images have within their layouts.
+/// The tag of images within their layouts.
 pub const TAG: &str = "1";
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -22,13 +22,13 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// Bytes that are hashed at a time.
 const HASH_BUFFER: usize = 1 << 20;
 
-/// One image of an index: its architecture and how large its layer is.
+/// One image of an index: its architecture and the size of its layer.
 #[derive(Debug)]
 pub struct Platform {
     pub architecture: &'static str,
     pub layer: usize,
-    /// As most layers are. The content is incompressible in any case, so that
-    /// sizes on the wire are those asked for.
+    /// Compressed, as most layers are. The content is incompressible in any case,
+    /// so that transferred sizes are the requested ones.
     pub gzip: bool,
 }
 
@@ -41,7 +41,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Makes a layout in `directory`, which must not exist yet.
+    /// Creates a layout in `directory`, which must not exist yet.
     pub async fn create(directory: &Path, platforms: &[Platform]) -> Self {
         fs::create_dir_all(directory.join("blobs/sha256")).unwrap();
         let mut manifests = Vec::new();
@@ -70,13 +70,12 @@ impl Layout {
         Self { directory: directory.to_owned(), digest }
     }
 
-    /// What skopeo calls it.
+    /// skopeo's name of it.
     pub fn reference(&self) -> String {
         reference(&self.directory)
     }
 
-    /// The digests of its index, manifests, configurations and layers, each
-    /// found to be that of the bytes.
+    /// The digests of its index, manifests, configs and layers, each verified.
     pub fn digests(&self) -> BTreeSet<String> {
         let mut digests = BTreeSet::new();
         for entry in fs::read_dir(self.directory.join("blobs/sha256")).unwrap() {
@@ -89,19 +88,20 @@ impl Layout {
     }
 }
 
-/// What skopeo calls the image in a layout's directory.
+/// skopeo's name of the image in a layout's directory.
 pub fn reference(directory: &Path) -> String {
     format!("oci:{}:{TAG}", directory.display())
 }
 
-/// A tar archive of one file of `size` bytes that do not compress; others for
-/// other names.
+/// A tar archive of one file with `size` incompressible bytes, which depend on
+/// the name.
 pub async fn tar(archive: &Path, name: &str, size: usize, gzip: bool) {
     let files = archive.with_extension("files");
     fs::create_dir(&files).unwrap();
     fs::write(files.join(name), noise(name, size)).unwrap();
     let mut tar = Command::new("tar");
-    // A layer is archived twice, packed and not: the same files, the same times.
+    // A layer is archived twice, compressed and not, which must give the same
+    // files and times.
     tar.arg("--create").arg("--mtime=@0");
     tar.arg("--file").arg(archive).arg("--directory").arg(&files);
     if gzip {
@@ -130,7 +130,7 @@ pub fn file_digest(path: &Path) -> String {
     digest
 }
 
-/// Stores an image of one layer; the index's entry for it.
+/// Stores an image with one layer; returns the index's entry for it.
 async fn image(directory: &Path, platform: &Platform) -> Value {
     let architecture = platform.architecture;
     let archive = directory.join(format!("{architecture}.tar"));
@@ -160,7 +160,7 @@ async fn image(directory: &Path, platform: &Platform) -> Value {
     entry
 }
 
-/// Stores bytes in a layout; their descriptor.
+/// Stores bytes in a layout; returns their descriptor.
 fn blob(directory: &Path, media_type: &str, bytes: &[u8]) -> Value {
     let digest = digest(bytes);
     let name = digest.strip_prefix("sha256:").unwrap();
@@ -172,7 +172,7 @@ fn print(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-/// Bytes without a pattern: Marsaglia's xorshift, the same for the same name.
+/// Pseudo-random bytes from Marsaglia's xorshift, the same for the same name.
 fn noise(name: &str, size: usize) -> Vec<u8> {
     let seed = name.bytes().fold(0x9e37_79b9_7f4a_7c15_u64, |seed, byte| {
         (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

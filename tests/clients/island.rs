@@ -1,8 +1,8 @@
-//! A part of the machine that only some programs see: a network that leads
-//! nowhere, names in it, and another `/etc/docker`.
+//! Isolation with Linux namespaces: a network without a route to others, its own
+//! host names, and another `/etc/docker`.
 //!
-//! Docker's engine looks for registries' certificates there and nowhere else,
-//! and takes an address other than 127.0.0.0/8 for someone else's machine.
+//! Docker's engine looks for registries' certificates only in `/etc/docker`, and
+//! considers addresses outside of 127.0.0.0/8 to be another machine.
 
 use roadstead_tests::Pair;
 use std::fs;
@@ -10,14 +10,14 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
-/// What the registry is called in an island's network.
+/// The registry's host name in the network.
 pub const NAME: &str = "registry.test";
 
-/// Its address: of a network that is for documentation (RFC 5737). It is the
-/// island's own, so nothing that is sent to it leaves the machine.
+/// Its address, from a network for documentation (RFC 5737). It is local, so
+/// nothing that is sent to it leaves the machine.
 pub const ADDRESS: &str = "192.0.2.1";
 
-/// Ends when its standard input does.
+/// A process that ends when its standard input is closed.
 const HOLD: &str = r#"set -e
 mkdir -p /etc/docker
 mount --bind "$1/docker" /etc/docker
@@ -27,7 +27,7 @@ ip address add "$2/32" dev lo
 echo ready
 read -r _ || true"#;
 
-/// The island, until it is dropped.
+/// The namespaces, until this is dropped.
 #[derive(Debug)]
 pub struct Island {
     holder: Child,
@@ -35,7 +35,7 @@ pub struct Island {
 }
 
 impl Island {
-    /// Makes one; why that is not possible here, if it is not.
+    /// Creates one; the error is why it is not possible here.
     pub fn new() -> Result<Self, String> {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
@@ -61,7 +61,7 @@ impl Island {
         Err(format!("no network of its own: {}", String::from_utf8_lossy(&output.stderr).trim()))
     }
 
-    /// A program in it.
+    /// A command that runs in it.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.arg("--target").arg(self.holder.id().to_string());
@@ -69,7 +69,7 @@ impl Island {
         command
     }
 
-    /// Has engines trust a registry's authority, as its guide says it.
+    /// Makes engines trust a registry's CA, as documented.
     pub fn trust(&self, registry: &str, pair: &Pair) {
         let directory = self.directory.path().join("docker/certs.d").join(registry);
         fs::create_dir_all(&directory).unwrap();

@@ -1,5 +1,5 @@
-//! A CI job that logs in with the token of its own, as one of GitHub Actions
-//! does it: to the issuer's keys it is all the same who the issuer is.
+//! A CI job that logs in with its platform's OIDC token, as in GitHub Actions. The
+//! issuer is a server of the test.
 
 use crate::engine::Engine;
 use crate::image;
@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 const KEY: &[u8] = include_bytes!("../../component/access/src/tests/data/rsa.key");
 const JWKS: &str = include_str!("../../component/access/src/tests/data/jwks.json");
 
-/// Serves an issuer's documents; its URL.
+/// Serves an issuer's documents; returns its URL.
 async fn issuer() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -113,7 +113,7 @@ async fn docker_logs_in_as_a_job() {
     let denied = |said: String| {
         assert!(said.contains("denied") || said.contains("unauthorized"), "{said}");
     };
-    // Someone else's job is known, and may do nothing.
+    // Another repository's job is authenticated, but has no access.
     let fork = [("repository", json!("mallory/app")), ("sub", json!("repo:mallory/app:x"))];
     run(&mut login(token(&issuer, &fork))).await;
     denied(run_failing(engine.docker().args(["push", &app])).await);

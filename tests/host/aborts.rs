@@ -1,4 +1,4 @@
-//! Uploads that break off: nothing of them is published, and they can go on.
+//! Interrupted uploads: nothing of them is published, and they can be resumed.
 
 use crate::content::{Content, Length, Upload};
 use crate::disk::Disk;
@@ -17,28 +17,28 @@ use tokio::net::TcpStream;
 
 const REPOSITORY: &str = "broken/off";
 
-/// Where uploads go that no client knows of before they are whole.
+/// The repository of uploads in one request, whose session no client knows.
 const UNNAMED: &str = "broken/off/unnamed";
 
-/// Size of an upload, in bytes: several of the pieces in which the host writes.
+/// The size of an upload in bytes: several of the pieces that the host writes.
 const SIZE: u64 = 1_500_000;
 
-/// How a client goes.
+/// How a client disconnects.
 #[derive(Clone, Copy, Debug)]
 enum Goodbye {
-    /// It ends its side of the connection after what it sent.
+    /// It closes its side of the connection after what it sent.
     Close,
     /// It resets the connection. What it sent may or may not have arrived.
     Reset,
 }
 
-/// A body that is cut.
+/// An incomplete body.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     length: Length,
     goodbye: Goodbye,
-    /// How much is sent. Of an upload that is sent whole, only its end is
-    /// missing: its digest would be right.
+    /// How much is sent. If all bytes are sent, only the end of the body is
+    /// missing, and the digest would match.
     part: Part,
 }
 
@@ -68,7 +68,7 @@ fn cuts() -> impl Iterator<Item = Cut> {
     })
 }
 
-/// A server, and what must not be found in it at the end.
+/// A server, and the content that must not be in it at the end.
 struct Scene<'a> {
     address: &'a str,
     disk: Disk<'a>,
@@ -94,7 +94,7 @@ async fn over_http1() {
         scene
     })
     .await;
-    // After its end, it commits nothing more.
+    // After the server's end, nothing more is committed.
     host.signal("TERM").unwrap();
     assert!(host.wait().unwrap().success());
     scene.assert_nothing_committed();
@@ -124,13 +124,13 @@ impl<'a> Scene<'a> {
         Self { address, disk: Disk(root), seed: 0, absent: Vec::new(), absent_tags: Vec::new() }
     }
 
-    /// Content that nobody has pushed.
+    /// Content that was not pushed before.
     fn content(&mut self) -> Content {
         self.seed += 1;
         Content { seed: self.seed, size: SIZE }
     }
 
-    /// Sends a request whose body announces more than it has, and goes.
+    /// Sends a request with an incomplete body, and disconnects.
     async fn send(&self, line: &str, headers: &[(&str, &str)], bytes: &[u8], cut: Cut) {
         let announced = (bytes.len() + 1).to_string();
         let mut all = headers.to_vec();
@@ -148,7 +148,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// What arrived counts, and the upload goes on from there.
+    /// The bytes received so far are kept, and the upload resumes from there.
     async fn patch(&mut self, cut: Cut) {
         let content = self.content();
         let upload = begin(self.address, REPOSITORY).await;
@@ -159,8 +159,8 @@ impl<'a> Scene<'a> {
                 self.wait_for(&upload, cut.part.of(SIZE)).await;
             }
             Goodbye::Reset => {
-                // Nobody knows when the server gets to read this; the range
-                // lets it refuse what comes too late.
+                // The server may read this at any time; the range lets it
+                // refuse what arrives too late.
                 let range = content_range(0, SIZE + 1);
                 self.send(&line, &[("Content-Range", &range)], &content.bytes(), cut).await;
             }
@@ -168,7 +168,7 @@ impl<'a> Scene<'a> {
         self.finish(&upload, content).await;
     }
 
-    /// The same with the PUT that would end the upload.
+    /// The same with the PUT that would complete the upload.
     async fn put(&mut self, cut: Cut) {
         let content = self.content();
         let upload = begin(self.address, REPOSITORY).await;
@@ -236,23 +236,23 @@ impl<'a> Scene<'a> {
         }
         self.absent.extend([put.digest(), post.digest()]);
         self.finish(&to_patch, patched).await;
-        // The connection has only lost these streams.
+        // Only these streams of the connection were reset.
         let request = build(&format!("GET http://{}/v2/", self.address));
         let answer = sender.send_request(request.body(Upload::empty()).unwrap()).await.unwrap();
         assert_eq!(answer.status(), 200);
     }
 
     async fn wait_for(&self, upload: &str, size: u64) {
-        eventually("what arrived counts", async || {
+        eventually("the received bytes are kept", async || {
             (received(self.address, upload).await == size).then_some(())
         })
         .await;
     }
 
-    /// Ends an upload from where it is.
+    /// Completes an upload from its current offset.
     async fn finish(&self, upload: &str, content: Content) {
         let whole = content.bytes();
-        eventually("the upload goes on", async || {
+        eventually("the upload is resumed", async || {
             let offset = received(self.address, upload).await;
             if offset == SIZE {
                 return Some(());
@@ -264,7 +264,7 @@ impl<'a> Scene<'a> {
             let answer = send(self.address, patch).await.unwrap();
             match answer.status().as_u16() {
                 202 => Some(()),
-                // The server has yet to notice that the other request ended.
+                // The server has not noticed yet that the other request ended.
                 409 | 416 => None,
                 status => panic!("{status}: {:?}", answer.body()),
             }
@@ -290,9 +290,9 @@ impl<'a> Scene<'a> {
         assert!(!self.disk.blob(digest).exists(), "{digest}");
     }
 
-    /// Waits until the server has noticed the last of it, and uses it.
+    /// Waits until the server has handled all disconnects, and uses it.
     async fn settled(&mut self) {
-        eventually("uploads that nobody knows are gone", async || {
+        eventually("unreachable uploads are gone", async || {
             self.disk.sessions(UNNAMED).is_empty().then_some(())
         })
         .await;

@@ -1,5 +1,5 @@
-//! Blobs that do not fit the memory that the host may use, in each way that
-//! clients push them.
+//! Blobs larger than the memory that the host may use, pushed in each way that
+//! clients use.
 
 use crate::content::{Content, Hash, Length, Upload};
 use crate::disk::Disk;
@@ -9,28 +9,28 @@ use roadstead_tests::Registry;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Size of a blob, in bytes, unless `ROADSTEAD_BLOB_SIZE` says otherwise:
-/// more than [`MEMORY_LIMIT`], so that a host which keeps a blob is noticed.
+/// The size of a blob in bytes, overridden by `ROADSTEAD_BLOB_SIZE`: more than
+/// [`MEMORY_LIMIT`], so that a host that holds a blob in memory is detected.
 const SIZE: u64 = 256 * 1024 * 1024;
 
 /// Resident memory that the host may use, in bytes, whatever the blob's size.
 const MEMORY_LIMIT: u64 = 100 * 1024 * 1024;
 
-/// Size of a chunk, in bytes: S3's smallest part, which clients took over.
+/// The size of a chunk in bytes: S3's minimum part, which clients also use.
 const CHUNK: u64 = 5 * 1024 * 1024;
 
-/// The slowest line to a disk that the tests put up with, in bytes a second.
+/// The slowest disk that the tests tolerate, in bytes per second.
 const SLOWEST: u64 = 4 * 1024 * 1024;
 
 const REPOSITORY: &str = "big/blob";
 
 #[derive(Clone, Copy, Debug)]
 enum Style {
-    /// Docker: one PATCH that does not know its length, then a PUT of nothing.
+    /// Docker: one PATCH without a length, then a PUT without a body.
     OnePatch,
     /// containerd: one PUT.
     OnePut,
-    /// In chunks that say where they belong.
+    /// In chunks with `Content-Range`.
     Chunks,
 }
 
@@ -53,8 +53,8 @@ async fn push_and_pull(style: Style) {
     let size = std::env::var("ROADSTEAD_BLOB_SIZE").map_or(SIZE, |size| size.parse().unwrap());
     let content = Content { seed: style as u64 + 1, size };
     let root = tempfile::tempdir().unwrap();
-    // The compiler takes more memory than the registry, so another start
-    // compiles for this one.
+    // The compiler takes more memory than the registry, so a separate start
+    // fills the cache first.
     let code = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled");
     drop(Registry::start(&root.path().join("first"), &[], &["--cache", code]).unwrap());
     let data = root.path().join("data");
@@ -80,7 +80,7 @@ async fn push_and_pull_at(address: &str, style: Style, content: Content, data: &
     println!("{style:?}: {mebibytes} MiB pushed in {pushed:.1?}, pulled in {pulled:.1?}");
 }
 
-/// Pushes the content and gives its digest.
+/// Pushes the content and returns its digest.
 async fn push(client: &mut Client, style: Style, content: Content) -> String {
     let whole = 0..content.size;
     let start = build(&format!("POST /v2/{REPOSITORY}/blobs/uploads/"));

@@ -1,4 +1,4 @@
-//! The cache of compiled code: it saves time, and can do nothing else.
+//! The cache of compiled code: it saves time, and has no other effect.
 
 #![cfg(unix)]
 
@@ -8,11 +8,10 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// What the host logs if it had to compile.
+/// The host's log line if it had to compile.
 const COMPILED: &str = "compiled the component";
 
-/// Starts a host that keeps compiled code in `cache`, and gives what it
-/// logged.
+/// Starts a host with the cache directory `cache`, and returns its log.
 async fn start(cache: &Path) -> String {
     let root = tempfile::tempdir().unwrap();
     let variables = [("REGISTRY_LOG_LEVEL", "debug")];
@@ -65,7 +64,7 @@ async fn damaged_code_is_compiled_again() {
         let whole = fs::read(&file).unwrap();
         let half = &whole[..whole.len() / 2];
         for damaged in [b"".as_slice(), b"garbage", half] {
-            // Another file in its place: the old one may be mapped.
+            // A new file in its place: the old one may be mapped.
             fs::remove_file(&file).unwrap();
             fs::write(&file, damaged).unwrap();
             let log = start(&cache).await;
@@ -78,7 +77,7 @@ async fn damaged_code_is_compiled_again() {
     .await;
 }
 
-/// Code that others can write would run with the host's rights.
+/// Code in a directory that others can write would run with the host's rights.
 #[tokio::test]
 async fn a_directory_that_others_can_write_is_not_used() {
     let directory = tempfile::tempdir().unwrap();
@@ -86,7 +85,7 @@ async fn a_directory_that_others_can_write_is_not_used() {
         for mode in [0o770, 0o707] {
             let cache = directory.path().join(format!("{mode:o}"));
             fs::DirBuilder::new().mode(0o700).create(&cache).unwrap();
-            // Whatever the umask is.
+            // Independent of the umask.
             fs::set_permissions(&cache, fs::Permissions::from_mode(mode)).unwrap();
             let log = start(&cache).await;
             assert!(log.contains("compiled code is not cached in"), "{log}");

@@ -1,5 +1,5 @@
-//! Content of any size that nobody has to keep: the same bytes every time,
-//! block by block, from a seed.
+//! Content of any size, generated block by block from a seed, so that it need not
+//! be held in memory.
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -10,10 +10,10 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Bytes that are made at a time.
+/// The size of a block in bytes.
 const BLOCK: u64 = 256 * 1024;
 
-/// Bytes that look random.
+/// Pseudo-random bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Content {
     pub seed: u64,
@@ -32,13 +32,13 @@ impl Content {
         })
     }
 
-    /// A part at once, which must be small.
+    /// A part as one buffer; it must be small.
     pub fn part(self, range: Range<u64>) -> Bytes {
         let pieces: Vec<Bytes> = self.pieces(range).collect();
         pieces.concat().into()
     }
 
-    /// Everything at once, which must be small.
+    /// Everything as one buffer; it must be small.
     pub fn bytes(self) -> Bytes {
         self.part(0..self.size)
     }
@@ -51,7 +51,7 @@ impl Content {
         hash.digest()
     }
 
-    /// What is left of the block that holds `at`, or of the part up to `end`.
+    /// The rest of the block at `at`, up to `end`.
     fn piece(self, at: u64, end: u64) -> Bytes {
         let index = at / BLOCK;
         let start = index * BLOCK;
@@ -69,14 +69,14 @@ impl Content {
     }
 }
 
-/// Xorshift: cheap, and the same everywhere.
+/// Xorshift: fast and reproducible.
 #[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        // Seeds that differ by little become states that differ by much, and
-        // none becomes zero, of which nothing else would come.
+        // Similar seeds get different states, and none gets zero, which
+        // xorshift never leaves.
         let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         Self((mixed ^ (mixed >> 27)) | 1)
     }
@@ -93,7 +93,7 @@ impl Random {
     }
 }
 
-/// A digest of bytes that come in pieces.
+/// A digest computed from pieces.
 #[derive(Default)]
 pub struct Hash(Sha256);
 
@@ -117,16 +117,16 @@ pub struct Upload {
     content: Content,
     range: Range<u64>,
     length: Length,
-    /// Ends in an error, which an HTTP/2 peer sees as a reset stream.
+    /// Ends with an error, which an HTTP/2 peer sees as a stream reset.
     cut: bool,
 }
 
-/// How a body says where it ends.
+/// How the end of a body is marked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Length {
     /// By `Content-Length`.
     Announced,
-    /// By the last piece of the chunked transfer encoding.
+    /// By the last chunk of the chunked transfer encoding.
     Unknown,
 }
 

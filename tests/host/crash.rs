@@ -1,5 +1,5 @@
-//! `kill -9` at any moment: what was answered is there, and what is there is
-//! whole.
+//! `kill -9` at random times: acknowledged content exists, and all content is
+//! complete.
 
 use crate::content::{Content, Random};
 use crate::disk::Disk;
@@ -16,11 +16,11 @@ use std::time::{Duration, SystemTime};
 /// How often the process is killed.
 const ROUNDS: u64 = 15;
 
-/// Clients at a time.
+/// The number of concurrent clients.
 const PUSHERS: u64 = 4;
 
-/// The longest time that a process lives once the clients have started, in
-/// milliseconds. A kill at any moment is right; none is waited for.
+/// The longest time until the process is killed after the clients have started,
+/// in milliseconds. The test does not depend on the exact time.
 const LONGEST_LIFE: u64 = 250;
 
 /// Largest layer, in bytes.
@@ -29,20 +29,20 @@ const LARGEST_LAYER: u64 = 256 * 1024;
 /// The tag that every push of a client moves.
 const LATEST: &str = "latest";
 
-/// A client with a repository of its own, which pushes one image after the
-/// other, and remembers what the server said it has.
+/// A client with its own repository, which pushes one image after the other, and
+/// records what the server acknowledged.
 struct Pusher {
     repository: String,
     seed: u64,
-    /// Images of which a push was begun.
+    /// Images whose push was begun.
     begun: u64,
-    /// Blobs and manifests that were answered with 201, since the last check.
+    /// Blobs and manifests acknowledged with 201 since the last check.
     blobs: Vec<String>,
-    /// Tags with their images' numbers.
+    /// Acknowledged tags, with the numbers of their images.
     tags: BTreeMap<String, u64>,
-    /// An upload that was answered to hold all of a blob, and was not ended.
+    /// An upload that acknowledged all bytes of a blob, and was not completed.
     held: Option<(String, Content)>,
-    /// How many blobs and manifests all clients together have pushed.
+    /// The number of blobs and manifests that all clients have pushed.
     pushed: Arc<AtomicU64>,
 }
 
@@ -59,19 +59,19 @@ impl Pusher {
         }
     }
 
-    /// The image of a number. Its config is that of the other clients, too,
-    /// so that they push it at the same time.
+    /// The image with this number. Its config is the same for all clients, so
+    /// that they push it concurrently.
     fn image(&self, number: u64) -> Image {
         let mut random = Random::new(self.seed ^ number);
-        // As many small ones as large ones.
+        // Small and large ones equally often.
         let magnitude = 1 + random.below(LARGEST_LAYER.ilog2().into());
-        // Of an upload of one byte, the server says what it says of an empty one.
+        // An upload with one byte cannot be distinguished from an empty one.
         let size = 2 + random.below(1 << magnitude);
         let config = Content { seed: number, size: 100 + number };
         Image { config, layer: Content { seed: random.next(), size } }
     }
 
-    /// Pushes images until the server is gone.
+    /// Pushes images until the server is killed.
     async fn push(mut self, address: String) -> Self {
         loop {
             self.begun += 1;
@@ -105,7 +105,7 @@ impl Pusher {
         Some(())
     }
 
-    /// Everything that was answered is there.
+    /// Asserts that everything acknowledged exists.
     async fn check(&mut self, address: &str, disk: Disk<'_>) {
         for digest in self.blobs.drain(..) {
             assert!(disk.layer_link(&self.repository, &digest).exists(), "{digest}");
@@ -119,7 +119,7 @@ impl Pusher {
             let found = pull(address, &self.repository, &tag).await;
             assert_eq!(found, digest(&self.image(number).manifest()), "{tag}");
         }
-        // One that was begun, and not answered, may be there as well.
+        // An image that was not acknowledged may exist as well.
         if let Some(answered) = latest {
             let found = pull(address, &self.repository, LATEST).await;
             let image = |number: &u64| digest(&self.image(*number).manifest()) == found;
@@ -127,8 +127,8 @@ impl Pusher {
         }
     }
 
-    /// An upload still holds what it held, unless the PUT that was not
-    /// answered has ended it.
+    /// Asserts that an upload still holds its bytes, unless the PUT without a
+    /// response has completed it.
     async fn check_held(&mut self, address: &str, upload: &str, blob: Content) {
         let status = send(address, request(&format!("GET {upload}"), "")).await.unwrap();
         if status.status() == 404 {
@@ -139,7 +139,7 @@ impl Pusher {
         let answer = send(address, request(&line, "")).await.unwrap();
         match answer.status().as_u16() {
             201 => self.blobs.push(blob.digest()),
-            // The PUT had made the bytes a blob already.
+            // The PUT had completed the blob already.
             404 => {}
             status => panic!("{status}: {:?}", answer.body()),
         }
@@ -168,8 +168,7 @@ async fn crash(seed: u64, root: &Path) {
             .map(|pusher| tokio::spawn(pusher.push(host.address.clone())))
             .collect();
         let before = pushed.load(Ordering::Relaxed);
-        // However slow this machine is, in some rounds there is something to
-        // lose.
+        // Even on a slow machine, content is acknowledged in some rounds.
         if round % 2 == 1 {
             eventually("something is pushed", async || {
                 (pushed.load(Ordering::Relaxed) > before).then_some(())
@@ -186,7 +185,7 @@ async fn crash(seed: u64, root: &Path) {
         println!("round {round}: killed {life:?} later, with {now} blobs and manifests pushed");
     }
 
-    // Everything again, as clients do after an error.
+    // All pushes again, as clients retry after an error.
     let host = Registry::start(root, &[], &[]).unwrap();
     check(&host.address, Disk(root), &mut pushers).await;
     for pusher in &mut pushers {
@@ -203,7 +202,7 @@ async fn check(address: &str, disk: Disk<'_>, pushers: &mut [Pusher]) {
     }
     for pusher in pushers {
         pusher.check(address, disk).await;
-        // And nothing else is pointed to.
+        // And there are no links to missing content.
         for (tag, linked) in disk.tags(&pusher.repository) {
             assert!(disk.revision_link(&pusher.repository, &linked).exists(), "{tag}");
             assert_eq!(pull(address, &pusher.repository, &tag).await, linked, "{tag}");

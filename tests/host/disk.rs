@@ -1,4 +1,4 @@
-//! What lies on the disk: distribution's layout, as its documentation has it.
+//! The files on the disk: distribution's layout, according to its documentation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ impl Disk<'_> {
         self.base().join("blobs").join(algorithm).join(&hex[..2]).join(hex).join("data")
     }
 
-    /// All blobs, as digests. Beside the bytes of one, the registry may keep
-    /// what it knows of it.
+    /// The digests of all blobs. A blob's directory may also contain the
+    /// registry's hints.
     pub fn blobs(self) -> Vec<String> {
         let mut digests = Vec::new();
         for file in files(&self.base().join("blobs")) {
@@ -59,7 +59,7 @@ impl Disk<'_> {
         entries.map(|all| all.map(|entry| entry.unwrap().path()).collect()).unwrap_or_default()
     }
 
-    /// How many bytes the only session of a repository has on the disk.
+    /// The size on disk of the only session of a repository.
     pub fn arriving(self, repository: &str) -> u64 {
         let sessions = self.sessions(repository);
         assert!(sessions.len() <= 1, "{sessions:?}");
@@ -83,7 +83,7 @@ impl Disk<'_> {
     }
 }
 
-/// All files below a directory; none if there is no directory.
+/// All files below a directory; none if it does not exist.
 pub fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(directory) else { return found };

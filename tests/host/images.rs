@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// An image that is made of its contents' seeds.
+/// An image, defined by the seeds of its contents.
 #[derive(Clone, Copy, Debug)]
 pub struct Image {
     pub config: Content,
@@ -25,7 +25,7 @@ impl Image {
         self.manifest_of_size(0)
     }
 
-    /// The manifest, with an annotation that makes it at least so long.
+    /// The manifest, with an annotation that gives it this minimum size.
     pub fn manifest_of_size(self, size: usize) -> Bytes {
         let descriptor = |media_type: &str, content: Content| json!({ "mediaType": media_type, "digest": content.digest(), "size": content.size });
         let mut manifest = json!({
@@ -54,8 +54,7 @@ pub fn put_manifest(repository: &str, reference: &str, manifest: Bytes) -> Reque
     request
 }
 
-/// Gets an image whole, and compares every digest on the way. Gives that of
-/// the manifest.
+/// Pulls a whole image and verifies every digest. Returns that of the manifest.
 pub async fn pull(address: &str, repository: &str, reference: &str) -> String {
     let line = format!("GET /v2/{repository}/manifests/{reference}");
     let answer = ask(address, request(&line, ""), 200).await;
@@ -83,8 +82,8 @@ impl Way {
         [Self::Post, Self::Put, Self::Patch][usize::try_from(number % 3).unwrap()]
     }
 
-    /// Pushes a blob. If the server goes, the error is the upload that it had
-    /// said to hold all of the blob, if there is one.
+    /// Pushes a blob. If the server is killed, the error is the upload that
+    /// acknowledged all bytes of the blob, if there is one.
     pub async fn try_push(
         self,
         address: &str,
@@ -113,7 +112,7 @@ impl Way {
     }
 }
 
-/// The answer, which must have this status; `None` if there is none.
+/// The response, which must have this status; `None` without a response.
 pub async fn accepted(address: &str, request: Request<Bytes>, status: u16) -> Option<Answer> {
     let line = format!("{} {}", request.method(), request.uri());
     let answer = send(address, request).await.ok()?;

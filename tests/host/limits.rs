@@ -1,4 +1,4 @@
-//! Requests that are larger, odder or earlier than a host has to put up with.
+//! Requests that are too large, malformed or pipelined.
 
 use crate::content::{Content, Length, Upload};
 use crate::images::{Image, pull, put_manifest};
@@ -16,10 +16,10 @@ const REPOSITORY: &str = "at/the/limit";
 /// Largest manifest, in bytes.
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
 
-/// A head that is larger than any server takes, in bytes.
+/// A head larger than any server accepts, in bytes.
 const LARGE_HEAD: usize = 4 * 1024 * 1024;
 
-/// A body that is larger than the host reads of one it refuses, in bytes.
+/// A body larger than what the host reads of a refused one, in bytes.
 const LARGE_BODY: u64 = 64 * 1024 * 1024;
 
 const IMAGE: Image =
@@ -46,7 +46,7 @@ async fn the_largest_manifest() {
             wire.end(length).await;
             let answer = wire.answer().await.unwrap();
             assert_eq!((answer.status, code(&answer.body)), (413, "SIZE_INVALID".to_owned()));
-            // All of it was read, so the connection goes on.
+            // All of it was read, so the connection stays open.
             wire.head("GET /v2/", &[]).await;
             assert_eq!(wire.answer().await.unwrap().status, 200);
         }
@@ -98,15 +98,15 @@ async fn heads() {
     .await;
 }
 
-/// What a client sent after a request that is refused is either answered or
-/// lost with the connection, and never taken for something else.
+/// What follows a refused request is either answered or lost with the
+/// connection, and never misinterpreted (request smuggling).
 #[tokio::test]
 async fn requests_after_a_refusal() {
     let root = tempfile::tempdir().unwrap();
     let host = Registry::start(root.path(), &[], &[]).unwrap();
     let address = host.address.as_str();
     within(TEST_LIMIT, async {
-        // The body would be a request, were it taken for one.
+        // The body has the form of a request.
         let body = b"DELETE /v2/ HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
         for (line, refusal) in [
             ("PUT /v2/UPPER/manifests/a", 400),
@@ -131,8 +131,8 @@ async fn requests_after_a_refusal() {
                 }
             }
         }
-        // Of a body that is larger than anyone drains, the rest is not read;
-        // the answer may get lost on the way.
+        // A body above the limit is not read to its end; the response may get
+        // lost.
         for length in LENGTHS {
             let mut wire = Wire::connect(address).await;
             wire.start("PUT /v2/UPPER/manifests/a", length, LARGE_BODY).await;
@@ -206,7 +206,7 @@ async fn more_requests_than_there_are_turns() {
             wire.piece(Length::Announced, b"half").await;
             stalled.push(wire);
         }
-        let refused = eventually("a request is sent away", async || {
+        let refused = eventually("a request is refused with 503", async || {
             let answer = send(&host.address, request("GET /v2/", "")).await.unwrap();
             (answer.status() == 503).then_some(answer)
         })

@@ -1,5 +1,5 @@
-//! Parts of large blobs over plain HTTP/1.1, where the kernel sends files: one
-//! answer after the other, and nothing of one in another.
+//! Ranges of large blobs over plain HTTP/1.1, where the kernel sends files:
+//! consecutive responses do not mix.
 
 use http::Request;
 use roadstead_tests::{Registry, digest, send};
@@ -9,11 +9,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Size of the blob, in bytes: several of the pieces in which files are sent,
-/// and some.
+/// The size of the blob in bytes: not a multiple of the pieces in which files are
+/// sent.
 const SIZE: usize = 5 * 1024 * 1024 + 77;
 
-/// Clients that take nothing of what they ask for.
+/// The number of clients that read nothing of their responses.
 const SLOW: usize = 64;
 
 /// Resident memory that the host may use meanwhile, in bytes.
@@ -26,7 +26,7 @@ fn blob() -> Vec<u8> {
 }
 
 async fn start() -> (tempfile::TempDir, Registry, String) {
-    // Not in memory, where there is nothing to be read ahead.
+    // On a disk: in memory there is nothing to read ahead.
     let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let host = Registry::start(root.path(), &[], &[]).unwrap();
     let path = format!("/v2/parts/blobs/{}", digest(&blob()));
@@ -37,7 +37,7 @@ async fn start() -> (tempfile::TempDir, Registry, String) {
     (root, host, path)
 }
 
-/// The next answer on a connection: its status and its body.
+/// The next response on a connection: its status and its body.
 async fn answer(stream: &mut TcpStream, head: bool) -> (u16, Vec<u8>) {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
@@ -72,9 +72,9 @@ async fn answers_follow_one_another() {
     };
     let mut stream = TcpStream::connect(&host.address).await.unwrap();
     let exchange = async {
-        // The first time from the disk, the second time from memory.
+        // The first time from the disk, the second time from the page cache.
         for _ in 0..2 {
-            // All at once.
+            // All requests at once (pipelined).
             let mut requests = String::new();
             for range in &ranges {
                 let range =
@@ -107,12 +107,12 @@ async fn clients_that_take_nothing_or_leave() {
         slow.push(stream);
     }
     for stream in &mut slow {
-        // It is being answered.
+        // The response has begun.
         timeout(LIMIT, stream.readable()).await.unwrap().unwrap();
     }
     let peak = host.peak_memory().unwrap();
     assert!(peak < MEMORY_LIMIT, "{SLOW} slow readers took {peak} bytes");
-    // Half of them leave; the others get all of it.
+    // Half of them disconnect; the others read everything.
     for mut stream in slow.drain(SLOW / 2..) {
         let _ = timeout(LIMIT, stream.read_u8()).await.unwrap();
     }

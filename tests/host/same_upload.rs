@@ -1,4 +1,4 @@
-//! Two requests that add to one upload at once: one of them does.
+//! Two concurrent requests that append to one upload: one of them succeeds.
 
 use crate::content::Content;
 use crate::disk::Disk;
@@ -16,13 +16,13 @@ const REPOSITORY: &str = "same/upload";
 /// How often two requests race.
 const RACES: u64 = 30;
 
-/// Size of the content, in bytes: long enough that requests overlap.
+/// The size of the content in bytes: large enough that requests overlap.
 const SIZE: u64 = 600_000;
 
-/// A size that gives them a chance not to.
+/// A size with which they may not overlap.
 const SMALL_SIZE: u64 = 1000;
 
-/// While one sends, the other is told to wait, and disturbs nothing.
+/// While one sends, the other is refused, and has no effect.
 #[tokio::test]
 async fn while_one_sends() {
     let root = tempfile::tempdir().unwrap();

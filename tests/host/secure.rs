@@ -22,13 +22,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// What servers are called here.
+/// The name of servers in these tests.
 pub const NAME: &str = "registry.test";
 
-/// A connection over TLS; in a box, as its state is large and tests hold many.
+/// A connection over TLS; boxed, because its state is large.
 pub type Stream = Box<TlsStream<TcpStream>>;
 
-/// An authority that issues certificates.
+/// A CA.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
@@ -80,7 +80,7 @@ pub fn called(name: &str) -> DistinguishedName {
     names
 }
 
-/// A registry that speaks TLS, in a directory of its own.
+/// A registry with TLS, with its own directory.
 pub struct Secure {
     pub directory: tempfile::TempDir,
     pub authority: Authority,
@@ -88,8 +88,8 @@ pub struct Secure {
 }
 
 impl Secure {
-    /// Starts one, with more variables and arguments; its certificate has the
-    /// serial number 1.
+    /// Starts one, with additional variables and arguments; its certificate has
+    /// the serial number 1.
     pub fn start(variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::new("authority");
@@ -104,14 +104,14 @@ impl Secure {
         Self { directory, authority, host }
     }
 
-    /// A client that knows the authority.
+    /// A client that trusts the CA.
     pub fn client(&self) -> Client {
         Client::new(&self.authority.pem())
     }
 }
 
 impl Pair {
-    /// Where it is written to.
+    /// The paths of its files in a directory.
     pub fn files(directory: &Path) -> [PathBuf; 2] {
         ["certificate.pem", "key.pem"].map(|name| directory.join(name))
     }
@@ -123,7 +123,7 @@ impl Pair {
     }
 }
 
-/// A client's side of TLS.
+/// The client side of TLS.
 #[derive(Clone)]
 pub struct Client {
     roots: Arc<RootCertStore>,
@@ -133,8 +133,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// One that trusts this authority, and speaks HTTP/1.1 and any version of
-    /// TLS.
+    /// A client that trusts this CA, with HTTP/1.1 and any version of TLS.
     pub fn new(authority: &str) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
@@ -167,7 +166,7 @@ impl Client {
         connect(address, self.config()).await
     }
 
-    /// For connections that may resume each other's session.
+    /// For connections that share a session cache.
     pub fn config(&self) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&self.versions)
@@ -183,18 +182,18 @@ impl Client {
         Arc::new(config)
     }
 
-    /// One request on a connection of its own.
+    /// One request on a new connection.
     pub async fn get(&self, address: &str, path: &str) -> anyhow::Result<Response<Bytes>> {
         get(self.connect(address).await?, path, &[]).await
     }
 
-    /// The serial number of the certificate that a new connection gets.
+    /// The serial number of the certificate on a new connection.
     pub async fn serial(&self, address: &str) -> io::Result<u64> {
         Ok(serial(&self.connect(address).await?))
     }
 }
 
-/// Connects and shakes hands.
+/// Connects, with a TLS handshake.
 pub async fn connect(address: &str, config: Arc<ClientConfig>) -> io::Result<Stream> {
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from(NAME).unwrap();
@@ -209,7 +208,7 @@ pub fn serial(stream: &Stream) -> u64 {
     certificate.tbs_certificate.serial.to_u64_digits()[0]
 }
 
-/// A request by the version of HTTP that was agreed on.
+/// A request with the negotiated version of HTTP.
 pub async fn get(
     stream: Stream,
     path: &str,
@@ -241,10 +240,9 @@ pub async fn get(
     Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
 }
 
-/// Says that a test does not run for want of a program; where programs are
-/// required, that is a failure.
+/// Skips a test because a program is missing; fails where programs are required.
 pub fn skip_without(program: &str, test: &str) {
     let required = std::env::var("ROADSTEAD_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
-    assert!(!required, "there is no {program}; .ci/run installs it");
-    roadstead_tests::skip(test, &format!("there is no {program}"));
+    assert!(!required, "{program} is required; .ci/run installs it");
+    roadstead_tests::skip(test, &format!("{program} is not installed"));
 }

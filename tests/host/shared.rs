@@ -1,5 +1,5 @@
-//! The host's cache of small answers: it gives what the component would give,
-//! nothing older than an acknowledged write, and nothing of one user to another.
+//! The host's cache of small responses: they equal the component's, are never
+//! older than an acknowledged write, and never go to another user.
 
 use crate::secure::{Authority, Secure};
 use crate::support::{TEST_LIMIT, ask, build, eventually, request, within};
@@ -23,7 +23,7 @@ const BOB: &str = "bob:$2y$04$8Aabr9tVLFOxbpaFoDbesez5OXfe.RHfMsIUMdoYXsqacRtu2o
 /// How often each kind of write is followed by a read.
 const ROUNDS: usize = 100;
 
-/// Readers beside a writer.
+/// The number of concurrent readers.
 const READERS: usize = 4;
 
 fn index(number: usize) -> String {
@@ -48,15 +48,15 @@ async fn get(address: &str, line: &str, headers: &[(&str, &str)]) -> Answer {
     send(address, start.body(Bytes::new()).unwrap()).await.unwrap()
 }
 
-/// Without what differs from answer to answer.
+/// The headers without those that differ between responses.
 fn lasting(answer: &Answer) -> (StatusCode, HeaderMap, Bytes) {
     let mut headers = answer.headers().clone();
     headers.remove("date");
     (answer.status(), headers, answer.body().clone())
 }
 
-/// By the cache or past it, the answers are the same, and none tells the cache's
-/// own headers.
+/// Responses from the cache and from the component are the same, and none has the
+/// headers for the cache.
 #[tokio::test]
 async fn the_same_answers() {
     let root = tempfile::tempdir().unwrap();
@@ -95,7 +95,7 @@ async fn the_same_answers() {
             &[("if-none-match", "\"x\""), ("accept", "text/html")],
         ];
         for path in &paths {
-            // The whole is kept now, if it is ever.
+            // The whole response is cached now, if it can be.
             get(address, &format!("GET {path}"), &[]).await;
             for headers in headers {
                 for method in ["GET", "HEAD"] {
@@ -112,8 +112,8 @@ async fn the_same_answers() {
     .await;
 }
 
-/// It is a cache: what was given once is given without the storage. And what
-/// others do to the storage is seen in time.
+/// Cached responses do not need the storage, and changes by other processes are
+/// noticed in time.
 #[tokio::test]
 async fn kept_for_its_time() {
     let root = tempfile::tempdir().unwrap();
@@ -124,7 +124,7 @@ async fn kept_for_its_time() {
         ask(address, put(path, 1), 201).await;
         let link =
             root.path().join("docker/registry/v2/repositories/a/_manifests/tags/tag/current/link");
-        // A slow machine may take longer than it is kept, but not each time.
+        // A slow machine may take longer than the cache time, but not always.
         eventually("an answer without the storage", async || {
             ask(address, request(&format!("GET {path}"), ""), 200).await;
             let content = std::fs::read(&link).unwrap();
@@ -159,7 +159,7 @@ async fn writes_are_seen_at_once() {
             let head = ask(address, request(&format!("HEAD {path}"), ""), 200).await;
             let at = digest(index(round).as_bytes());
             assert_eq!(head.headers()["docker-content-digest"], at);
-            // By parameter, in a push of another reference.
+            // By a `tag` parameter, in a push of another reference.
             let by_digest = format!("/v2/a/b/manifests/{}", digest(index(0).as_bytes()));
             ask(address, put(&format!("{by_digest}?tag=tag"), 0), 201).await;
             assert_eq!(number(&ask(address, request(&read, ""), 200).await), 0);
@@ -187,8 +187,8 @@ async fn writes_are_seen_at_once() {
     .await;
 }
 
-/// Readers beside a writer: no read that begins after a write was acknowledged
-/// gives what was there before it.
+/// Concurrent readers and a writer: a read that begins after an acknowledged
+/// write never returns the old content.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_read_is_older_than_a_write() {
     let root = tempfile::tempdir().unwrap();
@@ -223,8 +223,7 @@ async fn no_read_is_older_than_a_write() {
     .await;
 }
 
-/// Writes whose clients do not wait for the answer are seen as soon as they
-/// have been done.
+/// Writes whose clients disconnect early are visible as soon as they are done.
 #[tokio::test]
 async fn writes_that_nobody_waits_for() {
     let root = tempfile::tempdir().unwrap();
@@ -243,14 +242,14 @@ async fn writes_that_nobody_waits_for() {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
             drop(stream);
-            // The component says when it has been done, if it has: the client
-            // may have been gone before.
+            // Reads past the cache show when the write was done, if it was: the
+            // client may have disconnected before it was read.
             let past = [("cache-control", "no-cache")];
             for _ in 0..20 {
                 let now = number(&get(address, &format!("GET {path}"), &past).await);
                 if now == round {
-                    // From then on, at the latest a moment later: the answer
-                    // to the write is on its way through the host.
+                    // From then on, or a moment later: the response to the
+                    // write may still be in the host.
                     eventually("the write is seen", async || {
                         let kept = get(address, &format!("GET {path}"), &[]).await;
                         (number(&kept) == round).then_some(())
@@ -265,8 +264,8 @@ async fn writes_that_nobody_waits_for() {
     .await;
 }
 
-/// Who is known by a password gets kept answers too; and when users change, no
-/// one gets what they may not have any more.
+/// Users with a password get cached responses too; and when users change, those
+/// who lost access get none.
 #[tokio::test]
 async fn users_change() {
     let root = tempfile::tempdir().unwrap();
@@ -308,7 +307,7 @@ async fn users_change() {
     .await;
 }
 
-/// What one user was given, others do not get.
+/// Responses to one user are not given to others.
 #[tokio::test]
 async fn never_across_users() {
     let root = tempfile::tempdir().unwrap();
@@ -338,7 +337,7 @@ async fn never_across_users() {
                 ("/v2/secret/manifests/1", wrong.as_str(), 401),
                 ("/v2/public/a/manifests/1", "", 200),
                 ("/v2/public/a/manifests/1", "", 200),
-                // Who sends credentials is judged by them.
+                // A request with credentials is authorised by them.
                 ("/v2/public/a/manifests/1", wrong.as_str(), 401),
                 ("/v2/public/a/manifests/1", "Bearer x", 401),
                 ("/v2/public/a/manifests/1", alice.as_str(), 200),
@@ -346,7 +345,7 @@ async fn never_across_users() {
                 let headers = [("authorization", authorization)];
                 let headers = if authorization.is_empty() { &[][..] } else { &headers };
                 let answer = get(address, &format!("GET {path}"), headers).await;
-                // More wrong passwords than are looked at have to wait.
+                // Further wrong passwords have to wait.
                 let status = if answer.status() == 429 { 429 } else { status };
                 assert_eq!(answer.status(), status, "{path} {authorization:?}");
             }
@@ -355,7 +354,7 @@ async fn never_across_users() {
     .await;
 }
 
-/// Nor what the holder of a certificate was given.
+/// Responses to the holder of a certificate are not given to others.
 #[tokio::test]
 async fn never_across_certificates() {
     within(TEST_LIMIT, async {

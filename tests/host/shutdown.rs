@@ -1,4 +1,4 @@
-//! The end of a host: what is in flight is finished, and nothing new begun.
+//! Shutdown: requests in flight are finished, and no new ones are accepted.
 
 use crate::content::{Content, Length};
 use crate::disk::Disk;
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 const REPOSITORY: &str = "shut/down";
 const CONTENT: Content = Content { seed: 5, size: 400_000 };
 
-/// Half of a PATCH, sent and being written.
+/// A PATCH of which half was sent.
 struct Half {
     upload: String,
     wire: Wire,
@@ -64,7 +64,7 @@ async fn requests_in_flight_are_finished() {
     .await;
     assert_eq!(host.wait().unwrap().code(), Some(0));
 
-    // What was answered is there at the next start.
+    // Acknowledged content exists at the next start.
     let host = Registry::start(root.path(), &[], &[]).unwrap();
     within(TEST_LIMIT, async {
         assert_eq!(received(&host.address, &upload).await, CONTENT.size);
@@ -75,7 +75,7 @@ async fn requests_in_flight_are_finished() {
     .await;
 }
 
-/// A client that never comes to an end does not keep the host.
+/// A client that never finishes does not prevent the shutdown.
 #[tokio::test]
 async fn the_drain_timeout_ends_the_rest() {
     let root = tempfile::tempdir().unwrap();
@@ -87,7 +87,7 @@ async fn the_drain_timeout_ends_the_rest() {
     assert_eq!(host.wait().unwrap().code(), Some(0));
     assert!(host.log().contains("REGISTRY_HTTP_DRAINTIMEOUT"), "{}", host.log());
 
-    // What came counts, and the client can go on at once.
+    // The received bytes are kept, and the client can resume at once.
     let host = Registry::start(root.path(), &[], &[]).unwrap();
     within(TEST_LIMIT, async {
         assert_eq!(received(&host.address, &stalled.upload).await, CONTENT.size / 2);
@@ -99,7 +99,7 @@ async fn the_drain_timeout_ends_the_rest() {
     .await;
 }
 
-/// Who sends the signal again does not want to wait.
+/// A second signal ends the host at once.
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let root = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What is wrong is said at the start, with the name of the setting.
+//! Errors are reported at startup, with the name of the setting.
 
 use crate::support::{TEST_LIMIT, assert_well, within};
 use roadstead_tests::{Registry, binary};
@@ -8,15 +8,14 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a host may take to say what is wrong. One that does not end would
-/// serve.
+/// How long a host may take to report an error and exit. One that does not exit
+/// would serve.
 const REFUSAL_LIMIT: Duration = Duration::from_mins(1);
 
-/// How often to look whether it has.
+/// How often to check whether it has.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
 
-/// `roadstead serve` with these variables of its own, and none of those that
-/// the tests run with.
+/// `roadstead serve` with these variables, without those of the test.
 pub fn serve(variables: &[(&str, &str)], arguments: &[&Path]) -> Command {
     let mut command = Command::new(binary().unwrap());
     command.arg("serve").args(arguments);
@@ -27,7 +26,7 @@ pub fn serve(variables: &[(&str, &str)], arguments: &[&Path]) -> Command {
     command
 }
 
-/// Runs a command that must fail, and gives what it says.
+/// Runs a command that must fail, and returns its output.
 pub fn refusal(mut command: Command) -> String {
     let mut process =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -121,7 +120,7 @@ fn components_that_are_none() {
     };
     assert_says(&component(b"garbage"), &["cannot load the component"]);
     assert_says(&component(b""), &["cannot load the component"]);
-    // A module, which is no component, and a component that does nothing.
+    // A core module instead of a component, and a component without exports.
     assert_says(&component(b"\0asm\x01\0\0\0"), &["cannot load the component"]);
     assert_says(&component(b"\0asm\x0d\0\x01\0"), &["exports wasi:http/handler@0.3"]);
     let half = &roadstead::COMPONENT[..roadstead::COMPONENT.len() / 2];
@@ -132,7 +131,7 @@ fn components_that_are_none() {
     assert_says(&said, &["cannot read", file.to_str().unwrap()]);
 }
 
-/// Loopback has more addresses than one, which tell here who set them.
+/// Different loopback addresses show which setting took effect.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn the_file_and_the_environment() {

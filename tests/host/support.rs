@@ -1,4 +1,4 @@
-//! What the tests of the host share: limits of waits, and requests.
+//! Shared code of the host's tests: time limits, and requests.
 
 use crate::content::{Hash, Length, Upload};
 use bytes::Bytes;
@@ -11,22 +11,22 @@ use roadstead_tests::{Answer, send};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// How long a test may take. Tests end when what they wait for has come;
-/// this only ends one that waits for what does not come.
+/// How long a test may take. Tests end as soon as the expected event happens;
+/// this only ends one that waits in vain.
 pub const TEST_LIMIT: Duration = Duration::from_mins(2);
 
 /// How long the server may take to notice something.
 const NOTICE_LIMIT: Duration = Duration::from_secs(30);
 
-/// How often to look whether it has.
+/// How often to check whether it has.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
 
-/// Runs a test, within its limit.
+/// Runs a test within a time limit.
 pub async fn within<T>(limit: Duration, test: impl Future<Output = T>) -> T {
     tokio::time::timeout(limit, test).await.unwrap_or_else(|_| panic!("not done in {limit:?}"))
 }
 
-/// Looks until there is something to see.
+/// Polls until there is a value.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + NOTICE_LIMIT;
     loop {
@@ -38,7 +38,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     }
 }
 
-/// A request of a line like `PUT /v2/…`, with a body at hand.
+/// A request from a line such as `PUT /v2/…`, with a body.
 pub fn request(line: &str, body: impl Into<Bytes>) -> Request<Bytes> {
     build(line).body(body.into()).unwrap()
 }
@@ -49,7 +49,7 @@ pub fn build(line: &str) -> http::request::Builder {
     Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path)
 }
 
-/// Sends a request on a connection of its own; the status must be `status`.
+/// Sends a request on a new connection; the status must be `status`.
 pub async fn ask(address: &str, request: Request<Bytes>, status: u16) -> Answer {
     let line = format!("{} {}", request.method(), request.uri());
     let answer = send(address, request).await.unwrap_or_else(|error| panic!("{line}: {error:#}"));
@@ -57,7 +57,7 @@ pub async fn ask(address: &str, request: Request<Bytes>, status: u16) -> Answer 
     answer
 }
 
-/// Starts an upload and gives its location.
+/// Starts an upload and returns its location.
 pub async fn begin(address: &str, repository: &str) -> String {
     let answer = ask(address, request(&format!("POST /v2/{repository}/blobs/uploads/"), ""), 202);
     location(&answer.await)
@@ -67,14 +67,14 @@ pub fn location<B>(answer: &Response<B>) -> String {
     answer.headers()[header::LOCATION].to_str().unwrap().to_owned()
 }
 
-/// The location of an upload with the digest that ends it.
+/// The location of an upload with the digest, to complete it.
 pub fn closing(location: &str, digest: &str) -> String {
     let separator = if location.contains('?') { '&' } else { '?' };
     format!("{location}{separator}digest={digest}")
 }
 
-/// How many bytes of an upload the server has. Of none and of one it says the
-/// same, `0-0`, so no test leaves an upload with one.
+/// The number of bytes that an upload has. The server answers `0-0` for none and
+/// for one, so no test leaves an upload with one.
 pub async fn received(address: &str, location: &str) -> u64 {
     let answer = ask(address, request(&format!("GET {location}"), ""), 204).await;
     let range = answer.headers()[header::RANGE].to_str().unwrap().to_owned();
@@ -89,7 +89,7 @@ pub fn code(body: &[u8]) -> String {
     error["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A connection for requests whose bodies nobody keeps.
+/// A connection for requests with large bodies, which are streamed.
 pub struct Client {
     sender: SendRequest<Upload>,
     address: String,
@@ -124,7 +124,7 @@ impl Client {
         response
     }
 
-    /// Gets a blob without keeping it: its size, and the digest of what came.
+    /// Pulls a blob without storing it; returns its size and digest.
     pub async fn pull(&mut self, repository: &str, digest: &str) -> (u64, String) {
         let request = build(&format!("GET /v2/{repository}/blobs/{digest}"));
         let mut body = self.ask(request, Upload::empty(), 200).await.into_body();
@@ -138,7 +138,7 @@ impl Client {
     }
 }
 
-/// Pushes a blob of which nothing is special.
+/// Pushes a small blob.
 pub async fn push_blob(address: &str, repository: &str, blob: &Bytes) -> String {
     let digest = roadstead_tests::digest(blob);
     let line = format!("POST /v2/{repository}/blobs/uploads/?digest={digest}");
@@ -146,14 +146,14 @@ pub async fn push_blob(address: &str, repository: &str, blob: &Bytes) -> String 
     digest
 }
 
-/// Whether the repository holds a blob, of exactly its bytes.
+/// Whether the repository holds a blob with exactly these bytes.
 pub async fn assert_blob(address: &str, repository: &str, digest: &str) {
     let line = format!("GET /v2/{repository}/blobs/{digest}");
     let answer = ask(address, request(&line, ""), 200).await;
     assert_eq!(roadstead_tests::digest(answer.body()), digest, "{line}");
 }
 
-/// Whether the server is well.
+/// Asserts that the server still works.
 pub async fn assert_well(address: &str) {
     let answer = ask(address, request("GET /v2/", ""), 200).await;
     assert_eq!(answer.status(), StatusCode::OK);
@@ -164,5 +164,5 @@ pub fn content_range(start: u64, end: u64) -> String {
     format!("{start}-{}", end - 1)
 }
 
-/// The lengths in which bodies come.
+/// Lengths of bodies.
 pub const LENGTHS: [Length; 2] = [Length::Announced, Length::Unknown];

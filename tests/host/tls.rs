@@ -1,4 +1,4 @@
-//! TLS: what is agreed on, and clients that take their time over it.
+//! TLS: negotiation, and clients that stall.
 
 use crate::secure::{Client, Secure, get};
 use crate::support::{TEST_LIMIT, within};
@@ -8,7 +8,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Connections that stall while others are served.
+/// The number of connections that stall while others are served.
 const STALLED: usize = 500;
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn the_oldest_version() {
     .await;
 }
 
-/// A stalled client costs a connection, and no one else anything.
+/// A stalled client occupies a connection, and does not affect others.
 #[tokio::test]
 async fn stalled_handshakes() {
     within(TEST_LIMIT, async {
@@ -71,13 +71,13 @@ async fn stalled_handshakes() {
             let client = secure.client().speaking(&[protocol]);
             assert_eq!(client.get(&address, "/v2/").await.unwrap().status(), 200);
         }
-        // They are not waited for: one of each kind,
+        // They time out: one of each kind,
         for mut stream in stalled.drain(..3) {
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest).await;
         }
         assert!(secure.client().get(&address, "/v2/").await.is_ok());
-        // and the end does not wait for others.
+        // and the shutdown does not wait for the others.
         let mut silent = TcpStream::connect(&address).await.unwrap();
         silent.write_all(b"\x16\x03\x01").await.unwrap();
         secure.host.signal("TERM").unwrap();
@@ -87,7 +87,7 @@ async fn stalled_handshakes() {
     .await;
 }
 
-/// Silent clients are not waited for: neither for long, nor at the end.
+/// Silent clients time out, and do not delay the shutdown.
 #[tokio::test]
 async fn silent_connections() {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -110,7 +110,7 @@ async fn silent_connections() {
                 silent.push(stream);
             }
             if ends {
-                // By then all of them have been accepted.
+                // By now all of them have been accepted.
                 let mut last = Wire::connect(&host.address).await;
                 last.head("GET /v2/", &[]).await;
                 assert_eq!(last.answer().await.unwrap().status, 200);
@@ -120,7 +120,7 @@ async fn silent_connections() {
             }
             for mut stream in silent {
                 let mut rest = Vec::new();
-                // A reset ends it as well.
+                // A reset closes it as well.
                 let _ = stream.read_to_end(&mut rest).await;
             }
         }
@@ -128,7 +128,7 @@ async fn silent_connections() {
     .await;
 }
 
-/// After the handshake, a client that says nothing is not waited for either.
+/// A client that is silent after the handshake times out too.
 #[tokio::test]
 async fn silence_after_a_handshake() {
     within(TEST_LIMIT, async {

@@ -1,4 +1,4 @@
-//! Certificates by ACME, from Let's Encrypt's own test server.
+//! Certificates by ACME, from pebble, Let's Encrypt's test server.
 
 use crate::secure::{Authority, Client, NAME, Pair, skip_without};
 use crate::support::{TEST_LIMIT, eventually, within};
@@ -10,11 +10,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// An address of loopback where nobody else is: pebble cannot be asked which
-/// ports the system chose.
+/// An unused loopback address: pebble cannot report ports that the system chose.
 const PEBBLE: &str = "127.0.0.9";
 
-/// A server of someone else's, killed when it is dropped.
+/// A third-party server, killed when dropped.
 struct Server(Child);
 
 impl Server {
@@ -30,13 +29,13 @@ impl Drop for Server {
     }
 }
 
-/// Ports that are free.
+/// Free ports.
 fn ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind((PEBBLE, 0)).unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// pebble, which asks for names on the registry's port.
+/// pebble, which validates names on the registry's port.
 fn pebble(
     program: &Path,
     directory: &Path,
@@ -84,7 +83,7 @@ async fn a_certificate_from_pebble() {
     ];
     within(TEST_LIMIT, async {
         let host = Registry::start(&root, &variables, &[]).unwrap();
-        // Before there is an ACME server, which is said, and asked again.
+        // Without an ACME server yet: the error is logged, and the order retried.
         eventually("the log says so", async || {
             host.log().contains("no certificate of registry.test").then_some(())
         })
@@ -100,7 +99,7 @@ async fn a_certificate_from_pebble() {
         let (_, tls) = host.address.rsplit_once(':').unwrap();
         let server = pebble(&program, directory, [port, management, dns], tls);
         let management = format!("{PEBBLE}:{management}");
-        let issuer = eventually("pebble tells its authority", async || {
+        let issuer = eventually("pebble returns its CA", async || {
             Client::new(&own.pem()).get(&management, "/roots/0").await.ok()
         })
         .await;
@@ -113,14 +112,14 @@ async fn a_certificate_from_pebble() {
         let new = "new certificate of registry.test from the ACME server";
         eventually(new, async || host.log().contains(new).then_some(())).await;
         assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
-        eventually("it is kept", async || {
+        eventually("the certificate is cached", async || {
             let mut names = fs::read_dir(&cache).unwrap().map(|file| file.unwrap().file_name());
             names.find(|name| name.to_string_lossy().starts_with("cached_cert_"))
         })
         .await;
         drop(host);
 
-        // Without asking anyone.
+        // From the cache, without a request to the server.
         drop(server);
         let host = Registry::start(&root, &variables, &[]).unwrap();
         let answer = eventually("the certificate is served", async || {

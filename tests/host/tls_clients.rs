@@ -1,4 +1,4 @@
-//! Clients with certificates.
+//! Client certificates.
 
 use crate::secure::{Authority, Client, Pair, Secure, connect, get};
 use crate::support::{TEST_LIMIT, eventually, within};
@@ -9,7 +9,7 @@ use rustls::version::{TLS12, TLS13};
 use std::fs;
 use std::sync::Arc;
 
-/// What makes the host tell the component who a request is from.
+/// Settings with which the host passes client names to the component.
 const AUTH: [(&str, &str); 2] = [
     ("REGISTRY_AUTH", "htpasswd"),
     (
@@ -18,7 +18,7 @@ const AUTH: [(&str, &str); 2] = [
     ),
 ];
 
-/// What a component is told of clients with these certificates.
+/// The names that the component receives for these client certificates.
 async fn told(secure: &Secure, certificate: Option<&Pair>) -> Option<HeaderMap> {
     let mut heard = None;
     for protocol in ["http/1.1", "h2"] {
@@ -28,7 +28,7 @@ async fn told(secure: &Secure, certificate: Option<&Pair>) -> Option<HeaderMap> 
         }
         let forged = [("x-roadstead-certificate", "admin")];
         let stream = client.connect(&secure.host.address).await.ok()?;
-        // By TLS 1.3, a client is sent away only after it could speak.
+        // In TLS 1.3, a client is refused only after its handshake is complete.
         let answer = get(stream, "/echo", &forged).await.ok()?;
         assert_eq!(answer.headers()["echo-x-roadstead-scheme"], "https");
         assert_eq!(answer.headers()["echo-host"], "registry.test");
@@ -48,7 +48,7 @@ async fn said(secure: &Secure, expected: &str) {
     eventually(expected, async || secure.host.log().contains(expected).then_some(())).await;
 }
 
-/// The other way round: clients that do not know the server's authority.
+/// Clients that do not trust the server's CA.
 #[tokio::test]
 async fn strangers() {
     within(TEST_LIMIT, async {
@@ -93,7 +93,7 @@ async fn certificates_of_clients() {
 
             let strange = stranger.client(Some("ci"), &[]);
             assert!(told(&secure, Some(&strange)).await.is_none());
-            // A server's authority is not one of clients.
+            // The CA of the server is not a CA of clients.
             let server = secure.authority.client(Some("ci"), &[]);
             assert!(told(&secure, Some(&server)).await.is_none());
             let without = told(&secure, None).await;
@@ -110,8 +110,8 @@ async fn certificates_of_clients() {
     .await;
 }
 
-/// What rules allow a certificate's name, the real component allows, and no
-/// more; without rules, a certificate is no password.
+/// The component allows a certificate's name what rules allow, and no more;
+/// without rules, a certificate does not replace a password.
 #[tokio::test]
 async fn rules_for_certificates() {
     within(TEST_LIMIT, async {
@@ -136,7 +136,7 @@ async fn rules_for_certificates() {
     .await;
 }
 
-/// A session that goes on is still that of the client who began it.
+/// A resumed session still belongs to the client that began it.
 #[tokio::test]
 async fn resumed_sessions() {
     let component = trap::build();

@@ -1,4 +1,4 @@
-//! Clients that speak TLS to a port that does not, and the other way round.
+//! Clients that speak TLS to a plain HTTP port, and the other way round.
 
 use crate::secure::{Authority, Client, Secure};
 use crate::support::{TEST_LIMIT, assert_well, eventually, within};
@@ -27,7 +27,7 @@ async fn plain_http_on_a_tls_port() {
             }
             wire.closed().await;
         }
-        // HTTP/2, and what is neither.
+        // HTTP/2, and neither.
         for start in [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], b"SSH-2.0-x\r\n\r\n", b"\0\x01\x02"]
         {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -52,7 +52,7 @@ async fn tls_on_a_plain_port() {
         let host = Registry::start(root.path(), &[], &[]).unwrap();
         for _ in 0..2 {
             let mut wire = Wire::connect(&host.address).await;
-            // As TLS begins.
+            // The first bytes of TLS.
             wire.write(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03").await;
             let answer = wire.answer().await.unwrap();
             assert_eq!(answer.status, 400);
@@ -63,7 +63,7 @@ async fn tls_on_a_plain_port() {
             }
             wire.closed().await;
         }
-        // A whole ClientHello: what is left of it does not take the answer back.
+        // A whole ClientHello: unread bytes of it must not lose the response.
         let client = Client::new(&Authority::new("any").pem());
         let error = client.connect(&host.address).await.unwrap_err();
         assert_eq!(error.to_string(), "received corrupt message of type InvalidContentType");

@@ -1,4 +1,4 @@
-//! What is wrong with certificates and keys is said at the start.
+//! Errors of certificates and keys are reported at startup.
 
 use crate::secure::{Authority, NAME, Pair, called, skip_without};
 use crate::start::{assert_says, refusal, serve};
@@ -72,7 +72,7 @@ fn pairs_that_are_none() {
     assert_says(&refusal(host(directory, &variable)), &expected);
 }
 
-/// What some clients refuse is served, with a word about it.
+/// Certificates that some clients refuse are served, with a warning.
 #[test]
 fn pairs_with_problems() {
     let directory = tempfile::tempdir().unwrap();
@@ -99,7 +99,7 @@ fn pairs_with_problems() {
     }
 }
 
-/// Keys as different programs write them.
+/// Keys in the formats of different programs.
 #[test]
 fn forms_of_keys() {
     let directory = tempfile::tempdir().unwrap();
@@ -115,7 +115,7 @@ fn forms_of_keys() {
     for steps in [
         &["genrsa -out key.pem 2048"][..],
         &["genrsa -traditional -out key.pem 2048"],
-        // With a block of parameters before the key.
+        // With an EC PARAMETERS block before the key.
         &["ecparam -genkey -name prime256v1 -out key.pem"],
         &["genpkey -algorithm ed25519 -out key.pem"],
     ] {
@@ -132,7 +132,8 @@ fn forms_of_keys() {
     assert_says(&refusal(host(directory, &[])), &[KEY, "passphrase"]);
 }
 
-/// Passwords do not cross a network in the clear unless someone says so.
+/// Passwords are not accepted in the clear over a network, unless a setting
+/// allows it.
 #[test]
 fn passwords_without_tls() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What a component is told of clients, and what not.
+//! The headers about clients that a component receives.
 
 use crate::secure::{Secure, get};
 use crate::support::{TEST_LIMIT, build, within};
@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use roadstead_tests::{Registry, send};
 use tokio::net::TcpStream;
 
-/// What clients say that only proxies and the host may say.
+/// Headers that only proxies and the host may set, sent by a client.
 const FORGED: [(&str, &str); 9] = [
     ("forwarded", "for=192.0.2.1;proto=https"),
     ("x-forwarded-for", "192.0.2.1"),
@@ -31,8 +31,8 @@ const AUTH: [(&str, &str); 2] = [
     ),
 ];
 
-/// The headers that the component was given, without those that say nothing of
-/// who it is.
+/// The headers that the component received, without those unrelated to the
+/// client's identity.
 fn heard(headers: &HeaderMap) -> Vec<(String, String)> {
     let heard = headers.iter().filter_map(|(name, value)| {
         let name = name.as_str().strip_prefix("echo-")?;
@@ -90,7 +90,7 @@ async fn forged_headers() {
         let all = [&[host_of_http2][..], &own].concat();
         assert_eq!(http2(address, &FORGED).await, expected(&all));
 
-        // A proxy's word, once it is trusted; what is not its word is not.
+        // A trusted proxy's headers are used; the others are still removed.
         let trusted = [("REGISTRY_HTTP_TRUSTEDPROXIES", "127.0.0.0/8")];
         let host = Registry::start(root.path(), &[&AUTH[..], &trusted].concat(), &arguments);
         let host = host.unwrap();

@@ -1,4 +1,4 @@
-//! A component that fails: one request is lost, and the host goes on.
+//! A component that traps: one request fails, and the host continues.
 
 use crate::support::{TEST_LIMIT, ask, assert_well, code, eventually, request, within};
 use roadstead_tests::{Registry, target_directory};
@@ -8,10 +8,11 @@ use std::process::Command;
 /// How often the component traps.
 const TRAPS: usize = 20;
 
-/// Good requests at a time after each trap: more than one instance takes.
+/// The number of concurrent requests after each trap: more than one instance
+/// accepts.
 const NEIGHBOURS: usize = 40;
 
-/// What the host logs of a component that trapped.
+/// The host's log line for a trap.
 const FAILED: &str = "the component failed";
 
 #[tokio::test]
@@ -45,7 +46,7 @@ async fn a_trap_fails_one_request() {
     .await;
 }
 
-/// Builds the component that traps, as the host's build script builds the
+/// Builds the component that traps, like the host's build script builds the
 /// registry's: in the same target directory, with the same profile.
 pub fn build() -> PathBuf {
     let target = target_directory().unwrap();
@@ -55,7 +56,7 @@ pub fn build() -> PathBuf {
         .args(["build", "--package", "roadstead-trap", "--target", "wasm32-wasip2"])
         .args(["--profile", "component", "--target-dir"])
         .arg(&target);
-    // What an outer cargo sets is not meant for this build.
+    // Variables that the outer cargo sets must not affect this build.
     for name in [
         "CARGO_ENCODED_RUSTFLAGS",
         "RUSTFLAGS",

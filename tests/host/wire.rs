@@ -1,4 +1,4 @@
-//! Bytes on a connection, for what no client library sends.
+//! Raw bytes on a connection, for requests that no client library sends.
 
 use crate::content::Length;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ pub struct Wire {
     stream: BufReader<TcpStream>,
 }
 
-/// An answer, as far as the tests look.
+/// The parts of a response that the tests check.
 #[derive(Debug)]
 pub struct Heard {
     pub status: u16,
@@ -25,7 +25,7 @@ impl Wire {
         Self { stream: BufReader::new(stream) }
     }
 
-    /// Sends the head of a request that has more headers than these.
+    /// Sends the head of a request, with these headers besides `Host`.
     pub async fn head(&mut self, line: &str, headers: &[(&str, &str)]) {
         let mut head = format!("{line} HTTP/1.1\r\nHost: registry.test\r\n");
         for (name, value) in headers {
@@ -35,7 +35,7 @@ impl Wire {
         self.write(head.as_bytes()).await;
     }
 
-    /// Sends the head of a request whose body ends as `length` says.
+    /// Sends the head of a request whose body's end is marked by `length`.
     pub async fn start(&mut self, line: &str, length: Length, size: u64) {
         let size = size.to_string();
         match length {
@@ -46,7 +46,7 @@ impl Wire {
 
     /// Sends a piece of a body.
     pub async fn piece(&mut self, length: Length, bytes: &[u8]) {
-        // A chunk of no bytes would be the last one.
+        // An empty chunk would be the last one.
         if bytes.is_empty() {
             return;
         }
@@ -60,7 +60,7 @@ impl Wire {
         }
     }
 
-    /// Sends what says that a body is whole.
+    /// Sends the end of a body.
     pub async fn end(&mut self, length: Length) {
         if length == Length::Unknown {
             self.write(b"0\r\n\r\n").await;
@@ -76,7 +76,7 @@ impl Wire {
         let _ = self.stream.get_mut().write_all(bytes).await;
     }
 
-    /// The next answer; `None` if the server closed the connection instead.
+    /// The next response; `None` if the server closed the connection instead.
     pub async fn answer(&mut self) -> Option<Heard> {
         let line = self.line().await?;
         let status = line.split(' ').nth(1).unwrap().parse().unwrap();
@@ -100,7 +100,7 @@ impl Wire {
         let _ = self.stream.read_to_end(&mut rest).await;
     }
 
-    /// Closes the connection with a reset, as a process does that dies with
+    /// Closes the connection with a reset, like a process that is killed with
     /// unread data.
     pub fn reset(self) {
         self.stream.into_inner().set_zero_linger().unwrap();

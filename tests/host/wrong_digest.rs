@@ -1,4 +1,4 @@
-//! Content that does not have its digest is not kept, in whatever way it came.
+//! Content with a wrong digest is not stored, whatever way it was pushed.
 
 use crate::content::Content;
 use crate::disk::{Disk, files};
@@ -12,7 +12,7 @@ async fn nothing_is_kept() {
     let root = tempfile::tempdir().unwrap();
     let host = Registry::start(root.path(), &[], &[]).unwrap();
     within(TEST_LIMIT, async {
-        // Of one piece and of many.
+        // Bodies of one piece and of many.
         for size in [1000, 3 * 1024 * 1024] {
             for algorithm in ["sha256", "sha512"] {
                 for way in WAYS {
@@ -69,7 +69,7 @@ async fn push(address: &str, way: Way, content: Content, algorithm: &str, disk: 
         assert_eq!(code(ask(address, request(&line, ""), 404).await.body()), "BLOB_UNKNOWN");
     }
     assert!(disk.sessions(REPOSITORY).is_empty(), "{way:?}: {:?}", disk.sessions(REPOSITORY));
-    // Neither there nor anywhere else.
+    // Neither in this repository nor anywhere else.
     let large = |file: &std::path::PathBuf| file.metadata().is_ok_and(|file| file.len() >= half);
     let left: Vec<_> = files(disk.0).into_iter().filter(large).collect();
     assert!(left.is_empty(), "{way:?}: {left:?}");

@@ -1,4 +1,4 @@
-//! A layer that no memory holds, on its way into a bucket and out of it.
+//! A layer larger than the host's memory limit, pushed to a bucket and pulled.
 
 use super::{Instances, NAME, closing, header_of, request};
 use bytes::Bytes;
@@ -13,8 +13,8 @@ use std::fmt::Write as _;
 use std::time::Instant;
 use tokio::net::TcpStream;
 
-/// Size of the layer in MiB, unless `ROADSTEAD_LAYER_MIB` says otherwise: more
-/// than the host may use of memory.
+/// The size of the layer in MiB, overridden by `ROADSTEAD_LAYER_MIB`: more than
+/// the memory that the host may use.
 const SIZE: u64 = 384;
 
 /// Resident memory that the host may use, in bytes.
@@ -22,16 +22,16 @@ pub(super) const MEMORY_LIMIT: u64 = 192 * 1024 * 1024;
 
 const MIB: usize = 1024 * 1024;
 
-/// Uploads at once, and MiB of each: of several parts.
+/// The number of concurrent uploads, and their size in MiB: several parts.
 const AT_ONCE: usize = 48;
 const EACH: u64 = 32;
 
-/// One PATCH that does not say how long it is.
+/// One PATCH without `Content-Length`.
 #[tokio::test]
 async fn a_layer_of_unknown_length() {
     let Some(all) = Instances::start("a_layer_of_unknown_length") else { return };
     let size = std::env::var("ROADSTEAD_LAYER_MIB").map_or(SIZE, |size| size.parse().unwrap());
-    // The same MiB again and again, which the nodes keep once.
+    // The same MiB repeatedly, which the nodes store once.
     let piece = super::content(7, MIB);
     let mut sha256 = Sha256::new();
     (0..size).for_each(|_| sha256.update(&piece));
@@ -44,12 +44,12 @@ async fn a_layer_of_unknown_length() {
     let address = &all.registries[0].address;
     let location = patch(address, &location, &piece, size).await;
     let end = request("PUT", &closing(&location, &blob), &[], Bytes::new());
-    // The store copies it to its place.
+    // The store copies it to its final key.
     let ended = roadstead_tests::send(address, end).await.unwrap();
     assert_eq!(ended.status(), 201, "{ended:?}");
     let pushed = started.elapsed();
 
-    // From the instance that streams.
+    // From the instance that serves blobs itself.
     let started = Instant::now();
     let address = &all.registries[1].address;
     let get =
@@ -72,7 +72,7 @@ async fn a_layer_of_unknown_length() {
     println!("{size} MiB: pushed in {pushed:.1?}, pulled in {pulled:.1?}");
 }
 
-/// More uploads at once than one instance of the component takes.
+/// More concurrent uploads than one instance of the component accepts.
 #[tokio::test]
 async fn many_layers_at_once() {
     let Some(all) = Instances::start("many_layers_at_once") else { return };
@@ -97,7 +97,7 @@ async fn many_layers_at_once() {
     assert!(!log.contains("ERROR"), "{log}");
 }
 
-/// Sends a piece so many times, without a length; where to go on.
+/// Sends a piece repeatedly, without `Content-Length`; returns the next location.
 async fn patch(address: &str, location: &str, piece: &Bytes, times: u64) -> String {
     let piece = piece.clone();
     let pieces = (0..times).map(move |_| Ok::<_, Infallible>(Frame::data(piece.clone())));
@@ -108,7 +108,7 @@ async fn patch(address: &str, location: &str, piece: &Bytes, times: u64) -> Stri
     answer.headers()["location"].to_str().unwrap().to_owned()
 }
 
-/// Sends a request by a connection of its own; neither body is held.
+/// Sends a request on a new connection; both bodies are streamed.
 pub(super) async fn exchange<B>(address: &str, request: Request<B>) -> Response<Incoming>
 where
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
@@ -120,7 +120,7 @@ where
     sender.send_request(request).await.unwrap()
 }
 
-/// The digest that a hash is.
+/// The digest of a hash.
 pub(super) fn named(sha256: Sha256) -> String {
     sha256.finalize().iter().fold("sha256:".to_owned(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();

@@ -1,4 +1,4 @@
-//! Layers of known length and digest: the store itself checks them, and no
+//! Layers with known length and digest: the store itself verifies them, and no
 //! instance holds their bytes.
 
 use super::{BUCKET, Instances, NAME, closing, content, header_of, request};
@@ -18,10 +18,10 @@ use tokio::net::TcpStream;
 
 const MIB: usize = 1024 * 1024;
 
-/// Size of a layer in MiB, unless `ROADSTEAD_LAYER_MIB` says otherwise.
+/// The size of a layer in MiB, overridden by `ROADSTEAD_LAYER_MIB`.
 const SIZE: usize = 96;
 
-/// Where blobs are in the bucket.
+/// The prefix of blobs in the bucket.
 fn place(blob: &str) -> Path {
     let hex = blob.strip_prefix("sha256:").unwrap();
     Path::from(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
@@ -43,7 +43,7 @@ async fn a_layer_of_known_length() {
 
     let mut blob = String::new();
     for (turn, registry) in all.registries.iter().enumerate() {
-        // In one request, and as the last of an upload.
+        // In one request, and as the closing PUT of an upload.
         for whole in [true, false] {
             let (seed, sha256) = new_layer();
             blob = named(sha256);
@@ -56,14 +56,14 @@ async fn a_layer_of_known_length() {
             let (status, took) = send_layer(&registry.address, put, seed, size).await;
             assert_eq!(status, 201, "instance {turn}");
             println!("{size} MiB, instance {turn}: {}", rate(size, took));
-            // One part: nobody divided it on the way.
+            // One object without parts: it was sent as a whole.
             let found = store.bucket.head(&place(&blob)).await.unwrap();
             assert_eq!(found.size, (size * MIB) as u64);
             assert!(!found.e_tag.unwrap().contains('-'), "instance {turn}");
         }
     }
 
-    // The same without a registry, by one that knows the store's keys.
+    // The same without a registry, directly to the store.
     let (seed, sha256) = new_layer();
     let s3 = store.s3.unwrap();
     let head = s3.put_verified(&Path::from("direct"), &sha256.finalize(), None).unwrap();
@@ -75,8 +75,8 @@ async fn a_layer_of_known_length() {
     assert_eq!(status, 200);
     println!("{size} MiB, the store itself: {}", rate(size, took));
 
-    // Out again: from the one that streams, and from where another one sends
-    // its clients.
+    // Pulls: from the instance that serves blobs itself, and by another one's
+    // redirect.
     let path = format!("/v2/{NAME}/blobs/{blob}");
     for (turn, what) in [(1, "pulled from instance 1"), (0, "pulled from the store itself")] {
         let mut place = (all.registries[turn].address.clone(), path.clone());
@@ -123,7 +123,7 @@ async fn what_the_store_refuses_is_not_there() {
             }
         }
 
-        // One that breaks off.
+        // An interrupted upload.
         let mut stream = TcpStream::connect(&registry.address).await.unwrap();
         let head = format!(
             "POST {uploads}?digest={right} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
@@ -138,20 +138,20 @@ async fn what_the_store_refuses_is_not_there() {
             assert!(matches!(found, Err(object_store::Error::NotFound { .. })), "{found:?}");
             assert_eq!(all.pull(turn, blob).await.status(), 404);
         }
-        // The next request is answered as ever.
+        // The next request is answered normally.
         let path = format!("{uploads}?digest={right}");
         let answer = all.ask(turn, request("POST", &path, &[], layer.clone())).await;
         assert_eq!(answer.status(), 201, "instance {turn}: {answer:?}");
         assert_eq!(all.pull(turn, &right).await.body(), &layer);
         store.bucket.delete(&place(&right)).await.unwrap();
-        // A client that goes away, or errs, is no failure of the registry's;
-        // wasmtime's own way to the store does not say why it broke off.
+        // A client that disconnects or sends wrong bytes is not an error of the
+        // registry; wasmtime's HTTP client does not report why it stopped.
         let log = registry.log();
         assert!(turn == 2 || !log.contains("ERROR"), "instance {turn}: {log}");
     }
 }
 
-/// Sends a layer, a MiB at a time.
+/// Sends a layer, one MiB at a time.
 async fn send_layer(
     address: &str,
     request: http::request::Builder,
@@ -169,7 +169,7 @@ async fn send_layer(
     (head.status, started.elapsed())
 }
 
-/// Receives a layer, of which the length is looked at.
+/// Receives a layer and checks its length.
 async fn receive_layer(address: &str, path: &str, size: usize) -> Duration {
     let started = Instant::now();
     let get = Request::get(path).header("host", address).body(Empty::new()).unwrap();

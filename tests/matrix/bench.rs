@@ -1,4 +1,4 @@
-//! What each client gets: a registry, a directory, and a home in it.
+//! The environment of each client: a registry, a directory, and a home in it.
 
 use crate::image::{Layout, Platform};
 use crate::program;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Bytes of each layer: enough to be streamed in more than one piece.
+/// The size of each layer in bytes: enough to be streamed in several pieces.
 pub const LAYER: usize = 100 << 10;
 
 /// How long the registry may take for one request.
@@ -26,23 +26,22 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How a registry is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Over plain HTTP, by everyone.
+    /// Over plain HTTP, without a login.
     Plain,
     /// Over TLS, with a password for each request.
     Password,
-    /// Over TLS, with a password for a token, and tokens for all else.
+    /// Over TLS, with tokens, which are issued for a password.
     Token,
-    /// Over plain HTTP, by everyone, with its data in an object store: one that
-    /// speaks S3.
+    /// Over plain HTTP, without a login, with its data in an S3 object store.
     Bucket,
-    /// One that speaks as Azure Blob Storage does.
+    /// The same in Azure Blob Storage.
     Azure,
-    /// One that speaks as Google Cloud Storage does.
+    /// The same in Google Cloud Storage.
     Gcs,
 }
 
 impl Mode {
-    /// What reports call it.
+    /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -66,7 +65,7 @@ pub struct Bench {
     pub mode: Mode,
     registry: Registry,
     directory: TempDir,
-    /// What it speaks TLS with, if it does, and asks for a password.
+    /// Its certificate and user, if it uses TLS and requires a password.
     secure: Option<Pair>,
 }
 
@@ -98,14 +97,14 @@ impl Bench {
 
     fn with(mode: Mode, registry: Registry, directory: TempDir, secure: Option<Pair>) -> Self {
         if let Some(pair) = &secure {
-            // Where podman and its like look for the authority of a registry.
+            // Where podman and similar clients look for a registry's CA.
             let trusted = directory.path().join("home/.config/containers/certs.d");
             let trusted = trusted.join(&registry.address);
             fs::create_dir_all(&trusted).unwrap();
             fs::copy(pair.authority(), trusted.join("ca.crt")).unwrap();
         }
-        // The user's, for the programs that read one before the machine's,
-        // which need not exist; none of these images is signed.
+        // The user's policy, for programs that read one before the machine's,
+        // which may not exist. None of these images is signed.
         let policy = directory.path().join("home/.config/containers/policy.json");
         fs::create_dir_all(policy.parent().unwrap()).unwrap();
         let anything = json!({ "default": [{ "type": "insecureAcceptAnything" }] });
@@ -119,14 +118,14 @@ impl Bench {
         &self.registry.address
     }
 
-    /// Whether a client that asked for a blob was sent to the object store, by
-    /// the registry's log.
+    /// Whether the registry redirected a client to the object store for a blob,
+    /// according to its log.
     pub fn sent_away(&self) -> bool {
         let sent = |line: &str| line.contains("method=GET") && line.contains("status=307");
         self.registry.log().lines().any(sent)
     }
 
-    /// What most clients call a repository, or a tag in one.
+    /// The name of a repository, or of a tag in one, in most clients.
     pub fn remote(&self, name: &str) -> String {
         format!("{}/{name}", self.address())
     }
@@ -136,25 +135,25 @@ impl Bench {
         self.secure.is_none().then_some(option)
     }
 
-    /// The file of the registry's authority, where it speaks TLS.
+    /// The file of the registry's CA, if it uses TLS.
     pub fn authority(&self) -> Option<PathBuf> {
         self.secure.as_ref().map(Pair::authority)
     }
 
-    /// An option that names this file.
+    /// An option with this file.
     pub fn trust(&self, option: &str) -> Option<String> {
         self.authority().map(|file| format!("{option}={}", file.display()))
     }
 
-    /// Makes a client trust the registry that has no option for it: what it is
-    /// written in reads this variable.
+    /// Makes a client without such an option trust the registry, by a variable
+    /// that its language's TLS library reads.
     pub fn trust_by(&self, variable: &str, client: &mut Command) {
         if let Some(file) = self.authority() {
             client.env(variable, file);
         }
     }
 
-    /// Has a client log in, where that is needed, by its command for it.
+    /// Logs a client in with its command for it, where a login is required.
     pub async fn login(&self, login: &mut Command) {
         if self.secure.is_some() {
             login.args(["--username", USER, "--password", PASSWORD, self.address()]);
@@ -162,17 +161,17 @@ impl Bench {
         }
     }
 
-    /// A path of the bench's own; there is nothing yet.
+    /// A new path in the directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// A program that sees nothing of the user's.
+    /// A command that does not see the user's files and settings.
     pub fn command(&self, program: &str) -> Command {
         self.isolate(Command::new(find(program).unwrap()))
     }
 
-    /// Makes a command see nothing of the user's.
+    /// Isolates a command from the user's files and settings.
     pub fn isolate(&self, mut command: Command) -> Command {
         for name in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "REGCTL_CONFIG", "CONTAINERS_CONF"] {
             command.env_remove(name);
@@ -184,7 +183,7 @@ impl Bench {
             .env("XDG_CACHE_HOME", self.path("home/.cache"))
             .env("XDG_DATA_HOME", self.path("home/.local/share"))
             .env("XDG_RUNTIME_DIR", self.path("runtime"))
-            // Not every client knows that a proxy is not for this address.
+            // Some clients would use a proxy for a loopback address.
             .env("NO_PROXY", "127.0.0.1")
             .env("no_proxy", "127.0.0.1");
         command
@@ -200,13 +199,13 @@ impl Bench {
         Layout::create(&self.path("layout"), &platforms).await
     }
 
-    /// What the registry answers to a GET.
+    /// The registry's response to a GET.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path).body(Bytes::new()).unwrap()).await
     }
 
-    /// What the registry answers to a request of its user's: with the password,
-    /// which is taken where tokens are, too.
+    /// The registry's response to a request with the password, which is accepted
+    /// with tokens as well.
     pub async fn send(&self, mut request: Request<Bytes>) -> Answer {
         let answer = async {
             let Some(pair) = &self.secure else { return send(self.address(), request).await };
@@ -216,7 +215,7 @@ impl Bench {
         timeout(ANSWER_LIMIT, answer).await.unwrap().unwrap()
     }
 
-    /// The digest of a manifest that must be there, of its bytes.
+    /// The digest of a manifest that must exist, computed from its bytes.
     pub async fn digest(&self, name: &str, reference: &str) -> String {
         let answer = self.get(&format!("/v2/{name}/manifests/{reference}")).await;
         assert_eq!(answer.status(), StatusCode::OK, "{name} {reference}: {:?}", answer.body());
@@ -225,7 +224,7 @@ impl Bench {
         found
     }
 
-    /// There is no such manifest.
+    /// Asserts that a manifest does not exist.
     pub async fn check_gone(&self, name: &str, reference: &str) {
         let answer = self.get(&format!("/v2/{name}/manifests/{reference}")).await;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{name} {reference} is still there");
@@ -255,7 +254,7 @@ pub fn digests(list: &Value) -> Vec<String> {
     list.iter().map(|entry| entry["digest"].as_str().unwrap().to_owned()).collect()
 }
 
-/// A program of `.ci/install-clients`, or one on the path.
+/// A program of `.ci/install-clients`, or one on the `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     let tools = target_directory().unwrap().join("tools");
     let mut directories = vec![tools.join("bin"), tools.join("venv/bin")];
@@ -263,7 +262,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
     directories.iter().map(|directory| directory.join(program)).find(|path| is_program(path))
 }
 
-/// The Python that has the packages of `.ci/install-clients`.
+/// The Python with the packages of `.ci/install-clients`.
 pub fn python() -> Option<PathBuf> {
     let python = target_directory().unwrap().join("tools/venv/bin/python");
     is_program(&python).then_some(python)

@@ -1,4 +1,4 @@
-//! buildah, in a store of its own: an image that it builds, and a list of it.
+//! buildah, with its own store: an image that it builds, and a manifest list.
 
 use crate::bench::{Bench, LAYER};
 use crate::image;
@@ -34,7 +34,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     assert_eq!(push(bench, &["push"], &one, &two).await, digest);
     assert_eq!(bench.digest("buildah/two", "1").await, digest);
 
-    // The list is new, and all that it lists is in the repository already.
+    // The list is new; everything that it references is in the repository.
     run(buildah(bench).args(["manifest", "create", "list"])).await;
     let mut add = buildah(bench);
     add.args(["manifest", "add"]).args(bench.plain(PLAIN));
@@ -50,7 +50,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     Ok(())
 }
 
-/// Pushes an image; the digest that buildah says it has.
+/// Pushes an image; returns the digest that buildah reports.
 async fn push(bench: &Bench, how: &[&str], image: &str, to: &str) -> String {
     let digest = bench.path("digest");
     let mut push = buildah(bench);
@@ -66,7 +66,7 @@ fn buildah(bench: &Bench) -> Command {
         .arg(bench.path("root"))
         .arg("--runroot")
         .arg(bench.path("run"))
-        // The plainest storage works everywhere.
+        // The simplest storage driver works everywhere.
         .args(["--storage-driver", "vfs"]);
     buildah
 }

@@ -1,4 +1,4 @@
-//! ctr, with a containerd of its own.
+//! ctr, with its own containerd.
 
 use crate::bench::{Bench, is_root};
 use crate::image::TAG;
@@ -10,13 +10,13 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 
-/// How long containerd may take until it answers.
+/// How long containerd may take to answer.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// How long it may take to end when it is told to.
+/// How long it may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// How often it is looked whether it is there, or gone.
+/// How often to check whether it runs.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 pub async fn check(bench: &Bench) -> Verdict {
@@ -30,7 +30,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     tar.arg("--create").arg("--file").arg(&archive).arg("--directory").arg(bench.path("layout"));
     run(tar.arg(".")).await;
 
-    // The archive has the tag, the base name the rest.
+    // The tag is in the archive, the rest of the name is the base name.
     let one = bench.remote(&format!("ctr/one:{TAG}"));
     let two = bench.remote(&format!("ctr/two:{TAG}"));
     let base = bench.remote("ctr/one");
@@ -50,7 +50,7 @@ pub async fn check(bench: &Bench) -> Verdict {
         layout.digests()
     );
 
-    // containerd knows where it has the content from, and asks for a mount.
+    // containerd remembers where the content came from, and requests a mount.
     run(ctr(bench, &["images", "tag"]).args([&one, &two])).await;
     run(to_registry(bench, &mut ctr(bench, &["images", "push"])).arg(&two)).await;
     assert_eq!(bench.digest("ctr/two", TAG).await, layout.digest);
@@ -62,7 +62,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     Ok(())
 }
 
-/// The digest that containerd has for an image.
+/// The digest of an image in containerd.
 async fn digest(bench: &Bench, image: &str) -> String {
     let filter = format!("name=={image}");
     let list = run_text(ctr(bench, &["images", "ls"]).arg(filter)).await;
@@ -70,7 +70,7 @@ async fn digest(bench: &Bench, image: &str) -> String {
     line.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned()
 }
 
-/// Removes an image and what only it has.
+/// Removes an image and content that only it references.
 async fn clear(bench: &Bench, image: &str) {
     run(ctr(bench, &["images", "rm", "--sync"]).arg(image)).await;
     let images = run_text(&mut ctr(bench, &["images", "ls", "--quiet"])).await;
@@ -83,12 +83,12 @@ fn ctr(bench: &Bench, arguments: &[&str]) -> Command {
     ctr
 }
 
-/// Adds what it takes to reach the registry.
+/// Adds the options to reach the registry.
 fn to_registry<'a>(bench: &Bench, command: &'a mut Command) -> &'a mut Command {
     command.args(bench.plain("--plain-http"));
     if let Some(file) = bench.authority() {
-        // As on the nodes of a cluster: by an option alone, containerd speaks
-        // plain HTTP to an address of this machine.
+        // With hosts.toml, as on the nodes of a cluster: with options alone,
+        // containerd uses plain HTTP for an address of this machine.
         let directory = bench.path("hosts").join(bench.address());
         let server = format!("https://{}", bench.address());
         fs::create_dir_all(&directory).unwrap();
@@ -103,12 +103,12 @@ fn to_registry<'a>(bench: &Bench, command: &'a mut Command) -> &'a mut Command {
     command
 }
 
-/// A running containerd; dropping it ends it.
+/// A running containerd, stopped when dropped.
 #[derive(Debug)]
 struct Containerd(Child);
 
 impl Containerd {
-    /// Starts one; why that is not possible here, if it is not.
+    /// Starts one; the error is why it is not possible here.
     async fn start(bench: &Bench) -> Result<Self, String> {
         let directory = bench.path("containerd");
         fs::create_dir(&directory).unwrap();

@@ -1,4 +1,4 @@
-//! Docker, with an engine of its own.
+//! Docker, with its own engine.
 
 use crate::bench::{Bench, LAYER, is_root};
 use crate::engine::Engine;
@@ -13,8 +13,8 @@ pub async fn check(bench: &Bench) -> Verdict {
     let engine = Engine::start().await?;
     let archive = bench.path("image.tar");
     image::tar(&archive, "file", LAYER, false).await;
-    // The engine speaks plain HTTP to this host's own, and believes any
-    // certificate of its.
+    // For registries on its own machine, the engine uses plain HTTP and accepts
+    // any certificate.
     let one = bench.remote("docker/one:1");
     let two = bench.remote("docker/two:1");
     let id = run_text(engine.docker().arg("import").arg(&archive).arg(&one)).await;
@@ -41,7 +41,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     Ok(())
 }
 
-/// Removes an image, the only one, by all its names.
+/// Removes the only image, with all its names.
 async fn clear(engine: &Engine, id: &str) {
     run(engine.docker().args(["image", "rm", "--force", id])).await;
     assert_eq!(run_text(engine.docker().args(["image", "ls", "--quiet"])).await, "");

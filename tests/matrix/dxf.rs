@@ -34,7 +34,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     assert_eq!(bench.get(&status("dxf/one")).await.status(), StatusCode::NOT_FOUND);
     let kept = bench.get(&status("dxf/two")).await;
     if bench.mode.is_bucket() {
-        // Which has it.
+        // The registry has the blob already.
         assert_eq!(kept.status(), StatusCode::TEMPORARY_REDIRECT);
     } else {
         assert_eq!(kept.status(), StatusCode::OK);

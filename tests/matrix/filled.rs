@@ -1,4 +1,4 @@
-//! Images in a bucket that this registry did not write.
+//! Images in a bucket that was not written by this registry.
 
 use crate::bench::{Bench, Mode, find};
 use crate::image::{self, Layout, TAG};
@@ -7,18 +7,18 @@ use http::StatusCode;
 use roadstead_tests::{FakeGcs, Registry, skip};
 
 /// Two clients pull from an emulator of Google Cloud Storage, to which the
-/// registry sends them for blobs. It takes no pushes in the way of
-/// `object_store`: what is in it was pushed into a directory.
+/// registry redirects them for blobs. The emulator does not support the writes
+/// of `object_store`, so its content was pushed to a directory.
 #[tokio::test]
 async fn pulls_from_fake_gcs_server() {
     const TEST: &str = "filled::pulls_from_fake_gcs_server";
     if let Some(missing) = ["crane", "skopeo"].iter().find(|client| find(client).is_none()) {
-        assert!(!clients_required(), "there is no {missing}: .ci/install-clients installs it");
-        skip(TEST, &format!("there is no {missing}"));
+        assert!(!clients_required(), "{missing} is required; run .ci/install-clients");
+        skip(TEST, &format!("{missing} is not installed"));
         return;
     }
     let data = tempfile::tempdir().unwrap();
-    // A bucket's name, to the emulator.
+    // The name of the bucket in the emulator.
     let directory = Registry::start(&data.path().join("images"), &[], &[]).unwrap();
     let writer = Bench::start(Mode::Plain);
     let layout = writer.layout().await;
@@ -30,7 +30,7 @@ async fn pulls_from_fake_gcs_server() {
     drop(directory);
 
     let Some(store) = FakeGcs::start(data.path()).unwrap() else {
-        skip(TEST, "there is no fake-gcs-server: .ci/install-fake-gcs builds it");
+        skip(TEST, "fake-gcs-server is not installed; run .ci/install-fake-gcs");
         return;
     };
     let reader = Bench::start_over(Mode::Gcs, &store.settings("images"));
@@ -41,7 +41,7 @@ async fn pulls_from_fake_gcs_server() {
         sent_away += usize::from(status == StatusCode::TEMPORARY_REDIRECT);
         assert_ne!(status, StatusCode::OK);
     }
-    // A layer and a configuration for each of two platforms.
+    // A layer and a config for each of two platforms.
     assert_eq!(sent_away, 4);
     let remote = reader.remote(&format!("some/image:{TAG}"));
     let by_crane = reader.path("by-crane");

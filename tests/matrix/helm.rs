@@ -26,13 +26,13 @@ pub async fn check(bench: &Bench) -> Verdict {
     assert_eq!(bench.tags("helm/chart").await, ["1.2.3"]);
     bench.digest("helm/chart", "1.2.3").await;
 
-    // The package is the manifest's layer, as it is.
+    // The package is the manifest's layer, unchanged.
     let package = file_digest(&bench.path("chart-1.2.3.tgz"));
     let manifest = bench.get("/v2/helm/chart/manifests/1.2.3").await;
     let manifest: Value = serde_json::from_slice(manifest.body()).unwrap();
     assert_eq!(manifest["layers"][0]["digest"], package);
     fs::create_dir(bench.path("out")).unwrap();
-    // The newest that there is: helm looks through the tags.
+    // The newest version: helm lists the tags.
     run(remote(bench, "pull").args(["--destination=out", &chart])).await;
     assert_eq!(file_digest(&bench.path("out/chart-1.2.3.tgz")), package);
     let mut template = remote(bench, "template");
@@ -42,7 +42,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     Ok(())
 }
 
-/// A command that has the registry to do with.
+/// A command with the options for the registry.
 fn remote(bench: &Bench, command: &str) -> Command {
     let mut helm = helm(bench);
     helm.arg(command).args(bench.plain("--plain-http")).args(bench.trust("--ca-file"));

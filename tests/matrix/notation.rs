@@ -1,4 +1,4 @@
-//! notation: a signature by a key made here, found again and verified.
+//! notation: a signature with a generated key, found again and verified.
 
 use crate::bench::Bench;
 use crate::image::TAG;
@@ -11,7 +11,7 @@ use serde_json::json;
 use std::fs;
 use tokio::process::Command;
 
-/// The certificate's name, and its trust store's.
+/// The name of the certificate and of its trust store.
 const SIGNER: &str = "signer.example";
 
 pub async fn check(bench: &Bench) -> Verdict {
@@ -39,7 +39,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     Ok(())
 }
 
-/// notation only signs what others pushed: an image without layers.
+/// notation signs existing images only: pushes one without layers.
 async fn put_image(bench: &Bench) -> String {
     let config = "{}";
     let digest = roadstead_tests::digest(config.as_bytes());
@@ -68,13 +68,13 @@ async fn put_image(bench: &Bench) -> String {
     bench.digest("notation/one", TAG).await
 }
 
-/// A command that has the registry to do with.
+/// A command with the options for the registry.
 fn remote(bench: &Bench, command: &str) -> Command {
     let mut notation = notation(bench, command);
     notation.args(bench.plain("--insecure-registry"));
     bench.trust_by("SSL_CERT_FILE", &mut notation);
     if bench.authority().is_some() {
-        // Its login wants a keyring, which servers do not have.
+        // Its login requires a keyring, which servers do not have.
         notation.env("NOTATION_USERNAME", USER).env("NOTATION_PASSWORD", PASSWORD);
     }
     notation

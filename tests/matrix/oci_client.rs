@@ -1,4 +1,4 @@
-//! The Rust crate oci-client, by a program of ours: an image in chunks and
+//! The Rust crate oci-client, with a program of ours: an image in chunks and
 //! whole, tags, a mount, referrers.
 
 use crate::bench::{Bench, Mode};

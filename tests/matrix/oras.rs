@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::fs;
 use tokio::process::Command;
 
-/// What the attached file is said to be.
+/// The artifact type of the attached file.
 const ARTIFACT: &str = "application/vnd.example.sbom.v1";
 
 pub async fn check(bench: &Bench) -> Verdict {
@@ -62,8 +62,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     Ok(())
 }
 
-/// Publishes the component as docs/deploy-edge.md does, and fetches it by its
-/// digest.
+/// Publishes the component as in docs/deploy-edge.md, and pulls it by its digest.
 async fn component(bench: &Bench) {
     let component = digest(roadstead::COMPONENT);
     fs::write(bench.path("roadstead.wasm"), roadstead::COMPONENT).unwrap();
@@ -91,7 +90,7 @@ async fn component(bench: &Bench) {
     println!("the component that oras pushed and pulled: {component}");
 }
 
-/// Attaches a file, and finds and fetches it; the artifact's digest.
+/// Attaches a file, finds it and pulls it; returns the artifact's digest.
 async fn attach(bench: &Bench, image: &str, subject: &str) -> String {
     fs::write(bench.path("sbom.json"), "{\"packages\":[]}").unwrap();
     let mut attach = remote(bench, &["attach", "--no-tty", "--format=json"]);
@@ -115,7 +114,7 @@ async fn attach(bench: &Bench, image: &str, subject: &str) -> String {
     artifact
 }
 
-/// A command that has one registry to do with.
+/// A command with the options for one registry.
 fn remote(bench: &Bench, arguments: &[&str]) -> Command {
     let mut oras = oras(bench, arguments);
     oras.args(bench.plain("--plain-http")).args(bench.trust("--ca-file"));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::fs;
 use tokio::process::Command;
 
-/// Says on its last line what it has seen.
+/// Prints the results on its last line.
 const SCRIPT: &str = r#"
 import json, sys
 import oras.client

@@ -1,4 +1,4 @@
-//! podman, in a store of its own.
+//! podman, with its own store.
 
 use crate::bench::{Bench, LAYER};
 use crate::image;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fs;
 use tokio::process::Command;
 
-/// Neither the machine's locks nor its journal.
+/// Options to use neither the machine's locks nor its journal.
 const SETTINGS: &str = "\
 [engine]
 lock_type = \"file\"
@@ -53,7 +53,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     Ok(())
 }
 
-/// Pushes an image; the digest that podman says it has.
+/// Pushes an image; returns the digest that podman reports.
 async fn push(bench: &Bench, image: &str) -> String {
     let digest = bench.path("digest");
     let mut push = podman(bench);
@@ -72,7 +72,7 @@ fn podman(bench: &Bench) -> Command {
         .arg(bench.path("run"))
         .arg("--tmpdir")
         .arg(bench.path("run/tmp"))
-        // The plainest storage works everywhere.
+        // The simplest storage driver works everywhere.
         .args(["--storage-driver", "vfs"]);
     podman
 }

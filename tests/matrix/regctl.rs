@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::fs;
 use tokio::process::Command;
 
-/// What the attached file is said to be.
+/// The artifact type of the attached file.
 const ARTIFACT: &str = "application/vnd.example.report.v1";
 
 pub async fn check(bench: &Bench) -> Verdict {
@@ -18,7 +18,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     let one = format!("{repository}:{TAG}");
     let two = bench.remote(&format!("regctl/two:{TAG}"));
     let mut set = regctl(bench);
-    // It would ask before there are credentials.
+    // Otherwise it would connect before it has credentials.
     set.args(["registry", "set", "--skip-check"]).args(bench.plain("--tls=disabled"));
     if let Some(file) = bench.authority() {
         set.arg("--cacert").arg(fs::read_to_string(file).unwrap());
@@ -60,7 +60,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     assert_eq!(pulled.digest, layout.digest);
     assert_eq!(pulled.digests(), layout.digests());
 
-    // The tag only.
+    // Deletes only the tag.
     run(regctl(bench).args(["tag", "rm", &one])).await;
     bench.check_gone("regctl/one", TAG).await;
     assert_eq!(bench.digest("regctl/one", &layout.digest).await, layout.digest);

@@ -1,4 +1,4 @@
-//! What became of each client.
+//! The result of each client.
 
 use crate::bench::Mode;
 use crate::{bench, program};
@@ -7,15 +7,15 @@ use std::fs;
 use std::io::Write as _;
 use std::sync::Mutex;
 
-/// How many lines the report has: a client's for each way to reach a registry.
-/// When the last one is known, all are reported. Those on buckets come by
-/// themselves.
+/// The number of lines of the report: one for each client and kind of connection.
+/// When the last one is known, all are printed. Results on buckets are printed
+/// separately.
 const LINES: usize = 14 * 3;
 
-/// What has ended so far.
+/// The results so far.
 static ENDED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Nothing, or why a client cannot run here.
+/// `Ok`, or why a client cannot run here.
 pub type Verdict = Result<(), String>;
 
 /// Whether a client may be missing where clients are required.
@@ -25,7 +25,7 @@ pub enum Need {
     Optional,
 }
 
-/// One client's line of the report; a failure, unless it is finished.
+/// One client's line of the report; it counts as failed unless it is finished.
 #[derive(Debug)]
 pub struct Report {
     client: &'static str,
@@ -35,14 +35,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Begins with a client that needs programs; `None` if one is missing,
-    /// which is reported.
+    /// Begins the line of a client that needs these programs; if one is missing,
+    /// reports that and returns `None`.
     pub fn start(client: &'static str, mode: Mode, programs: &[&str], need: Need) -> Option<Self> {
         let report = Self { client, mode, need, outcome: "FAILED".to_owned() };
         let missing = programs.iter().find(|program| bench::find(program).is_none());
         let Some(missing) = missing else { return Some(report) };
         let impossible = not_installable(client);
-        let reason = impossible.clone().unwrap_or_else(|| format!("there is no {missing}"));
+        let reason = impossible.clone().unwrap_or_else(|| format!("{missing} is not installed"));
         assert!(
             need == Need::Optional || impossible.is_some() || !program::clients_required(),
             "{client} is required and {reason}: .ci/install-clients installs it"
@@ -51,7 +51,7 @@ impl Report {
         None
     }
 
-    /// Ends with what came out.
+    /// Finishes the line with a result.
     pub fn finish(mut self, verdict: Verdict) {
         match verdict {
             Ok(()) => "ok".clone_into(&mut self.outcome),
@@ -65,7 +65,7 @@ impl Report {
 
     fn skip(mut self, reason: &str) {
         skip(self.client, reason);
-        // The table has a line for each client.
+        // One line for each client, in a table.
         let line = reason.lines().next().unwrap_or_default();
         self.outcome = format!("skipped ({line})");
     }
@@ -80,18 +80,18 @@ impl Drop for Report {
         }
         let mut ended = ENDED.lock().unwrap();
         ended.push(line);
-        // All together at the end, or one by one if only some were asked for.
+        // All together at the end, or one by one if only some were selected.
         let filtered = std::env::args().len() > 1;
         if filtered || ended.len() == LINES {
             ended.sort();
-            // The test runner captures what is printed by macros, and nobody
-            // would see it.
+            // Not with a macro, whose output the test harness captures.
             let _ = write!(std::io::stderr(), "\n{}", ended.drain(..).collect::<String>());
         }
     }
 }
 
-/// Why `.ci/install-clients` could not install a client here, if it tried.
+/// Why `.ci/install-clients` could not install a client here, if it recorded a
+/// reason.
 fn not_installable(client: &str) -> Option<String> {
     let record = target_directory().ok()?.join("tools/not-installed");
     let record = fs::read_to_string(record).ok()?;

@@ -7,7 +7,7 @@ use crate::report::Verdict;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-/// The option for plain HTTP of most commands.
+/// The option of most commands for plain HTTP.
 const PLAIN: &str = "--tls-verify=false";
 
 pub async fn check(bench: &Bench) -> Verdict {
@@ -36,7 +36,7 @@ pub async fn check(bench: &Bench) -> Verdict {
     assert_eq!(copied.digest, layout.digest);
     assert_eq!(copied.digests(), layout.digests());
 
-    // By the digest that the tag has.
+    // By the tag's digest.
     run(skopeo(bench).arg("delete").args(bench.plain(PLAIN)).arg(&one)).await;
     bench.check_gone("skopeo/one", TAG).await;
     bench.check_gone("skopeo/one", &layout.digest).await;

@@ -1,5 +1,4 @@
-//! wkg: the registry's own component as an artifact, as docs/deploy-edge.md has
-//! it.
+//! wkg: the registry's own component as an artifact, as in docs/deploy-edge.md.
 
 use crate::bench::Bench;
 use crate::program::run;

@@ -15,27 +15,27 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The emulator's account, as its documentation has it.
+/// The emulator's well-known account, from its documentation.
 const ACCOUNT: &str = "devstoreaccount1";
 const KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// The version of the protocol that containers are made by.
+/// The protocol version of the requests that create containers.
 const VERSION: &str = "2021-08-06";
 
-/// The emulator, ended when it is dropped.
+/// The emulator, killed when dropped.
 #[derive(Debug)]
 pub struct Azurite {
     process: Child,
     address: String,
-    /// What it speaks TLS with, if it does.
+    /// Its certificate, if it speaks TLS.
     secure: Option<Arc<Pair>>,
     _directory: tempfile::TempDir,
 }
 
 impl Azurite {
-    /// Starts it; `None` if it or Node.js is not here. `.ci/install-azurite`
-    /// fetches it.
+    /// Starts it; `None` if it or Node.js is not installed.
+    /// `.ci/install-azurite` downloads it.
     pub fn start() -> anyhow::Result<Option<Self>> {
         Self::launch(None)
     }
@@ -56,7 +56,7 @@ impl Azurite {
         command
             .arg(program)
             .args(["--blobHost", "127.0.0.1", "--blobPort", "0", "--disableTelemetry"])
-            // object_store speaks a newer version of the protocol.
+            // object_store uses a newer protocol version than Azurite supports.
             .arg("--skipApiVersionCheck")
             .arg("--location")
             .arg(directory.path());
@@ -84,19 +84,19 @@ impl Azurite {
                 break address.trim().to_owned();
             }
         };
-        // It logs each request, and waits if nobody reads that.
+        // It logs each request, and blocks if the log is not read.
         std::thread::spawn(move || lines.for_each(drop));
         Ok(address)
     }
 
-    /// Makes a container.
+    /// Creates a container.
     pub async fn container(&self, name: &str) -> anyhow::Result<()> {
         let answer = self.request(Method::PUT, name, &[("restype", "container")]).await?;
         anyhow::ensure!(answer.status() == StatusCode::CREATED, "{answer:?}");
         Ok(())
     }
 
-    /// What is in a container, as the protocol's XML.
+    /// The list of a container, as the protocol's XML.
     pub async fn list(&self, container: &str) -> anyhow::Result<String> {
         let query = [("comp", "list"), ("restype", "container")];
         let answer = self.request(Method::GET, container, &query).await?;
@@ -104,8 +104,8 @@ impl Azurite {
         Ok(String::from_utf8(answer.body().to_vec())?)
     }
 
-    /// A request without a body about a container, with a query in the order
-    /// of its names.
+    /// A request without a body for a container, with query parameters sorted by
+    /// name.
     async fn request(
         &self,
         method: Method,
@@ -114,7 +114,7 @@ impl Azurite {
     ) -> anyhow::Result<Answer> {
         let date = httpdate::fmt_http_date(SystemTime::now());
         let path = format!("/{ACCOUNT}/{container}");
-        // The emulator's paths have the account once more.
+        // The emulator's paths contain the account a second time.
         let mut signed = format!(
             "{method}\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:{date}\nx-ms-version:{VERSION}\n\
              /{ACCOUNT}{path}"

@@ -1,4 +1,4 @@
-//! One request on one connection, and the whole answer.
+//! One request on one connection, and its whole response.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -11,12 +11,12 @@ use tokio::net::{TcpSocket, TcpStream};
 /// A response with its body.
 pub type Answer = Response<Bytes>;
 
-/// Sends a request to `address` (`host:port`) and reads the whole answer.
+/// Sends a request to `address` (`host:port`) and reads the whole response.
 pub async fn send(address: &str, request: Request<Bytes>) -> anyhow::Result<Answer> {
     exchange(TcpStream::connect(address).await?, address, request).await
 }
 
-/// The same from an address of this machine.
+/// The same, from a given address of this machine.
 pub async fn send_from(
     from: IpAddr,
     address: &str,
@@ -36,7 +36,7 @@ async fn exchange(
     send_on(stream, address, request).await
 }
 
-/// The same on a connection of the caller's, which is for this request only.
+/// The same on the caller's connection, which is used for this request only.
 pub async fn send_on(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     address: &str,

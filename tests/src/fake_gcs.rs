@@ -1,8 +1,8 @@
 //! fake-gcs-server, an emulator of Google Cloud Storage.
 //!
-//! It answers reads, lists, deletes and signed URLs in the way of Google's XML
-//! API, and refuses the ways in which `object_store` writes: see
-//! `tests/stores/fake_gcs.rs`. So its buckets are filled when it starts.
+//! It supports reads, lists, deletes and signed URLs of Google's XML API, but
+//! not the writes of `object_store`: see `tests/stores/fake_gcs.rs`. So its
+//! buckets are filled when it starts.
 
 use crate::garage::free;
 use crate::gcs;
@@ -11,17 +11,17 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
-/// How often another port is tried: it cannot say which one the system chose.
+/// How many ports are tried: it cannot report a port that the system chose.
 const ATTEMPTS: usize = 5;
 
-/// The emulator, ended when it is dropped.
+/// The emulator, killed when dropped.
 #[derive(Debug)]
 pub struct FakeGcs(Registry);
 
 impl FakeGcs {
-    /// Starts it with a bucket for each directory in `data`, which holds the
-    /// files below that; `None` if it is not here. `.ci/install-fake-gcs` builds
-    /// it.
+    /// Starts it with a bucket for each directory in `data`, with the files in
+    /// that directory; `None` if it is not installed. `.ci/install-fake-gcs`
+    /// builds it.
     pub fn start(data: &Path) -> anyhow::Result<Option<Self>> {
         let Some(program) = binary_named(&["fake-gcs-server"]) else { return Ok(None) };
         let mut failure = None;
@@ -30,7 +30,7 @@ impl FakeGcs {
             let mut command = Command::new(&program);
             command
                 .args(["-scheme", "http", "-backend", "memory"])
-                // What a request is for, it tells by this name.
+                // The host name by which it recognises requests for objects.
                 .args(["-host", "127.0.0.1", "-public-host", "127.0.0.1"])
                 .args(["-port", &address.port().to_string()])
                 .arg("-data")

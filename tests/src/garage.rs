@@ -1,5 +1,5 @@
-//! Garage, a distributed object store that speaks S3: a real cluster of three
-//! nodes on this machine, with three copies of everything.
+//! Garage, a distributed object store with the S3 protocol: a real cluster of
+//! three nodes on this machine, with three copies of everything.
 
 use crate::process::binary_named;
 use std::fs;
@@ -8,23 +8,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Nodes, and copies of everything.
+/// The number of nodes, and of copies.
 const NODES: u8 = 3;
 
-/// How long the cluster may take to be ready.
+/// How long the cluster may take to become ready.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// How often to look whether it is.
+/// How often to check whether it is.
 const START_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whose requests these are. Known to all: the cluster is this machine's alone.
+/// The access key of the tests. It is public, as only this machine can reach the
+/// cluster.
 const ACCESS_KEY: &str = "GK31c2f218a2e44f485b94239e";
 const SECRET_KEY: &str = "b892c0665f0ada8a4755dae98baa3b133590e11dae3bcc1f9d769d67f16c3835";
 
-/// What the nodes know each other by.
+/// The nodes' shared secret.
 const RPC_SECRET: &str = "1799bccfd7411eddcf9ebd316bc1f5287ad12a68094e1c6ac6abde7e6feae1ec";
 
-/// A cluster, ended when it is dropped.
+/// A cluster, killed when dropped.
 #[derive(Debug)]
 pub struct Garage {
     program: PathBuf,
@@ -36,7 +37,7 @@ pub struct Garage {
 struct Node {
     process: Child,
     configuration: PathBuf,
-    /// Where it speaks S3.
+    /// The address of its S3 API.
     s3: SocketAddr,
 }
 
@@ -54,15 +55,15 @@ impl Garage {
         Ok(Some(cluster))
     }
 
-    /// Makes a bucket.
+    /// Creates a bucket.
     pub fn bucket(&self, name: &str) -> anyhow::Result<()> {
         self.run(&["bucket", "create", name])?;
         self.run(&["bucket", "allow", "--read", "--write", "--owner", name, "--key", "test"])?;
         Ok(())
     }
 
-    /// The settings of a registry that keeps its data in a bucket, by way of
-    /// one of the nodes, which are numbered from 0.
+    /// The settings of a registry with its data in a bucket, through one of the
+    /// nodes, numbered from 0.
     pub fn settings(&self, bucket: &str, node: usize) -> Vec<(String, String)> {
         let setting =
             |name: &str, value: &str| (format!("REGISTRY_STORAGE_S3_{name}"), value.to_owned());
@@ -75,27 +76,26 @@ impl Garage {
         ]
     }
 
-    /// Ends one of the nodes as `kill -9` does; the others go on.
+    /// Kills one of the nodes, like `kill -9`; the others continue.
     pub fn kill(&mut self, node: usize) -> anyhow::Result<()> {
         self.nodes[node].process.kill()?;
         self.nodes[node].process.wait()?;
         Ok(())
     }
 
-    /// Starts the nodes again that were ended, with their data and at their
-    /// addresses.
+    /// Starts the killed nodes again, with their data and addresses.
     pub fn revive(&mut self) -> anyhow::Result<()> {
         for node in &mut self.nodes {
             if node.process.try_wait()?.is_some() {
                 node.process = Node::run(&self.program, &node.configuration)?;
             }
         }
-        // They look for each other as well, in their own time.
+        // The nodes also reconnect by themselves, but later.
         self.connect()?;
         self.wait_healthy()
     }
 
-    /// Has the nodes know each other, each in a zone of its own.
+    /// Connects the nodes, each in its own zone.
     fn join(&self) -> anyhow::Result<()> {
         let ids = self.connect()?;
         for (zone, id) in ids.iter().enumerate() {
@@ -107,7 +107,7 @@ impl Garage {
         self.wait_healthy()
     }
 
-    /// Connects the first node with the others, and gives what they are called.
+    /// Connects the first node with the others; returns the nodes' IDs.
     fn connect(&self) -> anyhow::Result<Vec<String>> {
         let ids: anyhow::Result<Vec<_>> = (0..self.nodes.len()).map(|at| self.id(at)).collect();
         let ids = ids?;
@@ -117,7 +117,7 @@ impl Garage {
         Ok(ids)
     }
 
-    /// Waits until each node knows that all are there.
+    /// Waits until each node sees all others.
     fn wait_healthy(&self) -> anyhow::Result<()> {
         for at in 0..self.nodes.len() {
             self.until(|| {
@@ -133,7 +133,7 @@ impl Garage {
         Ok(self.until(|| self.run_at(node, &["node", "id", "-q"]))?.trim().to_owned())
     }
 
-    /// Tries again until it works.
+    /// Retries until it succeeds.
     fn until(&self, mut attempt: impl FnMut() -> anyhow::Result<String>) -> anyhow::Result<String> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
@@ -153,7 +153,7 @@ impl Garage {
         self.run_at(0, arguments)
     }
 
-    /// A command of Garage's own, to one of the nodes.
+    /// Runs a command of Garage on one of the nodes.
     fn run_at(&self, node: usize, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(&self.program);
         command.arg("-c").arg(&self.nodes[node].configuration).args(arguments);
@@ -166,7 +166,7 @@ impl Garage {
 
 impl Node {
     fn start(program: &Path, directory: &Path, number: u8) -> anyhow::Result<Self> {
-        // Addresses of their own, as nodes have.
+        // Each node has its own address.
         let address = IpAddr::from([127, 0, 0, number]);
         let (rpc, s3, admin) = (free(address)?, free(address)?, free(address)?);
         let root = directory.join(number.to_string());
@@ -217,7 +217,7 @@ impl Drop for Node {
     }
 }
 
-/// An address that nobody listens on, a moment ago.
+/// A free address: nothing was listening on it a moment ago.
 pub(crate) fn free(address: IpAddr) -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((address, 0))?.local_addr()?)
 }

@@ -1,10 +1,10 @@
-//! A stand-in for Google Cloud Storage, by its documentation: its XML API, with
-//! generations and signatures, in memory.
+//! A stand-in for Google Cloud Storage, written from its documentation: its XML
+//! API, with generations and signatures, in memory.
 //!
-//! The emulators that package registries have speak its JSON API, and no XML
-//! uploads in parts: nothing that `object_store` sends. So this shows that
-//! requests and answers fit together as Google describes them, and not what
-//! Google's servers do beyond that.
+//! The emulators in package registries implement its JSON API, but not the XML
+//! multipart uploads that `object_store` sends. So this shows that requests and
+//! responses work as Google documents them, and not what Google's servers do
+//! beyond that.
 //! <https://cloud.google.com/storage/docs/xml-api/reference-methods>
 
 use base64::Engine as _;
@@ -31,17 +31,17 @@ use std::time::SystemTime;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// A service account's key, made for tests.
+/// A service account's key, created for tests.
 const KEY: &str = include_str!("../../component/access/src/tests/data/rsa.key");
 const ACCOUNT: &str = "registry@project.iam.gserviceaccount.com";
 
-/// What signed URLs are for: `object_store` names it, wherever it sends them.
+/// The host in signed URLs: `object_store` signs for it, whatever the endpoint.
 const SIGNED_HOST: &str = "storage.googleapis.com";
 
-/// Largest body of a request, in bytes: a part and more.
+/// Largest body of a request, in bytes: larger than a part.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
-/// The least bytes of a part but the last.
+/// The minimum size of all parts except the last, in bytes.
 const LEAST_PART: usize = 5 * 1024 * 1024;
 
 /// The most keys of a list.
@@ -54,7 +54,7 @@ const GENERATION: &str = "x-goog-generation";
 const IF_GENERATION: &str = "x-goog-if-generation-match";
 const METADATA: &str = "x-goog-meta-";
 
-/// The server, which ends when it is dropped.
+/// The server, stopped when dropped.
 #[derive(Debug)]
 pub struct Gcs {
     address: String,
@@ -62,7 +62,7 @@ pub struct Gcs {
 }
 
 impl Gcs {
-    /// Starts it. Its buckets are there when they are used.
+    /// Starts it. Buckets exist as soon as they are used.
     pub fn start() -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
@@ -83,13 +83,13 @@ impl Gcs {
         Ok(Self { address, _end: end })
     }
 
-    /// The settings of a registry that keeps its data in a bucket.
+    /// The settings of a registry with its data in a bucket.
     pub fn settings(&self, bucket: &str) -> Vec<(String, String)> {
         settings(&self.address, bucket)
     }
 }
 
-/// The settings of a registry that keeps its data in a bucket of the server at
+/// The settings of a registry with its data in a bucket of the server at
 /// `address`.
 pub(crate) fn settings(address: &str, bucket: &str) -> Vec<(String, String)> {
     let key = serde_json::json!({
@@ -176,7 +176,7 @@ impl Refusal {
 
 type Answer = Result<Response<Full<Bytes>>, Refusal>;
 
-/// A request, taken apart.
+/// A parsed request.
 struct Asked {
     head: http::request::Parts,
     body: Bytes,
@@ -238,7 +238,7 @@ impl Store {
         }
     }
 
-    /// By a token that the account signed, or by a URL that it signed.
+    /// Checks a token or a URL that the account signed.
     fn authorize(&self, asked: &Asked) -> Result<(), Refusal> {
         if asked.place.is_empty() {
             return Ok(());
@@ -456,7 +456,7 @@ impl State {
     }
 }
 
-/// Says of an answer which object it is about.
+/// Adds an object's headers to a response.
 fn described(object: &Object, mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     let headers = answer.headers_mut();
     let mut insert = |name: HeaderName, value: String| {

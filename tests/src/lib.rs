@@ -1,4 +1,4 @@
-//! What the tests share: registries to test, and a client that hides nothing.
+//! Shared code of the tests: registries to test, and a minimal HTTP client.
 
 mod azurite;
 mod client;

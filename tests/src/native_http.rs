@@ -1,4 +1,4 @@
-//! Object stores without a component: their clients over hyper and tokio.
+//! Clients of object stores outside of a component, over hyper and tokio.
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -15,24 +15,24 @@ use roadstead_config::Config;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The object store of settings, reached from this process.
+/// The object store in the settings, accessed from this process.
 pub fn bucket(settings: Vec<(String, String)>) -> anyhow::Result<Arc<dyn Bucket>> {
     Ok(open_bucket(settings)?.bucket)
 }
 
-/// The same with what it can do besides.
+/// The same, with its additional operations.
 pub fn open_bucket(settings: Vec<(String, String)>) -> anyhow::Result<Opened> {
     let config = Config::from_variables(settings)?;
     let cloud = config.cloud.ok_or_else(|| anyhow::anyhow!("no object store"))?;
     roadstead_buckets::open(&cloud, NativeHttp::new(), TokioClock).map_err(anyhow::Error::msg)
 }
 
-/// Plain HTTP, as stores on this machine speak it.
+/// Plain HTTP, for stores on this machine.
 #[derive(Clone, Debug)]
 pub struct NativeHttp(Client<HttpConnector, HttpRequestBody>);
 
 impl NativeHttp {
-    /// Without connections as yet.
+    /// A service without connections yet.
     pub fn new() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -62,7 +62,7 @@ impl HttpService for NativeHttp {
     }
 }
 
-/// Waits as tokio does.
+/// tokio's timer.
 #[derive(Clone, Copy, Debug)]
 pub struct TokioClock;
 

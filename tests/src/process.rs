@@ -1,4 +1,4 @@
-//! Registries as processes of their own.
+//! Registries as separate processes.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long a process may take to end by itself.
+/// How long a process may take to exit by itself.
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
 
-/// How often to look whether it has.
+/// How often to check whether it has.
 const EXIT_PAUSE: Duration = Duration::from_millis(10);
 
-/// A registry process, killed when it is dropped.
+/// A registry process, killed when dropped.
 #[derive(Debug)]
 pub struct Registry {
     /// `127.0.0.1:<port>`.
@@ -22,8 +22,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts the host's binary with its data in `root`, on a port that the
-    /// system chooses, with more variables and arguments if need be.
+    /// Starts the host's binary with its data in `root`, on a port chosen by
+    /// the system, with additional variables and arguments.
     pub fn start(
         root: &Path,
         variables: &[(&str, &str)],
@@ -53,7 +53,7 @@ impl Registry {
         Self::serve(command)
     }
 
-    /// Starts the host by a command of the caller's, which sets everything.
+    /// Starts the host with the caller's command, which sets everything.
     pub fn serve(command: Command) -> anyhow::Result<Self> {
         Self::spawn(command, |line| {
             let rest = line.split_once("serving ")?.1;
@@ -61,8 +61,8 @@ impl Registry {
         })
     }
 
-    /// Starts a server of any kind; `address` finds where it listens in what it
-    /// logs.
+    /// Starts a server of any kind; `address` extracts its address from a line of
+    /// its log.
     pub fn spawn(
         mut command: Command,
         address: impl Fn(&str) -> Option<String>,
@@ -100,19 +100,19 @@ impl Registry {
         self.process.id()
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         self.log.lock().map(|log| log.clone()).unwrap_or_default()
     }
 
-    /// Kills it as `kill -9` does, and waits until it is gone.
+    /// Kills it, like `kill -9`, and waits until it is gone.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
         self.process.wait()?;
         Ok(())
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it exits by itself.
     pub fn wait(&mut self) -> anyhow::Result<std::process::ExitStatus> {
         let deadline = Instant::now() + EXIT_LIMIT;
         loop {
@@ -124,7 +124,7 @@ impl Registry {
         }
     }
 
-    /// Sends a signal by its name, as in `TERM`.
+    /// Sends a signal by name, for example `TERM`.
     pub fn signal(&self, name: &str) -> anyhow::Result<()> {
         let status =
             Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status()?;
@@ -132,7 +132,7 @@ impl Registry {
         Ok(())
     }
 
-    /// The most memory it has had resident, in bytes (Linux only).
+    /// Its peak resident memory, in bytes (Linux only).
     pub fn peak_memory(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -147,7 +147,7 @@ impl Drop for Registry {
     }
 }
 
-/// The host's binary, beside the test that runs.
+/// The host's binary, next to the running test.
 pub fn binary() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let name = format!("roadstead-under-test{}", std::env::consts::EXE_SUFFIX);
@@ -155,8 +155,8 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     found.ok_or_else(|| anyhow::anyhow!("{name} is not built"))
 }
 
-/// The first of these programs that is on the path, or among the tools that
-/// the CI script fetched.
+/// The first of these programs that is on the `PATH`, or among the tools that
+/// the CI scripts installed.
 pub fn binary_named(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let mut directories: Vec<_> = std::env::split_paths(&path).collect();
@@ -165,11 +165,11 @@ pub fn binary_named(names: &[&str]) -> Option<PathBuf> {
     names.iter().find_map(place)
 }
 
-/// Where this build puts its files.
+/// The target directory of this build.
 pub fn target_directory() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let tagged = test.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
-    // Cargo tags only directories that it makes itself; in others, this is
+    // Cargo tags only directories that it creates itself; in others, this is
     // <target>/<profile>/deps/<test>.
     let found = tagged.or(test.ancestors().nth(3));
     Ok(found.ok_or_else(|| anyhow::anyhow!("no target directory above the test"))?.to_owned())
@@ -180,13 +180,13 @@ pub fn target_directory() -> anyhow::Result<PathBuf> {
 pub struct Wasmtime;
 
 impl Wasmtime {
-    /// Starts it; `None` if there is no wasmtime: neither `$WASMTIME` nor one
-    /// on the path.
+    /// Starts it; `None` without wasmtime: neither `$WASMTIME` nor one on the
+    /// `PATH`.
     pub fn start(root: &Path) -> anyhow::Result<Option<Registry>> {
         Self::start_with(root, &[])
     }
 
-    /// The same with more variables.
+    /// The same with additional variables.
     pub fn start_with(root: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Option<Registry>> {
         let mount = format!("{}::/data", root.display());
         let data = [("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/data")];
@@ -227,9 +227,9 @@ impl Wasmtime {
     }
 }
 
-/// Says that a test did not run, and why: `true` so that it can return.
+/// Prints that a test was skipped, and why. Returns `true`.
 pub fn skip(test: &str, reason: &str) -> bool {
-    // Not by a macro, whose output the test harness keeps to itself.
+    // Not with a macro, whose output the test harness captures.
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
     true
 }

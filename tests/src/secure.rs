@@ -1,5 +1,4 @@
-//! A registry's certificate and user, and requests that trust the one and are
-//! the other's.
+//! A registry's certificate and user, and requests with both.
 
 use crate::client::{Answer, send_on};
 use bytes::Bytes;
@@ -18,14 +17,14 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Someone who may log in.
+/// A user.
 pub const USER: &str = "alice";
 
-/// Their password: with a colon, at which careless clients split.
+/// The user's password, with a colon, because clients might split there.
 pub const PASSWORD: &str = "pass:word-of-alice";
 
-/// A server's certificate, its key, and the authority that signed it, in files
-/// that are removed with this.
+/// A server's certificate, its key, and the CA that signed it, in files that are
+/// removed when this is dropped.
 #[derive(Debug)]
 pub struct Pair(TempDir);
 
@@ -36,7 +35,8 @@ impl Pair {
         Self::sign(&CertificateParams::new(names)?)
     }
 
-    /// One that has its name where names stood before 2000.
+    /// A certificate with its name in the Common Name only, as was usual before
+    /// 2000.
     pub fn with_common_name_only(name: &str) -> anyhow::Result<Self> {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name = called(name);
@@ -56,7 +56,7 @@ impl Pair {
         Ok(pair)
     }
 
-    /// The file of the authority.
+    /// The file of the CA's certificate.
     pub fn authority(&self) -> PathBuf {
         self.path("ca.crt")
     }
@@ -66,7 +66,7 @@ impl Pair {
         ["server.crt", "server.key"].map(|name| self.path(name))
     }
 
-    /// The settings by which a registry speaks TLS with it.
+    /// The settings of a registry that uses it.
     pub fn settings(&self) -> [(&'static str, String); 2] {
         let [certificate, key] = self.files().map(|file| file.display().to_string());
         [("REGISTRY_HTTP_TLS_CERTIFICATE", certificate), ("REGISTRY_HTTP_TLS_KEY", key)]

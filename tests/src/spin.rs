@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Where the manifest says that the component is.
+/// The path of the component in the manifest.
 const COMPONENT: &str = "target/wasm32-wasip2/component/roadstead_component.wasm";
 
-/// A directory like the project's, as far as Spin looks at it.
+/// A directory with the files of the project that Spin uses.
 #[derive(Debug)]
 pub struct Spin {
     program: PathBuf,
@@ -20,13 +20,13 @@ impl Spin {
     /// The project's `spin.toml`.
     pub const MANIFEST: &str = include_str!("../../spin.toml");
 
-    /// The directory that it mounts.
+    /// The directory that the manifest mounts.
     pub const DATA: &str = "data";
 
-    /// What makes Spin mount the directory itself, and for writing.
+    /// The flags that make Spin mount the directory itself, writable.
     pub const FLAGS: [&str; 2] = ["--direct-mounts", "--allow-transient-write"];
 
-    /// Makes the directory; `None` if there is no Spin on the path. No package
+    /// Creates the directory; `None` if Spin is not on the `PATH`. No package
     /// registry has it.
     pub fn project() -> anyhow::Result<Option<Self>> {
         let Some(program) = binary_named(&["spin"]) else { return Ok(None) };
@@ -45,13 +45,12 @@ impl Spin {
         self.directory.path().join(name)
     }
 
-    /// The file that Spin runs.
+    /// The component that Spin runs.
     pub fn component(&self) -> PathBuf {
         self.path(COMPONENT)
     }
 
-    /// A command of Spin's, in the directory. What it has to say is on standard
-    /// error.
+    /// A command of Spin in the directory. Its messages are on standard error.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("sh");
         command
@@ -59,13 +58,13 @@ impl Spin {
             .arg(&self.program)
             .args(arguments)
             .current_dir(self.directory.path())
-            // Where compiled code is cached, and apps of registries.
+            // For caches of compiled code, and of apps from registries.
             .env("HOME", self.path("home"))
             .env_remove("XDG_CACHE_HOME");
         command
     }
 
-    /// Runs `spin up` on a port that the system chooses.
+    /// Runs `spin up` on a port chosen by the system.
     pub fn up(&self, arguments: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<SpinUp> {
         let mut command = self.command(&["up", "--listen", "127.0.0.1:0"]);
         command
@@ -76,7 +75,7 @@ impl Spin {
     }
 }
 
-/// Spin, which is two processes: only by a signal does the first end both.
+/// Spin, which has two processes: the first ends both only on a signal.
 #[derive(Debug)]
 pub struct SpinUp(Registry);
 

@@ -10,7 +10,7 @@ use roadstead_tests::{Azurite, bucket, skip};
 fn start(test: &str) -> Option<Azurite> {
     let azurite = Azurite::start().unwrap();
     if azurite.is_none() {
-        skip(test, "there is no Azurite; .ci/install-azurite fetches it");
+        skip(test, "Azurite is not installed; run .ci/install-azurite");
     }
     azurite
 }
@@ -25,10 +25,10 @@ async fn object_stores_suite() {
     expect(
         &failed.await,
         &[
-            // Where a list is to begin is ignored; Azure knows it.
+            // Ignores where a list is to begin; Azure supports it.
             ("put_get_delete_list", r#"None - Path { raw: "a/a file" }"#),
             ("list_with_offset_exclusivity", "should not include the offset"),
-            // object_store cannot do that with Azure.
+            // object_store does not support this on Azure.
             ("multipart_with_opts", "is not supported by MicrosoftAzure"),
         ],
     );
@@ -51,6 +51,6 @@ async fn facts() {
     let range = [("range", "bytes=1-3")];
     let (status, _, body) = send(&*store, Method::GET, "a/b", &[], &[], &range, "").await;
     assert_eq!((status, body.as_str()), (StatusCode::PARTIAL_CONTENT, "ont"));
-    // A list that is to begin somewhere begins at the front.
+    // A list with a start key begins at the front.
     assert_eq!(list(&*store, "", "b", 10).await, (vec!["a/".into(), "root/".into()], false));
 }

@@ -1,7 +1,7 @@
-//! fake-gcs-server 1.56: what it answers to `object_store`, and what it does not.
+//! fake-gcs-server 1.56: which requests of `object_store` it supports.
 //!
-//! It is written by others than this registry and `object_store`, and so says
-//! something of reads, lists and signed URLs that a stand-in of our own cannot.
+//! It is independent of this registry and of `object_store`, so it confirms reads,
+//! lists and signed URLs better than a stand-in of our own.
 
 use crate::{list, send};
 use http::{Method, StatusCode};
@@ -13,10 +13,10 @@ use std::fs;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// What it says to a write that is not by a signed URL.
+/// Its answer to a write without a signed URL.
 const REFUSAL: &str = "invalid uploadType";
 
-/// A bucket of four objects.
+/// A bucket with four objects.
 struct Filled {
     bucket: Arc<dyn Bucket>,
     _server: FakeGcs,
@@ -32,14 +32,14 @@ fn start(test: &str) -> Option<Filled> {
         fs::write(file, "content").unwrap();
     }
     let Some(server) = FakeGcs::start(data.path()).unwrap() else {
-        skip(test, "there is no fake-gcs-server; .ci/install-fake-gcs builds it");
+        skip(test, "fake-gcs-server is not installed; run .ci/install-fake-gcs");
         return None;
     };
     let bucket = bucket(server.settings("facts")).unwrap();
     Some(Filled { bucket, _server: server, _data: data })
 }
 
-/// All that a registry reads.
+/// All kinds of reads of a registry.
 #[tokio::test]
 async fn reads() {
     let Some(Filled { bucket: store, _server, _data }) = start("fake_gcs::reads") else { return };
@@ -64,14 +64,14 @@ async fn reads() {
     );
     store.delete(&key).await.unwrap();
     assert_eq!(list(&*store, "l/a/", "", 10).await, (vec![], false));
-    // A signed URL, which names Google wherever it leads.
+    // A signed URL, which is signed for Google's host name.
     let range = [("range", "bytes=1-3")];
     let (status, headers, body) = send(&*store, Method::GET, "l/c", &[], &[], &range, "").await;
     assert_eq!((status, body.as_str()), (StatusCode::PARTIAL_CONTENT, "ont"));
     assert_eq!(headers["content-range"], "bytes 1-3/7");
 }
 
-/// Why no registry can push to it.
+/// Why a registry cannot push to it.
 #[tokio::test]
 async fn what_it_lacks() {
     let Some(Filled { bucket: store, _server, _data }) = start("fake_gcs::what_it_lacks") else {
@@ -82,14 +82,14 @@ async fn what_it_lacks() {
     refused(store.put(&key, "x".into()).await.unwrap_err());
     refused(store.create_multipart(&key).await.unwrap_err());
     refused(store.copy(&Path::from("l/c"), &key).await.unwrap_err());
-    // By a signed URL it takes an object, and does not look at conditions.
+    // With a signed URL it accepts an object, and ignores conditions.
     for content in ["one", "two"] {
         let condition = [("x-goog-if-generation-match", "0")];
         let (status, ..) = send(&*store, Method::PUT, "new", &[], &[], &condition, content).await;
         assert_eq!(status, StatusCode::OK);
     }
     assert_eq!(store.get(&key).await.unwrap().bytes().await.unwrap(), "two");
-    // It lists all that there is, wherever a list is to begin or end.
+    // It lists everything, wherever a list is to begin or end.
     assert_eq!(
         list(&*store, "l/", "l/b", 1).await,
         (vec!["l/a-b".into(), "l/a/".into(), "l/b/".into(), "l/c".into()], false)

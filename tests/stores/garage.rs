@@ -9,13 +9,13 @@ use roadstead_buckets::{Bucket, honours_conditions};
 use roadstead_tests::{Garage, bucket, skip};
 use std::sync::Arc;
 
-/// The least that S3 takes for a part that is not the last one.
+/// S3's minimum size of a part that is not the last one.
 const PART: usize = 5 * 1024 * 1024;
 
 fn start(test: &str) -> Option<Garage> {
     let garage = Garage::start().unwrap();
     if garage.is_none() {
-        skip(test, "there is no garage; .ci/install-garage builds it");
+        skip(test, "garage is not installed; run .ci/install-garage");
     }
     garage
 }
@@ -32,16 +32,16 @@ async fn object_stores_suite() {
         &[
             // See `lists`.
             ("put_get_delete_list", r#"Some(Path { raw: "a" }) - Path { raw: "a" }"#),
-            // Conditions of writes are ignored.
+            // Conditional writes are ignored.
             ("copy_if_not_exists", "AlreadyExists"),
             ("put_opts", "on an `Ok` value"),
-            // A part has a byte at least.
+            // A part must have at least one byte.
             ("multipart", "Bad request: Empty body"),
         ],
     );
 }
 
-/// It looks as if it honoured them.
+/// It seems to honour conditional writes.
 #[tokio::test]
 async fn conditions_of_writes_are_ignored() {
     let Some(garage) = start("garage::conditions_of_writes_are_ignored") else { return };
@@ -53,12 +53,12 @@ async fn conditions_of_writes_are_ignored() {
     let version = UpdateVersion { e_tag: Some("\"another\"".to_owned()), version: None };
     store.put_opts(&key, "three".into(), PutMode::Update(version).into()).await.unwrap();
     assert_eq!(store.get(&key).await.unwrap().bytes().await.unwrap(), "three");
-    // That is found out, whoever asks.
+    // Each test of the store detects that.
     for node in 0..3 {
         let store = bucket(garage.settings("facts", node)).unwrap();
         assert!(!honours_conditions(&*store, &Path::from("root")).await.unwrap());
     }
-    // Conditions of reads are honoured.
+    // Conditional reads are honoured.
     let found = store.head(&key).await.unwrap().e_tag;
     let options = GetOptions { if_none_match: found, ..GetOptions::default() };
     let unchanged = store.get_opts(&key, options).await.unwrap_err();
@@ -81,7 +81,7 @@ async fn signed_urls() {
     let (_, headers, body) = send(&*store, Method::GET, "a", &as_what, &[], &[], "").await;
     assert_eq!(headers["content-type"], "application/octet-stream");
     assert_eq!(body, "content");
-    // Of "abc", and of nothing.
+    // The hash of "abc", and of nothing.
     for (sum, status) in [
         ("ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", StatusCode::OK),
         ("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", StatusCode::BAD_REQUEST),
@@ -103,14 +103,14 @@ async fn lists() {
     for (offset, expected, more) in [
         ("", &["l/a", "l/a-b"][..], true),
         ("l/a", &["l/a-b", "l/a/"], true),
-        // A directory is left out by what comes after all that is in it.
+        // A directory is excluded by a start key after everything in it.
         ("l/a/", &["l/a/", "l/b/"], true),
         ("l/a/1", &["l/b/", "l/c"], false),
         ("l/b/1", &["l/b/", "l/c"], false),
         ("l/a0", &["l/b/", "l/c"], false),
         ("l/b0", &["l/c"], false),
-        // A list may begin where its prefix does, but not before: the first
-        // key without the prefix ends it, even if it is `l a`.
+        // A list may begin at its prefix, but not before: the first key
+        // without the prefix ends it, even if that is `l a`.
         ("l/", &["l/a", "l/a-b"], true),
         ("l", &[], false),
         ("k", &[], false),
@@ -142,16 +142,17 @@ async fn parts() {
     let copied = copied.split("&quot;").nth(1).unwrap();
     let copied = PartId { content_id: format!("\"{copied}\"") };
     let tail = store.put_part(&target, &id, 1, "tail".into()).await.unwrap();
-    // What is put together must be what was sent.
+    // The completed parts must be the ones that were sent.
     let other = PartId { content_id: "\"00000000000000000000000000000000\"".to_owned() };
     let wrong = store.complete_multipart(&target, &id, vec![other, tail.clone()]).await;
     assert!(format!("{:?}", wrong.unwrap_err()).contains("InvalidPart"));
     store.complete_multipart(&target, &id, vec![copied, tail.clone()]).await.unwrap();
     assert_eq!(store.head(&target).await.unwrap().size, PART as u64 + 4);
-    // Once put together, it is gone: whoever repeats that learns nothing.
+    // Once completed, the upload is unknown: a retry cannot tell that the
+    // first attempt succeeded.
     let again = store.complete_multipart(&target, &id, vec![tail]).await.unwrap_err();
     assert!(matches!(again, object_store::Error::NotFound { .. }), "{again}");
-    // Parts may be of different sizes, sent again, and small.
+    // Parts may have different sizes, be sent again, and be small.
     let id = store.create_multipart(&target).await.unwrap();
     let mut parts = Vec::new();
     for (number, sizes) in [(0, &[PART, PART + 9][..]), (1, &[PART + 1]), (2, &[3]), (3, &[4])] {
@@ -165,7 +166,7 @@ async fn parts() {
     assert_eq!(store.head(&target).await.unwrap().size, 2 * PART as u64 + 17);
 }
 
-/// One node of three may be gone; with two, nothing is written.
+/// One node of three may be down; with two down, nothing is written.
 #[tokio::test]
 async fn nodes_that_are_gone() {
     let Some(mut garage) = start("garage::nodes_that_are_gone") else { return };
@@ -177,7 +178,7 @@ async fn nodes_that_are_gone() {
     assert_eq!(store.get(&key).await.unwrap().bytes().await.unwrap(), "two nodes");
     assert_eq!(list(&*store, "", "", 10).await.0, ["a/"]);
     garage.kill(1).unwrap();
-    // It says that it is unavailable, and so it is asked again.
+    // It answers that it is unavailable, so requests are retried.
     let error = store.put(&key, "one node".into()).await.unwrap_err();
     assert!(format!("{error:?}").contains("503"), "{error:?}");
 }

@@ -1,4 +1,4 @@
-//! Google Cloud Storage, as Google describes it.
+//! Google Cloud Storage, as Google documents it.
 
 use crate::{expect, failures, send};
 use http::{Method, StatusCode};
@@ -11,7 +11,7 @@ use roadstead_tests::{Gcs, bucket};
 async fn object_stores_suite() {
     let gcs = Gcs::start().unwrap();
     let failed = failures(true, async |name| bucket(gcs.settings(name)).unwrap());
-    // Conditions of reads, and generations that were replaced, are left out here.
+    // Conditional reads and noncurrent generations are not implemented here.
     expect(&failed.await, &[("get_opts", "size: 3")]);
 }
 
@@ -26,7 +26,7 @@ async fn facts() {
     store.put(&key, "content".into()).await.unwrap();
     let exists = store.put_opts(&key, "other".into(), PutMode::Create.into()).await.unwrap_err();
     assert!(matches!(exists, object_store::Error::AlreadyExists { .. }), "{exists}");
-    // Signed URLs, and one that is not.
+    // Signed URLs, and an unsigned one.
     let range = [("range", "bytes=1-3")];
     let (status, _, body) = send(&*store, Method::GET, "a/b", &[], &[], &range, "").await;
     assert_eq!((status, body.as_str()), (StatusCode::PARTIAL_CONTENT, "ont"));

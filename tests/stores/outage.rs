@@ -1,5 +1,5 @@
-//! A store that is gone for a while: clients are told to come back, and it goes
-//! on when the store does, without a restart.
+//! A temporary outage of the store: clients are asked to retry, and the registry
+//! continues when the store does, without a restart.
 
 use crate::registry::MANIFEST;
 use http::Request;
@@ -9,10 +9,11 @@ use roadstead_tests::{
 
 const BYTES: &str = "application/octet-stream";
 
-/// What is stored before.
+/// Content that is stored before the outage.
 const CONFIG: &[u8] = b"a config";
 
-/// Every request that needs the store: of two uploads, one is half done.
+/// Every kind of request that needs the store, with two uploads, one of which is
+/// half done.
 fn refused(location: &str, other: &str, large: &[u8]) -> Vec<Step> {
     let blob = format!("/v2/a/b/blobs/{}", digest(CONFIG));
     let start = "/v2/a/b/blobs/uploads/";
@@ -27,12 +28,12 @@ fn refused(location: &str, other: &str, large: &[u8]) -> Vec<Step> {
         get("/v2/_catalog"),
         get(format!("/v2/a/b/referrers/{}", digest(b"subject"))),
         post(format!("/v2/a/c/blobs/uploads/?mount={}&from=a/b", digest(CONFIG))),
-        // A blob that is held here, one that the store would take as it comes,
-        // and one that comes in parts.
+        // A blob that is buffered, one that is streamed to the store, and one
+        // that is sent in parts.
         post(format!("{start}?digest={}", digest(b"small"))).body("small"),
         post(format!("{start}?digest={}", digest(large))).body(large.to_vec()),
         patch(location).header("content-type", BYTES).body(large.to_vec()),
-        // It is not over by that.
+        // The upload is not lost by the failure.
         put(closing(location, large)).header("content-type", BYTES).body("the rest"),
         get(location),
         delete(other),
@@ -47,7 +48,7 @@ fn refused(location: &str, other: &str, large: &[u8]) -> Vec<Step> {
 #[tokio::test]
 async fn clients_come_back() {
     let Some(mut garage) = Garage::start().unwrap() else {
-        skip("outage::clients_come_back", "there is no garage; .ci/install-garage builds it");
+        skip("outage::clients_come_back", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("images").unwrap();
@@ -67,13 +68,13 @@ async fn clients_come_back() {
         put("/v2/a/b/manifests/v1").header("content-type", MANIFEST).body(manifest()).status(201),
     ];
     run(&target, &push).await;
-    // An upload that is half done.
+    // A half-done upload.
     let (one, two) = large.split_at(large.len() / 2);
     let location = sent(&registry, Request::post("/v2/a/b/blobs/uploads/"), b"").await;
     let location = sent(&registry, Request::patch(&location), one).await;
     let other = sent(&registry, Request::post("/v2/a/b/blobs/uploads/"), b"").await;
 
-    // It answers still, that it cannot serve.
+    // The registry still answers, with 503.
     garage.kill(1).unwrap();
     garage.kill(2).unwrap();
     let steps = [
@@ -85,7 +86,7 @@ async fn clients_come_back() {
 
     garage.kill(0).unwrap();
     run(&target, &refused(&location, &other, &large)).await;
-    // What is wrong with the store is for the log.
+    // The cause is only in the log.
     let request = Request::get("/v2/a/b/tags/list").body(Vec::new().into()).unwrap();
     let answer = send(&registry.address, request).await.unwrap();
     let id = answer.headers()["x-request-id"].to_str().unwrap();
@@ -111,7 +112,7 @@ async fn clients_come_back() {
     run(&target, &steps).await;
 }
 
-/// Where an upload ends.
+/// The location that completes an upload.
 fn closing(location: &str, content: &[u8]) -> String {
     let joint = if location.contains('?') { '&' } else { '?' };
     format!("{location}{joint}digest={}", digest(content))
@@ -122,7 +123,7 @@ fn setting<'a>(settings: &'a [(String, String)], name: &str) -> &'a str {
     &found.unwrap().1
 }
 
-/// Sends a part of an upload, and gives where it goes on.
+/// Sends a chunk of an upload, and returns its next location.
 async fn sent(registry: &Registry, request: http::request::Builder, body: &[u8]) -> String {
     let request = request.header("content-type", BYTES).body(body.to_vec().into()).unwrap();
     let answer = send(&registry.address, request).await.unwrap();

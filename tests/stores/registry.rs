@@ -10,7 +10,7 @@ use std::process::Command;
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Bytes of a blob that takes several parts.
+/// The size in bytes of a blob that takes several parts.
 const LARGE: usize = 23 * 1024 * 1024;
 
 /// The host with its data in a store.
@@ -22,13 +22,13 @@ fn host(settings: &[(String, String)], more: &[(&str, &str)]) -> Registry {
     Registry::start_over(settings, &[&usual, more].concat()).unwrap()
 }
 
-/// Bytes that no two blobs of a test share.
+/// Bytes that differ between all blobs of a test.
 fn blob(seed: u8, length: usize) -> Vec<u8> {
-    // No part of it is like another one: parts are of even lengths.
+    // No two parts are equal, whose lengths are even.
     (0..=250).cycle().map(|byte: u8| byte ^ seed).take(length).collect()
 }
 
-/// An image of one layer.
+/// An image with one layer.
 pub fn manifest(blob: &[u8], config: &[u8]) -> String {
     let descriptor = |kind: &str, bytes: &[u8]| serde_json::json!({ "mediaType": kind, "digest": digest(bytes), "size": bytes.len() });
     serde_json::json!({
@@ -40,7 +40,7 @@ pub fn manifest(blob: &[u8], config: &[u8]) -> String {
     .to_string()
 }
 
-/// As clients push, in all the ways that they do.
+/// Pushes in all the ways that clients use.
 fn push(large: &[u8], config: &[u8]) -> Vec<Step> {
     let (one, two) = large.split_at(large.len() / 2 + 1);
     let bytes = "application/octet-stream";
@@ -64,7 +64,7 @@ fn push(large: &[u8], config: &[u8]) -> Vec<Step> {
             .header("content-type", bytes)
             .body(two.to_vec())
             .status(201),
-        // With a digest that is wrong.
+        // With a wrong digest.
         post("/v2/a/b/blobs/uploads/").status(202),
         put(format!("{{location}}{{&}}digest={}", digest(b"other")))
             .header("content-type", bytes)
@@ -98,7 +98,7 @@ fn pull(large: &[u8], config: &[u8]) -> Vec<Step> {
     ]
 }
 
-/// Pushes by one, pulls by another, and deletes.
+/// Pushes through one instance, pulls through another, and deletes.
 async fn exercise(one: &Registry, other: &Registry) {
     let (large, config) = (blob(1, LARGE), blob(2, 1000));
     let at = |registry: &Registry| Target::Server(registry.address.clone());
@@ -119,7 +119,7 @@ async fn exercise(one: &Registry, other: &Registry) {
 #[tokio::test]
 async fn over_garage() {
     let Some(garage) = Garage::start().unwrap() else {
-        skip("registry::over_garage", "there is no garage; .ci/install-garage builds it");
+        skip("registry::over_garage", "garage is not installed; run .ci/install-garage");
         return;
     };
     for (bucket, more) in [
@@ -135,7 +135,7 @@ async fn over_garage() {
         ),
     ] {
         garage.bucket(bucket).unwrap();
-        // Each by a node of its own.
+        // Each through its own node.
         let one = host(&garage.settings(bucket, 0), more);
         let other = host(&garage.settings(bucket, 1), more);
         exercise(&one, &other).await;
@@ -145,7 +145,7 @@ async fn over_garage() {
 #[tokio::test]
 async fn over_azurite() {
     let Some(azurite) = Azurite::start().unwrap() else {
-        skip("registry::over_azurite", "there is no Azurite; .ci/install-azurite fetches it");
+        skip("registry::over_azurite", "Azurite is not installed; run .ci/install-azurite");
         return;
     };
     azurite.container("images").await.unwrap();
@@ -153,11 +153,11 @@ async fn over_azurite() {
     exercise(&host(&settings, &[]), &host(&settings, &[])).await;
 }
 
-/// The same bytes without a host of this project's.
+/// The same component without the native host.
 #[tokio::test]
 async fn under_wasmtime() {
     let Some(garage) = Garage::start().unwrap() else {
-        skip("registry::under_wasmtime", "there is no garage; .ci/install-garage builds it");
+        skip("registry::under_wasmtime", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("images").unwrap();
@@ -169,18 +169,18 @@ async fn under_wasmtime() {
     let root = tempfile::tempdir().unwrap();
     let component = root.path().join("component.wasm");
     let Some(wasmtime) = Wasmtime::start_bare(&component, &settings).unwrap() else {
-        skip("registry::under_wasmtime", "wasmtime is neither $WASMTIME nor on the path");
+        skip("registry::under_wasmtime", "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     };
     let other = host(&garage.settings("images", 1), &[]);
     exercise(&wasmtime, &other).await;
 }
 
-/// Clients are sent to the store, and get what they asked for.
+/// Clients are redirected to the store, and get their blobs.
 #[tokio::test]
 async fn clients_are_redirected() {
     let Some(garage) = Garage::start().unwrap() else {
-        skip("registry::clients_are_redirected", "there is no garage");
+        skip("registry::clients_are_redirected", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("images").unwrap();
@@ -200,11 +200,11 @@ async fn clients_are_redirected() {
     assert_eq!(answer.body(), &large[5..10]);
 }
 
-/// What is wrong with a store is said at the start.
+/// Errors of a store are reported at startup.
 #[tokio::test]
 async fn mistakes() {
     let Some(garage) = Garage::start().unwrap() else {
-        skip("registry::mistakes", "there is no garage; .ci/install-garage builds it");
+        skip("registry::mistakes", "garage is not installed; run .ci/install-garage");
         return;
     };
     garage.bucket("images").unwrap();

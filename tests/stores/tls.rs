@@ -1,5 +1,4 @@
-//! A store over TLS, whose certificate is of an authority that no machine
-//! trusts.
+//! A store over TLS, with the certificate of a private CA.
 
 use crate::registry::{MANIFEST, manifest};
 use http::{Request, StatusCode};
@@ -12,10 +11,10 @@ use std::sync::Arc;
 
 const SETTING: &str = "REGISTRY_STORAGE_AZURE_ROOTCERTBUNDLE";
 
-/// What the names of the registry's blobs start with, in the store's lists.
+/// The prefix of the registry's blobs in the store's lists.
 const STORED: &str = "<Name>docker/registry/v2/";
 
-/// What a host says that does not start.
+/// The error of a host that does not start.
 fn refusal(settings: &[(String, String)], authority: Option<&Path>) -> String {
     let mut command = Command::new(binary().unwrap());
     command
@@ -32,7 +31,7 @@ async fn private_authority() {
     let stranger = Pair::new(&["127.0.0.1"]).unwrap();
     let authority = pair.authority();
     let Some(azurite) = Azurite::start_secure(&pair).unwrap() else {
-        skip("tls::private_authority", "there is no Azurite; .ci/install-azurite fetches it");
+        skip("tls::private_authority", "Azurite is not installed; run .ci/install-azurite");
         return;
     };
     azurite.container("images").await.unwrap();
@@ -70,14 +69,14 @@ async fn private_authority() {
     let listed = azurite.list("images").await.unwrap();
     assert!(listed.contains(STORED), "{listed}");
 
-    // By way of the registry.
+    // Through the registry.
     let through = [("REGISTRY_STORAGE_REDIRECT_DISABLE", "true")];
     let through = Registry::start_over(&trusting, &through).unwrap();
     let pulls = [&small, &large]
         .map(|blob| get(format!("/v2/a/b/blobs/{}", digest(blob))).content(blob.clone()));
     run(&Target::Server(through.address.clone()), &pulls).await;
 
-    // And as clients are sent to the store, which they reach over TLS as well.
+    // And by redirect to the store, which clients reach over TLS as well.
     let path = format!("/v2/a/b/blobs/{}", digest(&large));
     let answer = send(&registry.address, Request::get(path).body(Vec::new().into()).unwrap());
     let answer = answer.await.unwrap();

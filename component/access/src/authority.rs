@@ -1,5 +1,5 @@
-//! Who is who: answers the component's questions, in the native host or in
-//! the component itself.
+//! The authority: answers the component's questions about credentials, in the
+//! native host or in the component itself.
 
 use crate::cache::{Cache, Fingerprint};
 use crate::guard::Guard;
@@ -16,81 +16,81 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-/// Longest claim of a CI job that is looked at, in bytes.
+/// Longest claim of a CI job that is kept, in bytes.
 const CLAIM_LIMIT: usize = 1024;
 
-/// Most claims of a CI job that are looked at.
+/// Most claims of a CI job that are kept.
 const CLAIMS_LIMIT: usize = 100;
 
-/// Something that the component does not know by itself.
+/// A question of the component.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Question {
-    /// Whether a password is a user's, or a CI job's token.
+    /// Is this the user's password, or a CI job's token?
     Password {
         /// The user's name.
         user: String,
         /// The password, or the token of a CI job.
         password: String,
-        /// Where it came from, if that is known for sure.
+        /// The client's address, if it is known reliably.
         client: Option<IpAddr>,
     },
-    /// Whom a bearer token is for.
+    /// Who is the subject of this bearer token?
     Bearer {
         /// The token.
         token: String,
     },
-    /// Please sign a token.
+    /// Sign a token.
     Issue {
-        /// For whom.
+        /// The subject.
         subject: Subject,
-        /// What it allows.
+        /// The access that it grants.
         access: Vec<Access>,
-        /// Whether a refresh token is wanted too.
+        /// Whether to sign a refresh token too.
         refresh: bool,
     },
-    /// Whom a refresh token stands for.
+    /// Who is the subject of this refresh token?
     Refresh {
         /// The token.
         token: String,
     },
 }
 
-/// What the authority says.
+/// An answer of the authority.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// Whom it is.
+    /// The caller.
     Caller(Caller),
-    /// What was signed.
+    /// The signed tokens.
     Issued(Issued),
-    /// Nobody.
+    /// The credentials were refused, or the question failed.
     Refused(Refusal),
 }
 
-/// Whom a request comes from.
+/// The caller: who sent a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Caller {
-    /// What is known of them.
+    /// Who they are, as far as it is proven.
     pub subject: Subject,
-    /// What their token allows; nothing if they came without a token.
+    /// The access that their token grants; `None` without a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Vec<Access>>,
-    /// Until when this is true, in seconds since 1970.
+    /// When this expires, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
 }
 
-/// Why nobody was found.
+/// Why credentials were refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Refusal {
     /// The user's name or the password is wrong.
     Credentials,
-    /// The token is not believed, for this reason.
+    /// The token is not accepted, for this reason.
     Token(String),
-    /// The key that signed the token is not known; it may be a new one.
+    /// The token's signing key is unknown; it may be a new one.
     UnknownKey,
-    /// There were too many wrong passwords; so many seconds are left to wait.
+    /// There were too many wrong passwords; this many seconds are left to wait.
     Pause(u64),
-    /// As many passwords as can be verified at a time are being verified.
+    /// The limit of concurrent password verifications is reached.
     Busy,
     /// The authority failed; the text is for the log.
     Failed(String),
@@ -105,7 +105,7 @@ impl From<TokenError> for Answer {
     }
 }
 
-/// Knows users, keys and tokens.
+/// Verifies passwords and tokens, and issues tokens.
 pub struct Authority {
     settings: Auth,
     loaded: RwLock<Arc<Loaded>>,
@@ -120,7 +120,7 @@ impl std::fmt::Debug for Authority {
     }
 }
 
-/// What comes from files, and what was learned by it.
+/// What was read from files, and the results that depend on it.
 struct Loaded {
     users: Htpasswd,
     external: Option<Keys>,
@@ -128,11 +128,11 @@ struct Loaded {
 }
 
 impl Authority {
-    /// An authority by the settings. `one_process` says that all requests come
-    /// to this one, so that a token's key need not be shared.
+    /// An authority with these settings. `one_process` means that all requests
+    /// come to this process, so that a token's key need not be shared.
     ///
     /// # Errors
-    /// What is wrong with which setting's content.
+    /// Which setting's content is invalid, and why.
     pub fn open(settings: Auth, one_process: bool) -> Result<Self, String> {
         let issuer = settings.issuer();
         let tokens = match (&issuer, &settings.secret) {
@@ -141,8 +141,8 @@ impl Authority {
             }
             (Some(_), None) if matches!(settings.scheme, Scheme::Token(_)) => {
                 return Err(
-                    "REGISTRY_AUTH=token needs REGISTRY_HTTP_SECRET here, any long random \
-                            text: instances of this host share no memory"
+                    "REGISTRY_AUTH=token needs REGISTRY_HTTP_SECRET on this host, any long \
+                     random text, because its instances share no memory"
                         .to_owned(),
                 );
             }
@@ -153,7 +153,7 @@ impl Authority {
         Ok(Self { settings, loaded, guard: Mutex::default(), tokens, job_keys })
     }
 
-    /// How many users there are.
+    /// The number of users.
     pub fn users(&self) -> usize {
         self.loaded().users.len()
     }
@@ -171,31 +171,31 @@ impl Authority {
         files
     }
 
-    /// Reads the files again and forgets what was verified by the old ones.
+    /// Reads the files again, and drops cached results of the old ones.
     ///
     /// # Errors
-    /// What is wrong with the new ones; the old ones stay in force.
+    /// What is wrong with the new ones; the old ones stay in effect.
     pub fn reload(&self) -> Result<(), String> {
         let new = Arc::new(Loaded::read(&self.settings)?);
         *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
 
-    /// Whether the keys of CI jobs' tokens must be fetched, and from where.
+    /// The OIDC settings, if the keys of CI jobs' tokens must be fetched.
     pub fn keys_to_fetch(&self) -> Option<&Oidc> {
         let oidc = self.settings.oidc.as_ref()?;
         oidc.jwks.as_deref().is_none_or(is_url).then_some(oidc)
     }
 
-    /// Takes the keys of CI jobs' tokens, as a JSON Web Key Set.
+    /// Sets the keys of CI jobs' tokens, from a JSON Web Key Set.
     pub fn set_job_keys(&self, jwks: &str) -> Result<(), String> {
         let keys = Arc::new(jwks_keys(jwks)?);
         *self.job_keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
         Ok(())
     }
 
-    /// What stands for a password, where one is asked about that bcrypt
-    /// decides; see [`Self::known`].
+    /// The fingerprint of a question about a password that takes bcrypt to
+    /// answer; see [`Self::known`].
     pub fn fingerprint(&self, question: &Question) -> Option<Fingerprint> {
         match question {
             Question::Password { user, password, .. } if !self.is_job(password) => {
@@ -205,13 +205,13 @@ impl Authority {
         }
     }
 
-    /// The answer to a question that was asked before, at no cost.
+    /// The cached answer to a question, if there is one.
     pub fn known(&self, fingerprint: &Fingerprint) -> Option<Answer> {
         lock(&self.loaded().verified).get(fingerprint).cloned().map(Answer::Caller)
     }
 
-    /// Answers. Takes as long as bcrypt does if [`Self::fingerprint`] gives
-    /// something that is not [`Self::known`].
+    /// Answers a question. Takes as long as bcrypt does if the question has a
+    /// [`Self::fingerprint`] that is not [`Self::known`].
     pub fn answer(&self, question: &Question, now: SystemTime) -> Answer {
         match question {
             Question::Password { password, .. } if self.is_job(password) => self.job(password),
@@ -243,7 +243,7 @@ impl Authority {
         }
     }
 
-    /// The answer to whom has to wait before the next password.
+    /// The refusal, if this user or client has to wait before the next password.
     pub fn pause(&self, user: &str, client: Option<IpAddr>, now: SystemTime) -> Option<Answer> {
         let pause = lock(&self.guard).pause(user, client, now)?;
         Some(Answer::Refused(Refusal::Pause(pause.as_secs().max(1))))
@@ -286,12 +286,17 @@ impl Authority {
             let claims = keys.verify(token, &external.issuer, &external.service);
             return match claims {
                 Ok(claims) => external_caller(claims),
-                // Its keys are the operator's word; there are no newer ones.
+                // The operator configured these keys; there are no newer ones to fetch.
                 Err(error) => Answer::Refused(Refusal::Token(error.to_string())),
             };
         }
         let Some(tokens) = &self.tokens else { return no_tokens() };
         match tokens.verify(token) {
+            Ok((Subject { user: Some(user), .. }, ..))
+                if self.loaded().users.hash_of(&user).is_none() =>
+            {
+                Answer::Refused(Refusal::Token(TokenError::User.to_string()))
+            }
             Ok((subject, access, until)) => {
                 Answer::Caller(Caller { subject, access: Some(access), until: Some(until) })
             }
@@ -299,9 +304,9 @@ impl Authority {
         }
     }
 
-    /// Whether what came as a password is a CI job's token.
+    /// Whether a password is a CI job's token.
     fn is_job(&self, password: &str) -> bool {
-        // Every such token begins with `{"` in base 64.
+        // Every JSON Web Token begins with `{"` in base64.
         self.settings.oidc.is_some()
             && password.starts_with("eyJ")
             && password.bytes().filter(|&byte| byte == b'.').count() == 2
@@ -345,14 +350,14 @@ impl Loaded {
             Some(Users::Entries(entries)) => {
                 let lines = entries.split_whitespace().collect::<Vec<_>>().join("\n");
                 Htpasswd::parse(&lines).map_err(|error| {
-                    format!("REGISTRY_AUTH_HTPASSWD_ENTRIES: {error} (of the entries, one a line)")
+                    format!("REGISTRY_AUTH_HTPASSWD_ENTRIES: {error} (each entry counts as a line)")
                 })?
             }
             Some(Users::File(path)) => {
                 let text = read(path).map_err(|error| {
                     format!(
-                        "REGISTRY_AUTH_HTPASSWD_PATH: {error}; roadstead htpasswd -Bbn USER \
-                         PASSWORD > FILE makes one"
+                        "REGISTRY_AUTH_HTPASSWD_PATH: {error}; create one with roadstead htpasswd \
+                         -Bbn USER PASSWORD > FILE"
                     )
                 })?;
                 Htpasswd::parse(&text).map_err(|error| {
@@ -382,8 +387,8 @@ impl Loaded {
     }
 }
 
-/// The claims of another service's token, of which the library has verified
-/// issuer, audience and time.
+/// The claims of an external service's token, whose issuer, audience and times
+/// the library has verified.
 #[derive(Deserialize)]
 struct ExternalClaims {
     #[serde(default)]
@@ -402,13 +407,13 @@ fn external_caller(claims: ExternalClaims) -> Answer {
     })
 }
 
-/// A time in a token, which may have a fraction (RFC 7519's `NumericDate`).
+/// A time in a token, which may have a fraction (`NumericDate`, RFC 7519).
 fn whole_seconds(time: &Value) -> Option<u64> {
     time.as_u64().or_else(|| Some(Duration::try_from_secs_f64(time.as_f64()?).ok()?.as_secs()))
 }
 
 fn no_tokens() -> Answer {
-    Answer::Refused(Refusal::Token("this registry takes no tokens".to_owned()))
+    Answer::Refused(Refusal::Token("this registry does not accept tokens".to_owned()))
 }
 
 fn job_keys(oidc: Option<&Oidc>) -> Result<Option<Keys>, String> {
@@ -431,7 +436,7 @@ fn is_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
 }
 
-/// Whether a setting is what it could also name a file of.
+/// Whether a setting is the content itself instead of a file name.
 fn is_content(text: &str) -> bool {
     let start = text.trim_start();
     start.starts_with('{') || start.starts_with("-----BEGIN")
@@ -446,24 +451,23 @@ fn read(path: &Path) -> Result<String, String> {
     let cannot = |error: std::io::Error| format!("cannot read {shown}: {error}");
     let size = std::fs::metadata(path).map_err(cannot)?.len();
     if size > SIZE_LIMIT {
-        return Err(format!("{shown} has {size} bytes, and at most {SIZE_LIMIT} are read"));
+        return Err(format!("{shown} has {size} bytes; the limit is {SIZE_LIMIT}"));
     }
     std::fs::read_to_string(path).map_err(cannot)
 }
 
-/// A lock whose holders cannot leave it half done.
+/// Locks a mutex whose value is valid even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Caller {
-    /// Whether this is still true.
+    /// Whether this has not expired.
     pub fn is_current(&self, now: SystemTime) -> bool {
         self.until.is_none_or(|until| seconds(now) < until)
     }
 
-    /// For how many seconds it will be true, if that ends: rather too few than
-    /// too many.
+    /// The number of seconds until it expires, rounded down, if it does.
     pub fn seconds_left(&self, now: SystemTime) -> Option<u64> {
         self.until.map(|until| until.saturating_sub(seconds(now)).saturating_sub(1))
     }

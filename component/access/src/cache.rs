@@ -1,21 +1,21 @@
-//! Credentials that were verified, so that bcrypt is paid once.
+//! A cache of verified credentials, so that bcrypt runs once per password.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::collections::HashMap;
 
-/// Credentials that are remembered at a time; beyond, all are forgotten and
-/// verified again.
+/// The most credentials that are cached. When it is full, all are dropped and
+/// have to be verified again.
 const ENTRIES: usize = 4096;
 
-/// What stands for credentials: a keyed hash of them.
+/// A keyed hash of credentials.
 pub type Fingerprint = [u8; 32];
 
 /// A key of HMAC-SHA-256, as long as its block.
 pub(crate) type Key = [u8; 64];
 
-/// Remembers values by credentials, which it does not hold: only their hash
-/// under a key that lives in this memory alone.
+/// Values by credentials. It does not hold the credentials, only their hash
+/// under a random key that exists only in this memory.
 #[derive(Debug)]
 pub struct Cache<T> {
     key: Key,
@@ -31,7 +31,7 @@ impl<T> Cache<T> {
         Ok(Self { key: random()?, entries: HashMap::new() })
     }
 
-    /// What stands for these credentials here.
+    /// The fingerprint of these credentials in this cache.
     pub fn fingerprint(&self, parts: &[&str]) -> Fingerprint {
         let mut mac = keyed(&self.key);
         for part in parts {
@@ -41,12 +41,12 @@ impl<T> Cache<T> {
         mac.finalize().into_bytes().into()
     }
 
-    /// What is remembered.
+    /// The cached value.
     pub fn get(&self, fingerprint: &Fingerprint) -> Option<&T> {
         self.entries.get(fingerprint)
     }
 
-    /// Remembers.
+    /// Caches a value.
     pub fn insert(&mut self, fingerprint: Fingerprint, value: T) {
         if self.entries.len() >= ENTRIES {
             self.entries.clear();
@@ -54,7 +54,7 @@ impl<T> Cache<T> {
         self.entries.insert(fingerprint, value);
     }
 
-    /// Forgets everything.
+    /// Empties the cache.
     pub fn clear(&mut self) {
         self.entries.clear();
     }

@@ -1,14 +1,15 @@
-//! How often one may guess: a pause after failures that grows with them.
+//! Brute-force protection: pauses after wrong passwords, which grow with each
+//! further failure.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-/// Wrong passwords of one user before there is a pause.
+/// Wrong passwords for one user before the first pause.
 const USER_FAILURES: u32 = 5;
 
-/// Wrong passwords from one address before there is a pause: more, as many
-/// people may share it.
+/// Wrong passwords from one address before the first pause: more, because
+/// several people may share it.
 const ADDRESS_FAILURES: u32 = 20;
 
 /// The first pause; each further failure doubles it.
@@ -20,15 +21,15 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// How long failures are remembered after the last one.
 const MEMORY: Duration = Duration::from_mins(15);
 
-/// Users and addresses that are remembered at a time. Where all are in use,
-/// the ones that failed longest ago are forgotten.
+/// The most users and addresses that are remembered. When it is full, those
+/// with the oldest failures are dropped.
 const ENTRIES: usize = 16 * 1024;
 
-/// Whom failures are counted for.
+/// What failures are counted for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Who {
     User(String),
-    /// For IPv6 the network of 64 bits, which is what one customer has.
+    /// For IPv6 the /64 network, which one customer usually has.
     Address(IpAddr),
 }
 
@@ -38,7 +39,7 @@ struct Failures {
     last: SystemTime,
 }
 
-/// Counts failures.
+/// Counts failures and decides on pauses.
 #[derive(Debug, Default)]
 pub(crate) struct Guard(HashMap<Who, Failures>);
 
@@ -60,7 +61,7 @@ impl Guard {
         of(&Who::User(user.to_owned())).max(address)
     }
 
-    /// A wrong password.
+    /// Records a wrong password.
     pub(crate) fn failed(&mut self, user: &str, address: Option<IpAddr>, now: SystemTime) {
         self.count(Who::User(user.to_owned()), now);
         if let Some(address) = address {
@@ -68,8 +69,8 @@ impl Guard {
         }
     }
 
-    /// A right password. Failures from the address are not forgotten: someone
-    /// with an account of their own could go on guessing others'.
+    /// Records a correct password. Failures from the address are kept: an
+    /// attacker with an account could otherwise continue to guess others'.
     pub(crate) fn succeeded(&mut self, user: &str) {
         self.0.remove(&Who::User(user.to_owned()));
     }
@@ -86,7 +87,7 @@ impl Guard {
         failures.last = now;
     }
 
-    /// Forgets what is old, or, if nothing is, the older half.
+    /// Drops expired failures or, if there are none, the older half.
     fn make_room(&mut self, now: SystemTime) {
         self.0.retain(|_, failures| remembered(failures, now));
         if self.0.len() >= ENTRIES {
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_waits_whoever_it_says_it_is() {
+    fn an_address_waits_whatever_user_it_claims() {
         let mut guard = Guard::default();
         let address = |text: &str| -> Option<IpAddr> { Some(text.parse().unwrap()) };
         for number in 0..ADDRESS_FAILURES {

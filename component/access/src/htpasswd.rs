@@ -1,36 +1,36 @@
-//! Files of users and their passwords, as Apache's `htpasswd -B` writes them.
+//! Files of users and password hashes, as Apache's `htpasswd -B` writes them.
 
 use std::collections::HashMap;
 use std::fmt;
 
-/// Longest password in bytes: bcrypt looks at no more, so a longer one would be
-/// as good as its beginning.
+/// Longest password in bytes: bcrypt ignores the rest, so a longer one would be
+/// equivalent to its first bytes.
 pub const PASSWORD_LIMIT: usize = 72;
 
-/// Longest user name in bytes, as Apache's tool has it.
+/// Longest user name in bytes, as in Apache's tool.
 pub const NAME_LIMIT: usize = 255;
 
 /// Largest file in bytes.
 pub const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// The cost of a hash that is compared where there are no users at all.
+/// The cost of the dummy hash if there are no users.
 const DEFAULT_COST: u32 = 10;
 
-/// The least cost of bcrypt.
+/// The minimum cost of bcrypt.
 pub const MIN_COST: u32 = 4;
 
-/// The highest cost that is accepted: 30 s a password, about.
+/// The highest cost that is accepted: about 30 s per password.
 pub const MAX_COST: u32 = 18;
 
 /// Length of a bcrypt hash as text.
 const HASH_LENGTH: usize = 60;
 
-/// Users and what proves them.
+/// Users and their password hashes.
 #[derive(Clone)]
 pub struct Htpasswd {
     hashes: HashMap<String, String>,
-    /// No password's hash, at the highest cost of any user's: to compare it
-    /// takes as long as the slowest of theirs.
+    /// A hash that no password matches, with the highest cost of any user's:
+    /// comparing it takes as long as the slowest of theirs.
     dummy: String,
 }
 
@@ -47,12 +47,12 @@ impl Default for Htpasswd {
 }
 
 impl Htpasswd {
-    /// Reads a file: `user:hash` lines, empty lines and `#` comments. As in
+    /// Parses a file: `user:hash` lines, empty lines and `#` comments. As in
     /// Apache's server, the first line of a user counts.
     ///
     /// # Errors
-    /// The number of a line that is none, and what to do about it. No entry is
-    /// left out silently: whoever it is for could not log in.
+    /// The number of an invalid line, and how to fix it. Invalid entries are
+    /// not skipped silently, because their users could not log in.
     pub fn parse(text: &str) -> Result<Self, InvalidLine> {
         let mut users = Self::default();
         let mut highest = None;
@@ -72,7 +72,7 @@ impl Htpasswd {
         Ok(users)
     }
 
-    /// How many users there are.
+    /// The number of users.
     pub fn len(&self) -> usize {
         self.hashes.len()
     }
@@ -82,25 +82,25 @@ impl Htpasswd {
         self.hashes.is_empty()
     }
 
-    /// Whether a user has this password. Takes as long as bcrypt does, for
-    /// users that there are not as well.
+    /// Whether this is the user's password. Takes as long as bcrypt does, for
+    /// unknown users as well.
     pub fn verify(&self, user: &str, password: &str) -> bool {
         let known = self.hashes.get(user);
         let hash = known.unwrap_or(&self.dummy);
-        // Too long ones are compared too, so that they take their time.
+        // Passwords that are too long are compared too, to take the same time.
         let matches = bcrypt::verify(password, hash).unwrap_or(false);
-        // To bcrypt, "x\0x" is "x".
+        // bcrypt treats "x\0x" like "x".
         let usable = password.len() <= PASSWORD_LIMIT && !password.contains('\0');
         matches && known.is_some() && usable
     }
 
-    /// The text that proves a user's password; another one after each change.
+    /// The user's password hash, which differs after each change.
     pub fn hash_of(&self, user: &str) -> Option<&str> {
         self.hashes.get(user).map(String::as_str)
     }
 }
 
-/// Checks that a name can stand before the colon.
+/// Checks that a name is valid before the colon.
 pub fn check_name(name: &str) -> Result<(), Problem> {
     let plain = !name.is_empty() && !name.chars().any(|c| c.is_control() || c == ':');
     if plain && name.len() <= NAME_LIMIT { Ok(()) } else { Err(Problem::Name) }
@@ -110,7 +110,7 @@ pub fn check_name(name: &str) -> Result<(), Problem> {
 ///
 /// # Errors
 /// When the password is longer than [`PASSWORD_LIMIT`], the cost is out of
-/// range, or there is no randomness.
+/// range, or the system returns no random bytes.
 pub fn hash(password: &str, cost: u32) -> Result<String, HashError> {
     if password.len() > PASSWORD_LIMIT {
         return Err(HashError::TooLong);
@@ -124,7 +124,7 @@ pub fn hash(password: &str, cost: u32) -> Result<String, HashError> {
     Ok(parts.format_for_version(bcrypt::Version::TwoY))
 }
 
-/// The cost of an entry's hash, if it is one of bcrypt.
+/// The cost of an entry's hash, if it is a bcrypt hash.
 fn cost(hash: &str) -> Result<u32, Problem> {
     let rest = ["$2a$", "$2b$", "$2y$"].iter().find_map(|start| hash.strip_prefix(start));
     let Some((cost, encoded)) = rest.and_then(|rest| rest.split_once('$')) else {
@@ -137,8 +137,8 @@ fn cost(hash: &str) -> Result<u32, Problem> {
         Some(cost)
             if hash.len() == HASH_LENGTH
                 && encoded.bytes().all(base64)
-                // The last digits of salt and hash hold four and two bits more
-                // than there are. One that sets them is compared with nothing.
+                // The last characters of salt and hash have four and two unused
+                // bits. bcrypt cannot compare a hash that sets them.
                 && encoded[21..].starts_with(['.', 'O', 'e', 'u'])
                 && encoded.ends_with(|last| ".CGKOSWaeimquy26".contains(last)) =>
         {
@@ -148,7 +148,7 @@ fn cost(hash: &str) -> Result<u32, Problem> {
     }
 }
 
-/// What an entry's hash is, if it is not one of bcrypt.
+/// The kind of an entry's hash, if it is not bcrypt.
 fn format_of(hash: &str) -> &'static str {
     if hash.starts_with("$apr1$") {
         "MD5 (htpasswd -m)"
@@ -163,19 +163,19 @@ fn format_of(hash: &str) -> &'static str {
     } else if hash.len() == 13 {
         "crypt (htpasswd -d)"
     } else {
-        "plain text or something unknown"
+        "plain text or an unknown format"
     }
 }
 
-/// A well-formed hash of no known password.
+/// A well-formed hash without a known password.
 fn dummy(cost: u32) -> String {
     format!("$2b${cost:02}$abcdefghijklmnopqrstu.abcdefghijklmnopqrstuvwxyzABCD.")
 }
 
-/// A line that is no entry.
+/// An invalid line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InvalidLine {
-    /// Which line, from one.
+    /// The line number, from one.
     pub number: usize,
     /// What is wrong with it.
     pub problem: Problem,
@@ -188,11 +188,11 @@ pub enum Problem {
     NoColon,
     /// The name is empty, too long or has control characters or colons.
     Name,
-    /// The hash is not one of bcrypt but of this kind.
+    /// The hash is of this kind instead of bcrypt.
     Format(&'static str),
-    /// The hash starts like one of bcrypt and goes on otherwise.
+    /// The hash starts like bcrypt, but is incomplete or has invalid characters.
     Damaged,
-    /// It would take minutes to verify a password.
+    /// The cost is so high that verifying a password would take minutes.
     Cost(u32),
 }
 
@@ -207,24 +207,24 @@ impl std::error::Error for InvalidLine {}
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoColon => f.write_str("an entry is user:hash; this has no colon"),
+            Self::NoColon => f.write_str("an entry is user:hash; this line has no colon"),
             Self::Name => write!(
                 f,
                 "a user's name has 1 to {NAME_LIMIT} bytes, no colon and no control characters"
             ),
             Self::Format(kind) => write!(
                 f,
-                "the hash is {kind}, and only bcrypt is accepted; make the entry again with \
+                "the hash is {kind}, and only bcrypt is accepted; create the entry again with \
                  roadstead htpasswd -Bbn USER PASSWORD"
             ),
             Self::Damaged => f.write_str(
-                "the bcrypt hash is not whole: it has 60 characters; make the entry again with \
-                 roadstead htpasswd -Bbn USER PASSWORD",
+                "the bcrypt hash is damaged: it should have 60 characters; create the entry again \
+                 with roadstead htpasswd -Bbn USER PASSWORD",
             ),
             Self::Cost(cost) => write!(
                 f,
-                "cost {cost} would take minutes to verify; make the entry again with a cost of at \
-                 most {MAX_COST}"
+                "cost {cost} would take minutes to verify; create the entry again with a cost of \
+                 at most {MAX_COST}"
             ),
         }
     }
@@ -239,7 +239,7 @@ pub enum HashError {
     TooLong,
     /// The cost is not from [`MIN_COST`] to [`MAX_COST`].
     Cost,
-    /// The system has no randomness.
+    /// The system returned no random bytes.
     Random,
 }
 
@@ -248,10 +248,10 @@ impl fmt::Display for HashError {
         match self {
             Self::TooLong => write!(
                 f,
-                "a password has at most {PASSWORD_LIMIT} bytes, as bcrypt ignores what follows"
+                "a password has at most {PASSWORD_LIMIT} bytes, because bcrypt ignores the rest"
             ),
-            Self::Cost => write!(f, "the cost is a number from {MIN_COST} to {MAX_COST}"),
-            Self::Random => f.write_str("the system gave no random bytes"),
+            Self::Cost => write!(f, "the cost must be from {MIN_COST} to {MAX_COST}"),
+            Self::Random => f.write_str("the system returned no random bytes"),
         }
     }
 }
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(hash(&format!("{longest}y"), 4), Err(HashError::TooLong));
         let users = Htpasswd::parse(&format!("a:{}", hash(&longest, 4).unwrap())).unwrap();
         assert!(users.verify("a", &longest));
-        // bcrypt itself would take it for the same.
+        // bcrypt itself would accept it.
         assert!(!users.verify("a", &format!("{longest}y")));
     }
 
@@ -307,7 +307,7 @@ mod tests {
     fn the_dummy_has_the_highest_cost() {
         let users = format!("a:{}\nb:{}", hash("x", 5).unwrap(), hash("x", 4).unwrap());
         assert!(Htpasswd::parse(&users).unwrap().dummy.starts_with("$2b$05$"));
-        assert!(bcrypt::verify("x", &super::dummy(4)).is_ok(), "it is compared as any other");
+        assert!(bcrypt::verify("x", &super::dummy(4)).is_ok(), "bcrypt accepts it as a hash");
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
         for (line, expected) in [
             ("alice", Problem::NoColon),
             (":$2y$04$", Problem::Name),
-            ("a:secret", Problem::Format("plain text or something unknown")),
+            ("a:secret", Problem::Format("plain text or an unknown format")),
             ("a:$apr1$x$y", Problem::Format("MD5 (htpasswd -m)")),
             ("a:{SHA}0DPiKuNIrrVmD8IUCuw1hQxNqZc=", Problem::Format("SHA-1 (htpasswd -s)")),
             ("a:rqXexS6ZhobKA", Problem::Format("crypt (htpasswd -d)")),

@@ -1,8 +1,8 @@
-//! Keys of token services elsewhere, and what they have signed.
+//! Keys of external token services, and verification of their tokens.
 //!
-//! Which keys and algorithms are accepted is the operator's word alone:
-//! nothing that a token's header brings along (`jwk`, `jku`, `x5u`) is used as
-//! a key, and `x5c` only to find one that is known already.
+//! Only the operator decides which keys and algorithms are accepted: keys in a
+//! token's header (`jwk`, `jku`, `x5u`) are ignored, and `x5c` only selects a
+//! configured key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,18 +17,18 @@ use x509_cert::der::{Encode as _, oid::ObjectIdentifier};
 /// Longest token, in bytes.
 pub const TOKEN_LIMIT: usize = 16 * 1024;
 
-/// Most keys of one issuer.
+/// The most keys of one issuer.
 const KEYS_LIMIT: usize = 256;
 
-/// How many seconds two clocks may differ.
+/// Accepted clock difference in seconds.
 const LEEWAY: u64 = 60;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// Algorithms that a token service elsewhere may sign with: those whose
-/// verifier cannot sign.
+/// Algorithms that an external token service may sign with: asymmetric ones,
+/// whose verifier cannot sign.
 const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("EdDSA", Algorithm::EdDSA),
     ("ES256", Algorithm::ES256),
@@ -41,7 +41,7 @@ const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("RS512", Algorithm::RS512),
 ];
 
-/// Keys that sign tokens, and with which algorithms.
+/// Keys that verify tokens, and the accepted algorithms.
 #[derive(Clone)]
 pub struct Keys {
     keys: Vec<Key>,
@@ -50,9 +50,9 @@ pub struct Keys {
 
 #[derive(Clone)]
 struct Key {
-    /// What a token's `kid` may call it.
+    /// The values of a token's `kid` that refer to it.
     names: Vec<String>,
-    /// As certificates have it.
+    /// Its `SubjectPublicKeyInfo`, if it comes from a certificate.
     info: Option<Vec<u8>>,
     public: DecodingKey,
 }
@@ -64,17 +64,17 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// No keys yet. Without names of algorithms, all that are safe are
-    /// accepted.
+    /// An empty set of keys. Without names of algorithms, all supported ones
+    /// are accepted.
     ///
     /// # Errors
-    /// When an algorithm is not known, or can be verified only by who can sign.
+    /// When an algorithm is unknown or symmetric.
     pub fn new(algorithms: &[String]) -> Result<Self, String> {
         let known = |name: &String| {
             let found = ALGORITHMS.iter().find(|(known, _)| known == name);
             found.map(|(_, algorithm)| *algorithm).ok_or_else(|| {
                 let names: Vec<_> = ALGORITHMS.iter().map(|(name, _)| *name).collect();
-                format!("{name:?} is none of the algorithms {}", names.join(", "))
+                format!("{name:?} is not one of the algorithms {}", names.join(", "))
             })
         };
         let algorithms = if algorithms.is_empty() {
@@ -86,13 +86,13 @@ impl Keys {
     }
 
     /// Adds the keys of a JSON Web Key Set (RFC 7517) that can verify
-    /// signatures; others are left out.
+    /// signatures; others are skipped.
     ///
     /// # Errors
-    /// When it is no such set, or has no such key.
+    /// When it is not such a set, or has no such key.
     pub fn add_jwks(&mut self, json: &str) -> Result<(), String> {
-        let set: JwkSet =
-            serde_json::from_str(json).map_err(|error| format!("no JSON Web Key Set: {error}"))?;
+        let set: JwkSet = serde_json::from_str(json)
+            .map_err(|error| format!("not a JSON Web Key Set: {error}"))?;
         let before = self.keys.len();
         for jwk in &set.keys {
             let encrypts = matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption));
@@ -111,15 +111,15 @@ impl Keys {
         self.check(before, "the JSON Web Key Set")
     }
 
-    /// Adds the keys of certificates in PEM, as distribution's
-    /// `rootcertbundle` has them.
+    /// Adds the keys of certificates in PEM, as in distribution's
+    /// `rootcertbundle`.
     ///
     /// # Errors
     /// When a certificate cannot be read, or there is none.
     pub fn add_certificates(&mut self, pem: &str) -> Result<(), String> {
         let before = self.keys.len();
         let certificates = Certificate::load_pem_chain(pem.as_bytes())
-            .map_err(|error| format!("no certificates in PEM: {error}"))?;
+            .map_err(|error| format!("not certificates in PEM: {error}"))?;
         for certificate in &certificates {
             let info = &certificate.tbs_certificate.subject_public_key_info;
             let der = info.to_der().map_err(|error| error.to_string())?;
@@ -128,7 +128,7 @@ impl Keys {
                 RSA => DecodingKey::from_rsa_pem(pem.as_bytes()),
                 EC => DecodingKey::from_ec_pem(pem.as_bytes()),
                 ED25519 => DecodingKey::from_ed_pem(pem.as_bytes()),
-                other => return Err(format!("keys of the kind {other} are not supported")),
+                other => return Err(format!("keys with the algorithm {other} are not supported")),
             };
             let key = key.map_err(|error| format!("a certificate's key: {error}"))?;
             let jwk = Jwk::from_decoding_key(&key, None).ok();
@@ -140,16 +140,16 @@ impl Keys {
 
     fn check(&self, before: usize, what: &str) -> Result<(), String> {
         if self.keys.len() == before {
-            Err(format!("{what} hold no key that verifies signatures"))
+            Err(format!("no key in {what} can verify signatures"))
         } else if self.keys.len() > KEYS_LIMIT {
-            Err(format!("{what} hold more than {KEYS_LIMIT} keys"))
+            Err(format!("more than {KEYS_LIMIT} keys in {what}"))
         } else {
             Ok(())
         }
     }
 
-    /// The claims of a token that one of the keys signed, for this audience,
-    /// by this issuer, and now.
+    /// The claims of a token, if one of the keys signed it, its issuer and
+    /// audience are these, and it is valid now.
     pub fn verify<T: DeserializeOwned>(
         &self,
         token: &str,
@@ -178,8 +178,8 @@ impl Keys {
         Err(error)
     }
 
-    /// The keys that a token says it is signed with, or, if it says nothing,
-    /// the only one there is.
+    /// The keys that a token's header refers to; without a reference, the only
+    /// key, if there is just one.
     fn candidates(&self, header: &Header) -> Result<Vec<&DecodingKey>, TokenError> {
         let chain = header.x5c_der().map_err(|_| TokenError::Malformed)?;
         if let Some(first) = chain.as_deref().and_then(<[_]>::first) {
@@ -205,24 +205,24 @@ impl Keys {
     }
 }
 
-/// A token's header, of which nothing is believed.
+/// A token's header, which is not verified yet.
 pub(crate) fn header(token: &str) -> Result<Header, TokenError> {
     if token.len() > TOKEN_LIMIT {
         return Err(TokenError::Malformed);
     }
     let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
-    // Whoever knows nothing of an extension that matters must not go on (RFC
-    // 7515, 4.1.11), and no extension is known here.
+    // A token with an unknown critical extension must be rejected (RFC 7515,
+    // 4.1.11), and no extension is known here.
     if header.crit.is_some() { Err(TokenError::Malformed) } else { Ok(header) }
 }
 
-/// The name of a key by RFC 7638.
+/// A key's thumbprint (RFC 7638).
 fn thumbprint(jwk: &Jwk) -> Option<String> {
     jwk.thumbprint(ThumbprintHash::SHA256).ok()
 }
 
-/// The name that Docker's first token services gave to a key: SHA-256 of the
-/// public key, its first 240 bits in base 32, in groups of four.
+/// A key ID of Docker's libtrust: SHA-256 of the public key, its first 240 bits
+/// in base32, in groups of four.
 fn libtrust_name(info: &[u8]) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let hash = Sha256::digest(info);
@@ -250,27 +250,29 @@ fn public_pem(der: &[u8]) -> String {
     pem + "-----END PUBLIC KEY-----\n"
 }
 
-/// Why a token is not believed.
+/// Why a token is not accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TokenError {
-    /// It is no token.
+    /// It is not a JSON Web Token.
     Malformed,
-    /// It is signed by an algorithm that is not accepted.
+    /// Its algorithm is not accepted.
     Algorithm,
-    /// It is signed with a key that is not known.
+    /// It is signed with an unknown key.
     Key,
-    /// Its signature is wrong.
+    /// Its signature is invalid.
     Signature,
-    /// It is too old.
+    /// It has expired.
     Expired,
-    /// It is for later.
+    /// It is not valid yet.
     Early,
-    /// Someone else issued it.
+    /// It has another issuer.
     Issuer,
-    /// It is for someone else.
+    /// It has another audience.
     Audience,
-    /// It lacks a claim, or holds one of another form.
+    /// A claim is missing or has the wrong type.
     Claims,
+    /// Its user was removed.
+    User,
 }
 
 impl From<&jsonwebtoken::errors::Error> for TokenError {
@@ -285,7 +287,7 @@ impl From<&jsonwebtoken::errors::Error> for TokenError {
             ErrorKind::ImmatureSignature => Self::Early,
             ErrorKind::InvalidIssuer => Self::Issuer,
             ErrorKind::InvalidAudience => Self::Audience,
-            // The header has been read by then.
+            // The header was parsed before, so these concern the claims.
             ErrorKind::MissingRequiredClaim(_)
             | ErrorKind::InvalidClaimFormat(_)
             | ErrorKind::Json(_) => Self::Claims,
@@ -297,15 +299,16 @@ impl From<&jsonwebtoken::errors::Error> for TokenError {
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "it is no JSON Web Token",
+            Self::Malformed => "it is not a JSON Web Token",
             Self::Algorithm => "its algorithm is not accepted",
             Self::Key => "it is signed with an unknown key",
-            Self::Signature => "its signature is wrong",
+            Self::Signature => "its signature is invalid",
             Self::Expired => "it has expired; compare the clocks",
             Self::Early => "it is not valid yet; compare the clocks",
-            Self::Issuer => "it is of another issuer",
+            Self::Issuer => "it was issued by another issuer",
             Self::Audience => "it is for another audience",
-            Self::Claims => "a claim is missing or of another form",
+            Self::Claims => "a claim is missing or has the wrong type",
+            Self::User => "its user no longer exists",
         })
     }
 }

@@ -1,18 +1,17 @@
-//! Who is who in a registry.
+//! Authentication of a registry's clients.
 //!
-//! The component decides who may do what; this crate tells it whom a request
-//! comes from: by passwords of an [`htpasswd`] file, by tokens of the built-in
-//! service or of another one, and by the tokens of CI jobs. It runs in the
+//! The component decides who may do what; this crate tells it who sent a
+//! request: by passwords of an [`htpasswd`] file, by tokens of the built-in
+//! service or of an external one, and by the tokens of CI jobs. It runs in the
 //! native host, so that the component holds neither passwords nor keys and
-//! bcrypt does not stall it, and within the component under hosts that offer
-//! nothing of the kind: all calls block, and nothing here does I/O but read
-//! files.
+//! bcrypt does not stall it; on other hosts it runs in the component. All calls
+//! block, and the only I/O is reading files.
 //!
-//! What may be wrong about a client's word is decided here once:
+//! How credentials are verified is decided here, once:
 //!
-//! - Passwords: bcrypt, as slow for users that there are not ([`Htpasswd`]);
-//!   after failures a pause that grows; what was verified is remembered under a
-//!   keyed hash, until the file changes.
+//! - Passwords: bcrypt, which takes as long for unknown users ([`Htpasswd`]);
+//!   growing delays after failures; verified credentials are cached under a
+//!   keyed hash until the file changes.
 //! - Tokens: algorithms and keys are the operator's, never the token's
 //!   ([`Keys`]).
 //!
@@ -35,8 +34,8 @@ pub use keys::{Keys, TOKEN_LIMIT, TokenError};
 pub use scope::{ALL, Access, CATALOG, REGISTRY, REPOSITORY, SCOPES_LIMIT};
 pub use tokens::Issued;
 
-/// The header in which a question travels to a native host, as JSON.
+/// The header with a question to the native host, as JSON.
 pub const QUESTION_HEADER: &str = "roadstead-question";
 
-/// The header in which its answer comes back, as JSON.
+/// The header with its answer, as JSON.
 pub const ANSWER_HEADER: &str = "roadstead-answer";

@@ -1,27 +1,27 @@
-//! What tokens allow: Docker's scopes and the access that a token lists.
+//! Docker's token scopes, and the `access` claim of a token.
 //!
 //! `scope = type ":" name ":" action *("," action)`, from distribution's
-//! "Token Scope Documentation". Names may have colons, as of a host and port.
+//! "Token Scope Documentation". Names may have colons, for a host and port.
 
 use serde::{Deserialize, Serialize};
 
-/// Most scopes that one token is asked for; the specification names none, and
-/// clients ask for one to a handful.
+/// The most scopes in a request for a token. The specification has no limit;
+/// clients request one to a handful.
 pub const SCOPES_LIMIT: usize = 64;
 
-/// The type of resource that a repository is.
+/// The resource type of repositories.
 pub const REPOSITORY: &str = "repository";
 
-/// The type of resource that has the registry's catalog.
+/// The resource type of the registry itself, for its catalog.
 pub const REGISTRY: &str = "registry";
 
 /// The name of the catalog among [`REGISTRY`]'s resources.
 pub const CATALOG: &str = "catalog";
 
-/// The action that a catalog's readers need.
+/// The action for reading the catalog.
 pub const ALL: &str = "*";
 
-/// Actions on a resource, as a token's `access` claim lists them.
+/// An entry of a token's `access` claim: actions on a resource.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Access {
     /// The type of resource.
@@ -29,13 +29,13 @@ pub struct Access {
     pub kind: String,
     /// The resource's name.
     pub name: String,
-    /// What is allowed.
+    /// The allowed actions.
     pub actions: Vec<String>,
 }
 
 impl Access {
-    /// Reads a `scope` parameter: scopes with spaces between them. What is no
-    /// scope is left out, as nothing is granted for it.
+    /// Parses a `scope` parameter: scopes separated by spaces. Invalid scopes
+    /// are skipped, so nothing is granted for them.
     pub fn parse_all(scopes: &str) -> Vec<Self> {
         scopes.split(' ').filter_map(Self::parse).collect()
     }
@@ -43,7 +43,7 @@ impl Access {
     fn parse(scope: &str) -> Option<Self> {
         let (kind, rest) = scope.split_once(':')?;
         let (name, actions) = rest.rsplit_once(':')?;
-        // `repository(plugin)` is a repository of a class.
+        // `repository(plugin)` is a repository with a class.
         let kind = kind.split_once('(').map_or(kind, |(kind, _)| kind);
         let mut distinct: Vec<String> = Vec::new();
         for action in actions.split(',').filter(|action| !action.is_empty()) {

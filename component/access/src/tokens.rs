@@ -1,7 +1,7 @@
-//! The built-in token service: short-lived tokens that say what their bearer
-//! may do, and refresh tokens that stand for a password.
+//! The built-in token service: short-lived tokens with the access that they
+//! grant, and refresh tokens that replace a password.
 //!
-//! The registry alone verifies what it signs, so one key does both
+//! Only the registry verifies what it signs, so one shared key is used for both
 //! (HMAC-SHA-256).
 
 use crate::cache::{keyed, random};
@@ -16,16 +16,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Who issues the tokens.
+/// The issuer of the tokens.
 const ISSUER: &str = "roadstead";
 
-/// How long a refresh token is good for: clients keep it like a password.
+/// The lifetime of a refresh token, which clients store like a password.
 const REFRESH_TIME: Duration = Duration::from_hours(24 * 90);
 
-/// Longest `access` claim: what more is asked for is not granted.
+/// The most entries of an `access` claim; further ones are not granted.
 pub(crate) const ACCESS_LIMIT: usize = crate::scope::SCOPES_LIMIT;
 
-/// Signs and verifies.
+/// Signs and verifies tokens.
 pub(crate) struct Tokens {
     signing: EncodingKey,
     verifying: DecodingKey,
@@ -48,7 +48,7 @@ struct Claims {
     subject: Subject,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     access: Vec<Access>,
-    /// Of a refresh token: what of the user's entry it stands for.
+    /// Of a refresh token: identifies the user's entry that it is valid for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     entry: String,
 }
@@ -60,15 +60,15 @@ pub struct Issued {
     pub token: String,
     /// When it was issued, in seconds since 1970.
     pub issued_at: u64,
-    /// How long it is good for, in seconds.
+    /// Its lifetime in seconds.
     pub expires_in: u64,
-    /// A refresh token, if one was asked for and can be given.
+    /// A refresh token, if one was requested and is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
 }
 
 impl Tokens {
-    /// A service whose key comes from a secret, or is made for this process.
+    /// A service whose key is derived from a secret, or random for this process.
     pub(crate) fn new(issuer: &Issuer, secret: Option<&Secret>) -> Result<Self, String> {
         let key = match secret {
             Some(Secret(secret)) => {
@@ -88,8 +88,8 @@ impl Tokens {
         })
     }
 
-    /// Signs a token, and a refresh token with it if `hash` is given, the
-    /// user's entry that it stands for.
+    /// Signs a token, and a refresh token too if `hash` is given, the user's
+    /// password hash that it is valid for.
     pub(crate) fn issue(
         &self,
         subject: &Subject,
@@ -125,14 +125,14 @@ impl Tokens {
         })
     }
 
-    /// Whom a token is for, what it allows and until when.
+    /// A token's subject, access and expiry.
     pub(crate) fn verify(&self, token: &str) -> Result<(Subject, Vec<Access>, u64), TokenError> {
         let claims: Claims = self.claims(token, &self.service)?;
         Ok((claims.subject, claims.access, claims.exp))
     }
 
-    /// Whom a refresh token stands for, if their entry, which `hash_of` finds,
-    /// is what it was: a new password ends all of a user's.
+    /// The subject of a refresh token, if their entry, which `hash_of` returns,
+    /// has not changed: a new password revokes all of a user's refresh tokens.
     pub(crate) fn refresh(
         &self,
         token: &str,
@@ -157,7 +157,7 @@ impl Tokens {
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.validate_nbf = true;
-        // The clock is the same, or that of another instance.
+        // Tokens come from this clock or another instance's.
         validation.leeway = 5;
         let data = jsonwebtoken::decode(token, &self.verifying, &validation);
         data.map(|data| data.claims).map_err(|error| TokenError::from(&error))
@@ -168,8 +168,8 @@ impl Tokens {
     }
 }
 
-/// What a refresh token holds of a user's entry: enough to tell whether it
-/// changed, and nothing that could be guessed from.
+/// What a refresh token contains of a user's entry: enough to detect a change,
+/// and nothing that helps to guess the password.
 fn entry(hash: &str) -> String {
     let mut mac = keyed(&[0x45; 64]);
     mac.update(hash.as_bytes());

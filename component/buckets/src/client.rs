@@ -1,8 +1,8 @@
-//! Requests to a store, repeated where that is safe and may help.
+//! Requests to a store, with retries where they are safe and may help.
 //!
-//! Clients of the registry repeat what fails as well, so that there are few
-//! attempts here: enough for a store that restarts a node or asks to slow
-//! down, and not so many that a request outlives its client's patience.
+//! Clients of the registry retry as well, so there are few attempts here: enough
+//! for a store that restarts a node or asks to slow down, and not so many that
+//! the registry's client times out first.
 
 use crate::unavailable;
 use async_trait::async_trait;
@@ -13,35 +13,35 @@ use object_store::client::{HttpError, HttpErrorKind, HttpRequest, HttpResponse, 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// How often a request is sent at most.
+/// The most attempts of a request.
 pub const MAX_ATTEMPTS: u32 = 4;
 
-/// How long after the first attempt another one may begin.
+/// How long after the first attempt a retry may begin.
 pub const REPEAT_TIME: Duration = Duration::from_secs(15);
 
 /// The longest pause between attempts.
 pub const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// The pause after the first attempt, at most; it doubles.
+/// The longest pause after the first attempt; it doubles with each attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// GCS's way to say what must be there.
+/// GCS's header for conditional writes.
 const GCS_CONDITION: &str = "x-goog-if-generation-match";
 
-/// Waits, as the platform does.
+/// The platform's timer.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Ends after `time`.
+    /// Completes after `time`.
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
 }
 
-/// An [`HttpService`] that repeats requests and says who sends them.
+/// An [`HttpService`] that retries requests and sets their user agent.
 #[derive(Clone, Debug)]
 pub struct Client<S, C> {
     service: S,
     clock: C,
     user_agent: HeaderValue,
-    /// A conditional write that is answered with 409 met another one that had
-    /// not ended, and nothing is known of the condition.
+    /// Whether a 409 to a conditional write means that it collided with another
+    /// write in flight, and can be retried.
     conflicts_end: bool,
 }
 
@@ -51,12 +51,12 @@ impl<S, C> Client<S, C> {
         Self { service, clock, user_agent, conflicts_end }
     }
 
-    /// Whether an outcome may be another one if the request is sent again, and
-    /// nothing is done twice by that.
+    /// Whether a retry may have another outcome, and cannot apply the request
+    /// twice.
     fn repeats(&self, kind: Kind, outcome: &Result<HttpResponse, HttpError>) -> bool {
         match outcome {
             Ok(response) => match response.status() {
-                // It says that nothing was done.
+                // These mean that the request was not applied.
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
                 StatusCode::CONFLICT => kind == Kind::Conditional && self.conflicts_end,
                 StatusCode::REQUEST_TIMEOUT
@@ -77,7 +77,7 @@ impl<S, C> Client<S, C> {
 }
 
 impl<S: HttpService, C: Clock> Client<S, C> {
-    /// What came of the last attempt.
+    /// Sends a request with retries; returns the last outcome.
     async fn attempt(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         request.headers_mut().entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
         let kind = Kind::of(request.method(), request.headers());
@@ -88,7 +88,8 @@ impl<S: HttpService, C: Clock> Client<S, C> {
             if !self.repeats(kind, &outcome) {
                 return outcome;
             }
-            let wait = outcome.as_ref().ok().and_then(asked_for).unwrap_or_else(|| uneven(pause));
+            let wait =
+                outcome.as_ref().ok().and_then(retry_after).unwrap_or_else(|| jittered(pause));
             if wait > MAX_PAUSE || started.elapsed() + wait > REPEAT_TIME {
                 return outcome;
             }
@@ -107,14 +108,14 @@ impl<S: HttpService, C: Clock> HttpService for Client<S, C> {
     }
 }
 
-/// What sending a request twice does.
+/// The effect of sending a request twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// The same as sending it once.
     Idempotent,
-    /// The second one meets what the first one did.
+    /// The second one fails because of the first one.
     Conditional,
-    /// Something more.
+    /// Possibly a second effect.
     Other,
 }
 
@@ -131,15 +132,15 @@ impl Kind {
     }
 }
 
-/// How long the store asks to wait.
-fn asked_for(response: &HttpResponse) -> Option<Duration> {
+/// The time that the store asks clients to wait.
+fn retry_after(response: &HttpResponse) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-/// Between half of a time and all of it, so that those who failed together do
-/// not come back together.
-fn uneven(time: Duration) -> Duration {
+/// A random time between half of `time` and all of it, so that requests that
+/// failed together are not retried together.
+fn jittered(time: Duration) -> Duration {
     let random = getrandom::u32().unwrap_or(u32::MAX);
     let half = time / 2;
     half + half.mul_f64(f64::from(random) / f64::from(u32::MAX))

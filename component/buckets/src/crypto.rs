@@ -1,4 +1,4 @@
-//! What object_store signs requests with, in plain Rust.
+//! Cryptography for object_store's request signatures, in pure Rust.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,10 +10,10 @@ use object_store::client::{
 use object_store::{Error, Result};
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of a SHA-256 value.
+/// The length of a SHA-256 value in bytes.
 const LENGTH: usize = 32;
 
-/// Cryptography that runs wherever Rust does.
+/// Cryptography that also runs in a component.
 #[derive(Clone, Copy, Debug)]
 pub struct RustCrypto;
 

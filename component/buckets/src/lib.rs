@@ -1,9 +1,9 @@
-//! Object stores out of the settings, as object_store's clients.
+//! The object stores in the settings, as object_store's clients.
 //!
-//! object_store speaks the protocols; what it needs for that comes from here:
-//! cryptography that runs in a component ([`RustCrypto`]), and attempts that
-//! are repeated without a timer of tokio's ([`Client`]). Who sends the requests
-//! is up to the platform: [`open`] takes any [`HttpService`].
+//! object_store implements the protocols. This crate provides what it needs to
+//! run in a component: cryptography in pure Rust ([`RustCrypto`]), and retries
+//! without tokio's timers ([`Client`]). The platform sends the requests: [`open`]
+//! takes any [`HttpService`].
 
 mod backend;
 mod client;
@@ -39,31 +39,31 @@ use s3::SignedS3;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How requests say who sends them, where `_USERAGENT` does not.
+/// The user agent of requests, without the setting `_USERAGENT`.
 const USER_AGENT: &str = concat!("roadstead/", env!("CARGO_PKG_VERSION"));
 
-/// object_store's name for what it has no method for.
+/// object_store's name of a setting for which it has no method.
 const SERVER_SIDE_ENCRYPTION: &str = "aws_server_side_encryption";
 
 /// Largest file with a service account's key, in bytes.
 const KEY_FILE_LIMIT: usize = 64 * 1024;
 
-/// All that object_store can do with a bucket.
+/// All operations of object_store on a bucket.
 pub trait Bucket: ObjectStore + MultipartStore + PaginatedListStore + Signer {}
 
 impl<T: ObjectStore + MultipartStore + PaginatedListStore + Signer> Bucket for T {}
 
-/// A bucket, opened.
+/// An opened bucket.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// What object_store can do with it.
+    /// The operations of object_store.
     pub bucket: Arc<dyn Bucket>,
-    /// What it can do besides, if it speaks S3's protocol.
+    /// Additional operations, if it speaks S3's protocol.
     pub s3: Option<Arc<dyn S3Operations>>,
 }
 
-/// The object store of the settings, reached by `service`. Nothing is sent
-/// yet.
+/// Opens the object store in the settings, reached through `service`. Sends no
+/// requests yet.
 ///
 /// # Errors
 /// When a key cannot be read.
@@ -75,7 +75,7 @@ where
     let user_agent = cloud.user_agent.as_deref().unwrap_or(USER_AGENT);
     let user_agent = HeaderValue::from_str(user_agent)
         .map_err(|error| format!("the user agent {user_agent:?}: {error}"))?;
-    // Azure says by a conflict that something exists already.
+    // On Azure, 409 means that the object exists already.
     let conflicts_end = matches!(cloud.service, Service::S3(_));
     let client = Client::new(service, clock, user_agent.clone(), conflicts_end);
     let connector = Connector(client.clone());
@@ -102,8 +102,8 @@ fn open_s3(s3: &S3, connector: impl HttpConnector) -> Built {
         .with_access_key_id(&s3.access_key)
         .with_secret_access_key(&s3.secret_key.0)
         .with_allow_http(true)
-        // Under TLS, nobody can change a body; hashing it once more would cost
-        // more than all the rest.
+        // TLS already protects the body; hashing it again would cost more than
+        // everything else.
         .with_unsigned_payload(s3.endpoint.starts_with("https://"))
         .with_disable_tagging(true)
         .with_crypto_provider(Arc::new(RustCrypto))
@@ -130,12 +130,12 @@ fn open_gcs(gcs: &Gcs, connector: impl HttpConnector) -> Result<Built, String> {
     let json = match &gcs.key {
         GcsKey::Json(json) => json.0.clone(),
         GcsKey::File(file) => {
-            let said = |problem: String| {
+            let invalid = |problem: String| {
                 format!("REGISTRY_STORAGE_GCS_KEYFILE {}: {problem}", file.display())
             };
-            let json = std::fs::read_to_string(file).map_err(|error| said(error.to_string()))?;
+            let json = std::fs::read_to_string(file).map_err(|error| invalid(error.to_string()))?;
             if json.len() > KEY_FILE_LIMIT {
-                return Err(said("it is too large for a service account's key".to_owned()));
+                return Err(invalid("too large for a service account's key".to_owned()));
             }
             json
         }
@@ -170,13 +170,13 @@ fn open_azure(azure: &Azure, connector: impl HttpConnector) -> Built {
     Ok(Arc::new(builder.build()?))
 }
 
-/// object_store would wait between attempts by a timer of tokio's, which a
-/// component has not: [`Client`] repeats them.
+/// Disables object_store's retries, which need tokio's timers; [`Client`] retries
+/// instead.
 fn no_retries() -> RetryConfig {
     RetryConfig { max_retries: 0, retry_timeout: Duration::ZERO, ..RetryConfig::default() }
 }
 
-/// Gives all clients of a store the same service.
+/// Provides the same service to all clients of a store.
 #[derive(Debug)]
 struct Connector<S>(S);
 

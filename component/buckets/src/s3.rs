@@ -1,4 +1,4 @@
-//! What S3 offers and object_store has no method for.
+//! Operations of S3 for which object_store has no method.
 
 use crate::RustCrypto;
 use async_trait::async_trait;
@@ -20,27 +20,28 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-/// How errors name the store, as object_store's do.
+/// The store's name in errors, as in object_store's.
 const STORE: &str = "S3";
 
-/// Encryption by the store; with more after it, by which key.
+/// The header for encryption by the store; also the prefix of the one that names
+/// the key.
 const ENCRYPTION: &str = "x-amz-server-side-encryption";
 
-/// Largest answer that is read, in bytes: an error's text.
+/// The largest response that is read, in bytes: the text of an error.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// What signatures leave as it is, in a path.
+/// The characters of a path that signatures escape.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// The same in a query.
+/// The characters of a query value that signatures escape.
 const QUERY: &AsciiSet = &PATH.add(b'/');
 
-/// What a store can do beyond object_store's traits.
+/// A store's operations beyond object_store's traits.
 #[async_trait]
 pub trait S3Operations: fmt::Debug + Send + Sync {
-    /// Makes a range of an object a part of a multipart upload, without its
-    /// bytes leaving the store. `index` counts from 0, as in
+    /// Copies a range of an object into a part of a multipart upload, within the
+    /// store. `index` counts from 0, as in
     /// [`object_store::multipart::MultipartStore::put_part`].
     async fn copy_part(
         &self,
@@ -51,10 +52,9 @@ pub trait S3Operations: fmt::Debug + Send + Sync {
         index: usize,
     ) -> Result<PartId>;
 
-    /// The head of a request that makes its body an object, with metadata,
-    /// unless the body has another SHA-256: then the store refuses it.
-    ///
-    /// Whether the store does, [`S3Operations::verifies`] finds out.
+    /// The head of a request that stores its body as an object, with metadata.
+    /// The store refuses a body with another SHA-256;
+    /// [`S3Operations::verifies`] tests whether it does.
     fn put_verified(
         &self,
         key: &Path,
@@ -62,33 +62,32 @@ pub trait S3Operations: fmt::Debug + Send + Sync {
         metadata: Option<(&str, &str)>,
     ) -> Result<Parts>;
 
-    /// The head of a request for an object, or for those of its bytes that a
-    /// `Range` header names.
+    /// The head of a request for an object, or for a range of its bytes.
     fn get(&self, key: &Path, range: Option<&str>) -> Result<Parts>;
 
-    /// Whether the store refuses a body whose SHA-256 is not the one announced:
-    /// it is sent one, to be written to `key`.
+    /// Tests whether the store refuses a body whose SHA-256 is not the announced
+    /// one, by sending such a body for `key`.
     ///
     /// # Errors
-    /// When its answer says neither.
+    /// When the response is inconclusive.
     async fn verifies(&self, key: &Path) -> Result<bool>;
 }
 
-/// What became of a request of [`S3Operations::put_verified`], by its answer.
+/// The outcome of a request of [`S3Operations::put_verified`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verified {
-    /// The object is there.
+    /// The object was stored.
     Stored,
-    /// The body has another hash, and nothing was stored.
+    /// The body has another hash and was not stored.
     Mismatch,
-    /// Nothing was stored for another reason.
+    /// The body was not stored, for another reason.
     Refused,
 }
 
 impl Verified {
-    /// Reads an answer, of whose body the beginning is enough.
+    /// Interprets a response; the beginning of its body is sufficient.
     pub fn of(status: StatusCode, body: &[u8]) -> Self {
-        /// Amazon's codes for it; Garage has but the last.
+        /// Amazon's error codes for it; Garage only uses the last.
         const CODES: [&str; 3] = ["XAmzContentSHA256Mismatch", "BadDigest", "InvalidDigest"];
         if status.is_success() {
             return Self::Stored;
@@ -103,7 +102,7 @@ impl Verified {
     }
 }
 
-/// Signs requests to S3 and those that speak like it.
+/// Signs and sends requests to S3 and compatible stores.
 pub(crate) struct SignedS3 {
     settings: S3,
     credential: AwsCredential,
@@ -127,7 +126,7 @@ impl SignedS3 {
         Self { settings: settings.clone(), credential, client, user_agent }
     }
 
-    /// A signed request without its body, whose SHA-256 is given.
+    /// A signed request without its body, for a body with this SHA-256.
     fn signed(
         &self,
         method: Method,
@@ -151,7 +150,7 @@ impl SignedS3 {
         Ok(request)
     }
 
-    /// Sends a request, and reads its answer.
+    /// Sends a request and reads the response.
     async fn send(&self, request: HttpRequest) -> Result<(StatusCode, Bytes)> {
         let (head, body) = self.client.execute(request).await.map_err(failed)?.into_parts();
         let body = Limited::new(body, ANSWER_LIMIT).collect().await;
@@ -183,10 +182,10 @@ impl S3Operations for SignedS3 {
         let request = self.signed(Method::PUT, (to, &query), headers, &nothing)?;
         let (status, body) = self.send(request).await?;
         let text = String::from_utf8_lossy(&body);
-        // A copy that fails after its answer has begun is a 200 with an error.
+        // A copy that fails after the response has begun is a 200 with an error.
         match quick_xml::de::from_str::<CopyPartResult>(&text) {
             Ok(copied) if status.is_success() => Ok(PartId { content_id: copied.e_tag }),
-            _ => Err(failed(io::Error::other(format!("copy of a part: {status}: {text}")))),
+            _ => Err(failed(io::Error::other(format!("cannot copy a part: {status}: {text}")))),
         }
     }
 
@@ -231,7 +230,7 @@ impl S3Operations for SignedS3 {
     }
 }
 
-/// The answer to a copy of a part.
+/// The response to the copy of a part.
 #[derive(Deserialize)]
 struct CopyPartResult {
     #[serde(rename = "ETag")]

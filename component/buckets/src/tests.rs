@@ -1,5 +1,4 @@
-//! Requests that are repeated and those that are not; signatures whose values
-//! are known.
+//! Which requests are retried; cryptography against known values.
 
 mod s3;
 
@@ -17,7 +16,7 @@ use roadstead_config::{Cloud, Config};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What a service does with a request.
+/// The outcome of a request to a service.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
     Status(u16),
@@ -27,7 +26,7 @@ enum Outcome {
 
 use Outcome::{After, Failure, Status};
 
-/// Does the same with each request, and counts them.
+/// A service that gives each request the same outcome, and records them.
 #[derive(Clone, Debug)]
 struct Always(Outcome, Arc<Mutex<Vec<HttpRequest>>>);
 
@@ -42,13 +41,15 @@ impl HttpService for Always {
                 *response.status_mut() = StatusCode::from_u16(status).unwrap();
                 response.headers_mut().insert("retry-after", seconds.into());
             }
-            Failure(kind) => return Err(HttpError::new(kind, std::io::Error::other("as told"))),
+            Failure(kind) => {
+                return Err(HttpError::new(kind, std::io::Error::other("as configured")));
+            }
         }
         Ok(response)
     }
 }
 
-/// Does not wait, and knows how long it should have.
+/// A clock that does not wait, and records the requested times.
 #[derive(Clone, Debug, Default)]
 struct Fast(Arc<Mutex<Vec<Duration>>>);
 
@@ -63,7 +64,7 @@ const PLAIN: &[(&str, &str)] = &[];
 const CREATE: &[(&str, &str)] = &[("if-none-match", "*")];
 const GCS_CREATE: &[(&str, &str)] = &[("x-goog-if-generation-match", "0")];
 
-/// How often a request is sent, and what is waited between.
+/// How often a request is sent, and the pauses between attempts.
 async fn attempts(
     method: &Method,
     headers: &[(&'static str, &'static str)],
@@ -90,7 +91,7 @@ async fn attempts(
 }
 
 #[tokio::test]
-async fn what_is_repeated() {
+async fn safe_requests_are_retried() {
     let all = MAX_ATTEMPTS as usize;
     let (get, put, post, delete) = (Method::GET, Method::PUT, Method::POST, Method::DELETE);
     for (method, headers, outcome, expected) in [
@@ -109,12 +110,13 @@ async fn what_is_repeated() {
         (&put, PLAIN, Status(409), 1),
         (&put, PLAIN, Failure(HttpErrorKind::Interrupted), all),
         (&delete, PLAIN, Failure(HttpErrorKind::Interrupted), all),
-        // Whoever made it would be told that it exists.
+        // The first attempt may have succeeded; a retry would report that the
+        // object exists.
         (&put, CREATE, Status(500), 1),
         (&put, CREATE, Failure(HttpErrorKind::Interrupted), 1),
         (&put, GCS_CREATE, Failure(HttpErrorKind::Timeout), 1),
         (&put, CREATE, Status(412), 1),
-        // Nothing was done.
+        // The first attempt was not applied.
         (&put, CREATE, Status(503), all),
         (&put, CREATE, Status(409), all),
         (&put, CREATE, Failure(HttpErrorKind::Connect), all),
@@ -127,11 +129,11 @@ async fn what_is_repeated() {
         assert_eq!(seen, expected, "{method} {headers:?} {outcome:?}");
         assert_eq!(pauses.len(), expected - 1);
     }
-    // Azure has the thing already.
+    // On Azure, 409 means that the object exists.
     assert_eq!(attempts(&put, CREATE, Status(409), false).await.0, 1);
 }
 
-/// The settings of a store that nobody asks.
+/// The settings of a store that is never contacted.
 fn cloud(settings: &[(&str, &str)]) -> Cloud {
     let settings = settings
         .iter()
@@ -139,10 +141,11 @@ fn cloud(settings: &[(&str, &str)]) -> Cloud {
     Config::from_variables(settings).unwrap().cloud.unwrap()
 }
 
-/// It is found below all that object_store's clients wrap it in.
+/// Unavailability is detected below all errors that object_store's clients wrap
+/// around it.
 #[tokio::test]
-async fn what_may_get_better() {
-    const KEY: &str = include_str!("../../auth/src/tests/data/rsa.key");
+async fn unavailability_is_detected() {
+    const KEY: &str = include_str!("../../access/src/tests/data/rsa.key");
     for (outcome, expected) in [
         (Status(429), true),
         (Status(502), true),
@@ -190,7 +193,7 @@ async fn what_may_get_better() {
 }
 
 #[tokio::test]
-async fn how_long_it_waits() {
+async fn pauses_between_attempts() {
     let (_, pauses) = attempts(&Method::GET, PLAIN, Status(500), true).await;
     for (pause, most) in pauses.iter().zip([100, 200, 400]) {
         let range = Duration::from_millis(most / 2)..=Duration::from_millis(most);
@@ -198,7 +201,7 @@ async fn how_long_it_waits() {
     }
     let (seen, pauses) = attempts(&Method::GET, PLAIN, After(503, 1), true).await;
     assert_eq!((seen, pauses), (4, vec![Duration::from_secs(1); 3]));
-    // That is for clients to wait.
+    // Too long: the registry's client is asked to wait instead.
     assert_eq!(attempts(&Method::GET, PLAIN, After(503, 60), true).await.0, 1);
 }
 
@@ -223,11 +226,11 @@ fn digests_and_codes() {
 
 #[test]
 fn signatures() {
-    const PEM: &[u8] = include_bytes!("../../auth/src/tests/data/rsa.key");
+    const PEM: &[u8] = include_bytes!("../../access/src/tests/data/rsa.key");
     let signer = RustCrypto.sign(SigningAlgorithm::RS256, PEM).unwrap();
     let signature = signer.sign(b"header.claims").unwrap();
     assert_eq!(signature.len(), 256);
-    // The padding of PKCS #1 has nothing random.
+    // The padding of PKCS #1 is deterministic.
     assert_eq!(signature, signer.sign(b"header.claims").unwrap());
     assert_ne!(signature, signer.sign(b"header.claim").unwrap());
     assert!(RustCrypto.sign(SigningAlgorithm::RS256, b"no key").is_err());

@@ -1,4 +1,4 @@
-//! Stores that cannot serve now, and may soon.
+//! Temporary unavailability of a store.
 
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Limited};
@@ -7,11 +7,11 @@ use std::error::Error;
 use std::fmt;
 use std::iter::successors;
 
-/// How much of a store's explanation is kept, in bytes.
+/// How much of a store's error text is kept, in bytes.
 const TEXT_LIMIT: usize = 16 * 1024;
 
-/// A store that says that it cannot serve now. object_store does not let
-/// anyone see the status of an answer that it takes for an error.
+/// A response that the store cannot serve now. It is an error of its own because
+/// object_store's errors do not expose the status of a response.
 #[derive(Debug)]
 struct Unavailable {
     status: StatusCode,
@@ -20,14 +20,14 @@ struct Unavailable {
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the store answers {}: {}", self.status, self.text)
+        write!(f, "the store answered {}: {}", self.status, self.text)
     }
 }
 
 impl Error for Unavailable {}
 
-/// Whether a store, or a proxy before it, says by this status that another
-/// answer may come later. That it failed (500) says nothing of the kind.
+/// Whether this status of a store, or of a proxy in front of it, means that a
+/// later request may succeed. An internal error (500) does not.
 pub fn promises_better(status: StatusCode) -> bool {
     matches!(
         status,
@@ -38,8 +38,8 @@ pub fn promises_better(status: StatusCode) -> bool {
     )
 }
 
-/// Whether an error comes of a store that cannot be reached, does not answer,
-/// or says that it cannot serve now.
+/// Whether an error was caused by a store that cannot be reached, does not
+/// answer, or reports that it cannot serve now.
 pub fn is_unavailable(error: &(dyn Error + 'static)) -> bool {
     successors(Some(error), |&error| error.source()).any(|cause| {
         let kind = cause.downcast_ref().map(HttpError::kind);
@@ -51,13 +51,13 @@ pub fn is_unavailable(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// An answer that promises better as the error that it is.
+/// Turns a response with such a status into an error.
 pub(crate) async fn told(response: HttpResponse) -> Result<HttpResponse, HttpError> {
     let status = response.status();
     if !promises_better(status) {
         return Ok(response);
     }
-    // Without its text, the status has to do.
+    // If the text cannot be read, the status alone is reported.
     let text = Limited::new(response.into_body(), TEXT_LIMIT).collect().await;
     let text = text.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();

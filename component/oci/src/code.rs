@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A code of the `errors` list in a failed answer.
+/// A code in the `errors` list of a failed response.
 ///
 /// The first fourteen are the closed list of the distribution-spec, section
 /// "Error Codes" (code-1 to code-14). The last five are not in it; the CNCF
@@ -46,7 +46,7 @@ pub enum ErrorCode {
     PaginationNumberInvalid,
     /// distribution: the service is not available.
     Unavailable,
-    /// distribution: an error without a code of its own.
+    /// distribution: any other error.
     Unknown,
 }
 
@@ -74,7 +74,7 @@ impl ErrorCode {
         Self::Unknown,
     ];
 
-    /// The code as it stands in the answer.
+    /// The code as sent in the response.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BlobUnknown => "BLOB_UNKNOWN",

@@ -12,8 +12,8 @@ use super::media_type::{InvalidMediaType, MediaType};
 ///
 /// `data`, `platform` and unknown properties are ignored when reading and so
 /// are not written. Absent, `null` and empty collections are the same, as is
-/// an empty `artifactType` to an absent one: clients written in Go send them
-/// for one another. A property that occurs twice is an error.
+/// an empty `artifactType` to an absent one: clients written in Go send one for
+/// the other. A property that occurs twice is an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -21,8 +21,8 @@ pub struct Descriptor {
     pub media_type: MediaType,
     /// The digest of the content.
     pub digest: Digest,
-    /// The length of the content in bytes. The image-spec has it as an int64:
-    /// negative and greater numbers are errors when reading.
+    /// The length of the content in bytes. It is an int64 in the image-spec:
+    /// negative and larger numbers are errors when reading.
     #[serde(deserialize_with = "int64")]
     pub size: u64,
     /// The type of the artifact, when the content is one.
@@ -39,12 +39,12 @@ pub struct Descriptor {
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub annotations: BTreeMap<String, String>,
-    /// Where else the content can be had.
+    /// URLs from which the content can be downloaded.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
 }
 
-/// The media type in `text`, where an empty text stands for none
+/// The media type in `text`; an empty text means none
 /// (distribution-spec, "Listing Referrers": "empty or missing").
 pub(super) fn non_empty_media_type(
     text: Option<String>,
@@ -60,7 +60,7 @@ where
     non_empty_media_type(Option::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
-/// For `deserialize_with`: `null` stands for the default value.
+/// For `deserialize_with`: `null` means the default value.
 pub(super) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

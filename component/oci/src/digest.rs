@@ -19,7 +19,7 @@ impl Algorithm {
     /// Every supported algorithm.
     pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
 
-    /// The algorithm as it stands before the colon.
+    /// The algorithm's name, as before the colon.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -49,7 +49,7 @@ impl fmt::Display for Algorithm {
 
 /// A digest `algorithm:encoded` (image-spec, "Descriptor", section "Digests")
 /// of a supported [`Algorithm`], with exactly its number of lower-case
-/// hexadecimal digits, as the section on each registered algorithm demands.
+/// hexadecimal digits, as the section on each registered algorithm requires.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -124,25 +124,25 @@ text_serde!(Digest);
 pub enum InvalidDigest {
     /// Not of the image-spec's grammar: no colon, or characters it excludes.
     Malformed,
-    /// Of the grammar, but of an algorithm that is not in [`Algorithm::ALL`].
+    /// Well-formed, but the algorithm is not in [`Algorithm::ALL`].
     UnsupportedAlgorithm {
         /// The first [`InvalidDigest::MAX_NAME`] characters of its name.
         name: String,
     },
-    /// Of a supported algorithm, but not as long as its hashes are.
+    /// The algorithm is supported, but the length does not match.
     WrongLength {
         /// The algorithm.
         algorithm: Algorithm,
-        /// How many characters follow the colon.
+        /// The number of characters after the colon.
         length: usize,
     },
-    /// As long as it should be, but not lower-case hexadecimal.
+    /// The length matches, but it is not lower-case hexadecimal.
     NotLowerHex,
 }
 
 impl InvalidDigest {
     /// How much of an unsupported algorithm's name is kept for the message;
-    /// the name comes from the client and its length is not bounded.
+    /// the client controls the name and its length.
     pub const MAX_NAME: usize = 32;
 }
 

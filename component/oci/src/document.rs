@@ -1,4 +1,4 @@
-//! The JSON of a manifest, before its parts are put together.
+//! The JSON of a manifest, as it is deserialized.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,17 +15,17 @@ const COMMON_KEYS: [&str; 4] = ["mediaType", "artifactType", "subject", "annotat
 /// The properties that only image manifests and indexes have.
 const SCHEMA_KEYS: [&str; 4] = ["schemaVersion", "config", "layers", "manifests"];
 
-/// What has to be known of a document before the rest can be read.
+/// What has to be known about a document before the rest can be read.
 #[derive(Debug, Default)]
 pub(super) struct Head {
     /// The `mediaType` property.
     pub(super) media_type: Option<MediaType>,
-    /// A property whose name differs from a common one by case only.
+    /// A property whose name differs only in case from a common one.
     ///
     /// Go's JSON decoder ignores the case of names, so clients written in Go
     /// would read such a property, possibly in place of the one read here.
     pub(super) odd_common_key: Option<String>,
-    /// A property whose name differs from one of a schema by case only.
+    /// A property whose name differs only in case from one of a schema.
     pub(super) odd_schema_key: Option<String>,
 }
 
@@ -92,7 +92,7 @@ impl<'de> Visitor<'de> for HeadVisitor {
     }
 }
 
-/// Whether `key` is one of `names` but for its case.
+/// Whether `key` differs only in case from one of `names`.
 fn is_odd(key: &str, names: &[&str]) -> bool {
     names.iter().any(|name| *name != key && key.chars().map(fold).eq(name.chars().map(fold)))
 }

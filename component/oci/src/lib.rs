@@ -5,7 +5,7 @@
 //! type has private content and a `parse` function (plus, where the registry
 //! itself makes values, one that builds from raw bytes), so code that holds a
 //! value need not check it again. Error types are closed enums whose messages
-//! are meant for the person at the client. No input makes this module panic.
+//! are meant for the client's user. No input causes a panic.
 //!
 //! Sources: the OCI distribution-spec 1.1, the OCI image-spec 1.1 (descriptors,
 //! manifests, digests), RFC 9110 (ranges), RFC 6838 (media types), RFC 9562

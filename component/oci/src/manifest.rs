@@ -7,12 +7,12 @@ use super::document::{Body, Common, Head};
 use super::manifest_error::InvalidManifest;
 use super::media_type::MediaType;
 
-/// What the registry needs to know of a pushed manifest (image-spec, "OCI
+/// What the registry needs to know about a pushed manifest (image-spec, "OCI
 /// Image Manifest" and "OCI Image Index"; distribution-spec, "Pushing
 /// Manifests").
 ///
-/// It is a view: the bytes themselves, whose digest is the manifest's name,
-/// stay with the caller.
+/// It does not contain the bytes, whose digest identifies the manifest; the
+/// caller keeps them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     media_type: MediaType,
@@ -22,7 +22,7 @@ pub struct Manifest {
     annotations: BTreeMap<String, String>,
 }
 
-/// What a manifest is, by its media type.
+/// The kind of a manifest, by its media type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An OCI or Docker (schema 2) image manifest.
@@ -42,19 +42,20 @@ pub enum Kind {
 }
 
 impl Manifest {
-    /// The greatest size in bytes, 4 MiB: what the distribution-spec, section
-    /// "Pushing Manifests", asks registries to accept at least. Callers refuse
-    /// larger bodies with 413 before reading them all.
+    /// The maximum size in bytes, 4 MiB: the distribution-spec, section
+    /// "Pushing Manifests", asks registries to accept at least this. Callers
+    /// refuse larger bodies with 413 before they have read all of them.
     pub const MAX_SIZE: usize = 4 * 1024 * 1024;
 
-    /// The greatest number of descriptors, `config` and `subject` included:
-    /// far more than images have, few enough to look up on each push.
+    /// The maximum number of descriptors, `config` and `subject` included:
+    /// far more than images have, and few enough to look up on each push.
     pub const MAX_DESCRIPTORS: usize = 10_000;
 
-    /// Reads a manifest that was sent with this `Content-Type`.
+    /// Parses a manifest that was sent with this `Content-Type`.
     ///
     /// The media type is the `mediaType` property, which the header must not
-    /// contradict, or else the header, or else is told from the structure:
+    /// contradict; without it, the header; without both, it follows from the
+    /// structure:
     /// `manifests` makes an OCI index, `config` or `layers` an OCI image.
     ///
     /// Images and indexes must have `schemaVersion` 2 and the properties of
@@ -102,12 +103,12 @@ impl Manifest {
         }
     }
 
-    /// The media type: what a pull of the manifest is answered with.
+    /// The media type, which is sent when the manifest is pulled.
     pub const fn media_type(&self) -> &MediaType {
         &self.media_type
     }
 
-    /// What the manifest is.
+    /// The kind of manifest.
     pub const fn kind(&self) -> &Kind {
         &self.kind
     }
@@ -139,8 +140,8 @@ impl Manifest {
     }
 
     /// The blobs that must be in the repository: config and layers of an image
-    /// manifest, except layers that are fetched from elsewhere, by their media
-    /// type or because they carry URLs.
+    /// manifest, except layers that are downloaded from elsewhere, because of
+    /// their media type or because they have URLs.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         let (config, layers) = match &self.kind {
             Kind::Image { config, layers } => (Some(config), layers.as_slice()),
@@ -188,8 +189,8 @@ fn resolve(
     }
 }
 
-/// Reads an image manifest or an index of the `declared` media type; without
-/// one, the structure tells which.
+/// Parses an image manifest or an index of the `declared` media type; without
+/// one, the structure decides.
 fn read_kind(
     declared: Option<MediaType>,
     body: Body,

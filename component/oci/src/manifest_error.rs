@@ -24,8 +24,8 @@ pub enum InvalidManifest {
         /// The fault, cut to [`InvalidManifest::MAX_MESSAGE`] characters.
         message: String,
     },
-    /// A property whose name has upper and lower case other than specified,
-    /// which some clients would read and others not.
+    /// A property whose name differs only in case from a specified one, which
+    /// some clients would read and others would not.
     KeyCase {
         /// The name as sent.
         key: String,
@@ -37,7 +37,7 @@ pub enum InvalidManifest {
         /// The property.
         field: MediaType,
     },
-    /// No media type was sent and the structure does not tell it.
+    /// No media type was sent, and the structure does not determine it.
     UnknownMediaType,
     /// There is `manifests` as well as `config` or `layers`
     /// (GHSA-qq97-vm5h-rrhg).
@@ -71,8 +71,8 @@ pub enum InvalidManifest {
 }
 
 impl InvalidManifest {
-    /// How much of a JSON fault's description is kept; it may quote values of
-    /// the manifest, which are as long as the client pleases.
+    /// How much of a JSON error's description is kept; it may quote values of
+    /// the manifest, whose length the client controls.
     pub const MAX_MESSAGE: usize = 300;
 
     /// The error of bytes of which only the first `valid` are UTF-8.

@@ -19,7 +19,7 @@ pub const DOCKER_MANIFEST_LIST: &str = "application/vnd.docker.distribution.mani
 pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 /// Docker image manifest, version 2, schema 1, signed.
 pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
-/// Docker layer that is fetched from elsewhere.
+/// Docker layer that is downloaded from elsewhere.
 pub const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 /// OCI layer with distribution restrictions (image-spec, "Non-Distributable Layers").
 pub const OCI_NON_DISTRIBUTABLE_LAYER: &str =
@@ -88,7 +88,8 @@ impl MediaType {
         matches!(self.as_str(), DOCKER_SCHEMA1 | DOCKER_SCHEMA1_SIGNED)
     }
 
-    /// Whether it is that of a layer that need not be in the registry.
+    /// Whether it is that of a layer that need not be in the registry
+    /// (foreign or non-distributable).
     pub fn is_non_distributable(&self) -> bool {
         matches!(
             self.as_str(),

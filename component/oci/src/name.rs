@@ -16,7 +16,7 @@ use super::text::{text_serde, text_traits};
 pub struct RepositoryName(String);
 
 impl RepositoryName {
-    /// The greatest length in bytes, which is that of the CNCF distribution
+    /// The maximum length in bytes, which is that of the CNCF distribution
     /// registry (`RepositoryNameTotalLengthMax`); the specification only notes
     /// that many clients stop at 255 characters including the host.
     pub const MAX_LENGTH: usize = 255;

@@ -11,11 +11,11 @@ use super::range::is_number;
 pub struct PageSize(usize);
 
 impl PageSize {
-    /// The size when the client sends none.
+    /// The size if the client sends none.
     pub const DEFAULT: Self = Self(1000);
 
-    /// The greatest size. Clients that ask for more get this many and a link
-    /// to the next page, as the specification allows.
+    /// The maximum size. Clients that ask for more get this many entries and a
+    /// link to the next page, as the specification allows.
     pub const MAX: Self = Self(10_000);
 
     /// Reads the parameter's value, which is absent when it is `None`; an
@@ -56,7 +56,7 @@ impl fmt::Display for PageSize {
 pub enum InvalidPageSize {
     /// It is negative.
     Negative,
-    /// It is not made of the digits 0 to 9.
+    /// It contains characters other than the digits 0 to 9.
     NotANumber,
 }
 

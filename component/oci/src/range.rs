@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
 
-/// A byte range asked for by a `Range` header (RFC 9110, section 14.2;
+/// A byte range requested by a `Range` header (RFC 9110, section 14.2;
 /// distribution-spec, "Pulling blobs").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ByteRange(ByteRangeSpec);
@@ -31,7 +31,7 @@ impl ByteRange {
         Some(Self(spec))
     }
 
-    /// The positions to send of a content of `size` bytes, end excluded, never
+    /// The positions to send of content with `size` bytes, end excluded, never
     /// empty.
     ///
     /// `None` means that the range cannot be satisfied (416): it starts at or
@@ -48,7 +48,7 @@ impl ByteRange {
 }
 
 impl ByteRange {
-    /// What is asked for, before the size of the content is known.
+    /// What is requested, before the size of the content is known.
     pub const fn spec(self) -> ByteRangeSpec {
         self.0
     }
@@ -76,9 +76,9 @@ pub fn content_range(part: &Range<u64>, size: u64) -> String {
 pub enum ByteRangeSpec {
     /// The first and the last position. The last may be before the first.
     Between(u64, u64),
-    /// All from this position on.
+    /// Everything from this position on.
     From(u64),
-    /// So many bytes at the end.
+    /// This many bytes at the end.
     Suffix(u64),
 }
 
@@ -94,7 +94,7 @@ pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The number in `text`, or the greatest when it does not fit.
+/// The number in `text`, or the maximum if it does not fit.
 fn saturating(text: &str) -> Option<u64> {
     is_number(text).then(|| text.parse().unwrap_or(u64::MAX))
 }

@@ -53,7 +53,7 @@ pub enum InvalidTag {
         /// Its length in bytes.
         length: usize,
     },
-    /// A character that a tag does not have at this place.
+    /// A character that is not allowed at this position.
     Character {
         /// The character.
         character: char,
@@ -83,8 +83,8 @@ impl fmt::Display for InvalidTag {
 
 impl Error for InvalidTag {}
 
-/// What a manifest is asked for by: the `<reference>` of the
-/// distribution-spec, section "Pulling manifests".
+/// How a manifest is addressed: the `<reference>` of the distribution-spec,
+/// section "Pulling manifests".
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reference {
     /// A tag.

@@ -1,5 +1,5 @@
-//! What the text types of this module share: the standard traits that follow
-//! from `parse` and `as_str`, and hexadecimal output.
+//! Shared by the text types of this crate: the standard traits on top of
+//! `parse` and `as_str`, and hexadecimal output.
 
 /// Appends `bytes` in lower-case hexadecimal.
 pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {

@@ -9,7 +9,7 @@ use super::text::{is_lower_hex, push_hex, text_serde, text_traits};
 /// case, 8-4-4-4-12 hexadecimal digits.
 ///
 /// The distribution-spec leaves the upload location to the registry. Only one
-/// spelling of each identifier is accepted, so that it can serve as a key.
+/// spelling of each identifier is accepted, so that it can be used as a key.
 /// The version and variant bits of a parsed identifier are not checked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UploadId(String);

@@ -14,10 +14,10 @@ pub struct ContentRange {
 }
 
 impl ContentRange {
-    /// Reads the header in any of the forms that clients send: `a-b`, as the
-    /// distribution-spec has it, `bytes a-b/total` or `bytes a-b/*`, as RFC
-    /// 9110, section 14.4, has it, and the mixtures `bytes a-b` and
-    /// `bytes=a-b`. A total must be greater than `b` and is not kept.
+    /// Parses any of the forms that clients send: `a-b`, as in the
+    /// distribution-spec, `bytes a-b/total` or `bytes a-b/*`, as in RFC 9110,
+    /// section 14.4, and the mixtures `bytes a-b` and `bytes=a-b`. A total
+    /// must be greater than `b` and is not kept.
     pub fn parse(header: &str) -> Result<Self, InvalidContentRange> {
         let header = header.trim_matches(BLANKS);
         let (range, total) = split(header).ok_or(InvalidContentRange::Malformed)?;
@@ -68,7 +68,7 @@ pub enum InvalidContentRange {
     Reversed,
     /// The last position is not below the total.
     BeyondTotal,
-    /// A number is not below 2^64 - 1, so that a length could not be told.
+    /// A number is not below 2^64 - 1, so the length would not fit in 64 bits.
     TooLarge,
 }
 
@@ -88,9 +88,9 @@ impl Error for InvalidContentRange {}
 /// The `Range` header that answers an upload request (distribution-spec,
 /// "Pushing a blob in chunks"), given the number of bytes received so far.
 ///
-/// It is `0-<last position>`; as that cannot say that nothing was received,
-/// zero bytes give `0-0` like one byte does, which is what the CNCF
-/// distribution registry answers.
+/// It is `0-<last position>`. This form cannot express that nothing was
+/// received, so zero bytes give `0-0`, as one byte does; the CNCF distribution
+/// registry does the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UploadRange(pub u64);
 

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Atomic writes of files.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -7,22 +7,22 @@ use std::path::{Path, PathBuf};
 /// The mode of a file with a secret.
 pub(crate) const SECRET: u32 = 0o600;
 
-/// The mode of a file for everybody.
+/// The mode of a file that everyone may read.
 pub(crate) const PUBLIC: u32 = 0o644;
 
-/// What to do with a file that is there already.
+/// What to do with an existing file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
-    /// It makes room. Where this process may do so, the new file belongs to
-    /// whom the old one belonged to; otherwise nothing is written.
+    /// Replace it. The new file gets the owner of the old one; if this process
+    /// may not change the owner, nothing is written.
     Replace,
-    /// It stays, and writing fails with [`io::ErrorKind::AlreadyExists`].
+    /// Keep it, and fail with [`io::ErrorKind::AlreadyExists`].
     Keep,
 }
 
-/// Writes a file with this mode, which it has before the first byte is in it.
+/// Writes a file atomically. It has this mode before its first byte is written.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> io::Result<()> {
-    // A link stays one: what it leads to is replaced.
+    // A symbolic link stays; its target is replaced.
     let path = match existing {
         Existing::Replace => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
         Existing::Keep => path.to_owned(),
@@ -34,10 +34,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) ->
     file.as_file().sync_all()?;
     match existing {
         Existing::Replace => file.persist(&path).map_err(|error| match error.error.kind() {
-            // As a container has it that was given the file alone.
+            // The file is a mount point, as in a container.
             io::ErrorKind::ResourceBusy => io::Error::new(
                 io::ErrorKind::ResourceBusy,
-                "it is mounted by itself; mount the directory that it is in",
+                "the file itself is a mount; mount its directory instead",
             ),
             _ => error.error,
         })?,
@@ -53,13 +53,13 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            format!("it has more than {limit} bytes; is it the right file?"),
+            format!("it has more than {limit} bytes; check that it is the right file"),
         ));
     }
     Ok(bytes)
 }
 
-/// Where a file is.
+/// The directory of a file.
 pub(crate) fn directory(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -74,7 +74,7 @@ fn prepare(file: &File, path: &Path, mode: u32) -> io::Result<()> {
     if let Ok(old) = std::fs::metadata(path)
         && (old.uid(), old.gid()) != (new.uid(), new.gid())
     {
-        // A registry that runs as another user could not read a file of ours.
+        // A registry that runs as the old owner could not read the new file.
         fchown(file, Some(old.uid()), Some(old.gid())).map_err(|error| {
             let (uid, gid) = (old.uid(), old.gid());
             io::Error::new(
@@ -83,7 +83,7 @@ fn prepare(file: &File, path: &Path, mode: u32) -> io::Result<()> {
             )
         })?;
     }
-    // Before this, the mode is that of a secret.
+    // Until here, the mode is that of a temporary file: for the owner only.
     file.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
@@ -92,12 +92,12 @@ fn prepare(_file: &File, _path: &Path, _mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a rename last.
+/// Syncs a directory, so that a rename in it survives power loss.
 fn sync(directory: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
-/// The mode of a file, without its type; [`SECRET`] where there are no modes.
+/// The mode of a file, without its type; [`SECRET`] on systems without modes.
 pub(crate) fn mode(path: &Path) -> io::Result<u32> {
     let metadata = std::fs::metadata(path)?;
     #[cfg(unix)]

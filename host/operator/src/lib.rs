@@ -1,9 +1,10 @@
-//! Commands for whoever runs a registry: [`cert`] makes certificates,
-//! [`htpasswd`] keeps passwords, [`doctor`] says what a client would see.
+//! Commands for operators of a registry: [`cert`] creates certificates,
+//! [`htpasswd`] manages the file of users, [`doctor`] checks a registry from a
+//! client's point of view.
 //!
-//! None of them needs a running registry of this project, nor wasmtime: the
-//! crate builds and tests in seconds. `host/src/cli.rs` offers them as
-//! subcommands of `roadstead`.
+//! None of them needs a running Roadstead or wasmtime, so the crate builds and
+//! tests in seconds. `host/src/cli.rs` offers them as subcommands of
+//! `roadstead`.
 
 pub mod cert;
 pub mod doctor;

@@ -2,10 +2,10 @@
 
 use std::io::{self, Read};
 
-/// The most that is read of an input that should hold one password.
+/// The most bytes read from an input that should hold one password.
 const MAX_INPUT: u64 = 4096;
 
-/// Reads a password that is all of `input`, without the end of its line.
+/// Reads a password that is all of `input`, without its line end.
 pub(crate) fn from_input(input: &mut dyn Read) -> Result<String, String> {
     let mut bytes = Vec::new();
     input
@@ -13,7 +13,7 @@ pub(crate) fn from_input(input: &mut dyn Read) -> Result<String, String> {
         .read_to_end(&mut bytes)
         .map_err(|error| format!("cannot read the password from standard input: {error}"))?;
     if bytes.len() as u64 > MAX_INPUT {
-        return Err(format!("standard input has more than {MAX_INPUT} bytes: no password"));
+        return Err(format!("standard input has more than {MAX_INPUT} bytes: not a password"));
     }
     if bytes.ends_with(b"\n") {
         bytes.pop();
@@ -22,17 +22,17 @@ pub(crate) fn from_input(input: &mut dyn Read) -> Result<String, String> {
         }
     }
     let password = String::from_utf8(bytes)
-        .map_err(|_| "the password is not UTF-8, as clients send it".to_owned())?;
+        .map_err(|_| "the password is not UTF-8, which clients send".to_owned())?;
     if password.is_empty() {
         return Err("standard input is empty: pipe the password in".to_owned());
     }
     Ok(password)
 }
 
-/// Asks for a password at the terminal, where it is not shown.
+/// Prompts for a password on the terminal, without echo.
 pub(crate) fn ask(prompt: &str) -> Result<String, String> {
     rpassword::prompt_password(prompt).map_err(|error| match error.kind() {
         io::ErrorKind::Interrupted => "interrupted".to_owned(),
-        _ => format!("there is no terminal to ask for the password ({error})"),
+        _ => format!("cannot prompt for the password without a terminal ({error})"),
     })
 }

@@ -26,7 +26,7 @@ fn cert(directory: &Path, arguments: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8(out).unwrap())
 }
 
-/// What OpenSSL prints, or nothing where it is missing, which is said.
+/// Runs OpenSSL; where it is missing, prints that the test is skipped.
 fn openssl(directory: &Path, arguments: &[&str]) -> Option<(bool, String)> {
     match Command::new("openssl").args(arguments).current_dir(directory).output() {
         Ok(output) => {
@@ -223,9 +223,9 @@ fn a_second_run_renews() {
     let second = names.map(read);
     assert_eq!(first[..3], second[..3]);
     assert_ne!(first[3], second[3]);
-    assert!(said.contains("server.key: its key of before"), "{said}");
+    assert!(said.contains("server.key: its key; unchanged"), "{said}");
     handshake(&files.path().join("ca.crt"), files.path(), "new.example").unwrap();
-    // A run that broke off before the authority's certificate.
+    // A run that was interrupted before it wrote the CA's certificate.
     std::fs::remove_file(files.path().join("ca.crt")).unwrap();
     cert(files.path(), &["registry.example"]).unwrap();
     assert_eq!(read("ca.key"), first[1]);
@@ -235,8 +235,8 @@ fn a_second_run_renews() {
     assert!(refused.contains("without its key"), "{refused}");
 }
 
-/// `root` and, below it, `middle`: authorities that OpenSSL made, with names
-/// beyond ASCII and keys of other kinds than ours.
+/// `root` and, below it, `middle`: CAs created by OpenSSL, with non-ASCII
+/// names and with kinds of keys that `roadstead cert` does not create.
 fn authorities() -> Option<TempDir> {
     let made = directory();
     let Some((true, _)) = openssl(
@@ -318,7 +318,7 @@ fn an_authority_of_openssl_signs() {
         assert!(!files.path().join("ca.key").exists());
         handshake(Path::new(&path("root.crt")), files.path(), "registry.example").unwrap();
         let sent = certificates(files.path().join("server.crt")).len();
-        // A root is not sent; an authority below one is.
+        // A root is not sent; an intermediate CA is.
         assert_eq!(sent, if authority == "root" { 1 } else { 2 });
         let root = path("root.crt");
         let arguments = ["verify", "-CAfile", &root, "-untrusted", "server.crt", "server.crt"];
@@ -346,7 +346,7 @@ fn what_cannot_sign_is_refused() {
     let arguments =
         ["b.example", "--ca-cert", &server("server.crt"), "--ca-key", &server("server.key")];
     let refused = cert(directory().path(), &arguments).unwrap_err();
-    assert!(refused.contains("not the certificate of an authority"), "{refused}");
+    assert!(refused.contains("is not a CA certificate"), "{refused}");
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn docker_is_told() {
     }
     assert!(said.contains("a.example:5000/ca.crt written"), "{said}");
     let said = cert(files.path(), &arguments).unwrap();
-    assert!(said.contains("a.example:5000/ca.crt is there already"), "{said}");
+    assert!(said.contains("a.example:5000/ca.crt is up to date"), "{said}");
     let file = base.path().join("file");
     std::fs::write(&file, "").unwrap();
     let arguments = ["a.example", "--install-docker", "--docker-directory", file.to_str().unwrap()];

@@ -47,7 +47,7 @@ fn mode(path: &str) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// Apache's tool, or nothing where it is missing, which is said.
+/// Runs Apache's tool; where it is missing, prints that the test is skipped.
 fn apache(arguments: &[&str]) -> Option<i32> {
     match Command::new("htpasswd").args(arguments).output() {
         Ok(output) => output.status.code(),
@@ -74,9 +74,9 @@ fn entries_are_printed() {
         assert!(output.starts_with("alice:$2y$04$") && output.ends_with('\n'), "{output}");
         assert!(bcrypt::verify("secret", output.trim().split_once(':').unwrap().1).unwrap());
     }
-    // As distribution's documentation has it, without a cost.
+    // The command of distribution's documentation, without a cost.
     assert!(htpasswd("", &["-Bbn", "alice", "secret"]).output.starts_with("alice:$2y$10$"));
-    // A password may look like a flag, and come with an end of line.
+    // A password may look like a flag, and may end with a line end.
     let dashes = htpasswd("", &["-BbnC4", "alice", "-n"]);
     assert!(bcrypt::verify("-n", dashes.output.trim().split_once(':').unwrap().1).unwrap());
     for input in ["secret", "secret\n", "secret\r\n"] {
@@ -94,7 +94,7 @@ fn a_file_is_kept() {
         assert!(outcome.errors.contains(said), "{arguments:?}: {}", outcome.errors);
         assert_eq!(outcome.output, "");
     };
-    step(&["-bC4", &path, "alice", "one"], 1, "is not there; -c makes it");
+    step(&["-bC4", &path, "alice", "one"], 1, "does not exist; create it with -c");
     step(&["-cbC4", &path, "alice", "one"], 0, "Adding password for user alice");
     #[cfg(unix)]
     assert_eq!(mode(&path), 0o600);
@@ -108,7 +108,7 @@ fn a_file_is_kept() {
     step(&["-D", &path, "bob"], 0, "User bob not found");
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("# ours\nalice:$2y$04$") && text.lines().count() == 2, "{text}");
-    step(&["-cbC4", &path, "dora", "four"], 0, "1 other users were in");
+    step(&["-cbC4", &path, "dora", "four"], 0, "; 1 other user of ");
 }
 
 #[cfg(unix)]
@@ -118,7 +118,7 @@ fn the_mode_the_owner_and_a_link_stay() {
     let (directory, path) = file();
     std::fs::write(&path, "bob:x\n").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-    // Only root can give files away.
+    // Only root can change the owner.
     let given = chown(&path, Some(4321), Some(1234)).is_ok();
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
@@ -140,15 +140,15 @@ fn what_is_wrong_is_said() {
     for (arguments, status, said) in [
         (&["-mbn", "alice", "secret"][..], 2, "registries read bcrypt only"),
         (&["-2bn", "alice", "secret"], 2, "registries read bcrypt only"),
-        (&["-n"], 2, "these flags want USER after them"),
-        (&["-Bbn", "alice"], 2, "want USER PASSWORD"),
-        (&["-c", &path, "alice", "secret"], 2, "-b takes the password from there"),
+        (&["-n"], 2, "these flags require USER;"),
+        (&["-Bbn", "alice"], 2, "require USER PASSWORD"),
+        (&["-c", &path, "alice", "secret"], 2, "on the command line, use -b"),
         (&["-bn", "a:b", "secret"], 6, "colon"),
         (&["-bn", "", "secret"], 6, "empty"),
-        (&["-bn", "#a", "secret"], 6, "comments"),
+        (&["-bn", "#a", "secret"], 6, "comment"),
         (&["-bn", "a\nb", "secret"], 6, "control"),
-        (&["-bn", &name, "secret"], 5, "at most 255"),
-        (&["-bnC4", "alice", &longer], 5, "73 bytes; bcrypt ignores what comes after 72"),
+        (&["-bn", &name, "secret"], 5, "the limit is 255"),
+        (&["-bnC4", "alice", &longer], 5, "73 bytes; bcrypt ignores all after the first 72"),
         (&["-bnC4", "alice", &long], 0, ""),
         (&["-bn", "alice", ""], 2, "empty"),
         (&["-in", "alice"], 2, "standard input is empty"),

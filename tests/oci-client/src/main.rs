@@ -1,8 +1,7 @@
 //! `oci-client-program HOST:PORT [CA USER PASSWORD]`: pushes an image to `rust/one`, in chunks and
 //! whole, pulls it, lists its tags, mounts its layer into `rust/two` and lists
 //! its referrers. Prints the digest of the image, and whether the layer was
-//! mounted or had to be pushed again. With the file of an authority
-//! and a user, over TLS.
+//! mounted or had to be pushed again. With the file of a CA and a user, over TLS.
 
 use anyhow::{Context as _, bail, ensure};
 use oci_client::client::{
@@ -13,7 +12,7 @@ use oci_client::manifest::IMAGE_LAYER_MEDIA_TYPE;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
-/// More than the crate's chunk of 4 MiB, so that there are several.
+/// More than the crate's chunk size of 4 MiB, so that there are several chunks.
 const LAYER: usize = 10 << 20;
 
 #[tokio::main(flavor = "current_thread")]
@@ -49,8 +48,8 @@ async fn main() -> anyhow::Result<()> {
     let tags = client.list_tags(&one, &auth, None, None).await?.tags;
     ensure!(tags == ["chunks", "whole"], "{tags:?}");
     let blob = ImageLayer::oci_v1(layer.clone(), None).sha256_digest();
-    // A token for one repository does not mount from another, and this client
-    // asks for no other, whatever the challenge says.
+    // A token for one repository does not allow a mount from another, and this
+    // client requests only one, whatever the challenge says.
     let mounted = match client.mount_blob(&two, &one, &blob).await {
         Ok(()) => true,
         Err(OciDistributionError::ServerError { code: 401, .. }) => false,
@@ -67,8 +66,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A client that trusts an authority besides those that everybody knows, or
-/// speaks plain HTTP.
+/// A client that trusts a CA in addition to the system's, or uses plain HTTP.
 fn client(use_monolithic_push: bool, authority: Option<Vec<u8>>) -> Client {
     let protocol = if authority.is_some() { ClientProtocol::Https } else { ClientProtocol::Http };
     let encoding = CertificateEncoding::Pem;

@@ -1,5 +1,5 @@
-//! Prints what a page of tags and of the catalog costs as there are more of
-//! them. `cargo run --release -p roadstead-tests --bin measure-lists`
+//! Prints the time of a page of tags and of the catalog, with growing numbers of
+//! names. `cargo run --release -p roadstead-tests --bin measure-lists`
 
 use bytes::Bytes;
 use http::Request;
@@ -7,7 +7,7 @@ use roadstead_tests::{Registry, send};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often each page is asked for, after the first time.
+/// How often each page is requested, after the first time.
 const REPEATS: usize = 300;
 
 const LINK: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
     let repositories = root.path().join("docker/registry/v2/repositories");
     let tags = [("t100", 100), ("t1000", 1_000), ("t10000", 10_000), ("t100000", 100_000)];
     for (name, count) in tags {
-        eprintln!("making {count} tags");
+        eprintln!("creating {count} tags");
         for tag in 0..count {
             let tag = repositories.join(format!("{name}/_manifests/tags/v{tag:06}/current"));
             std::fs::create_dir_all(&tag)?;
@@ -49,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn make_repositories(root: &Path, count: usize) -> anyhow::Result<()> {
-    eprintln!("making {count} repositories");
+    eprintln!("creating {count} repositories");
     for number in 0..count {
         let name = format!("docker/registry/v2/repositories/app{number:05}/_manifests");
         std::fs::create_dir_all(root.join(name))?;
@@ -58,7 +58,7 @@ fn make_repositories(root: &Path, count: usize) -> anyhow::Result<()> {
 }
 
 async fn measure(registry: &Registry, what: &str, path: &str) -> anyhow::Result<()> {
-    // Names are kept only once their directory has rested.
+    // Names are cached only when their directory has been unchanged for a while.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut times = Vec::new();
     for _ in 0..=REPEATS {

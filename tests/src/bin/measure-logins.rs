@@ -1,6 +1,5 @@
-//! What it costs to know who someone is: the host's CPU for requests with and
-//! without credentials, side by side; and whether the time of a refusal tells
-//! which users there are.
+//! The cost of authentication: the host's CPU for requests with and without
+//! credentials; and whether the time of a refusal reveals which users exist.
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -13,20 +12,20 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// Requests of one measurement, and connections that they are spread over.
+/// The requests of one measurement, and the number of connections.
 const REQUESTS: usize = 20_000;
 const CONNECTIONS: usize = 8;
 
-/// How often each measurement is taken, in turn with the others.
+/// How often each measurement is taken, alternating with the others.
 const ROUNDS: usize = 7;
 
-/// Refusals that are timed, of each kind.
+/// The number of timed refusals of each kind.
 const REFUSALS: usize = 60;
 
-/// Ticks of `/proc/<pid>/stat` in a second (`getconf CLK_TCK`).
+/// Ticks per second in `/proc/<pid>/stat` (`getconf CLK_TCK`).
 const TICKS: f64 = 100.0;
 
-/// `secret` at cost 10, as `htpasswd -B -C 10` has it.
+/// `secret` with cost 10, from `htpasswd -B -C 10`.
 const USER: &str = "alice:$2y$10$ZcqmsoLVK232ntr7PvBNFORzRTIk0zUykos3Tn8xi8/7Zr.FgCnTa";
 
 const MANIFEST: &str = "/v2/public/a/manifests/1";
@@ -76,10 +75,10 @@ async fn main() -> anyhow::Result<()> {
 
     let mut times = [Vec::new(), Vec::new()];
     for number in 0..REFUSALS {
-        // Pauses would be told from refusals: a fresh process has none.
+        // A fresh process, because pauses after failures would distort the times.
         let registry = Registry::start(&root.path().join("timed"), &settings, &[])?;
         send(&registry.address, Request::get("/v2/").body(Bytes::new())?).await?;
-        // Who is first changes.
+        // The order alternates.
         let users = if number % 2 == 0 { ["alice", "nobody"] } else { ["nobody", "alice"] };
         for user in users {
             let request = Request::get("/v2/").header(header::AUTHORIZATION, basic(user, "wrong"));
@@ -107,7 +106,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Seconds of the host's CPU per request.
+/// The host's CPU time per request, in seconds.
 async fn cost(registry: &Registry, authorization: &str) -> anyhow::Result<f64> {
     let before = cpu(registry)?;
     let tasks = (0..CONNECTIONS).map(|_| {
@@ -117,7 +116,7 @@ async fn cost(registry: &Registry, authorization: &str) -> anyhow::Result<f64> {
     for task in tasks.collect::<Vec<_>>() {
         task.await??;
     }
-    // Whatever the host does after its answers belongs to them.
+    // Includes the host's work after its responses.
     tokio::time::sleep(Duration::from_millis(50)).await;
     #[expect(clippy::cast_precision_loss, reason = "they are thousands")]
     Ok((cpu(registry)? - before) / REQUESTS as f64)
@@ -140,7 +139,7 @@ async fn requests(address: &str, authorization: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Seconds of CPU that the host has used (Linux only).
+/// The host's CPU time so far, in seconds (Linux only).
 fn cpu(registry: &Registry) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", registry.pid()))?;
     let fields = stat.rsplit_once(')').context("no stat")?.1;

@@ -1,6 +1,5 @@
-//! A component that answers 200, but traps where the path is `/trap`. Where it
-//! is `/echo`, its answer's headers are those of the request, with `echo-`
-//! before their names.
+//! A component that answers 200, but traps for the path `/trap`. For `/echo`, its
+//! response's headers are those of the request, with the prefix `echo-`.
 #![cfg(target_family = "wasm")]
 
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response};

@@ -1,4 +1,4 @@
-//! Tokens that another service signs.
+//! Tokens of an external token service.
 
 use super::{
     ED25519, JWKS, OTHER, P256, P384, RSA, bearer, now, open, refused, sign, signer, token, user,
@@ -18,8 +18,8 @@ const REALM: [(&str, &str); 4] = [
     ("AUTH_TOKEN_ISSUER", "auth.example"),
 ];
 
-/// Names of the keys as the specifications have them, by other programs: RFC
-/// 7638, and that of Docker's first token services.
+/// Key IDs computed by other programs: RFC 7638 thumbprints, and those of
+/// Docker's libtrust.
 const RSA_NAMES: [&str; 2] = [
     "7lU_JO0uFUM8_ZTJbxiFDRDJUemjjRAfoQJFnAEI2nQ",
     "7GXF:IAVF:4NLK:FO5O:DS5O:DCX6:OBX6:FJKO:EYBI:CCPI:C2I3:PFNV",
@@ -29,8 +29,8 @@ const P256_NAMES: [&str; 2] = [
     "XMAQ:6Y42:S3AC:JD6B:EDBU:VDVU:RLRY:PHOA:FIHP:H2J2:YNG6:EKAW",
 ];
 
-/// An authority that believes keys, with more settings.
-fn believes(more: &[(&str, &str)]) -> Authority {
+/// An authority that accepts an external service's tokens, with more settings.
+fn external(more: &[(&str, &str)]) -> Authority {
     let settings: Vec<_> = REALM.iter().chain(more).copied().collect();
     open(&settings).unwrap()
 }
@@ -52,25 +52,25 @@ fn header(algorithm: Algorithm, kid: &str) -> Value {
     json!({ "typ": "JWT", "alg": format!("{algorithm:?}"), "kid": kid })
 }
 
-/// An object with one of its members set.
+/// An object with one member set.
 fn with(mut base: Value, name: &str, value: Value) -> Value {
     base[name] = value;
     base
 }
 
-/// One with a member less.
+/// An object without one member.
 fn without(mut base: Value, name: &str) -> Value {
     base.as_object_mut().unwrap().remove(name);
     base
 }
 
-/// A token signed as its header says.
+/// A token signed with the algorithm in its header.
 fn signed(algorithm: Algorithm, kid: &str, private: &str, claims: &Value) -> String {
     let key = signer(private, algorithm);
     token(&header(algorithm, kid), claims, sign(&key, algorithm))
 }
 
-/// A certificate as `x5c` has it.
+/// A certificate in the format of `x5c`.
 fn x5c(certificate: &str) -> Value {
     let lines = certificate.lines().filter(|line| !line.starts_with("-----"));
     json!([lines.collect::<String>()])
@@ -83,7 +83,7 @@ fn accepted(answer: &Answer) -> bool {
 
 #[test]
 fn keys_of_a_set() {
-    let authority = believes(&[("AUTH_TOKEN_JWKS", JWKS)]);
+    let authority = external(&[("AUTH_TOKEN_JWKS", JWKS)]);
     for (kid, algorithm, private) in [
         ("rsa-1", Algorithm::RS256, RSA.0),
         ("rsa-1", Algorithm::RS384, RSA.0),
@@ -116,7 +116,7 @@ fn keys_of_a_set() {
     ] {
         assert_eq!(bearer(&authority, &token), refused(expected), "{name}");
     }
-    // A curve's key is not another curve's.
+    // A key must not be used with another curve.
     for (algorithm, kid, private) in
         [(Algorithm::ES256, "p384-1", P256.0), (Algorithm::ES384, "p256-1", P384.0)]
     {
@@ -128,7 +128,7 @@ fn keys_of_a_set() {
 #[test]
 fn keys_of_certificates() {
     let bundle = format!("{}{}{}{}", RSA.1, P256.1, P384.1, ED25519.1);
-    let authority = believes(&[("AUTH_TOKEN_ROOTCERTBUNDLE", &bundle)]);
+    let authority = external(&[("AUTH_TOKEN_ROOTCERTBUNDLE", &bundle)]);
     for (kid, algorithm, private) in [
         (RSA_NAMES[0], Algorithm::RS256, RSA.0),
         (RSA_NAMES[1], Algorithm::RS256, RSA.0),
@@ -138,7 +138,7 @@ fn keys_of_certificates() {
         let answer = bearer(&authority, &signed(algorithm, kid, private, &claims()));
         assert!(accepted(&answer), "{kid}: {answer:?}");
     }
-    // The certificate itself, without a name of the key.
+    // The certificate in `x5c`, with an unknown `kid`.
     for (algorithm, (private, certificate)) in [
         (Algorithm::RS256, RSA),
         (Algorithm::ES256, P256),
@@ -161,7 +161,7 @@ fn one_key_needs_no_name() {
     let set: Value = serde_json::from_str(JWKS).unwrap();
     let one = json!({ "keys": [set["keys"][0]] }).to_string();
     for setting in [("AUTH_TOKEN_ROOTCERTBUNDLE", RSA.1), ("AUTH_TOKEN_JWKS", &one)] {
-        let authority = believes(&[setting]);
+        let authority = external(&[setting]);
         let key = signer(RSA.0, Algorithm::RS256);
         let header = without(header(Algorithm::RS256, ""), "kid");
         let answer = bearer(&authority, &token(&header, &claims(), sign(&key, Algorithm::RS256)));
@@ -170,21 +170,21 @@ fn one_key_needs_no_name() {
         let other = bearer(&authority, &token(&header, &claims(), sign(&key, Algorithm::RS256)));
         assert_eq!(other, refused(TokenError::Signature));
     }
-    // With several, one must be named.
-    let authority = believes(&[("AUTH_TOKEN_JWKS", JWKS)]);
+    // With several keys, the token must refer to one.
+    let authority = external(&[("AUTH_TOKEN_JWKS", JWKS)]);
     let header = without(header(Algorithm::RS256, ""), "kid");
     let key = signer(RSA.0, Algorithm::RS256);
     let answer = bearer(&authority, &token(&header, &claims(), sign(&key, Algorithm::RS256)));
     assert_eq!(answer, refused(TokenError::Key));
 }
 
-/// Whoever has a key of their own brings it along in each way that there is.
+/// An attacker signs with their own key, and refers to it in every possible way.
 #[test]
 fn keys_that_a_token_brings_are_not_used() {
     let authorities = [
-        believes(&[("AUTH_TOKEN_JWKS", JWKS)]),
-        believes(&[("AUTH_TOKEN_ROOTCERTBUNDLE", &format!("{}{}", RSA.1, P256.1))]),
-        believes(&[("AUTH_TOKEN_ROOTCERTBUNDLE", RSA.1)]),
+        external(&[("AUTH_TOKEN_JWKS", JWKS)]),
+        external(&[("AUTH_TOKEN_ROOTCERTBUNDLE", &format!("{}{}", RSA.1, P256.1))]),
+        external(&[("AUTH_TOKEN_ROOTCERTBUNDLE", RSA.1)]),
     ];
     let set: Value = serde_json::from_str(JWKS).unwrap();
     let mut jwk = set["keys"].as_array().unwrap().iter().find(|k| k["kid"] == "other-1").cloned();
@@ -201,7 +201,8 @@ fn keys_that_a_token_brings_are_not_used() {
         with(with(base.clone(), "kid", json!("rsa-1")), "jwk", jwk.clone()),
         with(with(base.clone(), "kid", json!(RSA_NAMES[1])), "jwk", jwk.clone()),
         with(with(base.clone(), "kid", json!(RSA_NAMES[1])), "x5c", x5c(OTHER.1)),
-        // A known certificate and another's signature; a chain that ends well.
+        // A configured certificate with another key's signature; a chain whose
+        // second certificate is configured.
         with(base.clone(), "x5c", x5c(RSA.1)),
         with(base.clone(), "x5c", json!([x5c(OTHER.1)[0], x5c(RSA.1)[0]])),
         with(base.clone(), "x5c", json!([STANDARD.encode("no certificate")])),
@@ -220,8 +221,8 @@ fn keys_that_a_token_brings_are_not_used() {
 
 #[test]
 fn public_keys_are_no_secrets() {
-    let authority = believes(&[("AUTH_TOKEN_ROOTCERTBUNDLE", RSA.1)]);
-    let of_set = believes(&[("AUTH_TOKEN_JWKS", JWKS)]);
+    let authority = external(&[("AUTH_TOKEN_ROOTCERTBUNDLE", RSA.1)]);
+    let of_set = external(&[("AUTH_TOKEN_JWKS", JWKS)]);
     for secret in [RSA.1.as_bytes(), RSA.1.trim().as_bytes(), JWKS.as_bytes(), b""] {
         let key = EncodingKey::from_secret(secret);
         for kid in ["rsa-1", RSA_NAMES[0], RSA_NAMES[1]] {
@@ -252,7 +253,7 @@ fn algorithms_can_be_pinned() {
         ("AUTH_TOKEN_SIGNINGALGORITHMS_0", "RS512"),
         ("AUTH_TOKEN_SIGNINGALGORITHMS_1", "ES256"),
     ];
-    let authority = believes(&pinned);
+    let authority = external(&pinned);
     for (kid, algorithm, private, fits) in [
         ("rsa-1", Algorithm::RS512, RSA.0, true),
         ("p256-1", Algorithm::ES256, P256.0, true),
@@ -270,13 +271,13 @@ fn algorithms_can_be_pinned() {
             REALM.iter().copied().chain([("AUTH_TOKEN_JWKS", JWKS), setting]).collect();
         let problem = open(&settings).unwrap_err();
         assert!(problem.contains("REGISTRY_AUTH_TOKEN_SIGNINGALGORITHMS"), "{problem}");
-        assert!(problem.contains(&format!("{algorithm:?} is none of")), "{problem}");
+        assert!(problem.contains(&format!("{algorithm:?} is not one of")), "{problem}");
     }
 }
 
 #[test]
 fn claims_must_fit() {
-    let authority = believes(&[("AUTH_TOKEN_JWKS", JWKS)]);
+    let authority = external(&[("AUTH_TOKEN_JWKS", JWKS)]);
     let ask =
         |claims: &Value| bearer(&authority, &signed(Algorithm::ES256, "p256-1", P256.0, claims));
     for (claims, expected) in [
@@ -304,7 +305,7 @@ fn claims_must_fit() {
     }
     for claims in [
         with(claims(), "aud", json!(["other", "registry.example"])),
-        // Clocks differ by less than a minute.
+        // Clock differences of less than a minute.
         with(claims(), "exp", json!(now() - 30)),
         with(claims(), "nbf", json!(now() + 30)),
         without(claims(), "nbf"),
@@ -318,8 +319,8 @@ fn claims_must_fit() {
     let Answer::Caller(caller) = ask(&with(claims(), "access", Value::Null)) else { panic!() };
     assert_eq!(caller.access, Some(Vec::new()));
     let Answer::Caller(caller) = ask(&with(claims(), "sub", json!(""))) else { panic!() };
-    assert!(caller.subject.is_anonymous(), "such services give tokens to everyone");
-    // As some services write it.
+    assert!(caller.subject.is_anonymous(), "such services issue tokens to anonymous users");
+    // Some services send fractions of a second.
     let exact = now() + 300;
     let fraction: Value = serde_json::from_str(&format!("{exact}.5")).unwrap();
     let Answer::Caller(caller) = ask(&with(claims(), "exp", fraction)) else { panic!() };
@@ -327,8 +328,8 @@ fn claims_must_fit() {
 }
 
 #[test]
-fn such_a_registry_takes_and_gives_nothing_else() {
-    let authority = believes(&[("AUTH_TOKEN_JWKS", JWKS)]);
+fn no_other_tokens_are_accepted_or_issued() {
+    let authority = external(&[("AUTH_TOKEN_JWKS", JWKS)]);
     let issue = Question::Issue { subject: user("alice"), access: Vec::new(), refresh: true };
     for question in [issue, Question::Refresh { token: "a.b.c".to_owned() }] {
         let answer = authority.answer(&question, SystemTime::now());
@@ -346,7 +347,7 @@ fn files_are_read_again() {
     let [bundle, jwks] = ["bundle.pem", "jwks.json"].map(|name| directory.path().join(name));
     fs::write(&bundle, P384.1).unwrap();
     fs::write(&jwks, JWKS).unwrap();
-    let authority = believes(&[
+    let authority = external(&[
         ("AUTH_TOKEN_ROOTCERTBUNDLE", bundle.to_str().unwrap()),
         ("AUTH_TOKEN_JWKS", jwks.to_str().unwrap()),
     ]);
@@ -356,10 +357,13 @@ fn files_are_read_again() {
     assert_eq!(bearer(&authority, &other), refused(TokenError::Key));
     assert!(accepted(&bearer(&authority, &rsa)));
     for (content, expected) in [
-        ("{\"keys\":[]}", "no key that verifies signatures"),
-        ("{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}", "no key that verifies signatures"),
-        ("{}", "no JSON Web Key Set"),
-        ("nonsense", "no JSON Web Key Set"),
+        ("{\"keys\":[]}", "no key in the JSON Web Key Set can verify signatures"),
+        (
+            "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}",
+            "no key in the JSON Web Key Set can verify signatures",
+        ),
+        ("{}", "not a JSON Web Key Set"),
+        ("nonsense", "not a JSON Web Key Set"),
     ] {
         fs::write(&jwks, content).unwrap();
         let problem = authority.reload().unwrap_err();

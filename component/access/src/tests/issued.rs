@@ -36,7 +36,7 @@ fn refresh(authority: &Authority, token: &str) -> Answer {
 }
 
 #[test]
-fn what_is_issued_is_believed() {
+fn issued_tokens_are_accepted() {
     let job = Subject {
         claims: [("repository".to_owned(), "acme/app".to_owned())].into(),
         ..Subject::default()
@@ -163,7 +163,7 @@ fn forged_tokens_are_not_believed() {
 }
 
 #[test]
-fn a_refresh_token_stands_for_a_password_and_for_nothing_else() {
+fn a_refresh_token_replaces_a_password_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("htpasswd");
     fs::write(&path, entries().replace(' ', "\n")).unwrap();
@@ -179,16 +179,18 @@ fn a_refresh_token_stands_for_a_password_and_for_nothing_else() {
     assert_eq!(bearer(&authority, &refresh_token), refused(TokenError::Audience));
     assert_eq!(refresh(&authority, &token), refused(TokenError::Audience));
     assert_eq!(refresh(&authority, &refresh_token), known("alice"));
-    // Another instance with the same secret knows it too.
+    // Another instance with the same secret accepts it too.
     assert_eq!(refresh(&open(&settings).unwrap(), &refresh_token), known("alice"));
     assert!(!refresh_token.contains("$2y$") && part(&refresh_token, 1).get("access").is_none());
 
-    // Alice has a new password, and bob is gone.
+    // Alice gets a new password, and bob is removed.
     fs::write(&path, format!("alice:{}", hash("new", 4).unwrap())).unwrap();
     authority.reload().unwrap();
+    assert_eq!(bearer(&authority, &bob.token), refused(TokenError::User), "removed");
+    assert!(matches!(bearer(&authority, &token), Answer::Caller(_)), "still a user");
     assert_eq!(refresh(&authority, &refresh_token), refused(TokenError::Expired));
     assert_eq!(refresh(&authority, &bob.refresh_token.unwrap()), refused(TokenError::Expired));
-    // The same password again is another entry.
+    // The same password with a new salt is another entry.
     fs::write(&path, format!("alice:{}", hash("a", 4).unwrap())).unwrap();
     authority.reload().unwrap();
     assert_eq!(authority.answer(&password("alice", "a"), SystemTime::now()), known("alice"));
@@ -214,7 +216,7 @@ fn refresh_tokens_are_for_users_and_outlive_the_process() {
         (&lasting, user("nobody"), true, false),
         (&lasting, Subject::default(), true, false),
         (&lasting, job, true, false),
-        // Its key ends with the process.
+        // Without a secret, the key is random for each process.
         (&[], user("alice"), true, false),
     ] {
         let issued = issue(&service(settings), subject.clone(), asked, SystemTime::now());
@@ -229,12 +231,12 @@ fn without_the_service_there_are_no_tokens() {
     let authority = open(&settings).unwrap();
     let issue = Question::Issue { subject: user("alice"), access: Vec::new(), refresh: true };
     let token = super::issued::issue(&service(&[]), user("alice"), false, SystemTime::now()).token;
-    let no = Answer::Refused(Refusal::Token("this registry takes no tokens".to_owned()));
+    let no = Answer::Refused(Refusal::Token("this registry does not accept tokens".to_owned()));
     assert_eq!(authority.answer(&issue, SystemTime::now()), no);
     assert_eq!(bearer(&authority, &token), no);
     assert_eq!(refresh(&authority, &token), no);
 
-    // Where something is allowed without a password, there are.
+    // Where rules allow something to anonymous users, there are tokens.
     let rules = ("AUTH_RULES", "anonymous pull **; alice all **");
     let authority = open(&[settings[0], settings[1], rules]).unwrap();
     assert!(matches!(authority.answer(&issue, SystemTime::now()), Answer::Issued(_)));

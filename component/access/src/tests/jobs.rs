@@ -1,4 +1,4 @@
-//! CI jobs that log in with a token of their own, as those of GitHub Actions.
+//! CI jobs that log in with their platform's OIDC token, as GitHub Actions does.
 
 use super::{JWKS, OTHER, RSA, open, sign, signer, token};
 use crate::{Answer, Authority, Caller, Question, Refusal, TokenError};
@@ -11,8 +11,8 @@ const ISSUER: &str = "https://token.actions.githubusercontent.com";
 
 const RULES: &str = "claim:repository=acme/app&ref=refs/heads/main pull,push acme/app";
 
-/// An authority that lets jobs in whose tokens these keys have signed.
-fn takes_jobs(jwks: Option<&str>) -> Authority {
+/// An authority that accepts jobs whose tokens are signed with these keys.
+fn accepts_jobs(jwks: Option<&str>) -> Authority {
     let mut settings = vec![
         ("AUTH_OIDC_ISSUER", ISSUER),
         ("AUTH_OIDC_AUDIENCE", "registry.example"),
@@ -50,7 +50,7 @@ fn job(claims: &Value, private: &str, kid: &str) -> String {
     token(&header, claims, sign(&signer(private, Algorithm::RS256), Algorithm::RS256))
 }
 
-/// What such a job's login is answered with; the user's name is of no account.
+/// The answer to a job's login; the user name is ignored.
 fn login(authority: &Authority, token: &str) -> Answer {
     let question = super::password("github", token);
     assert_eq!(authority.fingerprint(&question), None, "no bcrypt");
@@ -66,7 +66,7 @@ fn caller(answer: Answer) -> Caller {
 
 #[test]
 fn claims_arrive() {
-    let authority = takes_jobs(Some(JWKS));
+    let authority = accepts_jobs(Some(JWKS));
     let claims = claims();
     let caller = caller(login(&authority, &job(&claims, RSA.0, "rsa-1")));
     assert_eq!((&caller.subject.user, &caller.subject.certificate), (&None, &None));
@@ -84,7 +84,7 @@ fn claims_arrive() {
 
 #[test]
 fn claims_that_rules_could_misread_are_left_out() {
-    let authority = takes_jobs(Some(JWKS));
+    let authority = accepts_jobs(Some(JWKS));
     let mut claims = claims();
     claims["aud"] = json!(["other", "registry.example"]);
     claims["list"] = json!(["acme/app"]);
@@ -111,7 +111,7 @@ fn claims_that_rules_could_misread_are_left_out() {
 
 #[test]
 fn other_tokens_are_refused() {
-    let authority = takes_jobs(Some(JWKS));
+    let authority = accepts_jobs(Some(JWKS));
     let with = |name: &str, value: Value| {
         let mut changed = claims();
         changed[name] = value;
@@ -147,7 +147,7 @@ fn other_tokens_are_refused() {
     ] {
         assert_eq!(login(&authority, &token), Answer::Refused(expected), "{name}");
     }
-    // As a bearer's token, it is none of this registry's.
+    // As a bearer token it is refused: this registry did not issue it.
     let answer = super::bearer(&authority, &job(&claims(), RSA.0, "rsa-1"));
     assert_eq!(answer, super::refused(TokenError::Algorithm));
 }
@@ -155,7 +155,7 @@ fn other_tokens_are_refused() {
 #[test]
 fn keys_arrive_later_and_change() {
     for jwks in [None, Some("https://issuer.example/keys")] {
-        let authority = takes_jobs(jwks);
+        let authority = accepts_jobs(jwks);
         assert_eq!(authority.keys_to_fetch().unwrap().issuer, ISSUER);
         let token = job(&claims(), RSA.0, "rsa-1");
         let new = job(&claims(), OTHER.0, "other-1");
@@ -173,7 +173,7 @@ fn keys_arrive_later_and_change() {
         assert!(matches!(login(&authority, &new), Answer::Caller(_)));
         assert_eq!(login(&authority, &token), unknown);
     }
-    assert_eq!(takes_jobs(Some(JWKS)).keys_to_fetch(), None);
+    assert_eq!(accepts_jobs(Some(JWKS)).keys_to_fetch(), None);
     assert_eq!(open(&[]).unwrap().keys_to_fetch(), None);
     let settings = [
         ("AUTH_OIDC_ISSUER", ISSUER),
@@ -185,8 +185,8 @@ fn keys_arrive_later_and_change() {
     assert!(problem.starts_with("REGISTRY_AUTH_OIDC_JWKS: cannot read "), "{problem}");
 }
 
-/// Users go on as before where jobs log in too, and a job's token is exchanged
-/// for one of the registry's.
+/// Users can log in as well where jobs do, and a job's token is exchanged for
+/// one of the registry's.
 #[test]
 fn beside_users() {
     let entries = format!("alice:{}", crate::htpasswd::hash("eyJa.b.c.d", 4).unwrap());
@@ -201,25 +201,27 @@ fn beside_users() {
     .unwrap();
     let right = authority.answer(&super::password("alice", "eyJa.b.c.d"), SystemTime::now());
     assert_eq!(right, super::known("alice"));
-    let subject = caller(login(&authority, &job(&claims(), RSA.0, "rsa-1"))).subject;
+    // One token, as the claims contain the time.
+    let token = job(&claims(), RSA.0, "rsa-1");
+    let subject = caller(login(&authority, &token)).subject;
     let issue = Question::Issue { subject: subject.clone(), access: Vec::new(), refresh: true };
     let Answer::Issued(issued) = authority.answer(&issue, SystemTime::now()) else { panic!() };
-    assert_eq!(issued.refresh_token, None, "a job has no password to stand for");
+    assert_eq!(issued.refresh_token, None, "a job has no password entry");
     assert_eq!(caller(super::bearer(&authority, &issued.token)).subject, subject);
-    // Whom a job's name is, its claims say, and not what it calls itself.
-    let alice = super::password("alice", &job(&claims(), RSA.0, "rsa-1"));
+    // A job is identified by its claims, not by the user name that it sends.
+    let alice = super::password("alice", &token);
     assert_eq!(
         caller(authority.answer(&alice, SystemTime::now())).subject,
         Subject { claims: subject.claims, ..Subject::default() }
     );
-    // Where no job logs in, its token is a password like any other.
+    // Without OIDC, such a token is a password like any other.
     let users = open(&[("AUTH", "htpasswd"), ("AUTH_HTPASSWD_ENTRIES", &entries)]).unwrap();
     assert!(users.fingerprint(&super::password("alice", "eyJ.eyJ.x")).is_some());
 }
 
 #[test]
-fn a_fraction_of_a_second_is_no_eternity() {
-    let authority = takes_jobs(Some(JWKS));
+fn a_fraction_of_a_second_is_accepted() {
+    let authority = accepts_jobs(Some(JWKS));
     let mut claims = claims();
     let end = super::now() + 300;
     claims["exp"] = serde_json::from_str(&format!("{end}.25")).unwrap();

@@ -1,5 +1,5 @@
-//! Tests that span several files: who is let in by passwords, tokens and CI
-//! jobs' tokens, and who is not.
+//! Tests that span several files: which passwords, tokens and CI jobs' tokens
+//! are accepted.
 
 mod external;
 mod issued;
@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const JWKS: &str = include_str!("data/jwks.json");
 
-/// The private half of a key, and its certificate; see `data/README.md`.
+/// A private key and its certificate; see `data/README.md`.
 macro_rules! pair {
     ($name:literal) => {
         (
@@ -33,13 +33,13 @@ const P384: (&str, &str) = pair!("p384");
 const ED25519: (&str, &str) = pair!("ed25519");
 const OTHER: (&str, &str) = pair!("other");
 
-/// An authority by settings, without their prefix.
+/// An authority with these settings, given without their prefix.
 fn open(settings: &[(&str, &str)]) -> Result<Authority, String> {
     let owned = settings.iter().map(|(n, v)| (format!("REGISTRY_{n}"), (*v).to_owned()));
     Authority::open(Config::from_variables(owned).unwrap().auth, true)
 }
 
-/// A key by its private half, for what an algorithm signs.
+/// A private key for an algorithm.
 fn signer(private: &str, algorithm: Algorithm) -> EncodingKey {
     let pem = private.as_bytes();
     match algorithm {
@@ -50,7 +50,7 @@ fn signer(private: &str, algorithm: Algorithm) -> EncodingKey {
     .unwrap()
 }
 
-/// A token of any header, claims and signature.
+/// A token with any header, claims and signature.
 fn token(header: &Value, claims: &Value, signed: impl FnOnce(&[u8]) -> String) -> String {
     let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     let message = format!("{header}.{claims}");
@@ -84,14 +84,14 @@ fn user(name: &str) -> Subject {
     Subject { user: Some(name.to_owned()), ..Subject::default() }
 }
 
-/// What the authority says to a user's right password.
+/// The authority's answer to a user's correct password.
 fn known(name: &str) -> Answer {
     Answer::Caller(Caller { subject: user(name), ..Caller::default() })
 }
 
 const WRONG: Answer = Answer::Refused(Refusal::Credentials);
 
-/// What the authority says to a token that it does not believe.
+/// The authority's answer to a token that it does not accept.
 fn refused(reason: crate::TokenError) -> Answer {
     Answer::Refused(Refusal::Token(reason.to_string()))
 }

@@ -1,5 +1,5 @@
-//! Passwords: who is let in, what is remembered of it, and what a changed file
-//! changes.
+//! Passwords: which are accepted, what is cached, and what happens when the
+//! file changes.
 
 use super::{WRONG, known, open, password};
 use crate::htpasswd::{PASSWORD_LIMIT, hash};
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// A line of a file, at bcrypt's least cost.
+/// A line of a file, with bcrypt's minimum cost.
 fn entry(user: &str, password: &str) -> String {
     format!("{user}:{}\n", hash(password, 4).unwrap())
 }
@@ -26,13 +26,13 @@ fn ask(authority: &Authority, question: &Question) -> Answer {
     authority.answer(question, at(0))
 }
 
-/// What is remembered of an earlier answer.
+/// The cached answer to a question.
 fn remembered(authority: &Authority, question: &Question) -> Option<Answer> {
     authority.known(&authority.fingerprint(question).unwrap())
 }
 
 #[test]
-fn only_a_users_own_password_is_right() {
+fn only_a_users_own_password_is_accepted() {
     let longest = "x".repeat(PASSWORD_LIMIT);
     let users = entry("alice", "pass:word ü") + &entry("bob", "b") + &entry("long", &longest);
     let directory = tempfile::tempdir().unwrap();
@@ -55,7 +55,7 @@ fn only_a_users_own_password_is_right() {
             ("mallory", "b", false),
             ("", "", false),
             ("long", &longest, true),
-            // bcrypt looks at no more than what these have in common.
+            // bcrypt compares only the bytes that these have in common.
             ("long", &format!("{longest}x"), false),
             ("long", &"x".repeat(PASSWORD_LIMIT - 1), false),
         ] {
@@ -66,7 +66,7 @@ fn only_a_users_own_password_is_right() {
 }
 
 #[test]
-fn what_was_right_is_remembered_until_the_file_is_read_again() {
+fn verified_passwords_are_cached_until_the_file_is_read_again() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("htpasswd");
     fs::write(&path, entry("alice", "a") + &entry("bob", "b")).unwrap();
@@ -81,12 +81,12 @@ fn what_was_right_is_remembered_until_the_file_is_read_again() {
     let wrong = password("alice", "b");
     assert_eq!(ask(&authority, &wrong), WRONG);
     assert_eq!(remembered(&authority, &wrong), None);
-    // What stands for them cannot be mistaken for each other's.
+    // Fingerprints of different credentials differ.
     let (one, two) = (password("al", "icea"), password("alice", "a"));
     assert_ne!(authority.fingerprint(&one), authority.fingerprint(&two));
 
     fs::write(&path, entry("alice", "new")).unwrap();
-    assert_eq!(ask(&authority, &bob), known("bob"), "nobody has said yet that it changed");
+    assert_eq!(ask(&authority, &bob), known("bob"), "the change has not been noticed yet");
     authority.reload().unwrap();
     assert_eq!(authority.users(), 1);
     for question in [&alice, &bob] {
@@ -107,14 +107,14 @@ fn a_broken_file_leaves_the_users_as_they_were() {
     for (content, expected) in [
         (format!("{good}{sha1}"), "line 2: the hash is SHA-1"),
         (format!("\n# {good}\nbob"), "line 4: an entry is user:hash"),
-        (good[..good.len() - 9].to_owned(), "line 1: the bcrypt hash is not whole"),
+        (good[..good.len() - 9].to_owned(), "line 1: the bcrypt hash is damaged"),
     ] {
         fs::write(&path, content).unwrap();
         let problem = authority.reload().unwrap_err();
         assert!(problem.contains(expected), "{problem}");
         assert!(problem.contains("REGISTRY_AUTH_HTPASSWD_PATH"), "{problem}");
         assert!(!problem.contains("$2y$") && !problem.contains("6dyL"), "a hash: {problem}");
-        assert_eq!(of_file(&path).unwrap_err(), problem, "no such file is begun with");
+        assert_eq!(of_file(&path).unwrap_err(), problem, "such a file is refused at startup too");
         assert_eq!(ask(&authority, &password("alice", "a")), known("alice"));
     }
     fs::write(&path, b"\xff\xfe").unwrap();
@@ -126,7 +126,7 @@ fn a_broken_file_leaves_the_users_as_they_were() {
 }
 
 #[test]
-fn without_users_nobody_is_let_in() {
+fn without_users_no_password_is_accepted() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("htpasswd");
     fs::write(&path, "# nobody yet\n").unwrap();
@@ -139,7 +139,7 @@ fn without_users_nobody_is_let_in() {
 }
 
 #[test]
-fn entries_are_named_by_number_and_not_shown() {
+fn invalid_entries_are_named_by_number_and_not_shown() {
     let entries = format!("{} bob:secret", entry("alice", "a").trim());
     let problem = open(&[("AUTH", "htpasswd"), ("AUTH_HTPASSWD_ENTRIES", &entries)]).unwrap_err();
     assert!(problem.contains("REGISTRY_AUTH_HTPASSWD_ENTRIES: line 2: "), "{problem}");
@@ -147,7 +147,7 @@ fn entries_are_named_by_number_and_not_shown() {
 }
 
 #[test]
-fn whoever_guesses_has_to_wait() {
+fn wrong_passwords_are_throttled() {
     let entries = entry("alice", "a") + &entry("bob", "b");
     let authority = open(&[("AUTH", "htpasswd"), ("AUTH_HTPASSWD_ENTRIES", &entries)]).unwrap();
     let client = |text: &str| -> Option<IpAddr> { Some(text.parse().unwrap()) };
@@ -157,28 +157,28 @@ fn whoever_guesses_has_to_wait() {
     };
     let pause = |seconds| Answer::Refused(Refusal::Pause(seconds));
 
-    // One user, from anywhere.
+    // One user, from any address.
     for number in 0..5 {
         assert_eq!(ask("alice", "x", client(&format!("192.0.2.{number}")), 0), WRONG);
     }
     assert_eq!(ask("alice", "x", client("192.0.2.9"), 0), pause(1));
-    assert_eq!(ask("alice", "a", None, 0), pause(1), "the right one has to wait too");
+    assert_eq!(ask("alice", "a", None, 0), pause(1), "the correct password has to wait too");
     assert_eq!(ask("alice", "x", None, 1), WRONG);
     assert_eq!(ask("alice", "x", None, 1), pause(2), "longer than before");
-    assert_eq!(ask("bob", "b", None, 1), known("bob"), "others have not");
+    assert_eq!(ask("bob", "b", None, 1), known("bob"), "other users need not wait");
     assert_eq!(ask("alice", "a", None, 3), known("alice"));
     for _ in 0..4 {
         assert_eq!(ask("alice", "x", None, 3), WRONG, "failures before a success are forgiven");
     }
 
-    // One address, whoever it says it is.
+    // One address, with any user name.
     for number in 0..20 {
         assert_eq!(ask(&format!("user{number}"), "x", client("198.51.100.7"), 10), WRONG);
     }
     assert_eq!(ask("carol", "x", client("198.51.100.7"), 10), pause(1));
     assert_eq!(ask("carol", "x", client("::ffff:198.51.100.7"), 10), pause(1), "the same address");
     assert_eq!(ask("carol", "x", client("198.51.100.8"), 10), WRONG);
-    assert_eq!(ask("bob", "b", client("198.51.100.7"), 10), known("bob"), "it is known already");
+    assert_eq!(ask("bob", "b", client("198.51.100.7"), 10), known("bob"), "it is cached");
     authority.reload().unwrap();
     assert_eq!(ask("bob", "b", client("198.51.100.7"), 10), pause(1), "it must be verified again");
     assert_eq!(ask("bob", "b", client("198.51.100.7"), 11), known("bob"));

@@ -1,4 +1,4 @@
-//! Input that nobody would write: nothing panics, and nobody is let in.
+//! Random input: nothing panics, and nothing is accepted.
 
 use super::{JWKS, P256, RSA, open, sign, signer, token};
 use crate::htpasswd::Htpasswd;
@@ -9,7 +9,8 @@ use std::time::SystemTime;
 
 const ROUNDS: usize = 20_000;
 
-/// The xorshift64 generator with a fixed seed: failures can be repeated.
+/// The xorshift64 generator with a fixed seed, so that failures are
+/// reproducible.
 struct Random(u64);
 
 impl Random {
@@ -24,7 +25,7 @@ impl Random {
         (0..self.below(most + 1)).map(|_| pieces[self.below(pieces.len())]).collect()
     }
 
-    /// `text` with some characters replaced, dropped or inserted: at least one.
+    /// `text` with one to three edits: characters replaced, dropped or inserted.
     fn damaged(&mut self, text: &str, pieces: &[&str]) -> String {
         let mut characters: Vec<char> = text.chars().collect();
         for _ in 0..=self.below(3) {
@@ -56,8 +57,8 @@ fn files_of_users() {
         text += &random.text(&PIECES, 8);
         if let Ok(users) = Htpasswd::parse(&text) {
             accepted += 1;
-            // What was accepted can be compared; costs above the least take
-            // too long here.
+            // Accepted hashes can be compared; costs above the minimum would
+            // take too long here.
             if accepted % 50 == 0 && !text.contains("$1") && text.matches("$04$").count() == 2 {
                 assert!(!users.verify("alice", "nonsense"), "{text:?}");
             }
@@ -77,7 +78,7 @@ fn scopes() {
             assert!(!access.kind.is_empty() && !access.name.is_empty(), "{text:?}");
             assert!(!access.kind.contains(['(', ' ']) && !access.name.contains(' '), "{text:?}");
             assert!(access.actions.iter().all(|a| !a.is_empty() && !a.contains([',', ' '])));
-            // What was read from one scope is read from it again.
+            // Parsed scopes survive being written and parsed again.
             let scope = format!("{}:{}:{}", access.kind, access.name, access.actions.join(","));
             assert_eq!(Access::parse_all(&scope), [access], "{text:?}");
         }
@@ -93,7 +94,7 @@ fn sets_of_keys_and_certificates() {
         let _ = Keys::new(&[]).unwrap().add_jwks(&random.damaged(JWKS, &PIECES));
         let _ = Keys::new(&[]).unwrap().add_certificates(&random.damaged(RSA.1, &PIECES));
     }
-    // Every member missing, and every member something else.
+    // Every member is replaced by a value of another type.
     let set: Value = serde_json::from_str(JWKS).unwrap();
     for key in set["keys"].as_array().unwrap() {
         for name in key.as_object().unwrap().keys() {
@@ -141,7 +142,7 @@ fn tokens() {
             check(&authorities, &damaged);
         }
     }
-    // A header whose members are anything.
+    // Headers with members of any type.
     let values =
         [json!(null), json!(0), json!(""), json!([]), json!(["AA"]), json!({}), json!("x")];
     for name in ["alg", "kid", "x5c", "jwk", "jku", "crit", "x5t", "enc", "zip", "typ", "b64"] {
@@ -154,7 +155,7 @@ fn tokens() {
     }
 }
 
-/// Nobody is let in by this token, however it is shown.
+/// Asserts that this token is refused in every kind of question.
 fn check(authorities: &[Authority], token: &str) {
     for authority in authorities {
         let password = super::password("x", token);
@@ -162,7 +163,7 @@ fn check(authorities: &[Authority], token: &str) {
             Question::Bearer { token: token.to_owned() },
             Question::Refresh { token: token.to_owned() },
         ];
-        // Others are for bcrypt.
+        // Otherwise it would be compared as a password, by bcrypt.
         if authority.fingerprint(&password).is_none() {
             questions.push(password);
         }

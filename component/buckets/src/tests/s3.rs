@@ -1,4 +1,4 @@
-//! Requests of S3's that object_store has no method for.
+//! Requests to S3 for which object_store has no method.
 
 use super::{Fast, cloud};
 use crate::{S3Operations, Verified};
@@ -12,7 +12,7 @@ const COPIED: &str = "<CopyPartResult><LastModified>2026-01-01T00:00:00Z</LastMo
     <ETag>&quot;abc&quot;</ETag></CopyPartResult>";
 const FAILED: &str = "<Error><Code>InternalError</Code><Message>again</Message></Error>";
 
-/// Gives one answer to all.
+/// A service that gives every request the same response.
 #[derive(Clone, Debug)]
 struct Answers(u16, &'static str, Arc<Mutex<Vec<HttpRequest>>>);
 
@@ -83,7 +83,7 @@ async fn parts_are_copied() {
     assert_eq!(seen[0].uri().path_and_query().unwrap(), "/to?partNumber=3&uploadId=a%2Fb%3D");
     assert_eq!(seen[0].headers()["x-amz-copy-source"], "/bkt/from%20here");
     assert_eq!(seen[0].headers()["x-amz-copy-source-range"], "bytes=5-8");
-    // An error may come after the answer has begun.
+    // An error may follow after the response has begun.
     for (status, body) in [(200, FAILED), (200, ""), (404, COPIED), (503, FAILED)] {
         assert!(copy(Answers(status, body, Arc::default())).await.is_err(), "{status} {body}");
     }

@@ -1,4 +1,4 @@
-//! What is read of a manifest, and faults in its JSON.
+//! The parts of a manifest, and errors in its JSON.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Manifests against random input.
+//! Manifests made of random input.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Tables of good and bad manifests: media types and structure.
+//! Tables of valid and invalid manifests: media types and structure.
 
 use serde_json::{Value, json};
 

@@ -1,13 +1,14 @@
-//! Random input that can be repeated, and what parsers are put through with it.
+//! Reproducible random input, and the checks of parsers with it.
 
 use std::fmt::{Debug, Display};
 
 use super::spec_regexp::SpecRegexp;
 
-/// How many random inputs each parser is fed.
+/// The number of random inputs for each parser.
 pub(super) const ROUNDS: usize = 100_000;
 
-/// The xorshift64 generator with a fixed seed: failures can be repeated.
+/// The xorshift64 generator with a fixed seed, so that failures are
+/// reproducible.
 pub(super) struct Random(u64);
 
 impl Random {
@@ -44,8 +45,8 @@ impl Random {
     }
 }
 
-/// Feeds texts to `parse` and compares with `accepts`; values must be written
-/// as the text they were read from.
+/// Checks that `parse` accepts the same texts as `accepts`, and that values
+/// print as the text that they were parsed from.
 pub(super) fn check<T: Display + Debug, E: Debug>(
     mut text: impl FnMut(&mut Random) -> String,
     parse: impl Fn(&str) -> Result<T, E>,

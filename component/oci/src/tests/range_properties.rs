@@ -1,4 +1,4 @@
-//! Ranges and page sizes against random input.
+//! Ranges and page sizes with random input.
 
 use std::ops::Range;
 

@@ -1,11 +1,11 @@
-//! Manifests to test with.
+//! Manifests for tests.
 
 use serde_json::{Value, json};
 
 use super::super::media_type::OCI_IMAGE_MANIFEST;
 use super::super::{Descriptor, InvalidManifest, Manifest, MediaType};
 
-/// A media type of which the registry knows nothing.
+/// A media type that the registry does not know.
 pub(super) const OTHER: &str = "application/vnd.example+json";
 
 pub(super) fn descriptor(digit: char, media_type: &str) -> Value {

@@ -1,16 +1,16 @@
 //! A matcher for the regular expressions that the specifications print, so
-//! that tests can hold the hand-written parsers against the originals.
+//! that tests can compare the hand-written parsers with the originals.
 //!
 //! It knows literals, `\` escapes, `[...]` classes with ranges, groups,
-//! alternatives and the repetitions `*`, `+`, `?`, `{n}` and `{m,n}`. It follows
-//! all ways through the text at once and so never takes exponential time.
+//! alternatives and the repetitions `*`, `+`, `?`, `{n}` and `{m,n}`. It
+//! follows all alternatives in parallel, so it never takes exponential time.
 
 /// A regular expression that has to match a whole text.
 #[derive(Debug)]
 pub(super) struct SpecRegexp(Node);
 
 impl SpecRegexp {
-    /// Reads `pattern`, which the tests give: a fault in it fails the test.
+    /// Parses `pattern`, which tests provide: an error in it fails the test.
     pub(super) fn new(pattern: &str) -> Self {
         let pattern: Vec<char> = pattern.chars().collect();
         let mut reader = Reader { rest: &pattern };
@@ -34,7 +34,7 @@ enum Node {
 }
 
 impl Node {
-    /// Where matches end that start at one of `starts`, each once.
+    /// The ends of all matches that start at one of `starts`, without duplicates.
     fn ends(&self, text: &[char], starts: &[usize]) -> Vec<usize> {
         match self {
             Self::Class(ranges) => starts
@@ -73,7 +73,7 @@ impl Node {
     }
 }
 
-/// Adds what is not yet in `known` and returns what that was.
+/// Adds what is not yet in `known`, and returns what was added.
 fn add_new(known: &mut Vec<usize>, found: &[usize]) -> Vec<usize> {
     let is_new = |position: &&usize| !known.contains(position);
     let new: Vec<usize> = found.iter().filter(is_new).copied().collect();

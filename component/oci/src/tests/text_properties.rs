@@ -1,4 +1,4 @@
-//! The text types against random input.
+//! The text types with random input.
 
 use super::super::{Digest, InvalidDigest, MediaType, Reference, RepositoryName, Tag, UploadId};
 use super::random::{ROUNDS, Random, check, regexp};

@@ -1,4 +1,4 @@
-//! The authority that signs, and what it signs.
+//! The certificate authority (CA), and the certificates that it signs.
 
 use super::name::{ClientName, MAX_COMMON_NAME, Name};
 use crate::files::{self, Existing};
@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::X509Certificate;
 
-/// How far before now a certificate starts, for clients whose clock is late.
+/// How far before now a certificate becomes valid, for clients whose clock is
+/// behind.
 const LEEWAY: Duration = Duration::from_hours(1);
 
 const DAY: Duration = Duration::from_hours(24);
@@ -21,24 +22,24 @@ const DAY: Duration = Duration::from_hours(24);
 /// The largest file with keys or certificates that is read.
 const MAX_PEM: u64 = 256 * 1024;
 
-/// The length of a serial number: 127 random bits, as it must be positive.
+/// The length of a serial number: 127 random bits, because it must be positive.
 const SERIAL_BYTES: usize = 16;
 
-/// An authority, ready to sign.
+/// A CA, ready to sign.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// What a server has to send with its own certificate: the authority and
-    /// whoever signed it, but no root, which clients have.
+    /// The certificates that a server has to send after its own: the CA and
+    /// the ones above it, without the root, which clients have.
     chain: String,
-    /// The file of its certificates.
+    /// The file with its certificates.
     pub(super) certificate: PathBuf,
-    /// Its last moment.
+    /// When it expires.
     pub(super) not_after: SystemTime,
 }
 
 impl Authority {
-    /// The authority in this directory, which is made if there is none; a key
-    /// that is there is never replaced.
+    /// Opens the CA in this directory, or creates one. An existing key is
+    /// never replaced. Returns whether the CA is new.
     pub(super) fn open_or_make(
         directory: &Path,
         first: Option<&Name>,
@@ -48,13 +49,13 @@ impl Authority {
         if certificate.exists() {
             ensure!(
                 key.exists(),
-                "{} is there without its key {}: put the key there, or choose another --output",
+                "{} exists without its key {}: restore the key, or choose another --output",
                 certificate.display(),
                 key.display(),
             );
             return Ok((Self::open(&certificate, &key)?, false));
         }
-        // The key comes first: a run that breaks off after it goes on with it.
+        // The key is written first: a run after an interrupted one reuses it.
         let pair = key_pair(&key)?;
         let params = authority(first, days)?;
         let text = params.self_signed(&pair)?.pem();
@@ -62,13 +63,13 @@ impl Authority {
         Ok((Self::open(&certificate, &key)?, true))
     }
 
-    /// An authority that was made before, by this program or another.
+    /// Opens an existing CA, created by this program or another.
     pub(super) fn open(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
         let text = read(certificate)?;
         let pair = parse_key(key)?;
         let mut pems = Vec::new();
         for pem in Pem::iter_from_buffer(text.as_bytes()) {
-            let pem = pem.with_context(|| format!("{} is no PEM", certificate.display()))?;
+            let pem = pem.with_context(|| format!("{} is not PEM", certificate.display()))?;
             if pem.label == "CERTIFICATE" {
                 pems.push(pem);
             }
@@ -92,8 +93,8 @@ impl Authority {
         Ok(Self { issuer, chain, certificate: certificate.to_owned(), not_after })
     }
 
-    /// Writes a server's certificate, and its key unless that is there.
-    /// Returns the certificate's last moment.
+    /// Writes a server certificate, and its key unless that exists. Returns
+    /// when the certificate expires.
     pub(super) fn server(
         &self,
         names: &[Name],
@@ -115,7 +116,8 @@ impl Authority {
         self.sign(params, days, certificate, key)
     }
 
-    /// Writes a client's certificate, and its key unless that is there.
+    /// Writes a client certificate, and its key unless that exists. Returns
+    /// when the certificate expires.
     pub(super) fn client(
         &self,
         name: &ClientName,
@@ -136,13 +138,13 @@ impl Authority {
         key: &Path,
     ) -> anyhow::Result<SystemTime> {
         let now = SystemTime::now();
-        // What outlives its authority is good for nobody.
+        // A certificate is useless after its CA has expired.
         let not_after = (now + DAY * days).min(self.not_after);
         params.not_before = (now - LEEWAY).into();
         params.not_after = not_after.into();
         params.serial_number = Some(serial()?);
-        // A key that stays lets a running server change over in one step, as
-        // the certificate is one file.
+        // The key is kept, so that a running server can switch to the new
+        // certificate by reading one file.
         let pair = key_pair(key)?;
         let text = params.signed_by(&pair, &self.issuer)?.pem() + &self.chain;
         write(certificate, text.as_bytes(), files::PUBLIC, Existing::Replace)?;
@@ -150,10 +152,10 @@ impl Authority {
     }
 }
 
-/// The certificate of a new authority, which signs no other authorities.
+/// The certificate of a new CA, which may not sign other CAs.
 fn authority(first: Option<&Name>, days: u32) -> anyhow::Result<CertificateParams> {
     let mut params = CertificateParams::default();
-    // People find it in a list by this name.
+    // Shown in lists of trusted certificates.
     let name = first.map(|name| format!("Roadstead CA of {name}"));
     let name = name.filter(|name| name.len() <= MAX_COMMON_NAME);
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -178,7 +180,7 @@ fn leaf(usage: ExtendedKeyUsagePurpose) -> CertificateParams {
     params
 }
 
-/// Whether an authority that came with the command can sign.
+/// Checks that a CA given on the command line can sign.
 fn check(
     parsed: &X509Certificate<'_>,
     pair: &KeyPair,
@@ -188,7 +190,7 @@ fn check(
     let (name, key) = (certificate.display(), key.display());
     ensure!(
         parsed.public_key().raw == pair.subject_public_key_info(),
-        "{key} is not the key of {name}: name the pair that belongs together",
+        "{key} is not the key of {name}: give a certificate and its own key",
     );
     let signs = match parsed.key_usage() {
         Ok(Some(usage)) => usage.value.key_cert_sign(),
@@ -196,20 +198,20 @@ fn check(
     };
     ensure!(
         parsed.is_ca() && signs,
-        "{name} is not the certificate of an authority (CA:TRUE, keyCertSign), so nothing that it \
-         signs would be trusted: name one with --ca-cert, or have one made in another --output",
+        "{name} is not a CA certificate (CA:TRUE, keyCertSign), so nothing that it signs would be \
+         trusted: give one with --ca-cert, or create one in another --output",
     );
     if moment(parsed.validity().not_after.timestamp()) <= SystemTime::now() {
         bail!(
-            "{name} expired on {}: have a new authority made in another --output, and give its \
-             ca.crt to all clients",
+            "{name} expired on {}: create a new CA in another --output, and give its ca.crt to \
+             all clients",
             parsed.validity().not_after.to_datetime().date(),
         );
     }
     Ok(())
 }
 
-/// The key in this file, which is made if it is not there.
+/// The key in this file; created if the file does not exist.
 fn key_pair(path: &Path) -> anyhow::Result<KeyPair> {
     if path.exists() {
         return parse_key(path);
@@ -228,8 +230,8 @@ fn parse_key(path: &Path) -> anyhow::Result<KeyPair> {
     );
     KeyPair::from_pem(&text).with_context(|| {
         format!(
-            "cannot read the key {0}; it must be PKCS #8, which openssl pkcs8 -topk8 -nocrypt \
-             -in {0} -out FILE makes",
+            "cannot read the key {0}; it must be PKCS #8: convert it with openssl pkcs8 -topk8 \
+             -nocrypt -in {0} -out FILE",
             path.display()
         )
     })
@@ -251,7 +253,7 @@ fn encode(der: &[u8]) -> String {
     const LINE: usize = 64;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    // Base64 is ASCII: every piece of it is text.
+    // Base64 is ASCII, so each byte is a character.
     for line in text.as_bytes().chunks(LINE) {
         pem.extend(line.iter().map(|byte| char::from(*byte)));
         pem.push('\n');
@@ -264,18 +266,18 @@ fn serial() -> anyhow::Result<SerialNumber> {
     rustls::crypto::ring::default_provider()
         .secure_random
         .fill(&mut bytes)
-        .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+        .map_err(|_| anyhow::anyhow!("the system returned no random numbers"))?;
     // Positive, and of full length.
     bytes[0] = bytes[0] & 0x7f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
 }
 
 fn moment(timestamp: i64) -> SystemTime {
-    // A moment before 1970 is as good as 1970: both are long over.
+    // Times before 1970 count as 1970: both are in the past.
     SystemTime::UNIX_EPOCH + Duration::from_secs(timestamp.try_into().unwrap_or(0))
 }
 
-/// The names that come with every server: those of the machine itself.
+/// The names in every server certificate: those of the machine itself.
 pub(super) fn own_names() -> [Name; 3] {
     [
         Name::Dns("localhost".to_owned()),

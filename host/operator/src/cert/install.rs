@@ -1,4 +1,4 @@
-//! Making this machine's Docker trust the authority.
+//! Makes Docker on this machine trust the CA.
 
 use super::name::Name;
 use crate::files::{self, Existing};
@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// The largest certificate file that is given to Docker.
+/// The largest certificate file that is copied.
 const MAX_CERTIFICATE: u64 = 256 * 1024;
 
-/// Copies the authority's certificate to where Docker looks for it, for each
-/// name but wildcards, to which no one connects.
+/// Copies the CA's certificate to where Docker looks for it, for each name
+/// except wildcards, to which no client connects.
 pub(super) fn install(
     certificate: &Path,
     names: &[Name],
@@ -25,11 +25,11 @@ pub(super) fn install(
         let target = directory.join("ca.crt");
         let old = files::read(&target, MAX_CERTIFICATE).ok();
         let done = match old {
-            Some(old) if old == bytes => "is there already",
+            Some(old) if old == bytes => "is up to date",
             Some(_) => "replaced",
             None => "written",
         };
-        if done != "is there already" {
+        if done != "is up to date" {
             std::fs::create_dir_all(&directory)
                 .and_then(|()| files::write(&target, &bytes, files::PUBLIC, Existing::Replace))
                 .map_err(|error| refuse(&error, certificate, &target))?;
@@ -43,7 +43,7 @@ fn refuse(error: &io::Error, certificate: &Path, target: &Path) -> anyhow::Error
     let (from, to) = (certificate.display(), target.display());
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("only root writes {to}; run: sudo install -D -m 644 {from} {to}")
+            anyhow::anyhow!("only root can write {to}; run: sudo install -D -m 644 {from} {to}")
         }
         _ => anyhow::anyhow!("cannot write {to}: {error}"),
     }

@@ -1,5 +1,5 @@
-//! `roadstead cert`: an authority of one's own, and certificates for the
-//! registry and its clients.
+//! `roadstead cert`: a private certificate authority (CA), and certificates
+//! for the registry and its clients.
 
 mod authority;
 mod install;
@@ -14,24 +14,24 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use steps::Steps;
 
-/// How many days a certificate is good for, unless `--days` says otherwise:
-/// browsers refuse those of public authorities that last longer than 398.
+/// How many days a certificate is valid, without `--days`: browsers reject
+/// certificates of public CAs that are valid for more than 398.
 const DEFAULT_DAYS: u32 = 397;
 
-/// The most days: Apple's programs refuse what lasts longer.
+/// The maximum of `--days`: Apple's programs reject longer ones.
 const MAX_DAYS: i64 = 825;
 
-/// How many days an authority is good for, unless `--ca-days` says otherwise:
-/// a new one has to be given to all clients.
+/// How many days a CA is valid, without `--ca-days`: a new one has to be
+/// distributed to all clients.
 const DEFAULT_AUTHORITY_DAYS: u32 = 3650;
 
-/// The most days of an authority: a hundred years.
+/// The maximum of `--ca-days`: a hundred years.
 const MAX_AUTHORITY_DAYS: i64 = 36_500;
 
 /// How many names a certificate can have.
 const MAX_NAMES: usize = 100;
 
-/// Where Docker looks for authorities.
+/// Where Docker looks for CA certificates.
 pub(crate) const DOCKER_DIRECTORY: &str = "/etc/docker/certs.d";
 
 const HELP: &str = "\
@@ -40,64 +40,64 @@ Examples:
   roadstead cert registry.example --install-docker
   roadstead cert --client alice
 
-localhost, 127.0.0.1 and ::1 are in each server's certificate.
+localhost, 127.0.0.1 and ::1 are added to each server certificate.
 
 Files in --output: ca.crt (for clients), ca.key (keep it secret), server.crt and
-server.key (for the registry), client-NAME.cert and .key. A second run uses the
-authority and the keys that are there, and renews the certificate; delete
-server.key before it to have a new key too. What to do with the files is printed.";
+server.key (for the registry), client-NAME.cert and .key. A second run keeps the
+existing CA and keys, and renews the certificate; delete server.key first to get a
+new key too. The steps to use the files are printed.";
 
-/// Make an authority and certificates for TLS
+/// Create a certificate authority (CA) and certificates for TLS
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Names and addresses that clients reach the registry by; those of the
+    /// Names and addresses that clients use for the registry; those of the
     /// machine itself are added
     #[arg(value_name = "NAME", required_unless_present = "client")]
     names: Vec<Name>,
-    /// Where the files are
+    /// Directory of the files
     #[arg(long, short, value_name = "DIRECTORY", default_value = "certs")]
     output: PathBuf,
-    /// The registry's port, for the steps that are printed
+    /// The registry's port, for the printed steps
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
-    /// How many days the certificate is good for
+    /// How many days the certificate is valid
     #[arg(long, default_value_t = DEFAULT_DAYS,
         value_parser = clap::value_parser!(u32).range(1..=MAX_DAYS))]
     days: u32,
-    /// How many days a new authority is good for
+    /// How many days a new CA is valid
     #[arg(long, value_name = "DAYS", default_value_t = DEFAULT_AUTHORITY_DAYS,
         value_parser = clap::value_parser!(u32).range(1..=MAX_AUTHORITY_DAYS))]
     ca_days: u32,
-    /// Sign with this authority instead of the one in --output
+    /// Sign with this CA instead of the one in --output
     #[arg(long, value_name = "FILE", requires = "ca_key")]
     ca_cert: Option<PathBuf>,
-    /// The key of that authority
+    /// The key of that CA
     #[arg(long, value_name = "FILE", requires = "ca_cert")]
     ca_key: Option<PathBuf>,
-    /// Make a certificate for a client of this name
+    /// Create a certificate for a client with this name
     #[arg(long, value_name = "NAME")]
     client: Option<ClientName>,
-    /// Make Docker on this machine trust the authority for each NAME
+    /// Make Docker on this machine trust the CA for each NAME
     #[arg(long, requires = "names")]
     install_docker: bool,
-    /// Where Docker looks for authorities
+    /// Where Docker looks for CA certificates
     #[arg(long, value_name = "DIRECTORY", default_value = DOCKER_DIRECTORY)]
     docker_directory: PathBuf,
 }
 
-/// Makes what the flags say, and prints what to do with it.
+/// Creates the files that the flags ask for, and prints the steps to use them.
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.names.len() <= MAX_NAMES,
         "a certificate has at most {MAX_NAMES} names: use a wildcard such as *.example.org"
     );
     std::fs::create_dir_all(&args.output)
-        .with_context(|| format!("cannot make {}", args.output.display()))?;
+        .with_context(|| format!("cannot create {}", args.output.display()))?;
     let authority = signer(args, out)?;
     let (certificate, key) = (args.output.join("server.crt"), args.output.join("server.key"));
     let host = args.names.iter().find(|name| !name.is_wildcard()).or(args.names.first());
-    // Nobody connects to a wildcard, or knows it where only a client is named.
+    // A placeholder for the host where there is only a wildcard or a client.
     let registry = host.map_or_else(
         || "REGISTRY".to_owned(),
         |name| name.authority(args.port).replace('*', "NAME"),
@@ -114,9 +114,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         let kept = key.exists();
         let until = authority.server(&names, args.days, &certificate, &key)?;
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-        say(out, &format!("certificate of {}", names.join(", ")), &certificate, until)?;
-        let note = if kept { " of before" } else { "; keep it secret" };
-        writeln!(out, "{}: its key{note}\n", key.display())?;
+        say(out, &format!("certificate for {}", names.join(", ")), &certificate, until)?;
+        let note = if kept { "unchanged" } else { "keep it secret" };
+        writeln!(out, "{}: its key; {note}\n", key.display())?;
         write!(out, "{}", steps.server())?;
     }
     if let Some(name) = &args.client {
@@ -125,7 +125,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         let key = args.output.join(format!("{base}.key"));
         let until = authority.client(name, args.days, &certificate, &key)?;
         writeln!(out)?;
-        say(out, &format!("certificate of the client {}", name.as_str()), &certificate, until)?;
+        say(out, &format!("certificate for the client {}", name.as_str()), &certificate, until)?;
         writeln!(out, "{}: its key; only the client needs it\n", key.display())?;
         write!(out, "{}", steps.client(&certificate, &key))?;
     }
@@ -137,21 +137,21 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who signs: the authority that was named, or the one in the directory.
+/// The CA that signs: the one that was given, or the one in the directory.
 fn signer(args: &Args, out: &mut dyn Write) -> anyhow::Result<Authority> {
     if let (Some(certificate), Some(key)) = (&args.ca_cert, &args.ca_key) {
         return Authority::open(certificate, key);
     }
     let (authority, new) = Authority::open_or_make(&args.output, args.names.first(), args.ca_days)?;
     if new {
-        say(out, "authority", &authority.certificate, authority.not_after)?;
+        say(out, "CA certificate", &authority.certificate, authority.not_after)?;
         let key = args.output.join("ca.key");
-        writeln!(out, "{}: its key; keep it secret, and a copy of it", key.display())?;
+        writeln!(out, "{}: its key; keep it secret, and back it up", key.display())?;
     }
     Ok(authority)
 }
 
-/// The names that were given, and those of the machine itself.
+/// The given names, and those of the machine itself.
 fn all_names(given: &[Name]) -> Vec<Name> {
     let mut names = Vec::with_capacity(given.len() + authority::own_names().len());
     for name in given.iter().cloned().chain(authority::own_names()) {
@@ -163,8 +163,8 @@ fn all_names(given: &[Name]) -> Vec<Name> {
 }
 
 fn say(out: &mut dyn Write, what: &str, file: &Path, until: SystemTime) -> anyhow::Result<()> {
-    // The day, of a date as HTTP writes it: Sun, 06 Nov 1994 08:49:37 GMT.
+    // Only the day of an HTTP date: Sun, 06 Nov 1994 08:49:37 GMT.
     let date = httpdate::fmt_http_date(until);
     let day = date.get(5..16).unwrap_or(&date);
-    Ok(writeln!(out, "{}: {what}, until {day}", file.display())?)
+    Ok(writeln!(out, "{}: {what}, valid until {day}", file.display())?)
 }

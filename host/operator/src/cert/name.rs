@@ -1,4 +1,4 @@
-//! What a certificate is for.
+//! The names in certificates.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,26 +11,25 @@ const MAX_LABEL: usize = 63;
 /// The longest common name that X.509 allows.
 pub(super) const MAX_COMMON_NAME: usize = 64;
 
-/// A port to which clients need not add a number.
+/// The port that clients leave out.
 const HTTPS_PORT: u16 = 443;
 
-/// A name or address that clients reach a server by: a `subjectAltName`.
+/// A name or address that clients use for a server: a `subjectAltName`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Name {
-    /// A DNS name in lower case, perhaps with `*` as its first label.
+    /// A DNS name in lower case; its first label may be `*`.
     Dns(String),
     /// An IP address.
     Address(IpAddr),
 }
 
 impl Name {
-    /// Whether it stands for many names, so that no client connects to it.
+    /// Whether it is a wildcard, to which no client connects.
     pub fn is_wildcard(&self) -> bool {
         matches!(self, Self::Dns(name) if name.starts_with('*'))
     }
 
-    /// How it stands in an image's name: without 443, as clients leave that
-    /// out.
+    /// The host and port as in an image name, which leaves port 443 out.
     pub fn authority(&self, port: u16) -> String {
         let host = match self {
             Self::Address(IpAddr::V6(address)) => format!("[{address}]"),
@@ -66,10 +65,10 @@ impl FromStr for Name {
             return Err(format!("give the name alone, as in: {name} --port {port}"));
         }
         if text.contains(':') {
-            return Err("it is no IPv6 address; a zone after % cannot be in one".to_owned());
+            return Err("not an IPv6 address; a certificate cannot contain a zone (%)".to_owned());
         }
         if !text.is_ascii() {
-            return Err("give an international name in its xn-- form, as DNS has it".to_owned());
+            return Err("give an internationalized name in its xn-- form".to_owned());
         }
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         check(&name)?;
@@ -83,30 +82,28 @@ fn check(name: &str) -> Result<(), String> {
     }
     let rest = name.strip_prefix("*.").unwrap_or(name);
     if rest.len() < name.len() && !rest.contains('.') {
-        return Err(format!(
-            "{name} is too wide: clients refuse it; name what comes before .{rest}"
-        ));
+        return Err(format!("{name} is too broad: clients reject it; add a label before .{rest}"));
     }
     for label in rest.split('.') {
         let fits = (1..=MAX_LABEL).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-');
-        // Underscores are not DNS's, but Docker's own names have them.
+        // DNS host names have no underscores, but names in Docker networks do.
         if !fits || !label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
             return Err(format!(
-                "{label:?} cannot be part of a DNS name: parts have 1 to {MAX_LABEL} letters, \
-                 digits and inner hyphens; a * stands only for the whole first part"
+                "{label:?} cannot be part of a DNS name: a label has 1 to {MAX_LABEL} letters, \
+                 digits and inner hyphens; * may only be the whole first label"
             ));
         }
     }
     let last = rest.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("it looks like an IPv4 address and is none: four numbers up to 255".to_owned());
+        return Err("not an IPv4 address, which has four numbers of up to 255".to_owned());
     }
     Ok(())
 }
 
-/// The name of a client, which the registry takes for the name of a user.
+/// The name of a client, which access rules refer to as `cert:NAME`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientName(String);
 
@@ -122,7 +119,7 @@ impl FromStr for ClientName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@');
-        // It is part of the names of files.
+        // It becomes part of file names.
         if (1..=MAX_COMMON_NAME).contains(&text.len())
             && text.bytes().all(allowed)
             && !text.starts_with(['.', '-'])
@@ -131,7 +128,7 @@ impl FromStr for ClientName {
         }
         Err(format!(
             "a client's name has 1 to {MAX_COMMON_NAME} letters, digits, dots, hyphens, \
-             underscores and @, and starts with none of . and -"
+             underscores and @, and does not start with . or -"
         ))
     }
 }
@@ -176,10 +173,10 @@ mod tests {
             (&long, "cannot be part"),
             (&longer, "at most 253"),
             ("*", "cannot be part"),
-            ("*.com", "too wide"),
-            ("10.0.0.256", "looks like an IPv4"),
-            ("10.0.0", "looks like an IPv4"),
-            ("fe80::1%eth0", "no IPv6 address"),
+            ("*.com", "too broad"),
+            ("10.0.0.256", "not an IPv4"),
+            ("10.0.0", "not an IPv4"),
+            ("fe80::1%eth0", "not an IPv6 address"),
             ("registry.example:5000", "registry.example --port 5000"),
             ("https://registry.example", "without a scheme"),
             ("registry.example/app", "without a scheme"),

@@ -1,11 +1,11 @@
-//! What to do with the files, told with this registry's name and port.
+//! The steps to use the files, with this registry's name and port.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// What the steps name.
+/// What the steps refer to.
 pub(super) struct Steps<'a> {
-    /// The registry as it stands in images' names.
+    /// The registry's host and port as in image names.
     pub(super) authority: &'a str,
     pub(super) port: u16,
     pub(super) certificate: &'a Path,
@@ -14,7 +14,7 @@ pub(super) struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// How to serve and how to make each kind of client trust the registry.
+    /// The steps to serve, and to make each kind of client trust the registry.
     pub(super) fn server(&self) -> String {
         let Self { authority, port, certificate, key, ca } = self;
         let (certificate, key, ca) = (certificate.display(), key.display(), ca.display());
@@ -23,7 +23,7 @@ impl Steps<'_> {
   REGISTRY_HTTP_ADDR=:{port} REGISTRY_HTTP_TLS_CERTIFICATE={certificate} \
 REGISTRY_HTTP_TLS_KEY={key} roadstead serve
 
-Clients must know the authority. Copy {ca} to each of them, and there do what fits:
+Clients must trust the CA. Copy {ca} to each client, and run the step for its kind:
 
 Docker on Linux, no restart:
   sudo install -D -m 644 ca.crt \"/etc/docker/certs.d/{authority}/ca.crt\"
@@ -44,7 +44,8 @@ k3s: add this to /etc/rancher/k3s/registries.yaml, then systemctl restart k3s (k
   sudo install -D -m 644 ca.crt /etc/rancher/k3s/registry-ca.crt
   configs: {{\"{authority}\": {{tls: {{ca_file: /etc/rancher/k3s/registry-ca.crt}}}}}}
 
-All programs of a machine; some versions of Docker want it for docker login too, then restart Docker:
+The system's trust store, for all programs; some versions of Docker need it for docker login
+too, then restart Docker:
 Debian, Ubuntu:
   sudo install -m 644 ca.crt /usr/local/share/ca-certificates/{file}.crt && \
 sudo update-ca-certificates
@@ -61,12 +62,12 @@ Check:
         )
     }
 
-    /// How a client's certificate is used.
+    /// The steps to use a client's certificate.
     pub(super) fn client(&self, certificate: &Path, key: &Path) -> String {
         let Self { authority, ca, .. } = self;
         let (certificate, key) = (certificate.display(), key.display());
         let mut text = format!(
-            "Have the registry ask clients for certificates of this authority:
+            "Have the registry require client certificates of this CA:
   REGISTRY_HTTP_TLS_CLIENTCAS_0={} with the other settings
 
 Give the client its two files:
@@ -77,7 +78,7 @@ Give the client its two files:
             ("Docker on Linux", "/etc/docker/certs.d"),
             ("podman, skopeo, buildah", "/etc/containers/certs.d"),
         ] {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
                 "{program}:\n  sudo install -D -m 644 {certificate} \
@@ -89,8 +90,8 @@ Give the client its two files:
     }
 }
 
-/// The registry's name as the name of a file; `update-ca-certificates` wants
-/// no colons.
+/// The registry's name as a file name, without colons, which
+/// `update-ca-certificates` does not accept.
 fn file_name(authority: &str) -> String {
     authority.chars().map(|c| if matches!(c, ':' | '[' | ']') { '-' } else { c }).collect()
 }

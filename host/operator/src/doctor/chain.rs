@@ -1,4 +1,4 @@
-//! What a server's certificates say, and whether clients will take them.
+//! Checks of a server's certificates, and whether clients accept them.
 
 use super::report::Report;
 use super::target::Target;
@@ -13,27 +13,27 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::time::ASN1Time;
 
-/// How long before its end a certificate should be renewed.
+/// How long before it expires a certificate should be renewed.
 const RENEW: Duration = Duration::from_hours(14 * 24);
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// How many certificates and names of a server are shown.
+/// The most certificates and names of a server that are shown.
 const MAX_SHOWN: usize = 10;
 
-/// Where to look for authorities.
+/// The CAs that are trusted.
 pub(super) struct Knowledge {
     pub(super) system: Roots,
     /// The system's and those of `--ca`.
     pub(super) all: Roots,
-    /// `--ca`, for the steps that are shown.
+    /// The files of `--ca`, for the printed steps.
     pub(super) files: Vec<PathBuf>,
     pub(super) docker: Docker,
 }
 
-/// Reports on the certificates; returns whether clients that know what this
-/// one knows will take them. `local` says that Docker takes any, as the
-/// registry is on its own machine.
+/// Reports on the certificates; returns whether clients that trust the same CAs
+/// accept them. `local` means that the registry is on this machine, where
+/// Docker accepts any certificate.
 pub(super) fn examine(
     chain: &[CertificateDer<'static>],
     target: &Target,
@@ -48,19 +48,19 @@ pub(super) fn examine(
             Err(error) => {
                 report.fail(
                     format!("a certificate of the server cannot be read: {error}"),
-                    "make a new one: roadstead cert NAME",
+                    "create a new one: roadstead cert NAME",
                 );
                 return false;
             }
         }
     }
     let Some(own) = links.first() else {
-        report.fail("the server sent no certificate", "make one: roadstead cert NAME");
+        report.fail("the server sent no certificate", "create one: roadstead cert NAME");
         return false;
     };
     for (number, link) in links.iter().enumerate() {
         report.ok(format!(
-            "certificate {} of {}: {}, signed by {}, until {}",
+            "certificate {} of {}: {}, issued by {}, valid until {}",
             number + 1,
             chain.len(),
             name(link.subject()),
@@ -68,7 +68,7 @@ pub(super) fn examine(
             day(link.validity().not_after),
         ));
     }
-    // All are reported, whichever fails first.
+    // No short circuit: all problems are reported.
     let in_time = dates(&links, report);
     let named = names(own, &chain[0], target, report);
     trust(chain, &links, target, knowledge, local, report) && in_time && named
@@ -81,10 +81,10 @@ fn dates(links: &[X509Certificate<'_>], report: &mut Report<'_>) -> bool {
         let (start, end) = (link.validity().not_before, link.validity().not_after);
         let what = format!("certificate {}", number + 1);
         let fix = if number == 0 {
-            "renew it (roadstead cert NAME... in the same directory does), and restart the \
-             registry if it still shows the old one; or set this machine's clock right"
+            "renew it (roadstead cert NAME... in the same directory), and restart the registry if \
+             it still sends the old one; or correct this machine's clock"
         } else {
-            "replace it in the file of REGISTRY_HTTP_TLS_CERTIFICATE by its successor"
+            "replace it in the file of REGISTRY_HTTP_TLS_CERTIFICATE with a renewed one"
         };
         let left = end.timestamp() - now;
         if left < 0 {
@@ -101,7 +101,11 @@ fn dates(links: &[X509Certificate<'_>], report: &mut Report<'_>) -> bool {
                  is not yet valid",
                 day(start)
             );
-            report.fail(what, "set the clocks right: timedatectl set-ntp true, here and where the certificate is made");
+            report.fail(
+                what,
+                "correct the clocks, here and where the certificate is created: timedatectl \
+                 set-ntp true",
+            );
             good = false;
         } else if left.unsigned_abs() < RENEW.as_secs() {
             let days = left.unsigned_abs() / DAY;
@@ -119,8 +123,8 @@ fn names(
 ) -> bool {
     let host = &target.host;
     let fix = format!(
-        "make a certificate with this name in it: roadstead cert {host}, and all other names that \
-         clients use; or use a name that is in it"
+        "create a certificate that contains this name and all others that clients use: roadstead \
+         cert {host} …; or use a name that it contains"
     );
     let names = alternative_names(own);
     if names.is_empty() {
@@ -187,7 +191,7 @@ fn trust(
 ) -> bool {
     let moment = moment(&links[0]);
     let judge = |roots: &Roots| match roots.judge(chain, moment) {
-        // Whatever else is wrong with it, nobody knows it.
+        // Whatever else is wrong with it, its issuer is unknown.
         Verdict::Refused(_) if links[0].subject() == links[0].issuer() => Verdict::Unknown,
         verdict => verdict,
     };
@@ -196,44 +200,46 @@ fn trust(
     let file = knowledge.docker.file.display();
     match &verdict {
         Verdict::Trusted if good(&judge(&knowledge.system)) => {
-            report.ok("this machine trusts its authority");
+            report.ok("this machine's trust store contains its CA");
         }
-        Verdict::Trusted => report.ok("it is trusted by --ca, and not by this machine without"),
+        Verdict::Trusted => {
+            report.ok("it is trusted with --ca, but not by this machine's trust store")
+        }
         Verdict::TrustedAsAuthority => report.warn(
             format!(
-                "it is trusted, but {}: Docker takes it, other programs refuse it",
+                "it is trusted, but {}: Docker accepts it, other programs reject it",
                 if links[0].is_ca() {
-                    "it is the certificate of an authority (CA:TRUE)"
+                    "it is a CA certificate (CA:TRUE)"
                 } else {
-                    "is its own authority in an old way"
+                    "it is its own CA, in an obsolete form"
                 }
             ),
-            format!("make an authority and a certificate apart: roadstead cert {}", target.host),
+            format!("create a CA and a separate certificate: roadstead cert {}", target.host),
         ),
         Verdict::Unknown if docker == Some(true) => {
             report
-                .ok(format!("Docker on this machine trusts it, by {file}; other programs do not"));
+                .ok(format!("Docker on this machine trusts it with {file}; other programs do not"));
         }
         Verdict::Unknown => unknown(links, target, knowledge, local, report),
         Verdict::Refused(why) => report.fail(
-            format!("its authority is known, but clients refuse the certificate: {why}"),
-            format!("make a new one: roadstead cert {}", target.host),
+            format!("its CA is trusted, but clients reject the certificate: {why}"),
+            format!("create a new one: roadstead cert {}", target.host),
         ),
     }
     if local {
-        // Docker does not ask.
+        // Docker does not verify it.
     } else if good(&verdict) {
         docker_too(docker, &judge(&knowledge.system), knowledge, report);
     } else if docker == Some(false) {
         report.fail(
-            format!("{file} is there, but does not make Docker trust it: it is another authority"),
-            format!("replace {file} by the authority's certificate: ca.crt of roadstead cert"),
+            format!("{file} exists, but does not make Docker trust it: it is another CA"),
+            format!("replace {file} with the CA's certificate: ca.crt of roadstead cert"),
         );
     }
     good(&verdict) || docker == Some(true)
 }
 
-/// Whether Docker on this machine knows what this program was told.
+/// Reports whether Docker on this machine trusts the CA too.
 fn docker_too(
     docker: Option<bool>,
     system: &Verdict,
@@ -244,13 +250,13 @@ fn docker_too(
     let ca = knowledge.files.first().map_or_else(|| "ca.crt".into(), |file| file.to_string_lossy());
     let fix = format!("sudo install -D -m 644 {ca} \"{file}\"");
     match docker {
-        Some(true) => report.ok(format!("Docker on this machine trusts it, by {file}")),
+        Some(true) => report.ok(format!("Docker on this machine trusts it with {file}")),
         Some(false) => {
-            report.warn(format!("{file} is there, but is another authority's certificate"), fix);
+            report.warn(format!("{file} exists, but is another CA's certificate"), fix);
         }
         None if !good(system) => {
-            let what = format!("Docker on this machine would not trust it: there is no {file}");
-            report.warn(what, format!("where Docker is to use it: {fix}"));
+            let what = format!("Docker on this machine does not trust it: {file} does not exist");
+            report.warn(what, format!("if Docker is to use this registry: {fix}"));
         }
         None => {}
     }
@@ -265,46 +271,51 @@ fn unknown(
 ) {
     let says = format!(
         "{} will say: x509: certificate signed by unknown authority",
-        if local { "Docker takes any from its own machine, other clients" } else { "Docker" }
+        if local { "Docker accepts any on its own machine; other clients" } else { "Docker" }
     );
     let last = top(links);
     let issuer = name(last.issuer());
     let to_docker = format!(
-        "for Docker copy it to \"{}\"; roadstead cert {} shows the steps for other clients",
+        "for Docker, copy it to \"{}\"; roadstead cert {} prints the steps for other clients",
         knowledge.docker.file.display(),
         target.host,
     );
     if last.subject() == last.issuer() {
-        let what = if links.len() == 1 { "it is signed by itself".to_owned() } else { issuer };
+        let what = if links.len() == 1 {
+            "the certificate is self-signed and not trusted here".to_owned()
+        } else {
+            format!("its CA, {issuer}, is not trusted here")
+        };
         report.fail(
-            format!("nobody here knows the authority, {what}; {says}"),
-            format!("give clients the authority's certificate (ca.crt of roadstead cert), and this program --ca FILE; {to_docker}"),
+            format!("{what}; {says}"),
+            format!(
+                "give clients the CA's certificate (ca.crt of roadstead cert), and this program \
+                 --ca FILE; {to_docker}"
+            ),
         );
     } else if knowledge.all.know(last.issuer().as_raw()) {
         report.fail(
-            format!("an authority of the name {issuer} is known here, but did not sign it; {says}"),
-            format!(
-                "the authority was made anew: give clients its present certificate; {to_docker}"
-            ),
+            format!("a CA with the name {issuer} is trusted here, but did not issue it; {says}"),
+            format!("the CA was created again: give clients its current certificate; {to_docker}"),
         );
     } else {
         report.fail(
             format!(
-                "the certificate of {issuer}, who signed it, is neither sent nor known here; {says}"
+                "the certificate of its issuer, {issuer}, is neither sent nor trusted here; {says}"
             ),
             format!(
-                "if {issuer} is your own root, give clients its certificate, and this program \
-                 --ca FILE; {to_docker}\nif it is an intermediate authority, append its \
-                 certificate to the file of REGISTRY_HTTP_TLS_CERTIFICATE"
+                "if {issuer} is your own root CA, give clients its certificate, and this program \
+                 --ca FILE; {to_docker}\nif it is an intermediate CA, append its certificate to \
+                 the file of REGISTRY_HTTP_TLS_CERTIFICATE"
             ),
         );
     }
 }
 
-/// The last certificate on the way from the server's own.
+/// The last certificate of the chain that starts at the server's own.
 fn top<'a, 'b>(links: &'a [X509Certificate<'b>]) -> &'a X509Certificate<'b> {
     let mut at = &links[0];
-    // No way is longer than there are certificates.
+    // A chain is not longer than the number of certificates.
     for _ in links {
         match links.iter().find(|link| link.subject() == at.issuer()) {
             Some(next) if !std::ptr::eq(next, at) => at = next,
@@ -318,7 +329,8 @@ fn good(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Trusted | Verdict::TrustedAsAuthority)
 }
 
-/// When to judge: now, or, as dates are reported apart, when it was valid.
+/// The time to verify the chain for: now, or a time when the certificate was
+/// valid, because dates are reported separately.
 fn moment(own: &X509Certificate<'_>) -> Duration {
     let now = since_epoch();
     let seconds = |time: ASN1Time| Duration::from_secs(time.timestamp().try_into().unwrap_or(0));
@@ -332,7 +344,7 @@ fn since_epoch() -> Duration {
 
 fn name(name: &x509_parser::x509::X509Name<'_>) -> String {
     let text = name.to_string();
-    if text.is_empty() { "a certificate without a name".to_owned() } else { text }
+    if text.is_empty() { "an empty name".to_owned() } else { text }
 }
 
 fn day(time: ASN1Time) -> String {

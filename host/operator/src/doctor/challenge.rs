@@ -1,12 +1,12 @@
-//! What `WWW-Authenticate` asks for.
+//! Challenges: the `WWW-Authenticate` header.
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 
-/// How many parameters of a challenge are read.
+/// The most parameters of a challenge that are read.
 const MAX_PARAMETERS: usize = 20;
 
-/// A way to authenticate.
+/// A challenge: an authentication scheme and its parameters.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Challenge {
     /// In lower case: `basic`, `bearer`.
@@ -16,8 +16,7 @@ pub(super) struct Challenge {
 }
 
 impl Challenge {
-    /// All that a response offers, each from a header of its own or several
-    /// from one.
+    /// All challenges of a response; a header may hold several.
     pub(super) fn all(headers: &HeaderMap) -> Vec<Self> {
         let values = headers.get_all(WWW_AUTHENTICATE).iter();
         values.filter_map(|value| value.to_str().ok()).flat_map(parse).collect()
@@ -36,7 +35,7 @@ fn parse(text: &str) -> Vec<Challenge> {
             Some((head, value)) => (head.trim(), Some(value.trim())),
             None => (part.as_str(), None),
         };
-        // A scheme stands before its first parameter, with a space between.
+        // A scheme precedes its first parameter, separated by a space.
         let (scheme, name) = match (head.split_once(' '), value) {
             (Some((scheme, name)), _) => (Some(scheme), name.trim()),
             (None, Some(_)) => (None, head),
@@ -55,7 +54,7 @@ fn parse(text: &str) -> Vec<Challenge> {
     challenges
 }
 
-/// Pieces between commas that are not in quotes.
+/// Splits at commas outside of quotes.
 fn parts(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let (mut quoted, mut escaped) = (false, false);

@@ -1,4 +1,4 @@
-//! From a name to a connection.
+//! Name resolution and TCP connections.
 
 use super::report::Report;
 use super::target::Target;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// How many addresses of a name are tried.
+/// The most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// The addresses of the host, all of them.
+/// All addresses of the host.
 pub(super) async fn addresses(
     target: &Target,
     given: Option<IpAddr>,
@@ -21,22 +21,22 @@ pub(super) async fn addresses(
     let host = &target.host;
     if let Some(address) = given.or(target.address()) {
         if given.is_some() {
-            report.ok(format!("{host} is taken to be {address}, as --address says"));
+            report.ok(format!("using {address} for {host}, because of --address"));
         }
         return vec![address];
     }
     let fix = format!(
-        "check the spelling; else add {host} to DNS, or to /etc/hosts of each client: ADDRESS {host}"
+        "check the spelling; or add {host} to DNS, or ADDRESS {host} to /etc/hosts of each client"
     );
     let found = match timeout(limit, lookup_host((host.as_str(), 0))).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
-            report.fail(format!("the name {host} is not found: {error}"), fix);
+            report.fail(format!("cannot resolve {host}: {error}"), fix);
             return Vec::new();
         }
         Err(_) => {
             report.fail(
-                format!("no name server answers within {} s", limit.as_secs()),
+                format!("no name server answered within {} s", limit.as_secs()),
                 "check the network and the name servers in /etc/resolv.conf",
             );
             return Vec::new();
@@ -49,12 +49,12 @@ pub(super) async fn addresses(
         report.fail(format!("the name {host} has no address"), fix);
     } else {
         let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-        report.ok(format!("{host} is {}", list.join(", ")));
+        report.ok(format!("{host} resolves to {}", list.join(", ")));
     }
     addresses
 }
 
-/// Connects to each address; the first that works is used. `another` says that
+/// Connects to each address; the first that works is used. `another` means that
 /// there is another port to try.
 pub(super) async fn tcp(
     addresses: &[IpAddr],
@@ -79,16 +79,17 @@ pub(super) async fn tcp(
         if working.is_none() && !another {
             report.fail(what, fix);
         } else if working.is_none() {
-            report.warn(what, "none, if the registry is on another port");
+            report.warn(what, "nothing to do, if the registry is on another port");
         } else if !no_route(error.kind()) {
-            // Without IPv6, say, its addresses are passed over by all.
-            report.warn(what, format!("{fix}; or take this address out of DNS"));
+            // An unreachable address, such as one of IPv6 on a host without
+            // it, is skipped by clients.
+            report.warn(what, format!("{fix}; or remove this address from DNS"));
         }
     }
     working
 }
 
-/// One connection.
+/// Opens a TCP connection.
 pub(super) async fn open(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     match timeout(limit, TcpStream::connect(address)).await {
         Ok(result) => result,
@@ -109,16 +110,17 @@ fn explain(address: SocketAddr, error: &io::Error, limit: Duration) -> (String, 
         ErrorKind::ConnectionRefused => (
             format!("{address} refuses connections: nothing listens there"),
             format!(
-                "start the registry; if it runs, have it listen beyond its own machine \
-                 (REGISTRY_HTTP_ADDR=:{port}), and a container publish the port (-p {port}:{port})"
+                "start the registry; if it runs, let it listen on all addresses \
+                 (REGISTRY_HTTP_ADDR=:{port}); if it runs in a container, publish the port (-p \
+                 {port}:{port})"
             ),
         ),
         ErrorKind::TimedOut => (
-            format!("{address} does not answer within {} s", limit.as_secs()),
+            format!("{address} did not answer within {} s", limit.as_secs()),
             format!("open port {port} in the firewall or security group; check the address"),
         ),
         kind if no_route(kind) => (
-            format!("there is no way to {address}: {error}"),
+            format!("no route to {address}: {error}"),
             "check the address, the network and the VPN".to_owned(),
         ),
         _ => (format!("cannot connect to {address}: {error}"), "check the network".to_owned()),

@@ -1,4 +1,4 @@
-//! One bounded request over a connection.
+//! One request over a connection, with limits on time and size.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, USER_AGENT};
@@ -9,20 +9,20 @@ use std::error::Error;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The most that is read of a body.
+/// The most bytes of a body that are read.
 pub(super) const MAX_BODY: usize = 64 * 1024;
 
 /// The largest head of a response.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// How many headers a response can have.
+/// The most headers of a response.
 const MAX_HEADERS: usize = 100;
 
 /// A connection, encrypted or not.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// A response, with as much of its body as is of interest.
+/// A response, with its body up to [`MAX_BODY`].
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -31,7 +31,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// A header's value, as far as it is text.
+    /// A header's value, if it is text.
     pub(super) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -42,7 +42,7 @@ impl Answer {
     }
 }
 
-/// Sends a GET and reads the answer; redirects are answers too.
+/// Sends a GET request and reads the response; redirects are not followed.
 pub(super) async fn get(
     stream: Box<dyn Stream>,
     authority: &str,
@@ -79,7 +79,7 @@ async fn exchange(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| reason(&error))?;
-    // Ends with the request, at the latest when the sender goes.
+    // Ends with the request, at the latest when the sender is dropped.
     let connection = tokio::spawn(connection);
     let answer = read(sender.send_request(request)).await;
     connection.abort();
@@ -91,7 +91,7 @@ async fn read(
 ) -> Result<Answer, String> {
     let (parts, mut incoming) = response.await.map_err(|error| reason(&error))?.into_parts();
     let mut body = Vec::new();
-    // A body that breaks off has said enough.
+    // An incomplete body is sufficient.
     while let Some(Ok(frame)) = incoming.frame().await {
         let data = frame.into_data().unwrap_or_default();
         body.extend_from_slice(&data[..data.len().min(MAX_BODY - body.len())]);
@@ -102,7 +102,7 @@ async fn read(
     Ok(Answer { status: parts.status, headers: parts.headers, body })
 }
 
-/// An error and what caused it, which says more.
+/// An error with its causes, which are more specific.
 fn reason(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -116,7 +116,7 @@ fn reason(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Headers that tell what stands between a client and the registry.
+/// Headers that reveal proxies between a client and the registry.
 pub(super) const BETWEEN: [HeaderName; 7] = [
     HeaderName::from_static("server"),
     HeaderName::from_static("via"),

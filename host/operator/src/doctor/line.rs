@@ -1,4 +1,4 @@
-//! How the registry is reached, once that is known.
+//! The connection to the registry: TLS or plain HTTP.
 
 use super::chain::{self, Knowledge};
 use super::connect;
@@ -11,24 +11,24 @@ use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A way to the registry.
+/// How to connect to the registry.
 pub(super) struct Line {
     pub(super) address: SocketAddr,
     /// As in the `Host` header.
     pub(super) authority: String,
     pub(super) scheme: Scheme,
-    /// Whether a password can be sent over it.
+    /// Whether a password can be sent safely.
     pub(super) safe: bool,
     host: String,
     /// The certificate that was examined.
     own: Option<CertificateDer<'static>>,
-    /// Whether the server asked for a client's certificate.
+    /// Whether the server asked for a client certificate.
     asked: bool,
     identity: Option<Identity>,
     limit: Duration,
 }
 
-/// What does not change between the ways.
+/// What is given from outside.
 pub(super) struct Circumstances<'a> {
     pub(super) target: &'a Target,
     pub(super) knowledge: &'a Knowledge,
@@ -39,8 +39,8 @@ pub(super) struct Circumstances<'a> {
 }
 
 impl Line {
-    /// Finds out whether TLS or plain HTTP is spoken at an address, and
-    /// reports it and what is wrong with it.
+    /// Detects whether an address speaks TLS or plain HTTP, and reports it and
+    /// its problems.
     pub(super) async fn find(
         address: SocketAddr,
         circumstances: Circumstances<'_>,
@@ -83,15 +83,15 @@ impl Line {
             }
             Err(Failure::Other(why)) => {
                 report.fail(
-                    format!("there is no agreement on TLS: {why}"),
-                    "have the server speak TLS 1.2 or 1.3 with usual ciphers",
+                    format!("the TLS handshake failed: {why}"),
+                    "enable TLS 1.2 or 1.3 with common cipher suites on the server",
                 );
                 None
             }
         }
     }
 
-    /// Whether plain HTTP is spoken, and what that means.
+    /// Whether the server speaks plain HTTP; reports what that means.
     async fn plain(
         &mut self,
         target: &Target,
@@ -114,7 +114,7 @@ impl Line {
         let authority = &self.authority;
         let fix = format!(
             "give the registry a certificate: roadstead cert {host}\n\
-             or have each Docker host accept it as it is, passwords readable on the way: put\n\
+             or let each Docker host accept plain HTTP, where passwords can be intercepted: put\n\
              {{\"insecure-registries\": [\"{authority}\"]}}\n\
              into /etc/docker/daemon.json (Docker Desktop: Settings, Docker Engine) and run\n\
              sudo systemctl restart docker",
@@ -123,15 +123,15 @@ impl Line {
         self.safe = local || target.scheme == Some(Scheme::Http);
         if target.scheme == Some(Scheme::Https) {
             report.fail(
-                format!("plain HTTP where https is expected; Docker will say: {SAYS}"),
+                format!("plain HTTP where HTTPS is expected; Docker will say: {SAYS}"),
                 if local { format!("use http://{authority}, or {fix}") } else { fix },
             );
         } else if local {
-            report.ok("plain HTTP, which Docker speaks with registries on its own machine");
+            report.ok("plain HTTP, which Docker accepts from registries on its own machine");
         } else {
             report.warn(
                 format!(
-                    "plain HTTP: whoever is on the way can read and change everything, and \
+                    "plain HTTP: anyone on the network path can read and change everything, and \
                      Docker will say: {SAYS}"
                 ),
                 fix,
@@ -140,8 +140,8 @@ impl Line {
         true
     }
 
-    /// Asks the registry for something. With a password, only the server whose
-    /// certificate was examined is asked.
+    /// Sends a GET request to the registry; credentials only if the server
+    /// shows the certificate that was examined.
     pub(super) async fn get(
         &self,
         path: &str,
@@ -161,7 +161,7 @@ impl Line {
                 let same =
                     session.proof == Proof::Good && session.chain.first() == self.own.as_ref();
                 if authorization.is_some() && !same {
-                    return Err("the server shows another certificate than before".to_owned());
+                    return Err("the server's certificate changed since the check".to_owned());
                 }
                 stream
             }
@@ -169,8 +169,8 @@ impl Line {
         http::get(stream, &self.authority, path, authorization, self.limit).await
     }
 
-    /// Why the registry did not answer, if that is because it wants a
-    /// client's certificate.
+    /// Whether a request failed because the registry requires a client
+    /// certificate.
     pub(super) fn wants_certificate(&self, error: &str) -> bool {
         self.asked && self.identity.is_none() && {
             let error = error.to_ascii_lowercase();
@@ -179,7 +179,7 @@ impl Line {
     }
 }
 
-/// Reports on a session; returns whether it is one for passwords.
+/// Reports on a session; returns whether passwords are safe in it.
 fn encrypted(
     session: &Session,
     target: &Target,
@@ -189,49 +189,49 @@ fn encrypted(
 ) -> bool {
     if target.scheme == Some(Scheme::Http) {
         report.fail(
-            "TLS where plain http is expected; clients will be told: Client sent an HTTP request \
+            "TLS where plain HTTP is expected; clients will be told: Client sent an HTTP request \
              to an HTTPS server",
-            format!("use https://{0}, and take {0} out of insecure-registries", target.authority()),
+            format!("use https://{0}, and remove {0} from insecure-registries", target.authority()),
         );
     }
     report.ok(format!("TLS: {}", session.protocol));
     if session.asked {
-        report.ok("the server asks for a client's certificate");
+        report.ok("the server asks for a client certificate");
     }
     let trusted = chain::examine(&session.chain, target, knowledge, local, report);
     if session.proof == Proof::Bad {
         report.fail(
-            "the server's signature does not fit its certificate",
-            "name the key that belongs to the certificate in REGISTRY_HTTP_TLS_KEY",
+            "the server's signature does not match its certificate",
+            "set REGISTRY_HTTP_TLS_KEY to the key of the certificate",
         );
     }
     trusted && session.proof == Proof::Good
 }
 
 fn refusal(alert: AlertDescription, host: &str) -> (String, String) {
-    let what = format!("the server speaks TLS and refuses: {alert:?}");
+    let what = format!("the server refused the TLS handshake: {alert:?}");
     let fix = match alert {
         AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity => {
-            "have the server speak TLS 1.2 or 1.3: update it or its settings".to_owned()
+            "enable TLS 1.2 or 1.3 on the server: update it or its settings".to_owned()
         }
         AlertDescription::UnrecognisedName => format!(
-            "the server has no certificate for {host}: use a name that it knows, or make one: \
-             roadstead cert {host}"
+            "the server has no certificate for {host}: use a name that it has one for, or create \
+             one: roadstead cert {host}"
         ),
         AlertDescription::CertificateRequired
         | AlertDescription::BadCertificate
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied => CLIENT_CERTIFICATE.to_owned(),
         _ => format!(
-            "if it wants a client's certificate, name one with --client-cert and --client-key; \
-             else see the server's log, and check that it has a certificate for {host}"
+            "if it requires a client certificate, give one with --client-cert and --client-key; \
+             otherwise see the server's log, and check that it has a certificate for {host}"
         ),
     };
     (what, fix)
 }
 
-/// What to do where a client must have a certificate.
+/// The fix where a client certificate is required.
 pub(super) const CLIENT_CERTIFICATE: &str = "\
-    have a certificate made where the registry's authority is (roadstead cert --client NAME), name \
-    it here with --client-cert and --client-key, and give it to Docker as client.cert and \
-    client.key beside ca.crt in /etc/docker/certs.d";
+    create a client certificate in the directory of the registry's CA (roadstead cert --client \
+    NAME), give it to this program with --client-cert and --client-key, and to Docker as \
+    client.cert and client.key beside ca.crt in /etc/docker/certs.d";

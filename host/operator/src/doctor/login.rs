@@ -1,4 +1,4 @@
-//! How to log in, and whether a password is right.
+//! Checks of the login: the challenge, the token service, the password.
 
 use super::chain::Knowledge;
 use super::challenge::Challenge;
@@ -14,10 +14,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::Duration;
 use tokio::time::timeout;
 
-const WRONG: &str = "check it where the users are: roadstead htpasswd -v FILE USER; then docker \
-                     logout and docker login";
+const WRONG: &str = "check it on the registry's machine: roadstead htpasswd -v FILE USER; then \
+                     docker logout and docker login";
 
-/// Whom to log in as.
+/// The user to log in as.
 pub(super) struct Credentials {
     pub(super) user: String,
     pub(super) password: String,
@@ -29,7 +29,7 @@ impl Credentials {
     }
 }
 
-/// Everything that logging in needs.
+/// The inputs of the check.
 pub(super) struct Login<'a> {
     pub(super) line: &'a Line,
     pub(super) knowledge: &'a Knowledge,
@@ -39,13 +39,13 @@ pub(super) struct Login<'a> {
 }
 
 impl Login<'_> {
-    /// Reports what the answer to `GET /v2/` asks for, and tries it.
+    /// Reports the challenge in the answer to `GET /v2/`, and tries to log in.
     pub(super) async fn examine(&self, answer: &Answer, report: &mut Report<'_>) {
         if answer.status != StatusCode::UNAUTHORIZED {
             if self.credentials.is_some() {
                 report.warn(
-                    "the password was not tried: the registry asks for none",
-                    "to have one: REGISTRY_AUTH=htpasswd and REGISTRY_AUTH_HTPASSWD_PATH=FILE",
+                    "the password was not tried: the registry does not require a login",
+                    "to require one, set REGISTRY_AUTH=htpasswd and REGISTRY_AUTH_HTPASSWD_PATH=FILE",
                 );
             }
             return;
@@ -59,8 +59,11 @@ impl Login<'_> {
         } else {
             let schemes: Vec<_> = challenges.iter().map(|c| c.scheme.as_str()).collect();
             report.fail(
-                format!("401 without a way to log in that clients know ({})", schemes.join(", ")),
-                "have the registry or proxy send WWW-Authenticate: Basic or Bearer",
+                format!(
+                    "401 without an authentication scheme that clients support ({})",
+                    schemes.join(", ")
+                ),
+                "configure the registry or proxy to send WWW-Authenticate: Basic or Bearer",
             );
         }
     }
@@ -70,7 +73,7 @@ impl Login<'_> {
         let what = format!("login: user and password (Basic, realm {realm:?})");
         if self.line.scheme == Scheme::Http && !self.local {
             report.warn(
-                format!("{what}, readable on the way"),
+                format!("{what} over plain HTTP, where the password can be intercepted"),
                 "give the registry a certificate: roadstead cert NAME",
             );
         } else {
@@ -93,17 +96,19 @@ impl Login<'_> {
         ));
     }
 
-    /// Whether a password can go to the registry.
+    /// Whether a password may be sent to the registry.
     fn may_send(&self, report: &mut Report<'_>) -> bool {
         if !self.line.safe {
             let fix = match self.line.scheme {
-                Scheme::Https => "make the certificate trusted first, as above".to_owned(),
+                Scheme::Https => {
+                    "make this machine trust the certificate first, see above".to_owned()
+                }
                 Scheme::Http => format!(
-                    "to send it readable all the same: roadstead doctor http://{}",
+                    "to send it over plain HTTP anyway: roadstead doctor http://{}",
                     self.line.authority
                 ),
             };
-            report.warn("the password was not tried: anyone could take it", fix);
+            report.warn("the password was not tried: it could be intercepted", fix);
         }
         self.line.safe
     }
@@ -113,7 +118,7 @@ impl Login<'_> {
         let service = challenge.parameter("service");
         let Some((uri, target, scheme)) = parse(realm) else {
             report.fail(
-                format!("login by token (Bearer), but its realm is no URL: {realm:?}"),
+                format!("login by token (Bearer), but its realm is not a URL: {realm:?}"),
                 "set REGISTRY_AUTH_TOKEN_REALM to the URL of the token service",
             );
             return;
@@ -125,10 +130,10 @@ impl Login<'_> {
         let readable = scheme == Scheme::Http && self.line.scheme == Scheme::Https;
         if readable {
             report.fail(
-                "the token service is plain http, while the registry is https: passwords are \
-                 readable on the way, and some clients refuse",
-                "set REGISTRY_AUTH_TOKEN_REALM to an https URL; behind a proxy that speaks TLS, \
-                 have it send X-Forwarded-Proto: https",
+                "the token service uses plain HTTP, while the registry uses HTTPS: passwords can \
+                 be intercepted, and some clients refuse",
+                "set REGISTRY_AUTH_TOKEN_REALM to an https URL; behind a proxy that terminates \
+                 TLS, configure it to send X-Forwarded-Proto: https",
             );
         }
         let service_query = service.map(|service| format!("service={}", encode(service)));
@@ -145,12 +150,12 @@ impl Login<'_> {
         let exposed = scheme == Scheme::Http && !(own && self.line.safe);
         if readable || exposed {
             report.warn(
-                "the password was not tried: the token service is plain http",
-                "have the token service speak https",
+                "the password was not tried: the token service uses plain HTTP",
+                "serve the token service over https",
             );
         } else if self.may_send(report) {
-            // Also where the service is elsewhere: who stands in for the
-            // registry would name a service of their own.
+            // The registry must be trusted even if the token service is
+            // another server: an impostor would name a service of its own.
             query = format!("{query}&account={}", encode(&credentials.user));
             let query = query.trim_start_matches('&');
             let answer = self.token(&uri, &target, scheme, query, Some(&credentials.basic())).await;
@@ -172,7 +177,7 @@ impl Login<'_> {
         let Some(token) = token else {
             report.fail(
                 "the token service answered 200 without a token",
-                "check that REGISTRY_AUTH_TOKEN_REALM names the token service itself",
+                "check that REGISTRY_AUTH_TOKEN_REALM is the URL of the token service itself",
             );
             return;
         };
@@ -181,18 +186,19 @@ impl Login<'_> {
             Ok(StatusCode::OK) => report.ok("the registry accepts the token"),
             Ok(status) => report.fail(
                 format!("the registry does not accept the token: {status}"),
-                "have registry and token service agree on service, issuer and keys \
-                 (REGISTRY_AUTH_TOKEN_*), and set their clocks right",
+                "configure registry and token service with the same service, issuer and keys \
+                 (REGISTRY_AUTH_TOKEN_*), and synchronise their clocks",
             ),
             Err(error) => report.fail(
-                format!("the registry did not answer to the token: {error}"),
+                format!("no answer from the registry to the token: {error}"),
                 "see the registry's log",
             ),
         }
     }
 
-    /// Asks the token service. If that is the registry itself, it is reached
-    /// the same way; otherwise its certificate must be trusted.
+    /// Asks the token service for a token. If it is the registry itself, the
+    /// connection is made the same way; otherwise its certificate must be
+    /// trusted.
     async fn token(
         &self,
         uri: &Uri,
@@ -212,8 +218,8 @@ impl Login<'_> {
         let found = timeout(self.limit, tokio::net::lookup_host((host, port))).await;
         let addresses = match found {
             Ok(Ok(addresses)) => addresses.collect::<Vec<_>>(),
-            Ok(Err(error)) => return Err(format!("the name {host} is not found: {error}")),
-            Err(_) => return Err(format!("no name server answers for {host}")),
+            Ok(Err(error)) => return Err(format!("cannot resolve {host}: {error}")),
+            Err(_) => return Err(format!("no name server answered for {host}")),
         };
         let address = addresses.first().ok_or_else(|| format!("{host} has no address"))?;
         let stream = connect::open(*address, self.limit)
@@ -229,7 +235,7 @@ impl Login<'_> {
         http::get(stream, &target.authority(), &path, authorization, self.limit).await
     }
 
-    /// Whether the token service is where the registry is.
+    /// Whether the token service is the registry itself.
     fn same(&self, target: &Target, scheme: Scheme) -> bool {
         let with_port = |authority: &str, scheme: Scheme| {
             let parsed: Option<Target> = authority.parse().ok();
@@ -241,10 +247,10 @@ impl Login<'_> {
 }
 
 fn reachable(answer: Result<&Answer, &String>, report: &mut Report<'_>) -> bool {
-    let fix = "start the token service, and make its name, port and certificate good for all \
-               clients: roadstead doctor with its URL says more; or set REGISTRY_AUTH_TOKEN_REALM";
+    let fix = "start the token service, and check its name, port and certificate: roadstead \
+               doctor with its URL says more; or correct REGISTRY_AUTH_TOKEN_REALM";
     match answer {
-        Err(error) => report.fail(format!("the token service is not reached: {error}"), fix),
+        Err(error) => report.fail(format!("cannot reach the token service: {error}"), fix),
         Ok(answer) if answer.status.is_server_error() || answer.status == StatusCode::NOT_FOUND => {
             report.fail(format!("the token service answers {}", answer.status), fix);
         }
@@ -265,7 +271,7 @@ fn verdict(
 ) -> bool {
     match status {
         Ok(StatusCode::OK) => {
-            report.ok(format!("the password of {user} is right"));
+            report.ok(format!("the password of {user} is correct"));
             return true;
         }
         Ok(StatusCode::UNAUTHORIZED) => report.fail(
@@ -276,18 +282,18 @@ fn verdict(
             fix,
         ),
         Ok(StatusCode::FORBIDDEN) => report.fail(
-            format!("{user} is known and may do nothing here; Docker will say: denied"),
-            "give the user a rule in REGISTRY_AUTH_RULES, or ask whoever runs the registry",
+            format!("{user} is authenticated but has no access; Docker will say: denied"),
+            "grant the user access in REGISTRY_AUTH_RULES, or ask the registry's operator",
         ),
         Ok(StatusCode::TOO_MANY_REQUESTS) => report.warn(
             "the password was not checked: too many attempts (429)",
-            "wait, and correct the client that keeps trying a wrong password",
+            "wait, and fix the client that keeps sending a wrong password",
         ),
         Ok(status) => {
             report.fail(format!("the answer to the password of {user} is {status}"), fix);
         }
         Err(error) => report.fail(
-            format!("there is no answer to the password of {user}: {error}"),
+            format!("no answer to the password of {user}: {error}"),
             "see the registry's log",
         ),
     }

@@ -1,5 +1,5 @@
-//! `roadstead doctor`: what a client would see of a registry, of any kind, and
-//! what to do about it.
+//! `roadstead doctor`: checks any registry from a client's point of view, and
+//! says how to fix what is wrong.
 
 mod chain;
 mod challenge;
@@ -32,7 +32,7 @@ use target::{Scheme, Target};
 use tls::Identity;
 use trust::{Docker, Roots};
 
-/// How many seconds each step may take, unless `--timeout` says otherwise.
+/// How many seconds each step may take, without `--timeout`.
 const DEFAULT_TIMEOUT: u64 = 10;
 
 /// The longest `--timeout`, in seconds.
@@ -49,45 +49,47 @@ Examples:
   roadstead doctor docker.io
 
 Without a scheme, TLS is tried first and then plain HTTP, as Docker does. Each
-line is ok, warn or fail, with what to do. The status is 1 if any line is fail.
-Nothing is changed, and a password goes only to where it is safe.";
+line is ok, warn or fail, with a fix. The exit status is 1 if any line is fail.
+Nothing is changed. A password is sent only over a connection that is safe.";
 
-/// Say what clients would see of a registry, and what to do about it
+/// Check a registry from a client's point of view
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// The registry, as in registry.example:5000
+    /// The registry, for example registry.example:5000
     #[arg(value_name = "URL")]
     target: Target,
-    /// Trust the authorities in this file too
+    /// Trust the CAs in this file too
     #[arg(long, value_name = "FILE")]
     ca: Vec<PathBuf>,
-    /// Try to log in as this user; the password is asked for
+    /// Try to log in as this user; prompts for the password
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Read the password from standard input
     #[arg(long, requires = "user")]
     password_stdin: bool,
-    /// Show this certificate where the registry asks for one
+    /// Client certificate, for registries that require one
     #[arg(long, value_name = "FILE", requires = "client_key")]
     client_cert: Option<PathBuf>,
     /// The key of that certificate
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
-    /// Connect to this address, whatever the name's is
+    /// Connect to this address instead of resolving the name
     #[arg(long, value_name = "IP")]
     address: Option<IpAddr>,
     /// How many seconds each step may take
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
     timeout: u64,
-    /// Where Docker on this machine looks for authorities
+    /// Where Docker on this machine looks for CA certificates
     #[arg(long, value_name = "DIRECTORY", default_value = DOCKER_DIRECTORY)]
     docker_directory: PathBuf,
 }
 
-/// Examines the registry and prints what was found; returns all of it. The
-/// error is what is wrong with the flags.
+/// Checks the registry, and prints and returns the findings.
+///
+/// # Errors
+/// When the flags are invalid.
 pub fn run(args: &Args, input: &mut dyn Read, out: &mut dyn Write) -> anyhow::Result<Vec<Finding>> {
     let credentials = credentials(args, input)?;
     let identity = identity(args)?;
@@ -101,7 +103,7 @@ pub fn run(args: &Args, input: &mut dyn Read, out: &mut dyn Write) -> anyhow::Re
     let mut report = Report::new(out);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(examine(args, &knowledge, credentials.as_ref(), identity, &mut report));
-    // A name server that does not answer is not waited for.
+    // Does not wait for a name server that does not answer.
     runtime.shutdown_background();
     Ok(report.findings)
 }
@@ -122,18 +124,18 @@ async fn examine(
     let target = &args.target;
     if !target.path.is_empty() {
         report.warn(
-            format!("{} is left out: a registry answers at /v2/ of its host", target.path),
-            format!("name the registry alone: {}", target.authority()),
+            format!("ignoring the path {}: a registry answers at /v2/ of its host", target.path),
+            format!("give the registry alone: {}", target.authority()),
         );
     }
-    // First, as it may be the reason for all that follows.
+    // First, because a proxy may explain what follows.
     proxies(target, target.scheme.unwrap_or(Scheme::Https), report);
     let addresses = connect::addresses(target, args.address, limit, report).await;
     if addresses.is_empty() {
         return;
     }
-    // What Docker takes for its own machine; an address of --address may be
-    // that of a tunnel.
+    // What Docker considers its own machine; the address of --address may be
+    // a tunnel's.
     let local = target.host == "localhost"
         || (args.address.is_none() && addresses.iter().all(IpAddr::is_loopback));
     let ports = match (target.port, target.scheme) {
@@ -160,9 +162,9 @@ fn proxies(target: &Target, scheme: Scheme, report: &mut Report<'_>) {
     let variable = |name: &str| std::env::var(name).ok();
     if let Some((name, proxy)) = proxy::applies(target, scheme, variable) {
         report.warn(
-            format!("{name}={proxy}: clients with it ask that proxy; this program asked directly"),
+            format!("{name}={proxy}: clients use that proxy; this program connects directly"),
             format!(
-                "if the registry is reached without it, add {} to NO_PROXY, also in Docker's own \
+                "if clients should connect directly, add {} to NO_PROXY, also in Docker's own \
                  settings (\"proxies\" in /etc/docker/daemon.json, or its service)",
                 target.host
             ),
@@ -172,7 +174,7 @@ fn proxies(target: &Target, scheme: Scheme, report: &mut Report<'_>) {
 
 fn credentials(args: &Args, input: &mut dyn Read) -> anyhow::Result<Option<Credentials>> {
     let Some(user) = args.user.clone() else { return Ok(None) };
-    anyhow::ensure!(!user.contains(':'), "a user's name has no colon");
+    anyhow::ensure!(!user.contains(':'), "a user's name cannot contain a colon");
     let password = if args.password_stdin {
         password::from_input(input)
     } else {
@@ -192,8 +194,8 @@ fn identity(args: &Args) -> anyhow::Result<Option<Identity>> {
     };
     let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
         .collect::<Result<Vec<_>, _>>()
-        .with_context(|| format!("{} is no PEM", certificate.display()))?;
+        .with_context(|| format!("{} is not PEM", certificate.display()))?;
     let key = PrivateKeyDer::from_pem_slice(&read(key)?)
-        .with_context(|| format!("{} is no private key in PEM", key.display()))?;
+        .with_context(|| format!("{} is not a private key in PEM", key.display()))?;
     Ok(Some((chain, key)))
 }

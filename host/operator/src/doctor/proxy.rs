@@ -1,12 +1,12 @@
-//! Whether variables send clients through a proxy.
+//! Whether environment variables make clients use a proxy.
 
 use super::target::{Scheme, Target};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// A proxy that clients of these variables use for the target, and the
-/// variable that says so. Go's programs, Docker among them, read both
-/// spellings, and never use a proxy for the machine itself.
+/// The proxy that clients with these variables use for the target, and the
+/// variable that sets it. Go programs, Docker among them, read both spellings,
+/// and never use a proxy for the machine itself.
 pub(super) fn applies(
     target: &Target,
     scheme: Scheme,
@@ -53,7 +53,7 @@ fn excepts(entry: &str, target: &Target, port: u16) -> bool {
     below || (target.host == domain && !entry.starts_with('.'))
 }
 
-/// A proxy's URL without the user and password that may be in it.
+/// A proxy's URL without its user and password.
 fn without_password(url: &str) -> String {
     match (url.find("://").map_or(0, |at| at + 3), url.rfind('@')) {
         (start, Some(at)) if start <= at => format!("{}…{}", &url[..start], &url[at..]),
@@ -66,7 +66,7 @@ mod tests {
     use super::{Scheme, applies};
 
     #[test]
-    fn variables_are_weighed() {
+    fn variables_are_read() {
         let proxied = |target: &str, scheme, variables: &[(&str, &str)]| {
             applies(&target.parse().unwrap(), scheme, |name| {
                 let found = variables.iter().find(|(known, _)| *known == name);

@@ -1,4 +1,4 @@
-//! What `GET /v2/` tells.
+//! Checks of the answer to `GET /v2/`.
 
 use super::http::{Answer, BETWEEN};
 use super::line::{CLIENT_CERTIFICATE, Line};
@@ -6,25 +6,26 @@ use super::report::Report;
 use http::StatusCode;
 use std::time::{Duration, SystemTime};
 
-/// How far two clocks may be apart: tokens and certificates are young.
+/// The largest difference between two clocks: beyond, new tokens and
+/// certificates are not valid yet.
 const MAX_SKEW: Duration = Duration::from_mins(1);
 
-/// The header by which registries of Docker's protocol are known.
+/// The header that identifies registries of Docker's protocol.
 const VERSION_HEADER: &str = "docker-distribution-api-version";
 
-/// Asks the registry who it is; returns the answer if it is one.
+/// Sends `GET /v2/`; returns the answer if it is a registry's.
 pub(super) async fn examine(line: &Line, report: &mut Report<'_>) -> Option<Answer> {
     let answer = match line.get("/v2/", None).await {
         Ok(answer) => answer,
         Err(error) if line.wants_certificate(&error) => {
-            let what = format!("the registry serves only clients with a certificate: {error}");
+            let what = format!("the registry requires a client certificate: {error}");
             report.fail(what, CLIENT_CERTIFICATE);
             return None;
         }
         Err(error) => {
             report.fail(
-                format!("GET /v2/ is not answered: {error}"),
-                "see the log of the registry, and of the proxy before it if there is one",
+                format!("no answer to GET /v2/: {error}"),
+                "see the log of the registry, and of the proxy in front of it if there is one",
             );
             return None;
         }
@@ -33,39 +34,39 @@ pub(super) async fn examine(line: &Line, report: &mut Report<'_>) -> Option<Answ
     between(&answer, report);
     if is_registry && answer.header(VERSION_HEADER).is_none() {
         report.warn(
-            "the answer has no Docker-Distribution-Api-Version: old clients ask for it",
-            "have the proxy pass on the registry's headers, if there is one",
+            "the answer has no Docker-Distribution-Api-Version header, which old clients require",
+            "if there is a proxy, configure it to pass on the registry's headers",
         );
     }
     clock(&answer, report);
     is_registry.then_some(answer)
 }
 
-/// Reports the status; returns whether a registry sends such an answer.
+/// Reports the status; returns whether it is a registry's answer.
 fn status(answer: &Answer, report: &mut Report<'_>) -> bool {
-    const PROXY: &str = "if a proxy answers, have it pass /v2/ on to the registry, which has no \
-                         other path; else check the name and port";
+    const PROXY: &str = "if a proxy answers, configure it to forward /v2/ to the registry, whose \
+                         path cannot be changed; otherwise check the name and port";
     let status = answer.status;
     let what = format!("GET /v2/: {status}");
     if status.is_redirection() {
-        let place = answer.header("location").unwrap_or("nowhere");
+        let place = answer.header("location").unwrap_or("an unknown location");
         report.warn(
             format!("{what} to {place}"),
-            "use the place it leads to, or have the proxy pass /v2/ on instead: not all clients \
-             follow with their password",
+            "use the redirect's target, or configure the proxy to forward /v2/ instead: not all \
+             clients send their password to another location",
         );
         return false;
     }
     match status {
         StatusCode::OK | StatusCode::UNAUTHORIZED if answer.is_html() => {
-            report.fail(format!("{what} with a page of HTML: this is no registry"), PROXY);
+            report.fail(format!("{what} with an HTML page: this is not a registry"), PROXY);
             return false;
         }
-        StatusCode::OK => report.ok(format!("{what}; no password is asked for")),
-        StatusCode::UNAUTHORIZED => report.ok(format!("{what}; a login is asked for")),
+        StatusCode::OK => report.ok(format!("{what}; no login is required")),
+        StatusCode::UNAUTHORIZED => report.ok(format!("{what}; a login is required")),
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-            let html = if answer.is_html() { " with a page of HTML" } else { "" };
-            report.fail(format!("{what}{html}: this is no registry"), PROXY);
+            let html = if answer.is_html() { " with an HTML page" } else { "" };
+            report.fail(format!("{what}{html}: this is not a registry"), PROXY);
             return false;
         }
         StatusCode::TOO_MANY_REQUESTS => {
@@ -77,11 +78,11 @@ fn status(answer: &Answer, report: &mut Report<'_>) -> bool {
             return false;
         }
         StatusCode::FORBIDDEN => {
-            report.fail(what, "have the proxy or firewall that forbids it let clients pass");
+            report.fail(what, "allow the request in the proxy or firewall that forbids it");
             return false;
         }
         status if status.is_server_error() => {
-            report.fail(what, "start the registry, or see its log and the proxy's for why");
+            report.fail(what, "start the registry, or see its log and the proxy's for the cause");
             return false;
         }
         _ => {
@@ -98,7 +99,7 @@ fn between(answer: &Answer, report: &mut Report<'_>) {
         .filter_map(|name| Some(format!("{name}: {}", answer.header(name)?)))
         .collect();
     if !headers.is_empty() {
-        report.ok(format!("the answer came by way of {}", headers.join(", ")));
+        report.ok(format!("headers of servers and proxies: {}", headers.join(", ")));
     }
 }
 
@@ -113,7 +114,7 @@ fn clock(answer: &Answer, report: &mut Report<'_>) {
         let way = if late { "behind" } else { "ahead of" };
         report.warn(
             format!("the server's clock is {} s {way} this machine's", skew.as_secs()),
-            "set the wrong one right, or tokens and new certificates are refused: \
+            "correct the wrong clock, or tokens and new certificates will be rejected: \
              timedatectl set-ntp true",
         );
     }

@@ -1,33 +1,33 @@
-//! What was found, a line each.
+//! Findings, one line each.
 
 use std::io::Write;
 
-/// The longest line: parts of it come from servers.
+/// The longest line in characters: parts of it come from servers.
 const MAX_LINE: usize = 600;
 
-/// How much a finding matters.
+/// How severe a finding is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Level {
     /// Nothing to do.
     Ok,
-    /// Some clients will have trouble, or all will some day.
+    /// Some clients fail, or all will at some time.
     Warn,
     /// Clients fail.
     Fail,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
-    /// How much it matters.
+    /// How severe it is.
     pub level: Level,
-    /// What was seen.
+    /// What was found.
     pub what: String,
-    /// What to do about it; empty if there is nothing to do.
+    /// How to fix it; empty if there is nothing to do.
     pub fix: String,
 }
 
-/// Prints findings as they are made, and keeps them.
+/// Prints findings as they are added, and keeps them.
 pub(super) struct Report<'a> {
     out: &'a mut dyn Write,
     pub(super) findings: Vec<Finding>,
@@ -51,7 +51,7 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn add(&mut self, level: Level, what: &str, fix: &str) {
-        // A server's words must not steer the terminal.
+        // Text from servers must not contain terminal escapes.
         let harmless = |c: char| if c.is_control() { '?' } else { c };
         let what: String = what.chars().take(MAX_LINE).map(harmless).collect();
         let lines = fix.lines().map(|line| line.chars().map(harmless).collect::<String>());
@@ -61,7 +61,7 @@ impl<'a> Report<'a> {
             Level::Warn => "warn",
             Level::Fail => "fail",
         };
-        // Whoever closed the output does not want to read it.
+        // Errors are ignored: the output may have been closed.
         let _ = writeln!(self.out, "{word}  {what}");
         for (number, line) in fix.lines().enumerate() {
             let _ =

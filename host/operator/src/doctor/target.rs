@@ -1,4 +1,4 @@
-//! What is examined.
+//! The registry to check.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    /// The port that goes without saying.
+    /// The default port.
     pub(super) fn port(self) -> u16 {
         match self {
             Self::Http => 80,
@@ -30,19 +30,20 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// A registry as people name it: `registry.example:5000`, perhaps with a scheme.
+/// A registry as given on the command line: `registry.example:5000`, optionally
+/// with a scheme.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Target {
     pub(super) scheme: Option<Scheme>,
     /// A DNS name, or an IP address without brackets.
     pub(super) host: String,
     pub(super) port: Option<u16>,
-    /// What came after the host; registries have no path.
+    /// What follows the host; registries have no path.
     pub(super) path: String,
 }
 
 impl Target {
-    /// How it stands in images' names and in the `Host` header.
+    /// The host and port, as in image names and the `Host` header.
     pub(super) fn authority(&self) -> String {
         authority(&self.host, self.port)
     }
@@ -53,7 +54,7 @@ impl Target {
     }
 }
 
-/// A host with brackets where it needs them, and a port if there is one.
+/// A host, with brackets if it is an IPv6 address, and a port if there is one.
 pub(super) fn authority(host: &str, port: Option<u16>) -> String {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
@@ -63,12 +64,12 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const EXAMPLE: &str = "give it as in https://registry.example:5000";
+        const EXAMPLE: &str = "use the form https://registry.example:5000";
         let (scheme, rest) = match text.split_once("://") {
             Some(("http", rest)) => (Some(Scheme::Http), rest),
             Some(("https", rest)) => (Some(Scheme::Https), rest),
             Some((other, _)) => {
-                return Err(format!("{other} is no scheme of registries: {EXAMPLE}"));
+                return Err(format!("{other} is not http or https: {EXAMPLE}"));
             }
             None => (None, text),
         };
@@ -81,7 +82,7 @@ impl FromStr for Target {
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if colons == 1 || host.ends_with(']') => {
                 let port = port.parse().ok().filter(|port| *port != 0);
-                (host, Some(port.ok_or_else(|| format!("the port is no number: {EXAMPLE}"))?))
+                (host, Some(port.ok_or_else(|| format!("the port is not a number: {EXAMPLE}"))?))
             }
             _ => (authority, None),
         };
@@ -89,9 +90,9 @@ impl FromStr for Target {
         let host = host.to_ascii_lowercase();
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
         if host.is_empty() || !host.bytes().all(fits) {
-            return Err(format!("{host:?} is no host: {EXAMPLE}"));
+            return Err(format!("{host:?} is not a host: {EXAMPLE}"));
         }
-        // The registry of Docker's own images has another name than they say.
+        // Docker Hub's registry has another name than its images.
         let host = match host.as_str() {
             "docker.io" | "index.docker.io" => "registry-1.docker.io".to_owned(),
             _ => host,
@@ -124,12 +125,12 @@ mod tests {
             assert_eq!(target, expected);
         }
         for (text, said) in [
-            ("ftp://a", "no scheme"),
+            ("ftp://a", "not http or https"),
             ("https://alice:secret@a", "--user"),
-            ("a:port", "no number"),
-            ("a:0", "no number"),
-            ("", "no host"),
-            ("a b", "no host"),
+            ("a:port", "not a number"),
+            ("a:0", "not a number"),
+            ("", "not a host"),
+            ("a b", "not a host"),
         ] {
             let problem = text.parse::<Target>().unwrap_err();
             assert!(problem.contains(said), "{text}: {problem}");

@@ -1,4 +1,4 @@
-//! Handshakes with a verifier that takes down what it sees and stops nothing.
+//! TLS handshakes with a verifier that records what it sees and accepts all.
 
 use super::http::Stream;
 use rustls::client::ResolvesClientCert;
@@ -15,44 +15,44 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// What a handshake showed.
+/// What was learned in a handshake.
 pub(super) struct Session {
     /// The server's certificates, its own first.
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// Whether the server proved that it has the key of its certificate.
     pub(super) proof: Proof,
-    /// Whether it asked for a client's certificate.
+    /// Whether it asked for a client certificate.
     pub(super) asked: bool,
-    /// As in `TLSv1_3 TLS13_AES_256_GCM_SHA384`.
+    /// For example `TLSv1_3 TLS13_AES_256_GCM_SHA384`.
     pub(super) protocol: String,
 }
 
-/// What the signature of a handshake proves.
+/// Whether the server proved that it has the key of its certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) enum Proof {
     /// The server has the key of its certificate.
     Good,
     /// It has another key.
     Bad,
-    /// Nothing: the certificate is too odd to check it.
+    /// Unknown: the certificate cannot be used to check it.
     #[default]
     None,
 }
 
-/// A client's own certificate.
+/// A client certificate and its key.
 pub(super) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// Why there is no session.
 pub(super) enum Failure {
-    /// What came back is not TLS, or nothing came back.
+    /// The answer is not TLS, or there was none.
     NotTls(String),
-    /// The server speaks TLS and refused.
+    /// The server refused with a TLS alert.
     Refused(AlertDescription),
-    /// Something else in the handshake.
+    /// Another error in the handshake.
     Other(String),
 }
 
-/// Shakes hands over a connection, whatever the certificate.
+/// A handshake that accepts any certificate.
 pub(super) async fn shake_hands(
     stream: TcpStream,
     host: &str,
@@ -82,7 +82,7 @@ pub(super) async fn shake_hands(
     Ok((session, Box::new(stream)))
 }
 
-/// Shakes hands as any client does: a certificate that is not trusted ends it.
+/// A handshake that fails if the certificate is not trusted, as any client's.
 pub(super) async fn shake_hands_strictly(
     stream: TcpStream,
     host: &str,
@@ -113,7 +113,7 @@ async fn connect(
     match tokio::time::timeout(limit, connecting).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(classify(&error)),
-        Err(_) => Err(Failure::NotTls(format!("no handshake within {} s", limit.as_secs()))),
+        Err(_) => Err(Failure::NotTls(format!("no answer within {} s", limit.as_secs()))),
     }
 }
 
@@ -155,7 +155,7 @@ impl Recorder {
         std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A bad signature is a finding, not an end.
+    /// Records whether the signature is valid, and goes on in any case.
     fn signature(
         &self,
         verdict: &Result<HandshakeSignatureValid, Error>,
@@ -221,7 +221,7 @@ impl ResolvesClientCert for Recorder {
     }
 
     fn has_certs(&self) -> bool {
-        // Otherwise it would not be asked.
+        // Otherwise `resolve` would not be called.
         true
     }
 }

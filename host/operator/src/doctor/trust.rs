@@ -1,4 +1,4 @@
-//! Whom certificates lead to.
+//! Trusted CAs, and whether a certificate chain ends at one.
 
 use super::tls::provider;
 use anyhow::Context as _;
@@ -10,31 +10,31 @@ use rustls::{CertificateError, Error, RootCertStore};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The largest file of authorities that is read.
+/// The largest file of CA certificates that is read.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// Authorities that a client trusts.
+/// CAs that a client trusts.
 #[derive(Clone)]
 pub(super) struct Roots {
     pub(super) store: RootCertStore,
     certificates: Vec<CertificateDer<'static>>,
 }
 
-/// What a client thinks of a chain.
+/// Whether a client trusts a chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
     Trusted,
-    /// The server's certificate is itself among the trusted, and is that of an
-    /// authority: Docker takes it, and programs with rustls do not.
+    /// The server's certificate is itself a trusted CA certificate: Docker
+    /// accepts it, and programs with rustls do not.
     TrustedAsAuthority,
-    /// Nothing leads to a known authority.
+    /// It does not lead to a trusted CA.
     Unknown,
-    /// It leads there, and something else is wrong.
+    /// It leads to a trusted CA, but something else is wrong.
     Refused(String),
 }
 
 impl Roots {
-    /// Those of this machine; none if it has none.
+    /// The CAs of the system's trust store; empty if there is none.
     pub(super) fn of_system() -> Self {
         let mut roots = Self { store: RootCertStore::empty(), certificates: Vec::new() };
         roots.add(rustls_native_certs::load_native_certs().certs);
@@ -42,18 +42,18 @@ impl Roots {
     }
 
     fn add(&mut self, certificates: Vec<CertificateDer<'static>>) {
-        // What cannot be an authority is passed over, as clients do.
+        // Unusable certificates are skipped, as clients do.
         self.store.add_parsable_certificates(certificates.iter().cloned());
         self.certificates.extend(certificates);
     }
 
-    /// These and those of a PEM file.
+    /// Adds the CAs of a PEM file.
     pub(super) fn with_file(mut self, path: &Path) -> anyhow::Result<Self> {
         let text = crate::files::read(path, MAX_FILE)
             .with_context(|| format!("cannot read {}", path.display()))?;
         let certificates = CertificateDer::pem_slice_iter(&text)
             .collect::<Result<Vec<_>, _>>()
-            .with_context(|| format!("{} is no PEM", path.display()))?;
+            .with_context(|| format!("{} is not PEM", path.display()))?;
         anyhow::ensure!(
             !certificates.is_empty(),
             "{} has no certificate; it should start with -----BEGIN CERTIFICATE-----",
@@ -65,11 +65,12 @@ impl Roots {
 
     /// Whether one of them has this name, in DER.
     pub(super) fn know(&self, name: &[u8]) -> bool {
-        // An anchor's subject comes without its tag and length.
+        // A trust anchor's subject is stored without its tag and length.
         self.store.roots.iter().any(|root| name.ends_with(root.subject.as_ref()))
     }
 
-    /// What a client with these thinks of the chain at a moment, names aside.
+    /// Whether a client with these CAs trusts the chain at a time; does not
+    /// check names.
     pub(super) fn judge(&self, chain: &[CertificateDer<'_>], moment: Duration) -> Verdict {
         let Some((own, rest)) = chain.split_first() else { return Verdict::Unknown };
         let algorithms = provider().signature_verification_algorithms.all;
@@ -79,11 +80,11 @@ impl Roots {
         });
         match result {
             Ok(()) => Verdict::Trusted,
-            // As Go does, and with it Docker.
+            // As Go does, and therefore Docker.
             Err(_) if self.certificates.iter().any(|root| root == own) => {
                 Verdict::TrustedAsAuthority
             }
-            // An authority that has only the name of a known one is unknown too.
+            // A CA that only has the name of a trusted one is unknown too.
             Err(Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
             )) => Verdict::Unknown,
@@ -93,18 +94,18 @@ impl Roots {
     }
 }
 
-/// The authorities that Docker on this machine knows for a registry.
+/// The CAs that Docker on this machine trusts for a registry.
 pub(super) struct Docker {
-    /// Where they are, or would be.
+    /// The file of their certificates, whether or not it exists.
     pub(super) file: PathBuf,
-    /// They and the system's, if there are any.
+    /// They and the system's, if the file exists.
     pub(super) roots: Option<Roots>,
 }
 
 impl Docker {
     pub(super) fn read(base: &Path, authority: &str, system: &Roots) -> Self {
         let file = base.join(authority).join("ca.crt");
-        // A file that Docker cannot read either does not help it.
+        // An unreadable file counts as empty, as Docker cannot read it either.
         let roots =
             file.exists().then(|| system.clone().with_file(&file).unwrap_or(system.clone()));
         Self { file, roots }

@@ -1,23 +1,22 @@
-//! The file: lines of `user:hash`, comments and empty lines, which stay as
-//! they are.
+//! The htpasswd file: lines of `user:hash`, comments and empty lines, which
+//! are preserved.
 
-/// The largest file that is read; it has room for some ten thousand users.
+/// The largest file that is read, enough for some ten thousand users.
 pub(super) const MAX_FILE: u64 = 1024 * 1024;
 
-/// The text of a file in which each line is known to be an entry, a comment or
-/// empty.
+/// The text of a file in which each line is an entry, a comment or empty.
 #[derive(Default, Debug)]
 pub(super) struct Users {
     text: Vec<u8>,
 }
 
 impl Users {
-    /// Reads a file's text; the error says which line is wrong.
+    /// Checks a file's text; the error names the invalid line.
     pub(super) fn parse(text: Vec<u8>) -> Result<Self, String> {
         for (number, line) in lines(&text).enumerate() {
             let content = line.trim_ascii();
             if !content.is_empty() && !content.starts_with(b"#") && name(line).is_none() {
-                return Err(format!("line {} is no user:hash", number + 1));
+                return Err(format!("line {} is not user:hash", number + 1));
             }
         }
         Ok(Self { text })
@@ -28,20 +27,20 @@ impl Users {
         &self.text
     }
 
-    /// The hash of a user; the first, if there are several, as in registries.
+    /// The hash of a user; the first, if there are several, as registries do.
     pub(super) fn hash(&self, user: &str) -> Option<&str> {
         let line = lines(&self.text).find(|line| name(line) == Some(user.as_bytes()))?;
         let hash = line.trim_ascii().get(user.len() + 1..)?;
         str::from_utf8(hash).ok()
     }
 
-    /// How many entries are not this user's.
+    /// The number of entries of other users.
     pub(super) fn others(&self, user: &str) -> usize {
         lines(&self.text).filter_map(name).filter(|name| *name != user.as_bytes()).count()
     }
 
-    /// Puts an entry in the place of the user's, or at the end; without an
-    /// entry the user's goes. Returns whether there was one.
+    /// Replaces the user's entry, or appends it; without an entry, removes the
+    /// user's. Returns whether there was one.
     pub(super) fn set(&mut self, user: &str, entry: Option<&str>) -> bool {
         let mut text = Vec::with_capacity(self.text.len() + entry.map_or(0, str::len) + 1);
         let mut known = false;
@@ -72,7 +71,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split_inclusive(|byte| *byte == b'\n')
 }
 
-/// Whose entry a line is, if it is one.
+/// The user of a line, if it is an entry.
 fn name(line: &[u8]) -> Option<&[u8]> {
     let line = line.trim_ascii();
     let colon = line.iter().position(|byte| *byte == b':')?;
@@ -106,9 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_named() {
+    fn invalid_lines_are_named() {
         let problem = Users::parse(b"a:1\nnonsense\n".to_vec()).unwrap_err();
-        assert_eq!(problem, "line 2 is no user:hash");
+        assert_eq!(problem, "line 2 is not user:hash");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `roadstead htpasswd`: Apache's tool, for the one format that registries
-//! read.
+//! `roadstead htpasswd`: like Apache's tool, for the one format that
+//! registries read.
 
 mod file;
 
@@ -10,29 +10,29 @@ use roadstead_access::htpasswd::{NAME_LIMIT, PASSWORD_LIMIT};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The cost of a password where `-C` does not say otherwise. Apache's default
-/// of 5 is from 2012; each step more doubles what a thief pays for a guess, and
-/// 10 still takes a registry less than a tenth of a second.
+/// The cost of a password without `-C`. Apache's default of 5 is from 2012;
+/// each step doubles the time of a guess, and 10 still takes a registry less
+/// than a tenth of a second.
 const DEFAULT_COST: u32 = 10;
 
 const HELP: &str = "\
 Examples:
-  roadstead htpasswd -c htpasswd alice        ask for alice's password, make the file
-  roadstead htpasswd htpasswd bob             ask for bob's, add or change the entry
+  roadstead htpasswd -c htpasswd alice        prompt for alice's password, create the file
+  roadstead htpasswd htpasswd bob             prompt for bob's, add or change the entry
   roadstead htpasswd -Bbn alice secret        print an entry
   echo secret | roadstead htpasswd -i htpasswd alice
   roadstead htpasswd -D htpasswd bob          delete bob
   roadstead htpasswd -v htpasswd alice        check a password; status 3 if it is wrong
 
-A password on the command line (-b) stays in the shell's history and is seen by
-`ps`; -i or the prompt is better. A new file has mode 0600; an old one keeps its
-mode and owner. Status: 0 done, 1 file, 2 usage, 3 wrong password, 5 too long,
-6 bad or unknown name, 7 not an htpasswd file.
+A password on the command line (-b) stays in the shell's history and is visible
+to `ps`; -i or the prompt is safer. A new file has mode 0600; an existing one
+keeps its mode and owner. Exit status: 0 done, 1 file, 2 usage, 3 wrong password,
+5 too long, 6 bad or unknown name, 7 not an htpasswd file.
 
-Serve with it:
+To serve with it:
   REGISTRY_AUTH=htpasswd REGISTRY_AUTH_HTPASSWD_PATH=htpasswd roadstead serve";
 
-/// Keep the file of users and passwords
+/// Manage the file of users and passwords
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = HELP,
@@ -43,7 +43,7 @@ Serve with it:
 )]
 #[expect(clippy::struct_excessive_bools, reason = "they are the flags of Apache's tool")]
 pub struct Args {
-    /// Print the entry; change no file
+    /// Print the entry instead of changing a file
     #[arg(short = 'n', conflicts_with_all = ["create", "delete", "verify"])]
     print: bool,
     /// Take the password from the command line
@@ -52,13 +52,13 @@ pub struct Args {
     /// Take the password from standard input
     #[arg(short = 'i')]
     input: bool,
-    /// Make the file; one that is there is replaced
+    /// Create the file; an existing one is replaced
     #[arg(short = 'c', conflicts_with_all = ["delete", "verify"])]
     create: bool,
     /// Hash with bcrypt: the default, and the only format that registries read
     #[arg(short = 'B')]
     bcrypt: bool,
-    /// How costly a password is to check and to guess; each step doubles it
+    /// Cost of checking or guessing a password; each step doubles it
     #[arg(short = 'C', value_name = "COST", default_value_t = DEFAULT_COST,
         value_parser = clap::value_parser!(u32).range(4..=17))]
     cost: u32,
@@ -68,32 +68,32 @@ pub struct Args {
     /// Check the password
     #[arg(short = 'v')]
     verify: bool,
-    /// Apache's other formats.
+    /// Apache's other formats
     #[arg(short = 'm', short_aliases = ['d', 's', 'p', '2', '5'], hide = true)]
     other: bool,
-    /// As in the usage above
+    /// See the usage above
     #[arg(value_name = "FILE|USER|PASSWORD", trailing_var_arg = true)]
     operands: Vec<String>,
 }
 
 /// What a command reads and writes.
 pub struct Streams<'a> {
-    /// Where `-i` finds the password.
+    /// Where `-i` reads the password.
     pub input: &'a mut dyn Read,
     /// Where `-n` prints the entry.
     pub output: &'a mut dyn Write,
-    /// What was done, or why not.
+    /// For messages: what was done, or why not.
     pub errors: &'a mut dyn Write,
 }
 
-/// Why nothing was done, and the status that Apache's tool ends with then.
+/// Why nothing was done, and the exit status of Apache's tool in that case.
 #[derive(Debug)]
 struct Failure {
     status: u8,
     message: String,
 }
 
-/// The status of Apache's tool for each kind of failure.
+/// The exit status of Apache's tool for each kind of failure.
 mod status {
     pub(super) const FILE: u8 = 1;
     pub(super) const USAGE: u8 = 2;
@@ -103,12 +103,12 @@ mod status {
     pub(super) const INVALID: u8 = 7;
 }
 
-/// Does what the flags say, and returns the status to end with.
+/// Runs the command and returns the exit status.
 pub fn run(args: &Args, streams: &mut Streams<'_>) -> u8 {
     match execute(args, streams) {
         Ok(()) => 0,
         Err(failure) => {
-            // There is nowhere else to say it.
+            // If this fails too, there is nowhere else to report it.
             let _ = writeln!(streams.errors, "htpasswd: {}", failure.message);
             failure.status
         }
@@ -119,7 +119,7 @@ fn execute(args: &Args, streams: &mut Streams<'_>) -> Result<(), Failure> {
     if args.other {
         return Err(fail(
             status::USAGE,
-            "registries read bcrypt only: leave -m, -d, -s, -p, -2 and -5 out, or say -B",
+            "registries read bcrypt only: omit -m, -d, -s, -p, -2 and -5, or use -B",
         ));
     }
     let Operands { file, user, password } = operands(args)?;
@@ -128,9 +128,10 @@ fn execute(args: &Args, streams: &mut Streams<'_>) -> Result<(), Failure> {
         let entry = entry(user, &new_password(args, password, streams)?, args.cost)?;
         return writeln!(streams.output, "{entry}").map_err(|error| failed("print", &error));
     };
-    // Before anyone types a password that has no place to go.
+    // Checked before the prompt for a password.
     if !args.create && !path.exists() {
-        return Err(fail(status::FILE, format!("{} is not there; -c makes it", path.display())));
+        let message = format!("{} does not exist; create it with -c", path.display());
+        return Err(fail(status::FILE, message));
     }
     if args.verify {
         return verify(&path, user, args, password, streams);
@@ -164,13 +165,15 @@ fn operands(args: &Args) -> Result<Operands<'_>, Failure> {
             let file = if args.print { "" } else { "FILE " };
             let password = if args.batch && !args.delete { " PASSWORD" } else { "" };
             let hint = match args.operands.len() {
-                // The password was meant to come from the command line.
-                2.. if !args.batch && !args.delete => "; -b takes the password from there",
+                // Probably the password.
+                2.. if !args.batch && !args.delete => {
+                    "; to give the password on the command line, use -b"
+                }
                 _ => "",
             };
             Err(fail(
                 status::USAGE,
-                format!("these flags want {file}USER{password} after them{hint}; see --help"),
+                format!("these flags require {file}USER{password}{hint}; see --help"),
             ))
         }
     }
@@ -180,24 +183,24 @@ fn check_name(user: &str) -> Result<(), Failure> {
     if user.len() > NAME_LIMIT {
         return Err(fail(
             status::TOO_LONG,
-            format!("the name has {} bytes; at most {NAME_LIMIT} fit", user.len()),
+            format!("the name has {} bytes; the limit is {NAME_LIMIT}", user.len()),
         ));
     }
     let problem = if user.is_empty() {
         "the name is empty"
     } else if user.contains(':') {
-        "the name has a colon, which ends names in such files: choose one without"
+        "the name has a colon, which separates names from hashes: choose another"
     } else if user.chars().any(char::is_control) || user.trim() != user {
-        "the name has control characters or spaces around it: choose one without"
+        "the name has control characters, or spaces around it: choose another"
     } else if user.starts_with('#') {
-        "the name starts with #, as comments do: choose another"
+        "the name starts with #, like a comment: choose another"
     } else {
         return Ok(());
     };
     Err(fail(status::NAME, problem))
 }
 
-/// The password for a new entry; asked for twice at a terminal.
+/// The password for a new entry; on a terminal, prompts twice.
 fn new_password(
     args: &Args,
     given: Option<&str>,
@@ -212,7 +215,7 @@ fn new_password(
             if ask("Re-type new password: ")? != first {
                 return Err(fail(
                     status::MISMATCH,
-                    "the two passwords differ; nothing was changed: try again",
+                    "the two passwords differ, and nothing was changed: try again",
                 ));
             }
             first
@@ -237,7 +240,7 @@ fn check_password(password: &str) -> Result<(), Failure> {
         return Err(fail(
             status::TOO_LONG,
             format!(
-                "the password has {} bytes; bcrypt ignores what comes after {PASSWORD_LIMIT}: \
+                "the password has {} bytes; bcrypt ignores all after the first {PASSWORD_LIMIT}: \
                  choose a shorter one",
                 password.len()
             ),
@@ -246,24 +249,24 @@ fn check_password(password: &str) -> Result<(), Failure> {
     if password.is_empty() || password.contains(['\0', '\n', '\r']) {
         return Err(fail(
             status::USAGE,
-            "the password is empty or has an end of line or NUL in it: choose another",
+            "the password is empty or contains a line end or NUL: choose another",
         ));
     }
     Ok(())
 }
 
-/// A line of the file, with the prefix that Apache writes.
+/// A line of the file, with the hash prefix that Apache writes.
 fn entry(user: &str, password: &str, cost: u32) -> Result<String, Failure> {
     let hash = roadstead_access::htpasswd::hash(password, cost)
         .map_err(|error| fail(status::USAGE, format!("cannot hash the password: {error}")))?;
     Ok(format!("{user}:{hash}"))
 }
 
-/// Changes the file, or makes it; no entry deletes the user's.
+/// Changes or creates the file; without an entry, deletes the user's.
 fn change(path: &Path, user: &str, entry: Option<&str>, create: bool) -> Result<String, Failure> {
     let at = |error: &std::io::Error| failed(&format!("change {}", path.display()), error);
-    // Two that change the file at once do so one after the other. A file system
-    // without locks is no reason to stop.
+    // Serialises concurrent changes. Where the file system has no locks, it
+    // goes on without.
     let directory = std::fs::File::open(files::directory(path)).ok();
     let _lock = directory.as_ref().map(std::fs::File::lock);
     let there = path.exists();
@@ -273,7 +276,8 @@ fn change(path: &Path, user: &str, entry: Option<&str>, create: bool) -> Result<
     if create {
         let others = users.others(user);
         if others > 0 {
-            note = format!("; {others} other users were in {} and are gone", path.display());
+            let users = if others == 1 { "user" } else { "users" };
+            note = format!("; {others} other {users} of {} removed", path.display());
         }
         users = Users::default();
     }
@@ -308,7 +312,7 @@ fn verify(
     let matches = bcrypt::verify(&password, hash).map_err(|_| {
         fail(
             status::INVALID,
-            format!("the entry of {user} is not bcrypt, which registries need: set it anew"),
+            format!("the entry of {user} is not bcrypt, which registries need: set it again"),
         )
     })?;
     if !matches {

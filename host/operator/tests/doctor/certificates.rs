@@ -1,11 +1,11 @@
-//! What is wrong with certificates.
+//! Faults of certificates.
 
 use crate::servers::{Authority, NAME, OK, always, between, config, mutual, named, tls};
 use crate::{doctor, examine, file};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use roadstead_operator::doctor::Level::{Fail, Ok, Warn};
 
-/// Examines a server with such a certificate, whose authority is trusted.
+/// Checks a server with such a certificate, whose CA is trusted.
 fn trusted(params: &CertificateParams, host: &str) -> crate::Outcome {
     let root = Authority::root("Test Root");
     let server = root.serve(params, always(OK));
@@ -18,21 +18,22 @@ fn a_good_one_is_good() {
     let outcome = trusted(&named(NAME, &[NAME, "127.0.0.1"]), NAME);
     outcome.fails(false);
     outcome.has(Ok, "TLS: TLSv1_3", "");
-    outcome.has(Ok, "certificate 1 of 1: CN=registry.example, signed by CN=Test Root, until ", "");
+    let issued = "certificate 1 of 1: CN=registry.example, issued by CN=Test Root, valid until ";
+    outcome.has(Ok, issued, "");
     outcome.has(Ok, "valid for registry.example: registry.example, 127.0.0.1", "");
-    outcome.has(Ok, "it is trusted by --ca, and not by this machine without", "");
-    outcome.has(Warn, "Docker on this machine would not trust it", "sudo install -D -m 644");
-    outcome.has(Ok, "GET /v2/: 200 OK; no password is asked for", "");
+    outcome.has(Ok, "it is trusted with --ca, but not by this machine's trust store", "");
+    outcome.has(Warn, "Docker on this machine does not trust it", "sudo install -D -m 644");
+    outcome.has(Ok, "GET /v2/: 200 OK; no login is required", "");
     trusted(&named(NAME, &[NAME, "127.0.0.1"]), "127.0.0.1").fails(false);
     trusted(&named(NAME, &["*.registry.example"]), "a.registry.example").fails(false);
 }
 
 #[test]
-fn dates_are_looked_at() {
+fn dates_are_checked() {
     let own = || named(NAME, &[NAME]);
     trusted(&between(own(), -30, -2), NAME)
         .has(Fail, "x509: certificate has expired or is not yet valid", "roadstead cert NAME")
-        .has(Ok, "it is trusted by --ca", "");
+        .has(Ok, "it is trusted with --ca", "");
     trusted(&between(own(), 2, 30), NAME).has(
         Fail,
         "certificate 1 is valid only from",
@@ -45,7 +46,7 @@ fn dates_are_looked_at() {
 }
 
 #[test]
-fn names_are_looked_at() {
+fn names_are_checked() {
     trusted(&named(NAME, &[]), NAME).fails(true).has(
         Fail,
         "x509: certificate relies on legacy Common Name field, use SANs instead",
@@ -71,7 +72,7 @@ fn names_are_looked_at() {
 const UNKNOWN: &str = "x509: certificate signed by unknown authority";
 
 #[test]
-fn authorities_are_looked_at() {
+fn cas_are_checked() {
     let root = Authority::root("Test Root");
     let (_directory, ca) = file(&root.certificate.pem());
     let other = Authority::root("Other Root");
@@ -80,31 +81,31 @@ fn authorities_are_looked_at() {
     for arguments in [&[][..], &["--ca", &ca]] {
         doctor(&url, arguments)
             .fails(true)
-            .has(Fail, "the certificate of CN=Other Root, who signed it, is neither", "own root")
+            .has(Fail, "the certificate of its issuer, CN=Other Root, is neither", "own root")
             .has(Fail, UNKNOWN, "/nonexistent/registry.example:");
     }
-    // Docker takes what is on its own machine, which this does not hide.
+    // Docker accepts any certificate on its own machine; others do not.
     let server = other.serve(&named("x", &["localhost", "127.0.0.1"]), always(OK));
     examine(&format!("https://127.0.0.1:{}", server.port), &[], "").fails(true).has(
         Fail,
-        "Docker takes any from its own machine, other clients will say: x509",
+        "Docker accepts any on its own machine; other clients will say: x509",
         "own root",
     );
-    // The authority was made again under its old name.
+    // The CA was created again with the same name.
     let again = Authority::root("Test Root");
     let server = again.serve(&named(NAME, &[NAME]), always(OK));
     doctor(&format!("https://{NAME}:{}", server.port), &["--ca", &ca]).fails(true).has(
         Fail,
-        "of the name CN=Test Root is known here, but did not sign it",
-        "made anew",
+        "a CA with the name CN=Test Root is trusted here, but did not issue it",
+        "created again",
     );
-    // The authority is sent, and unknown.
+    // The CA is sent, but not trusted.
     let (certificate, key) = other.sign(&named(NAME, &[NAME]));
     let chain = vec![certificate, other.certificate.der().clone()];
     let server = tls(config(chain, &key), always(OK));
     doctor(&format!("https://{NAME}:{}", server.port), &["--ca", &ca])
-        .has(Ok, "certificate 2 of 2: CN=Other Root, signed by itself", "")
-        .has(Fail, "nobody here knows the authority, CN=Other Root", "--ca FILE");
+        .has(Ok, "certificate 2 of 2: CN=Other Root, issued by itself", "")
+        .has(Fail, "its CA, CN=Other Root, is not trusted here", "--ca FILE");
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn a_missing_intermediate_is_found() {
     let server = tls(config(vec![certificate.clone()], &key), always(OK));
     doctor(&format!("https://{NAME}:{}", server.port), &["--ca", &ca]).fails(true).has(
         Fail,
-        "the certificate of CN=Test Middle, who signed it, is neither sent nor known",
+        "the certificate of its issuer, CN=Test Middle, is neither sent nor trusted",
         "append its certificate to the file of REGISTRY_HTTP_TLS_CERTIFICATE",
     );
     let chain = vec![certificate, middle.certificate.der().clone()];
@@ -125,8 +126,8 @@ fn a_missing_intermediate_is_found() {
 }
 
 #[test]
-fn what_signs_itself_is_weighed() {
-    // As `openssl req -x509` makes it, an authority too, and without that.
+fn self_signed_certificates_are_explained() {
+    // With CA:TRUE, as from `openssl req -x509`, and without.
     for authority in [true, false] {
         let key = KeyPair::generate().unwrap();
         let mut params = named(NAME, &[NAME]);
@@ -138,22 +139,22 @@ fn what_signs_itself_is_weighed() {
         let url = format!("https://{NAME}:{}", server.port);
         doctor(&url, &[]).fails(true).has(
             Fail,
-            "it is signed by itself; Docker will say: x509: certificate signed",
+            "the certificate is self-signed and not trusted here; Docker will say: x509:",
             "--ca",
         );
         let (_directory, ca) = file(&certificate.pem());
         let outcome = doctor(&url, &["--ca", &ca, "--user", "alice", "--password-stdin"]);
         outcome.fails(false);
         if authority {
-            outcome.has(Warn, "the certificate of an authority (CA:TRUE)", "roadstead cert");
+            outcome.has(Warn, "it is a CA certificate (CA:TRUE)", "roadstead cert");
         } else {
-            outcome.has(Ok, "it is trusted by --ca", "");
+            outcome.has(Ok, "it is trusted with --ca", "");
         }
     }
 }
 
 #[test]
-fn dockers_authorities_are_looked_at() {
+fn dockers_cas_are_checked() {
     let root = Authority::root("Test Root");
     let server = root.serve(&named(NAME, &[NAME]), always(OK));
     let url = format!("https://{NAME}:{}", server.port);
@@ -167,18 +168,18 @@ fn dockers_authorities_are_looked_at() {
     std::fs::write(place.join("ca.crt"), root.certificate.pem()).unwrap();
     examine(&url, &arguments, "")
         .fails(false)
-        .has(Ok, "Docker on this machine trusts it, by ", "")
+        .has(Ok, "Docker on this machine trusts it with ", "")
         .has(Ok, "ca.crt; other programs do not", "");
     examine(&url, &with_ca, "").fails(false).has(Ok, "Docker on this machine trusts it", "");
     std::fs::write(place.join("ca.crt"), Authority::root("Test Root").certificate.pem()).unwrap();
     examine(&url, &arguments, "").fails(true).has(
         Fail,
-        "ca.crt is there, but does not make Docker trust it",
+        "ca.crt exists, but does not make Docker trust it",
         "replace",
     );
     examine(&url, &with_ca, "").fails(false).has(
         Warn,
-        "is another authority's certificate",
+        "is another CA's certificate",
         "sudo install -D -m 644",
     );
     std::fs::write(place.join("ca.crt"), "nonsense").unwrap();
@@ -186,7 +187,7 @@ fn dockers_authorities_are_looked_at() {
 }
 
 #[test]
-fn a_foreign_key_is_found() {
+fn a_wrong_key_is_found() {
     let root = Authority::root("Test Root");
     let (_directory, ca) = file(&root.certificate.pem());
     let (certificate, _) = root.sign(&named(NAME, &[NAME]));
@@ -194,7 +195,7 @@ fn a_foreign_key_is_found() {
     let arguments = ["--ca", &ca, "--user", "alice", "--password-stdin"];
     doctor(&format!("https://{NAME}:{}", server.port), &arguments).fails(true).has(
         Fail,
-        "signature does not fit its certificate",
+        "signature does not match its certificate",
         "REGISTRY_HTTP_TLS_KEY",
     );
     let seen = server.seen.lock().unwrap();
@@ -202,15 +203,15 @@ fn a_foreign_key_is_found() {
 }
 
 #[test]
-fn a_certificate_of_the_client_is_asked_for() {
+fn required_client_certificates_are_found() {
     let root = Authority::root("Test Root");
     let (_directory, ca) = file(&root.certificate.pem());
     let (certificate, key) = root.sign(&named(NAME, &[NAME]));
     let server = tls(mutual(vec![certificate], &key, &root), always(OK));
     let url = format!("https://{NAME}:{}", server.port);
-    doctor(&url, &["--ca", &ca]).fails(true).has(Ok, "asks for a client's certificate", "").has(
+    doctor(&url, &["--ca", &ca]).fails(true).has(Ok, "asks for a client certificate", "").has(
         Fail,
-        "serves only clients with a certificate",
+        "the registry requires a client certificate",
         "roadstead cert --client NAME",
     );
     let files = tempfile::tempdir().unwrap();
@@ -232,7 +233,7 @@ fn encode(der: &[u8]) -> String {
 }
 
 #[test]
-fn a_name_does_not_steer_the_terminal() {
+fn names_cannot_contain_terminal_escapes() {
     let mut params = named("evil\u{1b}[2J\nok    fine", &[NAME]);
     params.is_ca = IsCa::ExplicitNoCa;
     let outcome = trusted(&params, NAME);

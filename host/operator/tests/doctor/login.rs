@@ -1,4 +1,4 @@
-//! What is wrong with logging in.
+//! Faults of the login.
 
 use crate::servers::{Answers, Authority, NAME, OK, Server, always, named, plain};
 use crate::{Outcome, doctor, examine, file};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 const LOGIN: [&str; 3] = ["--user", "alice", "--password-stdin"];
 
-/// A 401 with these words.
+/// A 401 with this challenge.
 fn challenge(words: &str) -> String {
     format!(
         "HTTP/1.1 401 Unauthorized\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\
@@ -21,7 +21,7 @@ fn basic(user: &str, password: &str) -> String {
     format!("authorization: Basic {text}\r\n")
 }
 
-/// A registry that knows alice, whose password is this.
+/// A registry with the user alice and this password.
 fn registry(password: &'static str) -> Answers {
     Arc::new(move |head| {
         if head.contains(&basic("alice", password)) {
@@ -32,7 +32,7 @@ fn registry(password: &'static str) -> Answers {
     })
 }
 
-/// Examines it over TLS that is trusted.
+/// Checks it over TLS with a trusted certificate.
 fn encrypted(answers: Answers, arguments: &[&str]) -> (Outcome, Server) {
     encrypted_by(&Authority::root("Test Root"), answers, arguments)
 }
@@ -53,7 +53,7 @@ fn passwords_are_tried() {
         .has(Ok, "Docker will say: no basic auth credentials", "");
     encrypted(registry("secret"), &LOGIN).0.fails(false).has(
         Ok,
-        "the password of alice is right",
+        "the password of alice is correct",
         "",
     );
     encrypted(registry("other"), &LOGIN).0.fails(true).has(
@@ -63,7 +63,7 @@ fn passwords_are_tried() {
     );
     encrypted(always(OK), &LOGIN).0.fails(false).has(
         Warn,
-        "not tried: the registry asks for none",
+        "not tried: the registry does not require a login",
         "REGISTRY_AUTH=htpasswd",
     );
     for (status, level, what, fix) in [
@@ -83,14 +83,14 @@ fn passwords_are_tried() {
 }
 
 #[test]
-fn ways_that_nobody_knows_are_told() {
+fn unsupported_schemes_are_reported() {
     encrypted(always(challenge("Negotiate")), &[]).0.fails(true).has(
         Fail,
-        "401 without a way to log in that clients know (negotiate)",
+        "401 without an authentication scheme that clients support (negotiate)",
         "WWW-Authenticate",
     );
     let nothing = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
-    encrypted(always(nothing), &[]).0.fails(true).has(Fail, "401 without a way", "WWW-Auth");
+    encrypted(always(nothing), &[]).0.fails(true).has(Fail, "401 without an auth", "WWW-Auth");
 }
 
 #[test]
@@ -98,36 +98,36 @@ fn a_password_goes_only_where_it_is_safe() {
     let sent = |server: &Server| {
         server.seen.lock().unwrap().iter().any(|head| head.contains("authorization: Basic"))
     };
-    // Nobody knows the authority.
+    // The CA is not trusted.
     let root = Authority::root("Test Root");
     let server = root.serve(&named(NAME, &[NAME]), registry("secret"));
     doctor(&format!("https://{NAME}:{}", server.port), &LOGIN).has(
         Warn,
         "the password was not tried",
-        "trusted first",
+        "trust the certificate first",
     );
     assert!(!sent(&server));
-    // Whoever is on the way could have kept TLS from being spoken.
+    // An attacker on the network path could have suppressed TLS.
     let server = plain(registry("secret"));
     doctor(&format!("{NAME}:{}", server.port), &LOGIN)
-        .has(Warn, "readable on the way", "roadstead cert NAME")
+        .has(Warn, "the password can be intercepted", "roadstead cert NAME")
         .has(Warn, "the password was not tried", "roadstead doctor http://registry.example");
     assert!(!sent(&server));
-    // That was asked for, and this does not leave the machine.
+    // Plain HTTP that was asked for, or that stays on this machine.
     doctor(&format!("http://{NAME}:{}", server.port), &LOGIN).fails(false).has(
         Ok,
-        "password of alice is right",
+        "password of alice is correct",
         "",
     );
     examine(&format!("127.0.0.1:{}", server.port), &LOGIN, "secret\n").fails(false).has(
         Ok,
-        "password of alice is right",
+        "password of alice is correct",
         "",
     );
     assert!(sent(&server));
 }
 
-/// A registry with a token service of its own, which it names as `realm` does.
+/// A registry with its own token service, whose URL is given by `realm`.
 fn with_tokens(realm: impl Fn(&str) -> String + Send + Sync + 'static, good: bool) -> Answers {
     Arc::new(move |head| {
         let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
@@ -159,12 +159,12 @@ fn tokens_are_tried() {
     encrypted(with_tokens(own, true), &LOGIN)
         .0
         .fails(false)
-        .has(Ok, "the password of alice is right", "")
+        .has(Ok, "the password of alice is correct", "")
         .has(Ok, "the registry accepts the token", "");
     encrypted(with_tokens(own, false), &LOGIN).0.fails(true).has(
         Fail,
         "does not accept the token: 401",
-        "set their clocks right",
+        "synchronise their clocks",
     );
     let bob = ["--user", "bob", "--password-stdin"];
     encrypted(with_tokens(own, true), &bob).0.fails(true).has(Fail, "unauthorized", "htpasswd -v");
@@ -176,20 +176,20 @@ fn tokens_are_tried() {
 }
 
 #[test]
-fn token_services_elsewhere_are_looked_at() {
+fn external_token_services_are_checked() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let refused = move |_: &str| format!("https://127.0.0.1:{port}/token");
     encrypted(with_tokens(refused, true), &LOGIN).0.fails(true).has(
         Fail,
-        "the token service is not reached: cannot connect",
+        "cannot reach the token service: cannot connect",
         "REGISTRY_AUTH_TOKEN_REALM",
     );
     encrypted(with_tokens(|_| "/token".to_owned(), true), &[]).0.fails(true).has(
         Fail,
-        "its realm is no URL: \"/token\"",
+        "its realm is not a URL: \"/token\"",
         "REGISTRY_AUTH_TOKEN_REALM",
     );
-    // A service that nobody trusts gets no password.
+    // A service that is not trusted gets no password.
     let other = Authority::root("Other Root");
     let tokens = with_tokens(|host| format!("https://{host}/token"), true);
     let service = other.serve(&named("x", &["127.0.0.1"]), tokens);
@@ -197,9 +197,9 @@ fn token_services_elsewhere_are_looked_at() {
     encrypted(with_tokens(move |_| format!("https://127.0.0.1:{port}/token"), true), &LOGIN)
         .0
         .fails(true)
-        .has(Fail, "the token service is not reached: invalid peer certificate", "doctor");
+        .has(Fail, "cannot reach the token service: invalid peer certificate", "doctor");
     assert!(service.seen.lock().unwrap().is_empty());
-    // Who stands in for the registry names a service that is trusted.
+    // An impostor of the registry names a service that is trusted.
     let root = Authority::root("Test Root");
     let (_directory, ca) = file(&root.certificate.pem());
     let tokens = with_tokens(|host| format!("https://{host}/token"), true);
@@ -210,7 +210,7 @@ fn token_services_elsewhere_are_looked_at() {
     let url = format!("https://{NAME}:{}", server.port);
     doctor(&url, &[&["--ca", &ca], &LOGIN[..]].concat())
         .has(Ok, "the token service answers: 200", "")
-        .has(Warn, "the password was not tried", "trusted first");
+        .has(Warn, "the password was not tried", "trust the certificate first");
     assert!(service.seen.lock().unwrap().iter().all(|head| !head.contains("authorization")));
     // The same, where the registry is trusted.
     encrypted_by(&root, with_tokens(realm, true), &LOGIN).0.fails(false).has(
@@ -218,17 +218,17 @@ fn token_services_elsewhere_are_looked_at() {
         "the registry accepts the token",
         "",
     );
-    // Plain http, while the registry is https.
+    // A plain HTTP service of an HTTPS registry.
     let service = plain(with_tokens(|host| format!("http://{host}/token"), true));
     let port = service.port;
     encrypted(with_tokens(move |_| format!("http://127.0.0.1:{port}/token"), true), &LOGIN)
         .0
         .fails(true)
-        .has(Fail, "plain http, while the registry is https", "X-Forwarded-Proto: https")
+        .has(Fail, "plain HTTP, while the registry uses HTTPS", "X-Forwarded-Proto: https")
         .has(Ok, "the token service answers: 200", "")
-        .has(Warn, "the password was not tried: the token service is plain http", "https");
+        .has(Warn, "the password was not tried: the token service uses plain HTTP", "https");
     assert!(service.seen.lock().unwrap().iter().all(|head| !head.contains("authorization")));
-    // A plain registry with a plain service of its own.
+    // A plain HTTP registry with its own plain HTTP service.
     let server = plain(with_tokens(|host| format!("http://{host}/token"), true));
     examine(&format!("127.0.0.1:{}", server.port), &LOGIN, "secret").fails(false).has(
         Ok,

@@ -1,5 +1,5 @@
-//! `roadstead doctor` against servers on loopback that have every fault, each
-//! found with its fix.
+//! `roadstead doctor` against faulty servers on loopback: each fault is found
+//! and comes with a fix.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
@@ -25,7 +25,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// There is a finding of this level with these words, and a fix with those.
+    /// Asserts a finding with this level, text and fix.
     #[track_caller]
     fn has(&self, level: Level, what: &str, fix: &str) -> &Self {
         let found = self.findings.iter().any(|finding| {
@@ -35,7 +35,7 @@ impl Outcome {
         self
     }
 
-    /// Whether the status is 1.
+    /// Asserts whether the exit status is 1.
     #[track_caller]
     fn fails(&self, fails: bool) -> &Self {
         assert_eq!(failed(&self.findings), fails, "{}", self.text);
@@ -46,7 +46,7 @@ impl Outcome {
     }
 }
 
-/// Examines `url`, connecting to loopback, with Docker's authorities nowhere.
+/// Checks `url`, connecting to loopback, without CAs in Docker's directory.
 fn doctor(url: &str, arguments: &[&str]) -> Outcome {
     let nowhere = ["--docker-directory", "/nonexistent", "--address", "127.0.0.1"];
     examine(url, &[&nowhere, arguments].concat(), "secret")

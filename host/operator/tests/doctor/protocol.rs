@@ -1,4 +1,4 @@
-//! What is wrong before anyone logs in.
+//! Faults that are found before the login.
 
 use crate::servers::{Authority, NAME, OK, always, named, plain, raw, silent};
 use crate::{doctor, examine, file};
@@ -13,7 +13,7 @@ fn names_without_address_are_found() {
     assert!(outcome.text.contains("fix: "), "{}", outcome.text);
     let text = &outcome.text;
     assert!(
-        text.contains("registry.invalid is not found") || text.contains("no name server"),
+        text.contains("cannot resolve registry.invalid") || text.contains("no name server"),
         "{text}"
     );
 }
@@ -33,7 +33,7 @@ fn nothing_is_said() {
     let server = silent();
     doctor(&format!("{NAME}:{}", server.port), &["--timeout", "1"]).fails(true).has(
         Fail,
-        "speaks neither TLS (no handshake within 1 s) nor HTTP (no answer",
+        "speaks neither TLS (no answer within 1 s) nor HTTP (no answer",
         "port",
     );
 }
@@ -49,7 +49,7 @@ fn something_else_is_said() {
 }
 
 #[test]
-fn tls_that_is_refused_is_told() {
+fn refused_handshakes_are_explained() {
     for (server, what, fix) in [
         (raw(b"\x15\x03\x01\x00\x02\x02\x46"), "ProtocolVersion", "TLS 1.2 or 1.3"),
         (raw(b"\x15\x03\x03\x00\x02\x02\x70"), "UnrecognisedName", "roadstead cert registry"),
@@ -58,14 +58,14 @@ fn tls_that_is_refused_is_told() {
     ] {
         doctor(&format!("https://{NAME}:{}", server.port), &[]).fails(true).has(
             Fail,
-            &format!("speaks TLS and refuses: {what}"),
+            &format!("refused the TLS handshake: {what}"),
             fix,
         );
     }
 }
 
 #[test]
-fn plain_http_is_weighed() {
+fn plain_http_is_reported() {
     let server = plain(always(OK));
     let says = "http: server gave HTTP response to HTTPS client";
     let snippet = format!("{{\"insecure-registries\": [\"{NAME}:{}\"]}}", server.port);
@@ -80,7 +80,7 @@ fn plain_http_is_weighed() {
             .has(Ok, "GET /v2/: 200 OK", "");
         examine(&format!("{scheme}127.0.0.1:{}", server.port), &[], "").fails(false).has(
             Ok,
-            "plain HTTP, which Docker speaks with registries on its own machine",
+            "plain HTTP, which Docker accepts from registries on its own machine",
             "",
         );
     }
@@ -116,18 +116,28 @@ fn other_answers_are_explained() {
         (
             format!("404 Not Found\r\n{page}"),
             Fail,
-            "404 Not Found with a page of HTML",
-            "pass /v2/ on",
+            "404 Not Found with an HTML page",
+            "forward /v2/",
         ),
-        ("404 Not Found\r\nContent-Length: 0\r\n\r\n".into(), Fail, "this is no registry", "/v2/"),
-        (format!("200 OK\r\n{page}"), Fail, "200 OK with a page of HTML", "pass /v2/ on"),
-        (format!("401 Unauthorized\r\n{page}"), Fail, "401 Unauthorized with a page", "pass /v2/"),
+        (
+            "404 Not Found\r\nContent-Length: 0\r\n\r\n".into(),
+            Fail,
+            "this is not a registry",
+            "/v2/",
+        ),
+        (format!("200 OK\r\n{page}"), Fail, "200 OK with an HTML page", "forward /v2/"),
+        (
+            format!("401 Unauthorized\r\n{page}"),
+            Fail,
+            "401 Unauthorized with an HTML page",
+            "forward /v2/",
+        ),
         (
             "301 Moved Permanently\r\nLocation: https://a.example/v2/\r\nContent-Length: 0\r\n\r\n"
                 .into(),
             Warn,
             "301 Moved Permanently to https://a.example/v2/",
-            "use the place",
+            "use the redirect's target",
         ),
         ("403 Forbidden\r\nContent-Length: 0\r\n\r\n".into(), Fail, "403 Forbidden", "firewall"),
         (
@@ -154,17 +164,17 @@ fn other_answers_are_explained() {
 }
 
 #[test]
-fn headers_are_looked_at() {
+fn headers_are_checked() {
     let answer =
         |headers: &str| format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: 2\r\n\r\n{{}}");
     answers(answer("")).fails(false).has(
         Warn,
-        "no Docker-Distribution-Api-Version",
+        "no Docker-Distribution-Api-Version header",
         "pass on the registry's headers",
     );
     answers(answer("Server: nginx/1.27\r\nVia: 1.1 proxy\r\n")).has(
         Ok,
-        "by way of server: nginx/1.27, via: 1.1 proxy",
+        "headers of servers and proxies: server: nginx/1.27, via: 1.1 proxy",
         "",
     );
     let skewed =
@@ -178,7 +188,7 @@ fn headers_are_looked_at() {
 
 #[test]
 fn endless_answers_end() {
-    // A body of a gigabyte that never comes to its end, and a head too large.
+    // A body of a gigabyte that is never complete, and a head that is too large.
     let body =
         format!("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n{}", "x".repeat(200_000));
     answers(body).fails(false).has(Ok, "200 OK", "");
@@ -189,12 +199,12 @@ fn endless_answers_end() {
 }
 
 #[test]
-fn a_path_is_left_out() {
+fn a_path_is_ignored() {
     let server = plain(always(OK));
     doctor(&format!("http://{NAME}:{}/app/image", server.port), &[]).has(
         Warn,
-        "app/image is left out",
-        "name the registry alone",
+        "ignoring the path app/image",
+        "give the registry alone",
     );
     doctor(&format!("http://{NAME}:{}/v2/", server.port), &[]).fails(false);
     let seen = server.seen.lock().unwrap();

@@ -1,4 +1,4 @@
-//! Servers on loopback, each with a fault.
+//! Faulty servers on loopback.
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -10,20 +10,20 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-/// The name that most certificates here are for.
+/// The name in most certificates of these tests.
 pub(crate) const NAME: &str = "registry.example";
 
 /// A registry's answer to `GET /v2/`.
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\
                       Content-Length: 2\r\n\r\n{}";
 
-/// A server, and the heads of the requests that it saw.
+/// A server, and the heads of the requests that it received.
 pub(crate) struct Server {
     pub(crate) port: u16,
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
 }
 
-/// How a server answers to the head of a request.
+/// A server's response to the head of a request.
 pub(crate) type Answers = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// Always the same answer.
@@ -45,7 +45,7 @@ fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     port
 }
 
-/// Sends these bytes to whoever has said something.
+/// Sends these bytes once a client has sent something.
 pub(crate) fn raw(bytes: &'static [u8]) -> Server {
     let port = listen(move |mut stream| {
         let _ = stream.read(&mut [0; 1024]);
@@ -54,7 +54,7 @@ pub(crate) fn raw(bytes: &'static [u8]) -> Server {
     Server { port, seen: Arc::default() }
 }
 
-/// Takes connections and says nothing.
+/// Accepts connections and sends nothing.
 pub(crate) fn silent() -> Server {
     let port = listen(|mut stream| while stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {});
     Server { port, seen: Arc::default() }
@@ -87,7 +87,7 @@ fn serve(mut stream: impl Read + Write, answers: &Answers, seen: &Mutex<Vec<Stri
             Ok(1) if head.len() < 10_000 => head.push(byte[0]),
             _ => return,
         }
-        // As servers do that meet a TLS hello.
+        // As HTTP servers answer to a TLS client hello.
         if head.len() == 1 && !byte[0].is_ascii_uppercase() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
             return;
@@ -100,7 +100,7 @@ fn serve(mut stream: impl Read + Write, answers: &Answers, seen: &Mutex<Vec<Stri
     let _ = stream.flush();
 }
 
-/// An authority of a test.
+/// A CA for tests.
 pub(crate) struct Authority {
     params: CertificateParams,
     key: KeyPair,
@@ -108,14 +108,14 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// One that signs itself.
+    /// A self-signed one.
     pub(crate) fn root(name: &str) -> Self {
         let (params, key) = Self::start(name);
         let certificate = params.self_signed(&key).unwrap();
         Self { params, key, certificate }
     }
 
-    /// One that another signed.
+    /// An intermediate CA, signed by this one.
     pub(crate) fn below(&self, name: &str) -> Self {
         let (params, key) = Self::start(name);
         let issuer = Issuer::from_params(&self.params, &self.key);
@@ -129,7 +129,7 @@ impl Authority {
         (params, KeyPair::generate().unwrap())
     }
 
-    /// A server's certificate.
+    /// Signs a server certificate.
     pub(crate) fn sign(&self, params: &CertificateParams) -> (CertificateDer<'static>, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let issuer = Issuer::from_params(&self.params, &self.key);
@@ -158,7 +158,7 @@ pub(crate) fn named(common: &str, names: &[&str]) -> CertificateParams {
 pub(crate) fn between(mut params: CertificateParams, from: i64, to: i64) -> CertificateParams {
     let day = |days: i64| {
         let distance = Duration::from_secs(days.unsigned_abs() * 24 * 60 * 60);
-        // Whole days, and an hour for the test.
+        // Whole days, and an hour of margin.
         let now = SystemTime::now() + Duration::from_hours(1);
         if days < 0 { now - distance } else { now + distance }
     };
@@ -167,12 +167,12 @@ pub(crate) fn between(mut params: CertificateParams, from: i64, to: i64) -> Cert
     params
 }
 
-/// A server that shows this chain, whether the key fits or not.
+/// A server that sends this chain, whether or not the key matches.
 pub(crate) fn config(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> ServerConfig {
     builder().with_no_client_auth().with_cert_resolver(Arc::new(resolver(chain, key)))
 }
 
-/// A server that serves clients of this authority alone.
+/// A server that serves only clients with a certificate of this CA.
 pub(crate) fn mutual(
     chain: Vec<CertificateDer<'static>>,
     key: &KeyPair,
