@@ -4,7 +4,7 @@
 //! for a store that restarts a node or asks to slow down, and not so many that
 //! the registry's client times out first.
 
-use crate::unavailable;
+use crate::Refusal;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use http::header::{IF_MATCH, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
@@ -104,7 +104,7 @@ impl<S: HttpService, C: Clock> Client<S, C> {
 #[async_trait]
 impl<S: HttpService, C: Clock> HttpService for Client<S, C> {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        unavailable::told(self.attempt(request).await?).await
+        Refusal::check(self.attempt(request).await?).await
     }
 }
 

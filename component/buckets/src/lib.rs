@@ -9,17 +9,17 @@ mod backend;
 mod client;
 mod conditions;
 mod crypto;
+mod refusal;
 mod s3;
 #[cfg(test)]
 mod tests;
-mod unavailable;
 
 pub use backend::Backend;
 pub use client::{Client, Clock, MAX_ATTEMPTS, MAX_PAUSE, REPEAT_TIME};
 pub use conditions::honours_conditions;
 pub use crypto::RustCrypto;
+pub use refusal::{Refusal, is_temporary, is_unavailable};
 pub use s3::{S3Operations, Verified};
-pub use unavailable::{is_unavailable, promises_better};
 
 use http::HeaderValue;
 use object_store::ClientOptions;

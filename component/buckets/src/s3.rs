@@ -1,6 +1,7 @@
 //! Operations of S3 for which object_store has no method.
 
 use crate::RustCrypto;
+use crate::refusal::error_code;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::USER_AGENT;
@@ -92,9 +93,8 @@ impl Verified {
         if status.is_success() {
             return Self::Stored;
         }
-        let text = String::from_utf8_lossy(body);
-        let named = |code| text.contains(&format!("<Code>{code}</Code>"));
-        if status == StatusCode::BAD_REQUEST && CODES.into_iter().any(named) {
+        let code = || error_code(&String::from_utf8_lossy(body));
+        if status == StatusCode::BAD_REQUEST && code().is_some_and(|code| CODES.contains(&&*code)) {
             Self::Mismatch
         } else {
             Self::Refused

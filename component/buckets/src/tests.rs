@@ -2,7 +2,7 @@
 
 mod s3;
 
-use crate::{Client, Clock, MAX_ATTEMPTS, RustCrypto, is_unavailable, open};
+use crate::{Client, Clock, MAX_ATTEMPTS, Refusal, RustCrypto, is_unavailable, open};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode};
@@ -11,6 +11,7 @@ use object_store::client::{
     CryptoProvider as _, DigestAlgorithm, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
     HttpResponse, HttpResponseBody, HttpService, SigningAlgorithm,
 };
+use object_store::multipart::PartId;
 use object_store::path::Path;
 use roadstead_config::{Cloud, Config};
 use std::sync::{Arc, Mutex};
@@ -21,10 +22,11 @@ use std::time::Duration;
 enum Outcome {
     Status(u16),
     After(u16, u64),
+    Refused(u16, &'static str),
     Failure(HttpErrorKind),
 }
 
-use Outcome::{After, Failure, Status};
+use Outcome::{After, Failure, Refused, Status};
 
 /// A service that gives each request the same outcome, and records them.
 #[derive(Clone, Debug)]
@@ -40,6 +42,10 @@ impl HttpService for Always {
             After(status, seconds) => {
                 *response.status_mut() = StatusCode::from_u16(status).unwrap();
                 response.headers_mut().insert("retry-after", seconds.into());
+            }
+            Refused(status, body) => {
+                response = HttpResponse::new(HttpResponseBody::from(body.as_bytes().to_vec()));
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
             }
             Failure(kind) => {
                 return Err(HttpError::new(kind, std::io::Error::other("as configured")));
@@ -141,11 +147,24 @@ fn cloud(settings: &[(&str, &str)]) -> Cloud {
     Config::from_variables(settings).unwrap().cloud.unwrap()
 }
 
+const RSA_KEY: &str = include_str!("../../access/src/tests/data/rsa.key");
+
+/// Settings of a store of each kind.
+const STORES: [&[(&str, &str)]; 3] = [
+    &[("S3_BUCKET", "abc"), ("S3_REGION", "r"), ("S3_ACCESSKEY", "k"), ("S3_SECRETKEY", "s")],
+    &[("AZURE_CONTAINER", "abc"), ("AZURE_ACCOUNTNAME", "n"), ("AZURE_ACCOUNTKEY", "a2V5")],
+    &[
+        ("GCS_BUCKET", "abc"),
+        ("GCS_CREDENTIALS_PRIVATE_KEY", RSA_KEY),
+        ("GCS_CREDENTIALS_PRIVATE_KEY_ID", "1"),
+        ("GCS_CREDENTIALS_CLIENT_EMAIL", "a@b"),
+    ],
+];
+
 /// Unavailability is detected below all errors that object_store's clients wrap
 /// around it.
 #[tokio::test]
 async fn unavailability_is_detected() {
-    const KEY: &str = include_str!("../../access/src/tests/data/rsa.key");
     for (outcome, expected) in [
         (Status(429), true),
         (Status(502), true),
@@ -161,21 +180,7 @@ async fn unavailability_is_detected() {
         (Failure(HttpErrorKind::Decode), false),
         (Failure(HttpErrorKind::Unknown), false),
     ] {
-        for settings in [
-            &[
-                ("S3_BUCKET", "abc"),
-                ("S3_REGION", "r"),
-                ("S3_ACCESSKEY", "k"),
-                ("S3_SECRETKEY", "s"),
-            ][..],
-            &[("AZURE_CONTAINER", "abc"), ("AZURE_ACCOUNTNAME", "n"), ("AZURE_ACCOUNTKEY", "a2V5")],
-            &[
-                ("GCS_BUCKET", "abc"),
-                ("GCS_CREDENTIALS_PRIVATE_KEY", KEY),
-                ("GCS_CREDENTIALS_PRIVATE_KEY_ID", "1"),
-                ("GCS_CREDENTIALS_CLIENT_EMAIL", "a@b"),
-            ],
-        ] {
+        for settings in STORES {
             let service = Always(outcome, Arc::default());
             let bucket = open(&cloud(settings), service, Fast::default()).unwrap().bucket;
             let key = Path::from("a");
@@ -187,7 +192,38 @@ async fn unavailability_is_detected() {
                 bucket.put_part(&key, &String::new(), 0, "part".into()).await.unwrap_err(),
             ] {
                 assert_eq!(is_unavailable(&error), expected, "{outcome:?}: {error:?}");
+                let missing = matches!(Refusal::cause_of(&error), Some(Refusal::MissingParts(_)));
+                assert!(!missing, "{error:?}");
             }
+        }
+    }
+}
+
+/// S3 and GCS name the part, Azure the list of blocks.
+#[tokio::test]
+async fn parts_that_a_store_does_not_have() {
+    for (status, code, expected) in [
+        (400, "InvalidPart", true),
+        (400, "InvalidBlockList", true),
+        (400, "InvalidPartOrder", false),
+        (400, "EntityTooSmall", false),
+        (403, "InvalidPart", false),
+        (404, "NoSuchUpload", false),
+    ] {
+        let body = format!(
+            "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>InvalidPart</Message></Error>"
+        );
+        for settings in STORES {
+            let service = Always(Refused(status, Box::leak(body.clone().into())), Arc::default());
+            let bucket = open(&cloud(settings), service, Fast::default()).unwrap().bucket;
+            let parts = vec![PartId { content_id: "1".to_owned() }];
+            let (key, id) = (Path::from("a"), "id".to_owned());
+            let error = bucket.complete_multipart(&key, &id, parts).await.unwrap_err();
+            let missing = matches!(Refusal::cause_of(&error), Some(Refusal::MissingParts(_)));
+            assert_eq!(missing, expected, "{status} {code}: {error:?}");
+            // The log has the response.
+            assert!(error.to_string().contains(&format!("<Code>{code}</Code>")), "{error}");
+            assert!(!is_unavailable(&error));
         }
     }
 }
@@ -226,8 +262,7 @@ fn digests_and_codes() {
 
 #[test]
 fn signatures() {
-    const PEM: &[u8] = include_bytes!("../../access/src/tests/data/rsa.key");
-    let signer = RustCrypto.sign(SigningAlgorithm::RS256, PEM).unwrap();
+    let signer = RustCrypto.sign(SigningAlgorithm::RS256, RSA_KEY.as_bytes()).unwrap();
     let signature = signer.sign(b"header.claims").unwrap();
     assert_eq!(signature.len(), 256);
     // The padding of PKCS #1 is deterministic.

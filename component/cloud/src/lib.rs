@@ -1,109 +1,53 @@
-//! Storage in an object store: Amazon S3 and what speaks like it, Google Cloud
-//! Storage, Azure Blob Storage.
+//! The storage port over an object store: Amazon S3 and compatible stores, Google
+//! Cloud Storage, Azure Blob Storage.
 //!
-//! Each object is a request over a network, so the rules differ from those of
-//! a directory: few requests count more than few bytes. The module `record` says
-//! how an upload session is kept, `parts` how large its parts are, and
-//! `docs/decisions/0008-object-stores.md` why.
+//! Each object is a request over a network, so the rules differ from those of a
+//! directory: the number of requests counts more than the number of bytes.
+//! `docs/decisions/0008-object-stores.md` has the reasons.
+//!
+//! - `objects` is the bucket by typed keys, `metadata` what is kept with an
+//!   object, `multipart` how large objects are written and copied.
+//! - `reads` are the reads for clients, `lists` the lists.
+//! - `uploads` are the upload sessions.
 
-mod append;
-mod bucket;
-mod commit;
-mod identifiers;
-mod intake;
+mod error;
 mod lists;
-mod names;
-mod parts;
-mod passing;
-mod purge;
-mod read;
-mod receipts;
-mod record;
-mod session;
+mod metadata;
+mod multipart;
+mod objects;
+mod reads;
 #[cfg(test)]
 mod tests;
-mod walk;
+mod uploads;
 
-pub use bucket::{Backend, Options};
-pub use parts::{MAX_BLOB_SIZE, MEMORY_LIMIT};
+pub use uploads::{MAX_BLOB_SIZE, MEMORY_LIMIT, Options};
 
-use super::{
-    Appended, Depth, Names, Opened, Page, Pointer, RequestBody, Stat, Storage, StorageError,
-};
-use bucket::Bucket;
 use bytes::Bytes;
-use futures::stream::BoxStream;
-use http::StatusCode;
-use http::request::Parts;
-use object_store::ObjectStore;
-use object_store::path::Path;
-use roadstead_oci::{ByteRange, Digest, MediaType, RepositoryName};
-use sha2::Sha256;
-use std::fmt;
+use objects::Objects;
+use roadstead_buckets::Backend;
+use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
+use roadstead_storage::{
+    Appended, Blob, Bodies, Collection, Commit, Content, Cursor, Key, Listing, NamesQuery, Page,
+    Storage, StorageError, StoredManifest, UploadSession,
+};
 use std::marker::PhantomData;
-
-/// A request's body that is read a piece at a time.
-#[expect(async_fn_in_trait, reason = "a component has one thread; no future needs to be Send")]
-pub trait ChunkedBody: RequestBody {
-    /// How many bytes it has, if the client said so.
-    fn length(&self) -> Option<u64>;
-
-    /// Has the platform hash the bytes on their way, after those that `sha256`
-    /// has seen. `false` if it does not.
-    async fn begin_hash(&mut self, _sha256: &Sha256) -> bool {
-        false
-    }
-
-    /// After the end, the hash that [`ChunkedBody::begin_hash`] began.
-    fn end_hash(&mut self) -> Option<Sha256> {
-        None
-    }
-
-    /// The next bytes; `None` at its end, an error if it breaks off before.
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Aborted>;
-
-    /// Sends a body, of which nothing was read and the length is known, as
-    /// that of another request. Gives the answer.
-    ///
-    /// # Errors
-    /// [`StorageError::Aborted`] when the body broke off.
-    async fn pass_on(self, head: Parts) -> Result<(StatusCode, Bytes), StorageError>;
-}
-
-/// A body broke off before its end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Aborted;
-
-/// Bulk bytes, as the platform has them.
-#[expect(async_fn_in_trait, reason = "a component has one thread; no future needs to be Send")]
-pub trait Bodies: fmt::Debug + 'static {
-    /// See [`Storage::Upload`].
-    type Upload: ChunkedBody;
-    /// See [`Storage::Download`].
-    type Download;
-
-    /// What streams `bytes` to a client. An error cuts it short, which the
-    /// client notices by its length.
-    fn download(bytes: BoxStream<'static, object_store::Result<Bytes>>) -> Self::Download;
-
-    /// What streams the body of the answer to a request without one, whatever
-    /// that answer is. `None` where no platform streams by itself.
-    async fn fetch(_request: Parts) -> Option<(http::response::Parts, Self::Download)> {
-        None
-    }
-}
+use std::sync::Arc;
+use uploads::Uploads;
 
 /// The storage port over an object store.
 #[derive(Debug)]
 pub struct CloudStorage<B> {
-    bucket: Bucket,
+    objects: Arc<Objects>,
+    uploads: Uploads,
     bodies: PhantomData<B>,
 }
 
 impl<B: Bodies> CloudStorage<B> {
-    /// Storage in the bucket that `backend` leads to.
+    /// Storage in a bucket.
     pub fn new(backend: Backend, options: Options) -> Self {
-        Self { bucket: Bucket::new(backend, options), bodies: PhantomData }
+        let objects = Arc::new(Objects::new(backend));
+        let uploads = Uploads::new(Arc::clone(&objects), options);
+        Self { objects, uploads, bodies: PhantomData }
     }
 }
 
@@ -111,117 +55,154 @@ impl<B: Bodies> Storage for CloudStorage<B> {
     type Upload = B::Upload;
     type Download = B::Download;
 
-    const ONE_STEP: bool = false;
-
-    fn objects(&self) -> &dyn ObjectStore {
-        self.bucket.objects()
-    }
-
-    async fn open(
+    async fn manifest(
         &self,
-        key: &Path,
-        range: Option<ByteRange>,
-        companions: &[Path],
-    ) -> Result<Opened<B::Download>, StorageError> {
-        self.bucket.open::<B>(key, range, companions).await
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<StoredManifest<Content<B::Download>>, StorageError> {
+        let StoredManifest { digest, media_type, size, content } =
+            self.objects.manifest(repository, reference).await?;
+        Ok(StoredManifest { digest, media_type, size, content: Content::Bytes(content) })
     }
 
-    async fn stat(&self, key: &Path, companions: &[Path]) -> Result<Stat, StorageError> {
-        self.bucket.stat(key, companions).await
-    }
-
-    async fn pointer(&self, key: &Path) -> Result<Pointer, StorageError> {
-        self.bucket.pointer(key).await
-    }
-
-    async fn point(
+    async fn manifest_stat(
         &self,
-        key: &Path,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<StoredManifest<()>, StorageError> {
+        Ok(self.objects.manifest_stat(repository, reference).await?)
+    }
+
+    async fn blob(
+        &self,
+        repository: &RepositoryName,
         digest: &Digest,
-        media_type: Option<&MediaType>,
-    ) -> Result<(), StorageError> {
-        self.bucket.point(key, digest, media_type).await
+        range: Option<ByteRange>,
+    ) -> Result<Blob<B::Download>, StorageError> {
+        Ok(self.objects.blob::<B>(repository, digest, range).await?)
     }
 
-    async fn remove(&self, key: &Path) -> Result<(), StorageError> {
-        self.bucket.remove(key).await
+    async fn blob_size(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<u64, StorageError> {
+        Ok(self.objects.blob_size(repository, digest).await?)
     }
 
-    async fn holder(&self, key: &Path) -> Result<Option<RepositoryName>, StorageError> {
-        self.bucket.holder(key).await
+    async fn blob_url(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<String>, StorageError> {
+        Ok(self.objects.blob_url(repository, digest).await?)
     }
 
-    async fn url(&self, key: &Path) -> Result<Option<String>, StorageError> {
-        self.bucket.url(key).await
+    async fn missing_blobs(
+        &self,
+        repository: &RepositoryName,
+        digests: &[&Digest],
+    ) -> Result<Vec<Digest>, StorageError> {
+        Ok(self.objects.missing_blobs(repository, digests).await?)
     }
 
-    async fn names(&self, query: Names<'_>) -> Result<Page, StorageError> {
-        match query.depth {
-            Depth::Children => self.bucket.children(&query).await,
-            Depth::Descendants => self.bucket.descendants(&query).await,
+    async fn holder(
+        &self,
+        digest: &Digest,
+        readable: impl Fn(&RepositoryName) -> bool,
+    ) -> Result<RepositoryName, StorageError> {
+        Ok(self.objects.holder(digest, readable).await?)
+    }
+
+    async fn read(&self, key: &Key) -> Result<Bytes, StorageError> {
+        Ok(self.objects.read(key).await?)
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool, StorageError> {
+        match self.objects.head(key).await.map_err(StorageError::from) {
+            Ok(_) => Ok(true),
+            Err(StorageError::NotFound) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    async fn delete_value(&self, key: &Path, value: &str) -> Result<(), StorageError> {
-        self.bucket.delete_value(key, value).await
+    async fn write(&self, key: &Key, value: Bytes) -> Result<(), StorageError> {
+        Ok(self.objects.put(key, value).await?)
     }
 
-    fn session_bits(&self, uploads: &Path, random: [u8; 16]) -> [u8; 16] {
-        self.bucket.session_bits(uploads, random)
+    async fn link(
+        &self,
+        key: &Key,
+        digest: &Digest,
+        media_type: Option<&MediaType>,
+    ) -> Result<(), StorageError> {
+        Ok(self.objects.link(key, digest, media_type).await?)
     }
 
-    async fn begin(&self, session: &Path) -> Result<(), StorageError> {
-        self.bucket.begin(session).await
+    async fn delete(&self, key: &Key) -> Result<(), StorageError> {
+        Ok(self.objects.delete(key).await?)
     }
 
-    async fn status(&self, session: &Path) -> Result<u64, StorageError> {
-        self.bucket.status(session).await
+    async fn remove(&self, key: &Key) -> Result<(), StorageError> {
+        Ok(self.objects.remove(key).await?)
+    }
+
+    async fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError> {
+        Ok(self.objects.unlink(key, digest).await?)
+    }
+
+    async fn names(&self, query: &NamesQuery) -> Result<Page, StorageError> {
+        Ok(self.objects.names(query).await?)
+    }
+
+    async fn enumerate(
+        &self,
+        collection: &Collection,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Listing, StorageError> {
+        Ok(self.objects.enumerate(collection, after, limit).await?)
+    }
+
+    fn new_session(&self, repository: &RepositoryName, random: [u8; 16]) -> UploadSession {
+        self.uploads.new_session(repository, random)
+    }
+
+    async fn begin(&self, session: &UploadSession) -> Result<(), StorageError> {
+        Ok(self.uploads.begin(session).await?)
+    }
+
+    async fn status(&self, session: &UploadSession) -> Result<u64, StorageError> {
+        Ok(self.uploads.status(session).await?)
     }
 
     async fn append(
         &self,
-        session: &Path,
+        session: &UploadSession,
         at: Option<u64>,
         length: Option<u64>,
         body: B::Upload,
     ) -> Result<Appended, StorageError> {
-        self.bucket.append(session, at, length, body).await
+        Ok(self.uploads.append(session, at, length, body).await?)
     }
 
-    async fn conclude(
-        &self,
-        session: &Path,
-        receipt: &str,
-        digest: &Digest,
-        links: &[(Path, String)],
-    ) -> Result<bool, StorageError> {
-        self.bucket.conclude(session, receipt, digest, links).await
+    async fn commit(&self, commit: &Commit) -> Result<u64, StorageError> {
+        Ok(self.uploads.commit(commit).await?)
     }
 
-    async fn commit(
+    async fn append_and_commit(
         &self,
-        session: &Path,
-        at: Option<u64>,
-        body: Option<B::Upload>,
-        to: &Path,
-        digest: &Digest,
-        links: &[(Path, String)],
+        commit: &Commit,
+        body: B::Upload,
     ) -> Result<u64, StorageError> {
-        self.bucket.commit(session, at, body, to, digest, links).await
+        Ok(self.uploads.append_and_commit(commit, body).await?)
     }
 
-    async fn discard(&self, session: &Path) -> Result<(), StorageError> {
-        self.bucket.discard(session).await
+    async fn store(&self, commit: &Commit, body: B::Upload) -> Result<u64, StorageError> {
+        Ok(self.uploads.store(commit, body).await?)
     }
 
-    async fn store(
-        &self,
-        session: &Path,
-        body: Option<B::Upload>,
-        to: &Path,
-        digest: &Digest,
-        links: &[(Path, String)],
-    ) -> Result<u64, StorageError> {
-        self.bucket.store(session, body, to, digest, links).await
+    async fn discard(&self, session: &UploadSession) -> Result<(), StorageError> {
+        Ok(self.uploads.discard(session).await?)
     }
 }

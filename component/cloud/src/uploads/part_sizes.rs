@@ -1,48 +1,40 @@
-//! How large the parts of a large object are.
+//! How large the parts of a multipart upload are.
 //!
-//! Stores take at most [`MAX_PARTS`] of them, none but the last smaller than
-//! [`FIRST_SIZE`], and layers may have 100 GiB. So parts grow as an object
-//! does; where all must have one size, it is chosen at the start.
+//! Stores take at most [`MAX_PARTS`], none but the last smaller than
+//! [`FIRST_SIZE`], and layers may have 100 GiB. So parts grow as an object does;
+//! where all must have one size, it is chosen at the start.
 
 const MIB: u64 = 1024 * 1024;
 
-/// The most parts of an object (S3, GCS; Azure takes more).
+/// The most parts of an object (S3 and GCS; Azure takes more).
 pub(super) const MAX_PARTS: usize = 10_000;
 
-/// The size of an object's first parts, and the smallest that S3 and GCS take.
-/// An upload that is not larger needs no parts.
+/// The size of an object's first parts in bytes, and the smallest that S3 and GCS
+/// take. An upload that is not larger is sent without parts.
 pub(super) const FIRST_SIZE: u64 = 5 * MIB;
 
-/// How many parts have which size, in their order: together [`MAX_PARTS`].
+/// How many parts have which size, in order: together [`MAX_PARTS`].
 const GROWTH: [(usize, u64); 3] = [(1_000, FIRST_SIZE), (3_000, 8 * MIB), (6_000, LARGEST_SIZE)];
 
-/// The size of the last parts, and thus the largest.
+/// The size of the last parts, which is the largest, in bytes.
 const LARGEST_SIZE: u64 = 13 * MIB;
 
-/// The size of all parts where they must be equal and the object's length is
-/// not known.
+/// The size of all parts in bytes, where they must be equal and the object's
+/// length is not known.
 pub(super) const EQUAL_SIZE: u64 = 11 * MIB;
 
 /// The largest blob that can be uploaded by parts that grow, in bytes: more
 /// than 100 GiB. Equal parts of unknown number allow about as much.
 pub const MAX_BLOB_SIZE: u64 = 1_000 * FIRST_SIZE + 3_000 * 8 * MIB + 6_000 * LARGEST_SIZE;
 
-/// What a request that uploads holds in memory at most, in bytes: the part that
-/// comes in and the part on its way out, what came before it was known where a
-/// session ends, and a piece of a body. Most parts are smaller; where the
-/// settings ask for larger ones (`_CHUNKSIZE`), it is as much more.
+/// The most memory that the body of one upload takes, in bytes: the part that is
+/// received and the part that is sent, what was received before it was known
+/// where the session ends, and a chunk of the body. Most parts are smaller; where
+/// the settings ask for larger ones (`_CHUNKSIZE`), it is as much more.
 pub const MEMORY_LIMIT: u64 = 2 * LARGEST_SIZE + FIRST_SIZE + MIB;
 
-/// How many bytes one object can have that is copied, or written, by one
-/// request (S3; copies of the other stores have no limit).
-pub(super) const REQUEST_LIMIT: u64 = 5 * 1024 * MIB;
-
-/// The size of parts that the store copies itself: [`MAX_BLOB_SIZE`] are some
-/// hundred of them.
-pub(super) const COPY_SIZE: u64 = 1024 * MIB;
-
-/// The size of the part that comes after `index` others, if there may be one:
-/// not less than `least`, unless all are equal.
+/// The size in bytes of the part after `index` others: not less than `least`,
+/// unless all are equal. `None` when there are too many parts.
 pub(super) fn size(index: usize, equal: Option<u64>, least: u64) -> Option<u64> {
     if index >= MAX_PARTS {
         return None;
@@ -57,11 +49,12 @@ pub(super) fn size(index: usize, equal: Option<u64>, least: u64) -> Option<u64> 
     })
 }
 
-/// The size of equal parts of an object of this length, not less than `wanted`.
+/// The size in bytes of equal parts of an object of this length, not less than
+/// `wanted`.
 pub(super) fn equal_size(length: Option<u64>, wanted: u64) -> u64 {
     let Some(length) = length else { return EQUAL_SIZE.max(wanted) };
     let least = length.div_ceil(MAX_PARTS as u64).div_ceil(MIB) * MIB;
-    // What is larger still is refused when it has come so far.
+    // A larger object is refused once it has too many parts.
     least.clamp(FIRST_SIZE, LARGEST_SIZE).max(wanted)
 }
 

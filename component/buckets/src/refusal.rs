@@ -1,0 +1,162 @@
+//! Refusals of a store as typed errors.
+//!
+//! `object_store` keeps neither the status nor the error code of a response that
+//! it takes for an error, only text. So the refusals that must be told apart
+//! become errors here, before it sees the response, and are found again in the
+//! chain of sources of its own error.
+
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use object_store::client::{HttpError, HttpErrorKind, HttpResponse};
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use std::error::Error;
+use std::fmt;
+use std::iter::successors;
+
+/// The largest error response that is read, in bytes.
+const TEXT_LIMIT: usize = 16 * 1024;
+
+/// The codes for parts that a store does not have: of S3 and GCS, and of Azure.
+const MISSING_PARTS: [&str; 2] = ["InvalidPart", "InvalidBlockList"];
+
+/// The header in which Azure repeats the code of an error.
+const AZURE_CODE: &str = "x-ms-error-code";
+
+/// A refusal that callers handle in a way of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The store, or a proxy in front of it, cannot serve at the moment.
+    Unavailable {
+        /// The status of its response.
+        status: StatusCode,
+        /// The body of its response.
+        text: String,
+    },
+    /// A multipart upload cannot be completed, because the store does not have
+    /// the parts that were named: for instance, one was replaced. Holds the body
+    /// of its response.
+    MissingParts(String),
+}
+
+impl Refusal {
+    /// The refusal that caused an error.
+    pub fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        causes(error).find_map(|cause| cause.downcast_ref())
+    }
+
+    /// Makes an error of a response, if it is such a refusal.
+    pub(crate) async fn check(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+        let status = response.status();
+        if !is_temporary(status) && status != StatusCode::BAD_REQUEST {
+            return Ok(response);
+        }
+        let (head, body) = response.into_parts();
+        // Without a body, the status has to do.
+        let body = Limited::new(body, TEXT_LIMIT).collect().await;
+        let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let text = String::from_utf8_lossy(&body);
+        let refusal = if is_temporary(status) {
+            Self::Unavailable { status, text: text.into_owned() }
+        } else if code(&head.headers, &text).is_some_and(|code| MISSING_PARTS.contains(&&*code)) {
+            Self::MissingParts(text.into_owned())
+        } else {
+            return Ok(HttpResponse::from_parts(head, body.into()));
+        };
+        Err(HttpError::new(HttpErrorKind::Unknown, refusal))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable { status, text } => {
+                write!(f, "the store responds with {status}: {text}")
+            }
+            Self::MissingParts(text) => write!(f, "the store does not have the parts: {text}"),
+        }
+    }
+}
+
+impl Error for Refusal {}
+
+/// Whether a store, or a proxy in front of it, says by this status that a retry
+/// may succeed. A 500 does not say so.
+pub fn is_temporary(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// Whether the cause of an error is a store that cannot be reached, does not
+/// respond, or cannot serve at the moment.
+pub fn is_unavailable(error: &(dyn Error + 'static)) -> bool {
+    let unreachable = |cause: &(dyn Error + 'static)| {
+        matches!(
+            cause.downcast_ref().map(HttpError::kind),
+            Some(HttpErrorKind::Connect | HttpErrorKind::Timeout | HttpErrorKind::Interrupted)
+        )
+    };
+    matches!(Refusal::cause_of(error), Some(Refusal::Unavailable { .. }))
+        || causes(error).any(unreachable)
+}
+
+/// An error and its sources.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&error| error.source())
+}
+
+/// The code of an error response.
+fn code(headers: &HeaderMap, body: &str) -> Option<String> {
+    match headers.get(AZURE_CODE) {
+        Some(code) => code.to_str().ok().map(str::to_owned),
+        None => error_code(body),
+    }
+}
+
+/// The code in the body of an error response, of which the beginning is enough:
+/// `<Error><Code>…</Code>…`.
+pub(crate) fn error_code(body: &str) -> Option<String> {
+    let mut reader = Reader::from_str(body);
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(element) if element.local_name().as_ref() == b"Code" => {
+                return Some(reader.read_text(element.name()).ok()?.decode().ok()?.into_owned());
+            }
+            Event::Eof => return None,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::error_code;
+
+    #[test]
+    fn codes_of_errors() {
+        for (body, expected) in [
+            ("<Error><Code>InvalidPart</Code><Message>no", Some("InvalidPart")),
+            (
+                "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>InvalidBlockList</Code>\
+                 <Message>The list</Message></Error>",
+                Some("InvalidBlockList"),
+            ),
+            (
+                "<Error xmlns=\"x\"><RequestId>1</RequestId><Code>A&amp;B</Code></Error>",
+                Some("A&amp;B"),
+            ),
+            ("<Error><Message>&lt;Code&gt;InvalidPart&lt;/Code&gt;</Message></Error>", None),
+            ("<html><body>Bad request", None),
+            ("<Error><Code>Invalid", None),
+            ("InvalidPart<", None),
+            ("", None),
+        ] {
+            assert_eq!(error_code(body).as_deref(), expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Reads for clients: few requests, and those at the same time that do not
+//! depend on each other.
+
+mod blobs;
+mod content;
+mod manifests;

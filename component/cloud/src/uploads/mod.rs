@@ -1,0 +1,71 @@
+//! Upload sessions in a bucket.
+//!
+//! `record` says what is stored of a session, `session` how a request finds it,
+//! `writer` how bytes get into it, and `publish` how they become a blob.
+
+mod append;
+mod commit;
+mod identifiers;
+mod part_sizes;
+mod publish;
+mod purge;
+mod receipts;
+mod record;
+mod session;
+mod verified;
+mod writer;
+
+pub use part_sizes::{MAX_BLOB_SIZE, MEMORY_LIMIT};
+
+use crate::objects::Objects;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// The upload sessions of a bucket.
+#[derive(Debug)]
+pub(crate) struct Uploads {
+    pub(crate) objects: Arc<Objects>,
+    secret: Option<Secret>,
+    purge_after: Option<Duration>,
+    /// Whether the store verifies bodies, once that is known.
+    verifies: OnceLock<bool>,
+}
+
+impl Uploads {
+    pub(crate) fn new(objects: Arc<Objects>, options: Options) -> Self {
+        let Options { secret, purge_after } = options;
+        Self { objects, secret: secret.map(Secret), purge_after, verifies: OnceLock::new() }
+    }
+}
+
+/// How upload sessions are kept in a bucket.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// What identifiers and receipts are signed with, the same for all instances:
+    /// derived from the secret that opens the bucket or, without one, from
+    /// `REGISTRY_HTTP_SECRET`. Without either, each upload takes two requests
+    /// more.
+    pub secret: Option<Vec<u8>>,
+    /// The age at which sessions that did not end are removed; `None` for never.
+    /// Other uploads to the same repository remove them.
+    pub purge_after: Option<Duration>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("secret", &self.secret.is_some())
+            .field("purge_after", &self.purge_after)
+            .finish()
+    }
+}
+
+/// See [`Options::secret`].
+struct Secret(Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
