@@ -1,21 +1,32 @@
-//! The contract over buckets of every kind.
+//! The contract of the storage port over buckets of every kind, and what only
+//! this adapter promises.
 
+mod enumeration;
 mod lists;
 mod many;
-mod passing;
 mod races;
 mod requests;
+
 mod uploads;
+mod verified;
 
-use super::{Backend, CloudStorage, Options};
-use crate::native::{Conditions, MemoryBucket, NativeBodies};
-use crate::store::contract;
+use crate::{CloudStorage, Options};
+use roadstead_buckets::Backend;
+use roadstead_kit::body::NativeBodies;
+use roadstead_kit::bucket::{Conditions, MemoryBucket};
+use roadstead_kit::contract;
+use roadstead_oci::RepositoryName;
 
-pub(super) fn storage(backend: Backend, secret: bool) -> CloudStorage<NativeBodies> {
-    CloudStorage::new(
-        backend,
-        Options { secret: secret.then(|| b"secret".to_vec()), ..Options::default() },
-    )
+pub(crate) use contract::{body, broken, commit_of, content, new_session, repository, sha256};
+
+/// Storage in a bucket, with or without a secret for upload sessions.
+fn storage(backend: Backend, secret: bool) -> CloudStorage<NativeBodies> {
+    let secret = secret.then(|| b"secret".to_vec());
+    CloudStorage::new(backend, Options { secret, ..Options::default() })
+}
+
+fn name(text: &str) -> RepositoryName {
+    RepositoryName::parse(text).unwrap()
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult,
 };
-use roadstead_buckets::{Backend, S3Operations};
+use roadstead_buckets::{Backend, Refusal, S3Operations};
 use roadstead_storage::StorageError;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -68,6 +68,8 @@ struct State {
     conditions: Mutex<Conditions>,
     /// How many keys a list gives at most, if not as many as real ones.
     page: Mutex<Option<usize>>,
+    /// Whether lists begin at the beginning wherever they are to begin.
+    ignores_offsets: AtomicBool,
     /// What fails next.
     failing: Mutex<Option<&'static str>>,
     /// What the order of requests that meet depends on.
@@ -137,6 +139,13 @@ impl MemoryBucket {
     #[must_use]
     pub fn with_page(self, page: usize) -> Self {
         *lock(&self.0.page) = Some(page);
+        self
+    }
+
+    /// A bucket whose lists begin at the beginning, as Azurite's do.
+    #[must_use]
+    pub fn without_offsets(self) -> Self {
+        self.0.ignores_offsets.store(true, Ordering::Relaxed);
         self
     }
 
@@ -315,7 +324,7 @@ impl MultipartStore for MemoryBucket {
             for (index, part) in parts.iter().enumerate() {
                 match upload.parts.get(&index) {
                     Some((name, bytes)) if *name == part.content_id => pieces.push(bytes.clone()),
-                    _ => return Err(failed("<Code>InvalidPart</Code>")),
+                    _ => return Err(missing_parts("another part was sent in its place")),
                 }
             }
         }
@@ -350,7 +359,9 @@ impl PaginatedListStore for MemoryBucket {
         self.request("LIST", prefix).await;
         let mut all: Vec<ObjectMeta> = self.0.objects.list(None).try_collect().await?;
         all.sort_by(|a, b| a.location.cmp(&b.location));
-        let after = options.page_token.or(options.offset).unwrap_or_default();
+        let ignored = self.0.ignores_offsets.load(Ordering::Relaxed);
+        let offset = options.offset.filter(|_| !ignored);
+        let after = options.page_token.or(offset).unwrap_or_default();
         let page = lock(&self.0.page).unwrap_or(1000);
         let limit = options.max_keys.unwrap_or(page).min(page);
         let (mut objects, mut common_prefixes): (Vec<ObjectMeta>, Vec<Path>) = Default::default();
@@ -428,6 +439,14 @@ impl Signer for MemoryBucket {
     ) -> object_store::Result<Url> {
         let url = format!("https://bucket.example/{key}?seconds={}", expires_in.as_secs());
         Url::parse(&url).map_err(|error| failed(&error.to_string()))
+    }
+}
+
+/// The typed error of a real store's client.
+fn missing_parts(why: &str) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "memory",
+        source: Box::new(Refusal::MissingParts(why.to_owned())),
     }
 }
 

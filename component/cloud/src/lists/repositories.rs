@@ -141,7 +141,7 @@ impl Walk<'_> {
     ) -> Result<bool, Error> {
         let shown = |list: &KeyPage| {
             let mut directories = list.directories.iter().map(String::as_str);
-            directories.any(|child| holding.is_shown_by(child))
+            directories.any(|child| holding.shown_by().contains(&child))
         };
         if RepositoryName::parse(name).is_err() {
             return Ok(false);

@@ -71,9 +71,8 @@ impl Objects {
             let missing = digests.iter().filter(|&&digest| !layers.contains(digest));
             return Ok(missing.map(|&digest| digest.clone()).collect());
         }
-        let lookups = digests.iter().map(async |&digest| {
-            (digest, self.blob_size(repository, digest).await)
-        });
+        let lookups =
+            digests.iter().map(async |&digest| (digest, self.blob_size(repository, digest).await));
         let mut results = stream::iter(lookups).buffered(CONCURRENT_LOOKUPS);
         let mut missing = Vec::new();
         while let Some((digest, size)) = results.next().await {

@@ -38,9 +38,7 @@ impl Objects {
         reference: &Reference,
     ) -> Result<StoredManifest<()>, Error> {
         let Pointer { digest, media_type } = match reference {
-            Reference::Tag(tag) => {
-                self.pointer(&Key::Tag(repository.clone(), tag.clone())).await?
-            }
+            Reference::Tag(tag) => self.pointer(&Key::Tag(repository.clone(), tag.clone())).await?,
             Reference::Digest(digest) => self.revision(repository, digest).await?,
         };
         let blob = Key::Blob(digest.clone());

@@ -1,13 +1,16 @@
-//! Lists that take more than one request.
+//! Lists of names that take more than one request.
 
-use super::storage;
-use crate::native::MemoryBucket;
-use crate::store::{Depth, Names, Page, Storage as _};
+use super::{name, storage};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
+use roadstead_kit::bucket::MemoryBucket;
+use roadstead_oci::Tag;
+use roadstead_storage::{Holding, NameList, NamesQuery, Page, Storage as _};
 use std::collections::BTreeSet;
 
-/// All texts of these pieces, of one to three of them.
+const REPOSITORIES: &str = "docker/registry/v2/repositories";
+
+/// All texts of one to three of these pieces.
 fn texts(pieces: &[&str], joint: &str) -> BTreeSet<String> {
     let mut all: BTreeSet<String> = BTreeSet::new();
     let mut last = vec![String::new()];
@@ -22,32 +25,32 @@ fn texts(pieces: &[&str], joint: &str) -> BTreeSet<String> {
     all
 }
 
-async fn filled(bucket: &MemoryBucket, keys: impl Iterator<Item = String>) {
+async fn fill(bucket: &MemoryBucket, keys: impl IntoIterator<Item = String>) {
     for key in keys {
-        bucket.objects().put(&Path::from(key), "value".into()).await.unwrap();
+        let key = Path::from(format!("{REPOSITORIES}/{key}"));
+        bucket.objects().put(&key, "value".into()).await.unwrap();
     }
 }
 
-async fn page(
-    bucket: &MemoryBucket,
-    (marker, depth): (&str, Depth),
-    after: Option<&str>,
-    limit: usize,
-) -> Page {
-    let (parent, marker) = (Path::from("r"), Path::from(marker));
-    let query = Names { parent, marker, values: false, depth, after, limit };
-    storage(bucket.backend(""), true).names(query).await.unwrap()
+async fn page(bucket: &MemoryBucket, list: &NameList, after: Option<&str>, limit: usize) -> Page {
+    let (list, after) = (list.clone(), after.map(str::to_owned));
+    let query = NamesQuery { list, values: false, after, limit };
+    storage(bucket.backend(""), true).names(&query).await.unwrap()
+}
+
+fn tags() -> NameList {
+    NameList::Tags(name("r"))
 }
 
 /// Pages of several sizes after every name, and after some that are none, are
 /// as they should be.
-async fn check(bucket: &MemoryBucket, kind: (&str, Depth), names: &BTreeSet<String>) {
+async fn check(bucket: &MemoryBucket, list: &NameList, names: &BTreeSet<String>) {
     let between =
         names.iter().flat_map(|name| [name.clone(), format!("{name}-"), format!("{name}.0")]);
     for after in between.chain([String::new()]) {
         for limit in [1, 4, 40] {
             let expected: Vec<&String> = names.iter().filter(|&name| *name > after).collect();
-            let page = page(bucket, kind, Some(&after), limit).await;
+            let page = page(bucket, list, Some(&after), limit).await;
             assert_eq!(page.more, expected.len() > limit, "{limit} after {after:?}");
             assert!(
                 page.names.iter().eq(expected.into_iter().take(limit)),
@@ -59,26 +62,21 @@ async fn check(bucket: &MemoryBucket, kind: (&str, Depth), names: &BTreeSet<Stri
 
 #[tokio::test]
 async fn tags_come_in_their_order_however_they_are_listed() {
-    // No tag begins with these, but names are not for this to judge.
     let all = texts(&["a", "-", ".", "0", "b"], "");
-    let marked = |name: &&String| !name.contains("b0");
-    let names: BTreeSet<String> = all
-        .iter()
-        .filter(|name| !name.chars().all(|character| character == '.') && !name.starts_with('.'))
-        .filter(marked)
-        .cloned()
-        .collect();
+    let directories = |name: &&String| !name.starts_with('.') && !name.contains("b0");
+    let directories: Vec<String> = all.iter().filter(directories).cloned().collect();
+    // Directories that no tag can have are there as well.
+    let is_tag = |name: &&String| Tag::parse(name).is_ok();
+    let names: BTreeSet<String> = directories.iter().filter(is_tag).cloned().collect();
+    assert!(names.len() < directories.len());
     for limit in [3, 7, 50] {
         let bucket = MemoryBucket::default().with_page(limit);
-        let keys = names.iter().flat_map(|name| {
-            [
-                format!("r/{name}/current/link"),
-                format!("r/{name}/index/x"),
-                format!("r/{name}/index/y"),
-            ]
+        let keys = directories.iter().flat_map(|name| {
+            ["current/link", "index/x", "index/y"]
+                .map(|key| format!("r/_manifests/tags/{name}/{key}"))
         });
-        filled(&bucket, keys).await;
-        check(&bucket, ("current/link", Depth::Children), &names).await;
+        fill(&bucket, keys).await;
+        check(&bucket, &tags(), &names).await;
     }
 }
 
@@ -91,10 +89,24 @@ async fn repositories_come_in_their_order_however_they_are_listed() {
         let bucket = MemoryBucket::default().with_page(limit);
         let keys = names
             .iter()
-            .flat_map(|name| [format!("r/{name}/_manifests/x"), format!("r/{name}/_layers/y")]);
-        filled(&bucket, keys).await;
-        check(&bucket, ("_manifests", Depth::Descendants), &names).await;
+            .flat_map(|name| [format!("{name}/_manifests/x"), format!("{name}/_layers/y")]);
+        fill(&bucket, keys).await;
+        check(&bucket, &NameList::Repositories(Holding::Manifests), &names).await;
     }
+}
+
+/// A repository is found by its own directories, which may come after more
+/// repositories below it than one request lists.
+#[tokio::test]
+async fn a_repository_with_many_below_it() {
+    let bucket = MemoryBucket::default().with_page(3);
+    let below = (0..9).map(|i| format!("a/{i}/_manifests/x"));
+    fill(&bucket, below.chain(["a/_manifests/x".to_owned(), "b/_layers/x".to_owned()])).await;
+    let mut names: BTreeSet<String> = (0..9).map(|i| format!("a/{i}")).collect();
+    names.insert("a".to_owned());
+    check(&bucket, &NameList::Repositories(Holding::Manifests), &names).await;
+    names.insert("b".to_owned());
+    check(&bucket, &NameList::Repositories(Holding::Anything), &names).await;
 }
 
 #[tokio::test]
@@ -102,12 +114,14 @@ async fn a_page_of_many_tags_takes_few_requests() {
     let bucket = MemoryBucket::default();
     let names: Vec<String> = (0..3000).map(|i| format!("1.{}-{i:04}", i % 7)).collect();
     let keys = names.iter().flat_map(|name| {
-        (0..4).map(move |i| format!("r/{name}/index/{i}")).chain([format!("r/{name}/current/link")])
+        let history = (0..4).map(|i| format!("index/{i}"));
+        let keys = history.chain(["current/link".to_owned()]);
+        keys.map(move |key| format!("r/_manifests/tags/{name}/{key}"))
     });
-    filled(&bucket, keys).await;
+    fill(&bucket, keys).await;
     for (after, limit, most) in [(None, 100, 8), (Some("1.3-1000"), 100, 8), (None, 1000, 14)] {
         bucket.requests();
-        let page = page(&bucket, ("current/link", Depth::Children), after, limit).await;
+        let page = page(&bucket, &tags(), after, limit).await;
         assert_eq!((page.names.len(), page.more), (limit, true));
         let requests = bucket.requests().len();
         assert!(requests <= most, "{requests} for {limit} after {after:?}");
@@ -117,11 +131,11 @@ async fn a_page_of_many_tags_takes_few_requests() {
 #[tokio::test]
 async fn a_page_of_the_catalog_takes_a_request_for_each_and_few_besides() {
     let bucket = MemoryBucket::default();
-    let names = (0..2500).map(|i| format!("r/team/app-{i:04}/_manifests/x"));
-    filled(&bucket, names).await;
+    fill(&bucket, (0..2500).map(|i| format!("team/app-{i:04}/_manifests/x"))).await;
     for (after, first) in [(None, "team/app-0000"), (Some("team/app-1999"), "team/app-2000")] {
         bucket.requests();
-        let page = page(&bucket, ("_manifests", Depth::Descendants), after, 50).await;
+        let list = NameList::Repositories(Holding::Manifests);
+        let page = page(&bucket, &list, after, 50).await;
         assert_eq!((page.names.len(), page.more, page.names[0].as_str()), (50, true, first));
         let requests = bucket.requests().len();
         assert!(requests <= 50 + 20, "{requests}");

@@ -1,13 +1,13 @@
 //! Ten million tags, in a list that is made up as it is asked for.
 
-use super::storage;
-use crate::native::MemoryBucket;
-use crate::store::cloud::Backend;
-use crate::store::{Depth, Names, Page, Storage as _};
+use super::{name, storage};
 use async_trait::async_trait;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{ListResult, ObjectMeta, Result};
+use roadstead_buckets::Backend;
+use roadstead_kit::bucket::MemoryBucket;
+use roadstead_storage::{NameList, NamesQuery, Page, Storage as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +16,10 @@ const TAGS: u64 = 10_000_000;
 /// Names that a client asks for at a time.
 const PAGE: usize = 1000;
 
-/// Keys of a tag: its link, and one of its index.
+/// The directory of the tags.
+const DIRECTORY: &str = "docker/registry/v2/repositories/r/_manifests/tags/";
+
+/// Keys of a tag: its link, and one of its history.
 const KEYS: [&str; 2] = ["current/link", "index/sha256/0/link"];
 
 /// The tags `t0000000` and so on of `r`, as a store lists them.
@@ -28,7 +31,7 @@ struct Made {
 impl Made {
     /// The place in the order of keys of the first key after a text.
     fn after(text: &str) -> (u64, usize) {
-        let below = text.strip_prefix("r/").unwrap_or_default();
+        let below = text.strip_prefix(DIRECTORY).unwrap_or_default();
         let Some(below) = below.strip_prefix('t') else { return (0, 0) };
         let digits: String = below.chars().take_while(char::is_ascii_digit).collect();
         // Digits that are missing are as if they were zeros.
@@ -60,12 +63,12 @@ impl PaginatedListStore for Made {
         let mut last = None;
         while tag < TAGS && objects.len() + common_prefixes.len() < options.max_keys.unwrap() {
             if options.delimiter.is_some() {
-                let name = format!("r/t{tag:07}");
+                let name = format!("{DIRECTORY}t{tag:07}");
                 last = Some(format!("{name}0"));
                 common_prefixes.push(Path::from(name));
                 (tag, key) = (tag + 1, 0);
             } else {
-                let location = Path::from(format!("r/t{tag:07}/{}", KEYS[key]));
+                let location = Path::from(format!("{DIRECTORY}t{tag:07}/{}", KEYS[key]));
                 last = Some(location.to_string());
                 let (last_modified, e_tag, version) = (chrono::DateTime::UNIX_EPOCH, None, None);
                 objects.push(ObjectMeta { location, last_modified, size: 71, e_tag, version });
@@ -82,15 +85,9 @@ async fn page(made: &Arc<Made>, after: Option<&str>) -> (Page, usize) {
     let lists = Arc::clone(made) as Arc<dyn PaginatedListStore>;
     let backend = Backend { lists, ..MemoryBucket::default().backend("") };
     let before = made.requests.load(Ordering::Relaxed);
-    let query = Names {
-        parent: Path::from("r"),
-        marker: Path::from(KEYS[0]),
-        values: false,
-        depth: Depth::Children,
-        after,
-        limit: PAGE,
-    };
-    let page = storage(backend, true).names(query).await.unwrap();
+    let (list, after) = (NameList::Tags(name("r")), after.map(str::to_owned));
+    let query = NamesQuery { list, values: false, after, limit: PAGE };
+    let page = storage(backend, true).names(&query).await.unwrap();
     (page, made.requests.load(Ordering::Relaxed) - before)
 }
 

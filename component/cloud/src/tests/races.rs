@@ -1,13 +1,13 @@
 //! Requests that meet over one session.
 
-use super::storage;
-use crate::native::{Conditions, MemoryBucket};
-use crate::store::contract::{body, broken, content, new_session, repository, sha256};
-use crate::store::{Storage as _, StorageError, keys};
+use super::{body, broken, commit_of, content, new_session, repository, sha256, storage};
+use crate::uploads::session::Session;
 use bytes::Bytes;
 use futures::future::{FutureExt as _, LocalBoxFuture, join_all};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
+use roadstead_kit::bucket::{Conditions, MemoryBucket};
+use roadstead_storage::{Collection, Key, Storage, StorageError, UploadSession};
 
 const MIB: usize = 1024 * 1024;
 
@@ -27,31 +27,42 @@ async fn what_is_stored_is_what_was_hashed() {
                 _ => meet(&bucket, seed).await,
             };
             for key in bucket.keys().await {
-                let Some(rest) = key.strip_prefix("docker/registry/v2/blobs/sha256/") else {
+                if !key.starts_with(&Collection::Blobs.prefix()) {
                     continue;
-                };
+                }
                 let bytes = bucket.objects().get(&Path::from(key.as_str())).await.unwrap();
                 let digest = sha256(&bytes.bytes().await.unwrap());
-                assert_eq!(rest, format!("{}/{1}/data", &digest.encoded()[..2], digest.encoded()));
+                assert_eq!(Key::parse(&key), Ok(Key::Blob(digest)));
             }
         }
         assert!(committed >= ROUNDS / 6, "{conditions:?}: {committed} commits");
     }
 }
 
-/// Runs requests at once, and gives how many commits succeeded.
+/// Commits a session, after appending a body if there is one. Returns 1 for
+/// success.
+async fn commit<S>(storage: &S, session: &UploadSession, rest: Option<&Bytes>, all: &Bytes) -> u64
+where
+    S: Storage<Upload = roadstead_kit::body::MemoryBody>,
+{
+    let commit = commit_of(session, &sha256(all));
+    let end = match rest {
+        Some(rest) => storage.append_and_commit(&commit, body(rest)).await,
+        None => storage.commit(&commit).await,
+    };
+    end.map_or_else(expected, |_| 1)
+}
+
+/// Runs requests at once, and returns how many commits succeeded.
 async fn meet(bucket: &MemoryBucket, seed: u64) -> u64 {
-    // Each has an instance of its own: they share the bucket and nothing else.
+    // Each has an instance of its own: they share nothing but the bucket.
     let instances: Vec<_> = (0..8).map(|_| storage(bucket.backend(""), true)).collect();
-    let name = repository();
-    let session = &new_session(&instances[0], &name);
+    let session = &new_session(&instances[0], &repository());
     let sizes = [10, 70_000, 6 * MIB, 11 * MIB, 5 * MIB];
     let piece = |i: u64| content(sizes[usize::try_from((seed + i) % 5).unwrap()]);
     let pieces: Vec<Bytes> = (0..3).map(piece).collect();
     let both = Bytes::from([pieces[0].clone(), pieces[1].clone()].concat());
     let commits = [(None, &pieces[0]), (None, &both), (Some(&pieces[1]), &both)];
-    let links = [(keys::layer_link(&name, &sha256(b"x")), "x".to_owned())];
-    let commits: Vec<_> = commits.into_iter().map(|(rest, all)| (rest, sha256(all))).collect();
     let mut tasks: Vec<LocalBoxFuture<'_, u64>> = Vec::new();
     for (i, (piece, storage)) in pieces.iter().zip(&instances).enumerate() {
         let at = (i == 2).then_some(0);
@@ -59,36 +70,25 @@ async fn meet(bucket: &MemoryBucket, seed: u64) -> u64 {
         let append = storage.append(session, at, None, body);
         tasks.push(append.map(|end| end.map_or_else(expected, |_| 0)).boxed_local());
     }
-    for ((rest, digest), storage) in commits.iter().zip(&instances[4..]) {
-        let rest = rest.map(|rest| body(rest));
-        let links = &links;
-        let commit = async move {
-            let to = keys::blob(digest);
-            let end = storage.commit(session, None, rest, &to, digest, links).await;
-            end.map_or_else(expected, |_| 1)
-        };
-        tasks.push(commit.boxed_local());
+    for ((rest, all), storage) in commits.into_iter().zip(&instances[4..]) {
+        tasks.push(commit(storage, session, rest, all).boxed_local());
     }
     // Now the appends first, now the commits, now mixed.
     let by = usize::try_from(seed).unwrap() % tasks.len();
     tasks.rotate_left(by);
     let mut committed: u64 = join_all(tasks).await.into_iter().sum();
     // And what is left afterwards.
-    for (rest, digest) in &commits {
-        let rest = rest.map(|rest| body(rest));
-        let to = keys::blob(digest);
-        let end = instances[7].commit(session, None, rest, &to, digest, &links).await;
-        committed += end.map_or_else(expected, |_| 1);
+    for (rest, all) in commits {
+        committed += commit(&instances[7], session, rest, all).await;
     }
     committed
 }
 
 /// Runs appends at once; then, together with another one, commits of what the
-/// session has. Gives how many of these succeeded.
+/// session has. Returns how many of these succeeded.
 async fn meet_then_commit(bucket: &MemoryBucket, seed: u64) -> u64 {
     let instances: Vec<_> = (0..4).map(|_| storage(bucket.backend(""), true)).collect();
-    let name = repository();
-    let session = &new_session(&instances[0], &name);
+    let session = &new_session(&instances[0], &repository());
     for round in 0..3 {
         let size = [9 * MIB, 70_000, 6 * MIB, 10][usize::try_from(seed / 2 + round).unwrap() % 4];
         let appends = instances.iter().map(async |storage| {
@@ -97,32 +97,31 @@ async fn meet_then_commit(bucket: &MemoryBucket, seed: u64) -> u64 {
         });
         join_all(appends).await;
     }
-    let (record, _) = instances[0].bucket.load(session).await.unwrap();
-    let digest = record.digest().unwrap();
-    let links = [(keys::layer_link(&name, &digest), digest.to_string())];
+    let digest = match instances[0].uploads.load(session).await.unwrap() {
+        Session::Open(loaded) => loaded.record.digest().unwrap(),
+        Session::Stored(_, digest) => digest,
+        other => panic!("{other:?}"),
+    };
     let tasks = instances.iter().enumerate().map(async |(i, storage)| {
         if i == 0 {
             let late = storage.append(session, None, None, body(&content(6 * MIB))).await;
             return late.map_or_else(expected, |_| 0);
         }
-        let to = keys::blob(&digest);
-        let end = storage.commit(session, None, None, &to, &digest, &links).await;
-        end.map_or_else(expected, |_| 1)
+        storage.commit(&commit_of(session, &digest)).await.map_or_else(expected, |_| 1)
     });
     join_all(tasks).await.into_iter().sum()
 }
 
-/// What may be the answer to one that meets others. A store's own refusal is
-/// that of an upload which another one has ended.
+/// What a request may be answered that meets others. A store's own refusal is
+/// that of an upload which another request has ended.
 fn expected(error: StorageError) -> u64 {
     match error {
         StorageError::Failed(cause) => {
             assert!(cause.contains("no such") || cause.contains("already exists"), "{cause}");
         }
-        StorageError::AlreadyExists
-        | StorageError::Range(_)
-        | StorageError::BodyLength(_)
-        | StorageError::Unavailable(_) => panic!("{error}"),
+        StorageError::Range(_) | StorageError::BodyLength(_) | StorageError::Unavailable(_) => {
+            panic!("{error}")
+        }
         _ => {}
     }
     0

@@ -1,252 +1,182 @@
-//! What a registry over a bucket asks of it is counted.
+//! How many requests to the store each operation of the port takes.
 
-use super::storage;
-use crate::native::{MemoryBody, MemoryBucket, NativeBodies, NativeDownload};
-use crate::store::cloud::CloudStorage;
-use crate::store::contract::Readable as _;
-use crate::{Body, Gate, Registry, Switches};
-use bytes::Bytes;
-use http::{Request, Response};
+use super::{body, commit_of, content, name, new_session, sha256, storage};
+use crate::CloudStorage;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
-use roadstead_config::Config;
-use roadstead_oci::{Algorithm, Digest};
-use sha2::{Digest as _, Sha256};
+use roadstead_kit::body::NativeBodies;
+use roadstead_kit::bucket::MemoryBucket;
+use roadstead_oci::{Digest, MediaType, Reference, RepositoryName, Tag};
+use roadstead_storage::{Commit, Key, Storage as _, StorageError, UploadSession};
 
-struct Counted {
+struct Fixture {
     bucket: MemoryBucket,
-    registry: Registry<CloudStorage<NativeBodies>>,
+    storage: CloudStorage<NativeBodies>,
+    name: RepositoryName,
 }
 
-impl Counted {
-    fn new(redirecting: bool) -> Self {
+impl Fixture {
+    fn new() -> Self {
         let bucket = MemoryBucket::default();
-        let backend = if redirecting { bucket.redirecting("") } else { bucket.backend("") };
-        let config = Config::from_variables(Vec::new()).unwrap();
-        let gate = Gate::new(&config, None);
-        let registry = Registry::new(storage(backend, true), Switches::default(), gate);
-        Self { bucket, registry }
+        let storage = storage(bucket.redirecting(""), true);
+        Self { bucket, storage, name: name("a") }
     }
 
-    /// Asks, and gives the answer and the requests that it took.
-    async fn ask(
-        &self,
-        method: &str,
-        path: &str,
-        body: &[u8],
-    ) -> (Response<Body<NativeDownload>>, Vec<String>) {
-        let bytes = Bytes::copy_from_slice(body);
-        let body = (!bytes.is_empty()).then_some(MemoryBody { bytes, aborted: false });
-        let request = Request::builder().method(method).uri(path);
-        let request = request.header("content-type", "application/vnd.oci.image.manifest.v1+json");
-        self.bucket.requests();
-        let answer = self.registry.handle(request.body(body).unwrap()).await;
-        (answer, self.bucket.requests())
+    fn session(&self) -> UploadSession {
+        new_session(&self.storage, &self.name)
     }
 
-    /// Asks, expects a status, and gives how many requests it took.
-    async fn count(&self, method: &str, path: &str, body: &[u8], status: u16) -> usize {
-        let (answer, requests) = self.ask(method, path, body).await;
-        assert_eq!(answer.status(), status, "{method} {path}");
-        requests.len()
+    async fn store(&self, bytes: &[u8]) -> Digest {
+        let digest = sha256(bytes);
+        self.storage.store(&commit_of(&self.session(), &digest), body(bytes)).await.unwrap();
+        digest
     }
 
-    /// Pushes a blob as Docker does.
-    async fn push_blob(&self, name: &str, bytes: &[u8]) -> usize {
-        let digest = digest(bytes);
-        let mut count = self.count("HEAD", &format!("/v2/{name}/blobs/{digest}"), b"", 404).await;
-        let mut location = String::new();
-        for (method, body, status) in
-            [("POST", &b""[..], 202), ("PATCH", bytes, 202), ("PUT", b"", 201)]
-        {
-            let path = match method {
-                "POST" => format!("/v2/{name}/blobs/uploads/"),
-                "PUT" => {
-                    let joint = if location.contains('?') { '&' } else { '?' };
-                    format!("{location}{joint}digest={digest}")
-                }
-                _ => location.clone(),
-            };
-            let (answer, requests) = self.ask(method, &path, body).await;
-            assert_eq!(answer.status(), status, "{method}");
-            answer.headers()["location"].to_str().unwrap().clone_into(&mut location);
-            count += requests.len();
-        }
-        count
-    }
-
-    /// Pushes an image as Docker does.
-    async fn push_image(&self, name: &str, layers: usize) -> usize {
-        let blobs: Vec<Vec<u8>> = (0..=layers).map(|i| format!("{name} {i}").into()).collect();
-        let mut count = 0;
-        for blob in &blobs {
-            count += self.push_blob(name, blob).await;
-        }
-        let path = format!("/v2/{name}/manifests/latest");
-        count + self.count("PUT", &path, manifest(&blobs).as_bytes(), 201).await
-    }
-}
-
-fn digest(bytes: &[u8]) -> Digest {
-    Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
-}
-
-fn manifest(blobs: &[Vec<u8>]) -> String {
-    let descriptor = |blob: &Vec<u8>| {
-        let digest = digest(blob).to_string();
-        serde_json::json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": blob.len() })
-    };
-    let (config, layers) = blobs.split_first().unwrap();
-    let layers: Vec<_> = layers.iter().map(descriptor).collect();
-    serde_json::json!({ "schemaVersion": 2, "config": descriptor(config), "layers": layers })
-        .to_string()
-}
-
-#[tokio::test]
-async fn a_push_takes_few() {
-    let counted = Counted::new(false);
-    for (layers, name) in [(1, "one"), (2, "two"), (5, "five"), (20, "twenty")] {
-        let count = counted.push_image(name, layers).await;
-        // Four for a blob: HEAD 1, POST 0, PATCH 2, PUT 1; six for the
-        // manifest, whatever it names.
-        assert_eq!(count, 4 * (layers + 1) + 6, "{layers} layers");
-        assert!(count <= 6 * layers + 8, "{layers} layers: {count}");
-    }
-    let keys = counted.bucket.keys().await;
-    assert!(!keys.iter().any(|key| key.contains("_hint-") || key.ends_with("media-type")));
-}
-
-/// Whoever forgets where an upload is to end, or takes long, is looked up.
-#[tokio::test]
-async fn an_upload_ends_without_a_receipt_too() {
-    let counted = Counted::new(false);
-    for (rest, most) in [("", 2), ("&receipt=1.0", 2), ("&receipt=", 2)] {
-        let content = format!("content {rest}");
-        let digest = digest(content.as_bytes());
-        let (answer, _) = counted.ask("POST", "/v2/a/blobs/uploads/", b"").await;
-        let location = answer.headers()["location"].to_str().unwrap().to_owned();
-        let (answer, _) = counted.ask("PATCH", &location, content.as_bytes()).await;
-        let with = answer.headers()["location"].to_str().unwrap();
-        assert!(with.starts_with(&format!("{location}?receipt=")), "{with}");
-        let end = format!("{location}?digest={digest}{rest}");
-        assert!(counted.count("PUT", &end, b"", 201).await <= most);
+    /// Checks the number of requests since the last check.
+    fn requests(&self, expected: usize, what: &str) {
+        let requests = self.bucket.requests();
+        assert_eq!(requests.len(), expected, "{what}: {requests:#?}");
     }
 }
 
 #[tokio::test]
-async fn a_pull_takes_few() {
-    let counted = Counted::new(false);
-    counted.push_image("a", 1).await;
-    let blobs = [b"a 0".to_vec(), b"a 1".to_vec()];
-    let manifest = digest(manifest(&blobs).as_bytes());
-    let blob = digest(&blobs[1]);
-    for (method, path, status, most) in [
-        ("GET", "/v2/a/manifests/latest".to_owned(), 200, 2),
-        ("HEAD", "/v2/a/manifests/latest".to_owned(), 200, 2),
-        ("GET", format!("/v2/a/manifests/{manifest}"), 200, 2),
-        ("HEAD", format!("/v2/a/manifests/{manifest}"), 200, 2),
-        ("GET", format!("/v2/a/blobs/{blob}"), 200, 2),
-        ("HEAD", format!("/v2/a/blobs/{blob}"), 200, 2),
-        ("HEAD", format!("/v2/b/blobs/{blob}"), 404, 1),
-        ("GET", "/v2/a/manifests/none".to_owned(), 404, 1),
-        ("GET", "/v2/a/tags/list".to_owned(), 200, 1),
-        ("POST", format!("/v2/b/blobs/uploads/?mount={blob}&from=a"), 201, 3),
-        ("GET", "/v2/_catalog".to_owned(), 200, 3),
-        ("POST", format!("/v2/c/blobs/uploads/?mount={blob}"), 201, 3),
-    ] {
-        let count = counted.count(method, &path, b"", status).await;
-        assert!(count <= most, "{method} {path}: {count}");
+async fn uploads() {
+    let fixture = Fixture::new();
+    let Fixture { storage, .. } = &fixture;
+    let session = fixture.session();
+    storage.begin(&session).await.unwrap();
+    fixture.requests(0, "begin");
+    assert_eq!(storage.status(&session).await, Ok(0));
+    fixture.requests(1, "status");
+    let bytes = content(99);
+    let appended = storage.append(&session, None, None, body(&bytes)).await.unwrap();
+    fixture.requests(2, "append: the blob and the record");
+    let commit = Commit { receipt: appended.receipt, ..commit_of(&session, &sha256(&bytes)) };
+    storage.commit(&commit).await.unwrap();
+    fixture.requests(1, "commit with a receipt: the link");
+    let commit = Commit { receipt: None, ..commit };
+    storage.commit(&commit).await.unwrap();
+    fixture.requests(2, "commit without: the record and the link");
+    assert_eq!(storage.status(&session).await, Err(StorageError::NotFound));
+    fixture.requests(2, "status: the record and the link");
+
+    let session = fixture.session();
+    storage.append(&session, Some(0), None, body(&bytes[..50])).await.unwrap();
+    fixture.requests(1, "append of a chunk: the record");
+    storage.append(&session, Some(50), None, body(&bytes[50..80])).await.unwrap();
+    fixture.requests(2, "append of another: the record, read and written");
+    let commit = commit_of(&session, &sha256(&bytes));
+    storage.append_and_commit(&commit, body(&bytes[80..])).await.unwrap();
+    fixture.requests(4, "last chunk: the record, the blob, the link, the end");
+
+    storage.store(&commit_of(&fixture.session(), &sha256(&bytes)), body(&bytes)).await.unwrap();
+    fixture.requests(2, "store: the blob and the link");
+    let session = fixture.session();
+    storage.discard(&session).await.unwrap();
+    fixture.requests(2, "discard: the record, read and written");
+
+    let bytes = content(6 * 1024 * 1024);
+    storage.store(&commit_of(&fixture.session(), &sha256(&bytes)), body(&bytes)).await.unwrap();
+    fixture.requests(5, "store of a large one: create, two parts, complete, the link");
+}
+
+#[tokio::test]
+async fn blobs() {
+    let fixture = Fixture::new();
+    let Fixture { storage, name, .. } = &fixture;
+    let digest = fixture.store(b"blob").await;
+    let (other, missing) = (super::name("b"), Err(StorageError::NotFound));
+    fixture.bucket.requests();
+    storage.blob(name, &digest, None).await.unwrap();
+    fixture.requests(2, "blob: the link and the blob");
+    assert_eq!(storage.blob_size(name, &digest).await, Ok(4));
+    fixture.requests(2, "blob_size: the link and the blob");
+    assert_eq!(storage.blob_size(&other, &digest).await, missing);
+    fixture.requests(1, "blob_size of a blob that the repository does not hold: the link");
+    storage.blob_url(name, &digest).await.unwrap().unwrap();
+    fixture.requests(1, "blob_url: the link");
+    assert_eq!(storage.blob_url(&other, &digest).await, Err(StorageError::NotFound));
+    fixture.requests(1, "blob_url of a blob that the repository does not hold: the link");
+    assert_eq!(storage.holder(&digest, |_| true).await.as_ref(), Ok(name));
+    fixture.requests(2, "holder: the blob and the link");
+    assert!(storage.holder(&digest, |_| false).await.is_err());
+    fixture.requests(1, "holder that is not readable: the blob");
+
+    let mut digests = vec![digest];
+    for i in 0..40_u8 {
+        digests.push(fixture.store(&[i]).await);
     }
+    let digests: Vec<&Digest> = digests.iter().collect();
+    fixture.bucket.requests();
+    assert_eq!(storage.missing_blobs(name, &digests).await, Ok(vec![]));
+    fixture.requests(1, "missing_blobs: one list");
+    assert_eq!(storage.missing_blobs(name, &digests[..1]).await, Ok(vec![]));
+    fixture.requests(2, "missing_blobs of one: the link and the blob");
+    assert_eq!(storage.missing_blobs(name, &[]).await, Ok(vec![]));
+    fixture.requests(0, "missing_blobs of none");
 }
 
+/// More links than one request lists are looked up.
 #[tokio::test]
-async fn a_push_in_one_request_takes_few() {
-    let counted = Counted::new(false);
-    let path = format!("/v2/a/blobs/uploads/?digest={}", digest(b"whole"));
-    assert_eq!(counted.count("POST", &path, b"whole", 201).await, 2);
-    let large = vec![7; 6 * 1024 * 1024];
-    let path = format!("/v2/a/blobs/uploads/?digest={}", digest(&large));
-    // The parts are those of the blob itself: create, two parts, complete.
-    assert_eq!(counted.count("POST", &path, &large, 201).await, 5);
-}
-
-#[tokio::test]
-async fn blobs_are_got_elsewhere() {
-    let counted = Counted::new(true);
-    counted.push_blob("a", b"layer").await;
-    let digest = digest(b"layer");
-    for (path, range) in [
-        (format!("/v2/a/blobs/{digest}"), None),
-        (format!("/v2/a/blobs/{digest}"), Some("bytes=1-2")),
-    ] {
-        let mut request = Request::get(&path);
-        if let Some(range) = range {
-            request = request.header("range", range);
-        }
-        counted.bucket.requests();
-        let answer = counted.registry.handle(request.body(None).unwrap()).await;
-        assert_eq!(answer.status(), 307);
-        let hex = digest.encoded();
-        let at = format!(
-            "https://bucket.example/docker/registry/v2/blobs/sha256/{}/{hex}/data?seconds=1200",
-            &hex[..2]
-        );
-        assert_eq!(answer.headers()["location"], at);
-        assert_eq!(answer.headers()["docker-content-digest"], digest.as_str());
-        assert_eq!(answer.headers()["cache-control"], "no-store");
-        assert_eq!(counted.bucket.requests().len(), 1);
+async fn missing_blobs_of_a_large_repository() {
+    let fixture = Fixture::new();
+    let Fixture { bucket, storage, name } = &fixture;
+    for i in 0..1_001_u16 {
+        let digest = sha256(&i.to_be_bytes());
+        let link = Key::Layer(name.clone(), digest.clone()).to_string();
+        bucket.objects().put(&Path::from(link), digest.to_string().into()).await.unwrap();
     }
-    assert_eq!(counted.count("HEAD", &format!("/v2/a/blobs/{digest}"), b"", 200).await, 2);
-    // What the repository does not hold is nowhere.
-    assert_eq!(counted.count("GET", &format!("/v2/b/blobs/{digest}"), b"", 404).await, 1);
-    // Manifests come from here: their media type is not the storage's.
-    let manifest = manifest(&[b"layer".to_vec()]);
-    assert_eq!(counted.ask("PUT", "/v2/a/manifests/x", manifest.as_bytes()).await.0.status(), 201);
-    let (answer, _) = counted.ask("GET", "/v2/a/manifests/x", b"").await;
-    assert_eq!(answer.status(), 200);
-    let Body::Bytes(bytes) = answer.into_body() else { panic!("a manifest is at hand") };
-    assert_eq!(bytes, manifest);
+    let (held, missing) = (fixture.store(b"held").await, sha256(b"missing"));
+    bucket.requests();
+    let found = storage.missing_blobs(name, &[&held, &missing]).await;
+    assert_eq!(found, Ok(vec![missing]));
+    fixture.requests(1 + 2 + 1, "missing_blobs");
 }
 
 #[tokio::test]
-async fn blobs_are_streamed() {
-    let counted = Counted::new(false);
-    counted.push_blob("a", b"layer").await;
-    let path = format!("/v2/a/blobs/{}", digest(b"layer"));
-    let request = Request::get(&path).header("range", "bytes=1-2").body(None).unwrap();
-    let answer = counted.registry.handle(request).await;
-    assert_eq!(answer.status(), 206);
-    assert_eq!(answer.headers()["content-range"], "bytes 1-2/5");
-    let Body::Stream(stream) = answer.into_body() else { panic!("no stream") };
-    assert_eq!(stream.read().await, "ay");
-}
-
-#[tokio::test]
-async fn a_bucket_that_distribution_filled() {
+async fn manifests() {
+    let fixture = Fixture::new();
+    let Fixture { storage, name, .. } = &fixture;
     let docker = "application/vnd.docker.distribution.manifest.list.v2+json";
-    let manifest = format!(r#"{{"schemaVersion":2,"mediaType":"{docker}","manifests":[]}}"#);
-    let digest = digest(manifest.as_bytes());
-    let hex = digest.encoded();
-    let counted = Counted::new(false);
-    let manifests = "docker/registry/v2/repositories/library/old/_manifests";
-    for (key, value) in [
-        (format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]), manifest.as_str()),
-        (format!("{manifests}/revisions/sha256/{hex}/link"), digest.as_str()),
-        (format!("{manifests}/tags/v1/current/link"), digest.as_str()),
-        (format!("{manifests}/tags/v1/index/sha256/{hex}/link"), digest.as_str()),
-    ] {
-        let key = Path::from(key);
-        counted.bucket.objects().put(&key, value.to_owned().into()).await.unwrap();
-    }
-    for reference in ["v1", digest.as_str()] {
-        for method in ["GET", "HEAD"] {
-            let path = format!("/v2/library/old/manifests/{reference}");
-            let (answer, requests) = counted.ask(method, &path, b"").await;
-            assert_eq!(answer.headers()["content-type"], docker);
-            assert_eq!(answer.headers()["docker-content-digest"], digest.as_str());
-            assert_eq!(answer.headers()["content-length"], manifest.len().to_string());
-            assert!(requests.len() <= 2, "{requests:?}");
+    let bytes = format!(r#"{{"schemaVersion":2,"mediaType":"{docker}","manifests":[]}}"#);
+    let digest = sha256(bytes.as_bytes());
+    let docker = MediaType::parse(docker).unwrap();
+    let tag = Tag::parse("latest").unwrap();
+    storage.write(&Key::Blob(digest.clone()), bytes.clone().into()).await.unwrap();
+    fixture.requests(1, "write");
+    let keys = [Key::Revision(name.clone(), digest.clone()), Key::Tag(name.clone(), tag.clone())];
+    // As distribution writes links, and as this registry does.
+    for media_type in [None, Some(&docker)] {
+        for key in &keys {
+            storage.link(key, &digest, media_type).await.unwrap();
+            fixture.requests(1, "link");
+        }
+        for reference in [Reference::Digest(digest.clone()), Reference::Tag(tag.clone())] {
+            let found = storage.manifest(name, &reference).await.unwrap();
+            assert_eq!((&found.digest, found.media_type.as_ref()), (&digest, media_type));
+            assert_eq!(found.size, bytes.len() as u64);
+            fixture.requests(2, "manifest: the link and the blob");
+            let found = storage.manifest_stat(name, &reference).await.unwrap();
+            // Where no link says it, the manifest does.
+            assert_eq!((&found.digest, found.media_type.as_ref()), (&digest, Some(&docker)));
+            assert_eq!(found.size, bytes.len() as u64);
+            fixture.requests(2, "manifest_stat: the link and the blob");
         }
     }
-    assert_eq!(counted.count("GET", "/v2/library/old/tags/list", b"", 200).await, 1);
+    let missing = Reference::Tag(Tag::parse("none").unwrap());
+    assert_eq!(storage.manifest(name, &missing).await.err(), Some(StorageError::NotFound));
+    fixture.requests(1, "manifest of a tag that does not exist: the link");
+
+    assert_eq!(storage.exists(&keys[0]).await, Ok(true));
+    fixture.requests(1, "exists");
+    storage.unlink(&keys[0], &sha256(b"other")).await.unwrap();
+    fixture.requests(1, "unlink of a link that leads elsewhere");
+    storage.unlink(&keys[0], &digest).await.unwrap();
+    fixture.requests(2, "unlink");
+    storage.remove(&keys[1]).await.unwrap();
+    fixture.requests(2, "remove");
+    assert_eq!(storage.remove(&keys[1]).await, Err(StorageError::NotFound));
+    fixture.requests(1, "remove of nothing");
+    storage.delete(&keys[1]).await.unwrap();
+    fixture.requests(1, "delete");
 }

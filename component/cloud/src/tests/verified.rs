@@ -1,25 +1,23 @@
-//! Bodies that the store itself checks.
+//! Bodies that the store itself verifies.
 
-use super::storage;
-use crate::native::{MemoryBody, MemoryBucket};
-use crate::store::cloud::Backend;
-use crate::store::contract::{body, broken, content, new_session, repository, sha256};
-use crate::store::{Storage as _, StorageError, keys};
+use super::{body, broken, commit_of, content, new_session, repository, sha256, storage};
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::request::Parts;
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{MultipartId, Result};
-use roadstead_buckets::S3Operations;
+use roadstead_buckets::{Backend, S3Operations};
+use roadstead_kit::body::MemoryBody;
+use roadstead_kit::bucket::MemoryBucket;
 use roadstead_oci::Digest;
+use roadstead_storage::{Key, Storage as _, StorageError};
 use std::ops::Range;
 use std::sync::Arc;
 
 const LARGE: usize = 6 * 1024 * 1024;
 const PROBE: &str = "PUT .roadstead/checked-writes";
 
-/// One that takes whatever it is sent.
+/// A store that takes whatever it is sent.
 #[derive(Debug)]
 struct Careless(MemoryBucket);
 
@@ -37,7 +35,7 @@ impl S3Operations for Careless {
     }
 
     fn put_verified(&self, _: &Path, _: &[u8], _: Option<(&str, &str)>) -> Result<Parts> {
-        panic!("nothing is left to it");
+        panic!("it verifies nothing");
     }
 
     fn get(&self, key: &Path, range: Option<&str>) -> Result<Parts> {
@@ -49,7 +47,8 @@ impl S3Operations for Careless {
     }
 }
 
-/// Makes a body a blob in one step, and says what that asked of the store.
+/// Stores a body several times by one instance. Returns the last result, and the
+/// requests to the store except those for links.
 async fn store(
     bucket: &MemoryBucket,
     backend: Backend,
@@ -58,14 +57,15 @@ async fn store(
     digest: &Digest,
 ) -> (Result<u64, StorageError>, Vec<String>) {
     let storage = storage(backend, true);
-    let mut outcome = Ok(0);
+    let mut result = Ok(0);
     bucket.requests();
     for _ in 0..times {
         let session = new_session(&storage, &repository());
-        let to = keys::blob(digest);
-        outcome = storage.store(&session, Some(body()), &to, digest, &[]).await;
+        result = storage.store(&commit_of(&session, digest), body()).await;
     }
-    (outcome, bucket.requests())
+    let mut requests = bucket.requests();
+    requests.retain(|request| !request.ends_with("/link"));
+    (result, requests)
 }
 
 #[tokio::test]
@@ -73,10 +73,10 @@ async fn a_large_body_takes_one_request() {
     let bucket = MemoryBucket::default();
     let bytes = content(LARGE);
     let digest = sha256(&bytes);
-    let put = format!("PUT {}", keys::blob(&digest));
+    let put = format!("PUT {}", Key::Blob(digest.clone()));
     let (stored, requests) = store(&bucket, bucket.like_s3(""), 2, || body(&bytes), &digest).await;
     assert_eq!(stored, Ok(LARGE as u64));
-    // Whether the store checks is asked once.
+    // Whether the store verifies is found out once.
     assert_eq!(requests, [PROBE, &put, &put]);
 }
 
@@ -105,22 +105,23 @@ async fn the_last_request_of_a_session_is_passed_on() {
         let session = new_session(&storage, &repository());
         storage.begin(&session).await.unwrap();
         bucket.requests();
-        let (to, body) = (keys::blob(digest), Some(body(&bytes)));
-        assert_eq!(storage.commit(&session, None, body, &to, digest, &[]).await, expected);
+        let commit = commit_of(&session, digest);
+        assert_eq!(storage.append_and_commit(&commit, body(&bytes)).await, expected);
         let requests = bucket.requests();
-        assert!(requests.contains(&format!("PUT {to}")), "{requests:?}");
+        let put = format!("PUT {}", Key::Blob(digest.clone()));
+        assert!(requests.contains(&put), "{requests:?}");
         assert!(!requests.iter().any(|request| request.starts_with("PART")), "{requests:?}");
         // It has ended.
         assert_eq!(storage.status(&session).await, Err(StorageError::NotFound));
     }
-    assert!(!bucket.keys().await.contains(&keys::blob(&wrong).to_string()));
+    assert!(!bucket.keys().await.contains(&Key::Blob(wrong).to_string()));
 }
 
 #[tokio::test]
-async fn what_a_store_does_not_check_is_checked_here() {
+async fn what_a_store_does_not_verify_is_verified_here() {
     let bucket = MemoryBucket::default();
     let careless = Backend { s3: Some(Arc::new(Careless(bucket.clone()))), ..bucket.backend("") };
-    let bytes: Bytes = content(LARGE);
+    let bytes = content(LARGE);
     let (right, wrong) = (sha256(&bytes), sha256(b"other"));
     let (stored, _) = store(&bucket, careless.clone(), 1, || body(&bytes), &wrong).await;
     assert_eq!(stored, Err(StorageError::DigestMismatch(Some(right.clone()))));

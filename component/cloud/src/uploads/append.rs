@@ -64,8 +64,7 @@ impl Uploads {
             }
             writer = SessionWriter::received(record, end, temporary(session));
         }
-        let size =
-            self.append_to(session, at, length, body, |record| writer.after(record)).await?;
+        let size = self.append_to(session, at, length, body, |record| writer.after(record)).await?;
         Ok(size.into())
     }
 

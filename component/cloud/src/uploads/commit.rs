@@ -137,11 +137,7 @@ impl Uploads {
 
     /// Links a blob that was published, and records that the session has ended. It
     /// has also ended if its bytes have another digest.
-    async fn conclude(
-        &self,
-        commit: &Commit,
-        published: Result<u64, Error>,
-    ) -> Result<u64, Error> {
+    async fn conclude(&self, commit: &Commit, published: Result<u64, Error>) -> Result<u64, Error> {
         match published {
             Ok(_) => {
                 // Until the session has ended, the client can try again.

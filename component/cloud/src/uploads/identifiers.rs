@@ -93,9 +93,8 @@ mod tests {
         for random in 0..100_u8 {
             let session = ours.new_session(&here, [random.wrapping_mul(77); 16]);
             let id = session.id.as_str();
-            let parse = |name: &RepositoryName, id: &str| {
-                UploadSession::parse(name.clone(), id).unwrap()
-            };
+            let parse =
+                |name: &RepositoryName, id: &str| UploadSession::parse(name.clone(), id).unwrap();
             assert!(ours.recognizes(&parse(&here, id)));
             assert!(!ours.recognizes(&parse(&there, id)));
             assert!(!theirs.recognizes(&session));

@@ -11,7 +11,7 @@ mod publish;
 mod purge;
 mod receipts;
 mod record;
-mod session;
+pub(crate) mod session;
 mod verified;
 mod writer;
 

@@ -9,7 +9,6 @@ use super::identifiers::FRESH_HOURS;
 use super::record::{GONE, Record};
 use crate::error::Error;
 use crate::lists::{LIST_LIMIT, ListQuery};
-use crate::objects::Objects;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _};
 use object_store::path::Path;
@@ -33,8 +32,37 @@ impl Uploads {
     pub(super) async fn purge_beside(&self, session: &UploadSession) {
         let Some(age) = self.purge_after.filter(|_| is_due(&session.id)) else { return };
         if let Some(before) = SystemTime::now().checked_sub(age.max(LEAST_AGE)) {
-            let _ = purge(&self.objects, &session.repository, before.into()).await;
+            let _ = self.purge(&session.repository, before.into()).await;
         }
+    }
+
+    /// Removes the objects of a repository's sessions that are older than `before`.
+    pub(crate) async fn purge(
+        &self,
+        repository: &RepositoryName,
+        before: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let objects = &self.objects;
+        let directory = Collection::Sessions(repository.clone()).prefix();
+        let query = ListQuery { limit: PURGE_LIMIT, ..ListQuery::of(&directory) };
+        let page = objects.list(&query).await?;
+        let mut old: Vec<Path> = Vec::new();
+        for object in page.objects.into_iter().filter(|object| object.meta.last_modified < before) {
+            let Some(key @ Key::SessionObject(_, file)) = &object.key else { continue };
+            // The parts of a session that did not end.
+            if *file == SessionFile::record()
+                && object.meta.size > GONE.len() as u64
+                && let Ok(found) = objects.get(key).await
+                && let Ok(bytes) = found.bytes().await
+                && let Some(multipart) = Record::parse(&bytes).and_then(|record| record.multipart)
+            {
+                objects.abort(&multipart).await;
+            }
+            old.push(object.meta.location);
+        }
+        let paths = stream::iter(old.into_iter().map(Ok)).boxed();
+        objects.backend.store.delete_stream(paths).for_each(async |_| {}).await;
+        Ok(())
     }
 }
 
@@ -42,32 +70,4 @@ impl Uploads {
 fn is_due(id: &UploadId) -> bool {
     u8::from_str_radix(id.as_str().get(..2).unwrap_or_default(), 16)
         .is_ok_and(|random| random % ONE_OF == 0)
-}
-
-/// Removes the objects of a repository's sessions that are older than `before`.
-pub(crate) async fn purge(
-    objects: &Objects,
-    repository: &RepositoryName,
-    before: DateTime<Utc>,
-) -> Result<(), Error> {
-    let directory = Collection::Sessions(repository.clone()).prefix();
-    let query = ListQuery { limit: PURGE_LIMIT, ..ListQuery::of(&directory) };
-    let page = objects.list(&query).await?;
-    let mut old: Vec<Path> = Vec::new();
-    for object in page.objects.into_iter().filter(|object| object.meta.last_modified < before) {
-        let Some(key @ Key::SessionObject(_, file)) = &object.key else { continue };
-        // The parts of a session that did not end.
-        if *file == SessionFile::record()
-            && object.meta.size > GONE.len() as u64
-            && let Ok(found) = objects.get(key).await
-            && let Ok(bytes) = found.bytes().await
-            && let Some(multipart) = Record::parse(&bytes).and_then(|record| record.multipart)
-        {
-            objects.abort(&multipart).await;
-        }
-        old.push(object.meta.location);
-    }
-    let paths = stream::iter(old.into_iter().map(Ok)).boxed();
-    objects.backend.store.delete_stream(paths).for_each(async |_| {}).await;
-    Ok(())
 }

@@ -258,8 +258,7 @@ mod tests {
         let key = Key::SessionObject(session, SessionFile::parts(1));
         let first = usize::try_from(FIRST_SIZE).unwrap();
         for length in [1, 70_000, first, first + 1, 4 * first + 7] {
-            let target =
-                Target { key: key.clone(), repository: repository.clone(), length: None };
+            let target = Target { key: key.clone(), repository: repository.clone(), length: None };
             let mut writer = SessionWriter::new(Record::default(), target);
             let bytes = content(length);
             assert_eq!(writer.read(&objects, &mut body(&bytes)).await, Ok(Ok(())));
