@@ -1,7 +1,7 @@
 //! Names in lexical order, page by page.
 
 use super::objects::line;
-use super::{Testable, content, new_session, repository, sha256, sha512, tag, tag_key};
+use super::{Testable, body, content, new_session, repository, sha256, sha512, tag, tag_key};
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{Holding, Key, NameList, NamesQuery, PAGE_BYTES, Page, Storage};
@@ -244,7 +244,10 @@ async fn check_repositories<S: Testable>(storage: &S) {
         storage.link(&key, &digest, None).await.unwrap();
     }
     for path in ["session", "session/x"] {
-        storage.begin(&new_session(storage, &name(path))).await.unwrap();
+        let session = new_session(storage, &name(path));
+        storage.begin(&session).await.unwrap();
+        // A session may be stored with its first bytes only.
+        storage.append(&session, None, None, body(b"x")).await.unwrap();
     }
     let referrer = (&name("referrer"), &digest);
     write_referrer(storage, referrer, &sha256(b"referrer"), Bytes::from_static(b"{}")).await;
