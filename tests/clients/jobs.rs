@@ -1,9 +1,6 @@
 //! A CI job that logs in with the token of its own, as one of GitHub Actions
 //! does it: to the issuer's keys it is all the same who the issuer is.
 
-use crate::engine::Engine;
-use crate::image;
-use crate::program::{available, run, run_failing};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -12,6 +9,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use roadstead_tests::docker_engine::Engine;
+use roadstead_tests::image;
+use roadstead_tests::program::{available, run, run_failing};
 use roadstead_tests::{Registry, skip};
 use serde_json::{Value, json};
 use std::convert::Infallible;

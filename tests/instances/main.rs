@@ -1,10 +1,8 @@
 //! Many instances on one bucket of a real object store, under different hosts:
 //! none knows of the others, and a client may talk to any of them at any time.
 
-#[path = "instances/large.rs"]
 mod large;
-#[path = "instances/passing.rs"]
-mod passing;
+mod streamed_layers;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};

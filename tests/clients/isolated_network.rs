@@ -10,11 +10,11 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
-/// What the registry is called in an island's network.
+/// What the registry is called in an network's network.
 pub const NAME: &str = "registry.test";
 
 /// Its address: of a network that is for documentation (RFC 5737). It is the
-/// island's own, so nothing that is sent to it leaves the machine.
+/// network's own, so nothing that is sent to it leaves the machine.
 pub const ADDRESS: &str = "192.0.2.1";
 
 /// Ends when its standard input does.
@@ -27,14 +27,14 @@ ip address add "$2/32" dev lo
 echo ready
 read -r _ || true"#;
 
-/// The island, until it is dropped.
+/// The network, until it is dropped.
 #[derive(Debug)]
-pub struct Island {
+pub struct IsolatedNetwork {
     holder: Child,
     directory: TempDir,
 }
 
-impl Island {
+impl IsolatedNetwork {
     /// Makes one; why that is not possible here, if it is not.
     pub fn new() -> Result<Self, String> {
         let directory = tempfile::tempdir().unwrap();
@@ -77,7 +77,7 @@ impl Island {
     }
 }
 
-impl Drop for Island {
+impl Drop for IsolatedNetwork {
     fn drop(&mut self) {
         drop(self.holder.stdin.take());
         let _ = self.holder.wait();

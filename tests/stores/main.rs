@@ -5,23 +5,14 @@
 //! Storage, and fake-gcs-server one of Google Cloud Storage, for which there is a
 //! stand-in besides. A store that is not here is left out, which is said.
 
-#[path = "stores/azurite.rs"]
 mod azurite;
-#[path = "stores/contract.rs"]
 mod contract;
-#[path = "stores/directory.rs"]
 mod directory;
-#[path = "stores/fake_gcs.rs"]
 mod fake_gcs;
-#[path = "stores/garage.rs"]
 mod garage;
-#[path = "stores/gcs.rs"]
 mod gcs;
-#[path = "stores/outage.rs"]
 mod outage;
-#[path = "stores/registry.rs"]
 mod registry;
-#[path = "stores/tls.rs"]
 mod tls;
 
 use futures::FutureExt as _;

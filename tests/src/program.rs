@@ -1,6 +1,6 @@
 //! Programs of the machine: whether it has them, and running them to an end.
 
-use roadstead_tests::skip;
+use crate::skip;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
