@@ -1,10 +1,10 @@
 //! Docker's engine and a registry that it considers to be on another machine:
 //! certificates, passwords, and plain HTTP.
 
-use crate::engine::Engine;
-use crate::image;
-use crate::island::{ADDRESS, Island, NAME};
-use crate::program::{available, run, run_failing};
+use crate::isolated_network::{ADDRESS, IsolatedNetwork, NAME};
+use roadstead_tests::docker_engine::Engine;
+use roadstead_tests::image;
+use roadstead_tests::program::{available, run, run_failing};
 use roadstead_tests::{PASSWORD, Pair, Registry, USER, binary, entry, skip};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -17,16 +17,16 @@ pub const REGISTRY: &str = "registry.test:5000";
 const LAYER: usize = 100 << 10;
 
 /// An engine with an image, and a directory for a registry.
-struct Bench {
+struct Docker {
     engine: Engine,
     /// The name of its image.
     id: String,
     files: TempDir,
     // The last field, because it must be dropped last.
-    island: Island,
+    network: IsolatedNetwork,
 }
 
-impl Bench {
+impl Docker {
     /// Starts an engine with additional arguments; `None` where this is not
     /// possible.
     async fn start(test: &str, arguments: &[&str]) -> Option<Self> {
@@ -41,15 +41,15 @@ impl Bench {
         let archive = files.path().join("image.tar");
         image::tar(&archive, "file", LAYER, false).await;
         let started = async {
-            let island = Island::new()?;
-            let mut dockerd = island.command("dockerd");
+            let network = IsolatedNetwork::new()?;
+            let mut dockerd = network.command("dockerd");
             dockerd.args(arguments);
             let engine = Engine::start_by(dockerd).await?;
             let id = engine.import(&archive).await?;
-            Ok::<_, String>(Self { engine, id, files, island })
+            Ok::<_, String>(Self { engine, id, files, network })
         };
         match started.await {
-            Ok(bench) => Some(bench),
+            Ok(docker) => Some(docker),
             Err(reason) => {
                 skip(test, &reason);
                 None
@@ -59,7 +59,7 @@ impl Bench {
 
     /// Starts a registry at [`REGISTRY`], with additional settings.
     fn registry(&self, settings: &[(&str, String)]) -> Registry {
-        let mut command = self.island.command(binary().unwrap());
+        let mut command = self.network.command(binary().unwrap());
         command
             .arg("serve")
             .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", self.files.path().join("registry"))
@@ -82,7 +82,7 @@ impl Bench {
         run(self.engine.docker().args(["pull", image])).await;
         let mut inspect = self.engine.docker();
         inspect.args(["image", "inspect", "--format={{.Id}}", image]);
-        assert_eq!(crate::program::run_text(&mut inspect).await, self.id);
+        assert_eq!(roadstead_tests::program::run_text(&mut inspect).await, self.id);
     }
 
     async fn log_in(&self) {
@@ -111,35 +111,35 @@ fn assert_says(said: &str, any: &[&str]) {
 #[tokio::test]
 async fn passwords_and_a_certificate_of_ones_own() {
     let test = "passwords_and_a_certificate_of_ones_own";
-    let Some(bench) = Bench::start(test, &[]).await else { return };
+    let Some(docker) = Docker::start(test, &[]).await else { return };
     let pair = Pair::new(&[NAME]).unwrap();
-    let registry = bench.registry(&secure(&pair));
+    let registry = docker.registry(&secure(&pair));
     let image = format!("{REGISTRY}/team/app:1");
-    bench.tag(&image).await;
+    docker.tag(&image).await;
     let login = ["login", "--username", USER, "--password"];
 
     // The steps of the documentation, each omitted once.
     let unknown = ["certificate signed by unknown authority"];
-    assert_says(&bench.failing(&[&login[..], &[PASSWORD, REGISTRY]].concat()).await, &unknown);
-    assert_says(&bench.failing(&["push", &image]).await, &unknown);
-    assert_says(&bench.failing(&["pull", &image]).await, &unknown);
+    assert_says(&docker.failing(&[&login[..], &[PASSWORD, REGISTRY]].concat()).await, &unknown);
+    assert_says(&docker.failing(&["push", &image]).await, &unknown);
+    assert_says(&docker.failing(&["pull", &image]).await, &unknown);
 
     // No restart is needed.
-    bench.island.trust(REGISTRY, &pair);
-    assert_says(&bench.failing(&["push", &image]).await, &["no basic auth credentials"]);
-    assert_says(&bench.failing(&["pull", &image]).await, &["no basic auth credentials"]);
-    let wrong = bench.failing(&[&login[..], &["pass", REGISTRY]].concat()).await;
+    docker.network.trust(REGISTRY, &pair);
+    assert_says(&docker.failing(&["push", &image]).await, &["no basic auth credentials"]);
+    assert_says(&docker.failing(&["pull", &image]).await, &["no basic auth credentials"]);
+    let wrong = docker.failing(&[&login[..], &["pass", REGISTRY]].concat()).await;
     assert_says(&wrong, &["401 Unauthorized", "unauthorized"]);
-    assert_says(&bench.failing(&["push", &image]).await, &["no basic auth credentials"]);
+    assert_says(&docker.failing(&["push", &image]).await, &["no basic auth credentials"]);
 
-    bench.log_in().await;
-    bench.push(&image).await;
-    bench.pull(&image).await;
+    docker.log_in().await;
+    docker.push(&image).await;
+    docker.pull(&image).await;
 
     // Another client's image can be pulled after a login only.
-    run(bench.engine.docker().args(["logout", REGISTRY])).await;
-    run(bench.engine.docker().args(["image", "rm", &image])).await;
-    assert_says(&bench.failing(&["pull", &image]).await, &["no basic auth credentials"]);
+    run(docker.engine.docker().args(["logout", REGISTRY])).await;
+    run(docker.engine.docker().args(["image", "rm", &image])).await;
+    assert_says(&docker.failing(&["pull", &image]).await, &["no basic auth credentials"]);
     let log = registry.log();
     assert!(!log.contains(PASSWORD) && !log.contains("$2y$"), "{log}");
 }
@@ -147,26 +147,26 @@ async fn passwords_and_a_certificate_of_ones_own() {
 #[tokio::test]
 async fn a_certificate_with_a_common_name_only() {
     let test = "a_certificate_with_a_common_name_only";
-    let Some(bench) = Bench::start(test, &[]).await else { return };
+    let Some(docker) = Docker::start(test, &[]).await else { return };
     let pair = Pair::with_common_name_only(NAME).unwrap();
-    let _registry = bench.registry(&secure(&pair));
-    bench.island.trust(REGISTRY, &pair);
+    let _registry = docker.registry(&secure(&pair));
+    docker.network.trust(REGISTRY, &pair);
     let login = ["login", "--username", USER, "--password", PASSWORD, REGISTRY];
-    let said = bench.failing(&login).await;
+    let said = docker.failing(&login).await;
     assert_says(&said, &["relies on legacy Common Name"]);
 }
 
 #[tokio::test]
 async fn plain_http_from_elsewhere() {
     let test = "plain_http_from_elsewhere";
-    let Some(bench) = Bench::start(test, &[]).await else { return };
-    let registry = bench.registry(&[]);
+    let Some(docker) = Docker::start(test, &[]).await else { return };
+    let registry = docker.registry(&[]);
     let image = format!("{REGISTRY}/k8s.nginx");
-    bench.tag(&image).await;
+    docker.tag(&image).await;
     let expected = ["server gave HTTP response to HTTPS client"];
-    assert_says(&bench.failing(&["push", &image]).await, &expected);
-    assert_says(&bench.failing(&["pull", &image]).await, &expected);
-    drop((registry, bench));
+    assert_says(&docker.failing(&["push", &image]).await, &expected);
+    assert_says(&docker.failing(&["pull", &image]).await, &expected);
+    drop((registry, docker));
 
     // As documented: a settings file, and a restart of the engine.
     let files = tempfile::tempdir().unwrap();
@@ -174,45 +174,45 @@ async fn plain_http_from_elsewhere() {
     let insecure = serde_json::json!({ "insecure-registries": [REGISTRY] });
     std::fs::write(&settings, insecure.to_string()).unwrap();
     let arguments = ["--config-file", path(&settings)];
-    let Some(bench) = Bench::start(test, &arguments).await else { return };
-    let _registry = bench.registry(&[]);
-    bench.tag(&image).await;
-    bench.push(&image).await;
-    bench.pull(&image).await;
+    let Some(docker) = Docker::start(test, &arguments).await else { return };
+    let _registry = docker.registry(&[]);
+    docker.tag(&image).await;
+    docker.push(&image).await;
+    docker.pull(&image).await;
 }
 
 /// Anonymous pull and authenticated push, in each configuration.
 #[tokio::test]
 async fn pulls_by_everyone_and_pushes_by_some() {
     let test = "pulls_by_everyone_and_pushes_by_some";
-    let Some(bench) = Bench::start(test, &[]).await else { return };
+    let Some(docker) = Docker::start(test, &[]).await else { return };
     let pair = Pair::new(&[NAME]).unwrap();
-    bench.island.trust(REGISTRY, &pair);
+    docker.network.trust(REGISTRY, &pair);
     let rules = format!("anonymous pull public/**; {USER} pull,push public/**,team/**");
     for scheme in ["htpasswd", "token"] {
         let mut settings = secure(&pair);
         settings.push(("REGISTRY_AUTH", scheme.to_owned()));
         settings.push(("REGISTRY_AUTH_RULES", rules.clone()));
-        let _registry = bench.registry(&settings);
+        let _registry = docker.registry(&settings);
         let [public, team, other] =
             ["public/app", "team/app", "other/app"].map(|name| format!("{REGISTRY}/{name}:1"));
         for image in [&public, &team, &other] {
-            bench.tag(image).await;
+            docker.tag(image).await;
         }
         let denied = ["denied", "unauthorized", "authentication required"];
-        assert_says(&bench.failing(&["push", &public]).await, &denied);
-        assert_says(&bench.failing(&["push", &team]).await, &denied);
-        bench.log_in().await;
-        bench.push(&public).await;
-        bench.push(&team).await;
-        assert_says(&bench.failing(&["push", &other]).await, &denied);
-        bench.pull(&team).await;
+        assert_says(&docker.failing(&["push", &public]).await, &denied);
+        assert_says(&docker.failing(&["push", &team]).await, &denied);
+        docker.log_in().await;
+        docker.push(&public).await;
+        docker.push(&team).await;
+        assert_says(&docker.failing(&["push", &other]).await, &denied);
+        docker.pull(&team).await;
 
-        run(bench.engine.docker().args(["logout", REGISTRY])).await;
-        bench.pull(&public).await;
-        assert_says(&bench.failing(&["push", &public]).await, &denied);
-        assert_says(&bench.failing(&["pull", &team]).await, &denied);
-        assert_says(&bench.failing(&["pull", &other]).await, &denied);
+        run(docker.engine.docker().args(["logout", REGISTRY])).await;
+        docker.pull(&public).await;
+        assert_says(&docker.failing(&["push", &public]).await, &denied);
+        assert_says(&docker.failing(&["pull", &team]).await, &denied);
+        assert_says(&docker.failing(&["pull", &other]).await, &denied);
     }
 }
 

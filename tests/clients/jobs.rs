@@ -1,9 +1,6 @@
 //! A CI job that logs in with its platform's OIDC token, as in GitHub Actions. The
 //! issuer is a server of the test.
 
-use crate::engine::Engine;
-use crate::image;
-use crate::program::{available, run, run_failing};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -12,6 +9,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use roadstead_tests::docker_engine::Engine;
+use roadstead_tests::image;
+use roadstead_tests::program::{available, run, run_failing};
 use roadstead_tests::{Registry, skip};
 use serde_json::{Value, json};
 use std::convert::Infallible;

@@ -1,9 +1,9 @@
 //! ctr, with its own containerd.
 
-use crate::bench::{Bench, is_root};
-use crate::image::TAG;
-use crate::program::{output, run, run_text};
+use crate::fixture::{Fixture, is_root};
 use crate::report::Verdict;
+use roadstead_tests::image::TAG;
+use roadstead_tests::program::{output, run, run_text};
 use roadstead_tests::{PASSWORD, USER};
 use std::fs::{self, File};
 use std::process::{Child, Stdio};
@@ -19,85 +19,88 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How often to check whether it runs.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-pub async fn check(bench: &Bench) -> Verdict {
+pub async fn check(fixture: &Fixture) -> Verdict {
     if !is_root() {
         return Err("containerd is started by root".to_owned());
     }
-    let _containerd = Containerd::start(bench).await?;
-    let layout = bench.layout().await;
-    let archive = bench.path("layout.tar");
+    let _containerd = Containerd::start(fixture).await?;
+    let layout = fixture.layout().await;
+    let archive = fixture.path("layout.tar");
     let mut tar = Command::new("tar");
-    tar.arg("--create").arg("--file").arg(&archive).arg("--directory").arg(bench.path("layout"));
+    tar.arg("--create").arg("--file").arg(&archive).arg("--directory").arg(fixture.path("layout"));
     run(tar.arg(".")).await;
 
     // The tag is in the archive, the rest of the name is the base name.
-    let one = bench.remote(&format!("ctr/one:{TAG}"));
-    let two = bench.remote(&format!("ctr/two:{TAG}"));
-    let base = bench.remote("ctr/one");
-    let mut import = ctr(bench, &["images", "import", "--no-unpack", "--all-platforms"]);
+    let one = fixture.remote(&format!("ctr/one:{TAG}"));
+    let two = fixture.remote(&format!("ctr/two:{TAG}"));
+    let base = fixture.remote("ctr/one");
+    let mut import = ctr(fixture, &["images", "import", "--no-unpack", "--all-platforms"]);
     run(import.args(["--base-name", &base]).arg(&archive)).await;
-    assert_eq!(digest(bench, &one).await, layout.digest);
-    run(to_registry(bench, &mut ctr(bench, &["images", "push"])).arg(&one)).await;
-    assert_eq!(bench.digest("ctr/one", TAG).await, layout.digest);
+    assert_eq!(digest(fixture, &one).await, layout.digest);
+    run(to_registry(fixture, &mut ctr(fixture, &["images", "push"])).arg(&one)).await;
+    assert_eq!(fixture.digest("ctr/one", TAG).await, layout.digest);
 
-    clear(bench, &one).await;
+    clear(fixture, &one).await;
     let pull = ["images", "pull", "--all-platforms", "--snapshotter=native"];
-    run(to_registry(bench, &mut ctr(bench, &pull)).arg(&one)).await;
-    assert_eq!(digest(bench, &one).await, layout.digest);
-    let content = run_text(&mut ctr(bench, &["content", "ls", "--quiet"])).await;
+    run(to_registry(fixture, &mut ctr(fixture, &pull)).arg(&one)).await;
+    assert_eq!(digest(fixture, &one).await, layout.digest);
+    let content = run_text(&mut ctr(fixture, &["content", "ls", "--quiet"])).await;
     assert_eq!(
         content.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>(),
         layout.digests()
     );
 
     // containerd remembers where the content came from, and requests a mount.
-    run(ctr(bench, &["images", "tag"]).args([&one, &two])).await;
-    run(to_registry(bench, &mut ctr(bench, &["images", "push"])).arg(&two)).await;
-    assert_eq!(bench.digest("ctr/two", TAG).await, layout.digest);
-    assert_eq!(bench.tags("ctr/two").await, [TAG]);
-    clear(bench, &one).await;
-    clear(bench, &two).await;
-    run(to_registry(bench, &mut ctr(bench, &pull)).arg(&two)).await;
-    assert_eq!(digest(bench, &two).await, layout.digest);
+    run(ctr(fixture, &["images", "tag"]).args([&one, &two])).await;
+    run(to_registry(fixture, &mut ctr(fixture, &["images", "push"])).arg(&two)).await;
+    assert_eq!(fixture.digest("ctr/two", TAG).await, layout.digest);
+    assert_eq!(fixture.tags("ctr/two").await, [TAG]);
+    clear(fixture, &one).await;
+    clear(fixture, &two).await;
+    run(to_registry(fixture, &mut ctr(fixture, &pull)).arg(&two)).await;
+    assert_eq!(digest(fixture, &two).await, layout.digest);
     Ok(())
 }
 
 /// The digest of an image in containerd.
-async fn digest(bench: &Bench, image: &str) -> String {
+async fn digest(fixture: &Fixture, image: &str) -> String {
     let filter = format!("name=={image}");
-    let list = run_text(ctr(bench, &["images", "ls"]).arg(filter)).await;
+    let list = run_text(ctr(fixture, &["images", "ls"]).arg(filter)).await;
     let line = list.lines().nth(1).unwrap_or_else(|| panic!("no {image} in {list}"));
     line.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned()
 }
 
 /// Removes an image and content that only it references.
-async fn clear(bench: &Bench, image: &str) {
-    run(ctr(bench, &["images", "rm", "--sync"]).arg(image)).await;
-    let images = run_text(&mut ctr(bench, &["images", "ls", "--quiet"])).await;
+async fn clear(fixture: &Fixture, image: &str) {
+    run(ctr(fixture, &["images", "rm", "--sync"]).arg(image)).await;
+    let images = run_text(&mut ctr(fixture, &["images", "ls", "--quiet"])).await;
     assert!(!images.lines().any(|line| line == image), "{images}");
 }
 
-fn ctr(bench: &Bench, arguments: &[&str]) -> Command {
-    let mut ctr = bench.command("ctr");
-    ctr.arg("--address").arg(bench.path("socket")).args(["--namespace", "matrix"]).args(arguments);
+fn ctr(fixture: &Fixture, arguments: &[&str]) -> Command {
+    let mut ctr = fixture.command("ctr");
+    ctr.arg("--address")
+        .arg(fixture.path("socket"))
+        .args(["--namespace", "matrix"])
+        .args(arguments);
     ctr
 }
 
 /// Adds the options to reach the registry.
-fn to_registry<'a>(bench: &Bench, command: &'a mut Command) -> &'a mut Command {
-    command.args(bench.plain("--plain-http"));
-    if let Some(file) = bench.authority() {
+fn to_registry<'a>(fixture: &Fixture, command: &'a mut Command) -> &'a mut Command {
+    command.args(fixture.plain("--plain-http"));
+    if let Some(file) = fixture.authority() {
         // With hosts.toml, as on the nodes of a cluster: with options alone,
         // containerd uses plain HTTP for an address of this machine.
-        let directory = bench.path("hosts").join(bench.address());
-        let server = format!("https://{}", bench.address());
+        let directory = fixture.path("hosts").join(fixture.address());
+        let server = format!("https://{}", fixture.address());
         fs::create_dir_all(&directory).unwrap();
         let hosts = format!(
             "server = {server:?}\n[host.{server:?}]\nca = {:?}\n",
             file.display().to_string()
         );
         fs::write(directory.join("hosts.toml"), hosts).unwrap();
-        command.arg("--hosts-dir").arg(bench.path("hosts"));
+        command.arg("--hosts-dir").arg(fixture.path("hosts"));
         command.arg(format!("--user={USER}:{PASSWORD}"));
     }
     command
@@ -109,11 +112,11 @@ struct Containerd(Child);
 
 impl Containerd {
     /// Starts one; the error is why it is not possible here.
-    async fn start(bench: &Bench) -> Result<Self, String> {
-        let directory = bench.path("containerd");
+    async fn start(fixture: &Fixture) -> Result<Self, String> {
+        let directory = fixture.path("containerd");
         fs::create_dir(&directory).unwrap();
         let at = |name: &str| directory.join(name).display().to_string();
-        let socket = bench.path("socket").display().to_string();
+        let socket = fixture.path("socket").display().to_string();
         let settings = format!(
             "version = 2\nroot = {:?}\nstate = {:?}\n\
              disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
@@ -125,14 +128,14 @@ impl Containerd {
         );
         fs::write(at("config.toml"), settings).unwrap();
         let log = File::create(at("log")).unwrap();
-        let mut command = bench.command("containerd").into_std();
+        let mut command = fixture.command("containerd").into_std();
         command.arg("--config").arg(at("config.toml"));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let process = command.spawn().map_err(|error| format!("containerd: {error}"))?;
         let mut containerd = Self(process);
         let deadline = Instant::now() + START_LIMIT;
         loop {
-            let answer = output(&mut ctr(bench, &["version"])).await;
+            let answer = output(&mut ctr(fixture, &["version"])).await;
             if answer.is_ok_and(|answer| answer.status.success()) {
                 return Ok(containerd);
             }

@@ -1,43 +1,43 @@
 //! Docker, with its own engine.
 
-use crate::bench::{Bench, LAYER, is_root};
-use crate::engine::Engine;
-use crate::image;
-use crate::program::{run, run_text};
+use crate::fixture::{Fixture, LAYER, is_root};
 use crate::report::Verdict;
+use roadstead_tests::docker_engine::Engine;
+use roadstead_tests::image;
+use roadstead_tests::program::{run, run_text};
 
-pub async fn check(bench: &Bench) -> Verdict {
+pub async fn check(fixture: &Fixture) -> Verdict {
     if !is_root() {
         return Err("a Docker Engine is started by root".to_owned());
     }
     let engine = Engine::start().await?;
-    let archive = bench.path("image.tar");
+    let archive = fixture.path("image.tar");
     image::tar(&archive, "file", LAYER, false).await;
     // For registries on its own machine, the engine uses plain HTTP and accepts
     // any certificate.
-    let one = bench.remote("docker/one:1");
-    let two = bench.remote("docker/two:1");
+    let one = fixture.remote("docker/one:1");
+    let two = fixture.remote("docker/two:1");
     let id = run_text(engine.docker().arg("import").arg(&archive).arg(&one)).await;
-    bench.login(engine.docker().arg("login")).await;
+    fixture.login(engine.docker().arg("login")).await;
     run(engine.docker().args(["push", &one])).await;
-    let digest = bench.digest("docker/one", "1").await;
+    let digest = fixture.digest("docker/one", "1").await;
 
     clear(&engine, &id).await;
     run(engine.docker().args(["pull", &one])).await;
     let inspect = ["image", "inspect", "--format={{.Id}}{{range .RepoDigests}} {{.}}{{end}}"];
     let pulled = run_text(engine.docker().args(inspect).arg(&one)).await;
-    assert_eq!(pulled, format!("{id} {}@{digest}", bench.remote("docker/one")));
+    assert_eq!(pulled, format!("{id} {}@{digest}", fixture.remote("docker/one")));
 
     run(engine.docker().args(["tag", &one, &two])).await;
     let said = run_text(engine.docker().args(["push", &two])).await;
     assert!(said.contains("Mounted from docker/one"), "{said}");
-    assert_eq!(bench.digest("docker/two", "1").await, digest);
+    assert_eq!(fixture.digest("docker/two", "1").await, digest);
 
     clear(&engine, &id).await;
-    let by_digest = format!("{}@{digest}", bench.remote("docker/two"));
+    let by_digest = format!("{}@{digest}", fixture.remote("docker/two"));
     run(engine.docker().args(["pull", &by_digest])).await;
     assert_eq!(run_text(engine.docker().args(["image", "ls", "--quiet", "--no-trunc"])).await, id);
-    assert_eq!(bench.tags("docker/two").await, ["1"]);
+    assert_eq!(fixture.tags("docker/two").await, ["1"]);
     Ok(())
 }
 

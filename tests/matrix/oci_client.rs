@@ -1,22 +1,22 @@
 //! The Rust crate oci-client, with a program of ours: an image in chunks and
 //! whole, tags, a mount, referrers.
 
-use crate::bench::{Bench, Mode};
-use crate::program::run_text;
+use crate::fixture::{Fixture, Mode};
 use crate::report::Verdict;
+use roadstead_tests::program::run_text;
 use roadstead_tests::{PASSWORD, USER};
 
-pub async fn check(bench: &Bench) -> Verdict {
-    let mut program = bench.command("oci-client-program");
-    program.arg(bench.address());
-    if let Some(file) = bench.authority() {
+pub async fn check(fixture: &Fixture) -> Verdict {
+    let mut program = fixture.command("oci-client-program");
+    program.arg(fixture.address());
+    if let Some(file) = fixture.authority() {
         program.arg(file).args([USER, PASSWORD]);
     }
     let said = run_text(&mut program).await;
     let (digest, mounted) = said.split_once(' ').unwrap();
-    assert!(mounted == "mounted" || bench.mode == Mode::Token, "{said}");
+    assert!(mounted == "mounted" || fixture.mode == Mode::Token, "{said}");
     for tag in ["chunks", "whole"] {
-        assert_eq!(bench.digest("rust/one", tag).await, digest);
+        assert_eq!(fixture.digest("rust/one", tag).await, digest);
     }
     Ok(())
 }

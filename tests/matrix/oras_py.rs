@@ -1,9 +1,9 @@
 //! The Python oras: a file as an artifact, in one piece and in chunks.
 
-use crate::bench::{Bench, LAYER, python};
-use crate::image::{self, file_digest};
-use crate::program::{run, try_run};
+use crate::fixture::{Fixture, LAYER, python};
 use crate::report::Verdict;
+use roadstead_tests::image::{self, file_digest};
+use roadstead_tests::program::{run, try_run};
 use roadstead_tests::{PASSWORD, USER};
 use serde_json::{Value, json};
 use std::fs;
@@ -40,30 +40,30 @@ print()
 print(json.dumps(seen))
 "#;
 
-pub async fn check(bench: &Bench) -> Verdict {
+pub async fn check(fixture: &Fixture) -> Verdict {
     let python = python().ok_or("no target/tools/venv: see .ci/install-clients")?;
-    let python = || bench.isolate(Command::new(&python));
+    let python = || fixture.isolate(Command::new(&python));
     try_run(python().args(["-c", "import oras.client"])).await.map_err(|_| "no oras in Python")?;
-    let archive = bench.path("file.tar");
+    let archive = fixture.path("file.tar");
     image::tar(&archive, "file", LAYER, false).await;
-    fs::write(bench.path("script.py"), SCRIPT).unwrap();
+    fs::write(fixture.path("script.py"), SCRIPT).unwrap();
     let mut script = python();
-    script.args(["script.py", bench.address(), "oras/py", "file.tar", "out"]);
-    if bench.authority().is_some() {
+    script.args(["script.py", fixture.address(), "oras/py", "file.tar", "out"]);
+    if fixture.authority().is_some() {
         script.args([USER, PASSWORD]);
     }
-    bench.trust_by("REQUESTS_CA_BUNDLE", &mut script);
+    fixture.trust_by("REQUESTS_CA_BUNDLE", &mut script);
     let said = run(&mut script).await;
     let line = said.trim_ascii_end().rsplit(|&byte| byte == b'\n').next().unwrap();
     let seen: Value = serde_json::from_slice(line).unwrap();
 
     let blob = file_digest(&archive);
-    assert_eq!(seen["digest"], bench.digest("oras/py", "whole").await);
+    assert_eq!(seen["digest"], fixture.digest("oras/py", "whole").await);
     assert_eq!(seen["tags"], json!(["chunks", "whole"]));
     assert_eq!(seen["layers"], json!([blob, blob]));
-    assert_eq!(file_digest(&bench.path("out/file.tar")), blob);
+    assert_eq!(file_digest(&fixture.path("out/file.tar")), blob);
     assert_eq!(seen["deleted"], json!(["chunks"]));
-    bench.check_gone("oras/py", "chunks").await;
-    assert_eq!(bench.tags("oras/py").await, ["whole"]);
+    fixture.check_gone("oras/py", "chunks").await;
+    assert_eq!(fixture.tags("oras/py").await, ["whole"]);
     Ok(())
 }

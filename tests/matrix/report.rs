@@ -1,7 +1,8 @@
 //! The result of each client.
 
-use crate::bench::Mode;
-use crate::{bench, program};
+use crate::fixture;
+use crate::fixture::Mode;
+use roadstead_tests::program;
 use roadstead_tests::{skip, target_directory};
 use std::fs;
 use std::io::Write as _;
@@ -39,7 +40,7 @@ impl Report {
     /// reports that and returns `None`.
     pub fn start(client: &'static str, mode: Mode, programs: &[&str], need: Need) -> Option<Self> {
         let report = Self { client, mode, need, outcome: "FAILED".to_owned() };
-        let missing = programs.iter().find(|program| bench::find(program).is_none());
+        let missing = programs.iter().find(|program| fixture::find(program).is_none());
         let Some(missing) = missing else { return Some(report) };
         let impossible = not_installable(client);
         let reason = impossible.clone().unwrap_or_else(|| format!("{missing} is not installed"));

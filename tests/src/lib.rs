@@ -2,11 +2,14 @@
 
 mod azurite;
 mod client;
+pub mod docker_engine;
 mod fake_gcs;
 mod garage;
 mod gcs;
+pub mod image;
 mod native_http;
 mod process;
+pub mod program;
 mod secure;
 mod spin;
 mod table;

@@ -10,53 +10,25 @@
 //! them.
 #![cfg(unix)]
 
-// The modules of `clients.rs`, which uses the rest of them.
-#[allow(dead_code, reason = "used by the other tests of clients")]
-#[path = "clients/engine.rs"]
-mod engine;
-#[allow(dead_code, reason = "used by the other tests of clients")]
-#[path = "clients/image.rs"]
-mod image;
-#[allow(dead_code, reason = "used by the other tests of clients")]
-#[path = "clients/program.rs"]
-mod program;
-
-#[path = "matrix/bench.rs"]
-mod bench;
-#[path = "matrix/buildah.rs"]
 mod buildah;
-#[path = "matrix/crane.rs"]
 mod crane;
-#[path = "matrix/ctr.rs"]
 mod ctr;
-#[path = "matrix/docker.rs"]
 mod docker;
-#[path = "matrix/dxf.rs"]
 mod dxf;
-#[path = "matrix/filled.rs"]
-mod filled;
-#[path = "matrix/helm.rs"]
+mod fixture;
+mod foreign_bucket;
 mod helm;
-#[path = "matrix/notation.rs"]
 mod notation;
-#[path = "matrix/oci_client.rs"]
 mod oci_client;
-#[path = "matrix/oras.rs"]
 mod oras;
-#[path = "matrix/oras_py.rs"]
 mod oras_py;
-#[path = "matrix/podman.rs"]
 mod podman;
-#[path = "matrix/regctl.rs"]
 mod regctl;
-#[path = "matrix/report.rs"]
 mod report;
-#[path = "matrix/skopeo.rs"]
 mod skopeo;
-#[path = "matrix/wkg.rs"]
 mod wkg;
 
-use bench::{Bench, Mode};
+use fixture::{Fixture, Mode};
 use report::{Need, Report};
 use roadstead_tests::{Azurite, Garage, Gcs, skip};
 
@@ -125,7 +97,7 @@ macro_rules! clients {
 
         $(async fn $client(mode: Mode) {
             let Some(report) = Report::start($name, mode, &$programs, Need::$need) else { return };
-            report.finish($client::check(&Bench::start(mode)).await);
+            report.finish($client::check(&Fixture::start(mode)).await);
         })*
 
         /// Runs the clients one after the other, each with its own bucket, for
@@ -140,9 +112,9 @@ macro_rules! clients {
                     && let Some(report) = Report::start($name, mode, &$programs, Need::$need)
                 {
                     let settings = open(&$name.replace(' ', "-")).await;
-                    let bench = Bench::start_over(mode, &settings);
-                    let verdict = $client::check(&bench).await;
-                    assert!(verdict.is_err() || bench.sent_away(), "{} never left", $name);
+                    let fixture = Fixture::start_over(mode, &settings);
+                    let verdict = $client::check(&fixture).await;
+                    assert!(verdict.is_err() || fixture.sent_away(), "{} never left", $name);
                     report.finish(verdict);
                 }
             )*

@@ -1,10 +1,10 @@
 //! The environment of each client: a registry, a directory, and a home in it.
 
-use crate::image::{Layout, Platform};
-use crate::program;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{Request, StatusCode};
+use roadstead_tests::image::{Layout, Platform};
+use roadstead_tests::program;
 use roadstead_tests::{
     Answer, PASSWORD, Pair, Registry, USER, basic, digest, entry, send, target_directory,
 };
@@ -61,7 +61,7 @@ impl Mode {
 
 /// A registry and a directory for one client.
 #[derive(Debug)]
-pub struct Bench {
+pub struct Fixture {
     pub mode: Mode,
     registry: Registry,
     directory: TempDir,
@@ -69,7 +69,7 @@ pub struct Bench {
     secure: Option<Pair>,
 }
 
-impl Bench {
+impl Fixture {
     /// Starts a registry that allows deletes.
     pub fn start(mode: Mode) -> Self {
         let directory = tempfile::tempdir().unwrap();

@@ -5,21 +5,14 @@
 //! Blob Storage, and fake-gcs-server one of Google Cloud Storage, for which there
 //! is also a stand-in. A store that is not installed is skipped, with a message.
 
-#[path = "stores/azurite.rs"]
 mod azurite;
-#[path = "stores/contract.rs"]
 mod contract;
-#[path = "stores/fake_gcs.rs"]
+mod directory;
 mod fake_gcs;
-#[path = "stores/garage.rs"]
 mod garage;
-#[path = "stores/gcs.rs"]
 mod gcs;
-#[path = "stores/outage.rs"]
 mod outage;
-#[path = "stores/registry.rs"]
 mod registry;
-#[path = "stores/tls.rs"]
 mod tls;
 
 use futures::FutureExt as _;

@@ -1,10 +1,8 @@
 //! Several instances under different hosts on one bucket of a real object store:
 //! they do not know each other, and each request may go to any of them.
 
-#[path = "instances/large.rs"]
 mod large;
-#[path = "instances/passing.rs"]
-mod passing;
+mod streamed_layers;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};

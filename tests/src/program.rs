@@ -1,6 +1,6 @@
 //! Installed programs: whether they exist, and running them.
 
-use roadstead_tests::skip;
+use crate::skip;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 use tokio::process::Command;

@@ -5,24 +5,17 @@
 //! them, it fails instead.
 #![cfg(unix)]
 
-#[path = "clients/docker.rs"]
 mod docker;
-#[path = "clients/engine.rs"]
-mod engine;
-#[path = "clients/image.rs"]
-mod image;
-#[path = "clients/island.rs"]
-mod island;
-#[path = "clients/jobs.rs"]
+mod isolated_network;
 mod jobs;
-#[path = "clients/program.rs"]
-mod program;
 
 use bytes::Bytes;
-use engine::Engine;
 use http::{Request, StatusCode};
-use image::{Layout, Platform};
-use program::{available, clients_required, output, poll, required, run, run_text};
+use roadstead_tests::docker_engine::Engine;
+use roadstead_tests::image::{self, Layout, Platform};
+use roadstead_tests::program::{
+    available, clients_required, output, poll, required, run, run_text,
+};
 use roadstead_tests::{Registry, Wasmtime, digest, send, skip};
 use serde_json::{Value, json};
 use std::fs;

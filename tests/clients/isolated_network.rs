@@ -29,12 +29,12 @@ read -r _ || true"#;
 
 /// The namespaces, until this is dropped.
 #[derive(Debug)]
-pub struct Island {
+pub struct IsolatedNetwork {
     holder: Child,
     directory: TempDir,
 }
 
-impl Island {
+impl IsolatedNetwork {
     /// Creates one; the error is why it is not possible here.
     pub fn new() -> Result<Self, String> {
         let directory = tempfile::tempdir().unwrap();
@@ -77,7 +77,7 @@ impl Island {
     }
 }
 
-impl Drop for Island {
+impl Drop for IsolatedNetwork {
     fn drop(&mut self) {
         drop(self.holder.stdin.take());
         let _ = self.holder.wait();

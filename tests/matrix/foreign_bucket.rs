@@ -1,9 +1,9 @@
 //! Images in a bucket that was not written by this registry.
 
-use crate::bench::{Bench, Mode, find};
-use crate::image::{self, Layout, TAG};
-use crate::program::{clients_required, run};
+use crate::fixture::{Fixture, Mode, find};
 use http::StatusCode;
+use roadstead_tests::image::{self, Layout, TAG};
+use roadstead_tests::program::{clients_required, run};
 use roadstead_tests::{FakeGcs, Registry, skip};
 
 /// Two clients pull from an emulator of Google Cloud Storage, to which the
@@ -20,7 +20,7 @@ async fn pulls_from_fake_gcs_server() {
     let data = tempfile::tempdir().unwrap();
     // The name of the bucket in the emulator.
     let directory = Registry::start(&data.path().join("images"), &[], &[]).unwrap();
-    let writer = Bench::start(Mode::Plain);
+    let writer = Fixture::start(Mode::Plain);
     let layout = writer.layout().await;
     let mut push = writer.command("crane");
     push.arg("push")
@@ -33,7 +33,7 @@ async fn pulls_from_fake_gcs_server() {
         skip(TEST, "fake-gcs-server is not installed; run .ci/install-fake-gcs");
         return;
     };
-    let reader = Bench::start_over(Mode::Gcs, &store.settings("images"));
+    let reader = Fixture::start_over(Mode::Gcs, &store.settings("images"));
     assert_eq!(reader.tags("some/image").await, [TAG]);
     let mut sent_away = 0;
     for digest in layout.digests() {

@@ -1,15 +1,10 @@
 //! Access control: rules, challenges and tokens as tables against every form of
 //! the registry; every route and method against the gate; and attacks.
 
-#[path = "access/attacks.rs"]
 mod attacks;
-#[path = "access/gate.rs"]
 mod gate;
-#[path = "access/host.rs"]
 mod host;
-#[path = "access/jobs.rs"]
 mod jobs;
-#[path = "access/tokens.rs"]
 mod tokens;
 
 use roadstead_tests::{Step, delete, digest, everywhere, get, head, post, put};

@@ -1,7 +1,7 @@
 //! Generated images, as OCI image layouts.
 
+use crate::digest;
 use crate::program;
-use roadstead_tests::digest;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;

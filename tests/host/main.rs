@@ -1,0 +1,27 @@
+//! The host as a process: crashes, aborts, limits, traps, TLS, shutdown.
+
+mod aborts;
+mod big_blobs;
+mod client_headers;
+mod code_cache;
+mod content;
+mod crash;
+mod disk;
+mod images;
+mod limits;
+mod response_cache;
+mod same_upload;
+mod secure;
+mod sendfile;
+mod shutdown;
+mod start;
+mod support;
+mod tls;
+mod tls_acme;
+mod tls_clients;
+mod tls_reload;
+mod tls_start;
+mod trap;
+mod wire;
+mod wrong_digest;
+mod wrong_protocol;
