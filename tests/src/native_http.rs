@@ -10,7 +10,7 @@ use object_store::client::{
     HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
     HttpService,
 };
-use roadstead_buckets::{Bucket, Clock, Opened};
+use roadstead_buckets::{Bucket, Clock, OpenBucket};
 use roadstead_config::Config;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub fn bucket(settings: Vec<(String, String)>) -> anyhow::Result<Arc<dyn Bucket>
 }
 
 /// The same, with its additional operations.
-pub fn open_bucket(settings: Vec<(String, String)>) -> anyhow::Result<Opened> {
+pub fn open_bucket(settings: Vec<(String, String)>) -> anyhow::Result<OpenBucket> {
     let config = Config::from_variables(settings)?;
     let cloud = config.cloud.ok_or_else(|| anyhow::anyhow!("no object store"))?;
     roadstead_buckets::open(&cloud, NativeHttp::new(), TokioClock).map_err(anyhow::Error::msg)

@@ -55,7 +55,7 @@ impl<T: ObjectStore + MultipartStore + PaginatedListStore + Signer> Bucket for T
 
 /// An opened bucket.
 #[derive(Clone, Debug)]
-pub struct Opened {
+pub struct OpenBucket {
     /// The operations of object_store.
     pub bucket: Arc<dyn Bucket>,
     /// Additional operations, if it speaks S3's protocol.
@@ -67,7 +67,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// When a key cannot be read.
-pub fn open<S, C>(cloud: &Cloud, service: S, clock: C) -> Result<Opened, String>
+pub fn open<S, C>(cloud: &Cloud, service: S, clock: C) -> Result<OpenBucket, String>
 where
     S: HttpService + Clone,
     C: Clock + Clone,
@@ -88,7 +88,7 @@ where
         Service::Azure(azure) => (open_azure(azure, connector), None),
     };
     let bucket = bucket.map_err(|error| format!("{}: {error}", cloud.setting()))?;
-    Ok(Opened { bucket, s3 })
+    Ok(OpenBucket { bucket, s3 })
 }
 
 type Built = object_store::Result<Arc<dyn Bucket>>;

@@ -1,5 +1,7 @@
 //! The requests to a bucket that a registry makes for clients' requests, counted.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use bytes::Bytes;
 use http::{Request, Response};
 use object_store::ObjectStoreExt as _;
@@ -100,7 +102,7 @@ fn manifest(blobs: &[Vec<u8>]) -> String {
 }
 
 #[tokio::test]
-async fn a_push_takes_few() {
+async fn a_push_takes_few_requests() {
     let counted = Counted::new(false);
     for (layers, name) in [(1, "one"), (2, "two"), (5, "five"), (20, "twenty")] {
         let count = counted.push_image(name, layers).await;
@@ -113,7 +115,8 @@ async fn a_push_takes_few() {
     assert!(!keys.iter().any(|key| key.contains("_hint-") || key.ends_with("media-type")));
 }
 
-/// Whoever forgets where an upload is to end, or takes long, is looked up.
+/// The session is looked up for a client that does not send the receipt back, or
+/// sends it too late.
 #[tokio::test]
 async fn an_upload_ends_without_a_receipt_too() {
     let counted = Counted::new(false);
@@ -131,7 +134,7 @@ async fn an_upload_ends_without_a_receipt_too() {
 }
 
 #[tokio::test]
-async fn a_pull_takes_few() {
+async fn a_pull_takes_few_requests() {
     let counted = Counted::new(false);
     counted.push_image("a", 1).await;
     let blobs = [b"a 0".to_vec(), b"a 1".to_vec()];
@@ -157,7 +160,7 @@ async fn a_pull_takes_few() {
 }
 
 #[tokio::test]
-async fn a_push_in_one_request_takes_few() {
+async fn a_push_in_one_request_takes_few_requests() {
     let counted = Counted::new(false);
     let path = format!("/v2/a/blobs/uploads/?digest={}", sha256(b"whole"));
     assert_eq!(counted.count("POST", &path, b"whole", 201).await, 2);
@@ -168,7 +171,7 @@ async fn a_push_in_one_request_takes_few() {
 }
 
 #[tokio::test]
-async fn blobs_are_got_elsewhere() {
+async fn clients_are_redirected_to_blobs() {
     let counted = Counted::new(true);
     counted.push_blob("a", b"layer").await;
     let digest = sha256(b"layer");
@@ -194,9 +197,9 @@ async fn blobs_are_got_elsewhere() {
         assert_eq!(counted.bucket.requests().len(), 1);
     }
     assert_eq!(counted.count("HEAD", &format!("/v2/a/blobs/{digest}"), b"", 200).await, 2);
-    // What the repository does not hold is nowhere.
+    // Not to a blob that the repository does not hold.
     assert_eq!(counted.count("GET", &format!("/v2/b/blobs/{digest}"), b"", 404).await, 1);
-    // Manifests come from here: their media type is not the storage's.
+    // Manifests are not redirected: the store does not know their media type.
     let manifest = manifest(&[b"layer".to_vec()]);
     assert_eq!(counted.ask("PUT", "/v2/a/manifests/x", manifest.as_bytes()).await.0.status(), 201);
     let (answer, _) = counted.ask("GET", "/v2/a/manifests/x", b"").await;

@@ -3,7 +3,7 @@
 use crate::outbound;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use object_store::path::Path;
-use roadstead_buckets::{Backend, Bucket, Opened, honours_conditions};
+use roadstead_buckets::{Backend, Bucket, OpenBucket, honours_conditions};
 use roadstead_cloud::Options;
 use roadstead_config::{Cloud, ConditionalWrites, Config, Service};
 use sha2::Sha256;
@@ -20,7 +20,7 @@ const PURGE_AFTER: Duration = Duration::from_hours(168);
 /// The bucket to keep everything in, if it is to be one.
 pub(crate) async fn open(config: &Config) -> Result<Option<(Backend, Options)>, String> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
-    let Opened { bucket, s3 } = outbound::open(cloud)?;
+    let OpenBucket { bucket, s3 } = outbound::open(cloud)?;
     let root = Path::from(cloud.prefix.as_str());
     let (conditional, equal_parts) = match &cloud.service {
         Service::S3(s3) => {

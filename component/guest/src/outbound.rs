@@ -14,7 +14,7 @@ use object_store::client::{
     HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
     HttpService,
 };
-use roadstead_buckets::{Clock, Opened};
+use roadstead_buckets::{Clock, OpenBucket};
 use roadstead_config::Cloud;
 use roadstead_storage::{Aborted, ChunkedBody as _};
 use send_wrapper::SendWrapper;
@@ -42,7 +42,7 @@ const SLOWEST: u64 = 64 * 1024;
 const PAUSE_TIME: Duration = Duration::from_mins(1);
 
 /// The object store of the settings.
-pub(crate) fn open(cloud: &Cloud) -> Result<Opened, String> {
+pub(crate) fn open(cloud: &Cloud) -> Result<OpenBucket, String> {
     roadstead_buckets::open(cloud, Outbound, WasiClock)
 }
 

@@ -1,4 +1,4 @@
-//! A bucket in memory that is as strict as real ones are, and counts.
+//! A bucket in memory that is as strict as real ones, and records requests.
 
 use crate::body::yield_now;
 use async_trait::async_trait;
@@ -52,7 +52,7 @@ impl VerifiedPut {
     }
 }
 
-/// A bucket.
+/// A bucket in memory. Clones are the same bucket.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBucket(Arc<State>);
 
@@ -64,26 +64,26 @@ struct State {
     requests: Mutex<Vec<String>>,
     /// Whether all parts but the last must be equal.
     equal_parts: AtomicBool,
-    /// What it does about conditional writes.
+    /// How it treats conditional writes.
     conditions: Mutex<Conditions>,
-    /// How many keys a list gives at most, if not as many as real ones.
+    /// The most keys of a list, if fewer than those of real stores.
     page: Mutex<Option<usize>>,
     /// Whether lists begin at the beginning wherever they are to begin.
     ignores_offsets: AtomicBool,
-    /// What fails next.
+    /// The kind of request that fails next.
     failing: Mutex<Option<&'static str>>,
-    /// What the order of requests that meet depends on.
+    /// Decides the order of concurrent requests.
     seed: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Upload {
     key: Path,
-    /// By number: the name of each, and its bytes.
+    /// The name and the bytes of each, by number.
     parts: BTreeMap<usize, (String, Bytes)>,
 }
 
-/// What a store does about conditional writes.
+/// How a store treats conditional writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Conditions {
     /// It honours them.
@@ -91,12 +91,12 @@ pub enum Conditions {
     Honoured,
     /// It refuses such writes.
     Refused,
-    /// It ignores them.
+    /// It ignores the condition, and writes.
     Ignored,
 }
 
 impl MemoryBucket {
-    /// The bucket as a backend, whose objects are below `root`.
+    /// The bucket as a backend with its objects below `root`.
     pub fn backend(&self, root: &str) -> Backend {
         Backend {
             store: Arc::new(self.clone()),
@@ -111,31 +111,31 @@ impl MemoryBucket {
         }
     }
 
-    /// The same, which sends clients to itself.
+    /// The same, with signed URLs for clients.
     pub fn redirecting(&self, root: &str) -> Backend {
         Backend { signer: Some(Arc::new(self.clone())), ..self.backend(root) }
     }
 
-    /// The same of a store that can do what S3 can.
+    /// The same, with the operations that only S3 has.
     pub fn like_s3(&self, root: &str) -> Backend {
         Backend { s3: Some(Arc::new(self.clone())), ..self.backend(root) }
     }
 
-    /// A bucket that is otherwise about conditional writes.
+    /// A bucket that treats conditional writes in this way.
     #[must_use]
     pub fn with_conditions(self, conditions: Conditions) -> Self {
         *lock(&self.0.conditions) = conditions;
         self
     }
 
-    /// A bucket that takes equal parts only.
+    /// A bucket that refuses multipart uploads with unequal parts.
     #[must_use]
     pub fn with_equal_parts(self) -> Self {
         self.0.equal_parts.store(true, Ordering::Relaxed);
         self
     }
 
-    /// A bucket whose lists have so few keys.
+    /// A bucket whose lists have at most so many keys.
     #[must_use]
     pub fn with_page(self, page: usize) -> Self {
         *lock(&self.0.page) = Some(page);
@@ -149,24 +149,24 @@ impl MemoryBucket {
         self
     }
 
-    /// A bucket where requests that meet take another order.
+    /// A bucket where concurrent requests take another order.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         self.0.seed.store(seed, Ordering::Relaxed);
         self
     }
 
-    /// Has the next request of a kind (`COPY`, ...) fail.
+    /// Makes the next request of a kind (`COPY`, `PUT`) fail.
     pub fn fail_next(&self, what: &'static str) {
         *lock(&self.0.failing) = Some(what);
     }
 
-    /// The requests since it was asked last.
+    /// The requests since the last call, as kind and key.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.0.requests))
     }
 
-    /// All keys.
+    /// The keys of all objects, sorted.
     pub async fn keys(&self) -> Vec<String> {
         let keys = self.0.objects.list(None).map_ok(|object| object.location.to_string());
         let mut keys: Vec<String> = keys.try_collect().await.unwrap_or_default();
@@ -174,12 +174,12 @@ impl MemoryBucket {
         keys
     }
 
-    /// How many multipart uploads nobody has ended.
+    /// How many multipart uploads were neither completed nor aborted.
     pub fn open_uploads(&self) -> usize {
         lock(&self.0.uploads).len()
     }
 
-    /// The objects themselves.
+    /// The objects, without counting requests.
     pub fn objects(&self) -> &InMemory {
         &self.0.objects
     }
@@ -193,7 +193,7 @@ impl MemoryBucket {
 
     async fn request(&self, what: &str, key: &str) {
         lock(&self.0.requests).push(format!("{what} {key}"));
-        // Knuth's generator; its low bits are not used.
+        // Knuth's linear congruential generator; its low bits are not used.
         let next = |seed: u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         let seed = self.0.seed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         for _ in 0..=seed.unwrap_or_default() >> 62 {

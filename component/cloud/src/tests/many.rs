@@ -1,4 +1,4 @@
-//! Ten million tags, in a list that is made up as it is asked for.
+//! Ten million tags, in a list that is generated as it is asked for.
 
 use super::{name, storage};
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const TAGS: u64 = 10_000_000;
 
-/// Names that a client asks for at a time.
+/// How many names a client asks for at a time.
 const PAGE: usize = 1000;
 
 /// The directory of the tags.
@@ -29,12 +29,13 @@ struct Made {
 }
 
 impl Made {
-    /// The place in the order of keys of the first key after a text.
+    /// The first key after a text, in the order of keys: the number of its tag, and
+    /// its index in [`KEYS`].
     fn after(text: &str) -> (u64, usize) {
         let below = text.strip_prefix(DIRECTORY).unwrap_or_default();
         let Some(below) = below.strip_prefix('t') else { return (0, 0) };
         let digits: String = below.chars().take_while(char::is_ascii_digit).collect();
-        // Digits that are missing are as if they were zeros.
+        // Missing digits count as zeros.
         let number: u64 = format!("{digits:0<7}")[..7].parse().unwrap();
         if digits.len() > 7 {
             return (number + 1, 0);
@@ -91,8 +92,8 @@ async fn page(made: &Arc<Made>, after: Option<&str>) -> (Page, usize) {
     (page, made.requests.load(Ordering::Relaxed) - before)
 }
 
-/// A page costs the same wherever it is; the lookups of single tags, of which
-/// a page has one at most here, come on top.
+/// A page costs the same wherever it is. Single tags are looked up in addition,
+/// at most one for a page here.
 #[tokio::test]
 async fn pages_of_ten_million_tags() {
     let made = Arc::new(Made::default());
@@ -105,7 +106,7 @@ async fn pages_of_ten_million_tags() {
     }
 }
 
-/// All of them, a page after the other.
+/// All of them, page by page.
 #[tokio::test]
 async fn a_walk_through_ten_million_tags() {
     let made = Arc::new(Made::default());

@@ -5,13 +5,13 @@ use crate::multipart::Multipart;
 use crate::objects::Objects;
 use crate::uploads::session::Session;
 use crate::{CloudStorage, Options};
-use object_store::ObjectStoreExt as _;
 use object_store::multipart::MultipartStore as _;
 use object_store::path::Path;
+use object_store::{Attribute, ObjectStoreExt as _};
 use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::contract::Readable as _;
-use roadstead_oci::{Algorithm, Digest};
+use roadstead_oci::{Algorithm, Digest, MediaType};
 use roadstead_storage::{
     Appended, Commit, Key, SessionFile, Storage as _, StorageError, UploadSession,
 };
@@ -258,4 +258,56 @@ async fn sessions_of_a_bucket_without_a_secret() {
     assert_eq!(storage.status(&session).await, Ok(0));
     storage.discard(&session).await.unwrap();
     assert_eq!(bucket.keys().await, [] as [&str; 0]);
+}
+
+/// Sessions as version 0.1 stored them.
+#[tokio::test]
+async fn sessions_of_earlier_versions_go_on() {
+    const STATE: &str = "67e6096a85ae67bb72f36e3c3af54fa57f520e518c68059babd9831f19cde05b0000000000000000\
+        04303132330000000000000000000000000000000000000000000000000000000000000000000000\
+        000000000000000000000000000000000000000000000000";
+    let (bucket, storage, session) = fixture();
+    let record = Path::from(record_of(&session));
+    let written = format!("4 -\n{{\"sha256\":\"{STATE}\"}}\n0123");
+    bucket.objects().put(&record, written.into()).await.unwrap();
+    assert_eq!(storage.status(&session).await, Ok(4));
+    let appended = storage.append(&session, Some(4), None, body(b"456")).await;
+    assert_eq!(appended, Ok(Appended::from(7)));
+    let commit = commit_of(&session, &sha256(b"0123456789"));
+    assert_eq!(storage.append_and_commit(&commit, body(b"789")).await, Ok(10));
+
+    // Its bytes are stored as a blob.
+    let (bucket, storage, session) = fixture();
+    let (record, digest) = (Path::from(record_of(&session)), sha256(b"0123"));
+    let blob = Path::from(Key::Blob(digest.clone()).to_string());
+    bucket.objects().put(&blob, "0123".into()).await.unwrap();
+    let written = format!("4 {digest}\n{{\"sha256\":\"{STATE}\"}}\n");
+    bucket.objects().put(&record, written.into()).await.unwrap();
+    assert_eq!(storage.status(&session).await, Ok(4));
+    assert_eq!(storage.commit(&commit_of(&session, &digest)).await, Ok(4));
+
+    // It has ended.
+    bucket.objects().put(&record, "gone\n".into()).await.unwrap();
+    assert_eq!(storage.status(&session).await, Err(StorageError::NotFound));
+}
+
+/// What is kept with objects, by names that all versions know.
+#[tokio::test]
+async fn metadata_of_objects() {
+    let (bucket, storage, session) = fixture();
+    let digest = sha256(b"blob");
+    storage.store(&commit_of(&session, &digest), body(b"blob")).await.unwrap();
+    let media_type = MediaType::parse("a/b").unwrap();
+    let revision = Key::Revision(session.repository.clone(), digest.clone());
+    storage.link(&revision, &digest, Some(&media_type)).await.unwrap();
+    for (key, name, value) in [
+        (Key::Blob(digest.clone()).to_string(), "repository", session.repository.as_str()),
+        (link_of(&session, &digest), "upload", session.id.as_str()),
+        (revision.to_string(), "mediatype", "a/b"),
+    ] {
+        let found = bucket.objects().get(&Path::from(key)).await.unwrap();
+        let attributes: Vec<_> = found.attributes.iter().collect();
+        let (name, value) = (Attribute::Metadata(name.into()), value.to_owned().into());
+        assert_eq!(attributes, [(&name, &value)]);
+    }
 }

@@ -109,4 +109,13 @@ mod tests {
             }
         }
     }
+
+    /// Instances of several versions share a bucket: all make the same hash.
+    #[test]
+    fn the_hash_of_an_identifier() {
+        let repository = RepositoryName::parse("a/here").unwrap();
+        let bytes = std::array::from_fn(|place| u8::try_from(place).unwrap());
+        let hash = Secret(b"ours".to_vec()).hash(&repository, &bytes);
+        assert_eq!(hash[..7], [0xde, 0x17, 0xdf, 0xd3, 0x27, 0x54, 0xb3]);
+    }
 }
