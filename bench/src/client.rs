@@ -1,4 +1,4 @@
-//! A client for what `wrk` cannot do: HEAD, pushes, whole images.
+//! An HTTP client for what `wrk` cannot do: HEAD, pushes, whole images.
 
 use crate::content::{Blob, MANIFEST_TYPE};
 use anyhow::Context as _;
@@ -15,44 +15,44 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
-/// How much of a refusal is shown.
+/// How much of an error response is shown, in bytes.
 const SHOWN: usize = 300;
 
-/// What a push sends in one chunk.
+/// Size of the chunks of a chunked push, in bytes.
 const CHUNK: usize = 5 << 20;
 
-/// The type of blobs on their way.
+/// The content type of pushed blobs.
 const BYTES: (HeaderName, &str) = (header::CONTENT_TYPE, "application/octet-stream");
 
 /// How a blob is pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
-    /// POST, then everything in the PUT that ends the session.
+pub(crate) enum PushStyle {
+    /// POST, then a PUT with the whole blob.
     Put,
     /// POST, one PATCH without a length, PUT.
     Patch,
     /// POST, a PATCH for each 5 MiB, PUT.
     Chunks,
-    /// One PUT to the blob's own path, which only file servers take.
+    /// One PUT to the blob's own path, which only file servers accept.
     File,
 }
 
-/// A body of frames, with or without a length that is told.
+/// A body of frames, with or without a known length.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     frames: VecDeque<Bytes>,
-    unknown: bool,
+    chunked: bool,
 }
 
 impl Body {
-    /// A body whose length is told.
-    pub(crate) fn known(frames: Vec<Bytes>) -> Self {
-        Self { frames: frames.into(), unknown: false }
+    /// A body with `Content-Length`.
+    pub(crate) fn sized(frames: Vec<Bytes>) -> Self {
+        Self { frames: frames.into(), chunked: false }
     }
 
-    /// A body that is sent in HTTP's chunks.
-    pub(crate) fn unknown(frames: Vec<Bytes>) -> Self {
-        Self { frames: frames.into(), unknown: true }
+    /// A body with chunked transfer coding.
+    pub(crate) fn chunked(frames: Vec<Bytes>) -> Self {
+        Self { frames: frames.into(), chunked: true }
     }
 }
 
@@ -72,14 +72,14 @@ impl HttpBody for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.unknown {
+        if self.chunked {
             return SizeHint::default();
         }
         SizeHint::with_exact(self.frames.iter().map(|frame| frame.len() as u64).sum())
     }
 }
 
-/// A connection, which is opened again when the server has closed it.
+/// A connection, which is reopened when the server has closed it.
 #[derive(Debug)]
 pub(crate) struct Client {
     address: String,
@@ -92,7 +92,7 @@ impl Client {
         Ok(Self { address: address.to_owned(), sender: open(address).await? })
     }
 
-    /// Sends a request; the answer's body is still to come.
+    /// Sends a request and returns the response, with its body unread.
     pub(crate) async fn send(
         &mut self,
         method: Method,
@@ -113,8 +113,8 @@ impl Client {
         Ok(self.sender.send_request(request).await?)
     }
 
-    /// Sends a request whose answer must have this status; where it leads to,
-    /// if it says so.
+    /// Sends a request whose response must have this status. Returns the path in
+    /// `Location`, if there is one.
     async fn expect(
         &mut self,
         status: StatusCode,
@@ -124,8 +124,8 @@ impl Client {
         body: Body,
     ) -> anyhow::Result<Option<String>> {
         let what = format!("{method} {path}");
-        let answer = self.send(method, path, headers, body).await.context(what.clone())?;
-        let (parts, body) = answer.into_parts();
+        let response = self.send(method, path, headers, body).await.context(what.clone())?;
+        let (parts, body) = response.into_parts();
         let bytes = body.collect().await.with_context(|| what.clone())?.to_bytes();
         if parts.status != status {
             let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]).into_owned();
@@ -136,18 +136,18 @@ impl Client {
         Ok(location.path_and_query().map(ToString::to_string))
     }
 
-    /// HEAD, which must be answered with this status.
+    /// HEAD; the response must have this status.
     pub(crate) async fn head(&mut self, path: &str, status: StatusCode) -> anyhow::Result<()> {
         let accept = (header::ACCEPT, MANIFEST_TYPE);
         self.expect(status, Method::HEAD, path, &[accept], Body::default()).await.map(|_| ())
     }
 
-    /// GET; how many bytes came, which are thrown away.
+    /// GET; returns the number of bytes received, which are discarded.
     pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<u64> {
         let accept = (header::ACCEPT, MANIFEST_TYPE);
-        let answer = self.send(Method::GET, path, &[accept], Body::default()).await?;
-        anyhow::ensure!(answer.status() == StatusCode::OK, "GET {path}: {}", answer.status());
-        let mut body = answer.into_body();
+        let response = self.send(Method::GET, path, &[accept], Body::default()).await?;
+        anyhow::ensure!(response.status() == StatusCode::OK, "GET {path}: {}", response.status());
+        let mut body = response.into_body();
         let mut count = 0;
         while let Some(frame) = body.frame().await {
             count += frame?.data_ref().map_or(0, Bytes::len) as u64;
@@ -160,32 +160,32 @@ impl Client {
         &mut self,
         name: &str,
         blob: &Blob,
-        style: Style,
+        style: PushStyle,
     ) -> anyhow::Result<()> {
         let (created, accepted) = (StatusCode::CREATED, StatusCode::ACCEPTED);
         let all = || blob.frames(0, blob.size);
-        if style == Style::File {
+        if style == PushStyle::File {
             let path = format!("/v2/{name}/blobs/{}", blob.digest);
-            self.expect(created, Method::PUT, &path, &[BYTES], Body::known(all())).await?;
+            self.expect(created, Method::PUT, &path, &[BYTES], Body::sized(all())).await?;
             return Ok(());
         }
         let start = format!("/v2/{name}/blobs/uploads/");
         let opened = self.expect(accepted, Method::POST, &start, &[], Body::default()).await?;
-        let mut session = opened.context("an upload without Location")?;
+        let mut session = opened.context("the response to POST has no Location")?;
         let mut last = Body::default();
         match style {
-            Style::Put | Style::File => last = Body::known(all()),
-            Style::Patch => {
-                let body = Body::unknown(all());
+            PushStyle::Put | PushStyle::File => last = Body::sized(all()),
+            PushStyle::Patch => {
+                let body = Body::chunked(all());
                 let next = self.expect(accepted, Method::PATCH, &session, &[BYTES], body).await?;
                 session = next.unwrap_or(session);
             }
-            Style::Chunks => {
+            PushStyle::Chunks => {
                 for start in (0..blob.size).step_by(CHUNK) {
                     let end = (start + CHUNK).min(blob.size);
                     let range = format!("{start}-{}", end - 1);
                     let headers = [BYTES, (header::CONTENT_RANGE, range.as_str())];
-                    let body = Body::known(blob.frames(start, end));
+                    let body = Body::sized(blob.frames(start, end));
                     let next =
                         self.expect(accepted, Method::PATCH, &session, &headers, body).await?;
                     session = next.unwrap_or(session);
@@ -204,7 +204,7 @@ impl Client {
         manifest: &Bytes,
     ) -> anyhow::Result<()> {
         let kind = (header::CONTENT_TYPE, MANIFEST_TYPE);
-        let body = Body::known(vec![manifest.clone()]);
+        let body = Body::sized(vec![manifest.clone()]);
         self.expect(StatusCode::CREATED, Method::PUT, path, &[kind], body).await.map(|_| ())
     }
 }
@@ -213,7 +213,7 @@ async fn open(address: &str) -> anyhow::Result<SendRequest<Body>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // Its failures are told to whoever waits for an answer.
+    // Its errors reach the pending request.
     tokio::spawn(connection);
     Ok(sender)
 }

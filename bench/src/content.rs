@@ -1,21 +1,23 @@
-//! What is pushed: blobs that differ though their bytes are shared, and the
-//! manifests that name them.
+//! The pushed content: blobs that are all different although they share memory,
+//! and the manifests that name them.
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes that all blobs begin with, over and over.
+/// Bytes that all blobs repeat up to their tail.
 const PATTERN_SIZE: usize = 8 << 20;
 
-/// How much of a blob the client hands to a connection at a time.
+/// Bytes of a blob that are written to a connection at a time.
 const FRAME: usize = 256 << 10;
 
-/// The bytes at a blob's end in which it differs from all others.
+/// Bytes at a blob's end that distinguish it from all others.
 const TAIL: usize = 16;
 
-/// The size that manifests are padded to.
+/// The repository that everything is pushed to.
+pub(crate) const REPOSITORY: &str = "bench/app";
+
+/// The size that manifests are padded to, in bytes.
 pub(crate) const MANIFEST_SIZE: usize = 2048;
 
 /// The media type of image manifests.
@@ -33,7 +35,7 @@ pub(crate) struct Blob {
 }
 
 impl Blob {
-    /// The bytes from `start` to before `end`, without copies.
+    /// The bytes from `start` to `end`, excluded, without copies.
     pub(crate) fn frames(&self, start: usize, end: usize) -> Vec<Bytes> {
         let body = self.size - TAIL;
         let mut frames = Vec::new();
@@ -53,18 +55,18 @@ impl Blob {
     }
 }
 
-/// Makes blobs of one size; no two are the same.
+/// Generates blobs of one size; no two are the same.
 #[derive(Debug)]
-pub(crate) struct Maker {
+pub(crate) struct BlobGenerator {
     size: usize,
     pattern: Bytes,
-    /// The hash of all that a blob's tail follows.
+    /// The hash of everything before the tail.
     state: Sha256,
     next: AtomicU64,
 }
 
-impl Maker {
-    /// For blobs of `size` bytes, which must be more than their tail.
+impl BlobGenerator {
+    /// For blobs of `size` bytes, which must be more than [`TAIL`].
     pub(crate) fn new(pattern: &Bytes, size: usize) -> Self {
         let mut state = Sha256::new();
         let mut left = size - TAIL;
@@ -76,14 +78,14 @@ impl Maker {
         Self { size, pattern: pattern.clone(), state, next: AtomicU64::new(0) }
     }
 
-    /// The next one.
+    /// The next blob.
     pub(crate) fn blob(&self) -> Blob {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let tail = format!("{number:0TAIL$}");
         let mut state = self.state.clone();
         state.update(&tail);
         Blob {
-            digest: name(&state.finalize()),
+            digest: digest_of(&state.finalize()),
             size: self.size,
             pattern: self.pattern.clone(),
             tail: tail.into(),
@@ -91,9 +93,9 @@ impl Maker {
     }
 }
 
-/// Bytes without a pattern that compression or deduplication would find.
+/// Pseudorandom bytes, which neither compress nor deduplicate.
 pub(crate) fn pattern() -> Bytes {
-    // Xorshift; any seed but zero does.
+    // Xorshift; the seed must not be zero.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let words = (0..PATTERN_SIZE / 8).flat_map(|_| {
         state ^= state << 13;
@@ -106,14 +108,11 @@ pub(crate) fn pattern() -> Bytes {
 
 /// The digest of bytes.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    name(&Sha256::digest(bytes))
+    digest_of(&Sha256::digest(bytes))
 }
 
-fn name(hash: &[u8]) -> String {
-    hash.iter().fold("sha256:".to_owned(), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
-    })
+fn digest_of(hash: &[u8]) -> String {
+    format!("sha256:{}", base16ct::HexDisplay(hash))
 }
 
 /// A manifest of at least [`MANIFEST_SIZE`] bytes; the first blob is its
@@ -145,7 +144,7 @@ mod tests {
     fn frames_are_what_was_hashed() {
         let pattern = pattern();
         for size in [TAIL + 1, 64 << 10, PATTERN_SIZE, PATTERN_SIZE * 2 + 12_345] {
-            let maker = Maker::new(&pattern, size);
+            let maker = BlobGenerator::new(&pattern, size);
             let (one, two) = (maker.blob(), maker.blob());
             assert_ne!(one.digest, two.digest);
             for blob in [one, two] {
@@ -158,7 +157,7 @@ mod tests {
 
     #[test]
     fn manifests_are_padded() {
-        let maker = Maker::new(&pattern(), 100);
+        let maker = BlobGenerator::new(&pattern(), 100);
         let (config, layer) = (maker.blob(), maker.blob());
         assert_eq!(manifest(&config, std::slice::from_ref(&layer)).len(), MANIFEST_SIZE);
     }

@@ -1,8 +1,7 @@
-//! Whole images.
+//! Images, and how they are pushed and addressed.
 
-use crate::client::{Client, Style};
-use crate::content::{Blob, Maker, digest, manifest};
-use crate::measure::NAME;
+use crate::client::{Client, PushStyle};
+use crate::content::{Blob, BlobGenerator, REPOSITORY, digest, manifest};
 use bytes::Bytes;
 use http::StatusCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The size of an image's configuration.
 const CONFIGURATION: usize = 4 << 10;
 
-/// Makes images; no two share a blob.
+/// Generates images; no two share a blob.
 #[derive(Debug)]
-pub(crate) struct Images {
-    configurations: Maker,
-    layers: Maker,
+pub(crate) struct ImageGenerator {
+    configurations: BlobGenerator,
+    layers: BlobGenerator,
     count: usize,
     made: AtomicU64,
 }
@@ -28,14 +27,19 @@ pub(crate) struct Image {
     manifest: Bytes,
 }
 
-impl Images {
+impl ImageGenerator {
     /// For images of `count` layers of `size` bytes.
     pub(crate) fn new(pattern: &Bytes, count: usize, size: usize) -> Self {
-        let configurations = Maker::new(pattern, CONFIGURATION);
-        Self { configurations, layers: Maker::new(pattern, size), count, made: AtomicU64::new(0) }
+        let configurations = BlobGenerator::new(pattern, CONFIGURATION);
+        Self {
+            configurations,
+            layers: BlobGenerator::new(pattern, size),
+            count,
+            made: AtomicU64::new(0),
+        }
     }
 
-    /// The next one.
+    /// The next image.
     pub(crate) fn image(&self) -> Image {
         let config = self.configurations.blob();
         let layers: Vec<_> = (0..self.count).map(|_| self.layers.blob()).collect();
@@ -46,38 +50,37 @@ impl Images {
 }
 
 impl Image {
-    /// Bytes of its blobs.
+    /// The size of its blobs, in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.blobs().map(|blob| blob.size as u64).sum()
     }
 
-    /// Where the manifest is, by its tag.
+    /// The path of the manifest by tag.
     pub(crate) fn by_tag(&self) -> String {
-        format!("/v2/{NAME}/manifests/{}", self.tag)
+        format!("/v2/{REPOSITORY}/manifests/{}", self.tag)
     }
 
-    /// Where the manifest is, by its digest.
+    /// The path of the manifest by digest.
     pub(crate) fn by_digest(&self) -> String {
-        format!("/v2/{NAME}/manifests/{}", digest(&self.manifest))
+        format!("/v2/{REPOSITORY}/manifests/{}", digest(&self.manifest))
     }
 
-    /// Where the first layer is.
+    /// The path of the first layer.
     pub(crate) fn layer(&self) -> String {
-        format!("/v2/{NAME}/blobs/{}", self.layers.first().unwrap_or(&self.config).digest)
+        format!("/v2/{REPOSITORY}/blobs/{}", self.layers.first().unwrap_or(&self.config).digest)
     }
 
-    /// What a pull gets: the manifest and the blobs.
+    /// The paths that a pull requests: the manifest and the blobs.
     pub(crate) fn paths(&self) -> Vec<String> {
-        let blobs = self.blobs().map(|blob| format!("/v2/{NAME}/blobs/{}", blob.digest));
+        let blobs = self.blobs().map(|blob| format!("/v2/{REPOSITORY}/blobs/{}", blob.digest));
         [self.by_tag()].into_iter().chain(blobs).collect()
     }
 
-    /// Pushes it as clients do: each blob after asking for it, then the
-    /// manifest.
-    pub(crate) async fn push(&self, client: &mut Client, style: Style) -> anyhow::Result<()> {
-        self.push_to(client, NAME, style).await?;
-        if style == Style::File {
-            // A file server has it where it was put, and nowhere else.
+    /// Pushes it as clients do: a HEAD before each blob, then the manifest.
+    pub(crate) async fn push(&self, client: &mut Client, style: PushStyle) -> anyhow::Result<()> {
+        self.push_to(client, REPOSITORY, style).await?;
+        if style == PushStyle::File {
+            // A file server serves it at the path of the PUT only.
             client.put_manifest(&self.by_digest(), &self.manifest).await?;
         }
         Ok(())
@@ -88,7 +91,7 @@ impl Image {
         &self,
         client: &mut Client,
         name: &str,
-        style: Style,
+        style: PushStyle,
     ) -> anyhow::Result<()> {
         for blob in self.blobs() {
             let path = format!("/v2/{name}/blobs/{}", blob.digest);
@@ -98,9 +101,9 @@ impl Image {
         client.put_manifest(&format!("/v2/{name}/manifests/{}", self.tag), &self.manifest).await
     }
 
-    /// Gives it another tag.
+    /// Tags it once more.
     pub(crate) async fn tag(&self, client: &mut Client, tag: &str) -> anyhow::Result<()> {
-        client.put_manifest(&format!("/v2/{NAME}/manifests/{tag}"), &self.manifest).await
+        client.put_manifest(&format!("/v2/{REPOSITORY}/manifests/{tag}"), &self.manifest).await
     }
 
     fn blobs(&self) -> impl Iterator<Item = &Blob> {

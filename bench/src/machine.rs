@@ -1,9 +1,9 @@
-//! What the measurements ran on.
+//! The machine that the measurements run on.
 
 use std::path::Path;
 use std::process::Command;
 
-/// One line for people.
+/// Describes it in one line.
 pub(crate) fn describe(directory: &Path) -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let model = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
@@ -14,12 +14,12 @@ pub(crate) fn describe(directory: &Path) -> String {
     format!("{cores} cores ({model}){memory}, Linux {kernel}, data on {files}")
 }
 
-/// The load that others make, as the kernel averages it.
+/// The load averages.
 pub(crate) fn load() -> String {
     read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(", ")
 }
 
-/// The commit of the clone that this was built in, if git can tell.
+/// The commit of the current directory's repository, or nothing.
 pub(crate) fn commit() -> String {
     output("git", &["rev-parse", "--short", "HEAD"], Path::new(""))
 }

@@ -3,15 +3,17 @@
 
 mod client;
 mod content;
-mod hash;
 mod image;
+mod listing;
+mod load;
 mod machine;
 mod measure;
-mod names;
 mod process;
 mod report;
 mod rows;
 mod run;
+mod sample;
+mod sha256;
 mod systems;
 mod wrk;
 
@@ -23,12 +25,13 @@ use run::Bench;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
-use systems::{Kind, System};
+use systems::{System, SystemKind};
 
 /// Measures Roadstead beside other registries on this machine.
 ///
-/// Peers are looked for on the path and in target/tools/bin, by the names of their programs:
+/// Peers are searched on the path and in target/tools/bin, by the names of their programs:
 /// docker-registry (distribution 2.8 from Debian), registry (distribution 3), zot, angos, and nginx,
 /// which serves files and is the limit, not a peer.
 #[derive(Debug, Parser)]
@@ -37,33 +40,43 @@ struct Flags {
     /// What to measure [default: everything]
     #[arg(long, value_delimiter = ',', value_enum)]
     rows: Vec<Group>,
-    /// Which peers, as NAME or NAME=FILE [default: all that are found]
+    /// Which peers, as NAME or NAME=FILE [default: all that are installed]
     #[arg(long, value_delimiter = ',')]
     peers: Vec<String>,
     /// Roadstead's binary [default: beside this program]
     #[arg(long, value_name = "FILE")]
     roadstead: Option<PathBuf>,
-    /// How often each row is measured, in turn with the other systems
+    /// How often each row is measured, alternating between the systems
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
-    /// How long a row is measured each time; bounded pushes end earlier
+    /// How long a row is measured each time; limited pushes end earlier
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
-    /// Where data goes while it runs [default: the target directory]
+    /// For data while it runs [default: the target directory]
     #[arg(long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
-    /// Write the tables here as well
+    /// Write the tables to this file as well
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let flags = Flags::parse();
+async fn main() -> ExitCode {
+    match until_signal(&Flags::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without the backtrace that `Debug` would add.
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn until_signal(flags: &Flags) -> anyhow::Result<()> {
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    // Whatever ends it, servers are ended first: they are dropped.
+    // Whatever ends it, the servers are dropped, and so stopped, first.
     tokio::select! {
-        result = run(&flags) => result,
+        result = run(flags) => result,
         _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
         _ = term.recv() => anyhow::bail!("terminated"),
     }
@@ -72,7 +85,7 @@ async fn main() -> anyhow::Result<()> {
 async fn run(flags: &Flags) -> anyhow::Result<()> {
     wrk::check()?;
     let beside = std::env::current_exe()?;
-    let beside = beside.parent().context("a program without a directory")?;
+    let beside = beside.parent().context("the program has no directory")?;
     let systems = systems(flags, beside)?;
     let directory = flags.directory.as_deref().unwrap_or(beside);
     let pattern = content::pattern();
@@ -94,7 +107,7 @@ async fn run(flags: &Flags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures a group; its tables.
+/// Measures a group and returns its tables.
 async fn measure(
     bench: &Bench,
     group: Group,
@@ -117,7 +130,7 @@ async fn measure(
         }
         (Group::Hash, _) => {
             let samples: Result<Vec<_>, _> =
-                (0..flags.rounds).map(|_| hash::measure(pattern)).collect();
+                (0..flags.rounds).map(|_| sha256::measure(pattern)).collect();
             let _ = write!(text, "\n{}", report::hash(&samples?));
         }
         _ => {}
@@ -133,25 +146,25 @@ fn systems(flags: &Flags, beside: &Path) -> anyhow::Result<Vec<System>> {
             Some((name, file)) => (name, Some(Path::new(file))),
             None => (peer.as_str(), None),
         };
-        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+        let kind = SystemKind::ALL.into_iter().find(|kind| kind.name() == name);
         wanted.push((kind.with_context(|| format!("unknown peer {name}"))?, file));
     }
     let directories = [beside.to_owned(), tools, "/usr/sbin".into()];
     let mut systems = Vec::new();
-    for kind in Kind::ALL {
+    for kind in SystemKind::ALL {
         let named = wanted.iter().find(|(name, _)| *name == kind);
         let file = match kind {
-            Kind::Roadstead => flags.roadstead.as_deref(),
+            SystemKind::Roadstead => flags.roadstead.as_deref(),
             _ if named.is_none() && !wanted.is_empty() => continue,
             _ => named.and_then(|(_, file)| *file),
         };
         match System::find(kind, file, &directories) {
             Some(system) => systems.push(system),
-            None if kind == Kind::Roadstead => {
-                anyhow::bail!("no roadstead here: `cargo build --release` makes it")
+            None if kind == SystemKind::Roadstead => {
+                anyhow::bail!("roadstead is not built; run `cargo build --release`")
             }
             None if named.is_some() => anyhow::bail!("{} is not on the path", kind.name()),
-            None => eprintln!("{} is not here and is left out", kind.name()),
+            None => eprintln!("{} is not installed and is left out", kind.name()),
         }
     }
     Ok(systems)
@@ -159,7 +172,7 @@ fn systems(flags: &Flags, beside: &Path) -> anyhow::Result<Vec<System>> {
 
 fn heading(systems: &[System], directory: &Path) -> String {
     let arguments = std::env::args().skip(1);
-    // Where things are on this machine does not matter to readers.
+    // Paths on this machine do not matter to readers.
     let arguments = arguments.map(|argument| match argument.split_once('/') {
         Some((name, _)) => format!("{name}…"),
         None => argument,

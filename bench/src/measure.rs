@@ -1,104 +1,18 @@
-//! One measurement: load for a while, and what it cost the server.
+//! One measurement: puts a server under load and takes its CPU time.
 
-use crate::client::{Client, Style};
-use crate::content::Maker;
-use crate::image::Images;
+use crate::client::Client;
+use crate::content::REPOSITORY;
+use crate::load::{Effort, Load};
 use crate::process::Server;
+use crate::sample::{Sample, Unit, Work, percentile, sample};
 use crate::wrk;
-use http::StatusCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Whatever a server does after its answers belongs to them.
-const AFTERWARDS: Duration = Duration::from_millis(50);
+/// How long a server may go on working after its last response; that is part of
+/// the cost.
+const SETTLE_TIME: Duration = Duration::from_millis(50);
 
-/// What a row counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
-    /// Operations: rates in 1/s, CPU in ms for 1,000 of them.
-    Operations,
-    /// Bytes: rates in MB/s, CPU in s for 1 GB.
-    Bytes,
-    /// Milliseconds from a start to the first answer, and CPU until then.
-    Start,
-}
-
-/// What is asked of a server.
-#[derive(Clone, Debug)]
-pub(crate) enum Load {
-    /// GET by `wrk`, with a range if there is one.
-    Get {
-        /// What to get.
-        path: String,
-        /// The value of a `Range` header.
-        range: Option<&'static str>,
-        /// Whether each request has a query of its own, so that no cache of
-        /// answers has its answer.
-        unique: bool,
-    },
-    /// HEAD, which must be answered with a status.
-    Head {
-        /// What to ask for.
-        path: String,
-        /// The status.
-        status: StatusCode,
-    },
-    /// GET of much, by this program.
-    Fetch(Vec<String>),
-    /// Pushes of blobs that the server does not have.
-    Push(Arc<Maker>, Style),
-    /// Pushes of images: HEAD of each layer, layers, configuration, manifest.
-    PushImage(Arc<Images>, Style),
-}
-
-impl Load {
-    /// Whether it leaves something behind.
-    pub(crate) fn writes(&self) -> bool {
-        matches!(self, Self::Push(..) | Self::PushImage(..))
-    }
-}
-
-/// How hard, and for how long.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Effort {
-    /// Connections, each with one request at a time.
-    pub(crate) concurrency: usize,
-    /// After this time, no operation begins.
-    pub(crate) duration: Duration,
-    /// Nor after this many, on each connection.
-    pub(crate) operations: u64,
-}
-
-/// What was measured, in a row's unit.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    /// Per second; for starts, milliseconds.
-    pub(crate) rate: f64,
-    /// The server's CPU per unit of work.
-    pub(crate) cpu: f64,
-    /// The median time of an operation, milliseconds.
-    pub(crate) p50: f64,
-    /// The time that one in a hundred takes longer than, milliseconds.
-    pub(crate) p99: f64,
-}
-
-/// What was done.
-#[derive(Debug, Default)]
-pub(crate) struct Work {
-    /// How many operations ended.
-    pub(crate) operations: u64,
-    /// How many bytes of content were carried.
-    pub(crate) bytes: u64,
-    /// How long it took.
-    pub(crate) elapsed: Duration,
-    /// Times of operations, milliseconds: the median and the 99th percentile.
-    pub(crate) percentiles: (f64, f64),
-}
-
-/// The repository that everything is in.
-pub(crate) const NAME: &str = "bench/app";
-
-/// Puts a server under a load.
+/// Puts a server under load.
 pub(crate) async fn measure(
     server: &Server,
     load: &Load,
@@ -112,27 +26,11 @@ pub(crate) async fn measure(
         }
         other => operate(&server.address, other, effort).await?,
     };
-    tokio::time::sleep(AFTERWARDS).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     sample(&work, server.cpu()? - before, unit)
 }
 
-/// A sample of work that took so much CPU, in seconds.
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-pub(crate) fn sample(work: &Work, cpu: f64, unit: Unit) -> anyhow::Result<Sample> {
-    anyhow::ensure!(work.operations > 0, "nothing was answered");
-    let (done, per_cpu) = match unit {
-        Unit::Operations => (work.operations as f64, 1e6),
-        Unit::Bytes | Unit::Start => (work.bytes as f64 / 1e6, 1e3),
-    };
-    Ok(Sample {
-        rate: done / work.elapsed.as_secs_f64(),
-        cpu: cpu * per_cpu / done,
-        p50: work.percentiles.0,
-        p99: work.percentiles.1,
-    })
-}
-
-/// Load by this program's own client.
+/// Generates load with this program's client.
 pub(crate) async fn operate(address: &str, load: &Load, effort: Effort) -> anyhow::Result<Work> {
     let mut clients = Vec::new();
     for _ in 0..effort.concurrency {
@@ -176,7 +74,7 @@ async fn work(
     Ok((times, bytes))
 }
 
-/// One operation; the bytes of content that it carried.
+/// Runs one operation; returns the bytes of content transferred.
 async fn once(client: &mut Client, load: &Load) -> anyhow::Result<u64> {
     match load {
         Load::Get { path, .. } => client.get(path).await,
@@ -190,7 +88,7 @@ async fn once(client: &mut Client, load: &Load) -> anyhow::Result<u64> {
         }
         Load::Push(maker, style) => {
             let blob = maker.blob();
-            client.push(NAME, &blob, *style).await?;
+            client.push(REPOSITORY, &blob, *style).await?;
             Ok(blob.size as u64)
         }
         Load::PushImage(images, style) => {
@@ -199,10 +97,4 @@ async fn once(client: &mut Client, load: &Load) -> anyhow::Result<u64> {
             Ok(image.size())
         }
     }
-}
-
-/// The value that `percent` of the sorted values do not exceed.
-pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    let at = (sorted.len() * percent).div_ceil(100).max(1) - 1;
-    sorted.get(at).copied().unwrap_or(f64::NAN)
 }

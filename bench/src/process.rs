@@ -1,4 +1,4 @@
-//! Servers as processes: started, watched through `/proc`, ended by their ids.
+//! Server processes: started, observed through `/proc`, and stopped.
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,41 +8,41 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a server may take until it answers.
+/// How long a server may take to respond after its start.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// How often to ask whether it does.
+/// How often a starting server is asked.
 const START_PAUSE: Duration = Duration::from_micros(500);
 
-/// How long a server may take to end after SIGTERM.
+/// How long a server may take to exit after SIGTERM.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often to look whether it has.
+/// How often an exiting server is checked.
 const END_PAUSE: Duration = Duration::from_millis(5);
 
-/// Ticks of `/proc/<pid>/stat` in a second (`getconf CLK_TCK`).
+/// Ticks per second in `/proc/<pid>/stat` (`getconf CLK_TCK`).
 const TICKS: f64 = 100.0;
 
 /// How much of a server's log is shown when it does not start.
 const SHOWN: usize = 2000;
 
-/// A server and its workers; ended when it is dropped.
+/// A server and its workers; stopped when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     /// `127.0.0.1:<port>`.
     pub(crate) address: String,
-    /// Its data.
+    /// Its data directory.
     pub(crate) root: PathBuf,
     /// Whether it speaks TLS.
     pub(crate) tls: bool,
-    /// From its start to its first answer.
+    /// The time from its start to its first response.
     pub(crate) ready: Duration,
     process: Child,
 }
 
 impl Server {
-    /// Starts a server and waits for its first answer: to a GET of `/v2/`, or,
-    /// of one that speaks TLS, to a connection.
+    /// Starts a server and waits for its first response: to GET `/v2/`, or with
+    /// TLS, until it accepts a connection.
     pub(crate) fn start(
         mut command: Command,
         port: u16,
@@ -67,7 +67,7 @@ impl Server {
             if ended.is_some() || started.elapsed() > START_LIMIT {
                 let log = std::fs::read_to_string(log).unwrap_or_default();
                 let shown: String = log.chars().take(SHOWN).collect();
-                anyhow::bail!("does not answer ({ended:?}): {command:?}\n{shown}");
+                anyhow::bail!("no response ({ended:?}): {command:?}\n{shown}");
             }
             std::thread::sleep(START_PAUSE);
         }
@@ -80,8 +80,7 @@ impl Server {
         format!("http{}://{}{path}", if self.tls { "s" } else { "" }, self.address)
     }
 
-    /// Seconds of CPU that it has used, its workers and ended children
-    /// included.
+    /// Its CPU time in seconds, with its workers and exited children.
     pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
         let mut ticks = 0.0;
         for pid in self.family() {
@@ -95,8 +94,7 @@ impl Server {
         Ok(ticks / TICKS)
     }
 
-    /// The most memory that it has had resident, in bytes; the sum over its
-    /// workers.
+    /// Its peak resident memory in bytes, summed over its workers.
     pub(crate) fn peak_memory(&self) -> anyhow::Result<u64> {
         let mut sum = 0;
         for pid in self.family() {
@@ -108,7 +106,7 @@ impl Server {
         Ok(sum)
     }
 
-    /// It and all that it has started.
+    /// The ids of the process and its descendants.
     fn family(&self) -> Vec<u32> {
         let mut family = vec![self.process.id()];
         let mut next = 0;
@@ -131,7 +129,7 @@ impl Drop for Server {
                 Ok(Some(_)) | Err(_) => return,
             }
         }
-        // Not waited for yet, so these ids are still theirs.
+        // They have not been reaped, so the ids are still theirs.
         for pid in family {
             signal(pid, Signal::KILL);
         }
@@ -157,7 +155,7 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Whether the server has begun to answer.
+/// Whether the server responds.
 fn answers(address: SocketAddr, tls: bool) -> bool {
     let Ok(mut stream) = TcpStream::connect(address) else { return false };
     if tls {
@@ -171,7 +169,7 @@ fn answers(address: SocketAddr, tls: bool) -> bool {
         && status.ends_with(b" 200")
 }
 
-/// A port that nobody listens on.
+/// A free port.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

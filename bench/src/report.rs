@@ -1,41 +1,40 @@
-//! The tables.
+//! Prints the tables, in Markdown.
 
-use crate::measure::{Sample, Unit};
 use crate::run::{Cell, Results, RowResults};
-use crate::systems::{Kind, System};
+use crate::sample::{Sample, Unit, percentile};
+use crate::systems::{System, SystemKind};
 use std::fmt::Write as _;
 
-/// What the cells of the tables are.
+/// Explains the tables.
 pub(crate) const LEGEND: &str = "\
-A cell is: rate · server CPU · p50 / p99 of an operation in milliseconds. In rows of small requests the
+A cell is: rate · server CPU · p50 / p99 latency of an operation in milliseconds. In rows of small requests the
 rate is in requests per second and CPU in milliseconds per 1,000 requests; in rows of bytes they are MB/s
 and seconds per GB (10^9 bytes). Each is the median of the rounds; c16 means 16 connections. The last
 column compares Roadstead with the best durable peer: its rate over theirs (more is better) and its CPU
-over theirs (less is better), each with the peer that is best at it.
+over theirs (less is better), each with the peer that is best in it.
 
-Client and servers share the machine's cores, and so do others on it: CPU is the trustworthy figure.
-It is that of the server's processes; what the kernel writes to the disk afterwards is not in it.
-Small GETs are made by `wrk`, everything else by a client of this program, which takes more of the cores:
-rates of the two kinds do not compare. A push of a blob is POST and PUT, or POST, PATCH and PUT; no two
-blobs are the same. An image's layers are pushed as Docker does it, each after a HEAD.
+Client, servers and other processes share the machine's cores: CPU is the more reliable figure. It is
+that of the server's processes, without what the kernel writes to the disk afterwards. Small GETs are made
+by `wrk`, everything else by this program's client, which takes more of the cores: rates of the two are not
+comparable. A push of a blob is POST and PUT, or POST, PATCH and PUT; no two blobs are the same. An image's
+layers are pushed as Docker does it, each after a HEAD.
 
-The same few things are asked for again and again, and Roadstead answers most such requests from a cache
-of small answers in its host. “Each with a query of its own” are the same requests past that cache,
-through the component each time.
+The same few paths are requested repeatedly, and Roadstead answers most such requests from its host's
+cache of small responses. “Each with a unique query” are the same requests past that cache, through the
+component each time.
 
-Every registry runs so that what it acknowledges survives a loss of power: docker-registry and registry
-always sync, zot has `commit`, angos `sync_to_disk`. nginx serves files, and takes a push as one PUT of a
-file that it neither hashes nor syncs: it is the limit, not a peer. No access logs. Names to list are
-laid out in memory where there is `/dev/shm`. docker-registry answers with all tags, whatever page is asked
-for.
+Every registry is configured so that what it acknowledges survives a loss of power: docker-registry and
+registry always sync, zot has `commit`, angos `sync_to_disk`. nginx serves files, and accepts a push as one
+PUT of a file that it neither hashes nor syncs: it is the limit, not a peer. No access logs. Names to list
+are in memory where there is `/dev/shm`. docker-registry returns all tags, whatever page is requested.
 ";
 
-/// The middle of what the rounds showed.
+/// The median of each figure over the rounds.
 pub(crate) fn medians(samples: &[Sample]) -> Option<Sample> {
     let middle = |of: fn(&Sample) -> f64| {
         let mut values: Vec<_> = samples.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
-        crate::measure::percentile(&values, 50)
+        percentile(&values, 50)
     };
     (!samples.is_empty()).then(|| Sample {
         rate: middle(|sample| sample.rate),
@@ -45,12 +44,12 @@ pub(crate) fn medians(samples: &[Sample]) -> Option<Sample> {
     })
 }
 
-/// The table of a stage, in Markdown, with what failed below it.
+/// The table of a stage, with its failures below.
 pub(crate) fn table(results: &Results, systems: &[System]) -> String {
     let mut text = format!("## {}\n\n|", results.title);
     let mut failures = String::new();
     for system in systems {
-        let limit = if system.kind == Kind::Nginx { " (limit)" } else { "" };
+        let limit = if system.kind == SystemKind::Nginx { " (limit)" } else { "" };
         let _ = write!(text, " | {}{limit}", system.kind.name());
     }
     let _ = writeln!(
@@ -81,7 +80,7 @@ pub(crate) fn table(results: &Results, systems: &[System]) -> String {
     text
 }
 
-/// How median times grow from one stage to another with the same rows.
+/// How median latencies grow from one stage to another with the same rows.
 pub(crate) fn growth(few: &Results, many: &Results, systems: &[System]) -> String {
     let mut text = format!("Median times in “{}” over those in “{}”:\n\n", many.title, few.title);
     for (few, many) in few.rows.iter().zip(&many.rows) {
@@ -95,7 +94,7 @@ pub(crate) fn growth(few: &Results, many: &Results, systems: &[System]) -> Strin
     text
 }
 
-/// What hashing costs by itself.
+/// The cost of hashing alone.
 pub(crate) fn hash(samples: &[Sample]) -> String {
     let Some(sample) = medians(samples) else { return String::new() };
     format!(
@@ -122,16 +121,16 @@ fn show(cell: &Cell, unit: Unit) -> String {
     }
 }
 
-/// How Roadstead compares with the peer that is best at a row.
+/// Compares Roadstead with the best durable peer of a row.
 fn ratios(row: &RowResults, systems: &[System]) -> String {
     let medians: Vec<_> = row.cells.iter().map(|cell| medians(&cell.samples)).collect();
-    let of = |wanted: fn(Kind) -> bool| {
+    let of = |wanted: fn(SystemKind) -> bool| {
         let both = systems.iter().zip(&medians);
         both.filter_map(move |(system, sample)| wanted(system.kind).then_some(*sample)?)
     };
-    let Some(ours) = of(|kind| kind == Kind::Roadstead).next() else { return String::new() };
-    let rate = of(Kind::durable_peer).map(|sample| sample.rate).reduce(f64::max);
-    let cpu = of(Kind::durable_peer).map(|sample| sample.cpu).reduce(f64::min);
+    let Some(ours) = of(|kind| kind == SystemKind::Roadstead).next() else { return String::new() };
+    let rate = of(SystemKind::durable_peer).map(|sample| sample.rate).reduce(f64::max);
+    let cpu = of(SystemKind::durable_peer).map(|sample| sample.cpu).reduce(f64::min);
     match (rate, cpu) {
         (Some(rate), _) if row.unit == Unit::Start => format!("{}×", short(rate / ours.rate)),
         (Some(rate), Some(cpu)) => {
@@ -141,7 +140,7 @@ fn ratios(row: &RowResults, systems: &[System]) -> String {
     }
 }
 
-/// A number with separators of thousands.
+/// A number with thousands separators.
 fn whole(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
@@ -154,7 +153,7 @@ fn whole(number: f64) -> String {
     text
 }
 
-/// A number with two or three digits that count.
+/// A number with about three significant digits.
 fn short(number: f64) -> String {
     match number {
         n if n < 1.0 => format!("{n:.2}"),

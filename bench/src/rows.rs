@@ -1,10 +1,12 @@
 //! The rows of the tables, as data.
 
-use crate::client::Style;
-use crate::content::{self, Maker};
-use crate::image::{Image, Images};
-use crate::measure::{Effort, Load, NAME, Unit};
-use crate::systems::Kind;
+use crate::client::PushStyle;
+use crate::content::{self, BlobGenerator, REPOSITORY};
+use crate::image::{Image, ImageGenerator};
+use crate::listing::{repository, tag};
+use crate::load::{Effort, Load};
+use crate::sample::Unit;
+use crate::systems::SystemKind;
 use bytes::Bytes;
 use clap::ValueEnum;
 use http::StatusCode;
@@ -14,37 +16,37 @@ use std::time::Duration;
 const SMALL: usize = 64 << 10;
 const BIG: usize = 256 << 20;
 
-/// Layers of an image, and their size.
+/// Layers of an image, and the size of each in bytes.
 const LAYERS: usize = 10;
 const LAYER: usize = 4 << 20;
 
-/// Big blobs that one connection carries in a measurement, at most: their
-/// bytes are written to a disk.
+/// Most big blobs that one connection pushes in a measurement: they are written
+/// to a disk.
 const BIG_LIMIT: u64 = 2;
 
-/// Images that one connection pushes in a measurement, at most.
+/// Most images that one connection pushes in a measurement.
 const IMAGE_LIMIT: u64 = 8;
 
 /// A quarter of a small blob.
 const RANGE: &str = "bytes=16384-32767";
 
-/// How many names there are to list.
+/// The numbers of names to list.
 const NAMES: [usize; 2] = [1_000, 10_000];
 
-/// Connections of small rows that have only one figure for them.
+/// Connections of small rows that are measured at one concurrency.
 const SOME: usize = 16;
 
-/// Connections of pushes.
+/// Connections of pushes and of big blobs.
 const FEW: usize = 4;
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Group {
-    /// Manifests by tag, by digest, HEAD; a blob that is not there
+    /// Manifests by tag, by digest, HEAD; a missing blob
     Manifest,
     /// Blobs of 64 KiB, whole and a range
     Blob64k,
-    /// Small GETs that no cache of answers can answer
+    /// Small GETs that cannot be answered from a cache
     Uncached,
     /// Blobs of 256 MiB
     Blob256m,
@@ -58,33 +60,33 @@ pub(crate) enum Group {
     Lists,
     /// Small GETs without and with TLS
     Tls,
-    /// From a start to the first answer
+    /// From a start to the first response
     Start,
-    /// SHA-256 in this program, to compare pushes with
+    /// SHA-256 in this program, for comparison with pushes
     Hash,
 }
 
 /// Rows that are measured on the same servers.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    /// What it is called.
+    /// Its title.
     pub(crate) title: String,
     /// Whether servers speak TLS.
     pub(crate) tls: bool,
-    /// How many tags and repositories there are besides.
+    /// How many tags and repositories to list there are.
     pub(crate) names: usize,
-    /// What the servers hold before.
+    /// What is pushed to the servers beforehand.
     pub(crate) images: Vec<Image>,
-    /// What is measured.
+    /// The measured rows.
     pub(crate) rows: Vec<Row>,
 }
 
 /// One row.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// What it is called.
+    /// Its title.
     pub(crate) name: String,
-    /// What it counts.
+    /// What it measures.
     pub(crate) unit: Unit,
     load: Load,
     effort: Effort,
@@ -107,25 +109,25 @@ impl Row {
         self
     }
 
-    /// What to do to a server of this kind; `None` if it cannot.
-    pub(crate) fn load(&self, kind: Kind) -> Option<(Load, Effort)> {
+    /// The load for a system; `None` if it cannot serve it.
+    pub(crate) fn load(&self, kind: SystemKind) -> Option<(Load, Effort)> {
         let load = match (&self.load, kind) {
-            (Load::Push(maker, Style::Put), Kind::Nginx) => {
-                Load::Push(Arc::clone(maker), Style::File)
+            (Load::Push(maker, PushStyle::Put), SystemKind::Nginx) => {
+                Load::Push(Arc::clone(maker), PushStyle::File)
             }
-            (Load::PushImage(images, _), Kind::Nginx) => {
-                Load::PushImage(Arc::clone(images), Style::File)
+            (Load::PushImage(images, _), SystemKind::Nginx) => {
+                Load::PushImage(Arc::clone(images), PushStyle::File)
             }
-            (Load::Push(..), Kind::Nginx) => return None,
-            (Load::Get { path, .. }, Kind::Nginx) if path.contains("?n=") => return None,
+            (Load::Push(..), SystemKind::Nginx) => return None,
+            (Load::Get { path, .. }, SystemKind::Nginx) if path.contains("?n=") => return None,
             (load, _) => load.clone(),
         };
         Some((load, self.effort))
     }
 }
 
-/// The stages of a group, each row measured for `duration` at a time; groups
-/// that are measured in other ways have none.
+/// The stages of a group, with each row measured for `duration` at a time. Groups
+/// that are measured in another way have none.
 pub(crate) fn stages(group: Group, pattern: &Bytes, duration: Duration) -> Vec<Stage> {
     match group {
         Group::Manifest => vec![manifests(pattern, duration)],
@@ -142,11 +144,11 @@ pub(crate) fn stages(group: Group, pattern: &Bytes, duration: Duration) -> Vec<S
 }
 
 fn manifests(pattern: &Bytes, duration: Duration) -> Stage {
-    let image = Images::new(pattern, 1, SMALL).image();
+    let image = ImageGenerator::new(pattern, 1, SMALL).image();
     let tag = Load::Get { path: image.by_tag(), range: None, unique: false };
     let digest = Load::Get { path: image.by_digest(), range: None, unique: false };
     let head = Load::Head { path: image.by_tag(), status: StatusCode::OK };
-    let missing = format!("/v2/{NAME}/blobs/{}", content::digest(b"nobody has pushed this"));
+    let missing = format!("/v2/{REPOSITORY}/blobs/{}", content::digest(b"never pushed"));
     let missing = Load::Head { path: missing, status: StatusCode::NOT_FOUND };
     let loads = [
         ("manifest GET by tag", tag),
@@ -162,7 +164,7 @@ fn manifests(pattern: &Bytes, duration: Duration) -> Stage {
 }
 
 fn small_blobs(pattern: &Bytes, duration: Duration) -> Stage {
-    let image = Images::new(pattern, 1, SMALL).image();
+    let image = ImageGenerator::new(pattern, 1, SMALL).image();
     let path = image.layer();
     let whole = Load::Get { path: path.clone(), range: None, unique: false };
     let range = Load::Get { path, range: Some(RANGE), unique: false };
@@ -174,7 +176,7 @@ fn small_blobs(pattern: &Bytes, duration: Duration) -> Stage {
 }
 
 fn uncached(pattern: &Bytes, duration: Duration) -> Stage {
-    let image = Images::new(pattern, 1, SMALL).image();
+    let image = ImageGenerator::new(pattern, 1, SMALL).image();
     let loads = [
         ("manifest GET by tag", image.by_tag(), None),
         ("manifest GET by digest", image.by_digest(), None),
@@ -185,12 +187,12 @@ fn uncached(pattern: &Bytes, duration: Duration) -> Stage {
         let load = Load::Get { path, range, unique: true };
         Row::new(name, Unit::Operations, load, SOME, duration)
     };
-    let title = "Small GETs, each with a query of its own";
+    let title = "Small GETs, each with a unique query";
     Stage::new(title, vec![image], loads.into_iter().map(row).collect())
 }
 
 fn big_blobs(pattern: &Bytes, duration: Duration) -> Stage {
-    let image = Images::new(pattern, 1, BIG).image();
+    let image = ImageGenerator::new(pattern, 1, BIG).image();
     let load = Load::Fetch(vec![image.layer()]);
     let row =
         |connections| Row::new("256 MiB GET", Unit::Bytes, load.clone(), connections, duration);
@@ -198,11 +200,11 @@ fn big_blobs(pattern: &Bytes, duration: Duration) -> Stage {
 }
 
 fn big_pushes(pattern: &Bytes, duration: Duration) -> Stage {
-    let maker = Arc::new(Maker::new(pattern, BIG));
+    let maker = Arc::new(BlobGenerator::new(pattern, BIG));
     let styles = [
-        ("256 MiB push, one PUT", Style::Put),
-        ("256 MiB push, one PATCH without length", Style::Patch),
-        ("256 MiB push, chunks of 5 MiB", Style::Chunks),
+        ("256 MiB push, one PUT", PushStyle::Put),
+        ("256 MiB push, one PATCH without length", PushStyle::Patch),
+        ("256 MiB push, chunks of 5 MiB", PushStyle::Chunks),
     ];
     let row = |name, style, connections| {
         let load = Load::Push(Arc::clone(&maker), style);
@@ -213,16 +215,16 @@ fn big_pushes(pattern: &Bytes, duration: Duration) -> Stage {
 }
 
 fn small_pushes(pattern: &Bytes, duration: Duration) -> Stage {
-    let load = Load::Push(Arc::new(Maker::new(pattern, SMALL)), Style::Put);
+    let load = Load::Push(Arc::new(BlobGenerator::new(pattern, SMALL)), PushStyle::Put);
     let row = Row::new("64 KiB push", Unit::Operations, load, FEW, duration);
     Stage::new("Pushes of 64 KiB", Vec::new(), vec![row])
 }
 
 fn images(pattern: &Bytes, duration: Duration) -> Stage {
-    let images = Images::new(pattern, LAYERS, LAYER);
+    let images = ImageGenerator::new(pattern, LAYERS, LAYER);
     let image = images.image();
     let pull = Load::Fetch(image.paths());
-    let push = Load::PushImage(Arc::new(images), Style::Patch);
+    let push = Load::PushImage(Arc::new(images), PushStyle::Patch);
     let rows = vec![
         Row::new("image push", Unit::Bytes, push, FEW, duration).at_most(IMAGE_LIMIT),
         Row::new("image pull", Unit::Bytes, pull, FEW, duration),
@@ -231,11 +233,11 @@ fn images(pattern: &Bytes, duration: Duration) -> Stage {
 }
 
 fn lists(pattern: &Bytes, names: usize, duration: Duration) -> Stage {
-    let image = Images::new(pattern, 1, SMALL).image();
+    let image = ImageGenerator::new(pattern, 1, SMALL).image();
     // A page from the middle.
     let before = names / 2 - 1;
     let loads = [
-        ("page of 100 tags", format!("/v2/{NAME}/tags/list?n=100&last={}", tag(before))),
+        ("page of 100 tags", format!("/v2/{REPOSITORY}/tags/list?n=100&last={}", tag(before))),
         ("page of 100 repositories", format!("/v2/_catalog?n=100&last={}", repository(before))),
     ];
     let row = |(name, path)| {
@@ -246,18 +248,8 @@ fn lists(pattern: &Bytes, names: usize, duration: Duration) -> Stage {
     Stage { names, ..Stage::new(&title, vec![image], loads.into_iter().map(row).collect()) }
 }
 
-/// The name of a tag that is there to be listed.
-pub(crate) fn tag(number: usize) -> String {
-    format!("v{number:05}")
-}
-
-/// The name of a repository that is there to be listed.
-pub(crate) fn repository(number: usize) -> String {
-    format!("bench/r{number:05}")
-}
-
 fn encryption(pattern: &Bytes, tls: bool, duration: Duration) -> Stage {
-    let image = Images::new(pattern, 1, SMALL).image();
+    let image = ImageGenerator::new(pattern, 1, SMALL).image();
     let loads = [
         ("manifest GET by tag", image.by_tag()),
         ("manifest GET by digest", image.by_digest()),

@@ -1,64 +1,65 @@
-//! Runs stages: every system on a fresh directory, measured in turn.
+//! Runs stages: each system on a fresh directory, measured in turn.
 
-use crate::client::{Client, Style};
-use crate::measure::{Sample, Unit, measure};
-use crate::names;
+use crate::client::{Client, PushStyle};
+use crate::listing;
+use crate::measure::measure;
 use crate::process::Server;
 use crate::rows::{Row, Stage};
-use crate::systems::{Certificate, Kind, Place, System};
+use crate::sample::{Sample, Unit};
+use crate::systems::{Certificate, Place, System, SystemKind};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::SystemTime;
 use tempfile::TempDir;
 
-/// Where many names are laid out: to remove 100,000 files from a disk that
-/// discards their blocks takes minutes.
+/// A file system in memory for many small files: removing 100,000 of them from
+/// a disk that discards blocks takes minutes.
 const MEMORY: &str = "/dev/shm";
 
 /// How often each system is started in a round.
 const STARTS: usize = 5;
 
-/// Pushed files above this size are emptied after each measurement, or a run
-/// would fill the disk.
+/// Pushed files above this size in bytes are emptied after each measurement, so
+/// that a run does not fill the disk.
 const BIG_FILE: u64 = 1 << 20;
 
-/// What a stage showed.
+/// The results of a stage.
 #[derive(Debug)]
 pub(crate) struct Results {
     /// The stage's title.
     pub(crate) title: String,
     /// Its rows.
     pub(crate) rows: Vec<RowResults>,
-    /// The most memory that each system had resident, in bytes.
+    /// The peak resident memory of each system, in bytes.
     pub(crate) peaks: Vec<Option<u64>>,
 }
 
-/// What a row showed.
+/// The results of a row.
 #[derive(Debug)]
 pub(crate) struct RowResults {
     /// The row's name.
     pub(crate) name: String,
-    /// What it counts.
+    /// What it measures.
     pub(crate) unit: Unit,
     /// For each system, in the order of the systems.
     pub(crate) cells: Vec<Cell>,
 }
 
-/// What one system showed.
+/// The results of one system in a row.
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
     /// One for each round.
     pub(crate) samples: Vec<Sample>,
-    /// The first thing that went wrong.
+    /// The first failure.
     pub(crate) failure: Option<String>,
 }
 
-/// Where everything is while it runs, and how often it is measured.
+/// A run of the benchmark: its systems, directories and number of rounds.
 #[derive(Debug)]
 pub(crate) struct Bench {
     systems: Vec<System>,
     directory: TempDir,
-    /// For many names, if there is a place in memory.
+    /// For many small files, if there is a file system in memory.
     memory: Option<TempDir>,
     certificate: Certificate,
     rounds: usize,
@@ -76,13 +77,13 @@ impl Bench {
         let certificate = Certificate::make(directory.path())?;
         let bench = Self { systems, directory, memory, certificate, rounds };
         for system in &bench.systems {
-            // Roadstead compiles its component when it starts first.
+            // At its first start, Roadstead compiles its component.
             system.start(&bench.place("first", system), None)?;
         }
         Ok(bench)
     }
 
-    /// What is measured.
+    /// The measured systems.
     pub(crate) fn systems(&self) -> &[System] {
         &self.systems
     }
@@ -118,8 +119,8 @@ impl Bench {
         let peak = |running: &Running| running.server.as_ref().ok()?.peak_memory().ok();
         let peaks = running.iter().map(peak).collect();
         drop(running);
-        // What is on the disk stays until the end: ext4 without a journal looks
-        // for minutes at each inode that was freed, whenever a file is made.
+        // Files on the disk stay until the end: without a journal, ext4 takes
+        // minutes to create files after many inodes were freed.
         if let Some(memory) = &self.memory {
             let used = memory.path().join(plain(title));
             if used.exists() {
@@ -129,7 +130,7 @@ impl Bench {
         Ok(Results { title: title.clone(), rows, peaks })
     }
 
-    /// Starts a system with what the stage needs.
+    /// Starts a system with the content that the stage needs.
     async fn prepare(&self, stage: &Stage, system: &System) -> anyhow::Result<Server> {
         let mut place = self.place(&plain(&stage.title), system);
         if let (Some(memory), true) = (&self.memory, stage.names > 0) {
@@ -137,15 +138,15 @@ impl Bench {
         }
         let laid_out = system.kind.has_distributions_layout();
         if laid_out {
-            names::lay_out(&place.data(), stage.names)?;
+            listing::lay_out(&place.data(), stage.names)?;
         }
         let server = system.start(&place, None)?;
-        let style = if system.kind == Kind::Nginx { Style::File } else { Style::Put };
+        let style = if system.kind == SystemKind::Nginx { PushStyle::File } else { PushStyle::Put };
         let mut client = Client::connect(&server.address).await?;
         for image in &stage.images {
             image.push(&mut client, style).await?;
-            if !laid_out && style != Style::File {
-                names::push(image, &mut client, stage.names).await?;
+            if !laid_out && style != PushStyle::File {
+                listing::push(image, &mut client, stage.names).await?;
             }
         }
         if !stage.tls {
@@ -164,7 +165,7 @@ impl Bench {
                 progress(&format!("starts: {}", system.kind.name()));
                 let mut place = self.place(&format!("start{number}"), system);
                 warm[at].start(system, &place);
-                if system.kind == Kind::Roadstead && number < self.rounds {
+                if system.kind == SystemKind::Roadstead && number < self.rounds {
                     place.cache = place.directory.join("cache");
                     cold[at].start(system, &place);
                 }
@@ -174,7 +175,7 @@ impl Bench {
         let row =
             |name: &str, cells| RowResults { name: name.to_owned(), unit: Unit::Start, cells };
         Results {
-            title: "From a start to the first answer".to_owned(),
+            title: "From a start to the first response".to_owned(),
             rows: vec![row("empty directory", warm), row("without compiled code in a cache", cold)],
             peaks: self.systems.iter().map(|_| None).collect(),
         }
@@ -185,7 +186,7 @@ impl Bench {
 struct Running<'a> {
     system: &'a System,
     server: anyhow::Result<Server>,
-    /// What is younger was pushed by rows.
+    /// Files that are newer were pushed by rows.
     since: SystemTime,
 }
 
@@ -198,7 +199,7 @@ impl Running<'_> {
         };
         cell.add(result);
         if let (Ok(server), true) = (&self.server, load.writes()) {
-            forget(&server.root, self.since);
+            empty_big_files(&server.root, self.since);
         }
     }
 }
@@ -230,29 +231,29 @@ impl Cell {
     }
 }
 
-/// A title as a file name that needs no quotes anywhere.
+/// A title as a file name that needs no quoting.
 fn plain(title: &str) -> String {
     title.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
-/// Empties the big files that were made below a directory since then. What is
-/// measured afterwards does not ask for them.
-fn forget(directory: &Path, since: SystemTime) {
+/// Empties the big files below a directory that are newer than `since`. No later
+/// row reads them.
+fn empty_big_files(directory: &Path, since: SystemTime) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let Ok(data) = entry.metadata() else { continue };
         if data.is_dir() {
-            forget(&entry.path(), since);
+            empty_big_files(&entry.path(), since);
         } else if data.len() > BIG_FILE && data.modified().is_ok_and(|time| time > since) {
             let _ = std::fs::File::create(entry.path());
         }
     }
 }
 
-/// Tells whoever waits at a terminal what is being done.
+/// Shows the current step if standard error is a terminal.
 pub(crate) fn progress(text: &str) {
     let mut errors = std::io::stderr();
     if errors.is_terminal() {
-        // Over the line before.
+        // Overwrites the line before.
         let _ = write!(errors, "\r\x1b[K{text}");
         let _ = errors.flush();
     }

@@ -1,4 +1,4 @@
-//! What is measured: Roadstead, its peers, and how each is started.
+//! The measured systems: Roadstead and its peers, and how each is started.
 
 use crate::process::{Server, free_port};
 use anyhow::Context as _;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SystemKind {
     /// This project's.
     Roadstead,
     /// distribution 2.8, as Debian packages it.
@@ -18,16 +18,16 @@ pub(crate) enum Kind {
     Zot,
     /// angos.
     Angos,
-    /// Files without a registry: the limit, not a peer.
+    /// A file server: the limit, not a peer.
     Nginx,
 }
 
-/// A server that is here.
+/// An installed server.
 #[derive(Clone, Debug)]
 pub(crate) struct System {
     /// What it is.
-    pub(crate) kind: Kind,
-    /// What it says of itself.
+    pub(crate) kind: SystemKind,
+    /// Its version, as it prints it.
     pub(crate) version: String,
     binary: PathBuf,
 }
@@ -35,9 +35,9 @@ pub(crate) struct System {
 /// Where a system runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// Its data, configuration and log go here.
+    /// For its data, configuration and log.
     pub(crate) directory: PathBuf,
-    /// Where Roadstead keeps compiled code.
+    /// For Roadstead's compiled code.
     pub(crate) cache: PathBuf,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
-    /// Makes one in a directory; nobody verifies it.
+    /// Makes a self-signed one in a directory; clients do not verify it.
     pub(crate) fn make(directory: &Path) -> anyhow::Result<Self> {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names)?;
@@ -62,13 +62,13 @@ impl Certificate {
 }
 
 impl Place {
-    /// Its data.
+    /// The data directory.
     pub(crate) fn data(&self) -> PathBuf {
         self.directory.join("data")
     }
 }
 
-impl Kind {
+impl SystemKind {
     /// Every kind, in the order of tables.
     pub(crate) const ALL: [Self; 6] = [
         Self::Roadstead,
@@ -79,7 +79,7 @@ impl Kind {
         Self::Nginx,
     ];
 
-    /// The name of its program, and in flags.
+    /// The name of its program, also in flags.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Roadstead => "roadstead",
@@ -91,12 +91,12 @@ impl Kind {
         }
     }
 
-    /// Whether it is a registry that keeps what it has acknowledged.
+    /// Whether it is another registry that is configured to be durable.
     pub(crate) fn durable_peer(self) -> bool {
         !matches!(self, Self::Roadstead | Self::Nginx)
     }
 
-    /// Whether its directory is laid out as distribution's.
+    /// Whether its data has distribution's layout.
     pub(crate) fn has_distributions_layout(self) -> bool {
         matches!(self, Self::Roadstead | Self::DockerRegistry | Self::Registry)
     }
@@ -107,8 +107,12 @@ impl Kind {
 }
 
 impl System {
-    /// Finds a system: at `binary`, or on the path, or in one of `directories`.
-    pub(crate) fn find(kind: Kind, binary: Option<&Path>, directories: &[PathBuf]) -> Option<Self> {
+    /// Finds a system: at `binary`, in one of `directories`, or on the path.
+    pub(crate) fn find(
+        kind: SystemKind,
+        binary: Option<&Path>,
+        directories: &[PathBuf],
+    ) -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path: Vec<_> = std::env::split_paths(&path).collect();
         let mut places = directories.iter().chain(&path).map(|place| place.join(kind.name()));
@@ -120,7 +124,7 @@ impl System {
         Some(Self { kind, version, binary })
     }
 
-    /// Starts it at a place, over the data that is there, if any.
+    /// Starts it with the data that the place has.
     pub(crate) fn start(
         &self,
         place: &Place,
@@ -144,27 +148,27 @@ impl System {
     ) -> anyhow::Result<Command> {
         let mut command = Command::new(&self.binary);
         let (file, text) = match self.kind {
-            Kind::Roadstead => {
+            SystemKind::Roadstead => {
                 command.args(["serve", "--cache"]).arg(&place.cache).arg("config.yml");
                 ("config.yml", distribution(root, port, tls, ""))
             }
-            Kind::DockerRegistry | Kind::Registry => {
+            SystemKind::DockerRegistry | SystemKind::Registry => {
                 command.args(["serve", "config.yml"]);
-                // Or version 3 sends traces to a collector that is not there.
+                // Version 3 would send traces to a collector.
                 command.env("OTEL_TRACES_EXPORTER", "none");
                 // As in the configuration that its image has.
                 let cache = "  cache: {blobdescriptor: inmemory}\n";
                 ("config.yml", distribution(root, port, tls, cache))
             }
-            Kind::Zot => {
+            SystemKind::Zot => {
                 command.args(["serve", "config.json"]);
                 ("config.json", zot(root, port, tls))
             }
-            Kind::Angos => {
+            SystemKind::Angos => {
                 command.args(["-c", "config.toml", "server"]);
                 ("config.toml", angos(root, port, tls))
             }
-            Kind::Nginx => {
+            SystemKind::Nginx => {
                 std::fs::create_dir_all(root.join("v2"))?;
                 std::fs::write(root.join("v2/index.html"), "{}")?;
                 let file = place.directory.join("nginx.conf");
@@ -184,7 +188,7 @@ fn version(binary: &Path, arguments: &[&str]) -> String {
     };
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    // distribution begins with the path by which it was called.
+    // distribution prints its own path first.
     let line = text.lines().next().unwrap_or("unknown");
     let words: Vec<_> = line.split_whitespace().filter(|word| !word.starts_with('/')).collect();
     words.join(" ")
@@ -208,7 +212,7 @@ storage:
     )
 }
 
-/// As its documentation has it; `commit` has it sync what it writes.
+/// As in its documentation; `commit` makes it sync its writes.
 fn zot(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
     let tls = tls.map_or_else(String::new, |Certificate { certificate, key }| {
         format!(r#","tls":{{"cert":"{}","key":"{}"}}"#, certificate.display(), key.display())
@@ -220,7 +224,7 @@ fn zot(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
     )
 }
 
-/// As its documentation has it.
+/// As in its documentation, with synced writes.
 fn angos(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
     let tls = tls.map_or_else(String::new, |Certificate { certificate, key }| {
         format!(
@@ -248,7 +252,7 @@ default_allow = true
     )
 }
 
-/// `user` counts where it runs as root: its workers must reach the files.
+/// `user` has an effect if it runs as root: its workers must read the files.
 fn nginx(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
     let (ssl, tls) = match tls {
         None => ("", String::new()),

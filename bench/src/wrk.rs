@@ -1,20 +1,21 @@
-//! GET by `wrk`, the load generator of Debian's package of that name.
+//! GET by the load generator `wrk`, from Debian's package of that name.
 
-use crate::measure::{Effort, Work};
+use crate::load::Effort;
+use crate::sample::Work;
 use anyhow::Context as _;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// The most threads that make load, so that servers have a core too.
+/// Most threads that generate load, so that servers have a core too.
 const THREADS: usize = 2;
 
-/// What is said where it is missing.
+/// The error if it is not installed.
 const MISSING: &str = "wrk is needed for rows of small GETs: `apt-get install wrk`, \
     or https://github.com/wg/wrk";
 
-/// Has `wrk` print one line that is easily read.
+/// A script that makes `wrk` print one line for [`parse`].
 const DONE: &str = r#"
 done = function(summary, latency)
   local errors = summary.errors
@@ -24,7 +25,7 @@ done = function(summary, latency)
 end
 "#;
 
-/// Has `wrk` make a query for each request: the time, the thread, a number.
+/// A script with a unique query for each request: the time, the thread, a number.
 const UNIQUE: &str = r#"
 local threads, number = 0, 0
 setup = function(thread)
@@ -37,7 +38,7 @@ request = function()
 end
 "#;
 
-/// Gets a URL over and over.
+/// Gets a URL repeatedly.
 pub(crate) async fn get(
     url: &str,
     range: Option<&str>,
@@ -51,7 +52,7 @@ pub(crate) async fn get(
     if unique {
         script.push_str(UNIQUE);
     }
-    // As clients do; a registry may serve something else otherwise.
+    // As clients do; without it, a registry may convert the manifest.
     writeln!(script, "wrk.headers[\"Accept\"] = \"{}\"", crate::content::MANIFEST_TYPE)?;
     let mut file = tempfile::Builder::new().suffix(".lua").tempfile()?;
     file.write_all(script.as_bytes())?;
@@ -73,13 +74,14 @@ pub(crate) async fn get(
         .with_context(|| format!("wrk: {text}{}", String::from_utf8_lossy(&output.stderr)))?
 }
 
-/// Fails with what was wrong with the answers; `None` if it is not wrk's.
+/// Reads the output; `None` if it is not the script's, an error if requests
+/// failed.
 fn parse(text: &str) -> Option<anyhow::Result<Work>> {
     let line = text.lines().find_map(|line| line.strip_prefix("result "))?;
     let numbers: Vec<u32> = line.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
     let [requests, duration, broken, refused, p50, p99] = numbers[..] else { return None };
     if broken + refused > 0 {
-        return Some(Err(anyhow::anyhow!("{broken} connections broke, {refused} were refused")));
+        return Some(Err(anyhow::anyhow!("{broken} connection errors, {refused} error responses")));
     }
     Some(Ok(Work {
         operations: requests.into(),
@@ -89,9 +91,9 @@ fn parse(text: &str) -> Option<anyhow::Result<Work>> {
     }))
 }
 
-/// Whether it is here; if not, what to do.
+/// Checks that it is installed.
 pub(crate) fn check() -> anyhow::Result<()> {
-    // It has no flag that only prints its version and succeeds.
+    // Its flag for the version prints it and fails.
     let mut command = std::process::Command::new("wrk");
     command.arg("--version").output().context(MISSING).map(|_| ())
 }

@@ -1,5 +1,5 @@
-//! `config.yml`: distribution's file, read as the variables that it stands
-//! for.
+//! `config.yml`, distribution's configuration file, read as the environment
+//! variables that its keys correspond to.
 
 use anyhow::{Context as _, bail};
 use serde_yaml_ng::Value;
@@ -8,8 +8,8 @@ use std::path::Path;
 /// Largest configuration file, in bytes.
 const SIZE_LIMIT: u64 = 1024 * 1024;
 
-/// Reads a configuration file. What the environment says goes before what the
-/// file says, as in distribution.
+/// Reads a configuration file. Environment variables override it, as in
+/// distribution.
 pub fn read(
     path: &Path,
     environment: Vec<(String, String)>,
@@ -17,7 +17,7 @@ pub fn read(
     let shown = path.display();
     let size = std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?.len();
     if size > SIZE_LIMIT {
-        bail!("{shown} has {size} bytes; a configuration has at most {SIZE_LIMIT}");
+        bail!("{shown} has {size} bytes; the limit is {SIZE_LIMIT}");
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
     let mut variables = parse(&text).with_context(|| format!("in {shown}"))?;
@@ -30,7 +30,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
     let value: Value = serde_yaml_ng::from_str(text)?;
     let mut variables = Vec::new();
     if !matches!(value, Value::Mapping(_)) {
-        bail!("a configuration is a mapping, as in `http: {{addr: localhost:5000}}`");
+        bail!("a configuration must be a mapping, as in `http: {{addr: localhost:5000}}`");
     }
     flatten("REGISTRY", &value, &mut variables)?;
     Ok(variables)
@@ -40,7 +40,7 @@ fn flatten(name: &str, value: &Value, variables: &mut Vec<(String, String)>) -> 
     let text = match value {
         Value::Mapping(mapping) => {
             for (key, value) in mapping {
-                let Value::String(key) = key else { bail!("{name}: keys are text") };
+                let Value::String(key) = key else { bail!("{name}: keys must be strings") };
                 flatten(&format!("{name}_{}", key.to_uppercase()), value, variables)?;
             }
             return Ok(());
@@ -51,12 +51,12 @@ fn flatten(name: &str, value: &Value, variables: &mut Vec<(String, String)>) -> 
             }
             return Ok(());
         }
-        // A key without a value is a section that holds nothing.
+        // A key without a value is an empty section.
         Value::Null => return Ok(()),
         Value::Bool(value) => value.to_string(),
         Value::Number(value) => value.to_string(),
         Value::String(value) => value.clone(),
-        Value::Tagged(_) => bail!("{name}: YAML tags have no meaning here"),
+        Value::Tagged(_) => bail!("{name}: YAML tags are not supported"),
     };
     variables.push((name.to_owned(), text));
     Ok(())
@@ -67,8 +67,7 @@ mod tests {
     use super::{parse, read};
     use roadstead_config::Config;
 
-    /// The file that the image `registry:2` ships, with the parts that this
-    /// registry has no use for.
+    /// The file of the image `registry:2`, with keys that have no effect here.
     const REGISTRY_2: &str = "
 version: 0.1
 log:
@@ -97,8 +96,8 @@ health:
         assert_eq!(config.root, Some("/var/lib/registry".into()));
     }
 
-    /// Sections of distribution's documentation, and ours in its style, are what
-    /// their variables are.
+    /// Sections from distribution's documentation, and this registry's own, equal
+    /// their variables.
     #[test]
     #[expect(clippy::too_many_lines, reason = "it is one table")]
     fn sections_are_variables() {
@@ -253,7 +252,7 @@ storage:
                     ("STORAGE_REDIRECT_DISABLE", "true"),
                 ],
             ),
-            // Sections that hold nothing.
+            // Empty sections.
             ("auth:\nhttp: {tls: {letsencrypt: {hosts: []}, clientcas: []}}", &[]),
         ] {
             let owned = variables.iter().map(|(n, v)| (format!("REGISTRY_{n}"), (*v).to_owned()));
@@ -264,7 +263,7 @@ storage:
     }
 
     #[test]
-    fn sections_that_are_none() {
+    fn invalid_sections() {
         for (file, expected) in [
             ("auth: {silly: {realm: a, service: b}}", "REGISTRY_AUTH_SILLY_REALM is not supported"),
             ("auth: {htpasswd: {realm: a}}", "needs REGISTRY_AUTH_HTPASSWD_PATH"),
@@ -283,7 +282,7 @@ storage:
     }
 
     #[test]
-    fn the_environment_goes_first() {
+    fn the_environment_overrides_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), REGISTRY_2).unwrap();
         let environment = vec![("REGISTRY_HTTP_ADDR".to_owned(), "127.0.0.1:1".to_owned())];
@@ -295,7 +294,7 @@ storage:
     #[test]
     fn mistakes_are_named() {
         for (text, expected) in [
-            ("- a", "a configuration is a mapping"),
+            ("- a", "a configuration must be a mapping"),
             ("http: {addr: [", "flow"),
             ("http: {addr: !x y}", "REGISTRY_HTTP_ADDR: YAML tags"),
         ] {

@@ -1,15 +1,15 @@
-//! SHA-256 in this program: what no push can cost less than.
+//! SHA-256 in this program: the least that a push can cost.
 
-use crate::measure::{Sample, Unit, Work, sample};
+use crate::sample::{Sample, Unit, Work, sample};
 use anyhow::Context as _;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::time::Instant;
 
-/// How many bytes are hashed at a time.
+/// Bytes that one measurement hashes.
 const SIZE: usize = 256 << 20;
 
-/// Hashes 256 MiB in one thread.
+/// Measures SHA-256 of [`SIZE`] bytes in one thread.
 pub(crate) fn measure(pattern: &Bytes) -> anyhow::Result<Sample> {
     let (started, before) = (Instant::now(), cpu()?);
     let mut state = Sha256::new();
@@ -23,7 +23,7 @@ pub(crate) fn measure(pattern: &Bytes) -> anyhow::Result<Sample> {
     sample(&work, cpu()? - before, Unit::Bytes)
 }
 
-/// Seconds that this thread has run.
+/// The CPU time of this thread, in seconds.
 fn cpu() -> anyhow::Result<f64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanoseconds = text.split_whitespace().next().context("an empty schedstat")?;

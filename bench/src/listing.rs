@@ -1,19 +1,18 @@
-//! Many tags and repositories, to be listed.
+//! Many tags and repositories, for rows that list them.
 
-use crate::client::{Client, Style};
+use crate::client::{Client, PushStyle};
+use crate::content::REPOSITORY;
 use crate::image::Image;
-use crate::measure::NAME;
-use crate::rows::{repository, tag};
 use std::path::Path;
 
-/// What tags point to; nobody asks for it.
+/// The digest that tags point to; it is never requested.
 const LINK: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
 
-/// Writes so many tags and repositories as distribution lays them out.
+/// Writes `count` tags and as many repositories in distribution's layout.
 pub(crate) fn lay_out(root: &Path, count: usize) -> anyhow::Result<()> {
     let repositories = root.join("docker/registry/v2/repositories");
     for number in 0..count {
-        let tag = format!("{NAME}/_manifests/tags/{}/current", tag(number));
+        let tag = format!("{REPOSITORY}/_manifests/tags/{}/current", tag(number));
         let tag = repositories.join(tag);
         std::fs::create_dir_all(&tag)?;
         std::fs::write(tag.join("link"), LINK)?;
@@ -23,11 +22,22 @@ pub(crate) fn lay_out(root: &Path, count: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes so many by pushes of an image that is in [`NAME`] already.
+/// Pushes `count` tags and as many repositories of an image that is in
+/// [`REPOSITORY`] already.
 pub(crate) async fn push(image: &Image, client: &mut Client, count: usize) -> anyhow::Result<()> {
     for number in 0..count {
         image.tag(client, &tag(number)).await?;
-        image.push_to(client, &repository(number), Style::Put).await?;
+        image.push_to(client, &repository(number), PushStyle::Put).await?;
     }
     Ok(())
+}
+
+/// The name of a listed tag.
+pub(crate) fn tag(number: usize) -> String {
+    format!("v{number:05}")
+}
+
+/// The name of a listed repository.
+pub(crate) fn repository(number: usize) -> String {
+    format!("bench/r{number:05}")
 }
