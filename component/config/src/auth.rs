@@ -1,216 +1,46 @@
 //! `REGISTRY_AUTH*`: distribution's `auth`, and rules.
 
 use crate::reader::{Reader, boolean, duration};
-use crate::rules::Rules;
-use std::fmt;
-use std::path::PathBuf;
+use roadstead_access::{
+    Auth, DEFAULT_REALM, DEFAULT_SERVICE, DEFAULT_TOKEN_EXPIRATION, External, Issuer, Oidc, Realm,
+    Rules, Scheme, Secret, Users,
+};
 use std::time::Duration;
 
-/// How long a token of the built-in service is good for, where
-/// `REGISTRY_AUTH_TOKEN_EXPIRATION` does not say otherwise.
-pub const DEFAULT_TOKEN_EXPIRATION: Duration = Duration::from_mins(5);
-
-/// The longest that `REGISTRY_AUTH_TOKEN_EXPIRATION` can say: what a token
-/// allows cannot be taken back.
+/// The longest that `REGISTRY_AUTH_TOKEN_EXPIRATION` can say: tokens cannot be
+/// revoked.
 pub const MAX_TOKEN_EXPIRATION: Duration = Duration::from_hours(1);
 
-/// What clients are told they log in to, where nothing else is set.
-pub const DEFAULT_REALM: &str = "Roadstead";
-
-/// The audience of the built-in service's tokens, where
-/// `REGISTRY_AUTH_TOKEN_SERVICE` does not say otherwise.
-pub const DEFAULT_SERVICE: &str = "roadstead";
-
-/// Who is who, and who may do what.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Auth {
-    /// `REGISTRY_AUTH`: how users prove who they are.
-    pub scheme: Scheme,
-    /// `REGISTRY_AUTH_HTPASSWD_*`: the users.
-    pub users: Option<Users>,
-    /// `REGISTRY_AUTH_HTPASSWD_REALM`: what users are told they log in to.
-    pub realm: String,
-    /// `REGISTRY_AUTH_RULES`: who may do what. Without rules, whoever is known
-    /// may do everything.
-    pub rules: Option<Rules>,
-    /// `REGISTRY_AUTH_OIDC_*`: whose tokens CI jobs can log in with.
-    pub oidc: Option<Oidc>,
-    /// `REGISTRY_AUTH_PLAINHTTP`: passwords may cross plain HTTP.
-    pub plain_http: bool,
-    /// `REGISTRY_HTTP_SECRET`: what the built-in service signs tokens with.
-    pub secret: Option<Secret>,
-    /// `REGISTRY_AUTH_HOST_AUTHORITY`: the authority at which a native host
-    /// tells the component who is who. The native host sets it.
-    pub host_authority: Option<String>,
-}
-
-/// How users prove who they are.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Scheme {
-    /// They do not.
-    #[default]
-    None,
-    /// By password with each request, or, where rules allow something without
-    /// one, by a token of the built-in service.
-    Htpasswd,
-    /// By a token of the built-in service.
-    Token(Issuer),
-    /// By a token that another service signs.
-    External(Box<External>),
-}
-
-/// The built-in token service.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Issuer {
-    /// `REGISTRY_AUTH_TOKEN_REALM`: its URL, if it is not this registry's own
-    /// `/v2/token` as clients reach it.
-    pub realm: Option<String>,
-    /// `REGISTRY_AUTH_TOKEN_SERVICE`: whom tokens are for.
-    pub service: String,
-    /// `REGISTRY_AUTH_TOKEN_EXPIRATION`: how long they are good for.
-    pub expiration: Duration,
-}
-
-impl Default for Issuer {
-    fn default() -> Self {
-        Self {
-            realm: None,
-            service: DEFAULT_SERVICE.to_owned(),
-            expiration: DEFAULT_TOKEN_EXPIRATION,
-        }
-    }
-}
-
-/// A token service elsewhere; distribution's `auth.token`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct External {
-    /// `REGISTRY_AUTH_TOKEN_REALM`: where clients get tokens.
-    pub realm: Realm,
-    /// `REGISTRY_AUTH_TOKEN_SERVICE`: whom tokens must be for.
-    pub service: String,
-    /// `REGISTRY_AUTH_TOKEN_ISSUER`: who must have signed them.
-    pub issuer: String,
-    /// `REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE`: certificates whose keys sign
-    /// tokens: a file, or PEM itself.
-    pub certificates: Option<String>,
-    /// `REGISTRY_AUTH_TOKEN_JWKS`: keys that sign tokens: a file, or JSON
-    /// itself.
-    pub jwks: Option<String>,
-    /// `REGISTRY_AUTH_TOKEN_SIGNINGALGORITHMS`: which algorithms are accepted;
-    /// none means all that are safe.
-    pub algorithms: Vec<String>,
-}
-
-/// Where clients get tokens.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Realm {
-    /// At a URL.
-    Url(String),
-    /// At this path of wherever they reached the registry
-    /// (`REGISTRY_AUTH_TOKEN_AUTOREDIRECT`).
-    Path(String),
-}
-
-/// Where the entries of an htpasswd file come from.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Users {
-    /// `REGISTRY_AUTH_HTPASSWD_PATH`.
-    File(PathBuf),
-    /// `REGISTRY_AUTH_HTPASSWD_ENTRIES`, separated by white space: for hosts
-    /// that mount no files.
-    Entries(String),
-}
-
-impl fmt::Debug for Users {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Entries(_) => f.write_str("Entries(..)"),
-        }
-    }
-}
-
-/// Whose tokens CI jobs can log in with, by OIDC.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Oidc {
-    /// `REGISTRY_AUTH_OIDC_ISSUER`: who signs them, as in
-    /// `https://token.actions.githubusercontent.com`.
-    pub issuer: String,
-    /// `REGISTRY_AUTH_OIDC_AUDIENCE`: whom they must be for.
-    pub audience: String,
-    /// `REGISTRY_AUTH_OIDC_JWKS`: the issuer's keys: a file, JSON itself, or a
-    /// URL; without it, the URL that the issuer's discovery document names.
-    pub jwks: Option<String>,
-}
-
-/// Text that no log shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
-impl Auth {
-    /// Whether anyone needs to be known for anything.
-    pub fn enabled(&self) -> bool {
-        self.scheme != Scheme::None || self.rules.is_some()
-    }
-
-    /// The built-in token service, if it is used: because it was chosen, or
-    /// because some things are allowed without a password, which Docker's
-    /// engine can use only where tokens are given out.
-    pub fn issuer(&self) -> Option<Issuer> {
-        let anonymous = self.rules.as_ref().is_some_and(Rules::allow_anonymous);
-        match &self.scheme {
-            Scheme::Token(issuer) => Some(issuer.clone()),
-            Scheme::Htpasswd if anonymous => Some(Issuer::default()),
-            Scheme::None if self.oidc.is_some() => Some(Issuer::default()),
-            Scheme::Htpasswd | Scheme::None | Scheme::External(_) => None,
-        }
-    }
-
-    /// Whether clients send passwords here.
-    pub fn takes_passwords(&self) -> bool {
-        matches!(self.scheme, Scheme::Htpasswd | Scheme::Token(_)) || self.oidc.is_some()
-    }
-
-    pub(crate) fn read(reader: &mut Reader) -> Self {
-        let users = match (reader.text("AUTH_HTPASSWD_PATH"), reader.text("AUTH_HTPASSWD_ENTRIES"))
-        {
-            (Some(path), Some(_)) => {
-                reader.problem(
-                    "REGISTRY_AUTH_HTPASSWD_PATH and REGISTRY_AUTH_HTPASSWD_ENTRIES are both set; \
-                     keep one of them",
-                );
-                // So that nothing says there are none.
-                Some(Users::File(path.into()))
-            }
-            (Some(path), None) => Some(Users::File(path.into())),
-            (None, Some(entries)) => Some(Users::Entries(entries)),
-            (None, None) => None,
-        };
-        let rules = rules(reader);
-        let oidc = oidc(reader, rules.as_ref());
-        let auth = Self {
-            scheme: scheme(reader, users.as_ref()),
-            users,
-            realm: reader.text("AUTH_HTPASSWD_REALM").unwrap_or_else(|| DEFAULT_REALM.to_owned()),
-            rules,
-            oidc,
-            plain_http: reader.read("AUTH_PLAINHTTP", false, boolean),
-            secret: reader.text("HTTP_SECRET").map(Secret),
-            host_authority: reader.text("AUTH_HOST_AUTHORITY"),
-        };
-        if !auth.realm.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\')) {
+pub(crate) fn read(reader: &mut Reader) -> Auth {
+    let users = match (reader.text("AUTH_HTPASSWD_PATH"), reader.text("AUTH_HTPASSWD_ENTRIES")) {
+        (Some(path), Some(_)) => {
             reader.problem(
-                "REGISTRY_AUTH_HTPASSWD_REALM must be ASCII without quotes and backslashes",
+                "REGISTRY_AUTH_HTPASSWD_PATH and REGISTRY_AUTH_HTPASSWD_ENTRIES are both set; \
+                 keep one of them",
             );
+            // So that nothing says there are none.
+            Some(Users::File(path.into()))
         }
-        auth
+        (Some(path), None) => Some(Users::File(path.into())),
+        (None, Some(entries)) => Some(Users::Entries(entries)),
+        (None, None) => None,
+    };
+    let rules = rules(reader);
+    let oidc = oidc(reader, rules.as_ref());
+    let auth = Auth {
+        scheme: scheme(reader, users.as_ref()),
+        users,
+        realm: reader.text("AUTH_HTPASSWD_REALM").unwrap_or_else(|| DEFAULT_REALM.to_owned()),
+        rules,
+        oidc,
+        plain_http: reader.read("AUTH_PLAINHTTP", false, boolean),
+        secret: reader.text("HTTP_SECRET").map(Secret),
+        host_authority: reader.text("AUTH_HOST_AUTHORITY"),
+    };
+    if !auth.realm.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\')) {
+        reader.problem("REGISTRY_AUTH_HTPASSWD_REALM must be ASCII without quotes and backslashes");
     }
+    auth
 }
 
 fn rules(reader: &mut Reader) -> Option<Rules> {

@@ -16,21 +16,21 @@ mod auth;
 mod cloud;
 mod names;
 mod reader;
-mod rules;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-pub use auth::{
-    Auth, DEFAULT_REALM, DEFAULT_SERVICE, DEFAULT_TOKEN_EXPIRATION, External, Issuer,
-    MAX_TOKEN_EXPIRATION, Oidc, Realm, Scheme, Secret, Users,
-};
+pub use auth::MAX_TOKEN_EXPIRATION;
 pub use cloud::{
     Azure, AzureCredentials, Cloud, ConditionalWrites, DEFAULT_PART_SIZE, Encryption, Gcs, GcsKey,
     MAX_PART_SIZE, S3, Service,
 };
 pub use names::{NAMES, Name, Use};
-pub use rules::{Action, Rules, Subject};
+// What the settings are read into; its home is `roadstead_access`.
+pub use roadstead_access::{
+    Action, Auth, DEFAULT_REALM, DEFAULT_SERVICE, DEFAULT_TOKEN_EXPIRATION, External, Issuer, Oidc,
+    Realm, Rules, Scheme, Secret, Subject, Users,
+};
 pub use tls::{Acme, Certificate, Tls, TlsVersion};
 
 use ipnet::IpNet;
@@ -184,7 +184,7 @@ impl Config {
             host: reader.read("HTTP_HOST", None, host),
             trusted_proxies: trusted_proxies(&mut reader),
             tls: Tls::read(&mut reader),
-            auth: Auth::read(&mut reader),
+            auth: auth::read(&mut reader),
             root: reader.read("STORAGE_FILESYSTEM_ROOTDIRECTORY", None, |value| {
                 (!value.is_empty())
                     .then(|| Some(PathBuf::from(value)))

@@ -1,9 +1,8 @@
 //! CI jobs that log in with a token of their own, as those of GitHub Actions.
 
 use super::{JWKS, OTHER, RSA, open, sign, signer, token};
-use crate::{Answer, Authority, Caller, Question, Refusal, TokenError};
+use crate::{Action, Answer, Authority, Caller, Question, Refusal, Rules, Subject, TokenError};
 use jsonwebtoken::Algorithm;
-use roadstead_config::{Action, Rules, Subject};
 use serde_json::{Value, json};
 use std::time::SystemTime;
 

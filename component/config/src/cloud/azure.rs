@@ -2,8 +2,8 @@
 
 use super::{required, url};
 use crate::PREFIX;
-use crate::auth::Secret;
 use crate::reader::Reader;
+use roadstead_access::Secret;
 
 /// Who gives out tokens for client secrets.
 const TOKEN_SERVICE: &str = "https://login.microsoftonline.com";

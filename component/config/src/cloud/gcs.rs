@@ -2,8 +2,8 @@
 
 use super::{required, url};
 use crate::PREFIX;
-use crate::auth::Secret;
 use crate::reader::Reader;
+use roadstead_access::Secret;
 use std::path::PathBuf;
 
 /// Google's endpoint.

@@ -11,8 +11,8 @@ pub use gcs::{Gcs, GcsKey};
 pub use s3::{ConditionalWrites, Encryption, S3};
 
 use crate::PREFIX;
-use crate::auth::Secret;
 use crate::reader::{Reader, boolean};
+use roadstead_access::Secret;
 use std::path::PathBuf;
 
 /// Bytes of a part of an upload, where `_CHUNKSIZE` does not say otherwise:

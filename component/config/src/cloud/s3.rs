@@ -2,8 +2,8 @@
 
 use super::{must_be, required, url};
 use crate::PREFIX;
-use crate::auth::Secret;
 use crate::reader::{Reader, boolean};
+use roadstead_access::Secret;
 
 /// A bucket of Amazon S3, or of a store that speaks its protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
