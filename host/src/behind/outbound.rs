@@ -67,7 +67,7 @@ pub(crate) struct Outbound {
     /// Where requests may go, as `scheme://authority`.
     origins: Vec<String>,
     /// How the settings name the store.
-    setting: &'static str,
+    setting: String,
     /// The setting with the authority of its certificate.
     bundle: String,
 }
@@ -95,7 +95,7 @@ impl Outbound {
             client,
             origins: origins.collect(),
             setting: cloud.setting(),
-            bundle: bundle(cloud),
+            bundle: cloud.root_certificates_setting(),
         })
     }
 
@@ -219,7 +219,7 @@ pub(crate) fn variables(
 fn tls(cloud: &Cloud) -> anyhow::Result<ClientConfig> {
     let mut roots = match &cloud.root_certificates {
         None => rustls::RootCertStore::empty(),
-        Some(file) => certificate::read_authorities(&bundle(cloud), file)?,
+        Some(file) => certificate::read_authorities(&cloud.root_certificates_setting(), file)?,
     };
     // A machine may have odd ones among its own; they are no reason to stop.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -227,13 +227,6 @@ fn tls(cloud: &Cloud) -> anyhow::Result<ClientConfig> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())
-}
-
-/// The setting with the authority of the store's certificate.
-fn bundle(cloud: &Cloud) -> String {
-    let setting = cloud.setting();
-    let section = setting.rsplit_once('_').map_or(setting, |(section, _)| section);
-    format!("{section}_ROOTCERTBUNDLE")
 }
 
 /// A URI's `scheme://authority`.

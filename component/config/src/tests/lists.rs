@@ -34,7 +34,7 @@ fn forms() {
     }
     for value in ["localhost", "10.0.0.0/33", "10.0.0.0/8 fd00::/8", "*"] {
         let problem = problem(&[("HTTP_TRUSTEDPROXIES", value)]);
-        assert!(problem.contains(&format!("{value:?} is no address and no network")), "{problem}");
+        assert!(problem.contains(&format!("{value:?} is not an address or network")), "{problem}");
     }
 }
 
