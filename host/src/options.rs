@@ -1,6 +1,6 @@
 //! The options of a host.
 
-use roadstead_config::{Config, ConfigError};
+use roadstead_config::{Config, ConfigError, Settings};
 use std::env;
 use std::path::PathBuf;
 
@@ -21,15 +21,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// Options from settings as variables; see [`Config::from_variables`].
-    pub fn from_variables(variables: Vec<(String, String)>) -> Result<Self, ConfigError> {
-        let config = Config::from_variables(variables.clone())?;
+    /// Options by the settings of a file and of the environment.
+    ///
+    /// # Errors
+    /// All that is wrong with the settings, at once.
+    pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
+        let config = settings.config()?;
         let root = config.root.clone().unwrap_or_else(default_root);
-        let variables = variables
-            .into_iter()
-            .filter(|(name, _)| name.starts_with(roadstead_config::PREFIX))
-            .filter_map(for_component)
-            .collect();
+        let variables = settings.for_component();
         Ok(Self { config, root, component: None, code_cache: default_code_cache(), variables })
     }
 
@@ -39,22 +38,6 @@ impl Options {
             Some(cloud) => cloud.location(),
             None => self.root.display().to_string(),
         }
-    }
-}
-
-/// What the component gets of a setting: no secrets, and nothing that only the
-/// host sets.
-fn for_component((name, value): (String, String)) -> Option<(String, String)> {
-    match name.as_str() {
-        "REGISTRY_HTTP_SECRET"
-        | "REGISTRY_AUTH_HOST_AUTHORITY"
-        | "REGISTRY_STORAGE_HOST_AUTHORITY"
-        | "REGISTRY_STORAGE_HOST_HASHING" => None,
-        // The component must know that there are users, and no more.
-        "REGISTRY_AUTH_HTPASSWD_PATH" | "REGISTRY_AUTH_HTPASSWD_ENTRIES" => {
-            Some(("REGISTRY_AUTH_HTPASSWD_PATH".to_owned(), "the host has it".to_owned()))
-        }
-        _ => Some((name, value)),
     }
 }
 
@@ -78,25 +61,50 @@ fn home(variable: &str, below_home: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::Options;
+    use roadstead_config::{Given, Scope, Settings, rows};
+
+    fn options(variables: &[(&str, &str)]) -> Options {
+        let given = variables.iter().map(|(name, value)| Given::variable(*name, *value));
+        Options::new(&Settings::gather(given)).unwrap()
+    }
 
     #[test]
     fn the_component_gets_no_secrets() {
         for users in ["REGISTRY_AUTH_HTPASSWD_PATH", "REGISTRY_AUTH_HTPASSWD_ENTRIES"] {
-            let variables = [
+            let options = options(&[
                 ("REGISTRY_AUTH", "token"),
                 (users, "alice:$2y$04$hash"),
                 ("REGISTRY_HTTP_SECRET", "hidden"),
-                ("REGISTRY_AUTH_HOST_AUTHORITY", "elsewhere"),
-                ("REGISTRY_STORAGE_HOST_AUTHORITY", "elsewhere"),
-                ("REGISTRY_STORAGE_HOST_HASHING", "elsewhere"),
+                ("ROADSTEAD_HOST_SERVICES", "storage"),
                 ("AWS_SECRET_ACCESS_KEY", "hidden"),
-            ];
-            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let options = Options::from_variables(variables.into()).unwrap();
-            let expected =
-                [("REGISTRY_AUTH", "token"), ("REGISTRY_AUTH_HTPASSWD_PATH", "the host has it")];
+                // A name that is not in the table of settings.
+                ("REGISTRY_PASSWORD", "hidden"),
+            ]);
+            let expected = [("REGISTRY_AUTH", "token"), (users, "the host has it")];
             let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
             assert_eq!(options.variables, expected, "{users}");
+            assert_eq!(options.config.warnings.len(), 1, "{:?}", options.config.warnings);
+        }
+    }
+
+    /// Whatever the table says is the host's.
+    #[test]
+    fn the_component_is_not_told_what_is_the_hosts() {
+        let given = rows().map(|row| Given::variable(row.variable(), "hidden"));
+        let told = Settings::gather(given).for_component();
+        assert!(!told.is_empty());
+        for row in rows() {
+            let value = told.iter().find(|(name, _)| *name == row.variable());
+            let value = value.map(|(_, value)| value.as_str());
+            match row.scope() {
+                // Some names of distribution's stand for those below a setting.
+                Scope::Host if row.is_used() => assert_eq!(value, None, "{}", row.key()),
+                Scope::Host => {}
+                Scope::HostAndPresence => assert_ne!(value, Some("hidden"), "{}", row.key()),
+                Scope::Component | Scope::Both => {
+                    assert_eq!(value, Some("hidden"), "{}", row.key());
+                }
+            }
         }
     }
 }

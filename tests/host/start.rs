@@ -82,7 +82,13 @@ fn mistakes_are_named() {
     let config = path("wrong.yml");
     fs::write(&config, "http: {adr: ':5000'}").unwrap();
     let said = refusal(serve(&[here, there], &[&config]));
-    assert_says(&said, &["REGISTRY_HTTP_ADR ", "did you mean REGISTRY_HTTP_ADDR?"]);
+    let name = format!("http.adr in {} ", config.display());
+    assert_says(&said, &[&name, "did you mean http.addr?"]);
+
+    // Not the user's own directory, but nothing at all.
+    fs::write(&config, "storage: {inmemory: {}}").unwrap();
+    let said = refusal(serve(&[here], &[&config]));
+    assert_says(&said, &["storage.inmemory in ", "is not supported"]);
 }
 
 /// An error is its causes, whatever Rust is asked to add.
@@ -153,6 +159,9 @@ async fn the_file_and_the_environment() {
         let environment = [
             ("REGISTRY_HTTP_ADDR", "127.0.0.3:0"),
             ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", of_environment.to_str().unwrap()),
+            // Someone else's.
+            ("REGISTRY_URL", "https://registry.example"),
+            ("REGISTRY_PASSWORD", "password"),
         ];
         let host = Registry::serve(serve(&environment, &[&config])).unwrap();
         assert!(host.address.starts_with("127.0.0.3:"), "{}", host.address);

@@ -1,18 +1,19 @@
-//! Authentication of a registry's clients.
+//! Access: how callers authenticate, and what they may do.
 //!
-//! The component decides who may do what; this crate tells it who sent a
-//! request: by passwords of an [`htpasswd`] file, by tokens of the built-in
-//! service or of an external one, and by the tokens of CI jobs. It runs in the
-//! native host, so that the component holds neither passwords nor keys and
-//! bcrypt does not stall it; on other hosts it runs in the component. All calls
-//! block, and the only I/O is reading files.
+//! [`settings`](Auth) are the registry's settings of both, as types, and
+//! [`Rules`] say who may do what. The [`Authority`] authenticates: by passwords
+//! of an [`htpasswd`] file, by tokens of the built-in service or of another
+//! one, and by the tokens of CI jobs. It runs in the native host, so that the
+//! component holds neither passwords nor keys and bcrypt does not stall it, and
+//! within the component under hosts without that service: all calls block, and
+//! nothing here does I/O but read files.
 //!
-//! How credentials are verified is decided here, once:
+//! What an attacker may try is handled here once:
 //!
-//! - Passwords: bcrypt, which takes as long for unknown users ([`Htpasswd`]);
-//!   growing delays after failures; verified credentials are cached under a
-//!   keyed hash until the file changes.
-//! - Tokens: algorithms and keys are the operator's, never the token's
+//! - Passwords: bcrypt, as slow for unknown users as for known ones
+//!   ([`Htpasswd`]); after failures a growing delay; verified passwords are
+//!   remembered under a keyed hash until the file changes.
+//! - Tokens: algorithms and keys are those of the settings, never the token's
 //!   ([`Keys`]).
 //!
 //! [`Htpasswd`]: htpasswd::Htpasswd
@@ -22,7 +23,9 @@ mod cache;
 mod guard;
 pub mod htpasswd;
 mod keys;
+mod rules;
 mod scope;
+mod settings;
 mod tokens;
 
 #[cfg(test)]
@@ -31,11 +34,10 @@ mod tests;
 pub use authority::{Answer, Authority, Caller, Question, Refusal};
 pub use cache::{Cache, Fingerprint};
 pub use keys::{Keys, TOKEN_LIMIT, TokenError};
+pub use rules::{Action, Rules, Subject};
 pub use scope::{ALL, Access, CATALOG, REGISTRY, REPOSITORY, SCOPES_LIMIT};
+pub use settings::{
+    Auth, DEFAULT_REALM, DEFAULT_SERVICE, DEFAULT_TOKEN_EXPIRATION, External, Issuer, Oidc, Realm,
+    Scheme, Secret, Users,
+};
 pub use tokens::Issued;
-
-/// The header with a question to the native host, as JSON.
-pub const QUESTION_HEADER: &str = "roadstead-question";
-
-/// The header with its answer, as JSON.
-pub const ANSWER_HEADER: &str = "roadstead-answer";

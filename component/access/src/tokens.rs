@@ -6,12 +6,13 @@
 
 use crate::cache::{keyed, random};
 use crate::keys::{self, TokenError};
+use crate::rules::Subject;
 use crate::scope::Access;
+use crate::settings::{Issuer, Secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac as _;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use roadstead_config::{Issuer, Secret, Subject};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

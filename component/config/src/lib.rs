@@ -2,40 +2,43 @@
 //!
 //! Names and meanings are those of the [distribution] registry: the variable
 //! `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY` is the key
-//! `storage.filesystem.rootdirectory` of a `config.yml`. Both forms become
-//! variables here, so that every host of the component configures it alike:
-//! by its environment.
+//! `storage.filesystem.rootdirectory` of a `config.yml`. [`Settings`] takes
+//! both; the component finds variables in its environment.
 //!
-//! A name that nobody knows is an error that says which known name is
-//! nearest. A name of distribution's that has no effect here is accepted if
-//! what it asks for is so anyway, and refused if it is not.
+//! Every setting is a row of one table (`settings`), which knows all names of
+//! distribution's as well. An unknown name is an error that suggests a known
+//! one. A name of distribution's that has no effect here is accepted if what
+//! it asks for happens anyway, and refused if it does not.
 //!
 //! [distribution]: https://distribution.github.io/distribution/about/configuration/
 
 mod auth;
 mod cloud;
-mod names;
+mod gathered;
+mod given;
+pub mod manual;
+mod nearest;
 mod reader;
-mod rules;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-pub use auth::{
-    Auth, DEFAULT_REALM, DEFAULT_SERVICE, DEFAULT_TOKEN_EXPIRATION, External, Issuer,
-    MAX_TOKEN_EXPIRATION, Oidc, Realm, Scheme, Secret, Users,
-};
 pub use cloud::{
-    Azure, AzureCredentials, Cloud, ConditionalWrites, DEFAULT_PART_SIZE, Encryption, Gcs, GcsKey,
-    MAX_PART_SIZE, S3, Service,
+    Azure, AzureCredentials, Cloud, ConditionalWrites, Encryption, Gcs, GcsKey, S3, Service,
 };
-pub use names::{NAMES, Name, Use};
-pub use rules::{Action, Rules, Subject};
+pub use gathered::Settings;
+pub use given::{Given, Step};
+// What the settings are read into; its home is `roadstead_access`.
+pub use roadstead_access::{
+    Action, Auth, DEFAULT_REALM, DEFAULT_SERVICE, DEFAULT_TOKEN_EXPIRATION, External, Issuer, Oidc,
+    Realm, Rules, Scheme, Secret, Subject, Users,
+};
+pub use settings::{Row, Scope, State, rows};
 pub use tls::{Acme, Certificate, Tls, TlsVersion};
 
 use ipnet::IpNet;
-use reader::{Reader, boolean, duration};
-use std::collections::BTreeMap;
+use reader::Reader;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -52,8 +55,8 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
 /// `REGISTRY_HTTP_DRAINTIMEOUT` does not say otherwise.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How many requests are worked on at a time, where `REGISTRY_HTTP_MAXREQUESTS`
-/// does not say otherwise.
+/// Requests handled at a time, where `REGISTRY_HTTP_MAXREQUESTS` does not say
+/// otherwise.
 pub const DEFAULT_MAX_REQUESTS: usize = 1024;
 
 /// The most that `REGISTRY_HTTP_MAXREQUESTS` can say: as many as there are
@@ -65,6 +68,22 @@ pub const MAX_MAX_REQUESTS: usize = 4096;
 /// distribution's.
 pub const DEFAULT_ROOT: &str = "/var/lib/registry";
 
+/// The longest that `REGISTRY_AUTH_TOKEN_EXPIRATION` can say: tokens cannot be
+/// revoked.
+pub const MAX_TOKEN_EXPIRATION: Duration = Duration::from_hours(1);
+
+/// The shortest that `REGISTRY_AUTH_TOKEN_EXPIRATION` can say: clients take
+/// less than a minute for a minute.
+pub const MIN_TOKEN_EXPIRATION: Duration = Duration::from_mins(1);
+
+/// Bytes of a part of an upload to an object store, where `_CHUNKSIZE` does not
+/// say otherwise: distribution's 10 MiB.
+pub const DEFAULT_PART_SIZE: u64 = 10 * 1024 * 1024;
+
+/// The most that `_CHUNKSIZE` can say, in bytes. A part is in the component's
+/// memory while it is sent.
+pub const MAX_PART_SIZE: u64 = 32 * 1024 * 1024;
+
 /// The settings of a registry, all valid.
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting that someone turns on or off")]
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,14 +92,14 @@ pub struct Config {
     pub address: String,
     /// `REGISTRY_HTTP_DRAINTIMEOUT`.
     pub drain_timeout: Duration,
-    /// `REGISTRY_HTTP_MAXREQUESTS`: how many requests are worked on at a time,
-    /// bodies of pushes included. At least one.
+    /// `REGISTRY_HTTP_MAXREQUESTS`: requests handled at a time, request bodies
+    /// included. At least one.
     pub max_requests: usize,
     /// `REGISTRY_HTTP_HOST`: the URL at which clients reach the registry, where
-    /// it cannot be told from their requests.
+    /// it cannot be derived from their requests.
     pub host: Option<String>,
-    /// `REGISTRY_HTTP_TRUSTEDPROXIES`: whose word for a client's address and
-    /// scheme is taken.
+    /// `REGISTRY_HTTP_TRUSTEDPROXIES`: proxies whose forwarding headers are
+    /// trusted for a client's address and scheme.
     pub trusted_proxies: Vec<IpNet>,
     /// `REGISTRY_HTTP_TLS_*`.
     pub tls: Option<Tls>,
@@ -91,8 +110,8 @@ pub struct Config {
     /// `REGISTRY_STORAGE_S3_*`, `_GCS_*` or `_AZURE_*`: the object store that
     /// holds the data, in place of a directory.
     pub cloud: Option<Cloud>,
-    /// `REGISTRY_STORAGE_REDIRECT_DISABLE`, negated: an object store's own
-    /// bytes are fetched from it, by URLs that are good for a while.
+    /// `REGISTRY_STORAGE_REDIRECT_DISABLE`, negated: clients are redirected to
+    /// the object store, by presigned URLs.
     pub redirect: bool,
     /// `REGISTRY_STORAGE_DELETE_ENABLED`: manifests, tags and blobs can be
     /// deleted. Off by default, as in distribution.
@@ -104,19 +123,15 @@ pub struct Config {
     pub sparse_images: bool,
     /// `REGISTRY_HTTP_WARNING`: a notice that every response carries.
     pub warning: Option<String>,
-    /// `REGISTRY_STORAGE_HOST_AUTHORITY`: the authority at which a native host
-    /// answers storage operations. The native host sets it; it is trusted
-    /// because whoever configures the component says so.
-    pub host_authority: Option<String>,
-    /// `REGISTRY_STORAGE_HOST_HASHING`: the authority at which a native host
-    /// hashes what goes to an object store. The native host sets it.
-    pub host_hashing: Option<String>,
     /// `REGISTRY_LOG_LEVEL`.
     pub log_level: LogLevel,
     /// `REGISTRY_LOG_FORMATTER`.
     pub log_format: LogFormat,
     /// `REGISTRY_LOG_ACCESSLOG_DISABLED`, negated.
     pub access_log: bool,
+    /// What someone may want to know who gave these settings, a line each:
+    /// names that have no effect.
+    pub warnings: Vec<String>,
 }
 
 /// How much is logged.
@@ -142,128 +157,70 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Reads the settings among `variables`; names that do not start with
-    /// [`PREFIX`] are someone else's.
+    /// Reads the settings among `variables`. Names that do not start with
+    /// [`PREFIX`] are not the registry's.
     ///
     /// # Errors
     /// All that is wrong, at once.
     pub fn from_variables(
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut problems = Vec::new();
-        let mut settings = BTreeMap::new();
-        for (name, value) in variables {
-            let Some(key) = name.strip_prefix(PREFIX) else { continue };
-            if names::set_by_kubernetes(key) {
-                continue;
-            }
-            match names::find(key) {
-                Some(Name { used: Use::Setting, .. }) => {
-                    settings.insert(key.to_owned(), value);
-                }
-                Some(Name { used: Use::NoEffect, .. }) => {}
-                Some(Name { used: Use::Unsupported(instead), .. }) => {
-                    problems.push(format!("{name} is not supported: {instead}"));
-                }
-                None => problems.push(format!(
-                    "{name} is not a setting; did you mean {PREFIX}{}?",
-                    names::nearest(key)
-                )),
-            }
-        }
-        let mut reader = Reader { settings, problems };
+        let given = variables.into_iter().map(|(name, value)| Given::variable(name, value));
+        Self::read(&Settings::gather(given))
+    }
+
+    fn read(settings: &Settings) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(settings);
         let config = Self {
-            address: reader.read("HTTP_ADDR", DEFAULT_ADDRESS.to_owned(), address),
-            drain_timeout: reader.read("HTTP_DRAINTIMEOUT", DEFAULT_DRAIN_TIMEOUT, duration),
-            max_requests: reader.read("HTTP_MAXREQUESTS", DEFAULT_MAX_REQUESTS, |value| {
-                let number = value.parse().ok();
-                number
-                    .filter(|number| (1..=MAX_MAX_REQUESTS).contains(number))
-                    .ok_or("must be a number from 1 to 4096")
-            }),
-            host: reader.read("HTTP_HOST", None, host),
+            address: reader.read(&settings::HTTP_ADDR),
+            drain_timeout: reader.read(&settings::HTTP_DRAINTIMEOUT),
+            max_requests: usize::try_from(reader.read(&settings::HTTP_MAXREQUESTS))
+                .unwrap_or(MAX_MAX_REQUESTS),
+            host: reader.read(&settings::HTTP_HOST),
             trusted_proxies: trusted_proxies(&mut reader),
             tls: Tls::read(&mut reader),
-            auth: Auth::read(&mut reader),
-            root: reader.read("STORAGE_FILESYSTEM_ROOTDIRECTORY", None, |value| {
-                (!value.is_empty())
-                    .then(|| Some(PathBuf::from(value)))
-                    .ok_or("must name a directory")
-            }),
+            auth: auth::read(&mut reader),
+            root: reader.read(&settings::STORAGE_FILESYSTEM_ROOTDIRECTORY),
             cloud: Cloud::read(&mut reader),
-            redirect: !reader.read("STORAGE_REDIRECT_DISABLE", false, boolean),
-            delete_enabled: reader.read("STORAGE_DELETE_ENABLED", false, boolean),
-            read_only: reader.read("STORAGE_MAINTENANCE_READONLY_ENABLED", false, boolean),
-            sparse_images: reader.read("VALIDATION_MANIFESTS_SPARSE", false, boolean),
-            warning: reader.read("HTTP_WARNING", None, |value| match value {
-                "" => Ok(None),
-                _ => warning(value).map(Some),
-            }),
-            host_authority: reader.text("STORAGE_HOST_AUTHORITY"),
-            host_hashing: reader.text("STORAGE_HOST_HASHING"),
-            log_level: reader.read("LOG_LEVEL", LogLevel::Info, |value| match value {
-                "error" => Ok(LogLevel::Error),
-                "warn" | "warning" => Ok(LogLevel::Warn),
-                "info" => Ok(LogLevel::Info),
-                "debug" | "trace" => Ok(LogLevel::Debug),
-                _ => Err("must be error, warn, info or debug"),
-            }),
-            log_format: reader.read("LOG_FORMATTER", LogFormat::Text, |value| match value {
-                "text" => Ok(LogFormat::Text),
-                "json" | "logstash" => Ok(LogFormat::Json),
-                _ => Err("must be text or json"),
-            }),
-            access_log: !reader.read("LOG_ACCESSLOG_DISABLED", false, boolean),
+            redirect: !reader.read(&settings::STORAGE_REDIRECT_DISABLE),
+            delete_enabled: reader.read(&settings::STORAGE_DELETE_ENABLED),
+            read_only: reader.read(&settings::STORAGE_MAINTENANCE_READONLY_ENABLED),
+            sparse_images: reader.read(&settings::VALIDATION_MANIFESTS_SPARSE),
+            warning: reader.read(&settings::HTTP_WARNING),
+            log_level: reader.read(&settings::LOG_LEVEL),
+            log_format: reader.read(&settings::LOG_FORMATTER),
+            access_log: !reader.read(&settings::LOG_ACCESSLOG_DISABLED),
+            warnings: settings.warnings(),
         };
         if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError(reader.problems)) }
     }
 }
 
-fn address(value: &str) -> Result<String, &'static str> {
-    const RULE: &str = "must be host:port, or :port for all addresses, as in 127.0.0.1:5000";
-    let (host, port) = value.rsplit_once(':').ok_or(RULE)?;
-    port.parse::<u16>().map_err(|_| RULE)?;
-    Ok(if host.is_empty() { format!("[::]:{port}") } else { value.to_owned() })
+impl Settings {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        Config::read(self)
+    }
 }
 
-/// Whose word is taken for a client's address: addresses and networks.
-fn trusted_proxies(reader: &mut Reader) -> Vec<IpNet> {
+/// The proxies whose forwarding headers are trusted.
+fn trusted_proxies(reader: &mut Reader<'_>) -> Vec<IpNet> {
     let mut proxies = Vec::new();
-    for text in reader.list("HTTP_TRUSTEDPROXIES") {
-        match text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
-            Ok(network) => proxies.push(network),
-            Err(_) => reader.problem(format!(
-                "REGISTRY_HTTP_TRUSTEDPROXIES: {text:?} is no address and no network; these are: \
-                 192.0.2.7, 10.0.0.0/8, fd00::/8"
-            )),
+    for text in reader.list(&settings::HTTP_TRUSTEDPROXIES) {
+        if let Ok(network) = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+            proxies.push(network);
+        } else {
+            let name = reader.name(&settings::HTTP_TRUSTEDPROXIES.row);
+            reader.problem(format!(
+                "{name}: {text:?} is not an address or network, as in 192.0.2.7, 10.0.0.0/8 or \
+                 fd00::/8"
+            ));
         }
     }
     proxies
-}
-
-/// `https://registry.example`, without a path.
-fn host(value: &str) -> Result<Option<String>, &'static str> {
-    if value.is_empty() {
-        return Ok(None);
-    }
-    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
-    let name = rest.unwrap_or_default().trim_end_matches('/');
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    if name.is_empty() || !name.bytes().all(plain) {
-        return Err("must be a URL without a path, as in https://registry.example:5000");
-    }
-    Ok(Some(value.trim_end_matches('/').to_owned()))
-}
-
-/// Text of a `Warning` header: what needs no escape within quotes.
-fn warning(value: &str) -> Result<String, &'static str> {
-    const LIMIT: usize = 1024;
-    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if value.len() <= LIMIT && value.bytes().all(plain) {
-        Ok(value.to_owned())
-    } else {
-        Err("must be at most 1024 ASCII characters without quotes and backslashes")
-    }
 }
 
 /// All that is wrong with the settings.

@@ -1,96 +1,120 @@
 //! Typed values out of settings, and what is wrong with them.
 
-use crate::PREFIX;
-use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::time::Duration;
+use crate::gathered::{Settings, Slot};
+use crate::given::{Name, Style};
+use crate::settings::{Kind, List, Row, Section, Setting, Statements};
 
 /// Reads typed values and gathers what is wrong with them.
-pub(crate) struct Reader {
-    pub(crate) settings: BTreeMap<String, String>,
+pub(crate) struct Reader<'a> {
+    settings: &'a Settings,
     pub(crate) problems: Vec<String>,
 }
 
-impl Reader {
-    /// A setting, or its default. What cannot be parsed is a problem; a secret
-    /// is not repeated in it.
-    pub(crate) fn read<T, E: Display>(
-        &mut self,
-        key: &str,
-        default: T,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> T {
-        let Some(value) = self.settings.get(key) else { return default };
-        match parse(value) {
-            Ok(value) => value,
+impl<'a> Reader<'a> {
+    pub(crate) fn new(settings: &'a Settings) -> Self {
+        Self { settings, problems: settings.problems() }
+    }
+
+    /// A setting's value, or its default. What cannot be read is a problem.
+    pub(crate) fn read<K: Kind>(&mut self, setting: &Setting<K>) -> K::Value {
+        self.try_read(setting).unwrap_or_else(|| setting.kind.default())
+    }
+
+    /// The same, but `None` where the value cannot be read.
+    pub(crate) fn try_read<K: Kind>(&mut self, setting: &Setting<K>) -> Option<K::Value> {
+        let Some(slot) = self.slot(&setting.row) else { return Some(setting.kind.default()) };
+        match setting.kind.parse(&slot.value) {
+            Ok(value) => Some(value),
             Err(rule) => {
-                self.problems.push(format!("{PREFIX}{key}={value:?}: {rule}"));
-                default
+                let Slot { row, name, value, .. } = slot;
+                let rule = name.style().fill(&rule);
+                // A secret is not repeated.
+                let shown = match name {
+                    _ if row.secret => name.to_string(),
+                    Name::Variable(name) => format!("{name}={value:?}"),
+                    Name::Key { .. } => format!("{name}: {value:?}"),
+                };
+                self.problems.push(format!("{shown}: {rule}"));
+                None
             }
         }
     }
 
-    /// A setting's text; nothing if it is empty or not there.
-    pub(crate) fn text(&self, key: &str) -> Option<String> {
-        self.settings.get(key).filter(|value| !value.trim().is_empty()).cloned()
+    /// The texts of a list: the whole list, and then its items by their
+    /// numbers.
+    pub(crate) fn list(&mut self, setting: &Setting<List>) -> Vec<String> {
+        let mut values = self.read(setting);
+        values.extend(self.items(&setting.row).filter_map(|item| List::item(&item)));
+        values
     }
 
-    /// The values of a list: `KEY_0`, `KEY_1` and so on, or `KEY` with commas
-    /// between them, with or without brackets.
-    pub(crate) fn list(&self, key: &str) -> Vec<String> {
-        let whole = self.settings.get(key).map(|text| {
-            let text = text.trim();
-            let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-            inner.unwrap_or(text).split(',').map(str::to_owned).collect()
-        });
-        let mut values: Vec<String> = whole.unwrap_or_default();
-        values.extend(self.items(key));
-        let trimmed = values.iter().map(|value| value.trim().trim_matches(['"', '\'']));
-        trimmed.filter(|value| !value.is_empty()).map(str::to_owned).collect()
+    /// The statements of a list: its items by their numbers, and then those of
+    /// one text.
+    pub(crate) fn statements(&mut self, setting: &Setting<Statements>) -> Vec<String> {
+        let whole = self.read(setting);
+        self.items(&setting.row).chain(whole).collect()
     }
 
-    /// `KEY_0`, `KEY_1` and so on, by their numbers.
-    pub(crate) fn items(&self, key: &str) -> Vec<String> {
-        let start = format!("{key}_");
-        let numbered = self.settings.iter().filter_map(|(name, value)| {
-            let number: u32 = name.strip_prefix(&start)?.parse().ok()?;
-            Some((number, value.clone()))
+    fn items(&self, row: &Row) -> impl Iterator<Item = String> + use<> {
+        let numbered = self.settings.slots.iter().filter_map(|slot| {
+            let index = slot.index.filter(|_| slot.row.key == row.key)?;
+            Some((index, slot.value.clone()))
         });
         let mut numbered: Vec<_> = numbered.collect();
         numbered.sort_unstable();
-        numbered.into_iter().map(|(_, value)| value).collect()
+        numbered.into_iter().map(|(_, value)| value)
     }
 
-    pub(crate) fn has(&self, start: &str) -> bool {
-        self.settings.iter().any(|(name, value)| name.starts_with(start) && !value.is_empty())
+    /// Whether a section has any value.
+    pub(crate) fn has(&self, section: &Section) -> bool {
+        let mut slots = self.settings.slots.iter();
+        slots.any(|slot| {
+            slot.row.key != section.key && section.holds(slot.row.key) && !slot.value.is_empty()
+        })
+    }
+
+    /// Whether a setting is given, if only with no text.
+    pub(crate) fn is_given(&self, row: &Row) -> bool {
+        self.slot(row).is_some()
+    }
+
+    /// Whether a setting has a value.
+    pub(crate) fn is_set(&self, row: &Row) -> bool {
+        self.slot(row).is_some_and(|slot| !slot.is_blank())
+    }
+
+    /// A setting's name, as it was given or would be.
+    pub(crate) fn name(&self, row: &Row) -> String {
+        match self.slot(row) {
+            Some(slot) => slot.name.to_string(),
+            None => self.style(row.key).name(row.key),
+        }
+    }
+
+    /// A section's name: `REGISTRY_STORAGE_S3_*` or `storage.s3`.
+    pub(crate) fn section(&self, section: &Section) -> String {
+        match self.style(section.key) {
+            style @ Style::Variable => style.name(section.key) + "_*",
+            style @ Style::Key => style.name(section.key),
+        }
+    }
+
+    /// A setting and a value that it should have.
+    pub(crate) fn with(&self, row: &Row, value: &str) -> String {
+        self.style(row.key).with(row.key, value)
+    }
+
+    fn style(&self, key: &str) -> Style {
+        self.settings.style(key)
     }
 
     pub(crate) fn problem(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
     }
-}
 
-pub(crate) fn boolean(value: &str) -> Result<bool, &'static str> {
-    match value {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" | "" => Ok(false),
-        _ => Err("must be true or false"),
+    /// What is given for a setting that is no list, or for a whole list.
+    fn slot(&self, row: &Row) -> Option<&'a Slot> {
+        let mut slots = self.settings.slots.iter();
+        slots.rfind(|slot| slot.row.key == row.key && slot.index.is_none())
     }
-}
-
-/// A duration as Go writes it, in units that matter to people: `90s`, `5m`.
-pub(crate) fn duration(value: &str) -> Result<Duration, &'static str> {
-    const RULE: &str = "must be a duration such as 500ms, 30s, 5m or 1h";
-    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
-    let (number, unit) = value.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| RULE)?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "" if number == 0 => 0,
-        _ => return Err(RULE),
-    };
-    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or(RULE)
 }

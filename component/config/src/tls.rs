@@ -1,6 +1,7 @@
-//! `REGISTRY_HTTP_TLS_*`: distribution's `http.tls`.
+//! Reads `http.tls`.
 
 use crate::reader::Reader;
+use crate::settings as rows;
 use std::path::PathBuf;
 
 /// How connections are encrypted.
@@ -10,12 +11,11 @@ pub struct Tls {
     pub certificate: Certificate,
     /// `REGISTRY_HTTP_TLS_MINIMUMTLS`.
     pub minimum: TlsVersion,
-    /// `REGISTRY_HTTP_TLS_CLIENTCAS_0` and so on: files with the certificates
-    /// of the authorities whose clients are known; none if clients need no
-    /// certificate.
+    /// `REGISTRY_HTTP_TLS_CLIENTCAS`: files with the CAs that issue clients'
+    /// certificates; none if clients need no certificate.
     pub client_cas: Vec<PathBuf>,
-    /// `REGISTRY_HTTP_TLS_CLIENTAUTH`: whether a client without a certificate
-    /// is served all the same.
+    /// `REGISTRY_HTTP_TLS_CLIENTAUTH`: whether clients without a certificate are
+    /// served as well.
     pub client_certificate_optional: bool,
 }
 
@@ -24,8 +24,8 @@ pub struct Tls {
 pub enum Certificate {
     /// Files, in PEM.
     Files {
-        /// `REGISTRY_HTTP_TLS_CERTIFICATE`: the certificate and what leads from
-        /// it to a known authority.
+        /// `REGISTRY_HTTP_TLS_CERTIFICATE`: the certificate and its intermediate
+        /// certificates.
         certificate: PathBuf,
         /// `REGISTRY_HTTP_TLS_KEY`: its private key.
         key: PathBuf,
@@ -39,14 +39,14 @@ pub enum Certificate {
 pub struct Acme {
     /// `_HOSTS`: the names that the certificate is for; at least one.
     pub hosts: Vec<String>,
-    /// `_EMAIL`: whom the authority tells of trouble.
+    /// `_EMAIL`: the account's contact.
     pub email: Option<String>,
     /// `_CACHEFILE`: the directory that keeps the account and certificates.
     pub cache: PathBuf,
     /// `_DIRECTORYURL`: the ACME server, if it is not Let's Encrypt.
     pub directory: Option<String>,
-    /// `_DIRECTORYCA`: a file with the authority of the ACME server's own
-    /// certificate, if it is none that everybody knows.
+    /// `_DIRECTORYCA`: a file with the CA that issued the ACME server's own
+    /// certificate, if it is not a public one.
     pub directory_ca: Option<PathBuf>,
 }
 
@@ -60,77 +60,82 @@ pub enum TlsVersion {
 }
 
 impl Tls {
-    pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
-        let path = |text: Option<String>| text.map(PathBuf::from);
-        let minimum = reader.read("HTTP_TLS_MINIMUMTLS", TlsVersion::V12, |value| match value {
-            "tls1.2" | "" => Ok(TlsVersion::V12),
-            "tls1.3" => Ok(TlsVersion::V13),
-            "tls1.0" | "tls1.1" => Err("older than TLS 1.2 is broken and not spoken; set tls1.2"),
-            _ => Err("must be tls1.2 or tls1.3"),
-        });
-        let client_certificate_optional =
-            reader.read("HTTP_TLS_CLIENTAUTH", false, |value| match value {
-                "" | "require-and-verify-client-cert" => Ok(false),
-                "verify-client-cert-if-given" => Ok(true),
-                _ => Err("must be require-and-verify-client-cert or verify-client-cert-if-given; \
-                          a certificate that nobody verifies proves nothing"),
-            });
-        let client_cas: Vec<_> =
-            reader.list("HTTP_TLS_CLIENTCAS").into_iter().map(PathBuf::from).collect();
-        if client_cas.is_empty() && reader.text("HTTP_TLS_CLIENTAUTH").is_some() {
-            // Nobody would be asked for a certificate.
-            reader.problem(
-                "REGISTRY_HTTP_TLS_CLIENTAUTH needs REGISTRY_HTTP_TLS_CLIENTCAS_0, the authority \
-                 that clients' certificates come from",
-            );
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let minimum = reader.read(&rows::HTTP_TLS_MINIMUMTLS);
+        let client_certificate_optional = reader.read(&rows::HTTP_TLS_CLIENTAUTH);
+        let client_cas: Vec<PathBuf> =
+            reader.list(&rows::HTTP_TLS_CLIENTCAS).into_iter().map(PathBuf::from).collect();
+        if client_cas.is_empty() && reader.is_set(&rows::HTTP_TLS_CLIENTAUTH.row) {
+            // Clients would not be asked for a certificate.
+            reader.problem(format!(
+                "{} needs {}, the CA that issues clients' certificates",
+                reader.name(&rows::HTTP_TLS_CLIENTAUTH.row),
+                reader.name(&rows::HTTP_TLS_CLIENTCAS.row)
+            ));
         }
-        let certificate = path(reader.text("HTTP_TLS_CERTIFICATE"));
-        let key = path(reader.text("HTTP_TLS_KEY"));
-        let hosts = reader.list("HTTP_TLS_LETSENCRYPT_HOSTS");
-        let acme = reader.has("HTTP_TLS_LETSENCRYPT_");
-        let certificate = match (certificate, key) {
-            (Some(_), Some(_)) if acme => {
-                reader.problem(
-                    "REGISTRY_HTTP_TLS_CERTIFICATE and REGISTRY_HTTP_TLS_LETSENCRYPT_* are both \
-                     set; keep one of them",
-                );
-                return None;
+        let Some(certificate) = certificate(reader) else {
+            let found = [&rows::HTTP_TLS_CERTIFICATE.row, &rows::HTTP_TLS_KEY.row];
+            let asked =
+                reader.has(&rows::LETSENCRYPT) || found.iter().any(|row| reader.is_set(row));
+            if !asked && !client_cas.is_empty() {
+                reader.problem(format!(
+                    "{} needs TLS: set {} and {}",
+                    reader.name(&rows::HTTP_TLS_CLIENTCAS.row),
+                    reader.name(&rows::HTTP_TLS_CERTIFICATE.row),
+                    reader.name(&rows::HTTP_TLS_KEY.row)
+                ));
             }
-            (Some(certificate), Some(key)) => Certificate::Files { certificate, key },
-            (Some(_), None) => {
-                reader.problem("REGISTRY_HTTP_TLS_CERTIFICATE needs REGISTRY_HTTP_TLS_KEY too");
-                return None;
-            }
-            (None, Some(_)) => {
-                reader.problem("REGISTRY_HTTP_TLS_KEY needs REGISTRY_HTTP_TLS_CERTIFICATE too");
-                return None;
-            }
-            (None, None) if acme => match path(reader.text("HTTP_TLS_LETSENCRYPT_CACHEFILE")) {
-                Some(cache) if !hosts.is_empty() => Certificate::Acme(Acme {
-                    hosts,
-                    cache,
-                    email: reader.text("HTTP_TLS_LETSENCRYPT_EMAIL"),
-                    directory: reader.text("HTTP_TLS_LETSENCRYPT_DIRECTORYURL"),
-                    directory_ca: path(reader.text("HTTP_TLS_LETSENCRYPT_DIRECTORYCA")),
-                }),
-                _ => {
-                    reader.problem(
-                        "REGISTRY_HTTP_TLS_LETSENCRYPT_* needs _HOSTS_0, a name that leads here, \
-                         and _CACHEFILE, where certificates are kept",
-                    );
-                    return None;
-                }
-            },
-            (None, None) => {
-                if !client_cas.is_empty() {
-                    reader.problem(
-                        "REGISTRY_HTTP_TLS_CLIENTCAS needs TLS: set REGISTRY_HTTP_TLS_CERTIFICATE \
-                         and REGISTRY_HTTP_TLS_KEY",
-                    );
-                }
-                return None;
-            }
+            return None;
         };
         Some(Self { certificate, minimum, client_cas, client_certificate_optional })
     }
+}
+
+/// Where the certificate comes from; `None` if there is none, or if that is a
+/// problem.
+fn certificate(reader: &mut Reader<'_>) -> Option<Certificate> {
+    let certificate = reader.read(&rows::HTTP_TLS_CERTIFICATE);
+    let key = reader.read(&rows::HTTP_TLS_KEY);
+    let acme = reader.has(&rows::LETSENCRYPT);
+    let names = [&rows::HTTP_TLS_CERTIFICATE.row, &rows::HTTP_TLS_KEY.row];
+    let [of_certificate, of_key] = names.map(|row| reader.name(row));
+    match (certificate, key) {
+        (Some(_), Some(_)) if acme => {
+            let acme = reader.section(&rows::LETSENCRYPT);
+            reader.problem(format!("{of_certificate} and {acme} are both set; keep one of them"));
+            None
+        }
+        (Some(certificate), Some(key)) => Some(Certificate::Files { certificate, key }),
+        (Some(_), None) => {
+            reader.problem(format!("{of_certificate} needs {of_key} too"));
+            None
+        }
+        (None, Some(_)) => {
+            reader.problem(format!("{of_key} needs {of_certificate} too"));
+            None
+        }
+        (None, None) if acme => read_acme(reader).map(Certificate::Acme),
+        (None, None) => None,
+    }
+}
+
+fn read_acme(reader: &mut Reader<'_>) -> Option<Acme> {
+    let hosts = reader.list(&rows::HTTP_TLS_LETSENCRYPT_HOSTS);
+    let cache = reader.read(&rows::HTTP_TLS_LETSENCRYPT_CACHEFILE);
+    let Some(cache) = cache.filter(|_| !hosts.is_empty()) else {
+        reader.problem(format!(
+            "{} needs {}, the names to get a certificate for, and {}, the directory that keeps it",
+            reader.section(&rows::LETSENCRYPT),
+            reader.name(&rows::HTTP_TLS_LETSENCRYPT_HOSTS.row),
+            reader.name(&rows::HTTP_TLS_LETSENCRYPT_CACHEFILE.row)
+        ));
+        return None;
+    };
+    Some(Acme {
+        hosts,
+        cache,
+        email: reader.read(&rows::HTTP_TLS_LETSENCRYPT_EMAIL),
+        directory: reader.read(&rows::HTTP_TLS_LETSENCRYPT_DIRECTORYURL),
+        directory_ca: reader.read(&rows::HTTP_TLS_LETSENCRYPT_DIRECTORYCA),
+    })
 }

@@ -1,71 +1,90 @@
-//! `config.yml`, distribution's configuration file, read as the environment
-//! variables that its keys correspond to.
+//! `config.yml`, distribution's configuration file, read as the settings that it
+//! holds.
 
 use anyhow::{Context as _, bail};
+use roadstead_config::{Given, Step};
 use serde_yaml_ng::Value;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Largest configuration file, in bytes.
 const SIZE_LIMIT: u64 = 1024 * 1024;
 
-/// Reads a configuration file. Environment variables override it, as in
-/// distribution.
-pub fn read(
-    path: &Path,
-    environment: Vec<(String, String)>,
-) -> anyhow::Result<Vec<(String, String)>> {
+/// Reads a configuration file.
+pub fn read(path: &Path) -> anyhow::Result<Vec<Given>> {
     let shown = path.display();
     let size = std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?.len();
     if size > SIZE_LIMIT {
         bail!("{shown} has {size} bytes; the limit is {SIZE_LIMIT}");
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-    let mut variables = parse(&text).with_context(|| format!("in {shown}"))?;
-    variables.retain(|(name, _)| !environment.iter().any(|(set, _)| set == name));
-    variables.extend(environment);
-    Ok(variables)
+    parse(&shown.to_string(), &text).with_context(|| format!("in {shown}"))
 }
 
-fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
+fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Given>> {
     let value: Value = serde_yaml_ng::from_str(text)?;
-    let mut variables = Vec::new();
     if !matches!(value, Value::Mapping(_)) {
         bail!("a configuration must be a mapping, as in `http: {{addr: localhost:5000}}`");
     }
-    flatten("REGISTRY", &value, &mut variables)?;
-    Ok(variables)
+    let mut found = Found { file: file.into(), path: Vec::new(), given: Vec::new() };
+    found.take(&value)?;
+    Ok(found.given)
 }
 
-fn flatten(name: &str, value: &Value, variables: &mut Vec<(String, String)>) -> anyhow::Result<()> {
-    let text = match value {
-        Value::Mapping(mapping) => {
-            for (key, value) in mapping {
-                let Value::String(key) = key else { bail!("{name}: keys must be strings") };
-                flatten(&format!("{name}_{}", key.to_uppercase()), value, variables)?;
+/// What was found in a file so far, and where the search is.
+struct Found {
+    file: Arc<str>,
+    path: Vec<Step>,
+    given: Vec<Given>,
+}
+
+impl Found {
+    fn take(&mut self, value: &Value) -> anyhow::Result<()> {
+        let text = match value {
+            Value::Mapping(mapping) if !mapping.is_empty() => {
+                for (key, value) in mapping {
+                    let Value::String(key) = key else {
+                        bail!("{}: keys must be strings", self.place());
+                    };
+                    self.below(Step::Key(key.clone()), value)?;
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
-        Value::Sequence(sequence) => {
-            for (index, value) in sequence.iter().enumerate() {
-                flatten(&format!("{name}_{index}"), value, variables)?;
+            Value::Sequence(sequence) if !sequence.is_empty() => {
+                for (index, value) in (0..).zip(sequence) {
+                    self.below(Step::Item(index), value)?;
+                }
+                return Ok(());
             }
-            return Ok(());
+            Value::Null | Value::Mapping(_) | Value::Sequence(_) => None,
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Number(value) => Some(value.to_string()),
+            Value::String(value) => Some(value.clone()),
+            Value::Tagged(_) => bail!("{}: YAML tags are not supported", self.place()),
+        };
+        // The file as a whole is no setting.
+        if !self.path.is_empty() {
+            self.given.push(Given::key(&self.file, self.path.clone(), text));
         }
-        // A key without a value is an empty section.
-        Value::Null => return Ok(()),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(value) => value.to_string(),
-        Value::String(value) => value.clone(),
-        Value::Tagged(_) => bail!("{name}: YAML tags are not supported"),
-    };
-    variables.push((name.to_owned(), text));
-    Ok(())
+        Ok(())
+    }
+
+    fn below(&mut self, step: Step, value: &Value) -> anyhow::Result<()> {
+        self.path.push(step);
+        self.take(value)?;
+        self.path.pop();
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        if self.path.is_empty() { "the file".to_owned() } else { Step::join(&self.path) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{parse, read};
-    use roadstead_config::Config;
+    use roadstead_config::{Config, ConfigError, Given, Settings};
 
     /// The file of the image `registry:2`, with keys that have no effect here.
     const REGISTRY_2: &str = "
@@ -89,11 +108,61 @@ health:
     threshold: 3
 ";
 
+    /// The file of the image `registry:3`.
+    const REGISTRY_3: &str = "
+version: 0.1
+log:
+  level: debug
+  fields:
+    service: registry
+    environment: development
+storage:
+    delete:
+      enabled: true
+    cache:
+        blobdescriptor: inmemory
+    filesystem:
+        rootdirectory: /var/lib/registry
+    tag:
+      concurrencylimit: 5
+http:
+    addr: :5000
+    debug:
+        addr: :5001
+        prometheus:
+            enabled: true
+            path: /metrics
+health:
+  storagedriver:
+    enabled: true
+    interval: 10s
+    threshold: 3
+";
+
+    fn config(text: &str) -> Result<Config, ConfigError> {
+        Settings::gather(parse("config.yml", text).unwrap()).config()
+    }
+
     #[test]
     fn the_file_of_registry_2() {
-        let config = Config::from_variables(parse(REGISTRY_2).unwrap()).unwrap();
+        let config = config(REGISTRY_2).unwrap();
         assert_eq!(config.address, "[::]:5000");
         assert_eq!(config.root, Some("/var/lib/registry".into()));
+        assert_eq!(config.warnings, [""; 0]);
+    }
+
+    /// It asks for metrics, which there are not yet, and for nothing else that
+    /// is missing.
+    #[test]
+    fn the_file_of_registry_3() {
+        let problem = config(REGISTRY_3).unwrap_err().to_string();
+        assert!(problem.starts_with("http.debug in config.yml is not supported: "), "{problem}");
+        assert_eq!(problem.lines().count(), 1, "{problem}");
+        let (before, rest) = REGISTRY_3.split_once("    debug:").unwrap();
+        let (_, after) = rest.split_once("/metrics\n").unwrap();
+        let config = config(&format!("{before}{after}")).unwrap();
+        assert!(config.delete_enabled);
+        assert_eq!(config.warnings, [""; 0]);
     }
 
     /// Sections from distribution's documentation, and this registry's own, equal
@@ -257,7 +326,7 @@ storage:
         ] {
             let owned = variables.iter().map(|(n, v)| (format!("REGISTRY_{n}"), (*v).to_owned()));
             let expected = Config::from_variables(owned).unwrap();
-            let found = Config::from_variables(parse(file).unwrap());
+            let found = config(file);
             assert_eq!(found.unwrap_or_else(|error| panic!("{file}: {error}")), expected, "{file}");
         }
     }
@@ -265,19 +334,83 @@ storage:
     #[test]
     fn invalid_sections() {
         for (file, expected) in [
-            ("auth: {silly: {realm: a, service: b}}", "REGISTRY_AUTH_SILLY_REALM is not supported"),
-            ("auth: {htpasswd: {realm: a}}", "needs REGISTRY_AUTH_HTPASSWD_PATH"),
-            ("auth: {htpasswd: {path: a, users: b}}", "REGISTRY_AUTH_HTPASSWD_USERS is not"),
-            ("auth: {rules: [{who: alice}]}", "REGISTRY_AUTH_RULES_0_WHO is not a setting"),
-            ("auth: {rules: {alice: pull}}", "REGISTRY_AUTH_RULES_ALICE is not a setting"),
-            ("http: {tls: {certificate: a}}", "needs REGISTRY_HTTP_TLS_KEY too"),
+            ("auth: {silly: {realm: a, service: b}}", "auth.silly in config.yml is not supported"),
+            ("auth: {htpasswd: {realm: a}}", "needs auth.htpasswd.path"),
+            (
+                "auth: {htpasswd: {path: a, Users: b}}",
+                "auth.htpasswd.Users in config.yml is not a setting",
+            ),
+            (
+                "auth: {rules: [{who: alice}]}",
+                "auth.rules[0].who in config.yml is not a setting; did you mean auth.rules",
+            ),
+            (
+                "auth: {rules: {alice: pull}}",
+                "auth.rules.alice in config.yml is not a setting; did you mean auth.rules",
+            ),
+            ("http: {tls: {certificate: a}}", "http.tls.certificate needs http.tls.key too"),
             (
                 "http: {tls: {ciphersuites: [a]}}",
-                "REGISTRY_HTTP_TLS_CIPHERSUITES_0 is not supported",
+                "http.tls.ciphersuites in config.yml is not supported",
             ),
+            ("http: {adr: x}", "http.adr in config.yml is not a setting; did you mean http.addr?"),
+            ("http: {drainTimeout: x}", "http.drainTimeout: \"x\": must be a duration"),
+            ("http: {maxrequests: 0}", "http.maxrequests: \"0\": must be a number from 1 to 4096"),
+            // A key that is named in one piece.
+            ("http.addr: x", "http.addr in config.yml is not a setting"),
+            ("http_addr: x", "http_addr in config.yml is not a setting"),
         ] {
-            let problems = Config::from_variables(parse(file).unwrap()).unwrap_err().to_string();
+            let problems = config(file).unwrap_err().to_string();
             assert!(problems.contains(expected), "{file}: {problems}");
+        }
+    }
+
+    /// What has no value is left out, but where that would mean something else.
+    #[test]
+    fn keys_without_a_value() {
+        let plain = config("{}").unwrap();
+        for file in
+            ["auth:", "auth: {}", "http: {addr: }", "http: {tls: {}}", "storage: {delete: }"]
+        {
+            assert_eq!(config(file).unwrap_or_else(|error| panic!("{file}: {error}")), plain);
+        }
+        for (file, expected) in [
+            ("storage: {inmemory: {}}", "storage.inmemory in config.yml is not supported"),
+            ("storage: {inmemory: null}", "storage.inmemory in config.yml is not supported"),
+            ("storage:\n  inmemory:\n", "storage.inmemory in config.yml is not supported"),
+            ("storage: inmemory", "storage: \"inmemory\": must be filesystem, s3, gcs or azure"),
+            ("storage: {s3: {}}", "storage.s3 in config.yml holds nothing"),
+            ("auth: {silly: {}}", "auth.silly in config.yml is not supported"),
+            ("auth: {htpasswd: {}}", "auth.htpasswd in config.yml holds nothing"),
+            ("auth:\n  rules:\n  # - alice all **\n", "auth.rules in config.yml holds nothing"),
+            ("auth: {rules: []}", "auth.rules in config.yml holds nothing"),
+            ("http: {tls: {clientcas: [~]}}", "http.tls.clientcas[0] in config.yml has no value"),
+            ("foo:", "foo in config.yml is not a setting"),
+        ] {
+            let problems = config(file).unwrap_err().to_string();
+            assert!(problems.contains(expected), "{file}: {problems}");
+        }
+    }
+
+    /// As YAML, files, and people write them.
+    #[test]
+    fn booleans() {
+        for (text, expected) in [
+            ("true", true),
+            ("TRUE", true),
+            ("On", true),
+            ("yes", true),
+            ("1", true),
+            ("'t'", true),
+            ("false", false),
+            ("False", false),
+            ("OFF", false),
+            ("n", false),
+            ("0", false),
+            ("", false),
+        ] {
+            let file = format!("storage: {{delete: {{enabled: {text}}}}}");
+            assert_eq!(config(&file).unwrap().delete_enabled, expected, "{file}");
         }
     }
 
@@ -285,8 +418,9 @@ storage:
     fn the_environment_overrides_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), REGISTRY_2).unwrap();
-        let environment = vec![("REGISTRY_HTTP_ADDR".to_owned(), "127.0.0.1:1".to_owned())];
-        let config = Config::from_variables(read(file.path(), environment).unwrap()).unwrap();
+        let mut given = read(file.path()).unwrap();
+        given.push(Given::variable("REGISTRY_HTTP_ADDR", "127.0.0.1:1"));
+        let config = Settings::gather(given).config().unwrap();
         assert_eq!(config.address, "127.0.0.1:1");
         assert_eq!(config.root, Some("/var/lib/registry".into()));
     }
@@ -295,13 +429,21 @@ storage:
     fn mistakes_are_named() {
         for (text, expected) in [
             ("- a", "a configuration must be a mapping"),
+            ("", "a configuration must be a mapping"),
             ("http: {addr: [", "flow"),
-            ("http: {addr: !x y}", "REGISTRY_HTTP_ADDR: YAML tags"),
+            ("http: {addr: !x y}", "http.addr: YAML tags"),
+            ("http: {tls: {clientcas: [!x y]}}", "http.tls.clientcas[0]: YAML tags"),
+            ("http: {1: x}", "http: keys must be strings"),
+            ("1: x", "the file: keys must be strings"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse("config.yml", text).unwrap_err();
             assert!(format!("{error:#}").contains(expected), "{text}: {error:#}");
         }
-        let unknown = Config::from_variables(parse("http: {adr: x}").unwrap()).unwrap_err();
-        assert!(unknown.to_string().contains("did you mean REGISTRY_HTTP_ADDR?"), "{unknown}");
+        // A file is called what the command line calls it.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "http: {adr: x}").unwrap();
+        let unknown = Settings::gather(read(file.path()).unwrap()).config().unwrap_err();
+        let expected = format!("http.adr in {} is not a setting; did you", file.path().display());
+        assert!(unknown.to_string().starts_with(&expected), "{unknown}");
     }
 }

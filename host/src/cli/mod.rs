@@ -7,7 +7,7 @@ use crate::options::{Options, default_root};
 use crate::server;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use roadstead_config::{LogFormat, LogLevel};
+use roadstead_config::{Given, LogFormat, LogLevel, Settings, manual};
 use roadstead_operator::{cert, doctor, htpasswd};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -64,15 +64,18 @@ fn run() -> anyhow::Result<ExitCode> {
         .get_matches();
     match Cli::from_arg_matches(&matches)?.command {
         Command::Serve { config, component, cache } => {
-            let environment = std::env::vars().collect();
-            let variables = match config {
-                Some(file) => config_file::read(&file, environment)?,
-                None => environment,
+            let mut given = match config {
+                Some(file) => config_file::read(&file)?,
+                None => Vec::new(),
             };
-            let mut options = Options::from_variables(variables)?;
+            given.extend(std::env::vars().map(|(name, value)| Given::variable(name, value)));
+            let mut options = Options::new(&Settings::gather(given))?;
             options.component = component;
             options.code_cache = cache.or(options.code_cache);
             log(&options);
+            for warning in &options.config.warnings {
+                tracing::warn!("{warning}");
+            }
             raise_open_files();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let result = runtime.block_on(server::serve(options));
@@ -124,35 +127,14 @@ fn raise_open_files() {
 }
 
 fn help() -> String {
+    let settings = manual::help(&default_root().display().to_string());
     format!(
-        "Settings are distribution's, as variables or as keys of config.yml:
-  REGISTRY_HTTP_ADDR                         where to listen [default: {}]
-  REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY  the data [default: {}]
-  REGISTRY_STORAGE_S3_BUCKET                 or a bucket; with _REGION or _REGIONENDPOINT,
-                                             _ACCESSKEY, _SECRETKEY; see docs/configuration.md
-  REGISTRY_STORAGE_GCS_BUCKET                or Google's; with _KEYFILE
-  REGISTRY_STORAGE_AZURE_CONTAINER           or Azure's; with _ACCOUNTNAME, _ACCOUNTKEY
-  REGISTRY_HTTP_MAXREQUESTS                  at a time; more wait 10 s [default: 1024]
-  REGISTRY_STORAGE_DELETE_ENABLED            true: content can be deleted [default: false]
-  REGISTRY_HTTP_DRAINTIMEOUT                 for requests in flight at the end [default: 60s]
-  REGISTRY_HTTP_TLS_CERTIFICATE              a file; with _KEY, HTTPS is served
-  REGISTRY_HTTP_TLS_KEY                      a file; both are read again when they change
-  REGISTRY_HTTP_TLS_MINIMUMTLS               tls1.2 or tls1.3 [default: tls1.2]
-  REGISTRY_HTTP_TLS_CLIENTCAS_0              a file, _1 the next: clients show certificates
-  REGISTRY_HTTP_TLS_LETSENCRYPT_HOSTS_0      a name to get a certificate for; with _CACHEFILE
-  REGISTRY_AUTH                              htpasswd or token; see docs/access.md
-  REGISTRY_AUTH_HTPASSWD_PATH                the users; roadstead htpasswd makes the file
-  REGISTRY_AUTH_RULES                        as in: alice pull,push team/**; anonymous pull public/**
-  REGISTRY_HTTP_TRUSTEDPROXIES               whose word for a client's address is taken
-  REGISTRY_LOG_LEVEL                         error, warn, info or debug [default: info]
-  REGISTRY_LOG_FORMATTER                     text or json [default: text]
-  REGISTRY_LOG_ACCESSLOG_DISABLED            true: requests are not logged [default: false]
-
+        "Settings are distribution's, as variables or as keys of config.yml. The important ones;
+docs/configuration.md has all of them:
+{settings}
 Example:
   roadstead serve
-  docker tag nginx localhost:5000/nginx && docker push localhost:5000/nginx",
-        roadstead_config::DEFAULT_ADDRESS,
-        default_root().display(),
+  docker tag nginx localhost:5000/nginx && docker push localhost:5000/nginx"
     )
 }
 

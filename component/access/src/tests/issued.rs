@@ -1,10 +1,13 @@
 //! Tokens of the built-in service.
 
-use super::{OTHER, RSA, bearer, known, now, open, part, password, refused, sign, token, user};
+use super::{
+    OTHER, RSA, auth, bearer, known, now, open, part, password, refused, sign, token, user,
+};
 use crate::htpasswd::hash;
-use crate::{Access, Answer, Authority, Issued, Question, Refusal, TOKEN_LIMIT, TokenError};
+use crate::{
+    Access, Answer, Authority, Issued, Question, Refusal, Subject, TOKEN_LIMIT, TokenError,
+};
 use jsonwebtoken::{Algorithm, EncodingKey};
-use roadstead_config::Subject;
 use serde_json::{Value, json};
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -246,15 +249,13 @@ fn without_the_service_there_are_no_tokens() {
 fn instances_that_share_no_memory_need_a_secret() {
     let entries = entries();
     let variables = |more: &[(&str, &str)]| {
-        let mut all =
-            vec![("REGISTRY_AUTH", "token"), ("REGISTRY_AUTH_HTPASSWD_ENTRIES", &entries)];
+        let mut all = vec![("AUTH", "token"), ("AUTH_HTPASSWD_ENTRIES", &*entries)];
         all.extend_from_slice(more);
-        let owned = all.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned()));
-        roadstead_config::Config::from_variables(owned.collect::<Vec<_>>()).unwrap().auth
+        auth(&all)
     };
     let problem = Authority::open(variables(&[]), false).unwrap_err();
     assert!(problem.contains("REGISTRY_HTTP_SECRET"), "{problem}");
-    let secret = [("REGISTRY_HTTP_SECRET", SECRET)];
+    let secret = [("HTTP_SECRET", SECRET)];
     let [one, two] = [(); 2].map(|()| Authority::open(variables(&secret), false).unwrap());
     let token = issue(&one, user("alice"), false, SystemTime::now()).token;
     assert!(matches!(bearer(&two, &token), Answer::Caller(_)));

@@ -1,9 +1,8 @@
 //! CI jobs that log in with their platform's OIDC token, as GitHub Actions does.
 
 use super::{JWKS, OTHER, RSA, open, sign, signer, token};
-use crate::{Answer, Authority, Caller, Question, Refusal, TokenError};
+use crate::{Action, Answer, Authority, Caller, Question, Refusal, Rules, Subject, TokenError};
 use jsonwebtoken::Algorithm;
-use roadstead_config::{Action, Rules, Subject};
 use serde_json::{Value, json};
 use std::time::SystemTime;
 

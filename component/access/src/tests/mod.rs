@@ -7,13 +7,15 @@ mod jobs;
 mod passwords;
 mod random;
 
-use crate::{Answer, Authority, Caller, Question, Refusal};
+use crate::{
+    Answer, Auth, Authority, Caller, DEFAULT_SERVICE, DEFAULT_TOKEN_EXPIRATION, External, Issuer,
+    Oidc, Question, Realm, Refusal, Rules, Scheme, Secret, Subject, Users,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
-use roadstead_config::{Config, Subject};
 use serde_json::Value;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const JWKS: &str = include_str!("data/jwks.json");
 
@@ -35,8 +37,57 @@ const OTHER: (&str, &str) = pair!("other");
 
 /// An authority with these settings, given without their prefix.
 fn open(settings: &[(&str, &str)]) -> Result<Authority, String> {
-    let owned = settings.iter().map(|(n, v)| (format!("REGISTRY_{n}"), (*v).to_owned()));
-    Authority::open(Config::from_variables(owned).unwrap().auth, true)
+    Authority::open(auth(settings), true)
+}
+
+/// The settings of authentication, out of as much of the configuration as these
+/// tests use.
+fn auth(settings: &[(&str, &str)]) -> Auth {
+    let get = |wanted: &str| {
+        let found = settings.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    let expiration = match get("AUTH_TOKEN_EXPIRATION").as_deref() {
+        None => DEFAULT_TOKEN_EXPIRATION,
+        Some("1h") => Duration::from_hours(1),
+        Some(other) => panic!("{other}"),
+    };
+    let algorithms = settings.iter().filter(|(name, _)| name.contains("SIGNINGALGORITHMS"));
+    let (certificates, jwks) = (get("AUTH_TOKEN_ROOTCERTBUNDLE"), get("AUTH_TOKEN_JWKS"));
+    let scheme = match get("AUTH").as_deref() {
+        None => Scheme::None,
+        Some("htpasswd") => Scheme::Htpasswd,
+        Some("token") if certificates.is_some() || jwks.is_some() => {
+            Scheme::External(Box::new(External {
+                realm: Realm::Url(get("AUTH_TOKEN_REALM").unwrap()),
+                service: get("AUTH_TOKEN_SERVICE").unwrap(),
+                issuer: get("AUTH_TOKEN_ISSUER").unwrap(),
+                certificates,
+                jwks,
+                algorithms: algorithms.map(|(_, value)| (*value).to_owned()).collect(),
+            }))
+        }
+        Some("token") => Scheme::Token(Issuer {
+            realm: None,
+            service: get("AUTH_TOKEN_SERVICE").unwrap_or_else(|| DEFAULT_SERVICE.to_owned()),
+            expiration,
+        }),
+        Some(other) => panic!("{other}"),
+    };
+    let users = get("AUTH_HTPASSWD_PATH").map(|path| Users::File(path.into()));
+    let oidc = get("AUTH_OIDC_ISSUER").map(|issuer| Oidc {
+        issuer,
+        audience: get("AUTH_OIDC_AUDIENCE").unwrap(),
+        jwks: get("AUTH_OIDC_JWKS"),
+    });
+    Auth {
+        scheme,
+        users: users.or_else(|| get("AUTH_HTPASSWD_ENTRIES").map(Users::Entries)),
+        rules: get("AUTH_RULES").map(|text| Rules::parse(&text).unwrap()),
+        oidc,
+        secret: get("HTTP_SECRET").map(Secret),
+        ..Auth::default()
+    }
 }
 
 /// A private key for an algorithm.

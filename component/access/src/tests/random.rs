@@ -2,12 +2,15 @@
 
 use super::{JWKS, P256, RSA, open, sign, signer, token};
 use crate::htpasswd::Htpasswd;
-use crate::{Access, Answer, Authority, Keys, Question, Refusal};
+use crate::{Access, Action, Answer, Authority, Keys, Question, Refusal, Rules, Subject};
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use std::time::SystemTime;
 
 const ROUNDS: usize = 20_000;
+
+/// Rules take less time to read than tokens.
+const RULES_ROUNDS: usize = 50_000;
 
 /// The xorshift64 generator with a fixed seed, so that failures are
 /// reproducible.
@@ -174,4 +177,67 @@ fn check(authorities: &[Authority], token: &str) {
             assert!(expected, "{token:?}: {answer:?}");
         }
     }
+}
+
+#[test]
+fn rules() {
+    const PIECES: [&str; 28] = [
+        " ",
+        " ",
+        " ",
+        ",",
+        ";",
+        "\n",
+        "#",
+        "=",
+        "&",
+        "@",
+        "@a",
+        "@a = b\n",
+        "*",
+        "**",
+        "/",
+        "a",
+        "b/",
+        "pull",
+        "push",
+        "all",
+        "catalog",
+        "anonymous",
+        "claim:",
+        "claim:r=a*",
+        "cert:",
+        ":",
+        "ü",
+        "\0",
+    ];
+    let claims = [("r".to_owned(), "ab".to_owned())].into();
+    let subjects = [
+        Subject::default(),
+        Subject { user: Some("a".to_owned()), ..Subject::default() },
+        Subject { certificate: Some("a".to_owned()), ..Subject::default() },
+        Subject { claims, ..Subject::default() },
+    ];
+    let mut random = random();
+    let mut accepted = 0;
+    for _ in 0..RULES_ROUNDS {
+        let mut text = random.text(&PIECES, 8);
+        if random.below(2) == 0 {
+            text = format!("a pull {text}");
+        }
+        let Ok(rules) = Rules::parse(&text) else { continue };
+        accepted += 1;
+        for subject in &subjects {
+            for action in Action::ALL {
+                for repository in ["a", "b/a", "a/b/c"] {
+                    let permitted = rules.permit(subject, action, repository);
+                    assert!(!permitted || rules.permit_any(subject, action), "{text:?}");
+                    // Who is known may do what everyone may.
+                    let everyone = rules.permit(&subjects[0], action, repository);
+                    assert!(permitted || !everyone, "{text:?}: {subject:?}");
+                }
+            }
+        }
+    }
+    assert!((RULES_ROUNDS / 50..RULES_ROUNDS / 2).contains(&accepted), "{accepted}");
 }

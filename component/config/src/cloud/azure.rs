@@ -1,14 +1,14 @@
-//! `REGISTRY_STORAGE_AZURE_*`.
+//! Reads `storage.azure`.
 
 use super::{required, url};
-use crate::PREFIX;
-use crate::auth::Secret;
 use crate::reader::Reader;
+use crate::settings::{self as rows, AzureCredentialsType};
+use roadstead_access::Secret;
 
-/// Who gives out tokens for client secrets.
+/// Issues tokens for client secrets.
 const TOKEN_SERVICE: &str = "https://login.microsoftonline.com";
 
-/// Where accounts are, where `_REALM` does not say otherwise.
+/// The domain of accounts, where `_REALM` does not say otherwise.
 const DEFAULT_REALM: &str = "core.windows.net";
 
 /// A container of Azure Blob Storage.
@@ -24,12 +24,12 @@ pub struct Azure {
     pub credentials: AzureCredentials,
 }
 
-/// How requests prove whose they are.
+/// How requests are authorized.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AzureCredentials {
-    /// By the account's key.
+    /// With the account's key.
     Key(Secret),
-    /// By tokens of Microsoft Entra, for a client with a secret.
+    /// With tokens of Microsoft Entra, for a client with a secret.
     Client {
         /// `_CREDENTIALS_TENANTID`.
         tenant: String,
@@ -49,22 +49,25 @@ impl Azure {
         }
     }
 
-    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let account = required(reader, "STORAGE_AZURE_ACCOUNTNAME", "the storage account");
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let account = required(reader, &rows::STORAGE_AZURE_ACCOUNTNAME, "the storage account");
         let container =
-            required(reader, "STORAGE_AZURE_CONTAINER", "the container that holds the data");
+            required(reader, &rows::STORAGE_AZURE_CONTAINER, "the container that holds the data");
         let credentials = credentials(reader);
         let account = account?;
-        let endpoint = reader.text("STORAGE_AZURE_SERVICEURL").unwrap_or_else(|| {
-            let realm = reader.text("STORAGE_AZURE_REALM");
+        let url = reader.read(&rows::STORAGE_AZURE_SERVICEURL).unwrap_or_else(|| {
+            let realm = reader.read(&rows::STORAGE_AZURE_REALM);
             format!("{account}.blob.{}", realm.as_deref().unwrap_or(DEFAULT_REALM))
         });
-        let endpoint = url::parse(&endpoint, "https");
+        let endpoint = url::parse(&url, "https");
         if endpoint.is_none() {
+            // The value may hold a token.
             reader.problem(format!(
-                "{PREFIX}STORAGE_AZURE_SERVICEURL {}; without it, _ACCOUNTNAME and _REALM are \
-                 parts of a host's name",
-                url::RULE
+                "{} {}; without it, {} and {} must be parts of a host name",
+                reader.name(&rows::STORAGE_AZURE_SERVICEURL.row),
+                url::RULE,
+                reader.name(&rows::STORAGE_AZURE_ACCOUNTNAME.row),
+                reader.name(&rows::STORAGE_AZURE_REALM.row)
             ));
         }
         Some(Self {
@@ -76,33 +79,25 @@ impl Azure {
     }
 }
 
-fn credentials(reader: &mut Reader) -> Option<AzureCredentials> {
-    let kind = reader.text("STORAGE_AZURE_CREDENTIALS_TYPE");
-    match kind.as_deref() {
-        None | Some("shared_key") => {
-            let what = "the account's key; or set _CREDENTIALS_TYPE=client_secret";
-            let key = required(reader, "STORAGE_AZURE_ACCOUNTKEY", what)?;
+fn credentials(reader: &mut Reader<'_>) -> Option<AzureCredentials> {
+    match reader.try_read(&rows::STORAGE_AZURE_CREDENTIALS_TYPE)? {
+        AzureCredentialsType::SharedKey => {
+            let other = reader.with(&rows::STORAGE_AZURE_CREDENTIALS_TYPE.row, "client_secret");
+            let what = format!("the account's key; or set {other}");
+            let key = required(reader, &rows::STORAGE_AZURE_ACCOUNTKEY, &what)?;
             Some(AzureCredentials::Key(Secret(key)))
         }
-        Some("client_secret") => {
-            let mut field = |name: &str| {
-                let setting = format!("STORAGE_AZURE_CREDENTIALS_{name}");
-                required(reader, &setting, "needed with _CREDENTIALS_TYPE=client_secret")
-            };
-            let (tenant, client) = (field("TENANTID"), field("CLIENTID"));
-            let secret = field("SECRET");
+        AzureCredentialsType::ClientSecret => {
+            let chosen = reader.with(&rows::STORAGE_AZURE_CREDENTIALS_TYPE.row, "client_secret");
+            let what = format!("needed with {chosen}");
+            let tenant = required(reader, &rows::STORAGE_AZURE_CREDENTIALS_TENANTID, &what);
+            let client = required(reader, &rows::STORAGE_AZURE_CREDENTIALS_CLIENTID, &what);
+            let secret = required(reader, &rows::STORAGE_AZURE_CREDENTIALS_SECRET, &what);
             Some(AzureCredentials::Client {
                 tenant: tenant?,
                 client: client?,
                 secret: Secret(secret?),
             })
-        }
-        Some(_) => {
-            reader.problem(format!(
-                "{PREFIX}STORAGE_AZURE_CREDENTIALS_TYPE must be shared_key or client_secret: \
-                 identities of the machine are not looked up"
-            ));
-            None
         }
     }
 }

@@ -1,17 +1,13 @@
-//! `REGISTRY_STORAGE_GCS_*`.
+//! Reads `storage.gcs`.
 
 use super::{required, url};
-use crate::PREFIX;
-use crate::auth::Secret;
 use crate::reader::Reader;
+use crate::settings as rows;
+use roadstead_access::Secret;
 use std::path::PathBuf;
 
 /// Google's endpoint.
 const ENDPOINT: &str = "https://storage.googleapis.com";
-
-/// The fields of a service account's key that are needed, as
-/// `_CREDENTIALS_<field>` names them.
-const FIELDS: [&str; 3] = ["private_key", "private_key_id", "client_email"];
 
 /// A bucket of Google Cloud Storage.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,41 +31,46 @@ pub enum GcsKey {
 }
 
 impl Gcs {
-    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let bucket = required(reader, "STORAGE_GCS_BUCKET", "the bucket that holds the data");
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let bucket = required(reader, &rows::STORAGE_GCS_BUCKET, "the bucket that holds the data");
         let key = key(reader);
         Some(Self { bucket: bucket?, endpoint: endpoint(reader)?, key: key? })
     }
 }
 
-fn endpoint(reader: &mut Reader) -> Option<String> {
-    let Some(value) = reader.text("STORAGE_GCS_ENDPOINT") else { return Some(ENDPOINT.to_owned()) };
+fn endpoint(reader: &mut Reader<'_>) -> Option<String> {
+    let Some(value) = reader.read(&rows::STORAGE_GCS_ENDPOINT) else {
+        return Some(ENDPOINT.to_owned());
+    };
     let endpoint = url::parse(&value, "https");
     if endpoint.is_none() {
-        reader.problem(format!("{PREFIX}STORAGE_GCS_ENDPOINT {}", url::RULE));
+        let name = reader.name(&rows::STORAGE_GCS_ENDPOINT.row);
+        reader.problem(format!("{name} {}", url::RULE));
     }
     endpoint
 }
 
-fn key(reader: &mut Reader) -> Option<GcsKey> {
-    let file = reader.text("STORAGE_GCS_KEYFILE").map(PathBuf::from);
-    let json = reader.text("STORAGE_GCS_CREDENTIALS").map(Secret);
-    let fields = reader.has("STORAGE_GCS_CREDENTIALS_");
+fn key(reader: &mut Reader<'_>) -> Option<GcsKey> {
+    let file = reader.read(&rows::STORAGE_GCS_KEYFILE);
+    let json = reader.read(&rows::STORAGE_GCS_CREDENTIALS).map(Secret);
+    let fields = reader.has(&rows::GCS_CREDENTIALS);
+    let of_file = reader.name(&rows::STORAGE_GCS_KEYFILE.row);
     match (file, json, fields) {
         (Some(file), None, false) => Some(GcsKey::File(file)),
         (None, Some(json), false) => Some(GcsKey::Json(json)),
         (None, None, true) => from_fields(reader).map(GcsKey::Json),
         (None, None, false) => {
+            let section = reader.section(&rows::STORAGE_GCS);
             reader.problem(format!(
-                "{PREFIX}STORAGE_GCS_* needs {PREFIX}STORAGE_GCS_KEYFILE, a service account's key \
-                 in JSON: accounts of the machine are not looked up"
+                "{section} needs {of_file}, a service account's key in JSON: instance accounts \
+                 are not supported"
             ));
             None
         }
         _ => {
+            let credentials = reader.name(&rows::STORAGE_GCS_CREDENTIALS.row);
             reader.problem(format!(
-                "{PREFIX}STORAGE_GCS_KEYFILE and {PREFIX}STORAGE_GCS_CREDENTIALS* are both set; \
-                 keep one of them"
+                "{of_file} and {credentials} (or its fields) are both set; keep one of them"
             ));
             None
         }
@@ -77,11 +78,15 @@ fn key(reader: &mut Reader) -> Option<GcsKey> {
 }
 
 /// The key's JSON out of the fields that a `config.yml` or variables hold.
-fn from_fields(reader: &mut Reader) -> Option<Secret> {
+fn from_fields(reader: &mut Reader<'_>) -> Option<Secret> {
+    let fields = [
+        ("private_key", &rows::STORAGE_GCS_CREDENTIALS_PRIVATE_KEY),
+        ("private_key_id", &rows::STORAGE_GCS_CREDENTIALS_PRIVATE_KEY_ID),
+        ("client_email", &rows::STORAGE_GCS_CREDENTIALS_CLIENT_EMAIL),
+    ];
     let mut json = String::from("{\"type\":\"service_account\"");
-    for field in FIELDS {
-        let setting = format!("STORAGE_GCS_CREDENTIALS_{}", field.to_ascii_uppercase());
-        let value = required(reader, &setting, "a field of the service account's key")?;
+    for (field, setting) in fields {
+        let value = required(reader, setting, "a field of the service account's key")?;
         // A variable's line breaks are often written out.
         let value = value.replace("\\n", "\n");
         json.extend([",\"", field, "\":", &quoted(&value)]);

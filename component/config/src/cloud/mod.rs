@@ -1,4 +1,4 @@
-//! `REGISTRY_STORAGE_S3_*`, `_GCS_*` and `_AZURE_*`: distribution's object
+//! Reads `storage.s3`, `storage.gcs` and `storage.azure`: distribution's object
 //! store drivers.
 
 mod azure;
@@ -10,35 +10,25 @@ pub use azure::{Azure, AzureCredentials};
 pub use gcs::{Gcs, GcsKey};
 pub use s3::{ConditionalWrites, Encryption, S3};
 
-use crate::PREFIX;
-use crate::auth::Secret;
-use crate::reader::{Reader, boolean};
+use crate::reader::Reader;
+use crate::settings::{self as rows, Kind, Number, Parsed, Path, Row, Section, Setting};
+use roadstead_access::Secret;
 use std::path::PathBuf;
-
-/// Bytes of a part of an upload, where `_CHUNKSIZE` does not say otherwise:
-/// distribution's 10 MiB.
-pub const DEFAULT_PART_SIZE: u64 = 10 * MEBIBYTE;
-
-/// The most that `_CHUNKSIZE` can say. A part is in the component's memory
-/// while it is sent.
-pub const MAX_PART_SIZE: u64 = 32 * MEBIBYTE;
-
-const MEBIBYTE: u64 = 1024 * 1024;
 
 /// An object store that holds the data, in place of a directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cloud {
     /// Which one, and how to reach it.
     pub service: Service,
-    /// `_ROOTDIRECTORY`: what all keys start with, without a slash at its
-    /// ends; may be empty.
+    /// `_ROOTDIRECTORY`: the prefix of all keys, without a slash at its ends; may
+    /// be empty.
     pub prefix: String,
     /// `_CHUNKSIZE`: bytes of a part of an upload.
     pub part_size: u64,
-    /// `_ROOTCERTBUNDLE`: a file with the authority of the store's certificate,
-    /// if it is none that everybody knows. The native host reads it.
+    /// `_ROOTCERTBUNDLE`: a file with the CA that issued the store's certificate,
+    /// trusted in addition to the system's. The native host reads it.
     pub root_certificates: Option<PathBuf>,
-    /// `_USERAGENT`: how requests to the store say who sends them.
+    /// `_USERAGENT`: the `User-Agent` of requests to the store.
     pub user_agent: Option<String>,
 }
 
@@ -80,11 +70,25 @@ impl Cloud {
     }
 
     /// The setting that names the store: for messages.
-    pub fn setting(&self) -> &'static str {
+    pub fn setting(&self) -> String {
+        self.rows().0.variable()
+    }
+
+    /// The setting with the CA that issued the store's certificate: for
+    /// messages.
+    pub fn root_certificates_setting(&self) -> String {
+        self.rows().1.variable()
+    }
+
+    fn rows(&self) -> (&'static Row, &'static Row) {
         match &self.service {
-            Service::S3(_) => "REGISTRY_STORAGE_S3_BUCKET",
-            Service::Gcs(_) => "REGISTRY_STORAGE_GCS_BUCKET",
-            Service::Azure(_) => "REGISTRY_STORAGE_AZURE_CONTAINER",
+            Service::S3(_) => (&rows::STORAGE_S3_BUCKET.row, &rows::STORAGE_S3_ROOTCERTBUNDLE.row),
+            Service::Gcs(_) => {
+                (&rows::STORAGE_GCS_BUCKET.row, &rows::STORAGE_GCS_ROOTCERTBUNDLE.row)
+            }
+            Service::Azure(_) => {
+                (&rows::STORAGE_AZURE_CONTAINER.row, &rows::STORAGE_AZURE_ROOTCERTBUNDLE.row)
+            }
         }
     }
 
@@ -100,146 +104,110 @@ impl Cloud {
     }
 
     /// The object store that is chosen; none if that is a directory.
-    pub(crate) fn read(reader: &mut Reader) -> Option<Self> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let driver = Driver::choose(reader)?;
-        let section = driver.section();
+        let common = driver.common()?;
         let service = match driver {
             Driver::Filesystem => None,
             Driver::S3 => S3::read(reader).map(Service::S3),
             Driver::Gcs => Gcs::read(reader).map(Service::Gcs),
             Driver::Azure => Azure::read(reader).map(Service::Azure),
         };
-        let part_size = part_size(reader, driver, section);
-        let prefix = prefix(reader, section);
-        if let Some(authority) = reader.text("STORAGE_HOST_AUTHORITY")
-            && driver != Driver::Filesystem
-        {
-            reader.problem(format!(
-                "{PREFIX}STORAGE_HOST_AUTHORITY={authority:?} leads to a native host's directory, \
-                 but {PREFIX}{section}_* is set; keep one of them"
-            ));
-        }
+        let part_size = reader.read(common.part_size);
+        let prefix = reader.read(common.prefix);
         Some(Self {
             service: service?,
             prefix,
             part_size,
-            root_certificates: reader.text(&format!("{section}_ROOTCERTBUNDLE")).map(PathBuf::from),
-            user_agent: user_agent(reader, section),
+            root_certificates: reader.read(common.root_certificates),
+            user_agent: reader.read(common.user_agent),
         })
     }
 }
 
 /// distribution's storage drivers, as far as they exist here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Driver {
+pub(crate) enum Driver {
     Filesystem,
     S3,
     Gcs,
     Azure,
 }
 
+/// The settings that all object stores have.
+struct Common {
+    prefix: &'static Setting<Parsed<String>>,
+    part_size: &'static Setting<Number>,
+    root_certificates: &'static Setting<Path>,
+    user_agent: &'static Setting<Parsed<Option<String>>>,
+}
+
 impl Driver {
     const ALL: [Self; 4] = [Self::Filesystem, Self::S3, Self::Gcs, Self::Azure];
 
-    const fn section(self) -> &'static str {
+    const fn section(self) -> &'static Section {
         match self {
-            Self::Filesystem => "STORAGE_FILESYSTEM",
-            Self::S3 => "STORAGE_S3",
-            Self::Gcs => "STORAGE_GCS",
-            Self::Azure => "STORAGE_AZURE",
+            Self::Filesystem => &rows::STORAGE_FILESYSTEM,
+            Self::S3 => &rows::STORAGE_S3,
+            Self::Gcs => &rows::STORAGE_GCS,
+            Self::Azure => &rows::STORAGE_AZURE,
         }
     }
 
-    /// The one driver that has settings, or that `REGISTRY_STORAGE` names: as
-    /// in distribution, that one counts whatever a file says of others.
-    fn choose(reader: &mut Reader) -> Option<Self> {
-        if let Some(name) = reader.text("STORAGE") {
-            let driver = match name.as_str() {
-                "filesystem" => Self::Filesystem,
-                "s3" | "s3aws" => Self::S3,
-                "gcs" => Self::Gcs,
-                "azure" => Self::Azure,
-                _ => {
-                    reader.problem(format!(
-                        "{PREFIX}STORAGE={name:?}: must be filesystem, s3, gcs or azure"
-                    ));
-                    return None;
-                }
-            };
+    const fn common(self) -> Option<Common> {
+        Some(match self {
+            Self::Filesystem => return None,
+            Self::S3 => Common {
+                prefix: &rows::STORAGE_S3_ROOTDIRECTORY,
+                part_size: &rows::STORAGE_S3_CHUNKSIZE,
+                root_certificates: &rows::STORAGE_S3_ROOTCERTBUNDLE,
+                user_agent: &rows::STORAGE_S3_USERAGENT,
+            },
+            Self::Gcs => Common {
+                prefix: &rows::STORAGE_GCS_ROOTDIRECTORY,
+                part_size: &rows::STORAGE_GCS_CHUNKSIZE,
+                root_certificates: &rows::STORAGE_GCS_ROOTCERTBUNDLE,
+                user_agent: &rows::STORAGE_GCS_USERAGENT,
+            },
+            Self::Azure => Common {
+                prefix: &rows::STORAGE_AZURE_ROOTDIRECTORY,
+                part_size: &rows::STORAGE_AZURE_CHUNKSIZE,
+                root_certificates: &rows::STORAGE_AZURE_ROOTCERTBUNDLE,
+                user_agent: &rows::STORAGE_AZURE_USERAGENT,
+            },
+        })
+    }
+
+    /// The driver that the settings name, and otherwise the one that has
+    /// settings. As in distribution, the name counts whatever a file says of
+    /// other drivers.
+    fn choose(reader: &mut Reader<'_>) -> Option<Self> {
+        // A name that is none of a driver is a problem already.
+        if let Some(driver) = reader.try_read(&rows::STORAGE)? {
             return Some(driver);
         }
-        let configured = Self::ALL.map(|driver| reader.has(&format!("{}_", driver.section())));
-        let mut chosen = Self::ALL.iter().zip(configured).filter(|(_, has)| *has).map(|(d, _)| d);
-        let first = chosen.next().copied();
-        if let (Some(first), Some(second)) = (first, chosen.next()) {
-            reader.problem(format!(
-                "{PREFIX}{}_* and {PREFIX}{}_* are both set; keep one of them, or name one with \
-                 {PREFIX}STORAGE",
-                first.section(),
-                second.section()
-            ));
-            return None;
-        }
-        first
+        let mut chosen = Self::ALL.into_iter().filter(|driver| reader.has(driver.section()));
+        let (first, second) = (chosen.next()?, chosen.next());
+        let Some(second) = second else { return Some(first) };
+        reader.problem(format!(
+            "{} and {} are both set; keep one of them, or name one with {}",
+            reader.section(first.section()),
+            reader.section(second.section()),
+            reader.name(&rows::STORAGE.row)
+        ));
+        None
     }
-}
-
-fn part_size(reader: &mut Reader, driver: Driver, section: &str) -> u64 {
-    // What the stores themselves ask for.
-    let (least, unit, rule) = match driver {
-        Driver::Gcs => {
-            (MEBIBYTE / 4, MEBIBYTE / 4, "must be a multiple of 262144, at most 33554432")
-        }
-        _ => (5 * MEBIBYTE, 1, "must be a number of bytes from 5242880 to 33554432"),
-    };
-    reader.read(&format!("{section}_CHUNKSIZE"), DEFAULT_PART_SIZE, |value| {
-        let bytes = value.parse::<u64>().ok().filter(|bytes| bytes.is_multiple_of(unit));
-        bytes.filter(|bytes| (least..=MAX_PART_SIZE).contains(bytes)).ok_or(rule)
-    })
-}
-
-/// A key's beginning: any number of names that are no `.` and no `..`.
-fn prefix(reader: &mut Reader, section: &str) -> String {
-    const LIMIT: usize = 512;
-    if section == Driver::Filesystem.section() {
-        return String::new();
-    }
-    reader.read(&format!("{section}_ROOTDIRECTORY"), String::new(), |value| {
-        let prefix = value.trim_matches('/');
-        let plain = |c: char| !c.is_control() && c != '\\';
-        let name = |name: &str| !matches!(name, "" | "." | "..") && name.chars().all(plain);
-        if prefix.is_empty() || prefix.len() <= LIMIT && prefix.split('/').all(name) {
-            Ok(prefix.to_owned())
-        } else {
-            Err("must be names with one / between them, as in registry/production")
-        }
-    })
-}
-
-fn user_agent(reader: &mut Reader, section: &str) -> Option<String> {
-    const LIMIT: usize = 256;
-    reader.read(&format!("{section}_USERAGENT"), None, |value| match value {
-        "" => Ok(None),
-        _ if value.len() <= LIMIT && value.bytes().all(|b| matches!(b, b' '..=b'~')) => {
-            Ok(Some(value.to_owned()))
-        }
-        _ => Err("must be at most 256 ASCII characters"),
-    })
-}
-
-/// A setting that can only be `so`, and the reason why.
-fn must_be(reader: &mut Reader, key: &str, so: bool, reason: &'static str) {
-    reader.read(key, so, |value| match boolean(value)? {
-        value if value == so => Ok(value),
-        _ => Err(reason),
-    });
 }
 
 /// A setting without which there is no store.
-fn required(reader: &mut Reader, key: &str, what: &str) -> Option<String> {
-    let value = reader.text(key);
+fn required<K>(reader: &mut Reader<'_>, setting: &Setting<K>, what: &str) -> Option<String>
+where
+    K: Kind<Value = Option<String>>,
+{
+    let value = reader.try_read(setting)?;
     if value.is_none() {
-        reader.problem(format!("{PREFIX}{key} is missing: {what}"));
+        let name = reader.name(&setting.row);
+        reader.problem(format!("{name} is missing: {what}"));
     }
     value
 }

@@ -1,9 +1,13 @@
-//! `REGISTRY_STORAGE_S3_*`.
+//! Reads `storage.s3`.
 
-use super::{must_be, required, url};
-use crate::PREFIX;
-use crate::auth::Secret;
-use crate::reader::{Reader, boolean};
+use super::{required, url};
+use crate::reader::Reader;
+use crate::settings as rows;
+use roadstead_access::Secret;
+
+/// The region where an endpoint is named and no region: most stores but
+/// Amazon's take any.
+const DEFAULT_REGION: &str = "us-east-1";
 
 /// A bucket of Amazon S3, or of a store that speaks its protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,11 +23,11 @@ pub struct S3 {
     /// `_FORCEPATHSTYLE`: the bucket is the first part of the path, and not of
     /// the host's name.
     pub path_style: bool,
-    /// `_ACCESSKEY`: whose requests these are.
+    /// `_ACCESSKEY`: the ID of the key that requests are signed with.
     pub access_key: String,
-    /// `_SECRETKEY`: what they are signed with.
+    /// `_SECRETKEY`: its secret.
     pub secret_key: Secret,
-    /// `_SESSIONTOKEN`: what goes with a key that was lent.
+    /// `_SESSIONTOKEN`: session token of temporary credentials.
     pub session_token: Option<Secret>,
     /// `_ENCRYPT` and `_KEYID`.
     pub encryption: Encryption,
@@ -36,18 +40,18 @@ pub struct S3 {
 /// How the store encrypts what it keeps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Encryption {
-    /// As it likes.
+    /// Whatever the bucket's default is.
     Default,
-    /// By a key of its own (SSE-S3).
+    /// With a key of its own (SSE-S3).
     Store,
-    /// By a key of its key service (SSE-KMS).
+    /// With a key of its key service (SSE-KMS).
     Key(String),
 }
 
 /// Whether the store honours `If-None-Match` and `If-Match` when it writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ConditionalWrites {
-    /// That is to be found out.
+    /// A request finds out.
     #[default]
     Auto,
     /// It does.
@@ -57,117 +61,85 @@ pub enum ConditionalWrites {
 }
 
 impl S3 {
-    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         refuse(reader);
-        let bucket = required(reader, "STORAGE_S3_BUCKET", "the bucket that holds the data");
-        if reader.text("STORAGE_S3_ACCESSKEY").is_none()
-            || reader.text("STORAGE_S3_SECRETKEY").is_none()
-        {
+        let bucket = required(reader, &rows::STORAGE_S3_BUCKET, "the bucket that holds the data");
+        let access_key = reader.read(&rows::STORAGE_S3_ACCESSKEY);
+        let secret_key = reader.read(&rows::STORAGE_S3_SECRETKEY);
+        if access_key.is_none() || secret_key.is_none() {
             reader.problem(format!(
-                "{PREFIX}STORAGE_S3_* needs {PREFIX}STORAGE_S3_ACCESSKEY and _SECRETKEY: roles of \
-                 the machine are not looked up"
+                "{} needs {} and {}: instance roles (IAM) are not supported",
+                reader.section(&rows::STORAGE_S3),
+                reader.name(&rows::STORAGE_S3_ACCESSKEY.row),
+                reader.name(&rows::STORAGE_S3_SECRETKEY.row)
             ));
         }
-        let bucket = bucket.filter(|bucket| {
-            let valid = is_bucket(bucket);
-            if !valid {
-                reader.problem(format!(
-                    "{PREFIX}STORAGE_S3_BUCKET={bucket:?}: must be 3 to 63 of a-z, 0-9, - and ."
-                ));
-            }
-            valid
-        })?;
+        let bucket = bucket?;
         let (region, endpoint, path_style) = place(reader, &bucket)?;
         Some(Self {
             bucket,
             region,
             endpoint,
             path_style,
-            access_key: reader.text("STORAGE_S3_ACCESSKEY")?,
-            secret_key: Secret(reader.text("STORAGE_S3_SECRETKEY")?),
-            session_token: reader.text("STORAGE_S3_SESSIONTOKEN").map(Secret),
+            access_key: access_key?,
+            secret_key: Secret(secret_key?),
+            session_token: reader.read(&rows::STORAGE_S3_SESSIONTOKEN).map(Secret),
             encryption: encryption(reader),
-            conditional_writes: reader.read(
-                "STORAGE_S3_CONDITIONALWRITES",
-                ConditionalWrites::Auto,
-                |value| match value {
-                    "auto" | "" => Ok(ConditionalWrites::Auto),
-                    "on" | "true" => Ok(ConditionalWrites::On),
-                    "off" | "false" => Ok(ConditionalWrites::Off),
-                    _ => Err("must be auto, on or off"),
-                },
-            ),
-            equal_parts: reader.read("STORAGE_S3_EQUALPARTS", false, boolean),
+            conditional_writes: reader.read(&rows::STORAGE_S3_CONDITIONALWRITES),
+            equal_parts: reader.read(&rows::STORAGE_S3_EQUALPARTS),
         })
     }
 }
 
 /// What distribution can do and this registry cannot, unless it is what
 /// happens anyway.
-fn refuse(reader: &mut Reader) {
-    must_be(
-        reader,
-        "STORAGE_S3_SKIPVERIFY",
-        false,
-        "certificates are always verified; name a private authority with \
-         REGISTRY_STORAGE_S3_ROOTCERTBUNDLE",
-    );
-    must_be(reader, "STORAGE_S3_V4AUTH", true, "requests are signed by version 4 only");
-    must_be(
-        reader,
-        "STORAGE_S3_USEFIPSENDPOINT",
-        false,
-        "name the endpoint with REGISTRY_STORAGE_S3_REGIONENDPOINT",
-    );
-    reader.read("STORAGE_S3_STORAGECLASS", (), |value| match value.to_ascii_uppercase().as_str() {
-        "" | "STANDARD" | "NONE" => Ok(()),
-        _ => Err("must be STANDARD; have a lifecycle rule of the bucket move objects"),
-    });
-    reader.read("STORAGE_S3_OBJECTACL", (), |value| match value {
-        "" | "private" => Ok(()),
-        _ => Err("must be private; give access by a policy of the bucket"),
-    });
+fn refuse(reader: &mut Reader<'_>) {
+    for setting in [
+        &rows::STORAGE_S3_SKIPVERIFY,
+        &rows::STORAGE_S3_V4AUTH,
+        &rows::STORAGE_S3_USEFIPSENDPOINT,
+        &rows::STORAGE_S3_STORAGECLASS,
+        &rows::STORAGE_S3_OBJECTACL,
+    ] {
+        reader.read(setting);
+    }
 }
 
 /// The region, the endpoint, and whether the bucket is in the path.
-fn place(reader: &mut Reader, bucket: &str) -> Option<(String, String, bool)> {
-    let secure = reader.read("STORAGE_S3_SECURE", true, boolean);
+fn place(reader: &mut Reader<'_>, bucket: &str) -> Option<(String, String, bool)> {
+    let secure = reader.read(&rows::STORAGE_S3_SECURE);
     let scheme = if secure { "https" } else { "http" };
-    let named = reader.text("STORAGE_S3_REGIONENDPOINT");
+    let named = reader.read(&rows::STORAGE_S3_REGIONENDPOINT);
     let named = match named.map(|value| url::parse(&value, scheme)) {
         Some(None) => {
-            reader.problem(format!("{PREFIX}STORAGE_S3_REGIONENDPOINT {}", url::RULE));
+            // The value may hold credentials.
+            let name = reader.name(&rows::STORAGE_S3_REGIONENDPOINT.row);
+            reader.problem(format!("{name} {}", url::RULE));
             return None;
         }
         named => named.flatten(),
     };
-    let region = reader.text("STORAGE_S3_REGION").or(named.as_ref().map(|_| "us-east-1".into()));
-    let region = region.filter(|region| {
+    let region = reader.read(&rows::STORAGE_S3_REGION);
+    let region = region.or(named.as_ref().map(|_| DEFAULT_REGION.to_owned())).filter(|region| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         region.bytes().all(plain)
     });
     let Some(region) = region else {
+        let name = reader.name(&rows::STORAGE_S3_REGION.row);
         reader.problem(format!(
-            "{PREFIX}STORAGE_S3_REGION is missing or none: the bucket's region, as in eu-central-1"
+            "{name} is missing or not valid: the bucket's region, as in eu-central-1"
         ));
         return None;
     };
-    let accelerate = reader.read("STORAGE_S3_ACCELERATE", false, boolean);
-    let dual_stack = reader.read("STORAGE_S3_USEDUALSTACK", false, boolean);
-    // A name with dots in it is none that a certificate for all buckets covers.
+    let accelerate = reader.read(&rows::STORAGE_S3_ACCELERATE);
+    let dual_stack = reader.read(&rows::STORAGE_S3_USEDUALSTACK);
+    // Certificates for all buckets do not cover a name with dots in it.
     let natural = named.as_deref().is_some_and(url::is_address)
         || (secure && bucket.contains('.') && !accelerate);
-    let path_style = reader.read("STORAGE_S3_FORCEPATHSTYLE", natural, boolean);
-    if named.is_some() && (accelerate || dual_stack) {
-        reader.problem(format!(
-            "{PREFIX}STORAGE_S3_ACCELERATE and _USEDUALSTACK are of Amazon's own endpoints; with \
-             _REGIONENDPOINT, name the whole endpoint there"
-        ));
-    } else if path_style && accelerate {
-        reader.problem(format!(
-            "{PREFIX}STORAGE_S3_ACCELERATE and _FORCEPATHSTYLE exclude each other"
-        ));
-    }
+    let forced = reader.read(&rows::STORAGE_S3_FORCEPATHSTYLE);
+    let path_style =
+        if reader.is_given(&rows::STORAGE_S3_FORCEPATHSTYLE.row) { forced } else { natural };
+    check_endpoints(reader, named.as_deref(), path_style, accelerate, dual_stack);
     let endpoint = named.unwrap_or_else(|| match (accelerate, dual_stack) {
         (false, false) => format!("{scheme}://s3.{region}.amazonaws.com"),
         (false, true) => format!("{scheme}://s3.dualstack.{region}.amazonaws.com"),
@@ -178,22 +150,38 @@ fn place(reader: &mut Reader, bucket: &str) -> Option<(String, String, bool)> {
     Some((region, endpoint, path_style))
 }
 
-fn encryption(reader: &mut Reader) -> Encryption {
-    let encrypt = reader.read("STORAGE_S3_ENCRYPT", false, boolean);
-    match (encrypt, reader.text("STORAGE_S3_KEYID")) {
+/// Refuses what Amazon's special endpoints exclude.
+fn check_endpoints(
+    reader: &mut Reader<'_>,
+    named: Option<&str>,
+    path_style: bool,
+    accelerate: bool,
+    dual_stack: bool,
+) {
+    let of_accelerate = reader.name(&rows::STORAGE_S3_ACCELERATE.row);
+    if named.is_some() && (accelerate || dual_stack) {
+        reader.problem(format!(
+            "{of_accelerate} and {} choose among Amazon's endpoints; {} names another one",
+            reader.name(&rows::STORAGE_S3_USEDUALSTACK.row),
+            reader.name(&rows::STORAGE_S3_REGIONENDPOINT.row)
+        ));
+    } else if path_style && accelerate {
+        let of_path_style = reader.name(&rows::STORAGE_S3_FORCEPATHSTYLE.row);
+        reader.problem(format!("{of_accelerate} and {of_path_style} exclude each other"));
+    }
+}
+
+fn encryption(reader: &mut Reader<'_>) -> Encryption {
+    let encrypt = reader.read(&rows::STORAGE_S3_ENCRYPT);
+    match (encrypt, reader.read(&rows::STORAGE_S3_KEYID)) {
         (true, Some(key)) => Encryption::Key(key),
         (true, None) => Encryption::Store,
         (false, None) => Encryption::Default,
         (false, Some(_)) => {
-            reader
-                .problem(format!("{PREFIX}STORAGE_S3_KEYID needs {PREFIX}STORAGE_S3_ENCRYPT=true"));
+            let encrypt = reader.with(&rows::STORAGE_S3_ENCRYPT.row, "true");
+            let key = reader.name(&rows::STORAGE_S3_KEYID.row);
+            reader.problem(format!("{key} needs {encrypt}"));
             Encryption::Default
         }
     }
-}
-
-fn is_bucket(name: &str) -> bool {
-    let plain =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
-    (3..=63).contains(&name.len()) && name.bytes().all(plain)
 }

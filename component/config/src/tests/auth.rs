@@ -104,12 +104,10 @@ fn the_rest() {
         ("AUTH_HTPASSWD_REALM", "Registry Realm"),
         ("AUTH_PLAINHTTP", "true"),
         ("HTTP_SECRET", "s"),
-        ("AUTH_HOST_AUTHORITY", "auth.internal"),
     ]);
     assert_eq!(set.users, Some(Users::File("/auth/htpasswd".into())));
     assert_eq!((&*set.realm, set.plain_http), ("Registry Realm", true));
     assert_eq!(set.secret.unwrap().0, "s");
-    assert_eq!(set.host_authority.as_deref(), Some("auth.internal"));
 
     let jobs = auth(&[OIDC[0], OIDC[1], ("AUTH_OIDC_JWKS", "https://a.example/keys"), RULES]);
     let oidc = Oidc {
@@ -168,6 +166,8 @@ fn services_elsewhere() {
 
 #[test]
 fn mistakes() {
+    const ALL_THREE: &str =
+        "REGISTRY_AUTH_TOKEN_REALM, REGISTRY_AUTH_TOKEN_SERVICE and REGISTRY_AUTH_TOKEN_ISSUER";
     for (variables, expected) in [
         (&[("AUTH", "ldap")][..], "REGISTRY_AUTH=\"ldap\": must be htpasswd, token or none"),
         (&[("AUTH", "Htpasswd"), PATH], "must be htpasswd, token or none"),
@@ -176,10 +176,13 @@ fn mistakes() {
         (&[("AUTH_HTPASSWD_REALM", "a")], "needs REGISTRY_AUTH_HTPASSWD_PATH"),
         (&[PATH, ENTRIES], "are both set; keep one of them"),
         (&[TOKEN], "needs either REGISTRY_AUTH_HTPASSWD_PATH"),
-        (&[TOKEN, REALM, SERVICE, ISSUER], "REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE or _JWKS"),
-        (&[TOKEN, SERVICE, ISSUER, BUNDLE], "REGISTRY_AUTH_TOKEN_REALM, _SERVICE and _ISSUER"),
-        (&[TOKEN, REALM, ISSUER, JWKS], "REGISTRY_AUTH_TOKEN_REALM, _SERVICE and _ISSUER"),
-        (&[TOKEN, REALM, SERVICE, JWKS], "REGISTRY_AUTH_TOKEN_REALM, _SERVICE and _ISSUER"),
+        (
+            &[TOKEN, REALM, SERVICE, ISSUER],
+            "ROOTCERTBUNDLE or REGISTRY_AUTH_TOKEN_JWKS, the keys of",
+        ),
+        (&[TOKEN, SERVICE, ISSUER, BUNDLE], ALL_THREE),
+        (&[TOKEN, REALM, ISSUER, JWKS], ALL_THREE),
+        (&[TOKEN, REALM, SERVICE, JWKS], ALL_THREE),
         (&[PATH, ("AUTH_HTPASSWD_REALM", "a \"b\"")], "REGISTRY_AUTH_HTPASSWD_REALM must be"),
         (&[PATH, ("AUTH_HTPASSWD_REALM", "a\r\nx: y")], "REGISTRY_AUTH_HTPASSWD_REALM must be"),
         (&[PATH, ("AUTH_HTPASSWD_REALM", "Straße")], "REGISTRY_AUTH_HTPASSWD_REALM must be"),
@@ -189,12 +192,15 @@ fn mistakes() {
         (&[TOKEN, PATH, ("AUTH_TOKEN_EXPIRATION", "61m")], "must be from 1m to 1h"),
         (&[TOKEN, PATH, ("AUTH_TOKEN_EXPIRATION", "5")], "must be a duration"),
         (&[PATH, ("AUTH_PLAINHTTP", "maybe")], "must be true or false"),
-        (&[OIDC[0], RULES], "_ISSUER and REGISTRY_AUTH_OIDC_AUDIENCE are set together"),
-        (&[OIDC[1], RULES], "_ISSUER and REGISTRY_AUTH_OIDC_AUDIENCE are set together"),
-        (&[("AUTH_OIDC_JWKS", "x"), RULES], "are set together"),
+        (&[OIDC[0], RULES], "_ISSUER and REGISTRY_AUTH_OIDC_AUDIENCE must both be set"),
+        (&[OIDC[1], RULES], "_ISSUER and REGISTRY_AUTH_OIDC_AUDIENCE must both be set"),
+        (&[("AUTH_OIDC_JWKS", "x"), RULES], "must both be set"),
         (&OIDC, "REGISTRY_AUTH_OIDC_ISSUER needs REGISTRY_AUTH_RULES"),
         (&[("AUTH_RULES", "alice")], "REGISTRY_AUTH_RULES: \"alice\": a rule says who"),
-        (&[("AUTH_SILLY_REALM", "x")], "it lets everyone in who says anything"),
+        (
+            &[("AUTH_SILLY_REALM", "x")],
+            "it accepts any credentials; use REGISTRY_AUTH_HTPASSWD_PATH",
+        ),
         (&[("AUTH_HTPASSWD_FILE", "x")], "did you mean REGISTRY_AUTH_HTPASSWD_PATH?"),
         (&[("AUTH_TOKEN_ALGORITHMS", "x")], "is not a setting; did you mean REGISTRY_AUTH_"),
     ] {

@@ -262,19 +262,15 @@ fn mistakes() {
             "REGISTRY_STORAGE_S3_* and REGISTRY_STORAGE_AZURE_* are both set; keep one of them",
         ),
         (&[("STORAGE", "inmemory")], "must be filesystem, s3, gcs or azure"),
-        (&[("STORAGE_HOST_AUTHORITY", "store.internal")], "leads to a native host's directory"),
-        (
-            &[("STORAGE_S3_SKIPVERIFY", "true")],
-            "name a private authority with REGISTRY_STORAGE_S3_ROOT",
-        ),
-        (&[("STORAGE_S3_V4AUTH", "false")], "signed by version 4"),
+        (&[("STORAGE_S3_SKIPVERIFY", "true")], "name a private CA with REGISTRY_STORAGE_S3_ROOT"),
+        (&[("STORAGE_S3_V4AUTH", "false")], "signed with version 4"),
         (&[("STORAGE_S3_STORAGECLASS", "GLACIER")], "must be STANDARD"),
         (&[("STORAGE_S3_OBJECTACL", "public-read")], "by a policy of the bucket"),
         (&[("STORAGE_S3_KEYID", "a")], "needs REGISTRY_STORAGE_S3_ENCRYPT=true"),
         (&[("STORAGE_S3_REGIONENDPOINT", "ftp://a")], "must be a URL such as"),
         (&[("STORAGE_S3_REGIONENDPOINT", "https://me:tell-nobody@a")], "must be a URL such as"),
         (&[("STORAGE_S3_REGIONENDPOINT", "a:99999")], "must be a URL such as"),
-        (&[ENDPOINT, ("STORAGE_S3_ACCELERATE", "true")], "are of Amazon's own endpoints"),
+        (&[ENDPOINT, ("STORAGE_S3_ACCELERATE", "true")], "choose among Amazon's endpoints"),
         (
             &[("STORAGE_S3_ACCELERATE", "true"), ("STORAGE_S3_FORCEPATHSTYLE", "true")],
             "exclude each",
@@ -296,7 +292,7 @@ fn what_is_missing() {
     for (variables, expected) in [
         (&[REGION, ACCESS, SECRET][..], "REGISTRY_STORAGE_S3_BUCKET is missing"),
         (&[BUCKET, ACCESS, SECRET], "REGISTRY_STORAGE_S3_REGION is missing"),
-        (&[BUCKET, REGION, ACCESS], "roles of the machine are not looked up"),
+        (&[BUCKET, REGION, ACCESS], "instance roles (IAM) are not supported"),
         (&[("STORAGE_S3_BUCKET", "A_B"), REGION, ACCESS, SECRET], "must be 3 to 63"),
         (&[("STORAGE_GCS_BUCKET", "images")], "needs REGISTRY_STORAGE_GCS_KEYFILE"),
         (
@@ -317,7 +313,7 @@ fn what_is_missing() {
                 ("STORAGE_AZURE_CONTAINER", "b"),
                 ("STORAGE_AZURE_CREDENTIALS_TYPE", "default_credentials"),
             ],
-            "identities of the machine are not looked up",
+            "managed identities are not supported",
         ),
         (
             &[("STORAGE_AZURE_CONNECTIONSTRING", "AccountKey=tell-nobody")],

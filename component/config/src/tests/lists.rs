@@ -34,7 +34,7 @@ fn forms() {
     }
     for value in ["localhost", "10.0.0.0/33", "10.0.0.0/8 fd00::/8", "*"] {
         let problem = problem(&[("HTTP_TRUSTEDPROXIES", value)]);
-        assert!(problem.contains(&format!("{value:?} is no address and no network")), "{problem}");
+        assert!(problem.contains(&format!("{value:?} is not an address or network")), "{problem}");
     }
 }
 
@@ -113,11 +113,14 @@ fn no_rules_and_rules_that_allow_nothing() {
 fn mistakes_in_rules_are_named() {
     for (variables, expected) in [
         (&[("AUTH_RULES", "alice pull,push")][..], "\"alice pull,push\": "),
-        (&[("AUTH_RULES_0", "alice pull a"), ("AUTH_RULES_1", "bob write a")], "\"write\" is none"),
+        (
+            &[("AUTH_RULES_0", "alice pull a"), ("AUTH_RULES_1", "bob write a")],
+            "\"write\" is not an action",
+        ),
         (&[("AUTH_RULES", "@team pull a")], "@team is not defined above"),
         (&[("AUTH_RULES_1", "@a = b"), ("AUTH_RULES_0", "@a pull a")], "@a is not defined above"),
-        (&[("AUTH_RULES", "alice pull a:1")], "no pattern of repositories"),
-        (&[("AUTH_RULES", "alice pull a//b")], "no pattern of repositories"),
+        (&[("AUTH_RULES", "alice pull a:1")], "not a repository pattern"),
+        (&[("AUTH_RULES", "alice pull a//b")], "not a repository pattern"),
         (&[("AUTH_RULES", "= alice")], "REGISTRY_AUTH_RULES: "),
         (&[("AUTH_RULES", "@ = alice")], "a group has a name"),
         (&[("AUTH_RULES", "claim:a=b&c pull a")], "claims have values"),

@@ -109,9 +109,12 @@ fn mistakes() {
         (&[KEY], "REGISTRY_HTTP_TLS_KEY needs REGISTRY_HTTP_TLS_CERTIFICATE too"),
         (&[CERTIFICATE, ("HTTP_TLS_KEY", " ")], "needs REGISTRY_HTTP_TLS_KEY too"),
         (&[CERTIFICATE, KEY, CACHE, HOST], "are both set; keep one of them"),
-        (&[CACHE], "needs _HOSTS_0, a name that leads here"),
-        (&[HOST], "and _CACHEFILE, where certificates are kept"),
-        (&[("HTTP_TLS_LETSENCRYPT_EMAIL", "a@b.example")], "needs _HOSTS_0"),
+        (&[CACHE], "needs REGISTRY_HTTP_TLS_LETSENCRYPT_HOSTS, the names"),
+        (&[HOST], "and REGISTRY_HTTP_TLS_LETSENCRYPT_CACHEFILE, the directory"),
+        (
+            &[("HTTP_TLS_LETSENCRYPT_EMAIL", "a@b.example")],
+            "needs REGISTRY_HTTP_TLS_LETSENCRYPT_HOSTS",
+        ),
         (&[CA], "REGISTRY_HTTP_TLS_CLIENTCAS needs TLS"),
         (&[CERTIFICATE, KEY, ("HTTP_TLS_MINIMUMTLS", "tls1.0")], "older than TLS 1.2 is broken"),
         (&[CERTIFICATE, KEY, ("HTTP_TLS_MINIMUMTLS", "1.3")], "must be tls1.2 or tls1.3"),
@@ -126,10 +129,13 @@ fn mistakes() {
         // Nobody would be asked for one.
         (
             &[CERTIFICATE, KEY, ("HTTP_TLS_CLIENTAUTH", "require-and-verify-client-cert")],
-            "REGISTRY_HTTP_TLS_CLIENTAUTH needs REGISTRY_HTTP_TLS_CLIENTCAS_0",
+            "REGISTRY_HTTP_TLS_CLIENTAUTH needs REGISTRY_HTTP_TLS_CLIENTCAS,",
         ),
-        (&[("HTTP_TLS_CIPHERSUITES_0", "x")], "all suites that are spoken are safe ones"),
-        (&[("HTTP_TLS_CERT", "x")], "is not a setting; did you mean REGISTRY_HTTP_TLS_"),
+        (&[("HTTP_TLS_CIPHERSUITES_0", "x")], "only safe ones are offered"),
+        (
+            &[("HTTP_TLS_CERT", "x")],
+            "is not a setting; did you mean REGISTRY_HTTP_TLS_CERTIFICATE?",
+        ),
         (&[("HTTP_TLS_CERTIFICATES", "x")], "did you mean REGISTRY_HTTP_TLS_CERTIFICATE?"),
     ] {
         let problem = problem(variables);

@@ -65,7 +65,7 @@ pub(crate) struct Outbound {
     /// Where requests may go, the store itself first.
     origins: Vec<Origin>,
     /// The setting that names the store.
-    setting: &'static str,
+    setting: String,
     /// The setting for its root certificates.
     bundle: String,
 }
@@ -93,7 +93,7 @@ impl Outbound {
             client,
             origins: origins.collect::<Result<_, url::ParseError>>()?,
             setting: cloud.setting(),
-            bundle: bundle(cloud),
+            bundle: cloud.root_certificates_setting(),
         })
     }
 
@@ -221,7 +221,7 @@ pub(crate) fn variables(
 fn tls(cloud: &Cloud) -> anyhow::Result<ClientConfig> {
     let mut roots = match &cloud.root_certificates {
         None => rustls::RootCertStore::empty(),
-        Some(file) => pem::read_roots(&bundle(cloud), file)?,
+        Some(file) => pem::read_roots(&cloud.root_certificates_setting(), file)?,
     };
     // Certificates of the system that cannot be parsed are skipped.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -229,13 +229,6 @@ fn tls(cloud: &Cloud) -> anyhow::Result<ClientConfig> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())
-}
-
-/// The setting for the root certificates of the store.
-fn bundle(cloud: &Cloud) -> String {
-    let setting = cloud.setting();
-    let section = setting.rsplit_once('_').map_or(setting, |(section, _)| section);
-    format!("{section}_ROOTCERTBUNDLE")
 }
 
 /// The scheme and authority of a URI.

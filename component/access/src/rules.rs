@@ -9,7 +9,8 @@
 //! admin      all                **
 //! ```
 //!
-//! A grant names who, what and where. Whatever no grant allows is denied.
+//! A rule grants actions on repositories to callers. What no rule allows is
+//! denied.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ const TEXT_LIMIT: usize = 256 * 1024;
 /// names, at most.
 const MEMBERS_LIMIT: usize = 10_000;
 
-/// Something that a grant allows.
+/// What a rule can allow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Action {
     /// Read manifests, blobs, tags and referrers.
@@ -61,22 +62,22 @@ impl fmt::Display for Action {
     }
 }
 
-/// Whom a request comes from, as far as it is proven.
+/// The caller of a request, as far as it is authenticated.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Subject {
-    /// The user that a password or a token of this registry proves.
+    /// The user, by a password or a token of this registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The common name of a client certificate that the server verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
-    /// What the issuer of a CI job's token says of the job.
+    /// The claims of a CI job's token.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, String>,
 }
 
 impl Subject {
-    /// Whether nothing is known.
+    /// Whether the caller is not authenticated.
     pub fn is_anonymous(&self) -> bool {
         self.user.is_none() && self.certificate.is_none() && self.claims.is_empty()
     }
@@ -93,7 +94,7 @@ struct Grant {
     repositories: Vec<Pattern>,
 }
 
-/// Whom a grant is for.
+/// The callers that a grant is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Who {
     /// `anonymous`: everyone.
@@ -153,13 +154,13 @@ impl Rules {
         self.0.iter().filter(allows).any(|grant| grant.who.iter().any(|who| who.is(subject)))
     }
 
-    /// Whether something is allowed to a client certificate's holder as such.
+    /// Whether any rule names this client certificate.
     pub fn know_certificate(&self, name: &str) -> bool {
         let who = self.0.iter().flat_map(|grant| &grant.who);
         who.into_iter().any(|who| matches!(who, Who::Certificate(known) if known == name))
     }
 
-    /// Whether something is allowed to those who are not known.
+    /// Whether anything is allowed without authentication.
     pub fn allow_anonymous(&self) -> bool {
         Action::ALL.into_iter().any(|action| self.permit_any(&Subject::default(), action))
     }
@@ -206,7 +207,9 @@ fn grant(statement: &str, groups: &BTreeMap<String, Vec<Who>>) -> Result<Grant, 
             Some(action) => drop(what.insert(action)),
             None if word == "all" => what.extend(Action::ALL),
             None => {
-                return Err(format!("{word:?} is none of pull, push, delete, catalog and all"));
+                return Err(format!(
+                    "{word:?} is not an action: pull, push, delete, catalog or all"
+                ));
             }
         }
     }
@@ -248,7 +251,7 @@ fn who(list: &str, groups: &BTreeMap<String, Vec<Who>>) -> Result<Vec<Who>, Stri
         } else if item == "*" {
             all.push(Who::EveryUser);
         } else if item.contains(|c: char| c.is_whitespace() || c == ':') {
-            return Err(format!("{item:?} is no user's name"));
+            return Err(format!("{item:?} is not a user name"));
         } else {
             all.push(Who::User(item.to_owned()));
         }
@@ -283,14 +286,15 @@ impl Pattern {
             Ok(Self(components))
         } else {
             Err(format!(
-                "{text:?} is no pattern of repositories; these are: team/app, team/*, team/**, **"
+                "{text:?} is not a repository pattern, as in team/app, team/*, team/** or **"
             ))
         }
     }
 
     fn fits(&self, repository: &str) -> bool {
         let components: Vec<&str> = repository.split('/').collect();
-        // Which of the first components the pattern so far can stand for.
+        // For each number of leading components: whether the pattern so far
+        // matches them.
         let mut reached = vec![false; components.len() + 1];
         reached[0] = true;
         for part in &self.0 {
@@ -314,7 +318,7 @@ fn like(pattern: &str, text: &str) -> bool {
     let Some(mut left) = text.strip_prefix(first) else { return false };
     let (middle, last) = rest.rsplit_once('*').map_or(("", rest), |(middle, last)| (middle, last));
     for piece in middle.split('*') {
-        // The first place is as good as any later one.
+        // Taking the first match leaves the most text for the rest.
         match left.find(piece) {
             Some(at) => left = &left[at + piece.len()..],
             None => return false,
@@ -391,13 +395,13 @@ mod tests {
         for (text, expected) in [
             ("alice pull", "who, what and where"),
             ("alice pull a b", "who, what and where"),
-            ("alice read **", "\"read\" is none of"),
+            ("alice read **", "\"read\" is not an action"),
             ("@team pull **", "@team is not defined above"),
             ("@a = b; @a = c", "defined twice"),
-            ("alice pull UPPER", "no pattern"),
-            ("alice pull a**", "no pattern"),
-            ("alice pull /a", "no pattern"),
-            ("group:a pull a", "no user's name"),
+            ("alice pull UPPER", "not a repository pattern"),
+            ("alice pull a**", "not a repository pattern"),
+            ("alice pull /a", "not a repository pattern"),
+            ("group:a pull a", "not a user name"),
             ("claim:sub pull a", "claims have values"),
             ("claim:sub=* pull a", "claims have values"),
             (&doubled, "at most 10000 members"),

@@ -1,0 +1,175 @@
+//! `http`, but for TLS.
+
+use super::kinds::{Below, Leaf, List, Number, Parsed, Span, Text, Tree, boolean};
+use super::{Scope, Setting, State, table};
+use crate::{DEFAULT_ADDRESS, DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_REQUESTS, MAX_MAX_REQUESTS};
+use std::time::Duration;
+
+/// Longest `http.warning`, in bytes.
+const WARNING_LIMIT: usize = 1024;
+
+table! {
+    HTTP_TABLE:
+
+    HTTP_ADDR: Parsed<String> = Setting::new(
+        "http.addr",
+        Scope::Host,
+        Parsed {
+            name: "`host:port` or `:port`",
+            default: || DEFAULT_ADDRESS.to_owned(),
+            written: Some(DEFAULT_ADDRESS),
+            parse: address,
+        },
+        "Where to listen. `:port` means all addresses; port 0 lets the system choose. Without \
+         authentication, anyone who can connect can push.",
+    )
+    .help("address to listen on")
+    .differs("the default is reachable from this machine only");
+
+    HTTP_DRAINTIMEOUT: Span = Setting::new(
+        "http.draintimeout",
+        Scope::Host,
+        Span { default: DEFAULT_DRAIN_TIMEOUT, least: Duration::ZERO, most: Duration::MAX },
+        "How long requests in flight may take to finish after SIGTERM or SIGINT. A second signal \
+         ends the process at once.",
+    )
+    .help("for requests in flight at shutdown")
+    .differs("the default is `1m`, not 0");
+
+    HTTP_MAXREQUESTS: Number = Setting::new(
+        "http.maxrequests",
+        Scope::Host,
+        Number {
+            default: DEFAULT_MAX_REQUESTS as u64,
+            least: 1,
+            most: MAX_MAX_REQUESTS as u64,
+            multiple_of: 1,
+            unit: None,
+        },
+        "Requests in flight at a time, request bodies included. More wait for up to 10 s and are \
+         then answered with 503.",
+    )
+    .ours()
+    .help("requests in flight; more wait up to 10 s");
+
+    HTTP_HOST: Parsed<Option<String>> = Setting::new(
+        "http.host",
+        Scope::Component,
+        Parsed { name: "URL without a path", default: || None, written: None, parse: host },
+        "The URL at which clients reach the registry, as in `https://registry.example`, where it \
+         cannot be derived from their requests.",
+    )
+    .by_default("derived from each request");
+
+    HTTP_TRUSTEDPROXIES: List = Setting::new(
+        "http.trustedproxies",
+        Scope::Host,
+        List("addresses and networks, as in `10.0.0.0/8`"),
+        "Proxies whose forwarding headers (`Forwarded`, `X-Forwarded-For`, `X-Forwarded-Proto`) \
+         are trusted for a client's address and scheme. See [tls.md](tls.md).",
+    )
+    .ours()
+    .help("proxies whose forwarding headers are trusted");
+
+    HTTP_SECRET: Text = Setting::new(
+        "http.secret",
+        Scope::Host,
+        Text("text"),
+        "The key that signs the registry's own tokens: long, random, and the same for all \
+         instances of one registry. Hosts other than `roadstead serve` need it for \
+         `REGISTRY_AUTH=token`.",
+    )
+    .by_default("random at each start")
+    .secret()
+    .differs("several instances need it only to issue tokens");
+
+    HTTP_WARNING: Parsed<Option<String>> = Setting::new(
+        "http.warning",
+        Scope::Component,
+        Parsed {
+            name: "text, at most 1,024 ASCII characters",
+            default: || None,
+            written: None,
+            parse: warning,
+        },
+        "A notice to users, sent with every response in a `Warning` header. Some clients show it.",
+    )
+    .ours();
+
+    RELATIVEURLS: Leaf = Setting::ignored(
+        "http.relativeurls",
+        "locations are always relative",
+        Leaf,
+    );
+    NET: Leaf = Setting::unused(
+        "http.net",
+        State::IgnoredWithWarning("connections are TCP", |value| matches!(value, "" | "tcp")),
+        Leaf,
+    );
+    HTTP2: Leaf = Setting::unused(
+        "http.http2.disabled",
+        State::IgnoredWithWarning("HTTP/2 is always on", |value| boolean(value) == Some(false)),
+        Leaf,
+    );
+    H2C: Leaf = Setting::ignored(
+        "http.h2c.enabled",
+        "HTTP/2 without TLS is always on",
+        Leaf,
+    );
+    CONTENT_TYPE_OPTIONS: Leaf = Setting::ignored(
+        "http.headers.X-Content-Type-Options",
+        "`nosniff` is sent with every response whose body a browser could misread",
+        Leaf,
+    );
+    CONTENT_TYPE_OPTIONS_ITEMS: Below = Setting::ignored(
+        "http.headers.X-Content-Type-Options",
+        "`nosniff` is sent with every response whose body a browser could misread",
+        Below(&[]),
+    );
+    HEADERS: Tree = Setting::refused(
+        "http.headers",
+        "response headers are fixed; add others in a proxy",
+        Tree(&["*"]),
+    );
+    PREFIX: Leaf = Setting::refused(
+        "http.prefix",
+        "the API is at /v2/; rewrite paths in a proxy",
+        Leaf,
+    );
+    DEBUG: Tree = Setting::refused(
+        "http.debug",
+        "there is no debug listener, and there are no metrics yet; remove it",
+        Tree(&["addr", "prometheus.enabled", "prometheus.path"]),
+    );
+}
+
+fn address(value: &str) -> Result<String, &'static str> {
+    const RULE: &str = "must be host:port, or :port for all addresses, as in 127.0.0.1:5000";
+    let (host, port) = value.rsplit_once(':').ok_or(RULE)?;
+    port.parse::<u16>().map_err(|_| RULE)?;
+    Ok(if host.is_empty() { format!("[::]:{port}") } else { value.to_owned() })
+}
+
+/// `https://registry.example`, without a path.
+fn host(value: &str) -> Result<Option<String>, &'static str> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
+    let name = rest.unwrap_or_default().trim_end_matches('/');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err("must be a URL without a path, as in https://registry.example:5000");
+    }
+    Ok(Some(value.trim_end_matches('/').to_owned()))
+}
+
+/// Text of a `Warning` header: what needs no escape within quotes.
+fn warning(value: &str) -> Result<Option<String>, &'static str> {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if value.len() <= WARNING_LIMIT && value.bytes().all(plain) {
+        Ok((!value.is_empty()).then(|| value.to_owned()))
+    } else {
+        Err("must be at most 1024 ASCII characters without quotes and backslashes")
+    }
+}

@@ -1,0 +1,67 @@
+//! `log`.
+
+use super::kinds::{Below, Choice, Flag, Leaf, Tree};
+use super::{Scope, Setting, State, table};
+use crate::{LogFormat, LogLevel};
+
+table! {
+    LOG_TABLE:
+
+    LOG_LEVEL: Choice<LogLevel> = Setting::new(
+        "log.level",
+        Scope::Host,
+        Choice {
+            default: LogLevel::Info,
+            words: &[
+                ("error", LogLevel::Error),
+                ("warn", LogLevel::Warn),
+                ("info", LogLevel::Info),
+                ("debug", LogLevel::Debug),
+            ],
+            also: &[("warning", LogLevel::Warn), ("trace", LogLevel::Debug)],
+            refused: &[],
+            boolean: None,
+            blank: false,
+        },
+        "How much is logged, to standard error.",
+    )
+    .help("error, warn, info or debug");
+
+    LOG_FORMATTER: Choice<LogFormat> = Setting::new(
+        "log.formatter",
+        Scope::Host,
+        Choice {
+            default: LogFormat::Text,
+            words: &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+            also: &[("logstash", LogFormat::Json)],
+            refused: &[],
+            boolean: None,
+            blank: false,
+        },
+        "The format of log lines: text for people, or one JSON object a line.",
+    )
+    .help("text or json")
+    .differs("`logstash` is the same as `json`");
+
+    LOG_ACCESSLOG_DISABLED: Flag = Setting::new(
+        "log.accesslog.disabled",
+        Scope::Host,
+        Flag(false),
+        "`true`: requests are not logged.",
+    )
+    .help("true: requests are not logged")
+    .differs("the access log has the format of all other lines, and goes to standard error");
+
+    FIELDS: Below = Setting::ignored("log.fields", "log lines have no such fields", Below(&["*"]));
+    REPORTCALLER: Leaf = Setting::ignored(
+        "log.reportcaller",
+        "log lines do not name their place in the source",
+        Leaf,
+    );
+    HOOKS: Tree = Setting::refused(
+        "log.hooks",
+        "logs go to standard error; send mail from there",
+        Tree(&["type", "disabled", "levels", "options"]),
+    );
+    LOGLEVEL: Leaf = Setting::unused("loglevel", State::Deprecated(&LOG_LEVEL.row), Leaf);
+}

@@ -1,0 +1,86 @@
+//! Names of distribution's, of its version 2 too, in sections without a
+//! setting.
+
+use super::kinds::{Below, Leaf, Tree};
+use super::{Setting, State, table};
+
+table! {
+    OTHERS_TABLE:
+
+    VERSION: Leaf = Setting::ignored("version", "the format has one version, `0.1`", Leaf);
+
+    HEALTH_STORAGE: Below = Setting::ignored(
+        "health.storagedriver",
+        "the registry answers 503 while its store cannot be reached, without a check",
+        Below(&["enabled", "interval", "threshold"]),
+    );
+    HEALTH: Below = Setting::unused(
+        "health",
+        State::IgnoredWithWarning("there are no health checks of files and other servers", |_| {
+            false
+        }),
+        Below(&["file", "http", "tcp"]),
+    );
+
+    CATALOG: Tree = Setting::refused(
+        "catalog",
+        "a page of the catalog has at most 10,000 entries, and 1,000 without `n`; remove it",
+        Tree(&["maxentries"]),
+    );
+    TAGS: Tree = Setting::refused(
+        "tags",
+        "a page of tags has at most 10,000 entries, and 1,000 without `n`; remove it",
+        Tree(&["maxtags"]),
+    );
+    COMPATIBILITY: Tree = Setting::refused(
+        "compatibility",
+        "manifests of schema 1 are not served; remove it",
+        Tree(&["schema1.signingkeyfile", "schema1.enabled"]),
+    );
+    MIDDLEWARE: Tree = Setting::refused(
+        "middleware",
+        "there are no middlewares; use a proxy, or a CDN in front of the registry",
+        Tree(&["registry", "repository", "storage"]),
+    );
+    NOTIFICATIONS: Tree = Setting::refused(
+        "notifications",
+        "there are no notifications yet; remove it",
+        Tree(&["events.includereferences", "endpoints"]),
+    );
+    POLICY: Tree = Setting::refused(
+        "policy",
+        "there are no such policies; limit who may push with {auth.rules}",
+        Tree(&["repository.classes"]),
+    );
+    PROXY: Tree = Setting::refused(
+        "proxy",
+        "this registry is not a pull-through cache; remove it",
+        Tree(&[
+            "remoteurl",
+            "username",
+            "password",
+            "exec.command",
+            "exec.lifetime",
+            "ttl",
+            "cachewritetimeout",
+        ]),
+    );
+    REDIS: Tree = Setting::refused("redis", "Redis is not used; remove it", Tree(&["*"]));
+    REPORTING: Tree = Setting::refused(
+        "reporting",
+        "errors are logged to standard error; send them on from there",
+        Tree(&["bugsnag", "newrelic"]),
+    );
+    VALIDATION: Tree = Setting::refused(
+        "validation",
+        "manifests are always validated; only {validation.manifests.sparse} can be chosen",
+        Tree(&[
+            "enabled",
+            "disabled",
+            "manifests.urls.allow",
+            "manifests.urls.deny",
+            "manifests.indexes.platforms",
+            "manifests.indexes.platformlist",
+        ]),
+    );
+}

@@ -1,0 +1,127 @@
+//! `storage`, but for object stores, and what may be stored.
+
+use super::kinds::{Below, Choice, Flag, Leaf, Parsed, Tree};
+use super::{Scope, Section, Setting, table};
+use crate::cloud::Driver;
+use std::path::PathBuf;
+
+/// What is said of a driver that keeps nothing.
+const MEMORY: &str = "content is always kept: in a directory, which \
+                      {storage.filesystem.rootdirectory} names, or in an object store";
+
+pub(crate) static STORAGE_FILESYSTEM: Section = Section::new("storage.filesystem");
+
+pub(crate) static STORAGE_READONLY: Section = Section::not_empty(
+    "storage.maintenance.readonly",
+    "set {storage.maintenance.readonly.enabled}, or remove it",
+);
+
+table! {
+    STORAGE_TABLE:
+
+    STORAGE: Choice<Option<Driver>> = Setting::new(
+        "storage",
+        Scope::Both,
+        Choice {
+            default: None,
+            words: &[
+                ("filesystem", Some(Driver::Filesystem)),
+                ("s3", Some(Driver::S3)),
+                ("gcs", Some(Driver::Gcs)),
+                ("azure", Some(Driver::Azure)),
+            ],
+            also: &[("s3aws", Some(Driver::S3))],
+            refused: &[],
+            boolean: None,
+            blank: true,
+        },
+        "Where the data is. Settings of the other drivers are then left alone; without it, \
+         settings of two drivers are an error.",
+    )
+    .by_default("the driver that has settings; else `filesystem`");
+
+    STORAGE_FILESYSTEM_ROOTDIRECTORY: Parsed<Option<PathBuf>> = Setting::new(
+        "storage.filesystem.rootdirectory",
+        Scope::Host,
+        Parsed { name: "directory", default: || None, written: None, parse: directory },
+        "The directory that holds the data. Created if it is missing.",
+    )
+    .by_default(
+        "`$XDG_DATA_HOME/roadstead`, which is `~/.local/share/roadstead`; `/var/lib/registry` \
+         without a home, and under other hosts",
+    )
+    .help("directory for the data")
+    .differs("the default is below the user's home");
+
+    STORAGE_DELETE_ENABLED: Flag = Setting::new(
+        "storage.delete.enabled",
+        Scope::Component,
+        Flag(false),
+        "`true`: manifests, tags and blobs can be deleted. Otherwise DELETE is answered with 405 \
+         `UNSUPPORTED`.",
+    )
+    .help("true: content can be deleted");
+
+    STORAGE_MAINTENANCE_READONLY_ENABLED: Flag = Setting::new(
+        "storage.maintenance.readonly.enabled",
+        Scope::Component,
+        Flag(false),
+        "`true`: nothing can be changed; requests that would are answered with 405 `UNSUPPORTED`.",
+    );
+
+    STORAGE_REDIRECT_DISABLE: Flag = Setting::new(
+        "storage.redirect.disable",
+        Scope::Component,
+        Flag(false),
+        "`true`: blobs are served by the registry. Otherwise clients are redirected to the object \
+         store, if there is one, by presigned URLs.",
+    );
+
+    VALIDATION_MANIFESTS_SPARSE: Flag = Setting::new(
+        "validation.manifests.sparse",
+        Scope::Component,
+        Flag(false),
+        "`true`: an image manifest may name blobs that the repository does not hold. Otherwise it \
+         is refused with `MANIFEST_BLOB_UNKNOWN`. An index may always name missing manifests.",
+    )
+    .ours();
+
+    CACHE: Below = Setting::ignored(
+        "storage.cache",
+        "caches need no settings",
+        Below(&["blobdescriptor", "blobdescriptorsize", "layerinfo"]),
+    );
+    MAXTHREADS: Leaf = Setting::ignored(
+        "storage.filesystem.maxthreads",
+        "threads need no settings",
+        Leaf,
+    );
+    CONCURRENCYLIMIT: Leaf = Setting::ignored(
+        "storage.tag.concurrencylimit",
+        "tags are looked up without a setting",
+        Leaf,
+    );
+    UPLOADPURGING: Tree = Setting::refused(
+        "storage.maintenance.uploadpurging",
+        "purging cannot be configured: a directory keeps unfinished uploads, and in a bucket they \
+         are removed after a week; remove it",
+        Tree(&["enabled", "age", "interval", "dryrun"]),
+    );
+    INMEMORY: Tree = Setting::refused("storage.inmemory", MEMORY, Tree(&[])).even_empty();
+    SWIFT: Tree = Setting::refused(
+        "storage.swift",
+        "there is no such driver; use the store's S3 API, if it has one, with {storage.s3.regionendpoint}",
+        Tree(&[]),
+    )
+    .even_empty();
+    OSS: Tree = Setting::refused(
+        "storage.oss",
+        "there is no such driver; use the store's S3 API, with {storage.s3.regionendpoint}",
+        Tree(&[]),
+    )
+    .even_empty();
+}
+
+fn directory(value: &str) -> Result<Option<PathBuf>, &'static str> {
+    (!value.is_empty()).then(|| Some(PathBuf::from(value))).ok_or("must name a directory")
+}

@@ -1,0 +1,99 @@
+//! What people are told of the settings is what the table says.
+
+use super::distribution::KEYS;
+use crate::manual;
+use crate::settings::{NOT_EMPTY, State, TOP_LEVEL, entries};
+use std::path::Path;
+
+/// The variable that has the documentation written, and not compared.
+const BLESS: &str = "ROADSTEAD_BLESS";
+
+/// Text with the part between two marks replaced.
+fn with(text: &str, name: &str, part: &str) -> String {
+    let [begin, end] = ["begin", "end"].map(|end| format!("<!-- {name}: {end} -->\n"));
+    let (before, rest) = text.split_once(&begin).expect("a mark");
+    let (_, after) = rest.split_once(&end).expect("a mark");
+    format!("{before}{begin}{part}{end}{after}")
+}
+
+#[test]
+fn the_documentation_is_up_to_date() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let found = std::fs::read_to_string(&file).unwrap();
+    let expected = with(&found, "settings", &manual::settings());
+    let expected = with(&expected, "distribution", &manual::distribution());
+    if std::env::var_os(BLESS).is_some() {
+        std::fs::write(&file, expected).unwrap();
+        return;
+    }
+    let differ = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
+    assert!(
+        found == expected,
+        "{} is stale, write it by {BLESS}=1 cargo test -p roadstead-config: {differ:?}",
+        file.display()
+    );
+}
+
+#[test]
+fn every_key_of_distribution_is_documented() {
+    let text = manual::distribution();
+    for key in KEYS {
+        let section = |key: &str| key.rsplit_once('.').map(|(section, _)| section.to_owned());
+        let mut names = std::iter::successors(section(key), |key| section(key));
+        let tree = names.any(|section| text.contains(&format!("`{section}.*`")));
+        assert!(tree || text.contains(&format!("`{key}`")), "{key}");
+    }
+}
+
+#[test]
+fn help_has_the_important_ones() {
+    let help = manual::help("/home/alice/.local/share/roadstead");
+    for expected in [
+        "  REGISTRY_HTTP_ADDR                         address to listen on [default: 127.0.0.1:5000]\n",
+        "directory for the data [default: /home/alice/.local/share/roadstead]\n",
+        "[default: 1024]",
+        "[default: 1m]",
+        "REGISTRY_AUTH ",
+        "REGISTRY_LOG_LEVEL ",
+    ] {
+        assert!(help.contains(expected), "{expected:?}: {help}");
+    }
+    // Lines that a terminal shows as they are.
+    assert!(help.lines().all(|line| line.len() <= 115), "{help}");
+}
+
+#[test]
+fn rows_are_complete() {
+    for entry in entries() {
+        let (row, description) = (entry.row(), entry.describe());
+        let section = row.parts().next().unwrap();
+        assert!(TOP_LEVEL.contains(&section), "{}", row.key);
+        match row.state {
+            State::Used => {
+                assert!(row.meaning.ends_with('.'), "{}", row.key);
+                assert!(description.only.is_some() || !description.kind.is_empty(), "{}", row.key);
+            }
+            State::Ignored(text) | State::IgnoredWithWarning(text, _) | State::Refused(text) => {
+                assert!(!text.is_empty() && !text.ends_with('.'), "{}", row.key);
+                keys_exist(text);
+            }
+            State::Deprecated(other) => assert!(other.is_used(), "{}", row.key),
+        }
+        for text in [Some(row.meaning), row.default, row.differs].into_iter().flatten() {
+            assert!(!text.contains(['|', '{', '\n']), "{}: {text}", row.key);
+        }
+    }
+    for section in NOT_EMPTY {
+        keys_exist(section.empty.unwrap());
+        assert!(entries().any(|entry| section.holds(entry.row().key)), "{}", section.key);
+    }
+}
+
+/// Keys in braces are those of settings.
+fn keys_exist(text: &str) {
+    for part in text.split('{').skip(1) {
+        let (key, _) = part.split_once('}').expect(text);
+        let used = |row: &crate::Row| row.key == key && row.is_used();
+        assert!(entries().any(|entry| used(entry.row())), "{text}");
+    }
+}

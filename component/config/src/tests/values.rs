@@ -1,0 +1,140 @@
+//! Values that many settings share, and names that have no effect.
+
+use super::{given, problem, read};
+use crate::settings::entries;
+use crate::settings::kinds::boolean;
+
+#[test]
+fn booleans() {
+    let mut checked = 0;
+    for (words, expected) in [
+        (
+            [
+                "true", "True", "TRUE", "t", "T", "1", "yes", "Yes", "YES", "y", "Y", "on", "On",
+                "ON",
+            ],
+            true,
+        ),
+        (
+            [
+                "false", "False", "FALSE", "f", "F", "0", "no", "No", "NO", "n", "N", "off", "Off",
+                "",
+            ],
+            false,
+        ),
+    ] {
+        for word in words {
+            let config = read(&[("STORAGE_DELETE_ENABLED", word)]).unwrap();
+            assert_eq!(config.delete_enabled, expected, "{word:?}");
+            let keys = [("log.accesslog.disabled", Some(word))];
+            assert_eq!(given(&keys, &[]).config().unwrap().access_log, !expected, "{word:?}");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 28);
+    for word in ["tRUE", "yEs", "maybe", "2", " true", "-1", "null"] {
+        assert_eq!(boolean(word), None, "{word:?}");
+        let expected = format!("REGISTRY_STORAGE_DELETE_ENABLED={word:?}: must be true or false");
+        assert_eq!(problem(&[("STORAGE_DELETE_ENABLED", word)]), expected);
+    }
+}
+
+#[test]
+fn three_answers() {
+    for word in ["auto", "on", "On", "True", "1", "off", "OFF", "false", ""] {
+        let variables = [
+            ("STORAGE_S3_BUCKET", "images"),
+            ("STORAGE_S3_REGION", "a"),
+            ("STORAGE_S3_ACCESSKEY", "a"),
+            ("STORAGE_S3_SECRETKEY", "a"),
+            ("STORAGE_S3_CONDITIONALWRITES", word),
+        ];
+        assert!(read(&variables).is_ok(), "{word:?}");
+    }
+}
+
+/// What the documentation calls the default is what a setting is without a
+/// value.
+#[test]
+fn defaults_can_be_set() {
+    let plain = read(&[]).unwrap();
+    let mut checked = 0;
+    for entry in entries().filter(|entry| entry.row().is_used()) {
+        let Some(default) = entry.describe().default else { continue };
+        let name = entry.row().variable();
+        let name = name.strip_prefix("REGISTRY_").unwrap();
+        // These choose a driver, or say how users authenticate.
+        if name.starts_with("STORAGE_S3_") || name.starts_with("AUTH_TOKEN_") {
+            continue;
+        }
+        if let Ok(config) = read(&[(name, &default)]) {
+            assert_eq!(config, plain, "{name}={default}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 10, "{checked}");
+}
+
+#[test]
+fn names_without_effect() {
+    for (variables, warnings) in [
+        (&[("STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory")][..], &[][..]),
+        (&[("LOG_FIELDS_SERVICE", "registry"), ("VERSION", "0.1")], &[]),
+        (&[("HEALTH_STORAGEDRIVER_ENABLED", "true")], &[]),
+        (&[("HTTP_NET", "tcp"), ("HTTP_HTTP2_DISABLED", "false")], &[]),
+        (&[("HTTP_NET", "unix")], &["REGISTRY_HTTP_NET is ignored: connections are TCP"]),
+        (
+            &[("HTTP_HTTP2_DISABLED", "True")],
+            &["REGISTRY_HTTP_HTTP2_DISABLED is ignored: HTTP/2 is always on"],
+        ),
+        (
+            &[("HEALTH_FILE_0_FILE", "/out"), ("HEALTH_TCP_0_ADDR", "a:1")],
+            &["REGISTRY_HEALTH_FILE_0_FILE and 1 more are ignored: there are no health checks of \
+               files and other servers"],
+        ),
+        (
+            &[("LOGLEVEL", "debug")],
+            &["REGISTRY_LOGLEVEL is deprecated and ignored: use REGISTRY_LOG_LEVEL"],
+        ),
+    ] {
+        let config = read(variables).unwrap();
+        assert_eq!(config.warnings, warnings, "{variables:?}");
+        let plain = crate::Config { warnings: Vec::new(), ..config };
+        assert_eq!(plain, read(&[]).unwrap(), "{variables:?}");
+    }
+    let keys = [
+        ("loglevel", Some("debug")),
+        ("health.http[0].uri", Some("http://a")),
+        ("health.http[1].uri", Some("http://b")),
+    ];
+    assert_eq!(
+        given(&keys, &[]).config().unwrap().warnings,
+        [
+            "loglevel in config.yml is deprecated and ignored: use log.level",
+            "health.http in config.yml is ignored: there are no health checks of files and other servers",
+        ]
+    );
+}
+
+/// Names that ask for what happens anyway, and only then.
+#[test]
+fn only_one_value() {
+    const STORE: [(&str, &str); 4] = [
+        ("STORAGE_S3_BUCKET", "images"),
+        ("STORAGE_S3_REGION", "a"),
+        ("STORAGE_S3_ACCESSKEY", "a"),
+        ("STORAGE_S3_SECRETKEY", "a"),
+    ];
+    let mut checked = 0;
+    for entry in entries() {
+        let Some(value) = entry.describe().only else { continue };
+        let name = entry.row().variable();
+        let name = name.strip_prefix("REGISTRY_").unwrap();
+        assert!(read(&[&STORE[..], &[(name, value)]].concat()).is_ok(), "{name}={value}");
+        let other = if value == "true" { "false" } else { "true" };
+        let problem = problem(&[&STORE[..], &[(name, other)]].concat());
+        assert!(problem.starts_with(&format!("REGISTRY_{name}={other:?}: ")), "{problem}");
+        checked += 1;
+    }
+    assert_eq!(checked, 5);
+}
