@@ -4,9 +4,9 @@ use crate::{PASSWORDS, with};
 use bytes::Bytes;
 use http::Request;
 use http::{HeaderMap, Method};
-use roadstead_access::Caller;
+use roadstead_access::{Action, Caller, Subject};
 use roadstead_bridge::Services;
-use roadstead_config::{Action, Config, Subject};
+use roadstead_config::Config;
 use roadstead_registry::{Error, Gate, Route};
 use roadstead_tests::{Registry, digest};
 

@@ -7,7 +7,6 @@
 
 mod azurite;
 mod contract;
-mod directory;
 mod fake_gcs;
 mod garage;
 mod gcs;

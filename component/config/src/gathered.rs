@@ -1,10 +1,10 @@
 //! All settings that were given, matched with their rows: what is wrong with
 //! their names, which one counts, and what the component is told.
 
+use crate::PREFIX;
 use crate::given::{Given, Name, Style, set_by_kubernetes};
 use crate::nearest::nearest;
 use crate::settings::{NOT_EMPTY, Row, Scope, Section, Shape, State, TOP_LEVEL};
-use crate::PREFIX;
 use std::fmt;
 
 /// What the component is told in place of a value that only the host needs.

@@ -29,16 +29,12 @@ pub use cloud::{
 };
 pub use gathered::Settings;
 pub use given::{Given, Step};
-// What the settings are read into; its home is `roadstead_access`.
-pub use roadstead_access::{
-    Action, Auth, DEFAULT_REALM, DEFAULT_SERVICE, DEFAULT_TOKEN_EXPIRATION, External, Issuer, Oidc,
-    Realm, Rules, Scheme, Secret, Subject, Users,
-};
 pub use settings::{Row, Scope, State, rows};
 pub use tls::{Acme, Certificate, Tls, TlsVersion};
 
 use ipnet::IpNet;
 use reader::Reader;
+use roadstead_access::Auth;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;

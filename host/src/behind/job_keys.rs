@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use roadstead_config::Oidc;
+use roadstead_access::Oidc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 

@@ -2,7 +2,8 @@
 
 use super::kinds::{Choice, Flag, List, Path, Span, Statements, Text, Tree};
 use super::{Scope, Section, Setting, table};
-use crate::{DEFAULT_TOKEN_EXPIRATION, MAX_TOKEN_EXPIRATION, MIN_TOKEN_EXPIRATION};
+use crate::{MAX_TOKEN_EXPIRATION, MIN_TOKEN_EXPIRATION};
+use roadstead_access::DEFAULT_TOKEN_EXPIRATION;
 
 // Which of the sections below has settings decides how users authenticate, so
 // the component is told of each of them, by presence at least.

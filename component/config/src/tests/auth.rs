@@ -1,7 +1,7 @@
 //! Who is who.
 
 use super::{problem, read};
-use crate::{Auth, External, Issuer, Oidc, Realm, Scheme, Users};
+use roadstead_access::{Auth, External, Issuer, Oidc, Realm, Scheme, Users};
 use std::time::Duration;
 
 /// A setting's name and value.

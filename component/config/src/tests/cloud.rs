@@ -3,8 +3,9 @@
 use super::{problem, read};
 use crate::{
     Azure, AzureCredentials, Cloud, ConditionalWrites, DEFAULT_PART_SIZE, Encryption, Gcs, GcsKey,
-    S3, Secret, Service,
+    S3, Service,
 };
+use roadstead_access::Secret;
 
 /// A setting's name and value.
 type Variable = (&'static str, &'static str);

@@ -1,7 +1,7 @@
 //! Lists, in all the forms that they come in, and rules as one.
 
 use super::{problem, read};
-use crate::{Action, Rules, Subject};
+use roadstead_access::{Action, Rules, Subject};
 
 #[test]
 fn forms() {

@@ -6,9 +6,8 @@ use crate::challenge::{Reason, Scope};
 use crate::{Error, Permission, Route, StartUpload, TokenRequest};
 use http::HeaderMap;
 use http::header;
-use roadstead_access::{ALL, CATALOG, REGISTRY, REPOSITORY};
+use roadstead_access::{ALL, Action, CATALOG, REGISTRY, REPOSITORY, Realm, Scheme};
 use roadstead_bridge::client::SCHEME;
-use roadstead_config::{Action, Realm, Scheme};
 
 /// The access that a route needs. A mount without access to the other
 /// repository becomes an upload, but a client that asks for a token should ask

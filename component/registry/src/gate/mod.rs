@@ -13,12 +13,12 @@ use http::HeaderMap;
 use http::header;
 use percent_encoding::percent_decode;
 use roadstead_access::{
-    ALL, Access, Answer, Authority, CATALOG, Caller, Question, REGISTRY, REPOSITORY, Refusal,
-    TOKEN_LIMIT,
+    ALL, Access, Action, Answer, Auth, Authority, CATALOG, Caller, Issuer, Question, REGISTRY,
+    REPOSITORY, Refusal, Scheme, Subject, TOKEN_LIMIT,
 };
 use roadstead_bridge::Services;
 use roadstead_bridge::client::{ADDRESS, CERTIFICATE};
-use roadstead_config::{Action, Auth, Config, Issuer, Scheme, Subject};
+use roadstead_config::Config;
 use roadstead_oci::RepositoryName;
 use std::fmt;
 use std::net::IpAddr;
@@ -161,7 +161,7 @@ impl Gate {
 
     /// Whether someone of whom nothing is known may have a token.
     pub fn gives_tokens_to_anyone(&self) -> bool {
-        self.settings.rules.as_ref().is_some_and(roadstead_config::Rules::allow_anonymous)
+        self.settings.rules.as_ref().is_some_and(roadstead_access::Rules::allow_anonymous)
     }
 
     /// Asks whoever knows.

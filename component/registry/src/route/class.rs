@@ -2,7 +2,7 @@
 //! switches, caching, metrics and events derive from.
 
 use super::{BlobAction, ManifestAction, Route, StartUpload, UploadAction};
-use roadstead_config::Action;
+use roadstead_access::Action;
 use roadstead_oci::{Reference, RepositoryName};
 use std::time::Duration;
 
@@ -151,7 +151,7 @@ impl Route {
 mod tests {
     use super::{Caching, Effect, Event, Permission};
     use crate::Route;
-    use roadstead_config::Action;
+    use roadstead_access::Action;
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "it is one table")]
