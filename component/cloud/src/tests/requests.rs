@@ -65,6 +65,8 @@ async fn uploads() {
     fixture.requests(1, "append of a chunk: the record");
     storage.append(&session, Some(50), None, body(&bytes[50..80])).await.unwrap();
     fixture.requests(2, "append of another: the record, read and written");
+    storage.append(&session, Some(80), None, body(b"")).await.unwrap();
+    fixture.requests(1, "append of nothing: the record, read");
     let commit = commit_of(&session, &sha256(&bytes));
     storage.append_and_commit(&commit, body(&bytes[80..])).await.unwrap();
     fixture.requests(4, "last chunk: the record, the blob, the link, the end");

@@ -49,7 +49,8 @@ impl Uploads {
         if let Some(end) = writer.read_first(&mut body).await {
             check_length(&writer, end, length)?;
             if writer.appended() == 0 {
-                return Ok(self.nothing_appended(session, end).await?.into());
+                end.map_err(aborted)?;
+                return Ok(self.status(session).await?.into());
             }
             let record = writer.into_record();
             match self.create(session, &record, at.is_none() && end.is_ok()).await {
@@ -88,9 +89,10 @@ impl Uploads {
         let read = writer.read(&self.objects, &mut body).await;
         let checked = read.and_then(|end| check_length(&writer, end, length).map(|()| end));
         match checked {
+            // Nothing changes.
             Ok(end) if writer.appended() == 0 => {
                 self.give_up(&writer).await;
-                self.nothing_appended(session, end).await
+                end.map(|()| writer.size()).map_err(aborted)
             }
             Ok(end) => self.save_written(session, writer, &version, end).await,
             Err(error) => {
@@ -127,16 +129,6 @@ impl Uploads {
         if let Some(multipart) = writer.unrecorded() {
             self.objects.abort(multipart).await;
         }
-    }
-
-    /// A body without bytes changes nothing.
-    async fn nothing_appended(
-        &self,
-        session: &UploadSession,
-        end: Result<(), Aborted>,
-    ) -> Result<u64, Error> {
-        end.map_err(aborted)?;
-        self.status(session).await
     }
 
     /// Writes the first record of a session. If its bytes may be `all`, they are

@@ -104,6 +104,11 @@ impl SessionWriter {
         writer
     }
 
+    /// How many bytes the session has.
+    pub(super) fn size(&self) -> u64 {
+        self.received.size
+    }
+
     /// How many bytes of the body were received.
     pub(super) fn appended(&self) -> u64 {
         self.received.appended
