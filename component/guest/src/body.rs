@@ -1,6 +1,6 @@
 //! Bodies as WASI streams.
 
-use crate::{host, outbound, wasip3};
+use crate::{host, request, wasip3};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
@@ -217,9 +217,9 @@ impl ChunkedBody for Upload {
 
     async fn pass_on(mut self, head: Parts) -> Result<(StatusCode, Bytes), StorageError> {
         let length = self.length.unwrap_or_default();
-        let answer = match outbound::send(head, self.stream.take(), length).await {
+        let answer = match request::send(head, self.stream.take(), length).await {
             Ok(response) => response,
-            Err(error) if outbound::fell_short(&error) => return Err(StorageError::Aborted),
+            Err(error) if request::fell_short(&error) => return Err(StorageError::Aborted),
             Err(error) => {
                 // A store that went away leaves a body whose end may not come.
                 let seen = monotonic_clock::wait_for(END_TIME);
@@ -268,8 +268,8 @@ impl Bodies for GuestBodies {
     }
 
     async fn fetch(request: Parts) -> Option<(http::response::Parts, StreamReader<u8>)> {
-        let answer = outbound::send(request, None, 0).await.ok()?;
-        let (head, ()) = outbound::head(&answer).ok()?.into_parts();
+        let answer = request::send(request, None, 0).await.ok()?;
+        let (head, ()) = request::head(&answer).ok()?.into_parts();
         Some((head, Upload::of_response(answer).into_stream().0))
     }
 }

@@ -13,6 +13,7 @@ mod bucket;
 mod host;
 mod mount;
 mod outbound;
+mod request;
 mod transport;
 
 use body::{GuestBodies, Upload};

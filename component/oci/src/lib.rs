@@ -26,6 +26,7 @@ pub mod upload_id;
 pub mod upload_range;
 
 mod document;
+mod manifest_limits;
 mod text;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::descriptor::Descriptor;
 use super::document::{Body, Common, Head};
 use super::manifest_error::InvalidManifest;
+use super::manifest_limits;
 use super::media_type::MediaType;
 
 /// What the registry needs to know about a pushed manifest (image-spec, "OCI
@@ -45,11 +46,11 @@ impl Manifest {
     /// The maximum size in bytes, 4 MiB: the distribution-spec, section
     /// "Pushing Manifests", asks registries to accept at least this. Callers
     /// refuse larger bodies with 413 before they have read all of them.
-    pub const MAX_SIZE: usize = 4 * 1024 * 1024;
+    pub const MAX_SIZE: usize = manifest_limits::MAX_SIZE;
 
     /// The maximum number of descriptors, `config` and `subject` included:
     /// far more than images have, and few enough to look up on each push.
-    pub const MAX_DESCRIPTORS: usize = 10_000;
+    pub const MAX_DESCRIPTORS: usize = manifest_limits::MAX_DESCRIPTORS;
 
     /// Parses a manifest that was sent with this `Content-Type`.
     ///

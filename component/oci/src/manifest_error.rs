@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::fmt;
 
-use super::manifest::Manifest;
+use super::manifest_limits;
 use super::media_type::MediaType;
 
-/// Why bytes are not a [`Manifest`].
+/// Why bytes are not a [`crate::Manifest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidManifest {
-    /// There are more than [`Manifest::MAX_SIZE`] bytes.
+    /// There are more than [`crate::Manifest::MAX_SIZE`] bytes.
     TooLarge {
         /// How many there are.
         size: usize,
@@ -63,7 +63,7 @@ pub enum InvalidManifest {
         /// The number.
         found: u64,
     },
-    /// There are more than [`Manifest::MAX_DESCRIPTORS`] descriptors.
+    /// There are more than [`crate::Manifest::MAX_DESCRIPTORS`] descriptors.
     TooManyDescriptors {
         /// How many there are.
         count: usize,
@@ -108,7 +108,7 @@ impl fmt::Display for InvalidManifest {
                 f,
                 "manifest is {size} bytes long; at most {} are allowed, \
                  put large content in blobs",
-                Manifest::MAX_SIZE
+                manifest_limits::MAX_SIZE
             ),
             Self::Json { line, column, message } => {
                 write!(f, "manifest cannot be read: {message} (line {line}, column {column})")
@@ -152,7 +152,7 @@ impl fmt::Display for InvalidManifest {
                 f,
                 "manifest has {count} descriptors; at most {} are allowed, \
                  split it into several",
-                Manifest::MAX_DESCRIPTORS
+                manifest_limits::MAX_DESCRIPTORS
             ),
         }
     }

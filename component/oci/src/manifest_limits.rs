@@ -1,0 +1,7 @@
+//! How large a manifest may be.
+
+/// See [`crate::Manifest::MAX_SIZE`].
+pub(super) const MAX_SIZE: usize = 4 * 1024 * 1024;
+
+/// See [`crate::Manifest::MAX_DESCRIPTORS`].
+pub(super) const MAX_DESCRIPTORS: usize = 10_000;
