@@ -203,7 +203,7 @@ fn trust(
             report.ok("this machine's trust store contains its CA");
         }
         Verdict::Trusted => {
-            report.ok("it is trusted with --ca, but not by this machine's trust store")
+            report.ok("it is trusted with --ca, but not by this machine's trust store");
         }
         Verdict::TrustedAsAuthority => report.warn(
             format!(
