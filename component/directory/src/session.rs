@@ -123,7 +123,7 @@ impl Directory {
     /// end.
     ///
     /// # Errors
-    /// [`StorageError::NotFound`] without such a session, [`Error::Offset`],
+    /// [`StorageError::NotFound`] without such a session, [`StorageError::Offset`],
     /// [`StorageError::Busy`] while another request appends.
     pub fn append(
         &self,
