@@ -219,8 +219,12 @@ fn fits_variable(row: &Row, name: &str) -> Option<Fit> {
     }
 }
 
+/// A number in the one form that it has: two names of an item would be one in
+/// the component's environment.
 fn index(text: &str) -> Option<u32> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = text == "0" || !text.starts_with('0');
+    (digits && plain).then(|| text.parse().ok()).flatten()
 }
 
 /// Whether a key of a file belongs to a row.

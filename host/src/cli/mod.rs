@@ -129,8 +129,8 @@ fn raise_open_files() {
 fn help() -> String {
     let settings = manual::help(&default_root().display().to_string());
     format!(
-        "Settings are distribution's, as variables or as keys of config.yml. The important ones;
-docs/configuration.md has all of them:
+        "Settings are distribution's, as variables or as keys of config.yml. The most important ones
+(docs/configuration.md has all):
 {settings}
 Example:
   roadstead serve

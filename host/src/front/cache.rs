@@ -282,7 +282,7 @@ impl ResponseCache {
             match body.collect().await {
                 Ok(collected) => bytes = Some(collected.to_bytes()),
                 Err(error) => {
-                    tracing::error!("the component's response broke off: {error}");
+                    tracing::error!("the component's response ended early: {error}");
                     return error_response::internal();
                 }
             }

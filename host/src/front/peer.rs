@@ -236,8 +236,8 @@ mod tests {
     }
 
     #[test]
-    fn claims_never_get_through() {
-        let claims = [
+    fn forged_headers_are_removed() {
+        let forged = [
             ("Forwarded", "for=1.2.3.4"),
             ("X-Forwarded-For", "1.2.3.4"),
             ("X-Forwarded-For", "5.6.7.8"),
@@ -253,17 +253,18 @@ mod tests {
             ("Accept", "*/*"),
         ];
         for address in ["10.1.2.3", "1.1.1.1"] {
-            let mut headers = map(&claims);
+            let mut headers = map(&forged);
             describe(&mut headers, &peer(address, false, Some("who")), false, &trusted());
             assert_eq!(headers, map(&[("accept", "*/*")]));
         }
-        let mut headers = map(&claims);
+        let mut headers = map(&forged);
         describe(&mut headers, &peer("1.1.1.1", false, None), true, &trusted());
-        let told = [("x-roadstead-client", "1.1.1.1"), ("x-roadstead-scheme", "http")];
-        assert_eq!(headers, map(&[&told[..], &[("accept", "*/*")]].concat()));
+        let expected = [("x-roadstead-client", "1.1.1.1"), ("x-roadstead-scheme", "http")];
+        assert_eq!(headers, map(&[&expected[..], &[("accept", "*/*")]].concat()));
     }
 
-    /// The peer's address and TLS, what its request says, and what is told.
+    /// The peer's address and TLS, the request's headers, and the client's address
+    /// and scheme for the component.
     type Row<'a> = ((&'a str, bool), &'a [(&'a str, &'a str)], (&'a str, &'a str));
 
     #[test]
@@ -272,12 +273,12 @@ mod tests {
         const PROTO: &str = "x-forwarded-proto";
         let plain = ("10.1.2.3", false);
         let rows: &[Row] = &[
-            // Nobody's word.
+            // Without a trusted proxy.
             (("1.1.1.1", true), &[], ("1.1.1.1", "https")),
             (("1.1.1.1", false), &[(FOR, "9.9.9.9"), (PROTO, "https")], ("1.1.1.1", "http")),
             (("::ffff:1.1.1.1", false), &[], ("1.1.1.1", "http")),
             (("2001:db8::1", false), &[], ("2001:db8::1", "http")),
-            // A proxy's.
+            // By a trusted proxy.
             (plain, &[], ("10.1.2.3", "http")),
             (plain, &[(FOR, "9.9.9.9"), (PROTO, "https")], ("9.9.9.9", "https")),
             (("::ffff:10.1.2.3", false), &[(FOR, "9.9.9.9")], ("9.9.9.9", "http")),
@@ -288,7 +289,7 @@ mod tests {
             (plain, &[(FOR, "[2001:db8::2]")], ("2001:db8::2", "http")),
             (("10.1.2.3", true), &[(PROTO, "http")], ("10.1.2.3", "http")),
             (plain, &[(PROTO, "HTTPS")], ("10.1.2.3", "https")),
-            // What the client made up stands to the left.
+            // Entries further left can be forged.
             (plain, &[(FOR, "6.6.6.6, 9.9.9.9")], ("9.9.9.9", "http")),
             (plain, &[(FOR, "garbage, 9.9.9.9")], ("9.9.9.9", "http")),
             (plain, &[(FOR, "6.6.6.6"), (FOR, "9.9.9.9")], ("9.9.9.9", "http")),
@@ -296,7 +297,7 @@ mod tests {
             // Proxies behind proxies.
             (plain, &[(FOR, "6.6.6.6, 9.9.9.9, 192.0.2.7,10.9.9.9")], ("9.9.9.9", "http")),
             (plain, &[(FOR, "10.3.3.3, 10.2.2.2")], ("10.3.3.3", "http")),
-            // No sense.
+            // Malformed.
             (plain, &[(FOR, "9.9.9.9, garbage")], ("10.1.2.3", "http")),
             (plain, &[(FOR, "9.9.9.9, unknown, 10.2.2.2")], ("10.1.2.3", "http")),
             (plain, &[(FOR, "")], ("10.1.2.3", "http")),
@@ -314,7 +315,7 @@ mod tests {
             (plain, &[("forwarded", "for=9.9.9.9;for=6.6.6.6")], ("10.1.2.3", "http")),
             (plain, &[("forwarded", "nonsense")], ("10.1.2.3", "http")),
             (plain, &[("forwarded", "proto=https")], ("10.1.2.3", "http")),
-            // Both, of which a client may have made up one.
+            // Both, of which the client may have forged one.
             (plain, &[(FOR, "9.9.9.9"), ("forwarded", "for=9.9.9.9")], ("9.9.9.9", "http")),
             (plain, &[(FOR, "9.9.9.9"), ("forwarded", "for=6.6.6.6")], ("10.1.2.3", "http")),
             (plain, &[(FOR, "9.9.9.9"), ("forwarded", "nonsense")], ("10.1.2.3", "http")),

@@ -1,4 +1,4 @@
-//! What a connection is doing, for whoever decides when to close it.
+//! What a connection is doing, which decides when it is closed.
 
 use std::io;
 use std::sync::Arc;

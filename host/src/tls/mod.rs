@@ -199,7 +199,7 @@ async fn reload(
 }
 
 /// Explains why a handshake failed, if the operator or the client can do
-/// something about it. The text goes on from "a client".
+/// something about it. The subject of the text is the client.
 pub(crate) fn explain(error: &io::Error) -> Option<String> {
     match error.get_ref()?.downcast_ref()? {
         rustls::Error::NoCertificatesPresented => {

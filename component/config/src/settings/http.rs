@@ -33,7 +33,7 @@ table! {
         "How long requests in flight may take to finish after SIGTERM or SIGINT. A second signal \
          ends the process at once.",
     )
-    .help("for requests in flight at shutdown")
+    .help("time for requests in flight at shutdown")
     .differs("the default is `1m`, not 0");
 
     HTTP_MAXREQUESTS: Number = Setting::new(

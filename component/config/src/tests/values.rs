@@ -134,6 +134,7 @@ fn only_one_value() {
         let other = if value == "true" { "false" } else { "true" };
         let problem = problem(&[&STORE[..], &[(name, other)]].concat());
         assert!(problem.starts_with(&format!("REGISTRY_{name}={other:?}: ")), "{problem}");
+        assert!(!problem.contains('{'), "{problem}");
         checked += 1;
     }
     assert_eq!(checked, 5);
