@@ -112,7 +112,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 }
 
 fn digest_of(hash: &[u8]) -> String {
-    format!("sha256:{}", base16ct::HexDisplay(hash))
+    format!("sha256:{:x}", base16ct::HexDisplay(hash))
 }
 
 /// A manifest of at least [`MANIFEST_SIZE`] bytes; the first blob is its
@@ -139,6 +139,13 @@ fn descriptor(blob: &Blob, kind: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Registries refuse any other spelling.
+    #[test]
+    fn digests_are_lower_case() {
+        let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(digest(b""), empty);
+    }
 
     #[test]
     fn frames_are_what_was_hashed() {
