@@ -1,7 +1,7 @@
 //! The authority: answers the component's questions about credentials, in the
 //! native host or in the component itself.
 
-use crate::cache::{Cache, Fingerprint};
+use crate::cache::{CredentialCache, Fingerprint};
 use crate::guard::Guard;
 use crate::htpasswd::{Htpasswd, SIZE_LIMIT};
 use crate::keys::{Keys, TokenError};
@@ -125,7 +125,7 @@ impl std::fmt::Debug for Authority {
 struct Loaded {
     users: Htpasswd,
     external: Option<Keys>,
-    verified: Mutex<Cache<Caller>>,
+    verified: Mutex<CredentialCache<Caller>>,
 }
 
 impl Authority {
@@ -384,7 +384,7 @@ impl Loaded {
             }
             Scheme::None | Scheme::Htpasswd | Scheme::Token(_) => None,
         };
-        Ok(Self { users, external, verified: Mutex::new(Cache::new()?) })
+        Ok(Self { users, external, verified: Mutex::new(CredentialCache::new()?) })
     }
 }
 

@@ -17,12 +17,12 @@ pub(crate) type Key = [u8; 64];
 /// Values by credentials. It does not hold the credentials, only their hash
 /// under a random key that exists only in this memory.
 #[derive(Debug)]
-pub struct Cache<T> {
+pub struct CredentialCache<T> {
     key: Key,
     entries: HashMap<Fingerprint, T>,
 }
 
-impl<T> Cache<T> {
+impl<T> CredentialCache<T> {
     /// An empty cache with a key of its own.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ mod tokens;
 mod tests;
 
 pub use authority::{Answer, Authority, Caller, Question, Refusal};
-pub use cache::{Cache, Fingerprint};
+pub use cache::{CredentialCache, Fingerprint};
 pub use keys::{Keys, TOKEN_LIMIT, TokenError};
 pub use rules::{Action, Rules, Subject};
 pub use scope::{ALL, Access, CATALOG, REGISTRY, REPOSITORY, SCOPES_LIMIT};

@@ -53,22 +53,22 @@ impl<S, C> Client<S, C> {
 
     /// Whether a retry may have another outcome, and cannot apply the request
     /// twice.
-    fn repeats(&self, kind: Kind, outcome: &Result<HttpResponse, HttpError>) -> bool {
+    fn repeats(&self, kind: Idempotence, outcome: &Result<HttpResponse, HttpError>) -> bool {
         match outcome {
             Ok(response) => match response.status() {
                 // These mean that the request was not applied.
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
-                StatusCode::CONFLICT => kind == Kind::Conditional && self.conflicts_end,
+                StatusCode::CONFLICT => kind == Idempotence::Conditional && self.conflicts_end,
                 StatusCode::REQUEST_TIMEOUT
                 | StatusCode::INTERNAL_SERVER_ERROR
                 | StatusCode::BAD_GATEWAY
-                | StatusCode::GATEWAY_TIMEOUT => kind == Kind::Idempotent,
+                | StatusCode::GATEWAY_TIMEOUT => kind == Idempotence::Idempotent,
                 _ => false,
             },
             Err(error) => match error.kind() {
                 HttpErrorKind::Connect => true,
                 HttpErrorKind::Request | HttpErrorKind::Timeout | HttpErrorKind::Interrupted => {
-                    kind == Kind::Idempotent
+                    kind == Idempotence::Idempotent
                 }
                 _ => false,
             },
@@ -80,7 +80,7 @@ impl<S: HttpService, C: Clock> Client<S, C> {
     /// Sends a request with retries; returns the last outcome.
     async fn attempt(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         request.headers_mut().entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
-        let kind = Kind::of(request.method(), request.headers());
+        let kind = Idempotence::of(request.method(), request.headers());
         let started = Instant::now();
         let mut pause = FIRST_PAUSE;
         for _ in 1..MAX_ATTEMPTS {
@@ -110,7 +110,7 @@ impl<S: HttpService, C: Clock> HttpService for Client<S, C> {
 
 /// The effect of sending a request twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Idempotence {
     /// The same as sending it once.
     Idempotent,
     /// The second one fails because of the first one.
@@ -119,7 +119,7 @@ enum Kind {
     Other,
 }
 
-impl Kind {
+impl Idempotence {
     fn of(method: &Method, headers: &HeaderMap) -> Self {
         let conditional = headers.contains_key(IF_MATCH)
             || headers.contains_key(IF_NONE_MATCH)

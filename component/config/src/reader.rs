@@ -2,7 +2,7 @@
 
 use crate::gathered::{Settings, Slot};
 use crate::given::{Name, Style};
-use crate::settings::{Kind, List, Row, Section, Setting, Statements};
+use crate::settings::{List, Row, Section, Setting, Statements, ValueType};
 
 /// Reads typed values and gathers what is wrong with them.
 pub(crate) struct Reader<'a> {
@@ -16,12 +16,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A setting's value, or its default. What cannot be read is a problem.
-    pub(crate) fn read<K: Kind>(&mut self, setting: &Setting<K>) -> K::Value {
+    pub(crate) fn read<K: ValueType>(&mut self, setting: &Setting<K>) -> K::Value {
         self.try_read(setting).unwrap_or_else(|| setting.kind.default())
     }
 
     /// The same, but `None` where the value cannot be read.
-    pub(crate) fn try_read<K: Kind>(&mut self, setting: &Setting<K>) -> Option<K::Value> {
+    pub(crate) fn try_read<K: ValueType>(&mut self, setting: &Setting<K>) -> Option<K::Value> {
         let Some(slot) = self.slot(&setting.row) else { return Some(setting.kind.default()) };
         match setting.kind.parse(&slot.value) {
             Ok(value) => Some(value),

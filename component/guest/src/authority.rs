@@ -2,7 +2,7 @@
 
 use crate::host;
 use futures::future::LocalBoxFuture;
-use roadstead_access::{Answer, Authority, Cache, Caller, Question, Refusal};
+use roadstead_access::{Answer, Authority, Caller, CredentialCache, Question, Refusal};
 use roadstead_bridge::{Services, access, header_json, log};
 use roadstead_config::Config;
 use roadstead_registry::Ask;
@@ -20,7 +20,7 @@ pub(crate) fn choose(config: &Config, services: Services) -> Result<Option<Box<d
         return Ok(None);
     }
     if services.access {
-        return Ok(Some(Box::new(HostAuthority { known: RefCell::new(Cache::new()?) })));
+        return Ok(Some(Box::new(HostAuthority { known: RefCell::new(CredentialCache::new()?) })));
     }
     let authority = Authority::open(config.auth.clone(), false)?;
     if authority.keys_to_fetch().is_some() {
@@ -37,7 +37,7 @@ pub(crate) fn choose(config: &Config, services: Services) -> Result<Option<Box<d
 struct HostAuthority {
     /// Its answers. When users change, it ends the instances that remember old
     /// ones.
-    known: RefCell<Cache<Caller>>,
+    known: RefCell<CredentialCache<Caller>>,
 }
 
 impl Ask for HostAuthority {

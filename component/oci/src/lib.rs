@@ -35,7 +35,7 @@ mod tests;
 pub use code::ErrorCode;
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, InvalidDigest};
-pub use manifest::{Kind, Manifest};
+pub use manifest::{Manifest, ManifestKind};
 pub use manifest_error::InvalidManifest;
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepositoryName};

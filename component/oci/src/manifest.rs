@@ -17,7 +17,7 @@ use super::media_type::MediaType;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     media_type: MediaType,
-    kind: Kind,
+    kind: ManifestKind,
     subject: Option<Descriptor>,
     artifact_type: Option<MediaType>,
     annotations: BTreeMap<String, String>,
@@ -25,7 +25,7 @@ pub struct Manifest {
 
 /// The kind of a manifest, by its media type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ManifestKind {
     /// An OCI or Docker (schema 2) image manifest.
     Image {
         /// The `config` property.
@@ -79,7 +79,7 @@ impl Manifest {
         let (media_type, kind) = match declared {
             Some(media_type) if media_type.is_schema1() => return Err(InvalidManifest::Schema1),
             Some(media_type) if !(media_type.is_image_manifest() || media_type.is_index()) => {
-                (media_type, Kind::Other)
+                (media_type, ManifestKind::Other)
             }
             known => {
                 if let Some(key) = head.odd_schema_key {
@@ -110,7 +110,7 @@ impl Manifest {
     }
 
     /// The kind of manifest.
-    pub const fn kind(&self) -> &Kind {
+    pub const fn kind(&self) -> &ManifestKind {
         &self.kind
     }
 
@@ -130,8 +130,8 @@ impl Manifest {
     pub const fn effective_artifact_type(&self) -> Option<&MediaType> {
         match (&self.artifact_type, &self.kind) {
             (Some(artifact_type), _) => Some(artifact_type),
-            (None, Kind::Image { config, .. }) => Some(&config.media_type),
-            (None, Kind::Index { .. } | Kind::Other) => None,
+            (None, ManifestKind::Image { config, .. }) => Some(&config.media_type),
+            (None, ManifestKind::Index { .. } | ManifestKind::Other) => None,
         }
     }
 
@@ -145,8 +145,8 @@ impl Manifest {
     /// their media type or because they have URLs.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         let (config, layers) = match &self.kind {
-            Kind::Image { config, layers } => (Some(config), layers.as_slice()),
-            Kind::Index { .. } | Kind::Other => (None, [].as_slice()),
+            ManifestKind::Image { config, layers } => (Some(config), layers.as_slice()),
+            ManifestKind::Index { .. } | ManifestKind::Other => (None, [].as_slice()),
         };
         let layers = layers
             .iter()
@@ -157,17 +157,17 @@ impl Manifest {
     /// The manifests that an index lists.
     pub fn children(&self) -> impl Iterator<Item = &Descriptor> {
         match &self.kind {
-            Kind::Index { manifests } => manifests.as_slice(),
-            Kind::Image { .. } | Kind::Other => &[],
+            ManifestKind::Index { manifests } => manifests.as_slice(),
+            ManifestKind::Image { .. } | ManifestKind::Other => &[],
         }
         .iter()
     }
 
     const fn count(&self) -> usize {
         let own = match &self.kind {
-            Kind::Image { layers, .. } => layers.len() + 1,
-            Kind::Index { manifests } => manifests.len(),
-            Kind::Other => 0,
+            ManifestKind::Image { layers, .. } => layers.len() + 1,
+            ManifestKind::Index { manifests } => manifests.len(),
+            ManifestKind::Other => 0,
         };
         own + self.subject.is_some() as usize
     }
@@ -195,7 +195,7 @@ fn resolve(
 fn read_kind(
     declared: Option<MediaType>,
     body: Body,
-) -> Result<(MediaType, Kind), InvalidManifest> {
+) -> Result<(MediaType, ManifestKind), InvalidManifest> {
     let Body { schema_version, config, layers, manifests } = body;
     if schema_version == Some(1) {
         return Err(InvalidManifest::Schema1);
@@ -224,14 +224,14 @@ fn read_kind(
             return Err(unexpected(field));
         }
         let manifests = manifests.ok_or_else(|| missing("manifests"))?;
-        Kind::Index { manifests }
+        ManifestKind::Index { manifests }
     } else {
         if manifests.is_some() {
             return Err(unexpected("manifests"));
         }
         let config = config.ok_or_else(|| missing("config"))?;
         let layers = layers.ok_or_else(|| missing("layers"))?;
-        Kind::Image { config, layers }
+        ManifestKind::Image { config, layers }
     };
     Ok((media_type, kind))
 }

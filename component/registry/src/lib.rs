@@ -24,6 +24,6 @@ pub use challenge::{Reason, Scope};
 pub use error::Error;
 pub use gate::{Ask, Gate};
 pub use route::{
-    BlobAction, Caching, Effect, Event, MAX_TAGS, ManifestAction, Page, Permission, ReferrersPage,
-    Route, RouteClass, StartUpload, TokenRequest, UploadAction,
+    BlobAction, Caching, Effect, Event, MAX_TAGS, ManifestAction, PageRequest, Permission,
+    ReferrersRequest, Route, RouteClass, StartUpload, TokenRequest, UploadAction,
 };

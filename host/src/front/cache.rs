@@ -29,7 +29,7 @@ use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use quick_cache::Weighter;
-use roadstead_access::{Cache as CredentialCache, Fingerprint};
+use roadstead_access::{CredentialCache, Fingerprint};
 use roadstead_bridge::cache::Directive;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;

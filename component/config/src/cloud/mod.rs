@@ -11,7 +11,7 @@ pub use gcs::{Gcs, GcsKey};
 pub use s3::{ConditionalWrites, Encryption, S3};
 
 use crate::reader::Reader;
-use crate::settings::{self as rows, Kind, Number, Parsed, Path, Row, Section, Setting};
+use crate::settings::{self as rows, Number, Parsed, Path, Row, Section, Setting, ValueType};
 use roadstead_access::Secret;
 use std::path::PathBuf;
 
@@ -202,7 +202,7 @@ impl Driver {
 /// A setting without which there is no store.
 fn required<K>(reader: &mut Reader<'_>, setting: &Setting<K>, what: &str) -> Option<String>
 where
-    K: Kind<Value = Option<String>>,
+    K: ValueType<Value = Option<String>>,
 {
     let value = reader.try_read(setting)?;
     if value.is_none() {

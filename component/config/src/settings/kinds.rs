@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a setting's text is read.
-pub(crate) trait Kind: Sync + 'static {
+pub(crate) trait ValueType: Sync + 'static {
     /// What it is read into.
     type Value;
 
@@ -49,7 +49,7 @@ impl Description {
 /// A boolean and its default.
 pub(crate) struct Flag(pub(crate) bool);
 
-impl Kind for Flag {
+impl ValueType for Flag {
     type Value = bool;
 
     fn default(&self) -> bool {
@@ -87,7 +87,7 @@ pub(crate) struct Number {
     pub(crate) unit: Option<&'static str>,
 }
 
-impl Kind for Number {
+impl ValueType for Number {
     type Value = u64;
 
     fn default(&self) -> u64 {
@@ -125,7 +125,7 @@ pub(crate) struct Span {
     pub(crate) most: Duration,
 }
 
-impl Kind for Span {
+impl ValueType for Span {
     type Value = Duration;
 
     fn default(&self) -> Duration {
@@ -191,7 +191,7 @@ pub(crate) struct Choice<T: 'static> {
     pub(crate) blank: bool,
 }
 
-impl<T: Copy + PartialEq + Sync + 'static> Kind for Choice<T> {
+impl<T: Copy + PartialEq + Sync + 'static> ValueType for Choice<T> {
     type Value = T;
 
     fn default(&self) -> T {
@@ -244,7 +244,7 @@ fn either(words: &[String]) -> String {
 /// Any text; no text is as good as none set. The documentation calls it this.
 pub(crate) struct Text(pub(crate) &'static str);
 
-impl Kind for Text {
+impl ValueType for Text {
     type Value = Option<String>;
 
     fn default(&self) -> Option<String> {
@@ -264,7 +264,7 @@ impl Kind for Text {
 /// it this.
 pub(crate) struct Path(pub(crate) &'static str);
 
-impl Kind for Path {
+impl ValueType for Path {
     type Value = Option<PathBuf>;
 
     fn default(&self) -> Option<PathBuf> {
@@ -290,7 +290,7 @@ pub(crate) struct Parsed<T: 'static> {
     pub(crate) parse: fn(&str) -> Result<T, &'static str>,
 }
 
-impl<T: 'static> Kind for Parsed<T> {
+impl<T: 'static> ValueType for Parsed<T> {
     type Value = T;
 
     fn default(&self) -> T {
@@ -313,7 +313,7 @@ impl<T: 'static> Kind for Parsed<T> {
 /// A list of texts, one of which the documentation calls this.
 pub(crate) struct List(pub(crate) &'static str);
 
-impl Kind for List {
+impl ValueType for List {
     type Value = Vec<String>;
 
     const SHAPE: Shape = Shape::List;
@@ -346,7 +346,7 @@ impl List {
 /// A list of texts that hold commas themselves.
 pub(crate) struct Statements(pub(crate) &'static str);
 
-impl Kind for Statements {
+impl ValueType for Statements {
     type Value = Vec<String>;
 
     const SHAPE: Shape = Shape::List;
@@ -387,7 +387,7 @@ impl Only {
     }
 }
 
-impl Kind for Only {
+impl ValueType for Only {
     type Value = ();
 
     fn default(&self) {}
@@ -418,7 +418,7 @@ pub(crate) struct Below(pub(crate) &'static [&'static str]);
 /// Nothing is read from a name that is not used.
 macro_rules! unread {
     ($kind:ty, $shape:expr, $names:expr) => {
-        impl Kind for $kind {
+        impl ValueType for $kind {
             type Value = ();
 
             const SHAPE: Shape = $shape;

@@ -26,7 +26,7 @@ pub(crate) use auth::*;
 pub(crate) use azure::*;
 pub(crate) use gcs::*;
 pub(crate) use http::*;
-pub(crate) use kinds::{Description, Kind, List, Number, Parsed, Path, Statements};
+pub(crate) use kinds::{Description, List, Number, Parsed, Path, Statements, ValueType};
 pub(crate) use log::*;
 pub(crate) use s3::*;
 pub(crate) use storage::*;
@@ -145,7 +145,7 @@ pub(crate) struct Setting<K> {
     pub(crate) kind: K,
 }
 
-impl<K: Kind> Setting<K> {
+impl<K: ValueType> Setting<K> {
     /// A setting that is used.
     const fn new(key: &'static str, scope: Scope, kind: K, meaning: &'static str) -> Self {
         let row = Row {
@@ -223,7 +223,7 @@ pub(crate) trait Entry: Sync {
     fn describe(&self) -> Description;
 }
 
-impl<K: Kind> Entry for Setting<K> {
+impl<K: ValueType> Entry for Setting<K> {
     fn row(&self) -> &Row {
         &self.row
     }

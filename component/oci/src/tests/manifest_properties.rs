@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::{Kind, Manifest};
+use super::super::{Manifest, ManifestKind};
 use super::random::{ROUNDS, Random};
 
 #[test]
@@ -37,15 +37,15 @@ fn manifests_that_pass_are_of_one_kind() {
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         let has = |key| json.get(key).is_some_and(|value| !value.is_null());
         let kind = match manifest.kind() {
-            Kind::Image { .. } => {
+            ManifestKind::Image { .. } => {
                 assert!(has("config") && json.get("manifests").is_none(), "{text}");
                 0
             }
-            Kind::Index { .. } => {
+            ManifestKind::Index { .. } => {
                 assert!(!has("config") && json.get("layers").is_none(), "{text}");
                 1
             }
-            Kind::Other => {
+            ManifestKind::Other => {
                 let media_type = manifest.media_type();
                 assert!(!media_type.is_index() && !media_type.is_image_manifest());
                 assert_eq!(json["mediaType"], media_type.as_str());

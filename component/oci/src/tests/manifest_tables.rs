@@ -6,7 +6,7 @@ use super::super::media_type::{
     DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED, OCI_IMAGE_INDEX,
     OCI_IMAGE_MANIFEST,
 };
-use super::super::{InvalidManifest, Kind};
+use super::super::{InvalidManifest, ManifestKind};
 use super::samples::{OTHER, descriptor, image, index, media_type, parse, with, without};
 
 #[test]
@@ -35,9 +35,9 @@ fn media_types_are_resolved() {
         let manifest = parse(&json.to_string(), header);
         let found = manifest.as_ref().map(|manifest| {
             let kind = match manifest.kind() {
-                Kind::Image { .. } => "image",
-                Kind::Index { .. } => "index",
-                Kind::Other => "other",
+                ManifestKind::Image { .. } => "image",
+                ManifestKind::Index { .. } => "index",
+                ManifestKind::Other => "other",
             };
             (manifest.media_type().as_str(), kind)
         });

@@ -1,12 +1,12 @@
 //! Lists: tags (end-8) and Docker's catalog.
 
 use super::{Answer, Registry, insert, internal, json};
-use crate::{Body, Error, Page, Route};
+use crate::{Body, Error, PageRequest, Route};
 use http::Response;
 use http::header;
 use roadstead_access::Caller;
 use roadstead_oci::RepositoryName;
-use roadstead_storage::{Holding, NameList, NamesQuery, Page as Names, Storage, StorageError};
+use roadstead_storage::{Holding, NameList, NamesQuery, Page, Storage, StorageError};
 use serde_json::json;
 
 /// Repositories that are looked at in one step, once it is known that the
@@ -14,7 +14,7 @@ use serde_json::json;
 const STEP: usize = 1000;
 
 impl<S: Storage> Registry<S> {
-    pub(super) async fn tags(&self, name: &RepositoryName, page: Page) -> Answer<S> {
+    pub(super) async fn tags(&self, name: &RepositoryName, page: PageRequest) -> Answer<S> {
         let names = self.store.tags(name, page.last.as_deref(), page.size.get()).await;
         let names = names.map_err(|error| match error {
             StorageError::NotFound => Error::NameUnknown(name.clone()),
@@ -26,9 +26,9 @@ impl<S: Storage> Registry<S> {
 
     /// The repositories that the caller may see: as many as a page has, of
     /// however many there are.
-    pub(super) async fn catalog(&self, page: Page, caller: &Caller) -> Answer<S> {
+    pub(super) async fn catalog(&self, page: PageRequest, caller: &Caller) -> Answer<S> {
         let size = page.size.get();
-        let mut names = Names::default();
+        let mut names = Page::default();
         let mut last = page.last.clone();
         let mut step_size = size + 1;
         // Whether there is a next page is known once its first name is.
@@ -61,8 +61,8 @@ impl<S: Storage> Registry<S> {
 /// (`n=0`) leads nowhere.
 fn list<D>(
     route: &Route,
-    page: &Page,
-    names: &Names,
+    page: &PageRequest,
+    names: &Page,
     body: &serde_json::Value,
 ) -> Response<Body<D>> {
     let mut response = json(body.to_string().into_bytes());

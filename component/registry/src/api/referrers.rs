@@ -1,7 +1,7 @@
 //! Referrers (end-12).
 
 use super::{Answer, Registry, insert, internal, json};
-use crate::{ReferrersPage, Route};
+use crate::{ReferrersRequest, Route};
 use http::header::{self, HeaderName, HeaderValue};
 use roadstead_oci::{Descriptor, Digest, MediaType, RepositoryName};
 use roadstead_storage::Storage;
@@ -15,7 +15,7 @@ impl<S: Storage> Registry<S> {
         &self,
         name: &RepositoryName,
         subject: &Digest,
-        query: ReferrersPage,
+        query: ReferrersRequest,
     ) -> Answer<S> {
         let (last, size) = (query.page.last.as_deref(), query.page.size);
         let found =

@@ -22,15 +22,15 @@ pub enum Route {
     /// `GET /v2/` (end-1): whether this is a registry.
     Base,
     /// `GET /v2/_catalog`: Docker's list of repositories.
-    Catalog(Page),
+    Catalog(PageRequest),
     /// `GET` and `POST /v2/token`: a token of the built-in service.
     Token(TokenRequest),
     /// `GET /v2/<name>/tags/list` (end-8).
-    Tags(RepositoryName, Page),
+    Tags(RepositoryName, PageRequest),
     /// `/v2/<name>/manifests/<reference>` (end-3, end-7, end-9).
     Manifest(RepositoryName, Reference, ManifestAction),
     /// `GET /v2/<name>/referrers/<digest>` (end-12).
-    Referrers(RepositoryName, Digest, ReferrersPage),
+    Referrers(RepositoryName, Digest, ReferrersRequest),
     /// `/v2/<name>/blobs/<digest>` (end-2, end-10).
     Blob(RepositoryName, Digest, BlobAction),
     /// `POST /v2/<name>/blobs/uploads/` (end-4, end-11).
@@ -107,16 +107,16 @@ pub enum UploadAction {
 
 /// Which page of a list of referrers.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ReferrersPage {
+pub struct ReferrersRequest {
     /// Only those of this type.
     pub artifact_type: Option<String>,
     /// The rest of the question.
-    pub page: Page,
+    pub page: PageRequest,
 }
 
 /// Which page of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Page {
+pub struct PageRequest {
     /// How many entries at most.
     pub size: PageSize,
     /// After which entry; it need not exist.

@@ -4,8 +4,8 @@
 //! and may contain the words of the API themselves.
 
 use super::{
-    BlobAction, MAX_TAGS, ManifestAction, Page, RECEIPT, ReferrersPage, Route, StartUpload,
-    TokenRequest, UploadAction,
+    BlobAction, MAX_TAGS, ManifestAction, PageRequest, RECEIPT, ReferrersRequest, Route,
+    StartUpload, TokenRequest, UploadAction,
 };
 use crate::Error;
 use http::{Method, Uri};
@@ -82,7 +82,7 @@ impl Route {
                 allowed(method, GET, ())?;
                 let artifact_type = query.get("artifactType").filter(|filter| !filter.is_empty());
                 let artifact_type = artifact_type.map(Cow::into_owned);
-                let page = ReferrersPage { artifact_type, page: query.page()? };
+                let page = ReferrersRequest { artifact_type, page: query.page()? };
                 Ok(Self::Referrers(repository(name)?, parse_digest(digest)?, page))
             }
             (Some(digest), Some("blobs"), Some(name)) => blob(method, name, digest),
@@ -220,9 +220,9 @@ impl<'a> Query<'a> {
         request
     }
 
-    fn page(self) -> Result<Page, Error> {
+    fn page(self) -> Result<PageRequest, Error> {
         let size = PageSize::parse(self.get("n").as_deref()).map_err(Error::PageSize)?;
         let last = self.get("last").filter(|last| !last.is_empty()).map(Cow::into_owned);
-        Ok(Page { size, last: last.map(shorten) })
+        Ok(PageRequest { size, last: last.map(shorten) })
     }
 }
