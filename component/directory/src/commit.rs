@@ -1,4 +1,4 @@
-//! The end of an upload session: verified bytes become a blob.
+//! Commits an upload session: verified bytes become a blob.
 
 use crate::entries::failed;
 use crate::session::HASH_BUFFER;
@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 impl Directory {
     /// Verifies the bytes of a session, with those that were appended but not
     /// finished: the session ends with this call, so they need not be recorded
-    /// before. Makes them the blob, then writes the link that makes it one of the
-    /// repository. Returns the number of bytes. The session has ended
-    /// afterwards, whatever the result of the verification.
+    /// before. Moves them into place as the blob, then writes the link that
+    /// adds it to the repository. Returns the number of bytes. The session has
+    /// ended afterwards, whatever the result of the verification.
     pub(crate) fn commit_appended(
         &self,
         commit: &Commit,
@@ -32,7 +32,7 @@ impl Directory {
             }
         };
         let actual = actual.ok_or_else(|| {
-            StorageError::Failed("a hash has another length than its algorithm's".to_owned())
+            StorageError::Failed("a hash does not have the length of its algorithm".to_owned())
         })?;
         if actual != *digest {
             self.discard(session)?;
@@ -52,7 +52,7 @@ impl Directory {
     }
 }
 
-/// A link that is written, and not yet in its place.
+/// A link that is written to a temporary file, and not yet published.
 struct PreparedLink {
     key: Key,
     file: File,
@@ -63,7 +63,7 @@ impl PreparedLink {
     fn write(directory: &Directory, key: Key) -> Result<Self, StorageError> {
         let value = match &key {
             Key::Layer(_, digest) => digest.to_string(),
-            _ => return Err(StorageError::Failed(format!("{key} is no link to a blob"))),
+            _ => return Err(StorageError::Failed(format!("{key} is not a link to a blob"))),
         };
         let (file, temporary) = directory.temporary_file().map_err(failed)?;
         let mut link = Self { key, file, temporary };
@@ -71,8 +71,8 @@ impl PreparedLink {
         Ok(link)
     }
 
-    /// Syncs it, the blob's bytes, and the directories that they will be in, all
-    /// at once: a disk takes for all about as long as for one.
+    /// Syncs it, the blob's bytes, and the directories that they will be in
+    /// concurrently: a disk takes about as long for all of them as for one.
     fn sync_with(
         &self,
         directory: &Directory,
@@ -91,7 +91,7 @@ impl PreparedLink {
         ])
     }
 
-    /// Puts it in its place.
+    /// Renames it into place.
     fn publish(self, directory: &Directory) -> Result<(), StorageError> {
         directory.publish(&self.temporary, &self.key)?;
         if let Some(hint) = self.key.companion() {
@@ -103,14 +103,14 @@ impl PreparedLink {
 
 impl Drop for PreparedLink {
     fn drop(&mut self) {
-        // Where it is published, nothing is left of it.
+        // After it was published, the temporary file no longer exists.
         let _ = fs::remove_file(&self.temporary);
     }
 }
 
 type Task<'a> = Box<dyn FnOnce() -> Result<(), StorageError> + Send + 'a>;
 
-/// Does all of it, as far as there are threads at the same time.
+/// Runs all tasks, concurrently if threads are available.
 fn at_once(mut tasks: Vec<Task<'_>>) -> Result<(), StorageError> {
     if cfg!(target_family = "wasm") {
         return tasks.into_iter().try_for_each(|task| task());

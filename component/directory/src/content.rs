@@ -1,8 +1,8 @@
 //! Content that clients ask for: manifests and blobs of a repository.
 //!
 //! A repository holds what it has a link to; the bytes are the same file for
-//! all repositories. Links are read first, so that nothing is said of content
-//! that another repository holds.
+//! all repositories. Links are read first, so that nothing is disclosed about
+//! content that only another repository holds.
 
 use crate::Directory;
 use crate::entries::for_each;
@@ -12,7 +12,7 @@ use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
 use roadstead_storage::{Key, Pointer, StorageError};
 
 impl Directory {
-    /// The manifest that a reference stands for.
+    /// The manifest that a reference points to.
     pub(crate) fn manifest(
         &self,
         repository: &RepositoryName,
@@ -73,7 +73,7 @@ impl Directory {
         self.leads_to(&Key::Layer(repository.clone(), digest.clone()), digest)
     }
 
-    /// Which of some blobs the repository does not hold.
+    /// The blobs among these that the repository does not hold.
     pub(crate) fn missing_blobs(
         &self,
         repository: &RepositoryName,
@@ -90,7 +90,7 @@ impl Directory {
         Ok(missing)
     }
 
-    /// The repositories that hints beside a blob name.
+    /// The repositories named by the hints next to a blob.
     pub(crate) fn hints(
         &self,
         digest: &Digest,
@@ -104,7 +104,7 @@ impl Directory {
             found.len() < limit
         });
         match read {
-            // A hint that vanished meanwhile is none that is missed.
+            // A hint that was removed meanwhile can be ignored.
             Ok(()) | Err(StorageError::NotFound) => Ok(found),
             Err(error) => Err(error),
         }

@@ -5,14 +5,15 @@ use std::collections::BinaryHeap;
 use std::path::Path;
 use std::{fs, io};
 
-/// The most entries of one directory that are held at a time where all are too
-/// many.
+/// The maximum number of entries of one directory that are held in memory at a
+/// time, if all of them are too many.
 pub(crate) const BATCH: usize = 1024;
 
-/// How often a directory is read at most, if each time entries vanish.
+/// The maximum number of times that a directory is read, if entries vanish each
+/// time.
 const READINGS: usize = 16;
 
-/// A place among the items of one directory.
+/// A position among the items of one directory.
 pub(crate) enum Position {
     /// After this item.
     After(String),
@@ -21,11 +22,11 @@ pub(crate) enum Position {
 }
 
 impl Position {
-    /// The place in the directory called `prefix` where what follows the path
-    /// `after` begins. A directory is visited only if something in it can.
+    /// The position in the directory `prefix` of the first item that follows
+    /// the path `after`. A directory is visited only if it can contain one.
     pub(crate) fn new(prefix: &str, after: &str) -> Self {
         match after.strip_prefix(prefix) {
-            // `after` lies inside a child, whose inside may hold more.
+            // `after` lies inside a child, which may contain more items.
             Some(rest) => match rest.split_once('/') {
                 Some((child, _)) => Self::From(format!("{child}/")),
                 None => Self::After(rest.to_owned()),
@@ -72,8 +73,8 @@ pub(crate) fn batch(
     })
 }
 
-/// Reads again where an entry vanished meanwhile: over WASI, that ends the
-/// reading before all entries were seen.
+/// Reads again if an entry vanished meanwhile: over WASI, that ends the listing
+/// early.
 pub(crate) fn read_until_stable<T>(
     mut read: impl FnMut() -> Result<T, StorageError>,
 ) -> Result<T, StorageError> {
@@ -87,8 +88,8 @@ pub(crate) fn read_until_stable<T>(
     Err(StorageError::Failed("the directory changes while it is read".to_owned()))
 }
 
-/// Hands out the entries of a directory until `take` says to stop; a missing
-/// one has none.
+/// Passes the entries of a directory to `take` until it says to stop; a missing
+/// directory has none.
 ///
 /// # Errors
 /// [`StorageError::NotFound`] when an entry vanished before all were seen.
@@ -128,8 +129,8 @@ fn entry_type(file_type: fs::FileType, path: &Path) -> Option<EntryType> {
     }
 }
 
-/// That a path cannot be read or written, also where a part of it is missing:
-/// for failures that must not look like a missing object.
+/// The error for a path that cannot be read or written, even if a part of it is
+/// missing: for failures that must not look like a missing object.
 #[expect(clippy::needless_pass_by_value, reason = "it is a function for map_err")]
 pub(crate) fn failed(error: io::Error) -> StorageError {
     StorageError::Failed(format!("file system: {error}"))

@@ -1,17 +1,17 @@
-//! Who may append to an upload session: one request at a time.
+//! Locks of upload sessions: one request at a time may append.
 //!
-//! Whoever appends holds the file `lock`, created exclusively, since sessions
-//! may be shared by processes of which some cannot lock a file otherwise (a
-//! component over a mounted directory). A process that dies leaves its lock;
-//! after [`LOCK_EXPIRY`] the next request takes it, and copies the bytes that
-//! count to a file of its own: should the former holder be alive after all,
-//! it writes where nobody reads.
+//! A writer holds the file `lock`, which it creates exclusively: sessions may
+//! be shared with processes that cannot lock a file otherwise (a component over
+//! a mounted directory). A process that dies leaves its lock behind; after
+//! [`LOCK_EXPIRY`] the next request takes it over, and copies the recorded
+//! bytes to a new file: if the former holder is still alive, it writes to a
+//! file that is no longer read.
 //!
 //! Native processes can do better. One of them owns the directory, by a lock
-//! that the system drops when it dies. It knows by itself which sessions it
-//! appends to, and its lock on one is a link to the session's `startedat`, which
-//! costs no new file: whoever owns the directory now takes such a lock that a
-//! former owner left at once.
+//! that the operating system releases when it dies. It tracks in memory which
+//! sessions it appends to, and its lock on a session is a hard link to the
+//! session's `startedat`, which needs no new file. The current owner takes over
+//! such a lock of a former owner at once.
 
 use crate::Directory;
 use crate::entries::failed;
@@ -23,9 +23,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-/// A lock that its holder has not refreshed for so long may be taken. A holder
-/// refreshes it as bytes arrive, so this is also how long a client may pause
-/// within a chunk before another request may take over.
+/// A lock that its holder has not refreshed for this long may be taken over. A
+/// holder refreshes it as bytes arrive, so this is also how long a client may
+/// pause within a chunk before another request may take over.
 pub(crate) const LOCK_EXPIRY: Duration = Duration::from_mins(1);
 
 /// How often a holder refreshes its lock, at most.
@@ -75,9 +75,10 @@ pub(crate) struct Lock {
     path: PathBuf,
     token: Vec<u8>,
     refreshed: Instant,
-    /// Whether someone else held it, and may think so still.
+    /// Whether it was taken over from another holder, which may still be
+    /// running.
     pub(crate) taken_over: bool,
-    /// Left when the file is gone.
+    /// Dropped after the lock file is removed.
     _entered: Option<Entered>,
 }
 
@@ -89,8 +90,8 @@ impl Lock {
             Some(_) => Some(Entered::enter(&directory.appending, session)?),
             None => None,
         };
-        // The token is in the file before it is the lock, so that a lock
-        // without one is impossible.
+        // The token is written before the file becomes the lock, so that a lock
+        // always has one.
         let (file, temporary, token) = if entered.is_some() {
             let started = session.join("startedat");
             let token = fs::read(&started)?;
@@ -128,7 +129,7 @@ impl Lock {
         }
     }
 
-    /// Keeps the lock, unless another request has taken it.
+    /// Refreshes the lock, unless another request has taken it over.
     pub(crate) fn refresh(&mut self) -> Result<(), StorageError> {
         if self.refreshed.elapsed() >= LOCK_REFRESH {
             if !self.held() {
@@ -140,7 +141,7 @@ impl Lock {
         Ok(())
     }
 
-    /// Whether nobody has taken it.
+    /// Whether the lock is still held.
     pub(crate) fn held(&self) -> bool {
         fs::read(&self.path).is_ok_and(|token| token == self.token)
     }
@@ -149,7 +150,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.held() {
-            // What stays behind expires.
+            // A lock file that cannot be removed expires.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -171,7 +172,8 @@ impl Directory {
         let link = self.temporary_directory().join(self.temporary_name());
         fs::hard_link(file, &link)?;
         let renamed = fs::rename(&link, lock);
-        // Where both were one file already, it stays.
+        // If both already were the same file, the rename leaves `link` in
+        // place.
         let _ = fs::remove_file(&link);
         renamed
     }

@@ -11,11 +11,11 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-/// Temporary files older than this were left by a process that died. Younger
-/// ones may be another process's that shares the directory.
+/// Temporary files older than this were left by a process that died. Newer ones
+/// may belong to another process that shares the directory.
 const TEMPORARY_FILE_EXPIRY: Duration = Duration::from_hours(24);
 
-/// How often a write makes its directory again after a concurrent delete
+/// How many times a write recreates its directory after a concurrent delete
 /// removed it.
 pub(crate) const PRUNE_RETRIES: u32 = 8;
 
@@ -36,8 +36,8 @@ impl Directory {
         size_of(&fs::metadata(self.path(key))?)
     }
 
-    /// The text of a small object; `None` where there is none, or what is there
-    /// is no text of at most [`Key::value_limit`] bytes.
+    /// The text of a small object; `None` if there is none, or if it is not
+    /// text of at most [`Key::value_limit`] bytes.
     pub(crate) fn text(&self, key: &Key) -> Result<Option<String>, StorageError> {
         match read_limited(&self.path(key), key.value_limit()) {
             Ok(bytes) => Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok())),
@@ -46,12 +46,12 @@ impl Directory {
         }
     }
 
-    /// Whether a link leads to `digest`.
+    /// Whether a link points to `digest`.
     pub(crate) fn leads_to(&self, key: &Key, digest: &Digest) -> Result<bool, StorageError> {
         Ok(self.text(key)?.is_some_and(|text| text.trim_end() == digest.as_str()))
     }
 
-    /// Writes an object whole.
+    /// Writes a whole object.
     pub(crate) fn write(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
         if bytes.len() > key.value_limit() {
             let (length, limit) = (bytes.len(), key.value_limit());
@@ -64,7 +64,7 @@ impl Directory {
         drop(file);
         let published = written.map_err(failed).and_then(|()| self.publish(&temporary, key));
         if published.is_err() {
-            // The error that counts is the one above.
+            // The error to report is the one above.
             let _ = fs::remove_file(&temporary);
         }
         published
@@ -82,7 +82,7 @@ impl Directory {
         if let Some(companion @ Key::MediaType(..)) = &companion {
             match media_type {
                 Some(media_type) => self.write(companion, media_type.as_str().as_bytes())?,
-                // That of an earlier link must not count for this one.
+                // The companion of an earlier link must not apply to this one.
                 None => match fs::remove_file(self.path(companion)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         return Err(error.into());
@@ -98,8 +98,9 @@ impl Directory {
         Ok(())
     }
 
-    /// Makes a hint. The link is what counts: without the hint, a mount that
-    /// names no repository may not find the blob.
+    /// Makes a hint. Failures are ignored, as the link is authoritative:
+    /// without the hint, a mount that names no repository may not find the
+    /// blob.
     pub(crate) fn hint(&self, hint: &Key) {
         let _ = File::create(self.path(hint));
     }
@@ -113,7 +114,7 @@ impl Directory {
         self.removed(key, &path)
     }
 
-    /// Deletes a link if it leads to `digest`. No write of this process comes
+    /// Deletes a link if it points to `digest`. No write of this process comes
     /// between the comparison and the deletion.
     pub(crate) fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError> {
         let path = self.path(key);
@@ -127,8 +128,8 @@ impl Directory {
         self.removed(key, &path)
     }
 
-    /// Makes a deletion durable, and deletes what says nothing without the
-    /// object.
+    /// Makes a deletion durable, and deletes files that are meaningless without
+    /// the object.
     fn removed(&self, key: &Key, path: &Path) -> Result<(), StorageError> {
         if let Some(parent) = path.parent() {
             if key.is_durable() {
@@ -146,7 +147,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Puts the synced file `temporary` in the place of `key`, durably.
+    /// Renames the synced file `temporary` to the path of `key`, durably.
     pub(crate) fn publish(&self, temporary: &Path, key: &Key) -> Result<(), StorageError> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
@@ -193,7 +194,7 @@ impl Directory {
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     match fs::metadata(path) {
-                        // Who made it may not have synced it yet.
+                        // The process that created it may not have synced it yet.
                         Ok(metadata) if metadata.is_dir() && young => {
                             return self.sync_into_parent(path);
                         }
@@ -239,11 +240,11 @@ impl Directory {
         self.root.join(PRIVATE).join("tmp")
     }
 
-    /// Removes what dead processes left in the temporary directory.
+    /// Removes temporary files of processes that died.
     pub(crate) fn sweep_temporary_files(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.temporary_directory())? {
             // Over WASI, a file that another process has just removed ends the
-            // reading. Whoever opens the directory next sweeps the rest.
+            // listing. The next process to open the directory removes the rest.
             let entry = match entry {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 entry => entry?,
@@ -251,7 +252,7 @@ impl Directory {
             let modified = entry.metadata().and_then(|m| m.modified());
             let age = modified.ok().and_then(|m| SystemTime::now().duration_since(m).ok());
             if age.is_some_and(|age| age > TEMPORARY_FILE_EXPIRY) {
-                // Another process may be sweeping too.
+                // Another process may be doing the same.
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -271,7 +272,7 @@ impl Directory {
     }
 }
 
-/// The size of a file; a directory is no object.
+/// The size of a file; a directory is not an object.
 fn size_of(metadata: &fs::Metadata) -> Result<u64, StorageError> {
     if metadata.is_dir() { Err(StorageError::NotFound) } else { Ok(metadata.len()) }
 }
@@ -395,8 +396,8 @@ mod tests {
         assert_eq!(directory.size(&in_the_way), Err(StorageError::NotFound));
         assert_eq!(directory.value(&in_the_way), Err(StorageError::NotFound));
         assert_eq!(directory.remove(&in_the_way), Err(StorageError::NotFound));
-        // There is no object below a file, and none can be written there: that
-        // is not what "not found" says.
+        // No object can be read or written below a file; writing must not fail
+        // with "not found".
         let current = directory.path(&tag("b")).parent().unwrap().to_owned();
         fs::create_dir_all(current.parent().unwrap()).unwrap();
         fs::write(&current, "").unwrap();

@@ -1,16 +1,16 @@
 //! Upload sessions: bytes that arrive in chunks, hashed as they come.
 //!
 //! A session is a directory `<session>/` with distribution's `startedat` and
-//! `data`, and our `state`: how many bytes count, the SHA-256 state after
-//! them, and the file they are in. `state` is replaced by rename, so the
-//! triple is always consistent: bytes in the file beyond the offset are a
-//! chunk that never ended and are cut off by the next one.
+//! `data`, and our `state`: how many bytes are recorded, the SHA-256 state
+//! after them, and the file they are in. `state` is replaced by rename, so the
+//! triple is always consistent: bytes in the file beyond the offset belong to
+//! an incomplete chunk and are truncated by the next one.
 //!
 //! Nothing of a session is synced, so after a loss of power the file may not
-//! hold what the state says. A state is therefore of an epoch, which a loss of
-//! power ends: the bytes of an older one are hashed again before they count.
-//! If some are missing, the session is gone: so it is also if a process died
-//! between making the bytes an object and removing the session.
+//! hold what the state says. A state therefore belongs to an epoch, which ends
+//! with a loss of power: bytes of an older epoch are hashed again before they
+//! are used. If some are missing, the session is lost; the same holds if a
+//! process died between making the bytes an object and removing the session.
 
 use crate::Directory;
 use crate::entries::failed;
@@ -30,8 +30,8 @@ pub(crate) const HASH_BUFFER: usize = 256 * 1024;
 /// Largest `state` file that is read, in bytes; ours have about 300.
 const STATE_LIMIT: usize = 1024;
 
-/// What a loss of power ends: the time since the machine started or, where that
-/// has no name, since this process did.
+/// The current epoch, which ends with a loss of power: identified by the boot
+/// id or, where there is none, by a nonce of this process.
 pub(crate) fn epoch(nonce: u64) -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     boot.map_or_else(|_| format!("{nonce:016x}"), |id| id.trim().to_owned())
@@ -50,7 +50,7 @@ fn hash_prefix(path: &Path, length: u64) -> Result<Sha256, StorageError> {
     }
 }
 
-/// What counts in a session.
+/// The recorded state of a session.
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) offset: u64,
@@ -88,8 +88,8 @@ impl Directory {
     /// Makes an empty session. Its name must be one that was never used.
     pub fn begin(&self, session: &UploadSession) -> Result<(), StorageError> {
         let path = self.session_path(session);
-        // What is above all sessions will hold what must last, and whoever
-        // puts it there takes a directory that exists for a durable one.
+        // The parent of all sessions' directories will also hold durable
+        // objects, whose writers assume that an existing directory is durable.
         if let Some(owner) = path.parent().and_then(Path::parent) {
             self.make_directories(owner).map_err(failed)?;
         }
@@ -175,14 +175,14 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes what a session leaves behind whose bytes have become an object.
+    /// Removes the rest of a session whose bytes have become an object.
     pub(crate) fn end(&self, session: &UploadSession) {
         let path = self.session_path(session);
         for file in ["lock", "startedat", "state"] {
             let _ = fs::remove_file(path.join(file));
         }
         if fs::remove_dir(&path).is_err() {
-            // What stays is without bytes, and thus no session.
+            // Files that remain have no bytes, so they are not a session.
             let _ = fs::remove_dir_all(&path);
         }
     }
@@ -201,7 +201,7 @@ impl Directory {
         }
     }
 
-    /// Copies the bytes that count to a new file and gives its name.
+    /// Copies the recorded bytes to a new file and returns its name.
     fn copy_data(&self, path: &Path, state: &State) -> Result<String, StorageError> {
         let (mut copy, temporary) = self.temporary_file().map_err(failed)?;
         let name = match temporary.file_name().and_then(|name| name.to_str()) {
@@ -219,8 +219,8 @@ impl Directory {
     }
 }
 
-/// Appends to a session. What was written counts once [`Appender::finish`]
-/// has run; an appender that is dropped leaves the session as it was.
+/// Appends to a session. Written bytes are recorded by [`Appender::finish`]; an
+/// appender that is dropped leaves the session as it was.
 pub struct Appender {
     sink: Sink,
     path: PathBuf,
@@ -239,18 +239,18 @@ impl Appender {
         Ok(())
     }
 
-    /// Has the file hold all that was written, and memory nothing: for when no
-    /// more bytes are to be expected soon.
+    /// Flushes all buffered bytes to the file and frees the buffer: for when no
+    /// more bytes are expected soon.
     pub fn settle(&mut self) -> Result<(), StorageError> {
         self.sink.settle().map_err(failed)
     }
 
-    /// How many bytes were written here.
+    /// How many bytes this appender has written.
     pub fn appended(&self) -> u64 {
         self.state.offset - self.start
     }
 
-    /// Makes what was written count. Returns the session's new end.
+    /// Records the written bytes. Returns the session's new end.
     pub fn finish(mut self, directory: &Directory) -> Result<u64, StorageError> {
         self.sink.settle().map_err(failed)?;
         let (mut file, temporary) = directory.temporary_file().map_err(failed)?;

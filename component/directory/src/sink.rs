@@ -1,21 +1,20 @@
-//! Bytes of an upload on their way to its file.
+//! Writes the bytes of an upload to its file.
 //!
-//! Large uploads go past the system's cache where it can do so (Linux's
-//! `O_DIRECT`): they are to be on the disk anyway before anyone is told that
-//! they are stored, and to copy them into memory first costs the processor about
-//! half of what it takes to hash them. What is left over at either end of
-//! [`BLOCK`]-sized pieces, and all of a small upload, is written as usual.
+//! Large uploads bypass the page cache where the system supports it (Linux's
+//! `O_DIRECT`): they must be on disk anyway before the client is told that they
+//! are stored, and copying them to the page cache costs about half the CPU time
+//! of hashing them. The remainders before and after the [`BLOCK`]-sized pieces,
+//! and all of a small upload, are written through the cache.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Bytes that are written past the cache at a time, and multiples of which they
-/// begin at: a multiple of every disk's own blocks.
+/// Size and alignment of direct writes, in bytes: a multiple of every disk's
+/// block size.
 const BLOCK: usize = 512 * 1024;
 
-/// Addresses of memory that a disk takes bytes from directly are multiples of
-/// this.
+/// Alignment in memory of the buffer for direct writes.
 const ALIGNMENT: usize = 4096;
 
 /// Writes to a file. Holds at most [`BLOCK`] bytes.
@@ -23,15 +22,15 @@ const ALIGNMENT: usize = 4096;
 pub(crate) struct Sink {
     file: File,
     path: PathBuf,
-    /// Where the next bytes go that are not in the file.
+    /// The file offset of the buffered bytes.
     offset: u64,
-    /// Those bytes, from `start` on.
+    /// The buffered bytes, from `start` on.
     buffer: Vec<u8>,
     start: usize,
     direct: Direct,
 }
 
-/// The same file, opened to write past the cache.
+/// The same file, opened for direct writes.
 #[derive(Debug)]
 enum Direct {
     Untried,
@@ -46,7 +45,7 @@ impl Sink {
         Self { file, path, offset, buffer: Vec::new(), start: 0, direct }
     }
 
-    /// Writes `bytes`, or keeps them to write them with more.
+    /// Writes `bytes`, or buffers them.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if self.buffer.capacity() == 0 {
             self.buffer = Vec::with_capacity(BLOCK + ALIGNMENT);
@@ -55,7 +54,7 @@ impl Sink {
         }
         while !bytes.is_empty() {
             let held = self.buffer.len() - self.start;
-            // Where the block ends that the bytes begin in.
+            // The end of the block in which the bytes begin.
             let within = usize::try_from(self.offset % BLOCK as u64).unwrap_or_default();
             let (now, later) = bytes.split_at(bytes.len().min(BLOCK - within - held));
             self.buffer.extend_from_slice(now);
@@ -72,20 +71,20 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes all that is kept, and frees its memory.
+    /// Writes all buffered bytes, and frees the buffer.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
         self.write_held()?;
         self.buffer = Vec::new();
         Ok(())
     }
 
-    /// The file, with all that was written.
+    /// Writes all buffered bytes, and returns the file.
     pub(crate) fn into_file(mut self) -> io::Result<File> {
         self.settle()?;
         Ok(self.file)
     }
 
-    /// Writes all that is kept as usual.
+    /// Writes all buffered bytes through the page cache.
     fn write_held(&mut self) -> io::Result<()> {
         let held = self.buffer.get(self.start..).unwrap_or_default();
         write_at(&self.file, held, self.offset)?;
@@ -94,7 +93,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes the whole block that is kept past the cache, if that is possible.
+    /// Writes the buffered block directly, if that is possible.
     fn write_direct(&mut self) -> io::Result<bool> {
         if matches!(self.direct, Direct::Untried) {
             self.direct = open_direct(&self.path).map_or(Direct::Impossible, Direct::Open);
@@ -102,7 +101,7 @@ impl Sink {
         let Direct::Open(file) = &self.direct else { return Ok(false) };
         match write_at(file, &self.buffer[self.start..], self.offset) {
             Ok(()) => Ok(true),
-            // The file system takes the flag, but not such writes.
+            // The file system accepts the flag, but not direct writes.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.direct = Direct::Impossible;
                 Ok(false)

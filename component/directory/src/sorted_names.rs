@@ -1,8 +1,8 @@
 //! The names in a directory, in order, cached while the directory does not
 //! change.
 //!
-//! A directory's modification time says whether names came or went, whoever
-//! changed them. It is only as fine as the kernel's clock ticks, so names are
+//! A directory's modification time shows whether names were added or removed,
+//! by any process. It is only as fine as the kernel's clock ticks, so names are
 //! cached only if the last change was a while before they were read: a later
 //! change then has another time.
 
@@ -125,7 +125,7 @@ impl Directory {
 
 impl SortedNames {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(PathBuf, Sorting), Cached>> {
-        // Whoever panicked left whole entries.
+        // A thread that panicked left the entries consistent.
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,4 +1,5 @@
-//! What verifies credentials: a native host, or the component itself.
+//! The authority, which verifies credentials: a native host, or the component
+//! itself.
 
 use crate::host;
 use futures::future::LocalBoxFuture;
@@ -10,11 +11,11 @@ use std::cell::{Cell, RefCell};
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a mounted file may have changed before that is seen.
+/// How long a change of a mounted file may go unnoticed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The authority that the configuration asks for; none if no one needs to be
-/// authenticated.
+/// The authority that the configuration selects; `None` if authentication is
+/// disabled.
 pub(crate) fn choose(config: &Config, services: Services) -> Result<Option<Box<dyn Ask>>, String> {
     if !config.auth.enabled() {
         return Ok(None);
@@ -35,8 +36,8 @@ pub(crate) fn choose(config: &Config, services: Services) -> Result<Option<Box<d
 /// A native host.
 #[derive(Debug)]
 struct HostAuthority {
-    /// Its answers. When users change, it ends the instances that remember old
-    /// ones.
+    /// Cached answers. When users change, the host ends the instances that
+    /// cache old ones.
     known: RefCell<CredentialCache<Caller>>,
 }
 

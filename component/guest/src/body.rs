@@ -22,11 +22,11 @@ use wasip3::{wit_future, wit_stream};
 /// Bytes read from a stream at a time, where the guest reads at all.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
-/// How long it is waited for whether a body broke off that was passed on in
-/// vain, in nanoseconds.
+/// How long to wait for whether a body ended early, after passing it on failed,
+/// in nanoseconds.
 const END_TIME: u64 = 1_000_000_000;
 
-/// Largest answer that is read to a body that was passed on, in bytes.
+/// Maximum size of the response to a body that was passed on, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// A message's body, unread or read in part.
@@ -34,12 +34,12 @@ pub(crate) struct Upload {
     /// `None` once it has ended.
     stream: Option<StreamReader<u8>>,
     end: End,
-    /// How long the sender says it is.
+    /// The length that the sender announced.
     length: Option<u64>,
-    /// Tells the host how the body was received. While it lives, the body
-    /// does.
+    /// Reports to the host how the body was received. Dropping it would end the
+    /// body.
     received: FutureWriter<Result<(), ErrorCode>>,
-    /// If it comes by way of the host's hash: what it was before.
+    /// For a body that the host hashes: the original body.
     hashed: Option<Hashed>,
 }
 
@@ -80,13 +80,14 @@ impl Upload {
         Self { stream, end, length: None, received, hashed: None }
     }
 
-    /// The stream, to be passed on, and what must live until it is used.
+    /// The stream, to be passed on, and the values that must be kept alive
+    /// until it is used.
     pub(crate) fn into_stream(self) -> (StreamReader<u8>, impl Sized) {
         (self.stream.unwrap_or_else(|| stream(Vec::new())), (self.end, self.received))
     }
 
     /// Hands every chunk to `take` until it says to stop. `false` means that
-    /// the body broke off.
+    /// the body ended early.
     pub(crate) async fn for_each(mut self, mut take: impl FnMut(&[u8]) -> bool) -> bool {
         let mut buffer = Vec::with_capacity(CHUNK);
         while let Some(mut chunk) = self.read(buffer).await {
@@ -113,9 +114,9 @@ impl Upload {
         }
     }
 
-    /// Whether the stream, which has ended, has not broken off.
+    /// Whether the stream, which has ended, is complete.
     ///
-    /// A stream that breaks off looks like one that ends; only the trailers
+    /// A stream that ended early looks like a complete one; only the trailers
     /// tell them apart, so they are always awaited.
     async fn ended_whole(&mut self) -> bool {
         self.end = match std::mem::replace(&mut self.end, End::BrokenOff) {
@@ -162,7 +163,7 @@ impl RequestBody for Upload {
 }
 
 impl Hashed {
-    /// What the host's trailers say.
+    /// The result in the host's trailers.
     fn end(&mut self, trailers: Option<&Trailers>) -> End {
         let value = |name: &http::HeaderName| {
             let value = trailers?.get(name.as_str()).into_iter().next()?;
@@ -221,7 +222,8 @@ impl ChunkedBody for Upload {
             Ok(response) => response,
             Err(error) if request::fell_short(&error) => return Err(StorageError::Aborted),
             Err(error) => {
-                // A store that went away leaves a body whose end may not come.
+                // If the store closed the connection, the end of the body may
+                // never arrive.
                 let seen = monotonic_clock::wait_for(END_TIME);
                 let broke_off = async { !self.ended_whole().await };
                 let (broke_off, seen) = (pin!(broke_off), pin!(seen));
@@ -239,7 +241,7 @@ impl ChunkedBody for Upload {
     }
 }
 
-/// Bulk bytes as WASI streams.
+/// Bodies as WASI streams.
 #[derive(Debug)]
 pub(crate) enum GuestBodies {}
 
@@ -258,7 +260,7 @@ impl Bodies for GuestBodies {
                         return eprintln!("{}", log::error(&text));
                     }
                 };
-                // A reader that goes away has seen enough.
+                // A reader that closes the stream needs no more bytes.
                 if !writer.write_all(piece.into()).await.is_empty() {
                     return;
                 }
@@ -274,11 +276,11 @@ impl Bodies for GuestBodies {
     }
 }
 
-/// A stream of bytes at hand.
+/// A stream of bytes in memory.
 pub(crate) fn stream(bytes: Vec<u8>) -> StreamReader<u8> {
     let (mut writer, reader) = wit_stream::new();
     wasip3::spawn(async move {
-        // A reader that goes away has seen enough.
+        // A reader that closes the stream needs no more bytes.
         let _ = writer.write_all(bytes).await;
     });
     reader

@@ -10,14 +10,14 @@ use sha2::Sha256;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the secret of upload sessions is made for, so that it is good for
-/// nothing else.
+/// The purpose of the derived secret of upload sessions, so that it is valid
+/// for nothing else.
 const PURPOSE: &[u8] = b"roadstead upload sessions";
 
-/// How old uploads are that are removed: distribution's default.
+/// The age after which uploads are removed: distribution's default.
 const PURGE_AFTER: Duration = Duration::from_hours(168);
 
-/// The bucket to keep everything in, if it is to be one.
+/// Opens the bucket, if the configuration names one.
 pub(crate) async fn open(config: &Config) -> Result<Option<(Backend, Options)>, String> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
     let OpenBucket { bucket, s3 } = outbound::open(cloud)?;
@@ -27,7 +27,8 @@ pub(crate) async fn open(config: &Config) -> Result<Option<(Backend, Options)>, 
             let conditional = match s3.conditional_writes {
                 ConditionalWrites::On => true,
                 ConditionalWrites::Off => false,
-                // Nothing is written that a condition could be for.
+                // A read-only registry writes nothing, so needs no conditional
+                // writes.
                 ConditionalWrites::Auto if config.read_only => false,
                 ConditionalWrites::Auto => ask(cloud, &*bucket, &root).await?,
             };
@@ -60,10 +61,11 @@ async fn ask(cloud: &Cloud, bucket: &dyn Bucket, root: &Path) -> Result<bool, St
     })
 }
 
-/// What sessions' identifiers are signed with: the same for all who share the
-/// bucket, as they share what opens it.
+/// The key that signs sessions' identifiers: the same for all instances that
+/// share the bucket, as they share its credentials.
 fn secret(config: &Config, cloud: &Cloud) -> Option<Vec<u8>> {
-    // Not the other way round: a native host keeps its secret to itself.
+    // The bucket's secret comes first, since a native host does not share its
+    // own.
     let known = cloud.secret().or(config.auth.secret.as_ref())?;
     let mut mac = Hmac::<Sha256>::new_from_slice(known.0.as_bytes()).ok()?;
     mac.update(PURPOSE);

@@ -72,7 +72,7 @@ impl wasip3::exports::http::handler::Guest for Handler {
     }
 }
 
-/// The response to every request while there is no registry.
+/// The response to every request while the registry is not ready.
 async fn not_ready(
     request: http::Request<Option<Upload>>,
     problem: String,
@@ -88,14 +88,14 @@ async fn not_ready(
     response
 }
 
-/// The registry of this instance. The first request tells which host this is. A
-/// problem is not kept: a store may respond to the next request.
+/// The registry of this instance. The first request tells which host this is.
+/// Errors are not cached: the store may be available at the next request.
 async fn registry(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
     if let Some(registry) = REGISTRY.with(|registry| registry.get().cloned()) {
         return Ok(registry);
     }
     let made = configure(headers).await?;
-    // Of two that were made at once, the first one stays.
+    // If two were created concurrently, the first one is kept.
     Ok(REGISTRY.with(|registry| Rc::clone(registry.get_or_init(|| made))))
 }
 

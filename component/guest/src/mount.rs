@@ -1,8 +1,8 @@
-//! A mounted directory, and advice where there is none that keeps what is
-//! written.
+//! A mounted directory, and advice if there is none that is persistent and
+//! writable.
 //!
-//! Spin mounts three ways, two of which lose a push, and tells a component of
-//! none. What it can see is this:
+//! Spin mounts directories in three ways, of which two do not persist a push,
+//! and does not tell the component which. The component can observe this:
 //!
 //! - `spin up` copies all directories into one, mounts the copy at `/`, and
 //!   deletes it when it ends. So what is mounted at `/` is a copy;
@@ -10,8 +10,8 @@
 //!   then nothing is at `/`;
 //! - without `--allow-transient-write`, either is read-only.
 //!
-//! Other hosts may well mount a directory that they keep at `/`: it is a copy
-//! only if the request came by way of Spin.
+//! Other hosts may mount a persistent directory at `/`: it is a copy only if
+//! the request came through Spin.
 
 use http::{HeaderMap, HeaderName};
 use roadstead_directory::Directory;
@@ -19,12 +19,12 @@ use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::Path;
 
-/// Every request has it that Spin hands to a component, and no client can keep
-/// it out. One that puts it in, under another host, is refused its own request
-/// at worst.
+/// A header that Spin adds to every request, and that no client can remove. A
+/// client that forges it under another host at worst has its own request
+/// refused.
 const SPIN: HeaderName = HeaderName::from_static("spin-full-url");
 
-/// What makes Spin mount directories themselves, and writable ones.
+/// The command with which Spin mounts the directories themselves, writable.
 const SPIN_UP: &str = "run, in the directory of spin.toml: \
                        spin up --direct-mounts --allow-transient-write";
 
@@ -40,7 +40,7 @@ enum Problem {
     Other(Error),
 }
 
-/// Opens the directory, if what is written there is kept.
+/// Opens the directory, if writes to it are persistent.
 pub(crate) fn open(root: &Path, headers: &HeaderMap) -> Result<Directory, String> {
     let spin = headers.contains_key(SPIN);
     let opened = if spin && exists(Path::new("/")) {
@@ -66,7 +66,7 @@ impl Problem {
         }
     }
 
-    /// What is wrong, and what to do.
+    /// The problem, and how to fix it.
     fn advice(&self, root: &Path, spin: bool) -> String {
         let root = root.display();
         let what = match self {

@@ -45,7 +45,7 @@ struct Outbound;
 #[async_trait]
 impl HttpService for Outbound {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        // One thread is all there is.
+        // There is only one thread.
         SendWrapper::new(async move {
             let (parts, body) = request.into_parts();
             let length = body.content_length();
@@ -64,7 +64,7 @@ fn contents(body: HttpRequestBody) -> StreamReader<u8> {
         let mut body = body;
         while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await {
             let Ok(piece) = frame.into_data() else { continue };
-            // A store that has seen enough has answered.
+            // A store that stops reading has already responded.
             if !writer.write_all(piece.into()).await.is_empty() {
                 return;
             }
@@ -80,7 +80,7 @@ fn incoming(response: Response) -> Result<HttpResponse, HttpError> {
     Ok(head.map(|()| HttpResponseBody::new(StreamBody::new(pieces))))
 }
 
-/// A response's body, whose end is an error if it broke off.
+/// A response's body, which ends with an error if it ended early.
 fn pieces(body: Upload) -> impl Stream<Item = Result<Frame<Bytes>, HttpError>> {
     stream::unfold(Some(body), |body| async move {
         let mut body = body?;

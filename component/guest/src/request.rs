@@ -19,8 +19,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// a large upload's parts together.
 const ANSWER_TIME: Duration = Duration::from_mins(2);
 
-/// How slowly a client's body may come that is passed on, in bytes per second:
-/// some hosts take the time for it as the store's.
+/// Minimum rate at which a client's body is passed on, in bytes per second:
+/// some hosts count that time toward the store's timeout.
 const SLOWEST: u64 = 64 * 1024;
 
 /// How long a store may pause within an answer.
@@ -32,7 +32,7 @@ pub(crate) async fn send(
     contents: Option<StreamReader<u8>>,
     length: u64,
 ) -> Result<Response, HttpError> {
-    // The authority says it, and hosts refuse to be told otherwise.
+    // The authority already determines this header, and hosts refuse to set it.
     parts.headers.remove(HOST);
     let bodiless = matches!(parts.method, http::Method::GET | http::Method::HEAD);
     if length > 0 || !bodiless {
@@ -68,7 +68,7 @@ fn outgoing(
 /// Limits, for hosts that keep them, on a request with so many bytes.
 fn options(length: u64) -> RequestOptions {
     let options = RequestOptions::new();
-    // A host that knows no such option has limits of its own.
+    // A host that does not support this option has its own limits.
     let _ = options.set_connect_timeout(Some(nanoseconds(CONNECT_TIME)));
     let sent = Duration::from_secs(length / SLOWEST);
     let _ = options.set_first_byte_timeout(Some(nanoseconds(ANSWER_TIME + sent)));
@@ -118,8 +118,8 @@ fn failure(code: &ErrorCode) -> HttpError {
     HttpError::new(kind, Failure { text, short })
 }
 
-/// Whether a request failed as its body was not as long as announced: it broke
-/// off.
+/// Whether a request failed because its body was shorter than announced: it
+/// ended early.
 pub(crate) fn fell_short(error: &HttpError) -> bool {
     let failure = error.source().and_then(|source| source.downcast_ref::<Failure>());
     failure.is_some_and(|failure| failure.short)

@@ -24,7 +24,7 @@ const REPLY_LIMIT: usize = 16 * 1024 * 1024;
 /// that the registry reads whole is below.
 const VALUE_LIMIT: usize = 16 * 1024 * 1024;
 
-/// The transport that the configuration asks for.
+/// The transport that the configuration selects.
 #[derive(Debug)]
 pub(crate) enum GuestTransport {
     /// A native host carries operations out, and hashes natively.
@@ -129,7 +129,7 @@ impl Transport for GuestTransport {
     }
 }
 
-/// Writes a body to where a transfer has it go.
+/// Writes a body to the target of a transfer.
 async fn receive(
     directory: &Directory,
     mut receiver: Receiver,
@@ -146,8 +146,8 @@ async fn receive(
     receiver.finish(directory, complete)
 }
 
-/// Has the native host carry out an operation: its reply, and the body that has
-/// the content unless the reply has it.
+/// Has the native host carry out an operation. Returns its reply, and the body,
+/// which has the content unless the reply has it.
 async fn ask(operation: &Operation) -> Result<(Reply, Option<Upload>), StorageError> {
     let json = header_json(operation);
     let response = host::send(AUTHORITY, &OPERATION, json, None).await;

@@ -1,4 +1,4 @@
-//! What a response carries.
+//! Response bodies.
 
 use bytes::Bytes;
 use roadstead_storage::Content;
@@ -6,11 +6,11 @@ use roadstead_storage::Content;
 /// A response's body.
 #[derive(Debug)]
 pub enum Body<D> {
-    /// Nothing.
+    /// No body.
     Empty,
-    /// Bytes at hand.
+    /// Bytes in memory.
     Bytes(Bytes),
-    /// Stored bytes, which pass as a handle.
+    /// Stored content, passed on as a handle to its stream.
     Stream(D),
 }
 

@@ -1,4 +1,4 @@
-//! Why a request is challenged, and the access that would be needed.
+//! Why a request is challenged, and the access that it needs.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use std::fmt;
 pub enum Reason {
     /// It has no credentials.
     Missing,
-    /// Its `Authorization` header cannot be understood.
+    /// Its `Authorization` header is malformed.
     Malformed,
-    /// Its user or password is wrong.
+    /// Its user name or password is wrong.
     Credentials,
-    /// Its token is not accepted, for this reason.
+    /// Its token is invalid, for this reason.
     Token(String),
-    /// Its token does not allow what is asked for.
+    /// Its token does not grant the needed access.
     Scope,
 }
 
@@ -30,21 +30,21 @@ impl fmt::Display for Reason {
             Self::Credentials => f.write_str("the user name or the password is wrong"),
             Self::Token(why) => write!(f, "the token is not accepted: {why}; log in again"),
             Self::Scope => {
-                f.write_str("the token does not allow this; get one that does, if its user may")
+                f.write_str("the token does not grant this access; request one with this scope")
             }
         }
     }
 }
 
-/// What access would be needed.
+/// The access that a request needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scope {
     /// The type of resource.
     pub kind: &'static str,
     /// The resource's name.
     pub name: String,
-    /// What is to be done with it, with commas.
+    /// The actions on it, separated by commas.
     pub actions: &'static str,
-    /// Another repository that is read for it, if one is.
+    /// The source repository of a mount, if any.
     pub from: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Every way in which a request can fail, and what the client is told.
+//! Every way in which a request can fail, and the response to the client.
 
 use crate::challenge::{Reason, Scope};
 use http::{Method, StatusCode};
@@ -14,54 +14,55 @@ use std::fmt;
 pub enum Error {
     /// No endpoint has this path.
     UnknownEndpoint,
-    /// The registry's settings forbid to delete.
+    /// Deletion is disabled in the settings.
     DeleteDisabled,
-    /// The registry's settings forbid to change anything.
+    /// The registry is read-only by its settings.
     ReadOnly,
-    /// Nobody is known to have sent the request who may do what it asks for.
+    /// The caller is not authenticated, or the token does not grant the needed
+    /// access.
     Unauthorized {
         /// The `WWW-Authenticate` header.
         challenge: String,
         /// Why.
         reason: Reason,
-        /// What access would be needed.
+        /// The access that the request needs.
         scope: Option<Box<Scope>>,
     },
-    /// Whoever sent the request may not do what it asks for.
+    /// The caller is not permitted to do what the request asks for.
     Denied(Option<Box<Scope>>),
     /// There were too many wrong passwords.
     TooManyAttempts {
-        /// How long to wait.
+        /// How many seconds to wait.
         seconds: u64,
     },
-    /// No password can be verified now.
+    /// Too many passwords are being verified at the moment.
     Busy,
-    /// There is no token service.
+    /// The built-in token service is disabled.
     NoTokens,
-    /// The request for a token cannot be understood.
+    /// The token request is invalid.
     TokenRequest(&'static str),
     /// The query has more than `limit` `tag` parameters.
     TooManyTags {
         /// The limit.
         limit: usize,
     },
-    /// The endpoint has other methods than the request's.
+    /// The endpoint does not support the request's method, only these.
     MethodNotAllowed(&'static [Method]),
-    /// The path holds no repository name.
+    /// The path contains no valid repository name.
     Name(InvalidName),
     /// There is no such repository.
     NameUnknown(RepositoryName),
-    /// The path holds no tag.
+    /// The path contains no valid tag.
     Tag(InvalidTag),
-    /// The path or the query holds no digest.
+    /// The path or the query contains no valid digest.
     Digest(InvalidDigest),
-    /// The query lacks the digest that the upload is to have.
+    /// The query lacks the digest of the uploaded content.
     DigestMissing,
-    /// The content does not have the digest it was to have.
+    /// The content does not match the expected digest.
     DigestMismatch {
-        /// What the client said.
+        /// The digest that the client sent.
         expected: Digest,
-        /// What the content has, if that is known here.
+        /// The digest of the received content, if it is known.
         actual: Option<Digest>,
     },
     /// The repository does not hold the blob.
@@ -71,45 +72,44 @@ pub enum Error {
         /// The blob's size in bytes.
         size: u64,
     },
-    /// The path holds no upload id.
+    /// The path contains no valid upload id.
     UploadId(InvalidUploadId),
     /// The repository has no such upload.
     UploadUnknown(UploadId),
-    /// The chunk does not start where the upload ends.
+    /// The chunk does not start at the current end of the upload.
     ChunkOrder {
-        /// Where it ends.
+        /// The current end of the upload, in bytes.
         offset: u64,
     },
     /// Another request is adding to the upload.
     UploadBusy,
-    /// The `Content-Range` of a chunk cannot be understood.
+    /// The `Content-Range` of a chunk is malformed.
     ContentRange(InvalidContentRange),
     /// The body does not have the announced length.
     BodyLength {
         /// The length announced by `Content-Range`.
         announced: u64,
     },
-    /// The body broke off.
+    /// The body ended early.
     BodyAborted,
     /// The repository does not hold the manifest.
     ManifestUnknown(Reference),
-    /// The body is no manifest that this registry stores.
+    /// The body is not a manifest of a supported type.
     Manifest(InvalidManifest),
     /// The manifest is longer than [`Manifest::MAX_SIZE`].
     ManifestTooLarge,
-    /// The `Content-Type` is no media type.
+    /// The `Content-Type` is not a valid media type.
     ContentType(String),
     /// The manifest names blobs that the repository does not hold.
     ManifestBlobUnknown(Vec<Digest>),
-    /// The query's `n` is no page size.
+    /// The query's `n` is not a valid page size.
     PageSize(InvalidPageSize),
-    /// There is no registry yet: its settings are wrong, or it has no place
-    /// to keep anything. The text is for the log.
+    /// The registry is not ready: its settings are invalid, or its storage is
+    /// not usable. The text is for the log.
     NotReady(String),
-    /// The storage cannot be reached or does not serve now. The text is for the
-    /// log.
+    /// The storage is unreachable or unavailable. The text is for the log.
     Unavailable(String),
-    /// What failed is not the client's doing. The text is for the log.
+    /// An internal error, not caused by the client. The text is for the log.
     Internal(String),
 }
 
@@ -175,7 +175,7 @@ impl Error {
         if !detail.is_null() {
             error["detail"] = detail;
         }
-        // Written to a String, JSON cannot fail.
+        // Serializing JSON to a `String` cannot fail.
         json!({ "errors": [error] }).to_string().into_bytes()
     }
 
@@ -223,15 +223,15 @@ impl fmt::Display for Error {
             }
             Self::TooManyAttempts { seconds } => write!(
                 f,
-                "there were too many wrong passwords; wait {seconds} s and see to the right one"
+                "there were too many wrong passwords; wait {seconds} s and use the right one"
             ),
             Self::Busy => f.write_str("too many passwords are being verified; try again"),
             Self::NoTokens => f.write_str(
-                "this registry gives no tokens; the operator can set REGISTRY_AUTH=token",
+                "this registry issues no tokens; the operator can set REGISTRY_AUTH=token",
             ),
-            Self::TokenRequest(problem) => write!(f, "no request for a token: {problem}"),
+            Self::TokenRequest(problem) => write!(f, "invalid token request: {problem}"),
             Self::DeleteDisabled => f.write_str(
-                "nothing can be deleted here; the operator can set REGISTRY_STORAGE_DELETE_ENABLED",
+                "deletion is disabled; the operator can set REGISTRY_STORAGE_DELETE_ENABLED",
             ),
             Self::ReadOnly => f.write_str(
                 "this registry is read-only, by REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED",
@@ -276,13 +276,13 @@ impl fmt::Display for Error {
                     "the body does not have the {announced} bytes that Content-Range announces"
                 )
             }
-            Self::BodyAborted => f.write_str("the body broke off before its end"),
+            Self::BodyAborted => f.write_str("the body ended early"),
             Self::ManifestUnknown(_) => f.write_str("the repository does not hold this manifest"),
             Self::Manifest(error) => error.fmt(f),
             Self::ManifestTooLarge => {
                 write!(f, "a manifest has at most {} bytes", Manifest::MAX_SIZE)
             }
-            Self::ContentType(text) => write!(f, "Content-Type {text:?} is no media type"),
+            Self::ContentType(text) => write!(f, "Content-Type {text:?} is not a valid media type"),
             Self::ManifestBlobUnknown(digests) => write!(
                 f,
                 "the manifest names {} blobs that the repository does not hold; push them first",

@@ -31,7 +31,7 @@ impl<S: Storage> Registry<S> {
             BlobAction::Get => {
                 let range = call.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
                 let range = range.and_then(ByteRange::parse);
-                // Azure does not know of the last bytes of an object.
+                // Azure does not support suffix ranges.
                 let suffix = |range: ByteRange| matches!(range.spec(), ByteRangeSpec::Suffix(_));
                 if !range.is_some_and(suffix) {
                     let url = self.store.storage.blob_url(name, digest).await;
@@ -62,9 +62,9 @@ impl<S: Storage> Registry<S> {
     }
 }
 
-/// Sends a client to the storage, for a part as for the whole: it asks there
-/// with the same `Range`. The address is good for a while only, and for who got
-/// it.
+/// Redirects a client to the storage, for partial and full content alike: the
+/// client sends the same `Range` there. The URL is valid for a limited time,
+/// and grants access to whoever has it.
 fn elsewhere<D>(url: &str, digest: &Digest) -> Response<Body<D>> {
     let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
     let headers = response.headers_mut();

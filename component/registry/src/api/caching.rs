@@ -1,4 +1,4 @@
-//! What a cache in front of the registry may do with a response: see
+//! The directive for the cache in front of the registry: see
 //! [`roadstead_bridge::cache`].
 
 use crate::{Caching, Route};
@@ -7,12 +7,12 @@ use roadstead_access::Caller;
 use roadstead_bridge::cache::Directive;
 use std::time::{Duration, SystemTime};
 
-/// How long the same credentials may ask for the same again, if they are valid
-/// for that long. Rules do not change while the registry runs, and the cache is
-/// told when users do.
+/// How long the cache may serve the same request with the same credentials, if
+/// those are valid for that long. Rules do not change while the registry runs,
+/// and the cache is notified when users change.
 const GRANT: Duration = Duration::from_mins(1);
 
-/// The directive for a response to `caller`, if that succeeds or fails alike.
+/// The cache directive of a response.
 pub(super) struct CacheDirective(Directive);
 
 impl CacheDirective {
@@ -29,8 +29,8 @@ impl CacheDirective {
         }))
     }
 
-    /// Writes it into the response. A write that failed outdates as well: it may
-    /// have been done in part.
+    /// Adds it to the response. A failed write invalidates cached responses
+    /// too: it may have been partly done.
     pub(super) fn write<B>(&self, response: &mut Response<B>) {
         let kept = matches!(self.0, Directive::Keep { .. });
         if !kept || response.status() == StatusCode::OK {

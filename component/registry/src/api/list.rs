@@ -9,8 +9,8 @@ use roadstead_oci::RepositoryName;
 use roadstead_storage::{Holding, NameList, NamesQuery, Page, Storage, StorageError};
 use serde_json::json;
 
-/// Repositories that are looked at in one step, once it is known that the
-/// caller may not see them all.
+/// Repositories that are examined in one step, once it is known that the caller
+/// may not see all of them.
 const STEP: usize = 1000;
 
 impl<S: Storage> Registry<S> {
@@ -24,14 +24,14 @@ impl<S: Storage> Registry<S> {
         Ok(list(&Route::Tags(name.clone(), page.clone()), &page, &names, &body))
     }
 
-    /// The repositories that the caller may see: as many as a page has, of
-    /// however many there are.
+    /// One page of the repositories that the caller may see, however many
+    /// others have to be skipped.
     pub(super) async fn catalog(&self, page: PageRequest, caller: &Caller) -> Answer<S> {
         let size = page.size.get();
         let mut names = Page::default();
         let mut last = page.last.clone();
         let mut step_size = size + 1;
-        // Whether there is a next page is known once its first name is.
+        // One name beyond the page tells whether there is a next page.
         while names.names.len() <= size {
             let query = NamesQuery {
                 list: NameList::Repositories(Holding::Manifests),
@@ -57,8 +57,8 @@ impl<S: Storage> Registry<S> {
     }
 }
 
-/// A page, and the way to the next one. An empty page that was asked for
-/// (`n=0`) leads nowhere.
+/// A page, and the link to the next one. A page that is empty by request
+/// (`n=0`) has no link.
 fn list<D>(
     route: &Route,
     page: &PageRequest,

@@ -119,8 +119,8 @@ impl<S: Storage> Registry<S> {
         Ok(pushed(name, digest, &manifest, &named))
     }
 
-    /// Whether the repository holds the blobs that an image manifest names.
-    /// The manifests that an index names may come later, or never.
+    /// Checks that the repository holds the blobs that an image manifest names.
+    /// The manifests that an index names may be pushed later, or never.
     async fn check_blobs(&self, name: &RepositoryName, manifest: &Manifest) -> Result<(), Error> {
         let digests: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
         let missing = self.store.storage.missing_blobs(name, &digests).await.map_err(internal)?;
@@ -128,8 +128,8 @@ impl<S: Storage> Registry<S> {
     }
 }
 
-/// The answer to a push: where the manifest is, and what became of its
-/// subject and of the tags that parameters named.
+/// The response to a push: the location of the manifest, its subject, and the
+/// tags that were set by query parameters.
 fn pushed<D>(
     name: &RepositoryName,
     digest: Digest,
@@ -179,8 +179,8 @@ fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, Error> {
     MediaType::parse(&text).map(Some).map_err(|_| Error::ContentType(text.into_owned()))
 }
 
-/// The media type of a manifest that another registry stored, which does not
-/// record it: read from the manifest, as that registry does.
+/// The media type of a manifest that another registry stored without recording
+/// the media type: read from the manifest, as that registry does.
 fn media_type_of(bytes: &[u8]) -> Result<MediaType, Error> {
     match Manifest::parse(bytes, None) {
         Ok(manifest) => Ok(manifest.media_type().clone()),

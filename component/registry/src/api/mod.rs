@@ -25,32 +25,31 @@ const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uu
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What an endpoint answers.
+/// The result of an endpoint.
 type Answer<S> = Result<Response<Body<<S as Storage>::Download>>, Error>;
 
-/// How long a client may keep what a digest names, in seconds: a year, since
-/// it cannot change.
+/// `Cache-Control` of content that is requested by digest: it is immutable, so
+/// clients may cache it for a year (in seconds).
 const IMMUTABLE: &str = "max-age=31536000, immutable";
 
-/// What a tag names can change at any time: it may be kept, but must be asked
-/// for again.
+/// `Cache-Control` of content that is requested by tag: the tag can change at
+/// any time, so caches must revalidate it.
 const REVALIDATE: &str = "no-cache";
 
-/// When a client comes back whose password could not be verified for want of
-/// a turn, in seconds.
+/// `Retry-After` if too many passwords are being verified, in seconds.
 const BUSY_RETRY_AFTER: &str = "1";
 
-/// How long a client should wait for storage that does not serve, in seconds:
-/// the registry itself has tried again for a while by then.
+/// `Retry-After` if the storage is unavailable, in seconds: by then the
+/// registry itself has retried for a while.
 const STORAGE_RETRY_AFTER: &str = "5";
 
-/// What the operator allows, whoever asks.
+/// What the operator has enabled, for all callers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch")]
 pub struct Switches {
     /// Manifests, tags and blobs can be deleted.
     pub delete: bool,
-    /// Nothing can be changed.
+    /// The registry is read-only.
     pub read_only: bool,
     /// Image manifests may name blobs that the repository does not hold.
     pub sparse: bool,
@@ -88,13 +87,13 @@ struct Call<U> {
 }
 
 impl<S: Storage> Registry<S> {
-    /// A registry that keeps its content in `storage`, for whom `gate` lets
-    /// through.
+    /// A registry that keeps its content in `storage`, and serves the requests
+    /// that `gate` permits.
     pub fn new(storage: S, switches: Switches, gate: Gate) -> Self {
         Self { store: Store::new(storage), switches, gate }
     }
 
-    /// Answers a request. A body of `None` is one that is known to be empty.
+    /// Handles a request. `None` is a body that is known to be empty.
     pub async fn handle(&self, request: Request<Option<S::Upload>>) -> Response<Body<S::Download>> {
         let (parts, body) = request.into_parts();
         let mut call = Call { headers: parts.headers, body };
@@ -115,7 +114,8 @@ impl<S: Storage> Registry<S> {
         if let Some(directive) = directive {
             directive.write(&mut response);
         }
-        // What nobody read yet, the client may still be sending.
+        // The client may still be sending the part of the body that was not
+        // read.
         if let Some(body) = call.body.take() {
             body.drain().await;
         }
@@ -131,8 +131,9 @@ impl<S: Storage> Registry<S> {
         response
     }
 
-    /// Lets a request through to its route, or does not: all that is ever
-    /// decided of who may do what, but for mounts and what the catalog shows.
+    /// Authenticates and authorizes a request. All access decisions are made
+    /// here, except for the source of a mount and for the entries of the
+    /// catalog.
     async fn pass(&self, route: &Route, headers: &HeaderMap) -> Result<Caller, Error> {
         let caller = self.gate.caller(headers).await?;
         self.gate.permit(&caller, route, headers)?;
@@ -140,7 +141,7 @@ impl<S: Storage> Registry<S> {
         Ok(caller)
     }
 
-    /// Whether the operator allows what is asked for.
+    /// Checks that the operator has enabled what the request asks for.
     fn switched_on(&self, route: &Route) -> Result<(), Error> {
         match route.class().effect {
             Effect::Write | Effect::Delete if self.switches.read_only => Err(Error::ReadOnly),
@@ -167,9 +168,9 @@ impl<S: Storage> Registry<S> {
     }
 }
 
-/// The answer that an error is. What the client did not cause is logged, where
-/// it has to do with this request under an id that the answer names, and not
-/// told.
+/// The response for an error. Errors that the client did not cause are logged
+/// and not shown to the client. If they concern this request, the log line has
+/// an id that the response contains.
 pub fn refusal<D>(error: Error) -> Response<Body<D>> {
     let body = error.body();
     let mut response = json(body);
@@ -201,7 +202,7 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
             log_cause(headers, &cause);
         }
         Error::NotReady(cause) => {
-            // The store may be what does not serve.
+            // The cause may be that the storage is unavailable.
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
             eprintln!("{}", log::error(&cause));
         }
@@ -210,7 +211,8 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
     response
 }
 
-/// Logs what a client is not told, under an id that it is told.
+/// Logs the cause of an error, which the client does not see, under an id that
+/// it does see.
 fn log_cause(headers: &mut HeaderMap, cause: &str) {
     let id = Uuid::new_v4().to_string();
     insert(headers, REQUEST_ID, &id);
@@ -233,16 +235,16 @@ fn json<D>(body: Vec<u8>) -> Response<Body<D>> {
     response
 }
 
-/// Sets a header to text that the registry made of valid parts. Text that is
-/// no header value cannot come of them, and would be left out.
+/// Sets a header to text that the registry composed of valid parts. Those
+/// always give a valid header value; an invalid one would be omitted.
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
-/// The answer to a client that has what it asks for, if it does (RFC 9110,
-/// "If-None-Match"). Its headers are those of the full answer.
+/// The 304 response, if the client already has the current content (RFC 9110,
+/// "If-None-Match"). Its headers are those of the full response.
 fn not_modified<D>(headers: &HeaderMap, response: &Response<Body<D>>) -> Option<Response<Body<D>>> {
     let etag = response.headers().get(header::ETAG)?.to_str().ok()?;
     let has = |value: &HeaderValue| {
@@ -264,7 +266,7 @@ fn not_modified<D>(headers: &HeaderMap, response: &Response<Body<D>>) -> Option<
     Some(answer)
 }
 
-/// A failure of the storage that the request's own terms cannot explain.
+/// The error for a storage failure that no more specific error describes.
 fn internal(error: StorageError) -> Error {
     match error {
         StorageError::Aborted => Error::BodyAborted,

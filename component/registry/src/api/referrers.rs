@@ -53,7 +53,7 @@ impl<S: Storage> Registry<S> {
     }
 }
 
-/// Whether a stored descriptor is of an artifact type.
+/// Whether a stored descriptor has this artifact type.
 fn has_type(descriptor: &str, wanted: &str) -> bool {
     serde_json::from_str::<Descriptor>(descriptor)
         .is_ok_and(|d| d.artifact_type.is_some_and(|found| found.as_str() == wanted))

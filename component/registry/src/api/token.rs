@@ -11,7 +11,8 @@ use roadstead_storage::{BodyError, RequestBody as _, Storage};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// Longest form that is read, in bytes: a refresh token and many scopes.
+/// Maximum size of a request's form, in bytes: enough for a refresh token and
+/// many scopes.
 const FORM_LIMIT: usize = 64 * 1024;
 
 impl<S: Storage> Registry<S> {
@@ -30,7 +31,7 @@ impl<S: Storage> Registry<S> {
             return Err(Error::TokenRequest("service is not this registry's"));
         }
         if caller.access.is_some() {
-            return Err(Error::TokenRequest("a token is no credential for another one"));
+            return Err(Error::TokenRequest("an access token is not accepted here"));
         }
         if caller.subject.is_anonymous() && !self.gate.gives_tokens_to_anyone() {
             return Err(Error::Unauthorized {
@@ -41,7 +42,8 @@ impl<S: Storage> Registry<S> {
         }
         let access = self.gate.grant(&caller.subject, request.scopes);
         let mut subject = caller.subject;
-        // It is shown with every request that it counts for.
+        // Not part of the token: the client presents its certificate with each
+        // request.
         subject.certificate = None;
         let question = Question::Issue { subject, access, refresh: request.refresh };
         match self.gate.ask(question).await {
@@ -56,7 +58,7 @@ impl<S: Storage> Registry<S> {
         }
     }
 
-    /// A request of the other kind: the credentials are in its form.
+    /// Reads a `POST` request, whose form contains the credentials.
     async fn read_form(&self, call: &mut Call<S::Upload>) -> Result<(TokenRequest, Caller), Error> {
         let bytes = match call.body.take() {
             Some(body) => body.collect(FORM_LIMIT).await,

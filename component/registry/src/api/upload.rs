@@ -21,11 +21,11 @@ impl<S: Storage> Registry<S> {
         call: &mut Call<S::Upload>,
     ) -> Answer<S> {
         if let StartUpload::Mount { digest, from } = &start {
-            // What the caller may not read is not there.
+            // A repository that the caller may not read is treated as missing.
             let readable = |from: &RepositoryName| self.gate.may(caller, Action::Pull, from);
             match self.store.mount(&name, digest, from.as_ref(), readable).await {
                 Ok(()) => return Ok(created(name, digest.clone())),
-                // The client then uploads, as if it had not asked.
+                // The client then uploads the blob, as without a mount.
                 Err(StorageError::NotFound) => {}
                 Err(error) => return Err(internal(error)),
             }
@@ -49,12 +49,13 @@ impl<S: Storage> Registry<S> {
         }
     }
 
-    /// Makes nothing a blob: of a request without a body.
+    /// Stores the empty blob, for a request without a body.
     async fn store_empty(&self, commit: &Commit) -> Result<u64, StorageError> {
         self.store.storage.begin(&commit.session).await?;
         let result = self.store.storage.commit(commit).await;
         if result.is_err() {
-            // No client knows its name. It may have ended already.
+            // No client knows this session's id. The session may have ended
+            // already.
             let _ = self.store.storage.discard(&commit.session).await;
         }
         result
@@ -132,7 +133,7 @@ impl<S: Storage> Registry<S> {
     }
 }
 
-/// The place of a chunk, if the client says it. A `Content-Length` that
+/// The offset of a chunk, if the client sent it. A `Content-Length` that
 /// contradicts it is refused before anything is stored.
 fn chunk(headers: &HeaderMap) -> Result<Option<ContentRange>, Error> {
     let Some(value) = headers.get(header::CONTENT_RANGE) else { return Ok(None) };
@@ -169,7 +170,8 @@ fn progress<D>(status: StatusCode, session: UploadSession, size: u64) -> Respons
     response
 }
 
-/// Has the client say, when it ends the upload, what was said to it.
+/// Adds the receipt to the upload's location, so that the client sends it back
+/// when it completes the upload.
 fn add_receipt<D>(response: &mut Response<Body<D>>, receipt: &str) {
     let location = response.headers().get(header::LOCATION);
     if let Some(location) = location.and_then(|location| location.to_str().ok()) {
@@ -178,8 +180,8 @@ fn add_receipt<D>(response: &mut Response<Body<D>>, receipt: &str) {
     }
 }
 
-/// A chunk that does not start at the upload's end: the answer says where
-/// that is, and the upload goes on.
+/// The response to a chunk that does not start at the end of the upload: it
+/// states the end, and the upload can continue.
 fn out_of_order<D>(session: UploadSession, offset: u64) -> Response<Body<D>> {
     let mut response = super::refusal(Error::ChunkOrder { offset });
     let where_it_is = progress::<D>(StatusCode::NO_CONTENT, session, offset);

@@ -1,4 +1,4 @@
-//! What a client is told that has to prove who it is (RFC 9110,
+//! The challenge to a client that has to authenticate (RFC 9110,
 //! "WWW-Authenticate"; RFC 6750; distribution's token authentication).
 
 use super::Gate;
@@ -9,9 +9,9 @@ use http::header;
 use roadstead_access::{ALL, Action, CATALOG, REGISTRY, REPOSITORY, Realm, Scheme};
 use roadstead_bridge::client::SCHEME;
 
-/// The access that a route needs. A mount without access to the other
-/// repository becomes an upload, but a client that asks for a token should ask
-/// for both.
+/// The access that a route needs. A mount without access to the source
+/// repository becomes an upload, but a client that requests a token should
+/// request access to both.
 pub(super) fn scope_of(route: &Route) -> Option<Box<Scope>> {
     let from = match route {
         Route::StartUpload(_, StartUpload::Mount { from, .. }) => {
@@ -27,7 +27,7 @@ pub(super) fn scope_of(route: &Route) -> Option<Box<Scope>> {
         Permission::Repository(name, action) => Scope {
             kind: REPOSITORY,
             name: name.as_str().to_owned(),
-            // Who pushes also looks what is there already.
+            // A push also checks which content already exists.
             actions: if action == Action::Push { "pull,push" } else { action.as_str() },
             from,
         },
@@ -36,7 +36,8 @@ pub(super) fn scope_of(route: &Route) -> Option<Box<Scope>> {
 }
 
 impl Gate {
-    /// The response to a caller that is not authenticated, or not for this.
+    /// The response to a caller that is not authenticated, or whose token does
+    /// not grant this access.
     pub(super) fn unauthorized(
         &self,
         reason: Reason,
@@ -63,13 +64,14 @@ impl Gate {
         Error::Unauthorized { challenge, reason, scope }
     }
 
-    /// A challenge for a user's password, which the token service has too.
+    /// A challenge for a user name and password (Basic); the token service
+    /// sends it too.
     pub(crate) fn basic_challenge(&self) -> String {
         format!("Basic realm=\"{}\"", self.settings.realm)
     }
 
-    /// Where clients get tokens, and for which service; nothing where they
-    /// come with their passwords.
+    /// The URL at which clients get tokens, and the service to name there;
+    /// `None` if clients send their passwords instead.
     fn token_realm(&self, headers: &HeaderMap) -> Option<(String, &str)> {
         if let Scheme::External(external) = &self.settings.scheme {
             let realm = match &external.realm {
@@ -88,8 +90,8 @@ impl Gate {
         Some((realm, &issuer.service))
     }
 
-    /// The URL at which the client reached the registry. It can be told
-    /// wrongly only by the client itself, and it goes only to the client.
+    /// The URL at which the client reached the registry. Only the client itself
+    /// can forge it, and it is sent only to that client.
     fn base(&self, headers: &HeaderMap) -> Option<String> {
         if let Some(host) = &self.host {
             return Some(host.clone());

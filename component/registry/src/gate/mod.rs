@@ -1,6 +1,6 @@
-//! The gate: whom a request comes from, and whether they may do what it asks
-//! for. Every request passes [`Gate::caller`] and [`Gate::permit`], whatever
-//! its route and method.
+//! The gate: authenticates the caller of a request, and authorizes the request.
+//! Every request passes [`Gate::caller`] and [`Gate::permit`], whatever its
+//! route and method.
 
 mod challenge;
 
@@ -24,11 +24,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-/// Longest `Authorization` header that is looked at, in bytes: the longest
-/// token in base 64, and the name of a scheme.
+/// Maximum length of an accepted `Authorization` header, in bytes: the longest
+/// token in Base64, and the name of the scheme.
 const AUTHORIZATION_LIMIT: usize = TOKEN_LIMIT * 4 / 3 + 1024;
 
-/// Whoever knows who is who: [`Authority`] here, or the native host's.
+/// Authenticates callers: [`Authority`] in this process, or the native host's.
 pub trait Ask: fmt::Debug {
     /// Answers a question.
     fn ask(&self, question: Question) -> LocalBoxFuture<'_, Answer>;
@@ -40,12 +40,12 @@ impl Ask for Authority {
     }
 }
 
-/// Decides who may do what.
+/// Authenticates callers and authorizes their requests.
 #[derive(Debug)]
 pub struct Gate {
-    /// Nobody needs to be known for anything.
+    /// Authentication is disabled.
     open: bool,
-    /// What a native host in front of the component does.
+    /// The services that a native host in front of the component provides.
     services: Services,
     settings: Auth,
     issuer: Option<Issuer>,
@@ -55,10 +55,12 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate by the settings. Without an authority nobody is known.
+    /// Creates a gate from the settings. Without an authority, all credentials
+    /// are rejected.
     pub fn new(config: &Config, services: Services, authority: Option<Box<dyn Ask>>) -> Self {
         let settings = config.auth.clone();
-        // Under a host where instances share no memory, tokens need a secret.
+        // Under a host whose instances share no memory, tokens can be signed
+        // only with a configured secret.
         let signs = services.access || settings.secret.is_some();
         Self {
             open: !settings.enabled(),
@@ -70,11 +72,11 @@ impl Gate {
         }
     }
 
-    /// Whom a request comes from, by what it brings along.
+    /// Authenticates the caller of a request by its credentials.
     ///
     /// # Errors
-    /// When it brings credentials that are wrong: then it does not count as
-    /// one that brings none.
+    /// If the credentials are invalid: such a request is not treated as an
+    /// anonymous one.
     pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Error> {
         let mut caller = Caller::default();
         if self.open {
@@ -91,10 +93,11 @@ impl Gate {
         Ok(caller)
     }
 
-    /// Whether a caller may do what a request asks for.
+    /// Checks that a caller is permitted to make a request.
     ///
     /// # Errors
-    /// A challenge where other credentials could help, and else a refusal.
+    /// [`Error::Unauthorized`] with a challenge if other credentials could
+    /// help, otherwise [`Error::Denied`].
     pub fn permit(&self, caller: &Caller, route: &Route, headers: &HeaderMap) -> Result<(), Error> {
         let permitted = self.open
             || match route.class().permission {
@@ -108,7 +111,7 @@ impl Gate {
         if permitted { Ok(()) } else { Err(self.denied(caller, route, headers)) }
     }
 
-    /// Whether a caller may do something with a repository.
+    /// Whether a caller is permitted an action on a repository.
     pub fn may(&self, caller: &Caller, action: Action, name: &RepositoryName) -> bool {
         let by_token = caller
             .access
@@ -133,7 +136,7 @@ impl Gate {
             })
     }
 
-    /// What of the access that is asked for a subject is granted.
+    /// The part of the requested access that a subject is granted.
     pub fn grant(&self, subject: &Subject, wanted: Vec<Access>) -> Vec<Access> {
         let granted = wanted.into_iter().filter_map(|mut access| {
             match access.kind.as_str() {
@@ -159,12 +162,12 @@ impl Gate {
         self.issuer.as_ref()
     }
 
-    /// Whether someone of whom nothing is known may have a token.
+    /// Whether the token service issues tokens to anonymous callers.
     pub fn gives_tokens_to_anyone(&self) -> bool {
         self.settings.rules.as_ref().is_some_and(roadstead_access::Rules::allow_anonymous)
     }
 
-    /// Asks whoever knows.
+    /// Passes a question to the authority.
     pub async fn ask(&self, question: Question) -> Answer {
         match &self.authority {
             Some(authority) => authority.ask(question).await,
@@ -172,7 +175,7 @@ impl Gate {
         }
     }
 
-    /// What a refusal is to the client.
+    /// The error that the client gets for a refusal.
     pub fn refused(&self, refusal: Refusal, headers: &HeaderMap) -> Error {
         let reason = match refusal {
             Refusal::Credentials => Reason::Credentials,
@@ -185,7 +188,7 @@ impl Gate {
         self.unauthorized(reason, None, headers)
     }
 
-    /// Where a password came from, if a native host says it.
+    /// The IP address of the client, if a native host reports it.
     pub fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let header = headers.get(ADDRESS).filter(|_| self.services.front);
         header?.to_str().ok()?.parse().ok()
@@ -215,11 +218,11 @@ impl Gate {
         }
     }
 
-    /// Whether a caller needs no more credentials to talk to the registry.
+    /// Whether a caller needs no further credentials to use the API.
     fn logged_in(&self, caller: &Caller) -> bool {
         let Subject { user, certificate, claims } = &caller.subject;
-        // A certificate alone says nothing unless rules know it: its holder
-        // may be a user who still has to send a password.
+        // A client certificate alone is not enough unless a rule names it: its
+        // holder may be a user who still has to send a password.
         let by_certificate = certificate.as_ref().is_some_and(|name| {
             self.settings.rules.as_ref().is_some_and(|rules| rules.know_certificate(name))
         });
@@ -227,9 +230,10 @@ impl Gate {
         known || by_certificate || (!self.takes_credentials() && self.gives_tokens_to_anyone())
     }
 
-    /// Whether a mount's other repository can be read by a caller, and not by
-    /// the token that they brought. Many clients learn from the challenge only
-    /// that they should ask for both; otherwise they would upload what is here.
+    /// Whether the caller may pull from a mount's source repository, but their
+    /// token does not include that access. Many clients request both scopes
+    /// only after a challenge that names both; without it they would upload a
+    /// blob that the registry already has.
     fn is_too_narrow(&self, caller: &Caller, route: &Route) -> bool {
         let Route::StartUpload(_, StartUpload::Mount { from: Some(from), .. }) = route else {
             return false;
@@ -240,7 +244,7 @@ impl Gate {
         readable && !self.may(caller, Action::Pull, from)
     }
 
-    /// Whether there are any credentials that would help.
+    /// Whether any kind of credentials is accepted.
     fn takes_credentials(&self) -> bool {
         self.settings.scheme != Scheme::None || self.settings.oidc.is_some()
     }
@@ -263,12 +267,12 @@ impl Gate {
         }
     }
 
-    /// The credentials that a request brings along, if any.
+    /// The credentials of a request, if any.
     fn credentials(&self, headers: &HeaderMap) -> Result<Option<Question>, Error> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = values.next() else { return Ok(None) };
         let wrong = || self.unauthorized(Reason::Malformed, None, headers);
-        // Of two, who else looked at the request may have read the other.
+        // Duplicate headers are refused: a proxy may have read the other one.
         if values.next().is_some() || value.len() > AUTHORIZATION_LIMIT {
             return Err(wrong());
         }
@@ -284,7 +288,7 @@ impl Gate {
         let decoded = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let decoded = decoded.ok_or_else(wrong)?;
         let (user, password) = decoded.split_once(':').ok_or_else(wrong)?;
-        // What some clients send who have no credentials.
+        // Some clients send this if they have no credentials.
         if user.is_empty() && password.is_empty() {
             return Ok(None);
         }
@@ -295,7 +299,7 @@ impl Gate {
         }))
     }
 
-    /// The name in a client's certificate, if a native host verified it.
+    /// The name in the client certificate, if a native host verified it.
     fn certificate(&self, headers: &HeaderMap) -> Option<String> {
         let name = headers.get(CERTIFICATE).filter(|_| self.services.front)?;
         percent_decode(name.as_bytes()).decode_utf8().ok().map(std::borrow::Cow::into_owned)
@@ -303,5 +307,5 @@ impl Gate {
 }
 
 fn unexpected() -> Error {
-    Error::Internal("the authority gave another answer than was asked for".to_owned())
+    Error::Internal("the authority's answer does not match the question".to_owned())
 }

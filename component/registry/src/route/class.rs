@@ -7,8 +7,8 @@ use roadstead_oci::{Reference, RepositoryName};
 use std::time::Duration;
 
 /// The TTL of a response by a tag in the host's cache. Writes through the same
-/// host outdate it at once; this bounds how long one of another process on the
-/// same storage is not seen.
+/// host invalidate it at once; this limits how long a write by another process
+/// on the same storage goes unnoticed.
 const TAGGED: Duration = Duration::from_secs(1);
 
 /// The TTL of content by its digest, which can only be deleted.
@@ -19,27 +19,28 @@ const CONTENT: Duration = Duration::from_secs(10);
 pub struct RouteClass<'a> {
     /// The name of the route in metrics: distribution's, where it has one.
     pub label: &'static str,
-    /// The permission that the route needs. Whether another repository's blob
-    /// can be mounted is checked besides.
+    /// The permission that the route needs. Access to the source repository of
+    /// a mount is checked separately.
     pub permission: Permission<'a>,
     /// What the request does to the registry.
     pub effect: Effect,
     /// What the host's cache may do with the response.
     pub caching: Caching<'a>,
-    /// What a request that succeeds reports.
+    /// The event that a successful request reports.
     pub event: Option<Event>,
 }
 
 /// A permission.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Permission<'a> {
-    /// None: anyone may ask.
+    /// None: anonymous requests are permitted.
     Nothing,
-    /// To be authenticated, unless nobody needs to be.
+    /// To be authenticated, unless authentication is disabled, or no
+    /// credentials are accepted and the rules allow anonymous access.
     Login,
     /// To see the list of repositories.
     Catalog,
-    /// To do something with a repository.
+    /// An action on a repository.
     Repository(&'a RepositoryName, Action),
 }
 
@@ -57,16 +58,17 @@ pub enum Effect {
 /// What the host's cache may do with a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Caching<'a> {
-    /// Nothing: it is not the same for everyone, or changes without a write.
+    /// Not cache it: it differs between callers, or changes without a write.
     None,
-    /// Keep a successful one for so long, unless the repository changes.
+    /// Cache a successful one for this time, unless the repository changes.
     Keep(&'a RepositoryName, Duration),
-    /// Outdate what it keeps of the repository. Uploads do not: what they add
-    /// was missing before, and that is never kept.
+    /// Invalidate the cached responses for the repository. Uploads do not: the
+    /// content that they add was missing before, and responses for missing
+    /// content are never cached.
     Purge(&'a RepositoryName),
 }
 
-/// What a request reports, in the words of distribution's notifications.
+/// The event that a request reports, named as in distribution's notifications.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "they are the notifications' actions")]
 pub enum Event {
@@ -77,7 +79,7 @@ pub enum Event {
 }
 
 impl Route {
-    /// The class of the route: each row of this table says all there is to say.
+    /// The class of the route: each row of this table is complete.
     pub fn class(&self) -> RouteClass<'_> {
         use Permission::{Catalog, Login, Nothing};
         let pull = |name| Permission::Repository(name, Action::Pull);
@@ -134,7 +136,7 @@ impl Route {
                 let event = match start {
                     StartUpload::Session => None,
                     StartUpload::Whole(_) => Some(Event::Push),
-                    // It may become an upload instead.
+                    // A mount may become an upload instead.
                     StartUpload::Mount { .. } => Some(Event::Mount),
                 };
                 upload("blob_upload", name, event)

@@ -1,7 +1,7 @@
-//! From a request line to what is asked, and back.
+//! Parses request lines into routes, and formats routes as paths.
 //!
-//! What a [`Route`] holds is valid: no name, tag, digest or page size that is
-//! not reaches an endpoint.
+//! The parts of a [`Route`] are valid: no invalid name, tag, digest or page
+//! size reaches an endpoint.
 
 mod class;
 mod parse;
@@ -14,12 +14,12 @@ use roadstead_access::{Access, SCOPES_LIMIT};
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
 use roadstead_storage::UploadSession;
 
-/// What a request asks for.
+/// The endpoint that a request addresses, with its parameters.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Route {
     /// `GET /`: for health checks, as distribution has it.
     Root,
-    /// `GET /v2/` (end-1): whether this is a registry.
+    /// `GET /v2/` (end-1): the API version check.
     Base,
     /// `GET /v2/_catalog`: Docker's list of repositories.
     Catalog(PageRequest),
@@ -39,34 +39,34 @@ pub enum Route {
     Upload(UploadSession, UploadAction),
 }
 
-/// What a token is asked for.
+/// The parameters of a token request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TokenRequest {
-    /// `service`: whom it is to be for.
+    /// `service`: the token's audience.
     pub service: Option<String>,
-    /// `scope`: what it is to allow; at most [`SCOPES_LIMIT`].
+    /// `scope`: the requested access; at most [`SCOPES_LIMIT`].
     pub scopes: Vec<Access>,
-    /// Whether a refresh token is wanted too.
+    /// Whether a refresh token is requested too.
     pub refresh: bool,
     /// The rest is in the body (`POST`).
     pub form: bool,
 }
 
-/// What is done with a manifest.
+/// The operation on a manifest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ManifestAction {
     /// `GET`.
     Get,
     /// `HEAD`.
     Head,
-    /// `PUT`, and what it is to be called besides its reference, by `tag`
-    /// parameters: at most [`MAX_TAGS`].
+    /// `PUT`, and further tags for the manifest, from `tag` parameters: at most
+    /// [`MAX_TAGS`].
     Put(Vec<Tag>),
     /// `DELETE`.
     Delete,
 }
 
-/// What is done with a blob.
+/// The operation on a blob.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "they are the methods")]
 pub enum BlobAction {
@@ -78,28 +78,29 @@ pub enum BlobAction {
 /// How an upload begins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StartUpload {
-    /// With a session, whose bytes come later.
+    /// By opening a session; the bytes are sent later.
     Session,
     /// The body is the whole blob.
     Whole(Digest),
-    /// Another repository may hold the blob; else with a session.
+    /// By mounting the blob from another repository, or else by opening a
+    /// session.
     Mount {
         /// The blob.
         digest: Digest,
-        /// The other repository; without it, any will do.
+        /// The source repository; `None` for any.
         from: Option<RepositoryName>,
     },
 }
 
-/// What is done with an upload.
+/// The operation on an upload.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum UploadAction {
-    /// `GET`: how far is it?
+    /// `GET`: the upload's progress.
     Status,
-    /// `PATCH`: add the body.
+    /// `PATCH`: append the body.
     Append,
-    /// `PUT`: add the body, if any, and end.
-    /// And what [`roadstead_storage::Appended`] calls a receipt, if it comes along.
+    /// `PUT`: append the body, if any, and complete the upload; with the
+    /// receipt of [`roadstead_storage::Appended`], if the client sent one.
     Commit(Digest, Option<String>),
     /// `DELETE`.
     Cancel,
@@ -110,16 +111,16 @@ pub enum UploadAction {
 pub struct ReferrersRequest {
     /// Only those of this type.
     pub artifact_type: Option<String>,
-    /// The rest of the question.
+    /// The page.
     pub page: PageRequest,
 }
 
 /// Which page of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PageRequest {
-    /// How many entries at most.
+    /// The maximum number of entries.
     pub size: PageSize,
-    /// After which entry; it need not exist.
+    /// The entry after which the page starts; it need not exist.
     pub last: Option<String>,
 }
 
@@ -132,7 +133,7 @@ pub(crate) const RECEIPT: &str = "receipt";
 
 impl Route {
     /// The path (without query) that parses to this route. Locations are
-    /// relative, which is right behind every proxy.
+    /// relative, so that they are correct behind any proxy.
     pub fn path(&self) -> String {
         match self {
             Self::Root => "/".to_owned(),
@@ -152,7 +153,8 @@ impl Route {
 }
 
 impl TokenRequest {
-    /// Takes a parameter that both forms have; others mean nothing here.
+    /// Applies a parameter that `GET` and `POST` have in common; others are
+    /// ignored.
     pub(crate) fn take(&mut self, key: &str, value: &str) {
         match key {
             "service" if !value.is_empty() => self.service = Some(value.to_owned()),

@@ -1,4 +1,4 @@
-//! Request lines are parsed.
+//! Parsing of request lines.
 //!
 //! Paths are matched from the right, because repository names contain slashes
 //! and may contain the words of the API themselves.
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 /// Longest `last` that is passed on, in bytes: twice the longest name.
 const LAST_LIMIT: usize = 512;
 
-/// Longest receipt, in bytes: more than there are.
+/// Maximum length of a receipt, in bytes: longer than any that is issued.
 const RECEIPT_LENGTH: usize = 64;
 
 const GET: &[Method] = &[Method::GET];
@@ -32,11 +32,11 @@ const GET_POST: &[Method] = &[Method::GET, Method::POST];
 const UPLOAD: &[Method] = &[Method::GET, Method::PATCH, Method::PUT, Method::DELETE];
 
 impl Route {
-    /// What a request asks for.
+    /// Parses a request's method, path and query.
     ///
     /// # Errors
-    /// [`Error::UnknownEndpoint`], [`Error::MethodNotAllowed`], or what is
-    /// wrong with the path's or the query's parts.
+    /// [`Error::UnknownEndpoint`], [`Error::MethodNotAllowed`], or the
+    /// error for an invalid part of the path or the query.
     pub fn parse(method: &Method, uri: &Uri) -> Result<Self, Error> {
         let path = uri.path();
         if path == "/" {
@@ -100,8 +100,9 @@ fn start_upload(method: &Method, name: &str, query: Query<'_>) -> Result<Route, 
     } else if let Some(digest) = query.get("digest") {
         StartUpload::Whole(parse_digest(&digest)?)
     } else {
-        // Known or not, the session does not depend on it: it is hashed with
-        // SHA-256 as it comes, and with another algorithm at its end.
+        // The session does not depend on the algorithm: the bytes are hashed
+        // with SHA-256 as they arrive, and with another algorithm when the
+        // upload completes.
         if let Some(algorithm) = query.get("digest-algorithm")
             && !Algorithm::ALL.iter().any(|known| known.as_str() == algorithm)
         {
@@ -122,7 +123,8 @@ fn upload(method: &Method, name: &str, id: &str, query: Query<'_>) -> Result<Rou
         Method::PATCH => UploadAction::Append,
         Method::PUT => {
             let digest = query.get("digest").ok_or(Error::DigestMissing)?;
-            // Any other text is no receipt, and none is needed.
+            // Any other text is not a receipt and is ignored: receipts are
+            // optional.
             let receipt = query.get(RECEIPT).filter(|text| text.len() <= RECEIPT_LENGTH);
             UploadAction::Commit(parse_digest(&digest)?, receipt.map(Cow::into_owned))
         }
@@ -176,14 +178,14 @@ fn parse_digest(digest: &str) -> Result<Digest, Error> {
     Digest::parse(digest).map_err(Error::Digest)
 }
 
-/// Unescapes a path. Bytes that are no UTF-8 become characters that no name,
+/// Unescapes a path. Bytes that are not UTF-8 become characters that no name,
 /// tag or digest may contain.
 fn decode(path: &str) -> Cow<'_, str> {
     percent_decode_str(path).decode_utf8_lossy()
 }
 
-/// A place in a list as far as it matters: no name is as long as
-/// [`LAST_LIMIT`], so the names after the whole text are those after its start.
+/// The significant start of `last`: no name is as long as [`LAST_LIMIT`], so
+/// the same names follow the truncated text as the whole text.
 fn shorten(mut last: String) -> String {
     last.truncate(last.floor_char_boundary(LAST_LIMIT));
     last
