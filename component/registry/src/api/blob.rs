@@ -4,9 +4,9 @@ use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, IMMUTABLE, Registry, empty, insert, internal, not_modified,
 };
 use crate::{BlobAction, Body, Error};
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
-use roadstead_oci::{ByteRange, ByteRangeSpec, Digest, RepositoryName};
+use roadstead_oci::{ByteRange, ByteRangeSpec, Digest, RepositoryName, conditional, content_range};
 use roadstead_storage::{Storage, StorageError};
 
 impl<S: Storage> Registry<S> {
@@ -29,8 +29,7 @@ impl<S: Storage> Registry<S> {
                 (size, false, 0..size, Body::Empty)
             }
             BlobAction::Get => {
-                let range = call.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-                let range = range.and_then(ByteRange::parse);
+                let range = range_of(&call.headers, digest);
                 // Azure does not support suffix ranges.
                 let suffix = |range: ByteRange| matches!(range.spec(), ByteRangeSpec::Suffix(_));
                 if !range.is_some_and(suffix) {
@@ -51,11 +50,10 @@ impl<S: Storage> Registry<S> {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         insert(headers, DOCKER_CONTENT_DIGEST, digest.as_str());
-        insert(headers, header::ETAG, &format!("\"{digest}\""));
+        insert(headers, header::ETAG, &etag(digest));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
         if part {
-            let value = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-            insert(headers, header::CONTENT_RANGE, &value);
+            insert(headers, header::CONTENT_RANGE, &content_range(&range, size));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         Ok(not_modified(&call.headers, &response).unwrap_or(response))
@@ -72,6 +70,23 @@ fn elsewhere<D>(url: &str, digest: &Digest) -> Response<Body<D>> {
     insert(headers, DOCKER_CONTENT_DIGEST, digest.as_str());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// The entity tag of content that its digest names.
+fn etag(digest: &Digest) -> String {
+    format!("\"{digest}\"")
+}
+
+/// The requested range, unless `If-Range` names other content (RFC 9110, section
+/// 13.1.5): then the whole blob is sent.
+fn range_of(headers: &HeaderMap, digest: &Digest) -> Option<ByteRange> {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str());
+    match text(header::IF_RANGE) {
+        Some(Ok(condition)) if !conditional::if_range(condition, &etag(digest)) => return None,
+        Some(Err(_)) => return None,
+        Some(Ok(_)) | None => {}
+    }
+    text(header::RANGE)?.ok().and_then(ByteRange::parse)
 }
 
 fn unknown(error: StorageError, digest: &Digest) -> Error {

@@ -16,6 +16,7 @@ use http::{Method, Request, Response, StatusCode};
 use roadstead_access::Caller;
 use roadstead_bridge::{Services, log};
 use roadstead_config::Config;
+use roadstead_oci::conditional;
 use roadstead_storage::{RequestBody as _, Storage, StorageError};
 use std::time::SystemTime;
 use uuid::Uuid;
@@ -247,13 +248,10 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 /// "If-None-Match"). Its headers are those of the full response.
 fn not_modified<D>(headers: &HeaderMap, response: &Response<Body<D>>) -> Option<Response<Body<D>>> {
     let etag = response.headers().get(header::ETAG)?.to_str().ok()?;
-    let has = |value: &HeaderValue| {
-        let text = value.to_str().unwrap_or_default();
-        text.split(',')
-            .map(str::trim)
-            .any(|held| held == "*" || held.trim_start_matches("W/") == etag)
+    let matches = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|text| conditional::if_none_match(text, etag))
     };
-    if !headers.get_all(header::IF_NONE_MATCH).iter().any(has) {
+    if !headers.get_all(header::IF_NONE_MATCH).iter().any(matches) {
         return None;
     }
     let mut answer = Response::new(Body::Empty);

@@ -45,6 +45,7 @@ pub(super) fn ranges_of_a_blob() -> Table {
             .error(416, "RANGE_INVALID")
             .expect("content-range", "bytes */10")
     };
+    let tag = |content: &str| format!("\"{}\"", digest(content.as_bytes()));
     let whole = |range: &str| {
         get(&at).header("range", range).content("0123456789").expect_no("content-range")
     };
@@ -64,5 +65,9 @@ pub(super) fn ranges_of_a_blob() -> Table {
         whole("bytes=1-2,4-5"),
         whole("lines=1-2"),
         whole("bytes=x-y"),
+        part("bytes=2-4", "234", "2-4").header("if-range", &tag("0123456789")),
+        whole("bytes=2-4").header("if-range", &tag("other")),
+        whole("bytes=2-4").header("if-range", &format!("W/{}", tag("0123456789"))),
+        whole("bytes=2-4").header("if-range", "Sat, 29 Oct 1994 19:43:31 GMT"),
     ])
 }
