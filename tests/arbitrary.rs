@@ -79,14 +79,11 @@ const HEADERS: [(&str, &[u8]); 12] = [
     ("accept", b"\xf0\x9f"),
 ];
 
-struct Random(u64);
+struct Random(fastrand::Rng);
 
 impl Random {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).unwrap()
+        self.0.usize(..bound)
     }
 
     fn of<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
@@ -118,7 +115,7 @@ async fn nor_is_it_in_the_host() {
 
 /// Sends random requests.
 async fn make_up(target: &Target, requests: usize) {
-    let mut random = Random(SEED);
+    let mut random = Random(fastrand::Rng::with_seed(SEED));
     let mut upload = String::new();
     let mut successes = 0;
     for number in 0..requests {

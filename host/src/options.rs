@@ -21,7 +21,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Options by the settings of a file and of the environment.
+    /// Options from the settings of a file and of the environment.
     ///
     /// # Errors
     /// All that is wrong with the settings, at once.

@@ -56,7 +56,7 @@ async fn users_change_while_it_runs() {
         }
     };
     tokio::time::timeout(LIMIT, told).await.expect("it is logged");
-    assert!(registry.log().contains("what was read before stays in force"), "{}", registry.log());
+    assert!(registry.log().contains("the previous users stay in force"), "{}", registry.log());
     assert_eq!((status(address, ALICE).await, status(address, BOB).await), (401, 200));
     fs::remove_file(&users).unwrap();
     assert_eq!(status(address, BOB).await, 200);

@@ -8,6 +8,7 @@ use roadstead_tests::program::{available, run, run_failing};
 use roadstead_tests::{PASSWORD, Pair, Registry, USER, binary, entry, skip};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::Command;
 use tempfile::TempDir;
 
 /// The registry, as users type it.
@@ -15,6 +16,32 @@ pub const REGISTRY: &str = "registry.test:5000";
 
 /// The size of an image's layer in bytes.
 const LAYER: usize = 100 << 10;
+
+/// Starts an engine, and imports an image into it from a file in `files`;
+/// returns the engine and the image's ID. Skips the test and returns `None` where
+/// this is not possible: an engine that does not work here is not the registry's
+/// failure.
+pub async fn engine_with_image(
+    test: &str,
+    files: &Path,
+    dockerd: Result<Command, String>,
+) -> Option<(Engine, String)> {
+    if !available(test, "dockerd").await || !available(test, "docker").await {
+        return None;
+    }
+    if files.metadata().unwrap().uid() != 0 {
+        skip(test, "a Docker Engine is started by root");
+        return None;
+    }
+    let archive = files.join("image.tar");
+    image::tar(&archive, "file", LAYER, false).await;
+    let started = async {
+        let engine = Engine::start_by(dockerd?).await?;
+        let id = engine.import(&archive).await?;
+        Ok::<_, String>((engine, id))
+    };
+    started.await.map_err(|reason| skip(test, &reason)).ok()
+}
 
 /// An engine with an image, and a directory for a registry.
 struct Docker {
@@ -30,31 +57,17 @@ impl Docker {
     /// Starts an engine with additional arguments; `None` where this is not
     /// possible.
     async fn start(test: &str, arguments: &[&str]) -> Option<Self> {
-        if !available(test, "dockerd").await || !available(test, "docker").await {
-            return None;
-        }
         let files = tempfile::tempdir().unwrap();
-        if files.path().metadata().unwrap().uid() != 0 {
-            skip(test, "a Docker Engine is started by root");
-            return None;
-        }
-        let archive = files.path().join("image.tar");
-        image::tar(&archive, "file", LAYER, false).await;
-        let started = async {
-            let network = IsolatedNetwork::new()?;
-            let mut dockerd = network.command("dockerd");
-            dockerd.args(arguments);
-            let engine = Engine::start_by(dockerd).await?;
-            let id = engine.import(&archive).await?;
-            Ok::<_, String>(Self { engine, id, files, network })
-        };
-        match started.await {
-            Ok(docker) => Some(docker),
-            Err(reason) => {
-                skip(test, &reason);
-                None
+        let (network, dockerd) = match IsolatedNetwork::new() {
+            Ok(network) => {
+                let mut dockerd = network.command("dockerd");
+                dockerd.args(arguments);
+                (Some(network), Ok(dockerd))
             }
-        }
+            Err(reason) => (None, Err(reason)),
+        };
+        let (engine, id) = engine_with_image(test, files.path(), dockerd).await?;
+        Some(Self { engine, id, files, network: network? })
     }
 
     /// Starts a registry at [`REGISTRY`], with additional settings.

@@ -1,6 +1,7 @@
 //! A CI job that logs in with its platform's OIDC token, as in GitHub Actions. The
 //! issuer is a server of the test.
 
+use crate::docker::engine_with_image;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -9,12 +10,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use roadstead_tests::docker_engine::Engine;
-use roadstead_tests::image;
-use roadstead_tests::program::{available, run, run_failing};
-use roadstead_tests::{Registry, skip};
+use roadstead_tests::Registry;
+use roadstead_tests::program::{run, run_failing};
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 
@@ -67,24 +67,9 @@ fn token(issuer: &str, changes: &[(&str, Value)]) -> String {
 #[tokio::test]
 async fn docker_logs_in_as_a_job() {
     let test = "docker_logs_in_as_a_job";
-    if !available(test, "dockerd").await || !available(test, "docker").await {
-        return;
-    }
     let files = tempfile::tempdir().unwrap();
-    let archive = files.path().join("image.tar");
-    image::tar(&archive, "file", 1000, false).await;
-    let started = async {
-        let engine = Engine::start().await?;
-        let id = engine.import(&archive).await?;
-        Ok::<_, String>((engine, id))
-    };
-    let (engine, id) = match started.await {
-        Ok(started) => started,
-        Err(reason) => {
-            skip(test, &reason);
-            return;
-        }
-    };
+    let dockerd = Ok(Command::new("dockerd"));
+    let Some((engine, id)) = engine_with_image(test, files.path(), dockerd).await else { return };
     let issuer = issuer().await;
     let settings = [
         ("REGISTRY_AUTH_OIDC_ISSUER", &*issuer),

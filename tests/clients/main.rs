@@ -13,13 +13,10 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use roadstead_tests::docker_engine::Engine;
 use roadstead_tests::image::{self, Layout, Platform};
-use roadstead_tests::program::{
-    available, clients_required, output, poll, required, run, run_text,
-};
+use roadstead_tests::program::{clients_required, output, poll, required, run, run_text};
 use roadstead_tests::{Registry, Wasmtime, digest, send, skip};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::Command;
@@ -80,28 +77,10 @@ async fn skopeo_copies_in_and_out_of_wasmtime_serve() {
 #[tokio::test]
 async fn docker_pushes_and_pulls() {
     let test = "docker_pushes_and_pulls";
-    if !available(test, "dockerd").await || !available(test, "docker").await {
-        return;
-    }
     let files = tempfile::tempdir().unwrap();
-    if files.path().metadata().unwrap().uid() != 0 {
-        skip(test, "a Docker Engine is started by root");
+    let dockerd = Ok(std::process::Command::new("dockerd"));
+    let Some((engine, id)) = docker::engine_with_image(test, files.path(), dockerd).await else {
         return;
-    }
-    let archive = files.path().join("image.tar");
-    image::tar(&archive, "file", SMALL_LAYER, false).await;
-    // An engine that does not work here is not the registry's failure.
-    let started = async {
-        let engine = Engine::start().await?;
-        let id = engine.import(&archive).await?;
-        Ok::<_, String>((engine, id))
-    };
-    let (engine, id) = match started.await {
-        Ok(started) => started,
-        Err(reason) => {
-            skip(test, &reason);
-            return;
-        }
     };
     let root = files.path().join("registry");
     let registry = Registry::start(&root, &[], &[]).unwrap();

@@ -2,6 +2,7 @@
 //! be held in memory.
 
 use bytes::Bytes;
+use fastrand::Rng;
 use hyper::body::{Body, Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -59,37 +60,11 @@ impl Content {
         if at >= end {
             return Bytes::new();
         }
-        let mut random = Random::new(self.seed ^ (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let seed = self.seed ^ (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut block = vec![0; usize::try_from(BLOCK).unwrap()];
-        for word in block.chunks_exact_mut(8) {
-            word.copy_from_slice(&random.next().to_le_bytes());
-        }
+        Rng::with_seed(seed).fill(&mut block);
         let part = usize::try_from(at - start).unwrap()..usize::try_from(end - start).unwrap();
         Bytes::from(block).slice(part)
-    }
-}
-
-/// Xorshift: fast and reproducible.
-#[derive(Debug)]
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        // Similar seeds get different states, and none gets zero, which
-        // xorshift never leaves.
-        let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        Self((mixed ^ (mixed >> 27)) | 1)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 16) % limit
     }
 }
 

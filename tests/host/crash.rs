@@ -1,10 +1,11 @@
 //! `kill -9` at random times: acknowledged content exists, and all content is
 //! complete.
 
-use crate::content::{Content, Random};
+use crate::content::Content;
 use crate::disk::Disk;
 use crate::images::{Image, Way, accepted, pull, put_manifest};
 use crate::support::{TEST_LIMIT, assert_blob, closing, eventually, received, request, within};
+use fastrand::Rng;
 use roadstead_tests::{Registry, digest, send};
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,13 +63,13 @@ impl Pusher {
     /// The image with this number. Its config is the same for all clients, so
     /// that they push it concurrently.
     fn image(&self, number: u64) -> Image {
-        let mut random = Random::new(self.seed ^ number);
+        let mut random = Rng::with_seed(self.seed ^ number);
         // Small and large ones equally often.
-        let magnitude = 1 + random.below(LARGEST_LAYER.ilog2().into());
+        let magnitude = 1 + random.u32(..LARGEST_LAYER.ilog2());
         // An upload with one byte cannot be distinguished from an empty one.
-        let size = 2 + random.below(1 << magnitude);
+        let size = 2 + random.u64(..1 << magnitude);
         let config = Content { seed: number, size: 100 + number };
-        Image { config, layer: Content { seed: random.next(), size } }
+        Image { config, layer: Content { seed: random.u64(..), size } }
     }
 
     /// Pushes images until the server is killed.
@@ -156,7 +157,7 @@ async fn killed_at_any_moment() {
 }
 
 async fn crash(seed: u64, root: &Path) {
-    let mut random = Random::new(seed);
+    let mut random = Rng::with_seed(seed);
     let pushed = Arc::new(AtomicU64::new(0));
     let client = |number| Pusher::new(seed, number, &pushed);
     let mut pushers: Vec<_> = (0..PUSHERS).map(client).collect();
@@ -175,7 +176,7 @@ async fn crash(seed: u64, root: &Path) {
             })
             .await;
         }
-        let life = Duration::from_millis(random.below(LONGEST_LIFE));
+        let life = Duration::from_millis(random.u64(..LONGEST_LIFE));
         tokio::time::sleep(life).await;
         host.kill().unwrap();
         for pusher in running {

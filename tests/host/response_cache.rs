@@ -296,7 +296,7 @@ async fn users_change() {
         std::fs::write(&users, BOB).unwrap();
         eventually("the users are read", async || {
             get(address, &format!("GET {path}"), &alice).await;
-            host.log().contains("read the users again").then_some(())
+            host.log().contains("reloaded the users").then_some(())
         })
         .await;
         assert_eq!(get(address, &format!("GET {path}"), &alice).await.status(), 401);

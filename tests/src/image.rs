@@ -172,20 +172,12 @@ fn print(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-/// Pseudo-random bytes from Marsaglia's xorshift, the same for the same name.
+/// Pseudo-random bytes, the same for the same name.
 fn noise(name: &str, size: usize) -> Vec<u8> {
     let seed = name.bytes().fold(0x9e37_79b9_7f4a_7c15_u64, |seed, byte| {
         (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    // Zero is the one state that xorshift never leaves.
-    let mut state = seed | 1;
-    let mut bytes = Vec::with_capacity(size + size_of::<u64>());
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(size);
+    let mut bytes = vec![0; size];
+    fastrand::Rng::with_seed(seed).fill(&mut bytes);
     bytes
 }

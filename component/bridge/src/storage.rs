@@ -1,9 +1,10 @@
 //! Storage operations: what the component has a native host do in its directory.
 //!
 //! A request `PUT http://store.internal/` has an [`Operation`] in the header
-//! [`OPERATION`] and no body, or a [`Transfer`] in the header [`TRANSFER`] with
-//! the bytes that belong to it as its body. The response has the status 200 and
-//! a `Result<Reply, StorageError>` in the header [`REPLY`]; where that is longer
+//! [`OPERATION`] and no body, a `Key` in the header [`WRITE`] with the object's
+//! value as its body, or a [`Transfer`] in the header [`TRANSFER`] with the bytes
+//! of an upload as its body. The response has the status 200 and a
+//! `Result<Reply, StorageError>` in the header [`REPLY`]; where that is longer
 //! than [`REPLY_HEADER_LIMIT`] the header is [`REPLY_IN_BODY`] and the body is
 //! the reply. Otherwise the body is the content that was read, unless it travels
 //! within the reply: short text does, since a body costs more than a header.
@@ -24,6 +25,9 @@ pub const AUTHORITY: &str = "store.internal";
 
 /// The header that holds an [`Operation`].
 pub const OPERATION: HeaderName = HeaderName::from_static("store-operation");
+
+/// The header that holds the key of an object to write: `Storage::write`.
+pub const WRITE: HeaderName = HeaderName::from_static("store-write");
 
 /// The header that holds a [`Transfer`].
 pub const TRANSFER: HeaderName = HeaderName::from_static("store-transfer");
@@ -131,12 +135,23 @@ pub enum Operation {
     Discard(UploadSession),
 }
 
-/// An operation with a body.
+impl Operation {
+    /// Whether content follows this reply to the operation.
+    pub fn has_content(&self, reply: &Reply) -> bool {
+        match self {
+            Self::Manifest { content, .. } | Self::Blob { content, .. } => {
+                *content && reply.text().is_none()
+            }
+            Self::Read(_) => reply.text().is_none(),
+            _ => false,
+        }
+    }
+}
+
+/// An operation that streams a body into an upload session.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transfer {
-    /// `Storage::write`.
-    Write(Key),
     /// `Storage::append`.
     Append {
         /// The session.
@@ -209,6 +224,15 @@ impl Reply {
         match self {
             Self::Manifest { text, .. } | Self::Blob { text, .. } | Self::Value { text, .. } => {
                 text.take()
+            }
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Option<&String> {
+        match self {
+            Self::Manifest { text, .. } | Self::Blob { text, .. } | Self::Value { text, .. } => {
+                text.as_ref()
             }
             _ => None,
         }

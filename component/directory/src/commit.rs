@@ -3,7 +3,7 @@
 use crate::entries::failed;
 use crate::session::HASH_BUFFER;
 use crate::{Appender, Directory};
-use roadstead_oci::{Algorithm, Digest};
+use roadstead_oci::{Algorithm, Digest, RepositoryName};
 use roadstead_storage::{Commit, Key, StorageError};
 use sha2::{Digest as _, Sha512};
 use std::fs::{self, File};
@@ -40,8 +40,7 @@ impl Directory {
             return Err(StorageError::DigestMismatch(Some(actual)));
         }
         let blob = Key::Blob(digest.clone());
-        let layer = Key::Layer(session.repository.clone(), digest.clone());
-        let link = PreparedLink::write(self, layer)?;
+        let link = PreparedLink::write(self, &session.repository, digest)?;
         link.sync_with(self, &file, &blob)?;
         drop(file);
         self.publish(&path, &blob)?;
@@ -60,14 +59,15 @@ struct PreparedLink {
 }
 
 impl PreparedLink {
-    fn write(directory: &Directory, key: Key) -> Result<Self, StorageError> {
-        let value = match &key {
-            Key::Layer(_, digest) => digest.to_string(),
-            _ => return Err(StorageError::Failed(format!("{key} is not a link to a blob"))),
-        };
+    fn write(
+        directory: &Directory,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Self, StorageError> {
+        let key = Key::Layer(repository.clone(), digest.clone());
         let (file, temporary) = directory.temporary_file().map_err(failed)?;
         let mut link = Self { key, file, temporary };
-        link.file.write_all(value.as_bytes()).map_err(failed)?;
+        link.file.write_all(digest.to_string().as_bytes()).map_err(failed)?;
         Ok(link)
     }
 

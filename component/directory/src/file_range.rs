@@ -32,11 +32,12 @@ impl FileRange {
     ///
     /// # Errors
     /// When they cannot be read, or the file has become shorter.
-    pub fn read(mut self) -> Result<Vec<u8>, StorageError> {
+    pub(crate) fn read(&self) -> Result<Vec<u8>, StorageError> {
         let length = self.length();
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        self.file.seek(SeekFrom::Start(self.range.start))?;
-        self.file.by_ref().take(length).read_to_end(&mut bytes)?;
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(self.range.start))?;
+        file.take(length).read_to_end(&mut bytes)?;
         if bytes.len() as u64 == length {
             Ok(bytes)
         } else {
@@ -45,15 +46,11 @@ impl FileRange {
     }
 
     /// Its text, if that is short enough to travel within a reply; else itself.
-    pub(crate) fn inlined(mut self) -> Result<(Option<String>, Option<Self>), StorageError> {
-        let length = self.length();
-        if length > INLINE_LIMIT {
+    pub(crate) fn inlined(self) -> Result<(Option<String>, Option<Self>), StorageError> {
+        if self.length() > INLINE_LIMIT {
             return Ok((None, Some(self)));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        self.file.seek(SeekFrom::Start(self.range.start))?;
-        self.file.by_ref().take(length).read_to_end(&mut bytes)?;
-        match String::from_utf8(bytes) {
+        match String::from_utf8(self.read()?) {
             Ok(text) => Ok((Some(text), None)),
             Err(_) => Ok((None, Some(self))),
         }

@@ -52,7 +52,11 @@ impl Directory {
     }
 
     /// Writes a whole object.
-    pub(crate) fn write(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
+    ///
+    /// # Errors
+    /// When the value is longer than [`Key::value_limit`], or the file system
+    /// fails.
+    pub fn write(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
         if bytes.len() > key.value_limit() {
             let (length, limit) = (bytes.len(), key.value_limit());
             return Err(StorageError::Failed(format!("{key}: {length} bytes, at most {limit}")));

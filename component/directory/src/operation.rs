@@ -3,43 +3,33 @@
 use crate::file_range::{FileRange, WithContent};
 use crate::{Appender, Directory};
 use roadstead_bridge::storage::{Operation, Reply, Transfer};
-use roadstead_storage::{Commit, Key, StorageError, UploadSession};
+use roadstead_storage::{Commit, Key, StorageError};
 
 /// A transfer whose body is being received.
 #[derive(Debug)]
 pub struct Receiver {
-    target: Target,
+    appender: Appender,
+    end: End,
     written: u64,
 }
 
+/// What becomes of the bytes at the end.
 #[derive(Debug)]
-enum Target {
-    /// `Transfer::Write`: the value so far.
-    Value(Key, Vec<u8>),
+enum End {
     /// `Transfer::Append`, and how many bytes are announced.
-    Session(Box<Appender>, Option<u64>),
+    Keep(Option<u64>),
     /// `Transfer::AppendAndCommit`.
-    Blob(Box<Appender>, Box<Commit>),
+    Commit(Commit),
 }
 
 impl Receiver {
     /// Takes the next bytes of the body.
     ///
     /// # Errors
-    /// When they cannot be written, or are more than the transfer takes.
+    /// When they cannot be written.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.written += bytes.len() as u64;
-        match &mut self.target {
-            Target::Value(key, value) => {
-                let limit = key.value_limit();
-                if value.len() + bytes.len() > limit {
-                    return Err(StorageError::Failed(format!("{key}: more than {limit} bytes")));
-                }
-                value.extend_from_slice(bytes);
-                Ok(())
-            }
-            Target::Session(appender, _) | Target::Blob(appender, _) => appender.write(bytes),
-        }
+        self.appender.write(bytes)
     }
 
     /// Writes what is held in memory to the file: for when no more bytes are
@@ -48,36 +38,28 @@ impl Receiver {
     /// # Errors
     /// When the file system fails.
     pub fn settle(&mut self) -> Result<(), StorageError> {
-        match &mut self.target {
-            Target::Value(..) => Ok(()),
-            Target::Session(appender, _) | Target::Blob(appender, _) => appender.settle(),
-        }
+        self.appender.settle()
     }
 
-    /// Ends the transfer, whose body is complete or ended early. Received bytes
-    /// of a session are kept in either case.
+    /// Ends the transfer, whose body is complete or ended early. The session
+    /// keeps received bytes in either case.
     ///
     /// # Errors
     /// [`StorageError::Aborted`] when the body ended early, and what the
     /// operation says.
     pub fn finish(self, directory: &Directory, complete: bool) -> Result<Reply, StorageError> {
-        match self.target {
-            Target::Value(key, value) if complete => {
-                directory.write(&key, &value).map(|()| Reply::Done)
-            }
-            Target::Value(..) => Err(StorageError::Aborted),
-            Target::Session(appender, _) | Target::Blob(appender, _) if !complete => {
-                appender.finish(directory)?;
+        let size = match self.end {
+            _ if !complete => {
+                self.appender.finish(directory)?;
                 Err(StorageError::Aborted)
             }
-            Target::Session(_, Some(length)) if length != self.written => {
+            End::Keep(Some(length)) if length != self.written => {
                 Err(StorageError::BodyLength(self.written))
             }
-            Target::Session(appender, _) => appender.finish(directory).map(Reply::Size),
-            Target::Blob(appender, commit) => {
-                directory.commit_appended(&commit, *appender).map(Reply::Size)
-            }
-        }
+            End::Keep(_) => self.appender.finish(directory),
+            End::Commit(commit) => directory.commit_appended(&commit, self.appender),
+        };
+        size.map(Reply::Size)
     }
 }
 
@@ -130,22 +112,35 @@ impl Directory {
         }
     }
 
-    /// Begins an operation with a body.
+    /// Carries out an operation, and gives the bytes that it reads in memory:
+    /// for values, which have a limit.
+    ///
+    /// # Errors
+    /// What the operation says.
+    pub fn fetch(&self, operation: &Operation) -> Result<(Reply, Vec<u8>), StorageError> {
+        let (mut reply, file) = self.execute(operation)?;
+        let bytes = match (reply.take_text(), file) {
+            (Some(text), _) => text.into_bytes(),
+            (None, Some(file)) => file.read()?,
+            (None, None) => Vec::new(),
+        };
+        Ok((reply, bytes))
+    }
+
+    /// Begins a transfer.
     ///
     /// # Errors
     /// What the operation says: then nothing of the body is needed.
     pub fn receive(&self, transfer: Transfer) -> Result<Receiver, StorageError> {
-        let append = |session: &UploadSession, at| self.append(session, at).map(Box::new);
-        let target = match transfer {
-            Transfer::Write(key) => Target::Value(key, Vec::new()),
+        let (appender, end) = match transfer {
             Transfer::Append { session, at, length } => {
-                Target::Session(append(&session, at)?, length)
+                (self.append(&session, at)?, End::Keep(length))
             }
             Transfer::AppendAndCommit(commit) => {
-                Target::Blob(append(&commit.session, commit.at)?, Box::new(commit))
+                (self.append(&commit.session, commit.at)?, End::Commit(commit))
             }
         };
-        Ok(Receiver { target, written: 0 })
+        Ok(Receiver { appender, end, written: 0 })
     }
 
     fn read(&self, key: &Key) -> WithContent {

@@ -4,9 +4,9 @@
 use crate::body::{self, CHUNK, Upload};
 use crate::{host, mount, wasip3};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use roadstead_bridge::storage::{
-    AUTHORITY, OPERATION, Operation, REPLY, REPLY_IN_BODY, Reply, TRANSFER, Transfer,
+    AUTHORITY, OPERATION, Operation, REPLY, REPLY_IN_BODY, Reply, TRANSFER, Transfer, WRITE,
 };
 use roadstead_bridge::{Services, header_json};
 use roadstead_config::{Config, DEFAULT_ROOT};
@@ -63,13 +63,8 @@ impl Transport for GuestTransport {
                 Ok((reply, bytes))
             }
             Self::Mounted(directory) => {
-                let (mut reply, file) = directory.execute(&operation)?;
-                let bytes = match (reply.take_text(), file) {
-                    (Some(text), _) => text.into(),
-                    (None, Some(file)) => FileRange::read(file)?.into(),
-                    (None, None) => Bytes::new(),
-                };
-                Ok((reply, bytes))
+                let (reply, bytes) = directory.fetch(&operation)?;
+                Ok((reply, bytes.into()))
             }
         }
     }
@@ -96,17 +91,12 @@ impl Transport for GuestTransport {
     }
 
     async fn write(&self, key: &Key, value: Bytes) -> Result<Reply, StorageError> {
-        let transfer = Transfer::Write(key.clone());
         match self {
             Self::Host => {
                 let contents = (!value.is_empty()).then(|| body::stream(value.into()));
-                send(&transfer, contents).await
+                send(&WRITE, header_json(key), contents).await
             }
-            Self::Mounted(directory) => {
-                let mut receiver = directory.receive(transfer)?;
-                receiver.write(&value)?;
-                receiver.finish(directory, true)
-            }
+            Self::Mounted(directory) => directory.write(key, &value).map(|()| Reply::Done),
         }
     }
 
@@ -114,7 +104,7 @@ impl Transport for GuestTransport {
         match self {
             Self::Host => {
                 let (stream, received) = body.into_stream();
-                let reply = send(&transfer, Some(stream)).await;
+                let reply = send(&TRANSFER, header_json(&transfer), Some(stream)).await;
                 drop(received);
                 reply
             }
@@ -158,25 +148,17 @@ async fn ask(operation: &Operation) -> Result<(Reply, Option<Upload>), StorageEr
         return Ok((parse(&json)?, None));
     }
     let reply = parse(&header.ok_or_else(|| no_reply(&response))?)?;
-    let content = match &reply {
-        Reply::Manifest { text, .. } => {
-            text.is_none() && matches!(operation, Operation::Manifest { content: true, .. })
-        }
-        Reply::Blob { text, .. } => {
-            text.is_none() && matches!(operation, Operation::Blob { content: true, .. })
-        }
-        Reply::Value { text, .. } => text.is_none(),
-        _ => false,
-    };
-    Ok((reply, content.then(|| Upload::of_response(response))))
+    let content = operation.has_content(&reply).then(|| Upload::of_response(response));
+    Ok((reply, content))
 }
 
-/// Has the native host carry out a transfer.
+/// Has the native host carry out what has a body.
 async fn send(
-    transfer: &Transfer,
+    header: &HeaderName,
+    json: Vec<u8>,
     contents: Option<StreamReader<u8>>,
 ) -> Result<Reply, StorageError> {
-    let response = host::send(AUTHORITY, &TRANSFER, header_json(transfer), contents).await;
+    let response = host::send(AUTHORITY, header, json, contents).await;
     let response = response.map_err(StorageError::Failed)?;
     parse(&host::header(&response, &REPLY).ok_or_else(|| no_reply(&response))?)
 }

@@ -1,8 +1,7 @@
-//! The host's authority: tells the component who is who.
+//! The host's authority: authenticates callers for the component.
 //!
-//! The component reaches it as it reaches the store, at an authority that
-//! leads to no network. Passwords, keys and bcrypt's time stay here; who may do
-//! what is the component's to decide.
+//! The component reaches it as it reaches the store, at a virtual authority.
+//! Passwords, keys and the cost of bcrypt stay here; the component authorises.
 
 use crate::behind::job_keys;
 use crate::body::full;
@@ -22,31 +21,31 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
 use wasmtime_wasi_http::WasiBody;
 
-/// Passwords that wait to be verified or are being verified, at most. More are
+/// Most passwords that wait to be verified or are being verified. More are
 /// refused: their clients would not wait that long.
 const WAITING: usize = 64;
 
-/// Those of one client among them, so that nobody can keep others out.
+/// Most of them from one client, so that it cannot lock others out.
 const WAITING_OF_ONE: usize = 4;
 
-/// When a client with too many passwords at a time may come again, in seconds.
+/// When a client with too many concurrent passwords should retry, in seconds.
 const PAUSE: u64 = 1;
 
 /// The host's authority.
 #[derive(Debug)]
 pub(crate) struct HostAuth {
     authority: Arc<Authority>,
-    /// bcrypt runs on so many threads at a time; the others are for pulls.
+    /// Limits the threads that run bcrypt; the others are for pulls.
     turns: Semaphore,
     waiting: Mutex<Waiting>,
     keys: job_keys::Fetcher,
-    /// Counts reloads: what instances remember of an older count is not true.
+    /// Counts reloads; what instances cached before the last one is outdated.
     generation: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Who asks for the same waits for the same answer.
+    /// Equal questions wait for the same answer.
     questions: HashMap<Fingerprint, Arc<OnceCell<Answer>>>,
     verifying: usize,
     of_client: HashMap<Option<IpAddr>, usize>,
@@ -64,48 +63,48 @@ impl HostAuth {
         }
     }
 
-    /// How many reloads there were.
+    /// The counter of reloads.
     pub(crate) fn generation(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.generation)
     }
 
-    /// The files that are worth a reload when they change.
+    /// The files to reload when they change.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         self.authority.files()
     }
 
-    /// How many users there are.
+    /// The number of users.
     pub(crate) fn users(&self) -> usize {
         self.authority.users()
     }
 
-    /// Reads the files again whenever they change.
+    /// Reloads the files whenever they change.
     pub(crate) async fn renew(self: Arc<Self>, mut watch: Watch) {
         loop {
             watch.changed().await;
             let auth = Arc::clone(&self);
-            // Files may be slow.
+            // A network file system may be slow.
             if let Err(error) = spawn_blocking(move || auth.reload()).await {
-                tracing::error!("reading the users again: {error}");
+                tracing::error!("cannot reload the users: {error}");
             }
         }
     }
 
-    /// Reads the files again. Whatever was true by the old ones is forgotten,
-    /// here and in the component's instances.
+    /// Reloads the files, and invalidates what was cached of the old ones, here
+    /// and in the component's instances.
     fn reload(&self) {
         match self.authority.reload() {
             Ok(()) => {
                 self.generation.fetch_add(1, Ordering::Release);
-                tracing::info!("read the users again: {} of them", self.users());
+                tracing::info!("reloaded the users: {} in all", self.users());
             }
             Err(problem) => {
-                tracing::error!("{problem}; what was read before stays in force");
+                tracing::error!("{problem}; the previous users stay in force");
             }
         }
     }
 
-    /// Answers the component.
+    /// Answers a question of the component.
     pub(crate) async fn respond(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
         let question = request.headers().get(QUESTION).map(HeaderValue::as_bytes);
         let answer = match serde_json::from_slice(question.unwrap_or_default()) {
@@ -134,7 +133,7 @@ impl HostAuth {
             return match self.authority.set_job_keys(&jwks) {
                 Ok(()) => self.authority.answer(&question, SystemTime::now()),
                 Err(problem) => {
-                    tracing::error!("the keys of {}: {problem}", oidc.issuer);
+                    tracing::error!("cannot use the keys of {}: {problem}", oidc.issuer);
                     answer
                 }
             };
@@ -142,7 +141,7 @@ impl HostAuth {
         answer
     }
 
-    /// Has bcrypt decide, once for all who ask the same at the same time.
+    /// Verifies a password by bcrypt, once for equal concurrent questions.
     async fn password(&self, fingerprint: Fingerprint, question: Question) -> Answer {
         let cell = Arc::clone(self.waiting().questions.entry(fingerprint).or_default());
         let answer = cell.get_or_init(|| self.verify(question)).await.clone();
@@ -175,7 +174,7 @@ impl HostAuth {
     }
 }
 
-/// A place among those that wait, given back when it is dropped.
+/// A place among the waiting passwords, freed when it is dropped.
 struct Place<'a> {
     auth: &'a HostAuth,
     client: Option<IpAddr>,

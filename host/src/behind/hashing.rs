@@ -1,8 +1,8 @@
-//! Hashes bytes on their way, for a component that passes them on itself.
+//! Hashes bytes in transit, for a component that forwards them itself.
 //!
 //! With an object store, an upload's bytes go through the component, which
-//! cuts them into parts; to hash them there would cost several times what it
-//! costs here. [`roadstead_bridge::hashing`] says how bodies travel.
+//! splits them into parts; hashing them there would cost several times as much
+//! as here. [`roadstead_bridge::hashing`] describes the messages.
 
 use crate::body::empty;
 use bytes::Bytes;
@@ -16,28 +16,27 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use wasmtime_wasi_http::WasiBody;
 
-/// Pieces of a body that were hashed and not taken yet, at most.
+/// Most pieces of a body that are hashed ahead of the reader.
 const AHEAD: usize = 2;
 
-/// Answers with the request's body.
+/// Responds with the request's body, hashed.
 pub(crate) fn respond(request: Request<WasiBody>) -> Response<WasiBody> {
     let state = request.headers().get(STATE);
     let state = state.and_then(|state| hash_state::parse(state.to_str().ok()?));
     let Some(sha256) = state else {
-        tracing::error!("the component asked for a hash without a state to begin with");
+        tracing::error!("the component asked for a hash without an initial state");
         let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::BAD_REQUEST;
         return response;
     };
     let (sender, mut receiver) = mpsc::channel(AHEAD);
-    // A task of its own, since whoever takes the bytes must not wait for the
-    // hash of more.
+    // A task of its own, so that the reader does not wait for the hash of more.
     tokio::spawn(pass(request.into_body(), sha256, sender));
     let frames = stream::poll_fn(move |context| receiver.poll_recv(context));
     Response::new(StreamBody::new(frames.map(Ok)).boxed_unsync())
 }
 
-/// Passes a body on. Whoever takes it may have seen enough.
+/// Forwards a body, unless the reader stops reading.
 async fn pass(mut body: WasiBody, mut sha256: Sha256, sender: mpsc::Sender<Frame<Bytes>>) {
     let whole = loop {
         match body.frame().await {
@@ -49,7 +48,7 @@ async fn pass(mut body: WasiBody, mut sha256: Sha256, sender: mpsc::Sender<Frame
                 }
             }
             Some(Err(error)) => {
-                tracing::debug!("an upload broke off: {error}");
+                tracing::debug!("an upload ended early: {error}");
                 break false;
             }
             None => break true,
@@ -80,8 +79,8 @@ mod tests {
         StreamBody::new(futures::stream::iter(frames)).boxed_unsync()
     }
 
-    /// What comes back of a body that follows "one ": the bytes, the digest of
-    /// all, and whether they are all.
+    /// The result of a body that follows `one `: the bytes, the digest of all,
+    /// and whether they are complete.
     async fn pass(frames: Vec<Result<&'static [u8], Error>>) -> (Bytes, Vec<u8>, String) {
         let state = hash_state::print(&Sha256::new_with_prefix("one "));
         let request = Request::put("/").header(STATE, state).body(body(frames)).unwrap();

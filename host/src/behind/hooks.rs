@@ -1,4 +1,4 @@
-//! Where the component's own requests go.
+//! Dispatches the component's outbound requests.
 
 use crate::behind::auth::HostAuth;
 use crate::behind::hashing;
@@ -13,17 +13,18 @@ use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks,
 };
 
-/// What holds the data.
+/// Where the data is.
 #[derive(Clone, Debug)]
 pub(crate) enum Storage {
-    /// A directory of this host's.
+    /// In a directory of this host.
     Directory(Arc<HostStore>),
-    /// An object store.
+    /// In an object store.
     Cloud(Arc<Outbound>),
 }
 
 impl Storage {
-    /// Waits until no body is being received that is lost if this process ends.
+    /// Waits until no body is being received that would be lost if this process
+    /// ended.
     pub(crate) async fn idle(&self) {
         if let Self::Directory(store) = self {
             store.idle().await;
@@ -31,8 +32,8 @@ impl Storage {
     }
 }
 
-/// Leads the component's outbound requests to what holds the data and to the
-/// authority that knows who is who, and nowhere else.
+/// Dispatches the component's outbound requests to the storage and to the
+/// authority, and nowhere else.
 #[derive(Clone)]
 pub(crate) struct Hooks {
     pub(crate) storage: Storage,
@@ -40,7 +41,7 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// What the component is offered.
+    /// The services that the component is offered.
     pub(crate) fn services(&self) -> Services {
         let directory = matches!(self.storage, Storage::Directory(_));
         Services {
@@ -56,8 +57,8 @@ type Outcome = Result<(), Error>;
 type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Outcome> + Send>), Error>;
 
 impl WasiHttpHooks for Hooks {
-    /// As everywhere, but for `Host`: the component has a use for it, and on
-    /// its way to a network it is taken out.
+    /// The default, except that `Host` is allowed: the component signs it, and it
+    /// is replaced before a request leaves the host.
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
         *name != header::HOST && DEFAULT_FORBIDDEN_HEADERS.contains(name)
     }

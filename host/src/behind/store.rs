@@ -1,19 +1,20 @@
-//! The host store: answers the component's storage operations.
+//! The host store: carries out the component's storage operations.
 //!
-//! [`roadstead_bridge::storage`] says how they travel. Bodies pass through as
-//! they are: bytes go from the connection to the file, hashed natively on the
-//! way, and from the file to the connection, and the component never sees them.
+//! [`roadstead_bridge::storage`] describes the messages. Bodies pass unchanged:
+//! bytes go from the connection to the file, hashed natively on the way, and from
+//! the file to the connection. The component never sees them.
 
 use crate::body::{file_body, full};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use roadstead_bridge::header_json;
 use roadstead_bridge::storage::{
     OPERATION, Operation, REPLY, REPLY_HEADER_LIMIT, REPLY_IN_BODY, Reply, TRANSFER, Transfer,
+    WRITE,
 };
 use roadstead_directory::{Directory, FileRange, Receiver};
-use roadstead_storage::StorageError;
+use roadstead_storage::{Key, StorageError};
 use serde::de::DeserializeOwned;
 use std::io;
 use std::path::PathBuf;
@@ -24,22 +25,22 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use wasmtime_wasi_http::WasiBody;
 
 /// Bytes of a body that are written at once, about. Each writer holds at most
-/// two such batches, one of them being written.
+/// two such batches, one of which is being written.
 const BATCH_SIZE: usize = 512 * 1024;
 
-/// How long a batch waits for more of its body. What a client that pauses has
-/// sent is written then, and takes no memory.
+/// How long a batch waits for more of its body. When a client stalls, what it
+/// has sent is written and takes no memory.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
-/// How much of a body is read and forgotten if the operation is refused, in
-/// bytes, so that the client sees the refusal.
+/// Bytes of a body that are read and discarded if the operation is refused, so
+/// that the client receives the response.
 const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
 
-/// Answers storage operations from a directory.
+/// Carries out storage operations in a directory.
 #[derive(Debug)]
 pub(crate) struct HostStore {
     directory: Arc<Directory>,
-    /// How many bodies are being received.
+    /// The number of bodies that are being received.
     receiving: watch::Sender<usize>,
 }
 
@@ -56,21 +57,9 @@ impl HostStore {
         let _ = self.receiving.subscribe().wait_for(|&receiving| receiving == 0).await;
     }
 
-    /// Carries out the operation or the transfer that a request is.
+    /// Carries out the operation, write or transfer in a request.
     pub(crate) async fn respond(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
-        let (head, body) = request.into_parts();
-        let result = if let Some(json) = head.headers.get(TRANSFER) {
-            match parse(json) {
-                Ok(transfer) => self.transfer(transfer, body).await.map(|reply| (reply, None)),
-                Err(problem) => Err(problem),
-            }
-        } else {
-            match head.headers.get(OPERATION).map(parse) {
-                Some(Ok(operation)) => self.execute(operation).await,
-                Some(Err(problem)) => Err(problem),
-                None => Err(StorageError::Failed("a request without an operation".to_owned())),
-            }
-        };
+        let result = self.carry_out(request).await;
         if let Err(StorageError::Failed(cause) | StorageError::Unavailable(cause)) = &result {
             tracing::error!("storage: {cause}");
         }
@@ -78,6 +67,26 @@ impl HostStore {
             Ok((reply, content)) => reply_with(&Ok(reply), content),
             Err(error) => reply_with(&Err(error), None),
         }
+    }
+
+    async fn carry_out(
+        &self,
+        request: Request<WasiBody>,
+    ) -> Result<(Reply, Option<WasiBody>), StorageError> {
+        let (head, body) = request.into_parts();
+        let headers = &head.headers;
+        if let Some(json) = headers.get(OPERATION) {
+            return self.execute(parse(json)?).await;
+        }
+        let _receiving = Receiving::begin(&self.receiving);
+        let reply = if let Some(json) = headers.get(TRANSFER) {
+            self.transfer(parse(json)?, body).await?
+        } else if let Some(json) = headers.get(WRITE) {
+            self.write(parse(json)?, body).await?
+        } else {
+            return Err(StorageError::Failed("a request without an operation".to_owned()));
+        };
+        Ok((reply, None))
     }
 
     /// Carries out an operation without a body.
@@ -97,15 +106,29 @@ impl HostStore {
         .await
     }
 
-    /// Carries out an operation with a body.
-    async fn transfer(&self, transfer: Transfer, body: WasiBody) -> Result<Reply, StorageError> {
-        self.receiving.send_modify(|receiving| *receiving += 1);
-        let reply = self.receive(transfer, body).await;
-        self.receiving.send_modify(|receiving| *receiving -= 1);
-        reply
+    /// Writes an object whose value is the body.
+    async fn write(&self, key: Key, body: WasiBody) -> Result<Reply, StorageError> {
+        let limit = key.value_limit();
+        let value = match Limited::new(body, limit).collect().await {
+            Ok(value) => value.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return Err(StorageError::Failed(format!("{key}: more than {limit} bytes")));
+            }
+            Err(error) => {
+                tracing::debug!("a value ended early: {error}");
+                return Err(StorageError::Aborted);
+            }
+        };
+        let directory = Arc::clone(&self.directory);
+        blocking(move || directory.write(&key, &value)).await.map(|()| Reply::Done)
     }
 
-    async fn receive(&self, transfer: Transfer, mut body: WasiBody) -> Result<Reply, StorageError> {
+    /// Streams the body into an upload session.
+    async fn transfer(
+        &self,
+        transfer: Transfer,
+        mut body: WasiBody,
+    ) -> Result<Reply, StorageError> {
         let directory = Arc::clone(&self.directory);
         let receiver = match blocking(move || directory.receive(transfer)).await {
             Ok(receiver) => receiver,
@@ -120,13 +143,29 @@ impl HostStore {
     }
 }
 
+/// Counts a body among those being received until it is dropped.
+struct Receiving<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Receiving<'a> {
+    fn begin(receiving: &'a watch::Sender<usize>) -> Self {
+        receiving.send_modify(|receiving| *receiving += 1);
+        Self(receiving)
+    }
+}
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|receiving| *receiving -= 1);
+    }
+}
+
 fn parse<T: DeserializeOwned>(json: &HeaderValue) -> Result<T, StorageError> {
     serde_json::from_slice(json.as_bytes())
         .map_err(|error| StorageError::Failed(format!("the component's operation: {error}")))
 }
 
-/// Writes a body as it comes: while one batch is being hashed and written, the
-/// next one gathers. `false` says that the body broke off.
+/// Writes a body as it is received: while one batch is being hashed and written,
+/// the next one is gathered. Returns `false` if the body was aborted.
 async fn write_all(
     mut receiver: Receiver,
     body: &mut WasiBody,
@@ -146,23 +185,23 @@ async fn write_all(
         if let Some(whole) = end {
             return Ok((written.await.map_err(panicked)??, whole));
         }
-        // After a pause there is nothing that could be settled.
+        // After a pause, all that was received has been settled.
         batch = gather(body, (!paused).then_some(BATCH_PAUSE)).await;
         receiver = written.await.map_err(panicked)??;
     }
 }
 
-/// What has come of a body.
+/// The pieces of a body that have been received.
 struct Batch {
     pieces: Vec<Bytes>,
-    /// Whether the client pauses.
+    /// Whether the client stalls.
     paused: bool,
-    /// At the body's end, whether it is whole.
+    /// At the body's end, whether it is complete.
     end: Option<bool>,
 }
 
-/// The next pieces of a body, until they are many or the client pauses. The
-/// first one is waited for as long as `patience` says.
+/// Gathers the next pieces of a body, until they fill a batch or the client
+/// stalls. `patience` is how long to wait for the first one.
 async fn gather(body: &mut WasiBody, patience: Option<Duration>) -> Batch {
     let mut batch = Batch { pieces: Vec::new(), paused: false, end: None };
     let mut size = 0;
@@ -204,7 +243,7 @@ async fn drain(mut body: WasiBody) {
     }
 }
 
-/// Runs what may wait for the disk where it makes no connection wait.
+/// Runs work that may block on the disk off the async threads.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
@@ -221,8 +260,7 @@ fn reply_with(
     content: Option<WasiBody>,
 ) -> Response<WasiBody> {
     let json = header_json(result);
-    // Content has the body, so that its reply is in the header whatever its
-    // length.
+    // With content in the body, the reply is in the header, whatever its length.
     let (header, body) = match (HeaderValue::from_bytes(&json), content) {
         (Ok(header), Some(content)) => (header, content),
         (Ok(header), None) if json.len() <= REPLY_HEADER_LIMIT => (header, full(Bytes::new())),

@@ -1,4 +1,4 @@
-//! The component's standard error, line by line into the host's log.
+//! Copies the component's standard error to the host's log, line by line.
 
 use roadstead_bridge::log;
 use std::io;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
-/// Longest line; what is longer is logged in pieces.
+/// Longest line in bytes; longer ones are logged in pieces.
 const LINE_LIMIT: usize = 8 * 1024;
 
 /// Logs what a component writes.
@@ -26,7 +26,7 @@ impl StdoutStream for GuestLog {
     }
 }
 
-/// What came of a line so far.
+/// The bytes of an incomplete line.
 struct Lines(Vec<u8>);
 
 impl Lines {

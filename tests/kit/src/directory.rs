@@ -3,7 +3,7 @@
 use crate::body::MemoryBody;
 use bytes::Bytes;
 use roadstead_bridge::storage::{Operation, Reply, Transfer};
-use roadstead_directory::{Directory, FileRange, Transport};
+use roadstead_directory::{Directory, Transport};
 use roadstead_storage::{Content, Key, StorageError};
 use std::convert::Infallible;
 
@@ -16,13 +16,8 @@ impl Transport for NativeDirectory {
     type Download = Infallible;
 
     async fn execute(&self, operation: Operation) -> Result<(Reply, Bytes), StorageError> {
-        let (mut reply, file) = self.0.execute(&operation)?;
-        let bytes = match (reply.take_text(), file) {
-            (Some(text), _) => text.into(),
-            (None, Some(file)) => FileRange::read(file)?.into(),
-            (None, None) => Bytes::new(),
-        };
-        Ok((reply, bytes))
+        let (reply, bytes) = self.0.fetch(&operation)?;
+        Ok((reply, bytes.into()))
     }
 
     async fn open(
@@ -34,8 +29,7 @@ impl Transport for NativeDirectory {
     }
 
     async fn write(&self, key: &Key, value: Bytes) -> Result<Reply, StorageError> {
-        let body = MemoryBody { bytes: value, aborted: false };
-        self.transfer(Transfer::Write(key.clone()), body).await
+        self.0.write(key, &value).map(|()| Reply::Done)
     }
 
     async fn transfer(&self, transfer: Transfer, body: MemoryBody) -> Result<Reply, StorageError> {

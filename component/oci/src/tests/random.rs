@@ -7,20 +7,16 @@ use super::spec_regexp::SpecRegexp;
 /// The number of random inputs for each parser.
 pub(super) const ROUNDS: usize = 100_000;
 
-/// The xorshift64 generator with a fixed seed, so that failures are
-/// reproducible.
-pub(super) struct Random(u64);
+/// A generator with a fixed seed, so that failures are reproducible.
+pub(super) struct Random(fastrand::Rng);
 
 impl Random {
-    pub(super) const fn new() -> Self {
-        Self(0x9e37_79b9_7f4a_7c15)
+    pub(super) fn new() -> Self {
+        Self(fastrand::Rng::with_seed(1))
     }
 
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap_or(0) % bound
+        self.0.usize(..bound)
     }
 
     pub(super) fn one_of<'a>(&mut self, pieces: &[&'a str]) -> &'a str {

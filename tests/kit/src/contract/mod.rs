@@ -97,17 +97,9 @@ async fn store<S: Testable>(storage: &S, name: &RepositoryName, digest: &Digest,
 
 /// Bytes that no other test has, and that differ at every place.
 pub fn content(length: usize) -> Bytes {
-    // A UUID's version, some bits of which are set, keeps it from being zero.
-    let (mut state, _) = Uuid::new_v4().as_u64_pair();
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        // Marsaglia's xorshift generator.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_be_bytes());
-    }
-    bytes.truncate(length);
+    let (seed, _) = Uuid::new_v4().as_u64_pair();
+    let mut bytes = vec![0; length];
+    fastrand::Rng::with_seed(seed).fill(&mut bytes);
     bytes.into()
 }
 
