@@ -3,8 +3,8 @@
 
 use http::{Request, StatusCode};
 use roadstead_tests::{
-    Azurite, Garage, Registry, Step, Target, Wasmtime, binary, delete, digest, get, head, patch,
-    post, put, run, send, skip,
+    Azurite, Garage, Gcs, Registry, Step, Target, Wasmtime, binary, delete, digest, get, head,
+    patch, post, put, run, send, skip,
 };
 use std::process::Command;
 
@@ -105,15 +105,28 @@ async fn exercise(one: &Registry, other: &Registry) {
     run(&at(one), &push(&large, &config)).await;
     run(&at(one), &pull(&large, &config)).await;
     run(&at(other), &pull(&large, &config)).await;
+    let by_digest = format!("/v2/a/b/manifests/{}", digest(manifest(&large, &config).as_bytes()));
     let steps = [
         post(format!("/v2/a/c/blobs/uploads/?mount={}&from=a/b", digest(&large))).status(201),
         get(format!("/v2/a/c/blobs/{}", digest(&large))).content(large.clone()),
-        delete("/v2/a/b/manifests/v1").status(202),
-        get("/v2/a/b/manifests/v1").error(404, "MANIFEST_UNKNOWN"),
-        delete(format!("/v2/a/b/blobs/{}", digest(&config))).status(202),
-        get(format!("/v2/a/b/blobs/{}", digest(&config))).error(404, "BLOB_UNKNOWN"),
     ];
     run(&at(one), &steps).await;
+    run(&at(other), &[get("/v2/a/b/manifests/v1"), get(&by_digest)]).await;
+    let steps = [
+        delete("/v2/a/b/manifests/v1").status(202),
+        get("/v2/a/b/manifests/v1").error(404, "MANIFEST_UNKNOWN"),
+        delete(&by_digest).status(202),
+        delete(format!("/v2/a/b/blobs/{}", digest(&config))).status(202),
+    ];
+    run(&at(one), &steps).await;
+    // At once, at every instance: nothing is cached that another can change.
+    let gone = [
+        get("/v2/a/b/manifests/v1").error(404, "MANIFEST_UNKNOWN"),
+        get(&by_digest).error(404, "MANIFEST_UNKNOWN"),
+        get(format!("/v2/a/b/blobs/{}", digest(&config))).error(404, "BLOB_UNKNOWN"),
+    ];
+    run(&at(other), &gone).await;
+    run(&at(one), &gone).await;
 }
 
 #[tokio::test]
@@ -150,6 +163,13 @@ async fn over_azurite() {
     };
     azurite.container("images").await.unwrap();
     let settings = azurite.settings("images");
+    exercise(&host(&settings, &[]), &host(&settings, &[])).await;
+}
+
+#[tokio::test]
+async fn over_gcs() {
+    let gcs = Gcs::start().unwrap();
+    let settings = gcs.settings("images");
     exercise(&host(&settings, &[]), &host(&settings, &[])).await;
 }
 

@@ -54,7 +54,8 @@ pub struct Switches {
     pub read_only: bool,
     /// Image manifests may name blobs that the repository does not hold.
     pub sparse: bool,
-    /// A native host is in front, with a cache of responses.
+    /// A native host in front may cache responses. Not over a bucket, where
+    /// writes by other instances do not invalidate them.
     pub cached: bool,
     /// A notice that every response carries (specification, "Warnings").
     pub warning: Option<String>,
@@ -67,7 +68,7 @@ impl Switches {
             delete: config.delete_enabled,
             read_only: config.read_only,
             sparse: config.sparse_images,
-            cached: services.front,
+            cached: services.front && services.storage,
             warning: config.warning.clone(),
         }
     }
