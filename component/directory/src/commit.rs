@@ -2,12 +2,13 @@
 
 use crate::entries::failed;
 use crate::session::HASH_BUFFER;
+use crate::steps as fs;
 use crate::{Appender, Directory};
 use roadstead_oci::{Algorithm, Digest, RepositoryName};
 use roadstead_storage::{Commit, Key, StorageError};
 use sha2::{Digest as _, Sha512};
-use std::fs::{self, File};
-use std::io::{Read, Write as _};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 impl Directory {
@@ -67,7 +68,8 @@ impl PreparedLink {
         let key = Key::Layer(repository.clone(), digest.clone());
         let (file, temporary) = directory.temporary_file().map_err(failed)?;
         let mut link = Self { key, file, temporary };
-        link.file.write_all(digest.to_string().as_bytes()).map_err(failed)?;
+        let text = digest.to_string();
+        fs::write_all(&mut link.file, text.as_bytes(), &link.temporary).map_err(failed)?;
         Ok(link)
     }
 
@@ -84,8 +86,8 @@ impl PreparedLink {
             None => Ok(()),
         };
         at_once(vec![
-            Box::new(|| bytes.sync_all().map_err(failed)),
-            Box::new(|| self.file.sync_all().map_err(failed)),
+            Box::new(|| fs::sync(bytes, &directory.path(blob)).map_err(failed)),
+            Box::new(|| fs::sync(&self.file, &self.temporary).map_err(failed)),
             Box::new(|| parent(&self.key)),
             Box::new(|| parent(blob)),
         ])
@@ -112,7 +114,7 @@ type Task<'a> = Box<dyn FnOnce() -> Result<(), StorageError> + Send + 'a>;
 
 /// Runs all tasks, concurrently if threads are available.
 fn at_once(mut tasks: Vec<Task<'_>>) -> Result<(), StorageError> {
-    if cfg!(target_family = "wasm") {
+    if cfg!(target_family = "wasm") || fs::observed() {
         return tasks.into_iter().try_for_each(|task| task());
     }
     let Some(own) = tasks.pop() else { return Ok(()) };
@@ -128,7 +130,7 @@ fn at_once(mut tasks: Vec<Task<'_>>) -> Result<(), StorageError> {
 }
 
 fn hash_again<H: sha2::Digest>(path: &Path) -> Result<Vec<u8>, StorageError> {
-    let mut file = File::open(path)?;
+    let mut file = fs::open(path)?;
     let mut hash = H::new();
     let mut buffer = vec![0; HASH_BUFFER];
     loop {

@@ -1,9 +1,10 @@
 //! The entries of one directory, in order and a bounded number at a time.
 
+use crate::steps as fs;
 use roadstead_storage::StorageError;
 use std::collections::BinaryHeap;
 use std::path::Path;
-use std::{fs, io};
+use std::io;
 
 /// The maximum number of entries of one directory that are held in memory at a
 /// time, if all of them are too many.
@@ -115,7 +116,7 @@ pub(crate) fn for_each(
 }
 
 /// Operators link directories to other disks, so links are followed.
-fn entry_type(file_type: fs::FileType, path: &Path) -> Option<EntryType> {
+fn entry_type(file_type: std::fs::FileType, path: &Path) -> Option<EntryType> {
     let (directory, file) = if file_type.is_symlink() {
         let metadata = fs::metadata(path).ok()?;
         (metadata.is_dir(), metadata.is_file())

@@ -3,9 +3,9 @@
 use crate::Directory;
 use crate::entries::{EntryType, Position, for_each, read_until_stable};
 use crate::sorted_names::Sorting;
+use crate::steps as fs;
 use roadstead_bridge::storage::LIST_LIMIT;
 use roadstead_storage::{Collection, Cursor, Entry, Key, Listing, StorageError};
-use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 

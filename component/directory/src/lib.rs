@@ -30,6 +30,7 @@ mod operation;
 mod session;
 mod sink;
 mod sorted_names;
+pub mod steps;
 
 pub use adapter::{DirectoryStorage, Transport};
 pub use file_range::FileRange;

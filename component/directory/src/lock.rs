@@ -15,10 +15,11 @@
 
 use crate::Directory;
 use crate::entries::failed;
+use crate::steps as fs;
 use roadstead_storage::StorageError;
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -87,7 +88,11 @@ impl Lock {
     pub(crate) fn take(directory: &Directory, session: &Path) -> Result<Self, StorageError> {
         let path = session.join("lock");
         let entered = match &directory.owner {
-            Some(_) => Some(Entered::enter(&directory.appending, session)?),
+            Some(_) => {
+                // Who comes first is in memory.
+                fs::step(fs::Call::Change, session)?;
+                Some(Entered::enter(&directory.appending, session)?)
+            }
             None => None,
         };
         // The token is written before the file becomes the lock, so that a lock
@@ -102,7 +107,7 @@ impl Lock {
         } else {
             let (mut file, temporary) = directory.temporary_file().map_err(failed)?;
             let token = temporary.to_string_lossy().into_owned().into_bytes();
-            file.write_all(&token).map_err(failed)?;
+            fs::write_all(&mut file, &token, &temporary).map_err(failed)?;
             (temporary.clone(), Some(temporary), token)
         };
         let result = match fs::hard_link(&file, &path) {
@@ -163,6 +168,7 @@ fn age(file: &Path) -> Option<Duration> {
 }
 
 fn touch(file: &Path) -> io::Result<()> {
+    fs::step(fs::Call::Change, file)?;
     File::options().write(true).open(file)?.set_modified(SystemTime::now())
 }
 

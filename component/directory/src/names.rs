@@ -6,9 +6,9 @@
 use crate::Directory;
 use crate::entries::Position;
 use crate::sorted_names::Sorting;
+use crate::steps as fs;
 use roadstead_bridge::storage::LIST_LIMIT;
 use roadstead_storage::{NameList, NamesQuery, PAGE_BYTES, Page, StorageError};
-use std::fs;
 use std::path::Path;
 
 impl Directory {
@@ -57,7 +57,7 @@ impl Search<'_> {
     fn take(&mut self, path: &Path, name: String) -> Result<(), StorageError> {
         let value = match (&self.query.list, self.query.list.value_path()) {
             (NameList::Repositories(holding), _) => {
-                if !holding.shown_by().iter().any(|child| path.join(child).is_dir()) {
+                if !holding.shown_by().iter().any(|child| fs::metadata(path.join(child)).is_ok_and(|found| found.is_dir())) {
                     return Ok(());
                 }
                 None

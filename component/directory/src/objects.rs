@@ -1,11 +1,12 @@
 //! Single objects: read, written and deleted, atomically and durably.
 
 use crate::entries::failed;
+use crate::steps as fs;
 use crate::{Directory, PRIVATE};
 use roadstead_oci::{Digest, MediaType};
 use roadstead_storage::{Key, StorageError};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -27,7 +28,7 @@ impl Directory {
 
     /// Opens an object, and gives its size in bytes.
     pub(crate) fn open_object(&self, key: &Key) -> Result<(u64, File), StorageError> {
-        let file = File::open(self.path(key))?;
+        let file = fs::open(self.path(key))?;
         Ok((size_of(&file.metadata()?)?, file))
     }
 
@@ -62,9 +63,8 @@ impl Directory {
             return Err(StorageError::Failed(format!("{key}: {length} bytes, at most {limit}")));
         }
         let (mut file, temporary) = self.temporary_file().map_err(failed)?;
-        let written = file
-            .write_all(bytes)
-            .and_then(|()| if key.is_durable() { file.sync_all() } else { Ok(()) });
+        let written = fs::write_all(&mut file, bytes, &temporary)
+            .and_then(|()| if key.is_durable() { fs::sync(&file, &temporary) } else { Ok(()) });
         drop(file);
         let published = written.map_err(failed).and_then(|()| self.publish(&temporary, key));
         if published.is_err() {
@@ -106,7 +106,7 @@ impl Directory {
     /// without the hint, a mount that names no repository may not find the
     /// blob.
     pub(crate) fn hint(&self, hint: &Key) {
-        let _ = File::create(self.path(hint));
+        let _ = fs::create(self.path(hint));
     }
 
     /// Deletes an object that must exist, its companion, and the directories
@@ -123,7 +123,7 @@ impl Directory {
     pub(crate) fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError> {
         let path = self.path(key);
         {
-            let _exclusive = self.replacing.write().unwrap_or_else(PoisonError::into_inner);
+            let _exclusive = fs::write_lock(&self.replacing, &self.root);
             if !self.leads_to(key, digest)? {
                 return Ok(());
             }
@@ -156,7 +156,7 @@ impl Directory {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
         let put = || {
-            let _shared = self.replacing.read().unwrap_or_else(PoisonError::into_inner);
+            let _shared = fs::read_lock(&self.replacing, &self.root);
             fs::rename(temporary, &path)
         };
         let mut result = put();
@@ -182,9 +182,10 @@ impl Directory {
     pub(crate) fn make_directories(&self, path: &Path) -> io::Result<()> {
         let mut result = Ok(());
         for _ in 0..PRUNE_RETRIES {
+            fs::step(fs::Call::Change, path)?;
             let (made, young) = {
                 let mut young = self.young.lock().unwrap_or_else(PoisonError::into_inner);
-                let made = fs::create_dir(path);
+                let made = std::fs::create_dir(path);
                 if made.is_ok() {
                     young.insert(path.to_owned());
                 }
@@ -231,7 +232,7 @@ impl Directory {
     /// A new, empty, exclusively created file outside all keys.
     pub(crate) fn temporary_file(&self) -> io::Result<(File, PathBuf)> {
         let path = self.temporary_directory().join(self.temporary_name());
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let file = fs::open_with(OpenOptions::new().write(true).create_new(true), &path)?;
         Ok((file, path))
     }
 
@@ -277,13 +278,13 @@ impl Directory {
 }
 
 /// The size of a file; a directory is not an object.
-fn size_of(metadata: &fs::Metadata) -> Result<u64, StorageError> {
+fn size_of(metadata: &Metadata) -> Result<u64, StorageError> {
     if metadata.is_dir() { Err(StorageError::NotFound) } else { Ok(metadata.len()) }
 }
 
 /// The bytes of a file of at most `limit` bytes; `None` for a larger one.
 pub(crate) fn read_limited(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {
-    let file = File::open(path)?;
+    let file = fs::open(path)?;
     let size = size_of(&file.metadata()?)?;
     let Some(size) = usize::try_from(size).ok().filter(|size| *size <= limit) else {
         return Ok(None);
@@ -301,11 +302,11 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     if cfg!(windows) {
         return Ok(());
     }
-    match (File::open(path), path.parent()) {
+    match (fs::open(path), path.parent()) {
         (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
             sync_directory(parent)
         }
-        (directory, _) => directory?.sync_all(),
+        (directory, _) => fs::sync(&directory?, path),
     }
 }
 

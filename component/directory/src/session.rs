@@ -17,10 +17,11 @@ use crate::entries::failed;
 use crate::lock::Lock;
 use crate::objects::{PRUNE_RETRIES, read_limited};
 use crate::sink::Sink;
+use crate::steps as fs;
 use roadstead_storage::{Key, StorageError, UploadSession, hash_state};
 use sha2::{Digest as _, Sha256};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -33,13 +34,13 @@ const STATE_LIMIT: usize = 1024;
 /// The current epoch, which ends with a loss of power: identified by the boot
 /// id or, where there is none, by a nonce of this process.
 pub(crate) fn epoch(nonce: u64) -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
     boot.map_or_else(|_| format!("{nonce:016x}"), |id| id.trim().to_owned())
 }
 
 /// The state of the hash after the first `length` bytes of a file.
 fn hash_prefix(path: &Path, length: u64) -> Result<Sha256, StorageError> {
-    let mut bytes = File::open(path)?.take(length);
+    let mut bytes = fs::open(path)?.take(length);
     let mut sha256 = Sha256::new();
     let mut buffer = vec![0; HASH_BUFFER];
     loop {
@@ -151,13 +152,11 @@ impl Directory {
             state.sha256 = hash_prefix(&data, state.offset)?;
         }
         state.epoch.clone_from(&self.epoch);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&data)
-            .map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let file = fs::open_with(&options, &data).map_err(failed)?;
         if held > state.offset {
+            fs::step(fs::Call::Write, &data).map_err(failed)?;
             file.set_len(state.offset).map_err(failed)?;
         }
         let start = state.offset;
@@ -211,7 +210,7 @@ impl Directory {
             }
         };
         if state.offset > 0 {
-            let data = File::open(path.join(&state.file))?;
+            let data = fs::open(path.join(&state.file))?;
             io::copy(&mut data.take(state.offset), &mut copy).map_err(failed)?;
         }
         fs::rename(temporary, path.join(&name)).map_err(failed)?;
@@ -254,7 +253,7 @@ impl Appender {
     pub fn finish(mut self, directory: &Directory) -> Result<u64, StorageError> {
         self.sink.settle().map_err(failed)?;
         let (mut file, temporary) = directory.temporary_file().map_err(failed)?;
-        let written = file.write_all(self.state.print().as_bytes());
+        let written = fs::write_all(&mut file, self.state.print().as_bytes(), &temporary);
         drop(file);
         let renamed = written.and_then(|()| {
             if self.lock.held() {

@@ -6,6 +6,7 @@
 //! of hashing them. The remainders before and after the [`BLOCK`]-sized pieces,
 //! and all of a small upload, are written through the cache.
 
+use crate::steps::{Call, step};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -87,6 +88,9 @@ impl Sink {
     /// Writes all buffered bytes through the page cache.
     fn write_held(&mut self) -> io::Result<()> {
         let held = self.buffer.get(self.start..).unwrap_or_default();
+        if !held.is_empty() {
+            step(Call::Write, &self.path)?;
+        }
         write_at(&self.file, held, self.offset)?;
         self.offset += held.len() as u64;
         self.buffer.truncate(self.start);

@@ -8,10 +8,10 @@
 
 use crate::Directory;
 use crate::entries::{EntryType, Position, batch, for_each, read_until_stable};
+use crate::steps as fs;
 use roadstead_storage::StorageError;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
