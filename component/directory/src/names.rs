@@ -69,6 +69,7 @@ impl Search<'_> {
                 Err(error) => return Err(error),
             },
         };
+        let value = value.map(|value| if value.len() > PAGE_BYTES { String::new() } else { value });
         let bytes = value.as_ref().map_or(0, String::len);
         let full = self.bytes + bytes > PAGE_BYTES && !self.page.names.is_empty();
         if full || self.page.names.len() == self.limit {
@@ -194,7 +195,8 @@ mod tests {
         let referrers = NameList::Referrers { repository: repository(), subject };
         make(&directory, &referrers, &["a/descriptor", "b/descriptor", "c/descriptor"]);
         let big = "y".repeat(PAGE_BYTES);
-        fs::write(directory.root().join(referrers.directory()).join("b/descriptor"), &big).unwrap();
+        let file = directory.root().join(referrers.directory()).join("b/descriptor");
+        fs::write(&file, &big).unwrap();
         let ask = |after| {
             let query = NamesQuery { values: true, ..query(&referrers, after, 9) };
             directory.names(&query).unwrap()
@@ -206,6 +208,8 @@ mod tests {
         assert_eq!((second.names, second.more), (vec!["b".to_owned()], true));
         assert_eq!(second.values, [big]);
         assert_eq!(ask(Some("b")).values, ["c/descriptor"]);
+        fs::write(&file, big + "y").unwrap();
+        assert_eq!(ask(None).values, ["a/descriptor", "", "c/descriptor"]);
     }
 
     #[test]

@@ -58,6 +58,17 @@ impl Directory {
     /// When the value is longer than [`Key::value_limit`], or the file system
     /// fails.
     pub fn write(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
+        self.write_beside(key, bytes, None)
+    }
+
+    /// Writes a whole object, if the file of `companion` is there: no deletion by
+    /// this process comes between.
+    fn write_beside(
+        &self,
+        key: &Key,
+        bytes: &[u8],
+        companion: Option<&Path>,
+    ) -> Result<(), StorageError> {
         if bytes.len() > key.value_limit() {
             let (length, limit) = (bytes.len(), key.value_limit());
             return Err(StorageError::Failed(format!("{key}: {length} bytes, at most {limit}")));
@@ -66,7 +77,9 @@ impl Directory {
         let written = fs::write_all(&mut file, bytes, &temporary)
             .and_then(|()| if key.is_durable() { fs::sync(&file, &temporary) } else { Ok(()) });
         drop(file);
-        let published = written.map_err(failed).and_then(|()| self.publish(&temporary, key));
+        let published = written
+            .map_err(failed)
+            .and_then(|()| self.publish_beside(&temporary, key, companion));
         if published.is_err() {
             // The error to report is the one above.
             let _ = fs::remove_file(&temporary);
@@ -85,7 +98,10 @@ impl Directory {
         let companion = key.companion();
         if let Some(companion @ Key::MediaType(..)) = &companion {
             match media_type {
-                Some(media_type) => self.write(companion, media_type.as_str().as_bytes())?,
+                Some(media_type) => {
+                    let media_type = media_type.as_str().as_bytes();
+                    return self.link_beside(key, digest, companion, media_type);
+                }
                 // The companion of an earlier link must not apply to this one.
                 None => match fs::remove_file(self.path(companion)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -100,6 +116,27 @@ impl Directory {
             self.hint(hint);
         }
         Ok(())
+    }
+
+    /// Writes a companion and then its link. A deletion may remove the companion in
+    /// between, after it has removed an earlier link.
+    fn link_beside(
+        &self,
+        key: &Key,
+        digest: &Digest,
+        companion: &Key,
+        value: &[u8],
+    ) -> Result<(), StorageError> {
+        let path = self.path(companion);
+        let mut result = Ok(());
+        for _ in 0..=PRUNE_RETRIES {
+            self.write(companion, value)?;
+            result = self.write_beside(key, digest.as_str().as_bytes(), Some(&path));
+            if result.is_ok() || fs::metadata(&path).is_ok() {
+                break;
+            }
+        }
+        result
     }
 
     /// Makes a hint. Failures are ignored, as the link is authoritative:
@@ -141,7 +178,14 @@ impl Directory {
             }
             if let Some(companion) = key.companion() {
                 let companion = self.path(&companion);
-                let _ = fs::remove_file(&companion);
+                {
+                    let _exclusive = fs::write_lock(&self.replacing, &self.root);
+                    // The companion of a link that was written meanwhile stays.
+                    if fs::metadata(path).is_err_and(|gone| gone.kind() == io::ErrorKind::NotFound)
+                    {
+                        let _ = fs::remove_file(&companion);
+                    }
+                }
                 if let Some(parent) = companion.parent() {
                     self.prune(parent);
                 }
@@ -153,10 +197,23 @@ impl Directory {
 
     /// Renames the synced file `temporary` to the path of `key`, durably.
     pub(crate) fn publish(&self, temporary: &Path, key: &Key) -> Result<(), StorageError> {
+        self.publish_beside(temporary, key, None)
+    }
+
+    /// The same, if the file of `companion` is there.
+    fn publish_beside(
+        &self,
+        temporary: &Path,
+        key: &Key,
+        companion: Option<&Path>,
+    ) -> Result<(), StorageError> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
         let put = || {
             let _shared = fs::read_lock(&self.replacing, &self.root);
+            if let Some(companion) = companion {
+                fs::metadata(companion)?;
+            }
             fs::rename(temporary, &path)
         };
         let mut result = put();

@@ -1,6 +1,6 @@
 //! Bodies as WASI streams.
 
-use crate::{host, request, wasip3};
+use crate::{host, outbound, request, wasip3};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
@@ -14,6 +14,7 @@ use roadstead_storage::{
 use sha2::Sha256;
 use std::cell::Cell;
 use std::pin::pin;
+use std::time::Duration;
 use wasip3::clocks::monotonic_clock;
 use wasip3::http::types::{ErrorCode, Request, Response, Trailers};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult};
@@ -267,6 +268,10 @@ impl Bodies for GuestBodies {
             }
         });
         reader
+    }
+
+    async fn pause(time: Duration) {
+        outbound::pause(time).await;
     }
 
     async fn fetch(request: Parts) -> Option<(http::response::Parts, StreamReader<u8>)> {

@@ -1,6 +1,6 @@
 //! A directory of this process as storage: no host, no WASI, no handles.
 
-use crate::body::MemoryBody;
+use crate::body::{MemoryBody, yield_now};
 use bytes::Bytes;
 use roadstead_bridge::storage::{Operation, Reply, Transfer};
 use roadstead_directory::{Directory, Transport};
@@ -8,6 +8,7 @@ use roadstead_storage::{Content, Key, StorageError};
 use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::time::Duration;
 
 /// A directory of this process, owned or shared.
 #[derive(Debug)]
@@ -20,6 +21,11 @@ impl<D: Borrow<Directory> + Debug> Transport for NativeDirectory<D> {
     async fn execute(&self, operation: Operation) -> Result<(Reply, Bytes), StorageError> {
         let (reply, bytes) = self.0.borrow().fetch(&operation)?;
         Ok((reply, bytes.into()))
+    }
+
+    async fn pause(&self, _: Duration) {
+        crate::explorer::pause();
+        yield_now().await;
     }
 
     async fn open(
