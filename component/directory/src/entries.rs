@@ -3,8 +3,8 @@
 use crate::steps as fs;
 use roadstead_storage::StorageError;
 use std::collections::BinaryHeap;
-use std::path::Path;
 use std::io;
+use std::path::Path;
 
 /// The maximum number of entries of one directory that are held in memory at a
 /// time, if all of them are too many.

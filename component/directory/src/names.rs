@@ -55,20 +55,23 @@ impl Search<'_> {
 
     /// Takes a directory into the page if it is one of the list.
     fn take(&mut self, path: &Path, name: String) -> Result<(), StorageError> {
-        let value = match (&self.query.list, self.query.list.value_path()) {
-            (NameList::Repositories(holding), _) => {
-                if !holding.shown_by().iter().any(|child| fs::metadata(path.join(child)).is_ok_and(|found| found.is_dir())) {
-                    return Ok(());
+        let value =
+            match (&self.query.list, self.query.list.value_path()) {
+                (NameList::Repositories(holding), _) => {
+                    if !holding.shown_by().iter().any(|child| {
+                        fs::metadata(path.join(child)).is_ok_and(|found| found.is_dir())
+                    }) {
+                        return Ok(());
+                    }
+                    None
                 }
-                None
-            }
-            (_, None) => None,
-            (_, Some(file)) => match self.value(&path.join(file)) {
-                Ok(value) => value,
-                Err(StorageError::NotFound) => return Ok(()),
-                Err(error) => return Err(error),
-            },
-        };
+                (_, None) => None,
+                (_, Some(file)) => match self.value(&path.join(file)) {
+                    Ok(value) => value,
+                    Err(StorageError::NotFound) => return Ok(()),
+                    Err(error) => return Err(error),
+                },
+            };
         let value = value.map(|value| if value.len() > PAGE_BYTES { String::new() } else { value });
         let bytes = value.as_ref().map_or(0, String::len);
         let full = self.bytes + bytes > PAGE_BYTES && !self.page.names.is_empty();
@@ -206,9 +209,9 @@ mod tests {
         assert_eq!(first.values, ["a/descriptor"]);
         let second = ask(Some("a"));
         assert_eq!((second.names, second.more), (vec!["b".to_owned()], true));
-        assert_eq!(second.values, [big]);
+        assert_eq!(second.values, [big.clone()]);
         assert_eq!(ask(Some("b")).values, ["c/descriptor"]);
-        fs::write(&file, big + "y").unwrap();
+        fs::write(&file, format!("{big}y")).unwrap();
         assert_eq!(ask(None).values, ["a/descriptor", "", "c/descriptor"]);
     }
 

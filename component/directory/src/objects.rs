@@ -77,9 +77,8 @@ impl Directory {
         let written = fs::write_all(&mut file, bytes, &temporary)
             .and_then(|()| if key.is_durable() { fs::sync(&file, &temporary) } else { Ok(()) });
         drop(file);
-        let published = written
-            .map_err(failed)
-            .and_then(|()| self.publish_beside(&temporary, key, companion));
+        let published =
+            written.map_err(failed).and_then(|()| self.publish_beside(&temporary, key, companion));
         if published.is_err() {
             // The error to report is the one above.
             let _ = fs::remove_file(&temporary);

@@ -90,10 +90,9 @@ impl Key {
     /// lost upload session over.
     pub fn is_durable(&self) -> bool {
         match self {
-            Self::Hint(..)
-            | Self::Deletion { .. }
-            | Self::Session(_)
-            | Self::SessionObject(..) => false,
+            Self::Hint(..) | Self::Deletion { .. } | Self::Session(_) | Self::SessionObject(..) => {
+                false
+            }
             Self::Blob(_)
             | Self::Layer(..)
             | Self::Revision(..)
@@ -202,7 +201,11 @@ fn parse_in_repository(text: &str) -> Option<Key> {
         }
         ["_deletions", manifest, id, "tags"] => {
             let (algorithm, hex) = manifest.split_once('-')?;
-            Some(Key::Deletion { repository: name, digest: digest(algorithm, hex)?, id: number(id)? })
+            Some(Key::Deletion {
+                repository: name,
+                digest: digest(algorithm, hex)?,
+                id: number(id)?,
+            })
         }
         ["_uploads", id] => Some(Key::Session(UploadSession::parse(name, id).ok()?)),
         ["_uploads", id, ref file @ ..] => {
@@ -286,7 +289,10 @@ impl fmt::Display for Key {
             }
             Self::Deletion { repository, digest, id } => {
                 let (algorithm, hex) = (digest.algorithm().as_str(), digest.encoded());
-                write!(f, "{ROOT}/repositories/{repository}/_deletions/{algorithm}-{hex}/{id:032x}/tags")
+                write!(
+                    f,
+                    "{ROOT}/repositories/{repository}/_deletions/{algorithm}-{hex}/{id:032x}/tags"
+                )
             }
             Self::Session(session) => write!(f, "{ROOT}/repositories/{session}"),
             Self::SessionObject(session, file) => {

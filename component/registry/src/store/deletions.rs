@@ -150,7 +150,9 @@ impl<S: Storage> Store<S> {
                 match self.storage.read(announcement).await {
                     Ok(announced) => {
                         let announced = String::from_utf8_lossy(&announced);
-                        Ok(announced.lines().any(|line| tags.iter().any(|tag| tag.as_str() == line)))
+                        Ok(announced
+                            .lines()
+                            .any(|line| tags.iter().any(|tag| tag.as_str() == line)))
                     }
                     Err(StorageError::NotFound) => Ok(false),
                     Err(error) => Err(error),

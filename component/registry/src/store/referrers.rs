@@ -136,8 +136,7 @@ impl<S: Storage> Store<S> {
         let gathered = self.gather_referrers(name, subject, after, limit).await?;
         let list = NameList::Referrers { repository: name.clone(), subject: subject.clone() };
         let after = after.map(str::to_owned);
-        let mut page =
-            self.storage.names(&NamesQuery { list, values: true, after, limit }).await?;
+        let mut page = self.storage.names(&NamesQuery { list, values: true, after, limit }).await?;
         self.restore_long(name, &mut page).await;
         Ok(match gathered {
             Some(gathered) => gathered.with(page),

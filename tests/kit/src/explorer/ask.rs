@@ -142,7 +142,9 @@ impl Ask {
                 let path = manifest(tag.unwrap_or(digest.as_str()));
                 (Method::PUT, path, item.bytes(), Some(item.media_type()))
             }
-            Self::Delete(item) => (Method::DELETE, manifest(item.digest().as_str()), Bytes::new(), None),
+            Self::Delete(item) => {
+                (Method::DELETE, manifest(item.digest().as_str()), Bytes::new(), None)
+            }
             Self::DeleteTag(tag) => (Method::DELETE, manifest(tag), Bytes::new(), None),
             Self::Get(item) => (Method::GET, manifest(item.digest().as_str()), Bytes::new(), None),
             Self::GetTag(tag) => (Method::GET, manifest(tag), Bytes::new(), None),
@@ -163,10 +165,10 @@ impl Ask {
             Self::DeleteBlob => {
                 (Method::DELETE, format!("/v2/{NAME}/blobs/{blob}"), Bytes::new(), None)
             }
-            Self::HeadBlob => (Method::HEAD, format!("/v2/{NAME}/blobs/{blob}"), Bytes::new(), None),
-            Self::Start => {
-                (Method::POST, format!("/v2/{NAME}/blobs/uploads/"), Bytes::new(), None)
+            Self::HeadBlob => {
+                (Method::HEAD, format!("/v2/{NAME}/blobs/{blob}"), Bytes::new(), None)
             }
+            Self::Start => (Method::POST, format!("/v2/{NAME}/blobs/uploads/"), Bytes::new(), None),
             Self::Append => (Method::PATCH, upload.location(), Bytes::from_static(BLOB), None),
             Self::AppendMore => (Method::PATCH, upload.location(), Bytes::from_static(b"!"), None),
             Self::Commit => {

@@ -159,7 +159,8 @@ impl Model {
             }
         }
         let listed = ask(Ask::Referrers);
-        let digests = strings(listed.body(), "manifests", |descriptor| descriptor["digest"].as_str());
+        let digests =
+            strings(listed.body(), "manifests", |descriptor| descriptor["digest"].as_str());
         match digests.as_slice() {
             [] => {}
             [one] if *one == Item::Referrer.digest().as_str() => model.referrer = true,

@@ -107,9 +107,9 @@ impl Node {
 
     fn still_asleep(&self) -> impl Iterator<Item = usize> {
         let chosen = self.step(self.chosen);
-        self.asleep.iter().chain(&self.tried).copied().filter(move |&task| {
-            matches!((self.step(task), chosen), (Some(a), Some(b)) if a.commutes(b))
-        })
+        self.asleep.iter().chain(&self.tried).copied().filter(
+            move |&task| matches!((self.step(task), chosen), (Some(a), Some(b)) if a.commutes(b)),
+        )
     }
 }
 

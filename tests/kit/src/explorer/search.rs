@@ -3,7 +3,7 @@
 use super::ask::{Ask, Upload};
 use super::oracle::{Event, Model, check};
 use super::schedule::{DepthFirst, Random, Scheduler};
-use super::stage::{Fault, FaultKind, Performance, Task, perform};
+use super::stage::{Fault, FaultKind, Performance, Span, Task, perform};
 use super::world::{Medium, World};
 use bytes::Bytes;
 use http::Response;
@@ -38,13 +38,20 @@ pub struct Found {
     pub runs: usize,
     /// Whether they are all that there are.
     pub complete: bool,
+    /// Whether any run reached its fault.
+    pub faulted: bool,
     /// What went wrong, with its history.
     pub violation: Option<String>,
 }
 
 /// Runs a scenario in every order up to a bound, and by seed beyond it. `faults`
 /// are of the requests in the same place.
-pub fn explore(medium: Medium, scenario: &Scenario, bound: Bound, faults: &[Option<Fault>]) -> Found {
+pub fn explore(
+    medium: Medium,
+    scenario: &Scenario,
+    bound: Bound,
+    faults: &[Option<Fault>],
+) -> Found {
     let mut found = Found::default();
     let all = DepthFirst::default();
     found.complete = depth_first(all, bound.orders, medium, scenario, faults, &mut found);
@@ -58,7 +65,9 @@ pub fn explore(medium: Medium, scenario: &Scenario, bound: Bound, faults: &[Opti
             break;
         }
         found.runs += 1;
-        found.violation = run(medium, scenario, Box::new(Random::new(seed)), faults).err();
+        let outcome = run(medium, scenario, Box::new(Random::new(seed)), faults);
+        found.faulted |= outcome == Ok(true);
+        found.violation = outcome.err();
     }
     found
 }
@@ -86,6 +95,7 @@ fn depth_first(
         let outcome = run(medium, scenario, Box::new(Kept(Arc::clone(&scheduler))), faults);
         let mut scheduler = scheduler.lock().unwrap_or_else(PoisonError::into_inner);
         found.runs += usize::from(!scheduler.was_redundant());
+        found.faulted |= outcome == Ok(true);
         found.violation = outcome.err();
         if found.violation.is_some() {
             return false;
@@ -120,13 +130,13 @@ fn send(world: &World, process: usize, ask: Ask, upload: &Upload) -> Response<By
     response
 }
 
-/// Runs a scenario once.
+/// Runs a scenario once, and says whether a fault was reached.
 fn run(
     medium: Medium,
     scenario: &Scenario,
     scheduler: Box<dyn Scheduler>,
     faults: &[Option<Fault>],
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let upload = Upload::default();
     let (mut world, before) = prepare(medium, scenario, &upload)?;
     let responses: Vec<Mutex<Option<Response<Bytes>>>> =
@@ -162,9 +172,19 @@ fn run(
     if performance.faulted {
         world.reopen(scenario.asks.len());
     }
-    let problem = match (problem, Model::observe(&world)) {
+    let mut end = Model::observe(&world);
+    if end.is_err() {
+        // What a dead process left half done is healed by repeating its request.
+        for (task, event) in events.iter_mut().enumerate().filter(|(task, _)| died(*task)) {
+            let status = send(&world, task, event.ask, &upload).status();
+            let span = Span { begin: u64::MAX - 1, changed: None, end: u64::MAX };
+            *event = Event { status: Some(status), span, ..event.clone() };
+            end = Model::observe(&world);
+        }
+    }
+    let problem = match (problem, end) {
         (Some(problem), _) | (None, Err(problem)) => problem,
-        (None, Ok(end)) if before.explains(&events, &end) => return Ok(()),
+        (None, Ok(end)) if before.explains(&events, &end) => return Ok(performance.faulted),
         (None, Ok(end)) => format!("no order of the requests ends in {end:?}"),
     };
     Err(history(medium, scenario, &events, &performance, &problem))
@@ -253,9 +273,8 @@ fn inject_at(
     let acknowledged = status.filter(|status| !status.is_server_error());
     let span = performance.spans[0];
     let event = |status| vec![Event { ask, status, span, beside: false }];
-    let history = |problem: String| {
-        history(medium, &scenario, &event(status), &performance, &problem)
-    };
+    let history =
+        |problem: String| history(medium, &scenario, &event(status), &performance, &problem);
     let end = Model::observe(&world).map_err(history)?;
     if !model.explains(&event(acknowledged), &end) {
         return Err(history(format!("it cannot have ended in {end:?}")));
@@ -268,7 +287,8 @@ fn inject_at(
     let then = Model::observe(&world).map_err(history)?;
     let mut expected = model;
     let first = again.status();
-    let is_gone = first == 404 && matches!(ask, Ask::Delete(_) | Ask::DeleteTag(_) | Ask::DeleteBlob);
+    let is_gone =
+        first == 404 && matches!(ask, Ask::Delete(_) | Ask::DeleteTag(_) | Ask::DeleteBlob);
     let possible = expected.apply(ask, first, true) || is_gone;
     if !possible || expected != then {
         return Err(history(format!("again, it has the status {first} and ends in {then:?}")));
