@@ -155,7 +155,7 @@ const SESSION_OBJECT_LIMIT: usize = 64 * 1024 * 1024;
 /// The largest announcement of a deletion, in bytes: the longest names of the
 /// tags that are deleted in one step.
 ///
-/// Limit: the value of `Key::Deletion`; test: key_values_have_limits.
+/// Limit: bytes of the announcement of a deletion; test: tags_of_many_pages_are_deleted.
 const DELETION_LIMIT: usize = 128 * 1024;
 
 /// `<algorithm>/<shard>/<hex>/<file>`.

@@ -149,7 +149,11 @@ fn distributions_layout() {
             format!("{repository}/_manifests/tags/_v1.0-X/index/sha256/{hex}/link"),
         ),
         (referrer, format!("{repository}/_referrers/sha256/{hex}/sha256-{hex}/descriptor")),
-        (Key::ReferrersComplete(name), format!("{repository}/_referrers/complete")),
+        (Key::ReferrersComplete(name.clone()), format!("{repository}/_referrers/complete")),
+        (
+            Key::Deletion { repository: name, digest, id: 0x1f },
+            format!("{repository}/_deletions/sha256-{hex}/{:032x}/tags", 0x1f),
+        ),
         (Key::Session(session.clone()), format!("{repository}/_uploads/{id}")),
         (
             Key::SessionObject(session, SessionFile::record()),
@@ -198,7 +202,10 @@ fn names_do_not_decide_what_is_durable() {
     let mut random = Random::new(3);
     for _ in 0..ROUNDS {
         let key = random.key();
-        let lost = matches!(key, Key::Hint(..) | Key::Session(_) | Key::SessionObject(..));
+        let lost = matches!(
+            key,
+            Key::Hint(..) | Key::Deletion { .. } | Key::Session(_) | Key::SessionObject(..)
+        );
         assert_eq!(key.is_durable(), !lost, "{key}");
         if let Some(companion) = key.companion() {
             assert_eq!(companion.companion(), None);
