@@ -5,7 +5,7 @@
 //! content that only another repository holds.
 
 use crate::Directory;
-use crate::entries::for_each;
+use crate::entries::{EntryType, for_each};
 use crate::file_range::{FileRange, WithContent};
 use roadstead_bridge::storage::{DIGESTS_LIMIT, LIST_LIMIT, Reply};
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
@@ -24,7 +24,9 @@ impl Directory {
             Reference::Tag(tag) => {
                 let key = Key::Tag(repository.clone(), tag.clone());
                 let link = self.value(&key)?;
-                Pointer::parse(&key, &link)?.digest
+                Pointer::parse(&key, &link)
+                    .inspect_err(|_| (self.log)(&format!("{key} leads nowhere; push the tag again")))?
+                    .digest
             }
         };
         if !self.leads_to(&Key::Revision(repository.clone(), digest.clone()), &digest)? {
@@ -99,10 +101,21 @@ impl Directory {
         let limit = limit.min(LIST_LIMIT);
         let mut found = Vec::new();
         let directory = self.root().join(Key::blob_directory(digest));
-        let read = for_each(&directory, |file, _| {
-            found.extend(Key::hinted(file));
-            found.len() < limit
+        let mut long = Vec::new();
+        let read = for_each(self.root(), &directory, |file, entry| {
+            match entry {
+                EntryType::File => found.extend(Key::hinted(file, None)),
+                EntryType::Directory => long.push(file.to_owned()),
+            }
+            found.len() < limit && long.len() < limit
         });
+        let read = long.iter().fold(read, |read, first| {
+            read.and(for_each(self.root(), &directory.join(first), |rest, _| {
+                found.extend(Key::hinted(first, Some(rest)));
+                found.len() < limit
+            }))
+        });
+        found.truncate(limit);
         match read {
             // A hint that was removed meanwhile can be ignored.
             Ok(()) | Err(StorageError::NotFound) => Ok(found),
