@@ -35,7 +35,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub(crate) const LOCK_EXPIRY: Duration = Duration::from_mins(1);
 
 /// How often a holder refreshes its lock, at most.
-const LOCK_REFRESH: Duration = Duration::from_secs(15);
+pub(crate) const LOCK_REFRESH: Duration = Duration::from_secs(15);
 
 /// The file that the owner of the directory holds locked, below
 /// [`crate::PRIVATE`].
@@ -84,7 +84,7 @@ impl Drop for Entered {
 pub(crate) struct Lock {
     path: PathBuf,
     token: Vec<u8>,
-    refreshed: Instant,
+    pub(crate) refreshed: Instant,
     /// Whether it was taken over from another holder, which may still be
     /// running.
     pub(crate) taken_over: bool,
@@ -146,33 +146,31 @@ impl Lock {
     /// Refreshes the lock, unless another request has taken it over.
     pub(crate) fn refresh(&mut self) -> Result<(), StorageError> {
         if self.refreshed.elapsed() >= LOCK_REFRESH {
-            if !self.held() {
-                return Err(self.lost());
-            }
+            self.check()?;
             touch(&self.path, &self.token)?;
             self.refreshed = Instant::now();
         }
         Ok(())
     }
 
-    /// Whether the lock is still held.
-    pub(crate) fn held(&self) -> bool {
-        files::read(&self.path).is_ok_and(|token| token == self.token)
-    }
-
-    /// Why it is no longer held: another request has taken it over, or the
-    /// session is gone.
-    pub(crate) fn lost(&self) -> StorageError {
-        match files::metadata(&self.path.with_file_name("startedat")).map_err(StorageError::from) {
-            Err(StorageError::NotFound) => StorageError::NotFound,
-            _ => StorageError::Busy,
+    /// Fails unless the lock is still held: another request has taken it over,
+    /// or the session is gone.
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        match files::read(&self.path).map_err(StorageError::from) {
+            Ok(token) if token == self.token => Ok(()),
+            Ok(_) => Err(StorageError::Busy),
+            Err(StorageError::NotFound) => {
+                files::metadata(&self.path.with_file_name("startedat"))?;
+                Err(StorageError::Busy)
+            }
+            Err(error) => Err(error),
         }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.held() {
+        if self.check().is_ok() {
             // A lock file that cannot be removed expires.
             let _ = files::remove_file(&self.path);
         }

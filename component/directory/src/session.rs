@@ -122,7 +122,7 @@ impl Directory {
     pub fn status(&self, session: &UploadSession) -> Result<u64, StorageError> {
         let state = self.state(session)?;
         // As `append` does, so that no client is told to continue in vain.
-        if held(&self.session_path(session).join(&state.file)) < state.offset {
+        if held(&self.session_path(session).join(&state.file))? < state.offset {
             return Err(StorageError::NotFound);
         }
         Ok(state.offset)
@@ -152,7 +152,7 @@ impl Directory {
             state.file = self.copy_data(&path, &state)?;
         }
         let data = path.join(&state.file);
-        let held = held(&data);
+        let held = held(&data)?;
         if held < state.offset {
             let _ = self.discard(session);
             return Err(StorageError::NotFound);
@@ -246,8 +246,12 @@ impl Directory {
 }
 
 /// How many bytes a file has; none if it is missing.
-fn held(path: &Path) -> u64 {
-    files::metadata(path).map_or(0, |metadata| metadata.len())
+fn held(path: &Path) -> Result<u64, StorageError> {
+    match files::metadata(path).map_err(StorageError::from) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(StorageError::NotFound) => Ok(0),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes a directory to which files may be added meanwhile.
@@ -345,13 +349,8 @@ impl Appender {
         let (file, temporary) = directory.temporary_file()?;
         let recorded = files::write_all(&file, &temporary, self.state.print().as_bytes())
             .map_err(failed)
-            .and_then(|()| {
-                if self.lock.held() {
-                    Ok(files::rename(&temporary, &self.path.join("state"))?)
-                } else {
-                    Err(self.lock.lost())
-                }
-            });
+            .and_then(|()| self.lock.check())
+            .and_then(|()| Ok(files::rename(&temporary, &self.path.join("state"))?));
         if recorded.is_ok() {
             self.unrecorded.keep();
         } else {
