@@ -25,7 +25,9 @@ impl Directory {
                 let key = Key::Tag(repository.clone(), tag.clone());
                 let link = self.value(&key)?;
                 Pointer::parse(&key, &link)
-                    .inspect_err(|_| (self.log)(&format!("{key} leads nowhere; push the tag again")))?
+                    .inspect_err(|_| {
+                        (self.log)(&format!("{key} leads nowhere; push the tag again"));
+                    })?
                     .digest
             }
         };

@@ -66,9 +66,8 @@ impl Directory {
         }
         self.writable()?;
         let (file, temporary) = self.temporary_file()?;
-        let written = files::write_all(&file, &temporary, bytes).and_then(|()| {
-            if key.is_durable() { files::sync(&file, &temporary) } else { Ok(()) }
-        });
+        let written = files::write_all(&file, &temporary, bytes)
+            .and_then(|()| if key.is_durable() { files::sync(&file, &temporary) } else { Ok(()) });
         drop(file);
         let published = written.map_err(failed).and_then(|()| self.publish(&temporary, key));
         if published.is_err() {
@@ -288,7 +287,8 @@ impl Directory {
                 entry => entry?,
             };
             let Ok(metadata) = entry.metadata() else { continue };
-            let age = metadata.modified().ok().and_then(|m| SystemTime::now().duration_since(m).ok());
+            let age =
+                metadata.modified().ok().and_then(|m| SystemTime::now().duration_since(m).ok());
             if age.is_some_and(|age| age > TEMPORARY_FILE_EXPIRY) {
                 // What is left of a session is a directory. Another process may
                 // be doing the same.
@@ -307,8 +307,7 @@ impl Directory {
     /// empty.
     pub(crate) fn prune(&self, path: &Path) {
         let mut path = path;
-        while path != self.root && path.starts_with(&self.root) && files::remove_dir(path).is_ok()
-        {
+        while path != self.root && path.starts_with(&self.root) && files::remove_dir(path).is_ok() {
             self.synced.forget(path);
             match path.parent() {
                 Some(parent) => path = parent,

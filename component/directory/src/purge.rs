@@ -34,8 +34,12 @@ impl Directory {
             return Ok(purged);
         }
         let Some(before) = self.clock()?.checked_sub(age) else { return Ok(purged) };
-        let list = NameList::Repositories(Holding::Anything);
-        let mut query = NamesQuery { list, values: false, after: None, limit: LIST_LIMIT };
+        let mut query = NamesQuery {
+            list: NameList::Repositories(Holding::Anything),
+            values: false,
+            after: None,
+            limit: LIST_LIMIT,
+        };
         loop {
             let page = self.names(&query)?;
             for name in &page.names {

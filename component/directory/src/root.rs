@@ -157,7 +157,8 @@ impl Directory {
         let path = self.private().join(MARKER);
         let temporary = self.temporary_directory().join(self.temporary_name());
         let unique = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &temporary);
-        let text = former.map_or_else(|| format!("{:016x}{unique:016x}", self.nonce), str::to_owned);
+        let text =
+            former.map_or_else(|| format!("{:016x}{unique:016x}", self.nonce), str::to_owned);
         let written = files::create_new(&temporary)
             .and_then(|file| files::write_all(&file, &temporary, text.as_bytes()));
         let put = written.and_then(|()| match files::hard_link(&temporary, &path) {

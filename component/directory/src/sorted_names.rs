@@ -165,11 +165,7 @@ fn is_settled(modified: SystemTime, now: SystemTime, elapsed: Duration) -> bool 
 }
 
 /// All items of a directory, in order; `None` if they are too many to hold.
-fn read(
-    root: &Path,
-    path: &Path,
-    sorting: Sorting,
-) -> Result<Option<Vec<String>>, StorageError> {
+fn read(root: &Path, path: &Path, sorting: Sorting) -> Result<Option<Vec<String>>, StorageError> {
     let mut expand = expand(sorting);
     let mut items = read_until_stable(|| {
         let mut items = Vec::new();
@@ -206,7 +202,7 @@ fn expand(sorting: Sorting) -> impl FnMut(&str, EntryType, &mut dyn FnMut(String
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_ITEMS, Sorting, SortedNames, is_settled};
+    use super::{MAX_ITEMS, SortedNames, Sorting, is_settled};
     use crate::Directory;
     use crate::entries::Position;
     use std::fs::{self, File};

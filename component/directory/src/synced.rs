@@ -234,7 +234,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let directory = Directory::open(root.path()).unwrap();
         directory.write(&tag("v1"), b"value").unwrap();
-        let (_, mark) = directory.synced.lock().iter().next().map(|(p, m)| (p.clone(), *m)).unwrap();
+        let (_, mark) =
+            directory.synced.lock().iter().next().map(|(p, m)| (p.clone(), *m)).unwrap();
         let many = (0..REMEMBERED).map(|i| (PathBuf::from(format!("{i}")), mark));
         directory.synced.lock().extend(many);
         directory.write(&tag("v2"), b"value").unwrap();

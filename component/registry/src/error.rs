@@ -129,10 +129,9 @@ impl Error {
             Self::TooManyAttempts { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
-            Self::Busy
-            | Self::NotReady(_)
-            | Self::Unavailable(_)
-            | Self::StorageReadOnly(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+            Self::Busy | Self::NotReady(_) | Self::Unavailable(_) | Self::StorageReadOnly(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
+            }
             Self::StorageFull(_) => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable),
             Self::TokenRequest(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::MethodNotAllowed(_) | Self::DeleteDisabled | Self::ReadOnly => {
