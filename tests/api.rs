@@ -36,6 +36,7 @@ tables![
     upload_cancelled_or_of_another_repository,
     mounts,
     mounts_without_a_source,
+    repositories_with_the_longest_names,
     manifest_of_an_image,
     media_types_are_kept_and_checked,
     manifest_of_the_largest_size_and_one_byte_more,

@@ -190,14 +190,24 @@ async fn storage(options: &Options) -> anyhow::Result<Storage> {
         outbound.check().await?;
         return Ok(Storage::Cloud(Arc::new(outbound)));
     }
-    let store = HostStore::open(options.root.clone()).with_context(|| {
-        format!(
-            "cannot write to the storage directory {}; choose another with \
-             REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY",
-            options.root.display()
-        )
+    let read_only = options.config.read_only;
+    let store = HostStore::open(options.root.clone(), read_only).with_context(|| {
+        let root = options.root.display();
+        if read_only {
+            format!("cannot read the storage directory {root}")
+        } else {
+            format!(
+                "cannot write to the storage directory {root}; choose another with \
+                 REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY, or serve it without writing with \
+                 REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED=true"
+            )
+        }
     })?;
-    Ok(Storage::Directory(Arc::new(store)))
+    let store = Arc::new(store);
+    if let Some(purging) = options.config.upload_purging.filter(|_| !read_only) {
+        tokio::spawn(Arc::clone(&store).purge(purging));
+    }
+    Ok(Storage::Directory(store))
 }
 
 /// The authority for users and tokens, if authentication is configured.

@@ -15,6 +15,7 @@ mod secure;
 mod sendfile;
 mod shutdown;
 mod start;
+mod storage;
 mod support;
 mod tls;
 mod tls_acme;

@@ -64,6 +64,18 @@ pub const MAX_MAX_REQUESTS: usize = 4096;
 /// distribution's.
 pub const DEFAULT_ROOT: &str = "/var/lib/registry";
 
+/// How long nothing must have been added to an upload for it to be abandoned,
+/// where `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_AGE` does not say otherwise.
+///
+/// Limit: age of abandoned uploads before they are removed; test:
+/// `abandoned_uploads_are_purged`; setting:
+/// `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_AGE`.
+pub const DEFAULT_PURGE_AGE: Duration = Duration::from_hours(168);
+
+/// How often abandoned uploads are removed, where
+/// `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL` does not say otherwise.
+pub const DEFAULT_PURGE_INTERVAL: Duration = Duration::from_hours(24);
+
 /// The longest that `REGISTRY_AUTH_TOKEN_EXPIRATION` can say: tokens cannot be
 /// revoked.
 pub const MAX_TOKEN_EXPIRATION: Duration = Duration::from_hours(1);
@@ -114,6 +126,9 @@ pub struct Config {
     pub delete_enabled: bool,
     /// `REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED`: nothing can be changed.
     pub read_only: bool,
+    /// `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_*`: which uploads are removed
+    /// from a directory, if any.
+    pub upload_purging: Option<UploadPurging>,
     /// `REGISTRY_VALIDATION_MANIFESTS_SPARSE`: image manifests may name blobs
     /// that the repository does not hold.
     pub sparse_images: bool,
@@ -128,6 +143,17 @@ pub struct Config {
     /// What someone may want to know who gave these settings, a line each:
     /// names that have no effect.
     pub warnings: Vec<String>,
+}
+
+/// Which upload sessions are removed from a directory, and when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UploadPurging {
+    /// Those to which nothing was added for this long.
+    pub age: Duration,
+    /// How long to wait between two purges.
+    pub interval: Duration,
+    /// They are only logged.
+    pub dry_run: bool,
 }
 
 /// How much is logged.
@@ -181,6 +207,7 @@ impl Config {
             redirect: !reader.read(&settings::STORAGE_REDIRECT_DISABLE),
             delete_enabled: reader.read(&settings::STORAGE_DELETE_ENABLED),
             read_only: reader.read(&settings::STORAGE_MAINTENANCE_READONLY_ENABLED),
+            upload_purging: upload_purging(&mut reader),
             sparse_images: reader.read(&settings::VALIDATION_MANIFESTS_SPARSE),
             warning: reader.read(&settings::HTTP_WARNING),
             log_level: reader.read(&settings::LOG_LEVEL),
@@ -200,6 +227,16 @@ impl Settings {
     pub fn config(&self) -> Result<Config, ConfigError> {
         Config::read(self)
     }
+}
+
+fn upload_purging(reader: &mut Reader<'_>) -> Option<UploadPurging> {
+    let enabled = reader.read(&settings::STORAGE_MAINTENANCE_UPLOADPURGING_ENABLED);
+    let purging = UploadPurging {
+        age: reader.read(&settings::STORAGE_MAINTENANCE_UPLOADPURGING_AGE),
+        interval: reader.read(&settings::STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL),
+        dry_run: reader.read(&settings::STORAGE_MAINTENANCE_UPLOADPURGING_DRYRUN),
+    };
+    enabled.then_some(purging)
 }
 
 /// The proxies whose forwarding headers are trusted.

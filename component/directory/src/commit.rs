@@ -1,13 +1,13 @@
 //! Commits an upload session: verified bytes become a blob.
 
 use crate::entries::failed;
-use crate::session::HASH_BUFFER;
-use crate::{Appender, Directory};
+use crate::session::{Complete, HASH_BUFFER};
+use crate::{Appender, Directory, files};
 use roadstead_oci::{Algorithm, Digest, RepositoryName};
 use roadstead_storage::{Commit, Key, StorageError};
 use sha2::{Digest as _, Sha512};
-use std::fs::{self, File};
-use std::io::{Read, Write as _};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 impl Directory {
@@ -22,13 +22,15 @@ impl Directory {
         appender: Appender,
     ) -> Result<u64, StorageError> {
         let Commit { session, digest, .. } = commit;
-        let (file, path, state, lock) = appender.into_parts()?;
+        self.writable()?;
+        let mut complete = appender.complete()?;
+        let state = complete.state.clone();
         let actual = match digest.algorithm() {
             Algorithm::Sha256 => Digest::from_bytes(Algorithm::Sha256, &state.sha256.finalize()),
             // Sessions are hashed with SHA-256 as bytes arrive, since a client
             // names the algorithm only at the end.
             Algorithm::Sha512 => {
-                Digest::from_bytes(Algorithm::Sha512, &hash_again::<Sha512>(&path)?)
+                Digest::from_bytes(Algorithm::Sha512, &hash_again::<Sha512>(&complete.data)?)
             }
         };
         let actual = actual.ok_or_else(|| {
@@ -36,17 +38,21 @@ impl Directory {
         })?;
         if actual != *digest {
             self.discard(session)?;
-            drop(lock);
             return Err(StorageError::DigestMismatch(Some(actual)));
         }
         let blob = Key::Blob(digest.clone());
         let link = PreparedLink::write(self, &session.repository, digest)?;
-        link.sync_with(self, &file, &blob)?;
-        drop(file);
-        self.publish(&path, &blob)?;
+        link.sync_with(self, &complete, &blob).inspect_err(|_| {
+            for key in [&link.key, &blob] {
+                if let Some(parent) = self.path(key).parent() {
+                    self.prune(parent);
+                }
+            }
+        })?;
+        complete.keep();
+        self.publish_existing(&complete.data, &blob)?;
         self.end(session);
         link.publish(self)?;
-        drop(lock);
         Ok(state.offset)
     }
 }
@@ -65,9 +71,10 @@ impl PreparedLink {
         digest: &Digest,
     ) -> Result<Self, StorageError> {
         let key = Key::Layer(repository.clone(), digest.clone());
-        let (file, temporary) = directory.temporary_file().map_err(failed)?;
-        let mut link = Self { key, file, temporary };
-        link.file.write_all(digest.to_string().as_bytes()).map_err(failed)?;
+        let (file, temporary) = directory.temporary_file()?;
+        let link = Self { key, file, temporary };
+        files::write_all(&link.file, &link.temporary, digest.as_str().as_bytes())
+            .map_err(failed)?;
         Ok(link)
     }
 
@@ -76,7 +83,7 @@ impl PreparedLink {
     fn sync_with(
         &self,
         directory: &Directory,
-        bytes: &File,
+        bytes: &Complete,
         blob: &Key,
     ) -> Result<(), StorageError> {
         let parent = |key: &Key| match directory.path(key).parent() {
@@ -84,8 +91,8 @@ impl PreparedLink {
             None => Ok(()),
         };
         at_once(vec![
-            Box::new(|| bytes.sync_all().map_err(failed)),
-            Box::new(|| self.file.sync_all().map_err(failed)),
+            Box::new(|| files::sync(&bytes.file, &bytes.data).map_err(failed)),
+            Box::new(|| files::sync(&self.file, &self.temporary).map_err(failed)),
             Box::new(|| parent(&self.key)),
             Box::new(|| parent(blob)),
         ])
@@ -104,7 +111,7 @@ impl PreparedLink {
 impl Drop for PreparedLink {
     fn drop(&mut self) {
         // After it was published, the temporary file no longer exists.
-        let _ = fs::remove_file(&self.temporary);
+        let _ = files::remove_file(&self.temporary);
     }
 }
 
@@ -128,7 +135,7 @@ fn at_once(mut tasks: Vec<Task<'_>>) -> Result<(), StorageError> {
 }
 
 fn hash_again<H: sha2::Digest>(path: &Path) -> Result<Vec<u8>, StorageError> {
-    let mut file = File::open(path)?;
+    let mut file = files::open(path)?;
     let mut hash = H::new();
     let mut buffer = vec![0; HASH_BUFFER];
     loop {

@@ -11,7 +11,7 @@ use roadstead_bridge::storage::{
 use roadstead_bridge::{Services, header_json};
 use roadstead_config::{Config, DEFAULT_ROOT};
 use roadstead_directory::{Directory, FileRange, Receiver, Transport};
-use roadstead_storage::{Content, Key, RequestBody as _, StorageError};
+use roadstead_storage::{Content, DRAIN_LIMIT, Key, RequestBody as _, StorageError};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use wasip3::http::types::Response;
 use wasip3::wit_bindgen::StreamReader;
@@ -43,7 +43,7 @@ impl GuestTransport {
             return Ok(Self::Host);
         }
         let root = config.root.clone().unwrap_or_else(|| DEFAULT_ROOT.into());
-        Ok(Self::Mounted(mount::open(&root, headers)?))
+        Ok(Self::Mounted(mount::open(&root, config.read_only, headers)?))
     }
 }
 
@@ -125,11 +125,16 @@ async fn receive(
     mut receiver: Receiver,
     body: Upload,
 ) -> Result<Reply, StorageError> {
-    let mut written = Ok(());
+    let (mut written, mut unwritten) = (Ok(()), 0);
     let complete = body
         .for_each(|chunk| {
-            written = receiver.write(chunk);
-            written.is_ok()
+            if written.is_ok() {
+                written = receiver.write(chunk);
+            } else {
+                // So that the client reads why.
+                unwritten += chunk.len() as u64;
+            }
+            unwritten <= DRAIN_LIMIT
         })
         .await;
     written?;

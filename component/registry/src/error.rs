@@ -109,6 +109,10 @@ pub enum Error {
     NotReady(String),
     /// The storage is unreachable or unavailable. The text is for the log.
     Unavailable(String),
+    /// The storage has no room. The text is for the log.
+    StorageFull(String),
+    /// The storage cannot be written. The text is for the log.
+    StorageReadOnly(String),
     /// An internal error, not caused by the client. The text is for the log.
     Internal(String),
 }
@@ -125,9 +129,10 @@ impl Error {
             Self::TooManyAttempts { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
-            Self::Busy | Self::NotReady(_) | Self::Unavailable(_) => {
+            Self::Busy | Self::NotReady(_) | Self::Unavailable(_) | Self::StorageReadOnly(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
             }
+            Self::StorageFull(_) => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable),
             Self::TokenRequest(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::MethodNotAllowed(_) | Self::DeleteDisabled | Self::ReadOnly => {
                 (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
@@ -295,6 +300,13 @@ impl fmt::Display for Error {
             Self::Unavailable(_) => f.write_str(
                 "the registry's storage does not serve now; try again, its log has the cause under \
                  this request's id",
+            ),
+            Self::StorageFull(_) => f.write_str(
+                "the registry's storage is full; push again when its operator has freed space",
+            ),
+            Self::StorageReadOnly(_) => f.write_str(
+                "the registry's storage cannot be written now; its operator has to make it \
+                 writable, pulls go on",
             ),
             Self::Internal(_) => {
                 f.write_str("the registry failed; its log has the cause under this request's id")

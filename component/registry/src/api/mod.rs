@@ -198,8 +198,8 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
         Error::Busy => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BUSY_RETRY_AFTER));
         }
-        Error::Internal(cause) => log_cause(headers, &cause),
-        Error::Unavailable(cause) => {
+        Error::Internal(cause) | Error::StorageFull(cause) => log_cause(headers, &cause),
+        Error::Unavailable(cause) | Error::StorageReadOnly(cause) => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
             log_cause(headers, &cause);
         }
@@ -270,6 +270,14 @@ fn internal(error: StorageError) -> Error {
     match error {
         StorageError::Aborted => Error::BodyAborted,
         StorageError::Unavailable(cause) => Error::Unavailable(cause),
-        error => Error::Internal(error.to_string()),
+        StorageError::Full(cause) => Error::StorageFull(cause),
+        StorageError::ReadOnly(cause) => Error::StorageReadOnly(cause),
+        StorageError::NotFound
+        | StorageError::Offset(_)
+        | StorageError::Busy
+        | StorageError::DigestMismatch(_)
+        | StorageError::Range(_)
+        | StorageError::BodyLength(_)
+        | StorageError::Failed(_) => Error::Internal(error.to_string()),
     }
 }

@@ -83,6 +83,7 @@ pub fn all() -> Vec<Table> {
         uploads::upload_cancelled_or_of_another_repository,
         mounts::mounts,
         mounts::mounts_without_a_source,
+        mounts::repositories_with_the_longest_names,
         manifests::manifest_of_an_image,
         manifests::media_types_are_kept_and_checked,
         manifests::manifest_of_the_largest_size_and_one_byte_more,
