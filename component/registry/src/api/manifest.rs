@@ -182,7 +182,7 @@ fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, Error> {
 /// The media type of a manifest that another registry stored without recording
 /// the media type: read from the manifest, as that registry does.
 fn media_type_of(bytes: &[u8]) -> Result<MediaType, Error> {
-    match Manifest::parse(bytes, None) {
+    match Manifest::parse_stored(bytes, None) {
         Ok(manifest) => Ok(manifest.media_type().clone()),
         Err(error) => Err(Error::Internal(format!("a stored manifest is damaged: {error}"))),
     }
