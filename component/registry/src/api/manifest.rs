@@ -176,7 +176,7 @@ fn response<D>(
 fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, Error> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
     let text = String::from_utf8_lossy(value.as_bytes());
-    MediaType::parse(&text).map(Some).map_err(|_| Error::ContentType(text.into_owned()))
+    MediaType::parse(&text).map(Some).map_err(|_| Error::content_type(&text))
 }
 
 /// The media type of a manifest that another registry stored without recording
