@@ -3,8 +3,8 @@
 
 use crate::cache::{CredentialCache, Fingerprint};
 use crate::guard::Guard;
-use crate::htpasswd::{Htpasswd, SIZE_LIMIT};
-use crate::keys::{Keys, TokenError};
+use crate::htpasswd::{Htpasswd, NAME_LIMIT, PASSWORD_LIMIT, SIZE_LIMIT};
+use crate::keys::{Keys, TOKEN_LIMIT, TokenError};
 use crate::rules::Subject;
 use crate::scope::Access;
 use crate::settings::{Auth, Oidc, Scheme, Users};
@@ -54,6 +54,28 @@ pub enum Question {
         /// The token.
         token: String,
     },
+}
+
+impl Question {
+    /// The refusal of credentials that cannot be valid, whoever's they are: a name
+    /// that no user can have, or what is longer than any password and any token.
+    /// These are not asked about, nor remembered: they would be as long as the
+    /// client wants, and several times as long as JSON.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let is_token =
+            |text: &str| text.len() <= TOKEN_LIMIT && text.bytes().all(|b| b.is_ascii_graphic());
+        match self {
+            Self::Password { user, password, .. } => {
+                let named = user.len() <= NAME_LIMIT && !user.contains(char::is_control);
+                let usable = password.len() <= PASSWORD_LIMIT || is_token(password);
+                (!named || !usable).then_some(Refusal::Credentials)
+            }
+            Self::Bearer { token } | Self::Refresh { token } => {
+                (!is_token(token)).then(|| Refusal::Token(TokenError::Malformed.to_string()))
+            }
+            Self::Issue { .. } => None,
+        }
+    }
 }
 
 /// An answer of the authority.

@@ -6,6 +6,7 @@ use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
 use http::StatusCode;
 use http::request::Parts;
+use object_store::client::HttpErrorKind;
 use roadstead_bridge::{hashing, log};
 use roadstead_buckets::is_unavailable;
 use roadstead_storage::{
@@ -269,10 +270,20 @@ impl Bodies for GuestBodies {
         reader
     }
 
-    async fn fetch(request: Parts) -> Option<(http::response::Parts, StreamReader<u8>)> {
-        let answer = request::send(request, None, 0).await.ok()?;
-        let (head, ()) = request::head(&answer).ok()?.into_parts();
-        Some((head, Upload::of_response(answer).into_stream().0))
+    async fn fetch(
+        request: Parts,
+    ) -> Result<Option<(http::response::Parts, StreamReader<u8>)>, StorageError> {
+        let answer = match request::send(request, None, 0).await {
+            Ok(answer) => answer,
+            // Another attempt would take as long.
+            Err(error) if error.kind() == HttpErrorKind::Timeout => {
+                return Err(StorageError::Unavailable(error.to_string()));
+            }
+            Err(_) => return Ok(None),
+        };
+        let Ok(head) = request::head(&answer) else { return Ok(None) };
+        let (head, ()) = head.into_parts();
+        Ok(Some((head, Upload::of_response(answer).into_stream().0)))
     }
 }
 

@@ -5,3 +5,9 @@ pub(super) const MAX_SIZE: usize = 4 * 1024 * 1024;
 
 /// See [`crate::Manifest::MAX_DESCRIPTORS`].
 pub(super) const MAX_DESCRIPTORS: usize = 10_000;
+
+/// See [`crate::Manifest::MAX_ANNOTATIONS`].
+pub(super) const MAX_ANNOTATIONS: usize = 4096;
+
+/// See [`crate::Manifest::MAX_ANNOTATIONS_SIZE`].
+pub(super) const MAX_ANNOTATIONS_SIZE: usize = 1024 * 1024;

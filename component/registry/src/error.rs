@@ -98,7 +98,7 @@ pub enum Error {
     Manifest(InvalidManifest),
     /// The manifest is longer than [`Manifest::MAX_SIZE`].
     ManifestTooLarge,
-    /// The `Content-Type` is not a valid media type.
+    /// The `Content-Type` is not a valid media type. Holds its beginning.
     ContentType(String),
     /// The manifest names blobs that the repository does not hold.
     ManifestBlobUnknown(Vec<Digest>),
@@ -117,7 +117,21 @@ pub enum Error {
     Internal(String),
 }
 
+/// How much of what a client sent is repeated to it, in characters, where its
+/// length has no limit of its own.
+/// Limit: the characters of a header that an error quotes; test: errors_are_short.
+const QUOTE_LIMIT: usize = 100;
+
+/// How many missing blobs are listed.
+/// Limit: the missing blobs that an error lists; test: errors_are_short.
+const MISSING_LIMIT: usize = 100;
+
 impl Error {
+    /// [`Self::ContentType`] for this header.
+    pub(crate) fn content_type(text: &str) -> Self {
+        Self::ContentType(text.chars().take(QUOTE_LIMIT).collect())
+    }
+
     /// Status and code: the one place where they are chosen.
     pub fn status_and_code(&self) -> (StatusCode, ErrorCode) {
         match self {
@@ -206,7 +220,7 @@ impl Error {
             Self::ManifestUnknown(reference) => json!({ "reference": reference.to_string() }),
             Self::ManifestTooLarge => json!({ "limit": Manifest::MAX_SIZE }),
             Self::ManifestBlobUnknown(digests) => {
-                let digests = digests.iter().map(Digest::as_str);
+                let digests = digests.iter().take(MISSING_LIMIT).map(Digest::as_str);
                 json!({ "digests": digests.collect::<Vec<_>>() })
             }
             _ => Value::Null,
@@ -316,3 +330,46 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+    use roadstead_oci::{Digest, Manifest, MediaType};
+    use serde_json::Value;
+
+    /// The most bytes of an error response: a list of missing blobs.
+    const LIMIT: usize = 16 * 1024;
+
+    fn media_type(text: &str) -> MediaType {
+        MediaType::parse(text).unwrap()
+    }
+
+    /// Errors repeat little of what a client sent, whatever that is as JSON.
+    #[test]
+    fn errors_are_short() {
+        let digest = |i: usize| Digest::parse(&format!("sha512:{i:0128x}")).unwrap();
+        let refused = |json: &str, media_type: Option<MediaType>| {
+            Error::Manifest(Manifest::parse(json.as_bytes(), media_type.as_ref()).unwrap_err())
+        };
+        let (long, control) = ("x".repeat(64 * 1024), "\\u0001".repeat(64 * 1024));
+        let most = "a".repeat(MediaType::MAX_PART_LENGTH);
+        for error in [
+            Error::content_type(&long),
+            Error::content_type(&"\u{fffd}".repeat(64 * 1024)),
+            Error::content_type(&"\u{1}\"\\".repeat(64 * 1024)),
+            Error::ManifestBlobUnknown((0..10_000).map(digest).collect()),
+            refused(&format!(r#"{{"mediaType":"{long}"}}"#), None),
+            refused(&format!(r#"{{"mediaType":"{control}"}}"#), None),
+            refused(&format!(r#"{{"subject":"{control}"}}"#), Some(media_type("application/json"))),
+            refused(&format!(r#"{{"{control}":1}}"#), None),
+            refused("{}", Some(media_type(&format!("{most}/{most}")))),
+        ] {
+            let body = error.body();
+            assert!(body.len() <= LIMIT, "{} bytes: {error:.200}", body.len());
+            let json: Value = serde_json::from_slice(&body).unwrap();
+            assert!(json["errors"][0]["code"].is_string());
+        }
+        let many = Error::ManifestBlobUnknown((0..10_000).map(digest).collect());
+        assert!(many.to_string().contains("10000 blobs"), "{many}");
+    }
+}

@@ -85,9 +85,15 @@ pub trait Bodies: fmt::Debug + 'static {
     fn download(bytes: BoxStream<'static, Result<Bytes, StorageError>>) -> Self::Download;
 
     /// Sends a request without a body, and gives the response with its body as a
-    /// handle. `None` where the platform passes no handles.
-    async fn fetch(_request: Parts) -> Option<(http::response::Parts, Self::Download)> {
-        None
+    /// handle. `None` where the platform passes no handles, and where another
+    /// attempt may succeed at once.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] when the store does not respond.
+    async fn fetch(
+        _request: Parts,
+    ) -> Result<Option<(http::response::Parts, Self::Download)>, StorageError> {
+        Ok(None)
     }
 }
 

@@ -176,13 +176,13 @@ fn response<D>(
 fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, Error> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
     let text = String::from_utf8_lossy(value.as_bytes());
-    MediaType::parse(&text).map(Some).map_err(|_| Error::ContentType(text.into_owned()))
+    MediaType::parse(&text).map(Some).map_err(|_| Error::content_type(&text))
 }
 
 /// The media type of a manifest that another registry stored without recording
 /// the media type: read from the manifest, as that registry does.
 fn media_type_of(bytes: &[u8]) -> Result<MediaType, Error> {
-    match Manifest::parse(bytes, None) {
+    match Manifest::parse_stored(bytes, None) {
         Ok(manifest) => Ok(manifest.media_type().clone()),
         Err(error) => Err(Error::Internal(format!("a stored manifest is damaged: {error}"))),
     }

@@ -37,6 +37,13 @@ const IMMUTABLE: &str = "max-age=31536000, immutable";
 /// any time, so caches must revalidate it.
 const REVALIDATE: &str = "no-cache";
 
+/// `Content-Security-Policy` of every response. What a client stored, others open
+/// in a browser, where it is of the registry's origin: with this, and `nosniff`,
+/// a page, an image or a script in it is inert. The media type stays what was
+/// pushed, even if it is `text/html` from a time when that was accepted: clients
+/// compare it with what they expect.
+const INERT: &str = "sandbox; default-src 'none'";
+
 /// `Retry-After` if too many passwords are being verified, in seconds.
 const BUSY_RETRY_AFTER: &str = "1";
 
@@ -124,6 +131,7 @@ impl<S: Storage> Registry<S> {
         let headers = response.headers_mut();
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(INERT));
         if let Some(warning) = &self.switches.warning {
             insert(headers, header::WARNING, &format!("299 - \"{warning}\""));
         }

@@ -169,6 +169,9 @@ impl Gate {
 
     /// Passes a question to the authority.
     pub async fn ask(&self, question: Question) -> Answer {
+        if let Some(refusal) = question.refusal() {
+            return Answer::Refused(refusal);
+        }
         match &self.authority {
             Some(authority) => authority.ask(question).await,
             None => Answer::Refused(Refusal::Credentials),

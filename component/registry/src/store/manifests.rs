@@ -60,7 +60,7 @@ impl<S: Storage> Store<S> {
         let reference = Reference::Digest(digest.clone());
         let stat = self.storage.manifest_stat(name, &reference).await?;
         let bytes = self.manifest_bytes(digest).await?;
-        if let Ok(manifest) = Manifest::parse(&bytes, stat.media_type.as_ref())
+        if let Ok(manifest) = Manifest::parse_stored(&bytes, stat.media_type.as_ref())
             && let Some(referrer) = Referrer::of(&manifest, digest, stat.size)
         {
             self.delete_referrer(name, &referrer).await?;

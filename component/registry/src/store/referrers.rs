@@ -99,7 +99,7 @@ impl<S: Storage> Store<S> {
                 found = true;
                 // A link whose manifest is missing or damaged refers to nothing.
                 let Ok(bytes) = self.manifest_bytes(&digest).await else { continue };
-                let Ok(manifest) = Manifest::parse(&bytes, None) else { continue };
+                let Ok(manifest) = Manifest::parse_stored(&bytes, None) else { continue };
                 if let Some(referrer) = Referrer::of(&manifest, &digest, bytes.len() as u64) {
                     self.put_referrer(name, &referrer).await?;
                 }
