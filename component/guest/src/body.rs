@@ -29,6 +29,22 @@ const END_TIME: u64 = 1_000_000_000;
 /// Maximum size of the response to a body that was passed on, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
+/// How long a body that is collected may take to bring the next
+/// [`COLLECT_LEAST`] bytes, in nanoseconds. It holds one of the registry's turns
+/// meanwhile.
+///
+/// Limit: time of a form or manifest for each 64 KiB; test: a_form_that_trickles_is_refused.
+const COLLECT_TIME: u64 = 30 * 1_000_000_000;
+
+/// The bytes that a body must bring in [`COLLECT_TIME`], unless it ends.
+///
+/// Limit: least bytes of a form or manifest every 30 s; test: a_form_that_trickles_is_refused.
+const COLLECT_LEAST: u64 = 64 * 1024;
+
+/// How long after [`COLLECT_TIME`] bytes may still appear that had arrived, in
+/// nanoseconds: the process may have been suspended.
+const COLLECT_GRACE: u64 = 5 * 1_000_000_000;
+
 /// A message's body, unread or read in part.
 pub(crate) struct Upload {
     /// `None` once it has ended.
@@ -52,6 +68,34 @@ struct Hashed {
 thread_local! {
     /// Whether the host hashes bodies.
     static HOST_HASHING: Cell<bool> = const { Cell::new(false) };
+    /// Whether a native host drains what is not read of a body.
+    static HOST_DRAINS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says whether a native host is in front, which drains bodies itself: a request
+/// that has been answered takes up nothing of an instance.
+pub(crate) fn set_host_drains(drains: bool) {
+    HOST_DRAINS.set(drains);
+}
+
+/// Whether a native host is in front.
+pub(crate) fn host_drains() -> bool {
+    HOST_DRAINS.get()
+}
+
+/// Ends when a body has brought less than [`COLLECT_LEAST`] bytes in
+/// [`COLLECT_TIME`]. `received` counts its bytes.
+async fn too_slow(received: &Cell<u64>) {
+    loop {
+        let before = received.get();
+        monotonic_clock::wait_for(COLLECT_TIME).await;
+        if received.get() - before < COLLECT_LEAST {
+            monotonic_clock::wait_for(COLLECT_GRACE).await;
+        }
+        if received.get() - before < COLLECT_LEAST {
+            return;
+        }
+    }
 }
 
 /// Says whether the host hashes bodies; see [`roadstead_bridge::hashing`].
@@ -133,17 +177,28 @@ impl Upload {
 
 impl RequestBody for Upload {
     async fn collect(self, limit: usize) -> Result<Bytes, BodyError> {
-        let (mut bytes, mut size) = (Vec::new(), 0);
-        let whole = self
-            .for_each(|chunk| {
-                size += chunk.len() as u64;
-                if bytes.len() + chunk.len() <= limit {
+        // What is announced is reserved at once: growing step by step would take
+        // twice the memory.
+        let announced = self.length.and_then(|length| usize::try_from(length).ok());
+        let mut bytes = Vec::with_capacity(announced.unwrap_or_default().min(limit));
+        let received = Cell::new(0);
+        let drains = HOST_DRAINS.get();
+        let whole = {
+            let reading = pin!(self.for_each(|chunk| {
+                let size = received.get() + chunk.len() as u64;
+                received.set(size);
+                let fits = bytes.len() + chunk.len() <= limit;
+                if fits {
                     bytes.extend_from_slice(chunk);
                 }
-                size <= DRAIN_LIMIT
-            })
-            .await;
-        if size > bytes.len() as u64 {
+                fits || (!drains && size <= DRAIN_LIMIT)
+            }));
+            match select(reading, pin!(too_slow(&received))).await {
+                Either::Left((whole, _)) => whole,
+                Either::Right(_) => return Err(BodyError::TooSlow),
+            }
+        };
+        if received.get() > bytes.len() as u64 {
             Err(BodyError::TooLarge)
         } else if whole {
             Ok(bytes.into())
@@ -153,6 +208,9 @@ impl RequestBody for Upload {
     }
 
     async fn drain(self) {
+        if HOST_DRAINS.get() {
+            return;
+        }
         let mut size = 0;
         self.for_each(|chunk| {
             size += chunk.len() as u64;

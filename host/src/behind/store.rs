@@ -32,10 +32,6 @@ const BATCH_SIZE: usize = 512 * 1024;
 /// has sent is written and takes no memory.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
-/// Bytes of a body that are read and discarded if the operation is refused, so
-/// that the client receives the response.
-const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
-
 /// Carries out storage operations in a directory.
 #[derive(Debug)]
 pub(crate) struct HostStore {
@@ -130,13 +126,8 @@ impl HostStore {
         mut body: WasiBody,
     ) -> Result<Reply, StorageError> {
         let directory = Arc::clone(&self.directory);
-        let receiver = match blocking(move || directory.receive(transfer)).await {
-            Ok(receiver) => receiver,
-            Err(error) => {
-                drain(body).await;
-                return Err(error);
-            }
-        };
+        // If it is refused, dropping the body has the front drain it.
+        let receiver = blocking(move || directory.receive(transfer)).await?;
         let (receiver, complete) = write_all(receiver, &mut body).await?;
         let directory = Arc::clone(&self.directory);
         blocking(move || receiver.finish(&directory, complete)).await
@@ -232,15 +223,6 @@ async fn gather(body: &mut WasiBody, patience: Option<Duration>) -> Batch {
         }
     }
     batch
-}
-
-async fn drain(mut body: WasiBody) {
-    let mut size = 0;
-    while size < DRAIN_LIMIT
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        size += frame.data_ref().map_or(0, Bytes::len);
-    }
 }
 
 /// Runs work that may block on the disk off the async threads.
