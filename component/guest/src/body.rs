@@ -1,5 +1,6 @@
 //! Bodies as WASI streams.
 
+use crate::request::nanoseconds;
 use crate::{host, request, wasip3};
 use bytes::Bytes;
 use futures::future::{Either, select};
@@ -14,6 +15,7 @@ use roadstead_storage::{
 use sha2::Sha256;
 use std::cell::Cell;
 use std::pin::pin;
+use std::time::Duration;
 use wasip3::clocks::monotonic_clock;
 use wasip3::http::types::{ErrorCode, Request, Response, Trailers};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult};
@@ -29,19 +31,13 @@ const END_TIME: u64 = 1_000_000_000;
 /// Maximum size of the response to a body that was passed on, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// How long a body that is collected may take to bring the next
-/// [`COLLECT_LEAST`] bytes, in nanoseconds. It holds one of the registry's turns
-/// meanwhile.
+/// The bytes that a body which is collected must bring in each stall timeout,
+/// unless it ends. It holds one of the registry's turns meanwhile.
 ///
-/// Limit: time of a form or manifest for each 64 KiB; test: a_form_that_trickles_is_refused.
-const COLLECT_TIME: u64 = 30 * 1_000_000_000;
-
-/// The bytes that a body must bring in [`COLLECT_TIME`], unless it ends.
-///
-/// Limit: least bytes of a form or manifest every 30 s; test: a_form_that_trickles_is_refused.
+/// Limit: least bytes of a form or manifest in each stall timeout; test: a_form_that_trickles_is_refused; setting: REGISTRY_HTTP_STALLTIMEOUT.
 const COLLECT_LEAST: u64 = 64 * 1024;
 
-/// How long after [`COLLECT_TIME`] bytes may still appear that had arrived, in
+/// How long after the stall timeout bytes may still appear that had arrived, in
 /// nanoseconds: the process may have been suspended.
 const COLLECT_GRACE: u64 = 5 * 1_000_000_000;
 
@@ -70,6 +66,14 @@ thread_local! {
     static HOST_HASHING: Cell<bool> = const { Cell::new(false) };
     /// Whether a native host drains what is not read of a body.
     static HOST_DRAINS: Cell<bool> = const { Cell::new(false) };
+    /// How long a client may stall, in nanoseconds.
+    static STALL_TIME: Cell<u64> = const { Cell::new(60_000_000_000) };
+}
+
+/// Says how long a client may take to send [`COLLECT_LEAST`] bytes of a body that
+/// is collected.
+pub(crate) fn set_stall_timeout(time: Duration) {
+    STALL_TIME.set(nanoseconds(time));
 }
 
 /// Says whether a native host is in front, which drains bodies itself: a request
@@ -83,12 +87,12 @@ pub(crate) fn host_drains() -> bool {
     HOST_DRAINS.get()
 }
 
-/// Ends when a body has brought less than [`COLLECT_LEAST`] bytes in
-/// [`COLLECT_TIME`]. `received` counts its bytes.
+/// Ends when a body has brought less than [`COLLECT_LEAST`] bytes in the stall
+/// timeout. `received` counts its bytes.
 async fn too_slow(received: &Cell<u64>) {
     loop {
         let before = received.get();
-        monotonic_clock::wait_for(COLLECT_TIME).await;
+        monotonic_clock::wait_for(STALL_TIME.get()).await;
         if received.get() - before < COLLECT_LEAST {
             monotonic_clock::wait_for(COLLECT_GRACE).await;
         }

@@ -103,6 +103,7 @@ async fn configure(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
     let services = Services::from_variables(std::env::vars());
     body::set_host_drains(services.front);
     let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
+    body::set_stall_timeout(config.stall_timeout);
     let switches = Switches::new(&config, services);
     let gate = Gate::new(&config, services, authority::choose(&config, services)?);
     Ok(Rc::new(if let Some((backend, options)) = bucket::open(&config).await? {

@@ -5,7 +5,7 @@
 //! its client gets the response and the request's turn is free meanwhile.
 
 use crate::body::idle_timeout::IdleTimeout;
-use crate::front::clients::{Client, MAX_WAIT};
+use crate::front::clients::{Client, Turn};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use wasmtime_wasi_http::Error;
 
 /// Bytes of a body that are read and discarded after its request was answered,
@@ -61,10 +61,15 @@ const LARGEST: u64 = 4 * 1024 * 1024;
 /// them takes several times as much of its memory.
 ///
 /// Limit: bytes of forms and manifests collected at a time; test: large_manifests_at_once_end_no_instance.
-const COLLECTED: usize = 64 * 1024 * 1024;
+const COLLECTED: usize = 24 * 1024 * 1024;
+
+/// The same for one client.
+///
+/// Limit: bytes of one client's forms and manifests collected at a time; test: large_manifests_at_once_end_no_instance.
+pub(crate) const COLLECTED_OF_CLIENT: usize = COLLECTED / 2;
 
 /// Bytes that a permit stands for.
-const UNIT: u64 = 1024;
+pub(crate) const UNIT: usize = 1024;
 
 static DRAINING: Semaphore = Semaphore::const_new(DRAINS);
 
@@ -85,14 +90,14 @@ pub(crate) struct Collected(Arc<Semaphore>);
 
 impl Collected {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(COLLECTED / UNIT as usize)))
+        Self(Arc::new(Semaphore::new(COLLECTED / UNIT)))
     }
 }
 
 /// What a request holds while the component answers it.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
-    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    permit: Mutex<Option<Turn>>,
     refused: AtomicBool,
 }
 
@@ -120,7 +125,7 @@ pub(crate) struct RequestBody {
     /// `None` where bodies are not limited, or once this one has its share.
     collected: Option<Collected>,
     holds: Arc<Holds>,
-    waiting: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
+    waiting: Option<BoxFuture<'static, Option<Turn>>>,
 }
 
 impl RequestBody {
@@ -152,12 +157,9 @@ impl RequestBody {
         }
         let bytes = if length.is_some() { size.min(LARGEST) } else { LARGEST };
         let waiting = self.waiting.get_or_insert_with(|| {
-            let semaphore = Arc::clone(&collected.0);
-            let permits = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-            Box::pin(async move {
-                let permit = tokio::time::timeout(MAX_WAIT, semaphore.acquire_many_owned(permits));
-                permit.await.ok()?.ok()
-            })
+            let (all, client) = (Arc::clone(&collected.0), Arc::clone(&self.client));
+            let permits = bytes.div_ceil(UNIT as u64);
+            Box::pin(async move { client.collect(&all, u32::try_from(permits).ok()?).await })
         });
         let permit = ready!(waiting.as_mut().poll(context));
         self.waiting = None;

@@ -1,7 +1,7 @@
 //! Clients by their address: what each has in flight, and turns of which none can
 //! take all.
 
-use crate::body::request_body::DRAINS_OF_CLIENT;
+use crate::body::request_body::{COLLECTED_OF_CLIENT, DRAINS_OF_CLIENT, UNIT};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How long a request waits for what others hold before it is refused.
 ///
 /// Limit: time that a request waits for its turn; test: more_requests_than_there_are_turns.
-pub(crate) const MAX_WAIT: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Requests of one client that wait for a turn. More are refused at once.
 ///
@@ -34,9 +34,6 @@ const MADE: usize = 128 * 1024 * 1024;
 ///
 /// Limit: HTTP/2 streams of one client, over all connections; test: stream_floods_leave_turns_for_others.
 const STREAMS_OF_CLIENT: usize = 1024;
-
-/// Bytes that a permit for [`MADE`] stands for.
-const UNIT: usize = 1024;
 
 /// Parts of the table of clients, each with a lock of its own.
 const SHARDS: usize = 64;
@@ -61,6 +58,7 @@ pub(crate) struct Client {
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
     drains: Arc<Semaphore>,
+    collected: Arc<Semaphore>,
     made: Arc<Semaphore>,
     streams: Arc<Semaphore>,
 }
@@ -96,6 +94,7 @@ impl Clients {
             turns: Arc::new(Semaphore::new(self.share)),
             waiting: AtomicUsize::new(0),
             drains: Arc::new(Semaphore::new(DRAINS_OF_CLIENT)),
+            collected: Arc::new(Semaphore::new(COLLECTED_OF_CLIENT / UNIT)),
             made: Arc::new(Semaphore::new(MADE_OF_CLIENT / UNIT)),
             streams: Arc::new(Semaphore::new(STREAMS_OF_CLIENT)),
         });
@@ -128,6 +127,12 @@ impl Clients {
 }
 
 impl Client {
+    /// Waits until so much of its bodies may be collected, among all that `all`
+    /// permits. `None` if that takes too long.
+    pub(crate) async fn collect(&self, all: &Arc<Semaphore>, permits: u32) -> Option<Turn> {
+        take(&self.collected, all, permits, None).await
+    }
+
     /// Whether one more of its bodies may be drained.
     pub(crate) fn begin_drain(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.drains).try_acquire_owned().ok()

@@ -103,14 +103,15 @@ table! {
 
     HTTP_STALLTIMEOUT: Span = Setting::new(
         "http.stalltimeout",
-        Scope::Host,
+        Scope::Both,
         Span {
             default: DEFAULT_STALL_TIMEOUT,
             least: Duration::from_secs(1),
             most: Duration::from_hours(1),
         },
-        "How long a client may stall while it sends or receives a body. While it receives, it stalls \
-         if it takes less than 16 KiB in that time. A transfer that moves has no limit.",
+        "How long a client may stall while it sends or receives a body. A transfer that moves has no \
+         limit, but of a response at least 16 KiB must be taken in that time, and of a manifest or \
+         a token request 64 KiB must arrive, or its end.",
     )
     .ours();
 
