@@ -8,8 +8,12 @@ use crate::body::empty;
 use crate::component::COMPONENT;
 use crate::engine::{Engine, Precompiled};
 use crate::front::cache::ResponseCache;
+use crate::front::clients::Clients;
 use crate::front::service::Service;
+use crate::log_throttle::LogThrottle;
 use crate::net::connection;
+use crate::net::connections::Connections;
+use crate::net::descriptors;
 use crate::options::Options;
 use crate::reload::{Hangup, Watch};
 use crate::signals::Signals;
@@ -23,11 +27,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Concurrent connections. More wait to be accepted.
-const MAX_CONNECTIONS: usize = roadstead_config::MAX_MAX_REQUESTS;
+/// Requests over HTTP/2 that are answered at a time, until their clients have taken
+/// the responses.
+///
+/// Limit: HTTP/2 streams of all clients; test: stream_floods_leave_turns_for_others.
+const MAX_STREAMS: usize = 4096;
 
 /// How long interrupted uploads may take at shutdown to write what they have
 /// received.
@@ -114,34 +121,36 @@ impl Server {
     /// Serves until `shutdown` is ready, and then until the requests in flight
     /// are done or the drain timeout has passed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let service = Service::new(self.engine.clone(), self.cache, &self.options.config);
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let config = &self.options.config;
+        let (clients, connections) = limits(config);
+        let service = Service::new(self.engine.clone(), self.cache, clients, config);
         let (close, closing) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
-            let accept = async {
-                let permit = Arc::clone(&connections).acquire_owned().await;
-                (self.listener.accept().await, permit)
-            };
-            let (accepted, permit) = tokio::select! {
-                accepted = accept => accepted,
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
                 () = &mut shutdown => break,
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let (service, tls) = (service.clone(), self.tls.clone());
-                    let connection =
-                        connection::serve(service, stream, address, tls, closing.clone());
-                    tasks.spawn(async move {
-                        connection.await;
-                        drop(permit);
-                    });
                     // Frees the tasks that are done.
                     while tasks.try_join_next().is_some() {}
+                    let Some(open) = connections.admit(address.ip()) else { continue };
+                    let (service, tls, closing) =
+                        (service.clone(), self.tls.clone(), closing.clone());
+                    tasks.spawn(async move {
+                        tokio::select! {
+                            () = connection::serve(service, stream, address, &open, tls, closing) => {}
+                            () = open.ended() => {}
+                        }
+                    });
                 }
                 Err(error) => {
-                    tracing::warn!("cannot accept a connection: {error}");
+                    static WARNING: LogThrottle = LogThrottle::new();
+                    if WARNING.is_due() {
+                        tracing::warn!("cannot accept a connection: {error}");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -165,6 +174,27 @@ impl Server {
         }
         self.engine.stop();
     }
+}
+
+/// What clients can have, by the settings and the limit of open files.
+fn limits(config: &Config) -> (Arc<Clients>, Arc<Connections>) {
+    let shares = descriptors::divide();
+    let turns = config.max_requests.min(shares.turns);
+    let connections = config.max_connections.min(shares.connections);
+    if turns < config.max_requests || connections < config.max_connections {
+        tracing::warn!(
+            "the limit of open files allows {} and {} in flight, fewer than the settings; raise it \
+             (ulimit -n, LimitNOFILE=)",
+            count(connections, "connection"),
+            count(turns, "request")
+        );
+    }
+    let streams = MAX_STREAMS.min(shares.streams);
+    let clients = Clients::new(turns, config.max_requests_per_client.min(turns), streams);
+    let trusted = config.trusted_proxies.clone();
+    let share = config.max_connections_per_client;
+    let connections = Connections::new(connections, share, trusted, Arc::clone(&clients));
+    (clients, connections)
 }
 
 /// Serves with `options` until SIGTERM or SIGINT; a second signal exits at once.
@@ -243,7 +273,7 @@ fn refuse_plain_passwords(config: &Config, address: SocketAddr) -> anyhow::Resul
 /// Checks that the component answers as a registry does.
 async fn probe(engine: &Engine) -> anyhow::Result<()> {
     let request = Request::get("/v2/").body(empty())?;
-    let response = engine.handle(request).await.map_err(anyhow::Error::from)?;
+    let (response, _) = engine.handle(request).await.map_err(anyhow::Error::from)?;
     if !matches!(
         response.status(),
         StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN

@@ -1,12 +1,15 @@
 //! The host as a process: crashes, aborts, limits, traps, TLS, shutdown.
 
 mod aborts;
+mod attacks;
 mod big_blobs;
 mod client_headers;
 mod code_cache;
 mod content;
 mod crash;
 mod disk;
+mod floods;
+mod frames;
 mod images;
 mod limits;
 mod response_cache;

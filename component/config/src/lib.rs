@@ -56,8 +56,34 @@ pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
 pub const DEFAULT_MAX_REQUESTS: usize = 1024;
 
 /// The most that `REGISTRY_HTTP_MAXREQUESTS` can say: as many as there are
-/// connections.
+/// connections by default.
 pub const MAX_MAX_REQUESTS: usize = 4096;
+
+/// Requests of one client handled at a time, where
+/// `REGISTRY_HTTP_MAXREQUESTSPERCLIENT` does not say otherwise: a quarter of all.
+///
+/// Limit: requests of one client in flight; test: one_client_cannot_have_all_turns; setting: REGISTRY_HTTP_MAXREQUESTSPERCLIENT.
+pub const DEFAULT_MAX_REQUESTS_PER_CLIENT: usize = 256;
+
+/// Open connections, where `REGISTRY_HTTP_MAXCONNECTIONS` does not say otherwise.
+///
+/// Limit: open connections; test: the_idlest_connection_makes_room; setting: REGISTRY_HTTP_MAXCONNECTIONS.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;
+
+/// The most that `REGISTRY_HTTP_MAXCONNECTIONS` can say.
+pub const MAX_MAX_CONNECTIONS: usize = 65_536;
+
+/// Open connections of one client, where `REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT`
+/// does not say otherwise: a quarter of all.
+///
+/// Limit: open connections of one client; test: connections_of_one_client_leave_room; setting: REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT.
+pub const DEFAULT_MAX_CONNECTIONS_PER_CLIENT: usize = 1024;
+
+/// How long a client may stall within a body, where `REGISTRY_HTTP_STALLTIMEOUT`
+/// does not say otherwise.
+///
+/// Limit: stall of a client that sends or receives a body; test: tiny_windows_are_bounded_and_closed; setting: REGISTRY_HTTP_STALLTIMEOUT.
+pub const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The directory that a component without a native host serves, where
 /// `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY` does not say otherwise:
@@ -103,6 +129,14 @@ pub struct Config {
     /// `REGISTRY_HTTP_MAXREQUESTS`: requests handled at a time, request bodies
     /// included. At least one.
     pub max_requests: usize,
+    /// `REGISTRY_HTTP_MAXREQUESTSPERCLIENT`: those of one client.
+    pub max_requests_per_client: usize,
+    /// `REGISTRY_HTTP_MAXCONNECTIONS`: open connections.
+    pub max_connections: usize,
+    /// `REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT`: those of one client.
+    pub max_connections_per_client: usize,
+    /// `REGISTRY_HTTP_STALLTIMEOUT`: how long a client may stall within a body.
+    pub stall_timeout: Duration,
     /// `REGISTRY_HTTP_HOST`: the URL at which clients reach the registry, where
     /// it cannot be derived from their requests.
     pub host: Option<String>,
@@ -198,6 +232,17 @@ impl Config {
             drain_timeout: reader.read(&settings::HTTP_DRAINTIMEOUT),
             max_requests: usize::try_from(reader.read(&settings::HTTP_MAXREQUESTS))
                 .unwrap_or(MAX_MAX_REQUESTS),
+            max_requests_per_client: usize::try_from(
+                reader.read(&settings::HTTP_MAXREQUESTSPERCLIENT),
+            )
+            .unwrap_or(MAX_MAX_REQUESTS),
+            max_connections: usize::try_from(reader.read(&settings::HTTP_MAXCONNECTIONS))
+                .unwrap_or(MAX_MAX_CONNECTIONS),
+            max_connections_per_client: usize::try_from(
+                reader.read(&settings::HTTP_MAXCONNECTIONSPERCLIENT),
+            )
+            .unwrap_or(MAX_MAX_CONNECTIONS),
+            stall_timeout: reader.read(&settings::HTTP_STALLTIMEOUT),
             host: reader.read(&settings::HTTP_HOST),
             trusted_proxies: trusted_proxies(&mut reader),
             tls: Tls::read(&mut reader),

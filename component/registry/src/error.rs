@@ -92,6 +92,8 @@ pub enum Error {
     },
     /// The body ended early.
     BodyAborted,
+    /// The client sent the body too slowly.
+    BodyTooSlow,
     /// The repository does not hold the manifest.
     ManifestUnknown(Reference),
     /// The body is not a manifest of a supported type.
@@ -172,6 +174,7 @@ impl Error {
             Self::ContentRange(_) | Self::BodyAborted => {
                 (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid)
             }
+            Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid),
             Self::BodyLength { .. } => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
             Self::ManifestUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
             Self::Manifest(_) | Self::ContentType(_) => {
@@ -296,6 +299,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::BodyAborted => f.write_str("the body ended early"),
+            Self::BodyTooSlow => f.write_str("the body was sent too slowly; try again"),
             Self::ManifestUnknown(_) => f.write_str("the repository does not hold this manifest"),
             Self::Manifest(error) => error.fmt(f),
             Self::ManifestTooLarge => {

@@ -16,7 +16,7 @@ pub const DRAIN_LIMIT: u64 = 16 * 1024 * 1024;
 #[expect(async_fn_in_trait, reason = "a component has one thread; no future needs to be Send")]
 pub trait RequestBody: Sized {
     /// The whole body, of at most `limit` bytes. The rest of a longer one is
-    /// drained.
+    /// drained. A sender that trickles is not waited for.
     ///
     /// # Errors
     /// See [`BodyError`].
@@ -34,6 +34,8 @@ pub enum BodyError {
     TooLarge,
     /// It ended early.
     Aborted,
+    /// Its sender was too slow.
+    TooSlow,
 }
 
 /// A request's body that is read one chunk at a time.

@@ -4,6 +4,7 @@ use crate::behind::auth::HostAuth;
 use crate::behind::hashing;
 use crate::behind::outbound::Outbound;
 use crate::behind::store::HostStore;
+use crate::body::request_body::native;
 use http::uri::Authority;
 use http::{HeaderName, Request, Response, header};
 use roadstead_bridge::{self as bridge, Services};
@@ -79,7 +80,7 @@ impl WasiHttpHooks for Hooks {
                     tokio::spawn(auth.respond(request)).await.map_err(panicked)?
                 }
                 (Some(bridge::storage::AUTHORITY), Storage::Directory(store), _) => {
-                    tokio::spawn(store.respond(request)).await.map_err(panicked)?
+                    tokio::spawn(native(store.respond(request))).await.map_err(panicked)?
                 }
                 (Some(bridge::hashing::AUTHORITY), Storage::Cloud(_), _) => {
                     hashing::respond(request)

@@ -35,10 +35,6 @@ const BATCH_SIZE: usize = 512 * 1024;
 /// has sent is written and takes no memory.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
-/// Bytes of a body that are read and discarded if the operation is refused, so
-/// that the client receives the response.
-const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
-
 /// How long the rest of a body is read and discarded after a part of it could
 /// not be stored: the client was let in to send all of it, and many read no
 /// response before they have.
@@ -178,13 +174,8 @@ impl HostStore {
         let directory = Arc::clone(&self.directory);
         let Deadlines { write, long, .. } = self.deadlines;
         let work = blocking(move || directory.receive(transfer));
-        let receiver = match within(long, "the begin of a chunk", work).await {
-            Ok(receiver) => receiver,
-            Err(error) => {
-                drain(body).await;
-                return Err(error);
-            }
-        };
+        // If it is refused, dropping the body has the front drain it.
+        let receiver = within(long, "the begin of a chunk", work).await?;
         let (receiver, complete) = match write_all(receiver, &mut body, write).await {
             Ok(written) => written,
             Err(error) => {
@@ -296,15 +287,6 @@ async fn gather(body: &mut WasiBody, patience: Option<Duration>) -> Batch {
         }
     }
     batch
-}
-
-async fn drain(mut body: WasiBody) {
-    let mut size = 0;
-    while size < DRAIN_LIMIT
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        size += frame.data_ref().map_or(0, Bytes::len);
-    }
 }
 
 /// Reads a body to its end.

@@ -2,12 +2,14 @@
 
 mod compile;
 mod guest_log;
+mod load;
 
 pub use compile::Precompiled;
 
 use crate::behind::hooks::{Hooks, Storage};
 use crate::engine::compile::load;
 use crate::engine::guest_log::GuestLog;
+use crate::engine::load::{Load, MemoryWatch, Ticket};
 use anyhow::anyhow;
 use http::{Request, Response};
 use roadstead_bridge::services;
@@ -37,6 +39,12 @@ const REQUESTS_PER_INSTANCE: usize = 16;
 /// memory: two of 32 MiB each if the settings ask for the largest, and some
 /// more. All of them fit into [`MAX_MEMORY`].
 const UPLOADS_PER_INSTANCE: usize = 4;
+
+/// How many times as many requests of an instance may have been answered with
+/// bodies that are still in its memory, or be in flight.
+///
+/// Limit: requests of an instance whose responses are in its memory, per concurrent one; test: unread_lists_end_no_instance.
+const UNREAD: usize = 3;
 
 /// Requests after which an instance is replaced, so that a leak cannot grow
 /// forever.
@@ -99,15 +107,18 @@ impl Engine {
         self.handler.state().stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Has the component answer a request.
+    /// Has the component answer a request. As long as the ticket is held, the
+    /// instance counts the request as its own.
     ///
     /// # Errors
     /// When the component traps, or does not answer.
     pub(crate) async fn handle(
         &self,
         request: Request<WasiBody>,
-    ) -> wasmtime::Result<Response<WasiBody>> {
-        self.handler.handle((), request).await
+    ) -> wasmtime::Result<(Response<WasiBody>, Ticket)> {
+        let ticket = Ticket::default();
+        let response = self.handler.handle(ticket.clone(), request).await?;
+        Ok((response, ticket))
     }
 }
 
@@ -137,6 +148,7 @@ pub(crate) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Hooks,
+    memory: MemoryWatch,
 }
 
 impl WasiView for State {
@@ -171,13 +183,16 @@ impl HandlerState for Instances {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(GuestLog).stderr(GuestLog).envs(&self.variables);
         wasi.env(services::VARIABLE, self.hooks.services().to_string());
+        let load = Arc::new(Load::default());
         let state = State {
+            memory: MemoryWatch(Arc::clone(&load)),
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             hooks: self.hooks.clone(),
         };
         let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.memory);
         let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
         let sleep = tokio::time::sleep(IDLE_TIME);
         let expiration = Idle(Box::pin(sleep));
@@ -185,6 +200,7 @@ impl HandlerState for Instances {
             stopping: Arc::clone(&self.stopping),
             generation: Arc::clone(&self.generation),
             born: self.generation.load(Ordering::Acquire),
+            load,
             limit: match self.hooks.storage {
                 Storage::Directory(_) => REQUESTS_PER_INSTANCE,
                 Storage::Cloud(_) => UPLOADS_PER_INSTANCE,
@@ -225,17 +241,18 @@ pub(crate) struct Reused {
     born: u64,
     /// Its concurrent requests.
     limit: usize,
+    load: Arc<Load>,
 }
 
 impl WorkerState for Reused {
     type StoreData = State;
-    type RequestData = ();
+    type RequestData = Ticket;
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         let outdated = self.generation.load(Ordering::Acquire) != self.born;
-        if outdated || total >= REQUESTS_PER_LIFETIME {
+        if outdated || total >= REQUESTS_PER_LIFETIME || self.load.is_large() {
             ShouldAccept::Never
-        } else if concurrent >= self.limit {
+        } else if concurrent >= self.limit || self.load.requests() >= self.limit * UNREAD {
             ShouldAccept::No
         } else {
             ShouldAccept::Yes
@@ -245,9 +262,10 @@ impl WorkerState for Reused {
     fn on_request_start(
         &self,
         _: StoreContextMut<'_, State>,
-        (): (),
+        ticket: Ticket,
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
+        ticket.bind(&self.load);
         // Requests end by the timeouts of their bodies; there is none for the
         // whole.
         Box::pin(std::future::pending())

@@ -280,7 +280,8 @@ impl ResponseCache {
         let mut bytes = None;
         if !head {
             match body.collect().await {
-                Ok(collected) => bytes = Some(collected.to_bytes()),
+                // A copy: the original counts against budgets of bytes in transit.
+                Ok(collected) => bytes = Some(Bytes::copy_from_slice(&collected.to_bytes())),
                 Err(error) => {
                     tracing::error!("the component's response ended early: {error}");
                     return error_response::internal();

@@ -29,6 +29,18 @@ pub(crate) struct Peer {
     pub(crate) certificate: Option<String>,
 }
 
+/// The address of the client of a request: the connection's, or what a `trusted`
+/// proxy says.
+pub(crate) fn address(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> IpAddr {
+    Origin::of(headers, peer, trusted).address
+}
+
+/// Whether a connection comes from a `trusted` proxy.
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|network| network.contains(&address))
+}
+
 /// Removes the headers from a request that only the host and proxies may set:
 /// from anyone else they are forged. Then, if the component `authenticates`
 /// callers, sets those that describe the client. Forwarding headers are honoured
@@ -90,7 +102,7 @@ struct Origin {
 impl Origin {
     fn of(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Self {
         let own = Self { address: peer.address.to_canonical(), tls: peer.tls };
-        let trusts = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+        let trusts = |address: IpAddr| is_trusted(address, trusted);
         if !trusts(own.address) {
             return own;
         }

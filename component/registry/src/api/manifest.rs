@@ -95,6 +95,7 @@ impl<S: Storage> Registry<S> {
         let bytes = bytes.map_err(|error| match error {
             BodyError::TooLarge => Error::ManifestTooLarge,
             BodyError::Aborted => Error::BodyAborted,
+            BodyError::TooSlow => Error::BodyTooSlow,
         })?;
         let manifest = Manifest::parse(&bytes, content_type.as_ref()).map_err(Error::Manifest)?;
         let named = tags.clone();

@@ -84,6 +84,7 @@ impl<S: Storage> Registry<S> {
         let bytes = bytes.map_err(|error| match error {
             BodyError::TooLarge => Error::TokenRequest("the form is longer than 64 KiB"),
             BodyError::Aborted => Error::BodyAborted,
+            BodyError::TooSlow => Error::BodyTooSlow,
         })?;
         let mut request = TokenRequest::default();
         let (mut grant, mut user, mut password, mut refresh) = (None, None, None, None);
