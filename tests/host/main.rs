@@ -9,6 +9,7 @@ mod crash;
 mod disk;
 mod images;
 mod limits;
+mod log;
 mod response_cache;
 mod same_upload;
 mod secure;
@@ -16,6 +17,8 @@ mod sendfile;
 mod shutdown;
 mod start;
 mod support;
+#[cfg(target_os = "linux")]
+mod threads;
 mod tls;
 mod tls_acme;
 mod tls_clients;

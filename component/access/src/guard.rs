@@ -25,8 +25,7 @@ const MEMORY: Duration = Duration::from_mins(15);
 /// The most users and addresses that are remembered. When it is full, those
 /// with the oldest failures are dropped.
 ///
-/// Limit: users and addresses whose failed logins are remembered, a few dozen
-/// bytes each; test: `it_remembers_a_bounded_number`.
+/// Limit: users and addresses whose failed logins count; test: `it_remembers_a_bounded_number`.
 const ENTRIES: usize = 16 * 1024;
 
 /// What failures are counted for.

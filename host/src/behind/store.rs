@@ -4,6 +4,7 @@
 //! bytes go from the connection to the file, hashed natively on the way, and from
 //! the file to the connection. The component never sees them.
 
+use crate::blocking::{self, Lost, Pool, Task};
 use crate::body::{file_body, full};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -21,7 +22,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
 use wasmtime_wasi_http::WasiBody;
 
 /// Bytes of a body that are written at once, about. Each writer holds at most
@@ -95,7 +95,7 @@ impl HostStore {
         operation: Operation,
     ) -> Result<(Reply, Option<WasiBody>), StorageError> {
         let directory = Arc::clone(&self.directory);
-        blocking(move || {
+        blocking(pool(&operation), move || {
             let (reply, file) = directory.execute(&operation)?;
             let content = file.map(|part| {
                 let (length, FileRange { file, range }) = (part.length(), part);
@@ -120,7 +120,9 @@ impl HostStore {
             }
         };
         let directory = Arc::clone(&self.directory);
-        blocking(move || directory.write(&key, &value)).await.map(|()| Reply::Done)
+        blocking(blocking::writes(), move || directory.write(&key, &value))
+            .await
+            .map(|()| Reply::Done)
     }
 
     /// Streams the body into an upload session.
@@ -130,7 +132,8 @@ impl HostStore {
         mut body: WasiBody,
     ) -> Result<Reply, StorageError> {
         let directory = Arc::clone(&self.directory);
-        let receiver = match blocking(move || directory.receive(transfer)).await {
+        let receiver = match blocking(blocking::writes(), move || directory.receive(transfer)).await
+        {
             Ok(receiver) => receiver,
             Err(error) => {
                 drain(body).await;
@@ -139,7 +142,7 @@ impl HostStore {
         };
         let (receiver, complete) = write_all(receiver, &mut body).await?;
         let directory = Arc::clone(&self.directory);
-        blocking(move || receiver.finish(&directory, complete)).await
+        blocking(blocking::writes(), move || receiver.finish(&directory, complete)).await
     }
 }
 
@@ -173,7 +176,7 @@ async fn write_all(
     let mut batch = gather(body, None).await;
     loop {
         let Batch { pieces, paused, end } = batch;
-        let written: JoinHandle<Result<_, StorageError>> = spawn_blocking(move || {
+        let written: Task<Result<_, StorageError>> = blocking::writes().run(move || {
             for piece in &pieces {
                 receiver.write(piece)?;
             }
@@ -183,11 +186,11 @@ async fn write_all(
             Ok(receiver)
         });
         if let Some(whole) = end {
-            return Ok((written.await.map_err(panicked)??, whole));
+            return Ok((written.await.map_err(lost)??, whole));
         }
         // After a pause, all that was received has been settled.
         batch = gather(body, (!paused).then_some(BATCH_PAUSE)).await;
-        receiver = written.await.map_err(panicked)??;
+        receiver = written.await.map_err(lost)??;
     }
 }
 
@@ -243,16 +246,40 @@ async fn drain(mut body: WasiBody) {
     }
 }
 
-/// Runs work that may block on the disk off the async threads.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, StorageError> {
-    spawn_blocking(work).await.map_err(panicked)?
+/// The threads for an operation: those that may sync cannot take the others'.
+fn pool(operation: &Operation) -> &'static Pool {
+    match operation {
+        Operation::Manifest { .. }
+        | Operation::Blob { .. }
+        | Operation::MissingBlobs { .. }
+        | Operation::Hints { .. }
+        | Operation::Read(_)
+        | Operation::Exists(_)
+        | Operation::Names(_)
+        | Operation::Enumerate { .. }
+        | Operation::Status(_) => blocking::reads(),
+        Operation::Link { .. }
+        | Operation::Remove(_)
+        | Operation::Unlink { .. }
+        | Operation::Begin(_)
+        | Operation::Commit(_)
+        | Operation::Discard(_) => blocking::writes(),
+    }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is a function for map_err")]
-fn panicked(error: tokio::task::JoinError) -> StorageError {
-    StorageError::Failed(format!("storage task: {error}"))
+/// Runs work that may block on the disk off the async threads.
+async fn blocking<T: Send + 'static>(
+    pool: &'static Pool,
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    pool.run(work).await.map_err(lost)?
+}
+
+fn lost(lost: Lost) -> StorageError {
+    match lost {
+        Lost::Refused => StorageError::Unavailable(lost.to_string()),
+        Lost::Panicked => StorageError::Failed(lost.to_string()),
+    }
 }
 
 fn reply_with(

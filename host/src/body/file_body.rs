@@ -1,5 +1,6 @@
 //! A file's content as the body of a response.
 
+use crate::blocking::{self, Task};
 use crate::body::{full, handover, truncated};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -9,7 +10,6 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::task::{JoinHandle, spawn_blocking};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 /// Bytes read from a file at a time. Each body holds at most two such pieces,
@@ -44,14 +44,14 @@ struct FileBody {
     /// The bytes from there on.
     left: u64,
     /// Reads the piece at `offset`.
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    reading: Option<Task<io::Result<Bytes>>>,
 }
 
 impl FileBody {
     fn read_ahead(&mut self) {
         if self.left > 0 {
             let (file, offset, left) = (Arc::clone(&self.file), self.offset, self.left);
-            self.reading = Some(spawn_blocking(move || read(&file, offset, left)));
+            self.reading = Some(blocking::reads().run(move || read(&file, offset, left)));
         }
     }
 

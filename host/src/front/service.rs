@@ -3,7 +3,7 @@
 
 use crate::body::idle_timeout::IdleTimeout;
 use crate::engine::Engine;
-use crate::front::cache::{Access, ResponseCache};
+use crate::front::cache::{self, Access, ResponseCache};
 use crate::front::error_response;
 use crate::front::peer::{self, Peer};
 use http::{Method, Request, Response};
@@ -112,7 +112,7 @@ impl Service {
         drop(permit);
         response.unwrap_or_else(|error| {
             tracing::error!("the component did not answer: {error:#}");
-            error_response::internal()
+            cache::unanswered(error_response::internal())
         })
     }
 }
