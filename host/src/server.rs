@@ -4,12 +4,14 @@ use crate::behind::auth::HostAuth;
 use crate::behind::hooks::{Hooks, Storage};
 use crate::behind::outbound::{self, Outbound};
 use crate::behind::store::HostStore;
+use crate::blocking;
 use crate::body::empty;
 use crate::component::COMPONENT;
 use crate::engine::{Engine, Precompiled};
 use crate::front::cache::ResponseCache;
 use crate::front::clients::Clients;
 use crate::front::service::Service;
+use crate::log;
 use crate::log_throttle::LogThrottle;
 use crate::net::connection;
 use crate::net::connections::Connections;
@@ -64,6 +66,7 @@ impl Server {
     /// to the first client.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let started = Instant::now();
+        blocking::start().context("cannot start the threads that read and write")?;
         let hangup = Hangup::new();
         let tls = options.config.tls.as_ref();
         let tls = tls.map(|settings| TlsAcceptor::new(settings, &hangup)).transpose()?;
@@ -76,7 +79,7 @@ impl Server {
         };
         let variables =
             outbound::variables(options.config.cloud.as_ref(), options.variables.clone())?;
-        let auth = authority(&options)?;
+        let (auth, watch) = authority(&options, &hangup)?.unzip();
         let hooks = Hooks { storage: storage.clone(), auth: auth.clone() };
         let (engine, how) = Engine::new(&bytes, options.code_cache.as_deref(), variables, hooks)
             .context("cannot load the component")?;
@@ -84,17 +87,11 @@ impl Server {
             tracing::debug!("compiled the component in {:?}", started.elapsed());
         }
         probe(&engine).await.context("the component does not work")?;
-        let listener = TcpListener::bind(&options.config.address).await.with_context(|| {
-            format!(
-                "cannot listen on {}; choose another address with REGISTRY_HTTP_ADDR",
-                options.config.address
-            )
-        })?;
-        refuse_plain_passwords(&options.config, listener.local_addr()?)?;
+        // Its instances end with the process, and did not fail.
+        let listener = listen(&options.config).await.inspect_err(|_| engine.stop())?;
         let generation = auth.as_ref().map(|auth| auth.generation()).unwrap_or_default();
         let cache = ResponseCache::new(generation)?;
-        if let Some(auth) = auth {
-            let watch = Watch::new(auth.files(), &hangup);
+        if let (Some(auth), Some(watch)) = (auth, watch) {
             tracing::info!("{} can log in", count(auth.users(), "user"));
             tokio::spawn(auth.renew(watch));
         }
@@ -206,6 +203,7 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
             signals.next().await;
             tokio::spawn(async move {
                 signals.next().await;
+                log::finish();
                 std::process::exit(INTERRUPTED);
             });
         })
@@ -240,14 +238,28 @@ async fn storage(options: &Options) -> anyhow::Result<Storage> {
     Ok(Storage::Directory(store))
 }
 
-/// The authority for users and tokens, if authentication is configured.
-fn authority(options: &Options) -> anyhow::Result<Option<Arc<HostAuth>>> {
+/// The authority for users and tokens, if authentication is configured, and the
+/// watch for changes of its files.
+fn authority(options: &Options, hangup: &Hangup) -> anyhow::Result<Option<(Arc<HostAuth>, Watch)>> {
     let settings = &options.config.auth;
     if !settings.enabled() {
         return Ok(None);
     }
+    let watch = Watch::new(settings.files(), hangup);
     let authority = Authority::open(settings.clone(), true).map_err(anyhow::Error::msg)?;
-    Ok(Some(Arc::new(HostAuth::new(authority))))
+    Ok(Some((Arc::new(HostAuth::new(authority)), watch)))
+}
+
+/// Binds the address, unless passwords would come to it unencrypted.
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(&config.address).await.with_context(|| {
+        format!(
+            "cannot listen on {}; choose another address with REGISTRY_HTTP_ADDR",
+            config.address
+        )
+    })?;
+    refuse_plain_passwords(config, listener.local_addr()?)?;
+    Ok(listener)
 }
 
 /// Refuses passwords over plain HTTP, except on loopback or when the operator

@@ -12,6 +12,7 @@ mod floods;
 mod frames;
 mod images;
 mod limits;
+mod log;
 mod response_cache;
 mod same_upload;
 mod secure;
@@ -20,6 +21,8 @@ mod shutdown;
 mod start;
 mod storage;
 mod support;
+#[cfg(target_os = "linux")]
+mod threads;
 mod tls;
 mod tls_acme;
 mod tls_clients;

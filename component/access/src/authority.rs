@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -130,7 +130,7 @@ impl From<TokenError> for Answer {
 
 /// Verifies passwords and tokens, and issues tokens.
 pub struct Authority {
-    settings: Auth,
+    pub(crate) settings: Auth,
     loaded: RwLock<Arc<Loaded>>,
     guard: Mutex<Guard>,
     tokens: Option<Tokens>,
@@ -179,19 +179,6 @@ impl Authority {
     /// The number of users.
     pub fn users(&self) -> usize {
         self.loaded().users.len()
-    }
-
-    /// The files that [`Self::reload`] reads.
-    pub fn files(&self) -> Vec<std::path::PathBuf> {
-        let mut files = Vec::new();
-        if let Some(Users::File(path)) = &self.settings.users {
-            files.push(path.clone());
-        }
-        if let Scheme::External(external) = &self.settings.scheme {
-            let texts = external.certificates.iter().chain(&external.jwks);
-            files.extend(texts.filter(|text| !is_content(text)).map(Into::into));
-        }
-        files
     }
 
     /// Reads the files again, and drops cached results of the old ones.
@@ -363,6 +350,21 @@ impl Authority {
 
     fn loaded(&self) -> Arc<Loaded> {
         Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Auth {
+    /// The files that [`Authority::reload`] reads.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        if let Some(Users::File(path)) = &self.users {
+            files.push(path.clone());
+        }
+        if let Scheme::External(external) = &self.scheme {
+            let texts = external.certificates.iter().chain(&external.jwks);
+            files.extend(texts.filter(|text| !is_content(text)).map(Into::into));
+        }
+        files
     }
 }
 

@@ -8,7 +8,10 @@ use roadstead_storage::{Commit, Key, StorageError};
 use sha2::{Digest as _, Sha512};
 use std::fs::File;
 use std::io::Read as _;
+use std::iter;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Builder};
 
 impl Directory {
     /// Verifies the bytes of a session, with those that were appended but not
@@ -118,14 +121,27 @@ impl Drop for PreparedLink {
 type Task<'a> = Box<dyn FnOnce() -> Result<(), StorageError> + Send + 'a>;
 
 /// Runs all tasks, concurrently if threads are available.
-fn at_once(mut tasks: Vec<Task<'_>>) -> Result<(), StorageError> {
-    if cfg!(target_family = "wasm") {
-        return tasks.into_iter().try_for_each(|task| task());
-    }
-    let Some(own) = tasks.pop() else { return Ok(()) };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = tasks.into_iter().map(|task| scope.spawn(task)).collect();
-        let mut result = own();
+fn at_once(tasks: Vec<Task<'_>>) -> Result<(), StorageError> {
+    let threads = if cfg!(target_family = "wasm") { 0 } else { tasks.len().saturating_sub(1) };
+    with_threads(tasks, threads, Builder::new)
+}
+
+/// Runs all tasks on this thread and on at most `threads` others, each of which
+/// `builder` describes. Where the system has no thread left, the tasks are done
+/// by those that there are.
+fn with_threads(
+    tasks: Vec<Task<'_>>,
+    threads: usize,
+    builder: impl Fn() -> Builder,
+) -> Result<(), StorageError> {
+    let tasks = Mutex::new(tasks);
+    let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    // Each ends with the first task that fails.
+    let work = || iter::from_fn(next).try_for_each(|task| task());
+    thread::scope(|scope| {
+        let spawn = |_| builder().spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (0..threads).map_while(spawn).collect();
+        let mut result = work();
         for other in others {
             let panicked = |_| StorageError::Failed("a task of a commit panicked".to_owned());
             result = result.and(other.join().map_err(panicked).flatten());
@@ -148,11 +164,14 @@ fn hash_again<H: sha2::Digest>(path: &Path) -> Result<Vec<u8>, StorageError> {
 
 #[cfg(test)]
 mod tests {
+    use super::{Task, with_threads};
     use crate::Directory;
     use roadstead_oci::{Algorithm, Digest, RepositoryName};
     use roadstead_storage::{Commit, Key, StorageError, UploadSession};
     use sha2::{Digest as _, Sha256};
     use std::fs;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread::Builder;
 
     struct Fixture {
         _root: tempfile::TempDir,
@@ -192,6 +211,30 @@ mod tests {
         assert_eq!(f.directory.value(&f.blob).unwrap(), b"bytes");
         assert!(f.directory.leads_to(&f.layer, &f.commit.digest).unwrap());
         assert_eq!(f.directory.value(&f.layer.companion().unwrap()).unwrap(), b"");
+    }
+
+    /// Where the system gives no more threads, which a stack of this size stands
+    /// for, one thread does it all.
+    #[test]
+    fn without_threads_a_commit_takes_longer() {
+        let none = || Builder::new().stack_size(1 << 46);
+        assert!(none().spawn(|| ()).is_err());
+        for builder in [none, Builder::new] {
+            let done = AtomicUsize::new(0);
+            let task = || -> Task<'_> {
+                Box::new(|| {
+                    done.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                })
+            };
+            with_threads(vec![task(), task(), task(), task()], 3, builder).unwrap();
+            assert_eq!(done.into_inner(), 4);
+        }
+        let failing = || -> Task<'_> { Box::new(|| Err(StorageError::NotFound)) };
+        let done = || -> Task<'_> { Box::new(|| Ok(())) };
+        for tasks in [vec![failing(), done()], vec![done(), failing()]] {
+            assert_eq!(with_threads(tasks, 1, none), Err(StorageError::NotFound));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! the file to the connection. The component never sees them.
 
 use crate::behind::deadline::{Deadlines, within};
+use crate::blocking::{self, Lost, Pool, Task};
 use crate::body::{file_body, full};
 use crate::log_throttle::LogThrottle;
 use bytes::Bytes;
@@ -24,7 +25,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
 use wasmtime_wasi_http::WasiBody;
 
 /// Bytes of a body that are written at once, about. Each writer holds at most
@@ -135,7 +135,7 @@ impl HostStore {
     ) -> Result<(Reply, Option<WasiBody>), StorageError> {
         let (directory, operation) = (Arc::clone(&self.directory), Arc::new(operation));
         let (limit, carried_out) = (self.deadlines.of(&operation), Arc::clone(&operation));
-        let work = blocking(move || {
+        let work = blocking(pool(&operation), move || {
             let (reply, file) = directory.execute(&carried_out)?;
             let content = file.map(|part| {
                 let (length, FileRange { file, range }) = (part.length(), part);
@@ -161,7 +161,7 @@ impl HostStore {
         };
         let directory = Arc::clone(&self.directory);
         let written = key.clone();
-        let work = blocking(move || directory.write(&written, &value));
+        let work = blocking(blocking::writes(), move || directory.write(&written, &value));
         within(self.deadlines.write, key, work).await.map(|()| Reply::Done)
     }
 
@@ -173,7 +173,7 @@ impl HostStore {
     ) -> Result<Reply, StorageError> {
         let directory = Arc::clone(&self.directory);
         let Deadlines { write, long, .. } = self.deadlines;
-        let work = blocking(move || directory.receive(transfer));
+        let work = blocking(blocking::writes(), move || directory.receive(transfer));
         // If it is refused, dropping the body has the front drain it.
         let receiver = within(long, "the begin of a chunk", work).await?;
         let (receiver, complete) = match write_all(receiver, &mut body, write).await {
@@ -184,7 +184,7 @@ impl HostStore {
             }
         };
         let directory = Arc::clone(&self.directory);
-        let work = blocking(move || receiver.finish(&directory, complete));
+        let work = blocking(blocking::writes(), move || receiver.finish(&directory, complete));
         within(long, "the end of a chunk", work).await
     }
 }
@@ -220,7 +220,7 @@ async fn write_all(
     let mut batch = gather(body, None).await;
     loop {
         let Batch { pieces, paused, end } = batch;
-        let written: JoinHandle<Result<_, StorageError>> = spawn_blocking(move || {
+        let written: Task<Result<_, StorageError>> = blocking::writes().run(move || {
             for piece in &pieces {
                 receiver.write(piece)?;
             }
@@ -241,9 +241,9 @@ async fn write_all(
 /// The receiver, once it has taken a batch.
 async fn settled(
     limit: Duration,
-    written: JoinHandle<Result<Receiver, StorageError>>,
+    written: Task<Result<Receiver, StorageError>>,
 ) -> Result<Receiver, StorageError> {
-    within(limit, "a piece of a chunk", async { written.await.map_err(panicked)? }).await
+    within(limit, "a piece of a chunk", async { written.await.map_err(lost)? }).await
 }
 
 /// The pieces of a body that have been received.
@@ -294,16 +294,40 @@ async fn discard(body: &mut WasiBody) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-/// Runs work that may block on the disk off the async threads.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, StorageError> {
-    spawn_blocking(work).await.map_err(panicked)?
+/// The threads for an operation: those that may sync cannot take the others'.
+fn pool(operation: &Operation) -> &'static Pool {
+    match operation {
+        Operation::Manifest { .. }
+        | Operation::Blob { .. }
+        | Operation::MissingBlobs { .. }
+        | Operation::Hints { .. }
+        | Operation::Read(_)
+        | Operation::Exists(_)
+        | Operation::Names(_)
+        | Operation::Enumerate { .. }
+        | Operation::Status(_) => blocking::reads(),
+        Operation::Link { .. }
+        | Operation::Remove(_)
+        | Operation::Unlink { .. }
+        | Operation::Begin(_)
+        | Operation::Commit(_)
+        | Operation::Discard(_) => blocking::writes(),
+    }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is a function for map_err")]
-fn panicked(error: tokio::task::JoinError) -> StorageError {
-    StorageError::Failed(format!("storage task: {error}"))
+/// Runs work that may block on the disk off the async threads.
+async fn blocking<T: Send + 'static>(
+    pool: &'static Pool,
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    pool.run(work).await.map_err(lost)?
+}
+
+fn lost(lost: Lost) -> StorageError {
+    match lost {
+        Lost::Refused => StorageError::Unavailable(lost.to_string()),
+        Lost::Panicked => StorageError::Failed(lost.to_string()),
+    }
 }
 
 fn reply_with(

@@ -1,5 +1,6 @@
 //! A file's content as the body of a response.
 
+use crate::blocking::{self, Task};
 use crate::body::budget::{FILES, Share, holding};
 use crate::body::{full, handover, truncated};
 use bytes::Bytes;
@@ -10,7 +11,6 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::task::{JoinHandle, spawn_blocking};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 /// Bytes read from a file at a time. Each body holds at most two such pieces,
@@ -60,7 +60,7 @@ struct FileBody {
     /// The bytes from there on.
     left: u64,
     /// Reads the piece at `offset`.
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    reading: Option<Task<io::Result<Bytes>>>,
 }
 
 impl FileBody {
@@ -72,7 +72,7 @@ impl FileBody {
         let size = if share.is_some() { size } else { size.min(SMALL_READ_SIZE) };
         if size > 0 && (needed || share.is_some()) {
             let (file, offset) = (Arc::clone(&self.file), self.offset);
-            self.reading = Some(spawn_blocking(move || read(&file, offset, size, share)));
+            self.reading = Some(blocking::reads().run(move || read(&file, offset, size, share)));
         }
     }
 

@@ -16,8 +16,8 @@
 //! Purges are numbered. A response is kept with the number of purges at which
 //! its request began, and is valid while its key has no later purge: neither
 //! what was kept before a write nor what was read during it is served once the
-//! write has been answered. A write without an answer, because its client or its
-//! instance went away, purges everything. Writes by other processes are not
+//! write has been answered. A write without an answer, because the instance
+//! trapped or the task ended, purges everything. Writes by other processes are not
 //! seen; the times that the component sets bound how long that matters.
 
 use crate::body::full;
@@ -115,6 +115,17 @@ impl Weighter<String, Arc<CachedResponse>> for Weight {
 pub(crate) struct InFlight<'a> {
     cache: &'a ResponseCache,
     effect: Effect,
+}
+
+/// Marks a response that the host made because the component gave none: whatever
+/// it was asked to write may have been written.
+#[derive(Clone, Copy)]
+struct Unanswered;
+
+/// Marks a response as the host's own, after the component gave none.
+pub(crate) fn unanswered(mut response: Response<WasiBody>) -> Response<WasiBody> {
+    response.extensions_mut().insert(Unanswered);
+    response
 }
 
 enum Effect {
@@ -226,7 +237,7 @@ impl InFlight<'_> {
         let directive = Directive::take(response.headers_mut());
         match (&mut self.effect, directive) {
             (Effect::Write { answered }, directive) => {
-                *answered = true;
+                *answered = response.extensions_mut().remove::<Unanswered>().is_none();
                 if let Some(Directive::Purge { key }) = directive {
                     self.cache.purge(self.cache.slot(key.as_bytes()));
                 }

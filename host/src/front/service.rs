@@ -5,7 +5,7 @@ use crate::body::budget::holding;
 use crate::body::full;
 use crate::body::request_body::{Collected, Holds, RequestBody};
 use crate::engine::Engine;
-use crate::front::cache::{Access, ResponseCache};
+use crate::front::cache::{self, Access, ResponseCache};
 use crate::front::clients::{Client, Clients};
 use crate::front::error_response;
 use crate::front::peer::{self, Peer};
@@ -169,13 +169,13 @@ impl Service {
             }
             Err(error) => {
                 tracing::error!("the component did not answer: {error:#}");
-                error_response::internal()
+                cache::unanswered(error_response::internal())
             }
         };
         holds.release();
         if holds.refused() {
             warn_busy("too many manifests are being pushed at a time");
-            return error_response::busy();
+            return cache::unanswered(error_response::busy());
         }
         response
     }
@@ -206,7 +206,7 @@ impl Service {
             }
             Err(error) => {
                 tracing::error!("the component's response ended early: {error}");
-                error_response::internal()
+                cache::unanswered(error_response::internal())
             }
         }
     }

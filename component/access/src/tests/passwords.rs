@@ -103,7 +103,7 @@ fn verified_passwords_are_cached_until_the_file_is_read_again() {
     let path = directory.path().join("htpasswd");
     fs::write(&path, entry("alice", "a") + &entry("bob", "b")).unwrap();
     let authority = of_file(&path).unwrap();
-    assert_eq!(authority.files(), [path.as_path()]);
+    assert_eq!(authority.settings.files(), [path.as_path()]);
     let (alice, bob) = (password("alice", "a"), password("bob", "b"));
     for question in [&alice, &bob] {
         assert_eq!(remembered(&authority, question), None);

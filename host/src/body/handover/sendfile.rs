@@ -8,6 +8,7 @@
 //! [`Handover::scope`] do so, which is where a response is written to a connection
 //! of plain HTTP/1.1: there, what a body yields is what is written next.
 
+use crate::blocking::{self, Task};
 use crate::body::truncated;
 use bytes::Bytes;
 use rustix::fs::Advice;
@@ -22,7 +23,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Most bytes that one system call sends. A connection accepts about as many at
 /// once, and other tasks of the thread wait meanwhile.
@@ -147,7 +147,7 @@ pub(crate) struct FileSender {
     handover: Arc<Handover>,
     /// A duplicate of the connection, for threads that may block on the disk.
     socket: Option<Arc<OwnedFd>>,
-    sending: Option<JoinHandle<io::Result<usize>>>,
+    sending: Option<Task<io::Result<usize>>>,
     /// Bytes sent since it last blocked or yielded.
     since_yield: usize,
 }
@@ -211,7 +211,7 @@ impl FileSender {
                 let socket = Arc::new(stream.as_fd().try_clone_to_owned()?);
                 self.socket.insert(socket).clone()
             };
-            self.sending = Some(spawn_blocking(move || {
+            self.sending = Some(blocking::reads().run(move || {
                 part.read_ahead();
                 part.send(socket.as_fd())
             }));
