@@ -20,7 +20,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// some hosts count that time toward the store's timeout.
 const SLOWEST: u64 = 64 * 1024;
 
-/// How long a store may pause within an answer.
+/// How long a store may pause within an answer. A native host has the same limit.
 const PAUSE_TIME: Duration = Duration::from_secs(20);
 
 /// Sends a request whose body has `length` bytes.

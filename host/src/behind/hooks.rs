@@ -67,10 +67,11 @@ impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
-        _: Option<RequestOptions>,
+        options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Outcome> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let Self { storage, auth } = self.clone();
+        let time = options.and_then(|options| options.first_byte_timeout);
         Box::new(async move {
             let authority = request.uri().authority().map(Authority::as_str);
             // Tasks of their own: neither the bytes nor bcrypt must wait for
@@ -86,7 +87,7 @@ impl WasiHttpHooks for Hooks {
                     hashing::respond(request)
                 }
                 (Some(_), Storage::Cloud(outbound), _) => {
-                    tokio::spawn(outbound.send(request)).await.map_err(panicked)??
+                    tokio::spawn(outbound.send(request, time)).await.map_err(panicked)??
                 }
                 _ => return Err(Error::HttpRequestDenied),
             };
