@@ -321,7 +321,7 @@ mod tests {
             let synced = synced.lock().unwrap();
             for path in ["", "not", "not/there"] {
                 let path = parent.path().join(path);
-                assert!(synced.iter().any(|synced| *synced == path), "{synced:?}");
+                assert!(synced.contains(&path), "{synced:?}");
             }
         }
     }
@@ -345,8 +345,8 @@ mod tests {
         let directory = read_only(&root).unwrap();
         for operation in operations() {
             match directory.execute(&operation).map(|(reply, _)| reply) {
-                Err(StorageError::NotFound | StorageError::ReadOnly(_)) => {}
-                Ok(
+                Err(StorageError::NotFound | StorageError::ReadOnly(_))
+                | Ok(
                     Reply::Missing(_)
                     | Reply::Repositories(_)
                     | Reply::Exists(false)
