@@ -20,6 +20,8 @@ use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 const MARKER: &str = "id";
 
 /// The largest [`MARKER`] that is read, in bytes; ours have 32.
+///
+/// Limit: bytes of the storage's identity; test: `a_marker_that_is_too_long_is_none`.
 const MARKER_LIMIT: usize = 64;
 
 /// Where the data is.
@@ -285,6 +287,17 @@ mod tests {
         assert_eq!(directory.value(&key()).unwrap(), b"value");
         assert!(directory.owns_sessions());
         assert!(root.join(PRIVATE).join("owner").exists());
+    }
+
+    #[test]
+    fn a_marker_that_is_too_long_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        assert_eq!(directory.marker().unwrap().len(), 32);
+        for (length, read) in [(0, false), (64, true), (65, false)] {
+            fs::write(root.path().join(".roadstead/id"), "x".repeat(length)).unwrap();
+            assert_eq!(directory.marker().is_some(), read, "{length}");
+        }
     }
 
     #[test]
