@@ -20,6 +20,8 @@ use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 const MARKER: &str = "id";
 
 /// The largest [`MARKER`] that is read, in bytes; ours have 32.
+///
+/// Limit: bytes of the storage's identity; test: `a_marker_that_is_too_long_is_none`.
 const MARKER_LIMIT: usize = 64;
 
 /// Where the data is.
@@ -288,6 +290,17 @@ mod tests {
     }
 
     #[test]
+    fn a_marker_that_is_too_long_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        assert_eq!(directory.marker().unwrap().len(), 32);
+        for (length, read) in [(0, false), (64, true), (65, false)] {
+            fs::write(root.path().join(".roadstead/id"), "x".repeat(length)).unwrap();
+            assert_eq!(directory.marker().is_some(), read, "{length}");
+        }
+    }
+
+    #[test]
     fn the_private_directory_is_made_again() {
         let root = tempfile::tempdir().unwrap();
         let directory = Directory::open(root.path()).unwrap();
@@ -321,7 +334,7 @@ mod tests {
             let synced = synced.lock().unwrap();
             for path in ["", "not", "not/there"] {
                 let path = parent.path().join(path);
-                assert!(synced.iter().any(|synced| *synced == path), "{synced:?}");
+                assert!(synced.contains(&path), "{synced:?}");
             }
         }
     }
@@ -345,8 +358,8 @@ mod tests {
         let directory = read_only(&root).unwrap();
         for operation in operations() {
             match directory.execute(&operation).map(|(reply, _)| reply) {
-                Err(StorageError::NotFound | StorageError::ReadOnly(_)) => {}
-                Ok(
+                Err(StorageError::NotFound | StorageError::ReadOnly(_))
+                | Ok(
                     Reply::Missing(_)
                     | Reply::Repositories(_)
                     | Reply::Exists(false)

@@ -188,7 +188,7 @@ mod tests {
         let (go_on, waiting) = mpsc::channel();
         let waiting = Mutex::new(Some(waiting));
         // The first sync of the directory of tags waits.
-        let hold = watch(root.path(), move |operation, path| {
+        let waiter = watch(root.path(), move |operation, path| {
             if operation == "sync" && path == held {
                 let first = waiting.lock().unwrap().take();
                 if let Some(waiting) = first {
@@ -208,7 +208,7 @@ mod tests {
             assert_durable(&directory, &tag("v1"), &synced);
             go_on.send(()).unwrap();
         });
-        drop(hold);
+        drop(waiter);
     }
 
     /// Nor on that of another process, or of one that died.

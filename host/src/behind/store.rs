@@ -346,7 +346,8 @@ fn reply_with(
     response
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::HostStore;
     use crate::behind::deadline::Deadlines;

@@ -289,3 +289,34 @@ fn internal(error: StorageError) -> Error {
         | StorageError::Failed(_) => Error::Internal(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{internal, refusal};
+    use roadstead_storage::StorageError;
+
+    /// As they cross the bridge, and with words for the client that tell nothing
+    /// of the cause.
+    #[test]
+    fn storage_errors_have_their_status_and_their_words() {
+        let cause = || "write /srv/secret: the cause".to_owned();
+        for (error, status, words, retry) in [
+            (StorageError::Full(cause()), 507, "is full", false),
+            (StorageError::ReadOnly(cause()), 503, "cannot be written", true),
+            (StorageError::Unavailable(cause()), 503, "does not serve", true),
+            (StorageError::Failed(cause()), 500, "failed", false),
+        ] {
+            let json = serde_json::to_string(&error).unwrap();
+            let error: StorageError = serde_json::from_str(&json).unwrap();
+            let error = internal(error);
+            let code = if status == 500 { "UNKNOWN" } else { "UNAVAILABLE" };
+            let body = String::from_utf8(error.body()).unwrap();
+            assert!(body.contains(code) && body.contains(words), "{body}");
+            assert!(!body.contains("/srv/secret"), "{body}");
+            let response = refusal::<()>(error);
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers().contains_key("retry-after"), retry, "{status}");
+            assert!(response.headers().contains_key("x-request-id"), "{status}");
+        }
+    }
+}
