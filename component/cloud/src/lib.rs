@@ -32,6 +32,7 @@ use roadstead_storage::{
 };
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 use uploads::Uploads;
 
 /// The storage port over an object store.
@@ -149,6 +150,19 @@ impl<B: Bodies> Storage for CloudStorage<B> {
 
     async fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError> {
         Ok(self.objects.unlink(key, digest).await?)
+    }
+
+    async fn holds_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        media_type: &MediaType,
+    ) -> Result<bool, StorageError> {
+        Ok(self.objects.holds_manifest(repository, digest, media_type).await?)
+    }
+
+    async fn pause(&self, time: Duration) {
+        B::pause(time).await;
     }
 
     async fn names(&self, query: &NamesQuery) -> Result<Page, StorageError> {

@@ -12,6 +12,7 @@ use roadstead_storage::{
     RequestBody, Storage, StorageError, StoredManifest, UploadSession,
 };
 use std::fmt;
+use std::time::Duration;
 
 /// How many repositories that may hold a blob are looked at, for a mount that
 /// names none.
@@ -37,6 +38,9 @@ pub trait Transport: fmt::Debug {
 
     /// Writes an object.
     async fn write(&self, key: &Key, value: Bytes) -> Result<Reply, StorageError>;
+
+    /// Lets `time` pass.
+    async fn pause(&self, time: Duration);
 
     /// Carries out a transfer with the body of a request.
     async fn transfer(&self, transfer: Transfer, body: Self::Upload)
@@ -190,6 +194,23 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
     async fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError> {
         let (key, digest) = (key.clone(), digest.clone());
         self.reply(Operation::Unlink { key, digest }).await.map(drop)
+    }
+
+    async fn holds_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        media_type: &MediaType,
+    ) -> Result<bool, StorageError> {
+        match self.manifest_stat(repository, &Reference::Digest(digest.clone())).await {
+            Ok(stat) => Ok(stat.media_type.as_ref() == Some(media_type)),
+            Err(StorageError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn pause(&self, time: Duration) {
+        self.0.pause(time).await;
     }
 
     async fn names(&self, query: &NamesQuery) -> Result<Page, StorageError> {

@@ -2,6 +2,7 @@
 
 use crate::entries::failed;
 use crate::session::{Complete, HASH_BUFFER};
+use crate::steps::observed;
 use crate::{Appender, Directory, files};
 use roadstead_oci::{Algorithm, Digest, RepositoryName};
 use roadstead_storage::{Commit, Key, StorageError};
@@ -122,7 +123,8 @@ type Task<'a> = Box<dyn FnOnce() -> Result<(), StorageError> + Send + 'a>;
 
 /// Runs all tasks, concurrently if threads are available.
 fn at_once(tasks: Vec<Task<'_>>) -> Result<(), StorageError> {
-    let threads = if cfg!(target_family = "wasm") { 0 } else { tasks.len().saturating_sub(1) };
+    let threads =
+        if cfg!(target_family = "wasm") || observed() { 0 } else { tasks.len().saturating_sub(1) };
     with_threads(tasks, threads, Builder::new)
 }
 

@@ -31,11 +31,7 @@ impl Directory {
                     .digest
             }
         };
-        if !self.leads_to(&Key::Revision(repository.clone(), digest.clone()), &digest)? {
-            return Err(StorageError::NotFound);
-        }
-        let media_type = self.text(&Key::MediaType(repository.clone(), digest.clone()))?;
-        let media_type = media_type.and_then(|text| MediaType::parse(text.trim_end()).ok());
+        let media_type = self.recorded_type(repository, &digest)?;
         let blob = Key::Blob(digest.clone());
         if !content {
             let size = self.size(&blob)?;
@@ -44,6 +40,27 @@ impl Directory {
         let (size, file) = self.open_object(&blob)?;
         let (text, file) = FileRange::new(file, 0..size).inlined()?;
         Ok((Reply::Manifest { digest, media_type, size, text }, file))
+    }
+
+    /// The media type that was recorded with the repository's link to a manifest.
+    fn recorded_type(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<MediaType>, StorageError> {
+        let link = Key::Revision(repository.clone(), digest.clone());
+        let companion = Key::MediaType(repository.clone(), digest.clone());
+        // A companion is written before its link and removed after it: one that
+        // is missing may have been removed with the link.
+        for _ in 0..2 {
+            if !self.leads_to(&link, digest)? {
+                return Err(StorageError::NotFound);
+            }
+            if let Some(text) = self.text(&companion)? {
+                return Ok(MediaType::parse(text.trim_end()).ok());
+            }
+        }
+        Ok(None)
     }
 
     /// A blob that the repository holds, or a part of it.

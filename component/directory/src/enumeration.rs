@@ -41,6 +41,7 @@ impl Level {
             Collection::Referrers(_) => {
                 &[Self::Any, Self::Any, Self::Any, Self::Object("descriptor")]
             }
+            Collection::Deletions(_) => &[Self::Any, Self::Any, Self::Object("tags")],
             Collection::Sessions(_) => &[Self::Any, Self::Whole],
         }
     }

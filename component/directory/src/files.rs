@@ -1,5 +1,6 @@
 //! The calls of the file system, with the operation and the path in each error.
 
+use crate::steps::{Call, observed, step};
 use std::error::Error;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions, ReadDir};
@@ -34,9 +35,20 @@ pub(crate) fn call<T>(
 ) -> io::Result<T> {
     #[cfg(test)]
     let call = || testing::seen(operation, path).and_then(|()| call());
-    call().map_err(|error| {
+    step(kind(operation), path).and_then(|()| call()).map_err(|error| {
         io::Error::new(error.kind(), Failure { operation, path: path.to_owned(), error })
     })
+}
+
+/// What others can notice of an operation.
+fn kind(operation: &str) -> Call {
+    match operation {
+        "open" | "read" | "look up" => Call::Read,
+        "list" => Call::List,
+        "write" => Call::Write,
+        "sync" => Call::Sync,
+        _ => Call::Change,
+    }
 }
 
 pub(crate) fn open(path: &Path) -> io::Result<File> {
@@ -46,7 +58,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// Opens a file for writing, and makes it if it is missing.
 pub(crate) fn open_for_writing(path: &Path) -> io::Result<File> {
     let options = || OpenOptions::new().write(true).create(true).truncate(false).open(path);
-    call("open", path, options)
+    call("open for writing", path, options)
 }
 
 /// Makes a file that must not exist.
@@ -64,7 +76,12 @@ pub(crate) fn read_to_string(path: &Path) -> io::Result<String> {
 
 /// Writes bytes to `file`, which is open at `path`.
 pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    call("write", path, || file.write_all(bytes))
+    let result = call("write", path, || file.write_all(bytes));
+    if observed() && result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WriteZero) {
+        // Torn.
+        file.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default())?;
+    }
+    result
 }
 
 pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
@@ -87,8 +104,24 @@ pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
     call("remove directory", path, || fs::remove_dir(path))
 }
 
+/// Under an observer, a step for each entry.
 pub(crate) fn remove_dir_all(path: &Path) -> io::Result<()> {
-    call("remove directory", path, || fs::remove_dir_all(path))
+    if !observed() {
+        return call("remove directory", path, || fs::remove_dir_all(path));
+    }
+    for entry in read_dir(path)? {
+        let entry = entry?;
+        let removed = if entry.file_type()?.is_dir() {
+            remove_dir_all(&entry.path())
+        } else {
+            remove_file(&entry.path())
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    remove_dir(path)
 }
 
 /// Renames `from`; errors name `to`.
@@ -101,9 +134,10 @@ pub(crate) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
     call("link", to, || fs::hard_link(from, to))
 }
 
-/// Has what was written to `file`, which is open at `path`, reach the disk.
+/// Has what was written to `file`, which is open at `path`, reach the disk. No test
+/// that observes steps cuts the power.
 pub(crate) fn sync(file: &File, path: &Path) -> io::Result<()> {
-    call("sync", path, || file.sync_all())
+    call("sync", path, || if observed() { Ok(()) } else { file.sync_all() })
 }
 
 /// Has the entries of a directory reach the disk; if a concurrent delete removed

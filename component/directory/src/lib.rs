@@ -33,6 +33,7 @@ mod root;
 mod session;
 mod sink;
 mod sorted_names;
+pub mod steps;
 mod synced;
 
 pub use adapter::{DirectoryStorage, Transport};

@@ -17,6 +17,7 @@
 //! written: the clocks of processes may differ by hours.
 
 use crate::entries::failed;
+use crate::steps::{Call, step};
 use crate::{Directory, files};
 use roadstead_storage::StorageError;
 use std::collections::HashSet;
@@ -97,6 +98,8 @@ impl Lock {
     pub(crate) fn take(directory: &Directory, session: &Path) -> Result<Self, StorageError> {
         let path = session.join("lock");
         let entered = if directory.owns_sessions() {
+            // Who comes first is in memory.
+            step(Call::Change, session)?;
             Some(Entered::enter(&directory.appending, session)?)
         } else {
             None

@@ -61,7 +61,8 @@ impl Search<'_> {
     fn take(&mut self, path: &Path, name: String) -> Result<(), StorageError> {
         let value = match (&self.query.list, self.query.list.value_path()) {
             (NameList::Repositories(holding), _) => {
-                if !holding.shown_by().iter().any(|child| path.join(child).is_dir()) {
+                let is_there = |child| files::metadata(&path.join(child)).is_ok_and(|m| m.is_dir());
+                if !holding.shown_by().iter().any(is_there) {
                     return Ok(());
                 }
                 None
@@ -73,6 +74,8 @@ impl Search<'_> {
                 Err(error) => return Err(error),
             },
         };
+        // One that no page has room for.
+        let value = value.map(|value| if value.len() > PAGE_BYTES { String::new() } else { value });
         let bytes = value.as_ref().map_or(0, String::len);
         let full = self.bytes + bytes > PAGE_BYTES && !self.page.names.is_empty();
         if full || self.page.names.len() == self.limit {
@@ -200,7 +203,8 @@ mod tests {
         let referrers = NameList::Referrers { repository: repository(), subject };
         make(&directory, &referrers, &["a/descriptor", "b/descriptor", "c/descriptor"]);
         let big = "y".repeat(PAGE_BYTES);
-        fs::write(directory.root().join(referrers.directory()).join("b/descriptor"), &big).unwrap();
+        let file = directory.root().join(referrers.directory()).join("b/descriptor");
+        fs::write(&file, &big).unwrap();
         let ask = |after| {
             let query = NamesQuery { values: true, ..query(&referrers, after, 9) };
             directory.names(&query).unwrap()
@@ -210,8 +214,10 @@ mod tests {
         assert_eq!(first.values, ["a/descriptor"]);
         let second = ask(Some("a"));
         assert_eq!((second.names, second.more), (vec!["b".to_owned()], true));
-        assert_eq!(second.values, [big]);
+        assert_eq!(second.values, [big.as_str()]);
         assert_eq!(ask(Some("b")).values, ["c/descriptor"]);
+        fs::write(&file, big + "y").unwrap();
+        assert_eq!(ask(None).values, ["a/descriptor", "", "c/descriptor"]);
     }
 
     /// Links to the directory that they are in, above it, to each other, and to

@@ -1,13 +1,13 @@
 //! Single objects: read, written and deleted, atomically and durably.
 
 use crate::entries::failed;
+use crate::steps::{read_lock, write_lock};
 use crate::{Directory, PRIVATE, files};
 use roadstead_oci::{Digest, MediaType};
 use roadstead_storage::{Key, StorageError};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
@@ -60,6 +60,17 @@ impl Directory {
     /// When the value is longer than [`Key::value_limit`], or the file system
     /// fails.
     pub fn write(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
+        self.write_beside(key, bytes, None)
+    }
+
+    /// Writes a whole object, if the file of `companion` is there: no deletion by
+    /// this process comes between.
+    fn write_beside(
+        &self,
+        key: &Key,
+        bytes: &[u8],
+        companion: Option<&Path>,
+    ) -> Result<(), StorageError> {
         if bytes.len() > key.value_limit() {
             let (length, limit) = (bytes.len(), key.value_limit());
             return Err(StorageError::Failed(format!("{key}: {length} bytes, at most {limit}")));
@@ -69,7 +80,10 @@ impl Directory {
         let written = files::write_all(&file, &temporary, bytes)
             .and_then(|()| if key.is_durable() { files::sync(&file, &temporary) } else { Ok(()) });
         drop(file);
-        let published = written.map_err(failed).and_then(|()| self.publish(&temporary, key));
+        let published = written
+            .map_err(failed)
+            .and_then(|()| self.publish_beside(&temporary, key, companion))
+            .map_err(|error| vanished(error, &temporary));
         if published.is_err() {
             // The error to report is the one above.
             let _ = files::remove_file(&temporary);
@@ -89,7 +103,10 @@ impl Directory {
         let companion = key.companion();
         if let Some(companion @ Key::MediaType(..)) = &companion {
             match media_type {
-                Some(media_type) => self.write(companion, media_type.as_str().as_bytes())?,
+                Some(media_type) => {
+                    let media_type = media_type.as_str().as_bytes();
+                    return self.link_beside(key, digest, companion, media_type);
+                }
                 // The companion of an earlier link must not apply to this one.
                 None => match files::remove_file(&self.path(companion)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -104,6 +121,27 @@ impl Directory {
             self.hint(hint);
         }
         Ok(())
+    }
+
+    /// Writes a companion and then its link. A deletion may remove the companion in
+    /// between, after it has removed an earlier link.
+    fn link_beside(
+        &self,
+        key: &Key,
+        digest: &Digest,
+        companion: &Key,
+        value: &[u8],
+    ) -> Result<(), StorageError> {
+        let path = self.path(companion);
+        let mut result = Ok(());
+        for _ in 0..=PRUNE_RETRIES {
+            self.write(companion, value)?;
+            result = self.write_beside(key, digest.as_str().as_bytes(), Some(&path));
+            if result.is_ok() || files::metadata(&path).is_ok() {
+                break;
+            }
+        }
+        result
     }
 
     /// Makes a hint. Failures are ignored, as the link is authoritative:
@@ -136,7 +174,7 @@ impl Directory {
         self.writable()?;
         let path = self.path(key);
         {
-            let _exclusive = self.replacing.write().unwrap_or_else(PoisonError::into_inner);
+            let _exclusive = write_lock(&self.replacing, &self.root);
             if !self.leads_to(key, digest)? {
                 return Ok(());
             }
@@ -154,7 +192,15 @@ impl Directory {
             }
             if let Some(companion) = key.companion() {
                 let companion = self.path(&companion);
-                let _ = files::remove_file(&companion);
+                {
+                    let _exclusive = write_lock(&self.replacing, &self.root);
+                    // The companion of a link that was written meanwhile stays.
+                    if files::metadata(path)
+                        .is_err_and(|gone| gone.kind() == io::ErrorKind::NotFound)
+                    {
+                        let _ = files::remove_file(&companion);
+                    }
+                }
                 if let Some(parent) = companion.parent() {
                     self.prune(parent);
                 }
@@ -166,13 +212,7 @@ impl Directory {
 
     /// Renames the synced file `temporary` to the path of `key`, durably.
     pub(crate) fn publish(&self, temporary: &Path, key: &Key) -> Result<(), StorageError> {
-        self.publish_existing(temporary, key).map_err(|error| match error {
-            // Which would say that the object is missing.
-            StorageError::NotFound => {
-                StorageError::Failed(format!("{} was removed", temporary.display()))
-            }
-            error => error,
-        })
+        self.publish_existing(temporary, key).map_err(|error| vanished(error, temporary))
     }
 
     /// The same of a file that another request may remove.
@@ -180,10 +220,23 @@ impl Directory {
     /// # Errors
     /// [`StorageError::NotFound`] when it did.
     pub(crate) fn publish_existing(&self, file: &Path, key: &Key) -> Result<(), StorageError> {
+        self.publish_beside(file, key, None)
+    }
+
+    /// The same, if the file of `companion` is there.
+    fn publish_beside(
+        &self,
+        file: &Path,
+        key: &Key,
+        companion: Option<&Path>,
+    ) -> Result<(), StorageError> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
         let put = || {
-            let _shared = self.replacing.read().unwrap_or_else(PoisonError::into_inner);
+            let _shared = read_lock(&self.replacing, &self.root);
+            if let Some(companion) = companion {
+                files::metadata(companion)?;
+            }
             files::rename(file, &path)
         };
         let mut result = put();
@@ -314,6 +367,15 @@ impl Directory {
                 None => return,
             }
         }
+    }
+}
+
+/// The error of a write whose file vanished, which must not say that the object is
+/// missing.
+fn vanished(error: StorageError, file: &Path) -> StorageError {
+    match error {
+        StorageError::NotFound => StorageError::Failed(format!("{} was removed", file.display())),
+        error => error,
     }
 }
 

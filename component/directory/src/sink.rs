@@ -89,7 +89,9 @@ impl Sink {
     /// Writes all buffered bytes through the page cache.
     fn write_held(&mut self) -> io::Result<()> {
         let held = self.buffer.get(self.start..).unwrap_or_default();
-        files::call("write", &self.path, || write_at(&self.file, held, self.offset))?;
+        if !held.is_empty() {
+            files::call("write", &self.path, || write_at(&self.file, held, self.offset))?;
+        }
         self.offset += held.len() as u64;
         self.buffer.truncate(self.start);
         Ok(())

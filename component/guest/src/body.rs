@@ -1,7 +1,7 @@
 //! Bodies as WASI streams.
 
 use crate::request::nanoseconds;
-use crate::{host, request, wasip3};
+use crate::{host, outbound, request, wasip3};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
@@ -330,6 +330,10 @@ impl Bodies for GuestBodies {
             }
         });
         reader
+    }
+
+    async fn pause(time: Duration) {
+        outbound::pause(time).await;
     }
 
     async fn fetch(

@@ -38,6 +38,11 @@ impl Clock for WasiClock {
     }
 }
 
+/// Lets `time` pass.
+pub(crate) async fn pause(time: Duration) {
+    monotonic_clock::wait_for(nanoseconds(time)).await;
+}
+
 /// Sends object_store's requests.
 #[derive(Clone, Debug)]
 struct Outbound;

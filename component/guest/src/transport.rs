@@ -2,7 +2,7 @@
 //! it, or in a mounted directory.
 
 use crate::body::{self, CHUNK, Upload};
-use crate::{host, mount, wasip3};
+use crate::{host, mount, outbound, wasip3};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use roadstead_bridge::storage::{
@@ -13,6 +13,7 @@ use roadstead_config::{Config, DEFAULT_ROOT};
 use roadstead_directory::{Directory, FileRange, Receiver, Transport};
 use roadstead_storage::{Content, DRAIN_LIMIT, Key, RequestBody as _, StorageError};
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::time::Duration;
 use wasip3::http::types::Response;
 use wasip3::wit_bindgen::StreamReader;
 use wasip3::wit_stream;
@@ -67,6 +68,10 @@ impl Transport for GuestTransport {
                 Ok((reply, bytes.into()))
             }
         }
+    }
+
+    async fn pause(&self, time: Duration) {
+        outbound::pause(time).await;
     }
 
     async fn open(

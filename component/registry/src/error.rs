@@ -6,6 +6,7 @@ use roadstead_oci::{
     Digest, ErrorCode, InvalidContentRange, InvalidDigest, InvalidManifest, InvalidName,
     InvalidPageSize, InvalidTag, InvalidUploadId, Manifest, Reference, RepositoryName, UploadId,
 };
+use roadstead_storage::PAGE_BYTES;
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -100,6 +101,9 @@ pub enum Error {
     Manifest(InvalidManifest),
     /// The manifest is longer than [`Manifest::MAX_SIZE`].
     ManifestTooLarge,
+    /// The annotations of a manifest with a subject are longer than a list of
+    /// referrers has room for.
+    ReferrerTooLarge,
     /// The `Content-Type` is not a valid media type. Holds its beginning.
     ContentType(String),
     /// The manifest names blobs that the repository does not hold.
@@ -177,7 +181,7 @@ impl Error {
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid),
             Self::BodyLength { .. } => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
             Self::ManifestUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
-            Self::Manifest(_) | Self::ContentType(_) => {
+            Self::Manifest(_) | Self::ReferrerTooLarge | Self::ContentType(_) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid)
             }
             Self::ManifestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
@@ -305,6 +309,11 @@ impl fmt::Display for Error {
             Self::ManifestTooLarge => {
                 write!(f, "a manifest has at most {} bytes", Manifest::MAX_SIZE)
             }
+            Self::ReferrerTooLarge => write!(
+                f,
+                "the annotations of a manifest with a subject have at most {PAGE_BYTES} bytes, \
+                 as they are listed with it; put large content in blobs"
+            ),
             Self::ContentType(text) => write!(f, "Content-Type {text:?} is not a valid media type"),
             Self::ManifestBlobUnknown(digests) => write!(
                 f,

@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::request::Parts;
 use sha2::Sha256;
 use std::fmt;
+use std::time::Duration;
 
 /// How many bytes of a body are read and discarded before an early response:
 /// 16 MiB. A manifest over the limit fits; a layer does not.
@@ -85,6 +86,9 @@ pub trait Bodies: fmt::Debug + 'static {
     /// The body of a response that streams `bytes`. An error cuts it short,
     /// which clients notice by `Content-Length`.
     fn download(bytes: BoxStream<'static, Result<Bytes, StorageError>>) -> Self::Download;
+
+    /// Lets `time` pass.
+    async fn pause(time: Duration);
 
     /// Sends a request without a body, and gives the response with its body as a
     /// handle. `None` where the platform passes no handles, and where another

@@ -7,6 +7,8 @@ use std::time::SystemTime;
 
 /// The most bytes of values on one page of names: what a response of the
 /// referrers API may have (4 MiB), less room for the index around them.
+///
+/// Limit: bytes of descriptors on one page of referrers; test: values_come_with_names_and_end_a_page.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
 /// A list of names, as clients see it.
@@ -51,7 +53,8 @@ pub struct NamesQuery {
 }
 
 /// A page of names in lexical order. It ends before its values have more than
-/// [`PAGE_BYTES`], but has at least one name.
+/// [`PAGE_BYTES`], but has at least one name. A value that is longer than that by
+/// itself is given as an empty one.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Page {
     /// The names.
@@ -80,6 +83,8 @@ pub enum Collection {
     TagHistory(RepositoryName, Tag),
     /// [`Key::Referrer`] of a repository.
     Referrers(RepositoryName),
+    /// [`Key::Deletion`] of a repository.
+    Deletions(RepositoryName),
     /// [`Key::Session`] of a repository, with the bytes of all its objects and
     /// the time at which the last of them was written.
     Sessions(RepositoryName),
@@ -98,6 +103,7 @@ impl Collection {
                 format!("{repositories}/{name}/_manifests/tags/{tag}/index/")
             }
             Self::Referrers(name) => format!("{repositories}/{name}/_referrers/"),
+            Self::Deletions(name) => format!("{repositories}/{name}/_deletions/"),
             Self::Sessions(name) => format!("{repositories}/{name}/_uploads/"),
         }
     }
@@ -112,7 +118,8 @@ impl Collection {
             | (Self::Revisions(_), key @ Key::Revision(..))
             | (Self::Tags(_), key @ Key::Tag(..))
             | (Self::TagHistory(..), key @ Key::TagHistory(..))
-            | (Self::Referrers(_), key @ Key::Referrer { .. }) => Some(key),
+            | (Self::Referrers(_), key @ Key::Referrer { .. })
+            | (Self::Deletions(_), key @ Key::Deletion { .. }) => Some(key),
             _ => None,
         }
     }

@@ -17,6 +17,7 @@
 //!     _referrers/<algorithm>/<subject's hex>/
 //!       <algorithm>-<hex>/descriptor               Referrer (ours)
 //!     _referrers/complete                          ReferrersComplete (ours)
+//!     _deletions/<algorithm>-<hex>/<id>/tags       Deletion (ours)
 //!     _uploads/<id>/                               Session
 //!       <file>                                     SessionObject
 //! ```
@@ -64,6 +65,16 @@ pub enum Key {
     },
     /// That no referrer of an older manifest is missing.
     ReferrersComplete(RepositoryName),
+    /// That a manifest is being deleted by its digest: the tags that are about
+    /// to be deleted with it, one in each line. It tells pushes to wait.
+    Deletion {
+        /// The repository.
+        repository: RepositoryName,
+        /// The manifest.
+        digest: Digest,
+        /// Sets it apart from other deletions of the same manifest.
+        id: u128,
+    },
     /// An upload session: all objects below it.
     Session(UploadSession),
     /// An object of an upload session.
@@ -76,10 +87,13 @@ impl Key {
     pub const LINK_LIMIT: usize = 256;
 
     /// Whether an acknowledged write of it survives a loss of power. Hints can
-    /// be missing without harm, and clients start a lost upload session over.
+    /// be missing without harm, a deletion does not survive, and clients start a
+    /// lost upload session over.
     pub fn is_durable(&self) -> bool {
         match self {
-            Self::Hint(..) | Self::Session(_) | Self::SessionObject(..) => false,
+            Self::Hint(..) | Self::Deletion { .. } | Self::Session(_) | Self::SessionObject(..) => {
+                false
+            }
             Self::Blob(_)
             | Self::Layer(..)
             | Self::Revision(..)
@@ -113,6 +127,7 @@ impl Key {
             // A descriptor repeats the annotations of its manifest.
             Self::Referrer { .. } => 2 * Manifest::MAX_SIZE,
             Self::Blob(_) => Manifest::MAX_SIZE,
+            Self::Deletion { .. } => DELETION_LIMIT,
             Self::Hint(..) | Self::ReferrersComplete(_) | Self::Session(_) => 0,
             Self::SessionObject(..) => SESSION_OBJECT_LIMIT,
         }
@@ -137,6 +152,12 @@ impl Key {
 /// The largest object of an upload session that is read or written whole, in
 /// bytes: an object store's record, with the bytes that fill no part yet.
 const SESSION_OBJECT_LIMIT: usize = 64 * 1024 * 1024;
+
+/// The largest announcement of a deletion, in bytes: the longest names of the
+/// tags that are deleted in one step.
+///
+/// Limit: the value of `Key::Deletion`; test: key_values_have_limits.
+const DELETION_LIMIT: usize = 128 * 1024;
 
 /// `<algorithm>/<shard>/<hex>/<file>`.
 fn parse_blob(text: &str) -> Option<Key> {
@@ -178,6 +199,14 @@ fn parse_in_repository(text: &str) -> Option<Key> {
             let (algorithm, hex) = referrer.split_once('-')?;
             Some(Key::Referrer { repository: name, subject, digest: digest(algorithm, hex)? })
         }
+        ["_deletions", manifest, id, "tags"] => {
+            let (algorithm, hex) = manifest.split_once('-')?;
+            Some(Key::Deletion {
+                repository: name,
+                digest: digest(algorithm, hex)?,
+                id: number(id)?,
+            })
+        }
         ["_uploads", id] => Some(Key::Session(UploadSession::parse(name, id).ok()?)),
         ["_uploads", id, ref file @ ..] => {
             let file = SessionFile::parse(&file.join("/"))?;
@@ -189,6 +218,12 @@ fn parse_in_repository(text: &str) -> Option<Key> {
 
 fn digest(algorithm: &str, hex: &str) -> Option<Digest> {
     Digest::parse(&format!("{algorithm}:{hex}")).ok()
+}
+
+/// A number of 32 hexadecimal digits, in lower case.
+fn number(digits: &str) -> Option<u128> {
+    let number = u128::from_str_radix(digits, 16).ok()?;
+    (format!("{number:032x}") == digits).then_some(number)
 }
 
 /// What the path segments of a hint begin with.
@@ -279,6 +314,13 @@ impl fmt::Display for Key {
             }
             Self::ReferrersComplete(name) => {
                 write!(f, "{ROOT}/repositories/{name}/_referrers/complete")
+            }
+            Self::Deletion { repository, digest, id } => {
+                let (algorithm, hex) = (digest.algorithm().as_str(), digest.encoded());
+                write!(
+                    f,
+                    "{ROOT}/repositories/{repository}/_deletions/{algorithm}-{hex}/{id:032x}/tags"
+                )
             }
             Self::Session(session) => write!(f, "{ROOT}/repositories/{session}"),
             Self::SessionObject(session, file) => {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::time::Duration;
 
 /// Whatever holds the registry's content.
 ///
@@ -121,6 +122,18 @@ pub trait Storage {
 
     /// Deletes a link if it leads to `digest`, with its companion. Idempotent.
     async fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError>;
+
+    /// Whether the repository's link to a manifest is there, with this media type:
+    /// what a push has written.
+    async fn holds_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        media_type: &MediaType,
+    ) -> Result<bool, StorageError>;
+
+    /// Lets `time` pass.
+    async fn pause(&self, time: Duration);
 
     // Lists.
 

@@ -339,7 +339,12 @@ fn reply_with(
     let (header, body) = match (HeaderValue::from_bytes(&json), content) {
         (Ok(header), Some(content)) => (header, content),
         (Ok(header), None) if json.len() <= REPLY_HEADER_LIMIT => (header, full(Bytes::new())),
-        _ => (HeaderValue::from_static(REPLY_IN_BODY), full(json.into())),
+        _ => {
+            // A body may contain any byte: what a header must escape would make
+            // it up to six times as long. No reply fails to serialise.
+            let json = serde_json::to_vec(result).unwrap_or_default();
+            (HeaderValue::from_static(REPLY_IN_BODY), full(json.into()))
+        }
     };
     let mut response = Response::new(body);
     response.headers_mut().insert(REPLY, header);

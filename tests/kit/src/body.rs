@@ -6,6 +6,7 @@ use http::StatusCode;
 use http::request::Parts;
 use roadstead_storage::{Aborted, Bodies, BodyError, ChunkedBody, RequestBody, StorageError};
 use std::fmt;
+use std::time::Duration;
 
 /// How many bytes a chunk of a body has at most, as in the component.
 const CHUNK: usize = 64 * 1024;
@@ -64,6 +65,11 @@ pub struct NativeBodies;
 impl Bodies for NativeBodies {
     type Upload = MemoryBody;
     type Download = NativeDownload;
+
+    async fn pause(_: Duration) {
+        crate::explorer::pause();
+        yield_now().await;
+    }
 
     fn download(bytes: BoxStream<'static, Result<Bytes, StorageError>>) -> NativeDownload {
         NativeDownload(bytes)

@@ -1,6 +1,7 @@
 //! A bucket in memory that is as strict as real ones, and records requests.
 
 use crate::body::yield_now;
+use crate::explorer::{answered, bucket_step};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
@@ -41,7 +42,7 @@ impl VerifiedPut {
     /// body.
     pub(crate) async fn send(&self, body: Bytes) -> Result<(StatusCode, Bytes), StorageError> {
         let failed = |error: object_store::Error| StorageError::Failed(error.to_string());
-        self.bucket.request("PUT", self.key.as_ref()).await;
+        self.bucket.request("PUT", self.key.as_ref()).await.map_err(failed)?;
         self.bucket.check("PUT").map_err(failed)?;
         if *Sha256::digest(&body) != *self.sha256 {
             let text = Bytes::from_static(b"<Error><Code>BadDigest</Code></Error>");
@@ -199,7 +200,7 @@ impl MemoryBucket {
         }
     }
 
-    async fn request(&self, what: &str, key: &str) {
+    async fn request(&self, what: &str, key: &str) -> object_store::Result<()> {
         lock(&self.0.requests).push(format!("{what} {key}"));
         // Knuth's linear congruential generator; its low bits are not used.
         let next = |seed: u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
@@ -207,6 +208,7 @@ impl MemoryBucket {
         for _ in 0..=seed.unwrap_or_default() >> 62 {
             yield_now().await;
         }
+        bucket_step(what, key).map_err(failed)
     }
 }
 
@@ -224,7 +226,7 @@ impl ObjectStore for MemoryBucket {
         payload: PutPayload,
         mut options: PutOptions,
     ) -> object_store::Result<PutResult> {
-        self.request("PUT", key.as_ref()).await;
+        self.request("PUT", key.as_ref()).await?;
         self.check("PUT")?;
         let conditions = *lock(&self.0.conditions);
         match conditions {
@@ -240,7 +242,9 @@ impl ObjectStore for MemoryBucket {
         if options.mode != PutMode::Overwrite && self.0.repeating.swap(false, Ordering::Relaxed) {
             self.0.objects.put_opts(key, payload.clone(), options.clone()).await?;
         }
-        self.0.objects.put_opts(key, payload, options).await
+        let put = self.0.objects.put_opts(key, payload, options).await?;
+        answered().map_err(failed)?;
+        Ok(put)
     }
 
     async fn put_multipart_opts(
@@ -252,7 +256,7 @@ impl ObjectStore for MemoryBucket {
     }
 
     async fn get_opts(&self, key: &Path, options: GetOptions) -> object_store::Result<GetResult> {
-        self.request(if options.head { "HEAD" } else { "GET" }, key.as_ref()).await;
+        self.request(if options.head { "HEAD" } else { "GET" }, key.as_ref()).await?;
         self.0.objects.get_opts(key, options).await
     }
 
@@ -264,8 +268,10 @@ impl ObjectStore for MemoryBucket {
         keys.and_then(move |key| {
             let bucket = bucket.clone();
             async move {
-                bucket.request("DELETE", key.as_ref()).await;
-                bucket.0.objects.delete(&key).await.map(|()| key)
+                bucket.request("DELETE", key.as_ref()).await?;
+                bucket.0.objects.delete(&key).await?;
+                answered().map_err(failed)?;
+                Ok(key)
             }
         })
         .boxed()
@@ -278,7 +284,7 @@ impl ObjectStore for MemoryBucket {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
-        self.request("LIST", &prefix.map_or_else(String::new, Path::to_string)).await;
+        self.request("LIST", &prefix.map_or_else(String::new, Path::to_string)).await?;
         self.0.objects.list_with_delimiter(prefix).await
     }
 
@@ -288,16 +294,17 @@ impl ObjectStore for MemoryBucket {
         to: &Path,
         options: CopyOptions,
     ) -> object_store::Result<()> {
-        self.request("COPY", to.as_ref()).await;
+        self.request("COPY", to.as_ref()).await?;
         self.check("COPY")?;
-        self.0.objects.copy_opts(from, to, options).await
+        self.0.objects.copy_opts(from, to, options).await?;
+        answered().map_err(failed)
     }
 }
 
 #[async_trait]
 impl MultipartStore for MemoryBucket {
     async fn create_multipart(&self, key: &Path) -> object_store::Result<MultipartId> {
-        self.request("CREATE", key.as_ref()).await;
+        self.request("CREATE", key.as_ref()).await?;
         let id = self.0.serial.fetch_add(1, Ordering::Relaxed).to_string();
         let upload = Upload { key: key.clone(), parts: BTreeMap::new() };
         lock(&self.0.uploads).insert(id.clone(), upload);
@@ -311,7 +318,7 @@ impl MultipartStore for MemoryBucket {
         index: usize,
         payload: PutPayload,
     ) -> object_store::Result<PartId> {
-        self.request("PART", key.as_ref()).await;
+        self.request("PART", key.as_ref()).await?;
         let name = format!("\"{}\"", self.0.serial.fetch_add(1, Ordering::Relaxed));
         let mut uploads = lock(&self.0.uploads);
         let upload = uploads.get_mut(id).filter(|upload| upload.key == *key);
@@ -326,7 +333,7 @@ impl MultipartStore for MemoryBucket {
         id: &MultipartId,
         parts: Vec<PartId>,
     ) -> object_store::Result<PutResult> {
-        self.request("COMPLETE", key.as_ref()).await;
+        self.request("COMPLETE", key.as_ref()).await?;
         let mut pieces = Vec::new();
         {
             let uploads = lock(&self.0.uploads);
@@ -353,7 +360,7 @@ impl MultipartStore for MemoryBucket {
     }
 
     async fn abort_multipart(&self, key: &Path, id: &MultipartId) -> object_store::Result<()> {
-        self.request("ABORT", key.as_ref()).await;
+        self.request("ABORT", key.as_ref()).await?;
         lock(&self.0.uploads).remove(id);
         Ok(())
     }
@@ -367,7 +374,7 @@ impl PaginatedListStore for MemoryBucket {
         options: PaginatedListOptions,
     ) -> object_store::Result<PaginatedListResult> {
         let prefix = prefix.unwrap_or_default();
-        self.request("LIST", prefix).await;
+        self.request("LIST", prefix).await?;
         let mut all: Vec<ObjectMeta> = self.0.objects.list(None).try_collect().await?;
         all.sort_by(|a, b| a.location.cmp(&b.location));
         let ignored = self.0.ignores_offsets.load(Ordering::Relaxed);
@@ -435,7 +442,7 @@ impl S3Operations for MemoryBucket {
     }
 
     async fn verifies(&self, key: &Path) -> object_store::Result<bool> {
-        self.request("PUT", key.as_ref()).await;
+        self.request("PUT", key.as_ref()).await?;
         Ok(true)
     }
 }

@@ -15,6 +15,7 @@ use super::CONCURRENT_LOOKUPS;
 use super::page::{ListQuery, late_names, start_of};
 use crate::error::Error;
 use crate::objects::Objects;
+use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use roadstead_storage::{Key, NameList, NamesQuery, PAGE_BYTES, Page};
 use std::collections::BTreeSet;
@@ -86,6 +87,15 @@ impl Objects {
         Ok(())
     }
 
+    /// The value of a name; an empty one for one that no page has room for.
+    async fn page_value(&self, key: &Key) -> Result<Bytes, Error> {
+        let found = self.get(key).await?;
+        if found.meta.size > PAGE_BYTES as u64 {
+            return Ok(Bytes::new());
+        }
+        Ok(found.bytes().await?)
+    }
+
     /// A page with values, which ends before they have more than [`PAGE_BYTES`].
     /// A name whose value was deleted meanwhile is left out.
     async fn with_values(
@@ -96,7 +106,7 @@ impl Objects {
     ) -> Result<Page, Error> {
         let lookups = names.into_iter().filter_map(|name| {
             let key = value_key(list, &name)?;
-            Some(async move { (name, self.read(&key).await) })
+            Some(async move { (name, self.page_value(&key).await) })
         });
         let mut results = stream::iter(lookups).buffered(CONCURRENT_LOOKUPS);
         let mut page = Page { more, ..Page::default() };

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::objects::Objects;
 use bytes::Bytes;
 use futures::future::join;
-use roadstead_oci::{Digest, Manifest, Reference, RepositoryName};
+use roadstead_oci::{Digest, Manifest, MediaType, Reference, RepositoryName};
 use roadstead_storage::{Key, Pointer, StoredManifest};
 
 impl Objects {
@@ -51,6 +51,20 @@ impl Objects {
             (parsed.map(|manifest| manifest.media_type().clone()), bytes.len() as u64)
         };
         Ok(StoredManifest { digest, media_type, size, content: () })
+    }
+
+    /// See [`roadstead_storage::Storage::holds_manifest`].
+    pub(crate) async fn holds_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        media_type: &MediaType,
+    ) -> Result<bool, Error> {
+        match self.revision(repository, digest).await {
+            Ok(pointer) => Ok(pointer.media_type.as_ref() == Some(media_type)),
+            Err(Error::NOT_FOUND) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The link of a manifest that the repository holds.

@@ -4,11 +4,14 @@ use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, IMMUTABLE, REVALIDATE, Registry, empty, insert, internal,
     not_modified,
 };
+use crate::store::Referrer;
 use crate::{Body, Error, ManifestAction, Route};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use roadstead_oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
+use roadstead_oci::{
+    Algorithm, Digest, InvalidManifest, Manifest, MediaType, Reference, RepositoryName, Tag,
+};
 use roadstead_storage::{BodyError, Content, RequestBody as _, Storage, StorageError};
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -55,7 +58,7 @@ impl<S: Storage> Registry<S> {
                         self.store.manifest_bytes(&stored.digest).await.map_err(internal)?
                     }
                 };
-                (media_type_of(&bytes)?, bytes.into())
+                (media_type_of(&bytes, reference)?, bytes.into())
             }
         };
         let response = response(reference, &stored.digest, &media_type, stored.size, body);
@@ -74,7 +77,7 @@ impl<S: Storage> Registry<S> {
             media_type
         } else {
             let bytes = self.store.manifest_bytes(&stored.digest).await;
-            media_type_of(&bytes.map_err(internal)?)?
+            media_type_of(&bytes.map_err(internal)?, reference)?
         };
         let response = response(reference, &stored.digest, &media_type, stored.size, Body::Empty);
         Ok(not_modified(&call.headers, &response).unwrap_or(response))
@@ -112,6 +115,10 @@ impl<S: Storage> Registry<S> {
                 digest_of(Algorithm::Sha256, &bytes)?
             }
         };
+        let referrer = Referrer::of(&manifest, &digest, bytes.len() as u64);
+        if referrer.is_some_and(|referrer| !referrer.fits()) {
+            return Err(Error::ReferrerTooLarge);
+        }
         if !self.switches.sparse {
             self.check_blobs(name, &manifest).await?;
         }
@@ -181,10 +188,12 @@ fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, Error> {
 }
 
 /// The media type of a manifest that another registry stored without recording
-/// the media type: read from the manifest, as that registry does.
-fn media_type_of(bytes: &[u8]) -> Result<MediaType, Error> {
+/// the media type: read from the manifest, as that registry does. That registry
+/// stores none that does not say it: its link is just being written or deleted.
+fn media_type_of(bytes: &[u8], reference: &Reference) -> Result<MediaType, Error> {
     match Manifest::parse_stored(bytes, None) {
         Ok(manifest) => Ok(manifest.media_type().clone()),
+        Err(InvalidManifest::UnknownMediaType) => Err(Error::ManifestUnknown(reference.clone())),
         Err(error) => Err(Error::Internal(format!("a stored manifest is damaged: {error}"))),
     }
 }

@@ -99,7 +99,8 @@ impl<S: Storage> Registry<S> {
     /// A registry that keeps its content in `storage`, and serves the requests
     /// that `gate` permits.
     pub fn new(storage: S, switches: Switches, gate: Gate) -> Self {
-        Self { store: Store::new(storage), switches, gate }
+        let store = Store::new(storage, switches.read_only);
+        Self { store, switches, gate }
     }
 
     /// Handles a request. `None` is a body that is known to be empty.

@@ -25,7 +25,8 @@ impl<S: Storage> Registry<S> {
             MediaType::oci_image_index()
         );
         let mut separator = "";
-        for descriptor in &found.values {
+        // The descriptor of a damaged manifest may be missing.
+        for descriptor in found.values.iter().filter(|descriptor| !descriptor.is_empty()) {
             if query.artifact_type.as_deref().is_none_or(|wanted| has_type(descriptor, wanted)) {
                 body.push_str(separator);
                 body.push_str(descriptor);

@@ -2,11 +2,24 @@
 
 use super::{Referrer, Store};
 use bytes::Bytes;
-use roadstead_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
+use futures::future::{try_join, try_join_all};
+use roadstead_oci::{Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
 use roadstead_storage::{Key, Storage, StorageError};
 
-/// How often a push looks whether a concurrent delete took its manifest away.
-const PUSH_ATTEMPTS: usize = 3;
+/// How often a push writes its links, if deletions take them away.
+///
+/// Limit: attempts of a push beside deletions; test: a_push_does_not_wait_for_ever.
+const PUSH_ATTEMPTS: usize = 8;
+
+/// What a push links: its manifest as one of the repository, as a referrer of its
+/// subject, and by its tags.
+struct Links<'a> {
+    name: &'a RepositoryName,
+    digest: &'a Digest,
+    media_type: &'a MediaType,
+    referrer: Option<Referrer>,
+    tags: &'a [Tag],
+}
 
 impl<S: Storage> Store<S> {
     /// The bytes of a manifest, whichever repository holds it.
@@ -16,7 +29,8 @@ impl<S: Storage> Store<S> {
 
     /// Stores a manifest (end-7). Each object is durable before one that points
     /// to it is written, and tags come last: a crash leaves no tag or link that
-    /// leads nowhere.
+    /// leads nowhere. Acknowledged is what is still there when no deletion goes on
+    /// that might remove it.
     pub(crate) async fn put_manifest(
         &self,
         name: &RepositoryName,
@@ -25,47 +39,75 @@ impl<S: Storage> Store<S> {
         bytes: Bytes,
         tags: &[Tag],
     ) -> Result<(), StorageError> {
-        let size = bytes.len() as u64;
+        let referrer = Referrer::of(manifest, digest, bytes.len() as u64);
         self.storage.write(&Key::Blob(digest.clone()), bytes).await?;
-        if let Some(referrer) = Referrer::of(manifest, digest, size) {
-            self.put_referrer(name, &referrer).await?;
-        }
-        let revision = Key::Revision(name.clone(), digest.clone());
-        let media_type = Some(manifest.media_type());
-        self.storage.link(&revision, digest, media_type).await?;
-        for tag in tags {
-            let history = Key::TagHistory(name.clone(), tag.clone(), digest.clone());
-            self.storage.link(&history, digest, None).await?;
-            let tag = Key::Tag(name.clone(), tag.clone());
-            self.storage.link(&tag, digest, media_type).await?;
-        }
-        // A concurrent delete of this manifest may have removed the link before
-        // the tags were written, which would then lead nowhere.
+        let links = Links { name, digest, media_type: manifest.media_type(), referrer, tags };
         for _ in 0..PUSH_ATTEMPTS {
-            if self.storage.exists(&revision).await? {
-                break;
+            self.write_links(&links).await?;
+            self.outwait_deletions(name, digest, tags).await?;
+            if self.has_links(&links).await? {
+                return Ok(());
             }
-            self.storage.link(&revision, digest, media_type).await?;
+        }
+        let cause = format!("{digest} in {name} is deleted as often as it is pushed");
+        Err(StorageError::Unavailable(cause))
+    }
+
+    async fn write_links(&self, links: &Links<'_>) -> Result<(), StorageError> {
+        let Links { name, digest, media_type, referrer, tags } = links;
+        let revision = Key::Revision((*name).clone(), (*digest).clone());
+        self.storage.link(&revision, digest, Some(media_type)).await?;
+        if let Some(referrer) = referrer {
+            self.put_referrer(name, referrer).await?;
+        }
+        for tag in *tags {
+            let history = Key::TagHistory((*name).clone(), tag.clone(), (*digest).clone());
+            self.storage.link(&history, digest, None).await?;
+            let tag = Key::Tag((*name).clone(), tag.clone());
+            self.storage.link(&tag, digest, Some(media_type)).await?;
         }
         Ok(())
     }
 
+    /// Whether all links are there; a tag may point to another manifest by now.
+    async fn has_links(&self, links: &Links<'_>) -> Result<bool, StorageError> {
+        let Links { name, digest, media_type, referrer, tags } = links;
+        let tags = tags.iter().map(|tag| Key::Tag((*name).clone(), tag.clone()));
+        let keys: Vec<Key> = tags.chain(referrer.as_ref().map(|r| r.key(name))).collect();
+        let exist = try_join_all(keys.iter().map(|key| self.storage.exists(key)));
+        let held = self.storage.holds_manifest(name, digest, media_type);
+        let (held, exist) = try_join(held, exist).await?;
+        Ok(held && exist.into_iter().all(|exists| exists))
+    }
+
     /// Deletes a manifest and the tags that point to it (end-9). Its link goes
-    /// first, so it is gone at once, by tag as by digest.
+    /// last: if the deletion ends early, it can be repeated.
     pub(crate) async fn delete_manifest(
         &self,
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<(), StorageError> {
         let reference = Reference::Digest(digest.clone());
-        let stat = self.storage.manifest_stat(name, &reference).await?;
+        let stat = match self.storage.manifest_stat(name, &reference).await {
+            Ok(stat) => Some(stat),
+            Err(StorageError::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        // Without bytes, no repository ever had it.
         let bytes = self.manifest_bytes(digest).await?;
-        if let Ok(manifest) = Manifest::parse_stored(&bytes, stat.media_type.as_ref())
-            && let Some(referrer) = Referrer::of(&manifest, digest, stat.size)
-        {
-            self.delete_referrer(name, &referrer).await?;
+        let announcement = self.announce(name, digest).await?;
+        let tags = self.delete_tags_of(name, digest, &announcement).await?;
+        if let Some(stat) = &stat {
+            let manifest = Manifest::parse_stored(&bytes, stat.media_type.as_ref()).ok();
+            let referrer = manifest.and_then(|m| Referrer::of(&m, digest, stat.size));
+            self.renew(&announcement, &[]).await?;
+            if let Some(referrer) = referrer {
+                self.storage.delete(&referrer.key(name)).await?;
+            }
+            self.storage.unlink(&Key::Revision(name.clone(), digest.clone()), digest).await?;
         }
-        self.storage.unlink(&Key::Revision(name.clone(), digest.clone()), digest).await?;
-        self.delete_tags_of(name, digest).await
+        self.end(announcement).await?;
+        // Tags without the link were left by an earlier version, or by others.
+        if stat.is_none() && tags == 0 { Err(StorageError::NotFound) } else { Ok(()) }
     }
 }

@@ -4,6 +4,7 @@
 //! endpoints call [`Store::storage`] for them.
 
 mod blobs;
+mod deletions;
 mod manifests;
 mod referrers;
 mod tags;
@@ -17,10 +18,12 @@ use roadstead_storage::Storage;
 pub(crate) struct Store<S> {
     /// The storage port: reads, upload sessions and lists.
     pub(crate) storage: S,
+    /// Whether nothing is written.
+    read_only: bool,
 }
 
 impl<S: Storage> Store<S> {
-    pub(crate) fn new(storage: S) -> Self {
-        Self { storage }
+    pub(crate) fn new(storage: S, read_only: bool) -> Self {
+        Self { storage, read_only }
     }
 }

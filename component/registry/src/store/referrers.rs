@@ -4,13 +4,15 @@
 //! it, so a page is one operation of the storage. The entries repeat what the
 //! manifests say: where another registry pushed manifests, which keeps none,
 //! they are gathered when a repository's referrers are first asked for.
+//! A read-only registry gathers them for each request instead.
 
 use super::Store;
 use bytes::Bytes;
-use roadstead_oci::{Descriptor, Digest, Manifest, RepositoryName};
+use roadstead_oci::{Descriptor, Digest, Manifest, Reference, RepositoryName};
 use roadstead_storage::{
-    Collection, Key, Listing, NameList, NamesQuery, Page, Storage, StorageError,
+    Collection, Key, Listing, NameList, NamesQuery, PAGE_BYTES, Page, Storage, StorageError,
 };
+use std::collections::BTreeMap;
 
 /// How many manifests are listed in one operation while referrers are gathered.
 const STEP: usize = 1000;
@@ -40,12 +42,84 @@ impl Referrer {
         Some(Self { subject, descriptor })
     }
 
-    fn key(&self, name: &RepositoryName) -> Key {
+    /// Whether a page of referrers has room for it.
+    pub(crate) fn fits(&self) -> bool {
+        self.json().is_ok_and(|json| json.len() <= PAGE_BYTES)
+    }
+
+    pub(super) fn key(&self, name: &RepositoryName) -> Key {
         Key::Referrer {
             repository: name.clone(),
             subject: self.subject.clone(),
             digest: self.descriptor.digest.clone(),
         }
+    }
+
+    fn json(&self) -> Result<String, StorageError> {
+        serde_json::to_string(&self.descriptor)
+            .map_err(|error| StorageError::Failed(error.to_string()))
+    }
+
+    /// The same, without its annotations if no page has room for them.
+    fn shortened(mut self) -> Self {
+        if !self.fits() {
+            self.descriptor.annotations.clear();
+        }
+        self
+    }
+}
+
+/// Referrers that were gathered and are not stored: a page of them.
+struct Gathered<'a> {
+    subject: &'a Digest,
+    after: &'a str,
+    limit: usize,
+    /// Their descriptors by name.
+    found: BTreeMap<String, String>,
+    bytes: usize,
+    more: bool,
+}
+
+impl Gathered<'_> {
+    fn take(&mut self, referrer: &Referrer) -> Result<(), StorageError> {
+        let digest = &referrer.descriptor.digest;
+        let name = format!("{}-{}", digest.algorithm().as_str(), digest.encoded());
+        if referrer.subject == *self.subject && name.as_str() > self.after {
+            let json = referrer.json()?;
+            self.bytes += json.len();
+            self.found.insert(name, json);
+            self.cut();
+        }
+        Ok(())
+    }
+
+    /// Leaves as much as a page has room for.
+    fn cut(&mut self) {
+        let full = |this: &Self| this.bytes > PAGE_BYTES && this.found.len() > 1;
+        while self.found.len() > self.limit || full(self) {
+            let Some((_, json)) = self.found.pop_last() else { return };
+            self.bytes -= json.len();
+            self.more = true;
+        }
+    }
+
+    /// The page, with those that are stored.
+    fn with(mut self, stored: Page) -> Page {
+        if let (true, Some(last)) = (stored.more, stored.names.last()) {
+            // What comes after the stored page is on the next one.
+            self.found.retain(|name, _| name <= last);
+            self.bytes = self.found.values().map(String::len).sum();
+            self.more = true;
+        }
+        for (name, json) in stored.names.into_iter().zip(stored.values) {
+            self.bytes += json.len();
+            if let Some(twice) = self.found.insert(name, json) {
+                self.bytes -= twice.len();
+            }
+        }
+        self.cut();
+        let (names, values) = self.found.into_iter().unzip();
+        Page { names, values, more: self.more }
     }
 }
 
@@ -59,10 +133,15 @@ impl<S: Storage> Store<S> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page, StorageError> {
-        self.complete_referrers(name).await?;
+        let gathered = self.gather_referrers(name, subject, after, limit).await?;
         let list = NameList::Referrers { repository: name.clone(), subject: subject.clone() };
         let after = after.map(str::to_owned);
-        self.storage.names(&NamesQuery { list, values: true, after, limit }).await
+        let mut page = self.storage.names(&NamesQuery { list, values: true, after, limit }).await?;
+        self.restore_long(name, &mut page).await;
+        Ok(match gathered {
+            Some(gathered) => gathered.with(page),
+            None => page,
+        })
     }
 
     pub(super) async fn put_referrer(
@@ -70,47 +149,104 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         referrer: &Referrer,
     ) -> Result<(), StorageError> {
-        let json = serde_json::to_vec(&referrer.descriptor)
-            .map_err(|error| StorageError::Failed(error.to_string()))?;
-        self.storage.write(&referrer.key(name), json.into()).await
+        self.storage.write(&referrer.key(name), referrer.json()?.into()).await
     }
 
-    pub(super) async fn delete_referrer(
+    /// Gives the values that were too long for the page, which an earlier version
+    /// stored, without annotations. One whose manifest is missing or damaged stays
+    /// out.
+    async fn restore_long(&self, name: &RepositoryName, page: &mut Page) {
+        for (referrer, value) in page.names.iter().zip(&mut page.values) {
+            let digest = referrer.split_once('-').map(|(a, hex)| format!("{a}:{hex}"));
+            let digest = digest.and_then(|digest| Digest::parse(&digest).ok());
+            if let (true, Some(digest)) = (value.is_empty(), digest)
+                && let Ok(found) = self.referrer_of(name, &digest).await
+            {
+                *value = found.and_then(|found| found.shortened().json().ok()).unwrap_or_default();
+            }
+        }
+    }
+
+    /// The referrer that a manifest of the repository is, if it is one.
+    async fn referrer_of(
         &self,
         name: &RepositoryName,
-        referrer: &Referrer,
-    ) -> Result<(), StorageError> {
-        self.storage.delete(&referrer.key(name)).await
+        digest: &Digest,
+    ) -> Result<Option<Referrer>, StorageError> {
+        let bytes = self.manifest_bytes(digest).await?;
+        let stat = self.storage.manifest_stat(name, &Reference::Digest(digest.clone())).await?;
+        let manifest = Manifest::parse_stored(&bytes, stat.media_type.as_ref()).ok();
+        let referrer = manifest.and_then(|m| Referrer::of(&m, digest, bytes.len() as u64));
+        Ok(referrer.map(Referrer::shortened))
     }
 
-    /// Gathers the referrers of manifests that another registry pushed, once.
-    async fn complete_referrers(&self, name: &RepositoryName) -> Result<(), StorageError> {
+    /// Gathers the referrers of manifests that another registry pushed, and stores
+    /// them once for all. Where that is not possible, gives those of `subject`:
+    /// what is stored is only a cache of the manifests.
+    async fn gather_referrers<'a>(
+        &self,
+        name: &RepositoryName,
+        subject: &'a Digest,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> Result<Option<Gathered<'a>>, StorageError> {
         let complete = Key::ReferrersComplete(name.clone());
         if self.storage.exists(&complete).await? {
-            return Ok(());
+            return Ok(None);
         }
+        let mut gathered = Gathered {
+            subject,
+            after: after.unwrap_or_default(),
+            limit,
+            found: BTreeMap::new(),
+            bytes: 0,
+            more: false,
+        };
         let collection = Collection::Revisions(name.clone());
-        let (mut after, mut found) = (None, false);
+        let (mut cursor, mut found, mut storing) = (None, false, !self.read_only);
         loop {
-            let listing = self.storage.enumerate(&collection, after.as_ref(), STEP).await?;
+            let listing = self.storage.enumerate(&collection, cursor.as_ref(), STEP).await?;
             let Listing { entries, next } = listing;
             for entry in entries {
                 let Key::Revision(_, digest) = entry.key else { continue };
                 found = true;
                 // A link whose manifest is missing or damaged refers to nothing.
-                let Ok(bytes) = self.manifest_bytes(&digest).await else { continue };
-                let Ok(manifest) = Manifest::parse_stored(&bytes, None) else { continue };
-                if let Some(referrer) = Referrer::of(&manifest, &digest, bytes.len() as u64) {
-                    self.put_referrer(name, &referrer).await?;
-                }
+                let Ok(Some(referrer)) = self.referrer_of(name, &digest).await else { continue };
+                gathered.take(&referrer)?;
+                storing = storing && self.adopt_referrer(name, &referrer).await.is_ok();
             }
             match next {
-                Some(next) => after = Some(next),
+                Some(next) => cursor = Some(next),
                 None => break,
             }
         }
-        if found {
-            self.storage.write(&complete, Bytes::new()).await?;
+        if storing && found {
+            // Without it, they are gathered again.
+            let _ = self.storage.write(&complete, Bytes::new()).await;
+        }
+        Ok((!storing).then_some(gathered))
+    }
+
+    /// Stores a referrer that is not stored yet. Its manifest may be deleted
+    /// meanwhile.
+    async fn adopt_referrer(
+        &self,
+        name: &RepositoryName,
+        referrer: &Referrer,
+    ) -> Result<(), StorageError> {
+        let (key, digest) = (referrer.key(name), &referrer.descriptor.digest);
+        if self.storage.exists(&key).await? {
+            return Ok(());
+        }
+        self.put_referrer(name, referrer).await?;
+        self.outwait_deletions(name, digest, &[]).await?;
+        let revision = Key::Revision(name.clone(), digest.clone());
+        if !self.storage.exists(&revision).await? {
+            let announcement = self.announce(name, digest).await?;
+            if !self.storage.exists(&revision).await? {
+                self.storage.delete(&key).await?;
+            }
+            self.end(announcement).await?;
         }
         Ok(())
     }

@@ -1,13 +1,16 @@
 //! Tags are listed and deleted.
 
 use super::Store;
+use super::deletions::Announcement;
 use roadstead_oci::{Digest, RepositoryName, Tag};
 use roadstead_storage::{
     Collection, Key, Listing, NameList, NamesQuery, Page, Storage, StorageError,
 };
 
 /// How many tags are looked at in one operation, where all are.
-const STEP: usize = 1000;
+///
+/// Limit: tags that a deletion reads and announces at a time; test: tags_of_many_pages_are_deleted.
+const STEP: usize = 500;
 
 impl<S: Storage> Store<S> {
     /// A page of a repository's tags (end-8), in lexical order.
@@ -53,27 +56,32 @@ impl<S: Storage> Store<S> {
         Ok(())
     }
 
-    /// Deletes all tags that point to a digest.
+    /// Deletes all tags that point to a digest, and says how many. A tag is
+    /// announced before it is read the last time.
     pub(super) async fn delete_tags_of(
         &self,
         name: &RepositoryName,
         digest: &Digest,
-    ) -> Result<(), StorageError> {
-        let mut after = None;
+        announcement: &Announcement,
+    ) -> Result<usize, StorageError> {
+        let (mut after, mut count) = (None, 0);
         loop {
             let page = self.tags_page(name, after.as_deref(), STEP, true).await?;
-            for (tag, link) in page.names.iter().zip(&page.values) {
-                if link.trim_end() == digest.as_str()
-                    && let Ok(tag) = Tag::parse(tag)
-                {
-                    let history = Key::TagHistory(name.clone(), tag.clone(), digest.clone());
-                    self.storage.unlink(&Key::Tag(name.clone(), tag), digest).await?;
-                    self.storage.unlink(&history, digest).await?;
-                }
+            let tags = page.names.iter().zip(&page.values);
+            let tags = tags.filter(|(_, link)| link.trim_end() == digest.as_str());
+            let tags: Vec<Tag> = tags.filter_map(|(tag, _)| Tag::parse(tag).ok()).collect();
+            if page.more || !tags.is_empty() {
+                self.renew(announcement, &tags).await?;
+            }
+            count += tags.len();
+            for tag in tags {
+                let history = Key::TagHistory(name.clone(), tag.clone(), digest.clone());
+                self.storage.unlink(&Key::Tag(name.clone(), tag), digest).await?;
+                self.storage.unlink(&history, digest).await?;
             }
             match page.names.into_iter().next_back() {
                 Some(last) if page.more => after = Some(last),
-                _ => return Ok(()),
+                _ => return Ok(count),
             }
         }
     }

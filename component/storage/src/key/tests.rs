@@ -54,7 +54,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let (name, digest) = (self.repository(), self.digest());
-        match self.below(11) {
+        match self.below(12) {
             0 => Key::Blob(digest),
             1 => Key::Hint(digest, name),
             2 => Key::Layer(name, digest),
@@ -64,7 +64,11 @@ impl Random {
             6 => Key::TagHistory(name, self.tag(), digest),
             7 => Key::Referrer { repository: name, subject: self.digest(), digest },
             8 => Key::ReferrersComplete(name),
-            9 => Key::Session(self.session()),
+            9 => {
+                let id = u128::from(self.0.u64(..)) << self.below(64);
+                Key::Deletion { repository: name, digest, id }
+            }
+            10 => Key::Session(self.session()),
             _ => Key::SessionObject(self.session(), self.file()),
         }
     }

@@ -1,0 +1,219 @@
+//! Requests that meet in every order of their storage operations up to a bound,
+//! and requests that fail at each of their operations.
+//!
+//! `EXPLORE=long` tries more orders than a run in CI has time for.
+
+use roadstead_kit::bucket::Conditions;
+use roadstead_kit::explorer::{
+    Ask, Bound, Fault, FaultKind, Found, Item, Medium, Scenario, explore, inject,
+};
+
+/// The variable that asks for more orders.
+const LONG: &str = "EXPLORE";
+
+fn bound() -> Bound {
+    match std::env::var_os(LONG) {
+        Some(_) => Bound { orders: 50_000, preemptions: 3, seeds: 20_000 },
+        None => Bound { orders: 400, preemptions: 2, seeds: 100 },
+    }
+}
+
+use Ask::{
+    Append, AppendMore, Cancel, Commit, Delete, DeleteBlob, DeleteTag, Get, GetTag, HeadBlob,
+    Mount, PushBlob, PushSource, Put, Referrers, Start, Tags,
+};
+use Item::{Image, Plain, Referrer};
+
+/// A manifest with a tag.
+const TAGGED: &[Ask] = &[Put(Plain, Some("a"))];
+
+/// The same with a manifest that refers to it.
+const REFERRED: &[Ask] = &[Put(Plain, Some("a")), Put(Referrer, None)];
+
+const MANIFESTS: &[Scenario] = &[
+    Scenario { before: TAGGED, asks: &[Delete(Plain), Put(Plain, Some("b"))] },
+    Scenario { before: TAGGED, asks: &[Delete(Plain), Put(Plain, Some("a"))] },
+    Scenario { before: TAGGED, asks: &[Delete(Plain), Put(Plain, None)] },
+    Scenario { before: TAGGED, asks: &[Delete(Plain), Delete(Plain)] },
+    Scenario { before: TAGGED, asks: &[Delete(Plain), DeleteTag("a")] },
+    Scenario { before: TAGGED, asks: &[DeleteTag("a"), Put(Plain, Some("a"))] },
+    Scenario { before: TAGGED, asks: &[Delete(Plain), Get(Plain)] },
+    Scenario { before: TAGGED, asks: &[Delete(Plain), GetTag("a")] },
+    Scenario { before: TAGGED, asks: &[Delete(Plain), Tags] },
+    Scenario { before: &[], asks: &[Put(Plain, Some("a")), Put(Plain, Some("a"))] },
+    Scenario { before: &[], asks: &[Put(Plain, Some("a")), Get(Plain)] },
+    Scenario { before: &[], asks: &[Put(Plain, Some("a")), Tags] },
+    // The tag moves to another manifest while the one that it led to is deleted.
+    Scenario { before: REFERRED, asks: &[Delete(Plain), Put(Referrer, Some("a"))] },
+    Scenario { before: REFERRED, asks: &[Put(Plain, Some("b")), Put(Referrer, Some("b"))] },
+    // Referrers.
+    Scenario { before: REFERRED, asks: &[Delete(Referrer), Put(Referrer, None)] },
+    Scenario { before: REFERRED, asks: &[Delete(Referrer), Put(Referrer, Some("b"))] },
+    Scenario { before: REFERRED, asks: &[Delete(Referrer), Referrers] },
+    Scenario { before: TAGGED, asks: &[Referrers, Put(Referrer, None)] },
+];
+
+/// Too many orders to try all.
+const CROWDS: &[Scenario] = &[
+    Scenario { before: TAGGED, asks: &[Delete(Plain), Put(Plain, Some("b")), Get(Plain)] },
+    Scenario { before: TAGGED, asks: &[Delete(Plain), Put(Plain, Some("b")), GetTag("b")] },
+    Scenario {
+        before: TAGGED,
+        asks: &[Delete(Plain), Put(Plain, Some("b")), Put(Plain, Some("c"))],
+    },
+    Scenario { before: TAGGED, asks: &[Delete(Plain), Put(Plain, Some("b")), Delete(Plain)] },
+    Scenario {
+        before: REFERRED,
+        asks: &[Delete(Plain), Put(Plain, Some("b")), Put(Referrer, Some("a")), DeleteTag("b")],
+    },
+    Scenario { before: REFERRED, asks: &[Delete(Referrer), Put(Referrer, None), Delete(Referrer)] },
+    Scenario { before: REFERRED, asks: &[Delete(Referrer), Put(Referrer, None), Referrers] },
+];
+
+const BLOBS: &[Scenario] = &[
+    Scenario { before: &[PushSource], asks: &[Mount, DeleteBlob] },
+    Scenario { before: &[PushSource, Mount], asks: &[Mount, DeleteBlob] },
+    Scenario { before: &[PushBlob], asks: &[PushBlob, DeleteBlob] },
+    Scenario { before: &[], asks: &[PushBlob, PushBlob] },
+    Scenario { before: &[PushBlob], asks: &[DeleteBlob, HeadBlob] },
+    Scenario { before: &[PushBlob], asks: &[DeleteBlob, Put(Image, Some("a"))] },
+    Scenario { before: &[PushBlob], asks: &[DeleteBlob, DeleteBlob] },
+    Scenario { before: &[PushSource], asks: &[Mount, PushBlob, DeleteBlob] },
+];
+
+const UPLOADS: &[Scenario] = &[
+    Scenario { before: &[Start, Append], asks: &[Commit, Cancel] },
+    Scenario { before: &[Start, Append], asks: &[Commit, AppendMore] },
+    Scenario { before: &[Start, Append], asks: &[AppendMore, Cancel] },
+    Scenario { before: &[Start, Append], asks: &[AppendMore, AppendMore] },
+    Scenario { before: &[Start, Append], asks: &[Commit, Commit] },
+    Scenario { before: &[Start, Append], asks: &[Cancel, Cancel] },
+    Scenario { before: &[Start, Append], asks: &[Commit, DeleteBlob, PushBlob] },
+    Scenario { before: &[Start], asks: &[Append, Cancel] },
+];
+
+/// Explores scenarios over all media, and prints what was tried.
+fn check(name: &str, scenarios: &[Scenario]) {
+    let mut failures = Vec::new();
+    for medium in Medium::ALL {
+        let (mut runs, mut complete) = (0, 0);
+        for scenario in scenarios {
+            let Found { runs: tried, complete: all, violation } =
+                explore(medium, scenario, bound(), &[]);
+            runs += tried;
+            complete += usize::from(all);
+            failures.extend(violation);
+        }
+        println!(
+            "{name} over {medium:?}: {runs} interleavings, all of {complete} of {} scenarios",
+            scenarios.len()
+        );
+    }
+    report(&failures);
+}
+
+fn report(failures: &[String]) {
+    for failure in failures {
+        println!("{failure}");
+    }
+    assert!(failures.is_empty(), "{} violations, printed above", failures.len());
+}
+
+#[test]
+fn manifests_and_tags_in_every_order() {
+    check("manifests", MANIFESTS);
+}
+
+#[test]
+fn many_requests_for_manifests_in_many_orders() {
+    check("crowds", CROWDS);
+}
+
+#[test]
+fn blobs_in_every_order() {
+    check("blobs", BLOBS);
+}
+
+#[test]
+fn uploads_in_every_order() {
+    check("uploads", UPLOADS);
+}
+
+/// What each request fails in.
+const FLOWS: &[(&[Ask], Ask)] = &[
+    (&[], Put(Plain, Some("a"))),
+    (&[], Put(Plain, None)),
+    (TAGGED, Put(Plain, Some("b"))),
+    (TAGGED, Put(Referrer, Some("a"))),
+    (&[PushBlob], Put(Image, Some("a"))),
+    (&[Put(Plain, Some("a")), Put(Plain, Some("b"))], Delete(Plain)),
+    (REFERRED, Delete(Referrer)),
+    (&[Put(Plain, Some("a")), Put(Referrer, Some("a"))], Delete(Plain)),
+    (TAGGED, DeleteTag("a")),
+    (&[], PushBlob),
+    (&[PushSource], Mount),
+    (&[PushBlob], DeleteBlob),
+    (&[Start], Append),
+    (&[Start, Append], AppendMore),
+    (&[Start, Append], Commit),
+    (&[Start, Append], Cancel),
+    (REFERRED, Tags),
+    (REFERRED, Referrers),
+    (TAGGED, GetTag("a")),
+    (&[PushBlob], HeadBlob),
+];
+
+#[test]
+fn a_fault_at_every_operation() {
+    let mut failures = Vec::new();
+    let kinds = [FaultKind::Stops, FaultKind::Fails, FaultKind::Tears, FaultKind::LosesAnswer];
+    for medium in [Medium::Directory, Medium::Bucket(Conditions::Honoured)] {
+        for kind in kinds {
+            if kind == FaultKind::LosesAnswer && medium == Medium::Directory
+                || kind == FaultKind::Tears && medium != Medium::Directory
+            {
+                continue;
+            }
+            let mut points = 0;
+            for &(before, ask) in FLOWS {
+                let Found { runs, violation, .. } = inject(medium, before, ask, kind);
+                points += runs;
+                failures.extend(violation);
+            }
+            println!("{kind:?} over {medium:?}: {points} fault points");
+        }
+    }
+    report(&failures);
+}
+
+/// A process dies at each operation of its request while another's goes on.
+#[test]
+fn a_process_dies_beside_another() {
+    let scenarios = [
+        Scenario { before: TAGGED, asks: &[Delete(Plain), Put(Plain, Some("b"))] },
+        Scenario { before: TAGGED, asks: &[Put(Plain, Some("b")), Delete(Plain)] },
+        Scenario { before: REFERRED, asks: &[Delete(Referrer), Put(Referrer, None)] },
+    ];
+    let orders = if std::env::var_os(LONG).is_some() { 5_000 } else { 12 };
+    let bound = Bound { orders, preemptions: 2, seeds: 6 };
+    let mut failures = Vec::new();
+    for medium in [Medium::SharedDirectory, Medium::Bucket(Conditions::Ignored)] {
+        let (mut runs, mut points) = (0, 0);
+        for scenario in &scenarios {
+            for at in 0.. {
+                let stops = Some(Fault { at, kind: FaultKind::Stops });
+                // A request that is not interrupted shows whether it has so many.
+                let Found { runs: more, violation, .. } =
+                    explore(medium, scenario, bound, &[stops]);
+                runs += more;
+                points += 1;
+                failures.extend(violation);
+                if at > 80 {
+                    break;
+                }
+            }
+        }
+        println!("deaths over {medium:?}: {points} fault points in {runs} interleavings");
+    }
+    report(&failures);
+}

@@ -1,0 +1,35 @@
+//! An explorer of interleavings and faults: the real protocol over the real
+//! adapters, one storage operation at a time.
+//!
+//! Requests are tasks, each in a thread of which only one runs at a time. Each
+//! access of a task to what others can notice is a [`Step`]: a call of the file
+//! system in a directory (`roadstead_directory::steps`), a request to a bucket in
+//! memory. Before each, a [`Scheduler`] chooses the task that makes the next step,
+//! so a run is determined by its choices, and is repeated by repeating them.
+//!
+//! - `step` says which steps can change places without a difference.
+//! - `schedule` chooses: every order, depth first; or by seed.
+//! - `stage` runs tasks, and has a step fail, lose its answer, tear, or be the
+//!   last of its process.
+//! - `world` is a storage with registries over it, `ask` the requests, and
+//!   `oracle` says whether what happened could have happened one request after
+//!   the other.
+//! - `search` brings them together. A test of something else, such as a garbage
+//!   collector, gives [`perform`] tasks of its own.
+
+mod ask;
+mod oracle;
+mod schedule;
+mod search;
+mod stage;
+mod step;
+mod world;
+
+pub use ask::{Ask, Item};
+pub use oracle::Model;
+pub use schedule::{DepthFirst, Random, Scheduler};
+pub use search::{Bound, Faults, Found, Scenario, explore, inject};
+pub use stage::{Fault, FaultKind, Performance, Span, Task, perform};
+pub(crate) use stage::{answered, bucket_step, pause};
+pub use step::{Kind, Step};
+pub use world::{Medium, World};

@@ -1,0 +1,125 @@
+//! A storage in memory, and registries over it.
+
+use crate::body::NativeBodies;
+use crate::bucket::{Conditions, MemoryBucket};
+use crate::directory::NativeDirectory;
+use crate::native::NativeRegistry;
+use bytes::Bytes;
+use http::{Request, Response};
+use roadstead_cloud::{CloudStorage, Options};
+use roadstead_directory::{Directory, DirectoryStorage};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// What holds the content, and how many processes share it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Medium {
+    /// A directory, of one process.
+    Directory,
+    /// A directory that several processes share.
+    SharedDirectory,
+    /// A bucket. Its processes share nothing else, so one is as good as many.
+    Bucket(Conditions),
+}
+
+impl Medium {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Directory,
+        Self::SharedDirectory,
+        Self::Bucket(Conditions::Honoured),
+        Self::Bucket(Conditions::Ignored),
+    ];
+}
+
+/// The settings of registries: what can be deleted is deleted.
+const SETTINGS: &[(&str, &str)] = &[("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+
+/// A storage with some processes.
+#[derive(Debug)]
+pub struct World {
+    medium: Medium,
+    root: tempfile::TempDir,
+    /// By process; none for a bucket.
+    directories: Vec<Arc<Directory>>,
+    bucket: MemoryBucket,
+}
+
+impl World {
+    /// An empty storage with so many processes.
+    ///
+    /// # Panics
+    /// When there is no temporary directory.
+    pub fn new(medium: Medium, processes: usize) -> Self {
+        let memory = Path::new("/dev/shm");
+        let root = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let root = root.unwrap_or_else(|error| panic!("a temporary directory: {error}"));
+        let bucket = match medium {
+            Medium::Bucket(conditions) => MemoryBucket::default().with_conditions(conditions),
+            Medium::Directory | Medium::SharedDirectory => MemoryBucket::default(),
+        };
+        let mut world = Self { medium, root, directories: Vec::new(), bucket };
+        world.reopen(processes);
+        world
+    }
+
+    /// Has all processes die, and others begin.
+    ///
+    /// # Panics
+    /// When the directory cannot be opened.
+    pub fn reopen(&mut self, processes: usize) {
+        self.directories.clear();
+        let count = match self.medium {
+            Medium::Directory => 1,
+            Medium::SharedDirectory => processes,
+            Medium::Bucket(_) => 0,
+        };
+        let open = |_| {
+            let opened = Directory::open(self.root.path());
+            Arc::new(opened.unwrap_or_else(|error| panic!("the directory: {error}")))
+        };
+        self.directories = (0..count).map(open).collect();
+    }
+
+    /// What paths of steps are relative to.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The bucket.
+    pub fn bucket(&self) -> &MemoryBucket {
+        &self.bucket
+    }
+
+    /// Has a process answer a request.
+    ///
+    /// # Panics
+    /// When the settings are not valid.
+    pub fn send(&self, process: usize, request: Request<Bytes>) -> Response<Bytes> {
+        let directory = self.directories.get(process % self.directories.len().max(1));
+        let valid = |error: String| -> ! { panic!("{error}") };
+        if let Some(directory) = directory {
+            let storage = DirectoryStorage(NativeDirectory(Arc::clone(directory)));
+            let registry = NativeRegistry::new(storage, SETTINGS);
+            let registry = registry.unwrap_or_else(|error| valid(error));
+            return block_on(registry.send(request));
+        }
+        let options = Options { secret: Some(b"secret".to_vec()), ..Options::default() };
+        let storage = CloudStorage::<NativeBodies>::new(self.bucket.backend(""), options);
+        let registry = NativeRegistry::new(storage, SETTINGS);
+        block_on(registry.unwrap_or_else(|error| valid(error)).send(request))
+    }
+}
+
+/// Runs a future that never waits for anything but steps.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+    }
+}
