@@ -285,7 +285,7 @@ fn refuse_plain_passwords(config: &Config, address: SocketAddr) -> anyhow::Resul
 /// Checks that the component answers as a registry does.
 async fn probe(engine: &Engine) -> anyhow::Result<()> {
     let request = Request::get("/v2/").body(empty())?;
-    let (response, _) = engine.handle(request).await.map_err(anyhow::Error::from)?;
+    let response = engine.handle(request).await.map_err(anyhow::Error::from)?;
     if !matches!(
         response.status(),
         StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN

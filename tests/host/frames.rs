@@ -6,6 +6,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 pub const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const WINDOW_UPDATE: u8 = 8;
@@ -117,6 +118,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
             count += usize::from(frame.kind == kind);
         }
         count
+    }
+
+    /// Reads until so many streams have ended, or the server closed the connection.
+    pub async fn ended(&mut self, mut streams: usize) {
+        while streams > 0
+            && let Some(frame) = self.next().await
+        {
+            let last = matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM > 0;
+            streams -= usize::from(last || frame.kind == RST_STREAM);
+        }
+    }
+
+    /// Whether the server has closed the connection, of which nothing is read.
+    pub async fn is_closed(&mut self) -> bool {
+        // Depends on nothing, and has no effect.
+        !self.frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 15]).await
     }
 
     /// Reads until the server closes the connection.

@@ -9,7 +9,7 @@ pub use compile::Precompiled;
 use crate::behind::hooks::{Hooks, Storage};
 use crate::engine::compile::load;
 use crate::engine::guest_log::GuestLog;
-use crate::engine::load::{Load, MemoryWatch, Ticket};
+use crate::engine::load::{Load, MemoryWatch};
 use anyhow::anyhow;
 use http::{Request, Response};
 use roadstead_bridge::services;
@@ -40,11 +40,17 @@ const REQUESTS_PER_INSTANCE: usize = 16;
 /// more. All of them fit into [`MAX_MEMORY`].
 const UPLOADS_PER_INSTANCE: usize = 4;
 
-/// How many times as many requests of an instance may have been answered with
-/// bodies that are still in its memory, or be in flight.
+/// Bytes of memory from which on an instance gets no more requests, and is
+/// replaced once it has answered those that it has: memory does not shrink, and
+/// an instance without any left traps.
 ///
-/// Limit: requests of an instance whose responses are in its memory, per concurrent one; test: unread_lists_end_no_instance.
-const UNREAD: usize = 3;
+/// Limit: memory from which on an instance gets no more requests; test: unread_lists_end_no_instance.
+const LARGE: usize = 48 * 1024 * 1024;
+
+/// The same over an object store, where parts of uploads are in memory.
+///
+/// Limit: memory from which on an instance over a store gets no more requests; test: an_instance_that_has_grown_is_large.
+const LARGE_WITH_UPLOADS: usize = 160 * 1024 * 1024;
 
 /// Requests after which an instance is replaced, so that a leak cannot grow
 /// forever.
@@ -107,18 +113,15 @@ impl Engine {
         self.handler.state().stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Has the component answer a request. As long as the ticket is held, the
-    /// instance counts the request as its own.
+    /// Has the component answer a request.
     ///
     /// # Errors
     /// When the component traps, or does not answer.
     pub(crate) async fn handle(
         &self,
         request: Request<WasiBody>,
-    ) -> wasmtime::Result<(Response<WasiBody>, Ticket)> {
-        let ticket = Ticket::default();
-        let response = self.handler.handle(ticket.clone(), request).await?;
-        Ok((response, ticket))
+    ) -> wasmtime::Result<Response<WasiBody>> {
+        self.handler.handle((), request).await
     }
 }
 
@@ -196,15 +199,17 @@ impl HandlerState for Instances {
         let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
         let sleep = tokio::time::sleep(IDLE_TIME);
         let expiration = Idle(Box::pin(sleep));
+        let (limit, large) = match self.hooks.storage {
+            Storage::Directory(_) => (REQUESTS_PER_INSTANCE, LARGE),
+            Storage::Cloud(_) => (UPLOADS_PER_INSTANCE, LARGE_WITH_UPLOADS),
+        };
         let state = Reused {
             stopping: Arc::clone(&self.stopping),
             generation: Arc::clone(&self.generation),
             born: self.generation.load(Ordering::Acquire),
             load,
-            limit: match self.hooks.storage {
-                Storage::Directory(_) => REQUESTS_PER_INSTANCE,
-                Storage::Cloud(_) => UPLOADS_PER_INSTANCE,
-            },
+            limit,
+            large,
         };
         Ok(Instance { store, proxy, view: WasiHttpView::http, expiration, state })
     }
@@ -241,18 +246,20 @@ pub(crate) struct Reused {
     born: u64,
     /// Its concurrent requests.
     limit: usize,
+    /// The memory from which on it is replaced.
+    large: usize,
     load: Arc<Load>,
 }
 
 impl WorkerState for Reused {
     type StoreData = State;
-    type RequestData = Ticket;
+    type RequestData = ();
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         let outdated = self.generation.load(Ordering::Acquire) != self.born;
-        if outdated || total >= REQUESTS_PER_LIFETIME || self.load.is_large() {
+        if outdated || total >= REQUESTS_PER_LIFETIME || self.load.memory() >= self.large {
             ShouldAccept::Never
-        } else if concurrent >= self.limit || self.load.requests() >= self.limit * UNREAD {
+        } else if concurrent >= self.limit {
             ShouldAccept::No
         } else {
             ShouldAccept::Yes
@@ -262,10 +269,9 @@ impl WorkerState for Reused {
     fn on_request_start(
         &self,
         _: StoreContextMut<'_, State>,
-        ticket: Ticket,
+        (): (),
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        ticket.bind(&self.load);
         // Requests end by the timeouts of their bodies; there is none for the
         // whole.
         Box::pin(std::future::pending())

@@ -20,6 +20,17 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// Limit: requests of one client that wait for a turn; test: stream_floods_leave_turns_for_others.
 const MAX_WAITING: usize = 512;
 
+/// Requests without a body that the component answers at a time over a directory:
+/// what it makes of them is in its memory, up to 4 MiB each, and more on the way.
+///
+/// Limit: reads that the component answers at a time; test: unread_lists_end_no_instance.
+const ANSWERS: usize = 64;
+
+/// The same for one client.
+///
+/// Limit: reads of one client that the component answers at a time; test: unread_lists_end_no_instance.
+const ANSWERS_OF_CLIENT: usize = 32;
+
 /// Bytes of responses that the component made and one client has yet to take.
 ///
 /// Limit: bytes of one client's responses in memory; test: unread_lists_end_no_instance.
@@ -44,6 +55,7 @@ pub(crate) struct Clients {
     turns: Arc<Semaphore>,
     /// The turns that one client can have.
     share: usize,
+    answers: Arc<Semaphore>,
     made: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     shards: Box<[Mutex<HashMap<IpAddr, Weak<Client>>>]>,
@@ -58,6 +70,7 @@ pub(crate) struct Client {
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
     drains: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
     collected: Arc<Semaphore>,
     made: Arc<Semaphore>,
     streams: Arc<Semaphore>,
@@ -74,6 +87,7 @@ impl Clients {
         Arc::new(Self {
             turns: Arc::new(Semaphore::new(turns)),
             share,
+            answers: Arc::new(Semaphore::new(ANSWERS)),
             made: Arc::new(Semaphore::new(MADE / UNIT)),
             streams: Arc::new(Semaphore::new(streams)),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -94,6 +108,7 @@ impl Clients {
             turns: Arc::new(Semaphore::new(self.share)),
             waiting: AtomicUsize::new(0),
             drains: Arc::new(Semaphore::new(DRAINS_OF_CLIENT)),
+            answers: Arc::new(Semaphore::new(ANSWERS_OF_CLIENT)),
             collected: Arc::new(Semaphore::new(COLLECTED_OF_CLIENT / UNIT)),
             made: Arc::new(Semaphore::new(MADE_OF_CLIENT / UNIT)),
             streams: Arc::new(Semaphore::new(STREAMS_OF_CLIENT)),
@@ -112,17 +127,20 @@ impl Clients {
         take(&client.turns, &self.turns, 1, Some(&client.waiting)).await
     }
 
-    /// Waits until so many bytes may be in memory for a client. `None` if that
-    /// takes too long.
-    pub(crate) async fn memory(&self, client: &Client, bytes: usize) -> Option<Turn> {
+    /// Waits until the component may answer one more read.
+    pub(crate) async fn answer(&self, client: &Client) -> Option<Turn> {
+        take(&client.answers, &self.answers, 1, None).await
+    }
+
+    /// So many bytes in memory for a client, if they are left.
+    pub(crate) fn memory(&self, client: &Client, bytes: usize) -> Option<Turn> {
         let permits = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
-        take(&client.made, &self.made, permits, None).await
+        try_take(&client.made, &self.made, permits)
     }
 
     /// A stream of HTTP/2 for this client, if it may have one more.
     pub(crate) fn stream(&self, client: &Client) -> Option<Turn> {
-        let own = Arc::clone(&client.streams).try_acquire_owned().ok()?;
-        Some(Turn([own, Arc::clone(&self.streams).try_acquire_owned().ok()?]))
+        try_take(&client.streams, &self.streams, 1)
     }
 }
 
@@ -159,10 +177,8 @@ async fn take(
     permits: u32,
     waiting: Option<&AtomicUsize>,
 ) -> Option<Turn> {
-    if let Ok(own) = Arc::clone(own).try_acquire_many_owned(permits)
-        && let Ok(all) = Arc::clone(all).try_acquire_many_owned(permits)
-    {
-        return Some(Turn([own, all]));
+    if let Some(turn) = try_take(own, all, permits) {
+        return Some(turn);
     }
     let _waiting = waiting.map(Waiting::begin);
     if waiting.is_some_and(|waiting| waiting.load(Ordering::Relaxed) > MAX_WAITING) {
@@ -174,6 +190,12 @@ async fn take(
         Some(Turn([own, all]))
     };
     tokio::time::timeout(MAX_WAIT, both).await.ok()?
+}
+
+/// Permits of both, if they are left.
+fn try_take(own: &Arc<Semaphore>, all: &Arc<Semaphore>, permits: u32) -> Option<Turn> {
+    let own = Arc::clone(own).try_acquire_many_owned(permits).ok()?;
+    Some(Turn([own, Arc::clone(all).try_acquire_many_owned(permits).ok()?]))
 }
 
 /// Counts a request as waiting until it is dropped.
@@ -223,7 +245,7 @@ mod tests {
         }
         drop(held);
         assert!(clients.turn(&same).await.is_some());
-        assert!(clients.memory(&one, MADE_OF_CLIENT).await.is_some());
+        assert!(clients.memory(&one, MADE_OF_CLIENT).is_some());
         let stream = clients.stream(&one).unwrap();
         assert!(clients.stream(&other).is_none());
         drop(stream);

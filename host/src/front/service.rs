@@ -13,7 +13,7 @@ use crate::log_throttle::LogThrottle;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use ipnet::IpNet;
 use roadstead_bridge::front;
 use roadstead_config::Config;
@@ -148,6 +148,14 @@ impl Service {
             warn_busy("no turn was free; see REGISTRY_HTTP_MAXREQUESTS and _MAXREQUESTSPERCLIENT");
             return error_response::busy();
         };
+        let mut answer = None;
+        if self.collected.is_some() && request.body().is_end_stream() {
+            answer = self.clients.answer(client).await;
+            if answer.is_none() {
+                warn_busy("the component answers too many reads");
+                return error_response::busy();
+            }
+        }
         let holds = Arc::new(Holds::default());
         let expects = request.headers().contains_key(EXPECT);
         let mut request = request.map(|body| {
@@ -160,7 +168,7 @@ impl Service {
         let uri = request.uri().clone();
         peer::set_host(request.headers_mut(), &uri);
         let response = match self.engine.handle(request).await {
-            Ok((mut response, _ticket)) => {
+            Ok(mut response) => {
                 if front::take_in_memory(response.headers_mut()) {
                     self.take(response, client).await
                 } else {
@@ -172,6 +180,7 @@ impl Service {
                 cache::unanswered(error_response::internal())
             }
         };
+        drop(answer);
         holds.release();
         if holds.refused() {
             warn_busy("too many manifests are being pushed at a time");
@@ -188,7 +197,7 @@ impl Service {
         let Some(length) = length else { return response };
         let mut share = None;
         if length > SMALL {
-            share = self.clients.memory(client, length).await;
+            share = self.clients.memory(client, length);
             if share.is_none() {
                 warn_busy("clients do not read their responses");
                 return error_response::busy();

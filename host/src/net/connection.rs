@@ -112,7 +112,7 @@ async fn serve_http<S>(
     let builder = builder(version, stall);
     let service = requests(service, version, peer, open, handover);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut timer = pin!(tokio::time::sleep(HEAD_TIMEOUT));
+    let mut timer = pin!(tokio::time::sleep(HEAD_TIMEOUT.min(stall)));
     let mut ending = false;
     let mut receiving = Receiving::default();
     loop {
@@ -139,7 +139,8 @@ async fn serve_http<S>(
                     receiving = Receiving::default();
                 }
                 if due > now {
-                    timer.as_mut().reset(due);
+                    // What is idle now may be blocked soon.
+                    timer.as_mut().reset(due.min(now + stall));
                     continue;
                 }
                 if ending || state == State::Blocked {

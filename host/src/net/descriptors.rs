@@ -17,6 +17,10 @@ const FOR_STREAMS: u64 = 8;
 /// What part requests in flight get: each can have an upload's files open.
 const FOR_TURNS: u64 = 16;
 
+/// What every system allows if it allows more than now: macOS's `OPEN_MAX`.
+#[cfg(unix)]
+const MODEST: u64 = 10_240;
+
 /// How many of each there can be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Shares {
@@ -44,10 +48,14 @@ fn shares(limit: u64) -> Shares {
 fn raise() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current != maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
-    {
-        tracing::debug!("cannot raise the limit of open files: {error}");
+    // Some systems have a limit of their own below the one that they name.
+    let most = maximum.unwrap_or(u64::MAX);
+    for wanted in [maximum, Some(most.min(MODEST))] {
+        if current.is_some_and(|current| wanted.is_none_or(|wanted| wanted > current))
+            && setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }).is_ok()
+        {
+            break;
+        }
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
