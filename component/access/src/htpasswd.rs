@@ -5,11 +5,11 @@ use std::fmt;
 
 /// Longest password in bytes: bcrypt ignores the rest, so a longer one would be
 /// equivalent to its first bytes.
-/// Limit: the bytes of a password; test: credentials_that_cannot_be_valid.
+/// Limit: the bytes of a password; test: `credentials_that_cannot_be_valid`.
 pub const PASSWORD_LIMIT: usize = 72;
 
 /// Longest user name in bytes, as in Apache's tool.
-/// Limit: the bytes of a user's name; test: credentials_that_cannot_be_valid.
+/// Limit: the bytes of a user's name; test: `credentials_that_cannot_be_valid`.
 pub const NAME_LIMIT: usize = 255;
 
 /// Largest file in bytes.

@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 const ONE_OF: u8 = 16;
 
 /// How many objects one purge removes.
-/// Limit: the objects that one upload removes; test: a_purge_is_small.
+/// Limit: the objects that one upload removes; test: `a_purge_is_small`.
 pub(crate) const PURGE_LIMIT: usize = 32;
 
 /// How many records are read at a time, of up to [`HEAD_LIMIT`] bytes.

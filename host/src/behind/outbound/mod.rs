@@ -37,11 +37,11 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long a store may take to respond once it has the request, at most: long
 /// enough to complete a large multipart upload. The component gives most requests
 /// less, by the option for the first byte.
-/// Limit: the wait for any response of a store; test: a_store_that_hangs.
+/// Limit: the wait for any response of a store; test: `a_store_that_hangs`.
 const RESPONSE_TIME: Duration = Duration::from_mins(2);
 
 /// How long a store may stall within a response.
-/// Limit: a pause within a store's response; test: a_stalled_body_fails.
+/// Limit: a pause within a store's response; test: `a_stalled_body_fails`.
 const PAUSE_TIME: Duration = Duration::from_secs(20);
 
 /// How long an idle connection is kept; stores keep theirs at least as long.
