@@ -35,7 +35,7 @@ use tokio::task::JoinSet;
 /// Requests over HTTP/2 that are answered at a time, until their clients have taken
 /// the responses.
 ///
-/// Limit: HTTP/2 streams of all clients; test: stream_floods_leave_turns_for_others.
+/// Limit: HTTP/2 streams of all clients; test: `stream_floods_leave_turns_for_others`.
 const MAX_STREAMS: usize = 4096;
 
 /// How long interrupted uploads may take at shutdown to write what they have

@@ -62,12 +62,12 @@ pub const MAX_MAX_REQUESTS: usize = 4096;
 /// Requests of one client handled at a time, where
 /// `REGISTRY_HTTP_MAXREQUESTSPERCLIENT` does not say otherwise: a quarter of all.
 ///
-/// Limit: requests of one client in flight; test: one_client_cannot_have_all_turns; setting: REGISTRY_HTTP_MAXREQUESTSPERCLIENT.
+/// Limit: requests of one client in flight; test: `one_client_cannot_have_all_turns`; setting: `REGISTRY_HTTP_MAXREQUESTSPERCLIENT`.
 pub const DEFAULT_MAX_REQUESTS_PER_CLIENT: usize = 256;
 
 /// Open connections, where `REGISTRY_HTTP_MAXCONNECTIONS` does not say otherwise.
 ///
-/// Limit: open connections; test: the_idlest_connection_makes_room; setting: REGISTRY_HTTP_MAXCONNECTIONS.
+/// Limit: open connections; test: `the_idlest_connection_makes_room`; setting: `REGISTRY_HTTP_MAXCONNECTIONS`.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 
 /// The most that `REGISTRY_HTTP_MAXCONNECTIONS` can say.
@@ -76,13 +76,13 @@ pub const MAX_MAX_CONNECTIONS: usize = 65_536;
 /// Open connections of one client, where `REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT`
 /// does not say otherwise: a quarter of all.
 ///
-/// Limit: open connections of one client; test: connections_of_one_client_leave_room; setting: REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT.
+/// Limit: open connections of one client; test: `connections_of_one_client_leave_room`; setting: `REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT`.
 pub const DEFAULT_MAX_CONNECTIONS_PER_CLIENT: usize = 1024;
 
 /// How long a client may stall within a body, where `REGISTRY_HTTP_STALLTIMEOUT`
 /// does not say otherwise.
 ///
-/// Limit: stall of a client that sends or receives a body; test: tiny_windows_are_bounded_and_closed; setting: REGISTRY_HTTP_STALLTIMEOUT.
+/// Limit: stall of a client that sends or receives a body; test: `tiny_windows_are_bounded_and_closed`; setting: `REGISTRY_HTTP_STALLTIMEOUT`.
 pub const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The directory that a component without a native host serves, where

@@ -35,7 +35,7 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 /// The bytes that a body which is collected must bring in each stall timeout,
 /// unless it ends. It holds one of the registry's turns meanwhile.
 ///
-/// Limit: least bytes of a form or manifest in each stall timeout; test: a_form_that_trickles_is_refused; setting: REGISTRY_HTTP_STALLTIMEOUT.
+/// Limit: least bytes of a form or manifest in each stall timeout; test: `a_form_that_trickles_is_refused`; setting: `REGISTRY_HTTP_STALLTIMEOUT`.
 const COLLECT_LEAST: u64 = 64 * 1024;
 
 /// How long after the stall timeout bytes may still appear that had arrived, in

@@ -156,7 +156,7 @@ const SESSION_OBJECT_LIMIT: usize = 64 * 1024 * 1024;
 /// The largest announcement of a deletion, in bytes: the longest names of the
 /// tags that are deleted in one step.
 ///
-/// Limit: the value of `Key::Deletion`; test: key_values_have_limits.
+/// Limit: the value of `Key::Deletion`; test: `key_values_have_limits`.
 const DELETION_LIMIT: usize = 128 * 1024;
 
 /// `<algorithm>/<shard>/<hex>/<file>`.

@@ -75,7 +75,7 @@ impl HostStore {
         let UploadPurging { age, interval, dry_run } = purging;
         loop {
             let directory = Arc::clone(&self.directory);
-            match blocking(move || directory.purge(age, dry_run)).await {
+            match blocking(blocking::writes(), move || directory.purge(age, dry_run)).await {
                 Ok(Purged { sessions: 0, temporary: 0, .. }) => {}
                 Ok(Purged { sessions, bytes, temporary }) => {
                     let done = if dry_run { "would be removed" } else { "removed" };

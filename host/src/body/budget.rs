@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Pieces of files that are read ahead of their clients, in bytes. Beyond it,
 /// files are read in small pieces, one at a time.
 ///
-/// Limit: bytes of files read ahead for all responses; test: tiny_windows_are_bounded_and_closed.
+/// Limit: bytes of files read ahead for all responses; test: `tiny_windows_are_bounded_and_closed`.
 const FILES_LIMIT: usize = 64 * 1024 * 1024;
 
 /// Bytes of responses over HTTP/2 that wait for their clients, besides one
 /// [`crate::net::response_body::CHUNK`] of each.
 ///
-/// Limit: bytes queued on all HTTP/2 streams; test: tiny_windows_are_bounded_and_closed.
+/// Limit: bytes queued on all HTTP/2 streams; test: `tiny_windows_are_bounded_and_closed`.
 const QUEUE_LIMIT: usize = 64 * 1024 * 1024;
 
 /// The budget of pieces of files.

@@ -16,12 +16,12 @@ use wasmtime_wasi_http::{Error, WasiBody};
 /// Bytes read from a file at a time. Each body holds at most two such pieces,
 /// one of them read ahead.
 ///
-/// Limit: bytes read of a file at once; test: tiny_windows_are_bounded_and_closed.
+/// Limit: bytes read of a file at once; test: `tiny_windows_are_bounded_and_closed`.
 const READ_SIZE: usize = 256 * 1024;
 
 /// The same where [`FILES`] is used up. Nothing is read ahead then.
 ///
-/// Limit: bytes read of a file at once when clients do not take them; test: tiny_windows_are_bounded_and_closed.
+/// Limit: bytes read of a file at once when clients do not take them; test: `tiny_windows_are_bounded_and_closed`.
 const SMALL_READ_SIZE: usize = 16 * 1024;
 
 /// A body of `length` bytes of a file from `offset` on: in memory if they are

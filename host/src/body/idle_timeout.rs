@@ -14,7 +14,7 @@ use wasmtime_wasi_http::Error;
 /// How long bytes may still appear after the limit: if the process was suspended,
 /// they have arrived, and whoever reads the connection has yet to run.
 ///
-/// Limit: time in which bytes that had arrived are still taken; test: bytes_that_had_arrived_are_taken.
+/// Limit: time in which bytes that had arrived are still taken; test: `bytes_that_had_arrived_are_taken`.
 const GRACE: Duration =
     if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(5) };
 

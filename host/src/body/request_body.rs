@@ -22,50 +22,50 @@ use wasmtime_wasi_http::Error;
 /// Bytes of a body that are read and discarded after its request was answered,
 /// so that a client that sends all of it before it reads gets the response.
 ///
-/// Limit: bytes of a refused body that are still read; test: requests_after_a_refusal.
+/// Limit: bytes of a refused body that are still read; test: `requests_after_a_refusal`.
 const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
 
 /// How long that may take.
 ///
-/// Limit: time in which a refused body is still read; test: refused_bodies_hold_no_turn.
+/// Limit: time in which a refused body is still read; test: `refused_bodies_hold_no_turn`.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 
 /// How long its sender may stall.
 ///
-/// Limit: stall of a client whose body was refused; test: refused_bodies_hold_no_turn.
+/// Limit: stall of a client whose body was refused; test: `refused_bodies_hold_no_turn`.
 const DRAIN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Bodies that are drained at a time. The connections or streams of others are
 /// closed after the response.
 ///
-/// Limit: refused bodies read at a time, for all clients; test: refused_bodies_hold_no_turn.
+/// Limit: refused bodies read at a time, for all clients; test: `refused_bodies_hold_no_turn`.
 const DRAINS: usize = 256;
 
 /// The same for one client.
 ///
-/// Limit: refused bodies read at a time, for one client; test: refused_bodies_hold_no_turn.
+/// Limit: refused bodies read at a time, for one client; test: `refused_bodies_hold_no_turn`.
 pub(crate) const DRAINS_OF_CLIENT: usize = 16;
 
 /// Bytes of a body that the component gets without asking.
 ///
-/// Limit: bytes of a collected body that need no share of the budget; test: large_manifests_at_once_end_no_instance.
+/// Limit: bytes of a collected body that need no share of the budget; test: `large_manifests_at_once_end_no_instance`.
 const FREE: u64 = 64 * 1024;
 
 /// What a body of unknown length counts as, and the most that one counts as, in
 /// bytes: the largest that the component collects.
 ///
-/// Limit: bytes that a collected body counts as; test: large_manifests_at_once_end_no_instance.
+/// Limit: bytes that a collected body counts as; test: `large_manifests_at_once_end_no_instance`.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// Bytes of all bodies that the component collects at a time. What it makes of
 /// them takes several times as much of its memory.
 ///
-/// Limit: bytes of forms and manifests collected at a time; test: large_manifests_at_once_end_no_instance.
+/// Limit: bytes of forms and manifests collected at a time; test: `large_manifests_at_once_end_no_instance`.
 const COLLECTED: usize = 24 * 1024 * 1024;
 
 /// The same for one client.
 ///
-/// Limit: bytes of one client's forms and manifests collected at a time; test: large_manifests_at_once_end_no_instance.
+/// Limit: bytes of one client's forms and manifests collected at a time; test: `large_manifests_at_once_end_no_instance`.
 pub(crate) const COLLECTED_OF_CLIENT: usize = COLLECTED / 2;
 
 /// Bytes that a permit stands for.

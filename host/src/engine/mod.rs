@@ -44,12 +44,12 @@ const UPLOADS_PER_INSTANCE: usize = 4;
 /// replaced once it has answered those that it has: memory does not shrink, and
 /// an instance without any left traps.
 ///
-/// Limit: memory from which on an instance gets no more requests; test: unread_lists_end_no_instance.
+/// Limit: memory from which on an instance gets no more requests; test: `unread_lists_end_no_instance`.
 const LARGE: usize = 48 * 1024 * 1024;
 
 /// The same over an object store, where parts of uploads are in memory.
 ///
-/// Limit: memory from which on an instance over a store gets no more requests; test: an_instance_that_has_grown_is_large.
+/// Limit: memory from which on an instance over a store gets no more requests; test: `an_instance_that_has_grown_is_large`.
 const LARGE_WITH_UPLOADS: usize = 160 * 1024 * 1024;
 
 /// Requests after which an instance is replaced, so that a leak cannot grow

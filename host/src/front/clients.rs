@@ -12,38 +12,38 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a request waits for what others hold before it is refused.
 ///
-/// Limit: time that a request waits for its turn; test: more_requests_than_there_are_turns.
+/// Limit: time that a request waits for its turn; test: `more_requests_than_there_are_turns`.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Requests of one client that wait for a turn. More are refused at once.
 ///
-/// Limit: requests of one client that wait for a turn; test: stream_floods_leave_turns_for_others.
+/// Limit: requests of one client that wait for a turn; test: `stream_floods_leave_turns_for_others`.
 const MAX_WAITING: usize = 512;
 
 /// Requests without a body that the component answers at a time over a directory:
 /// what it makes of them is in its memory, up to 4 MiB each, and more on the way.
 ///
-/// Limit: reads that the component answers at a time; test: unread_lists_end_no_instance.
+/// Limit: reads that the component answers at a time; test: `unread_lists_end_no_instance`.
 const ANSWERS: usize = 64;
 
 /// The same for one client.
 ///
-/// Limit: reads of one client that the component answers at a time; test: unread_lists_end_no_instance.
+/// Limit: reads of one client that the component answers at a time; test: `unread_lists_end_no_instance`.
 const ANSWERS_OF_CLIENT: usize = 32;
 
 /// Bytes of responses that the component made and one client has yet to take.
 ///
-/// Limit: bytes of one client's responses in memory; test: unread_lists_end_no_instance.
+/// Limit: bytes of one client's responses in memory; test: `unread_lists_end_no_instance`.
 const MADE_OF_CLIENT: usize = 32 * 1024 * 1024;
 
 /// The same for all clients.
 ///
-/// Limit: bytes of all responses in memory; test: unread_lists_end_no_instance.
+/// Limit: bytes of all responses in memory; test: `unread_lists_end_no_instance`.
 const MADE: usize = 128 * 1024 * 1024;
 
 /// Requests over HTTP/2 of one client, until it has taken their responses.
 ///
-/// Limit: HTTP/2 streams of one client, over all connections; test: stream_floods_leave_turns_for_others.
+/// Limit: HTTP/2 streams of one client, over all connections; test: `stream_floods_leave_turns_for_others`.
 const STREAMS_OF_CLIENT: usize = 1024;
 
 /// Parts of the table of clients, each with a lock of its own.

@@ -24,7 +24,7 @@ use wasmtime_wasi_http::WasiBody;
 /// A response that the component made is taken into the host's memory without
 /// asking if it is no longer than this, in bytes.
 ///
-/// Limit: bytes of a response that need no share of the budget; test: unread_lists_end_no_instance.
+/// Limit: bytes of a response that need no share of the budget; test: `unread_lists_end_no_instance`.
 const SMALL: usize = 16 * 1024;
 
 /// What every connection shares.

@@ -4,7 +4,7 @@
 /// Descriptors that neither clients nor requests get: of the log, the runtime, the
 /// component's code, certificates.
 ///
-/// Limit: descriptors kept for the process itself; test: idle_connections_leave_descriptors_to_storage.
+/// Limit: descriptors kept for the process itself; test: `idle_connections_leave_descriptors_to_storage`.
 const OWN: u64 = 64;
 
 /// What part of the rest connections get: each can have a response's file open, and

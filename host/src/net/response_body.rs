@@ -25,7 +25,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 /// Bytes that are handed to h2 at once: as many as a frame has. A client that does
 /// not take so many within `REGISTRY_HTTP_STALLTIMEOUT` is too slow.
 ///
-/// Limit: bytes that a client takes in each stall timeout; test: tiny_windows_are_bounded_and_closed.
+/// Limit: bytes that a client takes in each stall timeout; test: `tiny_windows_are_bounded_and_closed`.
 pub(crate) const CHUNK: usize = 16 * 1024;
 
 /// What of a response over HTTP/2 has been handed to h2.

@@ -8,7 +8,7 @@ use roadstead_storage::{Key, Storage, StorageError};
 
 /// How often a push writes its links, if deletions take them away.
 ///
-/// Limit: attempts of a push beside deletions; test: a_push_does_not_wait_for_ever.
+/// Limit: attempts of a push beside deletions; test: `a_push_does_not_wait_for_ever`.
 const PUSH_ATTEMPTS: usize = 8;
 
 /// What a push links: its manifest as one of the repository, as a referrer of its
