@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 /// How often files are checked for changes.
+///
+/// Limit: time between looks for changed files; test: `renewed_files`.
 const POLL_PAUSE: Duration = Duration::from_secs(2);
 
 /// SIGHUP, for any number of watches.

@@ -27,14 +27,22 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// Concurrent connections. More wait to be accepted.
+///
+/// Limit: connections at a time; test: none, more wait to be accepted.
 const MAX_CONNECTIONS: usize = roadstead_config::MAX_MAX_REQUESTS;
 
 /// How long interrupted uploads may take at shutdown to write what they have
 /// received.
+///
+/// Limit: time for interrupted uploads to be written at shutdown; test: none, it
+/// would take as long.
 const FLUSH_TIME: Duration = Duration::from_secs(5);
 
 /// How long to wait when a connection could not be accepted, as when the process
 /// has too many open files.
+///
+/// Limit: pause after a connection could not be accepted; test: none, it ends by
+/// itself.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The exit status after a second signal: as of a shell's child that SIGINT ended.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// The most scopes in a request for a token. The specification has no limit;
 /// clients request one to a handful.
+///
+/// Limit: scopes of a request for a token; test: `scopes`.
 pub const SCOPES_LIMIT: usize = 64;
 
 /// The resource type of repositories.

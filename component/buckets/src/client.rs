@@ -14,15 +14,25 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// The most attempts of a request.
+///
+/// Limit: attempts of a request to an object store; test:
+/// `safe_requests_are_retried`.
 pub const MAX_ATTEMPTS: u32 = 4;
 
 /// How long after the first attempt a retry may begin.
+///
+/// Limit: time after the first attempt in which a retry may begin; test: none, it
+/// would take as long.
 pub const REPEAT_TIME: Duration = Duration::from_secs(15);
 
 /// The longest pause between attempts.
+///
+/// Limit: longest pause between attempts; test: `pauses_between_attempts`.
 pub const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// The longest pause after the first attempt; it doubles with each attempt.
+///
+/// Limit: longest pause after the first attempt; test: `pauses_between_attempts`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// GCS's header for conditional writes.

@@ -26,9 +26,15 @@ use std::time::{Duration, Instant, SystemTime};
 /// A lock that its holder has not refreshed for this long may be taken over. A
 /// holder refreshes it as bytes arrive, so this is also how long a client may
 /// pause within a chunk before another request may take over.
+///
+/// Limit: time after which an upload's lock may be taken over; test:
+/// `who_takes_over_is_not_disturbed_by_the_former_holder`.
 pub(crate) const LOCK_EXPIRY: Duration = Duration::from_mins(1);
 
 /// How often a holder refreshes its lock, at most.
+///
+/// Limit: time between refreshes of an upload's lock; test: none, it would take as
+/// long.
 const LOCK_REFRESH: Duration = Duration::from_secs(15);
 
 /// Tries to own the directory whose private files are in `private`.

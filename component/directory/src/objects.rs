@@ -13,10 +13,16 @@ use std::time::{Duration, SystemTime};
 
 /// Temporary files older than this were left by a process that died. Newer ones
 /// may belong to another process that shares the directory.
+///
+/// Limit: age of temporary files that are removed at a start; test:
+/// `what_dead_processes_left_is_swept`.
 const TEMPORARY_FILE_EXPIRY: Duration = Duration::from_hours(24);
 
 /// How many times a write recreates its directory after a concurrent delete
 /// removed it.
+///
+/// Limit: attempts to make a directory that deletes remove; test:
+/// `writes_and_deletes_at_once`.
 pub(crate) const PRUNE_RETRIES: u32 = 8;
 
 impl Directory {

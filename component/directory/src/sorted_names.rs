@@ -20,10 +20,15 @@ use std::time::{Duration, SystemTime};
 const WORTH_CACHING: usize = 256;
 
 /// The most items that are cached, of all directories together: about 30 MB.
+///
+/// Limit: names that are kept in memory; test: none, more are read each time.
 const MAX_ITEMS: usize = 400_000;
 
 /// How long a directory must have been unchanged when its names are read, for
 /// them to be cached. Far more than a tick.
+///
+/// Limit: time for which a directory must be unchanged for its names to be kept;
+/// test: `names_that_are_cached_are_those_that_are_there`.
 const SETTLED: Duration = Duration::from_millis(500);
 
 /// What the names of a directory's directories become in a list. Those that

@@ -13,17 +13,29 @@ use wasip3::wit_bindgen::StreamReader;
 use wasip3::wit_future;
 
 /// How long a store may take to accept a connection.
+///
+/// Limit: time to connect to an object store, without a native host; test: none, the
+/// other host keeps it.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// How long a store may take to begin its answer: long enough for one that puts
 /// a large upload's parts together.
+///
+/// Limit: time for an object store's answer, without a native host; test: none, it
+/// would take as long.
 const ANSWER_TIME: Duration = Duration::from_mins(2);
 
 /// Minimum rate at which a client's body is passed on, in bytes per second:
 /// some hosts count that time toward the store's timeout.
+///
+/// Limit: bytes per second of a client's body, which lengthen that time; test: none,
+/// it would take as long.
 const SLOWEST: u64 = 64 * 1024;
 
 /// How long a store may pause within an answer.
+///
+/// Limit: pause within an object store's answer, without a native host; test: none,
+/// it would take as long.
 const PAUSE_TIME: Duration = Duration::from_mins(1);
 
 /// Sends a request whose body has `length` bytes.

@@ -73,6 +73,9 @@ pub enum InvalidManifest {
 impl InvalidManifest {
     /// How much of a JSON error's description is kept; it may quote values of
     /// the manifest, whose length the client controls.
+    ///
+    /// Limit: characters of a message about a manifest; test:
+    /// `messages_are_short_and_placed`.
     pub const MAX_MESSAGE: usize = 300;
 
     /// The error of bytes of which only the first `valid` are UTF-8.

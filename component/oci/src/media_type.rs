@@ -41,9 +41,13 @@ pub struct MediaType(String);
 
 impl MediaType {
     /// The greatest length of either part in bytes (RFC 6838, section 4.2).
+    ///
+    /// Limit: bytes of a media type's type or subtype; test: `bad_media_types`.
     pub const MAX_PART_LENGTH: usize = 127;
 
     /// The greatest length of the whole in bytes, which follows.
+    ///
+    /// Limit: bytes of a media type; test: `bad_media_types`.
     pub const MAX_LENGTH: usize = 2 * Self::MAX_PART_LENGTH + 1;
 
     /// Reads a media type, as in a `Content-Type` header or in JSON. Blanks

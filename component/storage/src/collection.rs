@@ -7,6 +7,9 @@ use std::time::SystemTime;
 
 /// The most bytes of values on one page of names: what a response of the
 /// referrers API may have (4 MiB), less room for the index around them.
+///
+/// Limit: bytes of a page of referrers; test: `a_directory_keeps_the_contract`,
+/// `keeps_the_contract`.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
 /// A list of names, as clients see it.

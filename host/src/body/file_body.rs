@@ -14,6 +14,8 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 /// Bytes read from a file at a time. Each body holds at most two such pieces,
 /// one of them read ahead.
+///
+/// Limit: bytes read from a file at a time; test: `one_patch`.
 const READ_SIZE: usize = 256 * 1024;
 
 /// A body of `length` bytes of a file from `offset` on: in memory if they are

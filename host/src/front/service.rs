@@ -17,9 +17,14 @@ use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 /// How long a client may stall while it sends a body.
+///
+/// Limit: pause within a request's body; test: `a_stalled_body_fails`.
 const BODY_PAUSE: Duration = Duration::from_mins(1);
 
 /// How long a request waits for a permit before it is refused.
+///
+/// Limit: time for which a request waits for its turn; test:
+/// `more_requests_than_there_are_turns`.
 const QUEUE_TIME: Duration = Duration::from_secs(10);
 
 /// What every connection shares.

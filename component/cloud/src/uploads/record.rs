@@ -27,6 +27,8 @@ use sha2::{Digest as _, Sha256};
 pub(super) const GONE: &[u8] = b"gone\n";
 
 /// The longest first line of a record, in bytes.
+///
+/// Limit: bytes of the first line of a record; test: none, it is the registry's own.
 pub(super) const FIRST_LINE_LIMIT: u64 = 256;
 
 /// The bytes of a session.

@@ -6,6 +6,9 @@ use crate::{DEFAULT_ADDRESS, DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_REQUESTS, MAX_MA
 use std::time::Duration;
 
 /// Longest `http.warning`, in bytes.
+///
+/// Limit: bytes of the notice to users; test: `the_rest`; setting:
+/// `REGISTRY_HTTP_WARNING`.
 const WARNING_LIMIT: usize = 1024;
 
 table! {

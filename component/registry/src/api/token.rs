@@ -13,6 +13,9 @@ use std::borrow::Cow;
 
 /// Maximum size of a request's form, in bytes: enough for a refresh token and
 /// many scopes.
+///
+/// Limit: bytes of a form that asks for a token; test:
+/// `tokens_grant_what_rules_grant`.
 const FORM_LIMIT: usize = 64 * 1024;
 
 impl<S: Storage> Registry<S> {

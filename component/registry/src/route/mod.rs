@@ -126,6 +126,8 @@ pub struct PageRequest {
 
 /// Most tags that one push of a manifest may set by parameters; the
 /// specification asks for ten at least.
+///
+/// Limit: `tag` parameters of a push; test: `over_a_directory`.
 pub const MAX_TAGS: usize = 100;
 
 /// The query parameter of an upload's address that holds a receipt.

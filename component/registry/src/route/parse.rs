@@ -18,9 +18,13 @@ use roadstead_storage::UploadSession;
 use std::borrow::Cow;
 
 /// Longest `last` that is passed on, in bytes: twice the longest name.
+///
+/// Limit: bytes of `last`; test: `over_a_directory`.
 const LAST_LIMIT: usize = 512;
 
 /// Maximum length of a receipt, in bytes: longer than any that is issued.
+///
+/// Limit: bytes of an upload's receipt; test: none, longer ones are no receipts.
 const RECEIPT_LENGTH: usize = 64;
 
 const GET: &[Method] = &[Method::GET];

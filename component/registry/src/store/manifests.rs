@@ -6,6 +6,9 @@ use roadstead_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
 use roadstead_storage::{Key, Storage, StorageError};
 
 /// How often a push looks whether a concurrent delete took its manifest away.
+///
+/// Limit: looks of a push for a concurrent delete; test:
+/// `a_push_and_a_delete_of_a_manifest_leave_no_tag_that_leads_nowhere`.
 const PUSH_ATTEMPTS: usize = 3;
 
 impl<S: Storage> Store<S> {

@@ -13,6 +13,9 @@ use roadstead_storage::{
 };
 
 /// How many manifests are listed in one operation while referrers are gathered.
+///
+/// Limit: manifests listed in one operation while referrers are gathered; test: none,
+/// more are listed in steps.
 const STEP: usize = 1000;
 
 /// A manifest that refers to another.

@@ -7,6 +7,9 @@ use roadstead_storage::{
 };
 
 /// How many tags are looked at in one operation, where all are.
+///
+/// Limit: tags read in one operation while a manifest is deleted; test: none, more
+/// are read in steps.
 const STEP: usize = 1000;
 
 impl<S: Storage> Store<S> {
