@@ -7,6 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 /// How often files are checked for changes.
+///
+/// Limit: time between looks for changed files; test: `renewed_files`.
 const POLL_PAUSE: Duration = Duration::from_secs(2);
 
 /// The longest pause before files that could not be used are read again, though

@@ -40,10 +40,16 @@ const MAX_STREAMS: usize = 4096;
 
 /// How long interrupted uploads may take at shutdown to write what they have
 /// received.
+///
+/// Limit: time for interrupted uploads to be written at shutdown; test: none, it
+/// would take as long.
 const FLUSH_TIME: Duration = Duration::from_secs(5);
 
 /// How long to wait when a connection could not be accepted, as when the process
 /// has too many open files.
+///
+/// Limit: pause after a connection could not be accepted; test: none, it ends by
+/// itself.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The exit status after a second signal: as of a shell's child that SIGINT ended.

@@ -18,9 +18,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 /// Longest claim of a CI job that is kept, in bytes.
+///
+/// Limit: bytes of a claim of a CI job's token, longer ones are left out; test:
+/// `claims_arrive`.
 const CLAIM_LIMIT: usize = 1024;
 
 /// Most claims of a CI job that are kept.
+///
+/// Limit: claims of a CI job's token that are kept; test: `claims_arrive`.
 const CLAIMS_LIMIT: usize = 100;
 
 /// A question of the component.

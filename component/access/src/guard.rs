@@ -7,19 +7,33 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 /// Wrong passwords for one user before the first pause.
+///
+/// Limit: wrong passwords for one user before the first pause; test:
+/// `a_user_waits_longer_and_longer`.
 const USER_FAILURES: u32 = 5;
 
 /// Wrong passwords from one address before the first pause: more, because
 /// several people may share it.
+///
+/// Limit: wrong passwords from one address before the first pause; test:
+/// `an_address_waits_whatever_user_it_claims`.
 const ADDRESS_FAILURES: u32 = 20;
 
 /// The first pause; each further failure doubles it.
+///
+/// Limit: first pause after wrong passwords; test: `a_user_waits_longer_and_longer`.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause.
+///
+/// Limit: longest pause after wrong passwords; test:
+/// `a_user_waits_longer_and_longer`.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// How long failures are remembered after the last one.
+///
+/// Limit: time for which wrong passwords are remembered; test:
+/// `a_user_waits_longer_and_longer`.
 const MEMORY: Duration = Duration::from_mins(15);
 
 /// The most users and addresses that are remembered. When it is full, those

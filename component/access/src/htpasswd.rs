@@ -13,6 +13,9 @@ pub const PASSWORD_LIMIT: usize = 72;
 pub const NAME_LIMIT: usize = 255;
 
 /// Largest file in bytes.
+///
+/// Limit: bytes of a file of users; test: none, it is compared with the file's
+/// length.
 pub const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The cost of the dummy hash if there are no users.
@@ -22,6 +25,9 @@ const DEFAULT_COST: u32 = 10;
 pub const MIN_COST: u32 = 4;
 
 /// The highest cost that is accepted: about 30 s per password.
+///
+/// Limit: bcrypt's cost of a hash in a file of users; test:
+/// `other_lines_are_refused_by_number`.
 pub const MAX_COST: u32 = 18;
 
 /// Length of a bcrypt hash as text.

@@ -17,10 +17,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Longest text of all rules, in bytes.
+///
+/// Limit: bytes of all rules; test: none, they come from the operator; setting:
+/// `REGISTRY_AUTH_RULES`.
 const TEXT_LIMIT: usize = 256 * 1024;
 
 /// Members of a group, with those of the groups in it, and users that a grant
 /// names, at most.
+///
+/// Limit: members of a group or a grant; test: `mistakes`.
 const MEMBERS_LIMIT: usize = 10_000;
 
 /// What a rule can allow.

@@ -27,6 +27,8 @@ pub const REPEAT_TIME: Duration = Duration::from_secs(15);
 pub const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// The longest pause after the first attempt; it doubles with each attempt.
+///
+/// Limit: longest pause after the first attempt; test: `pauses_between_attempts`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// GCS's header for conditional writes.

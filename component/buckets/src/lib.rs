@@ -48,6 +48,9 @@ const USER_AGENT: &str = concat!("roadstead/", env!("CARGO_PKG_VERSION"));
 const SERVER_SIDE_ENCRYPTION: &str = "aws_server_side_encryption";
 
 /// Largest file with a service account's key, in bytes.
+///
+/// Limit: bytes of a file with a service account's key; test: none, it comes from the
+/// operator.
 const KEY_FILE_LIMIT: usize = 64 * 1024;
 
 /// All operations of object_store on a bucket.

@@ -15,6 +15,9 @@ use std::fmt;
 use std::iter::successors;
 
 /// The largest error response that is read, in bytes.
+///
+/// Limit: bytes of a store's error response that are read; test: none, the rest is
+/// not looked at.
 const TEXT_LIMIT: usize = 16 * 1024;
 
 /// The codes for parts that a store does not have: of S3 and GCS, and of Azure.

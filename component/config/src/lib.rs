@@ -49,14 +49,23 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
 
 /// How long requests in flight may take to end at shutdown, where
 /// `REGISTRY_HTTP_DRAINTIMEOUT` does not say otherwise.
+///
+/// Limit: time for requests in flight after SIGTERM; test:
+/// `the_drain_timeout_ends_the_rest`; setting: `REGISTRY_HTTP_DRAINTIMEOUT`.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Requests handled at a time, where `REGISTRY_HTTP_MAXREQUESTS` does not say
 /// otherwise.
+///
+/// Limit: requests in flight, by default; test: `more_requests_than_there_are_turns`;
+/// setting: `REGISTRY_HTTP_MAXREQUESTS`.
 pub const DEFAULT_MAX_REQUESTS: usize = 1024;
 
 /// The most that `REGISTRY_HTTP_MAXREQUESTS` can say: as many as there are
-/// connections by default.
+/// connections.
+///
+/// Limit: requests in flight, at most; test:
+/// `mistakes_have_the_names_that_were_written`; setting: `REGISTRY_HTTP_MAXREQUESTS`.
 pub const MAX_MAX_REQUESTS: usize = 4096;
 
 /// Requests of one client handled at a time, where
@@ -104,10 +113,16 @@ pub const DEFAULT_PURGE_INTERVAL: Duration = Duration::from_hours(24);
 
 /// The longest that `REGISTRY_AUTH_TOKEN_EXPIRATION` can say: tokens cannot be
 /// revoked.
+///
+/// Limit: longest lifetime of an issued token; test: `mistakes`; setting:
+/// `REGISTRY_AUTH_TOKEN_EXPIRATION`.
 pub const MAX_TOKEN_EXPIRATION: Duration = Duration::from_hours(1);
 
 /// The shortest that `REGISTRY_AUTH_TOKEN_EXPIRATION` can say: clients take
 /// less than a minute for a minute.
+///
+/// Limit: shortest lifetime of an issued token; test: `mistakes`; setting:
+/// `REGISTRY_AUTH_TOKEN_EXPIRATION`.
 pub const MIN_TOKEN_EXPIRATION: Duration = Duration::from_mins(1);
 
 /// Bytes of a part of an upload to an object store, where `_CHUNKSIZE` does not
@@ -116,6 +131,10 @@ pub const DEFAULT_PART_SIZE: u64 = 10 * 1024 * 1024;
 
 /// The most that `_CHUNKSIZE` can say, in bytes. A part is in the component's
 /// memory while it is sent.
+///
+/// Limit: bytes of a part of an upload, at most; test: `mistakes`; setting:
+/// `REGISTRY_STORAGE_S3_CHUNKSIZE`, `REGISTRY_STORAGE_GCS_CHUNKSIZE`,
+/// `REGISTRY_STORAGE_AZURE_CHUNKSIZE`.
 pub const MAX_PART_SIZE: u64 = 32 * 1024 * 1024;
 
 /// The settings of a registry, all valid.

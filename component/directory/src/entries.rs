@@ -8,10 +8,16 @@ use std::{fs, io};
 
 /// The maximum number of entries of one directory that are held in memory at a
 /// time, if all of them are too many.
+///
+/// Limit: entries of a directory that are held at a time; test:
+/// `more_names_than_one_batch_holds`.
 pub(crate) const BATCH: usize = 1024;
 
 /// The maximum number of times that a directory is read, if entries vanish each
 /// time.
+///
+/// Limit: times that a directory is read while entries vanish; test:
+/// `entries_vanish_while_directories_are_read`.
 const READINGS: usize = 16;
 
 /// A position among the items of one directory.

@@ -11,10 +11,19 @@ use std::time::SystemTime;
 /// How many places are looked at for one part of a collection at most, for each
 /// entry that is asked for, and [`LOOKS_MORE`] more: a damaged or foreign
 /// directory does not hold up a call.
+///
+/// Limit: places that are looked at for each entry that is asked for; test:
+/// `a_directory_keeps_the_contract`.
 const LOOKS_FOR_EACH: usize = 8;
+/// Places that are looked at besides.
+///
+/// Limit: places that are looked at besides; test: `a_directory_keeps_the_contract`.
 const LOOKS_MORE: usize = 1000;
 
 /// The deepest directory of an upload session that is looked into.
+///
+/// Limit: depth of directories of an upload session that are looked into; test:
+/// `a_directory_keeps_the_contract`.
 pub(crate) const SESSION_DEPTH: usize = 4;
 
 /// What stands at one level below a collection's directory.

@@ -20,6 +20,9 @@ const TEMPORARY_FILE_EXPIRY: Duration = Duration::from_hours(24);
 
 /// How many times a write recreates its directory after a concurrent delete
 /// removed it.
+///
+/// Limit: attempts to make a directory that deletes remove; test:
+/// `writes_and_deletes_at_once`.
 pub(crate) const PRUNE_RETRIES: u32 = 8;
 
 impl Directory {

@@ -15,6 +15,9 @@ use std::time::Duration;
 const PURPOSE: &[u8] = b"roadstead upload sessions";
 
 /// The age after which uploads are removed: distribution's default.
+///
+/// Limit: age of uploads in a bucket that are removed; test:
+/// `old_uploads_are_removed_and_nothing_else`.
 const PURGE_AFTER: Duration = Duration::from_hours(168);
 
 /// Opens the bucket, if the configuration names one.

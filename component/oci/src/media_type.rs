@@ -45,6 +45,8 @@ impl MediaType {
     pub const MAX_PART_LENGTH: usize = 127;
 
     /// The greatest length of the whole in bytes, which follows.
+    ///
+    /// Limit: bytes of a media type; test: `bad_media_types`.
     pub const MAX_LENGTH: usize = 2 * Self::MAX_PART_LENGTH + 1;
 
     /// Reads a media type, as in a `Content-Type` header or in JSON. Blanks

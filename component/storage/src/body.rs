@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// How many bytes of a body are read and discarded before an early response:
 /// 16 MiB. A manifest over the limit fits; a layer does not.
+///
+/// Limit: bytes of a body that are still read after an early response; test:
+/// `requests_after_a_refusal`.
 pub const DRAIN_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The body of a request before anything of it was read.

@@ -84,6 +84,8 @@ pub enum Key {
 impl Key {
     /// The longest value of a link, in bytes: a SHA-512 digest and a line break
     /// that another writer may have added.
+    ///
+    /// Limit: bytes of a link; test: `a_directory_keeps_the_contract`.
     pub const LINK_LIMIT: usize = 256;
 
     /// Whether an acknowledged write of it survives a loss of power. Hints can
@@ -151,6 +153,8 @@ impl Key {
 
 /// The largest object of an upload session that is read or written whole, in
 /// bytes: an object store's record, with the bytes that fill no part yet.
+///
+/// Limit: bytes of an upload's record in a bucket; test: none, parts are smaller.
 const SESSION_OBJECT_LIMIT: usize = 64 * 1024 * 1024;
 
 /// The largest announcement of a deletion, in bytes: the longest names of the

@@ -29,10 +29,14 @@ use wasmtime_wasi_http::WasiBody;
 
 /// Bytes of a body that are written at once, about. Each writer holds at most
 /// two such batches, one of which is being written.
+///
+/// Limit: bytes of a body that are written at once; test: `one_patch`.
 const BATCH_SIZE: usize = 512 * 1024;
 
 /// How long a batch waits for more of its body. When a client stalls, what it
 /// has sent is written and takes no memory.
+///
+/// Limit: time for which a batch waits for more of its body; test: `as_they_come`.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long the rest of a body is read and discarded after a part of it could

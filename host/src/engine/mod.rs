@@ -33,11 +33,17 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// Concurrent requests of one instance over a directory. A trap fails all of
 /// them, and one that computes stalls the others, so the number is modest.
+///
+/// Limit: requests of one instance at a time, over a directory; test:
+/// `a_trap_fails_one_request`.
 const REQUESTS_PER_INSTANCE: usize = 16;
 
 /// The same over an object store, where an upload holds parts in the instance's
 /// memory: two of 32 MiB each if the settings ask for the largest, and some
 /// more. All of them fit into [`MAX_MEMORY`].
+///
+/// Limit: requests of one instance at a time, over an object store; test:
+/// `many_layers_at_once`.
 const UPLOADS_PER_INSTANCE: usize = 4;
 
 /// Bytes of memory from which on an instance gets no more requests, and is
@@ -54,16 +60,26 @@ const LARGE_WITH_UPLOADS: usize = 160 * 1024 * 1024;
 
 /// Requests after which an instance is replaced, so that a leak cannot grow
 /// forever.
+///
+/// Limit: requests after which an instance is replaced; test: none, it would take as
+/// long.
 const REQUESTS_PER_LIFETIME: usize = 100_000;
 
 /// How long an instance without requests is kept.
+///
+/// Limit: time for which an idle instance is kept; test: none, it would take as long.
 const IDLE_TIME: Duration = Duration::from_mins(1);
 
 /// Concurrent instances: enough for the most concurrent requests, at
 /// [`UPLOADS_PER_INSTANCE`] each.
+///
+/// Limit: instances at a time; test: none, requests in flight are fewer.
 const MAX_INSTANCES: u32 = 1024;
 
 /// Largest memory of one instance, in bytes.
+///
+/// Limit: bytes of memory of one instance; test: none, requests are refused before
+/// it.
 const MAX_MEMORY: usize = 384 * 1024 * 1024;
 
 /// Bytes of an instance's memory that stay mapped when its slot in the pool is

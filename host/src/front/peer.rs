@@ -13,6 +13,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Most proxies between a client and the host.
+///
+/// Limit: proxies between a client and the host; test: `origins`.
 const MAX_PROXIES: usize = 16;
 
 /// Characters of a certificate's name that need no escape.

@@ -28,6 +28,9 @@ use tokio::time::Instant;
 
 /// How long an idle connection stays open once it is to be closed: for written
 /// bytes to arrive, and for a request head that is already in transit.
+///
+/// Limit: time for which an idle connection stays open at shutdown; test:
+/// `requests_in_flight_are_finished`.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// How long after the limit a client may still be seen to receive a response: the
@@ -36,18 +39,32 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Largest head of an HTTP/1.1 request, and most that is read from a connection
 /// at once, in bytes.
+///
+/// Limit: bytes of the head of an HTTP/1.1 request; test: `heads`.
 const READ_BUFFER: usize = 256 * 1024;
 
 /// Largest head of an HTTP/2 request, in bytes.
+///
+/// Limit: bytes of the head of an HTTP/2 request; test: none, the protocol's
+/// implementation keeps it.
 const HEAD_LIMIT_H2: u32 = 64 * 1024;
 
 /// Flow-control window of one HTTP/2 stream, in bytes.
+///
+/// Limit: bytes in flight of one HTTP/2 request's body; test: none, the protocol's
+/// implementation keeps it.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 
 /// Flow-control window of a whole HTTP/2 connection, in bytes.
+///
+/// Limit: bytes in flight of all bodies of an HTTP/2 connection; test: none, the
+/// protocol's implementation keeps it.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
 /// Concurrent requests on one HTTP/2 connection.
+///
+/// Limit: requests at a time of one HTTP/2 connection; test: none, the protocol's
+/// implementation keeps it.
 const MAX_STREAMS: u32 = 100;
 
 /// Becomes true when the host is shutting down.

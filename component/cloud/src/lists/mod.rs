@@ -12,6 +12,9 @@ use crate::objects::Objects;
 use roadstead_storage::{NameList, NamesQuery, Page};
 
 /// How many objects are asked for at a time.
+///
+/// Limit: objects that are looked up at a time; test:
+/// `a_page_of_the_catalog_takes_a_request_for_each_and_few_besides`.
 const CONCURRENT_LOOKUPS: usize = 16;
 
 impl Objects {

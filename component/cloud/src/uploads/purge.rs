@@ -32,6 +32,9 @@ const CONCURRENT_READS: usize = 8;
 
 /// The least age of what is removed: as long as an identifier alone would stand
 /// for a session without bytes, and two hours for rounding and the clocks.
+///
+/// Limit: least age of an upload that is removed; test:
+/// `old_uploads_are_removed_and_nothing_else`.
 const LEAST_AGE: Duration = Duration::from_hours(FRESH_HOURS as u64 + 2);
 
 impl Uploads {

@@ -34,6 +34,8 @@ pub(super) const GONE: &[u8] = b"gone\n";
 pub(super) const HEAD_LIMIT: u64 = 1024 * 1024;
 
 /// The longest first line of a record, in bytes.
+///
+/// Limit: bytes of the first line of a record; test: none, it is the registry's own.
 pub(super) const FIRST_LINE_LIMIT: u64 = 256;
 
 /// The bytes of a session.

@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// How long a blob that is not linked is trusted to exist: a garbage collection
 /// may run between two requests of an upload.
+///
+/// Limit: time for which an unlinked blob is trusted to exist; test:
+/// `an_upload_goes_on_that_was_stored_as_a_blob`.
 pub(super) const TRUSTED_FOR: Duration = Duration::from_mins(5);
 
 /// A session as a request finds it. `R` is what the request needs of its record.

@@ -10,6 +10,9 @@ use crate::{
 use std::time::Duration;
 
 /// Longest `http.warning`, in bytes.
+///
+/// Limit: bytes of the notice to users; test: `the_rest`; setting:
+/// `REGISTRY_HTTP_WARNING`.
 const WARNING_LIMIT: usize = 1024;
 
 table! {

@@ -26,6 +26,8 @@ use std::time::SystemTime;
 
 /// Maximum length of an accepted `Authorization` header, in bytes: the longest
 /// token in Base64, and the name of the scheme.
+///
+/// Limit: bytes of an `Authorization` header; test: `tricks_with_paths`.
 const AUTHORIZATION_LIMIT: usize = TOKEN_LIMIT * 4 / 3 + 1024;
 
 /// Authenticates callers: [`Authority`] in this process, or the native host's.

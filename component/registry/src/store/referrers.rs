@@ -15,6 +15,9 @@ use roadstead_storage::{
 use std::collections::BTreeMap;
 
 /// How many manifests are listed in one operation while referrers are gathered.
+///
+/// Limit: manifests listed in one operation while referrers are gathered; test: none,
+/// more are listed in steps.
 const STEP: usize = 1000;
 
 /// A manifest that refers to another.

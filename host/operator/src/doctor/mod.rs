@@ -33,12 +33,19 @@ use tls::Identity;
 use trust::{Docker, Roots};
 
 /// How many seconds each step may take, without `--timeout`.
+///
+/// Limit: seconds of each step, by default; test: `nothing_is_said`.
 const DEFAULT_TIMEOUT: u64 = 10;
 
 /// The longest `--timeout`, in seconds.
+///
+/// Limit: seconds of each step, at most; test: none, it is compared with the flag.
 const MAX_TIMEOUT: u64 = 300;
 
 /// The largest file with a client's certificate or key.
+///
+/// Limit: bytes of a file with a client's certificate; test: none, it comes from the
+/// operator.
 const MAX_IDENTITY: u64 = 256 * 1024;
 
 const HELP: &str = "\

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 /// The largest difference between two clocks: beyond, new tokens and
 /// certificates are not valid yet.
+///
+/// Limit: difference of two clocks that is not reported; test: `headers_are_checked`.
 const MAX_SKEW: Duration = Duration::from_mins(1);
 
 /// The header that identifies registries of Docker's protocol.

@@ -26,12 +26,20 @@ use tokio::net::TcpStream;
 
 /// Most bytes that one system call sends. A connection accepts about as many at
 /// once, and other tasks of the thread wait meanwhile.
+///
+/// Limit: bytes that one system call sends; test: `a_piece_has_a_limit`.
 const PIECE: usize = 2 * 1024 * 1024;
 
 /// Bytes after which a connection that never blocks yields to other tasks.
+///
+/// Limit: bytes after which a connection lets others run; test:
+/// `answers_follow_one_another`.
 const YIELD_AFTER: usize = 4 * 1024 * 1024;
 
 /// Bytes that are read ahead when the disk has to be read.
+///
+/// Limit: bytes of a file that are read ahead; test:
+/// `fresh_files_are_in_the_page_cache`.
 const READ_AHEAD: u64 = 8 * 1024 * 1024;
 
 /// Takes the place of the bytes of files; its content is never used.
