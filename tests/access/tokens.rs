@@ -212,7 +212,8 @@ async fn token_requests_are_limited() {
         let actions: Vec<String> = (0..6_000).map(|i| format!("a{i}")).collect();
         let actions = format!("repository:a:{},pull", actions.join(","));
         let scopes = "repository:a:pull%20".repeat(70) + "repository:b:pull";
-        let names = (0..70).map(|i| format!("&scope=repository:n{i}:pull")).collect::<String>();
+        let names =
+            (0..70).map(|i| format!("&scope=repository:n{i}:pull")).collect::<Vec<_>>().concat();
         let few = |scope: &str| format!("/v2/token?service=roadstead&scope={scope}");
         for (path, granted) in [
             (few("repository:a:push,pull"), 1),

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use roadstead_tests::{Registry, binary, send};
 use serde_json::json;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::process::Command;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -206,7 +207,7 @@ impl Abuse {
                 let stream = frames.next_stream();
                 let mut head = [get, literal(0x40, "x-a", &"a".repeat(3000))].concat();
                 // The remembered header, by its index.
-                head.extend([0x80 | 62; 10_000]);
+                head.extend([0x80 | 0x3e; 10_000]);
                 frames.frame(HEADERS, END_STREAM | END_HEADERS, stream, &head).await;
                 assert_eq!(frames.count(HEADERS, 1).await, 1, "431");
                 return;
@@ -383,7 +384,7 @@ fn tiny_annotations(content: Content, size: usize) -> Bytes {
     let mut tiny = start.to_owned();
     let mut number = 0;
     while tiny.len() < size {
-        tiny += &format!("\"{number:x}\":\"\",");
+        write!(tiny, "\"{number:x}\":\"\",").unwrap();
         number += 1;
     }
     Bytes::from(format!("{tiny}\"test.padding\"{end}"))

@@ -35,8 +35,6 @@ pub struct Frames<S = TcpStream> {
 pub struct Frame {
     pub kind: u8,
     pub flags: u8,
-    pub stream: u32,
-    pub payload: Vec<u8>,
 }
 
 /// A connection of plain TCP from an address of this machine.
@@ -104,8 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         self.stream.read_exact(&mut payload).await.ok()?;
-        let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], flags: head[4], stream, payload })
+        Some(Frame { kind: head[3], flags: head[4] })
     }
 
     /// Reads until a number of frames of a kind came, or the server closed the

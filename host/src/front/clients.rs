@@ -49,6 +49,9 @@ const STREAMS_OF_CLIENT: usize = 1024;
 /// Parts of the table of clients, each with a lock of its own.
 const SHARDS: usize = 64;
 
+/// Some of the clients, by their addresses.
+type Shard = Mutex<HashMap<IpAddr, Weak<Client>>>;
+
 /// Turns for requests in the component, and who has them.
 #[derive(Debug)]
 pub(crate) struct Clients {
@@ -58,7 +61,7 @@ pub(crate) struct Clients {
     answers: Arc<Semaphore>,
     made: Arc<Semaphore>,
     streams: Arc<Semaphore>,
-    shards: Box<[Mutex<HashMap<IpAddr, Weak<Client>>>]>,
+    shards: Box<[Shard]>,
     hasher: RandomState,
 }
 

@@ -272,12 +272,11 @@ where
         let (name, state) = (REPOSITORIES[repository], &self.repositories[repository]);
         let index = which % self.manifests.len();
         let tag = TAGS.get(usize::from(tag) % (TAGS.len() + 1)).copied();
-        let (reference, found) = match tag {
-            Some(tag) => (tag, state.tags.get(tag).copied()),
-            None => {
-                let digest = self.manifests[index].digest.as_str();
-                (digest, state.manifests.contains(&index).then_some(index))
-            }
+        let (reference, found) = if let Some(tag) = tag {
+            (tag, state.tags.get(tag).copied())
+        } else {
+            let digest = self.manifests[index].digest.as_str();
+            (digest, state.manifests.contains(&index).then_some(index))
         };
         let line = format!("GET /v2/{name}/manifests/{reference}");
         let response = self.ask(&line, &[], "", &[if found.is_some() { 200 } else { 404 }]).await;

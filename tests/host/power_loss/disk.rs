@@ -248,8 +248,7 @@ impl Follow for Disk<'_> {
             ("close", [descriptor]) => {
                 self.descriptors.remove(&descriptor.parse().unwrap());
             }
-            ("dup", [from]) => self.duplicate(from, result),
-            ("dup2" | "dup3", [from, ..]) => self.duplicate(from, result),
+            ("dup" | "dup2" | "dup3", [from, ..]) => self.duplicate(from, result),
             ("fcntl", [from, command, ..]) if command.starts_with("F_DUPFD") => {
                 self.duplicate(from, result);
             }

@@ -114,7 +114,7 @@ impl Client {
         let name = format!("{}-{}", self.name, self.serial);
         let blob = Blob::random(&mut self.random);
         self.push_blob(repository, blob).await?;
-        let subject = (self.serial % 4 == 0).then_some(0);
+        let subject = self.serial.is_multiple_of(4).then_some(0);
         let manifest = self.world.manifest(&name, subject);
         self.put_manifest(repository, Some(&name), manifest).await
     }

@@ -191,17 +191,17 @@ impl Sources {
     }
 
     fn read_tests(&mut self, text: &str) {
-        let mut test = false;
+        let mut marked = false;
         for line in text.lines().map(str::trim) {
             if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
-                test = true;
+                marked = true;
             } else if let Some((_, after)) = line.split_once("fn ") {
-                if std::mem::take(&mut test) {
+                if std::mem::take(&mut marked) {
                     let name = after.split('(').next().unwrap_or_default();
                     self.tests.insert(name.to_owned());
                 }
             } else if !line.starts_with("#[") && !line.starts_with("//") {
-                test = false;
+                marked = false;
             }
         }
     }

@@ -27,7 +27,7 @@ impl Value {
     pub(super) fn show(self, what: &str) -> String {
         let largest = |value: u128, units: &[(u128, &str)]| {
             let (unit, name) =
-                units.iter().find(|(unit, _)| value >= *unit && value % unit == 0)?;
+                units.iter().find(|(unit, _)| value >= *unit && value.is_multiple_of(*unit))?;
             Some(format!("{} {name}", grouped(value / unit)))
         };
         match self {
