@@ -3,6 +3,10 @@
 use bytes::Bytes;
 use http::Request;
 use roadstead_tests::{Answer, Registry, digest, send};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// How often each race is run.
 const ROUNDS: usize = 20;
@@ -93,6 +97,79 @@ async fn a_push_and_a_delete_of_a_manifest_leave_no_tag_that_leads_nowhere() {
         let found = ask(&registry.address, "GET", "/v2/a/manifests/tag", "").await.status();
         assert_eq!(found.as_u16(), if listed { 200 } else { 404 }, "round {round}");
     }
+}
+
+/// How many tags there are beside those of a race: reading them takes a while.
+const OTHER_TAGS: usize = 30_000;
+
+/// A type that the bytes of its manifests do not say.
+const PLAIN: &str = "application/vnd.example.plain+json";
+
+async fn push_plain(address: &str, reference: &str) -> u16 {
+    let path = format!("/v2/a/manifests/{reference}");
+    let request = Request::put(path).header("content-type", PLAIN).body(Bytes::from_static(b"{}"));
+    send(address, request.unwrap()).await.unwrap().status().as_u16()
+}
+
+/// Begins to delete the plain manifest, which has the tag `old`, among many other
+/// tags, and returns when some of it was done.
+async fn begin_delete(root: &Path, address: &str) -> JoinHandle<anyhow::Result<Answer>> {
+    assert_eq!(ask(address, "PUT", "/v2/a/manifests/other", index(0)).await.status(), 201);
+    assert_eq!(push_plain(address, "old").await, 201);
+    let repository = root.join("docker/registry/v2/repositories/a");
+    for i in 0..OTHER_TAGS {
+        let tag = repository.join(format!("_manifests/tags/t{i:05}/current"));
+        fs::create_dir_all(&tag).unwrap();
+        fs::write(tag.join("link"), digest(&index(0))).unwrap();
+    }
+    let at = digest(b"{}");
+    let request = Request::delete(format!("/v2/a/manifests/{at}")).body(Bytes::new()).unwrap();
+    let address = address.to_owned();
+    let delete = tokio::spawn(async move { send(&address, request).await });
+    let revisions = repository.join("_manifests/revisions/sha256");
+    let link = revisions.join(at.trim_start_matches("sha256:")).join("link");
+    // It has announced itself, or removed the link.
+    while link.exists() && !repository.join("_deletions").exists() && !delete.is_finished() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    delete
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_beside_a_delete_by_digest_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let registry = start(&root);
+    let delete = begin_delete(root.path(), &registry.address).await;
+    assert_eq!(push_plain(&registry.address, "new").await, 201);
+    assert_eq!(delete.await.unwrap().unwrap().status(), 202);
+    for (reference, status) in [("new", 200), (digest(b"{}").as_str(), 200), ("old", 404)] {
+        let path = format!("/v2/a/manifests/{reference}");
+        let found = ask(&registry.address, "GET", &path, "").await;
+        assert_eq!(found.status(), status, "{reference}");
+        if status == 200 {
+            assert_eq!(found.headers()["content-type"], PLAIN, "{reference}");
+            assert_eq!(found.body(), "{}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_by_digest_that_was_killed_can_be_repeated() {
+    let root = tempfile::tempdir().unwrap();
+    let registry = start(&root);
+    let delete = begin_delete(root.path(), &registry.address).await;
+    drop(registry);
+    drop(delete.await);
+    let registry = start(&root);
+    let at = format!("/v2/a/manifests/{}", digest(b"{}"));
+    let deleted = ask(&registry.address, "DELETE", &at, "").await.status().as_u16();
+    // It may have been done just before.
+    assert!(matches!(deleted, 202 | 404), "{deleted}");
+    for path in [at.as_str(), "/v2/a/manifests/old"] {
+        assert_eq!(ask(&registry.address, "GET", path, "").await.status(), 404, "{path}");
+    }
+    let listed = ask(&registry.address, "GET", "/v2/a/tags/list?n=1", "").await;
+    assert_eq!(listed.body(), &r#"{"name":"a","tags":["other"]}"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]

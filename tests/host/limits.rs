@@ -221,3 +221,38 @@ async fn more_requests_than_there_are_turns() {
     })
     .await;
 }
+
+/// As long as its escaped form is longer than what a host replies with.
+#[tokio::test]
+async fn referrers_with_annotations_of_control_characters() {
+    const LENGTH: usize = 2_900_000;
+    let root = tempfile::tempdir().unwrap();
+    let host = Registry::start(root.path(), &[], &[]).unwrap();
+    let address = host.address.as_str();
+    within(TEST_LIMIT, async {
+        let (media_type, subject) = ("application/vnd.oci.image.index.v1+json", digest(b"subject"));
+        for note in ["\u{7f}", "\\u0001"] {
+            let note = note.repeat(LENGTH / note.len());
+            let manifest = format!(
+                r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[],"subject":{{"mediaType":"{media_type}","digest":"{subject}","size":7}},"annotations":{{"note":"{note}"}}}}"#
+            );
+            let path = format!("/v2/{REPOSITORY}/manifests/{}", digest(manifest.as_bytes()));
+            let push = http::Request::put(path).body(bytes::Bytes::from(manifest)).unwrap();
+            assert_eq!(send(address, push).await.unwrap().status(), 201);
+        }
+        let mut path = format!("/v2/{REPOSITORY}/referrers/{subject}");
+        for more in [true, false] {
+            let list = http::Request::get(&path).body(bytes::Bytes::new()).unwrap();
+            let listed = send(address, list).await.unwrap();
+            assert_eq!(listed.status(), 200);
+            let index: serde_json::Value = serde_json::from_slice(listed.body()).unwrap();
+            assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
+            let next = listed.headers().get("link").map(|link| link.to_str().unwrap());
+            assert_eq!(next.is_some(), more);
+            if let Some(next) = next {
+                path = next[1..next.find('>').unwrap()].to_owned();
+            }
+        }
+    })
+    .await;
+}

@@ -216,7 +216,7 @@ mod tests {
         assert_eq!((second.names, second.more), (vec!["b".to_owned()], true));
         assert_eq!(second.values, [big.as_str()]);
         assert_eq!(ask(Some("b")).values, ["c/descriptor"]);
-        fs::write(&file, big + "y").unwrap();
+        fs::write(&file, format!("{big}y")).unwrap();
         assert_eq!(ask(None).values, ["a/descriptor", "", "c/descriptor"]);
     }
 

@@ -26,14 +26,22 @@ where
     pub fn new(storage: S, settings: &[(&str, &str)]) -> Result<Self, String> {
         let owned = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let config = Config::from_variables(owned).map_err(|error| error.to_string())?;
+        Self::with_config(storage, &config)
+    }
+
+    /// A registry with settings that were read.
+    ///
+    /// # Errors
+    /// When its users cannot be read.
+    pub fn with_config(storage: S, config: &Config) -> Result<Self, String> {
         let mut authority = None;
         if config.auth.enabled() {
             let opened = Authority::open(config.auth.clone(), true)?;
             authority = Some(Box::new(opened) as Box<dyn Ask>);
         }
         let services = Services::default();
-        let gate = Gate::new(&config, services, authority);
-        Ok(Self(Registry::new(storage, Switches::new(&config, services), gate)))
+        let gate = Gate::new(config, services, authority);
+        Ok(Self(Registry::new(storage, Switches::new(config, services), gate)))
     }
 
     /// The response to a request, with its whole body.

@@ -4,7 +4,7 @@ use super::{Referrer, Store};
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
 use roadstead_oci::{Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
-use roadstead_storage::{Key, Storage, StorageError};
+use roadstead_storage::{Key, Storage, StorageError, StoredManifest};
 
 /// How often a push writes its links, if deletions take them away.
 ///
@@ -80,6 +80,18 @@ impl<S: Storage> Store<S> {
         Ok(held && exist.into_iter().all(|exists| exists))
     }
 
+    async fn manifest_stat(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<StoredManifest<()>>, StorageError> {
+        match self.storage.manifest_stat(name, &Reference::Digest(digest.clone())).await {
+            Ok(stat) => Ok(Some(stat)),
+            Err(StorageError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deletes a manifest and the tags that point to it (end-9). Its link goes
     /// last: if the deletion ends early, it can be repeated.
     pub(crate) async fn delete_manifest(
@@ -87,15 +99,14 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<(), StorageError> {
-        let reference = Reference::Digest(digest.clone());
-        let stat = match self.storage.manifest_stat(name, &reference).await {
-            Ok(stat) => Some(stat),
-            Err(StorageError::NotFound) => None,
-            Err(error) => return Err(error),
-        };
         // Without bytes, no repository ever had it.
         let bytes = self.manifest_bytes(digest).await?;
+        let mut stat = self.manifest_stat(name, digest).await?;
         let announcement = self.announce(name, digest).await?;
+        if stat.is_none() {
+            // A push that has not seen the announcement may have ended since.
+            stat = self.manifest_stat(name, digest).await?;
+        }
         let tags = self.delete_tags_of(name, digest, &announcement).await?;
         if let Some(stat) = &stat {
             let manifest = Manifest::parse_stored(&bytes, stat.media_type.as_ref()).ok();

@@ -140,7 +140,16 @@ async fn check_repository<S: Testable>(storage: &S) {
     storage.begin(&new_session(storage, &name)).await.unwrap();
     write_neighbours(storage, &name).await;
 
+    let deletions = [(0, 1), (0, 2), (1, u128::MAX)].map(|(digest, id)| {
+        let digest: &Digest = &digests[digest];
+        Key::Deletion { repository: name.clone(), digest: digest.clone(), id }
+    });
+    for key in &deletions {
+        storage.write(key, Bytes::from_static(b"a tag")).await.unwrap();
+    }
+
     for (collection, keys) in [
+        (Collection::Deletions(name.clone()), deletions.map(|key| (key, 5)).to_vec()),
         (Collection::Layers(name.clone()), layers),
         (Collection::Revisions(name.clone()), revisions),
         (Collection::Tags(name.clone()), tags),

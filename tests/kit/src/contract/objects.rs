@@ -110,12 +110,17 @@ async fn check_links<S: Testable>(storage: &S, name: &RepositoryName) {
         let revision = Key::Revision(name.clone(), digest.clone());
         storage.write(&Key::Blob(digest.clone()), bytes.clone()).await.unwrap();
         assert_eq!(storage.exists(&revision).await, Ok(false));
+        assert_eq!(storage.holds_manifest(name, &digest, &media_type("a/b")).await, Ok(false));
         for media in [None, Some("application/vnd.example+json"), Some("a/b"), None] {
             let media = media.map(media_type);
             for key in [&revision, &key] {
                 storage.link(key, &digest, media.as_ref()).await.unwrap();
                 assert_eq!(storage.read(key).await, Ok(Bytes::from(digest.to_string())));
                 assert_eq!(storage.exists(key).await, Ok(true));
+            }
+            for asked in ["application/vnd.example+json", "a/b"].map(media_type) {
+                let held = storage.holds_manifest(name, &digest, &asked).await;
+                assert_eq!(held, Ok(media.as_ref() == Some(&asked)));
             }
             for reference in [by_tag(text), by_digest(&digest)] {
                 let found = storage.manifest(name, &reference).await.unwrap();

@@ -3,7 +3,7 @@
 use super::ask::{Ask, Upload};
 use super::oracle::{Event, Model, check};
 use super::schedule::{DepthFirst, Random, Scheduler};
-use super::stage::{Fault, FaultKind, Performance, Task, perform};
+use super::stage::{Fault, FaultKind, Performance, Span, Task, perform};
 use super::world::{Medium, World};
 use bytes::Bytes;
 use http::Response;
@@ -38,6 +38,8 @@ pub struct Found {
     pub runs: usize,
     /// Whether they are all that there are.
     pub complete: bool,
+    /// Whether any run reached its fault.
+    pub faulted: bool,
     /// What went wrong, with its history.
     pub violation: Option<String>,
 }
@@ -63,7 +65,9 @@ pub fn explore(
             break;
         }
         found.runs += 1;
-        found.violation = run(medium, scenario, Box::new(Random::new(seed)), faults).err();
+        let outcome = run(medium, scenario, Box::new(Random::new(seed)), faults);
+        found.faulted |= outcome == Ok(true);
+        found.violation = outcome.err();
     }
     found
 }
@@ -91,6 +95,7 @@ fn depth_first(
         let outcome = run(medium, scenario, Box::new(Kept(Arc::clone(&scheduler))), faults);
         let mut scheduler = scheduler.lock().unwrap_or_else(PoisonError::into_inner);
         found.runs += usize::from(!scheduler.was_redundant());
+        found.faulted |= outcome == Ok(true);
         found.violation = outcome.err();
         if found.violation.is_some() {
             return false;
@@ -125,13 +130,13 @@ fn send(world: &World, process: usize, ask: Ask, upload: &Upload) -> Response<By
     response
 }
 
-/// Runs a scenario once.
+/// Runs a scenario once, and says whether a fault was reached.
 fn run(
     medium: Medium,
     scenario: &Scenario,
     scheduler: Box<dyn Scheduler>,
     faults: &[Option<Fault>],
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let upload = Upload::default();
     let (mut world, before) = prepare(medium, scenario, &upload)?;
     let responses: Vec<Mutex<Option<Response<Bytes>>>> =
@@ -167,9 +172,19 @@ fn run(
     if performance.faulted {
         world.reopen(scenario.asks.len());
     }
-    let problem = match (problem, Model::observe(&world)) {
+    let mut end = Model::observe(&world);
+    if end.is_err() {
+        // What a dead process left half done is healed by repeating its request.
+        for (task, event) in events.iter_mut().enumerate().filter(|(task, _)| died(*task)) {
+            let status = send(&world, task, event.ask, &upload).status();
+            let span = Span { begin: u64::MAX - 1, changed: None, end: u64::MAX };
+            *event = Event { status: Some(status), span, ..event.clone() };
+            end = Model::observe(&world);
+        }
+    }
+    let problem = match (problem, end) {
         (Some(problem), _) | (None, Err(problem)) => problem,
-        (None, Ok(end)) if before.explains(&events, &end) => return Ok(()),
+        (None, Ok(end)) if before.explains(&events, &end) => return Ok(performance.faulted),
         (None, Ok(end)) => format!("no order of the requests ends in {end:?}"),
     };
     Err(history(medium, scenario, &events, &performance, &problem))

@@ -47,7 +47,7 @@ pub enum FaultKind {
 pub struct Span {
     /// When its request arrived.
     pub begin: u64,
-    /// When it first changed something.
+    /// When it first changed content.
     pub changed: Option<u64>,
     /// When its response was sent.
     pub end: u64,
@@ -221,7 +221,8 @@ impl Actor {
         if step.kind == Kind::Begin {
             state.actors[self.task].span.begin = moment;
         }
-        if step.kind == Kind::Change {
+        // What only tells others of a deletion is no change yet.
+        if step.kind == Kind::Change && !step.place.contains("/_deletions") {
             state.actors[self.task].span.changed.get_or_insert(moment);
         }
         if matches!(step.kind, Kind::Change | Kind::End) {

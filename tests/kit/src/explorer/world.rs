@@ -7,10 +7,11 @@ use crate::native::NativeRegistry;
 use bytes::Bytes;
 use http::{Request, Response};
 use roadstead_cloud::{CloudStorage, Options};
+use roadstead_config::Config;
 use roadstead_directory::{Directory, DirectoryStorage};
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 /// What holds the content, and how many processes share it.
@@ -34,8 +35,14 @@ impl Medium {
     ];
 }
 
-/// The settings of registries: what can be deleted is deleted.
-const SETTINGS: &[(&str, &str)] = &[("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+/// The settings of all registries.
+fn config() -> &'static Config {
+    static CONFIG: OnceLock<Config> = OnceLock::new();
+    CONFIG.get_or_init(|| {
+        let deletes = ("REGISTRY_STORAGE_DELETE_ENABLED".to_owned(), "true".to_owned());
+        Config::from_variables([deletes]).unwrap_or_else(|error| panic!("{error}"))
+    })
+}
 
 /// A storage with some processes.
 #[derive(Debug)]
@@ -102,13 +109,13 @@ impl World {
         let valid = |error: String| -> ! { panic!("{error}") };
         if let Some(directory) = directory {
             let storage = DirectoryStorage(NativeDirectory(Arc::clone(directory)));
-            let registry = NativeRegistry::new(storage, SETTINGS);
+            let registry = NativeRegistry::with_config(storage, config());
             let registry = registry.unwrap_or_else(|error| valid(error));
             return block_on(registry.send(request));
         }
         let options = Options { secret: Some(b"secret".to_vec()), ..Options::default() };
         let storage = CloudStorage::<NativeBodies>::new(self.bucket.backend(""), options);
-        let registry = NativeRegistry::new(storage, SETTINGS);
+        let registry = NativeRegistry::with_config(storage, config());
         block_on(registry.unwrap_or_else(|error| valid(error)).send(request))
     }
 }
