@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::Request;
 use roadstead_tests::{Answer, Registry, basic, send};
 #[cfg(unix)]
-use roadstead_tests::{skip, unprivileged};
+use roadstead_tests::{binary, skip, unprivileged};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -89,7 +89,7 @@ async fn users_change_while_it_runs() {
 async fn users_change_when_their_file_can_be_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let root = tempfile::tempdir().unwrap();
-    let Some(mut command) = unprivileged(root.path()).unwrap() else {
+    let Some(mut command) = unprivileged(root.path(), &binary().unwrap()).unwrap() else {
         skip("users_change_when_their_file_can_be_read", "no setpriv; Debian has it in util-linux");
         return;
     };

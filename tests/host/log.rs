@@ -21,6 +21,9 @@ const LONG: usize = 10_000;
 /// How long a host may take to end.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
+/// How often to check whether something has happened.
+const POLL_PAUSE: Duration = Duration::from_millis(10);
+
 /// A host whose standard error is the test's, killed when dropped.
 struct Host {
     process: Child,
@@ -38,9 +41,13 @@ impl Host {
     async fn await_answer(command: &mut Command) -> Self {
         let address = command.get_envs().find(|(name, _)| *name == "REGISTRY_HTTP_ADDR");
         let address = address.unwrap().1.unwrap().to_str().unwrap().to_owned();
-        let process = command.spawn().unwrap();
-        eventually("it listens", async || TcpStream::connect(&address).await.ok()).await;
-        Self { process, address }
+        let mut host = Self { process: command.spawn().unwrap(), address };
+        // The first start of all compiles the component, which takes a while.
+        while TcpStream::connect(&host.address).await.is_err() {
+            assert!(host.process.try_wait().unwrap().is_none(), "it has ended");
+            tokio::time::sleep(POLL_PAUSE).await;
+        }
+        host
     }
 
     async fn request(&self, path: &str) {
@@ -90,7 +97,7 @@ fn ended(process: &mut Child) -> ExitStatus {
             return status;
         }
         assert!(Instant::now() < deadline, "it does not end");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(POLL_PAUSE);
     }
 }
 

@@ -2,10 +2,9 @@
 
 use crate::support::{TEST_LIMIT, assert_blob, assert_well, push_blob, within};
 use bytes::Bytes;
-use roadstead_tests::{Registry, binary_named, skip, unprivileged};
+use roadstead_tests::{Registry, binary, binary_named, skip, unprivileged};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 const REPOSITORY: &str = "threads/none";
 
@@ -16,8 +15,9 @@ const PUSHES: u8 = 24;
 async fn commits_without_new_threads() {
     let name = "commits_without_new_threads";
     let root = tempfile::tempdir().unwrap();
-    let command = unprivileged(root.path()).unwrap();
-    let (Some(mut command), Some(prlimit)) = (command, binary_named(&["prlimit"])) else {
+    let as_user = |program: &Path| unprivileged(root.path(), program).unwrap();
+    let prlimit = binary_named(&["prlimit"]).and_then(|prlimit| as_user(&prlimit));
+    let (Some(mut command), Some(mut prlimit)) = (as_user(&binary().unwrap()), prlimit) else {
         skip(name, "no setpriv or no prlimit; Debian has them in util-linux");
         return;
     };
@@ -27,11 +27,8 @@ async fn commits_without_new_threads() {
         .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root.path().join("registry"))
         .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0");
     let host = Registry::serve(command).unwrap();
-    let limited = Command::new(prlimit)
-        .args(["--pid", &host.pid().to_string(), "--nproc=1:1"])
-        .status()
-        .unwrap();
-    assert!(limited.success());
+    prlimit.args(["--pid", &host.pid().to_string(), "--nproc=1:1"]);
+    assert!(prlimit.status().unwrap().success());
     within(TEST_LIMIT, async {
         let pushes: Vec<_> = (0..PUSHES)
             .map(|number| {

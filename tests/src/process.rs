@@ -151,19 +151,19 @@ impl Drop for Registry {
 #[cfg(unix)]
 const NOBODY: u32 = 65_534;
 
-/// The host's binary as a command of a user whom permissions and limits apply to,
-/// which they do not for root. `root` is made this user's. `None` if that takes
-/// `setpriv`, and it is not installed.
+/// A command of a user whom permissions and limits apply to, which they do not
+/// for root. The program is copied into `root`, which is made this user's. `None`
+/// if that takes `setpriv`, and it is not installed.
 #[cfg(unix)]
-pub fn unprivileged(root: &Path) -> anyhow::Result<Option<Command>> {
+pub fn unprivileged(root: &Path, program: &Path) -> anyhow::Result<Option<Command>> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-    let program = binary()?;
-    if std::fs::metadata(root)?.uid() != 0 {
+    let user = std::fs::metadata("/proc/self").or_else(|_| std::fs::metadata(root))?.uid();
+    if user != 0 {
         return Ok(Some(Command::new(program)));
     }
     let Some(setpriv) = binary_named(&["setpriv"]) else { return Ok(None) };
     // The build's directory may be closed to others.
-    let own = root.join("roadstead");
+    let own = root.join(program.file_name().unwrap_or_default());
     std::fs::copy(program, &own)?;
     std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o755))?;
     chown(root, Some(NOBODY), Some(NOBODY))?;
