@@ -15,7 +15,7 @@ use std::borrow::Cow;
 /// many scopes.
 ///
 /// Limit: bytes of a form that asks for a token; test:
-/// `tokens_grant_what_rules_grant`.
+/// `refresh_tokens`.
 const FORM_LIMIT: usize = 64 * 1024;
 
 impl<S: Storage> Registry<S> {
