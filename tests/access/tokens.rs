@@ -195,6 +195,8 @@ async fn a_token_allows_what_it_says_and_no_more() {
             format!("Bearer {head}.{claims}.{signature}"),
             "Bearer ".to_owned(),
             format!("Bearer {}", "x".repeat(20_000)),
+            // Longer than any token's header.
+            format!("Bearer {}", "x".repeat(30_000)),
         ] {
             let answer = ask(&target, "GET", "/v2/team/a/manifests/1", &forged, "").await;
             assert_eq!(answer.status(), 401, "{forged}");

@@ -5,16 +5,19 @@ use std::fmt;
 
 /// Longest password in bytes: bcrypt ignores the rest, so a longer one would be
 /// equivalent to its first bytes.
+///
 /// Limit: the bytes of a password; test: `credentials_that_cannot_be_valid`.
 pub const PASSWORD_LIMIT: usize = 72;
 
 /// Longest user name in bytes, as in Apache's tool.
+
+///
 /// Limit: the bytes of a user's name; test: `credentials_that_cannot_be_valid`.
 pub const NAME_LIMIT: usize = 255;
 
 /// Largest file in bytes.
 ///
-/// Limit: bytes of a file of users; test: none, it is compared with the file's
+/// Limit: bytes of a file of users; test: `none`, it is compared with the file's
 /// length.
 pub const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 

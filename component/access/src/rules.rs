@@ -18,7 +18,7 @@ use std::fmt;
 
 /// Longest text of all rules, in bytes.
 ///
-/// Limit: bytes of all rules; test: none, they come from the operator; setting:
+/// Limit: bytes of all rules; test: `mistakes`; setting:
 /// `REGISTRY_AUTH_RULES`.
 const TEXT_LIMIT: usize = 256 * 1024;
 
@@ -410,6 +410,7 @@ mod tests {
             ("claim:sub pull a", "claims have values"),
             ("claim:sub=* pull a", "claims have values"),
             (&doubled, "at most 10000 members"),
+            (&"alice pull a\n".repeat(20_165), "at most 262144 bytes"),
         ] {
             let problem = Rules::parse(text).unwrap_err();
             assert!(problem.contains(expected), "{text}: {problem}");

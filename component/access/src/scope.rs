@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 
 /// The most scopes in a request for a token. The specification has no limit;
 /// clients request one to a handful. Further ones are not granted.
+///
 /// Limit: the scopes of a token request; test: `scopes_and_actions_are_limited`.
 pub const SCOPES_LIMIT: usize = 64;
 
 /// The most actions in a scope: there are five. Further ones are not granted.
+
+///
 /// Limit: the actions of a scope; test: `scopes_and_actions_are_limited`.
 pub const ACTIONS_LIMIT: usize = 16;
 

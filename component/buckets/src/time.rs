@@ -9,16 +9,19 @@ use std::time::Duration;
 
 /// How long a store may take to begin its response to a small request, once it
 /// has it: many times what stores need under load.
+///
 /// Limit: the wait for a store's response; test: `a_store_that_hangs_costs_half_a_minute`.
 pub const QUICK_TIME: Duration = Duration::from_secs(10);
 
 /// The same for a list, which takes long in a large bucket of some stores. It is
 /// not repeated after this time.
+///
 /// Limit: the wait for a store's list; test: `a_store_that_hangs_costs_half_a_minute`.
 pub const LIST_TIME: Duration = Duration::from_secs(25);
 
 /// The same for a request that makes the store move much: a large body, a copy,
 /// or the parts of a large object being put together.
+///
 /// Limit: the wait while a store moves a large object; test: `requests_have_their_time`.
 pub const RESPONSE_TIME: Duration = Duration::from_mins(2);
 

@@ -46,20 +46,25 @@ impl Manifest {
     /// The maximum size in bytes, 4 MiB: the distribution-spec, section
     /// "Pushing Manifests", asks registries to accept at least this. Callers
     /// refuse larger bodies with 413 before they have read all of them.
+    ///
     /// Limit: the bytes of a manifest; test: `limits_hold_at_the_boundary`.
     pub const MAX_SIZE: usize = manifest_limits::MAX_SIZE;
 
     /// The maximum number of descriptors, `config` and `subject` included:
     /// far more than images have, and few enough to look up on each push.
+    ///
     /// Limit: the descriptors of a manifest; test: `limits_hold_at_the_boundary`.
     pub const MAX_DESCRIPTORS: usize = manifest_limits::MAX_DESCRIPTORS;
 
     /// The maximum number of annotations of the manifest itself, which a list of
     /// referrers repeats. Those of its descriptors are not kept, nor limited.
+    ///
     /// Limit: the annotations of a manifest; test: `annotations_are_limited`.
     pub const MAX_ANNOTATIONS: usize = manifest_limits::MAX_ANNOTATIONS;
 
     /// The maximum size in bytes of the names and values of these annotations.
+
+    ///
     /// Limit: the bytes of a manifest's annotations; test: `annotations_are_limited`.
     pub const MAX_ANNOTATIONS_SIZE: usize = manifest_limits::MAX_ANNOTATIONS_SIZE;
 

@@ -89,6 +89,7 @@ pub enum InvalidManifest {
 impl InvalidManifest {
     /// How much of a JSON error's description is kept; it may quote values of
     /// the manifest, whose length the client controls.
+    ///
     /// Limit: the characters of a manifest that an error quotes; test: `messages_are_short_and_placed`.
     pub const MAX_MESSAGE: usize = 300;
 

@@ -41,6 +41,7 @@ pub struct MediaType(String);
 
 impl MediaType {
     /// The greatest length of either part in bytes (RFC 6838, section 4.2).
+    ///
     /// Limit: the bytes of either part of a media type; test: `bad_media_types`.
     pub const MAX_PART_LENGTH: usize = 127;
 

@@ -125,10 +125,13 @@ pub enum Error {
 
 /// How much of what a client sent is repeated to it, in characters, where its
 /// length has no limit of its own.
+///
 /// Limit: the characters of a header that an error quotes; test: `errors_are_short`.
 const QUOTE_LIMIT: usize = 100;
 
 /// How many missing blobs are listed.
+
+///
 /// Limit: the missing blobs that an error lists; test: `errors_are_short`.
 const MISSING_LIMIT: usize = 100;
 

@@ -167,17 +167,17 @@ pub(crate) fn tokens(data: &[u8]) {
 
 /// One that issues tokens.
 fn authority() -> Authority {
-    let config = with_tokens(|settings| {
+    let opened = with_tokens(|settings| {
         let owned = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Config::from_variables(owned)
+        let config = Config::from_variables(owned).map_err(|error| error.to_string())?;
+        Authority::open(config.auth, true)
     });
-    let config = config.unwrap_or_else(|error| panic!("{error}"));
-    Authority::open(config.auth, true).unwrap_or_else(|error| panic!("{error}"))
+    opened.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The settings of a registry that issues tokens to a user.
 pub(crate) fn with_tokens<T>(with: impl FnOnce(&[(&str, &str)]) -> T) -> T {
-    // It is read when the settings are.
+    // It is read when the authority is opened.
     let file = tempfile::NamedTempFile::new().unwrap_or_else(|error| panic!("{error}"));
     let users = "alice:$2y$04$aPUJ6PfPZtEBWLW2SQbOwujk2WbUdka3xms7DNMBvGOEXM.2iBrm6\n";
     std::fs::write(file.path(), users).unwrap_or_else(|error| panic!("{error}"));

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::{env, fs};
 
 /// How many derived inputs each target gets.
-const ROUNDS: u64 = 2_000;
+const ROUNDS: u64 = 500;
 
 /// Longest derived input, in bytes.
 const LONGEST: usize = 4096;

@@ -24,6 +24,8 @@ use std::time::{Duration, SystemTime};
 const ONE_OF: u8 = 16;
 
 /// How many objects one purge removes.
+
+///
 /// Limit: the objects that one upload removes; test: `a_purge_is_small`.
 pub(crate) const PURGE_LIMIT: usize = 32;
 

@@ -16,14 +16,15 @@ const GCS_PART_UNIT: u64 = 256 * 1024;
 
 /// Longest prefix of keys, in bytes.
 ///
-/// Limit: bytes of the prefix of all keys; test: none, it comes from the operator;
+/// Limit: bytes of the prefix of all keys; test: `mistakes`;
 /// setting: `REGISTRY_STORAGE_S3_ROOTDIRECTORY`.
 const PREFIX_LIMIT: usize = 512;
 
 /// Longest `User-Agent`, in bytes.
 ///
-/// Limit: bytes of the name that is sent to a store; test: none, it comes from the
-/// operator; setting: `REGISTRY_STORAGE_S3_USERAGENT`.
+/// Limit: bytes of the name that is sent to a store; test: `mistakes`; setting:
+/// `REGISTRY_STORAGE_S3_USERAGENT`, `REGISTRY_STORAGE_GCS_USERAGENT`,
+/// `REGISTRY_STORAGE_AZURE_USERAGENT`.
 const USER_AGENT_LIMIT: usize = 256;
 
 /// `chunksize`.

@@ -13,11 +13,13 @@ use std::borrow::Cow;
 
 /// Maximum size of a request's form, in bytes: enough for a refresh token and
 /// many scopes.
+///
 /// Limit: the bytes of a token request's form; test: `token_requests_are_limited`.
 const FORM_LIMIT: usize = 64 * 1024;
 
 /// Maximum length of a request's query, in bytes: enough for the most scopes with
 /// the longest names.
+///
 /// Limit: the bytes of a token request's query; test: `token_requests_are_limited`.
 const QUERY_LIMIT: usize = 32 * 1024;
 

@@ -27,7 +27,8 @@ use std::time::SystemTime;
 /// Maximum length of an accepted `Authorization` header, in bytes: the longest
 /// token in Base64, and the name of the scheme.
 ///
-/// Limit: bytes of an `Authorization` header; test: `tricks_with_paths`.
+/// Limit: bytes of an `Authorization` header; test:
+/// `a_token_allows_what_it_says_and_no_more`.
 const AUTHORIZATION_LIMIT: usize = TOKEN_LIMIT * 4 / 3 + 1024;
 
 /// Authenticates callers: [`Authority`] in this process, or the native host's.

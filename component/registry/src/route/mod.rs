@@ -122,6 +122,7 @@ pub struct PageRequest {
 
 /// Most tags that one push of a manifest may set by parameters; the
 /// specification asks for ten at least.
+///
 /// Limit: the tags of a push; test: `tags_by_parameter_and_sha512`.
 pub const MAX_TAGS: usize = 100;
 

@@ -18,17 +18,20 @@ use roadstead_storage::UploadSession;
 use std::borrow::Cow;
 
 /// Longest `last` that is passed on, in bytes: twice the longest name.
+
+///
 /// Limit: the bytes of a list's `last`; test: `long_parameters_are_shortened`.
 const LAST_LIMIT: usize = 512;
 
 /// Longest filter by artifact type that is passed on, in bytes: the links to
 /// further pages repeat it.
+///
 /// Limit: the bytes of a filter by artifact type; test: `long_parameters_are_shortened`.
 const FILTER_LIMIT: usize = 2 * MediaType::MAX_LENGTH;
 
 /// Maximum length of a receipt, in bytes: longer than any that is issued.
 ///
-/// Limit: bytes of an upload's receipt; test: none, longer ones are no receipts.
+/// Limit: bytes of an upload's receipt; test: `none`, longer ones are no receipts.
 const RECEIPT_LENGTH: usize = 64;
 
 const GET: &[Method] = &[Method::GET];

@@ -3,7 +3,7 @@
 //! A limit is a constant whose documentation ends with a line
 //!
 //! ```text
-//! Limit: what it bounds; test: name_of_the_test_that_reaches_it; setting: REGISTRY_X.
+//! Limit: what it bounds; test: `name_of_the_test_that_reaches_it`; setting: `REGISTRY_X`.
 //! ```
 //!
 //! Where no test reaches it, `test: none, because …` says why.
