@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// The shortest time between two such lines.
 ///
-/// Limit: time between two warnings that clients can cause; test: `none`, it would take
+/// Limit: time between two warnings that clients can cause; test: none, it would take
 /// as long.
 const PAUSE: Duration = Duration::from_secs(10);
 

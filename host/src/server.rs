@@ -41,14 +41,14 @@ const MAX_STREAMS: usize = 4096;
 /// How long interrupted uploads may take at shutdown to write what they have
 /// received.
 ///
-/// Limit: time for interrupted uploads to be written at shutdown; test: `none`, it
+/// Limit: time for interrupted uploads to be written at shutdown; test: none, it
 /// would take as long.
 const FLUSH_TIME: Duration = Duration::from_secs(5);
 
 /// How long to wait when a connection could not be accepted, as when the process
 /// has too many open files.
 ///
-/// Limit: pause after a connection could not be accepted; test: `none`, it ends by
+/// Limit: pause after a connection could not be accepted; test: none, it ends by
 /// itself.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -17,7 +17,7 @@ pub const NAME_LIMIT: usize = 255;
 
 /// Largest file in bytes.
 ///
-/// Limit: bytes of a file of users; test: `none`, it is compared with the file's
+/// Limit: bytes of a file of users; test: none, it is compared with the file's
 /// length.
 pub const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 

@@ -22,7 +22,7 @@ pub const TOKEN_LIMIT: usize = 16 * 1024;
 
 /// The most keys of one issuer.
 ///
-/// Limit: keys of one issuer; test: `none`, a set is cut off there.
+/// Limit: keys of one issuer; test: none, a set is cut off there.
 const KEYS_LIMIT: usize = 256;
 
 /// Accepted clock difference in seconds.

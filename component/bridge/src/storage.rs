@@ -51,12 +51,12 @@ pub const INLINE_LIMIT: u64 = 1024;
 
 /// The most entries of one list.
 ///
-/// Limit: entries of one list; test: `none`, `n` is cut down to it.
+/// Limit: entries of one list; test: none, `n` is cut down to it.
 pub const LIST_LIMIT: usize = 10_000;
 
 /// The most digests of one [`Operation::MissingBlobs`].
 ///
-/// Limit: digests of one question for missing blobs; test: `none`, more are asked in
+/// Limit: digests of one question for missing blobs; test: none, more are asked in
 /// parts.
 pub const DIGESTS_LIMIT: usize = 256;
 

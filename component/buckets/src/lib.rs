@@ -49,7 +49,7 @@ const SERVER_SIDE_ENCRYPTION: &str = "aws_server_side_encryption";
 
 /// Largest file with a service account's key, in bytes.
 ///
-/// Limit: bytes of a file with a service account's key; test: `none`, it comes from the
+/// Limit: bytes of a file with a service account's key; test: none, it comes from the
 /// operator.
 const KEY_FILE_LIMIT: usize = 64 * 1024;
 

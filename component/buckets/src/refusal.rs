@@ -16,7 +16,7 @@ use std::iter::successors;
 
 /// The largest error response that is read, in bytes.
 ///
-/// Limit: bytes of a store's error response that are read; test: `none`, the rest is
+/// Limit: bytes of a store's error response that are read; test: none, the rest is
 /// not looked at.
 const TEXT_LIMIT: usize = 16 * 1024;
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How long a change of a mounted file may go unnoticed.
 ///
-/// Limit: time for which a changed file may go unnoticed; test: `none`, it would take
+/// Limit: time for which a changed file may go unnoticed; test: none, it would take
 /// as long.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 

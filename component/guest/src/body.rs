@@ -28,13 +28,13 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 /// How long to wait for whether a body ended early, after passing it on failed,
 /// in nanoseconds.
 ///
-/// Limit: nanoseconds to wait for how a body ended; test: `none`, only a failing host
+/// Limit: nanoseconds to wait for how a body ended; test: none, only a failing host
 /// waits.
 const END_TIME: u64 = 1_000_000_000;
 
 /// Maximum size of the response to a body that was passed on, in bytes.
 ///
-/// Limit: bytes of the host's response to a body; test: `none`, it is the host's own.
+/// Limit: bytes of the host's response to a body; test: none, it is the host's own.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// The bytes that a body which is collected must bring in each stall timeout,

@@ -15,14 +15,14 @@ use wasip3::wit_future;
 
 /// How long a store may take to accept a connection.
 ///
-/// Limit: time to connect to an object store, without a native host; test: `none`, the
+/// Limit: time to connect to an object store, without a native host; test: none, the
 /// other host keeps it.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Minimum rate at which a client's body is passed on, in bytes per second:
 /// some hosts count that time toward the store's timeout.
 ///
-/// Limit: bytes per second of a client's body, which lengthen that time; test: `none`,
+/// Limit: bytes per second of a client's body, which lengthen that time; test: none,
 /// it would take as long.
 const SLOWEST: u64 = 64 * 1024;
 

@@ -20,13 +20,13 @@ use wasip3::wit_stream;
 
 /// The largest reply in a body, in bytes: a list of the longest names.
 ///
-/// Limit: bytes of a reply of the host's storage; test: `none`, it is the host's own.
+/// Limit: bytes of a reply of the host's storage; test: none, it is the host's own.
 const REPLY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The largest value that is read into memory, in bytes: the limit of every key
 /// that the registry reads whole is below.
 ///
-/// Limit: bytes of a value of the host's storage that is read whole; test: `none`, it
+/// Limit: bytes of a value of the host's storage that is read whole; test: none, it
 /// is the host's own.
 const VALUE_LIMIT: usize = 16 * 1024 * 1024;
 

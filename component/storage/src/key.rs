@@ -154,7 +154,7 @@ impl Key {
 /// The largest object of an upload session that is read or written whole, in
 /// bytes: an object store's record, with the bytes that fill no part yet.
 ///
-/// Limit: bytes of an upload's record in a bucket; test: `none`, parts are smaller.
+/// Limit: bytes of an upload's record in a bucket; test: none, parts are smaller.
 const SESSION_OBJECT_LIMIT: usize = 64 * 1024 * 1024;
 
 /// The largest announcement of a deletion, in bytes: the longest names of the

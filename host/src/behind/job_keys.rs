@@ -13,13 +13,13 @@ use tokio::sync::Mutex;
 
 /// Largest document that is read, in bytes.
 ///
-/// Limit: bytes of an issuer's document; test: `none`, only issuers of the settings are
+/// Limit: bytes of an issuer's document; test: none, only issuers of the settings are
 /// asked.
 const SIZE_LIMIT: usize = 1024 * 1024;
 
 /// How long an issuer may take to respond with a document.
 ///
-/// Limit: time for an issuer's document; test: `none`, it would take as long.
+/// Limit: time for an issuer's document; test: none, it would take as long.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// The shortest time between two fetches from an issuer, whatever key names

@@ -61,24 +61,24 @@ const LARGE_WITH_UPLOADS: usize = 160 * 1024 * 1024;
 /// Requests after which an instance is replaced, so that a leak cannot grow
 /// forever.
 ///
-/// Limit: requests after which an instance is replaced; test: `none`, it would take as
+/// Limit: requests after which an instance is replaced; test: none, it would take as
 /// long.
 const REQUESTS_PER_LIFETIME: usize = 100_000;
 
 /// How long an instance without requests is kept.
 ///
-/// Limit: time for which an idle instance is kept; test: `none`, it would take as long.
+/// Limit: time for which an idle instance is kept; test: none, it would take as long.
 const IDLE_TIME: Duration = Duration::from_mins(1);
 
 /// Concurrent instances: enough for the most concurrent requests, at
 /// [`UPLOADS_PER_INSTANCE`] each.
 ///
-/// Limit: instances at a time; test: `none`, requests in flight are fewer.
+/// Limit: instances at a time; test: none, requests in flight are fewer.
 const MAX_INSTANCES: u32 = 1024;
 
 /// Largest memory of one instance, in bytes.
 ///
-/// Limit: bytes of memory of one instance; test: `none`, requests are refused before
+/// Limit: bytes of memory of one instance; test: none, requests are refused before
 /// it.
 const MAX_MEMORY: usize = 384 * 1024 * 1024;
 

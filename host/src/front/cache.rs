@@ -39,12 +39,12 @@ use wasmtime_wasi_http::WasiBody;
 
 /// Bytes of all kept responses.
 ///
-/// Limit: bytes of all cached responses; test: `none`, the oldest are dropped.
+/// Limit: bytes of all cached responses; test: none, the oldest are dropped.
 const SIZE_LIMIT: u64 = 24 * 1024 * 1024;
 
 /// Bytes of the largest response that is kept.
 ///
-/// Limit: bytes of a response that is cached; test: `none`, larger ones are not cached.
+/// Limit: bytes of a response that is cached; test: none, larger ones are not cached.
 const ENTRY_LIMIT: u64 = 256 * 1024;
 
 /// What an entry takes besides path and body, in bytes, estimated.
@@ -52,12 +52,12 @@ const OVERHEAD: u64 = 2 * 1024;
 
 /// Number of entries that the cache is laid out for; small ones may be more.
 ///
-/// Limit: cached responses, about; test: `none`, the oldest are dropped.
+/// Limit: cached responses, about; test: none, the oldest are dropped.
 const ENTRIES: usize = 4096;
 
 /// Longest path with query of a kept response, in bytes.
 ///
-/// Limit: bytes of the path of a response that is cached; test: `none`, longer ones are
+/// Limit: bytes of the path of a response that is cached; test: none, longer ones are
 /// not cached.
 const PATH_LIMIT: usize = 1024;
 
@@ -67,12 +67,12 @@ const SLOTS: usize = 4096;
 
 /// Number of grants that are kept, about.
 ///
-/// Limit: grants that are kept, about; test: `none`, the oldest are dropped.
+/// Limit: grants that are kept, about; test: none, the oldest are dropped.
 const GRANTS: usize = 16 * 1024;
 
 /// The longest that a response or a grant is kept, whatever the component says.
 ///
-/// Limit: time for which anything is cached; test: `none`, it would take as long.
+/// Limit: time for which anything is cached; test: none, it would take as long.
 const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// Responses and grants that are kept.

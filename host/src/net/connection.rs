@@ -45,25 +45,25 @@ const READ_BUFFER: usize = 256 * 1024;
 
 /// Largest head of an HTTP/2 request, in bytes.
 ///
-/// Limit: bytes of the head of an HTTP/2 request; test: `none`, the protocol's
+/// Limit: bytes of the head of an HTTP/2 request; test: none, the protocol's
 /// implementation keeps it.
 const HEAD_LIMIT_H2: u32 = 64 * 1024;
 
 /// Flow-control window of one HTTP/2 stream, in bytes.
 ///
-/// Limit: bytes in flight of one HTTP/2 request's body; test: `none`, the protocol's
+/// Limit: bytes in flight of one HTTP/2 request's body; test: none, the protocol's
 /// implementation keeps it.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 
 /// Flow-control window of a whole HTTP/2 connection, in bytes.
 ///
-/// Limit: bytes in flight of all bodies of an HTTP/2 connection; test: `none`, the
+/// Limit: bytes in flight of all bodies of an HTTP/2 connection; test: none, the
 /// protocol's implementation keeps it.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
 /// Concurrent requests on one HTTP/2 connection.
 ///
-/// Limit: requests at a time of one HTTP/2 connection; test: `none`, the protocol's
+/// Limit: requests at a time of one HTTP/2 connection; test: none, the protocol's
 /// implementation keeps it.
 const MAX_STREAMS: u32 = 100;
 

@@ -17,13 +17,13 @@ const PLAIN_HEAD: usize = 8 * 1024;
 
 /// How long the client may take to read the response.
 ///
-/// Limit: time to read the answer to a wrong protocol; test: `none`, it would take as
+/// Limit: time to read the answer to a wrong protocol; test: none, it would take as
 /// long.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How much the client may go on to send meanwhile, in bytes.
 ///
-/// Limit: bytes that a client may still send meanwhile; test: `none`, the connection is
+/// Limit: bytes that a client may still send meanwhile; test: none, the connection is
 /// closed.
 const LINGER_LIMIT: u64 = 64 * 1024;
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// Largest file of certificates or keys, in bytes.
 ///
-/// Limit: bytes of a file of certificates or keys; test: `none`, it comes from the
+/// Limit: bytes of a file of certificates or keys; test: none, it comes from the
 /// operator.
 const SIZE_LIMIT: u64 = 1024 * 1024;
 

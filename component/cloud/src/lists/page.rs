@@ -16,7 +16,7 @@ pub(crate) const LIST_LIMIT: usize = 1000;
 /// The longest text of a client that a list is begun after, in bytes: names and
 /// tags have at most 255.
 ///
-/// Limit: bytes of a client's text that a list begins after; test: `none`, longer text
+/// Limit: bytes of a client's text that a list begins after; test: none, longer text
 /// is cut off there.
 const AFTER_LIMIT: usize = 512;
 

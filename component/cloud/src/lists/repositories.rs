@@ -24,7 +24,7 @@ const RESERVED: &str = "_";
 
 /// The most directories whose lists are held at a time.
 ///
-/// Limit: directories whose lists are held at a time; test: `none`, no repository is so
+/// Limit: directories whose lists are held at a time; test: none, no repository is so
 /// deep.
 const HELD_LISTS: usize = 64;
 

@@ -35,7 +35,7 @@ pub(super) const HEAD_LIMIT: u64 = 1024 * 1024;
 
 /// The longest first line of a record, in bytes.
 ///
-/// Limit: bytes of the first line of a record; test: `none`, it is the registry's own.
+/// Limit: bytes of the first line of a record; test: none, it is the registry's own.
 pub(super) const FIRST_LINE_LIMIT: u64 = 256;
 
 /// The bytes of a session.

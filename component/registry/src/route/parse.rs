@@ -31,7 +31,7 @@ const FILTER_LIMIT: usize = 2 * MediaType::MAX_LENGTH;
 
 /// Maximum length of a receipt, in bytes: longer than any that is issued.
 ///
-/// Limit: bytes of an upload's receipt; test: `none`, longer ones are no receipts.
+/// Limit: bytes of an upload's receipt; test: none, longer ones are no receipts.
 const RECEIPT_LENGTH: usize = 64;
 
 const GET: &[Method] = &[Method::GET];

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 /// How many manifests are listed in one operation while referrers are gathered.
 ///
-/// Limit: manifests listed in one operation while referrers are gathered; test: `none`,
+/// Limit: manifests listed in one operation while referrers are gathered; test: none,
 /// more are listed in steps.
 const STEP: usize = 1000;
 

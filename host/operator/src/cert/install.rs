@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// The largest certificate file that is copied.
 ///
-/// Limit: bytes of a certificate that is installed; test: `none`, it comes from the
+/// Limit: bytes of a certificate that is installed; test: none, it comes from the
 /// operator.
 const MAX_CERTIFICATE: u64 = 256 * 1024;
 

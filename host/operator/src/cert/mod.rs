@@ -23,7 +23,7 @@ const DEFAULT_DAYS: u32 = 397;
 
 /// The maximum of `--days`: Apple's programs reject longer ones.
 ///
-/// Limit: days for which a certificate is valid, at most; test: `none`, it is compared
+/// Limit: days for which a certificate is valid, at most; test: none, it is compared
 /// with the flag.
 const MAX_DAYS: i64 = 825;
 
@@ -36,13 +36,13 @@ const DEFAULT_AUTHORITY_DAYS: u32 = 3650;
 
 /// The maximum of `--ca-days`: a hundred years.
 ///
-/// Limit: days for which a CA is valid, at most; test: `none`, it is compared with the
+/// Limit: days for which a CA is valid, at most; test: none, it is compared with the
 /// flag.
 const MAX_AUTHORITY_DAYS: i64 = 36_500;
 
 /// How many names a certificate can have.
 ///
-/// Limit: names of a certificate; test: `none`, they come from the operator.
+/// Limit: names of a certificate; test: none, they come from the operator.
 const MAX_NAMES: usize = 100;
 
 /// Where Docker looks for CA certificates.

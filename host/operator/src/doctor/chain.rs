@@ -20,7 +20,7 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// The most certificates and names of a server that are shown.
 ///
-/// Limit: certificates and names of a server that are shown; test: `none`, more are
+/// Limit: certificates and names of a server that are shown; test: none, more are
 /// left out.
 const MAX_SHOWN: usize = 10;
 

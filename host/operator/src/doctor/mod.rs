@@ -39,12 +39,12 @@ const DEFAULT_TIMEOUT: u64 = 10;
 
 /// The longest `--timeout`, in seconds.
 ///
-/// Limit: seconds of each step, at most; test: `none`, it is compared with the flag.
+/// Limit: seconds of each step, at most; test: none, it is compared with the flag.
 const MAX_TIMEOUT: u64 = 300;
 
 /// The largest file with a client's certificate or key.
 ///
-/// Limit: bytes of a file with a client's certificate; test: `none`, it comes from the
+/// Limit: bytes of a file with a client's certificate; test: none, it comes from the
 /// operator.
 const MAX_IDENTITY: u64 = 256 * 1024;
 

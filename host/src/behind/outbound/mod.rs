@@ -33,7 +33,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 /// How long a store may take to accept a connection and complete the handshake.
 ///
-/// Limit: time to connect to an object store; test: `none`, it would take as long.
+/// Limit: time to connect to an object store; test: none, it would take as long.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// How long a store may take to respond once it has the request, at most: long
@@ -51,18 +51,18 @@ const PAUSE_TIME: Duration = Duration::from_secs(20);
 
 /// How long an idle connection is kept; stores keep theirs at least as long.
 ///
-/// Limit: time for which an idle connection to a store is kept; test: `none`, it would
+/// Limit: time for which an idle connection to a store is kept; test: none, it would
 /// take as long.
 const IDLE_TIME: Duration = Duration::from_secs(15);
 
 /// Idle connections that are kept for each host.
 ///
-/// Limit: idle connections to a store; test: `none`, more are closed.
+/// Limit: idle connections to a store; test: none, more are closed.
 const MAX_IDLE: usize = 64;
 
 /// How long a connection is silent before TCP keepalive probes it.
 ///
-/// Limit: time between keep-alive probes of a connection to a store; test: `none`, it
+/// Limit: time between keep-alive probes of a connection to a store; test: none, it
 /// would take as long.
 const KEEPALIVE_TIME: Duration = Duration::from_mins(1);
 
@@ -74,7 +74,7 @@ const CHECK_TIME: Duration = Duration::from_secs(10);
 
 /// Largest file with a service account's key, in bytes.
 ///
-/// Limit: bytes of a file with a service account's key; test: `none`, it comes from the
+/// Limit: bytes of a file with a service account's key; test: none, it comes from the
 /// operator; setting: `REGISTRY_STORAGE_GCS_KEYFILE`.
 const KEY_LIMIT: u64 = 64 * 1024;
 
