@@ -27,6 +27,7 @@ macro_rules! tables {
 tables![
     base_and_unknown_endpoints,
     invalid_requests,
+    tokens_are_not_issued,
     blob_in_one_post,
     ranges_of_a_blob,
     upload_as_docker_pushes,
@@ -36,8 +37,10 @@ tables![
     upload_cancelled_or_of_another_repository,
     mounts,
     mounts_without_a_source,
+    repositories_with_the_longest_names,
     manifest_of_an_image,
     media_types_are_kept_and_checked,
+    content_is_inert_in_browsers,
     manifest_of_the_largest_size_and_one_byte_more,
     tags_by_parameter_and_sha512,
     conditional_requests,

@@ -7,11 +7,13 @@
 //! [`roadstead_bridge`].
 
 mod behind;
+mod blocking;
 mod body;
 pub mod cli;
 mod component;
 mod engine;
 mod front;
+mod log;
 mod log_throttle;
 mod net;
 mod options;

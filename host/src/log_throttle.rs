@@ -4,6 +4,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The shortest time between two such lines.
+///
+/// Limit: time between two warnings that clients can cause; test: none, it would take
+/// as long.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Limits a log line to one every [`PAUSE`].

@@ -4,12 +4,18 @@ use crate::behind::auth::HostAuth;
 use crate::behind::hooks::{Hooks, Storage};
 use crate::behind::outbound::{self, Outbound};
 use crate::behind::store::HostStore;
+use crate::blocking;
 use crate::body::empty;
 use crate::component::COMPONENT;
 use crate::engine::{Engine, Precompiled};
 use crate::front::cache::ResponseCache;
+use crate::front::clients::Clients;
 use crate::front::service::Service;
+use crate::log;
+use crate::log_throttle::LogThrottle;
 use crate::net::connection;
+use crate::net::connections::Connections;
+use crate::net::descriptors;
 use crate::options::Options;
 use crate::reload::{Hangup, Watch};
 use crate::signals::Signals;
@@ -23,18 +29,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Concurrent connections. More wait to be accepted.
-const MAX_CONNECTIONS: usize = roadstead_config::MAX_MAX_REQUESTS;
+/// Requests over HTTP/2 that are answered at a time, until their clients have taken
+/// the responses.
+///
+/// Limit: HTTP/2 streams of all clients; test: `stream_floods_leave_turns_for_others`.
+const MAX_STREAMS: usize = 4096;
 
 /// How long interrupted uploads may take at shutdown to write what they have
 /// received.
+///
+/// Limit: time for interrupted uploads to be written at shutdown; test: none, it
+/// would take as long.
 const FLUSH_TIME: Duration = Duration::from_secs(5);
 
 /// How long to wait when a connection could not be accepted, as when the process
 /// has too many open files.
+///
+/// Limit: pause after a connection could not be accepted; test: none, it ends by
+/// itself.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The exit status after a second signal: as of a shell's child that SIGINT ended.
@@ -57,6 +72,7 @@ impl Server {
     /// to the first client.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let started = Instant::now();
+        blocking::start().context("cannot start the threads that read and write")?;
         let hangup = Hangup::new();
         let tls = options.config.tls.as_ref();
         let tls = tls.map(|settings| TlsAcceptor::new(settings, &hangup)).transpose()?;
@@ -69,7 +85,7 @@ impl Server {
         };
         let variables =
             outbound::variables(options.config.cloud.as_ref(), options.variables.clone())?;
-        let auth = authority(&options)?;
+        let (auth, watch) = authority(&options, &hangup)?.unzip();
         let hooks = Hooks { storage: storage.clone(), auth: auth.clone() };
         let (engine, how) = Engine::new(&bytes, options.code_cache.as_deref(), variables, hooks)
             .context("cannot load the component")?;
@@ -77,17 +93,11 @@ impl Server {
             tracing::debug!("compiled the component in {:?}", started.elapsed());
         }
         probe(&engine).await.context("the component does not work")?;
-        let listener = TcpListener::bind(&options.config.address).await.with_context(|| {
-            format!(
-                "cannot listen on {}; choose another address with REGISTRY_HTTP_ADDR",
-                options.config.address
-            )
-        })?;
-        refuse_plain_passwords(&options.config, listener.local_addr()?)?;
+        // Its instances end with the process, and did not fail.
+        let listener = listen(&options.config).await.inspect_err(|_| engine.stop())?;
         let generation = auth.as_ref().map(|auth| auth.generation()).unwrap_or_default();
         let cache = ResponseCache::new(generation)?;
-        if let Some(auth) = auth {
-            let watch = Watch::new(auth.files(), &hangup);
+        if let (Some(auth), Some(watch)) = (auth, watch) {
             tracing::info!("{} can log in", count(auth.users(), "user"));
             tokio::spawn(auth.renew(watch));
         }
@@ -114,34 +124,36 @@ impl Server {
     /// Serves until `shutdown` is ready, and then until the requests in flight
     /// are done or the drain timeout has passed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let service = Service::new(self.engine.clone(), self.cache, &self.options.config);
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let config = &self.options.config;
+        let (clients, connections) = limits(config);
+        let service = Service::new(self.engine.clone(), self.cache, clients, config);
         let (close, closing) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
-            let accept = async {
-                let permit = Arc::clone(&connections).acquire_owned().await;
-                (self.listener.accept().await, permit)
-            };
-            let (accepted, permit) = tokio::select! {
-                accepted = accept => accepted,
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
                 () = &mut shutdown => break,
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let (service, tls) = (service.clone(), self.tls.clone());
-                    let connection =
-                        connection::serve(service, stream, address, tls, closing.clone());
-                    tasks.spawn(async move {
-                        connection.await;
-                        drop(permit);
-                    });
                     // Frees the tasks that are done.
                     while tasks.try_join_next().is_some() {}
+                    let Some(open) = connections.admit(address.ip()) else { continue };
+                    let (service, tls, closing) =
+                        (service.clone(), self.tls.clone(), closing.clone());
+                    tasks.spawn(async move {
+                        tokio::select! {
+                            () = connection::serve(service, stream, address, &open, tls, closing) => {}
+                            () = open.ended() => {}
+                        }
+                    });
                 }
                 Err(error) => {
-                    tracing::warn!("cannot accept a connection: {error}");
+                    static WARNING: LogThrottle = LogThrottle::new();
+                    if WARNING.is_due() {
+                        tracing::warn!("cannot accept a connection: {error}");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -167,6 +179,27 @@ impl Server {
     }
 }
 
+/// What clients can have, by the settings and the limit of open files.
+fn limits(config: &Config) -> (Arc<Clients>, Arc<Connections>) {
+    let shares = descriptors::divide();
+    let turns = config.max_requests.min(shares.turns);
+    let connections = config.max_connections.min(shares.connections);
+    if turns < config.max_requests || connections < config.max_connections {
+        tracing::warn!(
+            "the limit of open files allows {} and {} in flight, fewer than the settings; raise it \
+             (ulimit -n, LimitNOFILE=)",
+            count(connections, "connection"),
+            count(turns, "request")
+        );
+    }
+    let streams = MAX_STREAMS.min(shares.streams);
+    let clients = Clients::new(turns, config.max_requests_per_client.min(turns), streams);
+    let trusted = config.trusted_proxies.clone();
+    let share = config.max_connections_per_client;
+    let connections = Connections::new(connections, share, trusted, Arc::clone(&clients));
+    (clients, connections)
+}
+
 /// Serves with `options` until SIGTERM or SIGINT; a second signal exits at once.
 pub async fn serve(options: Options) -> anyhow::Result<()> {
     let server = Server::start(options).await?;
@@ -176,6 +209,7 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
             signals.next().await;
             tokio::spawn(async move {
                 signals.next().await;
+                log::finish();
                 std::process::exit(INTERRUPTED);
             });
         })
@@ -190,24 +224,48 @@ async fn storage(options: &Options) -> anyhow::Result<Storage> {
         outbound.check().await?;
         return Ok(Storage::Cloud(Arc::new(outbound)));
     }
-    let store = HostStore::open(options.root.clone()).with_context(|| {
-        format!(
-            "cannot write to the storage directory {}; choose another with \
-             REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY",
-            options.root.display()
-        )
+    let read_only = options.config.read_only;
+    let store = HostStore::open(options.root.clone(), read_only).with_context(|| {
+        let root = options.root.display();
+        if read_only {
+            format!("cannot read the storage directory {root}")
+        } else {
+            format!(
+                "cannot write to the storage directory {root}; choose another with \
+                 REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY, or serve it without writing with \
+                 REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED=true"
+            )
+        }
     })?;
-    Ok(Storage::Directory(Arc::new(store)))
+    let store = Arc::new(store);
+    if let Some(purging) = options.config.upload_purging.filter(|_| !read_only) {
+        tokio::spawn(Arc::clone(&store).purge(purging));
+    }
+    Ok(Storage::Directory(store))
 }
 
-/// The authority for users and tokens, if authentication is configured.
-fn authority(options: &Options) -> anyhow::Result<Option<Arc<HostAuth>>> {
+/// The authority for users and tokens, if authentication is configured, and the
+/// watch for changes of its files.
+fn authority(options: &Options, hangup: &Hangup) -> anyhow::Result<Option<(Arc<HostAuth>, Watch)>> {
     let settings = &options.config.auth;
     if !settings.enabled() {
         return Ok(None);
     }
+    let watch = Watch::new(settings.files(), hangup);
     let authority = Authority::open(settings.clone(), true).map_err(anyhow::Error::msg)?;
-    Ok(Some(Arc::new(HostAuth::new(authority))))
+    Ok(Some((Arc::new(HostAuth::new(authority)), watch)))
+}
+
+/// Binds the address, unless passwords would come to it unencrypted.
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(&config.address).await.with_context(|| {
+        format!(
+            "cannot listen on {}; choose another address with REGISTRY_HTTP_ADDR",
+            config.address
+        )
+    })?;
+    refuse_plain_passwords(config, listener.local_addr()?)?;
+    Ok(listener)
 }
 
 /// Refuses passwords over plain HTTP, except on loopback or when the operator

@@ -1,9 +1,11 @@
 //! The native host's part of access control: reloads, and refused starts.
 
-use crate::{ALICE, BOB, PASSWORDS, USERS, with};
+use crate::{ALICE, BOB, INDEX, PASSWORDS, USERS, with};
 use bytes::Bytes;
 use http::Request;
-use roadstead_tests::{Registry, basic, send};
+use roadstead_tests::{Answer, Registry, basic, send};
+#[cfg(unix)]
+use roadstead_tests::{binary, skip, unprivileged};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -12,8 +14,12 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(30);
 
 async fn status(address: &str, (user, password): (&str, &str)) -> u16 {
-    let request = Request::get("/v2/").header("authorization", basic(user, password));
-    send(address, request.body(Bytes::new()).unwrap()).await.unwrap().status().as_u16()
+    ask(address, "/v2/", &basic(user, password)).await.status().as_u16()
+}
+
+async fn ask(address: &str, path: &str, authorization: &str) -> Answer {
+    let request = Request::get(path).header("authorization", authorization);
+    send(address, request.body(Bytes::new()).unwrap()).await.unwrap()
 }
 
 async fn eventually(address: &str, who: (&str, &str), expected: u16) {
@@ -74,6 +80,87 @@ async fn users_change_while_it_runs() {
     same.set_modified(metadata.modified().unwrap()).unwrap();
     registry.signal("HUP").unwrap();
     eventually(address, ALICE, 401).await;
+}
+
+/// A new file that the registry may not read, as editors and `mktemp` make them,
+/// has effect once it may.
+#[cfg(unix)]
+#[tokio::test]
+async fn users_change_when_their_file_can_be_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let root = tempfile::tempdir().unwrap();
+    let Some(mut command) = unprivileged(root.path(), &binary().unwrap()).unwrap() else {
+        skip("users_change_when_their_file_can_be_read", "no setpriv; Debian has it in util-linux");
+        return;
+    };
+    let users = root.path().join("users");
+    fs::write(&users, entry("alice") + &entry("bob")).unwrap();
+    command
+        .args(["serve", "--cache"])
+        .arg(root.path().join("code"))
+        .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root.path().join("data"))
+        .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0")
+        .env("REGISTRY_AUTH", "htpasswd")
+        .env("REGISTRY_AUTH_HTPASSWD_PATH", &users);
+    let registry = Registry::serve(command).unwrap();
+    let address = registry.address.as_str();
+    assert_eq!((status(address, ALICE).await, status(address, BOB).await), (200, 200));
+    let new = root.path().join("new");
+    fs::write(&new, entry("bob")).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o000)).unwrap();
+    fs::rename(&new, &users).unwrap();
+    let told = async {
+        while !registry.log().contains("the previous users stay in force") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, told).await.expect("it is logged");
+    assert_eq!((status(address, ALICE).await, status(address, BOB).await), (200, 200));
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o644)).unwrap();
+    eventually(address, ALICE, 401).await;
+    assert_eq!(status(address, BOB).await, 200);
+}
+
+/// Neither the token nor what was kept for its requests outlives its user.
+#[tokio::test]
+async fn a_removed_users_token_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let users = root.path().join("users");
+    fs::write(&users, entry("alice") + &entry("bob")).unwrap();
+    let settings = [
+        ("REGISTRY_AUTH", "token"),
+        ("REGISTRY_AUTH_HTPASSWD_PATH", users.to_str().unwrap()),
+        ("REGISTRY_AUTH_TOKEN_EXPIRATION", "1h"),
+    ];
+    let registry = Registry::start(&root.path().join("data"), &settings, &[]).unwrap();
+    let address = registry.address.as_str();
+    let mut tokens = Vec::new();
+    for (user, password) in [ALICE, BOB] {
+        let path = "/v2/token?service=roadstead&scope=repository:a:pull,push";
+        let answer = ask(address, path, &basic(user, password)).await;
+        let answer: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        tokens.push(format!("Bearer {}", answer["token"].as_str().unwrap()));
+    }
+    let manifest = "/v2/a/manifests/1";
+    let push = Request::put(manifest)
+        .header("authorization", &tokens[0])
+        .header("content-type", "application/vnd.oci.image.index.v1+json");
+    let push = push.body(Bytes::from_static(INDEX.as_bytes())).unwrap();
+    assert_eq!(send(address, push).await.unwrap().status(), 201);
+    for token in &tokens {
+        for _ in 0..2 {
+            assert_eq!(ask(address, manifest, token).await.status(), 200);
+        }
+    }
+    fs::write(&users, entry("bob")).unwrap();
+    let refused = async {
+        while ask(address, manifest, &tokens[0]).await.status() != 401 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, refused).await.expect("alice's token is refused");
+    assert_eq!(ask(address, "/v2/", &tokens[0]).await.status(), 401);
+    assert_eq!(ask(address, manifest, &tokens[1]).await.status(), 200);
 }
 
 #[test]

@@ -195,9 +195,69 @@ async fn a_token_allows_what_it_says_and_no_more() {
             format!("Bearer {head}.{claims}.{signature}"),
             "Bearer ".to_owned(),
             format!("Bearer {}", "x".repeat(20_000)),
+            // Longer than any token's header.
+            format!("Bearer {}", "x".repeat(30_000)),
         ] {
             let answer = ask(&target, "GET", "/v2/team/a/manifests/1", &forged, "").await;
             assert_eq!(answer.status(), 401, "{forged}");
+        }
+    }
+}
+
+/// What is longer than any request of a client, or has characters of no
+/// credentials, is the client's mistake, and the response is short.
+#[tokio::test]
+async fn token_requests_are_limited() {
+    let settings = with(&with(&PASSWORDS[1..], &TOKENS), &[("REGISTRY_AUTH", "token")]);
+    for (_root, target) in servers(&settings) {
+        let bob = basic(BOB.0, BOB.1);
+        let actions: Vec<String> = (0..6_000).map(|i| format!("a{i}")).collect();
+        let actions = format!("repository:a:{},pull", actions.join(","));
+        let scopes = "repository:a:pull%20".repeat(70) + "repository:b:pull";
+        let names =
+            (0..70).map(|i| format!("&scope=repository:n{i}:pull")).collect::<Vec<_>>().concat();
+        let few = |scope: &str| format!("/v2/token?service=roadstead&scope={scope}");
+        for (path, granted) in [
+            (few("repository:a:push,pull"), 1),
+            // An action beyond the limit is not granted.
+            (few(&actions[..30_000]), 0),
+            (few(&scopes), 64),
+            (format!("/v2/token?service=roadstead{names}"), 64),
+        ] {
+            let answer = json(&ask(&target, "GET", &path, &bob, "").await);
+            let claims = claims(&answer["token"]);
+            assert_eq!(claims["access"].as_array().map_or(0, Vec::len), granted, "{path:.80}");
+        }
+        let [control, long] = ["%01".repeat(20_000), "x".repeat(60_000)];
+        let password = |user: &str, word: &str| {
+            format!("service=roadstead&grant_type=password&username={user}&password={word}")
+        };
+        for (method, path, body) in [
+            ("GET", few(&actions), String::new()),
+            ("POST", "/v2/token".to_owned(), "\u{1}".repeat(64 * 1024)),
+            ("POST", "/v2/token".to_owned(), password(&control, "x")),
+            ("POST", "/v2/token".to_owned(), password("bob", &control)),
+            ("POST", "/v2/token".to_owned(), password("bob", &"\u{1}".repeat(60_000))),
+            ("POST", "/v2/token".to_owned(), password(&long, "x")),
+            ("POST", "/v2/token".to_owned(), password("bob", &long)),
+            ("POST", "/v2/token".to_owned(), format!("{}{control}", password("bob", "x"))),
+            (
+                "POST",
+                "/v2/token".to_owned(),
+                format!("grant_type=refresh_token&refresh_token={control}"),
+            ),
+        ] {
+            let answer = ask(&target, method, &path, "", &body).await;
+            assert_eq!(answer.status(), 400, "{method} {path:.60} {body:.60}: {answer:?}");
+            assert!(answer.body().len() < 1000, "{answer:?}");
+            let error: Value = serde_json::from_slice(answer.body()).unwrap();
+            assert_eq!(error["errors"][0]["code"], "UNSUPPORTED");
+        }
+        for authorization in
+            [basic(&"x".repeat(12_000), "y"), basic("bob", &"\u{1}".repeat(12_000))]
+        {
+            let answer = ask(&target, "GET", "/v2/", &authorization, "").await;
+            assert_eq!(answer.status(), 401, "{answer:?}");
         }
     }
 }

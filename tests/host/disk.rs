@@ -41,18 +41,6 @@ impl Disk<'_> {
         self.repository(repository).join("_manifests/tags").join(tag).join("current/link")
     }
 
-    /// The tags of a repository, with their digests.
-    pub fn tags(self, repository: &str) -> Vec<(String, String)> {
-        let directory = self.repository(repository).join("_manifests/tags");
-        let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let linked = names.filter_map(|tag| {
-            let digest = fs::read_to_string(self.tag_link(repository, &tag)).ok()?;
-            Some((tag, digest))
-        });
-        linked.collect()
-    }
-
     /// The directories of the upload sessions of a repository.
     pub fn sessions(self, repository: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.repository(repository).join("_uploads"));

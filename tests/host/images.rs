@@ -1,10 +1,10 @@
 //! Images: a manifest with its config and layer.
 
 use crate::content::Content;
-use crate::support::{ask, closing, location, request};
+use crate::support::{ask, request};
 use bytes::Bytes;
 use http::Request;
-use roadstead_tests::{Answer, digest, send};
+use roadstead_tests::digest;
 use serde_json::{Value, json};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -67,55 +67,4 @@ pub async fn pull(address: &str, repository: &str, reference: &str) -> String {
         crate::support::assert_blob(address, repository, digest).await;
     }
     found
-}
-
-/// How a blob is pushed.
-#[derive(Clone, Copy, Debug)]
-pub enum Way {
-    Post,
-    Put,
-    Patch,
-}
-
-impl Way {
-    pub fn nth(number: u64) -> Self {
-        [Self::Post, Self::Put, Self::Patch][usize::try_from(number % 3).unwrap()]
-    }
-
-    /// Pushes a blob. If the server is killed, the error is the upload that
-    /// acknowledged all bytes of the blob, if there is one.
-    pub async fn try_push(
-        self,
-        address: &str,
-        repository: &str,
-        blob: Content,
-    ) -> Result<(), Option<String>> {
-        let digest = blob.digest();
-        let uploads = format!("/v2/{repository}/blobs/uploads/");
-        if let Self::Post = self {
-            let line = format!("POST {}", closing(&uploads, &digest));
-            return accepted(address, request(&line, blob.bytes()), 201)
-                .await
-                .map(drop)
-                .ok_or(None);
-        }
-        let started = accepted(address, request(&format!("POST {uploads}"), ""), 202).await;
-        let mut upload = location(&started.ok_or(None)?);
-        let (mut rest, mut held) = (blob.bytes(), None);
-        if let Self::Patch = self {
-            let patch = request(&format!("PATCH {upload}"), std::mem::take(&mut rest));
-            upload = location(&accepted(address, patch, 202).await.ok_or(None)?);
-            held = Some(upload.clone());
-        }
-        let line = format!("PUT {}", closing(&upload, &digest));
-        accepted(address, request(&line, rest), 201).await.map(drop).ok_or(held)
-    }
-}
-
-/// The response, which must have this status; `None` without a response.
-pub async fn accepted(address: &str, request: Request<Bytes>, status: u16) -> Option<Answer> {
-    let line = format!("{} {}", request.method(), request.uri());
-    let answer = send(address, request).await.ok()?;
-    assert_eq!(answer.status(), status, "{line}: {:?}", answer.body());
-    Some(answer)
 }

@@ -1,26 +1,35 @@
 //! The host as a process: crashes, aborts, limits, traps, TLS, shutdown.
 
 mod aborts;
+mod attacks;
 mod big_blobs;
 mod client_headers;
 mod code_cache;
 mod content;
-mod crash;
 mod disk;
+mod floods;
+mod frames;
 mod images;
+mod kills;
 mod limits;
+mod log;
+mod power_loss;
 mod response_cache;
 mod same_upload;
 mod secure;
 mod sendfile;
 mod shutdown;
 mod start;
+mod storage;
 mod support;
+#[cfg(target_os = "linux")]
+mod threads;
 mod tls;
 mod tls_acme;
 mod tls_clients;
 mod tls_reload;
 mod tls_start;
+mod traffic;
 mod trap;
 mod wire;
 mod wrong_digest;

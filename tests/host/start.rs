@@ -68,6 +68,21 @@ fn mistakes_are_named() {
     let taken = other.local_addr().unwrap().to_string();
     let said = refusal(serve(&[there, ("REGISTRY_HTTP_ADDR", &taken)], &[]));
     assert_says(&said, &["REGISTRY_HTTP_ADDR", &taken]);
+    assert_eq!(said.lines().count(), 1, "{said}");
+
+    let nowhere = "nowhere.invalid:5000";
+    let said = refusal(serve(&[there, ("REGISTRY_HTTP_ADDR", nowhere)], &[]));
+    assert_says(&said, &["REGISTRY_HTTP_ADDR", nowhere]);
+    assert_eq!(said.lines().count(), 1, "{said}");
+
+    let users = path("users").to_str().unwrap().to_owned();
+    fs::write(&users, "").unwrap();
+    let passwords =
+        [("REGISTRY_AUTH", "htpasswd"), ("REGISTRY_AUTH_HTPASSWD_PATH", users.as_str())];
+    let everywhere = ("REGISTRY_HTTP_ADDR", "0.0.0.0:0");
+    let said = refusal(serve(&[&passwords[..], &[there, everywhere]].concat(), &[]));
+    assert!(said.starts_with("Error: users would send their passwords"), "{said}");
+    assert!(!said.contains("ERROR"), "{said}");
 
     let file = path("file").to_str().unwrap().to_owned();
     fs::write(&file, "").unwrap();

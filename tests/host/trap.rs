@@ -1,6 +1,7 @@
 //! A component that traps: one request fails, and the host continues.
 
 use crate::support::{TEST_LIMIT, ask, assert_well, code, eventually, request, within};
+use roadstead_tests::Answer;
 use roadstead_tests::{Registry, target_directory};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,6 +43,30 @@ async fn a_trap_fails_one_request() {
                 good.await.unwrap();
             }
         }
+    })
+    .await;
+}
+
+/// What was kept before a write that trapped is not served afterwards: the write
+/// may have been carried out.
+#[tokio::test]
+async fn a_write_that_traps_outdates_what_was_kept() {
+    let component = build();
+    let root = tempfile::tempdir().unwrap();
+    let arguments = ["--component", component.to_str().unwrap()];
+    let host = Registry::start(root.path(), &[], &arguments).unwrap();
+    within(TEST_LIMIT, async {
+        let kept = async || -> Answer { ask(&host.address, request("GET /kept", ""), 200).await };
+        let number = |answer: Answer| answer.headers()["number"].clone();
+        let first = number(kept().await);
+        assert_eq!(number(kept().await), first, "it is kept");
+        for line in ["GET /trap", "PUT /other"] {
+            let status = if line == "GET /trap" { 500 } else { 200 };
+            ask(&host.address, request(line, ""), status).await;
+            assert_eq!(number(kept().await), first, "{line} outdates nothing");
+        }
+        ask(&host.address, request("PUT /trap", ""), 500).await;
+        assert_ne!(number(kept().await), first);
     })
     .await;
 }

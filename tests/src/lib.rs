@@ -20,6 +20,8 @@ pub use fake_gcs::FakeGcs;
 pub use garage::Garage;
 pub use gcs::Gcs;
 pub use native_http::{NativeHttp, TokioClock, bucket, open_bucket};
+#[cfg(unix)]
+pub use process::unprivileged;
 pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
 pub use roadstead_kit::requests::{
     Step, basic, delete, digest, digest_sha512, get, head, patch, post, put,

@@ -147,6 +147,32 @@ impl Drop for Registry {
     }
 }
 
+/// A user without any rights.
+#[cfg(unix)]
+const NOBODY: u32 = 65_534;
+
+/// A command of a user whom permissions and limits apply to, which they do not
+/// for root. The program is copied into `root`, which is made this user's. `None`
+/// if that takes `setpriv`, and it is not installed.
+#[cfg(unix)]
+pub fn unprivileged(root: &Path, program: &Path) -> anyhow::Result<Option<Command>> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+    let user = std::fs::metadata("/proc/self").or_else(|_| std::fs::metadata(root))?.uid();
+    if user != 0 {
+        return Ok(Some(Command::new(program)));
+    }
+    let Some(setpriv) = binary_named(&["setpriv"]) else { return Ok(None) };
+    // The build's directory may be closed to others.
+    let own = root.join(program.file_name().unwrap_or_default());
+    std::fs::copy(program, &own)?;
+    std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o755))?;
+    chown(root, Some(NOBODY), Some(NOBODY))?;
+    let mut command = Command::new(setpriv);
+    let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
+    command.args(ids).args(["--clear-groups", "--"]).arg(own);
+    Ok(Some(command))
+}
+
 /// The host's binary, next to the running test.
 pub fn binary() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;

@@ -6,8 +6,12 @@ use http::Request;
 use roadstead_tests::{
     Garage, Registry, Step, Target, delete, digest, get, head, patch, post, put, run, send, skip,
 };
+use std::time::Duration;
 
 const BYTES: &str = "application/octet-stream";
+
+/// How long a line of the log may take, which follows the response.
+const LOG_LIMIT: Duration = Duration::from_secs(30);
 
 /// Content that is stored before the outage.
 const CONFIG: &[u8] = b"a config";
@@ -90,8 +94,15 @@ async fn clients_come_back() {
     let request = Request::get("/v2/a/b/tags/list").body(Vec::new().into()).unwrap();
     let answer = send(&registry.address, request).await.unwrap();
     let id = answer.headers()["x-request-id"].to_str().unwrap();
-    let log = registry.log();
-    let cause = log.lines().find(|line| line.contains(id)).unwrap();
+    let logged = async {
+        loop {
+            if let Some(cause) = registry.log().lines().find(|line| line.contains(id)) {
+                return cause.to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let cause = tokio::time::timeout(LOG_LIMIT, logged).await.expect("it is logged");
     let store = setting(&stored, "REGIONENDPOINT");
     assert!(cause.contains(store), "{cause}");
     let said = String::from_utf8(answer.body().to_vec()).unwrap();

@@ -3,8 +3,8 @@
 
 use crate::cache::{CredentialCache, Fingerprint};
 use crate::guard::Guard;
-use crate::htpasswd::{Htpasswd, SIZE_LIMIT};
-use crate::keys::{Keys, TokenError};
+use crate::htpasswd::{Htpasswd, NAME_LIMIT, PASSWORD_LIMIT, SIZE_LIMIT};
+use crate::keys::{Keys, TOKEN_LIMIT, TokenError};
 use crate::rules::Subject;
 use crate::scope::Access;
 use crate::settings::{Auth, Oidc, Scheme, Users};
@@ -13,14 +13,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 /// Longest claim of a CI job that is kept, in bytes.
+///
+/// Limit: bytes of a claim of a CI job's token, longer ones are left out; test:
+/// `claims_arrive`.
 const CLAIM_LIMIT: usize = 1024;
 
 /// Most claims of a CI job that are kept.
+///
+/// Limit: claims of a CI job's token that are kept; test: `claims_arrive`.
 const CLAIMS_LIMIT: usize = 100;
 
 /// A question of the component.
@@ -54,6 +59,28 @@ pub enum Question {
         /// The token.
         token: String,
     },
+}
+
+impl Question {
+    /// The refusal of credentials that cannot be valid, whoever's they are: a name
+    /// that no user can have, or what is longer than any password and any token.
+    /// These are not asked about, nor remembered: they would be as long as the
+    /// client wants, and several times as long as JSON.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let is_token =
+            |text: &str| text.len() <= TOKEN_LIMIT && text.bytes().all(|b| b.is_ascii_graphic());
+        match self {
+            Self::Password { user, password, .. } => {
+                let named = user.len() <= NAME_LIMIT && !user.contains(char::is_control);
+                let usable = password.len() <= PASSWORD_LIMIT || is_token(password);
+                (!named || !usable).then_some(Refusal::Credentials)
+            }
+            Self::Bearer { token } | Self::Refresh { token } => {
+                (!is_token(token)).then(|| Refusal::Token(TokenError::Malformed.to_string()))
+            }
+            Self::Issue { .. } => None,
+        }
+    }
 }
 
 /// An answer of the authority.
@@ -108,7 +135,7 @@ impl From<TokenError> for Answer {
 
 /// Verifies passwords and tokens, and issues tokens.
 pub struct Authority {
-    settings: Auth,
+    pub(crate) settings: Auth,
     loaded: RwLock<Arc<Loaded>>,
     guard: Mutex<Guard>,
     tokens: Option<Tokens>,
@@ -157,19 +184,6 @@ impl Authority {
     /// The number of users.
     pub fn users(&self) -> usize {
         self.loaded().users.len()
-    }
-
-    /// The files that [`Self::reload`] reads.
-    pub fn files(&self) -> Vec<std::path::PathBuf> {
-        let mut files = Vec::new();
-        if let Some(Users::File(path)) = &self.settings.users {
-            files.push(path.clone());
-        }
-        if let Scheme::External(external) = &self.settings.scheme {
-            let texts = external.certificates.iter().chain(&external.jwks);
-            files.extend(texts.filter(|text| !is_content(text)).map(Into::into));
-        }
-        files
     }
 
     /// Reads the files again, and drops cached results of the old ones.
@@ -341,6 +355,21 @@ impl Authority {
 
     fn loaded(&self) -> Arc<Loaded> {
         Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Auth {
+    /// The files that [`Authority::reload`] reads.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        if let Some(Users::File(path)) = &self.users {
+            files.push(path.clone());
+        }
+        if let Scheme::External(external) = &self.scheme {
+            let texts = external.certificates.iter().chain(&external.jwks);
+            files.extend(texts.filter(|text| !is_content(text)).map(Into::into));
+        }
+        files
     }
 }
 

@@ -6,6 +6,9 @@ use std::collections::HashMap;
 
 /// The most credentials that are cached. When it is full, all are dropped and
 /// have to be verified again.
+///
+/// Limit: verified credentials that are remembered; test: none, a full cache only
+/// costs time.
 const ENTRIES: usize = 4096;
 
 /// A keyed hash of credentials.

@@ -5,12 +5,20 @@ use std::fmt;
 
 /// Longest password in bytes: bcrypt ignores the rest, so a longer one would be
 /// equivalent to its first bytes.
+///
+/// Limit: the bytes of a password; test: `credentials_that_cannot_be_valid`.
 pub const PASSWORD_LIMIT: usize = 72;
 
 /// Longest user name in bytes, as in Apache's tool.
+
+///
+/// Limit: the bytes of a user's name; test: `credentials_that_cannot_be_valid`.
 pub const NAME_LIMIT: usize = 255;
 
 /// Largest file in bytes.
+///
+/// Limit: bytes of a file of users; test: none, it is compared with the file's
+/// length.
 pub const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The cost of the dummy hash if there are no users.
@@ -20,6 +28,9 @@ const DEFAULT_COST: u32 = 10;
 pub const MIN_COST: u32 = 4;
 
 /// The highest cost that is accepted: about 30 s per password.
+///
+/// Limit: bcrypt's cost of a hash in a file of users; test:
+/// `other_lines_are_refused_by_number`.
 pub const MAX_COST: u32 = 18;
 
 /// Length of a bcrypt hash as text.

@@ -15,12 +15,20 @@ use x509_cert::Certificate;
 use x509_cert::der::{Encode as _, oid::ObjectIdentifier};
 
 /// Longest token, in bytes.
+
+///
+/// Limit: the bytes of a token; test: `credentials_that_cannot_be_valid`.
 pub const TOKEN_LIMIT: usize = 16 * 1024;
 
 /// The most keys of one issuer.
+///
+/// Limit: keys of one issuer; test: none, a set is cut off there.
 const KEYS_LIMIT: usize = 256;
 
 /// Accepted clock difference in seconds.
+///
+/// Limit: seconds that clocks may differ; test:
+/// `tokens_are_good_for_their_time_and_their_service`.
 const LEEWAY: u64 = 60;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");

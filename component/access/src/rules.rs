@@ -17,10 +17,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Longest text of all rules, in bytes.
+///
+/// Limit: bytes of all rules; test: `mistakes`; setting:
+/// `REGISTRY_AUTH_RULES`.
 const TEXT_LIMIT: usize = 256 * 1024;
 
 /// Members of a group, with those of the groups in it, and users that a grant
 /// names, at most.
+///
+/// Limit: members of a group or a grant; test: `mistakes`.
 const MEMBERS_LIMIT: usize = 10_000;
 
 /// What a rule can allow.
@@ -405,6 +410,7 @@ mod tests {
             ("claim:sub pull a", "claims have values"),
             ("claim:sub=* pull a", "claims have values"),
             (&doubled, "at most 10000 members"),
+            (&"alice pull a\n".repeat(20_165), "at most 262144 bytes"),
         ] {
             let problem = Rules::parse(text).unwrap_err();
             assert!(problem.contains(expected), "{text}: {problem}");

@@ -6,8 +6,16 @@
 use serde::{Deserialize, Serialize};
 
 /// The most scopes in a request for a token. The specification has no limit;
-/// clients request one to a handful.
+/// clients request one to a handful. Further ones are not granted.
+///
+/// Limit: the scopes of a token request; test: `scopes_and_actions_are_limited`.
 pub const SCOPES_LIMIT: usize = 64;
+
+/// The most actions in a scope: there are five. Further ones are not granted.
+
+///
+/// Limit: the actions of a scope; test: `scopes_and_actions_are_limited`.
+pub const ACTIONS_LIMIT: usize = 16;
 
 /// The resource type of repositories.
 pub const REPOSITORY: &str = "repository";
@@ -34,10 +42,11 @@ pub struct Access {
 }
 
 impl Access {
-    /// Parses a `scope` parameter: scopes separated by spaces. Invalid scopes
-    /// are skipped, so nothing is granted for them.
+    /// Parses a `scope` parameter: scopes separated by spaces, of which
+    /// [`SCOPES_LIMIT`] count. Invalid scopes are skipped, so nothing is granted
+    /// for them. Takes time in proportion to the length.
     pub fn parse_all(scopes: &str) -> Vec<Self> {
-        scopes.split(' ').filter_map(Self::parse).collect()
+        scopes.split(' ').filter_map(Self::parse).take(SCOPES_LIMIT).collect()
     }
 
     fn parse(scope: &str) -> Option<Self> {
@@ -46,7 +55,8 @@ impl Access {
         // `repository(plugin)` is a repository with a class.
         let kind = kind.split_once('(').map_or(kind, |(kind, _)| kind);
         let mut distinct: Vec<String> = Vec::new();
-        for action in actions.split(',').filter(|action| !action.is_empty()) {
+        let actions = actions.split(',').filter(|action| !action.is_empty());
+        for action in actions.take(ACTIONS_LIMIT) {
             if !distinct.iter().any(|known| known == action) {
                 distinct.push(action.to_owned());
             }
@@ -67,7 +77,7 @@ impl Access {
 
 #[cfg(test)]
 mod tests {
-    use super::Access;
+    use super::{ACTIONS_LIMIT, Access, SCOPES_LIMIT};
 
     #[test]
     fn scopes() {
@@ -89,5 +99,18 @@ mod tests {
             assert!(Access::parse_all(text).is_empty(), "{text}");
         }
         assert_eq!(Access::parse_all("repository:a:pull x  repository:b:push").len(), 2);
+    }
+
+    #[test]
+    fn scopes_and_actions_are_limited() {
+        let actions = |count: usize| (0..count).map(|i| format!("a{i}")).collect::<Vec<_>>();
+        for count in [1, ACTIONS_LIMIT, ACTIONS_LIMIT + 1, 16_584] {
+            let found = Access::parse_all(&format!("repository:a:{}", actions(count).join(",")));
+            assert_eq!(found[0].actions, actions(count.min(ACTIONS_LIMIT)));
+        }
+        for count in [1, SCOPES_LIMIT, SCOPES_LIMIT + 1, 10_000] {
+            let found = Access::parse_all(&"repository:a:pull ".repeat(count));
+            assert_eq!(found.len(), count.min(SCOPES_LIMIT));
+        }
     }
 }

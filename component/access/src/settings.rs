@@ -8,6 +8,9 @@ use std::time::Duration;
 
 /// How long a token of the built-in service is valid, where
 /// `REGISTRY_AUTH_TOKEN_EXPIRATION` does not say otherwise.
+///
+/// Limit: lifetime of a token of the built-in service; test:
+/// `issued_tokens_are_accepted`; setting: `REGISTRY_AUTH_TOKEN_EXPIRATION`.
 pub const DEFAULT_TOKEN_EXPIRATION: Duration = Duration::from_mins(5);
 
 /// The realm of a password challenge, where `REGISTRY_AUTH_HTPASSWD_REALM` does

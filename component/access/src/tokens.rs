@@ -21,6 +21,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const ISSUER: &str = "roadstead";
 
 /// The lifetime of a refresh token, which clients store like a password.
+///
+/// Limit: lifetime of a refresh token; test:
+/// `refresh_tokens_are_for_users_and_outlive_the_process`.
 const REFRESH_TIME: Duration = Duration::from_hours(24 * 90);
 
 /// The most entries of an `access` claim; further ones are not granted.

@@ -7,6 +7,8 @@
 //!            [`client`]
 //! client ◀── takes the headers of [`cache`] out,        ◀── sets them
 //!            keeps and outdates responses by them
+//! client ◀── takes the body of [`front`] into its own   ◀── says that it is in memory
+//!            memory before the client reads it
 //!
 //!            sets [`services::VARIABLE`]                ──▶ [`Services`]: which of the
 //!                                                            authorities below exist
@@ -28,6 +30,7 @@
 pub mod access;
 pub mod cache;
 pub mod client;
+pub mod front;
 pub mod hashing;
 pub mod log;
 pub mod services;

@@ -39,15 +39,25 @@ pub const REPLY: HeaderName = HeaderName::from_static("store-reply");
 pub const REPLY_IN_BODY: &str = "body";
 
 /// The longest reply in a header, in bytes.
+///
+/// Limit: bytes of a reply in a header, longer ones are in the body; test:
+/// `over_a_directory`.
 pub const REPLY_HEADER_LIMIT: usize = 8 * 1024;
 
 /// The longest content that travels within a reply, in bytes.
+///
+/// Limit: bytes of content within a reply; test: `a_directory_keeps_the_contract`.
 pub const INLINE_LIMIT: u64 = 1024;
 
 /// The most entries of one list.
+///
+/// Limit: entries of one list; test: none, `n` is cut down to it.
 pub const LIST_LIMIT: usize = 10_000;
 
 /// The most digests of one [`Operation::MissingBlobs`].
+///
+/// Limit: digests of one question for missing blobs; test: none, more are asked in
+/// parts.
 pub const DIGESTS_LIMIT: usize = 256;
 
 /// An operation without a body. `Storage` in `roadstead-storage` says what each

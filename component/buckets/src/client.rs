@@ -11,18 +11,30 @@ use http::header::{IF_MATCH, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use object_store::client::{HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The most attempts of a request.
+
+///
+/// Limit: the attempts of a request to a store; test: `safe_requests_are_retried`.
 pub const MAX_ATTEMPTS: u32 = 4;
 
 /// How long after the first attempt a retry may begin.
+
+///
+/// Limit: the time for retries to a store; test: `a_store_that_hangs_costs_half_a_minute`.
 pub const REPEAT_TIME: Duration = Duration::from_secs(15);
 
 /// The longest pause between attempts.
+
+///
+/// Limit: the pause between attempts; test: `pauses_between_attempts`.
 pub const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// The longest pause after the first attempt; it doubles with each attempt.
+///
+/// Limit: longest pause after the first attempt; test: `pauses_between_attempts`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// GCS's header for conditional writes.
@@ -43,12 +55,20 @@ pub struct Client<S, C> {
     /// Whether a 409 to a conditional write means that it collided with another
     /// write in flight, and can be retried.
     conflicts_end: bool,
+    /// The store and its settings: for messages.
+    store: Arc<str>,
 }
 
 impl<S, C> Client<S, C> {
-    /// A client over `service`.
-    pub fn new(service: S, clock: C, user_agent: HeaderValue, conflicts_end: bool) -> Self {
-        Self { service, clock, user_agent, conflicts_end }
+    /// A client over `service`. `store` names the store and its settings.
+    pub fn new(
+        service: S,
+        clock: C,
+        user_agent: HeaderValue,
+        conflicts_end: bool,
+        store: &str,
+    ) -> Self {
+        Self { service, clock, user_agent, conflicts_end, store: store.into() }
     }
 
     /// Whether a retry may have another outcome, and cannot apply the request
@@ -56,7 +76,8 @@ impl<S, C> Client<S, C> {
     fn repeats(&self, kind: Idempotence, outcome: &Result<HttpResponse, HttpError>) -> bool {
         match outcome {
             Ok(response) => match response.status() {
-                // These mean that the request was not applied.
+                // These say that the request was not applied. A proxy may say so of
+                // one that was: whoever writes under a condition finds it out.
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
                 StatusCode::CONFLICT => kind == Idempotence::Conditional && self.conflicts_end,
                 StatusCode::REQUEST_TIMEOUT
@@ -104,7 +125,7 @@ impl<S: HttpService, C: Clock> Client<S, C> {
 #[async_trait]
 impl<S: HttpService, C: Clock> HttpService for Client<S, C> {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        Refusal::check(self.attempt(request).await?).await
+        Refusal::check(self.attempt(request).await?, &self.store).await
     }
 }
 

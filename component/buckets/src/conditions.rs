@@ -1,7 +1,8 @@
 //! Detects whether a store honours conditional writes, or silently ignores the
 //! conditions.
 
-use crate::Bucket;
+use crate::{Bucket, Refusal};
+use http::StatusCode;
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt as _, PutMode, UpdateVersion};
 
@@ -21,7 +22,7 @@ const TEXT: &str = "Made to find out whether this store honours If-None-Match.\n
 /// # Errors
 /// When it cannot be written to at all.
 pub async fn honours_conditions(bucket: &dyn Bucket, root: &Path) -> Result<bool, Error> {
-    let key: Path = root.parts().chain(KEY.map(Into::into)).collect();
+    let key = key(root);
     // The first one may create the object; the second one must fail.
     for _ in 0..2 {
         match bucket.put_opts(&key, TEXT.into(), PutMode::Create.into()).await {
@@ -42,6 +43,19 @@ async fn honours_versions(bucket: &dyn Bucket, key: &Path) -> Result<bool, Error
         Err(error) => Ok(is_refusal(&error)),
         Ok(_) => Ok(false),
     }
+}
+
+/// Whether a bucket that cannot be written to, for this reason, can be read: its
+/// content can be served, while pushes fail.
+pub async fn is_readable(bucket: &dyn Bucket, root: &Path, reason: &Error) -> bool {
+    let Some(Refusal::Unavailable { status, .. }) = Refusal::cause_of(reason) else { return false };
+    let refuses_writes = [StatusCode::FORBIDDEN, StatusCode::INSUFFICIENT_STORAGE];
+    refuses_writes.contains(status)
+        && matches!(bucket.get(&key(root)).await, Ok(_) | Err(Error::NotFound { .. }))
+}
+
+fn key(root: &Path) -> Path {
+    root.parts().chain(KEY.map(Into::into)).collect()
 }
 
 fn is_refusal(error: &Error) -> bool {

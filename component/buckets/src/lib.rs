@@ -13,13 +13,15 @@ mod refusal;
 mod s3;
 #[cfg(test)]
 mod tests;
+mod time;
 
 pub use backend::Backend;
 pub use client::{Client, Clock, MAX_ATTEMPTS, MAX_PAUSE, REPEAT_TIME};
-pub use conditions::honours_conditions;
+pub use conditions::{honours_conditions, is_readable};
 pub use crypto::RustCrypto;
-pub use refusal::{Refusal, is_temporary, is_unavailable};
+pub use refusal::{Refusal, is_unavailable, remedy};
 pub use s3::{S3Operations, Verified};
+pub use time::{LIST_TIME, QUICK_TIME, RESPONSE_TIME, response_time};
 
 use http::HeaderValue;
 use object_store::ClientOptions;
@@ -46,6 +48,9 @@ const USER_AGENT: &str = concat!("roadstead/", env!("CARGO_PKG_VERSION"));
 const SERVER_SIDE_ENCRYPTION: &str = "aws_server_side_encryption";
 
 /// Largest file with a service account's key, in bytes.
+///
+/// Limit: bytes of a file with a service account's key; test: none, it comes from the
+/// operator.
 const KEY_FILE_LIMIT: usize = 64 * 1024;
 
 /// All operations of object_store on a bucket.
@@ -77,7 +82,9 @@ where
         .map_err(|error| format!("the user agent {user_agent:?}: {error}"))?;
     // On Azure, 409 means that the object exists already.
     let conflicts_end = matches!(cloud.service, Service::S3(_));
-    let client = Client::new(service, clock, user_agent.clone(), conflicts_end);
+    let store =
+        format!("{} (see {} and the settings beside it)", cloud.location(), cloud.setting());
+    let client = Client::new(service, clock, user_agent.clone(), conflicts_end, &store);
     let connector = Connector(client.clone());
     let (bucket, s3) = match &cloud.service {
         Service::S3(s3) => {

@@ -15,10 +15,21 @@ use std::fmt;
 use std::iter::successors;
 
 /// The largest error response that is read, in bytes.
+///
+/// Limit: bytes of a store's error response that are read; test: none, the rest is
+/// not looked at.
 const TEXT_LIMIT: usize = 16 * 1024;
 
 /// The codes for parts that a store does not have: of S3 and GCS, and of Azure.
 const MISSING_PARTS: [&str; 2] = ["InvalidPart", "InvalidBlockList"];
+
+/// The codes for a bucket or container that does not exist: of S3 and GCS, and of
+/// Azure. Other codes with the same status are of an object.
+const NO_BUCKET: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
+
+/// S3's codes for temporary credentials that are no longer valid, whose status is
+/// 400.
+const EXPIRED: [&str; 2] = ["ExpiredToken", "InvalidToken"];
 
 /// The header in which Azure repeats the code of an error.
 const AZURE_CODE: &str = "x-ms-error-code";
@@ -26,8 +37,11 @@ const AZURE_CODE: &str = "x-ms-error-code";
 /// A refusal that callers handle in a way of its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// The store, or a proxy in front of it, cannot serve at the moment.
+    /// The store, or a proxy in front of it, cannot serve at the moment, or not
+    /// until its operator has mended something: see [`remedy`].
     Unavailable {
+        /// The store and its settings.
+        store: String,
         /// The status of its response.
         status: StatusCode,
         /// The body of its response.
@@ -46,9 +60,13 @@ impl Refusal {
     }
 
     /// Makes an error of a response, if it is such a refusal.
-    pub(crate) async fn check(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    pub(crate) async fn check(
+        response: HttpResponse,
+        store: &str,
+    ) -> Result<HttpResponse, HttpError> {
         let status = response.status();
-        if !is_temporary(status) && status != StatusCode::BAD_REQUEST {
+        let by_code = matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND);
+        if !by_code && remedy(status).is_none() {
             return Ok(response);
         }
         let (head, body) = response.into_parts();
@@ -56,12 +74,19 @@ impl Refusal {
         let body = Limited::new(body, TEXT_LIMIT).collect().await;
         let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let text = String::from_utf8_lossy(&body);
-        let refusal = if is_temporary(status) {
-            Self::Unavailable { status, text: text.into_owned() }
-        } else if code(&head.headers, &text).is_some_and(|code| MISSING_PARTS.contains(&&*code)) {
-            Self::MissingParts(text.into_owned())
-        } else {
-            return Ok(HttpResponse::from_parts(head, body.into()));
+        let code = by_code.then(|| code(&head.headers, &text)).flatten().unwrap_or_default();
+        let refusal = match status {
+            StatusCode::BAD_REQUEST if MISSING_PARTS.contains(&&*code) => {
+                Self::MissingParts(text.into_owned())
+            }
+            StatusCode::BAD_REQUEST if !EXPIRED.contains(&&*code) => {
+                return Ok(HttpResponse::from_parts(head, body.into()));
+            }
+            // There is no such object, which is an answer.
+            StatusCode::NOT_FOUND if !NO_BUCKET.contains(&&*code) => {
+                return Ok(HttpResponse::from_parts(head, body.into()));
+            }
+            _ => Self::Unavailable { store: store.to_owned(), status, text: text.into_owned() },
         };
         Err(HttpError::new(HttpErrorKind::Unknown, refusal))
     }
@@ -70,8 +95,9 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable { status, text } => {
-                write!(f, "the store responds with {status}: {text}")
+            Self::Unavailable { store, status, text } => {
+                let remedy = remedy(*status).unwrap_or(EXPIRED_REMEDY);
+                write!(f, "{store}: {remedy}; the store responds with {status}: {text}")
             }
             Self::MissingParts(text) => write!(f, "the store does not have the parts: {text}"),
         }
@@ -80,20 +106,32 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// Whether a store, or a proxy in front of it, says by this status that a retry
-/// may succeed. A 500 does not say so.
-pub fn is_temporary(status: StatusCode) -> bool {
-    matches!(
-        status,
+/// See [`EXPIRED`].
+const EXPIRED_REMEDY: &str = "temporary credentials have expired, set new ones";
+
+/// What to do about a response with this status, if it says that the store does
+/// not serve the registry: not now, or not until its operator mends something.
+/// `None` for other statuses; a 500 does not say so. A 404 says so only if what is
+/// missing is not an object.
+pub fn remedy(status: StatusCode) -> Option<&'static str> {
+    Some(match status {
         StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT
-    )
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => "the store cannot serve at the moment",
+        StatusCode::UNAUTHORIZED => "the store does not accept the credentials, correct them",
+        StatusCode::FORBIDDEN => {
+            "the store denies this request: let these credentials list the bucket and read, write \
+             and delete in it, and see whether it is read-only or its quota is used up"
+        }
+        StatusCode::NOT_FOUND => "the bucket does not exist, restore it or correct the setting",
+        StatusCode::INSUFFICIENT_STORAGE => "the store is full, make room in it",
+        _ => return None,
+    })
 }
 
 /// Whether the cause of an error is a store that cannot be reached, does not
-/// respond, or cannot serve at the moment.
+/// respond, or does not serve: not now, or not until its operator mends something.
 pub fn is_unavailable(error: &(dyn Error + 'static)) -> bool {
     let unreachable = |cause: &(dyn Error + 'static)| {
         matches!(

@@ -29,6 +29,9 @@ const STORE: &str = "S3";
 const ENCRYPTION: &str = "x-amz-server-side-encryption";
 
 /// The largest response that is read, in bytes: the text of an error.
+///
+/// Limit: bytes of a store's response to a copy or a conditional write; test: none,
+/// the rest is not looked at.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// The characters of a path that signatures escape.

@@ -2,7 +2,10 @@
 
 mod s3;
 
-use crate::{Client, Clock, MAX_ATTEMPTS, Refusal, RustCrypto, is_unavailable, open};
+use crate::{
+    Client, Clock, MAX_ATTEMPTS, Refusal, RustCrypto, honours_conditions, is_readable,
+    is_unavailable, open,
+};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode};
@@ -80,7 +83,7 @@ async fn attempts(
     let (seen, clock) = (Arc::default(), Fast::default());
     let service = Always(outcome, Arc::clone(&seen));
     let agent = HeaderValue::from_static("a test");
-    let client = Client::new(service, clock.clone(), agent, conflicts_end);
+    let client = Client::new(service, clock.clone(), agent, conflicts_end, "s3://a");
     let mut request = HttpRequest::new(HttpRequestBody::from(b"body".to_vec()));
     *request.method_mut() = method.clone();
     for (name, value) in headers {
@@ -170,8 +173,10 @@ async fn unavailability_is_detected() {
         (Status(502), true),
         (Status(503), true),
         (Status(504), true),
+        (Status(507), true),
+        (Status(401), true),
+        (Status(403), true),
         (Status(400), false),
-        (Status(403), false),
         (Status(404), false),
         (Status(500), false),
         (Failure(HttpErrorKind::Connect), true),
@@ -199,6 +204,87 @@ async fn unavailability_is_detected() {
     }
 }
 
+/// An object that is missing is an answer; a bucket that is missing, or that the
+/// registry may not use, is a failure, and the log says what to do about it.
+#[tokio::test]
+async fn buckets_that_do_not_serve() {
+    for (status, code, remedy) in [
+        (404, "NoSuchBucket", "the bucket does not exist"),
+        (404, "ContainerNotFound", "the bucket does not exist"),
+        (404, "NoSuchKey", ""),
+        (404, "BlobNotFound", ""),
+        (404, "", ""),
+        (401, "InvalidAuthenticationInfo", "does not accept the credentials"),
+        (403, "AccessDenied", "let these credentials list the bucket"),
+        (403, "QuotaExceeded", "its quota is used up"),
+        (400, "ExpiredToken", "temporary credentials have expired"),
+        (400, "InvalidToken", "temporary credentials have expired"),
+        (507, "XMinioStorageFull", "make room in it"),
+    ] {
+        let body = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
+        for settings in STORES {
+            let service = Always(Refused(status, Box::leak(body.clone().into())), Arc::default());
+            let bucket = open(&cloud(settings), service, Fast::default()).unwrap().bucket;
+            let key = Path::from("a");
+            let missing = bucket.get(&key).await.unwrap_err();
+            let is_answer = matches!(missing, object_store::Error::NotFound { .. });
+            assert_eq!(is_answer, remedy.is_empty(), "{status} {code}: {missing}");
+            for error in [
+                missing,
+                bucket.put(&key, "content".into()).await.unwrap_err(),
+                bucket.list_with_delimiter(None).await.unwrap_err(),
+            ] {
+                assert_eq!(is_unavailable(&error), !remedy.is_empty(), "{status} {code}: {error}");
+                if remedy.is_empty() {
+                    continue;
+                }
+                let (text, setting) =
+                    (error.to_string(), format!("REGISTRY_STORAGE_{}", settings[0].0));
+                for part in [remedy, "://abc", setting.as_str(), code] {
+                    assert!(text.contains(part), "{text}: {part}");
+                }
+            }
+        }
+    }
+}
+
+/// A service that refuses writes, and answers reads like this.
+#[derive(Clone, Debug)]
+struct ReadOnly {
+    write: u16,
+    read: u16,
+}
+
+#[async_trait]
+impl HttpService for ReadOnly {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let writes = *request.method() == Method::PUT;
+        let status = if writes { self.write } else { self.read };
+        let body = "<Error><Code>Any</Code></Error>".as_bytes().to_vec();
+        let mut response = HttpResponse::new(HttpResponseBody::from(body));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        Ok(response)
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_can_only_be_read() {
+    for (write, read, expected) in [
+        (403, 404, true),
+        (507, 404, true),
+        (403, 403, false),
+        (401, 404, false),
+        (503, 404, false),
+        (500, 404, false),
+    ] {
+        let service = ReadOnly { write, read };
+        let bucket = open(&cloud(STORES[0]), service, Fast::default()).unwrap().bucket;
+        let root = Path::from("root");
+        let reason = honours_conditions(&*bucket, &root).await.unwrap_err();
+        assert_eq!(is_readable(&*bucket, &root, &reason).await, expected, "{write} {read}");
+    }
+}
+
 /// S3 and GCS name the part, Azure the list of blocks.
 #[tokio::test]
 async fn parts_that_a_store_does_not_have() {
@@ -207,7 +293,7 @@ async fn parts_that_a_store_does_not_have() {
         (400, "InvalidBlockList", true),
         (400, "InvalidPartOrder", false),
         (400, "EntityTooSmall", false),
-        (403, "InvalidPart", false),
+        (405, "InvalidPart", false),
         (404, "NoSuchUpload", false),
     ] {
         let body = format!(

@@ -120,8 +120,8 @@ impl<B: Bodies> Storage for CloudStorage<B> {
     }
 
     async fn exists(&self, key: &Key) -> Result<bool, StorageError> {
-        match self.objects.head(key).await.map_err(StorageError::from) {
-            Ok(_) => Ok(true),
+        match self.objects.check(key).await.map_err(StorageError::from) {
+            Ok(()) => Ok(true),
             Err(StorageError::NotFound) => Ok(false),
             Err(error) => Err(error),
         }

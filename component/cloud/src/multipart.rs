@@ -16,12 +16,19 @@ const MIB: u64 = 1024 * 1024;
 
 /// How large an object can be, in bytes, that S3 writes or copies by one
 /// request. Copies of the other stores have no such limit.
+///
+/// Limit: bytes of an object that S3 writes or copies in one request; test:
+/// `large_objects_are_copied_by_parts`.
 pub(crate) const REQUEST_LIMIT: u64 = 5 * 1024 * MIB;
 
 /// The size of the parts in which S3 copies a larger object, in bytes.
+///
+/// Limit: bytes of a part of a copy; test: `large_objects_are_copied_by_parts`.
 const COPY_PART: u64 = 1024 * MIB;
 
 /// How many parts are copied at a time.
+///
+/// Limit: parts that are copied at a time; test: `large_objects_are_copied_by_parts`.
 const CONCURRENT_COPIES: usize = 4;
 
 /// A multipart upload that has not been completed.

@@ -60,6 +60,15 @@ impl Objects {
         Ok(self.backend.store.get_opts(&self.path(key), options).await?)
     }
 
+    /// Checks that an object exists. A small one is read: a response without a body
+    /// does not say whether the object is missing or the bucket.
+    pub(crate) async fn check(&self, key: &Key) -> Result<(), Error> {
+        match key {
+            Key::Blob(_) => self.head(key).await.map(drop),
+            _ => self.read(key).await.map(drop),
+        }
+    }
+
     /// The value of an object, of at most [`Key::value_limit`] bytes.
     pub(crate) async fn read(&self, key: &Key) -> Result<Bytes, Error> {
         read_value(key, self.get(key).await?).await
@@ -152,7 +161,7 @@ impl Objects {
     /// Deletes an object that must exist. Most stores do not say whether a
     /// deleted object existed, so this takes two requests.
     pub(crate) async fn remove(&self, key: &Key) -> Result<(), Error> {
-        self.head(key).await?;
+        self.check(key).await?;
         self.delete(key).await
     }
 

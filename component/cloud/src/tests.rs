@@ -2,6 +2,7 @@
 //! this adapter promises.
 
 mod enumeration;
+mod gone;
 mod lists;
 mod many;
 mod races;

@@ -49,27 +49,80 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
 
 /// How long requests in flight may take to end at shutdown, where
 /// `REGISTRY_HTTP_DRAINTIMEOUT` does not say otherwise.
+///
+/// Limit: time for requests in flight after SIGTERM; test:
+/// `the_drain_timeout_ends_the_rest`; setting: `REGISTRY_HTTP_DRAINTIMEOUT`.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Requests handled at a time, where `REGISTRY_HTTP_MAXREQUESTS` does not say
 /// otherwise.
+///
+/// Limit: requests in flight, by default; test: `more_requests_than_there_are_turns`;
+/// setting: `REGISTRY_HTTP_MAXREQUESTS`.
 pub const DEFAULT_MAX_REQUESTS: usize = 1024;
 
 /// The most that `REGISTRY_HTTP_MAXREQUESTS` can say: as many as there are
 /// connections.
+///
+/// Limit: requests in flight, at most; test:
+/// `mistakes_have_the_names_that_were_written`; setting: `REGISTRY_HTTP_MAXREQUESTS`.
 pub const MAX_MAX_REQUESTS: usize = 4096;
+
+/// Requests of one client handled at a time, where
+/// `REGISTRY_HTTP_MAXREQUESTSPERCLIENT` does not say otherwise: a quarter of all.
+///
+/// Limit: requests of one client in flight; test: `one_client_cannot_have_all_turns`; setting: `REGISTRY_HTTP_MAXREQUESTSPERCLIENT`.
+pub const DEFAULT_MAX_REQUESTS_PER_CLIENT: usize = 256;
+
+/// Open connections, where `REGISTRY_HTTP_MAXCONNECTIONS` does not say otherwise.
+///
+/// Limit: open connections; test: `the_idlest_connection_makes_room`; setting: `REGISTRY_HTTP_MAXCONNECTIONS`.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;
+
+/// The most that `REGISTRY_HTTP_MAXCONNECTIONS` can say.
+pub const MAX_MAX_CONNECTIONS: usize = 65_536;
+
+/// Open connections of one client, where `REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT`
+/// does not say otherwise: a quarter of all.
+///
+/// Limit: open connections of one client; test: `connections_of_one_client_leave_room`; setting: `REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT`.
+pub const DEFAULT_MAX_CONNECTIONS_PER_CLIENT: usize = 1024;
+
+/// How long a client may stall within a body, where `REGISTRY_HTTP_STALLTIMEOUT`
+/// does not say otherwise.
+///
+/// Limit: stall of a client that sends or receives a body; test: `tiny_windows_are_bounded_and_closed`; setting: `REGISTRY_HTTP_STALLTIMEOUT`.
+pub const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The directory that a component without a native host serves, where
 /// `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY` does not say otherwise:
 /// distribution's.
 pub const DEFAULT_ROOT: &str = "/var/lib/registry";
 
+/// How long nothing must have been added to an upload for it to be abandoned,
+/// where `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_AGE` does not say otherwise.
+///
+/// Limit: age of abandoned uploads before they are removed; test:
+/// `abandoned_uploads_are_purged`; setting:
+/// `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_AGE`.
+pub const DEFAULT_PURGE_AGE: Duration = Duration::from_hours(168);
+
+/// How often abandoned uploads are removed, where
+/// `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL` does not say otherwise.
+pub const DEFAULT_PURGE_INTERVAL: Duration = Duration::from_hours(24);
+
 /// The longest that `REGISTRY_AUTH_TOKEN_EXPIRATION` can say: tokens cannot be
 /// revoked.
+///
+/// Limit: longest lifetime of an issued token; test: `mistakes`; setting:
+/// `REGISTRY_AUTH_TOKEN_EXPIRATION`.
 pub const MAX_TOKEN_EXPIRATION: Duration = Duration::from_hours(1);
 
 /// The shortest that `REGISTRY_AUTH_TOKEN_EXPIRATION` can say: clients take
 /// less than a minute for a minute.
+///
+/// Limit: shortest lifetime of an issued token; test: `mistakes`; setting:
+/// `REGISTRY_AUTH_TOKEN_EXPIRATION`.
 pub const MIN_TOKEN_EXPIRATION: Duration = Duration::from_mins(1);
 
 /// Bytes of a part of an upload to an object store, where `_CHUNKSIZE` does not
@@ -78,6 +131,10 @@ pub const DEFAULT_PART_SIZE: u64 = 10 * 1024 * 1024;
 
 /// The most that `_CHUNKSIZE` can say, in bytes. A part is in the component's
 /// memory while it is sent.
+///
+/// Limit: bytes of a part of an upload, at most; test: `mistakes`; setting:
+/// `REGISTRY_STORAGE_S3_CHUNKSIZE`, `REGISTRY_STORAGE_GCS_CHUNKSIZE`,
+/// `REGISTRY_STORAGE_AZURE_CHUNKSIZE`.
 pub const MAX_PART_SIZE: u64 = 32 * 1024 * 1024;
 
 /// The settings of a registry, all valid.
@@ -91,6 +148,14 @@ pub struct Config {
     /// `REGISTRY_HTTP_MAXREQUESTS`: requests handled at a time, request bodies
     /// included. At least one.
     pub max_requests: usize,
+    /// `REGISTRY_HTTP_MAXREQUESTSPERCLIENT`: those of one client.
+    pub max_requests_per_client: usize,
+    /// `REGISTRY_HTTP_MAXCONNECTIONS`: open connections.
+    pub max_connections: usize,
+    /// `REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT`: those of one client.
+    pub max_connections_per_client: usize,
+    /// `REGISTRY_HTTP_STALLTIMEOUT`: how long a client may stall within a body.
+    pub stall_timeout: Duration,
     /// `REGISTRY_HTTP_HOST`: the URL at which clients reach the registry, where
     /// it cannot be derived from their requests.
     pub host: Option<String>,
@@ -114,6 +179,9 @@ pub struct Config {
     pub delete_enabled: bool,
     /// `REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED`: nothing can be changed.
     pub read_only: bool,
+    /// `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_*`: which uploads are removed
+    /// from a directory, if any.
+    pub upload_purging: Option<UploadPurging>,
     /// `REGISTRY_VALIDATION_MANIFESTS_SPARSE`: image manifests may name blobs
     /// that the repository does not hold.
     pub sparse_images: bool,
@@ -128,6 +196,17 @@ pub struct Config {
     /// What someone may want to know who gave these settings, a line each:
     /// names that have no effect.
     pub warnings: Vec<String>,
+}
+
+/// Which upload sessions are removed from a directory, and when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UploadPurging {
+    /// Those to which nothing was added for this long.
+    pub age: Duration,
+    /// How long to wait between two purges.
+    pub interval: Duration,
+    /// They are only logged.
+    pub dry_run: bool,
 }
 
 /// How much is logged.
@@ -172,6 +251,17 @@ impl Config {
             drain_timeout: reader.read(&settings::HTTP_DRAINTIMEOUT),
             max_requests: usize::try_from(reader.read(&settings::HTTP_MAXREQUESTS))
                 .unwrap_or(MAX_MAX_REQUESTS),
+            max_requests_per_client: usize::try_from(
+                reader.read(&settings::HTTP_MAXREQUESTSPERCLIENT),
+            )
+            .unwrap_or(MAX_MAX_REQUESTS),
+            max_connections: usize::try_from(reader.read(&settings::HTTP_MAXCONNECTIONS))
+                .unwrap_or(MAX_MAX_CONNECTIONS),
+            max_connections_per_client: usize::try_from(
+                reader.read(&settings::HTTP_MAXCONNECTIONSPERCLIENT),
+            )
+            .unwrap_or(MAX_MAX_CONNECTIONS),
+            stall_timeout: reader.read(&settings::HTTP_STALLTIMEOUT),
             host: reader.read(&settings::HTTP_HOST),
             trusted_proxies: trusted_proxies(&mut reader),
             tls: Tls::read(&mut reader),
@@ -181,6 +271,7 @@ impl Config {
             redirect: !reader.read(&settings::STORAGE_REDIRECT_DISABLE),
             delete_enabled: reader.read(&settings::STORAGE_DELETE_ENABLED),
             read_only: reader.read(&settings::STORAGE_MAINTENANCE_READONLY_ENABLED),
+            upload_purging: upload_purging(&mut reader),
             sparse_images: reader.read(&settings::VALIDATION_MANIFESTS_SPARSE),
             warning: reader.read(&settings::HTTP_WARNING),
             log_level: reader.read(&settings::LOG_LEVEL),
@@ -200,6 +291,16 @@ impl Settings {
     pub fn config(&self) -> Result<Config, ConfigError> {
         Config::read(self)
     }
+}
+
+fn upload_purging(reader: &mut Reader<'_>) -> Option<UploadPurging> {
+    let enabled = reader.read(&settings::STORAGE_MAINTENANCE_UPLOADPURGING_ENABLED);
+    let purging = UploadPurging {
+        age: reader.read(&settings::STORAGE_MAINTENANCE_UPLOADPURGING_AGE),
+        interval: reader.read(&settings::STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL),
+        dry_run: reader.read(&settings::STORAGE_MAINTENANCE_UPLOADPURGING_DRYRUN),
+    };
+    enabled.then_some(purging)
 }
 
 /// The proxies whose forwarding headers are trusted.

@@ -16,6 +16,9 @@ use std::time::Duration;
 
 /// How many repositories that may hold a blob are looked at, for a mount that
 /// names none.
+///
+/// Limit: repositories that are looked at for a mount without `from`; test: none,
+/// more are not looked at.
 const HOLDERS_LIMIT: usize = 16;
 
 /// How operations reach a directory.

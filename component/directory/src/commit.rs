@@ -1,15 +1,18 @@
 //! Commits an upload session: verified bytes become a blob.
 
 use crate::entries::failed;
-use crate::session::HASH_BUFFER;
-use crate::steps as fs;
-use crate::{Appender, Directory};
+use crate::session::{Complete, HASH_BUFFER};
+use crate::steps::observed;
+use crate::{Appender, Directory, files};
 use roadstead_oci::{Algorithm, Digest, RepositoryName};
 use roadstead_storage::{Commit, Key, StorageError};
 use sha2::{Digest as _, Sha512};
 use std::fs::File;
-use std::io::Read;
+use std::io::Read as _;
+use std::iter;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Builder};
 
 impl Directory {
     /// Verifies the bytes of a session, with those that were appended but not
@@ -23,13 +26,15 @@ impl Directory {
         appender: Appender,
     ) -> Result<u64, StorageError> {
         let Commit { session, digest, .. } = commit;
-        let (file, path, state, lock) = appender.into_parts()?;
+        self.writable()?;
+        let mut complete = appender.complete()?;
+        let state = complete.state.clone();
         let actual = match digest.algorithm() {
             Algorithm::Sha256 => Digest::from_bytes(Algorithm::Sha256, &state.sha256.finalize()),
             // Sessions are hashed with SHA-256 as bytes arrive, since a client
             // names the algorithm only at the end.
             Algorithm::Sha512 => {
-                Digest::from_bytes(Algorithm::Sha512, &hash_again::<Sha512>(&path)?)
+                Digest::from_bytes(Algorithm::Sha512, &hash_again::<Sha512>(&complete.data)?)
             }
         };
         let actual = actual.ok_or_else(|| {
@@ -37,17 +42,21 @@ impl Directory {
         })?;
         if actual != *digest {
             self.discard(session)?;
-            drop(lock);
             return Err(StorageError::DigestMismatch(Some(actual)));
         }
         let blob = Key::Blob(digest.clone());
         let link = PreparedLink::write(self, &session.repository, digest)?;
-        link.sync_with(self, &file, &blob)?;
-        drop(file);
-        self.publish(&path, &blob)?;
+        link.sync_with(self, &complete, &blob).inspect_err(|_| {
+            for key in [&link.key, &blob] {
+                if let Some(parent) = self.path(key).parent() {
+                    self.prune(parent);
+                }
+            }
+        })?;
+        complete.keep();
+        self.publish_existing(&complete.data, &blob)?;
         self.end(session);
         link.publish(self)?;
-        drop(lock);
         Ok(state.offset)
     }
 }
@@ -66,10 +75,10 @@ impl PreparedLink {
         digest: &Digest,
     ) -> Result<Self, StorageError> {
         let key = Key::Layer(repository.clone(), digest.clone());
-        let (file, temporary) = directory.temporary_file().map_err(failed)?;
-        let mut link = Self { key, file, temporary };
-        let text = digest.to_string();
-        fs::write_all(&mut link.file, text.as_bytes(), &link.temporary).map_err(failed)?;
+        let (file, temporary) = directory.temporary_file()?;
+        let link = Self { key, file, temporary };
+        files::write_all(&link.file, &link.temporary, digest.as_str().as_bytes())
+            .map_err(failed)?;
         Ok(link)
     }
 
@@ -78,7 +87,7 @@ impl PreparedLink {
     fn sync_with(
         &self,
         directory: &Directory,
-        bytes: &File,
+        bytes: &Complete,
         blob: &Key,
     ) -> Result<(), StorageError> {
         let parent = |key: &Key| match directory.path(key).parent() {
@@ -86,8 +95,8 @@ impl PreparedLink {
             None => Ok(()),
         };
         at_once(vec![
-            Box::new(|| fs::sync(bytes, &directory.path(blob)).map_err(failed)),
-            Box::new(|| fs::sync(&self.file, &self.temporary).map_err(failed)),
+            Box::new(|| files::sync(&bytes.file, &bytes.data).map_err(failed)),
+            Box::new(|| files::sync(&self.file, &self.temporary).map_err(failed)),
             Box::new(|| parent(&self.key)),
             Box::new(|| parent(blob)),
         ])
@@ -106,21 +115,35 @@ impl PreparedLink {
 impl Drop for PreparedLink {
     fn drop(&mut self) {
         // After it was published, the temporary file no longer exists.
-        let _ = fs::remove_file(&self.temporary);
+        let _ = files::remove_file(&self.temporary);
     }
 }
 
 type Task<'a> = Box<dyn FnOnce() -> Result<(), StorageError> + Send + 'a>;
 
 /// Runs all tasks, concurrently if threads are available.
-fn at_once(mut tasks: Vec<Task<'_>>) -> Result<(), StorageError> {
-    if cfg!(target_family = "wasm") || fs::observed() {
-        return tasks.into_iter().try_for_each(|task| task());
-    }
-    let Some(own) = tasks.pop() else { return Ok(()) };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = tasks.into_iter().map(|task| scope.spawn(task)).collect();
-        let mut result = own();
+fn at_once(tasks: Vec<Task<'_>>) -> Result<(), StorageError> {
+    let threads =
+        if cfg!(target_family = "wasm") || observed() { 0 } else { tasks.len().saturating_sub(1) };
+    with_threads(tasks, threads, Builder::new)
+}
+
+/// Runs all tasks on this thread and on at most `threads` others, each of which
+/// `builder` describes. Where the system has no thread left, the tasks are done
+/// by those that there are.
+fn with_threads(
+    tasks: Vec<Task<'_>>,
+    threads: usize,
+    builder: impl Fn() -> Builder,
+) -> Result<(), StorageError> {
+    let tasks = Mutex::new(tasks);
+    let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    // Each ends with the first task that fails.
+    let work = || iter::from_fn(next).try_for_each(|task| task());
+    thread::scope(|scope| {
+        let spawn = |_| builder().spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (0..threads).map_while(spawn).collect();
+        let mut result = work();
         for other in others {
             let panicked = |_| StorageError::Failed("a task of a commit panicked".to_owned());
             result = result.and(other.join().map_err(panicked).flatten());
@@ -130,7 +153,7 @@ fn at_once(mut tasks: Vec<Task<'_>>) -> Result<(), StorageError> {
 }
 
 fn hash_again<H: sha2::Digest>(path: &Path) -> Result<Vec<u8>, StorageError> {
-    let mut file = fs::open(path)?;
+    let mut file = files::open(path)?;
     let mut hash = H::new();
     let mut buffer = vec![0; HASH_BUFFER];
     loop {
@@ -143,11 +166,14 @@ fn hash_again<H: sha2::Digest>(path: &Path) -> Result<Vec<u8>, StorageError> {
 
 #[cfg(test)]
 mod tests {
+    use super::{Task, with_threads};
     use crate::Directory;
     use roadstead_oci::{Algorithm, Digest, RepositoryName};
     use roadstead_storage::{Commit, Key, StorageError, UploadSession};
     use sha2::{Digest as _, Sha256};
     use std::fs;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread::Builder;
 
     struct Fixture {
         _root: tempfile::TempDir,
@@ -187,6 +213,30 @@ mod tests {
         assert_eq!(f.directory.value(&f.blob).unwrap(), b"bytes");
         assert!(f.directory.leads_to(&f.layer, &f.commit.digest).unwrap());
         assert_eq!(f.directory.value(&f.layer.companion().unwrap()).unwrap(), b"");
+    }
+
+    /// Where the system gives no more threads, which a stack of this size stands
+    /// for, one thread does it all.
+    #[test]
+    fn without_threads_a_commit_takes_longer() {
+        let none = || Builder::new().stack_size(1 << 46);
+        assert!(none().spawn(|| ()).is_err());
+        for builder in [none, Builder::new] {
+            let done = AtomicUsize::new(0);
+            let task = || -> Task<'_> {
+                Box::new(|| {
+                    done.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                })
+            };
+            with_threads(vec![task(), task(), task(), task()], 3, builder).unwrap();
+            assert_eq!(done.into_inner(), 4);
+        }
+        let failing = || -> Task<'_> { Box::new(|| Err(StorageError::NotFound)) };
+        let done = || -> Task<'_> { Box::new(|| Ok(())) };
+        for tasks in [vec![failing(), done()], vec![done(), failing()]] {
+            assert_eq!(with_threads(tasks, 1, none), Err(StorageError::NotFound));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! content that only another repository holds.
 
 use crate::Directory;
-use crate::entries::for_each;
+use crate::entries::{EntryType, for_each};
 use crate::file_range::{FileRange, WithContent};
 use roadstead_bridge::storage::{DIGESTS_LIMIT, LIST_LIMIT, Reply};
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
@@ -24,7 +24,11 @@ impl Directory {
             Reference::Tag(tag) => {
                 let key = Key::Tag(repository.clone(), tag.clone());
                 let link = self.value(&key)?;
-                Pointer::parse(&key, &link)?.digest
+                Pointer::parse(&key, &link)
+                    .inspect_err(|_| {
+                        (self.log)(&format!("{key} leads nowhere; push the tag again"));
+                    })?
+                    .digest
             }
         };
         let media_type = self.recorded_type(repository, &digest)?;
@@ -116,10 +120,21 @@ impl Directory {
         let limit = limit.min(LIST_LIMIT);
         let mut found = Vec::new();
         let directory = self.root().join(Key::blob_directory(digest));
-        let read = for_each(&directory, |file, _| {
-            found.extend(Key::hinted(file));
-            found.len() < limit
+        let mut long = Vec::new();
+        let read = for_each(self.root(), &directory, |file, entry| {
+            match entry {
+                EntryType::File => found.extend(Key::hinted(file, None)),
+                EntryType::Directory => long.push(file.to_owned()),
+            }
+            found.len() < limit && long.len() < limit
         });
+        let read = long.iter().fold(read, |read, first| {
+            read.and(for_each(self.root(), &directory.join(first), |rest, _| {
+                found.extend(Key::hinted(first, Some(rest)));
+                found.len() < limit
+            }))
+        });
+        found.truncate(limit);
         match read {
             // A hint that was removed meanwhile can be ignored.
             Ok(()) | Err(StorageError::NotFound) => Ok(found),
@@ -132,5 +147,69 @@ impl Directory {
         let limit = key.value_limit();
         let value = crate::objects::read_limited(&self.path(key), limit)?;
         value.ok_or_else(|| StorageError::Failed(format!("{key} has more than {limit} bytes")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Directory;
+    use roadstead_bridge::storage::Operation;
+    use roadstead_oci::{Algorithm, Digest, MediaType, Reference, RepositoryName, Tag};
+    use roadstead_storage::{Key, StorageError};
+    use sha2::{Digest as _, Sha256};
+    use std::cell::RefCell;
+    use std::fs;
+
+    thread_local! {
+        static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// A link that a loss of power left empty, or full of zeros.
+    #[test]
+    fn a_torn_tag_is_not_there_and_can_be_replaced_or_deleted() {
+        let root = tempfile::tempdir().unwrap();
+        let mut directory = Directory::open(root.path()).unwrap();
+        directory.log = |line| LOG.with_borrow_mut(|log| log.push(line.to_owned()));
+        let (name, tag) = (RepositoryName::parse("a").unwrap(), Tag::parse("v1").unwrap());
+        let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(b"{}")).unwrap();
+        let key = Key::Tag(name.clone(), tag.clone());
+        let revision = Key::Revision(name.clone(), digest.clone());
+        directory.write(&Key::Blob(digest.clone()), b"{}").unwrap();
+        let media_type = MediaType::parse("a/b").unwrap();
+        directory.link(&revision, &digest, Some(&media_type)).unwrap();
+        let reference = Reference::Tag(tag);
+        let operation = Operation::Manifest { repository: name, reference, content: true };
+        for torn in ["", "\0\0\0\0"] {
+            directory.link(&key, &digest, None).unwrap();
+            assert!(directory.execute(&operation).is_ok());
+            fs::write(directory.path(&key), torn).unwrap();
+            let found = directory.execute(&operation).map(|(reply, _)| reply);
+            assert_eq!(found, Err(StorageError::NotFound));
+            let lines = LOG.take();
+            assert!(lines.len() == 1 && lines[0].contains("/v1/current/link leads nowhere"));
+            directory.remove(&key).unwrap();
+            directory.write(&key, torn.as_bytes()).unwrap();
+        }
+        directory.link(&key, &digest, None).unwrap();
+        assert!(directory.execute(&operation).is_ok());
+    }
+
+    #[test]
+    fn hints_of_names_of_every_length_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(b"x")).unwrap();
+        let name = |length| RepositoryName::parse(&"a".repeat(length)).unwrap();
+        directory.write(&Key::Blob(digest.clone()), b"x").unwrap();
+        for length in [1, 200, 249, 250, 255] {
+            let key = Key::Layer(name(length), digest.clone());
+            directory.link(&key, &digest, None).unwrap();
+            assert_eq!(directory.hints(&digest, 9).unwrap(), [name(length)]);
+            directory.remove(&key).unwrap();
+            assert_eq!(directory.hints(&digest, 9).unwrap(), []);
+        }
+        // No directory of a hint is left.
+        let blob = directory.path(&Key::Blob(digest));
+        assert_eq!(fs::read_dir(blob.parent().unwrap()).unwrap().count(), 1);
     }
 }

@@ -1,17 +1,23 @@
 //! The entries of one directory, in order and a bounded number at a time.
 
-use crate::steps as fs;
+use crate::files;
 use roadstead_storage::StorageError;
 use std::collections::BinaryHeap;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 /// The maximum number of entries of one directory that are held in memory at a
 /// time, if all of them are too many.
+///
+/// Limit: entries of a directory that are held at a time; test:
+/// `more_names_than_one_batch_holds`.
 pub(crate) const BATCH: usize = 1024;
 
 /// The maximum number of times that a directory is read, if entries vanish each
 /// time.
+///
+/// Limit: times that a directory is read while entries vanish; test:
+/// `entries_vanish_while_directories_are_read`.
 const READINGS: usize = 16;
 
 /// A position among the items of one directory.
@@ -53,13 +59,14 @@ pub(crate) enum EntryType {
 /// The first [`BATCH`] items of a directory from `position`, in order. `expand`
 /// turns an entry into its items. A missing directory has none.
 pub(crate) fn batch(
+    root: &Path,
     path: &Path,
     position: &Position,
     mut expand: impl FnMut(&str, EntryType, &mut dyn FnMut(String)),
 ) -> Result<Vec<String>, StorageError> {
     read_until_stable(|| {
         let mut smallest = BinaryHeap::new();
-        for_each(path, |name, entry| {
+        for_each(root, path, |name, entry| {
             expand(name, entry, &mut |item| {
                 if position.precedes(&item) {
                     smallest.push(item);
@@ -90,24 +97,26 @@ pub(crate) fn read_until_stable<T>(
 }
 
 /// Passes the entries of a directory to `take` until it says to stop; a missing
-/// directory has none.
+/// directory has none. It is below `root`, or `root`.
 ///
 /// # Errors
 /// [`StorageError::NotFound`] when an entry vanished before all were seen.
 pub(crate) fn for_each(
+    root: &Path,
     path: &Path,
     mut take: impl FnMut(&str, EntryType) -> bool,
 ) -> Result<(), StorageError> {
-    let entries = match fs::read_dir(path).map_err(StorageError::from) {
+    let entries = match files::read_dir(path).map_err(StorageError::from) {
         Ok(entries) => entries,
         Err(StorageError::NotFound) => return Ok(()),
         Err(error) => return Err(error),
     };
     for entry in entries {
-        let entry = entry?;
+        let entry = files::call("list", path, || entry)?;
         // The registry writes no name that is not UTF-8.
         let Ok(name) = entry.file_name().into_string() else { continue };
-        let Some(entry_type) = entry_type(entry.file_type()?, &entry.path()) else { continue };
+        let file_type = files::call("list", path, || entry.file_type())?;
+        let Some(entry_type) = entry_type(file_type, root, &entry.path()) else { continue };
         if !take(&name, entry_type) {
             break;
         }
@@ -115,11 +124,12 @@ pub(crate) fn for_each(
     Ok(())
 }
 
-/// Operators link directories to other disks, so links are followed.
-fn entry_type(file_type: std::fs::FileType, path: &Path) -> Option<EntryType> {
+/// Operators link directories to other disks, so links are followed, but not
+/// back to a directory that they are in: a walk would not end.
+fn entry_type(file_type: fs::FileType, root: &Path, path: &Path) -> Option<EntryType> {
     let (directory, file) = if file_type.is_symlink() {
         let metadata = fs::metadata(path).ok()?;
-        (metadata.is_dir(), metadata.is_file())
+        (metadata.is_dir() && !leads_back(root, path), metadata.is_file())
     } else {
         (file_type.is_dir(), file_type.is_file())
     };
@@ -130,9 +140,20 @@ fn entry_type(file_type: std::fs::FileType, path: &Path) -> Option<EntryType> {
     }
 }
 
+/// Whether a link below `root` leads to one of the directories on the way to it,
+/// by whatever links, or above them.
+fn leads_back(root: &Path, link: &Path) -> bool {
+    // WASI does not tell: there, the length of names ends a walk.
+    let Ok(target) = fs::canonicalize(link) else { return false };
+    link.ancestors()
+        .skip(1)
+        .take_while(|path| path.starts_with(root))
+        .any(|path| fs::canonicalize(path).is_ok_and(|path| path.starts_with(&target)))
+}
+
 /// The error for a path that cannot be read or written, even if a part of it is
 /// missing: for failures that must not look like a missing object.
 #[expect(clippy::needless_pass_by_value, reason = "it is a function for map_err")]
 pub(crate) fn failed(error: io::Error) -> StorageError {
-    StorageError::Failed(format!("file system: {error}"))
+    StorageError::of_file_system(&error)
 }

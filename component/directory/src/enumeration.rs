@@ -1,9 +1,8 @@
 //! All objects of one kind, in the order of keys: see `Storage::enumerate`.
 
-use crate::Directory;
 use crate::entries::{EntryType, Position, for_each, read_until_stable};
 use crate::sorted_names::Sorting;
-use crate::steps as fs;
+use crate::{Directory, files};
 use roadstead_bridge::storage::LIST_LIMIT;
 use roadstead_storage::{Collection, Cursor, Entry, Key, Listing, StorageError};
 use std::path::Path;
@@ -12,11 +11,20 @@ use std::time::SystemTime;
 /// How many places are looked at for one part of a collection at most, for each
 /// entry that is asked for, and [`LOOKS_MORE`] more: a damaged or foreign
 /// directory does not hold up a call.
+///
+/// Limit: places that are looked at for each entry that is asked for; test:
+/// `a_directory_keeps_the_contract`.
 const LOOKS_FOR_EACH: usize = 8;
+/// Places that are looked at besides.
+///
+/// Limit: places that are looked at besides; test: `a_directory_keeps_the_contract`.
 const LOOKS_MORE: usize = 1000;
 
 /// The deepest directory of an upload session that is looked into.
-const SESSION_DEPTH: usize = 4;
+///
+/// Limit: depth of directories of an upload session that are looked into; test:
+/// `a_directory_keeps_the_contract`.
+pub(crate) const SESSION_DEPTH: usize = 4;
 
 /// What stands at one level below a collection's directory.
 #[derive(Clone, Copy)]
@@ -107,7 +115,7 @@ impl Walk<'_> {
                 if place.as_str() <= self.after {
                     return Ok(());
                 }
-                let found = match fs::metadata(path.join(name)).map_err(StorageError::from) {
+                let found = match files::metadata(&path.join(name)).map_err(StorageError::from) {
                     Ok(metadata) if metadata.is_file() => {
                         Some((metadata.len(), metadata.modified()?))
                     }
@@ -118,7 +126,7 @@ impl Walk<'_> {
                 Ok(())
             }
             Level::Whole => {
-                let found = total(path, SESSION_DEPTH)?;
+                let found = total(self.directory.root(), path, SESSION_DEPTH)?;
                 let name = place.trim_end_matches('/');
                 // What follows a slash in the order of characters: all of the
                 // session is passed.
@@ -146,10 +154,14 @@ impl Walk<'_> {
 }
 
 /// The bytes of all files below a directory, and when the last was written.
-fn total(path: &Path, depth: usize) -> Result<Option<(u64, SystemTime)>, StorageError> {
+pub(crate) fn total(
+    root: &Path,
+    path: &Path,
+    depth: usize,
+) -> Result<Option<(u64, SystemTime)>, StorageError> {
     let names = read_until_stable(|| {
         let mut names = Vec::new();
-        for_each(path, |name, entry| {
+        for_each(root, path, |name, entry| {
             names.push((name.to_owned(), entry));
             names.len() < LIST_LIMIT
         })?;
@@ -160,8 +172,8 @@ fn total(path: &Path, depth: usize) -> Result<Option<(u64, SystemTime)>, Storage
         let path = path.join(name);
         let found = match entry {
             EntryType::Directory if depth == 0 => None,
-            EntryType::Directory => total(&path, depth - 1)?,
-            EntryType::File => match fs::metadata(&path).map_err(StorageError::from) {
+            EntryType::Directory => total(root, &path, depth - 1)?,
+            EntryType::File => match files::metadata(&path).map_err(StorageError::from) {
                 Ok(metadata) => Some((metadata.len(), metadata.modified()?)),
                 Err(StorageError::NotFound) => None,
                 Err(error) => return Err(error),

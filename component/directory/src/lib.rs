@@ -23,29 +23,33 @@ mod content;
 mod entries;
 mod enumeration;
 mod file_range;
+mod files;
 mod lock;
 mod names;
 mod objects;
 mod operation;
+mod purge;
+mod root;
 mod session;
 mod sink;
 mod sorted_names;
 pub mod steps;
+mod synced;
 
 pub use adapter::{DirectoryStorage, Transport};
 pub use file_range::FileRange;
 pub use operation::Receiver;
+pub use purge::Purged;
 pub use session::Appender;
 
-use std::collections::HashSet;
-use std::fs::File;
+use roadstead_storage::StorageError;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::RwLock;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, RwLock};
 
-/// Directory below the root for this crate's own files: temporary ones, and the
-/// lock of the process that owns the directory.
+/// Directory below the root for this crate's own files: temporary ones, the lock
+/// of the process that owns the directory, and the storage's identity.
 pub const PRIVATE: &str = ".roadstead";
 
 /// A registry's storage directory.
@@ -59,15 +63,30 @@ pub struct Directory {
     /// What a loss of power ends; see [`session`].
     epoch: String,
     sorted: sorted_names::SortedNames,
-    /// Held by the one process that owns the directory's sessions, if it is
-    /// this one; see [`lock`].
-    owner: Option<File>,
+    place: RwLock<root::Place>,
     /// The sessions that this process appends to, if it is the owner.
     appending: lock::Appending,
-    /// Directories that were made and are not synced into their parents yet.
-    young: Mutex<HashSet<PathBuf>>,
+    synced: synced::Synced,
     /// Held exclusively to compare a link and delete it, shared to replace one.
     replacing: RwLock<()>,
+    read_only: bool,
+    log: fn(&str),
+}
+
+/// How a directory is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Nothing is written, not even a lock: for a directory on a file system
+    /// that is read-only.
+    pub read_only: bool,
+    /// Takes what an operator should know and no error says.
+    pub log: fn(&str),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { read_only: false, log: |_| () }
+    }
 }
 
 impl Directory {
@@ -77,26 +96,55 @@ impl Directory {
     /// # Errors
     /// When the directory can be neither made nor written.
     pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
+        Self::open_with(root, Options::default())
+    }
+
+    /// The same with options. A full disk is no error: what is there can be
+    /// served. A directory that is read-only must exist.
+    ///
+    /// # Errors
+    /// When the directory can be neither made nor written, or not be read.
+    pub fn open_with(root: impl Into<PathBuf>, options: Options) -> io::Result<Self> {
         use std::hash::{BuildHasher, RandomState};
-        let mut directory = Self {
+        let nonce = RandomState::new().hash_one(std::time::SystemTime::now());
+        let directory = Self {
             root: root.into(),
             serial: AtomicU64::new(0),
-            nonce: RandomState::new().hash_one(std::time::SystemTime::now()),
-            epoch: String::new(),
+            nonce,
+            epoch: session::epoch(nonce),
             sorted: sorted_names::SortedNames::default(),
-            owner: None,
+            place: RwLock::default(),
             appending: lock::Appending::default(),
-            young: Mutex::default(),
+            synced: synced::Synced::default(),
             replacing: RwLock::new(()),
+            read_only: options.read_only,
+            log: options.log,
         };
-        directory.make_directories(&directory.temporary_directory())?;
-        let (file, path) = directory.temporary_file()?;
-        drop(file);
-        std::fs::remove_file(path)?;
-        directory.sweep_temporary_files()?;
-        directory.epoch = session::epoch(directory.nonce);
-        directory.owner = lock::own(&directory.root.join(PRIVATE))?;
+        if !options.read_only {
+            directory.make_root()?;
+        }
+        directory.settle_in()?;
+        if !options.read_only {
+            directory.prove_writable()?;
+            directory.sweep_temporary_files()?;
+        }
         Ok(directory)
+    }
+
+    fn prove_writable(&self) -> io::Result<()> {
+        let path = self.temporary_directory().join(self.temporary_name());
+        let result = match files::create_new(&path) {
+            Ok(file) => files::write_all(&file, &path, b"x"),
+            Err(error) => Err(error),
+        };
+        let _ = files::remove_file(&path);
+        result.or_else(|error| match StorageError::of_file_system(&error) {
+            StorageError::Full(cause) => {
+                (self.log)(&format!("only pulls can be served: {cause}"));
+                Ok(())
+            }
+            _ => Err(error),
+        })
     }
 
     /// The directory that keys are relative to.

@@ -12,14 +12,17 @@
 //! sessions it appends to, and its lock on a session is a hard link to the
 //! session's `startedat`, which needs no new file. The current owner takes over
 //! such a lock of a former owner at once.
+//!
+//! Ages are told by the file system's clock alone, which stamps a file that is
+//! written: the clocks of processes may differ by hours.
 
-use crate::Directory;
 use crate::entries::failed;
-use crate::steps as fs;
+use crate::steps::{Call, step};
+use crate::{Directory, files};
 use roadstead_storage::StorageError;
 use std::collections::HashSet;
-use std::fs::File;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -27,15 +30,22 @@ use std::time::{Duration, Instant, SystemTime};
 /// A lock that its holder has not refreshed for this long may be taken over. A
 /// holder refreshes it as bytes arrive, so this is also how long a client may
 /// pause within a chunk before another request may take over.
+///
+/// Limit: time without bytes after which another request may continue an upload;
+/// test: `who_takes_over_is_not_disturbed_by_the_former_holder`.
 pub(crate) const LOCK_EXPIRY: Duration = Duration::from_mins(1);
 
 /// How often a holder refreshes its lock, at most.
-const LOCK_REFRESH: Duration = Duration::from_secs(15);
+pub(crate) const LOCK_REFRESH: Duration = Duration::from_secs(15);
+
+/// The file that the owner of the directory holds locked, below
+/// [`crate::PRIVATE`].
+pub(crate) const OWNER: &str = "owner";
 
 /// Tries to own the directory whose private files are in `private`.
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn own(private: &Path) -> io::Result<Option<File>> {
-    let file = File::create(private.join("owner"))?;
+    let file = files::open_for_writing(&private.join(OWNER))?;
     Ok(file.try_lock().is_ok().then_some(file))
 }
 
@@ -75,7 +85,7 @@ impl Drop for Entered {
 pub(crate) struct Lock {
     path: PathBuf,
     token: Vec<u8>,
-    refreshed: Instant,
+    pub(crate) refreshed: Instant,
     /// Whether it was taken over from another holder, which may still be
     /// running.
     pub(crate) taken_over: bool,
@@ -87,33 +97,35 @@ impl Lock {
     /// Takes the lock of the session whose directory is `session`.
     pub(crate) fn take(directory: &Directory, session: &Path) -> Result<Self, StorageError> {
         let path = session.join("lock");
-        let entered = match &directory.owner {
-            Some(_) => {
-                // Who comes first is in memory.
-                fs::step(fs::Call::Change, session)?;
-                Some(Entered::enter(&directory.appending, session)?)
-            }
-            None => None,
+        let entered = if directory.owns_sessions() {
+            // Who comes first is in memory.
+            step(Call::Change, session)?;
+            Some(Entered::enter(&directory.appending, session)?)
+        } else {
+            None
         };
         // The token is written before the file becomes the lock, so that a lock
         // always has one.
         let (file, temporary, token) = if entered.is_some() {
             let started = session.join("startedat");
-            let token = fs::read(&started)?;
-            if age(&started).is_some_and(|age| age > LOCK_REFRESH) {
-                touch(&started)?;
+            let token = files::read(&started)?;
+            if !is_fresh(&files::metadata(&started)?) {
+                touch(&started, &token)?;
             }
             (started, None, token)
         } else {
-            let (mut file, temporary) = directory.temporary_file().map_err(failed)?;
+            let (file, temporary) = directory.temporary_file()?;
             let token = temporary.to_string_lossy().into_owned().into_bytes();
-            fs::write_all(&mut file, &token, &temporary).map_err(failed)?;
+            if let Err(error) = files::write_all(&file, &temporary, &token) {
+                let _ = files::remove_file(&temporary);
+                return Err(failed(error));
+            }
             (temporary.clone(), Some(temporary), token)
         };
-        let result = match fs::hard_link(&file, &path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let left = entered.is_some() && fs::read(&path).is_ok_and(|left| left == token);
-                if left || age(&path).is_some_and(|age| age > LOCK_EXPIRY) {
+        let result = match files::hard_link(&file, &path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let left = entered.is_some() && files::read(&path).is_ok_and(|left| left == token);
+                if left || directory.has_expired(&path) {
                     directory.replace(&file, &path).map(|()| true)
                 } else {
                     Err(error)
@@ -122,14 +134,14 @@ impl Lock {
             other => other.map(|()| false),
         };
         if let Some(temporary) = temporary {
-            let _ = fs::remove_file(&temporary);
+            let _ = files::remove_file(&temporary);
         }
         match result {
             Ok(taken_over) => {
                 let refreshed = Instant::now();
                 Ok(Self { path, token, refreshed, taken_over, _entered: entered })
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(StorageError::Busy),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(StorageError::Busy),
             Err(error) => Err(error.into()),
         }
     }
@@ -137,50 +149,71 @@ impl Lock {
     /// Refreshes the lock, unless another request has taken it over.
     pub(crate) fn refresh(&mut self) -> Result<(), StorageError> {
         if self.refreshed.elapsed() >= LOCK_REFRESH {
-            if !self.held() {
-                return Err(StorageError::Busy);
-            }
-            touch(&self.path)?;
+            self.check()?;
+            touch(&self.path, &self.token)?;
             self.refreshed = Instant::now();
         }
         Ok(())
     }
 
-    /// Whether the lock is still held.
-    pub(crate) fn held(&self) -> bool {
-        fs::read(&self.path).is_ok_and(|token| token == self.token)
+    /// Fails unless the lock is still held: another request has taken it over,
+    /// or the session is gone.
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        match files::read(&self.path).map_err(StorageError::from) {
+            Ok(token) if token == self.token => Ok(()),
+            Ok(_) => Err(StorageError::Busy),
+            Err(StorageError::NotFound) => {
+                files::metadata(&self.path.with_file_name("startedat"))?;
+                Err(StorageError::Busy)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.held() {
+        if self.check().is_ok() {
             // A lock file that cannot be removed expires.
-            let _ = fs::remove_file(&self.path);
+            let _ = files::remove_file(&self.path);
         }
     }
 }
 
-/// How long ago a file was written.
-fn age(file: &Path) -> Option<Duration> {
-    let modified = fs::metadata(file).and_then(|metadata| metadata.modified());
-    SystemTime::now().duration_since(modified.ok()?).ok()
+/// Whether a file is not older than a holder lets its lock become. If the clocks
+/// differ, it may be, and is then written again.
+fn is_fresh(metadata: &Metadata) -> bool {
+    let age = |modified| SystemTime::now().duration_since(modified).ok();
+    metadata.modified().ok().and_then(age).is_some_and(|age| age <= LOCK_REFRESH)
 }
 
-fn touch(file: &Path) -> io::Result<()> {
-    fs::step(fs::Call::Change, file)?;
-    File::options().write(true).open(file)?.set_modified(SystemTime::now())
+/// Has the file system stamp a file, which holds `bytes`.
+fn touch(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = files::open_for_writing(path)?;
+    if bytes.is_empty() {
+        return files::call("touch", path, || file.set_modified(SystemTime::now()));
+    }
+    files::write_all(&file, path, bytes)
 }
 
 impl Directory {
+    /// Whether the holder of a lock is taken for dead. A stamp in the future is
+    /// as wrong as an old one: a living holder would have refreshed it.
+    fn has_expired(&self, lock: &Path) -> bool {
+        let modified = files::metadata(lock).and_then(|metadata| metadata.modified());
+        let (Ok(modified), Ok(now)) = (modified, self.clock()) else { return false };
+        let difference = now.duration_since(modified).unwrap_or_else(|ahead| ahead.duration());
+        difference > LOCK_EXPIRY
+    }
+
     /// Makes `lock` another link to `file`.
     fn replace(&self, file: &Path, lock: &Path) -> io::Result<()> {
         let link = self.temporary_directory().join(self.temporary_name());
-        fs::hard_link(file, &link)?;
-        let renamed = fs::rename(&link, lock);
+        files::hard_link(file, &link)?;
+        let renamed = files::rename(&link, lock);
         // If both already were the same file, the rename leaves `link` in
         // place.
-        let _ = fs::remove_file(&link);
+        let _ = files::remove_file(&link);
         renamed
     }
 }

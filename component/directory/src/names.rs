@@ -3,11 +3,11 @@
 //! A directory hands out its entries in no order, so a page needs all names of
 //! the directories that it touches: see [`crate::sorted_names`].
 
-use crate::Directory;
 use crate::entries::Position;
 use crate::sorted_names::Sorting;
-use crate::steps as fs;
+use crate::{Directory, files};
 use roadstead_bridge::storage::LIST_LIMIT;
+use roadstead_oci::RepositoryName;
 use roadstead_storage::{NameList, NamesQuery, PAGE_BYTES, Page, StorageError};
 use std::path::Path;
 
@@ -34,6 +34,10 @@ impl Search<'_> {
     /// Visits the directory `path`, whose name with a closing slash is
     /// `prefix`.
     fn visit(&mut self, path: &Path, prefix: &str) -> Result<(), StorageError> {
+        // Nothing below has a name that is short enough.
+        if prefix.len() >= RepositoryName::MAX_LENGTH {
+            return Ok(());
+        }
         let position = Position::new(prefix, self.query.after.as_deref().unwrap_or(""));
         let sorting = match self.query.list {
             NameList::Repositories(_) => Sorting::NamesAndBelow,
@@ -55,23 +59,22 @@ impl Search<'_> {
 
     /// Takes a directory into the page if it is one of the list.
     fn take(&mut self, path: &Path, name: String) -> Result<(), StorageError> {
-        let value =
-            match (&self.query.list, self.query.list.value_path()) {
-                (NameList::Repositories(holding), _) => {
-                    if !holding.shown_by().iter().any(|child| {
-                        fs::metadata(path.join(child)).is_ok_and(|found| found.is_dir())
-                    }) {
-                        return Ok(());
-                    }
-                    None
+        let value = match (&self.query.list, self.query.list.value_path()) {
+            (NameList::Repositories(holding), _) => {
+                let is_there = |child| files::metadata(&path.join(child)).is_ok_and(|m| m.is_dir());
+                if !holding.shown_by().iter().any(is_there) {
+                    return Ok(());
                 }
-                (_, None) => None,
-                (_, Some(file)) => match self.value(&path.join(file)) {
-                    Ok(value) => value,
-                    Err(StorageError::NotFound) => return Ok(()),
-                    Err(error) => return Err(error),
-                },
-            };
+                None
+            }
+            (_, None) => None,
+            (_, Some(file)) => match self.value(&path.join(file)) {
+                Ok(value) => value,
+                Err(StorageError::NotFound) => return Ok(()),
+                Err(error) => return Err(error),
+            },
+        };
+        // One that no page has room for.
         let value = value.map(|value| if value.len() > PAGE_BYTES { String::new() } else { value });
         let bytes = value.as_ref().map_or(0, String::len);
         let full = self.bytes + bytes > PAGE_BYTES && !self.page.names.is_empty();
@@ -86,13 +89,15 @@ impl Search<'_> {
     }
 
     /// The value of a name, if values are asked for: its writer kept it small.
+    /// A file without bytes is what a loss of power left, and no value.
     fn value(&self, file: &Path) -> Result<Option<String>, StorageError> {
         if self.query.values {
-            Ok(Some(fs::read_to_string(file)?))
-        } else if fs::metadata(file)?.is_file() {
-            Ok(None)
+            let value = files::read_to_string(file)?;
+            if value.is_empty() { Err(StorageError::NotFound) } else { Ok(Some(value)) }
         } else {
-            Err(StorageError::NotFound)
+            let metadata = files::metadata(file)?;
+            let holds = metadata.is_file() && metadata.len() > 0;
+            if holds { Ok(None) } else { Err(StorageError::NotFound) }
         }
     }
 }
@@ -209,10 +214,47 @@ mod tests {
         assert_eq!(first.values, ["a/descriptor"]);
         let second = ask(Some("a"));
         assert_eq!((second.names, second.more), (vec!["b".to_owned()], true));
-        assert_eq!(second.values, [big.clone()]);
+        assert_eq!(second.values, [big.as_str()]);
         assert_eq!(ask(Some("b")).values, ["c/descriptor"]);
         fs::write(&file, format!("{big}y")).unwrap();
         assert_eq!(ask(None).values, ["a/descriptor", "", "c/descriptor"]);
+    }
+
+    /// Links to the directory that they are in, above it, to each other, and to
+    /// another disk.
+    #[cfg(unix)]
+    #[test]
+    fn links_that_lead_back_are_not_followed() {
+        use std::os::unix::fs::symlink;
+        let (root, directory) = fixture();
+        let catalog = NameList::Repositories(Holding::Manifests);
+        make(&directory, &catalog, &["a/_manifests/x", "b/c/_manifests/x"]);
+        let repositories = root.path().join(catalog.directory());
+        let other_disk = tempfile::tempdir().unwrap();
+        fs::create_dir_all(other_disk.path().join("d/_manifests")).unwrap();
+        symlink("..", repositories.join("a/up")).unwrap();
+        symlink(".", repositories.join("a/self")).unwrap();
+        symlink(root.path(), repositories.join("a/root")).unwrap();
+        symlink("/", repositories.join("a/top")).unwrap();
+        symlink("../b", repositories.join("a/b")).unwrap();
+        symlink("../a", repositories.join("b/a")).unwrap();
+        symlink("missing", repositories.join("dangling")).unwrap();
+        symlink(other_disk.path(), repositories.join("disk")).unwrap();
+        symlink(other_disk.path(), other_disk.path().join("d/up")).unwrap();
+        symlink(&repositories, other_disk.path().join("back")).unwrap();
+        check_names(&directory, &catalog, &["a", "a/b/c", "b/a", "b/c", "disk/d"]);
+    }
+
+    #[test]
+    fn names_whose_file_is_torn_are_not_listed() {
+        let (_root, directory) = fixture();
+        let tags = NameList::Tags(repository());
+        make(&directory, &tags, &["a/current/link", "b/current/link"]);
+        fs::write(directory.root().join(tags.directory()).join("a/current/link"), "").unwrap();
+        for values in [false, true] {
+            let query = NamesQuery { values, ..query(&tags, None, 9) };
+            assert_eq!(directory.names(&query).unwrap().names, ["b"]);
+        }
     }
 
     #[test]

@@ -1,23 +1,28 @@
 //! Single objects: read, written and deleted, atomically and durably.
 
 use crate::entries::failed;
-use crate::steps as fs;
-use crate::{Directory, PRIVATE};
+use crate::steps::{read_lock, write_lock};
+use crate::{Directory, PRIVATE, files};
 use roadstead_oci::{Digest, MediaType};
 use roadstead_storage::{Key, StorageError};
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 /// Temporary files older than this were left by a process that died. Newer ones
 /// may belong to another process that shares the directory.
+///
+/// Limit: age of temporary files before they are removed; test:
+/// `what_dead_processes_left_is_swept`.
 const TEMPORARY_FILE_EXPIRY: Duration = Duration::from_hours(24);
 
 /// How many times a write recreates its directory after a concurrent delete
 /// removed it.
+///
+/// Limit: attempts to make a directory that deletes remove; test:
+/// `writes_and_deletes_at_once`.
 pub(crate) const PRUNE_RETRIES: u32 = 8;
 
 impl Directory {
@@ -28,13 +33,13 @@ impl Directory {
 
     /// Opens an object, and gives its size in bytes.
     pub(crate) fn open_object(&self, key: &Key) -> Result<(u64, File), StorageError> {
-        let file = fs::open(self.path(key))?;
+        let file = files::open(&self.path(key))?;
         Ok((size_of(&file.metadata()?)?, file))
     }
 
     /// The size of an object in bytes.
     pub(crate) fn size(&self, key: &Key) -> Result<u64, StorageError> {
-        size_of(&fs::metadata(self.path(key))?)
+        size_of(&files::metadata(&self.path(key))?)
     }
 
     /// The text of a small object; `None` if there is none, or if it is not
@@ -73,15 +78,18 @@ impl Directory {
             let (length, limit) = (bytes.len(), key.value_limit());
             return Err(StorageError::Failed(format!("{key}: {length} bytes, at most {limit}")));
         }
-        let (mut file, temporary) = self.temporary_file().map_err(failed)?;
-        let written = fs::write_all(&mut file, bytes, &temporary)
-            .and_then(|()| if key.is_durable() { fs::sync(&file, &temporary) } else { Ok(()) });
+        self.writable()?;
+        let (file, temporary) = self.temporary_file()?;
+        let written = files::write_all(&file, &temporary, bytes)
+            .and_then(|()| if key.is_durable() { files::sync(&file, &temporary) } else { Ok(()) });
         drop(file);
-        let published =
-            written.map_err(failed).and_then(|()| self.publish_beside(&temporary, key, companion));
+        let published = written
+            .map_err(failed)
+            .and_then(|()| self.publish_beside(&temporary, key, companion))
+            .map_err(|error| vanished(error, &temporary));
         if published.is_err() {
             // The error to report is the one above.
-            let _ = fs::remove_file(&temporary);
+            let _ = files::remove_file(&temporary);
         }
         published
     }
@@ -94,6 +102,7 @@ impl Directory {
         digest: &Digest,
         media_type: Option<&MediaType>,
     ) -> Result<(), StorageError> {
+        self.writable()?;
         let companion = key.companion();
         if let Some(companion @ Key::MediaType(..)) = &companion {
             match media_type {
@@ -102,7 +111,7 @@ impl Directory {
                     return self.link_beside(key, digest, companion, media_type);
                 }
                 // The companion of an earlier link must not apply to this one.
-                None => match fs::remove_file(self.path(companion)) {
+                None => match files::remove_file(&self.path(companion)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         return Err(error.into());
                     }
@@ -131,7 +140,7 @@ impl Directory {
         for _ in 0..=PRUNE_RETRIES {
             self.write(companion, value)?;
             result = self.write_beside(key, digest.as_str().as_bytes(), Some(&path));
-            if result.is_ok() || fs::metadata(&path).is_ok() {
+            if result.is_ok() || files::metadata(&path).is_ok() {
                 break;
             }
         }
@@ -142,28 +151,37 @@ impl Directory {
     /// without the hint, a mount that names no repository may not find the
     /// blob.
     pub(crate) fn hint(&self, hint: &Key) {
-        let _ = fs::create(self.path(hint));
+        let path = self.path(hint);
+        if let (Key::Hint(digest, _), Some(parent)) = (hint, path.parent())
+            && parent != self.root.join(Key::blob_directory(digest))
+        {
+            // That of a long name is in a directory of its own.
+            let _ = files::create_dir(parent);
+        }
+        let _ = files::open_for_writing(&path);
     }
 
     /// Deletes an object that must exist, its companion, and the directories
     /// that they leave empty.
     pub(crate) fn remove(&self, key: &Key) -> Result<(), StorageError> {
+        self.writable()?;
         let path = self.path(key);
-        size_of(&fs::metadata(&path)?)?;
-        fs::remove_file(&path)?;
+        size_of(&files::metadata(&path)?)?;
+        files::remove_file(&path)?;
         self.removed(key, &path)
     }
 
     /// Deletes a link if it points to `digest`. No write of this process comes
     /// between the comparison and the deletion.
     pub(crate) fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError> {
+        self.writable()?;
         let path = self.path(key);
         {
-            let _exclusive = fs::write_lock(&self.replacing, &self.root);
+            let _exclusive = write_lock(&self.replacing, &self.root);
             if !self.leads_to(key, digest)? {
                 return Ok(());
             }
-            fs::remove_file(&path)?;
+            files::remove_file(&path)?;
         }
         self.removed(key, &path)
     }
@@ -173,16 +191,17 @@ impl Directory {
     fn removed(&self, key: &Key, path: &Path) -> Result<(), StorageError> {
         if let Some(parent) = path.parent() {
             if key.is_durable() {
-                sync_directory(parent).map_err(failed)?;
+                files::sync_directory(parent).map_err(failed)?;
             }
             if let Some(companion) = key.companion() {
                 let companion = self.path(&companion);
                 {
-                    let _exclusive = fs::write_lock(&self.replacing, &self.root);
+                    let _exclusive = write_lock(&self.replacing, &self.root);
                     // The companion of a link that was written meanwhile stays.
-                    if fs::metadata(path).is_err_and(|gone| gone.kind() == io::ErrorKind::NotFound)
+                    if files::metadata(path)
+                        .is_err_and(|gone| gone.kind() == io::ErrorKind::NotFound)
                     {
-                        let _ = fs::remove_file(&companion);
+                        let _ = files::remove_file(&companion);
                     }
                 }
                 if let Some(parent) = companion.parent() {
@@ -196,69 +215,70 @@ impl Directory {
 
     /// Renames the synced file `temporary` to the path of `key`, durably.
     pub(crate) fn publish(&self, temporary: &Path, key: &Key) -> Result<(), StorageError> {
-        self.publish_beside(temporary, key, None)
+        self.publish_existing(temporary, key).map_err(|error| vanished(error, temporary))
+    }
+
+    /// The same of a file that another request may remove.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`] when it did.
+    pub(crate) fn publish_existing(&self, file: &Path, key: &Key) -> Result<(), StorageError> {
+        self.publish_beside(file, key, None)
     }
 
     /// The same, if the file of `companion` is there.
     fn publish_beside(
         &self,
-        temporary: &Path,
+        file: &Path,
         key: &Key,
         companion: Option<&Path>,
     ) -> Result<(), StorageError> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
         let put = || {
-            let _shared = fs::read_lock(&self.replacing, &self.root);
+            let _shared = read_lock(&self.replacing, &self.root);
             if let Some(companion) = companion {
-                fs::metadata(companion)?;
+                files::metadata(companion)?;
             }
-            fs::rename(temporary, &path)
+            files::rename(file, &path)
         };
         let mut result = put();
         for _ in 0..PRUNE_RETRIES {
             match &result {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if key.is_durable() {
-                        self.make_directories(parent).map_err(failed)?;
-                    } else {
-                        fs::create_dir_all(parent).map_err(failed)?;
-                    }
+                    // Fails if it is the file that is missing.
+                    files::metadata(file)?;
+                    self.create_directories(parent).map_err(failed)?;
                     result = put();
                 }
                 _ => break,
             }
         }
-        // Not NotFound, which would say that the object is missing.
-        result.map_err(failed)?;
-        if key.is_durable() { sync_directory(parent).map_err(failed) } else { Ok(()) }
+        if let Err(error) = result {
+            self.prune(parent);
+            return Err(failed(error));
+        }
+        if key.is_durable() {
+            files::sync_directory(parent).map_err(failed)?;
+            self.sync_ancestry(parent).map_err(failed)?;
+        }
+        Ok(())
     }
 
-    /// Makes `path` and its missing ancestors, each synced into its parent.
+    /// Makes `path` and its missing ancestors, and has all their entries reach
+    /// the disk.
     pub(crate) fn make_directories(&self, path: &Path) -> io::Result<()> {
+        self.create_directories(path)?;
+        self.sync_ancestry(path)
+    }
+
+    /// Makes `path` and its missing ancestors below the root, which must exist.
+    pub(crate) fn create_directories(&self, path: &Path) -> io::Result<()> {
         let mut result = Ok(());
         for _ in 0..PRUNE_RETRIES {
-            fs::step(fs::Call::Change, path)?;
-            let (made, young) = {
-                let mut young = self.young.lock().unwrap_or_else(PoisonError::into_inner);
-                let made = std::fs::create_dir(path);
-                if made.is_ok() {
-                    young.insert(path.to_owned());
-                }
-                (made, young.contains(path))
-            };
-            result = match made {
-                Ok(()) => {
-                    let synced = self.sync_into_parent(path);
-                    self.young.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
-                    return synced;
-                }
+            result = match files::create_dir(path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    match fs::metadata(path) {
-                        // The process that created it may not have synced it yet.
-                        Ok(metadata) if metadata.is_dir() && young => {
-                            return self.sync_into_parent(path);
-                        }
+                    match files::metadata(path) {
                         Ok(metadata) if metadata.is_dir() => return Ok(()),
                         // A concurrent delete has just pruned it.
                         Err(gone) if gone.kind() == io::ErrorKind::NotFound => Err(error),
@@ -266,30 +286,41 @@ impl Directory {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
-                    Some(parent) => {
-                        self.make_directories(parent)?;
+                    Some(parent) if parent != self.root => {
+                        self.create_directories(parent)?;
                         Err(error)
                     }
-                    None => return Err(error),
+                    _ => return Err(error),
                 },
-                Err(error) => return Err(error),
+                made => return made,
             };
         }
         result
     }
 
-    fn sync_into_parent(&self, path: &Path) -> io::Result<()> {
-        match path.parent().filter(|parent| parent.starts_with(&self.root)) {
-            Some(parent) => sync_directory(parent),
-            None => Ok(()),
-        }
+    /// A new, empty, exclusively created file outside all keys.
+    pub(crate) fn temporary_file(&self) -> Result<(File, PathBuf), StorageError> {
+        let path = self.temporary_directory().join(self.temporary_name());
+        let file = match files::create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.remake_private()?;
+                files::create_new(&path)
+            }
+            file => file,
+        };
+        Ok((file.map_err(failed)?, path))
     }
 
-    /// A new, empty, exclusively created file outside all keys.
-    pub(crate) fn temporary_file(&self) -> io::Result<(File, PathBuf)> {
-        let path = self.temporary_directory().join(self.temporary_name());
-        let file = fs::open_with(OpenOptions::new().write(true).create_new(true), &path)?;
-        Ok((file, path))
+    /// What the file system's clock says, which stamps the files of all
+    /// processes alike; that of this process may differ.
+    pub(crate) fn clock(&self) -> Result<SystemTime, StorageError> {
+        if self.read_only {
+            return Ok(SystemTime::now());
+        }
+        let (file, path) = self.temporary_file()?;
+        let now = files::call("look up", &path, || file.metadata()?.modified());
+        let _ = files::remove_file(&path);
+        now.map_err(failed)
     }
 
     /// A name that no other temporary file has.
@@ -301,30 +332,39 @@ impl Directory {
         self.root.join(PRIVATE).join("tmp")
     }
 
-    /// Removes temporary files of processes that died.
-    pub(crate) fn sweep_temporary_files(&self) -> io::Result<()> {
-        for entry in fs::read_dir(self.temporary_directory())? {
+    /// Removes temporary files of processes that died. Returns how many.
+    pub(crate) fn sweep_temporary_files(&self) -> io::Result<u64> {
+        let mut swept = 0;
+        for entry in files::read_dir(&self.temporary_directory())? {
             // Over WASI, a file that another process has just removed ends the
             // listing. The next process to open the directory removes the rest.
             let entry = match entry {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 entry => entry?,
             };
-            let modified = entry.metadata().and_then(|m| m.modified());
-            let age = modified.ok().and_then(|m| SystemTime::now().duration_since(m).ok());
+            let Ok(metadata) = entry.metadata() else { continue };
+            let age =
+                metadata.modified().ok().and_then(|m| SystemTime::now().duration_since(m).ok());
             if age.is_some_and(|age| age > TEMPORARY_FILE_EXPIRY) {
-                // Another process may be doing the same.
-                let _ = fs::remove_file(entry.path());
+                // What is left of a session is a directory. Another process may
+                // be doing the same.
+                let removed = if metadata.is_dir() {
+                    files::remove_dir_all(&entry.path())
+                } else {
+                    files::remove_file(&entry.path())
+                };
+                swept += u64::from(removed.is_ok());
             }
         }
-        Ok(())
+        Ok(swept)
     }
 
     /// Removes `path` and its ancestors below the root as far as they are
     /// empty.
     pub(crate) fn prune(&self, path: &Path) {
         let mut path = path;
-        while path != self.root && path.starts_with(&self.root) && fs::remove_dir(path).is_ok() {
+        while path != self.root && path.starts_with(&self.root) && files::remove_dir(path).is_ok() {
+            self.synced.forget(path);
             match path.parent() {
                 Some(parent) => path = parent,
                 None => return,
@@ -333,37 +373,30 @@ impl Directory {
     }
 }
 
+/// The error of a write whose file vanished, which must not say that the object is
+/// missing.
+fn vanished(error: StorageError, file: &Path) -> StorageError {
+    match error {
+        StorageError::NotFound => StorageError::Failed(format!("{} was removed", file.display())),
+        error => error,
+    }
+}
+
 /// The size of a file; a directory is not an object.
-fn size_of(metadata: &Metadata) -> Result<u64, StorageError> {
+fn size_of(metadata: &fs::Metadata) -> Result<u64, StorageError> {
     if metadata.is_dir() { Err(StorageError::NotFound) } else { Ok(metadata.len()) }
 }
 
 /// The bytes of a file of at most `limit` bytes; `None` for a larger one.
 pub(crate) fn read_limited(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {
-    let file = fs::open(path)?;
+    let file = files::open(path)?;
     let size = size_of(&file.metadata()?)?;
     let Some(size) = usize::try_from(size).ok().filter(|size| *size <= limit) else {
         return Ok(None);
     };
     let mut bytes = Vec::with_capacity(size);
-    file.take(limit as u64).read_to_end(&mut bytes)?;
+    files::call("read", path, || file.take(limit as u64).read_to_end(&mut bytes))?;
     Ok(Some(bytes))
-}
-
-/// Makes the entries of a directory durable; if a concurrent delete removed it,
-/// those of the nearest directory that is left.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    // Windows cannot open a directory this way; its file systems journal
-    // their entries.
-    if cfg!(windows) {
-        return Ok(());
-    }
-    match (fs::open(path), path.parent()) {
-        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
-            sync_directory(parent)
-        }
-        (directory, _) => fs::sync(&directory?, path),
-    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,15 @@ impl Directory {
     /// # Errors
     /// What the operation says.
     pub fn execute(&self, operation: &Operation) -> WithContent {
+        let result = self.carry_out(operation);
+        if finds_nothing(&result) {
+            // Not because all of it is gone.
+            self.present()?;
+        }
+        result
+    }
+
+    fn carry_out(&self, operation: &Operation) -> WithContent {
         let done = |()| (Reply::Done, None);
         match operation {
             Operation::Manifest { repository, reference, content } => {
@@ -150,5 +159,24 @@ impl Directory {
         }
         let (text, file) = FileRange::new(file, 0..size).inlined()?;
         Ok((Reply::Value { size, text }, file))
+    }
+}
+
+/// Whether a result says that something is not there.
+fn finds_nothing(result: &WithContent) -> bool {
+    match result {
+        Err(error) => *error == StorageError::NotFound,
+        Ok((reply, _)) => match reply {
+            Reply::Exists(exists) => !exists,
+            Reply::Missing(missing) => !missing.is_empty(),
+            Reply::Repositories(found) => found.is_empty(),
+            Reply::Names(page) => page.names.is_empty(),
+            Reply::Listing(listing) => listing.entries.is_empty(),
+            Reply::Done
+            | Reply::Size(_)
+            | Reply::Manifest { .. }
+            | Reply::Blob { .. }
+            | Reply::Value { .. } => false,
+        },
     }
 }

@@ -12,35 +12,38 @@
 //! are used. If some are missing, the session is lost; the same holds if a
 //! process died between making the bytes an object and removing the session.
 
-use crate::Directory;
 use crate::entries::failed;
 use crate::lock::Lock;
 use crate::objects::{PRUNE_RETRIES, read_limited};
 use crate::sink::Sink;
-use crate::steps as fs;
+use crate::{Directory, files};
 use roadstead_storage::{Key, StorageError, UploadSession, hash_state};
 use sha2::{Digest as _, Sha256};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Bytes read at a time where bytes are hashed again.
 pub(crate) const HASH_BUFFER: usize = 256 * 1024;
 
 /// Largest `state` file that is read, in bytes; ours have about 300.
+///
+/// Limit: bytes of an upload's state; test:
+/// `a_damaged_state_is_an_error_and_no_session`.
 const STATE_LIMIT: usize = 1024;
 
 /// The current epoch, which ends with a loss of power: identified by the boot
 /// id or, where there is none, by a nonce of this process.
 pub(crate) fn epoch(nonce: u64) -> String {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     boot.map_or_else(|_| format!("{nonce:016x}"), |id| id.trim().to_owned())
 }
 
 /// The state of the hash after the first `length` bytes of a file.
 fn hash_prefix(path: &Path, length: u64) -> Result<Sha256, StorageError> {
-    let mut bytes = fs::open(path)?.take(length);
+    let mut bytes = files::open(path)?.take(length);
     let mut sha256 = Sha256::new();
     let mut buffer = vec![0; HASH_BUFFER];
     loop {
@@ -88,26 +91,29 @@ impl State {
 impl Directory {
     /// Makes an empty session. Its name must be one that was never used.
     pub fn begin(&self, session: &UploadSession) -> Result<(), StorageError> {
+        self.writable()?;
         let path = self.session_path(session);
-        // The parent of all sessions' directories will also hold durable
-        // objects, whose writers assume that an existing directory is durable.
-        if let Some(owner) = path.parent().and_then(Path::parent) {
-            self.make_directories(owner).map_err(failed)?;
-        }
         let now = chrono::DateTime::<chrono::Utc>::from(SystemTime::now());
         let started = now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let begin = || {
-            fs::create_dir_all(&path)?;
-            fs::write(path.join("startedat"), &started)
+            self.create_directories(&path)?;
+            let file = path.join("startedat");
+            files::write_all(&files::open_for_writing(&file)?, &file, started.as_bytes())
         };
         let mut result = begin();
         for _ in 0..PRUNE_RETRIES {
             match &result {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => result = begin(),
+                Err(error) if error.kind() == ErrorKind::NotFound => result = begin(),
                 _ => break,
             }
         }
-        result.map_err(failed)
+        result.map_err(|error| {
+            let _ = files::remove_dir_all(&path);
+            if let Some(parent) = path.parent() {
+                self.prune(parent);
+            }
+            failed(error)
+        })
     }
 
     /// The directory of a session.
@@ -117,7 +123,12 @@ impl Directory {
 
     /// How many bytes the session holds.
     pub fn status(&self, session: &UploadSession) -> Result<u64, StorageError> {
-        Ok(self.state(session)?.offset)
+        let state = self.state(session)?;
+        // As `append` does, so that no client is told to continue in vain.
+        if held(&self.session_path(session).join(&state.file))? < state.offset {
+            return Err(StorageError::NotFound);
+        }
+        Ok(state.offset)
     }
 
     /// Starts to append to the session, at `at` if given, which must be its
@@ -131,6 +142,7 @@ impl Directory {
         session: &UploadSession,
         at: Option<u64>,
     ) -> Result<Appender, StorageError> {
+        self.writable()?;
         let path = self.session_path(session);
         let lock = Lock::take(self, &path)?;
         let mut state = self.state(session)?;
@@ -143,7 +155,7 @@ impl Directory {
             state.file = self.copy_data(&path, &state)?;
         }
         let data = path.join(&state.file);
-        let held = fs::metadata(&data).map_or(0, |metadata| metadata.len());
+        let held = held(&data)?;
         if held < state.offset {
             let _ = self.discard(session);
             return Err(StorageError::NotFound);
@@ -152,22 +164,31 @@ impl Directory {
             state.sha256 = hash_prefix(&data, state.offset)?;
         }
         state.epoch.clone_from(&self.epoch);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        let file = fs::open_with(&options, &data).map_err(failed)?;
-        if held > state.offset {
-            fs::step(fs::Call::Write, &data).map_err(failed)?;
-            file.set_len(state.offset).map_err(failed)?;
-        }
+        let file = Arc::new(files::open_for_writing(&data).map_err(failed)?);
         let start = state.offset;
+        let unrecorded = Unrecorded { file: Some(Arc::clone(&file)), recorded: start };
+        if held > start {
+            files::call("truncate", &data, || file.set_len(start)).map_err(failed)?;
+        }
         let sink = Sink::new(file, &data, start);
-        Ok(Appender { sink, path, start, state, lock })
+        Ok(Appender { sink, path, start, state, unrecorded, lock })
     }
 
     /// Removes the session and its bytes.
     pub fn discard(&self, session: &UploadSession) -> Result<(), StorageError> {
+        self.writable()?;
         let path = self.session_path(session);
-        fs::remove_dir_all(&path)?;
+        // In one step, so that a request beside it finds the session or none.
+        let grave = self.temporary_directory().join(self.temporary_name());
+        match files::rename(&path, &grave) {
+            Ok(()) => {
+                if let Err(error) = files::remove_dir_all(&grave) {
+                    (self.log)(&format!("removed later: {error}"));
+                }
+            }
+            // On another file system, or on a disk too full for a new entry.
+            Err(_) => remove_all(&path)?,
+        }
         if let Some(parent) = path.parent() {
             self.prune(parent);
         }
@@ -178,43 +199,98 @@ impl Directory {
     pub(crate) fn end(&self, session: &UploadSession) {
         let path = self.session_path(session);
         for file in ["lock", "startedat", "state"] {
-            let _ = fs::remove_file(path.join(file));
+            let _ = files::remove_file(&path.join(file));
         }
-        if fs::remove_dir(&path).is_err() {
+        if files::remove_dir(&path).is_err() {
             // Files that remain have no bytes, so they are not a session.
-            let _ = fs::remove_dir_all(&path);
+            let _ = files::remove_dir_all(&path);
         }
     }
 
     pub(crate) fn state(&self, session: &UploadSession) -> Result<State, StorageError> {
         let path = self.session_path(session);
-        match read_limited(&path.join("state"), STATE_LIMIT) {
+        files::metadata(&path.join("startedat"))?;
+        let state = path.join("state");
+        match read_limited(&state, STATE_LIMIT) {
             Ok(bytes) => bytes
                 .and_then(|bytes| State::parse(std::str::from_utf8(&bytes).ok()?))
-                .ok_or_else(|| StorageError::Failed(format!("{session}/state is damaged"))),
-            Err(StorageError::NotFound) => {
-                fs::metadata(path.join("startedat"))?;
-                Ok(State::new())
-            }
+                .ok_or_else(|| {
+                    (self.log)(&format!("{} is damaged; the upload is lost", state.display()));
+                    StorageError::NotFound
+                }),
+            Err(StorageError::NotFound) => Ok(State::new()),
             Err(error) => Err(error),
         }
     }
 
     /// Copies the recorded bytes to a new file and returns its name.
     fn copy_data(&self, path: &Path, state: &State) -> Result<String, StorageError> {
-        let (mut copy, temporary) = self.temporary_file().map_err(failed)?;
+        let (copy, temporary) = self.temporary_file()?;
         let name = match temporary.file_name().and_then(|name| name.to_str()) {
             Some(unique) => format!("data-{unique}"),
             None => {
                 return Err(StorageError::Failed("a temporary file has no name".to_owned()));
             }
         };
-        if state.offset > 0 {
-            let data = fs::open(path.join(&state.file))?;
-            io::copy(&mut data.take(state.offset), &mut copy).map_err(failed)?;
+        let copied = if state.offset > 0 {
+            files::open(&path.join(&state.file)).and_then(|data| {
+                let mut data = data.take(state.offset);
+                files::call("write", &temporary, || io::copy(&mut data, &mut &copy))
+            })
+        } else {
+            Ok(0)
+        };
+        if let Err(error) = copied.and_then(|_| files::rename(&temporary, &path.join(&name))) {
+            let _ = files::remove_file(&temporary);
+            return Err(error.into());
         }
-        fs::rename(temporary, path.join(&name)).map_err(failed)?;
         Ok(name)
+    }
+}
+
+/// How many bytes a file has; none if it is missing.
+fn held(path: &Path) -> Result<u64, StorageError> {
+    match files::metadata(path).map_err(StorageError::from) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(StorageError::NotFound) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a directory to which files may be added meanwhile.
+fn remove_all(path: &Path) -> io::Result<()> {
+    let mut result = files::remove_dir_all(path);
+    for _ in 0..PRUNE_RETRIES {
+        match &result {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
+                result = files::remove_dir_all(path);
+            }
+            _ => break,
+        }
+    }
+    result
+}
+
+/// Truncates a session's file to the recorded bytes when it is dropped, unless
+/// those after them are recorded too.
+struct Unrecorded {
+    file: Option<Arc<File>>,
+    recorded: u64,
+}
+
+impl Unrecorded {
+    /// Leaves the file as it is.
+    fn keep(&mut self) {
+        self.file = None;
+    }
+}
+
+impl Drop for Unrecorded {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // What stays is truncated by the next request that appends.
+            let _ = file.set_len(self.recorded);
+        }
     }
 }
 
@@ -225,7 +301,28 @@ pub struct Appender {
     path: PathBuf,
     start: u64,
     state: State,
+    /// Dropped before the lock is released.
+    unrecorded: Unrecorded,
     lock: Lock,
+}
+
+/// A session whose bytes may change no more. The lock is held until it is
+/// dropped.
+pub(crate) struct Complete {
+    /// Its bytes.
+    pub(crate) file: Arc<File>,
+    /// Where they are.
+    pub(crate) data: PathBuf,
+    pub(crate) state: State,
+    unrecorded: Unrecorded,
+    _lock: Lock,
+}
+
+impl Complete {
+    /// The file is about to become an object: it is truncated no more.
+    pub(crate) fn keep(&mut self) {
+        self.unrecorded.keep();
+    }
 }
 
 impl Appender {
@@ -252,32 +349,25 @@ impl Appender {
     /// Records the written bytes. Returns the session's new end.
     pub fn finish(mut self, directory: &Directory) -> Result<u64, StorageError> {
         self.sink.settle().map_err(failed)?;
-        let (mut file, temporary) = directory.temporary_file().map_err(failed)?;
-        let written = fs::write_all(&mut file, self.state.print().as_bytes(), &temporary);
-        drop(file);
-        let renamed = written.and_then(|()| {
-            if self.lock.held() {
-                fs::rename(&temporary, self.path.join("state"))
-            } else {
-                Err(io::ErrorKind::AlreadyExists.into())
-            }
-        });
-        if let Err(error) = renamed {
-            let _ = fs::remove_file(&temporary);
-            return Err(match error.kind() {
-                io::ErrorKind::AlreadyExists => StorageError::Busy,
-                _ => error.into(),
-            });
+        let (file, temporary) = directory.temporary_file()?;
+        let recorded = files::write_all(&file, &temporary, self.state.print().as_bytes())
+            .map_err(failed)
+            .and_then(|()| self.lock.check())
+            .and_then(|()| Ok(files::rename(&temporary, &self.path.join("state"))?));
+        if recorded.is_ok() {
+            self.unrecorded.keep();
+        } else {
+            let _ = files::remove_file(&temporary);
         }
-        Ok(self.state.offset)
+        recorded.map(|()| self.state.offset)
     }
 
-    /// What [`Directory::commit`] needs of a session whose bytes may change no
-    /// more.
-    pub(crate) fn into_parts(self) -> Result<(File, PathBuf, State, impl Sized), StorageError> {
+    /// What [`Directory::commit`] needs of a session.
+    pub(crate) fn complete(self) -> Result<Complete, StorageError> {
         let data = self.path.join(&self.state.file);
         let file = self.sink.into_file().map_err(failed)?;
-        Ok((file, data, self.state, self.lock))
+        let Self { state, unrecorded, lock, .. } = self;
+        Ok(Complete { file, data, state, unrecorded, _lock: lock })
     }
 }
 

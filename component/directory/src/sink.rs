@@ -6,10 +6,11 @@
 //! of hashing them. The remainders before and after the [`BLOCK`]-sized pieces,
 //! and all of a small upload, are written through the cache.
 
-use crate::steps::{Call, step};
+use crate::files;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Size and alignment of direct writes, in bytes: a multiple of every disk's
 /// block size.
@@ -21,7 +22,7 @@ const ALIGNMENT: usize = 4096;
 /// Writes to a file. Holds at most [`BLOCK`] bytes.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     /// The file offset of the buffered bytes.
     offset: u64,
@@ -41,7 +42,7 @@ enum Direct {
 
 impl Sink {
     /// Writes to `file`, which is open at `path`, from `offset` on.
-    pub(crate) fn new(file: File, path: &Path, offset: u64) -> Self {
+    pub(crate) fn new(file: Arc<File>, path: &Path, offset: u64) -> Self {
         let (path, direct) = (path.to_owned(), Direct::Untried);
         Self { file, path, offset, buffer: Vec::new(), start: 0, direct }
     }
@@ -80,7 +81,7 @@ impl Sink {
     }
 
     /// Writes all buffered bytes, and returns the file.
-    pub(crate) fn into_file(mut self) -> io::Result<File> {
+    pub(crate) fn into_file(mut self) -> io::Result<Arc<File>> {
         self.settle()?;
         Ok(self.file)
     }
@@ -89,9 +90,8 @@ impl Sink {
     fn write_held(&mut self) -> io::Result<()> {
         let held = self.buffer.get(self.start..).unwrap_or_default();
         if !held.is_empty() {
-            step(Call::Write, &self.path)?;
+            files::call("write", &self.path, || write_at(&self.file, held, self.offset))?;
         }
-        write_at(&self.file, held, self.offset)?;
         self.offset += held.len() as u64;
         self.buffer.truncate(self.start);
         Ok(())
@@ -103,7 +103,8 @@ impl Sink {
             self.direct = open_direct(&self.path).map_or(Direct::Impossible, Direct::Open);
         }
         let Direct::Open(file) = &self.direct else { return Ok(false) };
-        match write_at(file, &self.buffer[self.start..], self.offset) {
+        let bytes = &self.buffer[self.start..];
+        match files::call("write", &self.path, || write_at(file, bytes, self.offset)) {
             Ok(()) => Ok(true),
             // The file system accepts the flag, but not direct writes.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -143,6 +144,7 @@ fn write_at(mut file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
 mod tests {
     use super::{BLOCK, Direct, Sink, open_direct};
     use std::fs::{self, File};
+    use std::sync::Arc;
 
     /// Bytes of which no two blocks are alike.
     fn content(length: usize) -> Vec<u8> {
@@ -155,7 +157,7 @@ mod tests {
         let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let path = directory.path().join("file");
         let content = content(length);
-        let mut file = File::create(&path).unwrap();
+        let mut file = Arc::new(File::create(&path).unwrap());
         let (before, after) = content.split_at(first);
         let mut sink = Sink::new(file, &path, 0);
         sink.write(before).unwrap();

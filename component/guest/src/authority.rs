@@ -9,9 +9,13 @@ use roadstead_config::Config;
 use roadstead_registry::Ask;
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a change of a mounted file may go unnoticed.
+///
+/// Limit: time for which a changed file may go unnoticed; test: none, it would take
+/// as long.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The authority that the configuration selects; `None` if authentication is
@@ -23,14 +27,16 @@ pub(crate) fn choose(config: &Config, services: Services) -> Result<Option<Box<d
     if services.access {
         return Ok(Some(Box::new(HostAuthority { known: RefCell::new(CredentialCache::new()?) })));
     }
+    let files = config.auth.files();
+    let read = RefCell::new(stamps(&files));
     let authority = Authority::open(config.auth.clone(), false)?;
     if authority.keys_to_fetch().is_some() {
         return Err("REGISTRY_AUTH_OIDC_JWKS must hold the issuer's keys here, as JSON or as a \
                     mounted file: only the native host fetches them"
             .to_owned());
     }
-    let changed = Cell::new(newest(&authority));
-    Ok(Some(Box::new(OwnAuthority { authority, changed, checked: Cell::new(Instant::now()) })))
+    let checked = Cell::new(Instant::now());
+    Ok(Some(Box::new(OwnAuthority { authority, files, read, checked })))
 }
 
 /// A native host.
@@ -83,7 +89,9 @@ impl HostAuthority {
 #[derive(Debug)]
 struct OwnAuthority {
     authority: Authority,
-    changed: Cell<Option<SystemTime>>,
+    files: Vec<PathBuf>,
+    /// The files as they were when they could last be used.
+    read: RefCell<Vec<Stamp>>,
     checked: Cell<Instant>,
 }
 
@@ -91,20 +99,29 @@ impl Ask for OwnAuthority {
     fn ask(&self, question: Question) -> LocalBoxFuture<'_, Answer> {
         if self.checked.get().elapsed() >= CHECK_INTERVAL {
             self.checked.set(Instant::now());
-            let changed = newest(&self.authority);
-            if self.changed.replace(changed) != changed
-                && let Err(problem) = self.authority.reload()
-            {
-                let text = format!("{problem}; the previous users stay in force");
-                eprintln!("{}", log::error(&text));
+            let now = stamps(&self.files);
+            if *self.read.borrow() != now {
+                match self.authority.reload() {
+                    Ok(()) => drop(self.read.replace(now)),
+                    Err(problem) => {
+                        let text = format!("{problem}; the previous users stay in force");
+                        eprintln!("{}", log::error(&text));
+                    }
+                }
             }
         }
         self.authority.ask(question)
     }
 }
 
-/// When the newest of an authority's files changed.
-fn newest(authority: &Authority) -> Option<SystemTime> {
-    let changed = |file| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
-    authority.files().iter().filter_map(changed).max()
+/// What WASI says of a file: when it was modified, and its size. `None` if there
+/// is no file.
+type Stamp = Option<(SystemTime, u64)>;
+
+fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+    let stamp = |file| {
+        let metadata = fs::metadata(file).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    files.iter().map(stamp).collect()
 }

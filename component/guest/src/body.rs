@@ -1,11 +1,13 @@
 //! Bodies as WASI streams.
 
+use crate::request::nanoseconds;
 use crate::{host, outbound, request, wasip3};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
 use http::StatusCode;
 use http::request::Parts;
+use object_store::client::HttpErrorKind;
 use roadstead_bridge::{hashing, log};
 use roadstead_buckets::is_unavailable;
 use roadstead_storage::{
@@ -25,10 +27,25 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// How long to wait for whether a body ended early, after passing it on failed,
 /// in nanoseconds.
+///
+/// Limit: nanoseconds to wait for how a body ended; test: none, only a failing host
+/// waits.
 const END_TIME: u64 = 1_000_000_000;
 
 /// Maximum size of the response to a body that was passed on, in bytes.
+///
+/// Limit: bytes of the host's response to a body; test: none, it is the host's own.
 const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// The bytes that a body which is collected must bring in each stall timeout,
+/// unless it ends. It holds one of the registry's turns meanwhile.
+///
+/// Limit: least bytes of a form or manifest in each stall timeout; test: `a_form_that_trickles_is_refused`; setting: `REGISTRY_HTTP_STALLTIMEOUT`.
+const COLLECT_LEAST: u64 = 64 * 1024;
+
+/// How long after the stall timeout bytes may still appear that had arrived, in
+/// nanoseconds: the process may have been suspended.
+const COLLECT_GRACE: u64 = 5 * 1_000_000_000;
 
 /// A message's body, unread or read in part.
 pub(crate) struct Upload {
@@ -53,6 +70,42 @@ struct Hashed {
 thread_local! {
     /// Whether the host hashes bodies.
     static HOST_HASHING: Cell<bool> = const { Cell::new(false) };
+    /// Whether a native host drains what is not read of a body.
+    static HOST_DRAINS: Cell<bool> = const { Cell::new(false) };
+    /// How long a client may stall, in nanoseconds.
+    static STALL_TIME: Cell<u64> = const { Cell::new(60_000_000_000) };
+}
+
+/// Says how long a client may take to send [`COLLECT_LEAST`] bytes of a body that
+/// is collected.
+pub(crate) fn set_stall_timeout(time: Duration) {
+    STALL_TIME.set(nanoseconds(time));
+}
+
+/// Says whether a native host is in front, which drains bodies itself: a request
+/// that has been answered takes up nothing of an instance.
+pub(crate) fn set_host_drains(drains: bool) {
+    HOST_DRAINS.set(drains);
+}
+
+/// Whether a native host is in front.
+pub(crate) fn host_drains() -> bool {
+    HOST_DRAINS.get()
+}
+
+/// Ends when a body has brought less than [`COLLECT_LEAST`] bytes in the stall
+/// timeout. `received` counts its bytes.
+async fn too_slow(received: &Cell<u64>) {
+    loop {
+        let before = received.get();
+        monotonic_clock::wait_for(STALL_TIME.get()).await;
+        if received.get() - before < COLLECT_LEAST {
+            monotonic_clock::wait_for(COLLECT_GRACE).await;
+        }
+        if received.get() - before < COLLECT_LEAST {
+            return;
+        }
+    }
 }
 
 /// Says whether the host hashes bodies; see [`roadstead_bridge::hashing`].
@@ -134,17 +187,28 @@ impl Upload {
 
 impl RequestBody for Upload {
     async fn collect(self, limit: usize) -> Result<Bytes, BodyError> {
-        let (mut bytes, mut size) = (Vec::new(), 0);
-        let whole = self
-            .for_each(|chunk| {
-                size += chunk.len() as u64;
-                if bytes.len() + chunk.len() <= limit {
+        // What is announced is reserved at once: growing step by step would take
+        // twice the memory.
+        let announced = self.length.and_then(|length| usize::try_from(length).ok());
+        let mut bytes = Vec::with_capacity(announced.unwrap_or_default().min(limit));
+        let received = Cell::new(0);
+        let drains = HOST_DRAINS.get();
+        let whole = {
+            let reading = pin!(self.for_each(|chunk| {
+                let size = received.get() + chunk.len() as u64;
+                received.set(size);
+                let fits = bytes.len() + chunk.len() <= limit;
+                if fits {
                     bytes.extend_from_slice(chunk);
                 }
-                size <= DRAIN_LIMIT
-            })
-            .await;
-        if size > bytes.len() as u64 {
+                fits || (!drains && size <= DRAIN_LIMIT)
+            }));
+            match select(reading, pin!(too_slow(&received))).await {
+                Either::Left((whole, _)) => whole,
+                Either::Right(_) => return Err(BodyError::TooSlow),
+            }
+        };
+        if received.get() > bytes.len() as u64 {
             Err(BodyError::TooLarge)
         } else if whole {
             Ok(bytes.into())
@@ -154,6 +218,9 @@ impl RequestBody for Upload {
     }
 
     async fn drain(self) {
+        if HOST_DRAINS.get() {
+            return;
+        }
         let mut size = 0;
         self.for_each(|chunk| {
             size += chunk.len() as u64;
@@ -274,10 +341,20 @@ impl Bodies for GuestBodies {
         outbound::pause(time).await;
     }
 
-    async fn fetch(request: Parts) -> Option<(http::response::Parts, StreamReader<u8>)> {
-        let answer = request::send(request, None, 0).await.ok()?;
-        let (head, ()) = request::head(&answer).ok()?.into_parts();
-        Some((head, Upload::of_response(answer).into_stream().0))
+    async fn fetch(
+        request: Parts,
+    ) -> Result<Option<(http::response::Parts, StreamReader<u8>)>, StorageError> {
+        let answer = match request::send(request, None, 0).await {
+            Ok(answer) => answer,
+            // Another attempt would take as long.
+            Err(error) if error.kind() == HttpErrorKind::Timeout => {
+                return Err(StorageError::Unavailable(error.to_string()));
+            }
+            Err(_) => return Ok(None),
+        };
+        let Ok(head) = request::head(&answer) else { return Ok(None) };
+        let (head, ()) = head.into_parts();
+        Ok(Some((head, Upload::of_response(answer).into_stream().0)))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::outbound;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use object_store::path::Path;
-use roadstead_buckets::{Backend, Bucket, OpenBucket, honours_conditions};
+use roadstead_buckets::{Backend, Bucket, OpenBucket, honours_conditions, is_readable};
 use roadstead_cloud::Options;
 use roadstead_config::{Cloud, ConditionalWrites, Config, Service};
 use sha2::Sha256;
@@ -15,6 +15,9 @@ use std::time::Duration;
 const PURPOSE: &[u8] = b"roadstead upload sessions";
 
 /// The age after which uploads are removed: distribution's default.
+///
+/// Limit: age of uploads in a bucket that are removed; test:
+/// `old_uploads_are_removed_and_nothing_else`.
 const PURGE_AFTER: Duration = Duration::from_hours(168);
 
 /// Opens the bucket, if the configuration names one.
@@ -52,13 +55,22 @@ pub(crate) async fn open(config: &Config) -> Result<Option<(Backend, Options)>, 
 }
 
 async fn ask(cloud: &Cloud, bucket: &dyn Bucket, root: &Path) -> Result<bool, String> {
-    honours_conditions(bucket, root).await.map_err(|error| {
-        format!(
-            "cannot write to {}; see {} and the settings beside it: {error}",
-            cloud.location(),
-            cloud.setting()
-        )
-    })
+    let error = match honours_conditions(bucket, root).await {
+        Ok(honours) => return Ok(honours),
+        Err(error) => error,
+    };
+    let problem = format!(
+        "cannot write to {}; see {} and the settings beside it: {error}",
+        cloud.location(),
+        cloud.setting()
+    );
+    if !is_readable(bucket, root, &error).await {
+        return Err(problem);
+    }
+    // Nothing is written now; if that changes, last writes win until this instance
+    // ends.
+    eprintln!("{problem}; pulls are served, and pushes are refused");
+    Ok(false)
 }
 
 /// The key that signs sessions' identifiers: the same for all instances that

@@ -19,7 +19,7 @@ mod transport;
 use body::{GuestBodies, Upload};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
-use roadstead_bridge::Services;
+use roadstead_bridge::{Services, front};
 use roadstead_cloud::CloudStorage;
 use roadstead_config::Config;
 use roadstead_directory::DirectoryStorage;
@@ -100,8 +100,10 @@ async fn registry(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
 }
 
 async fn configure(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
-    let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
     let services = Services::from_variables(std::env::vars());
+    body::set_host_drains(services.front);
+    let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
+    body::set_stall_timeout(config.stall_timeout);
     let switches = Switches::new(&config, services);
     let gate = Gate::new(&config, services, authority::choose(&config, services)?);
     Ok(Rc::new(if let Some((backend, options)) = bucket::open(&config).await? {
@@ -147,7 +149,10 @@ fn incoming(request: Request) -> Result<http::Request<Option<Upload>>, ErrorCode
 
 fn outgoing(response: http::Response<Body<StreamReader<u8>>>) -> Result<Response, ErrorCode> {
     let internal = |what: String| ErrorCode::InternalError(Some(what));
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    if matches!(body, Body::Bytes(_)) && body::host_drains() {
+        front::set_in_memory(&mut parts.headers);
+    }
     let headers = parts.headers.try_into();
     let headers = headers.map_err(|error| internal(format!("response header: {error:?}")))?;
     let contents = match body {

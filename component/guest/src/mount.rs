@@ -14,7 +14,7 @@
 //! the request came through Spin.
 
 use http::{HeaderMap, HeaderName};
-use roadstead_directory::Directory;
+use roadstead_directory::{Directory, Options};
 use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::Path;
@@ -40,13 +40,14 @@ enum Problem {
     Other(Error),
 }
 
-/// Opens the directory, if writes to it are persistent.
-pub(crate) fn open(root: &Path, headers: &HeaderMap) -> Result<Directory, String> {
+/// Opens the directory, if writes to it are persistent, or `read_only`.
+pub(crate) fn open(root: &Path, read_only: bool, headers: &HeaderMap) -> Result<Directory, String> {
     let spin = headers.contains_key(SPIN);
     let opened = if spin && exists(Path::new("/")) {
         Err(Problem::Copy)
     } else {
-        Directory::open(root).map_err(|error| Problem::of(error, root))
+        let options = Options { read_only, log: |line| eprintln!("{line}") };
+        Directory::open_with(root, options).map_err(|error| Problem::of(error, root))
     };
     opened.map_err(|problem| problem.advice(root, spin))
 }

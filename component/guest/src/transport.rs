@@ -11,7 +11,7 @@ use roadstead_bridge::storage::{
 use roadstead_bridge::{Services, header_json};
 use roadstead_config::{Config, DEFAULT_ROOT};
 use roadstead_directory::{Directory, FileRange, Receiver, Transport};
-use roadstead_storage::{Content, Key, RequestBody as _, StorageError};
+use roadstead_storage::{Content, DRAIN_LIMIT, Key, RequestBody as _, StorageError};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 use wasip3::http::types::Response;
@@ -19,10 +19,15 @@ use wasip3::wit_bindgen::StreamReader;
 use wasip3::wit_stream;
 
 /// The largest reply in a body, in bytes: a list of the longest names.
+///
+/// Limit: bytes of a reply of the host's storage; test: none, it is the host's own.
 const REPLY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The largest value that is read into memory, in bytes: the limit of every key
 /// that the registry reads whole is below.
+///
+/// Limit: bytes of a value of the host's storage that is read whole; test: none, it
+/// is the host's own.
 const VALUE_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The transport that the configuration selects.
@@ -44,7 +49,7 @@ impl GuestTransport {
             return Ok(Self::Host);
         }
         let root = config.root.clone().unwrap_or_else(|| DEFAULT_ROOT.into());
-        Ok(Self::Mounted(mount::open(&root, headers)?))
+        Ok(Self::Mounted(mount::open(&root, config.read_only, headers)?))
     }
 }
 
@@ -130,11 +135,16 @@ async fn receive(
     mut receiver: Receiver,
     body: Upload,
 ) -> Result<Reply, StorageError> {
-    let mut written = Ok(());
+    let (mut written, mut unwritten) = (Ok(()), 0);
     let complete = body
         .for_each(|chunk| {
-            written = receiver.write(chunk);
-            written.is_ok()
+            if written.is_ok() {
+                written = receiver.write(chunk);
+            } else {
+                // So that the client reads why.
+                unwritten += chunk.len() as u64;
+            }
+            unwritten <= DRAIN_LIMIT
         })
         .await;
     written?;

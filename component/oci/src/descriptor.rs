@@ -69,7 +69,8 @@ where
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+/// For `deserialize_with`: an int64 that is not negative.
+pub(super) fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let number = i64::deserialize(deserializer)?;
     u64::try_from(number).map_err(|_| D::Error::custom("size is negative"))
 }

@@ -143,6 +143,9 @@ pub enum InvalidDigest {
 impl InvalidDigest {
     /// How much of an unsupported algorithm's name is kept for the message;
     /// the client controls the name and its length.
+    ///
+    /// Limit: bytes of an unknown algorithm's name in a message; test:
+    /// `messages_name_the_supported_algorithms`.
     pub const MAX_NAME: usize = 32;
 }
 

@@ -1,13 +1,13 @@
 //! The JSON of a manifest, as it is deserialized.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::descriptor::{Descriptor, non_empty_media_type, null_is_default, optional_media_type};
+use super::descriptor::{non_empty_media_type, null_is_default, optional_media_type};
 use super::media_type::MediaType;
+use super::target::{Annotations, Counted, Target};
 
 /// The properties that every manifest may have, whatever its media type.
 const COMMON_KEYS: [&str; 4] = ["mediaType", "artifactType", "subject", "annotations"];
@@ -30,27 +30,27 @@ pub(super) struct Head {
 }
 
 /// The properties that every manifest may have, besides `mediaType`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Common {
-    pub(super) subject: Option<Descriptor>,
+    pub(super) subject: Option<Target>,
     #[serde(default, deserialize_with = "optional_media_type")]
     pub(super) artifact_type: Option<MediaType>,
     #[serde(default, deserialize_with = "null_is_default")]
-    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) annotations: Annotations,
 }
 
 /// The properties of image manifests and indexes, besides those in
 /// [`Common`].
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Body {
     pub(super) schema_version: Option<u64>,
-    pub(super) config: Option<Descriptor>,
+    pub(super) config: Option<Target>,
     #[serde(default, deserialize_with = "null_is_empty")]
-    pub(super) layers: Option<Vec<Descriptor>>,
+    pub(super) layers: Option<Counted<Target>>,
     #[serde(default, deserialize_with = "null_is_empty")]
-    pub(super) manifests: Option<Vec<Descriptor>>,
+    pub(super) manifests: Option<Counted<Target>>,
 }
 
 impl<'de> Deserialize<'de> for Head {
@@ -109,7 +109,7 @@ const fn fold(character: char) -> char {
 
 /// For `deserialize_with`: an absent list is `None`, `null` is an empty one,
 /// because that is how Go writes a list without elements.
-fn null_is_empty<'de, D>(deserializer: D) -> Result<Option<Vec<Descriptor>>, D::Error>
+fn null_is_empty<'de, D>(deserializer: D) -> Result<Option<Counted<Target>>, D::Error>
 where
     D: Deserializer<'de>,
 {

@@ -22,6 +22,7 @@ pub mod name;
 pub mod page;
 pub mod range;
 pub mod reference;
+pub mod target;
 pub mod upload_id;
 pub mod upload_range;
 
@@ -42,5 +43,6 @@ pub use name::{InvalidName, RepositoryName};
 pub use page::{InvalidPageSize, PageSize};
 pub use range::{ByteRange, ByteRangeSpec, content_range};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
+pub use target::Target;
 pub use upload_id::{InvalidUploadId, UploadId};
 pub use upload_range::{ContentRange, InvalidContentRange, UploadRange};

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::descriptor::Descriptor;
 use super::document::{Body, Common, Head};
 use super::manifest_error::InvalidManifest;
 use super::manifest_limits;
 use super::media_type::MediaType;
+use super::target::{Annotations, Counted, Target};
 
 /// What the registry needs to know about a pushed manifest (image-spec, "OCI
 /// Image Manifest" and "OCI Image Index"; distribution-spec, "Pushing
@@ -18,7 +18,7 @@ use super::media_type::MediaType;
 pub struct Manifest {
     media_type: MediaType,
     kind: ManifestKind,
-    subject: Option<Descriptor>,
+    subject: Option<Target>,
     artifact_type: Option<MediaType>,
     annotations: BTreeMap<String, String>,
 }
@@ -29,14 +29,14 @@ pub enum ManifestKind {
     /// An OCI or Docker (schema 2) image manifest.
     Image {
         /// The `config` property.
-        config: Descriptor,
+        config: Target,
         /// The `layers` property.
-        layers: Vec<Descriptor>,
+        layers: Vec<Target>,
     },
     /// An OCI image index or a Docker manifest list.
     Index {
         /// The `manifests` property.
-        manifests: Vec<Descriptor>,
+        manifests: Vec<Target>,
     },
     /// A manifest of any other media type.
     Other,
@@ -46,11 +46,27 @@ impl Manifest {
     /// The maximum size in bytes, 4 MiB: the distribution-spec, section
     /// "Pushing Manifests", asks registries to accept at least this. Callers
     /// refuse larger bodies with 413 before they have read all of them.
+    ///
+    /// Limit: the bytes of a manifest; test: `limits_hold_at_the_boundary`.
     pub const MAX_SIZE: usize = manifest_limits::MAX_SIZE;
 
     /// The maximum number of descriptors, `config` and `subject` included:
     /// far more than images have, and few enough to look up on each push.
+    ///
+    /// Limit: the descriptors of a manifest; test: `limits_hold_at_the_boundary`.
     pub const MAX_DESCRIPTORS: usize = manifest_limits::MAX_DESCRIPTORS;
+
+    /// The maximum number of annotations of the manifest itself, which a list of
+    /// referrers repeats. Those of its descriptors are not kept, nor limited.
+    ///
+    /// Limit: the annotations of a manifest; test: `annotations_are_limited`.
+    pub const MAX_ANNOTATIONS: usize = manifest_limits::MAX_ANNOTATIONS;
+
+    /// The maximum size in bytes of the names and values of these annotations.
+
+    ///
+    /// Limit: the bytes of a manifest's annotations; test: `annotations_are_limited`.
+    pub const MAX_ANNOTATIONS_SIZE: usize = manifest_limits::MAX_ANNOTATIONS_SIZE;
 
     /// Parses a manifest that was sent with this `Content-Type`.
     ///
@@ -65,7 +81,33 @@ impl Manifest {
     /// `annotations` have the same meaning in all of them. Values of other
     /// properties are checked for JSON syntax only and skipped without
     /// recursion, however deeply nested.
+    ///
+    /// The media type must be one of JSON ([`MediaType::is_json`]): it is the
+    /// `Content-Type` of every response with the manifest, and a browser must
+    /// not take that for a page or a script.
     pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, InvalidManifest> {
+        let (manifest, limits) = Self::read(bytes, content_type)?;
+        limits?;
+        Ok(manifest)
+    }
+
+    /// Parses a manifest that is stored already, as [`Self::parse`] does, but
+    /// whatever its number of descriptors and annotations and its media type:
+    /// earlier versions and other registries have other limits, and such a
+    /// manifest must be found and deleted like any other. Of what exceeds a
+    /// limit, the beginning is kept.
+    pub fn parse_stored(
+        bytes: &[u8],
+        content_type: Option<&MediaType>,
+    ) -> Result<Self, InvalidManifest> {
+        Self::read(bytes, content_type).map(|(manifest, _)| manifest)
+    }
+
+    /// A manifest, and whether it is within the limits for a push.
+    fn read(
+        bytes: &[u8],
+        content_type: Option<&MediaType>,
+    ) -> Result<(Self, Result<(), InvalidManifest>), InvalidManifest> {
         if bytes.len() > Self::MAX_SIZE {
             return Err(InvalidManifest::TooLarge { size: bytes.len() });
         }
@@ -76,10 +118,10 @@ impl Manifest {
         if let Some(key) = head.odd_common_key {
             return Err(InvalidManifest::KeyCase { key });
         }
-        let (media_type, kind) = match declared {
+        let (media_type, kind, listed) = match declared {
             Some(media_type) if media_type.is_schema1() => return Err(InvalidManifest::Schema1),
             Some(media_type) if !(media_type.is_image_manifest() || media_type.is_index()) => {
-                (media_type, ManifestKind::Other)
+                (media_type, ManifestKind::Other, 0)
             }
             known => {
                 if let Some(key) = head.odd_schema_key {
@@ -88,20 +130,21 @@ impl Manifest {
                 read_kind(known, serde_json::from_str(text)?)?
             }
         };
-        let common: Common = serde_json::from_str(text)?;
-        let manifest = Self {
-            media_type,
-            kind,
-            subject: common.subject,
-            artifact_type: common.artifact_type,
-            annotations: common.annotations,
+        let Common { subject, artifact_type, annotations } = serde_json::from_str(text)?;
+        let Annotations { kept: annotations, count, size } = annotations;
+        let descriptors = listed + usize::from(subject.is_some());
+        let limits = if !media_type.is_json() {
+            Err(InvalidManifest::NotJson { media_type: media_type.clone() })
+        } else if descriptors > Self::MAX_DESCRIPTORS {
+            Err(InvalidManifest::TooManyDescriptors { count: descriptors })
+        } else if count > Self::MAX_ANNOTATIONS {
+            Err(InvalidManifest::TooManyAnnotations { count })
+        } else if size > Self::MAX_ANNOTATIONS_SIZE {
+            Err(InvalidManifest::AnnotationsTooLarge { size })
+        } else {
+            Ok(())
         };
-        match manifest.count() {
-            count if count > Self::MAX_DESCRIPTORS => {
-                Err(InvalidManifest::TooManyDescriptors { count })
-            }
-            _ => Ok(manifest),
-        }
+        Ok((Self { media_type, kind, subject, artifact_type, annotations }, limits))
     }
 
     /// The media type, which is sent when the manifest is pulled.
@@ -115,7 +158,7 @@ impl Manifest {
     }
 
     /// The manifest that this one refers to (`subject`).
-    pub const fn subject(&self) -> Option<&Descriptor> {
+    pub const fn subject(&self) -> Option<&Target> {
         self.subject.as_ref()
     }
 
@@ -143,33 +186,21 @@ impl Manifest {
     /// The blobs that must be in the repository: config and layers of an image
     /// manifest, except layers that are downloaded from elsewhere, because of
     /// their media type or because they have URLs.
-    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+    pub fn blobs(&self) -> impl Iterator<Item = &Target> {
         let (config, layers) = match &self.kind {
             ManifestKind::Image { config, layers } => (Some(config), layers.as_slice()),
             ManifestKind::Index { .. } | ManifestKind::Other => (None, [].as_slice()),
         };
-        let layers = layers
-            .iter()
-            .filter(|layer| layer.urls.is_empty() && !layer.media_type.is_non_distributable());
-        config.into_iter().chain(layers)
+        config.into_iter().chain(layers.iter().filter(|layer| !layer.elsewhere))
     }
 
     /// The manifests that an index lists.
-    pub fn children(&self) -> impl Iterator<Item = &Descriptor> {
+    pub fn children(&self) -> impl Iterator<Item = &Target> {
         match &self.kind {
             ManifestKind::Index { manifests } => manifests.as_slice(),
             ManifestKind::Image { .. } | ManifestKind::Other => &[],
         }
         .iter()
-    }
-
-    const fn count(&self) -> usize {
-        let own = match &self.kind {
-            ManifestKind::Image { layers, .. } => layers.len() + 1,
-            ManifestKind::Index { manifests } => manifests.len(),
-            ManifestKind::Other => 0,
-        };
-        own + self.subject.is_some() as usize
     }
 }
 
@@ -191,11 +222,11 @@ fn resolve(
 }
 
 /// Parses an image manifest or an index of the `declared` media type; without
-/// one, the structure decides.
+/// one, the structure decides. Also returns the number of its descriptors.
 fn read_kind(
     declared: Option<MediaType>,
     body: Body,
-) -> Result<(MediaType, ManifestKind), InvalidManifest> {
+) -> Result<(MediaType, ManifestKind, usize), InvalidManifest> {
     let Body { schema_version, config, layers, manifests } = body;
     if schema_version == Some(1) {
         return Err(InvalidManifest::Schema1);
@@ -218,20 +249,20 @@ fn read_kind(
         Some(found) => return Err(InvalidManifest::SchemaVersion { found }),
         None => return Err(missing("schemaVersion")),
     }
-    let kind = if media_type.is_index() {
+    let (kind, count) = if media_type.is_index() {
         if is_like_image {
             let field = if config.is_some() { "config" } else { "layers" };
             return Err(unexpected(field));
         }
-        let manifests = manifests.ok_or_else(|| missing("manifests"))?;
-        ManifestKind::Index { manifests }
+        let Counted { kept: manifests, count } = manifests.ok_or_else(|| missing("manifests"))?;
+        (ManifestKind::Index { manifests }, count)
     } else {
         if manifests.is_some() {
             return Err(unexpected("manifests"));
         }
         let config = config.ok_or_else(|| missing("config"))?;
-        let layers = layers.ok_or_else(|| missing("layers"))?;
-        ManifestKind::Image { config, layers }
+        let Counted { kept: layers, count } = layers.ok_or_else(|| missing("layers"))?;
+        (ManifestKind::Image { config, layers }, count + 1)
     };
-    Ok((media_type, kind))
+    Ok((media_type, kind, count))
 }

@@ -68,11 +68,29 @@ pub enum InvalidManifest {
         /// How many there are.
         count: usize,
     },
+    /// There are more than [`crate::Manifest::MAX_ANNOTATIONS`] annotations.
+    TooManyAnnotations {
+        /// How many there are.
+        count: usize,
+    },
+    /// The annotations have more than [`crate::Manifest::MAX_ANNOTATIONS_SIZE`]
+    /// bytes.
+    AnnotationsTooLarge {
+        /// How many they have.
+        size: usize,
+    },
+    /// A media type that is not one of JSON.
+    NotJson {
+        /// The media type.
+        media_type: MediaType,
+    },
 }
 
 impl InvalidManifest {
     /// How much of a JSON error's description is kept; it may quote values of
     /// the manifest, whose length the client controls.
+    ///
+    /// Limit: the characters of a manifest that an error quotes; test: `messages_are_short_and_placed`.
     pub const MAX_MESSAGE: usize = 300;
 
     /// The error of bytes of which only the first `valid` are UTF-8.
@@ -153,6 +171,23 @@ impl fmt::Display for InvalidManifest {
                 "manifest has {count} descriptors; at most {} are allowed, \
                  split it into several",
                 manifest_limits::MAX_DESCRIPTORS
+            ),
+            Self::TooManyAnnotations { count } => write!(
+                f,
+                "manifest has {count} annotations; at most {} are allowed, \
+                 put large content in blobs",
+                manifest_limits::MAX_ANNOTATIONS
+            ),
+            Self::AnnotationsTooLarge { size } => write!(
+                f,
+                "manifest has annotations of {size} bytes; at most {} are allowed, \
+                 put large content in blobs",
+                manifest_limits::MAX_ANNOTATIONS_SIZE
+            ),
+            Self::NotJson { media_type } => write!(
+                f,
+                "manifests of type {media_type} are not accepted; \
+                 a manifest is application/json or application/<name>+json"
             ),
         }
     }

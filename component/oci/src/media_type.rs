@@ -41,9 +41,13 @@ pub struct MediaType(String);
 
 impl MediaType {
     /// The greatest length of either part in bytes (RFC 6838, section 4.2).
+    ///
+    /// Limit: the bytes of either part of a media type; test: `bad_media_types`.
     pub const MAX_PART_LENGTH: usize = 127;
 
     /// The greatest length of the whole in bytes, which follows.
+    ///
+    /// Limit: bytes of a media type; test: `bad_media_types`.
     pub const MAX_LENGTH: usize = 2 * Self::MAX_PART_LENGTH + 1;
 
     /// Reads a media type, as in a `Content-Type` header or in JSON. Blanks
@@ -71,6 +75,15 @@ impl MediaType {
     /// The media type as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is one of JSON: `application/json`, or any of `application/`
+    /// with the suffix `+json` (RFC 6839, section 3.1). Case is ignored, as it
+    /// is by browsers.
+    pub fn is_json(&self) -> bool {
+        let Some((kind, subtype)) = self.0.split_once('/') else { return false };
+        let suffix = subtype.rsplit_once('+').map_or(subtype, |(_, suffix)| suffix);
+        kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
     }
 
     /// Whether it is that of an OCI image index or a Docker manifest list.
@@ -208,6 +221,30 @@ mod tests {
             ("a/b\r\nX: y", character('\r', 3)),
         ] {
             assert_eq!(MediaType::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn types_of_json() {
+        for (text, expected) in [
+            (super::OCI_IMAGE_MANIFEST, true),
+            (super::DOCKER_MANIFEST_LIST, true),
+            ("application/json", true),
+            ("Application/JSON", true),
+            ("application/a+b+json", true),
+            ("application/jsonx", false),
+            ("application/x.json", false),
+            ("application/vnd.a", false),
+            ("application/xhtml+xml", false),
+            ("application/javascript", false),
+            ("application/json+xml", false),
+            ("application/octet-stream", false),
+            ("text/json", false),
+            ("text/html", false),
+            ("text/a+json", false),
+            ("image/svg+xml", false),
+        ] {
+            assert_eq!(MediaType::parse(text).map(|found| found.is_json()), Ok(expected), "{text}");
         }
     }
 

@@ -19,6 +19,8 @@ impl RepositoryName {
     /// The maximum length in bytes, which is that of the CNCF distribution
     /// registry (`RepositoryNameTotalLengthMax`); the specification only notes
     /// that many clients stop at 255 characters including the host.
+    ///
+    /// Limit: bytes of a repository's name; test: `bad_names`.
     pub const MAX_LENGTH: usize = 255;
 
     /// Reads a name, in time linear to its length.

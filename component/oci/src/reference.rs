@@ -15,6 +15,8 @@ pub struct Tag(String);
 
 impl Tag {
     /// The greatest length in bytes, from the specification's regexp.
+    ///
+    /// Limit: bytes of a tag; test: `bad_tags`.
     pub const MAX_LENGTH: usize = 128;
 
     /// Reads a tag.

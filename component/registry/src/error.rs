@@ -93,6 +93,8 @@ pub enum Error {
     },
     /// The body ended early.
     BodyAborted,
+    /// The client sent the body too slowly.
+    BodyTooSlow,
     /// The repository does not hold the manifest.
     ManifestUnknown(Reference),
     /// The body is not a manifest of a supported type.
@@ -102,7 +104,7 @@ pub enum Error {
     /// The annotations of a manifest with a subject are longer than a list of
     /// referrers has room for.
     ReferrerTooLarge,
-    /// The `Content-Type` is not a valid media type.
+    /// The `Content-Type` is not a valid media type. Holds its beginning.
     ContentType(String),
     /// The manifest names blobs that the repository does not hold.
     ManifestBlobUnknown(Vec<Digest>),
@@ -113,11 +115,32 @@ pub enum Error {
     NotReady(String),
     /// The storage is unreachable or unavailable. The text is for the log.
     Unavailable(String),
+    /// The storage has no room. The text is for the log.
+    StorageFull(String),
+    /// The storage cannot be written. The text is for the log.
+    StorageReadOnly(String),
     /// An internal error, not caused by the client. The text is for the log.
     Internal(String),
 }
 
+/// How much of what a client sent is repeated to it, in characters, where its
+/// length has no limit of its own.
+///
+/// Limit: the characters of a header that an error quotes; test: `errors_are_short`.
+const QUOTE_LIMIT: usize = 100;
+
+/// How many missing blobs are listed.
+
+///
+/// Limit: the missing blobs that an error lists; test: `errors_are_short`.
+const MISSING_LIMIT: usize = 100;
+
 impl Error {
+    /// [`Self::ContentType`] for this header.
+    pub(crate) fn content_type(text: &str) -> Self {
+        Self::ContentType(text.chars().take(QUOTE_LIMIT).collect())
+    }
+
     /// Status and code: the one place where they are chosen.
     pub fn status_and_code(&self) -> (StatusCode, ErrorCode) {
         match self {
@@ -129,9 +152,10 @@ impl Error {
             Self::TooManyAttempts { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
-            Self::Busy | Self::NotReady(_) | Self::Unavailable(_) => {
+            Self::Busy | Self::NotReady(_) | Self::Unavailable(_) | Self::StorageReadOnly(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
             }
+            Self::StorageFull(_) => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable),
             Self::TokenRequest(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::MethodNotAllowed(_) | Self::DeleteDisabled | Self::ReadOnly => {
                 (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
@@ -157,6 +181,7 @@ impl Error {
             Self::ContentRange(_) | Self::BodyAborted => {
                 (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid)
             }
+            Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid),
             Self::BodyLength { .. } => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
             Self::ManifestUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
             Self::Manifest(_) | Self::ReferrerTooLarge | Self::ContentType(_) => {
@@ -205,7 +230,7 @@ impl Error {
             Self::ManifestUnknown(reference) => json!({ "reference": reference.to_string() }),
             Self::ManifestTooLarge => json!({ "limit": Manifest::MAX_SIZE }),
             Self::ManifestBlobUnknown(digests) => {
-                let digests = digests.iter().map(Digest::as_str);
+                let digests = digests.iter().take(MISSING_LIMIT).map(Digest::as_str);
                 json!({ "digests": digests.collect::<Vec<_>>() })
             }
             _ => Value::Null,
@@ -281,6 +306,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::BodyAborted => f.write_str("the body ended early"),
+            Self::BodyTooSlow => f.write_str("the body was sent too slowly; try again"),
             Self::ManifestUnknown(_) => f.write_str("the repository does not hold this manifest"),
             Self::Manifest(error) => error.fmt(f),
             Self::ManifestTooLarge => {
@@ -305,6 +331,13 @@ impl fmt::Display for Error {
                 "the registry's storage does not serve now; try again, its log has the cause under \
                  this request's id",
             ),
+            Self::StorageFull(_) => f.write_str(
+                "the registry's storage is full; push again when its operator has freed space",
+            ),
+            Self::StorageReadOnly(_) => f.write_str(
+                "the registry's storage cannot be written now; its operator has to make it \
+                 writable, pulls go on",
+            ),
             Self::Internal(_) => {
                 f.write_str("the registry failed; its log has the cause under this request's id")
             }
@@ -313,3 +346,46 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+    use roadstead_oci::{Digest, Manifest, MediaType};
+    use serde_json::Value;
+
+    /// The most bytes of an error response: a list of missing blobs.
+    const LIMIT: usize = 16 * 1024;
+
+    fn media_type(text: &str) -> MediaType {
+        MediaType::parse(text).unwrap()
+    }
+
+    /// Errors repeat little of what a client sent, whatever that is as JSON.
+    #[test]
+    fn errors_are_short() {
+        let digest = |i: usize| Digest::parse(&format!("sha512:{i:0128x}")).unwrap();
+        let refused = |json: &str, media_type: Option<MediaType>| {
+            Error::Manifest(Manifest::parse(json.as_bytes(), media_type.as_ref()).unwrap_err())
+        };
+        let (long, control) = ("x".repeat(64 * 1024), "\\u0001".repeat(64 * 1024));
+        let most = "a".repeat(MediaType::MAX_PART_LENGTH);
+        for error in [
+            Error::content_type(&long),
+            Error::content_type(&"\u{fffd}".repeat(64 * 1024)),
+            Error::content_type(&"\u{1}\"\\".repeat(64 * 1024)),
+            Error::ManifestBlobUnknown((0..10_000).map(digest).collect()),
+            refused(&format!(r#"{{"mediaType":"{long}"}}"#), None),
+            refused(&format!(r#"{{"mediaType":"{control}"}}"#), None),
+            refused(&format!(r#"{{"subject":"{control}"}}"#), Some(media_type("application/json"))),
+            refused(&format!(r#"{{"{control}":1}}"#), None),
+            refused("{}", Some(media_type(&format!("{most}/{most}")))),
+        ] {
+            let body = error.body();
+            assert!(body.len() <= LIMIT, "{} bytes: {error:.200}", body.len());
+            let json: Value = serde_json::from_slice(&body).unwrap();
+            assert!(json["errors"][0]["code"].is_string());
+        }
+        let many = Error::ManifestBlobUnknown((0..10_000).map(digest).collect());
+        assert!(many.to_string().contains("10000 blobs"), "{many}");
+    }
+}

@@ -25,5 +25,5 @@ pub use error::Error;
 pub use gate::{Ask, Gate};
 pub use route::{
     BlobAction, Caching, Effect, Event, MAX_TAGS, ManifestAction, PageRequest, Permission,
-    ReferrersRequest, Route, RouteClass, StartUpload, TokenRequest, UploadAction,
+    ReferrersRequest, Route, RouteClass, StartUpload, TokenParameters, UploadAction,
 };

@@ -11,13 +11,16 @@ use std::time::Duration;
 
 /// How many bytes of a body are read and discarded before an early response:
 /// 16 MiB. A manifest over the limit fits; a layer does not.
+///
+/// Limit: bytes of a body that are still read after an early response; test:
+/// `requests_after_a_refusal`.
 pub const DRAIN_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The body of a request before anything of it was read.
 #[expect(async_fn_in_trait, reason = "a component has one thread; no future needs to be Send")]
 pub trait RequestBody: Sized {
     /// The whole body, of at most `limit` bytes. The rest of a longer one is
-    /// drained.
+    /// drained. A sender that trickles is not waited for.
     ///
     /// # Errors
     /// See [`BodyError`].
@@ -35,6 +38,8 @@ pub enum BodyError {
     TooLarge,
     /// It ended early.
     Aborted,
+    /// Its sender was too slow.
+    TooSlow,
 }
 
 /// A request's body that is read one chunk at a time.
@@ -89,9 +94,15 @@ pub trait Bodies: fmt::Debug + 'static {
     async fn pause(time: Duration);
 
     /// Sends a request without a body, and gives the response with its body as a
-    /// handle. `None` where the platform passes no handles.
-    async fn fetch(_request: Parts) -> Option<(http::response::Parts, Self::Download)> {
-        None
+    /// handle. `None` where the platform passes no handles, and where another
+    /// attempt may succeed at once.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] when the store does not respond.
+    async fn fetch(
+        _request: Parts,
+    ) -> Result<Option<(http::response::Parts, Self::Download)>, StorageError> {
+        Ok(None)
     }
 }
 

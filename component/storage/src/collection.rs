@@ -8,7 +8,7 @@ use std::time::SystemTime;
 /// The most bytes of values on one page of names: what a response of the
 /// referrers API may have (4 MiB), less room for the index around them.
 ///
-/// Limit: bytes of descriptors on one page of referrers; test: values_come_with_names_and_end_a_page.
+/// Limit: bytes of descriptors on one page of referrers; test: `values_come_with_names_and_end_a_page`.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
 /// A list of names, as clients see it.

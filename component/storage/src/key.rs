@@ -6,6 +6,7 @@
 //!   blobs/<algorithm>/<first two digits>/<hex>/
 //!     data                                         Blob
 //!     _hint-<name>                                 Hint (ours)
+//!     _hint-<beginning>/_hint-<rest>               Hint of a long name
 //!   repositories/<name>/
 //!     _layers/<algorithm>/<hex>/link               Layer
 //!     _manifests/
@@ -83,6 +84,8 @@ pub enum Key {
 impl Key {
     /// The longest value of a link, in bytes: a SHA-512 digest and a line break
     /// that another writer may have added.
+    ///
+    /// Limit: bytes of a link; test: `a_directory_keeps_the_contract`.
     pub const LINK_LIMIT: usize = 256;
 
     /// Whether an acknowledged write of it survives a loss of power. Hints can
@@ -150,12 +153,14 @@ impl Key {
 
 /// The largest object of an upload session that is read or written whole, in
 /// bytes: an object store's record, with the bytes that fill no part yet.
+///
+/// Limit: bytes of an upload's record in a bucket; test: none, parts are smaller.
 const SESSION_OBJECT_LIMIT: usize = 64 * 1024 * 1024;
 
 /// The largest announcement of a deletion, in bytes: the longest names of the
 /// tags that are deleted in one step.
 ///
-/// Limit: bytes of the announcement of a deletion; test: tags_of_many_pages_are_deleted.
+/// Limit: the value of `Key::Deletion`; test: `tags_of_many_pages_are_deleted`.
 const DELETION_LIMIT: usize = 128 * 1024;
 
 /// `<algorithm>/<shard>/<hex>/<file>`.
@@ -163,14 +168,13 @@ fn parse_blob(text: &str) -> Option<Key> {
     let mut parts = text.split('/');
     let (algorithm, shard) = (parts.next()?, parts.next()?);
     let digest = digest(algorithm, parts.next()?)?;
-    let (file, None) = (parts.next()?, parts.next()) else { return None };
+    let (file, rest, None) = (parts.next()?, parts.next(), parts.next()) else { return None };
     if shard != shard_of(&digest) {
         return None;
     }
-    match file.strip_prefix(HINT) {
-        None if file == "data" => Some(Key::Blob(digest)),
-        None => None,
-        Some(escaped) => Some(Key::Hint(digest, unescape_name(escaped)?)),
+    match (file, rest) {
+        ("data", None) => Some(Key::Blob(digest)),
+        _ => Some(Key::Hint(digest, parse_hint(file, rest)?)),
     }
 }
 
@@ -226,17 +230,45 @@ fn number(digits: &str) -> Option<u128> {
     (format!("{number:032x}") == digits).then_some(number)
 }
 
-/// What the file name of a hint begins with.
+/// What the path segments of a hint begin with.
 const HINT: &str = "_hint-";
 
-/// A repository name as one path segment: no name contains `=`.
-fn escape_name(name: &RepositoryName) -> String {
-    name.as_str().replace('/', "=")
+/// How many bytes of a repository's name are in one segment of its hint, so that
+/// the segment has at most 255: file systems allow no more.
+///
+/// Limit: bytes of a repository's name in one file name of a hint, a longer name
+/// takes two; test: `hints_of_the_longest_names`.
+const HINT_LENGTH: usize = 249;
+
+/// The path segments of a hint: the repository's name with `=`, which no name
+/// contains, for `/`.
+struct HintPath<'a>(&'a RepositoryName);
+
+impl fmt::Display for HintPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.as_str().replace('/', "=");
+        // A name is ASCII, so that any byte is a boundary.
+        match name.split_at_checked(HINT_LENGTH) {
+            Some((beginning, rest)) if !rest.is_empty() => {
+                write!(f, "{HINT}{beginning}/{HINT}{rest}")
+            }
+            _ => write!(f, "{HINT}{name}"),
+        }
+    }
 }
 
-/// The opposite of [`escape_name`].
-fn unescape_name(segment: &str) -> Option<RepositoryName> {
-    RepositoryName::parse(&segment.replace('=', "/")).ok()
+/// The opposite of [`HintPath`].
+fn parse_hint(first: &str, second: Option<&str>) -> Option<RepositoryName> {
+    let beginning = first.strip_prefix(HINT)?;
+    let name = match second {
+        None if beginning.len() <= HINT_LENGTH => beginning.to_owned(),
+        Some(second) if beginning.len() == HINT_LENGTH => {
+            let rest = second.strip_prefix(HINT).filter(|rest| !rest.is_empty())?;
+            format!("{beginning}{rest}")
+        }
+        _ => return None,
+    };
+    RepositoryName::parse(&name.replace('=', "/")).ok()
 }
 
 /// The directory below the algorithm's that a blob is in.
@@ -259,7 +291,7 @@ impl fmt::Display for Key {
         match self {
             Self::Blob(digest) => write!(f, "{}/data", BlobDirectory(digest)),
             Self::Hint(digest, name) => {
-                write!(f, "{}/{HINT}{}", BlobDirectory(digest), escape_name(name))
+                write!(f, "{}/{}", BlobDirectory(digest), HintPath(name))
             }
             Self::Layer(name, digest) => {
                 write!(f, "{ROOT}/repositories/{name}/_layers/{}/link", Place(digest))
@@ -314,8 +346,9 @@ impl fmt::Display for BlobDirectory<'_> {
 
 impl Key {
     /// The repository that a file in a blob's directory names, if it is a hint.
-    pub fn hinted(file: &str) -> Option<RepositoryName> {
-        unescape_name(file.strip_prefix(HINT)?)
+    /// The hint of a long name is the file `rest` in the directory `first`.
+    pub fn hinted(first: &str, rest: Option<&str>) -> Option<RepositoryName> {
+        parse_hint(first, rest)
     }
 
     /// The directory that holds a blob and its hints.

@@ -192,7 +192,10 @@ pub trait Storage {
     /// Makes a body a blob of the repository in one step, by way of the session
     /// of the commit, which must not have begun.
     async fn store(&self, commit: &Commit, body: Self::Upload) -> Result<u64, StorageError> {
-        self.begin(&commit.session).await?;
+        if let Err(error) = self.begin(&commit.session).await {
+            body.drain().await;
+            return Err(error);
+        }
         let result = self.append_and_commit(commit, body).await;
         if result.is_err() {
             // No client knows its name. It may have ended already.
@@ -274,12 +277,22 @@ impl Pointer {
     /// Parses the value of the link `key`.
     ///
     /// # Errors
-    /// [`StorageError::Failed`] when it is not a digest.
+    /// [`StorageError::NotFound`] when it is blank, and
+    /// [`StorageError::Failed`] when it is anything else but a digest.
     pub fn parse(key: &Key, value: &[u8]) -> Result<Self, StorageError> {
+        if is_blank(value) {
+            return Err(StorageError::NotFound);
+        }
         std::str::from_utf8(value)
             .ok()
             .and_then(|text| Digest::parse(text.trim_end()).ok())
             .map(|digest| Self { digest, media_type: None })
             .ok_or_else(|| StorageError::Failed(format!("{key} does not hold a digest")))
     }
+}
+
+/// Whether a value is what a loss of power leaves of a file that was not synced:
+/// nothing, or zeros.
+fn is_blank(value: &[u8]) -> bool {
+    value.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace())
 }

@@ -43,6 +43,8 @@ pub struct SessionFile(String);
 impl SessionFile {
     /// The longest name, in bytes: distribution's are `startedat`, `data` and
     /// `hashstates/sha256/<offset>`.
+    ///
+    /// Limit: bytes of the name of an upload's object; test: `what_is_no_key`.
     pub const MAX_LENGTH: usize = 255;
 
     /// Parses a name: segments of ASCII letters, digits, `.`, `_` and `-`,

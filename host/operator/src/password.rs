@@ -3,6 +3,8 @@
 use std::io::{self, Read};
 
 /// The most bytes read from an input that should hold one password.
+///
+/// Limit: bytes read for a password; test: `what_is_wrong_is_said`.
 const MAX_INPUT: u64 = 4096;
 
 /// Reads a password that is all of `input`, without its line end.

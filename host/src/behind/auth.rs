@@ -4,6 +4,7 @@
 //! Passwords, keys and the cost of bcrypt stay here; the component authorises.
 
 use crate::behind::job_keys;
+use crate::blocking;
 use crate::body::full;
 use crate::reload::Watch;
 use bytes::Bytes;
@@ -13,22 +14,28 @@ use roadstead_bridge::access::{ANSWER, QUESTION};
 use roadstead_bridge::header_json;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::{OnceCell, Semaphore};
-use tokio::task::spawn_blocking;
 use wasmtime_wasi_http::WasiBody;
 
 /// Most passwords that wait to be verified or are being verified. More are
 /// refused: their clients would not wait that long.
+///
+/// Limit: passwords that are being verified or wait for it; test:
+/// `a_flood_of_passwords`.
 const WAITING: usize = 64;
 
 /// Most of them from one client, so that it cannot lock others out.
+///
+/// Limit: of these, from one address; test: `a_burst_of_one_password`.
 const WAITING_OF_ONE: usize = 4;
 
 /// When a client with too many concurrent passwords should retry, in seconds.
+///
+/// Limit: seconds after which a client with too many passwords should retry; test:
+/// `a_burst_of_one_password`.
 const PAUSE: u64 = 1;
 
 /// The host's authority.
@@ -68,38 +75,36 @@ impl HostAuth {
         Arc::clone(&self.generation)
     }
 
-    /// The files to reload when they change.
-    pub(crate) fn files(&self) -> Vec<PathBuf> {
-        self.authority.files()
-    }
-
     /// The number of users.
     pub(crate) fn users(&self) -> usize {
         self.authority.users()
     }
 
-    /// Reloads the files whenever they change.
+    /// Reloads the files whenever they change, and again while they cannot be
+    /// used. Invalidates what was cached of the old ones, here and in the
+    /// component's instances.
     pub(crate) async fn renew(self: Arc<Self>, mut watch: Watch) {
+        let mut last_problem = String::new();
         loop {
             watch.changed().await;
-            let auth = Arc::clone(&self);
+            let authority = Arc::clone(&self.authority);
             // A network file system may be slow.
-            if let Err(error) = spawn_blocking(move || auth.reload()).await {
-                tracing::error!("cannot reload the users: {error}");
-            }
-        }
-    }
-
-    /// Reloads the files, and invalidates what was cached of the old ones, here
-    /// and in the component's instances.
-    fn reload(&self) {
-        match self.authority.reload() {
-            Ok(()) => {
-                self.generation.fetch_add(1, Ordering::Release);
-                tracing::info!("reloaded the users: {} in all", self.users());
-            }
-            Err(problem) => {
-                tracing::error!("{problem}; the previous users stay in force");
+            let reloaded = blocking::other().run(move || authority.reload()).await;
+            match reloaded.map_err(|lost| lost.to_string()).flatten() {
+                Ok(()) => {
+                    self.generation.fetch_add(1, Ordering::Release);
+                    tracing::info!("reloaded the users: {} in all", self.users());
+                    last_problem.clear();
+                }
+                Err(problem) => {
+                    if problem != last_problem {
+                        tracing::error!(
+                            "{problem}; the previous users stay in force until the file can be used"
+                        );
+                    }
+                    last_problem = problem;
+                    watch.again();
+                }
             }
         }
     }
@@ -163,7 +168,7 @@ impl HostAuth {
             return Answer::Refused(Refusal::Busy);
         };
         let authority = Arc::clone(&self.authority);
-        let answer = spawn_blocking(move || authority.answer(&question, SystemTime::now()));
+        let answer = blocking::other().run(move || authority.answer(&question, SystemTime::now()));
         answer.await.unwrap_or_else(|error| {
             Answer::Refused(Refusal::Failed(format!("a password's verification: {error}")))
         })

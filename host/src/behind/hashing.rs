@@ -17,6 +17,9 @@ use tokio::sync::mpsc;
 use wasmtime_wasi_http::WasiBody;
 
 /// Most pieces of a body that are hashed ahead of the reader.
+///
+/// Limit: pieces of a body that are hashed ahead of its reader; test:
+/// `bytes_are_hashed_on_their_way`.
 const AHEAD: usize = 2;
 
 /// Responds with the request's body, hashed.

@@ -4,6 +4,7 @@ use crate::behind::auth::HostAuth;
 use crate::behind::hashing;
 use crate::behind::outbound::Outbound;
 use crate::behind::store::HostStore;
+use crate::body::request_body::native;
 use http::uri::Authority;
 use http::{HeaderName, Request, Response, header};
 use roadstead_bridge::{self as bridge, Services};
@@ -66,10 +67,11 @@ impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
-        _: Option<RequestOptions>,
+        options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Outcome> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let Self { storage, auth } = self.clone();
+        let time = options.and_then(|options| options.first_byte_timeout);
         Box::new(async move {
             let authority = request.uri().authority().map(Authority::as_str);
             // Tasks of their own: neither the bytes nor bcrypt must wait for
@@ -79,13 +81,13 @@ impl WasiHttpHooks for Hooks {
                     tokio::spawn(auth.respond(request)).await.map_err(panicked)?
                 }
                 (Some(bridge::storage::AUTHORITY), Storage::Directory(store), _) => {
-                    tokio::spawn(store.respond(request)).await.map_err(panicked)?
+                    tokio::spawn(native(store.respond(request))).await.map_err(panicked)?
                 }
                 (Some(bridge::hashing::AUTHORITY), Storage::Cloud(_), _) => {
                     hashing::respond(request)
                 }
                 (Some(_), Storage::Cloud(outbound), _) => {
-                    tokio::spawn(outbound.send(request)).await.map_err(panicked)??
+                    tokio::spawn(outbound.send(request, time)).await.map_err(panicked)??
                 }
                 _ => return Err(Error::HttpRequestDenied),
             };

@@ -12,13 +12,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// Largest document that is read, in bytes.
+///
+/// Limit: bytes of an issuer's document; test: none, only issuers of the settings are
+/// asked.
 const SIZE_LIMIT: usize = 1024 * 1024;
 
 /// How long an issuer may take to respond with a document.
+///
+/// Limit: time for an issuer's document; test: none, it would take as long.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// The shortest time between two fetches from an issuer, whatever key names
 /// clients make up.
+///
+/// Limit: time between two questions to one issuer; test:
+/// `keys_arrive_later_and_change`.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// The path of an issuer's discovery document.

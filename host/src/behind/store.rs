@@ -4,7 +4,10 @@
 //! bytes go from the connection to the file, hashed natively on the way, and from
 //! the file to the connection. The component never sees them.
 
+use crate::behind::deadline::{Deadlines, within};
+use crate::blocking::{self, Lost, Pool, Task};
 use crate::body::{file_body, full};
+use crate::log_throttle::LogThrottle;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -13,7 +16,8 @@ use roadstead_bridge::storage::{
     OPERATION, Operation, REPLY, REPLY_HEADER_LIMIT, REPLY_IN_BODY, Reply, TRANSFER, Transfer,
     WRITE,
 };
-use roadstead_directory::{Directory, FileRange, Receiver};
+use roadstead_config::UploadPurging;
+use roadstead_directory::{Directory, FileRange, Options, Purged, Receiver};
 use roadstead_storage::{Key, StorageError};
 use serde::de::DeserializeOwned;
 use std::io;
@@ -21,20 +25,36 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
 use wasmtime_wasi_http::WasiBody;
 
 /// Bytes of a body that are written at once, about. Each writer holds at most
 /// two such batches, one of which is being written.
+///
+/// Limit: bytes of a body that are written at once; test: `one_patch`.
 const BATCH_SIZE: usize = 512 * 1024;
 
 /// How long a batch waits for more of its body. When a client stalls, what it
 /// has sent is written and takes no memory.
+///
+/// Limit: time for which a batch waits for more of its body; test: `as_they_come`.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
-/// Bytes of a body that are read and discarded if the operation is refused, so
-/// that the client receives the response.
-const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
+/// How long the rest of a body is read and discarded after a part of it could
+/// not be stored: the client was let in to send all of it, and many read no
+/// response before they have.
+///
+/// Limit: time for the rest of an upload that cannot be stored; test:
+/// `a_full_disk_is_answered_and_mended_without_a_restart`.
+const UNSTORED_LIMIT: Duration = Duration::from_mins(1);
+
+/// For what the directory logs, which clients can cause at will.
+static NOTICES: LogThrottle = LogThrottle::new();
+
+fn notice(line: &str) {
+    if NOTICES.is_due() {
+        tracing::warn!("storage: {line}");
+    }
+}
 
 /// Carries out storage operations in a directory.
 #[derive(Debug)]
@@ -42,13 +62,36 @@ pub(crate) struct HostStore {
     directory: Arc<Directory>,
     /// The number of bodies that are being received.
     receiving: watch::Sender<usize>,
+    deadlines: Deadlines,
 }
 
 impl HostStore {
-    /// Opens the directory.
-    pub(crate) fn open(root: PathBuf) -> io::Result<Self> {
-        let directory = Arc::new(Directory::open(root)?);
-        Ok(Self { directory, receiving: watch::Sender::new(0) })
+    /// Opens the directory. With `read_only`, nothing is written to it.
+    pub(crate) fn open(root: PathBuf, read_only: bool) -> io::Result<Self> {
+        let options = Options { read_only, log: notice };
+        let directory = Arc::new(Directory::open_with(root, options)?);
+        let (receiving, deadlines) = (watch::Sender::new(0), Deadlines::default());
+        Ok(Self { directory, receiving, deadlines })
+    }
+
+    /// Removes abandoned uploads, now and from time to time.
+    pub(crate) async fn purge(self: Arc<Self>, purging: UploadPurging) {
+        let UploadPurging { age, interval, dry_run } = purging;
+        loop {
+            let directory = Arc::clone(&self.directory);
+            match blocking(blocking::writes(), move || directory.purge(age, dry_run)).await {
+                Ok(Purged { sessions: 0, temporary: 0, .. }) => {}
+                Ok(Purged { sessions, bytes, temporary }) => {
+                    let done = if dry_run { "would be removed" } else { "removed" };
+                    tracing::info!(
+                        "abandoned uploads {done}: {sessions} with {bytes} bytes; temporary files \
+                         removed: {temporary}"
+                    );
+                }
+                Err(error) => tracing::error!("cannot remove abandoned uploads: {error}"),
+            }
+            tokio::time::sleep(interval).await;
+        }
     }
 
     /// Waits until no body is being received.
@@ -60,7 +103,7 @@ impl HostStore {
     /// Carries out the operation, write or transfer in a request.
     pub(crate) async fn respond(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
         let result = self.carry_out(request).await;
-        if let Err(StorageError::Failed(cause) | StorageError::Unavailable(cause)) = &result {
+        if let Some(cause) = result.as_ref().err().and_then(StorageError::cause) {
             tracing::error!("storage: {cause}");
         }
         match result {
@@ -94,16 +137,17 @@ impl HostStore {
         &self,
         operation: Operation,
     ) -> Result<(Reply, Option<WasiBody>), StorageError> {
-        let directory = Arc::clone(&self.directory);
-        blocking(move || {
-            let (reply, file) = directory.execute(&operation)?;
+        let (directory, operation) = (Arc::clone(&self.directory), Arc::new(operation));
+        let (limit, carried_out) = (self.deadlines.of(&operation), Arc::clone(&operation));
+        let work = blocking(pool(&operation), move || {
+            let (reply, file) = directory.execute(&carried_out)?;
             let content = file.map(|part| {
                 let (length, FileRange { file, range }) = (part.length(), part);
                 file_body::open(file, range.start, length)
             });
             Ok((reply, content.transpose()?))
-        })
-        .await
+        });
+        within(limit, operation, work).await
     }
 
     /// Writes an object whose value is the body.
@@ -120,7 +164,9 @@ impl HostStore {
             }
         };
         let directory = Arc::clone(&self.directory);
-        blocking(move || directory.write(&key, &value)).await.map(|()| Reply::Done)
+        let written = key.clone();
+        let work = blocking(blocking::writes(), move || directory.write(&written, &value));
+        within(self.deadlines.write, key, work).await.map(|()| Reply::Done)
     }
 
     /// Streams the body into an upload session.
@@ -130,16 +176,20 @@ impl HostStore {
         mut body: WasiBody,
     ) -> Result<Reply, StorageError> {
         let directory = Arc::clone(&self.directory);
-        let receiver = match blocking(move || directory.receive(transfer)).await {
-            Ok(receiver) => receiver,
+        let Deadlines { write, long, .. } = self.deadlines;
+        let work = blocking(blocking::writes(), move || directory.receive(transfer));
+        // If it is refused, dropping the body has the front drain it.
+        let receiver = within(long, "the begin of a chunk", work).await?;
+        let (receiver, complete) = match write_all(receiver, &mut body, write).await {
+            Ok(written) => written,
             Err(error) => {
-                drain(body).await;
+                let _ = tokio::time::timeout(UNSTORED_LIMIT, discard(&mut body)).await;
                 return Err(error);
             }
         };
-        let (receiver, complete) = write_all(receiver, &mut body).await?;
         let directory = Arc::clone(&self.directory);
-        blocking(move || receiver.finish(&directory, complete)).await
+        let work = blocking(blocking::writes(), move || receiver.finish(&directory, complete));
+        within(long, "the end of a chunk", work).await
     }
 }
 
@@ -169,11 +219,12 @@ fn parse<T: DeserializeOwned>(json: &HeaderValue) -> Result<T, StorageError> {
 async fn write_all(
     mut receiver: Receiver,
     body: &mut WasiBody,
+    limit: Duration,
 ) -> Result<(Receiver, bool), StorageError> {
     let mut batch = gather(body, None).await;
     loop {
         let Batch { pieces, paused, end } = batch;
-        let written: JoinHandle<Result<_, StorageError>> = spawn_blocking(move || {
+        let written: Task<Result<_, StorageError>> = blocking::writes().run(move || {
             for piece in &pieces {
                 receiver.write(piece)?;
             }
@@ -183,12 +234,20 @@ async fn write_all(
             Ok(receiver)
         });
         if let Some(whole) = end {
-            return Ok((written.await.map_err(panicked)??, whole));
+            return Ok((settled(limit, written).await?, whole));
         }
         // After a pause, all that was received has been settled.
         batch = gather(body, (!paused).then_some(BATCH_PAUSE)).await;
-        receiver = written.await.map_err(panicked)??;
+        receiver = settled(limit, written).await?;
     }
+}
+
+/// The receiver, once it has taken a batch.
+async fn settled(
+    limit: Duration,
+    written: Task<Result<Receiver, StorageError>>,
+) -> Result<Receiver, StorageError> {
+    within(limit, "a piece of a chunk", async { written.await.map_err(lost)? }).await
 }
 
 /// The pieces of a body that have been received.
@@ -234,25 +293,45 @@ async fn gather(body: &mut WasiBody, patience: Option<Duration>) -> Batch {
     batch
 }
 
-async fn drain(mut body: WasiBody) {
-    let mut size = 0;
-    while size < DRAIN_LIMIT
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        size += frame.data_ref().map_or(0, Bytes::len);
+/// Reads a body to its end.
+async fn discard(body: &mut WasiBody) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+/// The threads for an operation: those that may sync cannot take the others'.
+fn pool(operation: &Operation) -> &'static Pool {
+    match operation {
+        Operation::Manifest { .. }
+        | Operation::Blob { .. }
+        | Operation::MissingBlobs { .. }
+        | Operation::Hints { .. }
+        | Operation::Read(_)
+        | Operation::Exists(_)
+        | Operation::Names(_)
+        | Operation::Enumerate { .. }
+        | Operation::Status(_) => blocking::reads(),
+        Operation::Link { .. }
+        | Operation::Remove(_)
+        | Operation::Unlink { .. }
+        | Operation::Begin(_)
+        | Operation::Commit(_)
+        | Operation::Discard(_) => blocking::writes(),
     }
 }
 
 /// Runs work that may block on the disk off the async threads.
 async fn blocking<T: Send + 'static>(
+    pool: &'static Pool,
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
-    spawn_blocking(work).await.map_err(panicked)?
+    pool.run(work).await.map_err(lost)?
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is a function for map_err")]
-fn panicked(error: tokio::task::JoinError) -> StorageError {
-    StorageError::Failed(format!("storage task: {error}"))
+fn lost(lost: Lost) -> StorageError {
+    match lost {
+        Lost::Refused => StorageError::Unavailable(lost.to_string()),
+        Lost::Panicked => StorageError::Failed(lost.to_string()),
+    }
 }
 
 fn reply_with(
@@ -274,4 +353,77 @@ fn reply_with(
     let mut response = Response::new(body);
     response.headers_mut().insert(REPLY, header);
     response
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::HostStore;
+    use crate::behind::deadline::Deadlines;
+    use crate::body::full;
+    use bytes::Bytes;
+    use roadstead_bridge::storage::{Operation, Transfer};
+    use roadstead_oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
+    use roadstead_storage::{Commit, Key, StorageError, UploadSession};
+    use std::fs::{self, File};
+    use std::path::{Path, PathBuf};
+    use std::time::Duration;
+
+    /// A file that nobody can open before it is dropped: opening it for reading
+    /// waits for a writer. It stands for a file system that hangs.
+    struct Hanging(PathBuf);
+
+    impl Hanging {
+        fn new(path: &Path) -> Self {
+            use rustix::fs::{CWD, FileType, Mode, mknodat};
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let _ = fs::remove_file(path);
+            mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+            Self(path.to_owned())
+        }
+    }
+
+    impl Drop for Hanging {
+        fn drop(&mut self) {
+            // Lets go whoever waits, and nobody comes to wait any more.
+            let opened = File::options().read(true).write(true).open(&self.0);
+            let _ = fs::remove_file(&self.0);
+            drop(opened);
+        }
+    }
+
+    fn is_unavailable<T>(result: Result<T, StorageError>) -> bool {
+        matches!(result, Err(StorageError::Unavailable(cause)) if cause.contains("not answered"))
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_hangs_is_unavailable() {
+        let root = tempfile::tempdir().unwrap();
+        let mut store = HostStore::open(root.path().to_owned(), false).unwrap();
+        let moment = Duration::from_millis(50);
+        store.deadlines = Deadlines { read: moment, write: moment, long: moment };
+        let (name, tag) = (RepositoryName::parse("a").unwrap(), Tag::parse("v1").unwrap());
+        let digest = Digest::from_bytes(Algorithm::Sha256, &[7; 32]).unwrap();
+        let key = Key::Tag(name.clone(), tag.clone());
+        let _tag = Hanging::new(&store.directory.path(&key));
+        let reference = Reference::Tag(tag);
+        let session = UploadSession::from_random(name.clone(), [7; 16]);
+        store.directory.begin(&session).unwrap();
+        let path = store.directory.path(&Key::Session(session.clone()));
+        let _started = Hanging::new(&path.join("startedat"));
+        let commit =
+            Commit { session: session.clone(), at: None, digest: digest.clone(), receipt: None };
+        for operation in [
+            Operation::Manifest { repository: name, reference, content: false },
+            Operation::Read(key.clone()),
+            Operation::Unlink { key, digest },
+            Operation::Commit(commit.clone()),
+        ] {
+            let text = format!("{operation:?}");
+            assert!(is_unavailable(store.execute(operation).await), "{text}");
+        }
+        let body = full(Bytes::from_static(b"bytes"));
+        let transfer = Transfer::AppendAndCommit(commit);
+        assert!(is_unavailable(store.transfer(transfer, body).await));
+    }
 }

@@ -1,5 +1,7 @@
 //! A file's content as the body of a response.
 
+use crate::blocking::{self, Task};
+use crate::body::budget::{FILES, Share, holding};
 use crate::body::{full, handover, truncated};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -9,30 +11,44 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::task::{JoinHandle, spawn_blocking};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 /// Bytes read from a file at a time. Each body holds at most two such pieces,
 /// one of them read ahead.
+///
+/// Limit: bytes read of a file at once; test: `tiny_windows_are_bounded_and_closed`.
 const READ_SIZE: usize = 256 * 1024;
+
+/// The same where [`FILES`] is used up. Nothing is read ahead then.
+///
+/// Limit: bytes read of a file at once when clients do not take them; test: `tiny_windows_are_bounded_and_closed`.
+const SMALL_READ_SIZE: usize = 16 * 1024;
 
 /// A body of `length` bytes of a file from `offset` on: in memory if they are
 /// few, otherwise streamed.
 pub(crate) fn open(file: File, offset: u64, length: u64) -> io::Result<WasiBody> {
-    if length <= READ_SIZE as u64 {
-        return Ok(full(read(&file, offset, length)?));
+    if let Some(size) = usize::try_from(length).ok().filter(|size| *size <= READ_SIZE) {
+        let share = FILES.take(size);
+        if share.is_some() || size <= SMALL_READ_SIZE {
+            return Ok(full(read(&file, offset, size, share)?));
+        }
     }
     let file = Arc::new(file);
     Ok(FileBody { file, offset, left: length, reading: None }.boxed_unsync())
 }
 
-/// Reads the next piece of a file.
-fn read(mut file: &File, offset: u64, left: u64) -> io::Result<Bytes> {
-    let size = left.min(READ_SIZE as u64);
-    let mut bytes = Vec::with_capacity(READ_SIZE.min(usize::try_from(size).unwrap_or(READ_SIZE)));
+/// Reads the next piece of a file. It holds its share of [`FILES`].
+fn read(mut file: &File, offset: u64, size: usize, share: Option<Share>) -> io::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(size);
     file.seek(SeekFrom::Start(offset))?;
-    file.take(size).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 == size { Ok(bytes.into()) } else { Err(truncated()) }
+    file.take(size as u64).read_to_end(&mut bytes)?;
+    if bytes.len() != size {
+        return Err(truncated());
+    }
+    Ok(match share {
+        Some(share) => holding(bytes.into(), share),
+        None => bytes.into(),
+    })
 }
 
 /// A part of a file, handed over to the connection if it takes files, otherwise
@@ -44,14 +60,19 @@ struct FileBody {
     /// The bytes from there on.
     left: u64,
     /// Reads the piece at `offset`.
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    reading: Option<Task<io::Result<Bytes>>>,
 }
 
 impl FileBody {
-    fn read_ahead(&mut self) {
-        if self.left > 0 {
-            let (file, offset, left) = (Arc::clone(&self.file), self.offset, self.left);
-            self.reading = Some(spawn_blocking(move || read(&file, offset, left)));
+    /// Starts to read the piece at `offset`: a large one, or a small one if
+    /// `needed`.
+    fn read(&mut self, needed: bool) {
+        let size = usize::try_from(self.left).unwrap_or(READ_SIZE).min(READ_SIZE);
+        let share = FILES.take(size);
+        let size = if share.is_some() { size } else { size.min(SMALL_READ_SIZE) };
+        if size > 0 && (needed || share.is_some()) {
+            let (file, offset) = (Arc::clone(&self.file), self.offset);
+            self.reading = Some(blocking::reads().run(move || read(&file, offset, size, share)));
         }
     }
 
@@ -77,7 +98,7 @@ impl Body for FileBody {
             if let Some(placeholder) = handover::hand_over(&self.file, self.offset, self.left) {
                 return self.advance(placeholder);
             }
-            self.read_ahead();
+            self.read(true);
         }
         let Some(reading) = self.reading.as_mut() else { return Poll::Ready(None) };
         let piece = ready!(Pin::new(reading).poll(context)).map_err(io::Error::other);
@@ -85,7 +106,7 @@ impl Body for FileBody {
         match piece.flatten() {
             Ok(bytes) => {
                 let frame = self.advance(bytes);
-                self.read_ahead();
+                self.read(false);
                 frame
             }
             Err(error) => {

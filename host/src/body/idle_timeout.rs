@@ -6,10 +6,17 @@
 
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error;
+
+/// How long bytes may still appear after the limit: if the process was suspended,
+/// they have arrived, and whoever reads the connection has yet to run.
+///
+/// Limit: time in which bytes that had arrived are still taken; test: `bytes_that_had_arrived_are_taken`.
+const GRACE: Duration =
+    if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(5) };
 
 /// A body that fails with [`Error::ConnectionReadTimeout`] when no frame comes
 /// for too long.
@@ -19,13 +26,20 @@ pub(crate) struct IdleTimeout<B: Body> {
     limit: Duration,
     map_error: fn(B::Error) -> Error,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the limit has passed, and [`GRACE`] runs.
+    late: bool,
 }
 
 impl<B: Body> IdleTimeout<B> {
     /// Limits each pause of `body` to `limit`. `map_error` converts the body's
     /// own errors.
     pub(crate) fn new(body: B, limit: Duration, map_error: fn(B::Error) -> Error) -> Self {
-        Self { body, limit, map_error, timer: None }
+        Self { body, limit, map_error, timer: None, late: false }
+    }
+
+    /// The body itself.
+    pub(crate) fn into_inner(self) -> B {
+        self.body
     }
 }
 
@@ -41,11 +55,18 @@ impl<B: Body + Unpin> Body for IdleTimeout<B> {
         match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(frame) => {
                 this.timer = None;
+                this.late = false;
                 Poll::Ready(frame.map(|frame| frame.map_err(this.map_error)))
             }
             Poll::Pending => {
                 let limit = this.limit;
                 let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+                ready!(timer.as_mut().poll(context));
+                if this.late {
+                    return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
+                }
+                this.late = true;
+                timer.as_mut().reset(Instant::now() + GRACE);
                 timer.as_mut().poll(context).map(|()| Some(Err(Error::ConnectionReadTimeout)))
             }
         }
@@ -71,6 +92,18 @@ mod tests {
     use wasmtime_wasi_http::Error;
 
     const SOON: Duration = Duration::from_millis(1);
+
+    #[tokio::test]
+    async fn bytes_that_had_arrived_are_taken() {
+        // As after SIGCONT: the limit passed long ago, and the connection's task
+        // reads the bytes a moment later.
+        let late = stream::once(async {
+            tokio::time::sleep(SOON + super::GRACE / 4).await;
+            Ok(Frame::data(Bytes::from_static(b"a")))
+        });
+        let mut body = IdleTimeout::new(StreamBody::new(Box::pin(late)), SOON, |error| error);
+        assert!(body.frame().await.unwrap().unwrap().is_data());
+    }
 
     #[tokio::test]
     async fn a_stalled_body_fails() {

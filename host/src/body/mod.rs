@@ -1,8 +1,10 @@
 //! Bodies of requests and responses.
 
+pub(crate) mod budget;
 pub(crate) mod file_body;
 pub(crate) mod handover;
 pub(crate) mod idle_timeout;
+pub(crate) mod request_body;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Full};

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Largest configuration file, in bytes.
+///
+/// Limit: bytes of `config.yml`; test: none, it comes from the operator.
 const SIZE_LIMIT: u64 = 1024 * 1024;
 
 /// Reads a configuration file.

@@ -3,16 +3,16 @@
 pub mod config_file;
 
 use crate::component::COMPONENT;
+use crate::log;
 use crate::options::{Options, default_root};
 use crate::server;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use roadstead_config::{Given, LogFormat, LogLevel, Settings, manual};
+use roadstead_config::{Given, Settings, manual};
 use roadstead_operator::{cert, doctor, htpasswd};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tracing::level_filters::LevelFilter;
 
 /// A container registry.
 #[derive(Parser)]
@@ -72,17 +72,7 @@ fn run() -> anyhow::Result<ExitCode> {
             let mut options = Options::new(&Settings::gather(given))?;
             options.component = component;
             options.code_cache = cache.or(options.code_cache);
-            log(&options);
-            for warning in &options.config.warnings {
-                tracing::warn!("{warning}");
-            }
-            raise_open_files();
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            let result = runtime.block_on(server::serve(options));
-            // Does not wait for threads that are blocked on a disk: nothing that
-            // they do has been acknowledged.
-            runtime.shutdown_background();
-            result?;
+            return serve(options);
         }
         Command::Component { output: Some(file) } => std::fs::write(&file, COMPONENT)
             .with_context(|| format!("cannot write {}", file.display()))?,
@@ -111,6 +101,29 @@ fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Serves, and returns the exit status. From here on, everything that is said
+/// goes by the log, which waits for nobody.
+fn serve(options: Options) -> anyhow::Result<ExitCode> {
+    log::start(options.config.log_level, options.config.log_format)?;
+    for warning in &options.config.warnings {
+        tracing::warn!(target: log::UNLIMITED, "{warning}");
+    }
+    raise_open_files();
+    let result = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = result.map_err(anyhow::Error::from).and_then(|runtime| {
+        let result = runtime.block_on(server::serve(options));
+        // Does not wait for threads that are blocked on a disk: nothing that
+        // they do has been acknowledged.
+        runtime.shutdown_background();
+        result
+    });
+    if let Err(error) = &result {
+        log::print(&format!("Error: {error:#}\n"));
+    }
+    log::finish();
+    Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// Raises the limit of open files to the most that the system allows: each
 /// connection takes one, and so does each blob in transit.
 fn raise_open_files() {
@@ -136,23 +149,4 @@ Example:
   roadstead serve
   docker tag nginx localhost:5000/nginx && docker push localhost:5000/nginx"
     )
-}
-
-/// Sets up the log to standard error.
-fn log(options: &Options) {
-    let level = match options.config.log_level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-    };
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(false)
-        .with_writer(std::io::stderr);
-    match options.config.log_format {
-        LogFormat::Text => subscriber.init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
-    }
 }

@@ -8,6 +8,9 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
 /// Longest line in bytes; longer ones are logged in pieces.
+///
+/// Limit: bytes of a line that the component logs; test: none, longer ones are cut
+/// into pieces.
 const LINE_LIMIT: usize = 8 * 1024;
 
 /// Logs what a component writes.

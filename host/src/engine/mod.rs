@@ -2,12 +2,14 @@
 
 mod compile;
 mod guest_log;
+mod load;
 
 pub use compile::Precompiled;
 
 use crate::behind::hooks::{Hooks, Storage};
 use crate::engine::compile::load;
 use crate::engine::guest_log::GuestLog;
+use crate::engine::load::{Load, MemoryWatch};
 use anyhow::anyhow;
 use http::{Request, Response};
 use roadstead_bridge::services;
@@ -31,25 +33,53 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// Concurrent requests of one instance over a directory. A trap fails all of
 /// them, and one that computes stalls the others, so the number is modest.
+///
+/// Limit: requests of one instance at a time, over a directory; test:
+/// `a_trap_fails_one_request`.
 const REQUESTS_PER_INSTANCE: usize = 16;
 
 /// The same over an object store, where an upload holds parts in the instance's
 /// memory: two of 32 MiB each if the settings ask for the largest, and some
 /// more. All of them fit into [`MAX_MEMORY`].
+///
+/// Limit: requests of one instance at a time, over an object store; test:
+/// `many_layers_at_once`.
 const UPLOADS_PER_INSTANCE: usize = 4;
+
+/// Bytes of memory from which on an instance gets no more requests, and is
+/// replaced once it has answered those that it has: memory does not shrink, and
+/// an instance without any left traps.
+///
+/// Limit: memory from which on an instance gets no more requests; test: `unread_lists_end_no_instance`.
+const LARGE: usize = 48 * 1024 * 1024;
+
+/// The same over an object store, where parts of uploads are in memory.
+///
+/// Limit: memory from which on an instance over a store gets no more requests; test: `an_instance_that_has_grown_is_large`.
+const LARGE_WITH_UPLOADS: usize = 160 * 1024 * 1024;
 
 /// Requests after which an instance is replaced, so that a leak cannot grow
 /// forever.
+///
+/// Limit: requests after which an instance is replaced; test: none, it would take as
+/// long.
 const REQUESTS_PER_LIFETIME: usize = 100_000;
 
 /// How long an instance without requests is kept.
+///
+/// Limit: time for which an idle instance is kept; test: none, it would take as long.
 const IDLE_TIME: Duration = Duration::from_mins(1);
 
 /// Concurrent instances: enough for the most concurrent requests, at
 /// [`UPLOADS_PER_INSTANCE`] each.
+///
+/// Limit: instances at a time; test: none, requests in flight are fewer.
 const MAX_INSTANCES: u32 = 1024;
 
 /// Largest memory of one instance, in bytes.
+///
+/// Limit: bytes of memory of one instance; test: none, requests are refused before
+/// it.
 const MAX_MEMORY: usize = 384 * 1024 * 1024;
 
 /// Bytes of an instance's memory that stay mapped when its slot in the pool is
@@ -137,6 +167,7 @@ pub(crate) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Hooks,
+    memory: MemoryWatch,
 }
 
 impl WasiView for State {
@@ -171,24 +202,30 @@ impl HandlerState for Instances {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(GuestLog).stderr(GuestLog).envs(&self.variables);
         wasi.env(services::VARIABLE, self.hooks.services().to_string());
+        let load = Arc::new(Load::default());
         let state = State {
+            memory: MemoryWatch(Arc::clone(&load)),
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             hooks: self.hooks.clone(),
         };
         let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.memory);
         let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
         let sleep = tokio::time::sleep(IDLE_TIME);
         let expiration = Idle(Box::pin(sleep));
+        let (limit, large) = match self.hooks.storage {
+            Storage::Directory(_) => (REQUESTS_PER_INSTANCE, LARGE),
+            Storage::Cloud(_) => (UPLOADS_PER_INSTANCE, LARGE_WITH_UPLOADS),
+        };
         let state = Reused {
             stopping: Arc::clone(&self.stopping),
             generation: Arc::clone(&self.generation),
             born: self.generation.load(Ordering::Acquire),
-            limit: match self.hooks.storage {
-                Storage::Directory(_) => REQUESTS_PER_INSTANCE,
-                Storage::Cloud(_) => UPLOADS_PER_INSTANCE,
-            },
+            load,
+            limit,
+            large,
         };
         Ok(Instance { store, proxy, view: WasiHttpView::http, expiration, state })
     }
@@ -225,6 +262,9 @@ pub(crate) struct Reused {
     born: u64,
     /// Its concurrent requests.
     limit: usize,
+    /// The memory from which on it is replaced.
+    large: usize,
+    load: Arc<Load>,
 }
 
 impl WorkerState for Reused {
@@ -233,7 +273,7 @@ impl WorkerState for Reused {
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         let outdated = self.generation.load(Ordering::Acquire) != self.born;
-        if outdated || total >= REQUESTS_PER_LIFETIME {
+        if outdated || total >= REQUESTS_PER_LIFETIME || self.load.memory() >= self.large {
             ShouldAccept::Never
         } else if concurrent >= self.limit {
             ShouldAccept::No

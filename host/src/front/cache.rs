@@ -16,8 +16,8 @@
 //! Purges are numbered. A response is kept with the number of purges at which
 //! its request began, and is valid while its key has no later purge: neither
 //! what was kept before a write nor what was read during it is served once the
-//! write has been answered. A write without an answer, because its client or its
-//! instance went away, purges everything. Writes by other processes are not
+//! write has been answered. A write without an answer, because the instance
+//! trapped or the task ended, purges everything. Writes by other processes are not
 //! seen; the times that the component sets bound how long that matters.
 
 use crate::body::full;
@@ -38,18 +38,27 @@ use std::time::{Duration, Instant};
 use wasmtime_wasi_http::WasiBody;
 
 /// Bytes of all kept responses.
+///
+/// Limit: bytes of all cached responses; test: none, the oldest are dropped.
 const SIZE_LIMIT: u64 = 24 * 1024 * 1024;
 
 /// Bytes of the largest response that is kept.
+///
+/// Limit: bytes of a response that is cached; test: none, larger ones are not cached.
 const ENTRY_LIMIT: u64 = 256 * 1024;
 
 /// What an entry takes besides path and body, in bytes, estimated.
 const OVERHEAD: u64 = 2 * 1024;
 
 /// Number of entries that the cache is laid out for; small ones may be more.
+///
+/// Limit: cached responses, about; test: none, the oldest are dropped.
 const ENTRIES: usize = 4096;
 
 /// Longest path with query of a kept response, in bytes.
+///
+/// Limit: bytes of the path of a response that is cached; test: none, longer ones are
+/// not cached.
 const PATH_LIMIT: usize = 1024;
 
 /// Slots that keys are hashed to. Keys in the same slot purge each other's
@@ -57,9 +66,13 @@ const PATH_LIMIT: usize = 1024;
 const SLOTS: usize = 4096;
 
 /// Number of grants that are kept, about.
+///
+/// Limit: grants that are kept, about; test: none, the oldest are dropped.
 const GRANTS: usize = 16 * 1024;
 
 /// The longest that a response or a grant is kept, whatever the component says.
+///
+/// Limit: time for which anything is cached; test: none, it would take as long.
 const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// Responses and grants that are kept.
@@ -115,6 +128,17 @@ impl Weighter<String, Arc<CachedResponse>> for Weight {
 pub(crate) struct InFlight<'a> {
     cache: &'a ResponseCache,
     effect: Effect,
+}
+
+/// Marks a response that the host made because the component gave none: whatever
+/// it was asked to write may have been written.
+#[derive(Clone, Copy)]
+struct Unanswered;
+
+/// Marks a response as the host's own, after the component gave none.
+pub(crate) fn unanswered(mut response: Response<WasiBody>) -> Response<WasiBody> {
+    response.extensions_mut().insert(Unanswered);
+    response
 }
 
 enum Effect {
@@ -226,7 +250,7 @@ impl InFlight<'_> {
         let directive = Directive::take(response.headers_mut());
         match (&mut self.effect, directive) {
             (Effect::Write { answered }, directive) => {
-                *answered = true;
+                *answered = response.extensions_mut().remove::<Unanswered>().is_none();
                 if let Some(Directive::Purge { key }) = directive {
                     self.cache.purge(self.cache.slot(key.as_bytes()));
                 }
@@ -280,7 +304,8 @@ impl ResponseCache {
         let mut bytes = None;
         if !head {
             match body.collect().await {
-                Ok(collected) => bytes = Some(collected.to_bytes()),
+                // A copy: the original counts against budgets of bytes in transit.
+                Ok(collected) => bytes = Some(Bytes::copy_from_slice(&collected.to_bytes())),
                 Err(error) => {
                     tracing::error!("the component's response ended early: {error}");
                     return error_response::internal();

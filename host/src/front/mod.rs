@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 mod cached_response;
-mod error_response;
+pub(crate) mod clients;
+pub(crate) mod error_response;
 pub(crate) mod peer;
 pub(crate) mod service;

@@ -13,6 +13,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Most proxies between a client and the host.
+///
+/// Limit: proxies between a client and the host; test: `origins`.
 const MAX_PROXIES: usize = 16;
 
 /// Characters of a certificate's name that need no escape.
@@ -27,6 +29,18 @@ pub(crate) struct Peer {
     pub(crate) tls: bool,
     /// The name in its verified certificate.
     pub(crate) certificate: Option<String>,
+}
+
+/// The address of the client of a request: the connection's, or what a `trusted`
+/// proxy says.
+pub(crate) fn address(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> IpAddr {
+    Origin::of(headers, peer, trusted).address
+}
+
+/// Whether a connection comes from a `trusted` proxy.
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|network| network.contains(&address))
 }
 
 /// Removes the headers from a request that only the host and proxies may set:
@@ -90,7 +104,7 @@ struct Origin {
 impl Origin {
     fn of(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Self {
         let own = Self { address: peer.address.to_canonical(), tls: peer.tls };
-        let trusts = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+        let trusts = |address: IpAddr| is_trusted(address, trusted);
         if !trusts(own.address) {
             return own;
         }

@@ -1,33 +1,42 @@
 //! The service of requests: the cache, the limit of concurrent requests, body
 //! timeouts, and trusted headers.
 
-use crate::body::idle_timeout::IdleTimeout;
+use crate::body::budget::holding;
+use crate::body::full;
+use crate::body::request_body::{Collected, Holds, RequestBody};
 use crate::engine::Engine;
-use crate::front::cache::{Access, ResponseCache};
+use crate::front::cache::{self, Access, ResponseCache};
+use crate::front::clients::{Client, Clients};
 use crate::front::error_response;
 use crate::front::peer::{self, Peer};
-use http::{Method, Request, Response};
+use crate::log_throttle::LogThrottle;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use ipnet::IpNet;
+use roadstead_bridge::front;
 use roadstead_config::Config;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
-use wasmtime_wasi_http::{Error, WasiBody};
+use wasmtime_wasi_http::WasiBody;
 
-/// How long a client may stall while it sends a body.
-const BODY_PAUSE: Duration = Duration::from_mins(1);
-
-/// How long a request waits for a permit before it is refused.
-const QUEUE_TIME: Duration = Duration::from_secs(10);
+/// A response that the component made is taken into the host's memory without
+/// asking if it is no longer than this, in bytes.
+///
+/// Limit: bytes of a response that need no share of the budget; test: `unread_lists_end_no_instance`.
+const SMALL: usize = 16 * 1024;
 
 /// What every connection shares.
 #[derive(Clone)]
 pub(crate) struct Service {
     engine: Engine,
     cache: Arc<ResponseCache>,
-    permits: Arc<Semaphore>,
+    clients: Arc<Clients>,
+    /// `None` over an object store, where the component reads layers too.
+    collected: Option<Collected>,
+    /// How long a client may stall while it sends a body.
+    stall: Duration,
     access_log: bool,
     /// Whether the component distinguishes callers.
     authenticates: bool,
@@ -35,15 +44,46 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(engine: Engine, cache: ResponseCache, config: &Config) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        cache: ResponseCache,
+        clients: Arc<Clients>,
+        config: &Config,
+    ) -> Self {
         Self {
             engine,
             cache: Arc::new(cache),
-            permits: Arc::new(Semaphore::new(config.max_requests)),
+            clients,
+            collected: config.cloud.is_none().then(Collected::new),
+            stall: config.stall_timeout,
             access_log: config.access_log,
             authenticates: config.auth.enabled(),
             trusted_proxies: config.trusted_proxies.clone().into(),
         }
+    }
+
+    /// The client of a request on a connection of `client`.
+    pub(crate) fn client<B>(
+        &self,
+        request: &Request<B>,
+        peer: &Peer,
+        client: &Arc<Client>,
+    ) -> Arc<Client> {
+        if peer::is_trusted(peer.address, &self.trusted_proxies) {
+            self.clients.get(peer::address(request.headers(), peer, &self.trusted_proxies))
+        } else {
+            Arc::clone(client)
+        }
+    }
+
+    /// How long a client may stall.
+    pub(crate) fn stall(&self) -> Duration {
+        self.stall
+    }
+
+    /// Who has what.
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// Answers a request.
@@ -51,6 +91,7 @@ impl Service {
         &self,
         request: Request<Incoming>,
         peer: &Peer,
+        client: &Arc<Client>,
     ) -> Response<WasiBody> {
         let started = Instant::now();
         let access =
@@ -58,7 +99,7 @@ impl Service {
         let line = self.access_log.then(|| (request.method().clone(), request.uri().clone()));
         let response = match access.and_then(|access| self.cache.respond(&request, access)) {
             Some(response) => response,
-            None => self.forward(request, peer, access).await,
+            None => self.forward(request, peer, client, access).await,
         };
         if let Some((method, uri)) = line {
             let status = response.status().as_u16();
@@ -73,21 +114,22 @@ impl Service {
         &self,
         request: Request<Incoming>,
         peer: &Peer,
+        client: &Arc<Client>,
         access: Option<Access>,
     ) -> Response<WasiBody> {
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             let Some(access) = access else {
-                return ResponseCache::strip(self.limited(request, peer).await);
+                return ResponseCache::strip(self.limited(request, peer, client).await);
             };
             let in_flight = self.cache.begin(&request, access);
-            return in_flight.answered(self.limited(request, peer).await).await;
+            return in_flight.answered(self.limited(request, peer, client).await).await;
         }
         // A task of its own: a write that was carried out purges what it
         // outdates even if its client has gone.
-        let (service, peer) = (self.clone(), peer.clone());
+        let (service, peer, client) = (self.clone(), peer.clone(), Arc::clone(client));
         let done = tokio::spawn(async move {
             let in_flight = service.cache.begin(&request, Access::Open);
-            in_flight.answered(service.limited(request, &peer).await).await
+            in_flight.answered(service.limited(request, &peer, &client).await).await
         });
         done.await.unwrap_or_else(|error| {
             tracing::error!("a request failed: {error}");
@@ -95,24 +137,94 @@ impl Service {
         })
     }
 
-    /// Waits for a permit and has the component answer.
-    async fn limited(&self, request: Request<Incoming>, peer: &Peer) -> Response<WasiBody> {
-        let permit = tokio::time::timeout(QUEUE_TIME, self.permits.acquire()).await;
-        let Ok(Ok(permit)) = permit else {
-            tracing::warn!("refused a request: REGISTRY_HTTP_MAXREQUESTS requests are in flight");
+    /// Waits for a turn and has the component answer.
+    async fn limited(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        client: &Arc<Client>,
+    ) -> Response<WasiBody> {
+        let Some(_turn) = self.clients.turn(client).await else {
+            warn_busy("no turn was free; see REGISTRY_HTTP_MAXREQUESTS and _MAXREQUESTSPERCLIENT");
             return error_response::busy();
         };
-        let mut request =
-            request.map(|body| IdleTimeout::new(body, BODY_PAUSE, Error::from).boxed_unsync());
+        let mut answer = None;
+        if self.collected.is_some() && request.body().is_end_stream() {
+            answer = self.clients.answer(client).await;
+            if answer.is_none() {
+                warn_busy("the component answers too many reads");
+                return error_response::busy();
+            }
+        }
+        let holds = Arc::new(Holds::default());
+        let expects = request.headers().contains_key(EXPECT);
+        let mut request = request.map(|body| {
+            let (client, collected) = (Arc::clone(client), self.collected.clone());
+            RequestBody::new(body, self.stall, client, expects, collected, Arc::clone(&holds))
+                .boxed_unsync()
+        });
         let trusted = self.trusted_proxies.as_ref();
         peer::describe(request.headers_mut(), peer, self.authenticates, trusted);
         let uri = request.uri().clone();
         peer::set_host(request.headers_mut(), &uri);
-        let response = self.engine.handle(request).await;
-        drop(permit);
-        response.unwrap_or_else(|error| {
-            tracing::error!("the component did not answer: {error:#}");
-            error_response::internal()
-        })
+        let response = match self.engine.handle(request).await {
+            Ok(mut response) => {
+                if front::take_in_memory(response.headers_mut()) {
+                    self.take(response, client).await
+                } else {
+                    response
+                }
+            }
+            Err(error) => {
+                tracing::error!("the component did not answer: {error:#}");
+                cache::unanswered(error_response::internal())
+            }
+        };
+        drop(answer);
+        holds.release();
+        if holds.refused() {
+            warn_busy("too many manifests are being pushed at a time");
+            return cache::unanswered(error_response::busy());
+        }
+        response
+    }
+
+    /// Takes a body out of the component's memory, whose instance others use: its
+    /// client may never read it.
+    async fn take(&self, response: Response<WasiBody>, client: &Arc<Client>) -> Response<WasiBody> {
+        let length = response.headers().get(CONTENT_LENGTH).map(HeaderValue::to_str);
+        let length = length.and_then(|length| length.ok()?.parse::<usize>().ok());
+        let Some(length) = length else { return response };
+        let mut share = None;
+        if length > SMALL {
+            share = self.clients.memory(client, length);
+            if share.is_none() {
+                warn_busy("clients do not read their responses");
+                return error_response::busy();
+            }
+        }
+        let (parts, body) = response.into_parts();
+        match body.collect().await {
+            Ok(bytes) => {
+                let bytes = bytes.to_bytes();
+                let bytes = match share {
+                    Some(share) => holding(bytes, share),
+                    None => bytes,
+                };
+                Response::from_parts(parts, full(bytes))
+            }
+            Err(error) => {
+                tracing::error!("the component's response ended early: {error}");
+                cache::unanswered(error_response::internal())
+            }
+        }
+    }
+}
+
+/// Logs that requests are refused, and why.
+fn warn_busy(cause: &str) {
+    static WARNING: LogThrottle = LogThrottle::new();
+    if WARNING.is_due() {
+        tracing::warn!("refused a request: {cause}");
     }
 }

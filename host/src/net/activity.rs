@@ -8,11 +8,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Counts the requests of a connection and notes its writes.
+#[derive(Debug)]
 pub(crate) struct Activity {
     opened: Instant,
     requests: AtomicUsize,
     /// Whether the last write waits for the client to receive.
     blocked: AtomicBool,
+    /// Bytes written so far.
+    written: AtomicU64,
+    /// Chunks of responses that HTTP/2 has queued.
+    queued: AtomicUsize,
     /// When a request last ended or a byte was written, in milliseconds since
     /// `opened`.
     last: AtomicU64,
@@ -25,8 +30,8 @@ pub(crate) enum State {
     Busy,
     /// There has been no request since then.
     Idle(Instant),
-    /// The client has received nothing of a response since then.
-    Blocked(Instant),
+    /// A response waits for the client to receive it.
+    Blocked,
 }
 
 impl Activity {
@@ -35,6 +40,8 @@ impl Activity {
             opened: Instant::now(),
             requests: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            queued: AtomicUsize::new(0),
             last: AtomicU64::new(0),
         }
     }
@@ -42,9 +49,31 @@ impl Activity {
     /// Notes the result of a write.
     pub(crate) fn wrote(&self, written: &Poll<io::Result<usize>>) {
         self.blocked.store(written.is_pending(), Ordering::Relaxed);
-        if written.is_ready() {
+        if let Poll::Ready(written) = written {
+            let bytes = written.as_ref().copied().unwrap_or_default() as u64;
+            self.written.fetch_add(bytes, Ordering::Relaxed);
             self.touch();
         }
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Counts a chunk of a response that HTTP/2 has queued.
+    pub(crate) fn queue(&self) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that one has been written, or was dropped.
+    pub(crate) fn unqueue(&self) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Chunks of responses that HTTP/2 has queued.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
     }
 
     fn touch(&self) {
@@ -62,7 +91,7 @@ impl Activity {
     pub(crate) fn state(&self) -> State {
         let last = self.opened + Duration::from_millis(self.last.load(Ordering::Relaxed));
         if self.blocked.load(Ordering::Relaxed) {
-            State::Blocked(last)
+            State::Blocked
         } else if self.requests.load(Ordering::Relaxed) > 0 {
             State::Busy
         } else {
@@ -97,7 +126,7 @@ mod tests {
         activity.wrote(&Poll::Pending);
         drop(second);
         // Both requests are done, but a response is still being written.
-        assert!(matches!(activity.state(), State::Blocked(_)));
+        assert!(matches!(activity.state(), State::Blocked));
         activity.wrote(&Poll::Ready(Ok(1)));
         assert!(matches!(activity.state(), State::Idle(_)));
     }

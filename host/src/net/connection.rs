@@ -2,50 +2,69 @@
 //! and when it is closed.
 
 use crate::body::handover::Handover;
+use crate::front::error_response;
 use crate::front::peer::Peer;
 use crate::front::service::Service;
-use crate::net::activity::{Activity, RequestGuard, State};
+use crate::net::activity::State;
+use crate::net::connections::Connection;
 use crate::net::protocol::{self, HEAD_TIMEOUT, HttpVersion, Negotiated};
+use crate::net::response_body::{CHUNK, ResponseBody};
 use crate::net::socket::Socket;
+use crate::net::streams::{self, Streams};
 use crate::tls::{self, TlsAcceptor};
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use wasmtime_wasi_http::{Error, WasiBody};
 
 /// How long an idle connection stays open once it is to be closed: for written
 /// bytes to arrive, and for a request head that is already in transit.
+///
+/// Limit: time for which an idle connection stays open at shutdown; test:
+/// `requests_in_flight_are_finished`.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// How long a client may stall while it receives a response. The response as a
-/// whole has no limit.
-const RECEIVE_PAUSE: Duration = Duration::from_mins(5);
+/// How long after the limit a client may still be seen to receive a response: the
+/// process may have been suspended.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Largest head of an HTTP/1.1 request, and most that is read from a connection
 /// at once, in bytes.
+///
+/// Limit: bytes of the head of an HTTP/1.1 request; test: `heads`.
 const READ_BUFFER: usize = 256 * 1024;
 
 /// Largest head of an HTTP/2 request, in bytes.
+///
+/// Limit: bytes of the head of an HTTP/2 request; test: none, the protocol's
+/// implementation keeps it.
 const HEAD_LIMIT_H2: u32 = 64 * 1024;
 
 /// Flow-control window of one HTTP/2 stream, in bytes.
+///
+/// Limit: bytes in flight of one HTTP/2 request's body; test: none, the protocol's
+/// implementation keeps it.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 
 /// Flow-control window of a whole HTTP/2 connection, in bytes.
+///
+/// Limit: bytes in flight of all bodies of an HTTP/2 connection; test: none, the
+/// protocol's implementation keeps it.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
 /// Concurrent requests on one HTTP/2 connection.
+///
+/// Limit: requests at a time of one HTTP/2 connection; test: none, the protocol's
+/// implementation keeps it.
 const MAX_STREAMS: u32 = 100;
 
 /// Becomes true when the host is shutting down.
@@ -57,6 +76,7 @@ pub(crate) async fn serve(
     service: Service,
     stream: TcpStream,
     address: SocketAddr,
+    open: &Connection,
     tls: Option<TlsAcceptor>,
     mut closing: Closing,
 ) {
@@ -65,8 +85,7 @@ pub(crate) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY: {error}");
     }
-    let activity = Arc::new(Activity::new());
-    let socket = Socket::new(stream, HEAD_TIMEOUT, Arc::clone(&activity));
+    let socket = Socket::new(stream, HEAD_TIMEOUT, Arc::clone(&open.activity));
     let negotiated = tokio::select! {
         negotiated = protocol::negotiate(socket, tls.as_ref()) => negotiated,
         // No request has been received.
@@ -78,10 +97,10 @@ pub(crate) async fn serve(
             // HTTP/1.1 writes responses one after the other and without framing
             // of its own, which files that bypass the process depend on.
             let handover = (version == HttpVersion::Http1).then(|| socket.handover());
-            serve_http(socket, version, service, peer(None), activity, handover, closing).await;
+            serve_http(socket, version, service, peer(None), open, handover, closing).await;
         }
         Ok(Negotiated::Tls(stream, version, name)) => {
-            serve_http(*stream, version, service, peer(name), activity, None, closing).await;
+            serve_http(*stream, version, service, peer(name), open, None, closing).await;
         }
         Ok(Negotiated::Closed) => {}
         Err(error) => {
@@ -100,28 +119,23 @@ async fn serve_http<S>(
     version: HttpVersion,
     service: Service,
     peer: Peer,
-    activity: Arc<Activity>,
+    open: &Connection,
     handover: Option<Arc<Handover>>,
     mut closing: Closing,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let peer = Arc::new(peer);
-    let counted = Arc::clone(&activity);
-    let service = hyper::service::service_fn(move |request| {
-        let (service, peer, guard) = (service.clone(), Arc::clone(&peer), counted.begin_request());
-        let handover = handover.clone();
-        async move {
-            let response = service.request(request, &peer).await;
-            Ok::<_, Infallible>(response.map(|body| ResponseBody { body, handover, _guard: guard }))
-        }
-    });
-    let builder = builder(version);
+    let stall = service.stall();
+    let builder = builder(version, stall);
+    let service = requests(service, version, peer, open, handover);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut timer = pin!(tokio::time::sleep(HEAD_TIMEOUT));
+    let mut timer = pin!(tokio::time::sleep(HEAD_TIMEOUT.min(stall)));
     let mut ending = false;
+    let mut receiving = Receiving::default();
     loop {
         tokio::select! {
+            // What has arrived counts before the time.
+            biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!("connection: {error}");
@@ -132,17 +146,21 @@ async fn serve_http<S>(
             () = timer.as_mut() => {
                 let limit = if ending { CLOSE_GRACE } else { HEAD_TIMEOUT };
                 let now = Instant::now();
-                let state = activity.state();
+                let state = open.activity.state();
                 let due = match state {
                     State::Busy => now + limit,
                     State::Idle(since) => since + limit,
-                    State::Blocked(since) => since + RECEIVE_PAUSE,
+                    State::Blocked => receiving.due(open.activity.written(), stall),
                 };
+                if state != State::Blocked {
+                    receiving = Receiving::default();
+                }
                 if due > now {
-                    timer.as_mut().reset(due);
+                    // What is idle now may be blocked soon.
+                    timer.as_mut().reset(due.min(now + stall));
                     continue;
                 }
-                if ending || matches!(state, State::Blocked(_)) {
+                if ending || state == State::Blocked {
                     return;
                 }
             }
@@ -153,8 +171,71 @@ async fn serve_http<S>(
     }
 }
 
-fn builder(version: HttpVersion) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+/// Whether a client takes what waits for it: at least a [`CHUNK`] within each stall
+/// timeout.
+#[derive(Default)]
+struct Receiving {
+    /// Until when, from how many written bytes on, and whether [`GRACE`] runs.
+    window: Option<(Instant, u64, bool)>,
+}
+
+impl Receiving {
+    /// When to look again; not after now if the client is too slow.
+    fn due(&mut self, written: u64, stall: Duration) -> Instant {
+        let now = Instant::now();
+        let next = match self.window {
+            Some((due, before, late)) if written - before < CHUNK as u64 => match late {
+                _ if due > now => (due, before, late),
+                false => (now + GRACE, before, true),
+                true => (due, before, true),
+            },
+            _ => (now + stall, written, false),
+        };
+        self.window = Some(next);
+        next.0
+    }
+}
+
+/// Answers the requests of one connection.
+fn requests(
+    service: Service,
+    version: HttpVersion,
+    peer: Peer,
+    open: &Connection,
+    handover: Option<Arc<Handover>>,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = Response<ResponseBody>,
+    Error = Infallible,
+    Future: Send + 'static,
+> + use<> {
+    let peer = Arc::new(peer);
+    let (activity, client) = (Arc::clone(&open.activity), Arc::clone(&open.client));
+    hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (service, peer, guard) = (service.clone(), Arc::clone(&peer), activity.begin_request());
+        let (activity, client) = (Arc::clone(&activity), Arc::clone(&client));
+        let handover = handover.clone();
+        async move {
+            let client = service.client(&request, &peer, &client);
+            if version == HttpVersion::Http1 {
+                let response = service.request(request, &peer, &client).await;
+                let body = |body| ResponseBody::sequential(body, handover, guard);
+                return Ok::<_, Infallible>(response.map(body));
+            }
+            let Some(stream) = service.clients().stream(&client) else {
+                let body = |body| ResponseBody::sequential(body, None, guard);
+                return Ok(error_response::busy().map(body));
+            };
+            let response = service.request(request, &peer, &client).await;
+            Ok(response.map(|body| {
+                ResponseBody::chunks(body, streams::progress(), activity, stream, guard)
+            }))
+        }
+    })
+}
+
+fn builder(version: HttpVersion, stall: Duration) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams { stall });
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -170,37 +251,5 @@ fn builder(version: HttpVersion) -> auto::Builder<TokioExecutor> {
     match version {
         HttpVersion::Http1 => builder.http1_only(),
         HttpVersion::Http2 => builder.http2_only(),
-    }
-}
-
-/// A response's body; its request is in flight until this is dropped.
-struct ResponseBody {
-    body: WasiBody,
-    handover: Option<Arc<Handover>>,
-    _guard: RequestGuard,
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = &mut *self;
-        let mut poll = || Pin::new(&mut this.body).poll_frame(context);
-        match &this.handover {
-            Some(handover) => handover.scope(poll),
-            None => poll(),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

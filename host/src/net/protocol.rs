@@ -10,9 +10,14 @@ use tokio_rustls::server::TlsStream;
 
 /// How long a client may take to send a request's head, and a connection may be
 /// without a request. For the first request, the TLS handshake is included.
+///
+/// Limit: time for a request's head, and of a connection without a request; test:
+/// `silent_connections`, `silence_after_a_handshake`.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a client may pause within a TLS handshake.
+///
+/// Limit: pause within a TLS handshake; test: `stalled_handshakes`.
 const HANDSHAKE_PAUSE: Duration = Duration::from_secs(10);
 
 /// The first byte of a TLS connection: the type of a handshake record.

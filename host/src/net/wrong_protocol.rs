@@ -10,15 +10,27 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// How much is read of a plain request on a TLS port, in bytes: the request
 /// line and, if no long header precedes it, `Host`.
+///
+/// Limit: bytes that are read of a plain request on a TLS port; test:
+/// `plain_http_on_a_tls_port`.
 const PLAIN_HEAD: usize = 8 * 1024;
 
 /// How long the client may take to read the response.
+///
+/// Limit: time to read the answer to a wrong protocol; test: none, it would take as
+/// long.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How much the client may go on to send meanwhile, in bytes.
+///
+/// Limit: bytes that a client may still send meanwhile; test: none, the connection is
+/// closed.
 const LINGER_LIMIT: u64 = 64 * 1024;
 
 /// Longest host name that is repeated to a client, in bytes.
+///
+/// Limit: bytes of a host's name that is repeated; test:
+/// `hosts_that_can_be_repeated`.
 const HOST_LIMIT: usize = 255;
 
 const TLS_ON_PLAIN_PORT: &str = "This port speaks plain HTTP, and the client spoke TLS.\n\

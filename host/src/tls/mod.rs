@@ -5,6 +5,7 @@ mod acme;
 pub(crate) mod certificate;
 pub(crate) mod pem;
 
+use crate::blocking;
 use crate::reload::{Hangup, Watch};
 use crate::tls::acme::Challenges;
 use crate::tls::certificate::CertificateSummary;
@@ -174,8 +175,8 @@ async fn reload(
     loop {
         watch.changed().await;
         let reader = Arc::clone(reader);
-        let Ok(read) = tokio::task::spawn_blocking(move || reader.read()).await else { return };
-        match read {
+        let read = blocking::other().run(move || reader.read()).await;
+        match read.map_err(anyhow::Error::from).flatten() {
             Ok((config, summary)) => {
                 tracing::info!("TLS: reloaded the files; they apply to new connections");
                 if let Some(summary) = summary {

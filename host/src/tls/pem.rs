@@ -12,6 +12,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Largest file of certificates or keys, in bytes.
+///
+/// Limit: bytes of a file of certificates or keys; test: none, it comes from the
+/// operator.
 const SIZE_LIMIT: u64 = 1024 * 1024;
 
 const CERTIFICATE: &str = "REGISTRY_HTTP_TLS_CERTIFICATE";

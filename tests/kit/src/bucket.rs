@@ -73,6 +73,8 @@ struct State {
     ignores_offsets: AtomicBool,
     /// The kind of request that fails next.
     failing: Mutex<Option<&'static str>>,
+    /// Whether the next conditional write is repeated after it was applied.
+    repeating: AtomicBool,
     /// Decides the order of concurrent requests.
     seed: AtomicU64,
 }
@@ -162,6 +164,12 @@ impl MemoryBucket {
         *lock(&self.0.failing) = Some(what);
     }
 
+    /// Makes the client send the next conditional write a second time, as after a
+    /// 503 of a proxy to one that the store has applied.
+    pub fn repeat_next_conditional_put(&self) {
+        self.0.repeating.store(true, Ordering::Relaxed);
+    }
+
     /// The requests since the last call, as kind and key.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.0.requests))
@@ -230,6 +238,9 @@ impl ObjectStore for MemoryBucket {
             }
             Conditions::Ignored => options.mode = PutMode::Overwrite,
             _ => {}
+        }
+        if options.mode != PutMode::Overwrite && self.0.repeating.swap(false, Ordering::Relaxed) {
+            self.0.objects.put_opts(key, payload.clone(), options.clone()).await?;
         }
         let put = self.0.objects.put_opts(key, payload, options).await?;
         answered().map_err(failed)?;

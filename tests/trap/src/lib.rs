@@ -1,8 +1,10 @@
 //! A component that answers 200, but traps for the path `/trap`. For `/echo`, its
-//! response's headers are those of the request, with the prefix `echo-`.
+//! response's headers are those of the request, with the prefix `echo-`. For
+//! `/kept`, it has a random `number`, and the host may keep it.
 #![cfg(target_family = "wasm")]
 
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response};
+use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::wit_future;
 
 spin_sdk::wasip3::http::service::export!(Trap);
@@ -17,6 +19,18 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for Trap {
                 let headers = request.get_headers().copy_all().into_iter();
                 let headers: Vec<_> =
                     headers.map(|(name, value)| (format!("echo-{name}"), value)).collect();
+                Fields::from_list(&headers)
+                    .map_err(|error| ErrorCode::InternalError(Some(format!("{error:?}"))))?
+            }
+            Some("/kept") => {
+                let number = get_random_u64().to_string();
+                let headers = [
+                    ("number", number.as_str()),
+                    ("content-length", "0"),
+                    ("surrogate-control", "max-age=60"),
+                    ("surrogate-key", "kept"),
+                ];
+                let headers = headers.map(|(name, value)| (name.to_owned(), value.into()));
                 Fields::from_list(&headers)
                     .map_err(|error| ErrorCode::InternalError(Some(format!("{error:?}"))))?
             }

@@ -351,7 +351,7 @@ fn files_are_read_again() {
         ("AUTH_TOKEN_ROOTCERTBUNDLE", bundle.to_str().unwrap()),
         ("AUTH_TOKEN_JWKS", jwks.to_str().unwrap()),
     ]);
-    assert_eq!(authority.files(), [bundle.as_path(), jwks.as_path()]);
+    assert_eq!(authority.settings.files(), [bundle.as_path(), jwks.as_path()]);
     let other = signed(Algorithm::RS256, "new", OTHER.0, &claims());
     let rsa = signed(Algorithm::RS256, "rsa-1", RSA.0, &claims());
     assert_eq!(bearer(&authority, &other), refused(TokenError::Key));

@@ -2,8 +2,8 @@
 //! file changes.
 
 use super::{WRONG, known, open, password};
-use crate::htpasswd::{PASSWORD_LIMIT, hash};
-use crate::{Answer, Authority, Question, Refusal};
+use crate::htpasswd::{NAME_LIMIT, PASSWORD_LIMIT, hash};
+use crate::{Answer, Authority, Question, Refusal, TOKEN_LIMIT};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
@@ -29,6 +29,38 @@ fn ask(authority: &Authority, question: &Question) -> Answer {
 /// The cached answer to a question.
 fn remembered(authority: &Authority, question: &Question) -> Option<Answer> {
     authority.known(&authority.fingerprint(question).unwrap())
+}
+
+/// Nobody's credentials are so long or have such characters: they are refused
+/// before they are asked about, as JSON would make them longer still.
+#[test]
+fn credentials_that_cannot_be_valid() {
+    let x = |count| "x".repeat(count);
+    for (user, word, possible) in [
+        ("alice", "pass:word ü\u{1}", true),
+        ("", "eyJ", true),
+        (&x(NAME_LIMIT), &x(TOKEN_LIMIT), true),
+        (&x(NAME_LIMIT + 1), "secret", false),
+        ("al\u{1}ice", "secret", false),
+        ("alice\u{7f}", "secret", false),
+        ("alice", &"\u{1}".repeat(PASSWORD_LIMIT), true),
+        ("alice", &"\u{1}".repeat(PASSWORD_LIMIT + 1), false),
+        ("alice", &"ü".repeat(PASSWORD_LIMIT), false),
+        ("alice", &x(TOKEN_LIMIT + 1), false),
+    ] {
+        let refusal = password(user, word).refusal();
+        let expected = (!possible).then_some(Refusal::Credentials);
+        assert_eq!(refusal, expected, "{user:.20} {word:.20}");
+    }
+    for (token, possible) in
+        [(x(TOKEN_LIMIT), true), (x(TOKEN_LIMIT + 1), false), ("\u{1}".to_owned(), false)]
+    {
+        let refresh = Question::Refresh { token: token.clone() };
+        for question in [refresh, Question::Bearer { token }] {
+            let malformed = Refusal::Token("it is not a JSON Web Token".to_owned());
+            assert_eq!(question.refusal(), (!possible).then_some(malformed));
+        }
+    }
 }
 
 #[test]
@@ -71,7 +103,7 @@ fn verified_passwords_are_cached_until_the_file_is_read_again() {
     let path = directory.path().join("htpasswd");
     fs::write(&path, entry("alice", "a") + &entry("bob", "b")).unwrap();
     let authority = of_file(&path).unwrap();
-    assert_eq!(authority.files(), [path.as_path()]);
+    assert_eq!(authority.settings.files(), [path.as_path()]);
     let (alice, bob) = (password("alice", "a"), password("bob", "b"));
     for question in [&alice, &bob] {
         assert_eq!(remembered(&authority, question), None);

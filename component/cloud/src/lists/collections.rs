@@ -12,6 +12,8 @@ use std::time::SystemTime;
 
 /// How many requests list the objects of one upload session at most. Of a session
 /// with more objects, these are counted.
+///
+/// Limit: requests that list one upload session; test: `sessions_take_few_requests`.
 const SESSION_REQUESTS: usize = 100;
 
 impl Objects {

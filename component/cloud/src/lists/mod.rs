@@ -5,13 +5,16 @@ mod collections;
 mod page;
 mod repositories;
 
-pub(crate) use page::{LIST_LIMIT, ListQuery};
+pub(crate) use page::{ListQuery, ListedObject};
 
 use crate::error::Error;
 use crate::objects::Objects;
 use roadstead_storage::{NameList, NamesQuery, Page};
 
 /// How many objects are asked for at a time.
+///
+/// Limit: objects that are looked up at a time; test:
+/// `a_page_of_the_catalog_takes_a_request_for_each_and_few_besides`.
 const CONCURRENT_LOOKUPS: usize = 16;
 
 impl Objects {

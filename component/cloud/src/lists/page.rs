@@ -8,10 +8,16 @@ use roadstead_storage::Key;
 use std::borrow::Cow;
 
 /// How many keys one request asks for: what all stores return at most.
+///
+/// Limit: keys in one list of a store; test:
+/// `a_page_of_many_tags_takes_few_requests`.
 pub(crate) const LIST_LIMIT: usize = 1000;
 
 /// The longest text of a client that a list is begun after, in bytes: names and
 /// tags have at most 255.
+///
+/// Limit: bytes of a client's text that a list begins after; test: none, longer text
+/// is cut off there.
 const AFTER_LIMIT: usize = 512;
 
 /// The separator of the segments of keys.

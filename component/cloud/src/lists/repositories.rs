@@ -23,6 +23,9 @@ const LAST: &str = "\u{7f}";
 const RESERVED: &str = "_";
 
 /// The most directories whose lists are held at a time.
+///
+/// Limit: directories whose lists are held at a time; test: none, no repository is so
+/// deep.
 const HELD_LISTS: usize = 64;
 
 impl Objects {

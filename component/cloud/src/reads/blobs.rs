@@ -13,9 +13,15 @@ use std::time::Duration;
 
 /// How long a client may take to begin a download from the store itself, as in
 /// distribution.
+///
+/// Limit: time in which a redirected download may begin; test:
+/// `clients_are_redirected_to_blobs`.
 const URL_LIFETIME: Duration = Duration::from_mins(20);
 
 /// How many blobs are looked up at a time.
+///
+/// Limit: blobs that are looked up at a time; test:
+/// `missing_blobs_of_a_large_repository`.
 const CONCURRENT_LOOKUPS: usize = 8;
 
 impl Objects {

@@ -40,7 +40,7 @@ impl Objects {
             Some(None) => return Ok(None),
         };
         let request = s3.get(&self.path(key), range.as_deref())?;
-        let Some((head, content)) = B::fetch(request).await else { return Ok(None) };
+        let Some((head, content)) = B::fetch(request).await? else { return Ok(None) };
         if head.status == StatusCode::NOT_FOUND {
             return Err(Error::NOT_FOUND);
         }
@@ -59,7 +59,12 @@ impl Objects {
         if let Some(range) = range_for_store(range) {
             match self.get_range(key, range).await {
                 Ok(found) => return Ok(streamed::<B>(found)),
-                Err(Error::NOT_FOUND) => return Err(Error::NOT_FOUND),
+                // The size would take as long to ask for.
+                Err(
+                    error @ Error::Storage(StorageError::NotFound | StorageError::Unavailable(_)),
+                ) => {
+                    return Err(error);
+                }
                 Err(_) => {}
             }
         }

@@ -47,7 +47,7 @@ impl Objects {
         } else {
             // Distribution recorded none: the manifest itself says it.
             let bytes = self.read(&blob).await?;
-            let parsed = Manifest::parse(&bytes, None).ok();
+            let parsed = Manifest::parse_stored(&bytes, None).ok();
             (parsed.map(|manifest| manifest.media_type().clone()), bytes.len() as u64)
         };
         Ok(StoredManifest { digest, media_type, size, content: () })

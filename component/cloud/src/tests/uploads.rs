@@ -3,6 +3,7 @@
 use super::{body, broken, commit_of, content, name, new_session, repository, sha256, storage};
 use crate::multipart::Multipart;
 use crate::objects::Objects;
+use crate::uploads::PURGE_LIMIT;
 use crate::uploads::session::Session;
 use crate::{CloudStorage, Options};
 use object_store::multipart::MultipartStore as _;
@@ -218,7 +219,13 @@ async fn old_uploads_are_removed_and_nothing_else() {
     let (bucket, storage, session) = fixture();
     storage.append(&session, None, None, body(&content(12 * MIB))).await.unwrap();
     let now = chrono::Utc::now();
-    let purge = async |before| storage.uploads.purge(&session.repository, before).await.unwrap();
+    // From the beginning, or from behind the session.
+    let purge = async |before| {
+        for place in ["", "g"] {
+            let purged = storage.uploads.purge(&session.repository, before, place.to_owned()).await;
+            assert_eq!(purged, Ok(()));
+        }
+    };
     purge(now - chrono::TimeDelta::hours(1)).await;
     assert_eq!(bucket.keys().await, [record_of(&session)]);
     let digest = sha256(b"blob");
@@ -227,6 +234,67 @@ async fn old_uploads_are_removed_and_nothing_else() {
     let expected = [Key::Blob(digest.clone()).to_string(), link_of(&session, &digest)];
     assert_eq!(bucket.keys().await, expected);
     assert_eq!(bucket.open_uploads(), 0);
+}
+
+/// A client waits for it, so it takes few requests, most of them at a time, however
+/// much is left; and all is removed in the end.
+#[tokio::test]
+async fn a_purge_is_small() {
+    let (bucket, storage, _) = fixture();
+    let repository = repository();
+    for i in 0..100_u8 {
+        let session = UploadSession::from_random(repository.clone(), [i.wrapping_mul(101); 16]);
+        let record = Path::from(record_of(&session));
+        let text = "0 -\n{\"sha256\":\"\"}\n".to_owned() + &"x".repeat(10_000);
+        bucket.objects().put(&record, text.into()).await.unwrap();
+    }
+    let later = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+    bucket.requests();
+    let mut rounds = 0;
+    while !bucket.keys().await.is_empty() {
+        let before = bucket.keys().await.len();
+        let place = ["8", "f", "", "3"][rounds % 4].to_owned();
+        storage.uploads.purge(&repository, later, place).await.unwrap();
+        let requests = bucket.requests();
+        assert!(requests.len() <= 2 + 2 * PURGE_LIMIT, "{}", requests.len());
+        let left = bucket.keys().await.len();
+        assert_eq!(left, before.saturating_sub(PURGE_LIMIT), "{rounds}");
+        rounds += 1;
+    }
+    assert_eq!(rounds, 4);
+}
+
+/// A proxy may answer 503 to a write that the store has applied. The repeated
+/// write then fails by its condition, and is not taken for another's.
+#[tokio::test]
+async fn a_repeated_write_knows_its_own_record() {
+    for size in [50, 6 * MIB] {
+        let (bucket, storage, session) = fixture();
+        let bytes = content(size);
+        let (one, two) = bytes.split_at(size / 2);
+        bucket.repeat_next_conditional_put();
+        let first = storage.append(&session, Some(0), None, body(one)).await.unwrap();
+        assert_eq!(first.size, one.len() as u64);
+        bucket.repeat_next_conditional_put();
+        let second = storage.append(&session, Some(first.size), None, body(two)).await;
+        assert_eq!(second.map(|appended| appended.size), Ok(size as u64));
+        storage.commit(&commit_of(&session, &sha256(&bytes))).await.unwrap();
+    }
+    // Without an offset the bytes would be appended twice.
+    let (bucket, storage, session) = fixture();
+    bucket.repeat_next_conditional_put();
+    storage.append(&session, None, None, body(b"abc")).await.unwrap();
+    bucket.repeat_next_conditional_put();
+    storage.append(&session, None, None, body(b"def")).await.unwrap();
+    assert_eq!(storage.status(&session).await, Ok(6));
+    storage.commit(&commit_of(&session, &sha256(b"abcdef"))).await.unwrap();
+    // A session whose record is created when it begins.
+    let bucket = MemoryBucket::default();
+    let storage = CloudStorage::<NativeBodies>::new(bucket.backend(""), Options::default());
+    let session = new_session(&storage, &repository());
+    bucket.repeat_next_conditional_put();
+    storage.begin(&session).await.unwrap();
+    assert_eq!(storage.status(&session).await, Ok(0));
 }
 
 #[tokio::test]

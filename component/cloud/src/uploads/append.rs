@@ -114,7 +114,7 @@ impl Uploads {
         let unrecorded = writer.unrecorded().cloned();
         let record = writer.into_record();
         let saved = match record.print() {
-            Ok(payload) => self.save(session, payload, replaced).await,
+            Ok(printed) => self.save(session, printed, replaced).await,
             Err(error) => Err(error),
         };
         if let (Err(_), Some(multipart)) = (&saved, &unrecorded) {

@@ -18,6 +18,9 @@ use sha2::Sha256;
 use std::time::SystemTime;
 
 /// How long a session may have no bytes, in hours, counted in whole ones.
+///
+/// Limit: hours for which an empty upload is known; test:
+/// `old_uploads_are_removed_and_nothing_else`.
 pub(super) const FRESH_HOURS: u16 = 24;
 
 /// The bytes of the hour. Bytes 6 and 8 hold bits that every identifier has.

@@ -16,6 +16,8 @@ mod verified;
 mod writer;
 
 pub use part_sizes::{MAX_BLOB_SIZE, MEMORY_LIMIT};
+#[cfg(test)]
+pub(crate) use purge::PURGE_LIMIT;
 
 use crate::objects::Objects;
 use std::fmt;

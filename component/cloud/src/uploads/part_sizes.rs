@@ -7,6 +7,8 @@
 const MIB: u64 = 1024 * 1024;
 
 /// The most parts of an object (S3 and GCS; Azure takes more).
+///
+/// Limit: parts of an object; test: `parts_hold_the_largest_layer`.
 pub(super) const MAX_PARTS: usize = 10_000;
 
 /// The size of an object's first parts in bytes, and the smallest that S3 and GCS
@@ -17,6 +19,9 @@ pub(super) const FIRST_SIZE: u64 = 5 * MIB;
 const GROWTH: [(usize, u64); 3] = [(1_000, FIRST_SIZE), (3_000, 8 * MIB), (6_000, LARGEST_SIZE)];
 
 /// The size of the last parts, which is the largest, in bytes.
+///
+/// Limit: bytes of the largest part, without a setting; test:
+/// `parts_hold_the_largest_layer`.
 const LARGEST_SIZE: u64 = 13 * MIB;
 
 /// The size of all parts in bytes, where they must be equal and the object's
@@ -25,12 +30,18 @@ pub(super) const EQUAL_SIZE: u64 = 11 * MIB;
 
 /// The largest blob that can be uploaded by parts that grow, in bytes: more
 /// than 100 GiB. Equal parts of unknown number allow about as much.
+///
+/// Limit: bytes of a blob of unknown length in an object store; test:
+/// `parts_hold_the_largest_layer`.
 pub const MAX_BLOB_SIZE: u64 = 1_000 * FIRST_SIZE + 3_000 * 8 * MIB + 6_000 * LARGEST_SIZE;
 
 /// The most memory that the body of one upload takes, in bytes: the part that is
 /// received and the part that is sent, what was received before it was known
 /// where the session ends, and a chunk of the body. Most parts are smaller; where
 /// the settings ask for larger ones (`_CHUNKSIZE`), it is as much more.
+///
+/// Limit: bytes of memory for one upload into an object store; test:
+/// `many_layers_at_once`.
 pub const MEMORY_LIMIT: u64 = 2 * LARGEST_SIZE + FIRST_SIZE + MIB;
 
 /// The size in bytes of the part after `index` others: not less than `least`,

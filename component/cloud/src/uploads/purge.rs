@@ -2,28 +2,41 @@
 //!
 //! A component runs only while it serves a request. So some of the requests that
 //! end an upload look at the sessions of the same repository, and remove what is
-//! old: sessions that did not end, and the records of those that did.
+//! old: sessions that did not end, and the records of those that did. Each removes
+//! little, as its client waits, and begins at a random place, so that all are
+//! looked at in time. An upload leaves one object or two, and each sixteenth
+//! removes up to [`PURGE_LIMIT`].
 
 use super::Uploads;
 use super::identifiers::FRESH_HOURS;
-use super::record::{GONE, Record};
+use super::record::{GONE, HEAD_LIMIT, multipart_of};
 use crate::error::Error;
-use crate::lists::{LIST_LIMIT, ListQuery};
+use crate::lists::{ListQuery, ListedObject};
 use chrono::{DateTime, Utc};
-use futures::stream::{self, StreamExt as _};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use object_store::GetRange;
 use object_store::path::Path;
 use roadstead_oci::{RepositoryName, UploadId};
 use roadstead_storage::{Collection, Key, SessionFile, UploadSession};
 use std::time::{Duration, SystemTime};
 
 /// How many uploads there are for one that purges.
-const ONE_OF: u8 = 64;
+const ONE_OF: u8 = 16;
 
-/// How many objects one purge looks at.
-const PURGE_LIMIT: usize = LIST_LIMIT;
+/// How many objects one purge removes.
+
+///
+/// Limit: the objects that one upload removes; test: `a_purge_is_small`.
+pub(crate) const PURGE_LIMIT: usize = 32;
+
+/// How many records are read at a time, of up to [`HEAD_LIMIT`] bytes.
+const CONCURRENT_READS: usize = 8;
 
 /// The least age of what is removed: as long as an identifier alone would stand
 /// for a session without bytes, and two hours for rounding and the clocks.
+///
+/// Limit: least age of an upload that is removed; test:
+/// `old_uploads_are_removed_and_nothing_else`.
 const LEAST_AGE: Duration = Duration::from_hours(FRESH_HOURS as u64 + 2);
 
 impl Uploads {
@@ -32,37 +45,61 @@ impl Uploads {
     pub(super) async fn purge_beside(&self, session: &UploadSession) {
         let Some(age) = self.purge_after.filter(|_| is_due(&session.id)) else { return };
         if let Some(before) = SystemTime::now().checked_sub(age.max(LEAST_AGE)) {
-            let _ = self.purge(&session.repository, before.into()).await;
+            let place = uuid::Uuid::new_v4().to_string();
+            let _ = self.purge(&session.repository, before.into(), place).await;
         }
     }
 
-    /// Removes the objects of a repository's sessions that are older than `before`.
+    /// Removes objects of a repository's sessions that are older than `before`:
+    /// the first [`PURGE_LIMIT`] after `place`, and then those from the beginning.
+    /// Ends at the first failure, as a store that hangs would do so again.
     pub(crate) async fn purge(
         &self,
         repository: &RepositoryName,
         before: DateTime<Utc>,
+        place: String,
     ) -> Result<(), Error> {
-        let objects = &self.objects;
         let directory = Collection::Sessions(repository.clone()).prefix();
-        let query = ListQuery { limit: PURGE_LIMIT, ..ListQuery::of(&directory) };
-        let page = objects.list(&query).await?;
-        let mut old: Vec<Path> = Vec::new();
-        for object in page.objects.into_iter().filter(|object| object.meta.last_modified < before) {
-            let Some(key @ Key::SessionObject(_, file)) = &object.key else { continue };
-            // The parts of a session that did not end.
-            if *file == SessionFile::record()
-                && object.meta.size > GONE.len() as u64
-                && let Ok(found) = objects.get(key).await
-                && let Ok(bytes) = found.bytes().await
-                && let Some(multipart) = Record::parse(&bytes).and_then(|record| record.multipart)
-            {
-                objects.abort(&multipart).await;
+        let is_of_session = |o: &ListedObject| matches!(o.key, Some(Key::SessionObject(..)));
+        let is_old = |o: &ListedObject| o.meta.last_modified < before;
+        let mut old = Vec::new();
+        let mut places = vec![String::new(), place];
+        while let Some(after) = places.pop().filter(|_| old.len() < PURGE_LIMIT) {
+            let page = self.objects.list(&ListQuery { after, ..ListQuery::of(&directory) }).await?;
+            old.extend(page.objects.into_iter().filter(|o| is_of_session(o) && is_old(o)));
+            if page.token.is_some() {
+                break;
             }
-            old.push(object.meta.location);
         }
-        let paths = stream::iter(old.into_iter().map(Ok)).boxed();
-        objects.backend.store.delete_stream(paths).for_each(async |_| {}).await;
+        // Found by both lists.
+        old.sort_by(|a, b| a.name.cmp(&b.name));
+        old.dedup_by(|a, b| a.name == b.name);
+        old.truncate(PURGE_LIMIT);
+        let aborted = stream::iter(old).map(async |object| self.abort_parts(object).await);
+        let paths: Vec<Path> = aborted.buffered(CONCURRENT_READS).try_collect().await?;
+        let paths = stream::iter(paths.into_iter().map(Ok)).boxed();
+        self.objects.backend.store.delete_stream(paths).for_each(async |_| {}).await;
         Ok(())
+    }
+
+    /// Removes the parts that an object of a session names, if it is the record of
+    /// one that did not end. Returns the object's path.
+    async fn abort_parts(&self, object: ListedObject) -> Result<Path, Error> {
+        if let Some(key @ Key::SessionObject(_, file)) = &object.key
+            && *file == SessionFile::record()
+            && object.meta.size > GONE.len() as u64
+        {
+            // Without its tail, which may have the size of a part.
+            let head = GetRange::Bounded(0..HEAD_LIMIT);
+            let head = match self.objects.get_range(key, head).await {
+                Err(Error::NOT_FOUND) => return Ok(object.meta.location),
+                found => found?.bytes().await?,
+            };
+            if let Some(multipart) = multipart_of(&head) {
+                self.objects.abort(&multipart).await;
+            }
+        }
+        Ok(object.meta.location)
     }
 }
 

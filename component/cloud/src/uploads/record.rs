@@ -6,7 +6,10 @@
 //! names counts, whatever else was sent.
 //!
 //! A record is created or replaced on the condition that it is still the one that
-//! was read: of two requests that append at once, the second finds it changed.
+//! was read: of two requests that append at once, the second finds it changed. It
+//! has a mark of the write that made it, by which a request knows its own record:
+//! a proxy may answer 503 after the store has written, and the repeated write then
+//! finds its condition broken by the first.
 //! Where a store knows no conditions, the last write wins, and names its own parts
 //! and bytes: what is committed is what was hashed.
 //!
@@ -26,7 +29,13 @@ use sha2::{Digest as _, Sha256};
 /// What is in the place of a record whose session has ended.
 pub(super) const GONE: &[u8] = b"gone\n";
 
+/// The longest beginning of a record, without its tail, in bytes: it names as many
+/// parts as an object can have.
+pub(super) const HEAD_LIMIT: u64 = 1024 * 1024;
+
 /// The longest first line of a record, in bytes.
+///
+/// Limit: bytes of the first line of a record; test: none, it is the registry's own.
 pub(super) const FIRST_LINE_LIMIT: u64 = 256;
 
 /// The bytes of a session.
@@ -44,9 +53,21 @@ pub(crate) struct Record {
 
 #[derive(Serialize, Deserialize)]
 struct Header {
+    /// Unknown to records of earlier versions, which have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<String>,
     sha256: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     multipart: Option<Multipart>,
+}
+
+/// A record to be written.
+#[derive(Clone, Debug)]
+pub(super) struct PrintedRecord {
+    /// The object.
+    pub(super) payload: PutPayload,
+    /// The mark of this write.
+    pub(super) mark: String,
 }
 
 /// The first line of a record.
@@ -66,20 +87,23 @@ impl Record {
     }
 
     /// The record as an object; the bytes are not copied.
-    pub(super) fn print(&self) -> Result<PutPayload, Error> {
-        Ok(PutPayload::from_iter([self.head("-")?, self.tail.clone()]))
+    pub(super) fn print(&self) -> Result<PrintedRecord, Error> {
+        self.print_with("-", self.tail.clone())
     }
 
     /// The same for bytes that are stored as a blob.
-    pub(super) fn print_blob(&self, digest: &Digest) -> Result<PutPayload, Error> {
-        Ok(self.head(digest.as_str())?.into())
+    pub(super) fn print_blob(&self, digest: &Digest) -> Result<PrintedRecord, Error> {
+        self.print_with(digest.as_str(), Bytes::new())
     }
 
-    fn head(&self, blob: &str) -> Result<Bytes, Error> {
+    fn print_with(&self, blob: &str, tail: Bytes) -> Result<PrintedRecord, Error> {
+        let mark = uuid::Uuid::new_v4().simple().to_string();
         let (sha256, multipart) = (hash_state::print(&self.sha256), self.multipart.clone());
-        let json = serde_json::to_string(&Header { sha256, multipart })
-            .map_err(|error| Error::failed(error.to_string()))?;
-        Ok(format!("{} {blob}\n{json}\n", self.size).into())
+        let header = Header { mark: Some(mark.clone()), sha256, multipart };
+        let json =
+            serde_json::to_string(&header).map_err(|error| Error::failed(error.to_string()))?;
+        let head = Bytes::from(format!("{} {blob}\n{json}\n", self.size));
+        Ok(PrintedRecord { payload: PutPayload::from_iter([head, tail]), mark })
     }
 
     /// Parses a record, without the blob that its first line may name.
@@ -91,6 +115,21 @@ impl Record {
         let sha256 = hash_state::parse(&header.sha256)?;
         Some(Self { size, sha256, multipart: header.multipart, tail })
     }
+}
+
+/// The mark of the write that made a record, whose tail may be missing.
+pub(super) fn mark_of(bytes: &[u8]) -> Option<String> {
+    header(bytes)?.mark
+}
+
+/// The multipart upload that a record names, whose tail may be missing.
+pub(super) fn multipart_of(bytes: &[u8]) -> Option<Multipart> {
+    header(bytes)?.multipart
+}
+
+fn header(bytes: &[u8]) -> Option<Header> {
+    let line = bytes.split(|&byte| byte == b'\n').nth(1)?;
+    serde_json::from_slice(line).ok()
 }
 
 impl FirstLine {
@@ -108,7 +147,7 @@ impl FirstLine {
 
 #[cfg(test)]
 mod tests {
-    use super::{FirstLine, GONE, Multipart, Record};
+    use super::{FirstLine, GONE, Multipart, PrintedRecord, Record, mark_of, multipart_of};
     use bytes::Bytes;
     use roadstead_oci::RepositoryName;
     use roadstead_storage::{Key, SessionFile, UploadSession};
@@ -133,24 +172,31 @@ mod tests {
     #[test]
     fn records_are_read_as_they_were_written() {
         let record = record();
-        let printed = Bytes::from(record.print().unwrap());
+        let PrintedRecord { payload, mark } = record.print().unwrap();
+        let printed = Bytes::from(payload);
         let read = Record::parse(&printed).unwrap();
         assert_eq!((read.size, &read.tail), (10, &record.tail));
         assert_eq!(read.multipart, record.multipart);
         assert_eq!(read.digest(), record.digest());
         assert_eq!(FirstLine::parse(&printed), Some(FirstLine { size: 10, blob: None }));
+        assert_eq!(mark_of(&printed), Some(mark.clone()));
+        assert_eq!(multipart_of(&printed), record.multipart);
+        // Each write has a mark of its own.
+        assert_ne!(record.print().unwrap().mark, mark);
         let digest = record.digest().unwrap();
-        let printed = Bytes::from(record.print_blob(&digest).unwrap());
+        let PrintedRecord { payload, mark } = record.print_blob(&digest).unwrap();
+        let printed = Bytes::from(payload);
+        assert_eq!(mark_of(&printed), Some(mark));
         let line = FirstLine { size: 10, blob: Some(digest) };
         assert_eq!(FirstLine::parse(&printed[..256]), Some(line));
         assert_eq!(Record::parse(&printed).unwrap().tail, "");
         assert!(Record::parse(&Bytes::from_static(GONE)).is_none());
     }
 
-    /// A record as version 0.1 wrote it.
+    /// A record as version 0.1 wrote it, and a mark.
     #[test]
     fn records_keep_their_form() {
-        let printed = Bytes::from(record().print().unwrap());
+        let printed = Bytes::from(record().print().unwrap().payload);
         let printed = String::from_utf8_lossy(&printed);
         let (line, rest) = printed.split_once('\n').unwrap();
         let (json, tail) = rest.split_once('\n').unwrap();
@@ -164,6 +210,7 @@ mod tests {
         });
         assert_eq!(header["multipart"], expected);
         assert!(header["sha256"].is_string());
-        assert_eq!(header.as_object().unwrap().len(), 2);
+        assert_eq!(header["mark"].as_str().unwrap().len(), 32);
+        assert_eq!(header.as_object().unwrap().len(), 3);
     }
 }

@@ -6,7 +6,7 @@ use super::part_sizes::FIRST_SIZE;
 use crate::error::Error;
 use crate::metadata::Metadata;
 use crate::multipart::REQUEST_LIMIT;
-use roadstead_buckets::{Verified, is_temporary};
+use roadstead_buckets::{Verified, remedy};
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_storage::{ChunkedBody, Commit, Key, StorageError};
 
@@ -56,10 +56,9 @@ impl Uploads {
             Verified::Refused => {
                 let text = String::from_utf8_lossy(&body);
                 let text = format!("{blob}: the store responds with {status}: {text}");
-                Err(if is_temporary(status) {
-                    StorageError::Unavailable(text).into()
-                } else {
-                    Error::failed(text)
+                Err(match remedy(status) {
+                    Some(remedy) => StorageError::Unavailable(format!("{remedy}; {text}")).into(),
+                    None => Error::failed(text),
                 })
             }
         }

@@ -63,6 +63,9 @@ enum Hasher {
 }
 
 /// How much more than a part a buffer holds at most, in bytes: a chunk of a body.
+///
+/// Limit: bytes that a buffer holds beyond a part; test:
+/// `no_more_is_held_than_a_part_and_a_chunk`.
 const CHUNK_LIMIT: usize = 1024 * 1024;
 
 impl SessionWriter {

@@ -135,7 +135,7 @@ table! {
             least: MIN_TOKEN_EXPIRATION,
             most: MAX_TOKEN_EXPIRATION,
         },
-        "How long a token of the registry is valid. Tokens cannot be revoked.",
+        "How long a token of the registry is valid. A user's removal ends their tokens; a new password does not.",
     )
     .ours();
 

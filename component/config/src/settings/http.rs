@@ -2,10 +2,17 @@
 
 use super::kinds::{Below, Leaf, List, Number, Parsed, Span, Text, Tree, boolean};
 use super::{Scope, Setting, State, table};
-use crate::{DEFAULT_ADDRESS, DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_REQUESTS, MAX_MAX_REQUESTS};
+use crate::{
+    DEFAULT_ADDRESS, DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_MAX_CONNECTIONS_PER_CLIENT, DEFAULT_MAX_REQUESTS, DEFAULT_MAX_REQUESTS_PER_CLIENT,
+    DEFAULT_STALL_TIMEOUT, MAX_MAX_CONNECTIONS, MAX_MAX_REQUESTS,
+};
 use std::time::Duration;
 
 /// Longest `http.warning`, in bytes.
+///
+/// Limit: bytes of the notice to users; test: `the_rest`; setting:
+/// `REGISTRY_HTTP_WARNING`.
 const WARNING_LIMIT: usize = 1024;
 
 table! {
@@ -51,6 +58,65 @@ table! {
     )
     .ours()
     .help("requests in flight; more wait up to 10 s");
+
+    HTTP_MAXREQUESTSPERCLIENT: Number = Setting::new(
+        "http.maxrequestsperclient",
+        Scope::Host,
+        Number {
+            default: DEFAULT_MAX_REQUESTS_PER_CLIENT as u64,
+            least: 1,
+            most: MAX_MAX_REQUESTS as u64,
+            multiple_of: 1,
+            unit: None,
+        },
+        "Requests in flight of one client at a time, so that none can keep all others out. A client \
+         is an IPv4 address or a /64 network of IPv6; behind trusted proxies, it is the address \
+         that they report.",
+    )
+    .ours();
+
+    HTTP_MAXCONNECTIONS: Number = Setting::new(
+        "http.maxconnections",
+        Scope::Host,
+        Number {
+            default: DEFAULT_MAX_CONNECTIONS as u64,
+            least: 1,
+            most: MAX_MAX_CONNECTIONS as u64,
+            multiple_of: 1,
+            unit: None,
+        },
+        "Open connections. Where there is no room for a new one, those close that have been idle \
+         for longest. Fewer if the process may not open four times as many files.",
+    )
+    .ours();
+
+    HTTP_MAXCONNECTIONSPERCLIENT: Number = Setting::new(
+        "http.maxconnectionsperclient",
+        Scope::Host,
+        Number {
+            default: DEFAULT_MAX_CONNECTIONS_PER_CLIENT as u64,
+            least: 1,
+            most: MAX_MAX_CONNECTIONS as u64,
+            multiple_of: 1,
+            unit: None,
+        },
+        "Open connections of one client. Trusted proxies may have any number.",
+    )
+    .ours();
+
+    HTTP_STALLTIMEOUT: Span = Setting::new(
+        "http.stalltimeout",
+        Scope::Both,
+        Span {
+            default: DEFAULT_STALL_TIMEOUT,
+            least: Duration::from_secs(1),
+            most: Duration::from_hours(1),
+        },
+        "How long a client may stall while it sends or receives a body. A transfer that moves has no \
+         limit, but of a response at least 16 KiB must be taken in that time, and of a manifest or \
+         a token request 64 KiB must arrive, or its end.",
+    )
+    .ours();
 
     HTTP_HOST: Parsed<Option<String>> = Setting::new(
         "http.host",

@@ -1,9 +1,11 @@
 //! `storage`, but for object stores, and what may be stored.
 
-use super::kinds::{Below, Choice, Flag, Leaf, Parsed, Tree};
+use super::kinds::{Below, Choice, Flag, Leaf, Parsed, Span, Tree};
 use super::{Scope, Section, Setting, table};
 use crate::cloud::Driver;
+use crate::{DEFAULT_PURGE_AGE, DEFAULT_PURGE_INTERVAL};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What is said of a driver that keeps nothing.
 const MEMORY: &str = "content is always kept: in a directory, which \
@@ -64,9 +66,41 @@ table! {
 
     STORAGE_MAINTENANCE_READONLY_ENABLED: Flag = Setting::new(
         "storage.maintenance.readonly.enabled",
-        Scope::Component,
+        Scope::Both,
         Flag(false),
-        "`true`: nothing can be changed; requests that would are answered with 405 `UNSUPPORTED`.",
+        "`true`: nothing can be changed; requests that would are answered with 405 `UNSUPPORTED`. A \
+         directory is then not written to at all, and may be on a read-only file system.",
+    );
+
+    STORAGE_MAINTENANCE_UPLOADPURGING_ENABLED: Flag = Setting::new(
+        "storage.maintenance.uploadpurging.enabled",
+        Scope::Host,
+        Flag(true),
+        "Upload sessions that clients have abandoned are removed from a directory, at the start and \
+         then regularly. In a bucket they are removed after a week without a setting.",
+    );
+
+    STORAGE_MAINTENANCE_UPLOADPURGING_AGE: Span = Setting::new(
+        "storage.maintenance.uploadpurging.age",
+        Scope::Host,
+        Span { default: DEFAULT_PURGE_AGE, least: Duration::from_mins(1), most: Duration::MAX },
+        "How long nothing must have been added to an upload for it to be abandoned.",
+    )
+    .differs("it counts from the last chunk, and not from the start of the upload");
+
+    STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL: Span = Setting::new(
+        "storage.maintenance.uploadpurging.interval",
+        Scope::Host,
+        Span { default: DEFAULT_PURGE_INTERVAL, least: Duration::from_mins(1), most: Duration::MAX },
+        "How long to wait from one purge to the next.",
+    )
+    .differs("the first purge is at the start, not up to an hour later");
+
+    STORAGE_MAINTENANCE_UPLOADPURGING_DRYRUN: Flag = Setting::new(
+        "storage.maintenance.uploadpurging.dryrun",
+        Scope::Host,
+        Flag(false),
+        "`true`: what would be removed is only logged.",
     );
 
     STORAGE_REDIRECT_DISABLE: Flag = Setting::new(
@@ -100,12 +134,6 @@ table! {
         "storage.tag.concurrencylimit",
         "tags are looked up without a setting",
         Leaf,
-    );
-    UPLOADPURGING: Tree = Setting::refused(
-        "storage.maintenance.uploadpurging",
-        "purging cannot be configured: a directory keeps unfinished uploads, and in a bucket they \
-         are removed after a week; remove it",
-        Tree(&["enabled", "age", "interval", "dryrun"]),
     );
     INMEMORY: Tree = Setting::refused("storage.inmemory", MEMORY, Tree(&[])).even_empty();
     SWIFT: Tree = Setting::refused(

@@ -6,15 +6,25 @@ use crate::{DEFAULT_PART_SIZE, MAX_PART_SIZE};
 
 /// Bytes of a part of an upload that Amazon and Azure take at least, but for
 /// the last.
+///
+/// Limit: bytes of a part of an upload, at least; test: `mistakes`; setting:
+/// `REGISTRY_STORAGE_S3_CHUNKSIZE`, `REGISTRY_STORAGE_AZURE_CHUNKSIZE`.
 const LEAST_PART_SIZE: u64 = 5 * 1024 * 1024;
 
 /// What Google's parts are a multiple of, in bytes.
 const GCS_PART_UNIT: u64 = 256 * 1024;
 
 /// Longest prefix of keys, in bytes.
+///
+/// Limit: bytes of the prefix of all keys; test: `mistakes`;
+/// setting: `REGISTRY_STORAGE_S3_ROOTDIRECTORY`.
 const PREFIX_LIMIT: usize = 512;
 
 /// Longest `User-Agent`, in bytes.
+///
+/// Limit: bytes of the name that is sent to a store; test: `mistakes`; setting:
+/// `REGISTRY_STORAGE_S3_USERAGENT`, `REGISTRY_STORAGE_GCS_USERAGENT`,
+/// `REGISTRY_STORAGE_AZURE_USERAGENT`.
 const USER_AGENT_LIMIT: usize = 256;
 
 /// `chunksize`.

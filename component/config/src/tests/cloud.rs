@@ -279,6 +279,8 @@ fn mistakes() {
         (&[("STORAGE_S3_CHUNKSIZE", "1000")], "from 5242880 to 33554432"),
         (&[("STORAGE_S3_ROOTDIRECTORY", "a/../b")], "names with one / between them"),
         (&[("STORAGE_S3_ROOTDIRECTORY", "a//b")], "names with one / between them"),
+        (&[("STORAGE_S3_ROOTDIRECTORY", &"a".repeat(513))], "names with one / between them"),
+        (&[("STORAGE_S3_USERAGENT", &"a".repeat(257))], "at most 256"),
         (&[("STORAGE_S3_CONDITIONALWRITES", "maybe")], "must be auto, on or off"),
         (&[("STORAGE_S3_CABUNDLE", "/ca.pem")], "did you mean REGISTRY_STORAGE_S3_"),
     ] {

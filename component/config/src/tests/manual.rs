@@ -6,10 +6,10 @@ use crate::settings::{NOT_EMPTY, State, TOP_LEVEL, entries};
 use std::path::Path;
 
 /// The variable that has the documentation written, and not compared.
-const BLESS: &str = "ROADSTEAD_BLESS";
+pub(super) const BLESS: &str = "ROADSTEAD_BLESS";
 
 /// Text with the part between two marks replaced.
-fn with(text: &str, name: &str, part: &str) -> String {
+pub(super) fn with(text: &str, name: &str, part: &str) -> String {
     let [begin, end] = ["begin", "end"].map(|end| format!("<!-- {name}: {end} -->\n"));
     let (before, rest) = text.split_once(&begin).expect("a mark");
     let (_, after) = rest.split_once(&end).expect("a mark");

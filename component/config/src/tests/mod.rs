@@ -7,6 +7,7 @@ mod component;
 mod distribution;
 mod files;
 mod general;
+mod limits;
 mod lists;
 mod manual;
 mod names;

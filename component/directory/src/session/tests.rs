@@ -2,13 +2,17 @@
 
 use super::State;
 use crate::Directory;
-use crate::lock::LOCK_EXPIRY;
-use roadstead_oci::{Algorithm, Digest, RepositoryName};
+use crate::files::testing::watch;
+use crate::lock::{LOCK_EXPIRY, LOCK_REFRESH};
+use roadstead_oci::{Algorithm, Digest, RepositoryName, Tag};
 use roadstead_storage::{Collection, Commit, Key, StorageError, UploadSession};
 use sha2::{Digest as _, Sha256, Sha512};
-use std::fs;
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use std::{fs, io};
 
 fn repository() -> RepositoryName {
     RepositoryName::parse("r").unwrap()
@@ -20,6 +24,10 @@ fn session(number: u8) -> UploadSession {
 
 fn sha256(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
+}
+
+fn sha512(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(Algorithm::Sha512, &Sha512::digest(bytes)).unwrap()
 }
 
 struct Fixture {
@@ -227,7 +235,7 @@ fn a_wrong_digest_leaves_nothing() {
 fn sha512_is_verified_too() {
     let f = Fixture::new();
     f.append(None, b"bytes").unwrap();
-    let digest = Digest::from_bytes(Algorithm::Sha512, &Sha512::digest(b"bytes")).unwrap();
+    let digest = sha512(b"bytes");
     assert_eq!(f.commit_as(digest.clone()).unwrap(), 5);
     assert_eq!(f.blob(&digest).unwrap(), b"bytes");
 }
@@ -253,7 +261,7 @@ fn no_session_no_bytes() {
 }
 
 #[test]
-fn a_damaged_state_is_an_error_and_no_session() {
+fn a_damaged_state_is_no_state() {
     let good = State::new().print();
     assert!(State::parse(&good).is_some());
     for bad in
@@ -261,7 +269,228 @@ fn a_damaged_state_is_an_error_and_no_session() {
     {
         assert!(State::parse(bad).is_none(), "{bad:?}");
     }
+}
+
+thread_local! {
+    static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// As a loss of power may leave it. Every request says the same.
+#[test]
+fn a_damaged_session_is_unknown_to_every_request() {
+    type Damage = fn(&Fixture);
+    let damages: [(Damage, usize); 5] = [
+        (|f| fs::write(f.file("state"), "junk").unwrap(), 3),
+        (|f| fs::write(f.file("state"), "").unwrap(), 3),
+        (|f| fs::remove_file(f.file("startedat")).unwrap(), 0),
+        (|f| fs::remove_file(f.file("data")).unwrap(), 0),
+        (|f| fs::write(f.file("data"), "byte").unwrap(), 0),
+    ];
+    for (number, (damage, logged)) in damages.into_iter().enumerate() {
+        let mut f = Fixture::new();
+        f.directory.log = |line| LOG.with_borrow_mut(|log| log.push(line.to_owned()));
+        f.append(None, b"bytes").unwrap();
+        damage(&f);
+        assert_eq!(f.directory.status(&f.session), Err(StorageError::NotFound), "{number}");
+        assert_eq!(f.append(None, b"x"), Err(StorageError::NotFound), "{number}");
+        assert_eq!(f.commit(b"bytes"), Err(StorageError::NotFound), "{number}");
+        let lines = LOG.take();
+        assert_eq!(lines.len(), logged, "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains("/state is damaged")), "{lines:?}");
+        // It can be cancelled, unless it has been removed already.
+        let _ = f.directory.discard(&f.session);
+        assert!(!f.file("").exists());
+    }
+}
+
+#[test]
+fn a_request_beside_a_cancel_finds_no_session() {
+    for hashed in [sha256(b"bytes"), sha512(b"bytes")] {
+        for cancelled_before in [true, false] {
+            let f = Fixture::new();
+            let mut appender = f.directory.append(&f.session, None).unwrap();
+            appender.write(b"bytes").unwrap();
+            // The blob is there already, of another push.
+            f.directory.write(&Key::Blob(hashed.clone()), b"bytes").unwrap();
+            let cancel = f.directory.session_path(&f.session);
+            let grave = f.root.path().join("cancelled");
+            let path = f.directory.path(&Key::Blob(hashed.clone()));
+            let session = cancel.clone();
+            let watch = watch(f.root.path(), move |operation, called| {
+                if operation == "rename to" && called == path && session.exists() {
+                    fs::rename(&session, &grave)?;
+                }
+                Ok(())
+            });
+            if cancelled_before {
+                f.directory.discard(&f.session).unwrap();
+            }
+            let session = f.session.clone();
+            let commit = Commit { session, at: None, digest: hashed.clone(), receipt: None };
+            let committed = f.directory.commit_appended(&commit, appender);
+            assert_eq!(committed, Err(StorageError::NotFound), "{cancelled_before}");
+            drop(watch);
+            assert!(!cancel.exists());
+            assert_eq!(f.blob(&hashed).unwrap(), b"bytes");
+        }
+    }
+    // Nor does one that only appends.
     let f = Fixture::new();
-    fs::write(f.file("state"), "junk").unwrap();
-    assert!(matches!(f.append(None, b"x"), Err(StorageError::Failed(_))));
+    let mut appender = f.directory.append(&f.session, None).unwrap();
+    appender.write(b"bytes").unwrap();
+    f.directory.discard(&f.session).unwrap();
+    assert_eq!(appender.finish(&f.directory), Err(StorageError::NotFound));
+    assert_eq!(f.directory.discard(&f.session), Err(StorageError::NotFound));
+    assert_eq!(fs::read_dir(f.directory.temporary_directory()).unwrap().count(), 0);
+}
+
+#[test]
+fn chunks_and_cancels_at_once() {
+    let f = Fixture::new();
+    std::thread::scope(|scope| {
+        for round in 0..100 {
+            let session = session(2 + round);
+            f.directory.begin(&session).unwrap();
+            let append = scope.spawn({
+                let (directory, session) = (&f.directory, session.clone());
+                move || {
+                    let mut appender = directory.append(&session, None)?;
+                    appender.write(b"bytes")?;
+                    let (session, digest) = (session, sha256(b"bytes"));
+                    let commit = Commit { session, at: None, digest, receipt: None };
+                    directory.commit_appended(&commit, appender)
+                }
+            });
+            let discarded = f.directory.discard(&session);
+            let committed = append.join().unwrap();
+            assert!(matches!(committed, Ok(5) | Err(StorageError::NotFound)), "{committed:?}");
+            assert!(matches!(discarded, Ok(()) | Err(StorageError::NotFound)), "{discarded:?}");
+            assert!(committed.is_ok() || discarded.is_ok());
+        }
+    });
+}
+
+/// A lock that was written while a clock was wrong, by hours in either
+/// direction, ends as any other.
+#[test]
+fn a_wrong_clock_does_not_hold_a_lock() {
+    let f = Fixture::new();
+    let other = Directory::open(f.root.path()).unwrap();
+    f.append(None, b"good ").unwrap();
+    let hours = Duration::from_hours(3);
+    for (stamp, expected) in [
+        (SystemTime::now() + hours, Ok(())),
+        (SystemTime::now() - hours, Ok(())),
+        (SystemTime::now(), Err(StorageError::Busy)),
+    ] {
+        fs::write(f.file("lock"), "/some/where/0123456789abcdef-7").unwrap();
+        fs::File::options().write(true).open(f.file("lock")).unwrap().set_modified(stamp).unwrap();
+        let appended = other.append(&f.session, None).map(drop);
+        assert_eq!(appended, expected);
+    }
+    // A holder's lock is stamped by the file system when it is refreshed.
+    fs::remove_file(f.file("lock")).unwrap();
+    for directory in [&f.directory, &other] {
+        let mut appender = directory.append(&f.session, None).unwrap();
+        f.age_lock();
+        appender.lock.refreshed = Instant::now().checked_sub(LOCK_REFRESH).unwrap();
+        appender.write(b"x").unwrap();
+        let modified = fs::metadata(f.file("lock")).unwrap().modified().unwrap();
+        let now = directory.clock().unwrap();
+        assert!(now.duration_since(modified).unwrap_or_default() < LOCK_EXPIRY);
+        assert_eq!(appender.lock.check(), Ok(()));
+    }
+}
+
+/// What did not fit does not stay, and what was counted does.
+#[test]
+fn a_full_disk_keeps_no_uncounted_bytes() {
+    let f = Fixture::new();
+    f.append(None, b"good ").unwrap();
+    let data = f.file("data");
+    let full = |after: usize| {
+        let (data, writes) = (data.clone(), AtomicUsize::new(0));
+        watch(f.root.path(), move |operation, path| {
+            let counted = operation == "write" && path == data;
+            if counted && writes.fetch_add(1, Ordering::Relaxed) >= after {
+                return Err(io::Error::from_raw_os_error(28));
+            }
+            Ok(())
+        })
+    };
+    for after in [0, 1, 3] {
+        let watch = full(after);
+        let bytes = vec![7; 4 * 512 * 1024];
+        let failed = f.append(Some(5), &bytes);
+        drop(watch);
+        let Err(StorageError::Full(cause)) = failed else { panic!("{failed:?}") };
+        assert!(cause.starts_with(&format!("write {}: No space left", data.display())), "{cause}");
+        assert_eq!(fs::metadata(&data).unwrap().len(), 5);
+        assert_eq!(f.directory.status(&f.session), Ok(5));
+    }
+    assert_eq!(f.append(Some(5), b"bytes"), Ok(10));
+    assert_eq!(f.commit(b"good bytes"), Ok(10));
+}
+
+/// Every call of a push fails once: what it said is true, the next attempt
+/// succeeds, and nothing is left of the failed one.
+#[test]
+fn a_push_can_fail_at_every_call() {
+    let push = |directory: &Directory, session: &UploadSession| -> Result<u64, StorageError> {
+        directory.begin(session)?;
+        let mut appender = directory.append(session, None)?;
+        appender.write(b"good ")?;
+        assert_eq!(appender.finish(directory)?, 5);
+        let mut appender = directory.append(session, Some(5))?;
+        appender.write(b"bytes")?;
+        let (session, digest) = (session.clone(), sha256(b"good bytes"));
+        let commit = Commit { session, at: None, digest: digest.clone(), receipt: None };
+        let size = directory.commit_appended(&commit, appender)?;
+        let tag = Key::Tag(repository(), Tag::parse("v1").unwrap());
+        directory.link(&tag, &digest, None)?;
+        Ok(size)
+    };
+    let mut failures = 0;
+    let errors = [(28, "full"), (30, "read-only"), (24, "unavailable"), (5, "unavailable")];
+    // In memory where that is possible: hundreds of syncs are not the matter.
+    let memory = Path::new("/dev/shm");
+    for (call, (code, expected)) in errors.into_iter().cycle().enumerate() {
+        let root = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let root = root.unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        let (calls, last) = (Arc::new(AtomicUsize::new(0)), session(7));
+        let counted = Arc::clone(&calls);
+        let watch = watch(root.path(), move |_, _| {
+            if counted.fetch_add(1, Ordering::Relaxed) == call {
+                return Err(io::Error::from_raw_os_error(code));
+            }
+            Ok(())
+        });
+        let pushed = push(&directory, &last);
+        drop(watch);
+        if calls.load(Ordering::Relaxed) <= call {
+            assert_eq!(pushed, Ok(10));
+            break;
+        }
+        match &pushed {
+            // Of a call that need not succeed.
+            Ok(10) | Err(StorageError::Busy) => {}
+            Err(error) => {
+                failures += 1;
+                let class = serde_json::to_value(error).unwrap();
+                let cause = class.get(expected).and_then(|cause| cause.as_str());
+                let cause = cause.unwrap_or_else(|| panic!("{call}: {error:?}"));
+                assert!(cause.contains(root.path().to_str().unwrap()), "{cause}");
+            }
+            Ok(other) => panic!("{call}: {other}"),
+        }
+        let _ = directory.discard(&last);
+        let again = session(8);
+        assert_eq!(push(&directory, &again), Ok(10), "{call}: {pushed:?}");
+        let left = fs::read_dir(directory.temporary_directory()).unwrap().count();
+        assert!(left <= 1, "{call}: {left} temporary files after {pushed:?}");
+        assert_eq!(directory.value(&Key::Blob(sha256(b"good bytes"))).unwrap(), b"good bytes");
+        assert!(!directory.session_path(&last).exists(), "{call}");
+    }
+    assert!(failures > 40, "{failures}");
 }

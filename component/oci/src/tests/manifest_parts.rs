@@ -117,6 +117,77 @@ fn limits_hold_at_the_boundary() {
 }
 
 #[test]
+fn annotations_are_limited() {
+    let parsed = |annotations: &Value| {
+        let json = with(image(), "annotations", annotations.clone()).to_string();
+        let stored = Manifest::parse_stored(json.as_bytes(), None);
+        let kept = stored.map(|stored| stored.annotations().len());
+        (parse(&json, None).map(|manifest| manifest.annotations().len()), kept)
+    };
+    let number = |count: usize| (0..count).map(|i| (i.to_string(), json!(""))).collect::<Value>();
+    let most = Manifest::MAX_ANNOTATIONS;
+    assert_eq!(parsed(&number(most)), (Ok(most), Ok(most)));
+    let error = InvalidManifest::TooManyAnnotations { count: most + 1 };
+    assert!(error.to_string().contains("at most 4096"), "{error}");
+    assert_eq!(parsed(&number(most + 1)), (Err(error), Ok(most)));
+    let sized = |size: usize| json!({ "a": "b", "c": "\u{1}".repeat(size - 3) });
+    let most = Manifest::MAX_ANNOTATIONS_SIZE / 2;
+    assert_eq!(parsed(&sized(most)), (Ok(2), Ok(2)));
+    let padded = |size: usize| json!({ "a": "b", "c": "x".repeat(size - 3) });
+    let most = Manifest::MAX_ANNOTATIONS_SIZE;
+    assert_eq!(parsed(&padded(most)), (Ok(2), Ok(2)));
+    let error = InvalidManifest::AnnotationsTooLarge { size: most + 1 };
+    assert!(error.to_string().contains("at most 1048576"), "{error}");
+    assert_eq!(parsed(&padded(most + 1)), (Err(error), Ok(1)));
+}
+
+/// What is not kept is not limited either: of descriptors, the registry needs
+/// little.
+#[test]
+fn annotations_and_urls_of_descriptors_are_not_kept() {
+    let tiny = (0..200_000).map(|i| (i.to_string(), json!(""))).collect::<Value>();
+    let urls = json!(vec![""; 200_000]);
+    let layer = with(descriptor('1', "a/layer"), "annotations", tiny);
+    let foreign = with(descriptor('2', "a/layer"), "urls", urls);
+    let json = with(image(), "layers", json!([layer, foreign]));
+    let manifest = parse(&json.to_string(), None);
+    assert_eq!(manifest.map(|manifest| digits(manifest.blobs())), Ok("c1".to_owned()));
+    for (key, wrong) in [
+        ("annotations", json!({ "a": 1 })),
+        ("annotations", json!([])),
+        ("artifactType", json!("text")),
+        ("urls", json!([1])),
+        ("urls", json!("a")),
+        ("size", json!(-1)),
+    ] {
+        let layers = json!([with(descriptor('1', "a/layer"), key, wrong)]);
+        let json = with(image(), "layers", layers).to_string();
+        assert!(matches!(parse(&json, None), Err(InvalidManifest::Json { .. })), "{json}");
+    }
+}
+
+/// A manifest that an earlier version accepted is found and deleted like any
+/// other.
+#[test]
+fn stored_manifests_have_any_media_type_and_number() {
+    let html = r#"{"subject":null}"#;
+    let media_type = media_type("text/html");
+    let pushed = Manifest::parse(html.as_bytes(), Some(&media_type));
+    assert_eq!(pushed, Err(InvalidManifest::NotJson { media_type: media_type.clone() }));
+    let stored = Manifest::parse_stored(html.as_bytes(), Some(&media_type));
+    assert!(stored.is_ok_and(|stored| *stored.media_type() == media_type));
+    let list: Vec<Value> =
+        (0..=Manifest::MAX_DESCRIPTORS).map(|_| descriptor('1', "a/b")).collect();
+    let json = with(with(index(), "manifests", json!(list)), "subject", descriptor('5', "a/b"));
+    let stored = Manifest::parse_stored(json.to_string().as_bytes(), None);
+    assert!(stored.is_ok_and(|stored| {
+        stored.children().count() == Manifest::MAX_DESCRIPTORS && stored.subject().is_some()
+    }));
+    // What is damaged stays an error.
+    assert!(Manifest::parse_stored(b"{", Some(&media_type)).is_err());
+}
+
+#[test]
 fn nesting_neither_recurses_nor_passes_unclosed() {
     let depth = 1_000_000;
     let (open, close) = ("[".repeat(depth), "]".repeat(depth));

@@ -13,7 +13,8 @@ fn manifests_that_pass_are_of_one_kind() {
     let (image, index) =
         (format!("\"{oci}.manifest.v1+json\""), format!("\"{oci}.index.v1+json\""));
     let keys = ["config", "layers", "manifests", "schemaVersion", "mediaType", "subject", "Layers"];
-    let values = ["null", "2", "1", "[]", "{}", "\"x/y\"", &one, &list, &image, &index];
+    let values =
+        ["null", "2", "1", "[]", "{}", "\"application/x+json\"", &one, &list, &image, &index];
     let fitting = [&one, &list, &list, "2", &image, &one, "1"];
     let mut random = Random::new();
     let mut passed = [0; 3];

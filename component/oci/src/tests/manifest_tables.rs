@@ -81,6 +81,11 @@ fn structures_are_checked() {
         (with(image(), "Manifests", json!([])), None, odd("Manifests")),
         (with(image(), "layer\u{17f}", json!([])), None, odd("layer\u{17f}")),
         (json!({"MediaType": "a/b"}), Some(OTHER), odd("MediaType")),
+        (
+            json!({"mediaType": "a/b"}),
+            None,
+            InvalidManifest::NotJson { media_type: media_type("a/b") },
+        ),
     ] {
         assert_eq!(parse(&json.to_string(), header), Err(error), "{json} as {header:?}");
     }

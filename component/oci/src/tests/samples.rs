@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::media_type::OCI_IMAGE_MANIFEST;
-use super::super::{Descriptor, InvalidManifest, Manifest, MediaType};
+use super::super::{InvalidManifest, Manifest, MediaType, Target};
 
 /// A media type that the registry does not know.
 pub(super) const OTHER: &str = "application/vnd.example+json";
@@ -44,6 +44,6 @@ pub(super) fn media_type(text: &str) -> MediaType {
     MediaType::parse(text).unwrap_or_else(|_| MediaType::oci_image_index())
 }
 
-pub(super) fn digits<'a>(descriptors: impl Iterator<Item = &'a Descriptor>) -> String {
-    descriptors.filter_map(|descriptor| descriptor.digest.encoded().chars().next()).collect()
+pub(super) fn digits<'a>(targets: impl Iterator<Item = &'a Target>) -> String {
+    targets.filter_map(|target| target.digest.encoded().chars().next()).collect()
 }

@@ -10,6 +10,9 @@ use std::time::{Duration, SystemTime};
 /// How long the cache may serve the same request with the same credentials, if
 /// those are valid for that long. Rules do not change while the registry runs,
 /// and the cache is notified when users change.
+///
+/// Limit: time for which the host may answer for the same credentials; test:
+/// `users_change`.
 const GRANT: Duration = Duration::from_mins(1);
 
 /// The cache directive of a response.

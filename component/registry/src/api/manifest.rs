@@ -98,6 +98,7 @@ impl<S: Storage> Registry<S> {
         let bytes = bytes.map_err(|error| match error {
             BodyError::TooLarge => Error::ManifestTooLarge,
             BodyError::Aborted => Error::BodyAborted,
+            BodyError::TooSlow => Error::BodyTooSlow,
         })?;
         let manifest = Manifest::parse(&bytes, content_type.as_ref()).map_err(Error::Manifest)?;
         let named = tags.clone();
@@ -183,14 +184,14 @@ fn response<D>(
 fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, Error> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
     let text = String::from_utf8_lossy(value.as_bytes());
-    MediaType::parse(&text).map(Some).map_err(|_| Error::ContentType(text.into_owned()))
+    MediaType::parse(&text).map(Some).map_err(|_| Error::content_type(&text))
 }
 
 /// The media type of a manifest that another registry stored without recording
 /// the media type: read from the manifest, as that registry does. That registry
 /// stores none that does not say it: its link is just being written or deleted.
 fn media_type_of(bytes: &[u8], reference: &Reference) -> Result<MediaType, Error> {
-    match Manifest::parse(bytes, None) {
+    match Manifest::parse_stored(bytes, None) {
         Ok(manifest) => Ok(manifest.media_type().clone()),
         Err(InvalidManifest::UnknownMediaType) => Err(Error::ManifestUnknown(reference.clone())),
         Err(error) => Err(Error::Internal(format!("a stored manifest is damaged: {error}"))),

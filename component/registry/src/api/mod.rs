@@ -37,6 +37,13 @@ const IMMUTABLE: &str = "max-age=31536000, immutable";
 /// any time, so caches must revalidate it.
 const REVALIDATE: &str = "no-cache";
 
+/// `Content-Security-Policy` of every response. What a client stored, others open
+/// in a browser, where it is of the registry's origin: with this, and `nosniff`,
+/// a page, an image or a script in it is inert. The media type stays what was
+/// pushed, even if it is `text/html` from a time when that was accepted: clients
+/// compare it with what they expect.
+const INERT: &str = "sandbox; default-src 'none'";
+
 /// `Retry-After` if too many passwords are being verified, in seconds.
 const BUSY_RETRY_AFTER: &str = "1";
 
@@ -125,6 +132,7 @@ impl<S: Storage> Registry<S> {
         let headers = response.headers_mut();
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(INERT));
         if let Some(warning) = &self.switches.warning {
             insert(headers, header::WARNING, &format!("299 - \"{warning}\""));
         }
@@ -199,8 +207,8 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
         Error::Busy => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BUSY_RETRY_AFTER));
         }
-        Error::Internal(cause) => log_cause(headers, &cause),
-        Error::Unavailable(cause) => {
+        Error::Internal(cause) | Error::StorageFull(cause) => log_cause(headers, &cause),
+        Error::Unavailable(cause) | Error::StorageReadOnly(cause) => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
             log_cause(headers, &cause);
         }
@@ -271,6 +279,45 @@ fn internal(error: StorageError) -> Error {
     match error {
         StorageError::Aborted => Error::BodyAborted,
         StorageError::Unavailable(cause) => Error::Unavailable(cause),
-        error => Error::Internal(error.to_string()),
+        StorageError::Full(cause) => Error::StorageFull(cause),
+        StorageError::ReadOnly(cause) => Error::StorageReadOnly(cause),
+        StorageError::NotFound
+        | StorageError::Offset(_)
+        | StorageError::Busy
+        | StorageError::DigestMismatch(_)
+        | StorageError::Range(_)
+        | StorageError::BodyLength(_)
+        | StorageError::Failed(_) => Error::Internal(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{internal, refusal};
+    use roadstead_storage::StorageError;
+
+    /// As they cross the bridge, and with words for the client that tell nothing
+    /// of the cause.
+    #[test]
+    fn storage_errors_have_their_status_and_their_words() {
+        let cause = || "write /srv/secret: the cause".to_owned();
+        for (error, status, words, retry) in [
+            (StorageError::Full(cause()), 507, "is full", false),
+            (StorageError::ReadOnly(cause()), 503, "cannot be written", true),
+            (StorageError::Unavailable(cause()), 503, "does not serve", true),
+            (StorageError::Failed(cause()), 500, "failed", false),
+        ] {
+            let json = serde_json::to_string(&error).unwrap();
+            let error: StorageError = serde_json::from_str(&json).unwrap();
+            let error = internal(error);
+            let code = if status == 500 { "UNKNOWN" } else { "UNAVAILABLE" };
+            let body = String::from_utf8(error.body()).unwrap();
+            assert!(body.contains(code) && body.contains(words), "{body}");
+            assert!(!body.contains("/srv/secret"), "{body}");
+            let response = refusal::<()>(error);
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers().contains_key("retry-after"), retry, "{status}");
+            assert!(response.headers().contains_key("x-request-id"), "{status}");
+        }
     }
 }

@@ -3,29 +3,48 @@
 
 use super::{Answer, Call, Registry, json};
 use crate::challenge::Reason;
-use crate::{Error, TokenRequest};
+use crate::{Error, TokenParameters};
 use chrono::{DateTime, Utc};
 use http::header::{self, HeaderValue};
-use roadstead_access::{Answer as Said, Caller, Issued, Question};
+use roadstead_access::{Access, Answer as Said, Caller, Issued, Question, SCOPES_LIMIT};
 use roadstead_storage::{BodyError, RequestBody as _, Storage};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
 /// Maximum size of a request's form, in bytes: enough for a refresh token and
 /// many scopes.
+///
+/// Limit: the bytes of a token request's form; test: `token_requests_are_limited`.
 const FORM_LIMIT: usize = 64 * 1024;
+
+/// Maximum length of a request's query, in bytes: enough for the most scopes with
+/// the longest names.
+///
+/// Limit: the bytes of a token request's query; test: `token_requests_are_limited`.
+const QUERY_LIMIT: usize = 32 * 1024;
+
+/// The parameters of a token request.
+#[derive(Default)]
+struct TokenRequest {
+    /// `service`: the token's audience.
+    service: Option<String>,
+    /// `scope`: the requested access; at most [`SCOPES_LIMIT`].
+    scopes: Vec<Access>,
+    /// Whether a refresh token is requested too.
+    refresh: bool,
+}
 
 impl<S: Storage> Registry<S> {
     pub(super) async fn token(
         &self,
-        request: TokenRequest,
+        parameters: TokenParameters,
         caller: Caller,
         call: &mut Call<S::Upload>,
     ) -> Answer<S> {
         let Some(issuer) = self.gate.issuer() else { return Err(Error::NoTokens) };
-        let (request, caller) = match request {
-            TokenRequest { form: false, .. } => (request, caller),
-            TokenRequest { form: true, .. } => self.read_form(call).await?,
+        let (request, caller) = match parameters {
+            TokenParameters::Query(query) => (TokenRequest::parse(&query)?, caller),
+            TokenParameters::Form => self.read_form(call).await?,
         };
         if request.service.as_ref().is_some_and(|service| *service != issuer.service) {
             return Err(Error::TokenRequest("service is not this registry's"));
@@ -65,8 +84,9 @@ impl<S: Storage> Registry<S> {
             None => Ok(bytes::Bytes::new()),
         };
         let bytes = bytes.map_err(|error| match error {
-            BodyError::TooLarge => Error::TokenRequest("the form is too long"),
+            BodyError::TooLarge => Error::TokenRequest("the form is longer than 64 KiB"),
             BodyError::Aborted => Error::BodyAborted,
+            BodyError::TooSlow => Error::BodyTooSlow,
         })?;
         let mut request = TokenRequest::default();
         let (mut grant, mut user, mut password, mut refresh) = (None, None, None, None);
@@ -96,10 +116,42 @@ impl<S: Storage> Registry<S> {
                 ));
             }
         };
+        if question.refusal().is_some() {
+            return Err(Error::TokenRequest(
+                "the credentials are longer than any, or have characters that none have",
+            ));
+        }
         match self.gate.ask(question).await {
             Said::Caller(caller) => Ok((request, caller)),
             Said::Refused(refusal) => Err(self.gate.refused(refusal, &call.headers)),
             Said::Issued(_) => Err(Error::Internal("a token came unasked".to_owned())),
+        }
+    }
+}
+
+impl TokenRequest {
+    fn parse(query: &str) -> Result<Self, Error> {
+        if query.len() > QUERY_LIMIT {
+            return Err(Error::TokenRequest("the query is longer than 32 KiB"));
+        }
+        let mut request = Self::default();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            request.take(&key, &value);
+        }
+        Ok(request)
+    }
+
+    /// Applies a parameter that `GET` and `POST` have in common; others are
+    /// ignored.
+    fn take(&mut self, key: &str, value: &str) {
+        match key {
+            "service" if !value.is_empty() => self.service = Some(value.to_owned()),
+            "scope" => {
+                self.scopes.extend(Access::parse_all(value));
+                self.scopes.truncate(SCOPES_LIMIT);
+            }
+            "offline_token" => self.refresh = value == "true",
+            _ => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::Gate;
 use crate::challenge::{Reason, Scope};
-use crate::{Error, Permission, Route, StartUpload, TokenRequest};
+use crate::{Error, Permission, Route, StartUpload, TokenParameters};
 use http::HeaderMap;
 use http::header;
 use roadstead_access::{ALL, Action, CATALOG, REGISTRY, REPOSITORY, Realm, Scheme};
@@ -84,7 +84,7 @@ impl Gate {
         let realm = if let Some(realm) = &issuer.realm {
             realm.clone()
         } else {
-            let path = Route::Token(TokenRequest::default()).path();
+            let path = Route::Token(TokenParameters::Form).path();
             format!("{}{path}", self.base(headers)?)
         };
         Some((realm, &issuer.service))

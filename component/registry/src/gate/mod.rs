@@ -26,6 +26,9 @@ use std::time::SystemTime;
 
 /// Maximum length of an accepted `Authorization` header, in bytes: the longest
 /// token in Base64, and the name of the scheme.
+///
+/// Limit: bytes of an `Authorization` header; test:
+/// `a_token_allows_what_it_says_and_no_more`.
 const AUTHORIZATION_LIMIT: usize = TOKEN_LIMIT * 4 / 3 + 1024;
 
 /// Authenticates callers: [`Authority`] in this process, or the native host's.
@@ -169,6 +172,9 @@ impl Gate {
 
     /// Passes a question to the authority.
     pub async fn ask(&self, question: Question) -> Answer {
+        if let Some(refusal) = question.refusal() {
+            return Answer::Refused(refusal);
+        }
         match &self.authority {
             Some(authority) => authority.ask(question).await,
             None => Answer::Refused(Refusal::Credentials),

@@ -9,9 +9,13 @@ use std::time::Duration;
 /// The TTL of a response by a tag in the host's cache. Writes through the same
 /// host invalidate it at once; this limits how long a write by another process
 /// on the same storage goes unnoticed.
+///
+/// Limit: time for which a response by tag is cached; test: `kept_for_its_time`.
 const TAGGED: Duration = Duration::from_secs(1);
 
 /// The TTL of content by its digest, which can only be deleted.
+///
+/// Limit: time for which a response by digest is cached; test: `kept_for_its_time`.
 const CONTENT: Duration = Duration::from_secs(10);
 
 /// The class of a route.

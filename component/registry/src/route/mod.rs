@@ -10,7 +10,6 @@ mod tests;
 
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
 
-use roadstead_access::{Access, SCOPES_LIMIT};
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
 use roadstead_storage::UploadSession;
 
@@ -24,7 +23,7 @@ pub enum Route {
     /// `GET /v2/_catalog`: Docker's list of repositories.
     Catalog(PageRequest),
     /// `GET` and `POST /v2/token`: a token of the built-in service.
-    Token(TokenRequest),
+    Token(TokenParameters),
     /// `GET /v2/<name>/tags/list` (end-8).
     Tags(RepositoryName, PageRequest),
     /// `/v2/<name>/manifests/<reference>` (end-3, end-7, end-9).
@@ -39,17 +38,14 @@ pub enum Route {
     Upload(UploadSession, UploadAction),
 }
 
-/// The parameters of a token request.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct TokenRequest {
-    /// `service`: the token's audience.
-    pub service: Option<String>,
-    /// `scope`: the requested access; at most [`SCOPES_LIMIT`].
-    pub scopes: Vec<Access>,
-    /// Whether a refresh token is requested too.
-    pub refresh: bool,
-    /// The rest is in the body (`POST`).
-    pub form: bool,
+/// Where the parameters of a token request are. They are parsed where tokens are
+/// issued, and nowhere else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TokenParameters {
+    /// In the query, which is this (`GET`).
+    Query(String),
+    /// In the body (`POST`).
+    Form,
 }
 
 /// The operation on a manifest.
@@ -126,6 +122,8 @@ pub struct PageRequest {
 
 /// Most tags that one push of a manifest may set by parameters; the
 /// specification asks for ten at least.
+///
+/// Limit: the tags of a push; test: `tags_by_parameter_and_sha512`.
 pub const MAX_TAGS: usize = 100;
 
 /// The query parameter of an upload's address that holds a receipt.
@@ -148,22 +146,6 @@ impl Route {
             Self::Upload(session, _) => {
                 format!("/v2/{}/blobs/uploads/{}", session.repository, session.id)
             }
-        }
-    }
-}
-
-impl TokenRequest {
-    /// Applies a parameter that `GET` and `POST` have in common; others are
-    /// ignored.
-    pub(crate) fn take(&mut self, key: &str, value: &str) {
-        match key {
-            "service" if !value.is_empty() => self.service = Some(value.to_owned()),
-            "scope" => {
-                self.scopes.extend(Access::parse_all(value));
-                self.scopes.truncate(SCOPES_LIMIT);
-            }
-            "offline_token" => self.refresh = value == "true",
-            _ => {}
         }
     }
 }

@@ -5,22 +5,33 @@
 
 use super::{
     BlobAction, MAX_TAGS, ManifestAction, PageRequest, RECEIPT, ReferrersRequest, Route,
-    StartUpload, TokenRequest, UploadAction,
+    StartUpload, TokenParameters, UploadAction,
 };
 use crate::Error;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 use roadstead_oci::{
-    Algorithm, Digest, InvalidDigest, InvalidReference, PageSize, Reference, RepositoryName, Tag,
-    UploadId,
+    Algorithm, Digest, InvalidDigest, InvalidReference, MediaType, PageSize, Reference,
+    RepositoryName, Tag, UploadId,
 };
 use roadstead_storage::UploadSession;
 use std::borrow::Cow;
 
 /// Longest `last` that is passed on, in bytes: twice the longest name.
+
+///
+/// Limit: the bytes of a list's `last`; test: `long_parameters_are_shortened`.
 const LAST_LIMIT: usize = 512;
 
+/// Longest filter by artifact type that is passed on, in bytes: the links to
+/// further pages repeat it.
+///
+/// Limit: the bytes of a filter by artifact type; test: `long_parameters_are_shortened`.
+const FILTER_LIMIT: usize = 2 * MediaType::MAX_LENGTH;
+
 /// Maximum length of a receipt, in bytes: longer than any that is issued.
+///
+/// Limit: bytes of an upload's receipt; test: none, longer ones are no receipts.
 const RECEIPT_LENGTH: usize = 64;
 
 const GET: &[Method] = &[Method::GET];
@@ -54,7 +65,10 @@ impl Route {
         }
         if rest == "token" {
             allowed(method, GET_POST, ())?;
-            return Ok(Self::Token(query.token(*method == Method::POST)));
+            return Ok(Self::Token(match *method {
+                Method::POST => TokenParameters::Form,
+                _ => TokenParameters::Query(query.0.to_owned()),
+            }));
         }
         let rest = decode(rest);
         let mut parts = rest.rsplitn(4, '/');
@@ -81,7 +95,7 @@ impl Route {
             (Some(digest), Some("referrers"), Some(name)) => {
                 allowed(method, GET, ())?;
                 let artifact_type = query.get("artifactType").filter(|filter| !filter.is_empty());
-                let artifact_type = artifact_type.map(Cow::into_owned);
+                let artifact_type = artifact_type.map(|filter| shorten(filter, FILTER_LIMIT));
                 let page = ReferrersRequest { artifact_type, page: query.page()? };
                 Ok(Self::Referrers(repository(name)?, parse_digest(digest)?, page))
             }
@@ -184,11 +198,13 @@ fn decode(path: &str) -> Cow<'_, str> {
     percent_decode_str(path).decode_utf8_lossy()
 }
 
-/// The significant start of `last`: no name is as long as [`LAST_LIMIT`], so
-/// the same names follow the truncated text as the whole text.
-fn shorten(mut last: String) -> String {
-    last.truncate(last.floor_char_boundary(LAST_LIMIT));
-    last
+/// The significant start of a text: no name and no media type is as long as the
+/// limit for it, so the same names follow the truncated text as the whole text,
+/// and neither is equal to any media type.
+fn shorten(text: Cow<'_, str>, limit: usize) -> String {
+    let mut text = text.into_owned();
+    text.truncate(text.floor_char_boundary(limit));
+    text
 }
 
 /// A query, read on demand.
@@ -214,17 +230,9 @@ impl<'a> Query<'a> {
         Ok(tags)
     }
 
-    fn token(self, form: bool) -> TokenRequest {
-        let mut request = TokenRequest { form, ..TokenRequest::default() };
-        for (key, value) in form_urlencoded::parse(self.0.as_bytes()) {
-            request.take(&key, &value);
-        }
-        request
-    }
-
     fn page(self) -> Result<PageRequest, Error> {
         let size = PageSize::parse(self.get("n").as_deref()).map_err(Error::PageSize)?;
-        let last = self.get("last").filter(|last| !last.is_empty()).map(Cow::into_owned);
-        Ok(PageRequest { size, last: last.map(shorten) })
+        let last = self.get("last").filter(|last| !last.is_empty());
+        Ok(PageRequest { size, last: last.map(|last| shorten(last, LAST_LIMIT)) })
     }
 }

@@ -22,19 +22,19 @@ const STEP: usize = 1000;
 
 /// How long a push waits before it looks again.
 ///
-/// Limit: pause of a push beside a deletion; test: a_deletion_that_died_does_not_hold_up_pushes.
+/// Limit: pause of a push beside a deletion; test: `a_deletion_that_died_does_not_hold_up_pushes`.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often a push looks at an announcement that does not change before it takes
 /// the deletion to have died: for 15 s. A deletion renews its announcement with
 /// each page of tags.
 ///
-/// Limit: looks at the announcement of a deletion that died; test: a_deletion_that_died_does_not_hold_up_pushes.
+/// Limit: looks at the announcement of a deletion that died; test: `a_deletion_that_died_does_not_hold_up_pushes`.
 const DEAD_AFTER: usize = 150;
 
 /// How often a push looks before it asks its client to try again: for 60 s.
 ///
-/// Limit: looks of a push at deletions in progress; test: a_push_does_not_wait_for_ever.
+/// Limit: looks of a push at deletions in progress; test: `a_push_does_not_wait_for_ever`.
 const LOOKS: usize = 600;
 
 /// A deletion that is announced.

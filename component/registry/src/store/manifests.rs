@@ -8,7 +8,7 @@ use roadstead_storage::{Key, Storage, StorageError, StoredManifest};
 
 /// How often a push writes its links, if deletions take them away.
 ///
-/// Limit: attempts of a push beside deletions; test: a_push_does_not_wait_for_ever.
+/// Limit: attempts of a push beside deletions; test: `a_push_does_not_wait_for_ever`.
 const PUSH_ATTEMPTS: usize = 8;
 
 /// What a push links: its manifest as one of the repository, as a referrer of its
@@ -109,7 +109,7 @@ impl<S: Storage> Store<S> {
         }
         let tags = self.delete_tags_of(name, digest, &announcement).await?;
         if let Some(stat) = &stat {
-            let manifest = Manifest::parse(&bytes, stat.media_type.as_ref()).ok();
+            let manifest = Manifest::parse_stored(&bytes, stat.media_type.as_ref()).ok();
             let referrer = manifest.and_then(|m| Referrer::of(&m, digest, stat.size));
             self.renew(&announcement, &[]).await?;
             if let Some(referrer) = referrer {

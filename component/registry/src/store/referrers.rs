@@ -15,6 +15,9 @@ use roadstead_storage::{
 use std::collections::BTreeMap;
 
 /// How many manifests are listed in one operation while referrers are gathered.
+///
+/// Limit: manifests listed in one operation while referrers are gathered; test: none,
+/// more are listed in steps.
 const STEP: usize = 1000;
 
 /// A manifest that refers to another.
@@ -175,7 +178,7 @@ impl<S: Storage> Store<S> {
     ) -> Result<Option<Referrer>, StorageError> {
         let bytes = self.manifest_bytes(digest).await?;
         let stat = self.storage.manifest_stat(name, &Reference::Digest(digest.clone())).await?;
-        let manifest = Manifest::parse(&bytes, stat.media_type.as_ref()).ok();
+        let manifest = Manifest::parse_stored(&bytes, stat.media_type.as_ref()).ok();
         let referrer = manifest.and_then(|m| Referrer::of(&m, digest, bytes.len() as u64));
         Ok(referrer.map(Referrer::shortened))
     }

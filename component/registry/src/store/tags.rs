@@ -9,7 +9,7 @@ use roadstead_storage::{
 
 /// How many tags are looked at in one operation, where all are.
 ///
-/// Limit: tags that a deletion reads and announces at a time; test: tags_of_many_pages_are_deleted.
+/// Limit: tags that a deletion reads and announces at a time; test: `tags_of_many_pages_are_deleted`.
 const STEP: usize = 500;
 
 impl<S: Storage> Store<S> {

@@ -190,6 +190,44 @@ fn what_is_no_key() {
     }
 }
 
+/// No segment is longer than a file name may be, and hints of earlier versions,
+/// which had one segment, are still read.
+#[test]
+fn hints_of_the_longest_names() {
+    let digest = Digest::from_bytes(Algorithm::Sha256, &[7; 32]).unwrap();
+    let directory = Key::blob_directory(&digest);
+    for length in 1..=255 {
+        for slash in [0, 1, 200, 247, 248, 249, 250, 253] {
+            let mut name = "a".repeat(length);
+            if (1..length.saturating_sub(1)).contains(&slash) {
+                name.replace_range(slash..=slash, "/");
+            }
+            let name = RepositoryName::parse(&name).unwrap();
+            let key = Key::Hint(digest.clone(), name.clone());
+            let text = key.to_string();
+            assert!(text.split('/').all(|segment| segment.len() <= 255), "{text}");
+            assert_eq!(Key::parse(&text), Ok(key));
+            let former = format!("_hint-{}", name.as_str().replace('/', "="));
+            if former.len() <= 255 {
+                assert_eq!(text, format!("{directory}/{former}"));
+                assert_eq!(Key::hinted(&former, None), Some(name));
+            } else {
+                assert_eq!(Key::hinted(&former, None), None);
+            }
+        }
+    }
+    let (beginning, rest) = ("a".repeat(249), "a".repeat(6));
+    for (first, second) in [
+        (format!("_hint-{beginning}"), format!("_hint-{rest}/")),
+        (format!("_hint-{beginning}"), "_hint-".to_owned()),
+        (format!("_hint-{beginning}"), rest.clone()),
+        (format!("_hint-{beginning}"), "data".to_owned()),
+        (format!("_hint-{rest}"), format!("_hint-{rest}")),
+    ] {
+        assert_eq!(Key::parse(&format!("{directory}/{first}/{second}")), Err(InvalidKey));
+    }
+}
+
 /// The variant decides, and not how the key is spelt.
 #[test]
 fn names_do_not_decide_what_is_durable() {

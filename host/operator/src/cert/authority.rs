@@ -20,6 +20,9 @@ const LEEWAY: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
 /// The largest file with keys or certificates that is read.
+///
+/// Limit: bytes of a file with a key or certificates; test: none, it comes from the
+/// operator.
 const MAX_PEM: u64 = 256 * 1024;
 
 /// The length of a serial number: 127 random bits, because it must be positive.

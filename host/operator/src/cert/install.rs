@@ -7,6 +7,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// The largest certificate file that is copied.
+///
+/// Limit: bytes of a certificate that is installed; test: none, it comes from the
+/// operator.
 const MAX_CERTIFICATE: u64 = 256 * 1024;
 
 /// Copies the CA's certificate to where Docker looks for it, for each name

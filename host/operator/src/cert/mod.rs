@@ -16,19 +16,33 @@ use steps::Steps;
 
 /// How many days a certificate is valid, without `--days`: browsers reject
 /// certificates of public CAs that are valid for more than 398.
+///
+/// Limit: days for which a certificate is valid, by default; test:
+/// `openssl_accepts_what_is_made`.
 const DEFAULT_DAYS: u32 = 397;
 
 /// The maximum of `--days`: Apple's programs reject longer ones.
+///
+/// Limit: days for which a certificate is valid, at most; test: none, it is compared
+/// with the flag.
 const MAX_DAYS: i64 = 825;
 
 /// How many days a CA is valid, without `--ca-days`: a new one has to be
 /// distributed to all clients.
+///
+/// Limit: days for which a CA is valid, by default; test:
+/// `openssl_accepts_what_is_made`.
 const DEFAULT_AUTHORITY_DAYS: u32 = 3650;
 
 /// The maximum of `--ca-days`: a hundred years.
+///
+/// Limit: days for which a CA is valid, at most; test: none, it is compared with the
+/// flag.
 const MAX_AUTHORITY_DAYS: i64 = 36_500;
 
 /// How many names a certificate can have.
+///
+/// Limit: names of a certificate; test: none, they come from the operator.
 const MAX_NAMES: usize = 100;
 
 /// Where Docker looks for CA certificates.

@@ -5,10 +5,17 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 /// The longest DNS name, and the longest of its labels.
+///
+/// Limit: bytes of a host's name; test: `bad_names_say_why`.
 const MAX_NAME: usize = 253;
+/// Bytes of a part of a host's name.
+///
+/// Limit: bytes of a part of a host's name; test: `bad_names_say_why`.
 const MAX_LABEL: usize = 63;
 
 /// The longest common name that X.509 allows.
+///
+/// Limit: bytes of a common name; test: `bad_names_say_why`.
 pub(super) const MAX_COMMON_NAME: usize = 64;
 
 /// The port that clients leave out.

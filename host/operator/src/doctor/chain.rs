@@ -19,10 +19,13 @@ const RENEW: Duration = Duration::from_hours(14 * 24);
 const DAY: u64 = 24 * 60 * 60;
 
 /// The most certificates and names of a server that are shown.
+///
+/// Limit: certificates and names of a server that are shown; test: none, more are
+/// left out.
 const MAX_SHOWN: usize = 10;
 
 /// The CAs that are trusted.
-pub(super) struct Knowledge {
+pub(super) struct TrustStores {
     pub(super) system: Roots,
     /// The system's and those of `--ca`.
     pub(super) all: Roots,
@@ -37,7 +40,7 @@ pub(super) struct Knowledge {
 pub(super) fn examine(
     chain: &[CertificateDer<'static>],
     target: &Target,
-    knowledge: &Knowledge,
+    trust_stores: &TrustStores,
     local: bool,
     report: &mut Report<'_>,
 ) -> bool {
@@ -71,7 +74,7 @@ pub(super) fn examine(
     // No short circuit: all problems are reported.
     let in_time = dates(&links, report);
     let named = names(own, &chain[0], target, report);
-    trust(chain, &links, target, knowledge, local, report) && in_time && named
+    trust(chain, &links, target, trust_stores, local, report) && in_time && named
 }
 
 fn dates(links: &[X509Certificate<'_>], report: &mut Report<'_>) -> bool {
@@ -185,7 +188,7 @@ fn trust(
     chain: &[CertificateDer<'static>],
     links: &[X509Certificate<'_>],
     target: &Target,
-    knowledge: &Knowledge,
+    trust_stores: &TrustStores,
     local: bool,
     report: &mut Report<'_>,
 ) -> bool {
@@ -195,11 +198,11 @@ fn trust(
         Verdict::Refused(_) if links[0].subject() == links[0].issuer() => Verdict::Unknown,
         verdict => verdict,
     };
-    let verdict = judge(&knowledge.all);
-    let docker = knowledge.docker.roots.as_ref().map(|roots| good(&judge(roots)));
-    let file = knowledge.docker.file.display();
+    let verdict = judge(&trust_stores.all);
+    let docker = trust_stores.docker.roots.as_ref().map(|roots| good(&judge(roots)));
+    let file = trust_stores.docker.file.display();
     match &verdict {
-        Verdict::Trusted if good(&judge(&knowledge.system)) => {
+        Verdict::Trusted if good(&judge(&trust_stores.system)) => {
             report.ok("this machine's trust store contains its CA");
         }
         Verdict::Trusted => {
@@ -220,7 +223,7 @@ fn trust(
             report
                 .ok(format!("Docker on this machine trusts it with {file}; other programs do not"));
         }
-        Verdict::Unknown => unknown(links, target, knowledge, local, report),
+        Verdict::Unknown => unknown(links, target, trust_stores, local, report),
         Verdict::Refused(why) => report.fail(
             format!("its CA is trusted, but clients reject the certificate: {why}"),
             format!("create a new one: roadstead cert {}", target.host),
@@ -229,7 +232,7 @@ fn trust(
     if local {
         // Docker does not verify it.
     } else if good(&verdict) {
-        docker_too(docker, &judge(&knowledge.system), knowledge, report);
+        docker_too(docker, &judge(&trust_stores.system), trust_stores, report);
     } else if docker == Some(false) {
         report.fail(
             format!("{file} exists, but does not make Docker trust it: it is another CA"),
@@ -243,11 +246,12 @@ fn trust(
 fn docker_too(
     docker: Option<bool>,
     system: &Verdict,
-    knowledge: &Knowledge,
+    trust_stores: &TrustStores,
     report: &mut Report<'_>,
 ) {
-    let file = knowledge.docker.file.display();
-    let ca = knowledge.files.first().map_or_else(|| "ca.crt".into(), |file| file.to_string_lossy());
+    let file = trust_stores.docker.file.display();
+    let ca =
+        trust_stores.files.first().map_or_else(|| "ca.crt".into(), |file| file.to_string_lossy());
     let fix = format!("sudo install -D -m 644 {ca} \"{file}\"");
     match docker {
         Some(true) => report.ok(format!("Docker on this machine trusts it with {file}")),
@@ -265,7 +269,7 @@ fn docker_too(
 fn unknown(
     links: &[X509Certificate<'_>],
     target: &Target,
-    knowledge: &Knowledge,
+    trust_stores: &TrustStores,
     local: bool,
     report: &mut Report<'_>,
 ) {
@@ -277,7 +281,7 @@ fn unknown(
     let issuer = name(last.issuer());
     let to_docker = format!(
         "for Docker, copy it to \"{}\"; roadstead cert {} prints the steps for other clients",
-        knowledge.docker.file.display(),
+        trust_stores.docker.file.display(),
         target.host,
     );
     if last.subject() == last.issuer() {
@@ -293,7 +297,7 @@ fn unknown(
                  --ca FILE; {to_docker}"
             ),
         );
-    } else if knowledge.all.know(last.issuer().as_raw()) {
+    } else if trust_stores.all.know(last.issuer().as_raw()) {
         report.fail(
             format!("a CA with the name {issuer} is trusted here, but did not issue it; {says}"),
             format!("the CA was created again: give clients its current certificate; {to_docker}"),

@@ -4,6 +4,8 @@ use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 
 /// The most parameters of a challenge that are read.
+///
+/// Limit: parameters of a challenge that are read; test: none, more are left out.
 const MAX_PARAMETERS: usize = 20;
 
 /// A challenge: an authentication scheme and its parameters.

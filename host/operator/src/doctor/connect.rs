@@ -9,6 +9,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 /// The most addresses of a name that are tried.
+///
+/// Limit: addresses of a name that are tried; test: none, more are left out.
 const MAX_ADDRESSES: usize = 8;
 
 /// All addresses of the host.

@@ -10,12 +10,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The most bytes of a body that are read.
+///
+/// Limit: bytes of a response's body that are read; test: `endless_answers_end`.
 pub(super) const MAX_BODY: usize = 64 * 1024;
 
 /// The largest head of a response.
+///
+/// Limit: bytes of a response's head; test: `endless_answers_end`.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// The most headers of a response.
+///
+/// Limit: headers of a response; test: `endless_answers_end`.
 const MAX_HEADERS: usize = 100;
 
 /// A connection, encrypted or not.

@@ -1,9 +1,9 @@
 //! Checks of the login: the challenge, the token service, the password.
 
-use super::chain::Knowledge;
+use super::chain::TrustStores;
 use super::challenge::Challenge;
+use super::connection::Connection;
 use super::http::{self, Answer};
-use super::line::Line;
 use super::report::Report;
 use super::target::{Scheme, Target};
 use super::{connect, tls};
@@ -31,8 +31,8 @@ impl Credentials {
 
 /// The inputs of the check.
 pub(super) struct Login<'a> {
-    pub(super) line: &'a Line,
-    pub(super) knowledge: &'a Knowledge,
+    pub(super) connection: &'a Connection,
+    pub(super) trust_stores: &'a TrustStores,
     pub(super) credentials: Option<&'a Credentials>,
     pub(super) local: bool,
     pub(super) limit: Duration,
@@ -71,7 +71,7 @@ impl Login<'_> {
     async fn basic(&self, challenge: &Challenge, report: &mut Report<'_>) {
         let realm = challenge.parameter("realm").unwrap_or_default();
         let what = format!("login: user and password (Basic, realm {realm:?})");
-        if self.line.scheme == Scheme::Http && !self.local {
+        if self.connection.scheme == Scheme::Http && !self.local {
             report.warn(
                 format!("{what} over plain HTTP, where the password can be intercepted"),
                 "give the registry a certificate: roadstead cert NAME",
@@ -84,13 +84,13 @@ impl Login<'_> {
             return;
         };
         if self.may_send(report) {
-            let answer = self.line.get("/v2/", Some(&credentials.basic())).await;
+            let answer = self.connection.get("/v2/", Some(&credentials.basic())).await;
             verdict(answer.map(|a| a.status), &credentials.user, WRONG, report);
         }
     }
 
     fn without(&self, report: &mut Report<'_>) {
-        let authority = &self.line.authority;
+        let authority = &self.connection.authority;
         report.ok(format!(
             "without docker login {authority}, Docker will say: no basic auth credentials"
         ));
@@ -98,19 +98,19 @@ impl Login<'_> {
 
     /// Whether a password may be sent to the registry.
     fn may_send(&self, report: &mut Report<'_>) -> bool {
-        if !self.line.safe {
-            let fix = match self.line.scheme {
+        if !self.connection.safe {
+            let fix = match self.connection.scheme {
                 Scheme::Https => {
                     "make this machine trust the certificate first, see above".to_owned()
                 }
                 Scheme::Http => format!(
                     "to send it over plain HTTP anyway: roadstead doctor http://{}",
-                    self.line.authority
+                    self.connection.authority
                 ),
             };
             report.warn("the password was not tried: it could be intercepted", fix);
         }
-        self.line.safe
+        self.connection.safe
     }
 
     async fn bearer(&self, challenge: &Challenge, report: &mut Report<'_>) {
@@ -127,7 +127,7 @@ impl Login<'_> {
             "login: by token (Bearer) from {realm}, service {:?}",
             service.unwrap_or_default()
         ));
-        let readable = scheme == Scheme::Http && self.line.scheme == Scheme::Https;
+        let readable = scheme == Scheme::Http && self.connection.scheme == Scheme::Https;
         if readable {
             report.fail(
                 "the token service uses plain HTTP, while the registry uses HTTPS: passwords can \
@@ -147,7 +147,7 @@ impl Login<'_> {
             return;
         };
         let own = self.same(&target, scheme);
-        let exposed = scheme == Scheme::Http && !(own && self.line.safe);
+        let exposed = scheme == Scheme::Http && !(own && self.connection.safe);
         if readable || exposed {
             report.warn(
                 "the password was not tried: the token service uses plain HTTP",
@@ -181,7 +181,7 @@ impl Login<'_> {
             );
             return;
         };
-        let answer = self.line.get("/v2/", Some(&format!("Bearer {token}"))).await;
+        let answer = self.connection.get("/v2/", Some(&format!("Bearer {token}"))).await;
         match answer.map(|answer| answer.status) {
             Ok(StatusCode::OK) => report.ok("the registry accepts the token"),
             Ok(status) => report.fail(
@@ -211,7 +211,7 @@ impl Login<'_> {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = format!("{path}{separator}{query}");
         if self.same(target, scheme) {
-            return self.line.get(&path, authorization).await;
+            return self.connection.get(&path, authorization).await;
         }
         let port = target.port.unwrap_or(scheme.port());
         let host = target.host.as_str();
@@ -228,8 +228,8 @@ impl Login<'_> {
         let stream: Box<dyn http::Stream> = match scheme {
             Scheme::Http => Box::new(stream),
             Scheme::Https => {
-                let roots = self.knowledge.all.store.clone();
-                tls::shake_hands_strictly(stream, host, roots, self.limit).await?
+                let roots = self.trust_stores.all.store.clone();
+                tls::verified_handshake(stream, host, roots, self.limit).await?
             }
         };
         http::get(stream, &target.authority(), &path, authorization, self.limit).await
@@ -241,8 +241,9 @@ impl Login<'_> {
             let parsed: Option<Target> = authority.parse().ok();
             parsed.map(|target| (target.host.clone(), target.port.unwrap_or(scheme.port())))
         };
-        scheme == self.line.scheme
-            && with_port(&self.line.authority, scheme) == with_port(&target.authority(), scheme)
+        scheme == self.connection.scheme
+            && with_port(&self.connection.authority, scheme)
+                == with_port(&target.authority(), scheme)
     }
 }
 

@@ -4,8 +4,8 @@
 mod chain;
 mod challenge;
 mod connect;
+mod connection;
 mod http;
-mod line;
 mod login;
 mod proxy;
 mod registry;
@@ -17,8 +17,8 @@ mod trust;
 use crate::cert::DOCKER_DIRECTORY;
 use crate::password;
 use anyhow::Context as _;
-use chain::Knowledge;
-use line::{Circumstances, Line};
+use chain::TrustStores;
+use connection::{ConnectOptions, Connection};
 use login::{Credentials, Login};
 use report::Report;
 pub use report::{Finding, Level};
@@ -33,12 +33,19 @@ use tls::Identity;
 use trust::{Docker, Roots};
 
 /// How many seconds each step may take, without `--timeout`.
+///
+/// Limit: seconds of each step, by default; test: `nothing_is_said`.
 const DEFAULT_TIMEOUT: u64 = 10;
 
 /// The longest `--timeout`, in seconds.
+///
+/// Limit: seconds of each step, at most; test: none, it is compared with the flag.
 const MAX_TIMEOUT: u64 = 300;
 
 /// The largest file with a client's certificate or key.
+///
+/// Limit: bytes of a file with a client's certificate; test: none, it comes from the
+/// operator.
 const MAX_IDENTITY: u64 = 256 * 1024;
 
 const HELP: &str = "\
@@ -49,7 +56,7 @@ Examples:
   roadstead doctor docker.io
 
 Without a scheme, TLS is tried first and then plain HTTP, as Docker does. Each
-line is ok, warn or fail, with a fix. The exit status is 1 if any line is fail.
+connection is ok, warn or fail, with a fix. The exit status is 1 if any connection is fail.
 Nothing is changed. A password is sent only over a connection that is safe.";
 
 /// Check a registry from a client's point of view
@@ -99,10 +106,10 @@ pub fn run(args: &Args, input: &mut dyn Read, out: &mut dyn Write) -> anyhow::Re
         all = all.with_file(file)?;
     }
     let docker = Docker::read(&args.docker_directory, &args.target.authority(), &system);
-    let knowledge = Knowledge { system, all, files: args.ca.clone(), docker };
+    let trust_stores = TrustStores { system, all, files: args.ca.clone(), docker };
     let mut report = Report::new(out);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(examine(args, &knowledge, credentials.as_ref(), identity, &mut report));
+    runtime.block_on(examine(args, &trust_stores, credentials.as_ref(), identity, &mut report));
     // Does not wait for a name server that does not answer.
     runtime.shutdown_background();
     Ok(report.findings)
@@ -115,7 +122,7 @@ pub fn failed(findings: &[Finding]) -> bool {
 
 async fn examine(
     args: &Args,
-    knowledge: &Knowledge,
+    trust_stores: &TrustStores,
     credentials: Option<&Credentials>,
     identity: Option<Identity>,
     report: &mut Report<'_>,
@@ -152,10 +159,12 @@ async fn examine(
         }
     }
     let Some(address) = address else { return };
-    let circumstances = Circumstances { target, knowledge, identity, local, limit };
-    let Some(line) = Line::find(address, circumstances, report).await else { return };
-    let Some(answer) = registry::examine(&line, report).await else { return };
-    Login { line: &line, knowledge, credentials, local, limit }.examine(&answer, report).await;
+    let options = ConnectOptions { target, trust_stores, identity, local, limit };
+    let Some(connection) = Connection::find(address, options, report).await else { return };
+    let Some(answer) = registry::examine(&connection, report).await else { return };
+    Login { connection: &connection, trust_stores, credentials, local, limit }
+        .examine(&answer, report)
+        .await;
 }
 
 fn proxies(target: &Target, scheme: Scheme, report: &mut Report<'_>) {

@@ -1,23 +1,25 @@
 //! Checks of the answer to `GET /v2/`.
 
+use super::connection::{CLIENT_CERTIFICATE, Connection};
 use super::http::{Answer, BETWEEN};
-use super::line::{CLIENT_CERTIFICATE, Line};
 use super::report::Report;
 use http::StatusCode;
 use std::time::{Duration, SystemTime};
 
 /// The largest difference between two clocks: beyond, new tokens and
 /// certificates are not valid yet.
+///
+/// Limit: difference of two clocks that is not reported; test: `headers_are_checked`.
 const MAX_SKEW: Duration = Duration::from_mins(1);
 
 /// The header that identifies registries of Docker's protocol.
 const VERSION_HEADER: &str = "docker-distribution-api-version";
 
 /// Sends `GET /v2/`; returns the answer if it is a registry's.
-pub(super) async fn examine(line: &Line, report: &mut Report<'_>) -> Option<Answer> {
-    let answer = match line.get("/v2/", None).await {
+pub(super) async fn examine(connection: &Connection, report: &mut Report<'_>) -> Option<Answer> {
+    let answer = match connection.get("/v2/", None).await {
         Ok(answer) => answer,
-        Err(error) if line.wants_certificate(&error) => {
+        Err(error) if connection.wants_certificate(&error) => {
             let what = format!("the registry requires a client certificate: {error}");
             report.fail(what, CLIENT_CERTIFICATE);
             return None;

@@ -3,6 +3,9 @@
 use std::io::Write;
 
 /// The longest line in characters: parts of it come from servers.
+///
+/// Limit: characters of a line of the report; test:
+/// `names_cannot_contain_terminal_escapes`.
 const MAX_LINE: usize = 600;
 
 /// How severe a finding is.

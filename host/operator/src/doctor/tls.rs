@@ -21,8 +21,8 @@ pub(super) struct Session {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// Whether the server proved that it has the key of its certificate.
     pub(super) proof: Proof,
-    /// Whether it asked for a client certificate.
-    pub(super) asked: bool,
+    /// Whether it asks for a client certificate.
+    pub(super) asks_for_certificate: bool,
     /// For example `TLSv1_3 TLS13_AES_256_GCM_SHA384`.
     pub(super) protocol: String,
 }
@@ -53,7 +53,7 @@ pub(super) enum Failure {
 }
 
 /// A handshake that accepts any certificate.
-pub(super) async fn shake_hands(
+pub(super) async fn handshake(
     stream: TcpStream,
     host: &str,
     identity: Option<&Identity>,
@@ -78,12 +78,17 @@ pub(super) async fn shake_hands(
     let suite = connection.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
     let protocol = [version, suite].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let seen = recorder.take();
-    let session = Session { chain: seen.chain, proof: seen.proof, asked: seen.asked, protocol };
+    let session = Session {
+        chain: seen.chain,
+        proof: seen.proof,
+        asks_for_certificate: seen.asks_for_certificate,
+        protocol,
+    };
     Ok((session, Box::new(stream)))
 }
 
 /// A handshake that fails if the certificate is not trusted, as any client's.
-pub(super) async fn shake_hands_strictly(
+pub(super) async fn verified_handshake(
     stream: TcpStream,
     host: &str,
     roots: RootCertStore,
@@ -133,7 +138,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 struct Seen {
     chain: Vec<CertificateDer<'static>>,
     proof: Proof,
-    asked: bool,
+    asks_for_certificate: bool,
 }
 
 #[derive(Debug)]
@@ -216,7 +221,7 @@ impl ResolvesClientCert for Recorder {
         _: &[&[u8]],
         _: &[SignatureScheme],
     ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        self.note(|seen| seen.asked = true);
+        self.note(|seen| seen.asks_for_certificate = true);
         None
     }
 

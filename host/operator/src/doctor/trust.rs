@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The largest file of CA certificates that is read.
+///
+/// Limit: bytes of a file of CAs; test: none, it comes from the operator.
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// CAs that a client trusts.

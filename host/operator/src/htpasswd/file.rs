@@ -2,6 +2,8 @@
 //! are preserved.
 
 /// The largest file that is read, enough for some ten thousand users.
+///
+/// Limit: bytes of a file of users; test: none, it comes from the operator.
 pub(super) const MAX_FILE: u64 = 1024 * 1024;
 
 /// The text of a file in which each line is an entry, a comment or empty.

@@ -32,28 +32,50 @@ use url::{Origin, Url};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 /// How long a store may take to accept a connection and complete the handshake.
+///
+/// Limit: time to connect to an object store; test: none, it would take as long.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
-/// How long a store may take to respond once it has the request: long enough to
-/// complete a large multipart upload.
+/// How long a store may take to respond once it has the request, at most: long
+/// enough to complete a large multipart upload. The component gives most requests
+/// less, by the option for the first byte.
+///
+/// Limit: the wait for any response of a store; test: `a_store_that_hangs`.
 const RESPONSE_TIME: Duration = Duration::from_mins(2);
 
 /// How long a store may stall within a response.
-const PAUSE_TIME: Duration = Duration::from_mins(1);
+
+///
+/// Limit: a pause within a store's response; test: `a_stalled_body_fails`.
+const PAUSE_TIME: Duration = Duration::from_secs(20);
 
 /// How long an idle connection is kept; stores keep theirs at least as long.
+///
+/// Limit: time for which an idle connection to a store is kept; test: none, it would
+/// take as long.
 const IDLE_TIME: Duration = Duration::from_secs(15);
 
 /// Idle connections that are kept for each host.
+///
+/// Limit: idle connections to a store; test: none, more are closed.
 const MAX_IDLE: usize = 64;
 
 /// How long a connection is silent before TCP keepalive probes it.
+///
+/// Limit: time between keep-alive probes of a connection to a store; test: none, it
+/// would take as long.
 const KEEPALIVE_TIME: Duration = Duration::from_mins(1);
 
 /// How long the store may take to respond to the check at the start.
+///
+/// Limit: time for the request that checks a store at a start; test:
+/// `a_store_that_is_not_there`.
 const CHECK_TIME: Duration = Duration::from_secs(10);
 
 /// Largest file with a service account's key, in bytes.
+///
+/// Limit: bytes of a file with a service account's key; test: none, it comes from the
+/// operator; setting: `REGISTRY_STORAGE_GCS_KEYFILE`.
 const KEY_LIMIT: u64 = 64 * 1024;
 
 type Connector = HttpsConnector<HttpConnector>;
@@ -103,7 +125,8 @@ impl Outbound {
         let Some(origin) = self.origins.first() else { return Ok(()) };
         let origin = origin.ascii_serialization();
         let request = Request::head(format!("{origin}/")).body(empty())?;
-        let response = tokio::time::timeout(CHECK_TIME, self.exchange(request)).await;
+        let response =
+            tokio::time::timeout(CHECK_TIME, self.exchange(request, RESPONSE_TIME)).await;
         response
             .map_err(|_| format!("no response in {CHECK_TIME:?}"))
             .and_then(|response| response.map_err(|(_, cause)| cause))
@@ -117,10 +140,12 @@ impl Outbound {
         Ok(())
     }
 
-    /// Sends a request of the component.
+    /// Sends a request of the component. The store may take `time` to respond once
+    /// it has the request, if that is less than [`RESPONSE_TIME`].
     pub(crate) async fn send(
         self: Arc<Self>,
         request: Request<WasiBody>,
+        time: Option<Duration>,
     ) -> Result<Response<WasiBody>, Error> {
         static DENIED: LogThrottle = LogThrottle::new();
         static FAILED: LogThrottle = LogThrottle::new();
@@ -132,7 +157,8 @@ impl Outbound {
             return Err(Error::HttpRequestDenied);
         }
         let store = shown(request.uri());
-        self.exchange(request).await.map_err(|(error, cause)| {
+        let time = time.map_or(RESPONSE_TIME, |time| time.min(RESPONSE_TIME));
+        self.exchange(request, time).await.map_err(|(error, cause)| {
             // A client that disconnects is not the store's failure.
             if !matches!(error, Error::HttpRequestBodySize(_)) && FAILED.is_due() {
                 tracing::warn!("the object store at {store}: {cause}");
@@ -161,6 +187,7 @@ impl Outbound {
     async fn exchange(
         &self,
         mut request: Request<WasiBody>,
+        time: Duration,
     ) -> Result<Response<WasiBody>, (Error, String)> {
         // The client adds the one that was signed, which is the URI's.
         request.headers_mut().remove(header::HOST);
@@ -171,7 +198,7 @@ impl Outbound {
         let request = request.map(|body| ObservedBody { body, progress: Arc::clone(&progress) });
         let mut response = std::pin::pin!(self.client.request(request));
         loop {
-            let deadline = progress.last() + RESPONSE_TIME;
+            let deadline = progress.last() + time;
             tokio::select! {
                 response = &mut response => {
                     return match response {
@@ -186,8 +213,8 @@ impl Outbound {
                 () = sleep_until(deadline) => {
                     // While the body makes progress, its client is slow, and not
                     // the store.
-                    if progress.last() + RESPONSE_TIME <= Instant::now() {
-                        return Err((Error::HttpResponseTimeout, format!("no response in {RESPONSE_TIME:?}")));
+                    if progress.last() + time <= Instant::now() {
+                        return Err((Error::HttpResponseTimeout, format!("no response in {time:?}")));
                     }
                 }
             }

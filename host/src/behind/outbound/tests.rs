@@ -7,6 +7,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use roadstead_config::{Cloud, Config};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -56,7 +57,7 @@ async fn requests_reach_the_store_as_they_are() {
             .header("host", "elsewhere")
             .body(body(b"content"))
             .unwrap();
-        let response = Arc::clone(&outbound).send(request).await.unwrap();
+        let response = Arc::clone(&outbound).send(request, None).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let expected = format!("PUT /images/a%20b?x=%2F {address} content");
@@ -79,7 +80,7 @@ async fn nothing_else_is_reached() {
         "http://169.254.169.254".to_owned(),
     ] {
         let request = Request::get(format!("{place}/")).body(body(b"")).unwrap();
-        let denied = Arc::clone(&outbound).send(request).await;
+        let denied = Arc::clone(&outbound).send(request, None).await;
         assert!(matches!(denied, Err(Error::HttpRequestDenied)), "{place}: {denied:?}");
     }
 }
@@ -92,8 +93,31 @@ async fn a_store_that_is_not_there() {
         assert!(problem.contains(part), "{problem}");
     }
     let request = Request::get("http://127.0.0.1:1/images").body(body(b"")).unwrap();
-    let refused = outbound.send(request).await;
+    let refused = outbound.send(request, None).await;
     assert!(matches!(refused, Err(Error::ConnectionRefused)), "{refused:?}");
+}
+
+/// It accepts connections and requests, and never responds.
+#[tokio::test]
+async fn a_store_that_hangs() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut connections = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            connections.push(stream);
+        }
+    });
+    let outbound = Arc::new(Outbound::new(&cloud(&format!("http://{address}"))).unwrap());
+    let soon = Some(Duration::from_millis(20));
+    for request in [
+        Request::head(format!("http://{address}/images/a")).body(body(b"")),
+        Request::get(format!("http://{address}/images/a")).body(body(b"")),
+        Request::put(format!("http://{address}/images/a")).body(body(b"content")),
+    ] {
+        let timed_out = Arc::clone(&outbound).send(request.unwrap(), soon).await;
+        assert!(matches!(timed_out, Err(Error::HttpResponseTimeout)), "{timed_out:?}");
+    }
 }
 
 /// An error that a retry would not help.
@@ -108,7 +132,7 @@ async fn a_store_that_does_not_speak_tls() {
     // A root certificate would not help.
     assert!(!problem.contains("ROOTCERTBUNDLE"), "{problem}");
     let request = Request::get(format!("{origin}/images")).body(body(b"")).unwrap();
-    let refused = outbound.send(request).await;
+    let refused = outbound.send(request, None).await;
     assert!(matches!(refused, Err(Error::TlsCertificateError)), "{refused:?}");
 }
 

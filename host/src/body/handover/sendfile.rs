@@ -8,6 +8,7 @@
 //! [`Handover::scope`] do so, which is where a response is written to a connection
 //! of plain HTTP/1.1: there, what a body yields is what is written next.
 
+use crate::blocking::{self, Task};
 use crate::body::truncated;
 use bytes::Bytes;
 use rustix::fs::Advice;
@@ -22,16 +23,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Most bytes that one system call sends. A connection accepts about as many at
 /// once, and other tasks of the thread wait meanwhile.
+///
+/// Limit: bytes that one system call sends; test: `a_piece_has_a_limit`.
 const PIECE: usize = 2 * 1024 * 1024;
 
 /// Bytes after which a connection that never blocks yields to other tasks.
+///
+/// Limit: bytes after which a connection lets others run; test:
+/// `answers_follow_one_another`.
 const YIELD_AFTER: usize = 4 * 1024 * 1024;
 
 /// Bytes that are read ahead when the disk has to be read.
+///
+/// Limit: bytes of a file that are read ahead; test:
+/// `fresh_files_are_in_the_page_cache`.
 const READ_AHEAD: u64 = 8 * 1024 * 1024;
 
 /// Takes the place of the bytes of files; its content is never used.
@@ -147,7 +155,7 @@ pub(crate) struct FileSender {
     handover: Arc<Handover>,
     /// A duplicate of the connection, for threads that may block on the disk.
     socket: Option<Arc<OwnedFd>>,
-    sending: Option<JoinHandle<io::Result<usize>>>,
+    sending: Option<Task<io::Result<usize>>>,
     /// Bytes sent since it last blocked or yielded.
     since_yield: usize,
 }
@@ -211,7 +219,7 @@ impl FileSender {
                 let socket = Arc::new(stream.as_fd().try_clone_to_owned()?);
                 self.socket.insert(socket).clone()
             };
-            self.sending = Some(spawn_blocking(move || {
+            self.sending = Some(blocking::reads().run(move || {
                 part.read_ahead();
                 part.send(socket.as_fd())
             }));

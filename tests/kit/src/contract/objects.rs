@@ -130,8 +130,16 @@ async fn check_links<S: Testable>(storage: &S, name: &RepositoryName) {
             }
         }
     }
+    // What a loss of power left is not there.
+    for value in ["", "\0\0\0"] {
+        storage.write(&tag_key(name, "text"), value.into()).await.unwrap();
+        let found = storage.manifest(name, &by_tag("text")).await.map(|found| found.digest);
+        assert_eq!(found, Err(StorageError::NotFound));
+        let found = storage.manifest_stat(name, &by_tag("text")).await;
+        assert_eq!(found.err(), Some(StorageError::NotFound));
+    }
     // What is not a digest leads nowhere.
-    for value in ["no digest", "sha256:0", ""] {
+    for value in ["no digest", "sha256:0"] {
         storage.write(&tag_key(name, "text"), value.into()).await.unwrap();
         let found = storage.manifest(name, &by_tag("text")).await.map(|found| found.digest);
         assert!(matches!(found, Err(StorageError::Failed(_))), "{found:?}");

@@ -22,6 +22,17 @@ pub(super) fn base_and_unknown_endpoints() -> Table {
     ])
 }
 
+/// Without a token service, a request for a token is not even read: else this one
+/// would be too long.
+pub(super) fn tokens_are_not_issued() -> Table {
+    let scope = "pull,".repeat(8_000);
+    Table::new(vec![
+        get("/v2/token").error(404, "UNSUPPORTED"),
+        get(format!("/v2/token?scope=repository:a:{scope}")).error(404, "UNSUPPORTED"),
+        post("/v2/token").body("\u{1}".repeat(1000)).error(404, "UNSUPPORTED"),
+    ])
+}
+
 /// Each error says by its code which part of the request is not valid.
 pub(super) fn invalid_requests() -> Table {
     let long = "a".repeat(256);

@@ -1,6 +1,6 @@
 //! Blobs: pulls, whole and by ranges.
 
-use super::{EMPTY, Table, digest, get, head, push};
+use super::{EMPTY, INERT, Table, digest, get, head, push};
 
 pub(super) fn blob_in_one_post() -> Table {
     let blob = b"0123456789";
@@ -16,7 +16,8 @@ pub(super) fn blob_in_one_post() -> Table {
             .expect("accept-ranges", "bytes")
             .expect("docker-content-digest", digest(blob))
             .expect("etag", format!("\"{}\"", digest(blob)))
-            .expect("x-content-type-options", "nosniff"),
+            .expect("x-content-type-options", "nosniff")
+            .expect("content-security-policy", INERT),
         head(&at).expect("content-length", "10").expect("docker-content-digest", digest(blob)),
         // Another repository does not hold it.
         get(format!("/v2/c/blobs/{}", digest(blob))).error(404, "BLOB_UNKNOWN"),

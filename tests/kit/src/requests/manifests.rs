@@ -1,8 +1,8 @@
 //! Manifests: pushes, pulls, media types, conditions.
 
 use super::{
-    OCI_INDEX, OCI_MANIFEST, Step, Table, digest, digest_sha512, get, head, image, patch, post,
-    push, put, put_manifest,
+    INERT, OCI_INDEX, OCI_MANIFEST, Step, Table, digest, digest_sha512, get, head, image, patch,
+    post, push, put, put_manifest,
 };
 
 pub(super) fn manifest_of_an_image() -> Table {
@@ -73,6 +73,61 @@ pub(super) fn media_types_are_kept_and_checked() -> Table {
         get("/v2/a/manifests/bad").error(404, "MANIFEST_UNKNOWN"),
         get("/v2/a/tags/list").content(r#"{"name":"a","tags":["bare","index","other"]}"#),
     ])
+}
+
+/// No manifest is a page, an image or a script, and a browser runs nothing of what
+/// was stored, whichever part of the registry responds.
+pub(super) fn content_is_inert_in_browsers() -> Table {
+    let index = r#"{"schemaVersion":2,"manifests":[]}"#;
+    let page = r#"{"mediaType":"text/html","x":"<script>alert(1)</script>"}"#;
+    let inert = |step: Step| {
+        step.expect("content-security-policy", INERT).expect("x-content-type-options", "nosniff")
+    };
+    let (at, blob) = (digest(index.as_bytes()), digest(b"<script>alert(1)</script>"));
+    let mut steps = vec![put("/v2/a/manifests/page").body(page).error(400, "MANIFEST_INVALID")];
+    for media_type in [
+        "text/html",
+        "Text/HTML; charset=utf-8",
+        "text/plain",
+        "text/json",
+        "application/xhtml+xml",
+        "application/xml",
+        "application/javascript",
+        "application/octet-stream",
+        "application/pdf",
+        "image/svg+xml",
+        "multipart/related",
+    ] {
+        let step = put("/v2/a/manifests/page").header("content-type", media_type);
+        steps.push(step.body(r#"{"x":1}"#).error(400, "MANIFEST_INVALID"));
+    }
+    steps.push(get("/v2/a/manifests/page").error(404, "MANIFEST_UNKNOWN"));
+    for media_type in ["application/json", "application/vnd.example.v1+json"] {
+        let step = put("/v2/a/manifests/json").header("content-type", media_type);
+        steps.push(step.body(format!(r#"{{"mediaType":"{media_type}"}}"#)).status(201));
+    }
+    steps.push(put("/v2/a/manifests/t").header("content-type", OCI_INDEX).body(index).status(201));
+    steps.push(push("a", b"<script>alert(1)</script>"));
+    // The second response may be from a cache.
+    for _ in 0..2 {
+        for path in [
+            "/v2/a/manifests/t".to_owned(),
+            format!("/v2/a/manifests/{at}"),
+            format!("/v2/a/blobs/{blob}"),
+            format!("/v2/a/referrers/{at}"),
+            "/v2/a/tags/list".to_owned(),
+        ] {
+            steps.push(inert(get(&path)));
+        }
+        for path in [format!("/v2/a/manifests/{at}"), format!("/v2/a/blobs/{blob}")] {
+            steps.push(inert(head(&path)));
+            steps.push(inert(get(&path).header("if-none-match", "*").status(304)));
+        }
+        let part = get(format!("/v2/a/blobs/{blob}")).header("range", "bytes=0-7");
+        steps.push(inert(part.status(206).content("<script>")));
+    }
+    steps.push(inert(get("/v2/a/manifests/%3Cscript%3E").error(400, "TAG_INVALID")));
+    Table::new(steps)
 }
 
 pub(super) fn manifest_of_the_largest_size_and_one_byte_more() -> Table {

@@ -30,6 +30,9 @@ pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The media type of an OCI image index.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+/// What makes stored content inert in a browser.
+const INERT: &str = "sandbox; default-src 'none'";
+
 /// The SHA-256 digest of the empty blob.
 const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -74,6 +77,7 @@ pub fn all() -> Vec<Table> {
     tables![
         base::base_and_unknown_endpoints,
         base::invalid_requests,
+        base::tokens_are_not_issued,
         blobs::blob_in_one_post,
         blobs::ranges_of_a_blob,
         uploads::upload_as_docker_pushes,
@@ -83,8 +87,10 @@ pub fn all() -> Vec<Table> {
         uploads::upload_cancelled_or_of_another_repository,
         mounts::mounts,
         mounts::mounts_without_a_source,
+        mounts::repositories_with_the_longest_names,
         manifests::manifest_of_an_image,
         manifests::media_types_are_kept_and_checked,
+        manifests::content_is_inert_in_browsers,
         manifests::manifest_of_the_largest_size_and_one_byte_more,
         manifests::tags_by_parameter_and_sha512,
         manifests::conditional_requests,

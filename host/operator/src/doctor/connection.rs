@@ -1,6 +1,6 @@
 //! The connection to the registry: TLS or plain HTTP.
 
-use super::chain::{self, Knowledge};
+use super::chain::{self, TrustStores};
 use super::connect;
 use super::http::{self, Answer};
 use super::report::Report;
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How to connect to the registry.
-pub(super) struct Line {
+pub(super) struct Connection {
     pub(super) address: SocketAddr,
     /// As in the `Host` header.
     pub(super) authority: String,
@@ -21,40 +21,40 @@ pub(super) struct Line {
     pub(super) safe: bool,
     host: String,
     /// The certificate that was examined.
-    own: Option<CertificateDer<'static>>,
-    /// Whether the server asked for a client certificate.
-    asked: bool,
+    certificate: Option<CertificateDer<'static>>,
+    /// Whether the server asks for a client certificate.
+    asks_for_certificate: bool,
     identity: Option<Identity>,
     limit: Duration,
 }
 
-/// What is given from outside.
-pub(super) struct Circumstances<'a> {
+/// How to connect, and what to check the server against.
+pub(super) struct ConnectOptions<'a> {
     pub(super) target: &'a Target,
-    pub(super) knowledge: &'a Knowledge,
+    pub(super) trust_stores: &'a TrustStores,
     pub(super) identity: Option<Identity>,
     /// Whether the registry is on this machine.
     pub(super) local: bool,
     pub(super) limit: Duration,
 }
 
-impl Line {
+impl Connection {
     /// Detects whether an address speaks TLS or plain HTTP, and reports it and
     /// its problems.
     pub(super) async fn find(
         address: SocketAddr,
-        circumstances: Circumstances<'_>,
+        options: ConnectOptions<'_>,
         report: &mut Report<'_>,
     ) -> Option<Self> {
-        let Circumstances { target, knowledge, identity, local, limit } = circumstances;
-        let mut line = Self {
+        let ConnectOptions { target, trust_stores, identity, local, limit } = options;
+        let mut connection = Self {
             address,
             authority: target.authority(),
             scheme: Scheme::Https,
             safe: false,
             host: target.host.clone(),
-            own: None,
-            asked: false,
+            certificate: None,
+            asks_for_certificate: false,
             identity,
             limit,
         };
@@ -65,16 +65,16 @@ impl Line {
                 return None;
             }
         };
-        match tls::shake_hands(stream, &target.host, line.identity.as_ref(), limit).await {
+        match tls::handshake(stream, &target.host, connection.identity.as_ref(), limit).await {
             Ok((session, _)) => {
-                line.asked = session.asked;
-                line.own = session.chain.first().cloned();
-                line.safe = encrypted(&session, target, knowledge, local, report);
-                Some(line)
+                connection.asks_for_certificate = session.asks_for_certificate;
+                connection.certificate = session.chain.first().cloned();
+                connection.safe = encrypted(&session, target, trust_stores, local, report);
+                Some(connection)
             }
             Err(Failure::NotTls(why)) => {
-                line.scheme = Scheme::Http;
-                line.plain(target, local, &why, report).await.then_some(line)
+                connection.scheme = Scheme::Http;
+                connection.plain(target, local, &why, report).await.then_some(connection)
             }
             Err(Failure::Refused(alert)) => {
                 let (what, fix) = refusal(alert, &target.host);
@@ -153,13 +153,13 @@ impl Line {
             Scheme::Http => Box::new(stream),
             Scheme::Https => {
                 let identity = self.identity.as_ref();
-                let result = tls::shake_hands(stream, &self.host, identity, self.limit).await;
+                let result = tls::handshake(stream, &self.host, identity, self.limit).await;
                 let (session, stream) = result.map_err(|failure| match failure {
                     Failure::Refused(alert) => format!("the server refused TLS: {alert:?}"),
                     Failure::NotTls(why) | Failure::Other(why) => why,
                 })?;
-                let same =
-                    session.proof == Proof::Good && session.chain.first() == self.own.as_ref();
+                let same = session.proof == Proof::Good
+                    && session.chain.first() == self.certificate.as_ref();
                 if authorization.is_some() && !same {
                     return Err("the server's certificate changed since the check".to_owned());
                 }
@@ -172,7 +172,7 @@ impl Line {
     /// Whether a request failed because the registry requires a client
     /// certificate.
     pub(super) fn wants_certificate(&self, error: &str) -> bool {
-        self.asked && self.identity.is_none() && {
+        self.asks_for_certificate && self.identity.is_none() && {
             let error = error.to_ascii_lowercase();
             error.contains("alert") || error.contains("certificate") || error.contains("closed")
         }
@@ -183,7 +183,7 @@ impl Line {
 fn encrypted(
     session: &Session,
     target: &Target,
-    knowledge: &Knowledge,
+    trust_stores: &TrustStores,
     local: bool,
     report: &mut Report<'_>,
 ) -> bool {
@@ -195,10 +195,10 @@ fn encrypted(
         );
     }
     report.ok(format!("TLS: {}", session.protocol));
-    if session.asked {
+    if session.asks_for_certificate {
         report.ok("the server asks for a client certificate");
     }
-    let trusted = chain::examine(&session.chain, target, knowledge, local, report);
+    let trusted = chain::examine(&session.chain, target, trust_stores, local, report);
     if session.proof == Proof::Bad {
         report.fail(
             "the server's signature does not match its certificate",

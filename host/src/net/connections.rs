@@ -1,0 +1,206 @@
+//! The connections that are open: how many there can be, for all clients and for
+//! each, and which one ends where a new one finds no room.
+
+use crate::front::clients::{Client, Clients, key};
+use crate::front::peer;
+use crate::log_throttle::LogThrottle;
+use crate::net::activity::{Activity, State};
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// Idle connections that end at once where there is no room: finding them takes a
+/// look at all.
+const ENDED_AT_ONCE: usize = 16;
+
+/// The connections that are open.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    limit: usize,
+    /// How many each client can have, except for trusted proxies.
+    share: usize,
+    trusted: Vec<IpNet>,
+    clients: Arc<Clients>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    last: u64,
+    all: HashMap<u64, Entry>,
+    counts: HashMap<IpAddr, usize>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    address: IpAddr,
+    activity: Arc<Activity>,
+    end: Arc<Notify>,
+}
+
+/// A connection, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    id: u64,
+    table: Arc<Connections>,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) client: Arc<Client>,
+    end: Arc<Notify>,
+}
+
+impl Connections {
+    /// At most `limit` in all and `share` for each client that is no `trusted`
+    /// proxy.
+    pub(crate) fn new(
+        limit: usize,
+        share: usize,
+        trusted: Vec<IpNet>,
+        clients: Arc<Clients>,
+    ) -> Arc<Self> {
+        Arc::new(Self { limit, share, trusted, clients, open: Mutex::default() })
+    }
+
+    /// Admits a connection. Where there is no room, connections that have been idle
+    /// for longest end: the client's own if it has its share, or else anyone's.
+    /// `None` if none is idle.
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Connection> {
+        static OF_CLIENT: LogThrottle = LogThrottle::new();
+        static OF_ALL: LogThrottle = LogThrottle::new();
+        let own = key(address);
+        let mut open = self.open();
+        let count = open.counts.get(&own).copied().unwrap_or_default();
+        if count >= self.share && !peer::is_trusted(address, &self.trusted) {
+            let ended = open.end_idle(1, Some(own));
+            if OF_CLIENT.is_due() {
+                tracing::warn!(
+                    "{own} has {count} connections, which is REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT; \
+                     {}. If it is a proxy, add it to REGISTRY_HTTP_TRUSTEDPROXIES",
+                    consequence(ended)
+                );
+            }
+            if ended == 0 {
+                return None;
+            }
+        }
+        if open.all.len() >= self.limit {
+            let ended = open.end_idle(ENDED_AT_ONCE.min(self.limit.div_ceil(4)), None);
+            if OF_ALL.is_due() {
+                tracing::warn!(
+                    "all {} connections are open (REGISTRY_HTTP_MAXCONNECTIONS, or the limit of open \
+                     files); {}",
+                    self.limit,
+                    consequence(ended)
+                );
+            }
+            if ended == 0 {
+                return None;
+            }
+        }
+        open.last += 1;
+        let id = open.last;
+        let (activity, end) = (Arc::new(Activity::new()), Arc::new(Notify::new()));
+        let entry = Entry { address: own, activity: Arc::clone(&activity), end: Arc::clone(&end) };
+        open.all.insert(id, entry);
+        *open.counts.entry(own).or_default() += 1;
+        drop(open);
+        let client = self.clients.get(address);
+        Some(Connection { id, table: Arc::clone(self), activity, client, end })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn consequence(ended: usize) -> &'static str {
+    match ended {
+        0 => "a new one is refused",
+        _ => "those that were idle for longest are closed",
+    }
+}
+
+impl Open {
+    /// Ends the connections that have been idle for longest, at most `count`, and
+    /// returns how many it ended.
+    fn end_idle(&mut self, count: usize, of: Option<IpAddr>) -> usize {
+        let mut idle: Vec<_> = self
+            .all
+            .iter()
+            .filter(|(_, entry)| of.is_none_or(|address| entry.address == address))
+            .filter_map(|(id, entry)| match entry.activity.state() {
+                State::Idle(since) => Some((since, *id)),
+                State::Busy | State::Blocked => None,
+            })
+            .collect();
+        if idle.len() > count {
+            idle.select_nth_unstable(count);
+            idle.truncate(count);
+        }
+        for (_, id) in &idle {
+            if let Some(entry) = self.remove(*id) {
+                entry.end.notify_one();
+            }
+        }
+        idle.len()
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.all.remove(&id)?;
+        if let Some(count) = self.counts.get_mut(&entry.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&entry.address);
+            }
+        }
+        Some(entry)
+    }
+}
+
+impl Connection {
+    /// Waits until the connection has to make room.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let end = Arc::clone(&self.end);
+        async move { end.notified().await }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.table.open().remove(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Connections;
+    use crate::front::clients::Clients;
+    use futures::FutureExt as _;
+    use std::net::IpAddr;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[test]
+    fn the_idlest_makes_room() {
+        let trusted = vec!["192.0.2.9/32".parse().unwrap()];
+        let open = Connections::new(4, 2, trusted, Clients::new(1, 1, 1));
+        let first = open.admit(address(1)).unwrap();
+        let second = open.admit(address(1)).unwrap();
+        let _busy = first.activity.begin_request();
+        let third = open.admit(address(1)).unwrap();
+        assert!(second.ended().now_or_never().is_some(), "the client's own");
+        assert!(third.ended().now_or_never().is_none());
+        let _busy = third.activity.begin_request();
+        assert!(open.admit(address(1)).is_none(), "none of it is idle");
+        let proxy: Vec<_> = (0..2).map(|_| open.admit(address(9)).unwrap()).collect();
+        let more = open.admit(address(9)).unwrap();
+        assert!(proxy[0].ended().now_or_never().is_some());
+        drop((second, proxy, more));
+        assert_eq!(open.open().all.len(), 2);
+        drop((first, third));
+        assert!(open.open().counts.is_empty());
+    }
+}

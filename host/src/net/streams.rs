@@ -1,0 +1,90 @@
+//! Runs the streams of an HTTP/2 connection, and resets those whose clients do not
+//! take their responses.
+
+use crate::net::response_body::Progress;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// How long after the limit a client may still be seen to take its response: the
+/// process may have been suspended.
+const GRACE: Duration = Duration::from_secs(5);
+
+tokio::task_local! {
+    static PROGRESS: Arc<Progress>;
+}
+
+/// The progress of the stream that is being polled.
+pub(crate) fn progress() -> Arc<Progress> {
+    PROGRESS.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Progress::new()))
+}
+
+/// Runs streams as tasks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Streams {
+    /// How long a client may take nothing of a response.
+    pub(crate) stall: Duration,
+}
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        tokio::spawn(Watched {
+            stream: Box::pin(stream),
+            progress: Arc::new(Progress::new()),
+            stall: self.stall,
+            timer: None,
+            late: false,
+        });
+    }
+}
+
+/// A stream that ends when its client stalls. h2 resets streams that are dropped,
+/// and frees what they have queued.
+struct Watched<F> {
+    stream: Pin<Box<F>>,
+    progress: Arc<Progress>,
+    stall: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the limit has passed, and [`GRACE`] runs.
+    late: bool,
+}
+
+impl<F: Future<Output = ()>> Future for Watched<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let progress = Arc::clone(&this.progress);
+        if PROGRESS.sync_scope(progress, || this.stream.as_mut().poll(context)).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(mut since) = this.progress.waits_since() else {
+            this.late = false;
+            return Poll::Pending;
+        };
+        loop {
+            let due = since + this.stall;
+            let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            if !this.late && timer.deadline() > due {
+                timer.as_mut().reset(due);
+            }
+            ready!(timer.as_mut().poll(context));
+            since = this.progress.waits_since().unwrap_or_else(Instant::now);
+            if since + this.stall > Instant::now() {
+                this.late = false;
+                timer.as_mut().reset(since + this.stall);
+            } else if this.late {
+                tracing::debug!("a client does not take its response over HTTP/2");
+                return Poll::Ready(());
+            } else {
+                this.late = true;
+                timer.as_mut().reset(Instant::now() + GRACE);
+            }
+        }
+    }
+}
