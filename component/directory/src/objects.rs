@@ -63,17 +63,17 @@ impl Directory {
     /// When the value is longer than [`Key::value_limit`], or the file system
     /// fails.
     pub fn write(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
-        self.write_beside(key, bytes, None)
+        self.write_beside(key, bytes, None).map(drop)
     }
 
-    /// Writes a whole object, if the file of `companion` is there: no deletion by
-    /// this process comes between.
+    /// Writes a whole object, if the file of `companion` is there, and says whether
+    /// it is: no deletion by this process comes between.
     fn write_beside(
         &self,
         key: &Key,
         bytes: &[u8],
         companion: Option<&Path>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         if bytes.len() > key.value_limit() {
             let (length, limit) = (bytes.len(), key.value_limit());
             return Err(StorageError::Failed(format!("{key}: {length} bytes, at most {limit}")));
@@ -87,8 +87,8 @@ impl Directory {
             .map_err(failed)
             .and_then(|()| self.publish_beside(&temporary, key, companion))
             .map_err(|error| vanished(error, &temporary));
-        if published.is_err() {
-            // The error to report is the one above.
+        if !matches!(published, Ok(true)) {
+            // The outcome to report is the one above.
             let _ = files::remove_file(&temporary);
         }
         published
@@ -136,15 +136,13 @@ impl Directory {
         value: &[u8],
     ) -> Result<(), StorageError> {
         let path = self.path(companion);
-        let mut result = Ok(());
         for _ in 0..=PRUNE_RETRIES {
             self.write(companion, value)?;
-            result = self.write_beside(key, digest.as_str().as_bytes(), Some(&path));
-            if result.is_ok() || files::metadata(&path).is_ok() {
-                break;
+            if self.write_beside(key, digest.as_str().as_bytes(), Some(&path))? {
+                return Ok(());
             }
         }
-        result
+        Err(StorageError::Unavailable(format!("{key} is deleted as often as it is written")))
     }
 
     /// Makes a hint. Failures are ignored, as the link is authoritative:
@@ -223,24 +221,26 @@ impl Directory {
     /// # Errors
     /// [`StorageError::NotFound`] when it did.
     pub(crate) fn publish_existing(&self, file: &Path, key: &Key) -> Result<(), StorageError> {
-        self.publish_beside(file, key, None)
+        self.publish_beside(file, key, None).map(drop)
     }
 
-    /// The same, if the file of `companion` is there.
+    /// The same, if the file of `companion` is there, and says whether it is.
     fn publish_beside(
         &self,
         file: &Path,
         key: &Key,
         companion: Option<&Path>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
         let put = || {
             let _shared = read_lock(&self.replacing, &self.root);
-            if let Some(companion) = companion {
-                files::metadata(companion)?;
+            match companion.map(files::metadata) {
+                Some(Err(gone)) if gone.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Some(Err(error)) => return Err(error),
+                Some(Ok(_)) | None => {}
             }
-            files::rename(file, &path)
+            files::rename(file, &path).map(|()| true)
         };
         let mut result = put();
         for _ in 0..PRUNE_RETRIES {
@@ -254,15 +254,15 @@ impl Directory {
                 _ => break,
             }
         }
-        if let Err(error) = result {
+        if !matches!(result, Ok(true)) {
             self.prune(parent);
-            return Err(failed(error));
+            return result.map_err(failed);
         }
         if key.is_durable() {
             files::sync_directory(parent).map_err(failed)?;
             self.sync_ancestry(parent).map_err(failed)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Makes `path` and its missing ancestors, and has all their entries reach

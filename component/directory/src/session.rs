@@ -164,7 +164,8 @@ impl Directory {
             state.sha256 = hash_prefix(&data, state.offset)?;
         }
         state.epoch.clone_from(&self.epoch);
-        let file = Arc::new(files::open_for_writing(&data).map_err(failed)?);
+        // A request beside it may have removed the session.
+        let file = Arc::new(files::open_for_writing(&data)?);
         let start = state.offset;
         let unrecorded = Unrecorded { file: Some(Arc::clone(&file)), recorded: start };
         if held > start {

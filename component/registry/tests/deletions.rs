@@ -118,7 +118,8 @@ async fn tags_of_many_pages_are_deleted() {
     let (digest, media_type) = (sha256(&plain()), MediaType::parse(PLAIN).unwrap());
     let storage = DirectoryStorage(NativeDirectory(directory));
     for i in 0..1100 {
-        let tag = Key::Tag(name(), Tag::parse(&format!("t{i}")).unwrap());
+        // The longest names: of 500, an announcement has 64 KB.
+        let tag = Key::Tag(name(), Tag::parse(&format!("{i:0>128}")).unwrap());
         storage.link(&tag, &digest, Some(&media_type)).await.unwrap();
     }
     let registry = NativeRegistry::new(storage, DELETES).unwrap();
