@@ -247,19 +247,19 @@ mod tests {
     /// As many syncs as there are threads hang; reads go on.
     #[tokio::test]
     async fn stuck_writes_leave_the_reads_their_threads() {
-        let stuck = Arc::new(Mutex::new(()));
-        let hold = stuck.lock().unwrap();
+        let (end, ended) = channel::<()>();
+        let ended = Arc::new(Mutex::new(ended));
         let syncs: Vec<_> = (0..WRITERS + 100)
             .map(|_| {
-                let stuck = Arc::clone(&stuck);
-                writes().run(move || drop(stuck.lock()))
+                let ended = Arc::clone(&ended);
+                writes().run(move || ended.lock().unwrap().recv().unwrap_err())
             })
             .collect();
         assert_eq!(writes().lock().threads, WRITERS);
         assert_eq!(reads().run(|| "read").await, Ok("read"));
-        drop(hold);
+        drop(end);
         for sync in syncs {
-            assert_eq!(sync.await, Ok(()));
+            sync.await.unwrap();
         }
     }
 

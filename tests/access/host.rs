@@ -107,7 +107,7 @@ async fn users_change_when_their_file_can_be_read() {
     assert_eq!((status(address, ALICE).await, status(address, BOB).await), (200, 200));
     let new = root.path().join("new");
     fs::write(&new, entry("bob")).unwrap();
-    fs::set_permissions(&new, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o000)).unwrap();
     fs::rename(&new, &users).unwrap();
     let told = async {
         while !registry.log().contains("the previous users stay in force") {

@@ -64,9 +64,10 @@ pub(crate) fn start(level: LogLevel, format: LogFormat) -> anyhow::Result<()> {
     // The default hook writes to standard error itself, and waits for it.
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();
-        match backtrace.status() {
-            BacktraceStatus::Captured => tracing::error!("a thread {panic}\n{backtrace}"),
-            _ => tracing::error!("a thread {panic}"),
+        if backtrace.status() == BacktraceStatus::Captured {
+            tracing::error!("a thread {panic}\n{backtrace}");
+        } else {
+            tracing::error!("a thread {panic}");
         }
     }));
     Ok(())
