@@ -291,7 +291,7 @@ impl Follow for Disk<'_> {
                 }
             }
             // Nothing else may change what is below the root.
-            ("sendto" | "sendmsg" | "sendfile" | "fcntl" | "write" | "writev", _) => {}
+            ("close" | "fcntl" | "sendfile" | "sendmsg" | "sendto" | "write" | "writev", _) => {}
             (_, arguments) => {
                 let below = arguments.iter().any(|argument| self.inode(argument).is_some());
                 assert!(!below, "{call:?} is not understood");

@@ -143,6 +143,7 @@ impl Check<'_> {
                     // not yet its entry as a referrer; its client repeats it.
                     if cut_push(operations, repository, digest) {
                         self.push_again(repository, digest).await;
+                        referrers.clear();
                     }
                     self.referrer(repository, digest, &mut referrers).await;
                 }
