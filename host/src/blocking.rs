@@ -29,6 +29,8 @@ const OTHERS: usize = 16;
 const KEPT: usize = 2;
 
 /// How long any other thread waits for more work before it ends.
+///
+/// Limit: time for which a thread waits for work before it ends; test: none, it would take as long.
 const KEEP_TIME: Duration = Duration::from_secs(10);
 
 /// Pieces of work that may wait for a thread that is stuck: with the default of
@@ -39,6 +41,8 @@ const KEEP_TIME: Duration = Duration::from_secs(10);
 const WAITING: usize = 512;
 
 /// How long the first of them must have waited before more are refused.
+///
+/// Limit: time after which operations that wait for a disk are refused; test: `a_pool_that_is_stuck_refuses_more`.
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Limit: operations that wait for a thread of one pool; test: `a_pool_that_is_stuck_refuses_more`.
@@ -248,19 +252,19 @@ mod tests {
     #[tokio::test]
     #[expect(clippy::await_holding_lock, reason = "it is what the writes wait for")]
     async fn stuck_writes_leave_the_reads_their_threads() {
-        let stuck = Arc::new(Mutex::new(()));
-        let hold = stuck.lock().unwrap();
+        let (end, ended) = channel::<()>();
+        let ended = Arc::new(Mutex::new(ended));
         let syncs: Vec<_> = (0..WRITERS + 100)
             .map(|_| {
-                let stuck = Arc::clone(&stuck);
-                writes().run(move || drop(stuck.lock()))
+                let ended = Arc::clone(&ended);
+                writes().run(move || ended.lock().unwrap().recv().unwrap_err())
             })
             .collect();
         assert_eq!(writes().lock().threads, WRITERS);
         assert_eq!(reads().run(|| "read").await, Ok("read"));
-        drop(hold);
+        drop(end);
         for sync in syncs {
-            assert_eq!(sync.await, Ok(()));
+            sync.await.unwrap();
         }
     }
 

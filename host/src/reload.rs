@@ -13,6 +13,8 @@ const POLL_PAUSE: Duration = Duration::from_secs(2);
 
 /// The longest pause before files that could not be used are read again, though
 /// nothing about them has changed: each one is twice as long as the one before.
+///
+/// Limit: longest pause before files that could not be used are read again; test: none, it would take as long.
 const RETRY_PAUSE: Duration = Duration::from_mins(1);
 
 /// SIGHUP, for any number of watches.

@@ -209,7 +209,8 @@ impl Abuse {
                 // The remembered header, by its index.
                 head.extend([0x80 | 0x3e; 10_000]);
                 frames.frame(HEADERS, END_STREAM | END_HEADERS, stream, &head).await;
-                assert_eq!(frames.count(HEADERS, 1).await, 1, "431");
+                // 431, or the end of the connection.
+                frames.ended(1).await;
                 return;
             }
         }

@@ -26,6 +26,8 @@ pub const LIST_TIME: Duration = Duration::from_secs(25);
 pub const RESPONSE_TIME: Duration = Duration::from_mins(2);
 
 /// The largest body of a small request, in bytes.
+///
+/// Limit: bytes of a request that gets the time of a small one; test: `requests_have_their_time`.
 const SMALL_BODY: u64 = 64 * 1024;
 
 /// Headers that ask a store to copy an object.

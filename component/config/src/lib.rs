@@ -80,6 +80,9 @@ pub const DEFAULT_MAX_REQUESTS_PER_CLIENT: usize = 256;
 pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 
 /// The most that `REGISTRY_HTTP_MAXCONNECTIONS` can say.
+///
+/// Limit: open connections, at most; test: `mistakes_have_the_names_that_were_written`; setting:
+/// `REGISTRY_HTTP_MAXCONNECTIONS`.
 pub const MAX_MAX_CONNECTIONS: usize = 65_536;
 
 /// Open connections of one client, where `REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT`
@@ -109,6 +112,8 @@ pub const DEFAULT_PURGE_AGE: Duration = Duration::from_hours(168);
 
 /// How often abandoned uploads are removed, where
 /// `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL` does not say otherwise.
+///
+/// Limit: time between two purges of abandoned uploads; test: `abandoned_uploads_are_purged`; setting: `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL`.
 pub const DEFAULT_PURGE_INTERVAL: Duration = Duration::from_hours(24);
 
 /// The longest that `REGISTRY_AUTH_TOKEN_EXPIRATION` can say: tokens cannot be

@@ -36,6 +36,8 @@ use std::time::{Duration, Instant, SystemTime};
 pub(crate) const LOCK_EXPIRY: Duration = Duration::from_mins(1);
 
 /// How often a holder refreshes its lock, at most.
+///
+/// Limit: time between refreshes of an upload's lock; test: none, it would take as long.
 pub(crate) const LOCK_REFRESH: Duration = Duration::from_secs(15);
 
 /// The file that the owner of the directory holds locked, below

@@ -31,7 +31,7 @@ pub(crate) const HASH_BUFFER: usize = 256 * 1024;
 /// Largest `state` file that is read, in bytes; ours have about 300.
 ///
 /// Limit: bytes of an upload's state; test:
-/// `a_damaged_state_is_an_error_and_no_session`.
+/// `a_damaged_state_is_no_state`.
 const STATE_LIMIT: usize = 1024;
 
 /// The current epoch, which ends with a loss of power: identified by the boot

@@ -25,6 +25,8 @@ const MAX_ITEMS: usize = 400_000;
 
 /// How long a directory must have been unchanged when its names begin to be
 /// read, for them to be cached: the coarsest time of a file system (FAT's).
+///
+/// Limit: time for which a directory must be unchanged for its names to be kept; test: `no_change_hides_behind_a_coarse_clock`.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// What the names of a directory's directories become in a list. Those that

@@ -45,6 +45,8 @@ const COLLECT_LEAST: u64 = 64 * 1024;
 
 /// How long after the stall timeout bytes may still appear that had arrived, in
 /// nanoseconds: the process may have been suspended.
+///
+/// Limit: time that a body gets after a stall, for bytes that had arrived; test: none, it would take as long.
 const COLLECT_GRACE: u64 = 5 * 1_000_000_000;
 
 /// A message's body, unread or read in part.

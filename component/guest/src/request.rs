@@ -27,6 +27,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 const SLOWEST: u64 = 64 * 1024;
 
 /// How long a store may pause within an answer. A native host has the same limit.
+///
+/// Limit: pause within an object store's answer, without a native host; test: none, it would take as long.
 const PAUSE_TIME: Duration = Duration::from_secs(20);
 
 /// Sends a request whose body has `length` bytes.

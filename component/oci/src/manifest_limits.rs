@@ -12,7 +12,6 @@ pub(super) const MAX_SIZE: usize = 4 * 1024 * 1024;
 pub(super) const MAX_DESCRIPTORS: usize = 10_000;
 
 /// See [`crate::Manifest::MAX_ANNOTATIONS`].
+///
+/// Limit: annotations in a manifest; test: `limits_hold_at_the_boundary`.
 pub(super) const MAX_ANNOTATIONS: usize = 4096;
-
-/// See [`crate::Manifest::MAX_ANNOTATIONS_SIZE`].
-pub(super) const MAX_ANNOTATIONS_SIZE: usize = 1024 * 1024;

@@ -70,6 +70,12 @@ const REQUESTS_PER_LIFETIME: usize = 100_000;
 /// Limit: time for which an idle instance is kept; test: none, it would take as long.
 const IDLE_TIME: Duration = Duration::from_mins(1);
 
+/// Memory of an instance that is kept for later requests; an idle one with more is
+/// ended at once.
+///
+/// Limit: memory of an idle instance; test: `unread_lists_end_no_instance`.
+const IDLE_MEMORY: usize = 16 * 1024 * 1024;
+
 /// Concurrent instances: enough for the most concurrent requests, at
 /// [`UPLOADS_PER_INSTANCE`] each.
 ///
@@ -214,7 +220,7 @@ impl HandlerState for Instances {
         store.limiter(|state| &mut state.memory);
         let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
         let sleep = tokio::time::sleep(IDLE_TIME);
-        let expiration = Idle(Box::pin(sleep));
+        let expiration = Idle(Box::pin(sleep), Arc::clone(&load));
         let (limit, large) = match self.hooks.storage {
             Storage::Directory(_) => (REQUESTS_PER_INSTANCE, LARGE),
             Storage::Cloud(_) => (UPLOADS_PER_INSTANCE, LARGE_WITH_UPLOADS),
@@ -231,9 +237,10 @@ impl HandlerState for Instances {
     }
 }
 
-/// Ends an instance that had no request for [`IDLE_TIME`]. One with a request in
-/// flight is never ended: a push may take hours.
-pub(crate) struct Idle(Pin<Box<tokio::time::Sleep>>);
+/// Ends an instance that had no request for [`IDLE_TIME`], or has none and more
+/// than [`IDLE_MEMORY`]. One with a request in flight is never ended: a push may
+/// take hours.
+pub(crate) struct Idle(Pin<Box<tokio::time::Sleep>>, Arc<Load>);
 
 impl WorkerExpiration for Idle {
     fn poll(
@@ -244,6 +251,9 @@ impl WorkerExpiration for Idle {
     ) -> Poll<()> {
         if status != WorkerStatus::Idle {
             return Poll::Pending;
+        }
+        if self.1.memory() > IDLE_MEMORY {
+            return Poll::Ready(());
         }
         let deadline = tokio::time::Instant::from(since + IDLE_TIME);
         if deadline != self.0.deadline() {

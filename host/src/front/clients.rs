@@ -21,15 +21,16 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 const MAX_WAITING: usize = 512;
 
 /// Requests without a body that the component answers at a time over a directory:
-/// what it makes of them is in its memory, up to 4 MiB each, and more on the way.
+/// what it makes of them is in its memory. A list of 4 MiB takes about 20 MiB on the
+/// way.
 ///
 /// Limit: reads that the component answers at a time; test: `unread_lists_end_no_instance`.
-const ANSWERS: usize = 64;
+const ANSWERS: usize = 32;
 
 /// The same for one client.
 ///
 /// Limit: reads of one client that the component answers at a time; test: `unread_lists_end_no_instance`.
-const ANSWERS_OF_CLIENT: usize = 32;
+const ANSWERS_OF_CLIENT: usize = 16;
 
 /// Bytes of responses that the component made and one client has yet to take.
 ///

@@ -11,6 +11,8 @@ use tracing::callsite::Identifier;
 const LINES: u64 = 20;
 
 /// See [`LINES`].
+///
+/// Limit: time in which WARN and ERROR lines of one kind are counted; test: `failures_of_one_kind_are_limited`.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Counts lines by the place that logs them. There are as many places as the

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(super) const BUFFER: usize = 1024 * 1024;
 
 /// How long to wait after a failure before the same bytes are tried again.
+///
+/// Limit: pause before log lines that could not be written are tried again; test: `what_was_dropped_is_counted`.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes lines, and has them written in order.

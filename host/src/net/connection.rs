@@ -35,6 +35,8 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// How long after the limit a client may still be seen to receive a response: the
 /// process may have been suspended.
+///
+/// Limit: time that a response gets after a stall, if its process was suspended; test: none, it would take as long.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Largest head of an HTTP/1.1 request, and most that is read from a connection

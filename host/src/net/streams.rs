@@ -10,6 +10,8 @@ use tokio::time::{Instant, Sleep};
 
 /// How long after the limit a client may still be seen to take its response: the
 /// process may have been suspended.
+///
+/// Limit: time that an HTTP/2 response gets after a stall, if its process was suspended; test: none, it would take as long.
 const GRACE: Duration = Duration::from_secs(5);
 
 tokio::task_local! {

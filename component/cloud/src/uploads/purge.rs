@@ -24,12 +24,13 @@ use std::time::{Duration, SystemTime};
 const ONE_OF: u8 = 16;
 
 /// How many objects one purge removes.
-
 ///
 /// Limit: the objects that one upload removes; test: `a_purge_is_small`.
 pub(crate) const PURGE_LIMIT: usize = 32;
 
 /// How many records are read at a time, of up to [`HEAD_LIMIT`] bytes.
+///
+/// Limit: records of uploads that one purge reads at a time; test: `a_purge_is_small`.
 const CONCURRENT_READS: usize = 8;
 
 /// The least age of what is removed: as long as an identifier alone would stand

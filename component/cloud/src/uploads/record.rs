@@ -31,6 +31,8 @@ pub(super) const GONE: &[u8] = b"gone\n";
 
 /// The longest beginning of a record, without its tail, in bytes: it names as many
 /// parts as an object can have.
+///
+/// Limit: bytes of an upload's record; test: none, a store refuses so many parts.
 pub(super) const HEAD_LIMIT: u64 = 1024 * 1024;
 
 /// The longest first line of a record, in bytes.

@@ -18,6 +18,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// How many announcements are listed in one operation.
+///
+/// Limit: announcements of deletions that are listed in one operation; test: none, more are listed in steps.
 const STEP: usize = 1000;
 
 /// How long a push waits before it looks again.
