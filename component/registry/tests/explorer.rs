@@ -11,10 +11,14 @@ use roadstead_kit::explorer::{
 /// The variable that asks for more orders.
 const LONG: &str = "EXPLORE";
 
-fn bound() -> Bound {
-    match std::env::var_os(LONG) {
-        Some(_) => Bound { orders: 50_000, preemptions: 3, seeds: 20_000 },
-        None => Bound { orders: 60, preemptions: 2, seeds: 30 },
+fn bound(medium: Medium) -> Bound {
+    // A bucket's operations are few and quick.
+    let is_bucket = matches!(medium, Medium::Bucket(_));
+    match (std::env::var_os(LONG), is_bucket) {
+        (Some(_), true) => Bound { orders: 100_000, preemptions: 3, seeds: 20_000 },
+        (Some(_), false) => Bound { orders: 20_000, preemptions: 3, seeds: 20_000 },
+        (None, true) => Bound { orders: 300, preemptions: 2, seeds: 60 },
+        (None, false) => Bound { orders: 60, preemptions: 2, seeds: 30 },
     }
 }
 
@@ -99,7 +103,7 @@ fn check(name: &str, scenarios: &[Scenario]) {
         let (mut runs, mut complete) = (0, 0);
         for scenario in scenarios {
             let Found { runs: tried, complete: all, violation, .. } =
-                explore(medium, scenario, bound(), &[]);
+                explore(medium, scenario, bound(medium), &[]);
             runs += tried;
             complete += usize::from(all);
             failures.extend(violation);
