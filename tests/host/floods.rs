@@ -391,57 +391,73 @@ fn tiny_annotations(content: Content, size: usize) -> Bytes {
     Bytes::from(format!("{tiny}\"test.padding\"{end}"))
 }
 
+/// Clients that are slow, each in its own way.
+#[derive(Clone, Copy, Debug)]
+enum Slow {
+    Head,
+    Body,
+    Reader,
+    Window,
+}
+
 /// What 2,000 slow connections cost others. Prints ratios of rates, and asserts
 /// nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn healthy_clients_beside_slow_ones() {
     const NAME: &str = "healthy_clients_beside_slow_ones";
+    const ALL: [Slow; 4] = [Slow::Head, Slow::Body, Slow::Reader, Slow::Window];
     if std::env::var_os("ROADSTEAD_MEASURE_SLOW").is_none() {
         roadstead_tests::skip(NAME, "ROADSTEAD_MEASURE_SLOW is not set");
         return;
     }
     let root = tempfile::tempdir().unwrap();
     let host = Registry::start(root.path(), &[], &[]).unwrap();
-    let content = Content { seed: 50, size: 1024 * 1024 };
+    let content = Content { seed: 50, size: 8 * 1024 * 1024 };
     push_blob(&host.address, REPOSITORY, &content.bytes()).await;
     let blob = format!("/v2/{REPOSITORY}/blobs/{}", content.digest());
-    let lines = ["/v2/".to_owned(), format!("/v2/{REPOSITORY}/tags/list"), blob.clone()];
-    let mut before = Vec::new();
-    for path in &lines {
+    let list = format!("/v2/{REPOSITORY}/tags/list");
+    for path in ["/v2/", &list, &blob] {
         rate(&host.address, path).await;
-        before.push(rate(&host.address, path).await);
-    }
-    let slow = slow_connections(&host.address, &blob).await;
-    for (path, before) in lines.iter().zip(before) {
-        let beside = rate(&host.address, path).await;
-        eprintln!(
-            "{path}: {before:.0}/s alone, {beside:.0}/s beside {} slow connections, ratio {:.2}",
-            slow.len(),
-            beside / before
-        );
+        for kinds in [&ALL[..1], &ALL[1..2], &ALL[2..3], &ALL[3..], &ALL] {
+            let before = rate(&host.address, path).await;
+            let slow = slow_connections(&host.address, &blob, kinds).await;
+            let beside = rate(&host.address, path).await;
+            let count = slow.len();
+            drop(slow);
+            let after = rate(&host.address, path).await;
+            eprintln!(
+                "{path}: {before:.0}/s and {after:.0}/s alone, {beside:.0}/s beside {count} of \
+                 {kinds:?}, ratio {:.2}",
+                2.0 * beside / (before + after)
+            );
+        }
     }
     eprintln!("peak memory: {} MiB", host.peak_memory().unwrap_or_default() >> 20);
 }
 
-/// Slow heads, slow bodies, clients that read nothing, and tiny windows.
-async fn slow_connections(address: &str, blob: &str) -> Vec<Box<dyn Send>> {
+/// 2,000 slow connections of these kinds, from 8 addresses.
+async fn slow_connections(address: &str, blob: &str, kinds: &[Slow]) -> Vec<Box<dyn Send>> {
     let mut slow: Vec<Box<dyn Send>> = Vec::new();
-    for number in 0..500_u16 {
-        let from = IpAddr::from([127, 0, 4, u8::try_from(number % 8 + 1).unwrap()]);
-        for start in [
-            "GET /v2/ HTTP/1.1\r\nHost: a\r\nX-A: ".to_owned(),
-            format!(
-                "PUT /v2/{REPOSITORY}/manifests/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{{"
-            ),
-            format!("GET {blob} HTTP/1.1\r\nHost: a\r\n\r\n"),
-        ] {
-            let mut stream = connect_from(from, address).await;
-            stream.write_all(start.as_bytes()).await.unwrap();
-            slow.push(Box::new(stream));
-        }
-        let mut frames = Frames::connect(from, address, &[(INITIAL_WINDOW_SIZE, 1)]).await;
-        frames.open(&format!("GET {blob}"), &[], true).await;
-        slow.push(Box::new(frames));
+    for (number, kind) in (0..2000_u16).zip(kinds.iter().cycle()) {
+        let from = IpAddr::from([127, 0, 4, u8::try_from(number / 4 % 8 + 1).unwrap()]);
+        let start = match kind {
+            Slow::Head => "GET /v2/ HTTP/1.1\r\nHost: a\r\nX-A: ".to_owned(),
+            Slow::Body => {
+                let put = format!("PUT /v2/{REPOSITORY}/manifests/a");
+                format!("{put} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{{")
+            }
+            Slow::Reader => format!("GET {blob} HTTP/1.1\r\nHost: a\r\n\r\n"),
+            Slow::Window => {
+                let settings = [(INITIAL_WINDOW_SIZE, 1)];
+                let mut frames = Frames::connect(from, address, &settings).await;
+                frames.open(&format!("GET {blob}"), &[], true).await;
+                slow.push(Box::new(frames));
+                continue;
+            }
+        };
+        let mut stream = connect_from(from, address).await;
+        stream.write_all(start.as_bytes()).await.unwrap();
+        slow.push(Box::new(stream));
     }
     slow
 }
@@ -458,8 +474,7 @@ async fn rate(address: &str, path: &str) -> f64 {
             let (start, mut count) = (std::time::Instant::now(), 0_u32);
             while start.elapsed() < TIME {
                 let get = build(&format!("GET {path}")).header("cache-control", "no-cache");
-                let found = if path.ends_with("list") { 404 } else { 200 };
-                let mut body = client.ask(get, Upload::empty(), found).await.into_body();
+                let mut body = client.ask(get, Upload::empty(), 200).await.into_body();
                 while body.frame().await.is_some() {}
                 count += 1;
             }
