@@ -125,7 +125,8 @@ impl Manifest {
             }
         };
         let Common { subject, artifact_type, annotations } = serde_json::from_str(text)?;
-        let Annotations { kept: annotations, count } = annotations;
+        let Annotations { kept, count } = annotations;
+        let annotations = if subject.is_some() { kept } else { BTreeMap::new() };
         let descriptors = listed + usize::from(subject.is_some());
         let limits = if !media_type.is_json() {
             Err(InvalidManifest::NotJson { media_type: media_type.clone() })
@@ -170,7 +171,8 @@ impl Manifest {
         }
     }
 
-    /// The `annotations` property.
+    /// The `annotations` property of a manifest with a subject, whose lists of
+    /// referrers repeat it. Of others it is not kept.
     pub const fn annotations(&self) -> &BTreeMap<String, String> {
         &self.annotations
     }

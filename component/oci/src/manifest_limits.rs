@@ -13,5 +13,5 @@ pub(super) const MAX_DESCRIPTORS: usize = 10_000;
 
 /// See [`crate::Manifest::MAX_ANNOTATIONS`].
 ///
-/// Limit: annotations in a manifest; test: `limits_hold_at_the_boundary`.
+/// Limit: annotations in a manifest; test: `annotations_are_limited`.
 pub(super) const MAX_ANNOTATIONS: usize = 4096;

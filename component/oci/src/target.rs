@@ -155,7 +155,7 @@ impl<'de> Visitor<'de> for TextMapVisitor {
     }
 }
 
-/// The annotations of a manifest itself, as far as the limits allow.
+/// The annotations of a manifest itself, as far as the limit allows.
 #[derive(Default)]
 pub(super) struct Annotations {
     pub(super) kept: BTreeMap<String, String>,

@@ -119,7 +119,8 @@ fn limits_hold_at_the_boundary() {
 #[test]
 fn annotations_are_limited() {
     let parsed = |annotations: &Value| {
-        let json = with(image(), "annotations", annotations.clone()).to_string();
+        let json = with(image(), "subject", descriptor('5', "a/b"));
+        let json = with(json, "annotations", annotations.clone()).to_string();
         let stored = Manifest::parse_stored(json.as_bytes(), None);
         let kept = stored.map(|stored| stored.annotations().len());
         (parse(&json, None).map(|manifest| manifest.annotations().len()), kept)
@@ -130,6 +131,12 @@ fn annotations_are_limited() {
     let error = InvalidManifest::TooManyAnnotations { count: most + 1 };
     assert!(error.to_string().contains("at most 4096"), "{error}");
     assert_eq!(parsed(&number(most + 1)), (Err(error), Ok(most)));
+    // They may have the size of a manifest.
+    let long = json!({ "a": "x".repeat(Manifest::MAX_SIZE - 1000) });
+    assert_eq!(parsed(&long), (Ok(1), Ok(1)));
+    // Only a list of referrers needs them.
+    let manifest = parse(&with(image(), "annotations", long).to_string(), None);
+    assert!(manifest.is_ok_and(|manifest| manifest.annotations().is_empty()));
 }
 
 /// What is not kept is not limited either: of descriptors, the registry needs
