@@ -94,6 +94,8 @@ async fn full_disk(root: &Path) {
         pieces += 1;
     }
     assert!(pieces > 100);
+    // An open file keeps its room after it is removed.
+    drop(file);
     let line = format!("POST /v2/{REPOSITORY}/blobs/uploads/");
     for _ in 0..3 {
         assert_eq!(refused(address, &line, Bytes::new(), 507).await, "UNAVAILABLE");

@@ -60,7 +60,10 @@ pub async fn everywhere(test: &str, settings: &[(&str, &str)], steps: impl Fn() 
     run(&Target::bucket(settings).unwrap(), &steps()).await;
     let root = tempfile::tempdir().unwrap();
     run(&Target::native(&root.path().join("native"), settings).unwrap(), &steps()).await;
-    let host = process::Registry::start(&root.path().join("host"), settings, &[]).unwrap();
+    // A read-only registry makes no directory.
+    let directory = root.path().join("host");
+    std::fs::create_dir(&directory).unwrap();
+    let host = process::Registry::start(&directory, settings, &[]).unwrap();
     run(&Target::Server(host.address.clone()), &steps()).await;
     let mounted = root.path().join("mounted");
     std::fs::create_dir(&mounted).unwrap();

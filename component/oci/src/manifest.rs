@@ -62,12 +62,6 @@ impl Manifest {
     /// Limit: the annotations of a manifest; test: `annotations_are_limited`.
     pub const MAX_ANNOTATIONS: usize = manifest_limits::MAX_ANNOTATIONS;
 
-    /// The maximum size in bytes of the names and values of these annotations.
-
-    ///
-    /// Limit: the bytes of a manifest's annotations; test: `annotations_are_limited`.
-    pub const MAX_ANNOTATIONS_SIZE: usize = manifest_limits::MAX_ANNOTATIONS_SIZE;
-
     /// Parses a manifest that was sent with this `Content-Type`.
     ///
     /// The media type is the `mediaType` property, which the header must not
@@ -131,7 +125,7 @@ impl Manifest {
             }
         };
         let Common { subject, artifact_type, annotations } = serde_json::from_str(text)?;
-        let Annotations { kept: annotations, count, size } = annotations;
+        let Annotations { kept: annotations, count } = annotations;
         let descriptors = listed + usize::from(subject.is_some());
         let limits = if !media_type.is_json() {
             Err(InvalidManifest::NotJson { media_type: media_type.clone() })
@@ -139,8 +133,6 @@ impl Manifest {
             Err(InvalidManifest::TooManyDescriptors { count: descriptors })
         } else if count > Self::MAX_ANNOTATIONS {
             Err(InvalidManifest::TooManyAnnotations { count })
-        } else if size > Self::MAX_ANNOTATIONS_SIZE {
-            Err(InvalidManifest::AnnotationsTooLarge { size })
         } else {
             Ok(())
         };

@@ -73,12 +73,6 @@ pub enum InvalidManifest {
         /// How many there are.
         count: usize,
     },
-    /// The annotations have more than [`crate::Manifest::MAX_ANNOTATIONS_SIZE`]
-    /// bytes.
-    AnnotationsTooLarge {
-        /// How many they have.
-        size: usize,
-    },
     /// A media type that is not one of JSON.
     NotJson {
         /// The media type.
@@ -177,12 +171,6 @@ impl fmt::Display for InvalidManifest {
                 "manifest has {count} annotations; at most {} are allowed, \
                  put large content in blobs",
                 manifest_limits::MAX_ANNOTATIONS
-            ),
-            Self::AnnotationsTooLarge { size } => write!(
-                f,
-                "manifest has annotations of {size} bytes; at most {} are allowed, \
-                 put large content in blobs",
-                manifest_limits::MAX_ANNOTATIONS_SIZE
             ),
             Self::NotJson { media_type } => write!(
                 f,

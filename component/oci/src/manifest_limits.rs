@@ -15,8 +15,3 @@ pub(super) const MAX_DESCRIPTORS: usize = 10_000;
 ///
 /// Limit: annotations in a manifest; test: `limits_hold_at_the_boundary`.
 pub(super) const MAX_ANNOTATIONS: usize = 4096;
-
-/// See [`crate::Manifest::MAX_ANNOTATIONS_SIZE`].
-///
-/// Limit: bytes of annotations in a manifest; test: `limits_hold_at_the_boundary`.
-pub(super) const MAX_ANNOTATIONS_SIZE: usize = 1024 * 1024;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::descriptor::{int64, null_is_default, optional_media_type};
 use super::digest::Digest;
-use super::manifest_limits::{MAX_ANNOTATIONS, MAX_ANNOTATIONS_SIZE, MAX_DESCRIPTORS};
+use super::manifest_limits::{MAX_ANNOTATIONS, MAX_DESCRIPTORS};
 use super::media_type::MediaType;
 
 /// The target of a descriptor in a manifest: what the registry needs of a
@@ -161,8 +161,6 @@ pub(super) struct Annotations {
     pub(super) kept: BTreeMap<String, String>,
     /// How many there are.
     pub(super) count: usize,
-    /// How many bytes their names and values have.
-    pub(super) size: usize,
 }
 
 impl<'de> Deserialize<'de> for Annotations {
@@ -184,8 +182,7 @@ impl<'de> Visitor<'de> for AnnotationsVisitor {
         let mut annotations = Annotations::default();
         while let Some((name, value)) = map.next_entry::<String, String>()? {
             annotations.count += 1;
-            annotations.size += name.len() + value.len();
-            if annotations.count <= MAX_ANNOTATIONS && annotations.size <= MAX_ANNOTATIONS_SIZE {
+            if annotations.count <= MAX_ANNOTATIONS {
                 annotations.kept.insert(name, value);
             }
         }

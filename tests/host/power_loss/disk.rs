@@ -229,6 +229,10 @@ impl Follow for Disk<'_> {
                     (self.acknowledge)(&Surviving(&self.nodes), *port, call.time);
                 }
             }
+            // Before it ends, another thread may have got the number.
+            ("close", [descriptor]) => {
+                self.descriptors.remove(&descriptor.parse().unwrap());
+            }
             _ => {}
         }
     }
@@ -244,9 +248,6 @@ impl Follow for Disk<'_> {
                     let port = port.parse().unwrap();
                     self.descriptors.insert(result, Descriptor::Client(port));
                 }
-            }
-            ("close", [descriptor]) => {
-                self.descriptors.remove(&descriptor.parse().unwrap());
             }
             ("dup" | "dup2" | "dup3", [from, ..]) => self.duplicate(from, result),
             ("fcntl", [from, command, ..]) if command.starts_with("F_DUPFD") => {
@@ -290,7 +291,7 @@ impl Follow for Disk<'_> {
                 }
             }
             // Nothing else may change what is below the root.
-            ("sendto" | "sendmsg" | "sendfile" | "fcntl" | "write" | "writev", _) => {}
+            ("close" | "fcntl" | "sendfile" | "sendmsg" | "sendto" | "write" | "writev", _) => {}
             (_, arguments) => {
                 let below = arguments.iter().any(|argument| self.inode(argument).is_some());
                 assert!(!below, "{call:?} is not understood");

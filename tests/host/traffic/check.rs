@@ -63,11 +63,20 @@ pub async fn check(
 }
 
 /// Whether the delete of a manifest was cut off.
-fn cut(operations: &[Operation], repository: usize, digest: &str) -> bool {
+fn cut_delete(operations: &[Operation], repository: usize, digest: &str) -> bool {
     operations.iter().any(|operation| {
         operation.repository == repository
             && operation.end == End::Cut
             && matches!(&operation.change, Change::DeleteManifest(other) if other == digest)
+    })
+}
+
+/// Whether a push of a manifest was cut off.
+fn cut_push(operations: &[Operation], repository: usize, manifest: &str) -> bool {
+    operations.iter().any(|operation| {
+        operation.repository == repository
+            && operation.end == End::Cut
+            && matches!(&operation.change, Change::PutManifest { digest, .. } if digest == manifest)
     })
 }
 
@@ -127,7 +136,15 @@ impl Check<'_> {
                     }
                 }
                 // Half a delete may have been carried out; it is repeated below.
-                (Item::Manifest(digest), Some(_)) if !cut(operations, repository, digest) => {
+                (Item::Manifest(digest), Some(_))
+                    if !cut_delete(operations, repository, digest) =>
+                {
+                    // A push that was cut off may have written the manifest and
+                    // not yet its entry as a referrer; its client repeats it.
+                    if cut_push(operations, repository, digest) {
+                        self.push_again(repository, digest).await;
+                        referrers.clear();
+                    }
                     self.referrer(repository, digest, &mut referrers).await;
                 }
                 _ => {}
@@ -174,6 +191,18 @@ impl Check<'_> {
             return None;
         }
         Some(Some(found))
+    }
+
+    /// Pushes a manifest that the registry holds, by its digest.
+    async fn push_again(&mut self, repository: usize, digest: &str) {
+        let path = format!("/v2/{}/manifests/{digest}", REPOSITORIES[repository]);
+        let Some(held) = self.get(&path).await else { return };
+        let mut push = request(&format!("PUT {path}"), held.body().clone());
+        push.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(MANIFEST));
+        match self.target.send(push).await {
+            Ok(answer) if answer.status() == 201 => {}
+            answer => self.violations.push(format!("PUT {path}: {answer:?}")),
+        }
     }
 
     /// A manifest with a subject is one of its referrers.
