@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 
 /// How often each client changes something.
-const CHANGES: usize = 40;
+const CHANGES: usize = 16;
 
 /// The number of concurrent clients.
 const CLIENTS: u64 = 4;

@@ -2,6 +2,7 @@
 
 use super::journal::{Item, Value, admissible};
 use super::{Change, End, Held, Known, MANIFEST, Operation, REPOSITORIES, Register, World};
+use crate::images::put_manifest;
 use crate::support::{closing, content_range, request};
 use bytes::Bytes;
 use http::header;
@@ -154,8 +155,47 @@ impl Check<'_> {
         for tag in listed {
             let register = Register { repository, item: Item::Tag(tag) };
             if known.get(&register).cloned().flatten().is_none() {
-                self.violations.push(format!("{register:?} is listed, and does not exist"));
+                self.complete_push(register, known, operations).await;
             }
+        }
+    }
+
+    /// A tag is listed, and leads nowhere. That may only be so while its push is not
+    /// complete: a delete removes its manifest, and the push writes that again before
+    /// it ends. Where that was cut off, its client repeats it.
+    async fn complete_push(
+        &mut self,
+        register: Register,
+        known: &mut Known,
+        operations: &[Operation],
+    ) {
+        let Item::Tag(tag) = &register.item else { return };
+        let pushed = operations.iter().rev().find_map(|operation| match &operation.change {
+            Change::PutManifest { digest, tag: Some(other) }
+                if operation.repository == register.repository
+                    && operation.end == End::Cut
+                    && tag == other =>
+            {
+                Some(digest.clone())
+            }
+            _ => None,
+        });
+        let Some(digest) = pushed else {
+            self.violations.push(format!("{register:?} is listed, and does not exist"));
+            return;
+        };
+        let bytes = {
+            let contents = self.world.contents.lock().unwrap_or_else(PoisonError::into_inner);
+            contents.get(&digest).cloned().unwrap_or_default()
+        };
+        self.push(register.repository, tag, bytes).await;
+        for item in [register.item.clone(), Item::Manifest(digest.clone())] {
+            let register = Register { repository: register.repository, item };
+            let found = self.look(&register).await;
+            if found != Some(Some(digest.clone())) {
+                self.violations.push(format!("{register:?} pushed again: {found:?}"));
+            }
+            known.insert(register, Some(digest.clone()));
         }
     }
 
@@ -197,11 +237,14 @@ impl Check<'_> {
     async fn push_again(&mut self, repository: usize, digest: &str) {
         let path = format!("/v2/{}/manifests/{digest}", REPOSITORIES[repository]);
         let Some(held) = self.get(&path).await else { return };
-        let mut push = request(&format!("PUT {path}"), held.body().clone());
-        push.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(MANIFEST));
-        match self.target.send(push).await {
+        self.push(repository, digest, held.body().clone()).await;
+    }
+
+    async fn push(&mut self, repository: usize, reference: &str, manifest: Bytes) {
+        let put = put_manifest(REPOSITORIES[repository], reference, manifest);
+        match self.target.send(put).await {
             Ok(answer) if answer.status() == 201 => {}
-            answer => self.violations.push(format!("PUT {path}: {answer:?}")),
+            answer => self.violations.push(format!("{reference} pushed again: {answer:?}")),
         }
     }
 

@@ -70,6 +70,8 @@ pub struct World {
     base: [Blob; 2],
     manifests: Vec<Blob>,
     blobs: Vec<Blob>,
+    /// All manifests, by their digests.
+    contents: Mutex<BTreeMap<String, Bytes>>,
     /// The subjects of manifests that have one.
     subjects: Mutex<BTreeMap<String, String>>,
     pub journal: Journal,
@@ -88,6 +90,7 @@ impl World {
             base,
             manifests: Vec::new(),
             blobs: (0..BLOBS).map(|_| Blob::random(random)).collect(),
+            contents: Mutex::default(),
             subjects: Mutex::default(),
             journal: Journal::default(),
             stopping: AtomicBool::new(false),
@@ -119,6 +122,10 @@ impl World {
             manifest["subject"] = descriptor(MANIFEST, subject);
         }
         let manifest = Blob::from(Bytes::from(manifest.to_string()));
+        {
+            let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+            contents.insert(manifest.digest.clone(), manifest.bytes.clone());
+        }
         if let Some(subject) = subject {
             let mut subjects = self.subjects.lock().unwrap_or_else(PoisonError::into_inner);
             subjects.insert(manifest.digest.clone(), subject.digest.clone());
