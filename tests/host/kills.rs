@@ -7,11 +7,12 @@
 use crate::disk::Disk;
 use crate::support::within;
 use crate::traffic::{
-    Check, Client, End, Held, Known, Operation, SETTINGS, World, check as compare,
+    Check, Client, End, Held, Known, Operation, REPOSITORIES, SETTINGS, World, check as compare,
 };
 use fastrand::Rng;
 use roadstead_tests::{Registry, Target, digest};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -158,11 +159,27 @@ impl Lane {
             for client in running {
                 self.clients.push(client.await.unwrap());
             }
+            if kill + 1 < kills {
+                self.end_deletions();
+            }
         }
         let host = Registry::start(self.root.path(), &SETTINGS, &[]).unwrap();
         self.check(&Target::Server(host.address.clone()), usize::MAX).await;
         self.check_disk();
         self.counts
+    }
+
+    /// Removes the announcements of deletions that the kill cut off, with which
+    /// pushes of the same manifests would wait for 15 s, until these deletions are
+    /// known to have died. Only after the last kill, pushes wait for that.
+    fn end_deletions(&self) {
+        for repository in REPOSITORIES {
+            let repositories = self.root.path().join("docker/registry/v2/repositories");
+            match fs::remove_dir_all(repositories.join(repository).join("_deletions")) {
+                Err(error) if error.kind() != ErrorKind::NotFound => panic!("{error}"),
+                _ => {}
+            }
+        }
     }
 
     /// The moment of a kill: at any time, shortly after a change was
