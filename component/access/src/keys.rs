@@ -126,6 +126,10 @@ impl Keys {
     /// When a certificate cannot be read, or there is none.
     pub fn add_certificates(&mut self, pem: &str) -> Result<(), String> {
         let before = self.keys.len();
+        // The parser subtracts from the length of what is left without line ends.
+        if pem.trim().is_empty() {
+            return Err("no certificates in PEM: it is empty".to_owned());
+        }
         let certificates = Certificate::load_pem_chain(pem.as_bytes())
             .map_err(|error| format!("not certificates in PEM: {error}"))?;
         for certificate in &certificates {

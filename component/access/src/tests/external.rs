@@ -3,7 +3,7 @@
 use super::{
     ED25519, JWKS, OTHER, P256, P384, RSA, bearer, now, open, refused, sign, signer, token, user,
 };
-use crate::{Access, Answer, Authority, Caller, Question, Refusal, TokenError};
+use crate::{Access, Answer, Authority, Caller, Keys, Question, Refusal, TokenError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -153,6 +153,14 @@ fn keys_of_certificates() {
     for (kid, expected) in [("", TokenError::Key), (&RSA_NAMES[1][1..], TokenError::Key)] {
         let token = signed(Algorithm::RS256, kid, RSA.0, &claims());
         assert_eq!(bearer(&authority, &token), refused(expected), "{kid:?}");
+    }
+}
+
+#[test]
+fn an_empty_file_has_no_certificates() {
+    for text in ["", "\n", "\r\n\n", " "] {
+        let problem = Keys::new(&[]).unwrap().add_certificates(text).unwrap_err();
+        assert_eq!(problem, "no certificates in PEM: it is empty", "{text:?}");
     }
 }
 
