@@ -1,7 +1,7 @@
 //! Lists of names for clients: repositories, tags, referrers.
 //!
-//! A directory hands out its entries in no order, so a page needs all names of
-//! the directories that it touches: see [`crate::sorted_names`].
+//! A file system lists a directory's entries in no order, so a page needs all
+//! names of the directories that it reads: see [`crate::sorted_names`].
 
 use crate::Directory;
 use crate::entries::Position;
@@ -26,13 +26,13 @@ struct Search<'a> {
     query: &'a NamesQuery,
     limit: usize,
     page: Page,
-    /// Of the page's values.
+    /// The total length of the page's values.
     bytes: usize,
 }
 
 impl Search<'_> {
-    /// Visits the directory `path`, whose name with a closing slash is
-    /// `prefix`.
+    /// Visits the directory `path`; `prefix` is its name with a closing slash, or
+    /// empty.
     fn visit(&mut self, path: &Path, prefix: &str) -> Result<(), StorageError> {
         let position = Position::new(prefix, self.query.after.as_deref().unwrap_or(""));
         let sorting = match self.query.list {
@@ -53,7 +53,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Takes a directory into the page if it is one of the list.
+    /// Adds a directory to the page if it belongs to the list.
     fn take(&mut self, path: &Path, name: String) -> Result<(), StorageError> {
         let value = match (&self.query.list, self.query.list.value_path()) {
             (NameList::Repositories(holding), _) => {
@@ -81,7 +81,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The value of a name, if values are asked for: its writer kept it small.
+    /// The value of a name, if the query asks for values. Keys limit its length.
     fn value(&self, file: &Path) -> Result<Option<String>, StorageError> {
         if self.query.values {
             Ok(Some(fs::read_to_string(file)?))

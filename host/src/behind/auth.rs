@@ -21,11 +21,11 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
 use wasmtime_wasi_http::WasiBody;
 
-/// Most passwords that wait to be verified or are being verified. More are
+/// The most passwords that wait to be verified or are being verified. More are
 /// refused: their clients would not wait that long.
 const WAITING: usize = 64;
 
-/// Most of them from one client, so that it cannot lock others out.
+/// The most of them from one client, so that it cannot lock others out.
 const WAITING_OF_ONE: usize = 4;
 
 /// When a client with too many concurrent passwords should retry, in seconds.
