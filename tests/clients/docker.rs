@@ -58,16 +58,14 @@ impl Docker {
     /// possible.
     async fn start(test: &str, arguments: &[&str]) -> Option<Self> {
         let files = tempfile::tempdir().unwrap();
-        let (network, dockerd) = match IsolatedNetwork::new() {
-            Ok(network) => {
-                let mut dockerd = network.command("dockerd");
-                dockerd.args(arguments);
-                (Some(network), Ok(dockerd))
-            }
-            Err(reason) => (None, Err(reason)),
-        };
+        let network = IsolatedNetwork::new();
+        let dockerd = network.as_ref().map_err(String::clone).map(|network| {
+            let mut dockerd = network.command("dockerd");
+            dockerd.args(arguments);
+            dockerd
+        });
         let (engine, id) = engine_with_image(test, files.path(), dockerd).await?;
-        Some(Self { engine, id, files, network: network? })
+        Some(Self { engine, id, files, network: network.ok()? })
     }
 
     /// Starts a registry at [`REGISTRY`], with additional settings.

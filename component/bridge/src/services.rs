@@ -19,7 +19,8 @@ pub struct Services {
     /// store.
     pub hashing: bool,
     /// [`crate::client`] and [`crate::cache`]: the host says where a request
-    /// comes from, and has a cache of responses. Every native host does.
+    /// comes from, and has a cache of responses, which is used only with
+    /// [`Self::storage`]. Every native host does.
     pub front: bool,
 }
 

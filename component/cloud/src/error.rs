@@ -22,7 +22,7 @@ impl Error {
     /// There is no such object or session.
     pub(crate) const NOT_FOUND: Self = Self::Storage(StorageError::NotFound);
 
-    /// A failure that nobody can do anything about.
+    /// A failure that no retry and no caller can mend.
     pub(crate) fn failed(cause: impl Into<String>) -> Self {
         Self::Storage(StorageError::Failed(cause.into()))
     }

@@ -8,25 +8,24 @@ use roadstead_storage::{Collection, Cursor, Entry, Key, Listing, StorageError};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// How many places are looked at for one part of a collection at most, for each
-/// entry that is asked for, and [`LOOKS_MORE`] more: a damaged or foreign
-/// directory does not hold up a call.
+/// One call visits at most so many paths for each entry that is asked for, and
+/// [`EXTRA_VISITS`] more: a damaged or foreign directory does not hold it up.
 ///
-/// Limit: places that are looked at for each entry that is asked for; test:
+/// Limit: paths that are visited for each entry that is asked for; test:
 /// `a_directory_keeps_the_contract`.
-const LOOKS_FOR_EACH: usize = 8;
-/// Places that are looked at besides.
+const VISITS_PER_ENTRY: usize = 8;
+/// Paths that a call visits besides.
 ///
-/// Limit: places that are looked at besides; test: `a_directory_keeps_the_contract`.
-const LOOKS_MORE: usize = 1000;
+/// Limit: paths that are visited besides; test: `a_directory_keeps_the_contract`.
+const EXTRA_VISITS: usize = 1000;
 
-/// The deepest directory of an upload session that is looked into.
+/// How many levels of directories below an upload session are read.
 ///
-/// Limit: depth of directories of an upload session that are looked into; test:
+/// Limit: levels of directories below an upload session that are read; test:
 /// `a_directory_keeps_the_contract`.
 pub(crate) const SESSION_DEPTH: usize = 4;
 
-/// What stands at one level below a collection's directory.
+/// What is expected at one level below a collection's directory.
 #[derive(Clone, Copy)]
 enum Level {
     /// Any directory.
@@ -71,7 +70,7 @@ impl Directory {
             prefix: &prefix,
             after: after.map_or("", |cursor| cursor.0.as_str()),
             limit,
-            looks: limit * LOOKS_FOR_EACH + LOOKS_MORE,
+            visits: limit * VISITS_PER_ENTRY + EXTRA_VISITS,
             listing: Listing::default(),
             last: after.map_or_else(String::new, |cursor| cursor.0.clone()),
         };
@@ -85,34 +84,36 @@ struct Walk<'a> {
     prefix: &'a str,
     after: &'a str,
     limit: usize,
-    /// How many more places may be looked at.
-    looks: usize,
+    /// How many more paths may be visited.
+    visits: usize,
     listing: Listing,
-    /// The last place that was looked at.
+    /// The cursor after the last path that was visited.
     last: String,
 }
 
 impl Walk<'_> {
-    /// Visits the directory `path`, whose place below the collection's directory
-    /// is `place`, empty or with a closing slash.
-    fn visit(&mut self, levels: &[Level], path: &Path, place: &str) -> Result<(), StorageError> {
+    /// Visits the directory `path`. `relative` is its path below the collection's
+    /// directory, empty or with a closing slash.
+    fn visit(&mut self, levels: &[Level], path: &Path, relative: &str) -> Result<(), StorageError> {
         let Some((level, below)) = levels.split_first() else { return Ok(()) };
         match level {
             Level::Any => {
-                let position = Position::new(place, self.after);
+                let position = Position::new(relative, self.after);
                 let mut items = self.directory.items(path, Sorting::Keys, position)?;
                 while let Some(item) = items.next()? {
-                    self.visit(below, &path.join(&*item), &format!("{place}{item}"))?;
+                    self.visit(below, &path.join(&*item), &format!("{relative}{item}"))?;
                     if self.listing.next.is_some() {
                         return Ok(());
                     }
                 }
                 Ok(())
             }
-            Level::Named(name) => self.visit(below, &path.join(name), &format!("{place}{name}/")),
+            Level::Named(name) => {
+                self.visit(below, &path.join(name), &format!("{relative}{name}/"))
+            }
             Level::Object(name) => {
-                let place = format!("{place}{name}");
-                if place.as_str() <= self.after {
+                let relative = format!("{relative}{name}");
+                if relative.as_str() <= self.after {
                     return Ok(());
                 }
                 let found = match files::metadata(&path.join(name)).map_err(StorageError::from) {
@@ -122,38 +123,39 @@ impl Walk<'_> {
                     Ok(_) | Err(StorageError::NotFound) => None,
                     Err(error) => return Err(error),
                 };
-                self.take(&place, &place, found);
+                self.take(&relative, &relative, found);
                 Ok(())
             }
             Level::Whole => {
                 let found = total(self.directory.root(), path, SESSION_DEPTH)?;
-                let name = place.trim_end_matches('/');
-                // What follows a slash in the order of characters: all of the
-                // session is passed.
+                let name = relative.trim_end_matches('/');
+                // `0` follows the slash, so the cursor is after all that is in
+                // the session.
                 self.take(name, &format!("{name}0"), found);
                 Ok(())
             }
         }
     }
 
-    /// Takes what is at a place; `passed` is the cursor after it.
-    fn take(&mut self, place: &str, passed: &str, found: Option<(u64, SystemTime)>) {
+    /// Adds the object at a path to the listing, if there is one; `passed` is the
+    /// cursor after it.
+    fn take(&mut self, relative: &str, passed: &str, found: Option<(u64, SystemTime)>) {
         let entry = found.and_then(|(size, modified)| {
-            let key = Key::parse(&format!("{}{place}", self.prefix)).ok()?;
+            let key = Key::parse(&format!("{}{relative}", self.prefix)).ok()?;
             Some(Entry { key, size, modified })
         });
         let full = self.listing.entries.len() >= self.limit && entry.is_some();
-        if full || self.looks == 0 {
+        if full || self.visits == 0 {
             self.listing.next = Some(Cursor(self.last.clone()));
             return;
         }
-        self.looks -= 1;
+        self.visits -= 1;
         passed.clone_into(&mut self.last);
         self.listing.entries.extend(entry);
     }
 }
 
-/// The bytes of all files below a directory, and when the last was written.
+/// The size of all files below a directory, and the time of the last write.
 pub(crate) fn total(
     root: &Path,
     path: &Path,

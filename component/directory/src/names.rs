@@ -1,7 +1,7 @@
 //! Lists of names for clients: repositories, tags, referrers.
 //!
-//! A directory hands out its entries in no order, so a page needs all names of
-//! the directories that it touches: see [`crate::sorted_names`].
+//! A file system lists a directory's entries in no order, so a page needs all
+//! names of the directories that it reads: see [`crate::sorted_names`].
 
 use crate::entries::Position;
 use crate::sorted_names::Sorting;
@@ -26,13 +26,13 @@ struct Search<'a> {
     query: &'a NamesQuery,
     limit: usize,
     page: Page,
-    /// Of the page's values.
+    /// The total length of the page's values.
     bytes: usize,
 }
 
 impl Search<'_> {
-    /// Visits the directory `path`, whose name with a closing slash is
-    /// `prefix`.
+    /// Visits the directory `path`; `prefix` is its name with a closing slash, or
+    /// empty.
     fn visit(&mut self, path: &Path, prefix: &str) -> Result<(), StorageError> {
         // Nothing below has a name that is short enough.
         if prefix.len() >= RepositoryName::MAX_LENGTH {
@@ -57,7 +57,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Takes a directory into the page if it is one of the list.
+    /// Adds a directory to the page if it belongs to the list.
     fn take(&mut self, path: &Path, name: String) -> Result<(), StorageError> {
         let value = match (&self.query.list, self.query.list.value_path()) {
             (NameList::Repositories(holding), _) => {
@@ -88,8 +88,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The value of a name, if values are asked for: its writer kept it small.
-    /// A file without bytes is what a loss of power left, and no value.
+    /// The value of a name, if the query asks for values. Keys limit its length.
+    /// An empty file, which a loss of power can leave, is no value.
     fn value(&self, file: &Path) -> Result<Option<String>, StorageError> {
         if self.query.values {
             let value = files::read_to_string(file)?;

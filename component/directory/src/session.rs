@@ -1,4 +1,4 @@
-//! Upload sessions: bytes that arrive in chunks, hashed as they come.
+//! Upload sessions: bytes that arrive in chunks, hashed as they are received.
 //!
 //! A session is a directory `<session>/` with distribution's `startedat` and
 //! `data`, and our `state`: how many bytes are recorded, the SHA-256 state

@@ -20,14 +20,14 @@ use std::time::SystemTime;
 use tokio::sync::{OnceCell, Semaphore};
 use wasmtime_wasi_http::WasiBody;
 
-/// Most passwords that wait to be verified or are being verified. More are
+/// The most passwords that wait to be verified or are being verified. More are
 /// refused: their clients would not wait that long.
 ///
 /// Limit: passwords that are being verified or wait for it; test:
 /// `a_flood_of_passwords`.
 const WAITING: usize = 64;
 
-/// Most of them from one client, so that it cannot lock others out.
+/// The most of them from one client, so that it cannot lock others out.
 ///
 /// Limit: of these, from one address; test: `a_burst_of_one_password`.
 const WAITING_OF_ONE: usize = 4;

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use wasmtime_wasi_http::WasiBody;
 
-/// Most pieces of a body that are hashed ahead of the reader.
+/// The most pieces of a body that are hashed ahead of the reader.
 ///
 /// Limit: pieces of a body that are hashed ahead of its reader; test:
 /// `bytes_are_hashed_on_their_way`.

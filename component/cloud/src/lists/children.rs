@@ -2,14 +2,14 @@
 //! names.
 //!
 //! Stores list keys in their own order, in which `a-b/` comes before `a/`. A page
-//! begins at its place in that order; [`late_names`] says which names that come
+//! begins at its name in that order; [`late_names`] says which names that come
 //! later may belong on it, and these are looked up one by one.
 //!
 //! The first request lists all keys, and so shows which directories hold the
 //! object that makes them a name; for most repositories it is the only request.
 //! The rest is listed by directory, however much is in each. There, a directory
 //! that has lost that object still counts: only a push or deletion of a tag that
-//! broke off leaves one.
+//! was interrupted leaves one.
 
 use super::CONCURRENT_LOOKUPS;
 use super::page::{ListQuery, late_names, start_of};

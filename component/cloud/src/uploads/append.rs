@@ -25,7 +25,7 @@ impl Uploads {
         body: B,
     ) -> Result<Appended, Error> {
         // A session that may have no bytes yet is not looked up before the body
-        // has come: its record is created only if there is none.
+        // was received: its record is created only if there is none.
         if self.objects.is_conditional() && matches!(at, None | Some(0)) && self.recognizes(session)
         {
             return self.append_first(session, at, length, body).await;

@@ -1,4 +1,4 @@
-//! Who is who.
+//! Settings of authentication.
 
 use super::{problem, read};
 use roadstead_access::{Auth, External, Issuer, Oidc, Realm, Scheme, Users};

@@ -107,7 +107,7 @@ fn suggestions() {
     }
 }
 
-/// A name that breaks off anywhere is continued.
+/// An abbreviated name is completed in the suggestion.
 #[test]
 fn beginnings_are_continued() {
     let names: Vec<_> =

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How to connect to the registry.
+/// How the registry is reached: its address, scheme and certificate.
 pub(super) struct Connection {
     pub(super) address: SocketAddr,
     /// As in the `Host` header.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-/// How far a body has come.
+/// The time of a body's last frame, and whether it was aborted.
 #[derive(Debug)]
 pub(super) struct Progress {
     last: Mutex<Instant>,
