@@ -99,14 +99,19 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<(), StorageError> {
-        // Without bytes, no repository ever had it.
-        let bytes = self.manifest_bytes(digest).await?;
-        let mut stat = self.manifest_stat(name, digest).await?;
+        let bytes = match self.manifest_bytes(digest).await {
+            // Perhaps a blob that is too long for a manifest.
+            Err(error @ StorageError::Failed(_)) => {
+                let held = self.manifest_stat(name, digest).await?.is_some();
+                return Err(if held { error } else { StorageError::NotFound });
+            }
+            // Without bytes, no repository ever had it.
+            bytes => bytes?,
+        };
         let announcement = self.announce(name, digest).await?;
-        if stat.is_none() {
-            // A push that has not seen the announcement may have ended since.
-            stat = self.manifest_stat(name, digest).await?;
-        }
+        // Read only now: a push that has not seen the announcement may just have
+        // ended.
+        let stat = self.manifest_stat(name, digest).await?;
         let tags = self.delete_tags_of(name, digest, &announcement).await?;
         if let Some(stat) = &stat {
             let manifest = Manifest::parse_stored(&bytes, stat.media_type.as_ref()).ok();
