@@ -118,7 +118,7 @@ async fn tags_of_many_pages_are_deleted() {
     let (digest, media_type) = (sha256(&plain()), MediaType::parse(PLAIN).unwrap());
     let storage = DirectoryStorage(NativeDirectory(directory));
     for i in 0..1100 {
-        // The longest names: of 500, an announcement has 64 KB.
+        // The longest names.
         let tag = Key::Tag(name(), Tag::parse(&format!("{i:0>128}")).unwrap());
         storage.link(&tag, &digest, Some(&media_type)).await.unwrap();
     }
