@@ -1,5 +1,6 @@
 //! Manifests are written and deleted.
 
+use super::deletions::looks;
 use super::{Referrer, Store};
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
@@ -42,9 +43,10 @@ impl<S: Storage> Store<S> {
         let referrer = Referrer::of(manifest, digest, bytes.len() as u64);
         self.storage.write(&Key::Blob(digest.clone()), bytes).await?;
         let links = Links { name, digest, media_type: manifest.media_type(), referrer, tags };
+        let mut looks = looks();
         for _ in 0..PUSH_ATTEMPTS {
             self.write_links(&links).await?;
-            self.outwait_deletions(name, digest, tags).await?;
+            self.outwait_deletions(name, digest, tags, &mut looks).await?;
             if self.has_links(&links).await? {
                 return Ok(());
             }
