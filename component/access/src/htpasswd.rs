@@ -10,7 +10,6 @@ use std::fmt;
 pub const PASSWORD_LIMIT: usize = 72;
 
 /// Longest user name in bytes, as in Apache's tool.
-
 ///
 /// Limit: the bytes of a user's name; test: `credentials_that_cannot_be_valid`.
 pub const NAME_LIMIT: usize = 255;

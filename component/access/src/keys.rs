@@ -15,7 +15,6 @@ use x509_cert::Certificate;
 use x509_cert::der::{Encode as _, oid::ObjectIdentifier};
 
 /// Longest token, in bytes.
-
 ///
 /// Limit: the bytes of a token; test: `credentials_that_cannot_be_valid`.
 pub const TOKEN_LIMIT: usize = 16 * 1024;

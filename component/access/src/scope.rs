@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 pub const SCOPES_LIMIT: usize = 64;
 
 /// The most actions in a scope: there are five. Further ones are not granted.
-
 ///
 /// Limit: the actions of a scope; test: `scopes_and_actions_are_limited`.
 pub const ACTIONS_LIMIT: usize = 16;

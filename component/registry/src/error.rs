@@ -130,7 +130,6 @@ pub enum Error {
 const QUOTE_LIMIT: usize = 100;
 
 /// How many missing blobs are listed.
-
 ///
 /// Limit: the missing blobs that an error lists; test: `errors_are_short`.
 const MISSING_LIMIT: usize = 100;

@@ -14,7 +14,7 @@ use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::native::NativeRegistry;
-use roadstead_oci::{Algorithm, Digest, MediaType, RepositoryName, Tag};
+use roadstead_oci::{Algorithm, Digest, Manifest, MediaType, RepositoryName, Tag};
 use roadstead_storage::{Key, PAGE_BYTES, Storage as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -73,7 +73,7 @@ async fn a_deletion_that_died_does_not_hold_up_pushes() {
     assert!(!storage(&bucket).exists(&deletion(&digest)).await.unwrap());
     // One of another manifest that names the tag is waited for too, and no other.
     let other = sha256(b"other");
-    for (tags, stays) in [("w\nx", false), ("w\ny", true)] {
+    for (tags, stays) in [("w\nx", false), ("w\ny", true), ("", true)] {
         storage(&bucket).write(&deletion(&other), Bytes::from(tags)).await.unwrap();
         assert_eq!(registry.send(put("x", &plain())).await.status(), 201);
         assert_eq!(storage(&bucket).exists(&deletion(&other)).await.unwrap(), stays, "{tags:?}");
@@ -118,7 +118,7 @@ async fn tags_of_many_pages_are_deleted() {
     let (digest, media_type) = (sha256(&plain()), MediaType::parse(PLAIN).unwrap());
     let storage = DirectoryStorage(NativeDirectory(directory));
     for i in 0..1100 {
-        // The longest names: of 500, an announcement has 64 KB.
+        // The longest names.
         let tag = Key::Tag(name(), Tag::parse(&format!("{i:0>128}")).unwrap());
         storage.link(&tag, &digest, Some(&media_type)).await.unwrap();
     }
@@ -144,6 +144,21 @@ async fn tags_that_lead_nowhere_are_deleted_by_digest() {
     assert_eq!(registry.send(request("DELETE", &path, "")).await.status(), 202);
     assert_eq!(registry.send(request("GET", "/v2/a/manifests/x", "")).await.status(), 404);
     assert_eq!(registry.send(request("DELETE", &path, "")).await.status(), 404);
+}
+
+/// Like one that nobody has.
+#[tokio::test]
+async fn a_blob_that_is_too_long_for_a_manifest_is_unknown() {
+    let bucket = MemoryBucket::default();
+    let registry = registry(&bucket, DELETES);
+    let blob = Bytes::from(vec![b' '; Manifest::MAX_SIZE + 1]);
+    let digest = sha256(&blob);
+    let at = Path::from(Key::Blob(digest.clone()).to_string());
+    bucket.objects().put(&at, blob.into()).await.unwrap();
+    let path = format!("/v2/a/manifests/{digest}");
+    let response = registry.send(request("DELETE", &path, "")).await;
+    assert_eq!(response.status(), 404);
+    assert_eq!(body(&response)["errors"][0]["code"], "MANIFEST_UNKNOWN");
 }
 
 fn referrer(subject: &Digest, annotation: &str) -> Bytes {

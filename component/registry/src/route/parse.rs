@@ -18,7 +18,6 @@ use roadstead_storage::UploadSession;
 use std::borrow::Cow;
 
 /// Longest `last` that is passed on, in bytes: twice the longest name.
-
 ///
 /// Limit: the bytes of a list's `last`; test: `long_parameters_are_shortened`.
 const LAST_LIMIT: usize = 512;

@@ -14,6 +14,7 @@ use super::Store;
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName, Tag};
 use roadstead_storage::{Collection, Entry, Key, Listing, Storage, StorageError};
+use std::ops::Range;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -28,16 +29,22 @@ const STEP: usize = 1000;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often a push looks at an announcement that does not change before it takes
-/// the deletion to have died: for 15 s. A deletion renews its announcement with
-/// each page of tags.
+/// the deletion to have died: for 15 s. A deletion renews its announcement for
+/// every few tags.
 ///
 /// Limit: looks at the announcement of a deletion that died; test: `a_deletion_that_died_does_not_hold_up_pushes`.
 const DEAD_AFTER: usize = 150;
 
-/// How often a push looks before it asks its client to try again: for 60 s.
+/// How often a push looks, in all its attempts, before it asks its client to try
+/// again: for 60 s.
 ///
 /// Limit: looks of a push at deletions in progress; test: `a_push_does_not_wait_for_ever`.
 const LOOKS: usize = 600;
+
+/// The looks of one push.
+pub(super) const fn looks() -> Range<usize> {
+    0..LOOKS
+}
 
 /// A deletion that is announced.
 #[derive(Debug)]
@@ -81,7 +88,7 @@ impl<S: Storage> Store<S> {
     }
 
     /// Waits for the deletions that may remove what was written for a manifest
-    /// and these tags.
+    /// and these tags, for as many looks as are left.
     ///
     /// # Errors
     /// [`StorageError::Unavailable`] when they go on for too long.
@@ -90,10 +97,11 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         digest: &Digest,
         tags: &[Tag],
+        looks: &mut Range<usize>,
     ) -> Result<(), StorageError> {
         // Announcements, with the look that first found them as they are.
         let mut seen: Vec<(Entry, usize)> = Vec::new();
-        for look in 0..LOOKS {
+        for look in looks {
             let current = self.deletions_of(name, digest, tags).await?;
             if current.is_empty() {
                 return Ok(());
@@ -127,7 +135,7 @@ impl<S: Storage> Store<S> {
             let listing = self.storage.enumerate(&collection, after.as_ref(), STEP).await?;
             let Listing { entries, next } = listing;
             for entry in entries {
-                if self.concerns(&entry.key, digest, tags).await? {
+                if self.concerns(&entry, digest, tags).await? {
                     found.push(entry);
                 }
             }
@@ -139,17 +147,18 @@ impl<S: Storage> Store<S> {
     }
 
     /// Whether an announced deletion is of this manifest or of one of the tags. Of
-    /// another manifest, it reads a tag once more after it has announced it.
+    /// another manifest, it reads a tag once more after it has announced it: one
+    /// that was listed without tags finds what this push wrote before.
     async fn concerns(
         &self,
-        announcement: &Key,
+        announcement: &Entry,
         digest: &Digest,
         tags: &[Tag],
     ) -> Result<bool, StorageError> {
-        match announcement {
+        match &announcement.key {
             Key::Deletion { digest: deleted, .. } if deleted == digest => Ok(true),
-            Key::Deletion { .. } if !tags.is_empty() => {
-                match self.storage.read(announcement).await {
+            Key::Deletion { .. } if !tags.is_empty() && announcement.size > 0 => {
+                match self.storage.read(&announcement.key).await {
                     Ok(announced) => {
                         let announced = String::from_utf8_lossy(&announced);
                         Ok(announced

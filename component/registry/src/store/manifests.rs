@@ -1,5 +1,6 @@
 //! Manifests are written and deleted.
 
+use super::deletions::looks;
 use super::{Referrer, Store};
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
@@ -42,9 +43,10 @@ impl<S: Storage> Store<S> {
         let referrer = Referrer::of(manifest, digest, bytes.len() as u64);
         self.storage.write(&Key::Blob(digest.clone()), bytes).await?;
         let links = Links { name, digest, media_type: manifest.media_type(), referrer, tags };
+        let mut looks = looks();
         for _ in 0..PUSH_ATTEMPTS {
             self.write_links(&links).await?;
-            self.outwait_deletions(name, digest, tags).await?;
+            self.outwait_deletions(name, digest, tags, &mut looks).await?;
             if self.has_links(&links).await? {
                 return Ok(());
             }
@@ -99,14 +101,19 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<(), StorageError> {
-        // Without bytes, no repository ever had it.
-        let bytes = self.manifest_bytes(digest).await?;
-        let mut stat = self.manifest_stat(name, digest).await?;
+        let bytes = match self.manifest_bytes(digest).await {
+            // Perhaps a blob that is too long for a manifest.
+            Err(error @ StorageError::Failed(_)) => {
+                let held = self.manifest_stat(name, digest).await?.is_some();
+                return Err(if held { error } else { StorageError::NotFound });
+            }
+            // Without bytes, no repository ever had it.
+            bytes => bytes?,
+        };
         let announcement = self.announce(name, digest).await?;
-        if stat.is_none() {
-            // A push that has not seen the announcement may have ended since.
-            stat = self.manifest_stat(name, digest).await?;
-        }
+        // Read only now: a push that has not seen the announcement may just have
+        // ended.
+        let stat = self.manifest_stat(name, digest).await?;
         let tags = self.delete_tags_of(name, digest, &announcement).await?;
         if let Some(stat) = &stat {
             let manifest = Manifest::parse_stored(&bytes, stat.media_type.as_ref()).ok();

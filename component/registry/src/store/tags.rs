@@ -9,8 +9,15 @@ use roadstead_storage::{
 
 /// How many tags are looked at in one operation, where all are.
 ///
-/// Limit: tags that a deletion reads and announces at a time; test: `tags_of_many_pages_are_deleted`.
+/// Limit: tags that a deletion reads at a time; test: `tags_of_many_pages_are_deleted`.
 const STEP: usize = 500;
+
+/// How many tags are announced, and deleted, before the announcement is renewed. Few,
+/// as each takes several operations: pushes must not take a deletion that is only
+/// slow to have died.
+///
+/// Limit: tags that a deletion announces at a time; test: `tags_of_many_pages_are_deleted`.
+const ANNOUNCED: usize = 16;
 
 impl<S: Storage> Store<S> {
     /// A page of a repository's tags (end-8), in lexical order.
@@ -70,14 +77,17 @@ impl<S: Storage> Store<S> {
             let tags = page.names.iter().zip(&page.values);
             let tags = tags.filter(|(_, link)| link.trim_end() == digest.as_str());
             let tags: Vec<Tag> = tags.filter_map(|(tag, _)| Tag::parse(tag).ok()).collect();
-            if page.more || !tags.is_empty() {
-                self.renew(announcement, &tags).await?;
+            if tags.is_empty() && page.more {
+                self.renew(announcement, &[]).await?;
             }
             count += tags.len();
-            for tag in tags {
-                let history = Key::TagHistory(name.clone(), tag.clone(), digest.clone());
-                self.storage.unlink(&Key::Tag(name.clone(), tag), digest).await?;
-                self.storage.unlink(&history, digest).await?;
+            for announced in tags.chunks(ANNOUNCED) {
+                self.renew(announcement, announced).await?;
+                for tag in announced {
+                    let history = Key::TagHistory(name.clone(), tag.clone(), digest.clone());
+                    self.storage.unlink(&Key::Tag(name.clone(), tag.clone()), digest).await?;
+                    self.storage.unlink(&history, digest).await?;
+                }
             }
             match page.names.into_iter().next_back() {
                 Some(last) if page.more => after = Some(last),
