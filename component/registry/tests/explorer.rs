@@ -112,6 +112,7 @@ fn check(name: &str, scenarios: &[Scenario]) {
             "{name} over {medium:?}: {runs} interleavings, all of {complete} of {} scenarios",
             scenarios.len()
         );
+        assert!(runs > scenarios.len() || !failures.is_empty(), "no request met another");
     }
     report(&failures);
 }
@@ -181,6 +182,7 @@ fn a_fault_at_every_operation() {
             let mut points = 0;
             for &(before, ask) in FLOWS {
                 let Found { runs, violation, .. } = inject(medium, before, ask, kind);
+                assert!(runs > 0 || violation.is_some(), "{ask:?} has no steps");
                 points += runs;
                 failures.extend(violation);
             }
@@ -217,6 +219,7 @@ fn a_process_dies_beside_another() {
             }
         }
         println!("deaths over {medium:?}: {points} fault points in {runs} interleavings");
+        assert!(points > 0 || !failures.is_empty(), "no process died");
     }
     report(&failures);
 }
