@@ -362,16 +362,18 @@ async fn large_manifests_at_once_end_no_instance() {
                 let request = put_manifest(REPOSITORY, &format!("tag-{number}"), manifest);
                 let from = IpAddr::from([127, 0, 3, u8::try_from(number % 4 + 1).unwrap()]);
                 let answer = roadstead_tests::send_from(from, &address, request).await;
-                answer.map(|answer| answer.status().as_u16())
+                // A client that is still sending may lose its refusal.
+                answer.map_or(503, |answer| answer.status().as_u16())
             });
         }
         assert_serves(&host, 200).await;
-        let statuses: Vec<u16> = pushes.join_all().await.into_iter().map(Result::unwrap).collect();
+        let statuses = pushes.join_all().await;
         // Refused by their form, or for load; but none failed.
         assert!(
             statuses.iter().all(|status| [201, 400, 413, 503].contains(status)),
             "{statuses:?}"
         );
+        assert!(statuses.iter().any(|status| *status < 500), "{statuses:?}");
         assert_no_failure(&host);
         assert_memory(&host, 3 * MEMORY);
         let small = Image { config: content, layer: content }.manifest();

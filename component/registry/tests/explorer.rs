@@ -12,8 +12,8 @@ use roadstead_kit::explorer::{
 const LONG: &str = "EXPLORE";
 
 fn bound(medium: Medium) -> Bound {
-    // A bucket's operations are few and quick. Over a directory, orders depth first
-    // come to an end nowhere and differ in the last steps alone; seeds reach all.
+    // A bucket's operations are few and quick. Over a directory there are too many
+    // orders, and the first ones differ in the last steps alone: seeds reach the rest.
     let is_bucket = matches!(medium, Medium::Bucket(_));
     match (std::env::var_os(LONG), is_bucket) {
         (Some(_), true) => Bound { orders: 100_000, preemptions: 3, seeds: 20_000 },
