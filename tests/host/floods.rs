@@ -11,7 +11,9 @@ use crate::frames::{
 };
 use crate::images::{Image, pull, put_manifest};
 use crate::secure::Secure;
-use crate::support::{Client, TEST_LIMIT, ask, assert_well, build, push_blob, request, within};
+use crate::support::{
+    Client, TEST_LIMIT, ask, assert_well, build, logged, push_blob, request, within,
+};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use roadstead_tests::{Registry, binary, send};
@@ -53,7 +55,7 @@ async fn connections_of_one_client_leave_room() {
         // Its own connections made room, and nobody else's.
         assert!(is_closed(&mut connections[0]).await);
         assert_serves(&host, 200).await;
-        assert!(host.log().contains("REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT"), "{}", host.log());
+        logged(&host, "REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT").await;
     })
     .await;
 }
@@ -71,7 +73,7 @@ async fn the_idlest_connection_makes_room() {
         }
         assert_serves(&host, 200).await;
         assert!(is_closed(&mut connections[0]).await);
-        assert!(host.log().contains("REGISTRY_HTTP_MAXCONNECTIONS"), "{}", host.log());
+        logged(&host, "REGISTRY_HTTP_MAXCONNECTIONS").await;
     })
     .await;
 }
@@ -99,7 +101,7 @@ async fn idle_connections_leave_descriptors_to_storage() {
         ask(&host.address, put_manifest(REPOSITORY, "one", image.manifest()), 201).await;
         pull(&host.address, REPOSITORY, "one").await;
         assert_well(&host.address).await;
-        assert!(host.log().contains("the limit of open files allows"), "{}", host.log());
+        logged(&host, "the limit of open files allows").await;
         assert_no_failure(&host);
     })
     .await;
@@ -221,7 +223,8 @@ impl Abuse {
 /// Connections that begin and say nothing, or little, or nothing more.
 #[tokio::test]
 async fn slow_heads_and_idle_connections() {
-    const EACH: usize = 250;
+    // Fewer in all than the 1,024 descriptors that a process usually may have.
+    const EACH: usize = 120;
     let secure = Secure::start(&[], &[]);
     let root = tempfile::tempdir().unwrap();
     let plain = Registry::start(root.path(), &[], &[]).unwrap();
@@ -359,16 +362,18 @@ async fn large_manifests_at_once_end_no_instance() {
                 let request = put_manifest(REPOSITORY, &format!("tag-{number}"), manifest);
                 let from = IpAddr::from([127, 0, 3, u8::try_from(number % 4 + 1).unwrap()]);
                 let answer = roadstead_tests::send_from(from, &address, request).await;
-                answer.map(|answer| answer.status().as_u16())
+                // A client that is still sending may lose its refusal.
+                answer.map_or(503, |answer| answer.status().as_u16())
             });
         }
         assert_serves(&host, 200).await;
-        let statuses: Vec<u16> = pushes.join_all().await.into_iter().map(Result::unwrap).collect();
+        let statuses = pushes.join_all().await;
         // Refused by their form, or for load; but none failed.
         assert!(
             statuses.iter().all(|status| [201, 400, 413, 503].contains(status)),
             "{statuses:?}"
         );
+        assert!(statuses.iter().any(|status| *status < 500), "{statuses:?}");
         assert_no_failure(&host);
         assert_memory(&host, 3 * MEMORY);
         let small = Image { config: content, layer: content }.manifest();

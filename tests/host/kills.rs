@@ -36,7 +36,7 @@ const LONGEST_LIFE: u64 = 200_000;
 const SHORTLY: u64 = 3_000;
 
 /// How long to wait for a change or a delete, after which to kill.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often to look whether there was one.
 const POLL_PAUSE: Duration = Duration::from_micros(200);

@@ -18,6 +18,9 @@ const MANY: usize = 400;
 /// The length of each of their lines, in bytes.
 const LONG: usize = 10_000;
 
+/// The address that hosts listen at.
+const OWN_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 5, 1);
+
 /// How long a host may take to end.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
@@ -86,8 +89,10 @@ fn command(root: &Path, address: &str) -> Command {
     command
 }
 
+/// A free port of an address that no other test uses, whose connections could take
+/// it meanwhile.
 fn free() -> String {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().to_string()
+    TcpListener::bind((OWN_ADDRESS, 0)).unwrap().local_addr().unwrap().to_string()
 }
 
 fn ended(process: &mut Child) -> ExitStatus {

@@ -3,8 +3,8 @@
 use crate::content::{Content, Length};
 use crate::disk::Disk;
 use crate::support::{
-    TEST_LIMIT, ask, assert_blob, begin, closing, content_range, eventually, received, request,
-    within,
+    TEST_LIMIT, ask, assert_blob, begin, closing, content_range, eventually, logged, received,
+    request, within,
 };
 use crate::wire::Wire;
 use roadstead_tests::Registry;
@@ -85,7 +85,7 @@ async fn the_drain_timeout_ends_the_rest() {
     let stalled = within(TEST_LIMIT, Half::send(&address, root.path())).await;
     host.signal("TERM").unwrap();
     assert_eq!(host.wait().unwrap().code(), Some(0));
-    assert!(host.log().contains("REGISTRY_HTTP_DRAINTIMEOUT"), "{}", host.log());
+    logged(&host, "REGISTRY_HTTP_DRAINTIMEOUT").await;
 
     // The received bytes are kept, and the client can resume at once.
     let host = Registry::start(root.path(), &[], &[]).unwrap();

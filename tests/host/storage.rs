@@ -5,7 +5,7 @@ use crate::content::{Content, Length, Upload};
 use crate::disk::Disk;
 use crate::support::{
     Client, TEST_LIMIT, ask, assert_blob, assert_well, begin, build, closing, code, eventually,
-    push_blob, received, request, within,
+    logged, push_blob, received, request, within,
 };
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -82,8 +82,8 @@ async fn full_disk(root: &Path) {
         ask(address, request(&format!("DELETE {upload}"), ""), 204).await;
     }
     push_blob(address, REPOSITORY, &Bytes::from(vec![8; 1000])).await;
-    assert!(host.log().contains("free space on its file system"), "{}", host.log());
-    assert!(host.log().contains(&format!("write {}", root.display())), "{}", host.log());
+    logged(&host, "free space on its file system").await;
+    logged(&host, &format!("write {}", root.display())).await;
 
     // Something else fills it up.
     let ballast = root.join("ballast");
@@ -148,8 +148,7 @@ async fn gone(parent: &Path) {
         assert_eq!(root.exists(), mount_point);
     }
     assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
-    let expected = format!("{} is not the directory that was opened", root.display());
-    assert!(host.log().contains(&expected), "{}", host.log());
+    logged(&host, &format!("{} is not the directory that was opened", root.display())).await;
     assert_well(address).await;
     // It goes on without a restart; what this program keeps there is made again.
     fs::remove_dir(&root).unwrap();

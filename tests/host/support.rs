@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
-use roadstead_tests::{Answer, send};
+use roadstead_tests::{Answer, Registry, send};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
@@ -34,6 +34,15 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
             return seen;
         }
         assert!(Instant::now() < deadline, "{what}: not within {NOTICE_LIMIT:?}");
+        tokio::time::sleep(POLL_PAUSE).await;
+    }
+}
+
+/// Waits for a text in the log, whose lines may follow the responses.
+pub async fn logged(host: &Registry, text: &str) {
+    let deadline = Instant::now() + NOTICE_LIMIT;
+    while !host.log().contains(text) {
+        assert!(Instant::now() < deadline, "{text:?} is not in the log: {}", host.log());
         tokio::time::sleep(POLL_PAUSE).await;
     }
 }

@@ -61,7 +61,8 @@ fn power_fails_at_every_acknowledgement() {
     let started = Instant::now();
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let run = runtime.block_on(within(limit, record(&strace, seed, changes)));
-    let last = run.operations.len() as u64;
+    let is_acknowledged = |operation: &&Operation| matches!(operation.end, End::Acknowledged(_));
+    let answered = run.operations.iter().filter(is_acknowledged).count() as u64;
     let found = run.replay(seed, Forget::Nothing, |_| true);
     println!(
         "{} states, {} reads in {:?}: {:#?}",
@@ -72,9 +73,10 @@ fn power_fails_at_every_acknowledgement() {
     );
     let violations = found.violations;
     assert!(violations.is_empty(), "{} violations: {violations:#?}", violations.len());
-    // A host that did not sync would be noticed.
+    // The trace shows nearly all responses: clocks may be set meanwhile.
     let acknowledged: u64 = found.acknowledged.values().sum();
-    assert!(0 < acknowledged && acknowledged <= last);
+    assert!(acknowledged > answered / 2, "{acknowledged} of {answered}");
+    // A host that did not sync would be noticed.
     for forget in [Forget::Files, Forget::Directories] {
         let violations = run.replay(seed, forget, |cut| cut == acknowledged).violations;
         assert!(!violations.is_empty(), "{forget:?}");

@@ -211,14 +211,19 @@ pub fn admissible(register: &Register, known: &Known, operations: &[Operation]) 
         values.insert(before.clone());
     }
     for (operation, effect) in &changes {
+        // It changed nothing: what it found, another change has made.
+        if matches!(operation.end, End::Refused(_)) {
+            continue;
+        }
         let value = match effect {
             Effect::Set(value) => value.clone(),
             // It cleared the tag only if that could hold the digest.
             Effect::ClearIf(digest) => {
-                let held = before.as_ref() == Some(digest)
+                let held = before.as_ref() == Some(digest) && keeps(digest, 0, &changes)
                     || changes.iter().any(|(other, effect)| {
                         other.begun < operation.ended()
                             && matches!(effect, Effect::Set(Some(set)) if set == digest)
+                            && keeps(digest, other.ended(), &changes)
                     });
                 if !held {
                     continue;
@@ -231,6 +236,16 @@ pub fn admissible(register: &Register, known: &Known, operations: &[Operation]) 
         }
     }
     values
+}
+
+/// Whether a tag that got a digest by a change that ended then may hold it to the
+/// end: no acknowledged push began later that moved it to another.
+fn keeps(digest: &str, ended: Time, changes: &[(&Operation, Effect)]) -> bool {
+    !changes.iter().any(|(other, effect)| {
+        matches!(other.end, End::Acknowledged(_))
+            && other.begun > ended
+            && matches!(effect, Effect::Set(Some(set)) if set != digest)
+    })
 }
 
 /// Operations of the tests below: what, from, to, whether it was acknowledged.
@@ -268,6 +283,16 @@ mod tests {
         assert_eq!(tag_after(&[first.clone(), delete(3, Cut)]), [None, some("a")]);
         let other = put("b", 1, Acknowledged(2));
         assert_eq!(tag_after(&[other, delete(3, Acknowledged(4))]), [some("b")]);
+        // Moved to another manifest while that is deleted.
+        let moved = put("b", 4, Acknowledged(5));
+        let both = [first.clone(), delete(3, Acknowledged(6)), moved.clone()];
+        assert_eq!(tag_after(&both), [some("b")]);
+        let back = put("a", 4, Acknowledged(6));
+        let all = [first.clone(), delete(3, Acknowledged(7)), moved, back];
+        assert_eq!(tag_after(&all), [None, some("a"), some("b")]);
+        // Nothing is deleted by a request that finds nothing.
+        let refused = operation(Change::DeleteTag("tag".to_owned()), 3, End::Refused(4));
+        assert_eq!(tag_after(&[first.clone(), refused]), [some("a")]);
         // Pushed again after that.
         let again = put("a", 5, Acknowledged(6));
         assert_eq!(tag_after(&[first, delete(3, Acknowledged(4)), again]), [some("a")]);

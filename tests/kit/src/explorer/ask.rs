@@ -13,7 +13,7 @@ const NAME: &str = "explored";
 const SOURCE: &str = "source";
 
 /// The bytes of the blob.
-const BLOB: &[u8] = b"the bytes of a blob";
+pub(crate) const BLOB: &[u8] = b"the bytes of a blob";
 
 /// A manifest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -100,6 +100,8 @@ pub enum Ask {
     DeleteBlob,
     /// Looks whether the blob is there.
     HeadBlob,
+    /// Pulls the blob.
+    GetBlob,
     /// Begins the upload session.
     Start,
     /// Appends the blob's bytes to it.
@@ -168,6 +170,7 @@ impl Ask {
             Self::HeadBlob => {
                 (Method::HEAD, format!("/v2/{NAME}/blobs/{blob}"), Bytes::new(), None)
             }
+            Self::GetBlob => (Method::GET, format!("/v2/{NAME}/blobs/{blob}"), Bytes::new(), None),
             Self::Start => (Method::POST, format!("/v2/{NAME}/blobs/uploads/"), Bytes::new(), None),
             Self::Append => (Method::PATCH, upload.location(), Bytes::from_static(BLOB), None),
             Self::AppendMore => (Method::PATCH, upload.location(), Bytes::from_static(b"!"), None),

@@ -28,7 +28,7 @@ mod world;
 pub use ask::{Ask, Item};
 pub use oracle::Model;
 pub use schedule::{DepthFirst, Random, Scheduler};
-pub use search::{Bound, Faults, Found, Scenario, explore, inject};
+pub use search::{Bound, Found, Scenario, explore, inject};
 pub use stage::{Fault, FaultKind, Performance, Span, Task, perform};
 pub(crate) use stage::{answered, bucket_step, pause};
 pub use step::{Kind, Step};

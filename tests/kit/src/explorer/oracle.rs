@@ -1,7 +1,7 @@
 //! What may happen: some order of the requests, one after the other, that gives
 //! the same responses and the same end.
 
-use super::ask::{Ask, Item, Upload};
+use super::ask::{Ask, BLOB, Item, Upload};
 use super::stage::Span;
 use super::world::World;
 use bytes::Bytes;
@@ -73,7 +73,7 @@ impl Model {
                 let was = std::mem::take(&mut self.blob);
                 deleted(was)
             }
-            Ask::HeadBlob => found(self.blob, status),
+            Ask::HeadBlob | Ask::GetBlob => found(self.blob, status),
             Ask::Start => status == 202,
             Ask::Append | Ask::AppendMore => matches!(status.as_u16(), 202 | 404 | 409 | 416),
             Ask::Commit => {
@@ -169,7 +169,9 @@ impl Model {
         if model.referrer && !model.items.contains(&Item::Referrer) {
             return Err("a referrer is listed that is not there".to_owned());
         }
-        model.blob = ask(Ask::HeadBlob).status() == 200;
+        let blob = ask(Ask::GetBlob);
+        check(Ask::GetBlob, &blob)?;
+        model.blob = blob.status() == 200;
         Ok(model)
     }
 
@@ -217,6 +219,9 @@ pub(crate) fn check(ask: Ask, response: &Response<Bytes>) -> Result<Option<Item>
         return Err(format!("{ask:?} has the status {status}"));
     }
     let item = match ask {
+        Ask::GetBlob if status == 200 && *response.body() != BLOB => {
+            return Err("the blob has other bytes".to_owned());
+        }
         Ask::Get(item) if status == 200 => item,
         Ask::GetTag(_) if status == 200 => {
             let digest = response.headers().get("docker-content-digest");

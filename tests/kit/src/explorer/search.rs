@@ -220,12 +220,9 @@ fn shortened(place: &str) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// What was tried of faults.
-pub type Faults = Found;
-
 /// Has one request fail at each of its steps in turn, looks at what is there,
 /// and repeats the request.
-pub fn inject(medium: Medium, before: &'static [Ask], ask: Ask, kind: FaultKind) -> Faults {
+pub fn inject(medium: Medium, before: &'static [Ask], ask: Ask, kind: FaultKind) -> Found {
     let mut found = Found::default();
     for at in 0.. {
         match inject_at(medium, before, ask, Fault { at, kind }) {

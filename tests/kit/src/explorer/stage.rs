@@ -61,8 +61,6 @@ pub struct Performance {
     pub log: Vec<(usize, Step)>,
     /// Whether the fault of any task was reached.
     pub faulted: bool,
-    /// Whoever chose.
-    pub scheduler: Box<dyn Scheduler>,
 }
 
 /// Runs tasks to their ends. `faults` are of the tasks in the same place.
@@ -110,7 +108,6 @@ pub fn perform<'a>(
         spans: state.actors.iter().map(|actor| actor.span).collect(),
         faulted: state.actors.iter().any(|actor| actor.faulted),
         log: state.log,
-        scheduler: state.scheduler,
     }
 }
 
