@@ -15,19 +15,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The most attempts of a request.
-
 ///
 /// Limit: the attempts of a request to a store; test: `safe_requests_are_retried`.
 pub const MAX_ATTEMPTS: u32 = 4;
 
 /// How long after the first attempt a retry may begin.
-
 ///
 /// Limit: the time for retries to a store; test: `a_store_that_hangs_costs_half_a_minute`.
 pub const REPEAT_TIME: Duration = Duration::from_secs(15);
 
 /// The longest pause between attempts.
-
 ///
 /// Limit: the pause between attempts; test: `pauses_between_attempts`.
 pub const MAX_PAUSE: Duration = Duration::from_secs(2);

@@ -48,9 +48,13 @@ async fn honours_versions(bucket: &dyn Bucket, key: &Path) -> Result<bool, Error
 /// Whether a bucket that cannot be written to, for this reason, can be read: its
 /// content can be served, while pushes fail.
 pub async fn is_readable(bucket: &dyn Bucket, root: &Path, reason: &Error) -> bool {
-    let Some(Refusal::Unavailable { status, .. }) = Refusal::cause_of(reason) else { return false };
-    let refuses_writes = [StatusCode::FORBIDDEN, StatusCode::INSUFFICIENT_STORAGE];
-    refuses_writes.contains(status)
+    let refuses_writes = |refusal: &Refusal| match refusal {
+        Refusal::Unavailable { status, .. } => {
+            *status == StatusCode::FORBIDDEN || refusal.is_full()
+        }
+        Refusal::MissingParts(_) => false,
+    };
+    Refusal::cause_of(reason).is_some_and(refuses_writes)
         && matches!(bucket.get(&key(root)).await, Ok(_) | Err(Error::NotFound { .. }))
 }
 

@@ -31,6 +31,10 @@ const NO_BUCKET: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
 /// 400.
 const EXPIRED: [&str; 2] = ["ExpiredToken", "InvalidToken"];
 
+/// The codes for a quota that is used up: Ceph's, whose status is 403, and MinIO's,
+/// whose status is 400.
+const NO_ROOM: [&str; 2] = ["QuotaExceeded", "XMinioAdminBucketQuotaExceeded"];
+
 /// The header in which Azure repeats the code of an error.
 const AZURE_CODE: &str = "x-ms-error-code";
 
@@ -59,6 +63,17 @@ impl Refusal {
         causes(error).find_map(|cause| cause.downcast_ref())
     }
 
+    /// Whether the store has no room, or a quota is used up.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Unavailable { status, text, .. } => {
+                *status == StatusCode::INSUFFICIENT_STORAGE
+                    || error_code(text).is_some_and(|code| NO_ROOM.contains(&&*code))
+            }
+            Self::MissingParts(_) => false,
+        }
+    }
+
     /// Makes an error of a response, if it is such a refusal.
     pub(crate) async fn check(
         response: HttpResponse,
@@ -79,7 +94,7 @@ impl Refusal {
             StatusCode::BAD_REQUEST if MISSING_PARTS.contains(&&*code) => {
                 Self::MissingParts(text.into_owned())
             }
-            StatusCode::BAD_REQUEST if !EXPIRED.contains(&&*code) => {
+            StatusCode::BAD_REQUEST if !EXPIRED.contains(&&*code) && !NO_ROOM.contains(&&*code) => {
                 return Ok(HttpResponse::from_parts(head, body.into()));
             }
             // There is no such object, which is an answer.
@@ -96,7 +111,11 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable { store, status, text } => {
-                let remedy = remedy(*status).unwrap_or(EXPIRED_REMEDY);
+                let remedy = if self.is_full() {
+                    FULL_REMEDY
+                } else {
+                    remedy(*status).unwrap_or(EXPIRED_REMEDY)
+                };
                 write!(f, "{store}: {remedy}; the store responds with {status}: {text}")
             }
             Self::MissingParts(text) => write!(f, "the store does not have the parts: {text}"),
@@ -108,6 +127,9 @@ impl Error for Refusal {}
 
 /// See [`EXPIRED`].
 const EXPIRED_REMEDY: &str = "temporary credentials have expired, set new ones";
+
+/// See [`Refusal::is_full`].
+const FULL_REMEDY: &str = "the store is full or its quota is used up, make room in it";
 
 /// What to do about a response with this status, if it says that the store does
 /// not serve the registry: not now, or not until its operator mends something.
@@ -125,7 +147,7 @@ pub fn remedy(status: StatusCode) -> Option<&'static str> {
              and delete in it, and see whether it is read-only or its quota is used up"
         }
         StatusCode::NOT_FOUND => "the bucket does not exist, restore it or correct the setting",
-        StatusCode::INSUFFICIENT_STORAGE => "the store is full, make room in it",
+        StatusCode::INSUFFICIENT_STORAGE => FULL_REMEDY,
         _ => return None,
     })
 }

@@ -216,7 +216,8 @@ async fn buckets_that_do_not_serve() {
         (404, "", ""),
         (401, "InvalidAuthenticationInfo", "does not accept the credentials"),
         (403, "AccessDenied", "let these credentials list the bucket"),
-        (403, "QuotaExceeded", "its quota is used up"),
+        (403, "QuotaExceeded", "make room in it"),
+        (400, "XMinioAdminBucketQuotaExceeded", "make room in it"),
         (400, "ExpiredToken", "temporary credentials have expired"),
         (400, "InvalidToken", "temporary credentials have expired"),
         (507, "XMinioStorageFull", "make room in it"),
@@ -235,6 +236,8 @@ async fn buckets_that_do_not_serve() {
                 bucket.list_with_delimiter(None).await.unwrap_err(),
             ] {
                 assert_eq!(is_unavailable(&error), !remedy.is_empty(), "{status} {code}: {error}");
+                let is_full = Refusal::cause_of(&error).is_some_and(Refusal::is_full);
+                assert_eq!(is_full, remedy == "make room in it", "{status} {code}: {error}");
                 if remedy.is_empty() {
                     continue;
                 }

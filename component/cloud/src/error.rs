@@ -43,9 +43,10 @@ impl From<object_store::Error> for Error {
             | object_store::Error::Precondition { .. } => Self::Conflict(text()),
             object_store::Error::NotSupported { .. }
             | object_store::Error::NotImplemented { .. } => Self::Unsupported(text()),
-            error if is_unavailable(error) => Self::Storage(StorageError::Unavailable(text())),
             error => match Refusal::cause_of(error) {
                 Some(Refusal::MissingParts(_)) => Self::MissingParts(text()),
+                Some(refusal) if refusal.is_full() => Self::Storage(StorageError::Full(text())),
+                _ if is_unavailable(error) => Self::Storage(StorageError::Unavailable(text())),
                 _ => Self::failed(text()),
             },
         }

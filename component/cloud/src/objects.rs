@@ -166,8 +166,8 @@ impl Objects {
     }
 
     /// Deletes a link that leads to `digest`, by two requests. Not all stores
-    /// delete conditionally: what is written between the two is lost, as if it
-    /// had been written before.
+    /// delete conditionally: what is written between the two is lost, so a push
+    /// looks for announced deletions after it has written.
     pub(crate) async fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), Error> {
         let value = match self.read(key).await {
             Err(Error::NOT_FOUND) => return Ok(()),

@@ -5,7 +5,7 @@ use crate::session::{Complete, HASH_BUFFER};
 use crate::steps::observed;
 use crate::{Appender, Directory, files};
 use roadstead_oci::{Algorithm, Digest, RepositoryName};
-use roadstead_storage::{Commit, Key, StorageError};
+use roadstead_storage::{Commit, Key, StorageError, UploadSession};
 use sha2::{Digest as _, Sha512};
 use std::fs::File;
 use std::io::Read as _;
@@ -46,7 +46,7 @@ impl Directory {
         }
         let blob = Key::Blob(digest.clone());
         let link = PreparedLink::write(self, &session.repository, digest)?;
-        link.sync_with(self, &complete, &blob).inspect_err(|_| {
+        link.sync_with(self, session, &complete, &blob).inspect_err(|_| {
             for key in [&link.key, &blob] {
                 if let Some(parent) = self.path(key).parent() {
                     self.prune(parent);
@@ -84,9 +84,13 @@ impl PreparedLink {
 
     /// Syncs it, the blob's bytes, and the directories that they will be in
     /// concurrently: a disk takes about as long for all of them as for one.
+    ///
+    /// Bytes whose sync fails may be neither on disk nor in memory, which a second
+    /// sync does not say. So the session ends.
     fn sync_with(
         &self,
         directory: &Directory,
+        session: &UploadSession,
         bytes: &Complete,
         blob: &Key,
     ) -> Result<(), StorageError> {
@@ -95,7 +99,12 @@ impl PreparedLink {
             None => Ok(()),
         };
         at_once(vec![
-            Box::new(|| files::sync(&bytes.file, &bytes.data).map_err(failed)),
+            Box::new(|| {
+                files::sync(&bytes.file, &bytes.data).map_err(|error| {
+                    let _ = directory.discard(session);
+                    failed(error)
+                })
+            }),
             Box::new(|| files::sync(&self.file, &self.temporary).map_err(failed)),
             Box::new(|| parent(&self.key)),
             Box::new(|| parent(blob)),
@@ -168,12 +177,13 @@ fn hash_again<H: sha2::Digest>(path: &Path) -> Result<Vec<u8>, StorageError> {
 mod tests {
     use super::{Task, with_threads};
     use crate::Directory;
+    use crate::files::testing::watch;
     use roadstead_oci::{Algorithm, Digest, RepositoryName};
     use roadstead_storage::{Commit, Key, StorageError, UploadSession};
     use sha2::{Digest as _, Sha256};
-    use std::fs;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread::Builder;
+    use std::{fs, io};
 
     struct Fixture {
         _root: tempfile::TempDir,
@@ -237,6 +247,25 @@ mod tests {
         for tasks in [vec![failing(), done()], vec![done(), failing()]] {
             assert_eq!(with_threads(tasks, 1, none), Err(StorageError::NotFound));
         }
+    }
+
+    /// The system says once that it could not write: a second sync of the same
+    /// bytes would succeed.
+    #[test]
+    fn bytes_whose_sync_failed_are_not_committed_later() {
+        let f = Fixture::new();
+        let data = f.directory.session_path(&f.commit.session).join("data");
+        let watch = watch(f.directory.root(), move |operation, path| {
+            if operation == "sync" && path == data {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            Ok(())
+        });
+        assert!(matches!(f.commit(), Err(StorageError::Unavailable(_))));
+        drop(watch);
+        assert_eq!(f.directory.status(&f.commit.session), Err(StorageError::NotFound));
+        assert_eq!(f.directory.value(&f.blob), Err(StorageError::NotFound));
+        assert_eq!(f.commit().unwrap(), 5);
     }
 
     #[test]

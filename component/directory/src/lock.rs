@@ -3,9 +3,9 @@
 //! A writer holds the file `lock`, which it creates exclusively: sessions may
 //! be shared with processes that cannot lock a file otherwise (a component over
 //! a mounted directory). A process that dies leaves its lock behind; after
-//! [`LOCK_EXPIRY`] the next request takes it over, and copies the recorded
-//! bytes to a new file: if the former holder is still alive, it writes to a
-//! file that is no longer read.
+//! [`LOCK_EXPIRY`] the next request takes it over, and first of all moves the
+//! recorded bytes to a new file: if the former holder is still alive, it writes
+//! to a file that is no longer read.
 //!
 //! Native processes can do better. One of them owns the directory, by a lock
 //! that the operating system releases when it dies. It tracks in memory which
@@ -88,8 +88,9 @@ pub(crate) struct Lock {
     path: PathBuf,
     token: Vec<u8>,
     pub(crate) refreshed: Instant,
-    /// Whether it was taken over from another holder, which may still be
-    /// running.
+    /// Whether it was taken over from another holder, which may still be running,
+    /// and the bytes have not been moved away from it. Until then the lock is not
+    /// released: who takes a lock that is free does not move them.
     pub(crate) taken_over: bool,
     /// Dropped after the lock file is removed.
     _entered: Option<Entered>,
@@ -175,7 +176,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.check().is_ok() {
+        if !self.taken_over && self.check().is_ok() {
             // A lock file that cannot be removed expires.
             let _ = files::remove_file(&self.path);
         }

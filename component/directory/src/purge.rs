@@ -23,14 +23,15 @@ pub struct Purged {
 impl Directory {
     /// Removes the upload sessions to which nothing was added for longer than
     /// `age`, and old temporary files. With `dry_run`, sessions are only
-    /// counted. Does nothing in a process that does not own the sessions.
+    /// counted. Does nothing while another process owns the sessions.
     ///
     /// # Errors
-    /// When the directory cannot be read. What cannot be removed is logged.
+    /// When the directory cannot be read. What cannot be removed is logged, and so
+    /// are repositories whose uploads cannot be read.
     pub fn purge(&self, age: Duration, dry_run: bool) -> Result<Purged, StorageError> {
         self.writable()?;
         let mut purged = Purged::default();
-        if !self.owns_sessions() {
+        if !self.owns_sessions() && !self.claim_sessions()? {
             return Ok(purged);
         }
         let Some(before) = self.clock()?.checked_sub(age) else { return Ok(purged) };
@@ -44,7 +45,9 @@ impl Directory {
             let page = self.names(&query)?;
             for name in &page.names {
                 let Ok(name) = RepositoryName::parse(name) else { continue };
-                self.purge_repository(&name, before, dry_run, &mut purged)?;
+                if let Err(error) = self.purge_repository(&name, before, dry_run, &mut purged) {
+                    (self.log)(&format!("cannot remove abandoned uploads of {name}: {error}"));
+                }
             }
             match page.names.into_iter().next_back() {
                 Some(last) if page.more => query.after = Some(last),
@@ -170,5 +173,19 @@ mod tests {
         assert_eq!(used.finish(&directory), Ok(5));
         let left = fs::read_dir(directory.temporary_directory()).unwrap().count();
         assert_eq!(left, 0, "temporary files");
+    }
+
+    #[test]
+    fn who_outlives_the_owner_removes_uploads() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Directory::open(root.path()).unwrap();
+        let second = Directory::open(root.path()).unwrap();
+        let abandoned = session("a", 1);
+        second.begin(&abandoned).unwrap();
+        age(&second.session_path(&abandoned));
+        assert_eq!(second.purge(WEEK, false), Ok(Purged::default()));
+        drop(first);
+        assert_eq!(second.purge(WEEK, false).unwrap().sessions, 1);
+        assert!(second.owns_sessions());
     }
 }

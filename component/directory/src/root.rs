@@ -136,6 +136,17 @@ impl Directory {
         self.place().owner.is_some()
     }
 
+    /// Tries to own the directory's sessions: the process that did at the start of
+    /// this one may have ended since.
+    pub(crate) fn claim_sessions(&self) -> io::Result<bool> {
+        let owner = lock::own(&self.private())?;
+        let claimed = owner.is_some();
+        if claimed {
+            self.place_mut().owner = owner;
+        }
+        Ok(claimed)
+    }
+
     fn gone(&self) -> StorageError {
         StorageError::Unavailable(format!(
             "{} is not the directory that was opened at the start: it was unmounted, moved, \

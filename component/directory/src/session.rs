@@ -144,15 +144,16 @@ impl Directory {
     ) -> Result<Appender, StorageError> {
         self.writable()?;
         let path = self.session_path(session);
-        let lock = Lock::take(self, &path)?;
+        let mut lock = Lock::take(self, &path)?;
         let mut state = self.state(session)?;
+        if lock.taken_over {
+            self.move_data(&path, &mut state, &lock)?;
+            lock.taken_over = false;
+        }
         if let Some(at) = at
             && at != state.offset
         {
             return Err(StorageError::Offset(state.offset));
-        }
-        if lock.taken_over {
-            state.file = self.copy_data(&path, &state)?;
         }
         let data = path.join(&state.file);
         let held = held(&data)?;
@@ -222,6 +223,31 @@ impl Directory {
             Err(StorageError::NotFound) => Ok(State::new()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Moves the recorded bytes to a new file: a former holder of the lock may still
+    /// be running, and writes to the one before.
+    fn move_data(&self, path: &Path, state: &mut State, lock: &Lock) -> Result<(), StorageError> {
+        let copy = self.copy_data(path, state)?;
+        let former = std::mem::replace(&mut state.file, copy);
+        let recorded = self.record(path, state, lock);
+        let unused = if recorded.is_ok() { &former } else { &state.file };
+        let _ = files::remove_file(&path.join(unused));
+        recorded
+    }
+
+    /// Records the state of a session whose directory is `path`, if its lock is
+    /// still held.
+    fn record(&self, path: &Path, state: &State, lock: &Lock) -> Result<(), StorageError> {
+        let (file, temporary) = self.temporary_file()?;
+        let recorded = files::write_all(&file, &temporary, state.print().as_bytes())
+            .map_err(failed)
+            .and_then(|()| lock.check())
+            .and_then(|()| Ok(files::rename(&temporary, &path.join("state"))?));
+        if recorded.is_err() {
+            let _ = files::remove_file(&temporary);
+        }
+        recorded
     }
 
     /// Copies the recorded bytes to a new file and returns its name.
@@ -350,17 +376,9 @@ impl Appender {
     /// Records the written bytes. Returns the session's new end.
     pub fn finish(mut self, directory: &Directory) -> Result<u64, StorageError> {
         self.sink.settle().map_err(failed)?;
-        let (file, temporary) = directory.temporary_file()?;
-        let recorded = files::write_all(&file, &temporary, self.state.print().as_bytes())
-            .map_err(failed)
-            .and_then(|()| self.lock.check())
-            .and_then(|()| Ok(files::rename(&temporary, &self.path.join("state"))?));
-        if recorded.is_ok() {
-            self.unrecorded.keep();
-        } else {
-            let _ = files::remove_file(&temporary);
-        }
-        recorded.map(|()| self.state.offset)
+        directory.record(&self.path, &self.state, &self.lock)?;
+        self.unrecorded.keep();
+        Ok(self.state.offset)
     }
 
     /// What [`Directory::commit`] needs of a session.

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::objects::Objects;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
+use object_store::GetResult;
 use roadstead_storage::{Key, NameList, NamesQuery, PAGE_BYTES, Page};
 use std::collections::BTreeSet;
 
@@ -87,17 +88,9 @@ impl Objects {
         Ok(())
     }
 
-    /// The value of a name; an empty one for one that no page has room for.
-    async fn page_value(&self, key: &Key) -> Result<Bytes, Error> {
-        let found = self.get(key).await?;
-        if found.meta.size > PAGE_BYTES as u64 {
-            return Ok(Bytes::new());
-        }
-        Ok(found.bytes().await?)
-    }
-
     /// A page with values, which ends before they have more than [`PAGE_BYTES`].
-    /// A name whose value was deleted meanwhile is left out.
+    /// A name whose value was deleted meanwhile is left out. Values are asked for at
+    /// the same time and read one after the other: each may have a page's size.
     async fn with_values(
         &self,
         list: &NameList,
@@ -106,14 +99,14 @@ impl Objects {
     ) -> Result<Page, Error> {
         let lookups = names.into_iter().filter_map(|name| {
             let key = value_key(list, &name)?;
-            Some(async move { (name, self.page_value(&key).await) })
+            Some(async move { (name, self.get(&key).await) })
         });
         let mut results = stream::iter(lookups).buffered(CONCURRENT_LOOKUPS);
         let mut page = Page { more, ..Page::default() };
         let mut bytes = 0;
-        while let Some((name, value)) = results.next().await {
-            let value = match value {
-                Ok(value) => value,
+        while let Some((name, found)) = results.next().await {
+            let value = match found {
+                Ok(found) => page_value(found).await?,
                 Err(Error::NOT_FOUND) => continue,
                 Err(error) => return Err(error),
             };
@@ -129,6 +122,14 @@ impl Objects {
         }
         Ok(page)
     }
+}
+
+/// The value of a name; an empty one for one that no page has room for.
+async fn page_value(found: GetResult) -> Result<Bytes, Error> {
+    if found.meta.size > PAGE_BYTES as u64 {
+        return Ok(Bytes::new());
+    }
+    Ok(found.bytes().await?)
 }
 
 /// The object that makes `name` a name of the list, and holds its value.

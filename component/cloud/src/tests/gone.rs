@@ -66,7 +66,7 @@ fn storage(store: Refusing) -> CloudStorage<NativeBodies> {
 
 fn check<T: std::fmt::Debug>(what: &str, remedy: &str, result: Result<T, StorageError>) {
     match result {
-        Err(StorageError::Unavailable(cause)) => {
+        Err(StorageError::Unavailable(cause) | StorageError::Full(cause)) => {
             for part in [remedy, "s3://abc", "REGISTRY_STORAGE_S3_BUCKET"] {
                 assert!(cause.contains(part), "{what}: {cause}");
             }
@@ -77,10 +77,10 @@ fn check<T: std::fmt::Debug>(what: &str, remedy: &str, result: Result<T, Storage
 
 #[tokio::test]
 async fn nothing_is_missing_in_a_bucket_that_is_gone() {
-    for (store, remedy) in [
-        (Refusing(404, "NoSuchBucket"), "the bucket does not exist"),
-        (Refusing(403, "AccessDenied"), "the store denies this request"),
-        (Refusing(507, "StorageFull"), "make room in it"),
+    for (store, remedy, is_full) in [
+        (Refusing(404, "NoSuchBucket"), "the bucket does not exist", false),
+        (Refusing(403, "AccessDenied"), "the store denies this request", false),
+        (Refusing(507, "StorageFull"), "make room in it", true),
     ] {
         let storage = storage(store);
         let (repository, digest) = (name("a/b"), sha256(b"blob"));
@@ -115,7 +115,9 @@ async fn nothing_is_missing_in_a_bucket_that_is_gone() {
         check("append", remedy, storage.append(&session, None, None, body(b"blob")).await);
         check("discard", remedy, storage.discard(&session).await);
         let commit = commit_of(&session, &digest);
-        check("commit", remedy, storage.commit(&commit).await);
+        let refused = storage.commit(&commit).await;
+        assert_eq!(matches!(refused, Err(StorageError::Full(_))), is_full, "{refused:?}");
+        check("commit", remedy, refused);
         check("store", remedy, storage.store(&commit, body(b"blob")).await);
     }
 }

@@ -34,9 +34,18 @@ impl Secret {
     pub(super) fn new_session(
         &self,
         repository: &RepositoryName,
-        mut bytes: [u8; 16],
+        bytes: [u8; 16],
     ) -> UploadSession {
-        for (place, byte) in HOUR.into_iter().zip(hour().to_be_bytes()) {
+        self.new_session_at(repository, bytes, hour())
+    }
+
+    fn new_session_at(
+        &self,
+        repository: &RepositoryName,
+        mut bytes: [u8; 16],
+        hour: u16,
+    ) -> UploadSession {
+        for (place, byte) in HOUR.into_iter().zip(hour.to_be_bytes()) {
             bytes[place] = byte;
         }
         let hash = self.hash(repository, &bytes);
@@ -47,13 +56,14 @@ impl Secret {
     }
 
     /// Whether a session's identifier was given out by
-    /// [`Secret::new_session`] in the last [`FRESH_HOURS`].
+    /// [`Secret::new_session`] in the last [`FRESH_HOURS`], or in the next hour: the
+    /// clock of another instance may be ahead, if only by a moment.
     pub(super) fn recognizes(&self, session: &UploadSession) -> bool {
         let Some(bytes) = bytes(&session.id) else { return false };
         let began = u16::from_be_bytes(HOUR.map(|place| bytes[place]));
         let hash = self.hash(&session.repository, &bytes);
         bytes.iter().skip(HASH).eq(hash.iter().take(bytes.len() - HASH))
-            && hour().wrapping_sub(began) <= FRESH_HOURS
+            && hour().wrapping_add(1).wrapping_sub(began) <= FRESH_HOURS + 1
     }
 
     /// The hash of an identifier's first bytes and of the place of a repository's
@@ -84,7 +94,7 @@ fn hour() -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::Secret;
+    use super::{Secret, hour};
     use roadstead_oci::RepositoryName;
     use roadstead_storage::UploadSession;
 
@@ -110,6 +120,16 @@ mod tests {
                 assert_eq!(recognized, before == 'f', "{place}: {id}");
                 digits[place] = before;
             }
+        }
+    }
+
+    #[test]
+    fn identifiers_of_a_clock_that_is_ahead_are_recognized() {
+        let (secret, name) = (Secret(b"ours".to_vec()), RepositoryName::parse("a").unwrap());
+        // If an hour begins meanwhile, nothing changes.
+        for (hours, recognized) in [(-26, false), (-23, true), (0, true), (1, true), (3, false)] {
+            let session = secret.new_session_at(&name, [7; 16], hour().wrapping_add_signed(hours));
+            assert_eq!(secret.recognizes(&session), recognized, "{hours}");
         }
     }
 

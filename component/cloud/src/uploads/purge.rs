@@ -17,7 +17,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::GetRange;
 use object_store::path::Path;
 use roadstead_oci::{RepositoryName, UploadId};
-use roadstead_storage::{Collection, Key, SessionFile, UploadSession};
+use roadstead_storage::{Collection, Key, SessionFile, StorageError, UploadSession};
 use std::time::{Duration, SystemTime};
 
 /// How many uploads there are for one that purges.
@@ -79,7 +79,14 @@ impl Uploads {
         let aborted = stream::iter(old).map(async |object| self.abort_parts(object).await);
         let paths: Vec<Path> = aborted.buffered(CONCURRENT_READS).try_collect().await?;
         let paths = stream::iter(paths.into_iter().map(Ok)).boxed();
-        self.objects.backend.store.delete_stream(paths).for_each(async |_| {}).await;
+        let mut deletions = self.objects.backend.store.delete_stream(paths);
+        while let Some(deleted) = deletions.next().await {
+            if let Err(error @ Error::Storage(StorageError::Unavailable(_))) =
+                deleted.map_err(Error::from)
+            {
+                return Err(error);
+            }
+        }
         Ok(())
     }
 

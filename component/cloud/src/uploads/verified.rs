@@ -6,7 +6,7 @@ use super::part_sizes::FIRST_SIZE;
 use crate::error::Error;
 use crate::metadata::Metadata;
 use crate::multipart::REQUEST_LIMIT;
-use roadstead_buckets::{Verified, remedy};
+use roadstead_buckets::{Refusal, Verified, remedy};
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_storage::{ChunkedBody, Commit, Key, StorageError};
 
@@ -54,11 +54,15 @@ impl Uploads {
             Verified::Stored => Ok(length),
             Verified::Mismatch => Err(StorageError::DigestMismatch(None).into()),
             Verified::Refused => {
-                let text = String::from_utf8_lossy(&body);
-                let text = format!("{blob}: the store responds with {status}: {text}");
-                Err(match remedy(status) {
-                    Some(remedy) => StorageError::Unavailable(format!("{remedy}; {text}")).into(),
-                    None => Error::failed(text),
+                let text = String::from_utf8_lossy(&body).into_owned();
+                let failed = format!("{blob}: the store responds with {status}: {text}");
+                let refusal = Refusal::Unavailable { store: blob.to_string(), status, text };
+                Err(if refusal.is_full() {
+                    StorageError::Full(refusal.to_string()).into()
+                } else if remedy(status).is_some() {
+                    StorageError::Unavailable(refusal.to_string()).into()
+                } else {
+                    Error::failed(failed)
                 })
             }
         }

@@ -1,5 +1,7 @@
 //! Upload sessions: one writer at a time, and what crashes leave of them.
 
+mod takeover;
+
 use super::State;
 use crate::Directory;
 use crate::files::testing::watch;
@@ -123,31 +125,6 @@ fn one_at_a_time() {
     assert!(matches!(f.commit(b""), Err(StorageError::Busy)));
     drop(holder);
     assert_eq!(f.append(None, b"x").unwrap(), 1);
-}
-
-#[test]
-fn who_takes_over_is_not_disturbed_by_the_former_holder() {
-    // Who owns the directory is taken over from, and takes over.
-    for owner_first in [true, false] {
-        let f = Fixture::new();
-        let other = Directory::open(f.root.path()).unwrap();
-        let (first, second) =
-            if owner_first { (&f.directory, &other) } else { (&other, &f.directory) };
-        f.append(None, b"good ").unwrap();
-        let mut former = first.append(&f.session, None).unwrap();
-        former.write(b"lost").unwrap();
-        assert!(matches!(second.append(&f.session, None), Err(StorageError::Busy)));
-        f.age_lock();
-        let mut taker = second.append(&f.session, None).unwrap();
-        taker.write(b"by").unwrap();
-        // Not dead, only slow: it writes on, but into its own file.
-        former.write(b" and more of it").unwrap();
-        taker.write(b"tes").unwrap();
-        assert!(matches!(former.finish(first), Err(StorageError::Busy)));
-        assert_eq!(taker.finish(second).unwrap(), 10);
-        assert_eq!(f.commit(b"good bytes").unwrap(), 10);
-        assert_eq!(f.blob(&sha256(b"good bytes")).unwrap(), b"good bytes");
-    }
 }
 
 #[test]
