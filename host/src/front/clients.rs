@@ -20,7 +20,7 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// Limit: requests of one client that wait for a turn; test: `stream_floods_leave_turns_for_others`.
 const MAX_WAITING: usize = 512;
 
-/// Requests without a body that the component answers at a time over a directory:
+/// Requests by GET and HEAD that the component answers at a time over a directory:
 /// what it makes of them is in its memory. A list of 4 MiB takes about 20 MiB on the
 /// way.
 ///

@@ -149,7 +149,8 @@ impl Service {
             return error_response::busy();
         };
         let mut answer = None;
-        if self.collected.is_some() && request.body().is_end_stream() {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if self.collected.is_some() && reads {
             answer = self.clients.answer(client).await;
             if answer.is_none() {
                 warn_busy("the component answers too many reads");
