@@ -224,11 +224,12 @@ fn requests(
                 let body = |body| ResponseBody::sequential(body, handover, guard);
                 return Ok::<_, Infallible>(response.map(body));
             }
-            let Some(stream) = service.clients().stream(&client) else {
-                let body = |body| ResponseBody::sequential(body, None, guard);
-                return Ok(error_response::busy().map(body));
+            let stream = service.clients().stream(&client);
+            let response = if stream.is_some() {
+                service.request(request, &peer, &client).await
+            } else {
+                error_response::busy()
             };
-            let response = service.request(request, &peer, &client).await;
             Ok(response.map(|body| {
                 ResponseBody::chunks(body, streams::progress(), activity, stream, guard)
             }))
