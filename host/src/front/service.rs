@@ -6,7 +6,7 @@ use crate::body::full;
 use crate::body::request_body::{Collected, Holds, RequestBody};
 use crate::engine::Engine;
 use crate::front::cache::{self, Access, ResponseCache};
-use crate::front::clients::{Client, Clients};
+use crate::front::clients::{Client, Clients, Turn};
 use crate::front::error_response;
 use crate::front::peer::{self, Peer};
 use crate::log_throttle::LogThrottle;
@@ -144,7 +144,8 @@ impl Service {
         peer: &Peer,
         client: &Arc<Client>,
     ) -> Response<WasiBody> {
-        let Some(_turn) = self.clients.turn(client).await else {
+        let sends = !request.body().is_end_stream();
+        let Some(_turn) = self.turn(sends, client).await else {
             warn_busy("no turn was free; see REGISTRY_HTTP_MAXREQUESTS and _MAXREQUESTSPERCLIENT");
             return error_response::busy();
         };
@@ -188,6 +189,13 @@ impl Service {
             return cache::unanswered(error_response::busy());
         }
         response
+    }
+
+    /// Waits for a turn, and first for one of those that requests with a body can have
+    /// if the request `sends` one.
+    async fn turn(&self, sends: bool, client: &Arc<Client>) -> Option<(Turn, Option<Turn>)> {
+        let sending = if sends { Some(self.clients.sending(client).await?) } else { None };
+        Some((self.clients.turn(client).await?, sending))
     }
 
     /// Takes a body out of the component's memory, whose instance others use: its
