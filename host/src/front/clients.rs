@@ -36,7 +36,8 @@ const ANSWERS: usize = 32;
 /// Limit: reads of one client that the component answers at a time; test: `unread_lists_end_no_instance`.
 const ANSWERS_OF_CLIENT: usize = 16;
 
-/// Bytes of responses that the component made and one client has yet to take.
+/// Bytes of responses that the component made or the cache kept, and that one client
+/// has yet to take.
 ///
 /// Limit: bytes of one client's responses in memory; test: `unread_lists_end_no_instance`.
 const MADE_OF_CLIENT: usize = 32 * 1024 * 1024;

@@ -5,7 +5,7 @@ use crate::body::budget::holding;
 use crate::body::full;
 use crate::body::request_body::{Collected, Holds, RequestBody};
 use crate::engine::Engine;
-use crate::front::cache::{self, Access, ResponseCache};
+use crate::front::cache::{self, Access, Kept, ResponseCache};
 use crate::front::clients::{Client, Clients, Turn};
 use crate::front::error_response;
 use crate::front::peer::{self, Peer};
@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime_wasi_http::WasiBody;
 
-/// A response that the component made is taken into the host's memory without
-/// asking if it is no longer than this, in bytes.
+/// A response that the component made or the cache kept needs no share of its
+/// client's memory if it is no longer than this, in bytes.
 ///
 /// Limit: bytes of a response that need no share of the budget; test: `unread_lists_end_no_instance`.
 const SMALL: usize = 16 * 1024;
@@ -98,7 +98,7 @@ impl Service {
             if self.authenticates { self.cache.access(&request, peer) } else { Some(Access::Open) };
         let line = self.access_log.then(|| (request.method().clone(), request.uri().clone()));
         let response = match access.and_then(|access| self.cache.respond(&request, access)) {
-            Some(response) => response,
+            Some(response) => self.counted(response, client).await,
             None => self.forward(request, peer, client, access).await,
         };
         if let Some((method, uri)) = line {
@@ -122,7 +122,12 @@ impl Service {
                 return ResponseCache::strip(self.limited(request, peer, client).await);
             };
             let in_flight = self.cache.begin(&request, access);
-            return in_flight.answered(self.limited(request, peer, client).await).await;
+            let limited = self.limited(request, peer, client).await;
+            let mut response = in_flight.answered(limited).await;
+            return match response.extensions_mut().remove::<Kept>() {
+                Some(Kept) => self.counted(response, client).await,
+                None => response,
+            };
         }
         // A task of its own: a write that was carried out purges what it
         // outdates even if its client has gone.
@@ -196,6 +201,19 @@ impl Service {
     async fn turn(&self, sends: bool, client: &Arc<Client>) -> Option<(Turn, Option<Turn>)> {
         let sending = if sends { Some(self.clients.sending(client).await?) } else { None };
         Some((self.clients.turn(client).await?, sending))
+    }
+
+    /// Counts a body of the cache's among those that the client has yet to take.
+    async fn counted(
+        &self,
+        response: Response<WasiBody>,
+        client: &Arc<Client>,
+    ) -> Response<WasiBody> {
+        if response.body().size_hint().lower() > SMALL as u64 {
+            self.take(response, client).await
+        } else {
+            response
+        }
     }
 
     /// Takes a body out of the component's memory, whose instance others use: its
