@@ -5,6 +5,7 @@ use crate::body::budget::holding;
 use crate::body::full;
 use crate::body::request_body::{Collected, Holds, RequestBody};
 use crate::engine::Engine;
+use crate::front::answering::Answering;
 use crate::front::cache::{self, Access, Kept, ResponseCache};
 use crate::front::clients::{Client, Clients, Turn};
 use crate::front::error_response;
@@ -150,7 +151,7 @@ impl Service {
         client: &Arc<Client>,
     ) -> Response<WasiBody> {
         let sends = !request.body().is_end_stream();
-        let Some(_turn) = self.turn(sends, client).await else {
+        let Some(turn) = self.turn(sends, client).await else {
             warn_busy("no turn was free; see REGISTRY_HTTP_MAXREQUESTS and _MAXREQUESTSPERCLIENT");
             return error_response::busy();
         };
@@ -174,7 +175,11 @@ impl Service {
         peer::describe(request.headers_mut(), peer, self.authenticates, trusted);
         let uri = request.uri().clone();
         peer::set_host(request.headers_mut(), &uri);
-        let response = match self.engine.handle(request).await {
+        let engine = self.engine.clone();
+        let mut answering =
+            Answering::new(async move { engine.handle(request).await }, (turn, answer));
+        let answered = (&mut answering).await;
+        let response = match answered {
             Ok(mut response) => {
                 if front::take_in_memory(response.headers_mut()) {
                     self.take(response, client).await
@@ -187,7 +192,7 @@ impl Service {
                 cache::unanswered(error_response::internal())
             }
         };
-        drop(answer);
+        drop(answering);
         holds.release();
         if holds.refused() {
             warn_busy("too many manifests are being pushed at a time");
