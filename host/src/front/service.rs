@@ -254,7 +254,7 @@ impl Service {
 }
 
 /// Logs that requests are refused, and why.
-fn warn_busy(cause: &str) {
+pub(crate) fn warn_busy(cause: &str) {
     static WARNING: LogThrottle = LogThrottle::new();
     if WARNING.is_due() {
         tracing::warn!("refused a request: {cause}");

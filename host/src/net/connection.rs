@@ -4,7 +4,7 @@
 use crate::body::handover::Handover;
 use crate::front::error_response;
 use crate::front::peer::Peer;
-use crate::front::service::Service;
+use crate::front::service::{Service, warn_busy};
 use crate::net::activity::State;
 use crate::net::connections::Connection;
 use crate::net::protocol::{self, HEAD_TIMEOUT, HttpVersion, Negotiated};
@@ -228,6 +228,7 @@ fn requests(
             let response = if stream.is_some() {
                 service.request(request, &peer, &client).await
             } else {
+                warn_busy("too many requests are in flight over HTTP/2");
                 error_response::busy()
             };
             Ok(response.map(|body| {
