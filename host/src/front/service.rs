@@ -16,6 +16,7 @@ use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use ipnet::IpNet;
+use roadstead_bridge::cache::Directive;
 use roadstead_bridge::front;
 use roadstead_config::Config;
 use std::sync::Arc;
@@ -196,7 +197,7 @@ impl Service {
         holds.release();
         if holds.refused() {
             warn_busy("too many manifests are being pushed at a time");
-            return cache::unanswered(error_response::busy());
+            return in_place_of(response, error_response::busy());
         }
         response
     }
@@ -251,6 +252,16 @@ impl Service {
             }
         }
     }
+}
+
+/// A response of the host's, with what the component's `response` says to the cache.
+fn in_place_of(response: Response<WasiBody>, mut own: Response<WasiBody>) -> Response<WasiBody> {
+    let (mut parts, _) = response.into_parts();
+    if let Some(directive) = Directive::take(&mut parts.headers) {
+        directive.write(own.headers_mut());
+    }
+    *own.extensions_mut() = parts.extensions;
+    own
 }
 
 /// Logs that requests are refused, and why.
