@@ -108,7 +108,6 @@ fn serve(options: Options) -> anyhow::Result<ExitCode> {
     for warning in &options.config.warnings {
         tracing::warn!(target: log::UNLIMITED, "{warning}");
     }
-    raise_open_files();
     let result = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = result.map_err(anyhow::Error::from).and_then(|runtime| {
         let result = runtime.block_on(server::serve(options));
@@ -122,21 +121,6 @@ fn serve(options: Options) -> anyhow::Result<ExitCode> {
     }
     log::finish();
     Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Raises the limit of open files to the most that the system allows: each
-/// connection takes one, and so does each blob in transit.
-fn raise_open_files() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        if current != maximum
-            && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
-        {
-            tracing::warn!("cannot raise the limit of open files from {current:?}: {error}");
-        }
-    }
 }
 
 fn help() -> String {

@@ -141,6 +141,11 @@ pub(crate) fn unanswered(mut response: Response<WasiBody>) -> Response<WasiBody>
     response
 }
 
+/// Marks a response that is kept: its client may hold the body for longer than the
+/// cache does.
+#[derive(Clone, Copy)]
+pub(super) struct Kept;
+
 enum Effect {
     /// The response may be kept for this path, if there is one.
     Read { path: Option<String>, head: bool, purges: u64, access: Access },
@@ -304,7 +309,7 @@ impl ResponseCache {
         let mut bytes = None;
         if !head {
             match body.collect().await {
-                // A copy: the original counts against budgets of bytes in transit.
+                // A copy: the original may be a part of much larger bytes.
                 Ok(collected) => bytes = Some(Bytes::copy_from_slice(&collected.to_bytes())),
                 Err(error) => {
                     tracing::error!("the component's response ended early: {error}");
@@ -320,7 +325,9 @@ impl ResponseCache {
             until: Instant::now() + time.min(MAX_AGE),
         };
         self.entries.insert(path, Arc::new(entry));
-        Response::from_parts(parts, full(bytes.unwrap_or_default()))
+        let mut response = Response::from_parts(parts, full(bytes.unwrap_or_default()));
+        response.extensions_mut().insert(Kept);
+        response
     }
 }
 

@@ -20,7 +20,11 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// Limit: requests of one client that wait for a turn; test: `stream_floods_leave_turns_for_others`.
 const MAX_WAITING: usize = 512;
 
-/// Requests without a body that the component answers at a time over a directory:
+/// One of so many turns is left to requests without a body: those with one last as
+/// long as their clients take to send it.
+const LEFT_BY_BODIES: usize = 4;
+
+/// Requests by GET and HEAD that the component answers at a time over a directory:
 /// what it makes of them is in its memory. A list of 4 MiB takes about 20 MiB on the
 /// way.
 ///
@@ -32,7 +36,8 @@ const ANSWERS: usize = 32;
 /// Limit: reads of one client that the component answers at a time; test: `unread_lists_end_no_instance`.
 const ANSWERS_OF_CLIENT: usize = 16;
 
-/// Bytes of responses that the component made and one client has yet to take.
+/// Bytes of responses that the component made or the cache kept, and that one client
+/// has yet to take.
 ///
 /// Limit: bytes of one client's responses in memory; test: `unread_lists_end_no_instance`.
 const MADE_OF_CLIENT: usize = 32 * 1024 * 1024;
@@ -59,6 +64,8 @@ pub(crate) struct Clients {
     turns: Arc<Semaphore>,
     /// The turns that one client can have.
     share: usize,
+    /// The turns that requests with a body can have.
+    sending: Arc<Semaphore>,
     answers: Arc<Semaphore>,
     made: Arc<Semaphore>,
     streams: Arc<Semaphore>,
@@ -72,6 +79,7 @@ pub(crate) struct Client {
     address: IpAddr,
     table: Weak<Clients>,
     turns: Arc<Semaphore>,
+    sending: Arc<Semaphore>,
     waiting: AtomicUsize,
     drains: Arc<Semaphore>,
     answers: Arc<Semaphore>,
@@ -91,6 +99,7 @@ impl Clients {
         Arc::new(Self {
             turns: Arc::new(Semaphore::new(turns)),
             share,
+            sending: Arc::new(Semaphore::new(turns - turns / LEFT_BY_BODIES)),
             answers: Arc::new(Semaphore::new(ANSWERS)),
             made: Arc::new(Semaphore::new(MADE / UNIT)),
             streams: Arc::new(Semaphore::new(streams)),
@@ -110,6 +119,7 @@ impl Clients {
             address,
             table: Arc::downgrade(self),
             turns: Arc::new(Semaphore::new(self.share)),
+            sending: Arc::new(Semaphore::new(self.share - self.share / LEFT_BY_BODIES)),
             waiting: AtomicUsize::new(0),
             drains: Arc::new(Semaphore::new(DRAINS_OF_CLIENT)),
             answers: Arc::new(Semaphore::new(ANSWERS_OF_CLIENT)),
@@ -129,6 +139,12 @@ impl Clients {
     /// Waits for a turn. `None` if there is none for too long.
     pub(crate) async fn turn(&self, client: &Client) -> Option<Turn> {
         take(&client.turns, &self.turns, 1, Some(&client.waiting)).await
+    }
+
+    /// Waits until one more request with a body may have a turn. `None` if that takes
+    /// too long.
+    pub(crate) async fn sending(&self, client: &Client) -> Option<Turn> {
+        take(&client.sending, &self.sending, 1, Some(&client.waiting)).await
     }
 
     /// Waits until the component may answer one more read.
@@ -232,6 +248,7 @@ pub(crate) fn key(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::{Clients, MADE_OF_CLIENT};
+    use futures::FutureExt as _;
     use std::sync::Arc;
 
     #[tokio::test]
@@ -254,6 +271,22 @@ mod tests {
         assert!(clients.stream(&other).is_none());
         drop(stream);
         assert!(clients.stream(&other).is_some());
+    }
+
+    #[tokio::test]
+    async fn bodies_leave_turns_to_other_requests() {
+        let clients = Clients::new(16, 8, 1);
+        let addresses = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
+        let mut held = Vec::new();
+        for (address, expected) in addresses.into_iter().zip([6, 6, 0]) {
+            let client = clients.get(address.parse().unwrap());
+            let before = held.len();
+            while let Some(Some(sending)) = clients.sending(&client).now_or_never() {
+                held.push((sending, clients.turn(&client).await.unwrap()));
+            }
+            assert_eq!(held.len() - before, expected);
+            assert!(clients.turn(&client).now_or_never().flatten().is_some());
+        }
     }
 
     #[test]

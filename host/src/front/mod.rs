@@ -1,5 +1,6 @@
 //! What a request passes before the component answers it.
 
+mod answering;
 pub(crate) mod cache;
 mod cached_response;
 pub(crate) mod clients;

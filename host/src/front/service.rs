@@ -5,8 +5,9 @@ use crate::body::budget::holding;
 use crate::body::full;
 use crate::body::request_body::{Collected, Holds, RequestBody};
 use crate::engine::Engine;
-use crate::front::cache::{self, Access, ResponseCache};
-use crate::front::clients::{Client, Clients};
+use crate::front::answering::Answering;
+use crate::front::cache::{self, Access, Kept, ResponseCache};
+use crate::front::clients::{Client, Clients, Turn};
 use crate::front::error_response;
 use crate::front::peer::{self, Peer};
 use crate::log_throttle::LogThrottle;
@@ -15,14 +16,15 @@ use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use ipnet::IpNet;
+use roadstead_bridge::cache::Directive;
 use roadstead_bridge::front;
 use roadstead_config::Config;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime_wasi_http::WasiBody;
 
-/// A response that the component made is taken into the host's memory without
-/// asking if it is no longer than this, in bytes.
+/// A response that the component made or the cache kept needs no share of its
+/// client's memory if it is no longer than this, in bytes.
 ///
 /// Limit: bytes of a response that need no share of the budget; test: `unread_lists_end_no_instance`.
 const SMALL: usize = 16 * 1024;
@@ -98,7 +100,7 @@ impl Service {
             if self.authenticates { self.cache.access(&request, peer) } else { Some(Access::Open) };
         let line = self.access_log.then(|| (request.method().clone(), request.uri().clone()));
         let response = match access.and_then(|access| self.cache.respond(&request, access)) {
-            Some(response) => response,
+            Some(response) => self.counted(response, client).await,
             None => self.forward(request, peer, client, access).await,
         };
         if let Some((method, uri)) = line {
@@ -122,7 +124,12 @@ impl Service {
                 return ResponseCache::strip(self.limited(request, peer, client).await);
             };
             let in_flight = self.cache.begin(&request, access);
-            return in_flight.answered(self.limited(request, peer, client).await).await;
+            let limited = self.limited(request, peer, client).await;
+            let mut response = in_flight.answered(limited).await;
+            return match response.extensions_mut().remove::<Kept>() {
+                Some(Kept) => self.counted(response, client).await,
+                None => response,
+            };
         }
         // A task of its own: a write that was carried out purges what it
         // outdates even if its client has gone.
@@ -144,12 +151,14 @@ impl Service {
         peer: &Peer,
         client: &Arc<Client>,
     ) -> Response<WasiBody> {
-        let Some(_turn) = self.clients.turn(client).await else {
+        let sends = !request.body().is_end_stream();
+        let Some(turn) = self.turn(sends, client).await else {
             warn_busy("no turn was free; see REGISTRY_HTTP_MAXREQUESTS and _MAXREQUESTSPERCLIENT");
             return error_response::busy();
         };
         let mut answer = None;
-        if self.collected.is_some() && request.body().is_end_stream() {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if self.collected.is_some() && reads {
             answer = self.clients.answer(client).await;
             if answer.is_none() {
                 warn_busy("the component answers too many reads");
@@ -167,7 +176,11 @@ impl Service {
         peer::describe(request.headers_mut(), peer, self.authenticates, trusted);
         let uri = request.uri().clone();
         peer::set_host(request.headers_mut(), &uri);
-        let response = match self.engine.handle(request).await {
+        let engine = self.engine.clone();
+        let mut answering =
+            Answering::new(async move { engine.handle(request).await }, (turn, answer));
+        let answered = (&mut answering).await;
+        let response = match answered {
             Ok(mut response) => {
                 if front::take_in_memory(response.headers_mut()) {
                     self.take(response, client).await
@@ -180,13 +193,33 @@ impl Service {
                 cache::unanswered(error_response::internal())
             }
         };
-        drop(answer);
+        drop(answering);
         holds.release();
         if holds.refused() {
             warn_busy("too many manifests are being pushed at a time");
-            return cache::unanswered(error_response::busy());
+            return in_place_of(response, error_response::busy());
         }
         response
+    }
+
+    /// Waits for a turn, and first for one of those that requests with a body can have
+    /// if the request `sends` one.
+    async fn turn(&self, sends: bool, client: &Arc<Client>) -> Option<(Turn, Option<Turn>)> {
+        let sending = if sends { Some(self.clients.sending(client).await?) } else { None };
+        Some((self.clients.turn(client).await?, sending))
+    }
+
+    /// Counts a body of the cache's among those that the client has yet to take.
+    async fn counted(
+        &self,
+        response: Response<WasiBody>,
+        client: &Arc<Client>,
+    ) -> Response<WasiBody> {
+        if response.body().size_hint().lower() > SMALL as u64 {
+            self.take(response, client).await
+        } else {
+            response
+        }
     }
 
     /// Takes a body out of the component's memory, whose instance others use: its
@@ -221,8 +254,18 @@ impl Service {
     }
 }
 
+/// A response of the host's, with what the component's `response` says to the cache.
+fn in_place_of(response: Response<WasiBody>, mut own: Response<WasiBody>) -> Response<WasiBody> {
+    let (mut parts, _) = response.into_parts();
+    if let Some(directive) = Directive::take(&mut parts.headers) {
+        directive.write(own.headers_mut());
+    }
+    *own.extensions_mut() = parts.extensions;
+    own
+}
+
 /// Logs that requests are refused, and why.
-fn warn_busy(cause: &str) {
+pub(crate) fn warn_busy(cause: &str) {
     static WARNING: LogThrottle = LogThrottle::new();
     if WARNING.is_due() {
         tracing::warn!("refused a request: {cause}");

@@ -4,7 +4,7 @@
 use crate::body::handover::Handover;
 use crate::front::error_response;
 use crate::front::peer::Peer;
-use crate::front::service::Service;
+use crate::front::service::{Service, warn_busy};
 use crate::net::activity::State;
 use crate::net::connections::Connection;
 use crate::net::protocol::{self, HEAD_TIMEOUT, HttpVersion, Negotiated};
@@ -224,11 +224,13 @@ fn requests(
                 let body = |body| ResponseBody::sequential(body, handover, guard);
                 return Ok::<_, Infallible>(response.map(body));
             }
-            let Some(stream) = service.clients().stream(&client) else {
-                let body = |body| ResponseBody::sequential(body, None, guard);
-                return Ok(error_response::busy().map(body));
+            let stream = service.clients().stream(&client);
+            let response = if stream.is_some() {
+                service.request(request, &peer, &client).await
+            } else {
+                warn_busy("too many requests are in flight over HTTP/2");
+                error_response::busy()
             };
-            let response = service.request(request, &peer, &client).await;
             Ok(response.map(|body| {
                 ResponseBody::chunks(body, streams::progress(), activity, stream, guard)
             }))

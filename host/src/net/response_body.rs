@@ -118,7 +118,7 @@ struct Chunks {
     /// an ended stream no means to see whether its client takes it.
     held: bool,
     ended: bool,
-    _stream: Turn,
+    _stream: Option<Turn>,
 }
 
 /// A response's body; its request is in flight until this is dropped.
@@ -138,12 +138,12 @@ impl ResponseBody {
         Self { body, way: handover.map_or(Way::Sequential, Way::Files), _guard: guard }
     }
 
-    /// A body over HTTP/2, as one of `stream`'s.
+    /// A body over HTTP/2, which holds `stream` until its client has taken it.
     pub(crate) fn chunks(
         body: WasiBody,
         progress: Arc<Progress>,
         activity: Arc<Activity>,
-        stream: Turn,
+        stream: Option<Turn>,
         guard: RequestGuard,
     ) -> Self {
         let chunks = Chunks {
@@ -256,7 +256,9 @@ mod tests {
         let progress = Arc::new(Progress::new());
         let (guard, bytes) = (activity.begin_request(), full(Bytes::from(vec![1; size])));
         let activity = Arc::clone(activity);
-        (ResponseBody::chunks(bytes, Arc::clone(&progress), activity, stream, guard), progress)
+        let body =
+            ResponseBody::chunks(bytes, Arc::clone(&progress), activity, Some(stream), guard);
+        (body, progress)
     }
 
     #[test]

@@ -44,7 +44,6 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 const RESPONSE_TIME: Duration = Duration::from_mins(2);
 
 /// How long a store may stall within a response.
-
 ///
 /// Limit: a pause within a store's response; test: `a_stalled_body_fails`.
 const PAUSE_TIME: Duration = Duration::from_secs(20);
