@@ -250,7 +250,6 @@ mod tests {
 
     /// As many syncs as there are threads hang; reads go on.
     #[tokio::test]
-    #[expect(clippy::await_holding_lock, reason = "it is what the writes wait for")]
     async fn stuck_writes_leave_the_reads_their_threads() {
         let (end, ended) = channel::<()>();
         let ended = Arc::new(Mutex::new(ended));

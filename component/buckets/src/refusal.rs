@@ -31,7 +31,7 @@ const NO_BUCKET: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
 /// 400.
 const EXPIRED: [&str; 2] = ["ExpiredToken", "InvalidToken"];
 
-/// The codes for a quota that is used up: Ceph's, whose status is 403, and MinIO's,
+/// The codes for a quota that is used up: Ceph's, whose status is 403, and `MinIO`'s,
 /// whose status is 400.
 const NO_ROOM: [&str; 2] = ["QuotaExceeded", "XMinioAdminBucketQuotaExceeded"];
 

@@ -103,7 +103,7 @@ impl Directory {
         let mut missing = Vec::new();
         for digest in digests.iter().take(DIGESTS_LIMIT) {
             match self.blob(repository, digest, None, false) {
-                Ok(_) => {}
+                Ok(_) => self.settle(&Key::Layer(repository.clone(), digest.clone()))?,
                 Err(StorageError::NotFound) => missing.push(digest.clone()),
                 Err(error) => return Err(error),
             }

@@ -67,6 +67,7 @@ pub struct Directory {
     /// The sessions that this process appends to, if it is the owner.
     appending: lock::Appending,
     synced: synced::Synced,
+    unsynced: synced::Unsynced,
     /// Held exclusively to compare a link and delete it, shared to replace one.
     replacing: RwLock<()>,
     read_only: bool,
@@ -116,6 +117,7 @@ impl Directory {
             place: RwLock::default(),
             appending: lock::Appending::default(),
             synced: synced::Synced::default(),
+            unsynced: synced::Unsynced::default(),
             replacing: RwLock::new(()),
             read_only: options.read_only,
             log: options.log,

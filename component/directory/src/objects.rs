@@ -233,6 +233,7 @@ impl Directory {
     ) -> Result<bool, StorageError> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
+        let _syncing = key.is_durable().then(|| self.unsynced.begin(&path));
         let put = || {
             let _shared = read_lock(&self.replacing, &self.root);
             match companion.map(files::metadata) {

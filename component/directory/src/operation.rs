@@ -95,7 +95,10 @@ impl Directory {
             }
             Operation::Read(key) => self.read(key),
             Operation::Exists(key) => match self.size(key) {
-                Ok(_) => Ok((Reply::Exists(true), None)),
+                Ok(_) => {
+                    self.settle(key)?;
+                    Ok((Reply::Exists(true), None))
+                }
                 Err(StorageError::NotFound) => Ok((Reply::Exists(false), None)),
                 Err(error) => Err(error),
             },

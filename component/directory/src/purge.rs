@@ -165,14 +165,23 @@ mod tests {
         assert!(all.iter().all(|session| path(session).exists()));
         let second = Directory::open(root.path()).unwrap();
         assert_eq!(second.purge(WEEK, false), Ok(Purged::default()));
-        assert_eq!(directory.purge(WEEK, false).unwrap().sessions, 3);
+        // A temporary file of a process that died, and one of a process that may live.
+        let temporary = directory.temporary_directory();
+        for (name, is_old) in [("0000000000000001-1", true), ("0000000000000002-1", false)] {
+            let file = File::create(temporary.join(name)).unwrap();
+            if is_old {
+                file.set_modified(SystemTime::now() - WEEK).unwrap();
+            }
+        }
+        let purged = directory.purge(WEEK, false).unwrap();
+        assert_eq!((purged.sessions, purged.temporary), (3, 1));
         let left: Vec<bool> = all.iter().map(|session| path(session).exists()).collect();
         assert_eq!(left, [false, true, false, true]);
         assert!(!path(&empty).parent().unwrap().exists());
         assert_eq!(directory.status(&all[3]), Ok(5));
         assert_eq!(used.finish(&directory), Ok(5));
         let left = fs::read_dir(directory.temporary_directory()).unwrap().count();
-        assert_eq!(left, 0, "temporary files");
+        assert_eq!(left, 1, "temporary files");
     }
 
     #[test]

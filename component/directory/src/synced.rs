@@ -8,6 +8,7 @@
 //! and a later write made again is another.
 
 use crate::{Directory, files};
+use roadstead_storage::Key;
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::io;
@@ -68,7 +69,59 @@ impl Synced {
     }
 }
 
+/// Files whose names others see and that may not be on disk yet, with how many
+/// requests are about to sync each.
+#[derive(Debug, Default)]
+pub(crate) struct Unsynced(Mutex<HashMap<PathBuf, usize>>);
+
+/// A file is about to be synced, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Syncing<'a> {
+    all: &'a Unsynced,
+    path: &'a Path,
+}
+
+impl Unsynced {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, usize>> {
+        // A thread that panicked left the numbers consistent.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to give a file its name and to sync that.
+    pub(crate) fn begin<'a>(&'a self, path: &'a Path) -> Syncing<'a> {
+        *self.lock().entry(path.to_owned()).or_default() += 1;
+        Syncing { all: self, path }
+    }
+}
+
+impl Drop for Syncing<'_> {
+    fn drop(&mut self) {
+        let mut all = self.all.lock();
+        if let Some(count) = all.get_mut(self.path) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(self.path);
+            }
+        }
+    }
+}
+
 impl Directory {
+    /// Has an object that was found reach the disk, unless it has: what relies on it
+    /// may be acknowledged before the request that wrote it. Knows only those of
+    /// this process.
+    pub(crate) fn settle(&self, key: &Key) -> io::Result<()> {
+        let path = self.path(key);
+        let syncing = self.unsynced.lock().contains_key(&path);
+        match path.parent() {
+            Some(parent) if syncing => {
+                files::sync_directory(parent)?;
+                self.sync_ancestry(parent)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Has the entry of the directory `path` reach the disk, and those of its
     /// ancestors below the root, unless this process knows that they have.
     pub(crate) fn sync_ancestry(&self, path: &Path) -> io::Result<()> {
@@ -209,6 +262,53 @@ mod tests {
             go_on.send(()).unwrap();
         });
         drop(waiter);
+    }
+
+    /// A manifest whose layer another request has linked and not yet synced.
+    #[test]
+    fn what_is_found_is_synced_before_others_rely_on_it() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        let name = RepositoryName::parse("a/b").unwrap();
+        let link = Key::Layer(name.clone(), digest());
+        directory.write(&Key::Blob(digest()), b"bytes").unwrap();
+        let held = directory.path(&link).parent().unwrap().to_owned();
+        let seen = Paths::default();
+        let depth = Mutex::new(0);
+        let (check, paths) = (directory.path(&link), Arc::clone(&seen));
+        let relied = Mutex::new(None);
+        std::thread::scope(|scope| {
+            let (reached, at_sync) = mpsc::channel();
+            let (go_on, waiting) = mpsc::channel();
+            let waiting = Mutex::new(waiting);
+            let _watch = watch(root.path(), move |operation, path| {
+                if operation == "sync" {
+                    paths.lock().unwrap().push(path.to_owned());
+                    let mut depth = depth.lock().unwrap();
+                    *depth += usize::from(path == held && check.exists());
+                    let first = path == held && check.exists() && *depth == 1;
+                    drop(depth);
+                    if first {
+                        reached.send(()).unwrap();
+                        waiting.lock().unwrap().recv().unwrap();
+                    }
+                }
+                Ok(())
+            });
+            scope.spawn(|| directory.link(&link, &digest(), None).unwrap());
+            at_sync.recv().unwrap();
+            seen.lock().unwrap().clear();
+            *relied.lock().unwrap() = Some(directory.missing_blobs(&name, &[digest()]).unwrap());
+            assert_durable(&directory, &link, &seen);
+            go_on.send(()).unwrap();
+        });
+        assert_eq!(relied.into_inner().unwrap(), Some(Vec::new()));
+        assert!(directory.unsynced.lock().is_empty());
+        // Nothing is synced again later.
+        seen.lock().unwrap().clear();
+        let (_watch, synced) = syncs(root.path());
+        assert_eq!(directory.missing_blobs(&name, &[digest()]), Ok(Vec::new()));
+        assert!(synced.lock().unwrap().is_empty());
     }
 
     /// Nor on that of another process, or of one that died.

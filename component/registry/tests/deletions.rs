@@ -19,6 +19,7 @@ use roadstead_storage::{Key, PAGE_BYTES, Storage as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::pin::pin;
+use std::time::{Duration, SystemTime};
 
 const DELETES: &[(&str, &str)] = &[("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
 const READ_ONLY: &[(&str, &str)] = &[("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true")];
@@ -78,6 +79,26 @@ async fn a_deletion_that_died_does_not_hold_up_pushes() {
         assert_eq!(registry.send(put("x", &plain())).await.status(), 201);
         assert_eq!(storage(&bucket).exists(&deletion(&other)).await.unwrap(), stays, "{tags:?}");
     }
+}
+
+#[tokio::test]
+async fn a_deletion_removes_announcements_of_long_ago() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = DirectoryStorage(NativeDirectory(Directory::open(root.path()).unwrap()));
+    let registry = NativeRegistry::new(storage, DELETES).unwrap();
+    assert_eq!(registry.send(put("x", &plain())).await.status(), 201);
+    let announced = |id, age| {
+        let key = Key::Deletion { repository: name(), digest: sha256(b"other"), id };
+        let path = root.path().join(key.to_string());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_hours(age)).unwrap();
+        path
+    };
+    let (old, new) = (announced(1, 2), announced(2, 0));
+    let path = format!("/v2/a/manifests/{}", sha256(&plain()));
+    assert_eq!(registry.send(request("DELETE", &path, "")).await.status(), 202);
+    assert_eq!((old.exists(), new.exists()), (false, true));
 }
 
 /// Pushes while something else goes on for ever, and returns the status.

@@ -109,7 +109,7 @@ fn check(name: &str, scenarios: &[Scenario]) {
             complete += usize::from(all);
             failures.extend(violation);
         }
-        println!(
+        eprintln!(
             "{name} over {medium:?}: {runs} interleavings, all of {complete} of {} scenarios",
             scenarios.len()
         );
@@ -120,7 +120,7 @@ fn check(name: &str, scenarios: &[Scenario]) {
 
 fn report(failures: &[String]) {
     for failure in failures {
-        println!("{failure}");
+        eprintln!("{failure}");
     }
     assert!(failures.is_empty(), "{} violations, printed above", failures.len());
 }
@@ -187,7 +187,7 @@ fn a_fault_at_every_operation() {
                 points += runs;
                 failures.extend(violation);
             }
-            println!("{kind:?} over {medium:?}: {points} fault points");
+            eprintln!("{kind:?} over {medium:?}: {points} fault points");
         }
     }
     report(&failures);
@@ -219,7 +219,7 @@ fn a_process_dies_beside_another() {
                 failures.extend(violation);
             }
         }
-        println!("deaths over {medium:?}: {points} fault points in {runs} interleavings");
+        eprintln!("deaths over {medium:?}: {points} fault points in {runs} interleavings");
         assert!(points > 0 || !failures.is_empty(), "no process died");
     }
     report(&failures);

@@ -161,7 +161,7 @@ const SESSION_OBJECT_LIMIT: usize = 64 * 1024 * 1024;
 /// tags that are deleted in one step.
 ///
 /// Limit: the value of `Key::Deletion`; test: `tags_of_many_pages_are_deleted`.
-const DELETION_LIMIT: usize = 128 * 1024;
+const DELETION_LIMIT: usize = 4 * 1024;
 
 /// `<algorithm>/<shard>/<hex>/<file>`.
 fn parse_blob(text: &str) -> Option<Key> {

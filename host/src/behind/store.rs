@@ -407,12 +407,13 @@ mod tests {
         let key = Key::Tag(name.clone(), tag.clone());
         let _tag = Hanging::new(&store.directory.path(&key));
         let reference = Reference::Tag(tag);
-        let session = UploadSession::from_random(name.clone(), [7; 16]);
-        store.directory.begin(&session).unwrap();
-        let path = store.directory.path(&Key::Session(session.clone()));
-        let _started = Hanging::new(&path.join("startedat"));
-        let commit =
-            Commit { session: session.clone(), at: None, digest: digest.clone(), receipt: None };
+        let [one, other] = [7, 8].map(|n| UploadSession::from_random(name.clone(), [n; 16]));
+        let _started = [&one, &other].map(|session| {
+            store.directory.begin(session).unwrap();
+            let path = store.directory.path(&Key::Session(session.clone()));
+            Hanging::new(&path.join("startedat"))
+        });
+        let commit = Commit { session: one, at: None, digest: digest.clone(), receipt: None };
         for operation in [
             Operation::Manifest { repository: name, reference, content: false },
             Operation::Read(key.clone()),
@@ -423,7 +424,7 @@ mod tests {
             assert!(is_unavailable(store.execute(operation).await), "{text}");
         }
         let body = full(Bytes::from_static(b"bytes"));
-        let transfer = Transfer::AppendAndCommit(commit);
+        let transfer = Transfer::AppendAndCommit(Commit { session: other, ..commit });
         assert!(is_unavailable(store.transfer(transfer, body).await));
     }
 }

@@ -48,10 +48,7 @@ impl Drop for Input<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}: {:?}", self.0, String::from_utf8_lossy(self.1));
-            eprintln!(
-                "in hexadecimal: {}",
-                self.1.iter().map(|b| format!("{b:02x}")).collect::<String>()
-            );
+            eprintln!("in hexadecimal: {:02x?}", self.1);
         }
     }
 }

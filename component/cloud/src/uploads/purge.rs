@@ -18,7 +18,7 @@ use object_store::GetRange;
 use object_store::path::Path;
 use roadstead_oci::{RepositoryName, UploadId};
 use roadstead_storage::{Collection, Key, SessionFile, StorageError, UploadSession};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How many uploads there are for one that purges.
 const ONE_OF: u8 = 16;
@@ -40,6 +40,11 @@ const CONCURRENT_READS: usize = 8;
 /// `old_uploads_are_removed_and_nothing_else`.
 const LEAST_AGE: Duration = Duration::from_hours(FRESH_HOURS as u64 + 2);
 
+/// After what time a purge removes no more: a client waits for it.
+///
+/// Limit: time after which a purge in a bucket removes no more; test: none, it takes a store that is slow.
+const PURGE_TIME: Duration = Duration::from_secs(10);
+
 impl Uploads {
     /// Removes old sessions of the same repository, if it is this session's turn.
     /// What fails is left to another one.
@@ -60,6 +65,7 @@ impl Uploads {
         before: DateTime<Utc>,
         place: String,
     ) -> Result<(), Error> {
+        let begun = Instant::now();
         let directory = Collection::Sessions(repository.clone()).prefix();
         let is_of_session = |o: &ListedObject| matches!(o.key, Some(Key::SessionObject(..)));
         let is_old = |o: &ListedObject| o.meta.last_modified < before;
@@ -76,9 +82,12 @@ impl Uploads {
         old.sort_by(|a, b| a.name.cmp(&b.name));
         old.dedup_by(|a, b| a.name == b.name);
         old.truncate(PURGE_LIMIT);
-        let aborted = stream::iter(old).map(async |object| self.abort_parts(object).await);
-        let paths: Vec<Path> = aborted.buffered(CONCURRENT_READS).try_collect().await?;
-        let paths = stream::iter(paths.into_iter().map(Ok)).boxed();
+        let aborted = stream::iter(old).map(async |object| {
+            let late = begun.elapsed() > PURGE_TIME;
+            if late { Ok(None) } else { self.abort_parts(object, before).await }
+        });
+        let paths: Vec<Option<Path>> = aborted.buffered(CONCURRENT_READS).try_collect().await?;
+        let paths = stream::iter(paths.into_iter().flatten().map(Ok)).boxed();
         let mut deletions = self.objects.backend.store.delete_stream(paths);
         while let Some(deleted) = deletions.next().await {
             if let Err(error @ Error::Storage(StorageError::Unavailable(_))) =
@@ -91,8 +100,13 @@ impl Uploads {
     }
 
     /// Removes the parts that an object of a session names, if it is the record of
-    /// one that did not end. Returns the object's path.
-    async fn abort_parts(&self, object: ListedObject) -> Result<Path, Error> {
+    /// one that did not end. Returns the object's path, unless the session has gone
+    /// on since it was listed.
+    async fn abort_parts(
+        &self,
+        object: ListedObject,
+        before: DateTime<Utc>,
+    ) -> Result<Option<Path>, Error> {
         if let Some(key @ Key::SessionObject(_, file)) = &object.key
             && *file == SessionFile::record()
             && object.meta.size > GONE.len() as u64
@@ -100,14 +114,18 @@ impl Uploads {
             // Without its tail, which may have the size of a part.
             let head = GetRange::Bounded(0..HEAD_LIMIT);
             let head = match self.objects.get_range(key, head).await {
-                Err(Error::NOT_FOUND) => return Ok(object.meta.location),
-                found => found?.bytes().await?,
+                Err(Error::NOT_FOUND) => return Ok(Some(object.meta.location)),
+                found => found?,
             };
+            if head.meta.last_modified >= before {
+                return Ok(None);
+            }
+            let head = head.bytes().await?;
             if let Some(multipart) = multipart_of(&head) {
                 self.objects.abort(&multipart).await;
             }
         }
-        Ok(object.meta.location)
+        Ok(Some(object.meta.location))
     }
 }
 

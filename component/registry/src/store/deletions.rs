@@ -14,8 +14,7 @@ use super::Store;
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName, Tag};
 use roadstead_storage::{Collection, Entry, Key, Listing, Storage, StorageError};
-use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// How many announcements are listed in one operation.
@@ -23,32 +22,65 @@ use uuid::Uuid;
 /// Limit: announcements of deletions that are listed in one operation; test: none, more are listed in steps.
 const STEP: usize = 1000;
 
-/// How long a push waits before it looks again.
+/// How long a push waits before it looks again, at first; each time twice as long.
 ///
-/// Limit: pause of a push beside a deletion; test: `a_deletion_that_died_does_not_hold_up_pushes`.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Limit: first pause of a push beside a deletion; test: `a_deletion_that_died_does_not_hold_up_pushes`.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a push looks at an announcement that does not change before it takes
-/// the deletion to have died: for 15 s. A deletion renews its announcement for
-/// every few tags.
+/// The longest of these pauses.
 ///
-/// Limit: looks at the announcement of a deletion that died; test: `a_deletion_that_died_does_not_hold_up_pushes`.
-const DEAD_AFTER: usize = 150;
+/// Limit: longest pause of a push beside a deletion; test: `a_deletion_that_died_does_not_hold_up_pushes`.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often a push looks, in all its attempts, before it asks its client to try
-/// again: for 60 s.
+/// After what time a deletion renews its announcement before it goes on.
 ///
-/// Limit: looks of a push at deletions in progress; test: `a_push_does_not_wait_for_ever`.
-const LOOKS: usize = 600;
+/// Limit: age of an announcement that is renewed; test: none, it takes a store that is slow.
+const RENEWED_AFTER: Duration = Duration::from_secs(5);
 
-/// The looks of one push.
-pub(super) const fn looks() -> Range<usize> {
-    0..LOOKS
+/// How long a push looks at an announcement that does not change before it takes
+/// the deletion to have died: longer than [`RENEWED_AFTER`] and one removal, which
+/// in a bucket is two requests of up to 25 s.
+///
+/// Limit: time until a deletion is taken to have died; test: `a_deletion_that_died_does_not_hold_up_pushes`.
+const DEAD_AFTER: Duration = Duration::from_secs(56);
+
+/// How long a push waits, in all its attempts, before it asks its client to try
+/// again.
+///
+/// Limit: time that a push waits for deletions; test: `a_push_does_not_wait_for_ever`.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How much older than a new one an announcement is when its deletion has surely
+/// ended, by the clock of the storage.
+///
+/// Limit: age of announcements that the next deletion removes; test: `a_deletion_removes_announcements_of_long_ago`.
+const LONG_AGO: Duration = Duration::from_hours(1);
+
+/// How long a push has waited for deletions.
+#[derive(Debug)]
+pub(super) struct Waited {
+    since: Instant,
+    /// In pauses alone, without the time that the storage took.
+    paused: Duration,
+}
+
+impl Waited {
+    pub(super) fn new() -> Self {
+        Self { since: Instant::now(), paused: Duration::ZERO }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.paused >= PATIENCE || self.since.elapsed() >= PATIENCE
+    }
 }
 
 /// A deletion that is announced.
 #[derive(Debug)]
-pub(super) struct Announcement(Key);
+pub(super) struct Announcement {
+    key: Key,
+    /// When it was written last.
+    written: Instant,
+}
 
 impl<S: Storage> Store<S> {
     /// Announces that a manifest is about to be deleted.
@@ -60,35 +92,77 @@ impl<S: Storage> Store<S> {
         let (repository, digest) = (name.clone(), digest.clone());
         let key = Key::Deletion { repository, digest, id: Uuid::new_v4().as_u128() };
         self.storage.write(&key, Bytes::new()).await?;
-        Ok(Announcement(key))
+        Ok(Announcement { key, written: Instant::now() })
     }
 
-    /// Renews an announcement, with the tags that are about to be deleted.
+    /// Writes an announcement again, with the tags that are about to be deleted.
     ///
     /// # Errors
     /// [`StorageError::Unavailable`] when a push has taken the deletion to have
     /// died.
     pub(super) async fn renew(
         &self,
-        announcement: &Announcement,
+        announcement: &mut Announcement,
         tags: &[Tag],
     ) -> Result<(), StorageError> {
-        if !self.storage.exists(&announcement.0).await? {
-            let cause = "the deletion took too long, and a push went on without it";
-            return Err(StorageError::Unavailable(cause.to_owned()));
-        }
+        self.check(announcement).await?;
         let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
-        self.storage.write(&announcement.0, tags.join("\n").into()).await
+        self.storage.write(&announcement.key, tags.join("\n").into()).await?;
+        announcement.written = Instant::now();
+        Ok(())
+    }
+
+    /// The same, if it is not new any more.
+    pub(super) async fn renew_in_time(
+        &self,
+        announcement: &mut Announcement,
+        tags: &[Tag],
+    ) -> Result<(), StorageError> {
+        if announcement.written.elapsed() < RENEWED_AFTER {
+            return Ok(());
+        }
+        self.renew(announcement, tags).await
+    }
+
+    async fn check(&self, announcement: &Announcement) -> Result<(), StorageError> {
+        if self.storage.exists(&announcement.key).await? {
+            return Ok(());
+        }
+        let cause = "the deletion took too long, and a push went on without it";
+        Err(StorageError::Unavailable(cause.to_owned()))
     }
 
     /// Ends an announced deletion. One that fails is not ended: its last request
     /// may still be carried out.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] as of [`Store::renew`].
     pub(super) async fn end(&self, announcement: Announcement) -> Result<(), StorageError> {
-        self.storage.delete(&announcement.0).await
+        self.check(&announcement).await?;
+        self.storage.delete(&announcement.key).await
+    }
+
+    /// Removes announcements of deletions that died long before this one began, so
+    /// that pushes do not have to read them.
+    pub(super) async fn remove_old(
+        &self,
+        name: &RepositoryName,
+        announcement: &Announcement,
+    ) -> Result<(), StorageError> {
+        let collection = Collection::Deletions(name.clone());
+        let listing = self.storage.enumerate(&collection, None, STEP).await?;
+        let own = listing.entries.iter().find(|entry| entry.key == announcement.key);
+        let Some(begun) = own.map(|entry| entry.modified) else { return Ok(()) };
+        for entry in &listing.entries {
+            if begun.duration_since(entry.modified).is_ok_and(|age| age > LONG_AGO) {
+                self.storage.delete(&entry.key).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the deletions that may remove what was written for a manifest
-    /// and these tags, for as many looks as are left.
+    /// and these tags, for as long as the push may still wait.
     ///
     /// # Errors
     /// [`StorageError::Unavailable`] when they go on for too long.
@@ -97,11 +171,12 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         digest: &Digest,
         tags: &[Tag],
-        looks: &mut Range<usize>,
+        waited: &mut Waited,
     ) -> Result<(), StorageError> {
-        // Announcements, with the look that first found them as they are.
-        let mut seen: Vec<(Entry, usize)> = Vec::new();
-        for look in looks {
+        // Announcements, with the time at which they were first found as they are.
+        let mut seen: Vec<(Entry, Duration)> = Vec::new();
+        let mut pause = FIRST_PAUSE;
+        while !waited.is_too_long() {
             let current = self.deletions_of(name, digest, tags).await?;
             if current.is_empty() {
                 return Ok(());
@@ -109,14 +184,16 @@ impl<S: Storage> Store<S> {
             seen.retain(|(entry, _)| current.contains(entry));
             for entry in current {
                 match seen.iter().find(|(known, _)| *known == entry) {
-                    Some((_, first)) if look - first >= DEAD_AFTER => {
+                    Some((_, first)) if waited.paused >= *first + DEAD_AFTER => {
                         self.storage.delete(&entry.key).await?;
                     }
                     Some(_) => {}
-                    None => seen.push((entry, look)),
+                    None => seen.push((entry, waited.paused)),
                 }
             }
-            self.storage.pause(PAUSE).await;
+            self.storage.pause(pause).await;
+            waited.paused += pause;
+            pause = (2 * pause).min(LONGEST_PAUSE);
         }
         let cause = format!("deletions in {name} do not end");
         Err(StorageError::Unavailable(cause))

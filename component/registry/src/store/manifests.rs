@@ -1,6 +1,6 @@
 //! Manifests are written and deleted.
 
-use super::deletions::looks;
+use super::deletions::Waited;
 use super::{Referrer, Store};
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
@@ -43,10 +43,10 @@ impl<S: Storage> Store<S> {
         let referrer = Referrer::of(manifest, digest, bytes.len() as u64);
         self.storage.write(&Key::Blob(digest.clone()), bytes).await?;
         let links = Links { name, digest, media_type: manifest.media_type(), referrer, tags };
-        let mut looks = looks();
+        let mut waited = Waited::new();
         for _ in 0..PUSH_ATTEMPTS {
             self.write_links(&links).await?;
-            self.outwait_deletions(name, digest, tags, &mut looks).await?;
+            self.outwait_deletions(name, digest, tags, &mut waited).await?;
             if self.has_links(&links).await? {
                 return Ok(());
             }
@@ -110,22 +110,26 @@ impl<S: Storage> Store<S> {
             // Without bytes, no repository ever had it.
             bytes => bytes?,
         };
-        let announcement = self.announce(name, digest).await?;
+        let mut announcement = self.announce(name, digest).await?;
+        self.remove_old(name, &announcement).await?;
         // Read only now: a push that has not seen the announcement may just have
         // ended.
         let stat = self.manifest_stat(name, digest).await?;
-        let tags = self.delete_tags_of(name, digest, &announcement).await?;
-        if let Some(stat) = &stat {
-            let manifest = Manifest::parse_stored(&bytes, stat.media_type.as_ref()).ok();
-            let referrer = manifest.and_then(|m| Referrer::of(&m, digest, stat.size));
-            self.renew(&announcement, &[]).await?;
-            if let Some(referrer) = referrer {
-                self.storage.delete(&referrer.key(name)).await?;
-            }
+        let tags = self.delete_tags_of(name, digest, &mut announcement).await?;
+        self.renew(&mut announcement, &[]).await?;
+        let media_type = stat.as_ref().and_then(|stat| stat.media_type.as_ref());
+        let manifest = Manifest::parse_stored(&bytes, media_type).ok();
+        if let Some(referrer) = manifest.and_then(|m| Referrer::of(&m, digest, bytes.len() as u64))
+        {
+            self.storage.delete(&referrer.key(name)).await?;
+            self.renew_in_time(&mut announcement, &[]).await?;
+        }
+        if stat.is_some() {
             self.storage.unlink(&Key::Revision(name.clone(), digest.clone()), digest).await?;
         }
         self.end(announcement).await?;
-        // Tags without the link were left by an earlier version, or by others.
+        // Tags without the link were left by an earlier version, or by others; an
+        // entry among the referrers by a process that died.
         if stat.is_none() && tags == 0 { Err(StorageError::NotFound) } else { Ok(()) }
     }
 }

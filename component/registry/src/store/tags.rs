@@ -69,7 +69,7 @@ impl<S: Storage> Store<S> {
         &self,
         name: &RepositoryName,
         digest: &Digest,
-        announcement: &Announcement,
+        announcement: &mut Announcement,
     ) -> Result<usize, StorageError> {
         let (mut after, mut count) = (None, 0);
         loop {
@@ -84,8 +84,10 @@ impl<S: Storage> Store<S> {
             for announced in tags.chunks(ANNOUNCED) {
                 self.renew(announcement, announced).await?;
                 for tag in announced {
+                    self.renew_in_time(announcement, announced).await?;
                     let history = Key::TagHistory(name.clone(), tag.clone(), digest.clone());
                     self.storage.unlink(&Key::Tag(name.clone(), tag.clone()), digest).await?;
+                    self.renew_in_time(announcement, announced).await?;
                     self.storage.unlink(&history, digest).await?;
                 }
             }

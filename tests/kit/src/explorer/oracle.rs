@@ -139,7 +139,7 @@ impl Model {
         }
         let listed = ask(Ask::Tags);
         let names = match listed.status().as_u16() {
-            200 => strings(listed.body(), "tags", |tag| tag.as_str()),
+            200 => strings(listed.body(), "tags", Value::as_str),
             404 => Vec::new(),
             status => return Err(format!("the list of tags has the status {status}")),
         };

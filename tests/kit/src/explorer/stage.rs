@@ -64,8 +64,11 @@ pub struct Performance {
 }
 
 /// Runs tasks to their ends. `faults` are of the tasks in the same place.
-pub fn perform<'a>(
-    tasks: Vec<Task<'a>>,
+///
+/// # Panics
+/// If a task panics, or waits for another one outside of all steps.
+pub fn perform(
+    tasks: Vec<Task<'_>>,
     scheduler: Box<dyn Scheduler>,
     faults: &[Option<Fault>],
     root: &Path,
@@ -134,6 +137,7 @@ struct State {
 }
 
 #[derive(Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is of its own")]
 struct Progress {
     /// How many steps it has made or was about to make.
     steps: usize,
@@ -325,10 +329,8 @@ pub(crate) fn bucket_step(what: &str, key: &str) -> Result<(), &'static str> {
 pub(crate) fn answered() -> Result<(), &'static str> {
     let Some(actor) = actor() else { return Ok(()) };
     let mut state = actor.shared.lock();
-    match std::mem::take(&mut state.actors[actor.task].unanswered) {
-        true => Err("the answer was lost"),
-        false => Ok(()),
-    }
+    let lost = std::mem::take(&mut state.actors[actor.task].unanswered);
+    if lost { Err("the answer was lost") } else { Ok(()) }
 }
 
 /// Waits until other tasks have gone on, if this is one.

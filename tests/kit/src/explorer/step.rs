@@ -34,10 +34,13 @@ impl Step {
         match (self.kind, other.kind) {
             // Whether one request ended before another began decides what it
             // may find.
-            (Kind::Begin, Kind::Begin | Kind::End) | (Kind::End, Kind::Begin) => false,
-            (Kind::Wait, _) | (_, Kind::Wait) => false,
-            (Kind::Begin | Kind::End, _) | (_, Kind::Begin | Kind::End) => true,
-            (Kind::Local, _) | (_, Kind::Local) | (Kind::Read, Kind::Read) => true,
+            (Kind::Begin, Kind::Begin | Kind::End)
+            | (Kind::End, Kind::Begin)
+            | (Kind::Wait, _)
+            | (_, Kind::Wait) => false,
+            (Kind::Begin | Kind::End | Kind::Local, _)
+            | (_, Kind::Begin | Kind::End | Kind::Local)
+            | (Kind::Read, Kind::Read) => true,
             (Kind::Read | Kind::Change, Kind::Read | Kind::Change) => {
                 !within(&self.place, &other.place) && !within(&other.place, &self.place)
             }
