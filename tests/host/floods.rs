@@ -3,7 +3,7 @@
 use crate::attacks::{
     ATTACKER, MEMORY, REPOSITORY, STALL, STREAMS, assert_memory, assert_no_failure, assert_serves,
 };
-use crate::content::{Content, Upload};
+use crate::content::Content;
 use crate::disk::Disk;
 use crate::frames::{
     CONTINUATION, END_HEADERS, END_STREAM, Frames, HEADERS, INITIAL_WINDOW_SIZE, RST_STREAM, block,
@@ -11,11 +11,8 @@ use crate::frames::{
 };
 use crate::images::{Image, pull, put_manifest};
 use crate::secure::Secure;
-use crate::support::{
-    Client, TEST_LIMIT, ask, assert_well, build, logged, push_blob, request, within,
-};
+use crate::support::{TEST_LIMIT, ask, assert_well, logged, push_blob, request, within};
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
 use roadstead_tests::{Registry, binary, send};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -394,97 +391,4 @@ fn tiny_annotations(content: Content, size: usize) -> Bytes {
         number += 1;
     }
     Bytes::from(format!("{tiny}\"test.padding\"{end}"))
-}
-
-/// Clients that are slow, each in its own way.
-#[derive(Clone, Copy, Debug)]
-enum Slow {
-    Head,
-    Body,
-    Reader,
-    Window,
-}
-
-/// What 2,000 slow connections cost others. Prints ratios of rates, and asserts
-/// nothing.
-#[tokio::test(flavor = "multi_thread")]
-async fn healthy_clients_beside_slow_ones() {
-    const NAME: &str = "healthy_clients_beside_slow_ones";
-    const ALL: [Slow; 4] = [Slow::Head, Slow::Body, Slow::Reader, Slow::Window];
-    if std::env::var_os("ROADSTEAD_MEASURE_SLOW").is_none() {
-        roadstead_tests::skip(NAME, "ROADSTEAD_MEASURE_SLOW is not set");
-        return;
-    }
-    let root = tempfile::tempdir().unwrap();
-    let host = Registry::start(root.path(), &[], &[]).unwrap();
-    let content = Content { seed: 50, size: 8 * 1024 * 1024 };
-    push_blob(&host.address, REPOSITORY, &content.bytes()).await;
-    let blob = format!("/v2/{REPOSITORY}/blobs/{}", content.digest());
-    let list = format!("/v2/{REPOSITORY}/tags/list");
-    for path in ["/v2/", &list, &blob] {
-        rate(&host.address, path).await;
-        for kinds in [&ALL[..1], &ALL[1..2], &ALL[2..3], &ALL[3..], &ALL] {
-            let before = rate(&host.address, path).await;
-            let slow = slow_connections(&host.address, &blob, kinds).await;
-            let beside = rate(&host.address, path).await;
-            let count = slow.len();
-            drop(slow);
-            let after = rate(&host.address, path).await;
-            eprintln!(
-                "{path}: {before:.0}/s and {after:.0}/s alone, {beside:.0}/s beside {count} of \
-                 {kinds:?}, ratio {:.2}",
-                2.0 * beside / (before + after)
-            );
-        }
-    }
-    eprintln!("peak memory: {} MiB", host.peak_memory().unwrap_or_default() >> 20);
-}
-
-/// 2,000 slow connections of these kinds, from 8 addresses.
-async fn slow_connections(address: &str, blob: &str, kinds: &[Slow]) -> Vec<Box<dyn Send>> {
-    let mut slow: Vec<Box<dyn Send>> = Vec::new();
-    for (number, kind) in (0..2000_u16).zip(kinds.iter().cycle()) {
-        let from = IpAddr::from([127, 0, 4, u8::try_from(number / 4 % 8 + 1).unwrap()]);
-        let start = match kind {
-            Slow::Head => "GET /v2/ HTTP/1.1\r\nHost: a\r\nX-A: ".to_owned(),
-            Slow::Body => {
-                let put = format!("PUT /v2/{REPOSITORY}/manifests/a");
-                format!("{put} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{{")
-            }
-            Slow::Reader => format!("GET {blob} HTTP/1.1\r\nHost: a\r\n\r\n"),
-            Slow::Window => {
-                let settings = [(INITIAL_WINDOW_SIZE, 1)];
-                let mut frames = Frames::connect(from, address, &settings).await;
-                frames.open(&format!("GET {blob}"), &[], true).await;
-                slow.push(Box::new(frames));
-                continue;
-            }
-        };
-        let mut stream = connect_from(from, address).await;
-        stream.write_all(start.as_bytes()).await.unwrap();
-        slow.push(Box::new(stream));
-    }
-    slow
-}
-
-/// Requests per second of some clients, each with a connection that stays open.
-async fn rate(address: &str, path: &str) -> f64 {
-    const CLIENTS: usize = 8;
-    const TIME: std::time::Duration = std::time::Duration::from_secs(3);
-    let mut clients = tokio::task::JoinSet::new();
-    for _ in 0..CLIENTS {
-        let (address, path) = (address.to_owned(), path.to_owned());
-        clients.spawn(async move {
-            let mut client = Client::connect(&address).await;
-            let (start, mut count) = (std::time::Instant::now(), 0_u32);
-            while start.elapsed() < TIME {
-                let get = build(&format!("GET {path}")).header("cache-control", "no-cache");
-                let mut body = client.ask(get, Upload::empty(), 200).await.into_body();
-                while body.frame().await.is_some() {}
-                count += 1;
-            }
-            f64::from(count) / TIME.as_secs_f64()
-        });
-    }
-    clients.join_all().await.into_iter().sum()
 }

@@ -170,7 +170,7 @@ impl Lane {
     }
 
     /// Removes the announcements of deletions that the kill cut off, with which
-    /// pushes of the same manifests would wait for 15 s, until these deletions are
+    /// pushes of the same manifests would wait for 56 s, until these deletions are
     /// known to have died. Only after the last kill, pushes wait for that.
     fn end_deletions(&self) {
         for repository in REPOSITORIES {

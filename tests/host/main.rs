@@ -19,6 +19,7 @@ mod same_upload;
 mod secure;
 mod sendfile;
 mod shutdown;
+mod slow_clients;
 mod start;
 mod storage;
 mod support;

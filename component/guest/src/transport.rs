@@ -36,7 +36,7 @@ pub(crate) enum GuestTransport {
     /// A native host carries operations out, and hashes natively.
     Host,
     /// The component does everything itself, by std and thus WASI.
-    Mounted(Directory),
+    Mounted(Box<Directory>),
 }
 
 impl GuestTransport {
@@ -49,7 +49,7 @@ impl GuestTransport {
             return Ok(Self::Host);
         }
         let root = config.root.clone().unwrap_or_else(|| DEFAULT_ROOT.into());
-        Ok(Self::Mounted(mount::open(&root, config.read_only, headers)?))
+        Ok(Self::Mounted(Box::new(mount::open(&root, config.read_only, headers)?)))
     }
 }
 

@@ -2,6 +2,8 @@
 //! values that count among them until they are dropped.
 
 use bytes::Bytes;
+use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Pieces of files that are read ahead of their clients, in bytes. Beyond it,
@@ -15,6 +17,10 @@ const FILES_LIMIT: usize = 64 * 1024 * 1024;
 ///
 /// Limit: bytes queued on all HTTP/2 streams; test: `tiny_windows_are_bounded_and_closed`.
 const QUEUE_LIMIT: usize = 64 * 1024 * 1024;
+
+/// One client has at most this part of a budget, so that a slow one leaves some to
+/// others.
+const SHARE_OF_CLIENT: usize = 2;
 
 /// The budget of pieces of files.
 pub(crate) static FILES: Budget = Budget::new(FILES_LIMIT);
@@ -35,6 +41,23 @@ pub(crate) struct Budget {
 pub(crate) struct Share {
     budget: &'static Budget,
     bytes: usize,
+    client: Option<Arc<Buffered>>,
+}
+
+/// Bytes that are in memory on their way to one client.
+#[derive(Debug, Default)]
+pub(crate) struct Buffered(AtomicUsize);
+
+thread_local! {
+    static CLIENT: RefCell<Option<Arc<Buffered>>> = const { RefCell::new(None) };
+}
+
+/// Has `poll` take what it takes of budgets for a client.
+pub(crate) fn for_client<T>(client: &Arc<Buffered>, poll: impl FnOnce() -> T) -> T {
+    let before = CLIENT.replace(Some(Arc::clone(client)));
+    let result = poll();
+    CLIENT.set(before);
+    result
 }
 
 impl Budget {
@@ -42,18 +65,26 @@ impl Budget {
         Self { limit, used: AtomicUsize::new(0) }
     }
 
-    /// Takes so many bytes, if they are left.
+    /// Takes so many bytes, if they are left to all and to the client that is polled
+    /// for.
     pub(crate) fn take(&'static self, bytes: usize) -> Option<Share> {
+        let client = CLIENT.with_borrow(Clone::clone);
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let share = Share { budget: self, bytes };
+        let of_client = client.as_ref().map_or(0, |c| c.0.fetch_add(bytes, Ordering::Relaxed));
+        let share = Share { budget: self, bytes, client };
         // Dropped, it gives back what was too much.
-        (before.saturating_add(bytes) <= self.limit).then_some(share)
+        let fits = before.saturating_add(bytes) <= self.limit
+            && of_client.saturating_add(bytes) <= self.limit / SHARE_OF_CLIENT;
+        fits.then_some(share)
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some(client) = &self.client {
+            client.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -72,10 +103,23 @@ pub(crate) fn holding<T: Send + Sync + 'static>(bytes: Bytes, value: T) -> Bytes
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, holding};
+    use super::{Budget, Buffered, for_client, holding};
     use bytes::Bytes;
+    use std::sync::Arc;
 
     static BUDGET: Budget = Budget::new(10);
+    static SHARED: Budget = Budget::new(10);
+
+    #[test]
+    fn a_client_leaves_half_to_others() {
+        let [one, other] = [(); 2].map(|()| Arc::new(Buffered::default()));
+        let held = for_client(&one, || SHARED.take(5)).unwrap();
+        assert!(for_client(&one, || SHARED.take(1)).is_none());
+        assert!(for_client(&other, || SHARED.take(4)).is_some());
+        assert!(SHARED.take(6).is_none());
+        drop(held);
+        assert!(for_client(&one, || SHARED.take(5)).is_some());
+    }
 
     #[test]
     fn a_budget_is_given_back_with_the_last_part() {

@@ -1,6 +1,7 @@
 //! Clients by their address: what each has in flight, and turns of which none can
 //! take all.
 
+use crate::body::budget::Buffered;
 use crate::body::request_body::{COLLECTED_OF_CLIENT, DRAINS_OF_CLIENT, UNIT};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -86,6 +87,8 @@ pub(crate) struct Client {
     collected: Arc<Semaphore>,
     made: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    /// What is in memory on its way to it.
+    pub(crate) buffered: Arc<Buffered>,
 }
 
 /// Something that a client has, until it is dropped.
@@ -126,6 +129,7 @@ impl Clients {
             collected: Arc::new(Semaphore::new(COLLECTED_OF_CLIENT / UNIT)),
             made: Arc::new(Semaphore::new(MADE_OF_CLIENT / UNIT)),
             streams: Arc::new(Semaphore::new(STREAMS_OF_CLIENT)),
+            buffered: Arc::default(),
         });
         clients.insert(address, Arc::downgrade(&client));
         client

@@ -221,7 +221,7 @@ fn requests(
             let client = service.client(&request, &peer, &client);
             if version == HttpVersion::Http1 {
                 let response = service.request(request, &peer, &client).await;
-                let body = |body| ResponseBody::sequential(body, handover, guard);
+                let body = |body| ResponseBody::sequential(body, handover, &client, guard);
                 return Ok::<_, Infallible>(response.map(body));
             }
             let stream = service.clients().stream(&client);
@@ -232,7 +232,7 @@ fn requests(
                 error_response::busy()
             };
             Ok(response.map(|body| {
-                ResponseBody::chunks(body, streams::progress(), activity, stream, guard)
+                ResponseBody::chunks(body, streams::progress(), activity, stream, &client, guard)
             }))
         }
     })

@@ -9,11 +9,18 @@ use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Idle connections that end at once where there is no room: finding them takes a
 /// look at all.
 const ENDED_AT_ONCE: usize = 16;
+
+/// For how long connections are refused without another look, after one that found
+/// none idle: who is refused may come again at once.
+///
+/// Limit: time between looks for idle connections; test: `the_idlest_makes_room`.
+const NO_LOOK: Duration = Duration::from_millis(100);
 
 /// The connections that are open.
 #[derive(Debug)]
@@ -30,7 +37,17 @@ pub(crate) struct Connections {
 struct Open {
     last: u64,
     all: HashMap<u64, Entry>,
-    counts: HashMap<IpAddr, usize>,
+    counts: HashMap<IpAddr, Count>,
+    /// When none was idle.
+    none_idle: Option<Instant>,
+}
+
+/// The connections of a client.
+#[derive(Debug, Default)]
+struct Count {
+    open: usize,
+    /// When none of them was idle.
+    none_idle: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -70,9 +87,9 @@ impl Connections {
         static OF_ALL: LogThrottle = LogThrottle::new();
         let own = key(address);
         let mut open = self.open();
-        let count = open.counts.get(&own).copied().unwrap_or_default();
+        let count = open.counts.get(&own).map_or(0, |count| count.open);
         if count >= self.share && !peer::is_trusted(address, &self.trusted) {
-            let ended = open.end_idle(1, Some(own));
+            let ended = open.end_idle(at_once(self.share), Some(own));
             if OF_CLIENT.is_due() {
                 tracing::warn!(
                     "{own} has {count} connections, which is REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT; \
@@ -85,7 +102,7 @@ impl Connections {
             }
         }
         if open.all.len() >= self.limit {
-            let ended = open.end_idle(ENDED_AT_ONCE.min(self.limit.div_ceil(4)), None);
+            let ended = open.end_idle(at_once(self.limit), None);
             if OF_ALL.is_due() {
                 tracing::warn!(
                     "all {} connections are open (REGISTRY_HTTP_MAXCONNECTIONS, or the limit of open \
@@ -103,7 +120,7 @@ impl Connections {
         let (activity, end) = (Arc::new(Activity::new()), Arc::new(Notify::new()));
         let entry = Entry { address: own, activity: Arc::clone(&activity), end: Arc::clone(&end) };
         open.all.insert(id, entry);
-        *open.counts.entry(own).or_default() += 1;
+        open.counts.entry(own).or_default().open += 1;
         drop(open);
         let client = self.clients.get(address);
         Some(Connection { id, table: Arc::clone(self), activity, client, end })
@@ -114,6 +131,11 @@ impl Connections {
     }
 }
 
+/// How many of so many connections may end at once.
+fn at_once(limit: usize) -> usize {
+    ENDED_AT_ONCE.min(limit.div_ceil(4))
+}
+
 fn consequence(ended: usize) -> &'static str {
     match ended {
         0 => "a new one is refused",
@@ -122,9 +144,20 @@ fn consequence(ended: usize) -> &'static str {
 }
 
 impl Open {
+    /// When none was idle, of a client or of all.
+    fn none_idle(&mut self, of: Option<IpAddr>) -> Option<&mut Option<Instant>> {
+        match of {
+            Some(address) => self.counts.get_mut(&address).map(|count| &mut count.none_idle),
+            None => Some(&mut self.none_idle),
+        }
+    }
+
     /// Ends the connections that have been idle for longest, at most `count`, and
     /// returns how many it ended.
     fn end_idle(&mut self, count: usize, of: Option<IpAddr>) -> usize {
+        if self.none_idle(of).is_some_and(|at| at.is_some_and(|at| at.elapsed() < NO_LOOK)) {
+            return 0;
+        }
         let mut idle: Vec<_> = self
             .all
             .iter()
@@ -138,6 +171,11 @@ impl Open {
             idle.select_nth_unstable(count);
             idle.truncate(count);
         }
+        if idle.is_empty()
+            && let Some(at) = self.none_idle(of)
+        {
+            *at = Some(Instant::now());
+        }
         for (_, id) in &idle {
             if let Some(entry) = self.remove(*id) {
                 entry.end.notify_one();
@@ -149,8 +187,8 @@ impl Open {
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.all.remove(&id)?;
         if let Some(count) = self.counts.get_mut(&entry.address) {
-            *count -= 1;
-            if *count == 0 {
+            count.open -= 1;
+            if count.open == 0 {
                 self.counts.remove(&entry.address);
             }
         }
@@ -195,6 +233,8 @@ mod tests {
         assert!(third.ended().now_or_never().is_none());
         let _busy = third.activity.begin_request();
         assert!(open.admit(address(1)).is_none(), "none of it is idle");
+        assert!(open.open().counts[&address(1)].none_idle.is_some());
+        assert!(open.open().none_idle.is_none(), "others may be");
         let proxy: Vec<_> = (0..2).map(|_| open.admit(address(9)).unwrap()).collect();
         let more = open.admit(address(9)).unwrap();
         assert!(proxy[0].ended().now_or_never().is_some());

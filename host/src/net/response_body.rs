@@ -7,9 +7,9 @@
 //! [`CHUNK`]s that say when they have been written, and yields the next one when
 //! the last has been, unless there is room for more in the budget.
 
-use crate::body::budget::{QUEUED, Share, holding};
+use crate::body::budget::{Buffered, QUEUED, Share, for_client, holding};
 use crate::body::handover::Handover;
-use crate::front::clients::Turn;
+use crate::front::clients::{Client, Turn};
 use crate::net::activity::{Activity, RequestGuard};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
@@ -125,6 +125,8 @@ struct Chunks {
 pub(crate) struct ResponseBody {
     body: WasiBody,
     way: Way,
+    /// What is in memory on its way to the same client.
+    buffered: Arc<Buffered>,
     _guard: RequestGuard,
 }
 
@@ -133,9 +135,12 @@ impl ResponseBody {
     pub(crate) fn sequential(
         body: WasiBody,
         handover: Option<Arc<Handover>>,
+        client: &Client,
         guard: RequestGuard,
     ) -> Self {
-        Self { body, way: handover.map_or(Way::Sequential, Way::Files), _guard: guard }
+        let (way, buffered) =
+            (handover.map_or(Way::Sequential, Way::Files), Arc::clone(&client.buffered));
+        Self { body, way, buffered, _guard: guard }
     }
 
     /// A body over HTTP/2, which holds `stream` until its client has taken it.
@@ -144,6 +149,7 @@ impl ResponseBody {
         progress: Arc<Progress>,
         activity: Arc<Activity>,
         stream: Option<Turn>,
+        client: &Client,
         guard: RequestGuard,
     ) -> Self {
         let chunks = Chunks {
@@ -154,7 +160,8 @@ impl ResponseBody {
             ended: body.is_end_stream(),
             _stream: stream,
         };
-        Self { body, way: Way::Chunks(chunks), _guard: guard }
+        let buffered = Arc::clone(&client.buffered);
+        Self { body, way: Way::Chunks(chunks), buffered, _guard: guard }
     }
 }
 
@@ -207,11 +214,11 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        match &mut this.way {
+        for_client(&this.buffered, || match &mut this.way {
             Way::Files(handover) => handover.scope(|| Pin::new(&mut this.body).poll_frame(context)),
             Way::Sequential => Pin::new(&mut this.body).poll_frame(context),
             Way::Chunks(chunks) => chunks.poll_frame(&mut this.body, context),
-        }
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -252,12 +259,19 @@ mod tests {
 
     fn body(activity: &Arc<Activity>, size: usize) -> (ResponseBody, Arc<Progress>) {
         let clients = Clients::new(1, 1, 9);
-        let stream = clients.stream(&clients.get("192.0.2.1".parse().unwrap())).unwrap();
+        let client = clients.get("192.0.2.1".parse().unwrap());
+        let stream = clients.stream(&client).unwrap();
         let progress = Arc::new(Progress::new());
         let (guard, bytes) = (activity.begin_request(), full(Bytes::from(vec![1; size])));
         let activity = Arc::clone(activity);
-        let body =
-            ResponseBody::chunks(bytes, Arc::clone(&progress), activity, Some(stream), guard);
+        let body = ResponseBody::chunks(
+            bytes,
+            Arc::clone(&progress),
+            activity,
+            Some(stream),
+            &client,
+            guard,
+        );
         (body, progress)
     }
 
