@@ -2,7 +2,7 @@
 //! storage.
 
 use crate::rules::Defect;
-use crate::store::{Age, Announced};
+use crate::store::Age;
 use crate::world::World;
 
 /// What a client does before it pushes a manifest that refers to the blob.
@@ -31,7 +31,7 @@ pub enum At {
     Start,
     /// HEAD has read the link, and reads the data.
     HeadData,
-    /// A mount has read the link of the other repository, and reads the data.
+    /// A mount has looked for a tombstone, and reads the data.
     MountData,
     /// Reads the tombstone.
     Look,
@@ -51,8 +51,10 @@ pub enum At {
     CheckAgain,
     /// Found a moved link: writes that the blob is needed.
     RestoreNeed,
-    /// Reads the tombstone.
+    /// Reads the tombstone, and waits while a removal goes on.
     RestoreLook,
+    /// Reads the data.
+    RestoreData,
     /// Writes the link.
     RestoreLink,
     /// Writes the manifest's link in the repository.
@@ -127,7 +129,9 @@ pub fn step(world: &mut World, number: usize) -> bool {
         }
         At::WriteData | At::WriteLink => write(world, &mut client),
         At::Check | At::CheckMoved | At::CheckAgain => check(world, &mut client),
-        At::RestoreNeed | At::RestoreLook | At::RestoreLink => restore(world, &mut client),
+        At::RestoreNeed | At::RestoreLook | At::RestoreData | At::RestoreLink => {
+            restore(world, &mut client)
+        }
         At::Publish | At::Announcements => publish(world, &mut client),
         At::ForeignLink | At::ForeignPublish => foreign(world, &mut client),
     };
@@ -141,7 +145,7 @@ fn start(world: &mut World, client: &mut Client) -> bool {
         Task::Head if store.link[client.repository].is_some() => At::HeadData,
         Task::Mount(from) if store.link[from].is_some() => {
             client.mounting = true;
-            At::MountData
+            At::Look
         }
         Task::Head | Task::Upload | Task::Mount(_) => At::Look,
         Task::Push => At::Check,
@@ -168,14 +172,15 @@ fn look(world: &mut World, client: &mut Client) -> bool {
         }
         At::MountData => {
             client.mounting = store.data.is_some();
-            client.at = At::Look;
+            client.at = if client.mounting { At::WriteLink } else { At::Look };
         }
         At::Look => {
-            let broken = if client.mounting {
-                Defect::MountDoesNotLook
-            } else {
-                Defect::UploadDoesNotLook
-            };
+            let broken =
+                if client.mounting { Defect::MountDoesNotLook } else { Defect::UploadDoesNotLook };
+            if !client.mounting && !rules.keep(Defect::UploadSkips) && store.data.is_some() {
+                client.at = At::WriteLink;
+                return true;
+            }
             let found = rules.keep(broken) && store.tombstone.is_some();
             client.at = if found && (client.mounting || rules.keep(Defect::UploadDoesNotNeed)) {
                 At::Need
@@ -199,15 +204,13 @@ fn look(world: &mut World, client: &mut Client) -> bool {
 }
 
 fn after_look(client: &Client) -> At {
-    if client.mounting { At::WriteLink } else { At::WriteData }
+    if client.mounting { At::MountData } else { At::WriteData }
 }
 
 fn write(world: &mut World, client: &mut Client) -> bool {
-    let (store, rules) = (&mut world.store, &world.rules);
+    let store = &mut world.store;
     if client.at == At::WriteData {
-        if rules.keep(Defect::UploadSkips) || store.data.is_none() {
-            store.data = Some(Age::NEW);
-        }
+        store.data = Some(Age::NEW);
         client.at = At::WriteLink;
     } else {
         store.link[client.repository] = Some(Age::NEW);
@@ -236,7 +239,7 @@ fn check(world: &mut World, client: &mut Client) -> bool {
 
 /// The client gets an error.
 fn refuse(world: &mut World, client: &mut Client) -> bool {
-    world.refused |= client.promised;
+    world.refused |= client.promised && !world.let_go[client.repository];
     client.is_done();
     true
 }
@@ -254,11 +257,13 @@ fn restore(world: &mut World, client: &mut Client) -> bool {
             store.needed = Some(Age::NEW);
             client.at = At::RestoreLook;
         }
-        At::RestoreLook => match (store.removing(), store.data) {
-            (None, Some(_)) => client.at = At::RestoreLink,
-            (Some(Age::NEW), Some(_)) => return false,
-            _ => return refuse(world, client),
+        At::RestoreLook => match store.removing() {
+            Some(Age::NEW) => return false,
+            Some(_) => return refuse(world, client),
+            None => client.at = At::RestoreData,
         },
+        At::RestoreData if store.data.is_none() => return refuse(world, client),
+        At::RestoreData => client.at = At::RestoreLink,
         _ => {
             store.link[client.repository] = Some(Age::NEW);
             client.at = At::Publish;
@@ -282,12 +287,9 @@ fn publish(world: &mut World, client: &mut Client) -> bool {
         return acknowledge(world, client);
     }
     if rules.keep(Defect::PushDoesNotWait) {
+        // Whoever announced the older ones has died, or will look again.
         if store.moving(repository).any(|age| age == Age::NEW) {
             return false;
-        }
-        // Whoever announced the others has died, or will see that it was taken away.
-        for (what, _) in store.announced[repository].iter_mut().flatten() {
-            *what = Announced::Moved;
         }
     }
     if store.announced[repository].iter().all(Option::is_none) {
@@ -309,4 +311,3 @@ fn foreign(world: &mut World, client: &mut Client) -> bool {
     }
     true
 }
-

@@ -38,14 +38,20 @@ pub enum At {
     RemoveData,
     /// Deletes the moved link of a repository.
     DropMoved(usize),
+    /// Reads the tombstone, which must be its own.
+    LookAtTombstone,
     /// Deletes the tombstone.
     DropTombstone,
     /// Writes that the blob is needed, as it is given back.
     Need,
+    /// Looks whether another collector is about to remove the data.
+    GiveWay,
     /// Writes the link of a repository that has a moved one.
     GiveBack(usize),
     /// Deletes the tombstone of a blob that was given back.
     Acquit,
+    /// Deletes what is left over.
+    Tidy,
 }
 
 /// A collector.
@@ -57,10 +63,24 @@ pub struct Collector {
     age: Age,
     /// Whether the run has found a manifest that refers to the blob.
     referenced: bool,
+    /// Time since it announced what it is about to delete, by a clock of its own.
+    since: Age,
     /// The links that the run has found.
     links: [bool; REPOSITORIES],
     /// Whether one of them is young.
     young: bool,
+    /// The moved links that the run has found or made.
+    moved: [bool; REPOSITORIES],
+    /// What is left of what has ended, and goes at the end of the run.
+    leftover: Leftover,
+}
+
+/// Objects that nobody needs any more.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct Leftover {
+    needed: bool,
+    moved: [bool; REPOSITORIES],
+    announced: [bool; REPOSITORIES],
 }
 
 impl Default for Collector {
@@ -69,8 +89,11 @@ impl Default for Collector {
             at: At::Idle,
             age: Age::NEW,
             referenced: false,
+            since: Age::NEW,
             links: [false; REPOSITORIES],
             young: false,
+            moved: [false; REPOSITORIES],
+            leftover: Leftover::default(),
         }
     }
 }
@@ -80,12 +103,18 @@ impl Collector {
     pub fn tick(&mut self) {
         if self.at != At::Idle {
             self.age.tick();
+            self.since.tick();
         }
     }
 
     /// Whether its next step is a list that may fail.
     pub fn is_listing(&self) -> bool {
         matches!(self.at, At::Links(_) | At::Manifests(_))
+    }
+
+    /// A collector that takes back what was done about the blob.
+    pub fn undoing(moved: [bool; REPOSITORIES]) -> Self {
+        Self { at: At::Need, moved, ..Self::default() }
     }
 
     fn goes_to(&mut self, at: At) {
@@ -113,7 +142,9 @@ pub fn fail(world: &mut World, number: usize) {
     if world.rules.keep(Defect::FailedListIsEmpty) {
         *collector = Collector::default();
     } else {
-        collector.at = after_list(collector.at);
+        // As distribution does it: the walk over this repository ends.
+        let (At::Links(repository) | At::Manifests(repository)) = collector.at else { return };
+        collector.at = after_list(At::Manifests(repository));
     }
 }
 
@@ -137,12 +168,21 @@ fn advance(world: &mut World, number: usize, collector: &mut Collector) {
         }
         At::Manifests(repository) => {
             collector.referenced |= store.manifest[repository];
+            let moved = store.moved[repository];
+            let old = |age: Option<Age>| age.is_some_and(|age| age.was_old(collector.age));
+            let announced = store.announced[repository].iter().flatten();
+            let in_time = announced.clone().any(|(_, age)| !age.was_old(collector.age));
+            collector.moved[repository] = moved.is_some();
+            collector.leftover.moved[repository] = old(moved) && collector.links[repository];
+            collector.leftover.announced[repository] =
+                moved.is_none() && announced.count() > 0 && !in_time;
             collector.goes_to(after_list(collector.at));
         }
         At::Blob => decide(store, &world.rules, collector),
         At::Condemn => {
             store.tombstone = Some((Tombstone::Condemned, Age::NEW));
-            collector.goes_to(next_move(collector, 0));
+            let stay = !world.rules.keep(Defect::LinksStay);
+            collector.goes_to(if stay { At::Unlinked } else { next_move(collector, 0) });
         }
         At::Announce(_)
         | At::ManifestsAgain(_)
@@ -150,10 +190,16 @@ fn advance(world: &mut World, number: usize, collector: &mut Collector) {
         | At::DeleteLink(_)
         | At::EndMove(_)
         | At::Unlinked => move_links(store, &world.rules, number, collector),
-        At::Removing | At::LastLook | At::RemoveData | At::DropMoved(_) | At::DropTombstone => {
-            remove(store, &world.rules, number, collector);
+        At::Removing
+        | At::LastLook
+        | At::RemoveData
+        | At::DropMoved(_)
+        | At::LookAtTombstone
+        | At::DropTombstone => remove(store, &world.rules, number, collector),
+        At::Need | At::GiveWay | At::GiveBack(_) | At::Acquit => {
+            give_back(store, &world.rules, collector);
         }
-        At::Need | At::GiveBack(_) | At::Acquit => give_back(store, &world.rules, collector),
+        At::Tidy => tidy(store, collector),
     }
 }
 
@@ -161,30 +207,19 @@ fn advance(world: &mut World, number: usize, collector: &mut Collector) {
 fn decide(store: &mut Store, rules: &Rules, collector: &mut Collector) {
     let begun = collector.age;
     let old = |age: Option<Age>| age.is_some_and(|age| age.was_old(begun));
-    let young = |age: Option<Age>| age.is_some_and(|age| !age.was_old(begun));
     let linked = collector.links.contains(&true);
-    let any_moved = store.moved.iter().any(Option::is_some);
-    for repository in 0..REPOSITORIES {
-        for announced in &mut store.announced[repository] {
-            let gone = store.moved[repository].is_none();
-            if gone && old(announced.map(|(_, age)| age)) {
-                *announced = None;
-            }
-        }
-    }
+    let lost = (0..REPOSITORIES).any(|r| collector.moved[r] && !collector.links[r]);
+    let settled = store.tombstone.is_none();
+    collector.leftover.needed = settled && old(store.needed);
     let next = if store.data.is_none() {
-        without_data(store, linked || collector.referenced, old)
-    } else if collector.referenced {
         store.sighted = None;
-        settled(store, old)
-    } else if store.needed.is_some() && store.tombstone.is_some() {
-        At::Need
-    } else if store.tombstone.is_none() && (any_moved || store.needed.is_some()) {
+        without_data(store, collector, linked || collector.referenced)
+    } else if collector.referenced || store.needed.is_some() || (settled && lost) {
         store.sighted = None;
-        settled(store, old)
-    } else if young(store.data) || collector.young {
+        if settled && !lost { At::Tidy } else { At::Need }
+    } else if collector.young || !old(store.data) {
         store.sighted = None;
-        if store.tombstone.is_some() { At::Need } else { At::Idle }
+        if settled { At::Tidy } else { At::Need }
     } else {
         garbage(store, rules, collector, linked)
     };
@@ -192,41 +227,23 @@ fn decide(store: &mut Store, rules: &Rules, collector: &mut Collector) {
 }
 
 /// The data is gone, by a collector that died or for a foreign writer.
-fn without_data(store: &mut Store, wanted: bool, old: impl Fn(Option<Age>) -> bool) -> At {
-    store.sighted = None;
+fn without_data(store: &mut Store, collector: &mut Collector, wanted: bool) -> At {
+    let old = |age: Option<Age>| age.is_some_and(|age| age.was_old(collector.age));
+    if wanted && store.trash.is_some() {
+        store.data = store.trash.take().map(|_| Age::NEW);
+        return At::Idle;
+    }
     match store.tombstone {
-        _ if wanted && store.trash.is_some() => {
-            store.data = store.trash.take().map(|_| Age::NEW);
-            At::Idle
-        }
-        Some((_, age)) if old(Some(age)) => At::DropMoved(0),
+        Some((_, age)) if old(Some(age)) => At::Removing,
         Some(_) => At::Idle,
         None => {
-            for age in [&mut store.trash, &mut store.needed].into_iter().chain(&mut store.moved) {
-                if old(*age) {
-                    *age = None;
-                }
+            if old(store.trash) {
+                store.trash = None;
             }
-            At::Idle
+            collector.leftover.moved = collector.moved;
+            At::Tidy
         }
     }
-}
-
-/// The blob is to stay: what was done about it is undone.
-fn settled(store: &mut Store, old: impl Fn(Option<Age>) -> bool) -> At {
-    let lost = |store: &Store, r: usize| store.moved[r].is_some() && store.link[r].is_none();
-    if store.tombstone.is_some() || (0..REPOSITORIES).any(|r| lost(store, r)) {
-        return At::Need;
-    }
-    if old(store.needed) {
-        store.needed = None;
-    }
-    for repository in 0..REPOSITORIES {
-        if old(store.moved[repository]) {
-            store.moved[repository] = None;
-        }
-    }
-    At::Idle
 }
 
 fn garbage(store: &mut Store, rules: &Rules, collector: &Collector, linked: bool) -> At {
@@ -235,10 +252,10 @@ fn garbage(store: &mut Store, rules: &Rules, collector: &Collector, linked: bool
         None => match store.sighted {
             None => {
                 store.sighted = Some(Age::NEW);
-                At::Idle
+                At::Tidy
             }
             Some(age) if age.was_old(begun) => At::Condemn,
-            Some(_) => At::Idle,
+            Some(_) => At::Tidy,
         },
         Some((Tombstone::Condemned, _)) => At::Condemn,
         Some((Tombstone::Unlinked, age)) => {
@@ -262,14 +279,10 @@ fn next_move(collector: &Collector, from: usize) -> At {
 }
 
 fn move_links(store: &mut Store, rules: &Rules, number: usize, collector: &mut Collector) {
-    // An announcement counts while it is its own and new.
-    let announced = |store: &Store, repository: usize| {
-        store.announced[repository][number] == Some((Announced::Moving, Age::NEW))
-            || !rules.keep(Defect::NoSecondLook)
-    };
     let next = match collector.at {
         At::Announce(repository) => {
             store.announced[repository][number] = Some((Announced::Moving, Age::NEW));
+            collector.since = Age::NEW;
             At::ManifestsAgain(repository)
         }
         At::ManifestsAgain(repository) => {
@@ -282,25 +295,27 @@ fn move_links(store: &mut Store, rules: &Rules, number: usize, collector: &mut C
         }
         At::CopyLink(repository) => {
             store.moved[repository] = Some(Age::NEW);
+            collector.moved[repository] = true;
             At::DeleteLink(repository)
         }
-        At::DeleteLink(repository) if announced(store, repository) => {
+        At::DeleteLink(repository)
+            if collector.since > Age::NEW && rules.keep(Defect::NoSecondLook) =>
+        {
+            At::Announce(repository)
+        }
+        At::DeleteLink(repository) => {
             store.link[repository] = None;
             At::EndMove(repository)
         }
-        At::DeleteLink(repository) => At::Announce(repository),
         At::EndMove(repository) => {
             let moved = (Announced::Moved, Age::NEW);
-            store.announced[repository][number] =
-                rules.keep(Defect::ForgetsMoves).then_some(moved);
+            store.announced[repository][number] = rules.keep(Defect::ForgetsMoves).then_some(moved);
             if collector.referenced { At::Need } else { next_move(collector, repository + 1) }
         }
         _ => {
-            if let Some((Tombstone::Condemned, age)) = store.tombstone {
-                let counted = rules.keep(Defect::WaitsFromTombstone);
-                let age = if counted { Age::NEW } else { age };
-                store.tombstone = Some((Tombstone::Unlinked, age));
-            }
+            let early = store.tombstone.filter(|_| !rules.keep(Defect::WaitsFromTombstone));
+            let age = early.map_or(Age::NEW, |(_, age)| age);
+            store.tombstone = Some((Tombstone::Unlinked, age));
             At::Idle
         }
     };
@@ -308,21 +323,24 @@ fn move_links(store: &mut Store, rules: &Rules, number: usize, collector: &mut C
 }
 
 fn remove(store: &mut Store, rules: &Rules, number: usize, collector: &mut Collector) {
-    let own = Some((Tombstone::Removing(number), Age::NEW));
+    let own =
+        store.tombstone.is_some_and(|(tombstone, _)| tombstone == Tombstone::Removing(number));
     let next = match collector.at {
-        At::Removing if store.tombstone.is_none() => At::Idle,
         At::Removing => {
-            store.tombstone = own;
+            store.tombstone = Some((Tombstone::Removing(number), Age::NEW));
+            collector.since = Age::NEW;
             At::LastLook
         }
         At::LastLook if !rules.keep(Defect::NoLookBeforeRemoval) => At::RemoveData,
         At::LastLook => match store.data {
-            _ if store.needed.is_some() => At::Need,
-            Some(age) if !age.was_old(collector.age) => At::Need,
-            _ if store.tombstone != own => At::Idle,
-            _ => At::RemoveData,
+            _ if !own => At::Idle,
+            None => At::DropMoved(0),
+            Some(age) if store.needed.is_some() || !age.was_old(collector.age) => At::Need,
+            Some(_) => At::RemoveData,
         },
-        At::RemoveData if store.tombstone != own && rules.keep(Defect::NoSecondLook) => At::Idle,
+        At::RemoveData if collector.since > Age::NEW && rules.keep(Defect::NoSecondLook) => {
+            At::Removing
+        }
         At::RemoveData => {
             let data = store.data.take();
             if rules.trash && rules.keep(Defect::NoTrash) && data.is_some() {
@@ -338,13 +356,18 @@ fn remove(store: &mut Store, rules: &Rules, number: usize, collector: &mut Colle
             if repository + 1 < REPOSITORIES {
                 At::DropMoved(repository + 1)
             } else {
-                At::DropTombstone
+                At::LookAtTombstone
             }
         }
+        // Another collector may have looked before this one wrote the tombstone. Its
+        // removal is carried out by now or not at all.
+        At::LookAtTombstone if collector.since == Age::NEW && rules.keep(Defect::EndsEarly) => {
+            At::LookAtTombstone
+        }
+        At::LookAtTombstone if own || !rules.keep(Defect::EndsOthers) => At::DropTombstone,
+        At::LookAtTombstone => At::Idle,
         _ => {
-            if store.removing().is_some() {
-                store.tombstone = None;
-            }
+            store.tombstone = None;
             At::Idle
         }
     };
@@ -357,21 +380,24 @@ fn give_back(store: &mut Store, rules: &Rules, collector: &mut Collector) {
             if rules.keep(Defect::GivesBackSilently) {
                 store.needed = Some(Age::NEW);
             }
-            At::GiveBack(0)
+            At::GiveWay
         }
+        // The next run goes on.
+        At::GiveWay
+            if rules.keep(Defect::DoesNotGiveWay)
+                && store.removing().is_some_and(|age| !age.was_old(collector.age)) =>
+        {
+            At::Idle
+        }
+        At::GiveWay => At::GiveBack(0),
         At::GiveBack(repository) => {
-            if store.moved[repository].is_some() {
-                let link = &mut store.link[repository];
-                *link = link.or(Some(Age::NEW));
+            if collector.moved[repository] {
+                store.link[repository] = Some(Age::NEW);
                 if !rules.keep(Defect::MovedGoesAtOnce) {
                     store.moved[repository] = None;
                 }
             }
-            if repository + 1 < REPOSITORIES {
-                At::GiveBack(repository + 1)
-            } else {
-                At::Acquit
-            }
+            if repository + 1 < REPOSITORIES { At::GiveBack(repository + 1) } else { At::Acquit }
         }
         _ => {
             store.tombstone = None;
@@ -380,4 +406,20 @@ fn give_back(store: &mut Store, rules: &Rules, collector: &mut Collector) {
         }
     };
     collector.goes_to(next);
+}
+
+fn tidy(store: &mut Store, collector: &mut Collector) {
+    let leftover = &collector.leftover;
+    if leftover.needed {
+        store.needed = None;
+    }
+    for repository in 0..REPOSITORIES {
+        if leftover.moved[repository] {
+            store.moved[repository] = None;
+        }
+        if leftover.announced[repository] {
+            store.announced[repository] = Default::default();
+        }
+    }
+    collector.goes_to(At::Idle);
 }

@@ -36,6 +36,9 @@ pub(crate) fn always() -> Vec<Property<Scenario>> {
                     && (0..REPOSITORIES).all(|r| store.link[r].is_some() || !held(world, r)))
         }),
         Property::always(UNDONE, |_, world: &World| {
+            if world.store.data.is_none() || world.store.removing().is_some() {
+                return true;
+            }
             let mut after = world.alone();
             after.undo();
             let back = |r: usize| after.store.link[r].is_some() || !held(world, r);

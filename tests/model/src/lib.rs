@@ -11,8 +11,9 @@
 //! - [`client`], [`collector`]: the steps.
 //! - [`rules`]: the rules, and what happens without one of them.
 //! - [`properties`], [`fair`]: what must hold.
-//! - [`world`]: states and their successors.
+//! - [`world`]: states and their successors; [`check`] explores them.
 
+pub mod check;
 pub mod client;
 pub mod collector;
 pub mod fair;

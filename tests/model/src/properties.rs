@@ -21,7 +21,7 @@ pub(crate) fn always() -> Vec<Property<Scenario>> {
         Property::always(COMPLETE, |_, world: &World| {
             let store = &world.store;
             let complete = |r: usize| store.data.is_some() && store.link[r].is_some();
-            (0..REPOSITORIES).all(|r| !world.acknowledged[r] || complete(r))
+            (0..REPOSITORIES).all(|r| !world.acknowledged[r] || world.let_go[r] || complete(r))
         }),
         Property::always(NOT_REFUSED, |_, world: &World| !world.refused),
         Property::always(RECOVERABLE, |_, world: &World| {

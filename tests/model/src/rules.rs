@@ -5,17 +5,17 @@
 pub enum Defect {
     /// The data is removed in the run that moved the links, or any later one.
     NoWait,
-    /// Garbage is removed although repositories link to it, with those links.
+    /// Links are neither moved nor asked for before the data is removed.
     LinksStay,
     /// A mount does not look for a tombstone.
     MountDoesNotLook,
     /// An upload does not look for a tombstone.
     UploadDoesNotLook,
-    /// An upload that finds the data in place writes only the link.
+    /// An upload that finds the data in place writes the link and does nothing else.
     UploadSkips,
     /// An upload that finds a tombstone does not say that it needs the blob.
     UploadDoesNotNeed,
-    /// A list that fails is taken for an empty one.
+    /// A list that fails ends the walk over its repository and not the run.
     FailedListIsEmpty,
     /// A push takes a link for present because it was, some time ago.
     LinkFromCache,
@@ -42,6 +42,13 @@ pub enum Defect {
     PushReadsOnce,
     /// A link that is given back takes its moved link away at once.
     MovedGoesAtOnce,
+    /// A collector that has removed the data deletes a tombstone that another one has
+    /// written meanwhile.
+    EndsOthers,
+    /// The tombstone goes with the data, and not some time after it.
+    EndsEarly,
+    /// Who gives back does not look whether another collector removes the data.
+    DoesNotGiveWay,
     /// Beside foreign writers, data is removed and not moved.
     NoTrash,
 }

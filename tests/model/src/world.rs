@@ -20,6 +20,10 @@ pub struct Scenario {
     pub collectors: usize,
     /// How often collectors die, in all.
     pub crashes: u8,
+    /// How many runs collectors begin, in all; any number if it is `None`.
+    pub runs: Option<u8>,
+    /// Whether an operator takes back at some time what was done about the blob.
+    pub undo: bool,
     /// How often lists of collectors fail, in all.
     pub failures: u8,
     /// Repositories whose manifest is deleted at some time.
@@ -58,18 +62,30 @@ pub struct World {
     /// there.
     pub refused: bool,
     crashes: u8,
+    runs: Option<u8>,
+    undo: bool,
     failures: u8,
     deleted_manifests: Vec<usize>,
     deleted_links: Vec<usize>,
+    /// Repositories from which somebody has deleted the blob: they hold what others
+    /// push later, and promise nothing of what was there.
+    pub let_go: [bool; REPOSITORIES],
     /// The rules, which never change.
     pub rules: Arc<Rules>,
 }
 
 impl World {
     fn changing(&self) -> impl Hash + PartialEq {
-        let Self { store, clients, collectors, acknowledged, foreign, refused, .. } = self;
-        let left = (self.crashes, self.failures, &self.deleted_manifests, &self.deleted_links);
-        (store, clients, collectors, acknowledged, foreign, refused, left)
+        let Self { store, clients, collectors, acknowledged, foreign, refused, let_go, .. } = self;
+        let left = (
+            self.crashes,
+            self.runs,
+            self.undo,
+            self.failures,
+            &self.deleted_manifests,
+            &self.deleted_links,
+        );
+        (store, clients, collectors, acknowledged, foreign, refused, let_go, left)
     }
 
     fn tick(&mut self) {
@@ -93,17 +109,23 @@ impl World {
             self.tick();
         }
         collector::step(self, 0);
+        self.finish();
+    }
+
+    fn finish(&mut self) {
         while self.collectors[0].at != collector::At::Idle {
+            if self.collectors[0].at == collector::At::LookAtTombstone {
+                self.tick();
+            }
             collector::step(self, 0);
         }
     }
 
     /// Takes all back that was done about the blob, as `--undo` does.
     pub fn undo(&mut self) {
-        self.collectors[0].at = collector::At::Need;
-        while self.collectors[0].at != collector::At::Idle {
-            collector::step(self, 0);
-        }
+        let moved = self.store.moved.map(|moved| moved.is_some());
+        self.collectors[0] = Collector::undoing(moved);
+        self.finish();
     }
 }
 
@@ -130,6 +152,8 @@ pub enum Action {
     Collector(usize),
     /// A collector dies.
     Crash(usize),
+    /// A collector begins to take back what was done about the blob.
+    Undo(usize),
     /// A list that a collector asks for fails.
     Fail(usize),
     /// Somebody deletes the manifest of a repository.
@@ -151,9 +175,12 @@ impl Model for Scenario {
             foreign: [false; REPOSITORIES],
             refused: false,
             crashes: self.crashes,
+            runs: self.runs,
+            undo: self.undo,
             failures: self.failures,
             deleted_manifests: self.deleted_manifests.clone(),
             deleted_links: self.deleted_links.clone(),
+            let_go: [false; REPOSITORIES],
             rules: Arc::new(self.rules.clone()),
         }]
     }
@@ -162,7 +189,12 @@ impl Model for Scenario {
         actions.push(Action::Tick);
         actions.extend((0..world.clients.len()).map(Action::Client));
         for (number, collector) in world.collectors.iter().enumerate() {
-            actions.push(Action::Collector(number));
+            if world.runs != Some(0) || collector.at != collector::At::Idle {
+                actions.push(Action::Collector(number));
+            }
+            if world.undo && collector.at == collector::At::Idle {
+                actions.push(Action::Undo(number));
+            }
             if world.crashes > 0 && collector.at != collector::At::Idle {
                 actions.push(Action::Crash(number));
             }
@@ -183,7 +215,17 @@ impl Model for Scenario {
                     return None;
                 }
             }
-            Action::Collector(number) => collector::step(&mut next, number),
+            Action::Collector(number) => {
+                if next.collectors[number].at == collector::At::Idle {
+                    next.runs = next.runs.map(|runs| runs - 1);
+                }
+                collector::step(&mut next, number);
+            }
+            Action::Undo(number) => {
+                next.undo = false;
+                next.collectors[number] =
+                    Collector::undoing(world.store.moved.map(|m| m.is_some()));
+            }
             Action::Crash(number) => {
                 next.crashes -= 1;
                 next.collectors[number] = Collector::default();
@@ -201,6 +243,7 @@ impl Model for Scenario {
                 next.deleted_links.retain(|other| *other != repository);
                 next.store.link[repository] = None;
                 next.store.moved[repository] = None;
+                next.let_go[repository] = true;
             }
         }
         Some(next)
@@ -214,4 +257,3 @@ impl Model for Scenario {
         all
     }
 }
-
