@@ -32,8 +32,12 @@ pub enum At {
     Unlinked,
     /// Says in the tombstone that the data is about to be removed.
     Removing,
-    /// Looks whether the blob is needed, and whether the tombstone is its own.
+    /// Reads the tombstone, which must be its own.
     LastLook,
+    /// Looks whether the blob is needed.
+    LookForNeed,
+    /// Looks whether the data is there, and is still the old one.
+    LookAtData,
     /// Removes the data.
     RemoveData,
     /// Deletes the moved link of a repository.
@@ -69,6 +73,8 @@ pub struct Collector {
     links: [bool; REPOSITORIES],
     /// Whether one of them is young.
     young: bool,
+    /// Whether the last look has found that the blob is needed.
+    needed: bool,
     /// The moved links that the run has found or made.
     moved: [bool; REPOSITORIES],
     /// What is left of what has ended, and goes at the end of the run.
@@ -92,6 +98,7 @@ impl Default for Collector {
             since: Age::NEW,
             links: [false; REPOSITORIES],
             young: false,
+            needed: false,
             moved: [false; REPOSITORIES],
             leftover: Leftover::default(),
         }
@@ -192,6 +199,8 @@ fn advance(world: &mut World, number: usize, collector: &mut Collector) {
         | At::Unlinked => move_links(store, &world.rules, number, collector),
         At::Removing
         | At::LastLook
+        | At::LookForNeed
+        | At::LookAtData
         | At::RemoveData
         | At::DropMoved(_)
         | At::LookAtTombstone
@@ -217,7 +226,7 @@ fn decide(store: &mut Store, rules: &Rules, collector: &mut Collector) {
     } else if collector.referenced || store.needed.is_some() || (settled && lost) {
         store.sighted = None;
         if settled && !lost { At::Tidy } else { At::Need }
-    } else if collector.young || !old(store.data) {
+    } else if (collector.young || !old(store.data)) && !rules.impatient {
         store.sighted = None;
         if settled { At::Tidy } else { At::Need }
     } else {
@@ -254,7 +263,7 @@ fn garbage(store: &mut Store, rules: &Rules, collector: &Collector, linked: bool
                 store.sighted = Some(Age::NEW);
                 At::Tidy
             }
-            Some(age) if age.was_old(begun) => At::Condemn,
+            Some(age) if age.was_old(begun) || rules.impatient => At::Condemn,
             Some(_) => At::Tidy,
         },
         Some((Tombstone::Condemned, _)) => At::Condemn,
@@ -332,10 +341,15 @@ fn remove(store: &mut Store, rules: &Rules, number: usize, collector: &mut Colle
             At::LastLook
         }
         At::LastLook if !rules.keep(Defect::NoLookBeforeRemoval) => At::RemoveData,
-        At::LastLook => match store.data {
-            _ if !own => At::Idle,
+        At::LastLook if own => At::LookForNeed,
+        At::LookForNeed => {
+            collector.needed = store.needed.is_some();
+            At::LookAtData
+        }
+        At::LookAtData => match store.data {
             None => At::DropMoved(0),
-            Some(age) if store.needed.is_some() || !age.was_old(collector.age) => At::Need,
+            Some(_) if collector.needed => At::Need,
+            Some(age) if !age.was_old(collector.age) && !rules.impatient => At::Need,
             Some(_) => At::RemoveData,
         },
         At::RemoveData if collector.since > Age::NEW && rules.keep(Defect::NoSecondLook) => {
@@ -365,7 +379,7 @@ fn remove(store: &mut Store, rules: &Rules, number: usize, collector: &mut Colle
             At::LookAtTombstone
         }
         At::LookAtTombstone if own || !rules.keep(Defect::EndsOthers) => At::DropTombstone,
-        At::LookAtTombstone => At::Idle,
+        At::LastLook | At::LookAtTombstone => At::Idle,
         _ => {
             store.tombstone = None;
             At::Idle

@@ -4,8 +4,8 @@
 //! The model is about one blob, as the protocol decides for each blob by itself. It
 //! is in the storage of two repositories. Clients and collectors take steps in any
 //! order, each step one request to the storage; collectors die or stall between any
-//! two, lists fail, and time passes in ticks. Two ticks are the grace, the time until
-//! a removal, and the longest session of a client, whose promise ends with the second.
+//! two, lists fail, and time passes in ticks. A tick is the grace: a client's session
+//! sees one tick at most, and what has to wait waits for two.
 //!
 //! - [`store`]: the objects.
 //! - [`client`], [`collector`]: the steps.

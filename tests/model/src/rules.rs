@@ -58,6 +58,9 @@ pub enum Defect {
 pub struct Rules {
     /// What is wrong with them.
     pub defects: Vec<Defect>,
+    /// Whether young objects are condemned too, and at first sight: neither is needed
+    /// for what is modelled.
+    pub impatient: bool,
     /// Whether removal is a move, as it is beside foreign writers in a directory.
     pub trash: bool,
 }

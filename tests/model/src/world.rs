@@ -144,7 +144,7 @@ impl Hash for World {
 /// What can happen next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Half a grace passes.
+    /// The grace passes.
     Tick,
     /// A client does its next step.
     Client(usize),

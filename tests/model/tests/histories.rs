@@ -126,8 +126,7 @@ fn a_push_beside_the_move_of_its_link() {
 /// A push reads where a link was, and then where it is again.
 #[test]
 fn a_push_beside_a_blob_that_comes_back() {
-    let clients = vec![(Task::Head, 0), (Task::Upload, 1)];
-    let scenario = Scenario { clients, runs: Some(2), ..one(sighted(), Task::Head, 0) };
+    let scenario = Scenario { undo: true, runs: Some(2), ..one(sighted(), Task::Head, 0) };
     let scenario = scenario.with(Defect::MovedGoesAtOnce);
     check("come back", &scenario, &[(Defect::PushReadsOnce, &[NOT_REFUSED])]);
 }

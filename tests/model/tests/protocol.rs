@@ -6,7 +6,7 @@
 use roadstead_model::check::explore;
 use roadstead_model::client::Task;
 use roadstead_model::rules::Rules;
-use roadstead_model::store::{Age, Store};
+use roadstead_model::store::Store;
 use roadstead_model::world::Scenario;
 
 /// A collector that may die once, and fail once to list.
@@ -31,11 +31,6 @@ fn condemned() -> Store {
     Store::condemned([true, false])
 }
 
-/// Condemned, with a link that the collector has missed twice.
-fn missed() -> Store {
-    Store { link: [None, Some(Age::HIGHEST)], ..Store::condemned([false, false]) }
-}
-
 fn check(scenarios: Vec<(&str, Scenario)>) {
     let mut states = 0;
     for (name, scenario) in scenarios {
@@ -53,20 +48,20 @@ fn is_long() -> bool {
 
 #[test]
 fn one_client_beside_a_collector_that_dies() {
-    let (from, fair) = (Task::Mount(0), true);
     let mut all = Vec::new();
-    for (name, task, repository) in [
-        ("HEAD", Task::Head, 0),
-        ("upload", Task::Upload, 0),
-        ("upload elsewhere", Task::Upload, 1),
-        ("push alone", Task::Push, 0),
-        ("mount", from, 1),
+    for (name, store, task, repository) in [
+        ("HEAD", sighted(), Task::Head, 0),
+        ("upload", sighted(), Task::Upload, 0),
+        ("upload elsewhere", sighted(), Task::Upload, 1),
+        ("push alone", sighted(), Task::Push, 0),
+        ("mount", sighted(), Task::Mount(0), 1),
+        ("upload of what is condemned", condemned(), Task::Upload, 0),
+        ("upload elsewhere of what is condemned", condemned(), Task::Upload, 1),
+        ("push alone of what is condemned", condemned(), Task::Push, 0),
+        ("upload of what is new", Store::default(), Task::Upload, 0),
     ] {
-        for store in [sighted(), condemned()] {
-            all.push((name, Scenario { fair, ..one_collector(store, vec![(task, repository)]) }));
-        }
-        let store = Store::default();
-        all.push((name, Scenario { fair, ..one_collector(store, vec![(task, repository)]) }));
+        let scenario = one_collector(store, vec![(task, repository)]);
+        all.push((name, Scenario { fair: true, ..scenario }));
     }
     check(all);
 }
@@ -81,11 +76,11 @@ fn deletions_beside_pushes_and_lists_that_fail() {
         let (crashes, failures, deleted_manifests) = (0, 2, vec![0]);
         all.push((name, Scenario { crashes, failures, deleted_manifests, ..scenario }));
     }
-    let lets_go = one_collector(missed(), vec![(Task::Mount(1), 0)]);
-    let lets_go = Scenario { crashes: 0, deleted_links: vec![1], ..lets_go };
-    all.push(("mount from one that lets go", lets_go));
     let lets_go = one_collector(sighted(), vec![(Task::Mount(0), 1)]);
-    all.push(("the same at first", Scenario { crashes: 0, deleted_links: vec![0], ..lets_go }));
+    all.push((
+        "mount from one that lets go",
+        Scenario { crashes: 0, deleted_links: vec![0], ..lets_go },
+    ));
     check(all);
 }
 
@@ -93,10 +88,8 @@ fn deletions_beside_pushes_and_lists_that_fail() {
 fn two_collectors_do_no_harm() {
     let mut all = Vec::new();
     for (name, task, repository) in [
-        ("two collectors, HEAD", Task::Head, 0),
-        ("two collectors, upload", Task::Upload, 0),
+        ("two collectors, upload elsewhere", Task::Upload, 1),
         ("two collectors, push alone", Task::Push, 0),
-        ("two collectors, mount", Task::Mount(0), 1),
     ] {
         all.push((name, two_collectors(condemned(), vec![(task, repository)], 2)));
     }
@@ -121,6 +114,25 @@ fn foreign_writers_lose_nothing_that_the_trash_does_not_bring_back() {
     check(all);
 }
 
+/// What is young is spared, and garbage is seen twice, for the sake of what is not
+/// modelled: clocks that jump, lists that are out of date, other programs.
+#[test]
+fn safety_does_not_rest_on_youth_and_two_sightings() {
+    let mut all = Vec::new();
+    for (name, task, repository) in [
+        ("impatient, HEAD", Task::Head, 0),
+        ("impatient, upload", Task::Upload, 0),
+        ("impatient, upload elsewhere", Task::Upload, 1),
+        ("impatient, mount", Task::Mount(0), 1),
+        ("impatient, push alone", Task::Push, 0),
+    ] {
+        let scenario = one_collector(Store::orphan([true, false]), vec![(task, repository)]);
+        let rules = Rules { impatient: true, ..Rules::default() };
+        all.push((name, Scenario { rules, crashes: 0, ..scenario }));
+    }
+    check(all);
+}
+
 #[test]
 fn garbage_goes() {
     for store in [Store::orphan([true, true]), Store::condemned([true, true])] {
@@ -140,19 +152,21 @@ fn more_clients_collectors_and_runs() {
         ("HEAD and upload", vec![(Task::Head, 0), (Task::Upload, 1)]),
         ("HEAD and mount", vec![(Task::Head, 0), (Task::Mount(0), 1)]),
         ("push alone and upload", vec![(Task::Push, 0), (Task::Upload, 0)]),
-        ("two HEADs", vec![(Task::Head, 0), (Task::Head, 1)]),
     ];
     let mut all = Vec::new();
     for (name, clients) in pairs {
-        let linked = Store::sighted_orphan([true, true]);
-        all.push((name, Scenario { crashes: 0, ..one_collector(linked, clients.clone()) }));
-        all.push((name, Scenario { crashes: 0, ..one_collector(condemned(), clients.clone()) }));
-        all.push((name, two_collectors(condemned(), clients, 2)));
+        let scenario = one_collector(condemned(), clients.clone());
+        all.push((name, Scenario { crashes: 0, ..scenario }));
+        let scenario = one_collector(sighted(), clients);
+        all.push((name, Scenario { crashes: 0, runs: Some(3), ..scenario }));
     }
-    for (name, task) in [("upload", Task::Upload), ("HEAD", Task::Head)] {
-        all.push((name, two_collectors(sighted(), vec![(task, 0)], 3)));
-        let stalled = two_collectors(condemned(), vec![(task, 0)], 3);
-        all.push((name, Scenario { crashes: 1, ..stalled }));
+    for (name, task) in [("upload, twice sighted", Task::Upload), ("HEAD", Task::Head)] {
+        all.push((name, two_collectors(sighted(), vec![(task, 0)], 2)));
     }
+    for (name, task) in [("upload, three runs", Task::Upload), ("push", Task::Push)] {
+        all.push((name, two_collectors(condemned(), vec![(task, 0)], 3)));
+    }
+    let dying = two_collectors(condemned(), vec![(Task::Upload, 0)], 2);
+    all.push(("two that die", Scenario { crashes: 1, ..dying }));
     check(all);
 }
