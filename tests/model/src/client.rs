@@ -11,6 +11,8 @@ pub enum Task {
     /// It asks with HEAD whether the repository holds the blob, and uploads it if
     /// not.
     Head,
+    /// The same, where HEAD restores a link that was moved, or it reads the blob.
+    Read,
     /// It uploads the blob.
     Upload,
     /// It mounts the blob from another repository, and uploads it if that fails.
@@ -71,6 +73,7 @@ pub enum At {
 
 /// A client.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Client {
     /// What it does.
     pub task: Task,
@@ -86,6 +89,8 @@ pub struct Client {
     published: bool,
     /// Whether it mounts.
     mounting: bool,
+    /// Whether it only asks for the blob so far.
+    asking: bool,
 }
 
 impl Client {
@@ -99,6 +104,7 @@ impl Client {
             promised: false,
             published: false,
             mounting: false,
+            asking: false,
         }
     }
 
@@ -142,7 +148,11 @@ pub fn step(world: &mut World, number: usize) -> bool {
 fn start(world: &mut World, client: &mut Client) -> bool {
     let store = &world.store;
     client.at = match client.task {
-        Task::Head if store.link[client.repository].is_some() => At::HeadData,
+        Task::Head | Task::Read if store.link[client.repository].is_some() => At::HeadData,
+        Task::Read => {
+            client.asking = true;
+            At::CheckMoved
+        }
         Task::Mount(from) if store.link[from].is_some() => {
             client.mounting = true;
             At::Look
@@ -168,6 +178,7 @@ fn look(world: &mut World, client: &mut Client) -> bool {
     match client.at {
         At::HeadData => {
             client.promised = store.data.is_some();
+            client.asking = false;
             client.at = if client.promised { At::Check } else { At::Look };
         }
         At::MountData => {
@@ -228,6 +239,7 @@ fn check(world: &mut World, client: &mut Client) -> bool {
         At::Check | At::CheckAgain if held && client.published => {
             return acknowledge(world, client);
         }
+        At::CheckAgain if held && client.asking => At::HeadData,
         At::Check | At::CheckAgain if held => At::Publish,
         At::Check if rules.keep(Defect::PushIgnoresMoved) => At::CheckMoved,
         At::CheckMoved if store.moved[repository].is_some() => At::RestoreNeed,
@@ -237,8 +249,13 @@ fn check(world: &mut World, client: &mut Client) -> bool {
     true
 }
 
-/// The client gets an error.
+/// The client gets an error, and uploads what it only asked for.
 fn refuse(world: &mut World, client: &mut Client) -> bool {
+    if client.asking {
+        client.asking = false;
+        client.at = At::Look;
+        return true;
+    }
     world.refused |= client.promised && !world.let_go[client.repository];
     client.is_done();
     true
@@ -266,7 +283,9 @@ fn restore(world: &mut World, client: &mut Client) -> bool {
         At::RestoreData => client.at = At::RestoreLink,
         _ => {
             store.link[client.repository] = Some(Age::NEW);
-            client.at = At::Publish;
+            client.at = if client.asking { At::Check } else { At::Publish };
+            client.promised |= client.asking;
+            client.asking = false;
             if client.published {
                 return acknowledge(world, client);
             }

@@ -378,7 +378,7 @@ fn remove(store: &mut Store, rules: &Rules, number: usize, collector: &mut Colle
         At::LookAtTombstone if collector.since == Age::NEW && rules.keep(Defect::EndsEarly) => {
             At::LookAtTombstone
         }
-        At::LookAtTombstone if own || !rules.keep(Defect::EndsOthers) => At::DropTombstone,
+        At::LookAtTombstone if own => At::DropTombstone,
         At::LastLook | At::LookAtTombstone => At::Idle,
         _ => {
             store.tombstone = None;

@@ -42,9 +42,6 @@ pub enum Defect {
     PushReadsOnce,
     /// A link that is given back takes its moved link away at once.
     MovedGoesAtOnce,
-    /// A collector that has removed the data deletes a tombstone that another one has
-    /// written meanwhile.
-    EndsOthers,
     /// The tombstone goes with the data, and not some time after it.
     EndsEarly,
     /// Who gives back does not look whether another collector removes the data.

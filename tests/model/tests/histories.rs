@@ -101,6 +101,8 @@ fn r7_two_collectors() {
     check("R7", &two(Task::Upload, 2), &defects);
     let undo = Scenario { undo: true, ..two(Task::Head, 1) };
     check("R7 by undo", &undo, &[(Defect::GivesBackSilently, LOST)]);
+    let undo = Scenario { store: sighted(), ..undo };
+    check("R7 by undo of moves", &undo, &[(Defect::MovedGoesAtOnce, LOST)]);
 }
 
 /// R8: a collector stalls, and goes on with what it knew.

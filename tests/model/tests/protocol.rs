@@ -55,6 +55,7 @@ fn one_client_beside_a_collector_that_dies() {
         ("upload elsewhere", sighted(), Task::Upload, 1),
         ("push alone", sighted(), Task::Push, 0),
         ("mount", sighted(), Task::Mount(0), 1),
+        ("GET of what is condemned", condemned(), Task::Read, 0),
         ("upload of what is condemned", condemned(), Task::Upload, 0),
         ("upload elsewhere of what is condemned", condemned(), Task::Upload, 1),
         ("push alone of what is condemned", condemned(), Task::Push, 0),
@@ -89,6 +90,7 @@ fn two_collectors_do_no_harm() {
     let mut all = Vec::new();
     for (name, task, repository) in [
         ("two collectors, upload elsewhere", Task::Upload, 1),
+        ("two collectors, GET", Task::Read, 0),
         ("two collectors, push alone", Task::Push, 0),
     ] {
         all.push((name, two_collectors(condemned(), vec![(task, repository)], 2)));
