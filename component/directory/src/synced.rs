@@ -268,10 +268,11 @@ mod tests {
     #[test]
     fn what_is_found_is_synced_before_others_rely_on_it() {
         let root = tempfile::tempdir().unwrap();
+        let blob = Key::Blob(digest());
+        Directory::open(root.path()).unwrap().write(&blob, b"bytes").unwrap();
         let directory = Directory::open(root.path()).unwrap();
         let name = RepositoryName::parse("a/b").unwrap();
         let link = Key::Layer(name.clone(), digest());
-        directory.write(&Key::Blob(digest()), b"bytes").unwrap();
         let held = directory.path(&link).parent().unwrap().to_owned();
         let seen = Paths::default();
         let depth = Mutex::new(0);

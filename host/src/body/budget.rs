@@ -65,16 +65,22 @@ impl Budget {
         Self { limit, used: AtomicUsize::new(0) }
     }
 
+    /// Whether little is left.
+    pub(crate) fn is_short(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.limit / 8 * 7
+    }
+
     /// Takes so many bytes, if they are left to all and to the client that is polled
     /// for.
     pub(crate) fn take(&'static self, bytes: usize) -> Option<Share> {
         let client = CLIENT.with_borrow(Clone::clone);
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let of_client = client.as_ref().map_or(0, |c| c.0.fetch_add(bytes, Ordering::Relaxed));
+        let of_client = client.as_ref().map(|client| client.0.fetch_add(bytes, Ordering::Relaxed));
         let share = Share { budget: self, bytes, client };
+        let fits = |before: usize, limit| before.saturating_add(bytes) <= limit;
+        let fits = fits(before, self.limit)
+            && of_client.is_none_or(|before| fits(before, self.limit / SHARE_OF_CLIENT));
         // Dropped, it gives back what was too much.
-        let fits = before.saturating_add(bytes) <= self.limit
-            && of_client.saturating_add(bytes) <= self.limit / SHARE_OF_CLIENT;
         fits.then_some(share)
     }
 }

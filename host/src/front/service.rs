@@ -3,6 +3,7 @@
 
 use crate::body::budget::holding;
 use crate::body::full;
+use crate::body::gathered::{self, Gathered};
 use crate::body::request_body::{Collected, Holds, RequestBody};
 use crate::engine::Engine;
 use crate::front::answering::Answering;
@@ -151,7 +152,8 @@ impl Service {
         peer: &Peer,
         client: &Arc<Client>,
     ) -> Response<WasiBody> {
-        let sends = !request.body().is_end_stream();
+        let holds = Arc::new(Holds::default());
+        let (mut request, sends) = self.with_body(request, client, &holds).await;
         let Some(turn) = self.turn(sends, client).await else {
             warn_busy("no turn was free; see REGISTRY_HTTP_MAXREQUESTS and _MAXREQUESTSPERCLIENT");
             return error_response::busy();
@@ -165,13 +167,6 @@ impl Service {
                 return error_response::busy();
             }
         }
-        let holds = Arc::new(Holds::default());
-        let expects = request.headers().contains_key(EXPECT);
-        let mut request = request.map(|body| {
-            let (client, collected) = (Arc::clone(client), self.collected.clone());
-            RequestBody::new(body, self.stall, client, expects, collected, Arc::clone(&holds))
-                .boxed_unsync()
-        });
         let trusted = self.trusted_proxies.as_ref();
         peer::describe(request.headers_mut(), peer, self.authenticates, trusted);
         let uri = request.uri().clone();
@@ -200,6 +195,31 @@ impl Service {
             return in_place_of(response, error_response::busy());
         }
         response
+    }
+
+    /// The request with the body that the component reads, and whether its client has
+    /// yet to send that.
+    async fn with_body(
+        &self,
+        request: Request<Incoming>,
+        client: &Arc<Client>,
+        holds: &Arc<Holds>,
+    ) -> (Request<WasiBody>, bool) {
+        let expects = request.headers().contains_key(EXPECT);
+        let (parts, body) = request.into_parts();
+        let sends = !body.is_end_stream();
+        let length = body.size_hint().exact().filter(|_| sends && !expects);
+        let share = length.and_then(gathered::permits);
+        if let (Some(length), Some(share)) =
+            (length, share.and_then(|permits| self.clients.gather(client, permits)))
+        {
+            let body = Gathered::read(body, length, self.stall, share).await;
+            return (Request::from_parts(parts, body.boxed_unsync()), false);
+        }
+        let (client, collected) = (Arc::clone(client), self.collected.clone());
+        let body =
+            RequestBody::new(body, self.stall, client, expects, collected, Arc::clone(holds));
+        (Request::from_parts(parts, body.boxed_unsync()), sends)
     }
 
     /// Waits for a turn, and first for one of those that requests with a body can have

@@ -69,6 +69,23 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// implementation keeps it.
 const MAX_STREAMS: u32 = 100;
 
+/// Bytes of a response that the kernel takes of a connection before it has sent
+/// those before: it would take megabytes, of a memory that all connections share.
+///
+/// Limit: bytes of a connection in the kernel that are not sent; test: none, it is the kernel's.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 256 * 1024;
+
+/// Limits what the kernel holds for a client that does not read.
+fn limit_unsent(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!("TCP_NOTSENT_LOWAT: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
 /// Becomes true when the host is shutting down.
 pub(crate) type Closing = watch::Receiver<bool>;
 
@@ -87,6 +104,7 @@ pub(crate) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY: {error}");
     }
+    limit_unsent(&stream);
     let socket = Socket::new(stream, HEAD_TIMEOUT, Arc::clone(&open.activity));
     let negotiated = tokio::select! {
         negotiated = protocol::negotiate(socket, tls.as_ref()) => negotiated,

@@ -73,14 +73,18 @@ impl Progress {
 
 /// A chunk that has been handed to h2. It is dropped when it has been written, or
 /// with its stream.
-struct Queued {
+pub(super) struct Queued {
     progress: Arc<Progress>,
     activity: Arc<Activity>,
     _share: Option<Share>,
 }
 
 impl Queued {
-    fn begin(progress: &Arc<Progress>, activity: &Arc<Activity>, share: Option<Share>) -> Self {
+    pub(super) fn begin(
+        progress: &Arc<Progress>,
+        activity: &Arc<Activity>,
+        share: Option<Share>,
+    ) -> Self {
         if progress.queued.fetch_add(1, Ordering::AcqRel) == 0 {
             progress.touch();
         }
