@@ -2,7 +2,6 @@
 
 pub(crate) mod budget;
 pub(crate) mod file_body;
-pub(crate) mod gathered;
 pub(crate) mod handover;
 pub(crate) mod idle_timeout;
 pub(crate) mod request_body;

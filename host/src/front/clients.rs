@@ -2,8 +2,9 @@
 //! take all.
 
 use crate::body::budget::Buffered;
-use crate::body::gathered::{GATHERED, GATHERED_OF_CLIENT};
-use crate::body::request_body::{COLLECTED_OF_CLIENT, DRAINS_OF_CLIENT, UNIT};
+use crate::body::request_body::{
+    COLLECTED_OF_CLIENT, DRAINS_OF_CLIENT, GATHERED, GATHERED_OF_CLIENT, UNIT,
+};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};

@@ -3,8 +3,7 @@
 
 use crate::body::budget::holding;
 use crate::body::full;
-use crate::body::gathered::{self, Gathered};
-use crate::body::request_body::{Collected, Holds, RequestBody};
+use crate::body::request_body::{Collected, Holds, RequestBody, gathered_permits};
 use crate::engine::Engine;
 use crate::front::answering::Answering;
 use crate::front::cache::{self, Access, Kept, ResponseCache};
@@ -197,8 +196,8 @@ impl Service {
         response
     }
 
-    /// The request with the body that the component reads, and whether its client has
-    /// yet to send that.
+    /// The request with the body that the component reads, and whether its client may
+    /// have yet to send that.
     async fn with_body(
         &self,
         request: Request<Incoming>,
@@ -208,18 +207,16 @@ impl Service {
         let expects = request.headers().contains_key(EXPECT);
         let (parts, body) = request.into_parts();
         let sends = !body.is_end_stream();
-        let length = body.size_hint().exact().filter(|_| sends && !expects);
-        let share = length.and_then(gathered::permits);
-        if let (Some(length), Some(share)) =
-            (length, share.and_then(|permits| self.clients.gather(client, permits)))
-        {
-            let body = Gathered::read(body, length, self.stall, share).await;
-            return (Request::from_parts(parts, body.boxed_unsync()), false);
-        }
-        let (client, collected) = (Arc::clone(client), self.collected.clone());
-        let body =
-            RequestBody::new(body, self.stall, client, expects, collected, Arc::clone(holds));
-        (Request::from_parts(parts, body.boxed_unsync()), sends)
+        let permits = gathered_permits(&body).filter(|_| sends && !expects);
+        let (sender, collected) = (Arc::clone(client), self.collected.clone());
+        let mut body =
+            RequestBody::new(body, self.stall, sender, expects, collected, Arc::clone(holds));
+        let share = permits.and_then(|permits| self.clients.gather(client, permits));
+        let gathered = match share {
+            Some(share) => body.gather(share, self.stall).await,
+            None => false,
+        };
+        (Request::from_parts(parts, body.boxed_unsync()), sends && !gathered)
     }
 
     /// Waits for a turn, and first for one of those that requests with a body can have
