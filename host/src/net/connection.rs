@@ -104,7 +104,9 @@ pub(crate) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY: {error}");
     }
-    limit_unsent(&stream);
+    if !open.is_of_few {
+        limit_unsent(&stream);
+    }
     let socket = Socket::new(stream, HEAD_TIMEOUT, Arc::clone(&open.activity));
     let negotiated = tokio::select! {
         negotiated = protocol::negotiate(socket, tls.as_ref()) => negotiated,

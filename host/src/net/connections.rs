@@ -22,6 +22,12 @@ const ENDED_AT_ONCE: usize = 16;
 /// Limit: time between looks for idle connections; test: `the_idlest_makes_room`.
 const NO_LOOK: Duration = Duration::from_millis(100);
 
+/// From so many open connections on, the kernel takes less of each: so much memory
+/// for sockets does any system have.
+///
+/// Limit: connections that the kernel may take megabytes of; test: `the_idlest_makes_room`.
+const FEW: usize = 64;
+
 /// The connections that are open.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -64,6 +70,8 @@ pub(crate) struct Connection {
     table: Arc<Connections>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) client: Arc<Client>,
+    /// Whether no more than [`FEW`] were open with it.
+    pub(crate) is_of_few: bool,
     end: Arc<Notify>,
 }
 
@@ -121,9 +129,10 @@ impl Connections {
         let entry = Entry { address: own, activity: Arc::clone(&activity), end: Arc::clone(&end) };
         open.all.insert(id, entry);
         open.counts.entry(own).or_default().open += 1;
+        let is_of_few = open.all.len() <= FEW;
         drop(open);
         let client = self.clients.get(address);
-        Some(Connection { id, table: Arc::clone(self), activity, client, end })
+        Some(Connection { id, table: Arc::clone(self), activity, client, is_of_few, end })
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -226,6 +235,7 @@ mod tests {
         let trusted = vec!["192.0.2.9/32".parse().unwrap()];
         let open = Connections::new(4, 2, trusted, Clients::new(1, 1, 1));
         let first = open.admit(address(1)).unwrap();
+        assert!(first.is_of_few);
         let second = open.admit(address(1)).unwrap();
         let _busy = first.activity.begin_request();
         let third = open.admit(address(1)).unwrap();
