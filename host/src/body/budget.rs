@@ -53,10 +53,11 @@ thread_local! {
 }
 
 /// Has `poll` take what it takes of budgets for a client.
-pub(crate) fn for_client<T>(client: &Arc<Buffered>, poll: impl FnOnce() -> T) -> T {
-    let before = CLIENT.replace(Some(Arc::clone(client)));
+pub(crate) fn for_client<T>(client: &mut Option<Arc<Buffered>>, poll: impl FnOnce() -> T) -> T {
+    // Moved and not cloned: each part of each response gets here, on all threads.
+    let before = CLIENT.replace(client.take());
     let result = poll();
-    CLIENT.set(before);
+    *client = CLIENT.replace(before);
     result
 }
 
@@ -118,13 +119,13 @@ mod tests {
 
     #[test]
     fn a_client_leaves_half_to_others() {
-        let [one, other] = [(); 2].map(|()| Arc::new(Buffered::default()));
-        let held = for_client(&one, || SHARED.take(5)).unwrap();
-        assert!(for_client(&one, || SHARED.take(1)).is_none());
-        assert!(for_client(&other, || SHARED.take(4)).is_some());
+        let [mut one, mut other] = [(); 2].map(|()| Some(Arc::new(Buffered::default())));
+        let held = for_client(&mut one, || SHARED.take(5)).unwrap();
+        assert!(for_client(&mut one, || SHARED.take(1)).is_none());
+        assert!(for_client(&mut other, || SHARED.take(4)).is_some());
         assert!(SHARED.take(6).is_none());
         drop(held);
-        assert!(for_client(&one, || SHARED.take(5)).is_some());
+        assert!(for_client(&mut one, || SHARED.take(5)).is_some());
     }
 
     #[test]

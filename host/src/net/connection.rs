@@ -69,14 +69,14 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// implementation keeps it.
 const MAX_STREAMS: u32 = 100;
 
-/// Bytes of a response that the kernel takes of a connection before it has sent
-/// those before: it would take megabytes, of a memory that all connections share.
+/// Bytes that a connection's send buffer takes beyond what has been sent. By default
+/// it grows to megabytes, and all sockets of the system share a limit (`tcp_mem`).
 ///
-/// Limit: bytes of a connection in the kernel that are not sent; test: none, it is the kernel's.
+/// Limit: unsent bytes in a connection's send buffer; test: none, it is the kernel's.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 256 * 1024;
 
-/// Limits what the kernel holds for a client that does not read.
+/// Limits the send buffer of a client that may not read.
 fn limit_unsent(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
@@ -104,7 +104,7 @@ pub(crate) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY: {error}");
     }
-    if !open.is_of_few {
+    if !open.has_default_send_buffer {
         limit_unsent(&stream);
     }
     let socket = Socket::new(stream, HEAD_TIMEOUT, Arc::clone(&open.activity));

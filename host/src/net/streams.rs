@@ -88,18 +88,18 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
                 timer.as_mut().reset(look);
             }
             ready!(timer.as_mut().poll(context));
-            since = this.progress.waits_since().unwrap_or_else(Instant::now);
+            let now = Instant::now();
+            since = this.progress.waits_since().unwrap_or(now);
             let limit = if (this.is_short)() { SHORT_STALL.min(this.stall) } else { this.stall };
-            if since + limit > Instant::now() {
+            if since + limit > now {
                 this.late = false;
-                let look = (since + this.stall).min(Instant::now() + SHORT_STALL);
-                timer.as_mut().reset(look);
+                timer.as_mut().reset((since + this.stall).min(now + SHORT_STALL));
             } else if this.late {
                 tracing::debug!("a client does not take its response over HTTP/2");
                 return Poll::Ready(());
             } else {
                 this.late = true;
-                timer.as_mut().reset(Instant::now() + GRACE);
+                timer.as_mut().reset(now + GRACE);
             }
         }
     }
