@@ -246,12 +246,14 @@ mod tests {
                 let first = waiting.lock().unwrap().take();
                 if let Some(waiting) = first {
                     reached.send(()).unwrap();
-                    waiting.recv().unwrap();
+                    let _ = waiting.recv();
                 }
             }
             Ok(())
         });
         std::thread::scope(|scope| {
+            // Dropped by a failure too, so that the other thread ends.
+            let go_on = go_on;
             scope.spawn(|| directory.write(&tag("v1"), b"first").unwrap());
             at_sync.recv().unwrap();
             let (_watch, synced) = syncs(&root.path().join("docker"));
@@ -285,13 +287,15 @@ mod tests {
                     let first = first.lock().unwrap().take();
                     if let Some((reached, waiting)) = first {
                         reached.send(()).unwrap();
-                        waiting.recv().unwrap();
+                        let _ = waiting.recv();
                     }
                 }
             }
             Ok(())
         });
         std::thread::scope(|scope| {
+            // Dropped by a failure too, so that the other thread ends.
+            let go_on = go_on;
             scope.spawn(|| directory.link(&link, &digest(), None).unwrap());
             at_sync.recv().unwrap();
             seen.lock().unwrap().clear();
