@@ -6,6 +6,7 @@ use crate::content::Content;
 use crate::frames::{
     DATA, Frames, HEADERS, INITIAL_WINDOW_SIZE, LARGEST_WINDOW, RST_STREAM, connect_from,
 };
+use crate::images::{Image, put_manifest};
 use crate::secure::{Secure, get as get_secure};
 use crate::support::{TEST_LIMIT, ask, begin, closing, eventually, push_blob, request, within};
 use crate::wire::Wire;
@@ -96,6 +97,36 @@ async fn refused_bodies_hold_no_turn() {
         }
         assert_serves(&host, 401).await;
         assert_memory(&host, MEMORY);
+    })
+    .await;
+}
+
+/// Clients that may push send a part of a manifest. Others push meanwhile.
+#[tokio::test]
+async fn slow_small_bodies_hold_no_turn() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Registry::start(root.path(), &[("REGISTRY_HTTP_MAXREQUESTS", "8")], &[]).unwrap();
+    within(TEST_LIMIT, async {
+        let head = format!("PUT /v2/{REPOSITORY}/manifests/a HTTP/1.1\r\nHost: a\r\n");
+        let mut wires = Vec::new();
+        for number in 0..64 {
+            let from = IpAddr::from([127, 0, 5, number % 8 + 1]);
+            let mut stream = connect_from(from, &host.address).await;
+            let start = format!("{head}Content-Length: 9\r\n\r\n{{");
+            stream.write_all(start.as_bytes()).await.unwrap();
+            wires.push(stream);
+        }
+        let content = Content { seed: 10, size: 300 };
+        let image = Image { config: content, layer: content };
+        image.push_blobs(&host.address, REPOSITORY).await;
+        ask(&host.address, put_manifest(REPOSITORY, "b", image.manifest()), 201).await;
+        for stream in &mut wires {
+            stream.write_all(b"}       ").await.unwrap();
+            let mut start = [0; 12];
+            stream.read_exact(&mut start).await.unwrap();
+            assert_eq!(&start, b"HTTP/1.1 400");
+        }
+        assert_no_failure(&host);
     })
     .await;
 }

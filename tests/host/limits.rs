@@ -195,6 +195,8 @@ async fn http2_with_prior_knowledge() {
 
 #[tokio::test]
 async fn more_requests_than_there_are_turns() {
+    // More than is read before a request has a turn.
+    static HALF: [u8; 50_000] = [b'a'; 50_000];
     let root = tempfile::tempdir().unwrap();
     let host = Registry::start(root.path(), &[("REGISTRY_HTTP_MAXREQUESTS", "2")], &[]).unwrap();
     within(TEST_LIMIT, async {
@@ -202,8 +204,8 @@ async fn more_requests_than_there_are_turns() {
         for _ in 0..2 {
             let upload = begin(&host.address, "busy").await;
             let mut wire = Wire::connect(&host.address).await;
-            wire.start(&format!("PATCH {upload}"), Length::Announced, 6).await;
-            wire.piece(Length::Announced, b"half").await;
+            wire.start(&format!("PATCH {upload}"), Length::Announced, 2 * HALF.len() as u64).await;
+            wire.piece(Length::Announced, &HALF).await;
             stalled.push(wire);
         }
         let refused = eventually("a request is refused with 503", async || {
@@ -215,7 +217,7 @@ async fn more_requests_than_there_are_turns() {
         let error: serde_json::Value = serde_json::from_slice(refused.body()).unwrap();
         assert_eq!(error["errors"][0]["code"], "UNAVAILABLE");
 
-        stalled[0].piece(Length::Announced, b"it").await;
+        stalled[0].piece(Length::Announced, &HALF).await;
         assert_eq!(stalled[0].answer().await.unwrap().status, 202);
         ask(&host.address, request("GET /v2/", ""), 200).await;
     })

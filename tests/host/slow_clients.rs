@@ -18,6 +18,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+/// How long each rate is measured.
+const TIME: Duration = Duration::from_secs(3);
+
+/// How long slow clients are there before: until they have been sent what their
+/// sockets have room for, and the first of them have been given up.
+const SETTLING: Duration = Duration::from_secs(10);
+
 /// Clients that are slow, each in its own way.
 #[derive(Clone, Copy, Debug)]
 enum Slow {
@@ -36,7 +43,6 @@ enum Slow {
 /// What the others do.
 #[derive(Clone, Copy, Debug)]
 enum Healthy {
-    Version,
     Tags,
     Blob,
     BlobOverHttp2,
@@ -58,13 +64,12 @@ async fn healthy_clients_beside_slow_ones() {
     let content = Content { seed: 50, size: 8 * 1024 * 1024 };
     push_blob(&host.address, REPOSITORY, &content.bytes()).await;
     let blob = format!("/v2/{REPOSITORY}/blobs/{}", content.digest());
-    for healthy in
-        [Healthy::Version, Healthy::Tags, Healthy::Blob, Healthy::BlobOverHttp2, Healthy::Push]
-    {
+    for healthy in [Healthy::Tags, Healthy::Blob, Healthy::BlobOverHttp2, Healthy::Push] {
         healthy.rate(&host.address, &blob).await;
         for kinds in ALL.chunks(1).chain([&ALL[..]]) {
             let (before, _) = healthy.rate(&host.address, &blob).await;
             let slow = slow_connections(&host.address, &blob, kinds).await;
+            tokio::time::sleep(SETTLING).await;
             let (beside, refused) = healthy.rate(&host.address, &blob).await;
             let count = slow.len();
             drop(slow);
@@ -159,7 +164,6 @@ impl Healthy {
         static PUSHED: AtomicU32 = AtomicU32::new(0);
         let mut bytes = Bytes::new();
         let (method, path) = match self {
-            Self::Version => ("GET", "/v2/".to_owned()),
             Self::Tags => ("GET", format!("/v2/{REPOSITORY}/tags/list")),
             Self::Blob | Self::BlobOverHttp2 => ("GET", blob.to_owned()),
             Self::Push => {
@@ -179,7 +183,6 @@ impl Healthy {
     /// Requests per second of some clients, and how many were refused.
     async fn rate(self, address: &str, blob: &str) -> (f64, u32) {
         const CLIENTS: usize = 8;
-        const TIME: Duration = Duration::from_secs(3);
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
             let (address, blob) = (address.to_owned(), blob.to_owned());

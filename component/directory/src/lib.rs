@@ -35,6 +35,7 @@ mod sink;
 mod sorted_names;
 pub mod steps;
 mod synced;
+mod temporary;
 
 pub use adapter::{DirectoryStorage, Transport};
 pub use file_range::FileRange;

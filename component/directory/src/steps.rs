@@ -1,11 +1,11 @@
 //! Calls of the file system as steps that a test can order.
 //!
-//! Each call of [`crate::files`] is a step: a test can [`observe`] a thread's
+//! Each call of `files` is a step: a test can [`observe`] a thread's
 //! steps, to decide which thread makes the next one and to have one fail. Without
 //! an observer a step costs a look at a variable of the thread.
 //!
 //! A thread that is kept waiting must not hold a lock that others need: no mutex
-//! is held across a step, and `RwLock`s are taken by [`read_lock`] and [`write_lock`].
+//! is held across a step, and `RwLock`s are taken by `read_lock` and `write_lock`.
 
 use std::cell::RefCell;
 use std::io;

@@ -246,12 +246,14 @@ mod tests {
                 let first = waiting.lock().unwrap().take();
                 if let Some(waiting) = first {
                     reached.send(()).unwrap();
-                    waiting.recv().unwrap();
+                    let _ = waiting.recv();
                 }
             }
             Ok(())
         });
         std::thread::scope(|scope| {
+            // Dropped by a failure too, so that the other thread ends.
+            let go_on = go_on;
             scope.spawn(|| directory.write(&tag("v1"), b"first").unwrap());
             at_sync.recv().unwrap();
             let (_watch, synced) = syncs(&root.path().join("docker"));
@@ -268,44 +270,42 @@ mod tests {
     #[test]
     fn what_is_found_is_synced_before_others_rely_on_it() {
         let root = tempfile::tempdir().unwrap();
+        let blob = Key::Blob(digest());
+        Directory::open(root.path()).unwrap().write(&blob, b"bytes").unwrap();
         let directory = Directory::open(root.path()).unwrap();
         let name = RepositoryName::parse("a/b").unwrap();
         let link = Key::Layer(name.clone(), digest());
-        directory.write(&Key::Blob(digest()), b"bytes").unwrap();
-        let held = directory.path(&link).parent().unwrap().to_owned();
-        let seen = Paths::default();
-        let depth = Mutex::new(0);
-        let (check, paths) = (directory.path(&link), Arc::clone(&seen));
-        let relied = Mutex::new(None);
-        std::thread::scope(|scope| {
-            let (reached, at_sync) = mpsc::channel();
-            let (go_on, waiting) = mpsc::channel();
-            let waiting = Mutex::new(waiting);
-            let _watch = watch(root.path(), move |operation, path| {
-                if operation == "sync" {
-                    paths.lock().unwrap().push(path.to_owned());
-                    let mut depth = depth.lock().unwrap();
-                    *depth += usize::from(path == held && check.exists());
-                    let first = path == held && check.exists() && *depth == 1;
-                    drop(depth);
-                    if first {
+        let (path, seen) = (directory.path(&link), Paths::default());
+        let (reached, at_sync) = mpsc::channel();
+        let (go_on, waiting) = mpsc::channel();
+        let (first, paths) = (Mutex::new(Some((reached, waiting))), Arc::clone(&seen));
+        // The first sync of the link's name waits.
+        let waiter = watch(root.path(), move |operation, synced| {
+            if operation == "sync" {
+                paths.lock().unwrap().push(synced.to_owned());
+                if path.parent() == Some(synced) && path.exists() {
+                    let first = first.lock().unwrap().take();
+                    if let Some((reached, waiting)) = first {
                         reached.send(()).unwrap();
-                        waiting.lock().unwrap().recv().unwrap();
+                        let _ = waiting.recv();
                     }
                 }
-                Ok(())
-            });
+            }
+            Ok(())
+        });
+        std::thread::scope(|scope| {
+            // Dropped by a failure too, so that the other thread ends.
+            let go_on = go_on;
             scope.spawn(|| directory.link(&link, &digest(), None).unwrap());
             at_sync.recv().unwrap();
             seen.lock().unwrap().clear();
-            *relied.lock().unwrap() = Some(directory.missing_blobs(&name, &[digest()]).unwrap());
+            assert_eq!(directory.missing_blobs(&name, &[digest()]), Ok(Vec::new()));
             assert_durable(&directory, &link, &seen);
             go_on.send(()).unwrap();
         });
-        assert_eq!(relied.into_inner().unwrap(), Some(Vec::new()));
+        drop(waiter);
         assert!(directory.unsynced.lock().is_empty());
         // Nothing is synced again later.
-        seen.lock().unwrap().clear();
         let (_watch, synced) = syncs(root.path());
         assert_eq!(directory.missing_blobs(&name, &[digest()]), Ok(Vec::new()));
         assert!(synced.lock().unwrap().is_empty());

@@ -53,10 +53,11 @@ thread_local! {
 }
 
 /// Has `poll` take what it takes of budgets for a client.
-pub(crate) fn for_client<T>(client: &Arc<Buffered>, poll: impl FnOnce() -> T) -> T {
-    let before = CLIENT.replace(Some(Arc::clone(client)));
+pub(crate) fn for_client<T>(client: &mut Option<Arc<Buffered>>, poll: impl FnOnce() -> T) -> T {
+    // Moved and not cloned: each part of each response gets here, on all threads.
+    let before = CLIENT.replace(client.take());
     let result = poll();
-    CLIENT.set(before);
+    *client = CLIENT.replace(before);
     result
 }
 
@@ -65,16 +66,22 @@ impl Budget {
         Self { limit, used: AtomicUsize::new(0) }
     }
 
+    /// Whether little is left.
+    pub(crate) fn is_short(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.limit / 8 * 7
+    }
+
     /// Takes so many bytes, if they are left to all and to the client that is polled
     /// for.
     pub(crate) fn take(&'static self, bytes: usize) -> Option<Share> {
         let client = CLIENT.with_borrow(Clone::clone);
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let of_client = client.as_ref().map_or(0, |c| c.0.fetch_add(bytes, Ordering::Relaxed));
+        let of_client = client.as_ref().map(|client| client.0.fetch_add(bytes, Ordering::Relaxed));
         let share = Share { budget: self, bytes, client };
+        let fits = |before: usize, limit| before.saturating_add(bytes) <= limit;
+        let fits = fits(before, self.limit)
+            && of_client.is_none_or(|before| fits(before, self.limit / SHARE_OF_CLIENT));
         // Dropped, it gives back what was too much.
-        let fits = before.saturating_add(bytes) <= self.limit
-            && of_client.saturating_add(bytes) <= self.limit / SHARE_OF_CLIENT;
         fits.then_some(share)
     }
 }
@@ -112,13 +119,13 @@ mod tests {
 
     #[test]
     fn a_client_leaves_half_to_others() {
-        let [one, other] = [(); 2].map(|()| Arc::new(Buffered::default()));
-        let held = for_client(&one, || SHARED.take(5)).unwrap();
-        assert!(for_client(&one, || SHARED.take(1)).is_none());
-        assert!(for_client(&other, || SHARED.take(4)).is_some());
+        let [mut one, mut other] = [(); 2].map(|()| Some(Arc::new(Buffered::default())));
+        let held = for_client(&mut one, || SHARED.take(5)).unwrap();
+        assert!(for_client(&mut one, || SHARED.take(1)).is_none());
+        assert!(for_client(&mut other, || SHARED.take(4)).is_some());
         assert!(SHARED.take(6).is_none());
         drop(held);
-        assert!(for_client(&one, || SHARED.take(5)).is_some());
+        assert!(for_client(&mut one, || SHARED.take(5)).is_some());
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub(crate) fn open(file: File, offset: u64, length: u64) -> io::Result<WasiBody>
         }
     }
     let file = Arc::new(file);
-    Ok(FileBody { file, offset, left: length, reading: None }.boxed_unsync())
+    let body = FileBody { file, offset, left: length, reading: None, size: SMALL_READ_SIZE };
+    Ok(body.boxed_unsync())
 }
 
 /// Reads the next piece of a file. It holds its share of [`FILES`].
@@ -61,13 +62,17 @@ struct FileBody {
     left: u64,
     /// Reads the piece at `offset`.
     reading: Option<Task<io::Result<Bytes>>>,
+    /// How much is read next: twice as much each time, so that little is held for a
+    /// client that takes nothing.
+    size: usize,
 }
 
 impl FileBody {
     /// Starts to read the piece at `offset`: a large one, or a small one if
     /// `needed`.
     fn read(&mut self, needed: bool) {
-        let size = usize::try_from(self.left).unwrap_or(READ_SIZE).min(READ_SIZE);
+        let size = usize::try_from(self.left).unwrap_or(READ_SIZE).min(self.size);
+        self.size = (2 * self.size).min(READ_SIZE);
         let share = FILES.take(size);
         let size = if share.is_some() { size } else { size.min(SMALL_READ_SIZE) };
         if size > 0 && (needed || share.is_some()) {

@@ -11,12 +11,14 @@ use futures::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use wasmtime_wasi_http::Error;
 
 /// Bytes of a body that are read and discarded after its request was answered,
@@ -67,6 +69,22 @@ const COLLECTED: usize = 24 * 1024 * 1024;
 ///
 /// Limit: bytes of one client's forms and manifests collected at a time; test: `large_manifests_at_once_end_no_instance`.
 pub(crate) const COLLECTED_OF_CLIENT: usize = COLLECTED / 2;
+
+/// The longest body, in bytes, that is read before its request has a turn: a client
+/// that sends a small one slowly holds up nobody.
+///
+/// Limit: bytes of a body that is read before its request has a turn; test: `slow_small_bodies_hold_no_turn`.
+const SMALL: u64 = 64 * 1024;
+
+/// Bytes of such bodies, of all clients.
+///
+/// Limit: bytes of bodies that are read before their requests have turns; test: `slow_small_bodies_hold_no_turn`.
+pub(crate) const GATHERED: usize = 32 * 1024 * 1024;
+
+/// The same of one client.
+///
+/// Limit: bytes of one client's bodies that are read before their requests have turns; test: `slow_small_bodies_hold_no_turn`.
+pub(crate) const GATHERED_OF_CLIENT: usize = GATHERED / 4;
 
 /// Bytes that a permit stands for.
 pub(crate) const UNIT: usize = 1024;
@@ -126,6 +144,16 @@ pub(crate) struct RequestBody {
     collected: Option<Collected>,
     holds: Arc<Holds>,
     waiting: Option<BoxFuture<'static, Option<Turn>>>,
+    /// What was read before the request had a turn, and its share of the budget.
+    ahead: VecDeque<Result<Frame<Bytes>, Error>>,
+    share: Option<Turn>,
+}
+
+/// The permits that a body takes which is read before its request has a turn; `None`
+/// if it is too long for that, or may be.
+pub(crate) fn gathered_permits(body: &Incoming) -> Option<u32> {
+    let length = body.size_hint().exact().filter(|length| *length <= SMALL)?;
+    u32::try_from(length.div_ceil(UNIT as u64)).ok()
 }
 
 impl RequestBody {
@@ -141,7 +169,50 @@ impl RequestBody {
     ) -> Self {
         let ended = body.is_end_stream();
         let body = Some(IdleTimeout::new(body, pause, Error::from));
-        Self { body, client, expects, received: 0, ended, collected, holds, waiting: None }
+        Self {
+            body,
+            client,
+            expects,
+            received: 0,
+            ended,
+            collected,
+            holds,
+            waiting: None,
+            ahead: VecDeque::new(),
+            share: None,
+        }
+    }
+
+    /// Reads the body for at most `time`, and says whether that was enough. What is left
+    /// is read by the component.
+    pub(crate) async fn gather(&mut self, share: Turn, time: Duration) -> bool {
+        self.share = Some(share);
+        let Some(body) = &mut self.body else { return true };
+        let deadline = Instant::now() + time;
+        while !body.is_end_stream() {
+            match tokio::time::timeout_at(deadline, body.frame()).await {
+                Ok(Some(frame)) => {
+                    let fails = frame.is_err();
+                    self.ahead.push_back(frame);
+                    if fails {
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, frame: Option<&Result<Frame<Bytes>, Error>>) {
+        match frame {
+            Some(Ok(frame)) => {
+                self.received += frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+            }
+            // A sender that stalls is not waited for a second time.
+            Some(Err(_)) | None => self.ended = true,
+        }
     }
 
     /// Waits for the body's share of the budget, if it needs one.
@@ -186,25 +257,32 @@ impl Body for RequestBody {
         if this.ended {
             return Poll::Ready(None);
         }
+        if let Some(frame) = this.ahead.pop_front() {
+            this.take(Some(&frame));
+            return Poll::Ready(Some(frame));
+        }
         ready!(this.poll_share(context))?;
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(context));
-        match &frame {
-            Some(Ok(frame)) => {
-                this.received += frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
-            }
-            // A sender that stalls is not waited for a second time.
-            Some(Err(_)) | None => this.ended = true,
-        }
+        this.take(frame.as_ref());
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.body.as_ref().is_none_or(Body::is_end_stream)
+        let ended = || self.body.as_ref().is_none_or(Body::is_end_stream);
+        self.ended || self.ahead.is_empty() && ended()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let mut hint = self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let length = |frame: &Result<Frame<Bytes>, Error>| {
+            frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, |bytes| bytes.len() as u64)
+        };
+        let ahead: u64 = self.ahead.iter().map(length).sum();
+        if let (Some(exact), 1..) = (hint.exact(), ahead) {
+            hint = SizeHint::with_exact(exact + ahead);
+        }
+        hint
     }
 }
 

@@ -2,7 +2,9 @@
 //! take all.
 
 use crate::body::budget::Buffered;
-use crate::body::request_body::{COLLECTED_OF_CLIENT, DRAINS_OF_CLIENT, UNIT};
+use crate::body::request_body::{
+    COLLECTED_OF_CLIENT, DRAINS_OF_CLIENT, GATHERED, GATHERED_OF_CLIENT, UNIT,
+};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -69,6 +71,7 @@ pub(crate) struct Clients {
     sending: Arc<Semaphore>,
     answers: Arc<Semaphore>,
     made: Arc<Semaphore>,
+    gathered: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     shards: Box<[Shard]>,
     hasher: RandomState,
@@ -86,6 +89,7 @@ pub(crate) struct Client {
     answers: Arc<Semaphore>,
     collected: Arc<Semaphore>,
     made: Arc<Semaphore>,
+    gathered: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     /// What is in memory on its way to it.
     pub(crate) buffered: Arc<Buffered>,
@@ -105,6 +109,7 @@ impl Clients {
             sending: Arc::new(Semaphore::new(turns - turns / LEFT_BY_BODIES)),
             answers: Arc::new(Semaphore::new(ANSWERS)),
             made: Arc::new(Semaphore::new(MADE / UNIT)),
+            gathered: Arc::new(Semaphore::new(GATHERED / UNIT)),
             streams: Arc::new(Semaphore::new(streams)),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
@@ -128,6 +133,7 @@ impl Clients {
             answers: Arc::new(Semaphore::new(ANSWERS_OF_CLIENT)),
             collected: Arc::new(Semaphore::new(COLLECTED_OF_CLIENT / UNIT)),
             made: Arc::new(Semaphore::new(MADE_OF_CLIENT / UNIT)),
+            gathered: Arc::new(Semaphore::new(GATHERED_OF_CLIENT / UNIT)),
             streams: Arc::new(Semaphore::new(STREAMS_OF_CLIENT)),
             buffered: Arc::default(),
         });
@@ -160,6 +166,12 @@ impl Clients {
     pub(crate) fn memory(&self, client: &Client, bytes: usize) -> Option<Turn> {
         let permits = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
         try_take(&client.made, &self.made, permits)
+    }
+
+    /// So many permits for a body that is read before its request has a turn, if they
+    /// are left.
+    pub(crate) fn gather(&self, client: &Client, permits: u32) -> Option<Turn> {
+        try_take(&client.gathered, &self.gathered, permits)
     }
 
     /// A stream of HTTP/2 for this client, if it may have one more.

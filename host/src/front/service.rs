@@ -3,7 +3,7 @@
 
 use crate::body::budget::holding;
 use crate::body::full;
-use crate::body::request_body::{Collected, Holds, RequestBody};
+use crate::body::request_body::{Collected, Holds, RequestBody, gathered_permits};
 use crate::engine::Engine;
 use crate::front::answering::Answering;
 use crate::front::cache::{self, Access, Kept, ResponseCache};
@@ -151,7 +151,8 @@ impl Service {
         peer: &Peer,
         client: &Arc<Client>,
     ) -> Response<WasiBody> {
-        let sends = !request.body().is_end_stream();
+        let holds = Arc::new(Holds::default());
+        let (mut request, sends) = self.with_body(request, client, &holds).await;
         let Some(turn) = self.turn(sends, client).await else {
             warn_busy("no turn was free; see REGISTRY_HTTP_MAXREQUESTS and _MAXREQUESTSPERCLIENT");
             return error_response::busy();
@@ -165,13 +166,6 @@ impl Service {
                 return error_response::busy();
             }
         }
-        let holds = Arc::new(Holds::default());
-        let expects = request.headers().contains_key(EXPECT);
-        let mut request = request.map(|body| {
-            let (client, collected) = (Arc::clone(client), self.collected.clone());
-            RequestBody::new(body, self.stall, client, expects, collected, Arc::clone(&holds))
-                .boxed_unsync()
-        });
         let trusted = self.trusted_proxies.as_ref();
         peer::describe(request.headers_mut(), peer, self.authenticates, trusted);
         let uri = request.uri().clone();
@@ -200,6 +194,29 @@ impl Service {
             return in_place_of(response, error_response::busy());
         }
         response
+    }
+
+    /// The request with the body that the component reads, and whether its client may
+    /// have yet to send that.
+    async fn with_body(
+        &self,
+        request: Request<Incoming>,
+        client: &Arc<Client>,
+        holds: &Arc<Holds>,
+    ) -> (Request<WasiBody>, bool) {
+        let expects = request.headers().contains_key(EXPECT);
+        let (parts, body) = request.into_parts();
+        let sends = !body.is_end_stream();
+        let permits = gathered_permits(&body).filter(|_| sends && !expects);
+        let (sender, collected) = (Arc::clone(client), self.collected.clone());
+        let mut body =
+            RequestBody::new(body, self.stall, sender, expects, collected, Arc::clone(holds));
+        let share = permits.and_then(|permits| self.clients.gather(client, permits));
+        let gathered = match share {
+            Some(share) => body.gather(share, self.stall).await,
+            None => false,
+        };
+        (Request::from_parts(parts, body.boxed_unsync()), sends && !gathered)
     }
 
     /// Waits for a turn, and first for one of those that requests with a body can have

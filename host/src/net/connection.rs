@@ -69,6 +69,23 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// implementation keeps it.
 const MAX_STREAMS: u32 = 100;
 
+/// Bytes that a connection's send buffer takes beyond what has been sent. By default
+/// it grows to megabytes, and all sockets of the system share a limit (`tcp_mem`).
+///
+/// Limit: unsent bytes in a connection's send buffer; test: none, it is the kernel's.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 256 * 1024;
+
+/// Limits the send buffer of a client that may not read.
+fn limit_unsent(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!("TCP_NOTSENT_LOWAT: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
 /// Becomes true when the host is shutting down.
 pub(crate) type Closing = watch::Receiver<bool>;
 
@@ -86,6 +103,9 @@ pub(crate) async fn serve(
     // client has acknowledged the one before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY: {error}");
+    }
+    if !open.has_default_send_buffer {
+        limit_unsent(&stream);
     }
     let socket = Socket::new(stream, HEAD_TIMEOUT, Arc::clone(&open.activity));
     let negotiated = tokio::select! {

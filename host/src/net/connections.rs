@@ -22,6 +22,12 @@ const ENDED_AT_ONCE: usize = 16;
 /// Limit: time between looks for idle connections; test: `the_idlest_makes_room`.
 const NO_LOOK: Duration = Duration::from_millis(100);
 
+/// So many connections have the kernel's default send buffers, of some megabytes
+/// each: any system has enough memory for these, and they are faster.
+///
+/// Limit: connections with the kernel's default send buffers; test: `the_idlest_makes_room`.
+const DEFAULT_SEND_BUFFERS: usize = 64;
+
 /// The connections that are open.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -64,6 +70,8 @@ pub(crate) struct Connection {
     table: Arc<Connections>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) client: Arc<Client>,
+    /// Whether it is one of [`DEFAULT_SEND_BUFFERS`].
+    pub(crate) has_default_send_buffer: bool,
     end: Arc<Notify>,
 }
 
@@ -121,9 +129,17 @@ impl Connections {
         let entry = Entry { address: own, activity: Arc::clone(&activity), end: Arc::clone(&end) };
         open.all.insert(id, entry);
         open.counts.entry(own).or_default().open += 1;
+        let has_default_send_buffer = open.all.len() <= DEFAULT_SEND_BUFFERS;
         drop(open);
         let client = self.clients.get(address);
-        Some(Connection { id, table: Arc::clone(self), activity, client, end })
+        Some(Connection {
+            id,
+            table: Arc::clone(self),
+            activity,
+            client,
+            has_default_send_buffer,
+            end,
+        })
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -226,6 +242,7 @@ mod tests {
         let trusted = vec!["192.0.2.9/32".parse().unwrap()];
         let open = Connections::new(4, 2, trusted, Clients::new(1, 1, 1));
         let first = open.admit(address(1)).unwrap();
+        assert!(first.has_default_send_buffer);
         let second = open.admit(address(1)).unwrap();
         let _busy = first.activity.begin_request();
         let third = open.admit(address(1)).unwrap();

@@ -73,14 +73,18 @@ impl Progress {
 
 /// A chunk that has been handed to h2. It is dropped when it has been written, or
 /// with its stream.
-struct Queued {
+pub(super) struct Queued {
     progress: Arc<Progress>,
     activity: Arc<Activity>,
     _share: Option<Share>,
 }
 
 impl Queued {
-    fn begin(progress: &Arc<Progress>, activity: &Arc<Activity>, share: Option<Share>) -> Self {
+    pub(super) fn begin(
+        progress: &Arc<Progress>,
+        activity: &Arc<Activity>,
+        share: Option<Share>,
+    ) -> Self {
         if progress.queued.fetch_add(1, Ordering::AcqRel) == 0 {
             progress.touch();
         }
@@ -126,7 +130,7 @@ pub(crate) struct ResponseBody {
     body: WasiBody,
     way: Way,
     /// What is in memory on its way to the same client.
-    buffered: Arc<Buffered>,
+    buffered: Option<Arc<Buffered>>,
     _guard: RequestGuard,
 }
 
@@ -138,9 +142,8 @@ impl ResponseBody {
         client: &Client,
         guard: RequestGuard,
     ) -> Self {
-        let (way, buffered) =
-            (handover.map_or(Way::Sequential, Way::Files), Arc::clone(&client.buffered));
-        Self { body, way, buffered, _guard: guard }
+        let way = handover.map_or(Way::Sequential, Way::Files);
+        Self { body, way, buffered: Some(Arc::clone(&client.buffered)), _guard: guard }
     }
 
     /// A body over HTTP/2, which holds `stream` until its client has taken it.
@@ -160,7 +163,7 @@ impl ResponseBody {
             ended: body.is_end_stream(),
             _stream: stream,
         };
-        let buffered = Arc::clone(&client.buffered);
+        let buffered = Some(Arc::clone(&client.buffered));
         Self { body, way: Way::Chunks(chunks), buffered, _guard: guard }
     }
 }
@@ -214,7 +217,7 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        for_client(&this.buffered, || match &mut this.way {
+        for_client(&mut this.buffered, || match &mut this.way {
             Way::Files(handover) => handover.scope(|| Pin::new(&mut this.body).poll_frame(context)),
             Way::Sequential => Pin::new(&mut this.body).poll_frame(context),
             Way::Chunks(chunks) => chunks.poll_frame(&mut this.body, context),

@@ -1,6 +1,7 @@
 //! Runs the streams of an HTTP/2 connection, and resets those whose clients do not
 //! take their responses.
 
+use crate::body::budget::{FILES, QUEUED};
 use crate::net::response_body::Progress;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +13,14 @@ use tokio::time::{Instant, Sleep};
 /// process may have been suspended.
 ///
 /// Limit: time that an HTTP/2 response gets after a stall, if its process was suspended; test: none, it would take as long.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = if cfg!(test) { Duration::from_millis(10) } else { Duration::from_secs(5) };
+
+/// How long a client may take nothing of a response while others find no room in the
+/// budgets of memory that it has a part of.
+///
+/// Limit: stall of an HTTP/2 response while memory for responses is short; test: `unread_responses_make_room`.
+const SHORT_STALL: Duration =
+    if cfg!(test) { Duration::from_millis(10) } else { Duration::from_secs(2) };
 
 tokio::task_local! {
     static PROGRESS: Arc<Progress>;
@@ -39,6 +47,7 @@ where
             stream: Box::pin(stream),
             progress: Arc::new(Progress::new()),
             stall: self.stall,
+            is_short: || QUEUED.is_short() || FILES.is_short(),
             timer: None,
             late: false,
         });
@@ -51,6 +60,8 @@ struct Watched<F> {
     stream: Pin<Box<F>>,
     progress: Arc<Progress>,
     stall: Duration,
+    /// Whether memory for responses is short.
+    is_short: fn() -> bool,
     timer: Option<Pin<Box<Sleep>>>,
     /// Whether the limit has passed, and [`GRACE`] runs.
     late: bool,
@@ -70,23 +81,44 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
             return Poll::Pending;
         };
         loop {
-            let due = since + this.stall;
-            let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-            if !this.late && timer.deadline() > due {
-                timer.as_mut().reset(due);
+            // What is not late yet may be when memory becomes short.
+            let look = (since + this.stall).min(Instant::now() + SHORT_STALL);
+            let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(look)));
+            if !this.late && timer.deadline() > look {
+                timer.as_mut().reset(look);
             }
             ready!(timer.as_mut().poll(context));
-            since = this.progress.waits_since().unwrap_or_else(Instant::now);
-            if since + this.stall > Instant::now() {
+            let now = Instant::now();
+            since = this.progress.waits_since().unwrap_or(now);
+            let limit = if (this.is_short)() { SHORT_STALL.min(this.stall) } else { this.stall };
+            if since + limit > now {
                 this.late = false;
-                timer.as_mut().reset(since + this.stall);
+                timer.as_mut().reset((since + this.stall).min(now + SHORT_STALL));
             } else if this.late {
                 tracing::debug!("a client does not take its response over HTTP/2");
                 return Poll::Ready(());
             } else {
                 this.late = true;
-                timer.as_mut().reset(Instant::now() + GRACE);
+                timer.as_mut().reset(now + GRACE);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Watched;
+    use crate::net::activity::Activity;
+    use crate::net::response_body::{Progress, Queued};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// Long before the timeout, which this test does not wait for.
+    #[tokio::test]
+    async fn unread_responses_make_room() {
+        let progress = Arc::new(Progress::new());
+        let _queued = Queued::begin(&progress, &Arc::new(Activity::new()), None);
+        let (stream, stall) = (Box::pin(std::future::pending()), Duration::from_hours(1));
+        Watched { stream, progress, stall, is_short: || true, timer: None, late: false }.await;
     }
 }
