@@ -208,14 +208,10 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BUSY_RETRY_AFTER));
         }
         Error::Internal(cause) | Error::StorageFull(cause) => log_cause(headers, &cause),
-        Error::Unavailable(cause) | Error::StorageReadOnly(cause) => {
+        // A registry may not be ready because the storage is unavailable.
+        Error::Unavailable(cause) | Error::StorageReadOnly(cause) | Error::NotReady(cause) => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
             log_cause(headers, &cause);
-        }
-        Error::NotReady(cause) => {
-            // The cause may be that the storage is unavailable.
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
-            eprintln!("{}", log::error(&cause));
         }
         _ => {}
     }
