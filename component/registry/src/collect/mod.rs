@@ -1,7 +1,20 @@
 //! Garbage collection in slices. `docs/collection.md` has the protocol.
+//!
+//! A run goes through these stages, each of them in steps: `manifests` reads what
+//! manifests refer to, `blobs` decides about each blob, `links` moves the links of
+//! what is condemned and gives back those of what is needed, `removal` removes what
+//! has been condemned for long enough. What a slice has found is stored at its end
+//! ([`roadstead_storage::Record`]), so that any instance can do the next.
 
-use crate::store::Store;
-use roadstead_storage::{Storage, StorageError};
+mod blobs;
+mod links;
+mod live;
+mod manifests;
+mod references;
+mod removal;
+mod run;
+mod state;
+
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -92,11 +105,4 @@ pub struct Report {
     pub removed_bytes: u64,
     /// Operations of the storage.
     pub operations: u64,
-}
-
-impl<S: Storage> Store<S> {
-    /// Does a slice of a run.
-    pub(crate) async fn collect(&self, _order: &Order) -> Result<Progress, StorageError> {
-        Ok(Progress::NotDue { seconds: 0 })
-    }
 }

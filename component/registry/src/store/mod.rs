@@ -8,8 +8,10 @@ mod deletions;
 mod manifests;
 mod referrers;
 mod tags;
+mod tombstones;
 
 pub(crate) use referrers::Referrer;
+pub(crate) use tombstones::TombstoneState;
 
 use roadstead_storage::Storage;
 

@@ -1,0 +1,397 @@
+//! The third stage: links move aside, or back.
+
+use super::blobs::{Action, Objects, Verb};
+use super::run::{LOOK_VALID, PAGE, Run};
+use super::state::{Stage, Step};
+use crate::store::TombstoneState;
+use bytes::Bytes;
+use roadstead_oci::{Digest, RepositoryName};
+use roadstead_storage::{Collection, Key, Record, Storage, StorageError};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::{Instant, SystemTime};
+
+/// How many links are announced before they move.
+///
+/// Limit: links that a collector moves under one announcement; test: `links_move_in_batches`.
+const BATCH: usize = 64;
+
+/// How often the move of a batch begins again because it took too long.
+///
+/// Limit: attempts to move links in a slow storage; test: none, it takes a store that is slow.
+const ATTEMPTS: usize = 3;
+
+/// A part of what is to be done, by digest.
+pub(super) struct Part(HashMap<Digest, Action>);
+
+impl Part {
+    fn verb(&self, digest: &Digest) -> Option<Verb> {
+        self.0.get(digest).map(|action| action.verb)
+    }
+}
+
+impl<S: Storage> Run<'_, S> {
+    /// Does the next step of a part, as far as this slice may.
+    pub(super) async fn act(&mut self, part: u32, step: Step) -> Result<(), StorageError> {
+        let text = self.record(Record::Actions(self.id, part)).await?;
+        let actions = Action::parse_all(&text).ok_or_else(|| {
+            StorageError::Failed(format!("{}: damaged", Record::Actions(self.id, part)))
+        })?;
+        let step = match step {
+            Step::Announce { done, left } => self.announce_all(&actions, done, left).await?,
+            Step::Links { done, left, linked } => {
+                let last = part + 1 == self.state.actions;
+                self.all_links(actions, done, left, linked, last).await?
+            }
+            Step::Conclude { done, left, linked } => {
+                self.conclude(&actions, done, left, linked).await?
+            }
+            Step::Remove { done, left, linked } => {
+                self.remove_all(&actions, done, left, linked).await?
+            }
+            Step::Tombstones { done } => match self.clear_tombstones(&actions, done).await? {
+                Some(step) => step,
+                None => {
+                    let next = Step::Announce { done: 0, left: BTreeSet::new() };
+                    let is_last = part + 1 == self.state.actions;
+                    self.state.stage = if is_last {
+                        Stage::End
+                    } else {
+                        Stage::Act { part: part + 1, step: next }
+                    };
+                    return Ok(());
+                }
+            },
+        };
+        self.state.stage = Stage::Act { part, step };
+        Ok(())
+    }
+
+    /// Condemns blobs, or says that they are needed, before their links change.
+    async fn announce_all(
+        &mut self,
+        actions: &[Action],
+        done: usize,
+        mut left: BTreeSet<Digest>,
+    ) -> Result<Step, StorageError> {
+        for (number, action) in actions.iter().enumerate().skip(done) {
+            if number > done && self.is_spent() {
+                return Ok(Step::Announce { done: number, left });
+            }
+            match action.verb {
+                // Alone, nobody looks for it.
+                Verb::Condemn if !self.order.alone => {
+                    self.mark().await?;
+                    self.write_tombstone(&action.digest, TombstoneState::Condemned).await?;
+                }
+                Verb::GiveBack => {
+                    self.spent += 1;
+                    self.store
+                        .storage
+                        .write(&Key::Need(action.digest.clone()), Bytes::new())
+                        .await?;
+                    if self.gives_way(&action.digest).await? {
+                        left.insert(action.digest.clone());
+                    }
+                }
+                Verb::Condemn | Verb::Remove | Verb::Keep => {}
+            }
+        }
+        Ok(Step::Links { done: None, left, linked: BTreeSet::new() })
+    }
+
+    /// Says in the storage that something in it is condemned.
+    async fn mark(&mut self) -> Result<(), StorageError> {
+        if self.marked {
+            return Ok(());
+        }
+        let marker = Key::Record(Record::Marker);
+        self.spent += 1;
+        // Its time says since when, so it is written once.
+        if !self.store.storage.exists(&marker).await? {
+            self.store.storage.write(&marker, Bytes::new()).await?;
+        }
+        self.marked = true;
+        Ok(())
+    }
+
+    /// Writes a tombstone.
+    pub(super) async fn write_tombstone(
+        &mut self,
+        digest: &Digest,
+        state: TombstoneState,
+    ) -> Result<(), StorageError> {
+        self.spent += 1;
+        self.store.write_tombstone(digest, state, self.slice).await
+    }
+
+    /// Whether another collector may be about to remove the data of a blob.
+    async fn gives_way(&mut self, digest: &Digest) -> Result<bool, StorageError> {
+        if self.tombstone_state(digest).await? != Some(TombstoneState::Removing) {
+            return Ok(false);
+        }
+        self.spent += 1;
+        let objects = self.store.blob_objects(digest).await?;
+        Ok(objects.tombstone.is_some_and(|time| self.age(time) < 2 * self.order.grace))
+    }
+
+    async fn all_links(
+        &mut self,
+        actions: Vec<Action>,
+        mut done: Option<String>,
+        mut left: BTreeSet<Digest>,
+        mut linked: BTreeSet<Digest>,
+        last: bool,
+    ) -> Result<Step, StorageError> {
+        let part =
+            Part(actions.into_iter().map(|action| (action.digest.clone(), action)).collect());
+        let names = self.repositories(done.clone(), PAGE).await?;
+        if names.is_empty() {
+            return Ok(Step::Conclude { done: 0, left, linked });
+        }
+        for name in names {
+            self.layer_links(&name, &part, &mut left, &mut linked).await?;
+            self.moved_links(&name, &part, &left, &mut linked, last).await?;
+            done = Some(name.as_str().to_owned());
+            if self.is_spent() {
+                break;
+            }
+        }
+        Ok(Step::Links { done, left, linked })
+    }
+
+    /// Moves the links of a repository to blobs that are condemned, and finds those to
+    /// blobs that were to be removed.
+    async fn layer_links(
+        &mut self,
+        name: &RepositoryName,
+        part: &Part,
+        left: &mut BTreeSet<Digest>,
+        linked: &mut BTreeSet<Digest>,
+    ) -> Result<(), StorageError> {
+        let mut condemned = Vec::new();
+        let mut after = None;
+        loop {
+            let collection = Collection::Layers(name.clone());
+            self.spent += 1;
+            let listing = self.store.storage.enumerate(&collection, after.as_ref(), PAGE).await?;
+            for entry in listing.entries {
+                let Key::Layer(_, digest) = entry.key else { continue };
+                match part.verb(&digest) {
+                    Some(Verb::Condemn) if self.is_young(entry.modified) => {
+                        left.insert(digest);
+                    }
+                    Some(Verb::Condemn) if !left.contains(&digest) => condemned.push(digest),
+                    Some(Verb::Remove) => {
+                        linked.insert(digest);
+                    }
+                    _ => {}
+                }
+            }
+            match listing.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        for batch in condemned.chunks(BATCH) {
+            self.move_links(name, batch, left).await?;
+        }
+        Ok(())
+    }
+
+    fn is_young(&self, time: SystemTime) -> bool {
+        !self.order.alone && self.age(time) < self.order.grace
+    }
+
+    /// Moves links of a repository, except those that one of its manifests needs.
+    async fn move_links(
+        &mut self,
+        name: &RepositoryName,
+        batch: &[Digest],
+        left: &mut BTreeSet<Digest>,
+    ) -> Result<(), StorageError> {
+        let moves = Key::Moves { repository: name.clone(), id: self.slice };
+        let lines: Vec<&str> = batch.iter().map(Digest::as_str).collect();
+        let mut rest: Vec<Digest> = batch.to_vec();
+        for _ in 0..ATTEMPTS {
+            // Pushes that publish from now on wait, and what was published before is
+            // found: each side writes before it reads.
+            let announced = Instant::now();
+            if !self.order.alone {
+                self.spent += 1;
+                self.store.storage.write(&moves, lines.join("\n").into()).await?;
+            }
+            let mut needed = HashSet::new();
+            self.references_in(name, |digest| {
+                if batch.contains(digest) {
+                    needed.insert(digest.clone());
+                }
+            })
+            .await?;
+            rest.retain(|digest| !needed.contains(digest));
+            left.extend(needed);
+            while let Some(digest) = rest.last() {
+                if announced.elapsed() > LOOK_VALID && !self.order.alone {
+                    break;
+                }
+                let link = Key::Layer(name.clone(), digest.clone());
+                self.spent += 2;
+                if !self.order.alone {
+                    let moved = Key::MovedLayer(name.clone(), digest.clone());
+                    self.store.storage.link(&moved, digest, None).await?;
+                    self.state.moved = true;
+                }
+                self.store.storage.delete(&link).await?;
+                rest.pop();
+            }
+            if rest.is_empty() {
+                break;
+            }
+        }
+        left.extend(rest);
+        if !self.order.alone {
+            self.spent += 1;
+            self.store.storage.write(&moves, Bytes::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives links of a repository back, finds those that were moved lately, and tidies
+    /// up those that are left over, if `tidy`.
+    async fn moved_links(
+        &mut self,
+        name: &RepositoryName,
+        part: &Part,
+        left: &BTreeSet<Digest>,
+        linked: &mut BTreeSet<Digest>,
+        tidy: bool,
+    ) -> Result<(), StorageError> {
+        let collection = Collection::Moved(name.clone());
+        let (mut after, mut found) = (None, false);
+        loop {
+            self.spent += 1;
+            let listing = self.store.storage.enumerate(&collection, after.as_ref(), PAGE).await?;
+            for entry in listing.entries {
+                let Key::MovedLayer(_, digest) = &entry.key else { continue };
+                found = true;
+                match part.verb(digest) {
+                    Some(Verb::GiveBack) if !left.contains(digest) => {
+                        self.give_back(name, digest).await?;
+                    }
+                    // There was a link until lately.
+                    Some(Verb::Remove)
+                        if !self.order.alone && self.age(entry.modified) < self.order.keep =>
+                    {
+                        linked.insert(digest.clone());
+                    }
+                    None if tidy => self.tidy_moved(name, digest, entry.modified).await?,
+                    _ => {}
+                }
+            }
+            match listing.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        self.state.moved |= found;
+        if tidy && !found {
+            self.tidy_announcements(name).await?;
+        }
+        Ok(())
+    }
+
+    async fn give_back(
+        &mut self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), StorageError> {
+        let link = Key::Layer(name.clone(), digest.clone());
+        self.spent += 2;
+        if !self.store.storage.exists(&link).await? {
+            self.store.storage.link(&link, digest, None).await?;
+        }
+        Ok(())
+    }
+
+    /// A moved link without anything to be done about its blob: a run died, or the blob
+    /// was given back or removed.
+    async fn tidy_moved(
+        &mut self,
+        name: &RepositoryName,
+        digest: &Digest,
+        modified: SystemTime,
+    ) -> Result<(), StorageError> {
+        self.spent += 1;
+        let Objects { data, tombstone, .. } = self.store.blob_objects(digest).await?;
+        if tombstone.is_some() {
+            // It was condemned since it was listed, or is of another part.
+            return Ok(());
+        }
+        self.spent += 1;
+        let link = Key::Layer(name.clone(), digest.clone());
+        if data.is_some() && !self.store.storage.exists(&link).await? {
+            self.spent += 1;
+            self.store.storage.write(&Key::Need(digest.clone()), Bytes::new()).await?;
+            if !self.gives_way(digest).await? {
+                self.give_back(name, digest).await?;
+            }
+        } else if self.is_left_over(modified) {
+            let moved = Key::MovedLayer(name.clone(), digest.clone());
+            self.store.storage.delete(&moved).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether what was written at a time has no use any more.
+    fn is_left_over(&self, time: SystemTime) -> bool {
+        self.order.alone || self.age(time) >= 2 * self.order.grace
+    }
+
+    /// Deletes announcements of moves that ended long ago, where nothing is moved.
+    async fn tidy_announcements(&mut self, name: &RepositoryName) -> Result<(), StorageError> {
+        self.spent += 1;
+        let collection = Collection::Deletions(name.clone());
+        let listing = self.store.storage.enumerate(&collection, None, PAGE).await?;
+        for entry in listing.entries {
+            if matches!(entry.key, Key::Moves { .. }) && self.is_left_over(entry.modified) {
+                self.spent += 1;
+                self.store.storage.delete(&entry.key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says of blobs that their links have moved, or are back.
+    async fn conclude(
+        &mut self,
+        actions: &[Action],
+        done: usize,
+        left: BTreeSet<Digest>,
+        linked: BTreeSet<Digest>,
+    ) -> Result<Step, StorageError> {
+        for (number, action) in actions.iter().enumerate().skip(done) {
+            if number > done && self.is_spent() {
+                return Ok(Step::Conclude { done: number, left, linked });
+            }
+            let digest = &action.digest;
+            match action.verb {
+                Verb::Condemn if self.order.alone || left.contains(digest) => {}
+                Verb::Condemn => {
+                    self.write_tombstone(digest, TombstoneState::Unlinked).await?;
+                    self.count(Verb::Condemn, action.size);
+                }
+                Verb::GiveBack if left.contains(digest) => {}
+                Verb::GiveBack => {
+                    self.spent += 1;
+                    self.store.storage.delete(&Key::Tombstone(digest.clone())).await?;
+                    self.count(Verb::GiveBack, action.size);
+                }
+                // The next run moves the link.
+                Verb::Remove if linked.contains(digest) => {
+                    self.write_tombstone(digest, TombstoneState::Condemned).await?;
+                }
+                Verb::Remove | Verb::Keep => {}
+            }
+        }
+        Ok(Step::Remove { done: 0, left, linked })
+    }
+}
