@@ -77,6 +77,15 @@ struct State {
     repeating: AtomicBool,
     /// Decides the order of concurrent requests.
     seed: AtomicU64,
+    clock: Mutex<Clock>,
+}
+
+/// How much more time has passed than really did, and had so when each object was
+/// written.
+#[derive(Debug, Default)]
+struct Clock {
+    passed: Duration,
+    written: BTreeMap<String, Duration>,
 }
 
 #[derive(Debug)]
@@ -170,6 +179,11 @@ impl MemoryBucket {
         self.0.repeating.store(true, Ordering::Relaxed);
     }
 
+    /// Lets time pass: what is written from now on is so much younger in lists.
+    pub fn pass(&self, time: Duration) {
+        lock(&self.0.clock).passed += time;
+    }
+
     /// The requests since the last call, as kind and key.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.0.requests))
@@ -202,6 +216,11 @@ impl MemoryBucket {
 
     async fn request(&self, what: &str, key: &str) -> object_store::Result<()> {
         lock(&self.0.requests).push(format!("{what} {key}"));
+        if matches!(what, "PUT" | "COPY" | "COMPLETE") {
+            let mut clock = lock(&self.0.clock);
+            let passed = clock.passed;
+            clock.written.insert(key.to_owned(), passed);
+        }
         // Knuth's linear congruential generator; its low bits are not used.
         let next = |seed: u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         let seed = self.0.seed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
@@ -402,7 +421,10 @@ impl PaginatedListStore for MemoryBucket {
                 common_prefixes.push(Path::from(last.as_str()));
             } else {
                 key.clone_into(&mut last);
-                objects.push(object);
+                let clock = lock(&self.0.clock);
+                let then = clock.written.get(key).copied().unwrap_or_default();
+                let last_modified = object.last_modified + then;
+                objects.push(ObjectMeta { last_modified, ..object });
             }
         }
         let extensions = http::Extensions::new();

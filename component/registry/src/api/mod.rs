@@ -9,7 +9,7 @@ mod token;
 mod upload;
 
 use crate::store::Store;
-use crate::{Body, Effect, Error, Gate, Route};
+use crate::{Body, Effect, Error, Gate, Order, Progress, Route};
 use caching::CacheDirective;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -140,6 +140,14 @@ impl<S: Storage> Registry<S> {
             *response.body_mut() = Body::Empty;
         }
         response
+    }
+
+    /// Does a slice of garbage collection.
+    ///
+    /// # Errors
+    /// Any error of the storage ends the run, without anything being removed.
+    pub async fn collect(&self, order: &Order) -> Result<Progress, StorageError> {
+        self.store.collect(order).await
     }
 
     /// Authenticates and authorizes a request. All access decisions are made

@@ -189,7 +189,7 @@ impl<S: Storage> Store<S> {
     pub(super) async fn blob_objects(&self, digest: &Digest) -> Result<Objects, StorageError> {
         let hex = digest.encoded();
         let directory =
-            format!("{}/{}/{hex}/", digest.algorithm(), hex.get(..2).unwrap_or_default());
+            format!("{}/{}/{hex}", digest.algorithm(), hex.get(..2).unwrap_or_default());
         let mut after = Cursor(directory);
         let mut objects = Objects::default();
         loop {
@@ -216,7 +216,7 @@ impl<S: Storage> Run<'_, S> {
     /// Decides about the blobs of a shard.
     pub(super) async fn blobs(&mut self, shard: u8) -> Result<(), StorageError> {
         let Some(current) = Shard::all().nth(usize::from(shard)) else {
-            if self.state.condemned && self.state.actions == 0 {
+            if self.state.marked && self.state.actions == 0 {
                 // What was moved is looked at even if nothing else is to be done.
                 self.state.actions = 1;
                 let key = Key::Record(Record::Actions(self.id, 0));
@@ -275,7 +275,9 @@ impl<S: Storage> Run<'_, S> {
         if !self.order.dry_run && !(former.is_empty() && sighted.is_empty()) {
             self.write_sighted(current, &sighted).await?;
         }
-        self.add_actions(&actions).await?;
+        if !self.order.dry_run {
+            self.add_actions(&actions).await?;
+        }
         self.state.stage = Stage::Blobs { shard: shard + 1 };
         Ok(())
     }

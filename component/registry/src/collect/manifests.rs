@@ -287,13 +287,17 @@ impl<S: Storage> Run<'_, S> {
             let bytes = bytes.map_err(|error| missing(error, name, digest))?;
             let reference = Reference::Digest(digest.clone());
             let stat = store.storage.manifest_stat(name, &reference).await?;
-            let foreign = stat.media_type.is_none();
+            // Another registry records no media type.
+            let foreign = match &stat.media_type {
+                Some(media_type) => !store.storage.holds_manifest(name, digest, media_type).await?,
+                None => true,
+            };
             let known = Known { references: References::of(&bytes), foreign };
             Ok::<_, StorageError>((digest.clone(), known))
         });
         let read: BTreeMap<_, _> =
             try_join_all(reads).await?.into_iter().collect::<BTreeMap<Digest, Known>>();
-        self.spent += 2 * u32::try_from(read.len()).unwrap_or(u32::MAX);
+        self.spent += 4 * u32::try_from(read.len()).unwrap_or(u32::MAX);
         Ok(read)
     }
 

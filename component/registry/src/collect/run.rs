@@ -158,7 +158,7 @@ impl<S: Storage> Store<S> {
             self.storage.delete(&begun).await?;
             return Ok(Err(Progress::NotDue { seconds: LEASE.as_secs() }));
         }
-        let mut state = State { condemned: records.marker.is_some(), ..State::default() };
+        let mut state = State { marked: records.marker.is_some(), ..State::default() };
         state.report.run = format!("{id:032x}");
         state.report.begun = seconds(now);
         state.report.dry_run = order.dry_run;

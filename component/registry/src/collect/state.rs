@@ -15,7 +15,9 @@ pub(super) struct State {
     pub(super) actions: u32,
     /// How many are in the last of them.
     pub(super) in_last: usize,
-    /// Whether something is condemned.
+    /// Whether something was condemned when the run began.
+    pub(super) marked: bool,
+    /// Whether a blob is condemned.
     pub(super) condemned: bool,
     /// Whether a moved link was found.
     pub(super) moved: bool,
