@@ -7,6 +7,7 @@
 
 mod body;
 mod collection;
+pub mod condemned;
 mod error;
 pub mod hash_state;
 mod key;
