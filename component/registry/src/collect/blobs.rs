@@ -3,13 +3,14 @@
 use super::live::Live;
 use super::run::{PAGE, Run, seconds};
 use super::state::{Stage, Step};
-use crate::store::{Store, TombstoneState};
+use crate::store::Store;
 use bytes::Bytes;
 use roadstead_oci::{Algorithm, Digest};
+use roadstead_storage::condemned::TombstoneState;
 use roadstead_storage::{
     Collection, Cursor, Entry, Key, Listing, Record, Shard, Storage, StorageError,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -222,8 +223,7 @@ impl<S: Storage> Run<'_, S> {
                 let key = Key::Record(Record::Actions(self.id, 0));
                 self.store.storage.write(&key, Bytes::new()).await?;
             }
-            let first =
-                Stage::Act { part: 0, step: Step::Announce { done: 0, left: BTreeSet::new() } };
+            let first = Stage::Act { part: 0, step: Step::first() };
             let acts = self.state.actions > 0 && !self.order.dry_run;
             self.state.stage = if acts { first } else { Stage::End };
             return Ok(());
@@ -272,7 +272,7 @@ impl<S: Storage> Run<'_, S> {
                 self.decide(digest, objects, &live, &former, &mut sighted, &mut actions).await?;
             }
         }
-        if !self.order.dry_run && !(former.is_empty() && sighted.is_empty()) {
+        if !(self.order.dry_run || former.is_empty() && sighted.is_empty()) {
             self.write_sighted(current, &sighted).await?;
         }
         if !self.order.dry_run {
@@ -434,7 +434,7 @@ impl<S: Storage> Run<'_, S> {
 #[cfg(test)]
 mod tests {
     use super::{Case, Decision, Objects, Verb};
-    use crate::store::TombstoneState::{self, Condemned, Removing, Unlinked};
+    use roadstead_storage::condemned::TombstoneState::{self, Condemned, Removing, Unlinked};
     use std::time::{Duration, SystemTime};
 
     const GRACE: Duration = Duration::from_secs(100);

@@ -3,9 +3,9 @@
 use super::blobs::{Action, Objects, Verb};
 use super::run::{LOOK_VALID, PAGE, Run};
 use super::state::{Stage, Step};
-use crate::store::TombstoneState;
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName};
+use roadstead_storage::condemned::TombstoneState;
 use roadstead_storage::{Collection, Key, Record, Storage, StorageError};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Instant, SystemTime};
@@ -36,33 +36,25 @@ impl<S: Storage> Run<'_, S> {
         let actions = Action::parse_all(&text).ok_or_else(|| {
             StorageError::Failed(format!("{}: damaged", Record::Actions(self.id, part)))
         })?;
-        let step = match step {
-            Step::Announce { done, left } => self.announce_all(&actions, done, left).await?,
+        let next = match step {
+            Step::Announce { done, left } => Some(self.announce_all(&actions, done, left).await?),
             Step::Links { done, left, linked } => {
                 let last = part + 1 == self.state.actions;
-                self.all_links(actions, done, left, linked, last).await?
+                Some(self.all_links(actions, done, left, linked, last).await?)
             }
             Step::Conclude { done, left, linked } => {
-                self.conclude(&actions, done, left, linked).await?
+                Some(self.conclude(&actions, done, left, linked).await?)
             }
             Step::Remove { done, left, linked } => {
-                self.remove_all(&actions, done, left, linked).await?
+                Some(self.remove_all(&actions, done, left, linked).await?)
             }
-            Step::Tombstones { done } => match self.clear_tombstones(&actions, done).await? {
-                Some(step) => step,
-                None => {
-                    let next = Step::Announce { done: 0, left: BTreeSet::new() };
-                    let is_last = part + 1 == self.state.actions;
-                    self.state.stage = if is_last {
-                        Stage::End
-                    } else {
-                        Stage::Act { part: part + 1, step: next }
-                    };
-                    return Ok(());
-                }
-            },
+            Step::Tombstones { done } => self.clear_tombstones(&actions, done).await?,
         };
-        self.state.stage = Stage::Act { part, step };
+        self.state.stage = match next {
+            Some(step) => Stage::Act { part, step },
+            None if part + 1 == self.state.actions => Stage::End,
+            None => Stage::Act { part: part + 1, step: Step::first() },
+        };
         Ok(())
     }
 
@@ -209,7 +201,7 @@ impl<S: Storage> Run<'_, S> {
         batch: &[Digest],
         left: &mut BTreeSet<Digest>,
     ) -> Result<(), StorageError> {
-        let moves = Key::Moves { repository: name.clone(), id: self.slice };
+        let announcement = Key::Moves { repository: name.clone(), id: self.slice };
         let lines: Vec<&str> = batch.iter().map(Digest::as_str).collect();
         let mut rest: Vec<Digest> = batch.to_vec();
         for _ in 0..ATTEMPTS {
@@ -218,7 +210,7 @@ impl<S: Storage> Run<'_, S> {
             let announced = Instant::now();
             if !self.order.alone {
                 self.spent += 1;
-                self.store.storage.write(&moves, lines.join("\n").into()).await?;
+                self.store.storage.write(&announcement, lines.join("\n").into()).await?;
             }
             let mut needed = HashSet::new();
             self.references_in(name, |digest| {
@@ -250,7 +242,7 @@ impl<S: Storage> Run<'_, S> {
         left.extend(rest);
         if !self.order.alone {
             self.spent += 1;
-            self.store.storage.write(&moves, Bytes::new()).await?;
+            self.store.storage.write(&announcement, Bytes::new()).await?;
         }
         Ok(())
     }

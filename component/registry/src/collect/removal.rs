@@ -3,9 +3,9 @@
 use super::blobs::{Action, Objects, Verb};
 use super::run::{LOOK_VALID, Run};
 use super::state::Step;
-use crate::store::TombstoneState;
 use bytes::Bytes;
 use roadstead_oci::Digest;
+use roadstead_storage::condemned::TombstoneState;
 use roadstead_storage::{Key, Storage, StorageError};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ impl<S: Storage> Run<'_, S> {
             let Objects { data, need, .. } = self.store.blob_objects(digest).await?;
             let tombstone = self.store.tombstone(digest).await?;
             let own = tombstone
-                .is_some_and(|t| t.state == TombstoneState::Removing && t.writer == self.slice);
+                .is_some_and(|t| t.state == TombstoneState::Removing && t.run == self.slice);
             let Some((size, written)) = data else { return Ok(()) };
             if !own {
                 return Ok(());
@@ -111,7 +111,7 @@ impl<S: Storage> Run<'_, S> {
             let age = self.now.duration_since(time).unwrap_or_default();
             if age < TOMBSTONE_KEPT {
                 // The next slice knows a later time.
-                self.wait = TOMBSTONE_KEPT - age;
+                self.wait = TOMBSTONE_KEPT.saturating_sub(age);
                 return Ok(Some(Step::Tombstones { done: number }));
             }
             self.spent += 1;

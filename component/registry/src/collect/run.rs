@@ -307,7 +307,7 @@ impl<S: Storage> Run<'_, S> {
             Stage::Blobs { shard } => shards(*shard),
             Stage::Act { part, step } => {
                 let done = u64::from(*part) * 100 / u64::from(self.state.actions.max(1));
-                let more = if matches!(step, Step::Announce { .. }) { 0 } else { 1 };
+                let more = u8::from(!matches!(step, Step::Announce { .. }));
                 u8::try_from(done).unwrap_or(99).saturating_add(more).min(99)
             }
             Stage::End => 100,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a run has come.
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     pub(super) stage: Stage,
@@ -105,6 +106,13 @@ pub(super) enum Step {
         /// So many are done.
         done: usize,
     },
+}
+
+impl Step {
+    /// The first one of a part.
+    pub(super) fn first() -> Self {
+        Self::Announce { done: 0, left: BTreeSet::new() }
+    }
 }
 
 impl Stage {

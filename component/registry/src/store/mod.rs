@@ -11,7 +11,6 @@ mod tags;
 mod tombstones;
 
 pub(crate) use referrers::Referrer;
-pub(crate) use tombstones::TombstoneState;
 
 use roadstead_storage::Storage;
 
