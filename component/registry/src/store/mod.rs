@@ -9,6 +9,7 @@ mod manifests;
 mod referrers;
 mod tags;
 
+pub(crate) use blobs::Opened;
 pub(crate) use referrers::Referrer;
 
 use roadstead_storage::Storage;
