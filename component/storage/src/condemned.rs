@@ -11,12 +11,14 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a removal of data can go on after it looked whether the blob is needed
-/// for the last time: it begins within 5 s, and takes up to 50 s in a bucket, with
-/// its retries.
+/// How long who finds an announcement that does not change, of a deletion, of moves
+/// or of a removal of data, takes it to be of one that goes on. Each looks again, or
+/// announces itself again, before it removes something more than 5 s later, and a
+/// removal takes up to 50 s in a bucket, with its retries.
 ///
-/// Limit: time that an upload waits for a removal of its blob; test:
-/// `an_upload_does_not_wait_for_a_removal_that_died`.
+/// Limit: time until a deletion or a removal is taken to have died; test:
+/// `a_deletion_that_died_does_not_hold_up_pushes`,
+/// `what_died_does_not_hold_up_uploads_and_pushes`.
 pub const DEAD_AFTER: Duration = Duration::from_secs(56);
 
 /// How long an instance believes that nothing is condemned.
@@ -29,13 +31,13 @@ const MARKER_TRUSTED: Duration = Duration::from_mins(10);
 /// as long.
 ///
 /// Limit: first pause of an upload beside a removal; test:
-/// `an_upload_does_not_wait_for_a_removal_that_died`.
+/// `what_died_does_not_hold_up_uploads_and_pushes`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest of these pauses.
 ///
 /// Limit: longest pause of an upload beside a removal; test:
-/// `an_upload_does_not_wait_for_a_removal_that_died`.
+/// `what_died_does_not_hold_up_uploads_and_pushes`.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The value of [`Key::Tombstone`]: how far the collection of the blob has come,

@@ -119,21 +119,25 @@ impl<S: Storage> Registry<S> {
         if referrer.is_some_and(|referrer| !referrer.fits()) {
             return Err(Error::ReferrerTooLarge);
         }
-        if !self.switches.sparse {
-            self.check_blobs(name, &manifest).await?;
+        let sparse = self.switches.sparse;
+        if !sparse {
+            let digests: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
+            let missing = self.store.missing_blobs(name, &digests).await.map_err(internal)?;
+            complete(missing)?;
         }
         let stored = self.store.put_manifest(name, &digest, &manifest, bytes, &tags).await;
-        stored.map_err(internal)?;
+        let missing = stored.map_err(internal)?;
+        if !sparse {
+            complete(missing)?;
+        }
         Ok(pushed(name, digest, &manifest, &named))
     }
+}
 
-    /// Checks that the repository holds the blobs that an image manifest names.
-    /// The manifests that an index names may be pushed later, or never.
-    async fn check_blobs(&self, name: &RepositoryName, manifest: &Manifest) -> Result<(), Error> {
-        let digests: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
-        let missing = self.store.storage.missing_blobs(name, &digests).await.map_err(internal)?;
-        if missing.is_empty() { Ok(()) } else { Err(Error::ManifestBlobUnknown(missing)) }
-    }
+/// Checks that the repository holds the blobs that an image manifest names. The
+/// manifests that an index names may be pushed later, or never.
+fn complete(missing: Vec<Digest>) -> Result<(), Error> {
+    if missing.is_empty() { Ok(()) } else { Err(Error::ManifestBlobUnknown(missing)) }
 }
 
 /// The response to a push: the location of the manifest, its subject, and the

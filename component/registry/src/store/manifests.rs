@@ -1,10 +1,11 @@
 //! Manifests are written and deleted.
 
-use super::deletions::Waited;
+use super::deletions::{Push, Waited};
 use super::{Referrer, Store};
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
 use roadstead_oci::{Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
+use roadstead_storage::condemned::prepare_upload;
 use roadstead_storage::{Key, Storage, StorageError, StoredManifest};
 
 /// How often a push writes its links, if deletions take them away.
@@ -32,6 +33,9 @@ impl<S: Storage> Store<S> {
     /// to it is written, and tags come last: a crash leaves no tag or link that
     /// leads nowhere. Acknowledged is what is still there when no deletion goes on
     /// that might remove it.
+    ///
+    /// Returns the blobs that the manifest names and the repository does not hold, if
+    /// a collector has moved links of the repository: else the caller has just looked.
     pub(crate) async fn put_manifest(
         &self,
         name: &RepositoryName,
@@ -39,17 +43,21 @@ impl<S: Storage> Store<S> {
         manifest: &Manifest,
         bytes: Bytes,
         tags: &[Tag],
-    ) -> Result<(), StorageError> {
+    ) -> Result<Vec<Digest>, StorageError> {
         let referrer = Referrer::of(manifest, digest, bytes.len() as u64);
+        prepare_upload(&self.storage, digest).await?;
         self.storage.write(&Key::Blob(digest.clone()), bytes).await?;
         let links = Links { name, digest, media_type: manifest.media_type(), referrer, tags };
+        let blobs: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
+        let push = Push { name, digest, tags, blobs: &blobs };
         let mut waited = Waited::new();
         for _ in 0..PUSH_ATTEMPTS {
             self.write_links(&links).await?;
-            self.outwait_deletions(name, digest, tags, &mut waited).await?;
-            if self.has_links(&links).await? {
-                return Ok(());
+            let moved = self.outwait(&push, &mut waited).await?;
+            if !self.has_links(&links).await? {
+                continue;
             }
+            return if moved { self.missing_blobs(name, &blobs).await } else { Ok(Vec::new()) };
         }
         let cause = format!("{digest} in {name} is deleted as often as it is pushed");
         Err(StorageError::Unavailable(cause))

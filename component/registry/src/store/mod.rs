@@ -10,6 +10,7 @@ mod referrers;
 mod tags;
 mod tombstones;
 
+pub(crate) use blobs::Opened;
 pub(crate) use referrers::Referrer;
 
 use roadstead_storage::Storage;
