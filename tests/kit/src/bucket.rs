@@ -4,6 +4,7 @@ use crate::body::yield_now;
 use crate::explorer::{answered, bucket_step};
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
 use http::request::Parts;
@@ -49,6 +50,7 @@ impl VerifiedPut {
             return Ok((StatusCode::BAD_REQUEST, text));
         }
         self.bucket.0.objects.put(&self.key, body.into()).await.map_err(failed)?;
+        self.bucket.written(&self.key);
         Ok((StatusCode::OK, Bytes::new()))
     }
 }
@@ -86,6 +88,16 @@ struct State {
 struct Clock {
     passed: Duration,
     written: BTreeMap<String, Duration>,
+    /// How much passes with each request; then no other time does.
+    tick: Option<Duration>,
+}
+
+impl Clock {
+    /// When an object was written, in lists.
+    fn time_of(&self, key: &str, real: DateTime<Utc>) -> DateTime<Utc> {
+        let then = self.written.get(key).copied().unwrap_or_default();
+        if self.tick.is_some() { DateTime::UNIX_EPOCH + then } else { real + then }
+    }
 }
 
 #[derive(Debug)]
@@ -184,6 +196,27 @@ impl MemoryBucket {
         lock(&self.0.clock).passed += time;
     }
 
+    /// A bucket whose time passes with requests only, by so much each, and that does
+    /// not record them.
+    #[must_use]
+    pub fn with_tick(self, tick: Duration) -> Self {
+        lock(&self.0.clock).tick = Some(tick);
+        self
+    }
+
+    /// Lets the clock tick, and says whether it has one that ticks.
+    pub(crate) fn tick(&self) -> bool {
+        let mut clock = lock(&self.0.clock);
+        let Some(tick) = clock.tick else { return false };
+        clock.passed += tick;
+        true
+    }
+
+    /// How much more time has passed than really did.
+    pub fn passed(&self) -> Duration {
+        lock(&self.0.clock).passed
+    }
+
     /// The requests since the last call, as kind and key.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.0.requests))
@@ -207,6 +240,13 @@ impl MemoryBucket {
         &self.0.objects
     }
 
+    /// Notes when an object was written.
+    fn written(&self, key: &Path) {
+        let mut clock = lock(&self.0.clock);
+        let passed = clock.passed;
+        clock.written.insert(key.to_string(), passed);
+    }
+
     fn check(&self, what: &str) -> object_store::Result<()> {
         match lock(&self.0.failing).take_if(|failing| *failing == what) {
             Some(_) => Err(failed("as asked for")),
@@ -215,11 +255,12 @@ impl MemoryBucket {
     }
 
     async fn request(&self, what: &str, key: &str) -> object_store::Result<()> {
-        lock(&self.0.requests).push(format!("{what} {key}"));
-        if matches!(what, "PUT" | "COPY" | "COMPLETE") {
+        {
             let mut clock = lock(&self.0.clock);
-            let passed = clock.passed;
-            clock.written.insert(key.to_owned(), passed);
+            match clock.tick {
+                Some(tick) => clock.passed += tick,
+                None => lock(&self.0.requests).push(format!("{what} {key}")),
+            }
         }
         // Knuth's linear congruential generator; its low bits are not used.
         let next = |seed: u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
@@ -262,6 +303,7 @@ impl ObjectStore for MemoryBucket {
             self.0.objects.put_opts(key, payload.clone(), options.clone()).await?;
         }
         let put = self.0.objects.put_opts(key, payload, options).await?;
+        self.written(key);
         answered().map_err(failed)?;
         Ok(put)
     }
@@ -316,6 +358,7 @@ impl ObjectStore for MemoryBucket {
         self.request("COPY", to.as_ref()).await?;
         self.check("COPY")?;
         self.0.objects.copy_opts(from, to, options).await?;
+        self.written(to);
         answered().map_err(failed)
     }
 }
@@ -375,7 +418,9 @@ impl MultipartStore for MemoryBucket {
             return Err(failed("parts are not equal"));
         }
         lock(&self.0.uploads).remove(id);
-        self.0.objects.put(key, PutPayload::from_iter(pieces)).await
+        let put = self.0.objects.put(key, PutPayload::from_iter(pieces)).await?;
+        self.written(key);
+        Ok(put)
     }
 
     async fn abort_multipart(&self, key: &Path, id: &MultipartId) -> object_store::Result<()> {
@@ -394,8 +439,6 @@ impl PaginatedListStore for MemoryBucket {
     ) -> object_store::Result<PaginatedListResult> {
         let prefix = prefix.unwrap_or_default();
         self.request("LIST", prefix).await?;
-        let mut all: Vec<ObjectMeta> = self.0.objects.list(None).try_collect().await?;
-        all.sort_by(|a, b| a.location.cmp(&b.location));
         let ignored = self.0.ignores_offsets.load(Ordering::Relaxed);
         let offset = options.offset.filter(|_| !ignored);
         let after = options.page_token.or(offset).unwrap_or_default();
@@ -403,6 +446,10 @@ impl PaginatedListStore for MemoryBucket {
         let limit = options.max_keys.unwrap_or(page).min(page);
         let (mut objects, mut common_prefixes): (Vec<ObjectMeta>, Vec<Path>) = Default::default();
         let (mut last, mut page_token) = (after, None);
+        let directory = prefix.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let listed = self.0.objects.list(Some(&Path::from(directory)));
+        let mut all: Vec<ObjectMeta> = listed.try_collect().await?;
+        all.sort_by(|a, b| a.location.cmp(&b.location));
         for object in all {
             let key = object.location.as_ref();
             let Some(rest) = key.strip_prefix(prefix) else { continue };
@@ -421,9 +468,7 @@ impl PaginatedListStore for MemoryBucket {
                 common_prefixes.push(Path::from(last.as_str()));
             } else {
                 key.clone_into(&mut last);
-                let clock = lock(&self.0.clock);
-                let then = clock.written.get(key).copied().unwrap_or_default();
-                let last_modified = object.last_modified + then;
+                let last_modified = lock(&self.0.clock).time_of(key, object.last_modified);
                 objects.push(ObjectMeta { last_modified, ..object });
             }
         }

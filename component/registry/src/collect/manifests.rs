@@ -7,6 +7,7 @@ use super::live::Fact;
 use super::references::References;
 use super::run::{PAGE, Run};
 use super::state::Stage;
+use crate::store::Store;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use roadstead_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName};
@@ -87,6 +88,24 @@ impl Part {
             text.push('\n');
         }
         text
+    }
+}
+
+impl<S: Storage> Store<S> {
+    /// What a manifest of a repository refers to.
+    async fn read_manifest(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Known, StorageError> {
+        let bytes = self.storage.read(&Key::Blob(digest.clone())).await?;
+        let stat = self.storage.manifest_stat(name, &Reference::Digest(digest.clone())).await?;
+        // Another registry records no media type.
+        let foreign = match &stat.media_type {
+            Some(media_type) => !self.storage.holds_manifest(name, digest, media_type).await?,
+            None => true,
+        };
+        Ok(Known { references: References::of(&bytes), foreign })
     }
 }
 
@@ -283,20 +302,18 @@ impl<S: Storage> Run<'_, S> {
         });
         let store = self.store;
         let reads = new.map(|digest| async move {
-            let bytes = store.storage.read(&Key::Blob(digest.clone())).await;
-            let bytes = bytes.map_err(|error| missing(error, name, digest))?;
-            let reference = Reference::Digest(digest.clone());
-            let stat = store.storage.manifest_stat(name, &reference).await?;
-            // Another registry records no media type.
-            let foreign = match &stat.media_type {
-                Some(media_type) => !store.storage.holds_manifest(name, digest, media_type).await?,
-                None => true,
-            };
-            let known = Known { references: References::of(&bytes), foreign };
-            Ok::<_, StorageError>((digest.clone(), known))
+            match store.read_manifest(name, digest).await {
+                Ok(known) => Ok(Some((digest.clone(), known))),
+                Err(StorageError::NotFound) => {
+                    // It may have been deleted since it was listed.
+                    let revision = Key::Revision(name.clone(), digest.clone());
+                    let exists = store.storage.exists(&revision).await?;
+                    if exists { Err(missing(name, digest)) } else { Ok(None) }
+                }
+                Err(error) => Err(error),
+            }
         });
-        let read: BTreeMap<_, _> =
-            try_join_all(reads).await?.into_iter().collect::<BTreeMap<Digest, Known>>();
+        let read: BTreeMap<_, _> = try_join_all(reads).await?.into_iter().flatten().collect();
         self.spent += 4 * u32::try_from(read.len()).unwrap_or(u32::MAX);
         Ok(read)
     }
@@ -448,12 +465,9 @@ fn revision_cursor(digest: &Digest, suffix: &str) -> Cursor {
 
 /// A link whose manifest is missing tells that something was lost: it is not known
 /// what the manifest refers to.
-fn missing(error: StorageError, name: &RepositoryName, digest: &Digest) -> StorageError {
-    match error {
-        StorageError::NotFound => StorageError::Failed(format!(
-            "the manifest {digest} of {name} is missing, so that it is not known what it refers \
-             to; push it again, or delete it"
-        )),
-        error => error,
-    }
+fn missing(name: &RepositoryName, digest: &Digest) -> StorageError {
+    StorageError::Failed(format!(
+        "the manifest {digest} of {name} is missing, so that it is not known what it refers to; \
+         push it again, or delete it"
+    ))
 }

@@ -70,23 +70,31 @@ impl<S: Storage> Store<S> {
     /// Any error of the storage ends the run; what it has found so far is forgotten,
     /// so that nothing is done by partial evidence.
     pub(crate) async fn collect(&self, order: &Order) -> Result<Progress, StorageError> {
-        let run = match order.run {
-            Some(id) => self.resume(order, id).await?,
-            None => self.begin_run(order).await?,
+        let Some(id) = order.run else {
+            return match self.begin_run(order).await? {
+                Ok(mut run) => self.ended(run.id, run.slice().await).await,
+                Err(progress) => Ok(progress),
+            };
         };
-        let mut run = match run {
-            Ok(run) => run,
-            Err(progress) => return Ok(progress),
+        let result = match self.resume(order, id).await {
+            Ok(Ok(mut run)) => run.slice().await,
+            Ok(Err(progress)) => return Ok(progress),
+            Err(error) => Err(error),
         };
-        match run.slice().await {
-            Ok(progress) => Ok(progress),
-            Err(error) => {
-                // Another run need not wait for this one.
-                let _ = self.storage.delete(&Key::Record(Record::Lease)).await;
-                let _ = self.storage.delete(&Key::Record(Record::State(run.id))).await;
-                Err(error)
-            }
+        self.ended(id, result).await
+    }
+
+    /// Lets another run begin if this one has failed.
+    async fn ended(
+        &self,
+        id: u128,
+        result: Result<Progress, StorageError>,
+    ) -> Result<Progress, StorageError> {
+        if result.is_err() && self.has_lease(id).await.unwrap_or_default() {
+            let _ = self.storage.delete(&Key::Record(Record::Lease)).await;
+            let _ = self.storage.delete(&Key::Record(Record::State(id))).await;
         }
+        result
     }
 
     /// Reads all records. Parts of runs are only those of the first `PAGE`.
