@@ -18,6 +18,6 @@ pub use collection::{
     Collection, Cursor, Entry, Holding, Listing, NameList, NamesQuery, PAGE_BYTES, Page,
 };
 pub use error::StorageError;
-pub use key::{InvalidKey, Key};
+pub use key::{InvalidKey, Key, ROOT as LAYOUT};
 pub use port::{Appended, Blob, Commit, Pointer, Storage, StoredManifest};
 pub use session::{SessionFile, UploadSession};
