@@ -90,7 +90,7 @@ pub trait S3Operations: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Also when the store does not offer it.
-    async fn open_uploads(
+    async fn list_uploads(
         &self,
         prefix: &str,
         after: Option<&UploadMarker>,
@@ -280,7 +280,7 @@ impl S3Operations for SignedS3 {
         }
     }
 
-    async fn open_uploads(
+    async fn list_uploads(
         &self,
         prefix: &str,
         after: Option<&UploadMarker>,

@@ -275,6 +275,7 @@ impl ObjectStore for MemoryBucket {
             let bucket = bucket.clone();
             async move {
                 bucket.request("DELETE", key.as_ref()).await?;
+                bucket.check("DELETE")?;
                 bucket.0.objects.delete(&key).await?;
                 answered().map_err(failed)?;
                 Ok(key)
@@ -454,7 +455,7 @@ impl S3Operations for MemoryBucket {
         Ok(true)
     }
 
-    async fn open_uploads(
+    async fn list_uploads(
         &self,
         prefix: &str,
         after: Option<&UploadMarker>,

@@ -126,7 +126,7 @@ const NO_UPLOADS: &str = "<ListMultipartUploadsResult><IsTruncated>false</IsTrun
 #[tokio::test]
 async fn uploads_are_listed() {
     let list = async |service: Answers, after: Option<&UploadMarker>| {
-        s3(service, &[("S3_FORCEPATHSTYLE", "true")]).open_uploads("p/", after, 2).await
+        s3(service, &[("S3_FORCEPATHSTYLE", "true")]).list_uploads("p/", after, 2).await
     };
     let service = Answers(200, UPLOADS, Arc::default());
     let found = list(service.clone(), None).await.unwrap();

@@ -1,11 +1,11 @@
 //! Purges: what is removed of uploads that never ended, and by how many requests.
 
-use super::{body, commit_of, content, name, new_session, repository, sha256};
+use super::{body, commit_of, content, name, new_session, sha256};
 use crate::uploads::{PURGE_LIMIT, Purge, Purged};
 use crate::{CloudStorage, Options, PurgeLine, Purging};
+use object_store::ObjectStoreExt as _;
 use object_store::multipart::MultipartStore as _;
 use object_store::path::Path;
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use roadstead_buckets::Backend;
 use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::{Conditions, MemoryBucket};
@@ -19,6 +19,10 @@ const PROGRESS: &str = ".roadstead/upload-purge";
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const WEEK: Duration = Duration::from_hours(168);
+
+fn repository() -> RepositoryName {
+    name("some/repository")
+}
 
 thread_local! {
     /// The lines of this test.
@@ -36,7 +40,7 @@ const PURGING: Purging = Purging {
     log: |line, text| LINES.with_borrow_mut(|lines| lines.push((line, text.to_owned()))),
 };
 
-fn storage(backend: Backend, purging: Purging) -> CloudStorage<NativeBodies> {
+fn storage_in(backend: Backend, purging: Purging) -> CloudStorage<NativeBodies> {
     let secret = Some(b"secret".to_vec());
     CloudStorage::new(backend, Options { secret, purging: Some(purging) })
 }
@@ -72,7 +76,7 @@ async fn old_uploads_are_removed_and_nothing_else() {
     for like_s3 in [false, true] {
         let bucket = MemoryBucket::default();
         let backend = if like_s3 { bucket.like_s3("") } else { bucket.backend("") };
-        let storage = storage(backend, PURGING);
+        let storage = storage_in(backend, PURGING);
         let session = begun(&storage, &repository()).await;
         let early = after(&storage, PURGING, WEEK - HOUR);
         assert_eq!(early.sessions(&repository(), None).await, Ok((Purged::default(), None)));
@@ -96,7 +100,7 @@ async fn an_age_below_a_day_is_kept_to() {
     for conditions in [Conditions::Honoured, Conditions::Refused, Conditions::Ignored] {
         let bucket = MemoryBucket::default().with_conditions(conditions);
         let purging = Purging { age: 2 * HOUR, ..PURGING };
-        let storage = storage(bucket.like_s3(""), purging);
+        let storage = storage_in(bucket.like_s3(""), purging);
         let session = begun(&storage, &repository()).await;
         let mut removed = Purged::default();
         // A store that refuses conditions is known by its first refusal.
@@ -118,7 +122,7 @@ async fn an_age_below_a_day_is_kept_to() {
     // Without a list of parts, nothing says that a request is sending some.
     let bucket = MemoryBucket::default();
     let purging = Purging { age: 2 * HOUR, ..PURGING };
-    let storage = storage(bucket.backend(""), purging);
+    let storage = storage_in(bucket.backend(""), purging);
     begun(&storage, &repository()).await;
     let purge = after(&storage, purging, 25 * HOUR);
     assert_eq!(purge.sessions(&repository(), None).await, Ok((Purged::default(), None)));
@@ -132,7 +136,7 @@ async fn an_age_below_a_day_is_kept_to() {
 async fn uploads_that_go_on_are_kept() {
     let bucket = MemoryBucket::default();
     let short = Purging { age: Duration::from_mins(1), ..PURGING };
-    let storage = storage(bucket.like_s3(""), short);
+    let storage = storage_in(bucket.like_s3(""), short);
     let session = begun(&storage, &repository()).await;
     // The least age is an hour.
     let purge = after(&storage, short, HOUR / 2);
@@ -162,7 +166,7 @@ async fn uploads_that_go_on_are_kept() {
     let session = begun(&storage, &repository()).await;
     let between = SystemTime::now();
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let open = s3.open_uploads("", None, 10).await.unwrap().uploads.remove(0);
+    let open = s3.list_uploads("", None, 10).await.unwrap().uploads.remove(0);
     bucket.put_part(&open.key, &open.id, 2, content(MIB).into()).await.unwrap();
     for purged in [
         at(between).sessions(&repository(), None).await.unwrap().0,
@@ -177,7 +181,7 @@ async fn uploads_that_go_on_are_kept() {
 #[tokio::test]
 async fn multipart_uploads_are_found_by_the_list_of_the_store() {
     let bucket = MemoryBucket::default();
-    let storage = storage(bucket.like_s3("some/place"), PURGING);
+    let storage = storage_in(bucket.like_s3("some/place"), PURGING);
     let (one, two) =
         (begun(&storage, &name("idle")).await, UploadSession::from_random(name("b"), [7; 16]));
     let s3 = bucket.like_s3("").s3.unwrap();
@@ -215,7 +219,7 @@ async fn multipart_uploads_are_found_by_the_list_of_the_store() {
 async fn a_dry_run_logs_what_the_real_one_removes() {
     let bucket = MemoryBucket::default();
     let dry = Purging { dry_run: true, ..PURGING };
-    let storage = storage(bucket.like_s3(""), dry);
+    let storage = storage_in(bucket.like_s3(""), dry);
     let session = begun(&storage, &repository()).await;
     let before = keys(&bucket).await;
     let (bytes, upload) = (12 * MIB, session.to_string());
@@ -251,7 +255,7 @@ async fn a_dry_run_logs_what_the_real_one_removes() {
 #[tokio::test]
 async fn purges_keep_to_the_interval() {
     let bucket = MemoryBucket::default();
-    let storage = storage(bucket.backend(""), PURGING);
+    let storage = storage_in(bucket.backend(""), PURGING);
     let requests = async |repository: &str, time: Duration| {
         bucket.requests();
         after(&storage, PURGING, time).carry_on(&name(repository)).await.unwrap();
@@ -280,7 +284,7 @@ async fn purges_keep_to_the_interval() {
 #[tokio::test]
 async fn progress_is_bounded() {
     let bucket = MemoryBucket::default();
-    let storage = storage(bucket.backend(""), PURGING);
+    let storage = storage_in(bucket.backend(""), PURGING);
     for number in 0..510_u64 {
         let time = Duration::from_secs(number);
         let repository = name(&format!("{}/{number}", "long".repeat(50)));
@@ -303,7 +307,7 @@ async fn progress_is_bounded() {
 #[tokio::test]
 async fn a_purge_is_small() {
     let bucket = MemoryBucket::default();
-    let storage = storage(bucket.backend(""), PURGING);
+    let storage = storage_in(bucket.backend(""), PURGING);
     for i in 0..100_u8 {
         let session = UploadSession::from_random(repository(), [i.wrapping_mul(101); 16]);
         let record = Path::from(record_of(&session));
@@ -330,7 +334,7 @@ async fn a_purge_goes_on_where_lists_begin_at_the_beginning() {
         MemoryBucket::default().with_page(7),
         MemoryBucket::default().with_page(7).without_offsets(),
     ] {
-        let storage = storage(bucket.backend(""), PURGING);
+        let storage = storage_in(bucket.backend(""), PURGING);
         for i in 0..20_u8 {
             let session = UploadSession::from_random(repository(), [i * 12; 16]);
             let place = Key::Session(session);
@@ -339,7 +343,7 @@ async fn a_purge_goes_on_where_lists_begin_at_the_beginning() {
         }
         // None is old: the run comes to its end nevertheless.
         let mut next = None;
-        for _ in 0..10 {
+        for _ in 0..20 {
             let purge = after(&storage, PURGING, HOUR);
             next = purge.sessions(&repository(), next.as_deref()).await.unwrap().1;
             if next.is_none() {
@@ -363,7 +367,7 @@ async fn a_purge_goes_on_where_lists_begin_at_the_beginning() {
 #[tokio::test]
 async fn refusals_are_logged_once_in_an_interval() {
     let bucket = MemoryBucket::default();
-    let storage = storage(bucket.like_s3(""), PURGING);
+    let storage = storage_in(bucket.like_s3(""), PURGING);
     let purge = || after(&storage, PURGING, HOUR);
     bucket.fail_next("UPLOADS");
     for _ in 0..20 {
@@ -374,6 +378,19 @@ async fn refusals_are_logged_once_in_an_interval() {
     // Some stores have no such list.
     assert_eq!(found[0].0, PurgeLine::Detail);
     assert!(found[0].1.contains("as asked for"), "{found:?}");
+    // Who may not delete is told once, and asked again a day later.
+    let bucket = MemoryBucket::default();
+    let storage = storage_in(bucket.backend(""), PURGING);
+    begun(&storage, &repository()).await;
+    bucket.fail_next("DELETE");
+    for _ in 0..3 {
+        after(&storage, PURGING, WEEK + HOUR).carry_on(&repository()).await.unwrap();
+    }
+    let found = lines();
+    assert_eq!((found.len(), keys(&bucket).await.len()), (1, 1), "{found:?}");
+    assert_eq!(found[0].0, PurgeLine::Problem);
+    after(&storage, PURGING, WEEK + HOUR + DAY).carry_on(&repository()).await.unwrap();
+    assert_eq!(keys(&bucket).await, [""; 0]);
 }
 
 /// An upload asks for purges only where the settings have them, and only each

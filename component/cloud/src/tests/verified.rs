@@ -46,13 +46,13 @@ impl S3Operations for Careless {
         Ok(false)
     }
 
-    async fn open_uploads(
+    async fn list_uploads(
         &self,
         prefix: &str,
         after: Option<&UploadMarker>,
         limit: usize,
     ) -> Result<OpenUploads> {
-        self.0.open_uploads(prefix, after, limit).await
+        self.0.list_uploads(prefix, after, limit).await
     }
 
     async fn sent_parts(&self, key: &Path, id: &MultipartId, after: usize) -> Result<SentParts> {

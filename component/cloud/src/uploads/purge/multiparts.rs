@@ -19,7 +19,7 @@ impl Purge<'_> {
         after: Option<&UploadMarker>,
     ) -> Result<(Purged, Option<UploadMarker>), Error> {
         let prefix = format!("{}/", self.uploads.objects.path_of(LAYOUT));
-        let listed = s3.open_uploads(&prefix, after, PURGE_LIMIT).await.map_err(Error::from);
+        let listed = s3.list_uploads(&prefix, after, PURGE_LIMIT).await.map_err(Error::from);
         let listed = match listed {
             Err(error) if is_unavailable(&error) => return Err(error),
             // Not all stores have such a list.
@@ -88,7 +88,7 @@ impl Purge<'_> {
         if page.token.is_some() {
             return Ok(Some(Found::Kept));
         }
-        let mut sessions = by_session(page.objects.into_iter());
+        let mut sessions = by_session(page.objects);
         let Some(found) = sessions.pop() else { return Ok(None) };
         if found.newest().is_some_and(|newest| newest >= self.old) {
             return Ok(Some(Found::Kept));

@@ -13,7 +13,7 @@ use roadstead_oci::RepositoryName;
 use roadstead_storage::{Collection, Key, SessionFile, UploadSession};
 
 /// How many lists one purge asks for: several only of a store that begins each at
-/// the beginning.
+/// the beginning, or for a session with very many objects.
 ///
 /// Limit: lists of a repository's sessions in one purge; test:
 /// `a_purge_goes_on_where_lists_begin_at_the_beginning`.
@@ -89,27 +89,26 @@ impl Purge<'_> {
         let directory = Collection::Sessions(repository.clone()).prefix();
         let after = after.unwrap_or_default();
         let mut query = ListQuery { after: after.to_owned(), ..ListQuery::of(&directory) };
+        let mut listed = Vec::new();
         for _ in 0..LISTS {
             let page = self.uploads.objects.list(&query).await?;
             // Not all stores begin where they are asked to.
-            let objects = page.objects.into_iter().filter(|object| object.name.as_str() > after);
-            let mut sessions = by_session(objects);
+            listed.extend(page.objects.into_iter().filter(|object| object.name.as_str() > after));
             query.token = page.token;
             if query.token.is_none() {
-                return Ok(Part { sessions, next: None });
+                return Ok(Part { sessions: by_session(listed), next: None });
             }
+            let mut sessions = by_session(listed);
             // It may go on: what is listed of it does not say whether it is old.
             let cut = sessions.pop();
-            let end = match sessions.last() {
-                // A session of more objects than a list has is passed by.
-                None => cut.as_ref(),
-                last => last,
-            };
-            if let Some(next) = end.map(StoredSession::end) {
+            if let Some(next) = sessions.last().map(StoredSession::end) {
                 return Ok(Part { sessions, next: Some(next) });
             }
+            listed = cut.map(|cut| cut.objects).unwrap_or_default();
         }
-        Ok(Part { sessions: Vec::new(), next: None })
+        // A session of more objects than that is passed by.
+        let next = by_session(listed).last().map(StoredSession::end);
+        Ok(Part { sessions: Vec::new(), next })
     }
 
     /// Finds out what is to be removed of a session whose objects are old, and
@@ -235,7 +234,7 @@ fn abandoned(found: &StoredSession, bytes: u64) -> Found {
 }
 
 /// Groups objects, which are in the order of keys, by their sessions.
-pub(super) fn by_session(objects: impl Iterator<Item = ListedObject>) -> Vec<StoredSession> {
+pub(super) fn by_session(objects: Vec<ListedObject>) -> Vec<StoredSession> {
     let mut sessions: Vec<StoredSession> = Vec::new();
     for object in objects {
         let Some(Key::SessionObject(session, _)) = &object.key else { continue };
