@@ -54,11 +54,13 @@ pub struct SentParts {
 /// The query for a part of the list of uploads.
 pub(crate) fn uploads_query(prefix: &str, after: Option<&UploadMarker>, limit: usize) -> String {
     let encoded = |text| utf8_percent_encode(text, QUERY);
-    let mut query = format!("?max-uploads={limit}&prefix={}&uploads=", encoded(prefix));
-    if let Some(UploadMarker { key, id }) = after.filter(|after| !after.key.is_empty()) {
-        query += &format!("&key-marker={}&upload-id-marker={}", encoded(key), encoded(id));
+    let query = format!("?max-uploads={limit}&prefix={}&uploads=", encoded(prefix));
+    match after {
+        Some(UploadMarker { key, id }) if !key.is_empty() => {
+            format!("{query}&key-marker={}&upload-id-marker={}", encoded(key), encoded(id))
+        }
+        _ => query,
     }
-    query
 }
 
 /// The query for the parts of an upload after the part with this number.
@@ -74,10 +76,10 @@ pub(crate) fn parts_query(id: &MultipartId, after: u64) -> String {
 pub(crate) fn parse_uploads(text: &str) -> Result<OpenUploads> {
     let found: UploadsResult = quick_xml::de::from_str(text).map_err(failed)?;
     let mut uploads = Vec::new();
-    for Upload { key, upload_id, initiated } in found.uploads {
+    for Upload { key, id, initiated } in found.uploads {
         // No key of the registry is one that cannot be a path.
         let Ok(key) = Path::parse(&key) else { continue };
-        uploads.push(OpenUpload { key, id: upload_id, initiated: time(&initiated)? });
+        uploads.push(OpenUpload { key, id, initiated: time(&initiated)? });
     }
     let next = match (found.truncated, found.next_key) {
         (true, Some(key)) if !key.is_empty() => {
@@ -116,10 +118,12 @@ struct UploadsResult {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
 struct Upload {
+    #[serde(rename = "Key")]
     key: String,
-    upload_id: String,
+    #[serde(rename = "UploadId")]
+    id: String,
+    #[serde(rename = "Initiated")]
     initiated: String,
 }
 

@@ -21,7 +21,7 @@ pub struct Purged {
 }
 
 /// What a purge does with which sessions.
-struct Run<Report> {
+struct Sweep<Report> {
     /// Those are removed to which nothing was added since.
     before: SystemTime,
     dry_run: bool,
@@ -49,7 +49,7 @@ impl Directory {
             return Ok(purged);
         }
         let Some(before) = self.clock()?.checked_sub(age) else { return Ok(purged) };
-        let mut run = Run { before, dry_run, report };
+        let mut sweep = Sweep { before, dry_run, report };
         let mut query = NamesQuery {
             list: NameList::Repositories(Holding::Anything),
             values: false,
@@ -60,7 +60,7 @@ impl Directory {
             let page = self.names(&query)?;
             for name in &page.names {
                 let Ok(name) = RepositoryName::parse(name) else { continue };
-                if let Err(error) = self.purge_repository(&name, &mut run, &mut purged) {
+                if let Err(error) = self.purge_repository(&name, &mut sweep, &mut purged) {
                     (self.log)(&format!("cannot remove abandoned uploads of {name}: {error}"));
                 }
             }
@@ -78,7 +78,7 @@ impl Directory {
     fn purge_repository(
         &self,
         name: &RepositoryName,
-        run: &mut Run<impl FnMut(&UploadSession, u64)>,
+        sweep: &mut Sweep<impl FnMut(&UploadSession, u64)>,
         purged: &mut Purged,
     ) -> Result<(), StorageError> {
         let uploads = self.root().join(Collection::Sessions(name.clone()).prefix());
@@ -103,10 +103,10 @@ impl Directory {
                     Err(_) => continue,
                 },
             };
-            if newest >= run.before {
+            if newest >= sweep.before {
                 continue;
             }
-            if !run.dry_run
+            if !sweep.dry_run
                 && let Err(error) = self.purge_session(&session)
             {
                 if error != StorageError::NotFound && error != StorageError::Busy {
@@ -116,7 +116,7 @@ impl Directory {
             }
             purged.sessions += 1;
             purged.bytes += bytes;
-            (run.report)(&session, bytes);
+            (sweep.report)(&session, bytes);
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ async fn old_uploads_are_removed_and_nothing_else() {
         let backend = if like_s3 { bucket.like_s3("") } else { bucket.backend("") };
         let storage = storage_in(backend, PURGING);
         let session = begun(&storage, &repository()).await;
-        let early = after(&storage, PURGING, WEEK - HOUR);
+        let early = after(&storage, PURGING, WEEK / 2);
         assert_eq!(early.sessions(&repository(), None).await, Ok((Purged::default(), None)));
         assert_eq!(bucket.keys().await, [record_of(&session)]);
         let (digest, ended) = (sha256(b"blob"), new_session(&storage, &repository()));
@@ -199,7 +199,7 @@ async fn multipart_uploads_are_found_by_the_list_of_the_store() {
     create("some/place/docker/registry/v2/other", 3).await;
     create("some/other/docker/registry/v2/blobs", 3).await;
     bucket.requests();
-    let early = after(&storage, PURGING, WEEK - HOUR).multiparts(&*s3, None).await;
+    let early = after(&storage, PURGING, WEEK / 2).multiparts(&*s3, None).await;
     assert_eq!(early, Ok((Purged::default(), None)));
     assert_eq!(bucket.requests(), ["UPLOADS some/place/docker/registry/v2/"]);
     let dry = Purging { dry_run: true, ..PURGING };
@@ -212,6 +212,20 @@ async fn multipart_uploads_are_found_by_the_list_of_the_store() {
     assert_eq!((purged, bucket.open_uploads()), (Ok((expected, None)), 2));
     assert!(bucket.requests().len() <= 1 + 7 * 3);
     assert_eq!(keys(&bucket).await, [""; 0]);
+    // Many take several purges.
+    for number in 0..35 {
+        create(&format!("some/place/{}", Key::Blob(sha256(&[number]))), 1).await;
+    }
+    let (mut next, mut rounds) = (None, 0);
+    loop {
+        let purge = after(&storage, PURGING, WEEK + HOUR);
+        next = purge.multiparts(&*s3, next.as_ref()).await.unwrap().1;
+        rounds += 1;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!((rounds, bucket.open_uploads()), (3, 2));
 }
 
 /// A dry run looks at all and removes nothing, and its lines name each upload.

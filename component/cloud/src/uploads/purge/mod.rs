@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// How many uploads there are for one that purges.
 const ONE_OF: u8 = 16;
 
-/// How many objects one purge removes, and of how many uploads.
+/// How many objects one purge removes.
 ///
 /// Limit: the objects that one upload removes; test: `a_purge_is_small`.
 pub(crate) const PURGE_LIMIT: usize = 32;
@@ -163,13 +163,13 @@ impl<'a> Purge<'a> {
             (sessions, Some(run), Some(s3)) if sessions.is_none() || is_heads() => {
                 let purged = self.multiparts(s3, run.after.as_ref()).await;
                 let (purged, next) = self.unless_refused(purged)?;
-                progress.note_multiparts(run, next);
+                progress.note_multiparts(&run, next);
                 purged
             }
             (Some(run), ..) => {
                 let purged = self.sessions(repository, run.after.as_deref()).await;
                 let (purged, next) = self.unless_refused(purged)?;
-                progress.note_repository(self, repository, run, next);
+                progress.note_repository(self, repository, &run, next);
                 purged
             }
             (None, ..) => return Ok(()),
@@ -195,9 +195,10 @@ impl<'a> Purge<'a> {
 
     /// Logs an upload.
     fn note(&self, upload: &str, Purged { uploads, bytes, .. }: Purged) {
-        let (line, done) = match self.purging.dry_run {
-            true => (PurgeLine::Summary, "would be removed"),
-            false => (PurgeLine::Detail, "removed"),
+        let (line, done) = if self.purging.dry_run {
+            (PurgeLine::Summary, "would be removed")
+        } else {
+            (PurgeLine::Detail, "removed")
         };
         if uploads > 0 {
             let text = format!("abandoned upload {done}: {upload} with {bytes} bytes");
@@ -242,7 +243,9 @@ impl<'a> Purge<'a> {
         if !self.purging.dry_run {
             self.delete(paths).await?;
         }
-        notes.iter().for_each(|(upload, purged)| self.note(upload, *purged));
+        for (upload, purged) in notes {
+            self.note(&upload, purged);
+        }
         Ok((all, in_time))
     }
 

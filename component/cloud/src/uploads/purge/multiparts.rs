@@ -3,12 +3,19 @@
 //! that another registry began.
 
 use super::sessions::by_session;
-use super::{CONCURRENT, Found, PURGE_LIMIT, Purge, PurgeLine, Purged, is_unavailable, problem};
+use super::{CONCURRENT, Found, Purge, PurgeLine, Purged, is_unavailable, problem};
 use crate::error::Error;
 use crate::lists::ListQuery;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_buckets::{OpenUpload, S3Operations, UploadMarker};
 use roadstead_storage::{Key, LAYOUT, UploadSession};
+
+/// How many multipart uploads one purge looks at: fewer than objects, as each takes
+/// up to seven requests.
+///
+/// Limit: multipart uploads that one upload looks at; test:
+/// `multipart_uploads_are_found_by_the_list_of_the_store`.
+const LIMIT: usize = 16;
 
 impl Purge<'_> {
     /// Removes old multipart uploads, those listed after `after`. Returns where the
@@ -19,7 +26,7 @@ impl Purge<'_> {
         after: Option<&UploadMarker>,
     ) -> Result<(Purged, Option<UploadMarker>), Error> {
         let prefix = format!("{}/", self.uploads.objects.path_of(LAYOUT));
-        let listed = s3.list_uploads(&prefix, after, PURGE_LIMIT).await.map_err(Error::from);
+        let listed = s3.list_uploads(&prefix, after, LIMIT).await.map_err(Error::from);
         let listed = match listed {
             Err(error) if is_unavailable(&error) => return Err(error),
             // Not all stores have such a list.

@@ -97,10 +97,10 @@ impl Progress {
         &mut self,
         purge: &Purge<'_>,
         repository: &RepositoryName,
-        run: Run<String>,
+        run: &Run<String>,
         after: Option<String>,
     ) {
-        self.repositories.insert(repository.to_string(), Run { after, ..run });
+        self.repositories.insert(repository.to_string(), Run { begun: run.begun, after });
         let (now, interval) = times(purge);
         self.repositories.retain(|_, run| run.after.is_some() || run.rests(now, interval));
         while self.repositories.len() > REPOSITORIES {
@@ -111,8 +111,8 @@ impl Progress {
     }
 
     /// Notes where the run over multipart uploads goes on.
-    pub(super) fn note_multiparts(&mut self, run: Run<UploadMarker>, after: Option<UploadMarker>) {
-        self.multiparts = Some(Run { after, ..run });
+    pub(super) fn note_multiparts(&mut self, run: &Run<UploadMarker>, after: Option<UploadMarker>) {
+        self.multiparts = Some(Run { begun: run.begun, after });
     }
 
     /// Writes it.
