@@ -29,14 +29,14 @@ pub struct OpenUpload {
 pub struct UploadMarker {
     /// The key, as the store has it; empty for the beginning.
     pub key: String,
-    /// The store's name for the upload.
+    /// The store's name for the upload; empty for all of the same key.
     pub id: String,
 }
 
 /// A part of the list of uploads.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OpenUploads {
-    /// In the order of keys.
+    /// In no order that all stores keep to.
     pub uploads: Vec<OpenUpload>,
     /// Where the list goes on, if it does.
     pub next: Option<UploadMarker>,
@@ -56,10 +56,15 @@ pub(crate) fn uploads_query(prefix: &str, after: Option<&UploadMarker>, limit: u
     let encoded = |text| utf8_percent_encode(text, QUERY);
     let query = format!("?max-uploads={limit}&prefix={}&uploads=", encoded(prefix));
     match after {
-        Some(UploadMarker { key, id }) if !key.is_empty() => {
+        None => query,
+        Some(UploadMarker { key, .. }) if key.is_empty() => query,
+        // Garage goes on after a key.
+        Some(UploadMarker { key, id }) if id.is_empty() => {
+            format!("{query}&key-marker={}", encoded(key))
+        }
+        Some(UploadMarker { key, id }) => {
             format!("{query}&key-marker={}&upload-id-marker={}", encoded(key), encoded(id))
         }
-        _ => query,
     }
 }
 
