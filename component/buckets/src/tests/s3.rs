@@ -138,12 +138,17 @@ async fn uploads_are_listed() {
     assert_eq!(found.uploads, [upload("p/a", "i1", 5), upload("p/b", "i2", 6)]);
     let next = UploadMarker { key: "p/b".to_owned(), id: "i2".to_owned() };
     assert_eq!(found.next.as_ref(), Some(&next));
-    list(service.clone(), Some(&next)).await.unwrap();
+    let key_only = UploadMarker { id: String::new(), ..next.clone() };
+    for after in [&next, &key_only, &UploadMarker::default()] {
+        list(service.clone(), Some(after)).await.unwrap();
+    }
     let seen = std::mem::take(&mut *service.2.lock().unwrap());
     let paths: Vec<String> =
         seen.iter().map(|seen| seen.uri().path_and_query().unwrap().to_string()).collect();
     let first = "/bkt/?max-uploads=2&prefix=p%2F&uploads=";
-    assert_eq!(paths, [first.to_owned(), format!("{first}&key-marker=p%2Fb&upload-id-marker=i2")]);
+    let after = format!("{first}&key-marker=p%2Fb");
+    let both = format!("{after}&upload-id-marker=i2");
+    assert_eq!(paths, [first.to_owned(), both, after, first.to_owned()]);
     let none = list(Answers(200, NO_UPLOADS, Arc::default()), None).await;
     assert_eq!(none.unwrap(), OpenUploads::default());
     // A store that does not offer it.
