@@ -20,7 +20,7 @@ mod reads;
 mod tests;
 mod uploads;
 
-pub use uploads::{MAX_BLOB_SIZE, MEMORY_LIMIT, Options};
+pub use uploads::{MAX_BLOB_SIZE, MEMORY_LIMIT, Options, PurgeLine, Purging};
 
 use bytes::Bytes;
 use objects::Objects;

@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What every key begins with, except records of garbage collection.
-pub(crate) const ROOT: &str = "docker/registry/v2";
+pub const ROOT: &str = "docker/registry/v2";
 
 /// An object of the registry, by what it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -18,7 +18,9 @@ use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult,
 };
-use roadstead_buckets::{Backend, Refusal, S3Operations};
+use roadstead_buckets::{
+    Backend, OpenUpload, OpenUploads, Refusal, S3Operations, SentParts, UploadMarker,
+};
 use roadstead_storage::StorageError;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -103,8 +105,11 @@ impl Clock {
 #[derive(Debug)]
 struct Upload {
     key: Path,
+    initiated: DateTime<Utc>,
     /// The name and the bytes of each, by number.
     parts: BTreeMap<usize, (String, Bytes)>,
+    /// When the last part arrived.
+    newest: Option<DateTime<Utc>>,
 }
 
 /// How a store treats conditional writes.
@@ -330,6 +335,7 @@ impl ObjectStore for MemoryBucket {
             let bucket = bucket.clone();
             async move {
                 bucket.request("DELETE", key.as_ref()).await?;
+                bucket.check("DELETE")?;
                 bucket.0.objects.delete(&key).await?;
                 answered().map_err(failed)?;
                 Ok(key)
@@ -368,7 +374,8 @@ impl MultipartStore for MemoryBucket {
     async fn create_multipart(&self, key: &Path) -> object_store::Result<MultipartId> {
         self.request("CREATE", key.as_ref()).await?;
         let id = self.0.serial.fetch_add(1, Ordering::Relaxed).to_string();
-        let upload = Upload { key: key.clone(), parts: BTreeMap::new() };
+        let initiated = Utc::now();
+        let upload = Upload { key: key.clone(), initiated, parts: BTreeMap::new(), newest: None };
         lock(&self.0.uploads).insert(id.clone(), upload);
         Ok(id)
     }
@@ -386,6 +393,7 @@ impl MultipartStore for MemoryBucket {
         let upload = uploads.get_mut(id).filter(|upload| upload.key == *key);
         let upload = upload.ok_or_else(|| failed("no such upload"))?;
         upload.parts.insert(index, (name.clone(), payload.into()));
+        upload.newest = Some(Utc::now());
         Ok(PartId { content_id: name })
     }
 
@@ -511,6 +519,54 @@ impl S3Operations for MemoryBucket {
     async fn verifies(&self, key: &Path) -> object_store::Result<bool> {
         self.request("PUT", key.as_ref()).await?;
         Ok(true)
+    }
+
+    async fn list_uploads(
+        &self,
+        prefix: &str,
+        after: Option<&UploadMarker>,
+        limit: usize,
+    ) -> object_store::Result<OpenUploads> {
+        self.request("UPLOADS", prefix).await?;
+        self.check("UPLOADS")?;
+        let uploads = lock(&self.0.uploads);
+        let open = uploads.iter().filter(|(_, upload)| upload.key.as_ref().starts_with(prefix));
+        let mut open: Vec<_> =
+            open.map(|(id, upload)| (upload.key.clone(), id.clone(), upload.initiated)).collect();
+        open.sort();
+        if let Some(UploadMarker { key, id }) = after {
+            open.retain(|(of, number, _)| (of.as_ref(), number) > (key, id));
+        }
+        let marker = |(key, id, _): &(Path, String, _)| UploadMarker {
+            key: key.to_string(),
+            id: id.clone(),
+        };
+        let next = (open.len() > limit).then(|| open.get(limit - 1).map(marker)).flatten();
+        open.truncate(limit);
+        let uploads =
+            open.into_iter().map(|(key, id, initiated)| OpenUpload { key, id, initiated });
+        Ok(OpenUploads { uploads: uploads.collect(), next })
+    }
+
+    async fn sent_parts(
+        &self,
+        key: &Path,
+        id: &MultipartId,
+        after: usize,
+    ) -> object_store::Result<SentParts> {
+        self.request("PARTS", key.as_ref()).await?;
+        self.check("PARTS")?;
+        let uploads = lock(&self.0.uploads);
+        let upload = uploads.get(id).filter(|upload| upload.key == *key);
+        let missing = || object_store::Error::NotFound {
+            path: key.to_string(),
+            source: "no such upload".into(),
+        };
+        let upload = upload.ok_or_else(missing)?;
+        let parts = || upload.parts.range(after..);
+        let bytes = parts().map(|(_, (_, bytes))| bytes.len() as u64).sum();
+        let newest = upload.newest.filter(|_| parts().next().is_some());
+        Ok(SentParts { bytes, newest })
     }
 }
 
