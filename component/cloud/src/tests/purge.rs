@@ -376,8 +376,7 @@ async fn a_purge_goes_on_where_lists_begin_at_the_beginning() {
     }
 }
 
-/// What a store refuses is logged, once in an interval; what it does not answer
-/// now is tried again soon.
+/// What a store refuses is logged, once in an interval.
 #[tokio::test]
 async fn refusals_are_logged_once_in_an_interval() {
     let bucket = MemoryBucket::default();

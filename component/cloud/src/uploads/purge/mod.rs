@@ -162,13 +162,13 @@ impl<'a> Purge<'a> {
             // In turn, where both are due.
             (sessions, Some(run), Some(s3)) if sessions.is_none() || is_heads() => {
                 let purged = self.multiparts(s3, run.after.as_ref()).await;
-                let (purged, next) = self.unless_refused(purged)?;
+                let (purged, next) = self.or_later(purged);
                 progress.note_multiparts(&run, next);
                 purged
             }
             (Some(run), ..) => {
                 let purged = self.sessions(repository, run.after.as_deref()).await;
-                let (purged, next) = self.unless_refused(purged)?;
+                let (purged, next) = self.or_later(purged);
                 progress.note_repository(self, repository, &run, next);
                 purged
             }
@@ -178,19 +178,16 @@ impl<'a> Purge<'a> {
         progress.write(self).await
     }
 
-    /// What was purged. What a store refuses, it refuses again: it is logged, and
-    /// waits for the next run. A store that does not answer is asked again soon.
-    fn unless_refused<After>(
+    /// What was purged. What fails is logged, and waits for the next run: a store
+    /// that refuses something does so again.
+    fn or_later<After>(
         &self,
         purged: Result<(Purged, Option<After>), Error>,
-    ) -> Result<(Purged, Option<After>), Error> {
-        match purged {
-            Err(error) if !is_unavailable(&error) => {
-                (self.purging.log)(PurgeLine::Problem, &problem(error));
-                Ok((Purged::default(), None))
-            }
-            purged => purged,
-        }
+    ) -> (Purged, Option<After>) {
+        purged.unwrap_or_else(|error| {
+            (self.purging.log)(PurgeLine::Problem, &problem(error));
+            (Purged::default(), None)
+        })
     }
 
     /// Logs an upload.
@@ -256,7 +253,7 @@ impl<'a> Purge<'a> {
         while let Some(deleted) = deletions.next().await {
             match deleted.map_err(Error::from) {
                 Ok(_) | Err(Error::NOT_FOUND) => {}
-                // A store that hangs would do so again.
+                // A store that hangs or refuses would do so again.
                 Err(error) => return Err(error),
             }
         }
@@ -268,10 +265,6 @@ impl<'a> Purge<'a> {
 fn is_due(id: &UploadId) -> bool {
     u8::from_str_radix(id.as_str().get(..2).unwrap_or_default(), 16)
         .is_ok_and(|random| random % ONE_OF == 0)
-}
-
-fn is_unavailable(error: &Error) -> bool {
-    matches!(error, Error::Storage(StorageError::Unavailable(_)))
 }
 
 fn problem(error: Error) -> String {

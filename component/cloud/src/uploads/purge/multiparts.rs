@@ -3,7 +3,7 @@
 //! that another registry began.
 
 use super::sessions::by_session;
-use super::{CONCURRENT, Found, Purge, PurgeLine, Purged, is_unavailable, problem};
+use super::{CONCURRENT, Found, Purge, PurgeLine, Purged, problem};
 use crate::error::Error;
 use crate::lists::ListQuery;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -28,8 +28,7 @@ impl Purge<'_> {
         let prefix = format!("{}/", self.uploads.objects.path_of(LAYOUT));
         let listed = s3.list_uploads(&prefix, after, LIMIT).await.map_err(Error::from);
         let listed = match listed {
-            Err(error) if is_unavailable(&error) => return Err(error),
-            // Not all stores have such a list.
+            // Not all stores have such a list, and not all credentials may read it.
             Err(error) => {
                 (self.purging.log)(PurgeLine::Detail, &problem(error));
                 return Ok((Purged::default(), None));

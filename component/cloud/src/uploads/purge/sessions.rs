@@ -1,6 +1,6 @@
 //! Old sessions of one repository.
 
-use super::{CONCURRENT, Found, PURGE_LIMIT, Purge, Purged, is_unavailable};
+use super::{CONCURRENT, Found, PURGE_LIMIT, Purge, Purged};
 use crate::error::Error;
 use crate::lists::{ListQuery, ListedObject};
 use crate::uploads::record::{FirstLine, GONE, HEAD_LIMIT, multipart_of};
@@ -190,8 +190,7 @@ impl Purge<'_> {
             Ok(sent) if sent.newest.is_some_and(|newest| newest >= self.old) => Ok(None),
             Ok(sent) => Ok(Some(sent)),
             Err(Error::NOT_FOUND) => Ok(Some(SentParts::default())),
-            Err(error) if is_unavailable(&error) => Err(error),
-            // A store that does not say.
+            // A store that does not say: as above, if the age is such a one.
             Err(_) if self.old <= self.forgotten => Ok(Some(SentParts::default())),
             Err(_) => Ok(None),
         }
