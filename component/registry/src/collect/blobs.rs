@@ -5,8 +5,9 @@ use super::run::{PAGE, Run, seconds};
 use super::state::{Stage, Step};
 use crate::store::Store;
 use bytes::Bytes;
+use futures::future::try_join_all;
 use roadstead_oci::{Algorithm, Digest};
-use roadstead_storage::condemned::TombstoneState;
+use roadstead_storage::condemned::{Tombstone, TombstoneState};
 use roadstead_storage::{
     Collection, Cursor, Entry, Key, Listing, Record, Shard, Storage, StorageError,
 };
@@ -16,8 +17,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many blobs one part of what is to be done is about.
 ///
-/// Limit: blobs that a collector deals with at a time; test: `a_run_of_many_parts`.
+/// Limit: blobs that a collector deals with at a time; test: none, more are dealt with in steps.
 const PART: usize = 20_000;
+
+/// How many tombstones are read at a time.
+///
+/// Limit: tombstones that a collector reads at a time; test: none, more are read in steps.
+const READ_AT_ONCE: usize = 16;
 
 /// The objects of one blob.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -142,6 +148,13 @@ enum Decision {
     Act(Verb),
 }
 
+/// What is remembered of a blob.
+enum Found {
+    /// It is a candidate since this time.
+    Sighted(u64),
+    Action(Action),
+}
+
 impl Case {
     /// How old something was when the run began.
     fn is_older(&self, time: SystemTime, than: Duration) -> bool {
@@ -234,7 +247,8 @@ impl<S: Storage> Run<'_, S> {
         let mut actions: Vec<Action> = Vec::new();
         for algorithm in Algorithm::ALL {
             let mut after = Cursor(format!("{algorithm}/{current}"));
-            let mut blob: Option<(Digest, Objects)> = None;
+            // The last blob of a page may go on with the next one.
+            let mut blobs: Vec<(Digest, Objects)> = Vec::new();
             loop {
                 self.spent += 1;
                 let Listing { entries, next } =
@@ -246,30 +260,26 @@ impl<S: Storage> Run<'_, S> {
                     else {
                         continue;
                     };
-                    if digest.algorithm() != algorithm
-                        || Shard::of(digest.encoded()) != Some(current)
-                    {
+                    let shard = Shard::of(digest.encoded());
+                    if digest.algorithm() != algorithm || shard != Some(current) {
                         ended = true;
                         break;
                     }
-                    if let Some((_, objects)) = blob.as_mut().filter(|(last, _)| last == digest) {
-                        objects.add(entry);
-                        continue;
+                    if blobs.last().is_none_or(|(last, _)| last != digest) {
+                        blobs.push((digest.clone(), Objects::default()));
                     }
-                    let mut objects = Objects::default();
-                    objects.add(entry);
-                    if let Some((digest, objects)) = blob.replace((digest.clone(), objects)) {
-                        self.decide(digest, objects, &live, &former, &mut sighted, &mut actions)
-                            .await?;
+                    if let Some((_, objects)) = blobs.last_mut() {
+                        objects.add(entry);
                     }
                 }
+                let last = if ended { None } else { blobs.pop() };
+                self.decide_all(&blobs, &live, &former, &mut sighted, &mut actions).await?;
+                blobs.clear();
+                blobs.extend(last);
                 match next {
                     Some(next) if !ended => after = next,
                     _ => break,
                 }
-            }
-            if let Some((digest, objects)) = blob {
-                self.decide(digest, objects, &live, &former, &mut sighted, &mut actions).await?;
             }
         }
         if !(self.order.dry_run || former.is_empty() && sighted.is_empty()) {
@@ -282,30 +292,63 @@ impl<S: Storage> Run<'_, S> {
         Ok(())
     }
 
-    async fn decide(
+    async fn decide_all(
         &mut self,
-        digest: Digest,
-        objects: Objects,
+        blobs: &[(Digest, Objects)],
         live: &Live,
         former: &HashMap<Digest, u64>,
         sighted: &mut Vec<(Digest, u64)>,
         actions: &mut Vec<Action>,
     ) -> Result<(), StorageError> {
-        let state = match objects.tombstone {
-            Some(_) => self.tombstone_state(&digest).await?,
-            None => None,
-        };
-        let case = Case {
+        for chunk in blobs.chunks(READ_AT_ONCE) {
+            let store = self.store;
+            let states = chunk.iter().map(|(digest, objects)| async move {
+                match objects.tombstone {
+                    Some(_) => store.tombstone(digest).await,
+                    None => Ok(None),
+                }
+            });
+            let states = try_join_all(states).await?;
+            for ((digest, objects), tombstone) in chunk.iter().zip(states) {
+                let case =
+                    self.case(*objects, tombstone, live.contains(digest), former.get(digest));
+                match self.decide(digest, &case).await? {
+                    Some(Found::Sighted(since)) => sighted.push((digest.clone(), since)),
+                    Some(Found::Action(action)) => actions.push(action),
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn case(
+        &mut self,
+        objects: Objects,
+        tombstone: Option<Tombstone>,
+        live: bool,
+        sighted: Option<&u64>,
+    ) -> Case {
+        self.spent += u32::from(objects.tombstone.is_some());
+        Case {
             objects,
-            state,
-            live: live.contains(&digest),
-            sighted: former.get(&digest).copied(),
+            state: tombstone.map(|tombstone| tombstone.state),
+            live,
+            sighted: sighted.copied(),
             begun: self.begun,
             grace: self.order.grace,
             keep: self.order.keep,
             alone: self.order.alone,
             removes: self.order.alone || !self.state.foreign,
-        };
+        }
+    }
+
+    async fn decide(
+        &mut self,
+        digest: &Digest,
+        case: &Case,
+    ) -> Result<Option<Found>, StorageError> {
+        let objects = case.objects;
         let size = objects.data.map_or(0, |(size, _)| size);
         let report = &mut self.state.report;
         if objects.data.is_some() {
@@ -313,19 +356,18 @@ impl<S: Storage> Run<'_, S> {
             report.bytes += size;
         }
         let verb = match case.decide() {
-            Decision::Nothing => return Ok(()),
+            Decision::Nothing => return Ok(None),
             Decision::ForgetNeed => {
                 if !self.order.dry_run {
                     self.spent += 1;
-                    self.store.storage.delete(&Key::Need(digest)).await?;
+                    self.store.storage.delete(&Key::Need(digest.clone())).await?;
                 }
-                return Ok(());
+                return Ok(None);
             }
             Decision::Sighted(since) => {
                 report.sighted += 1;
                 report.sighted_bytes += size;
-                sighted.push((digest, since));
-                return Ok(());
+                return Ok(Some(Found::Sighted(since)));
             }
             Decision::Act(verb) => verb,
         };
@@ -337,8 +379,8 @@ impl<S: Storage> Run<'_, S> {
             self.state.report.kept_bytes += size;
         }
         self.state.condemned = true;
-        actions.push(Action { verb, digest, size, tombstone: objects.tombstone });
-        Ok(())
+        let (digest, tombstone) = (digest.clone(), objects.tombstone);
+        Ok(Some(Found::Action(Action { verb, digest, size, tombstone })))
     }
 
     /// Counts what is done, or what would be.

@@ -6,7 +6,7 @@ use super::state::{Stage, Step};
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::condemned::TombstoneState;
-use roadstead_storage::{Collection, Key, Record, Storage, StorageError};
+use roadstead_storage::{Collection, Cursor, Key, Record, Storage, StorageError};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Instant, SystemTime};
 
@@ -14,6 +14,11 @@ use std::time::{Instant, SystemTime};
 ///
 /// Limit: links that a collector moves under one announcement; test: `links_move_in_batches`.
 const BATCH: usize = 64;
+
+/// How many moved links are looked at before a slice may end.
+///
+/// Limit: moved links that a collector lists in one operation; test: none, more are listed in steps.
+const MOVED_PAGE: usize = 200;
 
 /// How often the move of a batch begins again because it took too long.
 ///
@@ -24,9 +29,24 @@ const ATTEMPTS: usize = 3;
 pub(super) struct Part(HashMap<Digest, Action>);
 
 impl Part {
+    fn new(actions: Vec<Action>) -> Self {
+        Self(actions.into_iter().map(|action| (action.digest.clone(), action)).collect())
+    }
+
     fn verb(&self, digest: &Digest) -> Option<Verb> {
         self.0.get(digest).map(|action| action.verb)
     }
+}
+
+/// What is found and done while links move.
+struct Links {
+    part: Part,
+    /// Blobs that stay as they are until the next run.
+    left: BTreeSet<Digest>,
+    /// Blobs that a repository links again.
+    linked: BTreeSet<Digest>,
+    /// Whether what is left over is deleted.
+    tidy: bool,
 }
 
 impl<S: Storage> Run<'_, S> {
@@ -38,9 +58,10 @@ impl<S: Storage> Run<'_, S> {
         })?;
         let next = match step {
             Step::Announce { done, left } => Some(self.announce_all(&actions, done, left).await?),
-            Step::Links { done, left, linked } => {
+            Step::Links { done, within, left, linked } => {
                 let last = part + 1 == self.state.actions;
-                Some(self.all_links(actions, done, left, linked, last).await?)
+                let links = Links { part: Part::new(actions), left, linked, tidy: last };
+                Some(self.all_links(links, done, within).await?)
             }
             Step::Conclude { done, left, linked } => {
                 Some(self.conclude(&actions, done, left, linked).await?)
@@ -88,7 +109,7 @@ impl<S: Storage> Run<'_, S> {
                 Verb::Condemn | Verb::Remove | Verb::Keep => {}
             }
         }
-        Ok(Step::Links { done: None, left, linked: BTreeSet::new() })
+        Ok(Step::Links { done: None, within: None, left, linked: BTreeSet::new() })
     }
 
     /// Says in the storage that something in it is condemned.
@@ -128,38 +149,41 @@ impl<S: Storage> Run<'_, S> {
 
     async fn all_links(
         &mut self,
-        actions: Vec<Action>,
+        mut links: Links,
         mut done: Option<String>,
-        mut left: BTreeSet<Digest>,
-        mut linked: BTreeSet<Digest>,
-        last: bool,
+        mut within: Option<Cursor>,
     ) -> Result<Step, StorageError> {
-        let part =
-            Part(actions.into_iter().map(|action| (action.digest.clone(), action)).collect());
-        let names = self.repositories(done.clone(), PAGE).await?;
+        let names =
+            self.repositories(done.clone(), if within.is_some() { 1 } else { PAGE }).await?;
         if names.is_empty() {
+            let Links { left, linked, .. } = links;
             return Ok(Step::Conclude { done: 0, left, linked });
         }
         for name in names {
-            self.layer_links(&name, &part, &mut left, &mut linked).await?;
-            self.moved_links(&name, &part, &left, &mut linked, last).await?;
+            if within.is_none() && !self.layer_links(&name, &mut links).await? {
+                break;
+            }
+            within = self.moved_links(&name, &mut links, within).await?;
+            if within.is_some() {
+                break;
+            }
             done = Some(name.as_str().to_owned());
             if self.is_spent() {
                 break;
             }
         }
-        Ok(Step::Links { done, left, linked })
+        let Links { left, linked, .. } = links;
+        Ok(Step::Links { done, within, left, linked })
     }
 
     /// Moves the links of a repository to blobs that are condemned, and finds those to
-    /// blobs that were to be removed.
+    /// blobs that were to be removed. Says whether all are done: those that were moved
+    /// are not found again.
     async fn layer_links(
         &mut self,
         name: &RepositoryName,
-        part: &Part,
-        left: &mut BTreeSet<Digest>,
-        linked: &mut BTreeSet<Digest>,
-    ) -> Result<(), StorageError> {
+        links: &mut Links,
+    ) -> Result<bool, StorageError> {
         let mut condemned = Vec::new();
         let mut after = None;
         loop {
@@ -168,13 +192,13 @@ impl<S: Storage> Run<'_, S> {
             let listing = self.store.storage.enumerate(&collection, after.as_ref(), PAGE).await?;
             for entry in listing.entries {
                 let Key::Layer(_, digest) = entry.key else { continue };
-                match part.verb(&digest) {
+                match links.part.verb(&digest) {
                     Some(Verb::Condemn) if self.is_young(entry.modified) => {
-                        left.insert(digest);
+                        links.left.insert(digest);
                     }
-                    Some(Verb::Condemn) if !left.contains(&digest) => condemned.push(digest),
+                    Some(Verb::Condemn) if !links.left.contains(&digest) => condemned.push(digest),
                     Some(Verb::Remove) => {
-                        linked.insert(digest);
+                        links.linked.insert(digest);
                     }
                     _ => {}
                 }
@@ -184,10 +208,14 @@ impl<S: Storage> Run<'_, S> {
                 None => break,
             }
         }
-        for batch in condemned.chunks(BATCH) {
-            self.move_links(name, batch, left).await?;
+        let mut batches = condemned.chunks(BATCH).peekable();
+        while let Some(batch) = batches.next() {
+            self.move_links(name, batch, &mut links.left).await?;
+            if self.is_spent() && batches.peek().is_some() {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn is_young(&self, time: SystemTime) -> bool {
@@ -248,47 +276,45 @@ impl<S: Storage> Run<'_, S> {
     }
 
     /// Gives links of a repository back, finds those that were moved lately, and tidies
-    /// up those that are left over, if `tidy`.
+    /// up what is left over. Says where it goes on if it did not reach the end.
     async fn moved_links(
         &mut self,
         name: &RepositoryName,
-        part: &Part,
-        left: &BTreeSet<Digest>,
-        linked: &mut BTreeSet<Digest>,
-        tidy: bool,
-    ) -> Result<(), StorageError> {
+        links: &mut Links,
+        mut after: Option<Cursor>,
+    ) -> Result<Option<Cursor>, StorageError> {
         let collection = Collection::Moved(name.clone());
-        let (mut after, mut found) = (None, false);
         loop {
             self.spent += 1;
-            let listing = self.store.storage.enumerate(&collection, after.as_ref(), PAGE).await?;
+            let listing =
+                self.store.storage.enumerate(&collection, after.as_ref(), MOVED_PAGE).await?;
             for entry in listing.entries {
                 let Key::MovedLayer(_, digest) = &entry.key else { continue };
-                found = true;
-                match part.verb(digest) {
-                    Some(Verb::GiveBack) if !left.contains(digest) => {
+                self.state.moved = true;
+                match links.part.verb(digest) {
+                    Some(Verb::GiveBack) if !links.left.contains(digest) => {
                         self.give_back(name, digest).await?;
                     }
                     // There was a link until lately.
                     Some(Verb::Remove)
                         if !self.order.alone && self.age(entry.modified) < self.order.keep =>
                     {
-                        linked.insert(digest.clone());
+                        links.linked.insert(digest.clone());
                     }
-                    None if tidy => self.tidy_moved(name, digest, entry.modified).await?,
+                    None if links.tidy => self.tidy_moved(name, digest, entry.modified).await?,
                     _ => {}
                 }
             }
             match listing.next {
+                Some(next) if self.is_spent() => return Ok(Some(next)),
                 Some(next) => after = Some(next),
                 None => break,
             }
         }
-        self.state.moved |= found;
-        if tidy && !found {
+        if links.tidy {
             self.tidy_announcements(name).await?;
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn give_back(
@@ -338,7 +364,8 @@ impl<S: Storage> Run<'_, S> {
         self.order.alone || self.age(time) >= 2 * self.order.grace
     }
 
-    /// Deletes announcements of moves that ended long ago, where nothing is moved.
+    /// Deletes announcements of moves that began long ago: whoever has read links before
+    /// that has ended, and so has the collector.
     async fn tidy_announcements(&mut self, name: &RepositoryName) -> Result<(), StorageError> {
         self.spent += 1;
         let collection = Collection::Deletions(name.clone());

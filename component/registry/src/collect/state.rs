@@ -2,6 +2,7 @@
 
 use super::Report;
 use roadstead_oci::Digest;
+use roadstead_storage::Cursor;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,6 +84,8 @@ pub(super) enum Step {
     Links {
         /// The repositories up to this one are done.
         done: Option<String>,
+        /// Of the next one, moved links up to this place are done, and layer links are.
+        within: Option<Cursor>,
         left: BTreeSet<Digest>,
         /// Blobs that a repository links again.
         linked: BTreeSet<Digest>,
