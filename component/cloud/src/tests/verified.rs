@@ -48,7 +48,8 @@ impl S3Operations for Careless {
 }
 
 /// Stores a body several times by one instance. Returns the last result, and the
-/// requests to the store except those for links.
+/// requests to the store except those for links and for the marker of garbage
+/// collection.
 async fn store(
     bucket: &MemoryBucket,
     backend: Backend,
@@ -64,7 +65,8 @@ async fn store(
         result = storage.store(&commit_of(&session, digest), body()).await;
     }
     let mut requests = bucket.requests();
-    requests.retain(|request| !request.ends_with("/link"));
+    requests
+        .retain(|request| !request.ends_with("/link") && !request.ends_with("collect/condemned"));
     (result, requests)
 }
 
