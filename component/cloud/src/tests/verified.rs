@@ -61,7 +61,8 @@ impl S3Operations for Careless {
 }
 
 /// Stores a body several times by one instance. Returns the last result, and the
-/// requests to the store except those for links.
+/// requests to the store except those for links and for the marker of garbage
+/// collection.
 async fn store(
     bucket: &MemoryBucket,
     backend: Backend,
@@ -77,7 +78,8 @@ async fn store(
         result = storage.store(&commit_of(&session, digest), body()).await;
     }
     let mut requests = bucket.requests();
-    requests.retain(|request| !request.ends_with("/link"));
+    requests
+        .retain(|request| !request.ends_with("/link") && !request.ends_with("collect/condemned"));
     (result, requests)
 }
 
