@@ -236,8 +236,8 @@ async fn what_garbage_collection_costs() {
         let count = counted.count("PUT", &put("y"), image.as_bytes(), 201).await;
         assert_eq!(count, 8 + more(1, 1) + restored, "the manifest names the blob twice");
         // Links of the repository were moved lately.
-        let moves = format!("{repositories}/a/_deletions/collection/{:032x}/links", 7);
-        write(&counted, &moves, "").await;
+        let announced = format!("{repositories}/a/_deletions/collection/{:032x}/links", 7);
+        write(&counted, &announced, "").await;
         let count = counted.count("PUT", &put("z"), image.as_bytes(), 201).await;
         assert_eq!(count, 8 + 1 + more(1, 1));
     }

@@ -94,13 +94,11 @@ impl Waited {
     /// Whether an announcement has been as it is for so long that whoever wrote it
     /// has died.
     fn has_died(&mut self, announcement: &Entry) -> bool {
-        match self.seen.iter().find(|(known, _)| known == announcement) {
-            Some((_, first)) => self.paused >= *first + DEAD_AFTER,
-            None => {
-                self.seen.push((announcement.clone(), self.paused));
-                false
-            }
+        if let Some((_, first)) = self.seen.iter().find(|(known, _)| known == announcement) {
+            return self.paused >= *first + DEAD_AFTER;
         }
+        self.seen.push((announcement.clone(), self.paused));
+        false
     }
 }
 
