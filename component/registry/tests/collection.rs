@@ -307,7 +307,8 @@ async fn check_garbage<W: World>(world: W) {
     let listed = storage.enumerate(&roadstead_storage::Collection::Records, None, 1000).await;
     for entry in listed.unwrap().entries {
         let text = entry.key.to_string();
-        assert!(text.contains("/report-") || text.contains("/sighted-"), "{text}");
+        let stays = ["/report-", "/sighted-", "/condemned"];
+        assert!(stays.iter().any(|part| text.contains(part)), "{text}");
     }
     for repository in ["a/b", "c"] {
         let moved = roadstead_storage::Collection::Moved(name(repository));

@@ -29,7 +29,7 @@ const SETTINGS: &[(&str, &str)] = &[("REGISTRY_STORAGE_DELETE_ENABLED", "true")]
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Pushes, unless `SOAK` says another number.
-const PUSHES: u64 = 6_000;
+const PUSHES: u64 = 5_000;
 
 const CLIENTS: u64 = 8;
 const COLLECTORS: u64 = 2;
@@ -43,9 +43,12 @@ const MANIFESTS: usize = 24;
 
 /// How much time passes with each request.
 const TICK: Duration = Duration::from_millis(1);
-const GRACE: Duration = Duration::from_secs(30);
-const KEEP: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_secs(240);
+const KEEP: Duration = Duration::from_secs(480);
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a client does nothing between two operations at most, in milliseconds.
+const MOST_IDLE: u64 = 2_000;
 
 /// One of so many operations is killed.
 const KILLED: u32 = 50;
@@ -238,8 +241,8 @@ async fn client(world: &World, seed: u64) {
         let kill = (random.u32(..KILLED) == 0).then(|| random.u32(..150));
         let work = async {
             match random.u32(..10) {
-                0..=4 => push(world, &registry, &mut random).await,
-                5..=7 => pull(world, &registry, &mut random).await,
+                0..=2 => push(world, &registry, &mut random).await,
+                3..=7 => pull(world, &registry, &mut random).await,
                 _ => delete(world, &registry, &mut random).await,
             }
         };
@@ -252,7 +255,8 @@ async fn client(world: &World, seed: u64) {
             // The process is replaced.
             None => registry = world.registry(),
         }
-        yield_now().await;
+        let idle = Duration::from_millis(random.u64(..MOST_IDLE));
+        pass(world, idle).await;
     }
 }
 
@@ -272,6 +276,7 @@ async fn pass(world: &World, time: Duration) {
     let end = world.bucket.passed() + time;
     while world.bucket.passed() < end && !world.has_ended() {
         yield_now().await;
+        world.bucket.pass(TICK);
     }
 }
 
@@ -287,7 +292,12 @@ async fn collector(world: &World, seed: u64) {
         order.budget = random.u32(1..200);
         let kill = (random.u32(..KILLED) == 0).then(|| random.u32(..300));
         match killable(world, kill, registry.collect(&order)).await {
-            Some(Ok(Progress::Running { run, wait, .. })) => {
+            Some(Ok(Progress::Running { run, wait, stage, operations, .. })) => {
+                eprintln!(
+                    "{:?} {stage} {operations} of {} wait {wait}",
+                    world.bucket.passed(),
+                    order.budget
+                );
                 order.run = Some(u128::from_str_radix(&run, 16).unwrap());
                 pass(world, Duration::from_millis(wait)).await;
             }

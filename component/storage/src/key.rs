@@ -167,7 +167,7 @@ impl Key {
             | Self::Revision(..)
             | Self::Tag(..)
             | Self::TagHistory(..) => Self::LINK_LIMIT,
-            Self::Tombstone(_) => TOMBSTONE_LIMIT,
+            Self::Tombstone(_) | Self::Need(_) => TOMBSTONE_LIMIT,
             Self::References(..) => REFERENCES_LIMIT,
             Self::Record(record) => record.value_limit(),
             Self::MediaType(..) => MediaType::MAX_LENGTH + 1,
@@ -176,7 +176,7 @@ impl Key {
             Self::Blob(_) => Manifest::MAX_SIZE,
             Self::Deletion { .. } => DELETION_LIMIT,
             Self::Moves { .. } => MOVES_LIMIT,
-            Self::Hint(..) | Self::Need(_) | Self::ReferrersComplete(_) | Self::Session(_) => 0,
+            Self::Hint(..) | Self::ReferrersComplete(_) | Self::Session(_) => 0,
             Self::SessionObject(..) => SESSION_OBJECT_LIMIT,
         }
     }
@@ -212,10 +212,11 @@ const SESSION_OBJECT_LIMIT: usize = 64 * 1024 * 1024;
 /// Limit: the value of `Key::Deletion`; test: `tags_of_many_pages_are_deleted`.
 const DELETION_LIMIT: usize = 4 * 1024;
 
-/// The largest tombstone, in bytes: a state and who wrote it.
+/// The largest tombstone, in bytes: a state and who wrote it, and what later versions
+/// may add.
 ///
-/// Limit: bytes of a tombstone; test: none, ours are shorter.
-const TOMBSTONE_LIMIT: usize = 64;
+/// Limit: bytes of a tombstone or a need; test: none, ours are shorter.
+const TOMBSTONE_LIMIT: usize = 256;
 
 /// The largest announcement of moves, in bytes: 64 digests of SHA-512.
 ///

@@ -1,10 +1,9 @@
 //! The second stage: what is to be done about each blob.
 
-use super::live::Live;
+use super::live::{Live, damaged, seal, unseal};
 use super::run::{PAGE, Run, seconds};
 use super::state::{Stage, Step};
 use crate::store::Store;
-use bytes::Bytes;
 use futures::future::try_join_all;
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_storage::condemned::{Tombstone, TombstoneState};
@@ -56,14 +55,17 @@ pub(super) enum Verb {
     Remove,
     /// To leave it condemned.
     Keep,
+    /// To delete its tombstone, as the data is gone.
+    Forget,
 }
 
 impl Verb {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Condemn, "condemn"),
         (Self::GiveBack, "give-back"),
         (Self::Remove, "remove"),
         (Self::Keep, "keep"),
+        (Self::Forget, "forget"),
     ];
 }
 
@@ -85,8 +87,9 @@ pub(super) struct Action {
 }
 
 impl Action {
-    pub(super) fn parse_all(text: &[u8]) -> Option<Vec<Self>> {
-        std::str::from_utf8(text).ok()?.lines().map(Self::parse).collect()
+    /// Parses a record of actions.
+    pub(super) fn parse_all(text: &[u8], key: &Key) -> Result<Vec<Self>, StorageError> {
+        unseal(text, key)?.map(|line| Self::parse(line).ok_or_else(|| damaged(key))).collect()
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -167,7 +170,7 @@ impl Case {
         let settled = if leftover { Decision::ForgetNeed } else { Decision::Nothing };
         let Some((_, written)) = data else {
             return match tombstone {
-                Some(time) if self.is_older(time, 2 * self.grace) => Decision::Act(Verb::Remove),
+                Some(time) if self.is_older(time, 2 * self.grace) => Decision::Act(Verb::Forget),
                 Some(_) => Decision::Act(Verb::Keep),
                 None => settled,
             };
@@ -179,7 +182,7 @@ impl Case {
         }
         let Some((time, state)) = tombstone.zip(self.state) else {
             let begun = seconds(self.begun);
-            let since = self.sighted.unwrap_or(begun);
+            let since = self.sighted.unwrap_or(begun).min(begun);
             let seen =
                 self.sighted.is_some() && begun.saturating_sub(since) >= self.grace.as_secs();
             return if self.alone || seen {
@@ -230,11 +233,11 @@ impl<S: Storage> Run<'_, S> {
     /// Decides about the blobs of a shard.
     pub(super) async fn blobs(&mut self, shard: u8) -> Result<(), StorageError> {
         let Some(current) = Shard::all().nth(usize::from(shard)) else {
-            if self.state.marked && self.state.actions == 0 {
+            if self.state.marked.is_some() && self.state.actions == 0 {
                 // What was moved is looked at even if nothing else is to be done.
                 self.state.actions = 1;
                 let key = Key::Record(Record::Actions(self.id, 0));
-                self.store.storage.write(&key, Bytes::new()).await?;
+                self.store.storage.write(&key, seal(String::new()).into()).await?;
             }
             let first = Stage::Act { part: 0, step: Step::first() };
             let acts = self.state.actions > 0 && !self.order.dry_run;
@@ -250,6 +253,7 @@ impl<S: Storage> Run<'_, S> {
             // The last blob of a page may go on with the next one.
             let mut blobs: Vec<(Digest, Objects)> = Vec::new();
             loop {
+                self.alive().await?;
                 self.spent += 1;
                 let Listing { entries, next } =
                     self.store.storage.enumerate(&Collection::Blobs, Some(&after), PAGE).await?;
@@ -330,6 +334,8 @@ impl<S: Storage> Run<'_, S> {
         sighted: Option<&u64>,
     ) -> Case {
         self.spent += u32::from(objects.tombstone.is_some());
+        // Who found no marker a while ago does not look for tombstones.
+        let marked = self.state.marked.is_some_and(|age| age >= self.order.keep.as_secs());
         Case {
             objects,
             state: tombstone.map(|tombstone| tombstone.state),
@@ -339,7 +345,7 @@ impl<S: Storage> Run<'_, S> {
             grace: self.order.grace,
             keep: self.order.keep,
             alone: self.order.alone,
-            removes: self.order.alone || !self.state.foreign,
+            removes: self.order.alone || (!self.state.foreign && marked),
         }
     }
 
@@ -378,7 +384,9 @@ impl<S: Storage> Run<'_, S> {
             self.state.report.kept += 1;
             self.state.report.kept_bytes += size;
         }
-        self.state.condemned = true;
+        if verb == Verb::Keep {
+            return Ok(None);
+        }
         let (digest, tombstone) = (digest.clone(), objects.tombstone);
         Ok(Some(Found::Action(Action { verb, digest, size, tombstone })))
     }
@@ -400,7 +408,7 @@ impl<S: Storage> Run<'_, S> {
                 report.removed_bytes += size;
             }
             Verb::GiveBack => report.given_back += 1,
-            Verb::Keep => {}
+            Verb::Keep | Verb::Forget => {}
         }
     }
 
@@ -453,7 +461,13 @@ impl<S: Storage> Run<'_, S> {
             let mut text = String::new();
             if self.state.actions > 0 && self.state.in_last < PART {
                 let last = Record::Actions(self.id, self.state.actions - 1);
-                text = String::from_utf8_lossy(&self.record(last).await?).into_owned();
+                let key = Key::Record(last.clone());
+                let former = self.record(last).await?;
+                // What a slice that died has added is added again.
+                for line in unseal(&former, &key)?.take(self.state.in_last) {
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(text, "{line}");
+                }
             } else {
                 self.state.actions += 1;
                 self.state.in_last = 0;
@@ -467,7 +481,7 @@ impl<S: Storage> Run<'_, S> {
             rest = later;
             let key = Key::Record(Record::Actions(self.id, self.state.actions - 1));
             self.spent += 1;
-            self.store.storage.write(&key, text.into()).await?;
+            self.store.storage.write(&key, seal(text).into()).await?;
         }
         Ok(())
     }
@@ -518,7 +532,7 @@ mod tests {
     #[test]
     fn what_is_decided_about_a_blob() {
         use Decision::{Act, ForgetNeed, Nothing, Sighted};
-        use Verb::{Condemn, GiveBack, Keep, Remove};
+        use Verb::{Condemn, Forget, GiveBack, Keep, Remove};
         let old = Some(5000);
         let live = |row: Row| Row { live: true, ..row };
         let need = |age, row: Row| Row { need: Some(age), ..row };
@@ -545,8 +559,8 @@ mod tests {
             (need(5, row(old, Some((0, Removing)))), Act(GiveBack)),
             // The data is gone, and the tombstone not yet.
             (row(None, Some((199, Removing))), Act(Keep)),
-            (row(None, Some((200, Removing))), Act(Remove)),
-            (live(row(None, Some((200, Removing)))), Act(Remove)),
+            (row(None, Some((200, Removing))), Act(Forget)),
+            (live(row(None, Some((200, Removing)))), Act(Forget)),
             (row(None, None), Nothing),
             (need(199, row(None, None)), Nothing),
             (need(200, row(None, None)), ForgetNeed),

@@ -1,14 +1,14 @@
 //! The third stage: links move aside, or back.
 
 use super::blobs::{Action, Objects, Verb};
-use super::run::{LOOK_VALID, PAGE, Run};
+use super::run::{LOOK_VALID, Moment, PAGE, Run};
 use super::state::{Stage, Step};
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::condemned::TombstoneState;
 use roadstead_storage::{Collection, Cursor, Key, Record, Storage, StorageError};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// How many links are announced before they move.
 ///
@@ -20,6 +20,16 @@ const BATCH: usize = 64;
 /// Limit: moved links that a collector lists in one operation; test: none, more are listed in steps.
 const MOVED_PAGE: usize = 200;
 
+/// After what time a collector renews the announcement of moves.
+///
+/// Limit: age of an announcement of moves that is renewed; test: none, it takes a store that is slow.
+const RENEWED_AFTER: Duration = Duration::from_secs(2);
+
+/// Age of an announcement that names digests, but of a collector that has died.
+///
+/// Limit: age of announced moves that are taken to have ended; test: none, it takes a collector that died.
+const ABANDONED: Duration = Duration::from_hours(1);
+
 /// How often the move of a batch begins again because it took too long.
 ///
 /// Limit: attempts to move links in a slow storage; test: none, it takes a store that is slow.
@@ -27,6 +37,16 @@ const ATTEMPTS: usize = 3;
 
 /// A part of what is to be done, by digest.
 pub(super) struct Part(HashMap<Digest, Action>);
+
+/// Moves that are announced.
+pub(super) struct Announced {
+    key: Key,
+    text: String,
+    /// When that was written last.
+    at: Moment,
+    /// Whether it was not renewed in time.
+    late: bool,
+}
 
 impl Part {
     fn new(actions: Vec<Action>) -> Self {
@@ -52,10 +72,9 @@ struct Links {
 impl<S: Storage> Run<'_, S> {
     /// Does the next step of a part, as far as this slice may.
     pub(super) async fn act(&mut self, part: u32, step: Step) -> Result<(), StorageError> {
-        let text = self.record(Record::Actions(self.id, part)).await?;
-        let actions = Action::parse_all(&text).ok_or_else(|| {
-            StorageError::Failed(format!("{}: damaged", Record::Actions(self.id, part)))
-        })?;
+        let record = Record::Actions(self.id, part);
+        let text = self.record(record.clone()).await?;
+        let actions = Action::parse_all(&text, &Key::Record(record))?;
         let next = match step {
             Step::Announce { done, left } => Some(self.announce_all(&actions, done, left).await?),
             Step::Links { done, within, left, linked } => {
@@ -90,10 +109,13 @@ impl<S: Storage> Run<'_, S> {
             if number > done && self.is_spent() {
                 return Ok(Step::Announce { done: number, left });
             }
+            self.alive().await?;
+            if !self.order.alone {
+                self.mark().await?;
+            }
             match action.verb {
                 // Alone, nobody looks for it.
                 Verb::Condemn if !self.order.alone => {
-                    self.mark().await?;
                     self.write_tombstone(&action.digest, TombstoneState::Condemned).await?;
                 }
                 Verb::GiveBack => {
@@ -106,7 +128,7 @@ impl<S: Storage> Run<'_, S> {
                         left.insert(action.digest.clone());
                     }
                 }
-                Verb::Condemn | Verb::Remove | Verb::Keep => {}
+                Verb::Condemn | Verb::Remove | Verb::Keep | Verb::Forget => {}
             }
         }
         Ok(Step::Links { done: None, within: None, left, linked: BTreeSet::new() })
@@ -151,7 +173,7 @@ impl<S: Storage> Run<'_, S> {
         &mut self,
         mut links: Links,
         mut done: Option<String>,
-        mut within: Option<Cursor>,
+        mut within: Option<(String, Cursor)>,
     ) -> Result<Step, StorageError> {
         let names =
             self.repositories(done.clone(), if within.is_some() { 1 } else { PAGE }).await?;
@@ -160,11 +182,14 @@ impl<S: Storage> Run<'_, S> {
             return Ok(Step::Conclude { done: 0, left, linked });
         }
         for name in names {
-            if within.is_none() && !self.layer_links(&name, &mut links).await? {
+            self.alive().await?;
+            // Another repository may have come or gone since.
+            let after = within.take().filter(|(of, _)| of == name.as_str()).map(|(_, at)| at);
+            if after.is_none() && !self.layer_links(&name, &mut links).await? {
                 break;
             }
-            within = self.moved_links(&name, &mut links, within).await?;
-            if within.is_some() {
+            if let Some(reached) = self.moved_links(&name, &mut links, after).await? {
+                within = Some((name.as_str().to_owned(), reached));
                 break;
             }
             done = Some(name.as_str().to_owned());
@@ -229,19 +254,19 @@ impl<S: Storage> Run<'_, S> {
         batch: &[Digest],
         left: &mut BTreeSet<Digest>,
     ) -> Result<(), StorageError> {
-        let announcement = Key::Moves { repository: name.clone(), id: self.slice };
         let lines: Vec<&str> = batch.iter().map(Digest::as_str).collect();
+        let key = Key::Moves { repository: name.clone(), id: self.slice };
         let mut rest: Vec<Digest> = batch.to_vec();
         for _ in 0..ATTEMPTS {
             // Pushes that publish from now on wait, and what was published before is
             // found: each side writes before it reads.
-            let announced = Instant::now();
+            let (key, text) = (key.clone(), lines.join("\n"));
+            let mut announced = Announced { key, text, at: Moment::now(), late: false };
             if !self.order.alone {
-                self.spent += 1;
-                self.store.storage.write(&announcement, lines.join("\n").into()).await?;
+                self.announce_moves(&mut announced).await?;
             }
             let mut needed = HashSet::new();
-            self.references_in(name, |digest| {
+            self.references_in(name, &mut announced, |digest| {
                 if batch.contains(digest) {
                     needed.insert(digest.clone());
                 }
@@ -250,7 +275,9 @@ impl<S: Storage> Run<'_, S> {
             rest.retain(|digest| !needed.contains(digest));
             left.extend(needed);
             while let Some(digest) = rest.last() {
-                if announced.elapsed() > LOOK_VALID && !self.order.alone {
+                self.alive().await?;
+                self.renew(&mut announced).await?;
+                if announced.late {
                     break;
                 }
                 let link = Key::Layer(name.clone(), digest.clone());
@@ -258,7 +285,10 @@ impl<S: Storage> Run<'_, S> {
                 if !self.order.alone {
                     let moved = Key::MovedLayer(name.clone(), digest.clone());
                     self.store.storage.link(&moved, digest, None).await?;
-                    self.state.moved = true;
+                }
+                if announced.at.age() > LOOK_VALID && !self.order.alone {
+                    announced.late = true;
+                    break;
                 }
                 self.store.storage.delete(&link).await?;
                 rest.pop();
@@ -270,9 +300,26 @@ impl<S: Storage> Run<'_, S> {
         left.extend(rest);
         if !self.order.alone {
             self.spent += 1;
-            self.store.storage.write(&announcement, Bytes::new()).await?;
+            self.store.storage.write(&key, Bytes::new()).await?;
         }
         Ok(())
+    }
+
+    async fn announce_moves(&mut self, announced: &mut Announced) -> Result<(), StorageError> {
+        announced.at = Moment::now();
+        self.spent += 1;
+        self.store.storage.write(&announced.key, announced.text.clone().into()).await
+    }
+
+    /// Writes an announcement again before those who wait take the collector to have
+    /// died. One that was not in time may have been passed over.
+    pub(super) async fn renew(&mut self, announced: &mut Announced) -> Result<(), StorageError> {
+        let age = announced.at.age();
+        if self.order.alone || age < RENEWED_AFTER {
+            return Ok(());
+        }
+        announced.late |= age > LOOK_VALID;
+        self.announce_moves(announced).await
     }
 
     /// Gives links of a repository back, finds those that were moved lately, and tidies
@@ -290,7 +337,6 @@ impl<S: Storage> Run<'_, S> {
                 self.store.storage.enumerate(&collection, after.as_ref(), MOVED_PAGE).await?;
             for entry in listing.entries {
                 let Key::MovedLayer(_, digest) = &entry.key else { continue };
-                self.state.moved = true;
                 match links.part.verb(digest) {
                     Some(Verb::GiveBack) if !links.left.contains(digest) => {
                         self.give_back(name, digest).await?;
@@ -371,9 +417,15 @@ impl<S: Storage> Run<'_, S> {
         let collection = Collection::Deletions(name.clone());
         let listing = self.store.storage.enumerate(&collection, None, PAGE).await?;
         for entry in listing.entries {
-            if matches!(entry.key, Key::Moves { .. }) && self.is_left_over(entry.modified) {
+            if !matches!(entry.key, Key::Moves { .. }) {
+                continue;
+            }
+            if self.is_left_over(entry.modified) {
                 self.spent += 1;
                 self.store.storage.delete(&entry.key).await?;
+            } else if entry.size > 0 && self.age(entry.modified) > ABANDONED {
+                self.spent += 1;
+                self.store.storage.write(&entry.key, Bytes::new()).await?;
             }
         }
         Ok(())
@@ -391,6 +443,7 @@ impl<S: Storage> Run<'_, S> {
             if number > done && self.is_spent() {
                 return Ok(Step::Conclude { done: number, left, linked });
             }
+            self.alive().await?;
             let digest = &action.digest;
             match action.verb {
                 Verb::Condemn if self.order.alone || left.contains(digest) => {}
@@ -408,7 +461,7 @@ impl<S: Storage> Run<'_, S> {
                 Verb::Remove if linked.contains(digest) => {
                     self.write_tombstone(digest, TombstoneState::Condemned).await?;
                 }
-                Verb::Remove | Verb::Keep => {}
+                Verb::Remove | Verb::Keep | Verb::Forget => {}
             }
         }
         Ok(Step::Remove { done: 0, left, linked })

@@ -78,16 +78,19 @@ impl<S: Storage> Run<'_, S> {
         let mut shards: Vec<_> = found.shards.into_iter().collect();
         shards.sort_unstable_by_key(|(shard, _)| *shard);
         for (shard, digests) in shards {
-            let mut text = String::new();
-            for (digest, fact) in digests {
-                // Writing to a String cannot fail.
-                let _ = writeln!(text, "{} {digest}", fact.letter());
+            let digests: Vec<_> = digests.into_iter().collect();
+            for digests in digests.chunks(HELD) {
+                let mut text = String::new();
+                for (digest, fact) in digests {
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(text, "{} {digest}", fact.letter());
+                }
+                let part = self.state.parts.entry(shard.number()).or_default();
+                let key = Key::Record(Record::Live(self.id, shard, *part));
+                *part += 1;
+                self.spent += 1;
+                self.store.storage.write(&key, seal(text).into()).await?;
             }
-            let part = self.state.parts.entry(shard.number()).or_default();
-            let key = Key::Record(Record::Live(self.id, shard, *part));
-            *part += 1;
-            self.spent += 1;
-            self.store.storage.write(&key, text.into()).await?;
         }
         Ok(())
     }
@@ -100,9 +103,8 @@ impl<S: Storage> Run<'_, S> {
             let key = Key::Record(Record::Live(self.id, shard, part));
             let text = self.store.storage.read(&key).await;
             let text = text.map_err(|error| lost(error, "what is live"))?;
-            for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                let (fact, digest) =
-                    parse(line).ok_or_else(|| StorageError::Failed(format!("{key} is damaged")))?;
+            for line in unseal(&text, &key)? {
+                let (fact, digest) = parse(line).ok_or_else(|| damaged(&key))?;
                 live.0.entry(digest).or_default().insert(fact);
             }
         }
@@ -110,8 +112,34 @@ impl<S: Storage> Run<'_, S> {
     }
 }
 
-fn parse(line: &[u8]) -> Option<(Fact, Digest)> {
-    let (letter, digest) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+/// Adds a line that says how many there are before it.
+pub(super) fn seal(mut text: String) -> String {
+    let lines = text.lines().count();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "end {lines}");
+    text
+}
+
+/// The lines of a record: all of them, or an error.
+pub(super) fn unseal<'a>(
+    text: &'a [u8],
+    key: &Key,
+) -> Result<impl Iterator<Item = &'a str>, StorageError> {
+    let text = std::str::from_utf8(text).map_err(|_| damaged(key))?;
+    let lines = text.lines().count().saturating_sub(1);
+    if text.lines().next_back() != Some(format!("end {lines}").as_str()) {
+        return Err(damaged(key));
+    }
+    Ok(text.lines().take(lines))
+}
+
+/// A record that cannot be read: nothing may be concluded from what is left of it.
+pub(super) fn damaged(key: &Key) -> StorageError {
+    StorageError::Failed(format!("{key} is damaged"))
+}
+
+fn parse(line: &str) -> Option<(Fact, Digest)> {
+    let (letter, digest) = line.split_once(' ')?;
     let fact = Fact::ALL.into_iter().find(|(_, known)| letter.chars().eq([*known]))?.0;
     Some((fact, Digest::parse(digest).ok()?))
 }

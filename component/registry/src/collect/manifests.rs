@@ -3,6 +3,7 @@
 //! A manifest never changes, so what it refers to is kept, in parts that each begin
 //! with a digest: a run reads new manifests only. A part that is lost is made again.
 
+use super::links::Announced;
 use super::live::Fact;
 use super::references::References;
 use super::run::{PAGE, Run};
@@ -15,7 +16,7 @@ use roadstead_storage::{
     Collection, Cursor, Entry, Holding, Key, Listing, NameList, NamesQuery, Shard, Storage,
     StorageError,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
@@ -34,10 +35,14 @@ const PART_BYTES: usize = 4 * 1024 * 1024;
 /// Limit: manifests that a collector reads at a time; test: none, more are read in steps.
 const READ_AT_ONCE: usize = 8;
 
-/// How deeply indexes are nested whose manifests no repository has.
+/// How many manifests to which only indexes refer are followed in one step; more are in
+/// further rounds.
 ///
-/// Limit: levels of indexes that a collector follows; test: `indexes_are_followed`.
-const LEVELS: u32 = 32;
+/// Limit: manifests below indexes that a collector follows in one step; test: none, more are followed in further steps.
+const FOLLOWED: usize = 10_000;
+
+/// The first line of a part: other versions are made again.
+const VERSION: &str = "references 1";
 
 /// How long a manifest that another registry wrote says that it may write more.
 const FOREIGN: Duration = Duration::from_hours(30 * 24);
@@ -57,11 +62,14 @@ struct Part(BTreeMap<Digest, Known>);
 impl Part {
     fn parse(text: &[u8]) -> Option<Self> {
         let mut part = BTreeMap::new();
-        for line in std::str::from_utf8(text).ok()?.lines() {
+        let mut lines = std::str::from_utf8(text).ok()?.lines();
+        lines.next().filter(|version| *version == VERSION)?;
+        for line in lines {
             let mut words = line.split(' ');
             let digest = Digest::parse(words.next()?).ok()?;
             let mut known =
                 Known { foreign: words.next()? == "foreign", references: References::default() };
+            let count: usize = words.next()?.parse().ok()?;
             for word in words {
                 let (kind, digest) = word.split_at_checked(1)?;
                 let digest = Digest::parse(digest).ok()?;
@@ -70,17 +78,20 @@ impl Part {
                 }
                 known.references.content.insert(digest);
             }
+            if known.references.content.len() != count {
+                return None;
+            }
             part.insert(digest, known);
         }
         Some(Self(part))
     }
 
     fn print<'a>(part: impl Iterator<Item = (&'a Digest, &'a Known)>) -> String {
-        let mut text = String::new();
+        let mut text = format!("{VERSION}\n");
         for (digest, known) in part {
             let foreign = if known.foreign { "foreign" } else { "own" };
             // Writing to a String cannot fail.
-            let _ = write!(text, "{digest} {foreign}");
+            let _ = write!(text, "{digest} {foreign} {}", known.references.content.len());
             for content in &known.references.content {
                 let kind = if known.references.manifests.contains(content) { "m" } else { "b" };
                 let _ = write!(text, " {kind}{content}");
@@ -109,12 +120,27 @@ impl<S: Storage> Store<S> {
     }
 }
 
+impl<S: Storage> Store<S> {
+    /// What a manifest refers to, if there is one: what is too large is none.
+    async fn read_child(&self, digest: &Digest) -> Result<References, StorageError> {
+        let data = self.blob_objects(digest).await?.data;
+        if data.is_none_or(|(size, _)| size > Manifest::MAX_SIZE as u64) {
+            return Ok(References::default());
+        }
+        match self.storage.read(&Key::Blob(digest.clone())).await {
+            Ok(bytes) => Ok(References::of(&bytes)),
+            Err(StorageError::NotFound) => Ok(References::default()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl<S: Storage> Run<'_, S> {
     /// Reads what the manifests of the next repository refer to, or some of them.
     pub(super) async fn manifests(
         &mut self,
         done: Option<String>,
-        within: Option<Digest>,
+        within: Option<(String, Digest)>,
     ) -> Result<(), StorageError> {
         let mut names =
             self.repositories(done.clone(), if within.is_some() { 1 } else { PAGE }).await?;
@@ -126,10 +152,15 @@ impl<S: Storage> Run<'_, S> {
         names.reverse();
         let (mut done, mut within) = (done, within);
         while let Some(name) = names.pop() {
-            within = self.repository(&name, within).await?;
-            if within.is_none() {
-                self.state.report.repositories += 1;
-                done = Some(name.as_str().to_owned());
+            self.alive().await?;
+            // Another repository may have come or gone since.
+            let after = within.take().filter(|(of, _)| of == name.as_str()).map(|(_, at)| at);
+            match self.repository(&name, after).await? {
+                Some(reached) => within = Some((name.as_str().to_owned(), reached)),
+                None => {
+                    self.state.report.repositories += 1;
+                    done = Some(name.as_str().to_owned());
+                }
             }
             self.state.stage = Stage::Manifests { done: done.clone(), within: within.clone() };
             if within.is_some() || self.is_spent() {
@@ -224,7 +255,7 @@ impl<S: Storage> Run<'_, S> {
         };
         let after = after.filter(|after| after != start);
         let mut kept: BTreeMap<Digest, Known> = BTreeMap::new();
-        let (mut reached, mut read, mut ended) = (None, 0, false);
+        let (mut reached, mut read, mut ended, mut stopped) = (None, 0, false, false);
         while !ended {
             let collection = Collection::Revisions(name.clone());
             self.spent += 1;
@@ -249,20 +280,23 @@ impl<S: Storage> Run<'_, S> {
                     kept.insert(digest.clone(), one.clone());
                     reached = Some(digest.clone());
                 }
-                if self.is_spent() && read > 0 && chunks.peek().is_some() {
+                if self.found.is_full() {
+                    self.store_found().await?;
+                }
+                let much = (self.is_spent() && read > 0) || kept.len() >= PART;
+                if much && (chunks.peek().is_some() || !ended) {
                     ended = false;
+                    stopped = true;
                     break;
                 }
             }
-            if chunks.peek().is_some() {
+            if stopped {
                 break;
             }
+            self.alive().await?;
             match next {
                 Some(next) => cursor = next,
                 None => break,
-            }
-            if self.found.is_full() {
-                self.store_found().await?;
             }
         }
         // Of what was known, that which was not looked at stays as it is.
@@ -376,9 +410,6 @@ impl<S: Storage> Run<'_, S> {
         shard: u8,
         more: bool,
     ) -> Result<(), StorageError> {
-        if round > LEVELS {
-            return Err(StorageError::Failed(format!("indexes are nested in {LEVELS} levels")));
-        }
         let Some(current) = Shard::all().nth(usize::from(shard)) else {
             self.store_found().await?;
             self.state.stage = if more {
@@ -388,31 +419,32 @@ impl<S: Storage> Run<'_, S> {
             };
             return Ok(());
         };
-        let unread = self.live(current).await?.unread();
-        let more = more || !unread.is_empty();
-        for chunk in unread.chunks(READ_AT_ONCE) {
+        self.alive().await?;
+        let mut queue: VecDeque<Digest> = self.live(current).await?.unread().into();
+        let mut seen: BTreeSet<Digest> = queue.iter().cloned().collect();
+        let more = more || !queue.is_empty();
+        while !queue.is_empty() {
+            let chunk: Vec<Digest> = queue.drain(..READ_AT_ONCE.min(queue.len())).collect();
             let store = self.store;
-            let reads = chunk.iter().map(|digest| async move {
-                // What is larger is no manifest.
-                let data = store.blob_objects(digest).await?.data;
-                if data.is_none_or(|(size, _)| size > Manifest::MAX_SIZE as u64) {
-                    return Ok((digest, References::default()));
-                }
-                match store.storage.read(&Key::Blob(digest.clone())).await {
-                    Ok(bytes) => Ok((digest, References::of(&bytes))),
-                    Err(StorageError::NotFound) => Ok((digest, References::default())),
-                    Err(error) => Err(error),
-                }
-            });
+            let reads = chunk.iter().map(|digest| store.read_child(digest));
             self.spent += 2 * u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-            for (digest, references) in try_join_all(reads).await? {
+            let read = try_join_all(reads).await?;
+            for (digest, references) in chunk.iter().zip(read) {
                 self.found.add(digest, Fact::Read);
                 self.take_references(&references);
+                for manifest in references.manifests {
+                    if seen.len() < FOLLOWED && seen.insert(manifest.clone()) {
+                        queue.push_back(manifest);
+                    }
+                }
             }
             if self.found.is_full() {
                 self.store_found().await?;
             }
+            self.alive().await?;
         }
+        // The next shards look at it.
+        self.store_found().await?;
         self.state.stage = Stage::Children { round, shard: shard + 1, more };
         Ok(())
     }
@@ -421,6 +453,7 @@ impl<S: Storage> Run<'_, S> {
     pub(super) async fn references_in(
         &mut self,
         name: &RepositoryName,
+        announced: &mut Announced,
         mut visit: impl FnMut(&Digest),
     ) -> Result<(), StorageError> {
         let starts = self.part_starts(name).await?;
@@ -439,6 +472,7 @@ impl<S: Storage> Run<'_, S> {
                 };
                 let revisions: Vec<_> = entries.iter().filter(within).collect();
                 for chunk in revisions.chunks(READ_AT_ONCE) {
+                    self.renew(announced).await?;
                     let new = self.read_new(name, chunk, &known).await?;
                     for entry in chunk {
                         let Key::Revision(_, digest) = &entry.key else { continue };

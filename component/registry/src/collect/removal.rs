@@ -1,14 +1,14 @@
 //! The last stage: data is removed.
 
 use super::blobs::{Action, Objects, Verb};
-use super::run::{LOOK_VALID, Run};
+use super::run::{LOOK_VALID, Moment, Run};
 use super::state::Step;
 use bytes::Bytes;
 use roadstead_oci::Digest;
 use roadstead_storage::condemned::TombstoneState;
 use roadstead_storage::{Key, Storage, StorageError};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 /// How long a tombstone outlives the data, so that uploads of the same blob wait until
 /// every removal has been carried out.
@@ -34,6 +34,7 @@ impl<S: Storage> Run<'_, S> {
             if number > done && self.is_spent() {
                 return Ok(Step::Remove { done: number, left, linked });
             }
+            self.alive().await?;
             let digest = &action.digest;
             let stays = left.contains(digest) || linked.contains(digest);
             match action.verb {
@@ -45,6 +46,13 @@ impl<S: Storage> Run<'_, S> {
                     self.count(Verb::Remove, action.size);
                 }
                 Verb::Remove if !stays => self.remove(action).await?,
+                Verb::Forget => {
+                    self.spent += 2;
+                    let now = self.store.blob_objects(digest).await?;
+                    if now.data.is_none() && now.tombstone == action.tombstone {
+                        self.store.storage.delete(&Key::Tombstone(digest.clone())).await?;
+                    }
+                }
                 _ => {}
             }
         }
@@ -57,28 +65,31 @@ impl<S: Storage> Run<'_, S> {
         self.spent += 1;
         // Another collector may have condemned it again meanwhile.
         let before = self.store.blob_objects(digest).await?;
-        if before.tombstone != action.tombstone {
+        let renewed = |data: Option<(u64, SystemTime)>| {
+            data.zip(action.tombstone).is_some_and(|((_, written), condemned)| written > condemned)
+        };
+        let needed = before.need.is_some() || renewed(before.data);
+        if before.tombstone != action.tombstone || needed {
             return Ok(());
         }
         for _ in 0..ATTEMPTS {
             self.write_tombstone(digest, TombstoneState::Removing).await?;
-            let announced = Instant::now();
+            let announced = Moment::now();
             self.spent += 2;
             let Objects { data, need, .. } = self.store.blob_objects(digest).await?;
             let tombstone = self.store.tombstone(digest).await?;
             let own = tombstone
                 .is_some_and(|t| t.state == TombstoneState::Removing && t.run == self.slice);
-            let Some((size, written)) = data else { return Ok(()) };
+            let Some((size, _)) = data else { return Ok(()) };
             if !own {
                 return Ok(());
             }
-            let renewed = action.tombstone.is_some_and(|condemned| written > condemned);
-            if need.is_some() || renewed {
+            if need.is_some() || renewed(data) {
                 // The next run gives its links back.
                 self.spent += 1;
                 return self.store.storage.write(&Key::Need(digest.clone()), Bytes::new()).await;
             }
-            if announced.elapsed() > LOOK_VALID {
+            if announced.age() > LOOK_VALID {
                 continue;
             }
             self.spent += 1;
@@ -106,8 +117,14 @@ impl<S: Storage> Run<'_, S> {
                 return Ok(Some(Step::Tombstones { done: number }));
             }
             self.spent += 1;
-            let objects = self.store.blob_objects(&action.digest).await?;
-            let (None, Some(time)) = (objects.data, objects.tombstone) else { continue };
+            let Objects { data, tombstone, .. } = self.store.blob_objects(&action.digest).await?;
+            let Some(time) = tombstone.filter(|time| Some(*time) != action.tombstone) else {
+                continue;
+            };
+            self.spent += 1;
+            if self.tombstone_state(&action.digest).await? != Some(TombstoneState::Removing) {
+                continue;
+            }
             let age = self.now.duration_since(time).unwrap_or_default();
             if age < TOMBSTONE_KEPT {
                 // The next slice knows a later time.
@@ -115,8 +132,12 @@ impl<S: Storage> Run<'_, S> {
                 return Ok(Some(Step::Tombstones { done: number }));
             }
             self.spent += 1;
-            if self.tombstone_state(&action.digest).await? == Some(TombstoneState::Removing) {
+            if data.is_none() {
                 self.store.storage.delete(&Key::Tombstone(action.digest.clone())).await?;
+            } else {
+                // Somebody needs it: uploads wait no longer, and the next run gives its
+                // links back.
+                self.write_tombstone(&action.digest, TombstoneState::Condemned).await?;
             }
         }
         Ok(None)

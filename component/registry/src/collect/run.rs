@@ -5,10 +5,8 @@ use super::state::{Stage, State, Step};
 use super::{Order, Progress};
 use crate::store::Store;
 use bytes::Bytes;
-use roadstead_storage::{
-    Collection, Cursor, Entry, Key, Listing, Record, Shard, Storage, StorageError,
-};
-use std::time::{Duration, SystemTime};
+use roadstead_storage::{Collection, Cursor, Entry, Key, Listing, Record, Storage, StorageError};
+use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
 /// How many objects are listed in one operation.
@@ -26,6 +24,27 @@ const LEASE: Duration = Duration::from_mins(10);
 /// Limit: age of a collector's last look; test: none, it takes a store that is slow.
 pub(super) const LOOK_VALID: Duration = Duration::from_secs(5);
 
+/// After what time a slice renews its lease.
+///
+/// Limit: age of a lease that a slice renews; test: none, it takes a slice that is slow.
+const LEASE_RENEWED: Duration = Duration::from_mins(1);
+
+/// A moment, by a clock that stops while a process is frozen, and by one that may be
+/// set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment(Instant, SystemTime);
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self(Instant::now(), SystemTime::now())
+    }
+
+    /// How long ago it was, by the clock by which it is longer ago.
+    pub(super) fn age(self) -> Duration {
+        self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
+    }
+}
+
 /// How many reports are kept.
 ///
 /// Limit: reports of garbage collection that are kept; test: `reports_are_kept`.
@@ -42,6 +61,10 @@ pub(super) struct Run<'a, S> {
     pub(super) begun: SystemTime,
     /// When this slice began, by the same clock.
     pub(super) now: SystemTime,
+    /// The same moment, by the clocks of this process.
+    since: Moment,
+    /// When the lease was renewed.
+    renewed: Moment,
     /// Operations of the storage.
     pub(super) spent: u32,
     pub(super) state: State,
@@ -90,11 +113,35 @@ impl<S: Storage> Store<S> {
         id: u128,
         result: Result<Progress, StorageError>,
     ) -> Result<Progress, StorageError> {
-        if result.is_err() && self.has_lease(id).await.unwrap_or_default() {
+        if result.is_err() && self.leaseholder().await.ok().flatten() == Some(id) {
             let _ = self.storage.delete(&Key::Record(Record::Lease)).await;
-            let _ = self.storage.delete(&Key::Record(Record::State(id))).await;
+            self.forget(id).await;
         }
         result
+    }
+
+    /// Deletes the records of a run that has failed, as far as possible.
+    async fn forget(&self, id: u128) {
+        let collection = Collection::Records;
+        let mut after = None;
+        while let Ok(listing) = self.storage.enumerate(&collection, after.as_ref(), PAGE).await {
+            for entry in listing.entries {
+                if let Key::Record(
+                    Record::Begun(run)
+                    | Record::State(run)
+                    | Record::Live(run, ..)
+                    | Record::Actions(run, _),
+                ) = &entry.key
+                    && *run == id
+                {
+                    let _ = self.storage.delete(&entry.key).await;
+                }
+            }
+            match listing.next {
+                Some(next) => after = Some(next),
+                None => return,
+            }
+        }
     }
 
     /// Reads all records. Parts of runs are only those of the first `PAGE`.
@@ -148,8 +195,9 @@ impl<S: Storage> Store<S> {
         let Some((_, now)) = records.begun.iter().find(|(run, _)| *run == id).copied() else {
             return Err(StorageError::Failed("a list does not show what was written".to_owned()));
         };
+        // What is of the future, by a clock that was wrong, says nothing.
         let rest = |since: SystemTime, limit: Duration| {
-            limit.checked_sub(now.duration_since(since).unwrap_or_default())
+            now.duration_since(since).ok().and_then(|age| limit.checked_sub(age))
         };
         let last = records.reports.iter().map(|(_, time)| *time).max();
         let due = last.filter(|_| !order.alone && !order.dry_run);
@@ -161,16 +209,27 @@ impl<S: Storage> Store<S> {
             self.storage.delete(&begun).await?;
             return Ok(Err(Progress::NotDue { seconds: wait.as_secs() + 1 }));
         }
-        self.take_lease(id).await?;
-        if !self.has_lease(id).await? {
-            self.storage.delete(&begun).await?;
-            return Ok(Err(Progress::NotDue { seconds: LEASE.as_secs() }));
-        }
-        let mut state = State { marked: records.marker.is_some(), ..State::default() };
+        let mut state = State { dry_run: order.dry_run, alone: order.alone, ..State::default() };
+        let marked = records.marker.and_then(|marker| now.duration_since(marker).ok());
+        state.marked = marked.map(|age| age.as_secs());
         state.report.run = format!("{id:032x}");
         state.report.begun = seconds(now);
         state.report.dry_run = order.dry_run;
-        Ok(Ok(self.slice_of(order, id, now, now, state)))
+        let run = self.slice_of(order, id, now, now, state);
+        self.take_lease(&run).await?;
+        if !self.has_lease(&run).await? {
+            self.storage.delete(&begun).await?;
+            return Ok(Err(Progress::NotDue { seconds: LEASE.as_secs() }));
+        }
+        // Of runs that died.
+        let old =
+            |time| now.duration_since(time).is_ok_and(|age| age > (2 * order.grace).max(LEASE));
+        for (run, time, key) in &records.of_runs {
+            if *run != id && old(*time) {
+                self.storage.delete(key).await?;
+            }
+        }
+        Ok(Ok(run))
     }
 
     async fn resume<'a>(
@@ -182,24 +241,23 @@ impl<S: Storage> Store<S> {
             Err(StorageError::NotFound) => return Ok(Err(Progress::NotDue { seconds: 0 })),
             other => other?,
         };
-        if !self.has_lease(id).await? {
+        if self.leaseholder().await? != Some(id) {
             return Ok(Err(Progress::NotDue { seconds: LEASE.as_secs() }));
         }
-        self.take_lease(id).await?;
         let state: State = serde_json::from_slice(&state).map_err(|error| {
             StorageError::Failed(format!("the state of run {id:032x}: {error}"))
         })?;
-        let (begun, now) = self.times(id).await?;
-        let age = now.duration_since(begun).unwrap_or_default();
-        if age > order.grace / 2 && !order.alone {
+        if (state.dry_run, state.alone) != (order.dry_run, order.alone) {
             return Err(StorageError::Failed(format!(
-                "the run has taken {} s, more than half of the grace time; raise \
-                 REGISTRY_STORAGE_MAINTENANCE_GC_GRACE or _RATE. The next run is faster, since it \
-                 knows the manifests that this one has read",
-                age.as_secs()
+                "run {id:032x} began as another kind of run"
             )));
         }
-        Ok(Ok(self.slice_of(order, id, begun, now, state)))
+        let mut run =
+            self.slice_of(order, id, SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH, state);
+        self.take_lease(&run).await?;
+        (run.begun, run.now) = self.times(id).await?;
+        run.in_time()?;
+        Ok(Ok(run))
     }
 
     fn slice_of<'a>(
@@ -217,6 +275,8 @@ impl<S: Storage> Store<S> {
             slice: Uuid::new_v4().as_u128(),
             begun,
             now,
+            since: Moment::now(),
+            renewed: Moment::now(),
             spent: 5,
             state,
             found: Found::default(),
@@ -225,14 +285,27 @@ impl<S: Storage> Store<S> {
         }
     }
 
-    async fn take_lease(&self, id: u128) -> Result<(), StorageError> {
-        self.storage.write(&Key::Record(Record::Lease), format!("{id:032x}").into()).await
+    async fn take_lease(&self, run: &Run<'_, S>) -> Result<(), StorageError> {
+        self.storage.write(&Key::Record(Record::Lease), run.lease().into()).await
     }
 
-    async fn has_lease(&self, id: u128) -> Result<bool, StorageError> {
+    async fn has_lease(&self, run: &Run<'_, S>) -> Result<bool, StorageError> {
         match self.storage.read(&Key::Record(Record::Lease)).await {
-            Ok(lease) => Ok(lease == format!("{id:032x}")),
+            Ok(lease) => Ok(lease == run.lease()),
             Err(StorageError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The run that goes on.
+    async fn leaseholder(&self) -> Result<Option<u128>, StorageError> {
+        match self.storage.read(&Key::Record(Record::Lease)).await {
+            Ok(lease) => {
+                let run =
+                    std::str::from_utf8(&lease).ok().and_then(|lease| lease.split(' ').next());
+                Ok(run.and_then(|run| u128::from_str_radix(run, 16).ok()))
+            }
+            Err(StorageError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -276,6 +349,10 @@ impl<S: Storage> Run<'_, S> {
             }
         }
         self.store_found().await?;
+        if !self.store.has_lease(self).await? {
+            // Another slice of the same run goes on, or another run.
+            return Ok(Progress::NotDue { seconds: LEASE.as_secs() });
+        }
         self.state.report.operations += u64::from(self.spent);
         let state = serde_json::to_vec(&self.state);
         let state = state.map_err(|error| StorageError::Failed(error.to_string()))?;
@@ -322,20 +399,13 @@ impl<S: Storage> Run<'_, S> {
         }
     }
 
-    /// Deletes what is left over of this run and of those that died, and writes the
-    /// report.
+    /// Deletes what is left over of this run, and writes the report. The marker stays:
+    /// another collector may have relied on it a moment ago.
     async fn end(&mut self) -> Result<Progress, StorageError> {
         let storage = &self.store.storage;
         let records = self.store.records().await?;
-        let old = |time: SystemTime| {
-            self.now.duration_since(time).is_ok_and(|age| age > (2 * self.order.grace).max(LEASE))
-        };
         self.state.report.operations += u64::from(self.spent);
         if !self.order.dry_run {
-            // What this run found still to be condemned may have been so by another.
-            if !self.state.condemned && !self.state.moved && records.marker.is_some_and(old) {
-                storage.delete(&Key::Record(Record::Marker)).await?;
-            }
             let report = serde_json::to_vec(&self.state.report);
             let report = report.map_err(|error| StorageError::Failed(error.to_string()))?;
             storage.write(&Key::Record(Record::Report(self.id)), report.into()).await?;
@@ -345,18 +415,7 @@ impl<S: Storage> Run<'_, S> {
                 storage.delete(&Key::Record(Record::Report(*run))).await?;
             }
         }
-        for (run, time, key) in records.of_runs {
-            if run == self.id || old(time) {
-                storage.delete(&key).await?;
-            }
-        }
-        // Those that the list had no room for.
-        for (shard, parts) in &self.state.parts {
-            let shard = Shard::all().nth(usize::from(*shard));
-            for part in shard.iter().flat_map(|shard| (0..*parts).map(move |part| (*shard, part))) {
-                storage.delete(&Key::Record(Record::Live(self.id, part.0, part.1))).await?;
-            }
-        }
+        self.store.forget(self.id).await;
         storage.delete(&Key::Record(Record::Lease)).await?;
         Ok(Progress::Done { report: self.state.report.clone() })
     }
@@ -366,6 +425,41 @@ impl<S: Storage> Run<'_, S> {
         self.spent += 1;
         let found = self.store.storage.read(&Key::Record(record)).await;
         found.map_err(|error| lost(error, "what it was about to do"))
+    }
+
+    /// What the lease says while this slice has it.
+    fn lease(&self) -> String {
+        format!("{:032x} {:032x}", self.id, self.slice)
+    }
+
+    /// Fails if what the run has found is too old to act upon.
+    fn in_time(&self) -> Result<(), StorageError> {
+        let age = self.now.duration_since(self.begun).unwrap_or_default() + self.since.age();
+        if age <= self.order.grace / 2 || self.order.alone {
+            return Ok(());
+        }
+        Err(StorageError::Failed(format!(
+            "the run has taken {} s, more than half of the grace time; raise \
+             REGISTRY_STORAGE_MAINTENANCE_GC_GRACE or _RATE. The next run is faster, since it knows \
+             the manifests that this one has read",
+            age.as_secs()
+        )))
+    }
+
+    /// Called before each step of some length: fails if the run is too old, or if
+    /// another one has its lease, and renews that.
+    pub(super) async fn alive(&mut self) -> Result<(), StorageError> {
+        self.in_time()?;
+        if self.renewed.age() < LEASE_RENEWED {
+            return Ok(());
+        }
+        self.spent += 2;
+        if !self.store.has_lease(self).await? {
+            return Err(StorageError::Failed("another run has taken the lease".to_owned()));
+        }
+        self.store.take_lease(self).await?;
+        self.renewed = Moment::now();
+        Ok(())
     }
 
     /// Whether this slice has used its share.

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a run has come.
-#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     pub(super) stage: Stage,
@@ -17,12 +16,10 @@ pub(super) struct State {
     pub(super) actions: u32,
     /// How many are in the last of them.
     pub(super) in_last: usize,
-    /// Whether something was condemned when the run began.
-    pub(super) marked: bool,
-    /// Whether a blob is condemned.
-    pub(super) condemned: bool,
-    /// Whether a moved link was found.
-    pub(super) moved: bool,
+    pub(super) dry_run: bool,
+    pub(super) alone: bool,
+    /// For how many seconds something had been condemned when the run began.
+    pub(super) marked: Option<u64>,
     /// Whether a manifest has come lately that Roadstead did not write.
     pub(super) foreign: bool,
     pub(super) report: Report,
@@ -36,8 +33,8 @@ pub(super) enum Stage {
     Manifests {
         /// The repositories up to this one are done.
         done: Option<String>,
-        /// The next one is done up to this manifest.
-        within: Option<Digest>,
+        /// This one is done up to this manifest.
+        within: Option<(String, Digest)>,
     },
     /// Reads manifests to which only indexes refer.
     Children {
@@ -84,8 +81,8 @@ pub(super) enum Step {
     Links {
         /// The repositories up to this one are done.
         done: Option<String>,
-        /// Of the next one, moved links up to this place are done, and layer links are.
-        within: Option<Cursor>,
+        /// Of this one, layer links are done, and moved links up to this place.
+        within: Option<(String, Cursor)>,
         left: BTreeSet<Digest>,
         /// Blobs that a repository links again.
         linked: BTreeSet<Digest>,

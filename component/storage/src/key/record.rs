@@ -61,9 +61,9 @@ impl fmt::Display for Shard {
 /// Limit: bytes of a record of garbage collection; test: `what_is_live_is_kept_in_parts`.
 const RECORD_LIMIT: usize = 8 * 1024 * 1024;
 
-/// The largest lease, in bytes.
+/// The largest lease or marker, in bytes.
 ///
-/// Limit: bytes of a collector's lease; test: none, ours are shorter.
+/// Limit: bytes of a collector's lease, and of the marker; test: none, ours are shorter.
 const LEASE_LIMIT: usize = 256;
 
 impl Record {
@@ -75,8 +75,8 @@ impl Record {
     /// See [`crate::Key::value_limit`].
     pub(super) fn value_limit(&self) -> usize {
         match self {
-            Self::Marker | Self::Begun(_) => 0,
-            Self::Lease => LEASE_LIMIT,
+            Self::Begun(_) => 0,
+            Self::Marker | Self::Lease => LEASE_LIMIT,
             _ => RECORD_LIMIT,
         }
     }
