@@ -83,6 +83,8 @@ pub struct Client {
     pub at: At,
     /// Time since its first step.
     pub age: Age,
+    /// Time for which it has waited for a removal.
+    waited: Age,
     /// Whether it was told that the repository holds the blob.
     promised: bool,
     /// Whether its manifest is published.
@@ -101,6 +103,7 @@ impl Client {
             repository,
             at: At::Start,
             age: Age::NEW,
+            waited: Age::NEW,
             promised: false,
             published: false,
             mounting: false,
@@ -114,6 +117,9 @@ impl Client {
             return;
         }
         self.age.tick();
+        if matches!(self.at, At::LookAgain | At::RestoreLook) {
+            self.waited.tick();
+        }
         if self.age >= Age::OLD {
             *self = Self { at: At::End, age: Age::NEW, ..Self::new(self.task, self.repository) };
         }
@@ -201,14 +207,19 @@ fn look(world: &mut World, client: &mut Client) -> bool {
         }
         At::Need => {
             store.needed = Some(Age::NEW);
+            client.waited = Age::NEW;
             client.at = At::LookAgain;
         }
         _ => match store.removing() {
             // A mount is answered as if there were no blob: the client uploads.
             Some(_) if client.mounting => client.mounting = false,
-            // The collector may be at work.
-            Some(Age::NEW) => return false,
-            _ => client.at = after_look(client),
+            // The collector may have looked before the need was written. Later ones find
+            // it.
+            Some(_) if client.waited == Age::NEW => return false,
+            _ => {
+                client.waited = Age::NEW;
+                client.at = after_look(client);
+            }
         },
     }
     true
@@ -272,12 +283,16 @@ fn restore(world: &mut World, client: &mut Client) -> bool {
     match client.at {
         At::RestoreNeed => {
             store.needed = Some(Age::NEW);
+            client.waited = Age::NEW;
             client.at = At::RestoreLook;
         }
         At::RestoreLook => match store.removing() {
-            Some(Age::NEW) => return false,
+            Some(_) if client.waited == Age::NEW => return false,
             Some(_) => return refuse(world, client),
-            None => client.at = At::RestoreData,
+            None => {
+                client.waited = Age::NEW;
+                client.at = At::RestoreData;
+            }
         },
         At::RestoreData if store.data.is_none() => return refuse(world, client),
         At::RestoreData => client.at = At::RestoreLink,

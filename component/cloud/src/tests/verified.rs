@@ -2,6 +2,7 @@
 
 use super::{body, broken, commit_of, content, new_session, repository, sha256, storage};
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::request::Parts;
 use object_store::multipart::PartId;
 use object_store::path::Path;
@@ -10,7 +11,8 @@ use roadstead_buckets::{Backend, OpenUploads, S3Operations, SentParts, UploadMar
 use roadstead_kit::body::MemoryBody;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_oci::Digest;
-use roadstead_storage::{Key, Storage as _, StorageError};
+use roadstead_storage::condemned::{Tombstone, TombstoneState};
+use roadstead_storage::{Key, Record, Storage as _, StorageError};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -93,6 +95,27 @@ async fn a_large_body_takes_one_request() {
     assert_eq!(stored, Ok(LARGE as u64));
     // Whether the store verifies is found out once.
     assert_eq!(requests, [PROBE, &put, &put]);
+}
+
+/// A condemned blob is needed before its bytes are passed on.
+#[tokio::test]
+async fn a_body_is_passed_on_after_a_look() {
+    let bucket = MemoryBucket::default();
+    let bytes = content(LARGE);
+    let digest = sha256(&bytes);
+    let other = storage(bucket.backend(""), true);
+    let tombstone = Tombstone { state: TombstoneState::Unlinked, run: 7 }.to_string();
+    other.write(&Key::Record(Record::Marker), Bytes::new()).await.unwrap();
+    other.write(&Key::Tombstone(digest.clone()), tombstone.into()).await.unwrap();
+    let (stored, requests) = store(&bucket, bucket.like_s3(""), 1, || body(&bytes), &digest).await;
+    assert_eq!(stored, Ok(LARGE as u64));
+    let [tombstone, need, blob] = [
+        ("GET", Key::Tombstone(digest.clone())),
+        ("PUT", Key::Need(digest.clone())),
+        ("PUT", Key::Blob(digest)),
+    ]
+    .map(|(what, key)| format!("{what} {key}"));
+    assert_eq!(requests, [PROBE, &tombstone, &need, &tombstone, &blob]);
 }
 
 #[tokio::test]
