@@ -107,8 +107,12 @@ fn commands_over_a_directory() {
     )
     .unwrap();
     let said = refusal(command(&["garbage-collect", text(&config)]));
-    assert_says(&said, &["there is no data directory", text(&root)]);
+    assert_says(&said, &[text(&root), "is no data directory"]);
     std::fs::create_dir(&root).unwrap();
+    let said = refusal(command(&["gc", text(&root)]));
+    assert_says(&said, &[text(&root), "is no data directory"]);
+    assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0);
+    std::fs::create_dir_all(root.join("docker/registry/v2")).unwrap();
     for target in [&config, &root] {
         let json: Value =
             serde_json::from_str(&printed(&["gc", "--json", "-d", text(target)])).unwrap();

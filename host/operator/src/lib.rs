@@ -7,6 +7,8 @@
 //! `roadstead`.
 
 pub mod cert;
+mod client;
+mod credentials;
 pub mod doctor;
 mod files;
 pub mod gc;

@@ -8,18 +8,24 @@ use anyhow::bail;
 use roadstead_bridge::collect::Ask;
 use roadstead_config::{Given, LogFormat, LogLevel, Settings};
 use roadstead_operator::gc::{self, Display, Outcome};
-use std::io::{stderr, stdout};
+use std::io::{stderr, stdin, stdout};
 use std::path::Path;
 
 /// Collects where the arguments say.
 pub(super) fn run(args: &gc::Args) -> anyhow::Result<()> {
+    let mut errors = stderr();
+    let mut display = Display::standard_error(&mut errors);
     let options = match args.target.as_deref() {
         None => options(None)?,
+        Some(url) if gc::is_url(url) => {
+            let outcome = gc::drive_remote(args, &mut stdin(), &mut display)?;
+            return gc::print(&outcome, args.json, &mut stdout());
+        }
         Some(target) => at(Path::new(target))?,
     };
+    args.check_storage()?;
     let ask = Ask { run: args.run.clone(), dry_run: args.dry_run };
-    let mut errors = stderr();
-    let outcome = offline(options, args.keep, ask, &mut Display::standard_error(&mut errors))?;
+    let outcome = offline(options, args.keep, ask, &mut display)?;
     gc::print(&outcome, args.json, &mut stdout())
 }
 

@@ -11,7 +11,9 @@ use crate::options::Options;
 use crate::server;
 use anyhow::{Context as _, bail};
 use roadstead_bridge::collect::{Ask, Progress, Terms};
+use roadstead_directory::PRIVATE;
 use roadstead_operator::gc::{Failure, Source};
+use std::path::Path;
 
 /// What the component is told besides the settings: the operator asks for this
 /// run, whatever clients may do.
@@ -43,8 +45,8 @@ impl Offline {
     pub(crate) async fn open(mut options: Options, keep: bool) -> anyhow::Result<Self> {
         blocking::start().context("cannot start the threads that read and write")?;
         options.config.read_only = false;
-        if options.config.cloud.is_none() && !options.root.is_dir() {
-            bail!("there is no data directory {}", options.root.display());
+        if options.config.cloud.is_none() && !is_data_directory(&options.root) {
+            bail!("{} is no data directory of a registry", options.root.display());
         }
         let storage = server::storage(&options).await?;
         let mut terms = Terms { interval: Some(0), ..Terms::default() };
@@ -71,6 +73,11 @@ impl Offline {
     pub(crate) fn close(self) {
         self.engine.stop();
     }
+}
+
+/// Whether a registry has used a directory: any other is left as it is.
+fn is_data_directory(root: &Path) -> bool {
+    root.join("docker/registry/v2").is_dir() || root.join(PRIVATE).is_dir()
 }
 
 /// The component's environment: nobody has to log in.

@@ -3,10 +3,13 @@
 //! registry (`remote`), or the host's engine over a storage that nobody serves.
 
 mod progress;
+mod remote;
 mod summary;
 
+use crate::cert::DOCKER_DIRECTORY;
 use anyhow::{Context as _, bail};
 pub use progress::Display;
+pub use remote::{drive_remote, is_url};
 use roadstead_bridge::collect::{Ask, Progress, Report};
 use std::io::Write;
 use std::path::PathBuf;
@@ -53,6 +56,21 @@ pub struct Args {
     /// Go on with this run, which was interrupted
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
+    /// Log in as this user instead of docker login's; prompts for the password
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Read the password from standard input
+    #[arg(long, requires = "user")]
+    password_stdin: bool,
+    /// Trust the CAs in this file too
+    #[arg(long, value_name = "FILE")]
+    ca: Vec<PathBuf>,
+    /// Where Docker on this machine looks for CA certificates
+    #[arg(long, value_name = "DIRECTORY", default_value = DOCKER_DIRECTORY)]
+    docker_directory: PathBuf,
+    /// Where docker login keeps its passwords [default: `$DOCKER_CONFIG`, or `~/.docker`]
+    #[arg(long, value_name = "DIRECTORY")]
+    docker_config: Option<PathBuf>,
 }
 
 /// Collect garbage as `registry garbage-collect` does, by its name and flags
@@ -70,6 +88,19 @@ pub struct DistributionArgs {
     /// Print nothing
     #[arg(long, short = 'q')]
     pub quiet: bool,
+}
+
+impl Args {
+    /// Refuses what means nothing without a URL.
+    ///
+    /// # Errors
+    /// When a user is to log in at a storage.
+    pub fn check_storage(&self) -> anyhow::Result<()> {
+        if self.user.is_some() || !self.ca.is_empty() {
+            bail!("--user and --ca are for a registry's URL, as in https://registry.example:5000");
+        }
+        Ok(())
+    }
 }
 
 impl DistributionArgs {
