@@ -117,7 +117,7 @@ table! {
         Parsed { name: "boolean", default: || None, written: None, parse: maybe },
         "Content that no manifest refers to is collected while the registry serves. Under hosts \
          without a schedule of their own, this permits requests that collect. \
-         [operations.md](operations.md#space) says how.",
+         [operations.md](operations.md#collecting-garbage) says how.",
     )
     .by_default("`true` if `storage.delete.enabled` is")
     .ours();
