@@ -210,51 +210,51 @@ mod tests {
 
     const DAY: Duration = Duration::from_hours(24);
 
-    fn running(wait: u64) -> Result<Progress, Failure> {
+    fn running(wait: u64) -> Progress {
         let (run, stage) = ("7".to_owned(), "blobs".to_owned());
-        Ok(Progress::Running { run, stage, percent: 0, operations: 1, wait })
+        Progress::Running { run, stage, percent: 0, operations: 1, wait }
     }
 
-    fn failed(cause: &str, refused: bool) -> Result<Progress, Failure> {
-        Err(Failure { refused, cause: cause.to_owned() })
+    fn failed(cause: &str, refused: bool) -> Failure {
+        Failure { refused, cause: cause.to_owned() }
     }
 
     #[test]
     fn runs_and_failures() {
         let mut schedule = Schedule::new(DAY);
-        let not_due = |seconds| Ok(Progress::NotDue { seconds });
+        let not_due = |seconds| Ok::<_, Failure>(Progress::NotDue { seconds });
         assert_eq!(schedule.after(not_due(0)), (LEAST_PAUSE, None));
         assert_eq!(schedule.after(not_due(3600)), (DAY / 24, None));
         assert_eq!(schedule.after(not_due(u64::MAX)), (DAY, None));
-        assert_eq!(schedule.after(running(0)), (SLICE_PAUSE, None));
+        assert_eq!(schedule.after(Ok(running(0))), (SLICE_PAUSE, None));
         assert_eq!(schedule.run.as_deref(), Some("7"));
-        assert_eq!(schedule.after(running(9000)), (Duration::from_secs(9), None));
+        assert_eq!(schedule.after(Ok(running(9000))), (Duration::from_secs(9), None));
         // A failure is logged once for each cause, and the run goes on.
         let event = |cause: &str| Some(Event::Failed(cause.to_owned()));
-        assert_eq!(schedule.after(failed("full", false)), (RETRY_PAUSE, event("full")));
-        assert_eq!(schedule.after(failed("full", false)), (RETRY_PAUSE * 2, None));
-        assert_eq!(schedule.after(failed("gone", false)), (RETRY_PAUSE * 4, event("gone")));
+        assert_eq!(schedule.after(Err(failed("full", false))), (RETRY_PAUSE, event("full")));
+        assert_eq!(schedule.after(Err(failed("full", false))), (RETRY_PAUSE * 2, None));
+        assert_eq!(schedule.after(Err(failed("gone", false))), (RETRY_PAUSE * 4, event("gone")));
         assert_eq!(schedule.run.as_deref(), Some("7"));
-        assert_eq!(schedule.after(running(0)), (SLICE_PAUSE, None));
-        assert_eq!(schedule.after(failed("gone", false)), (RETRY_PAUSE, None));
+        assert_eq!(schedule.after(Ok(running(0))), (SLICE_PAUSE, None));
+        assert_eq!(schedule.after(Err(failed("gone", false))), (RETRY_PAUSE, None));
         // Not for ever.
         for _ in 1..FAILURES {
             assert!(schedule.run.is_some());
-            schedule.after(failed("gone", false));
+            schedule.after(Err(failed("gone", false)));
         }
         assert_eq!(schedule.run, None);
         for _ in 0..100 {
-            assert!(schedule.after(failed("gone", false)).0 <= LONGEST_RETRY_PAUSE);
+            assert!(schedule.after(Err(failed("gone", false))).0 <= LONGEST_RETRY_PAUSE);
         }
-        schedule.after(running(0)).1.ok_or(()).unwrap_err();
-        schedule.after(failed("400", true));
+        assert_eq!(schedule.after(Ok(running(0))), (SLICE_PAUSE, None));
+        schedule.after(Err(failed("400", true)));
         assert_eq!(schedule.run, None, "what was refused will be again");
-        schedule.after(running(0)).1.ok_or(()).unwrap_err();
+        assert_eq!(schedule.after(Ok(running(0))), (SLICE_PAUSE, None));
         let report = Report { removed: 3, ..Report::default() };
         let ended = Some(Event::Ended(Box::new(report.clone())));
         assert_eq!(schedule.after(Ok(Progress::Done { report })), (DAY, ended));
         assert_eq!((schedule.run.clone(), schedule.failures), (None, 0));
-        assert_eq!(schedule.after(failed("gone", false)).1, event("gone"), "after a good run");
+        assert_eq!(schedule.after(Err(failed("gone", false))).1, event("gone"), "after a good run");
         assert!(jitter(FIRST_PAUSE) <= FIRST_PAUSE);
     }
 

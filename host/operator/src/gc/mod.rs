@@ -39,6 +39,7 @@ bucket does not tell whether registries use it, so there the waits stay.";
 /// Collect garbage: remove content that no manifest refers to
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
 pub struct Args {
     /// A configuration file, a data directory or a registry's URL [default: the storage of the
     /// environment's settings]
@@ -215,7 +216,7 @@ pub fn print(outcome: &Outcome, json: bool, out: &mut dyn Write) -> anyhow::Resu
              {seconds} s"
         ),
     };
-    writeln!(out, "{}", text.trim_end()).context("cannot print the result")
+    writeln!(out, "{text}").context("cannot print the result")
 }
 
 /// Prints how a run ended, in distribution's words.
@@ -224,7 +225,7 @@ pub fn print(outcome: &Outcome, json: bool, out: &mut dyn Write) -> anyhow::Resu
 /// When it cannot be written.
 pub fn print_as_distribution(outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()> {
     match outcome {
-        Outcome::Done(report) => writeln!(out, "{}", summary::as_distribution(report).trim_end()),
+        Outcome::Done(report) => writeln!(out, "{}", summary::as_distribution(report)),
         Outcome::NotDue { .. } => return print(outcome, false, out),
     }
     .context("cannot print the result")
@@ -251,13 +252,13 @@ mod tests {
         }
     }
 
-    fn running(stage: &str, percent: u8) -> Result<Progress, Failure> {
+    fn running(stage: &str, percent: u8) -> Progress {
         let (run, stage) = ("7".to_owned(), stage.to_owned());
-        Ok(Progress::Running { run, stage, percent, operations: 1, wait: 0 })
+        Progress::Running { run, stage, percent, operations: 1, wait: 0 }
     }
 
-    fn failed(passes: bool) -> Result<Progress, Failure> {
-        Err(Failure { passes, cause: anyhow::anyhow!("the store is gone") })
+    fn failed(passes: bool) -> Failure {
+        Failure { passes, cause: anyhow::anyhow!("the store is gone") }
     }
 
     async fn run(slices: &mut Slices) -> (anyhow::Result<Outcome>, String) {
@@ -271,9 +272,9 @@ mod tests {
     async fn a_run_is_driven_to_its_end() {
         let report = Report { removed: 2, removed_bytes: 3 << 20, ..Report::default() };
         let mut slices = Slices::new([
-            running("manifests", 10),
-            running("manifests", 90),
-            running("blobs", 0),
+            Ok(running("manifests", 10)),
+            Ok(running("manifests", 90)),
+            Ok(running("blobs", 0)),
             Ok(Progress::Done { report: report.clone() }),
         ]);
         let (outcome, shown) = run(&mut slices).await;
@@ -285,17 +286,18 @@ mod tests {
 
     #[tokio::test]
     async fn slices_that_fail_are_tried_again() {
-        let mut slices = Slices::new([failed(true), Ok(Progress::NotDue { seconds: 60 })]);
+        let mut slices = Slices::new([Err(failed(true)), Ok(Progress::NotDue { seconds: 60 })]);
         let (outcome, shown) = run(&mut slices).await;
         assert_eq!(outcome.unwrap(), Outcome::NotDue { seconds: 60 });
         assert_eq!(shown, "the store is gone; trying again\n");
-        let mut slices = Slices::new([running("blobs", 0), failed(false)]);
+        let mut slices = Slices::new([Ok(running("blobs", 0)), Err(failed(false))]);
         let said = format!("{:#}", run(&mut slices).await.0.unwrap_err());
         assert_eq!(said, "run 7 stopped; --run 7 continues it: the store is gone");
-        let mut slices = Slices::new([running("blobs", 0), Ok(Progress::NotDue { seconds: 60 })]);
+        let mut slices =
+            Slices::new([Ok(running("blobs", 0)), Ok(Progress::NotDue { seconds: 60 })]);
         let said = run(&mut slices).await.0.unwrap_err().to_string();
         assert!(said.contains("another run has taken over"), "{said}");
-        assert!(RETRIES < 10, "each doubles the pause");
+        const { assert!(RETRIES < 10, "each doubles the pause") };
     }
 
     #[test]

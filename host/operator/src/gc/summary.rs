@@ -5,16 +5,16 @@ use roadstead_bridge::collect::Report;
 /// For people.
 pub(super) fn of(report: &Report) -> String {
     let Report { repositories, manifests, blobs, bytes, .. } = *report;
-    let mut text = format!(
-        "{}, {} and {}\n",
+    let mut lines = vec![format!(
+        "{}, {} and {}",
         count(repositories, "repository", "repositories"),
         count(manifests, "manifest", "manifests"),
         of_bytes(blobs, bytes),
-    );
+    )];
     let (dry, given_back) = (report.dry_run, report.given_back);
     let mut add = |label: &str, blobs: u64, bytes: u64, meaning: &str| {
         if blobs > 0 {
-            text += &format!("{label:<12}{}{meaning}\n", of_bytes(blobs, bytes));
+            lines.push(format!("{label:<12}{}{meaning}", of_bytes(blobs, bytes)));
         }
     };
     let would = |done: &'static str, would: &'static str| if dry { would } else { done };
@@ -27,25 +27,25 @@ pub(super) fn of(report: &Report) -> String {
     if given_back > 0 {
         let blobs = count(given_back, "blob", "blobs");
         let what = would("given back:", "to give back:");
-        text += &format!("{what:<12}{blobs} needed again\n");
+        lines.push(format!("{what:<12}{blobs} needed again"));
     }
-    if text.lines().count() == 1 {
-        text += "nothing to do\n";
+    if lines.len() == 1 {
+        lines.push("nothing to do".to_owned());
     }
-    text
+    lines.join("\n")
 }
 
 /// As distribution's command says it, and what was done.
 pub(super) fn as_distribution(report: &Report) -> String {
     let marked = report.blobs.saturating_sub(report.removed);
-    let mut text = format!(
-        "{marked} blobs marked, {} blobs and 0 manifests eligible for deletion\n",
+    let mut lines = vec![format!(
+        "{marked} blobs marked, {} blobs and 0 manifests eligible for deletion",
         report.removed
-    );
+    )];
     if !report.dry_run && report.removed > 0 {
-        text += &format!("deleted {}\n", of_bytes(report.removed, report.removed_bytes));
+        lines.push(format!("deleted {}", of_bytes(report.removed, report.removed_bytes)));
     }
-    text
+    lines.join("\n")
 }
 
 fn of_bytes(blobs: u64, bytes: u64) -> String {
@@ -101,17 +101,17 @@ mod tests {
              kept:       2 blobs with 1.4 KiB, condemned by an earlier run\n\
              seen:       4 blobs with 2.0 MiB that nothing refers to, to be looked at again by a \
              later run\n\
-             given back: 1 blob needed again\n"
+             given back: 1 blob needed again"
         );
         assert_eq!(
             as_distribution(&report),
             "7 blobs marked, 3 blobs and 0 manifests eligible for deletion\n\
-             deleted 3 blobs with 1.0 MiB\n"
+             deleted 3 blobs with 1.0 MiB"
         );
         report.dry_run = true;
         assert!(of(&report).contains("\nto remove:  3 blobs with 1.0 MiB\n"), "{}", of(&report));
         assert_eq!(as_distribution(&report).lines().count(), 1);
-        assert!(of(&Report::default()).ends_with("\nnothing to do\n"));
+        assert!(of(&Report::default()).ends_with("\nnothing to do"));
     }
 
     #[test]
