@@ -10,6 +10,7 @@ mod behind;
 mod blocking;
 mod body;
 pub mod cli;
+mod collect;
 mod component;
 mod engine;
 mod front;

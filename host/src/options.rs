@@ -1,5 +1,6 @@
 //! The options of a host.
 
+use crate::collect::schedule::Hurry;
 use roadstead_config::{Config, ConfigError, Settings};
 use std::env;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ pub struct Options {
     /// The directory for compiled code; without it, the component is compiled at
     /// every start.
     pub code_cache: Option<PathBuf>,
+    /// Shorter waits of garbage collection, for tests.
+    pub hurry: Option<Hurry>,
     /// The component's environment.
     pub variables: Vec<(String, String)>,
 }
@@ -29,7 +32,8 @@ impl Options {
         let config = settings.config()?;
         let root = config.root.clone().unwrap_or_else(default_root);
         let variables = settings.for_component();
-        Ok(Self { config, root, component: None, code_cache: default_code_cache(), variables })
+        let code_cache = default_code_cache();
+        Ok(Self { config, root, component: None, code_cache, hurry: None, variables })
     }
 
     /// Where the data is, for the log.

@@ -6,6 +6,7 @@ use crate::behind::outbound::{self, Outbound};
 use crate::behind::store::HostStore;
 use crate::blocking;
 use crate::body::empty;
+use crate::collect::schedule;
 use crate::component::COMPONENT;
 use crate::engine::{Engine, Precompiled};
 use crate::front::cache::ResponseCache;
@@ -77,6 +78,12 @@ impl Server {
         let tls = options.config.tls.as_ref();
         let tls = tls.map(|settings| TlsAcceptor::new(settings, &hangup)).transpose()?;
         let storage = storage(&options).await?;
+        if let (Storage::Directory(store), Some(purging)) =
+            (&storage, options.config.upload_purging)
+            && !options.config.read_only
+        {
+            tokio::spawn(Arc::clone(store).purge(purging));
+        }
         let bytes = match &options.component {
             Some(file) => Cow::Owned(
                 std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
@@ -124,6 +131,7 @@ impl Server {
     /// Serves until `shutdown` is ready, and then until the requests in flight
     /// are done or the drain timeout has passed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let mut collection = self.collect();
         let config = &self.options.config;
         let (clients, connections) = limits(config);
         let service = Service::new(self.engine.clone(), self.cache, clients, config);
@@ -159,6 +167,8 @@ impl Server {
             }
         }
         drop(self.listener);
+        // Nothing is lost wherever a run stops.
+        collection.abort_all();
         close.send_replace(true);
         while tasks.try_join_next().is_some() {}
         tracing::info!("shutting down; {} to finish", count(tasks.len(), "open connection"));
@@ -176,6 +186,16 @@ impl Server {
             }
         }
         self.engine.stop();
+    }
+
+    /// Collects garbage until the tasks are aborted, if the settings have it.
+    fn collect(&self) -> JoinSet<()> {
+        let Options { config, hurry, .. } = &self.options;
+        let mut tasks = JoinSet::new();
+        if let Some(collection) = config.collection.filter(|_| !config.read_only) {
+            tasks.spawn(schedule::run(self.engine.clone(), collection.interval, *hurry));
+        }
+        tasks
     }
 }
 
@@ -218,7 +238,7 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
 }
 
 /// Opens the directory, or checks that the object store answers.
-async fn storage(options: &Options) -> anyhow::Result<Storage> {
+pub(crate) async fn storage(options: &Options) -> anyhow::Result<Storage> {
     if let Some(cloud) = &options.config.cloud {
         let outbound = Outbound::new(cloud)?;
         outbound.check().await?;
@@ -237,11 +257,7 @@ async fn storage(options: &Options) -> anyhow::Result<Storage> {
             )
         }
     })?;
-    let store = Arc::new(store);
-    if let Some(purging) = options.config.upload_purging.filter(|_| !read_only) {
-        tokio::spawn(Arc::clone(&store).purge(purging));
-    }
-    Ok(Storage::Directory(store))
+    Ok(Storage::Directory(Arc::new(store)))
 }
 
 /// The authority for users and tokens, if authentication is configured, and the

@@ -6,6 +6,7 @@ use http::Request;
 use http::{HeaderMap, Method};
 use roadstead_access::{Action, Caller, Subject};
 use roadstead_bridge::Services;
+use roadstead_bridge::collect::TERMS;
 use roadstead_config::Config;
 use roadstead_registry::{Error, Gate, Route};
 use roadstead_tests::{Registry, digest};
@@ -27,7 +28,9 @@ fn paths() -> Vec<String> {
     let digest = digest(b"x");
     let id = "00000000-0000-4000-8000-000000000000";
     let mut paths: Vec<String> =
-        ["/", "/v2", "/v2/", "/v2/_catalog", "/v2/token"].map(String::from).into();
+        ["/", "/v2", "/v2/", "/v2/_catalog", "/v2/_roadstead/collect", "/v2/token"]
+            .map(String::from)
+            .into();
     for rest in [
         "tags/list".to_owned(),
         "manifests/tag".to_owned(),
@@ -70,13 +73,17 @@ fn every_route_against_every_set_of_permissions() {
         ..Caller::default()
     };
     let (mut routes, mut decided) = (std::collections::BTreeSet::new(), 0);
-    for set in 0..1_u32 << Action::ALL.len() {
+    for (set, everywhere) in
+        (0..1_u32 << Action::ALL.len()).flat_map(|set| [(set, false), (set, true)])
+    {
         let granted: Vec<_> =
             (0..).zip(Action::ALL).filter(|(bit, _)| set >> bit & 1 == 1).map(|(_, a)| a).collect();
         let words: Vec<_> = granted.iter().map(|action| action.as_str()).collect();
         let rules = match words.as_slice() {
             [] => "nobody all **".to_owned(),
-            words => format!("bob {} team/a; alice all other", words.join(",")),
+            // Only what is said of all repositories permits what concerns them all.
+            words if everywhere => format!("bob {} **; alice all other", words.join(",")),
+            words => format!("bob {} team/a,*/**; alice all other", words.join(",")),
         };
         let settings = with(&PASSWORDS, &[("REGISTRY_AUTH_RULES", &rules)]);
         let settings = settings.iter().map(|&(n, v)| (n.to_owned(), v.to_owned()));
@@ -91,6 +98,9 @@ fn every_route_against_every_set_of_permissions() {
                 let expected = match needed(&method, &path) {
                     Some(action) => granted.contains(&action),
                     None if path == "/v2/_catalog" => granted.contains(&Action::Catalog),
+                    None if path == "/v2/_roadstead/collect" => {
+                        everywhere && granted.contains(&Action::Delete)
+                    }
                     None => true,
                 };
                 assert_eq!(anonymous.is_ok(), open, "{method} {path}, nobody: {anonymous:?}");
@@ -108,7 +118,7 @@ fn every_route_against_every_set_of_permissions() {
     assert!(decided > 300, "{decided}");
 }
 
-const ROUTES: usize = 9;
+const ROUTES: usize = 10;
 
 /// A new kind of route does not compile until it is added here, and the test
 /// fails until a path leads to it.
@@ -123,6 +133,7 @@ fn number(route: &Route) -> usize {
         Route::Referrers(..) => 6,
         Route::Blob(..) => 7,
         Route::StartUpload(..) | Route::Upload(..) => 8,
+        Route::Collect => 9,
     }
 }
 
@@ -138,7 +149,11 @@ async fn nothing_without_credentials() {
             if method == Method::CONNECT || path == "/" && method != Method::POST {
                 continue;
             }
-            let request = Request::builder().method(&method).uri(&path).body(Bytes::new());
+            let request = Request::builder()
+                .method(&method)
+                .uri(&path)
+                .header(TERMS, r#"{"alone":true}"#)
+                .body(Bytes::new());
             let answer = roadstead_tests::send(&registry.address, request.unwrap()).await.unwrap();
             let parsed = Route::parse(&method, &path.parse().unwrap());
             let expected = match parsed {

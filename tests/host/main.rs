@@ -5,6 +5,7 @@ mod attacks;
 mod big_blobs;
 mod client_headers;
 mod code_cache;
+mod collect;
 mod content;
 mod disk;
 mod floods;

@@ -35,7 +35,9 @@ pub use authority::{Answer, Authority, Caller, Question, Refusal};
 pub use cache::{CredentialCache, Fingerprint};
 pub use keys::{Keys, TOKEN_LIMIT, TokenError};
 pub use rules::{Action, Rules, Subject};
-pub use scope::{ACTIONS_LIMIT, ALL, Access, CATALOG, REGISTRY, REPOSITORY, SCOPES_LIMIT};
+pub use scope::{
+    ACTIONS_LIMIT, ALL, Access, CATALOG, MAINTENANCE, REGISTRY, REPOSITORY, SCOPES_LIMIT,
+};
 pub use settings::{
     Auth, DEFAULT_REALM, DEFAULT_SERVICE, DEFAULT_TOKEN_EXPIRATION, External, Issuer, Oidc, Realm,
     Scheme, Secret, Users,

@@ -159,6 +159,15 @@ impl Rules {
         self.0.iter().filter(allows).any(|grant| grant.who.iter().any(|who| who.is(subject)))
     }
 
+    /// Whether someone may do something with all repositories: by a rule for `**`.
+    pub fn permit_everywhere(&self, subject: &Subject, action: Action) -> bool {
+        self.0.iter().any(|grant| {
+            grant.what.contains(&action)
+                && grant.who.iter().any(|who| who.is(subject))
+                && grant.repositories.iter().any(Pattern::fits_all)
+        })
+    }
+
     /// Whether any rule names this client certificate.
     pub fn know_certificate(&self, name: &str) -> bool {
         let who = self.0.iter().flat_map(|grant| &grant.who);
@@ -296,6 +305,11 @@ impl Pattern {
         }
     }
 
+    /// Whether it is `**`.
+    fn fits_all(&self) -> bool {
+        matches!(self.0.as_slice(), [part] if part == "**")
+    }
+
     fn fits(&self, repository: &str) -> bool {
         let components: Vec<&str> = repository.split('/').collect();
         // For each number of leading components: whether the pattern so far
@@ -386,6 +400,16 @@ mod tests {
         ] {
             let found = rules.permit(subject, action, repository);
             assert_eq!(found, permitted, "{subject:?} {action} {repository}");
+        }
+        for (subject, action, permitted) in [
+            (&certificate, Action::Pull, true),
+            (&certificate, Action::Delete, false),
+            (&user("carol"), Action::Delete, false),
+            (&user("bob"), Action::Pull, false),
+            (&anonymous, Action::Pull, false),
+        ] {
+            let found = rules.permit_everywhere(subject, action);
+            assert_eq!(found, permitted, "{subject:?} {action}");
         }
         assert!(rules.allow_anonymous());
         assert!(!Rules::parse("* pull **").unwrap().allow_anonymous());

@@ -19,13 +19,16 @@ pub const ACTIONS_LIMIT: usize = 16;
 /// The resource type of repositories.
 pub const REPOSITORY: &str = "repository";
 
-/// The resource type of the registry itself, for its catalog.
+/// The resource type of the registry itself, for its catalog and its maintenance.
 pub const REGISTRY: &str = "registry";
 
 /// The name of the catalog among [`REGISTRY`]'s resources.
 pub const CATALOG: &str = "catalog";
 
-/// The action for reading the catalog.
+/// The name of maintenance among [`REGISTRY`]'s resources.
+pub const MAINTENANCE: &str = "maintenance";
+
+/// The action for reading the catalog, and for maintenance.
 pub const ALL: &str = "*";
 
 /// An entry of a token's `access` claim: actions on a resource.

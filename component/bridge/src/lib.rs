@@ -10,6 +10,9 @@
 //! client ◀── takes the body of [`front`] into its own   ◀── says that it is in memory
 //!            memory before the client reads it
 //!
+//!            asks for a slice of garbage collection     ──▶ [`collect`]: does it, and says
+//!                                                            how far it has come
+//!
 //!            sets [`services::VARIABLE`]                ──▶ [`Services`]: which of the
 //!                                                            authorities below exist
 //!            http://store.internal                      ◀── [`storage`]: an operation, maybe
@@ -30,6 +33,7 @@
 pub mod access;
 pub mod cache;
 pub mod client;
+pub mod collect;
 pub mod front;
 pub mod hashing;
 pub mod log;

@@ -116,6 +116,41 @@ pub const DEFAULT_PURGE_AGE: Duration = Duration::from_hours(168);
 /// Limit: time between two purges of abandoned uploads; test: `abandoned_uploads_are_purged`; setting: `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL`.
 pub const DEFAULT_PURGE_INTERVAL: Duration = Duration::from_hours(24);
 
+/// How long after the beginning of a run of garbage collection the next one begins,
+/// where `REGISTRY_STORAGE_MAINTENANCE_GC_INTERVAL` does not say otherwise.
+///
+/// Limit: time between two runs of garbage collection; test: `a_run_is_asked_for_in_slices`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_INTERVAL`.
+pub const DEFAULT_GC_INTERVAL: Duration = Duration::from_hours(24);
+
+/// How long a client may rely on an answer, where
+/// `REGISTRY_STORAGE_MAINTENANCE_GC_GRACE` does not say otherwise.
+///
+/// Limit: time for which a client may rely on an answer, by default; test: `a_run_is_asked_for_in_slices`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_GRACE`.
+pub const DEFAULT_GC_GRACE: Duration = Duration::from_hours(24);
+
+/// The shortest that `REGISTRY_STORAGE_MAINTENANCE_GC_GRACE` can say: a push of a
+/// large image may take as long.
+///
+/// Limit: time for which a client may rely on an answer, at least; test: `waits_of_collection_have_a_least_value`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_GRACE`.
+pub const LEAST_GC_GRACE: Duration = Duration::from_hours(1);
+
+/// How long condemned content is kept, where
+/// `REGISTRY_STORAGE_MAINTENANCE_GC_KEEP` does not say otherwise.
+///
+/// Limit: time for which condemned content is kept; test: `a_run_is_asked_for_in_slices`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_KEEP`.
+pub const DEFAULT_GC_KEEP: Duration = Duration::from_hours(168);
+
+/// Operations of the storage that a run of garbage collection takes in a second,
+/// where `REGISTRY_STORAGE_MAINTENANCE_GC_RATE` does not say otherwise.
+///
+/// Limit: operations of garbage collection in a second; test: `a_run_is_asked_for_in_slices`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_RATE`.
+pub const DEFAULT_GC_RATE: u64 = 200;
+
+/// The most that `REGISTRY_STORAGE_MAINTENANCE_GC_RATE` can say.
+///
+/// Limit: operations of garbage collection in a second, at most; test: `waits_of_collection_have_a_least_value`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_RATE`.
+pub const MAX_GC_RATE: u64 = 100_000;
+
 /// The longest that `REGISTRY_AUTH_TOKEN_EXPIRATION` can say: tokens cannot be
 /// revoked.
 ///
@@ -187,6 +222,8 @@ pub struct Config {
     /// `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_*`: which uploads are removed
     /// from storage, if any.
     pub upload_purging: Option<UploadPurging>,
+    /// `REGISTRY_STORAGE_MAINTENANCE_GC_*`: how garbage is collected, if it is.
+    pub collection: Option<Collection>,
     /// `REGISTRY_VALIDATION_MANIFESTS_SPARSE`: image manifests may name blobs
     /// that the repository does not hold.
     pub sparse_images: bool,
@@ -212,6 +249,19 @@ pub struct UploadPurging {
     pub interval: Duration,
     /// They are only logged, and stay.
     pub dry_run: bool,
+}
+
+/// How garbage is collected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Collection {
+    /// How long after the beginning of a run the next one begins.
+    pub interval: Duration,
+    /// How long a client may rely on an answer.
+    pub grace: Duration,
+    /// How long condemned content is kept.
+    pub keep: Duration,
+    /// Operations of the storage in a second.
+    pub rate: u32,
 }
 
 /// How much is logged.
@@ -251,6 +301,7 @@ impl Config {
 
     fn read(settings: &Settings) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(settings);
+        let delete_enabled = reader.read(&settings::STORAGE_DELETE_ENABLED);
         let config = Self {
             address: reader.read(&settings::HTTP_ADDR),
             drain_timeout: reader.read(&settings::HTTP_DRAINTIMEOUT),
@@ -274,9 +325,10 @@ impl Config {
             root: reader.read(&settings::STORAGE_FILESYSTEM_ROOTDIRECTORY),
             cloud: Cloud::read(&mut reader),
             redirect: !reader.read(&settings::STORAGE_REDIRECT_DISABLE),
-            delete_enabled: reader.read(&settings::STORAGE_DELETE_ENABLED),
+            delete_enabled,
             read_only: reader.read(&settings::STORAGE_MAINTENANCE_READONLY_ENABLED),
             upload_purging: upload_purging(&mut reader),
+            collection: collection(&mut reader, delete_enabled),
             sparse_images: reader.read(&settings::VALIDATION_MANIFESTS_SPARSE),
             warning: reader.read(&settings::HTTP_WARNING),
             log_level: reader.read(&settings::LOG_LEVEL),
@@ -306,6 +358,31 @@ fn upload_purging(reader: &mut Reader<'_>) -> Option<UploadPurging> {
         dry_run: reader.read(&settings::STORAGE_MAINTENANCE_UPLOADPURGING_DRYRUN),
     };
     enabled.then_some(purging)
+}
+
+fn collection(reader: &mut Reader<'_>, deletes: bool) -> Option<Collection> {
+    let wanted = reader.read(&settings::STORAGE_MAINTENANCE_GC_ENABLED);
+    let collection = Collection {
+        interval: reader.read(&settings::STORAGE_MAINTENANCE_GC_INTERVAL),
+        grace: reader.read(&settings::STORAGE_MAINTENANCE_GC_GRACE),
+        keep: reader.read(&settings::STORAGE_MAINTENANCE_GC_KEEP),
+        rate: u32::try_from(reader.read(&settings::STORAGE_MAINTENANCE_GC_RATE))
+            .unwrap_or(u32::MAX),
+    };
+    if collection.keep < collection.grace * 2 {
+        let keep = reader.name(&settings::STORAGE_MAINTENANCE_GC_KEEP.row);
+        let grace = reader.name(&settings::STORAGE_MAINTENANCE_GC_GRACE.row);
+        reader.problem(format!(
+            "{keep} must be at least twice {grace}, which is {}",
+            settings::written(collection.grace)
+        ));
+    }
+    if wanted == Some(true) && !deletes {
+        let gc = reader.name(&settings::STORAGE_MAINTENANCE_GC_ENABLED.row);
+        let delete = reader.with(&settings::STORAGE_DELETE_ENABLED.row, "true");
+        reader.problem(format!("{gc} needs {delete} too: collection deletes content"));
+    }
+    wanted.unwrap_or(deletes).then_some(collection)
 }
 
 /// The proxies whose forwarding headers are trusted.

@@ -131,8 +131,9 @@ impl Directory {
         self.furnish().map_err(failed)
     }
 
-    /// Whether this process owns the directory's sessions.
-    pub(crate) fn owns_sessions(&self) -> bool {
+    /// Whether this process owns the directory's sessions: no other native process
+    /// does. A component over a mounted directory owns nothing.
+    pub fn owns_sessions(&self) -> bool {
         self.place().owner.is_some()
     }
 

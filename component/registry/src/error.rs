@@ -17,6 +17,12 @@ pub enum Error {
     UnknownEndpoint,
     /// Deletion is disabled in the settings.
     DeleteDisabled,
+    /// Garbage collection is disabled in the settings.
+    CollectionDisabled,
+    /// Another request does a slice of garbage collection.
+    Collecting,
+    /// The request for garbage collection is invalid.
+    CollectionRequest(String),
     /// The registry is read-only by its settings.
     ReadOnly,
     /// The caller is not authenticated, or the token does not grant the needed
@@ -148,17 +154,20 @@ impl Error {
             }
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             Self::Denied(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
-            Self::TooManyAttempts { .. } => {
+            Self::TooManyAttempts { .. } | Self::Collecting => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
             Self::Busy | Self::NotReady(_) | Self::Unavailable(_) | Self::StorageReadOnly(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
             }
             Self::StorageFull(_) => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable),
-            Self::TokenRequest(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
-            Self::MethodNotAllowed(_) | Self::DeleteDisabled | Self::ReadOnly => {
-                (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
+            Self::TokenRequest(_) | Self::CollectionRequest(_) => {
+                (StatusCode::BAD_REQUEST, ErrorCode::Unsupported)
             }
+            Self::MethodNotAllowed(_)
+            | Self::DeleteDisabled
+            | Self::CollectionDisabled
+            | Self::ReadOnly => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
             Self::TooManyTags { .. } => (StatusCode::URI_TOO_LONG, ErrorCode::TagInvalid),
             Self::Name(_) => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
             Self::NameUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
@@ -260,6 +269,18 @@ impl fmt::Display for Error {
             Self::TokenRequest(problem) => write!(f, "invalid token request: {problem}"),
             Self::DeleteDisabled => f.write_str(
                 "deletion is disabled; the operator can set REGISTRY_STORAGE_DELETE_ENABLED",
+            ),
+            Self::CollectionDisabled => f.write_str(
+                "garbage collection is disabled; the operator can set \
+                 REGISTRY_STORAGE_MAINTENANCE_GC_ENABLED",
+            ),
+            Self::Collecting => {
+                f.write_str("a slice of garbage collection is being done; try again")
+            }
+            Self::CollectionRequest(problem) => write!(
+                f,
+                "invalid request for garbage collection: {problem}; its body is empty, or has \
+                 {{\"run\": \"<run>\", \"dry_run\": true}} or one of the two"
             ),
             Self::ReadOnly => f.write_str(
                 "this registry is read-only, by REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED",

@@ -1,13 +1,16 @@
 //! Commands for operators of a registry: [`cert`] creates certificates,
 //! [`htpasswd`] manages the file of users, [`doctor`] checks a registry from a
-//! client's point of view.
+//! client's point of view, [`gc`] drives garbage collection.
 //!
 //! None of them needs a running Roadstead or wasmtime, so the crate builds and
 //! tests in seconds. `host/src/cli.rs` offers them as subcommands of
 //! `roadstead`.
 
 pub mod cert;
+mod client;
+mod credentials;
 pub mod doctor;
 mod files;
+pub mod gc;
 pub mod htpasswd;
 mod password;

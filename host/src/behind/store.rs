@@ -74,6 +74,11 @@ impl HostStore {
         Ok(Self { directory, receiving, deadlines })
     }
 
+    /// Whether no other native process serves the directory.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.directory.owns_sessions()
+    }
+
     /// Removes abandoned uploads, now and from time to time.
     pub(crate) async fn purge(self: Arc<Self>, purging: UploadPurging) {
         let UploadPurging { age, interval, dry_run } = purging;

@@ -1,7 +1,9 @@
 //! The command line.
 
+mod collect;
 pub mod config_file;
 
+use crate::collect::schedule::Hurry;
 use crate::component::COMPONENT;
 use crate::log;
 use crate::options::{Options, default_root};
@@ -9,9 +11,9 @@ use crate::server;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use roadstead_config::{Given, Settings, manual};
-use roadstead_operator::{cert, doctor, htpasswd};
+use roadstead_operator::{cert, doctor, gc, htpasswd};
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A container registry.
@@ -42,6 +44,9 @@ enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    Gc(gc::Args),
+    #[command(name = "garbage-collect")]
+    GarbageCollect(gc::DistributionArgs),
     Cert(cert::Args),
     Doctor(doctor::Args),
     Htpasswd(htpasswd::Args),
@@ -64,16 +69,14 @@ fn run() -> anyhow::Result<ExitCode> {
         .get_matches();
     match Cli::from_arg_matches(&matches)?.command {
         Command::Serve { config, component, cache } => {
-            let mut given = match config {
-                Some(file) => config_file::read(&file)?,
-                None => Vec::new(),
-            };
-            given.extend(std::env::vars().map(|(name, value)| Given::variable(name, value)));
-            let mut options = Options::new(&Settings::gather(given))?;
+            let mut options = options(config.as_deref())?;
+            options.hurry = Hurry::from_environment()?;
             options.component = component;
             options.code_cache = cache.or(options.code_cache);
             return serve(options);
         }
+        Command::Gc(args) => collect::run(&args)?,
+        Command::GarbageCollect(args) => collect::run_as_distribution(&args)?,
         Command::Component { output: Some(file) } => std::fs::write(&file, COMPONENT)
             .with_context(|| format!("cannot write {}", file.display()))?,
         Command::Component { output: None } => {
@@ -99,6 +102,16 @@ fn run() -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The options of a configuration file, and of the environment, which overrides it.
+fn options(config: Option<&Path>) -> anyhow::Result<Options> {
+    let mut given = match config {
+        Some(file) => config_file::read(file)?,
+        None => Vec::new(),
+    };
+    given.extend(std::env::vars().map(|(name, value)| Given::variable(name, value)));
+    Ok(Options::new(&Settings::gather(given))?)
 }
 
 /// Serves, and returns the exit status. From here on, everything that is said

@@ -202,7 +202,7 @@ fn measured(number: &str, unit: &str) -> Option<Duration> {
 }
 
 /// A duration of whole seconds, in the largest unit without a rest.
-fn written(duration: Duration) -> String {
+pub(crate) fn written(duration: Duration) -> String {
     match duration.as_secs() {
         seconds if seconds > 0 && seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
         seconds if seconds > 0 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),

@@ -26,7 +26,7 @@ pub(crate) use auth::*;
 pub(crate) use azure::*;
 pub(crate) use gcs::*;
 pub(crate) use http::*;
-pub(crate) use kinds::{Description, List, Number, Parsed, Path, Statements, ValueType};
+pub(crate) use kinds::{Description, List, Number, Parsed, Path, Statements, ValueType, written};
 pub(crate) use log::*;
 pub(crate) use s3::*;
 pub(crate) use storage::*;

@@ -1,15 +1,23 @@
 //! `storage`, but for object stores, and what may be stored.
 
-use super::kinds::{Below, Choice, Flag, Leaf, Parsed, Span, Tree};
+use super::kinds::{Below, Choice, Flag, Leaf, Number, Parsed, Span, Tree, boolean};
 use super::{Scope, Section, Setting, table};
 use crate::cloud::Driver;
-use crate::{DEFAULT_PURGE_AGE, DEFAULT_PURGE_INTERVAL};
+use crate::{
+    DEFAULT_GC_GRACE, DEFAULT_GC_INTERVAL, DEFAULT_GC_KEEP, DEFAULT_GC_RATE, DEFAULT_PURGE_AGE,
+    DEFAULT_PURGE_INTERVAL, LEAST_GC_GRACE, MAX_GC_RATE,
+};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// What is said of a driver that keeps nothing.
 const MEMORY: &str = "content is always kept: in a directory, which \
                       {storage.filesystem.rootdirectory} names, or in an object store";
+
+/// The longest of garbage collection's times: ten years, which do not overflow.
+///
+/// Limit: times of garbage collection, at most; test: `waits_of_collection_have_a_least_value`.
+const GC_MOST: Duration = Duration::from_hours(10 * 365 * 24);
 
 pub(crate) static STORAGE_FILESYSTEM: Section = Section::new("storage.filesystem");
 
@@ -104,6 +112,59 @@ table! {
         "`true`: what would be removed is only logged, a line for each upload and a summary.",
     );
 
+    STORAGE_MAINTENANCE_GC_ENABLED: Parsed<Option<bool>> = Setting::new(
+        "storage.maintenance.gc.enabled",
+        Scope::Both,
+        Parsed { name: "boolean", default: || None, written: None, parse: maybe },
+        "Content that no manifest refers to is collected while the registry serves. Under hosts \
+         without a schedule of their own, this permits requests that collect. \
+         [operations.md](operations.md#collecting-garbage) says how.",
+    )
+    .by_default("`true` if `storage.delete.enabled` is")
+    .ours();
+
+    STORAGE_MAINTENANCE_GC_INTERVAL: Span = Setting::new(
+        "storage.maintenance.gc.interval",
+        Scope::Both,
+        Span { default: DEFAULT_GC_INTERVAL, least: Duration::from_mins(1), most: GC_MOST },
+        "How long after the beginning of a run the next one begins.",
+    )
+    .ours();
+
+    STORAGE_MAINTENANCE_GC_GRACE: Span = Setting::new(
+        "storage.maintenance.gc.grace",
+        Scope::Component,
+        Span { default: DEFAULT_GC_GRACE, least: LEAST_GC_GRACE, most: GC_MOST },
+        "How long a client may rely on an answer, as that a blob exists, before it pushes a \
+         manifest that refers to it. Also the longest time that one push of a manifest or blob \
+         may take, and how old content must be to be collected.",
+    )
+    .ours();
+
+    STORAGE_MAINTENANCE_GC_KEEP: Span = Setting::new(
+        "storage.maintenance.gc.keep",
+        Scope::Component,
+        Span { default: DEFAULT_GC_KEEP, least: LEAST_GC_GRACE, most: GC_MOST },
+        "How long content that is to go is kept, in case that something needs it again; at least \
+         twice `grace`.",
+    )
+    .ours();
+
+    STORAGE_MAINTENANCE_GC_RATE: Number = Setting::new(
+        "storage.maintenance.gc.rate",
+        Scope::Component,
+        Number {
+            default: DEFAULT_GC_RATE,
+            least: 1,
+            most: MAX_GC_RATE,
+            multiple_of: 1,
+            unit: Some("operations"),
+        },
+        "How many operations of the storage a run takes in a second: requests to a bucket, or \
+         reads and writes of files.",
+    )
+    .ours();
+
     STORAGE_REDIRECT_DISABLE: Flag = Setting::new(
         "storage.redirect.disable",
         Scope::Component,
@@ -153,4 +214,11 @@ table! {
 
 fn directory(value: &str) -> Result<Option<PathBuf>, &'static str> {
     (!value.is_empty()).then(|| Some(PathBuf::from(value))).ok_or("must name a directory")
+}
+
+fn maybe(value: &str) -> Result<Option<bool>, &'static str> {
+    match value {
+        "" => Ok(None),
+        value => boolean(value).map(Some).ok_or("must be true or false"),
+    }
 }

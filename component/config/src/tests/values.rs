@@ -139,3 +139,63 @@ fn only_one_value() {
     }
     assert_eq!(checked, 5);
 }
+
+#[test]
+fn collection_goes_with_deletion() {
+    const DELETE: (&str, &str) = ("STORAGE_DELETE_ENABLED", "true");
+    const ENABLED: &str = "STORAGE_MAINTENANCE_GC_ENABLED";
+    for (variables, collects) in [
+        (&[][..], false),
+        (&[DELETE], true),
+        (&[DELETE, (ENABLED, "false")], false),
+        (&[DELETE, (ENABLED, "true")], true),
+        (&[DELETE, (ENABLED, "")], true),
+        (&[(ENABLED, "no")], false),
+    ] {
+        assert_eq!(read(variables).unwrap().collection.is_some(), collects, "{variables:?}");
+    }
+    let keys = [("storage.maintenance.gc.enabled", Some("true"))];
+    assert_eq!(
+        super::problem_of_file(&keys),
+        "storage.maintenance.gc.enabled needs storage.delete.enabled: true too: collection \
+         deletes content"
+    );
+}
+
+#[test]
+fn waits_of_collection_have_a_least_value() {
+    const DELETE: (&str, &str) = ("STORAGE_DELETE_ENABLED", "true");
+    let hours = std::time::Duration::from_hours;
+    let config = read(&[
+        DELETE,
+        ("STORAGE_MAINTENANCE_GC_GRACE", "1h"),
+        ("STORAGE_MAINTENANCE_GC_KEEP", "2h"),
+        ("STORAGE_MAINTENANCE_GC_INTERVAL", "10m"),
+        ("STORAGE_MAINTENANCE_GC_RATE", "100000"),
+    ]);
+    let collection = config.unwrap().collection.unwrap();
+    assert_eq!((collection.grace, collection.keep), (hours(1), hours(2)));
+    assert_eq!((collection.interval, collection.rate), (hours(1) / 6, 100_000));
+    for (variables, expected) in [
+        (
+            &[("STORAGE_MAINTENANCE_GC_GRACE", "59m")][..],
+            "REGISTRY_STORAGE_MAINTENANCE_GC_GRACE=\"59m\": must be from 1h to 87600h",
+        ),
+        (
+            &[("STORAGE_MAINTENANCE_GC_KEEP", "47h")],
+            "REGISTRY_STORAGE_MAINTENANCE_GC_KEEP must be at least twice \
+             REGISTRY_STORAGE_MAINTENANCE_GC_GRACE, which is 24h",
+        ),
+        (
+            &[("STORAGE_MAINTENANCE_GC_RATE", "0")],
+            "REGISTRY_STORAGE_MAINTENANCE_GC_RATE=\"0\": must be a number of operations from 1 \
+             to 100000",
+        ),
+        (
+            &[("STORAGE_MAINTENANCE_GC_INTERVAL", "1s")],
+            "REGISTRY_STORAGE_MAINTENANCE_GC_INTERVAL=\"1s\": must be from 1m to 87600h",
+        ),
+    ] {
+        assert_eq!(problem(variables), expected);
+    }
+}

@@ -2,6 +2,7 @@
 
 mod blob;
 mod caching;
+mod collect;
 mod list;
 mod manifest;
 mod referrers;
@@ -15,9 +16,10 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use roadstead_access::Caller;
 use roadstead_bridge::{Services, log};
-use roadstead_config::Config;
+use roadstead_config::{Collection, Config};
 use roadstead_oci::conditional;
 use roadstead_storage::{RequestBody as _, Storage, StorageError};
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 use uuid::Uuid;
 
@@ -59,6 +61,8 @@ pub struct Switches {
     pub delete: bool,
     /// The registry is read-only.
     pub read_only: bool,
+    /// How garbage is collected, if it is.
+    pub collection: Option<Collection>,
     /// Image manifests may name blobs that the repository does not hold.
     pub sparse: bool,
     /// A native host in front may cache responses. Not over a bucket, where
@@ -74,6 +78,7 @@ impl Switches {
         Self {
             delete: config.delete_enabled,
             read_only: config.read_only,
+            collection: config.collection,
             sparse: config.sparse_images,
             cached: services.front && services.storage,
             warning: config.warning.clone(),
@@ -87,6 +92,8 @@ pub struct Registry<S> {
     store: Store<S>,
     switches: Switches,
     gate: Gate,
+    /// Whether a request does a slice of garbage collection.
+    collecting: AtomicBool,
 }
 
 /// A request whose route is known.
@@ -100,7 +107,7 @@ impl<S: Storage> Registry<S> {
     /// that `gate` permits.
     pub fn new(storage: S, switches: Switches, gate: Gate) -> Self {
         let store = Store::new(storage, switches.read_only);
-        Self { store, switches, gate }
+        Self { store, switches, gate, collecting: AtomicBool::new(false) }
     }
 
     /// Handles a request. `None` is a body that is known to be empty.
@@ -174,6 +181,7 @@ impl<S: Storage> Registry<S> {
             Route::Root => Ok(empty(StatusCode::OK)),
             Route::Base => Ok(json(b"{}".to_vec())),
             Route::Catalog(page) => self.catalog(page, &caller).await,
+            Route::Collect => self.collect(call).await,
             Route::Token(request) => self.token(request, caller, call).await,
             Route::Tags(name, page) => self.tags(&name, page).await,
             Route::Manifest(name, reference, action) => {
@@ -200,7 +208,7 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
             let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
             insert(headers, header::ALLOW, &names.join(", "));
         }
-        Error::DeleteDisabled | Error::ReadOnly => {
+        Error::DeleteDisabled | Error::CollectionDisabled | Error::ReadOnly => {
             insert(headers, header::ALLOW, "GET, HEAD");
         }
         Error::RangeNotSatisfiable { size } => {
@@ -214,6 +222,10 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
         }
         Error::Busy => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BUSY_RETRY_AFTER));
+        }
+        Error::Collecting => {
+            let seconds = HeaderValue::from_static(collect::BUSY_RETRY_AFTER);
+            headers.insert(header::RETRY_AFTER, seconds);
         }
         Error::Internal(cause) | Error::StorageFull(cause) => log_cause(headers, &cause),
         // A registry may not be ready because the storage is unavailable.

@@ -6,7 +6,7 @@ use crate::challenge::{Reason, Scope};
 use crate::{Error, Permission, Route, StartUpload, TokenParameters};
 use http::HeaderMap;
 use http::header;
-use roadstead_access::{ALL, Action, CATALOG, REGISTRY, REPOSITORY, Realm, Scheme};
+use roadstead_access::{ALL, Action, CATALOG, MAINTENANCE, REGISTRY, REPOSITORY, Realm, Scheme};
 use roadstead_bridge::client::SCHEME;
 
 /// The access that a route needs. A mount without access to the source
@@ -23,6 +23,9 @@ pub(super) fn scope_of(route: &Route) -> Option<Box<Scope>> {
         Permission::Nothing | Permission::Login => return None,
         Permission::Catalog => {
             Scope { kind: REGISTRY, name: CATALOG.to_owned(), actions: ALL, from }
+        }
+        Permission::Maintenance => {
+            Scope { kind: REGISTRY, name: MAINTENANCE.to_owned(), actions: ALL, from }
         }
         Permission::Repository(name, action) => Scope {
             kind: REPOSITORY,

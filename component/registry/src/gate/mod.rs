@@ -13,11 +13,12 @@ use http::HeaderMap;
 use http::header;
 use percent_encoding::percent_decode;
 use roadstead_access::{
-    ALL, Access, Action, Answer, Auth, Authority, CATALOG, Caller, Issuer, Question, REGISTRY,
-    REPOSITORY, Refusal, Scheme, Subject, TOKEN_LIMIT,
+    ALL, Access, Action, Answer, Auth, Authority, CATALOG, Caller, Issuer, MAINTENANCE, Question,
+    REGISTRY, REPOSITORY, Refusal, Scheme, Subject, TOKEN_LIMIT,
 };
 use roadstead_bridge::Services;
 use roadstead_bridge::client::{ADDRESS, CERTIFICATE};
+use roadstead_bridge::collect::{TERMS, Terms};
 use roadstead_config::Config;
 use roadstead_oci::RepositoryName;
 use std::fmt;
@@ -107,6 +108,7 @@ impl Gate {
                 Permission::Nothing => true,
                 Permission::Login => self.logged_in(caller),
                 Permission::Catalog => self.may_list(caller),
+                Permission::Maintenance => self.is_the_host(headers) || self.may_maintain(caller),
                 Permission::Repository(name, action) => {
                     self.may(caller, action, name) && !self.is_too_narrow(caller, route)
                 }
@@ -152,6 +154,9 @@ impl Gate {
                 }
                 REGISTRY if access.name == CATALOG => {
                     access.actions.retain(|action| action == ALL && self.lists(subject));
+                }
+                REGISTRY if access.name == MAINTENANCE => {
+                    access.actions.retain(|action| action == ALL && self.maintains(subject));
                 }
                 _ => return None,
             }
@@ -200,6 +205,23 @@ impl Gate {
         header?.to_str().ok()?.parse().ok()
     }
 
+    /// What the native host orders in a request of its own; `None` if a client sent
+    /// the request.
+    ///
+    /// # Errors
+    /// If host and component do not understand each other.
+    pub fn terms(&self, headers: &HeaderMap) -> Result<Option<Terms>, Error> {
+        let header = headers.get(TERMS).filter(|_| self.services.front);
+        let terms = header.map(|header| serde_json::from_slice(header.as_bytes())).transpose();
+        terms.map_err(|error| Error::Internal(format!("the host's {TERMS}: {error}")))
+    }
+
+    /// Whether the native host itself sent a request: it lets no client send this
+    /// header.
+    fn is_the_host(&self, headers: &HeaderMap) -> bool {
+        self.services.front && headers.contains_key(TERMS)
+    }
+
     fn by_rules(&self, subject: &Subject, action: Action, name: &RepositoryName) -> bool {
         match &self.settings.rules {
             Some(rules) => rules.permit(subject, action, name.as_str()),
@@ -211,6 +233,23 @@ impl Gate {
         match &self.settings.rules {
             Some(rules) => rules.permit_any(subject, Action::Catalog),
             None => subject.user.is_some(),
+        }
+    }
+
+    fn maintains(&self, subject: &Subject) -> bool {
+        match &self.settings.rules {
+            Some(rules) => rules.permit_everywhere(subject, Action::Delete),
+            None => subject.user.is_some(),
+        }
+    }
+
+    fn may_maintain(&self, caller: &Caller) -> bool {
+        let by_token =
+            caller.access.as_ref().map(|access| Access::allows(access, REGISTRY, MAINTENANCE, ALL));
+        match by_token {
+            Some(allowed) if self.is_external() => allowed,
+            Some(false) => false,
+            Some(true) | None => self.maintains(&caller.subject),
         }
     }
 

@@ -44,6 +44,9 @@ pub enum Permission<'a> {
     Login,
     /// To see the list of repositories.
     Catalog,
+    /// To delete everything: by a rule for all repositories, or the scope
+    /// `registry:maintenance:*` of a token.
+    Maintenance,
     /// An action on a repository.
     Repository(&'a RepositoryName, Action),
 }
@@ -85,7 +88,7 @@ pub enum Event {
 impl Route {
     /// The class of the route: each row of this table is complete.
     pub fn class(&self) -> RouteClass<'_> {
-        use Permission::{Catalog, Login, Nothing};
+        use Permission::{Catalog, Login, Maintenance, Nothing};
         let pull = |name| Permission::Repository(name, Action::Pull);
         let push = |name| Permission::Repository(name, Action::Push);
         let delete = |name| Permission::Repository(name, Action::Delete);
@@ -116,6 +119,7 @@ impl Route {
             Self::Root => read("root", Nothing),
             Self::Base => read("base", Login),
             Self::Catalog(_) => read("catalog", Catalog),
+            Self::Collect => RouteClass { effect: Effect::Delete, ..read("collect", Maintenance) },
             Self::Token(_) => read("token", Nothing),
             Self::Tags(name, _) => read("tags", pull(name)),
             Self::Referrers(name, ..) => read("referrers", pull(name)),
@@ -172,6 +176,7 @@ mod tests {
             ("GET", "/", "root", None, Read, "", None),
             ("HEAD", "/v2/", "base", None, Read, "", None),
             ("GET", "/v2/_catalog", "catalog", None, Read, "", None),
+            ("POST", "/v2/_roadstead/collect", "collect", None, Delete, "", None),
             ("POST", "/v2/token", "token", None, Read, "", None),
             ("GET", "/v2/a/tags/list", "tags", pull, Read, "", None),
             ("GET", "/v2/a/referrers/DIGEST", "referrers", pull, Read, "", None),
@@ -238,7 +243,10 @@ mod tests {
                     assert_eq!(name.as_str(), "a");
                     Some(action)
                 }
-                Permission::Nothing | Permission::Login | Permission::Catalog => None,
+                Permission::Nothing
+                | Permission::Login
+                | Permission::Catalog
+                | Permission::Maintenance => None,
             };
             assert_eq!(found, action, "{method} {path}");
             let caching = match class.caching {

@@ -10,6 +10,7 @@ mod tests;
 
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
 
+use roadstead_bridge::collect;
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
 use roadstead_storage::UploadSession;
 
@@ -22,6 +23,8 @@ pub enum Route {
     Base,
     /// `GET /v2/_catalog`: Docker's list of repositories.
     Catalog(PageRequest),
+    /// `POST /v2/_roadstead/collect`: a slice of garbage collection.
+    Collect,
     /// `GET` and `POST /v2/token`: a token of the built-in service.
     Token(TokenParameters),
     /// `GET /v2/<name>/tags/list` (end-8).
@@ -137,6 +140,7 @@ impl Route {
             Self::Root => "/".to_owned(),
             Self::Base => "/v2/".to_owned(),
             Self::Catalog(_) => "/v2/_catalog".to_owned(),
+            Self::Collect => collect::PATH.to_owned(),
             Self::Token(_) => "/v2/token".to_owned(),
             Self::Tags(name, _) => format!("/v2/{name}/tags/list"),
             Self::Manifest(name, reference, _) => format!("/v2/{name}/manifests/{reference}"),

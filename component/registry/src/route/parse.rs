@@ -10,6 +10,7 @@ use super::{
 use crate::Error;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
+use roadstead_bridge::collect;
 use roadstead_oci::{
     Algorithm, Digest, InvalidDigest, InvalidReference, MediaType, PageSize, Reference,
     RepositoryName, Tag, UploadId,
@@ -61,6 +62,10 @@ impl Route {
         if rest == "_catalog" {
             allowed(method, GET, ())?;
             return Ok(Self::Catalog(query.page()?));
+        }
+        // No repository's name begins with an underscore.
+        if path == collect::PATH {
+            return allowed(method, POST, Self::Collect);
         }
         if rest == "token" {
             allowed(method, GET_POST, ())?;

@@ -7,6 +7,7 @@
 
 mod base;
 mod blobs;
+mod collect;
 mod deletes;
 pub mod filled;
 mod lists;
@@ -98,6 +99,9 @@ pub fn all() -> Vec<Table> {
         lists::text_that_headers_cannot_hold,
         referrers::referrers,
         deletes::deletes,
+        collect::collection_is_off,
+        collect::collection_without_permission,
+        collect::collection,
         settings::deletes_are_off,
         settings::read_only,
         settings::warning,

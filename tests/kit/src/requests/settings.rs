@@ -26,6 +26,7 @@ pub(super) fn read_only() -> Table {
             off(patch("/v2/a/blobs/uploads/00000000-0000-4000-8000-000000000000").body("x")),
             off(put("/v2/a/manifests/t").body("{}")),
             off(delete("/v2/a/manifests/t")),
+            off(post("/v2/_roadstead/collect")),
             get("/v2/a/manifests/t").error(404, "MANIFEST_UNKNOWN"),
         ],
     )

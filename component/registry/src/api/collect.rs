@@ -1,0 +1,171 @@
+//! Garbage collection: each request does a slice of a run. The native host sends
+//! these requests itself; under other hosts, `curl` and a clock do.
+
+use super::{Answer, Call, Registry, internal, json};
+use crate::{Error, Order};
+use http::header::{self, HeaderValue};
+use roadstead_bridge::collect::{Ask, Progress, Terms};
+use roadstead_config::Collection;
+use roadstead_storage::{BodyError, RequestBody, Storage};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Maximum size of a request's body, in bytes: several times what it can say.
+///
+/// Limit: bytes of a request for garbage collection; test: `a_run_is_asked_for_in_slices`.
+const BODY_LIMIT: usize = 1024;
+
+/// The most operations of the storage in a slice, so that it is done before a proxy
+/// loses patience. With a lower rate, a slice is what takes a second.
+///
+/// Limit: operations of a slice of garbage collection; test: none, a slice may stop earlier.
+const LARGEST_SLICE: u32 = 1000;
+
+/// `Retry-After` if another request does a slice, in seconds.
+pub(super) const BUSY_RETRY_AFTER: &str = "1";
+
+impl<S: Storage> Registry<S> {
+    pub(super) async fn collect(&self, call: &mut Call<S::Upload>) -> Answer<S> {
+        let Some(collection) = self.switches.collection else {
+            return Err(Error::CollectionDisabled);
+        };
+        let terms = self.gate.terms(&call.headers)?;
+        let order = order(collection, terms, &ask(call).await?)?;
+        // The host's own requests come one after the other.
+        let _turn = match terms {
+            Some(_) => None,
+            None => Some(Turn::take(&self.collecting)?),
+        };
+        let progress = self.store.collect(&order).await.map_err(internal)?;
+        let progress = paced(progress, &order, collection.rate);
+        let body = serde_json::to_vec(&progress);
+        let mut response = json(body.map_err(|error| Error::Internal(error.to_string()))?);
+        let no_store = HeaderValue::from_static("no-store");
+        response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+        Ok(response)
+    }
+}
+
+/// The only request of this instance, but for the host's, that does a slice.
+struct Turn<'a>(&'a AtomicBool);
+
+impl<'a> Turn<'a> {
+    fn take(taken: &'a AtomicBool) -> Result<Self, Error> {
+        if taken.swap(true, Ordering::Relaxed) { Err(Error::Collecting) } else { Ok(Self(taken)) }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+async fn ask<U: RequestBody>(call: &mut Call<U>) -> Result<Ask, Error> {
+    let Some(body) = call.body.take() else { return Ok(Ask::default()) };
+    let bytes = body.collect(BODY_LIMIT).await.map_err(|error| match error {
+        BodyError::TooLarge => {
+            Error::CollectionRequest(format!("its body is longer than {BODY_LIMIT} bytes"))
+        }
+        BodyError::Aborted => Error::BodyAborted,
+        BodyError::TooSlow => Error::BodyTooSlow,
+    })?;
+    if bytes.is_empty() {
+        return Ok(Ask::default());
+    }
+    serde_json::from_slice(&bytes).map_err(|error| Error::CollectionRequest(error.to_string()))
+}
+
+/// By the settings, except for what the host says.
+fn order(collection: Collection, terms: Option<Terms>, ask: &Ask) -> Result<Order, Error> {
+    let Collection { interval, grace, keep, rate } = collection;
+    let terms = terms.unwrap_or_default();
+    let or = |given: Option<u64>, setting| given.map_or(setting, Duration::from_millis);
+    Ok(Order {
+        run: ask.run.as_deref().map(run).transpose()?,
+        grace: or(terms.grace, grace),
+        keep: or(terms.keep, keep),
+        interval: or(terms.interval, interval),
+        dry_run: ask.dry_run,
+        alone: terms.alone,
+        budget: terms.budget.unwrap_or(rate.min(LARGEST_SLICE)),
+    })
+}
+
+/// A run by its name.
+fn run(text: &str) -> Result<u128, Error> {
+    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let number = u128::from_str_radix(text, 16).ok();
+    number.filter(|_| text.len() == 32 && text.bytes().all(digit)).ok_or_else(|| {
+        Error::CollectionRequest("run has 32 hexadecimal digits in lower case".to_owned())
+    })
+}
+
+/// With the wait that keeps the rate, where others use the storage too.
+fn paced(mut progress: Progress, order: &Order, rate: u32) -> Progress {
+    if let Progress::Running { operations, wait, .. } = &mut progress
+        && !order.alone
+    {
+        let pace = u64::from(*operations) * 1000 / u64::from(rate.max(1));
+        *wait = pace.max(*wait);
+    }
+    progress
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{order, paced};
+    use crate::Order;
+    use roadstead_bridge::collect::{Ask, Progress, Terms};
+    use roadstead_config::Collection;
+    use std::time::Duration;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn collection(rate: u32) -> Collection {
+        Collection { interval: HOUR * 24, grace: HOUR, keep: HOUR * 2, rate }
+    }
+
+    #[test]
+    fn the_settings_and_what_the_host_says() {
+        let ask = Ask { run: Some(format!("{:032x}", 7)), dry_run: true };
+        let expected = Order {
+            run: Some(7),
+            grace: HOUR,
+            keep: HOUR * 2,
+            interval: HOUR * 24,
+            dry_run: true,
+            alone: false,
+            budget: 1000,
+        };
+        assert_eq!(order(collection(5000), None, &ask).unwrap(), expected);
+        let of_host = Terms { interval: Some(0), keep: Some(1), alone: true, ..Terms::default() };
+        let (interval, keep) = (Duration::ZERO, Duration::from_millis(1));
+        let expected = Order { interval, keep, alone: true, budget: 7, ..expected };
+        assert_eq!(order(collection(7), Some(of_host), &ask).unwrap(), expected);
+    }
+
+    #[test]
+    fn runs_have_one_name() {
+        for text in ["", "7", &"0".repeat(33), &"F".repeat(32), &format!("+{}", "0".repeat(31))] {
+            let ask = Ask { run: Some(text.to_owned()), dry_run: false };
+            assert!(order(collection(1), None, &ask).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_rate_is_kept_by_waiting() {
+        let running = |wait| Progress::Running {
+            run: String::new(),
+            stage: String::new(),
+            percent: 0,
+            operations: 500,
+            wait,
+        };
+        let others = order(collection(200), None, &Ask::default()).unwrap();
+        let alone = Order { alone: true, ..others };
+        assert_eq!(paced(running(0), &others, 200), running(2500));
+        assert_eq!(paced(running(9000), &others, 200), running(9000));
+        assert_eq!(paced(running(0), &alone, 200), running(0));
+    }
+}

@@ -1,0 +1,317 @@
+//! `roadstead gc` and `roadstead garbage-collect`: runs of garbage collection, a
+//! slice at a time. Where the slices are done is up to a [`Source`]: a running
+//! registry (`remote`), or the host's engine over a storage that nobody serves.
+
+mod progress;
+mod remote;
+mod summary;
+
+use crate::cert::DOCKER_DIRECTORY;
+use anyhow::{Context as _, bail};
+pub use progress::Display;
+pub use remote::{drive_remote, is_url};
+use roadstead_bridge::collect::{Ask, Progress, Report};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often a slice is tried again that failed in a way which may pass.
+///
+/// Limit: failures in a row that `roadstead gc` survives; test: `slices_that_fail_are_tried_again`.
+const RETRIES: u32 = 5;
+
+/// The pause before the first of these; each one doubles it.
+///
+/// Limit: first pause of `roadstead gc` after a failure; test: none, it would take as long.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+const HELP: &str = "\
+Examples:
+  roadstead gc --dry-run /etc/roadstead/config.yml
+  roadstead gc /var/lib/registry
+  roadstead gc https://registry.example:5000 --user admin
+
+A registry that runs goes on serving, and keeps what is to go for some days, in case that
+something needs it again. In a directory that no registry serves, space comes back at once,
+unless --keep is given: stop all registries on it first, also those of other programs. A
+bucket does not tell whether registries use it, so there the waits stay.";
+
+/// Collect garbage: remove content that no manifest refers to
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
+pub struct Args {
+    /// A configuration file, a data directory or a registry's URL [default: the storage of the
+    /// environment's settings]
+    #[arg(value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long, short = 'd')]
+    pub dry_run: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Keep what is to go for as long as the settings say
+    #[arg(long)]
+    pub keep: bool,
+    /// Go on with this run, which was interrupted
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Log in as this user instead of docker login's; prompts for the password
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Read the password from standard input
+    #[arg(long, requires = "user")]
+    password_stdin: bool,
+    /// Trust the CAs in this file too
+    #[arg(long, value_name = "FILE")]
+    ca: Vec<PathBuf>,
+    /// Where Docker on this machine looks for CA certificates
+    #[arg(long, value_name = "DIRECTORY", default_value = DOCKER_DIRECTORY)]
+    docker_directory: PathBuf,
+    /// Where docker login keeps its passwords [default: `$DOCKER_CONFIG`, or `~/.docker`]
+    #[arg(long, value_name = "DIRECTORY")]
+    docker_config: Option<PathBuf>,
+}
+
+/// Collect garbage as `registry garbage-collect` does, by its name and flags
+#[derive(clap::Args, Debug)]
+pub struct DistributionArgs {
+    /// The configuration file
+    #[arg(value_name = "config.yml")]
+    pub config: PathBuf,
+    /// Say what would be done, and do nothing
+    #[arg(long, short = 'd')]
+    pub dry_run: bool,
+    /// Not supported: untagged manifests are kept
+    #[arg(long, short = 'm')]
+    pub delete_untagged: bool,
+    /// Print nothing
+    #[arg(long, short = 'q')]
+    pub quiet: bool,
+}
+
+impl Args {
+    /// Refuses what means nothing without a URL.
+    ///
+    /// # Errors
+    /// When a user is to log in at a storage.
+    pub fn check_storage(&self) -> anyhow::Result<()> {
+        if self.user.is_some() || !self.ca.is_empty() {
+            bail!("--user and --ca are for a registry's URL, as in https://registry.example:5000");
+        }
+        Ok(())
+    }
+}
+
+impl DistributionArgs {
+    /// Refuses what is not supported.
+    ///
+    /// # Errors
+    /// When untagged manifests are to be deleted.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.delete_untagged {
+            bail!(
+                "--delete-untagged is not supported: untagged manifests are kept, as they may be \
+                 pulled by digest, or be signatures of others; leave -m out, and delete manifests \
+                 by digest (docs/operations.md)"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Where slices are done.
+pub trait Source {
+    /// Does a slice.
+    fn slice(&mut self, ask: &Ask) -> impl Future<Output = Result<Progress, Failure>>;
+}
+
+/// Why a slice was not done.
+#[derive(Debug)]
+pub struct Failure {
+    /// Whether it may be done when it is asked for again.
+    pub passes: bool,
+    /// The cause.
+    pub cause: anyhow::Error,
+}
+
+/// How a run ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It is done.
+    Done(Box<Report>),
+    /// None was begun.
+    NotDue {
+        /// Seconds until it may be asked again.
+        seconds: u64,
+    },
+}
+
+/// Drives a run to its end.
+///
+/// # Errors
+/// When slices fail, or another run takes over.
+pub async fn drive(
+    source: &mut impl Source,
+    mut ask: Ask,
+    display: &mut Display<'_>,
+) -> anyhow::Result<Outcome> {
+    let mut failures = 0;
+    loop {
+        let progress = match source.slice(&ask).await {
+            Ok(progress) => progress,
+            Err(failure) if failure.passes && failures < RETRIES => {
+                display.line(&format!("{:#}; trying again", failure.cause));
+                tokio::time::sleep(RETRY_PAUSE * (1 << failures)).await;
+                failures += 1;
+                continue;
+            }
+            Err(failure) => {
+                display.end();
+                let run = ask.run.map(|run| format!("run {run} stopped; --run {run} continues it"));
+                return Err(match run {
+                    Some(run) => failure.cause.context(run),
+                    None => failure.cause,
+                });
+            }
+        };
+        failures = 0;
+        match progress {
+            Progress::Running { run, stage, percent, wait, .. } => {
+                display.stage(&stage, percent);
+                ask.run = Some(run);
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+            }
+            Progress::Done { report } => {
+                display.end();
+                return Ok(Outcome::Done(Box::new(report)));
+            }
+            Progress::NotDue { seconds } => {
+                display.end();
+                if let Some(run) = ask.run {
+                    bail!("run {run} does not go on: another run has taken over, or it has ended");
+                }
+                return Ok(Outcome::NotDue { seconds });
+            }
+        }
+    }
+}
+
+/// Prints how a run ended.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print(outcome: &Outcome, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let text = match (outcome, json) {
+        (Outcome::Done(report), true) => {
+            serde_json::to_string(&Progress::Done { report: (**report).clone() })?
+        }
+        (Outcome::NotDue { seconds }, true) => {
+            serde_json::to_string(&Progress::NotDue { seconds: *seconds })?
+        }
+        (Outcome::Done(report), false) => summary::of(report),
+        (Outcome::NotDue { seconds }, false) => format!(
+            "no run is due: another one goes on, or the last one began not long ago; ask again in \
+             {seconds} s"
+        ),
+    };
+    writeln!(out, "{text}").context("cannot print the result")
+}
+
+/// Prints how a run ended, in distribution's words.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print_as_distribution(outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()> {
+    match outcome {
+        Outcome::Done(report) => writeln!(out, "{}", summary::as_distribution(report)),
+        Outcome::NotDue { .. } => return print(outcome, false, out),
+    }
+    .context("cannot print the result")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Display, Failure, Outcome, RETRIES, Source, drive, print};
+    use roadstead_bridge::collect::{Ask, Progress, Report};
+    use std::collections::VecDeque;
+
+    struct Slices(VecDeque<Result<Progress, Failure>>, Vec<Ask>);
+
+    impl Slices {
+        fn new(slices: impl IntoIterator<Item = Result<Progress, Failure>>) -> Self {
+            Self(slices.into_iter().collect(), Vec::new())
+        }
+    }
+
+    impl Source for Slices {
+        async fn slice(&mut self, ask: &Ask) -> Result<Progress, Failure> {
+            self.1.push(ask.clone());
+            self.0.pop_front().unwrap()
+        }
+    }
+
+    fn running(stage: &str, percent: u8) -> Progress {
+        let (run, stage) = ("7".to_owned(), stage.to_owned());
+        Progress::Running { run, stage, percent, operations: 1, wait: 0 }
+    }
+
+    fn failed(passes: bool) -> Failure {
+        Failure { passes, cause: anyhow::anyhow!("the store is gone") }
+    }
+
+    async fn run(slices: &mut Slices) -> (anyhow::Result<Outcome>, String) {
+        let mut shown = Vec::new();
+        let mut display = Display::lines(&mut shown);
+        let outcome = drive(slices, Ask { run: None, dry_run: true }, &mut display).await;
+        (outcome, String::from_utf8(shown).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_run_is_driven_to_its_end() {
+        let report = Report { removed: 2, removed_bytes: 3 << 20, ..Report::default() };
+        let mut slices = Slices::new([
+            Ok(running("manifests", 10)),
+            Ok(running("manifests", 90)),
+            Ok(running("blobs", 0)),
+            Ok(Progress::Done { report: report.clone() }),
+        ]);
+        let (outcome, shown) = run(&mut slices).await;
+        assert_eq!(outcome.unwrap(), Outcome::Done(Box::new(report)));
+        assert_eq!(shown, "manifests\nblobs\n");
+        let runs: Vec<_> = slices.1.iter().map(|ask| (ask.run.as_deref(), ask.dry_run)).collect();
+        assert_eq!(runs, [(None, true), (Some("7"), true), (Some("7"), true), (Some("7"), true)]);
+    }
+
+    #[tokio::test]
+    async fn slices_that_fail_are_tried_again() {
+        let mut slices = Slices::new([Err(failed(true)), Ok(Progress::NotDue { seconds: 60 })]);
+        let (outcome, shown) = run(&mut slices).await;
+        assert_eq!(outcome.unwrap(), Outcome::NotDue { seconds: 60 });
+        assert_eq!(shown, "the store is gone; trying again\n");
+        let mut slices = Slices::new([Ok(running("blobs", 0)), Err(failed(false))]);
+        let said = format!("{:#}", run(&mut slices).await.0.unwrap_err());
+        assert_eq!(said, "run 7 stopped; --run 7 continues it: the store is gone");
+        let mut slices =
+            Slices::new([Ok(running("blobs", 0)), Ok(Progress::NotDue { seconds: 60 })]);
+        let said = run(&mut slices).await.0.unwrap_err().to_string();
+        assert!(said.contains("another run has taken over"), "{said}");
+        const { assert!(RETRIES < 10, "each doubles the pause") };
+    }
+
+    #[test]
+    fn outcomes_are_printed() {
+        let printed = |outcome: &Outcome, json| {
+            let mut out = Vec::new();
+            print(outcome, json, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let not_due = Outcome::NotDue { seconds: 60 };
+        assert_eq!(printed(&not_due, true), "{\"status\":\"not-due\",\"seconds\":60}\n");
+        assert!(printed(&not_due, false).ends_with("ask again in 60 s\n"));
+        let done = Outcome::Done(Box::new(Report { removed: 2, ..Report::default() }));
+        let json: serde_json::Value = serde_json::from_str(&printed(&done, true)).unwrap();
+        assert_eq!((&json["status"], &json["report"]["removed"]), (&"done".into(), &2.into()));
+    }
+}

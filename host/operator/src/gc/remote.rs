@@ -1,0 +1,96 @@
+//! Slices of a registry that runs, by its URL.
+
+use super::{Args, Display, Failure, Outcome, Source, drive};
+use crate::client::{Client, Options};
+use crate::credentials::{self, Credentials};
+use crate::password;
+use anyhow::{anyhow, bail};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use roadstead_bridge::collect::{Ask, PATH, Progress};
+use std::io::Read;
+use std::time::Duration;
+
+/// How long a slice may take. It is bounded by operations, and a store may be slow.
+///
+/// Limit: time of a request of `roadstead gc` to a registry; test: none, it would take as long.
+const LIMIT: Duration = Duration::from_mins(5);
+
+/// Whether a target is a registry's URL.
+pub fn is_url(target: &str) -> bool {
+    target.starts_with("http://") || target.starts_with("https://")
+}
+
+/// Drives a run of the registry whose URL is the target.
+///
+/// # Errors
+/// When flags make no sense, or the run fails.
+pub fn drive_remote(
+    args: &Args,
+    input: &mut dyn Read,
+    display: &mut Display<'_>,
+) -> anyhow::Result<Outcome> {
+    if args.keep {
+        bail!("--keep is for a storage that nobody serves: a registry that runs always keeps");
+    }
+    let options = Options {
+        ca: &args.ca,
+        docker_directory: &args.docker_directory,
+        docker_config: args.docker_config.clone().or_else(credentials::directory),
+        user: user(args, input).map_err(anyhow::Error::msg)?,
+        limit: LIMIT,
+    };
+    let target = args.target.as_deref().unwrap_or_default();
+    let mut client = Client::new(target, options).map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ask = Ask { run: args.run.clone(), dry_run: args.dry_run };
+    let outcome = runtime.block_on(drive(&mut client, ask, display));
+    // Does not wait for a name server that does not answer.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn user(args: &Args, input: &mut dyn Read) -> Result<Option<Credentials>, String> {
+    let Some(user) = args.user.clone() else { return Ok(None) };
+    if user.contains(':') {
+        return Err("a user's name cannot contain a colon".to_owned());
+    }
+    let password = if args.password_stdin {
+        password::from_input(input)?
+    } else {
+        password::ask(&format!("Password of {user}: "))
+            .map_err(|problem| format!("{problem}: use --password-stdin"))?
+    };
+    Ok(Some(Credentials { user, password }))
+}
+
+impl Source for Client {
+    async fn slice(&mut self, ask: &Ask) -> Result<Progress, Failure> {
+        let failed = |passes, cause: String| Failure { passes, cause: anyhow!(harmless(&cause)) };
+        let body = serde_json::to_vec(ask).map_err(|error| failed(false, error.to_string()))?;
+        let answer = self.send(Method::POST, PATH, Bytes::from(body)).await;
+        // In a run, the registry may restart.
+        let answer = answer.map_err(|problem| failed(ask.run.is_some(), problem))?;
+        if answer.status == StatusCode::OK {
+            return serde_json::from_slice(&answer.body)
+                .map_err(|error| failed(false, format!("the registry's answer: {error}")));
+        }
+        let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let said = match said["errors"][0]["message"].as_str() {
+            Some(message) => message.to_owned(),
+            None if answer.status == StatusCode::NOT_FOUND => {
+                "this registry does not collect by request: it is not Roadstead, or older"
+                    .to_owned()
+            }
+            None => "the answer is no error of a registry".to_owned(),
+        };
+        let passes =
+            answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS;
+        Err(failed(passes, format!("{}: {said}", answer.status)))
+    }
+}
+
+/// Without what a terminal would interpret.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

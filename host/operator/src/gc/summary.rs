@@ -1,0 +1,130 @@
+//! A report in words.
+
+use roadstead_bridge::collect::Report;
+
+/// For people.
+pub(super) fn of(report: &Report) -> String {
+    let Report { repositories, manifests, blobs, bytes, .. } = *report;
+    let mut lines = vec![format!(
+        "{}, {} and {}",
+        count(repositories, "repository", "repositories"),
+        count(manifests, "manifest", "manifests"),
+        of_bytes(blobs, bytes),
+    )];
+    let (dry, given_back) = (report.dry_run, report.given_back);
+    let mut add = |label: &str, blobs: u64, bytes: u64, meaning: &str| {
+        if blobs > 0 {
+            lines.push(format!("{label:<12}{}{meaning}", of_bytes(blobs, bytes)));
+        }
+    };
+    let would = |done: &'static str, would: &'static str| if dry { would } else { done };
+    add(would("removed:", "to remove:"), report.removed, report.removed_bytes, "");
+    let condemned = ", kept for now";
+    add(would("condemned:", "to condemn:"), report.condemned, report.condemned_bytes, condemned);
+    add("kept:", report.kept, report.kept_bytes, ", condemned by an earlier run");
+    let sighted = " that nothing refers to, to be looked at again by a later run";
+    add("seen:", report.sighted, report.sighted_bytes, sighted);
+    if given_back > 0 {
+        let blobs = count(given_back, "blob", "blobs");
+        let what = would("given back:", "to give back:");
+        lines.push(format!("{what:<12}{blobs} needed again"));
+    }
+    if lines.len() == 1 {
+        lines.push("nothing to do".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// As distribution's command says it, and what was done.
+pub(super) fn as_distribution(report: &Report) -> String {
+    let marked = report.blobs.saturating_sub(report.removed);
+    let mut lines = vec![format!(
+        "{marked} blobs marked, {} blobs and 0 manifests eligible for deletion",
+        report.removed
+    )];
+    if !report.dry_run && report.removed > 0 {
+        lines.push(format!("deleted {}", of_bytes(report.removed, report.removed_bytes)));
+    }
+    lines.join("\n")
+}
+
+fn of_bytes(blobs: u64, bytes: u64) -> String {
+    format!("{} with {}", count(blobs, "blob", "blobs"), size(bytes))
+}
+
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// With a unit in which it has at most four digits.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return count(bytes, "byte", "bytes");
+    }
+    let (mut tenths, mut unit) = (u128::from(bytes) * 10 / 1024, 0);
+    while tenths >= 10_240 {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{as_distribution, of, size};
+    use roadstead_bridge::collect::Report;
+
+    #[test]
+    fn reports_in_words() {
+        let mut report = Report {
+            repositories: 1,
+            manifests: 2,
+            blobs: 10,
+            bytes: 5 << 30,
+            removed: 3,
+            removed_bytes: 1 << 20,
+            condemned: 1,
+            condemned_bytes: 1,
+            kept: 2,
+            kept_bytes: 1500,
+            sighted: 4,
+            sighted_bytes: 2 << 20,
+            given_back: 1,
+            ..Report::default()
+        };
+        assert_eq!(
+            of(&report),
+            "1 repository, 2 manifests and 10 blobs with 5.0 GiB\n\
+             removed:    3 blobs with 1.0 MiB\n\
+             condemned:  1 blob with 1 byte, kept for now\n\
+             kept:       2 blobs with 1.4 KiB, condemned by an earlier run\n\
+             seen:       4 blobs with 2.0 MiB that nothing refers to, to be looked at again by a \
+             later run\n\
+             given back: 1 blob needed again"
+        );
+        assert_eq!(
+            as_distribution(&report),
+            "7 blobs marked, 3 blobs and 0 manifests eligible for deletion\n\
+             deleted 3 blobs with 1.0 MiB"
+        );
+        report.dry_run = true;
+        assert!(of(&report).contains("\nto remove:  3 blobs with 1.0 MiB\n"), "{}", of(&report));
+        assert_eq!(as_distribution(&report).lines().count(), 1);
+        assert!(of(&Report::default()).ends_with("\nnothing to do"));
+    }
+
+    #[test]
+    fn sizes() {
+        for (bytes, expected) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1023.9 KiB"),
+            (1_048_576, "1.0 MiB"),
+            (u64::MAX, "15.9 EiB"),
+        ] {
+            assert_eq!(size(bytes), expected);
+        }
+    }
+}

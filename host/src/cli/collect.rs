@@ -1,0 +1,88 @@
+//! `roadstead gc` and `roadstead garbage-collect`.
+
+use super::options;
+use crate::collect::offline::Offline;
+use crate::log;
+use crate::options::Options;
+use anyhow::bail;
+use roadstead_bridge::collect::Ask;
+use roadstead_config::{Given, LogFormat, LogLevel, Settings};
+use roadstead_operator::gc::{self, Display, Outcome};
+use std::io::{stderr, stdin, stdout};
+use std::path::Path;
+
+/// Collects where the arguments say.
+pub(super) fn run(args: &gc::Args) -> anyhow::Result<()> {
+    let mut errors = stderr();
+    let mut display = Display::standard_error(&mut errors);
+    let options = match args.target.as_deref() {
+        None => options(None)?,
+        Some(url) if gc::is_url(url) => {
+            let outcome = gc::drive_remote(args, &mut stdin(), &mut display)?;
+            return gc::print(&outcome, args.json, &mut stdout());
+        }
+        Some(target) => at(Path::new(target))?,
+    };
+    args.check_storage()?;
+    let ask = Ask { run: args.run.clone(), dry_run: args.dry_run };
+    let outcome = offline(options, args.keep, ask, &mut display)?;
+    gc::print(&outcome, args.json, &mut stdout())
+}
+
+/// Collects as distribution's command does.
+pub(super) fn run_as_distribution(args: &gc::DistributionArgs) -> anyhow::Result<()> {
+    args.check()?;
+    let options = options(Some(&args.config))?;
+    let ask = Ask { run: None, dry_run: args.dry_run };
+    let mut errors = stderr();
+    let mut display =
+        if args.quiet { Display::nothing() } else { Display::standard_error(&mut errors) };
+    let outcome = offline(options, false, ask, &mut display)?;
+    if args.quiet { Ok(()) } else { gc::print_as_distribution(&outcome, &mut stdout()) }
+}
+
+/// The options of a configuration file or of a data directory.
+fn at(target: &Path) -> anyhow::Result<Options> {
+    if target.is_file() {
+        return options(Some(target));
+    }
+    if !target.is_dir() {
+        bail!(
+            "{} is neither a configuration file nor a data directory, nor a URL as in \
+             https://registry.example:5000",
+            target.display()
+        );
+    }
+    let Some(root) = target.to_str() else { bail!("{} is not UTF-8", target.display()) };
+    // The directory is the storage, whatever storage a registry here has.
+    let others = std::env::vars().filter(|(name, _)| {
+        !name.starts_with("REGISTRY_STORAGE") || name.starts_with("REGISTRY_STORAGE_MAINTENANCE_GC")
+    });
+    let named = [
+        ("REGISTRY_STORAGE".to_owned(), "filesystem".to_owned()),
+        ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY".to_owned(), root.to_owned()),
+    ];
+    let given = others.chain(named).map(|(name, value)| Given::variable(name, value));
+    Ok(Options::new(&Settings::gather(given))?)
+}
+
+/// Collects in a storage that this process opens. What the component logs goes to
+/// standard error.
+fn offline(
+    options: Options,
+    keep: bool,
+    ask: Ask,
+    display: &mut Display<'_>,
+) -> anyhow::Result<Outcome> {
+    log::start(LogLevel::Warn, LogFormat::Text)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let mut storage = Offline::open(options, keep).await?;
+        let outcome = gc::drive(&mut storage, ask, display).await;
+        storage.close();
+        outcome
+    });
+    runtime.shutdown_background();
+    log::finish();
+    result
+}
