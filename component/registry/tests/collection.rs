@@ -103,40 +103,88 @@ fn make_older(path: &Path, time: Duration) {
     }
 }
 
-/// Runs a test over both.
-macro_rules! over_both {
-    ($($test:ident => $check:ident;)*) => {
-        mod over_a_bucket {
-            $(#[tokio::test]
-            async fn $test() {
-                super::$check(super::MemoryBucket::default()).await;
-            })*
-        }
-
-        mod over_a_directory {
-            $(#[tokio::test]
-            async fn $test() {
-                super::$check(tempfile::tempdir().unwrap()).await;
-            })*
-        }
-    };
+#[tokio::test]
+async fn garbage_goes_after_its_time() {
+    garbage_goes_after_its_time_over(MemoryBucket::default()).await;
+    garbage_goes_after_its_time_over(tempfile::tempdir().unwrap()).await;
 }
 
-over_both! {
-    garbage_goes_after_its_time => check_garbage;
-    what_is_needed_comes_back => check_need;
-    live_content_stays => check_live;
-    slices_of_any_length => check_slices;
-    a_dry_run_says_what_a_run_does => check_dry_run;
-    alone_it_frees_at_once => check_alone;
-    links_move_in_batches => check_batches;
-    one_run_at_a_time => check_lease;
-    partial_evidence_ends_a_run => check_evidence;
-    indexes_are_followed => check_indexes;
-    tombstones_outlive_data => check_tombstones;
-    reports_are_kept => check_reports;
-    a_link_that_came_back_keeps_the_data => check_linked;
-    manifests_of_another_registry => check_foreign;
+#[tokio::test]
+async fn what_is_needed_comes_back() {
+    what_is_needed_comes_back_over(MemoryBucket::default()).await;
+    what_is_needed_comes_back_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn live_content_stays() {
+    live_content_stays_over(MemoryBucket::default()).await;
+    live_content_stays_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn slices_of_any_length() {
+    slices_of_any_length_over(MemoryBucket::default()).await;
+    slices_of_any_length_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_a_run_does() {
+    a_dry_run_says_what_a_run_does_over(MemoryBucket::default()).await;
+    a_dry_run_says_what_a_run_does_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn alone_it_frees_at_once() {
+    alone_it_frees_at_once_over(MemoryBucket::default()).await;
+    alone_it_frees_at_once_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn links_move_in_batches() {
+    links_move_in_batches_over(MemoryBucket::default()).await;
+    links_move_in_batches_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn one_run_at_a_time() {
+    one_run_at_a_time_over(MemoryBucket::default()).await;
+    one_run_at_a_time_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn partial_evidence_ends_a_run() {
+    partial_evidence_ends_a_run_over(MemoryBucket::default()).await;
+    partial_evidence_ends_a_run_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn indexes_are_followed() {
+    indexes_are_followed_over(MemoryBucket::default()).await;
+    indexes_are_followed_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn tombstones_outlive_data() {
+    tombstones_outlive_data_over(MemoryBucket::default()).await;
+    tombstones_outlive_data_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn reports_are_kept() {
+    reports_are_kept_over(MemoryBucket::default()).await;
+    reports_are_kept_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_link_that_came_back_keeps_the_data() {
+    a_link_that_came_back_keeps_the_data_over(MemoryBucket::default()).await;
+    a_link_that_came_back_keeps_the_data_over(tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn manifests_of_another_registry() {
+    manifests_of_another_registry_over(MemoryBucket::default()).await;
+    manifests_of_another_registry_over(tempfile::tempdir().unwrap()).await;
 }
 
 fn sha256(bytes: &[u8]) -> Digest {
@@ -265,7 +313,7 @@ where
 /// What [`fill`] leaves to be collected: two blobs and a manifest.
 const GARBAGE: u64 = 3;
 
-async fn check_garbage<W: World>(world: W) {
+async fn garbage_goes_after_its_time_over<W: World>(world: W) {
     let (client, storage) = (Client(world.registry()), world.storage());
     fill(&client).await;
     // Nothing is old.
@@ -317,7 +365,7 @@ async fn check_garbage<W: World>(world: W) {
 }
 
 /// A client says that it needs a blob, at any time before it is removed.
-async fn check_need<W: World>(world: W) {
+async fn what_is_needed_comes_back_over<W: World>(world: W) {
     let (client, storage) = (Client(world.registry()), world.storage());
     fill(&client).await;
     condemn(&world, &client).await;
@@ -341,7 +389,7 @@ async fn check_need<W: World>(world: W) {
     assert!(!exists(&storage, Key::Blob(digest)).await);
 }
 
-async fn check_live<W: World>(world: W) {
+async fn live_content_stays_over<W: World>(world: W) {
     let (client, storage) = (Client(world.registry()), world.storage());
     // Untagged, referred to by an index and by a referrer, of an unknown type.
     let one = client.push_image("a", "", "config 1", "layer 1").await;
@@ -370,7 +418,7 @@ async fn check_live<W: World>(world: W) {
 }
 
 /// The same happens in one slice and in many.
-async fn check_slices<W: World>(world: W) {
+async fn slices_of_any_length_over<W: World>(world: W) {
     let (client, storage) = (Client(world.registry()), world.storage());
     fill(&client).await;
     for number in 0..20 {
@@ -392,7 +440,7 @@ async fn check_slices<W: World>(world: W) {
     assert_eq!(client.status("GET", "/v2/many/7/manifests/v").await, 200);
 }
 
-async fn check_dry_run<W: World>(world: W) {
+async fn a_dry_run_says_what_a_run_does_over<W: World>(world: W) {
     let client = Client(world.registry());
     fill(&client).await;
     for (pass, removed) in [(2, 0), (2, 0), (10, GARBAGE)] {
@@ -413,7 +461,7 @@ async fn check_dry_run<W: World>(world: W) {
     }
 }
 
-async fn check_alone<W: World>(world: W) {
+async fn alone_it_frees_at_once_over<W: World>(world: W) {
     let (client, storage) = (Client(world.registry()), world.storage());
     fill(&client).await;
     let alone = Order { alone: true, ..order() };
@@ -434,7 +482,7 @@ async fn check_alone<W: World>(world: W) {
     assert!(!exists(&storage, Key::Tombstone(sha256(b"orphan"))).await);
 }
 
-async fn check_batches<W: World>(world: W) {
+async fn links_move_in_batches_over<W: World>(world: W) {
     const BLOBS: u64 = 150;
     let (client, storage) = (Client(world.registry()), world.storage());
     for number in 0..BLOBS {
@@ -450,7 +498,7 @@ async fn check_batches<W: World>(world: W) {
     assert_eq!(client.run(&world, order()).await.removed, BLOBS);
 }
 
-async fn check_lease<W: World>(world: W) {
+async fn one_run_at_a_time_over<W: World>(world: W) {
     let client = Client(world.registry());
     fill(&client).await;
     let small = Order { budget: 1, ..order() };
@@ -479,7 +527,7 @@ async fn check_lease<W: World>(world: W) {
 }
 
 /// A manifest that cannot be read may refer to anything.
-async fn check_evidence<W: World>(world: W) {
+async fn partial_evidence_ends_a_run_over<W: World>(world: W) {
     let (client, storage) = (Client(world.registry()), world.storage());
     fill(&client).await;
     world.pass(2 * DAY);
@@ -497,7 +545,7 @@ async fn check_evidence<W: World>(world: W) {
 }
 
 /// An index whose manifests no repository has, in levels.
-async fn check_indexes<W: World>(world: W) {
+async fn indexes_are_followed_over<W: World>(world: W) {
     let (client, storage) = (Client(world.registry()), world.storage());
     let one = client.push_image("a", "", "config", "layer").await;
     let index = |digest: &Digest| {
@@ -521,7 +569,7 @@ async fn check_indexes<W: World>(world: W) {
     assert!(exists(&storage, blob("layer")).await);
 }
 
-async fn check_tombstones<W: World>(world: W) {
+async fn tombstones_outlive_data_over<W: World>(world: W) {
     let (client, storage) = (Client(world.registry()), world.storage());
     client.push_blob("a", b"orphan").await;
     condemn(&world, &client).await;
@@ -542,7 +590,7 @@ async fn check_tombstones<W: World>(world: W) {
     assert!(!exists(&storage, tombstone).await);
 }
 
-async fn check_reports<W: World>(world: W) {
+async fn reports_are_kept_over<W: World>(world: W) {
     let (client, storage) = (Client(world.registry()), world.storage());
     client.push_image("a", "v", "config", "layer").await;
     let mut runs = Vec::new();
@@ -566,7 +614,7 @@ async fn check_reports<W: World>(world: W) {
 }
 
 /// Somebody has linked the blob without saying that it needs it, as another registry.
-async fn check_linked<W: World>(world: W) {
+async fn a_link_that_came_back_keeps_the_data_over<W: World>(world: W) {
     let (client, storage) = (Client(world.registry()), world.storage());
     client.push_blob("a", b"orphan").await;
     condemn(&world, &client).await;
@@ -583,7 +631,7 @@ async fn check_linked<W: World>(world: W) {
 }
 
 /// While another registry writes, nothing is removed: it does not say what it needs.
-async fn check_foreign<W: World>(world: W) {
+async fn manifests_of_another_registry_over<W: World>(world: W) {
     let (client, storage) = (Client(world.registry()), world.storage());
     client.push_blob("a", b"orphan").await;
     condemn(&world, &client).await;

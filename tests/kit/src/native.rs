@@ -49,7 +49,7 @@ where
     /// # Errors
     /// When the storage fails.
     pub async fn collect(&self, order: &Order) -> Result<Progress, StorageError> {
-        self.0.collect(order).await
+        self.0.collect_slice(order).await
     }
 
     /// The response to a request, with its whole body.

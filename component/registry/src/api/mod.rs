@@ -153,7 +153,7 @@ impl<S: Storage> Registry<S> {
     ///
     /// # Errors
     /// Any error of the storage ends the run, without anything being removed.
-    pub async fn collect(&self, order: &Order) -> Result<Progress, StorageError> {
+    pub async fn collect_slice(&self, order: &Order) -> Result<Progress, StorageError> {
         self.store.collect(order).await
     }
 

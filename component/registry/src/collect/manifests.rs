@@ -45,6 +45,8 @@ const FOLLOWED: usize = 10_000;
 const VERSION: &str = "references 1";
 
 /// How long a manifest that another registry wrote says that it may write more.
+///
+/// Limit: time since another registry wrote a manifest, in which nothing is removed; test: `manifests_of_another_registry`.
 const FOREIGN: Duration = Duration::from_hours(30 * 24);
 
 /// What one manifest refers to.
