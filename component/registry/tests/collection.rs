@@ -710,3 +710,59 @@ async fn what_is_live_is_kept_in_parts() {
     let report = client.run(&bucket, order()).await;
     assert_eq!((report.sighted, report.blobs), (1, 5), "{report:?}");
 }
+
+/// Requests to a bucket, of a storage of which half is garbage. `MEASURE_BLOBS=4000`
+/// prints more than it checks.
+#[tokio::test]
+async fn what_a_run_costs() {
+    const LAYERS: usize = 20;
+    let blobs = std::env::var("MEASURE_BLOBS").ok().and_then(|blobs| blobs.parse().ok());
+    let (measured, blobs) = (blobs.is_some(), blobs.unwrap_or(400));
+    let bucket = MemoryBucket::default();
+    let (client, storage) = (Client(bucket.registry()), World::storage(&bucket));
+    let media_type = roadstead_oci::MediaType::parse("application/vnd.example+json").unwrap();
+    for image in 0..blobs / LAYERS {
+        let repository = name(&format!("r{}", image % 20));
+        let mut digests = Vec::new();
+        for layer in 0..LAYERS {
+            let bytes = format!("{image} {layer}");
+            let digest = sha256(bytes.as_bytes());
+            storage.write(&Key::Blob(digest.clone()), bytes.into()).await.unwrap();
+            let link = Key::Layer(repository.clone(), digest.clone());
+            storage.link(&link, &digest, None).await.unwrap();
+            digests.push(digest);
+        }
+        if image % 2 == 0 {
+            let manifest = Bytes::from(json!({ "layers": digests }).to_string());
+            let digest = sha256(&manifest);
+            storage.write(&Key::Blob(digest.clone()), manifest).await.unwrap();
+            let revision = Key::Revision(repository, digest.clone());
+            storage.link(&revision, &digest, Some(&media_type)).await.unwrap();
+        }
+    }
+    let garbage = (blobs / LAYERS / 2 * LAYERS) as u64;
+    bucket.requests();
+    for (what, pass, most) in [
+        ("manifests read, blobs seen for the first time", 2 * DAY, 2.0),
+        ("blobs condemned", 2 * DAY, 8.0),
+        ("blobs kept", DAY, 2.0),
+        ("blobs removed", 8 * DAY, 12.0),
+        ("nothing to do", 4 * DAY, 3.0),
+    ] {
+        bucket.pass(pass);
+        let report = client.run(&bucket, Order { budget: 1000, ..order() }).await;
+        let requests = bucket.requests();
+        let mut kinds = std::collections::BTreeMap::<&str, u64>::new();
+        for request in &requests {
+            *kinds.entry(request.split(' ').next().unwrap()).or_default() += 1;
+        }
+        if measured {
+            println!("{what}: {} requests, {kinds:?}; {report:?}", requests.len());
+        }
+        let each = u32::try_from(requests.len()).map(f64::from).unwrap()
+            / f64::from(u32::try_from(blobs).unwrap());
+        assert!(each < most, "{what}: {each} requests for each blob");
+        assert!(report.condemned == 0 || report.condemned == garbage, "{report:?}");
+        assert!(report.removed == 0 || report.removed == garbage, "{report:?}");
+    }
+}
