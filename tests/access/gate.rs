@@ -30,6 +30,7 @@ fn paths() -> Vec<String> {
         ["/", "/v2", "/v2/", "/v2/_catalog", "/v2/token"].map(String::from).into();
     for rest in [
         "tags/list".to_owned(),
+        "_roadstead/repository".to_owned(),
         "manifests/tag".to_owned(),
         format!("manifests/{digest}"),
         format!("manifests/{digest}?tag=a"),
@@ -108,7 +109,7 @@ fn every_route_against_every_set_of_permissions() {
     assert!(decided > 300, "{decided}");
 }
 
-const ROUTES: usize = 9;
+const ROUTES: usize = 10;
 
 /// A new kind of route does not compile until it is added here, and the test
 /// fails until a path leads to it.
@@ -123,6 +124,7 @@ fn number(route: &Route) -> usize {
         Route::Referrers(..) => 6,
         Route::Blob(..) => 7,
         Route::StartUpload(..) | Route::Upload(..) => 8,
+        Route::Repository(..) => 9,
     }
 }
 

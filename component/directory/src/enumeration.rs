@@ -46,6 +46,9 @@ impl Level {
                 &[Self::Any, Self::Any, Self::Object("link")]
             }
             Collection::Tags(_) => &[Self::Any, Self::Named("current"), Self::Object("link")],
+            Collection::TagHistories(_) => {
+                &[Self::Any, Self::Named("index"), Self::Any, Self::Any, Self::Object("link")]
+            }
             Collection::Referrers(_) => {
                 &[Self::Any, Self::Any, Self::Any, Self::Object("descriptor")]
             }

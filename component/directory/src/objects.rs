@@ -4,7 +4,7 @@ use crate::entries::failed;
 use crate::steps::{read_lock, write_lock};
 use crate::{Directory, files};
 use roadstead_oci::{Digest, MediaType};
-use roadstead_storage::{Collection, Key, NameList, StorageError};
+use roadstead_storage::{Key, StorageError};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -99,7 +99,11 @@ impl Directory {
             match media_type {
                 Some(media_type) => {
                     let media_type = media_type.as_str().as_bytes();
-                    return self.link_beside(key, digest, companion, media_type);
+                    self.link_beside(key, digest, companion, media_type)?;
+                    return match key {
+                        Key::Revision(name, _) => self.make_kept(name),
+                        _ => Ok(()),
+                    };
                 }
                 // The companion of an earlier link must not apply to this one.
                 None => match files::remove_file(&self.path(companion)) {
@@ -290,39 +294,17 @@ impl Directory {
         result
     }
 
-    /// Removes `path`, where the object of `key` was, and its ancestors as far as
-    /// they are empty. The directory of tags stays while there are manifests:
-    /// without it, `garbage-collect --delete-untagged` of distribution 2 ends with
-    /// an error.
-    fn prune_of(&self, key: &Key, path: &Path) {
-        let (Key::Tag(name, ..)
-        | Key::TagHistory(name, ..)
-        | Key::Revision(name, ..)
-        | Key::MediaType(name, ..)) = key
-        else {
-            return self.prune(path);
-        };
-        let tags = self.root.join(NameList::Tags(name.clone()).directory());
-        self.prune_until(path, &tags);
-        // Looked at only now: of the last tag and the last manifest that are removed
-        // at once, the second one finds that the other is gone.
-        let manifests = self.root.join(Collection::Revisions(name.clone()).prefix());
-        if files::metadata(&manifests).is_err_and(|gone| gone.kind() == io::ErrorKind::NotFound) {
-            self.prune(&tags);
-        }
-    }
-
     /// Removes `path` and its ancestors below the root as far as they are
     /// empty.
     pub(crate) fn prune(&self, path: &Path) {
-        self.prune_until(path, &self.root);
+        self.prune_until(path, &[]);
     }
 
-    /// The same, as far as `end`, which stays.
-    fn prune_until(&self, path: &Path, end: &Path) {
+    /// The same, as far as one of `ends`, which stay.
+    pub(crate) fn prune_until(&self, path: &Path, ends: &[PathBuf]) {
         let mut path = path;
         while path != self.root
-            && path != end
+            && !ends.iter().any(|end| end == path)
             && path.starts_with(&self.root)
             && files::remove_dir(path).is_ok()
         {
@@ -365,7 +347,7 @@ pub(crate) fn read_limited(path: &Path, limit: usize) -> Result<Option<Vec<u8>>,
 mod tests {
     use crate::Directory;
     use roadstead_oci::{Algorithm, Digest, MediaType, RepositoryName, Tag};
-    use roadstead_storage::{Key, NameList, StorageError};
+    use roadstead_storage::{Key, StorageError};
     use sha2::{Digest as _, Sha256};
     use std::fs;
 
@@ -440,41 +422,6 @@ mod tests {
         }
         assert!(!directory.root().join("docker/registry/v2/repositories").exists());
         assert_eq!(directory.value(&Key::Blob(digest)).unwrap(), b"bytes");
-    }
-
-    /// Distribution's collector needs the directory of tags while there are manifests.
-    #[test]
-    fn the_directory_of_tags_stays_while_there_are_manifests() {
-        let (_root, directory) = fixture();
-        let (one, two) = (digest(b"one"), digest(b"two"));
-        let media_type = MediaType::parse("application/vnd.example+json").unwrap();
-        let revision = |digest: &Digest| Key::Revision(name(), digest.clone());
-        let tags = directory.root().join(NameList::Tags(name()).directory());
-        let repository = directory.root().join("docker/registry/v2/repositories/a");
-        for (first, last) in [(true, false), (false, true)] {
-            for digest in [&one, &two] {
-                directory.link(&revision(digest), digest, Some(&media_type)).unwrap();
-            }
-            let history = Key::TagHistory(name(), Tag::parse("a").unwrap(), one.clone());
-            directory.link(&history, &one, None).unwrap();
-            directory.link(&tag("a"), &one, None).unwrap();
-            if first {
-                directory.unlink(&history, &one).unwrap();
-                directory.unlink(&tag("a"), &one).unwrap();
-                assert_eq!(fs::read_dir(&tags).unwrap().count(), 0, "nothing but the directory");
-            }
-            directory.unlink(&revision(&one), &one).unwrap();
-            assert!(tags.is_dir());
-            directory.remove(&revision(&two)).unwrap();
-            assert_eq!(repository.exists(), last);
-            if last {
-                // The tag that was left goes last.
-                directory.remove(&tag("a")).unwrap();
-                assert!(tags.is_dir(), "its history");
-                directory.remove(&history).unwrap();
-            }
-            assert!(!repository.exists(), "the repository is gone");
-        }
     }
 
     #[test]

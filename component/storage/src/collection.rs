@@ -81,9 +81,11 @@ pub enum Collection {
     Tags(RepositoryName),
     /// [`Key::TagHistory`] of a tag.
     TagHistory(RepositoryName, Tag),
+    /// [`Key::TagHistory`] of all tags of a repository, and of what once were tags.
+    TagHistories(RepositoryName),
     /// [`Key::Referrer`] of a repository.
     Referrers(RepositoryName),
-    /// [`Key::Deletion`] of a repository.
+    /// [`Key::Deletion`] and [`Key::RepositoryDeletion`] of a repository.
     Deletions(RepositoryName),
     /// [`Key::Session`] of a repository, with the bytes of all its objects and
     /// the time at which the last of them was written.
@@ -98,7 +100,9 @@ impl Collection {
             Self::Blobs => format!("{ROOT}/blobs/"),
             Self::Layers(name) => format!("{repositories}/{name}/_layers/"),
             Self::Revisions(name) => format!("{repositories}/{name}/_manifests/revisions/"),
-            Self::Tags(name) => format!("{repositories}/{name}/_manifests/tags/"),
+            Self::Tags(name) | Self::TagHistories(name) => {
+                format!("{repositories}/{name}/_manifests/tags/")
+            }
             Self::TagHistory(name, tag) => {
                 format!("{repositories}/{name}/_manifests/tags/{tag}/index/")
             }
@@ -117,9 +121,11 @@ impl Collection {
             | (Self::Layers(_), key @ Key::Layer(..))
             | (Self::Revisions(_), key @ Key::Revision(..))
             | (Self::Tags(_), key @ Key::Tag(..))
-            | (Self::TagHistory(..), key @ Key::TagHistory(..))
+            | (Self::TagHistory(..) | Self::TagHistories(_), key @ Key::TagHistory(..))
             | (Self::Referrers(_), key @ Key::Referrer { .. })
-            | (Self::Deletions(_), key @ Key::Deletion { .. }) => Some(key),
+            | (Self::Deletions(_), key @ (Key::Deletion { .. } | Key::RepositoryDeletion { .. })) => {
+                Some(key)
+            }
             _ => None,
         }
     }

@@ -18,6 +18,7 @@
 //!       <algorithm>-<hex>/descriptor               Referrer (ours)
 //!     _referrers/complete                          ReferrersComplete (ours)
 //!     _deletions/<algorithm>-<hex>/<id>/tags       Deletion (ours)
+//!     _deletions/repository/<id>/tags              RepositoryDeletion (ours)
 //!     _uploads/<id>/                               Session
 //!       <file>                                     SessionObject
 //! ```
@@ -75,6 +76,14 @@ pub enum Key {
         /// Sets it apart from other deletions of the same manifest.
         id: u128,
     },
+    /// That the whole repository is being deleted. While it has a value, it tells
+    /// pushes to wait; while it is empty, only other deletions of the repository.
+    RepositoryDeletion {
+        /// The repository.
+        repository: RepositoryName,
+        /// Sets it apart from other deletions of the same repository.
+        id: u128,
+    },
     /// An upload session: all objects below it.
     Session(UploadSession),
     /// An object of an upload session.
@@ -93,9 +102,11 @@ impl Key {
     /// lost upload session over.
     pub fn is_durable(&self) -> bool {
         match self {
-            Self::Hint(..) | Self::Deletion { .. } | Self::Session(_) | Self::SessionObject(..) => {
-                false
-            }
+            Self::Hint(..)
+            | Self::Deletion { .. }
+            | Self::RepositoryDeletion { .. }
+            | Self::Session(_)
+            | Self::SessionObject(..) => false,
             Self::Blob(_)
             | Self::Layer(..)
             | Self::Revision(..)
@@ -129,7 +140,7 @@ impl Key {
             // A descriptor repeats the annotations of its manifest.
             Self::Referrer { .. } => 2 * Manifest::MAX_SIZE,
             Self::Blob(_) => Manifest::MAX_SIZE,
-            Self::Deletion { .. } => DELETION_LIMIT,
+            Self::Deletion { .. } | Self::RepositoryDeletion { .. } => DELETION_LIMIT,
             Self::Hint(..) | Self::ReferrersComplete(_) | Self::Session(_) => 0,
             Self::SessionObject(..) => SESSION_OBJECT_LIMIT,
         }
@@ -203,6 +214,9 @@ fn parse_in_repository(text: &str) -> Option<Key> {
             let (algorithm, hex) = referrer.split_once('-')?;
             Some(Key::Referrer { repository: name, subject, digest: digest(algorithm, hex)? })
         }
+        ["_deletions", WHOLE, id, "tags"] => {
+            Some(Key::RepositoryDeletion { repository: name, id: number(id)? })
+        }
         ["_deletions", manifest, id, "tags"] => {
             let (algorithm, hex) = manifest.split_once('-')?;
             Some(Key::Deletion {
@@ -229,6 +243,9 @@ fn number(digits: &str) -> Option<u128> {
     let number = u128::from_str_radix(digits, 16).ok()?;
     (format!("{number:032x}") == digits).then_some(number)
 }
+
+/// The directory of the deletions of a whole repository, among those of manifests.
+const WHOLE: &str = "repository";
 
 /// What the path segments of a hint begin with.
 const HINT: &str = "_hint-";
@@ -325,6 +342,9 @@ impl fmt::Display for Key {
                     f,
                     "{ROOT}/repositories/{repository}/_deletions/{algorithm}-{hex}/{id:032x}/tags"
                 )
+            }
+            Self::RepositoryDeletion { repository, id } => {
+                write!(f, "{ROOT}/repositories/{repository}/_deletions/{WHOLE}/{id:032x}/tags")
             }
             Self::Session(session) => write!(f, "{ROOT}/repositories/{session}"),
             Self::SessionObject(session, file) => {

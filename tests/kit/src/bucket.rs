@@ -1,7 +1,7 @@
 //! A bucket in memory that is as strict as real ones, and records requests.
 
 use crate::body::yield_now;
-use crate::explorer::{answered, bucket_step};
+use crate::explorer::{LONG, answered, bucket_step};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The smallest part but the last, as of S3.
 const LEAST_PART: usize = 5 * 1024 * 1024;
@@ -77,6 +77,8 @@ struct State {
     repeating: AtomicBool,
     /// Decides the order of concurrent requests.
     seed: AtomicU64,
+    /// What was written before is listed as older.
+    past: Mutex<Option<SystemTime>>,
 }
 
 #[derive(Debug)]
@@ -173,6 +175,11 @@ impl MemoryBucket {
     /// The requests since the last call, as kind and key.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.0.requests))
+    }
+
+    /// Has all objects be of two hours ago.
+    pub fn let_time_pass(&self) {
+        *lock(&self.0.past) = Some(SystemTime::now());
     }
 
     /// The keys of all objects, sorted.
@@ -384,7 +391,12 @@ impl PaginatedListStore for MemoryBucket {
         let limit = options.max_keys.unwrap_or(page).min(page);
         let (mut objects, mut common_prefixes): (Vec<ObjectMeta>, Vec<Path>) = Default::default();
         let (mut last, mut page_token) = (after, None);
-        for object in all {
+        let past = *lock(&self.0.past);
+        for mut object in all {
+            let modified = SystemTime::from(object.last_modified);
+            if past.is_some_and(|past| modified <= past) {
+                object.last_modified = (modified - LONG).into();
+            }
             let key = object.location.as_ref();
             let Some(rest) = key.strip_prefix(prefix) else { continue };
             let passed = last.ends_with('/') && key.starts_with(&last);

@@ -119,10 +119,11 @@ impl<S: Storage> Registry<S> {
         if referrer.is_some_and(|referrer| !referrer.fits()) {
             return Err(Error::ReferrerTooLarge);
         }
-        if !self.switches.sparse {
+        let checked = !self.switches.sparse;
+        if checked {
             self.check_blobs(name, &manifest).await?;
         }
-        let stored = self.store.put_manifest(name, &digest, &manifest, bytes, &tags).await;
+        let stored = self.store.put_manifest(name, &digest, &manifest, bytes, &tags, checked).await;
         stored.map_err(internal)?;
         Ok(pushed(name, digest, &manifest, &named))
     }

@@ -5,6 +5,7 @@ mod caching;
 mod list;
 mod manifest;
 mod referrers;
+mod repository;
 mod token;
 mod upload;
 
@@ -167,6 +168,7 @@ impl<S: Storage> Registry<S> {
             Route::Base => Ok(json(b"{}".to_vec())),
             Route::Catalog(page) => self.catalog(page, &caller).await,
             Route::Token(request) => self.token(request, caller, call).await,
+            Route::Repository(name) => self.delete_repository(&name).await,
             Route::Tags(name, page) => self.tags(&name, page).await,
             Route::Manifest(name, reference, action) => {
                 self.manifest(&name, reference, action, call).await

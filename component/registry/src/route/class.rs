@@ -117,6 +117,7 @@ impl Route {
             Self::Base => read("base", Login),
             Self::Catalog(_) => read("catalog", Catalog),
             Self::Token(_) => read("token", Nothing),
+            Self::Repository(name) => removal("repository", name),
             Self::Tags(name, _) => read("tags", pull(name)),
             Self::Referrers(name, ..) => read("referrers", pull(name)),
             Self::Manifest(name, reference, action) => match (action, reference) {
@@ -173,6 +174,15 @@ mod tests {
             ("HEAD", "/v2/", "base", None, Read, "", None),
             ("GET", "/v2/_catalog", "catalog", None, Read, "", None),
             ("POST", "/v2/token", "token", None, Read, "", None),
+            (
+                "DELETE",
+                "/v2/a/_roadstead/repository",
+                "repository",
+                Some(Action::Delete),
+                Delete,
+                "purge",
+                Some(Event::Delete),
+            ),
             ("GET", "/v2/a/tags/list", "tags", pull, Read, "", None),
             ("GET", "/v2/a/referrers/DIGEST", "referrers", pull, Read, "", None),
             ("GET", "/v2/a/manifests/t", "manifest", pull, Read, "1", Some(Event::Pull)),

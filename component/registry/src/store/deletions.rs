@@ -8,6 +8,9 @@
 //! announcement. Then it waits, looks whether all that it wrote is still there,
 //! and writes it again if not.
 //!
+//! A deletion of the whole repository ([`super::repository`]) announces itself
+//! in the same way, to all pushes at once.
+//!
 //! `docs/decisions/0011-deletions.md` has the order of reads and writes.
 
 use super::Store;
@@ -77,7 +80,8 @@ impl Waited {
 /// A deletion that is announced.
 #[derive(Debug)]
 pub(super) struct Announcement {
-    key: Key,
+    pub(super) key: Key,
+    value: Bytes,
     /// When it was written last.
     written: Instant,
 }
@@ -91,8 +95,14 @@ impl<S: Storage> Store<S> {
     ) -> Result<Announcement, StorageError> {
         let (repository, digest) = (name.clone(), digest.clone());
         let key = Key::Deletion { repository, digest, id: Uuid::new_v4().as_u128() };
-        self.storage.write(&key, Bytes::new()).await?;
-        Ok(Announcement { key, written: Instant::now() })
+        self.announce_as(key).await
+    }
+
+    /// Writes an announcement without a value.
+    pub(super) async fn announce_as(&self, key: Key) -> Result<Announcement, StorageError> {
+        let value = Bytes::new();
+        self.storage.write(&key, value.clone()).await?;
+        Ok(Announcement { key, value, written: Instant::now() })
     }
 
     /// Writes an announcement again, with the tags that are about to be deleted.
@@ -105,11 +115,33 @@ impl<S: Storage> Store<S> {
         announcement: &mut Announcement,
         tags: &[Tag],
     ) -> Result<(), StorageError> {
-        self.check(announcement).await?;
         let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
-        self.storage.write(&announcement.key, tags.join("\n").into()).await?;
+        self.renew_as(announcement, tags.join("\n").into()).await
+    }
+
+    /// Writes an announcement again, with this value.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] as of [`Store::renew`].
+    pub(super) async fn renew_as(
+        &self,
+        announcement: &mut Announcement,
+        value: Bytes,
+    ) -> Result<(), StorageError> {
+        self.check(announcement).await?;
+        self.storage.write(&announcement.key, value.clone()).await?;
+        announcement.value = value;
         announcement.written = Instant::now();
         Ok(())
+    }
+
+    /// Writes an announcement again as it is, if it is not new any more.
+    pub(super) async fn keep(&self, announcement: &mut Announcement) -> Result<(), StorageError> {
+        if announcement.written.elapsed() < RENEWED_AFTER {
+            return Ok(());
+        }
+        let value = announcement.value.clone();
+        self.renew_as(announcement, value).await
     }
 
     /// The same, if it is not new any more.
@@ -233,6 +265,7 @@ impl<S: Storage> Store<S> {
         tags: &[Tag],
     ) -> Result<bool, StorageError> {
         match &announcement.key {
+            Key::RepositoryDeletion { .. } => Ok(announcement.size > 0),
             Key::Deletion { digest: deleted, .. } if deleted == digest => Ok(true),
             Key::Deletion { .. } if !tags.is_empty() && announcement.size > 0 => {
                 match self.storage.read(&announcement.key).await {

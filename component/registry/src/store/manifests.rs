@@ -1,9 +1,9 @@
 //! Manifests are written and deleted.
 
-use super::deletions::Waited;
+use super::deletions::{Announcement, Waited};
 use super::{Referrer, Store};
 use bytes::Bytes;
-use futures::future::{try_join, try_join_all};
+use futures::future::{try_join_all, try_join3};
 use roadstead_oci::{Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
 use roadstead_storage::{Key, Storage, StorageError, StoredManifest};
 
@@ -13,13 +13,15 @@ use roadstead_storage::{Key, Storage, StorageError, StoredManifest};
 const PUSH_ATTEMPTS: usize = 8;
 
 /// What a push links: its manifest as one of the repository, as a referrer of its
-/// subject, and by its tags.
+/// subject, and by its tags; and what it relies on.
 struct Links<'a> {
     name: &'a RepositoryName,
     digest: &'a Digest,
     media_type: &'a MediaType,
     referrer: Option<Referrer>,
     tags: &'a [Tag],
+    /// The blobs that the repository was seen to hold for it.
+    blobs: Vec<&'a Digest>,
 }
 
 impl<S: Storage> Store<S> {
@@ -31,7 +33,7 @@ impl<S: Storage> Store<S> {
     /// Stores a manifest (end-7). Each object is durable before one that points
     /// to it is written, and tags come last: a crash leaves no tag or link that
     /// leads nowhere. Acknowledged is what is still there when no deletion goes on
-    /// that might remove it.
+    /// that might remove it. `checked` says that the repository held its blobs.
     pub(crate) async fn put_manifest(
         &self,
         name: &RepositoryName,
@@ -39,12 +41,18 @@ impl<S: Storage> Store<S> {
         manifest: &Manifest,
         bytes: Bytes,
         tags: &[Tag],
+        checked: bool,
     ) -> Result<(), StorageError> {
         let referrer = Referrer::of(manifest, digest, bytes.len() as u64);
         self.storage.write(&Key::Blob(digest.clone()), bytes).await?;
-        let links = Links { name, digest, media_type: manifest.media_type(), referrer, tags };
+        let blobs = manifest.blobs().filter(|_| checked).map(|blob| &blob.digest).collect();
+        let media_type = manifest.media_type();
+        let links = Links { name, digest, media_type, referrer, tags, blobs };
         let mut waited = Waited::new();
-        for _ in 0..PUSH_ATTEMPTS {
+        for attempt in 0..PUSH_ATTEMPTS {
+            if attempt > 0 {
+                self.relink_blobs(&links).await?;
+            }
             self.write_links(&links).await?;
             self.outwait_deletions(name, digest, tags, &mut waited).await?;
             if self.has_links(&links).await? {
@@ -55,8 +63,23 @@ impl<S: Storage> Store<S> {
         Err(StorageError::Unavailable(cause))
     }
 
+    /// Links the blobs that a deletion has taken away since the repository was seen to
+    /// hold them. Their bytes have stayed.
+    async fn relink_blobs(&self, links: &Links<'_>) -> Result<(), StorageError> {
+        let Links { name, blobs, .. } = links;
+        for digest in self.storage.missing_blobs(name, blobs).await? {
+            if !self.storage.exists(&Key::Blob(digest.clone())).await? {
+                let cause = format!("{digest} is gone from {name} while a manifest is pushed");
+                return Err(StorageError::Unavailable(cause));
+            }
+            let link = Key::Layer((*name).clone(), digest.clone());
+            self.storage.link(&link, &digest, None).await?;
+        }
+        Ok(())
+    }
+
     async fn write_links(&self, links: &Links<'_>) -> Result<(), StorageError> {
-        let Links { name, digest, media_type, referrer, tags } = links;
+        let Links { name, digest, media_type, referrer, tags, .. } = links;
         let revision = Key::Revision((*name).clone(), (*digest).clone());
         self.storage.link(&revision, digest, Some(media_type)).await?;
         if let Some(referrer) = referrer {
@@ -71,15 +94,18 @@ impl<S: Storage> Store<S> {
         Ok(())
     }
 
-    /// Whether all links are there; a tag may point to another manifest by now.
+    /// Whether all links are there; a tag may point to another manifest by now. Those
+    /// of blobs too: the whole repository may have been deleted between the check of
+    /// the blobs and the link of the manifest, which this deletion has not found.
     async fn has_links(&self, links: &Links<'_>) -> Result<bool, StorageError> {
-        let Links { name, digest, media_type, referrer, tags } = links;
+        let Links { name, digest, media_type, referrer, tags, blobs } = links;
         let tags = tags.iter().map(|tag| Key::Tag((*name).clone(), tag.clone()));
         let keys: Vec<Key> = tags.chain(referrer.as_ref().map(|r| r.key(name))).collect();
         let exist = try_join_all(keys.iter().map(|key| self.storage.exists(key)));
         let held = self.storage.holds_manifest(name, digest, media_type);
-        let (held, exist) = try_join(held, exist).await?;
-        Ok(held && exist.into_iter().all(|exists| exists))
+        let missing = self.storage.missing_blobs(name, blobs);
+        let (held, exist, missing) = try_join3(held, exist, missing).await?;
+        Ok(held && missing.is_empty() && exist.into_iter().all(|exists| exists))
     }
 
     async fn manifest_stat(
@@ -101,35 +127,69 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<(), StorageError> {
-        let bytes = match self.manifest_bytes(digest).await {
+        let bytes = self.bytes_to_delete(name, digest).await?;
+        let announcement = self.announce(name, digest).await?;
+        self.remove_old(name, &announcement).await?;
+        self.delete_announced(name, digest, bytes, announcement).await
+    }
+
+    /// The bytes of a manifest that is to be deleted; none if they are gone, as
+    /// another registry's collector can leave it.
+    pub(super) async fn bytes_to_delete(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Bytes>, StorageError> {
+        match self.manifest_bytes(digest).await {
+            Ok(bytes) => Ok(Some(bytes)),
             // Perhaps a blob that is too long for a manifest.
             Err(error @ StorageError::Failed(_)) => {
                 let held = self.manifest_stat(name, digest).await?.is_some();
-                return Err(if held { error } else { StorageError::NotFound });
+                Err(if held { error } else { StorageError::NotFound })
             }
-            // Without bytes, no repository ever had it.
-            bytes => bytes?,
-        };
-        let mut announcement = self.announce(name, digest).await?;
-        self.remove_old(name, &announcement).await?;
+            Err(StorageError::NotFound)
+                if self.storage.exists(&Key::Revision(name.clone(), digest.clone())).await? =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a manifest whose deletion is announced.
+    pub(super) async fn delete_announced(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        bytes: Option<Bytes>,
+        mut announcement: Announcement,
+    ) -> Result<(), StorageError> {
         // Read only now: a push that has not seen the announcement may just have
         // ended.
         let stat = self.manifest_stat(name, digest).await?;
         let tags = self.delete_tags_of(name, digest, &mut announcement).await?;
         self.renew(&mut announcement, &[]).await?;
         let media_type = stat.as_ref().and_then(|stat| stat.media_type.as_ref());
-        let manifest = Manifest::parse_stored(&bytes, media_type).ok();
-        if let Some(referrer) = manifest.and_then(|m| Referrer::of(&m, digest, bytes.len() as u64))
-        {
+        let referrer = bytes.as_ref().and_then(|bytes| {
+            let manifest = Manifest::parse_stored(bytes, media_type).ok()?;
+            Referrer::of(&manifest, digest, bytes.len() as u64)
+        });
+        if let Some(referrer) = referrer {
             self.storage.delete(&referrer.key(name)).await?;
             self.renew_in_time(&mut announcement, &[]).await?;
         }
-        if stat.is_some() {
-            self.storage.unlink(&Key::Revision(name.clone(), digest.clone()), digest).await?;
+        let revision = Key::Revision(name.clone(), digest.clone());
+        let mut held = stat.is_some();
+        if held {
+            self.storage.unlink(&revision, digest).await?;
+        } else if self.storage.exists(&revision).await? {
+            // A link that is damaged, or leads to nothing: nobody can pull it.
+            held = true;
+            self.storage.delete(&revision).await?;
         }
         self.end(announcement).await?;
         // Tags without the link were left by an earlier version, or by others; an
         // entry among the referrers by a process that died.
-        if stat.is_none() && tags == 0 { Err(StorageError::NotFound) } else { Ok(()) }
+        if !held && tags == 0 { Err(StorageError::NotFound) } else { Ok(()) }
     }
 }

@@ -54,7 +54,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let (name, digest) = (self.repository(), self.digest());
-        match self.below(12) {
+        match self.below(13) {
             0 => Key::Blob(digest),
             1 => Key::Hint(digest, name),
             2 => Key::Layer(name, digest),
@@ -69,6 +69,7 @@ impl Random {
                 Key::Deletion { repository: name, digest, id }
             }
             10 => Key::Session(self.session()),
+            11 => Key::RepositoryDeletion { repository: name, id: u128::from(self.0.u64(..)) },
             _ => Key::SessionObject(self.session(), self.file()),
         }
     }
@@ -242,7 +243,11 @@ fn names_do_not_decide_what_is_durable() {
         let key = random.key();
         let lost = matches!(
             key,
-            Key::Hint(..) | Key::Deletion { .. } | Key::Session(_) | Key::SessionObject(..)
+            Key::Hint(..)
+                | Key::Deletion { .. }
+                | Key::RepositoryDeletion { .. }
+                | Key::Session(_)
+                | Key::SessionObject(..)
         );
         assert_eq!(key.is_durable(), !lost, "{key}");
         if let Some(companion) = key.companion() {

@@ -144,12 +144,14 @@ async fn check_repository<S: Testable>(storage: &S) {
         let digest: &Digest = &digests[digest];
         Key::Deletion { repository: name.clone(), digest: digest.clone(), id }
     });
+    let whole = [7, 1 << 100].map(|id| Key::RepositoryDeletion { repository: name.clone(), id });
+    let deletions = [&deletions[..], &whole].concat();
     for key in &deletions {
         storage.write(key, Bytes::from_static(b"a tag")).await.unwrap();
     }
 
     for (collection, keys) in [
-        (Collection::Deletions(name.clone()), deletions.map(|key| (key, 5)).to_vec()),
+        (Collection::Deletions(name.clone()), deletions.into_iter().map(|key| (key, 5)).collect()),
         (Collection::Layers(name.clone()), layers),
         (Collection::Revisions(name.clone()), revisions),
         (Collection::Tags(name.clone()), tags),
@@ -157,6 +159,9 @@ async fn check_repository<S: Testable>(storage: &S) {
     ] {
         check_all(storage, &collection, &expected(keys), began).await;
     }
+    let mut all: Vec<_> = histories.values().flatten().cloned().collect();
+    all.push((history, length(&digests[0])));
+    check_all(storage, &Collection::TagHistories(name.clone()), &expected(all), began).await;
     for (text, keys) in histories {
         let collection = Collection::TagHistory(name.clone(), tag(text));
         check_all(storage, &collection, &expected(keys), began).await;
@@ -373,6 +378,7 @@ async fn check_nothing<S: Testable>(storage: &S) {
         Collection::Revisions(name.clone()),
         Collection::Tags(name.clone()),
         Collection::TagHistory(name.clone(), tag("latest")),
+        Collection::TagHistories(name.clone()),
         Collection::Referrers(name.clone()),
         Collection::Sessions(name),
     ] {

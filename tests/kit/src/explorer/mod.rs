@@ -32,4 +32,5 @@ pub use search::{Bound, Found, Scenario, explore, inject};
 pub use stage::{Fault, FaultKind, Performance, Span, Task, perform};
 pub(crate) use stage::{answered, bucket_step, pause};
 pub use step::{Kind, Step};
+pub(crate) use world::LONG;
 pub use world::{Medium, World};

@@ -13,6 +13,10 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+/// How much time passes where time passes.
+pub(crate) const LONG: Duration = Duration::from_hours(2);
 
 /// What holds the content, and how many processes share it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +94,16 @@ impl World {
         self.directories = (0..count).map(open).collect();
     }
 
+    /// Has the announcements of deletions be of two hours ago.
+    ///
+    /// # Panics
+    /// When the directory cannot be read.
+    pub fn let_time_pass(&self) {
+        self.bucket.let_time_pass();
+        age(&self.root().join("docker/registry/v2/repositories"), false)
+            .unwrap_or_else(|error| panic!("the directory: {error}"));
+    }
+
     /// What paths of steps are relative to.
     pub fn root(&self) -> &Path {
         self.root.path()
@@ -118,6 +132,23 @@ impl World {
         let registry = NativeRegistry::with_config(storage, config());
         block_on(registry.unwrap_or_else(|error| valid(error)).send(request))
     }
+}
+
+/// Makes the files below a directory older that are in one of deletions.
+fn age(path: &Path, of_deletions: bool) -> std::io::Result<()> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            age(&path, of_deletions || path.ends_with("_deletions"))?;
+        } else if of_deletions {
+            let file = std::fs::File::options().write(true).open(&path)?;
+            file.set_modified(SystemTime::now() - LONG)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs a future that never waits for anything but steps.

@@ -98,6 +98,8 @@ pub fn all() -> Vec<Table> {
         lists::text_that_headers_cannot_hold,
         referrers::referrers,
         deletes::deletes,
+        deletes::a_repository,
+        deletes::a_repository_that_holds_little,
         settings::deletes_are_off,
         settings::read_only,
         settings::warning,

@@ -37,7 +37,7 @@ const PARTS: [(&str, &str); 19] = [
     ("component/bridge/", "Between host and component"),
     ("component/config/", "Settings"),
     ("host/operator/src/cert/", "`roadstead cert`"),
-    ("host/operator/", "`roadstead doctor` and `htpasswd`"),
+    ("host/operator/", "`roadstead doctor`, `htpasswd` and `rm`"),
 ];
 
 /// Constants that look like limits and bound nothing that a client or an
