@@ -10,21 +10,21 @@ const MAX_PARAMETERS: usize = 20;
 
 /// A challenge: an authentication scheme and its parameters.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Challenge {
+pub(crate) struct Challenge {
     /// In lower case: `basic`, `bearer`.
-    pub(super) scheme: String,
+    pub(crate) scheme: String,
     /// Names in lower case.
     parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
     /// All challenges of a response; a header may hold several.
-    pub(super) fn all(headers: &HeaderMap) -> Vec<Self> {
+    pub(crate) fn all(headers: &HeaderMap) -> Vec<Self> {
         let values = headers.get_all(WWW_AUTHENTICATE).iter();
         values.filter_map(|value| value.to_str().ok()).flat_map(parse).collect()
     }
 
-    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         let found = self.parameters.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }

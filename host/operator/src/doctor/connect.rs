@@ -92,7 +92,7 @@ pub(super) async fn tcp(
 }
 
 /// Opens a TCP connection.
-pub(super) async fn open(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+pub(crate) async fn open(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     match timeout(limit, TcpStream::connect(address)).await {
         Ok(result) => result,
         Err(_) => Err(ErrorKind::TimedOut.into()),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, USER_AGENT};
+use http::request::Builder;
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
@@ -25,20 +26,20 @@ const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 
 /// A connection, encrypted or not.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// A response, with its body up to [`MAX_BODY`].
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// A header's value, if it is text.
-    pub(super) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+    pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
@@ -56,7 +57,21 @@ pub(super) async fn get(
     authorization: Option<&str>,
     limit: Duration,
 ) -> Result<Answer, String> {
-    match tokio::time::timeout(limit, exchange(stream, authority, path, authorization)).await {
+    let request = Request::get(path)
+        .header(USER_AGENT, concat!("roadstead-doctor/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "application/json, */*");
+    send(stream, authority, request, authorization, limit).await
+}
+
+/// Sends a request without a body and reads the response.
+pub(crate) async fn send(
+    stream: Box<dyn Stream>,
+    authority: &str,
+    request: Builder,
+    authorization: Option<&str>,
+    limit: Duration,
+) -> Result<Answer, String> {
+    match tokio::time::timeout(limit, exchange(stream, authority, request, authorization)).await {
         Ok(result) => result,
         Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
     }
@@ -65,14 +80,10 @@ pub(super) async fn get(
 async fn exchange(
     stream: Box<dyn Stream>,
     authority: &str,
-    path: &str,
+    request: Builder,
     authorization: Option<&str>,
 ) -> Result<Answer, String> {
-    let mut request = Request::get(path)
-        .header(HOST, authority)
-        .header(USER_AGENT, concat!("roadstead-doctor/", env!("CARGO_PKG_VERSION")))
-        .header(ACCEPT, "application/json, */*")
-        .header(CONNECTION, "close");
+    let mut request = request.header(HOST, authority).header(CONNECTION, "close");
     if let Some(authorization) = authorization {
         let mut value = HeaderValue::from_str(authorization).map_err(|error| error.to_string())?;
         value.set_sensitive(true);

@@ -2,17 +2,17 @@
 //! says how to fix what is wrong.
 
 mod chain;
-mod challenge;
-mod connect;
+pub(crate) mod challenge;
+pub(crate) mod connect;
 mod connection;
-mod http;
+pub(crate) mod http;
 mod login;
 mod proxy;
 mod registry;
 mod report;
-mod target;
-mod tls;
-mod trust;
+pub(crate) mod target;
+pub(crate) mod tls;
+pub(crate) mod trust;
 
 use crate::cert::DOCKER_DIRECTORY;
 use crate::password;

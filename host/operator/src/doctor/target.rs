@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 /// HTTP's two schemes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Scheme {
+pub(crate) enum Scheme {
     Http,
     Https,
 }
 
 impl Scheme {
     /// The default port.
-    pub(super) fn port(self) -> u16 {
+    pub(crate) fn port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https => 443,
@@ -33,18 +33,18 @@ impl fmt::Display for Scheme {
 /// A registry as given on the command line: `registry.example:5000`, optionally
 /// with a scheme.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Target {
-    pub(super) scheme: Option<Scheme>,
+pub(crate) struct Target {
+    pub(crate) scheme: Option<Scheme>,
     /// A DNS name, or an IP address without brackets.
-    pub(super) host: String,
-    pub(super) port: Option<u16>,
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
     /// What follows the host; registries have no path.
     pub(super) path: String,
 }
 
 impl Target {
     /// The host and port, as in image names and the `Host` header.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         authority(&self.host, self.port)
     }
 

@@ -88,7 +88,7 @@ pub(super) async fn handshake(
 }
 
 /// A handshake that fails if the certificate is not trusted, as any client's.
-pub(super) async fn verified_handshake(
+pub(crate) async fn verified_handshake(
     stream: TcpStream,
     host: &str,
     roots: RootCertStore,

@@ -17,8 +17,8 @@ const MAX_FILE: u64 = 1024 * 1024;
 
 /// CAs that a client trusts.
 #[derive(Clone)]
-pub(super) struct Roots {
-    pub(super) store: RootCertStore,
+pub(crate) struct Roots {
+    pub(crate) store: RootCertStore,
     certificates: Vec<CertificateDer<'static>>,
 }
 
@@ -37,7 +37,7 @@ pub(super) enum Verdict {
 
 impl Roots {
     /// The CAs of the system's trust store; empty if there is none.
-    pub(super) fn of_system() -> Self {
+    pub(crate) fn of_system() -> Self {
         let mut roots = Self { store: RootCertStore::empty(), certificates: Vec::new() };
         roots.add(rustls_native_certs::load_native_certs().certs);
         roots
@@ -50,7 +50,7 @@ impl Roots {
     }
 
     /// Adds the CAs of a PEM file.
-    pub(super) fn with_file(mut self, path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn with_file(mut self, path: &Path) -> anyhow::Result<Self> {
         let text = crate::files::read(path, MAX_FILE)
             .with_context(|| format!("cannot read {}", path.display()))?;
         let certificates = CertificateDer::pem_slice_iter(&text)
@@ -97,15 +97,15 @@ impl Roots {
 }
 
 /// The CAs that Docker on this machine trusts for a registry.
-pub(super) struct Docker {
+pub(crate) struct Docker {
     /// The file of their certificates, whether or not it exists.
     pub(super) file: PathBuf,
     /// They and the system's, if the file exists.
-    pub(super) roots: Option<Roots>,
+    pub(crate) roots: Option<Roots>,
 }
 
 impl Docker {
-    pub(super) fn read(base: &Path, authority: &str, system: &Roots) -> Self {
+    pub(crate) fn read(base: &Path, authority: &str, system: &Roots) -> Self {
         let file = base.join(authority).join("ca.crt");
         // An unreadable file counts as empty, as Docker cannot read it either.
         let roots =

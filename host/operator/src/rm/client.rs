@@ -1,0 +1,225 @@
+//! Requests to a registry, with a login where it asks for one.
+
+use super::credentials::{self, Credentials};
+use crate::doctor::challenge::Challenge;
+use crate::doctor::http::{self, Answer, Stream};
+use crate::doctor::target::{Scheme, Target};
+use crate::doctor::trust::{Docker, Roots};
+use crate::doctor::{connect, tls};
+use ::http::header::{ACCEPT, USER_AGENT};
+use ::http::{Method, Request, StatusCode, Uri};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::RootCertStore;
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// All media types of manifests that clients know: without them, some registries
+/// convert a manifest, or hide it.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json, */*";
+
+/// How a registry is reached.
+pub(super) struct Options<'a> {
+    pub(super) ca: &'a [PathBuf],
+    pub(super) docker_directory: &'a Path,
+    pub(super) docker_config: Option<PathBuf>,
+    pub(super) user: Option<Credentials>,
+    pub(super) limit: Duration,
+}
+
+/// A client of one registry.
+pub(super) struct Client {
+    target: Target,
+    roots: RootCertStore,
+    /// Where passwords are looked up, unless one was given.
+    docker_config: Option<PathBuf>,
+    user: Option<Credentials>,
+    limit: Duration,
+    /// What the registry has accepted or asked for.
+    authorization: RefCell<Option<String>>,
+    /// The scheme that it speaks, once that is known.
+    scheme: RefCell<Option<Scheme>>,
+}
+
+impl Client {
+    pub(super) fn new(registry: &str, options: Options<'_>) -> Result<Self, String> {
+        let target: Target = registry.parse()?;
+        let system = Roots::of_system();
+        let docker = Docker::read(options.docker_directory, &target.authority(), &system);
+        let mut roots = docker.roots.unwrap_or(system);
+        for file in options.ca {
+            roots = roots.with_file(file).map_err(|error| format!("{error:#}"))?;
+        }
+        Ok(Self {
+            roots: roots.store,
+            docker_config: options.docker_config,
+            user: options.user,
+            limit: options.limit,
+            authorization: RefCell::default(),
+            scheme: RefCell::new(target.scheme),
+            target,
+        })
+    }
+
+    /// Sends a request, and logs in if the registry asks for it.
+    pub(super) async fn send(&self, method: Method, path: &str) -> Result<Answer, String> {
+        let known = self.authorization.borrow().clone();
+        let answer = self.once(&method, path, known.as_deref()).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let authorization = self.log_in(&answer).await?;
+        let answer = self.once(&method, path, Some(&authorization)).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            return Err(format!(
+                "the registry refuses the login{}; check the password, and that the user may \
+                 delete",
+                self.user.as_ref().map(|user| format!(" of {}", user.user)).unwrap_or_default()
+            ));
+        }
+        *self.authorization.borrow_mut() = Some(authorization);
+        Ok(answer)
+    }
+
+    async fn once(
+        &self,
+        method: &Method,
+        path: &str,
+        authorization: Option<&str>,
+    ) -> Result<Answer, String> {
+        let known = *self.scheme.borrow();
+        let scheme = known.unwrap_or(Scheme::Https);
+        let stream = match self.connect(&self.target, scheme).await {
+            Ok(stream) => stream,
+            // As Docker, on this machine alone.
+            Err(_) if known.is_none() && self.is_local() => {
+                *self.scheme.borrow_mut() = Some(Scheme::Http);
+                self.connect(&self.target, Scheme::Http).await?
+            }
+            Err(problem) if known.is_none() => {
+                return Err(format!(
+                    "{problem}; for a CA of its own: --ca FILE; for plain HTTP: http://{}/...; \
+                     roadstead doctor {0} says more",
+                    self.target.authority()
+                ));
+            }
+            Err(problem) => return Err(problem),
+        };
+        self.request(stream, &self.target, method, path, authorization).await
+    }
+
+    async fn request(
+        &self,
+        stream: Box<dyn Stream>,
+        target: &Target,
+        method: &Method,
+        path: &str,
+        authorization: Option<&str>,
+    ) -> Result<Answer, String> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(USER_AGENT, concat!("roadstead-rm/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, MANIFESTS);
+        http::send(stream, &target.authority(), request, authorization, self.limit).await
+    }
+
+    async fn connect(&self, target: &Target, scheme: Scheme) -> Result<Box<dyn Stream>, String> {
+        let (host, port) = (target.host.as_str(), target.port.unwrap_or(scheme.port()));
+        let found = timeout(self.limit, tokio::net::lookup_host((host, port))).await;
+        let addresses: Vec<_> = match found {
+            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Err(error)) => return Err(format!("cannot resolve {host}: {error}")),
+            Err(_) => return Err(format!("no name server answered for {host}")),
+        };
+        let mut problem = format!("{host} has no address");
+        for address in addresses {
+            match connect::open(address, self.limit).await {
+                Ok(stream) if scheme == Scheme::Http => return Ok(Box::new(stream)),
+                Ok(stream) => {
+                    let roots = self.roots.clone();
+                    return tls::verified_handshake(stream, host, roots, self.limit).await;
+                }
+                Err(error) => problem = format!("cannot connect to {address}: {error}"),
+            }
+        }
+        Err(problem)
+    }
+
+    fn is_local(&self) -> bool {
+        let address: Option<IpAddr> = self.target.host.parse().ok();
+        self.target.host == "localhost" || address.is_some_and(|address| address.is_loopback())
+    }
+
+    /// The header with which the registry should accept the request.
+    async fn log_in(&self, answer: &Answer) -> Result<String, String> {
+        let authority = self.target.authority();
+        let user = match (&self.user, &self.docker_config) {
+            (Some(user), _) => Some(user.clone()),
+            (None, Some(directory)) => credentials::find(directory, &authority)?,
+            (None, None) => None,
+        };
+        let challenges = Challenge::all(&answer.headers);
+        let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+        if let Some(bearer) = find("bearer") {
+            return self.token(bearer, user.as_ref()).await;
+        }
+        if find("basic").is_none() {
+            return Err("the registry asks for a login of an unknown kind".to_owned());
+        }
+        let user = user.ok_or_else(|| {
+            format!("the registry asks for a login: docker login {authority}, or --user NAME")
+        })?;
+        Ok(user.basic())
+    }
+
+    /// Asks the token service of a challenge for a token. The password goes nowhere
+    /// that is less safe than the registry itself.
+    async fn token(
+        &self,
+        challenge: &Challenge,
+        user: Option<&Credentials>,
+    ) -> Result<String, String> {
+        let realm = challenge.parameter("realm").unwrap_or_default();
+        let wrong = || format!("the registry's token service is not a URL: {realm:?}");
+        let uri: Uri = realm.parse().map_err(|_| wrong())?;
+        let target: Target = realm.parse().map_err(|_| wrong())?;
+        let scheme = target.scheme.ok_or_else(wrong)?;
+        if scheme == Scheme::Http && *self.scheme.borrow() != Some(Scheme::Http) {
+            return Err(format!(
+                "the token service {realm} uses plain HTTP, where passwords can be intercepted"
+            ));
+        }
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let mut path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        for (number, name) in ["service", "scope"].into_iter().enumerate() {
+            if let Some(value) = challenge.parameter(name) {
+                let joint = if number == 0 && uri.query().is_none() { '?' } else { '&' };
+                path = format!("{path}{joint}{name}={}", encode(value));
+            }
+        }
+        let stream = self.connect(&target, scheme).await?;
+        let basic = user.map(Credentials::basic);
+        let answer = self.request(stream, &target, &Method::GET, &path, basic.as_deref()).await?;
+        if answer.status != StatusCode::OK {
+            return Err(match user {
+                Some(user) => {
+                    format!("the token service answers {} to {}", answer.status, user.user)
+                }
+                None => format!(
+                    "the registry asks for a login: docker login {}, or --user NAME",
+                    self.target.authority()
+                ),
+            });
+        }
+        let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let token = json["token"].as_str().or(json["access_token"].as_str());
+        let token = token.ok_or("the token service answers without a token")?;
+        Ok(format!("Bearer {token}"))
+    }
+}

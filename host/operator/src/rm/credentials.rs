@@ -1,0 +1,123 @@
+//! The passwords that `docker login` keeps.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The largest `config.json`.
+///
+/// Limit: bytes of Docker's `config.json`; test: none, it comes from the operator.
+const MAX_CONFIG: u64 = 1024 * 1024;
+
+/// The user that a credential helper names when it has no password but a token.
+const TOKEN: &str = "<token>";
+
+/// A user's name and password.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Credentials {
+    pub(super) user: String,
+    pub(super) password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    pub(super) fn basic(&self) -> String {
+        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
+    }
+}
+
+/// Where Docker keeps its configuration.
+pub(super) fn directory() -> Option<PathBuf> {
+    let given = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    given.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")))
+}
+
+/// The password for a registry, if one is kept.
+pub(super) fn find(directory: &Path, authority: &str) -> Result<Option<Credentials>, String> {
+    let file = directory.join("config.json");
+    let failed = |problem: String| format!("{}: {problem}", file.display());
+    let text = match crate::files::read(&file, MAX_CONFIG) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    let config: Value = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
+    let helper = config["credHelpers"][authority].as_str().or(config["credsStore"].as_str());
+    if let Some(helper) = helper
+        && let Some(found) = ask(helper, authority)?
+    {
+        return Ok(Some(found));
+    }
+    let Some(entries) = config["auths"].as_object() else { return Ok(None) };
+    let entry = entries.iter().find(|(key, _)| names(key, authority)).map(|(_, entry)| entry);
+    let Some(auth) = entry.and_then(|entry| entry["auth"].as_str()) else { return Ok(None) };
+    let decoded = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
+    let (user, password) =
+        pair.ok_or_else(|| failed(format!("the entry of {authority} has no user and password")))?;
+    Ok(Some(Credentials { user: user.to_owned(), password: password.to_owned() }))
+}
+
+/// Whether a key of `auths` is this registry: Docker writes some as URLs.
+fn names(key: &str, authority: &str) -> bool {
+    let key = key.split_once("://").map_or(key, |(_, rest)| rest);
+    key.split('/').next() == Some(authority)
+}
+
+/// Asks a credential helper.
+fn ask(helper: &str, authority: &str) -> Result<Option<Credentials>, String> {
+    let program = format!("docker-credential-{helper}");
+    let failed = |error: std::io::Error| format!("{program}: {error}; use --user");
+    let mut child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that ends without reading says so by its status.
+        let _ = input.write_all(authority.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    // It fails when it has none.
+    let found: Option<Value> =
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten();
+    let text = |name: &str| Some(found.as_ref()?[name].as_str()?.to_owned());
+    let (Some(user), Some(password)) = (text("Username"), text("Secret")) else { return Ok(None) };
+    if user == TOKEN {
+        return Err(format!("{program} has a token and no password; use --user"));
+    }
+    Ok(Some(Credentials { user, password }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn passwords_of_docker_login_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(find(root.path(), "a.example"), Ok(None));
+        // alice:se:cret
+        let config = r#"{"auths":{"https://a.example:5000/v2/":{"auth":"YWxpY2U6c2U6Y3JldA=="},
+            "b.example":{"auth":"!"},"c.example":{}}}"#;
+        std::fs::write(root.path().join("config.json"), config).unwrap();
+        let found = find(root.path(), "a.example:5000").unwrap().unwrap();
+        assert_eq!((found.user.as_str(), found.password.as_str()), ("alice", "se:cret"));
+        assert!(!format!("{found:?}").contains("cret"));
+        assert_eq!(find(root.path(), "a.example"), Ok(None));
+        assert_eq!(find(root.path(), "c.example"), Ok(None));
+        assert!(find(root.path(), "b.example").is_err());
+        std::fs::write(root.path().join("config.json"), "{").unwrap();
+        assert!(find(root.path(), "a.example").is_err());
+    }
+}
