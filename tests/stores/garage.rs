@@ -5,8 +5,8 @@ use http::{Method, StatusCode};
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStoreExt as _, PutMode, PutPayload, UpdateVersion};
-use roadstead_buckets::{Bucket, honours_conditions};
-use roadstead_tests::{Garage, bucket, skip};
+use roadstead_buckets::{Bucket, OpenBucket, SentParts, honours_conditions};
+use roadstead_tests::{Garage, bucket, open_bucket, skip};
 use std::sync::Arc;
 
 /// S3's minimum size of a part that is not the last one.
@@ -164,6 +164,49 @@ async fn parts() {
     }
     store.complete_multipart(&target, &id, parts).await.unwrap();
     assert_eq!(store.head(&target).await.unwrap().size, 2 * PART as u64 + 17);
+}
+
+/// Multipart uploads that nobody completes are found by the store's list, by pages
+/// that go on after a key; and their parts say when the last one arrived.
+#[tokio::test]
+async fn open_uploads() {
+    let Some(garage) = start("garage::open_uploads") else { return };
+    garage.bucket("facts").unwrap();
+    let OpenBucket { bucket: store, s3 } = open_bucket(garage.settings("facts", 0)).unwrap();
+    let s3 = s3.unwrap();
+    let mut ids = Vec::new();
+    for key in ["below/a", "below/b", "below/b", "elsewhere/c"] {
+        let path = Path::from(key);
+        let id = store.create_multipart(&path).await.unwrap();
+        for index in 0..2 {
+            let part = PutPayload::from(vec![1; 1000 + index]);
+            store.put_part(&path, &id, index, part).await.unwrap();
+        }
+        ids.push(id);
+    }
+    let (mut found, mut next) = (Vec::new(), None);
+    loop {
+        let page = s3.list_uploads("below/", next.as_ref(), 1).await.unwrap();
+        found.extend(page.uploads.into_iter().map(|upload| upload.key.to_string()));
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    // Of one key whose uploads a page cuts off, the rest may be passed by.
+    assert_eq!(found[..2], ["below/a", "below/b"]);
+    let whole = s3.list_uploads("below/", None, 10).await.unwrap();
+    assert_eq!((whole.uploads.len(), whole.next), (3, None));
+    let (path, id) = (Path::from("below/a"), &ids[0]);
+    let sent = s3.sent_parts(&path, id, 0).await.unwrap();
+    let newer = s3.sent_parts(&path, id, 1).await.unwrap();
+    assert_eq!((sent.bytes, newer.bytes, sent.newest), (2001, 1001, newer.newest));
+    assert_eq!(s3.sent_parts(&path, id, 2).await.unwrap(), SentParts::default());
+    store.abort_multipart(&path, id).await.unwrap();
+    let gone = s3.sent_parts(&path, id, 0).await;
+    assert!(matches!(gone, Err(object_store::Error::NotFound { .. })), "{gone:?}");
+    let again = store.abort_multipart(&path, id).await;
+    assert!(matches!(again, Err(object_store::Error::NotFound { .. })), "{again:?}");
 }
 
 /// One node of three may be down; with two down, nothing is written.

@@ -93,7 +93,8 @@ async fn clients_come_back() {
     // The cause is only in the log.
     let request = Request::get("/v2/a/b/tags/list").body(Vec::new().into()).unwrap();
     let answer = send(&registry.address, request).await.unwrap();
-    let id = answer.headers()["x-request-id"].to_str().unwrap();
+    let id = answer.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+    let id = id.unwrap_or_else(|| panic!("{answer:?}\n{}", registry.log()));
     let logged = async {
         loop {
             if let Some(cause) = registry.log().lines().find(|line| line.contains(id)) {

@@ -9,6 +9,7 @@ mod backend;
 mod client;
 mod conditions;
 mod crypto;
+mod open_uploads;
 mod refusal;
 mod s3;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use backend::Backend;
 pub use client::{Client, Clock, MAX_ATTEMPTS, MAX_PAUSE, REPEAT_TIME};
 pub use conditions::{honours_conditions, is_readable};
 pub use crypto::RustCrypto;
+pub use open_uploads::{OpenUpload, OpenUploads, SentParts, UploadMarker};
 pub use refusal::{Refusal, is_unavailable, remedy};
 pub use s3::{S3Operations, Verified};
 pub use time::{LIST_TIME, QUICK_TIME, RESPONSE_TIME, response_time};

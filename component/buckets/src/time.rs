@@ -37,7 +37,7 @@ const COPY_SOURCES: [&str; 3] = ["x-amz-copy-source", "x-goog-copy-source", "x-m
 const COMPLETES: [&str; 1] = ["comp=blocklist"];
 
 /// Queries of lists.
-const LISTS: [&str; 2] = ["list-type=2", "comp=list"];
+const LISTS: [&str; 3] = ["list-type=2", "comp=list", "uploads"];
 
 /// How long a store may take to begin its response to a request, once it has all
 /// of it.
@@ -72,6 +72,7 @@ mod tests {
             ("PUT", "/b/key", "", SMALL_BODY, QUICK_TIME),
             ("POST", "/b/key?uploads", "", 0, QUICK_TIME),
             ("GET", "/b?prefix=a&list-type=2", "", 0, LIST_TIME),
+            ("GET", "/b/?prefix=a&uploads=", "", 0, LIST_TIME),
             ("GET", "/b?restype=container&comp=list", "", 0, LIST_TIME),
             ("PUT", "/b/key", "", SMALL_BODY + 1, RESPONSE_TIME),
             ("PUT", "/b/key?partNumber=1&uploadId=1", "x-amz-copy-source", 0, RESPONSE_TIME),

@@ -20,12 +20,13 @@ mod reads;
 mod tests;
 mod uploads;
 
-pub use uploads::{MAX_BLOB_SIZE, MEMORY_LIMIT, Options};
+pub use uploads::{MAX_BLOB_SIZE, MEMORY_LIMIT, Options, PurgeLine, Purging};
 
 use bytes::Bytes;
 use objects::Objects;
 use roadstead_buckets::Backend;
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
+use roadstead_storage::condemned::Marker;
 use roadstead_storage::{
     Appended, Blob, Bodies, Collection, Commit, Content, Cursor, Key, Listing, NamesQuery, Page,
     Storage, StorageError, StoredManifest, UploadSession,
@@ -40,6 +41,7 @@ use uploads::Uploads;
 pub struct CloudStorage<B> {
     objects: Arc<Objects>,
     uploads: Uploads,
+    marker: Marker,
     bodies: PhantomData<B>,
 }
 
@@ -48,7 +50,7 @@ impl<B: Bodies> CloudStorage<B> {
     pub fn new(backend: Backend, options: Options) -> Self {
         let objects = Arc::new(Objects::new(backend));
         let uploads = Uploads::new(Arc::clone(&objects), options);
-        Self { objects, uploads, bodies: PhantomData }
+        Self { objects, uploads, marker: Marker::default(), bodies: PhantomData }
     }
 }
 
@@ -178,6 +180,10 @@ impl<B: Bodies> Storage for CloudStorage<B> {
         B::pause(time).await;
     }
 
+    fn marker(&self) -> Option<&Marker> {
+        Some(&self.marker)
+    }
+
     async fn names(&self, query: &NamesQuery) -> Result<Page, StorageError> {
         Ok(self.objects.names(query).await?)
     }
@@ -210,11 +216,11 @@ impl<B: Bodies> Storage for CloudStorage<B> {
         length: Option<u64>,
         body: B::Upload,
     ) -> Result<Appended, StorageError> {
-        Ok(self.uploads.append(session, at, length, body).await?)
+        Ok(self.uploads.append(self, session, at, length, body).await?)
     }
 
     async fn commit(&self, commit: &Commit) -> Result<u64, StorageError> {
-        Ok(self.uploads.commit(commit).await?)
+        Ok(self.uploads.commit(self, commit).await?)
     }
 
     async fn append_and_commit(
@@ -222,11 +228,11 @@ impl<B: Bodies> Storage for CloudStorage<B> {
         commit: &Commit,
         body: B::Upload,
     ) -> Result<u64, StorageError> {
-        Ok(self.uploads.append_and_commit(commit, body).await?)
+        Ok(self.uploads.append_and_commit(self, commit, body).await?)
     }
 
     async fn store(&self, commit: &Commit, body: B::Upload) -> Result<u64, StorageError> {
-        Ok(self.uploads.store(commit, body).await?)
+        Ok(self.uploads.store(self, commit, body).await?)
     }
 
     async fn discard(&self, session: &UploadSession) -> Result<(), StorageError> {

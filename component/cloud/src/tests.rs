@@ -5,9 +5,9 @@ mod enumeration;
 mod gone;
 mod lists;
 mod many;
+mod purge;
 mod races;
 mod requests;
-
 mod uploads;
 mod verified;
 

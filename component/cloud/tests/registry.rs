@@ -7,12 +7,15 @@ use http::{Request, Response};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use roadstead_bridge::Services;
+use roadstead_buckets::Backend;
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_config::Config;
 use roadstead_kit::body::{MemoryBody, NativeBodies, NativeDownload};
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::contract::{Readable as _, sha256};
 use roadstead_registry::{Body, Gate, Registry, Switches};
+
+const MARKER: &str = "GET .roadstead/collect/condemned";
 
 struct Counted {
     bucket: MemoryBucket,
@@ -23,6 +26,16 @@ impl Counted {
     fn new(redirecting: bool) -> Self {
         let bucket = MemoryBucket::default();
         let backend = if redirecting { bucket.redirecting("") } else { bucket.backend("") };
+        Self::of(bucket, backend)
+    }
+
+    /// Another instance over the same bucket.
+    fn over(bucket: MemoryBucket) -> Self {
+        let backend = bucket.backend("");
+        Self::of(bucket, backend)
+    }
+
+    fn of(bucket: MemoryBucket, backend: Backend) -> Self {
         let options = Options { secret: Some(b"secret".to_vec()), ..Options::default() };
         let config = Config::from_variables(Vec::new()).unwrap();
         let gate = Gate::new(&config, Services::default(), None);
@@ -30,7 +43,8 @@ impl Counted {
         Self { bucket, registry: Registry::new(storage, Switches::default(), gate) }
     }
 
-    /// Sends a request, and returns the response and the requests to the bucket.
+    /// Sends a request, and returns the response and the requests to the bucket but
+    /// one: the marker of garbage collection is asked for once in 10 minutes.
     async fn ask(
         &self,
         method: &str,
@@ -43,7 +57,9 @@ impl Counted {
         let request = request.header("content-type", "application/vnd.oci.image.manifest.v1+json");
         self.bucket.requests();
         let answer = self.registry.handle(request.body(body).unwrap()).await;
-        (answer, self.bucket.requests())
+        let mut requests = self.bucket.requests();
+        requests.retain(|request| request != MARKER);
+        (answer, requests)
     }
 
     /// Sends a request, expects a status, and counts the requests to the bucket.
@@ -160,6 +176,88 @@ async fn a_pull_takes_few_requests() {
     }
 }
 
+/// The table of `docs/collection.md`: what is asked for besides, if nothing is
+/// condemned, if something is, and if this blob is.
+#[tokio::test]
+async fn what_garbage_collection_costs() {
+    let write = async |counted: &Counted, key: &str, value: &str| {
+        counted.bucket.objects().put(&Path::from(key), value.to_owned().into()).await.unwrap();
+    };
+    let layer = b"layer".to_vec();
+    let (digest, missing) = (sha256(&layer), sha256(b"missing"));
+    let repositories = "docker/registry/v2/repositories";
+    let hex = digest.encoded();
+    let link = format!("{repositories}/a/_layers/sha256/{hex}/link");
+    let moved = format!("{repositories}/a/_condemned/layers/sha256/{hex}/link");
+    let tombstone = format!("docker/registry/v2/blobs/sha256/{}/{hex}/_condemned", &hex[..2]);
+    let image = manifest(&[layer.clone(), layer.clone()]);
+    let unknown = manifest(&[b"missing".to_vec(), layer.clone()]);
+    for (marked, condemned) in [(false, false), (true, false), (true, true)] {
+        let counted = Counted::new(false);
+        counted.push_blob("a", &layer).await;
+        let counted = if marked { Counted::over(counted.bucket) } else { counted };
+        if marked {
+            write(&counted, ".roadstead/collect/condemned", "").await;
+        }
+        let condemn = async || {
+            if condemned {
+                write(&counted, &tombstone, &format!("unlinked {:032x}", 7)).await;
+                write(&counted, &moved, digest.as_str()).await;
+                counted.bucket.objects().delete(&Path::from(link.as_str())).await.unwrap();
+            }
+        };
+        let more = |something: usize, this: usize| match (marked, condemned) {
+            (false, _) => 0,
+            (true, false) => something,
+            (true, true) => this,
+        };
+        let (a, b) = (format!("/v2/a/blobs/{digest}"), format!("/v2/b/blobs/{digest}"));
+        assert_eq!(counted.count("GET", &b, b"", 404).await, 2 + 1, "a GET that finds no link");
+        condemn().await;
+        let (status, count) = if condemned { (404, 1) } else { (200, 2) };
+        assert_eq!(counted.count("HEAD", &a, b"", status).await, count, "HEAD");
+        // Opening the blob and its link, which is done again if it was restored.
+        let restored = if condemned { 5 + 2 } else { 0 };
+        assert_eq!(counted.count("GET", &a, b"", 200).await, 2 + restored, "GET");
+        assert_eq!(counted.push_blob("c", &layer).await, 4 + more(1, 3), "an upload");
+        let whole = format!("/v2/d/blobs/uploads/?digest={digest}");
+        assert_eq!(counted.count("POST", &whole, &layer, 201).await, 2 + more(1, 3), "another");
+        let mount = format!("/v2/b/blobs/uploads/?mount={digest}&from=a");
+        assert_eq!(counted.count("POST", &mount, b"", 201).await, 3 + more(1, 3), "a mount");
+        let mount = format!("/v2/e/blobs/uploads/?mount={digest}");
+        assert_eq!(counted.count("POST", &mount, b"", 201).await, 3 + more(2, 4), "without from");
+        let put = |tag: &str| format!("/v2/a/manifests/{tag}");
+        assert_eq!(counted.count("PUT", &put("x"), image.as_bytes(), 201).await, 8 + more(1, 1));
+        // A list, and two for the blob that is missing.
+        assert_eq!(counted.count("PUT", &put("x"), unknown.as_bytes(), 400).await, 1 + 2);
+        assert!(unknown.contains(missing.as_str()));
+        condemn().await;
+        let restored = if condemned { 2 * 5 } else { 0 };
+        let count = counted.count("PUT", &put("y"), image.as_bytes(), 201).await;
+        assert_eq!(count, 8 + more(1, 1) + restored, "the manifest names the blob twice");
+        // Links of the repository were moved lately.
+        let announced = format!("{repositories}/a/_deletions/collection/{:032x}/links", 7);
+        write(&counted, &announced, "").await;
+        let count = counted.count("PUT", &put("z"), image.as_bytes(), 201).await;
+        assert_eq!(count, 8 + 1 + more(1, 1));
+    }
+}
+
+/// Once, until it is too old.
+#[tokio::test]
+async fn the_marker_is_asked_for_once() {
+    let counted = Counted::new(false);
+    for (name, expected) in [("a", 1), ("b", 0)] {
+        let path = format!("/v2/{name}/blobs/uploads/?digest={}", sha256(b"x"));
+        let body = MemoryBody { bytes: Bytes::from_static(b"x"), aborted: false };
+        let request = Request::post(path).body(Some(body)).unwrap();
+        counted.bucket.requests();
+        assert_eq!(counted.registry.handle(request).await.status(), 201);
+        let requests = counted.bucket.requests();
+        assert_eq!(requests.iter().filter(|request| *request == MARKER).count(), expected);
+    }
+}
+
 #[tokio::test]
 async fn a_push_in_one_request_takes_few_requests() {
     let counted = Counted::new(false);
@@ -198,8 +296,8 @@ async fn clients_are_redirected_to_blobs() {
         assert_eq!(counted.bucket.requests().len(), 1);
     }
     assert_eq!(counted.count("HEAD", &format!("/v2/a/blobs/{digest}"), b"", 200).await, 2);
-    // Not to a blob that the repository does not hold.
-    assert_eq!(counted.count("GET", &format!("/v2/b/blobs/{digest}"), b"", 404).await, 1);
+    // Not to a blob that the repository does not hold: a moved link is looked for.
+    assert_eq!(counted.count("GET", &format!("/v2/b/blobs/{digest}"), b"", 404).await, 2);
     // Manifests are not redirected: the store does not know their media type.
     let manifest = manifest(&[b"layer".to_vec()]);
     assert_eq!(counted.ask("PUT", "/v2/a/manifests/x", manifest.as_bytes()).await.0.status(), 201);

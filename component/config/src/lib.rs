@@ -185,7 +185,7 @@ pub struct Config {
     /// `REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED`: nothing can be changed.
     pub read_only: bool,
     /// `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_*`: which uploads are removed
-    /// from a directory, if any.
+    /// from storage, if any.
     pub upload_purging: Option<UploadPurging>,
     /// `REGISTRY_VALIDATION_MANIFESTS_SPARSE`: image manifests may name blobs
     /// that the repository does not hold.
@@ -203,14 +203,14 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// Which upload sessions are removed from a directory, and when.
+/// Which upload sessions are removed from storage, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UploadPurging {
     /// Those to which nothing was added for this long.
     pub age: Duration,
     /// How long to wait between two purges.
     pub interval: Duration,
-    /// They are only logged.
+    /// They are only logged, and stay.
     pub dry_run: bool,
 }
 

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use roadstead_bridge::storage::{DIGESTS_LIMIT, Operation, Reply, Transfer};
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
+use roadstead_storage::condemned::{Marker, prepare_upload};
 use roadstead_storage::{
     Appended, Blob, Collection, Commit, Content, Cursor, Key, Listing, NamesQuery, Page,
     RequestBody, Storage, StorageError, StoredManifest, UploadSession,
@@ -237,6 +238,10 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
         self.0.pause(time).await;
     }
 
+    fn marker(&self) -> Option<&Marker> {
+        None
+    }
+
     async fn names(&self, query: &NamesQuery) -> Result<Page, StorageError> {
         match self.reply(Operation::Names(query.clone())).await? {
             Reply::Names(page) => Ok(page),
@@ -277,6 +282,7 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<u64, StorageError> {
+        prepare_upload(self, &commit.digest).await?;
         size(self.reply(Operation::Commit(commit.clone())).await?)
     }
 
@@ -285,6 +291,10 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
         commit: &Commit,
         body: T::Upload,
     ) -> Result<u64, StorageError> {
+        if let Err(error) = prepare_upload(self, &commit.digest).await {
+            body.drain().await;
+            return Err(error);
+        }
         size(self.0.transfer(Transfer::AppendAndCommit(commit.clone()), body).await?)
     }
 

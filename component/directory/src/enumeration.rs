@@ -32,8 +32,10 @@ enum Level {
     Any,
     /// The directory of this name.
     Named(&'static str),
-    /// The object of this name: the end.
-    Object(&'static str),
+    /// The objects of these names, in their order: the end.
+    Objects(&'static [&'static str]),
+    /// Any object: the end.
+    AnyObject,
     /// A directory that is the entry itself: the end.
     Whole,
 }
@@ -41,18 +43,26 @@ enum Level {
 impl Level {
     fn of(collection: &Collection) -> &'static [Self] {
         match collection {
-            Collection::Blobs => &[Self::Any, Self::Any, Self::Any, Self::Object("data")],
-            Collection::Layers(_) | Collection::Revisions(_) | Collection::TagHistory(..) => {
-                &[Self::Any, Self::Any, Self::Object("link")]
-            }
-            Collection::Tags(_) => &[Self::Any, Self::Named("current"), Self::Object("link")],
+            Collection::Blobs => &[
+                Self::Any,
+                Self::Any,
+                Self::Any,
+                Self::Objects(&["_condemned", "_needed", "data"]),
+            ],
+            Collection::Records => &[Self::AnyObject],
+            Collection::References(_) => &[Self::Any, Self::Any, Self::Objects(&["digests"])],
+            Collection::Layers(_)
+            | Collection::Moved(_)
+            | Collection::Revisions(_)
+            | Collection::TagHistory(..) => &[Self::Any, Self::Any, Self::Objects(&["link"])],
+            Collection::Tags(_) => &[Self::Any, Self::Named("current"), Self::Objects(&["link"])],
             Collection::TagHistories(_) => {
-                &[Self::Any, Self::Named("index"), Self::Any, Self::Any, Self::Object("link")]
+                &[Self::Any, Self::Named("index"), Self::Any, Self::Any, Self::Objects(&["link"])]
             }
             Collection::Referrers(_) => {
-                &[Self::Any, Self::Any, Self::Any, Self::Object("descriptor")]
+                &[Self::Any, Self::Any, Self::Any, Self::Objects(&["descriptor"])]
             }
-            Collection::Deletions(_) => &[Self::Any, Self::Any, Self::Object("tags")],
+            Collection::Deletions(_) => &[Self::Any, Self::Any, Self::Objects(&["links", "tags"])],
             Collection::Sessions(_) => &[Self::Any, Self::Whole],
         }
     }
@@ -114,19 +124,24 @@ impl Walk<'_> {
             Level::Named(name) => {
                 self.visit(below, &path.join(name), &format!("{relative}{name}/"))
             }
-            Level::Object(name) => {
-                let relative = format!("{relative}{name}");
-                if relative.as_str() <= self.after {
-                    return Ok(());
-                }
-                let found = match files::metadata(&path.join(name)).map_err(StorageError::from) {
-                    Ok(metadata) if metadata.is_file() => {
-                        Some((metadata.len(), metadata.modified()?))
+            Level::Objects(names) => {
+                for name in *names {
+                    self.object(&path.join(name), &format!("{relative}{name}"))?;
+                    if self.listing.next.is_some() {
+                        break;
                     }
-                    Ok(_) | Err(StorageError::NotFound) => None,
-                    Err(error) => return Err(error),
-                };
-                self.take(&relative, &relative, found);
+                }
+                Ok(())
+            }
+            Level::AnyObject => {
+                let position = Position::new(relative, self.after);
+                let mut items = self.directory.items(path, Sorting::Files, position)?;
+                while let Some(item) = items.next()? {
+                    self.object(&path.join(&*item), &format!("{relative}{item}"))?;
+                    if self.listing.next.is_some() {
+                        break;
+                    }
+                }
                 Ok(())
             }
             Level::Whole => {
@@ -138,6 +153,20 @@ impl Walk<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Adds the file at a path, if it is one.
+    fn object(&mut self, path: &Path, relative: &str) -> Result<(), StorageError> {
+        if relative <= self.after {
+            return Ok(());
+        }
+        let found = match files::metadata(path).map_err(StorageError::from) {
+            Ok(metadata) if metadata.is_file() => Some((metadata.len(), metadata.modified()?)),
+            Ok(_) | Err(StorageError::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        self.take(relative, relative, found);
+        Ok(())
     }
 
     /// Adds the object at a path to the listing, if there is one; `passed` is the

@@ -20,21 +20,36 @@ pub struct Purged {
     pub temporary: u64,
 }
 
+/// What a purge does with which sessions.
+struct Sweep<Report> {
+    /// Those are removed to which nothing was added since.
+    before: SystemTime,
+    dry_run: bool,
+    report: Report,
+}
+
 impl Directory {
     /// Removes the upload sessions to which nothing was added for longer than
-    /// `age`, and old temporary files. With `dry_run`, sessions are only
-    /// counted. Does nothing while another process owns the sessions.
+    /// `age`, by the newest of their files, and old temporary files. With
+    /// `dry_run`, sessions are only counted. Each is reported, with its bytes. Does
+    /// nothing while another process owns the sessions.
     ///
     /// # Errors
     /// When the directory cannot be read. What cannot be removed is logged, and so
     /// are repositories whose uploads cannot be read.
-    pub fn purge(&self, age: Duration, dry_run: bool) -> Result<Purged, StorageError> {
+    pub fn purge(
+        &self,
+        age: Duration,
+        dry_run: bool,
+        report: impl FnMut(&UploadSession, u64),
+    ) -> Result<Purged, StorageError> {
         self.writable()?;
         let mut purged = Purged::default();
         if !self.owns_sessions() && !self.claim_sessions()? {
             return Ok(purged);
         }
         let Some(before) = self.clock()?.checked_sub(age) else { return Ok(purged) };
+        let mut sweep = Sweep { before, dry_run, report };
         let mut query = NamesQuery {
             list: NameList::Repositories(Holding::Anything),
             values: false,
@@ -45,7 +60,7 @@ impl Directory {
             let page = self.names(&query)?;
             for name in &page.names {
                 let Ok(name) = RepositoryName::parse(name) else { continue };
-                if let Err(error) = self.purge_repository(&name, before, dry_run, &mut purged) {
+                if let Err(error) = self.purge_repository(&name, &mut sweep, &mut purged) {
                     (self.log)(&format!("cannot remove abandoned uploads of {name}: {error}"));
                 }
             }
@@ -63,8 +78,7 @@ impl Directory {
     fn purge_repository(
         &self,
         name: &RepositoryName,
-        before: SystemTime,
-        dry_run: bool,
+        sweep: &mut Sweep<impl FnMut(&UploadSession, u64)>,
         purged: &mut Purged,
     ) -> Result<(), StorageError> {
         let uploads = self.root().join(Collection::Sessions(name.clone()).prefix());
@@ -89,10 +103,12 @@ impl Directory {
                     Err(_) => continue,
                 },
             };
-            if newest >= before {
+            if newest >= sweep.before {
                 continue;
             }
-            if !dry_run && let Err(error) = self.purge_session(&session) {
+            if !sweep.dry_run
+                && let Err(error) = self.purge_session(&session)
+            {
                 if error != StorageError::NotFound && error != StorageError::Busy {
                     (self.log)(&format!("cannot remove an abandoned upload: {error}"));
                 }
@@ -100,6 +116,7 @@ impl Directory {
             }
             purged.sessions += 1;
             purged.bytes += bytes;
+            (sweep.report)(&session, bytes);
         }
         Ok(())
     }
@@ -116,85 +133,4 @@ impl Directory {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Purged;
-    use crate::Directory;
-    use roadstead_oci::RepositoryName;
-    use roadstead_storage::UploadSession;
-    use std::fs::{self, File};
-    use std::path::Path;
-    use std::time::{Duration, SystemTime};
-
-    const WEEK: Duration = Duration::from_hours(168);
-
-    fn session(name: &str, number: u8) -> UploadSession {
-        UploadSession::from_random(RepositoryName::parse(name).unwrap(), [number; 16])
-    }
-
-    /// Makes a directory and its files look as old as a week and an hour.
-    fn age(directory: &Path) {
-        let old = SystemTime::now() - WEEK - Duration::from_hours(1);
-        for entry in fs::read_dir(directory).unwrap() {
-            File::open(entry.unwrap().path()).unwrap().set_modified(old).unwrap();
-        }
-        File::open(directory).unwrap().set_modified(old).unwrap();
-    }
-
-    #[test]
-    fn abandoned_uploads_are_removed_by_age() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = Directory::open(root.path()).unwrap();
-        let all = [session("a", 1), session("a/b", 2), session("a/b", 3), session("c", 4)];
-        for session in &all {
-            directory.begin(session).unwrap();
-            let mut appender = directory.append(session, None).unwrap();
-            appender.write(b"bytes").unwrap();
-            appender.finish(&directory).unwrap();
-        }
-        let path = |session: &UploadSession| directory.session_path(session);
-        all[..3].iter().for_each(|session| age(&path(session)));
-        // Nothing but a directory, as a full disk or a kill leaves it.
-        let empty = session("e", 5);
-        fs::create_dir_all(path(&empty)).unwrap();
-        age(&path(&empty));
-        // One is in use, though nothing arrives.
-        let used = directory.append(&all[1], None).unwrap();
-        age(&path(&all[1]));
-        let found = directory.purge(WEEK, true).unwrap();
-        assert_eq!((found.sessions, found.temporary), (4, 0));
-        assert!(all.iter().all(|session| path(session).exists()));
-        let second = Directory::open(root.path()).unwrap();
-        assert_eq!(second.purge(WEEK, false), Ok(Purged::default()));
-        // A temporary file of a process that died, and one of a process that may live.
-        let temporary = directory.temporary_directory();
-        for (name, is_old) in [("0000000000000001-1", true), ("0000000000000002-1", false)] {
-            let file = File::create(temporary.join(name)).unwrap();
-            if is_old {
-                file.set_modified(SystemTime::now() - WEEK).unwrap();
-            }
-        }
-        let purged = directory.purge(WEEK, false).unwrap();
-        assert_eq!((purged.sessions, purged.temporary), (3, 1));
-        let left: Vec<bool> = all.iter().map(|session| path(session).exists()).collect();
-        assert_eq!(left, [false, true, false, true]);
-        assert!(!path(&empty).parent().unwrap().exists());
-        assert_eq!(directory.status(&all[3]), Ok(5));
-        assert_eq!(used.finish(&directory), Ok(5));
-        let left = fs::read_dir(directory.temporary_directory()).unwrap().count();
-        assert_eq!(left, 1, "temporary files");
-    }
-
-    #[test]
-    fn who_outlives_the_owner_removes_uploads() {
-        let root = tempfile::tempdir().unwrap();
-        let first = Directory::open(root.path()).unwrap();
-        let second = Directory::open(root.path()).unwrap();
-        let abandoned = session("a", 1);
-        second.begin(&abandoned).unwrap();
-        age(&second.session_path(&abandoned));
-        assert_eq!(second.purge(WEEK, false), Ok(Purged::default()));
-        drop(first);
-        assert_eq!(second.purge(WEEK, false).unwrap().sessions, 1);
-        assert!(second.owns_sessions());
-    }
-}
+mod tests;

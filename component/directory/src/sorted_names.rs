@@ -29,8 +29,8 @@ const MAX_ITEMS: usize = 400_000;
 /// Limit: time for which a directory must be unchanged for its names to be kept; test: `no_change_hides_behind_a_coarse_clock`.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// What the names of a directory's directories become in a list. Those that
-/// begin with `_` are the registry's own, and no repositories.
+/// What the names in a directory become in a list: of its directories, unless it says
+/// files. Those that begin with `_` are the registry's own, and no repositories.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Sorting {
     /// `c`: in the order of names.
@@ -40,6 +40,8 @@ pub(crate) enum Sorting {
     NamesAndBelow,
     /// `c/`: in the order of keys.
     Keys,
+    /// `c`: files, in the order of names.
+    Files,
 }
 
 /// The items of directories that have not changed.
@@ -184,21 +186,18 @@ fn read(root: &Path, path: &Path, sorting: Sorting) -> Result<Option<Vec<String>
     Ok(Some(items))
 }
 
-/// What an entry stands for in a list: files for nothing.
+/// What an entry stands for in a list.
 fn expand(sorting: Sorting) -> impl FnMut(&str, EntryType, &mut dyn FnMut(String)) {
-    move |name, entry, take| {
-        if entry != EntryType::Directory {
-            return;
+    move |name, entry, take| match (sorting, entry) {
+        (Sorting::Names, EntryType::Directory) | (Sorting::Files, EntryType::File) => {
+            take(name.to_owned());
         }
-        match sorting {
-            Sorting::Names => take(name.to_owned()),
-            Sorting::NamesAndBelow if name.starts_with('_') => {}
-            Sorting::NamesAndBelow => {
-                take(name.to_owned());
-                take(format!("{name}/"));
-            }
-            Sorting::Keys => take(format!("{name}/")),
+        (Sorting::NamesAndBelow, EntryType::Directory) if !name.starts_with('_') => {
+            take(name.to_owned());
+            take(format!("{name}/"));
         }
+        (Sorting::Keys, EntryType::Directory) => take(format!("{name}/")),
+        _ => {}
     }
 }
 

@@ -3,22 +3,16 @@
 use crate::outbound;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use object_store::path::Path;
+use roadstead_bridge::log;
 use roadstead_buckets::{Backend, Bucket, OpenBucket, honours_conditions, is_readable};
-use roadstead_cloud::Options;
-use roadstead_config::{Cloud, ConditionalWrites, Config, Service};
+use roadstead_cloud::{Options, PurgeLine, Purging};
+use roadstead_config::{Cloud, ConditionalWrites, Config, LogLevel, Service, UploadPurging};
 use sha2::Sha256;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The purpose of the derived secret of upload sessions, so that it is valid
 /// for nothing else.
 const PURPOSE: &[u8] = b"roadstead upload sessions";
-
-/// The age after which uploads are removed: distribution's default.
-///
-/// Limit: age of uploads in a bucket that are removed; test:
-/// `old_uploads_are_removed_and_nothing_else`.
-const PURGE_AFTER: Duration = Duration::from_hours(168);
 
 /// Opens the bucket, if the configuration names one.
 pub(crate) async fn open(config: &Config) -> Result<Option<(Backend, Options)>, String> {
@@ -50,8 +44,31 @@ pub(crate) async fn open(config: &Config) -> Result<Option<(Backend, Options)>, 
         equal_parts,
         part_size: cloud.part_size,
     };
-    let options = Options { secret: secret(config, cloud), purge_after: Some(PURGE_AFTER) };
+    let options = Options { secret: secret(config, cloud), purging: purging(config) };
     Ok(Some((backend, options)))
+}
+
+/// How abandoned uploads are removed.
+fn purging(config: &Config) -> Option<Purging> {
+    let UploadPurging { age, interval, dry_run } = config.upload_purging?;
+    let log: fn(PurgeLine, &str) = match config.log_level {
+        LogLevel::Debug => write_line,
+        LogLevel::Error | LogLevel::Warn | LogLevel::Info => |line, text| {
+            if line != PurgeLine::Detail {
+                write_line(line, text);
+            }
+        },
+    };
+    Some(Purging { age, interval, dry_run, log })
+}
+
+fn write_line(line: PurgeLine, text: &str) {
+    let level = match line {
+        PurgeLine::Problem => log::Level::Warning,
+        PurgeLine::Summary => log::Level::Info,
+        PurgeLine::Detail => log::Level::Debug,
+    };
+    eprintln!("{}", log::line(level, text));
 }
 
 async fn ask(cloud: &Cloud, bucket: &dyn Bucket, root: &Path) -> Result<bool, String> {

@@ -13,6 +13,7 @@
 mod api;
 mod body;
 mod challenge;
+mod collect;
 mod error;
 mod gate;
 mod route;
@@ -21,6 +22,7 @@ mod store;
 pub use api::{Registry, Switches, refusal};
 pub use body::Body;
 pub use challenge::{Reason, Scope};
+pub use collect::{Order, Progress, Report};
 pub use error::Error;
 pub use gate::{Ask, Gate};
 pub use route::{

@@ -87,18 +87,20 @@ async fn a_deletion_removes_announcements_of_long_ago() {
     let storage = DirectoryStorage(NativeDirectory(Directory::open(root.path()).unwrap()));
     let registry = NativeRegistry::new(storage, DELETES).unwrap();
     assert_eq!(registry.send(put("x", &plain())).await.status(), 201);
-    let announced = |id, age| {
-        let key = Key::Deletion { repository: name(), digest: sha256(b"other"), id };
+    let announced = |key: Key, age| {
         let path = root.path().join(key.to_string());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let file = std::fs::File::create(&path).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_hours(age)).unwrap();
         path
     };
-    let (old, new) = (announced(1, 2), announced(2, 0));
+    let deletion = |id| Key::Deletion { repository: name(), digest: sha256(b"other"), id };
+    let (old, new) = (announced(deletion(1), 2), announced(deletion(2), 0));
+    // A collector tidies up its own.
+    let moves = announced(Key::Moves { repository: name(), id: 3 }, 2);
     let path = format!("/v2/a/manifests/{}", sha256(&plain()));
     assert_eq!(registry.send(request("DELETE", &path, "")).await.status(), 202);
-    assert_eq!((old.exists(), new.exists()), (false, true));
+    assert_eq!((old.exists(), new.exists(), moves.exists()), (false, true, true));
 }
 
 /// Pushes while something else goes on for ever, and returns the status.

@@ -5,7 +5,8 @@
 
 use roadstead_kit::bucket::Conditions;
 use roadstead_kit::explorer::{
-    Ask, Bound, Fault, FaultKind, Found, Item, Medium, Scenario, explore, inject,
+    Ask, Bound, Defect, Fault, FaultKind, Found, Item, Medium, Meeting, Phase, Scenario, explore,
+    inject, meet,
 };
 
 /// The variable that asks for more orders.
@@ -25,7 +26,7 @@ fn bound(medium: Medium) -> Bound {
 
 use Ask::{
     Append, AppendMore, Cancel, Commit, Delete, DeleteBlob, DeleteRepository, DeleteTag, Get,
-    GetTag, HeadBlob, Mount, PushBlob, PushSource, Put, Referrers, Start, Tags,
+    GetBlob, GetTag, HeadBlob, Mount, PushBlob, PushSource, Put, Referrers, Start, Tags,
 };
 use Item::{Image, Plain, Referrer};
 
@@ -262,4 +263,123 @@ fn a_process_dies_beside_another() {
         assert!(points > 0 || !failures.is_empty(), "no process died");
     }
     report(&failures);
+}
+
+/// The push that needs the blob.
+const PUSH: Ask = Put(Image, Some("a"));
+
+/// A collector beside clients.
+const MEETINGS: &[Meeting] = &[
+    // Its links are moved.
+    Meeting {
+        before: &[PushBlob],
+        condemned: false,
+        phases: &[Phase::Condemn],
+        clients: &[&[HeadBlob, PUSH]],
+    },
+    Meeting {
+        before: &[PushBlob],
+        condemned: false,
+        phases: &[Phase::Condemn],
+        clients: &[&[GetBlob, PUSH]],
+    },
+    Meeting {
+        before: &[PushSource],
+        condemned: false,
+        phases: &[Phase::Condemn],
+        clients: &[&[Mount, PUSH]],
+    },
+    // And then its data is removed.
+    Meeting {
+        before: &[PushBlob],
+        condemned: false,
+        phases: &[Phase::Condemn, Phase::Wait, Phase::Remove],
+        clients: &[&[HeadBlob, PUSH]],
+    },
+    Meeting {
+        before: &[PushBlob],
+        condemned: true,
+        phases: &[Phase::Remove],
+        clients: &[&[PushBlob, PUSH]],
+    },
+    Meeting {
+        before: &[PushBlob],
+        condemned: true,
+        phases: &[Phase::Remove],
+        clients: &[&[GetBlob, PUSH]],
+    },
+    Meeting { before: &[PushBlob], condemned: true, phases: &[Phase::Remove], clients: &[&[PUSH]] },
+    Meeting {
+        before: &[PushSource],
+        condemned: true,
+        phases: &[Phase::Remove],
+        clients: &[&[Mount, PUSH]],
+    },
+    // Two clients, and deletions.
+    Meeting {
+        before: &[PushBlob],
+        condemned: true,
+        phases: &[Phase::Remove],
+        clients: &[&[PushBlob], &[PUSH]],
+    },
+    Meeting {
+        before: &[PushBlob],
+        condemned: false,
+        phases: &[Phase::Condemn],
+        clients: &[&[DeleteBlob], &[HeadBlob, PUSH]],
+    },
+    Meeting {
+        before: &[PushBlob, PUSH],
+        condemned: false,
+        phases: &[Phase::Condemn, Phase::Wait, Phase::Remove],
+        clients: &[&[Delete(Image)], &[HeadBlob, PUSH]],
+    },
+];
+
+const COLLECTED: [Medium; 2] = [Medium::SharedDirectory, Medium::Bucket(Conditions::Ignored)];
+
+#[test]
+fn a_collector_beside_clients() {
+    let mut failures = Vec::new();
+    for medium in COLLECTED {
+        let mut runs = 0;
+        for meeting in MEETINGS {
+            let found = meet(medium, meeting, None, bound(medium));
+            runs += found.runs;
+            failures.extend(found.violation);
+        }
+        eprintln!("a collector over {medium:?}: {runs} interleavings");
+        assert!(runs > MEETINGS.len() || !failures.is_empty(), "nobody met");
+    }
+    report(&failures);
+}
+
+/// Each rule is kept for a reason, which is found: in a bucket, as a directory has
+/// many more orders.
+#[test]
+fn a_collector_that_breaks_a_rule_is_found() {
+    let moved = Meeting {
+        before: &[PushBlob],
+        condemned: false,
+        phases: &[Phase::Condemn],
+        clients: &[&[HeadBlob, PUSH]],
+    };
+    let removed = Meeting { phases: &[Phase::Condemn, Phase::Wait, Phase::Remove], ..moved };
+    let needed = Meeting {
+        condemned: true,
+        phases: &[Phase::Remove],
+        clients: &[&[PushBlob, PUSH]],
+        ..moved
+    };
+    let bound = Bound { orders: 2_000, preemptions: 2, seeds: 2_000 };
+    for (meeting, defect) in [
+        (moved, Defect::NoSecondList),
+        (moved, Defect::ForgetsMoves),
+        (removed, Defect::DoesNotWait),
+        (needed, Defect::NoLastLook),
+    ] {
+        let found = meet(Medium::Bucket(Conditions::Ignored), &meeting, Some(defect), bound);
+        eprintln!("{defect:?}: after {} interleavings", found.runs);
+        assert!(found.violation.is_some(), "{defect:?} was not found");
+    }
 }

@@ -1,6 +1,6 @@
 //! Lists: names for clients, and all objects of a kind for maintenance.
 
-use crate::key::{Key, Place, ROOT};
+use crate::key::{Key, Place, RECORDS, ROOT};
 use roadstead_oci::{Digest, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
@@ -71,8 +71,11 @@ pub struct Page {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Collection {
-    /// [`Key::Blob`] of the whole storage.
+    /// [`Key::Blob`], [`Key::Tombstone`] and [`Key::Need`] of the whole storage: those
+    /// of one digest follow each other.
     Blobs,
+    /// [`Key::Record`] of the whole storage.
+    Records,
     /// [`Key::Layer`] of a repository.
     Layers(RepositoryName),
     /// [`Key::Revision`] of a repository.
@@ -85,8 +88,13 @@ pub enum Collection {
     TagHistories(RepositoryName),
     /// [`Key::Referrer`] of a repository.
     Referrers(RepositoryName),
-    /// [`Key::Deletion`] and [`Key::RepositoryDeletion`] of a repository.
+    /// [`Key::Deletion`], [`Key::RepositoryDeletion`] and [`Key::Moves`] of a
+    /// repository.
     Deletions(RepositoryName),
+    /// [`Key::MovedLayer`] of a repository.
+    Moved(RepositoryName),
+    /// [`Key::References`] of a repository.
+    References(RepositoryName),
     /// [`Key::Session`] of a repository, with the bytes of all its objects and
     /// the time at which the last of them was written.
     Sessions(RepositoryName),
@@ -98,6 +106,7 @@ impl Collection {
         let repositories = format!("{ROOT}/repositories");
         match self {
             Self::Blobs => format!("{ROOT}/blobs/"),
+            Self::Records => RECORDS.to_owned(),
             Self::Layers(name) => format!("{repositories}/{name}/_layers/"),
             Self::Revisions(name) => format!("{repositories}/{name}/_manifests/revisions/"),
             Self::Tags(name) | Self::TagHistories(name) => {
@@ -108,6 +117,8 @@ impl Collection {
             }
             Self::Referrers(name) => format!("{repositories}/{name}/_referrers/"),
             Self::Deletions(name) => format!("{repositories}/{name}/_deletions/"),
+            Self::Moved(name) => format!("{repositories}/{name}/_condemned/layers/"),
+            Self::References(name) => format!("{repositories}/{name}/_references/"),
             Self::Sessions(name) => format!("{repositories}/{name}/_uploads/"),
         }
     }
@@ -117,15 +128,19 @@ impl Collection {
     pub fn entry_of(&self, key: Key) -> Option<Key> {
         match (self, key) {
             (Self::Sessions(_), Key::SessionObject(session, _)) => Some(Key::Session(session)),
-            (Self::Blobs, key @ Key::Blob(_))
+            (Self::Blobs, key @ (Key::Blob(_) | Key::Tombstone(_) | Key::Need(_)))
+            | (Self::Records, key @ Key::Record(_))
             | (Self::Layers(_), key @ Key::Layer(..))
             | (Self::Revisions(_), key @ Key::Revision(..))
             | (Self::Tags(_), key @ Key::Tag(..))
             | (Self::TagHistory(..) | Self::TagHistories(_), key @ Key::TagHistory(..))
             | (Self::Referrers(_), key @ Key::Referrer { .. })
-            | (Self::Deletions(_), key @ (Key::Deletion { .. } | Key::RepositoryDeletion { .. })) => {
-                Some(key)
-            }
+            | (
+                Self::Deletions(_),
+                key @ (Key::Deletion { .. } | Key::RepositoryDeletion { .. } | Key::Moves { .. }),
+            )
+            | (Self::Moved(_), key @ Key::MovedLayer(..))
+            | (Self::References(_), key @ Key::References(..)) => Some(key),
             _ => None,
         }
     }
@@ -161,7 +176,7 @@ impl Holding {
     pub fn shown_by(self) -> &'static [&'static str] {
         match self {
             Self::Manifests => &["_manifests"],
-            Self::Anything => &["_manifests", "_layers", "_uploads", "_referrers"],
+            Self::Anything => &["_manifests", "_layers", "_uploads", "_referrers", "_condemned"],
         }
     }
 }

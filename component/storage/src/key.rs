@@ -4,10 +4,13 @@
 //! ```text
 //! docker/registry/v2/
 //!   blobs/<algorithm>/<first two digits>/<hex>/
+//!     _condemned                                   Tombstone (ours)
 //!     data                                         Blob
 //!     _hint-<name>                                 Hint (ours)
 //!     _hint-<beginning>/_hint-<rest>               Hint of a long name
+//!     _needed                                      Need (ours)
 //!   repositories/<name>/
+//!     _condemned/layers/<algorithm>/<hex>/link     MovedLayer (ours)
 //!     _layers/<algorithm>/<hex>/link               Layer
 //!     _manifests/
 //!       revisions/<algorithm>/<hex>/link           Revision
@@ -19,8 +22,11 @@
 //!     _referrers/complete                          ReferrersComplete (ours)
 //!     _deletions/<algorithm>-<hex>/<id>/tags       Deletion (ours)
 //!     _deletions/repository/<id>/tags              RepositoryDeletion (ours)
+//!     _deletions/collection/<id>/links             Moves (ours)
+//!     _references/<algorithm>/<hex>/digests        References (ours)
 //!     _uploads/<id>/                               Session
 //!       <file>                                     SessionObject
+//! .roadstead/collect/<record>                      Record (ours)
 //! ```
 //!
 //! A `link` holds a digest as text. Distribution ignores files that it does not
@@ -28,13 +34,18 @@
 //! manifest, referrers are gathered when they are first asked for, and without
 //! hints a mount that names no repository may not find the blob.
 
+mod record;
+
+pub(crate) use record::DIRECTORY as RECORDS;
+pub use record::{Record, Shard};
+
 use crate::session::{SessionFile, UploadSession};
 use roadstead_oci::{Digest, Manifest, MediaType, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What every key begins with.
-pub(crate) const ROOT: &str = "docker/registry/v2";
+/// What every key begins with, except records of garbage collection.
+pub const ROOT: &str = "docker/registry/v2";
 
 /// An object of the registry, by what it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -45,6 +56,15 @@ pub enum Key {
     /// That a repository may hold a blob: an empty object, which helps a mount
     /// that names no repository. Never trusted by itself.
     Hint(Digest, RepositoryName),
+    /// That a blob is condemned: it is to be removed unless somebody needs it.
+    /// `docs/collection.md` has the protocol; [`Key::Need`], [`Key::MovedLayer`] and
+    /// [`Key::Moves`] belong to it.
+    Tombstone(Digest),
+    /// That somebody has needed a blob since it was condemned: an empty object.
+    Need(Digest),
+    /// The repository held the blob until it was condemned, and holds it again when
+    /// it is needed.
+    MovedLayer(RepositoryName, Digest),
     /// The repository holds the blob.
     Layer(RepositoryName, Digest),
     /// The repository holds the manifest.
@@ -84,6 +104,19 @@ pub enum Key {
         /// Sets it apart from other deletions of the same repository.
         id: u128,
     },
+    /// That a collector moves layer links of the repository: their digests, one in
+    /// each line, and none when it has done so. It tells pushes to wait.
+    Moves {
+        /// The repository.
+        repository: RepositoryName,
+        /// Sets it apart from those of other collectors.
+        id: u128,
+    },
+    /// What the manifests of the repository from this digest on refer to: a cache,
+    /// as manifests never change.
+    References(RepositoryName, Digest),
+    /// What garbage collection remembers.
+    Record(Record),
     /// An upload session: all objects below it.
     Session(UploadSession),
     /// An object of an upload session.
@@ -105,9 +138,15 @@ impl Key {
             Self::Hint(..)
             | Self::Deletion { .. }
             | Self::RepositoryDeletion { .. }
+            | Self::Moves { .. }
             | Self::Session(_)
             | Self::SessionObject(..) => false,
+            Self::Record(record) => record.is_durable(),
             Self::Blob(_)
+            | Self::Tombstone(_)
+            | Self::Need(_)
+            | Self::MovedLayer(..)
+            | Self::References(..)
             | Self::Layer(..)
             | Self::Revision(..)
             | Self::MediaType(..)
@@ -133,15 +172,21 @@ impl Key {
     /// are written by upload sessions and read as streams.
     pub fn value_limit(&self) -> usize {
         match self {
-            Self::Layer(..) | Self::Revision(..) | Self::Tag(..) | Self::TagHistory(..) => {
-                Self::LINK_LIMIT
-            }
+            Self::Layer(..)
+            | Self::MovedLayer(..)
+            | Self::Revision(..)
+            | Self::Tag(..)
+            | Self::TagHistory(..) => Self::LINK_LIMIT,
+            Self::Tombstone(_) => TOMBSTONE_LIMIT,
+            Self::References(..) => REFERENCES_LIMIT,
+            Self::Record(record) => record.value_limit(),
             Self::MediaType(..) => MediaType::MAX_LENGTH + 1,
             // A descriptor repeats the annotations of its manifest.
             Self::Referrer { .. } => 2 * Manifest::MAX_SIZE,
             Self::Blob(_) => Manifest::MAX_SIZE,
             Self::Deletion { .. } | Self::RepositoryDeletion { .. } => DELETION_LIMIT,
-            Self::Hint(..) | Self::ReferrersComplete(_) | Self::Session(_) => 0,
+            Self::Moves { .. } => MOVES_LIMIT,
+            Self::Hint(..) | Self::Need(_) | Self::ReferrersComplete(_) | Self::Session(_) => 0,
             Self::SessionObject(..) => SESSION_OBJECT_LIMIT,
         }
     }
@@ -151,6 +196,9 @@ impl Key {
     /// # Errors
     /// [`InvalidKey`] when nothing of the registry has this place.
     pub fn parse(text: &str) -> Result<Self, InvalidKey> {
+        if let Some(record) = text.strip_prefix(record::DIRECTORY) {
+            return Record::parse(record).map(Self::Record).ok_or(InvalidKey);
+        }
         let rest = text.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/'));
         let rest = rest.ok_or(InvalidKey)?;
         let key = match rest.split_once('/') {
@@ -174,6 +222,21 @@ const SESSION_OBJECT_LIMIT: usize = 64 * 1024 * 1024;
 /// Limit: the value of `Key::Deletion`; test: `tags_of_many_pages_are_deleted`.
 const DELETION_LIMIT: usize = 4 * 1024;
 
+/// The largest tombstone, in bytes: a state and who wrote it.
+///
+/// Limit: bytes of a tombstone; test: none, ours are shorter.
+const TOMBSTONE_LIMIT: usize = 64;
+
+/// The largest announcement of moves, in bytes: 64 digests of SHA-512.
+///
+/// Limit: bytes of an announcement of moved links; test: `links_move_in_batches`.
+const MOVES_LIMIT: usize = 64 * 160;
+
+/// The largest list of references, in bytes.
+///
+/// Limit: bytes of a list of references; test: `references_are_split`.
+const REFERENCES_LIMIT: usize = 16 * 1024 * 1024;
+
 /// `<algorithm>/<shard>/<hex>/<file>`.
 fn parse_blob(text: &str) -> Option<Key> {
     let mut parts = text.split('/');
@@ -185,6 +248,8 @@ fn parse_blob(text: &str) -> Option<Key> {
     }
     match (file, rest) {
         ("data", None) => Some(Key::Blob(digest)),
+        ("_condemned", None) => Some(Key::Tombstone(digest)),
+        ("_needed", None) => Some(Key::Need(digest)),
         _ => Some(Key::Hint(digest, parse_hint(file, rest)?)),
     }
 }
@@ -216,6 +281,15 @@ fn parse_in_repository(text: &str) -> Option<Key> {
         }
         ["_deletions", WHOLE, id, "tags"] => {
             Some(Key::RepositoryDeletion { repository: name, id: number(id)? })
+        }
+        ["_condemned", "layers", algorithm, hex, "link"] => {
+            Some(Key::MovedLayer(name, digest(algorithm, hex)?))
+        }
+        ["_references", algorithm, hex, "digests"] => {
+            Some(Key::References(name, digest(algorithm, hex)?))
+        }
+        ["_deletions", "collection", id, "links"] => {
+            Some(Key::Moves { repository: name, id: number(id)? })
         }
         ["_deletions", manifest, id, "tags"] => {
             let (algorithm, hex) = manifest.split_once('-')?;
@@ -310,6 +384,12 @@ impl fmt::Display for Key {
             Self::Hint(digest, name) => {
                 write!(f, "{}/{}", BlobDirectory(digest), HintPath(name))
             }
+            Self::Tombstone(digest) => write!(f, "{}/_condemned", BlobDirectory(digest)),
+            Self::Need(digest) => write!(f, "{}/_needed", BlobDirectory(digest)),
+            Self::MovedLayer(name, digest) => {
+                let place = Place(digest);
+                write!(f, "{ROOT}/repositories/{name}/_condemned/layers/{place}/link")
+            }
             Self::Layer(name, digest) => {
                 write!(f, "{ROOT}/repositories/{name}/_layers/{}/link", Place(digest))
             }
@@ -346,6 +426,13 @@ impl fmt::Display for Key {
             Self::RepositoryDeletion { repository, id } => {
                 write!(f, "{ROOT}/repositories/{repository}/_deletions/{WHOLE}/{id:032x}/tags")
             }
+            Self::Moves { repository, id } => {
+                write!(f, "{ROOT}/repositories/{repository}/_deletions/collection/{id:032x}/links")
+            }
+            Self::References(name, digest) => {
+                write!(f, "{ROOT}/repositories/{name}/_references/{}/digests", Place(digest))
+            }
+            Self::Record(record) => write!(f, "{}{record}", record::DIRECTORY),
             Self::Session(session) => write!(f, "{ROOT}/repositories/{session}"),
             Self::SessionObject(session, file) => {
                 write!(f, "{ROOT}/repositories/{session}/{}", file.as_str())

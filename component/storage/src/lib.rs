@@ -7,6 +7,7 @@
 
 mod body;
 mod collection;
+pub mod condemned;
 mod error;
 pub mod hash_state;
 mod key;
@@ -18,6 +19,6 @@ pub use collection::{
     Collection, Cursor, Entry, Holding, Listing, NameList, NamesQuery, PAGE_BYTES, Page,
 };
 pub use error::StorageError;
-pub use key::{InvalidKey, Key};
+pub use key::{InvalidKey, Key, ROOT as LAYOUT, Record, Shard};
 pub use port::{Appended, Blob, Commit, Pointer, Storage, StoredManifest};
 pub use session::{SessionFile, UploadSession};

@@ -1,5 +1,6 @@
 //! The storage port.
 
+use crate::condemned::Marker;
 use crate::{
     Collection, Content, Cursor, Key, Listing, NamesQuery, Page, RequestBody, StorageError,
     UploadSession,
@@ -19,6 +20,10 @@ use std::time::Duration;
 ///   another repository is [`StorageError::NotFound`].
 /// - Of two requests that append to one session at once, one gets
 ///   [`StorageError::Busy`] or [`StorageError::Offset`].
+/// - Before the bytes of an upload become the blob, [`prepare_upload`] is called
+///   with its digest.
+///
+/// [`prepare_upload`]: crate::condemned::prepare_upload
 ///
 /// `contract` in the crate of test helpers checks all of it over each adapter.
 #[expect(async_fn_in_trait, reason = "a component has one thread; no future needs to be Send")]
@@ -146,6 +151,10 @@ pub trait Storage {
 
     /// Lets `time` pass.
     async fn pause(&self, time: Duration);
+
+    /// What is known of the marker of garbage collection, where each object costs a
+    /// request. `None` where nobody asks for it, as a look for a tombstone is cheap.
+    fn marker(&self) -> Option<&Marker>;
 
     // Lists.
 

@@ -18,7 +18,7 @@ use roadstead_bridge::storage::{
 };
 use roadstead_config::UploadPurging;
 use roadstead_directory::{Directory, FileRange, Options, Purged, Receiver};
-use roadstead_storage::{Key, StorageError};
+use roadstead_storage::{Key, StorageError, UploadSession};
 use serde::de::DeserializeOwned;
 use std::io;
 use std::path::PathBuf;
@@ -79,7 +79,17 @@ impl HostStore {
         let UploadPurging { age, interval, dry_run } = purging;
         loop {
             let directory = Arc::clone(&self.directory);
-            match blocking(blocking::writes(), move || directory.purge(age, dry_run)).await {
+            let report = move |session: &UploadSession, bytes| {
+                if dry_run {
+                    tracing::info!(
+                        "abandoned upload would be removed: {session} with {bytes} bytes"
+                    );
+                } else {
+                    tracing::debug!("abandoned upload removed: {session} with {bytes} bytes");
+                }
+            };
+            let purge = move || directory.purge(age, dry_run, report);
+            match blocking(blocking::writes(), purge).await {
                 Ok(Purged { sessions: 0, temporary: 0, .. }) => {}
                 Ok(Purged { sessions, bytes, temporary }) => {
                     let done = if dry_run { "would be removed" } else { "removed" };

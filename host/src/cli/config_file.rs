@@ -323,6 +323,28 @@ storage:
                     ("STORAGE_REDIRECT_DISABLE", "true"),
                 ],
             ),
+            (
+                "
+storage:
+  maintenance:
+    uploadpurging:
+      enabled: true
+      age: 36h
+      interval: 12h
+      dryrun: true
+    readonly:
+      enabled: false",
+                &[
+                    ("STORAGE_MAINTENANCE_UPLOADPURGING_AGE", "36h"),
+                    ("STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL", "12h"),
+                    ("STORAGE_MAINTENANCE_UPLOADPURGING_DRYRUN", "true"),
+                ],
+            ),
+            // Distribution's development files.
+            (
+                "storage: {maintenance: {uploadpurging: {enabled: false}}}",
+                &[("STORAGE_MAINTENANCE_UPLOADPURGING_ENABLED", "false")],
+            ),
             // Empty sections.
             ("auth:\nhttp: {tls: {letsencrypt: {hosts: []}, clientcas: []}}", &[]),
         ] {

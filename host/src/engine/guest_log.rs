@@ -39,6 +39,8 @@ impl Lines {
             (_, "") => {}
             (log::Level::Error, line) => tracing::error!("{line}"),
             (log::Level::Warning, line) => tracing::warn!("{line}"),
+            (log::Level::Info, line) => tracing::info!("{line}"),
+            (log::Level::Debug, line) => tracing::debug!("{line}"),
         }
         self.0.clear();
     }

@@ -73,8 +73,14 @@ const IDLE_TIME: Duration = Duration::from_mins(1);
 /// Memory of an instance that is kept for later requests; an idle one with more is
 /// ended at once.
 ///
-/// Limit: memory of an idle instance; test: `unread_lists_end_no_instance`.
+/// Limit: memory of an idle instance, over a directory; test: `unread_lists_end_no_instance`.
 const IDLE_MEMORY: usize = 16 * 1024 * 1024;
+
+/// The same over an object store, where one upload takes more, and where the next
+/// instance has to ask the store again what it can do.
+///
+/// Limit: memory of an idle instance, over an object store; test: `clients_come_back`.
+const IDLE_MEMORY_WITH_UPLOADS: usize = 96 * 1024 * 1024;
 
 /// Concurrent instances: enough for the most concurrent requests, at
 /// [`UPLOADS_PER_INSTANCE`] each.
@@ -220,11 +226,13 @@ impl HandlerState for Instances {
         store.limiter(|state| &mut state.memory);
         let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
         let sleep = tokio::time::sleep(IDLE_TIME);
-        let expiration = Idle(Box::pin(sleep), Arc::clone(&load));
-        let (limit, large) = match self.hooks.storage {
-            Storage::Directory(_) => (REQUESTS_PER_INSTANCE, LARGE),
-            Storage::Cloud(_) => (UPLOADS_PER_INSTANCE, LARGE_WITH_UPLOADS),
+        let (limit, large, memory) = match self.hooks.storage {
+            Storage::Directory(_) => (REQUESTS_PER_INSTANCE, LARGE, IDLE_MEMORY),
+            Storage::Cloud(_) => {
+                (UPLOADS_PER_INSTANCE, LARGE_WITH_UPLOADS, IDLE_MEMORY_WITH_UPLOADS)
+            }
         };
+        let expiration = Idle { sleep: Box::pin(sleep), load: Arc::clone(&load), memory };
         let state = Reused {
             stopping: Arc::clone(&self.stopping),
             generation: Arc::clone(&self.generation),
@@ -238,9 +246,14 @@ impl HandlerState for Instances {
 }
 
 /// Ends an instance that had no request for [`IDLE_TIME`], or has none and more
-/// than [`IDLE_MEMORY`]. One with a request in flight is never ended: a push may
+/// memory than is kept. One with a request in flight is never ended: a push may
 /// take hours.
-pub(crate) struct Idle(Pin<Box<tokio::time::Sleep>>, Arc<Load>);
+pub(crate) struct Idle {
+    sleep: Pin<Box<tokio::time::Sleep>>,
+    load: Arc<Load>,
+    /// Bytes of memory from which on it is ended at once.
+    memory: usize,
+}
 
 impl WorkerExpiration for Idle {
     fn poll(
@@ -252,14 +265,14 @@ impl WorkerExpiration for Idle {
         if status != WorkerStatus::Idle {
             return Poll::Pending;
         }
-        if self.1.memory() > IDLE_MEMORY {
+        if self.load.memory() > self.memory {
             return Poll::Ready(());
         }
         let deadline = tokio::time::Instant::from(since + IDLE_TIME);
-        if deadline != self.0.deadline() {
-            self.0.as_mut().reset(deadline);
+        if deadline != self.sleep.deadline() {
+            self.sleep.as_mut().reset(deadline);
         }
-        self.0.as_mut().poll(context)
+        self.sleep.as_mut().poll(context)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Bodies in memory.
 
+use crate::bucket::MemoryBucket;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use http::StatusCode;
 use http::request::Parts;
 use roadstead_storage::{Aborted, Bodies, BodyError, ChunkedBody, RequestBody, StorageError};
+use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
@@ -58,6 +60,16 @@ impl ChunkedBody for MemoryBody {
     }
 }
 
+thread_local! {
+    /// The bucket by whose clock pauses take their time.
+    static CLOCK: RefCell<Option<MemoryBucket>> = const { RefCell::new(None) };
+}
+
+/// Has pauses of this thread take their time, by the clock of a bucket.
+pub fn pause_by(bucket: &MemoryBucket) {
+    CLOCK.with(|clock| *clock.borrow_mut() = Some(bucket.clone()));
+}
+
 /// Bodies in memory, and streams that tests read.
 #[derive(Debug)]
 pub struct NativeBodies;
@@ -66,9 +78,16 @@ impl Bodies for NativeBodies {
     type Upload = MemoryBody;
     type Download = NativeDownload;
 
-    async fn pause(_: Duration) {
+    async fn pause(time: Duration) {
         crate::explorer::pause();
         yield_now().await;
+        let clock = CLOCK.with(|clock| clock.borrow().clone());
+        if let Some(bucket) = clock {
+            let end = bucket.passed() + time;
+            while bucket.passed() < end && bucket.tick() {
+                yield_now().await;
+            }
+        }
     }
 
     fn download(bytes: BoxStream<'static, Result<Bytes, StorageError>>) -> NativeDownload {
@@ -86,7 +105,7 @@ impl fmt::Debug for NativeDownload {
 }
 
 /// Lets every other task run first.
-pub(crate) async fn yield_now() {
+pub async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|context| {
         if std::mem::replace(&mut yielded, true) {

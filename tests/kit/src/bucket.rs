@@ -1,9 +1,10 @@
 //! A bucket in memory that is as strict as real ones, and records requests.
 
 use crate::body::yield_now;
-use crate::explorer::{LONG, answered, bucket_step};
+use crate::explorer::{answered, bucket_step};
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
 use http::request::Parts;
@@ -17,14 +18,16 @@ use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult,
 };
-use roadstead_buckets::{Backend, Refusal, S3Operations};
+use roadstead_buckets::{
+    Backend, OpenUpload, OpenUploads, Refusal, S3Operations, SentParts, UploadMarker,
+};
 use roadstead_storage::StorageError;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// The smallest part but the last, as of S3.
 const LEAST_PART: usize = 5 * 1024 * 1024;
@@ -49,6 +52,7 @@ impl VerifiedPut {
             return Ok((StatusCode::BAD_REQUEST, text));
         }
         self.bucket.0.objects.put(&self.key, body.into()).await.map_err(failed)?;
+        self.bucket.written(&self.key);
         Ok((StatusCode::OK, Bytes::new()))
     }
 }
@@ -77,15 +81,35 @@ struct State {
     repeating: AtomicBool,
     /// Decides the order of concurrent requests.
     seed: AtomicU64,
-    /// What was written before is listed as older.
-    past: Mutex<Option<SystemTime>>,
+    clock: Mutex<Clock>,
+}
+
+/// How much more time has passed than really did, and had so when each object was
+/// written.
+#[derive(Debug, Default)]
+struct Clock {
+    passed: Duration,
+    written: BTreeMap<String, Duration>,
+    /// How much passes with each request; then no other time does.
+    tick: Option<Duration>,
+}
+
+impl Clock {
+    /// When an object was written, in lists.
+    fn time_of(&self, key: &str, real: DateTime<Utc>) -> DateTime<Utc> {
+        let then = self.written.get(key).copied().unwrap_or_default();
+        if self.tick.is_some() { DateTime::UNIX_EPOCH + then } else { real + then }
+    }
 }
 
 #[derive(Debug)]
 struct Upload {
     key: Path,
+    initiated: DateTime<Utc>,
     /// The name and the bytes of each, by number.
     parts: BTreeMap<usize, (String, Bytes)>,
+    /// When the last part arrived.
+    newest: Option<DateTime<Utc>>,
 }
 
 /// How a store treats conditional writes.
@@ -172,14 +196,35 @@ impl MemoryBucket {
         self.0.repeating.store(true, Ordering::Relaxed);
     }
 
+    /// Lets time pass: what is written from now on is so much younger in lists.
+    pub fn pass(&self, time: Duration) {
+        lock(&self.0.clock).passed += time;
+    }
+
+    /// A bucket whose time passes with requests only, by so much each, and that does
+    /// not record them.
+    #[must_use]
+    pub fn with_tick(self, tick: Duration) -> Self {
+        lock(&self.0.clock).tick = Some(tick);
+        self
+    }
+
+    /// Lets the clock tick, and says whether it has one that ticks.
+    pub(crate) fn tick(&self) -> bool {
+        let mut clock = lock(&self.0.clock);
+        let Some(tick) = clock.tick else { return false };
+        clock.passed += tick;
+        true
+    }
+
+    /// How much more time has passed than really did.
+    pub fn passed(&self) -> Duration {
+        lock(&self.0.clock).passed
+    }
+
     /// The requests since the last call, as kind and key.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.0.requests))
-    }
-
-    /// Has all objects be of two hours ago.
-    pub fn let_time_pass(&self) {
-        *lock(&self.0.past) = Some(SystemTime::now());
     }
 
     /// The keys of all objects, sorted.
@@ -200,6 +245,13 @@ impl MemoryBucket {
         &self.0.objects
     }
 
+    /// Notes when an object was written.
+    fn written(&self, key: &Path) {
+        let mut clock = lock(&self.0.clock);
+        let passed = clock.passed;
+        clock.written.insert(key.to_string(), passed);
+    }
+
     fn check(&self, what: &str) -> object_store::Result<()> {
         match lock(&self.0.failing).take_if(|failing| *failing == what) {
             Some(_) => Err(failed("as asked for")),
@@ -208,7 +260,13 @@ impl MemoryBucket {
     }
 
     async fn request(&self, what: &str, key: &str) -> object_store::Result<()> {
-        lock(&self.0.requests).push(format!("{what} {key}"));
+        {
+            let mut clock = lock(&self.0.clock);
+            match clock.tick {
+                Some(tick) => clock.passed += tick,
+                None => lock(&self.0.requests).push(format!("{what} {key}")),
+            }
+        }
         // Knuth's linear congruential generator; its low bits are not used.
         let next = |seed: u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         let seed = self.0.seed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
@@ -250,6 +308,7 @@ impl ObjectStore for MemoryBucket {
             self.0.objects.put_opts(key, payload.clone(), options.clone()).await?;
         }
         let put = self.0.objects.put_opts(key, payload, options).await?;
+        self.written(key);
         answered().map_err(failed)?;
         Ok(put)
     }
@@ -276,6 +335,7 @@ impl ObjectStore for MemoryBucket {
             let bucket = bucket.clone();
             async move {
                 bucket.request("DELETE", key.as_ref()).await?;
+                bucket.check("DELETE")?;
                 bucket.0.objects.delete(&key).await?;
                 answered().map_err(failed)?;
                 Ok(key)
@@ -304,6 +364,7 @@ impl ObjectStore for MemoryBucket {
         self.request("COPY", to.as_ref()).await?;
         self.check("COPY")?;
         self.0.objects.copy_opts(from, to, options).await?;
+        self.written(to);
         answered().map_err(failed)
     }
 }
@@ -313,7 +374,8 @@ impl MultipartStore for MemoryBucket {
     async fn create_multipart(&self, key: &Path) -> object_store::Result<MultipartId> {
         self.request("CREATE", key.as_ref()).await?;
         let id = self.0.serial.fetch_add(1, Ordering::Relaxed).to_string();
-        let upload = Upload { key: key.clone(), parts: BTreeMap::new() };
+        let initiated = Utc::now();
+        let upload = Upload { key: key.clone(), initiated, parts: BTreeMap::new(), newest: None };
         lock(&self.0.uploads).insert(id.clone(), upload);
         Ok(id)
     }
@@ -331,6 +393,7 @@ impl MultipartStore for MemoryBucket {
         let upload = uploads.get_mut(id).filter(|upload| upload.key == *key);
         let upload = upload.ok_or_else(|| failed("no such upload"))?;
         upload.parts.insert(index, (name.clone(), payload.into()));
+        upload.newest = Some(Utc::now());
         Ok(PartId { content_id: name })
     }
 
@@ -363,7 +426,9 @@ impl MultipartStore for MemoryBucket {
             return Err(failed("parts are not equal"));
         }
         lock(&self.0.uploads).remove(id);
-        self.0.objects.put(key, PutPayload::from_iter(pieces)).await
+        let put = self.0.objects.put(key, PutPayload::from_iter(pieces)).await?;
+        self.written(key);
+        Ok(put)
     }
 
     async fn abort_multipart(&self, key: &Path, id: &MultipartId) -> object_store::Result<()> {
@@ -382,8 +447,6 @@ impl PaginatedListStore for MemoryBucket {
     ) -> object_store::Result<PaginatedListResult> {
         let prefix = prefix.unwrap_or_default();
         self.request("LIST", prefix).await?;
-        let mut all: Vec<ObjectMeta> = self.0.objects.list(None).try_collect().await?;
-        all.sort_by(|a, b| a.location.cmp(&b.location));
         let ignored = self.0.ignores_offsets.load(Ordering::Relaxed);
         let offset = options.offset.filter(|_| !ignored);
         let after = options.page_token.or(offset).unwrap_or_default();
@@ -391,12 +454,11 @@ impl PaginatedListStore for MemoryBucket {
         let limit = options.max_keys.unwrap_or(page).min(page);
         let (mut objects, mut common_prefixes): (Vec<ObjectMeta>, Vec<Path>) = Default::default();
         let (mut last, mut page_token) = (after, None);
-        let past = *lock(&self.0.past);
-        for mut object in all {
-            let modified = SystemTime::from(object.last_modified);
-            if past.is_some_and(|past| modified <= past) {
-                object.last_modified = (modified - LONG).into();
-            }
+        let directory = prefix.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let listed = self.0.objects.list(Some(&Path::from(directory)));
+        let mut all: Vec<ObjectMeta> = listed.try_collect().await?;
+        all.sort_by(|a, b| a.location.cmp(&b.location));
+        for object in all {
             let key = object.location.as_ref();
             let Some(rest) = key.strip_prefix(prefix) else { continue };
             let passed = last.ends_with('/') && key.starts_with(&last);
@@ -414,7 +476,8 @@ impl PaginatedListStore for MemoryBucket {
                 common_prefixes.push(Path::from(last.as_str()));
             } else {
                 key.clone_into(&mut last);
-                objects.push(object);
+                let last_modified = lock(&self.0.clock).time_of(key, object.last_modified);
+                objects.push(ObjectMeta { last_modified, ..object });
             }
         }
         let extensions = http::Extensions::new();
@@ -456,6 +519,54 @@ impl S3Operations for MemoryBucket {
     async fn verifies(&self, key: &Path) -> object_store::Result<bool> {
         self.request("PUT", key.as_ref()).await?;
         Ok(true)
+    }
+
+    async fn list_uploads(
+        &self,
+        prefix: &str,
+        after: Option<&UploadMarker>,
+        limit: usize,
+    ) -> object_store::Result<OpenUploads> {
+        self.request("UPLOADS", prefix).await?;
+        self.check("UPLOADS")?;
+        let uploads = lock(&self.0.uploads);
+        let open = uploads.iter().filter(|(_, upload)| upload.key.as_ref().starts_with(prefix));
+        let mut open: Vec<_> =
+            open.map(|(id, upload)| (upload.key.clone(), id.clone(), upload.initiated)).collect();
+        open.sort();
+        if let Some(UploadMarker { key, id }) = after {
+            open.retain(|(of, number, _)| (of.as_ref(), number) > (key, id));
+        }
+        let marker = |(key, id, _): &(Path, String, _)| UploadMarker {
+            key: key.to_string(),
+            id: id.clone(),
+        };
+        let next = (open.len() > limit).then(|| open.get(limit - 1).map(marker)).flatten();
+        open.truncate(limit);
+        let uploads =
+            open.into_iter().map(|(key, id, initiated)| OpenUpload { key, id, initiated });
+        Ok(OpenUploads { uploads: uploads.collect(), next })
+    }
+
+    async fn sent_parts(
+        &self,
+        key: &Path,
+        id: &MultipartId,
+        after: usize,
+    ) -> object_store::Result<SentParts> {
+        self.request("PARTS", key.as_ref()).await?;
+        self.check("PARTS")?;
+        let uploads = lock(&self.0.uploads);
+        let upload = uploads.get(id).filter(|upload| upload.key == *key);
+        let missing = || object_store::Error::NotFound {
+            path: key.to_string(),
+            source: "no such upload".into(),
+        };
+        let upload = upload.ok_or_else(missing)?;
+        let parts = || upload.parts.range(after..);
+        let bytes = parts().map(|(_, (_, bytes))| bytes.len() as u64).sum();
+        let newest = upload.newest.filter(|_| parts().next().is_some());
+        Ok(SentParts { bytes, newest })
     }
 }
 

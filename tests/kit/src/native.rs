@@ -8,8 +8,8 @@ use http::{Request, Response};
 use roadstead_access::Authority;
 use roadstead_bridge::Services;
 use roadstead_config::Config;
-use roadstead_registry::{Ask, Body, Gate, Registry, Switches};
-use roadstead_storage::Storage;
+use roadstead_registry::{Ask, Body, Gate, Order, Progress, Registry, Switches};
+use roadstead_storage::{Storage, StorageError};
 
 /// The registry over a storage of this process.
 #[derive(Debug)]
@@ -42,6 +42,14 @@ where
         let services = Services::default();
         let gate = Gate::new(config, services, authority);
         Ok(Self(Registry::new(storage, Switches::new(config, services), gate)))
+    }
+
+    /// Does a slice of garbage collection.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn collect(&self, order: &Order) -> Result<Progress, StorageError> {
+        self.0.collect(order).await
     }
 
     /// The response to a request, with its whole body.

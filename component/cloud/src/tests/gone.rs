@@ -61,7 +61,7 @@ fn storage(store: Refusing) -> CloudStorage<NativeBodies> {
         equal_parts: false,
         part_size: 0,
     };
-    CloudStorage::new(backend, Options { secret: Some(b"secret".to_vec()), purge_after: None })
+    CloudStorage::new(backend, Options { secret: Some(b"secret".to_vec()), purging: None })
 }
 
 fn check<T: std::fmt::Debug>(what: &str, remedy: &str, result: Result<T, StorageError>) {

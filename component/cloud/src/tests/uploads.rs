@@ -3,7 +3,6 @@
 use super::{body, broken, commit_of, content, name, new_session, repository, sha256, storage};
 use crate::multipart::Multipart;
 use crate::objects::Objects;
-use crate::uploads::PURGE_LIMIT;
 use crate::uploads::session::Session;
 use crate::{CloudStorage, Options};
 use object_store::multipart::MultipartStore as _;
@@ -212,56 +211,6 @@ async fn large_objects_are_copied_by_parts() {
         let copied = objects.get(&to).await.unwrap().bytes().await.unwrap();
         assert!(copied == bytes, "other bytes");
     }
-}
-
-#[tokio::test]
-async fn old_uploads_are_removed_and_nothing_else() {
-    let (bucket, storage, session) = fixture();
-    storage.append(&session, None, None, body(&content(12 * MIB))).await.unwrap();
-    let now = chrono::Utc::now();
-    // From the beginning, or from behind the session.
-    let purge = async |before| {
-        for place in ["", "g"] {
-            let purged = storage.uploads.purge(&session.repository, before, place.to_owned()).await;
-            assert_eq!(purged, Ok(()));
-        }
-    };
-    purge(now - chrono::TimeDelta::hours(1)).await;
-    assert_eq!(bucket.keys().await, [record_of(&session)]);
-    let digest = sha256(b"blob");
-    storage.store(&commit_of(&session, &digest), body(b"blob")).await.unwrap();
-    purge(now + chrono::TimeDelta::hours(1)).await;
-    let expected = [Key::Blob(digest.clone()).to_string(), link_of(&session, &digest)];
-    assert_eq!(bucket.keys().await, expected);
-    assert_eq!(bucket.open_uploads(), 0);
-}
-
-/// A client waits for it, so it takes few requests, most of them at a time, however
-/// much is left; and all is removed in the end.
-#[tokio::test]
-async fn a_purge_is_small() {
-    let (bucket, storage, _) = fixture();
-    let repository = repository();
-    for i in 0..100_u8 {
-        let session = UploadSession::from_random(repository.clone(), [i.wrapping_mul(101); 16]);
-        let record = Path::from(record_of(&session));
-        let text = "0 -\n{\"sha256\":\"\"}\n".to_owned() + &"x".repeat(10_000);
-        bucket.objects().put(&record, text.into()).await.unwrap();
-    }
-    let later = chrono::Utc::now() + chrono::TimeDelta::hours(1);
-    bucket.requests();
-    let mut rounds = 0;
-    while !bucket.keys().await.is_empty() {
-        let before = bucket.keys().await.len();
-        let place = ["8", "f", "", "3"][rounds % 4].to_owned();
-        storage.uploads.purge(&repository, later, place).await.unwrap();
-        let requests = bucket.requests();
-        assert!(requests.len() <= 2 + 2 * PURGE_LIMIT, "{}", requests.len());
-        let left = bucket.keys().await.len();
-        assert_eq!(left, before.saturating_sub(PURGE_LIMIT), "{rounds}");
-        rounds += 1;
-    }
-    assert_eq!(rounds, 4);
 }
 
 /// A proxy may answer 503 to a write that the store has applied. The repeated

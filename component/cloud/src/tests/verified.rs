@@ -6,7 +6,7 @@ use http::request::Parts;
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{MultipartId, Result};
-use roadstead_buckets::{Backend, S3Operations};
+use roadstead_buckets::{Backend, OpenUploads, S3Operations, SentParts, UploadMarker};
 use roadstead_kit::body::MemoryBody;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_oci::Digest;
@@ -45,10 +45,24 @@ impl S3Operations for Careless {
     async fn verifies(&self, _: &Path) -> Result<bool> {
         Ok(false)
     }
+
+    async fn list_uploads(
+        &self,
+        prefix: &str,
+        after: Option<&UploadMarker>,
+        limit: usize,
+    ) -> Result<OpenUploads> {
+        self.0.list_uploads(prefix, after, limit).await
+    }
+
+    async fn sent_parts(&self, key: &Path, id: &MultipartId, after: usize) -> Result<SentParts> {
+        self.0.sent_parts(key, id, after).await
+    }
 }
 
 /// Stores a body several times by one instance. Returns the last result, and the
-/// requests to the store except those for links.
+/// requests to the store except those for links and for the marker of garbage
+/// collection.
 async fn store(
     bucket: &MemoryBucket,
     backend: Backend,
@@ -64,7 +78,8 @@ async fn store(
         result = storage.store(&commit_of(&session, digest), body()).await;
     }
     let mut requests = bucket.requests();
-    requests.retain(|request| !request.ends_with("/link"));
+    requests
+        .retain(|request| !request.ends_with("/link") && !request.ends_with("collect/condemned"));
     (result, requests)
 }
 

@@ -13,12 +13,16 @@ use super::session::{RecordVersion, unique_key};
 use super::writer::{SessionWriter, Target};
 use crate::error::Error;
 use crate::metadata::Metadata;
-use roadstead_storage::{Aborted, Appended, ChunkedBody, Key, StorageError, UploadSession};
+use roadstead_storage::condemned::prepare_upload;
+use roadstead_storage::{
+    Aborted, Appended, ChunkedBody, Key, Storage, StorageError, UploadSession,
+};
 
 impl Uploads {
     /// See [`roadstead_storage::Storage::append`].
     pub(crate) async fn append<B: ChunkedBody>(
         &self,
+        storage: &impl Storage,
         session: &UploadSession,
         at: Option<u64>,
         length: Option<u64>,
@@ -28,7 +32,7 @@ impl Uploads {
         // was received: its record is created only if there is none.
         if self.objects.is_conditional() && matches!(at, None | Some(0)) && self.recognizes(session)
         {
-            return self.append_first(session, at, length, body).await;
+            return self.append_first(storage, session, at, length, body).await;
         }
         let target = temporary(session);
         let size = self
@@ -40,6 +44,7 @@ impl Uploads {
     /// Appends a body that may be the first of a session.
     async fn append_first<B: ChunkedBody>(
         &self,
+        storage: &impl Storage,
         session: &UploadSession,
         at: Option<u64>,
         length: Option<u64>,
@@ -53,7 +58,7 @@ impl Uploads {
                 return Ok(self.status(session).await?.into());
             }
             let record = writer.into_record();
-            match self.create(session, &record, at.is_none() && end.is_ok()).await {
+            match self.create(storage, session, &record, at.is_none() && end.is_ok()).await {
                 Ok(receipt) => {
                     let size = record.size;
                     return end.map(|()| Appended { size, receipt }).map_err(aborted);
@@ -135,6 +140,7 @@ impl Uploads {
     /// stored as a blob before the record names it; then returns a receipt.
     async fn create(
         &self,
+        storage: &impl Storage,
         session: &UploadSession,
         record: &Record,
         all: bool,
@@ -144,6 +150,7 @@ impl Uploads {
             return Ok(None);
         }
         let digest = record.digest()?;
+        prepare_upload(storage, &digest).await?;
         let (key, holder) = (Key::Blob(digest.clone()), Metadata::Holder(&session.repository));
         self.objects.put_described(&key, record.tail.clone(), holder).await?;
         self.save(session, record.print_blob(&digest)?, &RecordVersion::Absent).await?;

@@ -8,11 +8,16 @@ use super::writer::{SessionWriter, Target};
 use crate::error::Error;
 use crate::metadata::Metadata;
 use roadstead_oci::{Algorithm, Digest};
-use roadstead_storage::{ChunkedBody, Commit, Key, StorageError};
+use roadstead_storage::condemned::prepare_upload;
+use roadstead_storage::{ChunkedBody, Commit, Key, Storage, StorageError};
 
 impl Uploads {
     /// See [`roadstead_storage::Storage::commit`].
-    pub(crate) async fn commit(&self, commit: &Commit) -> Result<u64, Error> {
+    pub(crate) async fn commit(
+        &self,
+        storage: &impl Storage,
+        commit: &Commit,
+    ) -> Result<u64, Error> {
         let Commit { session, at, .. } = commit;
         if let Some(size) = self.receipt_size(commit) {
             self.finish_linked(commit).await?;
@@ -21,15 +26,15 @@ impl Uploads {
         match self.load(session).await? {
             Session::Fresh => {
                 check_offset(0, *at)?;
-                self.finish(commit, Record::default()).await
+                self.finish(storage, commit, Record::default()).await
             }
             Session::Open(loaded) => {
                 check_offset(loaded.record.size, *at)?;
-                self.finish(commit, loaded.record).await
+                self.finish(storage, commit, loaded.record).await
             }
             Session::Stored(loaded, blob) => {
                 check_offset(loaded.record.size, *at)?;
-                self.finish_stored(commit, loaded, blob).await
+                self.finish_stored(storage, commit, loaded, blob).await
             }
             Session::Ended => Err(Error::NOT_FOUND),
         }
@@ -45,6 +50,7 @@ impl Uploads {
     /// See [`roadstead_storage::Storage::append_and_commit`].
     pub(crate) async fn append_and_commit<B: ChunkedBody>(
         &self,
+        storage: &impl Storage,
         commit: &Commit,
         mut body: B,
     ) -> Result<u64, Error> {
@@ -57,12 +63,12 @@ impl Uploads {
             }
         };
         if record.size == 0 && self.passes_on(&body, digest).await {
-            let passed = self.pass_on(commit, body).await;
+            let passed = self.pass_on(storage, commit, body).await;
             return self.conclude(commit, passed).await;
         }
         let mut writer = last_writer(commit, record, &body);
         match writer.read(&self.objects, &mut body).await {
-            Ok(Ok(())) => self.finish(commit, writer.into_record()).await,
+            Ok(Ok(())) => self.finish(storage, commit, writer.into_record()).await,
             Ok(aborted) => self.save_written(session, writer, &version, aborted).await,
             Err(error) => {
                 self.give_up(&writer).await;
@@ -75,11 +81,12 @@ impl Uploads {
     /// but its name, with the link.
     pub(crate) async fn store<B: ChunkedBody>(
         &self,
+        storage: &impl Storage,
         commit: &Commit,
         mut body: B,
     ) -> Result<u64, Error> {
         if self.passes_on(&body, &commit.digest).await {
-            let size = self.pass_on(commit, body).await?;
+            let size = self.pass_on(storage, commit, body).await?;
             self.link(commit).await?;
             return Ok(size);
         }
@@ -91,7 +98,7 @@ impl Uploads {
         }
         let record = writer.into_record();
         let size = record.size;
-        self.publish(commit, record).await?;
+        self.publish(storage, commit, record).await?;
         self.link(commit).await?;
         Ok(size)
     }
@@ -99,6 +106,7 @@ impl Uploads {
     /// Ends a session whose bytes are stored as a blob.
     async fn finish_stored(
         &self,
+        storage: &impl Storage,
         commit: &Commit,
         loaded: LoadedRecord,
         blob: Digest,
@@ -106,6 +114,8 @@ impl Uploads {
         let LoadedRecord { record, age, .. } = loaded;
         if blob == commit.digest {
             if age > TRUSTED_FOR {
+                // What was looked for before the bytes were stored is out of date.
+                prepare_upload(storage, &blob).await?;
                 self.objects.head(&Key::Blob(blob)).await?;
             }
             self.finish_linked(commit).await?;
@@ -113,10 +123,10 @@ impl Uploads {
         }
         match commit.digest.algorithm() {
             // The hash in the record is enough to refuse it.
-            Algorithm::Sha256 => self.finish(commit, record).await,
+            Algorithm::Sha256 => self.finish(storage, commit, record).await,
             Algorithm::Sha512 => {
                 let record = self.with_bytes(record, blob).await?;
-                self.finish(commit, record).await
+                self.finish(storage, commit, record).await
             }
         }
     }
@@ -129,9 +139,14 @@ impl Uploads {
     }
 
     /// Publishes a session's bytes, and ends it.
-    async fn finish(&self, commit: &Commit, record: Record) -> Result<u64, Error> {
+    async fn finish(
+        &self,
+        storage: &impl Storage,
+        commit: &Commit,
+        record: Record,
+    ) -> Result<u64, Error> {
         let size = record.size;
-        let published = self.publish(commit, record).await.map(|()| size);
+        let published = self.publish(storage, commit, record).await.map(|()| size);
         self.conclude(commit, published).await
     }
 

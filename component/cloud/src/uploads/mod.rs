@@ -17,27 +17,27 @@ mod writer;
 
 pub use part_sizes::{MAX_BLOB_SIZE, MEMORY_LIMIT};
 #[cfg(test)]
-pub(crate) use purge::PURGE_LIMIT;
+pub(crate) use purge::{PURGE_LIMIT, Purge, Purged};
+pub use purge::{PurgeLine, Purging};
 
 use crate::objects::Objects;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 /// The upload sessions of a bucket.
 #[derive(Debug)]
 pub(crate) struct Uploads {
     pub(crate) objects: Arc<Objects>,
     secret: Option<Secret>,
-    purge_after: Option<Duration>,
+    purging: Option<Purging>,
     /// Whether the store verifies bodies, once that is known.
     verifies: OnceLock<bool>,
 }
 
 impl Uploads {
     pub(crate) fn new(objects: Arc<Objects>, options: Options) -> Self {
-        let Options { secret, purge_after } = options;
-        Self { objects, secret: secret.map(Secret), purge_after, verifies: OnceLock::new() }
+        let Options { secret, purging } = options;
+        Self { objects, secret: secret.map(Secret), purging, verifies: OnceLock::new() }
     }
 }
 
@@ -49,16 +49,16 @@ pub struct Options {
     /// `REGISTRY_HTTP_SECRET`. Without either, each upload takes two requests
     /// more.
     pub secret: Option<Vec<u8>>,
-    /// The age at which sessions that did not end are removed; `None` for never.
-    /// Other uploads to the same repository remove them.
-    pub purge_after: Option<Duration>,
+    /// How uploads are removed that never ended; `None` for never. Other uploads
+    /// remove them.
+    pub purging: Option<Purging>,
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("secret", &self.secret.is_some())
-            .field("purge_after", &self.purge_after)
+            .field("purging", &self.purging)
             .finish()
     }
 }

@@ -12,13 +12,19 @@ use crate::metadata::Metadata;
 use crate::multipart::Multipart;
 use futures::stream::StreamExt as _;
 use roadstead_oci::{Algorithm, Digest};
-use roadstead_storage::{Commit, Key, StorageError};
+use roadstead_storage::condemned::prepare_upload;
+use roadstead_storage::{Commit, Key, Storage, StorageError};
 use sha2::{Digest as _, Sha256, Sha512};
 
 impl Uploads {
     /// Verifies bytes and makes them the blob of the commit. If they have another
     /// digest, they are removed.
-    pub(super) async fn publish(&self, commit: &Commit, record: Record) -> Result<(), Error> {
+    pub(super) async fn publish(
+        &self,
+        storage: &impl Storage,
+        commit: &Commit,
+        record: Record,
+    ) -> Result<(), Error> {
         let Commit { session, digest, .. } = commit;
         let actual = match (digest.algorithm(), &record.multipart) {
             (Algorithm::Sha256, _) => Some(record.digest()?),
@@ -34,6 +40,7 @@ impl Uploads {
             }
             return Err(StorageError::DigestMismatch(Some(actual)).into());
         }
+        prepare_upload(storage, digest).await?;
         let blob = Key::Blob(digest.clone());
         let Some(multipart) = &record.multipart else {
             let holder = Metadata::Holder(&session.repository);

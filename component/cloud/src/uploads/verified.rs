@@ -8,7 +8,8 @@ use crate::metadata::Metadata;
 use crate::multipart::REQUEST_LIMIT;
 use roadstead_buckets::{Refusal, Verified, remedy};
 use roadstead_oci::{Algorithm, Digest};
-use roadstead_storage::{ChunkedBody, Commit, Key, StorageError};
+use roadstead_storage::condemned::prepare_upload;
+use roadstead_storage::{ChunkedBody, Commit, Key, Storage, StorageError};
 
 /// The object that is written to find out whether the store verifies. It stays if
 /// the store does not.
@@ -39,9 +40,14 @@ impl Uploads {
     /// Passes a body on as the blob of the commit. Returns its length in bytes.
     pub(super) async fn pass_on<B: ChunkedBody>(
         &self,
+        storage: &impl Storage,
         commit: &Commit,
         body: B,
     ) -> Result<u64, Error> {
+        if let Err(error) = prepare_upload(storage, &commit.digest).await {
+            body.drain().await;
+            return Err(error.into());
+        }
         let (Some(s3), Some(length)) = (&self.objects.backend.s3, body.length()) else {
             return Err(Error::failed("the body cannot be passed on"));
         };

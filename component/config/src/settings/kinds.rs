@@ -151,20 +151,54 @@ impl ValueType for Span {
     }
 }
 
-/// A duration as Go writes it, of one number and one unit: `90s`, `5m`.
+/// A duration as Go writes it: `90s`, `1h30m`, `168h0m0s`, `1.5h`; `0` needs no unit.
 fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "" if number == 0 => 0,
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let (mut rest, mut total) = (text, Duration::ZERO);
+    loop {
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let (number, after) = rest.split_at(end);
+        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        total = total.checked_add(measured(number, unit)?)?;
+        if after.is_empty() {
+            return Some(total);
+        }
+        rest = after;
+    }
+}
+
+/// A decimal number of units.
+fn measured(number: &str, unit: &str) -> Option<Duration> {
+    let nanoseconds: u64 = match unit {
+        "ns" => 1,
+        "us" | "\u{b5}s" | "\u{3bc}s" => 1000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
         _ => return None,
     };
-    number.checked_mul(milliseconds).map(Duration::from_millis)
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
+        return None;
+    }
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    // By digits, so that nothing is rounded up.
+    let mut rest = nanoseconds;
+    let mut of_fraction = 0;
+    for digit in fraction.bytes() {
+        rest /= 10;
+        of_fraction += rest * u64::from(digit - b'0');
+    }
+    let seconds = Duration::from_nanos(nanoseconds).as_secs();
+    let whole = match seconds {
+        0 => Duration::from_nanos(whole.checked_mul(nanoseconds)?),
+        seconds => Duration::from_secs(whole.checked_mul(seconds)?),
+    };
+    whole.checked_add(Duration::from_nanos(of_fraction))
 }
 
 /// A duration of whole seconds, in the largest unit without a rest.

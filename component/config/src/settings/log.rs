@@ -9,7 +9,7 @@ table! {
 
     LOG_LEVEL: Choice<LogLevel> = Setting::new(
         "log.level",
-        Scope::Host,
+        Scope::Both,
         Choice {
             default: LogLevel::Info,
             words: &[

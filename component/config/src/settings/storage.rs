@@ -74,33 +74,34 @@ table! {
 
     STORAGE_MAINTENANCE_UPLOADPURGING_ENABLED: Flag = Setting::new(
         "storage.maintenance.uploadpurging.enabled",
-        Scope::Host,
+        Scope::Both,
         Flag(true),
-        "Upload sessions that clients have abandoned are removed from a directory, at the start and \
-         then regularly. In a bucket they are removed after a week without a setting.",
+        "Upload sessions that clients have abandoned are removed: from a directory by the native \
+         host, at the start and then regularly; from a bucket by some of the uploads to it.",
     );
 
     STORAGE_MAINTENANCE_UPLOADPURGING_AGE: Span = Setting::new(
         "storage.maintenance.uploadpurging.age",
-        Scope::Host,
+        Scope::Both,
         Span { default: DEFAULT_PURGE_AGE, least: Duration::from_mins(1), most: Duration::MAX },
-        "How long nothing must have been added to an upload for it to be abandoned.",
+        "How long nothing must have been added to an upload for it to be abandoned. In a bucket at \
+         least an hour, and at least 26 hours where open multipart uploads cannot be listed.",
     )
     .differs("it counts from the last chunk, and not from the start of the upload");
 
     STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL: Span = Setting::new(
         "storage.maintenance.uploadpurging.interval",
-        Scope::Host,
+        Scope::Both,
         Span { default: DEFAULT_PURGE_INTERVAL, least: Duration::from_mins(1), most: Duration::MAX },
-        "How long to wait from one purge to the next.",
+        "How long to wait from one purge to the next. In a bucket it counts for each repository.",
     )
-    .differs("the first purge is at the start, not up to an hour later");
+    .differs("the first purge is at the start or, in a bucket, by an upload; not up to an hour later");
 
     STORAGE_MAINTENANCE_UPLOADPURGING_DRYRUN: Flag = Setting::new(
         "storage.maintenance.uploadpurging.dryrun",
-        Scope::Host,
+        Scope::Both,
         Flag(false),
-        "`true`: what would be removed is only logged.",
+        "`true`: what would be removed is only logged, a line for each upload and a summary.",
     );
 
     STORAGE_REDIRECT_DISABLE: Flag = Setting::new(

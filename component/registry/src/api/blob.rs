@@ -3,6 +3,7 @@
 use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, IMMUTABLE, Registry, empty, insert, internal, not_modified,
 };
+use crate::store::Opened;
 use crate::{BlobAction, Body, Error};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
@@ -24,7 +25,7 @@ impl<S: Storage> Registry<S> {
                 return Ok(empty(StatusCode::ACCEPTED));
             }
             BlobAction::Head => {
-                let size = self.store.storage.blob_size(name, digest).await;
+                let size = self.store.blob_size(name, digest).await;
                 let size = size.map_err(|error| unknown(error, digest))?;
                 (size, false, 0..size, Body::Empty)
             }
@@ -32,14 +33,12 @@ impl<S: Storage> Registry<S> {
                 let range = range_of(&call.headers, digest);
                 // Azure does not support suffix ranges.
                 let suffix = |range: ByteRange| matches!(range.spec(), ByteRangeSpec::Suffix(_));
-                if !range.is_some_and(suffix) {
-                    let url = self.store.storage.blob_url(name, digest).await;
-                    if let Some(url) = url.map_err(|error| unknown(error, digest))? {
-                        return Ok(elsewhere(&url, digest));
-                    }
-                }
-                let blob = self.store.storage.blob(name, digest, range).await;
-                let blob = blob.map_err(|error| unknown(error, digest))?;
+                let redirect = !range.is_some_and(suffix);
+                let opened = self.store.open_blob(name, digest, range, redirect).await;
+                let blob = match opened.map_err(|error| unknown(error, digest))? {
+                    Opened::Elsewhere(url) => return Ok(elsewhere(&url, digest)),
+                    Opened::Here(blob) => blob,
+                };
                 (blob.size, range.is_some() && blob.size > 0, blob.range, blob.content.into())
             }
         };

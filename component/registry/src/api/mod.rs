@@ -10,7 +10,7 @@ mod token;
 mod upload;
 
 use crate::store::Store;
-use crate::{Body, Effect, Error, Gate, Route};
+use crate::{Body, Effect, Error, Gate, Order, Progress, Route};
 use caching::CacheDirective;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -143,6 +143,14 @@ impl<S: Storage> Registry<S> {
         response
     }
 
+    /// Does a slice of garbage collection.
+    ///
+    /// # Errors
+    /// Any error of the storage ends the run, without anything being removed.
+    pub async fn collect(&self, order: &Order) -> Result<Progress, StorageError> {
+        self.store.collect(order).await
+    }
+
     /// Authenticates and authorizes a request. All access decisions are made
     /// here, except for the source of a mount and for the entries of the
     /// catalog.
@@ -210,14 +218,10 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BUSY_RETRY_AFTER));
         }
         Error::Internal(cause) | Error::StorageFull(cause) => log_cause(headers, &cause),
-        Error::Unavailable(cause) | Error::StorageReadOnly(cause) => {
+        // A registry may not be ready because the storage is unavailable.
+        Error::Unavailable(cause) | Error::StorageReadOnly(cause) | Error::NotReady(cause) => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
             log_cause(headers, &cause);
-        }
-        Error::NotReady(cause) => {
-            // The cause may be that the storage is unavailable.
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
-            eprintln!("{}", log::error(&cause));
         }
         _ => {}
     }

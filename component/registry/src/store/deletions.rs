@@ -11,11 +11,17 @@
 //! A deletion of the whole repository ([`super::repository`]) announces itself
 //! in the same way, to all pushes at once.
 //!
-//! `docs/decisions/0011-deletions.md` has the order of reads and writes.
+//! A collector announces in the same place that it moves links of the repository to
+//! blobs that nothing refers to: a push that names them waits, and every push looks
+//! again whether its blobs are linked if links were moved.
+//!
+//! `docs/decisions/0011-deletions.md` has the order of reads and writes, and
+//! `docs/collection.md` that of a collector.
 
 use super::Store;
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName, Tag};
+use roadstead_storage::condemned::DEAD_AFTER;
 use roadstead_storage::{Collection, Entry, Key, Listing, Storage, StorageError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -35,17 +41,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Limit: longest pause of a push beside a deletion; test: `a_deletion_that_died_does_not_hold_up_pushes`.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// After what time a deletion renews its announcement before it goes on.
+/// After what time a deletion renews its announcement before it goes on. With that
+/// and one removal, which in a bucket is two requests of up to 25 s, it is shorter
+/// than [`DEAD_AFTER`], after which one that does not change is taken to have died.
 ///
 /// Limit: age of an announcement that is renewed; test: none, it takes a store that is slow.
 const RENEWED_AFTER: Duration = Duration::from_secs(5);
-
-/// How long a push looks at an announcement that does not change before it takes
-/// the deletion to have died: longer than [`RENEWED_AFTER`] and one removal, which
-/// in a bucket is two requests of up to 25 s.
-///
-/// Limit: time until a deletion is taken to have died; test: `a_deletion_that_died_does_not_hold_up_pushes`.
-const DEAD_AFTER: Duration = Duration::from_secs(56);
 
 /// How long a push waits, in all its attempts, before it asks its client to try
 /// again.
@@ -59,21 +60,48 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Limit: age of announcements that the next deletion removes; test: `a_deletion_removes_announcements_of_long_ago`.
 const LONG_AGO: Duration = Duration::from_hours(1);
 
-/// How long a push has waited for deletions.
+/// A manifest that was pushed, as far as announcements can concern it.
+#[derive(Debug)]
+pub(super) struct Push<'a> {
+    /// The repository.
+    pub(super) name: &'a RepositoryName,
+    /// The manifest.
+    pub(super) digest: &'a Digest,
+    /// The tags that were written.
+    pub(super) tags: &'a [Tag],
+    /// The blobs that it names.
+    pub(super) blobs: &'a [&'a Digest],
+}
+
+/// How long a push has waited for deletions, and what it has seen.
 #[derive(Debug)]
 pub(super) struct Waited {
     since: Instant,
     /// In pauses alone, without the time that the storage took.
     paused: Duration,
+    /// Announcements, with what was paused when they were first found as they are.
+    seen: Vec<(Entry, Duration)>,
+    /// Whether links of the repository were moved.
+    moved: bool,
 }
 
 impl Waited {
     pub(super) fn new() -> Self {
-        Self { since: Instant::now(), paused: Duration::ZERO }
+        Self { since: Instant::now(), paused: Duration::ZERO, seen: Vec::new(), moved: false }
     }
 
     fn is_too_long(&self) -> bool {
         self.paused >= PATIENCE || self.since.elapsed() >= PATIENCE
+    }
+
+    /// Whether an announcement has been as it is for so long that whoever wrote it
+    /// has died.
+    fn has_died(&mut self, announcement: &Entry) -> bool {
+        if let Some((_, first)) = self.seen.iter().find(|(known, _)| known == announcement) {
+            return self.paused >= *first + DEAD_AFTER;
+        }
+        self.seen.push((announcement.clone(), self.paused));
+        false
     }
 }
 
@@ -185,7 +213,9 @@ impl<S: Storage> Store<S> {
         let listing = self.storage.enumerate(&collection, None, STEP).await?;
         let own = listing.entries.iter().find(|entry| entry.key == announcement.key);
         let Some(begun) = own.map(|entry| entry.modified) else { return Ok(()) };
-        for entry in &listing.entries {
+        let deletions = listing.entries.iter();
+        let deletions = deletions.filter(|entry| !matches!(entry.key, Key::Moves { .. }));
+        for entry in deletions {
             if begun.duration_since(entry.modified).is_ok_and(|age| age > LONG_AGO) {
                 self.storage.delete(&entry.key).await?;
             }
@@ -193,58 +223,61 @@ impl<S: Storage> Store<S> {
         Ok(())
     }
 
-    /// Waits for the deletions that may remove what was written for a manifest
-    /// and these tags, for as long as the push may still wait.
+    /// Waits for the deletions that may remove what a push has written, and for the
+    /// moves of links that it relies on, for as long as the push may still wait.
+    /// Returns whether links of the repository were moved.
     ///
     /// # Errors
     /// [`StorageError::Unavailable`] when they go on for too long.
-    pub(super) async fn outwait_deletions(
+    pub(super) async fn outwait(
         &self,
-        name: &RepositoryName,
-        digest: &Digest,
-        tags: &[Tag],
+        push: &Push<'_>,
         waited: &mut Waited,
-    ) -> Result<(), StorageError> {
-        // Announcements, with the time at which they were first found as they are.
-        let mut seen: Vec<(Entry, Duration)> = Vec::new();
+    ) -> Result<bool, StorageError> {
         let mut pause = FIRST_PAUSE;
         while !waited.is_too_long() {
-            let current = self.deletions_of(name, digest, tags).await?;
-            if current.is_empty() {
-                return Ok(());
-            }
-            seen.retain(|(entry, _)| current.contains(entry));
+            let current = self.announced(push, waited).await?;
+            waited.seen.retain(|(entry, _)| current.contains(entry));
+            let mut waits = false;
             for entry in current {
-                match seen.iter().find(|(known, _)| *known == entry) {
-                    Some((_, first)) if waited.paused >= *first + DEAD_AFTER => {
-                        self.storage.delete(&entry.key).await?;
+                let has_died = waited.has_died(&entry);
+                match entry.key {
+                    // It stays, as other pushes have to look for what it moved. If the
+                    // collector goes on, it announces itself again first.
+                    Key::Moves { .. } => waits |= !has_died,
+                    key => {
+                        waits = true;
+                        if has_died {
+                            self.storage.delete(&key).await?;
+                        }
                     }
-                    Some(_) => {}
-                    None => seen.push((entry, waited.paused)),
                 }
+            }
+            if !waits {
+                return Ok(waited.moved);
             }
             self.storage.pause(pause).await;
             waited.paused += pause;
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
-        let cause = format!("deletions in {name} do not end");
+        let cause = format!("deletions in {} do not end", push.name);
         Err(StorageError::Unavailable(cause))
     }
 
-    /// The announced deletions of a manifest or of one of the tags.
-    async fn deletions_of(
+    /// What is announced and concerns a push.
+    async fn announced(
         &self,
-        name: &RepositoryName,
-        digest: &Digest,
-        tags: &[Tag],
+        push: &Push<'_>,
+        waited: &mut Waited,
     ) -> Result<Vec<Entry>, StorageError> {
-        let collection = Collection::Deletions(name.clone());
+        let collection = Collection::Deletions(push.name.clone());
         let (mut after, mut found) = (None, Vec::new());
         loop {
             let listing = self.storage.enumerate(&collection, after.as_ref(), STEP).await?;
             let Listing { entries, next } = listing;
             for entry in entries {
-                if self.concerns(&entry, digest, tags).await? {
+                waited.moved |= matches!(entry.key, Key::Moves { .. });
+                if self.concerns(&entry, push).await? {
                     found.push(entry);
                 }
             }
@@ -255,31 +288,28 @@ impl<S: Storage> Store<S> {
         }
     }
 
-    /// Whether an announced deletion is of this manifest or of one of the tags. Of
-    /// another manifest, it reads a tag once more after it has announced it: one
-    /// that was listed without tags finds what this push wrote before.
-    async fn concerns(
-        &self,
-        announcement: &Entry,
-        digest: &Digest,
-        tags: &[Tag],
-    ) -> Result<bool, StorageError> {
-        match &announcement.key {
-            Key::RepositoryDeletion { .. } => Ok(announcement.size > 0),
-            Key::Deletion { digest: deleted, .. } if deleted == digest => Ok(true),
-            Key::Deletion { .. } if !tags.is_empty() && announcement.size > 0 => {
-                match self.storage.read(&announcement.key).await {
-                    Ok(announced) => {
-                        let announced = String::from_utf8_lossy(&announced);
-                        Ok(announced
-                            .lines()
-                            .any(|line| tags.iter().any(|tag| tag.as_str() == line)))
-                    }
-                    Err(StorageError::NotFound) => Ok(false),
-                    Err(error) => Err(error),
-                }
+    /// Whether a push waits for what is announced: a deletion of its manifest, of one of
+    /// its tags or of what the repository rests on, or a move of a link to one of its
+    /// blobs. A deletion of another manifest reads a tag once more after it has announced
+    /// it, so one that was listed without tags finds what this push wrote before.
+    async fn concerns(&self, announcement: &Entry, push: &Push<'_>) -> Result<bool, StorageError> {
+        let named: Vec<&str> = match &announcement.key {
+            Key::RepositoryDeletion { .. } => return Ok(announcement.size > 0),
+            Key::Deletion { digest, .. } if digest == push.digest => return Ok(true),
+            Key::Deletion { .. } => push.tags.iter().map(Tag::as_str).collect(),
+            Key::Moves { .. } => push.blobs.iter().map(|digest| digest.as_str()).collect(),
+            _ => return Ok(false),
+        };
+        if named.is_empty() || announcement.size == 0 {
+            return Ok(false);
+        }
+        match self.storage.read(&announcement.key).await {
+            Ok(announced) => {
+                let announced = String::from_utf8_lossy(&announced);
+                Ok(announced.lines().any(|line| named.contains(&line)))
             }
-            _ => Ok(false),
+            Err(StorageError::NotFound) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }

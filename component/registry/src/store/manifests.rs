@@ -1,10 +1,11 @@
 //! Manifests are written and deleted.
 
-use super::deletions::{Announcement, Waited};
+use super::deletions::{Announcement, Push, Waited};
 use super::{Referrer, Store};
 use bytes::Bytes;
-use futures::future::{try_join_all, try_join3};
+use futures::future::{try_join, try_join_all};
 use roadstead_oci::{Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
+use roadstead_storage::condemned::prepare_upload;
 use roadstead_storage::{Key, Storage, StorageError, StoredManifest};
 
 /// How often a push writes its links, if deletions take them away.
@@ -13,15 +14,13 @@ use roadstead_storage::{Key, Storage, StorageError, StoredManifest};
 const PUSH_ATTEMPTS: usize = 8;
 
 /// What a push links: its manifest as one of the repository, as a referrer of its
-/// subject, and by its tags; and what it relies on.
+/// subject, and by its tags.
 struct Links<'a> {
     name: &'a RepositoryName,
     digest: &'a Digest,
     media_type: &'a MediaType,
     referrer: Option<Referrer>,
     tags: &'a [Tag],
-    /// The blobs that the repository was seen to hold for it.
-    blobs: Vec<&'a Digest>,
 }
 
 impl<S: Storage> Store<S> {
@@ -33,7 +32,12 @@ impl<S: Storage> Store<S> {
     /// Stores a manifest (end-7). Each object is durable before one that points
     /// to it is written, and tags come last: a crash leaves no tag or link that
     /// leads nowhere. Acknowledged is what is still there when no deletion goes on
-    /// that might remove it. `checked` says that the repository held its blobs.
+    /// that might remove it. `complete` says that the caller has just seen that the
+    /// repository holds its blobs.
+    ///
+    /// Returns the blobs that the manifest names and the repository does not hold, if
+    /// that had to be looked at: if it is to be complete, or if a collector has moved
+    /// links of the repository.
     pub(crate) async fn put_manifest(
         &self,
         name: &RepositoryName,
@@ -41,45 +45,35 @@ impl<S: Storage> Store<S> {
         manifest: &Manifest,
         bytes: Bytes,
         tags: &[Tag],
-        checked: bool,
-    ) -> Result<(), StorageError> {
+        complete: bool,
+    ) -> Result<Vec<Digest>, StorageError> {
         let referrer = Referrer::of(manifest, digest, bytes.len() as u64);
+        prepare_upload(&self.storage, digest).await?;
         self.storage.write(&Key::Blob(digest.clone()), bytes).await?;
-        let blobs = manifest.blobs().filter(|_| checked).map(|blob| &blob.digest).collect();
-        let media_type = manifest.media_type();
-        let links = Links { name, digest, media_type, referrer, tags, blobs };
+        let links = Links { name, digest, media_type: manifest.media_type(), referrer, tags };
+        let blobs: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
+        let push = Push { name, digest, tags, blobs: &blobs };
         let mut waited = Waited::new();
-        for attempt in 0..PUSH_ATTEMPTS {
-            if attempt > 0 {
-                self.relink_blobs(&links).await?;
-            }
+        for _ in 0..PUSH_ATTEMPTS {
             self.write_links(&links).await?;
-            self.outwait_deletions(name, digest, tags, &mut waited).await?;
-            if self.has_links(&links).await? {
-                return Ok(());
+            let moved = self.outwait(&push, &mut waited).await?;
+            // The whole repository may have been deleted between the check of the blobs
+            // and the link of the manifest, which this deletion has not found; or a
+            // collector has moved their links.
+            let relied: &[&Digest] = if complete || moved { &blobs } else { &[] };
+            let missing = self.storage.missing_blobs(name, relied);
+            let (held, missing) = try_join(self.has_links(&links), missing).await?;
+            let gone = self.link_again(name, &missing, complete).await?;
+            if (held && gone == missing) || (complete && !gone.is_empty()) {
+                return Ok(gone);
             }
         }
         let cause = format!("{digest} in {name} is deleted as often as it is pushed");
         Err(StorageError::Unavailable(cause))
     }
 
-    /// Links the blobs that a deletion has taken away since the repository was seen to
-    /// hold them. Their bytes have stayed.
-    async fn relink_blobs(&self, links: &Links<'_>) -> Result<(), StorageError> {
-        let Links { name, blobs, .. } = links;
-        for digest in self.storage.missing_blobs(name, blobs).await? {
-            if !self.storage.exists(&Key::Blob(digest.clone())).await? {
-                let cause = format!("{digest} is gone from {name} while a manifest is pushed");
-                return Err(StorageError::Unavailable(cause));
-            }
-            let link = Key::Layer((*name).clone(), digest.clone());
-            self.storage.link(&link, &digest, None).await?;
-        }
-        Ok(())
-    }
-
     async fn write_links(&self, links: &Links<'_>) -> Result<(), StorageError> {
-        let Links { name, digest, media_type, referrer, tags, .. } = links;
+        let Links { name, digest, media_type, referrer, tags } = links;
         let revision = Key::Revision((*name).clone(), (*digest).clone());
         self.storage.link(&revision, digest, Some(media_type)).await?;
         if let Some(referrer) = referrer {
@@ -94,18 +88,15 @@ impl<S: Storage> Store<S> {
         Ok(())
     }
 
-    /// Whether all links are there; a tag may point to another manifest by now. Those
-    /// of blobs too: the whole repository may have been deleted between the check of
-    /// the blobs and the link of the manifest, which this deletion has not found.
+    /// Whether all links are there; a tag may point to another manifest by now.
     async fn has_links(&self, links: &Links<'_>) -> Result<bool, StorageError> {
-        let Links { name, digest, media_type, referrer, tags, blobs } = links;
+        let Links { name, digest, media_type, referrer, tags } = links;
         let tags = tags.iter().map(|tag| Key::Tag((*name).clone(), tag.clone()));
         let keys: Vec<Key> = tags.chain(referrer.as_ref().map(|r| r.key(name))).collect();
         let exist = try_join_all(keys.iter().map(|key| self.storage.exists(key)));
         let held = self.storage.holds_manifest(name, digest, media_type);
-        let missing = self.storage.missing_blobs(name, blobs);
-        let (held, exist, missing) = try_join3(held, exist, missing).await?;
-        Ok(held && missing.is_empty() && exist.into_iter().all(|exists| exists))
+        let (held, exist) = try_join(held, exist).await?;
+        Ok(held && exist.into_iter().all(|exists| exists))
     }
 
     async fn manifest_stat(

@@ -9,7 +9,9 @@ mod manifests;
 mod referrers;
 mod repository;
 mod tags;
+mod tombstones;
 
+pub(crate) use blobs::Opened;
 pub(crate) use referrers::Referrer;
 
 use roadstead_storage::Storage;

@@ -7,7 +7,7 @@
 //! A read-only registry gathers them for each request instead.
 
 use super::Store;
-use super::deletions::Waited;
+use super::deletions::{Push, Waited};
 use bytes::Bytes;
 use roadstead_oci::{Descriptor, Digest, Manifest, Reference, RepositoryName};
 use roadstead_storage::{
@@ -274,7 +274,8 @@ impl<S: Storage> Store<S> {
             return Ok(());
         }
         self.put_referrer(name, referrer).await?;
-        self.outwait_deletions(name, digest, &[], &mut Waited::new()).await?;
+        let push = Push { name, digest, tags: &[], blobs: &[] };
+        self.outwait(&push, &mut Waited::new()).await?;
         let revision = Key::Revision(name.clone(), digest.clone());
         if !self.storage.exists(&revision).await? {
             let announcement = self.announce(name, digest).await?;

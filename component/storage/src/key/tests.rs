@@ -1,6 +1,6 @@
 //! Keys print to distribution's layout, and parse from it.
 
-use super::{InvalidKey, Key};
+use super::{InvalidKey, Key, Record, Shard};
 use crate::{SessionFile, UploadSession};
 use roadstead_oci::{Algorithm, Digest, RepositoryName, Tag, UploadId};
 
@@ -52,9 +52,25 @@ impl Random {
         SessionFile::parse(self.one_of(&FILES)).unwrap()
     }
 
+    fn record(&mut self) -> Record {
+        let run = u128::from(self.0.u64(..)) << self.below(64);
+        let shard = Shard::of(self.digest().encoded()).unwrap();
+        let part = self.0.u32(..) >> self.below(32);
+        match self.below(8) {
+            0 => Record::Marker,
+            1 => Record::Lease,
+            2 => Record::Sighted(shard),
+            3 => Record::Begun(run),
+            4 => Record::State(run),
+            5 => Record::Live(run, shard, part),
+            6 => Record::Actions(run, part),
+            _ => Record::Report(run),
+        }
+    }
+
     fn key(&mut self) -> Key {
         let (name, digest) = (self.repository(), self.digest());
-        match self.below(13) {
+        match self.below(19) {
             0 => Key::Blob(digest),
             1 => Key::Hint(digest, name),
             2 => Key::Layer(name, digest),
@@ -69,7 +85,13 @@ impl Random {
                 Key::Deletion { repository: name, digest, id }
             }
             10 => Key::Session(self.session()),
-            11 => Key::RepositoryDeletion { repository: name, id: u128::from(self.0.u64(..)) },
+            11 => Key::Tombstone(digest),
+            12 => Key::Need(digest),
+            13 => Key::MovedLayer(name, digest),
+            14 => Key::Moves { repository: name, id: u128::from(self.0.u64(..)) },
+            15 => Key::References(name, digest),
+            16 => Key::Record(self.record()),
+            17 => Key::RepositoryDeletion { repository: name, id: u128::from(self.0.u64(..)) },
             _ => Key::SessionObject(self.session(), self.file()),
         }
     }
@@ -152,8 +174,29 @@ fn distributions_layout() {
         (referrer, format!("{repository}/_referrers/sha256/{hex}/sha256-{hex}/descriptor")),
         (Key::ReferrersComplete(name.clone()), format!("{repository}/_referrers/complete")),
         (
-            Key::Deletion { repository: name, digest, id: 0x1f },
+            Key::Deletion { repository: name.clone(), digest: digest.clone(), id: 0x1f },
             format!("{repository}/_deletions/sha256-{hex}/{:032x}/tags", 0x1f),
+        ),
+        (
+            Key::Moves { repository: name.clone(), id: 0x1f },
+            format!("{repository}/_deletions/collection/{:032x}/links", 0x1f),
+        ),
+        (
+            Key::MovedLayer(name.clone(), digest.clone()),
+            format!("{repository}/_condemned/layers/sha256/{hex}/link"),
+        ),
+        (
+            Key::References(name, digest.clone()),
+            format!("{repository}/_references/sha256/{hex}/digests"),
+        ),
+        (
+            Key::Tombstone(digest.clone()),
+            format!("docker/registry/v2/blobs/sha256/01/{hex}/_condemned"),
+        ),
+        (Key::Need(digest), format!("docker/registry/v2/blobs/sha256/01/{hex}/_needed")),
+        (
+            Key::Record(Record::Live(0x1f, Shard::of("a").unwrap(), 7)),
+            format!(".roadstead/collect/live-{:032x}-a-7", 0x1f),
         ),
         (Key::Session(session.clone()), format!("{repository}/_uploads/{id}")),
         (
@@ -180,6 +223,11 @@ fn what_is_no_key() {
         "docker/registry/v2/repositories/a/_manifests/tags/-a/current/link",
         "docker/registry/v2/repositories/a/_uploads/1/data",
         ".roadstead/owner",
+        ".roadstead/collect/",
+        ".roadstead/collect/lease/",
+        ".roadstead/collect/sighted-10",
+        ".roadstead/collect/begun-1",
+        &format!(".roadstead/collect/actions-{:032x}-01", 1),
         // In the wrong directory, or under another spelling.
         &format!("docker/registry/v2/blobs/sha256/02/{hex}/data"),
         &format!("docker/registry/v2/blobs/sha256/01/{hex}/data/"),
@@ -246,8 +294,16 @@ fn names_do_not_decide_what_is_durable() {
             Key::Hint(..)
                 | Key::Deletion { .. }
                 | Key::RepositoryDeletion { .. }
+                | Key::Moves { .. }
                 | Key::Session(_)
                 | Key::SessionObject(..)
+                | Key::Record(
+                    Record::Lease
+                        | Record::Begun(_)
+                        | Record::State(_)
+                        | Record::Live(..)
+                        | Record::Actions(..)
+                )
         );
         assert_eq!(key.is_durable(), !lost, "{key}");
         if let Some(companion) = key.companion() {

@@ -7,7 +7,7 @@ use super::{
 };
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_storage::{Collection, Cursor, Entry, Key, Storage, UploadSession};
+use roadstead_storage::{Collection, Cursor, Entry, Key, Record, Shard, Storage, UploadSession};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
@@ -25,6 +25,7 @@ const BLOBS_PAGE: usize = 1000;
 pub(super) async fn check<S: Testable>(storage: &S) {
     check_repository(storage).await;
     check_blobs(storage).await;
+    check_records(storage).await;
     check_sessions(storage).await;
     check_ended_sessions(storage).await;
     check_changes(storage).await;
@@ -145,13 +146,26 @@ async fn check_repository<S: Testable>(storage: &S) {
         Key::Deletion { repository: name.clone(), digest: digest.clone(), id }
     });
     let whole = [7, 1 << 100].map(|id| Key::RepositoryDeletion { repository: name.clone(), id });
-    let deletions = [&deletions[..], &whole].concat();
-    for key in &deletions {
+    let moves = [0, 7].map(|id| Key::Moves { repository: name.clone(), id });
+    let announced = [&deletions[..], &whole, &moves].concat();
+    for key in &announced {
         storage.write(key, Bytes::from_static(b"a tag")).await.unwrap();
+    }
+    let announced = announced.into_iter().map(|key| (key, 5)).collect();
+    let (mut moved, mut references) = (Vec::new(), Vec::new());
+    for digest in &digests[..4] {
+        let key = Key::MovedLayer(name.clone(), digest.clone());
+        storage.link(&key, digest, None).await.unwrap();
+        moved.push((key, length(digest)));
+        let key = Key::References(name.clone(), digest.clone());
+        storage.write(&key, content(digest.as_str().len())).await.unwrap();
+        references.push((key, length(digest)));
     }
 
     for (collection, keys) in [
-        (Collection::Deletions(name.clone()), deletions.into_iter().map(|key| (key, 5)).collect()),
+        (Collection::Deletions(name.clone()), announced),
+        (Collection::Moved(name.clone()), moved),
+        (Collection::References(name.clone()), references),
         (Collection::Layers(name.clone()), layers),
         (Collection::Revisions(name.clone()), revisions),
         (Collection::Tags(name.clone()), tags),
@@ -224,6 +238,16 @@ async fn check_blobs<S: Testable>(storage: &S) {
     let key = Key::Blob(sha256(&manifest));
     storage.write(&key, manifest).await.unwrap();
     written.push((key, 300));
+    // Two are condemned, and one of them needed.
+    let digests = [sha256(&content(1)), sha256(&content(300))];
+    for (key, value) in [
+        (Key::Tombstone(digests[0].clone()), "one"),
+        (Key::Tombstone(digests[1].clone()), "two"),
+        (Key::Need(digests[1].clone()), ""),
+    ] {
+        storage.write(&key, Bytes::from_static(value.as_bytes())).await.unwrap();
+        written.push((key, value.len() as u64));
+    }
     let gone = Key::Blob(sha256(&content(9)));
     storage.write(&gone, Bytes::from_static(b"gone")).await.unwrap();
     storage.remove(&gone).await.unwrap();
@@ -231,7 +255,7 @@ async fn check_blobs<S: Testable>(storage: &S) {
     let written = expected(written);
     for limit in [7, BLOBS_PAGE] {
         let found = entries(storage, &Collection::Blobs, None, limit).await;
-        assert!(found.iter().all(|entry| matches!(entry.key, Key::Blob(_)) && entry.key != gone));
+        assert!(found.iter().all(|entry| entry.key != gone));
         let (ours, others): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|entry| written.contains_key(&entry.key.to_string()));
         check_times(&ours, began);
@@ -248,6 +272,34 @@ async fn check_blobs<S: Testable>(storage: &S) {
         let first = found.iter().find(|key| written.contains_key(*key));
         assert_eq!(first, Some(pair[1]));
     }
+}
+
+async fn check_records<S: Storage>(storage: &S) {
+    let (began, run) = (SystemTime::now(), u128::MAX / 3);
+    let shard = Shard::of("b").unwrap();
+    let mut written = Vec::new();
+    for record in [
+        Record::Marker,
+        Record::Lease,
+        Record::Sighted(shard),
+        Record::Begun(run),
+        Record::State(run),
+        Record::Live(run, shard, 0),
+        Record::Live(run, shard, 10),
+        Record::Actions(run, 9),
+        Record::Report(run),
+    ] {
+        let key = Key::Record(record);
+        let value = content(key.value_limit().min(20));
+        written.push((key.clone(), value.len() as u64));
+        storage.write(&key, value).await.unwrap();
+    }
+    let written = expected(written);
+    check_all(storage, &Collection::Records, &written, began).await;
+    for key in written.keys() {
+        storage.remove(&Key::parse(key).unwrap()).await.unwrap();
+    }
+    assert_eq!(entries(storage, &Collection::Records, None, 9).await, []);
 }
 
 /// A session is one entry, with the bytes of all its objects. One without bytes

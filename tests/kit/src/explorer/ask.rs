@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 use std::sync::Mutex;
 
 /// The repository of all requests.
-const NAME: &str = "explored";
+pub(crate) const NAME: &str = "explored";
 
 /// The repository that blobs are mounted from.
-const SOURCE: &str = "source";
+pub(crate) const SOURCE: &str = "source";
 
 /// The bytes of the blob.
 pub(crate) const BLOB: &[u8] = b"the bytes of a blob";
@@ -194,7 +194,8 @@ impl Ask {
     }
 }
 
-fn digest(bytes: &[u8]) -> Digest {
+/// The digest of bytes.
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
     let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes));
     digest.unwrap_or_else(|| panic!("a hash of another length"))
 }

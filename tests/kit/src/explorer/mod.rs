@@ -14,10 +14,12 @@
 //! - `world` is a storage with registries over it, `ask` the requests, and
 //!   `oracle` says whether what happened could have happened one request after
 //!   the other.
-//! - `search` brings them together. A test of something else, such as a garbage
-//!   collector, gives [`perform`] tasks of its own.
+//! - `search` brings them together.
+//! - `collector` is a garbage collector beside clients, with an oracle of its own:
+//!   what it does makes no difference to them.
 
 mod ask;
+mod collector;
 mod oracle;
 mod schedule;
 mod search;
@@ -26,11 +28,11 @@ mod step;
 mod world;
 
 pub use ask::{Ask, Item};
+pub use collector::{Defect, Meeting, Phase, meet};
 pub use oracle::Model;
 pub use schedule::{DepthFirst, Random, Scheduler};
 pub use search::{Bound, Found, Scenario, explore, inject};
 pub use stage::{Fault, FaultKind, Performance, Span, Task, perform};
 pub(crate) use stage::{answered, bucket_step, pause};
 pub use step::{Kind, Step};
-pub(crate) use world::LONG;
 pub use world::{Medium, World};

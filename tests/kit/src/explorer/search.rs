@@ -52,20 +52,28 @@ pub fn explore(
     bound: Bound,
     faults: &[Option<Fault>],
 ) -> Found {
+    explore_runs(bound, |scheduler| run(medium, scenario, scheduler, faults))
+}
+
+/// Calls `run` with every order up to a bound, and by seed beyond it, until it
+/// returns a violation. It returns whether a fault was reached.
+pub(super) fn explore_runs(
+    bound: Bound,
+    run: impl Fn(Box<dyn Scheduler>) -> Result<bool, String>,
+) -> Found {
     let mut found = Found::default();
-    let all = DepthFirst::default();
-    found.complete = depth_first(all, bound.orders, medium, scenario, faults, &mut found);
+    found.complete = depth_first(DepthFirst::default(), bound.orders, &run, &mut found);
     if found.complete || found.violation.is_some() {
         return found;
     }
     let few = DepthFirst::with_preemptions(bound.preemptions);
-    depth_first(few, bound.orders, medium, scenario, faults, &mut found);
+    depth_first(few, bound.orders, &run, &mut found);
     for seed in 0..bound.seeds {
         if found.violation.is_some() {
             break;
         }
         found.runs += 1;
-        let outcome = run(medium, scenario, Box::new(Random::new(seed)), faults);
+        let outcome = run(Box::new(Random::new(seed)));
         found.faulted |= outcome == Ok(true);
         found.violation = outcome.err();
     }
@@ -85,14 +93,12 @@ impl Scheduler for Kept {
 fn depth_first(
     scheduler: DepthFirst,
     most: usize,
-    medium: Medium,
-    scenario: &Scenario,
-    faults: &[Option<Fault>],
+    run: impl Fn(Box<dyn Scheduler>) -> Result<bool, String>,
     found: &mut Found,
 ) -> bool {
     let scheduler = Arc::new(Mutex::new(scheduler));
     for _ in 0..most {
-        let outcome = run(medium, scenario, Box::new(Kept(Arc::clone(&scheduler))), faults);
+        let outcome = run(Box::new(Kept(Arc::clone(&scheduler))));
         let mut scheduler = scheduler.lock().unwrap_or_else(PoisonError::into_inner);
         found.runs += usize::from(!scheduler.was_redundant());
         found.faulted |= outcome == Ok(true);
@@ -120,7 +126,8 @@ fn prepare(medium: Medium, scenario: &Scenario, upload: &Upload) -> Result<(Worl
     Ok((world, model))
 }
 
-fn send(world: &World, process: usize, ask: Ask, upload: &Upload) -> Response<Bytes> {
+/// Sends a request, and remembers where an upload is.
+pub(super) fn send(world: &World, process: usize, ask: Ask, upload: &Upload) -> Response<Bytes> {
     let response = world.send(process, ask.request(upload));
     if matches!(ask, Ask::Start | Ask::Append)
         && let Some(location) = response.headers().get(http::header::LOCATION)
@@ -215,6 +222,12 @@ fn history(
         let status = event.status.map_or("no response".to_owned(), |status| status.to_string());
         let _ = writeln!(text, "  {task}: {:?}: {status}, {:?}", event.ask, event.span);
     }
+    text + &steps_of(performance)
+}
+
+/// All steps, to be read.
+pub(super) fn steps_of(performance: &Performance) -> String {
+    let mut text = String::new();
     for (task, step) in &performance.log {
         let place = step.place.trim_start_matches("docker/registry/v2/");
         let _ = writeln!(text, "  {task}: {:?} {}", step.kind, shortened(place));

@@ -9,6 +9,7 @@ use http::{Request, Response};
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_config::Config;
 use roadstead_directory::{Directory, DirectoryStorage};
+use roadstead_storage::{Storage, StorageError};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 /// How much time passes where time passes.
-pub(crate) const LONG: Duration = Duration::from_hours(2);
+const LONG: Duration = Duration::from_hours(2);
 
 /// What holds the content, and how many processes share it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +38,15 @@ impl Medium {
         Self::Bucket(Conditions::Honoured),
         Self::Bucket(Conditions::Ignored),
     ];
+}
+
+/// Something that is done with a storage, whatever it is.
+pub(crate) trait Work {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    async fn run<S: Storage>(self, storage: &S) -> Result<Self::Output, StorageError>;
 }
 
 /// The settings of all registries.
@@ -99,7 +109,7 @@ impl World {
     /// # Panics
     /// When the directory cannot be read.
     pub fn let_time_pass(&self) {
-        self.bucket.let_time_pass();
+        self.bucket.pass(LONG);
         age(&self.root().join("docker/registry/v2/repositories"), false)
             .unwrap_or_else(|error| panic!("the directory: {error}"));
     }
@@ -127,10 +137,24 @@ impl World {
             let registry = registry.unwrap_or_else(|error| valid(error));
             return block_on(registry.send(request));
         }
-        let options = Options { secret: Some(b"secret".to_vec()), ..Options::default() };
-        let storage = CloudStorage::<NativeBodies>::new(self.bucket.backend(""), options);
-        let registry = NativeRegistry::with_config(storage, config());
+        let registry = NativeRegistry::with_config(self.storage_in_bucket(), config());
         block_on(registry.unwrap_or_else(|error| valid(error)).send(request))
+    }
+
+    fn storage_in_bucket(&self) -> CloudStorage<NativeBodies> {
+        let options = Options { secret: Some(b"secret".to_vec()), ..Options::default() };
+        CloudStorage::new(self.bucket.backend(""), options)
+    }
+
+    /// Has a process do something else with the storage.
+    pub(crate) fn work<W: Work>(&self, process: usize, work: W) -> Result<W::Output, StorageError> {
+        match self.directories.get(process % self.directories.len().max(1)) {
+            Some(directory) => {
+                let storage = DirectoryStorage(NativeDirectory(Arc::clone(directory)));
+                block_on(work.run(&storage))
+            }
+            None => block_on(work.run(&self.storage_in_bucket())),
+        }
     }
 }
 

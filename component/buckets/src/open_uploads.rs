@@ -1,0 +1,150 @@
+//! S3's lists of multipart uploads that are neither completed nor aborted.
+
+use crate::s3::{QUERY, failed};
+use chrono::{DateTime, Utc};
+use object_store::path::Path;
+use object_store::{MultipartId, Result};
+use percent_encoding::utf8_percent_encode;
+use serde::{Deserialize, Serialize};
+
+/// How many requests list the parts of one upload at most: all that an upload can
+/// have, at 1,000 each.
+///
+/// Limit: requests that list the parts of one upload; test: `parts_are_listed_to_the_end`.
+pub(crate) const PARTS_REQUESTS: usize = 10;
+
+/// A multipart upload that is neither completed nor aborted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OpenUpload {
+    /// The object that its parts would become.
+    pub key: Path,
+    /// The store's name for the upload.
+    pub id: MultipartId,
+    /// When it was begun.
+    pub initiated: DateTime<Utc>,
+}
+
+/// Where a list of uploads goes on: after the upload with this key and name.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct UploadMarker {
+    /// The key, as the store has it; empty for the beginning.
+    pub key: String,
+    /// The store's name for the upload; empty for all of the same key.
+    pub id: String,
+}
+
+/// A part of the list of uploads.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OpenUploads {
+    /// In no order that all stores keep to.
+    pub uploads: Vec<OpenUpload>,
+    /// Where the list goes on, if it does.
+    pub next: Option<UploadMarker>,
+}
+
+/// The parts that were sent to an upload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SentParts {
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the last one arrived; `None` without parts.
+    pub newest: Option<DateTime<Utc>>,
+}
+
+/// The query for a part of the list of uploads.
+pub(crate) fn uploads_query(prefix: &str, after: Option<&UploadMarker>, limit: usize) -> String {
+    let encoded = |text| utf8_percent_encode(text, QUERY);
+    let query = format!("?max-uploads={limit}&prefix={}&uploads=", encoded(prefix));
+    match after {
+        None => query,
+        Some(UploadMarker { key, .. }) if key.is_empty() => query,
+        // Garage goes on after a key.
+        Some(UploadMarker { key, id }) if id.is_empty() => {
+            format!("{query}&key-marker={}", encoded(key))
+        }
+        Some(UploadMarker { key, id }) => {
+            format!("{query}&key-marker={}&upload-id-marker={}", encoded(key), encoded(id))
+        }
+    }
+}
+
+/// The query for the parts of an upload after the part with this number.
+pub(crate) fn parts_query(id: &MultipartId, after: u64) -> String {
+    let id = utf8_percent_encode(id, QUERY);
+    match after {
+        0 => format!("?uploadId={id}"),
+        after => format!("?part-number-marker={after}&uploadId={id}"),
+    }
+}
+
+/// Reads the response to a request with [`uploads_query`].
+pub(crate) fn parse_uploads(text: &str) -> Result<OpenUploads> {
+    let found: UploadsResult = quick_xml::de::from_str(text).map_err(failed)?;
+    let mut uploads = Vec::new();
+    for Upload { key, id, initiated } in found.uploads {
+        // No key of the registry is one that cannot be a path.
+        let Ok(key) = Path::parse(&key) else { continue };
+        uploads.push(OpenUpload { key, id, initiated: time(&initiated)? });
+    }
+    let next = match (found.truncated, found.next_key) {
+        (true, Some(key)) if !key.is_empty() => {
+            Some(UploadMarker { key, id: found.next_id.unwrap_or_default() })
+        }
+        _ => None,
+    };
+    Ok(OpenUploads { uploads, next })
+}
+
+/// Adds the parts in the response to a request with [`parts_query`]. Returns after
+/// which number the list goes on, if it does.
+pub(crate) fn parse_parts(text: &str, sent: &mut SentParts) -> Result<Option<u64>> {
+    let found: PartsResult = quick_xml::de::from_str(text).map_err(failed)?;
+    for Part { size, last_modified } in found.parts {
+        sent.bytes = sent.bytes.saturating_add(size);
+        sent.newest = sent.newest.max(Some(time(&last_modified)?));
+    }
+    Ok(found.next.filter(|_| found.truncated))
+}
+
+fn time(text: &str) -> Result<DateTime<Utc>> {
+    Ok(DateTime::parse_from_rfc3339(text).map_err(failed)?.to_utc())
+}
+
+#[derive(Deserialize)]
+struct UploadsResult {
+    #[serde(rename = "IsTruncated", default)]
+    truncated: bool,
+    #[serde(rename = "NextKeyMarker")]
+    next_key: Option<String>,
+    #[serde(rename = "NextUploadIdMarker")]
+    next_id: Option<String>,
+    #[serde(rename = "Upload", default)]
+    uploads: Vec<Upload>,
+}
+
+#[derive(Deserialize)]
+struct Upload {
+    #[serde(rename = "Key")]
+    key: String,
+    #[serde(rename = "UploadId")]
+    id: String,
+    #[serde(rename = "Initiated")]
+    initiated: String,
+}
+
+#[derive(Deserialize)]
+struct PartsResult {
+    #[serde(rename = "IsTruncated", default)]
+    truncated: bool,
+    #[serde(rename = "NextPartNumberMarker")]
+    next: Option<u64>,
+    #[serde(rename = "Part", default)]
+    parts: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Part {
+    size: u64,
+    last_modified: String,
+}

@@ -1,0 +1,473 @@
+//! The first stage: what the manifests of all repositories refer to.
+//!
+//! A manifest never changes, so what it refers to is kept, in parts that each begin
+//! with a digest: a run reads new manifests only. A part that is lost is made again.
+
+use super::live::Fact;
+use super::references::References;
+use super::run::{PAGE, Run};
+use super::state::Stage;
+use crate::store::Store;
+use bytes::Bytes;
+use futures::future::try_join_all;
+use roadstead_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName};
+use roadstead_storage::{
+    Collection, Cursor, Entry, Holding, Key, Listing, NameList, NamesQuery, Shard, Storage,
+    StorageError,
+};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+/// How many manifests one part is about, at most.
+///
+/// Limit: manifests in one list of references; test: `references_are_split`.
+const PART: usize = 4096;
+
+/// How many bytes a part has before it is split.
+///
+/// Limit: bytes of a list of references before it is split; test: `references_are_split`.
+const PART_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many manifests are read at a time.
+///
+/// Limit: manifests that a collector reads at a time; test: none, more are read in steps.
+const READ_AT_ONCE: usize = 8;
+
+/// How deeply indexes are nested whose manifests no repository has.
+///
+/// Limit: levels of indexes that a collector follows; test: `indexes_are_followed`.
+const LEVELS: u32 = 32;
+
+/// How long a manifest that another registry wrote says that it may write more.
+const FOREIGN: Duration = Duration::from_hours(30 * 24);
+
+/// What one manifest refers to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Known {
+    references: References,
+    /// Whether another registry wrote its link.
+    foreign: bool,
+}
+
+/// What the manifests of a repository from one digest up to the next part refer to.
+#[derive(Debug, Default)]
+struct Part(BTreeMap<Digest, Known>);
+
+impl Part {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut part = BTreeMap::new();
+        for line in std::str::from_utf8(text).ok()?.lines() {
+            let mut words = line.split(' ');
+            let digest = Digest::parse(words.next()?).ok()?;
+            let mut known =
+                Known { foreign: words.next()? == "foreign", references: References::default() };
+            for word in words {
+                let (kind, digest) = word.split_at_checked(1)?;
+                let digest = Digest::parse(digest).ok()?;
+                if kind == "m" {
+                    known.references.manifests.insert(digest.clone());
+                }
+                known.references.content.insert(digest);
+            }
+            part.insert(digest, known);
+        }
+        Some(Self(part))
+    }
+
+    fn print<'a>(part: impl Iterator<Item = (&'a Digest, &'a Known)>) -> String {
+        let mut text = String::new();
+        for (digest, known) in part {
+            let foreign = if known.foreign { "foreign" } else { "own" };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{digest} {foreign}");
+            for content in &known.references.content {
+                let kind = if known.references.manifests.contains(content) { "m" } else { "b" };
+                let _ = write!(text, " {kind}{content}");
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl<S: Storage> Store<S> {
+    /// What a manifest of a repository refers to.
+    async fn read_manifest(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Known, StorageError> {
+        let bytes = self.storage.read(&Key::Blob(digest.clone())).await?;
+        let stat = self.storage.manifest_stat(name, &Reference::Digest(digest.clone())).await?;
+        // Another registry records no media type.
+        let foreign = match &stat.media_type {
+            Some(media_type) => !self.storage.holds_manifest(name, digest, media_type).await?,
+            None => true,
+        };
+        Ok(Known { references: References::of(&bytes), foreign })
+    }
+}
+
+impl<S: Storage> Run<'_, S> {
+    /// Reads what the manifests of the next repository refer to, or some of them.
+    pub(super) async fn manifests(
+        &mut self,
+        done: Option<String>,
+        within: Option<Digest>,
+    ) -> Result<(), StorageError> {
+        let mut names =
+            self.repositories(done.clone(), if within.is_some() { 1 } else { PAGE }).await?;
+        if names.is_empty() {
+            self.store_found().await?;
+            self.state.stage = Stage::Children { round: 0, shard: 0, more: false };
+            return Ok(());
+        }
+        names.reverse();
+        let (mut done, mut within) = (done, within);
+        while let Some(name) = names.pop() {
+            within = self.repository(&name, within).await?;
+            if within.is_none() {
+                self.state.report.repositories += 1;
+                done = Some(name.as_str().to_owned());
+            }
+            self.state.stage = Stage::Manifests { done: done.clone(), within: within.clone() };
+            if within.is_some() || self.is_spent() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The repositories after one, at most `limit`.
+    pub(super) async fn repositories(
+        &mut self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<RepositoryName>, StorageError> {
+        let list = NameList::Repositories(Holding::Anything);
+        let query = NamesQuery { list, values: false, after, limit };
+        self.spent += 1;
+        let page = self.store.storage.names(&query).await?;
+        let names = page.names.iter().map(|name| RepositoryName::parse(name));
+        names.collect::<Result<_, _>>().map_err(|error| StorageError::Failed(error.to_string()))
+    }
+
+    /// Reads what the manifests of a repository refer to, after `within`. Says how far
+    /// it came if it did not reach the end.
+    async fn repository(
+        &mut self,
+        name: &RepositoryName,
+        within: Option<Digest>,
+    ) -> Result<Option<Digest>, StorageError> {
+        let starts = self.part_starts(name).await?;
+        let mut index = match &within {
+            Some(within) => starts.partition_point(|start| start <= within).saturating_sub(1),
+            None => 0,
+        };
+        let mut after = within;
+        loop {
+            let Some(start) = starts.get(index) else { return Ok(None) };
+            let end = starts.get(index + 1);
+            if let Some(reached) = self.part(name, start, end, after.take()).await? {
+                return Ok(Some(reached));
+            }
+            index += 1;
+            if self.is_spent()
+                && let Some(next) = starts.get(index)
+            {
+                // No manifest comes between.
+                return Ok(Some(next.clone()));
+            }
+        }
+    }
+
+    /// Where the parts of a repository begin: the first before all digests.
+    async fn part_starts(&mut self, name: &RepositoryName) -> Result<Vec<Digest>, StorageError> {
+        let first = Digest::from_bytes(Algorithm::Sha256, &[0; 32]);
+        let first = first.ok_or_else(|| StorageError::Failed("no digest".to_owned()))?;
+        let mut starts = vec![first];
+        let collection = Collection::References(name.clone());
+        let mut after = None;
+        loop {
+            self.spent += 1;
+            let listing = self.store.storage.enumerate(&collection, after.as_ref(), PAGE).await?;
+            for entry in listing.entries {
+                if let Key::References(_, start) = entry.key
+                    && starts.first() != Some(&start)
+                {
+                    starts.push(start);
+                }
+            }
+            match listing.next {
+                Some(next) => after = Some(next),
+                None => return Ok(starts),
+            }
+        }
+    }
+
+    /// Reads what the manifests from `start` to `end` refer to, of those after `after`.
+    /// Says how far it came if it did not reach the end.
+    async fn part(
+        &mut self,
+        name: &RepositoryName,
+        start: &Digest,
+        end: Option<&Digest>,
+        after: Option<Digest>,
+    ) -> Result<Option<Digest>, StorageError> {
+        let key = Key::References(name.clone(), start.clone());
+        let (mut known, exists) = self.known(&key).await?;
+        let mut cursor = match &after {
+            // A manifest that is `start` itself comes after this.
+            Some(after) if after != start => revision_cursor(after, "/link"),
+            _ => revision_cursor(start, ""),
+        };
+        let after = after.filter(|after| after != start);
+        let mut kept: BTreeMap<Digest, Known> = BTreeMap::new();
+        let (mut reached, mut read, mut ended) = (None, 0, false);
+        while !ended {
+            let collection = Collection::Revisions(name.clone());
+            self.spent += 1;
+            let Listing { entries, next } =
+                self.store.storage.enumerate(&collection, Some(&cursor), PAGE).await?;
+            let within = |entry: &Entry| match &entry.key {
+                Key::Revision(_, digest) => end.is_none_or(|end| digest < end),
+                _ => false,
+            };
+            let revisions: Vec<_> = entries.iter().filter(|entry| within(entry)).collect();
+            ended = next.is_none() || revisions.len() < entries.len();
+            let mut chunks = revisions.chunks(READ_AT_ONCE).peekable();
+            while let Some(chunk) = chunks.next() {
+                let new = self.read_new(name, chunk, &known).await?;
+                read += new.len();
+                for entry in chunk {
+                    let Key::Revision(_, digest) = &entry.key else { continue };
+                    let Some(one) = new.get(digest).or_else(|| known.0.get(digest)) else {
+                        continue;
+                    };
+                    self.take(digest, one, entry.modified);
+                    kept.insert(digest.clone(), one.clone());
+                    reached = Some(digest.clone());
+                }
+                if self.is_spent() && read > 0 && chunks.peek().is_some() {
+                    ended = false;
+                    break;
+                }
+            }
+            if chunks.peek().is_some() {
+                break;
+            }
+            match next {
+                Some(next) => cursor = next,
+                None => break,
+            }
+            if self.found.is_full() {
+                self.store_found().await?;
+            }
+        }
+        // Of what was known, that which was not looked at stays as it is.
+        let former = known.0.len();
+        known.0.retain(|digest, _| {
+            after.as_ref().is_some_and(|after| digest <= after)
+                || (!ended && reached.as_ref().is_some_and(|reached| digest > reached))
+        });
+        let changed = read > 0 || known.0.len() + kept.len() != former;
+        known.0.append(&mut kept);
+        if changed {
+            self.write_known(&key, known, exists).await?;
+        }
+        Ok(if ended { None } else { reached })
+    }
+
+    /// What is known of a part, and whether it is stored.
+    async fn known(&mut self, key: &Key) -> Result<(Part, bool), StorageError> {
+        self.spent += 1;
+        match self.store.storage.read(key).await {
+            Ok(text) => Ok((Part::parse(&text).unwrap_or_default(), true)),
+            Err(StorageError::NotFound) => Ok((Part::default(), false)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads those manifests that are not known.
+    async fn read_new(
+        &mut self,
+        name: &RepositoryName,
+        entries: &[&Entry],
+        known: &Part,
+    ) -> Result<BTreeMap<Digest, Known>, StorageError> {
+        let new = entries.iter().filter_map(|entry| match &entry.key {
+            Key::Revision(_, digest) if !known.0.contains_key(digest) => Some(digest),
+            _ => None,
+        });
+        let store = self.store;
+        let reads = new.map(|digest| async move {
+            match store.read_manifest(name, digest).await {
+                Ok(known) => Ok(Some((digest.clone(), known))),
+                Err(StorageError::NotFound) => {
+                    // It may have been deleted since it was listed.
+                    let revision = Key::Revision(name.clone(), digest.clone());
+                    let exists = store.storage.exists(&revision).await?;
+                    if exists { Err(missing(name, digest)) } else { Ok(None) }
+                }
+                Err(error) => Err(error),
+            }
+        });
+        let read: BTreeMap<_, _> = try_join_all(reads).await?.into_iter().flatten().collect();
+        self.spent += 4 * u32::try_from(read.len()).unwrap_or(u32::MAX);
+        Ok(read)
+    }
+
+    fn take(&mut self, digest: &Digest, known: &Known, modified: SystemTime) {
+        self.state.report.manifests += 1;
+        self.state.foreign |= known.foreign && self.age(modified) < FOREIGN;
+        self.found.add(digest, Fact::Read);
+        self.take_references(&known.references);
+    }
+
+    fn take_references(&mut self, references: &References) {
+        for content in &references.content {
+            self.found.add(content, Fact::Referred);
+        }
+        for manifest in &references.manifests {
+            self.found.add(manifest, Fact::Child);
+        }
+    }
+
+    /// Stores a part, in several if it has become too large.
+    async fn write_known(
+        &mut self,
+        key: &Key,
+        part: Part,
+        exists: bool,
+    ) -> Result<(), StorageError> {
+        let Key::References(name, start) = key else { return Ok(()) };
+        let all: Vec<(Digest, Known)> = part.0.into_iter().collect();
+        if all.is_empty() {
+            self.spent += 1;
+            return if exists { self.store.storage.delete(key).await } else { Ok(()) };
+        }
+        let lines = all.iter().map(|(digest, known)| (digest, known));
+        let size = Part::print(lines).len();
+        let parts = all.len().div_ceil(PART).max(size.div_ceil(PART_BYTES));
+        for (number, chunk) in all.chunks(all.len().div_ceil(parts)).enumerate() {
+            let start = match chunk.first() {
+                Some((first, _)) if number > 0 => first,
+                _ => start,
+            };
+            let key = Key::References(name.clone(), start.clone());
+            let text = Part::print(chunk.iter().map(|(digest, known)| (digest, known)));
+            self.spent += 1;
+            if text.len() > key.value_limit() {
+                // Of manifests that are too large to be remembered; they are read again.
+                self.store.storage.delete(&key).await?;
+                continue;
+            }
+            self.store.storage.write(&key, Bytes::from(text)).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the manifests of a shard to which only indexes refer. One that is missing
+    /// refers to nothing.
+    pub(super) async fn children(
+        &mut self,
+        round: u32,
+        shard: u8,
+        more: bool,
+    ) -> Result<(), StorageError> {
+        if round > LEVELS {
+            return Err(StorageError::Failed(format!("indexes are nested in {LEVELS} levels")));
+        }
+        let Some(current) = Shard::all().nth(usize::from(shard)) else {
+            self.store_found().await?;
+            self.state.stage = if more {
+                Stage::Children { round: round + 1, shard: 0, more: false }
+            } else {
+                Stage::Blobs { shard: 0 }
+            };
+            return Ok(());
+        };
+        let unread = self.live(current).await?.unread();
+        let more = more || !unread.is_empty();
+        for chunk in unread.chunks(READ_AT_ONCE) {
+            let store = self.store;
+            let reads = chunk.iter().map(|digest| async move {
+                // What is larger is no manifest.
+                let data = store.blob_objects(digest).await?.data;
+                if data.is_none_or(|(size, _)| size > Manifest::MAX_SIZE as u64) {
+                    return Ok((digest, References::default()));
+                }
+                match store.storage.read(&Key::Blob(digest.clone())).await {
+                    Ok(bytes) => Ok((digest, References::of(&bytes))),
+                    Err(StorageError::NotFound) => Ok((digest, References::default())),
+                    Err(error) => Err(error),
+                }
+            });
+            self.spent += 2 * u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            for (digest, references) in try_join_all(reads).await? {
+                self.found.add(digest, Fact::Read);
+                self.take_references(&references);
+            }
+            if self.found.is_full() {
+                self.store_found().await?;
+            }
+        }
+        self.state.stage = Stage::Children { round, shard: shard + 1, more };
+        Ok(())
+    }
+
+    /// What a manifest of a repository refers to, by what is kept or by itself.
+    pub(super) async fn references_in(
+        &mut self,
+        name: &RepositoryName,
+        mut visit: impl FnMut(&Digest),
+    ) -> Result<(), StorageError> {
+        let starts = self.part_starts(name).await?;
+        for (index, start) in starts.iter().enumerate() {
+            let end = starts.get(index + 1);
+            let (known, _) = self.known(&Key::References(name.clone(), start.clone())).await?;
+            let mut cursor = revision_cursor(start, "");
+            loop {
+                let collection = Collection::Revisions(name.clone());
+                self.spent += 1;
+                let Listing { entries, next } =
+                    self.store.storage.enumerate(&collection, Some(&cursor), PAGE).await?;
+                let within = |entry: &&Entry| match &entry.key {
+                    Key::Revision(_, digest) => end.is_none_or(|end| digest < end),
+                    _ => false,
+                };
+                let revisions: Vec<_> = entries.iter().filter(within).collect();
+                for chunk in revisions.chunks(READ_AT_ONCE) {
+                    let new = self.read_new(name, chunk, &known).await?;
+                    for entry in chunk {
+                        let Key::Revision(_, digest) = &entry.key else { continue };
+                        visit(digest);
+                        let one = new.get(digest).or_else(|| known.0.get(digest));
+                        one.iter().flat_map(|one| &one.references.content).for_each(&mut visit);
+                    }
+                }
+                match next {
+                    Some(next) if revisions.len() == entries.len() => cursor = next,
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a repository's links to manifests go on at a digest: with it, or with the
+/// `suffix` of a link after it.
+fn revision_cursor(digest: &Digest, suffix: &str) -> Cursor {
+    Cursor(format!("{}/{}{suffix}", digest.algorithm(), digest.encoded()))
+}
+
+/// A link whose manifest is missing tells that something was lost: it is not known
+/// what the manifest refers to.
+fn missing(name: &RepositoryName, digest: &Digest) -> StorageError {
+    StorageError::Failed(format!(
+        "the manifest {digest} of {name} is missing, so that it is not known what it refers to; \
+         push it again, or delete it"
+    ))
+}

@@ -1,0 +1,385 @@
+//! A run, and its slices.
+
+use super::live::{Found, lost};
+use super::state::{Stage, State, Step};
+use super::{Order, Progress};
+use crate::store::Store;
+use bytes::Bytes;
+use roadstead_storage::{
+    Collection, Cursor, Entry, Key, Listing, Record, Shard, Storage, StorageError,
+};
+use std::time::{Duration, SystemTime};
+use uuid::Uuid;
+
+/// How many objects are listed in one operation.
+///
+/// Limit: objects that a collector lists in one operation; test: none, more are listed in steps.
+pub(super) const PAGE: usize = 1000;
+
+/// After what time without a slice a run is taken to have died.
+///
+/// Limit: time after which another run takes the lease of one that died; test: `one_run_at_a_time`.
+const LEASE: Duration = Duration::from_mins(10);
+
+/// How old a look may be when something is removed because of it.
+///
+/// Limit: age of a collector's last look; test: none, it takes a store that is slow.
+pub(super) const LOOK_VALID: Duration = Duration::from_secs(5);
+
+/// How many reports are kept.
+///
+/// Limit: reports of garbage collection that are kept; test: `reports_are_kept`.
+const REPORTS: usize = 100;
+
+/// A slice of a run.
+pub(super) struct Run<'a, S> {
+    pub(super) store: &'a Store<S>,
+    pub(super) order: &'a Order,
+    pub(super) id: u128,
+    /// Sets this slice apart from others, also of the same run.
+    pub(super) slice: u128,
+    /// When the run began, by the clock of the storage.
+    pub(super) begun: SystemTime,
+    /// When this slice began, by the same clock.
+    pub(super) now: SystemTime,
+    /// Operations of the storage.
+    pub(super) spent: u32,
+    pub(super) state: State,
+    pub(super) found: Found,
+    /// How long the next slice has nothing to do.
+    pub(super) wait: Duration,
+    /// Whether the marker has been written or seen.
+    pub(super) marked: bool,
+}
+
+/// What the records say about runs.
+struct Records {
+    lease: Option<SystemTime>,
+    marker: Option<SystemTime>,
+    begun: Vec<(u128, SystemTime)>,
+    reports: Vec<(u128, SystemTime)>,
+    /// Records of runs, with their times.
+    of_runs: Vec<(u128, SystemTime, Key)>,
+}
+
+impl<S: Storage> Store<S> {
+    /// Does a slice of a run: about as many operations of the storage as its order
+    /// says, and one step at least.
+    ///
+    /// # Errors
+    /// Any error of the storage ends the run; what it has found so far is forgotten,
+    /// so that nothing is done by partial evidence.
+    pub(crate) async fn collect(&self, order: &Order) -> Result<Progress, StorageError> {
+        let Some(id) = order.run else {
+            return match self.begin_run(order).await? {
+                Ok(mut run) => self.ended(run.id, run.slice().await).await,
+                Err(progress) => Ok(progress),
+            };
+        };
+        let result = match self.resume(order, id).await {
+            Ok(Ok(mut run)) => run.slice().await,
+            Ok(Err(progress)) => return Ok(progress),
+            Err(error) => Err(error),
+        };
+        self.ended(id, result).await
+    }
+
+    /// Lets another run begin if this one has failed.
+    async fn ended(
+        &self,
+        id: u128,
+        result: Result<Progress, StorageError>,
+    ) -> Result<Progress, StorageError> {
+        if result.is_err() && self.has_lease(id).await.unwrap_or_default() {
+            let _ = self.storage.delete(&Key::Record(Record::Lease)).await;
+            let _ = self.storage.delete(&Key::Record(Record::State(id))).await;
+        }
+        result
+    }
+
+    /// Reads all records. Parts of runs are only those of the first `PAGE`.
+    async fn records(&self) -> Result<Records, StorageError> {
+        let mut records = Records {
+            lease: None,
+            marker: None,
+            begun: Vec::new(),
+            reports: Vec::new(),
+            of_runs: Vec::new(),
+        };
+        let mut after = None;
+        loop {
+            let listing =
+                self.storage.enumerate(&Collection::Records, after.as_ref(), PAGE).await?;
+            let Listing { entries, next } = listing;
+            for Entry { key, modified, .. } in entries {
+                match &key {
+                    Key::Record(Record::Lease) => records.lease = Some(modified),
+                    Key::Record(Record::Marker) => records.marker = Some(modified),
+                    Key::Record(Record::Begun(run)) => records.begun.push((*run, modified)),
+                    Key::Record(Record::Report(run)) => records.reports.push((*run, modified)),
+                    _ => {}
+                }
+                if let Key::Record(
+                    Record::Begun(run)
+                    | Record::State(run)
+                    | Record::Live(run, ..)
+                    | Record::Actions(run, _),
+                ) = &key
+                    && records.of_runs.len() < PAGE
+                {
+                    records.of_runs.push((*run, modified, key.clone()));
+                }
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(records),
+            }
+        }
+    }
+
+    async fn begin_run<'a>(
+        &'a self,
+        order: &'a Order,
+    ) -> Result<Result<Run<'a, S>, Progress>, StorageError> {
+        let id = Uuid::new_v4().as_u128();
+        let begun = Key::Record(Record::Begun(id));
+        self.storage.write(&begun, Bytes::new()).await?;
+        let records = self.records().await?;
+        let Some((_, now)) = records.begun.iter().find(|(run, _)| *run == id).copied() else {
+            return Err(StorageError::Failed("a list does not show what was written".to_owned()));
+        };
+        let rest = |since: SystemTime, limit: Duration| {
+            limit.checked_sub(now.duration_since(since).unwrap_or_default())
+        };
+        let last = records.reports.iter().map(|(_, time)| *time).max();
+        let due = last.filter(|_| !order.alone && !order.dry_run);
+        let wait = match records.lease.and_then(|lease| rest(lease, LEASE)) {
+            Some(wait) if !order.alone => Some(wait),
+            _ => due.and_then(|last| rest(last, order.interval)),
+        };
+        if let Some(wait) = wait {
+            self.storage.delete(&begun).await?;
+            return Ok(Err(Progress::NotDue { seconds: wait.as_secs() + 1 }));
+        }
+        self.take_lease(id).await?;
+        if !self.has_lease(id).await? {
+            self.storage.delete(&begun).await?;
+            return Ok(Err(Progress::NotDue { seconds: LEASE.as_secs() }));
+        }
+        let mut state = State { marked: records.marker.is_some(), ..State::default() };
+        state.report.run = format!("{id:032x}");
+        state.report.begun = seconds(now);
+        state.report.dry_run = order.dry_run;
+        Ok(Ok(self.slice_of(order, id, now, now, state)))
+    }
+
+    async fn resume<'a>(
+        &'a self,
+        order: &'a Order,
+        id: u128,
+    ) -> Result<Result<Run<'a, S>, Progress>, StorageError> {
+        let state = match self.storage.read(&Key::Record(Record::State(id))).await {
+            Err(StorageError::NotFound) => return Ok(Err(Progress::NotDue { seconds: 0 })),
+            other => other?,
+        };
+        if !self.has_lease(id).await? {
+            return Ok(Err(Progress::NotDue { seconds: LEASE.as_secs() }));
+        }
+        self.take_lease(id).await?;
+        let state: State = serde_json::from_slice(&state).map_err(|error| {
+            StorageError::Failed(format!("the state of run {id:032x}: {error}"))
+        })?;
+        let (begun, now) = self.times(id).await?;
+        let age = now.duration_since(begun).unwrap_or_default();
+        if age > order.grace / 2 && !order.alone {
+            return Err(StorageError::Failed(format!(
+                "the run has taken {} s, more than half of the grace time; raise \
+                 REGISTRY_STORAGE_MAINTENANCE_GC_GRACE or _RATE. The next run is faster, since it \
+                 knows the manifests that this one has read",
+                age.as_secs()
+            )));
+        }
+        Ok(Ok(self.slice_of(order, id, begun, now, state)))
+    }
+
+    fn slice_of<'a>(
+        &'a self,
+        order: &'a Order,
+        id: u128,
+        begun: SystemTime,
+        now: SystemTime,
+        state: State,
+    ) -> Run<'a, S> {
+        Run {
+            store: self,
+            order,
+            id,
+            slice: Uuid::new_v4().as_u128(),
+            begun,
+            now,
+            spent: 5,
+            state,
+            found: Found::default(),
+            wait: Duration::ZERO,
+            marked: false,
+        }
+    }
+
+    async fn take_lease(&self, id: u128) -> Result<(), StorageError> {
+        self.storage.write(&Key::Record(Record::Lease), format!("{id:032x}").into()).await
+    }
+
+    async fn has_lease(&self, id: u128) -> Result<bool, StorageError> {
+        match self.storage.read(&Key::Record(Record::Lease)).await {
+            Ok(lease) => Ok(lease == format!("{id:032x}")),
+            Err(StorageError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// When a run began, and when its lease was renewed.
+    async fn times(&self, id: u128) -> Result<(SystemTime, SystemTime), StorageError> {
+        // Before both, and after the parts of runs.
+        let mut after = Some(Cursor("b".to_owned()));
+        let (mut begun, mut lease) = (None, None);
+        while begun.is_none() || lease.is_none() {
+            let listing =
+                self.storage.enumerate(&Collection::Records, after.as_ref(), PAGE).await?;
+            for entry in listing.entries {
+                match entry.key {
+                    Key::Record(Record::Begun(run)) if run == id => begun = Some(entry.modified),
+                    Key::Record(Record::Lease) => lease = Some(entry.modified),
+                    _ => {}
+                }
+            }
+            match listing.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        let both = begun.zip(lease);
+        both.ok_or_else(|| StorageError::Failed("the run has lost its lease".to_owned()))
+    }
+}
+
+impl<S: Storage> Run<'_, S> {
+    async fn slice(&mut self) -> Result<Progress, StorageError> {
+        loop {
+            let before = self.spent;
+            if self.step().await? {
+                return self.end().await;
+            }
+            // Each step counts, also one that finds nothing to do.
+            self.spent = self.spent.max(before + 1);
+            if self.spent >= self.order.budget || !self.wait.is_zero() {
+                break;
+            }
+        }
+        self.store_found().await?;
+        self.state.report.operations += u64::from(self.spent);
+        let state = serde_json::to_vec(&self.state);
+        let state = state.map_err(|error| StorageError::Failed(error.to_string()))?;
+        self.store.storage.write(&Key::Record(Record::State(self.id)), state.into()).await?;
+        Ok(Progress::Running {
+            run: format!("{:032x}", self.id),
+            stage: self.state.stage.name().to_owned(),
+            percent: self.percent(),
+            operations: self.spent,
+            wait: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Does one step. `true` says that the run has ended.
+    async fn step(&mut self) -> Result<bool, StorageError> {
+        match self.state.stage.clone() {
+            Stage::Manifests { done, within } => self.manifests(done, within).await?,
+            Stage::Children { round, shard, more } => self.children(round, shard, more).await?,
+            Stage::Blobs { shard } => self.blobs(shard).await?,
+            Stage::Act { part, step } => self.act(part, step).await?,
+            Stage::End => return Ok(true),
+        }
+        Ok(false)
+    }
+
+    fn percent(&self) -> u8 {
+        let shards = |shard: u8| shard.saturating_mul(6);
+        match &self.state.stage {
+            // Names begin with a letter or a digit.
+            Stage::Manifests { done: Some(name), .. } => match name.bytes().next() {
+                Some(byte @ b'0'..=b'9') => (byte - b'0') * 2,
+                Some(byte @ b'a'..=b'z') => 20 + (byte - b'a') * 3,
+                _ => 0,
+            },
+            Stage::Manifests { .. } => 0,
+            Stage::Children { .. } => 99,
+            Stage::Blobs { shard } => shards(*shard),
+            Stage::Act { part, step } => {
+                let done = u64::from(*part) * 100 / u64::from(self.state.actions.max(1));
+                let more = u8::from(!matches!(step, Step::Announce { .. }));
+                u8::try_from(done).unwrap_or(99).saturating_add(more).min(99)
+            }
+            Stage::End => 100,
+        }
+    }
+
+    /// Deletes what is left over of this run and of those that died, and writes the
+    /// report.
+    async fn end(&mut self) -> Result<Progress, StorageError> {
+        let storage = &self.store.storage;
+        let records = self.store.records().await?;
+        let old = |time: SystemTime| {
+            self.now.duration_since(time).is_ok_and(|age| age > (2 * self.order.grace).max(LEASE))
+        };
+        self.state.report.operations += u64::from(self.spent);
+        if !self.order.dry_run {
+            // What this run found still to be condemned may have been so by another.
+            if !self.state.condemned && !self.state.moved && records.marker.is_some_and(old) {
+                storage.delete(&Key::Record(Record::Marker)).await?;
+            }
+            let report = serde_json::to_vec(&self.state.report);
+            let report = report.map_err(|error| StorageError::Failed(error.to_string()))?;
+            storage.write(&Key::Record(Record::Report(self.id)), report.into()).await?;
+            let mut reports = records.reports;
+            reports.sort_unstable_by_key(|(_, time)| std::cmp::Reverse(*time));
+            for (run, _) in reports.iter().skip(REPORTS - 1) {
+                storage.delete(&Key::Record(Record::Report(*run))).await?;
+            }
+        }
+        for (run, time, key) in records.of_runs {
+            if run == self.id || old(time) {
+                storage.delete(&key).await?;
+            }
+        }
+        // Those that the list had no room for.
+        for (shard, parts) in &self.state.parts {
+            let shard = Shard::all().nth(usize::from(*shard));
+            for part in shard.iter().flat_map(|shard| (0..*parts).map(move |part| (*shard, part))) {
+                storage.delete(&Key::Record(Record::Live(self.id, part.0, part.1))).await?;
+            }
+        }
+        storage.delete(&Key::Record(Record::Lease)).await?;
+        Ok(Progress::Done { report: self.state.report.clone() })
+    }
+
+    /// The bytes of a record of this run.
+    pub(super) async fn record(&mut self, record: Record) -> Result<Bytes, StorageError> {
+        self.spent += 1;
+        let found = self.store.storage.read(&Key::Record(record)).await;
+        found.map_err(|error| lost(error, "what it was about to do"))
+    }
+
+    /// Whether this slice has used its share.
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent >= self.order.budget
+    }
+
+    /// How much older than the beginning of the run something is.
+    pub(super) fn age(&self, time: SystemTime) -> Duration {
+        self.begun.duration_since(time).unwrap_or_default()
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

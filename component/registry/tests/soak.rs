@@ -1,0 +1,432 @@
+//! Clients push, pull and delete while collectors run and all of them die at times: no
+//! push fails, nothing that a manifest refers to is missing, and what comes back is
+//! exactly what nothing refers to.
+//!
+//! Time passes with requests to the bucket. `SOAK=<pushes>` makes it longer, and
+//! `SOAK_SEED=<number>` another.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::join_all;
+use http::{Request, Response};
+use roadstead_cloud::{CloudStorage, Options};
+use roadstead_kit::body::{NativeBodies, pause_by, yield_now};
+use roadstead_kit::bucket::MemoryBucket;
+use roadstead_kit::native::NativeRegistry;
+use roadstead_oci::{Algorithm, Digest, RepositoryName};
+use roadstead_registry::{Order, Progress, Report};
+use roadstead_storage::{Collection, Cursor, Holding, Key, NameList, NamesQuery, Record, Storage};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
+use std::task::Poll;
+use std::time::Duration;
+
+const SETTINGS: &[(&str, &str)] = &[("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Pushes, unless `SOAK` says another number.
+const PUSHES: u64 = 6_000;
+
+const CLIENTS: u64 = 8;
+const COLLECTORS: u64 = 2;
+const REPOSITORIES: u32 = 4;
+const TAGS: u32 = 4;
+/// Contents of layers: few, so that what is garbage is pushed again.
+const LAYERS: u32 = 300;
+
+/// So many manifests are there at a time: older ones are deleted.
+const MANIFESTS: usize = 24;
+
+/// How much time passes with each request.
+const TICK: Duration = Duration::from_millis(1);
+const GRACE: Duration = Duration::from_secs(30);
+const KEEP: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// One of so many operations is killed.
+const KILLED: u32 = 50;
+
+type Bucket = NativeRegistry<CloudStorage<NativeBodies>>;
+
+struct World {
+    bucket: MemoryBucket,
+    pushes: Cell<u64>,
+    /// What was pushed and not deleted.
+    pushed: RefCell<VecDeque<(u32, Digest)>>,
+    target: u64,
+    pulls: Cell<u64>,
+    kills: Cell<u64>,
+    reused: Cell<u64>,
+    reports: RefCell<Vec<Report>>,
+    errors: RefCell<Vec<String>>,
+    collector_errors: Cell<u64>,
+}
+
+impl World {
+    fn storage(&self) -> CloudStorage<NativeBodies> {
+        CloudStorage::new(self.bucket.backend(""), Options::default())
+    }
+
+    fn registry(&self) -> Bucket {
+        NativeRegistry::new(self.storage(), SETTINGS).unwrap()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.pushes.get() >= self.target || !self.errors.borrow().is_empty()
+    }
+}
+
+fn add(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
+}
+
+fn layer(number: u32) -> Bytes {
+    Bytes::from(format!("layer {number}"))
+}
+
+async fn send(registry: &Bucket, method: &str, path: &str, body: Bytes) -> Response<Bytes> {
+    let request = Request::builder().method(method).uri(path).header("content-type", IMAGE);
+    registry.send(request.body(body).unwrap()).await
+}
+
+/// Has the repository hold a blob, as clients do: by what is there, by a mount, or by
+/// an upload.
+async fn push_blob(
+    world: &World,
+    registry: &Bucket,
+    random: &mut fastrand::Rng,
+    repository: u32,
+    bytes: Bytes,
+) -> Result<Digest, String> {
+    let digest = sha256(&bytes);
+    let path = format!("/v2/r{repository}/blobs/{digest}");
+    if send(registry, "HEAD", &path, Bytes::new()).await.status() == 200 {
+        add(&world.reused);
+        return Ok(digest);
+    }
+    let uploads = format!("/v2/r{repository}/blobs/uploads/");
+    if random.bool() {
+        let from = random.u32(..REPOSITORIES);
+        let path = format!("{uploads}?mount={digest}&from=r{from}");
+        let mounted = send(registry, "POST", &path, Bytes::new()).await;
+        match mounted.status().as_u16() {
+            201 => return Ok(digest),
+            202 => {}
+            _ => return Err(format!("mount: {mounted:?}")),
+        }
+    }
+    let pushed = if random.bool() {
+        send(registry, "POST", &format!("{uploads}?digest={digest}"), bytes).await
+    } else {
+        let begun = send(registry, "POST", &uploads, Bytes::new()).await;
+        let location = begun.headers()["location"].to_str().unwrap();
+        let appended = send(registry, "PATCH", location, bytes).await;
+        let location = appended.headers()["location"].to_str().unwrap();
+        let joint = if location.contains('?') { '&' } else { '?' };
+        send(registry, "PUT", &format!("{location}{joint}digest={digest}"), Bytes::new()).await
+    };
+    if pushed.status() == 201 { Ok(digest) } else { Err(format!("upload: {pushed:?}")) }
+}
+
+async fn push(world: &World, registry: &Bucket, random: &mut fastrand::Rng) -> Result<(), String> {
+    let repository = random.u32(..REPOSITORIES);
+    let numbers: Vec<u32> = (0..=random.u32(..3)).map(|_| random.u32(..LAYERS)).collect();
+    let mut digests = Vec::new();
+    for number in &numbers {
+        digests.push(push_blob(world, registry, random, repository, layer(*number)).await?);
+    }
+    let of = |digest: &Digest| json!({ "mediaType": IMAGE, "digest": digest, "size": 1 });
+    let mut manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": IMAGE,
+        "config": of(&digests[0]),
+        "layers": digests.iter().map(of).collect::<Vec<_>>(),
+    });
+    if random.u32(..4) == 0 {
+        manifest["subject"] = of(&sha256(manifest.to_string().as_bytes()));
+    }
+    let tag = random.u32(..TAGS);
+    let path = format!("/v2/r{repository}/manifests/t{tag}");
+    let pushed = send(registry, "PUT", &path, manifest.to_string().into()).await;
+    if pushed.status() != 201 {
+        return Err(format!("push of {numbers:?} to r{repository}: {pushed:?}"));
+    }
+    add(&world.pushes);
+    let digest = sha256(manifest.to_string().as_bytes());
+    world.pushed.borrow_mut().push_back((repository, digest));
+    Ok(())
+}
+
+/// Whatever a manifest that is there refers to is there.
+async fn pull(world: &World, registry: &Bucket, random: &mut fastrand::Rng) -> Result<(), String> {
+    let repository = random.u32(..REPOSITORIES);
+    let path = format!("/v2/r{repository}/manifests/t{}", random.u32(..TAGS));
+    let found = send(registry, "GET", &path, Bytes::new()).await;
+    if found.status() != 200 {
+        return Ok(());
+    }
+    let manifest: Value = serde_json::from_slice(found.body()).unwrap();
+    for layer in manifest["layers"].as_array().unwrap() {
+        let path = format!("/v2/r{repository}/blobs/{}", layer["digest"].as_str().unwrap());
+        let blob = send(registry, "GET", &path, Bytes::new()).await;
+        if blob.status() != 200 {
+            // It may have been deleted meanwhile.
+            let path = format!("/v2/r{repository}/manifests/{}", sha256(found.body()));
+            if send(registry, "GET", &path, Bytes::new()).await.status() == 200 {
+                return Err(format!("{layer} of r{repository} is missing: {blob:?}"));
+            }
+        }
+    }
+    add(&world.pulls);
+    Ok(())
+}
+
+/// Deletes a tag, and manifests that are too many.
+async fn delete(
+    world: &World,
+    registry: &Bucket,
+    random: &mut fastrand::Rng,
+) -> Result<(), String> {
+    let tag = format!("/v2/r{}/manifests/t{}", random.u32(..REPOSITORIES), random.u32(..TAGS));
+    let mut targets = Vec::new();
+    if random.u32(..4) == 0 {
+        targets.push(tag);
+    }
+    while world.pushed.borrow().len() > MANIFESTS {
+        let Some((repository, digest)) = world.pushed.borrow_mut().pop_front() else { break };
+        targets.push(format!("/v2/r{repository}/manifests/{digest}"));
+    }
+    for target in targets {
+        let deleted = send(registry, "DELETE", &target, Bytes::new()).await;
+        if !matches!(deleted.status().as_u16(), 202 | 404) {
+            return Err(format!("delete {target}: {deleted:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Does work, or dies somewhere within. `None` says that it died.
+async fn killable<T>(world: &World, kill: Option<u32>, work: impl Future<Output = T>) -> Option<T> {
+    let Some(mut polls) = kill else { return Some(work.await) };
+    let mut work = Box::pin(work);
+    let done = std::future::poll_fn(|context| {
+        if polls == 0 {
+            return Poll::Ready(None);
+        }
+        polls -= 1;
+        work.poll_unpin(context).map(Some)
+    });
+    let done = done.await;
+    if done.is_none() {
+        add(&world.kills);
+    }
+    done
+}
+
+async fn client(world: &World, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut registry = world.registry();
+    while !world.has_ended() {
+        let kill = (random.u32(..KILLED) == 0).then(|| random.u32(..150));
+        let work = async {
+            match random.u32(..10) {
+                0..=4 => push(world, &registry, &mut random).await,
+                5..=7 => pull(world, &registry, &mut random).await,
+                _ => delete(world, &registry, &mut random).await,
+            }
+        };
+        match killable(world, kill, work).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                let at = world.bucket.passed();
+                world.errors.borrow_mut().push(format!("{at:?}: {error}"));
+            }
+            // The process is replaced.
+            None => registry = world.registry(),
+        }
+        yield_now().await;
+    }
+}
+
+fn order() -> Order {
+    Order {
+        run: None,
+        grace: GRACE,
+        keep: KEEP,
+        interval: INTERVAL,
+        dry_run: false,
+        alone: false,
+        budget: 50,
+    }
+}
+
+async fn pass(world: &World, time: Duration) {
+    let end = world.bucket.passed() + time;
+    while world.bucket.passed() < end && !world.has_ended() {
+        yield_now().await;
+    }
+}
+
+async fn collector(world: &World, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut registry, storage) = (world.registry(), world.storage());
+    let mut order = order();
+    while !world.has_ended() {
+        // A lease that does not hold does no harm.
+        if random.u32(..200) == 0 {
+            storage.delete(&Key::Record(Record::Lease)).await.unwrap();
+        }
+        order.budget = random.u32(1..200);
+        let kill = (random.u32(..KILLED) == 0).then(|| random.u32(..300));
+        match killable(world, kill, registry.collect(&order)).await {
+            Some(Ok(Progress::Running { run, wait, .. })) => {
+                order.run = Some(u128::from_str_radix(&run, 16).unwrap());
+                pass(world, Duration::from_millis(wait)).await;
+            }
+            Some(Ok(Progress::Done { report })) => {
+                eprintln!("{:?} {report:?}", world.bucket.passed());
+                world.reports.borrow_mut().push(report);
+                order.run = None;
+                pass(world, INTERVAL).await;
+            }
+            Some(Ok(Progress::NotDue { seconds })) => {
+                eprintln!(
+                    "{:?} not due {seconds} {:?}",
+                    world.bucket.passed(),
+                    order.run.is_some()
+                );
+                order.run = None;
+                pass(world, INTERVAL).await;
+            }
+            Some(Err(error)) => {
+                eprintln!("{:?} {error:?}", world.bucket.passed());
+                // Such as a manifest that is deleted while it is read.
+                add(&world.collector_errors);
+                order.run = None;
+            }
+            None => {
+                registry = world.registry();
+                order.run = None;
+                storage.delete(&Key::Record(Record::Lease)).await.unwrap();
+            }
+        }
+    }
+}
+
+async fn names(storage: &impl Storage, list: NameList) -> Vec<String> {
+    let query = NamesQuery { list, values: false, after: None, limit: 1000 };
+    storage.names(&query).await.unwrap().names
+}
+
+async fn all(storage: &impl Storage, collection: &Collection) -> Vec<Key> {
+    let (mut keys, mut after) = (Vec::new(), None::<Cursor>);
+    loop {
+        let page = storage.enumerate(collection, after.as_ref(), 1000).await.unwrap();
+        keys.extend(page.entries.into_iter().map(|entry| entry.key));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return keys,
+        }
+    }
+}
+
+/// What manifests refer to, with themselves: all of it must be there.
+async fn live(storage: &impl Storage) -> BTreeSet<Digest> {
+    let mut live = BTreeSet::new();
+    for repository in names(storage, NameList::Repositories(Holding::Anything)).await {
+        let name = RepositoryName::parse(&repository).unwrap();
+        for key in all(storage, &Collection::Revisions(name.clone())).await {
+            let Key::Revision(_, digest) = key else { panic!("{key}") };
+            let bytes = storage.read(&Key::Blob(digest.clone())).await.unwrap();
+            let manifest: Value = serde_json::from_slice(&bytes).unwrap();
+            for layer in manifest["layers"].as_array().unwrap() {
+                let layer = Digest::parse(layer["digest"].as_str().unwrap()).unwrap();
+                let link = Key::Layer(name.clone(), layer.clone());
+                assert!(storage.exists(&link).await.unwrap(), "{link}");
+                assert!(storage.exists(&Key::Blob(layer.clone())).await.unwrap(), "{layer}");
+                live.insert(layer);
+            }
+            live.insert(digest);
+        }
+        for tag in names(storage, NameList::Tags(name.clone())).await {
+            let tag = Key::Tag(name.clone(), roadstead_oci::Tag::parse(&tag).unwrap());
+            let link = storage.read(&tag).await.unwrap();
+            let digest = Digest::parse(std::str::from_utf8(&link).unwrap()).unwrap();
+            let revision = Key::Revision(name.clone(), digest);
+            assert!(storage.exists(&revision).await.unwrap(), "{tag} leads nowhere");
+        }
+    }
+    live
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[tokio::test]
+async fn pushes_while_garbage_is_collected() {
+    let seed = variable("SOAK_SEED").unwrap_or(1);
+    let bucket = MemoryBucket::default().with_tick(TICK).with_seed(seed);
+    pause_by(&bucket);
+    let world = World {
+        bucket,
+        pushes: Cell::default(),
+        pushed: RefCell::default(),
+        target: variable("SOAK").unwrap_or(PUSHES),
+        pulls: Cell::default(),
+        kills: Cell::default(),
+        reused: Cell::default(),
+        reports: RefCell::default(),
+        errors: RefCell::default(),
+        collector_errors: Cell::default(),
+    };
+    // Instances trust for ten minutes that there is none, which are longer here.
+    let storage = world.storage();
+    storage.write(&Key::Record(Record::Marker), Bytes::new()).await.unwrap();
+    let clients = (0..CLIENTS).map(|number| client(&world, seed * 1000 + number));
+    let collectors = (0..COLLECTORS).map(|number| collector(&world, seed * 1000 + 500 + number));
+    tokio::join!(join_all(clients), join_all(collectors));
+    let sum = |figure: fn(&Report) -> u64| world.reports.borrow().iter().map(figure).sum::<u64>();
+    println!(
+        "{} pushes, {} blobs that were there, {} pulls, {} kills in {:?}; {} runs, {} ended early: \
+         {} condemned, {} given back, {} removed",
+        world.pushes.get(),
+        world.reused.get(),
+        world.pulls.get(),
+        world.kills.get(),
+        world.bucket.passed(),
+        world.reports.borrow().len(),
+        world.collector_errors.get(),
+        sum(|report| report.condemned),
+        sum(|report| report.given_back),
+        sum(|report| report.removed),
+    );
+    assert_eq!(*world.errors.borrow(), Vec::<String>::new());
+    assert!(sum(|report| report.removed) > 0, "nothing came back");
+    assert!(sum(|report| report.given_back) > 0, "nothing was needed again");
+
+    // What is left after a while is what manifests refer to.
+    let expected = live(&storage).await;
+    let registry = world.registry();
+    for _ in 0..8 {
+        world.bucket.pass(2 * KEEP + Duration::from_secs(700));
+        let mut order = Order { budget: u32::MAX, ..order() };
+        while let Progress::Running { run, wait, .. } = registry.collect(&order).await.unwrap() {
+            order.run = Some(u128::from_str_radix(&run, 16).unwrap());
+            world.bucket.pass(Duration::from_millis(wait));
+        }
+    }
+    let left = all(&storage, &Collection::Blobs).await.into_iter().map(|key| match key {
+        Key::Blob(digest) => digest,
+        key => panic!("{key} is left over"),
+    });
+    assert_eq!(left.collect::<BTreeSet<_>>(), expected);
+}

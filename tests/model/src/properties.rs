@@ -1,0 +1,35 @@
+//! What must hold in each state.
+
+use crate::store::REPOSITORIES;
+use crate::world::{Scenario, World};
+use stateright::Property;
+
+/// An acknowledged manifest is complete until it is deleted.
+pub const COMPLETE: &str = "an acknowledged manifest is complete";
+
+/// A client that was told that the blob is there can push its manifest.
+pub const NOT_REFUSED: &str = "no push is refused after a HEAD, a mount or an upload";
+
+/// What another registry acknowledged can be brought back.
+pub const RECOVERABLE: &str = "what another registry acknowledged is there or in the trash";
+
+/// The blob is removed in some history.
+pub const REMOVED: &str = "garbage is removed";
+
+pub(crate) fn always() -> Vec<Property<Scenario>> {
+    vec![
+        Property::always(COMPLETE, |_, world: &World| {
+            let store = &world.store;
+            let complete = |r: usize| store.data.is_some() && store.link[r].is_some();
+            (0..REPOSITORIES).all(|r| !world.acknowledged[r] || world.let_go[r] || complete(r))
+        }),
+        Property::always(NOT_REFUSED, |_, world: &World| !world.refused),
+        Property::always(RECOVERABLE, |_, world: &World| {
+            let there = world.store.data.is_some() || world.store.trash.is_some();
+            !world.foreign.contains(&true) || there
+        }),
+        Property::sometimes(REMOVED, |_, world: &World| {
+            world.store.data.is_none() && world.store.tombstone.is_none()
+        }),
+    ]
+}
