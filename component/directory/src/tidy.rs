@@ -88,6 +88,8 @@ impl Directory {
             Collection::Layers(repository.clone()),
             Collection::Referrers(repository.clone()),
             Collection::Deletions(repository.clone()),
+            Collection::Moved(repository.clone()),
+            Collection::References(repository.clone()),
             Collection::Sessions(repository.clone()),
         ] {
             let path = self.root().join(collection.prefix());
@@ -101,6 +103,8 @@ impl Directory {
         for collection in [
             Collection::Referrers(repository.clone()),
             Collection::Deletions(repository.clone()),
+            Collection::Moved(repository.clone()),
+            Collection::References(repository.clone()),
             Collection::Sessions(repository.clone()),
         ] {
             self.prune(&self.root().join(collection.prefix()));
@@ -227,6 +231,9 @@ mod tests {
             Key::Referrer { repository, subject, digest: digest.clone() },
             Key::Deletion { repository: name.clone(), digest: digest.clone(), id: 1 },
             Key::RepositoryDeletion { repository: name.clone(), id: 2 },
+            Key::Moves { repository: name.clone(), id: 3 },
+            Key::MovedLayer(name.clone(), digest.clone()),
+            Key::References(name.clone(), digest.clone()),
         ];
         let media_type = MediaType::parse("application/vnd.example+json").unwrap();
         let repositories = root.path().join("docker/registry/v2/repositories");

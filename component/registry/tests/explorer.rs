@@ -334,6 +334,19 @@ const MEETINGS: &[Meeting] = &[
         phases: &[Phase::Condemn, Phase::Wait, Phase::Remove],
         clients: &[&[Delete(Image)], &[HeadBlob, PUSH]],
     },
+    // The whole repository is deleted.
+    Meeting {
+        before: &[PushBlob],
+        condemned: false,
+        phases: &[Phase::Condemn],
+        clients: &[&[DeleteRepository], &[HeadBlob, PUSH]],
+    },
+    Meeting {
+        before: &[PushBlob],
+        condemned: true,
+        phases: &[Phase::Remove],
+        clients: &[&[DeleteRepository], &[PushBlob, PUSH]],
+    },
 ];
 
 const COLLECTED: [Medium; 2] = [Medium::SharedDirectory, Medium::Bucket(Conditions::Ignored)];

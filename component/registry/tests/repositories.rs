@@ -125,13 +125,60 @@ where
 async fn a_large_repository_is_deleted_in_steps() {
     let root = tempfile::tempdir().unwrap();
     // 600 tags with as many entries of their history, 60 manifests and blobs.
-    assert_eq!(delete_in_steps(in_directory(root.path()), 60).await, 2);
+    // More requests only if the machine is so slow that one takes its 10 s.
+    assert!(delete_in_steps(in_directory(root.path()), 60).await >= 2);
     assert!(!root.path().join("docker/registry/v2/repositories").exists(), "directories are left");
     let bucket = MemoryBucket::default();
-    assert_eq!(delete_in_steps(in_bucket(&bucket), 60).await, 2);
+    assert!(delete_in_steps(in_bucket(&bucket), 60).await >= 2);
     let left = bucket.keys().await;
     assert!(left.iter().all(|key| key.contains("/blobs/")), "{left:?}");
     assert_eq!(left.len(), 60);
+}
+
+/// What a collector has written goes too: moved links, which a GET would restore, what it
+/// remembers of manifests, and announcements. One whose moves go on is left, and the
+/// deletion has to be repeated.
+async fn delete_condemned<S>(storage: &S, client: &Client<S>)
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    let digest = sha256(b"blob");
+    storage.write(&Key::Blob(digest.clone()), Bytes::from_static(b"blob")).await.unwrap();
+    let moves = |id| Key::Moves { repository: name(), id };
+    let moved = Key::MovedLayer(name(), digest.clone());
+    let references = Key::References(name(), digest.clone());
+    for with_manifests in [1, 0] {
+        fill(storage, with_manifests).await;
+        storage.link(&moved, &digest, None).await.unwrap();
+        storage.write(&references, Bytes::from_static(b"x")).await.unwrap();
+        storage.write(&moves(1), Bytes::new()).await.unwrap();
+        storage.write(&moves(2), digest.to_string().into()).await.unwrap();
+        let (status, body) = client.delete().await;
+        assert_eq!((status, &body["complete"]), (202, &json!(false)));
+        let blob = format!("/v2/a/blobs/{digest}");
+        assert_eq!(client.send("GET", &blob, "").await.status(), 404);
+        assert!(!storage.exists(&moves(1)).await.unwrap());
+        assert!(storage.exists(&moves(2)).await.unwrap());
+        storage.write(&moves(2), Bytes::new()).await.unwrap();
+        // Moved before the collector said that it is done.
+        storage.link(&moved, &digest, None).await.unwrap();
+        while client.delete().await.0 != 404 {}
+        for key in [&moved, &references, &moves(1), &moves(2)] {
+            assert!(!storage.exists(key).await.unwrap(), "{key}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_collector_wrote_is_deleted() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = in_directory(root.path());
+    delete_condemned(&storage, &Client::new(in_directory(root.path()))).await;
+    assert!(!root.path().join("docker/registry/v2/repositories").exists());
+    let bucket = MemoryBucket::default();
+    delete_condemned(&in_bucket(&bucket), &Client::new(in_bucket(&bucket))).await;
+    let left = bucket.keys().await;
+    assert!(left.iter().all(|key| key.contains("/blobs/")), "{left:?}");
 }
 
 /// What it costs in a bucket: `docs/storage.md` has the numbers.
@@ -141,7 +188,7 @@ async fn requests_to_a_bucket() {
     let client = Client::new(in_bucket(&bucket));
     bucket.requests();
     assert_eq!(client.delete().await.0, 404);
-    assert_eq!(bucket.requests().len(), 5, "a list of each kind of object");
+    assert_eq!(bucket.requests().len(), 8, "a list of each kind of object");
     let mut counts = Vec::new();
     for manifests in [1, 2, 3] {
         fill(&in_bucket(&bucket), manifests).await;
@@ -151,7 +198,7 @@ async fn requests_to_a_bucket() {
     }
     // For each manifest 11, for each tag and its history one each, and for its blob.
     let each = 11 + 20 + 1;
-    assert_eq!(counts, [1, 2, 3].map(|manifests| 17 + each * manifests));
+    assert_eq!(counts, [1, 2, 3].map(|manifests| 20 + each * manifests));
 }
 
 /// One of several deletions goes on, and one that has died is not waited for.
@@ -187,10 +234,11 @@ async fn many_clients_delete_one_repository_at_once() {
     const CLIENTS: usize = 200;
     /// The requests of one that goes on, and how many do at most: the expected number is
     /// the logarithm of all.
-    const WHOLE: usize = 17 + 3 * 32;
+    const WHOLE: usize = 20 + 3 * 32;
     const GO_ON: usize = 30;
-    /// Of one that does not: a look, an announcement and its end, two lists of others.
-    const LEFT: usize = 7;
+    /// Of one that does not: a look; or fewer, an announcement and its end, two lists of
+    /// others.
+    const LEFT: usize = 8;
     let bucket = MemoryBucket::default().with_seed(1);
     fill(&in_bucket(&bucket), 3).await;
     let client = Client::new(in_bucket(&bucket));

@@ -4,7 +4,8 @@
 //! 1. Tags, with what they once led to.
 //! 2. Manifests, each announced like any deletion by digest, so that what is pushed
 //!    beside it stays.
-//! 3. What a push relies on: the links of blobs, and that referrers are complete.
+//! 3. What a push relies on: the links of blobs, those that a collector has moved, and
+//!    that referrers are complete.
 //!    Before it, the deletion has pushes wait, and then looks whether there is a
 //!    manifest again. So a push either is found, and its manifest is deleted before
 //!    its blobs; or it finds the announcement, and links its blobs again afterwards.
@@ -16,7 +17,7 @@ use super::deletions::Announcement;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_storage::{Collection, Entry, Key, Listing, Storage, StorageError};
+use roadstead_storage::{Collection, Entry, Key, Listing, Storage, StorageError, condemned};
 use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
@@ -147,12 +148,16 @@ impl<S: Storage> Store<S> {
             Collection::Tags(name.clone()),
             Collection::TagHistories(name.clone()),
             Collection::Referrers(name.clone()),
+            Collection::Moved(name.clone()),
+            Collection::References(name.clone()),
         ] {
             if self.has_entries(&collection).await? {
                 return Ok(true);
             }
         }
-        Ok(false)
+        let announced = Collection::Deletions(name.clone());
+        let listing = self.storage.enumerate(&announced, None, STEP).await?;
+        Ok(listing.entries.iter().any(|entry| matches!(entry.key, Key::Moves { .. })))
     }
 
     async fn has_entries(&self, collection: &Collection) -> Result<bool, StorageError> {
@@ -213,12 +218,37 @@ impl<S: Storage> Store<S> {
             return Ok(false);
         }
         self.storage.delete(&Key::ReferrersComplete(name.clone())).await?;
+        // Before the links themselves, which would be restored from them.
+        for collection in [Collection::References(name.clone()), Collection::Moved(name.clone())] {
+            if !self.delete_all(run, &collection, |_| true).await?.1 {
+                return Ok(false);
+            }
+        }
         // What was pushed since is of an image whose manifest comes next.
         let announced = run.announced;
         let old = |entry: &Entry| entry.modified <= announced;
         let (blobs, all) = self.delete_all(run, &Collection::Layers(name), old).await?;
         run.deleted.blobs += blobs;
-        Ok(all)
+        Ok(all && self.delete_moves(run).await?)
+    }
+
+    /// Deletes the announcements of a collector's moves, and says whether no link can
+    /// have been moved meanwhile. A collector that goes on keeps its own, since pushes
+    /// wait for it.
+    async fn delete_moves(&self, run: &mut Run<'_>) -> Result<bool, StorageError> {
+        let (name, announced) = (run.name.clone(), run.announced);
+        let mut goes_on = false;
+        let has_ended = |entry: &Entry| {
+            let moves = matches!(entry.key, Key::Moves { .. });
+            let age = announced.duration_since(entry.modified).unwrap_or_default();
+            let ended = entry.size == 0 || age > condemned::DEAD_AFTER;
+            goes_on |= moves && !ended;
+            moves && ended
+        };
+        let collection = Collection::Deletions(name.clone());
+        let (count, all) = self.delete_all(run, &collection, has_ended).await?;
+        let moved = count > 0 && self.has_entries(&Collection::Moved(name)).await?;
+        Ok(all && !goes_on && !moved)
     }
 
     async fn delete_tags(&self, run: &mut Run<'_>) -> Result<bool, StorageError> {
@@ -238,13 +268,13 @@ impl<S: Storage> Store<S> {
         &self,
         run: &mut Run<'_>,
         collection: &Collection,
-        goes: impl Fn(&Entry) -> bool,
+        mut goes: impl FnMut(&Entry) -> bool,
     ) -> Result<(usize, bool), StorageError> {
         let (mut after, mut count) = (None, 0);
         loop {
             let Listing { entries, next } =
                 self.storage.enumerate(collection, after.as_ref(), STEP).await?;
-            let keys: Vec<Key> = entries.into_iter().filter(&goes).map(|e| e.key).collect();
+            let keys: Vec<Key> = entries.into_iter().filter(&mut goes).map(|e| e.key).collect();
             for keys in keys.chunks(CONCURRENT) {
                 if run.is_over() {
                     return Ok((count, false));
