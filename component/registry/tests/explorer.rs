@@ -387,7 +387,7 @@ fn a_collector_that_breaks_a_rule_is_found() {
     let bound = Bound { orders: 2_000, preemptions: 2, seeds: 2_000 };
     for (meeting, defect) in [
         (moved, Defect::NoSecondList),
-        (moved, Defect::ForgetsMoves),
+        (moved, Defect::DoesNotAnnounce),
         (removed, Defect::DoesNotWait),
         (needed, Defect::NoLastLook),
     ] {

@@ -48,8 +48,8 @@ pub enum Phase {
 pub enum Defect {
     /// It moves a link although a manifest refers to it by now.
     NoSecondList,
-    /// It removes the announcement of moves that are done.
-    ForgetsMoves,
+    /// It does not announce moves.
+    DoesNotAnnounce,
     /// It does not wait between moving the links and removing the data.
     DoesNotWait,
     /// It does not look for a need once it has announced the removal.
@@ -252,16 +252,17 @@ impl<S: Storage> Blob<'_, S> {
     /// Moves a link, unless a manifest refers to it: then returns `true`.
     async fn move_link(&self, name: &RepositoryName) -> Result<bool, StorageError> {
         let announcement = Key::Moves { repository: name.clone(), id: RUN };
-        self.storage.write(&announcement, self.digest.to_string().into()).await?;
+        let announces = self.defect != Some(Defect::DoesNotAnnounce);
+        if announces {
+            self.storage.write(&announcement, self.digest.to_string().into()).await?;
+        }
         let looks = self.defect != Some(Defect::NoSecondList);
         let is_live = looks && self.has_manifest(name).await?;
         if !is_live {
             self.storage.link(&self.moved(name), &self.digest, None).await?;
             self.storage.delete(&self.layer(name)).await?;
         }
-        if self.defect == Some(Defect::ForgetsMoves) {
-            self.storage.delete(&announcement).await?;
-        } else {
+        if announces {
             self.storage.write(&announcement, Bytes::new()).await?;
         }
         Ok(is_live)
