@@ -1,10 +1,10 @@
 //! One directory, served alternately by this registry and by distribution: each
-//! serves what the other one stored.
+//! serves what the other one stored; and what distribution's collector does there.
 
 use roadstead_tests::{
     Registry, Step, Target, binary_named, delete, digest, get, head, post, put, run, skip,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -39,6 +39,10 @@ impl Image {
 
     /// The requests of a push, in a form that both registries support.
     fn push(&self) -> Vec<Step> {
+        self.push_as("v1")
+    }
+
+    fn push_as(&self, reference: &str) -> Vec<Step> {
         let mut steps = Vec::new();
         for blob in &self.blobs {
             steps.push(post(format!("/v2/{}/blobs/uploads/", self.name)).status(202));
@@ -50,7 +54,7 @@ impl Image {
                     .status(201),
             );
         }
-        let at = format!("/v2/{}/manifests/v1", self.name);
+        let at = format!("/v2/{}/manifests/{reference}", self.name);
         steps.push(
             put(at).header("content-type", OCI_MANIFEST).body(self.manifest.clone()).status(201),
         );
@@ -80,7 +84,8 @@ async fn all(address: &str, steps: Vec<Step>) {
     run(&Target::Server(address.to_owned()), &steps).await;
 }
 
-fn distribution(root: &Path, program: &Path) -> (Registry, std::path::PathBuf) {
+/// distribution's configuration for the directory `data`.
+fn configuration(root: &Path) -> PathBuf {
     let config = root.join("config.yml");
     let text = format!(
         "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: \
@@ -88,6 +93,21 @@ fn distribution(root: &Path, program: &Path) -> (Registry, std::path::PathBuf) {
         root.join("data").display()
     );
     std::fs::write(&config, text).unwrap();
+    config
+}
+
+/// Runs distribution's collector: whether it succeeds, and what it says.
+fn collect(program: &Path, root: &Path, flags: &[&str]) -> (bool, String) {
+    let config = configuration(root);
+    let mut command = Command::new(program);
+    command.arg("garbage-collect").args(flags).arg(config).env_clear();
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+fn distribution(root: &Path, program: &Path) -> (Registry, PathBuf) {
+    let config = configuration(root);
     let mut command = Command::new(program);
     command.arg("serve").arg(&config).env_clear();
     let registry = Registry::spawn(command, |line| {
@@ -144,4 +164,99 @@ async fn a_directory_moves_from_one_registry_to_the_other_and_back() {
     let (registry, _) = distribution(root.path(), &program);
     all(&registry.address, referrer.pull()).await;
     all(&registry.address, theirs.pull()).await;
+}
+
+const DELETES: [(&str, &str); 1] = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// A manifest of this type, by its digest.
+fn put_manifest(name: &str, media_type: &str, manifest: &str) -> Step {
+    put(format!("/v2/{name}/manifests/{}", digest(manifest.as_bytes())))
+        .header("content-type", media_type)
+        .body(manifest.to_owned())
+        .status(201)
+}
+
+/// Without the directories of tags and blobs, the collector ends with an error, or deletes
+/// manifests that are held.
+#[tokio::test]
+async fn distribution_collects_where_the_last_tag_was_deleted() {
+    let Some(program) = binary_named(&["docker-registry", "registry"]) else {
+        skip("distribution", "neither docker-registry nor registry is on the PATH");
+        return;
+    };
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let (untagged, tagged) = (Image::new("untagged", None), Image::new("tagged", None));
+    // A manifest without a blob, and without a tag.
+    let index = format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[]}}"#);
+    let at = format!("/v2/index/manifests/{}", digest(index.as_bytes()));
+    let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+    all(&registry.address, untagged.push()).await;
+    all(&registry.address, tagged.push()).await;
+    all(&registry.address, vec![put_manifest("index", OCI_INDEX, &index)]).await;
+    all(&registry.address, vec![delete("/v2/untagged/manifests/v1").status(202)]).await;
+    drop(registry);
+
+    let (collected, said) = collect(&program, root.path(), &[]);
+    assert!(collected, "{said}");
+    let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+    all(&registry.address, tagged.pull()).await;
+    all(&registry.address, vec![get(&at).content(index.clone())]).await;
+    let untagged_at = format!("/v2/untagged/manifests/{}", untagged.digest());
+    all(&registry.address, vec![get(&untagged_at).content(untagged.manifest.clone())]).await;
+    drop(registry);
+
+    let (collected, said) = collect(&program, root.path(), &["-m"]);
+    assert!(collected, "{said}");
+    let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+    all(&registry.address, tagged.pull()).await;
+    let gone = |path: &str| get(path).error(404, "MANIFEST_UNKNOWN");
+    all(&registry.address, vec![gone(&untagged_at), gone(&at)]).await;
+}
+
+/// The warnings of `docs/storage.md`.
+#[tokio::test]
+async fn distribution_collects_referrers_and_stops_at_unknown_manifests() {
+    let Some(program) = binary_named(&["docker-registry", "registry"]) else {
+        skip("distribution", "neither docker-registry nor registry is on the PATH");
+        return;
+    };
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let image = Image::new("signed", None);
+    let signature = Image::new("signed", Some(&image.digest()));
+    let unknown_type = "application/vnd.example.unknown+json";
+    let unknown = format!(r#"{{"schemaVersion":2,"mediaType":"{unknown_type}"}}"#);
+    let referrers = get(format!("/v2/signed/referrers/{}", image.digest()));
+    let none = format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[]}}"#);
+    let by_digest = format!("/v2/signed/manifests/{}", signature.digest());
+    let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+    all(&registry.address, image.push()).await;
+    all(&registry.address, signature.push_as(&signature.digest())).await;
+    all(&registry.address, vec![put_manifest("signed", unknown_type, &unknown)]).await;
+    drop(registry);
+
+    // One manifest that it does not know, and nothing is collected.
+    let (collected, said) = collect(&program, root.path(), &[]);
+    assert!(!collected && said.contains("unrecognized manifest"), "{said}");
+    let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+    all(&registry.address, image.pull()).await;
+    let unknown = format!("/v2/signed/manifests/{}", digest(unknown.as_bytes()));
+    all(&registry.address, vec![delete(unknown).status(202)]).await;
+    drop(registry);
+
+    // What has no tag is kept.
+    let (collected, said) = collect(&program, root.path(), &[]);
+    assert!(collected, "{said}");
+    let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+    all(&registry.address, vec![get(&by_digest).content(signature.manifest.clone())]).await;
+    drop(registry);
+
+    // Or deleted, as signatures are.
+    let (collected, said) = collect(&program, root.path(), &["-m"]);
+    assert!(collected, "{said}");
+    let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+    all(&registry.address, image.pull()).await;
+    all(&registry.address, vec![get(&by_digest).status(404), referrers.content(none)]).await;
 }

@@ -33,6 +33,7 @@ fn paths() -> Vec<String> {
             .into();
     for rest in [
         "tags/list".to_owned(),
+        "_roadstead/repository".to_owned(),
         "manifests/tag".to_owned(),
         format!("manifests/{digest}"),
         format!("manifests/{digest}?tag=a"),
@@ -118,7 +119,7 @@ fn every_route_against_every_set_of_permissions() {
     assert!(decided > 300, "{decided}");
 }
 
-const ROUTES: usize = 10;
+const ROUTES: usize = 11;
 
 /// A new kind of route does not compile until it is added here, and the test
 /// fails until a path leads to it.
@@ -134,6 +135,7 @@ fn number(route: &Route) -> usize {
         Route::Blob(..) => 7,
         Route::StartUpload(..) | Route::Upload(..) => 8,
         Route::Collect => 9,
+        Route::Repository(..) => 10,
     }
 }
 

@@ -54,9 +54,10 @@ pub const INLINE_LIMIT: u64 = 1024;
 /// Limit: entries of one list; test: none, `n` is cut down to it.
 pub const LIST_LIMIT: usize = 10_000;
 
-/// The most digests of one [`Operation::MissingBlobs`].
+/// The most digests of one [`Operation::MissingBlobs`] or
+/// [`Operation::MissingManifests`].
 ///
-/// Limit: digests of one question for missing blobs; test: none, more are asked in
+/// Limit: digests of one question for missing content; test: none, more are asked in
 /// parts.
 pub const DIGESTS_LIMIT: usize = 256;
 
@@ -93,6 +94,13 @@ pub enum Operation {
         /// The blobs.
         digests: Vec<Digest>,
     },
+    /// `Storage::missing_manifests`, of at most [`DIGESTS_LIMIT`].
+    MissingManifests {
+        /// The repository.
+        repository: RepositoryName,
+        /// The manifests.
+        digests: Vec<Digest>,
+    },
     /// The repositories that hints beside a blob name: they may hold it.
     Hints {
         /// The blob.
@@ -123,6 +131,8 @@ pub enum Operation {
         /// What it must lead to.
         digest: Digest,
     },
+    /// `Storage::tidy`.
+    Tidy(RepositoryName),
     /// `Storage::names`, at most [`LIST_LIMIT`].
     Names(NamesQuery),
     /// `Storage::enumerate`, at most [`LIST_LIMIT`].
@@ -218,7 +228,7 @@ pub enum Reply {
     },
     /// Of [`Operation::Exists`].
     Exists(bool),
-    /// Of [`Operation::MissingBlobs`].
+    /// Of [`Operation::MissingBlobs`] and [`Operation::MissingManifests`].
     Missing(Vec<Digest>),
     /// Of [`Operation::Hints`].
     Repositories(Vec<RepositoryName>),

@@ -109,6 +109,14 @@ impl<B: Bodies> Storage for CloudStorage<B> {
         Ok(self.objects.missing_blobs(repository, digests).await?)
     }
 
+    async fn missing_manifests(
+        &self,
+        repository: &RepositoryName,
+        digests: &[&Digest],
+    ) -> Result<Vec<Digest>, StorageError> {
+        Ok(self.objects.missing_manifests(repository, digests).await?)
+    }
+
     async fn holder(
         &self,
         digest: &Digest,
@@ -152,6 +160,11 @@ impl<B: Bodies> Storage for CloudStorage<B> {
 
     async fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError> {
         Ok(self.objects.unlink(key, digest).await?)
+    }
+
+    async fn tidy(&self, _: &RepositoryName) -> Result<(), StorageError> {
+        // A bucket has no directories.
+        Ok(())
     }
 
     async fn holds_manifest(

@@ -139,6 +139,23 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
         Ok(missing)
     }
 
+    async fn missing_manifests(
+        &self,
+        repository: &RepositoryName,
+        digests: &[&Digest],
+    ) -> Result<Vec<Digest>, StorageError> {
+        let mut missing = Vec::new();
+        for digests in digests.chunks(DIGESTS_LIMIT) {
+            let digests = digests.iter().map(|&digest| digest.clone()).collect();
+            let operation = Operation::MissingManifests { repository: repository.clone(), digests };
+            match self.reply(operation).await? {
+                Reply::Missing(digests) => missing.extend(digests),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(missing)
+    }
+
     async fn holder(
         &self,
         digest: &Digest,
@@ -198,6 +215,10 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
     async fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError> {
         let (key, digest) = (key.clone(), digest.clone());
         self.reply(Operation::Unlink { key, digest }).await.map(drop)
+    }
+
+    async fn tidy(&self, repository: &RepositoryName) -> Result<(), StorageError> {
+        self.reply(Operation::Tidy(repository.clone())).await.map(drop)
     }
 
     async fn holds_manifest(

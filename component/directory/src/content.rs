@@ -111,6 +111,28 @@ impl Directory {
         Ok(missing)
     }
 
+    /// Which of some manifests the repository does not hold.
+    pub(crate) fn missing_manifests(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+    ) -> Result<Vec<Digest>, StorageError> {
+        let mut missing = Vec::new();
+        for digest in digests.iter().take(DIGESTS_LIMIT) {
+            let link = Key::Revision(repository.clone(), digest.clone());
+            let held = self.leads_to(&link, digest)?
+                && match self.size(&Key::Blob(digest.clone())) {
+                    Ok(_) => true,
+                    Err(StorageError::NotFound) => false,
+                    Err(error) => return Err(error),
+                };
+            if !held {
+                missing.push(digest.clone());
+            }
+        }
+        Ok(missing)
+    }
+
     /// The repositories named by the hints next to a blob.
     pub(crate) fn hints(
         &self,

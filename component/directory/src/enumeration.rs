@@ -56,6 +56,9 @@ impl Level {
             | Collection::Revisions(_)
             | Collection::TagHistory(..) => &[Self::Any, Self::Any, Self::Objects(&["link"])],
             Collection::Tags(_) => &[Self::Any, Self::Named("current"), Self::Objects(&["link"])],
+            Collection::TagHistories(_) => {
+                &[Self::Any, Self::Named("index"), Self::Any, Self::Any, Self::Objects(&["link"])]
+            }
             Collection::Referrers(_) => {
                 &[Self::Any, Self::Any, Self::Any, Self::Objects(&["descriptor"])]
             }

@@ -36,6 +36,7 @@ mod sorted_names;
 pub mod steps;
 mod synced;
 mod temporary;
+mod tidy;
 
 pub use adapter::{DirectoryStorage, Transport};
 pub use file_range::FileRange;

@@ -99,7 +99,11 @@ impl Directory {
             match media_type {
                 Some(media_type) => {
                     let media_type = media_type.as_str().as_bytes();
-                    return self.link_beside(key, digest, companion, media_type);
+                    self.link_beside(key, digest, companion, media_type)?;
+                    return match key {
+                        Key::Revision(name, _) => self.make_kept(name),
+                        _ => Ok(()),
+                    };
                 }
                 // The companion of an earlier link must not apply to this one.
                 None => match files::remove_file(&self.path(companion)) {
@@ -197,7 +201,7 @@ impl Directory {
                     self.prune(parent);
                 }
             }
-            self.prune(parent);
+            self.prune_of(key, parent);
         }
         Ok(())
     }
@@ -247,7 +251,7 @@ impl Directory {
             }
         }
         if !matches!(result, Ok(true)) {
-            self.prune(parent);
+            self.prune_of(key, parent);
             return result.map_err(failed);
         }
         if key.is_durable() {
@@ -293,8 +297,17 @@ impl Directory {
     /// Removes `path` and its ancestors below the root as far as they are
     /// empty.
     pub(crate) fn prune(&self, path: &Path) {
+        self.prune_until(path, &[]);
+    }
+
+    /// The same, as far as one of `ends`, which stay.
+    pub(crate) fn prune_until(&self, path: &Path, ends: &[PathBuf]) {
         let mut path = path;
-        while path != self.root && path.starts_with(&self.root) && files::remove_dir(path).is_ok() {
+        while path != self.root
+            && !ends.iter().any(|end| end == path)
+            && path.starts_with(&self.root)
+            && files::remove_dir(path).is_ok()
+        {
             self.synced.forget(path);
             match path.parent() {
                 Some(parent) => path = parent,

@@ -90,6 +90,9 @@ impl Directory {
             Operation::MissingBlobs { repository, digests } => {
                 Ok((Reply::Missing(self.missing_blobs(repository, digests)?), None))
             }
+            Operation::MissingManifests { repository, digests } => {
+                Ok((Reply::Missing(self.missing_manifests(repository, digests)?), None))
+            }
             Operation::Hints { digest, limit } => {
                 Ok((Reply::Repositories(self.hints(digest, *limit)?), None))
             }
@@ -110,6 +113,7 @@ impl Directory {
                 Ok(()) | Err(StorageError::NotFound) => Ok(done(())),
                 Err(error) => Err(error),
             },
+            Operation::Tidy(repository) => self.tidy(repository).map(done),
             Operation::Names(query) => Ok((Reply::Names(self.names(query)?), None)),
             Operation::Enumerate { collection, after, limit } => {
                 Ok((Reply::Listing(self.enumerate(collection, after.as_ref(), *limit)?), None))

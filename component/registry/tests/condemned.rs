@@ -352,16 +352,77 @@ async fn what_is_missing_after_moves_is_refused() {
                 tokio::task::yield_now().await;
             }
             f.storage.delete(&layer(&digest)).await.unwrap();
+            f.storage.delete(&Key::Blob(digest.clone())).await.unwrap();
             f.announce("").await;
         };
         let (response, ()) = join(f.push("t", &[BLOB]), delete).await;
         assert_eq!(response.status(), if is_sparse { 201 } else { 400 });
+        assert!(!f.exists(layer(&digest)).await);
+        assert_eq!(f.upload("a", BLOB).await, 201);
         f.condemn(&digest).await;
         assert_eq!(f.push("t", &[BLOB]).await.status(), 201);
         assert!(f.exists(layer(&digest)).await, "restored");
     }
     over_both!(DELETES, check);
     over_both!(SPARSE, check);
+}
+
+/// A link that a deletion takes away from a push is made again if its data is there,
+/// like any link after a look for the tombstone; but not for a push that may be sparse,
+/// which was not seen to hold the blob.
+#[tokio::test]
+async fn a_push_links_again_what_a_deletion_took() {
+    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+        let (digest, manifest) = (sha256(BLOB), sha256(&image(&[BLOB])));
+        let is_sparse = f.push("t", &[b"missing"]).await.status() == 201;
+        f.mark().await;
+        assert_eq!(f.upload("a", BLOB).await, 201);
+        f.bury(&digest, TombstoneState::Condemned).await;
+        // So that the push waits.
+        f.announce(digest.as_str()).await;
+        let delete = async {
+            while !f.exists(Key::Revision(name("a"), manifest.clone())).await {
+                tokio::task::yield_now().await;
+            }
+            f.storage.delete(&layer(&digest)).await.unwrap();
+            f.announce("").await;
+        };
+        let (response, ()) = join(f.push("t", &[BLOB]), delete).await;
+        assert_eq!(response.status(), 201);
+        assert_eq!(f.exists(layer(&digest)).await, !is_sparse);
+        assert_eq!(f.exists(Key::Need(digest)).await, !is_sparse);
+    }
+    over_both!(DELETES, check);
+    over_both!(SPARSE, check);
+}
+
+/// Also if nobody announces any longer that links were moved.
+#[tokio::test]
+async fn a_sparse_push_restores_links() {
+    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+        let digest = sha256(BLOB);
+        assert_eq!(f.upload("a", BLOB).await, 201);
+        f.bury(&digest, TombstoneState::Unlinked).await;
+        f.move_link(&digest).await;
+        assert_eq!(f.push("t", &[BLOB, b"missing"]).await.status(), 201);
+        assert!(f.exists(layer(&digest)).await && f.exists(Key::Need(digest)).await);
+    }
+    over_both!(SPARSE, check);
+}
+
+/// Nor by who pulls it at the same time.
+#[tokio::test]
+async fn a_blob_that_is_deleted_beside_a_pull_is_not_restored() {
+    for seed in 1..100 {
+        let f = in_bucket(&MemoryBucket::default().with_seed(seed), DELETES);
+        let digest = sha256(BLOB);
+        let path = format!("/v2/a/blobs/{digest}");
+        assert_eq!(f.upload("a", BLOB).await, 201);
+        f.write(moved(&digest), digest.to_string()).await;
+        let (deleted, _) = join(f.status("DELETE", &path, ""), f.status("GET", &path, "")).await;
+        assert_eq!(deleted, 202);
+        assert!(!f.exists(moved(&digest)).await && !f.exists(layer(&digest)).await, "{seed}");
+    }
 }
 
 #[tokio::test]

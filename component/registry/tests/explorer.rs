@@ -25,8 +25,8 @@ fn bound(medium: Medium) -> Bound {
 }
 
 use Ask::{
-    Append, AppendMore, Cancel, Commit, Delete, DeleteBlob, DeleteTag, Get, GetBlob, GetTag,
-    HeadBlob, Mount, PushBlob, PushSource, Put, Referrers, Start, Tags,
+    Append, AppendMore, Cancel, Commit, Delete, DeleteBlob, DeleteRepository, DeleteTag, Get,
+    GetBlob, GetTag, HeadBlob, Mount, PushBlob, PushSource, Put, Referrers, Start, Tags,
 };
 use Item::{Image, Plain, Referrer};
 
@@ -76,6 +76,27 @@ const CROWDS: &[Scenario] = &[
     Scenario { before: REFERRED, asks: &[Delete(Referrer), Put(Referrer, None), Referrers] },
 ];
 
+/// An image with its blob.
+const IMAGE: &[Ask] = &[PushBlob, Put(Image, Some("a"))];
+
+const REPOSITORIES: &[Scenario] = &[
+    Scenario { before: TAGGED, asks: &[DeleteRepository, Put(Plain, Some("b"))] },
+    Scenario { before: TAGGED, asks: &[DeleteRepository, Put(Referrer, Some("a"))] },
+    Scenario { before: REFERRED, asks: &[DeleteRepository, Referrers] },
+    // An image stays with its blob, or neither does.
+    Scenario { before: &[PushBlob], asks: &[DeleteRepository, Put(Image, Some("a"))] },
+    Scenario { before: IMAGE, asks: &[DeleteRepository, Put(Image, Some("b"))] },
+    Scenario { before: IMAGE, asks: &[DeleteRepository, PushBlob] },
+    Scenario { before: IMAGE, asks: &[DeleteRepository, Put(Image, Some("b")), Delete(Image)] },
+];
+
+/// Which of the deletions goes on is decided by the names that they make up, so
+/// these are not repeated order by order.
+const SAME_REPOSITORY: &[Scenario] = &[
+    Scenario { before: IMAGE, asks: &[DeleteRepository, DeleteRepository] },
+    Scenario { before: IMAGE, asks: &[DeleteRepository, Put(Image, Some("b")), DeleteRepository] },
+];
+
 const BLOBS: &[Scenario] = &[
     Scenario { before: &[PushSource], asks: &[Mount, DeleteBlob] },
     Scenario { before: &[PushSource, Mount], asks: &[Mount, DeleteBlob] },
@@ -100,6 +121,10 @@ const UPLOADS: &[Scenario] = &[
 
 /// Explores scenarios over all media, and prints what was tried.
 fn check(name: &str, scenarios: &[Scenario]) {
+    check_within(name, scenarios, bound);
+}
+
+fn check_within(name: &str, scenarios: &[Scenario], bound: impl Fn(Medium) -> Bound) {
     let mut failures = Vec::new();
     for medium in Medium::ALL {
         let (mut runs, mut complete) = (0, 0);
@@ -137,6 +162,17 @@ fn many_requests_for_manifests_in_many_orders() {
 }
 
 #[test]
+fn repositories_in_every_order() {
+    check("repositories", REPOSITORIES);
+}
+
+#[test]
+fn deletions_of_one_repository_in_many_orders() {
+    let by_seed = |medium| Bound { orders: 0, ..bound(medium) };
+    check_within("deletions of one repository", SAME_REPOSITORY, by_seed);
+}
+
+#[test]
 fn blobs_in_every_order() {
     check("blobs", BLOBS);
 }
@@ -157,6 +193,8 @@ const FLOWS: &[(&[Ask], Ask)] = &[
     (REFERRED, Delete(Referrer)),
     (&[Put(Plain, Some("a")), Put(Referrer, Some("a"))], Delete(Plain)),
     (TAGGED, DeleteTag("a")),
+    (IMAGE, DeleteRepository),
+    (REFERRED, DeleteRepository),
     (&[], PushBlob),
     (&[PushSource], Mount),
     (&[PushBlob], DeleteBlob),
@@ -201,6 +239,7 @@ fn a_process_dies_beside_another() {
         Scenario { before: TAGGED, asks: &[Delete(Plain), Put(Plain, Some("b"))] },
         Scenario { before: TAGGED, asks: &[Put(Plain, Some("b")), Delete(Plain)] },
         Scenario { before: REFERRED, asks: &[Delete(Referrer), Put(Referrer, None)] },
+        Scenario { before: IMAGE, asks: &[DeleteRepository, Put(Image, Some("b"))] },
     ];
     let (orders, seeds) = if std::env::var_os(LONG).is_some() { (2_000, 500) } else { (4, 3) };
     let bound = Bound { orders, preemptions: 2, seeds };
@@ -227,7 +266,7 @@ fn a_process_dies_beside_another() {
 }
 
 /// The push that needs the blob.
-const IMAGE: Ask = Put(Image, Some("a"));
+const PUSH: Ask = Put(Image, Some("a"));
 
 /// A collector beside clients.
 const MEETINGS: &[Meeting] = &[
@@ -236,69 +275,77 @@ const MEETINGS: &[Meeting] = &[
         before: &[PushBlob],
         condemned: false,
         phases: &[Phase::Condemn],
-        clients: &[&[HeadBlob, IMAGE]],
+        clients: &[&[HeadBlob, PUSH]],
     },
     Meeting {
         before: &[PushBlob],
         condemned: false,
         phases: &[Phase::Condemn],
-        clients: &[&[GetBlob, IMAGE]],
+        clients: &[&[GetBlob, PUSH]],
     },
     Meeting {
         before: &[PushSource],
         condemned: false,
         phases: &[Phase::Condemn],
-        clients: &[&[Mount, IMAGE]],
+        clients: &[&[Mount, PUSH]],
     },
     // And then its data is removed.
     Meeting {
         before: &[PushBlob],
         condemned: false,
         phases: &[Phase::Condemn, Phase::Wait, Phase::Remove],
-        clients: &[&[HeadBlob, IMAGE]],
+        clients: &[&[HeadBlob, PUSH]],
     },
     Meeting {
         before: &[PushBlob],
         condemned: true,
         phases: &[Phase::Remove],
-        clients: &[&[PushBlob, IMAGE]],
+        clients: &[&[PushBlob, PUSH]],
     },
     Meeting {
         before: &[PushBlob],
         condemned: true,
         phases: &[Phase::Remove],
-        clients: &[&[GetBlob, IMAGE]],
+        clients: &[&[GetBlob, PUSH]],
     },
-    Meeting {
-        before: &[PushBlob],
-        condemned: true,
-        phases: &[Phase::Remove],
-        clients: &[&[IMAGE]],
-    },
+    Meeting { before: &[PushBlob], condemned: true, phases: &[Phase::Remove], clients: &[&[PUSH]] },
     Meeting {
         before: &[PushSource],
         condemned: true,
         phases: &[Phase::Remove],
-        clients: &[&[Mount, IMAGE]],
+        clients: &[&[Mount, PUSH]],
     },
     // Two clients, and deletions.
     Meeting {
         before: &[PushBlob],
         condemned: true,
         phases: &[Phase::Remove],
-        clients: &[&[PushBlob], &[IMAGE]],
+        clients: &[&[PushBlob], &[PUSH]],
     },
     Meeting {
         before: &[PushBlob],
         condemned: false,
         phases: &[Phase::Condemn],
-        clients: &[&[DeleteBlob], &[HeadBlob, IMAGE]],
+        clients: &[&[DeleteBlob], &[HeadBlob, PUSH]],
     },
     Meeting {
-        before: &[PushBlob, IMAGE],
+        before: &[PushBlob, PUSH],
         condemned: false,
         phases: &[Phase::Condemn, Phase::Wait, Phase::Remove],
-        clients: &[&[Delete(Image)], &[HeadBlob, IMAGE]],
+        clients: &[&[Delete(Image)], &[HeadBlob, PUSH]],
+    },
+    // The whole repository is deleted.
+    Meeting {
+        before: &[PushBlob],
+        condemned: false,
+        phases: &[Phase::Condemn],
+        clients: &[&[DeleteRepository], &[HeadBlob, PUSH]],
+    },
+    Meeting {
+        before: &[PushBlob],
+        condemned: true,
+        phases: &[Phase::Remove],
+        clients: &[&[DeleteRepository], &[PushBlob, PUSH]],
     },
 ];
 
@@ -331,19 +378,19 @@ fn a_collector_that_breaks_a_rule_is_found() {
         before: &[PushBlob],
         condemned: false,
         phases: &[Phase::Condemn],
-        clients: &[&[HeadBlob, IMAGE]],
+        clients: &[&[HeadBlob, PUSH]],
     };
     let removed = Meeting { phases: &[Phase::Condemn, Phase::Wait, Phase::Remove], ..moved };
     let needed = Meeting {
         condemned: true,
         phases: &[Phase::Remove],
-        clients: &[&[PushBlob, IMAGE]],
+        clients: &[&[PushBlob, PUSH]],
         ..moved
     };
     let bound = Bound { orders: 2_000, preemptions: 2, seeds: 2_000 };
     for (meeting, defect) in [
         (moved, Defect::NoSecondList),
-        (moved, Defect::ForgetsMoves),
+        (moved, Defect::DoesNotAnnounce),
         (removed, Defect::DoesNotWait),
         (needed, Defect::NoLastLook),
     ] {

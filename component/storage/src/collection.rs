@@ -84,9 +84,12 @@ pub enum Collection {
     Tags(RepositoryName),
     /// [`Key::TagHistory`] of a tag.
     TagHistory(RepositoryName, Tag),
+    /// [`Key::TagHistory`] of all tags of a repository, and of what once were tags.
+    TagHistories(RepositoryName),
     /// [`Key::Referrer`] of a repository.
     Referrers(RepositoryName),
-    /// [`Key::Deletion`] and [`Key::Moves`] of a repository.
+    /// [`Key::Deletion`], [`Key::RepositoryDeletion`] and [`Key::Moves`] of a
+    /// repository.
     Deletions(RepositoryName),
     /// [`Key::MovedLayer`] of a repository.
     Moved(RepositoryName),
@@ -106,7 +109,9 @@ impl Collection {
             Self::Records => RECORDS.to_owned(),
             Self::Layers(name) => format!("{repositories}/{name}/_layers/"),
             Self::Revisions(name) => format!("{repositories}/{name}/_manifests/revisions/"),
-            Self::Tags(name) => format!("{repositories}/{name}/_manifests/tags/"),
+            Self::Tags(name) | Self::TagHistories(name) => {
+                format!("{repositories}/{name}/_manifests/tags/")
+            }
             Self::TagHistory(name, tag) => {
                 format!("{repositories}/{name}/_manifests/tags/{tag}/index/")
             }
@@ -128,9 +133,12 @@ impl Collection {
             | (Self::Layers(_), key @ Key::Layer(..))
             | (Self::Revisions(_), key @ Key::Revision(..))
             | (Self::Tags(_), key @ Key::Tag(..))
-            | (Self::TagHistory(..), key @ Key::TagHistory(..))
+            | (Self::TagHistory(..) | Self::TagHistories(_), key @ Key::TagHistory(..))
             | (Self::Referrers(_), key @ Key::Referrer { .. })
-            | (Self::Deletions(_), key @ (Key::Deletion { .. } | Key::Moves { .. }))
+            | (
+                Self::Deletions(_),
+                key @ (Key::Deletion { .. } | Key::RepositoryDeletion { .. } | Key::Moves { .. }),
+            )
             | (Self::Moved(_), key @ Key::MovedLayer(..))
             | (Self::References(_), key @ Key::References(..)) => Some(key),
             _ => None,

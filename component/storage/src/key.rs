@@ -21,6 +21,7 @@
 //!       <algorithm>-<hex>/descriptor               Referrer (ours)
 //!     _referrers/complete                          ReferrersComplete (ours)
 //!     _deletions/<algorithm>-<hex>/<id>/tags       Deletion (ours)
+//!     _deletions/repository/<id>/tags              RepositoryDeletion (ours)
 //!     _deletions/collection/<id>/links             Moves (ours)
 //!     _references/<algorithm>/<hex>/digests        References (ours)
 //!     _uploads/<id>/                               Session
@@ -95,6 +96,14 @@ pub enum Key {
         /// Sets it apart from other deletions of the same manifest.
         id: u128,
     },
+    /// That the whole repository is being deleted. While it has a value, it tells
+    /// pushes to wait; while it is empty, only other deletions of the repository.
+    RepositoryDeletion {
+        /// The repository.
+        repository: RepositoryName,
+        /// Sets it apart from other deletions of the same repository.
+        id: u128,
+    },
     /// That a collector moves layer links of the repository: their digests, one in
     /// each line, and none when it has done so. It tells pushes to wait.
     Moves {
@@ -128,6 +137,7 @@ impl Key {
         match self {
             Self::Hint(..)
             | Self::Deletion { .. }
+            | Self::RepositoryDeletion { .. }
             | Self::Moves { .. }
             | Self::Session(_)
             | Self::SessionObject(..) => false,
@@ -174,7 +184,7 @@ impl Key {
             // A descriptor repeats the annotations of its manifest.
             Self::Referrer { .. } => 2 * Manifest::MAX_SIZE,
             Self::Blob(_) => Manifest::MAX_SIZE,
-            Self::Deletion { .. } => DELETION_LIMIT,
+            Self::Deletion { .. } | Self::RepositoryDeletion { .. } => DELETION_LIMIT,
             Self::Moves { .. } => MOVES_LIMIT,
             Self::Hint(..) | Self::ReferrersComplete(_) | Self::Session(_) => 0,
             Self::SessionObject(..) => SESSION_OBJECT_LIMIT,
@@ -270,6 +280,9 @@ fn parse_in_repository(text: &str) -> Option<Key> {
             let (algorithm, hex) = referrer.split_once('-')?;
             Some(Key::Referrer { repository: name, subject, digest: digest(algorithm, hex)? })
         }
+        ["_deletions", WHOLE, id, "tags"] => {
+            Some(Key::RepositoryDeletion { repository: name, id: number(id)? })
+        }
         ["_condemned", "layers", algorithm, hex, "link"] => {
             Some(Key::MovedLayer(name, digest(algorithm, hex)?))
         }
@@ -305,6 +318,9 @@ fn number(digits: &str) -> Option<u128> {
     let number = u128::from_str_radix(digits, 16).ok()?;
     (format!("{number:032x}") == digits).then_some(number)
 }
+
+/// The directory of the deletions of a whole repository, among those of manifests.
+const WHOLE: &str = "repository";
 
 /// What the path segments of a hint begin with.
 const HINT: &str = "_hint-";
@@ -407,6 +423,9 @@ impl fmt::Display for Key {
                     f,
                     "{ROOT}/repositories/{repository}/_deletions/{algorithm}-{hex}/{id:032x}/tags"
                 )
+            }
+            Self::RepositoryDeletion { repository, id } => {
+                write!(f, "{ROOT}/repositories/{repository}/_deletions/{WHOLE}/{id:032x}/tags")
             }
             Self::Moves { repository, id } => {
                 write!(f, "{ROOT}/repositories/{repository}/_deletions/collection/{id:032x}/links")

@@ -85,6 +85,14 @@ pub trait Storage {
         digests: &[&Digest],
     ) -> Result<Vec<Digest>, StorageError>;
 
+    /// Which of some manifests the repository does not hold, in their order: of each,
+    /// the link is gone or the bytes are, as other registries' collectors leave it.
+    async fn missing_manifests(
+        &self,
+        repository: &RepositoryName,
+        digests: &[&Digest],
+    ) -> Result<Vec<Digest>, StorageError>;
+
     /// A repository that holds the blob and is `readable`. An adapter may know
     /// only some of the repositories that hold a blob.
     ///
@@ -127,6 +135,10 @@ pub trait Storage {
 
     /// Deletes a link if it leads to `digest`, with its companion. Idempotent.
     async fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError>;
+
+    /// Removes what a process that died left of deleted objects of a repository and
+    /// is itself none: empty directories, where the storage has any.
+    async fn tidy(&self, repository: &RepositoryName) -> Result<(), StorageError>;
 
     /// Whether the repository's link to a manifest is there, with this media type:
     /// what a push has written.

@@ -46,6 +46,7 @@ impl Deadlines {
             Operation::Manifest { .. }
             | Operation::Blob { .. }
             | Operation::MissingBlobs { .. }
+            | Operation::MissingManifests { .. }
             | Operation::Hints { .. }
             | Operation::Read(_)
             | Operation::Exists(_)
@@ -55,7 +56,10 @@ impl Deadlines {
             | Operation::Unlink { .. }
             | Operation::Begin(_)
             | Operation::Discard(_) => self.write,
-            Operation::Names(_) | Operation::Enumerate { .. } | Operation::Commit(_) => self.long,
+            Operation::Tidy(_)
+            | Operation::Names(_)
+            | Operation::Enumerate { .. }
+            | Operation::Commit(_) => self.long,
         }
     }
 }

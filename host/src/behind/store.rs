@@ -319,6 +319,7 @@ fn pool(operation: &Operation) -> &'static Pool {
         Operation::Manifest { .. }
         | Operation::Blob { .. }
         | Operation::MissingBlobs { .. }
+        | Operation::MissingManifests { .. }
         | Operation::Hints { .. }
         | Operation::Read(_)
         | Operation::Exists(_)
@@ -328,6 +329,7 @@ fn pool(operation: &Operation) -> &'static Pool {
         Operation::Link { .. }
         | Operation::Remove(_)
         | Operation::Unlink { .. }
+        | Operation::Tidy(_)
         | Operation::Begin(_)
         | Operation::Commit(_)
         | Operation::Discard(_) => blocking::writes(),

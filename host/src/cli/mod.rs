@@ -11,7 +11,7 @@ use crate::server;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use roadstead_config::{Given, Settings, manual};
-use roadstead_operator::{cert, doctor, gc, htpasswd};
+use roadstead_operator::{cert, doctor, gc, htpasswd, rm};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,6 +50,7 @@ enum Command {
     Cert(cert::Args),
     Doctor(doctor::Args),
     Htpasswd(htpasswd::Args),
+    Rm(rm::Args),
 }
 
 /// Runs the command line, and returns the exit status.
@@ -93,6 +94,17 @@ fn run() -> anyhow::Result<ExitCode> {
             let status = htpasswd::run(
                 &args,
                 &mut htpasswd::Streams {
+                    input: &mut std::io::stdin(),
+                    output: &mut std::io::stdout(),
+                    errors: &mut std::io::stderr(),
+                },
+            );
+            return Ok(ExitCode::from(status));
+        }
+        Command::Rm(args) => {
+            let status = rm::run(
+                &args,
+                &mut rm::Streams {
                     input: &mut std::io::stdin(),
                     output: &mut std::io::stdout(),
                     errors: &mut std::io::stderr(),

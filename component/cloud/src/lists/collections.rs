@@ -75,7 +75,9 @@ impl Part<'_> {
     /// be of other objects.
     fn keys(&self) -> usize {
         match self.collection {
-            Collection::Tags(_) | Collection::Sessions(_) => LIST_LIMIT,
+            Collection::Tags(_) | Collection::TagHistories(_) | Collection::Sessions(_) => {
+                LIST_LIMIT
+            }
             _ => self.limit.min(LIST_LIMIT),
         }
     }

@@ -5,7 +5,7 @@ mod collections;
 mod page;
 mod repositories;
 
-pub(crate) use page::{ListQuery, ListedObject};
+pub(crate) use page::{LIST_LIMIT, ListQuery, ListedObject};
 
 use crate::error::Error;
 use crate::objects::Objects;

@@ -137,6 +137,43 @@ async fn missing_blobs_of_a_large_repository() {
     fixture.requests(1 + 2 + 1, "missing_blobs");
 }
 
+/// One list from the first of them on, and each manifest's bytes; more links than one
+/// list has are looked up.
+#[tokio::test]
+async fn missing_manifests_take_few_requests() {
+    let fixture = Fixture::new();
+    let Fixture { bucket, storage, name } = &fixture;
+    let mut digests: Vec<Digest> = Vec::new();
+    for i in 0..3_000_u16 {
+        let digest = sha256(&i.to_be_bytes());
+        let link = Key::Revision(name.clone(), digest.clone()).to_string();
+        bucket.objects().put(&Path::from(link), digest.to_string().into()).await.unwrap();
+        let blob = Key::Blob(digest.clone()).to_string();
+        bucket.objects().put(&Path::from(blob), vec![0].into()).await.unwrap();
+        digests.push(digest);
+    }
+    digests.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    let few: Vec<&Digest> = digests[1_500..1_600].iter().collect();
+    bucket.requests();
+    assert_eq!(storage.missing_manifests(name, &few).await, Ok(vec![]));
+    fixture.requests(1 + 100, "the list and the bytes of each");
+    let spread: Vec<&Digest> = digests.iter().step_by(300).collect();
+    assert_eq!(storage.missing_manifests(name, &spread).await, Ok(vec![]));
+    fixture.requests(1 + 10 + 6, "besides, links that the list does not reach");
+    assert_eq!(storage.missing_manifests(name, &few[..1]).await, Ok(vec![]));
+    fixture.requests(2, "the link and the bytes");
+    assert_eq!(storage.missing_manifests(name, &[]).await, Ok(vec![]));
+    fixture.requests(0, "none");
+    // A client that asks for the referrers of an image reads no more than it has to.
+    let gone = few[7];
+    storage.delete(&Key::Blob(gone.clone())).await.unwrap();
+    storage.delete(&Key::Revision(name.clone(), few[8].clone())).await.unwrap();
+    bucket.requests();
+    let missing = vec![gone.clone(), few[8].clone()];
+    assert_eq!(storage.missing_manifests(name, &few).await, Ok(missing));
+    fixture.requests(1 + 99, "the list, and the bytes of those that have a link");
+}
+
 #[tokio::test]
 async fn manifests() {
     let fixture = Fixture::new();

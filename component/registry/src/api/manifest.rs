@@ -119,25 +119,25 @@ impl<S: Storage> Registry<S> {
         if referrer.is_some_and(|referrer| !referrer.fits()) {
             return Err(Error::ReferrerTooLarge);
         }
-        let sparse = self.switches.sparse;
-        if !sparse {
-            let digests: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
-            let missing = self.store.missing_blobs(name, &digests).await.map_err(internal)?;
-            complete(missing)?;
-        }
-        let stored = self.store.put_manifest(name, &digest, &manifest, bytes, &tags).await;
-        let missing = stored.map_err(internal)?;
-        if !sparse {
-            complete(missing)?;
-        }
+        let complete = !self.switches.sparse;
+        let digests: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
+        // Links that a collector has moved are restored, even if the rest may be missing.
+        let missing = self.store.missing_blobs(name, &digests).await.map_err(internal)?;
+        check(missing, complete)?;
+        let stored =
+            self.store.put_manifest(name, &digest, &manifest, bytes, &tags, complete).await;
+        check(stored.map_err(internal)?, complete)?;
         Ok(pushed(name, digest, &manifest, &named))
     }
 }
 
-/// Checks that the repository holds the blobs that an image manifest names. The
-/// manifests that an index names may be pushed later, or never.
-fn complete(missing: Vec<Digest>) -> Result<(), Error> {
-    if missing.is_empty() { Ok(()) } else { Err(Error::ManifestBlobUnknown(missing)) }
+/// Refuses an image whose blobs are missing, if it has to be complete. The manifests
+/// that an index names may be pushed later, or never.
+fn check(missing: Vec<Digest>, complete: bool) -> Result<(), Error> {
+    if missing.is_empty() || !complete {
+        return Ok(());
+    }
+    Err(Error::ManifestBlobUnknown(missing))
 }
 
 /// The response to a push: the location of the manifest, its subject, and the

@@ -6,6 +6,7 @@ mod collect;
 mod list;
 mod manifest;
 mod referrers;
+mod repository;
 mod token;
 mod upload;
 
@@ -183,6 +184,7 @@ impl<S: Storage> Registry<S> {
             Route::Catalog(page) => self.catalog(page, &caller).await,
             Route::Collect => self.collect(call).await,
             Route::Token(request) => self.token(request, caller, call).await,
+            Route::Repository(name) => self.delete_repository(&name).await,
             Route::Tags(name, page) => self.tags(&name, page).await,
             Route::Manifest(name, reference, action) => {
                 self.manifest(&name, reference, action, call).await

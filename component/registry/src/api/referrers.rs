@@ -25,7 +25,7 @@ impl<S: Storage> Registry<S> {
             MediaType::oci_image_index()
         );
         let mut separator = "";
-        // The descriptor of a damaged manifest may be missing.
+        // That of a damaged manifest is empty, and that of one which is not there.
         for descriptor in found.values.iter().filter(|descriptor| !descriptor.is_empty()) {
             if query.artifact_type.as_deref().is_none_or(|wanted| has_type(descriptor, wanted)) {
                 body.push_str(separator);

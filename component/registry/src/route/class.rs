@@ -121,6 +121,7 @@ impl Route {
             Self::Catalog(_) => read("catalog", Catalog),
             Self::Collect => RouteClass { effect: Effect::Delete, ..read("collect", Maintenance) },
             Self::Token(_) => read("token", Nothing),
+            Self::Repository(name) => removal("repository", name),
             Self::Tags(name, _) => read("tags", pull(name)),
             Self::Referrers(name, ..) => read("referrers", pull(name)),
             Self::Manifest(name, reference, action) => match (action, reference) {
@@ -178,6 +179,15 @@ mod tests {
             ("GET", "/v2/_catalog", "catalog", None, Read, "", None),
             ("POST", "/v2/_roadstead/collect", "collect", None, Delete, "", None),
             ("POST", "/v2/token", "token", None, Read, "", None),
+            (
+                "DELETE",
+                "/v2/a/_roadstead/repository",
+                "repository",
+                Some(Action::Delete),
+                Delete,
+                "purge",
+                Some(Event::Delete),
+            ),
             ("GET", "/v2/a/tags/list", "tags", pull, Read, "", None),
             ("GET", "/v2/a/referrers/DIGEST", "referrers", pull, Read, "", None),
             ("GET", "/v2/a/manifests/t", "manifest", pull, Read, "1", Some(Event::Pull)),

@@ -27,6 +27,10 @@ pub enum Route {
     Collect,
     /// `GET` and `POST /v2/token`: a token of the built-in service.
     Token(TokenParameters),
+    /// `DELETE /v2/<name>/_roadstead/repository`: deletes a whole repository. An
+    /// extension, as the specification has them: no part of a repository's name
+    /// begins with `_`.
+    Repository(RepositoryName),
     /// `GET /v2/<name>/tags/list` (end-8).
     Tags(RepositoryName, PageRequest),
     /// `/v2/<name>/manifests/<reference>` (end-3, end-7, end-9).
@@ -142,6 +146,7 @@ impl Route {
             Self::Catalog(_) => "/v2/_catalog".to_owned(),
             Self::Collect => collect::PATH.to_owned(),
             Self::Token(_) => "/v2/token".to_owned(),
+            Self::Repository(name) => format!("/v2/{name}/_roadstead/repository"),
             Self::Tags(name, _) => format!("/v2/{name}/tags/list"),
             Self::Manifest(name, reference, _) => format!("/v2/{name}/manifests/{reference}"),
             Self::Referrers(name, digest, _) => format!("/v2/{name}/referrers/{digest}"),

@@ -38,6 +38,7 @@ const GET: &[Method] = &[Method::GET];
 const GET_HEAD: &[Method] = &[Method::GET, Method::HEAD];
 const BLOB: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE];
 const MANIFEST: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];
+const DELETE: &[Method] = &[Method::DELETE];
 const POST: &[Method] = &[Method::POST];
 const GET_POST: &[Method] = &[Method::GET, Method::POST];
 const UPLOAD: &[Method] = &[Method::GET, Method::PATCH, Method::PUT, Method::DELETE];
@@ -89,6 +90,10 @@ impl Route {
         let mut parts = rest.rsplitn(3, '/');
         match (parts.next(), parts.next(), parts.next()) {
             (Some("uploads"), Some("blobs"), Some(name)) => start_upload(method, name, query),
+            (Some("repository"), Some("_roadstead"), Some(name)) => {
+                allowed(method, DELETE, ())?;
+                Ok(Self::Repository(repository(name)?))
+            }
             (Some("list"), Some("tags"), Some(name)) => {
                 allowed(method, GET, ())?;
                 Ok(Self::Tags(repository(name)?, query.page()?))

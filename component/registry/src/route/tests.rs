@@ -74,6 +74,7 @@ fn routes_print_as_they_parse() {
         (Method::GET, "/v2/".to_owned()),
         (Method::GET, "/v2/_catalog".to_owned()),
         (Method::POST, "/v2/_roadstead/collect".to_owned()),
+        (Method::DELETE, "/v2/a/b/_roadstead/repository".to_owned()),
         (Method::GET, "/v2/a/b/tags/list".to_owned()),
         (Method::GET, "/v2/a/b/manifests/t".to_owned()),
         (Method::PUT, format!("/v2/a/manifests/{digest}")),
@@ -101,6 +102,11 @@ fn each_mistake_has_its_code() {
         (Method::POST, "/v2/_roadstead/other", 404, ErrorCode::Unsupported),
         (Method::GET, "/v2/_roadstead/collect/tags/list", 400, ErrorCode::NameInvalid),
         (Method::PUT, "/v2/a/tags/list", 405, ErrorCode::Unsupported),
+        (Method::GET, "/v2/a/_roadstead/repository", 405, ErrorCode::Unsupported),
+        (Method::DELETE, "/v2/a/_roadstead/other", 404, ErrorCode::Unsupported),
+        (Method::DELETE, "/v2/_roadstead/repository", 404, ErrorCode::Unsupported),
+        (Method::DELETE, "/v2/a/", 404, ErrorCode::Unsupported),
+        (Method::DELETE, "/v2/a/manifests/", 400, ErrorCode::TagInvalid),
         (Method::GET, "/v2/a/manifests/", 400, ErrorCode::TagInvalid),
         (Method::GET, "/v2/a/blobs/", 400, ErrorCode::DigestInvalid),
         (Method::PUT, "/v2/a/blobs/uploads/x?digest=y", 404, ErrorCode::BlobUploadUnknown),
@@ -137,8 +143,9 @@ fn long_parameters_are_shortened() {
 /// one.
 #[test]
 fn arbitrary_paths() {
-    const PIECES: [&str; 25] = [
+    const PIECES: [&str; 26] = [
         "referrers",
+        "_roadstead/repository",
         "/",
         "/",
         "/v2/",
@@ -178,7 +185,8 @@ fn arbitrary_paths() {
             text.push_str(PIECES[next(PIECES.len())]);
         }
         let Ok(uri) = text.parse::<Uri>() else { continue };
-        let method = [Method::GET, Method::PUT, Method::POST, Method::PATCH][next(4)].clone();
+        let methods = [Method::GET, Method::PUT, Method::POST, Method::PATCH, Method::DELETE];
+        let method = methods[next(5)].clone();
         match Route::parse(&method, &uri) {
             Ok(route) => {
                 routes += 1;

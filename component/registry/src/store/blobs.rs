@@ -122,8 +122,9 @@ impl<S: Storage> Store<S> {
         let moved = Key::MovedLayer(name.clone(), digest.clone());
         match self.storage.blob_size(name, digest).await {
             Ok(_) => {
-                self.storage.delete(&Key::Layer(name.clone(), digest.clone())).await?;
-                self.storage.delete(&moved).await
+                // First: who finds no link would restore it from there.
+                self.storage.delete(&moved).await?;
+                self.storage.delete(&Key::Layer(name.clone(), digest.clone())).await
             }
             Err(StorageError::NotFound) => self.storage.remove(&moved).await,
             Err(error) => Err(error),
@@ -138,12 +139,29 @@ impl<S: Storage> Store<S> {
         digests: &[&Digest],
     ) -> Result<Vec<Digest>, StorageError> {
         let missing = self.storage.missing_blobs(name, digests).await?;
+        self.link_again(name, &missing, false).await
+    }
+
+    /// Links blobs again that were found missing, and returns those for which that is
+    /// not possible. Links that were moved are restored. If the repository was `held` to
+    /// have the blobs a moment ago, a deletion has taken their links away, and left the
+    /// data.
+    pub(super) async fn link_again(
+        &self,
+        name: &RepositoryName,
+        missing: &[Digest],
+        held: bool,
+    ) -> Result<Vec<Digest>, StorageError> {
         let lookups = missing.iter().map(async |digest| {
             if self.restore(name, digest).await? {
                 return Ok(Vec::new());
             }
             // A collector that has moved it may have given it back.
-            self.storage.missing_blobs(name, &[digest]).await
+            let missing = self.storage.missing_blobs(name, &[digest]).await?;
+            if !missing.is_empty() && held && self.link_held(name, digest).await? {
+                return Ok(Vec::new());
+            }
+            Ok(missing)
         });
         stream::iter(lookups).buffered(CONCURRENT_LOOKUPS).try_concat().await
     }
@@ -156,9 +174,32 @@ impl<S: Storage> Store<S> {
         if self.read_only || !self.leads_to(&moved, digest).await? {
             return Ok(false);
         }
-        if !need(&self.storage, digest, DEAD_AFTER).await?
-            || !self.storage.exists(&Key::Blob(digest.clone())).await?
-        {
+        if !need(&self.storage, digest, DEAD_AFTER).await? {
+            return Ok(false);
+        }
+        self.link_data(name, digest).await
+    }
+
+    /// Links a blob that the repository held a moment ago. `false` if the data is gone.
+    async fn link_held(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<bool, StorageError> {
+        let condemned = look(&self.storage, digest).await? == Look::Condemned;
+        if condemned && !need(&self.storage, digest, DEAD_AFTER).await? {
+            return Ok(false);
+        }
+        self.link_data(name, digest).await
+    }
+
+    /// Links a blob if its data is there, after a look for the tombstone.
+    async fn link_data(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<bool, StorageError> {
+        if !self.storage.exists(&Key::Blob(digest.clone())).await? {
             return Ok(false);
         }
         self.storage.link(&Key::Layer(name.clone(), digest.clone()), digest, None).await?;

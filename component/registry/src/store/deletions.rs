@@ -8,6 +8,9 @@
 //! announcement. Then it waits, looks whether all that it wrote is still there,
 //! and writes it again if not.
 //!
+//! A deletion of the whole repository ([`super::repository`]) announces itself
+//! in the same way, to all pushes at once.
+//!
 //! A collector announces in the same place that it moves links of the repository to
 //! blobs that nothing refers to: a push that names them waits, and every push looks
 //! again whether its blobs are linked if links were moved.
@@ -105,7 +108,8 @@ impl Waited {
 /// A deletion that is announced.
 #[derive(Debug)]
 pub(super) struct Announcement {
-    key: Key,
+    pub(super) key: Key,
+    value: Bytes,
     /// When it was written last.
     written: Instant,
 }
@@ -119,8 +123,14 @@ impl<S: Storage> Store<S> {
     ) -> Result<Announcement, StorageError> {
         let (repository, digest) = (name.clone(), digest.clone());
         let key = Key::Deletion { repository, digest, id: Uuid::new_v4().as_u128() };
-        self.storage.write(&key, Bytes::new()).await?;
-        Ok(Announcement { key, written: Instant::now() })
+        self.announce_as(key).await
+    }
+
+    /// Writes an announcement without a value.
+    pub(super) async fn announce_as(&self, key: Key) -> Result<Announcement, StorageError> {
+        let value = Bytes::new();
+        self.storage.write(&key, value.clone()).await?;
+        Ok(Announcement { key, value, written: Instant::now() })
     }
 
     /// Writes an announcement again, with the tags that are about to be deleted.
@@ -133,11 +143,33 @@ impl<S: Storage> Store<S> {
         announcement: &mut Announcement,
         tags: &[Tag],
     ) -> Result<(), StorageError> {
-        self.check(announcement).await?;
         let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
-        self.storage.write(&announcement.key, tags.join("\n").into()).await?;
+        self.renew_as(announcement, tags.join("\n").into()).await
+    }
+
+    /// Writes an announcement again, with this value.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] as of [`Store::renew`].
+    pub(super) async fn renew_as(
+        &self,
+        announcement: &mut Announcement,
+        value: Bytes,
+    ) -> Result<(), StorageError> {
+        self.check(announcement).await?;
+        self.storage.write(&announcement.key, value.clone()).await?;
+        announcement.value = value;
         announcement.written = Instant::now();
         Ok(())
+    }
+
+    /// Writes an announcement again as it is, if it is not new any more.
+    pub(super) async fn keep(&self, announcement: &mut Announcement) -> Result<(), StorageError> {
+        if announcement.written.elapsed() < RENEWED_AFTER {
+            return Ok(());
+        }
+        let value = announcement.value.clone();
+        self.renew_as(announcement, value).await
     }
 
     /// The same, if it is not new any more.
@@ -182,7 +214,7 @@ impl<S: Storage> Store<S> {
         let own = listing.entries.iter().find(|entry| entry.key == announcement.key);
         let Some(begun) = own.map(|entry| entry.modified) else { return Ok(()) };
         let deletions = listing.entries.iter();
-        let deletions = deletions.filter(|entry| matches!(entry.key, Key::Deletion { .. }));
+        let deletions = deletions.filter(|entry| !matches!(entry.key, Key::Moves { .. }));
         for entry in deletions {
             if begun.duration_since(entry.modified).is_ok_and(|age| age > LONG_AGO) {
                 self.storage.delete(&entry.key).await?;
@@ -256,12 +288,13 @@ impl<S: Storage> Store<S> {
         }
     }
 
-    /// Whether a push waits for what is announced: a deletion of its manifest or of
-    /// one of its tags, or a move of a link to one of its blobs. A deletion of another
-    /// manifest reads a tag once more after it has announced it, so one that was
-    /// listed without tags finds what this push wrote before.
+    /// Whether a push waits for what is announced: a deletion of its manifest, of one of
+    /// its tags or of what the repository rests on, or a move of a link to one of its
+    /// blobs. A deletion of another manifest reads a tag once more after it has announced
+    /// it, so one that was listed without tags finds what this push wrote before.
     async fn concerns(&self, announcement: &Entry, push: &Push<'_>) -> Result<bool, StorageError> {
         let named: Vec<&str> = match &announcement.key {
+            Key::RepositoryDeletion { .. } => return Ok(announcement.size > 0),
             Key::Deletion { digest, .. } if digest == push.digest => return Ok(true),
             Key::Deletion { .. } => push.tags.iter().map(Tag::as_str).collect(),
             Key::Moves { .. } => push.blobs.iter().map(|digest| digest.as_str()).collect(),

@@ -1,6 +1,6 @@
 //! Manifests are written and deleted.
 
-use super::deletions::{Push, Waited};
+use super::deletions::{Announcement, Push, Waited};
 use super::{Referrer, Store};
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
@@ -32,10 +32,12 @@ impl<S: Storage> Store<S> {
     /// Stores a manifest (end-7). Each object is durable before one that points
     /// to it is written, and tags come last: a crash leaves no tag or link that
     /// leads nowhere. Acknowledged is what is still there when no deletion goes on
-    /// that might remove it.
+    /// that might remove it. `complete` says that the caller has just seen that the
+    /// repository holds its blobs.
     ///
     /// Returns the blobs that the manifest names and the repository does not hold, if
-    /// a collector has moved links of the repository: else the caller has just looked.
+    /// that had to be looked at: if it is to be complete, or if a collector has moved
+    /// links of the repository.
     pub(crate) async fn put_manifest(
         &self,
         name: &RepositoryName,
@@ -43,6 +45,7 @@ impl<S: Storage> Store<S> {
         manifest: &Manifest,
         bytes: Bytes,
         tags: &[Tag],
+        complete: bool,
     ) -> Result<Vec<Digest>, StorageError> {
         let referrer = Referrer::of(manifest, digest, bytes.len() as u64);
         prepare_upload(&self.storage, digest).await?;
@@ -54,10 +57,16 @@ impl<S: Storage> Store<S> {
         for _ in 0..PUSH_ATTEMPTS {
             self.write_links(&links).await?;
             let moved = self.outwait(&push, &mut waited).await?;
-            if !self.has_links(&links).await? {
-                continue;
+            // The whole repository may have been deleted between the check of the blobs
+            // and the link of the manifest, which this deletion has not found; or a
+            // collector has moved their links.
+            let relied: &[&Digest] = if complete || moved { &blobs } else { &[] };
+            let missing = self.storage.missing_blobs(name, relied);
+            let (held, missing) = try_join(self.has_links(&links), missing).await?;
+            let gone = self.link_again(name, &missing, complete).await?;
+            if (held && gone == missing) || (complete && !gone.is_empty()) {
+                return Ok(gone);
             }
-            return if moved { self.missing_blobs(name, &blobs).await } else { Ok(Vec::new()) };
         }
         let cause = format!("{digest} in {name} is deleted as often as it is pushed");
         Err(StorageError::Unavailable(cause))
@@ -109,35 +118,69 @@ impl<S: Storage> Store<S> {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<(), StorageError> {
-        let bytes = match self.manifest_bytes(digest).await {
+        let bytes = self.bytes_to_delete(name, digest).await?;
+        let announcement = self.announce(name, digest).await?;
+        self.remove_old(name, &announcement).await?;
+        self.delete_announced(name, digest, bytes, announcement).await
+    }
+
+    /// The bytes of a manifest that is to be deleted; none if they are gone, as
+    /// another registry's collector can leave it.
+    pub(super) async fn bytes_to_delete(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Bytes>, StorageError> {
+        match self.manifest_bytes(digest).await {
+            Ok(bytes) => Ok(Some(bytes)),
             // Perhaps a blob that is too long for a manifest.
             Err(error @ StorageError::Failed(_)) => {
                 let held = self.manifest_stat(name, digest).await?.is_some();
-                return Err(if held { error } else { StorageError::NotFound });
+                Err(if held { error } else { StorageError::NotFound })
             }
-            // Without bytes, no repository ever had it.
-            bytes => bytes?,
-        };
-        let mut announcement = self.announce(name, digest).await?;
-        self.remove_old(name, &announcement).await?;
+            Err(StorageError::NotFound)
+                if self.storage.exists(&Key::Revision(name.clone(), digest.clone())).await? =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a manifest whose deletion is announced.
+    pub(super) async fn delete_announced(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        bytes: Option<Bytes>,
+        mut announcement: Announcement,
+    ) -> Result<(), StorageError> {
         // Read only now: a push that has not seen the announcement may just have
         // ended.
         let stat = self.manifest_stat(name, digest).await?;
         let tags = self.delete_tags_of(name, digest, &mut announcement).await?;
         self.renew(&mut announcement, &[]).await?;
         let media_type = stat.as_ref().and_then(|stat| stat.media_type.as_ref());
-        let manifest = Manifest::parse_stored(&bytes, media_type).ok();
-        if let Some(referrer) = manifest.and_then(|m| Referrer::of(&m, digest, bytes.len() as u64))
-        {
+        let referrer = bytes.as_ref().and_then(|bytes| {
+            let manifest = Manifest::parse_stored(bytes, media_type).ok()?;
+            Referrer::of(&manifest, digest, bytes.len() as u64)
+        });
+        if let Some(referrer) = referrer {
             self.storage.delete(&referrer.key(name)).await?;
             self.renew_in_time(&mut announcement, &[]).await?;
         }
-        if stat.is_some() {
-            self.storage.unlink(&Key::Revision(name.clone(), digest.clone()), digest).await?;
+        let revision = Key::Revision(name.clone(), digest.clone());
+        let mut held = stat.is_some();
+        if held {
+            self.storage.unlink(&revision, digest).await?;
+        } else if self.storage.exists(&revision).await? {
+            // A link that is damaged, or leads to nothing: nobody can pull it.
+            held = true;
+            self.storage.delete(&revision).await?;
         }
         self.end(announcement).await?;
         // Tags without the link were left by an earlier version, or by others; an
         // entry among the referrers by a process that died.
-        if stat.is_none() && tags == 0 { Err(StorageError::NotFound) } else { Ok(()) }
+        if !held && tags == 0 { Err(StorageError::NotFound) } else { Ok(()) }
     }
 }

@@ -7,6 +7,7 @@ mod blobs;
 mod deletions;
 mod manifests;
 mod referrers;
+mod repository;
 mod tags;
 mod tombstones;
 

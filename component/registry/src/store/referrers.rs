@@ -13,7 +13,7 @@ use roadstead_oci::{Descriptor, Digest, Manifest, Reference, RepositoryName};
 use roadstead_storage::{
     Collection, Key, Listing, NameList, NamesQuery, PAGE_BYTES, Page, Storage, StorageError,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// How many manifests are listed in one operation while referrers are gathered.
 ///
@@ -127,9 +127,15 @@ impl Gathered<'_> {
     }
 }
 
+/// The digest of a referrer by its name in a list.
+fn digest_of(name: &str) -> Option<Digest> {
+    let (algorithm, hex) = name.split_once('-')?;
+    Digest::parse(&format!("{algorithm}:{hex}")).ok()
+}
+
 impl<S: Storage> Store<S> {
     /// A page of the manifests that refer to `subject` (end-12): values are
-    /// descriptors as JSON.
+    /// descriptors as JSON, and empty for those that are not to be listed.
     pub(crate) async fn referrers(
         &self,
         name: &RepositoryName,
@@ -141,7 +147,8 @@ impl<S: Storage> Store<S> {
         let list = NameList::Referrers { repository: name.clone(), subject: subject.clone() };
         let after = after.map(str::to_owned);
         let mut page = self.storage.names(&NamesQuery { list, values: true, after, limit }).await?;
-        self.restore_long(name, &mut page).await;
+        let missing = self.leave_out_missing(name, &mut page).await?;
+        self.restore_long(name, &mut page, &missing).await;
         Ok(match gathered {
             Some(gathered) => gathered.with(page),
             None => page,
@@ -156,13 +163,37 @@ impl<S: Storage> Store<S> {
         self.storage.write(&referrer.key(name), referrer.json()?.into()).await
     }
 
-    /// Gives the values that were too long for the page, which an earlier version
-    /// stored, without annotations. One whose manifest is missing or damaged stays
-    /// out.
-    async fn restore_long(&self, name: &RepositoryName, page: &mut Page) {
+    /// Takes the values of the page whose manifest the repository does not hold: another
+    /// registry's collector knows nothing of referrers, and clients that copy them would
+    /// fail. Their names stay, so that the next page begins after them.
+    async fn leave_out_missing(
+        &self,
+        name: &RepositoryName,
+        page: &mut Page,
+    ) -> Result<HashSet<Digest>, StorageError> {
+        let listed: Vec<Digest> = page.names.iter().filter_map(|name| digest_of(name)).collect();
+        let listed: Vec<&Digest> = listed.iter().collect();
+        let missing = self.storage.missing_manifests(name, &listed).await?;
+        let missing: HashSet<Digest> = missing.into_iter().collect();
         for (referrer, value) in page.names.iter().zip(&mut page.values) {
-            let digest = referrer.split_once('-').map(|(a, hex)| format!("{a}:{hex}"));
-            let digest = digest.and_then(|digest| Digest::parse(&digest).ok());
+            if digest_of(referrer).is_some_and(|digest| missing.contains(&digest)) {
+                value.clear();
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Gives the values that were too long for the page, which an earlier version
+    /// stored, without annotations. One whose manifest is `missing` or damaged stays
+    /// out.
+    async fn restore_long(
+        &self,
+        name: &RepositoryName,
+        page: &mut Page,
+        missing: &HashSet<Digest>,
+    ) {
+        for (referrer, value) in page.names.iter().zip(&mut page.values) {
+            let digest = digest_of(referrer).filter(|digest| !missing.contains(digest));
             if let (true, Some(digest)) = (value.is_empty(), digest)
                 && let Ok(found) = self.referrer_of(name, &digest).await
             {

@@ -47,20 +47,25 @@ impl<S: Storage> Store<S> {
         // The digests that it had are of no use without it, and only
         // distribution reads them: a concurrent push of the tag may lose its
         // entry, and what fails to be deleted does no harm.
+        let _ = self.delete_history(name, tag).await;
+        Ok(())
+    }
+
+    /// Deletes the digests that a tag has had.
+    async fn delete_history(&self, name: &RepositoryName, tag: &Tag) -> Result<(), StorageError> {
         let history = Collection::TagHistory(name.clone(), tag.clone());
         let mut after = None;
-        while let Ok(Listing { entries, next }) =
-            self.storage.enumerate(&history, after.as_ref(), STEP).await
-        {
+        loop {
+            let Listing { entries, next } =
+                self.storage.enumerate(&history, after.as_ref(), STEP).await?;
             for entry in entries {
-                let _ = self.storage.delete(&entry.key).await;
+                self.storage.delete(&entry.key).await?;
             }
             match next {
                 Some(next) => after = Some(next),
-                None => break,
+                None => return Ok(()),
             }
         }
-        Ok(())
     }
 
     /// Deletes all tags that point to a digest, and says how many. A tag is
@@ -85,10 +90,11 @@ impl<S: Storage> Store<S> {
                 self.renew(announcement, announced).await?;
                 for tag in announced {
                     self.renew_in_time(announcement, announced).await?;
-                    let history = Key::TagHistory(name.clone(), tag.clone(), digest.clone());
-                    self.storage.unlink(&Key::Tag(name.clone(), tag.clone()), digest).await?;
+                    // First, so that a repetition finds both: without the tag, its
+                    // history alone would keep the repository in the catalog.
+                    self.delete_history(name, tag).await?;
                     self.renew_in_time(announcement, announced).await?;
-                    self.storage.unlink(&history, digest).await?;
+                    self.storage.unlink(&Key::Tag(name.clone(), tag.clone()), digest).await?;
                 }
             }
             match page.names.into_iter().next_back() {

@@ -70,7 +70,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let (name, digest) = (self.repository(), self.digest());
-        match self.below(18) {
+        match self.below(19) {
             0 => Key::Blob(digest),
             1 => Key::Hint(digest, name),
             2 => Key::Layer(name, digest),
@@ -91,6 +91,7 @@ impl Random {
             14 => Key::Moves { repository: name, id: u128::from(self.0.u64(..)) },
             15 => Key::References(name, digest),
             16 => Key::Record(self.record()),
+            17 => Key::RepositoryDeletion { repository: name, id: u128::from(self.0.u64(..)) },
             _ => Key::SessionObject(self.session(), self.file()),
         }
     }
@@ -173,9 +174,27 @@ fn distributions_layout() {
         (referrer, format!("{repository}/_referrers/sha256/{hex}/sha256-{hex}/descriptor")),
         (Key::ReferrersComplete(name.clone()), format!("{repository}/_referrers/complete")),
         (
-            Key::Deletion { repository: name.clone(), digest: digest.clone(), id: 0x1f },
+            Key::Deletion { repository: name, digest, id: 0x1f },
             format!("{repository}/_deletions/sha256-{hex}/{:032x}/tags", 0x1f),
         ),
+        (Key::Session(session.clone()), format!("{repository}/_uploads/{id}")),
+        (
+            Key::SessionObject(session, SessionFile::record()),
+            format!("{repository}/_uploads/{id}/record"),
+        ),
+    ] {
+        assert_eq!(key.to_string(), expected);
+        assert_eq!(Key::parse(&expected), Ok(key));
+    }
+}
+
+#[test]
+fn layout_of_garbage_collection() {
+    let name = RepositoryName::parse("a/b-c__d.e").unwrap();
+    let hex = "0123456789abcdef".repeat(4);
+    let digest = Digest::parse(&format!("sha256:{hex}")).unwrap();
+    let repository = "docker/registry/v2/repositories/a/b-c__d.e";
+    for (key, expected) in [
         (
             Key::Moves { repository: name.clone(), id: 0x1f },
             format!("{repository}/_deletions/collection/{:032x}/links", 0x1f),
@@ -196,11 +215,6 @@ fn distributions_layout() {
         (
             Key::Record(Record::Live(0x1f, Shard::of("a").unwrap(), 7)),
             format!(".roadstead/collect/live-{:032x}-a-7", 0x1f),
-        ),
-        (Key::Session(session.clone()), format!("{repository}/_uploads/{id}")),
-        (
-            Key::SessionObject(session, SessionFile::record()),
-            format!("{repository}/_uploads/{id}/record"),
         ),
     ] {
         assert_eq!(key.to_string(), expected);
@@ -292,6 +306,7 @@ fn names_do_not_decide_what_is_durable() {
             key,
             Key::Hint(..)
                 | Key::Deletion { .. }
+                | Key::RepositoryDeletion { .. }
                 | Key::Moves { .. }
                 | Key::Session(_)
                 | Key::SessionObject(..)

@@ -6,6 +6,7 @@ use super::{
     Readable as _, Testable, by_digest, by_tag, content, media_type, repository, sha256, sha512,
     store, tag_key,
 };
+use bytes::Bytes;
 use roadstead_oci::{ByteRange, Digest, RepositoryName};
 use roadstead_storage::{Key, StorageError};
 
@@ -13,6 +14,7 @@ pub(super) async fn check<S: Testable>(storage: &S) {
     check_ranges(storage).await;
     check_blobs(storage).await;
     check_manifests(storage).await;
+    check_missing_manifests(storage).await;
     check_tags(storage).await;
     check_missing(storage).await;
     check_holders(storage).await;
@@ -168,6 +170,41 @@ async fn check_manifests<S: Testable>(storage: &S) {
         storage.link(&link, &digest_of(b"other"), Some(&media)).await.unwrap();
         no_manifest(storage, &other, &digest).await;
     }
+}
+
+/// Of each, the link or the bytes may be gone, whatever others hold.
+async fn check_missing_manifests<S: Testable>(storage: &S) {
+    let (name, other) = (repository(), repository());
+    let mut digests: Vec<Digest> = Vec::new();
+    let mut missing = Vec::new();
+    for number in 0..12 {
+        let bytes = content(9);
+        let digest = if number % 3 == 0 { sha512(&bytes) } else { sha256(&bytes) };
+        if number % 4 != 1 {
+            storage.write(&Key::Blob(digest.clone()), bytes).await.unwrap();
+        }
+        let holder = if number % 4 == 2 { &other } else { &name };
+        let link = Key::Revision(holder.clone(), digest.clone());
+        storage.link(&link, &digest, None).await.unwrap();
+        if number == 11 {
+            // What a loss of power leaves.
+            storage.write(&link, Bytes::new()).await.unwrap();
+        }
+        if [1, 2].contains(&(number % 4)) || number == 11 {
+            missing.push(digest.clone());
+        }
+        digests.push(digest);
+    }
+    let all: Vec<&Digest> = digests.iter().collect();
+    assert_eq!(storage.missing_manifests(&name, &all).await, Ok(missing.clone()));
+    assert_eq!(storage.missing_manifests(&name, &[]).await, Ok(vec![]));
+    for digest in all {
+        let expected = missing.iter().filter(|&missing| missing == digest).cloned().collect();
+        assert_eq!(storage.missing_manifests(&name, &[digest]).await, Ok(expected));
+    }
+    storage.tidy(&name).await.unwrap();
+    let first = storage.missing_manifests(&name, &[&digests[0]]).await;
+    assert_eq!(first, Ok(vec![]), "what is there stays");
 }
 
 async fn check_tags<S: Testable>(storage: &S) {

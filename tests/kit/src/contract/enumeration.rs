@@ -140,30 +140,13 @@ async fn check_repository<S: Testable>(storage: &S) {
     let referrers = write_referrers(storage, &name, &digests).await;
     storage.begin(&new_session(storage, &name)).await.unwrap();
     write_neighbours(storage, &name).await;
-
-    let deletions = [(0, 1), (0, 2), (1, u128::MAX)].map(|(digest, id)| {
-        let digest: &Digest = &digests[digest];
-        Key::Deletion { repository: name.clone(), digest: digest.clone(), id }
-    });
-    let moves = [0, 7].map(|id| Key::Moves { repository: name.clone(), id });
-    for key in deletions.iter().chain(&moves) {
-        storage.write(key, Bytes::from_static(b"a tag")).await.unwrap();
-    }
-    let announced = deletions.into_iter().chain(moves).map(|key| (key, 5)).collect();
-    let (mut moved, mut references) = (Vec::new(), Vec::new());
-    for digest in &digests[..4] {
-        let key = Key::MovedLayer(name.clone(), digest.clone());
-        storage.link(&key, digest, None).await.unwrap();
-        moved.push((key, length(digest)));
-        let key = Key::References(name.clone(), digest.clone());
-        storage.write(&key, content(digest.as_str().len())).await.unwrap();
-        references.push((key, length(digest)));
-    }
+    let announced = write_announcements(storage, &name, &digests).await;
+    let [moved, cached] = write_condemned(storage, &name, &digests[..4]).await;
 
     for (collection, keys) in [
         (Collection::Deletions(name.clone()), announced),
         (Collection::Moved(name.clone()), moved),
-        (Collection::References(name.clone()), references),
+        (Collection::References(name.clone()), cached),
         (Collection::Layers(name.clone()), layers),
         (Collection::Revisions(name.clone()), revisions),
         (Collection::Tags(name.clone()), tags),
@@ -171,6 +154,9 @@ async fn check_repository<S: Testable>(storage: &S) {
     ] {
         check_all(storage, &collection, &expected(keys), began).await;
     }
+    let mut all: Vec<_> = histories.values().flatten().cloned().collect();
+    all.push((history, length(&digests[0])));
+    check_all(storage, &Collection::TagHistories(name.clone()), &expected(all), began).await;
     for (text, keys) in histories {
         let collection = Collection::TagHistory(name.clone(), tag(text));
         check_all(storage, &collection, &expected(keys), began).await;
@@ -182,6 +168,45 @@ async fn check_repository<S: Testable>(storage: &S) {
     assert_eq!(found.len(), 9);
     let written = found.iter().find(|entry| entry.key == tag_key(&name, "a")).unwrap();
     assert_eq!(written.size, 5);
+}
+
+/// Announcements of all kinds.
+async fn write_announcements<S: Storage>(
+    storage: &S,
+    name: &RepositoryName,
+    digests: &[Digest],
+) -> Vec<(Key, u64)> {
+    let deletions = [(0, 1), (0, 2), (1, u128::MAX)].map(|(digest, id)| {
+        let digest: &Digest = &digests[digest];
+        Key::Deletion { repository: name.clone(), digest: digest.clone(), id }
+    });
+    let whole = [7, 1 << 100].map(|id| Key::RepositoryDeletion { repository: name.clone(), id });
+    let moves = [0, 7].map(|id| Key::Moves { repository: name.clone(), id });
+    let mut written = Vec::new();
+    for key in deletions.into_iter().chain(whole).chain(moves) {
+        storage.write(&key, Bytes::from_static(b"a tag")).await.unwrap();
+        written.push((key, 5));
+    }
+    written
+}
+
+/// What a collector writes: moved links, and references.
+async fn write_condemned<S: Storage>(
+    storage: &S,
+    name: &RepositoryName,
+    digests: &[Digest],
+) -> [Vec<(Key, u64)>; 2] {
+    let (mut moved, mut references) = (Vec::new(), Vec::new());
+    for digest in digests {
+        let length = digest.as_str().len();
+        let key = Key::MovedLayer(name.clone(), digest.clone());
+        storage.link(&key, digest, None).await.unwrap();
+        moved.push((key, length as u64));
+        let key = Key::References(name.clone(), digest.clone());
+        storage.write(&key, content(length)).await.unwrap();
+        references.push((key, length as u64));
+    }
+    [moved, references]
 }
 
 /// Referrers of two subjects, and that they are complete.
@@ -425,6 +450,7 @@ async fn check_nothing<S: Testable>(storage: &S) {
         Collection::Revisions(name.clone()),
         Collection::Tags(name.clone()),
         Collection::TagHistory(name.clone(), tag("latest")),
+        Collection::TagHistories(name.clone()),
         Collection::Referrers(name.clone()),
         Collection::Sessions(name),
     ] {

@@ -82,6 +82,8 @@ pub enum Ask {
     Delete(Item),
     /// Deletes a tag.
     DeleteTag(&'static str),
+    /// Deletes the repository.
+    DeleteRepository,
     /// Pulls a manifest by digest.
     Get(Item),
     /// Pulls a manifest by tag.
@@ -148,6 +150,9 @@ impl Ask {
                 (Method::DELETE, manifest(item.digest().as_str()), Bytes::new(), None)
             }
             Self::DeleteTag(tag) => (Method::DELETE, manifest(tag), Bytes::new(), None),
+            Self::DeleteRepository => {
+                (Method::DELETE, format!("/v2/{NAME}/_roadstead/repository"), Bytes::new(), None)
+            }
             Self::Get(item) => (Method::GET, manifest(item.digest().as_str()), Bytes::new(), None),
             Self::GetTag(tag) => (Method::GET, manifest(tag), Bytes::new(), None),
             Self::Tags => (Method::GET, format!("/v2/{NAME}/tags/list"), Bytes::new(), None),

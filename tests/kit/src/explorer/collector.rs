@@ -48,8 +48,8 @@ pub enum Phase {
 pub enum Defect {
     /// It moves a link although a manifest refers to it by now.
     NoSecondList,
-    /// It removes the announcement of moves that are done.
-    ForgetsMoves,
+    /// It does not announce moves.
+    DoesNotAnnounce,
     /// It does not wait between moving the links and removing the data.
     DoesNotWait,
     /// It does not look for a need once it has announced the removal.
@@ -84,8 +84,10 @@ fn run(
     };
     let collector = Collector { phases: meeting.phases, defect, ..collector };
     // What is deleted is promised to nobody.
-    let deletes = |ask: &Ask| matches!(ask, Ask::Delete(_) | Ask::DeleteBlob);
+    let deletes =
+        |ask: &Ask| matches!(ask, Ask::Delete(_) | Ask::DeleteBlob | Ask::DeleteRepository);
     let is_deleted = meeting.clients.iter().any(|asks| asks.iter().any(deletes));
+    let is_whole = meeting.clients.iter().any(|asks| asks.contains(&Ask::DeleteRepository));
     let client = || Mutex::new(Client { is_deleted, ..Client::default() });
     let clients: Vec<Mutex<Client>> = meeting.clients.iter().map(|_| client()).collect();
     let tasks = meeting.clients.iter().zip(&clients).enumerate();
@@ -115,15 +117,21 @@ fn run(
         is_acknowledged |= client.is_acknowledged;
     }
     let mut problems = problems.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let inspect =
+        |held| world.work(0, Inspection { held }).unwrap_or_else(|error| vec![error.to_string()]);
     if is_acknowledged && !is_deleted {
-        problems.extend(world.work(0, Inspection).unwrap_or_else(|error| vec![error.to_string()]));
+        problems.extend(inspect(true));
+    }
+    // A push beside the deletion of the repository stays whole, or is deleted whole.
+    if is_acknowledged && is_whole {
+        problems.extend(inspect(false));
     }
     // Whatever is left, a client can push.
     let mut last = Client::default();
     for ask in [Ask::HeadBlob, Ask::Put(Item::Image, None)] {
         problems.extend(last.ask(&world, 0, ask).err());
     }
-    problems.extend(world.work(0, Inspection).unwrap_or_else(|error| vec![error.to_string()]));
+    problems.extend(inspect(true));
     if problems.is_empty() {
         return Ok(false);
     }
@@ -159,7 +167,7 @@ impl Client {
             }
             (Ask::Put(..), 201) => self.is_acknowledged = true,
             (Ask::Put(..), 400) if !self.is_promised || self.is_deleted => {}
-            (Ask::Delete(_) | Ask::DeleteBlob, 202 | 404) => {}
+            (Ask::Delete(_) | Ask::DeleteBlob | Ask::DeleteRepository, 202 | 404) => {}
             _ => return Err(format!("{ask:?} has the status {status}")),
         }
         Ok(())
@@ -167,7 +175,10 @@ impl Client {
 }
 
 /// Looks whether the image is complete, and returns what is missing.
-struct Inspection;
+struct Inspection {
+    /// Whether the repository has to hold it.
+    held: bool,
+}
 
 impl Work for Inspection {
     type Output = Vec<String>;
@@ -175,12 +186,11 @@ impl Work for Inspection {
     async fn run<S: Storage>(self, storage: &S) -> Result<Vec<String>, StorageError> {
         let (name, blob, image) = (name(NAME), digest(BLOB), Item::Image.digest());
         let mut missing = Vec::new();
-        for key in [
-            Key::Revision(name.clone(), image.clone()),
-            Key::Blob(image),
-            Key::Layer(name, blob.clone()),
-            Key::Blob(blob),
-        ] {
+        let revision = Key::Revision(name.clone(), image.clone());
+        if !self.held && !storage.exists(&revision).await? {
+            return Ok(missing);
+        }
+        for key in [revision, Key::Blob(image), Key::Layer(name, blob.clone()), Key::Blob(blob)] {
             if !storage.exists(&key).await? {
                 missing.push(format!("acknowledged, and {key} is missing"));
             }
@@ -242,16 +252,17 @@ impl<S: Storage> Blob<'_, S> {
     /// Moves a link, unless a manifest refers to it: then returns `true`.
     async fn move_link(&self, name: &RepositoryName) -> Result<bool, StorageError> {
         let announcement = Key::Moves { repository: name.clone(), id: RUN };
-        self.storage.write(&announcement, self.digest.to_string().into()).await?;
+        let announces = self.defect != Some(Defect::DoesNotAnnounce);
+        if announces {
+            self.storage.write(&announcement, self.digest.to_string().into()).await?;
+        }
         let looks = self.defect != Some(Defect::NoSecondList);
         let is_live = looks && self.has_manifest(name).await?;
         if !is_live {
             self.storage.link(&self.moved(name), &self.digest, None).await?;
             self.storage.delete(&self.layer(name)).await?;
         }
-        if self.defect == Some(Defect::ForgetsMoves) {
-            self.storage.delete(&announcement).await?;
-        } else {
+        if announces {
             self.storage.write(&announcement, Bytes::new()).await?;
         }
         Ok(is_live)

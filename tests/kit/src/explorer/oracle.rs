@@ -29,6 +29,10 @@ pub(crate) struct Event {
     pub(crate) span: Span,
     /// Whether other requests ran at the same time.
     pub(crate) beside: bool,
+    /// Whether it may have left what it asked for to another of the same kind.
+    pub(crate) yields: bool,
+    /// Whether an image is pushed at the same time.
+    pub(crate) links: bool,
 }
 
 impl Model {
@@ -59,6 +63,11 @@ impl Model {
                 deleted(was)
             }
             Ask::DeleteTag(tag) => deleted(self.tags.remove(tag).is_some()),
+            Ask::DeleteRepository => {
+                let was = *self != Self::default();
+                *self = Self::default();
+                deleted(was)
+            }
             Ask::Get(item) => found(self.items.contains(&item), status),
             Ask::GetTag(tag) => found(self.tags.contains_key(tag), status),
             // Some of what changes meanwhile may be listed.
@@ -116,6 +125,30 @@ impl Model {
                 model.tags.remove(tag);
                 all.push(model);
             }
+            Ask::DeleteRepository => {
+                // Tags go first, and then manifests, each with its tags.
+                let mut tags = vec![self.clone()];
+                for tag in self.tags.keys() {
+                    let without = tags.iter().cloned().map(|mut model| {
+                        model.tags.remove(tag);
+                        model
+                    });
+                    tags.extend(without.collect::<Vec<_>>());
+                }
+                for item in Item::ALL {
+                    let without = tags.iter().cloned().map(|mut model| {
+                        model.items.remove(&item);
+                        model.tags.retain(|_, to| *to != item);
+                        model.referrer &= item != Item::Referrer;
+                        model
+                    });
+                    tags.extend(without.collect::<Vec<_>>());
+                }
+                let entries = tags.iter().cloned().map(|model| Self { referrer: false, ..model });
+                tags.extend(entries.collect::<Vec<_>>());
+                all.append(&mut tags);
+                all.push(Self::default());
+            }
             Ask::PushBlob | Ask::Mount | Ask::Commit => {
                 all.push(Self { blob: true, ..self.clone() });
             }
@@ -123,6 +156,24 @@ impl Model {
             _ => {}
         }
         all
+    }
+
+    /// What a deletion may leave when others run at the same time: a blob that was
+    /// pushed just now, or that the push of an image has seen and links again; and of a
+    /// repository, all that another deletion is about to delete.
+    fn beside_others(&self, event: &Event) -> Vec<Self> {
+        if !event.beside || event.status.is_none_or(|status| status != 202) {
+            return Vec::new();
+        }
+        match event.ask {
+            Ask::DeleteBlob if event.links => vec![self.clone()],
+            Ask::DeleteRepository => {
+                let mut all = vec![Self { blob: self.blob, ..Self::default() }];
+                all.extend(event.yields.then(|| self.clone()));
+                all
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Reads all of the repository.
@@ -191,6 +242,7 @@ impl Model {
                 Some(status) => {
                     let mut model = self.clone();
                     model.apply(event.ask, status, event.beside) && model.explains(&rest, end)
+                        || self.beside_others(event).iter().any(|model| model.explains(&rest, end))
                 }
                 None => self.partly(event.ask).iter().any(|model| model.explains(&rest, end)),
             }

@@ -1,6 +1,6 @@
 //! Runs scenarios in many orders and with many faults.
 
-use super::ask::{Ask, Upload};
+use super::ask::{Ask, Item, Upload};
 use super::oracle::{Event, Model, check};
 use super::schedule::{DepthFirst, Random, Scheduler};
 use super::stage::{Fault, FaultKind, Performance, Span, Task, perform};
@@ -137,6 +137,15 @@ pub(super) fn send(world: &World, process: usize, ask: Ask, upload: &Upload) -> 
     response
 }
 
+/// Repeats a request of which nobody has seen the response. A deletion of the
+/// repository leaves it to one that has died for a while.
+fn again(world: &World, process: usize, ask: Ask, upload: &Upload) -> Response<Bytes> {
+    if ask == Ask::DeleteRepository {
+        world.let_time_pass();
+    }
+    send(world, process, ask, upload)
+}
+
 /// Runs a scenario once, and says whether a fault was reached.
 fn run(
     medium: Medium,
@@ -174,7 +183,10 @@ fn run(
         }
         let status = response.map(Response::status);
         let (span, beside) = (performance.spans[task], scenario.asks.len() > 1);
-        events.push(Event { ask, status, span, beside });
+        let same = scenario.asks.iter().filter(|&&other| other == ask).count();
+        let yields = ask == Ask::DeleteRepository && same > 1;
+        let links = scenario.asks.iter().any(|ask| matches!(ask, Ask::Put(Item::Image, _)));
+        events.push(Event { ask, status, span, beside, yields, links });
     }
     if performance.faulted {
         world.reopen(scenario.asks.len());
@@ -183,7 +195,7 @@ fn run(
     if end.is_err() {
         // What a dead process left half done is healed by repeating its request.
         for (task, event) in events.iter_mut().enumerate().filter(|(task, _)| died(*task)) {
-            let status = send(&world, task, event.ask, &upload).status();
+            let status = again(&world, task, event.ask, &upload).status();
             let span = Span { begin: u64::MAX - 1, changed: None, end: u64::MAX };
             *event = Event { status: Some(status), span, ..event.clone() };
             end = Model::observe(&world);
@@ -282,7 +294,8 @@ fn inject_at(
     }
     let acknowledged = status.filter(|status| !status.is_server_error());
     let span = performance.spans[0];
-    let event = |status| vec![Event { ask, status, span, beside: false }];
+    let event =
+        |status| vec![Event { ask, status, span, beside: false, yields: false, links: false }];
     let history =
         |problem: String| history(medium, &scenario, &event(status), &performance, &problem);
     let end = Model::observe(&world).map_err(history)?;
@@ -293,12 +306,15 @@ fn inject_at(
         // A session may have ended with the fault.
         return Ok(true);
     }
-    let again = send(&world, 0, ask, &upload);
+    let again = again(&world, 0, ask, &upload);
     let then = Model::observe(&world).map_err(history)?;
     let mut expected = model;
     let first = again.status();
-    let is_gone =
-        first == 404 && matches!(ask, Ask::Delete(_) | Ask::DeleteTag(_) | Ask::DeleteBlob);
+    let is_gone = first == 404
+        && matches!(
+            ask,
+            Ask::Delete(_) | Ask::DeleteTag(_) | Ask::DeleteBlob | Ask::DeleteRepository
+        );
     let possible = expected.apply(ask, first, true) || is_gone;
     if !possible || expected != then {
         return Err(history(format!("again, it has the status {first} and ends in {then:?}")));

@@ -14,6 +14,10 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+/// How much time passes where time passes.
+const LONG: Duration = Duration::from_hours(2);
 
 /// What holds the content, and how many processes share it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +104,16 @@ impl World {
         self.directories = (0..count).map(open).collect();
     }
 
+    /// Has the announcements of deletions be of two hours ago.
+    ///
+    /// # Panics
+    /// When the directory cannot be read.
+    pub fn let_time_pass(&self) {
+        self.bucket.pass(LONG);
+        age(&self.root().join("docker/registry/v2/repositories"), false)
+            .unwrap_or_else(|error| panic!("the directory: {error}"));
+    }
+
     /// What paths of steps are relative to.
     pub fn root(&self) -> &Path {
         self.root.path()
@@ -142,6 +156,23 @@ impl World {
             None => block_on(work.run(&self.storage_in_bucket())),
         }
     }
+}
+
+/// Makes the files below a directory older that are in one of deletions.
+fn age(path: &Path, of_deletions: bool) -> std::io::Result<()> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            age(&path, of_deletions || path.ends_with("_deletions"))?;
+        } else if of_deletions {
+            let file = std::fs::File::options().write(true).open(&path)?;
+            file.set_modified(SystemTime::now() - LONG)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs a future that never waits for anything but steps.

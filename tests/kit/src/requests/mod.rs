@@ -102,6 +102,8 @@ pub fn all() -> Vec<Table> {
         collect::collection_is_off,
         collect::collection_without_permission,
         collect::collection,
+        deletes::a_repository,
+        deletes::a_repository_that_holds_little,
         settings::deletes_are_off,
         settings::read_only,
         settings::warning,

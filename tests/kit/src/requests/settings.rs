@@ -11,6 +11,7 @@ pub(super) fn deletes_are_off() -> Table {
         push("a", b"x"),
         off(delete(format!("/v2/a/blobs/{}", digest(b"x")))),
         off(delete("/v2/a/manifests/latest")),
+        off(delete("/v2/a/_roadstead/repository")),
         get(format!("/v2/a/blobs/{}", digest(b"x"))).content("x"),
     ])
 }
@@ -27,6 +28,7 @@ pub(super) fn read_only() -> Table {
             off(put("/v2/a/manifests/t").body("{}")),
             off(delete("/v2/a/manifests/t")),
             off(post("/v2/_roadstead/collect")),
+            off(delete("/v2/a/_roadstead/repository")),
             get("/v2/a/manifests/t").error(404, "MANIFEST_UNKNOWN"),
         ],
     )

@@ -38,7 +38,7 @@ const PARTS: [(&str, &str); 20] = [
     ("component/config/", "Settings"),
     ("host/operator/src/cert/", "`roadstead cert`"),
     ("host/operator/src/gc/", "`roadstead gc`"),
-    ("host/operator/", "`roadstead doctor` and `htpasswd`"),
+    ("host/operator/", "`roadstead doctor`, `htpasswd` and `rm`"),
 ];
 
 /// Constants that look like limits and bound nothing that a client or an

@@ -1,0 +1,88 @@
+//! Tags and digests on the command line.
+
+use roadstead_oci::{Reference, RepositoryName};
+
+/// A tag or a manifest of a registry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Image {
+    /// As it was given, perhaps with a scheme.
+    pub(super) registry: String,
+    pub(super) name: RepositoryName,
+    pub(super) reference: Reference,
+}
+
+impl Image {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (registry, rest) = split(text)?;
+        let (name, reference) = match rest.split_once('@') {
+            // A digest says more than a tag before it.
+            Some((name, digest)) => (name.split(':').next().unwrap_or(name), digest),
+            None => rest.rsplit_once(':').ok_or_else(|| {
+                format!(
+                    "name a tag or a digest, such as {text}:latest; for all of the repository: \
+                     --repository"
+                )
+            })?,
+        };
+        let name = RepositoryName::parse(name).map_err(|error| error.to_string())?;
+        let reference = Reference::parse(reference).map_err(|error| error.to_string())?;
+        Ok(Self { registry: registry.to_owned(), name, reference })
+    }
+}
+
+/// The registry, with its scheme if it has one, and what follows.
+pub(super) fn split(text: &str) -> Result<(&str, &str), String> {
+    const EXAMPLE: &str = "use the form registry.example:5000/team/app:1.2";
+    if text.starts_with(['/', '.']) {
+        return Err(format!(
+            "a directory cannot be given here: {EXAMPLE}, while roadstead serve runs on it"
+        ));
+    }
+    let start = text.find("://").map_or(0, |at| at + "://".len());
+    let rest = text.get(start..).unwrap_or_default();
+    let (host, path) = rest.split_once('/').ok_or_else(|| EXAMPLE.to_owned())?;
+    // As Docker tells a registry from the first part of a name.
+    if host != "localhost" && !host.contains(['.', ':']) {
+        return Err(format!("{host} is not a registry: {EXAMPLE}"));
+    }
+    let registry = text.get(..start + host.len()).unwrap_or_default();
+    Ok((registry, path.strip_prefix("v2/").unwrap_or(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Image, split};
+
+    #[test]
+    fn images_are_read() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for (text, registry, name, reference) in [
+            ("localhost:5000/a/b:v1".to_owned(), "localhost:5000", "a/b", "v1"),
+            ("localhost/a:v1".to_owned(), "localhost", "a", "v1"),
+            ("http://a.example/b:v1".to_owned(), "http://a.example", "b", "v1"),
+            ("[::1]:5000/b:v1".to_owned(), "[::1]:5000", "b", "v1"),
+            (format!("a.example/b@{digest}"), "a.example", "b", &digest),
+            (format!("a.example/b:v1@{digest}"), "a.example", "b", &digest),
+        ] {
+            let image = Image::parse(&text).unwrap();
+            assert_eq!((image.registry.as_str(), image.name.as_str()), (registry, name));
+            assert_eq!(image.reference.to_string(), reference);
+        }
+        for (text, said) in [
+            ("localhost:5000/a/b", "--repository"),
+            ("localhost:5000", "registry.example"),
+            ("a/b:v1", "not a registry"),
+            ("/srv/registry", "directory"),
+            ("a.example/B:v1", "name"),
+            ("a.example/b:", "tag"),
+            ("a.example/b@v1", ""),
+        ] {
+            let problem = Image::parse(text).map(|image| image.registry);
+            match problem {
+                Err(problem) => assert!(problem.contains(said), "{text}: {problem}"),
+                Ok(_) => assert!(said.is_empty(), "{text}"),
+            }
+        }
+        assert_eq!(split("https://a.example:5000/v2/b").unwrap(), ("https://a.example:5000", "b"));
+    }
+}
