@@ -419,7 +419,12 @@ async fn a_blob_that_is_deleted_beside_a_pull_is_not_restored() {
         let path = format!("/v2/a/blobs/{digest}");
         assert_eq!(f.upload("a", BLOB).await, 201);
         f.write(moved(&digest), digest.to_string()).await;
-        let (deleted, _) = join(f.status("DELETE", &path, ""), f.status("GET", &path, "")).await;
+        let pulls = async {
+            for _ in 0..20 {
+                f.status("GET", &path, "").await;
+            }
+        };
+        let (deleted, ()) = join(f.status("DELETE", &path, ""), pulls).await;
         assert_eq!(deleted, 202);
         assert!(!f.exists(moved(&digest)).await && !f.exists(layer(&digest)).await, "{seed}");
     }
