@@ -129,7 +129,6 @@ fn commands_over_a_directory() {
 }
 
 #[tokio::test]
-#[ignore = "the collector does nothing yet"]
 async fn space_comes_back_in_a_directory_that_is_not_served() {
     let root = tempfile::tempdir().unwrap();
     let blob = Bytes::from(vec![7; 100_000]);

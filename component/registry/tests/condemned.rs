@@ -424,7 +424,7 @@ async fn a_blob_that_is_deleted_beside_a_pull_is_not_restored() {
                 f.status("GET", &path, "").await;
             }
         };
-        let (deleted, ()) = join(f.status("DELETE", &path, ""), pulls).await;
+        let (deleted, ()) = Box::pin(join(f.status("DELETE", &path, ""), pulls)).await;
         assert_eq!(deleted, 202);
         assert!(!f.exists(moved(&digest)).await && !f.exists(layer(&digest)).await, "{seed}");
     }

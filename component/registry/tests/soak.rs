@@ -43,8 +43,8 @@ const MANIFESTS: usize = 24;
 
 /// How much time passes with each request.
 const TICK: Duration = Duration::from_millis(1);
-const GRACE: Duration = Duration::from_secs(240);
-const KEEP: Duration = Duration::from_secs(480);
+const GRACE: Duration = Duration::from_mins(4);
+const KEEP: Duration = Duration::from_mins(8);
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a client does nothing between two operations at most, in milliseconds.
@@ -246,7 +246,7 @@ async fn client(world: &World, seed: u64) {
                 _ => delete(world, &registry, &mut random).await,
             }
         };
-        match killable(world, kill, work).await {
+        match Box::pin(killable(world, kill, work)).await {
             Some(Ok(())) => {}
             Some(Err(error)) => {
                 let at = world.bucket.passed();
@@ -291,7 +291,7 @@ async fn collector(world: &World, seed: u64) {
         }
         order.budget = random.u32(1..200);
         let kill = (random.u32(..KILLED) == 0).then(|| random.u32(..300));
-        match killable(world, kill, registry.collect(&order)).await {
+        match Box::pin(killable(world, kill, registry.collect(&order))).await {
             Some(Ok(Progress::Running { run, wait, stage, operations, .. })) => {
                 eprintln!(
                     "{:?} {stage} {operations} of {} wait {wait}",
@@ -302,7 +302,6 @@ async fn collector(world: &World, seed: u64) {
                 pass(world, Duration::from_millis(wait)).await;
             }
             Some(Ok(Progress::Done { report })) => {
-                eprintln!("{:?} {report:?}", world.bucket.passed());
                 world.reports.borrow_mut().push(report);
                 order.run = None;
                 pass(world, INTERVAL).await;
@@ -317,7 +316,7 @@ async fn collector(world: &World, seed: u64) {
                 pass(world, INTERVAL).await;
             }
             Some(Err(error)) => {
-                eprintln!("{:?} {error:?}", world.bucket.passed());
+                eprintln!("{:?}: {error:?}", world.bucket.passed());
                 // Such as a manifest that is deleted while it is read.
                 add(&world.collector_errors);
                 order.run = None;

@@ -157,12 +157,11 @@ impl<S: Storage> Run<'_, S> {
             self.alive().await?;
             // Another repository may have come or gone since.
             let after = within.take().filter(|(of, _)| of == name.as_str()).map(|(_, at)| at);
-            match self.repository(&name, after).await? {
-                Some(reached) => within = Some((name.as_str().to_owned(), reached)),
-                None => {
-                    self.state.report.repositories += 1;
-                    done = Some(name.as_str().to_owned());
-                }
+            if let Some(reached) = self.repository(&name, after).await? {
+                within = Some((name.as_str().to_owned(), reached));
+            } else {
+                self.state.report.repositories += 1;
+                done = Some(name.as_str().to_owned());
             }
             self.state.stage = Stage::Manifests { done: done.clone(), within: within.clone() };
             if within.is_some() || self.is_spent() {
