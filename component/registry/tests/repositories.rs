@@ -144,26 +144,26 @@ where
 {
     let digest = sha256(b"blob");
     storage.write(&Key::Blob(digest.clone()), Bytes::from_static(b"blob")).await.unwrap();
-    let moves = |id| Key::Moves { repository: name(), id };
+    let announced = |id| Key::Moves { repository: name(), id };
     let moved = Key::MovedLayer(name(), digest.clone());
     let references = Key::References(name(), digest.clone());
     for with_manifests in [1, 0] {
         fill(storage, with_manifests).await;
         storage.link(&moved, &digest, None).await.unwrap();
         storage.write(&references, Bytes::from_static(b"x")).await.unwrap();
-        storage.write(&moves(1), Bytes::new()).await.unwrap();
-        storage.write(&moves(2), digest.to_string().into()).await.unwrap();
+        storage.write(&announced(1), Bytes::new()).await.unwrap();
+        storage.write(&announced(2), digest.to_string().into()).await.unwrap();
         let (status, body) = client.delete().await;
         assert_eq!((status, &body["complete"]), (202, &json!(false)));
         let blob = format!("/v2/a/blobs/{digest}");
         assert_eq!(client.send("GET", &blob, "").await.status(), 404);
-        assert!(!storage.exists(&moves(1)).await.unwrap());
-        assert!(storage.exists(&moves(2)).await.unwrap());
-        storage.write(&moves(2), Bytes::new()).await.unwrap();
+        assert!(!storage.exists(&announced(1)).await.unwrap());
+        assert!(storage.exists(&announced(2)).await.unwrap());
+        storage.write(&announced(2), Bytes::new()).await.unwrap();
         // Moved before the collector said that it is done.
         storage.link(&moved, &digest, None).await.unwrap();
         while client.delete().await.0 != 404 {}
-        for key in [&moved, &references, &moves(1), &moves(2)] {
+        for key in [&moved, &references, &announced(1), &announced(2)] {
             assert!(!storage.exists(key).await.unwrap(), "{key}");
         }
     }
