@@ -29,7 +29,7 @@ const SETTINGS: &[(&str, &str)] = &[("REGISTRY_STORAGE_DELETE_ENABLED", "true")]
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Pushes, unless `SOAK` says another number.
-const PUSHES: u64 = 5_000;
+const PUSHES: u64 = 3_000;
 
 const CLIENTS: u64 = 8;
 const COLLECTORS: u64 = 2;
