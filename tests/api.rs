@@ -51,6 +51,8 @@ tables![
     collection_is_off,
     collection_without_permission,
     collection,
+    a_repository,
+    a_repository_that_holds_little,
     deletes_are_off,
     read_only,
     warning,
