@@ -12,8 +12,10 @@ const DELETE: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
 const SLICE: &str = "POST /v2/_roadstead/collect";
 
 /// The host begins at once, and again and again.
-const HURRY: (&str, &str) =
-    ("ROADSTEAD_TEST_GC", r#"{"first":0,"terms":{"interval":0,"grace":0,"keep":0,"alone":false}}"#);
+const HURRY: (&str, &str) = (
+    "ROADSTEAD_TEST_GC",
+    r#"{"first":0,"terms":{"interval":0,"grace":60000,"keep":120000,"alone":false}}"#,
+);
 
 /// A command of the program, without the test's settings.
 fn command(arguments: &[&str]) -> Command {

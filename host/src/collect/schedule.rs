@@ -82,13 +82,13 @@ pub(crate) async fn run(engine: Engine, interval: Duration, hurry: Option<Hurry>
     loop {
         tokio::time::sleep(pause).await;
         let ask = Ask { run: schedule.run.clone(), dry_run: false };
-        let began = ask.run.is_none();
-        if began {
+        let is_first = ask.run.is_none();
+        if is_first {
             begun = Instant::now();
         }
         let (after, event) = schedule.after(slice(&engine, &terms, &ask).await);
         pause = after;
-        if began && let Some(run) = &schedule.run {
+        if is_first && let Some(run) = &schedule.run {
             tracing::info!(run, "garbage collection began");
         }
         match event {

@@ -6,7 +6,7 @@
 
 use super::trace::{Call, Follow, bytes};
 use fastrand::Rng;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -59,6 +59,8 @@ pub struct Disk<'a> {
     nodes: Vec<Node>,
     descriptors: HashMap<i64, Descriptor>,
     syncing: HashMap<u32, Syncing>,
+    /// Directories in which something was made before they were recorded.
+    early: HashSet<Inode>,
     forget: Forget,
     /// Called before a response of success is sent: with the client's port, and the
     /// time.
@@ -83,7 +85,8 @@ impl<'a> Disk<'a> {
     ) -> Self {
         let nodes = vec![Node::directory()];
         let (descriptors, syncing) = (HashMap::new(), HashMap::new());
-        Self { root: root.to_owned(), nodes, descriptors, syncing, forget, acknowledge }
+        let early = HashSet::new();
+        Self { root: root.to_owned(), nodes, descriptors, syncing, early, forget, acknowledge }
     }
 
     /// The path of an argument, with that of a descriptor before it.
@@ -315,11 +318,19 @@ impl Disk<'_> {
     }
 
     fn make_directory(&mut self, directory: &str, path: &str) {
-        if let Some(path) = self.path(directory, path)
-            && !path.1.is_empty()
-        {
-            self.add(&path, Node::directory());
+        let Some(path) = self.path(directory, path) else { return };
+        if path.1.is_empty() || self.find(&path).is_some_and(|inode| self.early.remove(&inode)) {
+            return;
         }
+        // Another thread has made its parent, and that is not recorded yet.
+        for length in 1..path.1.len() {
+            let parent = (path.0, path.1[..length].to_vec());
+            if self.find(&parent).is_none() {
+                let inode = self.add(&parent, Node::directory());
+                self.early.insert(inode);
+            }
+        }
+        self.add(&path, Node::directory());
     }
 }
 

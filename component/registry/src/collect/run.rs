@@ -438,7 +438,7 @@ impl<S: Storage> Run<'_, S> {
         if age <= self.order.grace / 2 || self.order.alone {
             return Ok(());
         }
-        Err(StorageError::Failed(format!(
+        Err(StorageError::Unavailable(format!(
             "the run has taken {} s, more than half of the grace time; raise \
              REGISTRY_STORAGE_MAINTENANCE_GC_GRACE or _RATE. The next run is faster, since it knows \
              the manifests that this one has read",
@@ -455,7 +455,7 @@ impl<S: Storage> Run<'_, S> {
         }
         self.spent += 2;
         if !self.store.has_lease(self).await? {
-            return Err(StorageError::Failed("another run has taken the lease".to_owned()));
+            return Err(StorageError::Unavailable("another run has taken the lease".to_owned()));
         }
         self.store.take_lease(self).await?;
         self.renewed = Moment::now();
