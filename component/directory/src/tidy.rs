@@ -49,7 +49,13 @@ impl Directory {
     /// if it is to delete what has no tag.
     fn kept(&self, name: &RepositoryName) -> [PathBuf; 2] {
         [Collection::Tags(name.clone()), Collection::Layers(name.clone())]
-            .map(|collection| self.root().join(collection.prefix()))
+            .map(|collection| self.directory_of(&collection))
+    }
+
+    /// The directory of a collection, without a slash at its end: not all hosts remove
+    /// a directory by such a path.
+    fn directory_of(&self, collection: &Collection) -> PathBuf {
+        self.root().join(collection.prefix().trim_end_matches('/'))
     }
 
     /// Makes them.
@@ -68,7 +74,7 @@ impl Directory {
 
     /// Removes them, if they are empty and there are no manifests.
     fn prune_kept(&self, name: &RepositoryName) {
-        let manifests = self.root().join(Collection::Revisions(name.clone()).prefix());
+        let manifests = self.directory_of(&Collection::Revisions(name.clone()));
         if is_missing(&manifests) {
             for path in self.kept(name) {
                 self.prune(&path);
@@ -92,10 +98,10 @@ impl Directory {
             Collection::References(repository.clone()),
             Collection::Sessions(repository.clone()),
         ] {
-            let path = self.root().join(collection.prefix());
+            let path = self.directory_of(&collection);
             self.tidy_below(&path, DEPTH, &mut visits)?;
         }
-        let revisions = self.root().join(Collection::Revisions(repository.clone()).prefix());
+        let revisions = self.directory_of(&Collection::Revisions(repository.clone()));
         if files::remove_dir(&revisions).is_ok() {
             self.synced.forget(&revisions);
         }
@@ -107,9 +113,9 @@ impl Directory {
             Collection::References(repository.clone()),
             Collection::Sessions(repository.clone()),
         ] {
-            self.prune(&self.root().join(collection.prefix()));
+            self.prune(&self.directory_of(&collection));
         }
-        let tags = self.root().join(Collection::Tags(repository.clone()).prefix());
+        let tags = self.directory_of(&Collection::Tags(repository.clone()));
         let present = tags.ancestors().skip(1).find(|path| !is_missing(path));
         if let Some(present) = present {
             self.prune(present);
