@@ -6,7 +6,7 @@ use http::Request;
 use http::{HeaderMap, Method};
 use roadstead_access::{Action, Caller, Subject};
 use roadstead_bridge::Services;
-use roadstead_bridge::collect::TERMS;
+use roadstead_bridge::collect::OVERRIDES;
 use roadstead_config::Config;
 use roadstead_registry::{Error, Gate, Route};
 use roadstead_tests::{Registry, digest};
@@ -154,7 +154,7 @@ async fn nothing_without_credentials() {
             let request = Request::builder()
                 .method(&method)
                 .uri(&path)
-                .header(TERMS, r#"{"alone":true}"#)
+                .header(OVERRIDES, r#"{"exclusive":true}"#)
                 .body(Bytes::new());
             let answer = roadstead_tests::send(&registry.address, request.unwrap()).await.unwrap();
             let parsed = Route::parse(&method, &path.parse().unwrap());

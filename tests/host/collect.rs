@@ -14,7 +14,7 @@ const SLICE: &str = "POST /v2/_roadstead/collect";
 /// The host begins at once, and again and again.
 const HURRY: (&str, &str) = (
     "ROADSTEAD_TEST_GC",
-    r#"{"first":0,"terms":{"interval":0,"grace":60000,"keep":120000,"alone":false}}"#,
+    r#"{"first":0,"overrides":{"interval":0,"grace":60000,"keep":120000,"exclusive":false}}"#,
 );
 
 /// A command of the program, without the test's settings.

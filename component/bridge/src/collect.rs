@@ -1,13 +1,13 @@
 //! Garbage collection, slice by slice. The component does a slice for each
 //! request to its route; the native host sends such requests itself, and is
-//! known by the header [`TERMS`], which no client can send (see
+//! known by the header [`OVERRIDES`], which no client can send (see
 //! [`crate::client`]). The response's body is a [`Progress`].
 
 use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
-/// The header of the host's own requests: [`Terms`] as JSON.
-pub const TERMS: HeaderName = HeaderName::from_static("x-roadstead-collect");
+/// The header of the host's own requests: [`Overrides`] as JSON.
+pub const OVERRIDES: HeaderName = HeaderName::from_static("x-roadstead-collect");
 
 /// The path of the route.
 pub const PATH: &str = "/v2/_roadstead/collect";
@@ -16,7 +16,7 @@ pub const PATH: &str = "/v2/_roadstead/collect";
 /// milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Terms {
+pub struct Overrides {
     /// How long a client may rely on an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace: Option<u64>,
@@ -30,13 +30,13 @@ pub struct Terms {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
     /// Whether nobody else uses the storage, so that nothing is waited for.
-    pub alone: bool,
+    pub exclusive: bool,
 }
 
 /// The body of a request. Without it, a run begins if one is due.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Ask {
+pub struct SliceRequest {
     /// The run that goes on, as 32 hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,

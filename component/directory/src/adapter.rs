@@ -59,6 +59,24 @@ impl<T: Transport> DirectoryStorage<T> {
     async fn reply(&self, operation: Operation) -> Result<Reply, StorageError> {
         Ok(self.0.execute(operation).await?.0)
     }
+
+    /// Asks by operations which of some content the repository does not hold.
+    async fn missing(
+        &self,
+        repository: &RepositoryName,
+        digests: &[&Digest],
+        operation: impl Fn(RepositoryName, Vec<Digest>) -> Operation,
+    ) -> Result<Vec<Digest>, StorageError> {
+        let mut missing = Vec::new();
+        for digests in digests.chunks(DIGESTS_LIMIT) {
+            let digests = digests.iter().map(|&digest| digest.clone()).collect();
+            match self.reply(operation(repository.clone(), digests)).await? {
+                Reply::Missing(digests) => missing.extend(digests),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(missing)
+    }
 }
 
 impl<T: Transport> Storage for DirectoryStorage<T> {
@@ -127,16 +145,8 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
         repository: &RepositoryName,
         digests: &[&Digest],
     ) -> Result<Vec<Digest>, StorageError> {
-        let mut missing = Vec::new();
-        for digests in digests.chunks(DIGESTS_LIMIT) {
-            let digests = digests.iter().map(|&digest| digest.clone()).collect();
-            let operation = Operation::MissingBlobs { repository: repository.clone(), digests };
-            match self.reply(operation).await? {
-                Reply::Missing(digests) => missing.extend(digests),
-                other => return Err(unexpected(&other)),
-            }
-        }
-        Ok(missing)
+        let operation = |repository, digests| Operation::MissingBlobs { repository, digests };
+        self.missing(repository, digests, operation).await
     }
 
     async fn missing_manifests(
@@ -144,16 +154,8 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
         repository: &RepositoryName,
         digests: &[&Digest],
     ) -> Result<Vec<Digest>, StorageError> {
-        let mut missing = Vec::new();
-        for digests in digests.chunks(DIGESTS_LIMIT) {
-            let digests = digests.iter().map(|&digest| digest.clone()).collect();
-            let operation = Operation::MissingManifests { repository: repository.clone(), digests };
-            match self.reply(operation).await? {
-                Reply::Missing(digests) => missing.extend(digests),
-                other => return Err(unexpected(&other)),
-            }
-        }
-        Ok(missing)
+        let operation = |repository, digests| Operation::MissingManifests { repository, digests };
+        self.missing(repository, digests, operation).await
     }
 
     async fn holder(

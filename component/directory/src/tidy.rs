@@ -87,35 +87,28 @@ impl Directory {
     pub(crate) fn tidy(&self, repository: &RepositoryName) -> Result<(), StorageError> {
         self.writable()?;
         let mut visits = VISITS;
-        for collection in [
-            Collection::Tags(repository.clone()),
-            // After the tags, whose directory stays while there are manifests.
-            Collection::Revisions(repository.clone()),
-            Collection::Layers(repository.clone()),
-            Collection::Referrers(repository.clone()),
-            Collection::Deletions(repository.clone()),
-            Collection::Moved(repository.clone()),
-            Collection::References(repository.clone()),
-            Collection::Sessions(repository.clone()),
-        ] {
-            let path = self.directory_of(&collection);
-            self.tidy_below(&path, DEPTH, &mut visits)?;
+        // After the tags, whose directory stays while there are manifests.
+        let [tags, revisions, layers] =
+            [Collection::Tags, Collection::Revisions, Collection::Layers]
+                .map(|collection| self.directory_of(&collection(repository.clone())));
+        let others = [
+            Collection::Referrers,
+            Collection::Deletions,
+            Collection::Moved,
+            Collection::References,
+            Collection::Sessions,
+        ]
+        .map(|collection| self.directory_of(&collection(repository.clone())));
+        for path in [&tags, &revisions, &layers].into_iter().chain(&others) {
+            self.tidy_below(path, DEPTH, &mut visits)?;
         }
-        let revisions = self.directory_of(&Collection::Revisions(repository.clone()));
         if files::remove_dir(&revisions).is_ok() {
             self.synced.forget(&revisions);
         }
         self.prune_kept(repository);
-        for collection in [
-            Collection::Referrers(repository.clone()),
-            Collection::Deletions(repository.clone()),
-            Collection::Moved(repository.clone()),
-            Collection::References(repository.clone()),
-            Collection::Sessions(repository.clone()),
-        ] {
-            self.prune(&self.directory_of(&collection));
+        for path in &others {
+            self.prune(path);
         }
-        let tags = self.directory_of(&Collection::Tags(repository.clone()));
         let present = tags.ancestors().skip(1).find(|path| !is_missing(path));
         if let Some(present) = present {
             self.prune(present);

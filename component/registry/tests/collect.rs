@@ -1,4 +1,4 @@
-//! Who may ask for garbage collection, and on which terms.
+//! Who may ask for garbage collection, and on which overrides.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request};
 use roadstead_access::{Access, Caller, Subject};
 use roadstead_bridge::Services;
-use roadstead_bridge::collect::{PATH, Progress, TERMS, Terms};
+use roadstead_bridge::collect::{OVERRIDES, Overrides, PATH, Progress};
 use roadstead_config::Config;
 use roadstead_directory::{Directory, DirectoryStorage};
 use roadstead_kit::directory::NativeDirectory;
@@ -18,8 +18,8 @@ fn gate(services: Services, variables: &[(&str, &str)]) -> Gate {
     Gate::new(&Config::from_variables(owned).unwrap(), services, None)
 }
 
-fn headers(terms: &str) -> HeaderMap {
-    HeaderMap::from_iter([(TERMS, terms.parse().unwrap())])
+fn headers(overrides: &str) -> HeaderMap {
+    HeaderMap::from_iter([(OVERRIDES, overrides.parse().unwrap())])
 }
 
 const PASSWORDS: (&str, &str) = ("AUTH_HTPASSWD_PATH", "/users");
@@ -29,15 +29,16 @@ const FRONT: Services = Services { storage: true, access: true, hashing: false, 
 /// hosts, the header comes from a client.
 #[test]
 fn only_a_native_host_sets_terms() {
-    let of_host = Terms { alone: true, grace: Some(0), budget: Some(7), ..Terms::default() };
+    let of_host =
+        Overrides { exclusive: true, grace: Some(0), budget: Some(7), ..Overrides::default() };
     let said = headers(&serde_json::to_string(&of_host).unwrap());
     for services in [FRONT, Services::default()] {
         let gate = gate(services, &[PASSWORDS]);
         let believed = services.front;
-        assert_eq!(gate.terms(&said).unwrap(), believed.then_some(of_host));
+        assert_eq!(gate.overrides(&said).unwrap(), believed.then_some(of_host));
         assert_eq!(gate.permit(&Caller::default(), &Route::Collect, &said).is_ok(), believed);
-        assert_eq!(gate.terms(&headers("x")).is_err(), believed);
-        assert_eq!(gate.terms(&HeaderMap::new()).unwrap(), None);
+        assert_eq!(gate.overrides(&headers("x")).is_err(), believed);
+        assert_eq!(gate.overrides(&HeaderMap::new()).unwrap(), None);
         // Nothing else is permitted by it.
         let catalog = Route::parse(&http::Method::GET, &"/v2/_catalog".parse().unwrap()).unwrap();
         assert!(gate.permit(&Caller::default(), &catalog, &said).is_err());

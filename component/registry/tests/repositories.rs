@@ -10,13 +10,12 @@ use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
 use roadstead_kit::body::{MemoryBody, NativeBodies};
 use roadstead_kit::bucket::MemoryBucket;
-use roadstead_kit::contract::Readable;
+use roadstead_kit::contract::{Readable, sha256};
 use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::native::NativeRegistry;
-use roadstead_oci::{Algorithm, Digest, MediaType, RepositoryName, Tag};
+use roadstead_oci::{Digest, MediaType, RepositoryName, Tag};
 use roadstead_storage::{Key, Storage};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -25,10 +24,6 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 fn name() -> RepositoryName {
     RepositoryName::parse("a").unwrap()
-}
-
-fn sha256(bytes: &[u8]) -> Digest {
-    Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
 }
 
 fn in_directory(root: &Path) -> DirectoryStorage<NativeDirectory> {

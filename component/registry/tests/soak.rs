@@ -14,12 +14,12 @@ use http::{Request, Response};
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_kit::body::{NativeBodies, pause_by, yield_now};
 use roadstead_kit::bucket::MemoryBucket;
+use roadstead_kit::contract::sha256;
 use roadstead_kit::native::NativeRegistry;
-use roadstead_oci::{Algorithm, Digest, RepositoryName};
-use roadstead_registry::{Order, Progress, Report};
+use roadstead_oci::{Digest, RepositoryName};
+use roadstead_registry::{Progress, Report, SliceOptions};
 use roadstead_storage::{Collection, Cursor, Holding, Key, NameList, NamesQuery, Record, Storage};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::task::Poll;
@@ -85,10 +85,6 @@ impl World {
 
 fn add(counter: &Cell<u64>) {
     counter.set(counter.get() + 1);
-}
-
-fn sha256(bytes: &[u8]) -> Digest {
-    Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes)).unwrap()
 }
 
 fn layer(number: u32) -> Bytes {
@@ -260,14 +256,14 @@ async fn client(world: &World, seed: u64) {
     }
 }
 
-fn order() -> Order {
-    Order {
+fn order() -> SliceOptions {
+    SliceOptions {
         run: None,
         grace: GRACE,
         keep: KEEP,
         interval: INTERVAL,
         dry_run: false,
-        alone: false,
+        exclusive: false,
         budget: 50,
     }
 }
@@ -427,7 +423,7 @@ async fn pushes_while_garbage_is_collected() {
     let registry = world.registry();
     for _ in 0..8 {
         world.bucket.pass(2 * KEEP + Duration::from_secs(700));
-        let mut order = Order { budget: u32::MAX, ..order() };
+        let mut order = SliceOptions { budget: u32::MAX, ..order() };
         while let Progress::Running { run, wait, .. } = registry.collect(&order).await.unwrap() {
             order.run = Some(u128::from_str_radix(&run, 16).unwrap());
             world.bucket.pass(Duration::from_millis(wait));

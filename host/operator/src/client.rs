@@ -1,5 +1,6 @@
 //! Requests to a registry, with a login where it asks for one.
 
+use crate::cert::DOCKER_DIRECTORY;
 use crate::credentials::{self, Credentials};
 use crate::doctor::challenge::Challenge;
 use crate::doctor::http::{self, Answer, Stream};
@@ -12,8 +13,9 @@ use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::RootCertStore;
 use std::cell::RefCell;
+use std::io::Read;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -24,13 +26,36 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json, */*";
 
-/// How a registry is reached.
-pub(crate) struct Options<'a> {
-    pub(crate) ca: &'a [PathBuf],
-    pub(crate) docker_directory: &'a Path,
-    pub(crate) docker_config: Option<PathBuf>,
-    pub(crate) user: Option<Credentials>,
-    pub(crate) limit: Duration,
+/// How a registry is reached, and who logs in.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Connection {
+    /// Log in as this user instead of docker login's; prompts for the password
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Read the password from standard input
+    #[arg(long, requires = "user")]
+    password_stdin: bool,
+    /// Trust the CAs in this file too
+    #[arg(long, value_name = "FILE")]
+    ca: Vec<PathBuf>,
+    /// Where Docker on this machine looks for CA certificates
+    #[arg(long, value_name = "DIRECTORY", default_value = DOCKER_DIRECTORY)]
+    docker_directory: PathBuf,
+    /// Where docker login keeps its passwords [default: `$DOCKER_CONFIG`, or `~/.docker`]
+    #[arg(long, value_name = "DIRECTORY")]
+    docker_config: Option<PathBuf>,
+}
+
+impl Connection {
+    /// Who logs in, if somebody is named.
+    pub(crate) fn credentials(&self, input: &mut dyn Read) -> Result<Option<Credentials>, String> {
+        Credentials::of_user(self.user.as_deref(), self.password_stdin, input)
+    }
+
+    /// Whether something is given that only a registry's URL needs.
+    pub(crate) fn is_given(&self) -> bool {
+        self.user.is_some() || !self.ca.is_empty()
+    }
 }
 
 /// What a request is, but for the login.
@@ -55,19 +80,26 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(registry: &str, options: Options<'_>) -> Result<Self, String> {
+    /// A client that logs in as `user`, or by what `docker login` keeps. Each request may
+    /// take as long as `limit`.
+    pub(crate) fn new(
+        registry: &str,
+        connection: &Connection,
+        user: Option<Credentials>,
+        limit: Duration,
+    ) -> Result<Self, String> {
         let target: Target = registry.parse()?;
         let system = Roots::of_system();
-        let docker = Docker::read(options.docker_directory, &target.authority(), &system);
+        let docker = Docker::read(&connection.docker_directory, &target.authority(), &system);
         let mut roots = docker.roots.unwrap_or(system);
-        for file in options.ca {
+        for file in &connection.ca {
             roots = roots.with_file(file).map_err(|error| format!("{error:#}"))?;
         }
         Ok(Self {
             roots: roots.store,
-            docker_config: options.docker_config,
-            user: options.user,
-            limit: options.limit,
+            docker_config: connection.docker_config.clone().or_else(credentials::directory),
+            user,
+            limit,
             authorization: RefCell::default(),
             scheme: RefCell::new(target.scheme),
             target,

@@ -1,9 +1,11 @@
-//! The passwords that `docker login` keeps.
+//! A user's name and password: as given to a command, and as `docker login` keeps
+//! them.
 
+use crate::password;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use std::io::Write as _;
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -29,6 +31,27 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
+    /// Those of a user who is named on the command line, with a password from `input` or
+    /// from a prompt.
+    pub(crate) fn of_user(
+        user: Option<&str>,
+        password_stdin: bool,
+        input: &mut dyn Read,
+    ) -> Result<Option<Self>, String> {
+        let Some(user) = user.map(str::to_owned) else { return Ok(None) };
+        if user.contains(':') {
+            return Err("a user's name cannot contain a colon".to_owned());
+        }
+        let password = if password_stdin {
+            password::from_input(input)?
+        } else {
+            password::ask(&format!("Password of {user}: "))
+                .map_err(|problem| format!("{problem}: use --password-stdin"))?
+        };
+        Ok(Some(Self { user, password }))
+    }
+
+    /// As the value of an `Authorization` header.
     pub(crate) fn basic(&self) -> String {
         format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
     }

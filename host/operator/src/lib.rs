@@ -16,3 +16,4 @@ pub mod gc;
 pub mod htpasswd;
 mod password;
 pub mod rm;
+mod terminal;

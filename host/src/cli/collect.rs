@@ -5,7 +5,7 @@ use crate::collect::offline::Offline;
 use crate::log;
 use crate::options::Options;
 use anyhow::bail;
-use roadstead_bridge::collect::Ask;
+use roadstead_bridge::collect::SliceRequest;
 use roadstead_config::{Given, LogFormat, LogLevel, Settings};
 use roadstead_operator::gc::{self, Display, Outcome};
 use std::io::{stderr, stdin, stdout};
@@ -24,7 +24,7 @@ pub(super) fn run(args: &gc::Args) -> anyhow::Result<()> {
         Some(target) => at(Path::new(target))?,
     };
     args.check_storage()?;
-    let ask = Ask { run: args.run.clone(), dry_run: args.dry_run };
+    let ask = SliceRequest { run: args.run.clone(), dry_run: args.dry_run };
     let outcome = offline(options, args.keep, ask, &mut display)?;
     gc::print(&outcome, args.json, &mut stdout())
 }
@@ -33,7 +33,7 @@ pub(super) fn run(args: &gc::Args) -> anyhow::Result<()> {
 pub(super) fn run_as_distribution(args: &gc::DistributionArgs) -> anyhow::Result<()> {
     args.check()?;
     let options = options(Some(&args.config))?;
-    let ask = Ask { run: None, dry_run: args.dry_run };
+    let ask = SliceRequest { run: None, dry_run: args.dry_run };
     let mut errors = stderr();
     let mut display =
         if args.quiet { Display::nothing() } else { Display::standard_error(&mut errors) };
@@ -71,7 +71,7 @@ fn at(target: &Path) -> anyhow::Result<Options> {
 fn offline(
     options: Options,
     keep: bool,
-    ask: Ask,
+    ask: SliceRequest,
     display: &mut Display<'_>,
 ) -> anyhow::Result<Outcome> {
     log::start(LogLevel::Warn, LogFormat::Text)?;

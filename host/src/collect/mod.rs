@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use roadstead_bridge::collect::{Ask, PATH, Progress, TERMS, Terms};
+use roadstead_bridge::collect::{OVERRIDES, Overrides, PATH, Progress, SliceRequest};
 use roadstead_bridge::{front, header_json};
 use std::fmt;
 
@@ -43,10 +43,14 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// Has the component do a slice.
-pub(crate) async fn slice(engine: &Engine, terms: &Terms, ask: &Ask) -> Result<Progress, Failure> {
+pub(crate) async fn slice(
+    engine: &Engine,
+    overrides: &Overrides,
+    ask: &SliceRequest,
+) -> Result<Progress, Failure> {
     let body = serde_json::to_vec(ask).map_err(|error| Failure::new(error.to_string()))?;
     let request = Request::post(PATH)
-        .header(TERMS, header_json(terms))
+        .header(OVERRIDES, header_json(overrides))
         .header(CONTENT_TYPE, "application/json")
         .header(CONTENT_LENGTH, body.len())
         .body(full(Bytes::from(body)))

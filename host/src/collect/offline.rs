@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::options::Options;
 use crate::server;
 use anyhow::{Context as _, bail};
-use roadstead_bridge::collect::{Ask, Progress, Terms};
+use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
 use roadstead_directory::PRIVATE;
 use roadstead_operator::gc::{Failure, Source};
 use std::path::Path;
@@ -33,7 +33,7 @@ const BUDGET: u32 = 2000;
 #[derive(Debug)]
 pub(crate) struct Offline {
     engine: Engine,
-    terms: Terms,
+    overrides: Overrides,
 }
 
 impl Offline {
@@ -49,7 +49,7 @@ impl Offline {
             bail!("{} is no data directory of a registry", options.root.display());
         }
         let storage = server::storage(&options).await?;
-        let mut terms = Terms { interval: Some(0), ..Terms::default() };
+        let mut overrides = Overrides { interval: Some(0), ..Overrides::default() };
         if let Storage::Directory(store) = &storage {
             if !store.is_owner() {
                 bail!(
@@ -58,15 +58,15 @@ impl Offline {
                     options.root.display()
                 );
             }
-            terms.alone = !keep;
-            terms.budget = Some(BUDGET);
+            overrides.exclusive = !keep;
+            overrides.budget = Some(BUDGET);
         }
         let variables = outbound::variables(options.config.cloud.as_ref(), variables(&options))?;
         let hooks = Hooks { storage, auth: None };
         let cache = options.code_cache.as_deref();
         let (engine, _) =
             Engine::new(COMPONENT, cache, variables, hooks).context("cannot load the component")?;
-        Ok(Self { engine, terms })
+        Ok(Self { engine, overrides })
     }
 
     /// Ends the component.
@@ -92,8 +92,8 @@ fn variables(options: &Options) -> Vec<(String, String)> {
 }
 
 impl Source for Offline {
-    async fn slice(&mut self, ask: &Ask) -> Result<Progress, Failure> {
-        let result = slice(&self.engine, &self.terms, ask).await;
+    async fn slice(&mut self, ask: &SliceRequest) -> Result<Progress, Failure> {
+        let result = slice(&self.engine, &self.overrides, ask).await;
         result.map_err(|failure| Failure { passes: !failure.refused, cause: failure.into() })
     }
 }

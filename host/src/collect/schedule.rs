@@ -5,7 +5,7 @@ use crate::collect::{Failure, slice};
 use crate::engine::Engine;
 use crate::log::UNLIMITED;
 use anyhow::Context as _;
-use roadstead_bridge::collect::{Ask, Progress, Report, Terms};
+use roadstead_bridge::collect::{Overrides, Progress, Report, SliceRequest};
 use serde::Deserialize;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ pub(crate) const VARIABLE: &str = "ROADSTEAD_TEST_GC";
 pub struct Hurry {
     /// Milliseconds from the start to the first run, and the least pause.
     first: u64,
-    terms: Terms,
+    overrides: Overrides,
 }
 
 impl Hurry {
@@ -65,8 +65,8 @@ impl Hurry {
 
 /// Collects until the task is dropped.
 pub(crate) async fn run(engine: Engine, interval: Duration, hurry: Option<Hurry>) {
-    let terms = hurry.map(|hurry| hurry.terms).unwrap_or_default();
-    let interval = terms.interval.map_or(interval, Duration::from_millis);
+    let overrides = hurry.map(|hurry| hurry.overrides).unwrap_or_default();
+    let interval = overrides.interval.map_or(interval, Duration::from_millis);
     let mut schedule = Schedule::new(interval);
     let mut pause = FIRST_PAUSE + jitter(FIRST_PAUSE);
     if let Some(hurry) = hurry {
@@ -81,12 +81,12 @@ pub(crate) async fn run(engine: Engine, interval: Duration, hurry: Option<Hurry>
     let mut begun = Instant::now();
     loop {
         tokio::time::sleep(pause).await;
-        let ask = Ask { run: schedule.run.clone(), dry_run: false };
+        let ask = SliceRequest { run: schedule.run.clone(), dry_run: false };
         let is_first = ask.run.is_none();
         if is_first {
             begun = Instant::now();
         }
-        let (after, event) = schedule.after(slice(&engine, &terms, &ask).await);
+        let (after, event) = schedule.after(slice(&engine, &overrides, &ask).await);
         pause = after;
         if is_first && let Some(run) = &schedule.run {
             tracing::info!(run, "garbage collection began");
@@ -260,7 +260,11 @@ mod tests {
 
     #[test]
     fn tests_can_be_in_a_hurry() {
-        let hurry: Hurry = serde_json::from_str(r#"{"first":1,"terms":{"interval":2}}"#).unwrap();
-        assert_eq!((hurry.first, hurry.terms.interval, hurry.terms.keep), (1, Some(2), None));
+        let hurry: Hurry =
+            serde_json::from_str(r#"{"first":1,"overrides":{"interval":2}}"#).unwrap();
+        assert_eq!(
+            (hurry.first, hurry.overrides.interval, hurry.overrides.keep),
+            (1, Some(2), None)
+        );
     }
 }

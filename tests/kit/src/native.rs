@@ -8,7 +8,7 @@ use http::{Request, Response};
 use roadstead_access::Authority;
 use roadstead_bridge::Services;
 use roadstead_config::Config;
-use roadstead_registry::{Ask, Body, Gate, Order, Progress, Registry, Switches};
+use roadstead_registry::{Ask, Body, Gate, Progress, Registry, SliceOptions, Switches};
 use roadstead_storage::{Storage, StorageError};
 
 /// The registry over a storage of this process.
@@ -48,7 +48,7 @@ where
     ///
     /// # Errors
     /// When the storage fails.
-    pub async fn collect(&self, order: &Order) -> Result<Progress, StorageError> {
+    pub async fn collect(&self, order: &SliceOptions) -> Result<Progress, StorageError> {
         self.0.collect_slice(order).await
     }
 

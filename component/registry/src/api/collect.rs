@@ -2,9 +2,9 @@
 //! these requests itself; under other hosts, `curl` and a clock do.
 
 use super::{Answer, Call, Registry, internal, json};
-use crate::{Error, Order};
+use crate::{Error, SliceOptions};
 use http::header::{self, HeaderValue};
-use roadstead_bridge::collect::{Ask, Progress, Terms};
+use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
 use roadstead_config::Collection;
 use roadstead_storage::{BodyError, RequestBody, Storage};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,10 +29,10 @@ impl<S: Storage> Registry<S> {
         let Some(collection) = self.switches.collection else {
             return Err(Error::CollectionDisabled);
         };
-        let terms = self.gate.terms(&call.headers)?;
-        let order = order(collection, terms, &ask(call).await?)?;
+        let overrides = self.gate.overrides(&call.headers)?;
+        let order = order(collection, overrides, &ask(call).await?)?;
         // The host's own requests come one after the other.
-        let _turn = match terms {
+        let _turn = match overrides {
             Some(_) => None,
             None => Some(Turn::take(&self.collecting)?),
         };
@@ -61,8 +61,8 @@ impl Drop for Turn<'_> {
     }
 }
 
-async fn ask<U: RequestBody>(call: &mut Call<U>) -> Result<Ask, Error> {
-    let Some(body) = call.body.take() else { return Ok(Ask::default()) };
+async fn ask<U: RequestBody>(call: &mut Call<U>) -> Result<SliceRequest, Error> {
+    let Some(body) = call.body.take() else { return Ok(SliceRequest::default()) };
     let bytes = body.collect(BODY_LIMIT).await.map_err(|error| match error {
         BodyError::TooLarge => {
             Error::CollectionRequest(format!("its body is longer than {BODY_LIMIT} bytes"))
@@ -71,24 +71,28 @@ async fn ask<U: RequestBody>(call: &mut Call<U>) -> Result<Ask, Error> {
         BodyError::TooSlow => Error::BodyTooSlow,
     })?;
     if bytes.is_empty() {
-        return Ok(Ask::default());
+        return Ok(SliceRequest::default());
     }
     serde_json::from_slice(&bytes).map_err(|error| Error::CollectionRequest(error.to_string()))
 }
 
 /// By the settings, except for what the host says.
-fn order(collection: Collection, terms: Option<Terms>, ask: &Ask) -> Result<Order, Error> {
+fn order(
+    collection: Collection,
+    overrides: Option<Overrides>,
+    ask: &SliceRequest,
+) -> Result<SliceOptions, Error> {
     let Collection { interval, grace, keep, rate } = collection;
-    let terms = terms.unwrap_or_default();
+    let overrides = overrides.unwrap_or_default();
     let or = |given: Option<u64>, setting| given.map_or(setting, Duration::from_millis);
-    Ok(Order {
+    Ok(SliceOptions {
         run: ask.run.as_deref().map(run).transpose()?,
-        grace: or(terms.grace, grace),
-        keep: or(terms.keep, keep),
-        interval: or(terms.interval, interval),
+        grace: or(overrides.grace, grace),
+        keep: or(overrides.keep, keep),
+        interval: or(overrides.interval, interval),
         dry_run: ask.dry_run,
-        alone: terms.alone,
-        budget: terms.budget.unwrap_or(rate.min(LARGEST_SLICE)),
+        exclusive: overrides.exclusive,
+        budget: overrides.budget.unwrap_or(rate.min(LARGEST_SLICE)),
     })
 }
 
@@ -102,9 +106,9 @@ fn run(text: &str) -> Result<u128, Error> {
 }
 
 /// With the wait that keeps the rate, where others use the storage too.
-fn paced(mut progress: Progress, order: &Order, rate: u32) -> Progress {
+fn paced(mut progress: Progress, order: &SliceOptions, rate: u32) -> Progress {
     if let Progress::Running { operations, wait, .. } = &mut progress
-        && !order.alone
+        && !order.exclusive
     {
         let pace = u64::from(*operations) * 1000 / u64::from(rate.max(1));
         *wait = pace.max(*wait);
@@ -115,8 +119,8 @@ fn paced(mut progress: Progress, order: &Order, rate: u32) -> Progress {
 #[cfg(test)]
 mod tests {
     use super::{order, paced};
-    use crate::Order;
-    use roadstead_bridge::collect::{Ask, Progress, Terms};
+    use crate::SliceOptions;
+    use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
     use roadstead_config::Collection;
     use std::time::Duration;
 
@@ -128,27 +132,28 @@ mod tests {
 
     #[test]
     fn the_settings_and_what_the_host_says() {
-        let ask = Ask { run: Some(format!("{:032x}", 7)), dry_run: true };
-        let expected = Order {
+        let ask = SliceRequest { run: Some(format!("{:032x}", 7)), dry_run: true };
+        let expected = SliceOptions {
             run: Some(7),
             grace: HOUR,
             keep: HOUR * 2,
             interval: HOUR * 24,
             dry_run: true,
-            alone: false,
+            exclusive: false,
             budget: 1000,
         };
         assert_eq!(order(collection(5000), None, &ask).unwrap(), expected);
-        let of_host = Terms { interval: Some(0), keep: Some(1), alone: true, ..Terms::default() };
+        let of_host =
+            Overrides { interval: Some(0), keep: Some(1), exclusive: true, ..Overrides::default() };
         let (interval, keep) = (Duration::ZERO, Duration::from_millis(1));
-        let expected = Order { interval, keep, alone: true, budget: 7, ..expected };
+        let expected = SliceOptions { interval, keep, exclusive: true, budget: 7, ..expected };
         assert_eq!(order(collection(7), Some(of_host), &ask).unwrap(), expected);
     }
 
     #[test]
     fn runs_have_one_name() {
         for text in ["", "7", &"0".repeat(33), &"F".repeat(32), &format!("+{}", "0".repeat(31))] {
-            let ask = Ask { run: Some(text.to_owned()), dry_run: false };
+            let ask = SliceRequest { run: Some(text.to_owned()), dry_run: false };
             assert!(order(collection(1), None, &ask).is_err(), "{text}");
         }
     }
@@ -162,10 +167,10 @@ mod tests {
             operations: 500,
             wait,
         };
-        let others = order(collection(200), None, &Ask::default()).unwrap();
-        let alone = Order { alone: true, ..others };
+        let others = order(collection(200), None, &SliceRequest::default()).unwrap();
+        let exclusive = SliceOptions { exclusive: true, ..others };
         assert_eq!(paced(running(0), &others, 200), running(2500));
         assert_eq!(paced(running(9000), &others, 200), running(9000));
-        assert_eq!(paced(running(0), &alone, 200), running(0));
+        assert_eq!(paced(running(0), &exclusive, 200), running(0));
     }
 }

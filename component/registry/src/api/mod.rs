@@ -11,7 +11,7 @@ mod token;
 mod upload;
 
 use crate::store::Store;
-use crate::{Body, Effect, Error, Gate, Order, Progress, Route};
+use crate::{Body, Effect, Error, Gate, Progress, Route, SliceOptions};
 use caching::CacheDirective;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -154,7 +154,7 @@ impl<S: Storage> Registry<S> {
     ///
     /// # Errors
     /// Any error of the storage ends the run, without anything being removed.
-    pub async fn collect_slice(&self, order: &Order) -> Result<Progress, StorageError> {
+    pub async fn collect_slice(&self, order: &SliceOptions) -> Result<Progress, StorageError> {
         self.store.collect(order).await
     }
 

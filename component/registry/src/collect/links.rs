@@ -1,12 +1,12 @@
 //! The third stage: links move aside, or back.
 
-use super::blobs::{Action, Objects, Verb};
-use super::run::{LOOK_VALID, Moment, PAGE, Run};
-use super::state::{Stage, Step};
+use super::decisions::{Action, Objects, Verb};
+use super::lease::Stopwatch;
+use super::run::{LOOK_VALID, PAGE, Run};
+use super::state::Act;
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_storage::condemned::TombstoneState;
-use roadstead_storage::{Collection, Cursor, Key, Record, Storage, StorageError};
+use roadstead_storage::{Collection, Cursor, Key, Pages, Storage, StorageError};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
@@ -36,169 +36,59 @@ const ABANDONED: Duration = Duration::from_hours(1);
 const ATTEMPTS: usize = 3;
 
 /// A part of what is to be done, by digest.
-pub(super) struct Part(HashMap<Digest, Action>);
+struct Part(HashMap<Digest, Verb>);
 
 /// Moves that are announced.
 pub(super) struct Announced {
     key: Key,
     text: String,
     /// When that was written last.
-    at: Moment,
+    at: Stopwatch,
     /// Whether it was not renewed in time.
     late: bool,
 }
 
 impl Part {
-    fn new(actions: Vec<Action>) -> Self {
-        Self(actions.into_iter().map(|action| (action.digest.clone(), action)).collect())
+    fn new(actions: &[Action]) -> Self {
+        Self(actions.iter().map(|action| (action.digest.clone(), action.verb)).collect())
     }
 
     fn verb(&self, digest: &Digest) -> Option<Verb> {
-        self.0.get(digest).map(|action| action.verb)
+        self.0.get(digest).copied()
     }
-}
-
-/// What is found and done while links move.
-struct Links {
-    part: Part,
-    /// Blobs that stay as they are until the next run.
-    left: BTreeSet<Digest>,
-    /// Blobs that a repository links again.
-    linked: BTreeSet<Digest>,
-    /// Whether what is left over is deleted.
-    tidy: bool,
 }
 
 impl<S: Storage> Run<'_, S> {
-    /// Does the next step of a part, as far as this slice may.
-    pub(super) async fn act(&mut self, part: u32, step: Step) -> Result<(), StorageError> {
-        let record = Record::Actions(self.id, part);
-        let text = self.record(record.clone()).await?;
-        let actions = Action::parse_all(&text, &Key::Record(record))?;
-        let next = match step {
-            Step::Announce { done, left } => Some(self.announce_all(&actions, done, left).await?),
-            Step::Links { done, within, left, linked } => {
-                let last = part + 1 == self.state.actions;
-                let links = Links { part: Part::new(actions), left, linked, tidy: last };
-                Some(self.all_links(links, done, within).await?)
-            }
-            Step::Conclude { done, left, linked } => {
-                Some(self.conclude(&actions, done, left, linked).await?)
-            }
-            Step::Remove { done, left, linked } => {
-                Some(self.remove_all(&actions, done, left, linked).await?)
-            }
-            Step::Tombstones { done } => self.clear_tombstones(&actions, done).await?,
-        };
-        self.state.stage = match next {
-            Some(step) => Stage::Act { part, step },
-            None if part + 1 == self.state.actions => Stage::End,
-            None => Stage::Act { part: part + 1, step: Step::first() },
-        };
-        Ok(())
-    }
-
-    /// Condemns blobs, or says that they are needed, before their links change.
-    async fn announce_all(
+    /// Goes through the links of the repositories, and says whether that is all of
+    /// them.
+    pub(super) async fn links(
         &mut self,
         actions: &[Action],
-        done: usize,
-        mut left: BTreeSet<Digest>,
-    ) -> Result<Step, StorageError> {
-        for (number, action) in actions.iter().enumerate().skip(done) {
-            if number > done && self.is_spent() {
-                return Ok(Step::Announce { done: number, left });
-            }
-            self.alive().await?;
-            if !self.order.alone {
-                self.mark().await?;
-            }
-            match action.verb {
-                // Alone, nobody looks for it.
-                Verb::Condemn if !self.order.alone => {
-                    self.write_tombstone(&action.digest, TombstoneState::Condemned).await?;
-                }
-                Verb::GiveBack => {
-                    self.spent += 1;
-                    self.store
-                        .storage
-                        .write(&Key::Need(action.digest.clone()), Bytes::new())
-                        .await?;
-                    if self.gives_way(&action.digest).await? {
-                        left.insert(action.digest.clone());
-                    }
-                }
-                Verb::Condemn | Verb::Remove | Verb::Keep | Verb::Forget => {}
-            }
-        }
-        Ok(Step::Links { done: None, within: None, left, linked: BTreeSet::new() })
-    }
-
-    /// Says in the storage that something in it is condemned.
-    async fn mark(&mut self) -> Result<(), StorageError> {
-        if self.marked {
-            return Ok(());
-        }
-        let marker = Key::Record(Record::Marker);
-        self.spent += 1;
-        // Its time says since when, so it is written once.
-        if !self.store.storage.exists(&marker).await? {
-            self.store.storage.write(&marker, Bytes::new()).await?;
-        }
-        self.marked = true;
-        Ok(())
-    }
-
-    /// Writes a tombstone.
-    pub(super) async fn write_tombstone(
-        &mut self,
-        digest: &Digest,
-        state: TombstoneState,
-    ) -> Result<(), StorageError> {
-        self.spent += 1;
-        self.store.write_tombstone(digest, state, self.slice).await
-    }
-
-    /// Whether another collector may be about to remove the data of a blob.
-    async fn gives_way(&mut self, digest: &Digest) -> Result<bool, StorageError> {
-        if self.tombstone_state(digest).await? != Some(TombstoneState::Removing) {
-            return Ok(false);
-        }
-        self.spent += 1;
-        let objects = self.store.blob_objects(digest).await?;
-        Ok(objects.tombstone.is_some_and(|time| self.age(time) < 2 * self.order.grace))
-    }
-
-    async fn all_links(
-        &mut self,
-        mut links: Links,
-        mut done: Option<String>,
-        mut within: Option<(String, Cursor)>,
-    ) -> Result<Step, StorageError> {
-        let names =
-            self.repositories(done.clone(), if within.is_some() { 1 } else { PAGE }).await?;
+        act: &mut Act,
+    ) -> Result<bool, StorageError> {
+        let part = Part::new(actions);
+        let limit = if act.within.is_some() { 1 } else { PAGE };
+        let names = self.repositories(act.repository.clone(), limit).await?;
         if names.is_empty() {
-            let Links { left, linked, .. } = links;
-            return Ok(Step::Conclude { done: 0, left, linked });
+            return Ok(true);
         }
         for name in names {
             self.alive().await?;
             // Another repository may have come or gone since.
-            let after = within.take().filter(|(of, _)| of == name.as_str()).map(|(_, at)| at);
-            if after.is_none() && !self.layer_links(&name, &mut links).await? {
+            let after = act.within.take().filter(|(of, _)| of == name.as_str()).map(|(_, at)| at);
+            if after.is_none() && !self.layer_links(&name, &part, act).await? {
                 break;
             }
-            if let Some(reached) = self.moved_links(&name, &mut links, after).await? {
-                within = Some((name.as_str().to_owned(), reached));
+            if let Some(reached) = self.moved_links(&name, &part, act, after).await? {
+                act.within = Some((name.as_str().to_owned(), reached));
                 break;
             }
-            done = Some(name.as_str().to_owned());
+            act.repository = Some(name.as_str().to_owned());
             if self.is_spent() {
                 break;
             }
         }
-        let Links { left, linked, .. } = links;
-        Ok(Step::Links { done, within, left, linked })
+        Ok(false)
     }
 
     /// Moves the links of a repository to blobs that are condemned, and finds those to
@@ -207,35 +97,30 @@ impl<S: Storage> Run<'_, S> {
     async fn layer_links(
         &mut self,
         name: &RepositoryName,
-        links: &mut Links,
+        part: &Part,
+        act: &mut Act,
     ) -> Result<bool, StorageError> {
         let mut condemned = Vec::new();
-        let mut after = None;
-        loop {
-            let collection = Collection::Layers(name.clone());
-            self.spent += 1;
-            let listing = self.store.storage.enumerate(&collection, after.as_ref(), PAGE).await?;
-            for entry in listing.entries {
+        let collection = Collection::Layers(name.clone());
+        let mut pages = Pages::new(&collection, None, PAGE);
+        while let Some(entries) = self.next(&mut pages).await? {
+            for entry in entries {
                 let Key::Layer(_, digest) = entry.key else { continue };
-                match links.part.verb(&digest) {
+                match part.verb(&digest) {
                     Some(Verb::Condemn) if self.is_young(entry.modified) => {
-                        links.left.insert(digest);
+                        act.left.insert(digest);
                     }
-                    Some(Verb::Condemn) if !links.left.contains(&digest) => condemned.push(digest),
+                    Some(Verb::Condemn) if !act.left.contains(&digest) => condemned.push(digest),
                     Some(Verb::Remove) => {
-                        links.linked.insert(digest);
+                        act.linked.insert(digest);
                     }
                     _ => {}
                 }
             }
-            match listing.next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
         }
         let mut batches = condemned.chunks(BATCH).peekable();
         while let Some(batch) = batches.next() {
-            self.move_links(name, batch, &mut links.left).await?;
+            self.move_links(name, batch, &mut act.left).await?;
             if self.is_spent() && batches.peek().is_some() {
                 return Ok(false);
             }
@@ -244,7 +129,7 @@ impl<S: Storage> Run<'_, S> {
     }
 
     fn is_young(&self, time: SystemTime) -> bool {
-        !self.order.alone && self.age(time) < self.order.grace
+        !self.order.exclusive && self.age(time) < self.order.grace
     }
 
     /// Moves links of a repository, except those that one of its manifests needs.
@@ -261,8 +146,8 @@ impl<S: Storage> Run<'_, S> {
             // Pushes that publish from now on wait, and what was published before is
             // found: each side writes before it reads.
             let (key, text) = (key.clone(), lines.join("\n"));
-            let mut announced = Announced { key, text, at: Moment::now(), late: false };
-            if !self.order.alone {
+            let mut announced = Announced { key, text, at: Stopwatch::start(), late: false };
+            if !self.order.exclusive {
                 self.announce_moves(&mut announced).await?;
             }
             let mut needed = HashSet::new();
@@ -282,11 +167,11 @@ impl<S: Storage> Run<'_, S> {
                 }
                 let link = Key::Layer(name.clone(), digest.clone());
                 self.spent += 2;
-                if !self.order.alone {
+                if !self.order.exclusive {
                     let moved = Key::MovedLayer(name.clone(), digest.clone());
                     self.store.storage.link(&moved, digest, None).await?;
                 }
-                if announced.at.age() > LOOK_VALID && !self.order.alone {
+                if announced.at.elapsed() > LOOK_VALID && !self.order.exclusive {
                     announced.late = true;
                     break;
                 }
@@ -298,7 +183,7 @@ impl<S: Storage> Run<'_, S> {
             }
         }
         left.extend(rest);
-        if !self.order.alone {
+        if !self.order.exclusive {
             self.spent += 1;
             self.store.storage.write(&key, Bytes::new()).await?;
         }
@@ -306,7 +191,7 @@ impl<S: Storage> Run<'_, S> {
     }
 
     async fn announce_moves(&mut self, announced: &mut Announced) -> Result<(), StorageError> {
-        announced.at = Moment::now();
+        announced.at = Stopwatch::start();
         self.spent += 1;
         self.store.storage.write(&announced.key, announced.text.clone().into()).await
     }
@@ -314,50 +199,49 @@ impl<S: Storage> Run<'_, S> {
     /// Writes an announcement again before those who wait take the collector to have
     /// died. One that was not in time may have been passed over.
     pub(super) async fn renew(&mut self, announced: &mut Announced) -> Result<(), StorageError> {
-        let age = announced.at.age();
-        if self.order.alone || age < RENEWED_AFTER {
+        let age = announced.at.elapsed();
+        if self.order.exclusive || age < RENEWED_AFTER {
             return Ok(());
         }
         announced.late |= age > LOOK_VALID;
         self.announce_moves(announced).await
     }
 
-    /// Gives links of a repository back, finds those that were moved lately, and tidies
-    /// up what is left over. Says where it goes on if it did not reach the end.
+    /// Gives links of a repository back, finds those that were moved lately, and with
+    /// the last part tidies up what is left over. Says where it goes on if it did not
+    /// reach the end.
     async fn moved_links(
         &mut self,
         name: &RepositoryName,
-        links: &mut Links,
-        mut after: Option<Cursor>,
+        part: &Part,
+        act: &mut Act,
+        after: Option<Cursor>,
     ) -> Result<Option<Cursor>, StorageError> {
+        let tidies = act.part + 1 == self.state.actions;
         let collection = Collection::Moved(name.clone());
-        loop {
-            self.spent += 1;
-            let listing =
-                self.store.storage.enumerate(&collection, after.as_ref(), MOVED_PAGE).await?;
-            for entry in listing.entries {
+        let mut pages = Pages::new(&collection, after, MOVED_PAGE);
+        while let Some(entries) = self.next(&mut pages).await? {
+            for entry in entries {
                 let Key::MovedLayer(_, digest) = &entry.key else { continue };
-                match links.part.verb(digest) {
-                    Some(Verb::GiveBack) if !links.left.contains(digest) => {
+                match part.verb(digest) {
+                    Some(Verb::GiveBack) if !act.left.contains(digest) => {
                         self.give_back(name, digest).await?;
                     }
                     // There was a link until lately.
                     Some(Verb::Remove)
-                        if !self.order.alone && self.age(entry.modified) < self.order.keep =>
+                        if !self.order.exclusive && self.age(entry.modified) < self.order.keep =>
                     {
-                        links.linked.insert(digest.clone());
+                        act.linked.insert(digest.clone());
                     }
-                    None if links.tidy => self.tidy_moved(name, digest, entry.modified).await?,
+                    None if tidies => self.tidy_moved(name, digest, entry.modified).await?,
                     _ => {}
                 }
             }
-            match listing.next {
-                Some(next) if self.is_spent() => return Ok(Some(next)),
-                Some(next) => after = Some(next),
-                None => break,
+            if let Some(next) = pages.cursor().filter(|_| self.is_spent()) {
+                return Ok(Some(next.clone()));
             }
         }
-        if links.tidy {
+        if tidies {
             self.tidy_announcements(name).await?;
         }
         Ok(None)
@@ -407,16 +291,15 @@ impl<S: Storage> Run<'_, S> {
 
     /// Whether what was written at a time has no use any more.
     fn is_left_over(&self, time: SystemTime) -> bool {
-        self.order.alone || self.age(time) >= 2 * self.order.grace
+        self.order.exclusive || self.age(time) >= 2 * self.order.grace
     }
 
     /// Deletes announcements of moves that began long ago: whoever has read links before
     /// that has ended, and so has the collector.
     async fn tidy_announcements(&mut self, name: &RepositoryName) -> Result<(), StorageError> {
-        self.spent += 1;
         let collection = Collection::Deletions(name.clone());
-        let listing = self.store.storage.enumerate(&collection, None, PAGE).await?;
-        for entry in listing.entries {
+        let mut pages = Pages::new(&collection, None, PAGE);
+        for entry in self.next(&mut pages).await?.unwrap_or_default() {
             if !matches!(entry.key, Key::Moves { .. }) {
                 continue;
             }
@@ -429,41 +312,5 @@ impl<S: Storage> Run<'_, S> {
             }
         }
         Ok(())
-    }
-
-    /// Says of blobs that their links have moved, or are back.
-    async fn conclude(
-        &mut self,
-        actions: &[Action],
-        done: usize,
-        left: BTreeSet<Digest>,
-        linked: BTreeSet<Digest>,
-    ) -> Result<Step, StorageError> {
-        for (number, action) in actions.iter().enumerate().skip(done) {
-            if number > done && self.is_spent() {
-                return Ok(Step::Conclude { done: number, left, linked });
-            }
-            self.alive().await?;
-            let digest = &action.digest;
-            match action.verb {
-                Verb::Condemn if self.order.alone || left.contains(digest) => {}
-                Verb::Condemn => {
-                    self.write_tombstone(digest, TombstoneState::Unlinked).await?;
-                    self.count(Verb::Condemn, action.size);
-                }
-                Verb::GiveBack if left.contains(digest) => {}
-                Verb::GiveBack => {
-                    self.spent += 1;
-                    self.store.storage.delete(&Key::Tombstone(digest.clone())).await?;
-                    self.count(Verb::GiveBack, action.size);
-                }
-                // The next run moves the link.
-                Verb::Remove if linked.contains(digest) => {
-                    self.write_tombstone(digest, TombstoneState::Condemned).await?;
-                }
-                Verb::Remove | Verb::Keep | Verb::Forget => {}
-            }
-        }
-        Ok(Step::Remove { done: 0, left, linked })
     }
 }

@@ -5,6 +5,7 @@
 
 use super::links::Announced;
 use super::live::Fact;
+use super::parts::{Known, Part};
 use super::references::References;
 use super::run::{PAGE, Run};
 use super::state::Stage;
@@ -13,11 +14,10 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use roadstead_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName};
 use roadstead_storage::{
-    Collection, Cursor, Entry, Holding, Key, Listing, NameList, NamesQuery, Shard, Storage,
+    Collection, Cursor, Entry, Holding, Key, NameList, NamesQuery, Pages, Shard, Storage,
     StorageError,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 /// How many manifests one part is about, at most.
@@ -41,68 +41,10 @@ const READ_AT_ONCE: usize = 8;
 /// Limit: manifests below indexes that a collector follows in one step; test: none, more are followed in further steps.
 const FOLLOWED: usize = 10_000;
 
-/// The first line of a part: other versions are made again.
-const VERSION: &str = "references 1";
-
 /// How long a manifest that another registry wrote says that it may write more.
 ///
 /// Limit: time since another registry wrote a manifest, in which nothing is removed; test: `manifests_of_another_registry`.
 const FOREIGN: Duration = Duration::from_hours(30 * 24);
-
-/// What one manifest refers to.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Known {
-    references: References,
-    /// Whether another registry wrote its link.
-    foreign: bool,
-}
-
-/// What the manifests of a repository from one digest up to the next part refer to.
-#[derive(Debug, Default)]
-struct Part(BTreeMap<Digest, Known>);
-
-impl Part {
-    fn parse(text: &[u8]) -> Option<Self> {
-        let mut part = BTreeMap::new();
-        let mut lines = std::str::from_utf8(text).ok()?.lines();
-        lines.next().filter(|version| *version == VERSION)?;
-        for line in lines {
-            let mut words = line.split(' ');
-            let digest = Digest::parse(words.next()?).ok()?;
-            let mut known =
-                Known { foreign: words.next()? == "foreign", references: References::default() };
-            let count: usize = words.next()?.parse().ok()?;
-            for word in words {
-                let (kind, digest) = word.split_at_checked(1)?;
-                let digest = Digest::parse(digest).ok()?;
-                if kind == "m" {
-                    known.references.manifests.insert(digest.clone());
-                }
-                known.references.content.insert(digest);
-            }
-            if known.references.content.len() != count {
-                return None;
-            }
-            part.insert(digest, known);
-        }
-        Some(Self(part))
-    }
-
-    fn print<'a>(part: impl Iterator<Item = (&'a Digest, &'a Known)>) -> String {
-        let mut text = format!("{VERSION}\n");
-        for (digest, known) in part {
-            let foreign = if known.foreign { "foreign" } else { "own" };
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{digest} {foreign} {}", known.references.content.len());
-            for content in &known.references.content {
-                let kind = if known.references.manifests.contains(content) { "m" } else { "b" };
-                let _ = write!(text, " {kind}{content}");
-            }
-            text.push('\n');
-        }
-        text
-    }
-}
 
 impl<S: Storage> Store<S> {
     /// What a manifest of a repository refers to.
@@ -148,7 +90,7 @@ impl<S: Storage> Run<'_, S> {
             self.repositories(done.clone(), if within.is_some() { 1 } else { PAGE }).await?;
         if names.is_empty() {
             self.store_found().await?;
-            self.state.stage = Stage::Children { round: 0, shard: 0, more: false };
+            self.state.stage = Stage::Children { shard: 0, more: false };
             return Ok(());
         }
         names.reverse();
@@ -220,22 +162,17 @@ impl<S: Storage> Run<'_, S> {
         let first = first.ok_or_else(|| StorageError::Failed("no digest".to_owned()))?;
         let mut starts = vec![first];
         let collection = Collection::References(name.clone());
-        let mut after = None;
-        loop {
-            self.spent += 1;
-            let listing = self.store.storage.enumerate(&collection, after.as_ref(), PAGE).await?;
-            for entry in listing.entries {
+        let mut pages = Pages::new(&collection, None, PAGE);
+        while let Some(entries) = self.next(&mut pages).await? {
+            for entry in entries {
                 if let Key::References(_, start) = entry.key
                     && starts.first() != Some(&start)
                 {
                     starts.push(start);
                 }
             }
-            match listing.next {
-                Some(next) => after = Some(next),
-                None => return Ok(starts),
-            }
         }
+        Ok(starts)
     }
 
     /// Reads what the manifests from `start` to `end` refer to, of those after `after`.
@@ -249,25 +186,20 @@ impl<S: Storage> Run<'_, S> {
     ) -> Result<Option<Digest>, StorageError> {
         let key = Key::References(name.clone(), start.clone());
         let (mut known, exists) = self.known(&key).await?;
-        let mut cursor = match &after {
+        let from = match &after {
             // A manifest that is `start` itself comes after this.
             Some(after) if after != start => revision_cursor(after, "/link"),
             _ => revision_cursor(start, ""),
         };
         let after = after.filter(|after| after != start);
+        let collection = Collection::Revisions(name.clone());
+        let mut pages = Pages::new(&collection, Some(from), PAGE);
         let mut kept: BTreeMap<Digest, Known> = BTreeMap::new();
         let (mut reached, mut read, mut ended, mut stopped) = (None, 0, false, false);
-        while !ended {
-            let collection = Collection::Revisions(name.clone());
-            self.spent += 1;
-            let Listing { entries, next } =
-                self.store.storage.enumerate(&collection, Some(&cursor), PAGE).await?;
-            let within = |entry: &Entry| match &entry.key {
-                Key::Revision(_, digest) => end.is_none_or(|end| digest < end),
-                _ => false,
-            };
-            let revisions: Vec<_> = entries.iter().filter(|entry| within(entry)).collect();
-            ended = next.is_none() || revisions.len() < entries.len();
+        while !ended && !stopped {
+            let entries = self.next(&mut pages).await?.unwrap_or_default();
+            let revisions = before(&entries, end);
+            ended = pages.cursor().is_none() || revisions.len() < entries.len();
             let mut chunks = revisions.chunks(READ_AT_ONCE).peekable();
             while let Some(chunk) = chunks.next() {
                 let new = self.read_new(name, chunk, &known).await?;
@@ -291,14 +223,7 @@ impl<S: Storage> Run<'_, S> {
                     break;
                 }
             }
-            if stopped {
-                break;
-            }
             self.alive().await?;
-            match next {
-                Some(next) => cursor = next,
-                None => break,
-            }
         }
         // Of what was known, that which was not looked at stays as it is.
         let former = known.0.len();
@@ -405,16 +330,11 @@ impl<S: Storage> Run<'_, S> {
 
     /// Reads the manifests of a shard to which only indexes refer. One that is missing
     /// refers to nothing.
-    pub(super) async fn children(
-        &mut self,
-        round: u32,
-        shard: u8,
-        more: bool,
-    ) -> Result<(), StorageError> {
+    pub(super) async fn children(&mut self, shard: u8, more: bool) -> Result<(), StorageError> {
         let Some(current) = Shard::all().nth(usize::from(shard)) else {
             self.store_found().await?;
             self.state.stage = if more {
-                Stage::Children { round: round + 1, shard: 0, more: false }
+                Stage::Children { shard: 0, more: false }
             } else {
                 Stage::Blobs { shard: 0 }
             };
@@ -446,7 +366,7 @@ impl<S: Storage> Run<'_, S> {
         }
         // The next shards look at it.
         self.store_found().await?;
-        self.state.stage = Stage::Children { round, shard: shard + 1, more };
+        self.state.stage = Stage::Children { shard: shard + 1, more };
         Ok(())
     }
 
@@ -461,17 +381,10 @@ impl<S: Storage> Run<'_, S> {
         for (index, start) in starts.iter().enumerate() {
             let end = starts.get(index + 1);
             let (known, _) = self.known(&Key::References(name.clone(), start.clone())).await?;
-            let mut cursor = revision_cursor(start, "");
-            loop {
-                let collection = Collection::Revisions(name.clone());
-                self.spent += 1;
-                let Listing { entries, next } =
-                    self.store.storage.enumerate(&collection, Some(&cursor), PAGE).await?;
-                let within = |entry: &&Entry| match &entry.key {
-                    Key::Revision(_, digest) => end.is_none_or(|end| digest < end),
-                    _ => false,
-                };
-                let revisions: Vec<_> = entries.iter().filter(within).collect();
+            let collection = Collection::Revisions(name.clone());
+            let mut pages = Pages::new(&collection, Some(revision_cursor(start, "")), PAGE);
+            while let Some(entries) = self.next(&mut pages).await? {
+                let revisions = before(&entries, end);
                 for chunk in revisions.chunks(READ_AT_ONCE) {
                     self.renew(announced).await?;
                     let new = self.read_new(name, chunk, &known).await?;
@@ -482,14 +395,22 @@ impl<S: Storage> Run<'_, S> {
                         one.iter().flat_map(|one| &one.references.content).for_each(&mut visit);
                     }
                 }
-                match next {
-                    Some(next) if revisions.len() == entries.len() => cursor = next,
-                    _ => break,
+                if revisions.len() < entries.len() {
+                    break;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Those links to manifests that come before the next part.
+fn before<'a>(entries: &'a [Entry], end: Option<&Digest>) -> Vec<&'a Entry> {
+    let is_before = |entry: &&Entry| match &entry.key {
+        Key::Revision(_, digest) => end.is_none_or(|end| digest < end),
+        _ => false,
+    };
+    entries.iter().filter(is_before).collect()
 }
 
 /// Where a repository's links to manifests go on at a digest: with it, or with the

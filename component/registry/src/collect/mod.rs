@@ -6,10 +6,14 @@
 //! has been condemned for long enough. What a slice has found is stored at its end
 //! ([`roadstead_storage::Record`]), so that any instance can do the next.
 
+mod act;
 mod blobs;
+mod decisions;
+mod lease;
 mod links;
 mod live;
 mod manifests;
+mod parts;
 mod references;
 mod removal;
 mod run;
@@ -20,7 +24,7 @@ use std::time::Duration;
 
 /// What one slice of a run is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Order {
+pub struct SliceOptions {
     /// The run that goes on; `None` begins one.
     pub run: Option<u128>,
     /// How long a client may rely on an answer. Content that is younger is no
@@ -33,7 +37,7 @@ pub struct Order {
     /// Whether nothing is condemned, given back or removed.
     pub dry_run: bool,
     /// Whether nobody else uses the storage, so that nothing is waited for.
-    pub alone: bool,
+    pub exclusive: bool,
     /// About how many operations of the storage the slice may take.
     pub budget: u32,
 }

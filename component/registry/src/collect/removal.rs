@@ -1,13 +1,12 @@
 //! The last stage: data is removed.
 
-use super::blobs::{Action, Objects, Verb};
-use super::run::{LOOK_VALID, Moment, Run};
-use super::state::Step;
+use super::decisions::{Action, Objects, Verb};
+use super::lease::Stopwatch;
+use super::run::{LOOK_VALID, Run};
+use super::state::Act;
 use bytes::Bytes;
-use roadstead_oci::Digest;
 use roadstead_storage::condemned::TombstoneState;
 use roadstead_storage::{Key, Storage, StorageError};
-use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 /// How long a tombstone outlives the data, so that uploads of the same blob wait until
@@ -22,45 +21,34 @@ const TOMBSTONE_KEPT: Duration = Duration::from_mins(1);
 const ATTEMPTS: usize = 3;
 
 impl<S: Storage> Run<'_, S> {
-    /// Removes the data of blobs, as far as this slice may.
-    pub(super) async fn remove_all(
-        &mut self,
-        actions: &[Action],
-        done: usize,
-        left: BTreeSet<Digest>,
-        linked: BTreeSet<Digest>,
-    ) -> Result<Step, StorageError> {
-        for (number, action) in actions.iter().enumerate().skip(done) {
-            if number > done && self.is_spent() {
-                return Ok(Step::Remove { done: number, left, linked });
+    /// Removes the data of a blob, or what was left of one whose data is gone.
+    pub(super) async fn remove(&mut self, action: &Action, act: &Act) -> Result<(), StorageError> {
+        let digest = &action.digest;
+        let stays = act.left.contains(digest) || act.linked.contains(digest);
+        match action.verb {
+            Verb::Condemn | Verb::Remove if self.order.exclusive && !stays => {
+                self.spent += 3;
+                self.store.storage.delete(&Key::Blob(digest.clone())).await?;
+                self.store.storage.delete(&Key::Need(digest.clone())).await?;
+                self.store.storage.delete(&Key::Tombstone(digest.clone())).await?;
+                self.count(Verb::Remove, action.size);
             }
-            self.alive().await?;
-            let digest = &action.digest;
-            let stays = left.contains(digest) || linked.contains(digest);
-            match action.verb {
-                Verb::Condemn | Verb::Remove if self.order.alone && !stays => {
-                    self.spent += 3;
-                    self.store.storage.delete(&Key::Blob(digest.clone())).await?;
-                    self.store.storage.delete(&Key::Need(digest.clone())).await?;
+            Verb::Remove if !stays => self.remove_condemned(action).await?,
+            Verb::Forget => {
+                self.spent += 2;
+                let now = self.store.blob_objects(digest).await?;
+                if now.data.is_none() && now.tombstone == action.tombstone {
                     self.store.storage.delete(&Key::Tombstone(digest.clone())).await?;
-                    self.count(Verb::Remove, action.size);
                 }
-                Verb::Remove if !stays => self.remove(action).await?,
-                Verb::Forget => {
-                    self.spent += 2;
-                    let now = self.store.blob_objects(digest).await?;
-                    if now.data.is_none() && now.tombstone == action.tombstone {
-                        self.store.storage.delete(&Key::Tombstone(digest.clone())).await?;
-                    }
-                }
-                _ => {}
             }
+            _ => {}
         }
-        Ok(Step::Tombstones { done: 0 })
+        Ok(())
     }
 
-    /// Removes the data of a blob, unless somebody needs it.
-    async fn remove(&mut self, action: &Action) -> Result<(), StorageError> {
+    /// Removes the data of a blob that has been condemned for long enough, unless
+    /// somebody needs it.
+    async fn remove_condemned(&mut self, action: &Action) -> Result<(), StorageError> {
         let digest = &action.digest;
         self.spent += 1;
         // Another collector may have condemned it again meanwhile.
@@ -74,7 +62,7 @@ impl<S: Storage> Run<'_, S> {
         }
         for _ in 0..ATTEMPTS {
             self.write_tombstone(digest, TombstoneState::Removing).await?;
-            let announced = Moment::now();
+            let announced = Stopwatch::start();
             self.spent += 2;
             let Objects { data, need, .. } = self.store.blob_objects(digest).await?;
             let tombstone = self.store.tombstone(digest).await?;
@@ -89,7 +77,7 @@ impl<S: Storage> Run<'_, S> {
                 self.spent += 1;
                 return self.store.storage.write(&Key::Need(digest.clone()), Bytes::new()).await;
             }
-            if announced.age() > LOOK_VALID {
+            if announced.elapsed() > LOOK_VALID {
                 continue;
             }
             self.spent += 1;
@@ -100,46 +88,32 @@ impl<S: Storage> Run<'_, S> {
         Ok(())
     }
 
-    /// Deletes the tombstones of blobs whose data is gone. `None` says that all are.
-    pub(super) async fn clear_tombstones(
-        &mut self,
-        actions: &[Action],
-        done: usize,
-    ) -> Result<Option<Step>, StorageError> {
-        if self.order.alone {
-            return Ok(None);
+    /// Deletes the tombstone of a blob that was removed, once that is surely over; the
+    /// slice waits until then.
+    pub(super) async fn clear_tombstone(&mut self, action: &Action) -> Result<(), StorageError> {
+        if self.order.exclusive || action.verb != Verb::Remove {
+            return Ok(());
         }
-        for (number, action) in actions.iter().enumerate().skip(done) {
-            if action.verb != Verb::Remove {
-                continue;
-            }
-            if number > done && self.is_spent() {
-                return Ok(Some(Step::Tombstones { done: number }));
-            }
-            self.spent += 1;
-            let Objects { data, tombstone, .. } = self.store.blob_objects(&action.digest).await?;
-            let Some(time) = tombstone.filter(|time| Some(*time) != action.tombstone) else {
-                continue;
-            };
-            self.spent += 1;
-            if self.tombstone_state(&action.digest).await? != Some(TombstoneState::Removing) {
-                continue;
-            }
-            let age = self.now.duration_since(time).unwrap_or_default();
-            if age < TOMBSTONE_KEPT {
-                // The next slice knows a later time.
-                self.wait = TOMBSTONE_KEPT.saturating_sub(age);
-                return Ok(Some(Step::Tombstones { done: number }));
-            }
-            self.spent += 1;
-            if data.is_none() {
-                self.store.storage.delete(&Key::Tombstone(action.digest.clone())).await?;
-            } else {
-                // Somebody needs it: uploads wait no longer, and the next run gives its
-                // links back.
-                self.write_tombstone(&action.digest, TombstoneState::Condemned).await?;
-            }
+        let digest = &action.digest;
+        self.spent += 2;
+        let Objects { data, tombstone, .. } = self.store.blob_objects(digest).await?;
+        let Some(time) = tombstone.filter(|time| Some(*time) != action.tombstone) else {
+            return Ok(());
+        };
+        if self.tombstone_state(digest).await? != Some(TombstoneState::Removing) {
+            return Ok(());
         }
-        Ok(None)
+        let age = self.now.duration_since(time).unwrap_or_default();
+        if age < TOMBSTONE_KEPT {
+            // The next slice knows a later time.
+            self.wait = TOMBSTONE_KEPT.saturating_sub(age);
+            return Ok(());
+        }
+        if data.is_some() {
+            // Somebody needs it: uploads wait no longer, and the next run gives its links
+            // back.
+            return self.write_tombstone(digest, TombstoneState::Condemned).await;
+        }
+        self.store.storage.delete(&Key::Tombstone(digest.clone())).await
     }
 }

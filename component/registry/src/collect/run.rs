@@ -1,12 +1,13 @@
 //! A run, and its slices.
 
+use super::lease::{LEASE, Stopwatch};
 use super::live::{Found, lost};
-use super::state::{Stage, State, Step};
-use super::{Order, Progress};
+use super::state::{Act, Phase, Stage, State};
+use super::{Progress, SliceOptions};
 use crate::store::Store;
 use bytes::Bytes;
-use roadstead_storage::{Collection, Cursor, Entry, Key, Listing, Record, Storage, StorageError};
-use std::time::{Duration, Instant, SystemTime};
+use roadstead_storage::{Entry, Key, Pages, Record, Storage, StorageError};
+use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 /// How many objects are listed in one operation.
@@ -14,36 +15,10 @@ use uuid::Uuid;
 /// Limit: objects that a collector lists in one operation; test: none, more are listed in steps.
 pub(super) const PAGE: usize = 1000;
 
-/// After what time without a slice a run is taken to have died.
-///
-/// Limit: time after which another run takes the lease of one that died; test: `one_run_at_a_time`.
-const LEASE: Duration = Duration::from_mins(10);
-
 /// How old a look may be when something is removed because of it.
 ///
 /// Limit: age of a collector's last look; test: none, it takes a store that is slow.
 pub(super) const LOOK_VALID: Duration = Duration::from_secs(5);
-
-/// After what time a slice renews its lease.
-///
-/// Limit: age of a lease that a slice renews; test: none, it takes a slice that is slow.
-const LEASE_RENEWED: Duration = Duration::from_mins(1);
-
-/// A moment, by a clock that stops while a process is frozen, and by one that may be
-/// set.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment(Instant, SystemTime);
-
-impl Moment {
-    pub(super) fn now() -> Self {
-        Self(Instant::now(), SystemTime::now())
-    }
-
-    /// How long ago it was, by the clock by which it is longer ago.
-    pub(super) fn age(self) -> Duration {
-        self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
-    }
-}
 
 /// How many reports are kept.
 ///
@@ -53,7 +28,7 @@ const REPORTS: usize = 100;
 /// A slice of a run.
 pub(super) struct Run<'a, S> {
     pub(super) store: &'a Store<S>,
-    pub(super) order: &'a Order,
+    pub(super) order: &'a SliceOptions,
     pub(super) id: u128,
     /// Sets this slice apart from others, also of the same run.
     pub(super) slice: u128,
@@ -62,9 +37,9 @@ pub(super) struct Run<'a, S> {
     /// When this slice began, by the same clock.
     pub(super) now: SystemTime,
     /// The same moment, by the clocks of this process.
-    since: Moment,
+    since: Stopwatch,
     /// When the lease was renewed.
-    renewed: Moment,
+    pub(super) renewed: Stopwatch,
     /// Operations of the storage.
     pub(super) spent: u32,
     pub(super) state: State,
@@ -75,16 +50,6 @@ pub(super) struct Run<'a, S> {
     pub(super) marked: bool,
 }
 
-/// What the records say about runs.
-struct Records {
-    lease: Option<SystemTime>,
-    marker: Option<SystemTime>,
-    begun: Vec<(u128, SystemTime)>,
-    reports: Vec<(u128, SystemTime)>,
-    /// Records of runs, with their times.
-    of_runs: Vec<(u128, SystemTime, Key)>,
-}
-
 impl<S: Storage> Store<S> {
     /// Does a slice of a run: about as many operations of the storage as its order
     /// says, and one step at least.
@@ -92,7 +57,7 @@ impl<S: Storage> Store<S> {
     /// # Errors
     /// Any error of the storage ends the run; what it has found so far is forgotten,
     /// so that nothing is done by partial evidence.
-    pub(crate) async fn collect(&self, order: &Order) -> Result<Progress, StorageError> {
+    pub(crate) async fn collect(&self, order: &SliceOptions) -> Result<Progress, StorageError> {
         let Some(id) = order.run else {
             return match self.begin_run(order).await? {
                 Ok(mut run) => self.ended(run.id, run.slice().await).await,
@@ -120,73 +85,9 @@ impl<S: Storage> Store<S> {
         result
     }
 
-    /// Deletes the records of a run that has failed, as far as possible.
-    async fn forget(&self, id: u128) {
-        let collection = Collection::Records;
-        let mut after = None;
-        while let Ok(listing) = self.storage.enumerate(&collection, after.as_ref(), PAGE).await {
-            for entry in listing.entries {
-                if let Key::Record(
-                    Record::Begun(run)
-                    | Record::State(run)
-                    | Record::Live(run, ..)
-                    | Record::Actions(run, _),
-                ) = &entry.key
-                    && *run == id
-                {
-                    let _ = self.storage.delete(&entry.key).await;
-                }
-            }
-            match listing.next {
-                Some(next) => after = Some(next),
-                None => return,
-            }
-        }
-    }
-
-    /// Reads all records. Parts of runs are only those of the first `PAGE`.
-    async fn records(&self) -> Result<Records, StorageError> {
-        let mut records = Records {
-            lease: None,
-            marker: None,
-            begun: Vec::new(),
-            reports: Vec::new(),
-            of_runs: Vec::new(),
-        };
-        let mut after = None;
-        loop {
-            let listing =
-                self.storage.enumerate(&Collection::Records, after.as_ref(), PAGE).await?;
-            let Listing { entries, next } = listing;
-            for Entry { key, modified, .. } in entries {
-                match &key {
-                    Key::Record(Record::Lease) => records.lease = Some(modified),
-                    Key::Record(Record::Marker) => records.marker = Some(modified),
-                    Key::Record(Record::Begun(run)) => records.begun.push((*run, modified)),
-                    Key::Record(Record::Report(run)) => records.reports.push((*run, modified)),
-                    _ => {}
-                }
-                if let Key::Record(
-                    Record::Begun(run)
-                    | Record::State(run)
-                    | Record::Live(run, ..)
-                    | Record::Actions(run, _),
-                ) = &key
-                    && records.of_runs.len() < PAGE
-                {
-                    records.of_runs.push((*run, modified, key.clone()));
-                }
-            }
-            match next {
-                Some(next) => after = Some(next),
-                None => return Ok(records),
-            }
-        }
-    }
-
     async fn begin_run<'a>(
         &'a self,
-        order: &'a Order,
+        order: &'a SliceOptions,
     ) -> Result<Result<Run<'a, S>, Progress>, StorageError> {
         let id = Uuid::new_v4().as_u128();
         let begun = Key::Record(Record::Begun(id));
@@ -200,16 +101,17 @@ impl<S: Storage> Store<S> {
             now.duration_since(since).ok().and_then(|age| limit.checked_sub(age))
         };
         let last = records.reports.iter().map(|(_, time)| *time).max();
-        let due = last.filter(|_| !order.alone && !order.dry_run);
+        let due = last.filter(|_| !order.exclusive && !order.dry_run);
         let wait = match records.lease.and_then(|lease| rest(lease, LEASE)) {
-            Some(wait) if !order.alone => Some(wait),
+            Some(wait) if !order.exclusive => Some(wait),
             _ => due.and_then(|last| rest(last, order.interval)),
         };
         if let Some(wait) = wait {
             self.storage.delete(&begun).await?;
             return Ok(Err(Progress::NotDue { seconds: wait.as_secs() + 1 }));
         }
-        let mut state = State { dry_run: order.dry_run, alone: order.alone, ..State::default() };
+        let mut state =
+            State { dry_run: order.dry_run, exclusive: order.exclusive, ..State::default() };
         let marked = records.marker.and_then(|marker| now.duration_since(marker).ok());
         state.marked = marked.map(|age| age.as_secs());
         state.report.run = format!("{id:032x}");
@@ -224,9 +126,9 @@ impl<S: Storage> Store<S> {
         // Of runs that died.
         let old =
             |time| now.duration_since(time).is_ok_and(|age| age > (2 * order.grace).max(LEASE));
-        for (run, time, key) in &records.of_runs {
-            if *run != id && old(*time) {
-                self.storage.delete(key).await?;
+        for (run, time, record) in records.of_runs {
+            if run != id && old(time) {
+                self.storage.delete(&Key::Record(record)).await?;
             }
         }
         Ok(Ok(run))
@@ -234,7 +136,7 @@ impl<S: Storage> Store<S> {
 
     async fn resume<'a>(
         &'a self,
-        order: &'a Order,
+        order: &'a SliceOptions,
         id: u128,
     ) -> Result<Result<Run<'a, S>, Progress>, StorageError> {
         let state = match self.storage.read(&Key::Record(Record::State(id))).await {
@@ -247,7 +149,7 @@ impl<S: Storage> Store<S> {
         let state: State = serde_json::from_slice(&state).map_err(|error| {
             StorageError::Failed(format!("the state of run {id:032x}: {error}"))
         })?;
-        if (state.dry_run, state.alone) != (order.dry_run, order.alone) {
+        if (state.dry_run, state.exclusive) != (order.dry_run, order.exclusive) {
             return Err(StorageError::Failed(format!(
                 "run {id:032x} began as another kind of run"
             )));
@@ -262,7 +164,7 @@ impl<S: Storage> Store<S> {
 
     fn slice_of<'a>(
         &'a self,
-        order: &'a Order,
+        order: &'a SliceOptions,
         id: u128,
         begun: SystemTime,
         now: SystemTime,
@@ -275,63 +177,14 @@ impl<S: Storage> Store<S> {
             slice: Uuid::new_v4().as_u128(),
             begun,
             now,
-            since: Moment::now(),
-            renewed: Moment::now(),
+            since: Stopwatch::start(),
+            renewed: Stopwatch::start(),
             spent: 5,
             state,
             found: Found::default(),
             wait: Duration::ZERO,
             marked: false,
         }
-    }
-
-    async fn take_lease(&self, run: &Run<'_, S>) -> Result<(), StorageError> {
-        self.storage.write(&Key::Record(Record::Lease), run.lease().into()).await
-    }
-
-    async fn has_lease(&self, run: &Run<'_, S>) -> Result<bool, StorageError> {
-        match self.storage.read(&Key::Record(Record::Lease)).await {
-            Ok(lease) => Ok(lease == run.lease()),
-            Err(StorageError::NotFound) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The run that goes on.
-    async fn leaseholder(&self) -> Result<Option<u128>, StorageError> {
-        match self.storage.read(&Key::Record(Record::Lease)).await {
-            Ok(lease) => {
-                let run =
-                    std::str::from_utf8(&lease).ok().and_then(|lease| lease.split(' ').next());
-                Ok(run.and_then(|run| u128::from_str_radix(run, 16).ok()))
-            }
-            Err(StorageError::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// When a run began, and when its lease was renewed.
-    async fn times(&self, id: u128) -> Result<(SystemTime, SystemTime), StorageError> {
-        // Before both, and after the parts of runs.
-        let mut after = Some(Cursor("b".to_owned()));
-        let (mut begun, mut lease) = (None, None);
-        while begun.is_none() || lease.is_none() {
-            let listing =
-                self.storage.enumerate(&Collection::Records, after.as_ref(), PAGE).await?;
-            for entry in listing.entries {
-                match entry.key {
-                    Key::Record(Record::Begun(run)) if run == id => begun = Some(entry.modified),
-                    Key::Record(Record::Lease) => lease = Some(entry.modified),
-                    _ => {}
-                }
-            }
-            match listing.next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
-        }
-        let both = begun.zip(lease);
-        both.ok_or_else(|| StorageError::Failed("the run has lost its lease".to_owned()))
     }
 }
 
@@ -370,9 +223,9 @@ impl<S: Storage> Run<'_, S> {
     async fn step(&mut self) -> Result<bool, StorageError> {
         match self.state.stage.clone() {
             Stage::Manifests { done, within } => self.manifests(done, within).await?,
-            Stage::Children { round, shard, more } => self.children(round, shard, more).await?,
+            Stage::Children { shard, more } => self.children(shard, more).await?,
             Stage::Blobs { shard } => self.blobs(shard).await?,
-            Stage::Act { part, step } => self.act(part, step).await?,
+            Stage::Act(act) => self.act(act).await?,
             Stage::End => return Ok(true),
         }
         Ok(false)
@@ -390,9 +243,9 @@ impl<S: Storage> Run<'_, S> {
             Stage::Manifests { .. } => 0,
             Stage::Children { .. } => 99,
             Stage::Blobs { shard } => shards(*shard),
-            Stage::Act { part, step } => {
+            Stage::Act(Act { part, phase, .. }) => {
                 let done = u64::from(*part) * 100 / u64::from(self.state.actions.max(1));
-                let more = u8::from(!matches!(step, Step::Announce { .. }));
+                let more = u8::from(*phase != Phase::Announce);
                 u8::try_from(done).unwrap_or(99).saturating_add(more).min(99)
             }
             Stage::End => 100,
@@ -420,6 +273,15 @@ impl<S: Storage> Run<'_, S> {
         Ok(Progress::Done { report: self.state.report.clone() })
     }
 
+    /// The next page of a collection.
+    pub(super) async fn next(
+        &mut self,
+        pages: &mut Pages<'_>,
+    ) -> Result<Option<Vec<Entry>>, StorageError> {
+        self.spent += 1;
+        pages.next(&self.store.storage).await
+    }
+
     /// The bytes of a record of this run.
     pub(super) async fn record(&mut self, record: Record) -> Result<Bytes, StorageError> {
         self.spent += 1;
@@ -427,15 +289,10 @@ impl<S: Storage> Run<'_, S> {
         found.map_err(|error| lost(error, "what it was about to do"))
     }
 
-    /// What the lease says while this slice has it.
-    fn lease(&self) -> String {
-        format!("{:032x} {:032x}", self.id, self.slice)
-    }
-
     /// Fails if what the run has found is too old to act upon.
-    fn in_time(&self) -> Result<(), StorageError> {
-        let age = self.now.duration_since(self.begun).unwrap_or_default() + self.since.age();
-        if age <= self.order.grace / 2 || self.order.alone {
+    pub(super) fn in_time(&self) -> Result<(), StorageError> {
+        let age = self.now.duration_since(self.begun).unwrap_or_default() + self.since.elapsed();
+        if age <= self.order.grace / 2 || self.order.exclusive {
             return Ok(());
         }
         Err(StorageError::Unavailable(format!(
@@ -444,22 +301,6 @@ impl<S: Storage> Run<'_, S> {
              the manifests that this one has read",
             age.as_secs()
         )))
-    }
-
-    /// Called before each step of some length: fails if the run is too old, or if
-    /// another one has its lease, and renews that.
-    pub(super) async fn alive(&mut self) -> Result<(), StorageError> {
-        self.in_time()?;
-        if self.renewed.age() < LEASE_RENEWED {
-            return Ok(());
-        }
-        self.spent += 2;
-        if !self.store.has_lease(self).await? {
-            return Err(StorageError::Unavailable("another run has taken the lease".to_owned()));
-        }
-        self.store.take_lease(self).await?;
-        self.renewed = Moment::now();
-        Ok(())
     }
 
     /// Whether this slice has used its share.

@@ -17,7 +17,7 @@ pub(super) struct State {
     /// How many are in the last of them.
     pub(super) in_last: usize,
     pub(super) dry_run: bool,
-    pub(super) alone: bool,
+    pub(super) exclusive: bool,
     /// For how many seconds something had been condemned when the run began.
     pub(super) marked: Option<u64>,
     /// Whether a manifest has come lately that Roadstead did not write.
@@ -38,11 +38,9 @@ pub(super) enum Stage {
     },
     /// Reads manifests to which only indexes refer.
     Children {
-        /// How often all shards were looked through.
-        round: u32,
         /// The next shard.
         shard: u8,
-        /// Whether this round found more of them.
+        /// Whether this round over all shards found more of them.
         more: bool,
     },
     /// Decides about the blobs of a shard.
@@ -51,11 +49,7 @@ pub(super) enum Stage {
         shard: u8,
     },
     /// Carries out a part of what is to be done.
-    Act {
-        /// The part.
-        part: u32,
-        step: Step,
-    },
+    Act(Act),
     /// Deletes what is left over.
     End,
 }
@@ -66,52 +60,59 @@ impl Default for Stage {
     }
 }
 
-/// A step of a part of what is to be done.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Step {
-    /// Says of each blob what is about to happen.
-    Announce {
-        /// So many are done.
-        done: usize,
-        /// Blobs that stay as they are until the next run.
-        left: BTreeSet<Digest>,
-    },
-    /// Moves links, gives them back, and looks for those that should not be there.
-    Links {
-        /// The repositories up to this one are done.
-        done: Option<String>,
-        /// Of this one, layer links are done, and moved links up to this place.
-        within: Option<(String, Cursor)>,
-        left: BTreeSet<Digest>,
-        /// Blobs that a repository links again.
-        linked: BTreeSet<Digest>,
-    },
-    /// Says of each blob what has happened.
-    Conclude {
-        /// So many are done.
-        done: usize,
-        left: BTreeSet<Digest>,
-        linked: BTreeSet<Digest>,
-    },
-    /// Removes blobs.
-    Remove {
-        /// So many are done.
-        done: usize,
-        left: BTreeSet<Digest>,
-        linked: BTreeSet<Digest>,
-    },
-    /// Deletes the tombstones of what was removed.
-    Tombstones {
-        /// So many are done.
-        done: usize,
-    },
+/// How far a part of what is to be done is carried out.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Act {
+    /// The part.
+    pub(super) part: u32,
+    pub(super) phase: Phase,
+    /// So many actions are done in this phase.
+    pub(super) done: usize,
+    /// The links of repositories up to this one are done.
+    pub(super) repository: Option<String>,
+    /// Of this one, layer links are done, and moved links up to this place.
+    pub(super) within: Option<(String, Cursor)>,
+    /// Blobs that stay as they are until the next run.
+    pub(super) left: BTreeSet<Digest>,
+    /// Blobs that a repository links again.
+    pub(super) linked: BTreeSet<Digest>,
 }
 
-impl Step {
-    /// The first one of a part.
-    pub(super) fn first() -> Self {
-        Self::Announce { done: 0, left: BTreeSet::new() }
+/// What is done with a part of the actions, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Phase {
+    /// To say of each blob what is about to happen.
+    #[default]
+    Announce,
+    /// To move links, to give them back, and to look for those that should not be
+    /// there, in each repository.
+    Links,
+    /// To say of each blob what has happened.
+    Conclude,
+    /// To remove blobs.
+    Remove,
+    /// To delete the tombstones of what was removed.
+    Tombstones,
+}
+
+impl Act {
+    /// The beginning of a part.
+    pub(super) fn new(part: u32) -> Self {
+        Self { part, ..Self::default() }
+    }
+
+    /// Goes on with the next phase. `false` if this was the last one.
+    pub(super) fn advance(&mut self) -> bool {
+        self.done = 0;
+        self.phase = match self.phase {
+            Phase::Announce => Phase::Links,
+            Phase::Links => Phase::Conclude,
+            Phase::Conclude => Phase::Remove,
+            Phase::Remove => Phase::Tombstones,
+            Phase::Tombstones => return false,
+        };
+        true
     }
 }
 
@@ -121,8 +122,8 @@ impl Stage {
         match self {
             Self::Manifests { .. } | Self::Children { .. } => "manifests",
             Self::Blobs { .. } => "blobs",
-            Self::Act { step: Step::Remove { .. } | Step::Tombstones { .. }, .. } => "removal",
-            Self::Act { .. } => "links",
+            Self::Act(Act { phase: Phase::Remove | Phase::Tombstones, .. }) => "removal",
+            Self::Act(_) => "links",
             Self::End => "end",
         }
     }

@@ -18,7 +18,7 @@ use roadstead_access::{
 };
 use roadstead_bridge::Services;
 use roadstead_bridge::client::{ADDRESS, CERTIFICATE};
-use roadstead_bridge::collect::{TERMS, Terms};
+use roadstead_bridge::collect::{OVERRIDES, Overrides};
 use roadstead_config::Config;
 use roadstead_oci::RepositoryName;
 use std::fmt;
@@ -210,16 +210,16 @@ impl Gate {
     ///
     /// # Errors
     /// If host and component do not understand each other.
-    pub fn terms(&self, headers: &HeaderMap) -> Result<Option<Terms>, Error> {
-        let header = headers.get(TERMS).filter(|_| self.services.front);
-        let terms = header.map(|header| serde_json::from_slice(header.as_bytes())).transpose();
-        terms.map_err(|error| Error::Internal(format!("the host's {TERMS}: {error}")))
+    pub fn overrides(&self, headers: &HeaderMap) -> Result<Option<Overrides>, Error> {
+        let header = headers.get(OVERRIDES).filter(|_| self.services.front);
+        let overrides = header.map(|header| serde_json::from_slice(header.as_bytes())).transpose();
+        overrides.map_err(|error| Error::Internal(format!("the host's {OVERRIDES}: {error}")))
     }
 
     /// Whether the native host itself sent a request: it lets no client send this
     /// header.
     fn is_the_host(&self, headers: &HeaderMap) -> bool {
-        self.services.front && headers.contains_key(TERMS)
+        self.services.front && headers.contains_key(OVERRIDES)
     }
 
     fn by_rules(&self, subject: &Subject, action: Action, name: &RepositoryName) -> bool {
@@ -244,22 +244,27 @@ impl Gate {
     }
 
     fn may_maintain(&self, caller: &Caller) -> bool {
-        let by_token =
-            caller.access.as_ref().map(|access| Access::allows(access, REGISTRY, MAINTENANCE, ALL));
-        match by_token {
-            Some(allowed) if self.is_external() => allowed,
-            Some(false) => false,
-            Some(true) | None => self.maintains(&caller.subject),
-        }
+        self.may_in_registry(caller, MAINTENANCE, Self::maintains)
     }
 
     fn may_list(&self, caller: &Caller) -> bool {
+        self.may_in_registry(caller, CATALOG, Self::lists)
+    }
+
+    /// Whether a caller has access to a resource of the registry as a whole: by the
+    /// token, where that decides, and by the rules.
+    fn may_in_registry(
+        &self,
+        caller: &Caller,
+        name: &str,
+        by_rules: fn(&Self, &Subject) -> bool,
+    ) -> bool {
         let by_token =
-            caller.access.as_ref().map(|access| Access::allows(access, REGISTRY, CATALOG, ALL));
+            caller.access.as_ref().map(|access| Access::allows(access, REGISTRY, name, ALL));
         match by_token {
             Some(allowed) if self.is_external() => allowed,
             Some(false) => false,
-            Some(true) | None => self.lists(&caller.subject),
+            Some(true) | None => by_rules(self, &caller.subject),
         }
     }
 

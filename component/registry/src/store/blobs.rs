@@ -158,10 +158,12 @@ impl<S: Storage> Store<S> {
             }
             // A collector that has moved it may have given it back.
             let missing = self.storage.missing_blobs(name, &[digest]).await?;
-            if !missing.is_empty() && held && self.link_held(name, digest).await? {
-                return Ok(Vec::new());
+            if missing.is_empty() || !held {
+                return Ok(missing);
             }
-            Ok(missing)
+            let condemned = look(&self.storage, digest).await? == Look::Condemned;
+            let linked = self.link_data(name, digest, condemned).await?;
+            Ok(if linked { Vec::new() } else { missing })
         });
         stream::iter(lookups).buffered(CONCURRENT_LOOKUPS).try_concat().await
     }
@@ -174,31 +176,20 @@ impl<S: Storage> Store<S> {
         if self.read_only || !self.leads_to(&moved, digest).await? {
             return Ok(false);
         }
-        if !need(&self.storage, digest, DEAD_AFTER).await? {
-            return Ok(false);
-        }
-        self.link_data(name, digest).await
+        self.link_data(name, digest, true).await
     }
 
-    /// Links a blob that the repository held a moment ago. `false` if the data is gone.
-    async fn link_held(
-        &self,
-        name: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<bool, StorageError> {
-        let condemned = look(&self.storage, digest).await? == Look::Condemned;
-        if condemned && !need(&self.storage, digest, DEAD_AFTER).await? {
-            return Ok(false);
-        }
-        self.link_data(name, digest).await
-    }
-
-    /// Links a blob if its data is there, after a look for the tombstone.
+    /// Links a blob if its data is there. If it is `condemned`, says first that it is
+    /// needed. `false` if the data is gone, or about to be.
     async fn link_data(
         &self,
         name: &RepositoryName,
         digest: &Digest,
+        condemned: bool,
     ) -> Result<bool, StorageError> {
+        if condemned && !need(&self.storage, digest, DEAD_AFTER).await? {
+            return Ok(false);
+        }
         if !self.storage.exists(&Key::Blob(digest.clone())).await? {
             return Ok(false);
         }

@@ -22,7 +22,7 @@ use super::Store;
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName, Tag};
 use roadstead_storage::condemned::DEAD_AFTER;
-use roadstead_storage::{Collection, Entry, Key, Listing, Storage, StorageError};
+use roadstead_storage::{Collection, Entry, Key, Pages, Storage, StorageError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -271,21 +271,17 @@ impl<S: Storage> Store<S> {
         waited: &mut Waited,
     ) -> Result<Vec<Entry>, StorageError> {
         let collection = Collection::Deletions(push.name.clone());
-        let (mut after, mut found) = (None, Vec::new());
-        loop {
-            let listing = self.storage.enumerate(&collection, after.as_ref(), STEP).await?;
-            let Listing { entries, next } = listing;
+        let mut found = Vec::new();
+        let mut pages = Pages::new(&collection, None, STEP);
+        while let Some(entries) = pages.next(&self.storage).await? {
             for entry in entries {
                 waited.moved |= matches!(entry.key, Key::Moves { .. });
                 if self.concerns(&entry, push).await? {
                     found.push(entry);
                 }
             }
-            match next {
-                Some(next) => after = Some(next),
-                None => return Ok(found),
-            }
         }
+        Ok(found)
     }
 
     /// Whether a push waits for what is announced: a deletion of its manifest, of one of

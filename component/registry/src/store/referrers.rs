@@ -11,7 +11,7 @@ use super::deletions::{Push, Waited};
 use bytes::Bytes;
 use roadstead_oci::{Descriptor, Digest, Manifest, Reference, RepositoryName};
 use roadstead_storage::{
-    Collection, Key, Listing, NameList, NamesQuery, PAGE_BYTES, Page, Storage, StorageError,
+    Collection, Key, NameList, NamesQuery, PAGE_BYTES, Page, Pages, Storage, StorageError,
 };
 use std::collections::{BTreeMap, HashSet};
 
@@ -238,10 +238,9 @@ impl<S: Storage> Store<S> {
             more: false,
         };
         let collection = Collection::Revisions(name.clone());
-        let (mut cursor, mut found, mut storing) = (None, false, !self.read_only);
-        loop {
-            let listing = self.storage.enumerate(&collection, cursor.as_ref(), STEP).await?;
-            let Listing { entries, next } = listing;
+        let (mut found, mut storing) = (false, !self.read_only);
+        let mut pages = Pages::new(&collection, None, STEP);
+        while let Some(entries) = pages.next(&self.storage).await? {
             for entry in entries {
                 let Key::Revision(_, digest) = entry.key else { continue };
                 found = true;
@@ -249,10 +248,6 @@ impl<S: Storage> Store<S> {
                 let Ok(Some(referrer)) = self.referrer_of(name, &digest).await else { continue };
                 gathered.take(&referrer)?;
                 storing = storing && self.adopt_referrer(name, &referrer).await.is_ok();
-            }
-            match next {
-                Some(next) => cursor = Some(next),
-                None => break,
             }
         }
         if storing && found {

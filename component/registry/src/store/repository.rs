@@ -17,7 +17,7 @@ use super::deletions::Announcement;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_storage::{Collection, Entry, Key, Listing, Storage, StorageError, condemned};
+use roadstead_storage::{Collection, Entry, Key, Listing, Pages, Storage, StorageError, condemned};
 use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
@@ -270,10 +270,9 @@ impl<S: Storage> Store<S> {
         collection: &Collection,
         mut goes: impl FnMut(&Entry) -> bool,
     ) -> Result<(usize, bool), StorageError> {
-        let (mut after, mut count) = (None, 0);
-        loop {
-            let Listing { entries, next } =
-                self.storage.enumerate(collection, after.as_ref(), STEP).await?;
+        let mut count = 0;
+        let mut pages = Pages::new(collection, None, STEP);
+        while let Some(entries) = pages.next(&self.storage).await? {
             let keys: Vec<Key> = entries.into_iter().filter(&mut goes).map(|e| e.key).collect();
             for keys in keys.chunks(CONCURRENT) {
                 if run.is_over() {
@@ -284,20 +283,15 @@ impl<S: Storage> Store<S> {
                 run.left = run.left.saturating_sub(keys.len());
                 count += keys.len();
             }
-            match next {
-                Some(next) => after = Some(next),
-                None => return Ok((count, true)),
-            }
         }
+        Ok((count, true))
     }
 
     /// Deletes the manifests, and says whether that is all of them.
     async fn delete_manifests(&self, run: &mut Run<'_>) -> Result<bool, StorageError> {
         let collection = Collection::Revisions(run.name.clone());
-        let mut after = None;
-        loop {
-            let Listing { entries, next } =
-                self.storage.enumerate(&collection, after.as_ref(), STEP).await?;
+        let mut pages = Pages::new(&collection, None, STEP);
+        while let Some(entries) = pages.next(&self.storage).await? {
             let digests: Vec<Digest> = entries
                 .into_iter()
                 .filter_map(|entry| match entry.key {
@@ -316,11 +310,8 @@ impl<S: Storage> Store<S> {
                 run.deleted.manifests += deleted.into_iter().filter(|&deleted| deleted).count();
                 run.left = run.left.saturating_sub(digests.len());
             }
-            match next {
-                Some(next) => after = Some(next),
-                None => return Ok(true),
-            }
         }
+        Ok(true)
     }
 
     /// Deletes a manifest that was listed, and says whether it was still there.

@@ -4,7 +4,7 @@ use super::Store;
 use super::deletions::Announcement;
 use roadstead_oci::{Digest, RepositoryName, Tag};
 use roadstead_storage::{
-    Collection, Key, Listing, NameList, NamesQuery, Page, Storage, StorageError,
+    Collection, Key, NameList, NamesQuery, Page, Pages, Storage, StorageError,
 };
 
 /// How many tags are looked at in one operation, where all are.
@@ -54,18 +54,13 @@ impl<S: Storage> Store<S> {
     /// Deletes the digests that a tag has had.
     async fn delete_history(&self, name: &RepositoryName, tag: &Tag) -> Result<(), StorageError> {
         let history = Collection::TagHistory(name.clone(), tag.clone());
-        let mut after = None;
-        loop {
-            let Listing { entries, next } =
-                self.storage.enumerate(&history, after.as_ref(), STEP).await?;
+        let mut pages = Pages::new(&history, None, STEP);
+        while let Some(entries) = pages.next(&self.storage).await? {
             for entry in entries {
                 self.storage.delete(&entry.key).await?;
             }
-            match next {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
-            }
         }
+        Ok(())
     }
 
     /// Deletes all tags that point to a digest, and says how many. A tag is

@@ -67,6 +67,16 @@ const RECORD_LIMIT: usize = 8 * 1024 * 1024;
 const LEASE_LIMIT: usize = 256;
 
 impl Record {
+    /// The run that needs it, and that deletes it at its end.
+    pub fn run(&self) -> Option<u128> {
+        match self {
+            Self::Begun(run) | Self::State(run) | Self::Live(run, ..) | Self::Actions(run, _) => {
+                Some(*run)
+            }
+            Self::Marker | Self::Lease | Self::Sighted(_) | Self::Report(_) => None,
+        }
+    }
+
     /// See [`crate::Key::is_durable`]. A run that lost its records begins again.
     pub(super) fn is_durable(&self) -> bool {
         matches!(self, Self::Marker | Self::Sighted(_) | Self::Report(_))

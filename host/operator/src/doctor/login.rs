@@ -7,27 +7,14 @@ use super::http::{self, Answer};
 use super::report::Report;
 use super::target::{Scheme, Target};
 use super::{connect, tls};
+use crate::credentials::Credentials;
 use ::http::{StatusCode, Uri};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::Duration;
 use tokio::time::timeout;
 
 const WRONG: &str = "check it on the registry's machine: roadstead htpasswd -v FILE USER; then \
                      docker logout and docker login";
-
-/// The user to log in as.
-pub(super) struct Credentials {
-    pub(super) user: String,
-    pub(super) password: String,
-}
-
-impl Credentials {
-    fn basic(&self) -> String {
-        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
-    }
-}
 
 /// The inputs of the check.
 pub(super) struct Login<'a> {

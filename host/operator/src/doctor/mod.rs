@@ -15,11 +15,11 @@ pub(crate) mod tls;
 pub(crate) mod trust;
 
 use crate::cert::DOCKER_DIRECTORY;
-use crate::password;
+use crate::credentials::Credentials;
 use anyhow::Context as _;
 use chain::TrustStores;
 use connection::{ConnectOptions, Connection};
-use login::{Credentials, Login};
+use login::Login;
 use report::Report;
 pub use report::{Finding, Level};
 use rustls::pki_types::pem::PemObject as _;
@@ -98,7 +98,8 @@ pub struct Args {
 /// # Errors
 /// When the flags are invalid.
 pub fn run(args: &Args, input: &mut dyn Read, out: &mut dyn Write) -> anyhow::Result<Vec<Finding>> {
-    let credentials = credentials(args, input)?;
+    let credentials = Credentials::of_user(args.user.as_deref(), args.password_stdin, input);
+    let credentials = credentials.map_err(anyhow::Error::msg)?;
     let identity = identity(args)?;
     let system = Roots::of_system();
     let mut all = system.clone();
@@ -179,18 +180,6 @@ fn proxies(target: &Target, scheme: Scheme, report: &mut Report<'_>) {
             ),
         );
     }
-}
-
-fn credentials(args: &Args, input: &mut dyn Read) -> anyhow::Result<Option<Credentials>> {
-    let Some(user) = args.user.clone() else { return Ok(None) };
-    anyhow::ensure!(!user.contains(':'), "a user's name cannot contain a colon");
-    let password = if args.password_stdin {
-        password::from_input(input)
-    } else {
-        password::ask(&format!("Password of {user}: "))
-            .map_err(|problem| format!("{problem}: use --password-stdin"))
-    };
-    Ok(Some(Credentials { user, password: password.map_err(anyhow::Error::msg)? }))
 }
 
 fn identity(args: &Args) -> anyhow::Result<Option<Identity>> {

@@ -1,5 +1,6 @@
 //! Findings, one line each.
 
+use crate::terminal::harmless;
 use std::io::Write;
 
 /// The longest line in characters: parts of it come from servers.
@@ -54,10 +55,8 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn add(&mut self, level: Level, what: &str, fix: &str) {
-        // Text from servers must not contain terminal escapes.
-        let harmless = |c: char| if c.is_control() { '?' } else { c };
-        let what: String = what.chars().take(MAX_LINE).map(harmless).collect();
-        let lines = fix.lines().map(|line| line.chars().map(harmless).collect::<String>());
+        let what: String = harmless(what).chars().take(MAX_LINE).collect();
+        let lines = fix.lines().map(harmless);
         let fix = lines.collect::<Vec<_>>().join("\n");
         let word = match level {
             Level::Ok => "ok  ",

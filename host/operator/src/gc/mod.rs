@@ -6,11 +6,11 @@ mod progress;
 mod remote;
 mod summary;
 
-use crate::cert::DOCKER_DIRECTORY;
+use crate::client::Connection;
 use anyhow::{Context as _, bail};
 pub use progress::Display;
 pub use remote::{drive_remote, is_url};
-use roadstead_bridge::collect::{Ask, Progress, Report};
+use roadstead_bridge::collect::{Progress, Report, SliceRequest};
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,7 +39,6 @@ bucket does not tell whether registries use it, so there the waits stay.";
 /// Collect garbage: remove content that no manifest refers to
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
-#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
 pub struct Args {
     /// A configuration file, a data directory or a registry's URL [default: the storage of the
     /// environment's settings]
@@ -57,21 +56,8 @@ pub struct Args {
     /// Go on with this run, which was interrupted
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
-    /// Log in as this user instead of docker login's; prompts for the password
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
-    /// Read the password from standard input
-    #[arg(long, requires = "user")]
-    password_stdin: bool,
-    /// Trust the CAs in this file too
-    #[arg(long, value_name = "FILE")]
-    ca: Vec<PathBuf>,
-    /// Where Docker on this machine looks for CA certificates
-    #[arg(long, value_name = "DIRECTORY", default_value = DOCKER_DIRECTORY)]
-    docker_directory: PathBuf,
-    /// Where docker login keeps its passwords [default: `$DOCKER_CONFIG`, or `~/.docker`]
-    #[arg(long, value_name = "DIRECTORY")]
-    docker_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Collect garbage as `registry garbage-collect` does, by its name and flags
@@ -97,7 +83,7 @@ impl Args {
     /// # Errors
     /// When a user is to log in at a storage.
     pub fn check_storage(&self) -> anyhow::Result<()> {
-        if self.user.is_some() || !self.ca.is_empty() {
+        if self.connection.is_given() {
             bail!("--user and --ca are for a registry's URL, as in https://registry.example:5000");
         }
         Ok(())
@@ -124,7 +110,7 @@ impl DistributionArgs {
 /// Where slices are done.
 pub trait Source {
     /// Does a slice.
-    fn slice(&mut self, ask: &Ask) -> impl Future<Output = Result<Progress, Failure>>;
+    fn slice(&mut self, ask: &SliceRequest) -> impl Future<Output = Result<Progress, Failure>>;
 }
 
 /// Why a slice was not done.
@@ -154,7 +140,7 @@ pub enum Outcome {
 /// When slices fail, or another run takes over.
 pub async fn drive(
     source: &mut impl Source,
-    mut ask: Ask,
+    mut ask: SliceRequest,
     display: &mut Display<'_>,
 ) -> anyhow::Result<Outcome> {
     let mut failures = 0;
@@ -234,10 +220,10 @@ pub fn print_as_distribution(outcome: &Outcome, out: &mut dyn Write) -> anyhow::
 #[cfg(test)]
 mod tests {
     use super::{Display, Failure, Outcome, RETRIES, Source, drive, print};
-    use roadstead_bridge::collect::{Ask, Progress, Report};
+    use roadstead_bridge::collect::{Progress, Report, SliceRequest};
     use std::collections::VecDeque;
 
-    struct Slices(VecDeque<Result<Progress, Failure>>, Vec<Ask>);
+    struct Slices(VecDeque<Result<Progress, Failure>>, Vec<SliceRequest>);
 
     impl Slices {
         fn new(slices: impl IntoIterator<Item = Result<Progress, Failure>>) -> Self {
@@ -246,7 +232,7 @@ mod tests {
     }
 
     impl Source for Slices {
-        async fn slice(&mut self, ask: &Ask) -> Result<Progress, Failure> {
+        async fn slice(&mut self, ask: &SliceRequest) -> Result<Progress, Failure> {
             self.1.push(ask.clone());
             self.0.pop_front().unwrap()
         }
@@ -264,7 +250,7 @@ mod tests {
     async fn run(slices: &mut Slices) -> (anyhow::Result<Outcome>, String) {
         let mut shown = Vec::new();
         let mut display = Display::lines(&mut shown);
-        let outcome = drive(slices, Ask { run: None, dry_run: true }, &mut display).await;
+        let outcome = drive(slices, SliceRequest { run: None, dry_run: true }, &mut display).await;
         (outcome, String::from_utf8(shown).unwrap())
     }
 

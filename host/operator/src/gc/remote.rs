@@ -1,13 +1,12 @@
 //! Slices of a registry that runs, by its URL.
 
 use super::{Args, Display, Failure, Outcome, Source, drive};
-use crate::client::{Client, Options};
-use crate::credentials::{self, Credentials};
-use crate::password;
+use crate::client::Client;
+use crate::terminal::harmless;
 use anyhow::{anyhow, bail};
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use roadstead_bridge::collect::{Ask, PATH, Progress};
+use roadstead_bridge::collect::{PATH, Progress, SliceRequest};
 use std::io::Read;
 use std::time::Duration;
 
@@ -33,39 +32,20 @@ pub fn drive_remote(
     if args.keep {
         bail!("--keep is for a storage that nobody serves: a registry that runs always keeps");
     }
-    let options = Options {
-        ca: &args.ca,
-        docker_directory: &args.docker_directory,
-        docker_config: args.docker_config.clone().or_else(credentials::directory),
-        user: user(args, input).map_err(anyhow::Error::msg)?,
-        limit: LIMIT,
-    };
+    let user = args.connection.credentials(input).map_err(anyhow::Error::msg)?;
     let target = args.target.as_deref().unwrap_or_default();
-    let mut client = Client::new(target, options).map_err(anyhow::Error::msg)?;
+    let client = Client::new(target, &args.connection, user, LIMIT);
+    let mut client = client.map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ask = Ask { run: args.run.clone(), dry_run: args.dry_run };
+    let ask = SliceRequest { run: args.run.clone(), dry_run: args.dry_run };
     let outcome = runtime.block_on(drive(&mut client, ask, display));
     // Does not wait for a name server that does not answer.
     runtime.shutdown_background();
     outcome
 }
 
-fn user(args: &Args, input: &mut dyn Read) -> Result<Option<Credentials>, String> {
-    let Some(user) = args.user.clone() else { return Ok(None) };
-    if user.contains(':') {
-        return Err("a user's name cannot contain a colon".to_owned());
-    }
-    let password = if args.password_stdin {
-        password::from_input(input)?
-    } else {
-        password::ask(&format!("Password of {user}: "))
-            .map_err(|problem| format!("{problem}: use --password-stdin"))?
-    };
-    Ok(Some(Credentials { user, password }))
-}
-
 impl Source for Client {
-    async fn slice(&mut self, ask: &Ask) -> Result<Progress, Failure> {
+    async fn slice(&mut self, ask: &SliceRequest) -> Result<Progress, Failure> {
         let failed = |passes, cause: String| Failure { passes, cause: anyhow!(harmless(&cause)) };
         let body = serde_json::to_vec(ask).map_err(|error| failed(false, error.to_string()))?;
         let answer = self.send(Method::POST, PATH, Bytes::from(body)).await;
@@ -88,9 +68,4 @@ impl Source for Client {
             answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS;
         Err(failed(passes, format!("{}: {said}", answer.status)))
     }
-}
-
-/// Without what a terminal would interpret.
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -3,15 +3,12 @@
 mod image;
 mod removal;
 
-use crate::cert::DOCKER_DIRECTORY;
-use crate::client::{self, Client};
-use crate::credentials::{self, Credentials};
-use crate::password;
+use crate::client::{Client, Connection};
+use crate::terminal::harmless;
 use image::Image;
 use removal::Removal;
 use roadstead_oci::RepositoryName;
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// How many seconds each request may take, without `--timeout`: one that deletes many
@@ -60,25 +57,12 @@ pub struct Args {
     /// Say what would be deleted, and delete nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// Trust the CAs in this file too
-    #[arg(long, value_name = "FILE")]
-    ca: Vec<PathBuf>,
-    /// Log in as this user instead of docker login's; prompts for the password
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
-    /// Read the password from standard input
-    #[arg(long, requires = "user")]
-    password_stdin: bool,
     /// How many seconds each request may take
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
     timeout: u64,
-    /// Where Docker on this machine looks for CA certificates
-    #[arg(long, value_name = "DIRECTORY", default_value = DOCKER_DIRECTORY)]
-    docker_directory: PathBuf,
-    /// Where docker login keeps its passwords [default: `$DOCKER_CONFIG`, or `~/.docker`]
-    #[arg(long, value_name = "DIRECTORY")]
-    docker_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// What a command reads and writes.
@@ -149,7 +133,7 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> u8 {
         Ok(targets) => targets,
         Err(problem) => return say(streams, &problem, status::USAGE),
     };
-    let user = match user(args, streams.input) {
+    let user = match args.connection.credentials(streams.input) {
         Ok(user) => user,
         Err(problem) => return say(streams, &problem, status::USAGE),
     };
@@ -159,7 +143,9 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> u8 {
     };
     let mut result = 0;
     for (text, target) in args.targets.iter().zip(&targets) {
-        let client = match client(args, target, user.as_ref()) {
+        let limit = Duration::from_secs(args.timeout);
+        let client = Client::new(target.registry(), &args.connection, user.clone(), limit);
+        let client = match client {
             Ok(client) => client,
             Err(problem) => {
                 result = say(streams, &format!("{text}: {problem}"), status::FAILED);
@@ -191,35 +177,7 @@ pub fn run(args: &Args, streams: &mut Streams<'_>) -> u8 {
 }
 
 fn say(streams: &mut Streams<'_>, problem: &str, status: u8) -> u8 {
-    // Text from servers must not contain terminal escapes.
-    let harmless = |c: char| if c.is_control() { '?' } else { c };
-    let problem: String = problem.chars().map(harmless).collect();
     // If this fails too, there is nowhere else to report it.
-    let _ = writeln!(streams.errors, "rm: {problem}");
+    let _ = writeln!(streams.errors, "rm: {}", harmless(problem));
     status
-}
-
-fn user(args: &Args, input: &mut dyn Read) -> Result<Option<Credentials>, String> {
-    let Some(user) = args.user.clone() else { return Ok(None) };
-    if user.contains(':') {
-        return Err("a user's name cannot contain a colon".to_owned());
-    }
-    let password = if args.password_stdin {
-        password::from_input(input)?
-    } else {
-        password::ask(&format!("Password of {user}: "))
-            .map_err(|problem| format!("{problem}: use --password-stdin"))?
-    };
-    Ok(Some(Credentials { user, password }))
-}
-
-fn client(args: &Args, target: &Target, user: Option<&Credentials>) -> Result<Client, String> {
-    let options = client::Options {
-        ca: &args.ca,
-        docker_directory: &args.docker_directory,
-        docker_config: args.docker_config.clone().or_else(credentials::directory),
-        user: user.cloned(),
-        limit: Duration::from_secs(args.timeout),
-    };
-    Client::new(target.registry(), options)
 }

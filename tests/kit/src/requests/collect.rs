@@ -9,7 +9,7 @@ fn slice() -> Step {
 }
 
 /// What no client can say.
-const FORGED: &str = r#"{"grace":0,"keep":0,"interval":0,"alone":true}"#;
+const FORGED: &str = r#"{"grace":0,"keep":0,"interval":0,"exclusive":true}"#;
 
 /// Collection goes with deletion.
 pub(super) fn collection_is_off() -> Table {
@@ -31,7 +31,7 @@ pub(super) fn collection() -> Table {
         wrong("x"),
         wrong("[]x"),
         wrong(r#"{"grace": 0}"#),
-        wrong(r#"{"alone": true}"#),
+        wrong(r#"{"exclusive": true}"#),
         wrong(r#"{"dry_run": 1}"#),
         wrong(r#"{"dry_run": true, "dry_run": false}"#),
         wrong(r#"{"run": "7"}"#),

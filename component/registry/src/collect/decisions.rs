@@ -1,0 +1,269 @@
+//! What is to be done about one blob.
+
+use super::live::{damaged, unseal};
+use super::run::seconds;
+use roadstead_oci::Digest;
+use roadstead_storage::condemned::TombstoneState;
+use roadstead_storage::{Entry, Key, StorageError};
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The objects of one blob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Objects {
+    /// Its size, and when it was written.
+    pub(super) data: Option<(u64, SystemTime)>,
+    pub(super) tombstone: Option<SystemTime>,
+    pub(super) need: Option<SystemTime>,
+}
+
+impl Objects {
+    pub(super) fn add(&mut self, entry: &Entry) {
+        match entry.key {
+            Key::Blob(_) => self.data = Some((entry.size, entry.modified)),
+            Key::Tombstone(_) => self.tombstone = Some(entry.modified),
+            Key::Need(_) => self.need = Some(entry.modified),
+            _ => {}
+        }
+    }
+}
+
+/// What is to be done about a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verb {
+    /// To move its links.
+    Condemn,
+    /// To give its links back.
+    GiveBack,
+    /// To remove it, if nothing links to it.
+    Remove,
+    /// To leave it condemned.
+    Keep,
+    /// To delete its tombstone, as the data is gone.
+    Forget,
+}
+
+impl Verb {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Condemn, "condemn"),
+        (Self::GiveBack, "give-back"),
+        (Self::Remove, "remove"),
+        (Self::Keep, "keep"),
+        (Self::Forget, "forget"),
+    ];
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.into_iter().find(|(verb, _)| verb == self);
+        f.write_str(name.map_or("", |(_, name)| name))
+    }
+}
+
+/// Something to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Action {
+    pub(super) verb: Verb,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    /// When its tombstone was written, where it has one.
+    pub(super) tombstone: Option<SystemTime>,
+}
+
+impl Action {
+    /// Parses a record of actions.
+    pub(super) fn parse_all(text: &[u8], key: &Key) -> Result<Vec<Self>, StorageError> {
+        unseal(text, key)?.map(|line| Self::parse(line).ok_or_else(|| damaged(key))).collect()
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let verb = words.next()?;
+        let verb = Verb::ALL.into_iter().find(|(_, name)| *name == verb)?.0;
+        let digest = Digest::parse(words.next()?).ok()?;
+        let size = words.next()?.parse().ok()?;
+        let tombstone = match words.next()? {
+            "-" => None,
+            nanoseconds => {
+                let nanoseconds: u64 = nanoseconds.parse().ok()?;
+                Some(UNIX_EPOCH + Duration::from_nanos(nanoseconds))
+            }
+        };
+        Some(Self { verb, digest, size, tombstone })
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} ", self.verb, self.digest, self.size)?;
+        match self.tombstone {
+            Some(time) => {
+                write!(f, "{}", time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos())
+            }
+            None => f.write_str("-"),
+        }
+    }
+}
+
+/// What is known of a blob when it is decided what to do about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case {
+    pub(super) objects: Objects,
+    /// What its tombstone says, which was read after the list.
+    pub(super) state: Option<TombstoneState>,
+    pub(super) live: bool,
+    /// Since when it has been a candidate, in seconds since 1970.
+    pub(super) sighted: Option<u64>,
+    pub(super) begun: SystemTime,
+    pub(super) grace: Duration,
+    pub(super) keep: Duration,
+    /// Whether nothing is waited for.
+    pub(super) exclusive: bool,
+    /// Whether anything may be removed.
+    pub(super) removes: bool,
+}
+
+/// What is decided about a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Decision {
+    /// It is needed, or young.
+    Nothing,
+    /// The need is left over.
+    ForgetNeed,
+    /// It is a candidate since this time.
+    Sighted(u64),
+    Act(Verb),
+}
+
+impl Case {
+    /// How old something was when the run began.
+    fn is_older(&self, time: SystemTime, than: Duration) -> bool {
+        self.exclusive || self.begun.duration_since(time).is_ok_and(|age| age >= than)
+    }
+
+    pub(super) fn decide(&self) -> Decision {
+        let Objects { data, tombstone, need } = self.objects;
+        let leftover = need.is_some_and(|need| self.is_older(need, 2 * self.grace));
+        let settled = if leftover { Decision::ForgetNeed } else { Decision::Nothing };
+        let Some((_, written)) = data else {
+            return match tombstone {
+                Some(time) if self.is_older(time, 2 * self.grace) => Decision::Act(Verb::Forget),
+                Some(_) => Decision::Act(Verb::Keep),
+                None => settled,
+            };
+        };
+        let young = !self.is_older(written, self.grace);
+        // Where nobody else is, nobody needs what no manifest refers to.
+        if self.live || young || (need.is_some() && !self.exclusive) {
+            return if tombstone.is_some() { Decision::Act(Verb::GiveBack) } else { settled };
+        }
+        let Some((time, state)) = tombstone.zip(self.state) else {
+            let begun = seconds(self.begun);
+            let since = self.sighted.unwrap_or(begun).min(begun);
+            let seen =
+                self.sighted.is_some() && begun.saturating_sub(since) >= self.grace.as_secs();
+            return if self.exclusive || seen {
+                Decision::Act(Verb::Condemn)
+            } else {
+                Decision::Sighted(since)
+            };
+        };
+        let (then, after) = match state {
+            TombstoneState::Condemned => (Verb::Condemn, Duration::ZERO),
+            TombstoneState::Unlinked => (Verb::Remove, self.keep),
+            TombstoneState::Removing => (Verb::Remove, 2 * self.grace),
+        };
+        let now = self.is_older(time, after) && (self.removes || then != Verb::Remove);
+        Decision::Act(if now { then } else { Verb::Keep })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Case, Decision, Objects, Verb};
+    use roadstead_storage::condemned::TombstoneState::{self, Condemned, Removing, Unlinked};
+    use std::time::{Duration, SystemTime};
+
+    const GRACE: Duration = Duration::from_secs(100);
+    const KEEP: Duration = Duration::from_secs(700);
+    const NOW: u64 = 1_000_000;
+
+    /// Ages in seconds; `sighted` is one too.
+    struct Row {
+        data: Option<u64>,
+        tombstone: Option<(u64, TombstoneState)>,
+        need: Option<u64>,
+        live: bool,
+        sighted: Option<u64>,
+    }
+
+    fn row(data: Option<u64>, tombstone: Option<(u64, TombstoneState)>) -> Row {
+        Row { data, tombstone, need: None, live: false, sighted: None }
+    }
+
+    fn case(row: &Row) -> Case {
+        let at = |age: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(NOW - age);
+        Case {
+            objects: Objects {
+                data: row.data.map(|age| (1, at(age))),
+                tombstone: row.tombstone.map(|(age, _)| at(age)),
+                need: row.need.map(at),
+            },
+            state: row.tombstone.map(|(_, state)| state),
+            live: row.live,
+            sighted: row.sighted.map(|age| NOW - age),
+            begun: at(0),
+            grace: GRACE,
+            keep: KEEP,
+            exclusive: false,
+            removes: true,
+        }
+    }
+
+    #[test]
+    fn what_is_decided_about_a_blob() {
+        use Decision::{Act, ForgetNeed, Nothing, Sighted};
+        use Verb::{Condemn, Forget, GiveBack, Keep, Remove};
+        let old = Some(5000);
+        let live = |row: Row| Row { live: true, ..row };
+        let need = |age, row: Row| Row { need: Some(age), ..row };
+        let sighted = |age, row: Row| Row { sighted: Some(age), ..row };
+        for (number, (row, expected)) in [
+            (live(row(old, None)), Nothing),
+            (row(Some(99), None), Nothing),
+            (row(old, None), Sighted(NOW)),
+            (sighted(99, row(old, None)), Sighted(NOW - 99)),
+            (sighted(100, row(old, None)), Act(Condemn)),
+            (sighted(100, live(row(old, None))), Nothing),
+            (need(10, row(old, None)), Nothing),
+            (need(200, row(old, None)), ForgetNeed),
+            // A run died while it moved links.
+            (row(old, Some((0, Condemned))), Act(Condemn)),
+            (row(old, Some((699, Unlinked))), Act(Keep)),
+            (row(old, Some((700, Unlinked))), Act(Remove)),
+            (live(row(old, Some((700, Unlinked)))), Act(GiveBack)),
+            (need(5, row(old, Some((700, Unlinked)))), Act(GiveBack)),
+            (need(5000, row(old, Some((700, Unlinked)))), Act(GiveBack)),
+            (row(Some(99), Some((700, Unlinked))), Act(GiveBack)),
+            (row(old, Some((199, Removing))), Act(Keep)),
+            (row(old, Some((200, Removing))), Act(Remove)),
+            (need(5, row(old, Some((0, Removing)))), Act(GiveBack)),
+            // The data is gone, and the tombstone not yet.
+            (row(None, Some((199, Removing))), Act(Keep)),
+            (row(None, Some((200, Removing))), Act(Forget)),
+            (live(row(None, Some((200, Removing)))), Act(Forget)),
+            (row(None, None), Nothing),
+            (need(199, row(None, None)), Nothing),
+            (need(200, row(None, None)), ForgetNeed),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(case(&row).decide(), expected, "row {number}");
+        }
+        let old = row(old, Some((5000, Unlinked)));
+        assert_eq!(Case { removes: false, ..case(&old) }.decide(), Act(Keep));
+        let young = row(Some(1), None);
+        assert_eq!(Case { exclusive: true, ..case(&young) }.decide(), Act(Condemn));
+    }
+}

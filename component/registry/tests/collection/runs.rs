@@ -1,0 +1,172 @@
+//! Runs: in slices, one at a time, and what ends them.
+
+use crate::world::{
+    Client, DAY, GARBAGE, HOUR, World, blob, condemn, exists, fill, layer, name, order,
+};
+use roadstead_kit::bucket::MemoryBucket;
+use roadstead_registry::{Progress, Report, SliceOptions};
+use roadstead_storage::{Key, Storage as _, StorageError};
+use std::time::Duration;
+
+#[tokio::test]
+async fn slices_of_any_length() {
+    slices_of_any_length_over(MemoryBucket::default()).await;
+    slices_of_any_length_over(tempfile::tempdir().unwrap()).await;
+}
+
+async fn slices_of_any_length_over<W: World>(world: W) {
+    let (client, storage) = (Client(world.registry()), world.storage());
+    fill(&client).await;
+    for number in 0..20 {
+        client.push_image(&format!("many/{number}"), "v", &format!("c {number}"), "l").await;
+        client.push_blob(&format!("many/{number}"), b"orphan").await;
+    }
+    for pass in [2, 2, 10] {
+        world.pass(pass * DAY);
+        let whole = client.run(&world, SliceOptions { dry_run: true, ..order() }).await;
+        let order = SliceOptions { budget: 1, ..order() };
+        let sliced = client.run(&world, order).await;
+        let figures = |report: &Report| {
+            let Report { sighted, condemned, removed, kept, manifests, blobs, .. } = report;
+            [*sighted, *condemned, *removed, *kept, *manifests, *blobs]
+        };
+        assert_eq!(figures(&whole), figures(&sliced));
+    }
+    assert!(!exists(&storage, blob("orphan")).await);
+    assert_eq!(client.status("GET", "/v2/many/7/manifests/v").await, 200);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_a_run_does() {
+    a_dry_run_says_what_a_run_does_over(MemoryBucket::default()).await;
+    a_dry_run_says_what_a_run_does_over(tempfile::tempdir().unwrap()).await;
+}
+
+async fn a_dry_run_says_what_a_run_does_over<W: World>(world: W) {
+    let client = Client(world.registry());
+    fill(&client).await;
+    for (pass, removed) in [(2, 0), (2, 0), (10, GARBAGE)] {
+        world.pass(pass * DAY);
+        let order = SliceOptions { budget: 5, ..order() };
+        let dry = client.run(&world, SliceOptions { dry_run: true, ..order }).await;
+        let real = client.run(&world, order).await;
+        assert!(dry.dry_run && !real.dry_run);
+        let comparable = |report: &Report| Report {
+            run: String::new(),
+            begun: 0,
+            dry_run: false,
+            operations: 0,
+            ..report.clone()
+        };
+        assert_eq!(comparable(&dry), comparable(&real));
+        assert_eq!(real.removed, removed);
+    }
+}
+
+#[tokio::test]
+async fn links_move_in_batches() {
+    links_move_in_batches_over(MemoryBucket::default()).await;
+    links_move_in_batches_over(tempfile::tempdir().unwrap()).await;
+}
+
+async fn links_move_in_batches_over<W: World>(world: W) {
+    const BLOBS: u64 = 150;
+    let (client, storage) = (Client(world.registry()), world.storage());
+    for number in 0..BLOBS {
+        client.push_blob("a", format!("orphan {number}").as_bytes()).await;
+    }
+    let report = condemn(&world, &client).await;
+    assert_eq!(report.condemned, BLOBS, "{report:?}");
+    let deletions = roadstead_storage::Collection::Deletions(name("a"));
+    let left = storage.enumerate(&deletions, None, 1000).await.unwrap().entries;
+    assert!(left.iter().all(|entry| entry.size == 0), "{left:?}");
+    assert!(!left.is_empty(), "pushes that read links before find it");
+    world.pass(8 * DAY);
+    assert_eq!(client.run(&world, order()).await.removed, BLOBS);
+}
+
+#[tokio::test]
+async fn one_run_at_a_time() {
+    one_run_at_a_time_over(MemoryBucket::default()).await;
+    one_run_at_a_time_over(tempfile::tempdir().unwrap()).await;
+}
+
+async fn one_run_at_a_time_over<W: World>(world: W) {
+    let client = Client(world.registry());
+    fill(&client).await;
+    let small = SliceOptions { budget: 1, ..order() };
+    let Progress::Running { run, .. } = client.0.collect(&small).await.unwrap() else {
+        panic!("it begins");
+    };
+    // Another does not begin meanwhile, and does after ten minutes.
+    assert!(client.try_run(&world, order()).await.unwrap().is_none());
+    world.pass(Duration::from_mins(11));
+    assert!(client.try_run(&world, order()).await.unwrap().is_some());
+    // The first one has lost its lease.
+    let run = Some(u128::from_str_radix(&run, 16).unwrap());
+    let resumed = client.0.collect(&SliceOptions { run, ..order() }).await.unwrap();
+    assert!(matches!(resumed, Progress::NotDue { .. }), "{resumed:?}");
+    // The interval has not passed.
+    assert!(client.try_run(&world, order()).await.unwrap().is_none());
+    world.pass(DAY);
+    let Progress::Running { run, .. } = client.0.collect(&small).await.unwrap() else {
+        panic!("it begins");
+    };
+    // What it has found is too old after half of the grace time.
+    world.pass(13 * HOUR);
+    let run = Some(u128::from_str_radix(&run, 16).unwrap());
+    let error = client.0.collect(&SliceOptions { run, ..small }).await.unwrap_err();
+    assert!(error.cause().unwrap().contains("GRACE"), "{error:?}");
+}
+
+#[tokio::test]
+async fn partial_evidence_ends_a_run() {
+    partial_evidence_ends_a_run_over(MemoryBucket::default()).await;
+    partial_evidence_ends_a_run_over(tempfile::tempdir().unwrap()).await;
+}
+
+async fn partial_evidence_ends_a_run_over<W: World>(world: W) {
+    let (client, storage) = (Client(world.registry()), world.storage());
+    fill(&client).await;
+    world.pass(2 * DAY);
+    client.run(&world, order()).await;
+    let lost = client.push_image("lost", "v", "config", "layer").await;
+    let bytes = storage.read(&Key::Blob(lost.clone())).await.unwrap();
+    storage.delete(&Key::Blob(lost.clone())).await.unwrap();
+    world.pass(2 * DAY);
+    let error = client.try_run(&world, order()).await.unwrap_err();
+    let cause = error.cause().unwrap();
+    assert!(cause.contains(lost.as_str()) && cause.contains("lost"), "{cause}");
+    assert!(exists(&storage, layer("c", "orphan")).await, "nothing is condemned");
+    storage.write(&Key::Blob(lost), bytes).await.unwrap();
+    assert_eq!(client.run(&world, order()).await.condemned, GARBAGE);
+}
+
+#[tokio::test]
+async fn reports_are_kept() {
+    reports_are_kept_over(MemoryBucket::default()).await;
+    reports_are_kept_over(tempfile::tempdir().unwrap()).await;
+}
+
+async fn reports_are_kept_over<W: World>(world: W) {
+    let (client, storage) = (Client(world.registry()), world.storage());
+    client.push_image("a", "v", "config", "layer").await;
+    let mut runs = Vec::new();
+    for _ in 0..105 {
+        world.pass(DAY);
+        runs.push(client.run(&world, order()).await);
+    }
+    let mut kept = 0;
+    for report in &runs {
+        let run = u128::from_str_radix(&report.run, 16).unwrap();
+        let key = Key::Record(roadstead_storage::Record::Report(run));
+        match storage.read(&key).await {
+            Ok(stored) => {
+                assert_eq!(serde_json::from_slice::<Report>(&stored).unwrap(), *report);
+                kept += 1;
+            }
+            Err(error) => assert_eq!(error, StorageError::NotFound),
+        }
+    }
+    assert_eq!(kept, 100);
+}

@@ -1,0 +1,240 @@
+//! A storage whose clock can be put forward, and a client of a registry over it.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use roadstead_cloud::{CloudStorage, Options};
+use roadstead_directory::{Directory, DirectoryStorage};
+use roadstead_kit::body::{MemoryBody, NativeBodies};
+use roadstead_kit::bucket::MemoryBucket;
+use roadstead_kit::contract::{Readable, sha256};
+use roadstead_kit::directory::NativeDirectory;
+use roadstead_kit::native::NativeRegistry;
+use roadstead_oci::{Digest, RepositoryName};
+use roadstead_registry::{Progress, Report, SliceOptions};
+use roadstead_storage::{Key, Storage, StorageError};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+pub(crate) const DELETES: &[(&str, &str)] = &[("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const DAY: Duration = Duration::from_hours(24);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+
+/// As the settings have it by default, with slices of any length.
+pub(crate) fn order() -> SliceOptions {
+    SliceOptions {
+        run: None,
+        grace: DAY,
+        keep: 7 * DAY,
+        interval: 23 * HOUR,
+        dry_run: false,
+        exclusive: false,
+        budget: u32::MAX,
+    }
+}
+
+/// A storage of this process, whose clock can be put forward.
+pub(crate) trait World {
+    type Storage: Storage<Upload = MemoryBody, Download: Readable>;
+
+    fn storage(&self) -> Self::Storage;
+
+    fn pass(&self, time: Duration);
+
+    fn registry(&self) -> NativeRegistry<Self::Storage> {
+        NativeRegistry::new(self.storage(), DELETES).unwrap()
+    }
+}
+
+impl World for MemoryBucket {
+    type Storage = CloudStorage<NativeBodies>;
+
+    fn storage(&self) -> Self::Storage {
+        CloudStorage::new(self.backend(""), Options::default())
+    }
+
+    fn pass(&self, time: Duration) {
+        Self::pass(self, time);
+    }
+}
+
+impl World for tempfile::TempDir {
+    type Storage = DirectoryStorage<NativeDirectory>;
+
+    fn storage(&self) -> Self::Storage {
+        DirectoryStorage(NativeDirectory(Directory::open(self.path()).unwrap()))
+    }
+
+    fn pass(&self, time: Duration) {
+        make_older(self.path(), time);
+        // Which has times in it.
+        for path in std::fs::read_dir(self.path().join(".roadstead/collect")).into_iter().flatten()
+        {
+            let path = path.unwrap().path();
+            if !path.to_str().unwrap().contains("/sighted-") {
+                continue;
+            }
+            let older = |line: &str| {
+                let (digest, since) = line.split_once(' ').unwrap();
+                format!("{digest} {}\n", since.parse::<u64>().unwrap() - time.as_secs())
+            };
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, text.lines().map(older).collect::<String>()).unwrap();
+        }
+    }
+}
+
+pub(crate) fn make_older(path: &Path, time: Duration) {
+    for entry in std::fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            make_older(&entry.path(), time);
+        } else {
+            let file = File::options().append(true).open(entry.path()).unwrap();
+            file.set_modified(entry.metadata().unwrap().modified().unwrap() - time).unwrap();
+        }
+    }
+}
+
+pub(crate) fn name(text: &str) -> RepositoryName {
+    RepositoryName::parse(text).unwrap()
+}
+
+/// A client of a registry.
+pub(crate) struct Client<S>(pub(crate) NativeRegistry<S>);
+
+impl<S: Storage<Upload = MemoryBody, Download: Readable>> Client<S> {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        of: &str,
+        body: Bytes,
+    ) -> Response<Bytes> {
+        let request = Request::builder().method(method).uri(path).header("content-type", of);
+        self.0.send(request.body(body).unwrap()).await
+    }
+
+    pub(crate) async fn push_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
+        let digest = sha256(bytes);
+        let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
+        let bytes = Bytes::copy_from_slice(bytes);
+        let response = self.send("POST", &path, "application/octet-stream", bytes).await;
+        assert_eq!(response.status(), StatusCode::CREATED, "{response:?}");
+        digest
+    }
+
+    pub(crate) async fn push(
+        &self,
+        repository: &str,
+        tag: &str,
+        of: &str,
+        manifest: &Value,
+    ) -> Digest {
+        let bytes = Bytes::from(manifest.to_string());
+        let digest = sha256(&bytes);
+        let tag = if tag.is_empty() { digest.as_str() } else { tag };
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let response = self.send("PUT", &path, of, bytes).await;
+        assert_eq!(response.status(), StatusCode::CREATED, "{response:?}");
+        digest
+    }
+
+    /// An image whose configuration and layer have these bytes.
+    pub(crate) async fn push_image(
+        &self,
+        repository: &str,
+        tag: &str,
+        config: &str,
+        layer: &str,
+    ) -> Digest {
+        self.push_blob(repository, config.as_bytes()).await;
+        self.push_blob(repository, layer.as_bytes()).await;
+        self.push(repository, tag, IMAGE, &image(config, layer)).await
+    }
+
+    pub(crate) async fn delete(&self, repository: &str, digest: &Digest) {
+        let path = format!("/v2/{repository}/manifests/{digest}");
+        let response = self.send("DELETE", &path, IMAGE, Bytes::new()).await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED, "{response:?}");
+    }
+
+    pub(crate) async fn status(&self, method: &str, path: &str) -> u16 {
+        self.send(method, path, IMAGE, Bytes::new()).await.status().as_u16()
+    }
+
+    /// A whole run, whose waits pass at once.
+    pub(crate) async fn run(&self, world: &impl World, order: SliceOptions) -> Report {
+        self.try_run(world, order).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn try_run(
+        &self,
+        world: &impl World,
+        mut order: SliceOptions,
+    ) -> Result<Option<Report>, StorageError> {
+        for _ in 0..100_000 {
+            match self.0.collect(&order).await? {
+                Progress::Running { run, wait, .. } => {
+                    order.run = Some(u128::from_str_radix(&run, 16).unwrap());
+                    world.pass(Duration::from_millis(wait));
+                }
+                Progress::Done { report } => return Ok(Some(report)),
+                Progress::NotDue { .. } => return Ok(None),
+            }
+        }
+        panic!("a run does not end");
+    }
+}
+
+pub(crate) fn image(config: &str, layer: &str) -> Value {
+    let of = |kind: &str, bytes: &str| json!({ "mediaType": kind, "digest": sha256(bytes.as_bytes()), "size": bytes.len() });
+    json!({
+        "schemaVersion": 2,
+        "mediaType": IMAGE,
+        "config": of("application/vnd.oci.image.config.v1+json", config),
+        "layers": [of("application/vnd.oci.image.layer.v1.tar", layer)],
+    })
+}
+
+pub(crate) async fn exists<S: Storage>(storage: &S, key: Key) -> bool {
+    storage.exists(&key).await.unwrap()
+}
+
+pub(crate) fn blob(bytes: &str) -> Key {
+    Key::Blob(sha256(bytes.as_bytes()))
+}
+
+pub(crate) fn layer(repository: &str, bytes: &str) -> Key {
+    Key::Layer(name(repository), sha256(bytes.as_bytes()))
+}
+
+/// Until what is garbage is condemned.
+pub(crate) async fn condemn<W: World>(world: &W, client: &Client<W::Storage>) -> Report {
+    world.pass(2 * DAY);
+    let report = client.run(world, order()).await;
+    assert_eq!((report.condemned, report.removed), (0, 0), "{report:?}");
+    assert!(report.sighted > 0, "{report:?}");
+    world.pass(2 * DAY);
+    client.run(world, order()).await
+}
+
+/// An image whose tag `old` is deleted by digest, another with the same layer that
+/// stays, and a blob that no manifest refers to.
+pub(crate) async fn fill<S>(client: &Client<S>)
+where
+    S: Storage<Upload = MemoryBody, Download: Readable>,
+{
+    let old = client.push_image("a/b", "old", "old config", "shared layer").await;
+    client.push_image("a/b", "new", "new config", "shared layer").await;
+    client.push_image("c", "new", "new config", "shared layer").await;
+    client.push_blob("a/b", b"orphan").await;
+    client.push_blob("c", b"orphan").await;
+    client.delete("a/b", &old).await;
+}
+
+/// What [`fill`] leaves to be collected: two blobs and a manifest.
+pub(crate) const GARBAGE: u64 = 3;
