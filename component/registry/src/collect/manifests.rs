@@ -60,7 +60,7 @@ impl<S: Storage> Store<S> {
             Some(media_type) => !self.storage.holds_manifest(name, digest, media_type).await?,
             None => true,
         };
-        Ok(Known { references: References::of(&bytes), foreign })
+        Ok(Known { references: References::of(&bytes), size: bytes.len() as u64, foreign })
     }
 }
 
@@ -286,7 +286,7 @@ impl<S: Storage> Run<'_, S> {
     }
 
     fn take_references(&mut self, references: &References) {
-        for content in &references.content {
+        for content in references.content.keys() {
             self.found.add(content, Fact::Referred);
         }
         for manifest in &references.manifests {
@@ -392,7 +392,9 @@ impl<S: Storage> Run<'_, S> {
                         let Key::Revision(_, digest) = &entry.key else { continue };
                         visit(digest);
                         let one = new.get(digest).or_else(|| known.0.get(digest));
-                        one.iter().flat_map(|one| &one.references.content).for_each(&mut visit);
+                        one.iter()
+                            .flat_map(|one| one.references.content.keys())
+                            .for_each(&mut visit);
                     }
                 }
                 if revisions.len() < entries.len() {

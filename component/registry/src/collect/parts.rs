@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// The first line of a part: other versions are made again.
-const VERSION: &str = "references 1";
+const VERSION: &str = "references 2";
 
 /// What one manifest refers to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Known {
     pub(super) references: References,
+    /// Its own size in bytes.
+    pub(super) size: u64,
     /// Whether another registry wrote its link.
     pub(super) foreign: bool,
 }
@@ -29,16 +31,26 @@ impl Part {
         for line in lines {
             let mut words = line.split(' ');
             let digest = Digest::parse(words.next()?).ok()?;
-            let mut known =
-                Known { foreign: words.next()? == "foreign", references: References::default() };
+            let foreign = words.next()? == "foreign";
+            let size = words.next()?.parse().ok()?;
+            let mut known = Known { foreign, size, references: References::default() };
             let count: usize = words.next()?.parse().ok()?;
             for word in words {
-                let (kind, digest) = word.split_at_checked(1)?;
+                let (kind, rest) = word.split_at_checked(1)?;
+                let (digest, size) = match rest.split_once('/') {
+                    Some((digest, size)) => (digest, Some(size.parse().ok()?)),
+                    None => (rest, None),
+                };
                 let digest = Digest::parse(digest).ok()?;
-                if kind == "m" {
-                    known.references.manifests.insert(digest.clone());
+                match kind {
+                    "s" => {
+                        known.references.subject = Some(digest);
+                        continue;
+                    }
+                    "m" => drop(known.references.manifests.insert(digest.clone())),
+                    _ => {}
                 }
-                known.references.content.insert(digest);
+                known.references.content.insert(digest, size);
             }
             if known.references.content.len() != count {
                 return None;
@@ -54,13 +66,49 @@ impl Part {
         for (digest, known) in part {
             let foreign = if known.foreign { "foreign" } else { "own" };
             // Writing to a String cannot fail.
-            let _ = write!(text, "{digest} {foreign} {}", known.references.content.len());
-            for content in &known.references.content {
-                let kind = if known.references.manifests.contains(content) { "m" } else { "b" };
-                let _ = write!(text, " {kind}{content}");
+            let References { content, manifests, subject } = &known.references;
+            let _ = write!(text, "{digest} {foreign} {} {}", known.size, content.len());
+            if let Some(subject) = subject {
+                let _ = write!(text, " s{subject}");
+            }
+            for (digest, size) in content {
+                let kind = if manifests.contains(digest) { "m" } else { "b" };
+                let _ = write!(text, " {kind}{digest}");
+                if let Some(size) = size {
+                    let _ = write!(text, "/{size}");
+                }
             }
             text.push('\n');
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Known, Part, References};
+    use roadstead_oci::Digest;
+
+    #[test]
+    fn parts_are_parsed_as_they_are_printed() {
+        let [a, b, c] = ['a', 'b', 'c'].map(|digit| {
+            Digest::parse(&format!("sha256:{}", digit.to_string().repeat(64))).unwrap()
+        });
+        let references = References {
+            content: [(a.clone(), Some(7)), (b.clone(), None)].into(),
+            manifests: [b.clone()].into(),
+            subject: Some(c.clone()),
+        };
+        let known = Known { references, size: 9, foreign: true };
+        let part = Part([(a, known), (c, Known::default())].into());
+        let text = Part::print(part.0.iter());
+        assert_eq!(Part::parse(text.as_bytes()).unwrap().0, part.0);
+        // Another version, and every beginning of a part that is not all of its lines.
+        assert!(Part::parse(text.replacen('2', "1", 1).as_bytes()).is_none());
+        let first = text.lines().nth(1).unwrap().len();
+        for length in 1..first {
+            let cut = &text[..text.find('\n').unwrap() + 1 + length];
+            assert!(Part::parse(cut.as_bytes()).is_none_or(|part| part.0.len() == 1), "{cut}");
+        }
     }
 }

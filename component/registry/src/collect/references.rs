@@ -1,18 +1,21 @@
 //! What a manifest refers to, whatever its media type.
 
 use roadstead_oci::{Algorithm, Digest};
-use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use std::collections::BTreeSet;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What a manifest refers to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct References {
     /// Every digest that it has, except that of its subject: the subject need not
-    /// exist, and does not live by those that refer to it.
-    pub(super) content: BTreeSet<Digest>,
+    /// exist, and does not live by those that refer to it. With the size in bytes, where
+    /// the manifest says it.
+    pub(super) content: BTreeMap<Digest, Option<u64>>,
     /// Those of them that are manifests.
     pub(super) manifests: BTreeSet<Digest>,
+    /// The manifest that this one is about.
+    pub(super) subject: Option<Digest>,
 }
 
 impl References {
@@ -24,7 +27,7 @@ impl References {
         let mut found = Self::default();
         let mut reader = serde_json::Deserializer::from_slice(manifest);
         let walk = Walk { found: &mut found, place: Place::Top };
-        if walk.deserialize(&mut reader).and_then(|()| reader.end()).is_err() {
+        if walk.deserialize(&mut reader).and_then(|_| reader.end()).is_err() {
             found.scan(manifest);
         }
         found
@@ -40,7 +43,7 @@ impl References {
                     && let Ok(digest) = Digest::parse(text)
                 {
                     self.manifests.insert(digest.clone());
-                    self.content.insert(digest);
+                    self.content.entry(digest).or_default();
                 }
             }
         }
@@ -62,73 +65,94 @@ struct Walk<'a> {
     place: Place,
 }
 
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = ();
+/// What a value turned out to be.
+enum Seen {
+    /// A digest, or an object with one as its `digest`.
+    Digest(Digest),
+    Number(u64),
+    Other,
+}
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = Seen;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Seen, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = ();
+    type Value = Seen;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value of JSON")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
+    fn visit_bool<E>(self, _: bool) -> Result<Seen, E> {
+        Ok(Seen::Other)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
+    fn visit_i64<E>(self, _: i64) -> Result<Seen, E> {
+        Ok(Seen::Other)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
+    fn visit_u64<E>(self, number: u64) -> Result<Seen, E> {
+        Ok(Seen::Number(number))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn visit_f64<E>(self, _: f64) -> Result<Seen, E> {
+        Ok(Seen::Other)
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E>(self) -> Result<Seen, E> {
+        Ok(Seen::Other)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        if let Ok(digest) = Digest::parse(text) {
-            if self.place == Place::Manifests {
-                self.found.manifests.insert(digest.clone());
-            }
-            self.found.content.insert(digest);
+    fn visit_str<E>(self, text: &str) -> Result<Seen, E> {
+        let Ok(digest) = Digest::parse(text) else { return Ok(Seen::Other) };
+        if self.place == Place::Manifests {
+            self.found.manifests.insert(digest.clone());
         }
-        Ok(())
+        self.found.content.entry(digest.clone()).or_default();
+        Ok(Seen::Digest(digest))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Seen, A::Error> {
         if self.place == Place::Top {
             return Err(A::Error::custom("a manifest is an object"));
         }
         while list.next_element_seed(Walk { found: self.found, place: self.place })?.is_some() {}
-        Ok(())
+        Ok(Seen::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Seen, A::Error> {
+        let (mut digest, mut size) = (None, None);
         while let Some(name) = map.next_key::<String>()? {
             let place = match (self.place, name.as_str()) {
                 (Place::Top, "subject") => {
-                    map.next_value::<IgnoredAny>()?;
+                    let found = &mut References::default();
+                    let seen = map.next_value_seed(Walk { found, place: Place::Elsewhere })?;
+                    if let Seen::Digest(subject) = seen {
+                        self.found.subject = Some(subject);
+                    }
                     continue;
                 }
                 (_, "manifests") => Place::Manifests,
                 (Place::Top, _) => Place::Elsewhere,
                 (place, _) => place,
             };
-            map.next_value_seed(Walk { found: self.found, place })?;
+            let seen = map.next_value_seed(Walk { found: self.found, place })?;
+            match (name.as_str(), seen) {
+                ("digest", Seen::Digest(named)) => digest = Some(named),
+                ("size", Seen::Number(number)) => size = Some(number),
+                _ => {}
+            }
         }
-        Ok(())
+        let Some(digest) = digest else { return Ok(Seen::Other) };
+        if let Some(size) = size {
+            self.found.content.insert(digest.clone(), Some(size));
+        }
+        Ok(Seen::Digest(digest))
     }
 }
 
@@ -143,10 +167,42 @@ mod tests {
 
     fn of(manifest: &str) -> (String, String) {
         let found = References::of(manifest.as_bytes());
-        let digits = |digests: std::collections::BTreeSet<Digest>| {
-            digests.iter().filter_map(|digest| digest.encoded().chars().next()).collect()
-        };
-        (digits(found.content), digits(found.manifests))
+        (digits(found.content.keys()), digits(found.manifests.iter()))
+    }
+
+    fn digits<'a>(digests: impl Iterator<Item = &'a Digest>) -> String {
+        digests.filter_map(|digest| digest.encoded().chars().next()).collect()
+    }
+
+    #[test]
+    fn sizes_and_subjects() {
+        let [a, b, c] = ['a', 'b', 'c'].map(digest);
+        for (manifest, size, subject) in [
+            (format!(r#"{{"config":{{"digest":"{a}","size":7}}}}"#), Some(7), ""),
+            (
+                format!(r#"{{"layers":[{{"size":7,"x":{{"size":1}},"digest":"{a}"}}]}}"#),
+                Some(7),
+                "",
+            ),
+            (format!(r#"{{"layers":[{{"digest":"{a}","size":-7}}]}}"#), None, ""),
+            (format!(r#"{{"layers":[{{"blobSum":"{a}","size":7}}]}}"#), None, ""),
+            (format!(r#"{{"size":7,"layers":["{a}"]}}"#), None, ""),
+            (
+                format!(
+                    r#"{{"x":"{a}","subject":{{"size":1,"digest":"{b}","annotations":{{"y":"{c}"}}}}}}"#
+                ),
+                None,
+                "b",
+            ),
+            (format!(r#"{{"x":"{a}","subject":"{b}"}}"#), None, "b"),
+            (format!(r#"{{"x":"{a}","y":{{"subject":{{"digest":"{b}"}}}}}}"#), None, ""),
+            (format!(r#"{{"x":"{a}","subject":{{"size":1}}}}"#), None, ""),
+        ] {
+            let found = References::of(manifest.as_bytes());
+            let first = Digest::parse(&a).unwrap();
+            assert_eq!(found.content[&first], size, "{manifest}");
+            assert_eq!(digits(found.subject.iter()), subject, "{manifest}");
+        }
     }
 
     #[test]
