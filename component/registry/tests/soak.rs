@@ -264,6 +264,7 @@ fn order() -> SliceOptions {
         interval: INTERVAL,
         dry_run: false,
         exclusive: false,
+        undo: None,
         budget: 50,
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct State {
     pub(super) in_last: usize,
     pub(super) dry_run: bool,
     pub(super) exclusive: bool,
+    /// The run that is undone.
+    pub(super) undo: Option<u128>,
     /// For how many seconds something had been condemned when the run began.
     pub(super) marked: Option<u64>,
     /// Whether a manifest has come lately that Roadstead did not write.

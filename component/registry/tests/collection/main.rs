@@ -5,5 +5,6 @@
 
 mod costs;
 mod life;
+mod questions;
 mod runs;
 mod world;

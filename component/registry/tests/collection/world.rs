@@ -32,6 +32,7 @@ pub(crate) fn order() -> SliceOptions {
         interval: 23 * HOUR,
         dry_run: false,
         exclusive: false,
+        undo: None,
         budget: u32::MAX,
     }
 }

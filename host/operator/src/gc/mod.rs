@@ -3,14 +3,18 @@
 //! registry (`remote`), or the host's engine over a storage that nobody serves.
 
 mod progress;
+mod questions;
 mod remote;
 mod summary;
 
 use crate::client::Connection;
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 pub use progress::Display;
-pub use remote::{drive_remote, is_url};
+use questions::{Question, answer};
+pub use remote::{is_url, run_remote};
 use roadstead_bridge::collect::{Progress, Report, SliceRequest};
+use roadstead_oci::Digest;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +34,8 @@ Examples:
   roadstead gc --dry-run /etc/roadstead/config.yml
   roadstead gc /var/lib/registry
   roadstead gc https://registry.example:5000 --user admin
+  roadstead gc https://registry.example:5000 --usage
+  roadstead gc https://registry.example:5000 --why sha256:<digits>
 
 A registry that runs goes on serving, and keeps what is to go for some days, in case that
 something needs it again. In a directory that no registry serves, space comes back at once,
@@ -39,6 +45,7 @@ bucket does not tell whether registries use it, so there the waits stay.";
 /// Collect garbage: remove content that no manifest refers to
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Args {
     /// A configuration file, a data directory or a registry's URL [default: the storage of the
     /// environment's settings]
@@ -54,8 +61,20 @@ pub struct Args {
     #[arg(long)]
     pub keep: bool,
     /// Go on with this run, which was interrupted
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", group = "kind")]
     pub run: Option<String>,
+    /// Give back what this run has condemned; --reports has the names of runs
+    #[arg(long, value_name = "RUN", group = "kind")]
+    pub undo: Option<String>,
+    /// Say what keeps a blob or a manifest, or since when it is condemned
+    #[arg(long, value_name = "DIGEST", group = "kind", value_parser = digest)]
+    why: Option<Digest>,
+    /// Say how much each repository holds
+    #[arg(long, group = "kind")]
+    usage: bool,
+    /// List the last runs, and what they did
+    #[arg(long, group = "kind")]
+    reports: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -88,6 +107,37 @@ impl Args {
         }
         Ok(())
     }
+
+    /// The question that is to be answered, if no run is asked for.
+    fn question(&self) -> Option<Question> {
+        match (&self.why, self.usage, self.reports) {
+            (Some(digest), ..) => Some(Question::Why(digest.clone())),
+            (None, true, _) => Some(Question::Usage),
+            (None, false, true) => Some(Question::Reports),
+            (None, false, false) => None,
+        }
+    }
+
+    /// Drives a run of a source, or has it answer a question, and prints the result.
+    ///
+    /// # Errors
+    /// When the source fails, or the result cannot be printed.
+    pub async fn carry_out(
+        &self,
+        source: &mut impl Source,
+        display: &mut Display<'_>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        if let Some(question) = self.question() {
+            return answer(source, &question, self.json, out).await;
+        }
+        print(&drive(source, self.request(), display).await?, self.json, out)
+    }
+
+    /// The first request of a run.
+    fn request(&self) -> SliceRequest {
+        SliceRequest { run: self.run.clone(), dry_run: self.dry_run, undo: self.undo.clone() }
+    }
 }
 
 impl DistributionArgs {
@@ -107,10 +157,17 @@ impl DistributionArgs {
     }
 }
 
-/// Where slices are done.
+fn digest(text: &str) -> Result<Digest, String> {
+    Digest::parse(text).map_err(|error| error.to_string())
+}
+
+/// Where slices are done, and questions are answered.
 pub trait Source {
     /// Does a slice.
     fn slice(&mut self, ask: &SliceRequest) -> impl Future<Output = Result<Progress, Failure>>;
+
+    /// The body of the answer to a GET request.
+    fn get(&mut self, path: &str) -> impl Future<Output = Result<Bytes, Failure>>;
 }
 
 /// Why a slice was not done.
@@ -188,7 +245,7 @@ pub async fn drive(
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn print(outcome: &Outcome, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+fn print(outcome: &Outcome, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     let text = match (outcome, json) {
         (Outcome::Done(report), true) => {
             serde_json::to_string(&Progress::Done { report: (**report).clone() })?
@@ -236,6 +293,10 @@ mod tests {
             self.1.push(ask.clone());
             self.0.pop_front().unwrap()
         }
+
+        async fn get(&mut self, path: &str) -> Result<bytes::Bytes, Failure> {
+            unreachable!("{path}")
+        }
     }
 
     fn running(stage: &str, percent: u8) -> Progress {
@@ -250,7 +311,8 @@ mod tests {
     async fn run(slices: &mut Slices) -> (anyhow::Result<Outcome>, String) {
         let mut shown = Vec::new();
         let mut display = Display::lines(&mut shown);
-        let outcome = drive(slices, SliceRequest { run: None, dry_run: true }, &mut display).await;
+        let ask = SliceRequest { dry_run: true, ..SliceRequest::default() };
+        let outcome = drive(slices, ask, &mut display).await;
         (outcome, String::from_utf8(shown).unwrap())
     }
 

@@ -57,7 +57,7 @@ fn count(number: u64, one: &str, many: &str) -> String {
 }
 
 /// With a unit in which it has at most four digits.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
         return count(bytes, "byte", "bytes");
