@@ -254,3 +254,171 @@ fn time(seconds: u64) -> String {
 
 /// The last second of the year 9999, which is as far as dates go.
 const MOST_SECONDS: u64 = 253_402_300_799;
+
+#[cfg(test)]
+mod tests {
+    use super::{Question, answer};
+    use crate::gc::{Failure, Source};
+    use bytes::Bytes;
+    use roadstead_bridge::collect::{
+        BlobState, Holder, Progress, Report, ReportsAnswer, RepositoryUsage, SliceRequest,
+        UsageAnswer, WhyAnswer, WhyRepository,
+    };
+    use roadstead_oci::Digest;
+    use std::collections::VecDeque;
+
+    /// Answers, and the paths that were asked for.
+    struct Answers(VecDeque<Result<Bytes, Failure>>, Vec<String>);
+
+    impl Source for Answers {
+        async fn slice(&mut self, ask: &SliceRequest) -> Result<Progress, Failure> {
+            unreachable!("{ask:?}")
+        }
+
+        async fn get(&mut self, path: &str) -> Result<Bytes, Failure> {
+            self.1.push(path.to_owned());
+            self.0.pop_front().unwrap()
+        }
+    }
+
+    fn answers(answers: &[&dyn erased::Json]) -> Answers {
+        Answers(answers.iter().map(|answer| Ok(answer.bytes())).collect(), Vec::new())
+    }
+
+    mod erased {
+        pub(super) trait Json {
+            fn bytes(&self) -> bytes::Bytes;
+        }
+
+        impl<T: serde::Serialize> Json for T {
+            fn bytes(&self) -> bytes::Bytes {
+                serde_json::to_vec(self).unwrap().into()
+            }
+        }
+    }
+
+    async fn said(source: &mut Answers, question: &Question, json: bool) -> String {
+        let mut out = Vec::new();
+        answer(source, question, json, &mut out).await.unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn digest(digit: char) -> Digest {
+        Digest::parse(&format!("sha256:{}", digit.to_string().repeat(64))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn reports_have_a_line_each() {
+        let reports = ReportsAnswer {
+            reports: vec![
+                Report { run: "7".into(), removed: 2, removed_bytes: 3 << 20, ..Report::default() },
+                Report {
+                    run: "6".into(),
+                    given_back: 1,
+                    undone: Some("5".into()),
+                    ..Report::default()
+                },
+                Report { run: "\u{1b}".into(), begun: u64::MAX, ..Report::default() },
+            ],
+        };
+        let text = said(&mut answers(&[&reports]), &Question::Reports, false).await;
+        assert_eq!(
+            text,
+            "Thu, 01 Jan 1970 00:00:00 GMT  7  removed 2 (3.0 MiB)\n\
+             Thu, 01 Jan 1970 00:00:00 GMT  6  gave back 1, undid 5\n\
+             Fri, 31 Dec 9999 23:59:59 GMT  ?  nothing to do\n"
+        );
+        let json = said(&mut answers(&[&reports]), &Question::Reports, true).await;
+        assert_eq!(serde_json::from_str::<ReportsAnswer>(&json).unwrap(), reports);
+    }
+
+    #[tokio::test]
+    async fn usage_is_sorted_by_bytes() {
+        let usage = |name: &str, bytes| RepositoryUsage {
+            name: name.to_owned(),
+            bytes,
+            incomplete: bytes == 9,
+            ..RepositoryUsage::default()
+        };
+        let page = |name: &str, bytes| UsageAnswer {
+            repositories: vec![usage(name, bytes)],
+            next: Some(name.to_owned()),
+        };
+        let mut source = answers(&[&page("a", 9), &page("b/c", 2048), &UsageAnswer::default()]);
+        let text = said(&mut source, &Question::Usage, false).await;
+        let rows: Vec<&str> = text.lines().map(str::trim_start).collect();
+        assert!(rows[1].starts_with("2.0 KiB") && rows[1].ends_with("b/c"), "{text}");
+        assert!(rows[2].starts_with("9 bytes") && rows[2].ends_with("a (at least)"), "{text}");
+        let path = "/v2/_roadstead/collect/usage";
+        assert_eq!(
+            source.1,
+            [path.to_owned(), format!("{path}?last=a"), format!("{path}?last=b/c")]
+        );
+        // A registry that never ends.
+        let mut source = answers(&[&page("b", 1), &page("b", 1)]);
+        let error = answer(&mut source, &Question::Usage, false, &mut Vec::new()).await;
+        assert!(error.unwrap_err().to_string().contains("does not go on"));
+    }
+
+    #[tokio::test]
+    async fn reasons_in_words() {
+        let (blob, manifest, index) = (digest('a'), digest('b'), digest('c'));
+        let stored = BlobState { size: Some(1), written: Some(0), ..BlobState::default() };
+        let state = |state: &str| BlobState {
+            state: Some(state.to_owned()),
+            since: Some(0),
+            run: Some("7".to_owned()),
+            ..stored.clone()
+        };
+        let holder = Holder { manifest: manifest.to_string(), tags: vec!["v".into()], index: None };
+        let below = Holder { index: Some(index.to_string()), tags: Vec::new(), ..holder.clone() };
+        let kept = WhyRepository {
+            name: "r".into(),
+            count: 3,
+            holders: vec![holder, below],
+            ..WhyRepository::default()
+        };
+        let linked = WhyRepository { name: "s".into(), linked: true, ..WhyRepository::default() };
+        let moved = WhyRepository { name: "t".into(), moved: true, ..WhyRepository::default() };
+        let needed = BlobState { needed: Some(0), ..state("unlinked") };
+        let sighted = BlobState { sighted: Some(0), ..stored.clone() };
+        for (blob, repositories, expected) in [
+            (stored.clone(), vec![kept.clone()], "kept, by:"),
+            (stored.clone(), vec![kept.clone()], &*format!("r: {manifest} (tags v)")),
+            (stored.clone(), vec![kept.clone()], &format!("{manifest} of index {index} (no tag)")),
+            (stored.clone(), vec![kept.clone()], "r: and 1 more manifests"),
+            (stored.clone(), vec![linked], "s: has a link to it, which does not keep it"),
+            (state("unlinked"), vec![moved], "by run 7: nothing refers to it; --undo 7 gives it"),
+            (state("unlinked"), vec![kept.clone()], "the next run gives it back"),
+            (needed, vec![], "the next run gives it back"),
+            (state("removing"), vec![], "being removed since Thu, 01 Jan 1970"),
+            (sighted, vec![], "nothing refers to it, as a run has seen Thu"),
+            (stored, vec![], "a run sees it once it is old enough"),
+            (BlobState::default(), vec![], "the storage does not have it\nnothing refers"),
+            (BlobState::default(), vec![kept], "it is lost: push it again"),
+        ] {
+            let page = WhyAnswer { blob: Some(blob), repositories, next: None };
+            let question = Question::Why(digest('a'));
+            let text = said(&mut answers(&[&page]), &question, false).await;
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+        let page = |next: &str| WhyAnswer { next: Some(next.into()), ..WhyAnswer::default() };
+        let mut source = answers(&[&page("a"), &page("b"), &WhyAnswer::default()]);
+        said(&mut source, &Question::Why(blob.clone()), true).await;
+        assert_eq!(source.1[2], format!("/v2/_roadstead/collect/why/{blob}?last=b"));
+    }
+
+    #[tokio::test]
+    async fn questions_are_asked_again() {
+        let failed = |passes| Err(Failure { passes, cause: anyhow::anyhow!("busy") });
+        let page = |passes| {
+            let mut source = answers(&[&ReportsAnswer::default()]);
+            source.0.push_front(failed(passes));
+            source
+        };
+        let text = said(&mut page(true), &Question::Reports, false).await;
+        assert_eq!(text, "no run has ended yet\n");
+        let error = answer(&mut page(false), &Question::Reports, false, &mut Vec::new()).await;
+        assert_eq!(error.unwrap_err().to_string(), "busy");
+    }
+}
