@@ -15,5 +15,6 @@ mod files;
 pub mod gc;
 pub mod htpasswd;
 mod password;
+pub mod registry;
 pub mod rm;
 mod terminal;
