@@ -61,6 +61,11 @@ impl Connection {
         Credentials::of_user(self.user.as_deref(), self.password_stdin, input)
     }
 
+    /// Whether a user is named.
+    pub(crate) fn names_user(&self) -> bool {
+        self.user.is_some()
+    }
+
     /// Whether something is given that only a registry's URL needs.
     pub(crate) fn is_given(&self) -> bool {
         self.user.is_some() || !self.ca.is_empty()

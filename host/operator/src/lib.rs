@@ -1,7 +1,7 @@
 //! Commands for operators of a registry: [`cert`] creates certificates,
 //! [`htpasswd`] manages the file of users, [`doctor`] checks a registry from a
 //! client's point of view, [`gc`] drives garbage collection, [`rm`] deletes from a
-//! registry.
+//! registry, [`rescue`] brings lost content back into one.
 //!
 //! None of them needs a running Roadstead or wasmtime, so the crate builds and
 //! tests in seconds. `host/src/cli.rs` offers them as subcommands of
@@ -16,5 +16,6 @@ pub mod gc;
 pub mod htpasswd;
 mod password;
 pub mod registry;
+pub mod rescue;
 pub mod rm;
 mod terminal;

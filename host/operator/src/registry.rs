@@ -48,6 +48,9 @@ pub trait Opener {
     /// # Errors
     /// When it cannot be opened, or another process serves it.
     fn open(&self, storage: &Storage) -> impl Future<Output = anyhow::Result<Self::Registry>>;
+
+    /// The data directory of a storage, if it is one.
+    fn directory(&self, storage: &Storage) -> Option<PathBuf>;
 }
 
 /// A request with a body of JSON, or with none.

@@ -7,7 +7,7 @@ use roadstead_directory::{Directory, DirectoryStorage};
 use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::native::NativeRegistry;
 use roadstead_operator::registry::{Answer, Opener, Registry, Storage};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens data directories.
 pub(crate) struct Local;
@@ -31,6 +31,13 @@ impl Opener for Local {
         match storage {
             Storage::Directory(root) => Ok(LocalRegistry::open(root)),
             Storage::Config(file) => anyhow::bail!("cannot read {}", file.display()),
+        }
+    }
+
+    fn directory(&self, storage: &Storage) -> Option<PathBuf> {
+        match storage {
+            Storage::Directory(root) => Some(root.clone()),
+            Storage::Config(_) => None,
         }
     }
 }
