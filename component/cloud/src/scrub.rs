@@ -69,6 +69,9 @@ impl Objects {
             Err(Error::NOT_FOUND) => self.copy(&data, &aside).await?,
             Err(error) => return Err(error),
         }
+        if seen.prepare {
+            return Ok(true);
+        }
         // The copy took its time.
         if !self.is_seen(&data, seen).await? {
             return Ok(false);

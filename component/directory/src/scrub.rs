@@ -55,8 +55,8 @@ impl Directory {
     /// the comparison and the move; what another process has just put there is put back.
     pub(crate) fn quarantine(&self, seen: &Quarantine) -> Result<bool, StorageError> {
         self.writable()?;
-        let (data, aside) =
-            (self.path(&Key::Blob(seen.digest.clone())), self.path(&Key::Quarantined(seen.digest.clone())));
+        let data = self.path(&Key::Blob(seen.digest.clone()));
+        let aside = self.path(&Key::Quarantined(seen.digest.clone()));
         let is_seen = |metadata: &Metadata| {
             metadata.len() == seen.size
                 && metadata.modified().is_ok_and(|modified| modified == seen.modified)
@@ -64,6 +64,7 @@ impl Directory {
         {
             let _exclusive = write_lock(&self.replacing, self.root());
             match files::metadata(&data) {
+                Ok(metadata) if is_seen(&metadata) && seen.prepare => return Ok(true),
                 Ok(metadata) if is_seen(&metadata) => {}
                 Ok(_) => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -132,7 +133,7 @@ mod tests {
             self.directory.write(&self.data(), bytes).unwrap();
             let metadata = fs::metadata(self.directory.path(&self.data())).unwrap();
             let (size, modified) = (metadata.len(), metadata.modified().unwrap());
-            Quarantine { digest: self.digest.clone(), size, modified }
+            Quarantine { digest: self.digest.clone(), size, modified, prepare: false }
         }
 
         fn quarantined(&self) -> Result<Vec<u8>, StorageError> {

@@ -261,6 +261,10 @@ pub struct Quarantine {
     pub size: u64,
     /// When the data was written, as [`Storage::enumerate`] gives it.
     pub modified: SystemTime,
+    /// Whether only what takes time is done, before the data is deleted: in a bucket,
+    /// the copy.
+    #[serde(default)]
+    pub prepare: bool,
 }
 
 /// How an upload session is to end.
