@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The objects of one blob.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Objects {
+pub(crate) struct Objects {
     /// Its size, and when it was written.
-    pub(super) data: Option<(u64, SystemTime)>,
-    pub(super) tombstone: Option<SystemTime>,
-    pub(super) need: Option<SystemTime>,
+    pub(crate) data: Option<(u64, SystemTime)>,
+    pub(crate) tombstone: Option<SystemTime>,
+    pub(crate) need: Option<SystemTime>,
 }
 
 impl Objects {
@@ -154,6 +154,12 @@ impl Case {
         };
         let young = !self.is_older(written, self.grace);
         // Where nobody else is, nobody needs what no manifest refers to.
+        // Data that is damaged keeps its links, so that its tombstone says nothing here
+        // until whoever wrote it has surely forgotten it.
+        let suspect = tombstone
+            .filter(|_| self.state == Some(TombstoneState::Suspect))
+            .is_some_and(|time| !self.is_older(time, self.keep));
+        let tombstone = tombstone.filter(|_| !suspect);
         if self.live || young || (need.is_some() && !self.exclusive) {
             return if tombstone.is_some() { Decision::Act(Verb::GiveBack) } else { settled };
         }
@@ -169,7 +175,7 @@ impl Case {
             };
         };
         let (then, after) = match state {
-            TombstoneState::Condemned => (Verb::Condemn, Duration::ZERO),
+            TombstoneState::Condemned | TombstoneState::Suspect => (Verb::Condemn, Duration::ZERO),
             TombstoneState::Unlinked => (Verb::Remove, self.keep),
             TombstoneState::Removing => (Verb::Remove, 2 * self.grace),
         };
@@ -181,7 +187,9 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::{Case, Decision, Objects, Verb};
-    use roadstead_storage::condemned::TombstoneState::{self, Condemned, Removing, Unlinked};
+    use roadstead_storage::condemned::TombstoneState::{
+        self, Condemned, Removing, Suspect, Unlinked,
+    };
     use std::time::{Duration, SystemTime};
 
     const GRACE: Duration = Duration::from_secs(100);
@@ -248,6 +256,12 @@ mod tests {
             (row(old, Some((199, Removing))), Act(Keep)),
             (row(old, Some((200, Removing))), Act(Remove)),
             (need(5, row(old, Some((0, Removing)))), Act(GiveBack)),
+            // Its data is damaged.
+            (live(row(old, Some((699, Suspect)))), Nothing),
+            (live(row(old, Some((700, Suspect)))), Act(GiveBack)),
+            (row(old, Some((10, Suspect))), Sighted(NOW)),
+            (sighted(100, row(old, Some((10, Suspect)))), Act(Condemn)),
+            (row(None, Some((10, Suspect))), Act(Keep)),
             // The data is gone, and the tombstone not yet.
             (row(None, Some((199, Removing))), Act(Keep)),
             (row(None, Some((200, Removing))), Act(Forget)),

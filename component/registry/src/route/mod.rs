@@ -10,7 +10,7 @@ mod tests;
 
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
 
-use roadstead_bridge::collect;
+use roadstead_bridge::{collect, scrub};
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
 use roadstead_storage::UploadSession;
 
@@ -25,6 +25,8 @@ pub enum Route {
     Catalog(PageRequest),
     /// `POST /v2/_roadstead/collect`: a slice of garbage collection.
     Collect,
+    /// `POST /v2/_roadstead/scrub`: a slice of a scrub.
+    Scrub,
     /// `GET` and `POST /v2/token`: a token of the built-in service.
     Token(TokenParameters),
     /// `DELETE /v2/<name>/_roadstead/repository`: deletes a whole repository. An
@@ -145,6 +147,7 @@ impl Route {
             Self::Base => "/v2/".to_owned(),
             Self::Catalog(_) => "/v2/_catalog".to_owned(),
             Self::Collect => collect::PATH.to_owned(),
+            Self::Scrub => scrub::PATH.to_owned(),
             Self::Token(_) => "/v2/token".to_owned(),
             Self::Repository(name) => format!("/v2/{name}/_roadstead/repository"),
             Self::Tags(name, _) => format!("/v2/{name}/tags/list"),
