@@ -42,7 +42,7 @@ pub(super) fn run_as_distribution(args: &gc::DistributionArgs) -> anyhow::Result
 }
 
 /// The options of a configuration file or of a data directory.
-fn at(target: &Path) -> anyhow::Result<Options> {
+pub(super) fn at(target: &Path) -> anyhow::Result<Options> {
     if target.is_file() {
         return options(Some(target));
     }

@@ -2,6 +2,7 @@
 
 mod collect;
 pub mod config_file;
+mod storage;
 
 use crate::collect::schedule::Hurry;
 use crate::component::COMPONENT;
@@ -11,7 +12,7 @@ use crate::server;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use roadstead_config::{Given, Settings, manual};
-use roadstead_operator::{cert, doctor, gc, htpasswd, rm};
+use roadstead_operator::{cert, doctor, gc, htpasswd, rescue, rm};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ enum Command {
     Cert(cert::Args),
     Doctor(doctor::Args),
     Htpasswd(htpasswd::Args),
+    Rescue(rescue::Args),
     Rm(rm::Args),
 }
 
@@ -101,17 +103,8 @@ fn run() -> anyhow::Result<ExitCode> {
             );
             return Ok(ExitCode::from(status));
         }
-        Command::Rm(args) => {
-            let status = rm::run(
-                &args,
-                &mut rm::Streams {
-                    input: &mut std::io::stdin(),
-                    output: &mut std::io::stdout(),
-                    errors: &mut std::io::stderr(),
-                },
-            );
-            return Ok(ExitCode::from(status));
-        }
+        Command::Rescue(args) => return Ok(storage::rescue(&args)),
+        Command::Rm(args) => return Ok(storage::rm(&args)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,18 +1,25 @@
-//! `roadstead gc` on a storage that this process opens itself: the component runs
-//! without sockets, and does slices for nobody else.
+//! Commands on a storage that this process opens itself, such as `roadstead gc`: the
+//! component runs without sockets, and answers nobody else.
 
 use super::slice;
 use crate::behind::hooks::{Hooks, Storage};
 use crate::behind::outbound;
 use crate::blocking;
+use crate::body::{empty, full};
 use crate::component::COMPONENT;
 use crate::engine::Engine;
 use crate::options::Options;
 use crate::server;
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http::Request;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt as _;
 use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
+use roadstead_bridge::front;
 use roadstead_directory::PRIVATE;
 use roadstead_operator::gc::{Failure, Source};
+use roadstead_operator::registry::{Answer, Registry};
 use std::path::Path;
 
 /// What the component is told besides the settings: the operator asks for this
@@ -53,7 +60,7 @@ impl Offline {
         if let Storage::Directory(store) = &storage {
             if !store.is_owner() {
                 bail!(
-                    "another process serves {}; ask that registry, by its URL: roadstead gc \
+                    "another process serves {}; ask that registry, by its URL, such as \
                      http://localhost:5000",
                     options.root.display()
                 );
@@ -71,6 +78,12 @@ impl Offline {
 
     /// Ends the component.
     pub(crate) fn close(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Offline {
+    fn drop(&mut self) {
         self.engine.stop();
     }
 }
@@ -95,6 +108,33 @@ impl Source for Offline {
     async fn slice(&mut self, ask: &SliceRequest) -> Result<Progress, Failure> {
         let result = slice(&self.engine, &self.overrides, ask).await;
         result.map_err(|failure| Failure { passes: !failure.refused, cause: failure.into() })
+    }
+}
+
+impl Registry for Offline {
+    async fn request(&self, request: Request<Bytes>, most: usize) -> Result<Answer, String> {
+        let (mut parts, body) = request.into_parts();
+        let body = if body.is_empty() {
+            empty()
+        } else {
+            // As clients announce it, whose whole body is at hand.
+            parts.headers.insert(CONTENT_LENGTH, body.len().into());
+            full(body)
+        };
+        let response = self.engine.handle(Request::from_parts(parts, body)).await;
+        let mut response = response.map_err(|error| format!("{error:#}"))?;
+        // It is read at once anyway.
+        front::take_in_memory(response.headers_mut());
+        let (parts, mut incoming) = response.into_parts();
+        let (mut body, mut complete) = (Vec::new(), true);
+        while complete && let Some(frame) = incoming.frame().await {
+            let frame = frame.map_err(|error| error.to_string())?;
+            let data = frame.into_data().unwrap_or_default();
+            let room = most - body.len();
+            complete = data.len() <= room;
+            body.extend_from_slice(&data[..data.len().min(room)]);
+        }
+        Ok(Answer { status: parts.status, headers: parts.headers, body, complete })
     }
 }
 

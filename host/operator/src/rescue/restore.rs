@@ -308,3 +308,21 @@ fn others(bytes: &[u8]) -> BTreeSet<Digest> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::others;
+
+    #[test]
+    fn contents_of_unknown_manifests_are_found() {
+        let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+        let [a, b, c] = ["a", "b", "c"].map(digest);
+        let text = format!(
+            r#"{{"subject":{{"digest":"{a}"}},"blobs":[{{"digest":"{b}"}},{{"digest":"x"}},
+            {{"within":{{"digest":"{c}"}}}}]}}"#
+        );
+        let found: Vec<String> = others(text.as_bytes()).iter().map(ToString::to_string).collect();
+        assert_eq!(found, [b, c]);
+        assert!(others(b"[]").is_empty() && others(b"{").is_empty());
+    }
+}
