@@ -5,9 +5,7 @@ use crate::session::HASH_BUFFER;
 use crate::steps::write_lock;
 use crate::{Directory, files};
 use roadstead_oci::Digest;
-use roadstead_storage::{
-    BlobHash, HASH_LIMIT, Hashed, Key, Partial, Quarantine, StorageError,
-};
+use roadstead_storage::{BlobHash, HASH_LIMIT, Hashed, Key, Partial, Quarantine, StorageError};
 use std::fs::Metadata;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 
@@ -63,12 +61,14 @@ impl Directory {
         };
         {
             let _exclusive = write_lock(&self.replacing, self.root());
-            match files::metadata(&data) {
-                Ok(metadata) if is_seen(&metadata) && seen.prepare => return Ok(true),
-                Ok(metadata) if is_seen(&metadata) => {}
+            let before = match files::metadata(&data) {
+                Ok(metadata) if is_seen(&metadata) => metadata,
                 Ok(_) => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(failed(error)),
+            };
+            if seen.prepare {
+                return Ok(true);
             }
             let target = match files::metadata(&aside) {
                 Ok(_) => {
@@ -80,7 +80,8 @@ impl Directory {
                 Err(error) => return Err(failed(error)),
             };
             files::rename(&data, &target).map_err(failed)?;
-            if !is_seen(&files::metadata(&target).map_err(failed)?) {
+            let moved = files::metadata(&target).map_err(failed)?;
+            if !is_seen(&moved) || file_of(&moved) != file_of(&before) {
                 // An upload by another process came between. It may come again, and then
                 // its data is as good.
                 match files::hard_link(&target, &data) {
@@ -101,6 +102,17 @@ impl Directory {
         Ok(true)
     }
 }
+
+/// What tells a file from another of the same size and time.
+#[cfg(unix)]
+fn file_of(metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    (metadata.dev(), metadata.ino())
+}
+
+/// A component cannot tell.
+#[cfg(not(unix))]
+fn file_of(_: &Metadata) {}
 
 #[cfg(test)]
 mod tests {
