@@ -3,6 +3,7 @@
 use crate::entries::failed;
 use crate::session::HASH_BUFFER;
 use crate::steps::write_lock;
+use crate::synced::number;
 use crate::{Directory, files};
 use roadstead_oci::Digest;
 use roadstead_storage::{BlobHash, HASH_LIMIT, Hashed, Key, Partial, Quarantine, StorageError};
@@ -81,7 +82,7 @@ impl Directory {
             };
             files::rename(&data, &target).map_err(failed)?;
             let moved = files::metadata(&target).map_err(failed)?;
-            if !is_seen(&moved) || file_of(&moved) != file_of(&before) {
+            if !is_seen(&moved) || number(&moved) != number(&before) {
                 // An upload by another process came between. It may come again, and then
                 // its data is as good.
                 match files::hard_link(&target, &data) {
@@ -102,17 +103,6 @@ impl Directory {
         Ok(true)
     }
 }
-
-/// What tells a file from another of the same size and time.
-#[cfg(unix)]
-fn file_of(metadata: &Metadata) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt as _;
-    (metadata.dev(), metadata.ino())
-}
-
-/// A component cannot tell.
-#[cfg(not(unix))]
-fn file_of(_: &Metadata) {}
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! Commands for operators of a registry: [`cert`] creates certificates,
 //! [`htpasswd`] manages the file of users, [`doctor`] checks a registry from a
 //! client's point of view, [`gc`] drives garbage collection, [`rm`] deletes from a
-//! registry.
+//! registry, [`scrub`] reads all that one holds again.
 //!
 //! None of them needs a running Roadstead or wasmtime, so the crate builds and
 //! tests in seconds. `host/src/cli.rs` offers them as subcommands of
@@ -16,4 +16,5 @@ pub mod gc;
 pub mod htpasswd;
 mod password;
 pub mod rm;
+pub mod scrub;
 mod terminal;

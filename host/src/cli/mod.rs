@@ -2,6 +2,7 @@
 
 mod collect;
 pub mod config_file;
+mod scrub;
 
 use crate::collect::schedule::Hurry;
 use crate::component::COMPONENT;
@@ -51,6 +52,7 @@ enum Command {
     Doctor(doctor::Args),
     Htpasswd(htpasswd::Args),
     Rm(rm::Args),
+    Scrub(roadstead_operator::scrub::Args),
 }
 
 /// Runs the command line, and returns the exit status.
@@ -101,6 +103,7 @@ fn run() -> anyhow::Result<ExitCode> {
             );
             return Ok(ExitCode::from(status));
         }
+        Command::Scrub(args) => return Ok(ExitCode::from(scrub::run(&args))),
         Command::Rm(args) => {
             let status = rm::run(
                 &args,

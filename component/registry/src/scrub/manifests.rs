@@ -9,7 +9,7 @@ use roadstead_storage::{Key, Pointer, Storage, StorageError};
 /// How many findings of one manifest are listed.
 ///
 /// Limit: findings of one manifest that a scrub lists; test: `slices_are_bounded`.
-const LISTED: usize = 100;
+const LISTED: usize = 50;
 
 /// What was found about one manifest.
 #[derive(Default)]

@@ -79,6 +79,7 @@ fn finding(kind: Kind, repository: &str, digest: &Digest) -> Finding {
 
 /// Damages a registry, and returns what is to be found. The text of a cause is not
 /// compared.
+#[expect(clippy::too_many_lines, reason = "it is one list")]
 pub(crate) async fn damage<S>(client: &Client<S>) -> Vec<Finding>
 where
     S: Storage<Upload = MemoryBody, Download: Readable>,

@@ -33,7 +33,9 @@ async fn check_resumed<W: World>() {
     let found: Vec<_> = slices.iter().flat_map(|(_, slice)| slice.findings.clone()).collect();
     assert_eq!(sorted(&found), sorted(&whole.findings));
     let mut counts = roadstead_bridge::scrub::Counts::default();
-    slices.iter().for_each(|(_, slice)| counts.add(&slice.counts));
+    for (_, slice) in &slices {
+        counts.add(&slice.counts);
+    }
     assert_eq!(counts, whole.counts);
     for (number, (cursor, _)) in slices.iter().enumerate() {
         let rest = ScrubRequest { cursor: cursor.clone(), ..ScrubRequest::default() };
@@ -90,8 +92,8 @@ async fn slices_are_bounded() {
     let (mut ask, mut found, mut unlisted) = (ScrubRequest::default(), 0, 0);
     loop {
         let progress = client.slice(&ask).await;
-        // A chunk of 8 manifests, each with 100.
-        assert!(progress.findings.len() <= 800, "{}", progress.findings.len());
+        // A chunk of 8 manifests, each with 50.
+        assert!(progress.findings.len() < 500, "{}", progress.findings.len());
         assert!(progress.operations < 500 + 8 * 160, "{}", progress.operations);
         found += progress.findings.len();
         unlisted += progress.counts.unlisted;
@@ -100,7 +102,7 @@ async fn slices_are_bounded() {
             break;
         }
     }
-    assert_eq!((found, unlisted), (2000, 1000));
+    assert_eq!((found, unlisted), (1000, 2000));
 }
 
 #[tokio::test]
