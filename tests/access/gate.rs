@@ -27,10 +27,17 @@ const METHODS: [Method; 9] = [
 fn paths() -> Vec<String> {
     let digest = digest(b"x");
     let id = "00000000-0000-4000-8000-000000000000";
-    let mut paths: Vec<String> =
-        ["/", "/v2", "/v2/", "/v2/_catalog", "/v2/_roadstead/collect", "/v2/_roadstead/scrub", "/v2/token"]
-            .map(String::from)
-            .into();
+    let mut paths: Vec<String> = [
+        "/",
+        "/v2",
+        "/v2/",
+        "/v2/_catalog",
+        "/v2/_roadstead/collect",
+        "/v2/_roadstead/scrub",
+        "/v2/token",
+    ]
+    .map(String::from)
+    .into();
     for rest in [
         "tags/list".to_owned(),
         "_roadstead/repository".to_owned(),

@@ -5,9 +5,7 @@ use crate::multipart::REQUEST_LIMIT;
 use crate::objects::Objects;
 use futures::TryStreamExt as _;
 use roadstead_oci::Digest;
-use roadstead_storage::{
-    BlobHash, HASH_LIMIT, Hashed, Key, Partial, Quarantine, StorageError,
-};
+use roadstead_storage::{BlobHash, HASH_LIMIT, Hashed, Key, Partial, Quarantine, StorageError};
 use std::time::SystemTime;
 
 impl Objects {
@@ -52,8 +50,7 @@ impl Objects {
 
     /// See [`roadstead_storage::Storage::quarantine`].
     pub(crate) async fn quarantine(&self, seen: &Quarantine) -> Result<bool, Error> {
-        let (data, aside) =
-            (Key::Blob(seen.digest.clone()), Key::Quarantined(seen.digest.clone()));
+        let (data, aside) = (Key::Blob(seen.digest.clone()), Key::Quarantined(seen.digest.clone()));
         if !self.is_seen(&data, seen).await? {
             return Ok(false);
         }

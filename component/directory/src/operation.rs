@@ -116,9 +116,7 @@ impl Directory {
             Operation::Hash { digest, from, limit } => {
                 Ok((Reply::Hashed(self.hash_blob(digest, from.as_ref(), *limit)?), None))
             }
-            Operation::Quarantine(seen) => {
-                Ok((Reply::Exists(self.quarantine(seen)?), None))
-            }
+            Operation::Quarantine(seen) => Ok((Reply::Exists(self.quarantine(seen)?), None)),
             Operation::Tidy(repository) => self.tidy(repository).map(done),
             Operation::Names(query) => Ok((Reply::Names(self.names(query)?), None)),
             Operation::Enumerate { collection, after, limit } => {

@@ -3,11 +3,10 @@
 use crate::entries::failed;
 use crate::session::HASH_BUFFER;
 use crate::steps::write_lock;
+use crate::synced::number;
 use crate::{Directory, files};
 use roadstead_oci::Digest;
-use roadstead_storage::{
-    BlobHash, HASH_LIMIT, Hashed, Key, Partial, Quarantine, StorageError,
-};
+use roadstead_storage::{BlobHash, HASH_LIMIT, Hashed, Key, Partial, Quarantine, StorageError};
 use std::fs::Metadata;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 
@@ -63,12 +62,14 @@ impl Directory {
         };
         {
             let _exclusive = write_lock(&self.replacing, self.root());
-            match files::metadata(&data) {
-                Ok(metadata) if is_seen(&metadata) && seen.prepare => return Ok(true),
-                Ok(metadata) if is_seen(&metadata) => {}
+            let before = match files::metadata(&data) {
+                Ok(metadata) if is_seen(&metadata) => metadata,
                 Ok(_) => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(failed(error)),
+            };
+            if seen.prepare {
+                return Ok(true);
             }
             let target = match files::metadata(&aside) {
                 Ok(_) => {
@@ -80,7 +81,8 @@ impl Directory {
                 Err(error) => return Err(failed(error)),
             };
             files::rename(&data, &target).map_err(failed)?;
-            if !is_seen(&files::metadata(&target).map_err(failed)?) {
+            let moved = files::metadata(&target).map_err(failed)?;
+            if !is_seen(&moved) || number(&moved) != number(&before) {
                 // An upload by another process came between. It may come again, and then
                 // its data is as good.
                 match files::hard_link(&target, &data) {

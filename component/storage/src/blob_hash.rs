@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 /// The most bytes that one operation hashes: a larger limit is cut down to it.
 ///
 /// Limit: bytes of a blob that one operation of the storage hashes; test:
-/// `stored_bytes_are_hashed_in_pieces`.
+/// `a_directory_keeps_the_contract`.
 pub const HASH_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// A hash of one of the algorithms that goes on.

@@ -38,7 +38,23 @@ impl fmt::Display for Storage {
     }
 }
 
-/// Opens storages that nobody serves.
+/// What a storage is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// To read: another process may serve it.
+    Read,
+    /// To write: nobody else may serve a directory.
+    Write,
+}
+
+impl Access {
+    /// That of a command that only says what it would do, or does it.
+    pub(crate) fn of(dry_run: bool) -> Self {
+        if dry_run { Self::Read } else { Self::Write }
+    }
+}
+
+/// Opens storages on this machine.
 pub trait Opener {
     /// What answers requests for the storage.
     type Registry: Registry;
@@ -46,8 +62,12 @@ pub trait Opener {
     /// Opens a storage.
     ///
     /// # Errors
-    /// When it cannot be opened, or another process serves it.
-    fn open(&self, storage: &Storage) -> impl Future<Output = anyhow::Result<Self::Registry>>;
+    /// When it cannot be opened, or another process serves what is to be written.
+    fn open(
+        &self,
+        storage: &Storage,
+        access: Access,
+    ) -> impl Future<Output = anyhow::Result<Self::Registry>>;
 
     /// The data directory of a storage, if it is one.
     fn directory(&self, storage: &Storage) -> Option<PathBuf>;

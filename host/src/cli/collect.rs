@@ -1,7 +1,7 @@
 //! `roadstead gc` and `roadstead garbage-collect`.
 
 use super::options;
-use crate::collect::offline::Offline;
+use crate::collect::offline::{Offline, Purpose};
 use crate::log;
 use crate::options::Options;
 use anyhow::bail;
@@ -77,7 +77,7 @@ fn offline(
     log::start(LogLevel::Warn, LogFormat::Text)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        let mut storage = Offline::open(options, keep).await?;
+        let mut storage = Offline::open(options, Purpose::Collect { keep }).await?;
         let outcome = gc::drive(&mut storage, ask, display).await;
         storage.close();
         outcome

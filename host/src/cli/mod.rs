@@ -2,6 +2,7 @@
 
 mod collect;
 pub mod config_file;
+mod scrub;
 mod storage;
 
 use crate::collect::schedule::Hurry;
@@ -53,6 +54,7 @@ enum Command {
     Htpasswd(htpasswd::Args),
     Rescue(rescue::Args),
     Rm(rm::Args),
+    Scrub(roadstead_operator::scrub::Args),
 }
 
 /// Runs the command line, and returns the exit status.
@@ -103,6 +105,7 @@ fn run() -> anyhow::Result<ExitCode> {
             );
             return Ok(ExitCode::from(status));
         }
+        Command::Scrub(args) => return Ok(ExitCode::from(scrub::run(&args))),
         Command::Rescue(args) => return Ok(storage::rescue(&args)),
         Command::Rm(args) => return Ok(storage::rm(&args)),
     }

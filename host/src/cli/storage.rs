@@ -1,12 +1,12 @@
 //! Commands that ask a registry by its URL, or open its storage themselves.
 
 use super::{collect, options};
-use crate::collect::offline::Offline;
+use crate::collect::offline::{Offline, Purpose};
 use crate::log;
 use crate::options::Options;
 use roadstead_config::{LogFormat, LogLevel};
 use roadstead_operator::gc::Display;
-use roadstead_operator::registry::{Opener, Storage};
+use roadstead_operator::registry::{Access, Opener, Storage};
 use roadstead_operator::{rescue, rm};
 use std::io::{stderr, stdin, stdout};
 use std::path::PathBuf;
@@ -49,10 +49,14 @@ impl Opener for Storages {
     type Registry = Offline;
 
     /// What the component logs goes to standard error.
-    async fn open(&self, storage: &Storage) -> anyhow::Result<Offline> {
+    async fn open(&self, storage: &Storage, access: Access) -> anyhow::Result<Offline> {
         let options = Self::options(storage)?;
         log::start(LogLevel::Warn, LogFormat::Text)?;
-        Offline::open(options, true).await
+        let purpose = match access {
+            Access::Read => Purpose::Read,
+            Access::Write => Purpose::Change,
+        };
+        Offline::open(options, purpose).await
     }
 
     fn directory(&self, storage: &Storage) -> Option<PathBuf> {

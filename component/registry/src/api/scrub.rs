@@ -26,11 +26,8 @@ impl<S: Storage> Registry<S> {
         };
         let order = self.order(&ask)?;
         // The host's own requests come one after the other.
-        let _turn = if is_the_host {
-            None
-        } else {
-            Some(Turn::take(&self.scrubbing, Error::Scrubbing)?)
-        };
+        let _turn =
+            if is_the_host { None } else { Some(Turn::take(&self.scrubbing, Error::Scrubbing)?) };
         let progress = self.store.scrub(state, order).await.map_err(internal)?;
         let body = serde_json::to_vec(&progress);
         let mut response = json(body.map_err(|error| Error::Internal(error.to_string()))?);

@@ -222,12 +222,7 @@ impl<S: Storage> Scrub<'_, S> {
 
 /// What the storage is asked to move.
 pub(super) fn quarantine_of(data: &Data, prepare: bool) -> Quarantine {
-    Quarantine {
-        digest: data.digest.clone(),
-        size: data.size,
-        modified: data.modified(),
-        prepare,
-    }
+    Quarantine { digest: data.digest.clone(), size: data.size, modified: data.modified(), prepare }
 }
 
 /// The place of an object of the collection of all blobs.

@@ -4,12 +4,12 @@ use super::Scrub;
 use super::content::Held;
 use roadstead_bridge::scrub::{Counts, Finding, Kind};
 use roadstead_oci::{Digest, Manifest, MediaType, Reference, RepositoryName};
-use roadstead_storage::{Key, Storage, StorageError};
+use roadstead_storage::{Key, Pointer, Storage, StorageError};
 
 /// How many findings of one manifest are listed.
 ///
 /// Limit: findings of one manifest that a scrub lists; test: `slices_are_bounded`.
-const LISTED: usize = 100;
+const LISTED: usize = 50;
 
 /// What was found about one manifest.
 #[derive(Default)]
@@ -45,14 +45,12 @@ impl<S: Storage> Scrub<'_, S> {
         self.spend(1);
         let stat = match self.store.storage.manifest_stat(name, &reference).await {
             Ok(stat) => stat,
-            Err(StorageError::NotFound) => {
-                let kind = self.why_missing(name, digest).await?;
-                examined.findings.extend(kind.map(about));
-                return Ok(examined);
-            }
             Err(error) => {
-                let cause = Some(self.of_one_object(error).await?);
-                examined.findings.push(Finding { cause, ..about(Kind::Unreadable) });
+                examined.findings.extend(
+                    self.why_missing(name, digest, error)
+                        .await?
+                        .map(|(kind, cause)| Finding { cause, ..about(kind) }),
+                );
                 return Ok(examined);
             }
         };
@@ -86,27 +84,32 @@ impl<S: Storage> Scrub<'_, S> {
         Ok(examined)
     }
 
-    /// Why a manifest that was listed is not there; `None` if it has been deleted.
+    /// Why a manifest that was listed cannot be had; `None` if it has been deleted or
+    /// pushed again meanwhile.
     async fn why_missing(
         &self,
         name: &RepositoryName,
         digest: &Digest,
-    ) -> Result<Option<Kind>, StorageError> {
-        let data = self.exists(&Key::Blob(digest.clone())).await?;
-        let link = self.exists(&Key::Revision(name.clone(), digest.clone())).await?;
-        Ok(match (link, data) {
-            (false, _) => None,
-            (true, false) => Some(Kind::ManifestMissing),
-            (true, true) => {
-                // It may have been pushed again meanwhile.
-                self.spend(1);
-                let reference = Reference::Digest(digest.clone());
-                match self.store.storage.manifest_stat(name, &reference).await {
-                    Err(StorageError::NotFound) => Some(Kind::LinkDamaged),
-                    _ => None,
-                }
+        error: StorageError,
+    ) -> Result<Option<(Kind, Option<String>)>, StorageError> {
+        let key = Key::Revision(name.clone(), digest.clone());
+        self.spend(1);
+        match self.store.storage.read(&key).await {
+            Ok(link) => match Pointer::parse(&key, &link) {
+                Ok(pointer) if pointer.digest == *digest => {}
+                _ => return Ok(Some((Kind::LinkDamaged, None))),
+            },
+            Err(StorageError::NotFound) => return Ok(None),
+            Err(other) => {
+                let cause = self.of_one_object(other).await?;
+                return Ok(Some((Kind::Unreadable, Some(cause))));
             }
-        })
+        }
+        if error != StorageError::NotFound {
+            return Ok(Some((Kind::Unreadable, Some(self.of_one_object(error).await?))));
+        }
+        let exists = self.exists(&Key::Blob(digest.clone())).await?;
+        Ok((!exists).then_some((Kind::ManifestMissing, None)))
     }
 
     /// Looks at what a manifest refers to. What is no image and no index may refer to
@@ -161,7 +164,7 @@ impl<S: Storage> Scrub<'_, S> {
                         "its data is gone"
                     }
                 }
-                Held::Nothing { data: true } => "the repository has no link to it",
+                Held::Nothing { data: true } => "the repository has no valid link to it",
             };
             let cause = Some(cause.to_owned());
             examined.add(Finding { cause, ..about(Kind::ContentMissing, &blob.digest) });

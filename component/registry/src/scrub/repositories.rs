@@ -17,7 +17,10 @@ const AT_ONCE: usize = 8;
 
 impl<S: Storage> Scrub<'_, S> {
     /// Follows a page of one part of a repository.
-    pub(super) async fn repositories(&mut self, place: RepositoryPlace) -> Result<(), StorageError> {
+    pub(super) async fn repositories(
+        &mut self,
+        place: RepositoryPlace,
+    ) -> Result<(), StorageError> {
         let RepositoryPlace { done, within } = place;
         let Some(within) = within else {
             self.known.borrow_mut().clear();

@@ -213,7 +213,10 @@ fn layout_of_garbage_collection() {
             format!("docker/registry/v2/blobs/sha256/01/{hex}/_condemned"),
         ),
         (Key::Need(digest.clone()), format!("docker/registry/v2/blobs/sha256/01/{hex}/_needed")),
-        (Key::Quarantined(digest), format!("docker/registry/v2/blobs/sha256/01/{hex}/_quarantined")),
+        (
+            Key::Quarantined(digest),
+            format!("docker/registry/v2/blobs/sha256/01/{hex}/_quarantined"),
+        ),
         (
             Key::Record(Record::Live(0x1f, Shard::of("a").unwrap(), 7)),
             format!(".roadstead/collect/live-{:032x}-a-7", 0x1f),

@@ -9,10 +9,11 @@ use std::error::Error;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The most bytes of a body that are read, where no content is fetched.
+/// The most bytes of a body that are read, where no content is fetched: more than a slice of
+/// a scrub answers.
 ///
 /// Limit: bytes of a response's body that are read; test: `endless_answers_end`.
-pub(crate) const MAX_BODY: usize = 64 * 1024;
+pub(crate) const MAX_BODY: usize = 1024 * 1024;
 
 /// The largest head of a response.
 ///

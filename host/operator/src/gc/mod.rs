@@ -4,11 +4,12 @@
 
 mod progress;
 mod remote;
-mod summary;
+pub(crate) mod summary;
 
 use crate::client::Connection;
 use anyhow::{Context as _, bail};
 pub use progress::Display;
+pub(crate) use remote::failure_of;
 pub use remote::{drive_remote, is_url};
 use roadstead_bridge::collect::{Progress, Report, SliceRequest};
 use std::io::Write;

@@ -2,6 +2,7 @@
 
 use super::{Args, Display, Failure, Outcome, Source, drive};
 use crate::client::Client;
+use crate::doctor::http::Answer;
 use crate::terminal::harmless;
 use anyhow::{anyhow, bail};
 use bytes::Bytes;
@@ -55,17 +56,20 @@ impl Source for Client {
             return serde_json::from_slice(&answer.body)
                 .map_err(|error| failed(false, format!("the registry's answer: {error}")));
         }
-        let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let said = match said["errors"][0]["message"].as_str() {
-            Some(message) => message.to_owned(),
-            None if answer.status == StatusCode::NOT_FOUND => {
-                "this registry does not collect by request: it is not Roadstead, or older"
-                    .to_owned()
-            }
-            None => "the answer is no error of a registry".to_owned(),
-        };
-        let passes =
-            answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS;
-        Err(failed(passes, format!("{}: {said}", answer.status)))
+        Err(failure_of(&answer, "collect"))
     }
+}
+
+/// Why a registry did not do what it was asked to, by an answer that is no success.
+pub(crate) fn failure_of(answer: &Answer, verb: &str) -> Failure {
+    let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let said = match said["errors"][0]["message"].as_str() {
+        Some(message) => message.to_owned(),
+        None if answer.status == StatusCode::NOT_FOUND => {
+            format!("this registry does not {verb} by request: it is not Roadstead, or older")
+        }
+        None => "the answer is no error of a registry".to_owned(),
+    };
+    let passes = answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS;
+    Failure { passes, cause: anyhow!(harmless(&format!("{}: {said}", answer.status))) }
 }

@@ -10,7 +10,7 @@ mod walk;
 
 use crate::client::{Client, Connection};
 use crate::gc::{Display, is_url};
-use crate::registry::{Opener, Registry, Storage};
+use crate::registry::{Access, Opener, Registry, Storage};
 use crate::terminal::harmless;
 use lost::Lost;
 use report::Figures;
@@ -163,7 +163,8 @@ async fn at_target(
             ));
         }
     };
-    let registry = opener.open(&storage).await.map_err(|error| format!("{error:#}"))?;
+    let registry = opener.open(&storage, Access::of(args.dry_run)).await;
+    let registry = registry.map_err(|error| format!("{error:#}"))?;
     let root = opener.directory(&storage);
     // It costs nothing, and needs nobody.
     sources.splice(0..0, root.as_deref().and_then(Source::itself));

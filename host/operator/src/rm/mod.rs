@@ -6,7 +6,7 @@ mod removal;
 
 use crate::client::{Client, Connection};
 use crate::credentials::Credentials;
-use crate::registry::{Opener, Registry, Storage};
+use crate::registry::{Access, Opener, Registry, Storage};
 use crate::terminal::harmless;
 use image::Image;
 use removal::Removal;
@@ -197,7 +197,7 @@ async fn in_storage(
     targets: &[Target],
     streams: &mut Streams<'_>,
 ) -> u8 {
-    let registry = match opener.open(storage).await {
+    let registry = match opener.open(storage, Access::of(args.dry_run)).await {
         Ok(registry) => registry,
         Err(error) => return say(streams, &format!("{error:#}"), status::FAILED),
     };

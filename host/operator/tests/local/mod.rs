@@ -6,7 +6,7 @@ use http::Request;
 use roadstead_directory::{Directory, DirectoryStorage};
 use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::native::NativeRegistry;
-use roadstead_operator::registry::{Answer, Opener, Registry, Storage};
+use roadstead_operator::registry::{Access, Answer, Opener, Registry, Storage};
 use std::path::{Path, PathBuf};
 
 /// Opens data directories.
@@ -27,7 +27,7 @@ impl LocalRegistry {
 impl Opener for Local {
     type Registry = LocalRegistry;
 
-    async fn open(&self, storage: &Storage) -> anyhow::Result<LocalRegistry> {
+    async fn open(&self, storage: &Storage, _: Access) -> anyhow::Result<LocalRegistry> {
         match storage {
             Storage::Directory(root) => Ok(LocalRegistry::open(root)),
             Storage::Config(file) => anyhow::bail!("cannot read {}", file.display()),
