@@ -27,10 +27,17 @@ const METHODS: [Method; 9] = [
 fn paths() -> Vec<String> {
     let digest = digest(b"x");
     let id = "00000000-0000-4000-8000-000000000000";
-    let mut paths: Vec<String> =
-        ["/", "/v2", "/v2/", "/v2/_catalog", "/v2/_roadstead/collect", "/v2/token"]
-            .map(String::from)
-            .into();
+    let mut paths: Vec<String> = [
+        "/",
+        "/v2",
+        "/v2/",
+        "/v2/_catalog",
+        "/v2/_roadstead/collect",
+        "/v2/_roadstead/scrub",
+        "/v2/token",
+    ]
+    .map(String::from)
+    .into();
     for rest in [
         "tags/list".to_owned(),
         "_roadstead/repository".to_owned(),
@@ -99,7 +106,7 @@ fn every_route_against_every_set_of_permissions() {
                 let expected = match needed(&method, &path) {
                     Some(action) => granted.contains(&action),
                     None if path == "/v2/_catalog" => granted.contains(&Action::Catalog),
-                    None if path == "/v2/_roadstead/collect" => {
+                    None if path.starts_with("/v2/_roadstead/") => {
                         everywhere && granted.contains(&Action::Delete)
                     }
                     None => true,
@@ -119,7 +126,7 @@ fn every_route_against_every_set_of_permissions() {
     assert!(decided > 300, "{decided}");
 }
 
-const ROUTES: usize = 11;
+const ROUTES: usize = 12;
 
 /// A new kind of route does not compile until it is added here, and the test
 /// fails until a path leads to it.
@@ -136,6 +143,7 @@ fn number(route: &Route) -> usize {
         Route::StartUpload(..) | Route::Upload(..) => 8,
         Route::Collect => 9,
         Route::Repository(..) => 10,
+        Route::Scrub => 11,
     }
 }
 

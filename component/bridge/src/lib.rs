@@ -13,6 +13,9 @@
 //!            asks for a slice of garbage collection     ──▶ [`collect`]: does it, and says
 //!                                                            how far it has come
 //!
+//!            asks for a slice of a scrub              ──▶ [`scrub`]: does it, and says what
+//!                                                            it has found
+//!
 //!            sets [`services::VARIABLE`]                ──▶ [`Services`]: which of the
 //!                                                            authorities below exist
 //!            http://store.internal                      ◀── [`storage`]: an operation, maybe
@@ -37,6 +40,7 @@ pub mod collect;
 pub mod front;
 pub mod hashing;
 pub mod log;
+pub mod scrub;
 pub mod services;
 pub mod storage;
 

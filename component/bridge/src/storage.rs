@@ -15,7 +15,8 @@
 use http::HeaderName;
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
 use roadstead_storage::{
-    Collection, Commit, Cursor, Key, Listing, NamesQuery, Page, UploadSession,
+    Collection, Commit, Cursor, Hashed, Key, Listing, NamesQuery, Page, Partial, Quarantine,
+    UploadSession,
 };
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -133,6 +134,18 @@ pub enum Operation {
     },
     /// `Storage::tidy`.
     Tidy(RepositoryName),
+    /// `Storage::hash_blob`.
+    Hash {
+        /// The blob.
+        digest: Digest,
+        /// How far it is hashed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Partial>,
+        /// The most bytes.
+        limit: u64,
+    },
+    /// `Storage::quarantine`.
+    Quarantine(Quarantine),
     /// `Storage::names`, at most [`LIST_LIMIT`].
     Names(NamesQuery),
     /// `Storage::enumerate`, at most [`LIST_LIMIT`].
@@ -226,7 +239,9 @@ pub enum Reply {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
-    /// Of [`Operation::Exists`].
+    /// Of [`Operation::Hash`].
+    Hashed(Hashed),
+    /// Of [`Operation::Exists`], and whether [`Operation::Quarantine`] has moved data.
     Exists(bool),
     /// Of [`Operation::MissingBlobs`] and [`Operation::MissingManifests`].
     Missing(Vec<Digest>),

@@ -16,6 +16,7 @@ mod metadata;
 mod multipart;
 mod objects;
 mod reads;
+mod scrub;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -28,8 +29,8 @@ use roadstead_buckets::Backend;
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
 use roadstead_storage::condemned::Marker;
 use roadstead_storage::{
-    Appended, Blob, Bodies, Collection, Commit, Content, Cursor, Key, Listing, NamesQuery, Page,
-    Storage, StorageError, StoredManifest, UploadSession,
+    Appended, Blob, Bodies, Collection, Commit, Content, Cursor, Hashed, Key, Listing, NamesQuery,
+    Page, Partial, Quarantine, Storage, StorageError, StoredManifest, UploadSession,
 };
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -174,6 +175,19 @@ impl<B: Bodies> Storage for CloudStorage<B> {
         media_type: &MediaType,
     ) -> Result<bool, StorageError> {
         Ok(self.objects.holds_manifest(repository, digest, media_type).await?)
+    }
+
+    async fn hash_blob(
+        &self,
+        digest: &Digest,
+        from: Option<&Partial>,
+        limit: u64,
+    ) -> Result<Hashed, StorageError> {
+        Ok(self.objects.hash_blob(digest, from, limit).await?)
+    }
+
+    async fn quarantine(&self, seen: &Quarantine) -> Result<bool, StorageError> {
+        Ok(self.objects.quarantine(seen).await?)
     }
 
     async fn pause(&self, time: Duration) {

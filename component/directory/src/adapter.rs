@@ -9,8 +9,8 @@ use roadstead_bridge::storage::{DIGESTS_LIMIT, Operation, Reply, Transfer};
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
 use roadstead_storage::condemned::{Marker, prepare_upload};
 use roadstead_storage::{
-    Appended, Blob, Collection, Commit, Content, Cursor, Key, Listing, NamesQuery, Page,
-    RequestBody, Storage, StorageError, StoredManifest, UploadSession,
+    Appended, Blob, Collection, Commit, Content, Cursor, Hashed, Key, Listing, NamesQuery, Page,
+    Partial, Quarantine, RequestBody, Storage, StorageError, StoredManifest, UploadSession,
 };
 use std::fmt;
 use std::time::Duration;
@@ -233,6 +233,26 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
             Ok(stat) => Ok(stat.media_type.as_ref() == Some(media_type)),
             Err(StorageError::NotFound) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn hash_blob(
+        &self,
+        digest: &Digest,
+        from: Option<&Partial>,
+        limit: u64,
+    ) -> Result<Hashed, StorageError> {
+        let (digest, from) = (digest.clone(), from.cloned());
+        match self.reply(Operation::Hash { digest, from, limit }).await? {
+            Reply::Hashed(hashed) => Ok(hashed),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn quarantine(&self, seen: &Quarantine) -> Result<bool, StorageError> {
+        match self.reply(Operation::Quarantine(seen.clone())).await? {
+            Reply::Exists(moved) => Ok(moved),
+            other => Err(unexpected(&other)),
         }
     }
 

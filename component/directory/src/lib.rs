@@ -30,6 +30,7 @@ mod objects;
 mod operation;
 mod purge;
 mod root;
+mod scrub;
 mod session;
 mod sink;
 mod sorted_names;

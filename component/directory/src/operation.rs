@@ -113,6 +113,10 @@ impl Directory {
                 Ok(()) | Err(StorageError::NotFound) => Ok(done(())),
                 Err(error) => Err(error),
             },
+            Operation::Hash { digest, from, limit } => {
+                Ok((Reply::Hashed(self.hash_blob(digest, from.as_ref(), *limit)?), None))
+            }
+            Operation::Quarantine(seen) => Ok((Reply::Exists(self.quarantine(seen)?), None)),
             Operation::Tidy(repository) => self.tidy(repository).map(done),
             Operation::Names(query) => Ok((Reply::Names(self.names(query)?), None)),
             Operation::Enumerate { collection, after, limit } => {
@@ -180,6 +184,7 @@ fn finds_nothing(result: &WithContent) -> bool {
             Reply::Names(page) => page.names.is_empty(),
             Reply::Listing(listing) => listing.entries.is_empty(),
             Reply::Done
+            | Reply::Hashed(_)
             | Reply::Size(_)
             | Reply::Manifest { .. }
             | Reply::Blob { .. }

@@ -26,6 +26,8 @@ pub struct Target {
     pub media_type: MediaType,
     /// The digest of the content.
     pub digest: Digest,
+    /// The length of the content in bytes.
+    pub size: u64,
     /// Whether the content can be downloaded from elsewhere: it has URLs, or a
     /// media type of such layers.
     pub elsewhere: bool,
@@ -37,8 +39,8 @@ pub struct Target {
 struct Read {
     media_type: MediaType,
     digest: Digest,
-    #[serde(rename = "size", deserialize_with = "int64")]
-    _size: u64,
+    #[serde(deserialize_with = "int64")]
+    size: u64,
     #[serde(rename = "artifactType", default, deserialize_with = "optional_media_type")]
     _artifact_type: Option<MediaType>,
     #[serde(rename = "annotations", default, deserialize_with = "null_is_default")]
@@ -49,9 +51,9 @@ struct Read {
 
 impl From<Read> for Target {
     fn from(read: Read) -> Self {
-        let Read { media_type, digest, urls, .. } = read;
+        let Read { media_type, digest, size, urls, .. } = read;
         let elsewhere = urls.count > 0 || media_type.is_non_distributable();
-        Self { media_type, digest, elsewhere }
+        Self { media_type, digest, size, elsewhere }
     }
 }
 

@@ -21,6 +21,10 @@ pub enum Error {
     CollectionDisabled,
     /// Another request does a slice of garbage collection.
     Collecting,
+    /// Another request does a slice of a scrub.
+    Scrubbing,
+    /// The request for a scrub is invalid.
+    ScrubRequest(String),
     /// The request for garbage collection is invalid.
     CollectionRequest(String),
     /// The registry is read-only by its settings.
@@ -154,14 +158,14 @@ impl Error {
             }
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             Self::Denied(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
-            Self::TooManyAttempts { .. } | Self::Collecting => {
+            Self::TooManyAttempts { .. } | Self::Collecting | Self::Scrubbing => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
             Self::Busy | Self::NotReady(_) | Self::Unavailable(_) | Self::StorageReadOnly(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
             }
             Self::StorageFull(_) => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable),
-            Self::TokenRequest(_) | Self::CollectionRequest(_) => {
+            Self::TokenRequest(_) | Self::CollectionRequest(_) | Self::ScrubRequest(_) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::Unsupported)
             }
             Self::MethodNotAllowed(_)
@@ -277,6 +281,13 @@ impl fmt::Display for Error {
             Self::Collecting => {
                 f.write_str("a slice of garbage collection is being done; try again")
             }
+            Self::Scrubbing => f.write_str("a slice of a scrub is being done; try again"),
+            Self::ScrubRequest(problem) => write!(
+                f,
+                "invalid request for a scrub: {problem}; its body is empty, or has some of \
+                 {{\"cursor\": \"<cursor of the last answer>\", \"bytes\": 33554432, \"hash\": true, \
+                 \"quarantine\": false}}"
+            ),
             Self::CollectionRequest(problem) => write!(
                 f,
                 "invalid request for garbage collection: {problem}; its body is empty, or has \

@@ -17,6 +17,7 @@ mod collect;
 mod error;
 mod gate;
 mod route;
+mod scrub;
 mod store;
 
 pub use api::{Registry, Switches, refusal};

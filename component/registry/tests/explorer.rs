@@ -5,8 +5,8 @@
 
 use roadstead_kit::bucket::Conditions;
 use roadstead_kit::explorer::{
-    Ask, Bound, Defect, Fault, FaultKind, Found, Item, Medium, Meeting, Phase, Scenario, explore,
-    inject, meet,
+    Ask, Bound, Defect, Fault, FaultKind, Found, Item, Medium, Meeting, Phase, Scenario, Scrubber,
+    explore, inject, meet, scrub_beside,
 };
 
 /// The variable that asks for more orders.
@@ -398,4 +398,52 @@ fn a_collector_that_breaks_a_rule_is_found() {
         eprintln!("{defect:?}: after {} interleavings", found.runs);
         assert!(found.violation.is_some(), "{defect:?} was not found");
     }
+}
+
+/// Clients that upload a damaged blob while a scrub moves it out of the way.
+const UPLOADERS: &[&[&[Ask]]] = &[
+    &[&[PushBlob, PUSH]],
+    &[&[HeadBlob, PushBlob, PUSH]],
+    &[&[PushBlob], &[PushBlob, PUSH]],
+    &[&[PUSH]],
+];
+
+/// The same where processes share a directory: an upload of another process may be out
+/// of the way for a moment, and is back when the scrub has looked at it.
+const UPLOADERS_ELSEWHERE: &[&[&[Ask]]] = &[&[&[PushBlob]], &[&[PushBlob], &[PushBlob]]];
+
+#[test]
+fn an_upload_beside_a_quarantine_stays() {
+    let mut failures = Vec::new();
+    for (medium, meetings) in [
+        (Medium::Directory, UPLOADERS),
+        (Medium::SharedDirectory, UPLOADERS_ELSEWHERE),
+        (Medium::Bucket(Conditions::Ignored), UPLOADERS),
+    ] {
+        let mut runs = 0;
+        for clients in meetings {
+            let all = bound(medium);
+            let bound = Bound { orders: all.orders / 2, seeds: all.seeds / 2, ..all };
+            let found = scrub_beside(medium, clients, Scrubber::Registry, bound);
+            runs += found.runs;
+            failures.extend(found.violation);
+        }
+        eprintln!("a quarantine over {medium:?}: {runs} interleavings");
+        assert!(runs > meetings.len() || !failures.is_empty(), "nobody met");
+    }
+    report(&failures);
+}
+
+#[test]
+fn a_quarantine_without_a_last_look_is_found() {
+    const UPLOADER: &[&[Ask]] = &[&[PushBlob, PUSH]];
+    let bound = Bound { orders: 2_000, preemptions: 2, seeds: 2_000 };
+    let medium = Medium::Bucket(Conditions::Ignored);
+    let look = |defect| scrub_beside(medium, UPLOADER, Scrubber::Model(defect), bound);
+    let found = look(Some(Defect::NoLastLook));
+    eprintln!("without a last look: after {} interleavings", found.runs);
+    assert!(found.violation.is_some(), "it was not found");
+    let found = look(None);
+    eprintln!("with a last look: {} interleavings", found.runs);
+    assert_eq!(found.violation, None);
 }

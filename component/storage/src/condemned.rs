@@ -25,7 +25,7 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(56);
 ///
 /// Limit: time for which the marker of garbage collection is not asked for again;
 /// test: `the_marker_is_asked_for_again`.
-const MARKER_TRUSTED: Duration = Duration::from_mins(10);
+pub const MARKER_TRUSTED: Duration = Duration::from_mins(10);
 
 /// How long a removal is waited for before the next look, at first; each time twice
 /// as long.
@@ -61,10 +61,13 @@ pub enum TombstoneState {
     Unlinked,
     /// Its data is about to be removed.
     Removing,
+    /// Its data does not have its digest, and is to be moved out of the way once all
+    /// uploads have ended that have not seen this. Its links stay.
+    Suspect,
 }
 
 impl TombstoneState {
-    const ALL: [Self; 3] = [Self::Condemned, Self::Unlinked, Self::Removing];
+    const ALL: [Self; 4] = [Self::Condemned, Self::Unlinked, Self::Removing, Self::Suspect];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
@@ -72,6 +75,7 @@ impl TombstoneState {
             Self::Condemned => "condemned",
             Self::Unlinked => "unlinked",
             Self::Removing => "removing",
+            Self::Suspect => "suspect",
         }
     }
 }

@@ -9,6 +9,7 @@
 //!     _hint-<name>                                 Hint (ours)
 //!     _hint-<beginning>/_hint-<rest>               Hint of a long name
 //!     _needed                                      Need (ours)
+//!     _quarantined                                 Quarantined (ours)
 //!   repositories/<name>/
 //!     _condemned/layers/<algorithm>/<hex>/link     MovedLayer (ours)
 //!     _layers/<algorithm>/<hex>/link               Layer
@@ -62,6 +63,9 @@ pub enum Key {
     Tombstone(Digest),
     /// That somebody has needed a blob since it was condemned: an empty object.
     Need(Digest),
+    /// Data that does not have its digest, out of the way of those who need the blob.
+    /// It is no content of the registry any more, and only people delete it.
+    Quarantined(Digest),
     /// The repository held the blob until it was condemned, and holds it again when
     /// it is needed.
     MovedLayer(RepositoryName, Digest),
@@ -145,6 +149,7 @@ impl Key {
             Self::Blob(_)
             | Self::Tombstone(_)
             | Self::Need(_)
+            | Self::Quarantined(_)
             | Self::MovedLayer(..)
             | Self::References(..)
             | Self::Layer(..)
@@ -183,7 +188,7 @@ impl Key {
             Self::MediaType(..) => MediaType::MAX_LENGTH + 1,
             // A descriptor repeats the annotations of its manifest.
             Self::Referrer { .. } => 2 * Manifest::MAX_SIZE,
-            Self::Blob(_) => Manifest::MAX_SIZE,
+            Self::Blob(_) | Self::Quarantined(_) => Manifest::MAX_SIZE,
             Self::Deletion { .. } | Self::RepositoryDeletion { .. } => DELETION_LIMIT,
             Self::Moves { .. } => MOVES_LIMIT,
             Self::Hint(..) | Self::ReferrersComplete(_) | Self::Session(_) => 0,
@@ -251,6 +256,7 @@ fn parse_blob(text: &str) -> Option<Key> {
         ("data", None) => Some(Key::Blob(digest)),
         ("_condemned", None) => Some(Key::Tombstone(digest)),
         ("_needed", None) => Some(Key::Need(digest)),
+        ("_quarantined", None) => Some(Key::Quarantined(digest)),
         _ => Some(Key::Hint(digest, parse_hint(file, rest)?)),
     }
 }
@@ -387,6 +393,7 @@ impl fmt::Display for Key {
             }
             Self::Tombstone(digest) => write!(f, "{}/_condemned", BlobDirectory(digest)),
             Self::Need(digest) => write!(f, "{}/_needed", BlobDirectory(digest)),
+            Self::Quarantined(digest) => write!(f, "{}/_quarantined", BlobDirectory(digest)),
             Self::MovedLayer(name, digest) => {
                 let place = Place(digest);
                 write!(f, "{ROOT}/repositories/{name}/_condemned/layers/{place}/link")

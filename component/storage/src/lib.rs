@@ -5,6 +5,7 @@
 //! one for a directory, one for object stores. The protocol speaks to the trait
 //! only, and never sees a path.
 
+mod blob_hash;
 mod body;
 mod collection;
 pub mod condemned;
@@ -15,6 +16,7 @@ mod pages;
 mod port;
 mod session;
 
+pub use blob_hash::{BlobHash, HASH_LIMIT, HashOutcome, Hashed, Partial};
 pub use body::{Aborted, Bodies, BodyError, ChunkedBody, Content, DRAIN_LIMIT, RequestBody};
 pub use collection::{
     Collection, Cursor, Entry, Holding, Listing, NameList, NamesQuery, PAGE_BYTES, Page,
@@ -22,5 +24,5 @@ pub use collection::{
 pub use error::StorageError;
 pub use key::{InvalidKey, Key, ROOT as LAYOUT, Record, Shard};
 pub use pages::Pages;
-pub use port::{Appended, Blob, Commit, Pointer, Storage, StoredManifest};
+pub use port::{Appended, Blob, Commit, Pointer, Quarantine, Storage, StoredManifest};
 pub use session::{SessionFile, UploadSession};

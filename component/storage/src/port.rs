@@ -2,14 +2,14 @@
 
 use crate::condemned::Marker;
 use crate::{
-    Collection, Content, Cursor, Key, Listing, NamesQuery, Page, RequestBody, StorageError,
-    UploadSession,
+    Collection, Content, Cursor, Hashed, Key, Listing, NamesQuery, Page, Partial, RequestBody,
+    StorageError, UploadSession,
 };
 use bytes::Bytes;
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Whatever holds the registry's content.
 ///
@@ -149,6 +149,29 @@ pub trait Storage {
         media_type: &MediaType,
     ) -> Result<bool, StorageError>;
 
+    // The data of blobs, whichever repositories hold them, for maintenance.
+
+    /// Hashes the stored bytes of a blob, after those that were hashed already: at most
+    /// `limit`, or [`crate::HASH_LIMIT`] if that is less, and one at least.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`] when it has no data.
+    async fn hash_blob(
+        &self,
+        digest: &Digest,
+        from: Option<&Partial>,
+        limit: u64,
+    ) -> Result<Hashed, StorageError>;
+
+    /// Moves the data of a blob to [`Key::Quarantined`], if it is what the caller has
+    /// seen; if something is there already, that stays, and the data is deleted. In a
+    /// bucket, what is written between the comparison and the deletion is lost: the
+    /// caller has to know that nothing is.
+    ///
+    /// # Errors
+    /// [`StorageError::Failed`] when the data is too large for the store to copy.
+    async fn quarantine(&self, seen: &Quarantine) -> Result<bool, StorageError>;
+
     /// Lets `time` pass.
     async fn pause(&self, time: Duration);
 
@@ -227,6 +250,21 @@ pub trait Storage {
 
     /// Removes a session and its bytes.
     async fn discard(&self, session: &UploadSession) -> Result<(), StorageError>;
+}
+
+/// Data of a blob that is to be moved out of the way.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// The blob.
+    pub digest: Digest,
+    /// The size of the data in bytes, as [`Storage::enumerate`] gives it.
+    pub size: u64,
+    /// When the data was written, as [`Storage::enumerate`] gives it.
+    pub modified: SystemTime,
+    /// Whether only what takes time is done, before the data is deleted: in a bucket,
+    /// the copy.
+    #[serde(default)]
+    pub prepare: bool,
 }
 
 /// How an upload session is to end.

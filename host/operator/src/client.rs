@@ -7,8 +7,9 @@ use crate::doctor::http::{self, Answer, Stream};
 use crate::doctor::target::{Scheme, Target};
 use crate::doctor::trust::{Docker, Roots};
 use crate::doctor::{connect, tls};
-use ::http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
-use ::http::{Method, Request, StatusCode, Uri};
+use crate::registry::{self, Registry};
+use ::http::header::{ACCEPT, HeaderValue, LOCATION, USER_AGENT};
+use ::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::RootCertStore;
@@ -25,6 +26,14 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json, */*";
+
+/// How this program names itself.
+const AGENT: &str = concat!("roadstead/", env!("CARGO_PKG_VERSION"));
+
+/// How many redirects in a row are followed.
+///
+/// Limit: redirects of a registry that are followed; test: `redirects_are_followed`.
+const REDIRECTS: usize = 5;
 
 /// How a registry is reached, and who logs in.
 #[derive(clap::Args, Debug)]
@@ -52,17 +61,15 @@ impl Connection {
         Credentials::of_user(self.user.as_deref(), self.password_stdin, input)
     }
 
+    /// Whether a user is named.
+    pub(crate) fn names_user(&self) -> bool {
+        self.user.is_some()
+    }
+
     /// Whether something is given that only a registry's URL needs.
     pub(crate) fn is_given(&self) -> bool {
         self.user.is_some() || !self.ca.is_empty()
     }
-}
-
-/// What a request is, but for the login.
-struct Message<'a> {
-    method: &'a Method,
-    path: &'a str,
-    body: Bytes,
 }
 
 /// A client of one registry.
@@ -114,29 +121,14 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Answer, String> {
-        let message = Message { method: &method, path, body };
-        let known = self.authorization.borrow().clone();
-        let answer = self.once(&message, known.as_deref()).await?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
-        }
-        let authorization = self.log_in(&answer).await?;
-        let answer = self.once(&message, Some(&authorization)).await?;
-        if answer.status == StatusCode::UNAUTHORIZED {
-            return Err(format!(
-                "the registry refuses the login{}; check the password, and what the user may \
-                 do",
-                self.user.as_ref().map(|user| format!(" of {}", user.user)).unwrap_or_default()
-            ));
-        }
-        *self.authorization.borrow_mut() = Some(authorization);
-        Ok(answer)
+        self.request(registry::json(method, path, body)?, http::MAX_BODY).await
     }
 
     async fn once(
         &self,
-        message: &Message<'_>,
+        request: Request<Bytes>,
         authorization: Option<&str>,
+        most: usize,
     ) -> Result<Answer, String> {
         let known = *self.scheme.borrow();
         let scheme = known.unwrap_or(Scheme::Https);
@@ -156,26 +148,80 @@ impl Client {
             }
             Err(problem) => return Err(problem),
         };
-        self.request(stream, &self.target, message, authorization).await
+        self.exchange(stream, &self.target, request, authorization, most).await
     }
 
-    async fn request(
+    async fn exchange(
         &self,
         stream: Box<dyn Stream>,
         target: &Target,
-        message: &Message<'_>,
+        mut request: Request<Bytes>,
         authorization: Option<&str>,
+        most: usize,
     ) -> Result<Answer, String> {
-        let mut request = Request::builder()
-            .method(message.method)
-            .uri(message.path)
-            .header(USER_AGENT, concat!("roadstead/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, MANIFESTS);
-        if !message.body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/json");
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static(MANIFESTS));
+        http::send(stream, &target.authority(), request, authorization, self.limit, most).await
+    }
+
+    /// Fetches what an answer redirects to, such as a blob that is in an object store. The
+    /// login goes to the registry alone.
+    pub(crate) async fn follow(
+        &self,
+        mut answer: Answer,
+        headers: &HeaderMap,
+        most: usize,
+    ) -> Result<Answer, String> {
+        for _ in 0..REDIRECTS {
+            let Some(location) = answer.status.is_redirection().then(|| answer.header(LOCATION))
+            else {
+                return Ok(answer);
+            };
+            let location = location.ok_or("the registry redirects to nowhere")?.to_owned();
+            let wrong =
+                || format!("the registry redirects to something that is no URL: {location:?}");
+            let uri: Uri = location.parse().map_err(|_| wrong())?;
+            let path = uri.path_and_query().map_or("/", |path| path.as_str());
+            let mut request =
+                Request::get(path).body(Bytes::new()).map_err(|error| error.to_string())?;
+            *request.headers_mut() = headers.clone();
+            if location.starts_with('/') {
+                answer = self.authorized(request, most).await?;
+                continue;
+            }
+            let target: Target = location.parse().map_err(|_| wrong())?;
+            let scheme = target.scheme.ok_or_else(wrong)?;
+            if scheme == Scheme::Http && *self.scheme.borrow() != Some(Scheme::Http) {
+                return Err(format!(
+                    "the registry redirects to plain HTTP: {}",
+                    target.authority()
+                ));
+            }
+            let stream = self.connect(&target, scheme).await?;
+            answer = self.exchange(stream, &target, request, None, most).await?;
         }
-        let request = request.body(message.body.clone()).map_err(|error| error.to_string())?;
-        http::send(stream, &target.authority(), request, authorization, self.limit).await
+        Err(format!("the registry redirects more than {REDIRECTS} times"))
+    }
+
+    /// Sends a request, and logs in if the registry asks for it.
+    async fn authorized(&self, request: Request<Bytes>, most: usize) -> Result<Answer, String> {
+        let known = self.authorization.borrow().clone();
+        let answer = self.once(request.clone(), known.as_deref(), most).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let authorization = self.log_in(&answer).await?;
+        let answer = self.once(request, Some(&authorization), most).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            return Err(format!(
+                "the registry refuses the login{}; check the password, and what the user may \
+                 do",
+                self.user.as_ref().map(|user| format!(" of {}", user.user)).unwrap_or_default()
+            ));
+        }
+        *self.authorization.borrow_mut() = Some(authorization);
+        Ok(answer)
     }
 
     async fn connect(&self, target: &Target, scheme: Scheme) -> Result<Box<dyn Stream>, String> {
@@ -254,8 +300,9 @@ impl Client {
         }
         let stream = self.connect(&target, scheme).await?;
         let basic = user.map(Credentials::basic);
-        let message = Message { method: &Method::GET, path: &path, body: Bytes::new() };
-        let answer = self.request(stream, &target, &message, basic.as_deref()).await?;
+        let request = registry::json(Method::GET, &path, Bytes::new())?;
+        let basic = basic.as_deref();
+        let answer = self.exchange(stream, &target, request, basic, http::MAX_BODY).await?;
         if answer.status != StatusCode::OK {
             return Err(match user {
                 Some(user) => {
@@ -271,5 +318,11 @@ impl Client {
         let token = json["token"].as_str().or(json["access_token"].as_str());
         let token = token.ok_or("the token service answers without a token")?;
         Ok(format!("Bearer {token}"))
+    }
+}
+
+impl Registry for Client {
+    async fn request(&self, request: Request<Bytes>, most: usize) -> Result<Answer, String> {
+        self.authorized(request, most).await
     }
 }

@@ -1,7 +1,8 @@
 //! Commands for operators of a registry: [`cert`] creates certificates,
 //! [`htpasswd`] manages the file of users, [`doctor`] checks a registry from a
 //! client's point of view, [`gc`] drives garbage collection, [`rm`] deletes from a
-//! registry.
+//! registry, [`scrub`] reads all that one holds again, [`rescue`] brings lost content
+//! back into one.
 //!
 //! None of them needs a running Roadstead or wasmtime, so the crate builds and
 //! tests in seconds. `host/src/cli.rs` offers them as subcommands of
@@ -15,5 +16,8 @@ mod files;
 pub mod gc;
 pub mod htpasswd;
 mod password;
+pub mod registry;
+pub mod rescue;
 pub mod rm;
+pub mod scrub;
 mod terminal;

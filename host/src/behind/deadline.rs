@@ -54,9 +54,11 @@ impl Deadlines {
             Operation::Link { .. }
             | Operation::Remove(_)
             | Operation::Unlink { .. }
+            | Operation::Quarantine(_)
             | Operation::Begin(_)
             | Operation::Discard(_) => self.write,
             Operation::Tidy(_)
+            | Operation::Hash { .. }
             | Operation::Names(_)
             | Operation::Enumerate { .. }
             | Operation::Commit(_) => self.long,

@@ -323,12 +323,14 @@ fn pool(operation: &Operation) -> &'static Pool {
         | Operation::Hints { .. }
         | Operation::Read(_)
         | Operation::Exists(_)
+        | Operation::Hash { .. }
         | Operation::Names(_)
         | Operation::Enumerate { .. }
         | Operation::Status(_) => blocking::reads(),
         Operation::Link { .. }
         | Operation::Remove(_)
         | Operation::Unlink { .. }
+        | Operation::Quarantine(_)
         | Operation::Tidy(_)
         | Operation::Begin(_)
         | Operation::Commit(_)

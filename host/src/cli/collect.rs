@@ -1,7 +1,7 @@
 //! `roadstead gc` and `roadstead garbage-collect`.
 
 use super::options;
-use crate::collect::offline::Offline;
+use crate::collect::offline::{Offline, Purpose};
 use crate::log;
 use crate::options::Options;
 use anyhow::bail;
@@ -23,8 +23,13 @@ pub(super) fn run(args: &gc::Args) -> anyhow::Result<()> {
         Some(target) => at(Path::new(target))?,
     };
     args.check_storage()?;
-    offline(options, args.keep, async |storage| {
-        args.carry_out(storage, &mut display, &mut stdout()).await
+    if let Some(question) = args.question() {
+        return offline(options, Purpose::Read, async |storage| {
+            question.answer(storage, args.json, &mut stdout()).await
+        });
+    }
+    offline(options, Purpose::Collect { keep: args.keep }, async |storage| {
+        args.drive(storage, &mut display, &mut stdout()).await
     })
 }
 
@@ -36,13 +41,14 @@ pub(super) fn run_as_distribution(args: &gc::DistributionArgs) -> anyhow::Result
     let mut errors = stderr();
     let mut display =
         if args.quiet { Display::nothing() } else { Display::standard_error(&mut errors) };
-    let outcome =
-        offline(options, false, async |storage| gc::drive(storage, ask, &mut display).await)?;
+    let outcome = offline(options, Purpose::Collect { keep: false }, async |storage| {
+        gc::drive(storage, ask, &mut display).await
+    })?;
     if args.quiet { Ok(()) } else { gc::print_as_distribution(&outcome, &mut stdout()) }
 }
 
 /// The options of a configuration file or of a data directory.
-fn at(target: &Path) -> anyhow::Result<Options> {
+pub(super) fn at(target: &Path) -> anyhow::Result<Options> {
     if target.is_file() {
         return options(Some(target));
     }
@@ -70,13 +76,13 @@ fn at(target: &Path) -> anyhow::Result<Options> {
 /// standard error.
 fn offline<T>(
     options: Options,
-    keep: bool,
+    purpose: Purpose,
     work: impl AsyncFnOnce(&mut Offline) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     log::start(LogLevel::Warn, LogFormat::Text)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        let mut storage = Offline::open(options, keep).await?;
+        let mut storage = Offline::open(options, purpose).await?;
         let result = work(&mut storage).await;
         storage.close();
         result

@@ -2,6 +2,8 @@
 
 mod collect;
 pub mod config_file;
+mod scrub;
+mod storage;
 
 use crate::collect::schedule::Hurry;
 use crate::component::COMPONENT;
@@ -11,7 +13,7 @@ use crate::server;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use roadstead_config::{Given, Settings, manual};
-use roadstead_operator::{cert, doctor, gc, htpasswd, rm};
+use roadstead_operator::{cert, doctor, gc, htpasswd, rescue, rm};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,7 +52,9 @@ enum Command {
     Cert(cert::Args),
     Doctor(doctor::Args),
     Htpasswd(htpasswd::Args),
+    Rescue(rescue::Args),
     Rm(rm::Args),
+    Scrub(roadstead_operator::scrub::Args),
 }
 
 /// Runs the command line, and returns the exit status.
@@ -101,17 +105,9 @@ fn run() -> anyhow::Result<ExitCode> {
             );
             return Ok(ExitCode::from(status));
         }
-        Command::Rm(args) => {
-            let status = rm::run(
-                &args,
-                &mut rm::Streams {
-                    input: &mut std::io::stdin(),
-                    output: &mut std::io::stdout(),
-                    errors: &mut std::io::stderr(),
-                },
-            );
-            return Ok(ExitCode::from(status));
-        }
+        Command::Scrub(args) => return Ok(ExitCode::from(scrub::run(&args))),
+        Command::Rescue(args) => return Ok(storage::rescue(&args)),
+        Command::Rm(args) => return Ok(storage::rm(&args)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
-//! Garbage collection as the host drives it: the component does a slice of a run
-//! for each request, which the host gives to the engine itself. No socket and no
-//! client's turn is needed.
+//! Garbage collection, and scrubs of a storage that nobody serves, as the host drives
+//! them: the component does a slice for each request, which the host gives to the engine
+//! itself. No socket and no client's turn is needed.
 
 pub(crate) mod offline;
 pub(crate) mod schedule;
@@ -13,12 +13,14 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use roadstead_bridge::collect::{OVERRIDES, Overrides, PATH, Progress, SliceRequest};
 use roadstead_bridge::{front, header_json};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fmt;
 
 /// Longest response that is read, in bytes: several times the longest.
 ///
-/// Limit: bytes of the component's response to a slice of garbage collection; test: none, the component makes them.
-const RESPONSE_LIMIT: usize = 64 * 1024;
+/// Limit: bytes of the component's response to a slice of garbage collection or of a scrub; test: none, the component makes them.
+const RESPONSE_LIMIT: usize = 2 * 1024 * 1024;
 
 /// Why a slice was not done.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,28 +50,23 @@ pub(crate) async fn slice(
     overrides: &Overrides,
     ask: &SliceRequest,
 ) -> Result<Progress, Failure> {
+    answer(engine, PATH, overrides, ask).await
+}
+
+/// Has the component do what a path is for, and gives its answer.
+async fn answer<T: DeserializeOwned>(
+    engine: &Engine,
+    path: &str,
+    overrides: &Overrides,
+    ask: &impl Serialize,
+) -> Result<T, Failure> {
     let body = serde_json::to_vec(ask).map_err(|error| Failure::new(error.to_string()))?;
-    let request = Request::post(PATH)
+    let request = Request::post(path)
         .header(OVERRIDES, header_json(overrides))
         .header(CONTENT_TYPE, "application/json")
-        .header(CONTENT_LENGTH, body.len());
-    let bytes = send(engine, request, body).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Failure::new(format!("the component's response: {error}")))
-}
-
-/// The body of the component's response to a GET request.
-pub(crate) async fn get(engine: &Engine, path: &str) -> Result<Bytes, Failure> {
-    send(engine, Request::get(path), Vec::new()).await
-}
-
-async fn send(
-    engine: &Engine,
-    request: http::request::Builder,
-    body: Vec<u8>,
-) -> Result<Bytes, Failure> {
-    let request = request.body(full(Bytes::from(body)));
-    let request = request.map_err(|error| Failure::new(error.to_string()))?;
+        .header(CONTENT_LENGTH, body.len())
+        .body(full(Bytes::from(body)))
+        .map_err(|error| Failure::new(error.to_string()))?;
     let response = engine.handle(request).await;
     let mut response = response.map_err(|error| Failure::new(format!("{error:#}")))?;
     // It is read at once anyway.
@@ -78,7 +75,8 @@ async fn send(
     let bytes = Limited::new(response.into_body(), RESPONSE_LIMIT).collect().await;
     let bytes = bytes.map_err(|error| Failure::new(error.to_string()))?.to_bytes();
     if status == StatusCode::OK {
-        return Ok(bytes);
+        return serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::new(format!("the component's response: {error}")));
     }
     let said: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let said = said["errors"][0]["message"].as_str().unwrap_or_default().to_owned();

@@ -1,19 +1,25 @@
-//! `roadstead gc` on a storage that this process opens itself: the component runs
-//! without sockets, and does slices for nobody else.
+//! Commands on a storage that this process opens itself, such as `roadstead gc`: the
+//! component runs without sockets, and answers nobody else.
 
-use super::{get, slice};
+use super::{answer, slice};
 use crate::behind::hooks::{Hooks, Storage};
 use crate::behind::outbound;
 use crate::blocking;
+use crate::body::{empty, full};
 use crate::component::COMPONENT;
 use crate::engine::Engine;
 use crate::options::Options;
 use crate::server;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
+use http::Request;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt as _;
 use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
+use roadstead_bridge::{front, scrub};
 use roadstead_directory::PRIVATE;
 use roadstead_operator::gc::{Failure, Source};
+use roadstead_operator::registry::{Answer, Registry};
 use std::path::Path;
 
 /// What the component is told besides the settings: the operator asks for this
@@ -21,14 +27,34 @@ use std::path::Path;
 const PERMITTED: [(&str, &str); 3] = [
     ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
     ("REGISTRY_STORAGE_MAINTENANCE_GC_ENABLED", "true"),
-    ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "false"),
+    (READ_ONLY, "false"),
 ];
+
+const READ_ONLY: &str = "REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED";
 
 /// Operations of a slice where nobody else uses the storage: progress is shown
 /// after each.
 ///
 /// Limit: operations of a slice of garbage collection in a directory that is not served; test: `space_comes_back_in_a_directory_that_is_not_served`.
 const BUDGET: u32 = 2000;
+
+/// What a storage is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// To collect garbage. With `keep`, the waits of the settings apply, as they always
+    /// do in a bucket.
+    Collect {
+        /// Whether they apply.
+        keep: bool,
+    },
+    /// To read all of it, whoever else uses it. Nothing is written, so that no lock is
+    /// taken, and a copy that is mounted read-only will do.
+    Read,
+    /// To read all of it, and to move what is damaged.
+    Quarantine,
+    /// To delete content, or to bring some back.
+    Change,
+}
 
 /// A storage that this process has opened.
 #[derive(Debug)]
@@ -38,31 +64,41 @@ pub(crate) struct Offline {
 }
 
 impl Offline {
-    /// Opens the storage of the settings. With `keep`, the waits of the settings
-    /// apply, as they always do in a bucket.
+    /// Opens the storage of the settings.
     ///
     /// # Errors
-    /// When it cannot be opened, or another process serves the directory.
-    pub(crate) async fn open(mut options: Options, keep: bool) -> anyhow::Result<Self> {
+    /// When it cannot be opened, or another process serves a directory that is to be
+    /// changed.
+    pub(crate) async fn open(mut options: Options, purpose: Purpose) -> anyhow::Result<Self> {
         blocking::start().context("cannot start the threads that read and write")?;
-        options.config.read_only = false;
+        options.config.read_only = purpose == Purpose::Read;
         if options.config.cloud.is_none() && !is_data_directory(&options.root) {
             bail!("{} is no data directory of a registry", options.root.display());
         }
         let storage = server::storage(&options).await?;
         let mut overrides = Overrides { interval: Some(0), ..Overrides::default() };
         if let Storage::Directory(store) = &storage {
-            if !store.is_owner() {
+            if purpose != Purpose::Read && !store.is_owner() {
+                let command = match purpose {
+                    Purpose::Collect { .. } => "gc http://localhost:5000",
+                    Purpose::Read | Purpose::Quarantine => {
+                        "scrub --quarantine http://localhost:5000"
+                    }
+                    Purpose::Change => {
+                        "rescue http://localhost:5000, or rm localhost:5000/NAME:TAG"
+                    }
+                };
                 bail!(
-                    "another process serves {}; ask that registry, by its URL: roadstead gc \
-                     http://localhost:5000",
+                    "another process serves {}; ask that registry, by its URL: roadstead \
+                     {command}",
                     options.root.display()
                 );
             }
-            overrides.exclusive = !keep;
+            overrides.exclusive = purpose == Purpose::Collect { keep: false };
             overrides.budget = Some(BUDGET);
         }
-        let variables = outbound::variables(options.config.cloud.as_ref(), variables(&options))?;
+        let variables =
+            outbound::variables(options.config.cloud.as_ref(), variables(&options, purpose))?;
         let hooks = Hooks { storage, auth: None };
         let cache = options.code_cache.as_deref();
         let (engine, _) =
@@ -72,6 +108,12 @@ impl Offline {
 
     /// Ends the component.
     pub(crate) fn close(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Offline {
+    fn drop(&mut self) {
         self.engine.stop();
     }
 }
@@ -82,13 +124,16 @@ fn is_data_directory(root: &Path) -> bool {
 }
 
 /// The component's environment: nobody has to log in.
-fn variables(options: &Options) -> Vec<(String, String)> {
+fn variables(options: &Options, purpose: Purpose) -> Vec<(String, String)> {
     let kept = options.variables.iter().filter(|(name, _)| {
         name != "REGISTRY_AUTH"
             && !name.starts_with("REGISTRY_AUTH_")
             && PERMITTED.iter().all(|(permitted, _)| name != permitted)
     });
-    let permitted = PERMITTED.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let permitted = PERMITTED.map(|(name, value)| {
+        let value = if name == READ_ONLY && purpose == Purpose::Read { "true" } else { value };
+        (name.to_owned(), value.to_owned())
+    });
     kept.cloned().chain(permitted).collect()
 }
 
@@ -97,16 +142,45 @@ impl Source for Offline {
         let result = slice(&self.engine, &self.overrides, ask).await;
         result.map_err(|failure| Failure { passes: !failure.refused, cause: failure.into() })
     }
+}
 
-    async fn get(&mut self, path: &str) -> Result<Bytes, Failure> {
-        let result = get(&self.engine, path).await;
-        result.map_err(|failure| Failure { passes: false, cause: failure.into() })
+impl roadstead_operator::scrub::Source for Offline {
+    async fn slice(&mut self, ask: &scrub::ScrubRequest) -> Result<scrub::Progress, Failure> {
+        let result = answer(&self.engine, scrub::PATH, &self.overrides, ask).await;
+        result.map_err(|failure| Failure { passes: !failure.refused, cause: failure.into() })
+    }
+}
+
+impl Registry for Offline {
+    async fn request(&self, request: Request<Bytes>, most: usize) -> Result<Answer, String> {
+        let (mut parts, body) = request.into_parts();
+        let body = if body.is_empty() {
+            empty()
+        } else {
+            // As clients announce it, whose whole body is at hand.
+            parts.headers.insert(CONTENT_LENGTH, body.len().into());
+            full(body)
+        };
+        let response = self.engine.handle(Request::from_parts(parts, body)).await;
+        let mut response = response.map_err(|error| format!("{error:#}"))?;
+        // It is read at once anyway.
+        front::take_in_memory(response.headers_mut());
+        let (parts, mut incoming) = response.into_parts();
+        let (mut body, mut complete) = (Vec::new(), true);
+        while complete && let Some(frame) = incoming.frame().await {
+            let frame = frame.map_err(|error| error.to_string())?;
+            let data = frame.into_data().unwrap_or_default();
+            let room = most - body.len();
+            complete = data.len() <= room;
+            body.extend_from_slice(&data[..data.len().min(room)]);
+        }
+        Ok(Answer { status: parts.status, headers: parts.headers, body, complete })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{PERMITTED, variables};
+    use super::{PERMITTED, Purpose, variables};
     use crate::options::Options;
     use roadstead_config::{Config, Given, Settings};
 
@@ -124,7 +198,9 @@ mod tests {
         ];
         let given = given.map(|(name, value)| Given::variable(name, value));
         let options = Options::new(&Settings::gather(given)).unwrap();
-        let told = variables(&options);
+        let told = variables(&options, Purpose::Read);
+        assert!(Config::from_variables(told).unwrap().read_only);
+        let told = variables(&options, Purpose::Collect { keep: false });
         let config = Config::from_variables(told.clone()).unwrap();
         assert!(!config.auth.enabled() && !config.read_only, "{told:?}");
         assert_eq!(config.collection.unwrap().keep.as_secs(), 72 * 3600);

@@ -294,7 +294,9 @@ impl ObjectStore for MemoryBucket {
     }
 
     async fn get_opts(&self, key: &Path, options: GetOptions) -> object_store::Result<GetResult> {
-        self.request(if options.head { "HEAD" } else { "GET" }, key.as_ref()).await?;
+        let what = if options.head { "HEAD" } else { "GET" };
+        self.request(what, key.as_ref()).await?;
+        self.check(what)?;
         self.0.objects.get_opts(key, options).await
     }
 

@@ -36,7 +36,7 @@ impl<S: Storage> Registry<S> {
         // The host's own requests come one after the other.
         let _turn = match overrides {
             Some(_) => None,
-            None => Some(Turn::take(&self.collecting)?),
+            None => Some(Turn::take(&self.collecting, Error::Collecting)?),
         };
         let progress = self.store.collect(&order).await.map_err(internal)?;
         let progress = paced(progress, &order, collection.rate);
@@ -45,7 +45,7 @@ impl<S: Storage> Registry<S> {
 
     /// Answers a question about garbage. Each may take as much work as a slice.
     pub(super) async fn collection(&self, query: CollectionQuery) -> Answer<S> {
-        let _turn = Turn::take(&self.collecting)?;
+        let _turn = Turn::take(&self.collecting, Error::Collecting)?;
         match query {
             CollectionQuery::Reports => answer(&self.store.reports().await.map_err(internal)?),
             CollectionQuery::Usage(after) => {
@@ -67,11 +67,13 @@ fn answer<D>(body: &impl Serialize) -> Result<Response<Body<D>>, Error> {
 }
 
 /// The only request of this instance, but for the host's, that does a slice.
-struct Turn<'a>(&'a AtomicBool);
+pub(super) struct Turn<'a>(&'a AtomicBool);
 
 impl<'a> Turn<'a> {
-    fn take(taken: &'a AtomicBool) -> Result<Self, Error> {
-        if taken.swap(true, Ordering::Relaxed) { Err(Error::Collecting) } else { Ok(Self(taken)) }
+    /// # Errors
+    /// `busy` when another request has it.
+    pub(super) fn take(taken: &'a AtomicBool, busy: Error) -> Result<Self, Error> {
+        if taken.swap(true, Ordering::Relaxed) { Err(busy) } else { Ok(Self(taken)) }
     }
 }
 

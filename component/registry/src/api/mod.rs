@@ -7,6 +7,7 @@ mod list;
 mod manifest;
 mod referrers;
 mod repository;
+mod scrub;
 mod token;
 mod upload;
 
@@ -95,6 +96,8 @@ pub struct Registry<S> {
     gate: Gate,
     /// Whether a request does a slice of garbage collection.
     collecting: AtomicBool,
+    /// Whether a request does a slice of a scrub.
+    scrubbing: AtomicBool,
 }
 
 /// A request whose route is known.
@@ -108,7 +111,8 @@ impl<S: Storage> Registry<S> {
     /// that `gate` permits.
     pub fn new(storage: S, switches: Switches, gate: Gate) -> Self {
         let store = Store::new(storage, switches.read_only);
-        Self { store, switches, gate, collecting: AtomicBool::new(false) }
+        let (collecting, scrubbing) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { store, switches, gate, collecting, scrubbing }
     }
 
     /// Handles a request. `None` is a body that is known to be empty.
@@ -184,6 +188,7 @@ impl<S: Storage> Registry<S> {
             Route::Catalog(page) => self.catalog(page, &caller).await,
             Route::Collect => self.collect(call).await,
             Route::Collection(query) => self.collection(query).await,
+            Route::Scrub => self.scrub(call).await,
             Route::Token(request) => self.token(request, caller, call).await,
             Route::Repository(name) => self.delete_repository(&name).await,
             Route::Tags(name, page) => self.tags(&name, page).await,
@@ -226,7 +231,7 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
         Error::Busy => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BUSY_RETRY_AFTER));
         }
-        Error::Collecting => {
+        Error::Collecting | Error::Scrubbing => {
             let seconds = HeaderValue::from_static(collect::BUSY_RETRY_AFTER);
             headers.insert(header::RETRY_AFTER, seconds);
         }

@@ -36,7 +36,7 @@ enum Found {
 
 impl<S: Storage> Store<S> {
     /// The objects of one blob.
-    pub(super) async fn blob_objects(&self, digest: &Digest) -> Result<Objects, StorageError> {
+    pub(crate) async fn blob_objects(&self, digest: &Digest) -> Result<Objects, StorageError> {
         let hex = digest.encoded();
         let directory =
             format!("{}/{}/{hex}", digest.algorithm(), hex.get(..2).unwrap_or_default());

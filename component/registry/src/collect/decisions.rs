@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The objects of one blob.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Objects {
+pub(crate) struct Objects {
     /// Its size, and when it was written.
-    pub(super) data: Option<(u64, SystemTime)>,
-    pub(super) tombstone: Option<SystemTime>,
-    pub(super) need: Option<SystemTime>,
+    pub(crate) data: Option<(u64, SystemTime)>,
+    pub(crate) tombstone: Option<SystemTime>,
+    pub(crate) need: Option<SystemTime>,
 }
 
 impl Objects {
@@ -148,8 +148,10 @@ impl Case {
         let has_data = self.objects.data.is_some();
         match self.tombstone {
             Some(tombstone) if has_data && tombstone.run == run => Decision::Act(Verb::GiveBack),
-            Some(_) => Decision::Act(Verb::Keep),
-            None => Decision::Nothing,
+            Some(tombstone) if tombstone.state != TombstoneState::Suspect => {
+                Decision::Act(Verb::Keep)
+            }
+            _ => Decision::Nothing,
         }
     }
 
@@ -165,11 +167,17 @@ impl Case {
             };
         };
         let young = !self.is_older(written, self.grace);
+        // Data that is damaged keeps its links, so that its tombstone says nothing here
+        // until whoever wrote it has surely forgotten it.
+        let state = self.tombstone.map(|tombstone| tombstone.state);
+        let suspect = tombstone
+            .filter(|_| state == Some(TombstoneState::Suspect))
+            .is_some_and(|time| !self.is_older(time, self.keep));
+        let tombstone = tombstone.filter(|_| !suspect);
         // Where nobody else is, nobody needs what no manifest refers to.
         if self.live || young || (need.is_some() && !self.exclusive) {
             return if tombstone.is_some() { Decision::Act(Verb::GiveBack) } else { settled };
         }
-        let state = self.tombstone.map(|tombstone| tombstone.state);
         let Some((time, state)) = tombstone.zip(state) else {
             let begun = seconds(self.begun);
             let since = self.sighted.unwrap_or(begun).min(begun);
@@ -182,7 +190,7 @@ impl Case {
             };
         };
         let (then, after) = match state {
-            TombstoneState::Condemned => (Verb::Condemn, Duration::ZERO),
+            TombstoneState::Condemned | TombstoneState::Suspect => (Verb::Condemn, Duration::ZERO),
             TombstoneState::Unlinked => (Verb::Remove, self.keep),
             TombstoneState::Removing => (Verb::Remove, 2 * self.grace),
         };
@@ -195,7 +203,9 @@ impl Case {
 mod tests {
     use super::{Case, Decision, Objects, Verb};
     use roadstead_storage::condemned::Tombstone;
-    use roadstead_storage::condemned::TombstoneState::{self, Condemned, Removing, Unlinked};
+    use roadstead_storage::condemned::TombstoneState::{
+        self, Condemned, Removing, Suspect, Unlinked,
+    };
     use std::time::{Duration, SystemTime};
 
     const GRACE: Duration = Duration::from_secs(100);
@@ -263,6 +273,12 @@ mod tests {
             (row(old, Some((199, Removing))), Act(Keep)),
             (row(old, Some((200, Removing))), Act(Remove)),
             (need(5, row(old, Some((0, Removing)))), Act(GiveBack)),
+            // Its data is damaged.
+            (live(row(old, Some((699, Suspect)))), Nothing),
+            (live(row(old, Some((700, Suspect)))), Act(GiveBack)),
+            (row(old, Some((10, Suspect))), Sighted(NOW)),
+            (sighted(100, row(old, Some((10, Suspect)))), Act(Condemn)),
+            (row(None, Some((10, Suspect))), Act(Keep)),
             // The data is gone, and the tombstone not yet.
             (row(None, Some((199, Removing))), Act(Keep)),
             (row(None, Some((200, Removing))), Act(Forget)),

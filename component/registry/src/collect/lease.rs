@@ -19,25 +19,25 @@ const LEASE_RENEWED: Duration = Duration::from_mins(1);
 /// Measures time by a clock that stops while a process is frozen, and by one that may
 /// be set.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stopwatch(Instant, SystemTime);
+pub(crate) struct Stopwatch(Instant, SystemTime);
 
 impl Stopwatch {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now(), SystemTime::now())
     }
 
     /// How long ago it was started, by the clock by which that is longer.
-    pub(super) fn elapsed(self) -> Duration {
+    pub(crate) fn elapsed(self) -> Duration {
         self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
     }
 }
 
 /// What the records say about runs.
 #[derive(Default)]
-pub(super) struct Records {
+pub(crate) struct Records {
     pub(super) lease: Option<SystemTime>,
-    pub(super) marker: Option<SystemTime>,
-    pub(super) begun: Vec<(u128, SystemTime)>,
+    pub(crate) marker: Option<SystemTime>,
+    pub(crate) begun: Vec<(u128, SystemTime)>,
     pub(super) reports: Vec<(u128, SystemTime)>,
     /// Records of runs, with their times: the first [`PAGE`] of them.
     pub(super) of_runs: Vec<(u128, SystemTime, Record)>,
@@ -60,7 +60,7 @@ impl Records {
 
 impl<S: Storage> Store<S> {
     /// Reads which records there are.
-    pub(super) async fn records(&self) -> Result<Records, StorageError> {
+    pub(crate) async fn records(&self) -> Result<Records, StorageError> {
         self.records_after(None).await
     }
 

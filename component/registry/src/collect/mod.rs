@@ -20,7 +20,11 @@ mod removal;
 mod run;
 mod state;
 
+pub(crate) use decisions::Objects;
+pub(crate) use lease::Stopwatch;
+pub(crate) use removal::TOMBSTONE_KEPT;
 pub use roadstead_bridge::collect::{Progress, Report};
+pub(crate) use run::LOOK_VALID;
 use std::time::Duration;
 
 /// What one slice of a run is to do.

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 /// every removal has been carried out.
 ///
 /// Limit: time for which the tombstone of a removed blob stays; test: `tombstones_outlive_data`.
-const TOMBSTONE_KEPT: Duration = Duration::from_mins(1);
+pub(crate) const TOMBSTONE_KEPT: Duration = Duration::from_mins(1);
 
 /// How often the removal of a blob begins again because the last look took too long.
 ///

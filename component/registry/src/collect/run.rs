@@ -18,7 +18,7 @@ pub(super) const PAGE: usize = 1000;
 /// How old a look may be when something is removed because of it.
 ///
 /// Limit: age of a collector's last look; test: none, it takes a store that is slow.
-pub(super) const LOOK_VALID: Duration = Duration::from_secs(5);
+pub(crate) const LOOK_VALID: Duration = Duration::from_secs(5);
 
 /// How many reports are kept.
 ///

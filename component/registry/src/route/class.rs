@@ -44,7 +44,7 @@ pub enum Permission<'a> {
     Login,
     /// To see the list of repositories.
     Catalog,
-    /// To delete everything: by a rule for all repositories, or the scope
+    /// To delete everything, or read all of it: by a rule for all repositories, or the scope
     /// `registry:maintenance:*` of a token.
     Maintenance,
     /// An action on a repository.
@@ -121,6 +121,8 @@ impl Route {
             Self::Catalog(_) => read("catalog", Catalog),
             Self::Collect => RouteClass { effect: Effect::Delete, ..read("collect", Maintenance) },
             Self::Collection(_) => read("collect", Maintenance),
+            // What it moves out of the way is looked at by the endpoint.
+            Self::Scrub => read("scrub", Maintenance),
             Self::Token(_) => read("token", Nothing),
             Self::Repository(name) => removal("repository", name),
             Self::Tags(name, _) => read("tags", pull(name)),
@@ -179,6 +181,7 @@ mod tests {
             ("HEAD", "/v2/", "base", None, Read, "", None),
             ("GET", "/v2/_catalog", "catalog", None, Read, "", None),
             ("POST", "/v2/_roadstead/collect", "collect", None, Delete, "", None),
+            ("POST", "/v2/_roadstead/scrub", "scrub", None, Read, "", None),
             ("POST", "/v2/token", "token", None, Read, "", None),
             (
                 "DELETE",

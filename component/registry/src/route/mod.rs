@@ -10,7 +10,7 @@ mod tests;
 
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
 
-use roadstead_bridge::collect;
+use roadstead_bridge::{collect, scrub};
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
 use roadstead_storage::UploadSession;
 
@@ -27,6 +27,8 @@ pub enum Route {
     Collect,
     /// `GET /v2/_roadstead/collect/...`: a question about garbage.
     Collection(CollectionQuery),
+    /// `POST /v2/_roadstead/scrub`: a slice of a scrub.
+    Scrub,
     /// `GET` and `POST /v2/token`: a token of the built-in service.
     Token(TokenParameters),
     /// `DELETE /v2/<name>/_roadstead/repository`: deletes a whole repository. An
@@ -163,6 +165,7 @@ impl Route {
             Self::Collection(CollectionQuery::Why(digest, _)) => {
                 format!("{}{digest}", collect::WHY)
             }
+            Self::Scrub => scrub::PATH.to_owned(),
             Self::Token(_) => "/v2/token".to_owned(),
             Self::Repository(name) => format!("/v2/{name}/_roadstead/repository"),
             Self::Tags(name, _) => format!("/v2/{name}/tags/list"),

@@ -10,7 +10,7 @@ use super::{
 use crate::Error;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
-use roadstead_bridge::collect;
+use roadstead_bridge::{collect, scrub};
 use roadstead_oci::{
     Algorithm, Digest, InvalidDigest, InvalidReference, MediaType, PageSize, Reference,
     RepositoryName, Tag, UploadId,
@@ -70,6 +70,9 @@ impl Route {
         }
         if let Some(query) = collection(path, query)? {
             return allowed(method, GET, Self::Collection(query));
+        }
+        if path == scrub::PATH {
+            return allowed(method, POST, Self::Scrub);
         }
         if rest == "token" {
             allowed(method, GET_POST, ())?;

@@ -70,7 +70,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let (name, digest) = (self.repository(), self.digest());
-        match self.below(19) {
+        match self.below(20) {
             0 => Key::Blob(digest),
             1 => Key::Hint(digest, name),
             2 => Key::Layer(name, digest),
@@ -92,6 +92,7 @@ impl Random {
             15 => Key::References(name, digest),
             16 => Key::Record(self.record()),
             17 => Key::RepositoryDeletion { repository: name, id: u128::from(self.0.u64(..)) },
+            18 => Key::Quarantined(digest),
             _ => Key::SessionObject(self.session(), self.file()),
         }
     }
@@ -211,7 +212,11 @@ fn layout_of_garbage_collection() {
             Key::Tombstone(digest.clone()),
             format!("docker/registry/v2/blobs/sha256/01/{hex}/_condemned"),
         ),
-        (Key::Need(digest), format!("docker/registry/v2/blobs/sha256/01/{hex}/_needed")),
+        (Key::Need(digest.clone()), format!("docker/registry/v2/blobs/sha256/01/{hex}/_needed")),
+        (
+            Key::Quarantined(digest),
+            format!("docker/registry/v2/blobs/sha256/01/{hex}/_quarantined"),
+        ),
         (
             Key::Record(Record::Live(0x1f, Shard::of("a").unwrap(), 7)),
             format!(".roadstead/collect/live-{:032x}-a-7", 0x1f),

@@ -9,10 +9,11 @@ use std::error::Error;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The most bytes of a body that are read.
+/// The most bytes of a body that are read, where no content is fetched: more than a slice of
+/// a scrub answers.
 ///
 /// Limit: bytes of a response's body that are read; test: `endless_answers_end`.
-pub(super) const MAX_BODY: usize = 64 * 1024;
+pub(crate) const MAX_BODY: usize = 1024 * 1024;
 
 /// The largest head of a response.
 ///
@@ -28,12 +29,17 @@ const MAX_HEADERS: usize = 100;
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// A response, with its body up to [`MAX_BODY`].
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
+/// A response, with as much of its body as was wanted.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, or its beginning.
+    pub body: Vec<u8>,
+    /// Whether `body` is all of it.
+    pub complete: bool,
 }
 
 impl Answer {
@@ -60,18 +66,20 @@ pub(super) async fn get(
         .header(USER_AGENT, concat!("roadstead-doctor/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "application/json, */*");
     let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
-    send(stream, authority, request, authorization, limit).await
+    send(stream, authority, request, authorization, limit, MAX_BODY).await
 }
 
-/// Sends a request and reads the response.
+/// Sends a request and reads the response, of whose body at most `most` bytes.
 pub(crate) async fn send(
     stream: Box<dyn Stream>,
     authority: &str,
     request: Request<Bytes>,
     authorization: Option<&str>,
     limit: Duration,
+    most: usize,
 ) -> Result<Answer, String> {
-    match tokio::time::timeout(limit, exchange(stream, authority, request, authorization)).await {
+    let answer = exchange(stream, authority, request, authorization, most);
+    match tokio::time::timeout(limit, answer).await {
         Ok(result) => result,
         Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
     }
@@ -82,6 +90,7 @@ async fn exchange(
     authority: &str,
     request: Request<Bytes>,
     authorization: Option<&str>,
+    most: usize,
 ) -> Result<Answer, String> {
     let mut request = request.map(Full::new);
     let headers = request.headers_mut();
@@ -101,25 +110,26 @@ async fn exchange(
         .map_err(|error| reason(&error))?;
     // Ends with the request, at the latest when the sender is dropped.
     let connection = tokio::spawn(connection);
-    let answer = read(sender.send_request(request)).await;
+    let answer = read(sender.send_request(request), most).await;
     connection.abort();
     answer
 }
 
 async fn read(
     response: impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>,
+    most: usize,
 ) -> Result<Answer, String> {
     let (parts, mut incoming) = response.await.map_err(|error| reason(&error))?.into_parts();
-    let mut body = Vec::new();
-    // An incomplete body is sufficient.
-    while let Some(Ok(frame)) = incoming.frame().await {
-        let data = frame.into_data().unwrap_or_default();
-        body.extend_from_slice(&data[..data.len().min(MAX_BODY - body.len())]);
-        if body.len() == MAX_BODY {
-            break;
-        }
+    let (mut body, mut complete) = (Vec::new(), true);
+    // An incomplete body is sufficient, where it says nothing but what went wrong.
+    while complete && let Some(frame) = incoming.frame().await {
+        let data = frame.map(|frame| frame.into_data().unwrap_or_default());
+        let room = most - body.len();
+        complete = data.as_ref().is_ok_and(|data| data.len() <= room);
+        let data = data.unwrap_or_default();
+        body.extend_from_slice(&data[..data.len().min(room)]);
     }
-    Ok(Answer { status: parts.status, headers: parts.headers, body })
+    Ok(Answer { status: parts.status, headers: parts.headers, body, complete })
 }
 
 /// An error with its causes, which are more specific.

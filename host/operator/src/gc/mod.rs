@@ -5,13 +5,13 @@
 mod progress;
 mod questions;
 mod remote;
-mod summary;
+pub(crate) mod summary;
 
 use crate::client::Connection;
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
 pub use progress::Display;
-use questions::{Question, answer};
+pub use questions::Question;
+pub(crate) use remote::failure_of;
 pub use remote::{is_url, run_remote};
 use roadstead_bridge::collect::{Progress, Report, SliceRequest};
 use roadstead_oci::Digest;
@@ -109,7 +109,7 @@ impl Args {
     }
 
     /// The question that is to be answered, if no run is asked for.
-    fn question(&self) -> Option<Question> {
+    pub fn question(&self) -> Option<Question> {
         match (&self.why, self.usage, self.reports) {
             (Some(digest), ..) => Some(Question::Why(digest.clone())),
             (None, true, _) => Some(Question::Usage),
@@ -118,19 +118,16 @@ impl Args {
         }
     }
 
-    /// Drives a run of a source, or has it answer a question, and prints the result.
+    /// Drives a run of a source, and prints the result.
     ///
     /// # Errors
     /// When the source fails, or the result cannot be printed.
-    pub async fn carry_out(
+    pub async fn drive(
         &self,
         source: &mut impl Source,
         display: &mut Display<'_>,
         out: &mut dyn Write,
     ) -> anyhow::Result<()> {
-        if let Some(question) = self.question() {
-            return answer(source, &question, self.json, out).await;
-        }
         print(&drive(source, self.request(), display).await?, self.json, out)
     }
 
@@ -161,13 +158,10 @@ fn digest(text: &str) -> Result<Digest, String> {
     Digest::parse(text).map_err(|error| error.to_string())
 }
 
-/// Where slices are done, and questions are answered.
+/// Where slices are done.
 pub trait Source {
     /// Does a slice.
     fn slice(&mut self, ask: &SliceRequest) -> impl Future<Output = Result<Progress, Failure>>;
-
-    /// The body of the answer to a GET request.
-    fn get(&mut self, path: &str) -> impl Future<Output = Result<Bytes, Failure>>;
 }
 
 /// Why a slice was not done.
@@ -292,10 +286,6 @@ mod tests {
         async fn slice(&mut self, ask: &SliceRequest) -> Result<Progress, Failure> {
             self.1.push(ask.clone());
             self.0.pop_front().unwrap()
-        }
-
-        async fn get(&mut self, path: &str) -> Result<bytes::Bytes, Failure> {
-            unreachable!("{path}")
         }
     }
 

@@ -35,7 +35,7 @@ impl<'a> Display<'a> {
     }
 
     /// Shows how much of a stage is done.
-    pub(super) fn stage(&mut self, stage: &str, percent: u8) {
+    pub(crate) fn stage(&mut self, stage: &str, percent: u8) {
         // A registry elsewhere says it: only what a terminal can do no harm with.
         let stage: String = stage.chars().filter(char::is_ascii_graphic).take(20).collect();
         if self.bar {
@@ -51,13 +51,13 @@ impl<'a> Display<'a> {
     }
 
     /// Shows a line.
-    pub(super) fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         self.end();
         self.write(&format!("{line}\n"));
     }
 
     /// Removes the bar.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if self.drawn {
             self.write("\r\x1b[K");
             self.drawn = false;

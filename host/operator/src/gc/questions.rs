@@ -1,9 +1,13 @@
 //! What operators ask about a registry's content, and the answers in words.
 
+use super::failure_of;
 use super::summary::size;
-use super::{Failure, Source};
+use crate::doctor::http::MAX_BODY;
+use crate::registry::{self, Registry};
 use crate::terminal::harmless;
 use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use roadstead_bridge::collect::{
     BlobState, REPORTS, Report, ReportsAnswer, RepositoryUsage, USAGE, UsageAnswer, WHY, WhyAnswer,
     WhyRepository,
@@ -25,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Question {
+pub enum Question {
     /// Which runs there were.
     Reports,
     /// How much each repository holds.
@@ -34,33 +38,35 @@ pub(super) enum Question {
     Why(Digest),
 }
 
-/// Answers a question, in words or as JSON.
-///
-/// # Errors
-/// When the source fails, or the answer cannot be printed.
-pub(super) async fn answer(
-    source: &mut impl Source,
-    question: &Question,
-    as_json: bool,
-    out: &mut dyn Write,
-) -> anyhow::Result<()> {
-    let (text, value) = match question {
-        Question::Reports => {
-            let answer: ReportsAnswer = get(source, REPORTS).await?;
-            (reports(&answer.reports), serde_json::to_value(&answer)?)
-        }
-        Question::Usage => {
-            let mut all = usage(source).await?;
-            all.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-            (table(&all), json!({ "repositories": all }))
-        }
-        Question::Why(digest) => {
-            let answer = why(source, digest).await?;
-            (reasons(digest, &answer), serde_json::to_value(&answer)?)
-        }
-    };
-    let text = if as_json { value.to_string() } else { harmless_lines(&text) };
-    writeln!(out, "{text}").context("cannot print the answer")
+impl Question {
+    /// Has a registry answer it, and prints that in words or as JSON.
+    ///
+    /// # Errors
+    /// When the registry does not answer, or the answer cannot be printed.
+    pub async fn answer(
+        &self,
+        registry: &impl Registry,
+        as_json: bool,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        let (text, value) = match self {
+            Self::Reports => {
+                let answer: ReportsAnswer = get(registry, REPORTS).await?;
+                (reports(&answer.reports), serde_json::to_value(&answer)?)
+            }
+            Self::Usage => {
+                let mut all = usage(registry).await?;
+                all.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+                (table(&all), json!({ "repositories": all }))
+            }
+            Self::Why(digest) => {
+                let answer = why(registry, digest).await?;
+                (reasons(digest, &answer), serde_json::to_value(&answer)?)
+            }
+        };
+        let text = if as_json { value.to_string() } else { harmless_lines(&text) };
+        writeln!(out, "{text}").context("cannot print the answer")
+    }
 }
 
 /// A registry elsewhere says it.
@@ -68,11 +74,11 @@ fn harmless_lines(text: &str) -> String {
     text.lines().map(harmless).collect::<Vec<_>>().join("\n")
 }
 
-async fn usage(source: &mut impl Source) -> anyhow::Result<Vec<RepositoryUsage>> {
+async fn usage(registry: &impl Registry) -> anyhow::Result<Vec<RepositoryUsage>> {
     let mut all: Vec<RepositoryUsage> = Vec::new();
     let mut next: Option<String> = None;
     loop {
-        let answer: UsageAnswer = get(source, &page(USAGE, next.as_deref())).await?;
+        let answer: UsageAnswer = get(registry, &page(USAGE, next.as_deref())).await?;
         all.extend(answer.repositories);
         next = advance(next.as_deref(), answer.next)?;
         if next.is_none() {
@@ -81,11 +87,11 @@ async fn usage(source: &mut impl Source) -> anyhow::Result<Vec<RepositoryUsage>>
     }
 }
 
-async fn why(source: &mut impl Source, digest: &Digest) -> anyhow::Result<WhyAnswer> {
+async fn why(registry: &impl Registry, digest: &Digest) -> anyhow::Result<WhyAnswer> {
     let path = format!("{WHY}{digest}");
-    let mut all: WhyAnswer = get(source, &path).await?;
+    let mut all: WhyAnswer = get(registry, &path).await?;
     while let Some(next) = all.next.take() {
-        let answer: WhyAnswer = get(source, &page(&path, Some(&next))).await?;
+        let answer: WhyAnswer = get(registry, &page(&path, Some(&next))).await?;
         all.repositories.extend(answer.repositories);
         all.next = advance(Some(&next), answer.next)?;
     }
@@ -109,20 +115,25 @@ fn advance(before: Option<&str>, next: Option<String>) -> anyhow::Result<Option<
 }
 
 async fn get<T: serde::de::DeserializeOwned>(
-    source: &mut impl Source,
+    registry: &impl Registry,
     path: &str,
 ) -> anyhow::Result<T> {
     let mut attempts = 0;
-    let body = loop {
-        match source.get(path).await {
-            Err(Failure { passes: true, .. }) if attempts < RETRIES => {
-                attempts += 1;
-                tokio::time::sleep(PAUSE).await;
-            }
-            result => break result.map_err(|failure| failure.cause)?,
+    loop {
+        let request =
+            registry::json(Method::GET, path, Bytes::new()).map_err(anyhow::Error::msg)?;
+        let answer = registry.request(request, MAX_BODY).await.map_err(anyhow::Error::msg)?;
+        if answer.status == StatusCode::OK {
+            return serde_json::from_slice(&answer.body)
+                .map_err(|error| anyhow!("the registry's answer: {error}"));
         }
-    };
-    serde_json::from_slice(&body).map_err(|error| anyhow!("the registry's answer: {error}"))
+        let failure = failure_of(&answer, "collect");
+        if !failure.passes || attempts == RETRIES {
+            return Err(failure.cause);
+        }
+        attempts += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 fn reports(reports: &[Report]) -> String {
@@ -193,6 +204,9 @@ fn state(blob: &BlobState, kept: u64) -> String {
     let since = |since: Option<u64>| since.map(time).unwrap_or_default();
     let run = blob.run.as_deref().unwrap_or_default();
     match (blob.state.as_deref(), blob.size, kept) {
+        (Some("suspect"), ..) => {
+            "its data is damaged; a scrub is about to move it out of the way".to_owned()
+        }
         (Some("removing"), ..) => {
             format!("being removed since {}, by run {run}", since(blob.since))
         }
@@ -257,32 +271,33 @@ const MOST_SECONDS: u64 = 253_402_300_799;
 
 #[cfg(test)]
 mod tests {
-    use super::{Question, answer};
-    use crate::gc::{Failure, Source};
+    use super::Question;
+    use crate::registry::{Answer, Registry};
     use bytes::Bytes;
+    use http::{HeaderMap, Request, StatusCode};
     use roadstead_bridge::collect::{
-        BlobState, Holder, Progress, Report, ReportsAnswer, RepositoryUsage, SliceRequest,
-        UsageAnswer, WhyAnswer, WhyRepository,
+        BlobState, Holder, Report, ReportsAnswer, RepositoryUsage, UsageAnswer, WhyAnswer,
+        WhyRepository,
     };
     use roadstead_oci::Digest;
+    use std::cell::RefCell;
     use std::collections::VecDeque;
 
     /// Answers, and the paths that were asked for.
-    struct Answers(VecDeque<Result<Bytes, Failure>>, Vec<String>);
+    struct Answers(RefCell<VecDeque<(u16, Bytes)>>, RefCell<Vec<String>>);
 
-    impl Source for Answers {
-        async fn slice(&mut self, ask: &SliceRequest) -> Result<Progress, Failure> {
-            unreachable!("{ask:?}")
-        }
-
-        async fn get(&mut self, path: &str) -> Result<Bytes, Failure> {
-            self.1.push(path.to_owned());
-            self.0.pop_front().unwrap()
+    impl Registry for Answers {
+        async fn request(&self, request: Request<Bytes>, _: usize) -> Result<Answer, String> {
+            self.1.borrow_mut().push(request.uri().to_string());
+            let (status, body) = self.0.borrow_mut().pop_front().unwrap();
+            let (status, headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
+            Ok(Answer { status, headers, body: body.to_vec(), complete: true })
         }
     }
 
     fn answers(answers: &[&dyn erased::Json]) -> Answers {
-        Answers(answers.iter().map(|answer| Ok(answer.bytes())).collect(), Vec::new())
+        let answers = answers.iter().map(|answer| (200, answer.bytes())).collect();
+        Answers(RefCell::new(answers), RefCell::default())
     }
 
     mod erased {
@@ -297,9 +312,9 @@ mod tests {
         }
     }
 
-    async fn said(source: &mut Answers, question: &Question, json: bool) -> String {
+    async fn said(registry: &Answers, question: &Question, json: bool) -> String {
         let mut out = Vec::new();
-        answer(source, question, json, &mut out).await.unwrap();
+        question.answer(registry, json, &mut out).await.unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -321,14 +336,14 @@ mod tests {
                 Report { run: "\u{1b}".into(), begun: u64::MAX, ..Report::default() },
             ],
         };
-        let text = said(&mut answers(&[&reports]), &Question::Reports, false).await;
+        let text = said(&answers(&[&reports]), &Question::Reports, false).await;
         assert_eq!(
             text,
             "Thu, 01 Jan 1970 00:00:00 GMT  7  removed 2 (3.0 MiB)\n\
              Thu, 01 Jan 1970 00:00:00 GMT  6  gave back 1, undid 5\n\
              Fri, 31 Dec 9999 23:59:59 GMT  ?  nothing to do\n"
         );
-        let json = said(&mut answers(&[&reports]), &Question::Reports, true).await;
+        let json = said(&answers(&[&reports]), &Question::Reports, true).await;
         assert_eq!(serde_json::from_str::<ReportsAnswer>(&json).unwrap(), reports);
     }
 
@@ -344,8 +359,8 @@ mod tests {
             repositories: vec![usage(name, bytes)],
             next: Some(name.to_owned()),
         };
-        let mut source = answers(&[&page("a", 9), &page("b/c", 2048), &UsageAnswer::default()]);
-        let text = said(&mut source, &Question::Usage, false).await;
+        let source = answers(&[&page("a", 9), &page("b/c", 2048), &UsageAnswer::default()]);
+        let text = said(&source, &Question::Usage, false).await;
         let rows: Vec<&str> = text.lines().map(str::trim_start).collect();
         assert!(rows[1].starts_with("2.0 KiB") && rows[1].ends_with("b/c"), "{text}");
         assert!(rows[2].starts_with("9 bytes") && rows[2].ends_with("a (at least)"), "{text}");
@@ -355,8 +370,8 @@ mod tests {
             [path.to_owned(), format!("{path}?last=a"), format!("{path}?last=b/c")]
         );
         // A registry that never ends.
-        let mut source = answers(&[&page("b", 1), &page("b", 1)]);
-        let error = answer(&mut source, &Question::Usage, false, &mut Vec::new()).await;
+        let source = answers(&[&page("b", 1), &page("b", 1)]);
+        let error = Question::Usage.answer(&source, false, &mut Vec::new()).await;
         assert!(error.unwrap_err().to_string().contains("does not go on"));
     }
 
@@ -391,6 +406,7 @@ mod tests {
             (state("unlinked"), vec![moved], "by run 7: nothing refers to it; --undo 7 gives it"),
             (state("unlinked"), vec![kept.clone()], "the next run gives it back"),
             (needed, vec![], "the next run gives it back"),
+            (state("suspect"), vec![], "its data is damaged"),
             (state("removing"), vec![], "being removed since Thu, 01 Jan 1970"),
             (sighted, vec![], "nothing refers to it, as a run has seen Thu"),
             (stored, vec![], "a run sees it once it is old enough"),
@@ -399,26 +415,27 @@ mod tests {
         ] {
             let page = WhyAnswer { blob: Some(blob), repositories, next: None };
             let question = Question::Why(digest('a'));
-            let text = said(&mut answers(&[&page]), &question, false).await;
+            let text = said(&answers(&[&page]), &question, false).await;
             assert!(text.contains(expected), "{expected}: {text}");
         }
         let page = |next: &str| WhyAnswer { next: Some(next.into()), ..WhyAnswer::default() };
-        let mut source = answers(&[&page("a"), &page("b"), &WhyAnswer::default()]);
-        said(&mut source, &Question::Why(blob.clone()), true).await;
-        assert_eq!(source.1[2], format!("/v2/_roadstead/collect/why/{blob}?last=b"));
+        let source = answers(&[&page("a"), &page("b"), &WhyAnswer::default()]);
+        said(&source, &Question::Why(blob.clone()), true).await;
+        assert_eq!(source.1.borrow()[2], format!("/v2/_roadstead/collect/why/{blob}?last=b"));
     }
 
     #[tokio::test]
     async fn questions_are_asked_again() {
-        let failed = |passes| Err(Failure { passes, cause: anyhow::anyhow!("busy") });
-        let page = |passes| {
-            let mut source = answers(&[&ReportsAnswer::default()]);
-            source.0.push_front(failed(passes));
+        let page = |status| {
+            let source = answers(&[&ReportsAnswer::default()]);
+            source.0.borrow_mut().push_front((status, Bytes::from("{}")));
             source
         };
-        let text = said(&mut page(true), &Question::Reports, false).await;
-        assert_eq!(text, "no run has ended yet\n");
-        let error = answer(&mut page(false), &Question::Reports, false, &mut Vec::new()).await;
-        assert_eq!(error.unwrap_err().to_string(), "busy");
+        for status in [429, 503] {
+            let text = said(&page(status), &Question::Reports, false).await;
+            assert_eq!(text, "no run has ended yet\n");
+        }
+        let error = Question::Reports.answer(&page(403), false, &mut Vec::new()).await;
+        assert!(error.unwrap_err().to_string().starts_with("403 Forbidden"));
     }
 }

@@ -40,7 +40,12 @@ pub fn run_remote(
     let client = Client::new(target, &args.connection, user, LIMIT);
     let mut client = client.map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(args.carry_out(&mut client, display, out));
+    let result = runtime.block_on(async {
+        match args.question() {
+            Some(question) => question.answer(&client, args.json, out).await,
+            None => args.drive(&mut client, display, out).await,
+        }
+    });
     // Does not wait for a name server that does not answer.
     runtime.shutdown_background();
     result
@@ -48,37 +53,29 @@ pub fn run_remote(
 
 impl Source for Client {
     async fn slice(&mut self, ask: &SliceRequest) -> Result<Progress, Failure> {
+        let failed = |passes, cause: String| Failure { passes, cause: anyhow!(harmless(&cause)) };
         let body = serde_json::to_vec(ask).map_err(|error| failed(false, error.to_string()))?;
         let answer = self.send(Method::POST, PATH, Bytes::from(body)).await;
         // In a run, the registry may restart.
         let answer = answer.map_err(|problem| failed(ask.run.is_some(), problem))?;
-        serde_json::from_slice(&accepted(answer)?)
-            .map_err(|error| failed(false, format!("the registry's answer: {error}")))
-    }
-
-    async fn get(&mut self, path: &str) -> Result<Bytes, Failure> {
-        let answer = self.send(Method::GET, path, Bytes::new()).await;
-        Ok(accepted(answer.map_err(|problem| failed(false, problem))?)?.into())
+        if answer.status == StatusCode::OK {
+            return serde_json::from_slice(&answer.body)
+                .map_err(|error| failed(false, format!("the registry's answer: {error}")));
+        }
+        Err(failure_of(&answer, "collect"))
     }
 }
 
-fn failed(passes: bool, cause: impl AsRef<str>) -> Failure {
-    Failure { passes, cause: anyhow!(harmless(cause.as_ref())) }
-}
-
-/// The body of an answer, or what the registry says is wrong.
-fn accepted(answer: Answer) -> Result<Vec<u8>, Failure> {
-    if answer.status == StatusCode::OK {
-        return Ok(answer.body);
-    }
+/// Why a registry did not do what it was asked to, by an answer that is no success.
+pub(crate) fn failure_of(answer: &Answer, verb: &str) -> Failure {
     let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let said = match said["errors"][0]["message"].as_str() {
         Some(message) => message.to_owned(),
         None if answer.status == StatusCode::NOT_FOUND => {
-            "this registry does not collect by request: it is not Roadstead, or older".to_owned()
+            format!("this registry does not {verb} by request: it is not Roadstead, or older")
         }
         None => "the answer is no error of a registry".to_owned(),
     };
     let passes = answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS;
-    Err(failed(passes, format!("{}: {said}", answer.status)))
+    Failure { passes, cause: anyhow!(harmless(&format!("{}: {said}", answer.status))) }
 }

@@ -52,12 +52,12 @@ fn of_bytes(blobs: u64, bytes: u64) -> String {
     format!("{} with {}", count(blobs, "blob", "blobs"), size(bytes))
 }
 
-fn count(number: u64, one: &str, many: &str) -> String {
+pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// With a unit in which it has at most four digits.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
         return count(bytes, "byte", "bytes");

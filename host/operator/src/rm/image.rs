@@ -5,28 +5,26 @@ use roadstead_oci::{Reference, RepositoryName};
 /// A tag or a manifest of a registry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Image {
-    /// As it was given, perhaps with a scheme.
-    pub(super) registry: String,
     pub(super) name: RepositoryName,
     pub(super) reference: Reference,
 }
 
 impl Image {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let (registry, rest) = split(text)?;
-        let (name, reference) = match rest.split_once('@') {
+    /// Reads what follows the registry; all of the target is named in messages.
+    pub(super) fn parse(text: &str, target: &str) -> Result<Self, String> {
+        let (name, reference) = match text.split_once('@') {
             // A digest says more than a tag before it.
             Some((name, digest)) => (name.split(':').next().unwrap_or(name), digest),
-            None => rest.rsplit_once(':').ok_or_else(|| {
+            None => text.rsplit_once(':').ok_or_else(|| {
                 format!(
-                    "name a tag or a digest, such as {text}:latest; for all of the repository: \
+                    "name a tag or a digest, such as {target}:latest; for all of the repository: \
                      --repository"
                 )
             })?,
         };
         let name = RepositoryName::parse(name).map_err(|error| error.to_string())?;
         let reference = Reference::parse(reference).map_err(|error| error.to_string())?;
-        Ok(Self { registry: registry.to_owned(), name, reference })
+        Ok(Self { name, reference })
     }
 }
 
@@ -35,7 +33,8 @@ pub(super) fn split(text: &str) -> Result<(&str, &str), String> {
     const EXAMPLE: &str = "use the form registry.example:5000/team/app:1.2";
     if text.starts_with(['/', '.']) {
         return Err(format!(
-            "a directory cannot be given here: {EXAMPLE}, while roadstead serve runs on it"
+            "this is no registry: {EXAMPLE}, or for a data directory that nobody serves: \
+             roadstead rm --directory DIRECTORY team/app:1.2"
         ));
     }
     let start = text.find("://").map_or(0, |at| at + "://".len());
@@ -64,24 +63,23 @@ mod tests {
             (format!("a.example/b@{digest}"), "a.example", "b", &digest),
             (format!("a.example/b:v1@{digest}"), "a.example", "b", &digest),
         ] {
-            let image = Image::parse(&text).unwrap();
-            assert_eq!((image.registry.as_str(), image.name.as_str()), (registry, name));
+            let (found, rest) = split(&text).unwrap();
+            let image = Image::parse(rest, &text).unwrap();
+            assert_eq!((found, image.name.as_str()), (registry, name));
             assert_eq!(image.reference.to_string(), reference);
         }
         for (text, said) in [
             ("localhost:5000/a/b", "--repository"),
             ("localhost:5000", "registry.example"),
             ("a/b:v1", "not a registry"),
-            ("/srv/registry", "directory"),
+            ("/srv/registry", "--directory"),
             ("a.example/B:v1", "name"),
             ("a.example/b:", "tag"),
-            ("a.example/b@v1", ""),
+            ("a.example/b@v 1", ""),
         ] {
-            let problem = Image::parse(text).map(|image| image.registry);
-            match problem {
-                Err(problem) => assert!(problem.contains(said), "{text}: {problem}"),
-                Ok(_) => assert!(said.is_empty(), "{text}"),
-            }
+            let image = split(text).and_then(|(_, rest)| Image::parse(rest, text));
+            let problem = image.unwrap_err();
+            assert!(problem.contains(said), "{text}: {problem}");
         }
         assert_eq!(split("https://a.example:5000/v2/b").unwrap(), ("https://a.example:5000", "b"));
     }

@@ -1,14 +1,18 @@
-//! `roadstead rm`: deletes tags, manifests and whole repositories of a registry.
+//! `roadstead rm`: deletes tags, manifests and whole repositories of a registry, or of a
+//! storage that nobody serves.
 
 mod image;
 mod removal;
 
 use crate::client::{Client, Connection};
+use crate::credentials::Credentials;
+use crate::registry::{Access, Opener, Registry, Storage};
 use crate::terminal::harmless;
 use image::Image;
 use removal::Removal;
 use roadstead_oci::RepositoryName;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How many seconds each request may take, without `--timeout`: one that deletes many
@@ -30,6 +34,8 @@ Examples:
   roadstead rm localhost:5000/team/app@sha256:0123...     delete the manifest and all its tags
   roadstead rm --repository localhost:5000/team/app       delete all of the repository
   roadstead rm --dry-run localhost:5000/team/app@sha256:0123...
+  roadstead rm --directory /var/lib/registry team/app:1.2
+  roadstead rm --config /etc/roadstead/config.yml team/app:1.2
 
 A tag is a name: its image stays and can be pulled by its digest, until that is deleted too.
 An index (an image of several platforms) is a manifest of its own; those of its platforms stay.
@@ -42,18 +48,27 @@ is no TLS. Give http://HOST/NAME:TAG for plain HTTP elsewhere.
 Other registries: where a tag cannot be deleted by itself, its manifest is, unless other tags
 lead to it; where there is no request for a whole repository, its tags are, with their manifests.
 
+With --directory or --config, no registry has to run, and deletion need not be allowed. A directory
+that a registry serves is refused: give that registry's URL.
+
 Exit status: 0 all is deleted, 1 something could not be, 2 usage, 3 something was not there.";
 
 /// Delete tags, manifests or whole repositories
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// For example registry.example:5000/team/app:1.2
+    /// For example registry.example:5000/team/app:1.2; in a storage, team/app:1.2
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,
     /// The targets are whole repositories, such as registry.example:5000/team/app
     #[arg(long)]
     repository: bool,
+    /// Delete in this data directory, which no registry serves
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "config")]
+    directory: Option<PathBuf>,
+    /// Delete in the storage of this configuration file, if no registry serves it
+    #[arg(long, value_name = "config.yml")]
+    config: Option<PathBuf>,
     /// Say what would be deleted, and delete nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -98,82 +113,153 @@ impl From<String> for Problem {
 }
 
 /// What is to be deleted.
-enum Target {
+struct Target {
+    /// The registry, unless it is in a storage.
+    registry: Option<String>,
+    what: What,
+}
+
+enum What {
     Image(Image),
-    Repository { registry: String, name: RepositoryName },
+    Repository(RepositoryName),
 }
 
 impl Target {
-    fn parse(text: &str, repository: bool) -> Result<Self, String> {
-        if !repository {
-            return Image::parse(text).map(Self::Image);
+    fn parse(text: &str, args: &Args) -> Result<Self, String> {
+        let (registry, rest) = match args.storage() {
+            Some(_) => (None, text),
+            None => image::split(text).map(|(registry, rest)| (Some(registry.to_owned()), rest))?,
+        };
+        if !args.repository {
+            return Ok(Self { registry, what: What::Image(Image::parse(rest, text)?) });
         }
-        let (registry, name) = image::split(text)?;
-        let name = RepositoryName::parse(name).map_err(|error| {
+        let name = RepositoryName::parse(rest).map_err(|error| {
             format!("{error}; with --repository, give a repository without tag and digest")
         })?;
-        Ok(Self::Repository { registry: registry.to_owned(), name })
+        Ok(Self { registry, what: What::Repository(name) })
+    }
+}
+
+impl Args {
+    /// The storage, unless registries are asked.
+    fn storage(&self) -> Option<Storage> {
+        let directory = self.directory.clone().map(Storage::Directory);
+        directory.or_else(|| self.config.clone().map(Storage::Config))
     }
 
-    fn registry(&self) -> &str {
-        match self {
-            Self::Image(image) => &image.registry,
-            Self::Repository { registry, .. } => registry,
+    /// These flags, as they are repeated in messages.
+    fn flags(&self) -> String {
+        match self.storage() {
+            Some(storage @ Storage::Directory(_)) => format!("--directory {storage} "),
+            Some(storage @ Storage::Config(_)) => format!("--config {storage} "),
+            None => String::new(),
         }
     }
 }
 
 /// Deletes the targets, and returns the exit status.
-pub fn run(args: &Args, streams: &mut Streams<'_>) -> u8 {
-    let parsed = args.targets.iter().map(|text| {
-        Target::parse(text, args.repository).map_err(|problem| format!("{text}: {problem}"))
-    });
+pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
+    let parsed = args
+        .targets
+        .iter()
+        .map(|text| Target::parse(text, args).map_err(|problem| format!("{text}: {problem}")));
     // Nothing is deleted if one of them is a mistake.
     let targets: Vec<Target> = match parsed.collect() {
         Ok(targets) => targets,
         Err(problem) => return say(streams, &problem, status::USAGE),
     };
+    if args.storage().is_some() && args.connection.is_given() {
+        return say(streams, "--user and --ca are for registries, not for storages", status::USAGE);
+    }
     let user = match args.connection.credentials(streams.input) {
         Ok(user) => user,
         Err(problem) => return say(streams, &problem, status::USAGE),
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return say(streams, &error.to_string(), status::FAILED),
     };
-    let mut result = 0;
-    for (text, target) in args.targets.iter().zip(&targets) {
-        let limit = Duration::from_secs(args.timeout);
-        let client = Client::new(target.registry(), &args.connection, user.clone(), limit);
-        let client = match client {
-            Ok(client) => client,
-            Err(problem) => {
-                result = say(streams, &format!("{text}: {problem}"), status::FAILED);
-                continue;
-            }
-        };
-        let mut removal =
-            Removal { client: &client, dry_run: args.dry_run, output: streams.output };
-        let removed = runtime.block_on(async {
-            match target {
-                Target::Image(image) => removal.image(image).await,
-                Target::Repository { registry, name } => removal.repository(registry, name).await,
-            }
-        });
-        match removed {
-            Ok(()) => {}
-            Err(Problem::Missing(problem)) => {
-                let code = say(streams, &format!("{text}: {problem}"), status::MISSING);
-                result = if result == 0 { code } else { result };
-            }
-            Err(Problem::Failed(problem)) => {
-                result = say(streams, &format!("{text}: {problem}"), status::FAILED);
-            }
+    let result = runtime.block_on(async {
+        match args.storage() {
+            Some(storage) => in_storage(args, opener, &storage, &targets, streams).await,
+            None => in_registries(args, user.as_ref(), &targets, streams).await,
         }
-    }
+    });
     // Does not wait for a name server that does not answer.
     runtime.shutdown_background();
     result
+}
+
+async fn in_storage(
+    args: &Args,
+    opener: &impl Opener,
+    storage: &Storage,
+    targets: &[Target],
+    streams: &mut Streams<'_>,
+) -> u8 {
+    let registry = match opener.open(storage, Access::of(args.dry_run)).await {
+        Ok(registry) => registry,
+        Err(error) => return say(streams, &format!("{error:#}"), status::FAILED),
+    };
+    let mut result = 0;
+    for (text, target) in args.targets.iter().zip(targets) {
+        let removed = remove(args, &registry, target, streams).await;
+        result = worse(result, outcome(text, removed, streams));
+    }
+    result
+}
+
+async fn in_registries(
+    args: &Args,
+    user: Option<&Credentials>,
+    targets: &[Target],
+    streams: &mut Streams<'_>,
+) -> u8 {
+    let limit = Duration::from_secs(args.timeout);
+    let mut result = 0;
+    for (text, target) in args.targets.iter().zip(targets) {
+        let registry = target.registry.as_deref().unwrap_or_default();
+        let removed = match Client::new(registry, &args.connection, user.cloned(), limit) {
+            Ok(client) => remove(args, &client, target, streams).await,
+            Err(problem) => Err(Problem::Failed(problem)),
+        };
+        result = worse(result, outcome(text, removed, streams));
+    }
+    result
+}
+
+async fn remove(
+    args: &Args,
+    registry: &impl Registry,
+    target: &Target,
+    streams: &mut Streams<'_>,
+) -> Result<(), Problem> {
+    let mut removal = Removal {
+        client: registry,
+        at: target.registry.as_ref().map(|at| format!("{at}/")).unwrap_or_default(),
+        flags: args.flags(),
+        dry_run: args.dry_run,
+        output: streams.output,
+    };
+    match &target.what {
+        What::Image(image) => removal.image(image).await,
+        What::Repository(name) => removal.repository(name).await,
+    }
+}
+
+/// The status of a target.
+fn outcome(target: &str, removed: Result<(), Problem>, streams: &mut Streams<'_>) -> u8 {
+    let (problem, status) = match removed {
+        Ok(()) => return 0,
+        Err(Problem::Missing(problem)) => (problem, status::MISSING),
+        Err(Problem::Failed(problem)) => (problem, status::FAILED),
+    };
+    say(streams, &format!("{target}: {problem}"), status)
+}
+
+/// The status of several targets: a failure counts more than something that was not there.
+fn worse(all: u8, one: u8) -> u8 {
+    if one == status::FAILED || all == 0 { one } else { all }
 }
 
 fn say(streams: &mut Streams<'_>, problem: &str, status: u8) -> u8 {

@@ -2,8 +2,8 @@
 
 use super::Problem;
 use super::image::Image;
-use crate::client::Client;
-use crate::doctor::http::Answer;
+use crate::doctor::http::MAX_BODY;
+use crate::registry::{Answer, Registry, json};
 use ::http::{Method, StatusCode};
 use bytes::Bytes;
 use roadstead_oci::{Reference, RepositoryName};
@@ -41,15 +41,20 @@ const PAUSE: u64 = 1;
 const LONGEST_PAUSE: u64 = 30;
 
 /// Deletes in one registry.
-pub(super) struct Removal<'a> {
-    pub(super) client: &'a Client,
+pub(super) struct Removal<'a, R> {
+    pub(super) client: &'a R,
+    /// What stands before a repository's name on a command line: a registry and a slash, or
+    /// nothing.
+    pub(super) at: String,
+    /// The flags of a storage, if it is one, and a space.
+    pub(super) flags: String,
     pub(super) dry_run: bool,
     pub(super) output: &'a mut dyn Write,
 }
 
 type Outcome = Result<(), Problem>;
 
-impl Removal<'_> {
+impl<R: Registry> Removal<'_, R> {
     fn say(&mut self, line: &str) {
         // Errors are ignored: the output may have been closed.
         let _ = writeln!(self.output, "{line}");
@@ -57,7 +62,8 @@ impl Removal<'_> {
 
     /// Deletes a tag, or a manifest with its tags.
     pub(super) async fn image(&mut self, image: &Image) -> Outcome {
-        let Image { registry, name, reference } = image;
+        let Image { name, reference } = image;
+        let (at, flags) = (self.at.clone(), self.flags.clone());
         let digest = self.digest(name, reference.as_ref()).await?;
         if self.dry_run {
             return self.rehearse(image, &digest).await;
@@ -69,24 +75,24 @@ impl Removal<'_> {
                 if !others.is_empty() {
                     return Err(Problem::Failed(format!(
                         "this registry deletes no tag by itself, and its manifest has other tags: \
-                         {}; to delete them all: roadstead rm {registry}/{name}@{digest}",
+                         {}; to delete them all: roadstead rm {flags}{at}{name}@{digest}",
                         others.join(", ")
                     )));
                 }
                 let answer = self.delete(&manifest(name, &digest)).await?;
                 accepted(&answer)?;
-                format!("deleted {registry}/{name}@{digest}, which {tag} led to")
+                format!("deleted {at}{name}@{digest}, which {tag} led to")
             }
             Reference::Tag(tag) => {
                 accepted(&answer)?;
                 format!(
-                    "deleted {registry}/{name}:{tag}; its manifest stays, and is deleted by: \
-                     roadstead rm {registry}/{name}@{digest}"
+                    "deleted {at}{name}:{tag}; its manifest stays, and is deleted by: \
+                     roadstead rm {flags}{at}{name}@{digest}"
                 )
             }
             Reference::Digest(_) => {
                 accepted(&answer)?;
-                format!("deleted {registry}/{name}@{digest}, with its tags")
+                format!("deleted {at}{name}@{digest}, with its tags")
             }
         };
         self.say(&deleted);
@@ -94,15 +100,15 @@ impl Removal<'_> {
     }
 
     async fn rehearse(&mut self, image: &Image, digest: &str) -> Outcome {
-        let Image { registry, name, reference } = image;
+        let (Image { name, reference }, at) = (image, &self.at);
         let line = match reference {
             Reference::Tag(tag) => {
-                format!("would delete {registry}/{name}:{tag}, which leads to {digest}")
+                format!("would delete {at}{name}:{tag}, which leads to {digest}")
             }
             Reference::Digest(_) => {
                 let tags = self.tags_of(name, digest, "").await?;
                 let tags = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
-                format!("would delete {registry}/{name}@{digest}, with its tags: {tags}")
+                format!("would delete {at}{name}@{digest}, with its tags: {tags}")
             }
         };
         self.say(&line);
@@ -110,11 +116,12 @@ impl Removal<'_> {
     }
 
     /// Deletes all of a repository.
-    pub(super) async fn repository(&mut self, registry: &str, name: &RepositoryName) -> Outcome {
+    pub(super) async fn repository(&mut self, name: &RepositoryName) -> Outcome {
+        let at = self.at.clone();
         if self.dry_run {
             let (tags, digests) = self.content(name).await?;
             self.say(&format!(
-                "would delete {registry}/{name}: {tags} tags that lead to {} manifests, and \
+                "would delete {at}{name}: {tags} tags that lead to {} manifests, and \
                  whatever has no tag",
                 digests.len()
             ));
@@ -133,7 +140,7 @@ impl Removal<'_> {
                 && !is_disabled(&answer)
                 && !began
             {
-                return self.by_tags(registry, name).await;
+                return self.by_tags(name).await;
             }
             // Another client may have deleted the rest.
             if !(unknown && began) {
@@ -147,7 +154,7 @@ impl Removal<'_> {
             let [tags, manifests, blobs] = totals;
             if unknown || json["complete"].as_bool() != Some(false) {
                 self.say(&format!(
-                    "deleted {registry}/{name}: {tags} tags, {manifests} manifests, and its hold \
+                    "deleted {at}{name}: {tags} tags, {manifests} manifests, and its hold \
                      on {blobs} blobs"
                 ));
                 return Ok(());
@@ -164,7 +171,7 @@ impl Removal<'_> {
             } else {
                 idle = 0;
                 self.say(&format!(
-                    "deleting {registry}/{name}: {tags} tags, {manifests} manifests so far"
+                    "deleting {at}{name}: {tags} tags, {manifests} manifests so far"
                 ));
             }
         }
@@ -172,14 +179,15 @@ impl Removal<'_> {
 
     /// Deletes what the tags of a repository lead to: all that can be found where a
     /// registry has no request for the whole.
-    async fn by_tags(&mut self, registry: &str, name: &RepositoryName) -> Outcome {
+    async fn by_tags(&mut self, name: &RepositoryName) -> Outcome {
+        let at = self.at.clone();
         let (tags, digests) = self.content(name).await?;
         for digest in &digests {
             let answer = self.delete(&manifest(name, digest)).await?;
             accepted(&answer)?;
         }
         self.say(&format!(
-            "deleted {registry}/{name}: {tags} tags and their {} manifests; this registry has no \
+            "deleted {at}{name}: {tags} tags and their {} manifests; this registry has no \
              request for a whole repository, so that manifests without a tag stay",
             digests.len()
         ));
@@ -222,7 +230,7 @@ impl Removal<'_> {
         for _ in 0..PAGES {
             let last = tags.last().map(|last| format!("&last={last}")).unwrap_or_default();
             let path = format!("/v2/{name}/tags/list?n={PAGE}{last}");
-            let answer = self.client.send(Method::GET, &path, Bytes::new()).await?;
+            let answer = self.send(Method::GET, &path).await?;
             if answer.status == StatusCode::NOT_FOUND {
                 return Err(Problem::Missing("there is no such repository".to_owned()));
             }
@@ -241,8 +249,7 @@ impl Removal<'_> {
 
     /// The digest that a tag or a digest stands for.
     async fn digest(&self, name: &RepositoryName, reference: &str) -> Result<String, Problem> {
-        let answer =
-            self.client.send(Method::HEAD, &manifest(name, reference), Bytes::new()).await?;
+        let answer = self.send(Method::HEAD, &manifest(name, reference)).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Err(Problem::Missing("it is not there".to_owned()));
         }
@@ -255,7 +262,11 @@ impl Removal<'_> {
     }
 
     async fn delete(&self, path: &str) -> Result<Answer, Problem> {
-        Ok(self.client.send(Method::DELETE, path, Bytes::new()).await?)
+        self.send(Method::DELETE, path).await
+    }
+
+    async fn send(&self, method: Method, path: &str) -> Result<Answer, Problem> {
+        Ok(self.client.request(json(method, path, Bytes::new())?, MAX_BODY).await?)
     }
 }
 

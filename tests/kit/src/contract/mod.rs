@@ -10,6 +10,7 @@ mod content;
 mod enumeration;
 mod names;
 mod objects;
+mod scrub;
 mod sessions;
 
 use crate::body::{MemoryBody, NativeDownload};
@@ -67,6 +68,7 @@ where
     content::check(storage).await;
     names::check(storage).await;
     enumeration::check(storage).await;
+    scrub::check(storage).await;
     sessions::check(storage).await;
     sessions::check_large(storage).await;
     if exclusive {

@@ -16,12 +16,13 @@
 //!   the other.
 //! - `search` brings them together.
 //! - `collector` is a garbage collector beside clients, with an oracle of its own:
-//!   what it does makes no difference to them.
+//!   what it does makes no difference to them. `scrubber` is a scrub beside them.
 
 mod ask;
 mod collector;
 mod oracle;
 mod schedule;
+mod scrubber;
 mod search;
 mod stage;
 mod step;
@@ -31,6 +32,7 @@ pub use ask::{Ask, Item};
 pub use collector::{Defect, Meeting, Phase, meet};
 pub use oracle::Model;
 pub use schedule::{DepthFirst, Random, Scheduler};
+pub use scrubber::{Scrubber, scrub_beside};
 pub use search::{Bound, Found, Scenario, explore, inject};
 pub use stage::{Fault, FaultKind, Performance, Span, Task, perform};
 pub(crate) use stage::{answered, bucket_step, pause};

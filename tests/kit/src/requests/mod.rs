@@ -14,6 +14,7 @@ mod lists;
 mod manifests;
 mod mounts;
 mod referrers;
+mod scrub;
 mod settings;
 mod step;
 mod uploads;
@@ -102,6 +103,9 @@ pub fn all() -> Vec<Table> {
         collect::collection_is_off,
         collect::collection_without_permission,
         collect::collection,
+        scrub::scrubbing,
+        scrub::quarantine_is_off,
+        scrub::scrubbing_what_is_read_only,
         deletes::a_repository,
         deletes::a_repository_that_holds_little,
         settings::deletes_are_off,

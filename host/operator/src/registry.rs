@@ -1,0 +1,89 @@
+//! A registry that answers requests, wherever it is: elsewhere, by its URL, or in this
+//! process, over a storage that nobody serves.
+
+pub use crate::doctor::http::Answer;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request};
+use std::fmt;
+use std::path::PathBuf;
+
+/// A registry that answers requests.
+pub trait Registry {
+    /// Sends a request, whose URI is a path, and reads the answer, of whose body at most
+    /// `most` bytes.
+    ///
+    /// # Errors
+    /// When there is no answer, in words for whoever runs the command.
+    fn request(
+        &self,
+        request: Request<Bytes>,
+        most: usize,
+    ) -> impl Future<Output = Result<Answer, String>>;
+}
+
+/// A storage on this machine, or one that a file on it describes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Storage {
+    /// A data directory.
+    Directory(PathBuf),
+    /// That of a configuration file.
+    Config(PathBuf),
+}
+
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Directory(path) | Self::Config(path)) = self;
+        path.display().fmt(f)
+    }
+}
+
+/// What a storage is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// To read: another process may serve it.
+    Read,
+    /// To write: nobody else may serve a directory.
+    Write,
+}
+
+impl Access {
+    /// That of a command that only says what it would do, or does it.
+    pub(crate) fn of(dry_run: bool) -> Self {
+        if dry_run { Self::Read } else { Self::Write }
+    }
+}
+
+/// Opens storages on this machine.
+pub trait Opener {
+    /// What answers requests for the storage.
+    type Registry: Registry;
+
+    /// Opens a storage.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or another process serves what is to be written.
+    fn open(
+        &self,
+        storage: &Storage,
+        access: Access,
+    ) -> impl Future<Output = anyhow::Result<Self::Registry>>;
+
+    /// The data directory of a storage, if it is one.
+    fn directory(&self, storage: &Storage) -> Option<PathBuf>;
+}
+
+/// A request with a body of JSON, or with none.
+pub(crate) fn json(method: Method, path: &str, body: Bytes) -> Result<Request<Bytes>, String> {
+    let mut request = Request::builder().method(method).uri(path);
+    if !body.is_empty() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    request.body(body).map_err(|error| error.to_string())
+}
+
+/// The message of an error of the API, if there is one.
+pub(crate) fn message(answer: &Answer) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    json["errors"][0]["message"].as_str().map(str::to_owned)
+}

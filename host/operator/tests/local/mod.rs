@@ -1,0 +1,52 @@
+//! Data directories that the registry serves in this process, as the host's commands open
+//! them.
+
+use bytes::Bytes;
+use http::Request;
+use roadstead_directory::{Directory, DirectoryStorage};
+use roadstead_kit::directory::NativeDirectory;
+use roadstead_kit::native::NativeRegistry;
+use roadstead_operator::registry::{Access, Answer, Opener, Registry, Storage};
+use std::path::{Path, PathBuf};
+
+/// Opens data directories.
+pub(crate) struct Local;
+
+/// A registry over one of them.
+pub(crate) struct LocalRegistry(NativeRegistry<DirectoryStorage<NativeDirectory>>);
+
+impl LocalRegistry {
+    /// Opens a directory.
+    pub(crate) fn open(root: &Path) -> Self {
+        let storage = DirectoryStorage(NativeDirectory(Directory::open(root).unwrap()));
+        let settings = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+        Self(NativeRegistry::new(storage, &settings).unwrap())
+    }
+}
+
+impl Opener for Local {
+    type Registry = LocalRegistry;
+
+    async fn open(&self, storage: &Storage, _: Access) -> anyhow::Result<LocalRegistry> {
+        match storage {
+            Storage::Directory(root) => Ok(LocalRegistry::open(root)),
+            Storage::Config(file) => anyhow::bail!("cannot read {}", file.display()),
+        }
+    }
+
+    fn directory(&self, storage: &Storage) -> Option<PathBuf> {
+        match storage {
+            Storage::Directory(root) => Some(root.clone()),
+            Storage::Config(_) => None,
+        }
+    }
+}
+
+impl Registry for LocalRegistry {
+    async fn request(&self, request: Request<Bytes>, most: usize) -> Result<Answer, String> {
+        let (parts, body) = self.0.send(request).await.into_parts();
+        let (complete, mut body) = (body.len() <= most, body.to_vec());
+        body.truncate(most);
+        Ok(Answer { status: parts.status, headers: parts.headers, body, complete })
+    }
+}

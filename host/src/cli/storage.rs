@@ -1,0 +1,66 @@
+//! Commands that ask a registry by its URL, or open its storage themselves.
+
+use super::{collect, options};
+use crate::collect::offline::{Offline, Purpose};
+use crate::log;
+use crate::options::Options;
+use roadstead_config::{LogFormat, LogLevel};
+use roadstead_operator::gc::Display;
+use roadstead_operator::registry::{Access, Opener, Storage};
+use roadstead_operator::{rescue, rm};
+use std::io::{stderr, stdin, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Deletes in a registry or a storage.
+pub(super) fn rm(args: &rm::Args) -> ExitCode {
+    let mut streams =
+        rm::Streams { input: &mut stdin(), output: &mut stdout(), errors: &mut stderr() };
+    let status = rm::run(args, &Storages, &mut streams);
+    log::finish();
+    ExitCode::from(status)
+}
+
+/// Brings lost content back into a registry or a storage.
+pub(super) fn rescue(args: &rescue::Args) -> ExitCode {
+    let mut shown = stderr();
+    let mut display = Display::standard_error(&mut shown);
+    let mut streams =
+        rescue::Streams { input: &mut stdin(), output: &mut stdout(), errors: &mut stderr() };
+    let status = rescue::run(args, &Storages, &mut display, &mut streams);
+    log::finish();
+    ExitCode::from(status)
+}
+
+/// Opens storages that nobody serves.
+pub(super) struct Storages;
+
+impl Storages {
+    /// The settings for a storage: those of the environment, but for what is named.
+    fn options(storage: &Storage) -> anyhow::Result<Options> {
+        match storage {
+            Storage::Directory(path) => collect::at(path),
+            Storage::Config(file) => options(Some(file)),
+        }
+    }
+}
+
+impl Opener for Storages {
+    type Registry = Offline;
+
+    /// What the component logs goes to standard error.
+    async fn open(&self, storage: &Storage, access: Access) -> anyhow::Result<Offline> {
+        let options = Self::options(storage)?;
+        log::start(LogLevel::Warn, LogFormat::Text)?;
+        let purpose = match access {
+            Access::Read => Purpose::Read,
+            Access::Write => Purpose::Change,
+        };
+        Offline::open(options, purpose).await
+    }
+
+    fn directory(&self, storage: &Storage) -> Option<PathBuf> {
+        let options = Self::options(storage).ok()?;
+        options.config.cloud.is_none().then_some(options.root)
+    }
+}
