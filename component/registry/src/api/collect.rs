@@ -82,7 +82,7 @@ fn order(
     overrides: Option<Overrides>,
     ask: &SliceRequest,
 ) -> Result<SliceOptions, Error> {
-    let Collection { interval, grace, keep, rate } = collection;
+    let Collection { interval, grace, keep, untagged, rate } = collection;
     let overrides = overrides.unwrap_or_default();
     let or = |given: Option<u64>, setting| given.map_or(setting, Duration::from_millis);
     Ok(SliceOptions {
@@ -91,6 +91,7 @@ fn order(
         keep: or(overrides.keep, keep),
         interval: or(overrides.interval, interval),
         dry_run: ask.dry_run,
+        untagged: ask.untagged.map(Duration::from_secs).or(untagged),
         exclusive: overrides.exclusive,
         budget: overrides.budget.unwrap_or(rate.min(LARGEST_SLICE)),
     })
@@ -127,18 +128,20 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
 
     fn collection(rate: u32) -> Collection {
-        Collection { interval: HOUR * 24, grace: HOUR, keep: HOUR * 2, rate }
+        Collection { interval: HOUR * 24, grace: HOUR, keep: HOUR * 2, untagged: None, rate }
     }
 
     #[test]
     fn the_settings_and_what_the_host_says() {
-        let ask = SliceRequest { run: Some(format!("{:032x}", 7)), dry_run: true };
+        let run = Some(format!("{:032x}", 7));
+        let ask = SliceRequest { run, dry_run: true, untagged: None };
         let expected = SliceOptions {
             run: Some(7),
             grace: HOUR,
             keep: HOUR * 2,
             interval: HOUR * 24,
             dry_run: true,
+            untagged: None,
             exclusive: false,
             budget: 1000,
         };
@@ -148,12 +151,16 @@ mod tests {
         let (interval, keep) = (Duration::ZERO, Duration::from_millis(1));
         let expected = SliceOptions { interval, keep, exclusive: true, budget: 7, ..expected };
         assert_eq!(order(collection(7), Some(of_host), &ask).unwrap(), expected);
+        let deletes = Collection { untagged: Some(HOUR * 3), ..collection(7) };
+        let untagged = |ask: &SliceRequest| order(deletes, None, ask).unwrap().untagged;
+        assert_eq!(untagged(&ask), Some(HOUR * 3));
+        assert_eq!(untagged(&SliceRequest { untagged: Some(60), ..ask }), Some(HOUR / 60));
     }
 
     #[test]
     fn runs_have_one_name() {
         for text in ["", "7", &"0".repeat(33), &"F".repeat(32), &format!("+{}", "0".repeat(31))] {
-            let ask = SliceRequest { run: Some(text.to_owned()), dry_run: false };
+            let ask = SliceRequest { run: Some(text.to_owned()), ..SliceRequest::default() };
             assert!(order(collection(1), None, &ask).is_err(), "{text}");
         }
     }

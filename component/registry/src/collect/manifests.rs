@@ -33,13 +33,13 @@ const PART_BYTES: usize = 4 * 1024 * 1024;
 /// How many manifests are read at a time.
 ///
 /// Limit: manifests that a collector reads at a time; test: none, more are read in steps.
-const READ_AT_ONCE: usize = 8;
+pub(super) const READ_AT_ONCE: usize = 8;
 
 /// How many manifests to which only indexes refer are followed in one step; more are in
 /// further rounds.
 ///
 /// Limit: manifests below indexes that a collector follows in one step; test: none, more are followed in further steps.
-const FOLLOWED: usize = 10_000;
+pub(super) const FOLLOWED: usize = 10_000;
 
 /// How long a manifest that another registry wrote says that it may write more.
 ///
@@ -66,7 +66,7 @@ impl<S: Storage> Store<S> {
 
 impl<S: Storage> Store<S> {
     /// What a manifest refers to, if there is one: what is too large is none.
-    async fn read_child(&self, digest: &Digest) -> Result<References, StorageError> {
+    pub(super) async fn read_child(&self, digest: &Digest) -> Result<References, StorageError> {
         let data = self.blob_objects(digest).await?.data;
         if data.is_none_or(|(size, _)| size > Manifest::MAX_SIZE as u64) {
             return Ok(References::default());
@@ -102,7 +102,7 @@ impl<S: Storage> Run<'_, S> {
             if let Some(reached) = self.repository(&name, after).await? {
                 within = Some((name.as_str().to_owned(), reached));
             } else {
-                self.state.report.repositories += 1;
+                self.state.report.repositories += u64::from(!self.state.untagged.again);
                 done = Some(name.as_str().to_owned());
             }
             self.state.stage = Stage::Manifests { done: done.clone(), within: within.clone() };
@@ -134,6 +134,9 @@ impl<S: Storage> Run<'_, S> {
         name: &RepositoryName,
         within: Option<Digest>,
     ) -> Result<Option<Digest>, StorageError> {
+        if within.is_none() || self.left_out.is_none() {
+            self.leave_out(name).await?;
+        }
         let starts = self.part_starts(name).await?;
         let mut index = match &within {
             Some(within) => starts.partition_point(|start| start <= within).saturating_sub(1),
@@ -250,7 +253,7 @@ impl<S: Storage> Run<'_, S> {
     }
 
     /// Reads those manifests that are not known.
-    async fn read_new(
+    pub(super) async fn read_new(
         &mut self,
         name: &RepositoryName,
         entries: &[&Entry],
@@ -279,13 +282,16 @@ impl<S: Storage> Run<'_, S> {
     }
 
     fn take(&mut self, digest: &Digest, known: &Known, modified: SystemTime) {
-        self.state.report.manifests += 1;
+        if self.left_out.as_ref().is_some_and(|left_out| left_out.contains(digest)) {
+            return;
+        }
+        self.state.report.manifests += u64::from(!self.state.untagged.again);
         self.state.foreign |= known.foreign && self.age(modified) < FOREIGN;
         self.found.add(digest, Fact::Read);
         self.take_references(&known.references);
     }
 
-    fn take_references(&mut self, references: &References) {
+    pub(super) fn take_references(&mut self, references: &References) {
         for content in references.content.keys() {
             self.found.add(content, Fact::Referred);
         }
@@ -335,8 +341,10 @@ impl<S: Storage> Run<'_, S> {
             self.store_found().await?;
             self.state.stage = if more {
                 Stage::Children { shard: 0, more: false }
-            } else {
+            } else if self.state.untagged.again {
                 Stage::Blobs { shard: 0 }
+            } else {
+                Stage::Untagged { done: None, within: None }
             };
             return Ok(());
         };
@@ -370,12 +378,13 @@ impl<S: Storage> Run<'_, S> {
         Ok(())
     }
 
-    /// What a manifest of a repository refers to, by what is kept or by itself.
+    /// What each manifest of a repository refers to, by what is kept or by itself; `None`
+    /// if it was deleted meanwhile.
     pub(super) async fn references_in(
         &mut self,
         name: &RepositoryName,
-        announced: &mut Announced,
-        mut visit: impl FnMut(&Digest),
+        mut announced: Option<&mut Announced>,
+        mut visit: impl FnMut(&Digest, Option<&Known>),
     ) -> Result<(), StorageError> {
         let starts = self.part_starts(name).await?;
         for (index, start) in starts.iter().enumerate() {
@@ -386,15 +395,13 @@ impl<S: Storage> Run<'_, S> {
             while let Some(entries) = self.next(&mut pages).await? {
                 let revisions = before(&entries, end);
                 for chunk in revisions.chunks(READ_AT_ONCE) {
-                    self.renew(announced).await?;
+                    if let Some(announced) = announced.as_deref_mut() {
+                        self.renew(announced).await?;
+                    }
                     let new = self.read_new(name, chunk, &known).await?;
                     for entry in chunk {
                         let Key::Revision(_, digest) = &entry.key else { continue };
-                        visit(digest);
-                        let one = new.get(digest).or_else(|| known.0.get(digest));
-                        one.iter()
-                            .flat_map(|one| one.references.content.keys())
-                            .for_each(&mut visit);
+                        visit(digest, new.get(digest).or_else(|| known.0.get(digest)));
                     }
                 }
                 if revisions.len() < entries.len() {

@@ -6,4 +6,5 @@
 mod costs;
 mod life;
 mod runs;
+mod untagged;
 mod world;

@@ -70,7 +70,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let (name, digest) = (self.repository(), self.digest());
-        match self.below(19) {
+        match self.below(20) {
             0 => Key::Blob(digest),
             1 => Key::Hint(digest, name),
             2 => Key::Layer(name, digest),
@@ -91,6 +91,7 @@ impl Random {
             14 => Key::Moves { repository: name, id: u128::from(self.0.u64(..)) },
             15 => Key::References(name, digest),
             16 => Key::Record(self.record()),
+            18 => Key::MovedRevision(name, digest),
             17 => Key::RepositoryDeletion { repository: name, id: u128::from(self.0.u64(..)) },
             _ => Key::SessionObject(self.session(), self.file()),
         }
@@ -202,6 +203,10 @@ fn layout_of_garbage_collection() {
         (
             Key::MovedLayer(name.clone(), digest.clone()),
             format!("{repository}/_condemned/layers/sha256/{hex}/link"),
+        ),
+        (
+            Key::MovedRevision(name.clone(), digest.clone()),
+            format!("{repository}/_condemned/revisions/sha256/{hex}/link"),
         ),
         (
             Key::References(name, digest.clone()),
