@@ -259,8 +259,13 @@ impl<S: Storage> Run<'_, S> {
         entries: &[&Entry],
         known: &Part,
     ) -> Result<BTreeMap<Digest, Known>, StorageError> {
+        // The link of another registry may have been written again by this one.
+        let is_new = |digest: &Digest, written| {
+            let known = known.0.get(digest);
+            known.is_none_or(|known| known.foreign && self.age(written) < 2 * self.order.grace)
+        };
         let new = entries.iter().filter_map(|entry| match &entry.key {
-            Key::Revision(_, digest) if !known.0.contains_key(digest) => Some(digest),
+            Key::Revision(_, digest) if is_new(digest, entry.modified) => Some(digest),
             _ => None,
         });
         let store = self.store;
