@@ -158,3 +158,43 @@ async fn space_comes_back_in_a_directory_that_is_not_served() {
     })
     .await;
 }
+
+/// Of a storage that nobody serves, and of a registry by its URL.
+#[tokio::test]
+async fn questions_of_operators() {
+    let root = tempfile::tempdir().unwrap();
+    let blob = Bytes::from(vec![7; 2048]);
+    let digest = digest(&blob);
+    within(TEST_LIMIT, async {
+        let mut host = Registry::start(root.path(), &[DELETE], &[]).unwrap();
+        push_blob(&host.address, "a/b", &blob).await;
+        let url = format!("http://{}", host.address);
+        let (directory, missing) = (text(root.path()).to_owned(), digest.replace(':', ":0"));
+        for target in [&url, &directory] {
+            if target == &directory {
+                host.kill().unwrap();
+            }
+            let why = printed(&["gc", target, "--why", &digest]);
+            assert_says(&why, &["2.0 KiB", "nothing refers to it", "a/b: has a link to it"]);
+            assert_says(&printed(&["gc", target, "--usage"]), &["repository", "a/b", "0 bytes"]);
+            assert_eq!(printed(&["gc", target, "--reports"]), "no run has ended yet\n");
+        }
+        printed(&["gc", &directory]);
+        let reports: Value =
+            serde_json::from_str(&printed(&["gc", &directory, "--reports", "--json"])).unwrap();
+        let report = &reports["reports"][0];
+        assert_eq!(report["removed"], 1);
+        let run = report["run"].as_str().unwrap();
+        assert_says(&printed(&["gc", &directory, "--undo", run]), &["nothing to do"]);
+        assert_says(&printed(&["gc", &directory, "--reports"]), &["removed 1 (2.0 KiB)", "undid"]);
+        let why = printed(&["gc", &directory, "--why", &digest]);
+        assert_says(&why, &["the storage does not have it"]);
+        let said = refusal(command(&["gc", &directory, "--undo", "7"]));
+        assert_says(&said, &["a run has 32 hexadecimal digits"]);
+        let output = command(&["gc", &directory, "--why", &missing]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let output = command(&["gc", &directory, "--usage", "--reports"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    })
+    .await;
+}

@@ -12,6 +12,17 @@ pub const OVERRIDES: HeaderName = HeaderName::from_static("x-roadstead-collect")
 /// The path of the route.
 pub const PATH: &str = "/v2/_roadstead/collect";
 
+/// The path at which the reports of former runs are: a [`ReportsAnswer`].
+pub const REPORTS: &str = "/v2/_roadstead/collect/reports";
+
+/// The path at which is how much repositories hold: a [`UsageAnswer`]. Its parameter
+/// `last` is the repository after which the answer begins.
+pub const USAGE: &str = "/v2/_roadstead/collect/usage";
+
+/// What the path begins with at which is why a blob is there, a [`WhyAnswer`]; the rest
+/// is the digest. It has the same parameter.
+pub const WHY: &str = "/v2/_roadstead/collect/why/";
+
 /// What the host orders otherwise than the settings say. Times are in
 /// milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -46,6 +57,10 @@ pub struct SliceRequest {
     /// seconds old, whatever the settings say. For the first request of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub untagged: Option<u64>,
+    /// The run that is undone, as 32 hexadecimal digits: what it condemned is given back,
+    /// and nothing else is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
 }
 
 /// How far a run has come after a slice.
@@ -87,6 +102,9 @@ pub struct Report {
     pub begun: u64,
     /// Whether it only looked.
     pub dry_run: bool,
+    /// The run that it undid, as 32 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undone: Option<String>,
     /// Repositories that were read.
     pub repositories: u64,
     /// Manifests in them.
@@ -131,4 +149,99 @@ pub struct Report {
     pub removed_bytes: u64,
     /// Operations of the storage.
     pub operations: u64,
+}
+
+/// The reports of former runs.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ReportsAnswer {
+    /// The last one first.
+    pub reports: Vec<Report>,
+}
+
+/// How much repositories hold.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct UsageAnswer {
+    /// In lexical order.
+    pub repositories: Vec<RepositoryUsage>,
+    /// The last of them, unless there are none: the next answer may have more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// How much a repository holds. What several hold is counted in each of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RepositoryUsage {
+    /// Its name.
+    pub name: String,
+    /// Manifests, those without a tag included.
+    pub manifests: u64,
+    /// Different blobs: these manifests, and what they refer to.
+    pub blobs: u64,
+    /// Their bytes, by what the manifests say.
+    pub bytes: u64,
+    /// Links to blobs that no manifest of the repository needs.
+    pub unneeded: u64,
+    /// Whether there are more blobs than were counted.
+    #[serde(default)]
+    pub incomplete: bool,
+}
+
+/// Why a blob is there.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WhyAnswer {
+    /// What is known of the blob itself, in the first answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<BlobState>,
+    /// Repositories that have something to do with it, in lexical order.
+    pub repositories: Vec<WhyRepository>,
+    /// The last repository that was searched, unless there are none left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What is known of a blob. Times are in seconds since 1970, by the storage's clock.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BlobState {
+    /// Its size in bytes; none if the storage does not have its data.
+    pub size: Option<u64>,
+    /// When its data was written.
+    pub written: Option<u64>,
+    /// If it is condemned: `condemned`, `unlinked` or `removing`.
+    pub state: Option<String>,
+    /// Since when it is in this state.
+    pub since: Option<u64>,
+    /// The run that did that, as 32 hexadecimal digits.
+    pub run: Option<String>,
+    /// When somebody needed it although it was condemned.
+    pub needed: Option<u64>,
+    /// When a run first saw that nothing refers to it.
+    pub sighted: Option<u64>,
+}
+
+/// What a repository has to do with a blob.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WhyRepository {
+    /// Its name.
+    pub name: String,
+    /// Whether it links to the blob. A link alone does not keep a blob.
+    pub linked: bool,
+    /// Whether its link was moved, as the blob is condemned.
+    pub moved: bool,
+    /// How many manifests keep the blob.
+    pub count: u64,
+    /// The first of them.
+    pub holders: Vec<Holder>,
+}
+
+/// A manifest that keeps a blob.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its digest: the blob's own, if the blob is the manifest.
+    pub manifest: String,
+    /// The index by which alone the repository has this manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// Some tags that lead to it, or to the index.
+    pub tags: Vec<String>,
 }

@@ -26,6 +26,6 @@ pub use collect::{Progress, Report, SliceOptions};
 pub use error::Error;
 pub use gate::{Ask, Gate};
 pub use route::{
-    BlobAction, Caching, Effect, Event, MAX_TAGS, ManifestAction, PageRequest, Permission,
-    ReferrersRequest, Route, RouteClass, StartUpload, TokenParameters, UploadAction,
+    BlobAction, Caching, CollectionQuery, Effect, Event, MAX_TAGS, ManifestAction, PageRequest,
+    Permission, ReferrersRequest, Route, RouteClass, StartUpload, TokenParameters, UploadAction,
 };

@@ -96,7 +96,7 @@ where
 
     async fn bury(&self, digest: &Digest, state: TombstoneState) {
         self.mark().await;
-        let tombstone = Tombstone { state, run: 7 }.to_string();
+        let tombstone = Tombstone { state, slice: 7, run: 7 }.to_string();
         self.write(Key::Tombstone(digest.clone()), tombstone).await;
     }
 

@@ -265,6 +265,7 @@ fn order() -> SliceOptions {
         dry_run: false,
         untagged: None,
         exclusive: false,
+        undo: None,
         budget: 50,
     }
 }

@@ -41,12 +41,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The value of [`Key::Tombstone`]: how far the collection of the blob has come,
-/// and which run wrote that.
+/// and who wrote that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tombstone {
     /// How far.
     pub state: TombstoneState,
-    /// The run.
+    /// The slice that wrote it, which no other slice has the number of.
+    pub slice: u128,
+    /// The run that the slice belonged to; 0 if it was of a version that did not say.
     pub run: u128,
 }
 
@@ -64,7 +66,8 @@ pub enum TombstoneState {
 impl TombstoneState {
     const ALL: [Self; 3] = [Self::Condemned, Self::Unlinked, Self::Removing];
 
-    fn as_str(self) -> &'static str {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Condemned => "condemned",
             Self::Unlinked => "unlinked",
@@ -77,15 +80,17 @@ impl Tombstone {
     /// Parses what it prints. What follows the run is for later versions.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let mut words = std::str::from_utf8(value).ok()?.split_ascii_whitespace();
-        let (state, run) = (words.next()?, words.next()?);
+        let (state, slice) = (words.next()?, words.next()?);
         let state = TombstoneState::ALL.into_iter().find(|known| known.as_str() == state)?;
-        Some(Self { state, run: u128::from_str_radix(run, 16).ok()? })
+        let number = |digits| u128::from_str_radix(digits, 16).ok();
+        let run = words.next().and_then(number).unwrap_or_default();
+        Some(Self { state, slice: number(slice)?, run })
     }
 }
 
 impl fmt::Display for Tombstone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:032x}", self.state.as_str(), self.run)
+        write!(f, "{} {:032x} {:032x}", self.state.as_str(), self.slice, self.run)
     }
 }
 
@@ -212,7 +217,7 @@ mod tests {
     #[test]
     fn tombstones_are_parsed_as_they_are_printed() {
         for state in TombstoneState::ALL {
-            let tombstone = Tombstone { state, run: 7 };
+            let tombstone = Tombstone { state, slice: 7, run: 8 };
             let text = tombstone.to_string();
             assert_eq!(Tombstone::parse(text.as_bytes()), Some(tombstone));
             assert_eq!(
@@ -220,6 +225,8 @@ mod tests {
                 Some(tombstone)
             );
         }
+        let before = Tombstone { state: TombstoneState::Removing, slice: 7, run: 0 };
+        assert_eq!(Tombstone::parse(b"removing 7"), Some(before));
         for text in ["", "removing", "removing x", "removed 7", "\0\0"] {
             assert_eq!(Tombstone::parse(text.as_bytes()), None, "{text}");
         }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use clap::Parser;
-use roadstead_operator::gc::{Args, Display, Outcome, drive_remote};
+use roadstead_operator::gc::{Args, Display, run_remote};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -27,8 +27,10 @@ fn serve(answers: &[(u16, &str)]) -> (String, Arc<Mutex<Vec<String>>>) {
         for ((status, body), stream) in answers.into_iter().zip(listener.incoming()) {
             let mut stream = stream.unwrap();
             let mut request = String::new();
-            // Every request has JSON, which ends like this.
-            while !request.ends_with('}') {
+            // Every request but a GET has JSON, which ends like this.
+            while !request.ends_with('}')
+                && !(request.starts_with("GET ") && request.ends_with("\r\n\r\n"))
+            {
                 let mut byte = [0];
                 stream.read_exact(&mut byte).unwrap();
                 request.push(char::from(byte[0]));
@@ -45,14 +47,16 @@ fn serve(answers: &[(u16, &str)]) -> (String, Arc<Mutex<Vec<String>>>) {
     (url, seen)
 }
 
-fn run(arguments: &[&str]) -> (anyhow::Result<Outcome>, String) {
+/// What is printed, and what is shown meanwhile.
+fn run(arguments: &[&str]) -> (anyhow::Result<String>, String) {
     // Not the passwords of whoever runs the test.
     let nowhere = ["gc", "--docker-config", "/nonexistent", "--docker-directory", "/nonexistent"];
     let args = Cli::parse_from(nowhere.iter().chain(arguments)).args;
     let mut shown = Vec::new();
     let mut password = &b"secret\n"[..];
-    let outcome = drive_remote(&args, &mut password, &mut Display::lines(&mut shown));
-    (outcome, String::from_utf8(shown).unwrap())
+    let mut out = Vec::new();
+    let result = run_remote(&args, &mut password, &mut Display::lines(&mut shown), &mut out);
+    (result.map(|()| String::from_utf8(out).unwrap()), String::from_utf8(shown).unwrap())
 }
 
 const RUNNING: &str = r#"{"status":"running","run":"00","stage":"blobs","percent":5,
@@ -67,8 +71,7 @@ fn a_run_elsewhere() {
         (200, r#"{"status":"done","report":{"run":"00","removed":3,"new":1}}"#),
     ]);
     let (outcome, shown) = run(&["-d", "--user", "alice", "--password-stdin", &url]);
-    let Outcome::Done(report) = outcome.unwrap() else { panic!() };
-    assert_eq!((report.run.as_str(), report.removed), ("00", 3));
+    assert!(outcome.unwrap().contains("removed:    3 blobs"));
     assert!(shown.starts_with("blobs\n503 Service Unavailable: a? moment;"), "{shown}");
     let seen = seen.lock().unwrap();
     // alice:secret
@@ -87,6 +90,27 @@ fn a_run_elsewhere() {
 }
 
 #[test]
+fn a_question_elsewhere() {
+    let page = |name: &str, next: &str| {
+        format!(
+            r#"{{"repositories":[{{"name":"{name}","manifests":1,"blobs":2,"bytes":3,"unneeded":0}}]{next}}}"#
+        )
+    };
+    let first = page("a\\u001b", r#","next":"a""#);
+    let (url, seen) = serve(&[(429, "{}"), (200, &first), (200, &page("b", ""))]);
+    let said = run(&["--usage", &url]).0.unwrap();
+    assert!(said.contains("  a?\n") && said.contains("  b\n"), "{said}");
+    let lines: Vec<_> =
+        seen.lock().unwrap().iter().map(|r| r.lines().next().unwrap().to_owned()).collect();
+    let path = "/v2/_roadstead/collect/usage";
+    let (begin, next) = (format!("GET {path} HTTP/1.1"), format!("GET {path}?last=a HTTP/1.1"));
+    assert_eq!(lines, [begin.clone(), begin, next]);
+    let (url, _) = serve(&[(404, "nothing here")]);
+    let said = run(&["--reports", &url]).0.unwrap_err().to_string();
+    assert!(said.starts_with("404 Not Found: this registry does not collect"), "{said}");
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     let denied = r#"{"errors":[{"code":"DENIED","message":"not permitted"}]}"#;
     for (answer, expected) in [
@@ -101,7 +125,7 @@ fn what_is_wrong_is_said() {
         assert!(said.starts_with(expected), "{said}");
     }
     let (url, _) = serve(&[(200, r#"{"status":"not-due","seconds":9}"#)]);
-    assert_eq!(run(&[&url]).0.unwrap(), Outcome::NotDue { seconds: 9 });
+    assert!(run(&[&url]).0.unwrap().contains("ask again in 9 s"));
     let said = run(&["--keep", "http://127.0.0.1:1"]).0.unwrap_err().to_string();
     assert!(said.contains("a registry that runs always keeps"), "{said}");
 }

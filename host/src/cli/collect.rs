@@ -5,9 +5,8 @@ use crate::collect::offline::Offline;
 use crate::log;
 use crate::options::Options;
 use anyhow::bail;
-use roadstead_bridge::collect::SliceRequest;
 use roadstead_config::{Given, LogFormat, LogLevel, Settings};
-use roadstead_operator::gc::{self, Display, Outcome};
+use roadstead_operator::gc::{self, Display};
 use std::io::{stderr, stdin, stdout};
 use std::path::Path;
 
@@ -18,26 +17,25 @@ pub(super) fn run(args: &gc::Args) -> anyhow::Result<()> {
     let options = match args.target.as_deref() {
         None => options(None)?,
         Some(url) if gc::is_url(url) => {
-            let outcome = gc::drive_remote(args, &mut stdin(), &mut display)?;
-            return gc::print(&outcome, args.json, &mut stdout());
+            return gc::run_remote(args, &mut stdin(), &mut display, &mut stdout());
         }
         Some(target) => at(Path::new(target))?,
     };
     args.check_storage()?;
-    let ask = SliceRequest { run: args.run.clone(), dry_run: args.dry_run };
-    let outcome = offline(options, args.keep, ask, &mut display)?;
-    gc::print(&outcome, args.json, &mut stdout())
+    offline(options, args.keep, async |storage| {
+        args.carry_out(storage, &mut display, &mut stdout()).await
+    })
 }
 
 /// Collects as distribution's command does.
 pub(super) fn run_as_distribution(args: &gc::DistributionArgs) -> anyhow::Result<()> {
-    args.check()?;
     let options = options(Some(&args.config))?;
-    let ask = SliceRequest { run: None, dry_run: args.dry_run };
+    let ask = args.request();
     let mut errors = stderr();
     let mut display =
         if args.quiet { Display::nothing() } else { Display::standard_error(&mut errors) };
-    let outcome = offline(options, false, ask, &mut display)?;
+    let outcome =
+        offline(options, false, async |storage| gc::drive(storage, ask, &mut display).await)?;
     if args.quiet { Ok(()) } else { gc::print_as_distribution(&outcome, &mut stdout()) }
 }
 
@@ -66,21 +64,20 @@ fn at(target: &Path) -> anyhow::Result<Options> {
     Ok(Options::new(&Settings::gather(given))?)
 }
 
-/// Collects in a storage that this process opens. What the component logs goes to
+/// Does something with a storage that this process opens. What the component logs goes to
 /// standard error.
-fn offline(
+fn offline<T>(
     options: Options,
     keep: bool,
-    ask: SliceRequest,
-    display: &mut Display<'_>,
-) -> anyhow::Result<Outcome> {
+    work: impl AsyncFnOnce(&mut Offline) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     log::start(LogLevel::Warn, LogFormat::Text)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let mut storage = Offline::open(options, keep).await?;
-        let outcome = gc::drive(&mut storage, ask, display).await;
+        let result = work(&mut storage).await;
         storage.close();
-        outcome
+        result
     });
     runtime.shutdown_background();
     log::finish();

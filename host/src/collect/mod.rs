@@ -52,9 +52,24 @@ pub(crate) async fn slice(
     let request = Request::post(PATH)
         .header(OVERRIDES, header_json(overrides))
         .header(CONTENT_TYPE, "application/json")
-        .header(CONTENT_LENGTH, body.len())
-        .body(full(Bytes::from(body)))
-        .map_err(|error| Failure::new(error.to_string()))?;
+        .header(CONTENT_LENGTH, body.len());
+    let bytes = send(engine, request, body).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::new(format!("the component's response: {error}")))
+}
+
+/// The body of the component's response to a GET request.
+pub(crate) async fn get(engine: &Engine, path: &str) -> Result<Bytes, Failure> {
+    send(engine, Request::get(path), Vec::new()).await
+}
+
+async fn send(
+    engine: &Engine,
+    request: http::request::Builder,
+    body: Vec<u8>,
+) -> Result<Bytes, Failure> {
+    let request = request.body(full(Bytes::from(body)));
+    let request = request.map_err(|error| Failure::new(error.to_string()))?;
     let response = engine.handle(request).await;
     let mut response = response.map_err(|error| Failure::new(format!("{error:#}")))?;
     // It is read at once anyway.
@@ -63,8 +78,7 @@ pub(crate) async fn slice(
     let bytes = Limited::new(response.into_body(), RESPONSE_LIMIT).collect().await;
     let bytes = bytes.map_err(|error| Failure::new(error.to_string()))?.to_bytes();
     if status == StatusCode::OK {
-        return serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::new(format!("the component's response: {error}")));
+        return Ok(bytes);
     }
     let said: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let said = said["errors"][0]["message"].as_str().unwrap_or_default().to_owned();

@@ -1,7 +1,7 @@
 //! `roadstead gc` on a storage that this process opens itself: the component runs
 //! without sockets, and does slices for nobody else.
 
-use super::slice;
+use super::{get, slice};
 use crate::behind::hooks::{Hooks, Storage};
 use crate::behind::outbound;
 use crate::blocking;
@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::options::Options;
 use crate::server;
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
 use roadstead_directory::PRIVATE;
 use roadstead_operator::gc::{Failure, Source};
@@ -95,6 +96,11 @@ impl Source for Offline {
     async fn slice(&mut self, ask: &SliceRequest) -> Result<Progress, Failure> {
         let result = slice(&self.engine, &self.overrides, ask).await;
         result.map_err(|failure| Failure { passes: !failure.refused, cause: failure.into() })
+    }
+
+    async fn get(&mut self, path: &str) -> Result<Bytes, Failure> {
+        let result = get(&self.engine, path).await;
+        result.map_err(|failure| Failure { passes: false, cause: failure.into() })
     }
 }
 

@@ -81,7 +81,7 @@ pub(crate) async fn run(engine: Engine, interval: Duration, hurry: Option<Hurry>
     let mut begun = Instant::now();
     loop {
         tokio::time::sleep(pause).await;
-        let ask = SliceRequest { run: schedule.run.clone(), dry_run: false };
+        let ask = SliceRequest { run: schedule.run.clone(), ..SliceRequest::default() };
         let is_first = ask.run.is_none();
         if is_first {
             begun = Instant::now();

@@ -104,7 +104,7 @@ async fn a_body_is_passed_on_after_a_look() {
     let bytes = content(LARGE);
     let digest = sha256(&bytes);
     let other = storage(bucket.backend(""), true);
-    let tombstone = Tombstone { state: TombstoneState::Unlinked, run: 7 }.to_string();
+    let tombstone = Tombstone { state: TombstoneState::Unlinked, slice: 7, run: 7 }.to_string();
     other.write(&Key::Record(Record::Marker), Bytes::new()).await.unwrap();
     other.write(&Key::Tombstone(digest.clone()), tombstone.into()).await.unwrap();
     let (stored, requests) = store(&bucket, bucket.like_s3(""), 1, || body(&bytes), &digest).await;

@@ -2,11 +2,13 @@
 //! these requests itself; under other hosts, `curl` and a clock do.
 
 use super::{Answer, Call, Registry, internal, json};
-use crate::{Error, SliceOptions};
+use crate::{Body, CollectionQuery, Error, SliceOptions};
+use http::Response;
 use http::header::{self, HeaderValue};
 use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
 use roadstead_config::Collection;
 use roadstead_storage::{BodyError, RequestBody, Storage};
+use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -38,12 +40,30 @@ impl<S: Storage> Registry<S> {
         };
         let progress = self.store.collect(&order).await.map_err(internal)?;
         let progress = paced(progress, &order, collection.rate);
-        let body = serde_json::to_vec(&progress);
-        let mut response = json(body.map_err(|error| Error::Internal(error.to_string()))?);
-        let no_store = HeaderValue::from_static("no-store");
-        response.headers_mut().insert(header::CACHE_CONTROL, no_store);
-        Ok(response)
+        answer(&progress)
     }
+
+    /// Answers a question about garbage. Each may take as much work as a slice.
+    pub(super) async fn collection(&self, query: CollectionQuery) -> Answer<S> {
+        let _turn = Turn::take(&self.collecting)?;
+        match query {
+            CollectionQuery::Reports => answer(&self.store.reports().await.map_err(internal)?),
+            CollectionQuery::Usage(after) => {
+                answer(&self.store.usage(after, LARGEST_SLICE).await.map_err(internal)?)
+            }
+            CollectionQuery::Why(digest, after) => {
+                answer(&self.store.why(&digest, after, LARGEST_SLICE).await.map_err(internal)?)
+            }
+        }
+    }
+}
+
+fn answer<D>(body: &impl Serialize) -> Result<Response<Body<D>>, Error> {
+    let body = serde_json::to_vec(body);
+    let mut response = json(body.map_err(|error| Error::Internal(error.to_string()))?);
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    Ok(response)
 }
 
 /// The only request of this instance, but for the host's, that does a slice.
@@ -93,6 +113,7 @@ fn order(
         dry_run: ask.dry_run,
         untagged: ask.untagged.map(Duration::from_secs).or(untagged),
         exclusive: overrides.exclusive,
+        undo: ask.undo.as_deref().map(run).transpose()?,
         budget: overrides.budget.unwrap_or(rate.min(LARGEST_SLICE)),
     })
 }
@@ -102,7 +123,7 @@ fn run(text: &str) -> Result<u128, Error> {
     let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let number = u128::from_str_radix(text, 16).ok();
     number.filter(|_| text.len() == 32 && text.bytes().all(digit)).ok_or_else(|| {
-        Error::CollectionRequest("run has 32 hexadecimal digits in lower case".to_owned())
+        Error::CollectionRequest("a run has 32 hexadecimal digits in lower case".to_owned())
     })
 }
 
@@ -133,8 +154,12 @@ mod tests {
 
     #[test]
     fn the_settings_and_what_the_host_says() {
-        let run = Some(format!("{:032x}", 7));
-        let ask = SliceRequest { run, dry_run: true, untagged: None };
+        let ask = SliceRequest {
+            run: Some(format!("{:032x}", 7)),
+            dry_run: true,
+            untagged: None,
+            undo: Some(format!("{:032x}", 8)),
+        };
         let expected = SliceOptions {
             run: Some(7),
             grace: HOUR,
@@ -143,6 +168,7 @@ mod tests {
             dry_run: true,
             untagged: None,
             exclusive: false,
+            undo: Some(8),
             budget: 1000,
         };
         assert_eq!(order(collection(5000), None, &ask).unwrap(), expected);
@@ -160,8 +186,11 @@ mod tests {
     #[test]
     fn runs_have_one_name() {
         for text in ["", "7", &"0".repeat(33), &"F".repeat(32), &format!("+{}", "0".repeat(31))] {
-            let ask = SliceRequest { run: Some(text.to_owned()), ..SliceRequest::default() };
-            assert!(order(collection(1), None, &ask).is_err(), "{text}");
+            let text = Some(text.to_owned());
+            let ask = SliceRequest { run: text.clone(), ..SliceRequest::default() };
+            assert!(order(collection(1), None, &ask).is_err(), "{text:?}");
+            let ask = SliceRequest { undo: text.clone(), ..SliceRequest::default() };
+            assert!(order(collection(1), None, &ask).is_err(), "{text:?}");
         }
     }
 

@@ -183,6 +183,7 @@ impl<S: Storage> Registry<S> {
             Route::Base => Ok(json(b"{}".to_vec())),
             Route::Catalog(page) => self.catalog(page, &caller).await,
             Route::Collect => self.collect(call).await,
+            Route::Collection(query) => self.collection(query).await,
             Route::Token(request) => self.token(request, caller, call).await,
             Route::Repository(name) => self.delete_repository(&name).await,
             Route::Tags(name, page) => self.tags(&name, page).await,

@@ -5,7 +5,7 @@ use super::run::Run;
 use super::state::{Act, Phase, Stage};
 use bytes::Bytes;
 use roadstead_oci::Digest;
-use roadstead_storage::condemned::TombstoneState;
+use roadstead_storage::condemned::{Tombstone, TombstoneState};
 use roadstead_storage::{Key, Record, Storage, StorageError};
 
 impl<S: Storage> Run<'_, S> {
@@ -122,7 +122,8 @@ impl<S: Storage> Run<'_, S> {
         state: TombstoneState,
     ) -> Result<(), StorageError> {
         self.spent += 1;
-        self.store.write_tombstone(digest, state, self.slice).await
+        let tombstone = Tombstone { state, slice: self.slice, run: self.id };
+        self.store.write_tombstone(digest, tombstone).await
     }
 
     /// What the tombstone of a blob says, if it has one.

@@ -66,7 +66,8 @@ impl<S: Storage> Run<'_, S> {
     /// Decides about the blobs of a shard.
     pub(super) async fn blobs(&mut self, shard: u8) -> Result<(), StorageError> {
         let Some(current) = Shard::all().nth(usize::from(shard)) else {
-            if self.state.marked.is_some() && self.state.actions == 0 {
+            let tidies = self.state.marked.is_some() && self.order.undo.is_none();
+            if tidies && self.state.actions == 0 {
                 // What was moved is looked at even if nothing else is to be done.
                 self.state.actions = 1;
                 let key = Key::Record(Record::Actions(self.id, 0));
@@ -115,7 +116,8 @@ impl<S: Storage> Run<'_, S> {
                 blobs.extend(last);
             }
         }
-        if !(self.order.dry_run || former.is_empty() && sighted.is_empty()) {
+        let remembers = !self.order.dry_run && self.order.undo.is_none();
+        if remembers && !(former.is_empty() && sighted.is_empty()) {
             self.write_sighted(current, &sighted).await?;
         }
         if !self.order.dry_run {
@@ -169,7 +171,8 @@ impl<S: Storage> Run<'_, S> {
         let marked = self.state.marked.is_some_and(|age| age >= self.order.keep.as_secs());
         Case {
             objects,
-            state: tombstone.map(|tombstone| tombstone.state),
+            tombstone,
+            undo: self.order.undo,
             live,
             sighted: sighted.copied(),
             begun: self.begun,
@@ -241,7 +244,10 @@ impl<S: Storage> Run<'_, S> {
         }
     }
 
-    async fn sighted(&mut self, shard: Shard) -> Result<HashMap<Digest, u64>, StorageError> {
+    pub(super) async fn sighted(
+        &mut self,
+        shard: Shard,
+    ) -> Result<HashMap<Digest, u64>, StorageError> {
         self.spent += 1;
         let text = match self.store.storage.read(&Key::Record(Record::Sighted(shard))).await {
             Err(StorageError::NotFound) => return Ok(HashMap::new()),

@@ -3,7 +3,7 @@
 use super::live::{damaged, unseal};
 use super::run::seconds;
 use roadstead_oci::Digest;
-use roadstead_storage::condemned::TombstoneState;
+use roadstead_storage::condemned::{Tombstone, TombstoneState};
 use roadstead_storage::{Entry, Key, StorageError};
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -110,7 +110,9 @@ impl fmt::Display for Action {
 pub(super) struct Case {
     pub(super) objects: Objects,
     /// What its tombstone says, which was read after the list.
-    pub(super) state: Option<TombstoneState>,
+    pub(super) tombstone: Option<Tombstone>,
+    /// The run that is undone: nothing else is done then.
+    pub(super) undo: Option<u128>,
     pub(super) live: bool,
     /// Since when it has been a candidate, in seconds since 1970.
     pub(super) sighted: Option<u64>,
@@ -142,6 +144,16 @@ impl Case {
     }
 
     pub(super) fn decide(&self) -> Decision {
+        let Some(run) = self.undo else { return self.decide_by_need() };
+        let has_data = self.objects.data.is_some();
+        match self.tombstone {
+            Some(tombstone) if has_data && tombstone.run == run => Decision::Act(Verb::GiveBack),
+            Some(_) => Decision::Act(Verb::Keep),
+            None => Decision::Nothing,
+        }
+    }
+
+    fn decide_by_need(&self) -> Decision {
         let Objects { data, tombstone, need } = self.objects;
         let leftover = need.is_some_and(|need| self.is_older(need, 2 * self.grace));
         let settled = if leftover { Decision::ForgetNeed } else { Decision::Nothing };
@@ -157,7 +169,8 @@ impl Case {
         if self.live || young || (need.is_some() && !self.exclusive) {
             return if tombstone.is_some() { Decision::Act(Verb::GiveBack) } else { settled };
         }
-        let Some((time, state)) = tombstone.zip(self.state) else {
+        let state = self.tombstone.map(|tombstone| tombstone.state);
+        let Some((time, state)) = tombstone.zip(state) else {
             let begun = seconds(self.begun);
             let since = self.sighted.unwrap_or(begun).min(begun);
             let seen =
@@ -181,6 +194,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::{Case, Decision, Objects, Verb};
+    use roadstead_storage::condemned::Tombstone;
     use roadstead_storage::condemned::TombstoneState::{self, Condemned, Removing, Unlinked};
     use std::time::{Duration, SystemTime};
 
@@ -209,7 +223,8 @@ mod tests {
                 tombstone: row.tombstone.map(|(age, _)| at(age)),
                 need: row.need.map(at),
             },
-            state: row.tombstone.map(|(_, state)| state),
+            tombstone: row.tombstone.map(|(_, state)| Tombstone { state, slice: 7, run: 8 }),
+            undo: None,
             live: row.live,
             sighted: row.sighted.map(|age| NOW - age),
             begun: at(0),
@@ -260,6 +275,18 @@ mod tests {
         .enumerate()
         {
             assert_eq!(case(&row).decide(), expected, "row {number}");
+        }
+        // A run is undone, and nothing else done.
+        for (undo, row, expected) in [
+            (8, row(old, Some((700, Unlinked))), Act(GiveBack)),
+            (8, row(old, Some((0, Condemned))), Act(GiveBack)),
+            (8, row(old, Some((200, Removing))), Act(GiveBack)),
+            (8, row(None, Some((200, Removing))), Act(Keep)),
+            (7, row(old, Some((700, Unlinked))), Act(Keep)),
+            (8, sighted(100, row(old, None)), Nothing),
+            (8, need(200, row(old, None)), Nothing),
+        ] {
+            assert_eq!(Case { undo: Some(undo), ..case(&row) }.decide(), expected, "{undo}");
         }
         let old = row(old, Some((5000, Unlinked)));
         assert_eq!(Case { removes: false, ..case(&old) }.decide(), Act(Keep));

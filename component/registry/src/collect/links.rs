@@ -2,6 +2,7 @@
 
 use super::decisions::{Action, Objects, Verb};
 use super::lease::Stopwatch;
+use super::manifests::Damaged;
 use super::run::{LOOK_VALID, PAGE, Run};
 use super::state::Act;
 use bytes::Bytes;
@@ -151,13 +152,11 @@ impl<S: Storage> Run<'_, S> {
                 self.announce_moves(&mut announced).await?;
             }
             let mut needed = HashSet::new();
-            self.references_in(name, Some(&mut announced), |manifest, known| {
-                let content = known.iter().flat_map(|known| known.references.content.keys());
-                for digest in content.chain([manifest]).filter(|digest| batch.contains(digest)) {
-                    needed.insert(digest.clone());
-                }
-            })
-            .await?;
+            let visited = self.visit(name, Damaged::Ends, Some(&mut announced), |digest, known| {
+                let all = std::iter::once(digest).chain(known.references.content.keys());
+                needed.extend(all.filter(|digest| batch.contains(digest)).cloned());
+            });
+            visited.await?;
             rest.retain(|digest| !needed.contains(digest));
             left.extend(needed);
             while let Some(digest) = rest.last() {

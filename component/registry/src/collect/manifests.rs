@@ -41,6 +41,15 @@ pub(super) const READ_AT_ONCE: usize = 8;
 /// Limit: manifests below indexes that a collector follows in one step; test: none, more are followed in further steps.
 pub(super) const FOLLOWED: usize = 10_000;
 
+/// What is done about a manifest whose bytes are gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Damaged {
+    /// Nothing may be concluded, as it is not known what it refers to.
+    Ends,
+    /// It is passed over, where nothing is removed because of it.
+    PassesOver,
+}
+
 /// How long a manifest that another registry wrote says that it may write more.
 ///
 /// Limit: time since another registry wrote a manifest, in which nothing is removed; test: `manifests_of_another_registry`.
@@ -205,7 +214,7 @@ impl<S: Storage> Run<'_, S> {
             ended = pages.cursor().is_none() || revisions.len() < entries.len();
             let mut chunks = revisions.chunks(READ_AT_ONCE).peekable();
             while let Some(chunk) = chunks.next() {
-                let new = self.read_new(name, chunk, &known).await?;
+                let new = self.read_new(name, chunk, &known, Damaged::Ends).await?;
                 read += new.len();
                 for entry in chunk {
                     let Key::Revision(_, digest) = &entry.key else { continue };
@@ -258,6 +267,7 @@ impl<S: Storage> Run<'_, S> {
         name: &RepositoryName,
         entries: &[&Entry],
         known: &Part,
+        damaged: Damaged,
     ) -> Result<BTreeMap<Digest, Known>, StorageError> {
         // The link of another registry may have been written again by this one.
         let is_new = |digest: &Digest, written| {
@@ -272,6 +282,7 @@ impl<S: Storage> Run<'_, S> {
         let reads = new.map(|digest| async move {
             match store.read_manifest(name, digest).await {
                 Ok(known) => Ok(Some((digest.clone(), known))),
+                Err(StorageError::NotFound) if damaged == Damaged::PassesOver => Ok(None),
                 Err(StorageError::NotFound) => {
                     // It may have been deleted since it was listed.
                     let revision = Key::Revision(name.clone(), digest.clone());
@@ -383,14 +394,17 @@ impl<S: Storage> Run<'_, S> {
         Ok(())
     }
 
-    /// What each manifest of a repository refers to, by what is kept or by itself; `None`
-    /// if it was deleted meanwhile.
-    pub(super) async fn references_in(
+    /// Visits the manifests of a repository, with what they refer to, by what is kept or
+    /// by themselves. `announced` is renewed meanwhile. One that has just been deleted
+    /// refers to nothing; `damaged` says what is done about one whose bytes are gone.
+    pub(super) async fn visit(
         &mut self,
         name: &RepositoryName,
+        damaged: Damaged,
         mut announced: Option<&mut Announced>,
-        mut visit: impl FnMut(&Digest, Option<&Known>),
+        mut visit: impl FnMut(&Digest, &Known),
     ) -> Result<(), StorageError> {
+        let nothing = Known::default();
         let starts = self.part_starts(name).await?;
         for (index, start) in starts.iter().enumerate() {
             let end = starts.get(index + 1);
@@ -400,13 +414,14 @@ impl<S: Storage> Run<'_, S> {
             while let Some(entries) = self.next(&mut pages).await? {
                 let revisions = before(&entries, end);
                 for chunk in revisions.chunks(READ_AT_ONCE) {
-                    if let Some(announced) = announced.as_deref_mut() {
+                    if let Some(announced) = &mut announced {
                         self.renew(announced).await?;
                     }
-                    let new = self.read_new(name, chunk, &known).await?;
+                    let new = self.read_new(name, chunk, &known, damaged).await?;
                     for entry in chunk {
                         let Key::Revision(_, digest) = &entry.key else { continue };
-                        visit(digest, new.get(digest).or_else(|| known.0.get(digest)));
+                        let one = new.get(digest).or_else(|| known.0.get(digest));
+                        visit(digest, one.unwrap_or(&nothing));
                     }
                 }
                 if revisions.len() < entries.len() {

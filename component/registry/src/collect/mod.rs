@@ -14,6 +14,7 @@ mod links;
 mod live;
 mod manifests;
 mod parts;
+mod queries;
 mod references;
 mod removal;
 mod run;
@@ -43,6 +44,8 @@ pub struct SliceOptions {
     pub untagged: Option<Duration>,
     /// Whether nobody else uses the storage, so that nothing is waited for.
     pub exclusive: bool,
+    /// Only what this run has condemned is given back, and nothing else is done.
+    pub undo: Option<u128>,
     /// About how many operations of the storage the slice may take.
     pub budget: u32,
 }

@@ -67,7 +67,7 @@ impl<S: Storage> Run<'_, S> {
             let Objects { data, need, .. } = self.store.blob_objects(digest).await?;
             let tombstone = self.store.tombstone(digest).await?;
             let own = tombstone
-                .is_some_and(|t| t.state == TombstoneState::Removing && t.run == self.slice);
+                .is_some_and(|t| t.state == TombstoneState::Removing && t.slice == self.slice);
             let Some((size, _)) = data else { return Ok(()) };
             if !own {
                 return Ok(());

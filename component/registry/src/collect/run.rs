@@ -105,7 +105,8 @@ impl<S: Storage> Store<S> {
             now.duration_since(since).ok().and_then(|age| limit.checked_sub(age))
         };
         let last = records.reports.iter().map(|(_, time)| *time).max();
-        let due = last.filter(|_| !order.exclusive && !order.dry_run);
+        // What an operator asks for begins at once.
+        let due = last.filter(|_| !order.exclusive && !order.dry_run && order.undo.is_none());
         let wait = match records.lease.and_then(|lease| rest(lease, LEASE)) {
             Some(wait) if !order.exclusive => Some(wait),
             _ => due.and_then(|last| rest(last, order.interval)),
@@ -114,14 +115,19 @@ impl<S: Storage> Store<S> {
             self.storage.delete(&begun).await?;
             return Ok(Err(Progress::NotDue { seconds: wait.as_secs() + 1 }));
         }
-        let mut state =
-            State { dry_run: order.dry_run, exclusive: order.exclusive, ..State::default() };
+        let SliceOptions { dry_run, exclusive, undo, .. } = *order;
+        let mut state = State { dry_run, exclusive, undo, ..State::default() };
         let marked = records.marker.and_then(|marker| now.duration_since(marker).ok());
         state.untagged.age = order.untagged.map(|age| age.as_secs());
         state.marked = marked.map(|age| age.as_secs());
         state.report.run = format!("{id:032x}");
         state.report.begun = seconds(now);
-        state.report.dry_run = order.dry_run;
+        state.report.dry_run = dry_run;
+        state.report.undone = undo.map(|run| format!("{run:032x}"));
+        if undo.is_some() {
+            // What is condemned, or was taken away, says which run did it.
+            state.stage = Stage::Untagged { done: None, within: None };
+        }
         let run = self.slice_of(order, id, now, now, state);
         self.take_lease(&run).await?;
         if !self.has_lease(&run).await? {
@@ -154,7 +160,8 @@ impl<S: Storage> Store<S> {
         let state: State = serde_json::from_slice(&state).map_err(|error| {
             StorageError::Failed(format!("the state of run {id:032x}: {error}"))
         })?;
-        if (state.dry_run, state.exclusive) != (order.dry_run, order.exclusive) {
+        let kind = (order.dry_run, order.exclusive, order.undo);
+        if (state.dry_run, state.exclusive, state.undo) != kind {
             return Err(StorageError::Failed(format!(
                 "run {id:032x} began as another kind of run"
             )));
@@ -167,7 +174,7 @@ impl<S: Storage> Store<S> {
         Ok(Ok(run))
     }
 
-    fn slice_of<'a>(
+    pub(super) fn slice_of<'a>(
         &'a self,
         order: &'a SliceOptions,
         id: u128,

@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) dry_run: bool,
     pub(super) exclusive: bool,
     pub(super) untagged: Untagged,
+    /// The run that is undone.
+    pub(super) undo: Option<u128>,
     /// For how many seconds something had been condemned when the run began.
     pub(super) marked: Option<u64>,
     /// Whether a manifest has come lately that Roadstead did not write.

@@ -120,6 +120,7 @@ impl Route {
             Self::Base => read("base", Login),
             Self::Catalog(_) => read("catalog", Catalog),
             Self::Collect => RouteClass { effect: Effect::Delete, ..read("collect", Maintenance) },
+            Self::Collection(_) => read("collect", Maintenance),
             Self::Token(_) => read("token", Nothing),
             Self::Repository(name) => removal("repository", name),
             Self::Tags(name, _) => read("tags", pull(name)),

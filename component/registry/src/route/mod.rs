@@ -25,6 +25,8 @@ pub enum Route {
     Catalog(PageRequest),
     /// `POST /v2/_roadstead/collect`: a slice of garbage collection.
     Collect,
+    /// `GET /v2/_roadstead/collect/...`: a question about garbage.
+    Collection(CollectionQuery),
     /// `GET` and `POST /v2/token`: a token of the built-in service.
     Token(TokenParameters),
     /// `DELETE /v2/<name>/_roadstead/repository`: deletes a whole repository. An
@@ -43,6 +45,17 @@ pub enum Route {
     StartUpload(RepositoryName, StartUpload),
     /// `/v2/<name>/blobs/uploads/<id>` (end-5, end-6, end-13, end-14).
     Upload(UploadSession, UploadAction),
+}
+
+/// A question about garbage collection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CollectionQuery {
+    /// Which runs there were.
+    Reports,
+    /// How much the repositories after one hold.
+    Usage(Option<String>),
+    /// Why a blob is there, by the repositories after one.
+    Why(Digest, Option<String>),
 }
 
 /// Where the parameters of a token request are. They are parsed where tokens are
@@ -145,6 +158,11 @@ impl Route {
             Self::Base => "/v2/".to_owned(),
             Self::Catalog(_) => "/v2/_catalog".to_owned(),
             Self::Collect => collect::PATH.to_owned(),
+            Self::Collection(CollectionQuery::Reports) => collect::REPORTS.to_owned(),
+            Self::Collection(CollectionQuery::Usage(_)) => collect::USAGE.to_owned(),
+            Self::Collection(CollectionQuery::Why(digest, _)) => {
+                format!("{}{digest}", collect::WHY)
+            }
             Self::Token(_) => "/v2/token".to_owned(),
             Self::Repository(name) => format!("/v2/{name}/_roadstead/repository"),
             Self::Tags(name, _) => format!("/v2/{name}/tags/list"),

@@ -4,8 +4,8 @@
 //! and may contain the words of the API themselves.
 
 use super::{
-    BlobAction, MAX_TAGS, ManifestAction, PageRequest, RECEIPT, ReferrersRequest, Route,
-    StartUpload, TokenParameters, UploadAction,
+    BlobAction, CollectionQuery, MAX_TAGS, ManifestAction, PageRequest, RECEIPT, ReferrersRequest,
+    Route, StartUpload, TokenParameters, UploadAction,
 };
 use crate::Error;
 use http::{Method, Uri};
@@ -68,6 +68,9 @@ impl Route {
         if path == collect::PATH {
             return allowed(method, POST, Self::Collect);
         }
+        if let Some(query) = collection(path, query)? {
+            return allowed(method, GET, Self::Collection(query));
+        }
         if rest == "token" {
             allowed(method, GET_POST, ())?;
             return Ok(Self::Token(match *method {
@@ -112,6 +115,18 @@ impl Route {
             _ => Err(Error::UnknownEndpoint),
         }
     }
+}
+
+fn collection(path: &str, query: Query<'_>) -> Result<Option<CollectionQuery>, Error> {
+    let last = || query.get("last").map(|last| shorten(last, LAST_LIMIT));
+    Ok(match path {
+        collect::REPORTS => Some(CollectionQuery::Reports),
+        collect::USAGE => Some(CollectionQuery::Usage(last())),
+        _ => match path.strip_prefix(collect::WHY) {
+            Some(digest) => Some(CollectionQuery::Why(parse_digest(&decode(digest))?, last())),
+            None => None,
+        },
+    })
 }
 
 fn start_upload(method: &Method, name: &str, query: Query<'_>) -> Result<Route, Error> {

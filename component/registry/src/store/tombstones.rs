@@ -14,7 +14,7 @@ impl<S: Storage> Store<S> {
     ) -> Result<Option<Tombstone>, StorageError> {
         match self.storage.read(&Key::Tombstone(digest.clone())).await {
             Ok(text) => {
-                let damaged = Tombstone { state: TombstoneState::Condemned, run: 0 };
+                let damaged = Tombstone { state: TombstoneState::Condemned, slice: 0, run: 0 };
                 Ok(Some(Tombstone::parse(&text).unwrap_or(damaged)))
             }
             Err(StorageError::NotFound) => Ok(None),
@@ -26,10 +26,8 @@ impl<S: Storage> Store<S> {
     pub(crate) async fn write_tombstone(
         &self,
         digest: &Digest,
-        state: TombstoneState,
-        run: u128,
+        tombstone: Tombstone,
     ) -> Result<(), StorageError> {
-        let tombstone = Tombstone { state, run };
         self.storage.write(&Key::Tombstone(digest.clone()), tombstone.to_string().into()).await
     }
 }

@@ -5,6 +5,7 @@
 
 mod costs;
 mod life;
+mod questions;
 mod runs;
 mod untagged;
 mod world;

@@ -439,3 +439,24 @@ async fn a_repository_of_what_was_taken_away() {
     }
     over_both!(check);
 }
+
+#[tokio::test]
+async fn a_run_that_took_manifests_away_is_undone() {
+    async fn check<W: World>(world: W) {
+        let (client, storage) = (Client(world.registry()), world.storage());
+        let nightly = nightly(&client).await;
+        world.pass(2 * DAY);
+        let report = client.run(&world, untagged()).await;
+        let undo = Some(u128::from_str_radix(&report.run, 16).unwrap());
+        let other = SliceOptions { undo: Some(7), ..order() };
+        assert_eq!(client.run(&world, other).await.restored, 0);
+        let undo = SliceOptions { undo, ..order() };
+        let dry = client.run(&world, SliceOptions { dry_run: true, ..undo }).await;
+        assert_eq!((dry.restored, client.run(&world, undo).await.restored), (3, 3));
+        for digest in nightly.gone() {
+            assert!(exists(&storage, revision(digest)).await);
+        }
+        assert_eq!(referrers(&client, &nightly.old_index).await, 1);
+    }
+    over_both!(check);
+}

@@ -33,6 +33,7 @@ pub(crate) fn order() -> SliceOptions {
         dry_run: false,
         untagged: None,
         exclusive: false,
+        undo: None,
         budget: u32::MAX,
     }
 }

@@ -3,14 +3,18 @@
 //! registry (`remote`), or the host's engine over a storage that nobody serves.
 
 mod progress;
+mod questions;
 mod remote;
 mod summary;
 
 use crate::client::Connection;
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 pub use progress::Display;
-pub use remote::{drive_remote, is_url};
+use questions::{Question, answer};
+pub use remote::{is_url, run_remote};
 use roadstead_bridge::collect::{Progress, Report, SliceRequest};
+use roadstead_oci::Digest;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,15 +34,22 @@ Examples:
   roadstead gc --dry-run /etc/roadstead/config.yml
   roadstead gc /var/lib/registry
   roadstead gc https://registry.example:5000 --user admin
+  roadstead gc https://registry.example:5000 --usage
+  roadstead gc https://registry.example:5000 --why sha256:<digits>
 
 A registry that runs goes on serving, and keeps what is to go for some days, in case that
 something needs it again. In a directory that no registry serves, space comes back at once,
 unless --keep is given: stop all registries on it first, also those of other programs. A
-bucket does not tell whether registries use it, so there the waits stay.";
+bucket does not tell whether registries use it, so there the waits stay.
+
+--delete-untagged keeps what a tag leads to, what that lists, and what refers to it as its
+subject, such as signatures. A registry that runs brings the rest back when it is pulled by
+digest, for some days.";
 
 /// Collect garbage: remove content that no manifest refers to
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Args {
     /// A configuration file, a data directory or a registry's URL [default: the storage of the
     /// environment's settings]
@@ -53,9 +64,29 @@ pub struct Args {
     /// Keep what is to go for as long as the settings say
     #[arg(long)]
     pub keep: bool,
+    /// Also delete manifests that no tag leads to, and no index or image that stays
+    #[arg(long)]
+    pub delete_untagged: bool,
+    /// How long ago they were pushed, at least, as 12h or 7d
+    #[arg(
+        long, value_name = "AGE", requires = "delete_untagged", default_value = "24h", value_parser = age
+    )]
+    untagged_age: u64,
     /// Go on with this run, which was interrupted
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", group = "kind")]
     pub run: Option<String>,
+    /// Give back what this run has condemned; --reports has the names of runs
+    #[arg(long, value_name = "RUN", group = "kind")]
+    pub undo: Option<String>,
+    /// Say what keeps a blob or a manifest, or since when it is condemned
+    #[arg(long, value_name = "DIGEST", group = "kind", value_parser = digest)]
+    why: Option<Digest>,
+    /// Say how much each repository holds
+    #[arg(long, group = "kind")]
+    usage: bool,
+    /// List the last runs, and what they did
+    #[arg(long, group = "kind")]
+    reports: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -69,7 +100,7 @@ pub struct DistributionArgs {
     /// Say what would be done, and do nothing
     #[arg(long, short = 'd')]
     pub dry_run: bool,
-    /// Not supported: untagged manifests are kept
+    /// Also delete manifests that no tag leads to, and no index or image that stays
     #[arg(long, short = 'm')]
     pub delete_untagged: bool,
     /// Print nothing
@@ -88,29 +119,74 @@ impl Args {
         }
         Ok(())
     }
-}
 
-impl DistributionArgs {
-    /// Refuses what is not supported.
+    /// The question that is to be answered, if no run is asked for.
+    fn question(&self) -> Option<Question> {
+        match (&self.why, self.usage, self.reports) {
+            (Some(digest), ..) => Some(Question::Why(digest.clone())),
+            (None, true, _) => Some(Question::Usage),
+            (None, false, true) => Some(Question::Reports),
+            (None, false, false) => None,
+        }
+    }
+
+    /// Drives a run of a source, or has it answer a question, and prints the result.
     ///
     /// # Errors
-    /// When untagged manifests are to be deleted.
-    pub fn check(&self) -> anyhow::Result<()> {
-        if self.delete_untagged {
-            bail!(
-                "--delete-untagged is not supported: untagged manifests are kept, as they may be \
-                 pulled by digest, or be signatures of others; leave -m out, and delete manifests \
-                 by digest (docs/operations.md)"
-            );
+    /// When the source fails, or the result cannot be printed.
+    pub async fn carry_out(
+        &self,
+        source: &mut impl Source,
+        display: &mut Display<'_>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        if let Some(question) = self.question() {
+            return answer(source, &question, self.json, out).await;
         }
-        Ok(())
+        print(&drive(source, self.request(), display).await?, self.json, out)
+    }
+
+    /// The first request of a run.
+    fn request(&self) -> SliceRequest {
+        SliceRequest {
+            run: self.run.clone(),
+            dry_run: self.dry_run,
+            untagged: self.delete_untagged.then_some(self.untagged_age),
+            undo: self.undo.clone(),
+        }
     }
 }
 
-/// Where slices are done.
+impl DistributionArgs {
+    /// The first request of the run. Untagged manifests go whatever their age, as with
+    /// distribution's command, if nobody else uses the storage.
+    pub fn request(&self) -> SliceRequest {
+        let untagged = self.delete_untagged.then_some(0);
+        SliceRequest { dry_run: self.dry_run, untagged, ..SliceRequest::default() }
+    }
+}
+
+/// An age in seconds, of one number with a unit.
+fn age(text: &str) -> Result<u64, String> {
+    let units = [("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60)];
+    let parsed = units.into_iter().find_map(|(unit, seconds)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(seconds)
+    });
+    parsed.ok_or_else(|| "must be a number with m, h or d, as in 12h or 7d".to_owned())
+}
+
+fn digest(text: &str) -> Result<Digest, String> {
+    Digest::parse(text).map_err(|error| error.to_string())
+}
+
+/// Where slices are done, and questions are answered.
 pub trait Source {
     /// Does a slice.
     fn slice(&mut self, ask: &SliceRequest) -> impl Future<Output = Result<Progress, Failure>>;
+
+    /// The body of the answer to a GET request.
+    fn get(&mut self, path: &str) -> impl Future<Output = Result<Bytes, Failure>>;
 }
 
 /// Why a slice was not done.
@@ -188,7 +264,7 @@ pub async fn drive(
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn print(outcome: &Outcome, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+fn print(outcome: &Outcome, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     let text = match (outcome, json) {
         (Outcome::Done(report), true) => {
             serde_json::to_string(&Progress::Done { report: (**report).clone() })?
@@ -220,6 +296,7 @@ pub fn print_as_distribution(outcome: &Outcome, out: &mut dyn Write) -> anyhow::
 #[cfg(test)]
 mod tests {
     use super::{Display, Failure, Outcome, RETRIES, Source, drive, print};
+    use clap::Parser as _;
     use roadstead_bridge::collect::{Progress, Report, SliceRequest};
     use std::collections::VecDeque;
 
@@ -236,6 +313,10 @@ mod tests {
             self.1.push(ask.clone());
             self.0.pop_front().unwrap()
         }
+
+        async fn get(&mut self, path: &str) -> Result<bytes::Bytes, Failure> {
+            unreachable!("{path}")
+        }
     }
 
     fn running(stage: &str, percent: u8) -> Progress {
@@ -250,7 +331,8 @@ mod tests {
     async fn run(slices: &mut Slices) -> (anyhow::Result<Outcome>, String) {
         let mut shown = Vec::new();
         let mut display = Display::lines(&mut shown);
-        let outcome = drive(slices, SliceRequest { run: None, dry_run: true }, &mut display).await;
+        let ask = SliceRequest { dry_run: true, ..SliceRequest::default() };
+        let outcome = drive(slices, ask, &mut display).await;
         (outcome, String::from_utf8(shown).unwrap())
     }
 
@@ -284,6 +366,45 @@ mod tests {
         let said = run(&mut slices).await.0.unwrap_err().to_string();
         assert!(said.contains("another run has taken over"), "{said}");
         const { assert!(RETRIES < 10, "each doubles the pause") };
+    }
+
+    /// What the flags ask for.
+    #[test]
+    fn flags_of_untagged_manifests() {
+        #[derive(clap::Parser)]
+        struct Gc {
+            #[command(flatten)]
+            args: super::Args,
+        }
+        #[derive(clap::Parser)]
+        struct GarbageCollect {
+            #[command(flatten)]
+            args: super::DistributionArgs,
+        }
+        for (flags, expected) in [
+            (&[][..], Ok(None)),
+            (&["--delete-untagged"], Ok(Some(24 * 3600))),
+            (&["--delete-untagged", "--untagged-age", "7d"], Ok(Some(7 * 24 * 3600))),
+            (&["--delete-untagged", "--untagged-age=90m"], Ok(Some(90 * 60))),
+            (&["--delete-untagged", "--untagged-age", "7"], Err("a number with m, h or d")),
+            (&["--delete-untagged", "--untagged-age=-1h"], Err("a number with m, h or d")),
+            (&["--untagged-age", "7d"], Err("--delete-untagged")),
+        ] {
+            let parsed = Gc::try_parse_from([&["gc", "/srv"][..], flags].concat());
+            match (parsed, expected) {
+                (Ok(parsed), Ok(expected)) => {
+                    assert_eq!(parsed.args.request().untagged, expected, "{flags:?}");
+                }
+                (Err(error), Err(expected)) => {
+                    assert!(error.to_string().contains(expected), "{flags:?}: {error}");
+                }
+                (parsed, _) => panic!("{flags:?}: {:?}", parsed.map(|gc| gc.args)),
+            }
+        }
+        for (flag, expected) in [("-m", Some(0)), ("--delete-untagged", Some(0)), ("-d", None)] {
+            let parsed = GarbageCollect::try_parse_from(["garbage-collect", flag, "config.yml"]);
+            assert_eq!(parsed.unwrap().args.request().untagged, expected, "{flag}");
+        }
     }
 
     #[test]

@@ -309,7 +309,7 @@ impl<S: Storage> Blob<'_, S> {
     }
 
     async fn bury(&self, state: TombstoneState) -> Result<(), StorageError> {
-        let tombstone = Tombstone { state, run: RUN }.to_string();
+        let tombstone = Tombstone { state, slice: RUN, run: RUN }.to_string();
         self.storage.write(&Key::Tombstone(self.digest.clone()), tombstone.into()).await
     }
 

@@ -16,7 +16,8 @@
 //!   the other.
 //! - `search` brings them together.
 //! - `collector` is a garbage collector beside clients, with an oracle of its own:
-//!   what it does makes no difference to them.
+//!   what it does makes no difference to them. `untagged` is one that takes manifests
+//!   away.
 
 mod ask;
 mod collector;
@@ -25,6 +26,7 @@ mod schedule;
 mod search;
 mod stage;
 mod step;
+mod untagged;
 mod world;
 
 pub use ask::{Ask, Item};
@@ -35,4 +37,5 @@ pub use search::{Bound, Found, Scenario, explore, inject};
 pub use stage::{Fault, FaultKind, Performance, Span, Task, perform};
 pub(crate) use stage::{answered, bucket_step, pause};
 pub use step::{Kind, Step};
+pub use untagged::{Encounter, Fault as Slip, encounter};
 pub use world::{Medium, World};

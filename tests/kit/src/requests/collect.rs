@@ -2,6 +2,7 @@
 
 use super::{DELETE, Step, Table, delete, get, image, post, push, put_manifest};
 use crate::requests::digest;
+use roadstead_bridge::collect::{REPORTS, USAGE, WHY};
 
 /// `POST /v2/_roadstead/collect`.
 fn slice() -> Step {
@@ -35,6 +36,12 @@ pub(super) fn collection() -> Table {
         wrong(r#"{"dry_run": 1}"#),
         wrong(r#"{"dry_run": true, "dry_run": false}"#),
         wrong(r#"{"run": "7"}"#),
+        wrong(r#"{"undo": "7"}"#),
+        get(REPORTS).status(200).expect("content-type", "application/json"),
+        get(format!("{USAGE}?last=zzz")).content(r#"{"repositories":[]}"#),
+        get(format!("{WHY}{}", digest(b"nothing"))).expect("cache-control", "no-store"),
+        get(format!("{WHY}x")).error(400, "DIGEST_INVALID"),
+        post(USAGE).error(405, "UNSUPPORTED").expect("allow", "GET"),
         wrong(&format!(r#"{{"run": "{}"}}"#, "F".repeat(32))),
         wrong(&" ".repeat(2000)),
         push("a", b"config"),

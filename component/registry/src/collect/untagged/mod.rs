@@ -9,6 +9,7 @@ mod moves;
 mod taken;
 
 use super::live::Fact;
+use super::manifests::Damaged;
 use super::parts::Known as Manifest;
 use super::run::{PAGE, Run};
 use super::state::Stage;
@@ -40,11 +41,11 @@ enum Known {
 }
 
 /// Keeps a manifest, and what it refers to.
-fn keep_with(graph: &mut Graph, digest: &Digest, known: Option<&Manifest>) {
+fn keep_with(graph: &mut Graph, digest: &Digest, known: &Manifest) {
     graph.keep(digest);
-    known.iter().flat_map(|known| known.references.content.keys()).for_each(|digest| {
+    for digest in known.references.content.keys() {
         graph.keep(digest);
-    });
+    }
 }
 
 impl<S: Storage> Run<'_, S> {
@@ -98,6 +99,10 @@ impl<S: Storage> Run<'_, S> {
         name: &RepositoryName,
         after: Option<Digest>,
     ) -> Result<Option<Digest>, StorageError> {
+        if let Some(run) = self.order.undo {
+            self.give_back_manifests(name, run).await?;
+            return Ok(None);
+        }
         let before = self.spent;
         let mut taken = self.taken(name).await?;
         let mut graph = match self.graph(name, &mut taken).await? {
@@ -159,12 +164,15 @@ impl<S: Storage> Run<'_, S> {
             return Ok(Known::TooMuch);
         }
         self.hold(name, taken, Some(&mut graph)).await?;
-        self.references_in(name, None, |digest, known| match known {
-            Some(known) if graph.holds(digest) => graph.add(digest, &known.references, known.size),
-            // It has come since it was listed, or was deleted.
-            _ => keep_with(&mut graph, digest, known),
-        })
-        .await?;
+        let visited = self.visit(name, Damaged::Ends, None, |digest, known| {
+            if graph.holds(digest) {
+                graph.add(digest, &known.references, known.size);
+            } else {
+                // It has come since it was listed.
+                keep_with(&mut graph, digest, known);
+            }
+        });
+        visited.await?;
         Ok(Known::All(graph))
     }
 

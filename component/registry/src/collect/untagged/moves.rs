@@ -3,7 +3,7 @@
 use super::graph::Graph;
 use crate::collect::lease::Stopwatch;
 use crate::collect::links::{ATTEMPTS, Announced, BATCH};
-use crate::collect::manifests::READ_AT_ONCE;
+use crate::collect::manifests::{Damaged, READ_AT_ONCE};
 use crate::collect::parts::Part;
 use crate::collect::run::{LOOK_VALID, PAGE, Run};
 use crate::store::Referrer;
@@ -105,8 +105,10 @@ impl<S: Storage> Run<'_, S> {
             }
             for chunk in new.chunks(READ_AT_ONCE) {
                 self.renew(announced).await?;
-                for (digest, known) in self.read_new(name, chunk, &Part::default()).await? {
-                    super::keep_with(graph, &digest, Some(&known));
+                for (digest, known) in
+                    self.read_new(name, chunk, &Part::default(), Damaged::Ends).await?
+                {
+                    super::keep_with(graph, &digest, &known);
                 }
             }
         }

@@ -219,27 +219,30 @@ impl<S: Storage> Run<'_, S> {
         Ok(())
     }
 
-    /// Gives back the manifests that a run has taken away from a repository, and says
-    /// how many.
-    #[allow(dead_code, reason = "undoing a run calls it")]
-    pub(in crate::collect) async fn give_back_manifests(
+    /// Gives back the manifests that a run has taken away from a repository, and that have
+    /// not expired.
+    pub(super) async fn give_back_manifests(
         &mut self,
         name: &RepositoryName,
         run: u128,
-    ) -> Result<u64, StorageError> {
+    ) -> Result<(), StorageError> {
         let mut taken = self.taken(name).await?;
         self.hold(name, &mut taken, None).await?;
-        let mut count = 0;
         for one in &taken {
             self.alive().await?;
             let of_run = one.moved.as_ref().is_some_and(|moved| moved.run == run && !moved.expired);
             let revision = Key::Revision(name.clone(), one.digest.clone());
             self.spent += 1;
-            if of_run && !self.store.storage.exists(&revision).await? {
-                count += u64::from(self.give_back_manifest(name, one).await?);
+            if !of_run || self.store.storage.exists(&revision).await? {
+                continue;
+            }
+            if self.order.dry_run {
+                self.state.report.restored += 1;
+            } else {
+                self.give_back_manifest(name, one).await?;
             }
         }
-        Ok(count)
+        Ok(())
     }
 
     /// Makes a manifest one of the repository again, and says whether that was possible.
