@@ -26,10 +26,15 @@ use taken::Taken;
 /// Limit: manifests of a repository whose untagged ones are deleted; test: none, a test with as many takes too long.
 const MOST: usize = 250_000;
 
-/// How many manifests and repositories a report names.
+/// How many manifests and repositories the report of a run names that only looks.
 ///
-/// Limit: untagged manifests, and repositories that are passed over, that a report names; test: none, it counts all.
+/// Limit: untagged manifests, and repositories that are passed over, that a report names; test: none, untagged manifests are counted all the same.
 const NAMED: usize = 50;
+
+/// How many repositories a report names that is kept: an answer has many reports.
+///
+/// Limit: repositories that are passed over, that a report names which is kept; test: none, they are only a hint.
+const NAMED_FOR_LONG: usize = 2;
 
 /// What is known of a repository.
 enum Known {
@@ -243,8 +248,9 @@ impl<S: Storage> Run<'_, S> {
     }
 
     fn pass_over(&mut self, name: &RepositoryName) {
+        let most = if self.order.dry_run { NAMED } else { NAMED_FOR_LONG };
         let named = &mut self.state.report.passed_over;
-        if self.state.untagged.age.is_some() && named.len() < NAMED {
+        if self.state.untagged.age.is_some() && named.len() < most {
             named.push(name.as_str().to_owned());
         }
     }
