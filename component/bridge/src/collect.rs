@@ -53,6 +53,10 @@ pub struct SliceRequest {
     pub run: Option<String>,
     /// Whether nothing is to be condemned, given back or removed.
     pub dry_run: bool,
+    /// Deletes manifests that nothing leads to, if their links are at least so many
+    /// seconds old, whatever the settings say. For the first request of a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untagged: Option<u64>,
     /// The run that is undone, as 32 hexadecimal digits: what it condemned is given back,
     /// and nothing else is done.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +71,7 @@ pub enum Progress {
     Running {
         /// The run, as 32 hexadecimal digits.
         run: String,
-        /// What it does: `manifests`, `blobs`, `links`, `removal` or `end`.
+        /// What it does: `manifests`, `untagged`, `blobs`, `links`, `removal` or `end`.
         stage: String,
         /// How much of this stage is done, from 0 to 100.
         percent: u8,
@@ -105,6 +109,22 @@ pub struct Report {
     pub repositories: u64,
     /// Manifests in them.
     pub manifests: u64,
+    /// Manifests that nothing led to, and that the run deleted.
+    pub untagged: u64,
+    /// Their bytes, without what they refer to.
+    pub untagged_bytes: u64,
+    /// The first of them as `<name>@<digest>`, if it only looked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub eligible: Vec<String>,
+    /// Manifests that were deleted as nothing led to them, and are needed again.
+    pub restored: u64,
+    /// The first of the repositories that have too many manifests to find out to which
+    /// nothing leads.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<String>,
+    /// Whether another registry has written to the storage lately, so that nothing is
+    /// deleted or removed.
+    pub foreign: bool,
     /// Blobs in the storage.
     pub blobs: u64,
     /// Their bytes.

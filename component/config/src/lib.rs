@@ -260,6 +260,8 @@ pub struct Collection {
     pub grace: Duration,
     /// How long condemned content is kept.
     pub keep: Duration,
+    /// How old a manifest to which nothing leads is when it is deleted, if it is at all.
+    pub untagged: Option<Duration>,
     /// Operations of the storage in a second.
     pub rate: u32,
 }
@@ -366,6 +368,7 @@ fn collection(reader: &mut Reader<'_>, deletes: bool) -> Option<Collection> {
         interval: reader.read(&settings::STORAGE_MAINTENANCE_GC_INTERVAL),
         grace: reader.read(&settings::STORAGE_MAINTENANCE_GC_GRACE),
         keep: reader.read(&settings::STORAGE_MAINTENANCE_GC_KEEP),
+        untagged: reader.read(&settings::STORAGE_MAINTENANCE_GC_DELETEUNTAGGED),
         rate: u32::try_from(reader.read(&settings::STORAGE_MAINTENANCE_GC_RATE))
             .unwrap_or(u32::MAX),
     };

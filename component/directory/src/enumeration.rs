@@ -53,6 +53,7 @@ impl Level {
             Collection::References(_) => &[Self::Any, Self::Any, Self::Objects(&["digests"])],
             Collection::Layers(_)
             | Collection::Moved(_)
+            | Collection::MovedRevisions(_)
             | Collection::Revisions(_)
             | Collection::TagHistory(..) => &[Self::Any, Self::Any, Self::Objects(&["link"])],
             Collection::Tags(_) => &[Self::Any, Self::Named("current"), Self::Objects(&["link"])],

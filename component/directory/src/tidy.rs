@@ -95,6 +95,7 @@ impl Directory {
             Collection::Referrers,
             Collection::Deletions,
             Collection::Moved,
+            Collection::MovedRevisions,
             Collection::References,
             Collection::Sessions,
         ]
@@ -232,6 +233,7 @@ mod tests {
             Key::RepositoryDeletion { repository: name.clone(), id: 2 },
             Key::Moves { repository: name.clone(), id: 3 },
             Key::MovedLayer(name.clone(), digest.clone()),
+            Key::MovedRevision(name.clone(), digest.clone()),
             Key::References(name.clone(), digest.clone()),
         ];
         let media_type = MediaType::parse("application/vnd.example+json").unwrap();

@@ -5,8 +5,8 @@
 
 use roadstead_kit::bucket::Conditions;
 use roadstead_kit::explorer::{
-    Ask, Bound, Defect, Fault, FaultKind, Found, Item, Medium, Meeting, Phase, Scenario, Scrubber,
-    explore, inject, meet, scrub_beside,
+    Ask, Bound, Defect, Encounter, Fault, FaultKind, Found, Item, Medium, Meeting, Phase, Scenario,
+    Scrubber, Slip, encounter, explore, inject, meet, scrub_beside,
 };
 
 /// The variable that asks for more orders.
@@ -28,7 +28,7 @@ use Ask::{
     Append, AppendMore, Cancel, Commit, Delete, DeleteBlob, DeleteRepository, DeleteTag, Get,
     GetBlob, GetTag, HeadBlob, Mount, PushBlob, PushSource, Put, Referrers, Start, Tags,
 };
-use Item::{Image, Plain, Referrer};
+use Item::{Image, Index, Plain, Referrer};
 
 /// A manifest with a tag.
 const TAGGED: &[Ask] = &[Put(Plain, Some("a"))];
@@ -446,4 +446,63 @@ fn a_quarantine_without_a_last_look_is_found() {
     let found = look(None);
     eprintln!("with a last look: {} interleavings", found.runs);
     assert_eq!(found.violation, None);
+}
+
+/// A manifest to which nothing leads is taken away, beside clients that need it, or was
+/// before.
+const ENCOUNTERS: &[Encounter] = &[
+    Encounter { taken: false, takes: true, clients: &[&[Put(Index, Some("a"))]] },
+    Encounter { taken: false, takes: true, clients: &[&[Put(Index, None)]] },
+    Encounter { taken: false, takes: true, clients: &[&[Put(Plain, Some("a"))]] },
+    Encounter { taken: false, takes: true, clients: &[&[Put(Plain, None), Put(Plain, Some("a"))]] },
+    Encounter { taken: false, takes: true, clients: &[&[Get(Plain)]] },
+    Encounter { taken: false, takes: true, clients: &[&[Delete(Plain)]] },
+    Encounter { taken: true, takes: false, clients: &[&[Put(Index, Some("a"))], &[Get(Plain)]] },
+    Encounter { taken: true, takes: false, clients: &[&[Put(Plain, Some("a"))], &[Get(Plain)]] },
+    Encounter { taken: true, takes: false, clients: &[&[Delete(Plain)]] },
+    Encounter { taken: true, takes: false, clients: &[&[Get(Plain), Put(Index, None)]] },
+    Encounter {
+        taken: false,
+        takes: true,
+        clients: &[&[Put(Index, Some("a"))], &[Put(Plain, Some("b"))]],
+    },
+];
+
+#[test]
+fn manifests_are_taken_away_beside_clients() {
+    let mut failures = Vec::new();
+    for medium in COLLECTED {
+        let mut runs = 0;
+        for one in ENCOUNTERS {
+            let all = bound(medium);
+            let bound = Bound { orders: all.orders / 2, seeds: all.seeds / 2, ..all };
+            let found = encounter(medium, one, None, bound);
+            runs += found.runs;
+            failures.extend(found.violation);
+        }
+        eprintln!("manifests are taken away over {medium:?}: {runs} interleavings");
+        assert!(runs > ENCOUNTERS.len() || !failures.is_empty(), "nobody met");
+    }
+    report(&failures);
+}
+
+/// Each rule is kept for a reason, which is found.
+#[test]
+fn a_collector_that_takes_manifests_away_wrongly_is_found() {
+    let index = ENCOUNTERS[0];
+    let itself = Encounter { clients: &[&[Put(Plain, Some("a"))]], ..index };
+    let pull = Encounter { clients: &[&[Get(Plain)]], ..index };
+    let deletion = Encounter { clients: &[&[Delete(Plain)]], ..index };
+    let bound = Bound { orders: 2_000, preemptions: 2, seeds: 2_000 };
+    for (one, slip) in [
+        (itself, Slip::NoSecondLook),
+        (itself, Slip::DoesNotAnnounce),
+        (index, Slip::LeavesNothing),
+        (pull, Slip::LeavesLate),
+        (deletion, Slip::OverlooksDeletion),
+    ] {
+        let found = encounter(Medium::Bucket(Conditions::Ignored), &one, Some(slip), bound);
+        eprintln!("{slip:?}: after {} interleavings", found.runs);
+        assert!(found.violation.is_some(), "{slip:?} was not found");
+    }
 }

@@ -263,6 +263,7 @@ fn order() -> SliceOptions {
         keep: KEEP,
         interval: INTERVAL,
         dry_run: false,
+        untagged: None,
         exclusive: false,
         undo: None,
         budget: 50,

@@ -93,6 +93,8 @@ pub enum Collection {
     Deletions(RepositoryName),
     /// [`Key::MovedLayer`] of a repository.
     Moved(RepositoryName),
+    /// [`Key::MovedRevision`] of a repository.
+    MovedRevisions(RepositoryName),
     /// [`Key::References`] of a repository.
     References(RepositoryName),
     /// [`Key::Session`] of a repository, with the bytes of all its objects and
@@ -118,6 +120,7 @@ impl Collection {
             Self::Referrers(name) => format!("{repositories}/{name}/_referrers/"),
             Self::Deletions(name) => format!("{repositories}/{name}/_deletions/"),
             Self::Moved(name) => format!("{repositories}/{name}/_condemned/layers/"),
+            Self::MovedRevisions(name) => format!("{repositories}/{name}/_condemned/revisions/"),
             Self::References(name) => format!("{repositories}/{name}/_references/"),
             Self::Sessions(name) => format!("{repositories}/{name}/_uploads/"),
         }
@@ -140,6 +143,7 @@ impl Collection {
                 key @ (Key::Deletion { .. } | Key::RepositoryDeletion { .. } | Key::Moves { .. }),
             )
             | (Self::Moved(_), key @ Key::MovedLayer(..))
+            | (Self::MovedRevisions(_), key @ Key::MovedRevision(..))
             | (Self::References(_), key @ Key::References(..)) => Some(key),
             _ => None,
         }

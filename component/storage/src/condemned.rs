@@ -133,6 +133,18 @@ impl Marker {
     }
 }
 
+/// Whether something in the storage may be condemned, or moved. Where a look is cheap,
+/// nobody asks.
+///
+/// # Errors
+/// When the storage fails.
+pub async fn is_marked<S: Storage>(storage: &S) -> Result<bool, StorageError> {
+    match storage.marker() {
+        Some(marker) => marker.is_there(storage).await,
+        None => Ok(true),
+    }
+}
+
 /// What a look for a tombstone has found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Look {
@@ -149,9 +161,7 @@ pub enum Look {
 /// # Errors
 /// When the storage fails.
 pub async fn look<S: Storage>(storage: &S, digest: &Digest) -> Result<Look, StorageError> {
-    if let Some(marker) = storage.marker()
-        && !marker.is_there(storage).await?
-    {
+    if !is_marked(storage).await? {
         return Ok(Look::Unmarked);
     }
     let exists = storage.exists(&Key::Tombstone(digest.clone())).await?;

@@ -12,6 +12,7 @@
 //!     _quarantined                                 Quarantined (ours)
 //!   repositories/<name>/
 //!     _condemned/layers/<algorithm>/<hex>/link     MovedLayer (ours)
+//!     _condemned/revisions/<algorithm>/<hex>/link  MovedRevision (ours)
 //!     _layers/<algorithm>/<hex>/link               Layer
 //!     _manifests/
 //!       revisions/<algorithm>/<hex>/link           Revision
@@ -58,8 +59,8 @@ pub enum Key {
     /// that names no repository. Never trusted by itself.
     Hint(Digest, RepositoryName),
     /// That a blob is condemned: it is to be removed unless somebody needs it.
-    /// `docs/collection.md` has the protocol; [`Key::Need`], [`Key::MovedLayer`] and
-    /// [`Key::Moves`] belong to it.
+    /// `docs/collection.md` has the protocol; [`Key::Need`], [`Key::MovedLayer`],
+    /// [`Key::MovedRevision`] and [`Key::Moves`] belong to it.
     Tombstone(Digest),
     /// That somebody has needed a blob since it was condemned: an empty object.
     Need(Digest),
@@ -69,6 +70,9 @@ pub enum Key {
     /// The repository held the blob until it was condemned, and holds it again when
     /// it is needed.
     MovedLayer(RepositoryName, Digest),
+    /// The repository held the manifest until a collector took it away, as nothing led
+    /// to it, and holds it again when it is needed: a [`crate::MovedRevision`].
+    MovedRevision(RepositoryName, Digest),
     /// The repository holds the blob.
     Layer(RepositoryName, Digest),
     /// The repository holds the manifest.
@@ -108,8 +112,8 @@ pub enum Key {
         /// Sets it apart from other deletions of the same repository.
         id: u128,
     },
-    /// That a collector moves layer links of the repository: their digests, one in
-    /// each line, and none when it has done so. It tells pushes to wait.
+    /// That a collector moves links of the repository to blobs or manifests: their
+    /// digests, one in each line, and none when it has done so. It tells pushes to wait.
     Moves {
         /// The repository.
         repository: RepositoryName,
@@ -151,6 +155,7 @@ impl Key {
             | Self::Need(_)
             | Self::Quarantined(_)
             | Self::MovedLayer(..)
+            | Self::MovedRevision(..)
             | Self::References(..)
             | Self::Layer(..)
             | Self::Revision(..)
@@ -183,6 +188,7 @@ impl Key {
             | Self::Tag(..)
             | Self::TagHistory(..) => Self::LINK_LIMIT,
             Self::Tombstone(_) | Self::Need(_) => TOMBSTONE_LIMIT,
+            Self::MovedRevision(..) => MOVED_REVISION_LIMIT,
             Self::References(..) => REFERENCES_LIMIT,
             Self::Record(record) => record.value_limit(),
             Self::MediaType(..) => MediaType::MAX_LENGTH + 1,
@@ -232,6 +238,11 @@ const DELETION_LIMIT: usize = 4 * 1024;
 ///
 /// Limit: bytes of a tombstone or a need; test: none, ours are shorter.
 const TOMBSTONE_LIMIT: usize = 256;
+
+/// The largest moved link of a manifest, in bytes: a digest, a run and a media type.
+///
+/// Limit: bytes of the moved link of a manifest; test: `moved_revisions_are_parsed_as_they_are_printed`.
+const MOVED_REVISION_LIMIT: usize = 512;
 
 /// The largest announcement of moves, in bytes: 64 digests of SHA-512.
 ///
@@ -291,6 +302,9 @@ fn parse_in_repository(text: &str) -> Option<Key> {
         }
         ["_condemned", "layers", algorithm, hex, "link"] => {
             Some(Key::MovedLayer(name, digest(algorithm, hex)?))
+        }
+        ["_condemned", "revisions", algorithm, hex, "link"] => {
+            Some(Key::MovedRevision(name, digest(algorithm, hex)?))
         }
         ["_references", algorithm, hex, "digests"] => {
             Some(Key::References(name, digest(algorithm, hex)?))
@@ -397,6 +411,10 @@ impl fmt::Display for Key {
             Self::MovedLayer(name, digest) => {
                 let place = Place(digest);
                 write!(f, "{ROOT}/repositories/{name}/_condemned/layers/{place}/link")
+            }
+            Self::MovedRevision(name, digest) => {
+                let place = Place(digest);
+                write!(f, "{ROOT}/repositories/{name}/_condemned/revisions/{place}/link")
             }
             Self::Layer(name, digest) => {
                 write!(f, "{ROOT}/repositories/{name}/_layers/{}/link", Place(digest))

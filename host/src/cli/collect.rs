@@ -5,7 +5,6 @@ use crate::collect::offline::{Offline, Purpose};
 use crate::log;
 use crate::options::Options;
 use anyhow::bail;
-use roadstead_bridge::collect::SliceRequest;
 use roadstead_config::{Given, LogFormat, LogLevel, Settings};
 use roadstead_operator::gc::{self, Display};
 use std::io::{stderr, stdin, stdout};
@@ -35,9 +34,8 @@ pub(super) fn run(args: &gc::Args) -> anyhow::Result<()> {
 
 /// Collects as distribution's command does.
 pub(super) fn run_as_distribution(args: &gc::DistributionArgs) -> anyhow::Result<()> {
-    args.check()?;
     let options = options(Some(&args.config))?;
-    let ask = SliceRequest { dry_run: args.dry_run, ..SliceRequest::default() };
+    let ask = args.request();
     let mut errors = stderr();
     let mut display =
         if args.quiet { Display::nothing() } else { Display::standard_error(&mut errors) };

@@ -152,7 +152,7 @@ impl ValueType for Span {
 }
 
 /// A duration as Go writes it: `90s`, `1h30m`, `168h0m0s`, `1.5h`; `0` needs no unit.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }

@@ -1,6 +1,6 @@
 //! `storage`, but for object stores, and what may be stored.
 
-use super::kinds::{Below, Choice, Flag, Leaf, Number, Parsed, Span, Tree, boolean};
+use super::kinds::{Below, Choice, Flag, Leaf, Number, Parsed, Span, Tree, boolean, duration};
 use super::{Scope, Section, Setting, table};
 use crate::cloud::Driver;
 use crate::{
@@ -150,6 +150,18 @@ table! {
     )
     .ours();
 
+    STORAGE_MAINTENANCE_GC_DELETEUNTAGGED: Parsed<Option<Duration>> = Setting::new(
+        "storage.maintenance.gc.deleteuntagged",
+        Scope::Component,
+        Parsed { name: "duration, 1h to 87600h", default: || None, written: None, parse: untagged },
+        "Manifests to which no tag leads are deleted when they were pushed longer ago than this, \
+         and than `grace`: those that no tag leads to, that no manifest that stays lists, and \
+         that refer to none that stays as their `subject`. A pull by digest brings them back \
+         for as long as `keep` says.",
+    )
+    .by_default("they are kept")
+    .ours();
+
     STORAGE_MAINTENANCE_GC_RATE: Number = Setting::new(
         "storage.maintenance.gc.rate",
         Scope::Component,
@@ -214,6 +226,14 @@ table! {
 
 fn directory(value: &str) -> Result<Option<PathBuf>, &'static str> {
     (!value.is_empty()).then(|| Some(PathBuf::from(value))).ok_or("must name a directory")
+}
+
+fn untagged(value: &str) -> Result<Option<Duration>, &'static str> {
+    match (value, duration(value)) {
+        ("", _) => Ok(None),
+        (_, Some(age)) if (LEAST_GC_GRACE..=GC_MOST).contains(&age) => Ok(Some(age)),
+        _ => Err("must be a duration from 1h to 87600h, such as 168h"),
+    }
 }
 
 fn maybe(value: &str) -> Result<Option<bool>, &'static str> {

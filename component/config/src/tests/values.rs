@@ -172,10 +172,13 @@ fn waits_of_collection_have_a_least_value() {
         ("STORAGE_MAINTENANCE_GC_KEEP", "2h"),
         ("STORAGE_MAINTENANCE_GC_INTERVAL", "10m"),
         ("STORAGE_MAINTENANCE_GC_RATE", "100000"),
+        ("STORAGE_MAINTENANCE_GC_DELETEUNTAGGED", "168h"),
     ]);
     let collection = config.unwrap().collection.unwrap();
     assert_eq!((collection.grace, collection.keep), (hours(1), hours(2)));
     assert_eq!((collection.interval, collection.rate), (hours(1) / 6, 100_000));
+    assert_eq!(collection.untagged, Some(hours(168)));
+    assert_eq!(read(&[DELETE]).unwrap().collection.unwrap().untagged, None, "they are kept");
     for (variables, expected) in [
         (
             &[("STORAGE_MAINTENANCE_GC_GRACE", "59m")][..],
@@ -190,6 +193,11 @@ fn waits_of_collection_have_a_least_value() {
             &[("STORAGE_MAINTENANCE_GC_RATE", "0")],
             "REGISTRY_STORAGE_MAINTENANCE_GC_RATE=\"0\": must be a number of operations from 1 \
              to 100000",
+        ),
+        (
+            &[("STORAGE_MAINTENANCE_GC_DELETEUNTAGGED", "59m")],
+            "REGISTRY_STORAGE_MAINTENANCE_GC_DELETEUNTAGGED=\"59m\": must be a duration from 1h to \
+             87600h, such as 168h",
         ),
         (
             &[("STORAGE_MAINTENANCE_GC_INTERVAL", "1s")],

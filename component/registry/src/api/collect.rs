@@ -104,7 +104,7 @@ fn order(
     overrides: Option<Overrides>,
     ask: &SliceRequest,
 ) -> Result<SliceOptions, Error> {
-    let Collection { interval, grace, keep, rate } = collection;
+    let Collection { interval, grace, keep, untagged, rate } = collection;
     let overrides = overrides.unwrap_or_default();
     let or = |given: Option<u64>, setting| given.map_or(setting, Duration::from_millis);
     Ok(SliceOptions {
@@ -113,6 +113,7 @@ fn order(
         keep: or(overrides.keep, keep),
         interval: or(overrides.interval, interval),
         dry_run: ask.dry_run,
+        untagged: ask.untagged.map(Duration::from_secs).or(untagged),
         exclusive: overrides.exclusive,
         undo: ask.undo.as_deref().map(run).transpose()?,
         budget: overrides.budget.unwrap_or(rate.min(LARGEST_SLICE)),
@@ -150,7 +151,7 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
 
     fn collection(rate: u32) -> Collection {
-        Collection { interval: HOUR * 24, grace: HOUR, keep: HOUR * 2, rate }
+        Collection { interval: HOUR * 24, grace: HOUR, keep: HOUR * 2, untagged: None, rate }
     }
 
     #[test]
@@ -158,6 +159,7 @@ mod tests {
         let ask = SliceRequest {
             run: Some(format!("{:032x}", 7)),
             dry_run: true,
+            untagged: None,
             undo: Some(format!("{:032x}", 8)),
         };
         let expected = SliceOptions {
@@ -166,6 +168,7 @@ mod tests {
             keep: HOUR * 2,
             interval: HOUR * 24,
             dry_run: true,
+            untagged: None,
             exclusive: false,
             undo: Some(8),
             budget: 1000,
@@ -176,6 +179,10 @@ mod tests {
         let (interval, keep) = (Duration::ZERO, Duration::from_millis(1));
         let expected = SliceOptions { interval, keep, exclusive: true, budget: 7, ..expected };
         assert_eq!(order(collection(7), Some(of_host), &ask).unwrap(), expected);
+        let deletes = Collection { untagged: Some(HOUR * 3), ..collection(7) };
+        let untagged = |ask: &SliceRequest| order(deletes, None, ask).unwrap().untagged;
+        assert_eq!(untagged(&ask), Some(HOUR * 3));
+        assert_eq!(untagged(&SliceRequest { untagged: Some(60), ..ask }), Some(HOUR / 60));
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl<S: Storage> Registry<S> {
         reference: &Reference,
         call: &Call<S::Upload>,
     ) -> Answer<S> {
-        let stored = self.store.storage.manifest(name, reference).await;
+        let stored = self.store.manifest(name, reference).await;
         let stored = stored.map_err(|error| unknown(error, reference))?;
         let (media_type, body) = match (stored.media_type, stored.content) {
             (Some(media_type), content) => (media_type, content.into()),
@@ -71,7 +71,7 @@ impl<S: Storage> Registry<S> {
         reference: &Reference,
         call: &Call<S::Upload>,
     ) -> Answer<S> {
-        let stored = self.store.storage.manifest_stat(name, reference).await;
+        let stored = self.store.manifest_head(name, reference).await;
         let stored = stored.map_err(|error| unknown(error, reference))?;
         let media_type = if let Some(media_type) = stored.media_type {
             media_type

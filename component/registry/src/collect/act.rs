@@ -101,7 +101,7 @@ impl<S: Storage> Run<'_, S> {
     }
 
     /// Says in the storage that something in it is condemned.
-    async fn mark(&mut self) -> Result<(), StorageError> {
+    pub(super) async fn mark(&mut self) -> Result<(), StorageError> {
         if self.marked {
             return Ok(());
         }

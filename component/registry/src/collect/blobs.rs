@@ -145,8 +145,10 @@ impl<S: Storage> Run<'_, S> {
             });
             let states = try_join_all(states).await?;
             for ((digest, objects), tombstone) in chunk.iter().zip(states) {
-                let case =
+                let mut case =
                     self.case(*objects, tombstone, live.contains(digest), former.get(digest));
+                case.removes &= self.order.exclusive
+                    || !(self.state.untagged.holds_all || live.is_held(digest));
                 match self.decide(digest, &case).await? {
                     Some(Found::Sighted(since)) => sighted.push((digest.clone(), since)),
                     Some(Found::Action(action)) => actions.push(action),

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 /// How many links are announced before they move.
 ///
 /// Limit: links that a collector moves under one announcement; test: `links_move_in_batches`.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 /// How many moved links are looked at before a slice may end.
 ///
@@ -34,19 +34,19 @@ const ABANDONED: Duration = Duration::from_hours(1);
 /// How often the move of a batch begins again because it took too long.
 ///
 /// Limit: attempts to move links in a slow storage; test: none, it takes a store that is slow.
-const ATTEMPTS: usize = 3;
+pub(super) const ATTEMPTS: usize = 3;
 
 /// A part of what is to be done, by digest.
 struct Part(HashMap<Digest, Verb>);
 
 /// Moves that are announced.
 pub(super) struct Announced {
-    key: Key,
-    text: String,
+    pub(super) key: Key,
+    pub(super) text: String,
     /// When that was written last.
-    at: Stopwatch,
+    pub(super) at: Stopwatch,
     /// Whether it was not renewed in time.
-    late: bool,
+    pub(super) late: bool,
 }
 
 impl Part {
@@ -190,7 +190,10 @@ impl<S: Storage> Run<'_, S> {
         Ok(())
     }
 
-    async fn announce_moves(&mut self, announced: &mut Announced) -> Result<(), StorageError> {
+    pub(super) async fn announce_moves(
+        &mut self,
+        announced: &mut Announced,
+    ) -> Result<(), StorageError> {
         announced.at = Stopwatch::start();
         self.spent += 1;
         self.store.storage.write(&announced.key, announced.text.clone().into()).await
@@ -290,7 +293,7 @@ impl<S: Storage> Run<'_, S> {
     }
 
     /// Whether what was written at a time has no use any more.
-    fn is_left_over(&self, time: SystemTime) -> bool {
+    pub(super) fn is_left_over(&self, time: SystemTime) -> bool {
         self.order.exclusive || self.age(time) >= 2 * self.order.grace
     }
 

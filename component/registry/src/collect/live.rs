@@ -21,10 +21,13 @@ pub(super) enum Fact {
     Child,
     /// It is a manifest whose references have been read.
     Read,
+    /// A manifest that was deleted, and may be restored, refers to it: it is not removed.
+    Held,
 }
 
 impl Fact {
-    const ALL: [(Self, char); 3] = [(Self::Referred, 'r'), (Self::Child, 'c'), (Self::Read, 'm')];
+    const ALL: [(Self, char); 4] =
+        [(Self::Referred, 'r'), (Self::Child, 'c'), (Self::Read, 'm'), (Self::Held, 'h')];
 
     fn letter(self) -> char {
         Self::ALL.into_iter().find(|(fact, _)| *fact == self).map_or('r', |(_, letter)| letter)
@@ -57,7 +60,13 @@ pub(super) struct Live(HashMap<Digest, HashSet<Fact>>);
 
 impl Live {
     pub(super) fn contains(&self, digest: &Digest) -> bool {
-        self.0.contains_key(digest)
+        let facts = self.0.get(digest);
+        facts.is_some_and(|facts| facts.iter().any(|fact| *fact != Fact::Held))
+    }
+
+    /// Whether it is not removed in this run.
+    pub(super) fn is_held(&self, digest: &Digest) -> bool {
+        self.0.get(digest).is_some_and(|facts| facts.contains(&Fact::Held))
     }
 
     /// The manifests that indexes refer to, and whose references have not been read.

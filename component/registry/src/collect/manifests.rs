@@ -33,13 +33,13 @@ const PART_BYTES: usize = 4 * 1024 * 1024;
 /// How many manifests are read at a time.
 ///
 /// Limit: manifests that a collector reads at a time; test: none, more are read in steps.
-const READ_AT_ONCE: usize = 8;
+pub(super) const READ_AT_ONCE: usize = 8;
 
 /// How many manifests to which only indexes refer are followed in one step; more are in
 /// further rounds.
 ///
 /// Limit: manifests below indexes that a collector follows in one step; test: none, more are followed in further steps.
-const FOLLOWED: usize = 10_000;
+pub(super) const FOLLOWED: usize = 10_000;
 
 /// What is done about a manifest whose bytes are gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,7 +111,7 @@ impl<S: Storage> Run<'_, S> {
             if let Some(reached) = self.repository(&name, after).await? {
                 within = Some((name.as_str().to_owned(), reached));
             } else {
-                self.state.report.repositories += 1;
+                self.state.report.repositories += u64::from(!self.state.untagged.again);
                 done = Some(name.as_str().to_owned());
             }
             self.state.stage = Stage::Manifests { done: done.clone(), within: within.clone() };
@@ -143,6 +143,9 @@ impl<S: Storage> Run<'_, S> {
         name: &RepositoryName,
         within: Option<Digest>,
     ) -> Result<Option<Digest>, StorageError> {
+        if within.is_none() || self.left_out.is_none() {
+            self.leave_out(name).await?;
+        }
         let starts = self.part_starts(name).await?;
         let mut index = match &within {
             Some(within) => starts.partition_point(|start| start <= within).saturating_sub(1),
@@ -259,15 +262,20 @@ impl<S: Storage> Run<'_, S> {
     }
 
     /// Reads those manifests that are not known.
-    async fn read_new(
+    pub(super) async fn read_new(
         &mut self,
         name: &RepositoryName,
         entries: &[&Entry],
         known: &Part,
         damaged: Damaged,
     ) -> Result<BTreeMap<Digest, Known>, StorageError> {
+        // The link of another registry may have been written again by this one.
+        let is_new = |digest: &Digest, written| {
+            let known = known.0.get(digest);
+            known.is_none_or(|known| known.foreign && self.age(written) < 2 * self.order.grace)
+        };
         let new = entries.iter().filter_map(|entry| match &entry.key {
-            Key::Revision(_, digest) if !known.0.contains_key(digest) => Some(digest),
+            Key::Revision(_, digest) if is_new(digest, entry.modified) => Some(digest),
             _ => None,
         });
         let store = self.store;
@@ -290,13 +298,16 @@ impl<S: Storage> Run<'_, S> {
     }
 
     fn take(&mut self, digest: &Digest, known: &Known, modified: SystemTime) {
-        self.state.report.manifests += 1;
+        if self.left_out.as_ref().is_some_and(|left_out| left_out.contains(digest)) {
+            return;
+        }
+        self.state.report.manifests += u64::from(!self.state.untagged.again);
         self.state.foreign |= known.foreign && self.age(modified) < FOREIGN;
         self.found.add(digest, Fact::Read);
         self.take_references(&known.references);
     }
 
-    fn take_references(&mut self, references: &References) {
+    pub(super) fn take_references(&mut self, references: &References) {
         for content in references.content.keys() {
             self.found.add(content, Fact::Referred);
         }
@@ -346,8 +357,10 @@ impl<S: Storage> Run<'_, S> {
             self.store_found().await?;
             self.state.stage = if more {
                 Stage::Children { shard: 0, more: false }
-            } else {
+            } else if self.state.untagged.again {
                 Stage::Blobs { shard: 0 }
+            } else {
+                Stage::Untagged { done: None, within: None }
             };
             return Ok(());
         };

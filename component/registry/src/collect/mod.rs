@@ -1,7 +1,7 @@
 //! Garbage collection in slices. `docs/collection.md` has the protocol.
 //!
 //! A run goes through these stages, each of them in steps: `manifests` reads what
-//! manifests refer to, `blobs` decides about each blob, `links` moves the links of
+//! manifests refer to, `untagged` deletes those to which nothing leads, `blobs` decides about each blob, `links` moves the links of
 //! what is condemned and gives back those of what is needed, `removal` removes what
 //! has been condemned for long enough. What a slice has found is stored at its end
 //! ([`roadstead_storage::Record`]), so that any instance can do the next.
@@ -19,9 +19,11 @@ mod references;
 mod removal;
 mod run;
 mod state;
+mod untagged;
 
 pub(crate) use decisions::Objects;
 pub(crate) use lease::Stopwatch;
+pub(crate) use references::References;
 pub(crate) use removal::TOMBSTONE_KEPT;
 pub use roadstead_bridge::collect::{Progress, Report};
 pub(crate) use run::LOOK_VALID;
@@ -41,6 +43,9 @@ pub struct SliceOptions {
     pub interval: Duration,
     /// Whether nothing is condemned, given back or removed.
     pub dry_run: bool,
+    /// How old a manifest to which nothing leads is when it is deleted; `None` keeps it.
+    /// The first slice of a run decides.
+    pub untagged: Option<Duration>,
     /// Whether nobody else uses the storage, so that nothing is waited for.
     pub exclusive: bool,
     /// Only what this run has condemned is given back, and nothing else is done.

@@ -60,6 +60,7 @@ const LOOK: SliceOptions = SliceOptions {
     keep: Duration::MAX,
     interval: Duration::ZERO,
     dry_run: true,
+    untagged: None,
     exclusive: false,
     undo: None,
     budget: 0,

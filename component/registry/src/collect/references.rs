@@ -7,11 +7,11 @@ use std::fmt;
 
 /// What a manifest refers to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct References {
+pub(crate) struct References {
     /// Every digest that it has, except that of its subject: the subject need not
     /// exist, and does not live by those that refer to it. With the size in bytes, where
     /// the manifest says it.
-    pub(super) content: BTreeMap<Digest, Option<u64>>,
+    pub(crate) content: BTreeMap<Digest, Option<u64>>,
     /// Those of them that are manifests.
     pub(super) manifests: BTreeSet<Digest>,
     /// The manifest that this one is about.
@@ -23,7 +23,7 @@ impl References {
     /// they stand: what is kept in vain does no harm. In one that is not JSON, or is
     /// nested too deeply to read, whatever looks like a digest counts, as content and
     /// as a manifest.
-    pub(super) fn of(manifest: &[u8]) -> Self {
+    pub(crate) fn of(manifest: &[u8]) -> Self {
         let mut found = Self::default();
         let mut reader = serde_json::Deserializer::from_slice(manifest);
         let walk = Walk { found: &mut found, place: Place::Top };

@@ -6,7 +6,9 @@ use super::state::{Act, Phase, Stage, State};
 use super::{Progress, SliceOptions};
 use crate::store::Store;
 use bytes::Bytes;
+use roadstead_oci::Digest;
 use roadstead_storage::{Entry, Key, Pages, Record, Storage, StorageError};
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
@@ -48,6 +50,8 @@ pub(super) struct Run<'a, S> {
     pub(super) wait: Duration,
     /// Whether the marker has been written or seen.
     pub(super) marked: bool,
+    /// Manifests of the current repository that would be gone.
+    pub(super) left_out: Option<BTreeSet<Digest>>,
 }
 
 impl<S: Storage> Store<S> {
@@ -114,14 +118,15 @@ impl<S: Storage> Store<S> {
         let SliceOptions { dry_run, exclusive, undo, .. } = *order;
         let mut state = State { dry_run, exclusive, undo, ..State::default() };
         let marked = records.marker.and_then(|marker| now.duration_since(marker).ok());
+        state.untagged.age = order.untagged.map(|age| age.as_secs());
         state.marked = marked.map(|age| age.as_secs());
         state.report.run = format!("{id:032x}");
         state.report.begun = seconds(now);
         state.report.dry_run = dry_run;
         state.report.undone = undo.map(|run| format!("{run:032x}"));
         if undo.is_some() {
-            // What is condemned says which run did it.
-            state.stage = Stage::Blobs { shard: 0 };
+            // What is condemned, or was taken away, says which run did it.
+            state.stage = Stage::Untagged { done: None, within: None };
         }
         let run = self.slice_of(order, id, now, now, state);
         self.take_lease(&run).await?;
@@ -191,6 +196,7 @@ impl<S: Storage> Store<S> {
             found: Found::default(),
             wait: Duration::ZERO,
             marked: false,
+            left_out: None,
         }
     }
 }
@@ -231,6 +237,7 @@ impl<S: Storage> Run<'_, S> {
         match self.state.stage.clone() {
             Stage::Manifests { done, within } => self.manifests(done, within).await?,
             Stage::Children { shard, more } => self.children(shard, more).await?,
+            Stage::Untagged { done, within } => self.untagged(done, within).await?,
             Stage::Blobs { shard } => self.blobs(shard).await?,
             Stage::Act(act) => self.act(act).await?,
             Stage::End => return Ok(true),
@@ -242,12 +249,13 @@ impl<S: Storage> Run<'_, S> {
         let shards = |shard: u8| shard.saturating_mul(6);
         match &self.state.stage {
             // Names begin with a letter or a digit.
-            Stage::Manifests { done: Some(name), .. } => match name.bytes().next() {
+            Stage::Manifests { done: Some(name), .. }
+            | Stage::Untagged { done: Some(name), .. } => match name.bytes().next() {
                 Some(byte @ b'0'..=b'9') => (byte - b'0') * 2,
                 Some(byte @ b'a'..=b'z') => 20 + (byte - b'a') * 3,
                 _ => 0,
             },
-            Stage::Manifests { .. } => 0,
+            Stage::Manifests { .. } | Stage::Untagged { .. } => 0,
             Stage::Children { .. } => 99,
             Stage::Blobs { shard } => shards(*shard),
             Stage::Act(Act { part, phase, .. }) => {
@@ -265,6 +273,7 @@ impl<S: Storage> Run<'_, S> {
         let storage = &self.store.storage;
         let records = self.store.records().await?;
         self.state.report.operations += u64::from(self.spent);
+        self.state.report.foreign = self.state.foreign;
         if !self.order.dry_run {
             let report = serde_json::to_vec(&self.state.report);
             let report = report.map_err(|error| StorageError::Failed(error.to_string()))?;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a run has come.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct State {
     pub(super) stage: Stage,
     /// How many parts of what is live are stored, by shard.
@@ -18,6 +19,7 @@ pub(super) struct State {
     pub(super) in_last: usize,
     pub(super) dry_run: bool,
     pub(super) exclusive: bool,
+    pub(super) untagged: Untagged,
     /// The run that is undone.
     pub(super) undo: Option<u128>,
     /// For how many seconds something had been condemned when the run began.
@@ -25,6 +27,20 @@ pub(super) struct State {
     /// Whether a manifest has come lately that Roadstead did not write.
     pub(super) foreign: bool,
     pub(super) report: Report,
+}
+
+/// What is known of manifests to which nothing leads.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Untagged {
+    /// How many seconds old one is when it is deleted, if it is at all.
+    pub(super) age: Option<u64>,
+    /// Whether some were deleted, so that the rest is marked again where nobody else uses
+    /// the storage.
+    pub(super) freed: bool,
+    /// Whether the rest is marked again.
+    pub(super) again: bool,
+    /// Whether more may be restored than is known, so that nothing is removed.
+    pub(super) holds_all: bool,
 }
 
 /// What a run does next.
@@ -44,6 +60,13 @@ pub(super) enum Stage {
         shard: u8,
         /// Whether this round over all shards found more of them.
         more: bool,
+    },
+    /// Deletes the manifests of a repository to which nothing leads.
+    Untagged {
+        /// The repositories up to this one are done.
+        done: Option<String>,
+        /// This one is done up to this manifest.
+        within: Option<(String, Digest)>,
     },
     /// Decides about the blobs of a shard.
     Blobs {
@@ -123,6 +146,7 @@ impl Stage {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Manifests { .. } | Self::Children { .. } => "manifests",
+            Self::Untagged { .. } => "untagged",
             Self::Blobs { .. } => "blobs",
             Self::Act(Act { phase: Phase::Remove | Phase::Tombstones, .. }) => "removal",
             Self::Act(_) => "links",

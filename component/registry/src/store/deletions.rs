@@ -12,8 +12,9 @@
 //! in the same way, to all pushes at once.
 //!
 //! A collector announces in the same place that it moves links of the repository to
-//! blobs that nothing refers to: a push that names them waits, and every push looks
-//! again whether its blobs are linked if links were moved.
+//! blobs that nothing refers to, or to manifests that nothing leads to: a push that
+//! names them waits, and every push looks again whether its blobs are linked if links
+//! were moved.
 //!
 //! `docs/decisions/0011-deletions.md` has the order of reads and writes, and
 //! `docs/collection.md` that of a collector.
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName, Tag};
 use roadstead_storage::condemned::DEAD_AFTER;
 use roadstead_storage::{Collection, Entry, Key, Pages, Storage, StorageError};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -71,6 +73,8 @@ pub(super) struct Push<'a> {
     pub(super) tags: &'a [Tag],
     /// The blobs that it names.
     pub(super) blobs: &'a [&'a Digest],
+    /// What else it names, if it is no image: manifests, perhaps.
+    pub(super) named: &'a BTreeSet<Digest>,
 }
 
 /// How long a push has waited for deletions, and what it has seen.
@@ -285,15 +289,19 @@ impl<S: Storage> Store<S> {
     }
 
     /// Whether a push waits for what is announced: a deletion of its manifest, of one of
-    /// its tags or of what the repository rests on, or a move of a link to one of its
-    /// blobs. A deletion of another manifest reads a tag once more after it has announced
+    /// its tags or of what the repository rests on, or a move of its own link, or of one
+    /// to what it refers to. A deletion of another manifest reads a tag once more after it has announced
     /// it, so one that was listed without tags finds what this push wrote before.
     async fn concerns(&self, announcement: &Entry, push: &Push<'_>) -> Result<bool, StorageError> {
         let named: Vec<&str> = match &announcement.key {
             Key::RepositoryDeletion { .. } => return Ok(announcement.size > 0),
             Key::Deletion { digest, .. } if digest == push.digest => return Ok(true),
             Key::Deletion { .. } => push.tags.iter().map(Tag::as_str).collect(),
-            Key::Moves { .. } => push.blobs.iter().map(|digest| digest.as_str()).collect(),
+            // One that names the manifest itself takes it away, as nothing led to it.
+            Key::Moves { .. } => {
+                let others = push.blobs.iter().copied().chain(push.named);
+                others.chain([push.digest]).map(Digest::as_str).collect()
+            }
             _ => return Ok(false),
         };
         if named.is_empty() || announcement.size == 0 {

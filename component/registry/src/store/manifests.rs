@@ -2,11 +2,13 @@
 
 use super::deletions::{Announcement, Push, Waited};
 use super::{Referrer, Store};
+use crate::collect::References;
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
-use roadstead_oci::{Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
+use roadstead_oci::{Digest, Manifest, ManifestKind, MediaType, Reference, RepositoryName, Tag};
 use roadstead_storage::condemned::prepare_upload;
 use roadstead_storage::{Key, Storage, StorageError, StoredManifest};
+use std::collections::BTreeSet;
 
 /// How often a push writes its links, if deletions take them away.
 ///
@@ -32,7 +34,8 @@ impl<S: Storage> Store<S> {
     /// Stores a manifest (end-7). Each object is durable before one that points
     /// to it is written, and tags come last: a crash leaves no tag or link that
     /// leads nowhere. Acknowledged is what is still there when no deletion goes on
-    /// that might remove it. `complete` says that the caller has just seen that the
+    /// that might remove it. Manifests that it names, and that a collector has taken
+    /// away, are restored. `complete` says that the caller has just seen that the
     /// repository holds its blobs.
     ///
     /// Returns the blobs that the manifest names and the repository does not hold, if
@@ -48,11 +51,16 @@ impl<S: Storage> Store<S> {
         complete: bool,
     ) -> Result<Vec<Digest>, StorageError> {
         let referrer = Referrer::of(manifest, digest, bytes.len() as u64);
+        // What an image refers to are blobs.
+        let named: BTreeSet<Digest> = match manifest.kind() {
+            ManifestKind::Image { .. } => BTreeSet::new(),
+            _ => References::of(&bytes).content.into_keys().collect(),
+        };
         prepare_upload(&self.storage, digest).await?;
         self.storage.write(&Key::Blob(digest.clone()), bytes).await?;
         let links = Links { name, digest, media_type: manifest.media_type(), referrer, tags };
         let blobs: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
-        let push = Push { name, digest, tags, blobs: &blobs };
+        let push = Push { name, digest, tags, blobs: &blobs, named: &named };
         let mut waited = Waited::new();
         for _ in 0..PUSH_ATTEMPTS {
             self.write_links(&links).await?;
@@ -64,7 +72,9 @@ impl<S: Storage> Store<S> {
             let missing = self.storage.missing_blobs(name, relied);
             let (held, missing) = try_join(self.has_links(&links), missing).await?;
             let gone = self.link_again(name, &missing, complete).await?;
-            if (held && gone == missing) || (complete && !gone.is_empty()) {
+            // Those may be deleted again at the same time, with the repository.
+            let restored = self.restore_manifests(name, &named).await?;
+            if (held && gone == missing && !restored) || (complete && !gone.is_empty()) {
                 return Ok(gone);
             }
         }
@@ -155,6 +165,12 @@ impl<S: Storage> Store<S> {
         bytes: Option<Bytes>,
         mut announcement: Announcement,
     ) -> Result<(), StorageError> {
+        // First: who finds no link would restore it from there.
+        let taken = Key::MovedRevision(name.clone(), digest.clone());
+        let was_taken = self.storage.exists(&taken).await?;
+        if was_taken {
+            self.storage.delete(&taken).await?;
+        }
         // Read only now: a push that has not seen the announcement may just have
         // ended.
         let stat = self.manifest_stat(name, digest).await?;
@@ -178,9 +194,11 @@ impl<S: Storage> Store<S> {
             held = true;
             self.storage.delete(&revision).await?;
         }
+        // A collector that has just moved the link has found it there before.
+        self.storage.delete(&taken).await?;
         self.end(announcement).await?;
         // Tags without the link were left by an earlier version, or by others; an
         // entry among the referrers by a process that died.
-        if !held && tags == 0 { Err(StorageError::NotFound) } else { Ok(()) }
+        if !held && tags == 0 && !was_taken { Err(StorageError::NotFound) } else { Ok(()) }
     }
 }

@@ -8,6 +8,7 @@ mod deletions;
 mod manifests;
 mod referrers;
 mod repository;
+mod revisions;
 mod tags;
 mod tombstones;
 

@@ -13,7 +13,7 @@ use roadstead_oci::{Descriptor, Digest, Manifest, Reference, RepositoryName};
 use roadstead_storage::{
     Collection, Key, NameList, NamesQuery, PAGE_BYTES, Page, Pages, Storage, StorageError,
 };
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// How many manifests are listed in one operation while referrers are gathered.
 ///
@@ -51,7 +51,7 @@ impl Referrer {
         self.json().is_ok_and(|json| json.len() <= PAGE_BYTES)
     }
 
-    pub(super) fn key(&self, name: &RepositoryName) -> Key {
+    pub(crate) fn key(&self, name: &RepositoryName) -> Key {
         Key::Referrer {
             repository: name.clone(),
             subject: self.subject.clone(),
@@ -65,7 +65,7 @@ impl Referrer {
     }
 
     /// The same, without its annotations if no page has room for them.
-    fn shortened(mut self) -> Self {
+    pub(crate) fn shortened(mut self) -> Self {
         if !self.fits() {
             self.descriptor.annotations.clear();
         }
@@ -155,7 +155,7 @@ impl<S: Storage> Store<S> {
         })
     }
 
-    pub(super) async fn put_referrer(
+    pub(crate) async fn put_referrer(
         &self,
         name: &RepositoryName,
         referrer: &Referrer,
@@ -269,7 +269,7 @@ impl<S: Storage> Store<S> {
             return Ok(());
         }
         self.put_referrer(name, referrer).await?;
-        let push = Push { name, digest, tags: &[], blobs: &[] };
+        let push = Push { name, digest, tags: &[], blobs: &[], named: &BTreeSet::new() };
         self.outwait(&push, &mut Waited::new()).await?;
         let revision = Key::Revision(name.clone(), digest.clone());
         if !self.storage.exists(&revision).await? {

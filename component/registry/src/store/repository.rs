@@ -149,6 +149,7 @@ impl<S: Storage> Store<S> {
             Collection::TagHistories(name.clone()),
             Collection::Referrers(name.clone()),
             Collection::Moved(name.clone()),
+            Collection::MovedRevisions(name.clone()),
             Collection::References(name.clone()),
         ] {
             if self.has_entries(&collection).await? {
@@ -191,7 +192,12 @@ impl<S: Storage> Store<S> {
     /// with `false` when the rest is left to the next request.
     async fn delete_content(&self, run: &mut Run<'_>) -> Result<bool, StorageError> {
         loop {
-            if !self.delete_tags(run).await? || !self.delete_manifests(run).await? {
+            // Those that were taken away first: who finds no link would restore it.
+            let taken = Collection::MovedRevisions(run.name.clone());
+            if !self.delete_tags(run).await?
+                || !self.delete_all(run, &taken, |_| true).await?.1
+                || !self.delete_manifests(run).await?
+            {
                 return Ok(false);
             }
             self.renew_as(&mut run.announcement, PUSHES_WAIT).await?;
@@ -219,7 +225,11 @@ impl<S: Storage> Store<S> {
         }
         self.storage.delete(&Key::ReferrersComplete(name.clone())).await?;
         // Before the links themselves, which would be restored from them.
-        for collection in [Collection::References(name.clone()), Collection::Moved(name.clone())] {
+        for collection in [
+            Collection::References(name.clone()),
+            Collection::MovedRevisions(name.clone()),
+            Collection::Moved(name.clone()),
+        ] {
             if !self.delete_all(run, &collection, |_| true).await?.1 {
                 return Ok(false);
             }
@@ -247,7 +257,9 @@ impl<S: Storage> Store<S> {
         };
         let collection = Collection::Deletions(name.clone());
         let (count, all) = self.delete_all(run, &collection, has_ended).await?;
-        let moved = count > 0 && self.has_entries(&Collection::Moved(name)).await?;
+        let moved = count > 0
+            && (self.has_entries(&Collection::MovedRevisions(name.clone())).await?
+                || self.has_entries(&Collection::Moved(name)).await?);
         Ok(all && !goes_on && !moved)
     }
 

@@ -7,4 +7,5 @@ mod costs;
 mod life;
 mod questions;
 mod runs;
+mod untagged;
 mod world;

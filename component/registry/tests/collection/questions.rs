@@ -201,6 +201,6 @@ async fn a_run_is_undone_over<W: World>(world: W) {
     let answer: ReportsAnswer = get(&client, REPORTS).await;
     let reports = answer.reports;
     assert_eq!(reports[0], report);
-    assert!(reports.iter().any(|known| *known == first));
+    assert!(reports.contains(&first));
     assert!(reports.windows(2).all(|pair| pair[0].begun >= pair[1].begun));
 }

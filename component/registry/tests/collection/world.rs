@@ -31,6 +31,7 @@ pub(crate) fn order() -> SliceOptions {
         keep: 7 * DAY,
         interval: 23 * HOUR,
         dry_run: false,
+        untagged: None,
         exclusive: false,
         undo: None,
         budget: u32::MAX,

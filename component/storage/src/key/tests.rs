@@ -91,6 +91,7 @@ impl Random {
             14 => Key::Moves { repository: name, id: u128::from(self.0.u64(..)) },
             15 => Key::References(name, digest),
             16 => Key::Record(self.record()),
+            18 => Key::MovedRevision(name, digest),
             17 => Key::RepositoryDeletion { repository: name, id: u128::from(self.0.u64(..)) },
             18 => Key::Quarantined(digest),
             _ => Key::SessionObject(self.session(), self.file()),
@@ -203,6 +204,10 @@ fn layout_of_garbage_collection() {
         (
             Key::MovedLayer(name.clone(), digest.clone()),
             format!("{repository}/_condemned/layers/sha256/{hex}/link"),
+        ),
+        (
+            Key::MovedRevision(name.clone(), digest.clone()),
+            format!("{repository}/_condemned/revisions/sha256/{hex}/link"),
         ),
         (
             Key::References(name, digest.clone()),

@@ -40,7 +40,11 @@ Examples:
 A registry that runs goes on serving, and keeps what is to go for some days, in case that
 something needs it again. In a directory that no registry serves, space comes back at once,
 unless --keep is given: stop all registries on it first, also those of other programs. A
-bucket does not tell whether registries use it, so there the waits stay.";
+bucket does not tell whether registries use it, so there the waits stay.
+
+--delete-untagged keeps what a tag leads to, what that lists, and what refers to it as its
+subject, such as signatures. A registry that runs brings the rest back when it is pulled by
+digest, for some days.";
 
 /// Collect garbage: remove content that no manifest refers to
 #[derive(clap::Args, Debug)]
@@ -60,6 +64,14 @@ pub struct Args {
     /// Keep what is to go for as long as the settings say
     #[arg(long)]
     pub keep: bool,
+    /// Also delete manifests that no tag leads to, and no index or image that stays
+    #[arg(long)]
+    pub delete_untagged: bool,
+    /// How long ago they were pushed, at least, as 12h or 7d
+    #[arg(
+        long, value_name = "AGE", requires = "delete_untagged", default_value = "24h", value_parser = age
+    )]
+    untagged_age: u64,
     /// Go on with this run, which was interrupted
     #[arg(long, value_name = "RUN", group = "kind")]
     pub run: Option<String>,
@@ -88,7 +100,7 @@ pub struct DistributionArgs {
     /// Say what would be done, and do nothing
     #[arg(long, short = 'd')]
     pub dry_run: bool,
-    /// Not supported: untagged manifests are kept
+    /// Also delete manifests that no tag leads to, and no index or image that stays
     #[arg(long, short = 'm')]
     pub delete_untagged: bool,
     /// Print nothing
@@ -133,25 +145,32 @@ impl Args {
 
     /// The first request of a run.
     fn request(&self) -> SliceRequest {
-        SliceRequest { run: self.run.clone(), dry_run: self.dry_run, undo: self.undo.clone() }
+        SliceRequest {
+            run: self.run.clone(),
+            dry_run: self.dry_run,
+            untagged: self.delete_untagged.then_some(self.untagged_age),
+            undo: self.undo.clone(),
+        }
     }
 }
 
 impl DistributionArgs {
-    /// Refuses what is not supported.
-    ///
-    /// # Errors
-    /// When untagged manifests are to be deleted.
-    pub fn check(&self) -> anyhow::Result<()> {
-        if self.delete_untagged {
-            bail!(
-                "--delete-untagged is not supported: untagged manifests are kept, as they may be \
-                 pulled by digest, or be signatures of others; leave -m out, and delete manifests \
-                 by digest (docs/operations.md)"
-            );
-        }
-        Ok(())
+    /// The first request of the run. Untagged manifests go whatever their age, as with
+    /// distribution's command, if nobody else uses the storage.
+    pub fn request(&self) -> SliceRequest {
+        let untagged = self.delete_untagged.then_some(0);
+        SliceRequest { dry_run: self.dry_run, untagged, ..SliceRequest::default() }
     }
+}
+
+/// An age in seconds, of one number with a unit.
+fn age(text: &str) -> Result<u64, String> {
+    let units = [("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60)];
+    let parsed = units.into_iter().find_map(|(unit, seconds)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(seconds)
+    });
+    parsed.ok_or_else(|| "must be a number with m, h or d, as in 12h or 7d".to_owned())
 }
 
 fn digest(text: &str) -> Result<Digest, String> {
@@ -271,6 +290,7 @@ pub fn print_as_distribution(outcome: &Outcome, out: &mut dyn Write) -> anyhow::
 #[cfg(test)]
 mod tests {
     use super::{Display, Failure, Outcome, RETRIES, Source, drive, print};
+    use clap::Parser as _;
     use roadstead_bridge::collect::{Progress, Report, SliceRequest};
     use std::collections::VecDeque;
 
@@ -336,6 +356,45 @@ mod tests {
         let said = run(&mut slices).await.0.unwrap_err().to_string();
         assert!(said.contains("another run has taken over"), "{said}");
         const { assert!(RETRIES < 10, "each doubles the pause") };
+    }
+
+    /// What the flags ask for.
+    #[test]
+    fn flags_of_untagged_manifests() {
+        #[derive(clap::Parser)]
+        struct Gc {
+            #[command(flatten)]
+            args: super::Args,
+        }
+        #[derive(clap::Parser)]
+        struct GarbageCollect {
+            #[command(flatten)]
+            args: super::DistributionArgs,
+        }
+        for (flags, expected) in [
+            (&[][..], Ok(None)),
+            (&["--delete-untagged"], Ok(Some(24 * 3600))),
+            (&["--delete-untagged", "--untagged-age", "7d"], Ok(Some(7 * 24 * 3600))),
+            (&["--delete-untagged", "--untagged-age=90m"], Ok(Some(90 * 60))),
+            (&["--delete-untagged", "--untagged-age", "7"], Err("a number with m, h or d")),
+            (&["--delete-untagged", "--untagged-age=-1h"], Err("a number with m, h or d")),
+            (&["--untagged-age", "7d"], Err("--delete-untagged")),
+        ] {
+            let parsed = Gc::try_parse_from([&["gc", "/srv"][..], flags].concat());
+            match (parsed, expected) {
+                (Ok(parsed), Ok(expected)) => {
+                    assert_eq!(parsed.args.request().untagged, expected, "{flags:?}");
+                }
+                (Err(error), Err(expected)) => {
+                    assert!(error.to_string().contains(expected), "{flags:?}: {error}");
+                }
+                (parsed, _) => panic!("{flags:?}: {:?}", parsed.map(|gc| gc.args)),
+            }
+        }
+        for (flag, expected) in [("-m", Some(0)), ("--delete-untagged", Some(0)), ("-d", None)] {
+            let parsed = GarbageCollect::try_parse_from(["garbage-collect", flag, "config.yml"]);
+            assert_eq!(parsed.unwrap().args.request().untagged, expected, "{flag}");
+        }
     }
 
     #[test]

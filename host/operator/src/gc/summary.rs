@@ -1,5 +1,6 @@
 //! A report in words.
 
+use crate::terminal::harmless;
 use roadstead_bridge::collect::Report;
 
 /// For people.
@@ -12,6 +13,7 @@ pub(super) fn of(report: &Report) -> String {
         of_bytes(blobs, bytes),
     )];
     let (dry, given_back) = (report.dry_run, report.given_back);
+    untagged(report, &mut lines);
     let mut add = |label: &str, blobs: u64, bytes: u64, meaning: &str| {
         if blobs > 0 {
             lines.push(format!("{label:<12}{}{meaning}", of_bytes(blobs, bytes)));
@@ -35,13 +37,54 @@ pub(super) fn of(report: &Report) -> String {
     lines.join("\n")
 }
 
+/// What is said of manifests that nothing leads to.
+fn untagged(report: &Report, lines: &mut Vec<String>) {
+    let of = |number: u64| count(number, "manifest", "manifests");
+    let would = |done: &'static str, would: &'static str| if report.dry_run { would } else { done };
+    if report.untagged > 0 {
+        let (label, size) = (would("deleted:", "to delete:"), size(report.untagged_bytes));
+        lines.push(format!(
+            "{label:<12}{} with {size}, which nothing leads to",
+            of(report.untagged)
+        ));
+    }
+    lines.extend(report.eligible.iter().map(|manifest| format!("  {}", harmless(manifest))));
+    let named = report.eligible.len() as u64;
+    if named > 0 && report.untagged > named {
+        lines.push(format!("  and {} more", report.untagged - named));
+    }
+    if report.restored > 0 {
+        let label = would("restored:", "to restore:");
+        lines.push(format!("{label:<12}{} needed again", of(report.restored)));
+    }
+    for name in &report.passed_over {
+        lines.push(format!(
+            "{} keeps its untagged manifests: it has more than can be looked at together, or a tag \
+             that is damaged",
+            harmless(name)
+        ));
+    }
+    if report.foreign {
+        lines.push(
+            "another registry has written to this storage in the last 30 days, so nothing is \
+             removed, and untagged manifests stay; stop all registries, and run this again on the \
+             storage itself"
+                .to_owned(),
+        );
+    }
+}
+
 /// As distribution's command says it, and what was done.
 pub(super) fn as_distribution(report: &Report) -> String {
     let marked = report.blobs.saturating_sub(report.removed);
     let mut lines = vec![format!(
-        "{marked} blobs marked, {} blobs and 0 manifests eligible for deletion",
-        report.removed
+        "{marked} blobs marked, {} blobs and {} manifests eligible for deletion",
+        report.removed, report.untagged
     )];
+    for manifest in &report.eligible {
+        let digest = manifest.rsplit('@').next().unwrap_or_default();
+        lines.push(format!("manifest eligible for deletion: {}", harmless(digest)));
+    }
     if !report.dry_run && report.removed > 0 {
         lines.push(format!("deleted {}", of_bytes(report.removed, report.removed_bytes)));
     }
@@ -112,6 +155,40 @@ mod tests {
         assert!(of(&report).contains("\nto remove:  3 blobs with 1.0 MiB\n"), "{}", of(&report));
         assert_eq!(as_distribution(&report).lines().count(), 1);
         assert!(of(&Report::default()).ends_with("\nnothing to do"));
+    }
+
+    #[test]
+    fn untagged_manifests_in_words() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let report = Report {
+            untagged: 3,
+            untagged_bytes: 2048,
+            restored: 1,
+            eligible: vec![format!("a/b@{digest}")],
+            passed_over: vec!["large".to_owned()],
+            dry_run: true,
+            ..Report::default()
+        };
+        let said = of(&report);
+        for expected in [
+            "\nto delete:  3 manifests with 2.0 KiB, which nothing leads to\n".to_owned(),
+            format!("\n  a/b@{digest}\n  and 2 more\n"),
+            "\nto restore: 1 manifest needed again\n".to_owned(),
+            "\nlarge keeps its untagged manifests:".to_owned(),
+        ] {
+            assert!(said.contains(&expected), "{said}");
+        }
+        assert_eq!(
+            as_distribution(&report),
+            format!(
+                "0 blobs marked, 0 blobs and 3 manifests eligible for deletion\n\
+                 manifest eligible for deletion: {digest}"
+            )
+        );
+        let report = Report { dry_run: false, eligible: Vec::new(), foreign: true, ..report };
+        let said = of(&report);
+        assert!(said.contains("\ndeleted:    3 manifests"), "{said}");
+        assert!(said.contains("\nanother registry has written"), "{said}");
     }
 
     #[test]

@@ -141,11 +141,12 @@ async fn check_repository<S: Testable>(storage: &S) {
     storage.begin(&new_session(storage, &name)).await.unwrap();
     write_neighbours(storage, &name).await;
     let announced = write_announcements(storage, &name, &digests).await;
-    let [moved, cached] = write_condemned(storage, &name, &digests[..4]).await;
+    let [moved, revisions_moved, cached] = write_condemned(storage, &name, &digests[..4]).await;
 
     for (collection, keys) in [
         (Collection::Deletions(name.clone()), announced),
         (Collection::Moved(name.clone()), moved),
+        (Collection::MovedRevisions(name.clone()), revisions_moved),
         (Collection::References(name.clone()), cached),
         (Collection::Layers(name.clone()), layers),
         (Collection::Revisions(name.clone()), revisions),
@@ -195,18 +196,21 @@ async fn write_condemned<S: Storage>(
     storage: &S,
     name: &RepositoryName,
     digests: &[Digest],
-) -> [Vec<(Key, u64)>; 2] {
-    let (mut moved, mut references) = (Vec::new(), Vec::new());
+) -> [Vec<(Key, u64)>; 3] {
+    let (mut moved, mut revisions, mut references) = (Vec::new(), Vec::new(), Vec::new());
     for digest in digests {
         let length = digest.as_str().len();
         let key = Key::MovedLayer(name.clone(), digest.clone());
         storage.link(&key, digest, None).await.unwrap();
         moved.push((key, length as u64));
+        let key = Key::MovedRevision(name.clone(), digest.clone());
+        storage.write(&key, content(length)).await.unwrap();
+        revisions.push((key, length as u64));
         let key = Key::References(name.clone(), digest.clone());
         storage.write(&key, content(length)).await.unwrap();
         references.push((key, length as u64));
     }
-    [moved, references]
+    [moved, revisions, references]
 }
 
 /// Referrers of two subjects, and that they are complete.

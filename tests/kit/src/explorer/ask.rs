@@ -24,10 +24,12 @@ pub enum Item {
     Image,
     /// A manifest that refers to [`Item::Plain`].
     Referrer,
+    /// An index that lists [`Item::Plain`]. Only beside a collector.
+    Index,
 }
 
 impl Item {
-    /// All of them.
+    /// All of them, but for the index.
     pub const ALL: [Self; 3] = [Self::Plain, Self::Image, Self::Referrer];
 
     /// Its media type.
@@ -36,6 +38,7 @@ impl Item {
             Self::Plain => "application/vnd.example.plain+json",
             Self::Image => "application/vnd.oci.image.manifest.v1+json",
             Self::Referrer => "application/vnd.example.referrer+json",
+            Self::Index => "application/vnd.oci.image.index.v1+json",
         }
     }
 
@@ -49,6 +52,14 @@ impl Item {
                     r#"{{"mediaType":"application/vnd.example.config","digest":"{digest}","size":{size}}}"#
                 );
                 format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]}}"#)
+            }
+            Self::Index => {
+                let child = Self::Plain;
+                let (digest, size) = (child.digest(), child.bytes().len());
+                let media_type = child.media_type();
+                format!(
+                    r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}]}}"#
+                )
             }
             Self::Referrer => {
                 let subject = Self::Plain;

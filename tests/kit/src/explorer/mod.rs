@@ -16,7 +16,8 @@
 //!   the other.
 //! - `search` brings them together.
 //! - `collector` is a garbage collector beside clients, with an oracle of its own:
-//!   what it does makes no difference to them. `scrubber` is a scrub beside them.
+//!   what it does makes no difference to them. `scrubber` is a scrub beside them, and
+//!   `untagged` a collector that takes manifests away.
 
 mod ask;
 mod collector;
@@ -26,6 +27,7 @@ mod scrubber;
 mod search;
 mod stage;
 mod step;
+mod untagged;
 mod world;
 
 pub use ask::{Ask, Item};
@@ -37,4 +39,5 @@ pub use search::{Bound, Found, Scenario, explore, inject};
 pub use stage::{Fault, FaultKind, Performance, Span, Task, perform};
 pub(crate) use stage::{answered, bucket_step, pause};
 pub use step::{Kind, Step};
+pub use untagged::{Encounter, Fault as Slip, encounter};
 pub use world::{Medium, World};
