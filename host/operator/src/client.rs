@@ -179,7 +179,8 @@ impl Client {
                 return Ok(answer);
             };
             let location = location.ok_or("the registry redirects to nowhere")?.to_owned();
-            let wrong = || format!("the registry redirects to something that is no URL: {location:?}");
+            let wrong =
+                || format!("the registry redirects to something that is no URL: {location:?}");
             let uri: Uri = location.parse().map_err(|_| wrong())?;
             let path = uri.path_and_query().map_or("/", |path| path.as_str());
             let mut request =
@@ -192,7 +193,10 @@ impl Client {
             let target: Target = location.parse().map_err(|_| wrong())?;
             let scheme = target.scheme.ok_or_else(wrong)?;
             if scheme == Scheme::Http && *self.scheme.borrow() != Some(Scheme::Http) {
-                return Err(format!("the registry redirects to plain HTTP: {}", target.authority()));
+                return Err(format!(
+                    "the registry redirects to plain HTTP: {}",
+                    target.authority()
+                ));
             }
             let stream = self.connect(&target, scheme).await?;
             answer = self.exchange(stream, &target, request, None, most).await?;

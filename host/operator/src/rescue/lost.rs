@@ -116,7 +116,9 @@ fn damage(finding: &Finding) -> Option<String> {
             "{repository}: the tag {} is damaged; push it again, or delete it",
             text(&finding.tag)
         ),
-        Found::LinkDamaged => format!("{repository}: the link to {digest} is damaged; push it again"),
+        Found::LinkDamaged => {
+            format!("{repository}: the link to {digest} is damaged; push it again")
+        }
         Found::Corrupt => format!(
             "the data of {digest} is damaged; roadstead scrub --quarantine moves it away, and \
              roadstead rescue then brings it back"

@@ -51,9 +51,11 @@ impl Archive {
                 Ok(Some(entry)) => files.push(entry),
                 Ok(None) => break,
                 Err(Stop::NoArchive) => {
-                    return Err("it is no tar archive; give an OCI layout or the output of docker \
+                    return Err(
+                        "it is no tar archive; give an OCI layout or the output of docker \
                                 save"
-                        .to_owned());
+                            .to_owned(),
+                    );
                 }
                 Err(Stop::Damaged(offset)) => {
                     note = Some(format!(

@@ -17,11 +17,7 @@ pub(super) struct Elsewhere {
 }
 
 impl Elsewhere {
-    pub(super) fn new(
-        url: &str,
-        connection: &Connection,
-        limit: Duration,
-    ) -> Result<Self, String> {
+    pub(super) fn new(url: &str, connection: &Connection, limit: Duration) -> Result<Self, String> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
         let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_matches('/');

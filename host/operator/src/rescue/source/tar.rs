@@ -82,7 +82,8 @@ impl<'a> Entries<'a> {
             let extra = matches!(kind, b'x' | b'L' | b'g' | b'K');
             let size = if extra { length } else { self.size.take().unwrap_or(length) };
             let offset = start + BLOCK;
-            let next = size.checked_next_multiple_of(BLOCK).and_then(|size| offset.checked_add(size));
+            let next =
+                size.checked_next_multiple_of(BLOCK).and_then(|size| offset.checked_add(size));
             // The last block may lack its padding.
             let Some(next) = next.filter(|_| size <= self.end - offset) else {
                 return Err(Stop::Damaged(start));
@@ -140,7 +141,11 @@ fn text(field: &[u8]) -> String {
 
 fn name(header: &[u8]) -> String {
     let name = text(field(header, 0, 100));
-    let prefix = if field(header, 257, 6) == b"ustar\0" { text(field(header, 345, 155)) } else { String::new() };
+    let prefix = if field(header, 257, 6) == b"ustar\0" {
+        text(field(header, 345, 155))
+    } else {
+        String::new()
+    };
     if prefix.is_empty() { name } else { format!("{prefix}/{name}") }
 }
 

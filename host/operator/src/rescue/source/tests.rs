@@ -264,7 +264,8 @@ async fn damaged_archives_end_where_the_damage_is() {
     endless[124..136].copy_from_slice(&[0xff; 12]);
     seal(&mut endless);
     let mut vast = entry(&in_layout(b"last"), b'0', b"last");
-    vast[124..136].copy_from_slice(&[0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    vast[124..136]
+        .copy_from_slice(&[0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
     seal(&mut vast);
     let name = entry("././@LongLink", b'L', &vec![b'x'; 100_000]);
     for rest in [last[..1000].to_vec(), last[..100].to_vec(), wrong, endless, vast, name] {
