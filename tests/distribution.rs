@@ -2,7 +2,7 @@
 //! serves what the other one stored; and what distribution's collector does there.
 
 use roadstead_tests::{
-    Registry, Step, Target, binary_named, delete, digest, get, head, post, put, run, skip,
+    Registry, Step, Target, binary, binary_named, delete, digest, get, head, post, put, run, skip,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -259,4 +259,91 @@ async fn distribution_collects_referrers_and_stops_at_unknown_manifests() {
     let registry = Registry::start(&data, &DELETES, &[]).unwrap();
     all(&registry.address, image.pull()).await;
     all(&registry.address, vec![get(&by_digest).status(404), referrers.content(none)]).await;
+}
+
+/// Runs `roadstead rescue`: its exit status, and what it prints.
+fn rescue(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(binary().unwrap());
+    command.arg("rescue").args(arguments);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
+        command.env_remove(name);
+    }
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The images of an index and its signature, with `-m`; and a backup of before.
+#[tokio::test]
+async fn what_distribution_collected_is_rescued() {
+    let Some(program) = binary_named(&["docker-registry", "registry"]) else {
+        skip("distribution", "neither docker-registry nor registry is on the PATH");
+        return;
+    };
+    let root = tempfile::tempdir().unwrap();
+    let (data, backup) = (root.path().join("data"), root.path().join("backup"));
+    let kept = Image::new("kept", None);
+    let platform = Image::new("rescued", None);
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [{ "mediaType": OCI_MANIFEST, "digest": platform.digest(), "size": platform.manifest.len() }],
+    });
+    let index = index.to_string();
+    let mut signature = Image::new("rescued", Some(&digest(index.as_bytes())));
+    signature.blobs[1] = b"a signature".to_vec();
+    signature.manifest =
+        signature.manifest.replace(&digest(&platform.blobs[1]), &digest(&signature.blobs[1]));
+    let at = |image: &Image| format!("/v2/rescued/manifests/{}", image.digest());
+    let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+    all(&registry.address, kept.push()).await;
+    all(&registry.address, platform.push_as(&platform.digest())).await;
+    let tagged =
+        put("/v2/rescued/manifests/v1").header("content-type", OCI_INDEX).body(index.clone());
+    all(&registry.address, vec![tagged.status(201)]).await;
+    all(&registry.address, signature.push_as(&signature.digest())).await;
+    drop(registry);
+    let copied = Command::new("cp").arg("-a").arg(&data).arg(&backup).status().unwrap();
+    assert!(copied.success());
+    let [target, from] = [&data, &backup].map(|path| path.to_str().unwrap());
+    let (status, said) = rescue(&[target]);
+    assert_eq!(status, Some(0), "{said}");
+
+    let (collected, said) = collect(&program, root.path(), &["-m"]);
+    assert!(collected, "{said}");
+    let (status, said) = rescue(&[target]);
+    assert_eq!(status, Some(1), "{said}");
+    for line in [
+        format!("rescued: manifest {} (a platform of", platform.digest()),
+        format!("rescued: manifest {} (a signature, SBOM or other referrer)", signature.digest()),
+        "--from".to_owned(),
+    ] {
+        assert!(said.contains(&line), "{line}: {said}");
+    }
+    let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+    all(&registry.address, kept.pull()).await;
+    let gone = [&platform, &signature].map(|image| get(at(image)).status(404));
+    all(&registry.address, gone.into()).await;
+    // Meanwhile it is served.
+    let (status, said) = rescue(&[target, "--from", from]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("another process serves"), "{said}");
+    drop(registry);
+
+    let (status, said) = rescue(&[target, "--from", from]);
+    assert_eq!(status, Some(0), "{said}");
+    let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+    all(&registry.address, kept.pull()).await;
+    all(&registry.address, vec![get("/v2/rescued/manifests/v1").content(index.clone())]).await;
+    for image in [&platform, &signature] {
+        all(&registry.address, vec![get(at(image)).content(image.manifest.clone())]).await;
+        for blob in &image.blobs {
+            let path = format!("/v2/rescued/blobs/{}", digest(blob));
+            all(&registry.address, vec![get(path).content(blob.clone())]).await;
+        }
+    }
+    // By its URL, of a registry that serves.
+    let (status, said) = rescue(&[&format!("http://{}", registry.address)]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("nothing is lost"), "{said}");
 }

@@ -85,8 +85,18 @@ async fn a_directory_that_is_served_is_left_to_its_registry() {
         let said = refusal(command(&["gc", text(root.path())]));
         assert_says(&said, &["another process serves", text(root.path()), "by its URL"]);
         assert_eq!(said.lines().count(), 1, "{said}");
+        let said = refusal(command(&["rm", "--directory", text(root.path()), "a:v1"]));
+        assert_says(&said, &["another process serves", text(root.path()), "by its URL"]);
+        let output = command(&["rescue", text(root.path())]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert_says(&String::from_utf8(output.stderr).unwrap(), &["another process serves"]);
+        // Nothing is written.
+        printed(&["rescue", "--dry-run", text(root.path())]);
         drop(host);
         printed(&["gc", text(root.path())]);
+        printed(&["rescue", text(root.path())]);
+        let missing = command(&["rm", "--directory", text(root.path()), "a:v1"]).output().unwrap();
+        assert_eq!(missing.status.code(), Some(3));
     })
     .await;
 }

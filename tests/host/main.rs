@@ -17,6 +17,7 @@ mod log;
 mod power_loss;
 mod response_cache;
 mod same_upload;
+mod scrub;
 mod secure;
 mod sendfile;
 mod shutdown;

@@ -62,6 +62,7 @@ be done.";
 /// Find lost content, and bring it back from other places
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags")]
 pub struct Args {
     /// A registry's URL, a data directory or a configuration file
     #[arg(value_name = "TARGET")]
@@ -154,16 +155,16 @@ async fn at_target(
         );
     }
     let path = PathBuf::from(&args.target);
-    let storage = match path.is_dir() {
-        true => Storage::Directory(path),
-        false if path.is_file() => Storage::Config(path),
-        false => {
-            return Err(format!(
-                "{} is neither a data directory nor a configuration file, nor a URL as in \
-                 https://registry.example:5000",
-                args.target
-            ));
-        }
+    let storage = if path.is_dir() {
+        Storage::Directory(path)
+    } else if path.is_file() {
+        Storage::Config(path)
+    } else {
+        return Err(format!(
+            "{} is neither a data directory nor a configuration file, nor a URL as in \
+             https://registry.example:5000",
+            args.target
+        ));
     };
     let registry = opener.open(&storage, Access::of(args.dry_run)).await;
     let registry = registry.map_err(|error| format!("{error:#}"))?;

@@ -38,6 +38,7 @@ const PARTS: [(&str, &str); 20] = [
     ("component/config/", "Settings"),
     ("host/operator/src/cert/", "`roadstead cert`"),
     ("host/operator/src/gc/", "`roadstead gc`"),
+    ("host/operator/src/scrub/", "`roadstead scrub`"),
     ("host/operator/", "`roadstead doctor`, `htpasswd` and `rm`"),
 ];
 
