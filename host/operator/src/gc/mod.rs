@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long)]
     pub keep: bool,
     /// Also delete manifests that no tag leads to, and no index or image that stays
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["undo", "why", "usage", "reports"])]
     pub delete_untagged: bool,
     /// How long ago they were pushed, at least, as 12h or 7d
     #[arg(

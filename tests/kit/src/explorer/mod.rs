@@ -39,5 +39,5 @@ pub use search::{Bound, Found, Scenario, explore, inject};
 pub use stage::{Fault, FaultKind, Performance, Span, Task, perform};
 pub(crate) use stage::{answered, bucket_step, pause};
 pub use step::{Kind, Step};
-pub use untagged::{Encounter, Fault as Slip, encounter};
+pub use untagged::{Encounter, Slip, encounter};
 pub use world::{Medium, World};

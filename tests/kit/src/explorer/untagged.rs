@@ -30,7 +30,7 @@ pub struct Encounter {
 
 /// A rule that a collector breaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub enum Slip {
     /// It does not look again once it has announced what it does.
     NoSecondLook,
     /// It does not announce what it does.
@@ -47,7 +47,7 @@ pub enum Fault {
 pub fn encounter(
     medium: Medium,
     encounter: &Encounter,
-    fault: Option<Fault>,
+    fault: Option<Slip>,
     bound: Bound,
 ) -> Found {
     explore_runs(bound, |scheduler| run(medium, encounter, fault, scheduler))
@@ -56,7 +56,7 @@ pub fn encounter(
 fn run(
     medium: Medium,
     encounter: &Encounter,
-    fault: Option<Fault>,
+    fault: Option<Slip>,
     scheduler: Box<dyn Scheduler>,
 ) -> Result<bool, String> {
     let processes = encounter.clients.len() + 1;
@@ -154,7 +154,7 @@ impl Work for Inspection {
 
 /// Takes the manifest away, unless something leads to it.
 struct Collector {
-    fault: Option<Fault>,
+    fault: Option<Slip>,
 }
 
 impl Work for Collector {
@@ -168,13 +168,13 @@ impl Work for Collector {
         }
         storage.write(&Key::Record(Record::Marker), Bytes::new()).await?;
         let announcement = Key::Moves { repository: name(), id: RUN };
-        if keeps(Fault::DoesNotAnnounce) {
+        if keeps(Slip::DoesNotAnnounce) {
             storage.write(&announcement, digest.to_string().into()).await?;
         }
-        if !(keeps(Fault::NoSecondLook) && self.is_needed(storage).await?) {
+        if !(keeps(Slip::NoSecondLook) && self.is_needed(storage).await?) {
             self.take(storage, &digest).await?;
         }
-        if keeps(Fault::DoesNotAnnounce) {
+        if keeps(Slip::DoesNotAnnounce) {
             storage.write(&announcement, Bytes::new()).await?;
         }
         Ok(())
@@ -191,16 +191,16 @@ impl Collector {
         let digest = digest.clone();
         let moved = MovedRevision { digest: digest.clone(), run: RUN, media_type, expired: false };
         let value = Bytes::from(moved.to_string());
-        let leaves = self.fault != Some(Fault::LeavesNothing);
-        if leaves && self.fault != Some(Fault::LeavesLate) {
+        let leaves = self.fault != Some(Slip::LeavesNothing);
+        if leaves && self.fault != Some(Slip::LeavesLate) {
             storage.write(&key, value.clone()).await?;
-            let looks = self.fault != Some(Fault::OverlooksDeletion);
+            let looks = self.fault != Some(Slip::OverlooksDeletion);
             if looks && !storage.exists(&link).await? {
                 return storage.delete(&key).await;
             }
         }
         storage.unlink(&link, &digest).await?;
-        if self.fault == Some(Fault::LeavesLate) {
+        if self.fault == Some(Slip::LeavesLate) {
             storage.write(&key, value).await?;
         }
         Ok(())
