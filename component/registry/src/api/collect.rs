@@ -2,7 +2,7 @@
 //! these requests itself; under other hosts, `curl` and a clock do.
 
 use super::{Answer, Call, Registry, internal, json};
-use crate::{Error, SliceOptions};
+use crate::{Error, SliceOptions, TOMBSTONE_KEPT};
 use http::header::{self, HeaderValue};
 use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
 use roadstead_config::Collection;
@@ -85,11 +85,14 @@ fn order(
     let Collection { interval, grace, keep, rate } = collection;
     let overrides = overrides.unwrap_or_default();
     let or = |given: Option<u64>, setting| given.map_or(setting, Duration::from_millis);
+    let grace = or(overrides.grace, grace);
     Ok(SliceOptions {
         run: ask.run.as_deref().map(run).transpose()?,
-        grace: or(overrides.grace, grace),
+        grace,
         keep: or(overrides.keep, keep),
         interval: or(overrides.interval, interval),
+        valid: or(overrides.valid, grace / 2),
+        settled: or(overrides.settled, TOMBSTONE_KEPT),
         dry_run: ask.dry_run,
         exclusive: overrides.exclusive,
         budget: overrides.budget.unwrap_or(rate.min(LARGEST_SLICE)),
@@ -119,7 +122,7 @@ fn paced(mut progress: Progress, order: &SliceOptions, rate: u32) -> Progress {
 #[cfg(test)]
 mod tests {
     use super::{order, paced};
-    use crate::SliceOptions;
+    use crate::{SliceOptions, TOMBSTONE_KEPT};
     use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
     use roadstead_config::Collection;
     use std::time::Duration;
@@ -138,6 +141,8 @@ mod tests {
             grace: HOUR,
             keep: HOUR * 2,
             interval: HOUR * 24,
+            valid: HOUR / 2,
+            settled: TOMBSTONE_KEPT,
             dry_run: true,
             exclusive: false,
             budget: 1000,

@@ -19,6 +19,7 @@ mod removal;
 mod run;
 mod state;
 
+pub use removal::TOMBSTONE_KEPT;
 pub use roadstead_bridge::collect::{Progress, Report};
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ pub struct SliceOptions {
     pub keep: Duration,
     /// A run begins only if the last one began longer ago.
     pub interval: Duration,
+    /// How old a run may become before it ends without having done everything.
+    pub valid: Duration,
+    /// How long the tombstone of a removed blob stays.
+    pub settled: Duration,
     /// Whether nothing is condemned, given back or removed.
     pub dry_run: bool,
     /// Whether nobody else uses the storage, so that nothing is waited for.

@@ -292,7 +292,7 @@ impl<S: Storage> Run<'_, S> {
     /// Fails if what the run has found is too old to act upon.
     pub(super) fn in_time(&self) -> Result<(), StorageError> {
         let age = self.now.duration_since(self.begun).unwrap_or_default() + self.since.elapsed();
-        if age <= self.order.grace / 2 || self.order.exclusive {
+        if age <= self.order.valid || self.order.exclusive {
             return Ok(());
         }
         Err(StorageError::Unavailable(format!(
