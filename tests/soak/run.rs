@@ -113,10 +113,10 @@ pub async fn run(settings: &Settings, place: Place) -> (String, Vec<String>) {
     } else {
         writeln!(
             summary,
-            "collectors: {} runs began, {} ended: {} blobs condemned, {} given back, {} removed \
+            "collectors: {} runs ended, {} went on after a slice: {} blobs condemned, {} given back, {} removed \
              with {} bytes, {} operations",
-            reports.of("began"),
             reports.of("ended"),
+            reports.of("began"),
             reports.of("condemned"),
             reports.of("given_back"),
             reports.of("removed"),
@@ -193,6 +193,7 @@ impl Soak {
             let log = tokio::task::block_in_place(|| self.kill(instance));
             add(&self.world.counts.kills);
             self.end_run_of(&log).await;
+            self.place.end_announcements();
             tokio::task::block_in_place(|| self.start(instance));
         }
     }
@@ -244,7 +245,8 @@ impl Soak {
             self.world
                 .fault("the manifests that are there are not those that were pushed".to_owned());
         }
-        (0..instances).for_each(|at| self.start(at));
+        // One that loses the lease to another does not report what it has done.
+        self.start(0);
         if self.world.settings.store == Store::Distribution {
             self.place.collect().await;
         }
@@ -254,9 +256,7 @@ impl Soak {
         loop {
             (left, others) = self.place.blobs().await;
             reports = Reports::default();
-            for process in self.processes.lock().unwrap().iter() {
-                reports.add(&process.log());
-            }
+            reports.add(&self.processes.lock().unwrap()[0].log());
             let reported = reports.of("removed_bytes") == garbage;
             let peer = self.world.settings.store == Store::Distribution;
             if peer || left == expected && reported || begun.elapsed() > KEEP + DRAINED {
@@ -264,6 +264,8 @@ impl Soak {
             }
             tokio::time::sleep(10 * PAUSE).await;
         }
+        self.reports.lock().unwrap().errors.append(&mut reports.errors);
+        (1..instances).for_each(|at| self.start(at));
         let summary = format!(
             "at the end: {} blobs with {} bytes, of which manifests refer to {} with {} bytes; after \
              {:.0?}: {} blobs with {} bytes and {others} other objects, and {} bytes reported as \

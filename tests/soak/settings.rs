@@ -54,8 +54,8 @@ impl Settings {
             Ok(other) => panic!("SOAK_STORE={other}"),
         };
         let (layers, kills) = match store {
-            Store::Directory | Store::Distribution => (4000, 4000),
-            Store::Garage | Store::Azurite => (600, 20_000),
+            Store::Directory | Store::Distribution => (4000, 10_000),
+            Store::Garage | Store::Azurite => (600, 60_000),
         };
         Self {
             store,
