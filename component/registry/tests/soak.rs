@@ -266,6 +266,7 @@ fn order() -> SliceOptions {
         settled: TOMBSTONE_KEPT,
         dry_run: false,
         exclusive: false,
+        pace: Duration::ZERO,
         budget: 50,
     }
 }

@@ -8,7 +8,7 @@ use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
 use roadstead_config::Collection;
 use roadstead_storage::{BodyError, RequestBody, Storage};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Maximum size of a request's body, in bytes: several times what it can say.
 ///
@@ -20,6 +20,8 @@ const BODY_LIMIT: usize = 1024;
 ///
 /// Limit: operations of a slice of garbage collection; test: none, a slice may stop earlier.
 const LARGEST_SLICE: u32 = 1000;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// `Retry-After` if another request does a slice, in seconds.
 pub(super) const BUSY_RETRY_AFTER: &str = "1";
@@ -36,8 +38,9 @@ impl<S: Storage> Registry<S> {
             Some(_) => None,
             None => Some(Turn::take(&self.collecting)?),
         };
+        let begun = Instant::now();
         let progress = self.store.collect(&order).await.map_err(internal)?;
-        let progress = paced(progress, &order, collection.rate);
+        let progress = paced(progress, &order, begun.elapsed());
         let body = serde_json::to_vec(&progress);
         let mut response = json(body.map_err(|error| Error::Internal(error.to_string()))?);
         let no_store = HeaderValue::from_static("no-store");
@@ -95,6 +98,7 @@ fn order(
         settled: or(overrides.settled, TOMBSTONE_KEPT),
         dry_run: ask.dry_run,
         exclusive: overrides.exclusive,
+        pace: if overrides.exclusive { Duration::ZERO } else { SECOND / rate.max(1) },
         budget: overrides.budget.unwrap_or(rate.min(LARGEST_SLICE)),
     })
 }
@@ -108,13 +112,11 @@ fn run(text: &str) -> Result<u128, Error> {
     })
 }
 
-/// With the wait that keeps the rate, where others use the storage too.
-fn paced(mut progress: Progress, order: &SliceOptions, rate: u32) -> Progress {
-    if let Progress::Running { operations, wait, .. } = &mut progress
-        && !order.exclusive
-    {
-        let pace = u64::from(*operations) * 1000 / u64::from(rate.max(1));
-        *wait = pace.max(*wait);
+/// With the wait that keeps the rate, of which a part has passed with the slice.
+fn paced(mut progress: Progress, order: &SliceOptions, passed: Duration) -> Progress {
+    if let Progress::Running { operations, wait, .. } = &mut progress {
+        let rest = (order.pace * *operations).saturating_sub(passed).as_millis();
+        *wait = u64::try_from(rest).unwrap_or(u64::MAX).max(*wait);
     }
     progress
 }
@@ -145,13 +147,16 @@ mod tests {
             settled: TOMBSTONE_KEPT,
             dry_run: true,
             exclusive: false,
+            pace: Duration::from_micros(200),
             budget: 1000,
         };
         assert_eq!(order(collection(5000), None, &ask).unwrap(), expected);
         let of_host =
             Overrides { interval: Some(0), keep: Some(1), exclusive: true, ..Overrides::default() };
         let (interval, keep) = (Duration::ZERO, Duration::from_millis(1));
-        let expected = SliceOptions { interval, keep, exclusive: true, budget: 7, ..expected };
+        let pace = Duration::ZERO;
+        let expected =
+            SliceOptions { interval, keep, exclusive: true, pace, budget: 7, ..expected };
         assert_eq!(order(collection(7), Some(of_host), &ask).unwrap(), expected);
     }
 
@@ -173,9 +178,13 @@ mod tests {
             wait,
         };
         let others = order(collection(200), None, &SliceRequest::default()).unwrap();
-        let exclusive = SliceOptions { exclusive: true, ..others };
-        assert_eq!(paced(running(0), &others, 200), running(2500));
-        assert_eq!(paced(running(9000), &others, 200), running(9000));
-        assert_eq!(paced(running(0), &exclusive, 200), running(0));
+        let exclusive = Overrides { exclusive: true, ..Overrides::default() };
+        let exclusive = order(collection(200), Some(exclusive), &SliceRequest::default()).unwrap();
+        let passed = Duration::from_millis(600);
+        assert_eq!(paced(running(0), &others, Duration::ZERO), running(2500));
+        assert_eq!(paced(running(0), &others, passed), running(1900));
+        assert_eq!(paced(running(0), &others, HOUR), running(0));
+        assert_eq!(paced(running(9000), &others, passed), running(9000));
+        assert_eq!(paced(running(0), &exclusive, Duration::ZERO), running(0));
     }
 }

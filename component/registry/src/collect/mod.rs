@@ -43,6 +43,9 @@ pub struct SliceOptions {
     pub dry_run: bool,
     /// Whether nobody else uses the storage, so that nothing is waited for.
     pub exclusive: bool,
+    /// The time that an operation of the storage takes at least, on average: zero where
+    /// nobody else uses the storage.
+    pub pace: Duration,
     /// About how many operations of the storage the slice may take.
     pub budget: u32,
 }

@@ -34,6 +34,7 @@ pub(crate) fn order() -> SliceOptions {
         settled: TOMBSTONE_KEPT,
         dry_run: false,
         exclusive: false,
+        pace: Duration::ZERO,
         budget: u32::MAX,
     }
 }
