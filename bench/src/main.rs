@@ -2,6 +2,7 @@
 //! tables.
 
 mod client;
+mod collecting;
 mod content;
 mod image;
 mod listing;
@@ -127,6 +128,10 @@ async fn measure(
         }
         (Group::Start, _) => {
             let _ = write!(text, "\n{}", report::table(&bench.starts(), bench.systems()));
+        }
+        (Group::Collection, _) => {
+            let window = Duration::from_secs(flags.seconds);
+            let _ = write!(text, "\n{}", bench.collecting(pattern, flags.rounds, window).await?);
         }
         (Group::Hash, _) => {
             let samples: Result<Vec<_>, _> =

@@ -62,6 +62,8 @@ pub(crate) enum Group {
     Tls,
     /// From a start to the first response
     Start,
+    /// Pulls and pushes beside garbage collection, of Roadstead alone
+    Collection,
     /// SHA-256 in this program, for comparison with pushes
     Hash,
 }
@@ -139,7 +141,7 @@ pub(crate) fn stages(group: Group, pattern: &Bytes, duration: Duration) -> Vec<S
         Group::Image => vec![images(pattern, duration)],
         Group::Lists => NAMES.map(|names| lists(pattern, names, duration)).into(),
         Group::Tls => [false, true].map(|tls| encryption(pattern, tls, duration)).into(),
-        Group::Start | Group::Hash => Vec::new(),
+        Group::Start | Group::Collection | Group::Hash => Vec::new(),
     }
 }
 

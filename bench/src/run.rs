@@ -1,15 +1,18 @@
 //! Runs stages: each system on a fresh directory, measured in turn.
 
 use crate::client::{Client, PushStyle};
+use crate::collecting;
 use crate::listing;
 use crate::measure::measure;
 use crate::process::Server;
 use crate::rows::{Row, Stage};
 use crate::sample::{Sample, Unit};
 use crate::systems::{Certificate, Place, System, SystemKind};
+use anyhow::Context as _;
+use bytes::Bytes;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 /// A file system in memory for many small files: removing 100,000 of them from
@@ -154,6 +157,20 @@ impl Bench {
         }
         drop((client, server));
         system.start(&place, Some(&self.certificate))
+    }
+
+    /// Measures Roadstead beside garbage collection; returns a table.
+    pub(crate) async fn collecting(
+        &self,
+        pattern: &Bytes,
+        rounds: u16,
+        window: Duration,
+    ) -> anyhow::Result<String> {
+        let system = self.systems.iter().find(|system| system.kind == SystemKind::Roadstead);
+        let system = system.context("Roadstead is not measured")?;
+        let place = self.place("collecting", system);
+        collecting::lay_out(&place.data())?;
+        collecting::measure(&system.start(&place, None)?, pattern, rounds, window).await
     }
 
     /// Measures how long starts take.

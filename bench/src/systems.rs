@@ -150,7 +150,7 @@ impl System {
         let (file, text) = match self.kind {
             SystemKind::Roadstead => {
                 command.args(["serve", "--cache"]).arg(&place.cache).arg("config.yml");
-                ("config.yml", distribution(root, port, tls, ""))
+                ("config.yml", distribution(root, port, tls, "  delete: {enabled: true}\n"))
             }
             SystemKind::DockerRegistry | SystemKind::Registry => {
                 command.args(["serve", "config.yml"]);

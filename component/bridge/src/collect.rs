@@ -37,6 +37,12 @@ pub struct Overrides {
     /// How long ago the last run must have begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<u64>,
+    /// How old a run may become; half of the grace time by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid: Option<u64>,
+    /// How long the tombstone of a removed blob stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled: Option<u64>,
     /// Operations of the storage that a slice may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,

@@ -23,7 +23,7 @@ mod store;
 pub use api::{Registry, Switches, refusal};
 pub use body::Body;
 pub use challenge::{Reason, Scope};
-pub use collect::{Progress, Report, SliceOptions};
+pub use collect::{Progress, Report, SliceOptions, TOMBSTONE_KEPT};
 pub use error::Error;
 pub use gate::{Ask, Gate};
 pub use route::{

@@ -17,7 +17,7 @@ use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::contract::sha256;
 use roadstead_kit::native::NativeRegistry;
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_registry::{Progress, Report, SliceOptions};
+use roadstead_registry::{Progress, Report, SliceOptions, TOMBSTONE_KEPT};
 use roadstead_storage::{Collection, Cursor, Holding, Key, NameList, NamesQuery, Record, Storage};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
@@ -262,10 +262,13 @@ fn order() -> SliceOptions {
         grace: GRACE,
         keep: KEEP,
         interval: INTERVAL,
+        valid: GRACE / 2,
+        settled: TOMBSTONE_KEPT,
         dry_run: false,
         untagged: None,
         exclusive: false,
         undo: None,
+        pace: Duration::ZERO,
         budget: 50,
     }
 }

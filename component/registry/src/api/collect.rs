@@ -2,7 +2,7 @@
 //! these requests itself; under other hosts, `curl` and a clock do.
 
 use super::{Answer, Call, Registry, internal, json};
-use crate::{Body, CollectionQuery, Error, SliceOptions};
+use crate::{Body, CollectionQuery, Error, SliceOptions, TOMBSTONE_KEPT};
 use http::Response;
 use http::header::{self, HeaderValue};
 use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
@@ -10,7 +10,7 @@ use roadstead_config::Collection;
 use roadstead_storage::{BodyError, RequestBody, Storage};
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Maximum size of a request's body, in bytes: several times what it can say.
 ///
@@ -22,6 +22,8 @@ const BODY_LIMIT: usize = 1024;
 ///
 /// Limit: operations of a slice of garbage collection; test: none, a slice may stop earlier.
 const LARGEST_SLICE: u32 = 1000;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// `Retry-After` if another request does a slice, in seconds.
 pub(super) const BUSY_RETRY_AFTER: &str = "1";
@@ -38,8 +40,9 @@ impl<S: Storage> Registry<S> {
             Some(_) => None,
             None => Some(Turn::take(&self.collecting, Error::Collecting)?),
         };
+        let begun = Instant::now();
         let progress = self.store.collect(&order).await.map_err(internal)?;
-        let progress = paced(progress, &order, collection.rate);
+        let progress = paced(progress, &order, begun.elapsed());
         answer(&progress)
     }
 
@@ -107,15 +110,19 @@ fn order(
     let Collection { interval, grace, keep, untagged, rate } = collection;
     let overrides = overrides.unwrap_or_default();
     let or = |given: Option<u64>, setting| given.map_or(setting, Duration::from_millis);
+    let grace = or(overrides.grace, grace);
     Ok(SliceOptions {
         run: ask.run.as_deref().map(run).transpose()?,
-        grace: or(overrides.grace, grace),
+        grace,
         keep: or(overrides.keep, keep),
         interval: or(overrides.interval, interval),
+        valid: or(overrides.valid, grace / 2),
+        settled: or(overrides.settled, TOMBSTONE_KEPT),
         dry_run: ask.dry_run,
         untagged: ask.untagged.map(Duration::from_secs).or(untagged),
         exclusive: overrides.exclusive,
         undo: ask.undo.as_deref().map(run).transpose()?,
+        pace: if overrides.exclusive { Duration::ZERO } else { SECOND / rate.max(1) },
         budget: overrides.budget.unwrap_or(rate.min(LARGEST_SLICE)),
     })
 }
@@ -129,13 +136,11 @@ fn run(text: &str) -> Result<u128, Error> {
     })
 }
 
-/// With the wait that keeps the rate, where others use the storage too.
-fn paced(mut progress: Progress, order: &SliceOptions, rate: u32) -> Progress {
-    if let Progress::Running { operations, wait, .. } = &mut progress
-        && !order.exclusive
-    {
-        let pace = u64::from(*operations) * 1000 / u64::from(rate.max(1));
-        *wait = pace.max(*wait);
+/// With the wait that keeps the rate, of which a part has passed with the slice.
+fn paced(mut progress: Progress, order: &SliceOptions, passed: Duration) -> Progress {
+    if let Progress::Running { operations, wait, .. } = &mut progress {
+        let rest = (order.pace * *operations).saturating_sub(passed).as_millis();
+        *wait = u64::try_from(rest).unwrap_or(u64::MAX).max(*wait);
     }
     progress
 }
@@ -143,7 +148,7 @@ fn paced(mut progress: Progress, order: &SliceOptions, rate: u32) -> Progress {
 #[cfg(test)]
 mod tests {
     use super::{order, paced};
-    use crate::SliceOptions;
+    use crate::{SliceOptions, TOMBSTONE_KEPT};
     use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
     use roadstead_config::Collection;
     use std::time::Duration;
@@ -167,17 +172,22 @@ mod tests {
             grace: HOUR,
             keep: HOUR * 2,
             interval: HOUR * 24,
+            valid: HOUR / 2,
+            settled: TOMBSTONE_KEPT,
             dry_run: true,
             untagged: None,
             exclusive: false,
             undo: Some(8),
+            pace: Duration::from_micros(200),
             budget: 1000,
         };
         assert_eq!(order(collection(5000), None, &ask).unwrap(), expected);
         let of_host =
             Overrides { interval: Some(0), keep: Some(1), exclusive: true, ..Overrides::default() };
         let (interval, keep) = (Duration::ZERO, Duration::from_millis(1));
-        let expected = SliceOptions { interval, keep, exclusive: true, budget: 7, ..expected };
+        let pace = Duration::ZERO;
+        let expected =
+            SliceOptions { interval, keep, exclusive: true, pace, budget: 7, ..expected };
         assert_eq!(order(collection(7), Some(of_host), &ask).unwrap(), expected);
         let deletes = Collection { untagged: Some(HOUR * 3), ..collection(7) };
         let untagged = |ask: &SliceRequest| order(deletes, None, ask).unwrap().untagged;
@@ -206,9 +216,13 @@ mod tests {
             wait,
         };
         let others = order(collection(200), None, &SliceRequest::default()).unwrap();
-        let exclusive = SliceOptions { exclusive: true, ..others };
-        assert_eq!(paced(running(0), &others, 200), running(2500));
-        assert_eq!(paced(running(9000), &others, 200), running(9000));
-        assert_eq!(paced(running(0), &exclusive, 200), running(0));
+        let exclusive = Overrides { exclusive: true, ..Overrides::default() };
+        let exclusive = order(collection(200), Some(exclusive), &SliceRequest::default()).unwrap();
+        let passed = Duration::from_millis(600);
+        assert_eq!(paced(running(0), &others, Duration::ZERO), running(2500));
+        assert_eq!(paced(running(0), &others, passed), running(1900));
+        assert_eq!(paced(running(0), &others, HOUR), running(0));
+        assert_eq!(paced(running(9000), &others, passed), running(9000));
+        assert_eq!(paced(running(0), &exclusive, Duration::ZERO), running(0));
     }
 }

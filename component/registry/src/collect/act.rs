@@ -13,10 +13,13 @@ impl<S: Storage> Run<'_, S> {
     pub(super) async fn act(&mut self, mut act: Act) -> Result<(), StorageError> {
         let record = Record::Actions(self.id, act.part);
         let text = self.record(record.clone()).await?;
-        let actions = Action::parse_all(&text, &Key::Record(record))?;
-        let is_done = match act.phase {
-            Phase::Links => self.links(&actions, &mut act).await?,
-            _ => self.each(&actions, &mut act).await?,
+        let key = Key::Record(record);
+        let is_done = if act.phase == Phase::Links {
+            let actions: Result<Vec<_>, _> = Action::parse_all(&text, &key, 0)?.collect();
+            self.links(&actions?, &mut act).await?
+        } else {
+            let actions = Action::parse_all(&text, &key, act.done)?;
+            self.each(actions, &mut act).await?
         };
         self.state.stage = if !is_done || act.advance() {
             Stage::Act(act)
@@ -30,12 +33,17 @@ impl<S: Storage> Run<'_, S> {
 
     /// Carries out a phase for one action after the other, and says whether that is
     /// all of them.
-    async fn each(&mut self, actions: &[Action], act: &mut Act) -> Result<bool, StorageError> {
+    async fn each(
+        &mut self,
+        actions: impl Iterator<Item = Result<Action, StorageError>>,
+        act: &mut Act,
+    ) -> Result<bool, StorageError> {
         let begin = act.done;
-        for action in actions.iter().skip(begin) {
+        for action in actions {
             if act.done > begin && self.is_spent() {
                 return Ok(false);
             }
+            let action = &action?;
             self.alive().await?;
             match act.phase {
                 Phase::Announce => self.announce(action, act).await?,

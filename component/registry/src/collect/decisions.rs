@@ -71,9 +71,15 @@ pub(super) struct Action {
 }
 
 impl Action {
-    /// Parses a record of actions.
-    pub(super) fn parse_all(text: &[u8], key: &Key) -> Result<Vec<Self>, StorageError> {
-        unseal(text, key)?.map(|line| Self::parse(line).ok_or_else(|| damaged(key))).collect()
+    /// Parses a record of actions, each when it is asked for: there are many, and a
+    /// slice carries out few.
+    pub(super) fn parse_all(
+        text: &[u8],
+        key: &Key,
+        from: usize,
+    ) -> Result<impl Iterator<Item = Result<Self, StorageError>>, StorageError> {
+        let lines = unseal(text, key)?.skip(from);
+        Ok(lines.map(|line| Self::parse(line).ok_or_else(|| damaged(key))))
     }
 
     fn parse(line: &str) -> Option<Self> {

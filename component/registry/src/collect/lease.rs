@@ -130,9 +130,10 @@ impl<S: Storage> Run<'_, S> {
         format!("{:032x} {:032x}", self.id, self.slice)
     }
 
-    /// Called before each step of some length: fails if the run is too old, or if
-    /// another one has its lease, and renews that.
+    /// Called before each step of some length: keeps the pace, fails if the run is too
+    /// old, or if another one has its lease, and renews that.
     pub(super) async fn alive(&mut self) -> Result<(), StorageError> {
+        self.keep_pace().await;
         self.in_time()?;
         if self.renewed.elapsed() < LEASE_RENEWED {
             return Ok(());

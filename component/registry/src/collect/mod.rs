@@ -24,7 +24,7 @@ mod untagged;
 pub(crate) use decisions::Objects;
 pub(crate) use lease::Stopwatch;
 pub(crate) use references::References;
-pub(crate) use removal::TOMBSTONE_KEPT;
+pub use removal::TOMBSTONE_KEPT;
 pub use roadstead_bridge::collect::{Progress, Report};
 pub(crate) use run::LOOK_VALID;
 use std::time::Duration;
@@ -41,6 +41,10 @@ pub struct SliceOptions {
     pub keep: Duration,
     /// A run begins only if the last one began longer ago.
     pub interval: Duration,
+    /// How old a run may become before it ends without having done everything.
+    pub valid: Duration,
+    /// How long the tombstone of a removed blob stays.
+    pub settled: Duration,
     /// Whether nothing is condemned, given back or removed.
     pub dry_run: bool,
     /// How old a manifest to which nothing leads is when it is deleted; `None` keeps it.
@@ -50,6 +54,9 @@ pub struct SliceOptions {
     pub exclusive: bool,
     /// Only what this run has condemned is given back, and nothing else is done.
     pub undo: Option<u128>,
+    /// The time that an operation of the storage takes at least, on average: zero where
+    /// nobody else uses the storage.
+    pub pace: Duration,
     /// About how many operations of the storage the slice may take.
     pub budget: u32,
 }

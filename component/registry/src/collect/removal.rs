@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 /// every removal has been carried out.
 ///
 /// Limit: time for which the tombstone of a removed blob stays; test: `tombstones_outlive_data`.
-pub(crate) const TOMBSTONE_KEPT: Duration = Duration::from_mins(1);
+pub const TOMBSTONE_KEPT: Duration = Duration::from_mins(1);
 
 /// How often the removal of a blob begins again because the last look took too long.
 ///
@@ -104,9 +104,9 @@ impl<S: Storage> Run<'_, S> {
             return Ok(());
         }
         let age = self.now.duration_since(time).unwrap_or_default();
-        if age < TOMBSTONE_KEPT {
+        if age < self.order.settled {
             // The next slice knows a later time.
-            self.wait = TOMBSTONE_KEPT.saturating_sub(age);
+            self.wait = self.order.settled.saturating_sub(age);
             return Ok(());
         }
         if data.is_some() {

@@ -22,6 +22,12 @@ pub(super) const PAGE: usize = 1000;
 /// Limit: age of a collector's last look; test: none, it takes a store that is slow.
 pub(crate) const LOOK_VALID: Duration = Duration::from_secs(5);
 
+/// The longest pause between two operations of a slice: pushes may wait for the end of
+/// moves that were announced. What is left of the time is waited for after the slice.
+///
+/// Limit: pause between two operations of a slice of garbage collection; test: `operations_are_spread`.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// How many reports are kept.
 ///
 /// Limit: reports of garbage collection that are kept; test: `reports_are_kept`.
@@ -308,7 +314,7 @@ impl<S: Storage> Run<'_, S> {
     /// Fails if what the run has found is too old to act upon.
     pub(super) fn in_time(&self) -> Result<(), StorageError> {
         let age = self.now.duration_since(self.begun).unwrap_or_default() + self.since.elapsed();
-        if age <= self.order.grace / 2 || self.order.exclusive {
+        if age <= self.order.valid || self.order.exclusive {
             return Ok(());
         }
         Err(StorageError::Unavailable(format!(
@@ -317,6 +323,16 @@ impl<S: Storage> Run<'_, S> {
              the manifests that this one has read",
             age.as_secs()
         )))
+    }
+
+    /// Spreads the operations of a slice over its time, so that clients do not wait for
+    /// all of them at once.
+    pub(super) async fn keep_pace(&self) {
+        let due = self.order.pace * self.spent;
+        let rest = due.saturating_sub(self.since.elapsed()).min(LONGEST_PAUSE);
+        if !rest.is_zero() {
+            self.store.storage.pause(rest).await;
+        }
     }
 
     /// Whether this slice has used its share.

@@ -10,7 +10,7 @@ use roadstead_kit::contract::{Readable, sha256};
 use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::native::NativeRegistry;
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_registry::{Progress, Report, SliceOptions};
+use roadstead_registry::{Progress, Report, SliceOptions, TOMBSTONE_KEPT};
 use roadstead_storage::{Key, Storage, StorageError};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -30,10 +30,13 @@ pub(crate) fn order() -> SliceOptions {
         grace: DAY,
         keep: 7 * DAY,
         interval: 23 * HOUR,
+        valid: 12 * HOUR,
+        settled: TOMBSTONE_KEPT,
         dry_run: false,
         untagged: None,
         exclusive: false,
         undo: None,
+        pace: Duration::ZERO,
         budget: u32::MAX,
     }
 }

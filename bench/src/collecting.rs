@@ -1,0 +1,273 @@
+//! Latencies of pulls and pushes with and without garbage collection, at a fixed load
+//! and in windows of one run that alternate.
+
+use crate::client::{Body, Client, PushStyle};
+use crate::content::digest;
+use crate::image::ImageGenerator;
+use crate::process::Server;
+use crate::run::progress;
+use crate::sample::percentile;
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt as _;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Blobs that manifests refer to, that are to be condemned, and that are to be removed.
+const KEPT: usize = 10_000;
+const CONDEMNED: usize = 5_000;
+const REMOVED: usize = 5_000;
+
+/// Blobs of a manifest.
+const REFERENCES: usize = 100;
+
+/// Days since all of that was written.
+const DAYS: u64 = 60;
+
+/// Connections that pull and that push, and the time from one operation of each to the
+/// next.
+const PULLING: usize = 4;
+const PULL_PAUSE: Duration = Duration::from_millis(40);
+const PUSHING: usize = 2;
+const PUSH_PAUSE: Duration = Duration::from_millis(200);
+
+/// Windows of each kind in a round.
+const WINDOWS: usize = 4;
+
+/// Size of a layer that is pulled or pushed, in bytes.
+const LAYER: usize = 64 << 10;
+
+/// Whoever collects asks again so soon at least, as the host does.
+const SLICE_PAUSE: Duration = Duration::from_millis(100);
+
+const COLLECT: &str = "/v2/_roadstead/collect";
+
+/// Latencies in milliseconds.
+#[derive(Debug, Default)]
+struct Latencies {
+    pulls: Vec<f64>,
+    pushes: Vec<f64>,
+}
+
+/// How far the collector has come.
+#[derive(Debug, Default)]
+struct Run {
+    id: Option<String>,
+    slices: u64,
+    operations: u64,
+    has_ended: bool,
+    time: Duration,
+}
+
+/// Writes a directory with content that is old: some to keep, some to condemn, some to
+/// remove.
+pub(crate) fn lay_out(root: &Path) -> anyhow::Result<()> {
+    let old = SystemTime::now() - Duration::from_hours(24 * DAYS);
+    let since = old.duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let put = |path: &str, bytes: &[u8]| -> anyhow::Result<()> {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().context("no parent")?)?;
+        fs::write(&path, bytes)?;
+        File::options().write(true).open(&path)?.set_modified(old)?;
+        Ok(())
+    };
+    let registry = "docker/registry/v2";
+    let blob = |bytes: &[u8]| -> anyhow::Result<String> {
+        let digest = digest(bytes);
+        put(&format!("{registry}/{}", data(&digest)), bytes)?;
+        Ok(digest)
+    };
+    let link = |repository: &str, kind: &str, digest: &str| {
+        let hex = digest.trim_start_matches("sha256:");
+        let path = format!("{registry}/repositories/bench/{repository}/{kind}/sha256/{hex}/link");
+        put(&path, digest.as_bytes())
+    };
+    for manifest in 0..KEPT / REFERENCES {
+        let mut layers = Vec::new();
+        for number in 0..REFERENCES {
+            let layer = blob(format!("kept {manifest} {number}").as_bytes())?;
+            link("kept", "_layers", &layer)?;
+            layers.push(format!(r#"{{"digest":"{layer}","size":1}}"#));
+        }
+        let text = format!(r#"{{"schemaVersion":2,"layers":[{}]}}"#, layers.join(","));
+        link("kept", "_manifests/revisions", &blob(text.as_bytes())?)?;
+    }
+    let mut sighted = [const { String::new() }; 16];
+    for number in 0..CONDEMNED {
+        let digest = blob(format!("condemned {number}").as_bytes())?;
+        link("gone", "_layers", &digest)?;
+        let shard = digest.trim_start_matches("sha256:").chars().next();
+        let shard = shard.and_then(|digit| digit.to_digit(16)).context("no digit")?;
+        let _ = writeln!(sighted[shard as usize], "{digest} {since}");
+    }
+    for (shard, text) in sighted.iter().enumerate() {
+        put(&format!(".roadstead/collect/sighted-{shard:x}"), text.as_bytes())?;
+    }
+    for number in 0..REMOVED {
+        let digest = blob(format!("removed {number}").as_bytes())?;
+        let tombstone = data(&digest).replace("/data", "/_condemned");
+        put(&format!("{registry}/{tombstone}"), format!("unlinked {:032x}", 1).as_bytes())?;
+    }
+    put(".roadstead/collect/condemned", b"")
+}
+
+fn data(digest: &str) -> String {
+    let hex = digest.trim_start_matches("sha256:");
+    format!("blobs/sha256/{}/{hex}/data", &hex[..2])
+}
+
+/// Measures, and returns a table.
+pub(crate) async fn measure(
+    server: &Server,
+    pattern: &Bytes,
+    rounds: u16,
+    window: Duration,
+) -> anyhow::Result<String> {
+    let images = Arc::new(ImageGenerator::new(pattern, 1, LAYER));
+    let image = images.image();
+    let mut client = Client::connect(&server.address).await?;
+    image.push(&mut client, PushStyle::Put).await?;
+    let paths = Arc::new(vec![image.by_tag(), image.layer()]);
+    let (mut with, mut without) = (Latencies::default(), Latencies::default());
+    let mut run = Run::default();
+    // What is read first is in memory afterwards.
+    load(server, &images, &paths, window).await?;
+    for number in 0..usize::from(rounds) * WINDOWS {
+        progress(&format!("garbage collection: window {number}, {run:?}"));
+        // In turn, each kind is the first one.
+        for collects in [number % 2 == 0, number % 2 == 1] {
+            if !collects {
+                without.add(load(server, &images, &paths, window).await?);
+                continue;
+            }
+            let measured = load(server, &images, &paths, window);
+            let collected = run.collect(&server.address, window);
+            let (measured, collected) = tokio::join!(measured, collected);
+            collected?;
+            with.add(measured?);
+        }
+    }
+    progress("");
+    Ok(table(&mut with, &mut without, &run))
+}
+
+impl Latencies {
+    fn add(&mut self, other: Self) {
+        self.pulls.extend(other.pulls);
+        self.pushes.extend(other.pushes);
+    }
+}
+
+/// Operations at a fixed rate. A latency counts from when the operation was due.
+async fn load(
+    server: &Server,
+    images: &Arc<ImageGenerator>,
+    paths: &Arc<Vec<String>>,
+    window: Duration,
+) -> anyhow::Result<Latencies> {
+    let mut tasks = Vec::new();
+    let begun = Instant::now();
+    for number in 0..PULLING + PUSHING {
+        let mut client = Client::connect(&server.address).await?;
+        let (images, paths) = (Arc::clone(images), Arc::clone(paths));
+        let pulls = number < PULLING;
+        let pause = if pulls { PULL_PAUSE } else { PUSH_PAUSE };
+        let among = if pulls { PULLING } else { PUSHING };
+        let mut due = begun + pause * u32::try_from(number % among)? / u32::try_from(among)?;
+        tasks.push(tokio::spawn(async move {
+            let mut times = Vec::new();
+            while due < begun + window {
+                tokio::time::sleep_until(due.into()).await;
+                if pulls {
+                    for path in paths.iter() {
+                        // Past the cache of the host.
+                        client.get(&format!("{path}?n={:?}", due.elapsed().as_nanos())).await?;
+                    }
+                } else {
+                    images.image().push(&mut client, PushStyle::Put).await?;
+                }
+                times.push(due.elapsed().as_secs_f64() * 1e3);
+                due += pause;
+            }
+            anyhow::Ok((pulls, times))
+        }));
+    }
+    let mut latencies = Latencies::default();
+    for task in tasks {
+        let (pulls, times) = task.await??;
+        if pulls { &mut latencies.pulls } else { &mut latencies.pushes }.extend(times);
+    }
+    Ok(latencies)
+}
+
+impl Run {
+    /// Goes on with the run, as the host does.
+    async fn collect(&mut self, address: &str, window: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let mut client = Client::connect(address).await?;
+        while begun.elapsed() < window && !self.has_ended {
+            let id = self.id.as_ref().map_or(String::new(), |id| format!(r#""run":"{id}""#));
+            let body = Body::sized(vec![format!("{{{id}}}").into()]);
+            let answer = client.send(Method::POST, COLLECT, &[], body).await?;
+            let status = answer.status();
+            let bytes = answer.into_body().collect().await?.to_bytes();
+            anyhow::ensure!(status == StatusCode::OK, "{status}: {bytes:?}");
+            let progress: serde_json::Value = serde_json::from_slice(&bytes)?;
+            match progress["status"].as_str() {
+                Some("running") => {
+                    self.id = progress["run"].as_str().map(str::to_owned);
+                    self.slices += 1;
+                    self.operations += progress["operations"].as_u64().unwrap_or_default();
+                    let wait = Duration::from_millis(progress["wait"].as_u64().unwrap_or_default());
+                    tokio::time::sleep(wait.max(SLICE_PAUSE).min(window)).await;
+                }
+                Some("done") => self.has_ended = true,
+                _ => anyhow::bail!("{progress}"),
+            }
+        }
+        self.time += begun.elapsed();
+        Ok(())
+    }
+}
+
+fn table(with: &mut Latencies, without: &mut Latencies, run: &Run) -> String {
+    let mut text = format!(
+        "## Beside garbage collection\n\nA directory of {} blobs: {CONDEMNED} to be condemned, {REMOVED} to be \
+         removed. {:.0} pulls (manifest by tag and layer of 64 KiB, past the cache) and {:.0} pushes \
+         (image with such a layer) per second. The collector took {} operations in {} slices and {:.0?}{}.\n\n\
+         | | collecting: p50, p99 | not collecting | ratio |\n|---|---|---|---|\n",
+        KEPT + CONDEMNED + REMOVED,
+        PULLING as f64 / PULL_PAUSE.as_secs_f64(),
+        PUSHING as f64 / PUSH_PAUSE.as_secs_f64(),
+        run.operations,
+        run.slices,
+        run.time,
+        if run.has_ended { ", and has ended before the last window" } else { "" },
+    );
+    let rows = [
+        ("pull", &mut with.pulls, &mut without.pulls),
+        ("push", &mut with.pushes, &mut without.pushes),
+    ];
+    for (name, with, without) in rows {
+        for times in [&mut *with, &mut *without] {
+            times.sort_by(f64::total_cmp);
+        }
+        let [with, without] =
+            [with, without].map(|times| [50, 99].map(|percent| percentile(times, percent)));
+        let _ = writeln!(
+            text,
+            "| {name} | {:.2}, {:.2} ms | {:.2}, {:.2} ms | {:.2}×, {:.2}× |",
+            with[0],
+            with[1],
+            without[0],
+            without[1],
+            with[0] / without[0],
+            with[1] / without[1],
+        );
+    }
+    text
+}

@@ -1,0 +1,42 @@
+//! Real processes, killed at times, whose garbage is collected each second while
+//! clients push, mount, pull, move tags and delete: no push is refused, nothing that
+//! was acknowledged is missing, and what is left at the end is what manifests refer
+//! to.
+//!
+//! | Variable | |
+//! |---|---|
+//! | `SOAK` | how many images are pushed; few by default |
+//! | `SOAK_STORE` | `directory`, `garage` (three nodes), `azurite` (honours conditions), or `distribution`: the peer, whose failures are counted and fail nothing |
+//! | `SOAK_SEED` | repeats a run, as far as its times allow it |
+//! | `SOAK_CLIENTS` | how many clients there are |
+//! | `SOAK_LAYERS` | contents of layers that are pushed rarely; the fewer, the sooner is garbage pushed again |
+//! | `SOAK_KILLS` | milliseconds between two kills, at most; 0 for none |
+//! | `SOAK_DIRECTORY` | where a directory is made; by default that of temporary files |
+
+mod client;
+mod content;
+mod count;
+mod place;
+mod run;
+mod settings;
+mod world;
+
+use crate::settings::{Settings, Store};
+use roadstead_tests::skip;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_is_collected_each_second() {
+    let settings = Settings::from_environment();
+    println!("{settings:?}");
+    let Some(place) = place::Place::new(&settings) else {
+        skip("soak", "the store is not installed");
+        return;
+    };
+    let (summary, faults) = run::run(&settings, place).await;
+    println!("{summary}");
+    for fault in faults.iter().take(run::SHOWN) {
+        println!("{fault}");
+    }
+    // A peer's count is the result.
+    assert!(settings.store == Store::Distribution || faults.is_empty(), "{} faults", faults.len());
+}

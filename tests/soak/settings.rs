@@ -1,0 +1,101 @@
+//! What the environment says about a soak.
+
+use std::env;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+/// Images that are pushed, unless `SOAK` says another number.
+const PUSHES: u64 = 600;
+
+/// How long a client relies on an answer.
+pub const GRACE: Duration = Duration::from_secs(2);
+
+/// How long condemned content is kept: longer than a cached HEAD, which is 10 s old
+/// at most, and its client together.
+pub const KEEP: Duration = Duration::from_secs(13);
+
+/// Where the content is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Store {
+    /// A directory, which one process serves.
+    Directory,
+    /// A bucket of three nodes, which ignores conditions.
+    Garage,
+    /// A bucket that honours conditions.
+    Azurite,
+    /// A directory that distribution serves, with its own collector.
+    Distribution,
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub store: Store,
+    pub pushes: u64,
+    pub seed: u64,
+    pub clients: u64,
+    /// Contents of layers that are pushed rarely.
+    pub layers: u32,
+    /// Between two kills at most; zero for none.
+    pub kills: Duration,
+    pub directory: PathBuf,
+}
+
+impl Settings {
+    pub fn from_environment() -> Self {
+        let number = |name, default: u64| {
+            env::var(name).map_or(default, |text| text.parse().expect("a number"))
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let store = match env::var("SOAK_STORE").as_deref() {
+            Err(_) | Ok("directory") => Store::Directory,
+            Ok("garage") => Store::Garage,
+            Ok("azurite") => Store::Azurite,
+            Ok("distribution") => Store::Distribution,
+            Ok(other) => panic!("SOAK_STORE={other}"),
+        };
+        let (layers, kills) = match store {
+            Store::Directory | Store::Distribution => (4000, 10_000),
+            Store::Garage | Store::Azurite => (600, 60_000),
+        };
+        Self {
+            store,
+            pushes: number("SOAK", PUSHES),
+            seed: number("SOAK_SEED", now),
+            clients: number("SOAK_CLIENTS", 12),
+            layers: u32::try_from(number("SOAK_LAYERS", layers)).unwrap(),
+            kills: Duration::from_millis(number("SOAK_KILLS", kills)),
+            directory: env::var("SOAK_DIRECTORY").map_or_else(|_| env::temp_dir(), PathBuf::from),
+        }
+    }
+
+    /// The number of processes that serve the content at the same time.
+    pub fn instances(&self) -> usize {
+        match self.store {
+            Store::Directory | Store::Distribution => 1,
+            Store::Garage | Store::Azurite => 3,
+        }
+    }
+
+    /// Whether tags can be deleted, besides manifests with their tags.
+    pub fn deletes_tags(&self) -> bool {
+        self.store != Store::Distribution
+    }
+
+    /// How old a response may be that another instance has outdated.
+    pub fn stale(&self) -> Duration {
+        if self.instances() == 1 { Duration::ZERO } else { Duration::from_secs(11) }
+    }
+
+    /// What the collector does: with short waits, each second.
+    pub fn collection(&self) -> String {
+        // A kill ends all that a process has begun in a directory; a request to a store
+        // goes on for a moment.
+        let settled = if self.instances() == 1 { 0 } else { 8000 };
+        format!(
+            "{{\"first\":0,\"overrides\":{{\"grace\":{},\"keep\":{},\"interval\":1000,\"valid\":120000,\
+             \"settled\":{settled},\"budget\":1000,\"exclusive\":false}}}}",
+            GRACE.as_millis(),
+            KEEP.as_millis()
+        )
+    }
+}
