@@ -63,8 +63,8 @@ pub struct SliceRequest {
     /// seconds old, whatever the settings say. For the first request of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub untagged: Option<u64>,
-    /// The run that is undone, as 32 hexadecimal digits: what it condemned is given back,
-    /// and nothing else is done.
+    /// The run that is undone, as 32 hexadecimal digits: the blobs that it condemned and
+    /// the manifests that it deleted as untagged come back, and nothing else is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<String>,
 }
@@ -124,8 +124,8 @@ pub struct Report {
     pub eligible: Vec<String>,
     /// Manifests that were deleted as nothing led to them, and are needed again.
     pub restored: u64,
-    /// The first of the repositories that have too many manifests to find out to which
-    /// nothing leads.
+    /// The first of the repositories of which it is not known to which manifests nothing
+    /// leads: there are too many, or a tag is damaged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<String>,
     /// Whether another registry has written to the storage lately, so that nothing is
@@ -213,7 +213,8 @@ pub struct BlobState {
     pub size: Option<u64>,
     /// When its data was written.
     pub written: Option<u64>,
-    /// If it is condemned: `condemned`, `unlinked` or `removing`.
+    /// If it is condemned: `condemned`, `unlinked` or `removing`; or `suspect`, if a scrub is
+    /// about to move its data away.
     pub state: Option<String>,
     /// Since when it is in this state.
     pub since: Option<u64>,
@@ -234,6 +235,10 @@ pub struct WhyRepository {
     pub linked: bool,
     /// Whether its link was moved, as the blob is condemned.
     pub moved: bool,
+    /// The run that deleted the manifest here, as nothing led to it: 32 hexadecimal
+    /// digits. It can still be restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untagged: Option<String>,
     /// How many manifests keep the blob.
     pub count: u64,
     /// The first of them.

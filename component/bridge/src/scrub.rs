@@ -208,10 +208,10 @@ impl Kind {
         (Self::ReferrerDangling, "referrer-dangling"),
     ];
 
-    /// Whether something is broken: not of an index that has only some of its
-    /// platforms.
+    /// Whether something is broken: not if an index has only some of its platforms, if
+    /// clients do not see it, or if damaged data was moved away.
     pub fn is_damage(self) -> bool {
-        self != Self::ChildMissing
+        !matches!(self, Self::ChildMissing | Self::ReferrerDangling | Self::Quarantined)
     }
 }
 

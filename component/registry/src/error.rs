@@ -291,7 +291,7 @@ impl fmt::Display for Error {
             Self::CollectionRequest(problem) => write!(
                 f,
                 "invalid request for garbage collection: {problem}; its body is empty, or has \
-                 {{\"run\": \"<run>\", \"dry_run\": true, \"undo\": \"<run>\"}} or some of these"
+                 some of {{\"run\": \"<run>\", \"dry_run\": true, \"untagged\": 604800, \"undo\": \"<run>\"}}"
             ),
             Self::ReadOnly => f.write_str(
                 "this registry is read-only, by REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED",

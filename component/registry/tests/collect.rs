@@ -28,7 +28,7 @@ const FRONT: Services = Services { storage: true, access: true, hashing: false, 
 /// The native host is believed, which lets no client send its header; under other
 /// hosts, the header comes from a client.
 #[test]
-fn only_a_native_host_sets_terms() {
+fn only_a_native_host_sets_overrides() {
     let of_host =
         Overrides { exclusive: true, grace: Some(0), budget: Some(7), ..Overrides::default() };
     let said = headers(&serde_json::to_string(&of_host).unwrap());

@@ -48,7 +48,8 @@ pub struct Tombstone {
     pub state: TombstoneState,
     /// The slice that wrote it, which no other slice has the number of.
     pub slice: u128,
-    /// The run that the slice belonged to; 0 if it was of a version that did not say.
+    /// The run that the slice belonged to; 0 if it was a scrub, or of a version that did
+    /// not say.
     pub run: u128,
 }
 

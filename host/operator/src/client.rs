@@ -61,6 +61,12 @@ impl Connection {
         Credentials::of_user(self.user.as_deref(), self.password_stdin, input)
     }
 
+    /// The flags with which another command reaches the same registry.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let user = self.user.iter().map(|user| format!("--user {user}"));
+        user.chain(self.ca.iter().map(|file| format!("--ca {}", file.display()))).collect()
+    }
+
     /// Whether a user is named.
     pub(crate) fn names_user(&self) -> bool {
         self.user.is_some()

@@ -20,9 +20,8 @@ impl<S: Storage> Registry<S> {
         let ask = ask(call).await?;
         let state = match &ask.cursor {
             None => State::default(),
-            Some(cursor) => State::parse(cursor).ok_or_else(|| {
-                Error::ScrubRequest("its cursor is none that an answer had".to_owned())
-            })?,
+            Some(cursor) => State::parse(cursor)
+                .ok_or_else(|| Error::ScrubRequest("the cursor is invalid".to_owned()))?,
         };
         let order = self.order(&ask)?;
         // The host's own requests come one after the other.

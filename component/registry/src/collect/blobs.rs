@@ -1,4 +1,4 @@
-//! The second stage: what is to be done about each blob.
+//! The stage `blobs`: what is to be done about each blob.
 
 use super::decisions::{Action, Case, Decision, Objects, Verb};
 use super::live::{Live, seal, unseal};

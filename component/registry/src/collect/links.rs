@@ -1,4 +1,4 @@
-//! The third stage: links move aside, or back.
+//! The stage `links`: links move aside, or back.
 
 use super::decisions::{Action, Objects, Verb};
 use super::lease::Stopwatch;

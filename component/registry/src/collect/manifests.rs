@@ -1,4 +1,4 @@
-//! The first stage: what the manifests of all repositories refer to.
+//! The stage `manifests`: what the manifests of all repositories refer to.
 //!
 //! A manifest never changes, so what it refers to is kept, in parts that each begin
 //! with a digest: a run reads new manifests only. A part that is lost is made again.

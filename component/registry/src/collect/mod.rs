@@ -52,7 +52,8 @@ pub struct SliceOptions {
     pub untagged: Option<Duration>,
     /// Whether nobody else uses the storage, so that nothing is waited for.
     pub exclusive: bool,
-    /// Only what this run has condemned is given back, and nothing else is done.
+    /// The run that is undone: the blobs that it condemned and the manifests that it
+    /// deleted as untagged come back, and nothing else is done.
     pub undo: Option<u128>,
     /// The time that an operation of the storage takes at least, on average: zero where
     /// nobody else uses the storage.

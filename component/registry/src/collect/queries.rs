@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 /// How many blobs of one repository are told apart. Of one that has more, only these
 /// are counted, and the answer says so.
 ///
-/// Limit: blobs of a repository whose bytes are counted; test: `blobs_are_told_apart_up_to_a_limit`.
+/// Limit: different blobs of a repository that `--usage` counts; test: `blobs_are_told_apart_up_to_a_limit`.
 const DISTINCT: usize = 1_000_000;
 
 /// How many blobs of a repository have their size looked up, since no manifest says it.
@@ -32,15 +32,14 @@ const UNSIZED: usize = 1000;
 /// Limit: manifests of a repository that are named as the reason why a blob is kept; test: `why_a_blob_is_kept`.
 const HOLDERS: usize = 10;
 
-/// How many bytes an answer has when it leaves the next repositories to the next one: with
-/// the last repository, it is shorter than the 64 KiB that clients read.
+/// How many bytes an answer has when it leaves the next repositories to the next one.
 ///
 /// Limit: bytes of an answer about repositories before it ends; test: none, more are in further answers.
 const ANSWER: usize = 40 * 1024;
 
-/// How many reports are in an answer: fewer than 64 KiB.
+/// How many reports are in an answer.
 ///
-/// Limit: reports of garbage collection in an answer; test: none, the last ones are.
+/// Limit: reports of garbage collection in an answer; test: none, further ones are not in it.
 const REPORTS: usize = 50;
 
 /// How many tags of a manifest an answer names.
@@ -56,7 +55,7 @@ const CHILDREN: usize = 10_000;
 /// Nothing is decided by what is found, so no time matters.
 const LOOK: SliceOptions = SliceOptions {
     run: None,
-    grace: Duration::MAX,
+    grace: Duration::from_hours(24 * 365),
     keep: Duration::MAX,
     interval: Duration::ZERO,
     valid: Duration::MAX,
@@ -120,7 +119,7 @@ impl<S: Storage> Store<S> {
     }
 
     /// How much the repositories after one hold: of one at least, and then as many as
-    /// `budget` operations of the storage allow. After the last one there is no `next`.
+    /// `budget` operations of the storage allow. The answer after the last repository is empty, and has no `next`.
     pub(crate) async fn usage(
         &self,
         after: Option<String>,
@@ -280,12 +279,14 @@ impl<S: Storage> Run<'_, S> {
             let room = CHILDREN - below.len();
             below.extend(references.manifests.into_iter().take(room).map(|c| (c, index.clone())));
         }
-        self.spent += 2;
+        self.spent += 3;
+        let untagged = self.store.moved_revision(name, digest).await?;
+        let untagged = untagged.filter(|moved| !moved.expired);
         let layer = Key::Layer(name.clone(), digest.clone());
         let moved = Key::MovedLayer(name.clone(), digest.clone());
         let linked = self.store.storage.exists(&layer).await?;
         let moved = self.store.storage.exists(&moved).await?;
-        if count == 0 && !linked && !moved {
+        if count == 0 && !linked && !moved && untagged.is_none() {
             return Ok(None);
         }
         let mut tags = if holders.is_empty() { BTreeMap::new() } else { self.tags(name).await? };
@@ -294,8 +295,14 @@ impl<S: Storage> Run<'_, S> {
             let index = index.map(|index| index.to_string());
             Holder { manifest: manifest.to_string(), index, tags: tags.unwrap_or_default() }
         });
-        let (name, holders) = (name.as_str().to_owned(), holders.collect());
-        Ok(Some(WhyRepository { name, linked, moved, count, holders }))
+        Ok(Some(WhyRepository {
+            name: name.as_str().to_owned(),
+            linked,
+            moved,
+            untagged: untagged.map(|moved| format!("{:032x}", moved.run)),
+            count,
+            holders: holders.collect(),
+        }))
     }
 
     /// The tags of a repository, some of each digest.

@@ -1,4 +1,4 @@
-//! The last stage: data is removed.
+//! The stage `removal`: data is removed.
 
 use super::decisions::{Action, Objects, Verb};
 use super::lease::Stopwatch;

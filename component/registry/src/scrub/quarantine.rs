@@ -16,6 +16,7 @@ use roadstead_bridge::scrub::Kind;
 use roadstead_oci::Digest;
 use roadstead_storage::condemned::{MARKER_TRUSTED, Tombstone, TombstoneState};
 use roadstead_storage::{Key, Record, Storage, StorageError};
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
@@ -30,7 +31,7 @@ enum Moved {
     /// It can be moved after this time.
     Later(Duration),
     /// It stays, for this reason.
-    Left(&'static str),
+    Left(Cow<'static, str>),
 }
 
 impl<S: Storage> Scrub<'_, S> {
@@ -91,7 +92,7 @@ impl<S: Storage> Scrub<'_, S> {
             Moved::Later(wait) => self.wait = wait,
             Moved::Left(cause) => {
                 self.state.suspects.remove(index);
-                self.find(Kind::NotQuarantined, &data.digest).cause = Some(cause.to_owned());
+                self.find(Kind::NotQuarantined, &data.digest).cause = Some(cause.into_owned());
             }
         }
         Ok(())
@@ -108,12 +109,12 @@ impl<S: Storage> Scrub<'_, S> {
                 self.spend(1);
                 self.store.storage.delete(&Key::Tombstone(digest.clone())).await?;
             }
-            return Ok(Moved::Left("it was uploaded again or removed meanwhile"));
+            return Ok(Moved::Left("it was uploaded again or removed meanwhile".into()));
         }
         let (Some(TombstoneState::Suspect), Some(since), Some(marker)) =
             (state, before.tombstone, marker)
         else {
-            return Ok(Moved::Left("garbage collection has come between; scrub again"));
+            return Ok(Moved::Left("garbage collection has come between".into()));
         };
         // Who needs it may be about to write it.
         let last = since.max(marker).max(before.need.unwrap_or(since));
@@ -124,10 +125,13 @@ impl<S: Storage> Scrub<'_, S> {
         if !self.is_damaged(data).await? {
             self.spend(1);
             self.store.storage.delete(&Key::Tombstone(digest.clone())).await?;
-            return Ok(Moved::Left("hashed once more, the data has its digest"));
+            return Ok(Moved::Left("hashed once more, the data has its digest".into()));
         }
         self.spend(1);
-        self.store.storage.quarantine(&quarantine_of(data, true)).await?;
+        if let Err(error) = self.store.storage.quarantine(&quarantine_of(data, true)).await {
+            // Such as an object that the store does not copy.
+            return Ok(Moved::Left(self.of_one_object(error).await?.into()));
+        }
         self.look_and_move(data, &before).await
     }
 
@@ -160,22 +164,26 @@ impl<S: Storage> Scrub<'_, S> {
             let own =
                 tombstone.is_some_and(|t| t.state == TombstoneState::Removing && t.slice == number);
             if !own {
-                return Ok(Moved::Left("garbage collection has come between; scrub again"));
+                return Ok(Moved::Left("garbage collection has come between".into()));
             }
             let same = found.map(|found| Data::new(digest, found)).as_ref() == Some(data);
             if !same || need != before.need {
                 self.spend(1);
                 self.write_tombstone(digest, TombstoneState::Suspect, number).await?;
-                return Ok(Moved::Left("it is being uploaded again; scrub again"));
+                return Ok(Moved::Left("it is being uploaded again".into()));
             }
             if announced.elapsed() > LOOK_VALID {
                 continue;
             }
             let moved = self.store.storage.quarantine(&quarantine_of(data, false)).await?;
-            return Ok(if moved { Moved::Done } else { Moved::Left("it was uploaded again") });
+            return Ok(if moved {
+                Moved::Done
+            } else {
+                Moved::Left("it was uploaded again".into())
+            });
         }
         self.write_tombstone(digest, TombstoneState::Suspect, number).await?;
-        Ok(Moved::Left("the storage is too slow; scrub again"))
+        Ok(Moved::Left("the storage is too slow".into()))
     }
 
     /// Deletes the tombstones of what was moved, once each upload that has not seen them

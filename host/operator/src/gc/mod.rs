@@ -73,9 +73,9 @@ pub struct Args {
     )]
     untagged_age: u64,
     /// Go on with this run, which was interrupted
-    #[arg(long, value_name = "RUN", group = "kind")]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["why", "usage", "reports"])]
     pub run: Option<String>,
-    /// Give back what this run has condemned; --reports has the names of runs
+    /// Give back what this run has condemned or deleted as untagged; --reports names the runs
     #[arg(long, value_name = "RUN", group = "kind")]
     pub undo: Option<String>,
     /// Say what keeps a blob or a manifest, or since when it is condemned
@@ -225,7 +225,16 @@ pub async fn drive(
             }
             Err(failure) => {
                 display.end();
-                let run = ask.run.map(|run| format!("run {run} stopped; --run {run} continues it"));
+                let kind = [
+                    ask.dry_run.then(|| " --dry-run".to_owned()),
+                    ask.undo.as_ref().map(|undone| format!(" --undo {undone}")),
+                ];
+                let kind: String = kind.into_iter().flatten().collect();
+                let run = ask.run.as_ref().map(|run| {
+                    format!(
+                        "run {run} stopped; if it has not ended, --run {run}{kind} continues it"
+                    )
+                });
                 return Err(match run {
                     Some(run) => failure.cause.context(run),
                     None => failure.cause,

@@ -145,6 +145,7 @@ fn reports(reports: &[Report]) -> String {
         for (what, blobs, bytes) in [
             ("removed", report.removed, report.removed_bytes),
             ("condemned", report.condemned, report.condemned_bytes),
+            ("deleted untagged", report.untagged, report.untagged_bytes),
         ] {
             if blobs > 0 {
                 done.push(format!("{what} {blobs} ({})", size(bytes)));
@@ -152,6 +153,15 @@ fn reports(reports: &[Report]) -> String {
         }
         if report.given_back > 0 {
             done.push(format!("gave back {}", report.given_back));
+        }
+        if report.restored > 0 {
+            done.push(format!("restored {}", report.restored));
+        }
+        if !report.passed_over.is_empty() {
+            done.push(format!("passed over {}", report.passed_over.join(" ")));
+        }
+        if report.foreign {
+            done.push("another registry writes, so nothing was removed".to_owned());
         }
         if let Some(run) = &report.undone {
             done.push(format!("undid {run}"));
@@ -229,7 +239,7 @@ fn state(blob: &BlobState, kept: u64) -> String {
 }
 
 fn of_repository(digest: &Digest, repository: &WhyRepository) -> Vec<String> {
-    let WhyRepository { name, linked, moved, count, holders } = repository;
+    let WhyRepository { name, linked, moved, untagged, count, holders } = repository;
     let mut lines: Vec<String> = holders
         .iter()
         .map(|holder| {
@@ -249,7 +259,12 @@ fn of_repository(digest: &Digest, repository: &WhyRepository) -> Vec<String> {
     if more > 0 {
         lines.push(format!("  {name}: and {more} more manifests"));
     }
-    if *count == 0 {
+    if let Some(run) = untagged {
+        lines.push(format!(
+            "  {name}: held this manifest until run {run} deleted it as untagged; a pull by its \
+             digest or --undo {run} brings it back"
+        ));
+    } else if *count == 0 {
         lines.push(match (linked, moved) {
             (true, _) => format!("  {name}: has a link to it, which does not keep it"),
             (false, _) => format!("  {name}: had a link to it, which a run has moved aside"),
@@ -394,6 +409,7 @@ mod tests {
             ..WhyRepository::default()
         };
         let linked = WhyRepository { name: "s".into(), linked: true, ..WhyRepository::default() };
+        let untagged = WhyRepository { untagged: Some("9".into()), ..linked.clone() };
         let moved = WhyRepository { name: "t".into(), moved: true, ..WhyRepository::default() };
         let needed = BlobState { needed: Some(0), ..state("unlinked") };
         let sighted = BlobState { sighted: Some(0), ..stored.clone() };
@@ -403,6 +419,7 @@ mod tests {
             (stored.clone(), vec![kept.clone()], &format!("{manifest} of index {index} (no tag)")),
             (stored.clone(), vec![kept.clone()], "r: and 1 more manifests"),
             (stored.clone(), vec![linked], "s: has a link to it, which does not keep it"),
+            (stored.clone(), vec![untagged], "s: held this manifest until run 9 deleted it"),
             (state("unlinked"), vec![moved], "by run 7: nothing refers to it; --undo 7 gives it"),
             (state("unlinked"), vec![kept.clone()], "the next run gives it back"),
             (needed, vec![], "the next run gives it back"),

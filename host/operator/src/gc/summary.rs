@@ -6,12 +6,16 @@ use roadstead_bridge::collect::Report;
 /// For people.
 pub(super) fn of(report: &Report) -> String {
     let Report { repositories, manifests, blobs, bytes, .. } = *report;
-    let mut lines = vec![format!(
-        "{}, {} and {}",
-        count(repositories, "repository", "repositories"),
-        count(manifests, "manifest", "manifests"),
-        of_bytes(blobs, bytes),
-    )];
+    let first = match &report.undone {
+        Some(run) => format!("run {} undone", harmless(run)),
+        None => format!(
+            "{}, {} and {}",
+            count(repositories, "repository", "repositories"),
+            count(manifests, "manifest", "manifests"),
+            of_bytes(blobs, bytes),
+        ),
+    };
+    let mut lines = vec![first];
     let (dry, given_back) = (report.dry_run, report.given_back);
     untagged(report, &mut lines);
     let mut add = |label: &str, blobs: u64, bytes: u64, meaning: &str| {

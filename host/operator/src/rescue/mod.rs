@@ -12,7 +12,6 @@ use crate::client::{Client, Connection};
 use crate::gc::{Display, is_url};
 use crate::registry::{Access, Opener, Registry, Storage};
 use crate::terminal::harmless;
-use lost::Lost;
 use report::Figures;
 use restore::Rescue;
 use source::Source;
@@ -202,14 +201,15 @@ async fn rescue(
     rescue.all(&lost).await;
     let items = rescue.items;
     let figures = Figures::of(&items, &lost, args.sparse);
-    print(&report::summary(&figures, &counts, args.from.len(), lost.more));
+    let more = lost.more || counts.unlisted > 0;
+    print(&report::summary(&figures, &counts, args.from.len(), more));
     if args.json {
-        let json = report::json(&items, &lost, figures, &counts)?;
+        let json = report::json(&items, &lost, figures, &counts, more)?;
         writeln!(streams.output, "{json}").map_err(|error| error.to_string())?;
     }
-    Ok(exit_status(&figures, &lost))
+    Ok(exit_status(&figures, more))
 }
 
-fn exit_status(figures: &Figures, lost: &Lost) -> u8 {
-    if figures.lost() == 0 && !lost.more { 0 } else { status::LOST }
+fn exit_status(figures: &Figures, more: bool) -> u8 {
+    if figures.lost() == 0 && !more { 0 } else { status::LOST }
 }

@@ -3,6 +3,7 @@
 
 use super::lost::{Kind, Lost, Need, Place};
 use super::restore::{Item, Outcome};
+use crate::gc::summary::count;
 use crate::terminal::harmless;
 use roadstead_bridge::scrub::Counts;
 use serde::Serialize;
@@ -62,9 +63,9 @@ pub(super) fn line((digest, kind, repository): &Place, item: &Item) -> String {
 pub(super) fn summary(figures: &Figures, counts: &Counts, sources: usize, more: bool) -> String {
     let mut text = format!(
         "looked through {}, {} and {}",
-        of(counts.repositories, "repository", "repositories"),
-        of(counts.manifests, "manifest", "manifests"),
-        of(counts.tags, "tag", "tags")
+        count(counts.repositories, "repository", "repositories"),
+        count(counts.manifests, "manifest", "manifests"),
+        count(counts.tags, "tag", "tags")
     );
     let mut say = |line: String| {
         text.push('\n');
@@ -98,14 +99,10 @@ pub(super) fn summary(figures: &Figures, counts: &Counts, sources: usize, more: 
                 .to_owned()
         });
     }
-    if more || counts.unlisted > 0 {
+    if more {
         say("there is more: run this again".to_owned());
     }
     text
-}
-
-fn of(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[derive(Serialize)]
@@ -136,6 +133,7 @@ pub(super) fn json(
     lost: &Lost,
     figures: Figures,
     counts: &Counts,
+    more: bool,
 ) -> Result<String, String> {
     let contents = items.iter().map(|((digest, kind, repository), item)| Content {
         digest: digest.as_str(),
@@ -151,7 +149,7 @@ pub(super) fn json(
         lost: contents.collect(),
         damaged: &lost.damaged,
         counts: figures,
-        more: lost.more || counts.unlisted > 0,
+        more,
     };
     serde_json::to_string(&json).map_err(|error| error.to_string())
 }

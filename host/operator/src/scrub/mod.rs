@@ -13,7 +13,7 @@ pub use crate::gc::Failure;
 use anyhow::bail;
 pub use rate::Rate;
 pub use remote::scrub_remote;
-use roadstead_bridge::scrub::{Kind, Progress, ScrubRequest};
+use roadstead_bridge::scrub::{Progress, ScrubRequest};
 pub use session::Session;
 use std::io::Write;
 use std::path::PathBuf;
@@ -112,6 +112,9 @@ impl Args {
         words.extend(self.target.clone());
         words.extend(self.no_hash.then(|| "--no-hash".to_owned()));
         words.extend(self.quarantine.then(|| "--quarantine".to_owned()));
+        words.extend(self.json.then(|| "--json".to_owned()));
+        words.extend(self.rate.map(|rate| format!("--rate {}", rate.bytes())));
+        words.extend(self.connection.words());
         words.push(match &self.state {
             Some(file) => format!("--state {}", file.display()),
             None => format!("--cursor {cursor}"),
@@ -148,7 +151,7 @@ impl Outcome {
     }
 }
 
-/// What a command reads and writes.
+/// What a command writes.
 pub struct Streams<'a, 'b> {
     /// For findings, and the result.
     pub output: &'a mut dyn Write,
@@ -156,8 +159,8 @@ pub struct Streams<'a, 'b> {
     pub display: &'a mut Display<'b>,
 }
 
-/// Drives a scrub to its end, or as far as it may. `interrupted` ends it between two
-/// slices.
+/// Drives a scrub to its end, or as far as it may. `interrupted` ends it at once: a slice
+/// that goes on is asked for again.
 ///
 /// # Errors
 /// When slices fail, or what is found cannot be written.
@@ -194,8 +197,7 @@ pub async fn drive(
     })?;
     report::result(&session, done, args.json, streams.output)?;
     if done {
-        let damaged = session.findings.iter().any(|finding| finding.kind.is_damage());
-        return Ok(Outcome::Done { damaged: damaged || session.damage_unlisted() });
+        return Ok(Outcome::Done { damaged: session.is_damaged() });
     }
     let how = if session.goes_on() {
         format!("it goes on with: {}", args.again(&cursor))
@@ -250,11 +252,6 @@ async fn slices(
         }
         tokio::time::sleep(pace.saturating_sub(begun.elapsed()).max(wait)).await;
     }
-}
-
-/// Whether some kind of finding is about data that was moved.
-fn is_of_quarantine(kind: Kind) -> bool {
-    matches!(kind, Kind::Quarantined | Kind::NotQuarantined)
 }
 
 #[cfg(test)]

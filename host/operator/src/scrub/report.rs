@@ -1,6 +1,6 @@
 //! What was found, in words, with what to do about it.
 
-use super::{is_of_quarantine, session::Session};
+use super::session::Session;
 use crate::gc::summary::{count, size};
 use crate::terminal::harmless;
 use anyhow::Context as _;
@@ -44,7 +44,9 @@ fn line(finding: &Finding) -> String {
             format!("{digest} was moved to _quarantined beside it"),
             "push an image with it again, and delete that file when nobody wants it",
         ),
-        Kind::NotQuarantined => (format!("{digest} stays in its place{because}"), "scrub again"),
+        Kind::NotQuarantined => {
+            (format!("{digest} stays in its place{because}"), "scrub again if it is still damaged")
+        }
         Kind::ManifestMissing => (
             format!("{at} holds the manifest {digest}, whose bytes are gone"),
             "push it again, or delete it by its digest; until then, garbage is not collected",
@@ -143,8 +145,7 @@ fn summary(session: &Session) -> String {
     if more > 0 {
         lines.push(format!("{more} more are not listed"));
     }
-    let is_fine = |finding: &Finding| !finding.kind.is_damage() || is_of_quarantine(finding.kind);
-    if session.dropped == 0 && session.findings.iter().all(is_fine) {
+    if !session.is_damaged() {
         lines.push("nothing is damaged".to_owned());
     }
     lines.join("\n")

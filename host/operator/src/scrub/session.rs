@@ -78,9 +78,9 @@ impl Session {
         self.cursor.is_some()
     }
 
-    /// Whether damage was found that is not kept.
-    pub(super) fn damage_unlisted(&self) -> bool {
-        self.dropped > 0
+    /// Whether something is damaged, as far as the scrub has come.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.dropped > 0 || self.findings.iter().any(|finding| finding.kind.is_damage())
     }
 
     /// Adds what a slice has found.

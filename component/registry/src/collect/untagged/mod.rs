@@ -1,4 +1,4 @@
-//! The second stage: manifests to which nothing leads are taken away, and those that
+//! The stage `untagged`: manifests to which nothing leads are taken away, and those that
 //! were taken away earlier come back if they are needed, or go for good.
 //!
 //! The mark of this run has found what they refer to, so that becomes free in the next

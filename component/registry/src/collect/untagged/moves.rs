@@ -123,7 +123,13 @@ impl<S: Storage> Run<'_, S> {
                 self.renew(announced).await?;
                 self.spent += 1;
                 match self.store.storage.read(&entry.key).await {
-                    Ok(value) => graph.keep(&Pointer::parse(&entry.key, &value)?.digest),
+                    Ok(value) => match Pointer::parse(&entry.key, &value) {
+                        Ok(pointer) => graph.keep(&pointer.digest),
+                        // What a loss of power leaves.
+                        Err(StorageError::NotFound) => {}
+                        // It is not known what it leads to, so nothing goes.
+                        Err(_) => announced.late = true,
+                    },
                     Err(StorageError::NotFound) => {}
                     Err(error) => return Err(error),
                 }
@@ -160,7 +166,7 @@ impl<S: Storage> Run<'_, S> {
             self.spent += 1;
             self.store.storage.delete(&referrer.key(name)).await?;
             if late(announced) {
-                self.store.put_referrer(name, referrer).await?;
+                self.store.put_referrer(name, &referrer.clone().shortened()).await?;
                 return Ok(false);
             }
         }
