@@ -142,7 +142,7 @@ impl<R: Registry> Rescue<'_, R> {
                 Begun::Session(begun) => session = Some(begun),
             }
         }
-        let outcome = self.from_sources(place, &mut session).await;
+        let outcome = self.fetch_blob(place, &mut session).await;
         if let Some(session) = session {
             push::cancel(self.registry, &session).await;
         }
@@ -151,7 +151,7 @@ impl<R: Registry> Rescue<'_, R> {
 
     /// Brings a blob back from the first source whose bytes have its digest. Takes the
     /// session, if it is used.
-    async fn from_sources(
+    async fn fetch_blob(
         &mut self,
         (digest, _, repository): &Place,
         session: &mut Option<String>,

@@ -8,6 +8,9 @@ use std::io;
 
 const BLOCK: u64 = 512;
 
+/// A block in memory.
+type Block = [u8; 512];
+
 /// The most entries that are read.
 ///
 /// Limit: entries of an archive that `rescue` reads; test: none, it would take an archive of 512 MB.
@@ -68,9 +71,9 @@ impl<'a> Entries<'a> {
             if self.count == ENTRIES || self.end - start < BLOCK {
                 return Err(damaged);
             }
-            let mut header = [0; BLOCK as usize];
+            let mut header: Block = [0; 512];
             read_at(self.file, &mut header, start).map_err(Stop::Failed)?;
-            if header == [0; BLOCK as usize] && self.count > 0 {
+            if header == [0; 512] && self.count > 0 {
                 return Ok(None);
             }
             let Some(length) = valid(&header).then(|| number(field(&header, 124, 12))).flatten()
@@ -164,7 +167,7 @@ fn number(field: &[u8]) -> Option<u64> {
 }
 
 /// Whether a header has its checksum, for which its own field counts as spaces.
-fn valid(header: &[u8; BLOCK as usize]) -> bool {
+fn valid(header: &Block) -> bool {
     let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
     let own: u64 = field(header, 148, 8).iter().map(|byte| u64::from(*byte)).sum();
     number(field(header, 148, 8)) == Some(sum - own + 8 * u64::from(b' '))
