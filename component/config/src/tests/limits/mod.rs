@@ -38,6 +38,7 @@ const PARTS: [(&str, &str); 21] = [
     ("component/config/", "Settings"),
     ("host/operator/src/cert/", "`roadstead cert`"),
     ("host/operator/src/gc/", "`roadstead gc`"),
+    ("host/operator/src/rescue/", "`roadstead rescue`"),
     ("host/operator/src/scrub/", "`roadstead scrub`"),
     ("host/operator/", "`roadstead doctor`, `htpasswd` and `rm`"),
 ];
