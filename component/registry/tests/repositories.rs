@@ -183,7 +183,7 @@ async fn requests_to_a_bucket() {
     let client = Client::new(in_bucket(&bucket));
     bucket.requests();
     assert_eq!(client.delete().await.0, 404);
-    assert_eq!(bucket.requests().len(), 8, "a list of each kind of object");
+    assert_eq!(bucket.requests().len(), 9, "a list of each kind of object");
     let mut counts = Vec::new();
     for manifests in [1, 2, 3] {
         fill(&in_bucket(&bucket), manifests).await;
@@ -191,9 +191,9 @@ async fn requests_to_a_bucket() {
         assert_eq!(client.delete().await.1["complete"], true);
         counts.push(bucket.requests().len());
     }
-    // For each manifest 11, for each tag and its history one each, and for its blob.
-    let each = 11 + 20 + 1;
-    assert_eq!(counts, [1, 2, 3].map(|manifests| 20 + each * manifests));
+    // For each manifest 13, for each tag and its history one each, and for its blob.
+    let each = 13 + 20 + 1;
+    assert_eq!(counts, [1, 2, 3].map(|manifests| 22 + each * manifests));
 }
 
 /// One of several deletions goes on, and one that has died is not waited for.

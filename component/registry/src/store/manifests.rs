@@ -194,8 +194,11 @@ impl<S: Storage> Store<S> {
             held = true;
             self.storage.delete(&revision).await?;
         }
-        // A collector that has just moved the link has found it there before.
-        self.storage.delete(&taken).await?;
+        // A collector may have moved the link since: it found it there before.
+        let was_taken = match self.storage.remove(&taken).await {
+            Err(StorageError::NotFound) => was_taken,
+            removed => removed.map(|()| true)?,
+        };
         self.end(announcement).await?;
         // Tags without the link were left by an earlier version, or by others; an
         // entry among the referrers by a process that died.
