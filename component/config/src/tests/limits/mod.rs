@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// The parts of the table: the first prefix of a constant's file counts.
-const PARTS: [(&str, &str); 21] = [
+const PARTS: [(&str, &str); 22] = [
     ("host/src/net/", "Connections"),
     ("host/src/tls/", "TLS"),
     ("host/src/front/", "Requests, before the component"),
@@ -40,6 +40,7 @@ const PARTS: [(&str, &str); 21] = [
     ("host/operator/src/gc/", "`roadstead gc`"),
     ("host/operator/src/rescue/", "`roadstead rescue`"),
     ("host/operator/src/scrub/", "`roadstead scrub`"),
+    ("host/operator/src/rescue/", "`roadstead rescue`"),
     ("host/operator/", "`roadstead doctor`, `htpasswd` and `rm`"),
 ];
 
