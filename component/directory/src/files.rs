@@ -70,10 +70,6 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     call("read", path, || fs::read(path))
 }
 
-pub(crate) fn read_to_string(path: &Path) -> io::Result<String> {
-    call("read", path, || fs::read_to_string(path))
-}
-
 /// Writes bytes to `file`, which is open at `path`.
 pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let result = call("write", path, || file.write_all(bytes));

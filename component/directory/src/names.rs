@@ -92,7 +92,9 @@ impl Search<'_> {
     /// An empty file, which a loss of power can leave, is no value.
     fn value(&self, file: &Path) -> Result<Option<String>, StorageError> {
         if self.query.values {
-            let value = files::read_to_string(file)?;
+            // One that is damaged concerns this name alone.
+            let value = files::read(file)?;
+            let value = String::from_utf8_lossy(&value).into_owned();
             if value.is_empty() { Err(StorageError::NotFound) } else { Ok(Some(value)) }
         } else {
             let metadata = files::metadata(file)?;

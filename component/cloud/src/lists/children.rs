@@ -22,8 +22,21 @@ use roadstead_storage::{Key, NameList, NamesQuery, PAGE_BYTES, Page};
 use std::collections::BTreeSet;
 
 impl Objects {
-    /// A page of tags or referrers.
+    /// A page of tags or referrers. It is empty only at the end of the list: directories
+    /// that have lost the object that makes them a name are passed over.
     pub(super) async fn children(&self, query: &NamesQuery) -> Result<Page, Error> {
+        let mut query = query.clone();
+        loop {
+            let (page, last) = self.children_after(&query).await?;
+            match last.filter(|_| page.names.is_empty() && page.more) {
+                Some(last) => query.after = Some(last),
+                None => return Ok(page),
+            }
+        }
+    }
+
+    /// A page, and the last directory that was looked at for it.
+    async fn children_after(&self, query: &NamesQuery) -> Result<(Page, Option<String>), Error> {
         let directory = format!("{}/", query.list.directory());
         let after = query.after.as_deref().unwrap_or_default();
         let mut found = NamesAfter { list: &query.list, after, names: BTreeSet::new() };
@@ -62,10 +75,13 @@ impl Objects {
         }
         let more = found.names.len() > query.limit;
         let names: Vec<String> = found.names.into_iter().take(query.limit).collect();
-        if query.values {
-            return self.with_values(&query.list, names, more).await;
-        }
-        Ok(Page { names, values: Vec::new(), more })
+        let last = names.last().cloned();
+        let page = if query.values {
+            self.with_values(&query.list, names, more).await?
+        } else {
+            Page { names, values: Vec::new(), more }
+        };
+        Ok((page, last))
     }
 
     /// Looks candidates up, and inserts those that are names of the list.
@@ -115,8 +131,8 @@ impl Objects {
                 page.more = true;
                 break;
             }
-            let value = String::from_utf8(value.into())
-                .map_err(|_| Error::failed(format!("the value of {name} is not text")))?;
+            // One that is damaged concerns this name alone.
+            let value = String::from_utf8_lossy(&value).into_owned();
             page.names.push(name);
             page.values.push(value);
         }

@@ -30,6 +30,12 @@ const PART: usize = 4096;
 /// Limit: bytes of a list of references before it is split; test: `references_are_split`.
 const PART_BYTES: usize = 4 * 1024 * 1024;
 
+/// How many digests the manifests that a step has read may name before it ends: what
+/// they name is in memory.
+///
+/// Limit: digests that the manifests of one step of a collector name; test: `references_are_split`.
+const REFERRED: usize = 100_000;
+
 /// How many manifests are read at a time.
 ///
 /// Limit: manifests that a collector reads at a time; test: none, more are read in steps.
@@ -75,14 +81,17 @@ impl<S: Storage> Store<S> {
 
 impl<S: Storage> Store<S> {
     /// What a manifest refers to, if there is one: what is too large is none.
-    pub(super) async fn read_child(&self, digest: &Digest) -> Result<References, StorageError> {
+    pub(super) async fn read_child(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<References>, StorageError> {
         let data = self.blob_objects(digest).await?.data;
         if data.is_none_or(|(size, _)| size > Manifest::MAX_SIZE as u64) {
-            return Ok(References::default());
+            return Ok(None);
         }
         match self.storage.read(&Key::Blob(digest.clone())).await {
-            Ok(bytes) => Ok(References::of(&bytes)),
-            Err(StorageError::NotFound) => Ok(References::default()),
+            Ok(bytes) => Ok(Some(References::of(&bytes))),
+            Err(StorageError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -208,27 +217,31 @@ impl<S: Storage> Run<'_, S> {
         let mut pages = Pages::new(&collection, Some(from), PAGE);
         let mut kept: BTreeMap<Digest, Known> = BTreeMap::new();
         let (mut reached, mut read, mut ended, mut stopped) = (None, 0, false, false);
+        let (former, mut referred) = (known.0.len(), 0);
         while !ended && !stopped {
             let entries = self.next(&mut pages).await?.unwrap_or_default();
             let revisions = before(&entries, end);
             ended = pages.cursor().is_none() || revisions.len() < entries.len();
             let mut chunks = revisions.chunks(READ_AT_ONCE).peekable();
             while let Some(chunk) = chunks.next() {
-                let new = self.read_new(name, chunk, &known, Damaged::Ends).await?;
+                let mut new = self.read_new(name, chunk, &known, Damaged::Ends).await?;
                 read += new.len();
                 for entry in chunk {
                     let Key::Revision(_, digest) = &entry.key else { continue };
-                    let Some(one) = new.get(digest).or_else(|| known.0.get(digest)) else {
+                    let Some(one) = new.remove(digest).or_else(|| known.0.remove(digest)) else {
                         continue;
                     };
-                    self.take(digest, one, entry.modified);
-                    kept.insert(digest.clone(), one.clone());
+                    self.take(digest, &one, entry.modified);
+                    referred += one.references.content.len();
+                    kept.insert(digest.clone(), one);
                     reached = Some(digest.clone());
                 }
                 if self.found.is_full() {
                     self.store_found().await?;
                 }
-                let much = (self.is_spent() && read > 0) || kept.len() >= PART;
+                let much = (self.is_spent() && read > 0)
+                    || kept.len() >= PART
+                    || (referred >= REFERRED && read > 0);
                 if much && (chunks.peek().is_some() || !ended) {
                     ended = false;
                     stopped = true;
@@ -238,7 +251,6 @@ impl<S: Storage> Run<'_, S> {
             self.alive().await?;
         }
         // Of what was known, that which was not looked at stays as it is.
-        let former = known.0.len();
         known.0.retain(|digest, _| {
             after.as_ref().is_some_and(|after| digest <= after)
                 || (!ended && reached.as_ref().is_some_and(|reached| digest > reached))
@@ -329,19 +341,24 @@ impl<S: Storage> Run<'_, S> {
             self.spent += 1;
             return if exists { self.store.storage.delete(key).await } else { Ok(()) };
         }
-        let lines = all.iter().map(|(digest, known)| (digest, known));
-        let size = Part::print(lines).len();
-        let parts = all.len().div_ceil(PART).max(size.div_ceil(PART_BYTES));
-        for (number, chunk) in all.chunks(all.len().div_ceil(parts)).enumerate() {
-            let start = match chunk.first() {
-                Some((first, _)) if number > 0 => first,
+        let mut rest = all.as_slice();
+        while !rest.is_empty() {
+            let mut size = 0;
+            let fits = rest.iter().take(PART).take_while(|(digest, known)| {
+                size += Part::print(std::iter::once((digest, known))).len();
+                size <= PART_BYTES
+            });
+            let (now, later) = rest.split_at(fits.count().max(1));
+            let start = match now.first() {
+                Some((first, _)) if rest.len() < all.len() => first,
                 _ => start,
             };
+            rest = later;
             let key = Key::References(name.clone(), start.clone());
-            let text = Part::print(chunk.iter().map(|(digest, known)| (digest, known)));
+            let text = Part::print(now.iter().map(|(digest, known)| (digest, known)));
             self.spent += 1;
             if text.len() > key.value_limit() {
-                // Of manifests that are too large to be remembered; they are read again.
+                // Of a manifest that is too large to be remembered; it is read again.
                 self.store.storage.delete(&key).await?;
                 continue;
             }
@@ -376,6 +393,7 @@ impl<S: Storage> Run<'_, S> {
             let read = try_join_all(reads).await?;
             for (digest, references) in chunk.iter().zip(read) {
                 self.found.add(digest, Fact::Read);
+                let references = references.unwrap_or_default();
                 self.take_references(&references);
                 for manifest in references.manifests {
                     if seen.len() < FOLLOWED && seen.insert(manifest.clone()) {

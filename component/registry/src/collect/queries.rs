@@ -269,7 +269,7 @@ impl<S: Storage> Run<'_, S> {
                 continue;
             }
             self.spent += 2;
-            let references = self.store.read_child(&child).await?;
+            let references = self.store.read_child(&child).await?.unwrap_or_default();
             if references.content.contains_key(digest) {
                 count += 1;
                 if holders.len() < HOLDERS {
@@ -289,9 +289,10 @@ impl<S: Storage> Run<'_, S> {
         if count == 0 && !linked && !moved && untagged.is_none() {
             return Ok(None);
         }
-        let mut tags = if holders.is_empty() { BTreeMap::new() } else { self.tags(name).await? };
+        let tags =
+            if holders.is_empty() { BTreeMap::new() } else { self.tags(name, &holders).await? };
         let holders = holders.into_iter().map(|(manifest, index)| {
-            let tags = tags.remove(index.as_ref().unwrap_or(&manifest).as_str());
+            let tags = tags.get(index.as_ref().unwrap_or(&manifest).as_str()).cloned();
             let index = index.map(|index| index.to_string());
             Holder { manifest: manifest.to_string(), index, tags: tags.unwrap_or_default() }
         });
@@ -305,12 +306,15 @@ impl<S: Storage> Run<'_, S> {
         }))
     }
 
-    /// The tags of a repository, some of each digest.
+    /// Tags that lead to manifests, or to the indexes by which the repository has them.
     async fn tags(
         &mut self,
         name: &RepositoryName,
+        holders: &[(Digest, Option<Digest>)],
     ) -> Result<BTreeMap<String, Vec<String>>, StorageError> {
-        let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let digests = holders.iter().map(|(manifest, index)| index.as_ref().unwrap_or(manifest));
+        let mut tags: BTreeMap<String, Vec<String>> =
+            digests.map(|digest| (digest.to_string(), Vec::new())).collect();
         let list = NameList::Tags(name.clone());
         let mut query = NamesQuery { list, values: true, after: None, limit: PAGE };
         loop {
@@ -318,8 +322,8 @@ impl<S: Storage> Run<'_, S> {
             let page = self.store.storage.names(&query).await?;
             query.after = page.names.last().cloned();
             for (tag, digest) in page.names.into_iter().zip(page.values) {
-                let of_digest = tags.entry(digest).or_default();
-                if of_digest.len() < TAGS {
+                let of_digest = tags.get_mut(digest.trim_end());
+                if let Some(of_digest) = of_digest.filter(|tags| tags.len() < TAGS) {
                     of_digest.push(tag);
                 }
             }

@@ -168,9 +168,8 @@ impl<S: Storage> Store<S> {
         })?;
         let kind = (order.dry_run, order.exclusive, order.undo);
         if (state.dry_run, state.exclusive, state.undo) != kind {
-            return Err(StorageError::Failed(format!(
-                "run {id:032x} began as another kind of run"
-            )));
+            // It goes on as what it is.
+            return Ok(Err(Progress::NotDue { seconds: LEASE.as_secs() }));
         }
         let mut run =
             self.slice_of(order, id, SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH, state);

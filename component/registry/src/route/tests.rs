@@ -77,7 +77,7 @@ fn routes_print_as_they_parse() {
         (Method::POST, "/v2/_roadstead/scrub".to_owned()),
         (Method::GET, "/v2/_roadstead/collect/reports".to_owned()),
         (Method::GET, "/v2/_roadstead/collect/usage".to_owned()),
-        (Method::GET, format!("/v2/_roadstead/collect/why/{DIGEST}")),
+        (Method::GET, format!("/v2/_roadstead/collect/why/{digest}")),
         (Method::DELETE, "/v2/a/b/_roadstead/repository".to_owned()),
         (Method::GET, "/v2/a/b/tags/list".to_owned()),
         (Method::GET, "/v2/a/b/manifests/t".to_owned()),

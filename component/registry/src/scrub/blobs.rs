@@ -9,11 +9,12 @@ use roadstead_storage::{
 };
 use std::time::SystemTime;
 
-/// The largest blob that is hashed once more as a whole before its data is moved out of
-/// the way: a disk or a network may have failed for a moment. 1 GiB.
+/// How much of a damaged blob is hashed in one operation, when it is hashed once more
+/// before its data is moved out of the way: 64 MiB. The whole blob is, in one slice, as a
+/// disk, a network or a cursor may have been wrong.
 ///
-/// Limit: bytes of a damaged blob that is hashed again at once; test: none, it would take as long.
-const HASHED_AGAIN: u64 = 1024 * 1024 * 1024;
+/// Limit: bytes of a damaged blob that are hashed again in one operation; test: none, more are hashed in steps.
+const HASHED_AGAIN: u64 = 64 * 1024 * 1024;
 
 /// What hashing a blob has come to.
 enum Checked {
@@ -170,9 +171,6 @@ impl<S: Storage> Scrub<'_, S> {
     /// Whether the data of a blob is damaged still, when it is hashed from its
     /// beginning.
     pub(super) async fn is_damaged(&mut self, data: &Data) -> Result<bool, StorageError> {
-        if data.size > HASHED_AGAIN {
-            return Ok(true);
-        }
         let mut from = None;
         loop {
             let hashed = self.hash(&data.digest, from.as_ref(), HASHED_AGAIN).await?;
@@ -210,12 +208,16 @@ impl<S: Storage> Scrub<'_, S> {
         }
         self.spend(1);
         let seen = quarantine_of(&data, false);
-        if self.store.storage.quarantine(&seen).await? {
-            self.find(Kind::Quarantined, &data.digest).size = Some(data.size);
-        } else {
-            let cause = "it was uploaded again meanwhile";
-            self.find(Kind::NotQuarantined, &data.digest).cause = Some(cause.to_owned());
-        }
+        let cause = match self.store.storage.quarantine(&seen).await {
+            Ok(true) => {
+                self.find(Kind::Quarantined, &data.digest).size = Some(data.size);
+                return Ok(());
+            }
+            Ok(false) => "it was uploaded again meanwhile".to_owned(),
+            // Such as a file that cannot be moved.
+            Err(error) => self.of_one_object(error).await?,
+        };
+        self.find(Kind::NotQuarantined, &data.digest).cause = Some(cause);
         Ok(())
     }
 }

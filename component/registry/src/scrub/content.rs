@@ -50,8 +50,7 @@ impl<S: Storage> Scrub<'_, S> {
         self.spend(1);
         let objects = self.store.blob_objects(digest).await?;
         if let Some((size, _)) = objects.data
-            && (objects.tombstone.is_some()
-                || self.exists(&Key::MovedLayer(name.clone(), digest.clone())).await?)
+            && self.exists(&Key::MovedLayer(name.clone(), digest.clone())).await?
         {
             return Ok(Held::Data(size));
         }

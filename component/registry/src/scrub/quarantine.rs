@@ -52,7 +52,10 @@ impl<S: Storage> Scrub<'_, S> {
                 continue;
             }
             match self.store.tombstone(digest).await?.map(|tombstone| tombstone.state) {
-                Some(TombstoneState::Condemned | TombstoneState::Unlinked) => {
+                // Also while it is being removed: uploads have to wait for that.
+                Some(
+                    TombstoneState::Condemned | TombstoneState::Unlinked | TombstoneState::Removing,
+                ) => {
                     let cause = "nothing needs it, and garbage collection will remove it";
                     self.find(Kind::NotQuarantined, &suspect.data.digest).cause =
                         Some(cause.to_owned());
@@ -60,7 +63,7 @@ impl<S: Storage> Scrub<'_, S> {
                 }
                 // By an earlier scrub: its time counts.
                 Some(TombstoneState::Suspect) => {}
-                Some(TombstoneState::Removing) | None => {
+                None => {
                     let number = Uuid::new_v4().as_u128();
                     self.write_tombstone(digest, TombstoneState::Suspect, number).await?;
                 }
@@ -153,6 +156,12 @@ impl<S: Storage> Scrub<'_, S> {
     ) -> Result<Moved, StorageError> {
         let digest = &data.digest;
         let number = Uuid::new_v4().as_u128();
+        // To hash and to copy took its time.
+        self.spend(1);
+        let tombstone = self.store.tombstone(digest).await?;
+        if tombstone.is_none_or(|tombstone| tombstone.state != TombstoneState::Suspect) {
+            return Ok(Moved::Left("garbage collection has come between".into()));
+        }
         for _ in 0..ATTEMPTS {
             self.spend(4);
             // Uploads wait from now on, and whoever came before has said so: each side

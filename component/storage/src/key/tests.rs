@@ -70,7 +70,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let (name, digest) = (self.repository(), self.digest());
-        match self.below(20) {
+        match self.below(21) {
             0 => Key::Blob(digest),
             1 => Key::Hint(digest, name),
             2 => Key::Layer(name, digest),
@@ -93,7 +93,7 @@ impl Random {
             16 => Key::Record(self.record()),
             18 => Key::MovedRevision(name, digest),
             17 => Key::RepositoryDeletion { repository: name, id: u128::from(self.0.u64(..)) },
-            18 => Key::Quarantined(digest),
+            19 => Key::Quarantined(digest),
             _ => Key::SessionObject(self.session(), self.file()),
         }
     }

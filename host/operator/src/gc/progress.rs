@@ -1,6 +1,7 @@
 //! How far a run has come: a bar that is drawn again and again on a terminal, and
 //! a line for each stage elsewhere.
 
+use crate::terminal::harmless;
 use std::io::{self, IsTerminal as _, Write};
 
 /// The width of the bar, in characters.
@@ -53,7 +54,8 @@ impl<'a> Display<'a> {
     /// Shows a line.
     pub(crate) fn line(&mut self, line: &str) {
         self.end();
-        self.write(&format!("{line}\n"));
+        // A registry elsewhere may have said it.
+        self.write(&format!("{}\n", harmless(line)));
     }
 
     /// Removes the bar.

@@ -80,7 +80,8 @@ impl Session {
 
     /// Whether something is damaged, as far as the scrub has come.
     pub(super) fn is_damaged(&self) -> bool {
-        self.dropped > 0 || self.findings.iter().any(|finding| finding.kind.is_damage())
+        let unknown = self.dropped > 0 || self.counts.unlisted > 0;
+        unknown || self.findings.iter().any(|finding| finding.kind.is_damage())
     }
 
     /// Adds what a slice has found.

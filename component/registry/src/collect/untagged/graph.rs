@@ -86,7 +86,8 @@ impl Graph {
             if std::mem::replace(&mut stay[number], true) {
                 continue;
             }
-            next.extend(self.nodes[number].refers.iter().map(|&to| to as usize));
+            let refers = self.nodes[number].refers.iter().map(|&to| to as usize);
+            next.extend(refers.filter(|&to| !stay[to]));
             let first = about.partition_point(|&(subject, _)| (subject as usize) < number);
             let referrers = about[first..].iter();
             let referrers = referrers.take_while(|&&(subject, _)| subject as usize == number);

@@ -277,7 +277,7 @@ impl<S: Storage> Run<'_, S> {
         if let Known::All(graph) = self.graph(name, &mut taken).await? {
             left_out.extend(graph.doomed().into_iter().map(|(digest, _)| digest));
             for digest in graph.needed() {
-                let references = self.store.read_child(&digest).await?;
+                let references = self.store.read_child(&digest).await?.unwrap_or_default();
                 self.spent += 2;
                 self.found.add(&digest, Fact::Read);
                 self.take_references(&references);

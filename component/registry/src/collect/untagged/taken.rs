@@ -101,6 +101,10 @@ impl<S: Storage> Run<'_, S> {
             for entry in entries {
                 let Key::MovedRevision(_, digest) = entry.key else { continue };
                 let modified = entry.modified;
+                // By this run, whose mark has found what it refers to.
+                if modified > self.begun && !self.order.exclusive {
+                    continue;
+                }
                 taken.push(Taken { digest, modified, linked: None, moved: None, subject: None });
             }
             self.alive().await?;
@@ -131,7 +135,9 @@ impl<S: Storage> Run<'_, S> {
                 }
                 // What is surely over holds nothing.
                 let expired = one.moved.as_ref().is_none_or(|moved| moved.expired);
-                if !(expired && self.age(one.modified) >= self.order.grace) {
+                if self.order.undo.is_none()
+                    && !(expired && self.age(one.modified) >= self.order.grace)
+                {
                     self.hold_one(&one.digest, references, graph.as_deref()).await?;
                 }
             }
@@ -152,21 +158,20 @@ impl<S: Storage> Run<'_, S> {
             return Ok(());
         }
         self.found.add(digest, Fact::Held);
-        let (mut next, mut seen) = (vec![references], BTreeSet::new());
+        let (mut next, mut seen, mut followed) = (vec![references], BTreeSet::new(), 0);
         while let Some(references) = next.pop() {
             references.content.keys().for_each(|content| self.found.add(content, Fact::Held));
             for manifest in references.manifests {
                 // Those of the repository are live, or held by themselves.
                 let known = graph.is_some_and(|graph| graph.contains(&manifest));
-                if known || !seen.insert(manifest.clone()) {
+                if known || self.state.untagged.holds_all || !seen.insert(manifest.clone()) {
                     continue;
                 }
-                if seen.len() > FOLLOWED {
-                    self.state.untagged.holds_all = true;
-                    return Ok(());
-                }
                 self.spent += 2;
-                next.push(self.store.read_child(&manifest).await?);
+                let Some(child) = self.store.read_child(&manifest).await? else { continue };
+                followed += 1;
+                self.state.untagged.holds_all |= followed > FOLLOWED;
+                next.push(child);
                 self.alive().await?;
             }
         }
@@ -198,6 +203,9 @@ impl<S: Storage> Run<'_, S> {
                 self.state.untagged.freed |= fate == Fate::GiveBack;
                 continue;
             }
+            if one.linked.is_some() {
+                self.mend_referrer(name, one).await?;
+            }
             let key = Key::MovedRevision(name.clone(), one.digest.clone());
             match (fate, &one.moved) {
                 (Fate::GiveBack, _) => drop(self.give_back_manifest(name, one).await?),
@@ -211,9 +219,6 @@ impl<S: Storage> Run<'_, S> {
                     self.store.storage.write(&key, expired.to_string().into()).await?;
                 }
                 _ => {}
-            }
-            if fate == Fate::Keep && one.linked.is_some() {
-                self.mend_referrer(name, one).await?;
             }
         }
         Ok(())
