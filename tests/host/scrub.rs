@@ -125,7 +125,7 @@ async fn a_scrub_of_a_directory_goes_on() {
         assert!(!other.path().join(".roadstead").exists());
         let output = scrub(&[text(root.path()), "--cursor", "1.x"]);
         assert_eq!(output.status.code(), Some(2));
-        assert_says(&String::from_utf8_lossy(&output.stderr), &["400", "its cursor is none"]);
+        assert_says(&String::from_utf8_lossy(&output.stderr), &["400", "the cursor is invalid"]);
     })
     .await;
 }

@@ -12,7 +12,7 @@ mod token;
 mod upload;
 
 use crate::store::Store;
-use crate::{Body, Effect, Error, Gate, Progress, Route, SliceOptions};
+use crate::{Body, Effect, Error, Gate, Permission, Progress, Route, SliceOptions};
 use caching::CacheDirective;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -177,6 +177,14 @@ impl<S: Storage> Registry<S> {
         match route.class().effect {
             Effect::Write | Effect::Delete if self.switches.read_only => Err(Error::ReadOnly),
             Effect::Delete if !self.switches.delete => Err(Error::DeleteDisabled),
+            // Where anybody may ask, work that lasts is for those who let anybody delete.
+            Effect::Read
+                if route.class().permission == Permission::Maintenance
+                    && self.gate.is_open()
+                    && !self.switches.delete =>
+            {
+                Err(Error::DeleteDisabled)
+            }
             Effect::Read | Effect::Write | Effect::Delete => Ok(()),
         }
     }

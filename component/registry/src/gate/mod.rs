@@ -186,6 +186,11 @@ impl Gate {
         }
     }
 
+    /// Whether anybody may do anything: nobody has to log in.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// The error that the client gets for a refusal.
     pub fn refused(&self, refusal: Refusal, headers: &HeaderMap) -> Error {
         let reason = match refusal {

@@ -103,6 +103,7 @@ pub fn all() -> Vec<Table> {
         collect::collection_is_off,
         collect::collection_without_permission,
         collect::collection,
+        scrub::scrubbing_is_off,
         scrub::scrubbing,
         scrub::quarantine_is_off,
         scrub::scrubbing_what_is_read_only,
