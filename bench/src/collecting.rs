@@ -185,7 +185,7 @@ async fn load(
                 if pulls {
                     for path in paths.iter() {
                         // Past the cache of the host.
-                        client.get(&format!("{path}?n={:?}", due.elapsed().as_nanos())).await?;
+                        client.get(&format!("{path}?n={}", due.elapsed().as_nanos())).await?;
                     }
                 } else {
                     images.image().push(&mut client, PushStyle::Put).await?;
@@ -234,15 +234,20 @@ impl Run {
     }
 }
 
+/// How many operations connections do in a second.
+fn per_second(connections: usize, pause: Duration) -> u128 {
+    connections as u128 * 1000 / pause.as_millis()
+}
+
 fn table(with: &mut Latencies, without: &mut Latencies, run: &Run) -> String {
     let mut text = format!(
         "## Beside garbage collection\n\nA directory of {} blobs: {CONDEMNED} to be condemned, {REMOVED} to be \
-         removed. {:.0} pulls (manifest by tag and layer of 64 KiB, past the cache) and {:.0} pushes \
+         removed. {} pulls (manifest by tag and layer of 64 KiB, past the cache) and {} pushes \
          (image with such a layer) per second. The collector took {} operations in {} slices and {:.0?}{}.\n\n\
          | | collecting: p50, p99 | not collecting | ratio |\n|---|---|---|---|\n",
         KEPT + CONDEMNED + REMOVED,
-        PULLING as f64 / PULL_PAUSE.as_secs_f64(),
-        PUSHING as f64 / PUSH_PAUSE.as_secs_f64(),
+        per_second(PULLING, PULL_PAUSE),
+        per_second(PUSHING, PUSH_PAUSE),
         run.operations,
         run.slices,
         run.time,

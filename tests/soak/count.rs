@@ -29,7 +29,8 @@ pub fn expected(world: &World) -> Blobs {
 pub async fn referenced(place: &Place) -> Blobs {
     let mut all = Blobs::new();
     for digest in place.revisions().await {
-        let bytes = place.blob(&digest).await;
+        // One that is lost differs from what is expected.
+        let Some(bytes) = place.blob(&digest).await else { continue };
         all.insert(digest, bytes.len() as u64);
         let manifest: Value = serde_json::from_slice(&bytes).unwrap();
         let lists = ["layers", "manifests"].map(|name| manifest[name].as_array());

@@ -184,15 +184,15 @@ impl Place {
         keys.iter().filter_map(digest).collect()
     }
 
-    /// The bytes of a blob.
-    pub async fn blob(&self, hex: &str) -> Bytes {
+    /// The bytes of a blob, if it is there.
+    pub async fn blob(&self, hex: &str) -> Option<Bytes> {
         let key = format!("{BLOBS}/{}/{hex}/data", &hex[..2]);
         match &self.content {
             Content::Bucket(bucket, _) => {
-                bucket.get(&Key::from(key)).await.unwrap().bytes().await.unwrap()
+                bucket.get(&Key::from(key)).await.ok()?.bytes().await.ok()
             }
             Content::Directory(root) | Content::Distribution(root, _) => {
-                fs::read(root.path().join("data").join(key)).unwrap().into()
+                fs::read(root.path().join("data").join(key)).ok().map(Bytes::from)
             }
         }
     }
@@ -242,7 +242,7 @@ fn walk(directory: &Path, files: &mut Vec<(String, u64)>) {
 fn configuration(root: &Path) -> PathBuf {
     let config = root.join("config.yml");
     let text = format!(
-        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: \
+        "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: \
          {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n",
         root.join("data").display()
     );

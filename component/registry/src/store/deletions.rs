@@ -50,8 +50,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Limit: age of an announcement that is renewed; test: none, it takes a store that is slow.
 const RENEWED_AFTER: Duration = Duration::from_secs(5);
 
-/// How long a push waits, in all its attempts, before it asks its client to try
-/// again.
+/// How long a push pauses, in all its attempts, before it asks its client to try
+/// again; with the time that the storage takes, up to twice as long.
 ///
 /// Limit: time that a push waits for deletions; test: `a_push_does_not_wait_for_ever`.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -95,7 +95,9 @@ impl Waited {
     }
 
     fn is_too_long(&self) -> bool {
-        self.paused >= PATIENCE || self.since.elapsed() >= PATIENCE
+        // A storage that is slow needs longer than its pauses until it is known that a
+        // deletion has died.
+        self.paused >= PATIENCE || self.since.elapsed() >= 2 * PATIENCE
     }
 
     /// Whether an announcement has been as it is for so long that whoever wrote it
@@ -315,5 +317,23 @@ impl<S: Storage> Store<S> {
             Err(StorageError::NotFound) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEAD_AFTER, PATIENCE, Waited};
+    use std::time::{Duration, Instant};
+
+    /// A storage whose lists take as long as the pauses between them does not use up the
+    /// patience before a deletion is known to have died.
+    #[test]
+    fn a_slow_storage_does_not_end_a_push_that_waits() {
+        let Some(since) = Instant::now().checked_sub(2 * DEAD_AFTER) else { return };
+        let waited = |since, paused| Waited { since, paused, ..Waited::new() };
+        assert!(!waited(since, DEAD_AFTER).is_too_long());
+        assert!(waited(since, PATIENCE).is_too_long());
+        let Some(since) = Instant::now().checked_sub(2 * PATIENCE) else { return };
+        assert!(waited(since, Duration::ZERO).is_too_long());
     }
 }

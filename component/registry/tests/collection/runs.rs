@@ -3,6 +3,7 @@
 use crate::world::{
     Client, DAY, GARBAGE, HOUR, World, blob, condemn, exists, fill, layer, name, order,
 };
+use roadstead_kit::body::pause_by;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_registry::{Progress, Report, SliceOptions};
 use roadstead_storage::{Key, Storage as _, StorageError};
@@ -34,6 +35,26 @@ async fn slices_of_any_length_over<W: World>(world: W) {
     }
     assert!(!exists(&storage, blob("orphan")).await);
     assert_eq!(client.status("GET", "/v2/many/7/manifests/v").await, 200);
+}
+
+/// By pauses between them that are short, as pushes may wait for what is announced.
+#[tokio::test]
+async fn operations_are_spread() {
+    let bucket = MemoryBucket::default();
+    pause_by(&bucket);
+    let client = Client(bucket.registry());
+    fill(&client).await;
+    let mut passed = Vec::new();
+    for pace in [Duration::ZERO, HOUR] {
+        let before = bucket.passed();
+        let order = SliceOptions { dry_run: true, pace, ..order() };
+        let report = client.run(&bucket, order).await;
+        passed.push((bucket.passed() - before, report.operations));
+    }
+    let (paused, operations) = passed[1];
+    assert_eq!(passed[0], (Duration::ZERO, operations));
+    let most = Duration::from_millis(20) * u32::try_from(operations).unwrap();
+    assert!(paused >= Duration::from_millis(100) && paused <= most, "{passed:?}");
 }
 
 #[tokio::test]
