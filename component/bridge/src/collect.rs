@@ -48,6 +48,8 @@ pub struct Overrides {
     pub budget: Option<u32>,
     /// Whether nobody else uses the storage, so that nothing is waited for.
     pub exclusive: bool,
+    /// If no run is named: whether the one that has the lease goes on.
+    pub adopt: bool,
 }
 
 /// The body of a request. Without it, a run begins if one is due.

@@ -259,6 +259,7 @@ async fn client(world: &World, seed: u64) {
 fn order() -> SliceOptions {
     SliceOptions {
         run: None,
+        adopt: false,
         grace: GRACE,
         keep: KEEP,
         interval: INTERVAL,

@@ -28,9 +28,11 @@ fn serve(answers: &[(u16, &str)]) -> (String, Arc<Mutex<Vec<String>>>) {
             let mut stream = stream.unwrap();
             let mut request = String::new();
             // Every request but a GET has JSON, which ends like this.
-            while !request.ends_with('}')
-                && !(request.starts_with("GET ") && request.ends_with("\r\n\r\n"))
-            {
+            let is_whole = |request: &str| {
+                let ends = if request.starts_with("GET ") { "\r\n\r\n" } else { "}" };
+                request.ends_with(ends)
+            };
+            while !is_whole(&request) {
                 let mut byte = [0];
                 stream.read_exact(&mut byte).unwrap();
                 request.push(char::from(byte[0]));

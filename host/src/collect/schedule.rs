@@ -79,10 +79,14 @@ pub(crate) async fn run(engine: Engine, interval: Duration, hurry: Option<Hurry>
         pause = Duration::from_millis(hurry.first);
     }
     let mut begun = Instant::now();
+    let mut asked = false;
     loop {
         tokio::time::sleep(pause).await;
         let ask = SliceRequest { run: schedule.run.clone(), ..SliceRequest::default() };
         let is_first = ask.run.is_none();
+        // After the start: the process that drove the last run may have died within it.
+        let overrides = Overrides { adopt: !asked, ..overrides };
+        asked = true;
         if is_first {
             begun = Instant::now();
         }

@@ -113,6 +113,7 @@ fn order(
     let grace = or(overrides.grace, grace);
     Ok(SliceOptions {
         run: ask.run.as_deref().map(run).transpose()?,
+        adopt: overrides.adopt,
         grace,
         keep: or(overrides.keep, keep),
         interval: or(overrides.interval, interval),
@@ -169,6 +170,7 @@ mod tests {
         };
         let expected = SliceOptions {
             run: Some(7),
+            adopt: false,
             grace: HOUR,
             keep: HOUR * 2,
             interval: HOUR * 24,

@@ -34,6 +34,9 @@ use std::time::Duration;
 pub struct SliceOptions {
     /// The run that goes on; `None` begins one.
     pub run: Option<u128>,
+    /// If no run is named: whether the one that has the lease goes on. Its process may
+    /// have died.
+    pub adopt: bool,
     /// How long a client may rely on an answer. Content that is younger is no
     /// candidate.
     pub grace: Duration,

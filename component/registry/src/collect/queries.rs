@@ -55,6 +55,7 @@ const CHILDREN: usize = 10_000;
 /// Nothing is decided by what is found, so no time matters.
 const LOOK: SliceOptions = SliceOptions {
     run: None,
+    adopt: false,
     grace: Duration::from_hours(24 * 365),
     keep: Duration::MAX,
     interval: Duration::ZERO,

@@ -68,7 +68,9 @@ impl<S: Storage> Store<S> {
     /// Any error of the storage ends the run; what it has found so far is forgotten,
     /// so that nothing is done by partial evidence.
     pub(crate) async fn collect(&self, order: &SliceOptions) -> Result<Progress, StorageError> {
-        let Some(id) = order.run else {
+        let adopted =
+            if order.adopt && order.run.is_none() { self.leaseholder().await? } else { None };
+        let Some(id) = order.run.or(adopted) else {
             return match self.begin_run(order).await? {
                 Ok(mut run) => self.ended(run.id, run.slice().await).await,
                 Err(progress) => Ok(progress),

@@ -191,3 +191,30 @@ async fn reports_are_kept_over<W: World>(world: W) {
     }
     assert_eq!(kept, 100);
 }
+
+/// Of a process that died, and not of another kind.
+#[tokio::test]
+async fn a_run_goes_on_after_a_start() {
+    a_run_goes_on_after_a_start_over(MemoryBucket::default()).await;
+    a_run_goes_on_after_a_start_over(tempfile::tempdir().unwrap()).await;
+}
+
+async fn a_run_goes_on_after_a_start_over<W: World>(world: W) {
+    let client = Client(world.registry());
+    fill(&client).await;
+    let order = SliceOptions { budget: 1, ..order() };
+    let Progress::Running { run, .. } = client.0.collect(&order).await.unwrap() else { panic!() };
+    // It has the lease, and nobody asks for it by its name any longer.
+    let not_due = client.0.collect(&order).await.unwrap();
+    assert!(matches!(not_due, Progress::NotDue { .. }), "{not_due:?}");
+    let adopt = SliceOptions { adopt: true, ..order };
+    let dry = client.0.collect(&SliceOptions { dry_run: true, ..adopt }).await.unwrap();
+    assert!(matches!(dry, Progress::NotDue { .. }), "{dry:?}");
+    let report = Client(world.registry()).run(&world, adopt).await;
+    assert_eq!(report.run, run);
+    // Without one, it begins one if that is due.
+    let not_due = client.0.collect(&adopt).await.unwrap();
+    assert!(matches!(not_due, Progress::NotDue { .. }), "{not_due:?}");
+    world.pass(DAY);
+    assert_ne!(client.run(&world, adopt).await.run, run);
+}

@@ -27,6 +27,7 @@ pub(crate) const HOUR: Duration = Duration::from_hours(1);
 pub(crate) fn order() -> SliceOptions {
     SliceOptions {
         run: None,
+        adopt: false,
         grace: DAY,
         keep: 7 * DAY,
         interval: 23 * HOUR,

@@ -38,7 +38,6 @@ const PARTS: [(&str, &str); 22] = [
     ("component/config/", "Settings"),
     ("host/operator/src/cert/", "`roadstead cert`"),
     ("host/operator/src/gc/", "`roadstead gc`"),
-    ("host/operator/src/rescue/", "`roadstead rescue`"),
     ("host/operator/src/scrub/", "`roadstead scrub`"),
     ("host/operator/src/rescue/", "`roadstead rescue`"),
     ("host/operator/", "`roadstead doctor`, `htpasswd` and `rm`"),
