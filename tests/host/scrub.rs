@@ -110,7 +110,7 @@ async fn a_scrub_of_a_directory_goes_on() {
             push_blob(&host.address, "a", &Bytes::from(vec![number; 100_000])).await;
         }
         host.kill().unwrap();
-        std::fs::write(data(root.path(), &[3; 100_000]), "damaged").unwrap();
+        std::fs::write(data(root.path(), &vec![3; 100_000]), "damaged").unwrap();
         let output = scrub(&[text(root.path()), "--state", text(&state)]);
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -199,8 +199,8 @@ impl World {
         }
     }
 
-    pub fn fault(&self, what: String) {
-        let text = format!("{:?}: {what}", self.begun.elapsed());
+    pub fn fault(&self, what: impl Into<String>) {
+        let text = format!("{:?}: {}", self.begun.elapsed(), what.into());
         eprintln!("FAULT {text}");
         self.faults.lock().unwrap().push(text);
     }

@@ -177,7 +177,7 @@ mod tests {
             }
             let seen = f.write(b"damaged");
             let path = f.directory.path(&f.data());
-            let _watch = watch(&f.directory.path(&f.data()).parent().unwrap().to_owned(), {
+            let _watch = watch(f.directory.path(&f.data()).parent().unwrap(), {
                 let path = path.clone();
                 move |operation, at| {
                     if operation == "look up" && at.ends_with("_quarantined") && path.exists() {

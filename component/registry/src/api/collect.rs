@@ -23,8 +23,6 @@ const BODY_LIMIT: usize = 1024;
 /// Limit: operations of a slice of garbage collection; test: none, a slice may stop earlier.
 const LARGEST_SLICE: u32 = 1000;
 
-const SECOND: Duration = Duration::from_secs(1);
-
 /// `Retry-After` if another request does a slice, in seconds.
 pub(super) const BUSY_RETRY_AFTER: &str = "1";
 
@@ -123,7 +121,11 @@ fn order(
         untagged: ask.untagged.map(Duration::from_secs).or(untagged),
         exclusive: overrides.exclusive,
         undo: ask.undo.as_deref().map(run).transpose()?,
-        pace: if overrides.exclusive { Duration::ZERO } else { SECOND / rate.max(1) },
+        pace: if overrides.exclusive {
+            Duration::ZERO
+        } else {
+            Duration::from_secs(1) / rate.max(1)
+        },
         budget: overrides.budget.unwrap_or(rate.min(LARGEST_SLICE)),
     })
 }

@@ -44,17 +44,19 @@ async fn operations_are_spread() {
     pause_by(&bucket);
     let client = Client(bucket.registry());
     fill(&client).await;
+    // What manifests refer to is read once.
+    client.run(&bucket, SliceOptions { dry_run: true, ..order() }).await;
     let mut passed = Vec::new();
     for pace in [Duration::ZERO, HOUR] {
         let before = bucket.passed();
         let order = SliceOptions { dry_run: true, pace, ..order() };
         let report = client.run(&bucket, order).await;
-        passed.push((bucket.passed() - before, report.operations));
+        passed.push((bucket.passed().saturating_sub(before), report.operations));
     }
-    let (paused, operations) = passed[1];
+    let (time, operations) = passed[1];
     assert_eq!(passed[0], (Duration::ZERO, operations));
     let most = Duration::from_millis(20) * u32::try_from(operations).unwrap();
-    assert!(paused >= Duration::from_millis(100) && paused <= most, "{passed:?}");
+    assert!(time >= Duration::from_millis(100) && time <= most, "{passed:?}");
 }
 
 #[tokio::test]

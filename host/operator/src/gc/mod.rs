@@ -359,7 +359,10 @@ mod tests {
         assert_eq!(shown, "the store is gone; trying again\n");
         let mut slices = Slices::new([Ok(running("blobs", 0)), Err(failed(false))]);
         let said = format!("{:#}", run(&mut slices).await.0.unwrap_err());
-        assert_eq!(said, "run 7 stopped; --run 7 continues it: the store is gone");
+        assert_eq!(
+            said,
+            "run 7 stopped; if it has not ended, --run 7 --dry-run continues it: the store is gone"
+        );
         let mut slices =
             Slices::new([Ok(running("blobs", 0)), Ok(Progress::NotDue { seconds: 60 })]);
         let said = run(&mut slices).await.0.unwrap_err().to_string();
