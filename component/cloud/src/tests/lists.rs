@@ -80,6 +80,29 @@ async fn tags_come_in_their_order_however_they_are_listed() {
     }
 }
 
+/// A deletion of a repository that was cut off leaves them: pages with values pass them
+/// over, and are empty at the end of the list only.
+#[tokio::test]
+async fn pages_of_values_pass_over_tags_that_are_gone() {
+    let bucket = MemoryBucket::default().with_page(10);
+    let gone = (0..100).map(|number| format!("r/_manifests/tags/a{number:03}/index/x"));
+    let kept = (0..3).map(|number| format!("r/_manifests/tags/z{number}/current/link"));
+    fill(&bucket, gone.chain(kept)).await;
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let query = NamesQuery { list: tags(), values: true, after: after.take(), limit: 2 };
+        let page = storage(bucket.backend(""), true).names(&query).await.unwrap();
+        assert_eq!(page.values, vec!["value"; page.names.len()]);
+        after = page.names.last().cloned();
+        found.extend(page.names);
+        if !page.more {
+            break;
+        }
+        assert!(after.is_some(), "the page is empty, and there is more");
+    }
+    assert_eq!(found, ["z0", "z1", "z2"]);
+}
+
 #[tokio::test]
 async fn repositories_come_in_their_order_however_they_are_listed() {
     let all = texts(&["a", "a-b", "a.b", "a0", "b"], "/");

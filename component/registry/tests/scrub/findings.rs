@@ -188,7 +188,7 @@ pub(crate) fn sorted(findings: &[Finding]) -> Vec<Finding> {
 
 async fn check_damage<W: World>(empty_links: u64) {
     let world = W::default();
-    let client = world.client_with(&[]);
+    let client = world.client();
     fill(&client).await;
     let expected = damage(&client).await;
     let kinds: Vec<_> = expected.iter().map(|finding| finding.kind).collect();
@@ -229,9 +229,7 @@ async fn check_condemned<W: World>() {
     client.storage.delete(&moved).await.unwrap();
     let tombstone = Key::Tombstone(digest);
     client.storage.write(&tombstone, "unlinked 7".into()).await.unwrap();
-    let said = client.scrub(&world, ScrubRequest::default()).await;
-    assert_eq!(said.findings, []);
-    client.storage.delete(&tombstone).await.unwrap();
+    // Nothing gives it back to this repository.
     let said = client.scrub(&world, ScrubRequest::default()).await;
     assert_eq!(said.kinds(), [Kind::ContentMissing]);
 }
