@@ -1,15 +1,12 @@
 //! Garbage collection: each request does a slice of a run. The native host sends
 //! these requests itself; under other hosts, `curl` and a clock do.
 
-use super::{Answer, Call, Registry, internal, json};
-use crate::{Body, CollectionQuery, Error, SliceOptions, TOMBSTONE_KEPT};
-use http::Response;
-use http::header::{self, HeaderValue};
+use super::maintenance::{Turn, answer, asked};
+use super::{Answer, Call, Registry, internal};
+use crate::{CollectionQuery, Error, SliceOptions, TOMBSTONE_KEPT};
 use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
 use roadstead_config::Collection;
-use roadstead_storage::{BodyError, RequestBody, Storage};
-use serde::Serialize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use roadstead_storage::Storage;
 use std::time::{Duration, Instant};
 
 /// Maximum size of a request's body, in bytes: several times what it can say.
@@ -23,16 +20,14 @@ const BODY_LIMIT: usize = 1024;
 /// Limit: operations of a slice of garbage collection; test: none, a slice may stop earlier.
 const LARGEST_SLICE: u32 = 1000;
 
-/// `Retry-After` if another request does a slice, in seconds.
-pub(super) const BUSY_RETRY_AFTER: &str = "1";
-
 impl<S: Storage> Registry<S> {
     pub(super) async fn collect(&self, call: &mut Call<S::Upload>) -> Answer<S> {
         let Some(collection) = self.switches.collection else {
             return Err(Error::CollectionDisabled);
         };
         let overrides = self.gate.overrides(&call.headers)?;
-        let order = order(collection, overrides, &ask(call).await?)?;
+        let ask = asked(call.body.take(), BODY_LIMIT, Error::CollectionRequest).await?;
+        let order = order(collection, overrides, &ask)?;
         // The host's own requests come one after the other.
         let _turn = match overrides {
             Some(_) => None,
@@ -57,46 +52,6 @@ impl<S: Storage> Registry<S> {
             }
         }
     }
-}
-
-fn answer<D>(body: &impl Serialize) -> Result<Response<Body<D>>, Error> {
-    let body = serde_json::to_vec(body);
-    let mut response = json(body.map_err(|error| Error::Internal(error.to_string()))?);
-    let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
-    Ok(response)
-}
-
-/// The only request of this instance, but for the host's, that does a slice.
-pub(super) struct Turn<'a>(&'a AtomicBool);
-
-impl<'a> Turn<'a> {
-    /// # Errors
-    /// `busy` when another request has it.
-    pub(super) fn take(taken: &'a AtomicBool, busy: Error) -> Result<Self, Error> {
-        if taken.swap(true, Ordering::Relaxed) { Err(busy) } else { Ok(Self(taken)) }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-}
-
-async fn ask<U: RequestBody>(call: &mut Call<U>) -> Result<SliceRequest, Error> {
-    let Some(body) = call.body.take() else { return Ok(SliceRequest::default()) };
-    let bytes = body.collect(BODY_LIMIT).await.map_err(|error| match error {
-        BodyError::TooLarge => {
-            Error::CollectionRequest(format!("its body is longer than {BODY_LIMIT} bytes"))
-        }
-        BodyError::Aborted => Error::BodyAborted,
-        BodyError::TooSlow => Error::BodyTooSlow,
-    })?;
-    if bytes.is_empty() {
-        return Ok(SliceRequest::default());
-    }
-    serde_json::from_slice(&bytes).map_err(|error| Error::CollectionRequest(error.to_string()))
 }
 
 /// By the settings, except for what the host says.

@@ -4,6 +4,7 @@ mod blob;
 mod caching;
 mod collect;
 mod list;
+mod maintenance;
 mod manifest;
 mod referrers;
 mod repository;
@@ -240,7 +241,7 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BUSY_RETRY_AFTER));
         }
         Error::Collecting | Error::Scrubbing => {
-            let seconds = HeaderValue::from_static(collect::BUSY_RETRY_AFTER);
+            let seconds = HeaderValue::from_static(maintenance::BUSY_RETRY_AFTER);
             headers.insert(header::RETRY_AFTER, seconds);
         }
         Error::Internal(cause) | Error::StorageFull(cause) => log_cause(headers, &cause),

@@ -79,7 +79,7 @@ impl<S: Storage> Run<'_, S> {
                     act.left.insert(action.digest.clone());
                 }
             }
-            Verb::Remove | Verb::Keep | Verb::Forget => {}
+            Verb::Remove | Verb::Forget => {}
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ impl<S: Storage> Run<'_, S> {
             Verb::Remove if act.linked.contains(digest) => {
                 self.write_tombstone(digest, TombstoneState::Condemned).await?;
             }
-            Verb::Remove | Verb::Keep | Verb::Forget => {}
+            Verb::Remove | Verb::Forget => {}
         }
         Ok(())
     }
@@ -113,12 +113,8 @@ impl<S: Storage> Run<'_, S> {
         if self.marked {
             return Ok(());
         }
-        let marker = Key::Record(Record::Marker);
         self.spent += 1;
-        // Its time says since when, so it is written once.
-        if !self.store.storage.exists(&marker).await? {
-            self.store.storage.write(&marker, Bytes::new()).await?;
-        }
+        self.store.mark().await?;
         self.marked = true;
         Ok(())
     }

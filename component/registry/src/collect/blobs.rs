@@ -145,10 +145,7 @@ impl<S: Storage> Run<'_, S> {
             });
             let states = try_join_all(states).await?;
             for ((digest, objects), tombstone) in chunk.iter().zip(states) {
-                let mut case =
-                    self.case(*objects, tombstone, live.contains(digest), former.get(digest));
-                case.removes &= self.order.exclusive
-                    || !(self.state.untagged.holds_all || live.is_held(digest));
+                let case = self.case(digest, *objects, tombstone, live, former.get(digest));
                 match self.decide(digest, &case).await? {
                     Some(Found::Sighted(since)) => sighted.push((digest.clone(), since)),
                     Some(Found::Action(action)) => actions.push(action),
@@ -161,25 +158,27 @@ impl<S: Storage> Run<'_, S> {
 
     fn case(
         &mut self,
+        digest: &Digest,
         objects: Objects,
         tombstone: Option<Tombstone>,
-        live: bool,
+        live: &Live,
         sighted: Option<&u64>,
     ) -> Case {
         self.spent += u32::from(objects.tombstone.is_some());
         // Who found no marker a while ago does not look for tombstones.
         let marked = self.state.marked.is_some_and(|age| age >= self.order.keep.as_secs());
+        let held = self.state.untagged.holds_all || live.is_held(digest);
         Case {
             objects,
             tombstone,
             undo: self.order.undo,
-            live,
+            live: live.contains(digest),
             sighted: sighted.copied(),
             begun: self.begun,
             grace: self.order.grace,
             keep: self.order.keep,
             exclusive: self.order.exclusive,
-            removes: self.order.exclusive || (!self.state.foreign && marked),
+            removes: self.order.exclusive || (marked && !held && !self.state.foreign),
         }
     }
 
@@ -209,13 +208,13 @@ impl<S: Storage> Run<'_, S> {
                 report.sighted_bytes += size;
                 return Ok(Some(Found::Sighted(since)));
             }
+            Decision::Keep => {
+                report.kept += 1;
+                report.kept_bytes += size;
+                return Ok(None);
+            }
             Decision::Act(verb) => verb,
         };
-        if verb == Verb::Keep {
-            report.kept += 1;
-            report.kept_bytes += size;
-            return Ok(None);
-        }
         if self.order.dry_run {
             self.count(verb, size);
         }
@@ -240,7 +239,7 @@ impl<S: Storage> Run<'_, S> {
                 report.removed_bytes += size;
             }
             Verb::GiveBack => report.given_back += 1,
-            Verb::Keep | Verb::Forget => {}
+            Verb::Forget => {}
         }
     }
 

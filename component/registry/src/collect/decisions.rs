@@ -37,26 +37,26 @@ pub(super) enum Verb {
     GiveBack,
     /// To remove it, if nothing links to it.
     Remove,
-    /// To leave it condemned.
-    Keep,
     /// To delete its tombstone, as the data is gone.
     Forget,
 }
 
 impl Verb {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::Condemn, "condemn"),
-        (Self::GiveBack, "give-back"),
-        (Self::Remove, "remove"),
-        (Self::Keep, "keep"),
-        (Self::Forget, "forget"),
-    ];
+    const ALL: [Self; 4] = [Self::Condemn, Self::GiveBack, Self::Remove, Self::Forget];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Condemn => "condemn",
+            Self::GiveBack => "give-back",
+            Self::Remove => "remove",
+            Self::Forget => "forget",
+        }
+    }
 }
 
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::ALL.into_iter().find(|(verb, _)| verb == self);
-        f.write_str(name.map_or("", |(_, name)| name))
+        f.write_str(self.as_str())
     }
 }
 
@@ -85,7 +85,7 @@ impl Action {
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let verb = words.next()?;
-        let verb = Verb::ALL.into_iter().find(|(_, name)| *name == verb)?.0;
+        let verb = Verb::ALL.into_iter().find(|known| known.as_str() == verb)?;
         let digest = Digest::parse(words.next()?).ok()?;
         let size = words.next()?.parse().ok()?;
         let tombstone = match words.next()? {
@@ -141,6 +141,8 @@ pub(super) enum Decision {
     /// It is a candidate since this time.
     Sighted(u64),
     Act(Verb),
+    /// It stays condemned.
+    Keep,
 }
 
 impl Case {
@@ -154,9 +156,7 @@ impl Case {
         let has_data = self.objects.data.is_some();
         match self.tombstone {
             Some(tombstone) if has_data && tombstone.run == run => Decision::Act(Verb::GiveBack),
-            Some(tombstone) if tombstone.state != TombstoneState::Suspect => {
-                Decision::Act(Verb::Keep)
-            }
+            Some(tombstone) if tombstone.state != TombstoneState::Suspect => Decision::Keep,
             _ => Decision::Nothing,
         }
     }
@@ -168,7 +168,7 @@ impl Case {
         let Some((_, written)) = data else {
             return match tombstone {
                 Some(time) if self.is_older(time, 2 * self.grace) => Decision::Act(Verb::Forget),
-                Some(_) => Decision::Act(Verb::Keep),
+                Some(_) => Decision::Keep,
                 None => settled,
             };
         };
@@ -201,7 +201,7 @@ impl Case {
             TombstoneState::Removing => (Verb::Remove, 2 * self.grace),
         };
         let now = self.is_older(time, after) && (self.removes || then != Verb::Remove);
-        Decision::Act(if now { then } else { Verb::Keep })
+        if now { Decision::Act(then) } else { Decision::Keep }
     }
 }
 
@@ -253,8 +253,8 @@ mod tests {
 
     #[test]
     fn what_is_decided_about_a_blob() {
-        use Decision::{Act, ForgetNeed, Nothing, Sighted};
-        use Verb::{Condemn, Forget, GiveBack, Keep, Remove};
+        use Decision::{Act, ForgetNeed, Keep, Nothing, Sighted};
+        use Verb::{Condemn, Forget, GiveBack, Remove};
         let old = Some(5000);
         let live = |row: Row| Row { live: true, ..row };
         let need = |age, row: Row| Row { need: Some(age), ..row };
@@ -270,13 +270,13 @@ mod tests {
             (need(200, row(old, None)), ForgetNeed),
             // A run died while it moved links.
             (row(old, Some((0, Condemned))), Act(Condemn)),
-            (row(old, Some((699, Unlinked))), Act(Keep)),
+            (row(old, Some((699, Unlinked))), Keep),
             (row(old, Some((700, Unlinked))), Act(Remove)),
             (live(row(old, Some((700, Unlinked)))), Act(GiveBack)),
             (need(5, row(old, Some((700, Unlinked)))), Act(GiveBack)),
             (need(5000, row(old, Some((700, Unlinked)))), Act(GiveBack)),
             (row(Some(99), Some((700, Unlinked))), Act(GiveBack)),
-            (row(old, Some((199, Removing))), Act(Keep)),
+            (row(old, Some((199, Removing))), Keep),
             (row(old, Some((200, Removing))), Act(Remove)),
             (need(5, row(old, Some((0, Removing)))), Act(GiveBack)),
             // Its data is damaged.
@@ -284,9 +284,9 @@ mod tests {
             (live(row(old, Some((700, Suspect)))), Act(GiveBack)),
             (row(old, Some((10, Suspect))), Sighted(NOW)),
             (sighted(100, row(old, Some((10, Suspect)))), Act(Condemn)),
-            (row(None, Some((10, Suspect))), Act(Keep)),
+            (row(None, Some((10, Suspect))), Keep),
             // The data is gone, and the tombstone not yet.
-            (row(None, Some((199, Removing))), Act(Keep)),
+            (row(None, Some((199, Removing))), Keep),
             (row(None, Some((200, Removing))), Act(Forget)),
             (live(row(None, Some((200, Removing)))), Act(Forget)),
             (row(None, None), Nothing),
@@ -303,15 +303,15 @@ mod tests {
             (8, row(old, Some((700, Unlinked))), Act(GiveBack)),
             (8, row(old, Some((0, Condemned))), Act(GiveBack)),
             (8, row(old, Some((200, Removing))), Act(GiveBack)),
-            (8, row(None, Some((200, Removing))), Act(Keep)),
-            (7, row(old, Some((700, Unlinked))), Act(Keep)),
+            (8, row(None, Some((200, Removing))), Keep),
+            (7, row(old, Some((700, Unlinked))), Keep),
             (8, sighted(100, row(old, None)), Nothing),
             (8, need(200, row(old, None)), Nothing),
         ] {
             assert_eq!(Case { undo: Some(undo), ..case(&row) }.decide(), expected, "{undo}");
         }
         let old = row(old, Some((5000, Unlinked)));
-        assert_eq!(Case { removes: false, ..case(&old) }.decide(), Act(Keep));
+        assert_eq!(Case { removes: false, ..case(&old) }.decide(), Keep);
         let young = row(Some(1), None);
         assert_eq!(Case { exclusive: true, ..case(&young) }.decide(), Act(Condemn));
     }

@@ -1,6 +1,7 @@
 //! Which run goes on, and what is stored of runs.
 
 use super::run::{PAGE, Run};
+use bytes::Bytes;
 use roadstead_storage::{Collection, Cursor, Key, Pages, Record, Storage, StorageError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -62,6 +63,18 @@ impl<S: Storage> Store<S> {
     /// Reads which records there are.
     pub(crate) async fn records(&self) -> Result<Records, StorageError> {
         self.records_after(None).await
+    }
+
+    /// The time by the storage's clock, as the record that a run `id` has begun, and all
+    /// records as they are then.
+    pub(crate) async fn clock(&self, id: u128) -> Result<(SystemTime, Records), StorageError> {
+        self.storage.write(&Key::Record(Record::Begun(id)), Bytes::new()).await?;
+        let records = self.records().await?;
+        let now = records.begun.iter().find(|(run, _)| *run == id).map(|(_, time)| *time);
+        let now = now.ok_or_else(|| {
+            StorageError::Failed("a list does not show what was written".to_owned())
+        })?;
+        Ok((now, records))
     }
 
     async fn records_after(&self, after: Option<Cursor>) -> Result<Records, StorageError> {

@@ -41,12 +41,24 @@ struct Part(HashMap<Digest, Verb>);
 
 /// Moves that are announced.
 pub(super) struct Announced {
-    pub(super) key: Key,
-    pub(super) text: String,
+    key: Key,
+    text: String,
     /// When that was written last.
-    pub(super) at: Stopwatch,
+    at: Stopwatch,
     /// Whether it was not renewed in time.
-    pub(super) late: bool,
+    late: bool,
+}
+
+impl Announced {
+    /// Gives up the moves that are announced: others may rely on what was to be moved.
+    pub(super) fn give_up(&mut self) {
+        self.late = true;
+    }
+
+    /// Whether others may have passed it over: nothing may be taken away because of it.
+    pub(super) fn is_late(&self) -> bool {
+        self.late || self.at.elapsed() > LOOK_VALID
+    }
 }
 
 impl Part {
@@ -140,17 +152,9 @@ impl<S: Storage> Run<'_, S> {
         batch: &[Digest],
         left: &mut BTreeSet<Digest>,
     ) -> Result<(), StorageError> {
-        let lines: Vec<&str> = batch.iter().map(Digest::as_str).collect();
-        let key = Key::Moves { repository: name.clone(), id: self.slice };
         let mut rest: Vec<Digest> = batch.to_vec();
         for _ in 0..ATTEMPTS {
-            // Pushes that publish from now on wait, and what was published before is
-            // found: each side writes before it reads.
-            let (key, text) = (key.clone(), lines.join("\n"));
-            let mut announced = Announced { key, text, at: Stopwatch::start(), late: false };
-            if !self.order.exclusive {
-                self.announce_moves(&mut announced).await?;
-            }
+            let mut announced = self.announce_moves(name, batch).await?;
             let mut needed = HashSet::new();
             let visited = self.visit(name, Damaged::Ends, Some(&mut announced), |digest, known| {
                 let all = std::iter::once(digest).chain(known.references.content.keys());
@@ -171,8 +175,7 @@ impl<S: Storage> Run<'_, S> {
                     let moved = Key::MovedLayer(name.clone(), digest.clone());
                     self.store.storage.link(&moved, digest, None).await?;
                 }
-                if announced.at.elapsed() > LOOK_VALID && !self.order.exclusive {
-                    announced.late = true;
+                if announced.is_late() && !self.order.exclusive {
                     break;
                 }
                 self.store.storage.delete(&link).await?;
@@ -183,20 +186,43 @@ impl<S: Storage> Run<'_, S> {
             }
         }
         left.extend(rest);
-        if !self.order.exclusive {
-            self.spent += 1;
-            self.store.storage.write(&key, Bytes::new()).await?;
-        }
-        Ok(())
+        self.end_moves(name).await
     }
 
+    fn moves(&self, name: &RepositoryName) -> Key {
+        Key::Moves { repository: name.clone(), id: self.slice }
+    }
+
+    /// Announces that links of a repository are about to move. Pushes that publish from
+    /// now on wait, and what was published before is found: each side writes before it
+    /// reads.
     pub(super) async fn announce_moves(
         &mut self,
-        announced: &mut Announced,
-    ) -> Result<(), StorageError> {
+        name: &RepositoryName,
+        digests: &[Digest],
+    ) -> Result<Announced, StorageError> {
+        let lines: Vec<&str> = digests.iter().map(Digest::as_str).collect();
+        let (key, text) = (self.moves(name), lines.join("\n"));
+        let mut announced = Announced { key, text, at: Stopwatch::start(), late: false };
+        if !self.order.exclusive {
+            self.write_moves(&mut announced).await?;
+        }
+        Ok(announced)
+    }
+
+    async fn write_moves(&mut self, announced: &mut Announced) -> Result<(), StorageError> {
         announced.at = Stopwatch::start();
         self.spent += 1;
         self.store.storage.write(&announced.key, announced.text.clone().into()).await
+    }
+
+    /// Ends announced moves. What stays tells pushes to look at their blobs again.
+    pub(super) async fn end_moves(&mut self, name: &RepositoryName) -> Result<(), StorageError> {
+        if self.order.exclusive {
+            return Ok(());
+        }
+        self.spent += 1;
+        self.store.storage.write(&self.moves(name), Bytes::new()).await
     }
 
     /// Writes an announcement again before those who wait take the collector to have
@@ -207,7 +233,7 @@ impl<S: Storage> Run<'_, S> {
             return Ok(());
         }
         announced.late |= age > LOOK_VALID;
-        self.announce_moves(announced).await
+        self.write_moves(announced).await
     }
 
     /// Gives links of a repository back, finds those that were moved lately, and with

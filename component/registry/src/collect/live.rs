@@ -26,11 +26,15 @@ pub(super) enum Fact {
 }
 
 impl Fact {
-    const ALL: [(Self, char); 4] =
-        [(Self::Referred, 'r'), (Self::Child, 'c'), (Self::Read, 'm'), (Self::Held, 'h')];
+    const ALL: [Self; 4] = [Self::Referred, Self::Child, Self::Read, Self::Held];
 
     fn letter(self) -> char {
-        Self::ALL.into_iter().find(|(fact, _)| *fact == self).map_or('r', |(_, letter)| letter)
+        match self {
+            Self::Referred => 'r',
+            Self::Child => 'c',
+            Self::Read => 'm',
+            Self::Held => 'h',
+        }
     }
 }
 
@@ -149,7 +153,7 @@ pub(super) fn damaged(key: &Key) -> StorageError {
 
 fn parse(line: &str) -> Option<(Fact, Digest)> {
     let (letter, digest) = line.split_once(' ')?;
-    let fact = Fact::ALL.into_iter().find(|(_, known)| letter.chars().eq([*known]))?.0;
+    let fact = Fact::ALL.into_iter().find(|fact| letter.chars().eq([fact.letter()]))?;
     Some((fact, Digest::parse(digest).ok()?))
 }
 

@@ -5,30 +5,16 @@
 
 use super::links::Announced;
 use super::live::Fact;
-use super::parts::{Known, Part};
+use super::parts::{Known, PART, Part};
 use super::references::References;
 use super::run::{PAGE, Run};
 use super::state::Stage;
 use crate::store::Store;
-use bytes::Bytes;
 use futures::future::try_join_all;
-use roadstead_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName};
-use roadstead_storage::{
-    Collection, Cursor, Entry, Holding, Key, NameList, NamesQuery, Pages, Shard, Storage,
-    StorageError,
-};
+use roadstead_oci::{Digest, Manifest, Reference, RepositoryName};
+use roadstead_storage::{Collection, Cursor, Entry, Key, Pages, Shard, Storage, StorageError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
-
-/// How many manifests one part is about, at most.
-///
-/// Limit: manifests in one list of references; test: `references_are_split`.
-const PART: usize = 4096;
-
-/// How many bytes a part has before it is split.
-///
-/// Limit: bytes of a list of references before it is split; test: `references_are_split`.
-const PART_BYTES: usize = 4 * 1024 * 1024;
 
 /// How many digests the manifests that a step has read may name before it ends: what
 /// they name is in memory.
@@ -131,20 +117,6 @@ impl<S: Storage> Run<'_, S> {
         Ok(())
     }
 
-    /// The repositories after one, at most `limit`.
-    pub(super) async fn repositories(
-        &mut self,
-        after: Option<String>,
-        limit: usize,
-    ) -> Result<Vec<RepositoryName>, StorageError> {
-        let list = NameList::Repositories(Holding::Anything);
-        let query = NamesQuery { list, values: false, after, limit };
-        self.spent += 1;
-        let page = self.store.storage.names(&query).await?;
-        let names = page.names.iter().map(|name| RepositoryName::parse(name));
-        names.collect::<Result<_, _>>().map_err(|error| StorageError::Failed(error.to_string()))
-    }
-
     /// Reads what the manifests of a repository refer to, after `within`. Says how far
     /// it came if it did not reach the end.
     async fn repository(
@@ -175,25 +147,6 @@ impl<S: Storage> Run<'_, S> {
                 return Ok(Some(next.clone()));
             }
         }
-    }
-
-    /// Where the parts of a repository begin: the first before all digests.
-    async fn part_starts(&mut self, name: &RepositoryName) -> Result<Vec<Digest>, StorageError> {
-        let first = Digest::from_bytes(Algorithm::Sha256, &[0; 32]);
-        let first = first.ok_or_else(|| StorageError::Failed("no digest".to_owned()))?;
-        let mut starts = vec![first];
-        let collection = Collection::References(name.clone());
-        let mut pages = Pages::new(&collection, None, PAGE);
-        while let Some(entries) = self.next(&mut pages).await? {
-            for entry in entries {
-                if let Key::References(_, start) = entry.key
-                    && starts.first() != Some(&start)
-                {
-                    starts.push(start);
-                }
-            }
-        }
-        Ok(starts)
     }
 
     /// Reads what the manifests from `start` to `end` refer to, of those after `after`.
@@ -263,16 +216,6 @@ impl<S: Storage> Run<'_, S> {
         Ok(if ended { None } else { reached })
     }
 
-    /// What is known of a part, and whether it is stored.
-    async fn known(&mut self, key: &Key) -> Result<(Part, bool), StorageError> {
-        self.spent += 1;
-        match self.store.storage.read(key).await {
-            Ok(text) => Ok((Part::parse(&text).unwrap_or_default(), true)),
-            Err(StorageError::NotFound) => Ok((Part::default(), false)),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Reads those manifests that are not known.
     pub(super) async fn read_new(
         &mut self,
@@ -326,45 +269,6 @@ impl<S: Storage> Run<'_, S> {
         for manifest in &references.manifests {
             self.found.add(manifest, Fact::Child);
         }
-    }
-
-    /// Stores a part, in several if it has become too large.
-    async fn write_known(
-        &mut self,
-        key: &Key,
-        part: Part,
-        exists: bool,
-    ) -> Result<(), StorageError> {
-        let Key::References(name, start) = key else { return Ok(()) };
-        let all: Vec<(Digest, Known)> = part.0.into_iter().collect();
-        if all.is_empty() {
-            self.spent += 1;
-            return if exists { self.store.storage.delete(key).await } else { Ok(()) };
-        }
-        let mut rest = all.as_slice();
-        while !rest.is_empty() {
-            let mut size = 0;
-            let fits = rest.iter().take(PART).take_while(|(digest, known)| {
-                size += Part::print(std::iter::once((digest, known))).len();
-                size <= PART_BYTES
-            });
-            let (now, later) = rest.split_at(fits.count().max(1));
-            let start = match now.first() {
-                Some((first, _)) if rest.len() < all.len() => first,
-                _ => start,
-            };
-            rest = later;
-            let key = Key::References(name.clone(), start.clone());
-            let text = Part::print(now.iter().map(|(digest, known)| (digest, known)));
-            self.spent += 1;
-            if text.len() > key.value_limit() {
-                // Of a manifest that is too large to be remembered; it is read again.
-                self.store.storage.delete(&key).await?;
-                continue;
-            }
-            self.store.storage.write(&key, Bytes::from(text)).await?;
-        }
-        Ok(())
     }
 
     /// Reads the manifests of a shard to which only indexes refer. One that is missing

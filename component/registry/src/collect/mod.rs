@@ -13,6 +13,7 @@ mod lease;
 mod links;
 mod live;
 mod manifests;
+mod names;
 mod parts;
 mod queries;
 mod references;
@@ -23,6 +24,7 @@ mod untagged;
 
 pub(crate) use decisions::Objects;
 pub(crate) use lease::Stopwatch;
+pub(crate) use names::percent as percent_of_names;
 pub(crate) use references::References;
 pub use removal::TOMBSTONE_KEPT;
 pub use roadstead_bridge::collect::{Progress, Report};

@@ -1,12 +1,26 @@
-//! Parts of what is known of a repository's manifests, as they are stored.
+//! Parts of what is known of a repository's manifests, as they are stored: each begins
+//! with a digest.
 
 use super::references::References;
-use roadstead_oci::Digest;
+use super::run::{PAGE, Run};
+use bytes::Bytes;
+use roadstead_oci::{Algorithm, Digest, RepositoryName};
+use roadstead_storage::{Collection, Key, Pages, Storage, StorageError};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// The first line of a part: other versions are made again.
 const VERSION: &str = "references 2";
+
+/// How many manifests one part is about, at most.
+///
+/// Limit: manifests in one list of references; test: `references_are_split`.
+pub(super) const PART: usize = 4096;
+
+/// How many bytes a part has before it is split.
+///
+/// Limit: bytes of a list of references before it is split; test: `references_are_split`.
+const PART_BYTES: usize = 4 * 1024 * 1024;
 
 /// What one manifest refers to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -81,6 +95,79 @@ impl Part {
             text.push('\n');
         }
         text
+    }
+}
+
+impl<S: Storage> Run<'_, S> {
+    /// Where the parts of a repository begin: the first before all digests.
+    pub(super) async fn part_starts(
+        &mut self,
+        name: &RepositoryName,
+    ) -> Result<Vec<Digest>, StorageError> {
+        let first = Digest::from_bytes(Algorithm::Sha256, &[0; 32]);
+        let first = first.ok_or_else(|| StorageError::Failed("no digest".to_owned()))?;
+        let mut starts = vec![first];
+        let collection = Collection::References(name.clone());
+        let mut pages = Pages::new(&collection, None, PAGE);
+        while let Some(entries) = self.next(&mut pages).await? {
+            for entry in entries {
+                if let Key::References(_, start) = entry.key
+                    && starts.first() != Some(&start)
+                {
+                    starts.push(start);
+                }
+            }
+        }
+        Ok(starts)
+    }
+
+    /// What is known of a part, and whether it is stored.
+    pub(super) async fn known(&mut self, key: &Key) -> Result<(Part, bool), StorageError> {
+        self.spent += 1;
+        match self.store.storage.read(key).await {
+            Ok(text) => Ok((Part::parse(&text).unwrap_or_default(), true)),
+            Err(StorageError::NotFound) => Ok((Part::default(), false)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores a part, in several if it has become too large.
+    pub(super) async fn write_known(
+        &mut self,
+        key: &Key,
+        part: Part,
+        exists: bool,
+    ) -> Result<(), StorageError> {
+        let Key::References(name, start) = key else { return Ok(()) };
+        let all: Vec<(Digest, Known)> = part.0.into_iter().collect();
+        if all.is_empty() {
+            self.spent += 1;
+            return if exists { self.store.storage.delete(key).await } else { Ok(()) };
+        }
+        let mut rest = all.as_slice();
+        while !rest.is_empty() {
+            let mut size = 0;
+            let fits = rest.iter().take(PART).take_while(|(digest, known)| {
+                size += Part::print(std::iter::once((digest, known))).len();
+                size <= PART_BYTES
+            });
+            let (now, later) = rest.split_at(fits.count().max(1));
+            let start = match now.first() {
+                Some((first, _)) if rest.len() < all.len() => first,
+                _ => start,
+            };
+            rest = later;
+            let key = Key::References(name.clone(), start.clone());
+            let text = Part::print(now.iter().map(|(digest, known)| (digest, known)));
+            self.spent += 1;
+            if text.len() > key.value_limit() {
+                // Of a manifest that is too large to be remembered; it is read again.
+                self.store.storage.delete(&key).await?;
+                continue;
+            }
+            self.store.storage.write(&key, Bytes::from(text)).await?;
+        }
+        Ok(())
     }
 }
 

@@ -10,9 +10,7 @@ use roadstead_bridge::collect::{
     BlobState, Holder, ReportsAnswer, RepositoryUsage, UsageAnswer, WhyAnswer, WhyRepository,
 };
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_storage::{
-    Collection, Key, NameList, NamesQuery, Pages, Record, Shard, Storage, StorageError,
-};
+use roadstead_storage::{Collection, Key, Pages, Record, Shard, Storage, StorageError};
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 
@@ -291,7 +289,7 @@ impl<S: Storage> Run<'_, S> {
             return Ok(None);
         }
         let tags =
-            if holders.is_empty() { BTreeMap::new() } else { self.tags(name, &holders).await? };
+            if holders.is_empty() { BTreeMap::new() } else { self.tags_of(name, &holders).await? };
         let holders = holders.into_iter().map(|(manifest, index)| {
             let tags = tags.get(index.as_ref().unwrap_or(&manifest).as_str()).cloned();
             let index = index.map(|index| index.to_string());
@@ -308,7 +306,7 @@ impl<S: Storage> Run<'_, S> {
     }
 
     /// Tags that lead to manifests, or to the indexes by which the repository has them.
-    async fn tags(
+    async fn tags_of(
         &mut self,
         name: &RepositoryName,
         holders: &[(Digest, Option<Digest>)],
@@ -316,19 +314,16 @@ impl<S: Storage> Run<'_, S> {
         let digests = holders.iter().map(|(manifest, index)| index.as_ref().unwrap_or(manifest));
         let mut tags: BTreeMap<String, Vec<String>> =
             digests.map(|digest| (digest.to_string(), Vec::new())).collect();
-        let list = NameList::Tags(name.clone());
-        let mut query = NamesQuery { list, values: true, after: None, limit: PAGE };
+        let mut after = None;
         loop {
-            self.spent += 1;
-            let page = self.store.storage.names(&query).await?;
-            query.after = page.names.last().cloned();
-            for (tag, digest) in page.names.into_iter().zip(page.values) {
-                let of_digest = tags.get_mut(digest.trim_end());
+            let visited = self.tags(name, after, |tag, digest| {
+                let of_digest = digest.ok().and_then(|digest| tags.get_mut(digest.as_str()));
                 if let Some(of_digest) = of_digest.filter(|tags| tags.len() < TAGS) {
-                    of_digest.push(tag);
+                    of_digest.push(tag.as_str().to_owned());
                 }
-            }
-            if !page.more {
+            });
+            after = visited.await?;
+            if after.is_none() {
                 return Ok(tags);
             }
         }

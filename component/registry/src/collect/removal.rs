@@ -1,7 +1,6 @@
 //! The stage `removal`: data is removed.
 
 use super::decisions::{Action, Objects, Verb};
-use super::lease::Stopwatch;
 use super::run::{LOOK_VALID, Run};
 use super::state::Act;
 use bytes::Bytes;
@@ -61,17 +60,10 @@ impl<S: Storage> Run<'_, S> {
             return Ok(());
         }
         for _ in 0..ATTEMPTS {
-            self.write_tombstone(digest, TombstoneState::Removing).await?;
-            let announced = Stopwatch::start();
-            self.spent += 2;
-            let Objects { data, need, .. } = self.store.blob_objects(digest).await?;
-            let tombstone = self.store.tombstone(digest).await?;
-            let own = tombstone
-                .is_some_and(|t| t.state == TombstoneState::Removing && t.slice == self.slice);
+            self.spent += 3;
+            let looked = self.store.look_last(digest, self.slice, self.id).await?;
+            let Some((Objects { data, need, .. }, announced)) = looked else { return Ok(()) };
             let Some((size, _)) = data else { return Ok(()) };
-            if !own {
-                return Ok(());
-            }
             if need.is_some() || renewed(data) {
                 // The next run gives its links back.
                 self.spent += 1;

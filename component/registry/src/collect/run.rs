@@ -2,6 +2,7 @@
 
 use super::lease::{LEASE, Stopwatch};
 use super::live::{Found, lost};
+use super::names;
 use super::state::{Act, Phase, Stage, State};
 use super::{Progress, SliceOptions};
 use crate::store::Store;
@@ -103,11 +104,7 @@ impl<S: Storage> Store<S> {
     ) -> Result<Result<Run<'a, S>, Progress>, StorageError> {
         let id = Uuid::new_v4().as_u128();
         let begun = Key::Record(Record::Begun(id));
-        self.storage.write(&begun, Bytes::new()).await?;
-        let records = self.records().await?;
-        let Some((_, now)) = records.begun.iter().find(|(run, _)| *run == id).copied() else {
-            return Err(StorageError::Failed("a list does not show what was written".to_owned()));
-        };
+        let (now, records) = self.clock(id).await?;
         // What is of the future, by a clock that was wrong, says nothing.
         let rest = |since: SystemTime, limit: Duration| {
             now.duration_since(since).ok().and_then(|age| limit.checked_sub(age))
@@ -255,13 +252,8 @@ impl<S: Storage> Run<'_, S> {
     fn percent(&self) -> u8 {
         let shards = |shard: u8| shard.saturating_mul(6);
         match &self.state.stage {
-            // Names begin with a letter or a digit.
             Stage::Manifests { done: Some(name), .. }
-            | Stage::Untagged { done: Some(name), .. } => match name.bytes().next() {
-                Some(byte @ b'0'..=b'9') => (byte - b'0') * 2,
-                Some(byte @ b'a'..=b'z') => 20 + (byte - b'a') * 3,
-                _ => 0,
-            },
+            | Stage::Untagged { done: Some(name), .. } => names::percent(name),
             Stage::Manifests { .. } | Stage::Untagged { .. } => 0,
             Stage::Children { .. } => 99,
             Stage::Blobs { shard } => shards(*shard),

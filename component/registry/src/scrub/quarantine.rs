@@ -10,8 +10,7 @@
 use super::Scrub;
 use super::blobs::quarantine_of;
 use super::state::{Data, RepositoryPlace, Stage, Suspect};
-use crate::collect::{LOOK_VALID, Objects, Stopwatch, TOMBSTONE_KEPT};
-use bytes::Bytes;
+use crate::collect::{LOOK_VALID, Objects, TOMBSTONE_KEPT};
 use roadstead_bridge::scrub::Kind;
 use roadstead_oci::Digest;
 use roadstead_storage::condemned::{MARKER_TRUSTED, Tombstone, TombstoneState};
@@ -37,13 +36,8 @@ enum Moved {
 impl<S: Storage> Scrub<'_, S> {
     /// Says of each damaged blob that its data is to be moved out of the way.
     pub(super) async fn announce(&mut self) -> Result<(), StorageError> {
-        let storage = &self.store.storage;
-        let marker = Key::Record(Record::Marker);
-        // Its time says since when, so it is written once.
-        if !self.exists(&marker).await? {
-            self.spend(1);
-            storage.write(&marker, Bytes::new()).await?;
-        }
+        self.spend(2);
+        self.store.mark().await?;
         let mut left = Vec::new();
         for suspect in std::mem::take(&mut self.state.suspects) {
             let digest = &suspect.data.digest;
@@ -56,7 +50,7 @@ impl<S: Storage> Scrub<'_, S> {
                 Some(
                     TombstoneState::Condemned | TombstoneState::Unlinked | TombstoneState::Removing,
                 ) => {
-                    let cause = "nothing needs it, and garbage collection will remove it";
+                    let cause = "garbage collection has condemned it";
                     self.find(Kind::NotQuarantined, &suspect.data.digest).cause =
                         Some(cause.to_owned());
                     continue;
@@ -164,17 +158,10 @@ impl<S: Storage> Scrub<'_, S> {
         }
         for _ in 0..ATTEMPTS {
             self.spend(4);
-            // Uploads wait from now on, and whoever came before has said so: each side
-            // writes before it reads.
-            self.write_tombstone(digest, TombstoneState::Removing, number).await?;
-            let announced = Stopwatch::start();
-            let Objects { data: found, need, .. } = self.store.blob_objects(digest).await?;
-            let tombstone = self.store.tombstone(digest).await?;
-            let own =
-                tombstone.is_some_and(|t| t.state == TombstoneState::Removing && t.slice == number);
-            if !own {
+            let looked = self.store.look_last(digest, number, 0).await?;
+            let Some((Objects { data: found, need, .. }, announced)) = looked else {
                 return Ok(Moved::Left("garbage collection has come between".into()));
-            }
+            };
             let same = found.map(|found| Data::new(digest, found)).as_ref() == Some(data);
             if !same || need != before.need {
                 self.spend(1);
@@ -222,15 +209,9 @@ impl<S: Storage> Scrub<'_, S> {
     /// The time by the storage's clock, and that of the marker.
     async fn now(&self) -> Result<(SystemTime, Option<SystemTime>), StorageError> {
         let id = Uuid::new_v4().as_u128();
-        let begun = Key::Record(Record::Begun(id));
         self.spend(3);
-        self.store.storage.write(&begun, Bytes::new()).await?;
-        let records = self.store.records().await?;
-        self.store.storage.delete(&begun).await?;
-        let now = records.begun.iter().find(|(run, _)| *run == id).map(|(_, time)| *time);
-        let now = now.ok_or_else(|| {
-            StorageError::Failed("a list does not show what was written".to_owned())
-        })?;
+        let (now, records) = self.store.clock(id).await?;
+        self.store.storage.delete(&Key::Record(Record::Begun(id))).await?;
         Ok((now, records.marker))
     }
 }

@@ -1,6 +1,7 @@
 //! How far a scrub has come: the cursor that callers keep. It is parsed like anything
 //! else that a client sends, and nothing in it leads out of what it may say.
 
+use crate::collect::percent_of_names;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use roadstead_bridge::scrub::CURSOR_LIMIT;
@@ -179,12 +180,7 @@ impl Stage {
             }
             Self::Repositories(RepositoryPlace { done, within }) => {
                 let name = within.as_ref().map(|within| &within.name).or(done.as_ref());
-                // Names begin with a letter or a digit.
-                match name.and_then(|name| name.as_str().bytes().next()) {
-                    Some(byte @ b'0'..=b'9') => (byte - b'0') * 2,
-                    Some(byte @ b'a'..=b'z') => 20 + (byte - b'a') * 3,
-                    _ => 0,
-                }
+                name.map_or(0, |name| percent_of_names(name.as_str()))
             }
             Self::Blobs(_) | Self::Announce | Self::Move | Self::Clear => 0,
             Self::End => 100,

@@ -15,7 +15,7 @@ use super::run::{PAGE, Run};
 use super::state::Stage;
 use graph::Graph;
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_storage::{Collection, Key, NameList, NamesQuery, Pages, Storage, StorageError};
+use roadstead_storage::{Collection, Key, Pages, Storage, StorageError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 use taken::Taken;
@@ -60,6 +60,12 @@ impl<S: Storage> Run<'_, S> {
         done: Option<String>,
         within: Option<(String, Digest)>,
     ) -> Result<(), StorageError> {
+        // The marker is written before the first link moves, so without it, and unless
+        // manifests are to go, there is nothing to look for.
+        let looks = self.order.undo.is_some() || self.state.marked.is_some();
+        if !looks && self.state.untagged.age.is_none() {
+            return self.after_untagged().await;
+        }
         let limit = if within.is_some() { 1 } else { PAGE };
         let names = self.repositories(done.clone(), limit).await?;
         if names.is_empty() {
@@ -149,7 +155,7 @@ impl<S: Storage> Run<'_, S> {
         if taken.is_empty() && !deletes {
             return Ok(Known::Nothing);
         }
-        let Some(revisions) = self.revisions(name, MOST).await? else { return Ok(Known::TooMuch) };
+        let Some(revisions) = self.revisions(name).await? else { return Ok(Known::TooMuch) };
         let stays = |time: SystemTime| !deletes || self.stays_by_age(time);
         if taken.is_empty() && revisions.values().all(|time| stays(*time)) {
             return Ok(Known::Nothing);
@@ -182,11 +188,10 @@ impl<S: Storage> Run<'_, S> {
     }
 
     /// The links to manifests of a repository with their times; `None` if there are more
-    /// than `most`.
+    /// than [`MOST`].
     async fn revisions(
         &mut self,
         name: &RepositoryName,
-        most: usize,
     ) -> Result<Option<BTreeMap<Digest, SystemTime>>, StorageError> {
         let mut revisions = BTreeMap::new();
         let collection = Collection::Revisions(name.clone());
@@ -197,7 +202,7 @@ impl<S: Storage> Run<'_, S> {
                     revisions.insert(digest, entry.modified);
                 }
             }
-            if revisions.len() > most {
+            if revisions.len() > MOST {
                 return Ok(None);
             }
             self.alive().await?;
@@ -212,24 +217,16 @@ impl<S: Storage> Run<'_, S> {
         name: &RepositoryName,
         graph: &mut Graph,
     ) -> Result<bool, StorageError> {
-        let mut after = None;
+        let (mut after, mut is_damaged) = (None, false);
         loop {
             self.alive().await?;
-            let (tags, after_tag) = (NameList::Tags(name.clone()), after.take());
-            let query = NamesQuery { list: tags, values: true, after: after_tag, limit: PAGE };
-            let page = self.store.storage.names(&query).await?;
-            self.spent += 1 + u32::try_from(page.names.len()).unwrap_or(u32::MAX);
-            for value in &page.values {
-                match Digest::parse(value.trim_end()) {
-                    Ok(digest) => graph.keep(&digest),
-                    // What a loss of power leaves.
-                    Err(_) if value.bytes().all(|b| b == 0 || b.is_ascii_whitespace()) => {}
-                    Err(_) => return Ok(false),
-                }
-            }
-            match page.names.into_iter().next_back() {
-                Some(last) if page.more => after = Some(last),
-                _ => return Ok(true),
+            let visited = self.tags(name, after, |_, digest| match digest {
+                Ok(digest) => graph.keep(&digest),
+                Err(_) => is_damaged = true,
+            });
+            after = visited.await?;
+            if after.is_none() || is_damaged {
+                return Ok(!is_damaged);
             }
         }
     }

@@ -1,13 +1,11 @@
 //! Manifests to which nothing leads are taken away.
 
 use super::graph::Graph;
-use crate::collect::lease::Stopwatch;
 use crate::collect::links::{ATTEMPTS, Announced, BATCH};
 use crate::collect::manifests::{Damaged, READ_AT_ONCE};
 use crate::collect::parts::Part;
-use crate::collect::run::{LOOK_VALID, PAGE, Run};
+use crate::collect::run::{PAGE, Run};
 use crate::store::Referrer;
-use bytes::Bytes;
 use roadstead_oci::{Digest, Manifest, MediaType, Reference, RepositoryName};
 use roadstead_storage::{
     Collection, Entry, Key, MovedRevision, Pages, Pointer, Storage, StorageError,
@@ -50,14 +48,8 @@ impl<S: Storage> Run<'_, S> {
         graph: &mut Graph,
         mut rest: Vec<Digest>,
     ) -> Result<(), StorageError> {
-        let key = Key::Moves { repository: name.clone(), id: self.slice };
         for _ in 0..ATTEMPTS {
-            // Pushes of these and of what refers to them wait from now on, and what was
-            // published before is found: each side writes before it reads.
-            let lines: Vec<&str> = rest.iter().map(Digest::as_str).collect();
-            let (key, text) = (key.clone(), lines.join("\n"));
-            let mut announced = Announced { key, text, at: Stopwatch::start(), late: false };
-            self.announce_moves(&mut announced).await?;
+            let mut announced = self.announce_moves(name, &rest).await?;
             self.look_again(name, graph, &mut announced).await?;
             let doomed = graph.doomed();
             let doomed: BTreeSet<Digest> = doomed.into_iter().map(|(digest, _)| digest).collect();
@@ -65,7 +57,7 @@ impl<S: Storage> Run<'_, S> {
             while let Some(digest) = rest.last() {
                 self.alive().await?;
                 self.renew(&mut announced).await?;
-                if announced.late || !self.take_one(name, digest, &announced).await? {
+                if announced.is_late() || !self.take_one(name, digest, &announced).await? {
                     break;
                 }
                 rest.pop();
@@ -75,8 +67,7 @@ impl<S: Storage> Run<'_, S> {
             }
         }
         // What is left is looked at by the next run.
-        self.spent += 1;
-        self.store.storage.write(&key, Bytes::new()).await
+        self.end_moves(name).await
     }
 
     /// Looks for what has been pushed since the repository was read: manifests whose
@@ -128,7 +119,7 @@ impl<S: Storage> Run<'_, S> {
                         // What a loss of power leaves.
                         Err(StorageError::NotFound) => {}
                         // It is not known what it leads to, so nothing goes.
-                        Err(_) => announced.late = true,
+                        Err(_) => announced.give_up(),
                     },
                     Err(StorageError::NotFound) => {}
                     Err(error) => return Err(error),
@@ -158,14 +149,13 @@ impl<S: Storage> Run<'_, S> {
             self.store.storage.delete(&key).await?;
             return Ok(true);
         }
-        let late = |announced: &Announced| announced.at.elapsed() > LOOK_VALID;
-        if late(announced) {
+        if announced.is_late() {
             return Ok(false);
         }
         if let Some(referrer) = &referrer {
             self.spent += 1;
             self.store.storage.delete(&referrer.key(name)).await?;
-            if late(announced) {
+            if announced.is_late() {
                 self.store.put_referrer(name, &referrer.clone().shortened()).await?;
                 return Ok(false);
             }

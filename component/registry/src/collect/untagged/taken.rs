@@ -208,7 +208,7 @@ impl<S: Storage> Run<'_, S> {
             }
             let key = Key::MovedRevision(name.clone(), one.digest.clone());
             match (fate, &one.moved) {
-                (Fate::GiveBack, _) => drop(self.give_back_manifest(name, one).await?),
+                (Fate::GiveBack, _) => self.give_back_manifest(name, one).await?,
                 (Fate::Forget, _) => {
                     self.spent += 1;
                     self.store.storage.delete(&key).await?;
@@ -250,19 +250,19 @@ impl<S: Storage> Run<'_, S> {
         Ok(())
     }
 
-    /// Makes a manifest one of the repository again, and says whether that was possible.
+    /// Makes a manifest one of the repository again, if that is possible.
     async fn give_back_manifest(
         &mut self,
         name: &RepositoryName,
         one: &Taken,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<(), StorageError> {
         self.spent += 6;
         let digest = &one.digest;
-        let Some(bytes) = self.store.needed_manifest(digest).await? else { return Ok(false) };
+        let Some(bytes) = self.store.needed_manifest(digest).await? else { return Ok(()) };
         let key = Key::MovedRevision(name.clone(), digest.clone());
         // A deletion by request deletes it first.
         if !self.store.storage.exists(&key).await? {
-            return Ok(false);
+            return Ok(());
         }
         self.hold_one(digest, References::of(&bytes), None).await?;
         let moved = one.moved.clone().unwrap_or_else(|| {
@@ -274,7 +274,7 @@ impl<S: Storage> Run<'_, S> {
         self.state.report.restored += 1;
         // The mark has not seen it.
         self.state.untagged.freed = true;
-        Ok(true)
+        Ok(())
     }
 
     /// Writes the entry of a referrer that is there again, if whoever wrote its link has
