@@ -16,8 +16,18 @@ const PROFILE: &str = "component";
 fn main() {
     let out = PathBuf::from(var("OUT_DIR"));
     let root = PathBuf::from(var("CARGO_MANIFEST_DIR")).join("..");
-    for input in ["component", "Cargo.lock", "Cargo.toml", "rust-toolchain.toml"] {
+    for input in ["Cargo.lock", "Cargo.toml", "rust-toolchain.toml"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
+    }
+    // The sources of its crates, and not their tests.
+    let crates = fs::read_dir(root.join("component"));
+    for entry in crates.unwrap_or_else(|error| panic!("component: {error}")).flatten() {
+        for input in ["Cargo.toml", "build.rs", "src"] {
+            let path = entry.path().join(input);
+            if path.exists() {
+                println!("cargo::rerun-if-changed={}", path.display());
+            }
+        }
     }
     if !target_installed() {
         // Lines of a build script's panic are indented by cargo; an error

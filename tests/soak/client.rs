@@ -44,6 +44,8 @@ type Done<T = ()> = Result<T, Failure>;
 pub struct Client {
     world: Arc<World>,
     random: fastrand::Rng,
+    /// The instance that is asked.
+    at: usize,
     pool: Pool<HttpConnector, Full<Bytes>>,
 }
 
@@ -68,6 +70,7 @@ impl Client {
         Self {
             world: Arc::clone(world),
             random: fastrand::Rng::with_seed(world.settings.seed.wrapping_mul(1000) + number),
+            at: 0,
             pool: Pool::builder(TokioExecutor::new()).build(connector),
         }
     }
@@ -84,7 +87,16 @@ impl Client {
         }
     }
 
-    /// Sends a request to any instance.
+    /// Another registry has other uploads, so whatever is done is done with one of them.
+    fn choose(&mut self) {
+        self.at = self.random.usize(..self.world.instances.len());
+    }
+
+    fn asks_second(&self) -> bool {
+        self.world.settings.second() == Some(self.at)
+    }
+
+    /// Sends a request, to any instance of ours.
     async fn ask(
         &mut self,
         method: Method,
@@ -92,9 +104,11 @@ impl Client {
         headers: &[(header::HeaderName, &str)],
         body: Bytes,
     ) -> Done<Answer> {
-        let at = self.random.usize(..self.world.instances.len());
         let world = Arc::clone(&self.world);
-        let instance = &world.instances[at];
+        if world.settings.second().is_none() {
+            self.choose();
+        }
+        let instance = &world.instances[self.at];
         while instance.is_down.load(Ordering::SeqCst) {
             tokio::time::sleep(PAUSE).await;
         }
@@ -220,10 +234,15 @@ impl Client {
     /// A manifest, as often as a kill or the time cuts it off.
     async fn push_until_done(&mut self, repository: u32, manifest: &Manifest, at: &str) -> bool {
         loop {
+            self.choose();
             match self.push_manifest(repository, manifest, at).await {
                 Ok(()) => return true,
                 Err(Failure::Killed) => {}
                 Err(Failure::Overdue) => count(&self.world.counts.overdue),
+                Err(Failure::Fault(what)) if self.asks_second() => {
+                    eprintln!("second: push: {what}");
+                    count(&self.world.counts.refused);
+                }
                 Err(Failure::Fault(what)) => {
                     self.world.fault(format!("push: {what}"));
                     return false;
@@ -281,9 +300,18 @@ impl Client {
     async fn delete_until_done(&mut self, repository: u32, at: &str) {
         let path = format!("/v2/r{repository}/manifests/{at}");
         loop {
-            match self.ask(Method::DELETE, &path, &[], Bytes::new()).await {
+            self.choose();
+            let answer = self.ask(Method::DELETE, &path, &[], Bytes::new()).await;
+            match answer {
                 // A delete that was cut off may have been carried out.
                 Ok(answer) if matches!(answer.status().as_u16(), 202 | 404) => return,
+                // It deletes no tags.
+                Ok(answer) if self.asks_second() => {
+                    if at.contains(':') {
+                        eprintln!("second: {}", said(&format!("DELETE {path}"), &answer));
+                        count(&self.world.counts.refused);
+                    }
+                }
                 Ok(answer) => {
                     return self.world.fault(said(&format!("DELETE {path}"), &answer));
                 }
@@ -316,13 +344,14 @@ impl Client {
         let world = Arc::clone(&self.world);
         let tag = &world.tags[repository as usize][number as usize];
         let before = tag.snapshot();
+        self.choose();
         let found = match self.pull_tag(repository, number).await {
             Ok(found) => found,
             // It is repeated, if nobody has changed it meanwhile.
             Err(Failure::Killed | Failure::Overdue) => return,
             Err(Failure::Fault(what)) => {
                 if before.still_holds(tag) {
-                    world.fault(format!("pull of r{repository}:t{number}: {what}"));
+                    self.not_pulled(&format!("r{repository}:t{number}: {what}"));
                 }
                 return;
             }
@@ -340,8 +369,17 @@ impl Client {
             if let Err(Failure::Fault(what)) = pulled
                 && before.still_holds(tag)
             {
-                world.fault(format!("pull of r{repository}, untagged: {what}"));
+                self.not_pulled(&format!("r{repository}, untagged: {what}"));
             }
+        }
+    }
+
+    fn not_pulled(&self, what: &str) {
+        if self.asks_second() {
+            eprintln!("second: pull of {what}");
+            count(&self.world.counts.missed);
+        } else {
+            self.world.fault(format!("pull of {what}"));
         }
     }
 
@@ -388,10 +426,11 @@ impl Client {
         Ok(Some(own))
     }
 
-    /// At the end: whatever is to be there is pulled. The number of tags that do not
-    /// resolve to their version, whole.
-    pub async fn verify(&mut self) -> BTreeMap<&'static str, usize> {
+    /// At the end: whatever is to be there is pulled, from this instance if there is a
+    /// second registry. The number of tags that do not resolve to their version, whole.
+    pub async fn verify(&mut self, at: usize) -> BTreeMap<&'static str, usize> {
         let world = Arc::clone(&self.world);
+        self.at = at;
         let mut missing = BTreeMap::new();
         for (repository, tags) in (0..).zip(&world.tags) {
             for (number, tag) in (0..).zip(tags) {

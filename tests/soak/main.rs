@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `SOAK` | how many images are pushed; few by default |
 //! | `SOAK_STORE` | `directory`, `garage` (three nodes), `azurite` (honours conditions), or `distribution`: the peer, whose failures are counted and fail nothing |
+//! | `SOAK_SECOND` | a program of distribution that serves the same directory beside ours: what it refuses or fails is counted and repeated |
 //! | `SOAK_SEED` | repeats a run, as far as its times allow it |
 //! | `SOAK_CLIENTS` | how many clients there are |
 //! | `SOAK_LAYERS` | contents of layers that are pushed rarely; the fewer, the sooner is garbage pushed again |

@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path as Key;
 use roadstead_buckets::Bucket;
-use roadstead_tests::{Azurite, Garage, Registry, binary_named, bucket};
+use roadstead_tests::{Azurite, Garage, Registry, binary, binary_named, bucket};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,6 +30,8 @@ pub struct Place {
     /// The variables of each instance.
     stores: Vec<Vec<(String, String)>>,
     collection: String,
+    /// The program of the second instance of a directory.
+    second: Option<PathBuf>,
 }
 
 enum Content {
@@ -68,7 +70,8 @@ impl Place {
                 Content::Bucket(bucket(stores[0].clone()).unwrap(), Held::Azurite(azurite))
             }
         };
-        Some(Self { content, stores, collection: settings.collection() })
+        let second = settings.second.clone();
+        Some(Self { content, stores, collection: settings.collection(), second })
     }
 
     /// Before the first start.
@@ -93,20 +96,25 @@ impl Place {
         let streaming = [("REGISTRY_STORAGE_REDIRECT_DISABLE", "true")];
         let more = if instance == 0 { &[][..] } else { &streaming };
         let started = match &self.content {
+            Content::Directory(root) if instance > 0 => {
+                let program = self.second.as_deref().expect("a second program");
+                distribution(program, root.path())
+            }
             Content::Directory(root) => Registry::start(&root.path().join("data"), &variables, &[]),
             Content::Bucket(..) => {
                 Registry::start_over(&self.stores[instance], &[&variables[..], more].concat())
             }
-            Content::Distribution(root, program) => {
-                let mut command = Command::new(program);
-                command.arg("serve").arg(configuration(root.path())).env_clear();
-                Registry::spawn(command, |line| {
-                    let rest = line.split_once("listening on ")?.1;
-                    Some(rest.split(['"', ' ', ',']).next()?.to_owned())
-                })
-            }
+            Content::Distribution(root, program) => distribution(program, root.path()),
         };
         started.unwrap()
+    }
+
+    /// Collects while no registry runs.
+    pub async fn collect_alone(&self) {
+        let Content::Directory(root) = &self.content else { return };
+        let mut command = tokio::process::Command::new(binary().unwrap());
+        command.args(["garbage-collect", "-q"]).arg(configuration(root.path()));
+        roadstead_tests::program::run(&mut command).await;
     }
 
     /// A run of a peer's collector; whether it succeeded, and how many blobs it removed.
@@ -236,6 +244,16 @@ fn walk(directory: &Path, files: &mut Vec<(String, u64)>) {
             Ok(data) => files.push((path.to_string_lossy().into_owned(), data.len())),
         }
     }
+}
+
+/// Starts distribution.
+fn distribution(program: &Path, root: &Path) -> anyhow::Result<Registry> {
+    let mut command = Command::new(program);
+    command.arg("serve").arg(configuration(root)).env_clear().env("OTEL_TRACES_EXPORTER", "none");
+    Registry::spawn(command, |line| {
+        let rest = line.split_once("listening on ")?.1;
+        Some(rest.split(['"', ' ', ',']).next()?.to_owned())
+    })
 }
 
 /// distribution's configuration.

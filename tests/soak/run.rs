@@ -105,7 +105,11 @@ pub async fn run(settings: &Settings, place: Place) -> (String, Vec<String>) {
     let mut summary =
         format!("SOAK_SEED={} {:?}, {time:.0?}: {}\n", settings.seed, settings.store, world.counts);
     let drained = soak.drain().await;
-    let verified = Client::new(&world, settings.clients).verify().await;
+    let mut client = Client::new(&world, settings.clients);
+    let mut verified = client.verify(0).await;
+    if let Some(second) = settings.second() {
+        verified.append(&mut client.verify(second).await);
+    }
     let reports = soak.reports.lock().unwrap();
     let (runs, failed, removed) = *soak.peers.lock().unwrap();
     let _ = if settings.store == Store::Distribution {
@@ -193,7 +197,9 @@ impl Soak {
             let log = tokio::task::block_in_place(|| self.kill(instance));
             add(&self.world.counts.kills);
             self.end_run_of(&log).await;
-            self.place.end_announcements();
+            if settings.second() != Some(instance) {
+                self.place.end_announcements();
+            }
             tokio::task::block_in_place(|| self.start(instance));
         }
     }
@@ -245,6 +251,9 @@ impl Soak {
             self.world
                 .fault("the manifests that are there are not those that were pushed".to_owned());
         }
+        if self.world.settings.second().is_some() {
+            return self.drain_alone(&expected).await;
+        }
         // One that loses the lease to another does not report what it has done.
         self.start(0);
         if self.world.settings.store == Store::Distribution {
@@ -287,6 +296,29 @@ impl Soak {
         }
         if reports.of("removed_bytes") != garbage {
             self.world.fault(format!("collectors report something else: {summary}"));
+        }
+        summary
+    }
+
+    /// Beside a second registry nothing is removed: what is garbage goes while none runs.
+    async fn drain_alone(&self, expected: &count::Blobs) -> String {
+        let before = self.place.blobs().await;
+        self.place.collect_alone().await;
+        let (left, others) = self.place.blobs().await;
+        (0..self.world.settings.instances()).for_each(|at| self.start(at));
+        let summary = format!(
+            "at the end: {} blobs with {} bytes and {} other objects, of which manifests refer to {} with \
+             {} bytes; after a run alone: {} blobs with {} bytes and {others} other objects",
+            before.0.len(),
+            bytes(&before.0),
+            before.1,
+            expected.len(),
+            bytes(expected),
+            left.len(),
+            bytes(&left),
+        );
+        if left != *expected {
+            self.world.fault(format!("what is left is not what manifests refer to: {summary}"));
         }
         summary
     }

@@ -38,6 +38,8 @@ pub struct Settings {
     /// Between two kills at most; zero for none.
     pub kills: Duration,
     pub directory: PathBuf,
+    /// A program of distribution that serves the same directory.
+    pub second: Option<PathBuf>,
 }
 
 impl Settings {
@@ -65,15 +67,22 @@ impl Settings {
             layers: u32::try_from(number("SOAK_LAYERS", layers)).unwrap(),
             kills: Duration::from_millis(number("SOAK_KILLS", kills)),
             directory: env::var("SOAK_DIRECTORY").map_or_else(|_| env::temp_dir(), PathBuf::from),
+            second: env::var_os("SOAK_SECOND").map(PathBuf::from),
         }
     }
 
     /// The number of processes that serve the content at the same time.
     pub fn instances(&self) -> usize {
         match self.store {
+            Store::Directory if self.second.is_some() => 2,
             Store::Directory | Store::Distribution => 1,
             Store::Garage | Store::Azurite => 3,
         }
+    }
+
+    /// Which of the processes is distribution's, beside ours.
+    pub fn second(&self) -> Option<usize> {
+        (self.store == Store::Directory && self.second.is_some()).then_some(1)
     }
 
     /// Whether tags can be deleted, besides manifests with their tags.

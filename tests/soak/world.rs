@@ -167,6 +167,9 @@ counts! {
     overdue: "begun again after the grace time",
     /// Manifests refused after that time.
     late: "refused after it",
+    /// What a second registry refused, which was then repeated.
+    refused: "pushes and deletes refused by the second registry",
+    missed: "pulls that the second registry failed",
 }
 
 /// One is done.

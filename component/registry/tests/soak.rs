@@ -2,8 +2,8 @@
 //! push fails, nothing that a manifest refers to is missing, and what comes back is
 //! exactly what nothing refers to.
 //!
-//! Time passes with requests to the bucket. `SOAK=<pushes>` makes it longer, and
-//! `SOAK_SEED=<number>` another.
+//! Time passes with requests to the bucket. `SOAK=<pushes>` makes it longer,
+//! `SOAK_SEED=<number>` another, and `SOAK_IDLE=<milliseconds>` denser.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -47,7 +47,8 @@ const GRACE: Duration = Duration::from_mins(4);
 const KEEP: Duration = Duration::from_mins(8);
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a client does nothing between two operations at most, in milliseconds.
+/// How long a client does nothing between two operations at most, in milliseconds,
+/// unless `SOAK_IDLE` says another time.
 const MOST_IDLE: u64 = 2_000;
 
 /// One of so many operations is killed.
@@ -61,6 +62,7 @@ struct World {
     /// What was pushed and not deleted.
     pushed: RefCell<VecDeque<(u32, Digest)>>,
     target: u64,
+    idle: u64,
     pulls: Cell<u64>,
     kills: Cell<u64>,
     reused: Cell<u64>,
@@ -251,7 +253,7 @@ async fn client(world: &World, seed: u64) {
             // The process is replaced.
             None => registry = world.registry(),
         }
-        let idle = Duration::from_millis(random.u64(..MOST_IDLE));
+        let idle = Duration::from_millis(random.u64(..world.idle));
         pass(world, idle).await;
     }
 }
@@ -392,6 +394,7 @@ async fn pushes_while_garbage_is_collected() {
         pushes: Cell::default(),
         pushed: RefCell::default(),
         target: variable("SOAK").unwrap_or(PUSHES),
+        idle: variable("SOAK_IDLE").unwrap_or(MOST_IDLE),
         pulls: Cell::default(),
         kills: Cell::default(),
         reused: Cell::default(),

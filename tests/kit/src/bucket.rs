@@ -1,8 +1,13 @@
 //! A bucket in memory that is as strict as real ones, and records requests.
 
+mod clock;
+mod objects;
 mod s3;
 
+pub use objects::Objects;
 pub(crate) use s3::VerifiedPut;
+
+use clock::Clock;
 
 use crate::body::yield_now;
 use crate::explorer::{answered, bucket_step};
@@ -54,24 +59,6 @@ struct State {
     /// Decides the order of concurrent requests.
     seed: AtomicU64,
     clock: Mutex<Clock>,
-}
-
-/// How much more time has passed than really did, and had so when each object was
-/// written.
-#[derive(Debug, Default)]
-struct Clock {
-    passed: Duration,
-    written: BTreeMap<String, Duration>,
-    /// How much passes with each request; then no other time does.
-    tick: Option<Duration>,
-}
-
-impl Clock {
-    /// When an object was written, in lists.
-    fn time_of(&self, key: &str, real: DateTime<Utc>) -> DateTime<Utc> {
-        let then = self.written.get(key).copied().unwrap_or_default();
-        if self.tick.is_some() { DateTime::UNIX_EPOCH + then } else { real + then }
-    }
 }
 
 #[derive(Debug)]
@@ -213,8 +200,8 @@ impl MemoryBucket {
     }
 
     /// The objects, without counting requests.
-    pub fn objects(&self) -> &InMemory {
-        &self.0.objects
+    pub fn objects(&self) -> Objects<'_> {
+        Objects(&self.0)
     }
 
     /// Notes when an object was written.
@@ -222,6 +209,10 @@ impl MemoryBucket {
         let mut clock = lock(&self.0.clock);
         let passed = clock.passed;
         clock.written.insert(key.to_string(), passed);
+    }
+
+    fn deleted(&self, key: &Path) {
+        lock(&self.0.clock).written.remove(key.as_ref());
     }
 
     fn check(&self, what: &str) -> object_store::Result<()> {
@@ -287,10 +278,10 @@ impl ObjectStore for MemoryBucket {
 
     async fn put_multipart_opts(
         &self,
-        key: &Path,
-        options: PutMultipartOptions,
+        _: &Path,
+        _: PutMultipartOptions,
     ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.0.objects.put_multipart_opts(key, options).await
+        Err(failed("parts are sent by their numbers"))
     }
 
     async fn get_opts(&self, key: &Path, options: GetOptions) -> object_store::Result<GetResult> {
@@ -311,6 +302,7 @@ impl ObjectStore for MemoryBucket {
                 bucket.request("DELETE", key.as_ref()).await?;
                 bucket.check("DELETE")?;
                 bucket.0.objects.delete(&key).await?;
+                bucket.deleted(&key);
                 answered().map_err(failed)?;
                 Ok(key)
             }
@@ -426,34 +418,15 @@ impl PaginatedListStore for MemoryBucket {
         let after = options.page_token.or(offset).unwrap_or_default();
         let page = lock(&self.0.page).unwrap_or(1000);
         let limit = options.max_keys.unwrap_or(page).min(page);
-        let (mut objects, mut common_prefixes): (Vec<ObjectMeta>, Vec<Path>) = Default::default();
-        let (mut last, mut page_token) = (after, None);
-        let directory = prefix.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let listed = self.0.objects.list(Some(&Path::from(directory)));
-        let mut all: Vec<ObjectMeta> = listed.try_collect().await?;
-        all.sort_by(|a, b| a.location.cmp(&b.location));
-        for object in all {
-            let key = object.location.as_ref();
-            let Some(rest) = key.strip_prefix(prefix) else { continue };
-            let passed = last.ends_with('/') && key.starts_with(&last);
-            if passed || key <= last.as_str() {
-                continue;
-            }
-            if objects.len() + common_prefixes.len() == limit {
-                page_token = Some(last);
-                break;
-            }
-            if let Some(delimiter) = options.delimiter.as_deref()
-                && let Some((directory, _)) = rest.split_once(delimiter)
-            {
-                last = format!("{prefix}{directory}/");
-                common_prefixes.push(Path::from(last.as_str()));
-            } else {
-                key.clone_into(&mut last);
-                let last_modified = lock(&self.0.clock).time_of(key, object.last_modified);
-                objects.push(ObjectMeta { last_modified, ..object });
-            }
+        let delimiter = options.delimiter.as_deref();
+        let (keys, common, page_token) = lock(&self.0.clock).page(prefix, delimiter, after, limit);
+        let mut objects = Vec::new();
+        for key in keys {
+            let object = self.0.objects.head(&Path::from(key.as_str())).await?;
+            let last_modified = lock(&self.0.clock).time_of(&key, object.last_modified);
+            objects.push(ObjectMeta { last_modified, ..object });
         }
+        let common_prefixes = common.into_iter().map(Path::from).collect();
         let extensions = http::Extensions::new();
         let result = ListResult { common_prefixes, objects, extensions };
         Ok(PaginatedListResult { result, page_token })
