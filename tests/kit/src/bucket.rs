@@ -7,7 +7,7 @@ mod s3;
 pub use objects::Objects;
 pub(crate) use s3::VerifiedPut;
 
-use clock::Clock;
+use clock::{Clock, Written};
 
 use crate::body::yield_now;
 use crate::explorer::{answered, bucket_step};
@@ -81,6 +81,21 @@ pub enum Conditions {
     Refused,
     /// It ignores the condition, and writes.
     Ignored,
+}
+
+impl State {
+    /// Notes that an object is there, and how much time had passed when it was written.
+    async fn listed(
+        &self,
+        key: &Path,
+        passed: impl FnOnce(Option<Duration>) -> Duration,
+    ) -> object_store::Result<()> {
+        let meta = self.objects.head(key).await?;
+        let written = &mut lock(&self.clock).written;
+        let passed = passed(written.get(key.as_ref()).map(|written| written.passed));
+        written.insert(key.to_string(), Written { meta, passed });
+        Ok(())
+    }
 }
 
 impl MemoryBucket {
@@ -205,10 +220,9 @@ impl MemoryBucket {
     }
 
     /// Notes when an object was written.
-    fn written(&self, key: &Path) {
-        let mut clock = lock(&self.0.clock);
-        let passed = clock.passed;
-        clock.written.insert(key.to_string(), passed);
+    async fn written(&self, key: &Path) -> object_store::Result<()> {
+        let passed = self.passed();
+        self.0.listed(key, |_| passed).await
     }
 
     fn deleted(&self, key: &Path) {
@@ -271,7 +285,7 @@ impl ObjectStore for MemoryBucket {
             self.0.objects.put_opts(key, payload.clone(), options.clone()).await?;
         }
         let put = self.0.objects.put_opts(key, payload, options).await?;
-        self.written(key);
+        self.written(key).await?;
         answered().map_err(failed)?;
         Ok(put)
     }
@@ -330,7 +344,7 @@ impl ObjectStore for MemoryBucket {
         self.request("COPY", to.as_ref()).await?;
         self.check("COPY")?;
         self.0.objects.copy_opts(from, to, options).await?;
-        self.written(to);
+        self.written(to).await?;
         answered().map_err(failed)
     }
 }
@@ -393,7 +407,7 @@ impl MultipartStore for MemoryBucket {
         }
         lock(&self.0.uploads).remove(id);
         let put = self.0.objects.put(key, PutPayload::from_iter(pieces)).await?;
-        self.written(key);
+        self.written(key).await?;
         Ok(put)
     }
 
@@ -419,17 +433,7 @@ impl PaginatedListStore for MemoryBucket {
         let page = lock(&self.0.page).unwrap_or(1000);
         let limit = options.max_keys.unwrap_or(page).min(page);
         let delimiter = options.delimiter.as_deref();
-        let (keys, common, page_token) = lock(&self.0.clock).page(prefix, delimiter, after, limit);
-        let mut objects = Vec::new();
-        for key in keys {
-            let object = self.0.objects.head(&Path::from(key.as_str())).await?;
-            let last_modified = lock(&self.0.clock).time_of(&key, object.last_modified);
-            objects.push(ObjectMeta { last_modified, ..object });
-        }
-        let common_prefixes = common.into_iter().map(Path::from).collect();
-        let extensions = http::Extensions::new();
-        let result = ListResult { common_prefixes, objects, extensions };
-        Ok(PaginatedListResult { result, page_token })
+        Ok(lock(&self.0.clock).page(prefix, delimiter, after, limit))
     }
 }
 

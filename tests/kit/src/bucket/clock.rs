@@ -1,30 +1,42 @@
 //! The time of a bucket in memory, and when each of its objects was written.
 
 use chrono::{DateTime, Utc};
+use object_store::list::PaginatedListResult;
+use object_store::path::Path;
+use object_store::{ListResult, ObjectMeta};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
 /// How much more time has passed than really did, and had so when each object was
-/// written. Lists are made of these keys, as those in memory copy all that is there.
+/// written. Lists are made of this, as those in memory copy all that is there.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     pub(super) passed: Duration,
-    pub(super) written: BTreeMap<String, Duration>,
+    pub(super) written: BTreeMap<String, Written>,
     /// How much passes with each request; then no other time does.
     pub(super) tick: Option<Duration>,
 }
 
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Its time is the real one.
+    pub(super) meta: ObjectMeta,
+    pub(super) passed: Duration,
+}
+
 impl Clock {
-    /// The keys of a page, its common prefixes, and where the next one begins.
+    /// A page of a list.
     pub(super) fn page(
         &self,
         prefix: &str,
         delimiter: Option<&str>,
         after: String,
         limit: usize,
-    ) -> (Vec<String>, Vec<String>, Option<String>) {
-        let (mut keys, mut common) = (Vec::new(), Vec::new());
+    ) -> PaginatedListResult {
+        let extensions = http::Extensions::new();
+        let (objects, common_prefixes) = (Vec::new(), Vec::new());
+        let mut result = ListResult { common_prefixes, objects, extensions };
         let mut last = after;
         loop {
             // All below a common prefix is in it, and `0` follows `/`.
@@ -38,29 +50,31 @@ impl Clock {
                 Bound::Excluded(last.as_str())
             };
             let found = self.written.range::<str, _>((from, Bound::Unbounded)).next();
-            let Some((key, rest)) =
-                found.and_then(|(key, _)| Some((key, key.strip_prefix(prefix)?)))
-            else {
-                return (keys, common, None);
+            let found =
+                found.and_then(|(key, found)| Some((key, key.strip_prefix(prefix)?, found)));
+            let Some((key, rest, found)) = found else {
+                return PaginatedListResult { result, page_token: None };
             };
-            if keys.len() + common.len() == limit {
-                return (keys, common, Some(last));
+            if result.objects.len() + result.common_prefixes.len() == limit {
+                return PaginatedListResult { result, page_token: Some(last) };
             }
             if let Some((directory, _)) = delimiter.and_then(|delimiter| rest.split_once(delimiter))
             {
                 next = format!("{prefix}{directory}/");
-                common.push(next.clone());
+                result.common_prefixes.push(Path::from(next.as_str()));
             } else {
                 next = key.clone();
-                keys.push(next.clone());
+                let last_modified = self.time_of(found);
+                result.objects.push(ObjectMeta { last_modified, ..found.meta.clone() });
             }
             last = next;
         }
     }
 
     /// When an object was written, in lists.
-    pub(super) fn time_of(&self, key: &str, real: DateTime<Utc>) -> DateTime<Utc> {
-        let then = self.written.get(key).copied().unwrap_or_default();
-        if self.tick.is_some() { DateTime::UNIX_EPOCH + then } else { real + then }
+    fn time_of(&self, written: &Written) -> DateTime<Utc> {
+        let real = written.meta.last_modified;
+        let real = if self.tick.is_some() { DateTime::UNIX_EPOCH } else { real };
+        real + written.passed
     }
 }

@@ -16,8 +16,7 @@ impl Objects<'_> {
     /// None, in memory.
     pub async fn put(&self, key: &Path, payload: PutPayload) -> object_store::Result<()> {
         self.0.objects.put(key, payload).await?;
-        lock(&self.0.clock).written.entry(key.to_string()).or_default();
-        Ok(())
+        self.0.listed(key, Option::unwrap_or_default).await
     }
 
     /// Reads an object.

@@ -33,7 +33,7 @@ impl VerifiedPut {
             return Ok((StatusCode::BAD_REQUEST, text));
         }
         self.bucket.0.objects.put(&self.key, body.into()).await.map_err(failed)?;
-        self.bucket.written(&self.key);
+        self.bucket.written(&self.key).await.map_err(failed)?;
         Ok((StatusCode::OK, Bytes::new()))
     }
 }
