@@ -2,7 +2,7 @@
 //! serves what the other one stored; and what distribution's collector does there.
 
 use roadstead_tests::{
-    Registry, Step, Target, binary, binary_named, delete, digest, get, head, post, put, run, skip,
+    Distribution, Registry, Step, Target, binary, delete, digest, get, head, post, put, run, skip,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -84,42 +84,17 @@ async fn all(address: &str, steps: Vec<Step>) {
     run(&Target::Server(address.to_owned()), &steps).await;
 }
 
-/// distribution's configuration for the directory `data`.
-fn configuration(root: &Path) -> PathBuf {
-    let config = root.join("config.yml");
-    let text = format!(
-        "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: \
-         {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n",
-        root.join("data").display()
-    );
-    std::fs::write(&config, text).unwrap();
-    config
-}
-
 /// Runs distribution's collector: whether it succeeds, and what it says.
 fn collect(program: &Path, root: &Path, flags: &[&str]) -> (bool, String) {
-    let config = configuration(root);
-    let mut command = Command::new(program);
-    command.arg("garbage-collect").args(flags).arg(config).env_clear();
-    let output = command.output().unwrap();
+    let distribution = Distribution::over(root, program).unwrap();
+    let output = distribution.garbage_collect(flags).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-fn distribution(root: &Path, program: &Path) -> (Registry, PathBuf) {
-    let config = configuration(root);
-    let mut command = Command::new(program);
-    command.arg("serve").arg(&config).env_clear();
-    let registry = Registry::spawn(command, |line| {
-        let rest = line.split_once("listening on ")?.1;
-        Some(rest.split(['"', ' ', ',']).next()?.to_owned())
-    });
-    (registry.unwrap(), config)
-}
-
 #[tokio::test]
 async fn a_directory_moves_from_one_registry_to_the_other_and_back() {
-    let Some(program) = binary_named(&["docker-registry", "registry"]) else {
+    let Some(program) = Distribution::program() else {
         skip("distribution", "neither docker-registry nor registry is on the PATH");
         return;
     };
@@ -138,7 +113,8 @@ async fn a_directory_moves_from_one_registry_to_the_other_and_back() {
     all(&registry.address, vec![deleted]).await;
     drop(registry);
 
-    let (registry, config) = distribution(root.path(), &program);
+    let distribution = Distribution::over(root.path(), &program).unwrap();
+    let registry = distribution.serve().unwrap();
     all(&registry.address, ours.pull()).await;
     all(&registry.address, theirs.push()).await;
     let tagged =
@@ -148,9 +124,8 @@ async fn a_directory_moves_from_one_registry_to_the_other_and_back() {
     drop(registry);
 
     // distribution's garbage collection removes unreferenced blobs only.
-    let swept = Command::new(&program).arg("garbage-collect").arg(&config).env_clear().output();
-    let swept = swept.unwrap();
-    assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
+    let (succeeded, said) = collect(&program, root.path(), &[]);
+    assert!(succeeded, "{said}");
 
     let registry = Registry::start(&data, &settings, &[]).unwrap();
     all(&registry.address, ours.pull()).await;
@@ -161,7 +136,7 @@ async fn a_directory_moves_from_one_registry_to_the_other_and_back() {
     all(&registry.address, referrer.push()).await;
     drop(registry);
 
-    let (registry, _) = distribution(root.path(), &program);
+    let registry = distribution.serve().unwrap();
     all(&registry.address, referrer.pull()).await;
     all(&registry.address, theirs.pull()).await;
 }
@@ -181,7 +156,7 @@ fn put_manifest(name: &str, media_type: &str, manifest: &str) -> Step {
 /// manifests that are held.
 #[tokio::test]
 async fn distribution_collects_where_the_last_tag_was_deleted() {
-    let Some(program) = binary_named(&["docker-registry", "registry"]) else {
+    let Some(program) = Distribution::program() else {
         skip("distribution", "neither docker-registry nor registry is on the PATH");
         return;
     };
@@ -218,7 +193,7 @@ async fn distribution_collects_where_the_last_tag_was_deleted() {
 /// The warnings of `docs/storage.md`.
 #[tokio::test]
 async fn distribution_collects_referrers_and_stops_at_unknown_manifests() {
-    let Some(program) = binary_named(&["docker-registry", "registry"]) else {
+    let Some(program) = Distribution::program() else {
         skip("distribution", "neither docker-registry nor registry is on the PATH");
         return;
     };
@@ -276,7 +251,7 @@ fn rescue(arguments: &[&str]) -> (Option<i32>, String) {
 /// The images of an index and its signature, with `-m`; and a backup of before.
 #[tokio::test]
 async fn what_distribution_collected_is_rescued() {
-    let Some(program) = binary_named(&["docker-registry", "registry"]) else {
+    let Some(program) = Distribution::program() else {
         skip("distribution", "neither docker-registry nor registry is on the PATH");
         return;
     };

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `SOAK` | how many images are pushed; few by default |
 //! | `SOAK_STORE` | `directory`, `garage` (three nodes), `azurite` (honours conditions), or `distribution`: the peer, whose failures are counted and fail nothing |
-//! | `SOAK_SECOND` | a program of distribution that serves the same directory beside ours: what it refuses or fails is counted and repeated |
+//! | `SOAK_SECOND` | the program of distribution that serves the same directory in the second test |
 //! | `SOAK_SEED` | repeats a run, as far as its times allow it |
 //! | `SOAK_CLIENTS` | how many clients there are |
 //! | `SOAK_LAYERS` | contents of layers that are pushed rarely; the fewer, the sooner is garbage pushed again |
@@ -27,13 +27,28 @@ use roadstead_tests::skip;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_is_collected_each_second() {
-    let settings = Settings::from_environment();
+    check(&Settings::from_environment()).await;
+}
+
+/// Nothing is lost, whatever the other registry does not know; what it refuses or cannot
+/// find for a moment is repeated, and counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_registry_writes_too() {
+    match Settings::beside_another() {
+        Some(settings) => check(&settings).await,
+        None => {
+            skip("soak", "docker-registry is not installed");
+        }
+    }
+}
+
+async fn check(settings: &Settings) {
     println!("{settings:?}");
-    let Some(place) = place::Place::new(&settings) else {
+    let Some(place) = place::Place::new(settings) else {
         skip("soak", "the store is not installed");
         return;
     };
-    let (summary, faults) = run::run(&settings, place).await;
+    let (summary, faults) = run::run(settings, place).await;
     println!("{summary}");
     for fault in faults.iter().take(run::SHOWN) {
         println!("{fault}");

@@ -6,10 +6,9 @@ use futures::StreamExt as _;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path as Key;
 use roadstead_buckets::Bucket;
-use roadstead_tests::{Azurite, Garage, Registry, binary, binary_named, bucket};
+use roadstead_tests::{Azurite, Distribution, Garage, Registry, binary, bucket};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::{fs, io};
 use tempfile::TempDir;
@@ -30,14 +29,14 @@ pub struct Place {
     /// The variables of each instance.
     stores: Vec<Vec<(String, String)>>,
     collection: String,
-    /// The program of the second instance of a directory.
-    second: Option<PathBuf>,
+    /// The peer, or the second registry of a directory.
+    distribution: Option<Distribution>,
 }
 
 enum Content {
     Directory(TempDir),
     Bucket(Arc<dyn Bucket>, Held),
-    Distribution(TempDir, PathBuf),
+    Distribution(TempDir),
 }
 
 /// A store that runs as long as it is held.
@@ -54,10 +53,7 @@ impl Place {
         let mut stores = Vec::new();
         let content = match settings.store {
             Store::Directory => Content::Directory(directory()),
-            Store::Distribution => {
-                let program = binary_named(&["docker-registry", "registry"])?;
-                Content::Distribution(directory(), program)
-            }
+            Store::Distribution => Content::Distribution(directory()),
             Store::Garage => {
                 let garage = Garage::start().unwrap()?;
                 garage.bucket(BUCKET).unwrap();
@@ -70,8 +66,17 @@ impl Place {
                 Content::Bucket(bucket(stores[0].clone()).unwrap(), Held::Azurite(azurite))
             }
         };
-        let second = settings.second.clone();
-        Some(Self { content, stores, collection: settings.collection(), second })
+        let program = match &content {
+            Content::Distribution(_) => Some(Distribution::program()?),
+            _ => settings.second.clone(),
+        };
+        let distribution = match &content {
+            Content::Directory(root) | Content::Distribution(root) => {
+                program.map(|program| Distribution::over(root.path(), &program).unwrap())
+            }
+            Content::Bucket(..) => None,
+        };
+        Some(Self { content, stores, collection: settings.collection(), distribution })
     }
 
     /// Before the first start.
@@ -96,32 +101,32 @@ impl Place {
         let streaming = [("REGISTRY_STORAGE_REDIRECT_DISABLE", "true")];
         let more = if instance == 0 { &[][..] } else { &streaming };
         let started = match &self.content {
-            Content::Directory(root) if instance > 0 => {
-                let program = self.second.as_deref().expect("a second program");
-                distribution(program, root.path())
+            Content::Directory(root) if instance == 0 => {
+                Registry::start(&root.path().join("data"), &variables, &[])
             }
-            Content::Directory(root) => Registry::start(&root.path().join("data"), &variables, &[]),
             Content::Bucket(..) => {
                 Registry::start_over(&self.stores[instance], &[&variables[..], more].concat())
             }
-            Content::Distribution(root, program) => distribution(program, root.path()),
+            Content::Directory(_) | Content::Distribution(_) => {
+                self.distribution.as_ref().expect("the other registry").serve()
+            }
         };
         started.unwrap()
     }
 
     /// Collects while no registry runs.
     pub async fn collect_alone(&self) {
-        let Content::Directory(root) = &self.content else { return };
+        let Some(distribution) = &self.distribution else { return };
         let mut command = tokio::process::Command::new(binary().unwrap());
-        command.args(["garbage-collect", "-q"]).arg(configuration(root.path()));
+        command.args(["garbage-collect", "-q"]).arg(distribution.config());
         roadstead_tests::program::run(&mut command).await;
     }
 
     /// A run of a peer's collector; whether it succeeded, and how many blobs it removed.
     pub async fn collect(&self) -> Option<(bool, usize)> {
-        let Content::Distribution(root, program) = &self.content else { return None };
-        let mut command = tokio::process::Command::new(program);
-        command.arg("garbage-collect").arg(configuration(root.path())).env_clear();
+        let Content::Distribution(_) = &self.content else { return None };
+        let command = self.distribution.as_ref()?.garbage_collect(&[]);
+        let mut command = tokio::process::Command::from(command);
         let output = command.kill_on_drop(true).output().await.unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         let removed = said.lines().filter(|line| line.contains("blob eligible for deletion"));
@@ -135,7 +140,7 @@ impl Place {
                 let found = bucket.get(&Key::from(LEASE)).await.ok()?;
                 found.bytes().await.ok()?.to_vec()
             }
-            Content::Directory(root) | Content::Distribution(root, _) => {
+            Content::Directory(root) | Content::Distribution(root) => {
                 fs::read(root.path().join("data").join(LEASE)).ok()?
             }
         };
@@ -148,7 +153,7 @@ impl Place {
             Content::Bucket(bucket, _) => {
                 let _ = bucket.delete(&Key::from(LEASE)).await;
             }
-            Content::Directory(root) | Content::Distribution(root, _) => {
+            Content::Directory(root) | Content::Distribution(root) => {
                 let _ = fs::remove_file(root.path().join("data").join(LEASE));
             }
         }
@@ -199,7 +204,7 @@ impl Place {
             Content::Bucket(bucket, _) => {
                 bucket.get(&Key::from(key)).await.ok()?.bytes().await.ok()
             }
-            Content::Directory(root) | Content::Distribution(root, _) => {
+            Content::Directory(root) | Content::Distribution(root) => {
                 fs::read(root.path().join("data").join(key)).ok().map(Bytes::from)
             }
         }
@@ -212,7 +217,7 @@ impl Place {
                 let all = found.map(|meta| meta.unwrap());
                 all.map(|meta| (meta.location.to_string(), meta.size)).collect().await
             }
-            Content::Directory(root) | Content::Distribution(root, _) => {
+            Content::Directory(root) | Content::Distribution(root) => {
                 let root = root.path().join("data").join(prefix);
                 tokio::task::spawn_blocking(move || {
                     let mut files = Vec::new();
@@ -244,26 +249,4 @@ fn walk(directory: &Path, files: &mut Vec<(String, u64)>) {
             Ok(data) => files.push((path.to_string_lossy().into_owned(), data.len())),
         }
     }
-}
-
-/// Starts distribution.
-fn distribution(program: &Path, root: &Path) -> anyhow::Result<Registry> {
-    let mut command = Command::new(program);
-    command.arg("serve").arg(configuration(root)).env_clear().env("OTEL_TRACES_EXPORTER", "none");
-    Registry::spawn(command, |line| {
-        let rest = line.split_once("listening on ")?.1;
-        Some(rest.split(['"', ' ', ',']).next()?.to_owned())
-    })
-}
-
-/// distribution's configuration.
-fn configuration(root: &Path) -> PathBuf {
-    let config = root.join("config.yml");
-    let text = format!(
-        "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: \
-         {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n",
-        root.join("data").display()
-    );
-    fs::write(&config, text).unwrap();
-    config
 }

@@ -1,5 +1,6 @@
 //! What the environment says about a soak.
 
+use roadstead_tests::Distribution;
 use std::env;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -67,8 +68,16 @@ impl Settings {
             layers: u32::try_from(number("SOAK_LAYERS", layers)).unwrap(),
             kills: Duration::from_millis(number("SOAK_KILLS", kills)),
             directory: env::var("SOAK_DIRECTORY").map_or_else(|_| env::temp_dir(), PathBuf::from),
-            second: env::var_os("SOAK_SECOND").map(PathBuf::from),
+            second: None,
         }
+    }
+
+    /// The same, of a directory that distribution serves too: `SOAK_SECOND`, or what is
+    /// installed.
+    pub fn beside_another() -> Option<Self> {
+        let named = env::var_os("SOAK_SECOND").map(PathBuf::from);
+        let second = named.or_else(Distribution::program)?;
+        Some(Self { second: Some(second), store: Store::Directory, ..Self::from_environment() })
     }
 
     /// The number of processes that serve the content at the same time.

@@ -2,6 +2,7 @@
 
 mod azurite;
 mod client;
+mod distribution;
 pub mod docker_engine;
 mod fake_gcs;
 mod garage;
@@ -16,6 +17,7 @@ mod table;
 
 pub use azurite::Azurite;
 pub use client::{Answer, send, send_from, send_on};
+pub use distribution::Distribution;
 pub use fake_gcs::FakeGcs;
 pub use garage::Garage;
 pub use gcs::Gcs;
