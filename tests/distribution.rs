@@ -4,7 +4,7 @@
 use roadstead_tests::{
     Distribution, Registry, Step, Target, binary, delete, digest, get, head, post, put, run, skip,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

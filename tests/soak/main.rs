@@ -13,6 +13,7 @@
 //! | `SOAK_LAYERS` | contents of layers that are pushed rarely; the fewer, the sooner is garbage pushed again |
 //! | `SOAK_KILLS` | milliseconds between two kills, at most; 0 for none |
 //! | `SOAK_DIRECTORY` | where a directory is made; by default that of temporary files |
+//! | `SOAK_KEEP` | leaves it there |
 
 mod client;
 mod content;

@@ -49,7 +49,11 @@ enum Held {
 impl Place {
     /// `None` if the store is not installed.
     pub fn new(settings: &Settings) -> Option<Self> {
-        let directory = || tempfile::tempdir_in(&settings.directory).unwrap();
+        let directory = || {
+            let mut directory = tempfile::tempdir_in(&settings.directory).unwrap();
+            directory.disable_cleanup(settings.keeps);
+            directory
+        };
         let mut stores = Vec::new();
         let content = match settings.store {
             Store::Directory => Content::Directory(directory()),

@@ -39,6 +39,8 @@ pub struct Settings {
     /// Between two kills at most; zero for none.
     pub kills: Duration,
     pub directory: PathBuf,
+    /// Whether that is left there.
+    pub keeps: bool,
     /// A program of distribution that serves the same directory.
     pub second: Option<PathBuf>,
 }
@@ -68,6 +70,7 @@ impl Settings {
             layers: u32::try_from(number("SOAK_LAYERS", layers)).unwrap(),
             kills: Duration::from_millis(number("SOAK_KILLS", kills)),
             directory: env::var("SOAK_DIRECTORY").map_or_else(|_| env::temp_dir(), PathBuf::from),
+            keeps: env::var_os("SOAK_KEEP").is_some(),
             second: None,
         }
     }
