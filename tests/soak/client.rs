@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long a response may take: longer than a push waits for a collector that died.
-const LIMIT: Duration = Duration::from_mins(2);
+/// How long a response may take: longer than a push waits for collectors that died.
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// How often to look whether a process is there again.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -6,7 +6,6 @@
 use bytes::Bytes;
 use futures::future::{Either, select};
 use http::{Request, Response};
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};

@@ -184,12 +184,17 @@ impl Case {
         if self.live || young || (need.is_some() && !self.exclusive) {
             return if tombstone.is_some() { Decision::Act(Verb::GiveBack) } else { settled };
         }
+        // Also what is condemned: its links may be back.
+        if self.exclusive {
+            return Decision::Act(Verb::Condemn);
+        }
         let Some((time, state)) = tombstone.zip(state) else {
             let begun = seconds(self.begun);
             let since = self.sighted.unwrap_or(begun).min(begun);
             let seen =
                 self.sighted.is_some() && begun.saturating_sub(since) >= self.grace.as_secs();
-            return if self.exclusive || seen {
+            // Another tombstone would let uploads go on beside a scrub.
+            return if seen && !suspect {
                 Decision::Act(Verb::Condemn)
             } else {
                 Decision::Sighted(since)
@@ -283,7 +288,8 @@ mod tests {
             (live(row(old, Some((699, Suspect)))), Nothing),
             (live(row(old, Some((700, Suspect)))), Act(GiveBack)),
             (row(old, Some((10, Suspect))), Sighted(NOW)),
-            (sighted(100, row(old, Some((10, Suspect)))), Act(Condemn)),
+            (sighted(100, row(old, Some((699, Suspect)))), Sighted(NOW - 100)),
+            (sighted(100, row(old, Some((700, Suspect)))), Act(Condemn)),
             (row(None, Some((10, Suspect))), Keep),
             // The data is gone, and the tombstone not yet.
             (row(None, Some((199, Removing))), Keep),
@@ -314,5 +320,6 @@ mod tests {
         assert_eq!(Case { removes: false, ..case(&old) }.decide(), Keep);
         let young = row(Some(1), None);
         assert_eq!(Case { exclusive: true, ..case(&young) }.decide(), Act(Condemn));
+        assert_eq!(Case { exclusive: true, ..case(&old) }.decide(), Act(Condemn));
     }
 }

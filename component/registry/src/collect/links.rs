@@ -256,10 +256,12 @@ impl<S: Storage> Run<'_, S> {
                     Some(Verb::GiveBack) if !act.left.contains(digest) => {
                         self.give_back(name, digest).await?;
                     }
+                    Some(Verb::Condemn) if self.order.exclusive && !act.left.contains(digest) => {
+                        self.spent += 1;
+                        self.store.storage.delete(&entry.key).await?;
+                    }
                     // There was a link until lately.
-                    Some(Verb::Remove)
-                        if !self.order.exclusive && self.age(entry.modified) < self.order.keep =>
-                    {
+                    Some(Verb::Remove) if self.age(entry.modified) < self.order.keep => {
                         act.linked.insert(digest.clone());
                     }
                     None if tidies => self.tidy_moved(name, digest, entry.modified).await?,

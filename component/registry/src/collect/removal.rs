@@ -25,7 +25,7 @@ impl<S: Storage> Run<'_, S> {
         let digest = &action.digest;
         let stays = act.left.contains(digest) || act.linked.contains(digest);
         match action.verb {
-            Verb::Condemn | Verb::Remove if self.order.exclusive && !stays => {
+            Verb::Condemn if self.order.exclusive && !stays => {
                 self.spent += 3;
                 self.store.storage.delete(&Key::Blob(digest.clone())).await?;
                 self.store.storage.delete(&Key::Need(digest.clone())).await?;
@@ -83,7 +83,7 @@ impl<S: Storage> Run<'_, S> {
     /// Deletes the tombstone of a blob that was removed, once that is surely over; the
     /// slice waits until then.
     pub(super) async fn clear_tombstone(&mut self, action: &Action) -> Result<(), StorageError> {
-        if self.order.exclusive || action.verb != Verb::Remove {
+        if action.verb != Verb::Remove {
             return Ok(());
         }
         let digest = &action.digest;

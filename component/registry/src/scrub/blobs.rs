@@ -1,7 +1,7 @@
 //! The first stage: the data of all blobs is hashed.
 
 use super::Scrub;
-use super::state::{BlobPlace, Data, Open, RepositoryPlace, SUSPECTS, Stage, Suspect};
+use super::state::{BlobPlace, Data, Open, Outcome, RepositoryPlace, SUSPECTS, Stage, Suspect};
 use roadstead_bridge::scrub::Kind;
 use roadstead_oci::Digest;
 use roadstead_storage::{
@@ -190,7 +190,7 @@ impl<S: Storage> Scrub<'_, S> {
             return self.move_at_once(data).await;
         }
         if self.state.suspects.len() < SUSPECTS && !self.state.is_suspect(&data.digest) {
-            self.state.suspects.push(Suspect { data, moved: false });
+            self.state.suspects.push(Suspect { data, outcome: Outcome::Pending });
         }
         Ok(())
     }

@@ -2,15 +2,14 @@
 //! comparison with what is deleted is one step.
 //!
 //! An upload looks for a tombstone before it writes its data, so it takes some time
-//! until all that go on have seen one: the marker has to be there for longer than
-//! instances trust its absence, and the tombstone for longer than any request takes.
-//! Whoever comes later says that the blob is needed, and waits while it says
-//! `removing`, as beside a collector.
+//! until all that go on have seen one: as long as any request takes, and besides that as
+//! long as an instance trusts that there is no marker. Whoever comes later says that the
+//! blob is needed, and waits while it says `removing`, as beside a collector.
 
 use super::Scrub;
 use super::blobs::quarantine_of;
-use super::state::{Data, RepositoryPlace, Stage, Suspect};
-use crate::collect::{LOOK_VALID, Objects, TOMBSTONE_KEPT};
+use super::state::{Data, Outcome, RepositoryPlace, Stage, Suspect};
+use crate::collect::{LOOK_VALID, Objects, Stopwatch, TOMBSTONE_KEPT};
 use roadstead_bridge::scrub::Kind;
 use roadstead_oci::Digest;
 use roadstead_storage::condemned::{MARKER_TRUSTED, Tombstone, TombstoneState};
@@ -24,6 +23,9 @@ use uuid::Uuid;
 /// Limit: attempts to move a damaged blob in a slow storage; test: none, it takes a store that is slow.
 const ATTEMPTS: usize = 3;
 
+/// Why data stays where looks take longer than they are valid.
+const TOO_SLOW: &str = "the storage is too slow";
+
 /// What has become of an attempt to move data.
 enum Moved {
     Done,
@@ -31,6 +33,9 @@ enum Moved {
     Later(Duration),
     /// It stays, for this reason.
     Left(Cow<'static, str>),
+    /// The same, after uploads were told to wait. They go on once no other scrub can be
+    /// about to move it.
+    LeftBehind(Cow<'static, str>),
 }
 
 impl<S: Storage> Scrub<'_, S> {
@@ -45,6 +50,7 @@ impl<S: Storage> Scrub<'_, S> {
             if self.data_of(digest).await?.as_ref() != Some(&suspect.data) {
                 continue;
             }
+            let read = Stopwatch::start();
             match self.store.tombstone(digest).await?.map(|tombstone| tombstone.state) {
                 // Also while it is being removed: uploads have to wait for that.
                 Some(
@@ -57,10 +63,12 @@ impl<S: Storage> Scrub<'_, S> {
                 }
                 // By an earlier scrub: its time counts.
                 Some(TombstoneState::Suspect) => {}
-                None => {
-                    let number = Uuid::new_v4().as_u128();
-                    self.write_tombstone(digest, TombstoneState::Suspect, number).await?;
+                None if self.is_outdated(read) => {
+                    self.find(Kind::NotQuarantined, &suspect.data.digest).cause =
+                        Some(TOO_SLOW.to_owned());
+                    continue;
                 }
+                None => self.suspect(digest).await?,
             }
             left.push(suspect);
         }
@@ -71,32 +79,51 @@ impl<S: Storage> Scrub<'_, S> {
 
     /// Moves what has been announced for long enough.
     pub(super) async fn move_aside(&mut self) -> Result<(), StorageError> {
-        let grace = self.order.quarantine.unwrap_or(Duration::MAX);
-        let Some(index) = self.state.suspects.iter().position(|suspect| !suspect.moved) else {
+        let pending = |suspect: &Suspect| suspect.outcome == Outcome::Pending;
+        let Some(index) = self.state.suspects.iter().position(pending) else {
             self.state.stage = Stage::Clear;
             return Ok(());
         };
-        let Some(Suspect { data, .. }) = self.state.suspects.get(index).cloned() else {
-            return Ok(());
-        };
-        match self.try_move(&data, grace.max(MARKER_TRUSTED)).await? {
+        let mut suspect = self.state.suspects.remove(index);
+        let data = suspect.data.clone();
+        match self.try_move(&data).await? {
             Moved::Done => {
-                if let Some(suspect) = self.state.suspects.get_mut(index) {
-                    suspect.moved = true;
-                }
+                suspect.outcome = Outcome::Moved;
                 self.find(Kind::Quarantined, &data.digest).size = Some(data.size);
             }
             Moved::Later(wait) => self.wait = wait,
-            Moved::Left(cause) => {
-                self.state.suspects.remove(index);
+            Moved::LeftBehind(cause) => {
+                suspect.outcome = Outcome::Left;
                 self.find(Kind::NotQuarantined, &data.digest).cause = Some(cause.into_owned());
             }
+            Moved::Left(cause) => {
+                self.find(Kind::NotQuarantined, &data.digest).cause = Some(cause.into_owned());
+                return Ok(());
+            }
         }
+        self.state.suspects.insert(index, suspect);
         Ok(())
     }
 
-    async fn try_move(&mut self, data: &Data, waits: Duration) -> Result<Moved, StorageError> {
+    /// The longest request beside a scrub.
+    fn grace(&self) -> Duration {
+        self.order.quarantine.unwrap_or(Duration::MAX)
+    }
+
+    /// Whether what was read then may have changed by more than others allow for.
+    fn is_outdated(&self, read: Stopwatch) -> bool {
+        read.elapsed() > self.grace() / 2
+    }
+
+    /// Says that the data of a blob is to be moved.
+    async fn suspect(&self, digest: &Digest) -> Result<(), StorageError> {
+        let number = Uuid::new_v4().as_u128();
+        self.write_tombstone(digest, TombstoneState::Suspect, number).await
+    }
+
+    async fn try_move(&mut self, data: &Data) -> Result<Moved, StorageError> {
         let digest = &data.digest;
+        let read = Stopwatch::start();
         let (now, marker) = self.now().await?;
         self.spend(2);
         let before = self.store.blob_objects(digest).await?;
@@ -114,10 +141,20 @@ impl<S: Storage> Scrub<'_, S> {
             return Ok(Moved::Left("garbage collection has come between".into()));
         };
         // Who needs it may be about to write it.
-        let last = since.max(marker).max(before.need.unwrap_or(since));
+        let grace = self.grace();
+        let last = since.max(before.need.unwrap_or(since)).max(marker + MARKER_TRUSTED);
         let age = now.duration_since(last).unwrap_or_default();
-        if age < waits {
-            return Ok(Moved::Later(waits.saturating_sub(age)));
+        // A collector may soon take it for forgotten: that is at least twice the grace.
+        if now.duration_since(since).is_ok_and(|age| age >= grace.saturating_mul(3) / 2) {
+            self.spend(1);
+            if !self.is_outdated(read) {
+                self.suspect(digest).await?;
+            }
+            return Ok(Moved::Later(grace));
+        }
+        if last > now || age < grace {
+            let more = last.duration_since(now).unwrap_or_default();
+            return Ok(Moved::Later(grace.saturating_sub(age) + more));
         }
         if !self.is_damaged(data).await? {
             self.spend(1);
@@ -151,10 +188,14 @@ impl<S: Storage> Scrub<'_, S> {
         let digest = &data.digest;
         let number = Uuid::new_v4().as_u128();
         // To hash and to copy took its time.
+        let read = Stopwatch::start();
         self.spend(1);
         let tombstone = self.store.tombstone(digest).await?;
         if tombstone.is_none_or(|tombstone| tombstone.state != TombstoneState::Suspect) {
             return Ok(Moved::Left("garbage collection has come between".into()));
+        }
+        if self.is_outdated(read) {
+            return Ok(Moved::Left(TOO_SLOW.into()));
         }
         for _ in 0..ATTEMPTS {
             self.spend(4);
@@ -164,9 +205,7 @@ impl<S: Storage> Scrub<'_, S> {
             };
             let same = found.map(|found| Data::new(digest, found)).as_ref() == Some(data);
             if !same || need != before.need {
-                self.spend(1);
-                self.write_tombstone(digest, TombstoneState::Suspect, number).await?;
-                return Ok(Moved::Left("it is being uploaded again".into()));
+                return Ok(Moved::LeftBehind("it is being uploaded again".into()));
             }
             if announced.elapsed() > LOOK_VALID {
                 continue;
@@ -175,18 +214,18 @@ impl<S: Storage> Scrub<'_, S> {
             return Ok(if moved {
                 Moved::Done
             } else {
-                Moved::Left("it was uploaded again".into())
+                Moved::LeftBehind("it was uploaded again".into())
             });
         }
-        self.write_tombstone(digest, TombstoneState::Suspect, number).await?;
-        Ok(Moved::Left("the storage is too slow".into()))
+        Ok(Moved::LeftBehind(TOO_SLOW.into()))
     }
 
-    /// Deletes the tombstones of what was moved, once each upload that has not seen them
-    /// has ended.
+    /// Deletes the tombstones of what was moved, and lets uploads of what was left go on,
+    /// once no scrub that has not seen them can be about to move anything.
     pub(super) async fn clear(&mut self) -> Result<(), StorageError> {
         let (now, _) = self.now().await?;
-        while let Some(Suspect { data, .. }) = self.state.suspects.last() {
+        while let Some(Suspect { data, outcome }) = self.state.suspects.last() {
+            let outcome = *outcome;
             let digest: Digest = data.digest.clone();
             self.spend(2);
             let time = self.store.blob_objects(&digest).await?.tombstone;
@@ -198,7 +237,11 @@ impl<S: Storage> Scrub<'_, S> {
                     return Ok(());
                 }
                 self.spend(1);
-                self.store.storage.delete(&Key::Tombstone(digest)).await?;
+                if outcome == Outcome::Moved {
+                    self.store.storage.delete(&Key::Tombstone(digest)).await?;
+                } else {
+                    self.suspect(&digest).await?;
+                }
             }
             self.state.suspects.pop();
         }

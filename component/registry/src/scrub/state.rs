@@ -47,7 +47,7 @@ pub(super) enum Stage {
     Repositories(RepositoryPlace),
     /// Moves damaged data out of the way.
     Move,
-    /// Deletes the tombstones of that.
+    /// Ends what uploads wait for because of that.
     Clear,
     /// Nothing.
     End,
@@ -101,9 +101,21 @@ impl Data {
 pub(super) struct Suspect {
     #[serde(flatten)]
     pub(super) data: Data,
-    /// Whether its data was moved out of the way.
     #[serde(default)]
-    pub(super) moved: bool,
+    pub(super) outcome: Outcome,
+}
+
+/// What has become of a damaged blob in a bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Outcome {
+    /// It is to be moved out of the way.
+    #[default]
+    Pending,
+    /// Its data was moved.
+    Moved,
+    /// Its data stays, and uploads wait until it is said so.
+    Left,
 }
 
 /// How far the repositories are followed.
@@ -243,7 +255,8 @@ fn is_place(place: Option<&Cursor>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        BlobPlace, Data, Open, Part, RepositoryPlace, SUSPECTS, Stage, State, Suspect, Within,
+        BlobPlace, Data, Open, Outcome, Part, RepositoryPlace, SUSPECTS, Stage, State, Suspect,
+        Within,
     };
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -272,7 +285,7 @@ mod tests {
             open.map(|open| Stage::Blobs(BlobPlace { after: after.clone(), open: Some(open) })),
         );
         stages.extend(within.map(Stage::Repositories));
-        let suspects = vec![Suspect { data: data(Algorithm::Sha512), moved: true }];
+        let suspects = vec![Suspect { data: data(Algorithm::Sha512), outcome: Outcome::Moved }];
         let state = |stage| State { stage, suspects: suspects.clone() };
         stages.into_iter().map(state).chain([State::default()]).collect()
     }
@@ -286,7 +299,8 @@ mod tests {
 
     #[test]
     fn cursors_have_a_limit() {
-        let suspects = vec![Suspect { data: data(Algorithm::Sha512), moved: false }; SUSPECTS];
+        let suspects =
+            vec![Suspect { data: data(Algorithm::Sha512), outcome: Outcome::Left }; SUSPECTS];
         let mut state = State { suspects, ..State::default() };
         assert!(state.print().len() < CURSOR_LIMIT / 2);
         assert!(State::parse(&state.print()).is_some());

@@ -51,10 +51,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const RENEWED_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a push pauses, in all its attempts, before it asks its client to try
-/// again; with the time that the storage takes, up to twice as long.
+/// again; with the time that the storage takes, up to twice as long. Two processes may
+/// die one after the other, each within what the push has to wait for.
 ///
 /// Limit: time that a push waits for deletions; test: `a_push_does_not_wait_for_ever`.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How much older than a new one an announcement is when its deletion has surely
 /// ended, by the clock of the storage.

@@ -184,11 +184,20 @@ async fn what_nobody_uses_is_freed_at_once_over<W: World>(world: W) {
     }
     assert_eq!(client.status("GET", "/v2/c/manifests/new").await, 200);
     assert_eq!(client.run(&world, exclusive).await.removed, 0);
-    // What was condemned is freed too.
-    client.push_blob("c", b"orphan").await;
-    condemn(&world, &client).await;
-    assert_eq!(client.run(&world, exclusive).await.removed, 1);
-    assert!(!exists(&storage, Key::Tombstone(sha256(b"orphan"))).await);
+    // What was condemned is freed too, also what another registry has linked since.
+    for linked in [false, true] {
+        client.push_blob("c", b"orphan").await;
+        condemn(&world, &client).await;
+        if linked {
+            storage.link(&layer("a/b", "orphan"), &sha256(b"orphan"), None).await.unwrap();
+        }
+        assert_eq!(client.run(&world, exclusive).await.removed, 1, "{linked}");
+        let moved = Key::MovedLayer(name("c"), sha256(b"orphan"));
+        let tombstone = Key::Tombstone(sha256(b"orphan"));
+        for key in [tombstone, moved, layer("c", "orphan"), layer("a/b", "orphan")] {
+            assert!(!exists(&storage, key.clone()).await, "{key}");
+        }
+    }
 }
 
 #[tokio::test]

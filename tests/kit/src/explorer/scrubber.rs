@@ -21,8 +21,8 @@ use std::time::{Duration, SystemTime};
 /// What is in the place of the blob's data.
 const DAMAGED: &[u8] = b"the bytes of a blot";
 
-/// Longer than anybody waits.
-const LONG: Duration = Duration::from_hours(48);
+/// Longer than a scrub waits, and not as long that it begins to wait again.
+const LONG: Duration = Duration::from_hours(30);
 
 /// The run of the model.
 const RUN: u128 = 9;
