@@ -18,6 +18,7 @@ pub mod client;
 pub mod collector;
 pub mod fair;
 pub mod properties;
+pub mod quarantine;
 pub mod rules;
 pub mod store;
 pub mod world;
