@@ -21,4 +21,5 @@ pub mod properties;
 pub mod quarantine;
 pub mod rules;
 pub mod store;
+pub mod untagged;
 pub mod world;
