@@ -30,6 +30,9 @@ pub(super) fn always() -> Vec<Property<Scenario>> {
             after.store.tombstone.is_none() && after.store.needed.is_none()
         }),
         Property::always(MENDED, |scenario: &Scenario, world: &World| {
+            if !world.store.data.is_some_and(Data::is_damaged) {
+                return true;
+            }
             let mut after = world.clone();
             after.scrubs = vec![Scrub::default()];
             tidy(scenario, &mut after);

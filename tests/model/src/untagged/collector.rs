@@ -42,7 +42,7 @@ pub enum At {
     Read,
     /// Writes the moved link.
     WriteMoved,
-    /// As long as this is a rule, reads the link again.
+    /// With a defect, reads the link again.
     ReadAgain,
     /// It is gone: deletes the moved link.
     DropMoved,
