@@ -1,10 +1,8 @@
 //! Checks of scenarios, with a line of output for each.
 
-use crate::properties::REMOVED;
-use crate::rules::Defect;
-use crate::world::{Action, Scenario};
-use stateright::{Checker, HasDiscoveries, Model};
-use std::fmt::Write as _;
+use stateright::{Checker, Expectation, HasDiscoveries, Model};
+use std::fmt::{Debug, Write as _};
+use std::hash::Hash;
 use std::time::Instant;
 
 /// How many threads explore.
@@ -12,27 +10,46 @@ const THREADS: usize = 2;
 
 /// What a check has found.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Outcome<A> {
     /// How many states were explored.
     pub states: usize,
     /// Properties that do not hold, each with the shortest history that breaks it.
-    pub broken: Vec<(&'static str, Vec<Action>)>,
-    /// Whether the blob is removed in some history.
-    pub removed: bool,
+    pub broken: Vec<(&'static str, Vec<A>)>,
+    /// Whether all happens that is to happen in some history.
+    pub reached: bool,
     /// A line about it.
     pub line: String,
 }
 
+/// A scenario, of any of the models.
+pub trait Scenario: Model<State: Debug + Hash + Send, Action: Debug + PartialEq> + Clone {
+    /// A rule that can be broken.
+    type Defect: Copy + Debug;
+
+    /// The same with a broken rule.
+    #[must_use]
+    fn with(self, defect: Self::Defect) -> Self;
+}
+
 /// Explores all states of a scenario, or those up to the first that is wrong.
-pub fn explore(name: &str, scenario: Scenario) -> Outcome {
+pub fn explore<S>(name: &str, scenario: S) -> Outcome<S::Action>
+where
+    S: Scenario<State: Clone + PartialEq + Sync, Action: Clone + Send + Sync>
+        + Send
+        + Sync
+        + 'static,
+{
     let begun = Instant::now();
+    let expected = scenario.properties().into_iter();
+    let expected = expected.filter(|property| property.expectation == Expectation::Sometimes);
+    let expected: Vec<&str> = expected.map(|property| property.name).collect();
     let checker = scenario.checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures);
     let checker = checker.spawn_bfs().join();
     let states = checker.unique_state_count();
-    let (mut broken, mut removed) = (Vec::new(), false);
+    let (mut broken, mut reached) = (Vec::new(), 0);
     for (property, path) in checker.discoveries() {
-        if property == REMOVED {
-            removed = true;
+        if expected.contains(&property) {
+            reached += 1;
         } else {
             broken.push((property, path.into_actions()));
         }
@@ -43,16 +60,22 @@ pub fn explore(name: &str, scenario: Scenario) -> Outcome {
         // Writing to a string cannot fail.
         let _ = write!(line, "\n  broken: {property}\n    {}", short(actions));
     }
-    Outcome { states, broken, removed, line }
+    Outcome { states, broken, reached: reached == expected.len(), line }
 }
 
 /// The same of a scenario with a broken rule.
-pub fn explore_with(name: &str, scenario: Scenario, defect: Defect) -> Outcome {
+pub fn explore_with<S>(name: &str, scenario: S, defect: S::Defect) -> Outcome<S::Action>
+where
+    S: Scenario<State: Clone + PartialEq + Sync, Action: Clone + Send + Sync>
+        + Send
+        + Sync
+        + 'static,
+{
     explore(&format!("{name}, {defect:?}"), scenario.with(defect))
 }
 
 /// A history, with repeated actions counted.
-fn short(actions: &[Action]) -> String {
+fn short<A: Debug + PartialEq>(actions: &[A]) -> String {
     let groups = actions.chunk_by(|one, next| one == next);
     let groups = groups.map(|group| match group {
         [one] => format!("{one:?}"),

@@ -12,12 +12,20 @@
 //! - [`rules`]: the rules, and what happens without one of them.
 //! - [`properties`], [`fair`]: what must hold.
 //! - [`world`]: states and their successors; [`check`] explores them.
+//!
+//! Two parts of the protocol have models of their own, with stores, clients, rules and
+//! properties that are smaller:
+//!
+//! - [`quarantine`]: a scrub moves damaged data out of the way.
+//! - [`untagged`]: manifests to which nothing leads are taken away, and restored.
 
 pub mod check;
 pub mod client;
 pub mod collector;
 pub mod fair;
 pub mod properties;
+pub mod quarantine;
 pub mod rules;
 pub mod store;
+pub mod untagged;
 pub mod world;

@@ -22,14 +22,29 @@ impl Age {
     /// The highest: old already when a run began that is one tick old itself.
     pub const HIGHEST: Self = Self(3);
 
+    /// Some ticks, where a longer wait than the grace is told from it.
+    pub const fn of(ticks: u8) -> Self {
+        Self(ticks)
+    }
+
     /// A tick passes.
     pub fn tick(&mut self) {
-        *self = Self(self.0 + 1).min(Self::HIGHEST);
+        self.tick_to(Self::HIGHEST);
+    }
+
+    /// A tick passes, where another age is the highest.
+    pub fn tick_to(&mut self, highest: Self) {
+        *self = Self(self.0 + 1).min(highest);
     }
 
     /// Whether it was old when something began that has this age now.
     pub fn was_old(self, begun: Self) -> bool {
-        self.0 >= Self::OLD.0 + begun.0.min(1)
+        self.was(Self::OLD, begun)
+    }
+
+    /// Whether it was at least as old when something began that has this age now.
+    pub fn was(self, old: Self, begun: Self) -> bool {
+        self.0 >= old.0 + begun.0.min(1)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::client::{self, Client, Task};
 use crate::collector::{self, Collector};
 use crate::rules::{Defect, Rules};
 use crate::store::{REPOSITORIES, Store};
-use crate::{fair, properties};
+use crate::{check, fair, properties};
 use stateright::{Model, Property};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -36,10 +36,10 @@ pub struct Scenario {
     pub rules: Rules,
 }
 
-impl Scenario {
-    /// The same with a broken rule.
-    #[must_use]
-    pub fn with(mut self, defect: Defect) -> Self {
+impl check::Scenario for Scenario {
+    type Defect = Defect;
+
+    fn with(mut self, defect: Defect) -> Self {
         self.rules.defects.push(defect);
         self
     }

@@ -4,7 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "how many states were explored is part of the result")]
 
-use roadstead_model::check::{explore, explore_with};
+use roadstead_model::check::{Scenario as _, explore, explore_with};
 use roadstead_model::client::Task;
 use roadstead_model::properties::{COMPLETE, NOT_REFUSED, RECOVERABLE};
 use roadstead_model::rules::{Defect, Rules};

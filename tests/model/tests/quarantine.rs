@@ -1,0 +1,126 @@
+//! Quarantine in a bucket: no upload is lost, in any history of these scenarios, and each
+//! rule is needed for that.
+
+#![expect(clippy::print_stdout, reason = "how many states were explored is part of the result")]
+
+use roadstead_model::check::{Scenario as _, explore, explore_with};
+use roadstead_model::quarantine::fair::TIDIED;
+use roadstead_model::quarantine::{Defect, KEPT, Scenario, Store};
+
+/// A scrub beside uploads, of a blob that belongs to a manifest.
+fn one_scrub(uploads: usize) -> Scenario {
+    Scenario { store: Store::damaged(true), uploads, scrubs: 1, ..Scenario::default() }
+}
+
+fn marked(scenario: Scenario) -> Scenario {
+    let store = scenario.store.clone().marked();
+    Scenario { store, ..scenario }
+}
+
+fn garbage(scenario: Scenario) -> Scenario {
+    Scenario { store: Store::damaged(false).marked(), ..scenario }
+}
+
+fn sound(all: Vec<(&str, Scenario)>) {
+    let mut states = 0;
+    for (name, scenario) in all {
+        let outcome = explore(name, scenario);
+        println!("{}", outcome.line);
+        assert!(outcome.broken.is_empty(), "{}", outcome.line);
+        assert!(outcome.reached, "nothing is moved: {}", outcome.line);
+        states += outcome.states;
+    }
+    println!("quarantine: {states} states in all");
+}
+
+/// The defect breaks the property in the scenario.
+fn finds(scenario: &Scenario, property: &str, defects: &[Defect]) {
+    for defect in defects {
+        let found = explore_with("quarantine", scenario.clone(), *defect);
+        println!("{}", found.line);
+        let expected = found.broken.iter().any(|(broken, _)| *broken == property);
+        assert!(expected, "not found: {}", found.line);
+    }
+}
+
+#[test]
+fn a_scrub_beside_uploads() {
+    sound(vec![
+        ("quarantine, upload", Scenario { crashes: 1, ..one_scrub(1) }),
+        ("quarantine, two uploads", marked(Scenario { crashes: 1, ..one_scrub(2) })),
+    ]);
+}
+
+#[test]
+fn a_scrub_beside_a_collector() {
+    let scenario = Scenario { runs: 2, crashes: 1, fair: true, ..one_scrub(1) };
+    sound(vec![
+        ("quarantine, collector", marked(scenario.clone())),
+        ("quarantine, collector of garbage", garbage(Scenario { crashes: 0, ..scenario })),
+    ]);
+}
+
+#[test]
+fn two_scrubs() {
+    let scenario = marked(Scenario { scrubs: 2, ..one_scrub(1) });
+    sound(vec![("quarantine, two scrubs", scenario)]);
+}
+
+#[test]
+fn a_scrub_announces_and_waits() {
+    finds(
+        &one_scrub(1),
+        KEPT,
+        &[
+            Defect::NoAnnouncement,
+            Defect::NoMarker,
+            Defect::NoWait,
+            Defect::WaitsForTheLonger,
+            Defect::ForgetsNeeds,
+        ],
+    );
+}
+
+#[test]
+fn a_scrub_looks_last() {
+    let defects =
+        [Defect::NoLastLook, Defect::LooksFirst, Defect::LooksForNoNeed, Defect::NoSecondLook];
+    finds(&one_scrub(1), KEPT, &defects);
+}
+
+#[test]
+fn an_upload_looks_and_says_that_it_needs_the_blob() {
+    let defects = [Defect::UploadDoesNotLook, Defect::UploadDoesNotNeed, Defect::UploadDoesNotWait];
+    finds(&marked(one_scrub(1)), KEPT, &defects);
+}
+
+#[test]
+fn a_scrub_beside_another_one() {
+    let scenario = marked(Scenario { scrubs: 2, ..one_scrub(1) });
+    finds(&scenario, KEPT, &[Defect::TakesBackAtOnce, Defect::EndsEarly, Defect::GoesOnLate]);
+}
+
+#[test]
+fn a_collector_leaves_what_is_suspect_to_the_scrub() {
+    let scenario = garbage(Scenario { runs: 2, ..one_scrub(1) });
+    let defects =
+        [Defect::CondemnsSuspects, Defect::OldAnnouncement, Defect::TakesOver, Defect::GoesOnLate];
+    finds(&scenario, KEPT, &defects);
+    let scenario = marked(Scenario { runs: 2, ..one_scrub(1) });
+    finds(&scenario, KEPT, &[Defect::DoesNotGiveWay]);
+}
+
+/// Both are a second line: an upload after the second hash has looked, and its need is
+/// found; and no other tombstone comes between so late.
+#[test]
+fn the_last_look_would_do_without_data_and_tombstone() {
+    let scenario = marked(Scenario { scrubs: 2, ..one_scrub(1) });
+    let scenario = scenario.with(Defect::LooksForNoData).with(Defect::LooksForNoTombstone);
+    sound(vec![("quarantine, half a last look", scenario)]);
+}
+
+#[test]
+fn what_is_suspect_is_given_back_after_a_scrub_that_never_went_on() {
+    let scenario = marked(Scenario { crashes: 1, fair: true, ..one_scrub(0) });
+    finds(&scenario, TIDIED, &[Defect::SuspectForever]);
+}
