@@ -191,8 +191,8 @@ async fn requests_to_a_bucket() {
         assert_eq!(client.delete().await.1["complete"], true);
         counts.push(bucket.requests().len());
     }
-    // For each manifest 13, for each tag and its history one each, and for its blob.
-    let each = 13 + 20 + 1;
+    // For each manifest 14, for each tag and its history one each, and for its blob.
+    let each = 14 + 20 + 1;
     assert_eq!(counts, [1, 2, 3].map(|manifests| 22 + each * manifests));
 }
 

@@ -18,11 +18,6 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
-/// How often the last look is repeated because it took too long.
-///
-/// Limit: attempts to move a damaged blob in a slow storage; test: none, it takes a store that is slow.
-const ATTEMPTS: usize = 3;
-
 /// Why data stays where looks take longer than they are valid.
 const TOO_SLOW: &str = "the storage is too slow";
 
@@ -43,6 +38,7 @@ impl<S: Storage> Scrub<'_, S> {
     pub(super) async fn announce(&mut self) -> Result<(), StorageError> {
         self.spend(2);
         self.store.mark().await?;
+        let (now, _) = self.now().await?;
         let mut left = Vec::new();
         for suspect in std::mem::take(&mut self.state.suspects) {
             let digest = &suspect.data.digest;
@@ -51,7 +47,11 @@ impl<S: Storage> Scrub<'_, S> {
                 continue;
             }
             let read = Stopwatch::start();
-            match self.store.tombstone(digest).await?.map(|tombstone| tombstone.state) {
+            let mut state = self.store.tombstone(digest).await?.map(|tombstone| tombstone.state);
+            if state == Some(TombstoneState::Removing) && self.has_ended(digest, now).await? {
+                state = None;
+            }
+            match state {
                 // Also while it is being removed: uploads have to wait for that.
                 Some(
                     TombstoneState::Condemned | TombstoneState::Unlinked | TombstoneState::Removing,
@@ -103,6 +103,15 @@ impl<S: Storage> Scrub<'_, S> {
         }
         self.state.suspects.insert(index, suspect);
         Ok(())
+    }
+
+    /// Whether what says that a blob is being removed was written by a scrub or a collector
+    /// that has died: uploads would wait for nothing.
+    async fn has_ended(&self, digest: &Digest, now: SystemTime) -> Result<bool, StorageError> {
+        self.spend(1);
+        let since = self.store.blob_objects(digest).await?.tombstone;
+        let age = since.and_then(|since| now.duration_since(since).ok());
+        Ok(age.is_some_and(|age| age >= self.grace()))
     }
 
     /// The longest request beside a scrub.
@@ -194,30 +203,24 @@ impl<S: Storage> Scrub<'_, S> {
         if tombstone.is_none_or(|tombstone| tombstone.state != TombstoneState::Suspect) {
             return Ok(Moved::Left("garbage collection has come between".into()));
         }
-        if self.is_outdated(read) {
+        // Another scrub that writes `removing` meanwhile, and gives it up, waits for longer.
+        if read.elapsed() > LOOK_VALID {
             return Ok(Moved::Left(TOO_SLOW.into()));
         }
-        for _ in 0..ATTEMPTS {
-            self.spend(4);
-            let looked = self.store.look_last(digest, number, 0).await?;
-            let Some((Objects { data: found, need, .. }, announced)) = looked else {
-                return Ok(Moved::Left("garbage collection has come between".into()));
-            };
-            let same = found.map(|found| Data::new(digest, found)).as_ref() == Some(data);
-            if !same || need != before.need {
-                return Ok(Moved::LeftBehind("it is being uploaded again".into()));
-            }
-            if announced.elapsed() > LOOK_VALID {
-                continue;
-            }
-            let moved = self.store.storage.quarantine(&quarantine_of(data, false)).await?;
-            return Ok(if moved {
-                Moved::Done
-            } else {
-                Moved::LeftBehind("it was uploaded again".into())
-            });
+        self.spend(4);
+        let looked = self.store.look_last(digest, number, 0).await?;
+        let Some((Objects { data: found, need, .. }, announced)) = looked else {
+            return Ok(Moved::Left("garbage collection has come between".into()));
+        };
+        let same = found.map(|found| Data::new(digest, found)).as_ref() == Some(data);
+        if !same || need != before.need {
+            return Ok(Moved::LeftBehind("it is being uploaded again".into()));
         }
-        Ok(Moved::LeftBehind(TOO_SLOW.into()))
+        if announced.elapsed() > LOOK_VALID {
+            return Ok(Moved::LeftBehind(TOO_SLOW.into()));
+        }
+        let moved = self.store.storage.quarantine(&quarantine_of(data, false)).await?;
+        Ok(if moved { Moved::Done } else { Moved::LeftBehind("it was uploaded again".into()) })
     }
 
     /// Deletes the tombstones of what was moved, and lets uploads of what was left go on,

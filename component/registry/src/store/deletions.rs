@@ -271,6 +271,35 @@ impl<S: Storage> Store<S> {
         Err(StorageError::Unavailable(cause))
     }
 
+    /// Waits while a collector may take a manifest away that is being deleted, and keeps
+    /// the deletion announced.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] when it goes on for too long, or as of [`Store::renew`].
+    pub(super) async fn outwait_moves(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        announcement: &mut Announcement,
+    ) -> Result<(), StorageError> {
+        let named = BTreeSet::new();
+        let deletion = Push { name, digest, tags: &[], blobs: &[], named: &named };
+        let (mut waited, mut pause) = (Waited::new(), FIRST_PAUSE);
+        while !waited.is_too_long() {
+            let mut moves = self.announced(&deletion, &mut waited).await?;
+            moves.retain(|entry| matches!(entry.key, Key::Moves { .. }));
+            waited.seen.retain(|(entry, _)| moves.contains(entry));
+            if !moves.iter().fold(false, |waits, entry| waits | !waited.has_died(entry)) {
+                return Ok(());
+            }
+            self.keep(announcement).await?;
+            self.storage.pause(pause).await;
+            waited.paused += pause;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+        Err(StorageError::Unavailable(format!("moves of manifests in {name} do not end")))
+    }
+
     /// What is announced and concerns a push.
     async fn announced(
         &self,

@@ -194,7 +194,8 @@ impl<S: Storage> Store<S> {
             held = true;
             self.storage.delete(&revision).await?;
         }
-        // A collector may have moved the link since: it found it there before.
+        // A collector may move the link at the same time: it found it there before.
+        self.outwait_moves(name, digest, &mut announcement).await?;
         let was_taken = match self.storage.remove(&taken).await {
             Err(StorageError::NotFound) => was_taken,
             removed => removed.map(|()| true)?,

@@ -61,7 +61,8 @@ impl Case {
             let over = old(self.age, 2 * self.grace) && old(link, self.grace);
             return if over { Fate::Forget } else { Fate::Keep };
         }
-        if self.needed {
+        // Another run may hold nothing of one that has expired.
+        if self.needed && !self.expired {
             return Fate::GiveBack;
         }
         // Whoever has read it before it expired has written the link by now.
@@ -329,7 +330,8 @@ mod tests {
             // Something leads to it again.
             (0, false, None, true, GiveBack, GiveBack),
             (700, false, None, true, GiveBack, GiveBack),
-            (700, true, None, true, GiveBack, GiveBack),
+            (99, true, None, true, Keep, Forget),
+            (700, true, None, true, Forget, Forget),
             // It was restored.
             (199, false, Some(150), false, Keep, Forget),
             (200, false, Some(99), false, Keep, Forget),
