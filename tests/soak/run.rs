@@ -22,8 +22,9 @@ const REPORTED: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the last garbage may take to be removed, besides the time for which it is
-/// kept.
+/// kept, and for each blob of it.
 const DRAINED: Duration = Duration::from_mins(4);
+const DRAINED_EACH: Duration = Duration::from_millis(10);
 
 /// A pause of a peer's collector.
 const COLLECTED: Duration = Duration::from_secs(1);
@@ -260,6 +261,8 @@ impl Soak {
             self.place.collect().await;
         }
         let begun = Instant::now();
+        let blobs = u32::try_from(before.len()).unwrap_or(u32::MAX);
+        let limit = KEEP + DRAINED + DRAINED_EACH * blobs;
         let garbage = bytes(&before) - bytes(&expected).min(bytes(&before));
         let (mut left, mut others, mut reports);
         loop {
@@ -268,7 +271,7 @@ impl Soak {
             reports.add(&self.processes.lock().unwrap()[0].log());
             let reported = reports.of("removed_bytes") == garbage;
             let peer = self.world.settings.store == Store::Distribution;
-            if peer || left == expected && reported || begun.elapsed() > KEEP + DRAINED {
+            if peer || left == expected && reported || begun.elapsed() > limit {
                 break;
             }
             tokio::time::sleep(10 * PAUSE).await;

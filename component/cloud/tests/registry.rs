@@ -4,7 +4,6 @@
 
 use bytes::Bytes;
 use http::{Request, Response};
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use roadstead_bridge::Services;
 use roadstead_buckets::Backend;

@@ -4,7 +4,6 @@
 use super::{body, commit_of, content, name, new_session, sha256, storage};
 use crate::CloudStorage;
 use object_store::path::Path;
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_oci::{Digest, Tag};

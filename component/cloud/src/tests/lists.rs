@@ -1,7 +1,6 @@
 //! Lists of names that take more than one request.
 
 use super::{name, storage};
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_oci::Tag;

@@ -3,7 +3,6 @@
 use super::{body, commit_of, content, name, new_session, sha256};
 use crate::uploads::{PURGE_LIMIT, Purge, Purged};
 use crate::{CloudStorage, Options, PurgeLine, Purging};
-use object_store::ObjectStoreExt as _;
 use object_store::multipart::MultipartStore as _;
 use object_store::path::Path;
 use roadstead_buckets::Backend;

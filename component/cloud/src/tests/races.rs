@@ -4,7 +4,6 @@ use super::{body, broken, commit_of, content, new_session, repository, sha256, s
 use crate::uploads::session::Session;
 use bytes::Bytes;
 use futures::future::{FutureExt as _, LocalBoxFuture, join_all};
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use roadstead_kit::bucket::{Conditions, MemoryBucket};
 use roadstead_storage::{Collection, Key, Storage, StorageError, UploadSession};

@@ -2,7 +2,6 @@
 
 use super::{body, commit_of, content, name, new_session, sha256, storage};
 use crate::CloudStorage;
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;

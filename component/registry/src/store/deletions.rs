@@ -55,7 +55,7 @@ const RENEWED_AFTER: Duration = Duration::from_secs(5);
 /// die one after the other, each within what the push has to wait for.
 ///
 /// Limit: time that a push waits for deletions; test: `a_push_does_not_wait_for_ever`.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How much older than a new one an announcement is when its deletion has surely
 /// ended, by the clock of the storage.
