@@ -499,7 +499,7 @@ fn a_collector_that_takes_manifests_away_wrongly_is_found() {
         (itself, Slip::DoesNotAnnounce),
         (index, Slip::LeavesNothing),
         (pull, Slip::LeavesLate),
-        (deletion, Slip::OverlooksDeletion),
+        (deletion, Slip::DoesNotAnnounce),
     ] {
         let found = encounter(Medium::Bucket(Conditions::Ignored), &one, Some(slip), bound);
         eprintln!("{slip:?}: after {} interleavings", found.runs);

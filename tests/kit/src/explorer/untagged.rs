@@ -33,14 +33,12 @@ pub struct Encounter {
 pub enum Slip {
     /// It does not look again once it has announced what it does.
     NoSecondLook,
-    /// It does not announce what it does.
+    /// It does not announce what it does, so that neither pushes nor deletions wait.
     DoesNotAnnounce,
     /// It leaves no moved link, so that a push cannot restore what it names.
     LeavesNothing,
     /// It writes the moved link after it has deleted the link.
     LeavesLate,
-    /// It does not look whether a deletion has taken the link.
-    OverlooksDeletion,
 }
 
 /// Runs an encounter in every order up to a bound, and by seed beyond it.
@@ -194,10 +192,6 @@ impl Collector {
         let leaves = self.fault != Some(Slip::LeavesNothing);
         if leaves && self.fault != Some(Slip::LeavesLate) {
             storage.write(&key, value.clone()).await?;
-            let looks = self.fault != Some(Slip::OverlooksDeletion);
-            if looks && !storage.exists(&link).await? {
-                return storage.delete(&key).await;
-            }
         }
         storage.unlink(&link, &digest).await?;
         if self.fault == Some(Slip::LeavesLate) {
