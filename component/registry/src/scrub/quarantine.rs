@@ -38,7 +38,6 @@ impl<S: Storage> Scrub<'_, S> {
     pub(super) async fn announce(&mut self) -> Result<(), StorageError> {
         self.spend(2);
         self.store.mark().await?;
-        let (now, _) = self.now().await?;
         let mut left = Vec::new();
         for suspect in std::mem::take(&mut self.state.suspects) {
             let digest = &suspect.data.digest;
@@ -47,11 +46,7 @@ impl<S: Storage> Scrub<'_, S> {
                 continue;
             }
             let read = Stopwatch::start();
-            let mut state = self.store.tombstone(digest).await?.map(|tombstone| tombstone.state);
-            if state == Some(TombstoneState::Removing) && self.has_ended(digest, now).await? {
-                state = None;
-            }
-            match state {
+            match self.store.tombstone(digest).await?.map(|tombstone| tombstone.state) {
                 // Also while it is being removed: uploads have to wait for that.
                 Some(
                     TombstoneState::Condemned | TombstoneState::Unlinked | TombstoneState::Removing,
@@ -103,15 +98,6 @@ impl<S: Storage> Scrub<'_, S> {
         }
         self.state.suspects.insert(index, suspect);
         Ok(())
-    }
-
-    /// Whether what says that a blob is being removed was written by a scrub or a collector
-    /// that has died: uploads would wait for nothing.
-    async fn has_ended(&self, digest: &Digest, now: SystemTime) -> Result<bool, StorageError> {
-        self.spend(1);
-        let since = self.store.blob_objects(digest).await?.tombstone;
-        let age = since.and_then(|since| now.duration_since(since).ok());
-        Ok(age.is_some_and(|age| age >= self.grace()))
     }
 
     /// The longest request beside a scrub.

@@ -106,20 +106,6 @@ async fn an_old_announcement_is_repeated() {
     assert_eq!(world.client().scrub(&world, ask).await.kinds(), [Kind::Quarantined]);
 }
 
-/// What a scrub that died has left does not keep uploads waiting for ever.
-#[tokio::test]
-async fn what_a_scrub_left_when_it_died_is_taken_up() {
-    let world = damaged().await;
-    let client = world.client();
-    let tombstone = Key::Tombstone(sha256(b"layer"));
-    client.storage.write(&tombstone, "removing 7".into()).await.unwrap();
-    world.pass(DAY);
-    let (ask, wait) = until_it_waits(&world, ask()).await;
-    assert!(client.storage.read(&tombstone).await.unwrap().starts_with(b"suspect "));
-    world.pass(wait);
-    assert_eq!(client.scrub(&world, ask).await.kinds(), [Kind::Quarantined]);
-}
-
 /// Whoever uploads the blob meanwhile keeps it.
 #[tokio::test]
 async fn an_upload_meanwhile_stays() {
