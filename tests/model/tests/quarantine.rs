@@ -110,6 +110,15 @@ fn a_collector_leaves_what_is_suspect_to_the_scrub() {
     finds(&scenario, KEPT, &[Defect::DoesNotGiveWay]);
 }
 
+/// A collector repeats a removal that seems to have died, maybe at that very moment.
+#[test]
+fn a_scrub_takes_over_a_removal_that_has_died() {
+    let store = Store::damaged(false).marked().left_by_a_collector();
+    let scenario = Scenario { store, runs: 1, ..one_scrub(1) };
+    finds(&scenario, KEPT, &[Defect::TakesOverAtOnce]);
+    sound(vec![("quarantine, a removal that has died", Scenario { crashes: 1, ..scenario })]);
+}
+
 /// Both are a second line: an upload after the second hash has looked, and its need is
 /// found; and no other tombstone comes between so late.
 #[test]

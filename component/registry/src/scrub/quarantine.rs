@@ -28,9 +28,9 @@ enum Moved {
     Later(Duration),
     /// It stays, for this reason.
     Left(Cow<'static, str>),
-    /// The same, after uploads were told to wait. They go on once no other scrub can be
-    /// about to move it.
-    LeftBehind(Cow<'static, str>),
+    /// The same, after uploads were told to wait by the tombstone with this number. They
+    /// go on once no other scrub can be about to move it.
+    LeftBehind(u64, Cow<'static, str>),
 }
 
 impl<S: Storage> Scrub<'_, S> {
@@ -38,15 +38,28 @@ impl<S: Storage> Scrub<'_, S> {
     pub(super) async fn announce(&mut self) -> Result<(), StorageError> {
         self.spend(2);
         self.store.mark().await?;
+        let (now, _) = self.now().await?;
         let mut left = Vec::new();
-        for suspect in std::mem::take(&mut self.state.suspects) {
+        for mut suspect in std::mem::take(&mut self.state.suspects) {
             let digest = &suspect.data.digest;
             self.spend(3);
             if self.data_of(digest).await?.as_ref() != Some(&suspect.data) {
                 continue;
             }
             let read = Stopwatch::start();
-            match self.store.tombstone(digest).await?.map(|tombstone| tombstone.state) {
+            let state = self.store.tombstone(digest).await?.map(|tombstone| tombstone.state);
+            match state {
+                // A collector may be repeating that removal, so uploads wait for another while.
+                Some(TombstoneState::Removing)
+                    if self.has_ended(digest, now).await? && !self.is_outdated(read) =>
+                {
+                    let number = number();
+                    self.write_tombstone(digest, TombstoneState::Removing, number).await?;
+                    suspect.outcome = Outcome::Left(number);
+                    let cause = "a removal that died had begun; the next scrub moves it";
+                    self.find(Kind::NotQuarantined, &suspect.data.digest).cause =
+                        Some(cause.to_owned());
+                }
                 // Also while it is being removed: uploads have to wait for that.
                 Some(
                     TombstoneState::Condemned | TombstoneState::Unlinked | TombstoneState::Removing,
@@ -87,8 +100,8 @@ impl<S: Storage> Scrub<'_, S> {
                 self.find(Kind::Quarantined, &data.digest).size = Some(data.size);
             }
             Moved::Later(wait) => self.wait = wait,
-            Moved::LeftBehind(cause) => {
-                suspect.outcome = Outcome::Left;
+            Moved::LeftBehind(number, cause) => {
+                suspect.outcome = Outcome::Left(number);
                 self.find(Kind::NotQuarantined, &data.digest).cause = Some(cause.into_owned());
             }
             Moved::Left(cause) => {
@@ -110,10 +123,18 @@ impl<S: Storage> Scrub<'_, S> {
         read.elapsed() > self.grace() / 2
     }
 
+    /// Whether what says that a blob is being removed was written by a scrub or a collector
+    /// that has died.
+    async fn has_ended(&self, digest: &Digest, now: SystemTime) -> Result<bool, StorageError> {
+        self.spend(1);
+        let since = self.store.blob_objects(digest).await?.tombstone;
+        let age = since.and_then(|since| now.duration_since(since).ok());
+        Ok(age.is_some_and(|age| age >= self.grace()))
+    }
+
     /// Says that the data of a blob is to be moved.
     async fn suspect(&self, digest: &Digest) -> Result<(), StorageError> {
-        let number = Uuid::new_v4().as_u128();
-        self.write_tombstone(digest, TombstoneState::Suspect, number).await
+        self.write_tombstone(digest, TombstoneState::Suspect, number()).await
     }
 
     async fn try_move(&mut self, data: &Data) -> Result<Moved, StorageError> {
@@ -169,8 +190,9 @@ impl<S: Storage> Scrub<'_, S> {
         &self,
         digest: &Digest,
         state: TombstoneState,
-        slice: u128,
+        number: u64,
     ) -> Result<(), StorageError> {
+        let slice = u128::from(number);
         self.store.write_tombstone(digest, Tombstone { state, slice, run: 0 }).await
     }
 
@@ -181,7 +203,7 @@ impl<S: Storage> Scrub<'_, S> {
         before: &Objects,
     ) -> Result<Moved, StorageError> {
         let digest = &data.digest;
-        let number = Uuid::new_v4().as_u128();
+        let number = number();
         // To hash and to copy took its time.
         let read = Stopwatch::start();
         self.spend(1);
@@ -194,19 +216,23 @@ impl<S: Storage> Scrub<'_, S> {
             return Ok(Moved::Left(TOO_SLOW.into()));
         }
         self.spend(4);
-        let looked = self.store.look_last(digest, number, 0).await?;
+        let looked = self.store.look_last(digest, u128::from(number), 0).await?;
         let Some((Objects { data: found, need, .. }, announced)) = looked else {
             return Ok(Moved::Left("garbage collection has come between".into()));
         };
         let same = found.map(|found| Data::new(digest, found)).as_ref() == Some(data);
         if !same || need != before.need {
-            return Ok(Moved::LeftBehind("it is being uploaded again".into()));
+            return Ok(Moved::LeftBehind(number, "it is being uploaded again".into()));
         }
         if announced.elapsed() > LOOK_VALID {
-            return Ok(Moved::LeftBehind(TOO_SLOW.into()));
+            return Ok(Moved::LeftBehind(number, TOO_SLOW.into()));
         }
         let moved = self.store.storage.quarantine(&quarantine_of(data, false)).await?;
-        Ok(if moved { Moved::Done } else { Moved::LeftBehind("it was uploaded again".into()) })
+        Ok(if moved {
+            Moved::Done
+        } else {
+            Moved::LeftBehind(number, "it was uploaded again".into())
+        })
     }
 
     /// Deletes the tombstones of what was moved, and lets uploads of what was left go on,
@@ -214,23 +240,28 @@ impl<S: Storage> Scrub<'_, S> {
     pub(super) async fn clear(&mut self) -> Result<(), StorageError> {
         let (now, _) = self.now().await?;
         while let Some(Suspect { data, outcome }) = self.state.suspects.last() {
-            let outcome = *outcome;
-            let digest: Digest = data.digest.clone();
+            let (digest, outcome) = (data.digest.clone(), *outcome);
             self.spend(2);
             let time = self.store.blob_objects(&digest).await?.tombstone;
-            let state = self.store.tombstone(&digest).await?.map(|tombstone| tombstone.state);
-            if let (Some(time), Some(TombstoneState::Removing)) = (time, state) {
-                let age = now.duration_since(time).unwrap_or_default();
-                if age < TOMBSTONE_KEPT {
-                    self.wait = TOMBSTONE_KEPT.saturating_sub(age);
-                    return Ok(());
-                }
-                self.spend(1);
-                if outcome == Outcome::Moved {
-                    self.store.storage.delete(&Key::Tombstone(digest)).await?;
-                } else {
+            let tombstone = self.store.tombstone(&digest).await?;
+            let removing = tombstone.filter(|one| one.state == TombstoneState::Removing);
+            let (Some(time), Some(Tombstone { slice, .. })) = (time, removing) else {
+                self.state.suspects.pop();
+                continue;
+            };
+            let age = now.duration_since(time).unwrap_or_default();
+            if age < TOMBSTONE_KEPT {
+                self.wait = TOMBSTONE_KEPT.saturating_sub(age);
+                return Ok(());
+            }
+            self.spend(1);
+            match outcome {
+                Outcome::Moved => self.store.storage.delete(&Key::Tombstone(digest)).await?,
+                // One that is older may be repeated by a collector at this moment.
+                Outcome::Left(number) if slice == u128::from(number) && age < self.grace() => {
                     self.suspect(&digest).await?;
                 }
+                Outcome::Left(_) | Outcome::Pending => {}
             }
             self.state.suspects.pop();
         }
@@ -246,4 +277,9 @@ impl<S: Storage> Scrub<'_, S> {
         self.store.storage.delete(&Key::Record(Record::Begun(id))).await?;
         Ok((now, records.marker))
     }
+}
+
+/// The number of a tombstone.
+fn number() -> u64 {
+    Uuid::new_v4().as_u64_pair().0
 }

@@ -114,8 +114,9 @@ pub(super) enum Outcome {
     Pending,
     /// Its data was moved.
     Moved,
-    /// Its data stays, and uploads wait until it is said so.
-    Left,
+    /// Its data stays, and uploads wait until that is said in the place of the tombstone
+    /// with this number.
+    Left(u64),
 }
 
 /// How far the repositories are followed.
@@ -300,7 +301,10 @@ mod tests {
     #[test]
     fn cursors_have_a_limit() {
         let suspects =
-            vec![Suspect { data: data(Algorithm::Sha512), outcome: Outcome::Left }; SUSPECTS];
+            vec![
+                Suspect { data: data(Algorithm::Sha512), outcome: Outcome::Left(u64::MAX) };
+                SUSPECTS
+            ];
         let mut state = State { suspects, ..State::default() };
         assert!(state.print().len() < CURSOR_LIMIT / 2);
         assert!(State::parse(&state.print()).is_some());

@@ -106,6 +106,41 @@ async fn an_old_announcement_is_repeated() {
     assert_eq!(world.client().scrub(&world, ask).await.kinds(), [Kind::Quarantined]);
 }
 
+/// What a scrub or a collector that died has left does not keep uploads waiting for ever.
+/// A collector may be repeating it, so that it takes two scrubs.
+#[tokio::test]
+async fn a_removal_that_died_is_taken_up() {
+    let world = damaged().await;
+    let client = world.client();
+    let tombstone = Key::Tombstone(sha256(b"layer"));
+    client.storage.write(&tombstone, "removing 7".into()).await.unwrap();
+    world.pass(DAY);
+    let (first, wait) = until_it_waits(&world, ask()).await;
+    assert!(wait <= MINUTE, "{wait:?}");
+    let taken = client.storage.read(&tombstone).await.unwrap();
+    assert!(taken.starts_with(b"removing ") && taken != "removing 7", "{taken:?}");
+    world.pass(wait);
+    client.scrub(&world, first).await;
+    assert!(client.storage.read(&tombstone).await.unwrap().starts_with(b"suspect "));
+    assert!(client.storage.exists(&blob("layer")).await.unwrap());
+    let said = client.scrub(&world, ask()).await;
+    assert!(said.kinds().contains(&Kind::Quarantined), "{said:?}");
+}
+
+/// One that comes back too late may meet a collector that repeats the removal.
+#[tokio::test]
+async fn a_late_scrub_leaves_its_removal() {
+    let world = damaged().await;
+    let client = world.client();
+    let tombstone = Key::Tombstone(sha256(b"layer"));
+    client.storage.write(&tombstone, "removing 7".into()).await.unwrap();
+    world.pass(DAY);
+    let (first, _) = until_it_waits(&world, ask()).await;
+    world.pass(DAY);
+    client.scrub(&world, first).await;
+    assert!(client.storage.read(&tombstone).await.unwrap().starts_with(b"removing "));
+}
+
 /// Whoever uploads the blob meanwhile keeps it.
 #[tokio::test]
 async fn an_upload_meanwhile_stays() {

@@ -93,6 +93,12 @@ impl Store {
         Self { marker: Some(Age::HIGHEST), ..self }
     }
 
+    /// The same after a collector that died long ago, about to remove the data.
+    #[must_use]
+    pub fn left_by_a_collector(self) -> Self {
+        Self { tombstone: Some((Tombstone::Removing(Remover::Collector), HIGHEST)), ..self }
+    }
+
     /// What the tombstone says.
     pub fn says(&self) -> Option<Tombstone> {
         self.tombstone.map(|(tombstone, _)| tombstone)
@@ -134,6 +140,9 @@ pub enum Defect {
     ForgetsNeeds,
     /// A scrub announces what a collector has condemned.
     TakesOver,
+    /// A scrub says at once that it removes nothing, in the place of a removal that seems
+    /// to have died.
+    TakesOverAtOnce,
     /// A scrub does not look again before it deletes.
     NoLastLook,
     /// A scrub looks last, and then says that it removes.

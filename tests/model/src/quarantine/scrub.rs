@@ -14,6 +14,8 @@ pub enum At {
     Mark,
     /// Reads the tombstone.
     LookAtTombstone,
+    /// A removal has died: writes that it removes, so that uploads wait for any other one.
+    Claim,
     /// Writes that the data is suspect.
     Announce,
     /// Lists the blob's directory and the marker, and waits until they are old.
@@ -59,7 +61,7 @@ pub struct Scrub {
 impl Scrub {
     pub(super) fn tick(&mut self) {
         self.need.iter_mut().for_each(Age::tick);
-        if self.at == At::Announce || self.at > At::List {
+        if matches!(self.at, At::Claim | At::Announce) || self.at > At::List {
             self.since.tick();
         }
     }
@@ -68,7 +70,7 @@ impl Scrub {
     pub(super) fn resume(&mut self) {
         let at = match self.at {
             At::Idle => At::Idle,
-            At::Mark | At::LookAtTombstone | At::Announce => At::Mark,
+            At::Mark | At::LookAtTombstone | At::Claim | At::Announce => At::Mark,
             At::Clear => At::Clear,
             _ => At::List,
         };
@@ -80,7 +82,7 @@ impl Scrub {
 pub(super) fn step(scenario: &Scenario, world: &mut World, number: usize) -> bool {
     let mut scrub = world.scrubs[number].clone();
     let next = if scrub.at < At::Hash {
-        announce(scenario, world, &mut scrub)
+        announce(scenario, world, &mut scrub, number)
     } else {
         remove(scenario, world, &mut scrub, number)
     };
@@ -90,7 +92,12 @@ pub(super) fn step(scenario: &Scenario, world: &mut World, number: usize) -> boo
     true
 }
 
-fn announce(scenario: &Scenario, world: &mut World, scrub: &mut Scrub) -> Option<At> {
+fn announce(
+    scenario: &Scenario,
+    world: &mut World,
+    scrub: &mut Scrub,
+    number: usize,
+) -> Option<At> {
     let store = &mut world.store;
     let keep = |defect| scenario.keep(defect);
     let is_late = |scrub: &Scrub| scrub.since > Age::NEW && keep(Defect::GoesOnLate);
@@ -105,15 +112,24 @@ fn announce(scenario: &Scenario, world: &mut World, scrub: &mut Scrub) -> Option
             }
             At::LookAtTombstone
         }
-        At::LookAtTombstone => match store.says() {
-            Some(Tombstone::Suspect) => At::List,
+        At::LookAtTombstone => match store.tombstone {
+            Some((Tombstone::Suspect, _)) => At::List,
+            Some((Tombstone::Removing(_), age)) if age >= Age::OLD => {
+                scrub.since = Age::NEW;
+                if keep(Defect::TakesOverAtOnce) { At::Claim } else { At::Announce }
+            }
             Some(_) if keep(Defect::TakesOver) => At::Idle,
             _ => {
                 scrub.since = Age::NEW;
                 At::Announce
             }
         },
-        At::Announce if is_late(scrub) => At::LookAtTombstone,
+        At::Claim | At::Announce if is_late(scrub) => At::LookAtTombstone,
+        At::Claim => {
+            store.write(Tombstone::Removing(Remover::Scrub(number)));
+            scrub.since = Age::NEW;
+            At::TakeBack
+        }
         At::Announce => {
             store.write(Tombstone::Suspect);
             At::List
