@@ -86,15 +86,14 @@ impl Settings {
     /// The number of processes that serve the content at the same time.
     pub fn instances(&self) -> usize {
         match self.store {
-            Store::Directory if self.second.is_some() => 2,
-            Store::Directory | Store::Distribution => 1,
+            Store::Directory | Store::Distribution => 1 + usize::from(self.second.is_some()),
             Store::Garage | Store::Azurite => 3,
         }
     }
 
     /// Which of the processes is distribution's, beside ours.
     pub fn second(&self) -> Option<usize> {
-        (self.store == Store::Directory && self.second.is_some()).then_some(1)
+        self.second.is_some().then_some(1)
     }
 
     /// Whether tags can be deleted, besides manifests with their tags.

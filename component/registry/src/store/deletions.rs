@@ -244,7 +244,6 @@ impl<S: Storage> Store<S> {
         let mut pause = FIRST_PAUSE;
         while !waited.is_too_long() {
             let current = self.announced(push, waited).await?;
-            waited.seen.retain(|(entry, _)| current.contains(entry));
             let mut waits = false;
             for entry in current {
                 let has_died = waited.has_died(&entry);
@@ -263,9 +262,7 @@ impl<S: Storage> Store<S> {
             if !waits {
                 return Ok(waited.moved);
             }
-            self.storage.pause(pause).await;
-            waited.paused += pause;
-            pause = (2 * pause).min(LONGEST_PAUSE);
+            self.pause(waited, &mut pause).await;
         }
         let cause = format!("deletions in {} do not end", push.name);
         Err(StorageError::Unavailable(cause))
@@ -288,19 +285,24 @@ impl<S: Storage> Store<S> {
         while !waited.is_too_long() {
             let mut moves = self.announced(&deletion, &mut waited).await?;
             moves.retain(|entry| matches!(entry.key, Key::Moves { .. }));
-            waited.seen.retain(|(entry, _)| moves.contains(entry));
-            if !moves.iter().fold(false, |waits, entry| waits | !waited.has_died(entry)) {
+            let alive = moves.iter().filter(|entry| !waited.has_died(entry)).count();
+            if alive == 0 {
                 return Ok(());
             }
             self.keep(announcement).await?;
-            self.storage.pause(pause).await;
-            waited.paused += pause;
-            pause = (2 * pause).min(LONGEST_PAUSE);
+            self.pause(&mut waited, &mut pause).await;
         }
         Err(StorageError::Unavailable(format!("moves of manifests in {name} do not end")))
     }
 
-    /// What is announced and concerns a push.
+    async fn pause(&self, waited: &mut Waited, pause: &mut Duration) {
+        self.storage.pause(*pause).await;
+        waited.paused += *pause;
+        *pause = (2 * *pause).min(LONGEST_PAUSE);
+    }
+
+    /// What is announced and concerns a push. What is not any longer, or has changed, is
+    /// forgotten.
     async fn announced(
         &self,
         push: &Push<'_>,
@@ -317,6 +319,7 @@ impl<S: Storage> Store<S> {
                 }
             }
         }
+        waited.seen.retain(|(entry, _)| found.contains(entry));
         Ok(found)
     }
 

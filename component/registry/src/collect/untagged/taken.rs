@@ -257,6 +257,8 @@ impl<S: Storage> Run<'_, S> {
         name: &RepositoryName,
         one: &Taken,
     ) -> Result<(), StorageError> {
+        // One that is damaged counts as expired.
+        let Some(moved) = &one.moved else { return Ok(()) };
         self.spent += 6;
         let digest = &one.digest;
         let Some(bytes) = self.store.needed_manifest(digest).await? else { return Ok(()) };
@@ -266,12 +268,7 @@ impl<S: Storage> Run<'_, S> {
             return Ok(());
         }
         self.hold_one(digest, References::of(&bytes), None).await?;
-        let moved = one.moved.clone().unwrap_or_else(|| {
-            let manifest = Manifest::parse_stored(&bytes, None).ok();
-            let media_type = manifest.map(|manifest| manifest.media_type().clone());
-            MovedRevision { digest: digest.clone(), run: 0, media_type, expired: true }
-        });
-        self.store.link_manifest(name, &moved, &bytes).await?;
+        self.store.link_manifest(name, moved, &bytes).await?;
         self.state.report.restored += 1;
         // The mark has not seen it.
         self.state.untagged.freed = true;
