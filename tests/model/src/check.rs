@@ -21,24 +21,49 @@ pub struct Outcome<A> {
     pub line: String,
 }
 
+/// The rules that are broken.
+#[derive(Clone, Debug)]
+pub struct Broken<D>(Vec<D>);
+
+impl<D> Default for Broken<D> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<D: Copy + PartialEq> Broken<D> {
+    /// Whether a rule is kept.
+    pub fn keep(&self, rule: D) -> bool {
+        !self.0.contains(&rule)
+    }
+}
+
 /// A scenario, of any of the models.
-pub trait Scenario: Model<State: Debug + Hash + Send, Action: Debug + PartialEq> + Clone {
+pub trait Scenario:
+    Model<
+        State: Clone + Debug + Hash + PartialEq + Send + Sync,
+        Action: Clone + Debug + PartialEq + Send + Sync,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
     /// A rule that can be broken.
-    type Defect: Copy + Debug;
+    type Defect: Copy + Debug + PartialEq;
+
+    /// The rules that are.
+    fn broken(&mut self) -> &mut Broken<Self::Defect>;
 
     /// The same with a broken rule.
     #[must_use]
-    fn with(self, defect: Self::Defect) -> Self;
+    fn with(mut self, defect: Self::Defect) -> Self {
+        self.broken().0.push(defect);
+        self
+    }
 }
 
 /// Explores all states of a scenario, or those up to the first that is wrong.
-pub fn explore<S>(name: &str, scenario: S) -> Outcome<S::Action>
-where
-    S: Scenario<State: Clone + PartialEq + Sync, Action: Clone + Send + Sync>
-        + Send
-        + Sync
-        + 'static,
-{
+pub fn explore<S: Scenario>(name: &str, scenario: S) -> Outcome<S::Action> {
     let begun = Instant::now();
     let expected = scenario.properties().into_iter();
     let expected = expected.filter(|property| property.expectation == Expectation::Sometimes);
@@ -64,13 +89,7 @@ where
 }
 
 /// The same of a scenario with a broken rule.
-pub fn explore_with<S>(name: &str, scenario: S, defect: S::Defect) -> Outcome<S::Action>
-where
-    S: Scenario<State: Clone + PartialEq + Sync, Action: Clone + Send + Sync>
-        + Send
-        + Sync
-        + 'static,
-{
+pub fn explore_with<S: Scenario>(name: &str, scenario: S, defect: S::Defect) -> Outcome<S::Action> {
     explore(&format!("{name}, {defect:?}"), scenario.with(defect))
 }
 

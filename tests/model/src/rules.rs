@@ -1,5 +1,7 @@
 //! Rules that the protocol has, and defects: what happens without one of them.
 
+use crate::check::Broken;
+
 /// A rule that is broken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Defect {
@@ -54,7 +56,7 @@ pub enum Defect {
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// What is wrong with them.
-    pub defects: Vec<Defect>,
+    pub broken: Broken<Defect>,
     /// Whether young objects are condemned too, and at first sight: neither is needed
     /// for what is modelled.
     pub impatient: bool,
@@ -65,6 +67,6 @@ pub struct Rules {
 impl Rules {
     /// Whether a rule is kept.
     pub fn keep(&self, broken: Defect) -> bool {
-        !self.defects.contains(&broken)
+        self.broken.keep(broken)
     }
 }

@@ -39,9 +39,8 @@ pub struct Scenario {
 impl check::Scenario for Scenario {
     type Defect = Defect;
 
-    fn with(mut self, defect: Defect) -> Self {
-        self.rules.defects.push(defect);
-        self
+    fn broken(&mut self) -> &mut check::Broken<Defect> {
+        &mut self.rules.broken
     }
 }
 

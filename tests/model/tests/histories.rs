@@ -2,9 +2,9 @@
 //! rule broken that is made for it, the checker finds the loss; with all rules
 //! kept, it finds none in the same scenario.
 
-#![expect(clippy::print_stdout, reason = "how many states were explored is part of the result")]
+mod common;
 
-use roadstead_model::check::{Scenario as _, explore, explore_with};
+use roadstead_model::check::Scenario as _;
 use roadstead_model::client::Task;
 use roadstead_model::properties::{COMPLETE, NOT_REFUSED, RECOVERABLE};
 use roadstead_model::rules::{Defect, Rules};
@@ -27,14 +27,9 @@ fn two(task: Task, runs: u8) -> Scenario {
 
 /// Each of the defects breaks a property in the scenario, which is sound without.
 fn check(name: &str, scenario: &Scenario, defects: &[(Defect, &[&str])]) {
-    let sound = explore(name, scenario.clone());
-    println!("{}", sound.line);
-    assert!(sound.broken.is_empty(), "{}", sound.line);
+    common::sound(name, vec![("sound", scenario.clone())]);
     for (defect, properties) in defects {
-        let found = explore_with(name, scenario.clone(), *defect);
-        println!("{}", found.line);
-        let expected = found.broken.iter().any(|(broken, _)| properties.contains(broken));
-        assert!(expected, "not found: {}", found.line);
+        common::finds(name, scenario, properties, &[*defect]);
     }
 }
 

@@ -1,9 +1,8 @@
 //! The protocol as it is: no property is broken, in any history of any of these
 //! scenarios. `MODEL=long` adds those with more clients, collectors and runs.
 
-#![expect(clippy::print_stdout, reason = "how many states were explored is part of the result")]
+mod common;
 
-use roadstead_model::check::explore;
 use roadstead_model::client::Task;
 use roadstead_model::rules::Rules;
 use roadstead_model::store::Store;
@@ -31,15 +30,8 @@ fn condemned() -> Store {
     Store::condemned([true, false])
 }
 
-fn check(scenarios: Vec<(&str, Scenario)>) {
-    let mut states = 0;
-    for (name, scenario) in scenarios {
-        let outcome = explore(name, scenario);
-        println!("{}", outcome.line);
-        assert!(outcome.broken.is_empty(), "{}", outcome.line);
-        states += outcome.states;
-    }
-    println!("{states} states in all");
+fn check(scenarios: Vec<(&str, Scenario)>) -> bool {
+    common::sound("protocol", scenarios)
 }
 
 fn is_long() -> bool {
@@ -137,11 +129,9 @@ fn safety_does_not_rest_on_youth_and_two_sightings() {
 
 #[test]
 fn garbage_goes() {
-    for store in [Store::orphan([true, true]), Store::condemned([true, true])] {
-        let outcome = explore("garbage", Scenario { fair: true, ..one_collector(store, vec![]) });
-        println!("{}", outcome.line);
-        assert!(outcome.reached && outcome.broken.is_empty(), "{}", outcome.line);
-    }
+    let all = [Store::orphan([true, true]), Store::condemned([true, true])];
+    let fair = |store| Scenario { fair: true, ..one_collector(store, vec![]) };
+    assert!(check(all.map(|store| ("garbage", fair(store))).to_vec()), "garbage never goes");
 }
 
 #[test]

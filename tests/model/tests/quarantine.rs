@@ -1,9 +1,9 @@
 //! Quarantine in a bucket: no upload is lost, in any history of these scenarios, and each
 //! rule is needed for that.
 
-#![expect(clippy::print_stdout, reason = "how many states were explored is part of the result")]
+mod common;
 
-use roadstead_model::check::{Scenario as _, explore, explore_with};
+use roadstead_model::check::Scenario as _;
 use roadstead_model::quarantine::fair::TIDIED;
 use roadstead_model::quarantine::{Defect, KEPT, Scenario, Store};
 
@@ -21,33 +21,19 @@ fn garbage(scenario: Scenario) -> Scenario {
     Scenario { store: Store::damaged(false).marked(), ..scenario }
 }
 
-fn sound(all: Vec<(&str, Scenario)>) {
-    let mut states = 0;
-    for (name, scenario) in all {
-        let outcome = explore(name, scenario);
-        println!("{}", outcome.line);
-        assert!(outcome.broken.is_empty(), "{}", outcome.line);
-        assert!(outcome.reached, "nothing is moved: {}", outcome.line);
-        states += outcome.states;
-    }
-    println!("quarantine: {states} states in all");
+fn sound(scenarios: Vec<(&str, Scenario)>) {
+    assert!(common::sound("quarantine", scenarios), "nothing is moved");
 }
 
-/// The defect breaks the property in the scenario.
 fn finds(scenario: &Scenario, property: &str, defects: &[Defect]) {
-    for defect in defects {
-        let found = explore_with("quarantine", scenario.clone(), *defect);
-        println!("{}", found.line);
-        let expected = found.broken.iter().any(|(broken, _)| *broken == property);
-        assert!(expected, "not found: {}", found.line);
-    }
+    common::finds("quarantine", scenario, &[property], defects);
 }
 
 #[test]
 fn a_scrub_beside_uploads() {
     sound(vec![
-        ("quarantine, upload", Scenario { crashes: 1, ..one_scrub(1) }),
-        ("quarantine, two uploads", marked(Scenario { crashes: 1, ..one_scrub(2) })),
+        ("upload", Scenario { crashes: 1, ..one_scrub(1) }),
+        ("two uploads", marked(Scenario { crashes: 1, ..one_scrub(2) })),
     ]);
 }
 
@@ -55,15 +41,15 @@ fn a_scrub_beside_uploads() {
 fn a_scrub_beside_a_collector() {
     let scenario = Scenario { runs: 2, crashes: 1, fair: true, ..one_scrub(1) };
     sound(vec![
-        ("quarantine, collector", marked(scenario.clone())),
-        ("quarantine, collector of garbage", garbage(Scenario { crashes: 0, ..scenario })),
+        ("collector", marked(scenario.clone())),
+        ("collector of garbage", garbage(Scenario { crashes: 0, ..scenario })),
     ]);
 }
 
 #[test]
 fn two_scrubs() {
     let scenario = marked(Scenario { scrubs: 2, ..one_scrub(1) });
-    sound(vec![("quarantine, two scrubs", scenario)]);
+    sound(vec![("two scrubs", scenario)]);
 }
 
 #[test]
@@ -116,7 +102,7 @@ fn a_scrub_takes_over_a_removal_that_has_died() {
     let store = Store::damaged(false).marked().left_by_a_collector();
     let scenario = Scenario { store, runs: 1, ..one_scrub(1) };
     finds(&scenario, KEPT, &[Defect::TakesOverAtOnce]);
-    sound(vec![("quarantine, a removal that has died", Scenario { crashes: 1, ..scenario })]);
+    sound(vec![("a removal that has died", Scenario { crashes: 1, ..scenario })]);
 }
 
 /// Both are a second line: an upload after the second hash has looked, and its need is
@@ -125,7 +111,7 @@ fn a_scrub_takes_over_a_removal_that_has_died() {
 fn the_last_look_would_do_without_data_and_tombstone() {
     let scenario = marked(Scenario { scrubs: 2, ..one_scrub(1) });
     let scenario = scenario.with(Defect::LooksForNoData).with(Defect::LooksForNoTombstone);
-    sound(vec![("quarantine, half a last look", scenario)]);
+    sound(vec![("half a last look", scenario)]);
 }
 
 #[test]

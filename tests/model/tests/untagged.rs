@@ -1,9 +1,9 @@
 //! Untagged manifests: nothing that somebody needs is lost, in any history of these
 //! scenarios, and each rule is needed for that.
 
-#![expect(clippy::print_stdout, reason = "how many states were explored is part of the result")]
+mod common;
 
-use roadstead_model::check::{Scenario as _, explore, explore_with};
+use roadstead_model::check::Scenario as _;
 use roadstead_model::untagged::client::Task;
 use roadstead_model::untagged::fair::GIVEN_BACK;
 use roadstead_model::untagged::{
@@ -20,26 +20,12 @@ fn two_collectors(store: Store, clients: &[Task]) -> Scenario {
     Scenario { collectors: 2, runs: 2, ..beside(store, clients) }
 }
 
-fn sound(all: Vec<(&str, Scenario)>) {
-    let mut states = 0;
-    for (name, scenario) in all {
-        let outcome = explore(&format!("untagged, {name}"), scenario);
-        println!("{}", outcome.line);
-        assert!(outcome.broken.is_empty(), "{}", outcome.line);
-        assert!(outcome.reached, "it never goes: {}", outcome.line);
-        states += outcome.states;
-    }
-    println!("untagged: {states} states in all");
+fn sound(scenarios: Vec<(&str, Scenario)>) {
+    assert!(common::sound("untagged", scenarios), "nothing goes");
 }
 
-/// Each of the defects breaks one of the properties in the scenario.
 fn finds(scenario: &Scenario, properties: &[&str], defects: &[Defect]) {
-    for defect in defects {
-        let found = explore_with("untagged", scenario.clone(), *defect);
-        println!("{}", found.line);
-        let expected = found.broken.iter().any(|(broken, _)| properties.contains(broken));
-        assert!(expected, "not found: {}", found.line);
-    }
+    common::finds("untagged", scenario, properties, defects);
 }
 
 #[test]

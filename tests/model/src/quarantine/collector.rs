@@ -89,7 +89,7 @@ pub(super) fn step(scenario: &Scenario, world: &mut World) -> bool {
 
 fn decide(scenario: &Scenario, world: &mut World, collector: &mut Collector) -> At {
     let store = &mut world.store;
-    let keep = |defect| scenario.keep(defect);
+    let keep = |defect| scenario.broken.keep(defect);
     let begun = collector.age;
     let old = |age: Age| age.was_old(begun);
     collector.data = store.data.map(|data| data.by);
@@ -133,7 +133,7 @@ fn decide(scenario: &Scenario, world: &mut World, collector: &mut Collector) -> 
 
 fn act(scenario: &Scenario, world: &mut World, collector: &mut Collector) -> Option<At> {
     let store = &mut world.store;
-    let keep = |defect| scenario.keep(defect);
+    let keep = |defect| scenario.broken.keep(defect);
     Some(match collector.at {
         At::Need => {
             store.needed = Some(Age::NEW);

@@ -10,7 +10,7 @@ pub mod fair;
 pub mod scrub;
 pub mod upload;
 
-use crate::check;
+use crate::check::{self, Broken};
 use crate::store::Age;
 use collector::Collector;
 use scrub::Scrub;
@@ -194,22 +194,14 @@ pub struct Scenario {
     /// Whether each state is asked what is left when all that goes on has ended.
     pub fair: bool,
     /// What is wrong.
-    pub defects: Vec<Defect>,
-}
-
-impl Scenario {
-    /// Whether a rule is kept.
-    pub fn keep(&self, broken: Defect) -> bool {
-        !self.defects.contains(&broken)
-    }
+    pub broken: Broken<Defect>,
 }
 
 impl check::Scenario for Scenario {
     type Defect = Defect;
 
-    fn with(mut self, defect: Defect) -> Self {
-        self.defects.push(defect);
-        self
+    fn broken(&mut self) -> &mut Broken<Defect> {
+        &mut self.broken
     }
 }
 

@@ -99,7 +99,7 @@ fn announce(
     number: usize,
 ) -> Option<At> {
     let store = &mut world.store;
-    let keep = |defect| scenario.keep(defect);
+    let keep = |defect| scenario.broken.keep(defect);
     let is_late = |scrub: &Scrub| scrub.since > Age::NEW && keep(Defect::GoesOnLate);
     Some(match scrub.at {
         At::Idle => {
@@ -166,7 +166,7 @@ fn announce(
 
 fn remove(scenario: &Scenario, world: &mut World, scrub: &mut Scrub, number: usize) -> Option<At> {
     let store = &mut world.store;
-    let keep = |defect| scenario.keep(defect);
+    let keep = |defect| scenario.broken.keep(defect);
     let own = Some(Tombstone::Removing(Remover::Scrub(number)));
     Some(match scrub.at {
         At::Hash => match store.data {

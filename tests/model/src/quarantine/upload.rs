@@ -63,7 +63,7 @@ impl Upload {
 /// Does the next step, unless it waits or has ended.
 pub(super) fn step(scenario: &Scenario, world: &mut World, number: usize) -> bool {
     let (store, upload) = (&mut world.store, &mut world.uploads[number]);
-    let keep = |defect| scenario.keep(defect);
+    let keep = |defect| scenario.broken.keep(defect);
     upload.at = match upload.at {
         At::Marker if !keep(Defect::UploadDoesNotLook) => At::Write,
         At::Marker if store.marker.is_none() => At::Trust,

@@ -176,7 +176,7 @@ fn restore(
     answers: &mut Answers,
     client: &mut Client,
 ) -> Option<At> {
-    let keep = |defect| scenario.keep(defect);
+    let keep = |defect| scenario.broken.keep(defect);
     let bytes = &mut store.content[0];
     let late = keep(Defect::NeedsLate);
     Some(match client.at {
@@ -257,7 +257,7 @@ fn publish(
     answers: &mut Answers,
     client: &mut Client,
 ) -> Option<At> {
-    let keep = |defect| scenario.keep(defect);
+    let keep = |defect| scenario.broken.keep(defect);
     let pushes = client.task == Task::Push;
     Some(match client.at {
         At::Publish if client.attempts == ATTEMPTS => {
@@ -302,7 +302,7 @@ fn delete(
     answers: &mut Answers,
     client: &mut Client,
 ) -> Option<At> {
-    let keep = |defect| scenario.keep(defect);
+    let keep = |defect| scenario.broken.keep(defect);
     let leaves = !keep(Defect::DeletionLeavesMoved);
     Some(match client.at {
         At::Announce => {

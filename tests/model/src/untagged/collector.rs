@@ -127,7 +127,7 @@ fn is_led_to(store: &Store, begun: Age) -> bool {
 }
 
 fn look(scenario: &Scenario, store: &mut Store, collector: &mut Collector) -> At {
-    let keep = |defect| scenario.keep(defect);
+    let keep = |defect| scenario.broken.keep(defect);
     match collector.at {
         At::Mark => {
             collector.live = store.link.is_some() || store.index.is_some();
@@ -176,7 +176,7 @@ fn look(scenario: &Scenario, store: &mut Store, collector: &mut Collector) -> At
 }
 
 fn settle(scenario: &Scenario, store: &mut Store, collector: &mut Collector) -> At {
-    let keep = |defect| scenario.keep(defect);
+    let keep = |defect| scenario.broken.keep(defect);
     let bytes = &mut store.content[0];
     match collector.at {
         At::Need => {
@@ -210,7 +210,7 @@ fn settle(scenario: &Scenario, store: &mut Store, collector: &mut Collector) -> 
 fn doomed(scenario: &Scenario, collector: &Collector) -> At {
     if collector.stays || collector.link.is_none() {
         At::Blobs
-    } else if scenario.keep(Defect::NoAnnouncement) {
+    } else if scenario.broken.keep(Defect::NoAnnouncement) {
         At::Announce
     } else {
         At::LinksAgain
@@ -223,7 +223,7 @@ fn take_away(
     collector: &mut Collector,
     number: usize,
 ) -> At {
-    let keep = |defect| scenario.keep(defect);
+    let keep = |defect| scenario.broken.keep(defect);
     let is_late = collector.since > Age::NEW && keep(Defect::NoSecondLook);
     match collector.at {
         At::Announce => {

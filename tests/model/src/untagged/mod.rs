@@ -9,14 +9,11 @@ pub mod client;
 pub mod collector;
 pub mod fair;
 
-use crate::check;
-use crate::store::Age;
+use crate::check::{self, Broken};
+use crate::store::{Age, Announced, COLLECTORS};
 use client::{Client, Task};
 use collector::Collector;
 use stateright::{Model, Property};
-
-/// How many collectors there can be.
-const COLLECTORS: usize = 2;
 
 /// After so many ticks twice the grace has certainly passed: the least that condemned
 /// blobs are kept, and moved links until they expire.
@@ -65,15 +62,6 @@ impl Content {
         ages.for_each(|age| age.tick_to(HIGHEST));
         self.tombstone.iter_mut().for_each(|(_, age)| age.tick_to(HIGHEST));
     }
-}
-
-/// What a collector has announced.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Announced {
-    /// It is moving the manifest's link.
-    Moving,
-    /// It has.
-    Moved,
 }
 
 /// The objects that concern the manifest.
@@ -219,22 +207,14 @@ pub struct Scenario {
     /// Whether each state is asked what a collector without disturbance makes of it.
     pub fair: bool,
     /// What is wrong.
-    pub defects: Vec<Defect>,
-}
-
-impl Scenario {
-    /// Whether a rule is kept.
-    pub fn keep(&self, broken: Defect) -> bool {
-        !self.defects.contains(&broken)
-    }
+    pub broken: Broken<Defect>,
 }
 
 impl check::Scenario for Scenario {
     type Defect = Defect;
 
-    fn with(mut self, defect: Defect) -> Self {
-        self.defects.push(defect);
-        self
+    fn broken(&mut self) -> &mut Broken<Defect> {
+        &mut self.broken
     }
 }
 
