@@ -10,6 +10,7 @@ use crate::doctor::{connect, tls};
 use crate::registry::{self, Registry};
 use ::http::header::{ACCEPT, HeaderValue, LOCATION, USER_AGENT};
 use ::http::{HeaderMap, Method, Request, StatusCode, Uri};
+use anyhow::bail;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::RootCertStore;
@@ -76,6 +77,14 @@ impl Connection {
     pub(crate) fn is_given(&self) -> bool {
         self.user.is_some() || !self.ca.is_empty()
     }
+
+    /// Refuses what means nothing without a URL.
+    pub(crate) fn check_storage(&self) -> anyhow::Result<()> {
+        if self.is_given() {
+            bail!("--user and --ca are for a registry's URL, as in https://registry.example:5000");
+        }
+        Ok(())
+    }
 }
 
 /// A client of one registry.
@@ -117,17 +126,6 @@ impl Client {
             scheme: RefCell::new(target.scheme),
             target,
         })
-    }
-
-    /// Sends a request, whose body is JSON if it has any, and logs in if the registry
-    /// asks for it.
-    pub(crate) async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Answer, String> {
-        self.request(registry::json(method, path, body)?, http::MAX_BODY).await
     }
 
     async fn once(

@@ -20,4 +20,5 @@ pub mod registry;
 pub mod rescue;
 pub mod rm;
 pub mod scrub;
+mod slices;
 mod terminal;

@@ -8,26 +8,17 @@ mod remote;
 pub(crate) mod summary;
 
 use crate::client::Connection;
+use crate::slices;
+pub use crate::slices::Failure;
 use anyhow::{Context as _, bail};
 pub use progress::Display;
 pub use questions::Question;
-pub(crate) use remote::failure_of;
 pub use remote::{is_url, run_remote};
 use roadstead_bridge::collect::{Progress, Report, SliceRequest};
 use roadstead_oci::Digest;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How often a slice is tried again that failed in a way which may pass.
-///
-/// Limit: failures in a row that `roadstead gc` survives; test: `slices_that_fail_are_tried_again`.
-const RETRIES: u32 = 5;
-
-/// The pause before the first of these; each one doubles it.
-///
-/// Limit: first pause of `roadstead gc` after a failure; test: none, it would take as long.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 const HELP: &str = "\
 Examples:
@@ -114,10 +105,7 @@ impl Args {
     /// # Errors
     /// When a user is to log in at a storage.
     pub fn check_storage(&self) -> anyhow::Result<()> {
-        if self.connection.is_given() {
-            bail!("--user and --ca are for a registry's URL, as in https://registry.example:5000");
-        }
-        Ok(())
+        self.connection.check_storage()
     }
 
     /// The question that is to be answered, if no run is asked for.
@@ -183,15 +171,6 @@ pub trait Source {
     fn slice(&mut self, ask: &SliceRequest) -> impl Future<Output = Result<Progress, Failure>>;
 }
 
-/// Why a slice was not done.
-#[derive(Debug)]
-pub struct Failure {
-    /// Whether it may be done when it is asked for again.
-    pub passes: bool,
-    /// The cause.
-    pub cause: anyhow::Error,
-}
-
 /// How a run ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -213,16 +192,9 @@ pub async fn drive(
     mut ask: SliceRequest,
     display: &mut Display<'_>,
 ) -> anyhow::Result<Outcome> {
-    let mut failures = 0;
     loop {
-        let progress = match source.slice(&ask).await {
+        let progress = match slices::patiently(display, async || source.slice(&ask).await).await {
             Ok(progress) => progress,
-            Err(failure) if failure.passes && failures < RETRIES => {
-                display.line(&format!("{:#}; trying again", failure.cause));
-                tokio::time::sleep(RETRY_PAUSE * (1 << failures)).await;
-                failures += 1;
-                continue;
-            }
             Err(failure) => {
                 display.end();
                 let kind = [
@@ -241,7 +213,6 @@ pub async fn drive(
                 });
             }
         };
-        failures = 0;
         match progress {
             Progress::Running { run, stage, percent, wait, .. } => {
                 display.stage(&stage, percent);
@@ -298,7 +269,8 @@ pub fn print_as_distribution(outcome: &Outcome, out: &mut dyn Write) -> anyhow::
 
 #[cfg(test)]
 mod tests {
-    use super::{Display, Failure, Outcome, RETRIES, Source, drive, print};
+    use super::{Display, Failure, Outcome, Source, drive, print};
+    use crate::slices::RETRIES;
     use clap::Parser as _;
     use roadstead_bridge::collect::{Progress, Report, SliceRequest};
     use std::collections::VecDeque;

@@ -1,13 +1,13 @@
 //! What operators ask about a registry's content, and the answers in words.
 
-use super::failure_of;
 use super::summary::size;
 use crate::doctor::http::MAX_BODY;
 use crate::registry::{self, Registry};
+use crate::slices::{self, Failure};
 use crate::terminal::harmless;
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 use roadstead_bridge::collect::{
     BlobState, REPORTS, Report, ReportsAnswer, RepositoryUsage, USAGE, UsageAnswer, WHY, WhyAnswer,
     WhyRepository,
@@ -118,22 +118,15 @@ async fn get<T: serde::de::DeserializeOwned>(
     registry: &impl Registry,
     path: &str,
 ) -> anyhow::Result<T> {
-    let mut attempts = 0;
-    loop {
-        let request =
-            registry::json(Method::GET, path, Bytes::new()).map_err(anyhow::Error::msg)?;
-        let answer = registry.request(request, MAX_BODY).await.map_err(anyhow::Error::msg)?;
-        if answer.status == StatusCode::OK {
-            return serde_json::from_slice(&answer.body)
-                .map_err(|error| anyhow!("the registry's answer: {error}"));
-        }
-        let failure = failure_of(&answer, "collect");
-        if !failure.passes || attempts == RETRIES {
-            return Err(failure.cause);
-        }
-        attempts += 1;
-        tokio::time::sleep(PAUSE).await;
-    }
+    let ask = async || {
+        let fails = |problem: String| Failure::new(false, &problem);
+        let request = registry::json(Method::GET, path, Bytes::new()).map_err(fails)?;
+        let answer = registry.request(request, MAX_BODY).await.map_err(fails)?;
+        slices::content(&answer, "collect")
+    };
+    let passes = |result: &Result<T, Failure>| matches!(result, Err(failure) if failure.passes);
+    let result = slices::again(RETRIES, |_| PAUSE, ask, passes).await;
+    result.map_err(|failure| failure.cause)
 }
 
 fn reports(reports: &[Report]) -> String {

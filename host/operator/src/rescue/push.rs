@@ -3,11 +3,11 @@
 
 use super::source::{Blob, Source};
 use crate::registry::{Answer, Registry, message};
+use crate::slices;
 use bytes::Bytes;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use http::{Method, Request, StatusCode};
 use roadstead_oci::{Digest, MediaType, RepositoryName};
-use std::time::Duration;
 
 /// The bytes that an upload sends at a time: 8 MiB. So much of a blob is in memory.
 ///
@@ -40,23 +40,19 @@ async fn send(
     headers: &[(http::HeaderName, String)],
     body: Bytes,
 ) -> Result<Answer, String> {
-    let mut pause = Duration::from_secs(1);
-    let mut left = RETRIES;
-    loop {
+    let attempt = async || {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(name, value);
         }
         let request = request.body(body.clone()).map_err(|error| error.to_string())?;
-        let answer = registry.request(request, ANSWER).await?;
-        let busy = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
-        if left == 0 || !busy.contains(&answer.status) {
-            return Ok(answer);
-        }
-        left -= 1;
-        tokio::time::sleep(pause).await;
-        pause *= 2;
-    }
+        registry.request(request, ANSWER).await
+    };
+    let busy = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+    let is_busy = |result: &Result<Answer, String>| {
+        result.as_ref().is_ok_and(|answer| busy.contains(&answer.status))
+    };
+    slices::again(RETRIES, slices::doubled, attempt, is_busy).await
 }
 
 fn refused(answer: &Answer) -> String {

@@ -3,9 +3,9 @@
 
 use super::lost::Lost;
 use crate::gc::Display;
-use crate::registry::{Registry, json, message};
-use bytes::Bytes;
-use http::{Method, StatusCode};
+use crate::registry::{Registry, message};
+use crate::slices::{self, Failure};
+use http::StatusCode;
 use roadstead_bridge::scrub::{Counts, PATH, Progress, ScrubRequest};
 use std::time::Duration;
 
@@ -13,11 +13,6 @@ use std::time::Duration;
 ///
 /// Limit: bytes of the answer to a slice of a scrub; test: none, the registry makes shorter ones.
 const ANSWER: usize = 16 * 1024 * 1024;
-
-/// How often a slice is tried again that failed in a way which may pass.
-///
-/// Limit: failures in a row of `rescue` while it looks; test: none, each doubles the pause.
-const RETRIES: u32 = 5;
 
 /// The longest pause between two slices, whatever the registry asks for, in milliseconds.
 ///
@@ -36,7 +31,9 @@ pub(super) async fn walk(
     let (mut lost, mut counts, mut cursor) = (Lost::default(), Counts::default(), None);
     loop {
         let ask = ScrubRequest { cursor, hash, ..ScrubRequest::default() };
-        let progress = patient(registry, &ask).await?;
+        let mut nothing = Display::nothing();
+        let progress = slices::patiently(&mut nothing, async || slice(registry, &ask).await).await;
+        let progress = progress.map_err(|failure| failure.cause.to_string())?;
         for finding in &progress.findings {
             lost.add(finding);
         }
@@ -51,41 +48,11 @@ pub(super) async fn walk(
     }
 }
 
-/// A slice, which is asked for again while the registry cannot do it.
-async fn patient(registry: &impl Registry, ask: &ScrubRequest) -> Result<Progress, String> {
-    let mut pause = Duration::from_secs(1);
-    for _ in 0..RETRIES {
-        match slice(registry, ask).await {
-            Err(Failure { passes: true, .. }) => tokio::time::sleep(pause).await,
-            other => return other.map_err(|failure| failure.cause),
-        }
-        pause *= 2;
-    }
-    slice(registry, ask).await.map_err(|failure| failure.cause)
-}
-
-struct Failure {
-    passes: bool,
-    cause: String,
-}
-
 async fn slice(registry: &impl Registry, ask: &ScrubRequest) -> Result<Progress, Failure> {
-    let fails = |cause: String| Failure { passes: false, cause };
-    let body = serde_json::to_vec(ask).map_err(|error| fails(error.to_string()))?;
-    let request = json(Method::POST, PATH, Bytes::from(body)).map_err(fails)?;
-    let answer = registry.request(request, ANSWER).await.map_err(fails)?;
-    if answer.status == StatusCode::OK {
-        return serde_json::from_slice(&answer.body)
-            .map_err(|error| fails(format!("the registry's answer: {error}")));
+    let answer = slices::post(registry, PATH, ask, ANSWER, false).await?;
+    if answer.status == StatusCode::NOT_FOUND && message(&answer).is_none() {
+        let cause = "this registry cannot be looked through: it is not Roadstead, or older";
+        return Err(Failure::new(false, cause));
     }
-    let said = message(&answer);
-    let cause = match (said, answer.status) {
-        (Some(said), status) => format!("{status}: {said}"),
-        (None, StatusCode::NOT_FOUND) => {
-            "this registry cannot be looked through: it is not Roadstead, or older".to_owned()
-        }
-        (None, status) => format!("{status}: the answer is no error of a registry"),
-    };
-    let passes = answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS;
-    Err(Failure { passes, cause })
+    slices::content(&answer, "scrub")
 }

@@ -9,8 +9,8 @@ mod session;
 
 use crate::client::Connection;
 use crate::gc::Display;
-pub use crate::gc::Failure;
-use anyhow::bail;
+use crate::slices;
+pub use crate::slices::Failure;
 pub use rate::Rate;
 pub use remote::scrub_remote;
 use roadstead_bridge::scrub::{Progress, ScrubRequest};
@@ -18,16 +18,6 @@ pub use session::Session;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// How often a slice is tried again that failed in a way which may pass.
-///
-/// Limit: failures in a row that `roadstead scrub` survives; test: `slices_that_fail_are_tried_again`.
-const RETRIES: u32 = 5;
-
-/// The pause before the first of these; each one doubles it.
-///
-/// Limit: first pause of `roadstead scrub` after a failure; test: none, it would take as long.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest wait that is waited for. A longer one ends the command, which goes on when
 /// it is called again.
@@ -95,10 +85,7 @@ impl Args {
     /// # Errors
     /// When a user is to log in at a storage.
     pub fn check_storage(&self) -> anyhow::Result<()> {
-        if self.connection.is_given() {
-            bail!("--user and --ca are for a registry's URL, as in https://registry.example:5000");
-        }
-        Ok(())
+        self.connection.check_storage()
     }
 
     fn ask(&self, cursor: Option<String>) -> ScrubRequest {
@@ -179,7 +166,7 @@ pub async fn drive(
         streams.display.line(&format!("going on where it was; found so far: {known}"));
     }
     let driven = {
-        let work = slices(args, source, &mut session, streams);
+        let work = all_slices(args, source, &mut session, streams);
         tokio::select! {
             biased;
             () = interrupted => Ok(false),
@@ -209,26 +196,21 @@ pub async fn drive(
 }
 
 /// Has slices done. `false` if the next one has to wait for long.
-async fn slices(
+async fn all_slices(
     args: &Args,
     source: &mut impl Source,
     session: &mut Session,
     streams: &mut Streams<'_, '_>,
 ) -> anyhow::Result<bool> {
-    let mut failures = 0;
     loop {
-        let begun = Instant::now();
-        let progress = match source.slice(&args.ask(session.cursor.clone())).await {
-            Ok(progress) => progress,
-            Err(failure) if failure.passes && failures < RETRIES => {
-                streams.display.line(&format!("{:#}; trying again", failure.cause));
-                tokio::time::sleep(RETRY_PAUSE * (1 << failures)).await;
-                failures += 1;
-                continue;
-            }
-            Err(failure) => return Err(failure.cause),
-        };
-        failures = 0;
+        let ask = args.ask(session.cursor.clone());
+        let mut begun = Instant::now();
+        let slice = slices::patiently(streams.display, async || {
+            // Failures do not count for the rate.
+            begun = Instant::now();
+            source.slice(&ask).await
+        });
+        let progress = slice.await.map_err(|failure| failure.cause)?;
         for finding in &progress.findings {
             streams.display.end();
             if !args.json {

@@ -1,7 +1,8 @@
 use super::report::finding;
 use super::session::Session;
-use super::{Args, Failure, Outcome, RETRIES, Source, Streams, drive};
+use super::{Args, Failure, Outcome, Source, Streams, drive};
 use crate::gc::Display;
+use crate::slices::RETRIES;
 use clap::Parser;
 use roadstead_bridge::scrub::{Counts, Finding, Kind, Progress, ScrubRequest};
 use std::collections::VecDeque;
