@@ -19,6 +19,8 @@ mod password;
 pub mod registry;
 pub mod rescue;
 pub mod rm;
+mod runtime;
 pub mod scrub;
 mod slices;
+mod streams;
 mod terminal;

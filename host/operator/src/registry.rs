@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A registry that answers requests.
 pub trait Registry {
@@ -29,6 +29,17 @@ pub enum Storage {
     Directory(PathBuf),
     /// That of a configuration file.
     Config(PathBuf),
+}
+
+impl Storage {
+    /// The storage of a data directory or a configuration file, if it is one of them.
+    pub fn at(path: &Path) -> Option<Self> {
+        if path.is_dir() {
+            Some(Self::Directory(path.to_owned()))
+        } else {
+            path.is_file().then(|| Self::Config(path.to_owned()))
+        }
+    }
 }
 
 impl fmt::Display for Storage {
@@ -86,4 +97,11 @@ pub(crate) fn json(method: Method, path: &str, body: Bytes) -> Result<Request<By
 pub(crate) fn message(answer: &Answer) -> Option<String> {
     let json: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
     json["errors"][0]["message"].as_str().map(str::to_owned)
+}
+
+/// What a registry says when it refuses something: the status, and the message if there is
+/// one.
+pub(crate) fn refusal(answer: &Answer) -> String {
+    let said = message(answer).map(|said| format!(": {said}")).unwrap_or_default();
+    format!("{}{said}", answer.status)
 }

@@ -5,6 +5,7 @@ use crate::client::{Client, Connection};
 use crate::doctor::http::Answer;
 use crate::gc::Display;
 use crate::registry::{Registry, json, message};
+use crate::runtime;
 use crate::terminal::harmless;
 use anyhow::anyhow;
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::time::Duration;
+use tokio::runtime::Builder;
 
 /// How often a slice is tried again that failed in a way which may pass.
 ///
@@ -139,9 +141,5 @@ pub(crate) fn at_url<T>(
     let user = connection.credentials(input).map_err(anyhow::Error::msg)?;
     let client = Client::new(target, connection, user, LIMIT);
     let mut client = client.map_err(anyhow::Error::msg)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(work(&mut client));
-    // Does not wait for a name server that does not answer.
-    runtime.shutdown_background();
-    result
+    runtime::block_on(Builder::new_current_thread(), work(&mut client))?
 }

@@ -7,6 +7,7 @@ use crate::options::Options;
 use anyhow::bail;
 use roadstead_config::{Given, LogFormat, LogLevel, Settings};
 use roadstead_operator::gc::{self, Display};
+use roadstead_operator::registry::Storage;
 use std::io::{stderr, stdin, stdout};
 use std::path::Path;
 
@@ -47,15 +48,14 @@ pub(super) fn run_as_distribution(args: &gc::DistributionArgs) -> anyhow::Result
 
 /// The options of a configuration file or of a data directory.
 pub(super) fn at(target: &Path) -> anyhow::Result<Options> {
-    if target.is_file() {
-        return options(Some(target));
-    }
-    if !target.is_dir() {
-        bail!(
+    match Storage::at(target) {
+        Some(Storage::Directory(_)) => {}
+        Some(Storage::Config(_)) => return options(Some(target)),
+        None => bail!(
             "{} is neither a configuration file nor a data directory, nor a URL as in \
              https://registry.example:5000",
             target.display()
-        );
+        ),
     }
     let Some(root) = target.to_str() else { bail!("{} is not UTF-8", target.display()) };
     // The directory is the storage, whatever storage a registry here has.
@@ -70,21 +70,25 @@ pub(super) fn at(target: &Path) -> anyhow::Result<Options> {
     Ok(Options::new(&Settings::gather(given))?)
 }
 
-/// Does something with a storage that this process opens. What the component logs goes to
-/// standard error.
+/// Does something with a storage that this process opens.
 fn offline<T>(
     options: Options,
     purpose: Purpose,
     work: impl AsyncFnOnce(&mut Offline) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    log::start(LogLevel::Warn, LogFormat::Text)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(async {
+    on_runtime(async {
         let mut storage = Offline::open(options, purpose).await?;
         let result = work(&mut storage).await;
         storage.close();
         result
-    });
+    })
+}
+
+/// Does something on a runtime of its own. What the component logs goes to standard error.
+pub(super) fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    log::start(LogLevel::Warn, LogFormat::Text)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
     runtime.shutdown_background();
     log::finish();
     result

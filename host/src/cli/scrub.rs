@@ -1,12 +1,10 @@
 //! `roadstead scrub`.
 
-use super::collect::at;
+use super::collect::{at, on_runtime};
 use super::options;
 use crate::collect::offline::{Offline, Purpose};
-use crate::log;
 use crate::options::Options;
 use crate::signals::Signals;
-use roadstead_config::{LogFormat, LogLevel};
 use roadstead_operator::gc::{self, Display};
 use roadstead_operator::scrub::{Args, Outcome, Streams, drive, scrub_remote};
 use std::io::{Write as _, stderr, stdin, stdout};
@@ -40,24 +38,18 @@ fn scrub(args: &Args) -> anyhow::Result<Outcome> {
     offline(options, args, &mut streams)
 }
 
-/// Scrubs a storage that this process opens. What the component logs goes to standard
-/// error.
+/// Scrubs a storage that this process opens.
 fn offline(
     options: Options,
     args: &Args,
     streams: &mut Streams<'_, '_>,
 ) -> anyhow::Result<Outcome> {
-    log::start(LogLevel::Warn, LogFormat::Text)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(async {
+    on_runtime(async {
         let purpose = if args.quarantine { Purpose::Quarantine } else { Purpose::Read };
         let mut signals = Signals::new()?;
         let mut storage = Offline::open(options, purpose).await?;
         let outcome = drive(args, &mut storage, streams, signals.next()).await;
         storage.close();
         outcome
-    });
-    runtime.shutdown_background();
-    log::finish();
-    result
+    })
 }

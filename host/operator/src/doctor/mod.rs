@@ -16,6 +16,7 @@ pub(crate) mod trust;
 
 use crate::cert::DOCKER_DIRECTORY;
 use crate::credentials::Credentials;
+use crate::runtime;
 use anyhow::Context as _;
 use chain::TrustStores;
 use connection::{ConnectOptions, Connection};
@@ -30,6 +31,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use target::{Scheme, Target};
 use tls::Identity;
+use tokio::runtime::Builder;
 use trust::{Docker, Roots};
 
 /// How many seconds each step may take, without `--timeout`.
@@ -109,10 +111,8 @@ pub fn run(args: &Args, input: &mut dyn Read, out: &mut dyn Write) -> anyhow::Re
     let docker = Docker::read(&args.docker_directory, &args.target.authority(), &system);
     let trust_stores = TrustStores { system, all, files: args.ca.clone(), docker };
     let mut report = Report::new(out);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(examine(args, &trust_stores, credentials.as_ref(), identity, &mut report));
-    // Does not wait for a name server that does not answer.
-    runtime.shutdown_background();
+    let work = examine(args, &trust_stores, credentials.as_ref(), identity, &mut report);
+    runtime::block_on(Builder::new_current_thread(), work)?;
     Ok(report.findings)
 }
 

@@ -11,14 +11,16 @@ mod walk;
 use crate::client::{Client, Connection};
 use crate::gc::{Display, is_url};
 use crate::registry::{Access, Opener, Registry, Storage};
+use crate::runtime;
+pub use crate::streams::Streams;
 use crate::terminal::harmless;
 use report::Figures;
 use restore::Rescue;
 use source::Source;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
+use tokio::runtime::Builder;
 
 /// How many seconds each request may take, without `--timeout`: one that looks for what is
 /// lost, or uploads 8 MiB, takes longer than others.
@@ -89,16 +91,6 @@ pub struct Args {
     connection: Connection,
 }
 
-/// What the command reads and writes.
-pub struct Streams<'a> {
-    /// Where `--password-stdin` reads.
-    pub input: &'a mut dyn Read,
-    /// For what was found.
-    pub output: &'a mut dyn Write,
-    /// For what could not be done, and why.
-    pub errors: &'a mut dyn Write,
-}
-
 /// The exit statuses.
 mod status {
     pub(super) const LOST: u8 = 1;
@@ -112,20 +104,12 @@ pub fn run(
     display: &mut Display<'_>,
     streams: &mut Streams<'_>,
 ) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(streams, &error.to_string()),
-    };
-    let result = runtime.block_on(at_target(args, opener, display, streams));
-    // Does not wait for a name server that does not answer.
-    runtime.shutdown_background();
-    result.unwrap_or_else(|problem| fail(streams, &problem))
-}
-
-fn fail(streams: &mut Streams<'_>, problem: &str) -> u8 {
-    // If this fails too, there is nowhere else to report it.
-    let _ = writeln!(streams.errors, "rescue: {}", harmless(problem));
-    status::FAILED
+    let work = at_target(args, opener, display, streams);
+    let result = runtime::block_on(Builder::new_multi_thread(), work);
+    result.unwrap_or_else(|error| Err(error.to_string())).unwrap_or_else(|problem| {
+        streams.say("rescue", &problem);
+        status::FAILED
+    })
 }
 
 async fn at_target(
@@ -139,7 +123,7 @@ async fn at_target(
     for text in &args.from {
         let source = Source::open(text, &args.connection, limit)?;
         if let Some(note) = source.note() {
-            let _ = writeln!(streams.errors, "rescue: {text}: {}", harmless(note));
+            streams.say(&format!("rescue: {text}"), note);
         }
         sources.push(source);
     }
@@ -153,18 +137,13 @@ async fn at_target(
             "--user is for the URL of the target; for a source, use docker login".to_owned()
         );
     }
-    let path = PathBuf::from(&args.target);
-    let storage = if path.is_dir() {
-        Storage::Directory(path)
-    } else if path.is_file() {
-        Storage::Config(path)
-    } else {
-        return Err(format!(
+    let storage = Storage::at(Path::new(&args.target)).ok_or_else(|| {
+        format!(
             "{} is neither a data directory nor a configuration file, nor a URL as in \
              https://registry.example:5000",
             args.target
-        ));
-    };
+        )
+    })?;
     let registry = opener.open(&storage, Access::of(args.dry_run)).await;
     let registry = registry.map_err(|error| format!("{error:#}"))?;
     let root = opener.directory(&storage);

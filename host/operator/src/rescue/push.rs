@@ -2,7 +2,7 @@
 //! with their digest.
 
 use super::source::{Blob, Source};
-use crate::registry::{Answer, Registry, message};
+use crate::registry::{Answer, Registry, refusal};
 use crate::slices;
 use bytes::Bytes;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
@@ -56,13 +56,12 @@ async fn send(
 }
 
 fn refused(answer: &Answer) -> String {
-    let said = message(answer).map(|said| format!(": {said}")).unwrap_or_default();
     let hint = match answer.status {
         StatusCode::FORBIDDEN => "; the user may not push here",
         StatusCode::METHOD_NOT_ALLOWED => "; is the registry read-only?",
         _ => "",
     };
-    format!("{}{said}{hint}", answer.status)
+    format!("{}{hint}", refusal(answer))
 }
 
 /// Whether a repository has a content: a blob or a manifest, by its path.

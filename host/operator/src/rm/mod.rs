@@ -7,13 +7,14 @@ mod removal;
 use crate::client::{Client, Connection};
 use crate::credentials::Credentials;
 use crate::registry::{Access, Opener, Registry, Storage};
-use crate::terminal::harmless;
+use crate::runtime;
+pub use crate::streams::Streams;
 use image::Image;
 use removal::Removal;
 use roadstead_oci::RepositoryName;
-use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::runtime::Builder;
 
 /// How many seconds each request may take, without `--timeout`: one that deletes many
 /// tags takes longer than others.
@@ -78,16 +79,6 @@ pub struct Args {
     timeout: u64,
     #[command(flatten)]
     connection: Connection,
-}
-
-/// What a command reads and writes.
-pub struct Streams<'a> {
-    /// Where `--password-stdin` reads.
-    pub input: &'a mut dyn Read,
-    /// For what was deleted.
-    pub output: &'a mut dyn Write,
-    /// For what was not, and why.
-    pub errors: &'a mut dyn Write,
 }
 
 /// The exit statuses.
@@ -175,19 +166,13 @@ pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
         Ok(user) => user,
         Err(problem) => return say(streams, &problem, status::USAGE),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return say(streams, &error.to_string(), status::FAILED),
-    };
-    let result = runtime.block_on(async {
+    let result = runtime::block_on(Builder::new_multi_thread(), async {
         match args.storage() {
             Some(storage) => in_storage(args, opener, &storage, &targets, streams).await,
             None => in_registries(args, user.as_ref(), &targets, streams).await,
         }
     });
-    // Does not wait for a name server that does not answer.
-    runtime.shutdown_background();
-    result
+    result.unwrap_or_else(|error| say(streams, &error.to_string(), status::FAILED))
 }
 
 async fn in_storage(
@@ -263,7 +248,6 @@ fn worse(all: u8, one: u8) -> u8 {
 }
 
 fn say(streams: &mut Streams<'_>, problem: &str, status: u8) -> u8 {
-    // If this fails too, there is nowhere else to report it.
-    let _ = writeln!(streams.errors, "rm: {}", harmless(problem));
+    streams.say("rm", problem);
     status
 }

@@ -3,7 +3,7 @@
 use super::Problem;
 use super::image::Image;
 use crate::doctor::http::MAX_BODY;
-use crate::registry::{Answer, Registry, json};
+use crate::registry::{Answer, Registry, json, message};
 use ::http::{Method, StatusCode};
 use bytes::Bytes;
 use roadstead_oci::{Reference, RepositoryName};
@@ -296,9 +296,8 @@ fn is_unsupported(answer: &Answer) -> bool {
 }
 
 fn accepted(answer: &Answer) -> Outcome {
-    let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let message = json["errors"][0]["message"].as_str().unwrap_or_default();
-    let message = if message.is_empty() { String::new() } else { format!(": {message}") };
+    let message = message(answer).filter(|message| !message.is_empty());
+    let message = message.map(|message| format!(": {message}")).unwrap_or_default();
     Err(Problem::Failed(match answer.status {
         status if status.is_success() => return Ok(()),
         StatusCode::NOT_FOUND => return Err(Problem::Missing("it is not there".to_owned())),

@@ -2,7 +2,7 @@
 
 use super::{At, Blob, Found};
 use crate::client::{Client, Connection};
-use crate::registry::{Answer, Registry as _, message};
+use crate::registry::{Answer, Registry as _, refusal};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -114,6 +114,5 @@ fn total(answer: &Answer) -> Option<u64> {
 }
 
 fn refused(answer: &Answer) -> String {
-    let said = message(answer).map(|said| format!(": {said}")).unwrap_or_default();
-    format!("the registry answers {}{said}", answer.status)
+    format!("the registry answers {}", refusal(answer))
 }

@@ -10,6 +10,7 @@ mod elsewhere;
 mod tar;
 
 use crate::client::Connection;
+use crate::gc::is_url;
 use archive::Archive;
 use bytes::Bytes;
 use directory::Directory;
@@ -70,7 +71,7 @@ impl Source {
     ) -> Result<Self, String> {
         let failed = |problem: String| format!("{text}: {problem}");
         let path = Path::new(text);
-        let place = if text.starts_with("http://") || text.starts_with("https://") {
+        let place = if is_url(text) {
             Elsewhere::new(text, connection, limit).map(Place::Elsewhere)
         } else if path.is_dir() {
             Directory::open(path).map(Place::Directory)
