@@ -5,7 +5,7 @@
 mod rate;
 mod remote;
 mod report;
-mod session;
+mod saved;
 
 use crate::client::Connection;
 use crate::gc::Display;
@@ -14,7 +14,7 @@ pub use crate::slices::Failure;
 pub use rate::Rate;
 pub use remote::scrub_remote;
 use roadstead_bridge::scrub::{Progress, ScrubRequest};
-pub use session::Session;
+pub use saved::Saved;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -157,16 +157,16 @@ pub async fn drive(
     streams: &mut Streams<'_, '_>,
     interrupted: impl Future<Output = ()>,
 ) -> anyhow::Result<Outcome> {
-    let mut session = Session::open(args.state.as_deref(), args.target.as_deref())?;
+    let mut saved = Saved::open(args.state.as_deref(), args.target.as_deref())?;
     if let Some(cursor) = &args.cursor {
-        session.cursor = Some(cursor.clone());
+        saved.cursor = Some(cursor.clone());
     }
-    if session.goes_on() && args.state.is_some() {
-        let known = session.findings.len();
+    if saved.goes_on() && args.state.is_some() {
+        let known = saved.findings.len();
         streams.display.line(&format!("going on where it was; found so far: {known}"));
     }
     let driven = {
-        let work = all_slices(args, source, &mut session, streams);
+        let work = all_slices(args, source, &mut saved, streams);
         tokio::select! {
             biased;
             () = interrupted => Ok(false),
@@ -174,19 +174,19 @@ pub async fn drive(
         }
     };
     streams.display.end();
-    let cursor = session.cursor.clone().unwrap_or_default();
+    let cursor = saved.cursor.clone().unwrap_or_default();
     let done = driven.map_err(|error| {
-        if session.goes_on() {
+        if saved.goes_on() {
             error.context(format!("the scrub stopped; it goes on with: {}", args.again(&cursor)))
         } else {
             error
         }
     })?;
-    report::result(&session, done, args.json, streams.output)?;
+    report::result(&saved, done, args.json, streams.output)?;
     if done {
-        return Ok(Outcome::Done { damaged: session.is_damaged() });
+        return Ok(Outcome::Done { damaged: saved.is_damaged() });
     }
-    let how = if session.goes_on() {
+    let how = if saved.goes_on() {
         format!("it goes on with: {}", args.again(&cursor))
     } else {
         "nothing was done".to_owned()
@@ -199,11 +199,11 @@ pub async fn drive(
 async fn all_slices(
     args: &Args,
     source: &mut impl Source,
-    session: &mut Session,
+    saved: &mut Saved,
     streams: &mut Streams<'_, '_>,
 ) -> anyhow::Result<bool> {
     loop {
-        let ask = args.ask(session.cursor.clone());
+        let ask = args.ask(saved.cursor.clone());
         let mut begun = Instant::now();
         let slice = slices::patiently(streams.display, async || {
             // Failures do not count for the rate.
@@ -220,9 +220,9 @@ async fn all_slices(
         streams.display.stage(&progress.stage, progress.percent);
         let pace = args.rate.map_or(Duration::ZERO, |rate| rate.time_of(progress.hashed));
         let wait = Duration::from_millis(progress.wait);
-        session.add(progress);
-        session.save()?;
-        if session.cursor.is_none() {
+        saved.add(progress);
+        saved.save()?;
+        if saved.cursor.is_none() {
             return Ok(true);
         }
         if wait > LONGEST_WAIT {

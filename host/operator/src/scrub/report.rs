@@ -1,6 +1,6 @@
 //! What was found, in words, with what to do about it.
 
-use super::session::Session;
+use super::saved::Saved;
 use crate::gc::summary::{count, size};
 use crate::terminal::harmless;
 use anyhow::Context as _;
@@ -93,7 +93,7 @@ fn line(finding: &Finding) -> String {
 
 /// Prints the result of a scrub, as far as it has come.
 pub(super) fn result(
-    session: &Session,
+    saved: &Saved,
     done: bool,
     json: bool,
     out: &mut dyn Write,
@@ -101,26 +101,26 @@ pub(super) fn result(
     let text = if json {
         serde_json::json!({
             "done": done,
-            "findings": session.findings,
-            "dropped": session.dropped,
-            "counts": session.counts,
-            "hashed": session.hashed,
-            "cursor": session.cursor,
+            "findings": saved.findings,
+            "dropped": saved.dropped,
+            "counts": saved.counts,
+            "hashed": saved.hashed,
+            "cursor": saved.cursor,
         })
         .to_string()
     } else {
-        summary(session)
+        summary(saved)
     };
     writeln!(out, "{text}").context("cannot print the result")
 }
 
-fn summary(session: &Session) -> String {
-    let counts = &session.counts;
+fn summary(saved: &Saved) -> String {
+    let counts = &saved.counts;
     let mut lines = vec![format!(
         "{} with {}, of which {} were hashed; {}, {}, {}, {}",
         count(counts.blobs, "blob", "blobs"),
         size(counts.bytes),
-        size(session.hashed),
+        size(saved.hashed),
         count(counts.repositories, "repository", "repositories"),
         count(counts.manifests, "manifest", "manifests"),
         count(counts.tags, "tag", "tags"),
@@ -136,16 +136,16 @@ fn summary(session: &Session) -> String {
         lines.push(format!("{blobs} of images are not held, which the settings allow"));
     }
     for (kind, name) in Kind::ALL {
-        let found = session.findings.iter().filter(|finding| finding.kind == kind).count();
+        let found = saved.findings.iter().filter(|finding| finding.kind == kind).count();
         if found > 0 {
             lines.push(format!("{name}: {found}"));
         }
     }
-    let more = counts.unlisted.saturating_add(session.dropped);
+    let more = counts.unlisted.saturating_add(saved.dropped);
     if more > 0 {
         lines.push(format!("{more} more are not listed"));
     }
-    if !session.is_damaged() {
+    if !saved.is_damaged() {
         lines.push("nothing is damaged".to_owned());
     }
     lines.join("\n")

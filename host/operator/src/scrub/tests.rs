@@ -1,5 +1,5 @@
 use super::report::finding;
-use super::session::Session;
+use super::saved::Saved;
 use super::{Args, Failure, Outcome, Source, Streams, drive};
 use crate::gc::Display;
 use crate::slices::RETRIES;
@@ -186,11 +186,11 @@ async fn the_rate_makes_slices_smaller() {
 
 #[test]
 fn findings_are_kept_up_to_a_limit() {
-    let mut session = Session::default();
+    let mut saved = Saved::default();
     for _ in 0..101 {
-        session.add(slice(None, &[Kind::Corrupt; 100]).unwrap());
+        saved.add(slice(None, &[Kind::Corrupt; 100]).unwrap());
     }
-    assert_eq!((session.findings.len(), session.dropped), (10_000, 100));
+    assert_eq!((saved.findings.len(), saved.dropped), (10_000, 100));
 }
 
 #[test]

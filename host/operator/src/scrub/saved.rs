@@ -21,7 +21,7 @@ const FILE_LIMIT: u64 = 64 * 1024 * 1024;
 /// A scrub.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Session {
+pub struct Saved {
     /// What is scrubbed.
     target: String,
     /// Where it goes on; none before its beginning and after its end.
@@ -43,7 +43,7 @@ pub struct Session {
     file: Option<PathBuf>,
 }
 
-impl Session {
+impl Saved {
     /// A scrub that begins, or goes on where a file says. One that has ended begins
     /// again.
     ///
@@ -60,17 +60,17 @@ impl Session {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(new),
             other => other.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        let session: Self = serde_json::from_slice(&text).with_context(|| {
+        let saved: Self = serde_json::from_slice(&text).with_context(|| {
             format!("{} is no state of a scrub; remove it to begin another", path.display())
         })?;
-        if session.target != new.target {
+        if saved.target != new.target {
             bail!(
                 "{} is of a scrub of {:?}; give that target, or another file",
                 path.display(),
-                session.target
+                saved.target
             );
         }
-        Ok(if session.goes_on() { Self { file: new.file, ..session } } else { new })
+        Ok(if saved.goes_on() { Self { file: new.file, ..saved } } else { new })
     }
 
     /// Whether it has begun and not ended.
