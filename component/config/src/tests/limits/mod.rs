@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// The parts of the table: the first prefix of a constant's file counts.
-const PARTS: [(&str, &str); 22] = [
+const PARTS: [(&str, &str); 23] = [
     ("host/src/net/", "Connections"),
     ("host/src/tls/", "TLS"),
     ("host/src/front/", "Requests, before the component"),
@@ -37,6 +37,7 @@ const PARTS: [(&str, &str); 22] = [
     ("component/bridge/", "Between host and component"),
     ("component/config/", "Settings"),
     ("host/operator/src/cert/", "`roadstead cert`"),
+    ("host/operator/src/slices.rs", "`roadstead gc`, `scrub` and `rescue`"),
     ("host/operator/src/gc/", "`roadstead gc`"),
     ("host/operator/src/scrub/", "`roadstead scrub`"),
     ("host/operator/src/rescue/", "`roadstead rescue`"),
