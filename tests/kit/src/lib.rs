@@ -7,5 +7,6 @@ pub mod bucket;
 pub mod contract;
 pub mod directory;
 pub mod explorer;
+pub mod images;
 pub mod native;
 pub mod requests;

@@ -19,7 +19,7 @@ where
     T: DeserializeOwned,
     S: Storage<Upload = MemoryBody, Download: Readable>,
 {
-    let response = client.send("GET", path, IMAGE, Bytes::new()).await;
+    let response = client.ask("GET", path, IMAGE, Bytes::new()).await;
     assert_eq!(response.status(), 200, "{path}: {response:?}");
     assert!(response.body().len() < 64 * 1024, "clients read no more");
     serde_json::from_slice(response.body()).unwrap()

@@ -93,7 +93,7 @@ where
     S: Storage<Upload = MemoryBody, Download: Readable>,
 {
     let path = format!("/v2/a/referrers/{subject}");
-    let response = client.send("GET", &path, IMAGE, Bytes::new()).await;
+    let response = client.ask("GET", &path, IMAGE, Bytes::new()).await;
     let list: Value = serde_json::from_slice(response.body()).unwrap();
     list["manifests"].as_array().unwrap().len()
 }
@@ -221,7 +221,7 @@ async fn what_is_needed_again_comes_back() {
         // this one believes for a while that nothing is taken away.
         let client = Client(world.registry());
         let old = &nightly.old_index;
-        let head = client.send("HEAD", &path(old.as_str()), INDEX, Bytes::new()).await;
+        let head = client.ask("HEAD", &path(old.as_str()), INDEX, Bytes::new()).await;
         assert_eq!(head.status(), 200);
         assert_eq!(head.headers()["content-type"], INDEX);
         assert_eq!(client.status("GET", &path(old.as_str())).await, 200);
@@ -384,7 +384,7 @@ async fn untagged_manifests_of_another_registry() {
         world.pass(30 * DAY);
         let report = client.run(&world, untagged()).await;
         assert_eq!((report.untagged, report.foreign), (1, false), "{report:?}");
-        let response = client.send("GET", &path(digest.as_str()), IMAGE, Bytes::new()).await;
+        let response = client.ask("GET", &path(digest.as_str()), IMAGE, Bytes::new()).await;
         assert_eq!(
             (response.status().as_u16(), response.headers()["content-type"].as_bytes()),
             (200, IMAGE.as_bytes())
@@ -412,7 +412,7 @@ async fn many_untagged_manifests_go_in_slices() {
             assert!(!exists(&storage, revision(digest)).await);
         }
         assert_eq!(client.status("GET", &format!("/v2/b/manifests/{kept}")).await, 200);
-        let response = client.send("GET", &path(all[7].as_str()), IMAGE, Bytes::new()).await;
+        let response = client.ask("GET", &path(all[7].as_str()), IMAGE, Bytes::new()).await;
         assert_eq!(response.headers()["content-type"], "application/vnd.example+json");
     }
     over_both!(check);
@@ -427,7 +427,7 @@ async fn a_repository_of_what_was_taken_away() {
         let digest = client.push("a", "", "application/vnd.example+json", &json!({})).await;
         world.pass(2 * DAY);
         client.run(&world, untagged()).await;
-        let catalog = client.send("GET", "/v2/_catalog", IMAGE, Bytes::new()).await;
+        let catalog = client.ask("GET", "/v2/_catalog", IMAGE, Bytes::new()).await;
         assert_eq!(catalog.body().as_ref(), br#"{"repositories":[]}"#);
         for _ in 0..12 {
             world.pass(DAY);

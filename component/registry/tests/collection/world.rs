@@ -1,25 +1,24 @@
 //! A storage whose clock can be put forward, and a client of a registry over it.
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::StatusCode;
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
 use roadstead_kit::body::{MemoryBody, NativeBodies};
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::contract::{Readable, sha256};
 use roadstead_kit::directory::NativeDirectory;
+pub(crate) use roadstead_kit::images::{IMAGE, INDEX, image};
 use roadstead_kit::native::NativeRegistry;
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_registry::{Progress, Report, SliceOptions, TOMBSTONE_KEPT};
 use roadstead_storage::{Key, Storage, StorageError};
-use serde_json::{Value, json};
 use std::fs::File;
+use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
 
 pub(crate) const DELETES: &[(&str, &str)] = &[("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
-pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 
@@ -112,64 +111,19 @@ pub(crate) fn name(text: &str) -> RepositoryName {
 /// A client of a registry.
 pub(crate) struct Client<S>(pub(crate) NativeRegistry<S>);
 
+impl<S> Deref for Client<S> {
+    type Target = NativeRegistry<S>;
+
+    fn deref(&self) -> &NativeRegistry<S> {
+        &self.0
+    }
+}
+
 impl<S: Storage<Upload = MemoryBody, Download: Readable>> Client<S> {
-    pub(crate) async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        of: &str,
-        body: Bytes,
-    ) -> Response<Bytes> {
-        let request = Request::builder().method(method).uri(path).header("content-type", of);
-        self.0.send(request.body(body).unwrap()).await
-    }
-
-    pub(crate) async fn push_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
-        let digest = sha256(bytes);
-        let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
-        let bytes = Bytes::copy_from_slice(bytes);
-        let response = self.send("POST", &path, "application/octet-stream", bytes).await;
-        assert_eq!(response.status(), StatusCode::CREATED, "{response:?}");
-        digest
-    }
-
-    pub(crate) async fn push(
-        &self,
-        repository: &str,
-        tag: &str,
-        of: &str,
-        manifest: &Value,
-    ) -> Digest {
-        let bytes = Bytes::from(manifest.to_string());
-        let digest = sha256(&bytes);
-        let tag = if tag.is_empty() { digest.as_str() } else { tag };
-        let path = format!("/v2/{repository}/manifests/{tag}");
-        let response = self.send("PUT", &path, of, bytes).await;
-        assert_eq!(response.status(), StatusCode::CREATED, "{response:?}");
-        digest
-    }
-
-    /// An image whose configuration and layer have these bytes.
-    pub(crate) async fn push_image(
-        &self,
-        repository: &str,
-        tag: &str,
-        config: &str,
-        layer: &str,
-    ) -> Digest {
-        self.push_blob(repository, config.as_bytes()).await;
-        self.push_blob(repository, layer.as_bytes()).await;
-        self.push(repository, tag, IMAGE, &image(config, layer)).await
-    }
-
     pub(crate) async fn delete(&self, repository: &str, digest: &Digest) {
         let path = format!("/v2/{repository}/manifests/{digest}");
-        let response = self.send("DELETE", &path, IMAGE, Bytes::new()).await;
+        let response = self.ask("DELETE", &path, IMAGE, Bytes::new()).await;
         assert_eq!(response.status(), StatusCode::ACCEPTED, "{response:?}");
-    }
-
-    pub(crate) async fn status(&self, method: &str, path: &str) -> u16 {
-        self.send(method, path, IMAGE, Bytes::new()).await.status().as_u16()
     }
 
     /// A whole run, whose waits pass at once.
@@ -194,16 +148,6 @@ impl<S: Storage<Upload = MemoryBody, Download: Readable>> Client<S> {
         }
         panic!("a run does not end");
     }
-}
-
-pub(crate) fn image(config: &str, layer: &str) -> Value {
-    let of = |kind: &str, bytes: &str| json!({ "mediaType": kind, "digest": sha256(bytes.as_bytes()), "size": bytes.len() });
-    json!({
-        "schemaVersion": 2,
-        "mediaType": IMAGE,
-        "config": of("application/vnd.oci.image.config.v1+json", config),
-        "layers": [of("application/vnd.oci.image.layer.v1.tar", layer)],
-    })
 }
 
 pub(crate) async fn exists<S: Storage>(storage: &S, key: Key) -> bool {

@@ -42,7 +42,7 @@ where
     let digest = sha512(b"of sha512");
     let path = format!("/v2/d/blobs/uploads/?digest={digest}");
     let body = Bytes::from_static(b"of sha512");
-    let response = client.send("POST", &path, "application/octet-stream", body).await;
+    let response = client.ask("POST", &path, "application/octet-stream", body).await;
     assert_eq!(response.status(), 201);
 }
 

@@ -110,7 +110,7 @@ async fn limits_of_a_slice() {
     let world = InDirectory::default();
     let client = world.client();
     let status = async |body: String| {
-        client.send("POST", PATH, "application/json", Bytes::from(body)).await.status().as_u16()
+        client.ask("POST", PATH, "application/json", Bytes::from(body)).await.status().as_u16()
     };
     for (bytes, expected) in [
         (0, 400),

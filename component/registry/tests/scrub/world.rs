@@ -1,7 +1,5 @@
 //! Storages in which things are damaged, and a client that scrubs them.
 
-use bytes::Bytes;
-use http::{Request, Response};
 use roadstead_bridge::scrub::{Counts, Finding, Kind, PATH, Progress, ScrubRequest};
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
@@ -9,15 +7,15 @@ use roadstead_kit::body::{MemoryBody, NativeBodies};
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::contract::{Readable, sha256};
 use roadstead_kit::directory::NativeDirectory;
+pub(crate) use roadstead_kit::images::{IMAGE, INDEX, descriptor, image};
 use roadstead_kit::native::NativeRegistry;
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{Key, Storage};
 use serde_json::{Value, json};
+use std::ops::Deref;
 use std::time::Duration;
 
 pub(crate) const DELETES: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
-pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A storage of this process.
 pub(crate) trait World: Default {
@@ -109,53 +107,18 @@ pub(crate) struct Client<S> {
     pub(crate) storage: S,
 }
 
+impl<S> Deref for Client<S> {
+    type Target = NativeRegistry<S>;
+
+    fn deref(&self) -> &NativeRegistry<S> {
+        &self.registry
+    }
+}
+
 impl<S: Storage<Upload = MemoryBody, Download: Readable>> Client<S> {
-    pub(crate) async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        of: &str,
-        body: Bytes,
-    ) -> Response<Bytes> {
-        let request = Request::builder().method(method).uri(path).header("content-type", of);
-        self.registry.send(request.body(body).unwrap()).await
-    }
-
-    pub(crate) async fn status(&self, method: &str, path: &str) -> u16 {
-        self.send(method, path, IMAGE, Bytes::new()).await.status().as_u16()
-    }
-
-    pub(crate) async fn push_blob(&self, repository: &str, bytes: &str) -> Digest {
-        let digest = sha256(bytes.as_bytes());
-        let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
-        let body = Bytes::copy_from_slice(bytes.as_bytes());
-        let response = self.send("POST", &path, "application/octet-stream", body).await;
-        assert_eq!(response.status(), 201, "{response:?}");
-        digest
-    }
-
     pub(crate) async fn push(&self, repository: &str, tag: &str, manifest: &Value) -> Digest {
-        let bytes = Bytes::from(manifest.to_string());
-        let digest = sha256(&bytes);
-        let tag = if tag.is_empty() { digest.as_str() } else { tag };
-        let path = format!("/v2/{repository}/manifests/{tag}");
         let of = manifest["mediaType"].as_str().unwrap();
-        let response = self.send("PUT", &path, of, bytes).await;
-        assert_eq!(response.status(), 201, "{response:?}");
-        digest
-    }
-
-    /// An image whose configuration and layer have these bytes.
-    pub(crate) async fn push_image(
-        &self,
-        repository: &str,
-        tag: &str,
-        config: &str,
-        layer: &str,
-    ) -> Digest {
-        self.push_blob(repository, config).await;
-        self.push_blob(repository, layer).await;
-        self.push(repository, tag, &image(config, layer)).await
+        self.registry.push(repository, tag, of, manifest).await
     }
 
     /// Replaces the data of a blob behind the registry's back.
@@ -165,7 +128,7 @@ impl<S: Storage<Upload = MemoryBody, Download: Readable>> Client<S> {
 
     pub(crate) async fn slice(&self, ask: &ScrubRequest) -> Progress {
         let body = serde_json::to_vec(ask).unwrap();
-        let response = self.send("POST", PATH, "application/json", body.into()).await;
+        let response = self.ask("POST", PATH, "application/json", body.into()).await;
         assert_eq!(response.status(), 200, "{response:?}");
         serde_json::from_slice(response.body()).unwrap()
     }
@@ -183,19 +146,6 @@ impl<S: Storage<Upload = MemoryBody, Download: Readable>> Client<S> {
         }
         panic!("a scrub does not end");
     }
-}
-
-pub(crate) fn descriptor(kind: &str, bytes: &str) -> Value {
-    json!({ "mediaType": kind, "digest": sha256(bytes.as_bytes()), "size": bytes.len() })
-}
-
-pub(crate) fn image(config: &str, layer: &str) -> Value {
-    json!({
-        "schemaVersion": 2,
-        "mediaType": IMAGE,
-        "config": descriptor("application/vnd.oci.image.config.v1+json", config),
-        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", layer)],
-    })
 }
 
 /// An index of these manifests.
