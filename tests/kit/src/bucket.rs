@@ -1,9 +1,11 @@
 //! A bucket in memory that is as strict as real ones, and records requests.
 
 mod clock;
+mod generated;
 mod objects;
 mod s3;
 
+pub use generated::{GeneratedBucket, LAYERS};
 pub use objects::Objects;
 pub(crate) use s3::VerifiedPut;
 

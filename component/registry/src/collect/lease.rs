@@ -62,7 +62,16 @@ impl Records {
 impl<S: Storage> Store<S> {
     /// Reads which records there are.
     pub(crate) async fn records(&self) -> Result<Records, StorageError> {
-        self.records_after(None).await
+        let mut records = Records::default();
+        let mut pages = Pages::new(&Collection::Records, None, PAGE);
+        while let Some(entries) = pages.next(&self.storage).await? {
+            for entry in entries {
+                if let Key::Record(record) = entry.key {
+                    records.add(record, entry.modified);
+                }
+            }
+        }
+        Ok(records)
     }
 
     /// The time by the storage's clock, as the record that a run `id` has begun, and all
@@ -75,19 +84,6 @@ impl<S: Storage> Store<S> {
             StorageError::Failed("a list does not show what was written".to_owned())
         })?;
         Ok((now, records))
-    }
-
-    async fn records_after(&self, after: Option<Cursor>) -> Result<Records, StorageError> {
-        let mut records = Records::default();
-        let mut pages = Pages::new(&Collection::Records, after, PAGE);
-        while let Some(entries) = pages.next(&self.storage).await? {
-            for entry in entries {
-                if let Key::Record(record) = entry.key {
-                    records.add(record, entry.modified);
-                }
-            }
-        }
-        Ok(records)
     }
 
     /// Deletes the records of a run that has ended, as far as possible.
@@ -129,11 +125,23 @@ impl<S: Storage> Store<S> {
 
     /// When a run began, and when its lease was renewed.
     pub(super) async fn times(&self, id: u128) -> Result<(SystemTime, SystemTime), StorageError> {
-        // Before both, and after what runs are to do.
-        let records = self.records_after(Some(Cursor("b".to_owned()))).await?;
-        let begun = records.begun.iter().find(|(run, _)| *run == id).map(|(_, time)| *time);
-        let both = begun.zip(records.lease);
-        both.ok_or_else(|| StorageError::Failed("the run has lost its lease".to_owned()))
+        // Before both, and after what runs are to do. What is live comes after them, in
+        // very many records.
+        let mut pages = Pages::new(&Collection::Records, Some(Cursor("b".to_owned())), PAGE);
+        let (mut begun, mut lease) = (None, None);
+        while let Some(entries) = pages.next(&self.storage).await? {
+            for entry in entries {
+                match entry.key {
+                    Key::Record(Record::Begun(run)) if run == id => begun = Some(entry.modified),
+                    Key::Record(Record::Lease) => lease = Some(entry.modified),
+                    _ => {}
+                }
+            }
+            if let Some(both) = begun.zip(lease) {
+                return Ok(both);
+            }
+        }
+        Err(StorageError::Failed("the run has lost its lease".to_owned()))
     }
 }
 

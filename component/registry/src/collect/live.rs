@@ -2,9 +2,9 @@
 //! time, by the first digit of their digests.
 
 use super::run::Run;
-use roadstead_oci::Digest;
+use roadstead_oci::{Algorithm, Digest};
 use roadstead_storage::{Key, Record, Shard, Storage, StorageError};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 /// How many digests are collected before they are stored.
@@ -27,6 +27,15 @@ pub(super) enum Fact {
 
 impl Fact {
     const ALL: [Self; 4] = [Self::Referred, Self::Child, Self::Read, Self::Held];
+
+    fn bit(self) -> u8 {
+        match self {
+            Self::Referred => 1,
+            Self::Child => 2,
+            Self::Read => 4,
+            Self::Held => 8,
+        }
+    }
 
     fn letter(self) -> char {
         match self {
@@ -58,30 +67,54 @@ impl Found {
     }
 }
 
-/// All that is live of one shard.
+/// What is known of one digest.
+#[derive(Clone, Copy, Default, Debug)]
+struct Facts(u8);
+
+impl Facts {
+    fn has(self, fact: Fact) -> bool {
+        self.0 & fact.bit() != 0
+    }
+}
+
+/// All that is live of one shard, by the bytes of its digests: there may be millions,
+/// whose texts would take twice the memory.
 #[derive(Debug, Default)]
-pub(super) struct Live(HashMap<Digest, HashSet<Fact>>);
+pub(super) struct Live(HashMap<Box<[u8]>, Facts>);
 
 impl Live {
+    fn add(&mut self, digest: &Digest, fact: Fact) {
+        self.0.entry(digest.to_bytes().into_boxed_slice()).or_default().0 |= fact.bit();
+    }
+
+    fn facts(&self, digest: &Digest) -> Facts {
+        self.0.get(digest.to_bytes().as_slice()).copied().unwrap_or_default()
+    }
+
     pub(super) fn contains(&self, digest: &Digest) -> bool {
-        let facts = self.0.get(digest);
-        facts.is_some_and(|facts| facts.iter().any(|fact| *fact != Fact::Held))
+        let facts = self.facts(digest);
+        Fact::ALL.into_iter().any(|fact| fact != Fact::Held && facts.has(fact))
     }
 
     /// Whether it is not removed in this run.
     pub(super) fn is_held(&self, digest: &Digest) -> bool {
-        self.0.get(digest).is_some_and(|facts| facts.contains(&Fact::Held))
+        self.facts(digest).has(Fact::Held)
     }
 
     /// The manifests that indexes refer to, and whose references have not been read.
     pub(super) fn unread(&self) -> Vec<Digest> {
         let unread =
-            |facts: &HashSet<Fact>| facts.contains(&Fact::Child) && !facts.contains(&Fact::Read);
-        let mut unread: Vec<Digest> =
-            self.0.iter().filter(|(_, facts)| unread(facts)).map(|(d, _)| d.clone()).collect();
+            self.0.iter().filter(|(_, facts)| facts.has(Fact::Child) && !facts.has(Fact::Read));
+        let mut unread: Vec<Digest> = unread.filter_map(|(bytes, _)| digest_of(bytes)).collect();
         unread.sort_unstable();
         unread
     }
+}
+
+/// The digest with these bytes: their number tells its algorithm.
+fn digest_of(bytes: &[u8]) -> Option<Digest> {
+    let mut digests = Algorithm::ALL.into_iter();
+    digests.find_map(|algorithm| Digest::from_bytes(algorithm, bytes))
 }
 
 impl<S: Storage> Run<'_, S> {
@@ -118,7 +151,7 @@ impl<S: Storage> Run<'_, S> {
             let text = text.map_err(|error| lost(error, "what is live"))?;
             for line in unseal(&text, &key)? {
                 let (fact, digest) = parse(line).ok_or_else(|| damaged(&key))?;
-                live.0.entry(digest).or_default().insert(fact);
+                live.add(&digest, fact);
             }
         }
         Ok(live)

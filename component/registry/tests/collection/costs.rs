@@ -1,14 +1,18 @@
 //! What runs keep, and what they cost.
 
-use crate::world::{Client, DAY, World, blob, name, order};
+use crate::world::{Client, DAY, DELETES, World, blob, name, order};
 use bytes::Bytes;
-use roadstead_kit::bucket::MemoryBucket;
+use roadstead_cloud::{CloudStorage, Options};
+use roadstead_kit::body::NativeBodies;
+use roadstead_kit::bucket::{GeneratedBucket, LAYERS, MemoryBucket};
 use roadstead_kit::contract::sha256;
+use roadstead_kit::native::NativeRegistry;
 use roadstead_oci::Digest;
 use roadstead_registry::SliceOptions;
 use roadstead_storage::Key;
 use roadstead_storage::Storage as _;
 use serde_json::json;
+use std::time::Duration;
 
 /// What manifests refer to is read once, and kept in parts.
 #[tokio::test]
@@ -126,4 +130,53 @@ async fn what_a_run_costs() {
         assert!(report.condemned == 0 || report.condemned == garbage, "{report:?}");
         assert!(report.removed == 0 || report.removed == garbage, "{report:?}");
     }
+}
+
+/// A bucket of any size: what the first runs cost, which know no manifest yet, and what
+/// later ones do. Time passes with requests, as many in a second as the settings allow by
+/// default. `MEASURE_REVISIONS=10000000` prints more than it checks.
+#[tokio::test]
+async fn what_many_revisions_cost() {
+    const TICK: Duration = Duration::from_millis(5);
+    let revisions = std::env::var("MEASURE_REVISIONS").ok();
+    let revisions: u64 = revisions.and_then(|number| number.parse().ok()).unwrap_or(3_000);
+    let repositories = (revisions / 10_000).max(30);
+    let (files, written) = (tempfile::tempdir().unwrap(), MemoryBucket::default().with_tick(TICK));
+    let large = files.path().to_owned();
+    let bucket = GeneratedBucket::new(repositories, revisions, written.clone(), large);
+    let storage = CloudStorage::<NativeBodies>::new(bucket.backend(), Options::default());
+    let client = Client(NativeRegistry::new(storage, DELETES).unwrap());
+    written.pass(10 * DAY);
+    let mut known = false;
+    // A day at a time: as long as a run is valid, it reads manifests, and the next one
+    // knows them.
+    for run in 1..=20 {
+        let begun = written.passed();
+        let result = client.try_run(&written, SliceOptions { budget: 1000, ..order() }).await;
+        let (took, requests) = (written.passed() - begun, bucket.requests());
+        let total: u64 = requests.values().sum();
+        println!("run {run}: {total} requests, {requests:?}, {took:?}, {}: {result:?}", memory());
+        written.pass(DAY);
+        match result {
+            // It has taken too long.
+            Err(_) => assert!(took > order().valid && !known, "{took:?}"),
+            Ok(report) => {
+                let report = report.unwrap();
+                assert_eq!((report.manifests, report.repositories), (revisions, repositories));
+                assert_eq!((report.blobs, report.sighted), (revisions * (1 + LAYERS), 0));
+                if std::mem::replace(&mut known, true) {
+                    let most = revisions / 50 + 40 * repositories + 500;
+                    assert!(total < most, "{total} requests, more than {most}");
+                    return;
+                }
+            }
+        }
+    }
+    panic!("no run reaches the end");
+}
+
+/// The most memory that this process has had.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default().to_owned()
 }
