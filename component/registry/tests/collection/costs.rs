@@ -153,7 +153,8 @@ async fn what_many_revisions_cost() {
     for run in 1..=20 {
         let begun = written.passed();
         let result = client.try_run(&written, SliceOptions { budget: 1000, ..order() }).await;
-        let (took, requests) = (written.passed() - begun, bucket.requests());
+        let took = written.passed().saturating_sub(begun);
+        let requests = bucket.requests();
         let total: u64 = requests.values().sum();
         println!("run {run}: {total} requests, {requests:?}, {took:?}, {}: {result:?}", memory());
         written.pass(DAY);

@@ -8,14 +8,13 @@ use futures::stream::BoxStream;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    Attribute, AttributeValue, Attributes, CopyOptions, GetOptions, GetResult, GetResultPayload,
-    ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult,
+    Attribute, AttributeValue, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult,
 };
 use roadstead_buckets::Backend;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +24,13 @@ const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Layers of each image, which no other one has.
 pub const LAYERS: u64 = 3;
+
+/// The keys of a directory, in their order: how many there are, and what makes each of
+/// them, with the size of its object.
+struct Keys<'a> {
+    count: u64,
+    key: Box<dyn Fn(u64) -> (String, u64) + 'a>,
+}
 
 /// How many keys a page has at most.
 const PAGE: usize = 1000;
@@ -94,10 +100,6 @@ impl GeneratedBucket {
         (self.hex(blob) == hex).then_some(blob)
     }
 
-    fn repository(&self, number: u64) -> String {
-        format!("r{number:07}")
-    }
-
     /// How many images a repository has.
     fn images_of(&self, repository: u64) -> u64 {
         (self.0.images + self.0.repositories - 1 - repository) / self.0.repositories
@@ -108,39 +110,31 @@ impl GeneratedBucket {
         (image * self.0.repositories + repository) * (1 + LAYERS) + layer
     }
 
-    fn link(&self, directory: &str, blob: u64) -> (String, u64) {
-        (format!("{directory}sha256/{}/link", self.hex(blob)), 71)
-    }
-
-    /// How many keys there are in one of the generated directories, and what makes them:
-    /// the key, and its size.
-    fn directory(&self, directory: &str) -> Option<(u64, Box<dyn Fn(u64) -> (String, u64) + '_>)> {
+    /// The keys of one of the generated directories.
+    fn directory(&self, directory: &str) -> Option<Keys<'_>> {
         if directory == BLOBS {
             let key = |blob: u64| {
                 let hex = self.hex(blob);
                 let (shard, _) = hex.split_at(2);
                 (format!("{BLOBS}sha256/{shard}/{hex}/data"), 1000)
             };
-            return Some((self.blobs(), Box::new(key)));
+            return Some(Keys { count: self.blobs(), key: Box::new(key) });
         }
         let (name, rest) = directory.strip_prefix(REPOSITORIES)?.split_once('/')?;
         let repository: u64 = name.strip_prefix('r')?.parse().ok()?;
         let images = self.images_of(repository);
         let of = directory.to_owned();
-        match rest {
-            "_manifests/revisions/" => Some((
-                images,
-                Box::new(move |image| self.link(&of, self.blob_of(repository, image, 0))),
-            )),
-            "_layers/" => Some((
-                images * LAYERS,
-                Box::new(move |link| {
-                    let (image, layer) = (link / LAYERS, 1 + link % LAYERS);
-                    self.link(&of, self.blob_of(repository, image, layer))
-                }),
-            )),
-            _ => None,
-        }
+        let (count, each) = match rest {
+            "_manifests/revisions/" => (images, 1),
+            "_layers/" => (images * LAYERS, LAYERS),
+            _ => return None,
+        };
+        let key = move |link: u64| {
+            let layer = if each == 1 { 0 } else { 1 + link % each };
+            let blob = self.blob_of(repository, link / each, layer);
+            (format!("{of}sha256/{}/link", self.hex(blob)), 71)
+        };
+        Some(Keys { count, key: Box::new(key) })
     }
 
     /// Directories right below this one, if it is one of a generated repository or the one
@@ -148,7 +142,7 @@ impl GeneratedBucket {
     fn directories(&self, prefix: &str) -> Option<Vec<String>> {
         let rest = prefix.strip_prefix(REPOSITORIES)?;
         match rest.strip_suffix('/') {
-            None => Some((0..self.0.repositories).map(|number| self.repository(number)).collect()),
+            None => Some((0..self.0.repositories).map(|number| format!("r{number:07}")).collect()),
             Some(name) if !name.contains('/') => {
                 Some(["_layers", "_manifests"].map(str::to_owned).to_vec())
             }
@@ -160,9 +154,10 @@ impl GeneratedBucket {
     fn generated(&self, key: &str) -> Option<Vec<u8>> {
         if let Some(link) = key.strip_suffix("/link").filter(|_| key.starts_with(REPOSITORIES)) {
             let (directory, hex) = link.rsplit_once("sha256/")?;
-            let _ = self.directory(directory)?;
-            self.place(hex)?;
-            return Some(format!("sha256:{hex}").into_bytes());
+            return self
+                .directory(directory)
+                .and(self.place(hex))
+                .map(|_| format!("sha256:{hex}").into_bytes());
         }
         let rest = key.strip_prefix(BLOBS)?.strip_suffix("/data")?;
         let (_, hex) = rest.rsplit_once('/')?;
@@ -175,31 +170,27 @@ impl GeneratedBucket {
         Some(json!({ "mediaType": MEDIA_TYPE, "layers": layers }).to_string().into_bytes())
     }
 
-    fn meta(&self, key: &str, size: u64) -> ObjectMeta {
-        // They are older than whatever is written.
-        let last_modified = DateTime::UNIX_EPOCH;
-        ObjectMeta { location: Path::from(key), last_modified, size, e_tag: None, version: None }
-    }
-
     fn file(&self, key: &Path) -> PathBuf {
         self.0.files.join(key.as_ref().replace('/', "!"))
     }
 }
 
-/// A page of keys, as many as `count`, that are sorted.
-fn page(
-    count: u64,
-    after: &str,
-    limit: usize,
-    key: impl Fn(u64) -> (String, u64),
-) -> (Vec<(String, u64)>, Option<String>) {
-    let Range { mut start, mut end } = 0..count;
+fn meta(key: &str, size: u64) -> ObjectMeta {
+    // They are older than whatever is written.
+    let last_modified = DateTime::UNIX_EPOCH;
+    ObjectMeta { location: Path::from(key), last_modified, size, e_tag: None, version: None }
+}
+
+/// A page of keys, and where the next one begins.
+fn page(keys: &Keys<'_>, after: &str, limit: usize) -> (Vec<(String, u64)>, Option<String>) {
+    let Keys { count, key } = keys;
+    let (mut start, mut end) = (0, *count);
     while start < end {
         let middle = start.midpoint(end);
         if key(middle).0.as_str() <= after { start = middle + 1 } else { end = middle }
     }
-    let keys: Vec<_> = (start..count).take(limit).map(key).collect();
-    let more = start + keys.len() as u64 != count;
+    let keys: Vec<_> = (start..*count).take(limit).map(key).collect();
+    let more = start + keys.len() as u64 != *count;
     let token = keys.last().filter(|_| more).map(|(key, _)| key.clone());
     (keys, token)
 }
@@ -212,14 +203,14 @@ impl std::fmt::Display for GeneratedBucket {
 
 fn result(meta: ObjectMeta, bytes: Vec<u8>, media_type: bool) -> GetResult {
     let name = Attribute::Metadata("mediatype".into());
-    let attributes = media_type.then(|| (name, AttributeValue::from(MEDIA_TYPE))).into_iter();
+    let media_type = media_type.then(|| (name, AttributeValue::from(MEDIA_TYPE)));
     let range = 0..bytes.len() as u64;
     let stream = futures::stream::iter([Ok(bytes.into())]);
     GetResult {
         payload: GetResultPayload::Stream(Box::pin(stream)),
         meta: ObjectMeta { size: range.end, ..meta },
         range,
-        attributes: Attributes::from_iter(attributes),
+        attributes: media_type.into_iter().collect(),
         extensions: http::Extensions::new(),
     }
 }
@@ -255,7 +246,7 @@ impl ObjectStore for GeneratedBucket {
         self.request(if options.head { "HEAD" } else { "GET" });
         if let Some(bytes) = self.generated(key.as_ref()) {
             let media_type = key.as_ref().contains("/revisions/");
-            return Ok(result(self.meta(key.as_ref(), 0), bytes, media_type));
+            return Ok(result(meta(key.as_ref(), 0), bytes, media_type));
         }
         let found = self.0.written.get_opts(key, options).await?;
         match std::fs::read(self.file(key)) {
@@ -318,15 +309,16 @@ impl PaginatedListStore for GeneratedBucket {
                 let name = usize::try_from(number).ok().and_then(|number| names.get(number));
                 (format!("{prefix}{}/", name.map_or("", String::as_str)), 0)
             };
-            let (keys, page_token) = page(names.len() as u64, &after, limit, name);
+            let names = Keys { count: names.len() as u64, key: Box::new(name) };
+            let (keys, page_token) = page(&names, &after, limit);
             found.common_prefixes = keys.into_iter().map(|(key, _)| Path::from(key)).collect();
             return Ok(PaginatedListResult { result: found, page_token });
         }
-        let Some((count, key)) = self.directory(prefix) else {
+        let Some(keys) = self.directory(prefix) else {
             return self.0.written.list_paginated(Some(prefix), options).await;
         };
-        let (keys, page_token) = page(count, &after, limit, key);
-        found.objects = keys.into_iter().map(|(key, size)| self.meta(&key, size)).collect();
+        let (keys, page_token) = page(&keys, &after, limit);
+        found.objects = keys.into_iter().map(|(key, size)| meta(&key, size)).collect();
         Ok(PaginatedListResult { result: found, page_token })
     }
 }
