@@ -5,7 +5,9 @@
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use http::{Request, StatusCode};
-use roadstead_tests::{Target, Wasmtime, binary_named, digest, get, post, run, send, skip};
+use roadstead_tests::{
+    BY_SLICES, Target, Wasmtime, a_run_by_slices, binary_named, digest, get, post, run, send, skip,
+};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -130,4 +132,18 @@ async fn entries_vanish_while_directories_are_read() {
     stream::iter(0..REQUESTS).for_each_concurrent(AT_ONCE, ask).await;
     ended.store(true, Ordering::Relaxed);
     coming_and_going.join().unwrap();
+}
+
+/// Nothing else drives it there: no slice is done without a request.
+#[tokio::test]
+async fn garbage_is_collected_by_requests() {
+    let files = tempfile::tempdir().unwrap();
+    let root = files.path().join("data");
+    fs::create_dir(&root).unwrap();
+    let Some(registry) = Wasmtime::start_with(&root, &BY_SLICES).unwrap() else {
+        let test = "garbage_is_collected_by_requests";
+        skip(test, "wasmtime is neither $WASMTIME nor on the PATH");
+        return;
+    };
+    a_run_by_slices(&registry.address, &root).await;
 }

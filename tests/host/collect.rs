@@ -1,15 +1,30 @@
 //! Garbage collection: driven by `serve`, and by the commands.
 
+use crate::content::Content;
+use crate::disk::{Disk, files};
+use crate::images::{Image, pull, put_manifest};
 use crate::start::{assert_says, refusal};
 use crate::support::{TEST_LIMIT, ask, build, logged, push_blob, request, within};
 use bytes::Bytes;
-use roadstead_tests::{Registry, binary, digest};
+use roadstead_tests::{BY_SLICES, Registry, a_run_by_slices, binary, digest, make_older};
 use serde_json::Value;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 const DELETE: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
 const SLICE: &str = "POST /v2/_roadstead/collect";
+
+/// The shortest waits that the settings allow.
+const WAITS: [(&str, &str); 2] = [
+    ("REGISTRY_STORAGE_MAINTENANCE_GC_GRACE", "1h"),
+    ("REGISTRY_STORAGE_MAINTENANCE_GC_KEEP", "2h"),
+];
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Bytes of links, records and the like, at most.
+const BESIDES: u64 = 16 * 1024;
 
 /// The host begins at once, and again and again.
 const HURRY: (&str, &str) = (
@@ -29,10 +44,34 @@ fn command(arguments: &[&str]) -> Command {
 
 /// What a command that succeeds prints.
 fn printed(arguments: &[&str]) -> String {
-    let output = command(arguments).output().unwrap();
+    printed_by(&mut command(arguments))
+}
+
+fn printed_by(command: &mut Command) -> String {
+    let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {errors}");
+    assert!(output.status.success(), "{command:?}: {errors}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// The report of a run in a directory that is not served, with the waits [`WAITS`].
+fn report(flags: &[&str], root: &Path) -> Value {
+    let arguments = [&["gc", "--json", text(root)], flags].concat();
+    let printed = printed_by(command(&arguments).envs(WAITS));
+    let mut json: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(json["status"], "done", "{json}");
+    json["report"].take()
+}
+
+/// An image, and its layer's size in bytes.
+fn image(seed: u64, size: u64) -> Image {
+    let config = Content { seed, size: 500 };
+    Image { config, layer: Content { seed: seed + 1000, size } }
+}
+
+async fn push(address: &str, repository: &str, image: Image) {
+    image.push_blobs(address, repository).await;
+    ask(address, put_manifest(repository, "latest", image.manifest()), 201).await;
 }
 
 fn text(path: &Path) -> &str {
@@ -259,6 +298,100 @@ async fn untagged_manifests_go_on_request() {
         let host = Registry::start(root.path(), &[], &[]).unwrap();
         ask(&host.address, pull(&former), 404).await;
         ask(&host.address, pull(&current), 200).await;
+    })
+    .await;
+}
+
+/// Nobody else drives it: `serve` begins a run of its own only after some minutes.
+#[tokio::test]
+async fn a_run_is_driven_by_requests() {
+    let root = tempfile::tempdir().unwrap();
+    within(TEST_LIMIT, async {
+        let host = Registry::start(root.path(), &BY_SLICES, &[]).unwrap();
+        a_run_by_slices(&host.address, root.path()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn garbage_that_is_kept_goes_after_the_waits_of_the_settings() {
+    let parent = tempfile::tempdir().unwrap();
+    let root = parent.path().join("data");
+    let (garbage, live) = (Bytes::from(vec![7; 100_000]), image(1, 50_000));
+    within(TEST_LIMIT, async {
+        let mut host = Registry::start(&root, &[], &[]).unwrap();
+        let garbage = push_blob(&host.address, "a", &garbage).await;
+        push(&host.address, "a", live).await;
+        host.kill().unwrap();
+        // Without the flag there are no waits, whatever earlier runs have done.
+        let comes_back_at_once = |stage: &str| {
+            let copy = parent.path().join(stage);
+            let copied = Command::new("cp").arg("-a").args([&root, &copy]).status();
+            assert!(copied.unwrap().success());
+            let report = report(&[], &copy);
+            assert_eq!(
+                (&report["removed"], &report["removed_bytes"]),
+                (&1.into(), &100_000.into())
+            );
+            assert!(!Disk(&copy).blob(&garbage).exists(), "{stage}");
+            copy
+        };
+        let waits = |passed: Duration, figure: &str| {
+            make_older(&root, passed);
+            let report = report(&["--keep"], &root);
+            for name in ["sighted", "condemned", "kept", "removed"] {
+                let expected = u32::from(name == figure);
+                assert_eq!(report[name], expected, "{name}, not {figure}: {report}");
+            }
+            assert_eq!(report[format!("{figure}_bytes")], 100_000, "{report}");
+            assert_eq!(Disk(&root).blob(&garbage).exists(), figure != "removed", "{figure}");
+        };
+        let untouched = comes_back_at_once("untouched");
+        waits(2 * HOUR, "sighted");
+        waits(HOUR / 2, "sighted");
+        waits(HOUR, "condemned");
+        assert!(!Disk(&root).layer_link("a", &garbage).exists());
+        let condemned = comes_back_at_once("condemned");
+        waits(HOUR, "kept");
+        waits(2 * HOUR, "removed");
+        for root in [&untouched, &condemned, &root] {
+            let host = Registry::start(root, &[], &[]).unwrap();
+            assert_eq!(pull(&host.address, "a", "latest").await, digest(&live.manifest()));
+        }
+    })
+    .await;
+}
+
+/// A push, a deletion by digest, a stop, and the command: what the disk has then.
+#[tokio::test]
+async fn what_is_left_on_the_disk_is_what_is_left_in_the_registry() {
+    let root = tempfile::tempdir().unwrap();
+    let (deleted, left) = (image(1, 6_000_000), image(2, 4_000_000));
+    let bytes = |image: Image| {
+        image.config.size + image.layer.size + u64::try_from(image.manifest().len()).unwrap()
+    };
+    let on_disk =
+        || -> u64 { files(root.path()).iter().map(|file| fs::metadata(file).unwrap().len()).sum() };
+    within(TEST_LIMIT, async {
+        let mut host = Registry::start(root.path(), &[DELETE], &[]).unwrap();
+        push(&host.address, "team/deleted", deleted).await;
+        push(&host.address, "team/left", left).await;
+        let line = format!("DELETE /v2/team/deleted/manifests/{}", digest(&deleted.manifest()));
+        ask(&host.address, request(&line, ""), 202).await;
+        host.signal("TERM").unwrap();
+        assert!(host.wait().unwrap().success());
+        let before = on_disk();
+        let report = report(&[], root.path());
+        let after = on_disk();
+        println!("{before} bytes in files before, {after} after; the image has {}", bytes(left));
+        assert!(before >= bytes(deleted) + bytes(left), "{before}");
+        assert!((bytes(left)..bytes(left) + BESIDES).contains(&after), "{after}");
+        assert_eq!(
+            (&report["removed"], &report["removed_bytes"]),
+            (&3.into(), &bytes(deleted).into())
+        );
+        let host = Registry::start(root.path(), &[], &[]).unwrap();
+        assert_eq!(pull(&host.address, "team/left", "latest").await, digest(&left.manifest()));
     })
     .await;
 }

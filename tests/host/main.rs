@@ -12,6 +12,8 @@ mod floods;
 mod frames;
 mod images;
 mod kills;
+#[cfg(target_os = "linux")]
+mod large_directory;
 mod limits;
 mod log;
 mod power_loss;

@@ -26,8 +26,9 @@ use roadstead_kit::requests::digest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -58,6 +59,8 @@ const METADATA: &str = "x-goog-meta-";
 #[derive(Debug)]
 pub struct Gcs {
     address: String,
+    /// Seconds by which its clock is ahead.
+    ahead: Arc<AtomicU64>,
     _end: oneshot::Sender<()>,
 }
 
@@ -69,7 +72,9 @@ impl Gcs {
         let address = listener.local_addr()?.to_string();
         let key = EncodingKey::from_rsa_pem(KEY.as_bytes())?;
         let key = DecodingKey::from_jwk(&Jwk::from_encoding_key(&key, Algorithm::RS256)?)?;
-        let store = Arc::new(Store { key, state: Mutex::default() });
+        let ahead = Arc::new(AtomicU64::new(0));
+        let state = State { ahead: Arc::clone(&ahead), ..State::default() };
+        let store = Arc::new(Store { key, state: Mutex::new(state) });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = oneshot::channel();
         std::thread::spawn(move || {
@@ -80,7 +85,12 @@ impl Gcs {
                 }
             });
         });
-        Ok(Self { address, _end: end })
+        Ok(Self { address, ahead, _end: end })
+    }
+
+    /// Lets time pass: objects that are written from now on are newer by that.
+    pub fn pass(&self, time: Duration) {
+        self.ahead.fetch_add(time.as_secs(), Ordering::Relaxed);
     }
 
     /// The settings of a registry with its data in a bucket.
@@ -140,6 +150,7 @@ struct State {
     objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, Upload>,
     serial: u64,
+    ahead: Arc<AtomicU64>,
 }
 
 #[derive(Clone)]
@@ -294,8 +305,9 @@ impl State {
     }
 
     fn store(&mut self, place: &str, bytes: Bytes, metadata: HeaderMap) -> Object {
-        let object =
-            Object { bytes, generation: self.next(), metadata, modified: SystemTime::now() };
+        let ahead = Duration::from_secs(self.ahead.load(Ordering::Relaxed));
+        let modified = SystemTime::now() + ahead;
+        let object = Object { bytes, generation: self.next(), metadata, modified };
         self.objects.insert(place.to_owned(), object.clone());
         object
     }

@@ -2,6 +2,7 @@
 
 mod azurite;
 mod client;
+mod collection;
 mod distribution;
 pub mod docker_engine;
 mod fake_gcs;
@@ -17,6 +18,7 @@ mod table;
 
 pub use azurite::Azurite;
 pub use client::{Answer, send, send_from, send_on};
+pub use collection::{BY_SLICES, a_run_by_slices, make_older};
 pub use distribution::Distribution;
 pub use fake_gcs::FakeGcs;
 pub use garage::Garage;

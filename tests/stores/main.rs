@@ -6,6 +6,7 @@
 //! is also a stand-in. A store that is not installed is skipped, with a message.
 
 mod azurite;
+mod commands;
 mod contract;
 mod fake_gcs;
 mod garage;

@@ -382,11 +382,19 @@ mod tests {
     use crate::body::full;
     use bytes::Bytes;
     use roadstead_bridge::storage::{Operation, Transfer};
+    use roadstead_config::UploadPurging;
     use roadstead_oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
     use roadstead_storage::{Commit, Key, StorageError, UploadSession};
     use std::fs::{self, File};
     use std::path::{Path, PathBuf};
-    use std::time::Duration;
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    /// How long a purge may take to be seen, and how often to look.
+    const NOTICE_LIMIT: Duration = Duration::from_secs(30);
+    const NOTICE_PAUSE: Duration = Duration::from_millis(5);
 
     /// A file that nobody can open before it is dropped: opening it for reading
     /// waits for a writer. It stands for a file system that hangs.
@@ -445,5 +453,40 @@ mod tests {
         let body = full(Bytes::from_static(b"bytes"));
         let transfer = Transfer::AppendAndCommit(Commit { session: other, ..commit });
         assert!(is_unavailable(store.transfer(transfer, body).await));
+    }
+    /// An upload to which nothing was added for so long: the files of its session.
+    fn upload(store: &HostStore, number: u8, age: Duration) -> PathBuf {
+        let name = RepositoryName::parse("a").unwrap();
+        let session = UploadSession::from_random(name, [number; 16]);
+        store.directory.begin(&session).unwrap();
+        let path = store.directory.path(&Key::Session(session));
+        for entry in fs::read_dir(&path).unwrap() {
+            let file = File::open(entry.unwrap().path()).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        }
+        path
+    }
+
+    /// The settings allow no interval that a test of a process could wait for.
+    #[tokio::test]
+    async fn uploads_are_purged_for_as_long_as_the_process_lives() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Arc::new(HostStore::open(root.path().to_owned(), false).unwrap());
+        let young = upload(&store, 0, HOUR / 2);
+        let interval = Duration::from_millis(20);
+        let purging = UploadPurging { age: HOUR, interval, dry_run: false };
+        let purge = tokio::spawn(Arc::clone(&store).purge(purging));
+        for number in 1..=3 {
+            let abandoned = upload(&store, number, 2 * HOUR);
+            let gone = async {
+                while abandoned.exists() {
+                    tokio::time::sleep(NOTICE_PAUSE).await;
+                }
+            };
+            let seen = tokio::time::timeout(NOTICE_LIMIT, gone).await;
+            assert!(seen.is_ok(), "upload {number} is still there");
+        }
+        assert!(young.exists() && !purge.is_finished());
+        purge.abort();
     }
 }

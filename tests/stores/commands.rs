@@ -1,0 +1,260 @@
+//! The commands `gc`, `scrub` and `rm` on a bucket that nobody serves, by a configuration
+//! file alone.
+
+use crate::registry::{MANIFEST, manifest};
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path as Place;
+use roadstead_buckets::Bucket;
+use roadstead_tests::{
+    Garage, Gcs, Registry, Step, Target, binary, bucket, digest, get, head, post, put, run, skip,
+};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// How long a registry in a hurry may take to remove garbage, and how often to look.
+const REMOVAL_LIMIT: Duration = Duration::from_mins(2);
+const REMOVAL_PAUSE: Duration = Duration::from_millis(200);
+
+/// Waits so short that a process sees garbage, condemns and removes it while a test runs,
+/// and pauses between runs.
+const HURRY: (&str, &str) = (
+    "ROADSTEAD_TEST_GC",
+    r#"{"first":0,"overrides":{"grace":1000,"keep":2000,"interval":5000,"valid":600000,"settled":0,"budget":1000,"exclusive":false}}"#,
+);
+
+/// An image of one layer, in `team/app`.
+struct Image {
+    tag: &'static str,
+    config: String,
+    layer: String,
+}
+
+impl Image {
+    fn new(tag: &'static str) -> Self {
+        Self { tag, config: json!({ "tag": tag }).to_string(), layer: tag.repeat(50_000) }
+    }
+
+    fn manifest(&self) -> String {
+        manifest(self.layer.as_bytes(), self.config.as_bytes())
+    }
+
+    fn blobs(&self) -> [String; 3] {
+        [self.config.clone(), self.layer.clone(), self.manifest()]
+    }
+
+    fn bytes(&self) -> usize {
+        self.blobs().iter().map(String::len).sum()
+    }
+
+    fn pushed(&self) -> Vec<Step> {
+        let blob = |text: &str| {
+            post(format!("/v2/team/app/blobs/uploads/?digest={}", digest(text.as_bytes())))
+                .header("content-type", "application/octet-stream")
+                .body(text.to_owned())
+                .status(201)
+        };
+        let manifest = put(format!("/v2/team/app/manifests/{}", self.tag))
+            .header("content-type", MANIFEST)
+            .body(self.manifest())
+            .status(201);
+        vec![blob(&self.config), blob(&self.layer), manifest]
+    }
+
+    fn pulled(&self) -> Vec<Step> {
+        let blob = |text: &str| {
+            get(format!("/v2/team/app/blobs/{}", digest(text.as_bytes()))).content(text.to_owned())
+        };
+        let manifest = get(format!("/v2/team/app/manifests/{}", self.tag));
+        vec![manifest.content(self.manifest()), blob(&self.config), blob(&self.layer)]
+    }
+}
+
+/// A bucket with two images, and its configuration file.
+struct Stored {
+    settings: Vec<(String, String)>,
+    bucket: Arc<dyn Bucket>,
+    config: PathBuf,
+    deleted: Image,
+    left: Image,
+    _directory: tempfile::TempDir,
+}
+
+impl Stored {
+    /// Pushes the images to the bucket of these settings, of this kind of store.
+    async fn new(kind: &str, settings: Vec<(String, String)>) -> Self {
+        let prefix = format!("REGISTRY_STORAGE_{}_", kind.to_uppercase());
+        let key = |name: &str| name.strip_prefix(&prefix).unwrap().to_lowercase();
+        let of_store: Map<String, Value> =
+            settings.iter().map(|(name, value)| (key(name), value.as_str().into())).collect();
+        // JSON is YAML too.
+        let config = json!({
+            "version": 0.1,
+            "storage": { kind: of_store, "maintenance": { "gc": { "grace": "1h", "keep": "2h" } } },
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.yml");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let stored = Self {
+            bucket: bucket(settings.clone()).unwrap(),
+            settings,
+            config: file,
+            deleted: Image::new("deleted"),
+            left: Image::new("left"),
+            _directory: directory,
+        };
+        let host = stored.host(&[]);
+        run(&at(&host), &[stored.deleted.pushed(), stored.left.pushed()].concat()).await;
+        stored
+    }
+
+    fn host(&self, more: &[(&str, &str)]) -> Registry {
+        let redirect = ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true");
+        Registry::start_over(&self.settings, &[&[redirect], more].concat()).unwrap()
+    }
+
+    /// What a command prints that succeeds, with no settings but the file's.
+    fn printed(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(binary().unwrap());
+        command.args(arguments);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
+            command.env_remove(name);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {:?}: {said}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn config(&self) -> &str {
+        text(&self.config)
+    }
+
+    /// Deletes the first image: its tag, and then its manifest.
+    fn delete(&self) {
+        let digest = digest(self.deleted.manifest().as_bytes());
+        for target in ["team/app:deleted", &format!("team/app@{digest}")] {
+            let said = self.printed(&["rm", "--config", self.config(), target]);
+            assert!(said.contains(target), "{said}");
+        }
+    }
+
+    /// The report of a run, in which these figures are not 0, of those that say what
+    /// becomes of blobs.
+    fn collected(&self, figures: &[(&str, usize)]) -> Value {
+        let printed = self.printed(&["gc", "--json", self.config()]);
+        let mut said: Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(said["status"], "done", "{said}");
+        let report = said["report"].take();
+        for figure in ["sighted", "condemned", "kept", "given_back", "removed"] {
+            let expected = figures.iter().find(|(name, _)| *name == figure);
+            let expected = expected.map_or(0, |(_, number)| *number);
+            assert_eq!(report[figure], expected, "{figure}: {report}");
+        }
+        assert_eq!((&report["repositories"], &report["manifests"]), (&1.into(), &1.into()));
+        report
+    }
+
+    /// Reads all of the bucket again, in which nothing is damaged.
+    fn scrubbed(&self, blobs: usize) {
+        let printed = self.printed(&["scrub", "--json", self.config()]);
+        let said: Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!((&said["findings"], &said["cursor"]), (&json!([]), &Value::Null), "{said}");
+        assert_eq!(said["counts"]["blobs"], blobs, "{said}");
+    }
+
+    /// Whether the bucket has the first image's blobs; they go together.
+    async fn has_deleted(&self) -> bool {
+        let mut found = Vec::new();
+        for blob in self.deleted.blobs() {
+            let digest = digest(blob.as_bytes());
+            let hex = digest.strip_prefix("sha256:").unwrap();
+            let key = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+            found.push(self.bucket.head(&Place::from(key)).await.is_ok());
+        }
+        found.contains(&true)
+    }
+
+    /// What clients see at the end.
+    async fn left_alone(&self) {
+        let host = self.host(&[]);
+        run(&at(&host), &self.left.pulled()).await;
+        let mut steps =
+            vec![get("/v2/team/app/tags/list").content(r#"{"name":"team/app","tags":["left"]}"#)];
+        for blob in &self.deleted.blobs()[..2] {
+            steps.push(head(format!("/v2/team/app/blobs/{}", digest(blob.as_bytes()))).status(404));
+        }
+        let manifest = digest(self.deleted.manifest().as_bytes());
+        steps.push(head(format!("/v2/team/app/manifests/{manifest}")).status(404));
+        run(&at(&host), &steps).await;
+    }
+}
+
+fn at(host: &Registry) -> Target {
+    Target::Server(host.address.clone())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The clock of the stand-in can be moved, so that the command alone does all of it, with
+/// the waits of the settings.
+#[tokio::test]
+async fn gcs() {
+    let gcs = Gcs::start().unwrap();
+    let stored = Stored::new("gcs", gcs.settings("images")).await;
+    stored.scrubbed(6);
+    stored.delete();
+    // What is young may be of a push that goes on.
+    assert_eq!(stored.collected(&[])["blobs"], 6);
+    gcs.pass(2 * HOUR);
+    let report = stored.collected(&[("sighted", 3)]);
+    assert_eq!(report["sighted_bytes"], stored.deleted.bytes(), "{report}");
+    gcs.pass(HOUR + HOUR / 60);
+    stored.collected(&[("condemned", 3)]);
+    stored.collected(&[("kept", 3)]);
+    assert!(stored.has_deleted().await);
+    stored.scrubbed(6);
+    gcs.pass(3 * HOUR);
+    let report = stored.collected(&[("removed", 3)]);
+    assert_eq!(report["removed_bytes"], stored.deleted.bytes(), "{report}");
+    assert!(!stored.has_deleted().await);
+    assert_eq!(stored.collected(&[])["blobs"], 3);
+    stored.scrubbed(3);
+    stored.left_alone().await;
+}
+
+/// The clocks of a real cluster cannot be moved, and no setting makes the waits short: a
+/// registry for tests does between two runs of the command what would take days.
+#[tokio::test]
+async fn garage() {
+    let Some(garage) = Garage::start().unwrap() else {
+        skip("commands::garage", "garage is not installed; run .ci/install-garage");
+        return;
+    };
+    garage.bucket("images").unwrap();
+    let stored = Stored::new("s3", garage.settings("images", 0)).await;
+    stored.scrubbed(6);
+    stored.delete();
+    assert_eq!(stored.collected(&[])["blobs"], 6);
+    let deletes = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
+    let mut host = stored.host(&[deletes, HURRY]);
+    let deadline = Instant::now() + REMOVAL_LIMIT;
+    while !host.log().lines().any(|line| line.contains("ended") && line.contains("removed=3")) {
+        assert!(Instant::now() < deadline, "not within {REMOVAL_LIMIT:?}: {}", host.log());
+        tokio::time::sleep(REMOVAL_PAUSE).await;
+    }
+    // Between two runs: one that is cut off keeps others out for ten minutes.
+    host.signal("TERM").unwrap();
+    assert!(host.wait().unwrap().success());
+    assert!(!host.log().contains("ERROR"), "{}", host.log());
+    assert!(!stored.has_deleted().await);
+    assert_eq!(stored.collected(&[])["blobs"], 3);
+    stored.scrubbed(3);
+    stored.left_alone().await;
+}
