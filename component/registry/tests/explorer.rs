@@ -5,8 +5,9 @@
 
 use roadstead_kit::bucket::Conditions;
 use roadstead_kit::explorer::{
-    Ask, Bound, Defect, Encounter, Fault, FaultKind, Found, Item, Medium, Meeting, Phase, Scenario,
-    Scrubber, Slip, encounter, explore, inject, meet, scrub_beside,
+    Ask, Bound, Collected, Defect, Encounter, Fault, FaultKind, Found, Item, Medium, Meeting,
+    Phase, Scenario, Scrubber, Slip, collect_beside, encounter, explore, inject, meet,
+    scrub_beside,
 };
 
 /// The variable that asks for more orders.
@@ -398,6 +399,75 @@ fn a_collector_that_breaks_a_rule_is_found() {
         eprintln!("{defect:?}: after {} interleavings", found.runs);
         assert!(found.violation.is_some(), "{defect:?} was not found");
     }
+}
+
+/// The registry's own collector beside clients, when it condemns the blob, and when it
+/// removes it.
+const COLLECTIONS: &[Collected] = &[
+    Collected { before: &[PushBlob], condemned: false, clients: &[&[HeadBlob, PUSH]] },
+    Collected { before: &[PushBlob], condemned: false, clients: &[&[GetBlob, PUSH]] },
+    Collected { before: &[PushSource], condemned: false, clients: &[&[Mount, PUSH]] },
+    Collected { before: &[PushBlob], condemned: true, clients: &[&[PushBlob, PUSH]] },
+    Collected { before: &[PushBlob], condemned: true, clients: &[&[GetBlob, PUSH]] },
+    Collected { before: &[PushBlob], condemned: true, clients: &[&[PUSH]] },
+    Collected { before: &[PushSource], condemned: true, clients: &[&[Mount, PUSH]] },
+    Collected { before: &[PushBlob], condemned: true, clients: &[&[PushBlob], &[PUSH]] },
+    Collected {
+        before: &[PushBlob],
+        condemned: false,
+        clients: &[&[DeleteBlob], &[HeadBlob, PUSH]],
+    },
+    Collected {
+        before: &[PushBlob],
+        condemned: true,
+        clients: &[&[DeleteRepository], &[PushBlob, PUSH]],
+    },
+];
+
+#[test]
+fn the_registry_collects_beside_clients() {
+    let mut failures = Vec::new();
+    for conditions in [Conditions::Honoured, Conditions::Ignored] {
+        let medium = Medium::Bucket(conditions);
+        let mut runs = 0;
+        for collected in COLLECTIONS {
+            let all = bound(medium);
+            let bound = Bound { orders: all.orders / 2, seeds: all.seeds / 2, ..all };
+            let found = collect_beside(medium, collected, bound, None);
+            runs += found.runs;
+            failures.extend(found.violation);
+        }
+        eprintln!("the registry's collector over {medium:?}: {runs} interleavings");
+        assert!(runs > COLLECTIONS.len() || !failures.is_empty(), "nobody met");
+    }
+    report(&failures);
+}
+
+/// Whichever operation of a run fails, or is its last: nothing is lost, nobody waits for
+/// ever, and later runs do the rest.
+#[test]
+fn the_registry_collects_and_a_fault_at_every_operation() {
+    let (orders, seeds) = if std::env::var_os(LONG).is_some() { (200, 100) } else { (2, 1) };
+    let bound = Bound { orders, preemptions: 1, seeds };
+    let medium = Medium::Bucket(Conditions::Ignored);
+    let mut failures = Vec::new();
+    for kind in [FaultKind::Stops, FaultKind::Fails, FaultKind::LosesAnswer] {
+        let (mut runs, mut points) = (0, 0);
+        for collected in COLLECTIONS {
+            for at in 0.. {
+                let found = collect_beside(medium, collected, bound, Some(Fault { at, kind }));
+                if !found.faulted && found.violation.is_none() {
+                    break;
+                }
+                runs += found.runs;
+                points += 1;
+                failures.extend(found.violation);
+            }
+        }
+        eprintln!("{kind:?} of the registry's collector: {points} points in {runs} interleavings");
+        assert!(points > COLLECTIONS.len() || !failures.is_empty(), "nothing went wrong");
+    }
+    report(&failures);
 }
 
 /// Clients that upload a damaged blob while a scrub moves it out of the way.

@@ -5,7 +5,7 @@
 use super::ask::{Ask, BLOB, Item, NAME, SOURCE, Upload, digest};
 use super::schedule::Scheduler;
 use super::search::{Bound, Found, explore_runs, send, steps_of};
-use super::stage::{Task, pause, perform};
+use super::stage::{Fault, Task, pause, perform};
 use super::world::{Medium, Work, World};
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName};
@@ -78,66 +78,99 @@ fn run(
     if meeting.condemned {
         world.work(0, collector).map_err(|error| format!("before: {error}"))?;
     }
-    let problems = Mutex::new(Vec::new());
-    let report = |problem: String| {
-        problems.lock().unwrap_or_else(PoisonError::into_inner).push(problem);
-    };
     let collector = Collector { phases: meeting.phases, defect, ..collector };
-    // What is deleted is promised to nobody.
-    let deletes =
-        |ask: &Ask| matches!(ask, Ask::Delete(_) | Ask::DeleteBlob | Ask::DeleteRepository);
-    let is_deleted = meeting.clients.iter().any(|asks| asks.iter().any(deletes));
-    let is_whole = meeting.clients.iter().any(|asks| asks.contains(&Ask::DeleteRepository));
-    let client = || Mutex::new(Client { is_deleted, ..Client::default() });
-    let clients: Vec<Mutex<Client>> = meeting.clients.iter().map(|_| client()).collect();
-    let tasks = meeting.clients.iter().zip(&clients).enumerate();
-    let tasks = tasks.map(|(process, (asks, client))| {
-        let (world, active, report) = (&world, &active, &report);
-        Box::new(move || {
-            active.fetch_add(1, Ordering::Relaxed);
-            let mut client = client.lock().unwrap_or_else(PoisonError::into_inner);
-            for &ask in *asks {
-                if let Err(problem) = client.ask(world, process, ask) {
-                    report(problem);
+    let beside = Beside { world: &world, clients: meeting.clients, active: &active, faults: &[] };
+    let collect = || world.work(processes - 1, collector).map_err(|error| error.to_string());
+    beside
+        .run(collect, || Ok(()), scheduler)
+        .map_err(|error| format!("{error}\nover {medium:?}, {meeting:?}"))
+}
+
+/// A collector beside clients, whoever it is.
+pub(super) struct Beside<'a> {
+    pub(super) world: &'a World,
+    /// What each client asks for.
+    pub(super) clients: &'static [&'static [Ask]],
+    /// How many clients have begun and not ended.
+    pub(super) active: &'a AtomicUsize,
+    /// Of the clients, and of the collector, which is the last.
+    pub(super) faults: &'a [Option<Fault>],
+}
+
+impl Beside<'_> {
+    /// Runs them at once, then `later`, and says whether a fault was reached. It makes no
+    /// difference to clients that somebody collects.
+    pub(super) fn run(
+        &self,
+        collect: impl FnOnce() -> Result<(), String> + Send,
+        later: impl FnOnce() -> Result<(), String>,
+        scheduler: Box<dyn Scheduler>,
+    ) -> Result<bool, String> {
+        let Self { world, active, .. } = *self;
+        let problems = Mutex::new(Vec::new());
+        let report = |problem: String| {
+            problems.lock().unwrap_or_else(PoisonError::into_inner).push(problem);
+        };
+        // What is deleted is promised to nobody.
+        let deletes =
+            |ask: &Ask| matches!(ask, Ask::Delete(_) | Ask::DeleteBlob | Ask::DeleteRepository);
+        let is_deleted = self.clients.iter().any(|asks| asks.iter().any(deletes));
+        let is_whole = self.clients.iter().any(|asks| asks.contains(&Ask::DeleteRepository));
+        let client = || Mutex::new(Client { is_deleted, ..Client::default() });
+        let clients: Vec<Mutex<Client>> = self.clients.iter().map(|_| client()).collect();
+        let tasks = self.clients.iter().zip(&clients).enumerate();
+        let tasks = tasks.map(|(process, (asks, client))| {
+            let report = &report;
+            Box::new(move || {
+                active.fetch_add(1, Ordering::Relaxed);
+                let mut client = client.lock().unwrap_or_else(PoisonError::into_inner);
+                for &ask in *asks {
+                    if let Err(problem) = client.ask(world, process, ask) {
+                        report(problem);
+                    }
                 }
-            }
-            active.fetch_sub(1, Ordering::Relaxed);
-        }) as Task<'_>
-    });
-    let collect = Box::new(|| {
-        if let Err(error) = world.work(processes - 1, collector) {
-            report(format!("the collector: {error}"));
+                active.fetch_sub(1, Ordering::Relaxed);
+            }) as Task<'_>
+        });
+        let has_fault = self.faults.iter().any(Option::is_some);
+        let collect = Box::new(|| match collect() {
+            // It may fail where something goes wrong.
+            Err(error) if !has_fault => report(format!("the collector: {error}")),
+            _ => {}
+        }) as Task<'_>;
+        let tasks = tasks.chain([collect]).collect();
+        let performance = perform(tasks, scheduler, self.faults, world.root());
+        let mut is_acknowledged = false;
+        for client in clients {
+            let client = client.into_inner().unwrap_or_else(PoisonError::into_inner);
+            is_acknowledged |= client.is_acknowledged;
         }
-    }) as Task<'_>;
-    let tasks = tasks.chain([collect]).collect();
-    let performance = perform(tasks, scheduler, &[], world.root());
-    let mut is_acknowledged = false;
-    for client in clients {
-        let client = client.into_inner().unwrap_or_else(PoisonError::into_inner);
-        is_acknowledged |= client.is_acknowledged;
-    }
-    let mut problems = problems.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let inspect =
-        |held| world.work(0, Inspection { held }).unwrap_or_else(|error| vec![error.to_string()]);
-    if is_acknowledged && !is_deleted {
+        let mut problems = problems.into_inner().unwrap_or_else(PoisonError::into_inner);
+        problems.extend(later().err());
+        let inspect = |held| {
+            let missing = world.work(0, Inspection { held });
+            missing.unwrap_or_else(|error| vec![error.to_string()])
+        };
+        if is_acknowledged && !is_deleted {
+            problems.extend(inspect(true));
+        }
+        // A push beside the deletion of the repository stays whole, or is deleted whole.
+        if is_acknowledged && is_whole {
+            problems.extend(inspect(false));
+        }
+        // Whatever is left, a client can push.
+        let mut last = Client::default();
+        for ask in [Ask::HeadBlob, Ask::Put(Item::Image, None)] {
+            problems.extend(last.ask(world, 0, ask).err());
+        }
         problems.extend(inspect(true));
+        if problems.is_empty() {
+            return Ok(performance.faulted);
+        }
+        let mut text = format!("{}\n", problems.join("; "));
+        let _ = write!(text, "{}", steps_of(&performance));
+        Err(text)
     }
-    // A push beside the deletion of the repository stays whole, or is deleted whole.
-    if is_acknowledged && is_whole {
-        problems.extend(inspect(false));
-    }
-    // Whatever is left, a client can push.
-    let mut last = Client::default();
-    for ask in [Ask::HeadBlob, Ask::Put(Item::Image, None)] {
-        problems.extend(last.ask(&world, 0, ask).err());
-    }
-    problems.extend(inspect(true));
-    if problems.is_empty() {
-        return Ok(false);
-    }
-    let mut text = format!("{}\nover {medium:?}, {meeting:?}\n", problems.join("; "));
-    let _ = write!(text, "{}", steps_of(&performance));
-    Err(text)
 }
 
 /// A client, and what it was told.

@@ -15,11 +15,13 @@
 //!   `oracle` says whether what happened could have happened one request after
 //!   the other.
 //! - `search` brings them together.
-//! - `collector` is a garbage collector beside clients, with an oracle of its own:
-//!   what it does makes no difference to them. `scrubber` is a scrub beside them, and
-//!   `untagged` a collector that takes manifests away.
+//! - `collector` is the protocol of garbage collection beside clients, step by step, with
+//!   an oracle of its own: what it does makes no difference to them. `collection` is the
+//!   registry's own collector. `scrubber` is a scrub beside clients, and `untagged` a
+//!   collector that takes manifests away.
 
 mod ask;
+mod collection;
 mod collector;
 mod oracle;
 mod schedule;
@@ -31,6 +33,7 @@ mod untagged;
 mod world;
 
 pub use ask::{Ask, Item};
+pub use collection::{Collected, collect_beside};
 pub use collector::{Defect, Meeting, Phase, meet};
 pub use oracle::Model;
 pub use schedule::{DepthFirst, Random, Scheduler};

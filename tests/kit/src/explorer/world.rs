@@ -9,6 +9,7 @@ use http::{Request, Response};
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_config::Config;
 use roadstead_directory::{Directory, DirectoryStorage};
+use roadstead_registry::{Progress, SliceOptions};
 use roadstead_storage::{Storage, StorageError};
 use std::path::Path;
 use std::pin::pin;
@@ -139,6 +140,13 @@ impl World {
         }
         let registry = NativeRegistry::with_config(self.storage_in_bucket(), config());
         block_on(registry.unwrap_or_else(|error| valid(error)).send(request))
+    }
+
+    /// Does a slice of garbage collection in the bucket.
+    pub(crate) fn collect(&self, order: &SliceOptions) -> Result<Progress, StorageError> {
+        let registry = NativeRegistry::with_config(self.storage_in_bucket(), config());
+        let registry = registry.unwrap_or_else(|error| panic!("{error}"));
+        block_on(registry.collect(order))
     }
 
     fn storage_in_bucket(&self) -> CloudStorage<NativeBodies> {
