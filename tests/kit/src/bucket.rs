@@ -56,6 +56,8 @@ struct State {
     ignores_offsets: AtomicBool,
     /// The kind of request that fails next.
     failing: Mutex<Option<&'static str>>,
+    /// How many requests are answered before one fails.
+    answers: Mutex<Option<usize>>,
     /// Whether the next conditional write is repeated after it was applied.
     repeating: AtomicBool,
     /// Decides the order of concurrent requests.
@@ -166,6 +168,11 @@ impl MemoryBucket {
         *lock(&self.0.failing) = Some(what);
     }
 
+    /// Makes a request of any kind fail, after so many that do not.
+    pub fn fail_after(&self, requests: usize) {
+        *lock(&self.0.answers) = Some(requests);
+    }
+
     /// Makes the client send the next conditional write a second time, as after a
     /// 503 of a proxy to one that the store has applied.
     pub fn repeat_next_conditional_put(&self) {
@@ -252,7 +259,19 @@ impl MemoryBucket {
         for _ in 0..=seed.unwrap_or_default() >> 62 {
             yield_now().await;
         }
-        bucket_step(what, key).map_err(failed)
+        bucket_step(what, key).map_err(failed)?;
+        let mut answers = lock(&self.0.answers);
+        match answers.as_mut() {
+            Some(0) => {
+                *answers = None;
+                Err(failed("as asked for"))
+            }
+            Some(rest) => {
+                *rest -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -172,7 +172,7 @@ table! {
             unit: Some("operations"),
         },
         "How many operations of the storage a run takes in a second: requests to a bucket, or \
-         reads and writes of files.",
+         reads and writes of files. 64 KiB that are read or written count as one more.",
     )
     .ours();
 

@@ -247,8 +247,9 @@ impl<S: Storage> Run<'_, S> {
         &mut self,
         shard: Shard,
     ) -> Result<HashMap<Digest, u64>, StorageError> {
-        self.spent += 1;
-        let text = match self.store.storage.read(&Key::Record(Record::Sighted(shard))).await {
+        let read = self.store.storage.read(&Key::Record(Record::Sighted(shard))).await;
+        self.spend(1, read.as_ref().map_or(0, |text| text.len() as u64));
+        let text = match read {
             Err(StorageError::NotFound) => return Ok(HashMap::new()),
             other => other?,
         };
@@ -276,7 +277,7 @@ impl<S: Storage> Run<'_, S> {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{digest} {since}");
         }
-        self.spent += 1;
+        self.spend(1, text.len() as u64);
         self.store.storage.write(&key, text.into()).await
     }
 
@@ -306,8 +307,9 @@ impl<S: Storage> Run<'_, S> {
             self.state.in_last += now.len();
             rest = later;
             let key = Key::Record(Record::Actions(self.id, self.state.actions - 1));
-            self.spent += 1;
-            self.store.storage.write(&key, seal(text).into()).await?;
+            let text = seal(text);
+            self.spend(1, text.len() as u64);
+            self.store.storage.write(&key, text.into()).await?;
         }
         Ok(())
     }

@@ -134,8 +134,9 @@ impl<S: Storage> Run<'_, S> {
                 let part = self.state.parts.entry(shard.number()).or_default();
                 let key = Key::Record(Record::Live(self.id, shard, *part));
                 *part += 1;
-                self.spent += 1;
-                self.store.storage.write(&key, seal(text).into()).await?;
+                let text = seal(text);
+                self.spend(1, text.len() as u64);
+                self.store.storage.write(&key, text.into()).await?;
             }
         }
         Ok(())
@@ -145,10 +146,10 @@ impl<S: Storage> Run<'_, S> {
     pub(super) async fn live(&mut self, shard: Shard) -> Result<Live, StorageError> {
         let mut live = Live::default();
         for part in 0..self.state.parts.get(&shard.number()).copied().unwrap_or_default() {
-            self.spent += 1;
             let key = Key::Record(Record::Live(self.id, shard, part));
             let text = self.store.storage.read(&key).await;
             let text = text.map_err(|error| lost(error, "what is live"))?;
+            self.spend(1, text.len() as u64);
             for line in unseal(&text, &key)? {
                 let (fact, digest) = parse(line).ok_or_else(|| damaged(&key))?;
                 live.add(&digest, fact);

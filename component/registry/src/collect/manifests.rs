@@ -67,16 +67,16 @@ impl<S: Storage> Store<S> {
 
 impl<S: Storage> Store<S> {
     /// What a manifest refers to, if there is one: what is too large is none.
-    pub(super) async fn read_child(
-        &self,
-        digest: &Digest,
-    ) -> Result<Option<References>, StorageError> {
+    pub(super) async fn read_child(&self, digest: &Digest) -> Result<Option<Known>, StorageError> {
         let data = self.blob_objects(digest).await?.data;
         if data.is_none_or(|(size, _)| size > Manifest::MAX_SIZE as u64) {
             return Ok(None);
         }
         match self.storage.read(&Key::Blob(digest.clone())).await {
-            Ok(bytes) => Ok(Some(References::of(&bytes))),
+            Ok(bytes) => {
+                let (references, size) = (References::of(&bytes), bytes.len() as u64);
+                Ok(Some(Known { references, size, foreign: false }))
+            }
             Err(StorageError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
@@ -248,7 +248,7 @@ impl<S: Storage> Run<'_, S> {
             }
         });
         let read: BTreeMap<_, _> = try_join_all(reads).await?.into_iter().flatten().collect();
-        self.spent += 4 * u32::try_from(read.len()).unwrap_or(u32::MAX);
+        read.values().for_each(|known| self.spend(4, known.size));
         Ok(read)
     }
 
@@ -293,11 +293,11 @@ impl<S: Storage> Run<'_, S> {
             let chunk: Vec<Digest> = queue.drain(..READ_AT_ONCE.min(queue.len())).collect();
             let store = self.store;
             let reads = chunk.iter().map(|digest| store.read_child(digest));
-            self.spent += 2 * u32::try_from(chunk.len()).unwrap_or(u32::MAX);
             let read = try_join_all(reads).await?;
-            for (digest, references) in chunk.iter().zip(read) {
+            for (digest, child) in chunk.iter().zip(read) {
                 self.found.add(digest, Fact::Read);
-                let references = references.unwrap_or_default();
+                let Known { references, size, .. } = child.unwrap_or_default();
+                self.spend(2, size);
                 self.take_references(&references);
                 for manifest in references.manifests {
                     if seen.len() < FOLLOWED && seen.insert(manifest.clone()) {

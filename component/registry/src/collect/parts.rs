@@ -123,8 +123,9 @@ impl<S: Storage> Run<'_, S> {
 
     /// What is known of a part, and whether it is stored.
     pub(super) async fn known(&mut self, key: &Key) -> Result<(Part, bool), StorageError> {
-        self.spent += 1;
-        match self.store.storage.read(key).await {
+        let read = self.store.storage.read(key).await;
+        self.spend(1, read.as_ref().map_or(0, |text| text.len() as u64));
+        match read {
             Ok(text) => Ok((Part::parse(&text).unwrap_or_default(), true)),
             Err(StorageError::NotFound) => Ok((Part::default(), false)),
             Err(error) => Err(error),
@@ -159,7 +160,7 @@ impl<S: Storage> Run<'_, S> {
             rest = later;
             let key = Key::References(name.clone(), start.clone());
             let text = Part::print(now.iter().map(|(digest, known)| (digest, known)));
-            self.spent += 1;
+            self.spend(1, text.len() as u64);
             if text.len() > key.value_limit() {
                 // Of a manifest that is too large to be remembered; it is read again.
                 self.store.storage.delete(&key).await?;

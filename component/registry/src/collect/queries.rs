@@ -2,6 +2,7 @@
 //! blob is there. Nothing is written.
 
 use super::manifests::Damaged;
+use super::parts::Known;
 use super::run::{PAGE, Run, seconds};
 use super::state::State;
 use super::{Report, SliceOptions};
@@ -267,8 +268,9 @@ impl<S: Storage> Run<'_, S> {
             if !own.add(&child) {
                 continue;
             }
-            self.spent += 2;
-            let references = self.store.read_child(&child).await?.unwrap_or_default();
+            let Known { references, size, .. } =
+                self.store.read_child(&child).await?.unwrap_or_default();
+            self.spend(2, size);
             if references.content.contains_key(digest) {
                 count += 1;
                 if holders.len() < HOLDERS {

@@ -23,6 +23,12 @@ pub(super) const PAGE: usize = 1000;
 /// Limit: age of a collector's last look; test: none, it takes a store that is slow.
 pub(crate) const LOOK_VALID: Duration = Duration::from_secs(5);
 
+/// How many bytes that are read or written count as one more operation: at the default
+/// rate, 12.5 MiB in a second.
+///
+/// Limit: bytes that count as an operation of garbage collection; test: `bytes_are_spent_too`.
+const BYTES: u64 = 64 * 1024;
+
 /// The longest pause between two operations of a slice: pushes may wait for the end of
 /// moves that were announced. What is left of the time is waited for after the slice.
 ///
@@ -299,9 +305,16 @@ impl<S: Storage> Run<'_, S> {
 
     /// The bytes of a record of this run.
     pub(super) async fn record(&mut self, record: Record) -> Result<Bytes, StorageError> {
-        self.spent += 1;
         let found = self.store.storage.read(&Key::Record(record)).await;
-        found.map_err(|error| lost(error, "what it was about to do"))
+        let bytes = found.map_err(|error| lost(error, "what it was about to do"))?;
+        self.spend(1, bytes.len() as u64);
+        Ok(bytes)
+    }
+
+    /// Counts operations that have read or written so many bytes.
+    pub(super) fn spend(&mut self, operations: u32, bytes: u64) {
+        let more = u32::try_from(bytes / BYTES).unwrap_or(u32::MAX);
+        self.spent = self.spent.saturating_add(operations).saturating_add(more);
     }
 
     /// Fails if what the run has found is too old to act upon.

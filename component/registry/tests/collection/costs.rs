@@ -76,6 +76,22 @@ async fn what_is_live_is_kept_in_parts() {
     assert_eq!((report.sighted, report.blobs), (1, 5), "{report:?}");
 }
 
+/// A run that reads much takes as long as one that reads often.
+#[tokio::test]
+async fn bytes_are_spent_too() {
+    let mut operations = Vec::new();
+    for annotation in [1, 3 * 1024 * 1024] {
+        let bucket = MemoryBucket::default();
+        let client = Client(bucket.registry());
+        let manifest = json!({ "annotation": "a".repeat(annotation) });
+        client.push("a", "v", "application/vnd.example+json", &manifest).await;
+        operations.push(client.run(&bucket, order()).await.operations);
+    }
+    // 48 times 64 KiB, and up to 16 for where the blobs are among the shards.
+    let more = operations[1] - operations[0];
+    assert!((32..=64).contains(&more), "{operations:?}");
+}
+
 /// Requests to a bucket, of a storage of which half is garbage. `MEASURE_BLOBS=4000`
 /// prints more than it checks.
 #[tokio::test]

@@ -166,6 +166,57 @@ async fn partial_evidence_ends_a_run_over<W: World>(world: W) {
     assert_eq!(client.run(&world, order()).await.condemned, GARBAGE);
 }
 
+/// Whichever request of a run fails: it does nothing more, and later runs do what it has
+/// left.
+#[tokio::test]
+async fn any_error_ends_a_run() {
+    let mut ended = 0;
+    for request in 0.. {
+        let bucket = MemoryBucket::default();
+        let client = Client(bucket.registry());
+        fill(&client).await;
+        assert_eq!(condemn(&bucket, &client).await.condemned, GARBAGE);
+        bucket.pass(8 * DAY);
+        // What is new is condemned while the rest is removed.
+        client.push_blob("a/b", b"newer orphan").await;
+        bucket.pass(2 * DAY);
+        let first = client.run(&bucket, SliceOptions { dry_run: true, ..order() }).await;
+        assert_eq!((first.removed, first.sighted), (GARBAGE, 1), "{first:?}");
+        bucket.requests();
+        bucket.fail_after(request);
+        let result = client.try_run(&bucket, order()).await;
+        let requests = bucket.requests();
+        if requests.len() <= request {
+            assert!(result.is_ok(), "{result:?}");
+            break;
+        }
+        if let Err(error) = result {
+            ended += 1;
+            let is_content = |request: &&String| {
+                let (kind, key) = request.split_once(' ').unwrap();
+                !matches!(kind, "GET" | "HEAD" | "LIST") && !key.starts_with(".roadstead/collect/")
+            };
+            let later = requests[request + 1..].iter().find(is_content);
+            assert_eq!(later, None, "after {}: {error:?}", requests[request]);
+        }
+        for _ in 0..3 {
+            bucket.pass(2 * DAY);
+            client.run(&bucket, order()).await;
+        }
+        let storage = World::storage(&bucket);
+        assert!(!exists(&storage, blob("orphan")).await, "after {}", requests[request]);
+        for (repository, tag) in [("a/b", "new"), ("c", "new")] {
+            let path = format!("/v2/{repository}/manifests/{tag}");
+            assert_eq!(client.status("GET", &path).await, 200, "after {}", requests[request]);
+        }
+        for live in [("a/b", "shared layer"), ("c", "shared layer"), ("c", "new config")] {
+            assert!(exists(&storage, layer(live.0, live.1)).await, "{live:?}");
+            assert!(exists(&storage, blob(live.1)).await, "{live:?}");
+        }
+    }
+    assert!(ended > 50, "{ended} errors");
+}
+
 #[tokio::test]
 async fn reports_are_kept() {
     reports_are_kept_over(MemoryBucket::default()).await;

@@ -274,10 +274,10 @@ impl<S: Storage> Run<'_, S> {
         if let Known::All(graph) = self.graph(name, &mut taken).await? {
             left_out.extend(graph.doomed().into_iter().map(|(digest, _)| digest));
             for digest in graph.needed() {
-                let references = self.store.read_child(&digest).await?.unwrap_or_default();
-                self.spent += 2;
+                let child = self.store.read_child(&digest).await?.unwrap_or_default();
+                self.spend(2, child.size);
                 self.found.add(&digest, Fact::Read);
-                self.take_references(&references);
+                self.take_references(&child.references);
             }
         }
         self.left_out = Some(left_out);

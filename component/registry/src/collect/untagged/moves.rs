@@ -201,7 +201,7 @@ impl<S: Storage> Run<'_, S> {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<Leaving>, StorageError> {
-        self.spent += 2;
+        self.spent += 1;
         let reference = Reference::Digest(digest.clone());
         let stat = match self.store.storage.manifest_stat(name, &reference).await {
             Err(StorageError::NotFound) => return Ok(None),
@@ -209,6 +209,7 @@ impl<S: Storage> Run<'_, S> {
         };
         let bytes = self.store.manifest_bytes(digest).await?;
         let size = bytes.len() as u64;
+        self.spend(1, size);
         // Another registry records no media type.
         let manifest = Manifest::parse_stored(&bytes, stat.media_type.as_ref()).ok();
         let referrer = manifest.as_ref().and_then(|m| Referrer::of(m, digest, size));

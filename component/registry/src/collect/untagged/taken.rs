@@ -127,8 +127,8 @@ impl<S: Storage> Run<'_, S> {
             let store = self.store;
             let reads = chunk.iter().map(|one| store.read_taken(name, &one.digest));
             let read = try_join_all(reads).await?;
-            self.spent += 2 * u32::try_from(read.len()).unwrap_or(u32::MAX);
             for (one, (moved, references, size)) in chunk.iter_mut().zip(read) {
+                self.spend(2, size);
                 one.moved = moved;
                 one.subject.clone_from(&references.subject);
                 if let Some(graph) = graph.as_deref_mut() {
@@ -168,11 +168,12 @@ impl<S: Storage> Run<'_, S> {
                 if known || self.state.untagged.holds_all || !seen.insert(manifest.clone()) {
                     continue;
                 }
-                self.spent += 2;
-                let Some(child) = self.store.read_child(&manifest).await? else { continue };
+                let child = self.store.read_child(&manifest).await?;
+                self.spend(2, child.as_ref().map_or(0, |child| child.size));
+                let Some(child) = child else { continue };
                 followed += 1;
                 self.state.untagged.holds_all |= followed > FOLLOWED;
-                next.push(child);
+                next.push(child.references);
                 self.alive().await?;
             }
         }
