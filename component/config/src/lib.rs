@@ -119,13 +119,13 @@ pub const DEFAULT_PURGE_INTERVAL: Duration = Duration::from_hours(24);
 /// How long after the beginning of a run of garbage collection the next one begins,
 /// where `REGISTRY_STORAGE_MAINTENANCE_GC_INTERVAL` does not say otherwise.
 ///
-/// Limit: time between two runs of garbage collection; test: `a_run_is_asked_for_in_slices`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_INTERVAL`.
+/// Limit: time between two runs of garbage collection; test: `the_settings_and_what_the_host_says`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_INTERVAL`.
 pub const DEFAULT_GC_INTERVAL: Duration = Duration::from_hours(24);
 
 /// How long a client may rely on an answer, where
 /// `REGISTRY_STORAGE_MAINTENANCE_GC_GRACE` does not say otherwise.
 ///
-/// Limit: time for which a client may rely on an answer, by default; test: `a_run_is_asked_for_in_slices`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_GRACE`.
+/// Limit: time for which a client may rely on an answer, by default; test: `the_settings_and_what_the_host_says`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_GRACE`.
 pub const DEFAULT_GC_GRACE: Duration = Duration::from_hours(24);
 
 /// The shortest that `REGISTRY_STORAGE_MAINTENANCE_GC_GRACE` can say: a push of a
@@ -137,13 +137,13 @@ pub const LEAST_GC_GRACE: Duration = Duration::from_hours(1);
 /// How long condemned content is kept, where
 /// `REGISTRY_STORAGE_MAINTENANCE_GC_KEEP` does not say otherwise.
 ///
-/// Limit: time for which condemned content is kept; test: `a_run_is_asked_for_in_slices`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_KEEP`.
+/// Limit: time for which condemned content is kept; test: `the_settings_and_what_the_host_says`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_KEEP`.
 pub const DEFAULT_GC_KEEP: Duration = Duration::from_hours(168);
 
 /// Operations of the storage that a run of garbage collection takes in a second,
 /// where `REGISTRY_STORAGE_MAINTENANCE_GC_RATE` does not say otherwise.
 ///
-/// Limit: operations of garbage collection in a second; test: `a_run_is_asked_for_in_slices`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_RATE`.
+/// Limit: operations of garbage collection in a second; test: `the_settings_and_what_the_host_says`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_RATE`.
 pub const DEFAULT_GC_RATE: u64 = 200;
 
 /// The most that `REGISTRY_STORAGE_MAINTENANCE_GC_RATE` can say.

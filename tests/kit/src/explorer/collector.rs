@@ -146,12 +146,16 @@ impl Beside<'_> {
             is_acknowledged |= client.is_acknowledged;
         }
         let mut problems = problems.into_inner().unwrap_or_else(PoisonError::into_inner);
-        problems.extend(later().err());
         let inspect = |held| {
             let missing = world.work(0, Inspection { held });
             missing.unwrap_or_else(|error| vec![error.to_string()])
         };
-        if is_acknowledged && !is_deleted {
+        let stays = is_acknowledged && !is_deleted;
+        if stays {
+            problems.extend(inspect(true));
+        }
+        problems.extend(later().err());
+        if stays {
             problems.extend(inspect(true));
         }
         // A push beside the deletion of the repository stays whole, or is deleted whole.
