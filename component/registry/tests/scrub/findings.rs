@@ -207,6 +207,30 @@ async fn check_damage<W: World>(empty_links: u64) {
     assert_eq!(sorted(&said.findings), sorted(&rest));
 }
 
+/// It changes nothing, and what it puts in quarantine is still there.
+async fn check_kept<W: World>() {
+    let world = W::default();
+    let client = world.client();
+    fill(&client).await;
+    damage(&client).await;
+    let before = world.content().await;
+    client.scrub(&world, ScrubRequest::default()).await;
+    assert_eq!(world.content().await, before);
+    let quarantine = ScrubRequest { quarantine: true, ..ScrubRequest::default() };
+    let said = client.scrub(&world, quarantine).await;
+    assert!(said.findings.iter().any(|finding| finding.kind == Kind::Quarantined), "{said:?}");
+    let after = world.content().await;
+    for (place, bytes) in &before {
+        assert!(after.values().any(|kept| kept == bytes), "{place} is gone");
+    }
+}
+
+#[tokio::test]
+async fn a_scrub_deletes_nothing() {
+    check_kept::<InDirectory>().await;
+    check_kept::<InBucket>().await;
+}
+
 #[tokio::test]
 async fn every_kind_of_damage_is_found() {
     // The layer of `f`, and the link in `i`.

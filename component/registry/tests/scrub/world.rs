@@ -1,5 +1,7 @@
 //! Storages in which things are damaged, and a client that scrubs them.
 
+use bytes::Bytes;
+use object_store::path::Path;
 use roadstead_bridge::scrub::{Counts, Finding, Kind, PATH, Progress, ScrubRequest};
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
@@ -12,10 +14,14 @@ use roadstead_kit::native::NativeRegistry;
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{Key, Storage};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::Duration;
 
 pub(crate) const DELETES: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
+
+/// What the places of records begin with.
+const RECORDS: &str = ".roadstead/";
 
 /// A storage of this process.
 pub(crate) trait World: Default {
@@ -24,6 +30,9 @@ pub(crate) trait World: Default {
     fn storage(&self) -> Self::Storage;
 
     fn pass(&self, time: Duration);
+
+    /// All that is stored but records of collectors, by its place.
+    async fn content(&self) -> BTreeMap<String, Bytes>;
 
     fn client(&self) -> Client<Self::Storage> {
         self.client_with(&[DELETES])
@@ -56,6 +65,15 @@ impl World for InBucket {
     fn pass(&self, time: Duration) {
         self.0.pass(time);
     }
+
+    async fn content(&self) -> BTreeMap<String, Bytes> {
+        let mut content = BTreeMap::new();
+        for key in self.0.keys().await.into_iter().filter(|key| !key.starts_with(RECORDS)) {
+            let object = self.0.objects().get(&Path::from(key.as_str())).await.unwrap();
+            content.insert(key, object.bytes().await.unwrap());
+        }
+        content
+    }
 }
 
 impl World for InDirectory {
@@ -66,6 +84,23 @@ impl World for InDirectory {
     }
 
     fn pass(&self, _: Duration) {}
+
+    async fn content(&self) -> BTreeMap<String, Bytes> {
+        let (mut content, mut directories) = (BTreeMap::new(), vec![self.0.path().to_owned()]);
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let place = path.strip_prefix(self.0.path()).unwrap().to_str().unwrap();
+                if place.starts_with(RECORDS) {
+                } else if path.is_dir() {
+                    directories.push(path);
+                } else {
+                    content.insert(place.to_owned(), std::fs::read(&path).unwrap().into());
+                }
+            }
+        }
+        content
+    }
 }
 
 pub(crate) fn name(text: &str) -> RepositoryName {
