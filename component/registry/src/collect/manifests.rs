@@ -248,7 +248,9 @@ impl<S: Storage> Run<'_, S> {
             }
         });
         let read: BTreeMap<_, _> = try_join_all(reads).await?.into_iter().flatten().collect();
-        read.values().for_each(|known| self.spend(4, known.size));
+        for known in read.values() {
+            self.spend(4, known.size);
+        }
         Ok(read)
     }
 
