@@ -111,9 +111,7 @@ fn slices(world: &World, order: &mut SliceOptions, until: Option<&str>) -> Resul
                 }
                 world.bucket().pass(Duration::from_millis(wait));
             }
-            Progress::Done { .. } if until.is_none() => return Ok(()),
-            // Of another run, or too early.
-            Progress::NotDue { .. } if until.is_none() => return Ok(()),
+            Progress::Done { .. } | Progress::NotDue { .. } if until.is_none() => return Ok(()),
             other => return Err(format!("there is nothing to do: {other:?}")),
         }
     }
