@@ -222,7 +222,7 @@ fn decide(store: &mut Store, rules: &Rules, collector: &mut Collector) {
     collector.leftover.needed = settled && old(store.needed);
     let next = if store.data.is_none() {
         store.sighted = None;
-        without_data(store, collector, linked || collector.referenced)
+        without_data(store, collector)
     } else if collector.referenced || store.needed.is_some() || (settled && lost) {
         store.sighted = None;
         if settled && !lost { At::Tidy } else { At::Need }
@@ -235,20 +235,13 @@ fn decide(store: &mut Store, rules: &Rules, collector: &mut Collector) {
     collector.goes_to(next);
 }
 
-/// The data is gone, by a collector that died or for a foreign writer.
-fn without_data(store: &mut Store, collector: &mut Collector, wanted: bool) -> At {
+/// The data is gone, by a collector that died.
+fn without_data(store: &Store, collector: &mut Collector) -> At {
     let old = |age: Option<Age>| age.is_some_and(|age| age.was_old(collector.age));
-    if wanted && store.trash.is_some() {
-        store.data = store.trash.take().map(|_| Age::NEW);
-        return At::Idle;
-    }
     match store.tombstone {
         Some((_, age)) if old(Some(age)) => At::Removing,
         Some(_) => At::Idle,
         None => {
-            if old(store.trash) {
-                store.trash = None;
-            }
             collector.leftover.moved = collector.moved;
             At::Tidy
         }
@@ -270,6 +263,8 @@ fn garbage(store: &mut Store, rules: &Rules, collector: &Collector, linked: bool
         Some((Tombstone::Unlinked, age)) => {
             if linked && rules.keep(Defect::LinksStay) {
                 At::Condemn
+            } else if rules.foreign && rules.keep(Defect::RemovesBesideForeign) {
+                At::Idle
             } else if age.was_old(begun) || !rules.keep(Defect::NoWait) {
                 At::Removing
             } else {
@@ -356,10 +351,7 @@ fn remove(store: &mut Store, rules: &Rules, number: usize, collector: &mut Colle
             At::Removing
         }
         At::RemoveData => {
-            let data = store.data.take();
-            if rules.trash && rules.keep(Defect::NoTrash) && data.is_some() {
-                store.trash = Some(Age::NEW);
-            }
+            store.data = None;
             if !rules.keep(Defect::LinksStay) {
                 store.link = [None; REPOSITORIES];
             }

@@ -22,12 +22,13 @@ pub(crate) fn always() -> Vec<Property<Scenario>> {
     vec![
         Property::always(COLLECTED, |_, world: &World| {
             let after = settle(world);
-            after.store.manifest.contains(&true) || is_empty(&after)
+            // Beside foreign writers it is kept.
+            after.store.manifest.contains(&true) || world.rules.foreign || is_empty(&after)
         }),
         Property::always(GIVEN_BACK, |_, world: &World| {
             let after = settle(world);
             let store = &after.store;
-            let lost = world.store.data.is_none() && world.store.trash.is_none();
+            let lost = world.store.data.is_none();
             !store.manifest.contains(&true)
                 || lost
                 || (store.data.is_some()
@@ -62,7 +63,6 @@ fn held(world: &World, repository: usize) -> bool {
 fn is_empty(world: &World) -> bool {
     let store = &world.store;
     store.data.is_none()
-        && store.trash.is_none()
         && store.tombstone.is_none()
         && store.needed.is_none()
         && store.link == [None; REPOSITORIES]

@@ -1,6 +1,6 @@
 //! What must hold in each state.
 
-use crate::store::REPOSITORIES;
+use crate::store::{REPOSITORIES, Store};
 use crate::world::{Scenario, World};
 use stateright::Property;
 
@@ -10,8 +10,9 @@ pub const COMPLETE: &str = "an acknowledged manifest is complete";
 /// A client that was told that the blob is there can push its manifest.
 pub const NOT_REFUSED: &str = "no push is refused after a HEAD, a mount or an upload";
 
-/// What another registry acknowledged can be brought back.
-pub const RECOVERABLE: &str = "what another registry acknowledged is there or in the trash";
+/// What another registry acknowledged is there, or is given back.
+pub const RECOVERABLE: &str =
+    "what another registry acknowledged has its data, and its link or the moved one";
 
 /// The blob is removed in some history.
 pub const REMOVED: &str = "garbage is removed";
@@ -25,8 +26,9 @@ pub(crate) fn always() -> Vec<Property<Scenario>> {
         }),
         Property::always(NOT_REFUSED, |_, world: &World| !world.refused),
         Property::always(RECOVERABLE, |_, world: &World| {
-            let there = world.store.data.is_some() || world.store.trash.is_some();
-            !world.foreign.contains(&true) || there
+            let Store { data, link, moved, .. } = &world.store;
+            let there = |r: usize| data.is_some() && (link[r].is_some() || moved[r].is_some());
+            (0..REPOSITORIES).all(|r| !world.foreign[r] || world.let_go[r] || there(r))
         }),
         Property::sometimes(REMOVED, |_, world: &World| {
             world.store.data.is_none() && world.store.tombstone.is_none()

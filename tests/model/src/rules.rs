@@ -48,8 +48,8 @@ pub enum Defect {
     EndsEarly,
     /// Who gives back does not look whether another collector removes the data.
     DoesNotGiveWay,
-    /// Beside foreign writers, data is removed and not moved.
-    NoTrash,
+    /// Data is removed although foreign writers are seen.
+    RemovesBesideForeign,
 }
 
 /// The rules that a world goes by.
@@ -60,8 +60,8 @@ pub struct Rules {
     /// Whether young objects are condemned too, and at first sight: neither is needed
     /// for what is modelled.
     pub impatient: bool,
-    /// Whether removal is a move, as it is beside foreign writers in a directory.
-    pub trash: bool,
+    /// Whether foreign writers are seen, beside whom nothing is removed.
+    pub foreign: bool,
 }
 
 impl Rules {

@@ -73,8 +73,6 @@ pub enum Announced {
 pub struct Store {
     /// Its bytes.
     pub data: Option<Age>,
-    /// Its bytes, where foreign writers make removal a move.
-    pub trash: Option<Age>,
     /// The tombstone beside the data.
     pub tombstone: Option<(Tombstone, Age)>,
     /// That somebody needs it although it is condemned.
@@ -124,7 +122,7 @@ impl Store {
 
     /// A tick passes.
     pub fn tick(&mut self) {
-        let single = [&mut self.data, &mut self.trash, &mut self.needed, &mut self.sighted];
+        let single = [&mut self.data, &mut self.needed, &mut self.sighted];
         let linked = self.link.iter_mut().chain(&mut self.moved);
         single.into_iter().chain(linked).flatten().for_each(Age::tick);
         self.tombstone.iter_mut().for_each(|(_, age)| age.tick());

@@ -131,7 +131,7 @@ fn a_push_beside_a_blob_that_comes_back() {
 /// Another registry skips an upload of what it finds, and knows nothing of tombstones.
 #[test]
 fn another_registry_on_the_same_storage() {
-    let rules = Rules { trash: true, ..Rules::default() };
+    let rules = Rules { foreign: true, ..Rules::default() };
     let scenario = Scenario { rules, ..one(sighted(), Task::ForeignUpload, 0) };
-    check("foreign", &scenario, &[(Defect::NoTrash, &[RECOVERABLE])]);
+    check("foreign", &scenario, &[(Defect::RemovesBesideForeign, &[RECOVERABLE])]);
 }

@@ -94,7 +94,7 @@ fn two_collectors_do_no_harm() {
 }
 
 #[test]
-fn foreign_writers_lose_nothing_that_the_trash_does_not_bring_back() {
+fn foreign_writers_lose_nothing_that_is_not_given_back() {
     let mut all = Vec::new();
     for (name, task, repository) in [
         ("foreign upload", Task::ForeignUpload, 0),
@@ -102,7 +102,7 @@ fn foreign_writers_lose_nothing_that_the_trash_does_not_bring_back() {
         ("foreign push", Task::ForeignPush, 0),
     ] {
         let scenario = one_collector(sighted(), vec![(task, repository)]);
-        let rules = Rules { trash: true, ..Rules::default() };
+        let rules = Rules { foreign: true, ..Rules::default() };
         all.push((name, Scenario { rules, fair: true, ..scenario }));
     }
     check(all);
