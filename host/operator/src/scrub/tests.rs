@@ -7,6 +7,7 @@ use clap::Parser;
 use roadstead_bridge::scrub::{Counts, Finding, Kind, Progress, ScrubRequest};
 use std::collections::VecDeque;
 use std::future::pending;
+use std::time::{Duration, Instant};
 
 #[derive(Parser)]
 struct Cli {
@@ -182,6 +183,14 @@ async fn the_rate_makes_slices_smaller() {
     assert_eq!(bytes(&[]).await, 64 << 20);
     assert_eq!(bytes(&["--rate", "1MiB"]).await, 1 << 20);
     assert_eq!(bytes(&["--rate", "1GiB"]).await, 64 << 20);
+}
+
+#[tokio::test]
+async fn the_rate_keeps_slices_apart() {
+    let begun = Instant::now();
+    run(&["--rate", "10KiB"], [slice(Some("1.x"), &[]), slice(None, &[])]).await;
+    // The first slice has hashed 1,000 bytes.
+    assert!(begun.elapsed() >= Duration::from_millis(97), "{:?}", begun.elapsed());
 }
 
 #[test]
