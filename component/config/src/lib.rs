@@ -113,7 +113,7 @@ pub const DEFAULT_PURGE_AGE: Duration = Duration::from_hours(168);
 /// How often abandoned uploads are removed, where
 /// `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL` does not say otherwise.
 ///
-/// Limit: time between two purges of abandoned uploads; test: `abandoned_uploads_are_purged`; setting: `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL`.
+/// Limit: time between two purges of abandoned uploads; test: `uploads_are_purged_for_as_long_as_the_process_lives`; setting: `REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL`.
 pub const DEFAULT_PURGE_INTERVAL: Duration = Duration::from_hours(24);
 
 /// How long after the beginning of a run of garbage collection the next one begins,

@@ -390,12 +390,6 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
-    const HOUR: Duration = Duration::from_hours(1);
-
-    /// How long a purge may take to be seen, and how often to look.
-    const NOTICE_LIMIT: Duration = Duration::from_secs(30);
-    const NOTICE_PAUSE: Duration = Duration::from_millis(5);
-
     /// A file that nobody can open before it is dropped: opening it for reading
     /// waits for a writer. It stands for a file system that hangs.
     struct Hanging(PathBuf);
@@ -454,6 +448,7 @@ mod tests {
         let transfer = Transfer::AppendAndCommit(Commit { session: other, ..commit });
         assert!(is_unavailable(store.transfer(transfer, body).await));
     }
+
     /// An upload to which nothing was added for so long: the files of its session.
     fn upload(store: &HostStore, number: u8, age: Duration) -> PathBuf {
         let name = RepositoryName::parse("a").unwrap();
@@ -472,18 +467,19 @@ mod tests {
     async fn uploads_are_purged_for_as_long_as_the_process_lives() {
         let root = tempfile::tempdir().unwrap();
         let store = Arc::new(HostStore::open(root.path().to_owned(), false).unwrap());
-        let young = upload(&store, 0, HOUR / 2);
+        let hour = Duration::from_hours(1);
+        let young = upload(&store, 0, hour / 2);
         let interval = Duration::from_millis(20);
-        let purging = UploadPurging { age: HOUR, interval, dry_run: false };
+        let purging = UploadPurging { age: hour, interval, dry_run: false };
         let purge = tokio::spawn(Arc::clone(&store).purge(purging));
         for number in 1..=3 {
-            let abandoned = upload(&store, number, 2 * HOUR);
+            let abandoned = upload(&store, number, 2 * hour);
             let gone = async {
                 while abandoned.exists() {
-                    tokio::time::sleep(NOTICE_PAUSE).await;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
-            let seen = tokio::time::timeout(NOTICE_LIMIT, gone).await;
+            let seen = tokio::time::timeout(Duration::from_secs(30), gone).await;
             assert!(seen.is_ok(), "upload {number} is still there");
         }
         assert!(young.exists() && !purge.is_finished());
