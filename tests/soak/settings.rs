@@ -112,7 +112,7 @@ impl Settings {
         // goes on for a moment.
         let settled = if self.instances() == 1 { 0 } else { 8000 };
         format!(
-            "{{\"first\":0,\"overrides\":{{\"grace\":{},\"keep\":{},\"interval\":1000,\"valid\":600000,\
+            "{{\"first\":0,\"overrides\":{{\"grace\":{},\"keep\":{},\"interval\":1000,\"valid\":3600000,\
              \"settled\":{settled},\"budget\":1000,\"exclusive\":false}}}}",
             GRACE.as_millis(),
             KEEP.as_millis()
