@@ -157,6 +157,9 @@ pub struct Report {
     pub removed_bytes: u64,
     /// Operations of the storage.
     pub operations: u64,
+    /// Why it ended early, if it did. What it has done by then is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// The reports of former runs.
