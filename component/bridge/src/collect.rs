@@ -91,7 +91,7 @@ pub enum Progress {
     /// The run has ended.
     Done {
         /// What it has done.
-        report: Report,
+        report: Box<Report>,
     },
     /// Another run goes on, or the last one began less than the interval ago.
     NotDue {

@@ -84,12 +84,12 @@ impl<S: Storage> Store<S> {
             if order.adopt && order.run.is_none() { self.leaseholder().await? } else { None };
         let Some(id) = order.run.or(adopted) else {
             return match self.begin_run(order).await? {
-                Ok(run) => run.to_the_end_of_the_slice().await,
+                Ok(run) => run.slice().await,
                 Err(progress) => Ok(progress),
             };
         };
         match self.resume(order, id).await {
-            Ok(Ok(run)) => run.to_the_end_of_the_slice().await,
+            Ok(Ok(run)) => run.slice().await,
             Ok(Err(progress)) => Ok(progress),
             Err(error) => {
                 self.give_up(id).await;
@@ -216,9 +216,9 @@ impl<S: Storage> Store<S> {
 
 impl<S: Storage> Run<'_, S> {
     /// Does a slice. If that fails, the run ends, and says in a report what it has done.
-    async fn to_the_end_of_the_slice(mut self) -> Result<Progress, StorageError> {
+    async fn slice(mut self) -> Result<Progress, StorageError> {
         let result = match self.in_time() {
-            Ok(()) => self.slice().await,
+            Ok(()) => self.steps().await,
             Err(error) => Err(error),
         };
         if let Err(error) = &result
@@ -234,7 +234,8 @@ impl<S: Storage> Run<'_, S> {
         result
     }
 
-    async fn slice(&mut self) -> Result<Progress, StorageError> {
+    /// Does steps until the slice has used its share, or has to wait.
+    async fn steps(&mut self) -> Result<Progress, StorageError> {
         loop {
             let before = self.spent;
             if self.step().await? {
@@ -305,7 +306,7 @@ impl<S: Storage> Run<'_, S> {
         }
         self.store.forget(self.id).await;
         self.store.storage.delete(&Key::Record(Record::Lease)).await?;
-        Ok(Progress::Done { report: self.state.report.clone() })
+        Ok(Progress::Done { report: Box::new(self.state.report.clone()) })
     }
 
     /// Stores the report, and deletes the oldest ones of its kind.
