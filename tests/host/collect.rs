@@ -308,7 +308,7 @@ async fn a_run_is_driven_by_requests() {
     let root = tempfile::tempdir().unwrap();
     within(TEST_LIMIT, async {
         let host = Registry::start(root.path(), &BY_SLICES, &[]).unwrap();
-        a_run_by_slices(&host.address, root.path()).await;
+        Box::pin(a_run_by_slices(&host.address, root.path())).await;
     })
     .await;
 }

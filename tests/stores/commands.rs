@@ -118,7 +118,7 @@ impl Stored {
     }
 
     /// What a command prints that succeeds, with no settings but the file's.
-    fn printed(&self, arguments: &[&str]) -> String {
+    fn printed(arguments: &[&str]) -> String {
         let mut command = Command::new(binary().unwrap());
         command.args(arguments);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
@@ -138,7 +138,7 @@ impl Stored {
     fn delete(&self) {
         let digest = digest(self.deleted.manifest().as_bytes());
         for target in ["team/app:deleted", &format!("team/app@{digest}")] {
-            let said = self.printed(&["rm", "--config", self.config(), target]);
+            let said = Self::printed(&["rm", "--config", self.config(), target]);
             assert!(said.contains(target), "{said}");
         }
     }
@@ -146,7 +146,7 @@ impl Stored {
     /// The report of a run, in which these figures are not 0, of those that say what
     /// becomes of blobs.
     fn collected(&self, figures: &[(&str, usize)]) -> Value {
-        let printed = self.printed(&["gc", "--json", self.config()]);
+        let printed = Self::printed(&["gc", "--json", self.config()]);
         let mut said: Value = serde_json::from_str(&printed).unwrap();
         assert_eq!(said["status"], "done", "{said}");
         let report = said["report"].take();
@@ -161,7 +161,7 @@ impl Stored {
 
     /// Reads all of the bucket again, in which nothing is damaged.
     fn scrubbed(&self, blobs: usize) {
-        let printed = self.printed(&["scrub", "--json", self.config()]);
+        let printed = Self::printed(&["scrub", "--json", self.config()]);
         let said: Value = serde_json::from_str(&printed).unwrap();
         assert_eq!((&said["findings"], &said["cursor"]), (&json!([]), &Value::Null), "{said}");
         assert_eq!(said["counts"]["blobs"], blobs, "{said}");

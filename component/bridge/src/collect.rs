@@ -91,7 +91,7 @@ pub enum Progress {
     /// The run has ended.
     Done {
         /// What it has done.
-        report: Report,
+        report: Box<Report>,
     },
     /// Another run goes on, or the last one began less than the interval ago.
     NotDue {
@@ -157,6 +157,9 @@ pub struct Report {
     pub removed_bytes: u64,
     /// Operations of the storage.
     pub operations: u64,
+    /// Why it ended early, if it did. What it has done by then is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// The reports of former runs.

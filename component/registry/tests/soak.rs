@@ -306,7 +306,7 @@ async fn collector(world: &World, seed: u64) {
                 pass(world, Duration::from_millis(wait)).await;
             }
             Some(Ok(Progress::Done { report })) => {
-                world.reports.borrow_mut().push(report);
+                world.reports.borrow_mut().push(*report);
                 order.run = None;
                 pass(world, INTERVAL).await;
             }

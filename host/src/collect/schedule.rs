@@ -184,7 +184,7 @@ impl Schedule {
                     Progress::Done { report } => {
                         self.cause = None;
                         let pause = self.interval.max(self.least);
-                        (pause, Some(Event::Ended(Box::new(report))))
+                        (pause, Some(Event::Ended(report)))
                     }
                     Progress::NotDue { seconds } => {
                         let most = self.interval.max(self.least);
@@ -259,8 +259,8 @@ mod tests {
         schedule.after(Err(failed("400", true)));
         assert_eq!(schedule.run, None, "what was refused will be again");
         assert_eq!(schedule.after(Ok(running(0))), (SLICE_PAUSE, None));
-        let report = Report { removed: 3, ..Report::default() };
-        let ended = Some(Event::Ended(Box::new(report.clone())));
+        let report = Box::new(Report { removed: 3, ..Report::default() });
+        let ended = Some(Event::Ended(report.clone()));
         assert_eq!(schedule.after(Ok(Progress::Done { report })), (DAY, ended));
         assert_eq!((schedule.run.clone(), schedule.failures), (None, 0));
         assert_eq!(schedule.after(Err(failed("gone", false))).1, event("gone"), "after a good run");

@@ -40,6 +40,7 @@ pub(crate) struct Records {
     pub(crate) marker: Option<SystemTime>,
     pub(crate) begun: Vec<(u128, SystemTime)>,
     pub(super) reports: Vec<(u128, SystemTime)>,
+    pub(super) failures: Vec<(u128, SystemTime)>,
     /// Records of runs, with their times: the first [`PAGE`] of them.
     pub(super) of_runs: Vec<(u128, SystemTime, Record)>,
 }
@@ -51,6 +52,7 @@ impl Records {
             Record::Marker => self.marker = Some(modified),
             Record::Begun(run) => self.begun.push((*run, modified)),
             Record::Report(run) => self.reports.push((*run, modified)),
+            Record::Failure(run) => self.failures.push((*run, modified)),
             _ => {}
         }
         if let Some(run) = record.run().filter(|_| self.of_runs.len() < PAGE) {

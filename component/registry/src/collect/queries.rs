@@ -1,6 +1,7 @@
 //! What operators ask: which runs there were, how much each repository holds, and why a
 //! blob is there. Nothing is written.
 
+use super::lease::Records;
 use super::manifests::Damaged;
 use super::parts::Known;
 use super::run::{PAGE, Run, seconds};
@@ -104,11 +105,14 @@ impl Distinct {
 impl<S: Storage> Store<S> {
     /// The reports of the last runs, the last one first.
     pub(crate) async fn reports(&self) -> Result<ReportsAnswer, StorageError> {
-        let mut kept = self.records().await?.reports;
+        let Records { reports, failures, .. } = self.records().await?;
+        let reports = reports.into_iter().map(|(run, time)| (Record::Report(run), time));
+        let failures = failures.into_iter().map(|(run, time)| (Record::Failure(run), time));
+        let mut kept: Vec<(Record, SystemTime)> = reports.chain(failures).collect();
         kept.sort_unstable_by_key(|(_, time)| std::cmp::Reverse(*time));
         let mut reports: Vec<Report> = Vec::new();
-        for (run, _) in kept.into_iter().take(REPORTS) {
-            match self.storage.read(&Key::Record(Record::Report(run))).await {
+        for (record, _) in kept.into_iter().take(REPORTS) {
+            match self.storage.read(&Key::Record(record)).await {
                 // One that is damaged says nothing.
                 Ok(text) => reports.extend(serde_json::from_slice::<Report>(&text)),
                 Err(StorageError::NotFound) => {}

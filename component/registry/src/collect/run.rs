@@ -1,6 +1,6 @@
 //! A run, and its slices.
 
-use super::lease::{LEASE, Stopwatch};
+use super::lease::{LEASE, Records, Stopwatch};
 use super::live::{Found, lost};
 use super::names;
 use super::state::{Act, Phase, Stage, State};
@@ -35,10 +35,15 @@ const BYTES: u64 = 64 * 1024;
 /// Limit: pause between two operations of a slice of garbage collection; test: `operations_are_spread`.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// How many reports are kept.
+/// How many reports are kept, and as many of runs that ended early.
 ///
 /// Limit: reports of garbage collection that are kept; test: `reports_are_kept`.
 const REPORTS: usize = 100;
+
+/// How much a report says of why a run ended early: an answer has many reports.
+///
+/// Limit: characters of the cause in the report of a run that ended early; test: none, causes are shorter.
+const CAUSE: usize = 300;
 
 /// A slice of a run.
 pub(super) struct Run<'a, S> {
@@ -79,29 +84,28 @@ impl<S: Storage> Store<S> {
             if order.adopt && order.run.is_none() { self.leaseholder().await? } else { None };
         let Some(id) = order.run.or(adopted) else {
             return match self.begin_run(order).await? {
-                Ok(mut run) => self.ended(run.id, run.slice().await).await,
+                Ok(run) => run.slice().await,
                 Err(progress) => Ok(progress),
             };
         };
-        let result = match self.resume(order, id).await {
-            Ok(Ok(mut run)) => run.slice().await,
-            Ok(Err(progress)) => return Ok(progress),
-            Err(error) => Err(error),
-        };
-        self.ended(id, result).await
+        match self.resume(order, id).await {
+            Ok(Ok(run)) => run.slice().await,
+            Ok(Err(progress)) => Ok(progress),
+            Err(error) => {
+                self.give_up(id).await;
+                Err(error)
+            }
+        }
     }
 
-    /// Lets another run begin if this one has failed.
-    async fn ended(
-        &self,
-        id: u128,
-        result: Result<Progress, StorageError>,
-    ) -> Result<Progress, StorageError> {
-        if result.is_err() && self.leaseholder().await.ok().flatten() == Some(id) {
-            let _ = self.storage.delete(&Key::Record(Record::Lease)).await;
-            self.forget(id).await;
+    /// Lets another run begin, if the lease is of this one: says whether it was.
+    async fn give_up(&self, id: u128) -> bool {
+        if self.leaseholder().await.ok().flatten() != Some(id) {
+            return false;
         }
-        result
+        let _ = self.storage.delete(&Key::Record(Record::Lease)).await;
+        self.forget(id).await;
+        true
     }
 
     async fn begin_run<'a>(
@@ -180,7 +184,6 @@ impl<S: Storage> Store<S> {
             self.slice_of(order, id, SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH, state);
         self.take_lease(&run).await?;
         (run.begun, run.now) = self.times(id).await?;
-        run.in_time()?;
         Ok(Ok(run))
     }
 
@@ -212,7 +215,27 @@ impl<S: Storage> Store<S> {
 }
 
 impl<S: Storage> Run<'_, S> {
-    async fn slice(&mut self) -> Result<Progress, StorageError> {
+    /// Does a slice. If that fails, the run ends, and says in a report what it has done.
+    async fn slice(mut self) -> Result<Progress, StorageError> {
+        let result = match self.in_time() {
+            Ok(()) => self.steps().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &result
+            && self.store.give_up(self.id).await
+            && !self.order.dry_run
+        {
+            let cause = error.cause().map_or_else(|| format!("{error:?}"), str::to_owned);
+            let safe = |of: char| if of.is_ascii_graphic() || of == ' ' { of } else { '?' };
+            self.state.report.failure = Some(cause.chars().take(CAUSE).map(safe).collect());
+            // The error that is returned is that of the slice.
+            let _ = self.keep_report(Record::Failure(self.id)).await;
+        }
+        result
+    }
+
+    /// Does steps until the slice has used its share, or has to wait.
+    async fn steps(&mut self) -> Result<Progress, StorageError> {
         loop {
             let before = self.spent;
             if self.step().await? {
@@ -275,23 +298,34 @@ impl<S: Storage> Run<'_, S> {
     /// Deletes what is left over of this run, and writes the report. The marker stays:
     /// another collector may have relied on it a moment ago.
     async fn end(&mut self) -> Result<Progress, StorageError> {
-        let storage = &self.store.storage;
-        let records = self.store.records().await?;
-        self.state.report.operations += u64::from(self.spent);
         self.state.report.foreign = self.state.foreign;
-        if !self.order.dry_run {
-            let report = serde_json::to_vec(&self.state.report);
-            let report = report.map_err(|error| StorageError::Failed(error.to_string()))?;
-            storage.write(&Key::Record(Record::Report(self.id)), report.into()).await?;
-            let mut reports = records.reports;
-            reports.sort_unstable_by_key(|(_, time)| std::cmp::Reverse(*time));
-            for (run, _) in reports.iter().skip(REPORTS - 1) {
-                storage.delete(&Key::Record(Record::Report(*run))).await?;
-            }
+        if self.order.dry_run {
+            self.state.report.operations += u64::from(self.spent);
+        } else {
+            self.keep_report(Record::Report(self.id)).await?;
         }
         self.store.forget(self.id).await;
-        storage.delete(&Key::Record(Record::Lease)).await?;
-        Ok(Progress::Done { report: self.state.report.clone() })
+        self.store.storage.delete(&Key::Record(Record::Lease)).await?;
+        Ok(Progress::Done { report: Box::new(self.state.report.clone()) })
+    }
+
+    /// Stores the report, and deletes the oldest ones of its kind.
+    async fn keep_report(&mut self, record: Record) -> Result<(), StorageError> {
+        let storage = &self.store.storage;
+        let Records { reports, failures, .. } = self.store.records().await?;
+        self.state.report.operations += u64::from(self.spent);
+        let report = serde_json::to_vec(&self.state.report);
+        let report = report.map_err(|error| StorageError::Failed(error.to_string()))?;
+        storage.write(&Key::Record(record.clone()), report.into()).await?;
+        let (mut kept, of): (_, fn(u128) -> Record) = match record {
+            Record::Failure(_) => (failures, Record::Failure),
+            _ => (reports, Record::Report),
+        };
+        kept.sort_unstable_by_key(|(_, time)| std::cmp::Reverse(*time));
+        for (run, _) in kept.iter().skip(REPORTS - 1) {
+            storage.delete(&Key::Record(of(*run))).await?;
+        }
+        Ok(())
     }
 
     /// The next page of a collection.

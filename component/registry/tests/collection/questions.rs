@@ -14,7 +14,7 @@ use roadstead_storage::Storage;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-async fn get<T, S>(client: &Client<S>, path: &str) -> T
+pub(crate) async fn get<T, S>(client: &Client<S>, path: &str) -> T
 where
     T: DeserializeOwned,
     S: Storage<Upload = MemoryBody, Download: Readable>,

@@ -1,8 +1,10 @@
 //! Runs: in slices, one at a time, and what ends them.
 
+use crate::questions::get;
 use crate::world::{
     Client, DAY, GARBAGE, HOUR, World, blob, condemn, exists, fill, layer, name, order,
 };
+use roadstead_bridge::collect::{REPORTS, ReportsAnswer};
 use roadstead_kit::body::pause_by;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_registry::{Progress, Report, SliceOptions};
@@ -215,6 +217,39 @@ async fn any_error_ends_a_run() {
         }
     }
     assert!(ended > 50, "{ended} errors");
+}
+
+/// What it has removed is counted, and another one begins at once.
+#[tokio::test]
+async fn a_run_that_ends_early_says_what_it_has_done() {
+    a_run_that_ends_early_says_what_it_has_done_over(MemoryBucket::default()).await;
+    a_run_that_ends_early_says_what_it_has_done_over(tempfile::tempdir().unwrap()).await;
+}
+
+async fn a_run_that_ends_early_says_what_it_has_done_over<W: World>(world: W) {
+    let client = Client(world.registry());
+    fill(&client).await;
+    assert_eq!(condemn(&world, &client).await.condemned, GARBAGE);
+    world.pass(10 * DAY);
+    let mut order = SliceOptions { budget: 1, ..order() };
+    loop {
+        let progress = client.0.collect(&order).await.unwrap();
+        let Progress::Running { run, stage, .. } = progress else { panic!("{progress:?}") };
+        order.run = Some(u128::from_str_radix(&run, 16).unwrap());
+        if stage == "removal" {
+            break;
+        }
+    }
+    // The first blob is removed, and then it is too old.
+    client.0.collect(&order).await.unwrap();
+    world.pass(13 * HOUR);
+    client.0.collect(&order).await.unwrap_err();
+    let answer: ReportsAnswer = get(&client, REPORTS).await;
+    let failed = &answer.reports[0];
+    assert!(failed.failure.as_ref().is_some_and(|cause| cause.contains("GRACE")), "{failed:?}");
+    assert_eq!(failed.removed, 1, "{failed:?}");
+    let report = client.run(&world, SliceOptions { run: None, ..order }).await;
+    assert_eq!((report.failure, report.removed), (None, GARBAGE - 1));
 }
 
 #[tokio::test]

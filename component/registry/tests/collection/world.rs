@@ -142,7 +142,7 @@ impl<S: Storage<Upload = MemoryBody, Download: Readable>> Client<S> {
                     order.run = Some(u128::from_str_radix(&run, 16).unwrap());
                     world.pass(Duration::from_millis(wait));
                 }
-                Progress::Done { report } => return Ok(Some(report)),
+                Progress::Done { report } => return Ok(Some(*report)),
                 Progress::NotDue { .. } => return Ok(None),
             }
         }

@@ -26,6 +26,8 @@ pub enum Record {
     Actions(u128, u32),
     /// What a run has done.
     Report(u128),
+    /// What a run has done that ended early: another one may begin at once.
+    Failure(u128),
 }
 
 /// The digests that begin with one hexadecimal digit.
@@ -73,13 +75,15 @@ impl Record {
             Self::Begun(run) | Self::State(run) | Self::Live(run, ..) | Self::Actions(run, _) => {
                 Some(*run)
             }
-            Self::Marker | Self::Lease | Self::Sighted(_) | Self::Report(_) => None,
+            Self::Marker | Self::Lease | Self::Sighted(_) | Self::Report(_) | Self::Failure(_) => {
+                None
+            }
         }
     }
 
     /// See [`crate::Key::is_durable`]. A run that lost its records begins again.
     pub(super) fn is_durable(&self) -> bool {
-        matches!(self, Self::Marker | Self::Sighted(_) | Self::Report(_))
+        matches!(self, Self::Marker | Self::Sighted(_) | Self::Report(_) | Self::Failure(_))
     }
 
     /// See [`crate::Key::value_limit`].
@@ -108,6 +112,7 @@ impl Record {
             }
             ("actions", [run, part]) => Self::Actions(number(run)?, part.parse().ok()?),
             ("report", [run]) => Self::Report(number(run)?),
+            ("failure", [run]) => Self::Failure(number(run)?),
             _ => return None,
         };
         // Such as leading zeros.
@@ -126,6 +131,7 @@ impl fmt::Display for Record {
             Self::Live(run, shard, part) => write!(f, "live-{run:032x}-{shard}-{part}"),
             Self::Actions(run, part) => write!(f, "actions-{run:032x}-{part}"),
             Self::Report(run) => write!(f, "report-{run:032x}"),
+            Self::Failure(run) => write!(f, "failure-{run:032x}"),
         }
     }
 }

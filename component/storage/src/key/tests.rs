@@ -56,7 +56,7 @@ impl Random {
         let run = u128::from(self.0.u64(..)) << self.below(64);
         let shard = Shard::of(self.digest().encoded()).unwrap();
         let part = self.0.u32(..) >> self.below(32);
-        match self.below(8) {
+        match self.below(9) {
             0 => Record::Marker,
             1 => Record::Lease,
             2 => Record::Sighted(shard),
@@ -64,6 +64,7 @@ impl Random {
             4 => Record::State(run),
             5 => Record::Live(run, shard, part),
             6 => Record::Actions(run, part),
+            7 => Record::Failure(run),
             _ => Record::Report(run),
         }
     }

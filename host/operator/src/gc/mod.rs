@@ -221,7 +221,7 @@ pub async fn drive(
             }
             Progress::Done { report } => {
                 display.end();
-                return Ok(Outcome::Done(Box::new(report)));
+                return Ok(Outcome::Done(report));
             }
             Progress::NotDue { seconds } => {
                 display.end();
@@ -241,7 +241,7 @@ pub async fn drive(
 fn print(outcome: &Outcome, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     let text = match (outcome, json) {
         (Outcome::Done(report), true) => {
-            serde_json::to_string(&Progress::Done { report: (**report).clone() })?
+            serde_json::to_string(&Progress::Done { report: report.clone() })?
         }
         (Outcome::NotDue { seconds }, true) => {
             serde_json::to_string(&Progress::NotDue { seconds: *seconds })?
@@ -309,7 +309,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_is_driven_to_its_end() {
-        let report = Report { removed: 2, removed_bytes: 3 << 20, ..Report::default() };
+        let report = Box::new(Report { removed: 2, removed_bytes: 3 << 20, ..Report::default() });
         let mut slices = Slices::new([
             Ok(running("manifests", 10)),
             Ok(running("manifests", 90)),
@@ -317,7 +317,7 @@ mod tests {
             Ok(Progress::Done { report: report.clone() }),
         ]);
         let (outcome, shown) = run(&mut slices).await;
-        assert_eq!(outcome.unwrap(), Outcome::Done(Box::new(report)));
+        assert_eq!(outcome.unwrap(), Outcome::Done(report));
         assert_eq!(shown, "manifests\nblobs\n");
         let runs: Vec<_> = slices.1.iter().map(|ask| (ask.run.as_deref(), ask.dry_run)).collect();
         assert_eq!(runs, [(None, true), (Some("7"), true), (Some("7"), true), (Some("7"), true)]);

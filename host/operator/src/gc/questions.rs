@@ -159,6 +159,9 @@ fn reports(reports: &[Report]) -> String {
         if let Some(run) = &report.undone {
             done.push(format!("undid {run}"));
         }
+        if let Some(cause) = &report.failure {
+            done.push(format!("ended early: {cause}"));
+        }
         let done = if done.is_empty() { "nothing to do".to_owned() } else { done.join(", ") };
         format!("{}  {}  {done}", time(report.begun), report.run)
     };

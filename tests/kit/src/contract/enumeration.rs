@@ -311,6 +311,7 @@ async fn check_records<S: Storage>(storage: &S) {
         Record::Live(run, shard, 0),
         Record::Live(run, shard, 10),
         Record::Actions(run, 9),
+        Record::Failure(run),
         Record::Report(run),
     ] {
         let key = Key::Record(record);
