@@ -2,7 +2,7 @@
 //! serves what the other one stored; and what distribution's collector does there.
 
 use roadstead_tests::{
-    Distribution, Registry, Step, Target, binary, delete, digest, get, head, post, put, run, skip,
+    Distribution, Registry, Step, Target, command, delete, digest, get, head, post, put, run, skip,
 };
 use std::path::Path;
 use std::process::Command;
@@ -238,12 +238,7 @@ async fn distribution_collects_referrers_and_stops_at_unknown_manifests() {
 
 /// Runs `roadstead rescue`: its exit status, and what it prints.
 fn rescue(arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(binary().unwrap());
-    command.arg("rescue").args(arguments);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
-        command.env_remove(name);
-    }
-    let output = command.output().unwrap();
+    let output = command(["rescue"].iter().chain(arguments)).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }

@@ -6,7 +6,7 @@ use crate::images::{Image, pull, put_manifest};
 use crate::start::{assert_says, refusal};
 use crate::support::{TEST_LIMIT, ask, build, logged, push_blob, request, within};
 use bytes::Bytes;
-use roadstead_tests::{BY_SLICES, Registry, a_run_by_slices, binary, digest, make_older};
+use roadstead_tests::{BY_SLICES, Registry, a_run_by_slices, command, digest, make_older};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -31,16 +31,6 @@ const HURRY: (&str, &str) = (
     "ROADSTEAD_TEST_GC",
     r#"{"first":0,"overrides":{"interval":0,"grace":60000,"keep":120000,"exclusive":false}}"#,
 );
-
-/// A command of the program, without the test's settings.
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary().unwrap());
-    command.args(arguments);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
-        command.env_remove(name);
-    }
-    command
-}
 
 /// What a command that succeeds prints.
 fn printed(arguments: &[&str]) -> String {
@@ -121,12 +111,12 @@ async fn a_directory_that_is_served_is_left_to_its_registry() {
     let root = tempfile::tempdir().unwrap();
     within(TEST_LIMIT, async {
         let host = Registry::start(root.path(), &[], &[]).unwrap();
-        let said = refusal(command(&["gc", text(root.path())]));
+        let said = refusal(command(["gc", text(root.path())]));
         assert_says(&said, &["another process serves", text(root.path()), "by its URL"]);
         assert_eq!(said.lines().count(), 1, "{said}");
-        let said = refusal(command(&["rm", "--directory", text(root.path()), "a:v1"]));
+        let said = refusal(command(["rm", "--directory", text(root.path()), "a:v1"]));
         assert_says(&said, &["another process serves", text(root.path()), "by its URL"]);
-        let output = command(&["rescue", text(root.path())]).output().unwrap();
+        let output = command(["rescue", text(root.path())]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert_says(&String::from_utf8(output.stderr).unwrap(), &["another process serves"]);
         // Nothing is written.
@@ -134,7 +124,7 @@ async fn a_directory_that_is_served_is_left_to_its_registry() {
         drop(host);
         printed(&["gc", text(root.path())]);
         printed(&["rescue", text(root.path())]);
-        let missing = command(&["rm", "--directory", text(root.path()), "a:v1"]).output().unwrap();
+        let missing = command(["rm", "--directory", text(root.path()), "a:v1"]).output().unwrap();
         assert_eq!(missing.status.code(), Some(3));
     })
     .await;
@@ -157,10 +147,10 @@ fn commands_over_a_directory() {
         ),
     )
     .unwrap();
-    let said = refusal(command(&["garbage-collect", text(&config)]));
+    let said = refusal(command(["garbage-collect", text(&config)]));
     assert_says(&said, &[text(&root), "is no data directory"]);
     std::fs::create_dir(&root).unwrap();
-    let said = refusal(command(&["gc", text(&root)]));
+    let said = refusal(command(["gc", text(&root)]));
     assert_says(&said, &[text(&root), "is no data directory"]);
     assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0);
     std::fs::create_dir_all(root.join("docker/registry/v2")).unwrap();
@@ -173,9 +163,9 @@ fn commands_over_a_directory() {
     assert_eq!(printed(&["garbage-collect", "-d", "-q", text(&config)]), "");
     let said = printed(&["garbage-collect", "-m", text(&config)]);
     assert_says(&said, &["0 blobs marked, 0 blobs and 0 manifests eligible for deletion"]);
-    let said = refusal(command(&["gc", text(&missing)]));
+    let said = refusal(command(["gc", text(&missing)]));
     assert_says(&said, &[text(&missing), "neither a configuration file nor a data directory"]);
-    let said = refusal(command(&["gc", "--run", "7", text(&root)]));
+    let said = refusal(command(["gc", "--run", "7", text(&root)]));
     assert_says(&said, &["run has 32 hexadecimal digits"]);
 }
 
@@ -238,11 +228,11 @@ async fn questions_of_operators() {
         assert_says(&printed(&["gc", &directory, "--reports"]), &["removed 1 (2.0 KiB)", "undid"]);
         let why = printed(&["gc", &directory, "--why", &digest]);
         assert_says(&why, &["the storage does not have it"]);
-        let said = refusal(command(&["gc", &directory, "--undo", "7"]));
+        let said = refusal(command(["gc", &directory, "--undo", "7"]));
         assert_says(&said, &["a run has 32 hexadecimal digits"]);
-        let output = command(&["gc", &directory, "--why", &missing]).output().unwrap();
+        let output = command(["gc", &directory, "--why", &missing]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
-        let output = command(&["gc", &directory, "--usage", "--reports"]).output().unwrap();
+        let output = command(["gc", &directory, "--usage", "--reports"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
     })
     .await;

@@ -2,12 +2,12 @@
 //! `MEASURE_BLOBS` is their number; `TMPDIR` is where the directory is.
 
 use crate::disk::Disk;
-use roadstead_tests::{binary, digest};
+use roadstead_tests::{command, digest};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Blobs, unless `MEASURE_BLOBS` says another number.
@@ -123,14 +123,11 @@ fn write(path: &Path, text: &str) {
 fn collected(what: &str, root: &Path, flags: &[&str]) -> Value {
     let said = tempfile::tempdir().unwrap();
     let path = |name: &str| said.path().join(name);
-    let mut command = Command::new(binary().unwrap());
-    command.args(["gc", "--json"]).args(flags).arg(root).stdin(Stdio::null());
+    let mut command = command(["gc", "--json"]);
+    command.args(flags).arg(root).stdin(Stdio::null());
     // Not pipes, which someone would have to read meanwhile.
     command.stdout(File::create(path("out")).unwrap());
     command.stderr(File::create(path("err")).unwrap());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
-        command.env_remove(name);
-    }
     let begun = Instant::now();
     let mut process = command.spawn().unwrap();
     let mut most = 0;

@@ -4,22 +4,16 @@ use crate::start::assert_says;
 use crate::support::{TEST_LIMIT, push_blob, within};
 use bytes::Bytes;
 use http::Request;
-use roadstead_tests::{Registry, binary, digest, send};
+use roadstead_tests::{Registry, command, digest, send};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 const DELETE: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// The program, without the test's settings.
 fn scrub(arguments: &[&str]) -> Output {
-    let mut command = Command::new(binary().unwrap());
-    command.arg("scrub").args(arguments);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
-        command.env_remove(name);
-    }
-    command.output().unwrap()
+    command(["scrub"].iter().chain(arguments)).output().unwrap()
 }
 
 /// The result as JSON, with the exit status.

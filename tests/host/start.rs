@@ -1,7 +1,7 @@
 //! Errors are reported at startup, with the name of the setting.
 
 use crate::support::{TEST_LIMIT, assert_well, within};
-use roadstead_tests::{Registry, binary};
+use roadstead_tests::{Registry, command};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -17,11 +17,8 @@ const POLL_PAUSE: Duration = Duration::from_millis(10);
 
 /// `roadstead serve` with these variables, without those of the test.
 pub fn serve(variables: &[(&str, &str)], arguments: &[&Path]) -> Command {
-    let mut command = Command::new(binary().unwrap());
-    command.arg("serve").args(arguments);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
-        command.env_remove(name);
-    }
+    let mut command = command(["serve"]);
+    command.args(arguments);
     command.envs(variables.iter().copied());
     command
 }

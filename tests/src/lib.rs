@@ -13,12 +13,13 @@ mod native_http;
 mod process;
 pub mod program;
 mod secure;
+mod small_image;
 mod spin;
 mod table;
 
 pub use azurite::Azurite;
 pub use client::{Answer, send, send_from, send_on};
-pub use collection::{BY_SLICES, a_run_by_slices, make_older};
+pub use collection::{BY_SLICES, a_run_by_slices};
 pub use distribution::Distribution;
 pub use fake_gcs::FakeGcs;
 pub use garage::Garage;
@@ -26,10 +27,12 @@ pub use gcs::Gcs;
 pub use native_http::{NativeHttp, TokioClock, bucket, open_bucket};
 #[cfg(unix)]
 pub use process::unprivileged;
-pub use process::{Registry, Wasmtime, binary, binary_named, skip, target_directory};
+pub use process::{Registry, Wasmtime, binary, binary_named, command, skip, target_directory};
+pub use roadstead_kit::directory::make_older;
 pub use roadstead_kit::requests::{
     Step, basic, delete, digest, digest_sha512, get, head, patch, post, put,
 };
 pub use secure::{PASSWORD, Pair, USER, entry};
+pub use small_image::SmallImage;
 pub use spin::{Spin, SpinUp};
 pub use table::{Target, everywhere, run};

@@ -1,5 +1,6 @@
 //! Registries as separate processes.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -179,6 +180,19 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     let name = format!("roadstead-under-test{}", std::env::consts::EXE_SUFFIX);
     let found = test.ancestors().map(|directory| directory.join(&name)).find(|path| path.is_file());
     found.ok_or_else(|| anyhow::anyhow!("{name} is not built"))
+}
+
+/// A command of the host's binary, without the test's own settings.
+///
+/// # Panics
+/// When it is not built.
+pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(binary().unwrap());
+    command.args(arguments);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// The first of these programs that is on the `PATH`, or among the tools that

@@ -1,16 +1,14 @@
 //! The commands `gc`, `scrub` and `rm` on a bucket that nobody serves, by a configuration
 //! file alone.
 
-use crate::registry::{MANIFEST, manifest};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path as Place;
 use roadstead_buckets::Bucket;
 use roadstead_tests::{
-    Garage, Gcs, Registry, Step, Target, binary, bucket, digest, get, head, post, put, run, skip,
+    Garage, Gcs, Registry, SmallImage, Target, bucket, command, get, head, run, skip,
 };
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,60 +25,13 @@ const HURRY: (&str, &str) = (
     r#"{"first":0,"overrides":{"grace":1000,"keep":2000,"interval":5000,"valid":600000,"settled":0,"budget":1000,"exclusive":false}}"#,
 );
 
-/// An image of one layer, in `team/app`.
-struct Image {
-    tag: &'static str,
-    config: String,
-    layer: String,
-}
-
-impl Image {
-    fn new(tag: &'static str) -> Self {
-        Self { tag, config: json!({ "tag": tag }).to_string(), layer: tag.repeat(50_000) }
-    }
-
-    fn manifest(&self) -> String {
-        manifest(self.layer.as_bytes(), self.config.as_bytes())
-    }
-
-    fn blobs(&self) -> [String; 3] {
-        [self.config.clone(), self.layer.clone(), self.manifest()]
-    }
-
-    fn bytes(&self) -> usize {
-        self.blobs().iter().map(String::len).sum()
-    }
-
-    fn pushed(&self) -> Vec<Step> {
-        let blob = |text: &str| {
-            post(format!("/v2/team/app/blobs/uploads/?digest={}", digest(text.as_bytes())))
-                .header("content-type", "application/octet-stream")
-                .body(text.to_owned())
-                .status(201)
-        };
-        let manifest = put(format!("/v2/team/app/manifests/{}", self.tag))
-            .header("content-type", MANIFEST)
-            .body(self.manifest())
-            .status(201);
-        vec![blob(&self.config), blob(&self.layer), manifest]
-    }
-
-    fn pulled(&self) -> Vec<Step> {
-        let blob = |text: &str| {
-            get(format!("/v2/team/app/blobs/{}", digest(text.as_bytes()))).content(text.to_owned())
-        };
-        let manifest = get(format!("/v2/team/app/manifests/{}", self.tag));
-        vec![manifest.content(self.manifest()), blob(&self.config), blob(&self.layer)]
-    }
-}
-
 /// A bucket with two images, and its configuration file.
 struct Stored {
     settings: Vec<(String, String)>,
     bucket: Arc<dyn Bucket>,
     config: PathBuf,
-    deleted: Image,
-    left: Image,
+    deleted: SmallImage,
+    left: SmallImage,
     _directory: tempfile::TempDir,
 }
 
@@ -103,8 +54,8 @@ impl Stored {
             bucket: bucket(settings.clone()).unwrap(),
             settings,
             config: file,
-            deleted: Image::new("deleted"),
-            left: Image::new("left"),
+            deleted: SmallImage::new("deleted", 50_000),
+            left: SmallImage::new("left", 50_000),
             _directory: directory,
         };
         let host = stored.host(&[]);
@@ -119,12 +70,7 @@ impl Stored {
 
     /// What a command prints that succeeds, with no settings but the file's.
     fn printed(arguments: &[&str]) -> String {
-        let mut command = Command::new(binary().unwrap());
-        command.args(arguments);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
-            command.env_remove(name);
-        }
-        let output = command.output().unwrap();
+        let output = command(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {:?}: {said}", output.status);
         String::from_utf8(output.stdout).unwrap()
@@ -136,8 +82,8 @@ impl Stored {
 
     /// Deletes the first image: its tag, and then its manifest.
     fn delete(&self) {
-        let digest = digest(self.deleted.manifest().as_bytes());
-        for target in ["team/app:deleted", &format!("team/app@{digest}")] {
+        let [_, _, manifest] = self.deleted.digests();
+        for target in ["team/app:deleted", &format!("team/app@{manifest}")] {
             let said = Self::printed(&["rm", "--config", self.config(), target]);
             assert!(said.contains(target), "{said}");
         }
@@ -170,8 +116,7 @@ impl Stored {
     /// Whether the bucket has the first image's blobs; they go together.
     async fn has_deleted(&self) -> bool {
         let mut found = Vec::new();
-        for blob in self.deleted.blobs() {
-            let digest = digest(blob.as_bytes());
+        for digest in self.deleted.digests() {
             let hex = digest.strip_prefix("sha256:").unwrap();
             let key = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
             found.push(self.bucket.head(&Place::from(key)).await.is_ok());
@@ -185,11 +130,10 @@ impl Stored {
         run(&at(&host), &self.left.pulled()).await;
         let mut steps =
             vec![get("/v2/team/app/tags/list").content(r#"{"name":"team/app","tags":["left"]}"#)];
-        for blob in &self.deleted.blobs()[..2] {
-            steps.push(head(format!("/v2/team/app/blobs/{}", digest(blob.as_bytes()))).status(404));
+        for digest in &self.deleted.digests()[..2] {
+            steps.push(head(format!("/v2/team/app/blobs/{digest}")).status(404));
         }
-        let manifest = digest(self.deleted.manifest().as_bytes());
-        steps.push(head(format!("/v2/team/app/manifests/{manifest}")).status(404));
+        steps.push(head(self.deleted.path()).status(404));
         run(&at(&host), &steps).await;
     }
 }

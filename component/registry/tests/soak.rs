@@ -15,9 +15,9 @@ use roadstead_cloud::{CloudStorage, Options};
 use roadstead_kit::body::{NativeBodies, pause_by, yield_now};
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::contract::sha256;
-use roadstead_kit::native::NativeRegistry;
+use roadstead_kit::native::{NativeRegistry, default_order};
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_registry::{Progress, Report, SliceOptions, TOMBSTONE_KEPT};
+use roadstead_registry::{Progress, Report, SliceOptions};
 use roadstead_storage::{Collection, Cursor, Holding, Key, NameList, NamesQuery, Record, Storage};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
@@ -260,19 +260,12 @@ async fn client(world: &World, seed: u64) {
 
 fn order() -> SliceOptions {
     SliceOptions {
-        run: None,
-        adopt: false,
         grace: GRACE,
         keep: KEEP,
         interval: INTERVAL,
         valid: GRACE / 2,
-        settled: TOMBSTONE_KEPT,
-        dry_run: false,
-        untagged: None,
-        exclusive: false,
-        undo: None,
-        pace: Duration::ZERO,
         budget: 50,
+        ..default_order()
     }
 }
 

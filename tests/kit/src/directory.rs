@@ -1,4 +1,7 @@
-//! A directory of this process as storage: no host, no WASI, no handles.
+//! A directory of this process as storage: no host, no WASI, no handles. And one in which
+//! time has passed.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use crate::body::{MemoryBody, yield_now};
 use bytes::Bytes;
@@ -8,6 +11,8 @@ use roadstead_storage::{Content, Key, StorageError};
 use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::fs::{self, File};
+use std::path::Path;
 use std::time::Duration;
 
 /// A directory of this process, owned or shared.
@@ -44,5 +49,31 @@ impl<D: Borrow<Directory> + Debug> Transport for NativeDirectory<D> {
         let mut receiver = self.0.borrow().receive(transfer)?;
         receiver.write(&body.bytes)?;
         receiver.finish(self.0.borrow(), !body.aborted)
+    }
+}
+
+/// Makes everything in a data directory look older: all files, and what runs of garbage
+/// collection have noted with a time.
+///
+/// # Panics
+/// When the directory cannot be read or changed.
+pub fn make_older(root: &Path, by: Duration) {
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            make_older(&path, by);
+            continue;
+        }
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("sighted-") {
+            let earlier = |line: &str| {
+                let (digest, since) = line.split_once(' ').unwrap();
+                format!("{digest} {}\n", since.parse::<u64>().unwrap() - by.as_secs())
+            };
+            let noted: String = fs::read_to_string(&path).unwrap().lines().map(earlier).collect();
+            fs::write(&path, noted).unwrap();
+        }
+        File::open(&path).unwrap().set_modified(modified - by).unwrap();
     }
 }

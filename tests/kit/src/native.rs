@@ -8,8 +8,32 @@ use http::{Request, Response};
 use roadstead_access::Authority;
 use roadstead_bridge::Services;
 use roadstead_config::Config;
-use roadstead_registry::{Ask, Body, Gate, Progress, Registry, SliceOptions, Switches};
+use roadstead_registry::{
+    Ask, Body, Gate, Progress, Registry, SliceOptions, Switches, TOMBSTONE_KEPT,
+};
 use roadstead_storage::{Storage, StorageError};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// A run of garbage collection by the default settings, with slices of any length.
+pub fn default_order() -> SliceOptions {
+    SliceOptions {
+        run: None,
+        adopt: false,
+        grace: DAY,
+        keep: 7 * DAY,
+        interval: DAY,
+        valid: DAY / 2,
+        settled: TOMBSTONE_KEPT,
+        dry_run: false,
+        untagged: None,
+        exclusive: false,
+        undo: None,
+        pace: Duration::ZERO,
+        budget: u32::MAX,
+    }
+}
 
 /// The registry over a storage of this process.
 #[derive(Debug)]

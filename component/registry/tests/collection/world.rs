@@ -7,38 +7,23 @@ use roadstead_directory::{Directory, DirectoryStorage};
 use roadstead_kit::body::{MemoryBody, NativeBodies};
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::contract::{Readable, sha256};
-use roadstead_kit::directory::NativeDirectory;
+use roadstead_kit::directory::{NativeDirectory, make_older};
 pub(crate) use roadstead_kit::images::{IMAGE, INDEX, image};
-use roadstead_kit::native::NativeRegistry;
+use roadstead_kit::native::{NativeRegistry, default_order};
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_registry::{Progress, Report, SliceOptions, TOMBSTONE_KEPT};
+use roadstead_registry::{Progress, Report, SliceOptions};
 use roadstead_storage::{Key, Storage, StorageError};
-use std::fs::File;
 use std::ops::Deref;
-use std::path::Path;
 use std::time::Duration;
 
 pub(crate) const DELETES: &[(&str, &str)] = &[("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 
-/// As the settings have it by default, with slices of any length.
+/// As the settings have it by default, with slices of any length. A day is longer than the
+/// interval, so that the next run is due.
 pub(crate) fn order() -> SliceOptions {
-    SliceOptions {
-        run: None,
-        adopt: false,
-        grace: DAY,
-        keep: 7 * DAY,
-        interval: 23 * HOUR,
-        valid: 12 * HOUR,
-        settled: TOMBSTONE_KEPT,
-        dry_run: false,
-        untagged: None,
-        exclusive: false,
-        undo: None,
-        pace: Duration::ZERO,
-        budget: u32::MAX,
-    }
+    SliceOptions { interval: 23 * HOUR, ..default_order() }
 }
 
 /// A storage of this process, whose clock can be put forward.
@@ -75,32 +60,6 @@ impl World for tempfile::TempDir {
 
     fn pass(&self, time: Duration) {
         make_older(self.path(), time);
-        // Which has times in it.
-        for path in std::fs::read_dir(self.path().join(".roadstead/collect")).into_iter().flatten()
-        {
-            let path = path.unwrap().path();
-            if !path.to_str().unwrap().contains("/sighted-") {
-                continue;
-            }
-            let older = |line: &str| {
-                let (digest, since) = line.split_once(' ').unwrap();
-                format!("{digest} {}\n", since.parse::<u64>().unwrap() - time.as_secs())
-            };
-            let text = std::fs::read_to_string(&path).unwrap();
-            std::fs::write(&path, text.lines().map(older).collect::<String>()).unwrap();
-        }
-    }
-}
-
-pub(crate) fn make_older(path: &Path, time: Duration) {
-    for entry in std::fs::read_dir(path).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            make_older(&entry.path(), time);
-        } else {
-            let file = File::options().append(true).open(entry.path()).unwrap();
-            file.set_modified(entry.metadata().unwrap().modified().unwrap() - time).unwrap();
-        }
     }
 }
 

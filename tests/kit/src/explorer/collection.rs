@@ -7,6 +7,7 @@ use super::schedule::Scheduler;
 use super::search::{Bound, Found, explore_runs, send};
 use super::stage::Fault;
 use super::world::{Medium, World};
+use crate::native::default_order;
 use roadstead_registry::{Progress, SliceOptions};
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -66,21 +67,7 @@ fn run(
 /// By the default settings, in slices of any length. In a bucket in memory no deletion
 /// arrives late, so the tombstone of what is removed need not outlive it.
 fn order() -> SliceOptions {
-    SliceOptions {
-        run: None,
-        adopt: false,
-        grace: DAY,
-        keep: 7 * DAY,
-        interval: DAY,
-        valid: DAY / 2,
-        settled: Duration::ZERO,
-        dry_run: false,
-        untagged: None,
-        exclusive: false,
-        undo: None,
-        pace: Duration::ZERO,
-        budget: u32::MAX,
-    }
+    SliceOptions { settled: Duration::ZERO, ..default_order() }
 }
 
 /// A bucket with a blob that is garbage, and a run that is about to do something about it.
