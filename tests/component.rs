@@ -39,7 +39,7 @@ fn the_world_is_the_components() {
 #[test]
 fn every_host_runs_the_same_bytes() {
     let directory = tempfile::tempdir().unwrap();
-    let embedded = digest(roadstead::COMPONENT);
+    let embedded = digest(roadstead_embedded::COMPONENT);
     println!("embedded in the native host: {embedded}");
 
     let file = directory.path().join("component.wasm");
@@ -78,7 +78,7 @@ fn built() -> Interfaces {
     let mut config = Config::new();
     config.wasm_component_model(true).wasm_component_model_async(true);
     let engine = Engine::new(&config).unwrap();
-    let component = Component::from_binary(&engine, roadstead::COMPONENT).unwrap();
+    let component = Component::from_binary(&engine, roadstead_embedded::COMPONENT).unwrap();
     let component = component.component_type();
     Interfaces {
         imports: component.imports(&engine).map(|(name, _)| name.to_owned()).collect(),

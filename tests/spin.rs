@@ -38,7 +38,7 @@ async fn a_directory() {
     drop(running);
     // The native host reads the same directory.
     let native = Registry::start(&project.path(Spin::DATA), &[], &[]).unwrap();
-    println!("component in roadstead serve: {}", digest(roadstead::COMPONENT));
+    println!("component in roadstead serve: {}", digest(roadstead_embedded::COMPONENT));
     run(&Target::Process(native), &image.pulled()).await;
 }
 
@@ -98,7 +98,7 @@ async fn a_bucket() {
     image.pulled_by_redirect(&running.address).await;
     // Another host, on the same bucket.
     let native = Registry::start_over(&garage.settings(BUCKET, 1), &[]).unwrap();
-    println!("component in roadstead serve: {}", digest(roadstead::COMPONENT));
+    println!("component in roadstead serve: {}", digest(roadstead_embedded::COMPONENT));
     image.pulled_by_redirect(&native.address).await;
     drop(running);
     // Without the manifest: as an app from a registry.
@@ -126,7 +126,7 @@ fn project(test: &str) -> Option<Spin> {
     };
     let file = digest(&fs::read(project.component()).unwrap());
     println!("component in spin up: {file}");
-    assert_eq!(file, digest(roadstead::COMPONENT));
+    assert_eq!(file, digest(roadstead_embedded::COMPONENT));
     Some(project)
 }
 

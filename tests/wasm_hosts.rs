@@ -51,7 +51,7 @@ async fn wash_dev() {
     for directory in [".wash", "data", "home"] {
         fs::create_dir(project.path().join(directory)).unwrap();
     }
-    fs::write(project.path().join("component.wasm"), roadstead::COMPONENT).unwrap();
+    fs::write(project.path().join("component.wasm"), roadstead_embedded::COMPONENT).unwrap();
     // Like the repository's own, with other paths.
     let configuration = include_str!("../.wash/config.yaml")
         .replace("target/wasm32-wasip2/component/roadstead_component.wasm", "component.wasm")

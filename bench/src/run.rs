@@ -78,12 +78,7 @@ impl Bench {
         let directory = tempfile::Builder::new().prefix("bench-").tempdir_in(directory)?;
         let memory = tempfile::Builder::new().prefix("bench-").tempdir_in(MEMORY).ok();
         let certificate = Certificate::make(directory.path())?;
-        let bench = Self { systems, directory, memory, certificate, rounds };
-        for system in &bench.systems {
-            // At its first start, Roadstead compiles its component.
-            system.start(&bench.place("first", system), None)?;
-        }
-        Ok(bench)
+        Ok(Self { systems, directory, memory, certificate, rounds })
     }
 
     /// The measured systems.
@@ -92,10 +87,7 @@ impl Bench {
     }
 
     fn place(&self, name: &str, system: &System) -> Place {
-        Place {
-            directory: self.directory.path().join(name).join(system.kind.name()),
-            cache: self.directory.path().join("cache"),
-        }
+        Place { directory: self.directory.path().join(name).join(system.kind.name()) }
     }
 
     /// Measures one stage.
@@ -175,25 +167,17 @@ impl Bench {
 
     /// Measures how long starts take.
     pub(crate) fn starts(&self) -> Results {
-        let cells = || self.systems.iter().map(|_| Cell::default()).collect::<Vec<_>>();
-        let [mut warm, mut cold] = [cells(), cells()];
+        let mut cells: Vec<_> = self.systems.iter().map(|_| Cell::default()).collect();
         for number in 0..self.rounds * STARTS {
             for (at, system) in self.systems.iter().enumerate() {
                 progress(&format!("starts: {}", system.kind.name()));
-                let mut place = self.place(&format!("start{number}"), system);
-                warm[at].start(system, &place);
-                if system.kind == SystemKind::Roadstead && number < self.rounds {
-                    place.cache = place.directory.join("cache");
-                    cold[at].start(system, &place);
-                }
+                cells[at].start(system, &self.place(&format!("start{number}"), system));
             }
         }
         progress("");
-        let row =
-            |name: &str, cells| RowResults { name: name.to_owned(), unit: Unit::Start, cells };
         Results {
             title: "From a start to the first response".to_owned(),
-            rows: vec![row("empty directory", warm), row("without compiled code in a cache", cold)],
+            rows: vec![RowResults { name: "empty directory".to_owned(), unit: Unit::Start, cells }],
             peaks: self.systems.iter().map(|_| None).collect(),
         }
     }

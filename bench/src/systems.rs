@@ -37,8 +37,6 @@ pub(crate) struct System {
 pub(crate) struct Place {
     /// For its data, configuration and log.
     pub(crate) directory: PathBuf,
-    /// For Roadstead's compiled code.
-    pub(crate) cache: PathBuf,
 }
 
 /// A certificate and its key, as files.
@@ -149,7 +147,7 @@ impl System {
         let mut command = Command::new(&self.binary);
         let (file, text) = match self.kind {
             SystemKind::Roadstead => {
-                command.args(["serve", "--cache"]).arg(&place.cache).arg("config.yml");
+                command.args(["serve", "config.yml"]);
                 ("config.yml", distribution(root, port, tls, "  delete: {enabled: true}\n"))
             }
             SystemKind::DockerRegistry | SystemKind::Registry => {

@@ -11,7 +11,6 @@ mod blocking;
 mod body;
 pub mod cli;
 mod collect;
-mod component;
 mod engine;
 mod front;
 mod log;
@@ -24,7 +23,7 @@ mod signals;
 mod tls;
 
 pub use cli::config_file;
-pub use component::COMPONENT;
-pub use engine::{Engine, Precompiled};
+pub use engine::{Engine, precompile};
 pub use options::{Options, default_code_cache, default_root};
+pub use roadstead_embedded::COMPONENT;
 pub use server::{Server, serve};

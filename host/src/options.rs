@@ -14,8 +14,8 @@ pub struct Options {
     pub root: PathBuf,
     /// A component to run instead of [`crate::COMPONENT`].
     pub component: Option<PathBuf>,
-    /// The directory for compiled code; without it, the component is compiled at
-    /// every start.
+    /// The directory for its compiled code; without it, it is compiled at every
+    /// start.
     pub code_cache: Option<PathBuf>,
     /// Shorter waits of garbage collection, for tests.
     pub hurry: Option<Hurry>,

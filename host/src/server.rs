@@ -7,8 +7,7 @@ use crate::behind::store::HostStore;
 use crate::blocking;
 use crate::body::empty;
 use crate::collect::schedule;
-use crate::component::COMPONENT;
-use crate::engine::{Engine, Precompiled};
+use crate::engine::Engine;
 use crate::front::cache::ResponseCache;
 use crate::front::clients::Clients;
 use crate::front::service::Service;
@@ -25,7 +24,6 @@ use anyhow::{Context as _, bail};
 use http::{Request, StatusCode};
 use roadstead_access::Authority;
 use roadstead_config::Config;
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,21 +82,13 @@ impl Server {
         {
             tokio::spawn(Arc::clone(store).purge(purging));
         }
-        let bytes = match &options.component {
-            Some(file) => Cow::Owned(
-                std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
-            ),
-            None => Cow::Borrowed(COMPONENT),
-        };
         let variables =
             outbound::variables(options.config.cloud.as_ref(), options.variables.clone())?;
         let (auth, watch) = authority(&options, &hangup)?.unzip();
         let hooks = Hooks { storage: storage.clone(), auth: auth.clone() };
-        let (engine, how) = Engine::new(&bytes, options.code_cache.as_deref(), variables, hooks)
-            .context("cannot load the component")?;
-        if how == Precompiled::Compiled {
-            tracing::debug!("compiled the component in {:?}", started.elapsed());
-        }
+        let (file, cache) = (options.component.as_deref(), options.code_cache.as_deref());
+        let engine =
+            Engine::new(file, cache, variables, hooks).context("cannot load the component")?;
         probe(&engine).await.context("the component does not work")?;
         // Its instances end with the process, and did not fail.
         let listener = listen(&options.config).await.inspect_err(|_| engine.stop())?;

@@ -96,8 +96,7 @@ async fn users_change_when_their_file_can_be_read() {
     let users = root.path().join("users");
     fs::write(&users, entry("alice") + &entry("bob")).unwrap();
     command
-        .args(["serve", "--cache"])
-        .arg(root.path().join("code"))
+        .arg("serve")
         .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root.path().join("data"))
         .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0")
         .env("REGISTRY_AUTH", "htpasswd")

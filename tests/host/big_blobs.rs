@@ -53,12 +53,8 @@ async fn push_and_pull(style: Style) {
     let size = std::env::var("ROADSTEAD_BLOB_SIZE").map_or(SIZE, |size| size.parse().unwrap());
     let content = Content { seed: style as u64 + 1, size };
     let root = tempfile::tempdir().unwrap();
-    // The compiler takes more memory than the registry, so a separate start
-    // fills the cache first.
-    let code = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled");
-    drop(Registry::start(&root.path().join("first"), &[], &["--cache", code]).unwrap());
     let data = root.path().join("data");
-    let host = Registry::start(&data, &[], &["--cache", code]).unwrap();
+    let host = Registry::start(&data, &[], &[]).unwrap();
     let limit = Duration::from_secs(60 + size / SLOWEST);
     within(limit, push_and_pull_at(&host.address, style, content, &data)).await;
     let peak = host.peak_memory().unwrap();

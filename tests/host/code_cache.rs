@@ -1,9 +1,10 @@
-//! The cache of compiled code: it saves time, and has no other effect.
+//! Compiled code: the built-in component's is in the binary; that of another one is
+//! cached, which saves time and has no other effect.
 
 #![cfg(unix)]
 
 use crate::support::{TEST_LIMIT, assert_well, within};
-use roadstead_tests::Registry;
+use roadstead_tests::{Registry, binary};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,12 +12,16 @@ use std::path::{Path, PathBuf};
 /// The host's log line if it had to compile.
 const COMPILED: &str = "compiled the component";
 
-/// Starts a host with the cache directory `cache`, and returns its log.
+/// Starts a host with a component in a file and the cache directory `cache`, and
+/// returns its log.
 async fn start(cache: &Path) -> String {
     let root = tempfile::tempdir().unwrap();
+    let component = root.path().join("component.wasm");
+    fs::write(&component, roadstead_embedded::COMPONENT).unwrap();
     let variables = [("REGISTRY_LOG_LEVEL", "debug")];
-    let arguments = ["--cache", cache.to_str().unwrap()];
-    let host = Registry::start(root.path(), &variables, &arguments).unwrap();
+    let arguments =
+        ["--component", component.to_str().unwrap(), "--cache", cache.to_str().unwrap()];
+    let host = Registry::start(&root.path().join("data"), &variables, &arguments).unwrap();
     assert_well(&host.address).await;
     host.log()
 }
@@ -32,6 +37,39 @@ fn code(cache: &Path) -> PathBuf {
     let file = files.remove(0);
     assert_eq!(file.extension().unwrap(), "cwasm");
     file
+}
+
+/// The first start without a cache, and without a place for one, compiles nothing.
+#[tokio::test]
+async fn the_built_in_component_is_compiled_by_the_build() {
+    let root = tempfile::tempdir().unwrap();
+    let home = root.path().join("home");
+    for home in [None, Some(&home)] {
+        let mut command = std::process::Command::new(binary().unwrap());
+        command
+            .arg("serve")
+            .env_remove("XDG_CACHE_HOME")
+            .env_remove("HOME")
+            .envs(home.map(|home| ("HOME", home)))
+            .env("REGISTRY_LOG_LEVEL", "debug")
+            .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root.path().join("data"))
+            .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0");
+        let host = Registry::serve(command).unwrap();
+        within(TEST_LIMIT, assert_well(&host.address)).await;
+        let log = host.log();
+        assert!(!log.contains(COMPILED), "{log}");
+        // It runs where it lies: besides the program's own code, a part of its file is
+        // executable.
+        #[cfg(target_os = "linux")]
+        {
+            let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid())).unwrap();
+            let program = binary().unwrap();
+            let of_program =
+                |line: &&str| line.contains(" r-xp ") && line.ends_with(program.to_str().unwrap());
+            assert_eq!(maps.lines().filter(of_program).count(), 2, "{maps}");
+        }
+    }
+    assert!(!home.exists(), "something was written");
 }
 
 #[tokio::test]

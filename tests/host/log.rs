@@ -45,7 +45,6 @@ impl Host {
         let address = command.get_envs().find(|(name, _)| *name == "REGISTRY_HTTP_ADDR");
         let address = address.unwrap().1.unwrap().to_str().unwrap().to_owned();
         let mut host = Self { process: command.spawn().unwrap(), address };
-        // The first start of all compiles the component, which takes a while.
         while TcpStream::connect(&host.address).await.is_err() {
             assert!(host.process.try_wait().unwrap().is_none(), "it has ended");
             tokio::time::sleep(POLL_PAUSE).await;

@@ -49,16 +49,17 @@ enum Healthy {
     Push,
 }
 
-/// Prints the rates of healthy clients beside 2,000 slow connections, and asserts
-/// nothing.
+/// Prints the rates of healthy clients beside 2,000 slow connections, and the median
+/// ratio of as many rounds as the variable says; asserts nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn healthy_clients_beside_slow_ones() {
     const NAME: &str = "healthy_clients_beside_slow_ones";
     const ALL: [Slow; 5] = [Slow::Head, Slow::Body, Slow::Reader, Slow::Window, Slow::Unread];
-    if std::env::var_os("ROADSTEAD_MEASURE_SLOW").is_none() {
+    let Some(rounds) = std::env::var_os("ROADSTEAD_MEASURE_SLOW") else {
         roadstead_tests::skip(NAME, "ROADSTEAD_MEASURE_SLOW is not set");
         return;
-    }
+    };
+    let rounds: u32 = rounds.to_str().unwrap().parse().unwrap();
     let root = tempfile::tempdir().unwrap();
     let host = Registry::start(root.path(), &[], &[]).unwrap();
     let content = Content { seed: 50, size: 8 * 1024 * 1024 };
@@ -67,18 +68,25 @@ async fn healthy_clients_beside_slow_ones() {
     for healthy in [Healthy::Tags, Healthy::Blob, Healthy::BlobOverHttp2, Healthy::Push] {
         healthy.rate(&host.address, &blob).await;
         for kinds in ALL.chunks(1).chain([&ALL[..]]) {
-            let (before, _) = healthy.rate(&host.address, &blob).await;
-            let slow = slow_connections(&host.address, &blob, kinds).await;
-            tokio::time::sleep(SETTLING).await;
-            let (beside, refused) = healthy.rate(&host.address, &blob).await;
-            let count = slow.len();
-            drop(slow);
-            let (after, _) = healthy.rate(&host.address, &blob).await;
-            eprintln!(
-                "{healthy:?}: {before:.0}/s and {after:.0}/s alone, {beside:.0}/s beside {count} of \
-                 {kinds:?}, ratio {:.2}, {refused} refused",
-                2.0 * beside / (before + after)
-            );
+            let mut ratios = Vec::new();
+            for _ in 0..rounds {
+                let (before, _) = healthy.rate(&host.address, &blob).await;
+                let slow = slow_connections(&host.address, &blob, kinds).await;
+                tokio::time::sleep(SETTLING).await;
+                let (beside, refused) = healthy.rate(&host.address, &blob).await;
+                let count = slow.len();
+                drop(slow);
+                let (after, _) = healthy.rate(&host.address, &blob).await;
+                let ratio = 2.0 * beside / (before + after);
+                eprintln!(
+                    "{healthy:?}: {before:.0}/s and {after:.0}/s alone, {beside:.0}/s beside \
+                     {count} of {kinds:?}, ratio {ratio:.2}, {refused} refused"
+                );
+                ratios.push(ratio);
+            }
+            ratios.sort_by(f64::total_cmp);
+            let median = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
+            eprintln!("{healthy:?} beside {kinds:?}: median ratio {median:.2}");
         }
     }
     eprintln!("peak memory: {} MiB", host.peak_memory().unwrap_or_default() >> 20);

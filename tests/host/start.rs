@@ -141,7 +141,7 @@ fn components_that_are_none() {
     // A core module instead of a component, and a component without exports.
     assert_says(&component(b"\0asm\x01\0\0\0"), &["cannot load the component"]);
     assert_says(&component(b"\0asm\x0d\0\x01\0"), &["exports wasi:http/handler@0.3"]);
-    let half = &roadstead::COMPONENT[..roadstead::COMPONENT.len() / 2];
+    let half = &roadstead_embedded::COMPONENT[..roadstead_embedded::COMPONENT.len() / 2];
     assert_says(&component(half), &["cannot load the component"]);
 
     fs::remove_file(&file).unwrap();

@@ -22,8 +22,7 @@ async fn commits_without_new_threads() {
         return;
     };
     command
-        .args(["serve", "--cache"])
-        .arg(root.path().join("code"))
+        .arg("serve")
         .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root.path().join("registry"))
         .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0");
     let host = Registry::serve(command).unwrap();

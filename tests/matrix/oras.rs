@@ -64,8 +64,8 @@ pub async fn check(fixture: &Fixture) -> Verdict {
 
 /// Publishes the component as in docs/deploy-edge.md, and pulls it by its digest.
 async fn component(fixture: &Fixture) {
-    let component = digest(roadstead::COMPONENT);
-    fs::write(fixture.path("roadstead.wasm"), roadstead::COMPONENT).unwrap();
+    let component = digest(roadstead_embedded::COMPONENT);
+    fs::write(fixture.path("roadstead.wasm"), roadstead_embedded::COMPONENT).unwrap();
     let config = serde_json::json!({
         "architecture": "wasm",
         "os": "wasip2",

@@ -9,8 +9,8 @@ use std::fs;
 use tokio::process::Command;
 
 pub async fn check(fixture: &Fixture) -> Verdict {
-    let component = digest(roadstead::COMPONENT);
-    fs::write(fixture.path("roadstead.wasm"), roadstead::COMPONENT).unwrap();
+    let component = digest(roadstead_embedded::COMPONENT);
+    fs::write(fixture.path("roadstead.wasm"), roadstead_embedded::COMPONENT).unwrap();
     let reference = fixture.remote("wkg/component:0.1.0");
     run(wkg(fixture, "push").args([&reference, "roadstead.wasm"])).await;
     let answer = fixture.get("/v2/wkg/component/manifests/0.1.0").await;

@@ -83,6 +83,11 @@ impl Place {
         Some(Self { content, stores, collection: settings.collection(), distribution })
     }
 
+    /// Whether it is an object store.
+    pub fn is_bucket(&self) -> bool {
+        matches!(self.content, Content::Bucket(..))
+    }
+
     /// Before the first start.
     pub async fn prepare(&self) {
         if let Content::Bucket(bucket, held) = &self.content {

@@ -22,9 +22,11 @@ const REPORTED: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the last garbage may take to be removed, besides the time for which it is
-/// kept, and for each blob of it.
+/// kept, and for each blob of it: in a directory, and in a store, where each blob takes
+/// about 16 requests, many of which the nodes sync.
 const DRAINED: Duration = Duration::from_mins(4);
 const DRAINED_EACH: Duration = Duration::from_millis(10);
+const DRAINED_EACH_IN_STORE: Duration = Duration::from_millis(400);
 
 /// A pause of a peer's collector.
 const COLLECTED: Duration = Duration::from_secs(1);
@@ -262,9 +264,11 @@ impl Soak {
         }
         let begun = Instant::now();
         let blobs = u32::try_from(before.len()).unwrap_or(u32::MAX);
-        let limit = KEEP + DRAINED + DRAINED_EACH * blobs;
+        let each = if self.place.is_bucket() { DRAINED_EACH_IN_STORE } else { DRAINED_EACH };
+        let limit = KEEP + DRAINED + each * blobs;
         let garbage = bytes(&before) - bytes(&expected).min(bytes(&before));
         let (mut left, mut others, mut reports);
+        let mut said = Instant::now();
         loop {
             (left, others) = self.place.blobs().await;
             reports = Reports::default();
@@ -273,6 +277,16 @@ impl Soak {
             let peer = self.world.settings.store == Store::Distribution;
             if peer || left == expected && reported || begun.elapsed() > limit {
                 break;
+            }
+            if said.elapsed() > REPORTED {
+                said = Instant::now();
+                println!(
+                    "draining for {:.0?} of {limit:.0?}: {} blobs and {others} other objects, {} runs \
+                     ended",
+                    begun.elapsed(),
+                    left.len(),
+                    reports.of("ended")
+                );
             }
             tokio::time::sleep(10 * PAUSE).await;
         }

@@ -252,7 +252,7 @@ impl Wasmtime {
         if !version.is_ok_and(|status| status.success()) {
             return Ok(None);
         }
-        std::fs::write(component, roadstead::COMPONENT)?;
+        std::fs::write(component, roadstead_embedded::COMPONENT)?;
         let mut command = Command::new(&wasmtime);
         command
             .args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"])

@@ -33,7 +33,7 @@ impl Spin {
         let project = Self { program, directory: tempfile::tempdir()? };
         let component = project.component();
         component.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::write(component, roadstead::COMPONENT)?;
+        fs::write(component, roadstead_embedded::COMPONENT)?;
         fs::create_dir(project.path(Self::DATA))?;
         fs::create_dir(project.path("home"))?;
         fs::write(project.path("spin.toml"), Self::MANIFEST)?;

@@ -6,13 +6,14 @@ mod scrub;
 mod storage;
 
 use crate::collect::schedule::Hurry;
-use crate::component::COMPONENT;
+use crate::engine;
 use crate::log;
 use crate::options::{Options, default_root};
 use crate::server;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use roadstead_config::{Given, Settings, manual};
+use roadstead_embedded::COMPONENT;
 use roadstead_operator::{cert, doctor, gc, htpasswd, rescue, rm};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ enum Command {
         /// Run this component instead of the built-in one
         #[arg(long, value_name = "FILE")]
         component: Option<PathBuf>,
-        /// Keep compiled code in this directory [default: `$XDG_CACHE_HOME/roadstead`]
+        /// Keep that component's compiled code in this directory [default: `$XDG_CACHE_HOME/roadstead`]
         #[arg(long, value_name = "DIRECTORY")]
         cache: Option<PathBuf>,
     },
@@ -57,8 +58,10 @@ enum Command {
     Scrub(roadstead_operator::scrub::Args),
 }
 
-/// Runs the command line, and returns the exit status.
-pub fn main() -> ExitCode {
+/// Runs the command line, and returns the exit status. `compiled` is what
+/// [`crate::precompile`] made of the component for this target, at the beginning of a page.
+pub fn main(compiled: &'static [u8]) -> ExitCode {
+    engine::built_in(compiled);
     run().unwrap_or_else(|error| {
         // Without the backtrace that `Debug` would add: causes are enough.
         let _ = writeln!(std::io::stderr(), "Error: {error:#}");

@@ -6,7 +6,6 @@ use crate::behind::hooks::{Hooks, Storage};
 use crate::behind::outbound;
 use crate::blocking;
 use crate::body::{empty, full};
-use crate::component::COMPONENT;
 use crate::engine::Engine;
 use crate::options::Options;
 use crate::server;
@@ -100,9 +99,8 @@ impl Offline {
         let variables =
             outbound::variables(options.config.cloud.as_ref(), variables(&options, purpose))?;
         let hooks = Hooks { storage, auth: None };
-        let cache = options.code_cache.as_deref();
-        let (engine, _) =
-            Engine::new(COMPONENT, cache, variables, hooks).context("cannot load the component")?;
+        let engine =
+            Engine::new(None, None, variables, hooks).context("cannot load the component")?;
         Ok(Self { engine, overrides })
     }
 

@@ -2,12 +2,15 @@
 
 mod compile;
 mod guest_log;
+#[cfg(unix)]
+mod in_place;
 mod load;
 
-pub use compile::Precompiled;
+pub(crate) use compile::built_in;
+pub use compile::precompile;
 
 use crate::behind::hooks::{Hooks, Storage};
-use crate::engine::compile::load;
+use crate::engine::compile::{load, load_built_in};
 use crate::engine::guest_log::GuestLog;
 use crate::engine::load::{Load, MemoryWatch};
 use anyhow::anyhow;
@@ -111,15 +114,18 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Loads a component. Compiled code is cached in the directory `cache`.
+    /// Loads the component in a file, whose compiled code is cached in the directory
+    /// `cache`, or the built-in one.
     pub(crate) fn new(
-        bytes: &[u8],
+        file: Option<&Path>,
         cache: Option<&Path>,
         variables: Vec<(String, String)>,
         hooks: Hooks,
-    ) -> anyhow::Result<(Self, Precompiled)> {
-        let engine = wasmtime::Engine::new(&configuration())?;
-        let (component, how) = load(&engine, bytes, cache)?;
+    ) -> anyhow::Result<Self> {
+        let (engine, component) = match file {
+            Some(file) => load(file, cache)?,
+            None => load_built_in()?,
+        };
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
@@ -132,7 +138,7 @@ impl Engine {
         let stopping = Arc::new(AtomicBool::new(false));
         let generation = hooks.auth.as_ref().map(|auth| auth.generation()).unwrap_or_default();
         let instances = Instances { engine, service, variables, hooks, stopping, generation };
-        Ok((Self { handler: ProxyHandler::new(instances) }, how))
+        Ok(Self { handler: ProxyHandler::new(instances) })
     }
 
     /// Notes that the process is ending, so that instances which end with it are

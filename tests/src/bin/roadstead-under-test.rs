@@ -1,5 +1,5 @@
 //! The host's binary, built by this package so that its tests can run it.
 
 fn main() -> std::process::ExitCode {
-    roadstead::cli::main()
+    roadstead::main()
 }

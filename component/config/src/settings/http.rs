@@ -202,9 +202,12 @@ table! {
         "the API is at /v2/; rewrite paths in a proxy",
         Leaf,
     );
-    DEBUG: Tree = Setting::refused(
+    DEBUG: Tree = Setting::unused(
         "http.debug",
-        "there is no debug listener, and there are no metrics yet; remove it",
+        State::IgnoredWithWarning(
+            "there is no debug listener, and there are no metrics yet",
+            |_| false,
+        ),
         Tree(&["addr", "prometheus.enabled", "prometheus.path"]),
     );
 }

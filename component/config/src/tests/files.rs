@@ -96,11 +96,6 @@ fn mistakes_have_the_names_that_were_written() {
              accounts are not supported",
         ),
         (
-            &[("http.debug.addr", Some(":5001")), ("http.debug.prometheus.enabled", Some("true"))],
-            "http.debug in config.yml is not supported: there is no debug listener, and there are \
-             no metrics yet; remove it",
-        ),
-        (
             &[("auth.silly.realm", Some("a")), ("auth.silly.service", Some("b"))],
             "auth.silly in config.yml is not supported: it accepts any credentials; use \
              auth.htpasswd.path, or remove it",

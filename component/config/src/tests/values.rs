@@ -106,12 +106,15 @@ fn names_without_effect() {
         ("loglevel", Some("debug")),
         ("health.http[0].uri", Some("http://a")),
         ("health.http[1].uri", Some("http://b")),
+        ("http.debug.addr", Some(":5001")),
+        ("http.debug.prometheus.enabled", Some("true")),
     ];
     assert_eq!(
         given(&keys, &[]).config().unwrap().warnings,
         [
             "loglevel in config.yml is deprecated and ignored: use log.level",
             "health.http in config.yml is ignored: there are no health checks of files and other servers",
+            "http.debug in config.yml is ignored: there is no debug listener, and there are no metrics yet",
         ]
     );
 }

@@ -1,5 +1,5 @@
 //! The `roadstead` binary.
 
 fn main() -> std::process::ExitCode {
-    roadstead::cli::main()
+    roadstead::main()
 }

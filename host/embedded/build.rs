@@ -15,7 +15,7 @@ const PROFILE: &str = "component";
 
 fn main() {
     let out = PathBuf::from(var("OUT_DIR"));
-    let root = PathBuf::from(var("CARGO_MANIFEST_DIR")).join("..");
+    let root = PathBuf::from(var("CARGO_MANIFEST_DIR")).join("../..");
     for input in ["Cargo.lock", "Cargo.toml", "rust-toolchain.toml"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
