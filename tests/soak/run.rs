@@ -263,33 +263,9 @@ impl Soak {
             self.place.collect().await;
         }
         let begun = Instant::now();
-        let blobs = u32::try_from(before.len()).unwrap_or(u32::MAX);
-        let each = if self.place.is_bucket() { DRAINED_EACH_IN_STORE } else { DRAINED_EACH };
-        let limit = KEEP + DRAINED + each * blobs;
         let garbage = bytes(&before) - bytes(&expected).min(bytes(&before));
-        let (mut left, mut others, mut reports);
-        let mut said = Instant::now();
-        loop {
-            (left, others) = self.place.blobs().await;
-            reports = Reports::default();
-            reports.add(&self.processes.lock().unwrap()[0].log());
-            let reported = reports.of("removed_bytes") == garbage;
-            let peer = self.world.settings.store == Store::Distribution;
-            if peer || left == expected && reported || begun.elapsed() > limit {
-                break;
-            }
-            if said.elapsed() > REPORTED {
-                said = Instant::now();
-                println!(
-                    "draining for {:.0?} of {limit:.0?}: {} blobs and {others} other objects, {} runs \
-                     ended",
-                    begun.elapsed(),
-                    left.len(),
-                    reports.of("ended")
-                );
-            }
-            tokio::time::sleep(10 * PAUSE).await;
-        }
+        let (left, others, mut reports) =
+            self.wait_for(&expected, garbage, self.drain_limit(before.len())).await;
         self.reports.lock().unwrap().errors.append(&mut reports.errors);
         (1..instances).for_each(|at| self.start(at));
         let summary = format!(
@@ -315,6 +291,44 @@ impl Soak {
             self.world.fault(format!("collectors report something else: {summary}"));
         }
         summary
+    }
+
+    /// How long garbage of so many blobs may take to be removed.
+    fn drain_limit(&self, blobs: usize) -> Duration {
+        let each = if self.place.is_bucket() { DRAINED_EACH_IN_STORE } else { DRAINED_EACH };
+        KEEP + DRAINED + each * u32::try_from(blobs).unwrap_or(u32::MAX)
+    }
+
+    /// Waits until only the expected blobs are left, and the first process has reported as
+    /// much as was garbage; but for a peer, and no longer than the limit.
+    async fn wait_for(
+        &self,
+        expected: &count::Blobs,
+        garbage: u64,
+        limit: Duration,
+    ) -> (count::Blobs, usize, Reports) {
+        let (begun, mut said) = (Instant::now(), Instant::now());
+        loop {
+            let (left, others) = self.place.blobs().await;
+            let mut reports = Reports::default();
+            reports.add(&self.processes.lock().unwrap()[0].log());
+            let reported = reports.of("removed_bytes") == garbage;
+            let peer = self.world.settings.store == Store::Distribution;
+            if peer || left == *expected && reported || begun.elapsed() > limit {
+                return (left, others, reports);
+            }
+            if said.elapsed() > REPORTED {
+                said = Instant::now();
+                println!(
+                    "draining for {:.0?} of {limit:.0?}: {} blobs and {others} other objects, {} runs \
+                     ended",
+                    begun.elapsed(),
+                    left.len(),
+                    reports.of("ended")
+                );
+            }
+            tokio::time::sleep(10 * PAUSE).await;
+        }
     }
 
     /// Beside a second registry nothing is removed: what is garbage goes while none runs.
