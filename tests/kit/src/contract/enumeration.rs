@@ -14,6 +14,9 @@ use std::time::{Duration, SystemTime};
 /// How far the storage's clock may be from this one.
 const CLOCK_SLACK: Duration = Duration::from_mins(1);
 
+/// How often to look whether a list still shows what was deleted.
+const LATE: Duration = Duration::from_millis(50);
+
 /// The most calls that any enumeration here may take: a page each for few
 /// objects, and more where an adapter reads many that are not of the
 /// collection.
@@ -22,9 +25,9 @@ const CALLS: usize = 10_000;
 /// The page size with which all blobs of the storage are read.
 const BLOBS_PAGE: usize = 1000;
 
-pub(super) async fn check<S: Testable>(storage: &S) {
+pub(super) async fn check<S: Testable>(storage: &S, exclusive: bool) {
     check_repository(storage).await;
-    check_blobs(storage).await;
+    check_blobs(storage, exclusive).await;
     check_records(storage).await;
     check_sessions(storage).await;
     check_ended_sessions(storage).await;
@@ -246,8 +249,21 @@ async fn write_neighbours<S: Storage>(storage: &S, name: &RepositoryName) {
     }
 }
 
+/// Waits until lists no longer show a blob that was deleted.
+async fn wait_until_gone<S: Testable>(storage: &S, gone: &Key) {
+    let began = SystemTime::now();
+    while entries(storage, &Collection::Blobs, None, BLOBS_PAGE)
+        .await
+        .iter()
+        .any(|entry| entry.key == *gone)
+    {
+        assert!(began.elapsed().unwrap() < CLOCK_SLACK, "{gone} is still listed");
+        storage.pause(LATE).await;
+    }
+}
+
 /// Blobs are those of all repositories, so others may come in between.
-async fn check_blobs<S: Testable>(storage: &S) {
+async fn check_blobs<S: Testable>(storage: &S, exclusive: bool) {
     let (began, mut written) = (SystemTime::now(), Vec::new());
     for (size, digest_of) in [(1, sha256 as fn(&[u8]) -> Digest), (40, sha512), (70_000, sha256)] {
         // Two repositories hold each: what says so lies beside the blob.
@@ -275,6 +291,9 @@ async fn check_blobs<S: Testable>(storage: &S) {
     let gone = Key::Blob(sha256(&content(9)));
     storage.write(&gone, Bytes::from_static(b"gone")).await.unwrap();
     storage.remove(&gone).await.unwrap();
+    if !exclusive {
+        wait_until_gone(storage, &gone).await;
+    }
 
     let written = expected(written);
     for limit in [7, BLOBS_PAGE] {

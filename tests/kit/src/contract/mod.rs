@@ -59,7 +59,9 @@ impl<S> Testable for S where S: Storage<Upload = MemoryBody, Download: Readable>
 
 /// Checks the whole contract. `exclusive` says whether the storage keeps apart
 /// two requests that append to a session at once, which object stores without
-/// conditional writes cannot.
+/// conditional writes cannot. A list of such a store, which is Garage, may also show for a
+/// moment what was deleted: of the nodes that answer, each leaves out what it knows to be
+/// deleted, so that one that does not know yet decides.
 pub async fn check<S>(storage: &S, exclusive: bool)
 where
     S: Storage<Upload = MemoryBody, Download: Readable>,
@@ -67,7 +69,7 @@ where
     objects::check(storage).await;
     content::check(storage).await;
     names::check(storage).await;
-    enumeration::check(storage).await;
+    enumeration::check(storage, exclusive).await;
     scrub::check(storage).await;
     sessions::check(storage).await;
     sessions::check_large(storage).await;
