@@ -35,8 +35,6 @@ fn half_of_a_directory_is_garbage() {
     let blobs = std::env::var("MEASURE_BLOBS").map_or(BLOBS, |text| text.parse().unwrap());
     let (empty, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::create_dir_all(empty.path().join("docker/registry/v2")).unwrap();
-    // Some start has to compile the component, and takes more memory for that than others.
-    collected("first start, no blobs", empty.path(), &[]);
     collected("no blobs", empty.path(), &[]);
     let begun = Instant::now();
     let filled = fill(directory.path(), blobs / OF_IMAGE);
