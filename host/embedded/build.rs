@@ -4,14 +4,14 @@
 //! cargo again, with a profile of its own: the two builds share the target
 //! directory but not a lock.
 
+mod nested;
+
+use nested::TARGET;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const TARGET: &str = "wasm32-wasip2";
 const PACKAGE: &str = "roadstead-component";
-const FILE: &str = "roadstead_component.wasm";
-const PROFILE: &str = "component";
 
 fn main() {
     let out = PathBuf::from(var("OUT_DIR"));
@@ -38,33 +38,14 @@ fn main() {
         std::process::exit(1);
     }
     let target_directory = target_directory(&out);
-    let mut build = Command::new(var("CARGO"));
-    build
-        .current_dir(&root)
-        .args(["build", "--package", PACKAGE, "--target", TARGET, "--profile", PROFILE])
-        .arg("--target-dir")
-        .arg(&target_directory);
-    // What an outer cargo sets for the host's build, or clippy for itself,
-    // is not meant for the component.
-    for name in [
-        "CARGO_ENCODED_RUSTFLAGS",
-        "RUSTFLAGS",
-        "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "CARGO_BUILD_TARGET",
-        "CARGO_TARGET_DIR",
-        "__CARGO_DEFAULT_LIB_METADATA",
-    ] {
-        build.env_remove(name);
-    }
-    match build.status() {
+    match nested::build(&root, PACKAGE, &target_directory).status() {
         Ok(status) if status.success() => {}
         outcome => {
             println!("cargo::error=the component could not be built: {outcome:?}");
             std::process::exit(1);
         }
     }
-    let component = target_directory.join(TARGET).join(PROFILE).join(FILE);
+    let component = nested::component(PACKAGE, &target_directory);
     if let Err(error) = fs::copy(&component, out.join("component.wasm")) {
         println!("cargo::error=cannot read {}: {error}", component.display());
         std::process::exit(1);

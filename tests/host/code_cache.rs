@@ -4,7 +4,7 @@
 #![cfg(unix)]
 
 use crate::support::{TEST_LIMIT, assert_well, within};
-use roadstead_tests::{Registry, binary};
+use roadstead_tests::{Registry, binary, command};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -45,9 +45,8 @@ async fn the_built_in_component_is_compiled_by_the_build() {
     let root = tempfile::tempdir().unwrap();
     let home = root.path().join("home");
     for home in [None, Some(&home)] {
-        let mut command = std::process::Command::new(binary().unwrap());
+        let mut command = command(["serve"]);
         command
-            .arg("serve")
             .env_remove("XDG_CACHE_HOME")
             .env_remove("HOME")
             .envs(home.map(|home| ("HOME", home)))

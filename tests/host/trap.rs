@@ -4,7 +4,12 @@ use crate::support::{TEST_LIMIT, ask, assert_well, code, eventually, request, wi
 use roadstead_tests::Answer;
 use roadstead_tests::{Registry, target_directory};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+#[path = "../../host/embedded/nested.rs"]
+mod nested;
+
+/// The package of the component.
+const PACKAGE: &str = "roadstead-trap";
 
 /// How often the component traps.
 const TRAPS: usize = 20;
@@ -75,24 +80,8 @@ async fn a_write_that_traps_outdates_what_was_kept() {
 /// registry's: in the same target directory, with the same profile.
 pub fn build() -> PathBuf {
     let target = target_directory().unwrap();
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .args(["build", "--package", "roadstead-trap", "--target", "wasm32-wasip2"])
-        .args(["--profile", "component", "--target-dir"])
-        .arg(&target);
-    // Variables that the outer cargo sets must not affect this build.
-    for name in [
-        "CARGO_ENCODED_RUSTFLAGS",
-        "RUSTFLAGS",
-        "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "CARGO_BUILD_TARGET",
-        "CARGO_TARGET_DIR",
-        "__CARGO_DEFAULT_LIB_METADATA",
-    ] {
-        cargo.env_remove(name);
-    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut cargo = nested::build(&root, PACKAGE, &target);
     assert!(cargo.status().unwrap().success(), "{cargo:?}");
-    target.join("wasm32-wasip2/component/roadstead_trap.wasm")
+    nested::component(PACKAGE, &target)
 }

@@ -265,7 +265,7 @@ impl Soak {
         let begun = Instant::now();
         let garbage = bytes(&before) - bytes(&expected).min(bytes(&before));
         let (left, others, mut reports) =
-            self.wait_for(&expected, garbage, self.drain_limit(before.len())).await;
+            self.wait_until_drained(&expected, garbage, self.drain_limit(before.len())).await;
         self.reports.lock().unwrap().errors.append(&mut reports.errors);
         (1..instances).for_each(|at| self.start(at));
         let summary = format!(
@@ -301,7 +301,7 @@ impl Soak {
 
     /// Waits until only the expected blobs are left, and the first process has reported as
     /// much as was garbage; but for a peer, and no longer than the limit.
-    async fn wait_for(
+    async fn wait_until_drained(
         &self,
         expected: &count::Blobs,
         garbage: u64,
