@@ -31,6 +31,15 @@ pub(crate) fn build(root: &Path, package: &str, target_directory: &Path) -> Comm
     ] {
         build.env_remove(name);
     }
+    // The same source gives the same bytes, wherever it is.
+    let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"),
+        PathBuf::from,
+    );
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let remapped = [(&root, "/roadstead"), (&cargo_home, "/cargo")];
+    let flags = remapped.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     build
 }
 

@@ -1,9 +1,9 @@
 //! Docker's engine and a registry that it considers to be on another machine:
 //! certificates, passwords, and plain HTTP.
 
-use crate::isolated_network::{ADDRESS, IsolatedNetwork, NAME};
 use roadstead_tests::docker_engine::Engine;
 use roadstead_tests::image;
+use roadstead_tests::isolated_network::{ADDRESS, IsolatedNetwork, NAME};
 use roadstead_tests::program::{available, run, run_failing};
 use roadstead_tests::{PASSWORD, Pair, Registry, USER, binary, entry, skip};
 use std::os::unix::fs::MetadataExt as _;
@@ -12,7 +12,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// The registry, as users type it.
-pub const REGISTRY: &str = "registry.test:5000";
+pub const REGISTRY: &str = "registry.example:5000";
 
 /// The size of an image's layer in bytes.
 const LAYER: usize = 100 << 10;

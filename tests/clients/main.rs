@@ -6,7 +6,6 @@
 #![cfg(unix)]
 
 mod docker;
-mod isolated_network;
 mod jobs;
 
 use bytes::Bytes;

@@ -10,6 +10,7 @@ mod content;
 mod disk;
 mod floods;
 mod frames;
+mod health;
 mod images;
 mod kills;
 #[cfg(target_os = "linux")]

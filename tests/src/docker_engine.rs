@@ -33,8 +33,15 @@ impl Engine {
         Self::start_by(std::process::Command::new("dockerd")).await
     }
 
-    /// Starts one with the caller's command.
+    /// Starts one with the caller's command. No container is run, so no network is set
+    /// up.
     pub async fn start_by(mut dockerd: std::process::Command) -> Result<Self, String> {
+        dockerd.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]);
+        Self::start_with_network(dockerd).await
+    }
+
+    /// Starts one with the caller's command, which runs it in a network of its own.
+    pub async fn start_with_network(mut dockerd: std::process::Command) -> Result<Self, String> {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         let log = File::create(at("log")).unwrap();
@@ -47,9 +54,7 @@ impl Engine {
             .arg(at("pid"))
             .arg("--host")
             .arg(format!("unix://{}", at("socket").display()))
-            // No container is run, so no network setup is needed, and the
-            // simplest storage driver works everywhere.
-            .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
+            // The simplest storage driver works everywhere.
             .arg("--storage-driver=vfs")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -82,13 +87,21 @@ impl Engine {
     /// The client for this engine, without the user's settings.
     pub fn docker(&self) -> Command {
         let mut docker = Command::new("docker");
-        docker
-            .env("DOCKER_CONFIG", self.path("client"))
-            .env("DOCKER_HOST", format!("unix://{}", self.path("socket").display()));
+        docker.env("DOCKER_CONFIG", self.path("client")).env("DOCKER_HOST", self.host());
         for name in ["DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
             docker.env_remove(name);
         }
         docker
+    }
+
+    /// The value of `DOCKER_HOST` for this engine.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.path("socket").display())
+    }
+
+    /// Has it read its configuration again.
+    pub fn reload(&self) {
+        signal("HUP", self.process.id());
     }
 
     fn path(&self, name: &str) -> PathBuf {

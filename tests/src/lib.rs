@@ -9,6 +9,8 @@ mod fake_gcs;
 mod garage;
 mod gcs;
 pub mod image;
+#[cfg(unix)]
+pub mod isolated_network;
 mod native_http;
 mod process;
 pub mod program;

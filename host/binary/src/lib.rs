@@ -12,7 +12,10 @@ struct Paged<T: ?Sized>(T);
 static COMPILED: &Paged<[u8]> =
     &Paged(*include_bytes!(concat!(env!("OUT_DIR"), "/component.cwasm")));
 
+/// The commit of the source, which the scripts that make releases tell the build.
+const COMMIT: Option<&str> = option_env!("ROADSTEAD_COMMIT");
+
 /// Runs the command line, and returns the exit status.
 pub fn main() -> ExitCode {
-    roadstead_host::cli::main(&COMPILED.0)
+    roadstead_host::cli::main(&COMPILED.0, COMMIT)
 }

@@ -1,6 +1,6 @@
 //! Commands for operators of a registry: [`cert`] creates certificates,
 //! [`htpasswd`] manages the file of users, [`doctor`] checks a registry from a
-//! client's point of view, [`gc`] drives garbage collection, [`rm`] deletes from a
+//! client's point of view, [`health`] asks whether it answers, [`gc`] drives garbage collection, [`rm`] deletes from a
 //! registry, [`scrub`] reads all that one holds again, [`rescue`] brings lost content
 //! back into one.
 //!
@@ -14,6 +14,7 @@ mod credentials;
 pub mod doctor;
 mod files;
 pub mod gc;
+pub mod health;
 pub mod htpasswd;
 mod password;
 pub mod registry;

@@ -1,6 +1,6 @@
 //! `roadstead gc` and `roadstead garbage-collect`.
 
-use super::options;
+use super::{environment, options};
 use crate::collect::offline::{Offline, Purpose};
 use crate::log;
 use crate::options::Options;
@@ -59,7 +59,7 @@ pub(super) fn at(target: &Path) -> anyhow::Result<Options> {
     }
     let Some(root) = target.to_str() else { bail!("{} is not UTF-8", target.display()) };
     // The directory is the storage, whatever storage a registry here has.
-    let others = std::env::vars().filter(|(name, _)| {
+    let others = environment().filter(|(name, _)| {
         !name.starts_with("REGISTRY_STORAGE") || name.starts_with("REGISTRY_STORAGE_MAINTENANCE_GC")
     });
     let named = [

@@ -2,6 +2,8 @@
 
 mod collect;
 pub mod config_file;
+mod documents;
+mod program;
 mod scrub;
 mod storage;
 
@@ -12,9 +14,11 @@ use crate::options::{Options, default_root};
 use crate::server;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap_complete::Shell;
+use program::FILE_VARIABLE;
 use roadstead_config::{Given, Settings, manual};
 use roadstead_embedded::COMPONENT;
-use roadstead_operator::{cert, doctor, gc, htpasswd, rescue, rm};
+use roadstead_operator::{cert, doctor, gc, health, htpasswd, rescue, rm};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -52,6 +56,23 @@ enum Command {
     GarbageCollect(gc::DistributionArgs),
     Cert(cert::Args),
     Doctor(doctor::Args),
+    /// Ask the registry of these settings whether it answers, as a container's health check
+    Health {
+        /// The configuration file with which it serves
+        #[arg(value_name = "config.yml")]
+        config: Option<PathBuf>,
+    },
+    /// Print a shell's completions for this program
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages of this program and of its commands
+    #[command(hide = true)]
+    Man {
+        /// The directory to write to
+        directory: PathBuf,
+    },
     Htpasswd(htpasswd::Args),
     Rescue(rescue::Args),
     Rm(rm::Args),
@@ -60,21 +81,24 @@ enum Command {
 
 /// Runs the command line, and returns the exit status. `compiled` is what
 /// [`crate::precompile`] made of the component for this target, at the beginning of a page.
-pub fn main(compiled: &'static [u8]) -> ExitCode {
+/// `commit` names the source, where the build knows it.
+pub fn main(compiled: &'static [u8], commit: Option<&'static str>) -> ExitCode {
     engine::built_in(compiled);
-    run().unwrap_or_else(|error| {
+    run(commit).unwrap_or_else(|error| {
         // Without the backtrace that `Debug` would add: causes are enough.
         let _ = writeln!(std::io::stderr(), "Error: {error:#}");
         ExitCode::FAILURE
     })
 }
 
-fn run() -> anyhow::Result<ExitCode> {
-    let help = help();
-    let matches = Cli::command()
-        .mut_subcommand("serve", |serve| serve.after_help(help.clone()))
-        .after_help(help.clone())
-        .get_matches();
+fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
+    let arguments = program::arguments(
+        std::env::args_os().collect(),
+        std::env::var_os(FILE_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from),
+        Path::exists,
+        program::first_process,
+    );
+    let matches = command(commit).get_matches_from(arguments);
     match Cli::from_arg_matches(&matches)?.command {
         Command::Serve { config, component, cache } => {
             let mut options = options(config.as_deref())?;
@@ -85,6 +109,13 @@ fn run() -> anyhow::Result<ExitCode> {
         }
         Command::Gc(args) => collect::run(&args)?,
         Command::GarbageCollect(args) => collect::run_as_distribution(&args)?,
+        Command::Health { config } => {
+            let config = options(config.as_deref())?.config;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(health::check(&config.address, config.tls.is_some()))?;
+        }
+        Command::Completions { shell } => documents::completions(shell, &mut command(commit)),
+        Command::Man { directory } => documents::manual_pages(&directory, command(commit))?,
         Command::Component { output: Some(file) } => std::fs::write(&file, COMPONENT)
             .with_context(|| format!("cannot write {}", file.display()))?,
         Command::Component { output: None } => {
@@ -115,13 +146,31 @@ fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The command line, with what is only known when it is run.
+fn command(commit: Option<&str>) -> clap::Command {
+    let help = help();
+    let mut command = Cli::command()
+        .mut_subcommand("serve", |serve| serve.after_help(help.clone()))
+        .after_help(help);
+    if let Some(commit) = commit {
+        let version: &str = format!("{} ({commit})", env!("CARGO_PKG_VERSION")).leak();
+        command = command.version(version);
+    }
+    command
+}
+
+/// The environment's settings. The variable that names a file is none of them.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars().filter(|(name, _)| name != FILE_VARIABLE)
+}
+
 /// The options of a configuration file, and of the environment, which overrides it.
 fn options(config: Option<&Path>) -> anyhow::Result<Options> {
     let mut given = match config {
         Some(file) => config_file::read(file)?,
         None => Vec::new(),
     };
-    given.extend(std::env::vars().map(|(name, value)| Given::variable(name, value)));
+    given.extend(environment().map(|(name, value)| Given::variable(name, value)));
     Ok(Options::new(&Settings::gather(given))?)
 }
 

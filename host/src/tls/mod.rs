@@ -4,6 +4,7 @@
 mod acme;
 pub(crate) mod certificate;
 pub(crate) mod pem;
+pub(crate) mod roots;
 
 use crate::blocking;
 use crate::reload::{Hangup, Watch};

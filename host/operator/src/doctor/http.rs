@@ -55,7 +55,7 @@ impl Answer {
 }
 
 /// Sends a GET request and reads the response; redirects are not followed.
-pub(super) async fn get(
+pub(crate) async fn get(
     stream: Box<dyn Stream>,
     authority: &str,
     path: &str,

@@ -16,20 +16,20 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// What was learned in a handshake.
-pub(super) struct Session {
+pub(crate) struct Session {
     /// The server's certificates, its own first.
-    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
     /// Whether the server proved that it has the key of its certificate.
-    pub(super) proof: Proof,
+    pub(crate) proof: Proof,
     /// Whether it asks for a client certificate.
-    pub(super) asks_for_certificate: bool,
+    pub(crate) asks_for_certificate: bool,
     /// For example `TLSv1_3 TLS13_AES_256_GCM_SHA384`.
-    pub(super) protocol: String,
+    pub(crate) protocol: String,
 }
 
 /// Whether the server proved that it has the key of its certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) enum Proof {
+pub(crate) enum Proof {
     /// The server has the key of its certificate.
     Good,
     /// It has another key.
@@ -40,10 +40,10 @@ pub(super) enum Proof {
 }
 
 /// A client certificate and its key.
-pub(super) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// Why there is no session.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The answer is not TLS, or there was none.
     NotTls(String),
     /// The server refused with a TLS alert.
@@ -53,7 +53,7 @@ pub(super) enum Failure {
 }
 
 /// A handshake that accepts any certificate.
-pub(super) async fn handshake(
+pub(crate) async fn handshake(
     stream: TcpStream,
     host: &str,
     identity: Option<&Identity>,

@@ -12,7 +12,7 @@ mod tests;
 use crate::body::empty;
 use crate::body::idle_timeout::IdleTimeout;
 use crate::log_throttle::LogThrottle;
-use crate::tls::pem;
+use crate::tls::{pem, roots};
 use anyhow::Context as _;
 use http::{HeaderValue, Method, Request, Response, Uri, header};
 use http_body::Body as _;
@@ -24,7 +24,6 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use progress::{ObservedBody, Progress};
 use roadstead_config::{Cloud, GcsKey, Service};
 use rustls::ClientConfig;
-use rustls::crypto::ring;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -245,16 +244,11 @@ pub(crate) fn variables(
 
 /// TLS with the system's trust store and the root certificates of the settings.
 fn tls(cloud: &Cloud) -> anyhow::Result<ClientConfig> {
-    let mut roots = match &cloud.root_certificates {
-        None => rustls::RootCertStore::empty(),
-        Some(file) => pem::read_roots(&cloud.root_certificates_setting(), file)?,
-    };
-    // Certificates of the system that cannot be parsed are skipped.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    let mut roots = roots::trusted();
+    if let Some(file) = &cloud.root_certificates {
+        roots.extend(pem::read_roots(&cloud.root_certificates_setting(), file)?.roots);
+    }
+    roots::client(roots)
 }
 
 /// The scheme and authority of a URI.

@@ -4,14 +4,15 @@
 //! Docker's engine looks for registries' certificates only in `/etc/docker`, and
 //! considers addresses outside of 127.0.0.0/8 to be another machine.
 
-use roadstead_tests::Pair;
+use crate::Pair;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// The registry's host name in the network.
-pub const NAME: &str = "registry.test";
+pub const NAME: &str = "registry.example";
 
 /// Its address, from a network for documentation (RFC 5737). It is local, so
 /// nothing that is sent to it leaves the machine.
@@ -69,9 +70,14 @@ impl IsolatedNetwork {
         command
     }
 
+    /// What is `/etc/docker` in it.
+    pub fn docker_directory(&self) -> PathBuf {
+        self.directory.path().join("docker")
+    }
+
     /// Makes engines trust a registry's CA, as documented.
     pub fn trust(&self, registry: &str, pair: &Pair) {
-        let directory = self.directory.path().join("docker/certs.d").join(registry);
+        let directory = self.docker_directory().join("certs.d").join(registry);
         fs::create_dir_all(&directory).unwrap();
         fs::copy(pair.authority(), directory.join("ca.crt")).unwrap();
     }

@@ -1,0 +1,84 @@
+//! Guides that people follow, command by command, with a Docker Engine and this
+//! project's image under the names that the guides use. `docs/guides.md` is what is run:
+//! each section on a new machine.
+//!
+//! Skipped with a message where no engine can run. `ROADSTEAD_GUIDE=<words of a heading>`
+//! runs one section, and prints what its commands print.
+#![cfg(unix)]
+
+mod document;
+mod machine;
+
+use document::{fits, sections};
+use machine::Machine;
+use roadstead_image::{Description, Program, build};
+use roadstead_tests::target_directory;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[tokio::test]
+async fn guides_word_for_word() {
+    let test = "guides_word_for_word";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let document = std::fs::read_to_string(root.join("docs/guides.md")).unwrap();
+    let only = std::env::var("ROADSTEAD_GUIDE").ok();
+    let files = tempfile::tempdir().unwrap();
+    let archive = files.path().join("image.tar");
+    write_image(&program(&root), &archive);
+    let mut wrong = Vec::new();
+    for section in sections(&document) {
+        if only.as_ref().is_some_and(|only| !section.title.contains(only)) {
+            continue;
+        }
+        let Some(machine) = Machine::start(test, &archive).await else { return };
+        for command in &section.commands {
+            let printed = machine.shell(&command.typed).await;
+            if only.is_some() {
+                println!("$ {}\n{}", command.typed, printed.text);
+            }
+            let lines: Vec<_> = printed.text.lines().collect();
+            if printed.succeeded == command.fails || !fits(&command.printed, &lines) {
+                wrong.push(format!(
+                    "docs/guides.md:{}: {}\nexpected{}:\n{}\nprinted:\n{}",
+                    command.line,
+                    command.typed,
+                    if command.fails { " to fail" } else { "" },
+                    command.printed.join("\n"),
+                    printed.text
+                ));
+                // What follows depends on it.
+                break;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// The program as images have it, without shared libraries. All that it consists of is
+/// compiled already; cargo only links it again.
+fn program(root: &Path) -> PathBuf {
+    if let Some(program) = std::env::var_os("ROADSTEAD_PROGRAM") {
+        return program.into();
+    }
+    let target = target_directory().unwrap();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(root)
+        .args(["rustc", "--release", "--package", "roadstead", "--bin", "roadstead", "--target-dir"])
+        .arg(&target)
+        .args(["--", "-C", "target-feature=+crt-static"]);
+    assert!(cargo.status().unwrap().success(), "{cargo:?}");
+    target.join("release/roadstead")
+}
+
+fn write_image(program: &Path, archive: &Path) {
+    let description = Description {
+        name: "roadstead:test".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: None,
+        created: 0,
+    };
+    let layout = build(&[Program::read(program).unwrap()], &description).unwrap();
+    layout.write_archive(File::create(archive).unwrap(), 0).unwrap();
+}
