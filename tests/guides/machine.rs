@@ -117,6 +117,7 @@ impl Machine {
             .current_dir(&home)
             .env("HOME", &home)
             .env("DOCKER_HOST", self.engine.host())
+            .env("DOCKER_PID", self.engine.pid_file())
             .env("PATH", format!("{}:{path}", self.files.path().join("bin").display()))
             .envs(VARIABLES)
             .stderr(Stdio::null());

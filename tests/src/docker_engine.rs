@@ -99,9 +99,9 @@ impl Engine {
         format!("unix://{}", self.path("socket").display())
     }
 
-    /// Has it read its configuration again.
-    pub fn reload(&self) {
-        signal("HUP", self.process.id());
+    /// The file with its process ID.
+    pub fn pid_file(&self) -> PathBuf {
+        self.path("pid")
     }
 
     fn path(&self, name: &str) -> PathBuf {
