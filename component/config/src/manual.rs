@@ -1,5 +1,5 @@
 //! What people are told of the settings, out of the table: `roadstead serve
-//! --help`, and `docs/configuration.md`.
+//! --help`, `docs/configuration.md`, and the table of `docs/migrate.md`.
 
 use crate::settings::{Entry, GROUPS, Scope, Shape, State, entries};
 use crate::settings::{STORAGE_FILESYSTEM_ROOTDIRECTORY, variable};
@@ -68,7 +68,9 @@ pub fn distribution() -> String {
     lines.sort();
     let lines = lines.into_iter().map(|(keys, here, note)| {
         let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
-        format!("| {} | {here} | {note} |\n", keys.join("<br>"))
+        // What a user may have to act on stands out.
+        let mark = if matches!(here.as_str(), "honoured" | "ignored") { "" } else { "**" };
+        format!("| {} | {mark}{here}{mark} | {note} |\n", keys.join("<br>"))
     });
     "\n| distribution's key | Here | Note |\n|---|---|---|\n".to_owned()
         + &lines.collect::<String>()

@@ -71,7 +71,10 @@ table! {
          seen while the registry runs.",
     )
     .help("the file of users; roadstead htpasswd makes it")
-    .differs("a missing file stops the start, and no user is made up");
+    .differs(
+        "a missing file, or a directory as in Debian's own file, stops the start, and no user is \
+         made up",
+    );
 
     AUTH_HTPASSWD_ENTRIES: Text = Setting::new(
         "auth.htpasswd.entries",

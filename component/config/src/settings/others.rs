@@ -63,6 +63,7 @@ table! {
             "exec.lifetime",
             "ttl",
             "cachewritetimeout",
+            "remotenamespace",
         ]),
     );
     REDIS: Tree = Setting::refused("redis", "Redis is not used; remove it", Tree(&["*"]));

@@ -78,7 +78,8 @@ table! {
     .by_default(
         "`false`; `true` if the endpoint is an IP address, or the bucket has dots in its name and \
          TLS is used",
-    );
+    )
+    .differs("version 2 always does so with `regionendpoint`: set it to `true` there");
 
     STORAGE_S3_SECURE: Flag = Setting::new(
         "storage.s3.secure",

@@ -70,7 +70,11 @@ table! {
         "`true`: manifests, tags and blobs can be deleted. Otherwise DELETE is answered with 405 \
          `UNSUPPORTED`.",
     )
-    .help("true: content can be deleted");
+    .help("true: content can be deleted")
+    .differs(
+        "it also has garbage collected while the registry serves, unless \
+         `storage.maintenance.gc.enabled` is `false`",
+    );
 
     STORAGE_MAINTENANCE_READONLY_ENABLED: Flag = Setting::new(
         "storage.maintenance.readonly.enabled",

@@ -50,6 +50,7 @@ const fn sized(key: &'static str, least: u64, multiple_of: u64) -> Setting<Numbe
         },
         "The size of a part of an upload. Parts are held in memory while they are sent.",
     )
+    .differs("at most 32 MiB")
 }
 
 /// `rootdirectory`.

@@ -1,164 +1,92 @@
-//! What distribution's users have: its keys and its files.
+//! What distribution's users have: its keys, and what becomes of each.
 
-/// The keys of distribution 2 and 3.
-pub(super) const KEYS: &[&str] = &[
-    "version",
-    "log.accesslog.disabled",
-    "log.level",
-    "log.formatter",
-    "log.fields.service",
-    "log.fields.environment",
-    "log.reportcaller",
-    "log.hooks.type",
-    "log.hooks.disabled",
-    "log.hooks.levels",
-    "log.hooks.options",
-    "loglevel",
-    "storage",
-    "storage.filesystem.rootdirectory",
-    "storage.filesystem.maxthreads",
-    "storage.azure.accountname",
-    "storage.azure.accountkey",
-    "storage.azure.connectionstring",
-    "storage.azure.container",
-    "storage.azure.realm",
-    "storage.azure.rootdirectory",
-    "storage.azure.serviceurl",
-    "storage.azure.credentials.type",
-    "storage.azure.credentials.clientid",
-    "storage.azure.credentials.tenantid",
-    "storage.azure.credentials.secret",
-    "storage.azure.copy_status_poll_max_retry",
-    "storage.azure.copy_status_poll_delay",
-    "storage.azure.max_retries",
-    "storage.azure.retry_delay",
-    "storage.azure.skipverify",
-    "storage.gcs.bucket",
-    "storage.gcs.keyfile",
-    "storage.gcs.credentials.type",
-    "storage.gcs.credentials.project_id",
-    "storage.gcs.credentials.private_key_id",
-    "storage.gcs.credentials.private_key",
-    "storage.gcs.credentials.client_email",
-    "storage.gcs.credentials.client_id",
-    "storage.gcs.credentials.auth_uri",
-    "storage.gcs.credentials.token_uri",
-    "storage.gcs.credentials.auth_provider_x509_cert_url",
-    "storage.gcs.credentials.client_x509_cert_url",
-    "storage.gcs.rootdirectory",
-    "storage.gcs.chunksize",
-    "storage.gcs.maxconcurrency",
-    "storage.gcs.useragent",
-    "storage.s3.accelerate",
-    "storage.s3.accesskey",
-    "storage.s3.bucket",
-    "storage.s3.chunksize",
-    "storage.s3.encrypt",
-    "storage.s3.forcepathstyle",
-    "storage.s3.keyid",
-    "storage.s3.loglevel",
-    "storage.s3.multipartcopychunksize",
-    "storage.s3.multipartcopymaxconcurrency",
-    "storage.s3.multipartcopythresholdsize",
-    "storage.s3.objectacl",
-    "storage.s3.redirectendpoint",
-    "storage.s3.region",
-    "storage.s3.regionendpoint",
-    "storage.s3.rootdirectory",
-    "storage.s3.secretkey",
-    "storage.s3.secure",
-    "storage.s3.skipverify",
-    "storage.s3.storageclass",
-    "storage.s3.usedualstack",
-    "storage.s3.usefipsendpoint",
-    "storage.s3.useragent",
-    "storage.s3.v4auth",
-    "storage.swift",
-    "storage.oss",
-    "storage.inmemory",
-    "storage.tag.concurrencylimit",
-    "storage.delete.enabled",
-    "storage.redirect.disable",
-    "storage.cache.blobdescriptor",
-    "storage.cache.blobdescriptorsize",
-    "storage.cache.layerinfo",
-    "storage.maintenance.uploadpurging.enabled",
-    "storage.maintenance.uploadpurging.age",
-    "storage.maintenance.uploadpurging.interval",
-    "storage.maintenance.uploadpurging.dryrun",
-    "storage.maintenance.readonly.enabled",
-    "auth",
-    "auth.silly.realm",
-    "auth.silly.service",
-    "auth.token.autoredirect",
-    "auth.token.autoredirectpath",
-    "auth.token.realm",
-    "auth.token.service",
-    "auth.token.issuer",
-    "auth.token.rootcertbundle",
-    "auth.token.jwks",
-    "auth.token.signingalgorithms",
-    "auth.htpasswd.realm",
-    "auth.htpasswd.path",
-    "middleware.registry",
-    "middleware.repository",
-    "middleware.storage",
-    "reporting.bugsnag",
-    "reporting.newrelic",
-    "catalog.maxentries",
-    "tags.maxtags",
-    "http.addr",
-    "http.net",
-    "http.prefix",
-    "http.host",
-    "http.secret",
-    "http.relativeurls",
-    "http.draintimeout",
-    "http.tls.certificate",
-    "http.tls.key",
-    "http.tls.clientcas",
-    "http.tls.clientauth",
-    "http.tls.minimumtls",
-    "http.tls.ciphersuites",
-    "http.tls.letsencrypt.cachefile",
-    "http.tls.letsencrypt.email",
-    "http.tls.letsencrypt.hosts",
-    "http.tls.letsencrypt.directoryurl",
-    "http.debug.addr",
-    "http.debug.prometheus.enabled",
-    "http.debug.prometheus.path",
-    "http.headers.X-Content-Type-Options",
-    "http.headers.Strict-Transport-Security",
-    "http.http2.disabled",
-    "http.h2c.enabled",
-    "notifications.events.includereferences",
-    "notifications.endpoints",
-    "redis.addr",
-    "redis.addrs",
-    "redis.password",
-    "redis.db",
-    "redis.pool.maxidle",
-    "redis.tls.rootcas",
-    "health.storagedriver.enabled",
-    "health.storagedriver.interval",
-    "health.storagedriver.threshold",
-    "health.file",
-    "health.http",
-    "health.tcp",
-    "proxy.remoteurl",
-    "proxy.username",
-    "proxy.password",
-    "proxy.exec.command",
-    "proxy.exec.lifetime",
-    "proxy.ttl",
-    "proxy.cachewritetimeout",
-    "compatibility.schema1.signingkeyfile",
-    "compatibility.schema1.enabled",
-    "policy.repository.classes",
-    "validation.enabled",
-    "validation.disabled",
-    "validation.manifests.urls.allow",
-    "validation.manifests.urls.deny",
-    "validation.manifests.indexes.platforms",
-    "validation.manifests.indexes.platformlist",
-];
+use super::{given, manual};
+use std::collections::BTreeSet;
+
+/// The keys of distribution 2 and 3, without the marks of lists.
+pub(super) fn keys() -> impl Iterator<Item = String> {
+    in_files().map(|key| key.replace("[]", ""))
+}
+
+/// The same as they stand in a file, with `[]` after a list of mappings.
+fn in_files() -> impl Iterator<Item = &'static str> {
+    let lines = include_str!("distribution.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| {
+        let (versions, key) = line.split_once(' ').expect(line);
+        assert!(["2", "3", "23", "-"].contains(&versions), "{line}");
+        key
+    })
+}
+
+/// What becomes of a key, in the words of the documentation, by what is said of
+/// a file that has it.
+fn fate(key: &str) -> &'static str {
+    let settings = given(&[(&key.replace("[]", "[0]"), Some("x"))], &[]);
+    let (mut problems, warnings) = (settings.problems(), settings.warnings());
+    // Nor is anything else in its section.
+    problems.retain(|problem| !problem.contains(" holds nothing: "));
+    match (problems.as_slice(), warnings.as_slice(), settings.slots.as_slice()) {
+        ([problem], [], []) if problem.contains(" is not supported: ") => "refused",
+        ([], [_], []) => "ignored, with a warning",
+        ([], [], []) => "ignored",
+        ([], [], [_]) => "honoured",
+        _ => panic!("{key}: {problems:?} {warnings:?}"),
+    }
+}
+
+/// A row of the documentation's table.
+struct Row<'a> {
+    keys: Vec<&'a str>,
+    here: &'a str,
+    note: &'a str,
+}
+
+/// The rows of the table that `docs/migrate.md` has, which users read.
+fn rows(text: &str) -> Vec<Row<'_>> {
+    let (_, table) = text.split_once("<!-- distribution: begin -->").expect("a mark");
+    let (table, _) = table.split_once("<!-- distribution: end -->").expect("a mark");
+    let lines = table.lines().filter(|line| line.starts_with("| `"));
+    lines
+        .map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let [keys, here, note] = cells[..] else { panic!("{line}") };
+            let keys = keys.split("<br>").map(|key| key.trim_matches('`')).collect();
+            Row { keys, here: here.trim_matches('*'), note }
+        })
+        .collect()
+}
+
+/// How much of a key a row's key names, if it is about it.
+fn covers(row: &str, key: &str) -> Option<usize> {
+    let section = row.strip_suffix(".*").unwrap_or(row);
+    let rest = key.strip_prefix(section)?;
+    (rest.is_empty() || rest.starts_with('.')).then_some(section.len())
+}
+
+/// A key that is honoured has a row of its own; a section that is refused or
+/// ignored can stand for all keys below it.
+#[test]
+fn the_documentation_says_what_becomes_of_every_key() {
+    let text = manual::migrate();
+    let table = rows(&text);
+    for key in in_files() {
+        let plain = key.replace("[]", "");
+        let found = table.iter().flat_map(|row| row.keys.iter().map(move |name| (name, row)));
+        let found = found.filter_map(|(name, row)| Some((covers(name, &plain)?, name, row)));
+        let (_, name, row) = found.max_by_key(|(length, ..)| *length).expect(&plain);
+        let said = if row.here.starts_with("only ") { "honoured" } else { row.here };
+        assert_eq!(said, fate(key), "{key}, by the row of {name}");
+        assert!(said != "honoured" || **name == plain, "{key} is not {name}");
+        assert!(row.here == "honoured" || !row.note.is_empty(), "{key}: what to do instead?");
+    }
+}
+
+/// A key that distribution does not have is our own, or a mistake.
+#[test]
+fn the_documentation_has_no_other_keys() {
+    let text = manual::migrate();
+    let known: BTreeSet<_> = keys().collect();
+    for name in rows(&text).iter().flat_map(|row| &row.keys) {
+        assert!(known.iter().any(|key| covers(key, name).or(covers(name, key)).is_some()), "{name}");
+    }
+}

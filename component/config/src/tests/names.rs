@@ -1,6 +1,6 @@
 //! Which names are settings, and what is said of those that are none.
 
-use super::distribution::KEYS;
+use super::distribution::keys;
 use super::random::{ROUNDS, Random};
 use super::{full_names, path, problem, read};
 use crate::given::Name;
@@ -44,10 +44,10 @@ fn rows_have_names_of_their_own() {
 #[test]
 fn distributions_keys_are_known() {
     let file: Arc<str> = Arc::from("config.yml");
-    for key in KEYS {
-        let name = Name::Variable(variable(key));
+    for key in keys() {
+        let name = Name::Variable(variable(&key));
         assert!(name.find().is_some(), "{name}");
-        for key in [(*key).to_owned(), key.to_uppercase()] {
+        for key in [key.clone(), key.to_uppercase()] {
             let name = Name::Key { file: Arc::clone(&file), path: path(&key) };
             assert!(name.find().is_some(), "{name}");
         }
