@@ -4,20 +4,25 @@ use crate::{Registry, binary_named};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// distribution over the directory `data` below a root.
+/// The programs of the two versions: Debian's package, which is 2.8, and the one
+/// that `.ci/install-distribution` builds, which is 3.
+const PROGRAMS: [&str; 2] = ["docker-registry", "registry"];
+
+/// distribution with a configuration file and variables.
 #[derive(Clone, Debug)]
 pub struct Distribution {
     program: PathBuf,
     config: PathBuf,
+    variables: Vec<(String, String)>,
 }
 
 impl Distribution {
-    /// The installed program; Debian's package names it `docker-registry`.
-    pub fn program() -> Option<PathBuf> {
-        binary_named(&["docker-registry", "registry"])
+    /// The versions that are installed.
+    pub fn programs() -> Vec<PathBuf> {
+        PROGRAMS.iter().filter_map(|name| binary_named(&[name])).collect()
     }
 
-    /// Writes its configuration.
+    /// Over the directory `data` below a root; writes its configuration.
     ///
     /// # Errors
     ///
@@ -30,12 +35,17 @@ impl Distribution {
             root.join("data").display()
         );
         std::fs::write(&config, text)?;
-        Ok(Self { program: program.to_owned(), config })
+        Ok(Self::with(program, &config, &[]))
     }
 
-    /// Its configuration file, which roadstead understands too.
-    pub fn config(&self) -> &Path {
-        &self.config
+    /// With the caller's configuration and variables.
+    pub fn with(program: &Path, config: &Path, variables: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            program: program.to_owned(),
+            config: config.to_owned(),
+            variables: variables.iter().map(owned).collect(),
+        }
     }
 
     /// Starts it.
@@ -44,11 +54,9 @@ impl Distribution {
     ///
     /// If it ends before it listens.
     pub fn serve(&self) -> anyhow::Result<Registry> {
-        let mut command = self.command("serve", &[]);
-        // Version 3 would look for a collector of traces.
-        command.env("OTEL_TRACES_EXPORTER", "none");
-        Registry::spawn(command, |line| {
-            let rest = line.split_once("listening on ")?.1;
+        Registry::spawn(self.command("serve", &[]), |line| {
+            // Not that of the debug server.
+            let rest = line.split_once("\"listening on ")?.1;
             Some(rest.split(['"', ' ', ',']).next()?.to_owned())
         })
     }
@@ -61,6 +69,9 @@ impl Distribution {
     fn command(&self, name: &str, flags: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(name).args(flags).arg(&self.config).env_clear();
+        // Version 3 would look for a collector of traces.
+        command.env("OTEL_TRACES_EXPORTER", "none");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 }

@@ -125,7 +125,8 @@ table! {
         "The URL at which clients reach the registry, as in `https://registry.example`, where it \
          cannot be derived from their requests.",
     )
-    .by_default("derived from each request");
+    .by_default("derived from each request")
+    .differs("it names the token service, and no locations: those are always relative");
 
     HTTP_TRUSTEDPROXIES: List = Setting::new(
         "http.trustedproxies",

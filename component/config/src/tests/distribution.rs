@@ -87,6 +87,9 @@ fn the_documentation_has_no_other_keys() {
     let text = manual::migrate();
     let known: BTreeSet<_> = keys().collect();
     for name in rows(&text).iter().flat_map(|row| &row.keys) {
-        assert!(known.iter().any(|key| covers(key, name).or(covers(name, key)).is_some()), "{name}");
+        assert!(
+            known.iter().any(|key| covers(key, name).or(covers(name, key)).is_some()),
+            "{name}"
+        );
     }
 }

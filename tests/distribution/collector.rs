@@ -1,148 +1,9 @@
-//! One directory, served alternately by this registry and by distribution: each
-//! serves what the other one stored; and what distribution's collector does there.
+//! What distribution's collector does to a directory of this registry, and how that is repaired.
 
-use roadstead_tests::{
-    Distribution, Registry, Step, Target, command, delete, digest, get, head, post, put, run, skip,
-};
+use super::{DELETES, Image, OCI_INDEX, OCI_MANIFEST, all, collect, programs};
+use roadstead_tests::{Registry, Step, binary_named, command, delete, digest, get, put, skip};
 use std::path::Path;
 use std::process::Command;
-
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-
-/// A different image for each name.
-struct Image {
-    name: &'static str,
-    blobs: [Vec<u8>; 2],
-    manifest: String,
-}
-
-impl Image {
-    fn new(name: &'static str, subject: Option<&str>) -> Self {
-        let blobs = [format!("{name} config").into_bytes(), format!("{name} layer").into_bytes()];
-        let descriptor = |media_type: &str, blob: &[u8]| serde_json::json!({ "mediaType": media_type, "digest": digest(blob), "size": blob.len() });
-        let mut manifest = serde_json::json!({
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": descriptor("application/vnd.oci.image.config.v1+json", &blobs[0]),
-            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &blobs[1])],
-        });
-        if let Some(subject) = subject {
-            manifest["subject"] =
-                serde_json::json!({ "mediaType": OCI_MANIFEST, "digest": subject, "size": 2 });
-        }
-        Self { name, blobs, manifest: manifest.to_string() }
-    }
-
-    fn digest(&self) -> String {
-        digest(self.manifest.as_bytes())
-    }
-
-    /// The requests of a push, in a form that both registries support.
-    fn push(&self) -> Vec<Step> {
-        self.push_as("v1")
-    }
-
-    fn push_as(&self, reference: &str) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for blob in &self.blobs {
-            steps.push(post(format!("/v2/{}/blobs/uploads/", self.name)).status(202));
-            let at = format!("{{location}}{{&}}digest={}", digest(blob));
-            steps.push(
-                put(at)
-                    .header("content-type", "application/octet-stream")
-                    .body(blob.clone())
-                    .status(201),
-            );
-        }
-        let at = format!("/v2/{}/manifests/{reference}", self.name);
-        steps.push(
-            put(at).header("content-type", OCI_MANIFEST).body(self.manifest.clone()).status(201),
-        );
-        steps
-    }
-
-    fn pull(&self) -> Vec<Step> {
-        let at = format!("/v2/{}/manifests", self.name);
-        let mut steps = vec![
-            get(format!("{at}/v1"))
-                .header("accept", OCI_MANIFEST)
-                .expect("content-type", OCI_MANIFEST)
-                .expect("docker-content-digest", self.digest())
-                .content(self.manifest.clone()),
-            head(format!("{at}/{}", self.digest())).header("accept", OCI_MANIFEST),
-        ];
-        for blob in &self.blobs {
-            steps.push(
-                get(format!("/v2/{}/blobs/{}", self.name, digest(blob))).content(blob.clone()),
-            );
-        }
-        steps
-    }
-}
-
-async fn all(address: &str, steps: Vec<Step>) {
-    run(&Target::Server(address.to_owned()), &steps).await;
-}
-
-/// Runs distribution's collector: whether it succeeds, and what it says.
-fn collect(program: &Path, root: &Path, flags: &[&str]) -> (bool, String) {
-    let distribution = Distribution::over(root, program).unwrap();
-    let output = distribution.garbage_collect(flags).output().unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
-}
-
-#[tokio::test]
-async fn a_directory_moves_from_one_registry_to_the_other_and_back() {
-    let Some(program) = Distribution::program() else {
-        skip("distribution", "neither docker-registry nor registry is on the PATH");
-        return;
-    };
-    let root = tempfile::tempdir().unwrap();
-    let data = root.path().join("data");
-    let settings = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
-    let ours = Image::new("ours/image", None);
-    let gone = Image::new("ours/gone", None);
-    let theirs = Image::new("theirs", None);
-    let referrer = Image::new("ours/image", Some(&ours.digest()));
-
-    let registry = Registry::start(&data, &settings, &[]).unwrap();
-    all(&registry.address, ours.push()).await;
-    all(&registry.address, gone.push()).await;
-    let deleted = delete(format!("/v2/ours/gone/manifests/{}", gone.digest())).status(202);
-    all(&registry.address, vec![deleted]).await;
-    drop(registry);
-
-    let distribution = Distribution::over(root.path(), &program).unwrap();
-    let registry = distribution.serve().unwrap();
-    all(&registry.address, ours.pull()).await;
-    all(&registry.address, theirs.push()).await;
-    let tagged =
-        get("/v2/ours/image/tags/list").content("{\"name\":\"ours/image\",\"tags\":[\"v1\"]}\n");
-    let missing = get("/v2/ours/gone/manifests/v1").status(404);
-    all(&registry.address, vec![tagged, missing]).await;
-    drop(registry);
-
-    // distribution's garbage collection removes unreferenced blobs only.
-    let (succeeded, said) = collect(&program, root.path(), &[]);
-    assert!(succeeded, "{said}");
-
-    let registry = Registry::start(&data, &settings, &[]).unwrap();
-    all(&registry.address, ours.pull()).await;
-    all(&registry.address, theirs.pull()).await;
-    let hex = &gone.digest()["sha256:".len()..];
-    assert!(!data.join(format!("docker/registry/v2/blobs/sha256/{}/{hex}", &hex[..2])).exists());
-    // A referrer of an image that distribution has served in between.
-    all(&registry.address, referrer.push()).await;
-    drop(registry);
-
-    let registry = distribution.serve().unwrap();
-    all(&registry.address, referrer.pull()).await;
-    all(&registry.address, theirs.pull()).await;
-}
-
-const DELETES: [(&str, &str); 1] = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A manifest of this type, by its digest.
 fn put_manifest(name: &str, media_type: &str, manifest: &str) -> Step {
@@ -156,10 +17,12 @@ fn put_manifest(name: &str, media_type: &str, manifest: &str) -> Step {
 /// manifests that are held.
 #[tokio::test]
 async fn distribution_collects_where_the_last_tag_was_deleted() {
-    let Some(program) = Distribution::program() else {
-        skip("distribution", "neither docker-registry nor registry is on the PATH");
-        return;
-    };
+    for program in programs("distribution_collects_where_the_last_tag_was_deleted") {
+        last_tag_was_deleted(&program).await;
+    }
+}
+
+async fn last_tag_was_deleted(program: &Path) {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("data");
     let (untagged, tagged) = (Image::new("untagged", None), Image::new("tagged", None));
@@ -173,7 +36,7 @@ async fn distribution_collects_where_the_last_tag_was_deleted() {
     all(&registry.address, vec![delete("/v2/untagged/manifests/v1").status(202)]).await;
     drop(registry);
 
-    let (collected, said) = collect(&program, root.path(), &[]);
+    let (collected, said) = collect(program, root.path(), &[]);
     assert!(collected, "{said}");
     let registry = Registry::start(&data, &DELETES, &[]).unwrap();
     all(&registry.address, tagged.pull()).await;
@@ -182,7 +45,7 @@ async fn distribution_collects_where_the_last_tag_was_deleted() {
     all(&registry.address, vec![get(&untagged_at).content(untagged.manifest.clone())]).await;
     drop(registry);
 
-    let (collected, said) = collect(&program, root.path(), &["-m"]);
+    let (collected, said) = collect(program, root.path(), &["-m"]);
     assert!(collected, "{said}");
     let registry = Registry::start(&data, &DELETES, &[]).unwrap();
     all(&registry.address, tagged.pull()).await;
@@ -193,10 +56,12 @@ async fn distribution_collects_where_the_last_tag_was_deleted() {
 /// The warnings of `docs/storage.md`.
 #[tokio::test]
 async fn distribution_collects_referrers_and_stops_at_unknown_manifests() {
-    let Some(program) = Distribution::program() else {
-        skip("distribution", "neither docker-registry nor registry is on the PATH");
-        return;
-    };
+    for program in programs("distribution_collects_referrers_and_stops_at_unknown_manifests") {
+        referrers_and_unknown_manifests(&program).await;
+    }
+}
+
+async fn referrers_and_unknown_manifests(program: &Path) {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("data");
     let image = Image::new("signed", None);
@@ -213,7 +78,7 @@ async fn distribution_collects_referrers_and_stops_at_unknown_manifests() {
     drop(registry);
 
     // One manifest that it does not know, and nothing is collected.
-    let (collected, said) = collect(&program, root.path(), &[]);
+    let (collected, said) = collect(program, root.path(), &[]);
     assert!(!collected && said.contains("unrecognized manifest"), "{said}");
     let registry = Registry::start(&data, &DELETES, &[]).unwrap();
     all(&registry.address, image.pull()).await;
@@ -222,18 +87,54 @@ async fn distribution_collects_referrers_and_stops_at_unknown_manifests() {
     drop(registry);
 
     // What has no tag is kept.
-    let (collected, said) = collect(&program, root.path(), &[]);
+    let (collected, said) = collect(program, root.path(), &[]);
     assert!(collected, "{said}");
     let registry = Registry::start(&data, &DELETES, &[]).unwrap();
     all(&registry.address, vec![get(&by_digest).content(signature.manifest.clone())]).await;
     drop(registry);
 
     // Or deleted, as signatures are.
-    let (collected, said) = collect(&program, root.path(), &["-m"]);
+    let (collected, said) = collect(program, root.path(), &["-m"]);
     assert!(collected, "{said}");
     let registry = Registry::start(&data, &DELETES, &[]).unwrap();
     all(&registry.address, image.pull()).await;
     all(&registry.address, vec![get(&by_digest).status(404), referrers.content(none)]).await;
+}
+
+/// The images of an index that has a tag, and have none themselves.
+#[tokio::test]
+async fn distribution_collects_the_images_of_an_index() {
+    for program in programs("distribution_collects_the_images_of_an_index") {
+        let root = tempfile::tempdir().unwrap();
+        let data = root.path().join("data");
+        let platform = Image::new("index", None);
+        let index = index_of(&platform);
+        let at = |reference: &str| format!("/v2/index/manifests/{reference}");
+        let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+        all(&registry.address, platform.push_as(&platform.digest())).await;
+        let tagged = put(at("v1")).header("content-type", OCI_INDEX).body(index.clone());
+        all(&registry.address, vec![tagged.status(201)]).await;
+        drop(registry);
+        for (flags, version_2) in [(&[][..], 200), (&["-m"], 404)] {
+            let (collected, said) = collect(&program, root.path(), flags);
+            assert!(collected, "{said}");
+            let registry = Registry::start(&data, &DELETES, &[]).unwrap();
+            let status = if program.ends_with("docker-registry") { version_2 } else { 200 };
+            let image = get(at(&platform.digest())).status(status);
+            all(&registry.address, vec![get(at("v1")).content(index.clone()), image]).await;
+        }
+    }
+}
+
+/// An index of one image.
+fn index_of(image: &Image) -> String {
+    let descriptor = serde_json::json!({ "mediaType": OCI_MANIFEST, "digest": image.digest(), "size": image.manifest.len() });
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [descriptor],
+    });
+    index.to_string()
 }
 
 /// Runs `roadstead rescue`: its exit status, and what it prints.
@@ -246,20 +147,16 @@ fn rescue(arguments: &[&str]) -> (Option<i32>, String) {
 /// The images of an index and its signature, with `-m`; and a backup of before.
 #[tokio::test]
 async fn what_distribution_collected_is_rescued() {
-    let Some(program) = Distribution::program() else {
-        skip("distribution", "neither docker-registry nor registry is on the PATH");
+    // Version 3 keeps the images of a tagged index.
+    let Some(program) = binary_named(&["docker-registry"]) else {
+        skip("what_distribution_collected_is_rescued", "docker-registry is not installed");
         return;
     };
     let root = tempfile::tempdir().unwrap();
     let (data, backup) = (root.path().join("data"), root.path().join("backup"));
     let kept = Image::new("kept", None);
     let platform = Image::new("rescued", None);
-    let index = serde_json::json!({
-        "schemaVersion": 2,
-        "mediaType": OCI_INDEX,
-        "manifests": [{ "mediaType": OCI_MANIFEST, "digest": platform.digest(), "size": platform.manifest.len() }],
-    });
-    let index = index.to_string();
+    let index = index_of(&platform);
     let mut signature = Image::new("rescued", Some(&digest(index.as_bytes())));
     signature.blobs[1] = b"a signature".to_vec();
     signature.manifest =
