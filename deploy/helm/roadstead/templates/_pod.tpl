@@ -64,7 +64,7 @@ spec:
       {{- if .Values.containerSecurityContext.enabled }}
       securityContext: {{- omit .Values.containerSecurityContext "enabled" | toYaml | nindent 8 }}
       {{- end }}
-      env: {{- include "roadstead.environment" . | nindent 8 }}
+      env: {{- include "roadstead.environment" . | trim | nindent 8 }}
       volumeMounts:
         - name: config
           mountPath: {{ .Values.configPath }}
@@ -150,9 +150,9 @@ spec:
 {{- $plain := dict "REGISTRY_HTTP_ADDR" ":5000" "REGISTRY_HTTP_DRAINTIMEOUT" (printf "%ds" (int .Values.drainTimeoutSeconds)) -}}
 {{- $secrets := dict -}}
 {{- if has "haSharedSecret" $keys }}{{ $_ := set $secrets "REGISTRY_HTTP_SECRET" (list $secret "haSharedSecret") }}{{ end -}}
-{{- if has "htpasswd" $keys -}}
-{{- $_ := set $plain "REGISTRY_AUTH_HTPASSWD_PATH" "/auth/htpasswd" -}}
-{{- if and .Values.allowPlainHTTP (not (include "roadstead.tlsSecret" .)) }}{{ $_ := set $plain "REGISTRY_AUTH_PLAINHTTP" "true" }}{{ end -}}
+{{- if has "htpasswd" $keys }}{{ $_ := set $plain "REGISTRY_AUTH_HTPASSWD_PATH" "/auth/htpasswd" }}{{ end -}}
+{{- if and .Values.allowPlainHTTP (not (include "roadstead.tlsSecret" .)) (or (has "htpasswd" $keys) .Values.configData.auth) -}}
+{{- $_ := set $plain "REGISTRY_AUTH_PLAINHTTP" "true" -}}
 {{- end -}}
 {{- if include "roadstead.tlsSecret" . -}}
 {{- $_ := set $plain "REGISTRY_HTTP_TLS_CERTIFICATE" "/etc/ssl/docker/tls.crt" -}}
