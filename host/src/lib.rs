@@ -17,6 +17,7 @@ mod log;
 mod log_throttle;
 mod net;
 mod options;
+mod permissions;
 pub mod reload;
 mod server;
 mod signals;

@@ -17,6 +17,7 @@ use crate::net::connection;
 use crate::net::connections::Connections;
 use crate::net::descriptors;
 use crate::options::Options;
+use crate::permissions;
 use crate::reload::{Hangup, Watch};
 use crate::signals::Signals;
 use crate::tls::TlsAcceptor;
@@ -235,9 +236,10 @@ pub(crate) async fn storage(options: &Options) -> anyhow::Result<Storage> {
         return Ok(Storage::Cloud(Arc::new(outbound)));
     }
     let read_only = options.config.read_only;
-    let store = HostStore::open(options.root.clone(), read_only).with_context(|| {
+    let store = HostStore::open(options.root.clone(), read_only);
+    let store = store.map_err(|error| {
         let root = options.root.display();
-        if read_only {
+        let mut what = if read_only {
             format!("cannot read the storage directory {root}")
         } else {
             format!(
@@ -245,7 +247,11 @@ pub(crate) async fn storage(options: &Options) -> anyhow::Result<Storage> {
                  REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY, or serve it without writing with \
                  REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED=true"
             )
+        };
+        if let Some(advice) = permissions::advice(error.kind(), &options.root) {
+            what = format!("{what}; {advice}");
         }
+        anyhow::Error::from(error).context(what)
     })?;
     Ok(Storage::Directory(Arc::new(store)))
 }
