@@ -1,6 +1,7 @@
 //! The host from start to shutdown.
 
 use crate::behind::auth::HostAuth;
+use crate::behind::credentials::HostCredentials;
 use crate::behind::hooks::{Hooks, Storage};
 use crate::behind::outbound::{self, Outbound};
 use crate::behind::store::HostStore;
@@ -228,12 +229,14 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the directory, or checks that the object store answers.
+/// Opens the directory, or checks that the object store answers, and that the
+/// platform gives the credentials that the settings do not have.
 pub(crate) async fn storage(options: &Options) -> anyhow::Result<Storage> {
     if let Some(cloud) = &options.config.cloud {
         let outbound = Outbound::new(cloud)?;
         outbound.check().await?;
-        return Ok(Storage::Cloud(Arc::new(outbound)));
+        let credentials = HostCredentials::open(cloud).await?;
+        return Ok(Storage::Cloud(Arc::new(outbound), credentials.map(Arc::new)));
     }
     let read_only = options.config.read_only;
     let store = HostStore::open(options.root.clone(), read_only);

@@ -66,7 +66,7 @@ async fn a_layer_of_known_length() {
     // The same without a registry, directly to the store.
     let (seed, sha256) = new_layer();
     let s3 = store.s3.unwrap();
-    let head = s3.put_verified(&Path::from("direct"), &sha256.finalize(), None).unwrap();
+    let head = s3.put_verified(&Path::from("direct"), &sha256.finalize(), None).await.unwrap();
     let address = head.uri.authority().unwrap().to_string();
     let path: Uri = head.uri.path().parse().unwrap();
     let mut put = Request::put(path);

@@ -12,11 +12,13 @@ pub mod image;
 #[cfg(unix)]
 pub mod isolated_network;
 mod native_http;
+pub mod platform;
 mod process;
 pub mod program;
 mod secure;
 mod small_image;
 mod spin;
+mod stand_in;
 mod table;
 
 pub use azurite::Azurite;

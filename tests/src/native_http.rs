@@ -24,7 +24,7 @@ pub fn bucket(settings: Vec<(String, String)>) -> anyhow::Result<Arc<dyn Bucket>
 pub fn open_bucket(settings: Vec<(String, String)>) -> anyhow::Result<OpenBucket> {
     let config = Config::from_variables(settings)?;
     let cloud = config.cloud.ok_or_else(|| anyhow::anyhow!("no object store"))?;
-    roadstead_buckets::open(&cloud, NativeHttp::new(), TokioClock).map_err(anyhow::Error::msg)
+    roadstead_buckets::open(&cloud, NativeHttp::new(), TokioClock, None).map_err(anyhow::Error::msg)
 }
 
 /// Plain HTTP, for stores on this machine.

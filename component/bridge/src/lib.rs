@@ -24,6 +24,8 @@
 //!            knows users, tokens and keys               ──▶ credentials; the answer
 //!            http://hash.internal                       ◀── [`hashing`]: a body on its way
 //!            hashes it natively                         ──▶ to an object store, back again
+//!            http://credentials.internal                ◀── [`credentials`]: what to sign a
+//!            gets them from the platform                ──▶ request to an object store with
 //!
 //!            logs each line at the level of its prefix  ◀── [`log`]: standard error
 //! ```
@@ -37,6 +39,7 @@ pub mod access;
 pub mod cache;
 pub mod client;
 pub mod collect;
+pub mod credentials;
 pub mod front;
 pub mod hashing;
 pub mod log;

@@ -18,6 +18,9 @@ pub struct Services {
     /// [`crate::hashing`]: the host hashes bodies on their way to an object
     /// store.
     pub hashing: bool,
+    /// [`crate::credentials`]: the host gets the platform's credentials for an
+    /// object store.
+    pub credentials: bool,
     /// [`crate::client`] and [`crate::cache`]: the host says where a request
     /// comes from, and has a cache of responses, which is used only with
     /// [`Self::storage`]. Every native host does.
@@ -25,14 +28,14 @@ pub struct Services {
 }
 
 impl Services {
-    const NAMES: [&str; 4] = ["storage", "access", "hashing", "front"];
+    const NAMES: [&str; 5] = ["storage", "access", "hashing", "credentials", "front"];
 
     /// Parses the variable's value: names separated by commas. Unknown ones are
     /// ignored, and none is offered without a name.
     pub fn parse(value: &str) -> Self {
-        let [storage, access, hashing, front] =
+        let [storage, access, hashing, credentials, front] =
             Self::NAMES.map(|name| value.split(',').any(|item| item.trim() == name));
-        Self { storage, access, hashing, front }
+        Self { storage, access, hashing, credentials, front }
     }
 
     /// The services of the host that set these variables.
@@ -44,7 +47,7 @@ impl Services {
 
 impl fmt::Display for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let offered = [self.storage, self.access, self.hashing, self.front];
+        let offered = [self.storage, self.access, self.hashing, self.credentials, self.front];
         let names = Self::NAMES.iter().zip(offered).filter(|(_, offered)| *offered);
         let names: Vec<&str> = names.map(|(name, _)| *name).collect();
         f.write_str(&names.join(","))
@@ -57,12 +60,13 @@ mod tests {
 
     #[test]
     fn services_are_read_as_they_are_printed() {
-        for bits in 0..16_u8 {
+        for bits in 0..32_u8 {
             let services = Services {
                 storage: bits & 1 > 0,
                 access: bits & 2 > 0,
                 hashing: bits & 4 > 0,
-                front: bits & 8 > 0,
+                credentials: bits & 8 > 0,
+                front: bits & 16 > 0,
             };
             let variables = [(VARIABLE.to_owned(), services.to_string())];
             assert_eq!(Services::from_variables(variables), services);

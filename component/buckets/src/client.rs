@@ -96,7 +96,10 @@ impl<S, C> Client<S, C> {
 
 impl<S: HttpService, C: Clock> Client<S, C> {
     /// Sends a request with retries; returns the last outcome.
-    async fn attempt(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    pub(crate) async fn attempt(
+        &self,
+        mut request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
         request.headers_mut().entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
         let kind = Idempotence::of(request.method(), request.headers());
         let started = Instant::now();

@@ -52,7 +52,7 @@ pub async fn is_readable(bucket: &dyn Bucket, root: &Path, reason: &Error) -> bo
         Refusal::Unavailable { status, .. } => {
             *status == StatusCode::FORBIDDEN || refusal.is_full()
         }
-        Refusal::MissingParts(_) => false,
+        Refusal::MissingParts(_) | Refusal::NoCredentials(_) => false,
     };
     Refusal::cause_of(reason).is_some_and(refuses_writes)
         && matches!(bucket.get(&key(root)).await, Ok(_) | Err(Error::NotFound { .. }))

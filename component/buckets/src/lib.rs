@@ -3,15 +3,18 @@
 //! object_store implements the protocols. This crate provides what it needs to
 //! run in a component: cryptography in pure Rust ([`RustCrypto`]), and retries
 //! without tokio's timers ([`Client`]). The platform sends the requests: [`open`]
-//! takes any [`HttpService`].
+//! takes any [`HttpService`]. Where the settings have no keys, it also gives the
+//! credentials: see [`platform`].
 
 mod backend;
 mod client;
 mod conditions;
 mod crypto;
 mod open_uploads;
+pub mod platform;
 mod refusal;
 mod s3;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -23,23 +26,29 @@ pub use crypto::RustCrypto;
 pub use open_uploads::{OpenUpload, OpenUploads, SentParts, UploadMarker};
 pub use refusal::{Refusal, is_unavailable, remedy};
 pub use s3::{S3Operations, Verified};
+pub use signing::TEMPORARY_URL_TIME;
 pub use time::{LIST_TIME, QUICK_TIME, RESPONSE_TIME, response_time};
 
 use http::HeaderValue;
 use object_store::ClientOptions;
 use object_store::ObjectStore;
 use object_store::RetryConfig;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut, S3CopyIfNotExists};
+use object_store::StaticCredentialProvider;
+use object_store::aws::{
+    AmazonS3Builder, AwsCredential, AwsCredentialProvider, S3ConditionalPut, S3CopyIfNotExists,
+};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::{HttpClient, HttpConnector, HttpService};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::signer::Signer;
+use platform::{Credentials, Given, GivenKey, GivenToAzure, GivenToGoogle};
 use roadstead_config::{
-    Azure, AzureCredentials, Cloud, ConditionalWrites, Encryption, Gcs, GcsKey, S3, Service,
+    Azure, AzureCredentials, Cloud, ConditionalWrites, Encryption, Gcs, GcsKey, S3, S3Key, Service,
 };
 use s3::SignedS3;
+use signing::Brief;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,14 +76,22 @@ pub struct OpenBucket {
     pub bucket: Arc<dyn Bucket>,
     /// Additional operations, if it speaks S3's protocol.
     pub s3: Option<Arc<dyn S3Operations>>,
+    /// Makes URLs for clients; `None` if the credentials cannot.
+    pub signer: Option<Arc<dyn Signer>>,
 }
 
 /// Opens the object store in the settings, reached through `service`. Sends no
-/// requests yet.
+/// requests yet. `credentials` are the platform's, which are used if the settings
+/// have no keys.
 ///
 /// # Errors
-/// When a key cannot be read.
-pub fn open<S, C>(cloud: &Cloud, service: S, clock: C) -> Result<OpenBucket, String>
+/// When a key cannot be read, or there are no credentials.
+pub fn open<S, C>(
+    cloud: &Cloud,
+    service: S,
+    clock: C,
+    credentials: Option<Arc<dyn Credentials>>,
+) -> Result<OpenBucket, String>
 where
     S: HttpService + Clone,
     C: Clock + Clone,
@@ -88,28 +105,57 @@ where
         format!("{} (see {} and the settings beside it)", cloud.location(), cloud.setting());
     let client = Client::new(service, clock, user_agent.clone(), conflicts_end, &store);
     let connector = Connector(client.clone());
+    let given = || {
+        let missing = || format!("{}: there are no credentials", cloud.setting());
+        credentials.clone().map(Given).ok_or_else(missing)
+    };
     let (bucket, s3) = match &cloud.service {
         Service::S3(s3) => {
-            let operations = SignedS3::new(s3, HttpClient::new(client), user_agent);
-            (open_s3(s3, connector), Some(Arc::new(operations) as Arc<dyn S3Operations>))
+            let keys: AwsCredentialProvider = match &s3.key {
+                Some(key) => Arc::new(StaticCredentialProvider::new(fixed(key))),
+                None => Arc::new(GivenKey(given()?)),
+            };
+            let client = HttpClient::new(client);
+            let operations = SignedS3::new(s3, Arc::clone(&keys), client, user_agent);
+            (open_s3(s3, keys, connector), Some(Arc::new(operations) as Arc<dyn S3Operations>))
         }
-        Service::Gcs(gcs) => (open_gcs(gcs, connector)?, None),
-        Service::Azure(azure) => (open_azure(azure, connector), None),
+        Service::Gcs(gcs) => {
+            let given = if gcs.key.is_none() { Some(given()?) } else { None };
+            (open_gcs(gcs, given, connector)?, None)
+        }
+        Service::Azure(azure) => {
+            let of_platform = azure.credentials == AzureCredentials::Platform;
+            let given = if of_platform { Some(given()?) } else { None };
+            (open_azure(azure, given, connector), None)
+        }
     };
     let bucket = bucket.map_err(|error| format!("{}: {error}", cloud.setting()))?;
-    Ok(OpenBucket { bucket, s3 })
+    let signer: Option<Arc<dyn Signer>> = match &cloud.service {
+        // Google's service for signatures would be asked for each URL.
+        Service::Gcs(Gcs { key: None, .. }) => None,
+        _ if cloud.is_temporary() => Some(Arc::new(Brief(Arc::clone(&bucket) as _))),
+        _ => Some(Arc::clone(&bucket) as _),
+    };
+    Ok(OpenBucket { bucket, s3, signer })
+}
+
+fn fixed(key: &S3Key) -> AwsCredential {
+    AwsCredential {
+        key_id: key.id.clone(),
+        secret_key: key.secret.0.clone(),
+        token: key.session_token.as_ref().map(|token| token.0.clone()),
+    }
 }
 
 type Built = object_store::Result<Arc<dyn Bucket>>;
 
-fn open_s3(s3: &S3, connector: impl HttpConnector) -> Built {
+fn open_s3(s3: &S3, keys: AwsCredentialProvider, connector: impl HttpConnector) -> Built {
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&s3.bucket)
         .with_region(&s3.region)
         .with_endpoint(&s3.endpoint)
         .with_virtual_hosted_style_request(!s3.path_style)
-        .with_access_key_id(&s3.access_key)
-        .with_secret_access_key(&s3.secret_key.0)
+        .with_credentials(keys)
         .with_allow_http(true)
         // TLS already protects the body; hashing it again would cost more than
         // everything else.
@@ -124,9 +170,6 @@ fn open_s3(s3: &S3, connector: impl HttpConnector) -> Built {
             .with_copy_if_not_exists(S3CopyIfNotExists::Multipart),
         ConditionalWrites::Off => builder.with_conditional_put(S3ConditionalPut::Disabled),
     };
-    if let Some(token) = &s3.session_token {
-        builder = builder.with_token(&token.0);
-    }
     builder = match &s3.encryption {
         Encryption::Default => builder,
         Encryption::Store => builder.with_config(SERVER_SIDE_ENCRYPTION.parse()?, "AES256"),
@@ -135,10 +178,15 @@ fn open_s3(s3: &S3, connector: impl HttpConnector) -> Built {
     Ok(Arc::new(builder.build()?))
 }
 
-fn open_gcs(gcs: &Gcs, connector: impl HttpConnector) -> Result<Built, String> {
+fn open_gcs(
+    gcs: &Gcs,
+    given: Option<Given>,
+    connector: impl HttpConnector,
+) -> Result<Built, String> {
     let json = match &gcs.key {
-        GcsKey::Json(json) => json.0.clone(),
-        GcsKey::File(file) => {
+        None => None,
+        Some(GcsKey::Json(json)) => Some(json.0.clone()),
+        Some(GcsKey::File(file)) => {
             let invalid = |problem: String| {
                 format!("REGISTRY_STORAGE_GCS_KEYFILE {}: {problem}", file.display())
             };
@@ -146,22 +194,27 @@ fn open_gcs(gcs: &Gcs, connector: impl HttpConnector) -> Result<Built, String> {
             if json.len() > KEY_FILE_LIMIT {
                 return Err(invalid("too large for a service account's key".to_owned()));
             }
-            json
+            Some(json)
         }
     };
-    let built = GoogleCloudStorageBuilder::new()
+    let mut builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(&gcs.bucket)
         .with_base_url(&gcs.endpoint)
-        .with_service_account_key(json)
         .with_crypto_provider(Arc::new(RustCrypto))
         .with_retry(no_retries())
-        .with_http_connector(connector)
-        .build();
+        .with_http_connector(connector);
+    if let Some(json) = json {
+        builder = builder.with_service_account_key(json);
+    }
+    if let Some(given) = given {
+        builder = builder.with_credentials(Arc::new(GivenToGoogle(given)));
+    }
+    let built = builder.build();
     Ok(built.map(|store| Arc::new(store) as Arc<dyn Bucket>))
 }
 
-fn open_azure(azure: &Azure, connector: impl HttpConnector) -> Built {
-    let builder = MicrosoftAzureBuilder::new()
+fn open_azure(azure: &Azure, given: Option<Given>, connector: impl HttpConnector) -> Built {
+    let mut builder = MicrosoftAzureBuilder::new()
         .with_account(&azure.account)
         .with_container_name(&azure.container)
         .with_endpoint(azure.endpoint.clone())
@@ -170,7 +223,11 @@ fn open_azure(azure: &Azure, connector: impl HttpConnector) -> Built {
         .with_crypto_provider(Arc::new(RustCrypto))
         .with_retry(no_retries())
         .with_http_connector(connector);
+    if let Some(given) = given {
+        builder = builder.with_credentials(Arc::new(GivenToAzure(given)));
+    }
     let builder = match &azure.credentials {
+        AzureCredentials::Platform => builder,
         AzureCredentials::Key(key) => builder.with_access_key(&key.0),
         AzureCredentials::Client { tenant, client, secret } => {
             builder.with_client_secret_authorization(client, &secret.0, tenant)

@@ -55,6 +55,9 @@ pub enum Refusal {
     /// the parts that were named: for instance, one was replaced. Holds the body
     /// of its response.
     MissingParts(String),
+    /// The platform gives no credentials for the store. Holds why, and what to do
+    /// about it.
+    NoCredentials(String),
 }
 
 impl Refusal {
@@ -70,7 +73,7 @@ impl Refusal {
                 *status == StatusCode::INSUFFICIENT_STORAGE
                     || error_code(text).is_some_and(|code| NO_ROOM.contains(&&*code))
             }
-            Self::MissingParts(_) => false,
+            Self::MissingParts(_) | Self::NoCredentials(_) => false,
         }
     }
 
@@ -119,6 +122,7 @@ impl fmt::Display for Refusal {
                 write!(f, "{store}: {remedy}; the store responds with {status}: {text}")
             }
             Self::MissingParts(text) => write!(f, "the store does not have the parts: {text}"),
+            Self::NoCredentials(text) => f.write_str(text),
         }
     }
 }
@@ -161,7 +165,8 @@ pub fn is_unavailable(error: &(dyn Error + 'static)) -> bool {
             Some(HttpErrorKind::Connect | HttpErrorKind::Timeout | HttpErrorKind::Interrupted)
         )
     };
-    matches!(Refusal::cause_of(error), Some(Refusal::Unavailable { .. }))
+    let refusal = Refusal::cause_of(error);
+    matches!(refusal, Some(Refusal::Unavailable { .. } | Refusal::NoCredentials(_)))
         || causes(error).any(unreachable)
 }
 

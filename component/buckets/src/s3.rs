@@ -12,7 +12,7 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use object_store::aws::{AwsAuthorizer, AwsCredential};
+use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
 use object_store::multipart::PartId;
 use object_store::path::Path;
@@ -68,7 +68,7 @@ pub trait S3Operations: fmt::Debug + Send + Sync {
     /// The head of a request that stores its body as an object, with metadata.
     /// The store refuses a body with another SHA-256;
     /// [`S3Operations::verifies`] tests whether it does.
-    fn put_verified(
+    async fn put_verified(
         &self,
         key: &Path,
         sha256: &[u8],
@@ -76,7 +76,7 @@ pub trait S3Operations: fmt::Debug + Send + Sync {
     ) -> Result<Parts>;
 
     /// The head of a request for an object, or for a range of its bytes.
-    fn get(&self, key: &Path, range: Option<&str>) -> Result<Parts>;
+    async fn get(&self, key: &Path, range: Option<&str>) -> Result<Parts>;
 
     /// Tests whether the store refuses a body whose SHA-256 is not the announced
     /// one, by sending such a body for `key`.
@@ -135,7 +135,7 @@ impl Verified {
 /// Signs and sends requests to S3 and compatible stores.
 pub(crate) struct SignedS3 {
     settings: S3,
-    credential: AwsCredential,
+    credentials: AwsCredentialProvider,
     client: HttpClient,
     user_agent: HeaderValue,
 }
@@ -147,17 +147,17 @@ impl fmt::Debug for SignedS3 {
 }
 
 impl SignedS3 {
-    pub(crate) fn new(settings: &S3, client: HttpClient, user_agent: HeaderValue) -> Self {
-        let credential = AwsCredential {
-            key_id: settings.access_key.clone(),
-            secret_key: settings.secret_key.0.clone(),
-            token: settings.session_token.as_ref().map(|token| token.0.clone()),
-        };
-        Self { settings: settings.clone(), credential, client, user_agent }
+    pub(crate) fn new(
+        settings: &S3,
+        credentials: AwsCredentialProvider,
+        client: HttpClient,
+        user_agent: HeaderValue,
+    ) -> Self {
+        Self { settings: settings.clone(), credentials, client, user_agent }
     }
 
     /// A signed request without its body, for a body with this SHA-256.
-    fn signed(
+    async fn signed(
         &self,
         method: Method,
         (key, query): (&Path, &str),
@@ -173,7 +173,8 @@ impl SignedS3 {
             let name = HeaderName::try_from(name).map_err(failed)?;
             request.headers_mut().insert(name, HeaderValue::try_from(value).map_err(failed)?);
         }
-        AwsAuthorizer::new(&self.credential, "s3", region)
+        let credential = self.credentials.get_credential().await?;
+        AwsAuthorizer::new(&credential, "s3", region)
             .with_crypto(&RustCrypto)
             .try_authorize(&mut request, Some(sha256))?;
         request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
@@ -196,7 +197,7 @@ impl SignedS3 {
     /// Gets a list as text.
     async fn get_list(&self, key: &Path, query: &str) -> Result<String> {
         let nothing = Sha256::digest([]);
-        let request = self.signed(Method::GET, (key, query), Vec::new(), &nothing)?;
+        let request = self.signed(Method::GET, (key, query), Vec::new(), &nothing).await?;
         let (status, body) = self.send_for(request, LIST_LIMIT).await?;
         let text = String::from_utf8_lossy(&body).into_owned();
         let problem = || io::Error::other(format!("cannot list: {status}: {text}"));
@@ -230,7 +231,7 @@ impl S3Operations for SignedS3 {
         ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value)).into();
         let nothing = Sha256::digest([]);
-        let request = self.signed(Method::PUT, (to, &query), headers, &nothing)?;
+        let request = self.signed(Method::PUT, (to, &query), headers, &nothing).await?;
         let (status, body) = self.send(request).await?;
         let text = String::from_utf8_lossy(&body);
         // A copy that fails after the response has begun is a 200 with an error.
@@ -240,7 +241,7 @@ impl S3Operations for SignedS3 {
         }
     }
 
-    fn put_verified(
+    async fn put_verified(
         &self,
         key: &Path,
         sha256: &[u8],
@@ -256,18 +257,18 @@ impl S3Operations for SignedS3 {
         };
         headers
             .extend(metadata.map(|(name, value)| (format!("x-amz-meta-{name}"), value.to_owned())));
-        Ok(self.signed(Method::PUT, (key, ""), headers, sha256)?.into_parts().0)
+        Ok(self.signed(Method::PUT, (key, ""), headers, sha256).await?.into_parts().0)
     }
 
-    fn get(&self, key: &Path, range: Option<&str>) -> Result<Parts> {
+    async fn get(&self, key: &Path, range: Option<&str>) -> Result<Parts> {
         let headers = range.map(|range| ("range".to_owned(), range.to_owned()));
         let (headers, nothing) = (headers.into_iter().collect(), Sha256::digest([]));
-        Ok(self.signed(Method::GET, (key, ""), headers, &nothing)?.into_parts().0)
+        Ok(self.signed(Method::GET, (key, ""), headers, &nothing).await?.into_parts().0)
     }
 
     async fn verifies(&self, key: &Path) -> Result<bool> {
         const TEXT: &[u8] = b"Made to find out whether this store refuses it.\n";
-        let head = self.put_verified(key, &Sha256::digest([]), None)?;
+        let head = self.put_verified(key, &Sha256::digest([]), None).await?;
         let request = HttpRequest::from_parts(head, HttpRequestBody::from(TEXT.to_vec()));
         let (status, body) = self.send(request).await?;
         match Verified::of(status, &body) {

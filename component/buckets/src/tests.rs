@@ -187,7 +187,7 @@ async fn unavailability_is_detected() {
     ] {
         for settings in STORES {
             let service = Always(outcome, Arc::default());
-            let bucket = open(&cloud(settings), service, Fast::default()).unwrap().bucket;
+            let bucket = open(&cloud(settings), service, Fast::default(), None).unwrap().bucket;
             let key = Path::from("a");
             for error in [
                 bucket.head(&key).await.unwrap_err(),
@@ -225,7 +225,7 @@ async fn buckets_that_do_not_serve() {
         let body = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
         for settings in STORES {
             let service = Always(Refused(status, Box::leak(body.clone().into())), Arc::default());
-            let bucket = open(&cloud(settings), service, Fast::default()).unwrap().bucket;
+            let bucket = open(&cloud(settings), service, Fast::default(), None).unwrap().bucket;
             let key = Path::from("a");
             let missing = bucket.get(&key).await.unwrap_err();
             let is_answer = matches!(missing, object_store::Error::NotFound { .. });
@@ -281,7 +281,7 @@ async fn a_bucket_that_can_only_be_read() {
         (500, 404, false),
     ] {
         let service = ReadOnly { write, read };
-        let bucket = open(&cloud(STORES[0]), service, Fast::default()).unwrap().bucket;
+        let bucket = open(&cloud(STORES[0]), service, Fast::default(), None).unwrap().bucket;
         let root = Path::from("root");
         let reason = honours_conditions(&*bucket, &root).await.unwrap_err();
         assert_eq!(is_readable(&*bucket, &root, &reason).await, expected, "{write} {read}");
@@ -304,7 +304,7 @@ async fn parts_that_a_store_does_not_have() {
         );
         for settings in STORES {
             let service = Always(Refused(status, Box::leak(body.clone().into())), Arc::default());
-            let bucket = open(&cloud(settings), service, Fast::default()).unwrap().bucket;
+            let bucket = open(&cloud(settings), service, Fast::default(), None).unwrap().bucket;
             let parts = vec![PartId { content_id: "1".to_owned() }];
             let (key, id) = (Path::from("a"), "id".to_owned());
             let error = bucket.complete_multipart(&key, &id, parts).await.unwrap_err();

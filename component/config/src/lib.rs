@@ -25,7 +25,7 @@ mod tests;
 mod tls;
 
 pub use cloud::{
-    Azure, AzureCredentials, Cloud, ConditionalWrites, Encryption, Gcs, GcsKey, S3, Service,
+    Azure, AzureCredentials, Cloud, ConditionalWrites, Encryption, Gcs, GcsKey, S3, S3Key, Service,
 };
 pub use gathered::Settings;
 pub use given::{Given, Step};

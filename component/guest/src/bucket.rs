@@ -3,7 +3,7 @@
 use crate::outbound;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use object_store::path::Path;
-use roadstead_bridge::log;
+use roadstead_bridge::{Services, log};
 use roadstead_buckets::{Backend, Bucket, OpenBucket, honours_conditions, is_readable};
 use roadstead_cloud::{Options, PurgeLine, Purging};
 use roadstead_config::{Cloud, ConditionalWrites, Config, LogLevel, Service, UploadPurging};
@@ -15,9 +15,12 @@ use std::sync::Arc;
 const PURPOSE: &[u8] = b"roadstead upload sessions";
 
 /// Opens the bucket, if the configuration names one.
-pub(crate) async fn open(config: &Config) -> Result<Option<(Backend, Options)>, String> {
+pub(crate) async fn open(
+    config: &Config,
+    services: Services,
+) -> Result<Option<(Backend, Options)>, String> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
-    let OpenBucket { bucket, s3 } = outbound::open(cloud)?;
+    let OpenBucket { bucket, s3, signer } = outbound::open(cloud, services)?;
     let root = Path::from(cloud.prefix.as_str());
     let (conditional, equal_parts) = match &cloud.service {
         Service::S3(s3) => {
@@ -36,9 +39,9 @@ pub(crate) async fn open(config: &Config) -> Result<Option<(Backend, Options)>, 
     let backend = Backend {
         store: Arc::clone(&bucket) as _,
         multipart: Arc::clone(&bucket) as _,
-        lists: Arc::clone(&bucket) as _,
+        lists: bucket as _,
         s3,
-        signer: config.redirect.then_some(bucket as _),
+        signer: signer.filter(|_| config.redirect),
         root,
         conditional,
         equal_parts,

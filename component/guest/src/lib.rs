@@ -10,6 +10,7 @@
 mod authority;
 mod body;
 mod bucket;
+mod credentials;
 mod host;
 mod mount;
 mod outbound;
@@ -106,7 +107,7 @@ async fn configure(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
     body::set_stall_timeout(config.stall_timeout);
     let switches = Switches::new(&config, services);
     let gate = Gate::new(&config, services, authority::choose(&config, services)?);
-    Ok(Rc::new(if let Some((backend, options)) = bucket::open(&config).await? {
+    Ok(Rc::new(if let Some((backend, options)) = bucket::open(&config, services).await? {
         body::set_host_hashing(services.hashing);
         let storage = CloudStorage::new(backend, options);
         GuestRegistry::Bucket(Registry::new(storage, switches, gate))

@@ -1,6 +1,7 @@
 //! The HTTP client of object_store: its requests to an object store.
 
 use crate::body::Upload;
+use crate::credentials;
 use crate::request::{self, nanoseconds};
 use crate::wasip3;
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use object_store::client::{
     HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
     HttpService,
 };
+use roadstead_bridge::Services;
 use roadstead_buckets::{Clock, OpenBucket};
 use roadstead_config::Cloud;
 use roadstead_storage::{Aborted, ChunkedBody as _};
@@ -23,14 +25,15 @@ use wasip3::http::types::Response;
 use wasip3::wit_bindgen::StreamReader;
 use wasip3::wit_stream;
 
-/// The object store of the settings.
-pub(crate) fn open(cloud: &Cloud) -> Result<OpenBucket, String> {
-    roadstead_buckets::open(cloud, Outbound, WasiClock)
+/// The object store of the settings, on a host with these services.
+pub(crate) fn open(cloud: &Cloud, services: Services) -> Result<OpenBucket, String> {
+    let credentials = credentials::choose(cloud, services)?;
+    roadstead_buckets::open(cloud, Outbound, WasiClock, credentials)
 }
 
 /// Waits by the host's clock.
 #[derive(Clone, Debug)]
-struct WasiClock;
+pub(crate) struct WasiClock;
 
 impl Clock for WasiClock {
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
@@ -45,7 +48,7 @@ pub(crate) async fn pause(time: Duration) {
 
 /// Sends object_store's requests.
 #[derive(Clone, Debug)]
-struct Outbound;
+pub(crate) struct Outbound;
 
 #[async_trait]
 impl HttpService for Outbound {

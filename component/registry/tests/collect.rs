@@ -23,7 +23,8 @@ fn headers(overrides: &str) -> HeaderMap {
 }
 
 const PASSWORDS: (&str, &str) = ("AUTH_HTPASSWD_PATH", "/users");
-const FRONT: Services = Services { storage: true, access: true, hashing: false, front: true };
+const FRONT: Services =
+    Services { storage: true, access: true, hashing: false, credentials: false, front: true };
 
 /// The native host is believed, which lets no client send its header; under other
 /// hosts, the header comes from a client.

@@ -1,6 +1,7 @@
 //! Dispatches the component's outbound requests.
 
 use crate::behind::auth::HostAuth;
+use crate::behind::credentials::HostCredentials;
 use crate::behind::hashing;
 use crate::behind::outbound::Outbound;
 use crate::behind::store::HostStore;
@@ -19,8 +20,8 @@ use wasmtime_wasi_http::{
 pub(crate) enum Storage {
     /// In a directory of this host.
     Directory(Arc<HostStore>),
-    /// In an object store.
-    Cloud(Arc<Outbound>),
+    /// In an object store, for which the platform may give the credentials.
+    Cloud(Arc<Outbound>, Option<Arc<HostCredentials>>),
 }
 
 impl Storage {
@@ -33,8 +34,8 @@ impl Storage {
     }
 }
 
-/// Dispatches the component's outbound requests to the storage and to the
-/// authority, and nowhere else.
+/// Dispatches the component's outbound requests to the storage, its credentials and
+/// the authority, and nowhere else.
 #[derive(Clone)]
 pub(crate) struct Hooks {
     pub(crate) storage: Storage,
@@ -49,6 +50,7 @@ impl Hooks {
             storage: directory,
             access: self.auth.is_some(),
             hashing: !directory,
+            credentials: matches!(self.storage, Storage::Cloud(_, Some(_))),
             front: true,
         }
     }
@@ -83,10 +85,13 @@ impl WasiHttpHooks for Hooks {
                 (Some(bridge::storage::AUTHORITY), Storage::Directory(store), _) => {
                     tokio::spawn(native(store.respond(request))).await.map_err(panicked)?
                 }
-                (Some(bridge::hashing::AUTHORITY), Storage::Cloud(_), _) => {
+                (Some(bridge::hashing::AUTHORITY), Storage::Cloud(..), _) => {
                     hashing::respond(request)
                 }
-                (Some(_), Storage::Cloud(outbound), _) => {
+                (Some(bridge::credentials::AUTHORITY), Storage::Cloud(_, Some(known)), _) => {
+                    tokio::spawn(known.respond()).await.map_err(panicked)?
+                }
+                (Some(_), Storage::Cloud(outbound, _), _) => {
                     tokio::spawn(outbound.send(request, time)).await.map_err(panicked)??
                 }
                 _ => return Err(Error::HttpRequestDenied),

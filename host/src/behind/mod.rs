@@ -1,6 +1,7 @@
 //! What is behind the component: all that it can call.
 
 pub(crate) mod auth;
+pub(crate) mod credentials;
 mod deadline;
 pub(crate) mod hashing;
 pub(crate) mod hooks;

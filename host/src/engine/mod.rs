@@ -234,7 +234,7 @@ impl HandlerState for Instances {
         let sleep = tokio::time::sleep(IDLE_TIME);
         let (limit, large, memory) = match self.hooks.storage {
             Storage::Directory(_) => (REQUESTS_PER_INSTANCE, LARGE, IDLE_MEMORY),
-            Storage::Cloud(_) => {
+            Storage::Cloud(..) => {
                 (UPLOADS_PER_INSTANCE, LARGE_WITH_UPLOADS, IDLE_MEMORY_WITH_UPLOADS)
             }
         };

@@ -64,7 +64,7 @@ pub(crate) fn stores(data: &[u8]) {
     let config = Config::from_variables(owned).unwrap_or_else(|error| panic!("{error}"));
     let Some(cloud) = config.cloud else { panic!("no object store") };
     let service = Always(status, Bytes::copy_from_slice(body));
-    let opened = open(&cloud, service, Fast).unwrap_or_else(|error| panic!("{error}"));
+    let opened = open(&cloud, service, Fast, None).unwrap_or_else(|error| panic!("{error}"));
     let (bucket, path) = (opened.bucket, Path::from("a/b"));
     block_on(async {
         let _ = bucket.list(Some(&path)).take(100).collect::<Vec<_>>().await;

@@ -32,22 +32,22 @@ fn s3(service: Answers, settings: &[(&str, &str)]) -> Arc<dyn S3Operations> {
     let basic =
         [("S3_BUCKET", "bkt"), ("S3_REGION", "r"), ("S3_ACCESSKEY", "k"), ("S3_SECRETKEY", "s")];
     let cloud = cloud(&[&basic, settings].concat());
-    crate::open(&cloud, service, Fast::default()).unwrap().s3.unwrap()
+    crate::open(&cloud, service, Fast::default(), None).unwrap().s3.unwrap()
 }
 
 fn silent() -> Answers {
     Answers(200, "", Arc::default())
 }
 
-#[test]
-fn objects_are_addressed_and_their_hash_is_signed() {
+#[tokio::test]
+async fn objects_are_addressed_and_their_hash_is_signed() {
     let key = Path::from("some/k+y");
     for (settings, uri) in [
         (&[][..], "https://bkt.s3.r.amazonaws.com/some/k%2By"),
         (&[("S3_REGIONENDPOINT", "http://127.0.0.1:9")], "http://127.0.0.1:9/bkt/some/k%2By"),
     ] {
         let s3 = s3(silent(), settings);
-        let head = s3.put_verified(&key, &[0xab; 32], Some(("repository", "a/b"))).unwrap();
+        let head = s3.put_verified(&key, &[0xab; 32], Some(("repository", "a/b"))).await.unwrap();
         assert_eq!((head.method, head.uri.to_string()), (Method::PUT, uri.to_owned()));
         assert_eq!(head.headers["x-amz-content-sha256"], "ab".repeat(32));
         assert_eq!(head.headers["x-amz-meta-repository"], "a/b");
@@ -55,7 +55,7 @@ fn objects_are_addressed_and_their_hash_is_signed() {
         for name in ["host;", "x-amz-content-sha256;", "x-amz-meta-repository"] {
             assert!(signed.contains(name), "{signed}");
         }
-        let head = s3.get(&key, Some("bytes=1-2")).unwrap();
+        let head = s3.get(&key, Some("bytes=1-2")).await.unwrap();
         assert_eq!((head.method, head.uri.to_string()), (Method::GET, uri.to_owned()));
         assert_eq!(head.headers["range"], "bytes=1-2");
     }
@@ -63,7 +63,7 @@ fn objects_are_addressed_and_their_hash_is_signed() {
         (&[("S3_ENCRYPT", "true")][..], [Some("AES256"), None]),
         (&[("S3_ENCRYPT", "true"), ("S3_KEYID", "id")], [Some("aws:kms"), Some("id")]),
     ] {
-        let head = s3(silent(), settings).put_verified(&key, &[0; 32], None).unwrap();
+        let head = s3(silent(), settings).put_verified(&key, &[0; 32], None).await.unwrap();
         let name = "x-amz-server-side-encryption";
         let names = [name.to_owned(), format!("{name}-aws-kms-key-id")];
         let found = names.map(|name| head.headers.get(name).cloned());

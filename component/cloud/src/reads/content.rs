@@ -39,7 +39,7 @@ impl Objects {
             Some(Some(range)) => Some(range.to_string()),
             Some(None) => return Ok(None),
         };
-        let request = s3.get(&self.path(key), range.as_deref())?;
+        let request = s3.get(&self.path(key), range.as_deref()).await?;
         let Some((head, content)) = B::fetch(request).await? else { return Ok(None) };
         if head.status == StatusCode::NOT_FOUND {
             return Err(Error::NOT_FOUND);

@@ -54,7 +54,7 @@ impl Uploads {
         let blob = Key::Blob(commit.digest.clone());
         let holder = Metadata::Holder(&commit.session.repository).into_pair();
         let (path, sha256) = (self.objects.path(&blob), commit.digest.to_bytes());
-        let head = s3.put_verified(&path, &sha256, Some(holder))?;
+        let head = s3.put_verified(&path, &sha256, Some(holder)).await?;
         let (status, body) = body.pass_on(head).await?;
         match Verified::of(status, &body) {
             Verified::Stored => Ok(length),

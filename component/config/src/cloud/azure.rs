@@ -38,13 +38,15 @@ pub enum AzureCredentials {
         /// `_CREDENTIALS_SECRET`.
         secret: Secret,
     },
+    /// With the platform's credentials.
+    Platform,
 }
 
 impl Azure {
     pub(super) fn origins(&self) -> Vec<&str> {
         let store = url::origin(&self.endpoint);
         match self.credentials {
-            AzureCredentials::Key(_) => vec![store],
+            AzureCredentials::Key(_) | AzureCredentials::Platform => vec![store],
             AzureCredentials::Client { .. } => vec![store, TOKEN_SERVICE],
         }
     }
@@ -81,9 +83,15 @@ impl Azure {
 
 fn credentials(reader: &mut Reader<'_>) -> Option<AzureCredentials> {
     match reader.try_read(&rows::STORAGE_AZURE_CREDENTIALS_TYPE)? {
+        AzureCredentialsType::Platform => Some(AzureCredentials::Platform),
         AzureCredentialsType::SharedKey => {
-            let other = reader.with(&rows::STORAGE_AZURE_CREDENTIALS_TYPE.row, "client_secret");
-            let what = format!("the account's key; or set {other}");
+            let chosen = reader.is_set(&rows::STORAGE_AZURE_CREDENTIALS_TYPE.row);
+            if !chosen && !reader.is_set(&rows::STORAGE_AZURE_ACCOUNTKEY.row) {
+                return Some(AzureCredentials::Platform);
+            }
+            let others = ["client_secret", "default_credentials"]
+                .map(|other| reader.with(&rows::STORAGE_AZURE_CREDENTIALS_TYPE.row, other));
+            let what = format!("the account's key; or set {}", others.join(" or "));
             let key = required(reader, &rows::STORAGE_AZURE_ACCOUNTKEY, &what)?;
             Some(AzureCredentials::Key(Secret(key)))
         }

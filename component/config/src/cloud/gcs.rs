@@ -16,8 +16,9 @@ pub struct Gcs {
     pub bucket: String,
     /// Where it is.
     pub endpoint: String,
-    /// A service account's key, as Google's console writes it.
-    pub key: GcsKey,
+    /// A service account's key, as Google's console writes it; `None` for the
+    /// platform's credentials.
+    pub key: Option<GcsKey>,
 }
 
 /// Where a service account's key is.
@@ -34,7 +35,7 @@ impl Gcs {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let bucket = required(reader, &rows::STORAGE_GCS_BUCKET, "the bucket that holds the data");
         let key = key(reader);
-        Some(Self { bucket: bucket?, endpoint: endpoint(reader)?, key: key? })
+        Some(Self { bucket: bucket?, endpoint: endpoint(reader)?, key })
     }
 }
 
@@ -59,14 +60,7 @@ fn key(reader: &mut Reader<'_>) -> Option<GcsKey> {
         (Some(file), None, false) => Some(GcsKey::File(file)),
         (None, Some(json), false) => Some(GcsKey::Json(json)),
         (None, None, true) => from_fields(reader).map(GcsKey::Json),
-        (None, None, false) => {
-            let section = reader.section(&rows::STORAGE_GCS);
-            reader.problem(format!(
-                "{section} needs {of_file}, a service account's key in JSON: instance accounts \
-                 are not supported"
-            ));
-            None
-        }
+        (None, None, false) => None,
         _ => {
             let credentials = reader.name(&rows::STORAGE_GCS_CREDENTIALS.row);
             reader.problem(format!(

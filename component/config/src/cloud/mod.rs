@@ -8,7 +8,7 @@ mod url;
 
 pub use azure::{Azure, AzureCredentials};
 pub use gcs::{Gcs, GcsKey};
-pub use s3::{ConditionalWrites, Encryption, S3};
+pub use s3::{ConditionalWrites, Encryption, S3, S3Key};
 
 use crate::reader::Reader;
 use crate::settings::{self as rows, Number, Parsed, Path, Row, Section, Setting, ValueType};
@@ -55,18 +55,37 @@ impl Cloud {
     }
 
     /// What opens the store; none if that is in a file that this component
-    /// sees.
+    /// sees, or the platform gives it.
     pub fn secret(&self) -> Option<&Secret> {
         match &self.service {
-            Service::S3(s3) => Some(&s3.secret_key),
-            Service::Gcs(Gcs { key: GcsKey::Json(secret), .. }) => Some(secret),
-            Service::Gcs(Gcs { key: GcsKey::File(_), .. }) => None,
+            Service::S3(s3) => s3.key.as_ref().map(|key| &key.secret),
+            Service::Gcs(gcs) => match &gcs.key {
+                Some(GcsKey::Json(secret)) => Some(secret),
+                Some(GcsKey::File(_)) | None => None,
+            },
             Service::Azure(azure) => match &azure.credentials {
                 AzureCredentials::Key(secret) | AzureCredentials::Client { secret, .. } => {
                     Some(secret)
                 }
+                AzureCredentials::Platform => None,
             },
         }
+    }
+
+    /// Whether the platform gives the credentials, because the settings have
+    /// none.
+    pub fn needs_platform(&self) -> bool {
+        match &self.service {
+            Service::S3(s3) => s3.key.is_none(),
+            Service::Gcs(gcs) => gcs.key.is_none(),
+            Service::Azure(azure) => azure.credentials == AzureCredentials::Platform,
+        }
+    }
+
+    /// Whether the credentials end by themselves.
+    pub fn is_temporary(&self) -> bool {
+        let lent = |s3: &S3| s3.key.as_ref().is_some_and(|key| key.session_token.is_some());
+        self.needs_platform() || matches!(&self.service, Service::S3(s3) if lent(s3))
     }
 
     /// The setting that names the store: for messages.

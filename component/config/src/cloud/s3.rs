@@ -23,18 +23,26 @@ pub struct S3 {
     /// `_FORCEPATHSTYLE`: the bucket is the first part of the path, and not of
     /// the host's name.
     pub path_style: bool,
-    /// `_ACCESSKEY`: the ID of the key that requests are signed with.
-    pub access_key: String,
-    /// `_SECRETKEY`: its secret.
-    pub secret_key: Secret,
-    /// `_SESSIONTOKEN`: session token of temporary credentials.
-    pub session_token: Option<Secret>,
+    /// The key that requests are signed with; `None` for the platform's
+    /// credentials.
+    pub key: Option<S3Key>,
     /// `_ENCRYPT` and `_KEYID`.
     pub encryption: Encryption,
     /// `_CONDITIONALWRITES`.
     pub conditional_writes: ConditionalWrites,
     /// `_EQUALPARTS`: all parts of an upload but the last have one size.
     pub equal_parts: bool,
+}
+
+/// A key that requests are signed with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct S3Key {
+    /// `_ACCESSKEY`: its ID.
+    pub id: String,
+    /// `_SECRETKEY`.
+    pub secret: Secret,
+    /// `_SESSIONTOKEN`: session token of temporary credentials.
+    pub session_token: Option<Secret>,
 }
 
 /// How the store encrypts what it keeps.
@@ -64,16 +72,7 @@ impl S3 {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         refuse(reader);
         let bucket = required(reader, &rows::STORAGE_S3_BUCKET, "the bucket that holds the data");
-        let access_key = reader.read(&rows::STORAGE_S3_ACCESSKEY);
-        let secret_key = reader.read(&rows::STORAGE_S3_SECRETKEY);
-        if access_key.is_none() || secret_key.is_none() {
-            reader.problem(format!(
-                "{} needs {} and {}: instance roles (IAM) are not supported",
-                reader.section(&rows::STORAGE_S3),
-                reader.name(&rows::STORAGE_S3_ACCESSKEY.row),
-                reader.name(&rows::STORAGE_S3_SECRETKEY.row)
-            ));
-        }
+        let key = key(reader);
         let bucket = bucket?;
         let (region, endpoint, path_style) = place(reader, &bucket)?;
         Some(Self {
@@ -81,13 +80,33 @@ impl S3 {
             region,
             endpoint,
             path_style,
-            access_key: access_key?,
-            secret_key: Secret(secret_key?),
-            session_token: reader.read(&rows::STORAGE_S3_SESSIONTOKEN).map(Secret),
+            key,
             encryption: encryption(reader),
             conditional_writes: reader.read(&rows::STORAGE_S3_CONDITIONALWRITES),
             equal_parts: reader.read(&rows::STORAGE_S3_EQUALPARTS),
         })
+    }
+}
+
+/// The key of the settings, if they have one.
+fn key(reader: &mut Reader<'_>) -> Option<S3Key> {
+    let id = reader.read(&rows::STORAGE_S3_ACCESSKEY);
+    let secret = reader.read(&rows::STORAGE_S3_SECRETKEY).map(Secret);
+    let session_token = reader.read(&rows::STORAGE_S3_SESSIONTOKEN).map(Secret);
+    match (id, secret, session_token) {
+        (Some(id), Some(secret), session_token) => Some(S3Key { id, secret, session_token }),
+        (None, None, None) => None,
+        _ => {
+            reader.problem(format!(
+                "{} needs both {} and {}; set neither of them, and no {}, to use the \
+                 platform's credentials",
+                reader.section(&rows::STORAGE_S3),
+                reader.name(&rows::STORAGE_S3_ACCESSKEY.row),
+                reader.name(&rows::STORAGE_S3_SECRETKEY.row),
+                reader.name(&rows::STORAGE_S3_SESSIONTOKEN.row)
+            ));
+            None
+        }
     }
 }
 

@@ -14,8 +14,10 @@ pub(crate) static STORAGE_AZURE: Section = Section::not_empty(
 pub(crate) enum AzureCredentialsType {
     /// With the account's key.
     SharedKey,
-    /// With tokens of Microsoft Entra.
+    /// With tokens of Microsoft Entra, for a client with a secret.
     ClientSecret,
+    /// With the platform's credentials.
+    Platform,
 }
 
 table! {
@@ -28,7 +30,7 @@ table! {
         "The container. It must exist.",
     )
     .by_default("required")
-    .help("Azure's container for the data; with _ACCOUNTNAME, _ACCOUNTKEY");
+    .help("Azure's container for the data; with _ACCOUNTNAME, maybe _ACCOUNTKEY");
 
     STORAGE_AZURE_ACCOUNTNAME: Text = Setting::new(
         "storage.azure.accountname",
@@ -55,16 +57,18 @@ table! {
             words: &[
                 ("shared_key", AzureCredentialsType::SharedKey),
                 ("client_secret", AzureCredentialsType::ClientSecret),
+                ("default_credentials", AzureCredentialsType::Platform),
             ],
             also: &[],
-            refused: &[("default_credentials", NO_IDENTITIES)],
+            refused: &[],
             boolean: None,
             blank: true,
         },
-        "How requests are authorized: with the account's key, or as a client of Microsoft Entra \
-         with a secret. Managed identities are not supported.",
+        "How requests are authorized: with the account's key, as a client of Microsoft Entra with \
+         a secret, or with the platform's [credentials](storage.md#credentials-of-the-platform), \
+         such as a managed or workload identity.",
     )
-    .differs("`default_credentials` is refused: managed identities are not supported");
+    .by_default("`shared_key` with `accountkey`, otherwise `default_credentials`");
 
     STORAGE_AZURE_CREDENTIALS_TENANTID: Text = Setting::new(
         "storage.azure.credentials.tenantid",
@@ -130,9 +134,6 @@ table! {
         Leaf,
     );
 }
-
-const NO_IDENTITIES: &str =
-    "must be shared_key or client_secret: managed identities are not supported";
 
 const RETRIES: &str = "requests are tried up to 4 times within 15 s, which cannot be configured; \
                        remove it";

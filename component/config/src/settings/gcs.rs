@@ -19,17 +19,17 @@ table! {
         "The bucket. It must exist.",
     )
     .by_default("required")
-    .help("Google's bucket for the data; with _KEYFILE");
+    .help("Google's bucket for the data; maybe with _KEYFILE");
 
     STORAGE_GCS_KEYFILE: Path = Setting::new(
         "storage.gcs.keyfile",
         Scope::Host,
         Path("file in JSON"),
-        "A service account's key, as Google's console writes it. Instance accounts are not \
-         supported.",
+        "A service account's key, as Google's console writes it. Without it and `credentials`, the \
+         platform's [credentials](storage.md#credentials-of-the-platform) are used, and clients \
+         are not redirected to the bucket.",
     )
-    .by_default("required, or `credentials`")
-    .differs("it is required: instance accounts are not supported");
+    .by_default("the platform's");
 
     STORAGE_GCS_CREDENTIALS: Text = Setting::new(
         "storage.gcs.credentials",

@@ -275,8 +275,10 @@ pub(crate) static GROUPS: [Group; 9] = [
         intro: "The bucket must exist. At the start, the native host checks that the store \
                 answers, and that an S3 store can be written to. It lets the component send \
                 requests to the store, with Azure's `client_secret` also to \
-                `login.microsoftonline.com`, and nowhere else. If the store's certificate is not \
-                trusted, the start fails and names `rootcertbundle`.",
+                `login.microsoftonline.com`, and nowhere else. Where the settings have no keys, \
+                the host itself gets the \
+                [credentials of the platform](storage.md#credentials-of-the-platform). If the \
+                store's certificate is not trusted, the start fails and names `rootcertbundle`.",
         rows: S3_TABLE,
     },
     Group { title: "Google Cloud Storage", intro: "", rows: GCS_TABLE },

@@ -23,7 +23,7 @@ table! {
         "The bucket.",
     )
     .by_default("required")
-    .help("S3 bucket for the data; with _REGION, _ACCESSKEY, _SECRETKEY");
+    .help("S3 bucket for the data; with _REGION, maybe _ACCESSKEY, _SECRETKEY");
 
     STORAGE_S3_REGION: Text = Setting::new(
         "storage.s3.region",
@@ -45,10 +45,11 @@ table! {
         "storage.s3.accesskey",
         Scope::Component,
         Text("text"),
-        "The ID of the key that requests are signed with. Instance roles (IAM) are not supported.",
+        "The ID of the key that requests are signed with. Without it, the platform's \
+         [credentials](storage.md#credentials-of-the-platform) are used: variables, web identity, \
+         a profile, a task's or an instance's role.",
     )
-    .by_default("required")
-    .differs("it is required: instance roles (IAM) are not supported");
+    .by_default("the platform's");
 
     STORAGE_S3_SECRETKEY: Text = Setting::new(
         "storage.s3.secretkey",
@@ -56,9 +57,8 @@ table! {
         Text("text"),
         "The secret of that key.",
     )
-    .by_default("required")
-    .secret()
-    .differs("it is required: instance roles (IAM) are not supported");
+    .by_default("the platform's")
+    .secret();
 
     STORAGE_S3_SESSIONTOKEN: Text = Setting::new(
         "storage.s3.sessiontoken",

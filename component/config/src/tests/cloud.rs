@@ -3,7 +3,7 @@
 use super::{problem, read};
 use crate::{
     Azure, AzureCredentials, Cloud, ConditionalWrites, DEFAULT_PART_SIZE, Encryption, Gcs, GcsKey,
-    S3, Service,
+    S3, S3Key, Service,
 };
 use roadstead_access::Secret;
 
@@ -16,15 +16,18 @@ const ACCESS: Variable = ("STORAGE_S3_ACCESSKEY", "GK31c2f218a2e44f485b94239e");
 const SECRET: Variable = ("STORAGE_S3_SECRETKEY", "tell-nobody");
 const ENDPOINT: Variable = ("STORAGE_S3_REGIONENDPOINT", "http://127.0.0.1:3900");
 
+fn key() -> S3Key {
+    let secret = Secret("tell-nobody".to_owned());
+    S3Key { id: ACCESS.1.to_owned(), secret, session_token: None }
+}
+
 fn s3() -> S3 {
     S3 {
         bucket: "images".to_owned(),
         region: "eu-central-1".to_owned(),
         endpoint: "https://images.s3.eu-central-1.amazonaws.com".to_owned(),
         path_style: false,
-        access_key: ACCESS.1.to_owned(),
-        secret_key: Secret("tell-nobody".to_owned()),
-        session_token: None,
+        key: Some(key()),
         encryption: Encryption::Default,
         conditional_writes: ConditionalWrites::Auto,
         equal_parts: false,
@@ -54,7 +57,10 @@ fn s3_is_read() {
         ),
         (
             &[("STORAGE_S3_SESSIONTOKEN", "lent")],
-            S3 { session_token: Some(Secret("lent".to_owned())), ..s3() },
+            S3 {
+                key: Some(S3Key { session_token: Some(Secret("lent".to_owned())), ..key() }),
+                ..s3()
+            },
         ),
         (
             &[("STORAGE_S3_CONDITIONALWRITES", "off"), ("STORAGE_S3_EQUALPARTS", "true")],
@@ -168,6 +174,28 @@ fn what_all_stores_have() {
 }
 
 #[test]
+fn without_keys_the_platform_gives_credentials() {
+    let s3 = [BUCKET, REGION];
+    let lent = ("STORAGE_S3_SESSIONTOKEN", "lent");
+    let gcs = [("STORAGE_GCS_BUCKET", "images")];
+    let azure = [("STORAGE_AZURE_ACCOUNTNAME", "acme"), ("STORAGE_AZURE_CONTAINER", "images")];
+    for (variables, of_platform, temporary) in [
+        (&s3[..], true, true),
+        (&[BUCKET, REGION, ACCESS, SECRET], false, false),
+        (&[BUCKET, REGION, ACCESS, SECRET, lent], false, true),
+        (&gcs, true, true),
+        (&[gcs[0], ("STORAGE_GCS_CREDENTIALS", "{}")], false, false),
+        (&azure, true, true),
+        (&[azure[0], azure[1], ("STORAGE_AZURE_ACCOUNTKEY", "a2V5")], false, false),
+    ] {
+        let cloud = cloud(variables);
+        assert_eq!(cloud.needs_platform(), of_platform, "{variables:?}");
+        assert_eq!(cloud.is_temporary(), temporary, "{variables:?}");
+        assert_eq!(cloud.secret().is_none(), of_platform, "{variables:?}");
+    }
+}
+
+#[test]
 fn gcs_is_read() {
     const BUCKET: Variable = ("STORAGE_GCS_BUCKET", "images");
     let gcs = |key| Gcs {
@@ -177,8 +205,9 @@ fn gcs_is_read() {
     };
     let json = r#"{"type":"service_account","private_key":"-----BEGIN\n\"\\","private_key_id":"1","client_email":"a@b.example"}"#;
     for (more, key) in [
-        (&[("STORAGE_GCS_KEYFILE", "/key.json")][..], GcsKey::File("/key.json".into())),
-        (&[("STORAGE_GCS_CREDENTIALS", "{}")], GcsKey::Json(Secret("{}".to_owned()))),
+        (&[][..], None),
+        (&[("STORAGE_GCS_KEYFILE", "/key.json")], Some(GcsKey::File("/key.json".into()))),
+        (&[("STORAGE_GCS_CREDENTIALS", "{}")], Some(GcsKey::Json(Secret("{}".to_owned())))),
         (
             &[
                 ("STORAGE_GCS_CREDENTIALS_TYPE", "service_account"),
@@ -188,7 +217,7 @@ fn gcs_is_read() {
                 ("STORAGE_GCS_CREDENTIALS_CLIENT_EMAIL", "a@b.example"),
                 ("STORAGE_GCS_MAXCONCURRENCY", "8"),
             ],
-            GcsKey::Json(Secret(json.to_owned())),
+            Some(GcsKey::Json(Secret(json.to_owned()))),
         ),
     ] {
         let cloud = cloud(&[&[BUCKET], more].concat());
@@ -196,7 +225,7 @@ fn gcs_is_read() {
         let Service::Gcs(found) = cloud.service else { panic!("{more:?}") };
         let shown = format!("{found:?}");
         assert!(!shown.contains("BEGIN"), "{shown}");
-        if let (GcsKey::Json(found), GcsKey::Json(expected)) = (&found.key, &key) {
+        if let (Some(GcsKey::Json(found)), Some(GcsKey::Json(expected))) = (&found.key, &key) {
             assert_eq!(found.0, expected.0);
         }
         assert_eq!(found, gcs(key), "{more:?}");
@@ -214,6 +243,7 @@ fn azure_is_read() {
         endpoint: "https://acme.blob.core.windows.net".to_owned(),
         credentials: AzureCredentials::Key(Secret("a2V5".to_owned())),
     };
+    let of_platform = || Azure { credentials: AzureCredentials::Platform, ..azure() };
     let client = AzureCredentials::Client {
         tenant: "t".to_owned(),
         client: "c".to_owned(),
@@ -221,6 +251,12 @@ fn azure_is_read() {
     };
     for (more, expected, origins) in [
         (&[KEY][..], azure(), &["https://acme.blob.core.windows.net"][..]),
+        (&[], of_platform(), &["https://acme.blob.core.windows.net"]),
+        (
+            &[("STORAGE_AZURE_CREDENTIALS_TYPE", "default_credentials")],
+            of_platform(),
+            &["https://acme.blob.core.windows.net"],
+        ),
         (
             &[KEY, ("STORAGE_AZURE_REALM", "core.chinacloudapi.cn")],
             Azure { endpoint: "https://acme.blob.core.chinacloudapi.cn".to_owned(), ..azure() },
@@ -295,9 +331,10 @@ fn what_is_missing() {
     for (variables, expected) in [
         (&[REGION, ACCESS, SECRET][..], "REGISTRY_STORAGE_S3_BUCKET is missing"),
         (&[BUCKET, ACCESS, SECRET], "REGISTRY_STORAGE_S3_REGION is missing"),
-        (&[BUCKET, REGION, ACCESS], "instance roles (IAM) are not supported"),
+        (&[BUCKET, REGION, ACCESS], "needs both REGISTRY_STORAGE_S3_ACCESSKEY and REGISTRY_"),
+        (&[BUCKET, REGION, SECRET], "to use the platform's credentials"),
+        (&[BUCKET, REGION, ("STORAGE_S3_SESSIONTOKEN", "tell-nobody")], "needs both"),
         (&[("STORAGE_S3_BUCKET", "A_B"), REGION, ACCESS, SECRET], "must be 3 to 63"),
-        (&[("STORAGE_GCS_BUCKET", "images")], "needs REGISTRY_STORAGE_GCS_KEYFILE"),
         (
             &[
                 ("STORAGE_GCS_BUCKET", "images"),
@@ -307,16 +344,12 @@ fn what_is_missing() {
             "are both set; keep one of them",
         ),
         (
-            &[("STORAGE_AZURE_ACCOUNTNAME", "a"), ("STORAGE_AZURE_CONTAINER", "b")],
-            "REGISTRY_STORAGE_AZURE_ACCOUNTKEY is missing",
-        ),
-        (
             &[
                 ("STORAGE_AZURE_ACCOUNTNAME", "a"),
                 ("STORAGE_AZURE_CONTAINER", "b"),
-                ("STORAGE_AZURE_CREDENTIALS_TYPE", "default_credentials"),
+                ("STORAGE_AZURE_CREDENTIALS_TYPE", "shared_key"),
             ],
-            "managed identities are not supported",
+            "REGISTRY_STORAGE_AZURE_ACCOUNTKEY is missing",
         ),
         (
             &[("STORAGE_AZURE_CONNECTIONSTRING", "AccountKey=tell-nobody")],

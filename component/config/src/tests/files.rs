@@ -91,11 +91,6 @@ fn mistakes_have_the_names_that_were_written() {
              catalog or all",
         ),
         (
-            &[("storage.gcs.bucket", Some("a")), ("storage.gcs.keyfile", Some(" "))],
-            "storage.gcs needs storage.gcs.keyfile, a service account's key in JSON: instance \
-             accounts are not supported",
-        ),
-        (
             &[("auth.silly.realm", Some("a")), ("auth.silly.service", Some("b"))],
             "auth.silly in config.yml is not supported: it accepts any credentials; use \
              auth.htpasswd.path, or remove it",
@@ -122,8 +117,8 @@ fn both_kinds_of_names() {
     assert!(problems[0].starts_with("REGISTRY_AUTH=token needs either REGISTRY_AUTH_HTPASSWD_"));
     assert_eq!(
         problems[1],
-        "storage.s3 needs storage.s3.accesskey and REGISTRY_STORAGE_S3_SECRETKEY: instance roles \
-         (IAM) are not supported"
+        "storage.s3 needs both storage.s3.accesskey and REGISTRY_STORAGE_S3_SECRETKEY; set neither \
+         of them, and no storage.s3.sessiontoken, to use the platform's credentials"
     );
 }
 

@@ -2,7 +2,8 @@
 //! over pooled connections. Bodies pass unchanged.
 //!
 //! The component can reach the store of the settings and the issuer of its
-//! access tokens, and nothing else.
+//! access tokens, and nothing else. The host has another such client for the source
+//! of the platform's credentials, and that reaches nothing but the source.
 
 mod error;
 mod progress;
@@ -78,12 +79,14 @@ const KEY_LIMIT: u64 = 64 * 1024;
 
 type Connector = HttpsConnector<HttpConnector>;
 
-/// Sends the component's requests to the object store.
+/// Sends requests to a few origins.
 #[derive(Debug)]
 pub(crate) struct Outbound {
     client: Client<Connector, ObservedBody>,
     /// Where requests may go, the store itself first.
     origins: Vec<Origin>,
+    /// What is there: for messages.
+    place: &'static str,
     /// The setting that names the store.
     setting: String,
     /// The setting for its root certificates.
@@ -93,6 +96,22 @@ pub(crate) struct Outbound {
 impl Outbound {
     /// Prepares to reach a store.
     pub(crate) fn new(cloud: &Cloud) -> anyhow::Result<Self> {
+        Self::to(cloud, "the object store", cloud.origins().into_iter())
+    }
+
+    /// Prepares to reach the source of a store's credentials.
+    pub(crate) fn to_source<'a>(
+        cloud: &Cloud,
+        origins: impl Iterator<Item = &'a str>,
+    ) -> anyhow::Result<Self> {
+        Self::to(cloud, "the source of credentials", origins)
+    }
+
+    fn to<'a>(
+        cloud: &Cloud,
+        place: &'static str,
+        origins: impl Iterator<Item = &'a str>,
+    ) -> anyhow::Result<Self> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -108,10 +127,11 @@ impl Outbound {
             .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(MAX_IDLE)
             .build(connector);
-        let origins = cloud.origins().into_iter().map(|url| Ok(Url::parse(url)?.origin()));
+        let origins = origins.map(|url| Ok(Url::parse(url)?.origin()));
         Ok(Self {
             client,
             origins: origins.collect::<Result<_, url::ParseError>>()?,
+            place,
             setting: cloud.setting(),
             bundle: cloud.root_certificates_setting(),
         })
@@ -138,7 +158,7 @@ impl Outbound {
         Ok(())
     }
 
-    /// Sends a request of the component. The store may take `time` to respond once
+    /// Sends a request. The store may take `time` to respond once
     /// it has the request, if that is less than [`RESPONSE_TIME`].
     pub(crate) async fn send(
         self: Arc<Self>,
@@ -150,7 +170,7 @@ impl Outbound {
         if !self.allows(request.uri()) {
             if DENIED.is_due() {
                 let uri = request.uri();
-                tracing::warn!("denied a request of the component to {}", shown(uri));
+                tracing::warn!("denied a request to {}, which is not {}", shown(uri), self.place);
             }
             return Err(Error::HttpRequestDenied);
         }
@@ -159,7 +179,7 @@ impl Outbound {
         self.exchange(request, time).await.map_err(|(error, cause)| {
             // A client that disconnects is not the store's failure.
             if !matches!(error, Error::HttpRequestBodySize(_)) && FAILED.is_due() {
-                tracing::warn!("the object store at {store}: {cause}");
+                tracing::warn!("{} at {store}: {cause}", self.place);
             }
             error
         })
@@ -228,7 +248,7 @@ pub(crate) fn variables(
 ) -> anyhow::Result<Vec<(String, String)>> {
     const SETTING: &str = "REGISTRY_STORAGE_GCS_KEYFILE";
     let Some(Service::Gcs(gcs)) = cloud.map(|cloud| &cloud.service) else { return Ok(variables) };
-    let GcsKey::File(file) = &gcs.key else { return Ok(variables) };
+    let Some(GcsKey::File(file)) = &gcs.key else { return Ok(variables) };
     let context = || format!("{SETTING}: {}", file.display());
     let size = std::fs::metadata(file).with_context(context)?.len();
     anyhow::ensure!(

@@ -52,7 +52,7 @@ impl S3Operations for MemoryBucket {
         self.put_part(to, id, index, bytes.into()).await
     }
 
-    fn put_verified(
+    async fn put_verified(
         &self,
         key: &Path,
         sha256: &[u8],
@@ -64,7 +64,7 @@ impl S3Operations for MemoryBucket {
         Ok(head)
     }
 
-    fn get(&self, _: &Path, _: Option<&str>) -> object_store::Result<Parts> {
+    async fn get(&self, _: &Path, _: Option<&str>) -> object_store::Result<Parts> {
         Ok(http::Request::new(()).into_parts().0)
     }
 

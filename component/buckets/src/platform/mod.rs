@@ -1,0 +1,333 @@
+//! Credentials of the platform: what a machine, a container or a pod gives to the
+//! programs that run on it, where the settings have no keys.
+//!
+//! [`choose`] looks for a source once, at the start, and names all that it has
+//! looked for. object_store's providers fetch from it; [`Shared`] lets concurrent
+//! callers share a fetch, bounds its time, and bridges short failures. A source may
+//! reach the origins that it names, and nothing else.
+//!
+//! A native host does this for the component, which then reaches no such place
+//! itself and gets only what signs its requests. Under other hosts, the component
+//! does it.
+
+mod amazon;
+mod azure;
+mod fetch;
+mod google;
+mod profile;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+pub use fetch::RESPONSE_LIMIT;
+pub use shared::{FETCH_TIME, RETRY_TIME, USABLE_TIME};
+
+use crate::{Clock, Refusal};
+use async_trait::async_trait;
+use fetch::{Fetching, Origin};
+use http::Uri;
+use object_store::CredentialProvider;
+use object_store::aws::AwsCredential;
+use object_store::azure::AzureCredential;
+use object_store::client::HttpService;
+use object_store::gcp::GcpCredential;
+use profile::Profile;
+use roadstead_config::{Cloud, Service};
+use serde::{Deserialize, Serialize};
+use shared::Shared;
+use std::fmt;
+use std::sync::Arc;
+
+/// What authorizes requests to a store.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Credential {
+    /// A key of Amazon's, which signs requests.
+    Key {
+        /// Its ID.
+        id: String,
+        /// Its secret.
+        secret: String,
+        /// The session token, if it is temporary.
+        token: Option<String>,
+    },
+    /// A token that is sent with requests.
+    Bearer(String),
+}
+
+impl fmt::Debug for Credential {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { id, .. } => f.debug_struct("Key").field("id", id).finish_non_exhaustive(),
+            Self::Bearer(_) => f.write_str("Bearer"),
+        }
+    }
+}
+
+/// Whoever gives credentials, current ones at each call.
+#[async_trait]
+pub trait Credentials: fmt::Debug + Send + Sync {
+    /// The credential for a request that is made now.
+    ///
+    /// # Errors
+    /// Why there is none, and what to do about it: a text for operators.
+    async fn current(&self) -> Result<Credential, String>;
+}
+
+/// Looks up a variable of the environment; one that is empty is not set.
+pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Where the platform's credentials come from.
+#[derive(Debug)]
+pub struct Source {
+    /// For people: `the instance role (IMDSv2)`.
+    what: String,
+    /// Where it is asked for; empty if no request is needed.
+    origins: Vec<Origin>,
+    /// What to do if it gives none.
+    remedy: String,
+    kind: Kind,
+}
+
+/// What is asked, and how.
+enum Kind {
+    /// A credential that does not change.
+    Fixed(Credential),
+    /// A profile in a file.
+    Profile(Profile),
+    /// Amazon's services, by object_store's names of settings.
+    Amazon(Vec<(&'static str, String)>),
+    /// Google's metadata server, or the content of a file with a service
+    /// account's key.
+    Google(Option<String>),
+    /// Azure's services, by object_store's names of settings.
+    Azure(Vec<(&'static str, String)>),
+}
+
+impl fmt::Debug for Kind {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fixed(_) => "Fixed",
+            Self::Profile(_) => "Profile",
+            Self::Amazon(_) => "Amazon",
+            Self::Google(_) => "Google",
+            Self::Azure(_) => "Azure",
+        })
+    }
+}
+
+impl Source {
+    /// A source that sends no requests.
+    fn local(what: impl Into<String>, kind: Kind, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), origins: Vec::new(), remedy: remedy.into(), kind }
+    }
+
+    /// Where it is asked for, as `scheme://authority`; empty if no request is
+    /// needed.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.origins.iter().map(Origin::as_str)
+    }
+
+    /// Connects it through `service`. `report` gets a line for the log when
+    /// credentials cannot be renewed, while the previous ones are used.
+    ///
+    /// # Errors
+    /// When object_store does not take its settings.
+    pub fn connect<S, C>(
+        &self,
+        service: S,
+        clock: C,
+        report: fn(&str),
+    ) -> Result<Arc<dyn Credentials>, String>
+    where
+        S: HttpService + Clone,
+        C: Clock + Clone,
+    {
+        let client = Fetching::new(service, clock.clone(), self.origins.clone());
+        let built = match &self.kind {
+            Kind::Fixed(credential) => Ok(Provider::Fixed(credential.clone())),
+            Kind::Profile(profile) => Ok(Provider::Profile(profile.clone())),
+            Kind::Amazon(settings) => amazon::connect(settings, client).map(Provider::Amazon),
+            Kind::Google(key) => google::connect(key.as_deref(), client).map(Provider::Google),
+            Kind::Azure(settings) => azure::connect(settings, client).map(Provider::Azure),
+        };
+        let provider = built.map_err(|error| format!("{self}: {error}"))?;
+        let (what, remedy) = (self.to_string(), self.remedy.clone());
+        Ok(Arc::new(Shared::new(provider, clock, what, remedy, report)))
+    }
+}
+
+impl fmt::Display for Source {
+    /// For the log: what it is, and where it is asked for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        for (index, origin) in self.origins().enumerate() {
+            write!(f, "{} {origin}", if index == 0 { ", at" } else { " or" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks for the source of a bucket's credentials. `None` if the settings have
+/// keys.
+///
+/// # Errors
+/// When a variable or a file is not valid, or there is nothing that could give
+/// credentials: the text names all that was looked for.
+pub fn choose(
+    cloud: &Cloud,
+    variables: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Source>, String> {
+    if !cloud.needs_platform() {
+        return Ok(None);
+    }
+    let variables = |name: &str| variables(name).filter(|value| !value.trim().is_empty());
+    match &cloud.service {
+        Service::S3(s3) => amazon::choose(&s3.region, &variables),
+        Service::Gcs(_) => google::choose(&variables),
+        Service::Azure(_) => azure::choose(&variables),
+    }
+    .map(Some)
+    .map_err(|problem| format!("credentials for {}: {problem}", cloud.location()))
+}
+
+/// One of object_store's providers, or a credential that needs none.
+#[derive(Debug)]
+enum Provider {
+    Fixed(Credential),
+    Profile(Profile),
+    Amazon(object_store::aws::AwsCredentialProvider),
+    Google(object_store::gcp::GcpCredentialProvider),
+    Azure(object_store::azure::AzureCredentialProvider),
+}
+
+impl Provider {
+    async fn get(&self) -> Result<Credential, String> {
+        let failed = |error: object_store::Error| error.to_string();
+        match self {
+            Self::Fixed(credential) => Ok(credential.clone()),
+            Self::Profile(profile) => profile.read(),
+            Self::Amazon(provider) => {
+                let AwsCredential { key_id, secret_key, token } =
+                    &*provider.get_credential().await.map_err(failed)?;
+                let (id, secret) = (key_id.clone(), secret_key.clone());
+                Ok(Credential::Key { id, secret, token: token.clone() })
+            }
+            Self::Google(provider) => {
+                let credential = provider.get_credential().await.map_err(failed)?;
+                Ok(Credential::Bearer(credential.bearer.clone()))
+            }
+            Self::Azure(provider) => match &*provider.get_credential().await.map_err(failed)? {
+                AzureCredential::BearerToken(token) => Ok(Credential::Bearer(token.clone())),
+                _ => Err("no token".to_owned()),
+            },
+        }
+    }
+}
+
+/// The platform's credentials as object_store's clients take them.
+#[derive(Debug)]
+pub(crate) struct Given(pub(crate) Arc<dyn Credentials>);
+
+impl Given {
+    async fn current(&self) -> object_store::Result<Credential> {
+        self.0.current().await.map_err(|cause| failed(Refusal::NoCredentials(cause)))
+    }
+
+    async fn bearer(&self) -> object_store::Result<String> {
+        match self.current().await? {
+            Credential::Bearer(token) => Ok(token),
+            Credential::Key { .. } => Err(of_another_kind()),
+        }
+    }
+}
+
+fn of_another_kind() -> object_store::Error {
+    failed(Refusal::NoCredentials("they are of another kind of store".to_owned()))
+}
+
+fn failed(refusal: Refusal) -> object_store::Error {
+    object_store::Error::Generic { store: "credentials", source: Box::new(refusal) }
+}
+
+/// [`Given`] for S3.
+#[derive(Debug)]
+pub(crate) struct GivenKey(pub(crate) Given);
+
+#[async_trait]
+impl CredentialProvider for GivenKey {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        match self.0.current().await? {
+            Credential::Key { id, secret, token } => {
+                Ok(Arc::new(AwsCredential { key_id: id, secret_key: secret, token }))
+            }
+            Credential::Bearer(_) => Err(of_another_kind()),
+        }
+    }
+}
+
+/// [`Given`] for Google Cloud Storage.
+#[derive(Debug)]
+pub(crate) struct GivenToGoogle(pub(crate) Given);
+
+#[async_trait]
+impl CredentialProvider for GivenToGoogle {
+    type Credential = GcpCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<GcpCredential>> {
+        Ok(Arc::new(GcpCredential { bearer: self.0.bearer().await? }))
+    }
+}
+
+/// [`Given`] for Azure.
+#[derive(Debug)]
+pub(crate) struct GivenToAzure(pub(crate) Given);
+
+#[async_trait]
+impl CredentialProvider for GivenToAzure {
+    type Credential = AzureCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AzureCredential>> {
+        Ok(Arc::new(AzureCredential::BearerToken(self.0.bearer().await?)))
+    }
+}
+
+/// The origin of a URL in a variable; plain HTTP only where `http` allows its
+/// host. The value is not repeated: it may hold a secret.
+fn origin_in(name: &str, url: &str, http: fn(&str) -> bool) -> Result<Origin, String> {
+    let parsed = url.parse::<Uri>().ok();
+    let Some(origin) = parsed.as_ref().and_then(Origin::of) else {
+        return Err(format!("{name} must be a URL such as https://service.example/path"));
+    };
+    let host = parsed.as_ref().and_then(Uri::host).unwrap_or_default();
+    if origin.is_plain() && !http(host) {
+        return Err(format!(
+            "{name}: plain HTTP to {host} would show secrets to the network; it must be https://"
+        ));
+    }
+    Ok(origin)
+}
+
+/// Whether a host is this machine.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let address = address.parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Reads a small file of credentials.
+fn read_file(path: &str) -> Result<String, String> {
+    /// Largest file of credentials, in bytes.
+    ///
+    /// Limit: bytes of a file with credentials of the platform; test: none, it comes from
+    /// the operator.
+    const FILE_LIMIT: u64 = 1024 * 1024;
+    let size = std::fs::metadata(path).map_err(|error| format!("{path}: {error}"))?.len();
+    if size > FILE_LIMIT {
+        return Err(format!("{path}: too large, {size} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
+}
