@@ -4,6 +4,9 @@
 //! Garage is a cluster of three nodes, Azurite is Microsoft's emulator of Azure
 //! Blob Storage, and fake-gcs-server one of Google Cloud Storage, for which there
 //! is also a stand-in. A store that is not installed is skipped, with a message.
+//!
+//! Stand-ins for what gives credentials on a platform have stores of their own
+//! (`platform`).
 
 mod azurite;
 mod commands;
@@ -12,6 +15,7 @@ mod fake_gcs;
 mod garage;
 mod gcs;
 mod outage;
+mod platform;
 mod registry;
 mod tls;
 

@@ -130,7 +130,8 @@ impl fmt::Display for Refusal {
 impl Error for Refusal {}
 
 /// See [`EXPIRED`].
-const EXPIRED_REMEDY: &str = "temporary credentials have expired, set new ones";
+const EXPIRED_REMEDY: &str =
+    "temporary credentials have expired, set new ones or see why the platform gives none";
 
 /// See [`Refusal::is_full`].
 const FULL_REMEDY: &str = "the store is full or its quota is used up, make room in it";

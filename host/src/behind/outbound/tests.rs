@@ -85,6 +85,28 @@ async fn nothing_else_is_reached() {
     }
 }
 
+/// The host's client for a source of credentials does not reach the store, nor the
+/// component's client the source.
+#[test]
+fn a_source_of_credentials_is_apart() {
+    let cloud = cloud("http://store.test");
+    let source = ["http://169.254.170.2", "https://sts.test"];
+    let of_host = Outbound::to_source(&cloud, source.into_iter()).unwrap();
+    let of_component = Outbound::new(&cloud).unwrap();
+    for (uri, by_host, by_component) in [
+        ("http://169.254.170.2/v2/credentials", true, false),
+        ("https://sts.test/", true, false),
+        ("http://store.test/images", false, true),
+        ("http://169.254.169.254/latest/user-data", false, false),
+        ("http://169.254.170.2:8080/", false, false),
+        ("http://sts.test/", false, false),
+    ] {
+        let uri = uri.parse().unwrap();
+        let found = (of_host.allows(&uri), of_component.allows(&uri));
+        assert_eq!(found, (by_host, by_component), "{uri}");
+    }
+}
+
 #[tokio::test]
 async fn a_store_that_is_not_there() {
     let outbound = Arc::new(Outbound::new(&cloud("http://127.0.0.1:1")).unwrap());
