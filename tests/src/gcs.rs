@@ -40,7 +40,7 @@ impl Gcs {
         let key = EncodingKey::from_rsa_pem(KEY.as_bytes())?;
         let key = DecodingKey::from_jwk(&Jwk::from_encoding_key(&key, Algorithm::RS256)?)?;
         let ahead = Arc::new(AtomicU64::new(0));
-        let state = State { ahead: Arc::clone(&ahead), ..State::default() };
+        let state = State::new(Arc::clone(&ahead));
         let store = Store { key, state: Mutex::new(state) };
         let server = Server::start("127.0.0.1:0", move |asked| store.answer(asked))?;
         Ok(Self { server, ahead })

@@ -40,7 +40,7 @@ pub(crate) struct State {
     objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, Upload>,
     serial: u64,
-    pub(crate) ahead: Arc<AtomicU64>,
+    ahead: Arc<AtomicU64>,
 }
 
 #[derive(Clone)]
@@ -58,6 +58,11 @@ struct Upload {
 }
 
 impl State {
+    /// A store whose clock is ahead by so many seconds.
+    pub(crate) fn new(ahead: Arc<AtomicU64>) -> Self {
+        Self { ahead, ..Self::default() }
+    }
+
     /// Answers a request that is authorized.
     pub(crate) fn answer(&mut self, asked: &Asked) -> Answer {
         match asked.head.method {
