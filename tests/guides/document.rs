@@ -69,10 +69,12 @@ pub fn sections(document: &str) -> Vec<Section> {
 pub fn fits(expected: &[String], lines: &[&str]) -> bool {
     match expected.split_first() {
         None => lines.is_empty(),
-        Some((any, rest)) if any == "…" => (0..=lines.len()).any(|skip| fits(rest, &lines[skip..])),
-        Some((line, rest)) => {
-            lines.split_first().is_some_and(|(first, others)| line_fits(line, first) && fits(rest, others))
+        Some((any, rest)) if any == "…" => {
+            (0..=lines.len()).any(|skip| fits(rest, &lines[skip..]))
         }
+        Some((line, rest)) => lines
+            .split_first()
+            .is_some_and(|(first, others)| line_fits(line, first) && fits(rest, others)),
     }
 }
 

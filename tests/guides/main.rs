@@ -65,7 +65,15 @@ fn program(root: &Path) -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(root)
-        .args(["rustc", "--release", "--package", "roadstead", "--bin", "roadstead", "--target-dir"])
+        .args([
+            "rustc",
+            "--release",
+            "--package",
+            "roadstead",
+            "--bin",
+            "roadstead",
+            "--target-dir",
+        ])
         .arg(&target)
         .args(["--", "-C", "target-feature=+crt-static"]);
     assert!(cargo.status().unwrap().success(), "{cargo:?}");

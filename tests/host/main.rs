@@ -8,6 +8,7 @@ mod code_cache;
 mod collect;
 mod content;
 mod disk;
+mod first_steps;
 mod floods;
 mod frames;
 mod health;

@@ -57,7 +57,7 @@ impl Registry {
     /// Starts the host with the caller's command, which sets everything.
     pub fn serve(command: Command) -> anyhow::Result<Self> {
         Self::spawn(command, |line| {
-            let rest = line.split_once("serving ")?.1;
+            let rest = line.split_once("serving ")?.1.split_once("://")?.1;
             Some(rest.split_once(" from ")?.0.to_owned())
         })
     }

@@ -5,13 +5,14 @@ use crate::cache::{CredentialCache, Fingerprint};
 use crate::guard::Guard;
 use crate::htpasswd::{Htpasswd, NAME_LIMIT, PASSWORD_LIMIT, SIZE_LIMIT};
 use crate::keys::{Keys, TOKEN_LIMIT, TokenError};
-use crate::rules::Subject;
+use crate::rules::{Rules, Subject};
 use crate::scope::Access;
 use crate::settings::{Auth, Oidc, Scheme, Users};
 use crate::tokens::{ACCESS_LIMIT, Issued, Tokens, seconds};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -27,6 +28,11 @@ const CLAIM_LIMIT: usize = 1024;
 ///
 /// Limit: claims of a CI job's token that are kept; test: `claims_arrive`.
 const CLAIMS_LIMIT: usize = 100;
+
+/// Most users that a warning names.
+///
+/// Limit: users that a warning names, others are counted; test: `warnings`.
+const NAMES_SHOWN: usize = 10;
 
 /// A question of the component.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,6 +190,41 @@ impl Authority {
     /// The number of users.
     pub fn users(&self) -> usize {
         self.loaded().users.len()
+    }
+
+    /// What an operator may not expect of the users and the rules, a line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let (setting, file) = match &self.settings.users {
+            Some(Users::File(path)) => ("REGISTRY_AUTH_HTPASSWD_PATH", path.display().to_string()),
+            Some(Users::Entries(_)) => ("REGISTRY_AUTH_HTPASSWD_ENTRIES", "FILE".to_owned()),
+            None => return Vec::new(),
+        };
+        if !matches!(self.settings.scheme, Scheme::Htpasswd | Scheme::Token(_)) {
+            return Vec::new();
+        }
+        let mut warnings = Vec::new();
+        let loaded = self.loaded();
+        if loaded.users.is_empty() {
+            warnings.push(format!(
+                "{setting} has no user, so nobody can log in with a password; add one with \
+                 roadstead htpasswd {file} USER"
+            ));
+        }
+        let named = self.settings.rules.as_ref().map(Rules::users).unwrap_or_default();
+        let missing = named.into_iter().filter(|user| loaded.users.hash_of(user).is_none());
+        let missing: Vec<_> = missing.collect();
+        if !missing.is_empty() {
+            let shown = missing.iter().take(NAMES_SHOWN).copied().collect::<Vec<_>>().join(", ");
+            let more = match missing.len().saturating_sub(NAMES_SHOWN) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            warnings.push(format!(
+                "REGISTRY_AUTH_RULES has rules for users that {setting} does not have: {shown}{more}; \
+                 correct the names, or add the users with roadstead htpasswd {file} USER"
+            ));
+        }
+        warnings
     }
 
     /// Reads the files again, and drops cached results of the old ones.
@@ -384,11 +425,8 @@ impl Loaded {
                 })?
             }
             Some(Users::File(path)) => {
-                let text = read(path).map_err(|error| {
-                    format!(
-                        "REGISTRY_AUTH_HTPASSWD_PATH: {error}; create one with roadstead htpasswd \
-                         -Bbn USER PASSWORD > FILE"
-                    )
+                let text = read(path).map_err(|(error, kind)| {
+                    format!("REGISTRY_AUTH_HTPASSWD_PATH: {error}{}", advice(path, kind))
                 })?;
                 Htpasswd::parse(&text).map_err(|error| {
                     format!("REGISTRY_AUTH_HTPASSWD_PATH: {}: {error}", path.display())
@@ -473,17 +511,35 @@ fn is_content(text: &str) -> bool {
 }
 
 fn content(text: &str) -> Result<String, String> {
-    if is_content(text) { Ok(text.to_owned()) } else { read(Path::new(text)) }
+    if is_content(text) {
+        return Ok(text.to_owned());
+    }
+    read(Path::new(text)).map_err(|(problem, _)| problem)
 }
 
-fn read(path: &Path) -> Result<String, String> {
+/// A file's text, or what is wrong with it.
+fn read(path: &Path) -> Result<String, (String, ErrorKind)> {
     let shown = path.display();
-    let cannot = |error: std::io::Error| format!("cannot read {shown}: {error}");
+    let cannot = |error: std::io::Error| (format!("cannot read {shown}: {error}"), error.kind());
     let size = std::fs::metadata(path).map_err(cannot)?.len();
     if size > SIZE_LIMIT {
-        return Err(format!("{shown} has {size} bytes; the limit is {SIZE_LIMIT}"));
+        let problem = format!("{shown} has {size} bytes; the limit is {SIZE_LIMIT}");
+        return Err((problem, ErrorKind::FileTooLarge));
     }
     std::fs::read_to_string(path).map_err(cannot)
+}
+
+/// What to do about a file of users that could not be read. To create one is advised only
+/// where there is none: it would replace all users of another.
+fn advice(path: &Path, problem: ErrorKind) -> String {
+    let shown = path.display();
+    match problem {
+        ErrorKind::NotFound => format!("; create it with roadstead htpasswd -c {shown} USER"),
+        ErrorKind::PermissionDenied => {
+            "; let the user that the registry runs as read it and enter its directory".to_owned()
+        }
+        _ => String::new(),
+    }
 }
 
 /// Locks a mutex whose value is valid even after a panic.

@@ -170,8 +170,35 @@ impl Rules {
 
     /// Whether any rule names this client certificate.
     pub fn know_certificate(&self, name: &str) -> bool {
-        let who = self.0.iter().flat_map(|grant| &grant.who);
-        who.into_iter().any(|who| matches!(who, Who::Certificate(known) if known == name))
+        self.callers().any(|who| matches!(who, Who::Certificate(known) if known == name))
+    }
+
+    /// The users that rules name, by themselves or as members of groups.
+    pub fn users(&self) -> BTreeSet<&str> {
+        let users = self.callers().filter_map(|who| match who {
+            Who::User(name) => Some(name.as_str()),
+            _ => None,
+        });
+        users.collect()
+    }
+
+    /// Whether a rule is for users: for all of them, or for one by name.
+    pub fn are_for_users(&self) -> bool {
+        self.callers().any(|who| matches!(who, Who::EveryUser | Who::User(_)))
+    }
+
+    /// Whether a rule is for client certificates.
+    pub fn are_for_certificates(&self) -> bool {
+        self.callers().any(|who| matches!(who, Who::Certificate(_)))
+    }
+
+    /// Whether a rule is for the claims of CI jobs.
+    pub fn are_for_jobs(&self) -> bool {
+        self.callers().any(|who| matches!(who, Who::Claims(_)))
+    }
+
+    fn callers(&self) -> impl Iterator<Item = &Who> {
+        self.0.iter().flat_map(|grant| &grant.who)
     }
 
     /// Whether anything is allowed without authentication.

@@ -34,6 +34,38 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Auth {
     auth
 }
 
+/// What is to be said of rules for callers that cannot authenticate. `certificates` says
+/// whether clients can, by a certificate.
+pub(crate) fn warnings(reader: &Reader<'_>, auth: &Auth, certificates: bool) -> Vec<String> {
+    let Some(rules) = &auth.rules else { return Vec::new() };
+    let name = |row: &rows::Row| reader.name(row);
+    let rules_name = name(&rows::AUTH_RULES.row);
+    let mut warnings = Vec::new();
+    if rules.are_for_users() && auth.scheme == Scheme::None {
+        warnings.push(format!(
+            "{rules_name} has rules for users, but no user can log in: name the file of users \
+             with {}",
+            name(&rows::AUTH_HTPASSWD_PATH.row)
+        ));
+    }
+    if rules.are_for_certificates() && !certificates {
+        warnings.push(format!(
+            "{rules_name} has rules for client certificates (cert:), but clients are not asked \
+             for one: name the CA that issues them with {}",
+            name(&rows::HTTP_TLS_CLIENTCAS.row)
+        ));
+    }
+    if rules.are_for_jobs() && auth.oidc.is_none() {
+        warnings.push(format!(
+            "{rules_name} has rules for the claims of CI jobs (claim:), but no job can log in: \
+             set {} and {}",
+            name(&rows::AUTH_OIDC_ISSUER.row),
+            name(&rows::AUTH_OIDC_AUDIENCE.row)
+        ));
+    }
+    warnings
+}
+
 fn users(reader: &mut Reader<'_>) -> Option<Users> {
     let path = reader.read(&rows::AUTH_HTPASSWD_PATH).map(Users::File);
     let entries = reader.read(&rows::AUTH_HTPASSWD_ENTRIES).map(Users::Entries);

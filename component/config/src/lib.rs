@@ -304,7 +304,7 @@ impl Config {
     fn read(settings: &Settings) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(settings);
         let delete_enabled = reader.read(&settings::STORAGE_DELETE_ENABLED);
-        let config = Self {
+        let mut config = Self {
             address: reader.read(&settings::HTTP_ADDR),
             drain_timeout: reader.read(&settings::HTTP_DRAINTIMEOUT),
             max_requests: usize::try_from(reader.read(&settings::HTTP_MAXREQUESTS))
@@ -338,6 +338,8 @@ impl Config {
             access_log: !reader.read(&settings::LOG_ACCESSLOG_DISABLED),
             warnings: settings.warnings(),
         };
+        let certificates = config.tls.as_ref().is_some_and(|tls| !tls.client_cas.is_empty());
+        config.warnings.extend(auth::warnings(&reader, &config.auth, certificates));
         if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError(reader.problems)) }
     }
 }

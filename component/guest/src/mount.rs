@@ -83,8 +83,8 @@ impl Problem {
             ),
             (_, true) => SPIN_UP.to_owned(),
             (_, false) => format!(
-                "mount a directory there that can be written, as in: wasmtime serve -S cli --dir \
-                 DIRECTORY::{root}; or name another place with \
+                "mount a directory there that exists and can be written, as in: wasmtime serve -S \
+                 cli --dir DIRECTORY::{root}; or name another place with \
                  REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"
             ),
         };

@@ -19,7 +19,8 @@ const STEP_TIME: Duration = Duration::from_secs(5);
 /// When nothing answers at the address, or not as a registry.
 pub async fn check(address: &str, https: bool) -> anyhow::Result<()> {
     let mut last = None;
-    let listening = lookup_host(address).await.with_context(|| format!("cannot resolve {address}"))?;
+    let listening =
+        lookup_host(address).await.with_context(|| format!("cannot resolve {address}"))?;
     for address in listening.flat_map(reachable) {
         match ask(address, https).await {
             Ok(()) => return Ok(()),
@@ -74,10 +75,8 @@ mod tests {
             ("[::]:5000", &["127.0.0.1:5000", "[::1]:5000"]),
             ("192.0.2.7:443", &["192.0.2.7:443"]),
         ] {
-            let found: Vec<_> = reachable(listening.parse().unwrap())
-                .iter()
-                .map(ToString::to_string)
-                .collect();
+            let found: Vec<_> =
+                reachable(listening.parse().unwrap()).iter().map(ToString::to_string).collect();
             assert_eq!(found, expected, "{listening}");
         }
     }

@@ -25,3 +25,5 @@ pub mod scrub;
 mod slices;
 mod streams;
 mod terminal;
+
+pub use streams::Output;

@@ -68,7 +68,7 @@ fn handshake(ca: &Path, directory: &Path, name: &str) -> Result<(), rustls::Erro
         .with_no_client_auth()
         .with_single_cert(
             certificates(directory.join("server.crt")),
-            PrivateKeyDer::from_pem_file(directory.join("server.key")).unwrap(),
+            PrivateKeyDer::from_pem_file(directory.join("server-key.pem")).unwrap(),
         )?;
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = rustls::ClientConnection::new(Arc::new(client), name)?;
@@ -123,7 +123,7 @@ fn openssl_accepts_what_is_made() {
             true,
         ),
         (&["verify", "-purpose", "sslserver", "-CAfile", "ca.crt", "client-alice.cert"], false),
-        (&["pkey", "-in", "server.key", "-check", "-noout"], true),
+        (&["pkey", "-in", "server-key.pem", "-check", "-noout"], true),
     ] {
         let Some((accepted, text)) = openssl(files, arguments) else { return };
         assert_eq!(accepted, expected, "{arguments:?}: {text}");
@@ -202,12 +202,12 @@ fn keys_are_for_their_owner() {
         .collect();
     seen.sort();
     let expected = [
+        ("ca-key.pem", 0o600),
         ("ca.crt", 0o644),
-        ("ca.key", 0o600),
         ("client-alice.cert", 0o644),
         ("client-alice.key", 0o600),
+        ("server-key.pem", 0o600),
         ("server.crt", 0o644),
-        ("server.key", 0o600),
     ];
     assert_eq!(seen, expected.map(|(name, mode)| (name.to_owned(), mode)));
 }
@@ -216,21 +216,21 @@ fn keys_are_for_their_owner() {
 fn a_second_run_renews() {
     let files = directory();
     let read = |name: &str| std::fs::read(files.path().join(name)).unwrap();
-    let names = ["ca.crt", "ca.key", "server.key", "server.crt"];
+    let names = ["ca.crt", "ca-key.pem", "server-key.pem", "server.crt"];
     cert(files.path(), &["registry.example"]).unwrap();
     let first = names.map(read);
     let said = cert(files.path(), &["registry.example", "new.example"]).unwrap();
     let second = names.map(read);
     assert_eq!(first[..3], second[..3]);
     assert_ne!(first[3], second[3]);
-    assert!(said.contains("server.key: its key; unchanged"), "{said}");
+    assert!(said.contains("server-key.pem: its key; unchanged"), "{said}");
     handshake(&files.path().join("ca.crt"), files.path(), "new.example").unwrap();
     // A run that was interrupted before it wrote the CA's certificate.
     std::fs::remove_file(files.path().join("ca.crt")).unwrap();
     cert(files.path(), &["registry.example"]).unwrap();
-    assert_eq!(read("ca.key"), first[1]);
+    assert_eq!(read("ca-key.pem"), first[1]);
     handshake(&files.path().join("ca.crt"), files.path(), "registry.example").unwrap();
-    std::fs::remove_file(files.path().join("ca.key")).unwrap();
+    std::fs::remove_file(files.path().join("ca-key.pem")).unwrap();
     let refused = cert(files.path(), &["registry.example"]).unwrap_err();
     assert!(refused.contains("without its key"), "{refused}");
 }
@@ -315,7 +315,7 @@ fn an_authority_of_openssl_signs() {
         let files = directory();
         let (ca, key) = (path(&format!("{authority}.crt")), path(&format!("{authority}.key")));
         cert(files.path(), &["registry.example", "--ca-cert", &ca, "--ca-key", &key]).unwrap();
-        assert!(!files.path().join("ca.key").exists());
+        assert!(!files.path().join("ca-key.pem").exists());
         handshake(Path::new(&path("root.crt")), files.path(), "registry.example").unwrap();
         let sent = certificates(files.path().join("server.crt")).len();
         // A root is not sent; an intermediate CA is.
@@ -344,7 +344,7 @@ fn what_cannot_sign_is_refused() {
     cert(files.path(), &["a.example"]).unwrap();
     let server = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
     let arguments =
-        ["b.example", "--ca-cert", &server("server.crt"), "--ca-key", &server("server.key")];
+        ["b.example", "--ca-cert", &server("server.crt"), "--ca-key", &server("server-key.pem")];
     let refused = cert(directory().path(), &arguments).unwrap_err();
     assert!(refused.contains("is not a CA certificate"), "{refused}");
 }
@@ -371,6 +371,9 @@ fn steps_name_the_registry() {
     for part in [
         &format!("REGISTRY_HTTP_ADDR=:443 REGISTRY_HTTP_TLS_CERTIFICATE={output}/server.crt "),
         "\"/etc/docker/certs.d/registry.example/ca.crt\"",
+        "\"/etc/docker/certs.d/registry.example:443/ca.crt\"",
+        "\"/etc/containers/certs.d/registry.example:443/ca.crt\"",
+        "\"/etc/docker/certs.d/registry.example:443/client.key\"",
         "/usr/local/share/ca-certificates/registry.example.crt",
         "security add-trusted-cert",
         "certutil -addstore",
@@ -415,8 +418,54 @@ fn docker_is_told() {
     assert!(said.contains("a.example:5000/ca.crt written"), "{said}");
     let said = cert(files.path(), &arguments).unwrap();
     assert!(said.contains("a.example:5000/ca.crt is up to date"), "{said}");
+    // Image names can have port 443 or leave it out.
+    let again = directory();
+    let arguments = ["a.example", "--port", "443", "--install-docker", "--docker-directory"];
+    cert(files.path(), &[&arguments[..], &[again.path().to_str().unwrap()]].concat()).unwrap();
+    for place in ["a.example", "a.example:443"] {
+        assert_eq!(std::fs::read(again.path().join(place).join("ca.crt")).unwrap(), ca);
+    }
     let file = base.path().join("file");
     std::fs::write(&file, "").unwrap();
     let arguments = ["a.example", "--install-docker", "--docker-directory", file.to_str().unwrap()];
     assert!(cert(files.path(), &arguments).unwrap_err().contains("cannot write"));
+}
+
+/// Clients read all of a directory that is given as `--cert-dir` or is in `certs.d`, and refuse
+/// a `.key` without its `.cert`, and the other way round.
+#[test]
+fn the_directory_is_one_of_certificates() {
+    let files = directory();
+    cert(files.path(), &["registry.example", "--client", "alice"]).unwrap();
+    let names: Vec<_> = std::fs::read_dir(files.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let mut pairs = 0;
+    for name in &names {
+        let other = match name.rsplit_once('.') {
+            Some((name, "key")) => format!("{name}.cert"),
+            Some((name, "cert")) => format!("{name}.key"),
+            _ => continue,
+        };
+        assert!(names.contains(&other), "{name} without {other}");
+        pairs += 1;
+    }
+    assert_eq!(pairs, 2, "{names:?}");
+}
+
+/// Directories of older versions keep their keys.
+#[test]
+fn older_names_of_keys_stay() {
+    let files = directory();
+    let path = |name: &str| files.path().join(name);
+    cert(files.path(), &["registry.example"]).unwrap();
+    for name in ["ca", "server"] {
+        std::fs::rename(path(&format!("{name}-key.pem")), path(&format!("{name}.key"))).unwrap();
+    }
+    let ca = std::fs::read(path("ca.crt")).unwrap();
+    let said = cert(files.path(), &["registry.example"]).unwrap();
+    assert_eq!(std::fs::read(path("ca.crt")).unwrap(), ca);
+    assert!(said.contains("server.key: its key; unchanged"), "{said}");
+    assert!(!path("ca-key.pem").exists() && !path("server-key.pem").exists());
 }

@@ -6,7 +6,9 @@
 use crate::behind::job_keys;
 use crate::blocking;
 use crate::body::full;
+use crate::log;
 use crate::reload::Watch;
+use crate::server;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use roadstead_access::{Answer, Authority, Fingerprint, Question, Refusal};
@@ -80,6 +82,13 @@ impl HostAuth {
         self.authority.users()
     }
 
+    /// Logs what an operator may not expect of the users and the rules.
+    pub(crate) fn warn(&self) {
+        for warning in self.authority.warnings() {
+            tracing::warn!(target: log::UNLIMITED, "{warning}");
+        }
+    }
+
     /// Reloads the files whenever they change, and again while they cannot be
     /// used. Invalidates what was cached of the old ones, here and in the
     /// component's instances.
@@ -93,7 +102,9 @@ impl HostAuth {
             match reloaded.map_err(|lost| lost.to_string()).flatten() {
                 Ok(()) => {
                     self.generation.fetch_add(1, Ordering::Release);
-                    tracing::info!("reloaded the users: {} in all", self.users());
+                    let users = server::count(self.users(), "user");
+                    tracing::info!("reloaded the users; {users} can log in");
+                    self.warn();
                     last_problem.clear();
                 }
                 Err(problem) => {

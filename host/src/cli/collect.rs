@@ -6,9 +6,10 @@ use crate::log;
 use crate::options::Options;
 use anyhow::bail;
 use roadstead_config::{Given, LogFormat, LogLevel, Settings};
+use roadstead_operator::Output;
 use roadstead_operator::gc::{self, Display};
 use roadstead_operator::registry::Storage;
-use std::io::{stderr, stdin, stdout};
+use std::io::{stderr, stdin};
 use std::path::Path;
 
 /// Collects where the arguments say.
@@ -18,18 +19,18 @@ pub(super) fn run(args: &gc::Args) -> anyhow::Result<()> {
     let options = match args.target.as_deref() {
         None => options(None)?,
         Some(url) if gc::is_url(url) => {
-            return gc::run_remote(args, &mut stdin(), &mut display, &mut stdout());
+            return gc::run_remote(args, &mut stdin(), &mut display, &mut Output::standard());
         }
         Some(target) => at(Path::new(target))?,
     };
     args.check_storage()?;
     if let Some(question) = args.question() {
         return offline(options, Purpose::Read, async |storage| {
-            question.answer(storage, args.json, &mut stdout()).await
+            question.answer(storage, args.json, &mut Output::standard()).await
         });
     }
     offline(options, Purpose::Collect { keep: args.keep }, async |storage| {
-        args.drive(storage, &mut display, &mut stdout()).await
+        args.drive(storage, &mut display, &mut Output::standard()).await
     })
 }
 
@@ -43,7 +44,7 @@ pub(super) fn run_as_distribution(args: &gc::DistributionArgs) -> anyhow::Result
     let outcome = offline(options, Purpose::Collect { keep: false }, async |storage| {
         gc::drive(storage, ask, &mut display).await
     })?;
-    if args.quiet { Ok(()) } else { gc::print_as_distribution(&outcome, &mut stdout()) }
+    if args.quiet { Ok(()) } else { gc::print_as_distribution(&outcome, &mut Output::standard()) }
 }
 
 /// The options of a configuration file or of a data directory.

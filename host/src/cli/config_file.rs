@@ -88,82 +88,81 @@ mod tests {
     use super::{parse, read};
     use roadstead_config::{Config, ConfigError, Given, Settings};
 
-    /// The file of the image `registry:2`, with keys that have no effect here.
-    const REGISTRY_2: &str = "
-version: 0.1
-log:
-  fields:
-    service: registry
-storage:
-  cache:
-    blobdescriptor: inmemory
-  filesystem:
-    rootdirectory: /var/lib/registry
-http:
-  addr: :5000
-  headers:
-    X-Content-Type-Options: [nosniff]
-health:
-  storagedriver:
-    enabled: true
-    interval: 10s
-    threshold: 3
-";
-
-    /// The file of the image `registry:3`.
-    const REGISTRY_3: &str = "
-version: 0.1
-log:
-  level: debug
-  fields:
-    service: registry
-    environment: development
-storage:
-    delete:
-      enabled: true
-    cache:
-        blobdescriptor: inmemory
-    filesystem:
-        rootdirectory: /var/lib/registry
-    tag:
-      concurrencylimit: 5
-http:
-    addr: :5000
-    debug:
-        addr: :5001
-        prometheus:
-            enabled: true
-            path: /metrics
-health:
-  storagedriver:
-    enabled: true
-    interval: 10s
-    threshold: 3
-";
-
     fn config(text: &str) -> Result<Config, ConfigError> {
         Settings::gather(parse("config.yml", text).unwrap()).config()
     }
 
-    #[test]
-    fn the_file_of_registry_2() {
-        let config = config(REGISTRY_2).unwrap();
-        assert_eq!(config.address, "[::]:5000");
-        assert_eq!(config.root, Some("/var/lib/registry".into()));
-        assert_eq!(config.warnings, [""; 0]);
+    /// What a file of another registry leads to, beside the variables of its container.
+    fn of_container(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| Given::variable(format!("REGISTRY_{name}"), (*value).to_owned()));
+        let mut given = parse("config.yml", text).unwrap();
+        given.extend(variables);
+        Settings::gather(given).config()
     }
 
-    /// It asks for metrics, which there are not yet, and for nothing else that
-    /// is missing.
+    /// The files of distribution and of its image, and what charts make of their values:
+    /// each starts, and what has no effect here is said once by the key that is in the file.
     #[test]
-    fn the_file_of_registry_3() {
-        let config = config(REGISTRY_3).unwrap();
-        assert!(config.delete_enabled);
-        assert_eq!(
-            config.warnings,
-            ["http.debug in config.yml is ignored: there is no debug listener, and there are no \
-              metrics yet"]
-        );
+    fn files_that_are_in_use() {
+        const DEBUG: &str = "http.debug in config.yml is ignored: there is no debug listener, and \
+                             there are no metrics yet";
+        const CHART: [(&str, &str); 5] = [
+            ("HTTP_SECRET", "random"),
+            ("AUTH", "htpasswd"),
+            ("AUTH_HTPASSWD_REALM", "Registry Realm"),
+            ("AUTH_HTPASSWD_PATH", "/auth/htpasswd"),
+            ("STORAGE_DELETE_ENABLED", "true"),
+        ];
+        const DATA: (&str, &str) = ("STORAGE_FILESYSTEM_ROOTDIRECTORY", "/var/lib/registry");
+        let chart = [&CHART[..], &[DATA]].concat();
+        for (file, variables, warnings) in [
+            (include_str!("fixtures/image-2.yml"), &[][..], &[][..]),
+            (include_str!("fixtures/image-3.yml"), &[], &[DEBUG]),
+            (include_str!("fixtures/distribution-3.1-example.yml"), &[], &[]),
+            (include_str!("fixtures/distribution-3.1-dev.yml"), &[], &[DEBUG]),
+            (
+                include_str!("fixtures/distribution-2.8-dev.yml"),
+                &[],
+                &[
+                    "log.hooks in config.yml is ignored: logs go to standard error; send mail \
+                     from there",
+                    DEBUG,
+                    "redis in config.yml is ignored: Redis is not used: caches need no server",
+                    "notifications in config.yml is ignored: there are no notifications yet, and \
+                     nothing is sent",
+                ],
+            ),
+            (include_str!("fixtures/chart-twuni.yml"), &chart, &[DEBUG]),
+            (include_str!("fixtures/chart-zarf.yml"), &chart, &[DEBUG]),
+        ] {
+            let config = of_container(file, variables).unwrap_or_else(|e| panic!("{e}\n{file}"));
+            assert_eq!(config.address, "[::]:5000", "{file}");
+            assert_eq!(config.root, Some("/var/lib/registry".into()), "{file}");
+            assert_eq!(config.warnings, warnings, "{file}");
+            let deletes = file.contains("delete:") || !variables.is_empty();
+            assert_eq!(config.delete_enabled, deletes, "{file}");
+        }
+        let developers = config(include_str!("fixtures/distribution-2.8-dev.yml")).unwrap();
+        assert_eq!(developers.upload_purging, None);
+        let zarf = config(include_str!("fixtures/chart-zarf.yml")).unwrap();
+        assert!(zarf.tls.is_some_and(|tls| tls.client_certificate_optional));
+    }
+
+    /// A cache of another registry is none here: it would serve nothing.
+    #[test]
+    fn files_of_caches() {
+        for file in [
+            include_str!("fixtures/distribution-2.8-cache.yml"),
+            include_str!("fixtures/distribution-3.1-cache.yml"),
+        ] {
+            assert_eq!(
+                config(file).unwrap_err().to_string(),
+                "proxy in config.yml is not supported: this registry is not a pull-through cache; \
+                 remove it"
+            );
+        }
     }
 
     /// Sections from distribution's documentation, and this registry's own, equal
@@ -440,7 +439,7 @@ storage:
     #[test]
     fn the_environment_overrides_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), REGISTRY_2).unwrap();
+        std::fs::write(file.path(), include_str!("fixtures/image-2.yml")).unwrap();
         let mut given = read(file.path()).unwrap();
         given.push(Given::variable("REGISTRY_HTTP_ADDR", "127.0.0.1:1"));
         let config = Settings::gather(given).config().unwrap();

@@ -3,12 +3,13 @@
 use anyhow::Context as _;
 use clap::Command;
 use clap_complete::Shell;
+use roadstead_operator::Output;
 use std::path::Path;
 
 /// Prints a shell's completions.
 pub(super) fn completions(shell: Shell, command: &mut Command) {
     let name = command.get_name().to_owned();
-    clap_complete::generate(shell, command, name, &mut std::io::stdout());
+    clap_complete::generate(shell, command, name, &mut Output::standard());
 }
 
 /// Writes `roadstead.1`, and a page for each command, as `roadstead-serve.1`.

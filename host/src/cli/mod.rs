@@ -18,7 +18,7 @@ use clap_complete::Shell;
 use program::FILE_VARIABLE;
 use roadstead_config::{Given, Settings, manual};
 use roadstead_embedded::COMPONENT;
-use roadstead_operator::{cert, doctor, gc, health, htpasswd, rescue, rm};
+use roadstead_operator::{Output, cert, doctor, gc, health, htpasswd, rescue, rm};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -119,13 +119,14 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
         Command::Component { output: Some(file) } => std::fs::write(&file, COMPONENT)
             .with_context(|| format!("cannot write {}", file.display()))?,
         Command::Component { output: None } => {
-            let mut output = std::io::stdout();
-            anyhow::ensure!(!output.is_terminal(), "a component is binary; use --output FILE");
-            output.write_all(COMPONENT)?;
+            let terminal = std::io::stdout().is_terminal();
+            anyhow::ensure!(!terminal, "a component is binary; use --output FILE");
+            let mut output = Output::standard();
+            output.write_all(COMPONENT).and_then(|()| output.flush())?;
         }
-        Command::Cert(args) => cert::run(&args, &mut std::io::stdout())?,
+        Command::Cert(args) => cert::run(&args, &mut Output::standard())?,
         Command::Doctor(args) => {
-            let found = doctor::run(&args, &mut std::io::stdin(), &mut std::io::stdout())?;
+            let found = doctor::run(&args, &mut std::io::stdin(), &mut Output::standard())?;
             return Ok(ExitCode::from(u8::from(doctor::failed(&found))));
         }
         Command::Htpasswd(args) => {
@@ -133,7 +134,7 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
                 &args,
                 &mut htpasswd::Streams {
                     input: &mut std::io::stdin(),
-                    output: &mut std::io::stdout(),
+                    output: &mut Output::standard(),
                     errors: &mut std::io::stderr(),
                 },
             );

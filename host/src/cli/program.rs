@@ -74,7 +74,8 @@ fn served(mut line: Vec<OsString>) -> Option<PathBuf> {
 pub(super) fn first_process() -> Vec<OsString> {
     let line = std::fs::read("/proc/1/cmdline").unwrap_or_default();
     // Words end with a zero; what is not UTF-8 is no program of this name.
-    let words = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+    let words =
+        line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
     words.map(OsString::from).collect()
 }
 
@@ -123,15 +124,27 @@ mod tests {
             ("/bin/registry", &[NEW][..], "serve /etc/distribution/config.yml"),
             ("/bin/registry", &[OLD, NEW], "serve /etc/docker/registry/config.yml"),
             ("/bin/registry", &[], "serve"),
-            ("registry /etc/docker/registry/config.yml", &[NEW], "serve /etc/docker/registry/config.yml"),
+            (
+                "registry /etc/docker/registry/config.yml",
+                &[NEW],
+                "serve /etc/docker/registry/config.yml",
+            ),
             ("registry /auth/conf.yaml", &[], "serve /auth/conf.yaml"),
-            ("/bin/registry serve /etc/distribution/config.yml", &[OLD], "serve /etc/distribution/config.yml"),
+            (
+                "/bin/registry serve /etc/distribution/config.yml",
+                &[OLD],
+                "serve /etc/distribution/config.yml",
+            ),
             ("/bin/registry serve", &[OLD], "serve /etc/docker/registry/config.yml"),
             ("/bin/registry registry serve /x.yml", &[], "serve /x.yml"),
             ("/bin/registry /bin/registry /x.yml", &[], "serve /x.yml"),
             ("/bin/registry roadstead gc", &[NEW], "gc"),
             ("registry garbage-collect -m /x.yml", &[NEW], "garbage-collect -m /x.yml"),
-            ("registry garbage-collect --dry-run", &[NEW], "garbage-collect --dry-run /etc/distribution/config.yml"),
+            (
+                "registry garbage-collect --dry-run",
+                &[NEW],
+                "garbage-collect --dry-run /etc/distribution/config.yml",
+            ),
             ("registry --version", &[NEW], "--version"),
             ("registry -v", &[NEW], "--version"),
             ("registry htpasswd -Bbn user pass", &[NEW], "htpasswd -Bbn user pass"),
@@ -177,6 +190,9 @@ mod tests {
         ] {
             assert_eq!(beside("/bin/registry health", None, &[NEW], first), expected, "{first}");
         }
-        assert_eq!(beside("registry health /y.yml", None, &[NEW], "registry /x.yml"), "health /y.yml");
+        assert_eq!(
+            beside("registry health /y.yml", None, &[NEW], "registry /x.yml"),
+            "health /y.yml"
+        );
     }
 }

@@ -5,9 +5,10 @@ use super::options;
 use crate::collect::offline::{Offline, Purpose};
 use crate::options::Options;
 use crate::signals::Signals;
+use roadstead_operator::Output;
 use roadstead_operator::gc::{self, Display};
 use roadstead_operator::scrub::{Args, Outcome, Streams, drive, scrub_remote};
-use std::io::{Write as _, stderr, stdin, stdout};
+use std::io::{Write as _, stderr, stdin};
 use std::path::Path;
 
 /// The exit status of a scrub that could not be done: 1 says that something is damaged.
@@ -28,7 +29,7 @@ pub(super) fn run(args: &Args) -> u8 {
 fn scrub(args: &Args) -> anyhow::Result<Outcome> {
     let mut errors = stderr();
     let mut display = Display::standard_error(&mut errors);
-    let mut streams = Streams { output: &mut stdout(), display: &mut display };
+    let mut streams = Streams { output: &mut Output::standard(), display: &mut display };
     let options = match args.target.as_deref() {
         None => options(None)?,
         Some(url) if gc::is_url(url) => return scrub_remote(args, &mut stdin(), &mut streams),

@@ -7,15 +7,15 @@ use crate::options::Options;
 use roadstead_config::{LogFormat, LogLevel};
 use roadstead_operator::gc::Display;
 use roadstead_operator::registry::{Access, Opener, Storage};
-use roadstead_operator::{rescue, rm};
-use std::io::{stderr, stdin, stdout};
+use roadstead_operator::{Output, rescue, rm};
+use std::io::{stderr, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Deletes in a registry or a storage.
 pub(super) fn rm(args: &rm::Args) -> ExitCode {
     let mut streams =
-        rm::Streams { input: &mut stdin(), output: &mut stdout(), errors: &mut stderr() };
+        rm::Streams { input: &mut stdin(), output: &mut Output::standard(), errors: &mut stderr() };
     let status = rm::run(args, &Storages, &mut streams);
     log::finish();
     ExitCode::from(status)
@@ -25,8 +25,11 @@ pub(super) fn rm(args: &rm::Args) -> ExitCode {
 pub(super) fn rescue(args: &rescue::Args) -> ExitCode {
     let mut shown = stderr();
     let mut display = Display::standard_error(&mut shown);
-    let mut streams =
-        rescue::Streams { input: &mut stdin(), output: &mut stdout(), errors: &mut stderr() };
+    let mut streams = rescue::Streams {
+        input: &mut stdin(),
+        output: &mut Output::standard(),
+        errors: &mut stderr(),
+    };
     let status = rescue::run(args, &Storages, &mut display, &mut streams);
     log::finish();
     ExitCode::from(status)

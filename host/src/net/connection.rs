@@ -109,7 +109,7 @@ pub(crate) async fn serve(
     }
     let socket = Socket::new(stream, HEAD_TIMEOUT, Arc::clone(&open.activity));
     let negotiated = tokio::select! {
-        negotiated = protocol::negotiate(socket, tls.as_ref()) => negotiated,
+        negotiated = protocol::negotiate(socket, address.ip(), tls.as_ref()) => negotiated,
         // No request has been received.
         _ = closing.wait_for(|closing| *closing) => return,
     };

@@ -5,6 +5,7 @@ use crate::net::socket::Socket;
 use crate::net::wrong_protocol;
 use crate::tls::{self, TlsAcceptor, certificate};
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio_rustls::server::TlsStream;
 
@@ -46,25 +47,29 @@ pub(crate) enum Negotiated {
 }
 
 /// Finds out what a client speaks, and completes the TLS handshake if the port
-/// has one.
-pub(crate) async fn negotiate(socket: Socket, tls: Option<&TlsAcceptor>) -> io::Result<Negotiated> {
+/// has one. `client` is the client's address.
+pub(crate) async fn negotiate(
+    socket: Socket,
+    client: IpAddr,
+    tls: Option<&TlsAcceptor>,
+) -> io::Result<Negotiated> {
     let negotiated = async {
         match tls {
             Some(tls) => encrypted(socket, tls).await,
-            None => plain(socket).await,
+            None => plain(socket, client).await,
         }
     };
     tokio::time::timeout(HEAD_TIMEOUT, negotiated).await?
 }
 
-async fn plain(mut socket: Socket) -> io::Result<Negotiated> {
+async fn plain(mut socket: Socket, client: IpAddr) -> io::Result<Negotiated> {
     let mut seen = 0;
     loop {
         let first = socket.peek(PREFACE.len()).await?;
         let ended = first.len() == seen;
         seen = first.len();
         if first.first() == Some(&TLS_HANDSHAKE) {
-            wrong_protocol::refuse_tls(socket).await?;
+            wrong_protocol::refuse_tls(socket, client).await?;
             return Ok(Negotiated::Closed);
         }
         if ended && seen == 0 {

@@ -5,6 +5,7 @@
 use crate::log_throttle::LogThrottle;
 use crate::net::socket::Socket;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -42,16 +43,24 @@ const TLS_ON_PLAIN_PORT: &str = "This port speaks plain HTTP, and the client spo
 ///
 /// The response is plain HTTP and no TLS alert: Go's clients recognise it, and
 /// containerd then falls back to plain HTTP if its configuration allows that.
-pub(super) async fn refuse_tls(socket: Socket) -> io::Result<()> {
+pub(super) async fn refuse_tls(socket: Socket, client: IpAddr) -> io::Result<()> {
     static WARNING: LogThrottle = LogThrottle::new();
-    if WARNING.is_due() {
+    if tries_tls_first(client) {
+        tracing::debug!("a client on this machine tried TLS, and this port speaks plain HTTP");
+    } else if WARNING.is_due() {
         tracing::warn!(
-            "a client spoke TLS, and this port speaks plain HTTP; set \
+            "the client {client} spoke TLS, and this port speaks plain HTTP; set \
              REGISTRY_HTTP_TLS_CERTIFICATE and REGISTRY_HTTP_TLS_KEY, or have the client use plain \
-             HTTP, as Docker does for registries under insecure-registries"
+             HTTP, as Docker does after such an attempt for registries under insecure-registries"
         );
     }
     respond(socket, TLS_ON_PLAIN_PORT).await
+}
+
+/// Whether a client is expected to try TLS, and to go on with plain HTTP: so does Docker with a
+/// registry on its own machine.
+fn tries_tls_first(client: IpAddr) -> bool {
+    client.to_canonical().is_loopback()
 }
 
 /// Tells a client that speaks plain HTTP to a TLS port what to do.
@@ -117,7 +126,17 @@ async fn respond(mut socket: Socket, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::host;
+    use super::{host, tries_tls_first};
+
+    /// Others are warned of: their users may see an error.
+    #[test]
+    fn docker_on_this_machine_tries_tls_first() {
+        for (client, expected) in
+            [("127.0.0.1", true), ("::1", true), ("::ffff:127.0.0.1", true), ("10.0.0.5", false)]
+        {
+            assert_eq!(tries_tls_first(client.parse().unwrap()), expected, "{client}");
+        }
+    }
 
     #[test]
     fn hosts_that_can_be_repeated() {

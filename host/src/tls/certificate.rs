@@ -2,9 +2,13 @@
 
 use rustls::pki_types::CertificateDer;
 use std::net::IpAddr;
+use std::time::{Duration, UNIX_EPOCH};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
+
+/// The last second that a date of HTTP can have, the end of the year 9999.
+const LAST_DATE: u64 = 253_402_300_799;
 
 /// What an operator should know about a server's certificate.
 #[derive(PartialEq, Eq, Debug)]
@@ -26,11 +30,18 @@ impl CertificateSummary {
         let names: Vec<String> = alternative_names(&certificate).collect();
         let mut problems = Vec::new();
         if validity.not_after.timestamp() < now {
-            problems.push(format!("it expired on {until}; renew it"));
+            problems.push(format!(
+                "it expired on {}, and here it is {}; renew it, or correct the clock",
+                date(validity.not_after.timestamp()),
+                date(now)
+            ));
         }
         if validity.not_before.timestamp() > now {
-            let from = validity.not_before.to_datetime().date();
-            problems.push(format!("it is not valid before {from}; check the clock"));
+            problems.push(format!(
+                "it is not valid before {}, and here it is {}; check the clock",
+                date(validity.not_before.timestamp()),
+                date(now)
+            ));
         }
         if names.is_empty() {
             problems.push(
@@ -41,6 +52,12 @@ impl CertificateSummary {
         }
         Ok(Self { names, until, problems })
     }
+}
+
+/// A time with its time of day, for comparison with a clock. `seconds` are since 1970.
+fn date(seconds: i64) -> String {
+    let seconds = u64::try_from(seconds).unwrap_or(0).min(LAST_DATE);
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 /// The name in a client's certificate: its Common Name, or else its first DNS

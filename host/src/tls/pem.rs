@@ -1,6 +1,7 @@
 //! PEM files with certificates and keys, read with errors that name the setting
 //! and the file.
 
+use crate::permissions;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -8,7 +9,7 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Largest file of certificates or keys, in bytes.
@@ -105,10 +106,19 @@ fn private_key(file: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
 
 fn read(setting: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = file.display();
-    let advice = || format!("{setting}: cannot read {shown}; `roadstead cert` makes a certificate");
+    // To make one is advised only where there is none.
+    let advice = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => {
+            anyhow!("{setting}: cannot read {shown}: {error}; `roadstead cert` makes a certificate")
+        }
+        kind => match permissions::advice(kind, file) {
+            Some(advice) => anyhow!("{setting}: cannot read {shown}: {error}; {advice}"),
+            None => anyhow!("{setting}: cannot read {shown}: {error}"),
+        },
+    };
     let mut content = Vec::new();
-    let opened = File::open(file).with_context(advice)?;
-    opened.take(SIZE_LIMIT + 1).read_to_end(&mut content).with_context(advice)?;
+    let opened = File::open(file).map_err(advice)?;
+    opened.take(SIZE_LIMIT + 1).read_to_end(&mut content).map_err(advice)?;
     ensure!(
         content.len() as u64 <= SIZE_LIMIT,
         "{setting}: {shown} has more than {SIZE_LIMIT} bytes, which is too large for certificates"

@@ -36,7 +36,8 @@ impl Layout {
 
     /// Remembers an image by the descriptors of its configuration and of its layer.
     pub(crate) fn note_image(&mut self, configuration: &Value, layer: &Value) {
-        self.image = Some([configuration, layer].map(|it| path(it["digest"].as_str().unwrap_or_default())));
+        self.image =
+            Some([configuration, layer].map(|it| path(it["digest"].as_str().unwrap_or_default())));
     }
 
     /// Adds the file by which `docker load` of engines before 25 finds the image.

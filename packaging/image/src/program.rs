@@ -76,7 +76,9 @@ fn platform(bytes: &[u8]) -> anyhow::Result<Platform> {
     let platform = match number(bytes, 18, 2)? {
         62 => Platform::Amd64,
         183 => Platform::Arm64,
-        other => bail!("a program for a machine that images are not made for (ELF's number {other})"),
+        other => {
+            bail!("a program for a machine that images are not made for (ELF's number {other})")
+        }
     };
     let (table, size) = (number(bytes, 32, 8)?, number(bytes, 54, 2)?);
     for entry in 0..number(bytes, 56, 2)? {

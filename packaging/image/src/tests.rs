@@ -100,7 +100,8 @@ fn files_of_the_layer() {
         assert_eq!(files[link].2.as_deref(), Some(target), "{link}");
     }
     // The user can write its data, and nothing else.
-    let owned: Vec<_> = files.iter().filter(|(_, file)| file.1 != 0).map(|(path, _)| path).collect();
+    let owned: Vec<_> =
+        files.iter().filter(|(_, file)| file.1 != 0).map(|(path, _)| path).collect();
     assert_eq!(owned, ["var/lib/registry/"]);
     assert_eq!(files["var/lib/registry/"].1, u64::from(crate::USER));
     let users = String::from_utf8(files["etc/passwd"].3.clone()).unwrap();

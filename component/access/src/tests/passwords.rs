@@ -153,7 +153,7 @@ fn a_broken_file_leaves_the_users_as_they_were() {
     assert!(authority.reload().unwrap_err().contains("cannot read"));
     fs::remove_file(&path).unwrap();
     let problem = authority.reload().unwrap_err();
-    assert!(problem.contains("roadstead htpasswd -Bbn USER PASSWORD > FILE"), "{problem}");
+    assert!(problem.contains("; create it with roadstead htpasswd -c "), "{problem}");
     assert_eq!(authority.users(), 1);
 }
 
@@ -214,4 +214,59 @@ fn wrong_passwords_are_throttled() {
     authority.reload().unwrap();
     assert_eq!(ask("bob", "b", client("198.51.100.7"), 10), pause(1), "it must be verified again");
     assert_eq!(ask("bob", "b", client("198.51.100.7"), 11), known("bob"));
+}
+
+/// A file of users is only to be created where there is none: the command would replace all
+/// users of another.
+#[test]
+fn unreadable_files_are_not_to_be_created() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("htpasswd");
+    let problem = |path: &Path| of_file(path).unwrap_err();
+    let missing = problem(&path);
+    let create = format!("; create it with roadstead htpasswd -c {} USER", path.display());
+    assert!(missing.ends_with(&create), "{missing}");
+    fs::create_dir(&path).unwrap();
+    let of_directory = problem(&path);
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, [0xff, 0xfe]).unwrap();
+    for said in [of_directory, problem(&path.join("htpasswd")), problem(&path)] {
+        assert!(said.contains("cannot read ") && !said.contains("roadstead"), "{said}");
+    }
+}
+
+#[test]
+fn warnings() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("htpasswd");
+    let shown = path.to_str().unwrap();
+    let check = |users: &str, scheme: &str, rules: Option<&str>, expected: &[&str]| {
+        fs::write(&path, users).unwrap();
+        let mut settings = vec![("AUTH", scheme), ("AUTH_HTPASSWD_PATH", shown)];
+        settings.extend(rules.map(|rules| ("AUTH_RULES", rules)));
+        let warnings = open(&settings).unwrap().warnings();
+        assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
+        for (warning, expected) in warnings.iter().zip(expected) {
+            assert!(warning.contains(expected), "{warning}");
+        }
+    };
+    let (alice, bob) = (entry("alice", "a"), entry("bob", "b"));
+    let nobody = "REGISTRY_AUTH_HTPASSWD_PATH has no user, so nobody can log in";
+    check("", "htpasswd", None, &[nobody]);
+    check("# alice\n", "token", None, &[nobody]);
+    check(&alice, "htpasswd", None, &[]);
+    let rules = Some("@team = alice, bob; @old = dave; @team pull a; * pull b; anonymous pull c");
+    check(&alice, "htpasswd", rules, &["REGISTRY_AUTH_HTPASSWD_PATH does not have: bob; correct"]);
+    check(&(alice.clone() + &bob), "htpasswd", rules, &[]);
+    check("", "token", rules, &[nobody, "does not have: alice, bob; correct"]);
+    let many: String = (0..12).map(|number| format!("u{number:02} pull a; ")).collect();
+    let shown = "u00, u01, u02, u03, u04, u05, u06, u07, u08, u09 and 2 more; correct";
+    check(&alice, "htpasswd", Some(&many), &[shown]);
+    let entries = [
+        ("AUTH", "htpasswd"),
+        ("AUTH_HTPASSWD_ENTRIES", alice.as_str()),
+        ("AUTH_RULES", "carol pull a"),
+    ];
+    let [warning] = open(&entries).unwrap().warnings().try_into().unwrap();
+    assert!(warning.contains("REGISTRY_AUTH_HTPASSWD_ENTRIES does not have: carol"), "{warning}");
 }

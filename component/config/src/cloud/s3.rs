@@ -21,7 +21,7 @@ pub struct S3 {
     /// `_REGIONENDPOINT`, `_SECURE`, `_ACCELERATE` and `_USEDUALSTACK`.
     pub endpoint: String,
     /// `_FORCEPATHSTYLE`: the bucket is the first part of the path, and not of
-    /// the host's name.
+    /// the host's name. By default it is, but at Amazon.
     pub path_style: bool,
     /// The key that requests are signed with; `None` for the platform's
     /// credentials.
@@ -152,8 +152,9 @@ fn place(reader: &mut Reader<'_>, bucket: &str) -> Option<(String, String, bool)
     };
     let accelerate = reader.read(&rows::STORAGE_S3_ACCELERATE);
     let dual_stack = reader.read(&rows::STORAGE_S3_USEDUALSTACK);
+    // Most other stores than Amazon's know paths, and have no names for buckets in DNS.
     // Certificates for all buckets do not cover a name with dots in it.
-    let natural = named.as_deref().is_some_and(url::is_address)
+    let natural = named.as_deref().is_some_and(|url| !url::is_of_amazon(url))
         || (secure && bucket.contains('.') && !accelerate);
     let forced = reader.read(&rows::STORAGE_S3_FORCEPATHSTYLE);
     let path_style =

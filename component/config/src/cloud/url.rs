@@ -37,11 +37,11 @@ pub(super) fn with_label(url: &str, label: &str) -> String {
     url.replacen("://", &format!("://{label}."), 1)
 }
 
-/// Whether a URL's host is an address, of which no other names can be made.
-pub(super) fn is_address(url: &str) -> bool {
+/// Whether a URL's host is one of Amazon's endpoints, whose buckets have names in DNS.
+pub(super) fn is_of_amazon(url: &str) -> bool {
     let origin = origin(url);
     let host = host(origin.split_once("://").map_or(origin, |(_, authority)| authority));
-    host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok()
+    [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|domain| host.ends_with(domain))
 }
 
 fn host(authority: &str) -> &str {

@@ -215,6 +215,11 @@ table! {
 
 fn address(value: &str) -> Result<String, &'static str> {
     const RULE: &str = "must be host:port, or :port for all addresses, as in 127.0.0.1:5000";
+    const NO_URL: &str = "must be host:port, or :port for all addresses, without a scheme and a \
+                          path; HTTPS is served if {http.tls.certificate} is set";
+    if value.contains('/') {
+        return Err(NO_URL);
+    }
     let (host, port) = value.rsplit_once(':').ok_or(RULE)?;
     port.parse::<u16>().map_err(|_| RULE)?;
     Ok(if host.is_empty() { format!("[::]:{port}") } else { value.to_owned() })

@@ -58,9 +58,9 @@ table! {
         "log lines do not name their place in the source",
         Leaf,
     );
-    HOOKS: Tree = Setting::refused(
+    HOOKS: Tree = Setting::unused(
         "log.hooks",
-        "logs go to standard error; send mail from there",
+        State::IgnoredWithWarning("logs go to standard error; send mail from there", |_| false),
         Tree(&["type", "disabled", "levels", "options"]),
     );
     LOGLEVEL: Leaf = Setting::unused("loglevel", State::Deprecated(&LOG_LEVEL.row), Leaf);

@@ -42,9 +42,9 @@ table! {
         "there are no middlewares; use a proxy, or a CDN in front of the registry",
         Tree(&["registry", "repository", "storage"]),
     );
-    NOTIFICATIONS: Tree = Setting::refused(
+    NOTIFICATIONS: Tree = Setting::unused(
         "notifications",
-        "there are no notifications yet; remove it",
+        State::IgnoredWithWarning("there are no notifications yet, and nothing is sent", |_| false),
         Tree(&["events.includereferences", "endpoints"]),
     );
     POLICY: Tree = Setting::refused(
@@ -66,7 +66,11 @@ table! {
             "remotenamespace",
         ]),
     );
-    REDIS: Tree = Setting::refused("redis", "Redis is not used; remove it", Tree(&["*"]));
+    REDIS: Tree = Setting::unused(
+        "redis",
+        State::IgnoredWithWarning("Redis is not used: caches need no server", |_| false),
+        Tree(&["*"]),
+    );
     REPORTING: Tree = Setting::refused(
         "reporting",
         "errors are logged to standard error; send them on from there",

@@ -76,10 +76,13 @@ table! {
         "`true`: the bucket is the first part of the path, and not part of the host name.",
     )
     .by_default(
-        "`false`; `true` if the endpoint is an IP address, or the bucket has dots in its name and \
-         TLS is used",
+        "`false` at Amazon, unless the bucket has dots in its name and TLS is used; `true` if \
+         `regionendpoint` names another store",
     )
-    .differs("version 2 always does so with `regionendpoint`: set it to `true` there");
+    .differs(
+        "the default is `true` with another store's `regionendpoint`, as in version 2.8; in \
+         version 3 it is always `false`",
+    );
 
     STORAGE_S3_SECURE: Flag = Setting::new(
         "storage.s3.secure",

@@ -221,7 +221,8 @@ table! {
     .even_empty();
     OSS: Tree = Setting::refused(
         "storage.oss",
-        "there is no such driver; use the store's S3 API, with {storage.s3.regionendpoint}",
+        "there is no such driver; use the store's S3 API, with {storage.s3.regionendpoint}, and \
+         false for {storage.s3.forcepathstyle}",
         Tree(&[]),
     )
     .even_empty();

@@ -123,6 +123,43 @@ fn the_rest() {
     assert_eq!(issuer.service, SERVICE.1);
 }
 
+/// Rules for callers that cannot authenticate start with a warning, by the name that was
+/// given or would be next to it.
+#[test]
+fn rules_that_are_for_nobody() {
+    const USERS: &str = "REGISTRY_AUTH_RULES has rules for users, but no user can log in: name the \
+                         file of users with REGISTRY_AUTH_HTPASSWD_PATH";
+    const CERTIFICATES: &str = "REGISTRY_AUTH_RULES has rules for client certificates";
+    const JOBS: &str = "REGISTRY_AUTH_RULES has rules for the claims of CI jobs";
+    const ALL: Variable = ("AUTH_RULES", "a pull a; cert:b pull b; claim:c=d push e");
+    const TLS: [Variable; 3] = [
+        ("HTTP_TLS_CERTIFICATE", "a.crt"),
+        ("HTTP_TLS_KEY", "a.key"),
+        ("HTTP_TLS_CLIENTCAS_0", "ca.crt"),
+    ];
+    for (variables, expected) in [
+        (&[][..], &[][..]),
+        (&[PATH], &[]),
+        (&[("AUTH_RULES", "anonymous pull **")], &[]),
+        (&[RULES], &[USERS]),
+        (&[("AUTH_RULES", "@team = a; @team pull **")], &[USERS]),
+        // Nobody is in the group.
+        (&[("AUTH_RULES", "@team = a; anonymous pull **")], &[]),
+        (&[RULES, ("AUTH", "none"), PATH], &[USERS]),
+        (&[RULES, PATH], &[]),
+        (&[RULES, REALM, SERVICE, ISSUER, BUNDLE], &[]),
+        (&[ALL], &[USERS, CERTIFICATES, JOBS]),
+        (&[ALL, PATH], &[CERTIFICATES, JOBS]),
+        (&[ALL, PATH, TLS[0], TLS[1]], &[CERTIFICATES, JOBS]),
+        (&[ALL, PATH, TLS[0], TLS[1], TLS[2]], &[JOBS]),
+        (&[ALL, OIDC[0], OIDC[1]], &[USERS, CERTIFICATES]),
+    ] {
+        let warnings = read(variables).unwrap().warnings;
+        let alike = warnings.iter().zip(expected).all(|(found, start)| found.starts_with(start));
+        assert!(alike && warnings.len() == expected.len(), "{variables:?}: {warnings:?}");
+    }
+}
+
 #[test]
 fn services_elsewhere() {
     let base = [TOKEN, SERVICE, ISSUER];

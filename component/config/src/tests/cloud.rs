@@ -110,17 +110,38 @@ fn where_a_bucket_is() {
             "http://127.0.0.1:3900",
             true,
         ),
+        // Most other stores have no names for their buckets, as MinIO in a network of containers.
+        (&[("STORAGE_S3_REGIONENDPOINT", "http://minio:9000")], "http://minio:9000", true),
+        (&[("STORAGE_S3_REGIONENDPOINT", "https://S3.Example/")], "https://s3.example", true),
         (
-            &[("STORAGE_S3_REGIONENDPOINT", "https://S3.Example/")],
-            "https://images.s3.example",
+            &[("STORAGE_S3_REGIONENDPOINT", "https://s3.amazonaws.com.example")],
+            "https://s3.amazonaws.com.example",
+            true,
+        ),
+        (
+            &[("STORAGE_S3_REGIONENDPOINT", "https://s3.us-gov-west-1.amazonaws.com")],
+            "https://images.s3.us-gov-west-1.amazonaws.com",
+            false,
+        ),
+        (
+            &[("STORAGE_S3_REGIONENDPOINT", "s3.cn-north-1.amazonaws.com.cn:443")],
+            "https://images.s3.cn-north-1.amazonaws.com.cn:443",
             false,
         ),
         (
             &[
                 ("STORAGE_S3_REGIONENDPOINT", "s3.example:9000"),
+                ("STORAGE_S3_FORCEPATHSTYLE", "false"),
+            ],
+            "https://images.s3.example:9000",
+            false,
+        ),
+        (
+            &[
+                ("STORAGE_S3_REGIONENDPOINT", "https://s3.us-gov-west-1.amazonaws.com"),
                 ("STORAGE_S3_FORCEPATHSTYLE", "true"),
             ],
-            "https://s3.example:9000",
+            "https://s3.us-gov-west-1.amazonaws.com",
             true,
         ),
         // No certificate covers such a name.

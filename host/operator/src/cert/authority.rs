@@ -48,7 +48,7 @@ impl Authority {
         first: Option<&Name>,
         days: u32,
     ) -> anyhow::Result<(Self, bool)> {
-        let (certificate, key) = (directory.join("ca.crt"), directory.join("ca.key"));
+        let (certificate, key) = (directory.join("ca.crt"), key_file(directory, "ca"));
         if certificate.exists() {
             ensure!(
                 key.exists(),
@@ -212,6 +212,13 @@ fn check(
         );
     }
     Ok(())
+}
+
+/// The file of a key that no client may have. A `.key` without its `.cert` would keep clients
+/// from using the directory as their `--cert-dir`; directories of older versions have one.
+pub(super) fn key_file(directory: &Path, name: &str) -> PathBuf {
+    let old = directory.join(format!("{name}.key"));
+    if old.exists() { old } else { directory.join(format!("{name}-key.pem")) }
 }
 
 /// The key in this file; created if the file does not exist.

@@ -23,8 +23,9 @@ pub(super) fn install(
 ) -> anyhow::Result<()> {
     let bytes = files::read(certificate, MAX_CERTIFICATE)
         .with_context(|| format!("cannot read {}", certificate.display()))?;
-    for name in names.iter().filter(|name| !name.is_wildcard()) {
-        let directory = base.join(name.authority(port));
+    let names = names.iter().filter(|name| !name.is_wildcard());
+    for authority in names.flat_map(|name| name.authorities(port)) {
+        let directory = base.join(authority);
         let target = directory.join("ca.crt");
         let old = files::read(&target, MAX_CERTIFICATE).ok();
         let done = match old {

@@ -56,10 +56,11 @@ Examples:
 
 localhost, 127.0.0.1 and ::1 are added to each server certificate.
 
-Files in --output: ca.crt (for clients), ca.key (keep it secret), server.crt and
-server.key (for the registry), client-NAME.cert and .key. A second run keeps the
-existing CA and keys, and renews the certificate; delete server.key first to get a
-new key too. The steps to use the files are printed.";
+Files in --output: ca.crt (for clients), ca-key.pem (keep it secret), server.crt and
+server-key.pem (for the registry), client-NAME.cert and .key. A second run keeps the
+existing CA and keys, and renews the certificate; delete server-key.pem first to get
+a new key too. The steps to use the files are printed. On this machine, the directory
+is also a --cert-dir of skopeo, podman and buildah.";
 
 /// Create a certificate authority (CA) and certificates for TLS
 #[derive(clap::Args, Debug)]
@@ -109,15 +110,16 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot create {}", args.output.display()))?;
     let authority = signer(args, out)?;
-    let (certificate, key) = (args.output.join("server.crt"), args.output.join("server.key"));
+    let certificate = args.output.join("server.crt");
+    let key = authority::key_file(&args.output, "server");
     let host = args.names.iter().find(|name| !name.is_wildcard()).or(args.names.first());
     // A placeholder for the host where there is only a wildcard or a client.
-    let registry = host.map_or_else(
-        || "REGISTRY".to_owned(),
-        |name| name.authority(args.port).replace('*', "NAME"),
+    let registries = host.map_or_else(
+        || vec!["REGISTRY".to_owned()],
+        |name| name.authorities(args.port).map(|name| name.replace('*', "NAME")).collect(),
     );
     let steps = Steps {
-        authority: &registry,
+        authorities: &registries,
         port: args.port,
         certificate: &certificate,
         key: &key,
@@ -159,7 +161,7 @@ fn signer(args: &Args, out: &mut dyn Write) -> anyhow::Result<Authority> {
     let (authority, new) = Authority::open_or_make(&args.output, args.names.first(), args.ca_days)?;
     if new {
         say(out, "CA certificate", &authority.certificate, authority.not_after)?;
-        let key = args.output.join("ca.key");
+        let key = authority::key_file(&args.output, "ca");
         writeln!(out, "{}: its key; keep it secret, and back it up", key.display())?;
     }
     Ok(authority)

@@ -44,6 +44,14 @@ impl Name {
         };
         if port == HTTPS_PORT { host } else { format!("{host}:{port}") }
     }
+
+    /// The host and port in all ways that image names can have them: port 443 may be left out.
+    /// Docker and podman look for certificates under the one that the image name has.
+    pub fn authorities(&self, port: u16) -> impl Iterator<Item = String> {
+        let authority = self.authority(port);
+        let with_port = (port == HTTPS_PORT).then(|| format!("{authority}:{port}"));
+        [authority].into_iter().chain(with_port)
+    }
 }
 
 impl fmt::Display for Name {
@@ -162,7 +170,13 @@ mod tests {
                 (name, authority)
             );
         }
-        assert_eq!("a.example".parse::<Name>().unwrap().authority(443), "a.example");
+        for (text, authorities) in
+            [("a.example", &["a.example", "a.example:443"][..]), ("::1", &["[::1]", "[::1]:443"])]
+        {
+            let name: Name = text.parse().unwrap();
+            assert_eq!(name.authorities(443).collect::<Vec<_>>(), authorities);
+            assert_eq!(name.authorities(80).count(), 1);
+        }
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! The steps to use the files, with this registry's name and port.
 
+use super::DOCKER_DIRECTORY;
 use std::fmt::Write as _;
 use std::path::Path;
 
+/// Where podman, skopeo and buildah look for certificates.
+const CONTAINERS: &str = "/etc/containers/certs.d";
+
 /// What the steps refer to.
 pub(super) struct Steps<'a> {
-    /// The registry's host and port as in image names.
-    pub(super) authority: &'a str,
+    /// The registry's host and port as in image names: the first is the usual one.
+    pub(super) authorities: &'a [String],
     pub(super) port: u16,
     pub(super) certificate: &'a Path,
     pub(super) key: &'a Path,
@@ -16,8 +20,16 @@ pub(super) struct Steps<'a> {
 impl Steps<'_> {
     /// The steps to serve, and to make each kind of client trust the registry.
     pub(super) fn server(&self) -> String {
-        let Self { authority, port, certificate, key, ca } = self;
+        let Self { port, certificate, key, ca, .. } = self;
+        let authority = self.authority();
         let (certificate, key, ca) = (certificate.display(), key.display(), ca.display());
+        let install = |base: &str| {
+            let line = |authority: &String| {
+                format!("  sudo install -D -m 644 ca.crt \"{base}/{authority}/ca.crt\"")
+            };
+            self.authorities.iter().map(line).collect::<Vec<_>>().join(" &&\n")
+        };
+        let (docker, containers) = (install(DOCKER_DIRECTORY), install(CONTAINERS));
         format!(
             "Serve:
   REGISTRY_HTTP_ADDR=:{port} REGISTRY_HTTP_TLS_CERTIFICATE={certificate} \
@@ -26,15 +38,15 @@ REGISTRY_HTTP_TLS_KEY={key} roadstead serve
 Clients must trust the CA. Copy {ca} to each client, and run the step for its kind:
 
 Docker on Linux, no restart:
-  sudo install -D -m 644 ca.crt \"/etc/docker/certs.d/{authority}/ca.crt\"
+{docker}
 Docker Desktop on macOS, then restart it:
   mkdir -p ~/.docker/certs.d/\"{authority}\" && cp ca.crt ~/.docker/certs.d/\"{authority}\"/
   or for all programs: sudo security add-trusted-cert -d -r trustRoot \
 -k /Library/Keychains/System.keychain ca.crt
 Docker Desktop on Windows, as administrator, then restart it:
   certutil -addstore -f Root ca.crt
-podman, skopeo, buildah:
-  sudo install -D -m 644 ca.crt \"/etc/containers/certs.d/{authority}/ca.crt\"
+podman, skopeo, buildah, or for one command --cert-dir with a directory that holds ca.crt:
+{containers}
 containerd, with config_path = \"/etc/containerd/certs.d\" in its config.toml:
   sudo install -D -m 644 ca.crt \"/etc/containerd/certs.d/{authority}/ca.crt\" &&
   printf 'server = \"https://{authority}\"\\n[host.\"https://{authority}\"]\\n  \
@@ -64,7 +76,7 @@ Check:
 
     /// The steps to use a client's certificate.
     pub(super) fn client(&self, certificate: &Path, key: &Path) -> String {
-        let Self { authority, ca, .. } = self;
+        let ca = self.ca;
         let (certificate, key) = (certificate.display(), key.display());
         let mut text = format!(
             "Have the registry require client certificates of this CA:
@@ -74,19 +86,23 @@ Give the client its two files:
 ",
             ca.display()
         );
-        for (program, base) in [
-            ("Docker on Linux", "/etc/docker/certs.d"),
-            ("podman, skopeo, buildah", "/etc/containers/certs.d"),
-        ] {
+        for (program, base) in
+            [("Docker on Linux", DOCKER_DIRECTORY), ("podman, skopeo, buildah", CONTAINERS)]
+        {
+            let lines = self.authorities.iter().map(|authority| {
+                format!(
+                    "  sudo install -D -m 644 {certificate} \"{base}/{authority}/client.cert\" &&\n  \
+                     sudo install -D -m 600 {key} \"{base}/{authority}/client.key\""
+                )
+            });
             // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{program}:\n  sudo install -D -m 644 {certificate} \
-                 \"{base}/{authority}/client.cert\" &&\n  sudo install -D -m 600 {key} \
-                 \"{base}/{authority}/client.key\""
-            );
+            let _ = writeln!(text, "{program}:\n{}", lines.collect::<Vec<_>>().join(" &&\n"));
         }
         text
+    }
+
+    fn authority(&self) -> &str {
+        self.authorities.first().map_or("REGISTRY", String::as_str)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Name resolution and TCP connections.
 
 use super::report::Report;
-use super::target::Target;
+use super::target::{Target, authority};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -91,6 +91,38 @@ pub(super) async fn tcp(
     working
 }
 
+/// Where no registry answered at the default ports: reports whether something listens at the
+/// port that most registries have, which may have been forgotten.
+pub(super) async fn forgotten_port(
+    target: &Target,
+    addresses: &[IpAddr],
+    usual: u16,
+    limit: Duration,
+    report: &mut Report<'_>,
+) {
+    if target.port.is_some() {
+        return;
+    }
+    let search = async {
+        for address in addresses.iter().map(|address| SocketAddr::new(*address, usual)) {
+            if open(address, limit).await.is_ok() {
+                return Some(address);
+            }
+        }
+        None
+    };
+    if let Ok(Some(address)) = timeout(limit, search).await {
+        let authority = authority(&target.host, Some(usual));
+        report.fail(
+            format!("no port was given, and something listens at {address}"),
+            format!(
+                "give the port, here and in image names: roadstead doctor {authority}; docker pull \
+                 {authority}/…"
+            ),
+        );
+    }
+}
+
 /// Opens a TCP connection.
 pub(crate) async fn open(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     match timeout(limit, TcpStream::connect(address)).await {
@@ -126,5 +158,38 @@ fn explain(address: SocketAddr, error: &io::Error, limit: Duration) -> (String, 
             "check the address, the network and the VPN".to_owned(),
         ),
         _ => (format!("cannot connect to {address}: {error}"), "check the network".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::forgotten_port;
+    use crate::doctor::report::{Level, Report};
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_forgotten_port_is_named() {
+        let address = "127.0.0.1".parse().unwrap();
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let find = async |target: &str| {
+            let mut out = Vec::new();
+            let mut report = Report::new(&mut out);
+            let (target, limit) = (target.parse().unwrap(), Duration::from_secs(10));
+            forgotten_port(&target, &[address], port, limit, &mut report).await;
+            report.findings
+        };
+        for target in ["registry.example", "https://registry.example"] {
+            let [finding] = find(target).await.try_into().unwrap();
+            assert_eq!(finding.level, Level::Fail);
+            assert!(finding.what.contains(&format!("something listens at 127.0.0.1:{port}")));
+            let fix =
+                format!("doctor registry.example:{port}; docker pull registry.example:{port}/");
+            assert!(finding.fix.contains(&fix), "{}", finding.fix);
+        }
+        assert_eq!(find("registry.example:443").await, []);
+        drop(listener);
+        assert_eq!(find("registry.example").await, []);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::chain::{self, TrustStores};
 use super::connect;
+use super::engine::Insecure;
 use super::http::{self, Answer};
 use super::report::Report;
 use super::target::{Scheme, Target};
@@ -32,6 +33,8 @@ pub(super) struct Connection {
 pub(super) struct ConnectOptions<'a> {
     pub(super) target: &'a Target,
     pub(super) trust_stores: &'a TrustStores,
+    /// What Docker on this machine is told of the registry.
+    pub(super) insecure: Insecure,
     pub(super) identity: Option<Identity>,
     /// Whether the registry is on this machine.
     pub(super) local: bool,
@@ -46,7 +49,7 @@ impl Connection {
         options: ConnectOptions<'_>,
         report: &mut Report<'_>,
     ) -> Option<Self> {
-        let ConnectOptions { target, trust_stores, identity, local, limit } = options;
+        let ConnectOptions { target, trust_stores, insecure, identity, local, limit } = options;
         let mut connection = Self {
             address,
             authority: target.authority(),
@@ -70,11 +73,21 @@ impl Connection {
                 connection.asks_for_certificate = session.asks_for_certificate;
                 connection.certificate = session.chain.first().cloned();
                 connection.safe = encrypted(&session, target, trust_stores, local, report);
+                if let Insecure::Listed { entry, place } = insecure {
+                    report.warn(
+                        format!(
+                            "Docker on this machine does not verify the certificate: {place} \
+                             {entry} under insecure-registries"
+                        ),
+                        "have Docker trust the CA, remove the entry, and restart Docker",
+                    );
+                }
                 Some(connection)
             }
             Err(Failure::NotTls(why)) => {
                 connection.scheme = Scheme::Http;
-                connection.plain(target, local, &why, report).await.then_some(connection)
+                let plain = connection.plain(target, local, &insecure, &why, report).await;
+                plain.then_some(connection)
             }
             Err(Failure::Refused(alert)) => {
                 let (what, fix) = refusal(alert, &target.host);
@@ -96,6 +109,7 @@ impl Connection {
         &mut self,
         target: &Target,
         local: bool,
+        insecure: &Insecure,
         why: &str,
         report: &mut Report<'_>,
     ) -> bool {
@@ -128,6 +142,11 @@ impl Connection {
             );
         } else if local {
             report.ok("plain HTTP, which Docker accepts from registries on its own machine");
+        } else if matches!(insecure, Insecure::Listed { .. }) {
+            report.warn(
+                "plain HTTP: anyone on the network path can read and change everything",
+                format!("give the registry a certificate: roadstead cert {}", self.host),
+            );
         } else {
             report.warn(
                 format!(
@@ -136,6 +155,12 @@ impl Connection {
                 ),
                 fix,
             );
+        }
+        if let Insecure::Listed { entry, place } = insecure {
+            report.ok(format!(
+                "Docker on this machine accepts plain HTTP: {place} {entry} under \
+                 insecure-registries"
+            ));
         }
         true
     }

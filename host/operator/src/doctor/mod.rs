@@ -5,6 +5,7 @@ mod chain;
 pub(crate) mod challenge;
 pub(crate) mod connect;
 mod connection;
+mod engine;
 pub(crate) mod http;
 mod login;
 mod proxy;
@@ -20,6 +21,7 @@ use crate::runtime;
 use anyhow::Context as _;
 use chain::TrustStores;
 use connection::{ConnectOptions, Connection};
+use engine::Insecure;
 use login::Login;
 use report::Report;
 pub use report::{Finding, Level};
@@ -43,6 +45,9 @@ const DEFAULT_TIMEOUT: u64 = 10;
 ///
 /// Limit: seconds of each step, at most; test: none, it is compared with the flag.
 const MAX_TIMEOUT: u64 = 300;
+
+/// The port of most registries, which is not the default of any client.
+const USUAL_PORT: u16 = 5000;
 
 /// The largest file with a client's certificate or key.
 ///
@@ -93,6 +98,12 @@ pub struct Args {
     /// Where Docker on this machine looks for CA certificates
     #[arg(long, value_name = "DIRECTORY", default_value = DOCKER_DIRECTORY)]
     docker_directory: PathBuf,
+    /// Docker's configuration on this machine
+    #[arg(long, value_name = "FILE", default_value = engine::FILE)]
+    docker_config: PathBuf,
+    /// Where Docker on this machine answers
+    #[arg(long, value_name = "SOCKET", default_value = engine::SOCKET)]
+    docker_socket: PathBuf,
 }
 
 /// Checks the registry, and prints and returns the findings.
@@ -159,10 +170,24 @@ async fn examine(
             break;
         }
     }
-    let Some(address) = address else { return };
-    let options = ConnectOptions { target, trust_stores, identity, local, limit };
-    let Some(connection) = Connection::find(address, options, report).await else { return };
-    let Some(answer) = registry::examine(&connection, report).await else { return };
+    let Some(address) = address else {
+        return connect::forgotten_port(target, &addresses, USUAL_PORT, limit, report).await;
+    };
+    let insecure = if local {
+        Insecure::No
+    } else {
+        let places = (args.docker_config.as_path(), args.docker_socket.as_path());
+        engine::insecure(target, &addresses, places, limit, report).await
+    };
+    let options = ConnectOptions { target, trust_stores, insecure, identity, local, limit };
+    let connection = Connection::find(address, options, report).await;
+    let answer = match &connection {
+        Some(connection) => registry::examine(connection, report).await,
+        None => None,
+    };
+    let (Some(connection), Some(answer)) = (connection, answer) else {
+        return connect::forgotten_port(target, &addresses, USUAL_PORT, limit, report).await;
+    };
     Login { connection: &connection, trust_stores, credentials, local, limit }
         .examine(&answer, report)
         .await;

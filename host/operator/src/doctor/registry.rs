@@ -108,14 +108,20 @@ fn between(answer: &Answer, report: &mut Report<'_>) {
 fn clock(answer: &Answer, report: &mut Report<'_>) {
     let date = answer.header("date").and_then(|date| httpdate::parse_http_date(date).ok());
     let Some(date) = date else { return };
-    let (skew, late) = match SystemTime::now().duration_since(date) {
+    let now = SystemTime::now();
+    let (skew, late) = match now.duration_since(date) {
         Ok(skew) => (skew, true),
         Err(error) => (error.duration(), false),
     };
     if skew > MAX_SKEW {
         let way = if late { "behind" } else { "ahead of" };
         report.warn(
-            format!("the server's clock is {} s {way} this machine's", skew.as_secs()),
+            format!(
+                "the server's clock is {} s {way} this machine's: there it is {}, and here {}",
+                skew.as_secs(),
+                httpdate::fmt_http_date(date),
+                httpdate::fmt_http_date(now)
+            ),
             "correct the wrong clock, or tokens and new certificates will be rejected: \
              timedatectl set-ntp true",
         );

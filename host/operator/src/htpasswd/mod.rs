@@ -129,7 +129,8 @@ fn execute(args: &Args, streams: &mut Streams<'_>) -> Result<(), Failure> {
         return writeln!(streams.output, "{entry}").map_err(|error| failed("print", &error));
     };
     // Checked before the prompt for a password.
-    if !args.create && !path.exists() {
+    let there = path.try_exists();
+    if !args.create && !there.map_err(|e| failed(&format!("read {}", path.display()), &e))? {
         let message = format!("{} does not exist; create it with -c", path.display());
         return Err(fail(status::FILE, message));
     }

@@ -39,6 +39,13 @@ fn dates_are_checked() {
         "certificate 1 is valid only from",
         "timedatectl set-ntp true",
     );
+    // With the time of day of both clocks.
+    let params = between(own(), -30, -2);
+    let end = httpdate::fmt_http_date(params.not_after.into());
+    let outcome = trusted(&params, NAME);
+    outcome.has(Fail, &format!("expired on {end}, and here it is "), "clock");
+    let line = outcome.text.lines().find(|line| line.contains(&end)).unwrap();
+    assert_eq!(line.matches(" GMT").count(), 2, "{line}");
     trusted(&between(own(), -30, 13), NAME)
         .has(Warn, "expires in 13 days", "roadstead cert NAME")
         .fails(false);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
 mod certificates;
+mod insecure;
 mod login;
 mod protocol;
 mod servers;
@@ -48,7 +49,16 @@ impl Outcome {
 
 /// Checks `url`, connecting to loopback, without CAs in Docker's directory.
 fn doctor(url: &str, arguments: &[&str]) -> Outcome {
-    let nowhere = ["--docker-directory", "/nonexistent", "--address", "127.0.0.1"];
+    let nowhere = [
+        "--docker-directory",
+        "/nonexistent",
+        "--docker-config",
+        "/nonexistent",
+        "--docker-socket",
+        "/nonexistent",
+        "--address",
+        "127.0.0.1",
+    ];
     examine(url, &[&nowhere, arguments].concat(), "secret")
 }
 

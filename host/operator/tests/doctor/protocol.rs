@@ -182,6 +182,9 @@ fn headers_are_checked() {
     let now = SystemTime::now();
     skewed(now - Duration::from_mins(10)).has(Warn, "s behind this machine's", "set-ntp true");
     skewed(now + Duration::from_mins(10)).has(Warn, "s ahead of this machine's", "set-ntp true");
+    let date = now - Duration::from_mins(10);
+    let both = format!("there it is {}, and here ", httpdate::fmt_http_date(date));
+    skewed(date).has(Warn, &both, "set-ntp true");
     assert!(!skewed(now).text.contains("clock"));
     assert!(!answers(answer("Date: nonsense\r\n")).text.contains("clock"));
 }
