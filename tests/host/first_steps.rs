@@ -100,7 +100,7 @@ fn pipes_that_nobody_reads() {
         (&["gc", "--json", "--dry-run", text(&data)], 0),
         (&["gc", text(&data), "--usage"], 0),
         (&["scrub", text(&data)], 0),
-        (&["rm", "--directory", text(&data), "team/app:1.2"], 1),
+        (&["rm", "--directory", text(&data), "team/app:1.2"], 3),
         (&["rescue", text(&data)], 0),
         (&["doctor", "--timeout", "1", "127.0.0.1:1"], 1),
     ] {

@@ -172,7 +172,7 @@ async fn parts() {
 async fn open_uploads() {
     let Some(garage) = start("garage::open_uploads") else { return };
     garage.bucket("facts").unwrap();
-    let OpenBucket { bucket: store, s3 } = open_bucket(garage.settings("facts", 0)).unwrap();
+    let OpenBucket { bucket: store, s3, .. } = open_bucket(garage.settings("facts", 0)).unwrap();
     let s3 = s3.unwrap();
     let mut ids = Vec::new();
     for key in ["below/a", "below/b", "below/b", "elsewhere/c"] {

@@ -17,6 +17,7 @@ use percent_encoding::percent_decode_str;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -30,7 +31,16 @@ const METADATA: [&str; 3] = ["x-goog-meta-", "x-amz-meta-", "x-ms-meta-"];
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: String,
-    _end: oneshot::Sender<()>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Server {
+    /// Frees its address.
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 /// What answers a server's requests.
@@ -48,7 +58,7 @@ impl Server {
         let handler: Arc<Handler> = Arc::new(handler);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = oneshot::channel();
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
                     served = serve(listener, handler) => {
@@ -58,7 +68,7 @@ impl Server {
                 }
             });
         });
-        Ok(Self { address, _end: end })
+        Ok(Self { address, end: Some(end), thread: Some(thread) })
     }
 }
 

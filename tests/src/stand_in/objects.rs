@@ -131,12 +131,13 @@ impl State {
     }
 
     pub(crate) fn put(&mut self, asked: &Asked) -> Answer {
-        self.check(asked)?;
         let Some(source) = self.source(asked)? else {
+            self.check(asked)?;
             let object = self.store(&asked.place, asked.body.clone(), asked.metadata());
             return Ok(described(&object, empty(StatusCode::OK)));
         };
         let (bytes, metadata) = (source.bytes.clone(), source.metadata.clone());
+        self.check(asked)?;
         let object = self.store(&asked.place, bytes, metadata);
         let text = format!(
             "<CopyObjectResult><ETag>&quot;{}&quot;</ETag></CopyObjectResult>",

@@ -230,6 +230,8 @@ struct Metadata {
     fails: Arc<AtomicBool>,
     hangs: bool,
     large: bool,
+    /// The token is valid for long.
+    lasts: bool,
 }
 
 #[async_trait]
@@ -244,9 +246,9 @@ impl HttpService for Metadata {
         if self.hangs {
             pending::<()>().await;
         }
-        let size = if self.large { RESPONSE_LIMIT } else { 0 };
-        let token =
-            format!("{{\"access_token\":\"{serial}{}\",\"expires_in\":60}}", "x".repeat(size));
+        let padding = "x".repeat(if self.large { RESPONSE_LIMIT } else { 0 });
+        let seconds = if self.lasts { 3600 } else { 60 };
+        let token = format!("{{\"access_token\":\"{serial}{padding}\",\"expires_in\":{seconds}}}");
         let mut response = HttpResponse::new(HttpResponseBody::from(token.into_bytes()));
         if self.fails.load(Ordering::Relaxed) {
             *response.status_mut() = http::StatusCode::NOT_FOUND;
@@ -268,7 +270,7 @@ fn connect(service: &Metadata, clock: Impatient) -> Arc<dyn Credentials> {
 
 #[tokio::test]
 async fn concurrent_callers_share_a_fetch() {
-    let service = Metadata::default();
+    let service = Metadata { lasts: true, ..Metadata::default() };
     let credentials = connect(&service, Impatient(false));
     let all = join_all((0..50).map(|_| credentials.current())).await;
     let first = Ok(Credential::Bearer("1".to_owned()));
