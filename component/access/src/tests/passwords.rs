@@ -259,7 +259,7 @@ fn warnings() {
     check(&alice, "htpasswd", rules, &["REGISTRY_AUTH_HTPASSWD_PATH does not have: bob; correct"]);
     check(&(alice.clone() + &bob), "htpasswd", rules, &[]);
     check("", "token", rules, &[nobody, "does not have: alice, bob; correct"]);
-    let many: String = (0..12).map(|number| format!("u{number:02} pull a; ")).collect();
+    let many = (0..12).map(|number| format!("u{number:02} pull a")).collect::<Vec<_>>().join("; ");
     let shown = "u00, u01, u02, u03, u04, u05, u06, u07, u08, u09 and 2 more; correct";
     check(&alice, "htpasswd", Some(&many), &[shown]);
     let entries = [
