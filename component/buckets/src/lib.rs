@@ -90,7 +90,7 @@ pub fn open<S, C>(
     cloud: &Cloud,
     service: S,
     clock: C,
-    credentials: Option<Arc<dyn Credentials>>,
+    credentials: Option<&Arc<dyn Credentials>>,
 ) -> Result<OpenBucket, String>
 where
     S: HttpService + Clone,
@@ -107,7 +107,7 @@ where
     let connector = Connector(client.clone());
     let given = || {
         let missing = || format!("{}: there are no credentials", cloud.setting());
-        credentials.clone().map(Given).ok_or_else(missing)
+        credentials.cloned().map(Given).ok_or_else(missing)
     };
     let (bucket, s3) = match &cloud.service {
         Service::S3(s3) => {

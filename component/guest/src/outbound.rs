@@ -28,7 +28,7 @@ use wasip3::wit_stream;
 /// The object store of the settings, on a host with these services.
 pub(crate) fn open(cloud: &Cloud, services: Services) -> Result<OpenBucket, String> {
     let credentials = credentials::choose(cloud, services)?;
-    roadstead_buckets::open(cloud, Outbound, WasiClock, credentials)
+    roadstead_buckets::open(cloud, Outbound, WasiClock, credentials.as_ref())
 }
 
 /// Waits by the host's clock.

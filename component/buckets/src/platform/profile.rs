@@ -54,10 +54,10 @@ pub(super) fn find(variables: Variables<'_>) -> Result<Search, String> {
     let name = named.unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
     let looked_for = |file: &str| format!("the profile {name} ({PROFILE}) in {file} ({FILE})");
     let Some(file) = given.or(usual) else {
-        return match must_exist {
-            true => Err(format!("{PROFILE} needs {FILE} or HOME")),
-            false => Ok(Search::Nothing(looked_for("~/.aws/credentials"))),
-        };
+        if must_exist {
+            return Err(format!("{PROFILE} needs {FILE} or HOME"));
+        }
+        return Ok(Search::Nothing(looked_for("~/.aws/credentials")));
     };
     let text = match read_file(&file) {
         Ok(text) => text,
