@@ -298,7 +298,8 @@ impl<S: Storage> Run<'_, S> {
     /// Deletes what is left over of this run, and writes the report. The marker stays:
     /// another collector may have relied on it a moment ago.
     async fn end(&mut self) -> Result<Progress, StorageError> {
-        self.state.report.foreign = self.state.foreign;
+        // Where nobody else uses the storage, it changes nothing.
+        self.state.report.foreign = self.state.foreign && !self.order.exclusive;
         if self.order.dry_run {
             self.state.report.operations += u64::from(self.spent);
         } else {
