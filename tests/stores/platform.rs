@@ -8,6 +8,7 @@ use roadstead_tests::platform::{
     Agent, AppService, AzureBlobs, AzureMetadata, Entra, GoogleMetadata, GoogleStorage,
     InstanceMetadata, Issuer, S3, SecurityTokens, TaskRole,
 };
+use roadstead_tests::program;
 use roadstead_tests::{
     Registry, Step, Target, Wasmtime, command, digest, get, head, post, put, run, send, skip,
 };
@@ -598,10 +599,10 @@ async fn no_credentials() {
         ),
     ];
     for (platform, variables, expected) in rows {
-        let output = serve(home.path(), &platform.variables)
-            .envs(variables.iter().copied())
-            .output()
-            .unwrap();
+        let mut command = serve(home.path(), &platform.variables);
+        command.envs(variables.iter().copied());
+        // One that serves is ended after a time.
+        let output = program::output(&mut command.into()).await.unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{variables:?}: {said}");
         for part in expected {

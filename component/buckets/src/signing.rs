@@ -11,7 +11,7 @@ use url::Url;
 
 /// How long a URL is valid that is signed with temporary credentials: they are
 /// renewed as long before they expire, so that the URL does not outlive them, nor
-/// they it in a client's hands.
+/// they it in a client's hands, unless they could not be renewed in time.
 ///
 /// Limit: time in which a redirected download may begin, with temporary credentials; test:
 /// `urls_of_temporary_credentials_are_brief`.

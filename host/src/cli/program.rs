@@ -66,8 +66,10 @@ fn served(mut line: Vec<OsString>) -> Option<PathBuf> {
         return None;
     }
     registry(&mut line);
-    let file = line.get(2).filter(|file| line[1] == "serve" && !file.is_empty());
-    file.map(PathBuf::from)
+    if line[1] != "serve" {
+        return None;
+    }
+    operand(&line[2..]).map(PathBuf::from)
 }
 
 /// The command line of the first process.
@@ -81,13 +83,22 @@ pub(super) fn first_process() -> Vec<OsString> {
 
 /// Whether these arguments ask for what reads a configuration file, and name none.
 fn lacks_file(arguments: &[OsString]) -> bool {
-    let flag = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"-");
-    match arguments.first().and_then(|first| first.to_str()) {
-        // Its flags have values.
-        Some("serve" | "health") => arguments.len() == 1,
-        Some("garbage-collect") => arguments[1..].iter().all(flag),
-        _ => false,
+    let command = arguments.first().and_then(|first| first.to_str());
+    let reads = matches!(command, Some("serve" | "health" | "garbage-collect"));
+    reads && operand(&arguments[1..]).is_none()
+}
+
+/// The first word that is neither a flag nor the value of one.
+fn operand(words: &[OsString]) -> Option<&OsString> {
+    let mut words = words.iter().filter(|word| !word.is_empty());
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--component" | "--cache") => drop(words.next()),
+            Some(flag) if flag.starts_with('-') => {}
+            _ => return Some(word),
+        }
     }
+    None
 }
 
 /// The last part of a path, without the suffix of other systems' programs.
@@ -150,7 +161,12 @@ mod tests {
             ("registry htpasswd -Bbn user pass", &[NEW], "htpasswd -Bbn user pass"),
             ("htpasswd -Bbn user pass", &[NEW], "htpasswd -Bbn user pass"),
             ("/usr/bin/htpasswd -n user", &[NEW], "htpasswd -n user"),
-            ("registry serve --component x.wasm", &[NEW], "serve --component x.wasm"),
+            (
+                "registry serve --component x.wasm",
+                &[NEW],
+                "serve --component x.wasm /etc/distribution/config.yml",
+            ),
+            ("registry serve --cache=c /x.yml", &[NEW], "serve --cache=c /x.yml"),
         ] {
             assert_eq!(called(line, None, present), expected, "{line}");
         }
@@ -171,6 +187,7 @@ mod tests {
             ("roadstead serve", "serve /v.yml"),
             ("registry", "serve /v.yml"),
             ("registry serve /x.yml", "serve /x.yml"),
+            ("roadstead serve --cache c", "serve --cache c /v.yml"),
             ("roadstead garbage-collect -d", "garbage-collect -d /v.yml"),
             ("roadstead health", "health /v.yml"),
             ("roadstead gc", "gc"),
@@ -184,6 +201,8 @@ mod tests {
         for (first, expected) in [
             ("/bin/registry /x.yml", "health /x.yml"),
             ("/bin/registry serve /x.yml", "health /x.yml"),
+            ("/bin/registry serve --cache c /x.yml", "health /x.yml"),
+            ("/bin/registry serve --cache c", "health /etc/distribution/config.yml"),
             ("/bin/registry", "health /etc/distribution/config.yml"),
             ("/bin/registry gc /x.yml", "health /etc/distribution/config.yml"),
             ("/sbin/init", "health /etc/distribution/config.yml"),

@@ -102,9 +102,15 @@ pub fn build(programs: &[Program], description: &Description) -> anyhow::Result<
         }
     };
     // The name that engines and tools take an image by, which is in a layout.
-    let tag = description.name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+    let (host, rest) = description.name.split_once('/').unwrap_or(("", &description.name));
+    let tag = rest.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+    let full = match (host, host.contains(['.', ':'])) {
+        ("", _) => format!("docker.io/library/{rest}"),
+        (_, false) => format!("docker.io/{}", description.name),
+        (_, true) => description.name.clone(),
+    };
     root["annotations"] = json!({
-        "io.containerd.image.name": format!("docker.io/library/{}", description.name),
+        "io.containerd.image.name": full,
         "org.opencontainers.image.ref.name": tag,
     });
     layout.set_root(root);

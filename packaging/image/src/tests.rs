@@ -168,3 +168,19 @@ fn programs_of_the_same_platform() {
     assert_eq!(error, "there are two programs for arm64");
     assert!(build(&[], &description()).is_err());
 }
+
+#[test]
+fn names_of_images() {
+    for (name, full, tag) in [
+        ("roadstead:1", "docker.io/library/roadstead:1", "1"),
+        ("acme/roadstead:1", "docker.io/acme/roadstead:1", "1"),
+        ("ghcr.io/acme/roadstead:1", "ghcr.io/acme/roadstead:1", "1"),
+        ("localhost:5000/roadstead", "localhost:5000/roadstead", "latest"),
+    ] {
+        let description = Description { name: name.to_owned(), ..description() };
+        let layout = build(&[Program::new(elf(AMD64, 1)).unwrap()], &description).unwrap();
+        let annotations = &json(&layout, "index.json")["manifests"][0]["annotations"];
+        assert_eq!(annotations["io.containerd.image.name"], full);
+        assert_eq!(annotations["org.opencontainers.image.ref.name"], tag);
+    }
+}

@@ -9,6 +9,7 @@ use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
 };
+use serde_json::Value;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +18,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Limit: bytes of a response with credentials of the platform; test:
 /// `responses_are_bounded`.
 pub const RESPONSE_LIMIT: usize = 64 * 1024;
+
+/// Longest lifetime of credentials, or the last time at which they expire, in seconds: some
+/// thousands of years.
+///
+/// Limit: lifetime of the platform's credentials; test: `lifetimes_are_bounded`.
+const MAX_LIFETIME: u64 = 1 << 40;
 
 /// A scheme and an authority, so that they can be compared: of one case, and
 /// without the scheme's own port.
@@ -94,8 +101,25 @@ impl<S: HttpService, C: Clock> HttpService for Fetching<S, C> {
         let body = body.map_err(|error| {
             HttpError::new(HttpErrorKind::Decode, io::Error::other(error.to_string()))
         })?;
-        Ok(HttpResponse::from_parts(head, body.to_bytes().into()))
+        let bytes = body.to_bytes();
+        if !lives_reasonably(&bytes) {
+            let problem = format!("{origin} gives credentials for more than a lifetime");
+            return Err(HttpError::new(HttpErrorKind::Decode, io::Error::other(problem)));
+        }
+        Ok(HttpResponse::from_parts(head, bytes.into()))
     }
+}
+
+/// Whether the lifetimes in a response are such that object_store, which adds them to a
+/// time, can do so.
+fn lives_reasonably(body: &[u8]) -> bool {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return true };
+    let seconds = |value: &Value| match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_u64(),
+    };
+    let mut lifetimes = fields.iter().filter(|(name, _)| name.starts_with("expires"));
+    lifetimes.all(|(_, value)| seconds(value).is_none_or(|seconds: u64| seconds <= MAX_LIFETIME))
 }
 
 impl<S: HttpService + Clone, C: Clock + Clone> HttpConnector for Fetching<S, C> {

@@ -36,6 +36,7 @@ use roadstead_config::{Cloud, Service};
 use serde::{Deserialize, Serialize};
 use shared::Shared;
 use std::fmt;
+use std::io::Read as _;
 use std::sync::Arc;
 
 /// What authorizes requests to a store.
@@ -117,6 +118,21 @@ impl fmt::Debug for Kind {
     }
 }
 
+impl Credential {
+    /// Itself, if it fits headers of requests.
+    fn checked(self) -> Result<Self, String> {
+        let fits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let all_fit = match &self {
+            Self::Bearer(token) => fits(token),
+            Self::Key { id, secret, token } => {
+                fits(id) && !secret.is_empty() && token.as_deref().is_none_or(fits)
+            }
+        };
+        if all_fit { Ok(self) } else { Err("they are empty, or not visible ASCII".to_owned()) }
+    }
+}
+
 impl Source {
     /// A source that sends no requests.
     fn local(what: impl Into<String>, kind: Kind, remedy: impl Into<String>) -> Self {
@@ -182,7 +198,17 @@ pub fn choose(
     if !cloud.needs_platform() {
         return Ok(None);
     }
-    let variables = |name: &str| variables(name).filter(|value| !value.trim().is_empty());
+    // Secrets of Kubernetes often end with a line break.
+    let variables = |name: &str| {
+        let value = variables(name)?.trim().to_owned();
+        (!value.is_empty()).then_some(value)
+    };
+    match &cloud.service {
+        Service::Gcs(gcs) => refuse_plain(&gcs.endpoint)?,
+        Service::Azure(azure) => refuse_plain(&azure.endpoint)?,
+        // Its requests are signed, and the key is not in them.
+        Service::S3(_) => {}
+    }
     match &cloud.service {
         Service::S3(s3) => amazon::choose(&s3.region, &variables),
         Service::Gcs(_) => google::choose(&variables),
@@ -190,6 +216,19 @@ pub fn choose(
     }
     .map(Some)
     .map_err(|problem| format!("credentials for {}: {problem}", cloud.location()))
+}
+
+/// Refuses a store to which tokens would be sent in plain text.
+fn refuse_plain(endpoint: &str) -> Result<(), String> {
+    let uri = endpoint.parse::<Uri>().unwrap_or_default();
+    let host = uri.host().unwrap_or_default();
+    if uri.scheme_str() == Some("http") && !is_loopback(host) {
+        return Err(format!(
+            "plain HTTP to the store at {host} would show the platform's tokens to the network; \
+             it must be https://, or a key must be in the settings"
+        ));
+    }
+    Ok(())
 }
 
 /// One of object_store's providers, or a credential that needs none.
@@ -325,9 +364,11 @@ fn read_file(path: &str) -> Result<String, String> {
     /// Limit: bytes of a file with credentials of the platform; test: none, it comes from
     /// the operator.
     const FILE_LIMIT: u64 = 1024 * 1024;
-    let size = std::fs::metadata(path).map_err(|error| format!("{path}: {error}"))?.len();
-    if size > FILE_LIMIT {
-        return Err(format!("{path}: too large, {size} bytes"));
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| format!("{path}: {error}"))?;
+    let read = file.take(FILE_LIMIT + 1).read_to_string(&mut text);
+    if read.map_err(|error| format!("{path}: {error}"))? as u64 > FILE_LIMIT {
+        return Err(format!("{path}: larger than {FILE_LIMIT} bytes"));
     }
-    std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
+    Ok(text)
 }

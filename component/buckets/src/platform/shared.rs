@@ -29,6 +29,12 @@ pub const RETRY_TIME: Duration = Duration::from_secs(2);
 /// `failures_are_bridged`.
 pub const USABLE_TIME: Duration = Duration::from_mins(3);
 
+/// Characters of what is said of a failure.
+///
+/// Limit: characters of the cause of a failed fetch of credentials; test:
+/// `causes_are_brief_and_without_urls`.
+const CAUSE_LIMIT: usize = 1024;
+
 /// Credentials of a provider, which caches them and renews them before they
 /// expire, for any number of concurrent callers.
 #[derive(Debug)]
@@ -87,9 +93,22 @@ impl<C: Clock> Shared<C> {
             Either::Left((fetched, _)) => fetched,
             Either::Right(_) => Err(format!("no response in {FETCH_TIME:?}")),
         };
-        fetched
-            .map_err(|cause| format!("no credentials from {}: {cause}; {}", self.what, self.remedy))
+        fetched.and_then(Credential::checked).map_err(|cause| {
+            format!("no credentials from {}: {}; {}", self.what, brief(&cause), self.remedy)
+        })
     }
+}
+
+/// A cause for the log: its first line, with URLs as their origins alone. The path of a
+/// task's URL is its only secret, and a response of a service may be long.
+pub(super) fn brief(cause: &str) -> String {
+    let line = cause.lines().next().unwrap_or_default();
+    let words = line.split(' ').map(|word| {
+        let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        format!("{scheme}://{authority}")
+    });
+    words.collect::<Vec<_>>().join(" ").chars().take(CAUSE_LIMIT).collect()
 }
 
 #[async_trait]

@@ -376,3 +376,55 @@ async fn a_store_without_credentials_is_unavailable() {
     assert!(matches!(Refusal::cause_of(&error), Some(Refusal::NoCredentials(_))));
     assert!(error.to_string().contains("no credentials from the service account"), "{error}");
 }
+
+#[test]
+fn causes_are_brief_and_without_urls() {
+    for (cause, expected) in [
+        (
+            "GET http://169.254.170.2/v2/credentials/tell-nobody failed: 500",
+            "GET http://169.254.170.2 failed: 500",
+        ),
+        ("url (https://h:1?token=tell-nobody) is wrong", "url (https://h:1 is wrong"),
+        ("refused\n<html>long</html>", "refused"),
+    ] {
+        assert_eq!(super::shared::brief(cause), expected);
+    }
+    assert_eq!(super::shared::brief(&"ü".repeat(5000)).chars().count(), 1024);
+}
+
+#[test]
+fn credentials_fit_headers() {
+    let key = |id: &str, secret: &str, token: Option<&str>| Credential::Key {
+        id: id.to_owned(),
+        secret: secret.to_owned(),
+        token: token.map(str::to_owned),
+    };
+    for (credential, fits) in [
+        (Credential::Bearer("abc.def".to_owned()), true),
+        (Credential::Bearer(String::new()), false),
+        (Credential::Bearer("abc\n".to_owned()), false),
+        (key("ID", "secret", None), true),
+        (key("ID", "secret", Some("token")), true),
+        (key("ID", "secret", Some("tok\u{7f}en")), false),
+        (key("I D", "secret", None), false),
+        (key("ID", "", None), false),
+    ] {
+        assert_eq!(credential.checked().is_ok(), fits);
+    }
+}
+
+/// Nobody's token goes over a network in plain text, nor is a variable's line break part of
+/// it.
+#[test]
+fn tokens_need_tls() {
+    for (settings, refused) in [
+        (&[("GCS_BUCKET", "images"), ("GCS_ENDPOINT", "http://store.example")][..], true),
+        (&[("GCS_BUCKET", "images"), ("GCS_ENDPOINT", "http://127.0.0.1:9")], false),
+        (&[("GCS_BUCKET", "images"), ("GCS_ENDPOINT", "https://store.example")], false),
+    ] {
+        let source = chosen(settings, &[]);
+        assert_eq!(source.is_err(), refused, "{settings:?}");
+    }
+    let lines = [("AWS_ACCESS_KEY_ID", "ID\n"), ("AWS_SECRET_ACCESS_KEY", "secret\n")];
+    assert!(chosen(S3, &lines).unwrap().unwrap().to_string().starts_with("AWS_ACCESS_KEY_ID"));
+}
