@@ -22,6 +22,11 @@ impl Distribution {
         PROGRAMS.iter().filter_map(|name| binary_named(&[name])).collect()
     }
 
+    /// The first of them.
+    pub fn program() -> Option<PathBuf> {
+        Self::programs().into_iter().next()
+    }
+
     /// Over the directory `data` below a root; writes its configuration.
     ///
     /// # Errors
@@ -46,6 +51,11 @@ impl Distribution {
             config: config.to_owned(),
             variables: variables.iter().map(owned).collect(),
         }
+    }
+
+    /// Its configuration file, which roadstead understands too.
+    pub fn config(&self) -> &Path {
+        &self.config
     }
 
     /// Starts it.
