@@ -117,9 +117,9 @@ impl Machine {
         let path = std::env::var("PATH").unwrap_or_default();
         let mut shell: Command = self.network.command("bash").into();
         shell
-            // One stream, so that lines are in the order in which a reader sees them.
-            .args(["-c", &format!("exec 2>&1\n{typed}")])
-            .current_dir(&home)
+            // One stream, so that lines are in the order in which a reader sees them. A
+            // process begins at the root of a mount namespace that it enters.
+            .args(["-c", &format!("exec 2>&1; cd || exit\n{typed}")])
             .env("HOME", &home)
             .env("DOCKER_HOST", self.engine.host())
             .env("DOCKER_PID", self.engine.pid_file())
