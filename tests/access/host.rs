@@ -169,7 +169,7 @@ fn starts_that_are_refused() {
     let path = users.to_str().unwrap();
     for (content, settings, expected) in [
         (None, vec![("REGISTRY_AUTH", "htpasswd")], "needs REGISTRY_AUTH_HTPASSWD_PATH"),
-        (None, vec![("REGISTRY_AUTH_HTPASSWD_PATH", path)], "roadstead htpasswd -Bbn"),
+        (None, vec![("REGISTRY_AUTH_HTPASSWD_PATH", path)], "create it with roadstead htpasswd -c"),
         (
             Some("# users\nbob:$apr1$x$y\n"),
             vec![("REGISTRY_AUTH_HTPASSWD_PATH", path)],
