@@ -2,7 +2,7 @@
 //! programs that run on it, where the settings have no keys.
 //!
 //! [`choose`] looks for a source once, at the start, and names all that it has
-//! looked for. object_store's providers fetch from it; [`Shared`] lets concurrent
+//! looked for. object_store's providers fetch from it; `Shared` lets concurrent
 //! callers share a fetch, bounds its time, and bridges short failures. A source may
 //! reach the origins that it names, and nothing else.
 //!
