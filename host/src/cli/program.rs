@@ -53,7 +53,9 @@ fn registry(given: &mut Vec<OsString>) {
     match given.get(1).and_then(|first| first.to_str()) {
         None => given.insert(1, "serve".into()),
         Some("-v") => given[1] = "--version".into(),
-        Some(first) if first.ends_with(".yml") || first.ends_with(".yaml") => {
+        Some(first)
+            if Path::new(first).extension().is_some_and(|it| it == "yml" || it == "yaml") =>
+        {
             given.insert(1, "serve".into());
         }
         Some(_) => {}
