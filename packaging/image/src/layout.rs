@@ -49,7 +49,7 @@ impl Layout {
     }
 
     /// Sets the image or the index that the layout is of.
-    pub(crate) fn set_root(&mut self, descriptor: Value) {
+    pub(crate) fn set_root(&mut self, descriptor: &Value) {
         let index =
             json!({ "schemaVersion": 2, "mediaType": crate::INDEX, "manifests": [descriptor] });
         self.files.insert("index.json".to_owned(), index.to_string().into_bytes());

@@ -88,18 +88,15 @@ pub fn build(programs: &[Program], description: &Description) -> anyhow::Result<
         ensure!(!earlier, "there are two programs for {}", platform.architecture());
         manifests.push(image(program, description, &mut layout)?);
     }
-    let mut root = match manifests.as_slice() {
-        [only] => {
-            layout.docker_image(&description.name)?;
-            only.clone()
-        }
-        _ => {
-            let index = json!({
-                "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests,
-                "annotations": description.labels()?,
-            });
-            layout.add(INDEX, index.to_string().into_bytes())
-        }
+    let mut root = if let [only] = manifests.as_slice() {
+        layout.docker_image(&description.name)?;
+        only.clone()
+    } else {
+        let index = json!({
+            "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests,
+            "annotations": description.labels()?,
+        });
+        layout.add(INDEX, index.to_string().into_bytes())
     };
     // The name that engines and tools take an image by, which is in a layout.
     let (host, rest) = description.name.split_once('/').unwrap_or(("", &description.name));
@@ -113,7 +110,7 @@ pub fn build(programs: &[Program], description: &Description) -> anyhow::Result<
         "io.containerd.image.name": full,
         "org.opencontainers.image.ref.name": tag,
     });
-    layout.set_root(root);
+    layout.set_root(&root);
     Ok(layout)
 }
 
