@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 const ACCOUNT: &str = "acme";
@@ -120,18 +121,19 @@ impl Container {
                 continue;
             }
             let modified = httpdate::fmt_http_date(modified);
-            blobs += &format!(
+            let _ = write!(
+                blobs,
                 "<Blob><Name>{key}</Name><Properties><Last-Modified>{modified}</Last-Modified>\
                  <Etag>{e_tag}</Etag><Content-Length>{size}</Content-Length>\
                  <Content-Type>application/octet-stream</Content-Type></Properties></Blob>"
             );
         }
-        let directories: String = directories
-            .iter()
-            .map(|name| format!("<BlobPrefix><Name>{name}</Name></BlobPrefix>"))
-            .collect();
+        let mut prefixes = String::new();
+        for name in &directories {
+            let _ = write!(prefixes, "<BlobPrefix><Name>{name}</Name></BlobPrefix>");
+        }
         format!(
-            "<EnumerationResults><Prefix>{prefix}</Prefix><Blobs>{blobs}{directories}</Blobs>\
+            "<EnumerationResults><Prefix>{prefix}</Prefix><Blobs>{blobs}{prefixes}</Blobs>\
              <NextMarker></NextMarker></EnumerationResults>"
         )
     }

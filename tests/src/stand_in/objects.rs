@@ -248,9 +248,10 @@ impl State {
         let is_copy = copied.is_some();
         let bytes = copied.unwrap_or_else(|| asked.body.clone());
         upload.parts.insert(number, (e_tag.clone(), bytes));
-        let mut answer = match is_copy {
-            true => xml(&format!("<CopyPartResult><ETag>{e_tag}</ETag></CopyPartResult>")),
-            false => empty(StatusCode::OK),
+        let mut answer = if is_copy {
+            xml(&format!("<CopyPartResult><ETag>{e_tag}</ETag></CopyPartResult>"))
+        } else {
+            empty(StatusCode::OK)
         };
         answer.headers_mut().insert(ETAG, e_tag.parse().map_err(|_| INVALID)?);
         Ok(answer)

@@ -112,7 +112,7 @@ impl<S: HttpService, C: Clock> HttpService for Fetching<S, C> {
 
 /// Whether the lifetimes in a response are such that object_store, which adds them to a
 /// time, can do so.
-fn lives_reasonably(body: &[u8]) -> bool {
+pub(super) fn lives_reasonably(body: &[u8]) -> bool {
     let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return true };
     let seconds = |value: &Value| match value {
         Value::String(text) => text.parse().ok(),

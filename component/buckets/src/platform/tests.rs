@@ -428,3 +428,16 @@ fn tokens_need_tls() {
     let lines = [("AWS_ACCESS_KEY_ID", "ID\n"), ("AWS_SECRET_ACCESS_KEY", "secret\n")];
     assert!(chosen(S3, &lines).unwrap().unwrap().to_string().starts_with("AWS_ACCESS_KEY_ID"));
 }
+
+#[test]
+fn lifetimes_are_bounded() {
+    for (body, good) in [
+        (&b"{\"expires_in\": 3600}"[..], true),
+        (b"{\"expires_on\": \"1900000000\"}", true),
+        (b"{\"expires_in\": 18446744073709551615}", false),
+        (b"{\"expires_on\": \"18446744073709551615\"}", false),
+        (b"not JSON", true),
+    ] {
+        assert_eq!(super::fetch::lives_reasonably(body), good, "{body:?}");
+    }
+}

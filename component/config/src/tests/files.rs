@@ -33,7 +33,6 @@ fn keys_are_variables() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn mistakes_have_the_names_that_were_written() {
     for (keys, expected) in [
         (

@@ -381,7 +381,7 @@ async fn untagged_manifests_of_another_registry() {
         world.pass(5 * DAY);
         let report = client.run(&world, untagged()).await;
         assert_eq!((report.untagged, report.foreign), (0, true), "{report:?}");
-        let alone = SliceOptions { exclusive: true, dry_run: true, ..SliceOptions::default() };
+        let alone = SliceOptions { dry_run: true, ..exclusive() };
         assert!(!client.run(&world, alone).await.foreign, "nobody else uses it");
         world.pass(30 * DAY);
         let report = client.run(&world, untagged()).await;

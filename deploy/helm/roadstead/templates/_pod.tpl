@@ -151,8 +151,9 @@ spec:
 {{- $secrets := dict -}}
 {{- if has "haSharedSecret" $keys }}{{ $_ := set $secrets "REGISTRY_HTTP_SECRET" (list $secret "haSharedSecret") }}{{ end -}}
 {{- if has "htpasswd" $keys }}{{ $_ := set $plain "REGISTRY_AUTH_HTPASSWD_PATH" "/auth/htpasswd" }}{{ end -}}
-{{- if and .Values.allowPlainHTTP (not (include "roadstead.tlsSecret" .)) (or (has "htpasswd" $keys) .Values.configData.auth) -}}
-{{- $_ := set $plain "REGISTRY_AUTH_PLAINHTTP" "true" -}}
+{{- /* The image allows it by itself. */ -}}
+{{- if and (not (include "roadstead.tlsSecret" .)) (or (has "htpasswd" $keys) .Values.configData.auth) -}}
+{{- $_ := set $plain "REGISTRY_AUTH_PLAINHTTP" (ternary "true" "false" .Values.allowPlainHTTP) -}}
 {{- end -}}
 {{- if include "roadstead.tlsSecret" . -}}
 {{- $_ := set $plain "REGISTRY_HTTP_TLS_CERTIFICATE" "/etc/ssl/docker/tls.crt" -}}
