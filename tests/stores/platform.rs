@@ -18,8 +18,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// Where the metadata services of machines are.
+const METADATA: &str = "169.254.169.254:80";
+
 /// How long credentials may take to be renewed, or a line to appear in the log.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// What no log and no response may have in it.
 const SECRET: &str = "tell-nobody";
@@ -34,8 +37,8 @@ struct Platform {
     pass: Option<PassFile>,
     /// What the log says of the source at the start.
     source: Vec<String>,
-    /// What the log says when credentials cannot be renewed: nothing where a store
-    /// finds it out.
+    /// What the log says to do when a service issues no more; `None` if no service
+    /// issues them.
     failure: Option<&'static str>,
     /// Servers, which are stopped when they are dropped.
     servers: Vec<Box<dyn Any>>,
@@ -147,48 +150,54 @@ async fn live(name: &str, issuer: &Issuer, platform: Platform) {
     println!("{name}");
     let home = tempfile::tempdir().unwrap();
     platform.write_pass(issuer);
-    let profile = matches!(platform.pass, Some(PassFile::Profile(_)));
-    let issues = !profile && platform.failure.is_some();
-    if !issues {
+    if platform.failure.is_none() {
         issuer.accept();
     }
     let registry = Registry::serve(serve(home.path(), &platform.variables)).unwrap();
-    let target = Target::Server(registry.address.clone());
     let log = registry.log();
     let line = log.lines().find(|line| line.contains("credentials for ")).unwrap_or_default();
     for part in &platform.source {
         assert!(line.contains(part), "{name}: {part}: {log}");
     }
+    let target = Target::Server(registry.address.clone());
     run(&target, &push_and_pull()).await;
     assert!(issuer.used() > 0, "{name}");
+    renew(issuer, &platform, &registry).await;
+    end(issuer, &platform, &registry).await;
+    assert!(!registry.log().contains(SECRET), "{name}: {}", registry.log());
+}
 
-    // New ones are there before anyone sees that the old ones end.
-    if issues || profile {
+/// Other credentials take the place of the first ones.
+async fn renew(issuer: &Issuer, platform: &Platform, registry: &Registry) {
+    let target = Target::Server(registry.address.clone());
+    if platform.failure.is_some() {
+        // New ones are there before the old ones end, and no request fails.
         issuer.rotate();
-        if profile {
-            // Two keys of a user are valid at a time. The old one is not used any more
-            // when the new one was read.
-            platform.write_pass(issuer);
-            until("a changed profile is read", &registry, async || {
-                issuer.accept();
-                let request = Request::get("/v2/a/b/tags/list").body(Vec::new().into()).unwrap();
-                send(&registry.address, request).await.unwrap().status() == StatusCode::OK
-            })
-            .await;
-        } else {
-            platform.write_pass(issuer);
-            until("credentials are renewed", &registry, async || {
-                let steps = [get("/v2/a/b/manifests/v1").status(200)];
-                run(&target, &steps).await;
-                issuer.used() > 0
-            })
-            .await;
-        }
-        run(&target, &push_and_pull()).await;
+        platform.write_pass(issuer);
+        until("credentials are renewed", registry, async || {
+            run(&target, &[get("/v2/a/b/manifests/v1").status(200)]).await;
+            issuer.used() > 0
+        })
+        .await;
+    } else if platform.pass.is_some() {
+        // A file is read again after a while.
+        issuer.rotate();
+        issuer.accept();
+        platform.write_pass(issuer);
+        until("a changed profile is read", registry, async || {
+            tags(registry).await == StatusCode::OK
+        })
+        .await;
+    } else {
+        return;
     }
+    run(&target, &push_and_pull()).await;
+}
 
-    // The identity is taken away.
+/// The identity is taken away.
+async fn end(issuer: &Issuer, platform: &Platform, registry: &Registry) {
     issuer.end();
+    until("503", registry, async || tags(registry).await == StatusCode::SERVICE_UNAVAILABLE).await;
     let steps = [
         get("/v2/a/b/tags/list").error(503, "UNAVAILABLE").expect("retry-after", "5"),
         head("/v2/a/b/manifests/v1").status(503),
@@ -197,26 +206,26 @@ async fn live(name: &str, issuer: &Issuer, platform: Platform) {
             .body("new")
             .error(503, "UNAVAILABLE"),
     ];
-    until("503", &registry, async || {
-        let request = Request::get("/v2/a/b/tags/list").body(Vec::new().into()).unwrap();
-        let answer = send(&registry.address, request).await.unwrap();
-        assert!(!String::from_utf8_lossy(answer.body()).contains(SECRET));
-        answer.status() == StatusCode::SERVICE_UNAVAILABLE
+    let target = Target::Server(registry.address.clone());
+    run(&target, &steps).await;
+    let Some(remedy) = platform.failure else { return };
+    until(remedy, registry, async || {
+        run(&target, &steps[..1]).await;
+        let log = registry.log();
+        let line = log.lines().find(|line| line.contains("no credentials from "));
+        line.is_some_and(|line| {
+            line.contains(remedy) && line.contains("the previous ones are used meanwhile")
+        })
     })
     .await;
-    run(&target, &steps).await;
-    if let Some(remedy) = platform.failure.filter(|_| issues) {
-        until(remedy, &registry, async || {
-            run(&target, &steps[..1]).await;
-            let log = registry.log();
-            let line = log.lines().find(|line| line.contains("no credentials from "));
-            line.is_some_and(|line| {
-                line.contains(remedy) && line.contains("the previous ones are used meanwhile")
-            })
-        })
-        .await;
-    }
-    assert!(!registry.log().contains(SECRET), "{name}: {}", registry.log());
+}
+
+/// The status of a request that needs the store.
+async fn tags(registry: &Registry) -> StatusCode {
+    let request = Request::get("/v2/a/b/tags/list").body(Vec::new().into()).unwrap();
+    let answer = send(&registry.address, request).await.unwrap();
+    assert!(!String::from_utf8_lossy(answer.body()).contains(SECRET));
+    answer.status()
 }
 
 /// A file in a directory, as text.
@@ -439,7 +448,6 @@ async fn at_fixed_addresses() {
     platform.pass = Some(PassFile::Token(token));
     live("a pod", &issuer, platform).await;
 
-    const METADATA: &str = "169.254.169.254:80";
     let issuer = Issuer::default();
     let service = InstanceMetadata::start(METADATA, &issuer).unwrap();
     let platform = amazon(&issuer)
@@ -541,6 +549,9 @@ async fn keys_of_the_settings_come_first() {
     assert_eq!(elsewhere.asked(), 0);
 }
 
+/// A platform, more variables, and what is said at the start.
+type Row<'a> = (&'a Platform, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
 /// The start fails if there are no credentials, and says what was looked for.
 #[tokio::test]
 async fn no_credentials() {
@@ -554,7 +565,7 @@ async fn no_credentials() {
     let instance = instances.origin();
     let federated = file(&home, "external.json");
     std::fs::write(&federated, r#"{"type":"external_account"}"#).unwrap();
-    let rows: [(&Platform, &[(&str, &str)], &[&str]); 7] = [
+    let rows: [Row<'_>; 7] = [
         (
             &amazon,
             &[],
