@@ -130,21 +130,24 @@ async fn an_image_is_deleted_by_the_documented_lines() {
     }
     let start = DOCUMENT.find("registry=http://localhost:5000").unwrap();
     let lines = DOCUMENT[start..].split("```").next().unwrap();
-    within(TEST_LIMIT, async {
-        let root = tempfile::tempdir().unwrap();
-        let deletes = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
-        let host = Registry::start(root.path(), &[deletes], &[]).unwrap();
-        let image = SmallImage::new("1.2", 10);
-        run(&Target::Server(host.address.clone()), &image.pushed()).await;
-        let lines = lines.replace("localhost:5000", &host.address);
-        let output = Command::new("sh").args(["-euc", &lines]).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{lines}: {errors}");
-        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert!(said["status"].is_string(), "{said}");
-        let request = http::Request::get(image.path()).body(bytes::Bytes::new()).unwrap();
-        assert_eq!(send(&host.address, request).await.unwrap().status(), 404);
-    })
+    within(
+        TEST_LIMIT,
+        Box::pin(async {
+            let root = tempfile::tempdir().unwrap();
+            let deletes = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
+            let host = Registry::start(root.path(), &[deletes], &[]).unwrap();
+            let image = SmallImage::new("1.2", 10);
+            run(&Target::Server(host.address.clone()), &image.pushed()).await;
+            let lines = lines.replace("localhost:5000", &host.address);
+            let output = Command::new("sh").args(["-euc", &lines]).output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{lines}: {errors}");
+            let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert!(said["status"].is_string(), "{said}");
+            let request = http::Request::get(image.path()).body(bytes::Bytes::new()).unwrap();
+            assert_eq!(send(&host.address, request).await.unwrap().status(), 404);
+        }),
+    )
     .await;
 }
 
@@ -161,7 +164,7 @@ fn an_unreadable_file_is_not_to_be_replaced() {
     };
     let [users, data] = ["users", "data"].map(|name| root.path().join(name));
     fs::write(&users, ALICE).unwrap();
-    fs::set_permissions(&users, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o0)).unwrap();
     command.arg("serve").envs([(ROOT, text(&data)), LOOPBACK, (USERS, text(&users))]);
     let said = refusal(command);
     assert_says(
