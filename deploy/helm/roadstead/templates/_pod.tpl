@@ -182,24 +182,20 @@ spec:
 {{- if or (.Values.secrets.s3).secretRef (has "s3AccessKey" $keys) -}}
 {{- $_ := set $secrets "REGISTRY_STORAGE_S3_ACCESSKEY" (list $keysSecret "s3AccessKey") -}}
 {{- $_ := set $secrets "REGISTRY_STORAGE_S3_SECRETKEY" (list $keysSecret "s3SecretKey") -}}
-{{- else if not .Values.extraEnvVars -}}
-{{- fail "storage: s3 needs secrets.s3.accessKey and secretKey, or secrets.s3.secretRef: roles of nodes and service accounts (IAM) are not supported" -}}
 {{- end -}}
 {{- else if eq .Values.storage "gcs" -}}
 {{- $_ := set $plain "REGISTRY_STORAGE_GCS_BUCKET" (required "gcs.bucket is required with storage: gcs" .Values.gcs.bucket) -}}
 {{- with .Values.gcs.rootdirectory }}{{ $_ := set $plain "REGISTRY_STORAGE_GCS_ROOTDIRECTORY" . }}{{ end -}}
 {{- if has "gcsKeyfile" $keys -}}
 {{- $_ := set $plain "REGISTRY_STORAGE_GCS_KEYFILE" "/gcs/key.json" -}}
-{{- else if not .Values.extraEnvVars -}}
-{{- fail "storage: gcs needs secrets.gcs.keyfile: accounts of nodes and pods are not supported" -}}
 {{- end -}}
 {{- else if eq .Values.storage "azure" -}}
 {{- with .Values.azure.rootdirectory }}{{ $_ := set $plain "REGISTRY_STORAGE_AZURE_ROOTDIRECTORY" . }}{{ end -}}
 {{- range $key, $setting := dict "azureAccountName" "ACCOUNTNAME" "azureAccountKey" "ACCOUNTKEY" "azureContainer" "CONTAINER" -}}
 {{- if has $key $keys -}}
 {{- $_ := set $secrets (printf "REGISTRY_STORAGE_AZURE_%s" $setting) (list $secret $key) -}}
-{{- else if not $.Values.extraEnvVars -}}
-{{- fail "storage: azure needs secrets.azure.accountName, accountKey and container" -}}
+{{- else if and (not $.Values.extraEnvVars) (ne $key "azureAccountKey") -}}
+{{- fail "storage: azure needs secrets.azure.accountName and container" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
