@@ -13,6 +13,7 @@ pub mod cli;
 mod collect;
 mod engine;
 mod front;
+mod listen;
 mod log;
 mod log_throttle;
 mod net;

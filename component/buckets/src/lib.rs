@@ -61,8 +61,8 @@ const SERVER_SIDE_ENCRYPTION: &str = "aws_server_side_encryption";
 /// Largest file with a service account's key, in bytes.
 ///
 /// Limit: bytes of a file with a service account's key; test: none, it comes from the
-/// operator.
-const KEY_FILE_LIMIT: usize = 64 * 1024;
+/// operator; setting: `REGISTRY_STORAGE_GCS_KEYFILE`.
+pub const KEY_FILE_LIMIT: u64 = 64 * 1024;
 
 /// All operations of object_store on a bucket.
 pub trait Bucket: ObjectStore + MultipartStore + PaginatedListStore + Signer {}
@@ -187,13 +187,8 @@ fn open_gcs(
         None => None,
         Some(GcsKey::Json(json)) => Some(json.0.clone()),
         Some(GcsKey::File(file)) => {
-            let invalid = |problem: String| {
-                format!("REGISTRY_STORAGE_GCS_KEYFILE {}: {problem}", file.display())
-            };
-            let json = std::fs::read_to_string(file).map_err(|error| invalid(error.to_string()))?;
-            if json.len() > KEY_FILE_LIMIT {
-                return Err(invalid("too large for a service account's key".to_owned()));
-            }
+            let json = platform::read_file(&file.display().to_string(), KEY_FILE_LIMIT)
+                .map_err(|problem| format!("REGISTRY_STORAGE_GCS_KEYFILE {problem}"))?;
             Some(json)
         }
     };

@@ -11,6 +11,7 @@
 pub mod cert;
 mod client;
 mod credentials;
+pub mod date;
 pub mod doctor;
 mod files;
 pub mod gc;

@@ -4,7 +4,7 @@ use super::{environment, options};
 use crate::collect::offline::{Offline, Purpose};
 use crate::log;
 use crate::options::Options;
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use roadstead_config::{Given, LogFormat, LogLevel, Settings};
 use roadstead_operator::Output;
 use roadstead_operator::gc::{self, Display};
@@ -36,7 +36,8 @@ pub(super) fn run(args: &gc::Args) -> anyhow::Result<()> {
 
 /// Collects as distribution's command does.
 pub(super) fn run_as_distribution(args: &gc::DistributionArgs) -> anyhow::Result<()> {
-    let options = options(Some(&args.config))?;
+    let config = args.config.as_deref();
+    let options = options(Some(config.context("name the configuration file")?))?;
     let ask = args.request();
     let mut errors = stderr();
     let mut display =

@@ -19,6 +19,7 @@ use program::FILE_VARIABLE;
 use roadstead_config::{Given, Settings, manual};
 use roadstead_embedded::COMPONENT;
 use roadstead_operator::{Output, cert, doctor, gc, health, htpasswd, rescue, rm};
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -92,24 +93,27 @@ pub fn main(compiled: &'static [u8], commit: Option<&'static str>) -> ExitCode {
 }
 
 fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
-    let arguments = program::arguments(
-        std::env::args_os().collect(),
-        std::env::var_os(FILE_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from),
-        Path::exists,
-        program::first_process,
-    );
-    let matches = command(commit).get_matches_from(arguments);
+    let called: Vec<_> = std::env::args_os().collect();
+    let matches = command(commit).get_matches_from(program::arguments(called.clone()));
+    let or_default = |config: Option<PathBuf>| {
+        let named = std::env::var_os(FILE_VARIABLE).filter(|file| !file.is_empty());
+        config.or_else(|| program::default_file(&called, named.map(PathBuf::from), Path::exists))
+    };
     match Cli::from_arg_matches(&matches)?.command {
         Command::Serve { config, component, cache } => {
-            let mut options = options(config.as_deref())?;
+            let mut options = options(or_default(config).as_deref())?;
             options.hurry = Hurry::from_environment()?;
             options.component = component;
             options.code_cache = cache.or(options.code_cache);
             return serve(options);
         }
         Command::Gc(args) => collect::run(&args)?,
-        Command::GarbageCollect(args) => collect::run_as_distribution(&args)?,
+        Command::GarbageCollect(mut args) => {
+            args.config = or_default(args.config);
+            collect::run_as_distribution(&args)?;
+        }
         Command::Health { config } => {
+            let config = or_default(config.or_else(|| served(program::first_process())));
             let config = options(config.as_deref())?.config;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(health::check(&config.address, config.tls.is_some()))?;
@@ -145,6 +149,15 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
         Command::Rm(args) => return Ok(storage::rm(&args)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration file that a command line serves with, if it names one.
+fn served(line: Vec<OsString>) -> Option<PathBuf> {
+    let matches = Cli::command().try_get_matches_from(program::arguments(line)).ok()?;
+    match Cli::from_arg_matches(&matches).ok()?.command {
+        Command::Serve { config, .. } => config,
+        _ => None,
+    }
 }
 
 /// The command line, with what is only known when it is run.
@@ -207,4 +220,28 @@ Example:
   roadstead serve
   docker tag nginx localhost:5000/nginx && docker push localhost:5000/nginx"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::served;
+    use std::path::PathBuf;
+
+    /// A container's health check is of what its first process serves.
+    #[test]
+    fn the_file_that_is_served_with() {
+        for (line, expected) in [
+            ("/bin/registry /x.yml", Some("/x.yml")),
+            ("/bin/registry serve /x.yml", Some("/x.yml")),
+            ("/bin/registry serve --cache c /x.yml", Some("/x.yml")),
+            ("/bin/registry serve --cache c", None),
+            ("/bin/registry", None),
+            ("/bin/registry gc /x.yml", None),
+            ("/sbin/init", None),
+            ("sh -c x", None),
+        ] {
+            let file = served(line.split(' ').map(Into::into).collect());
+            assert_eq!(file, expected.map(PathBuf::from), "{line}");
+        }
+    }
 }

@@ -1,14 +1,11 @@
 //! What certificates say.
 
+use roadstead_operator::date::with_time_of_day;
 use rustls::pki_types::CertificateDer;
 use std::net::IpAddr;
-use std::time::{Duration, UNIX_EPOCH};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
-
-/// The last second that a date of HTTP can have, the end of the year 9999.
-const LAST_DATE: u64 = 253_402_300_799;
 
 /// What an operator should know about a server's certificate.
 #[derive(PartialEq, Eq, Debug)]
@@ -32,15 +29,15 @@ impl CertificateSummary {
         if validity.not_after.timestamp() < now {
             problems.push(format!(
                 "it expired on {}, and here it is {}; renew it, or correct the clock",
-                date(validity.not_after.timestamp()),
-                date(now)
+                with_time_of_day(validity.not_after.timestamp()),
+                with_time_of_day(now)
             ));
         }
         if validity.not_before.timestamp() > now {
             problems.push(format!(
                 "it is not valid before {}, and here it is {}; check the clock",
-                date(validity.not_before.timestamp()),
-                date(now)
+                with_time_of_day(validity.not_before.timestamp()),
+                with_time_of_day(now)
             ));
         }
         if names.is_empty() {
@@ -52,12 +49,6 @@ impl CertificateSummary {
         }
         Ok(Self { names, until, problems })
     }
-}
-
-/// A time with its time of day, for comparison with a clock. `seconds` are since 1970.
-fn date(seconds: i64) -> String {
-    let seconds = u64::try_from(seconds).unwrap_or(0).min(LAST_DATE);
-    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 /// The name in a client's certificate: its Common Name, or else its first DNS

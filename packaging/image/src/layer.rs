@@ -1,11 +1,12 @@
 //! The layer of an image: its files, as a compressed archive.
 
+use crate::archive::{Entry, append};
 use crate::{Program, USER};
 use flate2::{Compression, GzBuilder};
 use roadstead_oci::{Algorithm, Digest};
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Write as _};
-use tar::{Builder, EntryType, Header};
+use tar::Builder;
 
 /// The configuration file, under the name of distribution 3's image. The name of
 /// version 2's leads to it, so that a file mounted at either one is read.
@@ -16,16 +17,6 @@ const USERS: &str = "root:x:0:0:root:/:/sbin/nologin\nroadstead:x:65532:65532::/
 
 /// Groups by their names.
 const GROUPS: &str = "root:x:0:\nroadstead:x:65532:\n";
-
-/// An entry of the archive.
-enum Entry<'a> {
-    /// A directory with this mode, of this user and group.
-    Directory(u32, u32),
-    /// A file with this mode.
-    File(u32, &'a [u8]),
-    /// A symbolic link to this path.
-    Link(&'a str),
-}
 
 /// A layer's archive.
 pub(crate) struct Layer {
@@ -66,41 +57,4 @@ pub(crate) fn build(program: &Program, created: u64) -> anyhow::Result<Layer> {
     let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
     gzip.write_all(&archive)?;
     Ok(Layer { compressed: gzip.finish()?, uncompressed })
-}
-
-fn append(
-    archive: &mut Builder<Vec<u8>>,
-    path: &str,
-    entry: &Entry<'_>,
-    created: u64,
-) -> io::Result<()> {
-    let mut header = Header::new_ustar();
-    header.set_mtime(created);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_size(0);
-    let contents: &[u8] = match entry {
-        Entry::Directory(mode, user) => {
-            header.set_entry_type(EntryType::Directory);
-            header.set_mode(*mode);
-            header.set_uid((*user).into());
-            header.set_gid((*user).into());
-            &[]
-        }
-        Entry::File(mode, contents) => {
-            header.set_entry_type(EntryType::Regular);
-            header.set_mode(*mode);
-            header.set_size(contents.len() as u64);
-            contents
-        }
-        Entry::Link(target) => {
-            header.set_entry_type(EntryType::Symlink);
-            header.set_mode(0o777);
-            header.set_link_name(target)?;
-            &[]
-        }
-    };
-    header.set_path(path)?;
-    header.set_cksum();
-    archive.append(&header, contents)
 }

@@ -1,5 +1,6 @@
 //! An OCI image layout, as a directory or as an archive.
 
+use crate::archive::{Entry, append};
 use anyhow::Context as _;
 use roadstead_oci::{Algorithm, Digest};
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use tar::{Builder, EntryType, Header};
+use tar::Builder;
 
 /// The files of a layout (image-spec, image-layout.md), by their paths.
 #[derive(Debug)]
@@ -81,31 +82,13 @@ impl Layout {
     pub fn write_archive(&self, to: impl Write, created: u64) -> io::Result<()> {
         let mut archive = Builder::new(to);
         for directory in ["blobs/", "blobs/sha256/"] {
-            let mut header = header(EntryType::Directory, 0o755, created);
-            header.set_path(directory)?;
-            header.set_cksum();
-            archive.append(&header, io::empty())?;
+            append(&mut archive, directory, &Entry::Directory(0o755, 0), created)?;
         }
         for (path, bytes) in &self.files {
-            let mut header = header(EntryType::Regular, 0o644, created);
-            header.set_size(bytes.len() as u64);
-            header.set_path(path)?;
-            header.set_cksum();
-            archive.append(&header, bytes.as_slice())?;
+            append(&mut archive, path, &Entry::File(0o644, bytes), created)?;
         }
         archive.into_inner()?.flush()
     }
-}
-
-fn header(kind: EntryType, mode: u32, created: u64) -> Header {
-    let mut header = Header::new_ustar();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_mtime(created);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_size(0);
-    header
 }
 
 /// A blob's path.

@@ -6,6 +6,7 @@
 //! (`registry` and `htpasswd` as in distribution's images), a configuration file, and the
 //! directory for the data.
 
+mod archive;
 mod configuration;
 mod layer;
 mod layout;

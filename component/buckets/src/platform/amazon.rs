@@ -92,7 +92,9 @@ fn web_identity(region: &str, variables: Variables<'_>) -> Result<Option<Source>
         let china = if region.starts_with("cn-") { ".cn" } else { "" };
         format!("https://sts.{region}.amazonaws.com{china}")
     };
-    let origin = origin_in(ENDPOINT, &endpoint, is_loopback)?;
+    // What it is made of, where it is not given.
+    let name = if variables(ENDPOINT).is_some() { ENDPOINT } else { "AWS_REGION" };
+    let origin = origin_in(name, &endpoint, is_loopback)?;
     let session = variables("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| SESSION.to_owned());
     Ok(Some(Source {
         what: format!("the role {role}, by the web identity token {token}"),

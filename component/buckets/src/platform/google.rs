@@ -5,7 +5,7 @@
 
 use super::fetch::Fetching;
 use super::{Kind, Source, Variables, origin_in, read_file};
-use crate::{Clock, RustCrypto, no_retries};
+use crate::{Clock, KEY_FILE_LIMIT, RustCrypto, no_retries};
 use object_store::client::HttpService;
 use object_store::gcp::{GcpCredentialProvider, GoogleCloudStorageBuilder};
 use serde::Deserialize;
@@ -54,7 +54,7 @@ struct KeyFile {
 
 fn of_file(name: &str, file: &str) -> Result<Source, String> {
     let invalid = |problem: String| format!("{name}: {problem}");
-    let json = read_file(file).map_err(invalid)?;
+    let json = read_file(file, KEY_FILE_LIMIT).map_err(invalid)?;
     // serde's errors do not repeat values.
     let KeyFile { kind } = serde_json::from_str(&json)
         .map_err(|error| format!("{name}: {file} is no file of credentials: {error}"))?;

@@ -13,6 +13,7 @@
 mod amazon;
 mod azure;
 mod fetch;
+mod given;
 mod google;
 mod profile;
 mod shared;
@@ -20,17 +21,16 @@ mod shared;
 mod tests;
 
 pub use fetch::RESPONSE_LIMIT;
+pub(crate) use given::{Given, GivenKey, GivenToAzure, GivenToGoogle};
 pub use shared::{FETCH_TIME, RETRY_TIME, USABLE_TIME};
 
-use crate::{Clock, Refusal};
+use crate::Clock;
 use async_trait::async_trait;
 use fetch::{Fetching, Origin};
 use http::Uri;
-use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 use object_store::azure::AzureCredential;
 use object_store::client::HttpService;
-use object_store::gcp::GcpCredential;
 use profile::Profile;
 use roadstead_config::{Cloud, Service};
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,21 @@ impl fmt::Debug for Credential {
             Self::Key { id, .. } => f.debug_struct("Key").field("id", id).finish_non_exhaustive(),
             Self::Bearer(_) => f.write_str("Bearer"),
         }
+    }
+}
+
+impl Credential {
+    /// Itself, if it fits headers of requests.
+    fn checked(self) -> Result<Self, String> {
+        let fits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let all_fit = match &self {
+            Self::Bearer(token) => fits(token),
+            Self::Key { id, secret, token } => {
+                fits(id) && !secret.is_empty() && token.as_deref().is_none_or(fits)
+            }
+        };
+        if all_fit { Ok(self) } else { Err("they are empty, or not visible ASCII".to_owned()) }
     }
 }
 
@@ -115,21 +130,6 @@ impl fmt::Debug for Kind {
             Self::Google(_) => "Google",
             Self::Azure(_) => "Azure",
         })
-    }
-}
-
-impl Credential {
-    /// Itself, if it fits headers of requests.
-    fn checked(self) -> Result<Self, String> {
-        let fits =
-            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        let all_fit = match &self {
-            Self::Bearer(token) => fits(token),
-            Self::Key { id, secret, token } => {
-                fits(id) && !secret.is_empty() && token.as_deref().is_none_or(fits)
-            }
-        };
-        if all_fit { Ok(self) } else { Err("they are empty, or not visible ASCII".to_owned()) }
     }
 }
 
@@ -204,15 +204,12 @@ pub fn choose(
         (!value.is_empty()).then_some(value)
     };
     match &cloud.service {
-        Service::Gcs(gcs) => refuse_plain(&gcs.endpoint)?,
-        Service::Azure(azure) => refuse_plain(&azure.endpoint)?,
         // Its requests are signed, and the key is not in them.
-        Service::S3(_) => {}
-    }
-    match &cloud.service {
         Service::S3(s3) => amazon::choose(&s3.region, &variables),
-        Service::Gcs(_) => google::choose(&variables),
-        Service::Azure(_) => azure::choose(&variables),
+        Service::Gcs(gcs) => refuse_plain(&gcs.endpoint).and_then(|()| google::choose(&variables)),
+        Service::Azure(azure) => {
+            refuse_plain(&azure.endpoint).and_then(|()| azure::choose(&variables))
+        }
     }
     .map(Some)
     .map_err(|problem| format!("credentials for {}: {problem}", cloud.location()))
@@ -265,75 +262,6 @@ impl Provider {
     }
 }
 
-/// The platform's credentials as object_store's clients take them.
-#[derive(Debug)]
-pub(crate) struct Given(pub(crate) Arc<dyn Credentials>);
-
-impl Given {
-    async fn current(&self) -> object_store::Result<Credential> {
-        self.0.current().await.map_err(|cause| failed(Refusal::NoCredentials(cause)))
-    }
-
-    async fn bearer(&self) -> object_store::Result<String> {
-        match self.current().await? {
-            Credential::Bearer(token) => Ok(token),
-            Credential::Key { .. } => Err(of_another_kind()),
-        }
-    }
-}
-
-fn of_another_kind() -> object_store::Error {
-    failed(Refusal::NoCredentials("they are of another kind of store".to_owned()))
-}
-
-fn failed(refusal: Refusal) -> object_store::Error {
-    object_store::Error::Generic { store: "credentials", source: Box::new(refusal) }
-}
-
-/// [`Given`] for S3.
-#[derive(Debug)]
-pub(crate) struct GivenKey(pub(crate) Given);
-
-#[async_trait]
-impl CredentialProvider for GivenKey {
-    type Credential = AwsCredential;
-
-    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        match self.0.current().await? {
-            Credential::Key { id, secret, token } => {
-                Ok(Arc::new(AwsCredential { key_id: id, secret_key: secret, token }))
-            }
-            Credential::Bearer(_) => Err(of_another_kind()),
-        }
-    }
-}
-
-/// [`Given`] for Google Cloud Storage.
-#[derive(Debug)]
-pub(crate) struct GivenToGoogle(pub(crate) Given);
-
-#[async_trait]
-impl CredentialProvider for GivenToGoogle {
-    type Credential = GcpCredential;
-
-    async fn get_credential(&self) -> object_store::Result<Arc<GcpCredential>> {
-        Ok(Arc::new(GcpCredential { bearer: self.0.bearer().await? }))
-    }
-}
-
-/// [`Given`] for Azure.
-#[derive(Debug)]
-pub(crate) struct GivenToAzure(pub(crate) Given);
-
-#[async_trait]
-impl CredentialProvider for GivenToAzure {
-    type Credential = AzureCredential;
-
-    async fn get_credential(&self) -> object_store::Result<Arc<AzureCredential>> {
-        Ok(Arc::new(AzureCredential::BearerToken(self.0.bearer().await?)))
-    }
-}
-
 /// The origin of a URL in a variable; plain HTTP only where `http` allows its
 /// host. The value is not repeated: it may hold a secret.
 fn origin_in(name: &str, url: &str, http: fn(&str) -> bool) -> Result<Origin, String> {
@@ -357,18 +285,22 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Reads a small file of credentials.
-fn read_file(path: &str) -> Result<String, String> {
-    /// Largest file of credentials, in bytes.
-    ///
-    /// Limit: bytes of a file with credentials of the platform; test: none, it comes from
-    /// the operator.
-    const FILE_LIMIT: u64 = 1024 * 1024;
+/// Largest file of profiles, in bytes.
+///
+/// Limit: bytes of a file with profiles of Amazon's tools; test: none, it comes from the
+/// operator.
+const PROFILES_LIMIT: u64 = 1024 * 1024;
+
+/// Reads a file of credentials of at most `limit` bytes.
+///
+/// # Errors
+/// When it cannot be read, is larger, or is not UTF-8.
+pub fn read_file(path: &str, limit: u64) -> Result<String, String> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| format!("{path}: {error}"))?;
-    let read = file.take(FILE_LIMIT + 1).read_to_string(&mut text);
-    if read.map_err(|error| format!("{path}: {error}"))? as u64 > FILE_LIMIT {
-        return Err(format!("{path}: larger than {FILE_LIMIT} bytes"));
+    let read = file.take(limit + 1).read_to_string(&mut text);
+    if read.map_err(|error| format!("{path}: {error}"))? as u64 > limit {
+        return Err(format!("{path}: it has more than {limit} bytes"));
     }
     Ok(text)
 }

@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html>
 
-use super::{Credential, Variables, read_file};
+use super::{Credential, PROFILES_LIMIT, Variables, read_file};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ pub(super) fn find(variables: Variables<'_>) -> Result<Search, String> {
         }
         return Ok(Search::Nothing(looked_for("~/.aws/credentials")));
     };
-    let text = match read_file(&file) {
+    let text = match read_file(&file, PROFILES_LIMIT) {
         Ok(text) => text,
         Err(problem) if must_exist => return Err(format!("{PROFILE}, {FILE}: {problem}")),
         Err(_) => return Ok(Search::Nothing(looked_for(&file))),
@@ -84,7 +84,7 @@ impl Profile {
         {
             return Ok(credential.clone());
         }
-        let found = parse(&read_file(&self.file)?, &self.name)?;
+        let found = parse(&read_file(&self.file, PROFILES_LIMIT)?, &self.name)?;
         let credential = found.ok_or("the profile is gone")?;
         *read = Some((Instant::now(), credential.clone()));
         Ok(credential)

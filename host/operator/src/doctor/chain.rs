@@ -3,6 +3,7 @@
 use super::report::Report;
 use super::target::Target;
 use super::trust::{Docker, Roots, Verdict};
+use crate::date::with_time_of_day;
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
@@ -17,9 +18,6 @@ use x509_parser::time::ASN1Time;
 const RENEW: Duration = Duration::from_hours(14 * 24);
 
 const DAY: u64 = 24 * 60 * 60;
-
-/// The last second that a date of HTTP can have, the end of the year 9999.
-const LAST_DATE: u64 = 253_402_300_799;
 
 /// The most certificates and names of a server that are shown.
 ///
@@ -97,8 +95,8 @@ fn dates(links: &[X509Certificate<'_>], report: &mut Report<'_>) -> bool {
             let what = format!(
                 "{what} expired on {}, and here it is {}; Docker will say: x509: certificate has \
                  expired or is not yet valid",
-                time(end),
-                httpdate::fmt_http_date(SystemTime::now())
+                with_time_of_day(end.timestamp()),
+                with_time_of_day(now)
             );
             report.fail(what, fix);
             good = false;
@@ -106,8 +104,8 @@ fn dates(links: &[X509Certificate<'_>], report: &mut Report<'_>) -> bool {
             let what = format!(
                 "{what} is valid only from {}, and here it is {}; Docker will say: x509: \
                  certificate has expired or is not yet valid",
-                time(start),
-                httpdate::fmt_http_date(SystemTime::now())
+                with_time_of_day(start.timestamp()),
+                with_time_of_day(now)
             );
             report.fail(
                 what,
@@ -354,12 +352,6 @@ fn since_epoch() -> Duration {
 fn name(name: &x509_parser::x509::X509Name<'_>) -> String {
     let text = name.to_string();
     if text.is_empty() { "an empty name".to_owned() } else { text }
-}
-
-/// A time of a certificate with its time of day, for comparison with a clock.
-fn time(time: ASN1Time) -> String {
-    let seconds = u64::try_from(time.timestamp()).unwrap_or(0).min(LAST_DATE);
-    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 fn day(time: ASN1Time) -> String {

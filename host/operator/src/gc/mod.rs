@@ -87,7 +87,7 @@ pub struct Args {
 pub struct DistributionArgs {
     /// The configuration file
     #[arg(value_name = "config.yml")]
-    pub config: PathBuf,
+    pub config: Option<PathBuf>,
     /// Say what would be done, and do nothing
     #[arg(long, short = 'd')]
     pub dry_run: bool,

@@ -23,6 +23,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use progress::{ObservedBody, Progress};
+use roadstead_buckets::{KEY_FILE_LIMIT, platform};
 use roadstead_config::{Cloud, GcsKey, Service};
 use rustls::ClientConfig;
 use std::sync::Arc;
@@ -70,12 +71,6 @@ const KEEPALIVE_TIME: Duration = Duration::from_mins(1);
 /// Limit: time for the request that checks a store at a start; test:
 /// `a_store_that_is_not_there`.
 const CHECK_TIME: Duration = Duration::from_secs(10);
-
-/// Largest file with a service account's key, in bytes.
-///
-/// Limit: bytes of a file with a service account's key; test: none, it comes from the
-/// operator; setting: `REGISTRY_STORAGE_GCS_KEYFILE`.
-const KEY_LIMIT: u64 = 64 * 1024;
 
 type Connector = HttpsConnector<HttpConnector>;
 
@@ -249,14 +244,8 @@ pub(crate) fn variables(
     const SETTING: &str = "REGISTRY_STORAGE_GCS_KEYFILE";
     let Some(Service::Gcs(gcs)) = cloud.map(|cloud| &cloud.service) else { return Ok(variables) };
     let Some(GcsKey::File(file)) = &gcs.key else { return Ok(variables) };
-    let context = || format!("{SETTING}: {}", file.display());
-    let size = std::fs::metadata(file).with_context(context)?.len();
-    anyhow::ensure!(
-        size <= KEY_LIMIT,
-        "{}: {size} bytes are too many for a service account's key",
-        context()
-    );
-    let json = std::fs::read_to_string(file).with_context(context)?;
+    let json = platform::read_file(&file.display().to_string(), KEY_FILE_LIMIT)
+        .map_err(|problem| anyhow::anyhow!("{SETTING}: {problem}"))?;
     variables.retain(|(name, _)| name != SETTING);
     variables.push(("REGISTRY_STORAGE_GCS_CREDENTIALS".to_owned(), json));
     Ok(variables)
