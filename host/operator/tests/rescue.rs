@@ -251,9 +251,11 @@ fn redirects_are_followed() {
 fn mistakes_are_explained() {
     let root = tempfile::tempdir().unwrap();
     let data = text(root.path());
+    let missing = root.path().join("missing");
+    let missing = text(&missing);
     for (arguments, said) in [
-        (&["/nonexistent"][..], "neither a data directory nor"),
-        (&[data, "--from", "/nonexistent"], "nor a directory or an archive"),
+        (&[missing][..], "neither a data directory nor"),
+        (&[data, "--from", missing], "nor a directory or an archive"),
         (&[data, "--from", data], "docker/registry/v2"),
         (&[data, "--user", "alice"], "docker login"),
     ] {
