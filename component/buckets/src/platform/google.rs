@@ -72,11 +72,11 @@ fn of_file(name: &str, file: &str) -> Result<Source, String> {
 /// The service account of a machine, or of a pod on GKE (workload identity).
 /// <https://cloud.google.com/compute/docs/metadata/querying-metadata>
 fn metadata(variables: Variables<'_>) -> Result<Source, String> {
-    let named = METADATA_HOST.iter().find_map(|name| variables(name));
+    let named = METADATA_HOST.iter().find_map(|name| Some((*name, variables(name)?)));
     let address = variables(METADATA_IP);
     let fallback = address.clone().or_else(|| named.is_none().then(|| DEFAULT_IP.to_owned()));
-    let host = named.unwrap_or_else(|| DEFAULT_HOST.to_owned());
-    let mut origins = vec![origin_in(METADATA_HOST[0], &format!("http://{host}"), |_| true)?];
+    let (name, host) = named.unwrap_or_else(|| (METADATA_HOST[0], DEFAULT_HOST.to_owned()));
+    let mut origins = vec![origin_in(name, &format!("http://{host}"), |_| true)?];
     if let Some(fallback) = fallback {
         origins.push(origin_in(METADATA_IP, &format!("http://{fallback}"), |_| true)?);
     }

@@ -45,7 +45,7 @@ pub(super) async fn insecure(
         Ok(entries) => entries,
         Err(problem) => {
             report.warn(
-                format!("{shown} {problem}: Docker does not start with it"),
+                format!("{shown} {problem}"),
                 format!("correct {shown}; docker info shows what is in force"),
             );
             Vec::new()
@@ -83,21 +83,24 @@ pub(super) async fn insecure(
     Insecure::No
 }
 
-/// The entries of the file; none if there is no file that can be read.
+/// The entries of the file; none if there is no file.
 fn of_file(file: &Path) -> Result<Vec<String>, &'static str> {
     let text = match files::read(file, MAX_FILE) {
         Ok(text) if text.trim_ascii().is_empty() => return Ok(Vec::new()),
         Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) if error.kind() == ErrorKind::FileTooLarge => return Err("is too large"),
-        Err(_) => return Ok(Vec::new()),
+        Err(_) => return Err("cannot be read, so its entries are not known"),
     };
-    let json: Value = serde_json::from_slice(&text).map_err(|_| "is not JSON")?;
+    let not_json = "is not JSON: Docker does not start with it";
+    let json: Value = serde_json::from_slice(&text).map_err(|_| not_json)?;
     match &json["insecure-registries"] {
         Value::Null => Ok(Vec::new()),
         Value::Array(entries) if entries.iter().all(Value::is_string) => {
             Ok(entries.iter().filter_map(Value::as_str).map(plain).collect())
         }
-        _ => Err("has an entry insecure-registries that is not a list of names"),
+        _ => Err("has an entry insecure-registries that is not a list of names: Docker does not \
+                  start with it"),
     }
 }
 

@@ -70,6 +70,10 @@ fn listed_registries_are_accepted() {
     for file in ["nonsense", "{\"insecure-registries\": \"registry.example\"}"] {
         with(&url, file, None).has(Warn, "Docker does not start with it", "correct ");
     }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let arguments = ["--address", "127.0.0.1", "--docker-directory", path, "--docker-config", path];
+    examine(&url, &arguments, "").has(Warn, "cannot be read", "correct ");
 }
 
 /// The engine has the file as it was when it started, and what its flags add.
