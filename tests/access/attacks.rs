@@ -214,11 +214,8 @@ async fn a_flood_of_passwords() {
     for task in flood {
         *statuses.entry(task.await.unwrap()).or_insert(0_usize) += 1;
     }
-    let count = |status| statuses.get(&status).copied().unwrap_or(0);
-    let verified = count(401);
-    // On a slow machine, some wait too long for their turn.
-    assert_eq!(verified + count(429) + count(503), FLOOD, "{statuses:?}");
-    assert!(count(429) > FLOOD / 2, "{statuses:?}");
+    let verified = statuses.get(&401).copied().unwrap_or(0);
+    assert_eq!(verified + statuses.get(&429).copied().unwrap_or(0), FLOOD, "{statuses:?}");
     // As many as an address may get wrong, plus those in flight at that time.
     assert!((1..=30).contains(&verified), "{statuses:?}");
     // This address has to wait; another one does not.
