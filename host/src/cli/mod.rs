@@ -113,7 +113,7 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
             collect::run_as_distribution(&args)?;
         }
         Command::Health { config } => {
-            let config = or_default(config.or_else(|| served(program::first_process())));
+            let config = or_default(checked(config, program::first_process));
             let config = options(config.as_deref())?.config;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(health::check(&config.address, config.tls.is_some()))?;
@@ -151,8 +151,18 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration file that a command line serves with, if it names one.
+/// The configuration file that a health check reads: the one it is given, or else the one
+/// that the container's first process serves with, if that names one.
+fn checked(given: Option<PathBuf>, first: impl FnOnce() -> Vec<OsString>) -> Option<PathBuf> {
+    given.or_else(|| served(first()))
+}
+
+/// The configuration file that a command line serves with, if it is one of this program
+/// and names one.
 fn served(line: Vec<OsString>) -> Option<PathBuf> {
+    if !program::is_ours(line.first()?) {
+        return None;
+    }
     let matches = Cli::command().try_get_matches_from(program::arguments(line)).ok()?;
     match Cli::from_arg_matches(&matches).ok()?.command {
         Command::Serve { config, .. } => config,
@@ -224,7 +234,7 @@ Example:
 
 #[cfg(test)]
 mod tests {
-    use super::served;
+    use super::checked;
     use std::path::PathBuf;
 
     /// A container's health check is of what its first process serves.
@@ -237,11 +247,16 @@ mod tests {
             ("/bin/registry serve --cache c", None),
             ("/bin/registry", None),
             ("/bin/registry gc /x.yml", None),
+            ("/bin/roadstead serve /x.yml", Some("/x.yml")),
             ("/sbin/init", None),
             ("sh -c x", None),
+            ("caddy serve /x.yml", None),
         ] {
-            let file = served(line.split(' ').map(Into::into).collect());
-            assert_eq!(file, expected.map(PathBuf::from), "{line}");
+            let first = || line.split(' ').map(Into::into).collect();
+            assert_eq!(checked(None, first), expected.map(PathBuf::from), "{line}");
+            let given = Some(PathBuf::from("/y.yml"));
+            assert_eq!(checked(given.clone(), first), given, "{line}");
         }
+        assert_eq!(checked(None, Vec::new), None);
     }
 }

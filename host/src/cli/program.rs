@@ -49,7 +49,7 @@ pub(super) fn first_process() -> Vec<OsString> {
 /// What the entry point of distribution's image makes of its arguments.
 fn registry(given: &mut Vec<OsString>) {
     // `docker run IMAGE registry serve …`
-    if given.get(1).is_some_and(|first| matches!(name(first), Some("registry" | "roadstead"))) {
+    if given.get(1).is_some_and(|first| is_ours(first)) {
         given.remove(1);
     }
     match given.get(1).and_then(|first| first.to_str()) {
@@ -62,6 +62,11 @@ fn registry(given: &mut Vec<OsString>) {
         }
         Some(_) => {}
     }
+}
+
+/// Whether a program is the registry, by its name.
+pub(super) fn is_ours(program: &OsStr) -> bool {
+    matches!(name(program), Some("registry" | "roadstead"))
 }
 
 /// The last part of a path, without the suffix of other systems' programs.
