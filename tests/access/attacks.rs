@@ -183,7 +183,14 @@ async fn a_flood_of_passwords() {
     // More than a thousand requests, sent while the first ones are refused.
     const FLOOD: usize = 1200;
     let rules = ("REGISTRY_AUTH_RULES", "* all **; anonymous pull public/**");
-    let settings = with(&PASSWORDS, &[rules]);
+    // All of it reaches the passwords: by default, a client has fewer connections and
+    // requests at a time, and how many of these would be refused depends on the machine.
+    let more = [
+        ("REGISTRY_HTTP_MAXCONNECTIONSPERCLIENT", "2048"),
+        ("REGISTRY_HTTP_MAXREQUESTS", "2048"),
+        ("REGISTRY_HTTP_MAXREQUESTSPERCLIENT", "2048"),
+    ];
+    let settings = with(&with(&PASSWORDS, &[rules]), &more);
     let root = tempfile::tempdir().unwrap();
     let registry = Registry::start(root.path(), &settings, &[]).unwrap();
     let address = registry.address.clone();
