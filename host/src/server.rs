@@ -98,7 +98,7 @@ impl Server {
         let generation = auth.as_ref().map(|auth| auth.generation()).unwrap_or_default();
         let cache = ResponseCache::new(generation)?;
         if let (Some(auth), Some(watch)) = (auth, watch) {
-            tracing::info!("{} can log in", count(auth.users(), "user"));
+            tracing::info!("{} can log in", log::count(auth.users(), "user"));
             auth.warn();
             tokio::spawn(auth.renew(watch));
         }
@@ -167,7 +167,7 @@ impl Server {
         collection.abort_all();
         close.send_replace(true);
         while tasks.try_join_next().is_some() {}
-        tracing::info!("shutting down; {} to finish", count(tasks.len(), "open connection"));
+        tracing::info!("shutting down; {} to finish", log::count(tasks.len(), "open connection"));
         let ended = async { while tasks.join_next().await.is_some() {} };
         let drained = tokio::time::timeout(self.options.config.drain_timeout, ended).await;
         if drained.is_err() {
@@ -204,8 +204,8 @@ fn limits(config: &Config) -> (Arc<Clients>, Arc<Connections>) {
         tracing::warn!(
             "the limit of open files allows {} and {} in flight, fewer than the settings; raise it \
              (ulimit -n, LimitNOFILE=)",
-            count(connections, "connection"),
-            count(turns, "request")
+            log::count(connections, "connection"),
+            log::count(turns, "request")
         );
     }
     let streams = MAX_STREAMS.min(shares.streams);
@@ -286,10 +286,4 @@ async fn probe(engine: &Engine) -> anyhow::Result<()> {
         bail!("it answers GET /v2/ with {}", response.status());
     }
     Ok(())
-}
-
-/// A count with its noun, as in `1 user` and `2 users`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
 }

@@ -95,13 +95,13 @@ impl<S, C> Client<S, C> {
 }
 
 impl<S: HttpService, C: Clock> Client<S, C> {
-    /// Sends a request with retries; returns the last outcome.
+    /// Sends a request, with the retries that its `kind` allows; returns the last outcome.
     pub(crate) async fn attempt(
         &self,
         mut request: HttpRequest,
+        kind: Idempotence,
     ) -> Result<HttpResponse, HttpError> {
         request.headers_mut().entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
-        let kind = Idempotence::of(request.method(), request.headers());
         let started = Instant::now();
         let mut pause = FIRST_PAUSE;
         for _ in 1..MAX_ATTEMPTS {
@@ -125,13 +125,14 @@ impl<S: HttpService, C: Clock> Client<S, C> {
 #[async_trait]
 impl<S: HttpService, C: Clock> HttpService for Client<S, C> {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        Refusal::check(self.attempt(request).await?, &self.store).await
+        let kind = Idempotence::of(request.method(), request.headers());
+        Refusal::check(self.attempt(request, kind).await?, &self.store).await
     }
 }
 
 /// The effect of sending a request twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Idempotence {
+pub(crate) enum Idempotence {
     /// The same as sending it once.
     Idempotent,
     /// The second one fails because of the first one.

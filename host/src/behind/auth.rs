@@ -8,7 +8,6 @@ use crate::blocking;
 use crate::body::full;
 use crate::log;
 use crate::reload::Watch;
-use crate::server;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use roadstead_access::{Answer, Authority, Fingerprint, Question, Refusal};
@@ -102,7 +101,7 @@ impl HostAuth {
             match reloaded.map_err(|lost| lost.to_string()).flatten() {
                 Ok(()) => {
                     self.generation.fetch_add(1, Ordering::Release);
-                    let users = server::count(self.users(), "user");
+                    let users = log::count(self.users(), "user");
                     tracing::info!("reloaded the users; {users} can log in");
                     self.warn();
                     last_problem.clear();

@@ -72,7 +72,10 @@ impl Offline {
         blocking::start().context("cannot start the threads that read and write")?;
         options.config.read_only = purpose == Purpose::Read;
         if options.config.cloud.is_none() && !is_data_directory(&options.root) {
-            bail!("{} is no data directory of a registry", options.root.display());
+            bail!(
+                "{} is no data directory of a registry: that has docker/registry/v2 in it",
+                options.root.display()
+            );
         }
         let storage = server::storage(&options).await?;
         let mut overrides = Overrides { interval: Some(0), ..Overrides::default() };

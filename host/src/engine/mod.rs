@@ -2,6 +2,7 @@
 
 mod compile;
 mod guest_log;
+mod imports;
 #[cfg(unix)]
 mod in_place;
 mod load;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use wasmtime::component::{GuestTaskId, Linker, ResourceTable};
+use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime::{
     Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Store, StoreContextMut,
 };
@@ -126,13 +127,9 @@ impl Engine {
             Some(file) => load(file, cache)?,
             None => load_built_in()?,
         };
-        let mut linker = Linker::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-        let instance = linker
-            .instantiate_pre(&component)
-            .map_err(|error| anyhow!("{error:#}; the host offers wasi:* interfaces only"))?;
+        let instance = imports::linker(&engine)?.instantiate_pre(&component).map_err(|error| {
+            anyhow!("{error:#}; the host offers the imports of wit/world.wit only")
+        })?;
         let service = ServicePre::new(instance)
             .map_err(|error| anyhow!("{error:#}; a component exports wasi:http/handler@0.3"))?;
         let stopping = Arc::new(AtomicBool::new(false));

@@ -136,3 +136,9 @@ impl io::Write for Line<'_> {
         Ok(())
     }
 }
+
+/// A count with its noun, as in `1 user` and `2 users`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}

@@ -4,8 +4,8 @@
 #![cfg(target_family = "wasm")]
 
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response};
-use spin_sdk::wasip3::random::random::get_random_u64;
 use spin_sdk::wasip3::wit_future;
+use std::hash::{BuildHasher as _, RandomState};
 
 spin_sdk::wasip3::http::service::export!(Trap);
 
@@ -23,7 +23,7 @@ impl spin_sdk::wasip3::exports::http::handler::Guest for Trap {
                     .map_err(|error| ErrorCode::InternalError(Some(format!("{error:?}"))))?
             }
             Some("/kept") => {
-                let number = get_random_u64().to_string();
+                let number = RandomState::new().hash_one(()).to_string();
                 let headers = [
                     ("number", number.as_str()),
                     ("content-length", "0"),

@@ -1,6 +1,7 @@
 //! Requests to a source of credentials: to its origins only, with the retries of
 //! requests to a store, and with small responses.
 
+use crate::client::Idempotence;
 use crate::{Client, Clock};
 use async_trait::async_trait;
 use http::{HeaderValue, Uri};
@@ -90,7 +91,9 @@ impl<S: HttpService, C: Clock> HttpService for Fetching<S, C> {
             }
             return Err(HttpError::new(HttpErrorKind::Unknown, io::Error::other(denied)));
         }
-        let response = self.client.attempt(request).await.inspect_err(|error| {
+        // Also a POST: a token that nobody has received expires.
+        let response = self.client.attempt(request, Idempotence::Idempotent).await;
+        let response = response.inspect_err(|error| {
             *self.failed() = format!("{origin}: {error}");
         })?;
         if !response.status().is_success() {

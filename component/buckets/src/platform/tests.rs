@@ -246,6 +246,8 @@ impl Clock for Impatient {
 struct Metadata {
     asked: Arc<Mutex<Vec<String>>>,
     fails: Arc<AtomicBool>,
+    /// How often it responds with 500 before anything else.
+    breaks: usize,
     hangs: bool,
     large: bool,
     /// The token is valid for long.
@@ -270,6 +272,8 @@ impl HttpService for Metadata {
         let mut response = HttpResponse::new(HttpResponseBody::from(token.into_bytes()));
         if self.fails.load(Ordering::Relaxed) {
             *response.status_mut() = http::StatusCode::NOT_FOUND;
+        } else if serial <= self.breaks {
+            *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
         }
         Ok(response)
     }
@@ -363,6 +367,21 @@ async fn other_addresses_are_denied() {
         assert_eq!(answer.is_ok(), allowed, "{uri}: {answer:?}");
     }
     assert_eq!(service.asked.lock().unwrap().len(), 2);
+}
+
+/// What asks for a token is sent again, whatever its method.
+#[tokio::test]
+async fn a_source_that_breaks_is_asked_again() {
+    for method in [http::Method::GET, http::Method::POST] {
+        let service = Metadata { breaks: 2, ..Metadata::default() };
+        let origin = Origin::of(&"http://169.254.170.2".parse().unwrap()).unwrap();
+        let fetching = Fetching::new(service.clone(), Impatient(false), vec![origin]);
+        let mut request = HttpRequest::new(object_store::client::HttpRequestBody::empty());
+        *request.uri_mut() = "http://169.254.170.2/token".parse().unwrap();
+        *request.method_mut() = method;
+        assert_eq!(fetching.call(request).await.unwrap().status(), http::StatusCode::OK);
+        assert_eq!(service.asked.lock().unwrap().len(), 3);
+    }
 }
 
 /// Clients are asked to retry, and the log has the reason.

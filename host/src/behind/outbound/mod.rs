@@ -86,6 +86,9 @@ pub(crate) struct Outbound {
     setting: String,
     /// The setting for its root certificates.
     bundle: String,
+    /// For the lines about requests to other places, and about failures.
+    denied: LogThrottle,
+    failed: LogThrottle,
 }
 
 impl Outbound {
@@ -129,6 +132,8 @@ impl Outbound {
             place,
             setting: cloud.setting(),
             bundle: cloud.root_certificates_setting(),
+            denied: LogThrottle::new(),
+            failed: LogThrottle::new(),
         })
     }
 
@@ -160,10 +165,8 @@ impl Outbound {
         request: Request<WasiBody>,
         time: Option<Duration>,
     ) -> Result<Response<WasiBody>, Error> {
-        static DENIED: LogThrottle = LogThrottle::new();
-        static FAILED: LogThrottle = LogThrottle::new();
         if !self.allows(request.uri()) {
-            if DENIED.is_due() {
+            if self.denied.is_due() {
                 let uri = request.uri();
                 tracing::warn!("denied a request to {}, which is not {}", shown(uri), self.place);
             }
@@ -173,7 +176,7 @@ impl Outbound {
         let time = time.map_or(RESPONSE_TIME, |time| time.min(RESPONSE_TIME));
         self.exchange(request, time).await.map_err(|(error, cause)| {
             // A client that disconnects is not the store's failure.
-            if !matches!(error, Error::HttpRequestBodySize(_)) && FAILED.is_due() {
+            if !matches!(error, Error::HttpRequestBodySize(_)) && self.failed.is_due() {
                 tracing::warn!("{} at {store}: {cause}", self.place);
             }
             error
