@@ -176,12 +176,13 @@ async fn forged_headers() {
     assert!(challenge.starts_with("Bearer realm=\"http://127.0.0.1:"), "{challenge}");
 }
 
+/// More than a thousand requests, sent while the first ones are refused.
+const FLOOD: usize = 1200;
+
 /// Wrong passwords from one address cost a bounded number of bcrypt runs, and do
 /// not affect pulls or logins from other addresses.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_passwords() {
-    // More than a thousand requests, sent while the first ones are refused.
-    const FLOOD: usize = 1200;
     let rules = ("REGISTRY_AUTH_RULES", "* all **; anonymous pull public/**");
     // All of it reaches the passwords: by default, a client has fewer connections and
     // requests at a time, and how many of these would be refused depends on the machine.
@@ -236,6 +237,40 @@ async fn a_flood_of_passwords() {
     // Bob's credentials are cached now, for every address.
     let answer = ask(&address, "GET", "/v2/", &[], BOB).await;
     assert_eq!(answer.status(), 200);
+}
+
+/// With the limits that a registry has by default, some of a flood are refused before
+/// their passwords are looked at. Clients at other addresses notice nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_beside_other_clients() {
+    let root = tempfile::tempdir().unwrap();
+    let registry = Registry::start(root.path(), &PASSWORDS, &[]).unwrap();
+    let address = registry.address.clone();
+    let target = roadstead_tests::Target::Server(address.clone());
+    roadstead_tests::run(&target, &[push("team/a", "1", ALICE).status(201)]).await;
+    let flood: Vec<_> = (0..FLOOD)
+        .map(|number| {
+            let address = address.clone();
+            let guess = basic(&format!("user{number}"), "guess");
+            let request = Request::get("/v2/").header("authorization", guess);
+            // Whatever becomes of it.
+            tokio::spawn(async move { send(&address, request.body(Bytes::new()).unwrap()).await })
+        })
+        .collect();
+    let elsewhere: IpAddr = "127.0.0.2".parse().unwrap();
+    let mut pulls = 0;
+    while flood.iter().any(|task| !task.is_finished()) {
+        let pull =
+            Request::get("/v2/team/a/manifests/1").header("authorization", basic(ALICE.0, ALICE.1));
+        let answer =
+            send_from(elsewhere, &address, pull.body(Bytes::new()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        pulls += 1;
+    }
+    assert!(pulls > 0);
+    for task in flood {
+        assert!(!task.await.unwrap().is_ok_and(|answer| answer.status().is_success()));
+    }
 }
 
 /// Guesses until the address has to wait longer than a slow machine takes for

@@ -141,12 +141,27 @@ fn components_that_are_none() {
     // A core module instead of a component, and a component without exports.
     assert_says(&component(b"\0asm\x01\0\0\0"), &["cannot load the component"]);
     assert_says(&component(b"\0asm\x0d\0\x01\0"), &["exports wasi:http/handler@0.3"]);
+    // Neither sockets nor files of WASI 0.3 are there.
+    for interface in ["wasi:sockets/network@0.2.6", "wasi:filesystem/types@0.3.0"] {
+        let said = component(&importing(interface));
+        assert_says(&said, &[interface, "wit/world.wit", "nothing else of WASI"]);
+    }
     let half = &roadstead_embedded::COMPONENT[..roadstead_embedded::COMPONENT.len() / 2];
     assert_says(&component(half), &["cannot load the component"]);
 
     fs::remove_file(&file).unwrap();
     let said = refusal(serve(&variables, &[Path::new("--component"), &file]));
     assert_says(&said, &["cannot read", file.to_str().unwrap()]);
+}
+
+/// A component that imports a function `f` of an interface.
+fn importing(interface: &str) -> Vec<u8> {
+    let length = u8::try_from(interface.len()).unwrap();
+    let header = b"\0asm\x0d\0\x01\0";
+    // A type of instances that export a function without parameters and results.
+    let types = b"\x07\x0e\x01\x42\x02\x01\x40\x00\x01\x00\x04\x00\x01f\x01\x00";
+    let import = [0x0a, length + 5, 1, 0, length];
+    [header, &types[..], &import, interface.as_bytes(), &[5, 0]].concat()
 }
 
 /// Different loopback addresses show which setting took effect.

@@ -7,7 +7,7 @@
 use crate::Refusal;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use http::header::{IF_MATCH, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use object_store::client::{HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService};
 use std::fmt;
@@ -36,6 +36,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// GCS's header for conditional writes.
 const GCS_CONDITION: &str = "x-goog-if-generation-match";
+
+/// What requests for tokens have in their bodies; requests to stores do not.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The platform's timer.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
@@ -149,6 +152,10 @@ impl Idempotence {
         match *method {
             Method::PUT | Method::DELETE if conditional => Self::Conditional,
             Method::GET | Method::HEAD | Method::PUT | Method::DELETE => Self::Idempotent,
+            // A token that nobody has received expires.
+            Method::POST if headers.get(CONTENT_TYPE).is_some_and(|kind| kind == FORM) => {
+                Self::Idempotent
+            }
             _ => Self::Other,
         }
     }

@@ -72,6 +72,7 @@ impl Clock for Fast {
 const PLAIN: &[(&str, &str)] = &[];
 const CREATE: &[(&str, &str)] = &[("if-none-match", "*")];
 const GCS_CREATE: &[(&str, &str)] = &[("x-goog-if-generation-match", "0")];
+const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
 
 /// How often a request is sent, and the pauses between attempts.
 async fn attempts(
@@ -130,6 +131,8 @@ async fn safe_requests_are_retried() {
         (&put, CREATE, Status(409), all),
         (&put, CREATE, Failure(HttpErrorKind::Connect), all),
         (&post, PLAIN, Status(500), 1),
+        (&post, FORM, Status(500), all),
+        (&post, FORM, Status(400), 1),
         (&post, PLAIN, Failure(HttpErrorKind::Interrupted), 1),
         (&post, PLAIN, Status(429), all),
         (&post, PLAIN, Failure(HttpErrorKind::Connect), all),

@@ -73,7 +73,8 @@ impl Offline {
         options.config.read_only = purpose == Purpose::Read;
         if options.config.cloud.is_none() && !is_data_directory(&options.root) {
             bail!(
-                "{} is no data directory of a registry: that has docker/registry/v2 in it",
+                "{} is no data directory of a registry: it has neither docker/registry/v2 nor \
+                 {PRIVATE} in it",
                 options.root.display()
             );
         }

@@ -22,6 +22,8 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
     // Input and output, clocks, random bytes, standard streams.
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(l)?;
     random::insecure_seed::add_to_linker::<_, WasiRandom>(l, State::random)?;
+    // The component's standard library needs them to be linked. No directory is preopened,
+    // so there is nothing to open.
     filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, State::filesystem)?;
     filesystem::types::add_to_linker::<_, WasiFilesystem>(l, State::filesystem)?;
     cli::environment::add_to_linker::<_, WasiCli>(l, State::cli)?;

@@ -128,7 +128,10 @@ impl Engine {
             None => load_built_in()?,
         };
         let instance = imports::linker(&engine)?.instantiate_pre(&component).map_err(|error| {
-            anyhow!("{error:#}; the host offers the imports of wit/world.wit only")
+            anyhow!(
+                "{error:#}; the host offers what its own component imports (wit/world.wit in the \
+                 sources), and nothing else of WASI"
+            )
         })?;
         let service = ServicePre::new(instance)
             .map_err(|error| anyhow!("{error:#}; a component exports wasi:http/handler@0.3"))?;

@@ -47,6 +47,14 @@ async fn echo() -> String {
     address
 }
 
+/// What is logged of one place leaves the lines of another alone.
+#[test]
+fn each_place_has_its_own_lines() {
+    let [store, source] = [(); 2].map(|()| Outbound::new(&cloud("127.0.0.1:1")).unwrap());
+    assert!(store.failed.is_due() && !store.failed.is_due());
+    assert!(source.failed.is_due() && source.denied.is_due());
+}
+
 #[tokio::test]
 async fn requests_reach_the_store_as_they_are() {
     let address = echo().await;
