@@ -10,6 +10,7 @@ use roadstead_tests::{
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Blobs and manifests of a repository that a user may not pull cannot be read
 /// through one that they may push to (CVE-2024-39897).
@@ -179,8 +180,18 @@ async fn forged_headers() {
 /// More than a thousand requests, sent while the first ones are refused.
 const FLOOD: usize = 1200;
 
+/// A registry that has the tag `1` in `team/a`, pushed by Alice: her password is cached,
+/// so that her pulls need no bcrypt.
+async fn with_an_image(settings: &[(&str, &str)]) -> (TempDir, Registry) {
+    let root = tempfile::tempdir().unwrap();
+    let registry = Registry::start(root.path(), settings, &[]).unwrap();
+    let target = roadstead_tests::Target::Server(registry.address.clone());
+    roadstead_tests::run(&target, &[push("team/a", "1", ALICE).status(201)]).await;
+    (root, registry)
+}
+
 /// Wrong passwords from one address cost a bounded number of bcrypt runs, and do
-/// not affect pulls or logins from other addresses.
+/// not affect pulls with a password that is cached, nor logins from other addresses.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_passwords() {
     let rules = ("REGISTRY_AUTH_RULES", "* all **; anonymous pull public/**");
@@ -191,12 +202,8 @@ async fn a_flood_of_passwords() {
         ("REGISTRY_HTTP_MAXREQUESTS", "2048"),
         ("REGISTRY_HTTP_MAXREQUESTSPERCLIENT", "2048"),
     ];
-    let settings = with(&with(&PASSWORDS, &[rules]), &more);
-    let root = tempfile::tempdir().unwrap();
-    let registry = Registry::start(root.path(), &settings, &[]).unwrap();
+    let (_root, registry) = with_an_image(&with(&with(&PASSWORDS, &[rules]), &more)).await;
     let address = registry.address.clone();
-    let target = roadstead_tests::Target::Server(address.clone());
-    roadstead_tests::run(&target, &[push("team/a", "1", ALICE).status(201)]).await;
     let flood: Vec<_> = (0..FLOOD)
         .map(|number| {
             let address = address.clone();
@@ -212,7 +219,6 @@ async fn a_flood_of_passwords() {
         .collect();
     let mut pulls = 0;
     while flood.iter().any(|task| !task.is_finished()) {
-        // Cached already, so it needs no bcrypt.
         let answer = ask(&address, "GET", "/v2/team/a/manifests/1", &[], ALICE).await;
         assert_eq!(answer.status(), 200);
         pulls += 1;
@@ -243,17 +249,14 @@ async fn a_flood_of_passwords() {
 /// their passwords are looked at. Clients at other addresses notice nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_beside_other_clients() {
-    let root = tempfile::tempdir().unwrap();
-    let registry = Registry::start(root.path(), &PASSWORDS, &[]).unwrap();
+    let (_root, registry) = with_an_image(&PASSWORDS).await;
     let address = registry.address.clone();
-    let target = roadstead_tests::Target::Server(address.clone());
-    roadstead_tests::run(&target, &[push("team/a", "1", ALICE).status(201)]).await;
     let flood: Vec<_> = (0..FLOOD)
         .map(|number| {
             let address = address.clone();
             let guess = basic(&format!("user{number}"), "guess");
             let request = Request::get("/v2/").header("authorization", guess);
-            // Whatever becomes of it.
+            // Its connection may be refused.
             tokio::spawn(async move { send(&address, request.body(Bytes::new()).unwrap()).await })
         })
         .collect();
