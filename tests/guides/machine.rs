@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -21,6 +22,11 @@ const IMAGES: [&str; 3] = ["registry:2", "registry:2.7.0", "registry:3"];
 
 /// The size of the layer of the image that readers push, in bytes.
 const LAYER: usize = 300 << 10;
+
+/// How long a container that a command has started may take to answer requests, and how
+/// often it is asked.
+const START_LIMIT: Duration = Duration::from_mins(1);
+const START_CHECK: Duration = Duration::from_millis(100);
 
 /// Has commands print what does not depend on the machine, and not in colours.
 const VARIABLES: [(&str, &str); 3] = [("LC_ALL", "C.UTF-8"), ("TERM", "dumb"), ("NO_COLOR", "1")];
@@ -111,7 +117,8 @@ impl Machine {
         }
     }
 
-    /// Types a command into a shell of this machine.
+    /// Types a command into a shell of this machine, and waits until the registries that it
+    /// has started answer, or have had their time: the next command is not typed at once.
     pub async fn shell(&self, typed: &str) -> Printed {
         let home = self.files.path().join("home");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -127,7 +134,26 @@ impl Machine {
             .envs(VARIABLES)
             .stderr(Stdio::null());
         let output = program::output(&mut shell).await.unwrap();
+        let begun = Instant::now();
+        while !self.answers().await && begun.elapsed() < START_LIMIT {
+            tokio::time::sleep(START_CHECK).await;
+        }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Printed { text, succeeded: output.status.success() }
+    }
+
+    /// Whether each container answers whose health the engine does not know yet, by the
+    /// health check of the image. One that starts again and again is no longer waited for.
+    async fn answers(&self) -> bool {
+        let mut starting = self.engine.docker();
+        starting.args(["ps", "--quiet", "--filter=status=running", "--filter=health=starting"]);
+        for container in program::run_text(&mut starting).await.lines() {
+            let mut health = self.engine.docker();
+            health.args(["exec", container, "/bin/registry", "health"]);
+            if program::try_run(&mut health).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 }
