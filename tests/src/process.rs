@@ -145,6 +145,9 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         let _ = self.kill();
+        if std::thread::panicking() {
+            eprintln!("the log of {}:\n{}", self.address, self.log());
+        }
     }
 }
 

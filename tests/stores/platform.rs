@@ -50,7 +50,10 @@ enum PassFile {
 }
 
 impl Platform {
+    /// The variable has this value and no earlier one: of two with a name, some runtimes
+    /// show the first.
     fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.retain(|(other, _)| other != name);
         self.variables.push((name.to_owned(), value.into()));
         self
     }
