@@ -10,8 +10,8 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use jsonwebtoken::{Algorithm, EncodingKey};
-use roadstead_tests::{Registry, basic, everywhere, get, put, send};
+use jsonwebtoken::Algorithm;
+use roadstead_tests::{Registry, basic, everywhere, get, put, rsa_key, send};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn sign(key: &str, claims: &Value) -> String {
     let header = json!({ "alg": "RS256", "typ": "JWT", "kid": "rsa-1" });
     let [header, claims] = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     let message = format!("{header}.{claims}");
-    let key = EncodingKey::from_rsa_pem(key.as_bytes()).unwrap();
+    let key = rsa_key(key).unwrap();
     let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::RS256).unwrap();
     format!("{message}.{signature}")
 }

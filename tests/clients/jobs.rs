@@ -9,16 +9,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use roadstead_tests::Registry;
+use jsonwebtoken::{Algorithm, Header};
 use roadstead_tests::program::{run, run_failing};
+use roadstead_tests::{Registry, rsa_key};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 
-const KEY: &[u8] = include_bytes!("../../component/access/src/tests/data/rsa.key");
+const KEY: &str = include_str!("../../component/access/src/tests/data/rsa.key");
 const JWKS: &str = include_str!("../../component/access/src/tests/data/jwks.json");
 
 /// Serves an issuer's documents; returns its URL.
@@ -60,7 +60,7 @@ fn token(issuer: &str, changes: &[(&str, Value)]) -> String {
         claims[*name] = value.clone();
     }
     let header = Header { kid: Some("rsa-1".to_owned()), ..Header::new(Algorithm::RS256) };
-    let key = EncodingKey::from_rsa_pem(KEY).unwrap();
+    let key = rsa_key(KEY).unwrap();
     jsonwebtoken::encode(&header, &claims, &key).unwrap()
 }
 

@@ -7,13 +7,14 @@
 //! beyond that.
 //! <https://cloud.google.com/storage/docs/xml-api/reference-methods>
 
+use crate::rsa_key;
 use crate::stand_in::{Answer, Asked, DENIED, Refusal, Server, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HOST};
 use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use roadstead_kit::requests::digest;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +38,7 @@ pub struct Gcs {
 impl Gcs {
     /// Starts it. Buckets exist as soon as they are used.
     pub fn start() -> anyhow::Result<Self> {
-        let key = EncodingKey::from_rsa_pem(KEY.as_bytes())?;
+        let key = rsa_key(KEY)?;
         let key = DecodingKey::from_jwk(&Jwk::from_encoding_key(&key, Algorithm::RS256)?)?;
         let ahead = Arc::new(AtomicU64::new(0));
         let state = State::new(Arc::clone(&ahead));

@@ -11,6 +11,7 @@ mod gcs;
 pub mod image;
 #[cfg(unix)]
 pub mod isolated_network;
+mod keys;
 mod native_http;
 pub mod platform;
 mod process;
@@ -28,6 +29,7 @@ pub use distribution::Distribution;
 pub use fake_gcs::FakeGcs;
 pub use garage::Garage;
 pub use gcs::Gcs;
+pub use keys::rsa_key;
 pub use native_http::{NativeHttp, TokioClock, bucket, open_bucket};
 #[cfg(unix)]
 pub use process::unprivileged;

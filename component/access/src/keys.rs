@@ -4,8 +4,6 @@
 //! token's header (`jwk`, `jku`, `x5u`) are ignored, and `x5c` only selects a
 //! configured key.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::de::DeserializeOwned;
@@ -134,14 +132,13 @@ impl Keys {
         for certificate in &certificates {
             let info = &certificate.tbs_certificate.subject_public_key_info;
             let der = info.to_der().map_err(|error| error.to_string())?;
-            let pem = public_pem(&der);
+            let bits = info.subject_public_key.raw_bytes();
             let key = match info.algorithm.oid {
-                RSA => DecodingKey::from_rsa_pem(pem.as_bytes()),
-                EC => DecodingKey::from_ec_pem(pem.as_bytes()),
-                ED25519 => DecodingKey::from_ed_pem(pem.as_bytes()),
+                RSA => DecodingKey::from_rsa_der(bits),
+                EC => DecodingKey::from_ec_der(bits),
+                ED25519 => DecodingKey::from_ed_der(bits),
                 other => return Err(format!("keys with the algorithm {other} are not supported")),
             };
-            let key = key.map_err(|error| format!("a certificate's key: {error}"))?;
             let jwk = Jwk::from_decoding_key(&key, None).ok();
             let names = jwk.iter().filter_map(thumbprint).chain([libtrust_name(&der)]).collect();
             self.keys.push(Key { names, info: Some(der), public: key });
@@ -250,15 +247,6 @@ fn libtrust_name(info: &[u8]) -> String {
         }
     }
     name
-}
-
-fn public_pem(der: &[u8]) -> String {
-    let mut pem = "-----BEGIN PUBLIC KEY-----\n".to_owned();
-    for line in STANDARD.encode(der).as_bytes().chunks(64) {
-        pem.push_str(&String::from_utf8_lossy(line));
-        pem.push('\n');
-    }
-    pem + "-----END PUBLIC KEY-----\n"
 }
 
 /// Why a token is not accepted.

@@ -8,6 +8,9 @@ use object_store::client::{
     CryptoProvider, DigestAlgorithm, DigestContext, HmacContext, Signer, SigningAlgorithm,
 };
 use object_store::{Error, Result};
+use rsa::RsaPrivateKey;
+use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPrivateKey as _};
+use rsa::pkcs8::DecodePrivateKey as _;
 use sha2::{Digest as _, Sha256};
 
 /// The length of a SHA-256 value in bytes.
@@ -37,10 +40,7 @@ impl CryptoProvider for RustCrypto {
 
     fn sign(&self, algorithm: SigningAlgorithm, pem: &[u8]) -> Result<Box<dyn Signer>> {
         match algorithm {
-            SigningAlgorithm::RS256 => {
-                let key = EncodingKey::from_rsa_pem(pem).map_err(failed)?;
-                Ok(Box::new(Signing(key)))
-            }
+            SigningAlgorithm::RS256 => Ok(Box::new(Signing(rsa_key(pem)?))),
             other => Err(unknown(&other)),
         }
     }
@@ -81,10 +81,52 @@ impl Signer for Signing {
     }
 }
 
+/// An RSA key in PEM, of PKCS #8 as Google issues it, or of PKCS #1.
+fn rsa_key(pem: &[u8]) -> Result<EncodingKey> {
+    let pem = std::str::from_utf8(pem).map_err(failed)?;
+    let key = RsaPrivateKey::from_pkcs8_pem(pem)
+        .or_else(|error| RsaPrivateKey::from_pkcs1_pem(pem).map_err(|_| error))
+        .map_err(failed)?;
+    Ok(EncodingKey::from_rsa_der(key.to_pkcs1_der().map_err(failed)?.as_bytes()))
+}
+
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Generic { store: "RustCrypto", source: Box::new(error) }
 }
 
 fn unknown(what: &dyn std::fmt::Debug) -> Error {
     Error::NotSupported { source: format!("{what:?}").into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RustCrypto, rsa_key};
+    use object_store::client::{CryptoProvider as _, SigningAlgorithm};
+    use rsa::RsaPrivateKey;
+    use rsa::pkcs1::{EncodeRsaPrivateKey as _, LineEnding};
+    use rsa::pkcs8::DecodePrivateKey as _;
+
+    const KEY: &str = include_str!("../../access/src/tests/data/rsa.key");
+    const OF_A_CURVE: &str = include_str!("../../access/src/tests/data/p256.key");
+
+    #[test]
+    fn keys_of_both_formats_sign_alike() {
+        let key = RsaPrivateKey::from_pkcs8_pem(KEY).unwrap();
+        let older = key.to_pkcs1_pem(LineEnding::LF).unwrap();
+        let [first, second] = [KEY, &older].map(|pem| {
+            let signer = RustCrypto.sign(SigningAlgorithm::RS256, pem.as_bytes()).unwrap();
+            signer.sign(b"text").unwrap()
+        });
+        assert_eq!(first, second);
+        assert_eq!(first.len(), 256);
+    }
+
+    #[test]
+    fn what_is_no_rsa_key_is_refused() {
+        let cut = &KEY[..KEY.len() / 2];
+        for pem in ["", "key", cut, OF_A_CURVE] {
+            assert!(rsa_key(pem.as_bytes()).is_err(), "{pem}");
+        }
+        assert!(rsa_key(b"\xff").is_err());
+    }
 }

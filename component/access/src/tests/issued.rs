@@ -1,7 +1,7 @@
 //! Tokens of the built-in service.
 
 use super::{
-    OTHER, RSA, auth, bearer, known, now, open, part, password, refused, sign, token, user,
+    OTHER, RSA, auth, bearer, known, now, open, part, password, refused, sign, signer, token, user,
 };
 use crate::htpasswd::hash;
 use crate::{
@@ -115,7 +115,7 @@ fn forged_tokens_are_not_believed() {
         changed
     };
     let hmac = |secret: &str| EncodingKey::from_secret(secret.as_bytes());
-    let rsa = EncodingKey::from_rsa_pem(RSA.0.as_bytes()).unwrap();
+    let rsa = signer(RSA.0, Algorithm::RS256);
     let header_of = |algorithm: &str| with(&header, "alg", json!(algorithm));
     let alice = with(&claims, "subject", json!({ "user": "alice" }));
     let later = with(&claims, "exp", json!(now() + 1_000_000));

@@ -14,6 +14,9 @@ use crate::{
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
+use rsa::RsaPrivateKey;
+use rsa::pkcs1::EncodeRsaPrivateKey as _;
+use rsa::pkcs8::{DecodePrivateKey as _, SecretDocument};
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -92,13 +95,15 @@ fn auth(settings: &[(&str, &str)]) -> Auth {
 
 /// A private key for an algorithm.
 fn signer(private: &str, algorithm: Algorithm) -> EncodingKey {
-    let pem = private.as_bytes();
+    let (_, der) = SecretDocument::from_pem(private).unwrap();
     match algorithm {
-        Algorithm::EdDSA => EncodingKey::from_ed_pem(pem),
-        Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(pem),
-        _ => EncodingKey::from_rsa_pem(pem),
+        Algorithm::EdDSA => EncodingKey::from_ed_der(der.as_bytes()),
+        Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_der(der.as_bytes()),
+        _ => {
+            let key = RsaPrivateKey::from_pkcs8_der(der.as_bytes()).unwrap();
+            EncodingKey::from_rsa_der(key.to_pkcs1_der().unwrap().as_bytes())
+        }
     }
-    .unwrap()
 }
 
 /// A token with any header, claims and signature.
