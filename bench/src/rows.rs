@@ -27,6 +27,9 @@ const BIG_LIMIT: u64 = 2;
 /// Most images that one connection pushes in a measurement.
 const IMAGE_LIMIT: u64 = 8;
 
+/// What clients ask for first.
+const BASE: &str = "/v2/";
+
 /// A quarter of a small blob.
 const RANGE: &str = "bytes=16384-32767";
 
@@ -121,7 +124,9 @@ impl Row {
                 Load::PushImage(Arc::clone(images), PushStyle::File)
             }
             (Load::Push(..), SystemKind::Nginx) => return None,
-            (Load::Get { path, .. }, SystemKind::Nginx) if path.contains("?n=") => return None,
+            (Load::Get { path, .. }, SystemKind::Nginx) if path == BASE || path.contains("?n=") => {
+                return None;
+            }
             (load, _) => load.clone(),
         };
         Some((load, self.effort))
@@ -152,7 +157,9 @@ fn manifests(pattern: &Bytes, duration: Duration) -> Stage {
     let head = Load::Head { path: image.by_tag(), status: StatusCode::OK };
     let missing = format!("/v2/{REPOSITORY}/blobs/{}", content::digest(b"never pushed"));
     let missing = Load::Head { path: missing, status: StatusCode::NOT_FOUND };
+    let base = Load::Get { path: BASE.to_owned(), range: None, unique: false };
     let loads = [
+        ("GET /v2/", base),
         ("manifest GET by tag", tag),
         ("manifest GET by digest", digest),
         ("manifest HEAD by tag", head),

@@ -77,6 +77,7 @@ async fn the_same_answers() {
             format!("/v2/a/manifests/{manifest}"),
             format!("/v2/a/blobs/{at}"),
             format!("/v2/a/blobs/{empty}"),
+            "/v2/".to_owned(),
             "/v2/a/manifests/none".to_owned(),
             "/v2/a/tags/list".to_owned(),
         ];
@@ -293,13 +294,16 @@ async fn users_change() {
             (kept.status() == 200).then_some(())
         })
         .await;
+        assert_eq!(get(address, "GET /v2/", &alice).await.status(), 200);
         std::fs::write(&users, BOB).unwrap();
         eventually("the users are read", async || {
             get(address, &format!("GET {path}"), &alice).await;
             host.log().contains("reloaded the users").then_some(())
         })
         .await;
-        assert_eq!(get(address, &format!("GET {path}"), &alice).await.status(), 401);
+        for path in [path, "/v2/"] {
+            assert_eq!(get(address, &format!("GET {path}"), &alice).await.status(), 401);
+        }
         let bob = basic("bob", "pass:word");
         let bob = [("authorization", bob.as_str())];
         assert_eq!(get(address, &format!("GET {path}"), &bob).await.status(), 200);
@@ -341,6 +345,10 @@ async fn never_across_users() {
                 ("/v2/public/a/manifests/1", wrong.as_str(), 401),
                 ("/v2/public/a/manifests/1", "Bearer x", 401),
                 ("/v2/public/a/manifests/1", alice.as_str(), 200),
+                ("/v2/", alice.as_str(), 200),
+                ("/v2/", "", 401),
+                ("/v2/", bob.as_str(), 200),
+                ("/v2/", wrong.as_str(), 401),
             ] {
                 let headers = [("authorization", authorization)];
                 let headers = if authorization.is_empty() { &[][..] } else { &headers };

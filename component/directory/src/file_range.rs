@@ -1,9 +1,9 @@
 //! Content as a part of a file.
 
+use crate::memory;
 use roadstead_bridge::storage::{INLINE_LIMIT, Reply};
 use roadstead_storage::StorageError;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 
 /// A reply, and the bytes that belong to it unless they travel within it.
@@ -33,12 +33,9 @@ impl FileRange {
     /// # Errors
     /// When they cannot be read, or the file has become shorter.
     pub(crate) fn read(&self) -> Result<Vec<u8>, StorageError> {
-        let length = self.length();
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(self.range.start))?;
-        file.take(length).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 == length {
+        let length = usize::try_from(self.length()).unwrap_or(usize::MAX);
+        let bytes = memory::read(&self.file, self.range.start, length)?;
+        if bytes.len() == length {
             Ok(bytes)
         } else {
             Err(StorageError::Failed("a file has become shorter".to_owned()))

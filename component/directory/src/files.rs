@@ -1,5 +1,6 @@
 //! The calls of the file system, with the operation and the path in each error.
 
+use crate::memory;
 use crate::steps::{Call, observed, step};
 use std::error::Error;
 use std::fmt;
@@ -33,9 +34,13 @@ pub(crate) fn call<T>(
     path: &Path,
     call: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
+    let kind = kind(operation);
+    if memory::only_memory() && kind != Call::Read {
+        return Err(memory::would_wait());
+    }
     #[cfg(test)]
     let call = || testing::seen(operation, path).and_then(|()| call());
-    step(kind(operation), path).and_then(|()| call()).map_err(|error| {
+    step(kind, path).and_then(|()| call()).map_err(|error| {
         io::Error::new(error.kind(), Failure { operation, path: path.to_owned(), error })
     })
 }
@@ -52,7 +57,7 @@ fn kind(operation: &str) -> Call {
 }
 
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    call("open", path, || File::open(path))
+    call("open", path, || memory::open(path))
 }
 
 /// Opens a file for writing, and makes it if it is missing.
@@ -67,7 +72,13 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
 }
 
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    call("read", path, || fs::read(path))
+    let read = || if memory::only_memory() { Err(memory::would_wait()) } else { fs::read(path) };
+    call("read", path, read)
+}
+
+/// Reads at most `length` bytes of `file` from its beginning, which is open at `path`.
+pub(crate) fn read_from(file: &File, path: &Path, length: usize) -> io::Result<Vec<u8>> {
+    call("read", path, || memory::read(file, 0, length))
 }
 
 /// Writes bytes to `file`, which is open at `path`.
@@ -81,7 +92,7 @@ pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Resul
 }
 
 pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
-    call("look up", path, || fs::metadata(path))
+    call("look up", path, || memory::metadata(path))
 }
 
 pub(crate) fn read_dir(path: &Path) -> io::Result<ReadDir> {

@@ -25,6 +25,7 @@ mod enumeration;
 mod file_range;
 mod files;
 mod lock;
+mod memory;
 mod names;
 mod objects;
 mod operation;
@@ -41,6 +42,7 @@ mod tidy;
 
 pub use adapter::{DirectoryStorage, Transport};
 pub use file_range::FileRange;
+pub use memory::read;
 pub use operation::Receiver;
 pub use purge::Purged;
 pub use session::Appender;

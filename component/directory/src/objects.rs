@@ -6,7 +6,7 @@ use crate::{Directory, files};
 use roadstead_oci::{Digest, MediaType};
 use roadstead_storage::{Key, StorageError};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// How many times a write recreates its directory after a concurrent delete
@@ -338,9 +338,7 @@ pub(crate) fn read_limited(path: &Path, limit: usize) -> Result<Option<Vec<u8>>,
     let Some(size) = usize::try_from(size).ok().filter(|size| *size <= limit) else {
         return Ok(None);
     };
-    let mut bytes = Vec::with_capacity(size);
-    files::call("read", path, || file.take(limit as u64).read_to_end(&mut bytes))?;
-    Ok(Some(bytes))
+    Ok(Some(files::read_from(&file, path, size)?))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use crate::entries::failed;
 use crate::objects::read_limited;
 use crate::synced::number;
-use crate::{Directory, PRIVATE, files, lock};
+use crate::{Directory, PRIVATE, files, lock, memory};
 use roadstead_storage::StorageError;
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -29,6 +29,8 @@ const MARKER_LIMIT: usize = 64;
 pub(crate) struct Place {
     /// The root's device and inode.
     number: (u64, u64),
+    /// Whether files there can be read from memory; see [`memory`].
+    is_local: bool,
     marker: Option<String>,
     /// Held by the one process that owns the directory's sessions, if it is
     /// this one; see [`lock`].
@@ -62,7 +64,7 @@ impl Directory {
         if !metadata.is_dir() {
             return Err(ErrorKind::NotADirectory.into());
         }
-        self.place_mut().number = number(&metadata);
+        self.move_to(number(&metadata));
         if self.read_only {
             files::read_dir(self.root())?;
             self.place_mut().marker = self.marker();
@@ -93,6 +95,10 @@ impl Directory {
 
     /// Fails unless the root is the directory that was opened.
     pub(crate) fn present(&self) -> Result<(), StorageError> {
+        if memory::only_memory() {
+            // Nothing is read from memory otherwise.
+            return Ok(());
+        }
         let found = match files::metadata(self.root()) {
             Ok(metadata) if metadata.is_dir() => number(&metadata),
             Ok(_) => return Err(self.gone()),
@@ -110,10 +116,24 @@ impl Directory {
         if marker.is_none() || marker != self.place().marker {
             return Err(self.gone());
         }
-        self.place_mut().number = found;
+        self.move_to(found);
         self.sorted.clear();
         self.synced.clear();
         if self.read_only { Ok(()) } else { self.furnish().map_err(failed) }
+    }
+
+    fn move_to(&self, number: (u64, u64)) {
+        let is_local = memory::is_local(self.root());
+        let mut place = self.place_mut();
+        (place.number, place.is_local) = (number, is_local);
+    }
+
+    /// Does work that needs no disk: operations that read, of which the kernel has all
+    /// paths and bytes in memory. `None` if something is not there, or is to be changed;
+    /// the work is to be done again then, where it may wait. Linux only.
+    pub fn from_memory<T>(&self, work: impl FnOnce(&Self) -> T) -> Option<T> {
+        let number = self.place.try_read().ok().filter(|place| place.is_local)?.number;
+        memory::only(self.root(), number, || work(self))
     }
 
     /// Fails unless the directory may be written, and is there.

@@ -83,7 +83,13 @@ impl WasiHttpHooks for Hooks {
                     tokio::spawn(auth.respond(request)).await.map_err(panicked)?
                 }
                 (Some(bridge::storage::AUTHORITY), Storage::Directory(store), _) => {
-                    tokio::spawn(native(store.respond(request))).await.map_err(panicked)?
+                    match store.respond_from_memory(&request) {
+                        Some(response) => response,
+                        None => {
+                            let response = tokio::spawn(native(store.respond(request)));
+                            response.await.map_err(panicked)?
+                        }
+                    }
                 }
                 (Some(bridge::hashing::AUTHORITY), Storage::Cloud(..), _) => {
                     hashing::respond(request)

@@ -115,22 +115,25 @@ impl HostStore {
         let _ = self.receiving.subscribe().wait_for(|&receiving| receiving == 0).await;
     }
 
-    /// Carries out the operation, write or transfer in a request.
-    pub(crate) async fn respond(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
-        let result = self.carry_out(request).await;
-        if let Some(cause) = result.as_ref().err().and_then(StorageError::cause) {
-            tracing::error!("storage: {cause}");
+    /// Carries out the operation in a request if it reads, and takes no more than what the
+    /// kernel has in memory. Does not wait.
+    pub(crate) fn respond_from_memory<B>(
+        &self,
+        request: &Request<B>,
+    ) -> Option<Response<WasiBody>> {
+        let operation = parse(request.headers().get(OPERATION)?).ok()?;
+        if !is_brief(&operation) {
+            return None;
         }
-        match result {
-            Ok((reply, content)) => reply_with(&Ok(reply), content),
-            Err(error) => reply_with(&Err(error), None),
-        }
+        self.directory.from_memory(|directory| execute(directory, &operation)).map(answer)
     }
 
-    async fn carry_out(
-        &self,
-        request: Request<WasiBody>,
-    ) -> Result<(Reply, Option<WasiBody>), StorageError> {
+    /// Carries out the operation, write or transfer in a request.
+    pub(crate) async fn respond(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
+        answer(self.carry_out(request).await)
+    }
+
+    async fn carry_out(&self, request: Request<WasiBody>) -> Outcome {
         let (head, body) = request.into_parts();
         let headers = &head.headers;
         if let Some(json) = headers.get(OPERATION) {
@@ -148,20 +151,10 @@ impl HostStore {
     }
 
     /// Carries out an operation without a body.
-    async fn execute(
-        &self,
-        operation: Operation,
-    ) -> Result<(Reply, Option<WasiBody>), StorageError> {
+    async fn execute(&self, operation: Operation) -> Outcome {
         let (directory, operation) = (Arc::clone(&self.directory), Arc::new(operation));
         let (limit, carried_out) = (self.deadlines.of(&operation), Arc::clone(&operation));
-        let work = blocking(pool(&operation), move || {
-            let (reply, file) = directory.execute(&carried_out)?;
-            let content = file.map(|part| {
-                let (length, FileRange { file, range }) = (part.length(), part);
-                file_body::open(file, range.start, length)
-            });
-            Ok((reply, content.transpose()?))
-        });
+        let work = blocking(pool(&operation), move || execute(&directory, &carried_out));
         within(limit, operation, work).await
     }
 
@@ -206,6 +199,29 @@ impl HostStore {
         let work = blocking(blocking::writes(), move || receiver.finish(&directory, complete));
         within(long, "the end of a chunk", work).await
     }
+}
+
+type Outcome = Result<(Reply, Option<WasiBody>), StorageError>;
+
+/// Carries out an operation without a body, and waits for it.
+fn execute(directory: &Directory, operation: &Operation) -> Outcome {
+    let (reply, file) = directory.execute(operation)?;
+    let content = file.map(|part| {
+        let (length, FileRange { file, range }) = (part.length(), part);
+        file_body::open(file, range.start, length)
+    });
+    Ok((reply, content.transpose()?))
+}
+
+/// Whether an operation looks at a few files only.
+fn is_brief(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Manifest { .. }
+            | Operation::Blob { .. }
+            | Operation::Read(_)
+            | Operation::Exists(_)
+    )
 }
 
 /// Counts a body among those being received until it is dropped.
@@ -353,6 +369,17 @@ fn lost(lost: Lost) -> StorageError {
     }
 }
 
+/// The response for an outcome, which is logged if the storage fails.
+fn answer(outcome: Outcome) -> Response<WasiBody> {
+    if let Some(cause) = outcome.as_ref().err().and_then(StorageError::cause) {
+        tracing::error!("storage: {cause}");
+    }
+    match outcome {
+        Ok((reply, content)) => reply_with(&Ok(reply), content),
+        Err(error) => reply_with(&Err(error), None),
+    }
+}
+
 fn reply_with(
     result: &Result<Reply, StorageError>,
     content: Option<WasiBody>,
@@ -381,7 +408,9 @@ mod tests {
     use crate::behind::deadline::Deadlines;
     use crate::body::full;
     use bytes::Bytes;
-    use roadstead_bridge::storage::{Operation, Transfer};
+    use http::Request;
+    use roadstead_bridge::header_json;
+    use roadstead_bridge::storage::{OPERATION, Operation, Transfer};
     use roadstead_config::UploadPurging;
     use roadstead_oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
     use roadstead_storage::{Commit, Key, StorageError, UploadSession};
@@ -442,6 +471,8 @@ mod tests {
             Operation::Commit(commit.clone()),
         ] {
             let text = format!("{operation:?}");
+            let request = Request::builder().header(OPERATION, &header_json(&operation)[..]);
+            assert!(store.respond_from_memory(&request.body(()).unwrap()).is_none(), "{text}");
             assert!(is_unavailable(store.execute(operation).await), "{text}");
         }
         let body = full(Bytes::from_static(b"bytes"));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -39,10 +39,8 @@ pub(crate) fn open(file: File, offset: u64, length: u64) -> io::Result<WasiBody>
 }
 
 /// Reads the next piece of a file. It holds its share of [`FILES`].
-fn read(mut file: &File, offset: u64, size: usize, share: Option<Share>) -> io::Result<Bytes> {
-    let mut bytes = Vec::with_capacity(size);
-    file.seek(SeekFrom::Start(offset))?;
-    file.take(size as u64).read_to_end(&mut bytes)?;
+fn read(file: &File, offset: u64, size: usize, share: Option<Share>) -> io::Result<Bytes> {
+    let bytes = roadstead_directory::read(file, offset, size)?;
     if bytes.len() != size {
         return Err(truncated());
     }

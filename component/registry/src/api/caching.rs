@@ -15,21 +15,26 @@ use std::time::{Duration, SystemTime};
 /// `users_change`.
 const GRANT: Duration = Duration::from_mins(1);
 
+/// The key of responses that no write outdates: not the name of a repository.
+const NO_REPOSITORY: &str = "/";
+
 /// The cache directive of a response.
 pub(super) struct CacheDirective(Directive);
 
 impl CacheDirective {
     /// The directive for the response to a request, if there is one.
     pub(super) fn of(route: &Route, caller: &Caller, now: SystemTime) -> Option<Self> {
-        Some(Self(match route.class().caching {
+        let (key, ttl) = match route.class().caching {
             Caching::None => return None,
-            Caching::Keep(name, ttl) => {
-                let valid = caller.seconds_left(now).map(Duration::from_secs);
-                let grant = valid.map_or(GRANT, |valid| valid.min(GRANT));
-                Directive::Keep { key: name.as_str().to_owned(), ttl, grant }
+            Caching::Purge(name) => {
+                return Some(Self(Directive::Purge { key: name.as_str().to_owned() }));
             }
-            Caching::Purge(name) => Directive::Purge { key: name.as_str().to_owned() },
-        }))
+            Caching::Fixed(ttl) => (NO_REPOSITORY, ttl),
+            Caching::Keep(name, ttl) => (name.as_str(), ttl),
+        };
+        let valid = caller.seconds_left(now).map(Duration::from_secs);
+        let grant = valid.map_or(GRANT, |valid| valid.min(GRANT));
+        Some(Self(Directive::Keep { key: key.to_owned(), ttl, grant }))
     }
 
     /// Adds it to the response. A failed write invalidates cached responses

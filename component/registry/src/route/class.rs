@@ -18,6 +18,11 @@ const TAGGED: Duration = Duration::from_secs(1);
 /// Limit: time for which a response by digest is cached; test: `kept_for_its_time`.
 const CONTENT: Duration = Duration::from_secs(10);
 
+/// The TTL of a response that is the same for as long as the registry runs.
+///
+/// Limit: time for which the response of `/v2/` is cached; test: none, it is the same afterwards.
+const FIXED: Duration = Duration::from_mins(1);
+
 /// The class of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouteClass<'a> {
@@ -67,6 +72,8 @@ pub enum Effect {
 pub enum Caching<'a> {
     /// Not cache it: it differs between callers, or changes without a write.
     None,
+    /// Cache a successful one for this time: no write changes it.
+    Fixed(Duration),
     /// Cache a successful one for this time, unless the repository changes.
     Keep(&'a RepositoryName, Duration),
     /// Invalidate the cached responses for the repository. Uploads do not: the
@@ -117,7 +124,7 @@ impl Route {
         };
         match self {
             Self::Root => read("root", Nothing),
-            Self::Base => read("base", Login),
+            Self::Base => RouteClass { caching: Caching::Fixed(FIXED), ..read("base", Login) },
             Self::Catalog(_) => read("catalog", Catalog),
             Self::Collect => RouteClass { effect: Effect::Delete, ..read("collect", Maintenance) },
             Self::Collection(_) => read("collect", Maintenance),
@@ -178,7 +185,7 @@ mod tests {
         let push = Some(Action::Push);
         for (method, path, label, action, effect, ttl, event) in [
             ("GET", "/", "root", None, Read, "", None),
-            ("HEAD", "/v2/", "base", None, Read, "", None),
+            ("HEAD", "/v2/", "base", None, Read, "60", None),
             ("GET", "/v2/_catalog", "catalog", None, Read, "", None),
             ("POST", "/v2/_roadstead/collect", "collect", None, Delete, "", None),
             ("POST", "/v2/_roadstead/scrub", "scrub", None, Read, "", None),
@@ -270,7 +277,7 @@ mod tests {
             assert_eq!(found, action, "{method} {path}");
             let caching = match class.caching {
                 Caching::None => String::new(),
-                Caching::Keep(_, ttl) => ttl.as_secs().to_string(),
+                Caching::Fixed(ttl) | Caching::Keep(_, ttl) => ttl.as_secs().to_string(),
                 Caching::Purge(_) => "purge".to_owned(),
             };
             assert_eq!(caching, ttl, "{method} {path}");
