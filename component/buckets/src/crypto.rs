@@ -1,7 +1,7 @@
 //! Cryptography for object_store's request signatures, in pure Rust.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use object_store::client::{
@@ -9,9 +9,10 @@ use object_store::client::{
 };
 use object_store::{Error, Result};
 use rsa::RsaPrivateKey;
-use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPrivateKey as _};
-use rsa::pkcs8::DecodePrivateKey as _;
+use rsa::pkcs1::DecodeRsaPrivateKey as _;
+use rsa::pkcs8::PrivateKeyInfo;
 use sha2::{Digest as _, Sha256};
+use std::fmt;
 
 /// The length of a SHA-256 value in bytes.
 const LENGTH: usize = 32;
@@ -81,20 +82,41 @@ impl Signer for Signing {
     }
 }
 
-/// An RSA key in PEM, of PKCS #8 as Google issues it, or of PKCS #1.
+/// An RSA key in PEM, of PKCS #8 as Google issues it, or of PKCS #1. Line ends and spaces
+/// do not matter: keys pass through variables and YAML.
 fn rsa_key(pem: &[u8]) -> Result<EncodingKey> {
-    let pem = std::str::from_utf8(pem).map_err(failed)?;
-    let key = RsaPrivateKey::from_pkcs8_pem(pem)
-        .or_else(|error| RsaPrivateKey::from_pkcs1_pem(pem).map_err(|_| error))
-        .map_err(failed)?;
-    Ok(EncodingKey::from_rsa_der(key.to_pkcs1_der().map_err(failed)?.as_bytes()))
+    let text = std::str::from_utf8(pem).map_err(failed)?;
+    let begin = text.split_once("-----BEGIN ").and_then(|(_, rest)| rest.split_once("-----"));
+    let (label, rest) = begin.ok_or_else(|| failed(NotAKey))?;
+    let (base64, _) = rest.split_once("-----END ").ok_or_else(|| failed(NotAKey))?;
+    let base64: String = base64.split_whitespace().collect();
+    let der = STANDARD.decode(base64).map_err(failed)?;
+    let key = match label {
+        "PRIVATE KEY" => PrivateKeyInfo::try_from(&der[..]).map_err(failed)?.private_key,
+        "RSA PRIVATE KEY" => &der,
+        _ => return Err(failed(NotAKey)),
+    };
+    RsaPrivateKey::from_pkcs1_der(key).map_err(failed)?;
+    Ok(EncodingKey::from_rsa_der(key))
 }
+
+/// The error of a text that is no private key.
+#[derive(Debug)]
+struct NotAKey;
+
+impl fmt::Display for NotAKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a private key in PEM (BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY)")
+    }
+}
+
+impl std::error::Error for NotAKey {}
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Generic { store: "RustCrypto", source: Box::new(error) }
 }
 
-fn unknown(what: &dyn std::fmt::Debug) -> Error {
+fn unknown(what: &dyn fmt::Debug) -> Error {
     Error::NotSupported { source: format!("{what:?}").into() }
 }
 
@@ -110,15 +132,26 @@ mod tests {
     const OF_A_CURVE: &str = include_str!("../../access/src/tests/data/p256.key");
 
     #[test]
-    fn keys_of_both_formats_sign_alike() {
+    fn keys_of_both_formats_sign_alike_however_they_are_written() {
         let key = RsaPrivateKey::from_pkcs8_pem(KEY).unwrap();
         let older = key.to_pkcs1_pem(LineEnding::LF).unwrap();
-        let [first, second] = [KEY, &older].map(|pem| {
+        let long =
+            KEY.replace('\n', "").replace("KEY-----", "KEY-----\n").replace("-----E", "\n-----E");
+        let sign = |pem: &str| {
             let signer = RustCrypto.sign(SigningAlgorithm::RS256, pem.as_bytes()).unwrap();
             signer.sign(b"text").unwrap()
-        });
-        assert_eq!(first, second);
-        assert_eq!(first.len(), 256);
+        };
+        let expected = sign(KEY);
+        assert_eq!(expected.len(), 256);
+        for pem in [
+            &older[..],
+            &long,
+            &KEY.replace('\n', "\r\n"),
+            &KEY.replace('\n', "\n  "),
+            &format!("\n {KEY}\n\nmore"),
+        ] {
+            assert_eq!(sign(pem), expected, "{pem}");
+        }
     }
 
     #[test]

@@ -33,8 +33,9 @@ impl FileRange {
     /// # Errors
     /// When they cannot be read, or the file has become shorter.
     pub(crate) fn read(&self) -> Result<Vec<u8>, StorageError> {
-        let length = usize::try_from(self.length()).unwrap_or(usize::MAX);
-        let bytes = memory::read(&self.file, self.range.start, length)?;
+        let length = usize::try_from(self.length())
+            .map_err(|_| StorageError::Failed("a file that is too long for memory".to_owned()))?;
+        let bytes = memory::read_at(&self.file, self.range.start, length)?;
         if bytes.len() == length {
             Ok(bytes)
         } else {

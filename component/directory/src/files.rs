@@ -28,19 +28,28 @@ impl Error for Failure {
     }
 }
 
-/// Adds the operation and the path to the error of `call`. The kind stays.
+/// Adds the operation and the path to the error of `call`. The kind stays. Not on a thread
+/// that must not wait.
 pub(crate) fn call<T>(
     operation: &'static str,
     path: &Path,
     call: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
-    let kind = kind(operation);
-    if memory::only_memory() && kind != Call::Read {
+    if memory::only_memory() {
         return Err(memory::would_wait());
     }
+    call_anywhere(operation, path, call)
+}
+
+/// The same for what [`memory`] does.
+fn call_anywhere<T>(
+    operation: &'static str,
+    path: &Path,
+    call: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
     #[cfg(test)]
     let call = || testing::seen(operation, path).and_then(|()| call());
-    step(kind, path).and_then(|()| call()).map_err(|error| {
+    step(kind(operation), path).and_then(|()| call()).map_err(|error| {
         io::Error::new(error.kind(), Failure { operation, path: path.to_owned(), error })
     })
 }
@@ -57,7 +66,7 @@ fn kind(operation: &str) -> Call {
 }
 
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    call("open", path, || memory::open(path))
+    call_anywhere("open", path, || memory::open(path))
 }
 
 /// Opens a file for writing, and makes it if it is missing.
@@ -72,13 +81,12 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
 }
 
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let read = || if memory::only_memory() { Err(memory::would_wait()) } else { fs::read(path) };
-    call("read", path, read)
+    call("read", path, || fs::read(path))
 }
 
 /// Reads at most `length` bytes of `file` from its beginning, which is open at `path`.
 pub(crate) fn read_from(file: &File, path: &Path, length: usize) -> io::Result<Vec<u8>> {
-    call("read", path, || memory::read(file, 0, length))
+    call_anywhere("read", path, || memory::read_at(file, 0, length))
 }
 
 /// Writes bytes to `file`, which is open at `path`.
@@ -92,7 +100,7 @@ pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Resul
 }
 
 pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
-    call("look up", path, || memory::metadata(path))
+    call_anywhere("look up", path, || memory::metadata(path))
 }
 
 pub(crate) fn read_dir(path: &Path) -> io::Result<ReadDir> {

@@ -1,9 +1,10 @@
-//! Storage in a directory, in plain `std::fs`.
+//! Storage in a directory, in plain `std::fs`, but for reads without waiting (Linux).
 //!
 //! One crate serves both ways to a directory: the native host carries out the
 //! operations of [`roadstead_bridge::storage`] with it, and the component does
 //! so itself over a mounted directory. [`DirectoryStorage`] is the storage port
-//! over either. All calls on a [`Directory`] block.
+//! over either. All calls on a [`Directory`] block, except within
+//! [`Directory::from_memory`].
 //!
 //! # Durability
 //! A call that returns `Ok` has put its result where it survives a crash and a
@@ -42,7 +43,7 @@ mod tidy;
 
 pub use adapter::{DirectoryStorage, Transport};
 pub use file_range::FileRange;
-pub use memory::read;
+pub use memory::read_at;
 pub use operation::Receiver;
 pub use purge::Purged;
 pub use session::Appender;

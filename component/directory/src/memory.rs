@@ -1,26 +1,30 @@
-//! Reads that the kernel answers from memory, for a thread that must not wait for a disk.
+//! Reads that the kernel answers from memory, for threads that must not wait for a disk.
 //!
 //! Paths are looked up in the kernel's cache of names (`RESOLVE_CACHED` of openat2(2), since
 //! Linux 5.12), and bytes come from its page cache (`RWF_NOWAIT` of preadv2(2), since Linux
-//! 4.14). A call that would wait, or that changes anything, fails instead, and all of the
-//! work is to be done again where it may wait. So it is on other systems, where the kernel
-//! or a sandbox has no such calls, and on file systems of other machines, which wait even
-//! for what is cached.
+//! 4.14). A call that would wait, or that would change anything, fails instead, and the
+//! caller repeats all of the work on a thread that may wait. The same happens on other
+//! systems, where the kernel or a sandbox lacks these calls, and on file systems that ask
+//! other machines even for what is cached.
+//!
+//! What still waits: a program that the kernel asks for permission to open a file (fanotify,
+//! of virus scanners), and the first open after ext4 was mounted, which the superblock notes.
 
 use std::cell::{Cell, RefCell};
 use std::fs::{File, Metadata};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// A directory, whose files a thread may read that must not wait.
-struct Root {
-    path: PathBuf,
-    /// Opened for lookups below it alone.
-    file: File,
-}
+/// The longest read on a thread that must not wait, in bytes: others wait for it to copy
+/// them.
+///
+/// Limit: bytes read of a file without a thread for it; test:
+/// `long_reads_are_left_to_other_threads`.
+const READ_LIMIT: usize = 64 * 1024;
 
 thread_local! {
-    static ROOT: RefCell<Option<Root>> = const { RefCell::new(None) };
+    /// Where a thread reads from that must not wait.
+    static ROOT: RefCell<Option<kernel::Root>> = const { RefCell::new(None) };
     /// Whether a call failed because it would have waited.
     static WOULD_WAIT: Cell<bool> = const { Cell::new(false) };
 }
@@ -34,13 +38,13 @@ impl Drop for End {
     }
 }
 
-/// Does `work` without waiting, which reads files below `root`, the directory with this
-/// device and inode. `None` if that is not possible: whatever the work returns then is
-/// meaningless.
+/// Runs `work`, which reads files below `root`, without waiting. `root` must be the directory
+/// with this device and inode. `None` if that is not possible: then the result of the work,
+/// which may have been run, has no meaning.
 pub(crate) fn only<T>(root: &Path, number: (u64, u64), work: impl FnOnce() -> T) -> Option<T> {
-    let file = kernel::root(root, number)?;
+    let root = kernel::Root::open(root, number)?;
     WOULD_WAIT.set(false);
-    ROOT.set(Some(Root { path: root.to_owned(), file }));
+    ROOT.set(Some(root));
     let _end = End;
     let result = work();
     (!WOULD_WAIT.get()).then_some(result)
@@ -60,7 +64,7 @@ pub(crate) fn would_wait() -> io::Error {
 /// Opens a file for reading.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     ROOT.with_borrow(|root| match root {
-        Some(root) => kernel::open(root, path),
+        Some(root) => root.file(path),
         None => File::open(path),
     })
 }
@@ -68,7 +72,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// The metadata of a file or directory.
 pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
     ROOT.with_borrow(|root| match root {
-        Some(root) => kernel::metadata(root, path),
+        Some(root) => root.metadata(path),
         None => std::fs::metadata(path),
     })
 }
@@ -77,10 +81,14 @@ pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
 ///
 /// # Errors
 /// When they cannot be read.
-pub fn read(mut file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+pub fn read_at(mut file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     use std::io::{Read as _, Seek as _, SeekFrom};
     if only_memory() {
-        return kernel::read(file, offset, length);
+        return if length > READ_LIMIT {
+            Err(would_wait())
+        } else {
+            kernel::read_at(file, offset, length)
+        };
     }
     let mut bytes = Vec::with_capacity(length);
     file.seek(SeekFrom::Start(offset))?;
@@ -88,67 +96,83 @@ pub fn read(mut file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// Whether files of a directory can be read this way.
+/// Whether a directory with this device and inode is on a file system that is read this way.
 pub(crate) use kernel::is_local;
 
 #[cfg(target_os = "linux")]
 mod kernel {
-    use super::{Root, would_wait};
+    use super::would_wait;
+    use crate::synced;
     use rustix::fs::{
-        AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, makedev, openat2, statfs, statx,
+        AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, fstatfs, makedev, openat2, statx,
     };
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
     use std::fs::{File, Metadata};
     use std::io::{self, IoSliceMut};
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
-    /// The file systems whose opens and metadata wait for no other machine, by the numbers
-    /// of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, tmpfs.
-    const LOCAL: [u32; 5] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010, 0x0102_1994];
+    /// The file systems that wait for no other machine, and whose page cache can be asked,
+    /// by the numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS.
+    const LOCAL: [u32; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
 
-    pub(crate) fn is_local(root: &Path) -> bool {
+    pub(crate) fn is_local(root: &Path, number: (u64, u64)) -> bool {
+        let Ok(root) = File::open(root) else { return false };
+        let same = root.metadata().is_ok_and(|metadata| synced::number(&metadata) == number);
         // The type is a number of 32 bits in a field that is wider on most platforms.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as said")]
-        statfs(root).is_ok_and(|found| LOCAL.contains(&(found.f_type as u32)))
+        let local = fstatfs(&root).is_ok_and(|found| LOCAL.contains(&(found.f_type as u32)));
+        same && local
     }
 
-    /// Opens a directory if it has this device and inode.
-    pub(super) fn root(path: &Path, number: (u64, u64)) -> Option<File> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
-        // If it is on another machine by now, even this waits without DONT_SYNC.
-        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-        let found = statx(&root, c"", flags, StatxFlags::INO).ok()?;
-        let device = makedev(found.stx_dev_major, found.stx_dev_minor);
-        ((device, found.stx_ino) == number).then(|| root.into())
+    /// A directory below which files are looked up.
+    pub(super) struct Root {
+        path: PathBuf,
+        /// Opened with `O_PATH`.
+        descriptor: File,
     }
 
-    /// Opens a file below the root, on its file system.
-    fn look_up(root: &Root, path: &Path, flags: OFlags) -> io::Result<File> {
-        let mut relative = path.strip_prefix(&root.path).map_err(|_| would_wait())?;
-        if relative.as_os_str().is_empty() {
-            relative = Path::new(".");
+    impl Root {
+        /// Opens a directory if it has this device and inode.
+        pub(super) fn open(path: &Path, number: (u64, u64)) -> Option<Self> {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
+            // Without DONT_SYNC, this may wait for the machine that has it by now.
+            let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+            let found = statx(&root, c"", flags, StatxFlags::INO).ok()?;
+            let device = makedev(found.stx_dev_major, found.stx_dev_minor);
+            let same = (device, found.stx_ino) == number;
+            same.then(|| Self { path: path.to_owned(), descriptor: root.into() })
         }
-        let resolve = ResolveFlags::CACHED | ResolveFlags::NO_XDEV;
-        match openat2(&root.file, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Ok(file) => Ok(file.into()),
-            Err(error @ (Errno::NOENT | Errno::NOTDIR)) => Err(error.into()),
-            // What else is wrong shows where it may wait.
-            Err(_) => Err(would_wait()),
+
+        fn look_up(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+            let mut relative = path.strip_prefix(&self.path).map_err(|_| would_wait())?;
+            if relative.as_os_str().is_empty() {
+                relative = Path::new(".");
+            }
+            let (flags, mode) = (flags | OFlags::CLOEXEC, Mode::empty());
+            let resolve = ResolveFlags::CACHED | ResolveFlags::NO_XDEV;
+            match openat2(&self.descriptor, relative, flags, mode, resolve) {
+                Ok(file) => Ok(file.into()),
+                Err(error @ (Errno::NOENT | Errno::NOTDIR)) => Err(error.into()),
+                // Other errors are left to the attempt that may wait, which reports them.
+                Err(_) => Err(would_wait()),
+            }
+        }
+
+        pub(super) fn file(&self, path: &Path) -> io::Result<File> {
+            // NONBLOCK is for pipes, which wait for a writer. NOATIME, which the owner of a
+            // file may ask for, because a new time of access waits for the journal.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOATIME;
+            let file = self.look_up(path, flags)?;
+            if file.metadata()?.is_file() { Ok(file) } else { Err(would_wait()) }
+        }
+
+        pub(super) fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+            self.look_up(path, OFlags::PATH)?.metadata()
         }
     }
 
-    pub(super) fn open(root: &Root, path: &Path) -> io::Result<File> {
-        // Without NONBLOCK, a pipe would wait for a writer.
-        let file = look_up(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        if file.metadata()?.is_file() { Ok(file) } else { Err(would_wait()) }
-    }
-
-    pub(super) fn metadata(root: &Root, path: &Path) -> io::Result<Metadata> {
-        look_up(root, path, OFlags::PATH)?.metadata()
-    }
-
-    pub(super) fn read(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    pub(super) fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         let mut filled = 0;
         while filled < length {
@@ -167,28 +191,33 @@ mod kernel {
 /// Nothing is read this way.
 #[cfg(not(target_os = "linux"))]
 mod kernel {
-    use super::{Root, would_wait};
+    use super::would_wait;
     use std::fs::{File, Metadata};
     use std::io;
     use std::path::Path;
 
-    pub(crate) fn is_local(_: &Path) -> bool {
+    pub(crate) fn is_local(_: &Path, _: (u64, u64)) -> bool {
         false
     }
 
-    pub(super) fn root(_: &Path, _: (u64, u64)) -> Option<File> {
-        None
+    /// There is none.
+    pub(super) enum Root {}
+
+    impl Root {
+        pub(super) fn open(_: &Path, _: (u64, u64)) -> Option<Self> {
+            None
+        }
+
+        pub(super) fn file(&self, _: &Path) -> io::Result<File> {
+            match *self {}
+        }
+
+        pub(super) fn metadata(&self, _: &Path) -> io::Result<Metadata> {
+            match *self {}
+        }
     }
 
-    pub(super) fn open(_: &Root, _: &Path) -> io::Result<File> {
-        Err(would_wait())
-    }
-
-    pub(super) fn metadata(_: &Root, _: &Path) -> io::Result<Metadata> {
-        Err(would_wait())
-    }
-
-    pub(super) fn read(_: &File, _: u64, _: usize) -> io::Result<Vec<u8>> {
+    pub(super) fn read_at(_: &File, _: u64, _: usize) -> io::Result<Vec<u8>> {
         Err(would_wait())
     }
 }
@@ -196,9 +225,9 @@ mod kernel {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use super::{only, only_memory};
-    use crate::Directory;
+    use super::{READ_LIMIT, only, only_memory};
     use crate::synced::number;
+    use crate::{Directory, files};
     use roadstead_bridge::storage::{Operation, Reply};
     use roadstead_oci::{Algorithm, Digest, MediaType, Reference, RepositoryName, Tag};
     use roadstead_storage::{Key, StorageError, UploadSession};
@@ -258,10 +287,11 @@ mod tests {
 
     /// Whether the kernel and the file system here can do it.
     fn possible(directory: &Directory) -> bool {
-        let root = directory.root().to_owned();
-        let possible = directory.from_memory(|_| super::metadata(&root).is_ok()) == Some(true);
+        let path = directory.path(&Key::Blob(digest(b"{}")));
+        let read = || files::read_from(&files::open(&path)?, &path, 1);
+        let possible = directory.from_memory(|_| read().is_ok()) == Some(true);
         if !possible {
-            eprintln!("SKIPPED: {} cannot be read from memory alone", root.display());
+            eprintln!("SKIPPED: {} cannot be read from memory alone", path.display());
         }
         possible
     }
@@ -301,7 +331,7 @@ mod tests {
     #[test]
     fn what_does_not_only_read_is_not_done() {
         let (root, directory, name) = fixture();
-        let before = files(root.path());
+        let before = found_below(root.path());
         let key = Key::Tag(name.clone(), Tag::parse("v1").unwrap());
         let session = UploadSession::from_random(name.clone(), [1; 16]);
         for operation in [
@@ -315,7 +345,7 @@ mod tests {
             let found = directory.from_memory(|directory| carry_out(directory, &operation));
             assert_eq!(found, None, "{operation:?}");
         }
-        assert_eq!(files(root.path()), before);
+        assert_eq!(found_below(root.path()), before);
         // What another request is about to sync.
         let path = directory.path(&key);
         let _syncing = directory.unsynced.begin(&path);
@@ -329,17 +359,33 @@ mod tests {
         assert!(directory.from_memory(|directory| carry_out(directory, &read)).is_none());
     }
 
-    fn files(path: &std::path::Path) -> Vec<std::path::PathBuf> {
+    fn found_below(path: &std::path::Path) -> Vec<std::path::PathBuf> {
         let mut found = Vec::new();
         for entry in fs::read_dir(path).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                found.extend(files(&path));
+                found.extend(found_below(&path));
             }
             found.push(path);
         }
         found.sort();
         found
+    }
+
+    #[test]
+    fn long_reads_are_left_to_other_threads() {
+        let (_root, directory, name) = fixture();
+        let possible = possible(&directory);
+        for (length, at_once) in [(READ_LIMIT, true), (READ_LIMIT + 1, false)] {
+            let bytes = vec![1; length];
+            let digest = digest(&bytes);
+            directory.write(&Key::Blob(digest.clone()), &bytes).unwrap();
+            directory.link(&Key::Layer(name.clone(), digest.clone()), &digest, None).unwrap();
+            let (repository, range) = (name.clone(), None);
+            let operation = Operation::Blob { repository, digest, range, content: true };
+            let found = directory.from_memory(|directory| carry_out(directory, &operation));
+            assert_eq!(found.is_some(), at_once && possible, "{length}");
+        }
     }
 
     /// As while a file system is not mounted.

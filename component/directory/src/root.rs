@@ -96,7 +96,7 @@ impl Directory {
     /// Fails unless the root is the directory that was opened.
     pub(crate) fn present(&self) -> Result<(), StorageError> {
         if memory::only_memory() {
-            // Nothing is read from memory otherwise.
+            // `memory::only` has compared device and inode.
             return Ok(());
         }
         let found = match files::metadata(self.root()) {
@@ -123,14 +123,14 @@ impl Directory {
     }
 
     fn move_to(&self, number: (u64, u64)) {
-        let is_local = memory::is_local(self.root());
+        let is_local = memory::is_local(self.root(), number);
         let mut place = self.place_mut();
         (place.number, place.is_local) = (number, is_local);
     }
 
-    /// Does work that needs no disk: operations that read, of which the kernel has all
-    /// paths and bytes in memory. `None` if something is not there, or is to be changed;
-    /// the work is to be done again then, where it may wait. Linux only.
+    /// Runs operations that only read, if the kernel has all of their paths and bytes in
+    /// memory. `None` if it does not, or if they would change anything: the caller repeats
+    /// them where they may wait. Always `None` on other systems than Linux.
     pub fn from_memory<T>(&self, work: impl FnOnce(&Self) -> T) -> Option<T> {
         let number = self.place.try_read().ok().filter(|place| place.is_local)?.number;
         memory::only(self.root(), number, || work(self))

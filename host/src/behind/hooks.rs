@@ -77,7 +77,7 @@ impl WasiHttpHooks for Hooks {
         Box::new(async move {
             let authority = request.uri().authority().map(Authority::as_str);
             // Tasks of their own: neither the bytes nor bcrypt must wait for
-            // the component, whose event loop runs this future.
+            // the component, whose event loop runs this future, nor it for them.
             let response = match (authority, storage, auth) {
                 (Some(bridge::access::AUTHORITY), _, Some(auth)) => {
                     tokio::spawn(auth.respond(request)).await.map_err(panicked)?

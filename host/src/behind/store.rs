@@ -21,6 +21,7 @@ use roadstead_directory::{Directory, FileRange, Options, Purged, Receiver};
 use roadstead_storage::{Key, StorageError, UploadSession};
 use serde::de::DeserializeOwned;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,7 +126,10 @@ impl HostStore {
         if !is_brief(&operation) {
             return None;
         }
-        self.directory.from_memory(|directory| execute(directory, &operation)).map(answer)
+        let read = || self.directory.from_memory(|directory| execute(directory, &operation));
+        // A panic is repeated on a thread of its own, which reports it.
+        let outcome = catch_unwind(AssertUnwindSafe(read)).unwrap_or_default()?;
+        Some(answer(outcome))
     }
 
     /// Carries out the operation, write or transfer in a request.
@@ -409,15 +413,43 @@ mod tests {
     use crate::body::full;
     use bytes::Bytes;
     use http::Request;
+    use http_body_util::BodyExt as _;
     use roadstead_bridge::header_json;
     use roadstead_bridge::storage::{OPERATION, Operation, Transfer};
     use roadstead_config::UploadPurging;
     use roadstead_oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
     use roadstead_storage::{Commit, Key, StorageError, UploadSession};
+    use sha2::{Digest as _, Sha256};
     use std::fs::{self, File};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
+
+    /// Where the kernel and the file system can do it, which the directory's own tests say.
+    #[tokio::test]
+    async fn what_is_in_memory_is_answered_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let store = HostStore::open(root.path().to_owned(), false).unwrap();
+        let (name, bytes) = (RepositoryName::parse("a").unwrap(), vec![b'x'; 9000]);
+        let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(&bytes)).unwrap();
+        store.directory.write(&Key::Blob(digest.clone()), &bytes).unwrap();
+        let link = Key::Layer(name.clone(), digest.clone());
+        store.directory.write(&link, digest.as_str().as_bytes()).unwrap();
+        let ask = |operation: &Operation| {
+            let request = Request::builder().header(OPERATION, &header_json(operation)[..]);
+            store.respond_from_memory(&request.body(()).unwrap())
+        };
+        let (repository, range) = (name, None);
+        let operation = Operation::Blob { repository, digest, range, content: true };
+        match ask(&operation) {
+            Some(response) => {
+                assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), bytes);
+            }
+            None => assert!(store.directory.from_memory(|_| ()).is_none()),
+        }
+        assert!(ask(&Operation::Remove(link.clone())).is_none());
+        assert!(store.directory.path(&link).exists());
+    }
 
     /// A file that nobody can open before it is dropped: opening it for reading
     /// waits for a writer. It stands for a file system that hangs.

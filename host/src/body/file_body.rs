@@ -40,7 +40,7 @@ pub(crate) fn open(file: File, offset: u64, length: u64) -> io::Result<WasiBody>
 
 /// Reads the next piece of a file. It holds its share of [`FILES`].
 fn read(file: &File, offset: u64, size: usize, share: Option<Share>) -> io::Result<Bytes> {
-    let bytes = roadstead_directory::read(file, offset, size)?;
+    let bytes = roadstead_directory::read_at(file, offset, size)?;
     if bytes.len() != size {
         return Err(truncated());
     }

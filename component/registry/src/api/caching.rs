@@ -2,7 +2,7 @@
 //! [`roadstead_bridge::cache`].
 
 use crate::{Caching, Route};
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Uri};
 use roadstead_access::Caller;
 use roadstead_bridge::cache::Directive;
 use std::time::{Duration, SystemTime};
@@ -23,12 +23,14 @@ pub(super) struct CacheDirective(Directive);
 
 impl CacheDirective {
     /// The directive for the response to a request, if there is one.
-    pub(super) fn of(route: &Route, caller: &Caller, now: SystemTime) -> Option<Self> {
+    pub(super) fn of(route: &Route, uri: &Uri, caller: &Caller, now: SystemTime) -> Option<Self> {
         let (key, ttl) = match route.class().caching {
             Caching::None => return None,
             Caching::Purge(name) => {
                 return Some(Self(Directive::Purge { key: name.as_str().to_owned() }));
             }
+            // Whoever may ask for it could fill the cache with queries.
+            Caching::Fixed(_) if uri.query().is_some() => return None,
             Caching::Fixed(ttl) => (NO_REPOSITORY, ttl),
             Caching::Keep(name, ttl) => (name.as_str(), ttl),
         };

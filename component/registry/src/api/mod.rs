@@ -125,7 +125,8 @@ impl<S: Storage> Registry<S> {
             Ok(route) => match self.pass(&route, &call.headers).await {
                 Ok(caller) => {
                     if self.switches.cached {
-                        directive = CacheDirective::of(&route, &caller, SystemTime::now());
+                        directive =
+                            CacheDirective::of(&route, &parts.uri, &caller, SystemTime::now());
                     }
                     self.answer(route, caller, &mut call).await
                 }
