@@ -83,12 +83,11 @@ impl WasiHttpHooks for Hooks {
                     tokio::spawn(auth.respond(request)).await.map_err(panicked)?
                 }
                 (Some(bridge::storage::AUTHORITY), Storage::Directory(store), _) => {
-                    match store.respond_from_memory(&request) {
-                        Some(response) => response,
-                        None => {
-                            let response = tokio::spawn(native(store.respond(request)));
-                            response.await.map_err(panicked)?
-                        }
+                    if let Some(response) = store.respond_from_memory(&request) {
+                        response
+                    } else {
+                        let response = tokio::spawn(native(store.respond(request)));
+                        response.await.map_err(panicked)?
                     }
                 }
                 (Some(bridge::hashing::AUTHORITY), Storage::Cloud(..), _) => {
