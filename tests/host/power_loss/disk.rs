@@ -243,7 +243,9 @@ impl Follow for Disk<'_> {
     fn succeeded(&mut self, call: &Call<'_>, result: i64) {
         let length = usize::try_from(result).unwrap();
         match (call.name, &call.arguments[..]) {
-            ("openat", [directory, path, flags, ..]) => self.open(directory, path, flags, result),
+            ("openat" | "openat2", [directory, path, flags, ..]) => {
+                self.open(directory, path, flags, result);
+            }
             ("open", [path, flags, ..]) => self.open(HERE, path, flags, result),
             ("accept4" | "accept", [_, from, ..]) => {
                 let port = from.split_once("htons(").and_then(|(_, rest)| rest.split_once(')'));
