@@ -12,7 +12,9 @@ use rsa::RsaPrivateKey;
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs8::PrivateKeyInfo;
 use sha2::{Digest as _, Sha256};
-use std::fmt;
+
+/// What errors name.
+const STORE: &str = "RustCrypto";
 
 /// The length of a SHA-256 value in bytes.
 const LENGTH: usize = 32;
@@ -87,36 +89,29 @@ impl Signer for Signing {
 fn rsa_key(pem: &[u8]) -> Result<EncodingKey> {
     let text = std::str::from_utf8(pem).map_err(failed)?;
     let begin = text.split_once("-----BEGIN ").and_then(|(_, rest)| rest.split_once("-----"));
-    let (label, rest) = begin.ok_or_else(|| failed(NotAKey))?;
-    let (base64, _) = rest.split_once("-----END ").ok_or_else(|| failed(NotAKey))?;
+    let (label, rest) = begin.ok_or_else(not_a_key)?;
+    let (base64, _) = rest.split_once("-----END ").ok_or_else(not_a_key)?;
     let base64: String = base64.split_whitespace().collect();
     let der = STANDARD.decode(base64).map_err(failed)?;
     let key = match label {
         "PRIVATE KEY" => PrivateKeyInfo::try_from(&der[..]).map_err(failed)?.private_key,
         "RSA PRIVATE KEY" => &der,
-        _ => return Err(failed(NotAKey)),
+        _ => return Err(not_a_key()),
     };
     RsaPrivateKey::from_pkcs1_der(key).map_err(failed)?;
     Ok(EncodingKey::from_rsa_der(key))
 }
 
-/// The error of a text that is no private key.
-#[derive(Debug)]
-struct NotAKey;
-
-impl fmt::Display for NotAKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a private key in PEM (BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY)")
-    }
+fn not_a_key() -> Error {
+    let problem = "not a private key in PEM (BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY)";
+    Error::Generic { store: STORE, source: problem.into() }
 }
-
-impl std::error::Error for NotAKey {}
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Generic { store: "RustCrypto", source: Box::new(error) }
+    Error::Generic { store: STORE, source: Box::new(error) }
 }
 
-fn unknown(what: &dyn fmt::Debug) -> Error {
+fn unknown(what: &dyn std::fmt::Debug) -> Error {
     Error::NotSupported { source: format!("{what:?}").into() }
 }
 

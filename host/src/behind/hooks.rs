@@ -5,7 +5,6 @@ use crate::behind::credentials::HostCredentials;
 use crate::behind::hashing;
 use crate::behind::outbound::Outbound;
 use crate::behind::store::HostStore;
-use crate::body::request_body::native;
 use http::uri::Authority;
 use http::{HeaderName, Request, Response, header};
 use roadstead_bridge::{self as bridge, Services};
@@ -77,18 +76,13 @@ impl WasiHttpHooks for Hooks {
         Box::new(async move {
             let authority = request.uri().authority().map(Authority::as_str);
             // Tasks of their own: neither the bytes nor bcrypt must wait for
-            // the component, whose event loop runs this future, nor it for them.
+            // the component, whose event loop runs this future.
             let response = match (authority, storage, auth) {
                 (Some(bridge::access::AUTHORITY), _, Some(auth)) => {
                     tokio::spawn(auth.respond(request)).await.map_err(panicked)?
                 }
                 (Some(bridge::storage::AUTHORITY), Storage::Directory(store), _) => {
-                    if let Some(response) = store.respond_from_memory(&request) {
-                        response
-                    } else {
-                        let response = tokio::spawn(native(store.respond(request)));
-                        response.await.map_err(panicked)?
-                    }
+                    store.respond(request).await.map_err(panicked)?
                 }
                 (Some(bridge::hashing::AUTHORITY), Storage::Cloud(..), _) => {
                     hashing::respond(request)

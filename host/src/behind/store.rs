@@ -6,6 +6,7 @@
 
 use crate::behind::deadline::{Deadlines, within};
 use crate::blocking::{self, Lost, Pool, Task};
+use crate::body::request_body::native;
 use crate::body::{file_body, full};
 use crate::log_throttle::LogThrottle;
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use wasmtime_wasi_http::WasiBody;
 
 /// Bytes of a body that are written at once, about. Each writer holds at most
@@ -116,37 +118,50 @@ impl HostStore {
         let _ = self.receiving.subscribe().wait_for(|&receiving| receiving == 0).await;
     }
 
-    /// Carries out the operation in a request if it reads, and takes no more than what the
-    /// kernel has in memory. Does not wait.
-    pub(crate) fn respond_from_memory<B>(
-        &self,
-        request: &Request<B>,
-    ) -> Option<Response<WasiBody>> {
-        let operation = parse(request.headers().get(OPERATION)?).ok()?;
-        if !is_brief(&operation) {
+    /// Carries out the operation, write or transfer in a request: an operation that only
+    /// reads what the kernel has in memory at once, and everything else in a task of its own,
+    /// which does not wait for the caller.
+    ///
+    /// # Errors
+    /// When that task panics.
+    pub(crate) async fn respond(
+        self: Arc<Self>,
+        request: Request<WasiBody>,
+    ) -> Result<Response<WasiBody>, JoinError> {
+        let operation = match request.headers().get(OPERATION).map(parse).transpose() {
+            Ok(operation) => operation,
+            Err(error) => return Ok(answer(Err(error))),
+        };
+        if let Some(outcome) = operation.as_ref().and_then(|operation| self.recall(operation)) {
+            return Ok(answer(outcome));
+        }
+        let work = async move {
+            answer(match operation {
+                Some(operation) => self.execute(operation).await,
+                None => self.receive(request).await,
+            })
+        };
+        tokio::spawn(native(work)).await
+    }
+
+    /// Carries out an operation that only reads, if it takes no more than what the kernel has
+    /// in memory. Does not wait.
+    fn recall(&self, operation: &Operation) -> Option<Outcome> {
+        if !is_brief(operation) {
             return None;
         }
-        let read = || self.directory.from_memory(|directory| execute(directory, &operation));
+        let read = || self.directory.from_memory(|directory| execute(directory, operation));
         // A panic is repeated on a thread of its own, which reports it.
-        let outcome = catch_unwind(AssertUnwindSafe(read)).unwrap_or_default()?;
-        Some(answer(outcome))
+        catch_unwind(AssertUnwindSafe(read)).unwrap_or_default()
     }
 
-    /// Carries out the operation, write or transfer in a request.
-    pub(crate) async fn respond(self: Arc<Self>, request: Request<WasiBody>) -> Response<WasiBody> {
-        answer(self.carry_out(request).await)
-    }
-
-    async fn carry_out(&self, request: Request<WasiBody>) -> Outcome {
+    /// Carries out a write or a transfer.
+    async fn receive(&self, request: Request<WasiBody>) -> Outcome {
         let (head, body) = request.into_parts();
-        let headers = &head.headers;
-        if let Some(json) = headers.get(OPERATION) {
-            return self.execute(parse(json)?).await;
-        }
         let _receiving = Receiving::begin(&self.receiving);
-        let reply = if let Some(json) = headers.get(TRANSFER) {
+        let reply = if let Some(json) = head.headers.get(TRANSFER) {
             self.transfer(parse(json)?, body).await?
-        } else if let Some(json) = headers.get(WRITE) {
+        } else if let Some(json) = head.headers.get(WRITE) {
             self.write(parse(json)?, body).await?
         } else {
             return Err(StorageError::Failed("a request without an operation".to_owned()));
@@ -407,145 +422,4 @@ fn reply_with(
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
-mod tests {
-    use super::HostStore;
-    use crate::behind::deadline::Deadlines;
-    use crate::body::full;
-    use bytes::Bytes;
-    use http::Request;
-    use http_body_util::BodyExt as _;
-    use roadstead_bridge::header_json;
-    use roadstead_bridge::storage::{OPERATION, Operation, Transfer};
-    use roadstead_config::UploadPurging;
-    use roadstead_oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
-    use roadstead_storage::{Commit, Key, StorageError, UploadSession};
-    use sha2::{Digest as _, Sha256};
-    use std::fs::{self, File};
-    use std::path::{Path, PathBuf};
-    use std::sync::Arc;
-    use std::time::{Duration, SystemTime};
-
-    /// Where the kernel and the file system can do it, which the directory's own tests say.
-    #[tokio::test]
-    async fn what_is_in_memory_is_answered_at_once() {
-        let root = tempfile::tempdir().unwrap();
-        let store = HostStore::open(root.path().to_owned(), false).unwrap();
-        let (name, bytes) = (RepositoryName::parse("a").unwrap(), vec![b'x'; 9000]);
-        let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(&bytes)).unwrap();
-        store.directory.write(&Key::Blob(digest.clone()), &bytes).unwrap();
-        let link = Key::Layer(name.clone(), digest.clone());
-        store.directory.write(&link, digest.as_str().as_bytes()).unwrap();
-        let ask = |operation: &Operation| {
-            let request = Request::builder().header(OPERATION, &header_json(operation)[..]);
-            store.respond_from_memory(&request.body(()).unwrap())
-        };
-        let (repository, range) = (name, None);
-        let operation = Operation::Blob { repository, digest, range, content: true };
-        match ask(&operation) {
-            Some(response) => {
-                assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), bytes);
-            }
-            None => assert!(store.directory.from_memory(|_| ()).is_none()),
-        }
-        assert!(ask(&Operation::Remove(link.clone())).is_none());
-        assert!(store.directory.path(&link).exists());
-    }
-
-    /// A file that nobody can open before it is dropped: opening it for reading
-    /// waits for a writer. It stands for a file system that hangs.
-    struct Hanging(PathBuf);
-
-    impl Hanging {
-        fn new(path: &Path) -> Self {
-            use rustix::fs::{CWD, FileType, Mode, mknodat};
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let _ = fs::remove_file(path);
-            mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-            Self(path.to_owned())
-        }
-    }
-
-    impl Drop for Hanging {
-        fn drop(&mut self) {
-            // Lets go whoever waits, and nobody comes to wait any more.
-            let opened = File::options().read(true).write(true).open(&self.0);
-            let _ = fs::remove_file(&self.0);
-            drop(opened);
-        }
-    }
-
-    fn is_unavailable<T>(result: Result<T, StorageError>) -> bool {
-        matches!(result, Err(StorageError::Unavailable(cause)) if cause.contains("not answered"))
-    }
-
-    #[tokio::test]
-    async fn a_directory_that_hangs_is_unavailable() {
-        let root = tempfile::tempdir().unwrap();
-        let mut store = HostStore::open(root.path().to_owned(), false).unwrap();
-        let moment = Duration::from_millis(50);
-        store.deadlines = Deadlines { read: moment, write: moment, long: moment };
-        let (name, tag) = (RepositoryName::parse("a").unwrap(), Tag::parse("v1").unwrap());
-        let digest = Digest::from_bytes(Algorithm::Sha256, &[7; 32]).unwrap();
-        let key = Key::Tag(name.clone(), tag.clone());
-        let _tag = Hanging::new(&store.directory.path(&key));
-        let reference = Reference::Tag(tag);
-        let [one, other] = [7, 8].map(|n| UploadSession::from_random(name.clone(), [n; 16]));
-        let _started = [&one, &other].map(|session| {
-            store.directory.begin(session).unwrap();
-            let path = store.directory.path(&Key::Session(session.clone()));
-            Hanging::new(&path.join("startedat"))
-        });
-        let commit = Commit { session: one, at: None, digest: digest.clone(), receipt: None };
-        for operation in [
-            Operation::Manifest { repository: name, reference, content: false },
-            Operation::Read(key.clone()),
-            Operation::Unlink { key, digest },
-            Operation::Commit(commit.clone()),
-        ] {
-            let text = format!("{operation:?}");
-            let request = Request::builder().header(OPERATION, &header_json(&operation)[..]);
-            assert!(store.respond_from_memory(&request.body(()).unwrap()).is_none(), "{text}");
-            assert!(is_unavailable(store.execute(operation).await), "{text}");
-        }
-        let body = full(Bytes::from_static(b"bytes"));
-        let transfer = Transfer::AppendAndCommit(Commit { session: other, ..commit });
-        assert!(is_unavailable(store.transfer(transfer, body).await));
-    }
-
-    /// An upload to which nothing was added for so long: the files of its session.
-    fn upload(store: &HostStore, number: u8, age: Duration) -> PathBuf {
-        let name = RepositoryName::parse("a").unwrap();
-        let session = UploadSession::from_random(name, [number; 16]);
-        store.directory.begin(&session).unwrap();
-        let path = store.directory.path(&Key::Session(session));
-        for entry in fs::read_dir(&path).unwrap() {
-            let file = File::open(entry.unwrap().path()).unwrap();
-            file.set_modified(SystemTime::now() - age).unwrap();
-        }
-        path
-    }
-
-    /// The settings allow no interval that a test of a process could wait for.
-    #[tokio::test]
-    async fn uploads_are_purged_for_as_long_as_the_process_lives() {
-        let root = tempfile::tempdir().unwrap();
-        let store = Arc::new(HostStore::open(root.path().to_owned(), false).unwrap());
-        let hour = Duration::from_hours(1);
-        let young = upload(&store, 0, hour / 2);
-        let interval = Duration::from_millis(20);
-        let purging = UploadPurging { age: hour, interval, dry_run: false };
-        let purge = tokio::spawn(Arc::clone(&store).purge(purging));
-        for number in 1..=3 {
-            let abandoned = upload(&store, number, 2 * hour);
-            let gone = async {
-                while abandoned.exists() {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            };
-            let seen = tokio::time::timeout(Duration::from_secs(30), gone).await;
-            assert!(seen.is_ok(), "upload {number} is still there");
-        }
-        assert!(young.exists() && !purge.is_finished());
-        purge.abort();
-    }
-}
+mod tests;
