@@ -132,7 +132,9 @@ impl HostStore {
             Ok(operation) => operation,
             Err(error) => return Ok(answer(Err(error))),
         };
-        if let Some(outcome) = operation.as_ref().and_then(|operation| self.recall(operation)) {
+        if let Some(outcome) =
+            operation.as_ref().and_then(|operation| self.read_from_memory(operation))
+        {
             return Ok(answer(outcome));
         }
         let work = async move {
@@ -146,7 +148,7 @@ impl HostStore {
 
     /// Carries out an operation that only reads, if it takes no more than what the kernel has
     /// in memory. Does not wait.
-    fn recall(&self, operation: &Operation) -> Option<Outcome> {
+    fn read_from_memory(&self, operation: &Operation) -> Option<Outcome> {
         if !is_brief(operation) {
             return None;
         }

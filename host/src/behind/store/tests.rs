@@ -25,14 +25,14 @@ async fn what_is_in_memory_is_answered_at_once() {
     store.directory.write(&link, digest.as_str().as_bytes()).unwrap();
     let (repository, range) = (name, None);
     let operation = Operation::Blob { repository, digest, range, content: true };
-    match store.recall(&operation) {
+    match store.read_from_memory(&operation) {
         Some(outcome) => {
             let body = outcome.unwrap().1.unwrap();
             assert_eq!(body.collect().await.unwrap().to_bytes(), bytes);
         }
         None => assert!(store.directory.from_memory(|_| ()).is_none()),
     }
-    assert!(store.recall(&Operation::Remove(link.clone())).is_none());
+    assert!(store.read_from_memory(&Operation::Remove(link.clone())).is_none());
     assert!(store.directory.path(&link).exists());
 }
 
@@ -88,7 +88,7 @@ async fn a_directory_that_hangs_is_unavailable() {
         Operation::Commit(commit.clone()),
     ] {
         let text = format!("{operation:?}");
-        assert!(store.recall(&operation).is_none(), "{text}");
+        assert!(store.read_from_memory(&operation).is_none(), "{text}");
         assert!(is_unavailable(store.execute(operation).await), "{text}");
     }
     let body = full(Bytes::from_static(b"bytes"));
