@@ -13,15 +13,15 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const DELETE: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
+pub const DELETE: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
 const SLICE: &str = "POST /v2/_roadstead/collect";
 
 /// The shortest waits that the settings allow.
-const WAITS: [(&str, &str); 2] = [
+pub const WAITS: [(&str, &str); 2] = [
     ("REGISTRY_STORAGE_MAINTENANCE_GC_GRACE", "1h"),
     ("REGISTRY_STORAGE_MAINTENANCE_GC_KEEP", "2h"),
 ];
-const HOUR: Duration = Duration::from_hours(1);
+pub const HOUR: Duration = Duration::from_hours(1);
 
 /// Bytes of links, records and the like, at most.
 const BESIDES: u64 = 16 * 1024;
@@ -33,11 +33,11 @@ const HURRY: (&str, &str) = (
 );
 
 /// What a command that succeeds prints.
-fn printed(arguments: &[&str]) -> String {
+pub fn printed(arguments: &[&str]) -> String {
     printed_by(&mut command(arguments))
 }
 
-fn printed_by(command: &mut Command) -> String {
+pub fn printed_by(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {errors}");
@@ -54,17 +54,17 @@ fn report(flags: &[&str], root: &Path) -> Value {
 }
 
 /// An image, and its layer's size in bytes.
-fn image(seed: u64, size: u64) -> Image {
+pub fn image(seed: u64, size: u64) -> Image {
     let config = Content { seed, size: 500 };
     Image { config, layer: Content { seed: seed + 1000, size } }
 }
 
-async fn push(address: &str, repository: &str, image: Image) {
+pub async fn push(address: &str, repository: &str, image: Image) {
     image.push_blobs(address, repository).await;
     ask(address, put_manifest(repository, "latest", image.manifest()), 201).await;
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

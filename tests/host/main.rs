@@ -6,6 +6,7 @@ mod big_blobs;
 mod client_headers;
 mod code_cache;
 mod collect;
+mod collect_commands;
 mod content;
 mod disk;
 mod first_steps;

@@ -234,8 +234,12 @@ Example:
 
 #[cfg(test)]
 mod tests {
-    use super::checked;
-    use std::path::PathBuf;
+    use super::{Cli, Command, checked, command, program};
+    use clap::FromArgMatches as _;
+    use std::ffi::OsString;
+    use std::path::{Path, PathBuf};
+
+    const FILE: &str = "/etc/docker/registry/config.yml";
 
     /// A container's health check is of what its first process serves.
     #[test]
@@ -258,5 +262,21 @@ mod tests {
             assert_eq!(checked(given.clone(), first), given, "{line}");
         }
         assert_eq!(checked(None, Vec::new), None);
+    }
+    /// The two command lines of the CronJob of twuni's chart.
+    #[test]
+    fn the_cron_job_of_twunis_chart() {
+        for (value, expected) in [("true", true), ("false", false)] {
+            let flag = format!("--delete-untagged={value}");
+            let line = ["/bin/registry", "garbage-collect", &flag, FILE].map(OsString::from);
+            let matches = command(None).get_matches_from(program::arguments(line.to_vec()));
+            let Command::GarbageCollect(args) = Cli::from_arg_matches(&matches).unwrap().command
+            else {
+                panic!("another command");
+            };
+            assert_eq!(args.config.as_deref(), Some(Path::new(FILE)));
+            let flags = (args.delete_untagged, args.dry_run, args.quiet);
+            assert_eq!(flags, (expected, false, false));
+        }
     }
 }

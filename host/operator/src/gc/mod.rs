@@ -2,6 +2,7 @@
 //! slice at a time. Where the slices are done is up to a [`Source`]: a running
 //! registry (`remote`), or the host's engine over a storage that nobody serves.
 
+mod distribution;
 mod progress;
 mod questions;
 mod remote;
@@ -11,13 +12,13 @@ use crate::client::Connection;
 use crate::slices;
 pub use crate::slices::Failure;
 use anyhow::{Context as _, bail};
+pub use distribution::{DistributionArgs, print_as_distribution};
 pub use progress::Display;
 pub use questions::Question;
 pub use remote::{is_url, run_remote};
 use roadstead_bridge::collect::{Progress, Report, SliceRequest};
 use roadstead_oci::Digest;
 use std::io::Write;
-use std::path::PathBuf;
 use std::time::Duration;
 
 const HELP: &str = "\
@@ -82,23 +83,6 @@ pub struct Args {
     connection: Connection,
 }
 
-/// Collect garbage as `registry garbage-collect` does, by its name and flags
-#[derive(clap::Args, Debug)]
-pub struct DistributionArgs {
-    /// The configuration file
-    #[arg(value_name = "config.yml")]
-    pub config: Option<PathBuf>,
-    /// Say what would be done, and do nothing
-    #[arg(long, short = 'd')]
-    pub dry_run: bool,
-    /// Also delete manifests that no tag leads to, and no index or image that stays
-    #[arg(long, short = 'm')]
-    pub delete_untagged: bool,
-    /// Print nothing
-    #[arg(long, short = 'q')]
-    pub quiet: bool,
-}
-
 impl Args {
     /// Refuses what means nothing without a URL.
     ///
@@ -139,15 +123,6 @@ impl Args {
             untagged: self.delete_untagged.then_some(self.untagged_age),
             undo: self.undo.clone(),
         }
-    }
-}
-
-impl DistributionArgs {
-    /// The first request of the run. Untagged manifests go whatever their age, as with
-    /// distribution's command, if nobody else uses the storage.
-    pub fn request(&self) -> SliceRequest {
-        let untagged = self.delete_untagged.then_some(0);
-        SliceRequest { dry_run: self.dry_run, untagged, ..SliceRequest::default() }
     }
 }
 
@@ -253,18 +228,6 @@ fn print(outcome: &Outcome, json: bool, out: &mut dyn Write) -> anyhow::Result<(
         ),
     };
     writeln!(out, "{text}").context("cannot print the result")
-}
-
-/// Prints how a run ended, in distribution's words.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn print_as_distribution(outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()> {
-    match outcome {
-        Outcome::Done(report) => writeln!(out, "{}", summary::as_distribution(report)),
-        Outcome::NotDue { .. } => return print(outcome, false, out),
-    }
-    .context("cannot print the result")
 }
 
 #[cfg(test)]
