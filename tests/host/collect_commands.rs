@@ -1,12 +1,16 @@
-//! Commands that chart jobs and operators call: distribution's flags.
+//! Commands that chart jobs and operators call, on a registry that runs and on its
+//! directory: distribution's flags, and what a run took away and is given back.
 
-use crate::collect::{image, printed_by, push, text};
+use crate::collect::{DELETE, HOUR, WAITS, image, printed_by, push, text};
 use crate::disk::Disk;
 use crate::images::{Image, pull};
 use crate::start::assert_says;
-use crate::support::{TEST_LIMIT, within};
-use roadstead_tests::{Registry, command, digest};
+use crate::support::{TEST_LIMIT, ask, push_blob, request, within};
+use bytes::Bytes;
+use roadstead_tests::{Registry, command, digest, make_older};
+use serde_json::Value;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 
 /// Pushes two images with one tag, and returns the digest of the first, to which nothing
 /// leads then.
@@ -48,6 +52,104 @@ async fn the_cron_job_of_twunis_chart() {
         let host = Registry::start(&root, &[], &[]).unwrap();
         let left = pull(&host.address, "a", "latest").await;
         assert_eq!(left, digest(&image(2, 1000).manifest()));
+    })
+    .await;
+}
+
+/// A directory whose garbage is collected, and the registry on it, if one serves it.
+struct Collected {
+    root: PathBuf,
+    host: Option<Registry>,
+}
+
+impl Collected {
+    fn serve(&self) -> Registry {
+        let often = ("REGISTRY_STORAGE_MAINTENANCE_GC_INTERVAL", "1m");
+        Registry::start(&self.root, &[&[DELETE, often], &WAITS[..]].concat(), &[]).unwrap()
+    }
+
+    /// Has hours pass.
+    fn pass(&mut self, hours: u32) {
+        let served = self.host.take().is_some();
+        make_older(&self.root, HOUR * hours);
+        self.host = served.then(|| self.serve());
+    }
+
+    /// What the command prints that is given a registry by its URL, or else the directory.
+    fn gc(&self, flags: &[&str]) -> String {
+        let url = self.host.as_ref().map(|host| format!("http://{}", host.address));
+        let target = url.as_deref().unwrap_or(text(&self.root));
+        printed_by(command([&["gc", target], flags].concat()).envs(WAITS))
+    }
+
+    /// The report of a run that keeps what it condemns.
+    fn report(&self, flags: &[&str]) -> Value {
+        let keep = self.host.is_none().then_some("--keep");
+        let flags: Vec<_> = flags.iter().copied().chain(keep).chain(["--json"]).collect();
+        let mut said: Value = serde_json::from_str(&self.gc(&flags)).unwrap();
+        assert_eq!(said["status"], "done", "{said}");
+        said["report"].take()
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_undone_in_a_directory() {
+    Box::pin(a_run_is_undone(false)).await;
+}
+
+#[tokio::test]
+async fn a_run_is_undone_in_a_registry_that_runs() {
+    Box::pin(a_run_is_undone(true)).await;
+}
+
+/// A run has condemned a blob and deleted an untagged manifest, and both come back.
+async fn a_run_is_undone(served: bool) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut place = Collected { root: directory.path().join("data"), host: None };
+    let images = [image(1, 1000), image(2, 1000)];
+    within(TEST_LIMIT, async {
+        let host = place.serve();
+        let garbage = push_blob(&host.address, "a", &Bytes::from(vec![7; 2048])).await;
+        let former = push_over(&host.address, "a", images).await;
+        place.host = served.then_some(host);
+        place.pass(2);
+        assert_eq!(place.report(&[])["sighted"], 1);
+        place.pass(2);
+        let report = place.report(&["--delete-untagged", "--untagged-age", "1h"]);
+        assert_eq!((&report["condemned"], &report["untagged"]), (&1.into(), &1.into()));
+        let run = report["run"].as_str().unwrap();
+        let links = {
+            let disk = Disk(&place.root);
+            [disk.layer_link("a", &garbage), disk.revision_link("a", &former)]
+        };
+        let there = || links.each_ref().map(|link| link.exists());
+        assert_eq!(there(), [false; 2]);
+        assert_says(&place.gc(&["--why", &garbage]), &["condemned"]);
+
+        let said = place.gc(&["--undo", run, "--dry-run"]);
+        assert_says(&said, &[&format!("run {run} undone"), "to give back:1 blob needed again"]);
+        assert_eq!(there(), [false; 2]);
+        let said = place.gc(&["--undo", run]);
+        let undone = format!("run {run} undone");
+        assert_says(
+            &said,
+            &[&undone, "given back: 1 blob needed", "restored:   1 manifest needed"],
+        );
+        // Before a request can have restored them.
+        assert_eq!(there(), [true; 2]);
+        assert_says(&place.gc(&["--reports"]), &[&format!("undid {run}"), "gave back 1"]);
+        let report = place.report(&["--undo", run]);
+        assert_eq!((&report["given_back"], &report["restored"]), (&0.into(), &0.into()));
+        assert_eq!(report["undone"], run);
+
+        // What was given back outlasts the next run.
+        place.pass(2);
+        assert_eq!(place.report(&[])["condemned"], 0);
+        assert_eq!(there(), [true; 2]);
+        let host = place.host.take().unwrap_or_else(|| place.serve());
+        ask(&host.address, request(&format!("HEAD /v2/a/blobs/{garbage}"), ""), 200).await;
+        assert_eq!(pull(&host.address, "a", &former).await, former);
+        assert_eq!(pull(&host.address, "a", "latest").await, digest(&images[1].manifest()));
     })
     .await;
 }
