@@ -1,14 +1,14 @@
 //! Commands that chart jobs and operators call, on a registry that runs and on its
-//! directory: distribution's flags, and what a run took away and is given back.
+//! directory: distribution's flags, what a run took away and is given back, and deletions.
 
-use crate::collect::{DELETE, HOUR, WAITS, image, printed_by, push, text};
+use crate::collect::{DELETE, HOUR, WAITS, image, printed, printed_by, push, text};
 use crate::disk::Disk;
-use crate::images::{Image, pull};
+use crate::images::{Image, pull, put_manifest};
 use crate::start::assert_says;
-use crate::support::{TEST_LIMIT, ask, push_blob, request, within};
+use crate::support::{TEST_LIMIT, ask, code, push_blob, request, within};
 use bytes::Bytes;
 use roadstead_tests::{Registry, command, digest, make_older};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
@@ -150,6 +150,110 @@ async fn a_run_is_undone(served: bool) {
         ask(&host.address, request(&format!("HEAD /v2/a/blobs/{garbage}"), ""), 200).await;
         assert_eq!(pull(&host.address, "a", &former).await, former);
         assert_eq!(pull(&host.address, "a", "latest").await, digest(&images[1].manifest()));
+    })
+    .await;
+}
+
+/// The status of `roadstead rm`, what it prints, and what went wrong.
+fn rm(arguments: &[&str]) -> (i32, String, String) {
+    let output = command([&["rm"], arguments].concat()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The content of a list.
+async fn listed(address: &str, path: &str) -> Value {
+    let answer = ask(address, request(&format!("GET {path}"), ""), 200).await;
+    serde_json::from_slice(answer.body()).unwrap()
+}
+
+/// A tag, a manifest with its tags, and a repository, by the registry's address.
+#[tokio::test]
+async fn a_registry_that_runs_deletes_by_command() {
+    let root = tempfile::tempdir().unwrap();
+    let [shared, alone, other] = [image(1, 1000), image(2, 1000), image(3, 1000)];
+    within(TEST_LIMIT, async {
+        let host = Registry::start(root.path(), &[DELETE], &[]).unwrap();
+        let address = &host.address;
+        for (repository, image) in [("team/app", shared), ("team/app", alone), ("team/b", other)] {
+            push(address, repository, image).await;
+        }
+        for (tag, image) in [("a", shared), ("b", shared), ("c", shared), ("d", alone)] {
+            ask(address, put_manifest("team/app", tag, image.manifest()), 201).await;
+        }
+        let tags = async || listed(address, "/v2/team/app/tags/list").await["tags"].take();
+        let missing = async |reference: &str| {
+            let line = format!("GET /v2/team/app/manifests/{reference}");
+            let answer = ask(address, request(&line, ""), 404).await;
+            assert_eq!(code(answer.body()), "MANIFEST_UNKNOWN", "{line}");
+        };
+        let at = format!("{address}/team/app");
+        let manifest = digest(&shared.manifest());
+        assert_eq!(tags().await, json!(["a", "b", "c", "d", "latest"]));
+
+        let tag = format!("{at}:a");
+        let (status, said, problem) = rm(&["--dry-run", &tag]);
+        assert_eq!((status, tags().await.as_array().unwrap().len()), (0, 5), "{problem}");
+        assert_says(&said, &[&format!("would delete {tag}, which leads to {manifest}")]);
+        let (status, said, problem) = rm(&[&tag]);
+        assert_eq!(status, 0, "{problem}");
+        assert_says(&said, &[&format!("deleted {tag}; its manifest stays")]);
+        assert_eq!(tags().await, json!(["b", "c", "d", "latest"]));
+        missing("a").await;
+        assert_eq!(pull(address, "team/app", &manifest).await, manifest);
+        let (status, _, problem) = rm(&[&tag]);
+        assert_eq!(status, 3, "{problem}");
+
+        let by_digest = format!("http://{at}@{manifest}");
+        let (status, said, problem) = rm(&["--dry-run", &by_digest]);
+        assert_eq!(status, 0, "{problem}");
+        assert_says(&said, &["with its tags: b, c"]);
+        let (status, said, problem) = rm(&[&by_digest]);
+        assert_eq!(status, 0, "{problem}");
+        assert_says(&said, &[&manifest, "with its tags"]);
+        assert_eq!(tags().await, json!(["d", "latest"]));
+        missing("b").await;
+        missing(&manifest).await;
+        assert_eq!(pull(address, "team/app", "d").await, digest(&alone.manifest()));
+
+        let catalog = async || listed(address, "/v2/_catalog").await["repositories"].take();
+        assert_eq!(catalog().await, json!(["team/app", "team/b"]));
+        let (status, said, problem) = rm(&["--repository", &at]);
+        assert_eq!(status, 0, "{problem}");
+        assert_says(&said, &["2 tags, 1 manifests"]);
+        assert_eq!(catalog().await, json!(["team/b"]));
+        let gone = request("GET /v2/team/app/tags/list", "");
+        assert_eq!(code(ask(address, gone, 404).await.body()), "NAME_UNKNOWN");
+        missing("d").await;
+        for blob in [shared, alone].iter().flat_map(|image| image.blobs()) {
+            let line = format!("HEAD /v2/team/app/blobs/{}", blob.digest());
+            ask(address, request(&line, ""), 404).await;
+        }
+        let (status, _, problem) = rm(&["--repository", &at]);
+        assert_eq!(status, 3, "{problem}");
+        assert_eq!(pull(address, "team/b", "latest").await, digest(&other.manifest()));
+    })
+    .await;
+}
+
+/// A registry whose settings do not allow deletion says so, and has all of it afterwards.
+#[tokio::test]
+async fn a_registry_that_runs_may_not_delete() {
+    let root = tempfile::tempdir().unwrap();
+    let image = image(1, 1000);
+    within(TEST_LIMIT, async {
+        let host = Registry::start(root.path(), &[], &[]).unwrap();
+        push(&host.address, "a", image).await;
+        let at = format!("{}/a", host.address);
+        let (tag, by_digest) =
+            (format!("{at}:latest"), format!("{at}@{}", digest(&image.manifest())));
+        for arguments in [&[tag.as_str()][..], &[&by_digest], &["--repository", &at]] {
+            let (status, said, problem) = rm(arguments);
+            assert_eq!((status, said.as_str()), (1, ""), "{arguments:?}");
+            assert_says(&problem, &["REGISTRY_STORAGE_DELETE_ENABLED=true"]);
+        }
+        assert_eq!(pull(&host.address, "a", "latest").await, digest(&image.manifest()));
+        assert_eq!(printed(&["rm", "--dry-run", &tag]).lines().count(), 1);
     })
     .await;
 }
