@@ -114,6 +114,11 @@ async fn a_directory_that_is_served_is_left_to_its_registry() {
         let said = refusal(command(["gc", text(root.path())]));
         assert_says(&said, &["another process serves", text(root.path()), "by its URL"]);
         assert_eq!(said.lines().count(), 1, "{said}");
+        // A lock knows better than the operator.
+        let said = refusal(command(["gc", "--alone", text(root.path())]));
+        assert_says(&said, &["another process serves", text(root.path()), "by its URL"]);
+        let said = refusal(command(["gc", "--alone", &format!("http://{}", host.address)]));
+        assert_says(&said, &["--alone", "a registry serves this one"]);
         let said = refusal(command(["rm", "--directory", text(root.path()), "a:v1"]));
         assert_says(&said, &["another process serves", text(root.path()), "by its URL"]);
         let output = command(["rescue", text(root.path())]).output().unwrap();

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const HOUR: Duration = Duration::from_hours(1);
+pub const HOUR: Duration = Duration::from_hours(1);
 
 /// How long a registry in a hurry may take to remove garbage, and how often to look.
-const REMOVAL_LIMIT: Duration = Duration::from_mins(2);
-const REMOVAL_PAUSE: Duration = Duration::from_millis(200);
+pub const REMOVAL_LIMIT: Duration = Duration::from_mins(2);
+pub const REMOVAL_PAUSE: Duration = Duration::from_millis(200);
 
 /// Waits so short that a process sees garbage, condemns and removes it while a test runs,
 /// and pauses between runs.
@@ -26,18 +26,18 @@ const HURRY: (&str, &str) = (
 );
 
 /// A bucket with two images, and its configuration file.
-struct Stored {
+pub struct Stored {
     settings: Vec<(String, String)>,
-    bucket: Arc<dyn Bucket>,
+    pub bucket: Arc<dyn Bucket>,
     config: PathBuf,
-    deleted: SmallImage,
-    left: SmallImage,
+    pub deleted: SmallImage,
+    pub left: SmallImage,
     _directory: tempfile::TempDir,
 }
 
 impl Stored {
     /// Pushes the images to the bucket of these settings, of this kind of store.
-    async fn new(kind: &str, settings: Vec<(String, String)>) -> Self {
+    pub async fn new(kind: &str, settings: Vec<(String, String)>) -> Self {
         let prefix = format!("REGISTRY_STORAGE_{}_", kind.to_uppercase());
         let key = |name: &str| name.strip_prefix(&prefix).unwrap().to_lowercase();
         let of_store: Map<String, Value> =
@@ -63,25 +63,25 @@ impl Stored {
         stored
     }
 
-    fn host(&self, more: &[(&str, &str)]) -> Registry {
+    pub fn host(&self, more: &[(&str, &str)]) -> Registry {
         let redirect = ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true");
         Registry::start_over(&self.settings, &[&[redirect], more].concat()).unwrap()
     }
 
     /// What a command prints that succeeds, with no settings but the file's.
-    fn printed(arguments: &[&str]) -> String {
+    pub fn printed(arguments: &[&str]) -> String {
         let output = command(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {:?}: {said}", output.status);
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn config(&self) -> &str {
+    pub fn config(&self) -> &str {
         text(&self.config)
     }
 
     /// Deletes the first image: its tag, and then its manifest.
-    fn delete(&self) {
+    pub fn delete(&self) {
         let [_, _, manifest] = self.deleted.digests();
         for target in ["team/app:deleted", &format!("team/app@{manifest}")] {
             let said = Self::printed(&["rm", "--config", self.config(), target]);
@@ -91,7 +91,7 @@ impl Stored {
 
     /// The report of a run, in which these figures are not 0, of those that say what
     /// becomes of blobs.
-    fn collected(&self, figures: &[(&str, usize)]) -> Value {
+    pub fn collected(&self, figures: &[(&str, usize)]) -> Value {
         let printed = Self::printed(&["gc", "--json", self.config()]);
         let mut said: Value = serde_json::from_str(&printed).unwrap();
         assert_eq!(said["status"], "done", "{said}");
@@ -114,18 +114,16 @@ impl Stored {
     }
 
     /// Whether the bucket has the first image's blobs; they go together.
-    async fn has_deleted(&self) -> bool {
+    pub async fn has_deleted(&self) -> bool {
         let mut found = Vec::new();
         for digest in self.deleted.digests() {
-            let hex = digest.strip_prefix("sha256:").unwrap();
-            let key = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
-            found.push(self.bucket.head(&Place::from(key)).await.is_ok());
+            found.push(self.bucket.head(&data_of(&digest)).await.is_ok());
         }
         found.contains(&true)
     }
 
     /// What clients see at the end.
-    async fn left_alone(&self) {
+    pub async fn left_alone(&self) {
         let host = self.host(&[]);
         run(&at(&host), &self.left.pulled()).await;
         let mut steps =
@@ -138,7 +136,13 @@ impl Stored {
     }
 }
 
-fn at(host: &Registry) -> Target {
+/// The key of a blob's data.
+pub fn data_of(digest: &str) -> Place {
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    Place::from(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
+}
+
+pub fn at(host: &Registry) -> Target {
     Target::Server(host.address.clone())
 }
 

@@ -14,6 +14,7 @@ mod contract;
 mod fake_gcs;
 mod garage;
 mod gcs;
+mod operators;
 mod outage;
 mod platform;
 mod registry;

@@ -130,4 +130,10 @@ fn what_is_wrong_is_said() {
     assert!(run(&[&url]).0.unwrap().contains("ask again in 9 s"));
     let said = run(&["--keep", "http://127.0.0.1:1"]).0.unwrap_err().to_string();
     assert!(said.contains("a registry that runs always keeps"), "{said}");
+    let said = run(&["--alone", "http://127.0.0.1:1"]).0.unwrap_err().to_string();
+    assert!(said.contains("--alone is for a storage that nothing else uses"), "{said}");
+    for flags in [["--alone", "--keep"], ["--alone", "--usage"], ["--reports", "--alone"]] {
+        let refused = Cli::try_parse_from(["gc", flags[0], flags[1], "/srv"]).err().unwrap();
+        assert!(refused.to_string().contains("cannot be used with"), "{refused}");
+    }
 }

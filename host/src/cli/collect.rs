@@ -29,7 +29,7 @@ pub(super) fn run(args: &gc::Args) -> anyhow::Result<()> {
             question.answer(storage, args.json, &mut Output::standard()).await
         });
     }
-    offline(options, Purpose::Collect { keep: args.keep }, async |storage| {
+    offline(options, Purpose::Collect(args.waits()), async |storage| {
         args.drive(storage, &mut display, &mut Output::standard()).await
     })
 }
@@ -38,12 +38,12 @@ pub(super) fn run(args: &gc::Args) -> anyhow::Result<()> {
 pub(super) fn run_as_distribution(args: &gc::DistributionArgs) -> anyhow::Result<()> {
     let config = args.config.as_deref();
     let options = options(Some(config.context("name the configuration file")?))?;
-    let ask = args.request();
+    let (ask, waits) = (args.request(), args.waits());
     let mut errors = stderr();
     let mut display =
         if args.quiet { Display::nothing() } else { Display::standard_error(&mut errors) };
-    let outcome = offline(options, Purpose::Collect { keep: false }, async |storage| {
-        gc::drive(storage, ask, &mut display).await
+    let outcome = offline(options, Purpose::Collect(waits), async |storage| {
+        gc::drive(storage, ask, waits, &mut display).await
     })?;
     if args.quiet { Ok(()) } else { gc::print_as_distribution(&outcome, &mut Output::standard()) }
 }

@@ -17,7 +17,7 @@ use http_body_util::BodyExt as _;
 use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
 use roadstead_bridge::{front, scrub};
 use roadstead_directory::PRIVATE;
-use roadstead_operator::gc::{Failure, Source};
+use roadstead_operator::gc::{Failure, Source, Waits};
 use roadstead_operator::registry::{Answer, Registry};
 use std::path::Path;
 
@@ -40,12 +40,8 @@ const BUDGET: u32 = 2000;
 /// What a storage is opened for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
-    /// To collect garbage. With `keep`, the waits of the settings apply, as they always
-    /// do in a bucket.
-    Collect {
-        /// Whether they apply.
-        keep: bool,
-    },
+    /// To collect garbage, with the waits of the settings where a run waits.
+    Collect(Waits),
     /// To read all of it, whoever else uses it. Nothing is written, so that no lock is
     /// taken, and a copy that is mounted read-only will do.
     Read,
@@ -83,7 +79,7 @@ impl Offline {
         if let Storage::Directory(store) = &storage {
             if purpose != Purpose::Read && !store.is_owner() {
                 let command = match purpose {
-                    Purpose::Collect { .. } => "gc http://localhost:5000",
+                    Purpose::Collect(_) => "gc http://localhost:5000",
                     Purpose::Read | Purpose::Quarantine => {
                         "scrub --quarantine http://localhost:5000"
                     }
@@ -97,8 +93,10 @@ impl Offline {
                     options.root.display()
                 );
             }
-            overrides.exclusive = purpose == Purpose::Collect { keep: false };
             overrides.budget = Some(BUDGET);
+        }
+        if let Purpose::Collect(waits) = purpose {
+            overrides.exclusive = waits.exclusive(matches!(storage, Storage::Directory(_)));
         }
         let variables =
             outbound::variables(options.config.cloud.as_ref(), variables(&options, purpose))?;
@@ -185,6 +183,7 @@ mod tests {
     use super::{PERMITTED, Purpose, variables};
     use crate::options::Options;
     use roadstead_config::{Config, Given, Settings};
+    use roadstead_operator::gc::Waits;
 
     /// With whatever settings serve the storage, the component collects and asks for
     /// no login.
@@ -202,7 +201,7 @@ mod tests {
         let options = Options::new(&Settings::gather(given)).unwrap();
         let told = variables(&options, Purpose::Read);
         assert!(Config::from_variables(told).unwrap().read_only);
-        let told = variables(&options, Purpose::Collect { keep: false });
+        let told = variables(&options, Purpose::Collect(Waits::InBuckets));
         let config = Config::from_variables(told.clone()).unwrap();
         assert!(!config.auth.enabled() && !config.read_only, "{told:?}");
         assert_eq!(config.collection.unwrap().keep.as_secs(), 72 * 3600);

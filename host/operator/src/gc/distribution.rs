@@ -1,6 +1,6 @@
 //! `roadstead garbage-collect`: the name, flags and words of distribution's command.
 
-use super::{Outcome, print, summary};
+use super::{Outcome, Waits, print, summary};
 use anyhow::Context as _;
 use roadstead_bridge::collect::SliceRequest;
 use std::io::Write;
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 // A flag may come again; the last one counts, as in distribution's.
 #[derive(clap::Args, Debug)]
 #[command(args_override_self = true)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct DistributionArgs {
     /// The configuration file
     #[arg(value_name = "config.yml")]
@@ -35,9 +36,18 @@ pub struct DistributionArgs {
         hide_default_value = true, action = clap::ArgAction::Set
     )]
     pub quiet: bool,
+    /// Nothing else uses this storage: free space at once, also in a bucket; content that others
+    /// push meanwhile is lost
+    #[arg(long)]
+    pub alone: bool,
 }
 
 impl DistributionArgs {
+    /// Where the run waits for others.
+    pub fn waits(&self) -> Waits {
+        Waits::of(self.alone, false)
+    }
+
     /// The first request of the run. Untagged manifests go whatever their age, as with
     /// distribution's command, if nobody else uses the storage.
     pub fn request(&self) -> SliceRequest {

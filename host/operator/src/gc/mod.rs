@@ -7,6 +7,7 @@ mod progress;
 mod questions;
 mod remote;
 pub(crate) mod summary;
+mod waits;
 
 use crate::client::Connection;
 use crate::slices;
@@ -20,6 +21,7 @@ use roadstead_bridge::collect::{Progress, Report, SliceRequest};
 use roadstead_oci::Digest;
 use std::io::Write;
 use std::time::Duration;
+pub use waits::Waits;
 
 const HELP: &str = "\
 Examples:
@@ -32,7 +34,8 @@ Examples:
 A registry that runs goes on serving, and keeps what is to go for some days, in case that
 something needs it again. In a directory that no registry serves, space comes back at once,
 unless --keep is given: stop all registries on it first, also those of other programs. A
-bucket does not tell whether registries use it, so there the waits stay.
+bucket does not tell whether registries use it, so there the waits stay, unless --alone says
+that nothing else uses it. If that is wrong, what others push meanwhile is lost.
 
 --delete-untagged keeps what a tag leads to, what that lists, and what refers to it as its
 subject, such as signatures. A registry that runs brings the rest back when it is pulled by
@@ -56,6 +59,10 @@ pub struct Args {
     /// Keep what is to go for as long as the settings say
     #[arg(long)]
     pub keep: bool,
+    /// Nothing else uses this storage: free space at once, also in a bucket; content that others
+    /// push meanwhile is lost
+    #[arg(long, conflicts_with_all = ["keep", "why", "usage", "reports"])]
+    pub alone: bool,
     /// Also delete manifests that no tag leads to, and no index or image that stays
     #[arg(long, conflicts_with_all = ["undo", "why", "usage", "reports"])]
     pub delete_untagged: bool,
@@ -92,6 +99,11 @@ impl Args {
         self.connection.check_storage()
     }
 
+    /// Where the run waits for others.
+    pub fn waits(&self) -> Waits {
+        Waits::of(self.alone, self.keep)
+    }
+
     /// The question that is to be answered, if no run is asked for.
     pub fn question(&self) -> Option<Question> {
         match (&self.why, self.usage, self.reports) {
@@ -112,7 +124,8 @@ impl Args {
         display: &mut Display<'_>,
         out: &mut dyn Write,
     ) -> anyhow::Result<()> {
-        print(&drive(source, self.request(), display).await?, self.json, out)
+        let outcome = drive(source, self.request(), self.waits(), display).await?;
+        print(&outcome, self.json, out)
     }
 
     /// The first request of a run.
@@ -158,13 +171,15 @@ pub enum Outcome {
     },
 }
 
-/// Drives a run to its end.
+/// Drives a run to its end. It goes on with the same waits, so a run that stopped is told
+/// of them.
 ///
 /// # Errors
 /// When slices fail, or another run takes over.
 pub async fn drive(
     source: &mut impl Source,
     mut ask: SliceRequest,
+    waits: Waits,
     display: &mut Display<'_>,
 ) -> anyhow::Result<Outcome> {
     loop {
@@ -173,6 +188,7 @@ pub async fn drive(
             Err(failure) => {
                 display.end();
                 let kind = [
+                    waits.flag().map(|flag| format!(" {flag}")),
                     ask.dry_run.then(|| " --dry-run".to_owned()),
                     ask.undo.as_ref().map(|undone| format!(" --undo {undone}")),
                 ];
@@ -232,7 +248,7 @@ fn print(outcome: &Outcome, json: bool, out: &mut dyn Write) -> anyhow::Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::{Display, Failure, Outcome, Source, drive, print};
+    use super::{Display, Failure, Outcome, Source, Waits, drive, print};
     use crate::slices::RETRIES;
     use clap::Parser as _;
     use roadstead_bridge::collect::{Progress, Report, SliceRequest};
@@ -263,10 +279,14 @@ mod tests {
     }
 
     async fn run(slices: &mut Slices) -> (anyhow::Result<Outcome>, String) {
+        run_with(slices, Waits::InBuckets).await
+    }
+
+    async fn run_with(slices: &mut Slices, waits: Waits) -> (anyhow::Result<Outcome>, String) {
         let mut shown = Vec::new();
         let mut display = Display::lines(&mut shown);
         let ask = SliceRequest { dry_run: true, ..SliceRequest::default() };
-        let outcome = drive(slices, ask, &mut display).await;
+        let outcome = drive(slices, ask, waits, &mut display).await;
         (outcome, String::from_utf8(shown).unwrap())
     }
 
@@ -298,6 +318,12 @@ mod tests {
             said,
             "run 7 stopped; if it has not ended, --run 7 --dry-run continues it: the store is gone"
         );
+        // A run goes on with the waits with which it began, or not at all.
+        for (waits, flag) in [(Waits::Everywhere, "--keep"), (Waits::Nowhere, "--alone")] {
+            let mut slices = Slices::new([Ok(running("blobs", 0)), Err(failed(false))]);
+            let said = run_with(&mut slices, waits).await.0.unwrap_err().to_string();
+            assert!(said.contains(&format!("--run 7 {flag} --dry-run continues it")), "{said}");
+        }
         let mut slices =
             Slices::new([Ok(running("blobs", 0)), Ok(Progress::NotDue { seconds: 60 })]);
         let said = run(&mut slices).await.0.unwrap_err().to_string();

@@ -27,6 +27,12 @@ pub fn run_remote(
     if args.keep {
         bail!("--keep is for a storage that nobody serves: a registry that runs always keeps");
     }
+    if args.alone {
+        bail!(
+            "--alone is for a storage that nothing else uses, and a registry serves this one: stop \
+             it, and name its configuration file or its data directory"
+        );
+    }
     let target = args.target.as_deref().unwrap_or_default();
     slices::at_url(target, &args.connection, input, async |client| match args.question() {
         Some(question) => question.answer(client, args.json, out).await,

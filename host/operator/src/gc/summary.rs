@@ -72,7 +72,7 @@ fn untagged(report: &Report, lines: &mut Vec<String>) {
         lines.push(
             "another registry has written to this storage in the last 30 days, so nothing is \
              removed, and untagged manifests stay; stop all registries, and run this again on the \
-             storage itself"
+             storage itself, with --alone if it is a bucket"
                 .to_owned(),
         );
     }
