@@ -127,7 +127,7 @@ async fn distribution_collects_the_images_of_an_index() {
 }
 
 /// An index of one image.
-fn index_of(image: &Image) -> String {
+pub fn index_of(image: &Image) -> String {
     let descriptor = serde_json::json!({ "mediaType": OCI_MANIFEST, "digest": image.digest(), "size": image.manifest.len() });
     let index = serde_json::json!({
         "schemaVersion": 2,
@@ -138,7 +138,7 @@ fn index_of(image: &Image) -> String {
 }
 
 /// Runs `roadstead rescue`: its exit status, and what it prints.
-fn rescue(arguments: &[&str]) -> (Option<i32>, String) {
+pub fn rescue(arguments: &[&str]) -> (Option<i32>, String) {
     let output = command(["rescue"].iter().chain(arguments)).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())

@@ -3,6 +3,7 @@
 //! version of distribution that is installed.
 
 mod collector;
+mod condemned;
 mod migration;
 
 use roadstead_tests::{
