@@ -171,7 +171,7 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
         for repository in hinted.into_iter().filter(readable) {
             match self.blob_size(&repository, digest).await {
                 Ok(_) => return Ok(repository),
-                Err(StorageError::NotFound) => {}
+                Err(StorageError::NotFound | StorageError::LinkMoved) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -71,8 +71,11 @@ impl Directory {
         range: Option<ByteRange>,
         content: bool,
     ) -> WithContent {
-        if !self.holds(repository, digest)? {
-            return Err(StorageError::NotFound);
+        if !self.leads_to(&Key::Layer(repository.clone(), digest.clone()), digest)? {
+            // In this order: a collector writes the one before it deletes the other.
+            let moved = Key::MovedLayer(repository.clone(), digest.clone());
+            let is_moved = self.leads_to(&moved, digest)?;
+            return Err(if is_moved { StorageError::LinkMoved } else { StorageError::NotFound });
         }
         let blob = Key::Blob(digest.clone());
         if !content {
@@ -89,11 +92,6 @@ impl Directory {
         Ok((Reply::Blob { size, range, text }, file))
     }
 
-    /// Whether a repository has a link to a blob.
-    fn holds(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, StorageError> {
-        self.leads_to(&Key::Layer(repository.clone(), digest.clone()), digest)
-    }
-
     /// The blobs among these that the repository does not hold.
     pub(crate) fn missing_blobs(
         &self,
@@ -104,7 +102,9 @@ impl Directory {
         for digest in digests.iter().take(DIGESTS_LIMIT) {
             match self.blob(repository, digest, None, false) {
                 Ok(_) => self.settle(&Key::Layer(repository.clone(), digest.clone()))?,
-                Err(StorageError::NotFound) => missing.push(digest.clone()),
+                Err(StorageError::NotFound | StorageError::LinkMoved) => {
+                    missing.push(digest.clone());
+                }
                 Err(error) => return Err(error),
             }
         }

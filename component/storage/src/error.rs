@@ -13,6 +13,10 @@ use std::io::{self, ErrorKind};
 pub enum StorageError {
     /// There is no such object or upload session.
     NotFound,
+    /// The repository has no link to the blob, but the one that a collector has moved
+    /// aside: it can be given back. Only of `Storage::blob` and `blob_size`, where a look
+    /// for that link costs no request.
+    LinkMoved,
     /// The upload session ends at this byte, and not where bytes were to be
     /// appended.
     Offset(u64),
@@ -48,6 +52,7 @@ impl StorageError {
             | Self::Unavailable(cause)
             | Self::Failed(cause) => Some(cause),
             Self::NotFound
+            | Self::LinkMoved
             | Self::Offset(_)
             | Self::Busy
             | Self::DigestMismatch(_)
@@ -125,6 +130,7 @@ impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound => f.write_str("not found"),
+            Self::LinkMoved => f.write_str("the link to the blob was moved"),
             Self::Offset(offset) => write!(f, "the upload session ends at byte {offset}"),
             Self::Busy => f.write_str("another request is appending to the upload session"),
             Self::DigestMismatch(Some(digest)) => write!(f, "the content has the digest {digest}"),

@@ -53,7 +53,9 @@ pub trait Storage {
     ///
     /// # Errors
     /// [`StorageError::Range`] when no byte of the range is in the blob. An
-    /// empty blob has no ranges, and is given whole.
+    /// empty blob has no ranges, and is given whole. [`StorageError::LinkMoved`] in the
+    /// place of [`StorageError::NotFound`] when a collector has moved the repository's
+    /// link, if the storage has no [`Storage::marker`].
     async fn blob(
         &self,
         repository: &RepositoryName,
@@ -61,7 +63,7 @@ pub trait Storage {
         range: Option<ByteRange>,
     ) -> Result<Blob<Self::Download>, StorageError>;
 
-    /// The size in bytes of a blob of the repository.
+    /// The size in bytes of a blob of the repository; fails as [`Storage::blob`] does.
     async fn blob_size(
         &self,
         repository: &RepositoryName,

@@ -316,6 +316,7 @@ fn internal(error: StorageError) -> Error {
         StorageError::Full(cause) => Error::StorageFull(cause),
         StorageError::ReadOnly(cause) => Error::StorageReadOnly(cause),
         StorageError::NotFound
+        | StorageError::LinkMoved
         | StorageError::Offset(_)
         | StorageError::Busy
         | StorageError::DigestMismatch(_)

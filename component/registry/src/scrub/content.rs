@@ -43,7 +43,7 @@ impl<S: Storage> Scrub<'_, S> {
         self.spend(1);
         match self.store.storage.blob_size(name, digest).await {
             Ok(size) => return Ok(Held::Data(size)),
-            Err(StorageError::NotFound) => {}
+            Err(StorageError::NotFound | StorageError::LinkMoved) => {}
             // Such as a link that holds no digest.
             Err(error) => drop(self.of_one_object(error).await?),
         }

@@ -29,20 +29,19 @@ pub(crate) enum Opened<D> {
 impl<S: Storage> Store<S> {
     /// The size of a blob of the repository. Where each object costs a request, a
     /// link that was moved is not looked for: most who ask are about to push the
-    /// blob, which is always right.
+    /// blob, which is always right. A directory has looked already.
     pub(crate) async fn blob_size(
         &self,
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<u64, StorageError> {
-        match self.storage.blob_size(name, digest).await {
-            Err(StorageError::NotFound)
-                if self.storage.marker().is_none() && self.restore(name, digest).await? =>
-            {
+        let size = match self.storage.blob_size(name, digest).await {
+            Err(StorageError::LinkMoved) if self.restore(name, digest).await? => {
                 self.storage.blob_size(name, digest).await
             }
             size => size,
-        }
+        };
+        not_moved(size)
     }
 
     /// Opens a blob of the repository, or a part of it, or says where it is, if
@@ -54,12 +53,19 @@ impl<S: Storage> Store<S> {
         range: Option<ByteRange>,
         redirect: bool,
     ) -> Result<Opened<S::Download>, StorageError> {
-        match self.open_held(name, digest, range, redirect).await {
-            Err(StorageError::NotFound) if self.restore(name, digest).await? => {
+        let opened = match self.open_held(name, digest, range, redirect).await {
+            // A directory has looked for a moved link.
+            Err(StorageError::NotFound) if self.storage.marker().is_none() => {
+                return Err(StorageError::NotFound);
+            }
+            Err(StorageError::NotFound | StorageError::LinkMoved)
+                if self.restore(name, digest).await? =>
+            {
                 self.open_held(name, digest, range, redirect).await
             }
             opened => opened,
-        }
+        };
+        not_moved(opened)
     }
 
     async fn open_held(
@@ -126,7 +132,9 @@ impl<S: Storage> Store<S> {
                 self.storage.delete(&moved).await?;
                 self.storage.delete(&Key::Layer(name.clone(), digest.clone())).await
             }
-            Err(StorageError::NotFound) => self.storage.remove(&moved).await,
+            Err(StorageError::NotFound | StorageError::LinkMoved) => {
+                self.storage.remove(&moved).await
+            }
             Err(error) => Err(error),
         }
     }
@@ -205,4 +213,12 @@ impl<S: Storage> Store<S> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A link that was moved and was not restored is none.
+fn not_moved<T>(result: Result<T, StorageError>) -> Result<T, StorageError> {
+    result.map_err(|error| match error {
+        StorageError::LinkMoved => StorageError::NotFound,
+        error => error,
+    })
 }

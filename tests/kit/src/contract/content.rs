@@ -117,6 +117,16 @@ async fn check_blobs<S: Testable>(storage: &S) {
         storage.link(&revision, &digest, None).await.unwrap();
         no_blob(storage, &other, &digest).await;
         assert_eq!(storage.blob_size(&name, &digest).await, Ok(70));
+
+        // Nor is one whose link was moved; where a look costs no request, that is said.
+        let link = Key::MovedLayer(other.clone(), digest.clone());
+        storage.link(&link, &digest, None).await.unwrap();
+        let looks = storage.marker().is_none();
+        let error = if looks { StorageError::LinkMoved } else { StorageError::NotFound };
+        assert_eq!(storage.blob(&other, &digest, None).await.err(), Some(error.clone()));
+        assert_eq!(storage.blob_size(&other, &digest).await, Err(error));
+        let missing = storage.missing_blobs(&other, &[&digest]).await;
+        assert_eq!(missing, Ok(vec![digest.clone()]));
     }
     // A link to a blob that is not there.
     let (name, digest) = (repository(), sha256(&content(9)));
