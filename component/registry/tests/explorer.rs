@@ -6,7 +6,7 @@
 use roadstead_kit::bucket::Conditions;
 use roadstead_kit::explorer::{
     Ask, Bound, Collected, Defect, Encounter, Fault, FaultKind, Found, Item, Medium, Meeting,
-    Phase, Scenario, Scrubber, Slip, collect_beside, encounter, explore, inject, meet,
+    Meets, Phase, Scenario, Scrubber, Slip, collect_beside, encounter, explore, inject, meet,
     scrub_beside,
 };
 
@@ -427,19 +427,25 @@ const COLLECTIONS: &[Collected] = &[
 #[test]
 fn the_registry_collects_beside_clients() {
     let mut failures = Vec::new();
-    let medium = Medium::Bucket(Conditions::Ignored);
-    let mut runs = 0;
-    for collected in COLLECTIONS {
-        let all = bound(medium);
-        // A run has so many operations that only the orders with one interruption are few
-        // enough to be tried all: a client that comes between any two of them.
-        let bound = Bound { preemptions: all.preemptions - 1, ..all };
-        let found = collect_beside(medium, collected, bound, None);
-        runs += found.runs;
-        failures.extend(found.violation);
+    let all = [Meets::Actions, Meets::ActionsTwice, Meets::All];
+    for (medium, meets) in COLLECTED.into_iter().flat_map(|medium| all.map(|meets| (medium, meets)))
+    {
+        let mut runs = 0;
+        for collected in COLLECTIONS {
+            let all = bound(medium);
+            // A run has so many operations that only the orders with one interruption are few
+            // enough to be tried all: a client that comes between any two of them. Over a
+            // directory it has several times as many.
+            let part = if medium == Medium::SharedDirectory { 4 } else { 1 };
+            let (orders, seeds) = (all.orders / part, all.seeds / part as u64);
+            let bound = Bound { orders, preemptions: all.preemptions - 1, seeds };
+            let found = collect_beside(medium, collected, meets, bound, None);
+            runs += found.runs;
+            failures.extend(found.violation);
+        }
+        eprintln!("{meets:?} of the registry's collector over {medium:?}: {runs} interleavings");
+        assert!(runs > COLLECTIONS.len() || !failures.is_empty(), "nobody met");
     }
-    eprintln!("the registry's collector over {medium:?}: {runs} interleavings");
-    assert!(runs > COLLECTIONS.len() || !failures.is_empty(), "nobody met");
     report(&failures);
 }
 
@@ -449,13 +455,19 @@ fn the_registry_collects_beside_clients() {
 fn the_registry_collects_and_a_fault_at_every_operation() {
     let (orders, seeds) = if std::env::var_os(LONG).is_some() { (200, 100) } else { (2, 1) };
     let bound = Bound { orders, preemptions: 1, seeds };
-    let medium = Medium::Bucket(Conditions::Ignored);
     let mut failures = Vec::new();
-    for kind in [FaultKind::Stops, FaultKind::Fails, FaultKind::LosesAnswer] {
+    for (medium, kind) in [
+        (Medium::Bucket(Conditions::Ignored), FaultKind::Stops),
+        (Medium::Bucket(Conditions::Ignored), FaultKind::Fails),
+        (Medium::Bucket(Conditions::Ignored), FaultKind::LosesAnswer),
+        (Medium::SharedDirectory, FaultKind::Stops),
+        (Medium::SharedDirectory, FaultKind::Fails),
+    ] {
         let (mut runs, mut points) = (0, 0);
         for collected in COLLECTIONS {
             for at in 0.. {
-                let found = collect_beside(medium, collected, bound, Some(Fault { at, kind }));
+                let fault = Some(Fault { at, kind });
+                let found = collect_beside(medium, collected, Meets::Actions, bound, fault);
                 if !found.faulted && found.violation.is_none() {
                     break;
                 }
@@ -464,7 +476,10 @@ fn the_registry_collects_and_a_fault_at_every_operation() {
                 failures.extend(found.violation);
             }
         }
-        eprintln!("{kind:?} of the registry's collector: {points} points in {runs} interleavings");
+        eprintln!(
+            "{kind:?} of the registry's collector over {medium:?}: {points} points in {runs} \
+             interleavings"
+        );
         assert!(points > COLLECTIONS.len() || !failures.is_empty(), "nothing went wrong");
     }
     report(&failures);

@@ -1,14 +1,14 @@
-//! The registry's own garbage collection beside clients, in a bucket: what a run does once
-//! it knows what is garbage.
+//! The registry's own garbage collection beside clients: a run from its beginning, or what it
+//! does once it knows what is garbage.
 
 use super::ask::{Ask, Upload};
-use super::collector::Beside;
+use super::collector::{Beside, Collect};
 use super::schedule::Scheduler;
 use super::search::{Bound, Found, explore_runs, send};
 use super::stage::Fault;
 use super::world::{Medium, World};
 use crate::native::default_order;
-use roadstead_registry::{Progress, SliceOptions};
+use roadstead_registry::{Progress, SliceOptions, TOMBSTONE_KEPT};
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
@@ -27,26 +27,38 @@ pub struct Collected {
     pub clients: &'static [&'static [Ask]],
 }
 
+/// What clients meet of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Meets {
+    /// What it does once it knows what is garbage.
+    Actions,
+    /// The same, of two processes that both go on with it.
+    ActionsTwice,
+    /// All of it.
+    All,
+}
+
 /// Has a run meet clients in every order up to a bound, and by seed beyond it. `fault` is
 /// of the run; later runs do what it has left.
 pub fn collect_beside(
     medium: Medium,
     collected: &Collected,
+    meets: Meets,
     bound: Bound,
     fault: Option<Fault>,
 ) -> Found {
-    explore_runs(bound, |scheduler| run(medium, collected, scheduler, fault))
+    explore_runs(bound, |scheduler| run(medium, collected, meets, scheduler, fault))
 }
 
 fn run(
     medium: Medium,
     collected: &Collected,
+    meets: Meets,
     scheduler: Box<dyn Scheduler>,
     fault: Option<Fault>,
 ) -> Result<bool, String> {
-    let collector = collected.clients.len();
-    let (world, mut order) = begin(medium, collected)?;
-    let mut faults = vec![None; collector];
+    let (world, order) = begin(medium, collected, meets)?;
+    let mut faults = vec![None; collected.clients.len()];
     faults.push(fault);
     let active = AtomicUsize::new(0);
     let beside =
@@ -54,37 +66,51 @@ fn run(
     let later = || {
         // One that died has its lease for a while.
         for _ in 0..3 {
-            world.bucket().pass(2 * DAY);
+            world.pass(2 * DAY);
             slices(&world, &mut self::order(), None)?;
         }
         Ok(())
     };
+    let collect = || {
+        let (world, mut order) = (&world, order);
+        Box::new(move || slices(world, &mut order, None)) as Collect<'_>
+    };
+    let collectors = if meets == Meets::ActionsTwice { 2 } else { 1 };
     beside
-        .run(|| slices(&world, &mut order, None), later, scheduler)
-        .map_err(|error| format!("{error}\nover {medium:?}, {collected:?}, {fault:?}"))
+        .run((0..collectors).map(|_| collect()).collect(), later, scheduler)
+        .map_err(|error| format!("{error}\nover {medium:?}, {meets:?} of {collected:?}, {fault:?}"))
 }
 
-/// By the default settings, in slices of any length. In a bucket in memory no deletion
+/// By the default settings, in slices of any length. If one process collects, no deletion
 /// arrives late, so the tombstone of what is removed need not outlive it.
 fn order() -> SliceOptions {
     SliceOptions { settled: Duration::ZERO, ..default_order() }
 }
 
-/// A bucket with a blob that is garbage, and a run that is about to do something about it.
-fn begin(medium: Medium, collected: &Collected) -> Result<(World, SliceOptions), String> {
+/// A storage with a blob that is garbage, and a run that is about to begin, or to do something
+/// about it.
+fn begin(
+    medium: Medium,
+    collected: &Collected,
+    meets: Meets,
+) -> Result<(World, SliceOptions), String> {
     let world = World::new(medium, collected.clients.len() + 1);
     for &ask in collected.before {
         send(&world, 0, ask, &Upload::default());
     }
     let runs = if collected.condemned { 2 } else { 1 };
     for _ in 0..runs {
-        world.bucket().pass(2 * DAY);
+        world.pass(2 * DAY);
         slices(&world, &mut order(), None)?;
     }
-    world.bucket().pass(8 * DAY);
+    world.pass(8 * DAY);
+    if meets == Meets::All {
+        return Ok((world, order()));
+    }
     let mut order = SliceOptions { budget: 1, ..order() };
     slices(&world, &mut order, Some("links"))?;
-    Ok((world, SliceOptions { budget: u32::MAX, ..order }))
+    let settled = if meets == Meets::ActionsTwice { TOMBSTONE_KEPT } else { Duration::ZERO };
+    Ok((world, SliceOptions { budget: u32::MAX, settled, ..order }))
 }
 
 /// Does slices until the run has reached a stage, or ends.
@@ -93,10 +119,10 @@ fn slices(world: &World, order: &mut SliceOptions, until: Option<&str>) -> Resul
         match world.collect(order).map_err(|error| error.to_string())? {
             Progress::Running { run, stage, wait, .. } => {
                 order.run = u128::from_str_radix(&run, 16).ok();
-                if until == Some(stage.as_str()) {
+                // What is to be waited for is left to later runs.
+                if until == Some(stage.as_str()) || wait > 0 {
                     return Ok(());
                 }
-                world.bucket().pass(Duration::from_millis(wait));
             }
             Progress::Done { .. } | Progress::NotDue { .. } if until.is_none() => return Ok(()),
             other => return Err(format!("there is nothing to do: {other:?}")),

@@ -82,18 +82,21 @@ fn run(
     let beside = Beside { world: &world, clients: meeting.clients, active: &active, faults: &[] };
     let collect = || world.work(processes - 1, collector).map_err(|error| error.to_string());
     beside
-        .run(collect, || Ok(()), scheduler)
+        .run(vec![Box::new(collect)], || Ok(()), scheduler)
         .map_err(|error| format!("{error}\nover {medium:?}, {meeting:?}"))
 }
 
-/// A collector beside clients, whoever it is.
+/// What a collector does.
+pub(super) type Collect<'a> = Box<dyn FnOnce() -> Result<(), String> + Send + 'a>;
+
+/// Collectors beside clients, whoever they are.
 pub(super) struct Beside<'a> {
     pub(super) world: &'a World,
     /// What each client asks for.
     pub(super) clients: &'static [&'static [Ask]],
     /// How many clients have begun and not ended.
     pub(super) active: &'a AtomicUsize,
-    /// Of the clients, and of the collector, which is the last.
+    /// Of the clients, and then of the collectors.
     pub(super) faults: &'a [Option<Fault>],
 }
 
@@ -102,7 +105,7 @@ impl Beside<'_> {
     /// difference to clients that somebody collects.
     pub(super) fn run(
         &self,
-        collect: impl FnOnce() -> Result<(), String> + Send,
+        collectors: Vec<Collect<'_>>,
         later: impl FnOnce() -> Result<(), String>,
         scheduler: Box<dyn Scheduler>,
     ) -> Result<bool, String> {
@@ -132,13 +135,16 @@ impl Beside<'_> {
                 active.fetch_sub(1, Ordering::Relaxed);
             }) as Task<'_>
         });
-        let has_fault = self.faults.iter().any(Option::is_some);
-        let collect = Box::new(|| match collect() {
-            // It may fail where something goes wrong.
-            Err(error) if !has_fault => report(format!("the collector: {error}")),
-            _ => {}
-        }) as Task<'_>;
-        let tasks = tasks.chain([collect]).collect();
+        // One may fail where something goes wrong, or where another does the same.
+        let may_fail = self.faults.iter().any(Option::is_some) || collectors.len() > 1;
+        let collectors = collectors.into_iter().map(|collect| {
+            let report = &report;
+            Box::new(move || match collect() {
+                Err(error) if !may_fail => report(format!("the collector: {error}")),
+                _ => {}
+            }) as Task<'_>
+        });
+        let tasks = tasks.chain(collectors).collect();
         let performance = perform(tasks, scheduler, self.faults, world.root());
         let mut is_acknowledged = false;
         for client in clients {

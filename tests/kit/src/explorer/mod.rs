@@ -33,7 +33,7 @@ mod untagged;
 mod world;
 
 pub use ask::{Ask, Item};
-pub use collection::{Collected, collect_beside};
+pub use collection::{Collected, Meets, collect_beside};
 pub use collector::{Defect, Meeting, Phase, meet};
 pub use oracle::Model;
 pub use schedule::{DepthFirst, Random, Scheduler};

@@ -138,7 +138,7 @@ fn begin(
         } else {
             world.work(0, Announce).map_err(|error| format!("before: {error}"))?;
         }
-        world.bucket().pass(LONG);
+        world.pass(LONG);
     }
     Ok((world, ask))
 }

@@ -1,8 +1,9 @@
 //! A storage in memory, and registries over it.
 
-use crate::body::NativeBodies;
+use crate::body::{MemoryBody, NativeBodies};
 use crate::bucket::{Conditions, MemoryBucket};
-use crate::directory::NativeDirectory;
+use crate::contract::Readable;
+use crate::directory::{NativeDirectory, make_older};
 use crate::native::NativeRegistry;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -115,14 +116,20 @@ impl World {
             .unwrap_or_else(|error| panic!("the directory: {error}"));
     }
 
+    /// Has so much time pass since all that is there was written.
+    ///
+    /// # Panics
+    /// When the directory cannot be read or changed.
+    pub(crate) fn pass(&self, time: Duration) {
+        match self.medium {
+            Medium::Bucket(_) => self.bucket.pass(time),
+            Medium::Directory | Medium::SharedDirectory => make_older(self.root(), time),
+        }
+    }
+
     /// What paths of steps are relative to.
     pub fn root(&self) -> &Path {
         self.root.path()
-    }
-
-    /// The bucket.
-    pub fn bucket(&self) -> &MemoryBucket {
-        &self.bucket
     }
 
     /// Has a process answer a request.
@@ -130,23 +137,22 @@ impl World {
     /// # Panics
     /// When the settings are not valid.
     pub fn send(&self, process: usize, request: Request<Bytes>) -> Response<Bytes> {
-        let directory = self.directories.get(process % self.directories.len().max(1));
-        let valid = |error: String| -> ! { panic!("{error}") };
-        if let Some(directory) = directory {
-            let storage = DirectoryStorage(NativeDirectory(Arc::clone(directory)));
-            let registry = NativeRegistry::with_config(storage, config());
-            let registry = registry.unwrap_or_else(|error| valid(error));
-            return block_on(registry.send(request));
+        match self.directories.get(process % self.directories.len().max(1)) {
+            Some(directory) => block_on(over(directory).send(request)),
+            None => block_on(self.over_bucket().send(request)),
         }
-        let registry = NativeRegistry::with_config(self.storage_in_bucket(), config());
-        block_on(registry.unwrap_or_else(|error| valid(error)).send(request))
     }
 
-    /// Does a slice of garbage collection in the bucket.
+    /// Has the last process do a slice of garbage collection.
     pub(crate) fn collect(&self, order: &SliceOptions) -> Result<Progress, StorageError> {
-        let registry = NativeRegistry::with_config(self.storage_in_bucket(), config());
-        let registry = registry.unwrap_or_else(|error| panic!("{error}"));
-        block_on(registry.collect(order))
+        match self.directories.last() {
+            Some(directory) => block_on(over(directory).collect(order)),
+            None => block_on(self.over_bucket().collect(order)),
+        }
+    }
+
+    fn over_bucket(&self) -> NativeRegistry<CloudStorage<NativeBodies>> {
+        registry(self.storage_in_bucket())
     }
 
     fn storage_in_bucket(&self) -> CloudStorage<NativeBodies> {
@@ -157,13 +163,25 @@ impl World {
     /// Has a process do something else with the storage.
     pub(crate) fn work<W: Work>(&self, process: usize, work: W) -> Result<W::Output, StorageError> {
         match self.directories.get(process % self.directories.len().max(1)) {
-            Some(directory) => {
-                let storage = DirectoryStorage(NativeDirectory(Arc::clone(directory)));
-                block_on(work.run(&storage))
-            }
+            Some(directory) => block_on(work.run(&storage_in(directory))),
             None => block_on(work.run(&self.storage_in_bucket())),
         }
     }
+}
+
+fn storage_in(directory: &Arc<Directory>) -> DirectoryStorage<NativeDirectory<Arc<Directory>>> {
+    DirectoryStorage(NativeDirectory(Arc::clone(directory)))
+}
+
+fn over(
+    directory: &Arc<Directory>,
+) -> NativeRegistry<DirectoryStorage<NativeDirectory<Arc<Directory>>>> {
+    registry(storage_in(directory))
+}
+
+fn registry<S: Storage<Upload = MemoryBody, Download: Readable>>(storage: S) -> NativeRegistry<S> {
+    let registry = NativeRegistry::with_config(storage, config());
+    registry.unwrap_or_else(|error| panic!("the settings: {error}"))
 }
 
 /// Makes the files below a directory older that are in one of deletions.
