@@ -363,6 +363,20 @@ impl Client {
         if before.still_holds(tag) && (settled || stale.is_zero()) && found != expected {
             world.fault(format!("r{repository}:t{number} leads to {found:?}, not to {expected:?}"));
         }
+        if let Some(version) = &before.current
+            && let Some(referrer) = &version.referrer
+            && world.settings.is_ours()
+            && (settled || stale.is_zero())
+        {
+            let subject = version.root.digest();
+            match self.has_referrer(repository, subject, referrer.digest()).await {
+                Ok(true) | Err(Failure::Killed | Failure::Overdue) => {}
+                other if before.still_holds(tag) => {
+                    world.fault(format!("r{repository}: referrers of {subject}: {other:?}"));
+                }
+                _ => {}
+            }
+        }
         // What has no tag can be pulled by its digest.
         if let Some(version) = before.untagged.first() {
             let pulled = self.pull_manifest(repository, version.root.digest()).await;
@@ -372,6 +386,19 @@ impl Client {
                 self.not_pulled(&format!("r{repository}, untagged: {what}"));
             }
         }
+    }
+
+    async fn has_referrer(&mut self, repository: u32, subject: &str, digest: &str) -> Done<bool> {
+        let path = format!("/v2/r{repository}/referrers/{subject}");
+        let answer = self.get(&path).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(fault(&format!("GET {path}"), &answer));
+        }
+        count(&self.world.counts.listed);
+        let list: Value = serde_json::from_slice(answer.body())
+            .map_err(|error| Failure::Fault(format!("{path}: {error}")))?;
+        let listed = list["manifests"].as_array().into_iter().flatten();
+        Ok(listed.into_iter().any(|entry| entry["digest"] == digest))
     }
 
     fn not_pulled(&self, what: &str) {

@@ -6,7 +6,7 @@
 //! | Variable | |
 //! |---|---|
 //! | `SOAK` | how many images are pushed; few by default |
-//! | `SOAK_STORE` | `directory`, `garage` (three nodes), `azurite` (honours conditions), or `distribution`: the peer, whose failures are counted and fail nothing |
+//! | `SOAK_STORE` | `directory`, `shared` (three processes serve one directory), `garage` (three nodes), `azurite` (honours conditions), or `distribution`: the peer, whose failures are counted and fail nothing |
 //! | `SOAK_SECOND` | the program of distribution that serves the same directory in the second test |
 //! | `SOAK_SEED` | repeats a run, as far as its times allow it |
 //! | `SOAK_CLIENTS` | how many clients there are |

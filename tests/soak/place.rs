@@ -56,7 +56,7 @@ impl Place {
         };
         let mut stores = Vec::new();
         let content = match settings.store {
-            Store::Directory => Content::Directory(directory()),
+            Store::Directory | Store::Shared => Content::Directory(directory()),
             Store::Distribution => Content::Distribution(directory()),
             Store::Garage => {
                 let garage = Garage::start().unwrap()?;
@@ -110,7 +110,7 @@ impl Place {
         let streaming = [("REGISTRY_STORAGE_REDIRECT_DISABLE", "true")];
         let more = if instance == 0 { &[][..] } else { &streaming };
         let started = match &self.content {
-            Content::Directory(root) if instance == 0 => {
+            Content::Directory(root) if instance == 0 || self.distribution.is_none() => {
                 Registry::start(&root.path().join("data"), &variables, &[])
             }
             Content::Bucket(..) => {
@@ -168,9 +168,9 @@ impl Place {
         }
     }
 
-    /// Removes what requests and collectors have announced that a kill has cut off. All
-    /// of them have died with the only process of a directory, but a push would wait
-    /// for 56 s to know that. In a bucket it does.
+    /// Removes what requests and collectors have announced in a directory that a kill has
+    /// cut off. All of them have died with its only process, but a push would wait for 56 s
+    /// to know that. Where there are others it does.
     pub fn end_announcements(&self) {
         let Content::Directory(root) = &self.content else { return };
         let repositories = root.path().join("data").join(REPOSITORIES);

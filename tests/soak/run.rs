@@ -28,6 +28,9 @@ const DRAINED: Duration = Duration::from_mins(4);
 const DRAINED_EACH: Duration = Duration::from_millis(10);
 const DRAINED_EACH_IN_STORE: Duration = Duration::from_millis(400);
 
+/// In so much time, some garbage must come back while clients push.
+const COLLECTED_LONG: Duration = Duration::from_mins(2);
+
 /// A pause of a peer's collector.
 const COLLECTED: Duration = Duration::from_secs(1);
 
@@ -120,7 +123,7 @@ pub async fn run(settings: &Settings, place: Place) -> (String, Vec<String>) {
     } else {
         writeln!(
             summary,
-            "collectors: {} runs ended, {} went on after a slice: {} blobs condemned, {} given back, {} removed \
+            "collectors, until the last kill: {} runs ended, {} went on after a slice: {} blobs condemned, {} given back, {} removed \
              with {} bytes, {} operations",
             reports.of("ended"),
             reports.of("began"),
@@ -133,6 +136,9 @@ pub async fn run(settings: &Settings, place: Place) -> (String, Vec<String>) {
     };
     for error in reports.errors.iter().take(SHOWN) {
         let _ = writeln!(summary, "logged:{error}");
+    }
+    if settings.is_ours() && time > COLLECTED_LONG && reports.of("removed") == 0 {
+        world.fault("nothing was removed while clients pushed");
     }
     let faults = world.faults.lock().unwrap().clone();
     let _ = write!(
@@ -200,7 +206,7 @@ impl Soak {
             let log = tokio::task::block_in_place(|| self.kill(instance));
             add(&self.world.counts.kills);
             self.end_run_of(&log).await;
-            if settings.second() != Some(instance) {
+            if settings.is_alone(instance) {
                 self.place.end_announcements();
             }
             tokio::task::block_in_place(|| self.start(instance));

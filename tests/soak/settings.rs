@@ -20,6 +20,8 @@ pub const KEEP: Duration = Duration::from_secs(13);
 pub enum Store {
     /// A directory, which one process serves.
     Directory,
+    /// A directory, which three processes serve.
+    Shared,
     /// A bucket of three nodes, which ignores conditions.
     Garage,
     /// A bucket that honours conditions.
@@ -53,6 +55,7 @@ impl Settings {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let store = match env::var("SOAK_STORE").as_deref() {
             Err(_) | Ok("directory") => Store::Directory,
+            Ok("shared") => Store::Shared,
             Ok("garage") => Store::Garage,
             Ok("azurite") => Store::Azurite,
             Ok("distribution") => Store::Distribution,
@@ -60,7 +63,7 @@ impl Settings {
         };
         let (layers, kills) = match store {
             Store::Directory | Store::Distribution => (4000, 10_000),
-            Store::Garage | Store::Azurite => (600, 60_000),
+            Store::Shared | Store::Garage | Store::Azurite => (600, 60_000),
         };
         Self {
             store,
@@ -87,8 +90,20 @@ impl Settings {
     pub fn instances(&self) -> usize {
         match self.store {
             Store::Directory | Store::Distribution => 1 + usize::from(self.second.is_some()),
-            Store::Garage | Store::Azurite => 3,
+            Store::Shared | Store::Garage | Store::Azurite => 3,
         }
+    }
+
+    /// Whether a process is the only one of its kind that serves a directory: with it dies
+    /// all that it has announced there.
+    pub fn is_alone(&self, instance: usize) -> bool {
+        self.store == Store::Directory && self.second() != Some(instance)
+    }
+
+    /// Whether only ours serve the content: garbage is removed while clients push, and
+    /// signatures are found by what they sign.
+    pub fn is_ours(&self) -> bool {
+        self.store != Store::Distribution && self.second.is_none()
     }
 
     /// Which of the processes is distribution's, beside ours.
@@ -110,7 +125,10 @@ impl Settings {
     pub fn collection(&self) -> String {
         // A kill ends all that a process has begun in a directory; a request to a store
         // goes on for a moment.
-        let settled = if self.instances() == 1 { 0 } else { 8000 };
+        let settled = match self.store {
+            Store::Directory | Store::Shared | Store::Distribution => 0,
+            Store::Garage | Store::Azurite => 8000,
+        };
         format!(
             "{{\"first\":0,\"overrides\":{{\"grace\":{},\"keep\":{},\"interval\":1000,\"valid\":3600000,\
              \"settled\":{settled},\"budget\":1000,\"exclusive\":false}}}}",

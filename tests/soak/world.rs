@@ -158,6 +158,7 @@ counts! {
     uploaded: "uploaded",
     pulls: "pulls",
     pulled: "blobs and manifests pulled",
+    listed: "lists of referrers",
     tags_deleted: "tags deleted",
     manifests_deleted: "manifests deleted",
     kills: "kills",

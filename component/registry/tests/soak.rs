@@ -1,6 +1,7 @@
 //! Clients push, pull and delete while collectors run and all of them die at times: no
 //! push fails, nothing that a manifest refers to is missing, and what comes back is
-//! exactly what nothing refers to.
+//! exactly what nothing refers to. Over a bucket that honours conditions, and over one that
+//! ignores them.
 //!
 //! Time passes with requests to the bucket. `SOAK=<pushes>` makes it longer,
 //! `SOAK_SEED=<number>` another, and `SOAK_IDLE=<milliseconds>` denser.
@@ -13,7 +14,7 @@ use futures::future::join_all;
 use http::{Request, Response};
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_kit::body::{NativeBodies, pause_by, yield_now};
-use roadstead_kit::bucket::MemoryBucket;
+use roadstead_kit::bucket::{Conditions, MemoryBucket};
 use roadstead_kit::contract::sha256;
 use roadstead_kit::native::{NativeRegistry, default_order};
 use roadstead_oci::{Digest, RepositoryName};
@@ -21,12 +22,13 @@ use roadstead_registry::{Progress, Report, SliceOptions};
 use roadstead_storage::{Collection, Cursor, Holding, Key, NameList, NamesQuery, Record, Storage};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::task::Poll;
 use std::time::Duration;
 
 const SETTINGS: &[(&str, &str)] = &[("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Pushes, unless `SOAK` says another number.
 const PUSHES: u64 = 3_000;
@@ -59,11 +61,13 @@ type Bucket = NativeRegistry<CloudStorage<NativeBodies>>;
 struct World {
     bucket: MemoryBucket,
     pushes: Cell<u64>,
-    /// What was pushed and not deleted.
-    pushed: RefCell<VecDeque<(u32, Digest)>>,
+    /// What was pushed and not deleted: a manifest, or an index before what it lists.
+    pushed: RefCell<VecDeque<(u32, Vec<Digest>)>>,
     target: u64,
     idle: u64,
     pulls: Cell<u64>,
+    /// Lists of referrers that were read.
+    listed: Cell<u64>,
     kills: Cell<u64>,
     reused: Cell<u64>,
     reports: RefCell<Vec<Report>>,
@@ -94,8 +98,37 @@ fn layer(number: u32) -> Bytes {
 }
 
 async fn send(registry: &Bucket, method: &str, path: &str, body: Bytes) -> Response<Bytes> {
-    let request = Request::builder().method(method).uri(path).header("content-type", IMAGE);
+    send_as(registry, method, path, IMAGE, body).await
+}
+
+async fn send_as(
+    registry: &Bucket,
+    method: &str,
+    path: &str,
+    media_type: &str,
+    body: Bytes,
+) -> Response<Bytes> {
+    let request = Request::builder().method(method).uri(path).header("content-type", media_type);
     registry.send(request.body(body).unwrap()).await
+}
+
+/// Lists what refers to a manifest, until it has found a manifest or reached the end.
+async fn has_referrer(
+    world: &World,
+    registry: &Bucket,
+    repository: u32,
+    subject: &str,
+    digest: &Digest,
+) -> Result<bool, String> {
+    let path = format!("/v2/r{repository}/referrers/{subject}");
+    let found = send(registry, "GET", &path, Bytes::new()).await;
+    if found.status() != 200 {
+        return Err(format!("{path}: {found:?}"));
+    }
+    add(&world.listed);
+    let list: Value = serde_json::from_slice(found.body()).unwrap();
+    let listed = |entry: &Value| entry["digest"] == digest.as_str();
+    Ok(list["manifests"].as_array().unwrap().iter().any(listed))
 }
 
 /// Has the repository hold a blob, as clients do: by what is there, by a mount, or by
@@ -154,36 +187,78 @@ async fn push(world: &World, registry: &Bucket, random: &mut fastrand::Rng) -> R
     if random.u32(..4) == 0 {
         manifest["subject"] = of(&sha256(manifest.to_string().as_bytes()));
     }
-    let tag = random.u32(..TAGS);
-    let path = format!("/v2/r{repository}/manifests/t{tag}");
-    let pushed = send(registry, "PUT", &path, manifest.to_string().into()).await;
-    if pushed.status() != 201 {
-        return Err(format!("push of {numbers:?} to r{repository}: {pushed:?}"));
+    let in_index = random.u32(..8) == 0;
+    if in_index {
+        // Nobody else deletes it before its index is there.
+        manifest["annotations"] = json!({ "of": random.u64(..).to_string() });
+    }
+    let digest = sha256(manifest.to_string().as_bytes());
+    let mut pushed = vec![digest.clone()];
+    let tag = format!("t{}", random.u32(..TAGS));
+    let at = if in_index { digest.as_str() } else { &tag };
+    put(registry, repository, at, IMAGE, &manifest).await?;
+    if in_index {
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [of(&digest)] });
+        put(registry, repository, &tag, INDEX, &index).await?;
+        pushed.insert(0, sha256(index.to_string().as_bytes()));
     }
     add(&world.pushes);
-    let digest = sha256(manifest.to_string().as_bytes());
-    world.pushed.borrow_mut().push_back((repository, digest));
+    world.pushed.borrow_mut().push_back((repository, pushed));
     Ok(())
+}
+
+async fn put(
+    registry: &Bucket,
+    repository: u32,
+    at: &str,
+    media_type: &str,
+    manifest: &Value,
+) -> Result<(), String> {
+    let path = format!("/v2/r{repository}/manifests/{at}");
+    let pushed = send_as(registry, "PUT", &path, media_type, manifest.to_string().into()).await;
+    if pushed.status() == 201 { Ok(()) } else { Err(format!("{path} of {manifest}: {pushed:?}")) }
 }
 
 /// Whatever a manifest that is there refers to is there.
 async fn pull(world: &World, registry: &Bucket, random: &mut fastrand::Rng) -> Result<(), String> {
     let repository = random.u32(..REPOSITORIES);
-    let path = format!("/v2/r{repository}/manifests/t{}", random.u32(..TAGS));
-    let found = send(registry, "GET", &path, Bytes::new()).await;
+    let of_repository = format!("/v2/r{repository}");
+    let path = format!("{of_repository}/manifests/t{}", random.u32(..TAGS));
+    let mut found = send(registry, "GET", &path, Bytes::new()).await;
     if found.status() != 200 {
         return Ok(());
     }
-    let manifest: Value = serde_json::from_slice(found.body()).unwrap();
+    let mut manifest: Value = serde_json::from_slice(found.body()).unwrap();
+    if let Some(child) = manifest["manifests"][0]["digest"].as_str() {
+        let image = format!("{of_repository}/manifests/{child}");
+        found = send(registry, "GET", &image, Bytes::new()).await;
+        if found.status() != 200 {
+            // It is deleted after its index.
+            let again = send(registry, "GET", &path, Bytes::new()).await;
+            let lost = again.status() == 200 && *again.body() == manifest.to_string();
+            return if lost { Err(format!("{image} is missing: {found:?}")) } else { Ok(()) };
+        }
+        manifest = serde_json::from_slice(found.body()).unwrap();
+    }
+    let digest = sha256(found.body());
+    let mut missing = None;
     for layer in manifest["layers"].as_array().unwrap() {
-        let path = format!("/v2/r{repository}/blobs/{}", layer["digest"].as_str().unwrap());
+        let path = format!("{of_repository}/blobs/{}", layer["digest"].as_str().unwrap());
         let blob = send(registry, "GET", &path, Bytes::new()).await;
         if blob.status() != 200 {
-            // It may have been deleted meanwhile.
-            let path = format!("/v2/r{repository}/manifests/{}", sha256(found.body()));
-            if send(registry, "GET", &path, Bytes::new()).await.status() == 200 {
-                return Err(format!("{layer} of r{repository} is missing: {blob:?}"));
-            }
+            missing = Some(format!("{layer} of r{repository} is missing: {blob:?}"));
+        }
+    }
+    if let Some(subject) = manifest["subject"]["digest"].as_str()
+        && !has_referrer(world, registry, repository, subject, &digest).await?
+    {
+        missing = Some(format!("{digest} of r{repository} is no referrer of {subject}"));
+    }
+    if let Some(missing) = missing {
+        // It may have been deleted meanwhile.
+        let path = format!("{of_repository}/manifests/{digest}");
+        if send(registry, "GET", &path, Bytes::new()).await.status() == 200 {
+            return Err(missing);
         }
     }
     add(&world.pulls);
@@ -202,8 +277,9 @@ async fn delete(
         targets.push(tag);
     }
     while world.pushed.borrow().len() > MANIFESTS {
-        let Some((repository, digest)) = world.pushed.borrow_mut().pop_front() else { break };
-        targets.push(format!("/v2/r{repository}/manifests/{digest}"));
+        let Some((repository, digests)) = world.pushed.borrow_mut().pop_front() else { break };
+        let path = |digest| format!("/v2/r{repository}/manifests/{digest}");
+        targets.extend(digests.iter().map(path));
     }
     for target in targets {
         let deleted = send(registry, "DELETE", &target, Bytes::new()).await;
@@ -353,7 +429,12 @@ async fn live(storage: &impl Storage) -> BTreeSet<Digest> {
             let Key::Revision(_, digest) = key else { panic!("{key}") };
             let bytes = storage.read(&Key::Blob(digest.clone())).await.unwrap();
             let manifest: Value = serde_json::from_slice(&bytes).unwrap();
-            for layer in manifest["layers"].as_array().unwrap() {
+            for child in manifest["manifests"].as_array().into_iter().flatten() {
+                let child = Digest::parse(child["digest"].as_str().unwrap()).unwrap();
+                assert!(storage.exists(&Key::Blob(child.clone())).await.unwrap(), "{child}");
+                live.insert(child);
+            }
+            for layer in manifest["layers"].as_array().into_iter().flatten() {
                 let layer = Digest::parse(layer["digest"].as_str().unwrap()).unwrap();
                 let link = Key::Layer(name.clone(), layer.clone());
                 assert!(storage.exists(&link).await.unwrap(), "{link}");
@@ -379,8 +460,35 @@ fn variable(name: &str) -> Option<u64> {
 
 #[tokio::test]
 async fn pushes_while_garbage_is_collected() {
+    soak(Conditions::Honoured).await;
+}
+
+#[tokio::test]
+async fn pushes_while_garbage_is_collected_without_conditions() {
+    soak(Conditions::Ignored).await;
+}
+
+/// The sizes of all blobs.
+async fn sizes(storage: &impl Storage) -> BTreeMap<Digest, u64> {
+    let (mut sizes, mut after) = (BTreeMap::new(), None::<Cursor>);
+    loop {
+        let page = storage.enumerate(&Collection::Blobs, after.as_ref(), 1000).await.unwrap();
+        for entry in page.entries {
+            if let Key::Blob(digest) = entry.key {
+                sizes.insert(digest, entry.size);
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return sizes,
+        }
+    }
+}
+
+async fn soak(conditions: Conditions) {
     let seed = variable("SOAK_SEED").unwrap_or(1);
-    let bucket = MemoryBucket::default().with_tick(TICK).with_seed(seed);
+    let bucket = MemoryBucket::default().with_conditions(conditions);
+    let bucket = bucket.with_tick(TICK).with_seed(seed);
     pause_by(&bucket);
     let world = World {
         bucket,
@@ -389,6 +497,7 @@ async fn pushes_while_garbage_is_collected() {
         target: variable("SOAK").unwrap_or(PUSHES),
         idle: variable("SOAK_IDLE").unwrap_or(MOST_IDLE),
         pulls: Cell::default(),
+        listed: Cell::default(),
         kills: Cell::default(),
         reused: Cell::default(),
         reports: RefCell::default(),
@@ -403,11 +512,13 @@ async fn pushes_while_garbage_is_collected() {
     tokio::join!(join_all(clients), join_all(collectors));
     let sum = |figure: fn(&Report) -> u64| world.reports.borrow().iter().map(figure).sum::<u64>();
     println!(
-        "{} pushes, {} blobs that were there, {} pulls, {} kills in {:?}; {} runs, \
-         {} ended early: {} condemned, {} given back, {} removed",
+        "conditions {conditions:?}: {} pushes, {} blobs that were there, {} pulls, {} lists of \
+         referrers, {} kills in {:?}; {} runs, {} ended early: {} condemned, {} given back, \
+         {} removed",
         world.pushes.get(),
         world.reused.get(),
         world.pulls.get(),
+        world.listed.get(),
         world.kills.get(),
         world.bucket.passed(),
         world.reports.borrow().len(),
@@ -419,16 +530,28 @@ async fn pushes_while_garbage_is_collected() {
     assert_eq!(*world.errors.borrow(), Vec::<String>::new());
     assert!(sum(|report| report.removed) > 0, "nothing came back");
     assert!(sum(|report| report.given_back) > 0, "nothing was needed again");
+    assert!(world.listed.get() > 0, "nobody asked for referrers");
 
     // What is left after a while is what manifests refer to.
     let expected = live(&storage).await;
+    let before = sizes(&storage).await;
+    let mut removed = 0;
     let registry = world.registry();
     for _ in 0..8 {
         world.bucket.pass(2 * KEEP + Duration::from_secs(700));
         let mut order = SliceOptions { budget: u32::MAX, ..order() };
-        while let Progress::Running { run, wait, .. } = registry.collect(&order).await.unwrap() {
-            order.run = Some(u128::from_str_radix(&run, 16).unwrap());
-            world.bucket.pass(Duration::from_millis(wait));
+        loop {
+            match registry.collect(&order).await.unwrap() {
+                Progress::Running { run, wait, .. } => {
+                    order.run = Some(u128::from_str_radix(&run, 16).unwrap());
+                    world.bucket.pass(Duration::from_millis(wait));
+                }
+                Progress::Done { report } => {
+                    removed += report.removed_bytes;
+                    break;
+                }
+                Progress::NotDue { .. } => break,
+            }
         }
     }
     let left = all(&storage, &Collection::Blobs).await.into_iter().map(|key| match key {
@@ -436,4 +559,8 @@ async fn pushes_while_garbage_is_collected() {
         key => panic!("{key} is left over"),
     });
     assert_eq!(left.collect::<BTreeSet<_>>(), expected);
+    let garbage = before.iter().filter(|(digest, _)| !expected.contains(*digest));
+    let garbage: u64 = garbage.map(|(_, size)| size).sum();
+    assert_eq!(removed, garbage, "bytes that came back, and those of an offline count");
+    println!("{} blobs and {removed} bytes came back at the end", before.len() - expected.len());
 }
