@@ -9,8 +9,8 @@
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use roadstead_tests::{
-    BY_SLICES, Garage, Registry, Spin, SpinUp, Step, Target, a_run_by_slices, digest, get, head,
-    patch, post, put, run, send, skip,
+    BY_SLICES, Garage, Registry, Spin, SpinUp, Step, Target, digest, get, head, patch, post, put,
+    run, runs_by_slices, send, skip,
 };
 use std::fs;
 use std::time::{Duration, Instant};
@@ -115,7 +115,7 @@ async fn a_bucket() {
 async fn garbage_is_collected_by_requests() {
     let Some(project) = project("garbage_is_collected_by_requests") else { return };
     let running = project.up(&Spin::FLAGS, &BY_SLICES).unwrap();
-    a_run_by_slices(&running.address, &project.path(Spin::DATA)).await;
+    runs_by_slices(&running.address, &project.path(Spin::DATA)).await;
 }
 
 /// A project for the test; `None` without Spin.

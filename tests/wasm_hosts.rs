@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use http::{Request, StatusCode};
 use roadstead_tests::{
-    BY_SLICES, Target, Wasmtime, a_run_by_slices, binary_named, digest, get, post, run, send, skip,
+    BY_SLICES, Target, Wasmtime, binary_named, digest, get, post, run, runs_by_slices, send, skip,
 };
 use std::fs;
 use std::net::TcpListener;
@@ -145,5 +145,5 @@ async fn garbage_is_collected_by_requests() {
         skip(test, "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     };
-    a_run_by_slices(&registry.address, &root).await;
+    runs_by_slices(&registry.address, &root).await;
 }

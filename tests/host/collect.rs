@@ -6,7 +6,7 @@ use crate::images::{Image, pull, put_manifest};
 use crate::start::{assert_says, refusal};
 use crate::support::{TEST_LIMIT, ask, build, logged, push_blob, request, within};
 use bytes::Bytes;
-use roadstead_tests::{BY_SLICES, Registry, a_run_by_slices, command, digest, make_older};
+use roadstead_tests::{BY_SLICES, Registry, command, digest, make_older, runs_by_slices};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -299,11 +299,11 @@ async fn untagged_manifests_go_on_request() {
 
 /// Nobody else drives it: `serve` begins a run of its own only after some minutes.
 #[tokio::test]
-async fn a_run_is_driven_by_requests() {
+async fn runs_are_driven_by_requests() {
     let root = tempfile::tempdir().unwrap();
     within(TEST_LIMIT, async {
         let host = Registry::start(root.path(), &BY_SLICES, &[]).unwrap();
-        Box::pin(a_run_by_slices(&host.address, root.path())).await;
+        Box::pin(runs_by_slices(&host.address, root.path())).await;
     })
     .await;
 }

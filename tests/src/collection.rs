@@ -18,7 +18,10 @@ const HOUR: Duration = Duration::from_hours(1);
 /// The most slices of a run: many more than it has.
 const SLICES: u32 = 200;
 
-/// The settings of a registry for [`a_run_by_slices`]: those with the shortest waits, and a
+/// The longest wait between two slices that is waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// The settings of a registry for [`runs_by_slices`]: those with the shortest waits, and a
 /// rate so low that a run takes several slices.
 pub const BY_SLICES: [(&str, &str); 3] = [
     ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
@@ -26,46 +29,71 @@ pub const BY_SLICES: [(&str, &str); 3] = [
     ("REGISTRY_STORAGE_MAINTENANCE_GC_RATE", "30"),
 ];
 
-/// A run of a registry with the settings [`BY_SLICES`] over the directory `data`, which is
-/// empty, driven to its end by requests: an image was deleted two hours ago, and another
-/// one is whole afterwards.
-pub async fn a_run_by_slices(address: &str, data: &Path) {
+/// Runs of a registry with the settings [`BY_SLICES`] over the directory `data`, which is
+/// empty, driven to their ends by requests: what was deleted is noted, then condemned, and
+/// then given back or removed.
+pub async fn runs_by_slices(address: &str, data: &Path) {
     let target = Target::Server(address.to_owned());
-    let (gone, stays) = (SmallImage::new("gone", 20_000), SmallImage::new("stays", 30_000));
-    run(&target, &[gone.pushed(), stays.pushed()].concat()).await;
-    let manifest = gone.path();
-    run(&target, &[delete(&manifest).status(202), head(&manifest).status(404)]).await;
-    // Not what the process keeps for itself, such as locks.
-    make_older(&data.join("docker"), 2 * HOUR);
-    let (report, slices) = collected(address).await;
-    assert!(slices > 1, "a run in one slice: {report}");
-    for (figure, expected) in [
-        ("repositories", 1),
-        ("manifests", 1),
-        ("blobs", 6),
-        ("bytes", gone.bytes() + stays.bytes()),
-        ("sighted", 3),
-        ("sighted_bytes", gone.bytes()),
-        ("condemned", 0),
-        ("kept", 0),
-        ("given_back", 0),
-        ("removed", 0),
-        ("removed_bytes", 0),
-    ] {
-        assert_eq!(report[figure], expected, "{figure}: {report}");
+    let stays = SmallImage::new("stays", 30_000);
+    let (gone, needed) = (SmallImage::new("gone", 20_000), SmallImage::new("needed", 10_000));
+    run(&target, &[gone.pushed(), needed.pushed(), stays.pushed()].concat()).await;
+    for image in [&gone, &needed] {
+        let manifest = image.path();
+        run(&target, &[delete(&manifest).status(202), head(&manifest).status(404)]).await;
     }
-    assert_eq!((&report["dry_run"], &report["foreign"]), (&false.into(), &false.into()));
+    time_passes(data, 2 * HOUR);
+    let garbage = gone.bytes() + needed.bytes();
+    let first = collected(address, data).await;
+    assert_figures(&first, &[("repositories", 1), ("manifests", 1), ("blobs", 9)]);
+    assert_figures(&first, &[("bytes", garbage + stays.bytes()), ("sighted", 6)]);
+    assert_figures(&first, &[("sighted_bytes", garbage), ("condemned", 0), ("removed", 0)]);
+    assert_eq!((&first["dry_run"], &first["foreign"]), (&false.into(), &false.into()));
     let again = slice(address, &json!({})).await;
     assert_eq!(again["status"], "not-due", "{again}");
     assert!(again["seconds"].as_u64().unwrap_or_default() > 0, "{again}");
     let reports = content(address, Request::get(format!("{SLICE}/reports")), "").await;
-    assert_eq!(reports, json!({ "reports": [report] }));
-    run(&target, &stays.pulled()).await;
-    run(&target, &[head(&manifest).status(404)]).await;
+    assert_eq!(reports, json!({ "reports": [first] }));
+
+    time_passes(data, 25 * HOUR);
+    let second = collected(address, data).await;
+    assert_figures(&second, &[("condemned", 6), ("condemned_bytes", garbage), ("removed", 0)]);
+    run(&target, &needed.pushed()).await;
+
+    time_passes(data, 8 * 24 * HOUR);
+    let third = collected(address, data).await;
+    assert_figures(&third, &[("condemned", 0), ("given_back", 3), ("removed", 3)]);
+    assert_figures(&third, &[("removed_bytes", gone.bytes())]);
+    assert!(gone.digests().iter().all(|digest| !has_data(data, digest)), "its data is there");
+    run(&target, &[stays.pulled(), needed.pulled()].concat()).await;
+    run(&target, &[head(gone.path()).status(404)]).await;
 }
 
-/// Does the loop of `docs/operations.md`. Returns the report, and the number of slices.
-async fn collected(address: &str) -> (Value, u32) {
+fn assert_figures(report: &Value, expected: &[(&str, usize)]) {
+    for (figure, expected) in expected {
+        assert_eq!(report[figure], *expected, "{figure}: {report}");
+    }
+}
+
+fn has_data(data: &Path, digest: &str) -> bool {
+    let hex = digest.trim_start_matches("sha256:");
+    let path = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+    data.join(path).exists()
+}
+
+/// Makes content and the records of collectors look older: not what the process keeps for
+/// itself, such as locks.
+fn time_passes(data: &Path, time: Duration) {
+    for part in ["docker", ".roadstead/collect"] {
+        let part = data.join(part);
+        if part.exists() {
+            make_older(&part, time);
+        }
+    }
+}
+
+/// Does the loop of `docs/operations.md`, with no wait that is longer than a slice's. Returns
+/// the report of the run, which takes several slices.
+async fn collected(address: &str, data: &Path) -> Value {
     let mut ask = json!({});
     for slices in 1..=SLICES {
         let mut said = slice(address, &ask).await;
@@ -73,9 +101,15 @@ async fn collected(address: &str) -> (Value, u32) {
             Some("running") => {
                 ask = json!({ "run": said["run"] });
                 let wait = said["wait"].as_u64().unwrap_or_else(|| panic!("no wait: {said}"));
-                tokio::time::sleep(Duration::from_millis(wait)).await;
+                let wait = Duration::from_millis(wait);
+                // For what outlives removed data.
+                time_passes(data, wait.saturating_sub(LONGEST_WAIT));
+                tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
             }
-            Some("done") => return (said["report"].take(), slices),
+            Some("done") => {
+                assert!(slices > 1, "a run in one slice: {said}");
+                return said["report"].take();
+            }
             _ => panic!("slice {slices}: {said}"),
         }
     }

@@ -24,7 +24,7 @@ mod table;
 
 pub use azurite::Azurite;
 pub use client::{Answer, send, send_from, send_on};
-pub use collection::{BY_SLICES, a_run_by_slices};
+pub use collection::{BY_SLICES, runs_by_slices};
 pub use distribution::Distribution;
 pub use fake_gcs::FakeGcs;
 pub use garage::Garage;
