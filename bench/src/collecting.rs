@@ -53,6 +53,28 @@ struct Latencies {
     pushes: Vec<f64>,
 }
 
+/// What goes on in a window of time.
+#[derive(Clone, Copy)]
+enum Window {
+    Collecting,
+    Quiet,
+    /// As quiet: how far these two are from each other is what the measurement cannot
+    /// tell apart.
+    Control,
+}
+
+impl Window {
+    const ALL: [Self; 3] = [Self::Collecting, Self::Quiet, Self::Control];
+}
+
+/// The latencies in all windows of each kind.
+#[derive(Debug, Default)]
+struct Measured {
+    collecting: Latencies,
+    quiet: Latencies,
+    control: Latencies,
+}
+
 /// How far the collector has come.
 #[derive(Debug, Default)]
 struct Run {
@@ -132,27 +154,30 @@ pub(crate) async fn measure(
     let mut client = Client::connect(&server.address).await?;
     image.push(&mut client, PushStyle::Put).await?;
     let paths = Arc::new(vec![image.by_tag(), image.layer()]);
-    let (mut with, mut without) = (Latencies::default(), Latencies::default());
+    let mut measured = Measured::default();
     let mut run = Run::default();
     // What is read first is in memory afterwards.
     load(server, &images, &paths, window).await?;
     for number in 0..usize::from(rounds) * WINDOWS {
         progress(&format!("garbage collection: window {number}, {run:?}"));
         // In turn, each kind is the first one.
-        for collects in [number % 2 == 0, number % 2 == 1] {
-            if !collects {
-                without.add(load(server, &images, &paths, window).await?);
-                continue;
+        for turn in 0..Window::ALL.len() {
+            let kind = Window::ALL[(number + turn) % Window::ALL.len()];
+            let load = load(server, &images, &paths, window);
+            match kind {
+                Window::Quiet => measured.quiet.add(load.await?),
+                Window::Control => measured.control.add(load.await?),
+                Window::Collecting => {
+                    let collected = run.collect(&server.address, window);
+                    let (latencies, collected) = tokio::join!(load, collected);
+                    collected?;
+                    measured.collecting.add(latencies?);
+                }
             }
-            let measured = load(server, &images, &paths, window);
-            let collected = run.collect(&server.address, window);
-            let (measured, collected) = tokio::join!(measured, collected);
-            collected?;
-            with.add(measured?);
         }
     }
     progress("");
-    Ok(table(&mut with, &mut without, &run))
+    Ok(table(&mut measured, &run))
 }
 
 impl Latencies {
@@ -239,12 +264,13 @@ fn per_second(connections: usize, pause: Duration) -> u128 {
     connections as u128 * 1000 / pause.as_millis()
 }
 
-fn table(with: &mut Latencies, without: &mut Latencies, run: &Run) -> String {
+fn table(measured: &mut Measured, run: &Run) -> String {
     let mut text = format!(
         "## Beside garbage collection\n\nA directory of {} blobs: {CONDEMNED} to be condemned, {REMOVED} to be \
          removed. {} pulls (manifest by tag and layer of 64 KiB, past the cache) and {} pushes \
-         (image with such a layer) per second. The collector took {} operations in {} slices and {:.0?}{}.\n\n\
-         | | collecting: p50, p99 | not collecting | ratio |\n|---|---|---|---|\n",
+         (image with such a layer) per second. The collector took {} operations in {} slices and {:.0?}{}. \
+         Control: other windows without it, and their ratio to those of the column before.\n\n\
+         | | collecting: p50, p99 | not collecting | ratio | control | ratio |\n|---|---|---|---|---|---|\n",
         KEPT + CONDEMNED + REMOVED,
         per_second(PULLING, PULL_PAUSE),
         per_second(PUSHING, PUSH_PAUSE),
@@ -253,26 +279,33 @@ fn table(with: &mut Latencies, without: &mut Latencies, run: &Run) -> String {
         run.time,
         if run.has_ended { ", and has ended before the last window" } else { "" },
     );
+    let Measured { collecting, quiet, control } = measured;
     let rows = [
-        ("pull", &mut with.pulls, &mut without.pulls),
-        ("push", &mut with.pushes, &mut without.pushes),
+        ("pull", [&mut collecting.pulls, &mut quiet.pulls, &mut control.pulls]),
+        ("push", [&mut collecting.pushes, &mut quiet.pushes, &mut control.pushes]),
     ];
-    for (name, with, without) in rows {
-        for times in [&mut *with, &mut *without] {
+    for (name, kinds) in rows {
+        let [collecting, quiet, control] = kinds.map(|times| {
             times.sort_by(f64::total_cmp);
-        }
-        let [with, without] =
-            [with, without].map(|times| [50, 99].map(|percent| percentile(times, percent)));
+            [50, 99].map(|percent| percentile(times, percent))
+        });
         let _ = writeln!(
             text,
-            "| {name} | {:.2}, {:.2} ms | {:.2}, {:.2} ms | {:.2}×, {:.2}× |",
-            with[0],
-            with[1],
-            without[0],
-            without[1],
-            with[0] / without[0],
-            with[1] / without[1],
+            "| {name} | {} ms | {} ms | {} | {} ms | {} |",
+            pair(collecting),
+            pair(quiet),
+            ratio(collecting, quiet),
+            pair(control),
+            ratio(control, quiet),
         );
     }
     text
+}
+
+fn pair([p50, p99]: [f64; 2]) -> String {
+    format!("{p50:.2}, {p99:.2}")
+}
+
+fn ratio(of: [f64; 2], to: [f64; 2]) -> String {
+    format!("{:.2}×, {:.2}×", of[0] / to[0], of[1] / to[1])
 }
