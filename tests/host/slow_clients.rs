@@ -50,7 +50,8 @@ enum Healthy {
 }
 
 /// Prints the rates of healthy clients beside 2,000 slow connections, and the median
-/// ratio of as many rounds as the variable says; asserts nothing.
+/// ratio of as many rounds as the variable says; asserts nothing. `ROADSTEAD_MEASURE_CELL`
+/// limits it to the cells that have its text in their names, such as `Blob beside [Reader]`.
 #[tokio::test(flavor = "multi_thread")]
 async fn healthy_clients_beside_slow_ones() {
     const NAME: &str = "healthy_clients_beside_slow_ones";
@@ -60,6 +61,7 @@ async fn healthy_clients_beside_slow_ones() {
         return;
     };
     let rounds: u32 = rounds.to_str().unwrap().parse().unwrap();
+    let only = std::env::var("ROADSTEAD_MEASURE_CELL").unwrap_or_default();
     let root = tempfile::tempdir().unwrap();
     let host = Registry::start(root.path(), &[], &[]).unwrap();
     let content = Content { seed: 50, size: 8 * 1024 * 1024 };
@@ -68,6 +70,10 @@ async fn healthy_clients_beside_slow_ones() {
     for healthy in [Healthy::Tags, Healthy::Blob, Healthy::BlobOverHttp2, Healthy::Push] {
         healthy.rate(&host.address, &blob).await;
         for kinds in ALL.chunks(1).chain([&ALL[..]]) {
+            let cell = format!("{healthy:?} beside {kinds:?}");
+            if !cell.contains(&only) {
+                continue;
+            }
             let mut ratios = Vec::new();
             for _ in 0..rounds {
                 let (before, _) = healthy.rate(&host.address, &blob).await;
@@ -86,7 +92,7 @@ async fn healthy_clients_beside_slow_ones() {
             }
             ratios.sort_by(f64::total_cmp);
             let median = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
-            eprintln!("{healthy:?} beside {kinds:?}: median ratio {median:.2}");
+            eprintln!("{cell}: median ratio {median:.2}");
         }
     }
     eprintln!("peak memory: {} MiB", host.peak_memory().unwrap_or_default() >> 20);
