@@ -144,7 +144,7 @@ pub const DEFAULT_GC_KEEP: Duration = Duration::from_hours(168);
 /// where `REGISTRY_STORAGE_MAINTENANCE_GC_RATE` does not say otherwise.
 ///
 /// Limit: operations of garbage collection in a second; test: `the_settings_and_what_the_host_says`; setting: `REGISTRY_STORAGE_MAINTENANCE_GC_RATE`.
-pub const DEFAULT_GC_RATE: u64 = 200;
+pub const DEFAULT_GC_RATE: u64 = 50;
 
 /// The most that `REGISTRY_STORAGE_MAINTENANCE_GC_RATE` can say.
 ///

@@ -436,7 +436,11 @@ fn the_registry_collects_beside_clients() {
             // A run has so many operations that only the orders with one interruption are few
             // enough to be tried all: a client that comes between any two of them. Over a
             // directory it has several times as many.
-            let part = if medium == Medium::SharedDirectory { 4 } else { 1 };
+            let part = match (medium, meets) {
+                (Medium::SharedDirectory, _) => 8,
+                (_, Meets::Actions) => 1,
+                (_, Meets::ActionsTwice | Meets::All) => 3,
+            };
             let (orders, seeds) = (all.orders / part, all.seeds / part as u64);
             let bound = Bound { orders, preemptions: all.preemptions - 1, seeds };
             let found = collect_beside(medium, collected, meets, bound, None);
@@ -464,8 +468,11 @@ fn the_registry_collects_and_a_fault_at_every_operation() {
         (Medium::SharedDirectory, FaultKind::Fails),
     ] {
         let (mut runs, mut points) = (0, 0);
+        // Over a directory, a run has several times as many operations.
+        let is_directory = medium == Medium::SharedDirectory;
+        let step = if is_directory && std::env::var_os(LONG).is_none() { 11 } else { 1 };
         for collected in COLLECTIONS {
-            for at in 0.. {
+            for at in (0..).step_by(step) {
                 let fault = Some(Fault { at, kind });
                 let found = collect_beside(medium, collected, Meets::Actions, bound, fault);
                 if !found.faulted && found.violation.is_none() {
