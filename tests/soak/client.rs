@@ -397,8 +397,8 @@ impl Client {
         count(&self.world.counts.listed);
         let list: Value = serde_json::from_slice(answer.body())
             .map_err(|error| Failure::Fault(format!("{path}: {error}")))?;
-        let listed = list["manifests"].as_array().into_iter().flatten();
-        Ok(listed.into_iter().any(|entry| entry["digest"] == digest))
+        let mut listed = list["manifests"].as_array().into_iter().flatten();
+        Ok(listed.any(|entry| entry["digest"] == digest))
     }
 
     fn not_pulled(&self, what: &str) {
