@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(checked(None, Vec::new), None);
     }
 
-    /// The two command lines of the CronJob of twuni's chart.
+    /// The two command lines of the `CronJob` of twuni's chart.
     #[test]
     fn the_cron_job_of_twunis_chart() {
         for (value, expected) in [("true", true), ("false", false)] {
