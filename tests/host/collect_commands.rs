@@ -20,7 +20,7 @@ async fn push_over(address: &str, repository: &str, [former, later]: [Image; 2])
     digest(&former.manifest())
 }
 
-/// The command line of the CronJob of twuni's chart, which gives the flag one of both
+/// The command line of the `CronJob` of twuni's chart, which gives the flag one of both
 /// values.
 #[tokio::test]
 async fn the_cron_job_of_twunis_chart() {

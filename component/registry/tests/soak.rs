@@ -505,7 +505,7 @@ async fn soak(conditions: Conditions) {
     let collectors = (0..COLLECTORS).map(|number| collector(&world, seed * 1000 + 500 + number));
     tokio::join!(join_all(clients), join_all(collectors));
     let sum = |figure: fn(&Report) -> u64| world.reports.borrow().iter().map(figure).sum::<u64>();
-    println!(
+    eprintln!(
         "conditions {conditions:?}: {} pushes, {} blobs that were there, {} pulls, {} lists of \
          referrers, {} kills in {:?}; {} runs, {} ended early: {} condemned, {} given back, \
          {} removed",
@@ -526,7 +526,13 @@ async fn soak(conditions: Conditions) {
     assert!(sum(|report| report.given_back) > 0, "nothing was needed again");
     assert!(world.listed.get() > 0, "nobody asked for referrers");
 
-    // What is left after a while is what manifests refer to.
+    drain(&world).await;
+}
+
+/// What is left after a while is what manifests refer to, and the bytes that came back are
+/// those that runs report.
+async fn drain(world: &World) {
+    let storage = world.storage();
     let expected = live(&storage).await;
     let before = all(&storage, &Collection::Blobs).await;
     let mut removed = 0;
@@ -559,5 +565,5 @@ async fn soak(conditions: Conditions) {
     });
     let garbage: u64 = garbage.map(|entry| entry.size).sum();
     assert_eq!(removed, garbage, "bytes that came back, and those of an offline count");
-    println!("{removed} bytes came back at the end");
+    eprintln!("{removed} bytes came back at the end");
 }
