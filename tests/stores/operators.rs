@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use std::time::Instant;
 
 /// Waits so short that a registry condemns garbage while a test runs, and so long that it
-/// removes none.
+/// removes none, nor begins another run before it is stopped: that would keep the lease.
 const CONDEMNS: (&str, &str) = (
     "ROADSTEAD_TEST_GC",
-    r#"{"first":0,"overrides":{"grace":1000,"keep":3600000,"interval":2000,"valid":600000,"settled":0,"budget":1000,"exclusive":false}}"#,
+    r#"{"first":0,"overrides":{"grace":1000,"keep":3600000,"interval":10000,"valid":600000,"settled":0,"budget":1000,"exclusive":false}}"#,
 );
 
 #[tokio::test]
