@@ -4,7 +4,7 @@
 use super::collector::{index_of, rescue};
 use super::{DELETES, Image, OCI_INDEX, OCI_MANIFEST, all, collect};
 use roadstead_tests::{
-    Registry, Step, binary_named, command, delete, digest, get, make_older, put, skip,
+    Registry, Step, binary_named, command, data_key, delete, digest, get, make_older, put, skip,
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -54,8 +54,7 @@ fn condemned(data: &str, blobs: u32, flags: &[&str]) -> Value {
 
 /// The data of a blob.
 fn data_of(data: &Path, digest: &str) -> PathBuf {
-    let hex = digest.strip_prefix("sha256:").unwrap();
-    data.join(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
+    data.join(data_key(digest))
 }
 
 /// The link of a blob or manifest in its repository, from this part of it.

@@ -183,9 +183,7 @@ async fn space_comes_back_in_a_directory_that_is_not_served() {
         push_blob(&host.address, "a", &blob).await;
         host.kill().unwrap();
         let digest = digest(&blob);
-        let hex = digest.strip_prefix("sha256:").unwrap();
-        let data = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
-        let data = root.path().join(data);
+        let data = Disk(root.path()).blob(&digest);
         assert!(data.is_file());
         for dry in [true, false] {
             let mut arguments = vec!["gc", "--json", text(root.path())];

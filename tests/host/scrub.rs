@@ -1,5 +1,6 @@
 //! Scrubbing: of a registry that runs, and of its directory.
 
+use crate::disk::Disk;
 use crate::start::assert_says;
 use crate::support::{TEST_LIMIT, push_blob, within};
 use bytes::Bytes;
@@ -39,9 +40,7 @@ async fn status(host: &Registry, method: &str, path: &str, body: Bytes) -> u16 {
 }
 
 fn data(root: &Path, blob: &[u8]) -> PathBuf {
-    let digest = digest(blob);
-    let hex = digest.strip_prefix("sha256:").unwrap();
-    root.join(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
+    Disk(root).blob(&digest(blob))
 }
 
 /// A byte of a layer is damaged on disk: it is found, moved away, pushed again and

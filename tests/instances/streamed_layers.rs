@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Frame;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
-use roadstead_tests::open_bucket;
+use roadstead_tests::{data_key, open_bucket};
 use sha2::{Digest as _, Sha256};
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -23,8 +23,7 @@ const SIZE: usize = 96;
 
 /// The prefix of blobs in the bucket.
 fn place(blob: &str) -> Path {
-    let hex = blob.strip_prefix("sha256:").unwrap();
-    Path::from(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
+    Path::from(data_key(blob))
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ const DRAINED_EACH: Duration = Duration::from_millis(10);
 const DRAINED_EACH_IN_STORE: Duration = Duration::from_millis(400);
 
 /// In so much time, some garbage must come back while clients push.
-const COLLECTED_LONG: Duration = Duration::from_mins(2);
+const COLLECTED_LONG: Duration = Duration::from_mins(5);
 
 /// A pause of a peer's collector.
 const COLLECTED: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use crate::table::{Target, run};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use roadstead_kit::directory::make_older;
-use roadstead_kit::requests::{delete, head};
+use roadstead_kit::requests::{data_key, delete, head};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -46,13 +46,16 @@ pub async fn runs_by_slices(address: &str, data: &Path) {
     let first = collected(address, data).await;
     assert_figures(&first, &[("repositories", 1), ("manifests", 1), ("blobs", 9)]);
     assert_figures(&first, &[("bytes", garbage + stays.bytes()), ("sighted", 6)]);
-    assert_figures(&first, &[("sighted_bytes", garbage), ("condemned", 0), ("removed", 0)]);
+    assert_figures(&first, &[("sighted_bytes", garbage), ("condemned", 0), ("kept", 0)]);
+    assert_figures(&first, &[("given_back", 0), ("removed", 0), ("removed_bytes", 0)]);
     assert_eq!((&first["dry_run"], &first["foreign"]), (&false.into(), &false.into()));
     let again = slice(address, &json!({})).await;
     assert_eq!(again["status"], "not-due", "{again}");
     assert!(again["seconds"].as_u64().unwrap_or_default() > 0, "{again}");
     let reports = content(address, Request::get(format!("{SLICE}/reports")), "").await;
     assert_eq!(reports, json!({ "reports": [first] }));
+    run(&target, &stays.pulled()).await;
+    run(&target, &[head(gone.path()).status(404)]).await;
 
     time_passes(data, 25 * HOUR);
     let second = collected(address, data).await;
@@ -63,7 +66,8 @@ pub async fn runs_by_slices(address: &str, data: &Path) {
     let third = collected(address, data).await;
     assert_figures(&third, &[("condemned", 0), ("given_back", 3), ("removed", 3)]);
     assert_figures(&third, &[("removed_bytes", gone.bytes())]);
-    assert!(gone.digests().iter().all(|digest| !has_data(data, digest)), "its data is there");
+    let is_there = |digest: &String| data.join(data_key(digest)).exists();
+    assert!(!gone.digests().iter().any(is_there), "its data is there");
     run(&target, &[stays.pulled(), needed.pulled()].concat()).await;
     run(&target, &[head(gone.path()).status(404)]).await;
 }
@@ -72,12 +76,6 @@ fn assert_figures(report: &Value, expected: &[(&str, usize)]) {
     for (figure, expected) in expected {
         assert_eq!(report[figure], *expected, "{figure}: {report}");
     }
-}
-
-fn has_data(data: &Path, digest: &str) -> bool {
-    let hex = digest.trim_start_matches("sha256:");
-    let path = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
-    data.join(path).exists()
 }
 
 /// Makes content and the records of collectors look older: not what the process keeps for

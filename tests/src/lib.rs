@@ -36,7 +36,7 @@ pub use process::unprivileged;
 pub use process::{Registry, Wasmtime, binary, binary_named, command, skip, target_directory};
 pub use roadstead_kit::directory::make_older;
 pub use roadstead_kit::requests::{
-    Step, basic, delete, digest, digest_sha512, get, head, patch, post, put,
+    Step, basic, data_key, delete, digest, digest_sha512, get, head, patch, post, put,
 };
 pub use secure::{PASSWORD, Pair, USER, entry};
 pub use small_image::SmallImage;

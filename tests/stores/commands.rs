@@ -5,7 +5,7 @@ use object_store::ObjectStoreExt as _;
 use object_store::path::Path as Place;
 use roadstead_buckets::Bucket;
 use roadstead_tests::{
-    Garage, Gcs, Registry, SmallImage, Target, bucket, command, get, head, run, skip,
+    Garage, Gcs, Registry, SmallImage, Target, bucket, command, data_key, get, head, run, skip,
 };
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 pub const HOUR: Duration = Duration::from_hours(1);
 
 /// How long a registry in a hurry may take to remove garbage, and how often to look.
-pub const REMOVAL_LIMIT: Duration = Duration::from_mins(2);
-pub const REMOVAL_PAUSE: Duration = Duration::from_millis(200);
+const REMOVAL_LIMIT: Duration = Duration::from_mins(2);
+const REMOVAL_PAUSE: Duration = Duration::from_millis(200);
 
 /// Waits so short that a process sees garbage, condemns and removes it while a test runs,
 /// and pauses between runs.
@@ -66,6 +66,20 @@ impl Stored {
     pub fn host(&self, more: &[(&str, &str)]) -> Registry {
         let redirect = ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true");
         Registry::start_over(&self.settings, &[&[redirect], more].concat()).unwrap()
+    }
+
+    /// Has a registry collect in a hurry until a run has ended with this figure.
+    pub async fn serve_until(&self, hurry: (&str, &str), figure: &str) {
+        let mut host = self.host(&[("REGISTRY_STORAGE_DELETE_ENABLED", "true"), hurry]);
+        let deadline = Instant::now() + REMOVAL_LIMIT;
+        while !host.log().lines().any(|line| line.contains("ended") && line.contains(figure)) {
+            assert!(Instant::now() < deadline, "not within {REMOVAL_LIMIT:?}: {}", host.log());
+            tokio::time::sleep(REMOVAL_PAUSE).await;
+        }
+        // Between two runs: one that is cut off keeps others out for ten minutes.
+        host.signal("TERM").unwrap();
+        assert!(host.wait().unwrap().success());
+        assert!(!host.log().contains("ERROR"), "{}", host.log());
     }
 
     /// What a command prints that succeeds, with no settings but the file's.
@@ -138,8 +152,7 @@ impl Stored {
 
 /// The key of a blob's data.
 pub fn data_of(digest: &str) -> Place {
-    let hex = digest.strip_prefix("sha256:").unwrap();
-    Place::from(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
+    Place::from(data_key(digest))
 }
 
 pub fn at(host: &Registry) -> Target {
@@ -190,17 +203,7 @@ async fn garage() {
     stored.scrubbed(6);
     stored.delete();
     assert_eq!(stored.collected(&[])["blobs"], 6);
-    let deletes = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
-    let mut host = stored.host(&[deletes, HURRY]);
-    let deadline = Instant::now() + REMOVAL_LIMIT;
-    while !host.log().lines().any(|line| line.contains("ended") && line.contains("removed=3")) {
-        assert!(Instant::now() < deadline, "not within {REMOVAL_LIMIT:?}: {}", host.log());
-        tokio::time::sleep(REMOVAL_PAUSE).await;
-    }
-    // Between two runs: one that is cut off keeps others out for ten minutes.
-    host.signal("TERM").unwrap();
-    assert!(host.wait().unwrap().success());
-    assert!(!host.log().contains("ERROR"), "{}", host.log());
+    stored.serve_until(HURRY, "removed=3").await;
     assert!(!stored.has_deleted().await);
     assert_eq!(stored.collected(&[])["blobs"], 3);
     stored.scrubbed(3);

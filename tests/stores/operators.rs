@@ -1,11 +1,10 @@
 //! What operators ask of a bucket that nobody serves, by a configuration file alone: to free
 //! space at once, to give back what a run has condemned, questions, deletions and a rescue.
 
-use crate::commands::{HOUR, REMOVAL_LIMIT, REMOVAL_PAUSE, Stored, at, data_of};
+use crate::commands::{HOUR, Stored, at, data_of};
 use object_store::ObjectStoreExt as _;
 use roadstead_tests::{Garage, Gcs, Registry, Target, command, get, run, skip};
 use serde_json::{Value, json};
-use std::time::Instant;
 
 /// Waits so short that a registry condemns garbage while a test runs, and so long that it
 /// removes none, nor begins another run before it is stopped: that would keep the lease.
@@ -174,15 +173,7 @@ async fn garage_undo() {
     let Some(garage) = garage("operators::garage_undo") else { return };
     let stored = Stored::new("s3", garage.settings("images", 0)).await;
     stored.delete();
-    let deletes = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
-    let mut host = stored.host(&[deletes, CONDEMNS]);
-    let deadline = Instant::now() + REMOVAL_LIMIT;
-    while !host.log().lines().any(|line| line.contains("ended") && line.contains("condemned=3")) {
-        assert!(Instant::now() < deadline, "not within {REMOVAL_LIMIT:?}: {}", host.log());
-        tokio::time::sleep(REMOVAL_PAUSE).await;
-    }
-    host.signal("TERM").unwrap();
-    assert!(host.wait().unwrap().success());
+    stored.serve_until(CONDEMNS, "condemned=3").await;
     let printed = Stored::printed(&["gc", stored.config(), "--reports", "--json"]);
     let json: Value = serde_json::from_str(&printed).unwrap();
     let condemned = |report: &&Value| report["condemned"] == 3;

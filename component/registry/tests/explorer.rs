@@ -427,21 +427,20 @@ const COLLECTIONS: &[Collected] = &[
 #[test]
 fn the_registry_collects_beside_clients() {
     let mut failures = Vec::new();
-    let all = [Meets::Actions, Meets::ActionsTwice, Meets::All];
-    for (medium, meets) in COLLECTED.into_iter().flat_map(|medium| all.map(|meets| (medium, meets)))
-    {
+    let parts = [Meets::Actions, Meets::ActionsTwice, Meets::All];
+    for (medium, meets) in COLLECTED.into_iter().flat_map(|medium| parts.map(|of| (medium, of))) {
         let mut runs = 0;
         for collected in COLLECTIONS {
             let all = bound(medium);
             // A run has so many operations that only the orders with one interruption are few
             // enough to be tried all: a client that comes between any two of them. Over a
             // directory it has several times as many.
-            let part = match (medium, meets) {
+            let fewer = match (medium, meets) {
                 (Medium::SharedDirectory, _) => 8,
                 (_, Meets::Actions) => 1,
                 (_, Meets::ActionsTwice | Meets::All) => 3,
             };
-            let (orders, seeds) = (all.orders / part, all.seeds / part as u64);
+            let (orders, seeds) = (all.orders / fewer, all.seeds / fewer as u64);
             let bound = Bound { orders, preemptions: all.preemptions - 1, seeds };
             let found = collect_beside(medium, collected, meets, bound, None);
             runs += found.runs;

@@ -53,14 +53,14 @@ impl<S: Storage> Store<S> {
         range: Option<ByteRange>,
         redirect: bool,
     ) -> Result<Opened<S::Download>, StorageError> {
+        let may_be_moved = |error: &StorageError| match error {
+            StorageError::LinkMoved => true,
+            // A directory has looked already.
+            StorageError::NotFound => self.storage.marker().is_some(),
+            _ => false,
+        };
         let opened = match self.open_held(name, digest, range, redirect).await {
-            // A directory has looked for a moved link.
-            Err(StorageError::NotFound) if self.storage.marker().is_none() => {
-                return Err(StorageError::NotFound);
-            }
-            Err(StorageError::NotFound | StorageError::LinkMoved)
-                if self.restore(name, digest).await? =>
-            {
+            Err(error) if may_be_moved(&error) && self.restore(name, digest).await? => {
                 self.open_held(name, digest, range, redirect).await
             }
             opened => opened,

@@ -24,7 +24,7 @@ use http::{Request, Response};
 use std::fmt;
 
 use step::location;
-pub use step::{Step, basic, delete, digest, digest_sha512, get, head, patch, post, put};
+pub use step::{Step, basic, data_key, delete, digest, digest_sha512, get, head, patch, post, put};
 
 /// The media type of an OCI image manifest.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

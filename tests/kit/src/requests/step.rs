@@ -62,6 +62,15 @@ pub fn delete(path: impl Into<String>) -> Step {
     Step::new(Method::DELETE, path)
 }
 
+/// Where the data of the blob with a SHA-256 digest is, by distribution's documentation.
+///
+/// # Panics
+/// If it is no such digest.
+pub fn data_key(digest: &str) -> String {
+    let Some(hex) = digest.strip_prefix("sha256:") else { panic!("{digest}") };
+    format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2])
+}
+
 /// The SHA-256 digest of bytes, as text.
 pub fn digest(bytes: &[u8]) -> String {
     let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(bytes));
