@@ -1,5 +1,5 @@
 //! Latencies of pulls and pushes with and without garbage collection, at a fixed load
-//! and in windows of one run that alternate.
+//! and in windows of one run that alternate, for each stage of the collector.
 
 use crate::client::{Body, Client, PushStyle};
 use crate::content::digest;
@@ -19,8 +19,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Blobs that manifests refer to, that are to be condemned, and that are to be removed.
 const KEPT: usize = 10_000;
-const CONDEMNED: usize = 5_000;
-const REMOVED: usize = 5_000;
+const CONDEMNED: usize = 600;
+const REMOVED: usize = 400;
 
 /// Blobs of a manifest.
 const REFERENCES: usize = 100;
@@ -33,10 +33,10 @@ const DAYS: u64 = 60;
 const PULLING: usize = 4;
 const PULL_PAUSE: Duration = Duration::from_millis(40);
 const PUSHING: usize = 2;
-const PUSH_PAUSE: Duration = Duration::from_millis(200);
+const PUSH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Windows of each kind in a round.
-const WINDOWS: usize = 4;
+/// Windows of each kind in a round, at most: with one round, a run ends at a rate of 50.
+const WINDOWS: usize = 80;
 
 /// Size of a layer that is pulled or pushed, in bytes.
 const LAYER: usize = 64 << 10;
@@ -47,7 +47,7 @@ const SLICE_PAUSE: Duration = Duration::from_millis(100);
 const COLLECT: &str = "/v2/_roadstead/collect";
 
 /// Latencies in milliseconds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Latencies {
     pulls: Vec<f64>,
     pushes: Vec<f64>,
@@ -67,9 +67,10 @@ impl Window {
     const ALL: [Self; 3] = [Self::Collecting, Self::Quiet, Self::Control];
 }
 
-/// The latencies in all windows of each kind.
+/// The latencies in all windows of each kind, of one stage of the collector.
 #[derive(Debug, Default)]
 struct Measured {
+    stage: String,
     collecting: Latencies,
     quiet: Latencies,
     control: Latencies,
@@ -79,6 +80,9 @@ struct Measured {
 #[derive(Debug, Default)]
 struct Run {
     id: Option<String>,
+    stage: String,
+    /// Until when there is nothing to do.
+    waits: Option<Instant>,
     slices: u64,
     operations: u64,
     has_ended: bool,
@@ -154,12 +158,23 @@ pub(crate) async fn measure(
     let mut client = Client::connect(&server.address).await?;
     image.push(&mut client, PushStyle::Put).await?;
     let paths = Arc::new(vec![image.by_tag(), image.layer()]);
-    let mut measured = Measured::default();
-    let mut run = Run::default();
+    let mut stages: Vec<Measured> = Vec::new();
+    let mut run = Run { stage: "manifests".to_owned(), ..Run::default() };
     // What is read first is in memory afterwards.
     load(server, &images, &paths, window).await?;
     for number in 0..usize::from(rounds) * WINDOWS {
+        if run.has_ended {
+            break;
+        }
+        // A window in which it only waits measures nothing.
+        if let Some(waits) = run.waits.take() {
+            tokio::time::sleep_until(waits.into()).await;
+        }
         progress(&format!("garbage collection: window {number}, {run:?}"));
+        if stages.last().is_none_or(|last| last.stage != run.stage) {
+            stages.push(Measured { stage: run.stage.clone(), ..Measured::default() });
+        }
+        let measured = stages.last_mut().context("no stage")?;
         // In turn, each kind is the first one.
         for turn in 0..Window::ALL.len() {
             let kind = Window::ALL[(number + turn) % Window::ALL.len()];
@@ -177,7 +192,7 @@ pub(crate) async fn measure(
         }
     }
     progress("");
-    Ok(table(&mut measured, &run))
+    Ok(table(&mut stages, &run))
 }
 
 impl Latencies {
@@ -234,7 +249,7 @@ impl Run {
     async fn collect(&mut self, address: &str, window: Duration) -> anyhow::Result<()> {
         let begun = Instant::now();
         let mut client = Client::connect(address).await?;
-        while begun.elapsed() < window && !self.has_ended {
+        while begun.elapsed() < window && !self.has_ended && self.waits.is_none() {
             let id = self.id.as_ref().map_or(String::new(), |id| format!(r#""run":"{id}""#));
             let body = Body::sized(vec![format!("{{{id}}}").into()]);
             let answer = client.send(Method::POST, COLLECT, &[], body).await?;
@@ -245,10 +260,15 @@ impl Run {
             match progress["status"].as_str() {
                 Some("running") => {
                     self.id = progress["run"].as_str().map(str::to_owned);
+                    self.stage = progress["stage"].as_str().unwrap_or_default().to_owned();
                     self.slices += 1;
                     self.operations += progress["operations"].as_u64().unwrap_or_default();
                     let wait = Duration::from_millis(progress["wait"].as_u64().unwrap_or_default());
-                    tokio::time::sleep(wait.max(SLICE_PAUSE).min(window)).await;
+                    if wait > window {
+                        self.waits = Some(Instant::now() + wait);
+                    } else {
+                        tokio::time::sleep(wait.max(SLICE_PAUSE)).await;
+                    }
                 }
                 Some("done") => self.has_ended = true,
                 _ => anyhow::bail!("{progress}"),
@@ -264,34 +284,50 @@ fn per_second(connections: usize, pause: Duration) -> u128 {
     connections as u128 * 1000 / pause.as_millis()
 }
 
-fn table(measured: &mut Measured, run: &Run) -> String {
+fn table(stages: &mut [Measured], run: &Run) -> String {
     let mut text = format!(
         "## Beside garbage collection\n\nA directory of {} blobs: {CONDEMNED} to be condemned, {REMOVED} to be \
          removed. {} pulls (manifest by tag and layer of 64 KiB, past the cache) and {} pushes \
-         (image with such a layer) per second. The collector took {} operations in {} slices and {:.0?}{}. \
+         (image with such a layer) per second. The collector took {} operations in {} slices and {:.0?}, and {}. \
          Control: other windows without it, and their ratio to those of the column before.\n\n\
-         | | collecting: p50, p99 | not collecting | ratio | control | ratio |\n|---|---|---|---|---|---|\n",
+         | stage | number | collecting: p50, p99 | not collecting | ratio | control | ratio |\n\
+         |---|---|---|---|---|---|---|\n",
         KEPT + CONDEMNED + REMOVED,
         per_second(PULLING, PULL_PAUSE),
         per_second(PUSHING, PUSH_PAUSE),
         run.operations,
         run.slices,
         run.time,
-        if run.has_ended { ", and has ended before the last window" } else { "" },
+        if run.has_ended { "its run has ended" } else { "its run had not ended" },
     );
-    let Measured { collecting, quiet, control } = measured;
-    let rows = [
-        ("pull", [&mut collecting.pulls, &mut quiet.pulls, &mut control.pulls]),
-        ("push", [&mut collecting.pushes, &mut quiet.pushes, &mut control.pushes]),
-    ];
-    for (name, kinds) in rows {
+    let mut all = Measured { stage: "all".to_owned(), ..Measured::default() };
+    for measured in &mut *stages {
+        let Measured { stage, collecting, quiet, control } = measured;
+        all.collecting.add(collecting.clone());
+        all.quiet.add(quiet.clone());
+        all.control.add(control.clone());
+        rows(&mut text, stage, [collecting, quiet, control]);
+    }
+    let Measured { stage, collecting, quiet, control } = &mut all;
+    rows(&mut text, stage, [collecting, quiet, control]);
+    text
+}
+
+/// The rows of a stage: windows in which it collects, in which it does not, and the control.
+fn rows(text: &mut String, stage: &str, windows: [&mut Latencies; 3]) {
+    let [collecting, quiet, control] = windows;
+    for (name, kinds) in [
+        ("pulls", [&mut collecting.pulls, &mut quiet.pulls, &mut control.pulls]),
+        ("pushes", [&mut collecting.pushes, &mut quiet.pushes, &mut control.pushes]),
+    ] {
+        let count = kinds[0].len();
         let [collecting, quiet, control] = kinds.map(|times| {
             times.sort_by(f64::total_cmp);
             [50, 99].map(|percent| percentile(times, percent))
         });
         let _ = writeln!(
             text,
-            "| {name} | {} ms | {} ms | {} | {} ms | {} |",
+            "| {stage} | {count} {name} | {} ms | {} ms | {} | {} ms | {} |",
             pair(collecting),
             pair(quiet),
             ratio(collecting, quiet),
@@ -299,7 +335,6 @@ fn table(measured: &mut Measured, run: &Run) -> String {
             ratio(control, quiet),
         );
     }
-    text
 }
 
 fn pair([p50, p99]: [f64; 2]) -> String {

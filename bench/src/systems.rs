@@ -148,6 +148,8 @@ impl System {
         let (file, text) = match self.kind {
             SystemKind::Roadstead => {
                 command.args(["serve", "config.yml"]);
+                // Otherwise it collects garbage after some minutes, while others are measured.
+                command.env("ROADSTEAD_TEST_GC", r#"{"first":86400000,"overrides":{}}"#);
                 ("config.yml", distribution(root, port, tls, "  delete: {enabled: true}\n"))
             }
             SystemKind::DockerRegistry | SystemKind::Registry => {

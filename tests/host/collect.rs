@@ -1,7 +1,7 @@
 //! Garbage collection: driven by `serve`, and by the commands.
 
 use crate::content::Content;
-use crate::disk::{Disk, files};
+use crate::disk::{Disk, disk_usage, files};
 use crate::images::{Image, pull, put_manifest};
 use crate::start::{assert_says, refusal};
 use crate::support::{TEST_LIMIT, ask, build, logged, push_blob, request, within};
@@ -375,9 +375,13 @@ async fn what_is_left_on_the_disk_is_what_is_left_in_the_registry() {
         host.signal("TERM").unwrap();
         assert!(host.wait().unwrap().success());
         let before = on_disk();
+        let used = disk_usage(root.path());
         let report = report(&[], root.path());
         let after = on_disk();
+        let left_used = disk_usage(root.path());
         println!("{before} bytes in files before, {after} after; the image has {}", bytes(left));
+        println!("du -sk before: {used}, after: {left_used}");
+        assert!(used - left_used >= bytes(deleted) / 1024, "{used} {left_used}");
         assert!(before >= bytes(deleted) + bytes(left), "{before}");
         assert!((bytes(left)..bytes(left) + BESIDES).contains(&after), "{after}");
         assert_eq!(

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A registry's storage directory.
 #[derive(Clone, Copy)]
@@ -84,4 +85,12 @@ pub fn files(directory: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// What `du` says of a directory, in KiB.
+pub fn disk_usage(root: &Path) -> u64 {
+    let output = Command::new("du").arg("-sk").arg(root).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    said.split_whitespace().next().unwrap().parse().unwrap()
 }

@@ -1,7 +1,7 @@
 //! A measurement: `roadstead gc` of a directory with many blobs, half of which are garbage.
 //! `MEASURE_BLOBS` is their number; `TMPDIR` is where the directory is.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, disk_usage};
 use roadstead_tests::{command, digest};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -43,7 +43,9 @@ fn half_of_a_directory_is_garbage() {
     assert!(before.iter().eq(filled.live.union(&filled.garbage)));
     let dry = collected("dry run", directory.path(), &["--dry-run"]);
     assert!(stored(directory.path()) == before, "a dry run has changed something");
+    let used = disk_usage(directory.path());
     let real = collected("run", directory.path(), &[]);
+    println!("du -sk before: {used}, after: {}", disk_usage(directory.path()));
     for (figure, expected) in [
         ("repositories", REPOSITORIES.min(blobs / OF_IMAGE)),
         ("manifests", filled.manifests),

@@ -6,7 +6,7 @@
 //! | Variable | |
 //! |---|---|
 //! | `SOAK` | how many images are pushed; few by default |
-//! | `SOAK_STORE` | `directory`, `shared` (three processes serve one directory), `garage` (three nodes), `azurite` (honours conditions), or `distribution`: the peer, whose failures are counted and fail nothing |
+//! | `SOAK_STORE` | `directory`, `shared` (three processes serve one directory), `garage` (three nodes), `azurite` or `gcs` (the stand-in; both honour conditions), or `distribution`: the peer, whose failures are counted and fail nothing |
 //! | `SOAK_SECOND` | the program of distribution that serves the same directory in the second test |
 //! | `SOAK_SEED` | repeats a run, as far as its times allow it |
 //! | `SOAK_CLIENTS` | how many clients there are |
@@ -41,6 +41,12 @@ async fn another_registry_writes_too() {
             skip("soak", "docker-registry is not installed");
         }
     }
+}
+
+/// Conditions are honoured, and three processes serve it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_of_three_processes() {
+    check(&Settings::over_a_bucket()).await;
 }
 
 async fn check(settings: &Settings) {

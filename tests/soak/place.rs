@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path as Key;
 use roadstead_buckets::Bucket;
-use roadstead_tests::{Azurite, Distribution, Garage, Registry, binary, bucket};
+use roadstead_tests::{Azurite, Distribution, Garage, Gcs, Registry, binary, bucket};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +44,7 @@ enum Content {
 enum Held {
     Garage(Garage),
     Azurite(Azurite),
+    Gcs(Gcs),
 }
 
 impl Place {
@@ -68,6 +69,11 @@ impl Place {
                 let azurite = Azurite::start().unwrap()?;
                 stores = (0..settings.instances()).map(|_| azurite.settings(BUCKET)).collect();
                 Content::Bucket(bucket(stores[0].clone()).unwrap(), Held::Azurite(azurite))
+            }
+            Store::Gcs => {
+                let gcs = Gcs::start().unwrap();
+                stores = (0..settings.instances()).map(|_| gcs.settings(BUCKET)).collect();
+                Content::Bucket(bucket(stores[0].clone()).unwrap(), Held::Gcs(gcs))
             }
         };
         let program = match &content {

@@ -8,6 +8,9 @@ use std::time::{Duration, SystemTime};
 /// Images that are pushed, unless `SOAK` says another number.
 const PUSHES: u64 = 600;
 
+/// The most that are pushed to the bucket of the third test.
+const PUSHES_TO_BUCKET: u64 = 150;
+
 /// How long a client relies on an answer.
 pub const GRACE: Duration = Duration::from_secs(2);
 
@@ -26,6 +29,8 @@ pub enum Store {
     Garage,
     /// A bucket that honours conditions.
     Azurite,
+    /// The same, of the stand-in in this process.
+    Gcs,
     /// A directory that distribution serves, with its own collector.
     Distribution,
 }
@@ -58,12 +63,13 @@ impl Settings {
             Ok("shared") => Store::Shared,
             Ok("garage") => Store::Garage,
             Ok("azurite") => Store::Azurite,
+            Ok("gcs") => Store::Gcs,
             Ok("distribution") => Store::Distribution,
             Ok(other) => panic!("SOAK_STORE={other}"),
         };
         let (layers, kills) = match store {
             Store::Directory | Store::Distribution => (4000, 10_000),
-            Store::Shared | Store::Garage | Store::Azurite => (600, 60_000),
+            Store::Shared | Store::Garage | Store::Azurite | Store::Gcs => (600, 60_000),
         };
         Self {
             store,
@@ -78,6 +84,12 @@ impl Settings {
         }
     }
 
+    /// The same, over a bucket that honours conditions, with fewer pushes.
+    pub fn over_a_bucket() -> Self {
+        let settings = Self::from_environment();
+        Self { store: Store::Gcs, pushes: settings.pushes.min(PUSHES_TO_BUCKET), ..settings }
+    }
+
     /// The same, of a directory that distribution serves too: `SOAK_SECOND`, or what is
     /// installed.
     pub fn beside_another() -> Option<Self> {
@@ -90,7 +102,7 @@ impl Settings {
     pub fn instances(&self) -> usize {
         match self.store {
             Store::Directory | Store::Distribution => 1 + usize::from(self.second.is_some()),
-            Store::Shared | Store::Garage | Store::Azurite => 3,
+            Store::Shared | Store::Garage | Store::Azurite | Store::Gcs => 3,
         }
     }
 
@@ -127,7 +139,7 @@ impl Settings {
         // goes on for a moment.
         let settled = match self.store {
             Store::Directory | Store::Shared | Store::Distribution => 0,
-            Store::Garage | Store::Azurite => 8000,
+            Store::Garage | Store::Azurite | Store::Gcs => 8000,
         };
         format!(
             "{{\"first\":0,\"overrides\":{{\"grace\":{},\"keep\":{},\"interval\":1000,\"valid\":3600000,\

@@ -1,7 +1,5 @@
 //! Who may ask for garbage collection, and on which overrides.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
-
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use roadstead_access::{Access, Caller, Subject};

@@ -1,8 +1,6 @@
 //! Clients of a storage in which a collector is at work, over a directory and a
 //! bucket of this process.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
-
 use bytes::Bytes;
 use futures::future::join;
 use http::{Request, Response};

@@ -1,8 +1,6 @@
 //! Deletions by digest and the referrers that they concern, over a directory and
 //! a bucket of this process.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
-
 use bytes::Bytes;
 use futures::future::{Either, select};
 use http::{Request, Response};

@@ -1,8 +1,6 @@
 //! Deletions of whole repositories, over a directory and a bucket of this process;
 //! and what other registries' collectors leave.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
-
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Request, Response};

@@ -1,8 +1,6 @@
 //! The protocol as tables of requests, over a directory and over a bucket of this
 //! process. The package of tests runs the same tables against processes.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
-
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
 use roadstead_kit::body::{MemoryBody, NativeBodies};

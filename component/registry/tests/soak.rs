@@ -6,8 +6,6 @@
 //! Time passes with requests to the bucket. `SOAK=<pushes>` makes it longer,
 //! `SOAK_SEED=<number>` another, and `SOAK_IDLE=<milliseconds>` denser.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
-
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -47,16 +45,44 @@ const MANIFESTS: usize = 24;
 
 /// How much time passes with each request.
 const TICK: Duration = Duration::from_millis(1);
-const GRACE: Duration = Duration::from_mins(4);
-const KEEP: Duration = Duration::from_mins(8);
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a client does nothing between two operations at most, in milliseconds,
 /// unless `SOAK_IDLE` says another time.
 const MOST_IDLE: u64 = 2_000;
 
-/// One of so many operations is killed.
-const KILLED: u32 = 50;
+/// How long clients rely on an answer, for how long a run is valid, and who dies.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    grace: Duration,
+    keep: Duration,
+    valid: Duration,
+    /// One of so many operations dies, if any.
+    killed: Option<u32>,
+}
+
+impl Waits {
+    /// A push may wait for two minutes for what has died.
+    const WITH_DEATHS: Self = Self {
+        grace: Duration::from_mins(4),
+        keep: Duration::from_mins(8),
+        valid: Duration::from_mins(2),
+        killed: Some(50),
+    };
+    /// As short as a push takes.
+    const SHORT: Self = Self {
+        grace: Duration::from_secs(2),
+        keep: Duration::from_secs(4),
+        valid: Duration::from_mins(10),
+        killed: None,
+    };
+
+    /// Whether an operation dies, and after how many steps of at most `most`.
+    fn kill(&self, random: &mut fastrand::Rng, most: u32) -> Option<u32> {
+        let dies = self.killed.is_some_and(|killed| random.u32(..killed) == 0);
+        dies.then(|| random.u32(..most))
+    }
+}
 
 type Bucket = NativeRegistry<CloudStorage<NativeBodies>>;
 
@@ -69,6 +95,9 @@ struct World {
     doomed: RefCell<BTreeSet<Digest>>,
     target: u64,
     idle: u64,
+    waits: Waits,
+    /// Pushes that took longer than clients may rely on an answer, and were refused.
+    late: Cell<u64>,
     pulls: Cell<u64>,
     /// Lists of referrers that were read.
     listed: Cell<u64>,
@@ -175,6 +204,20 @@ async fn push_blob(
 }
 
 async fn push(world: &World, registry: &Bucket, random: &mut fastrand::Rng) -> Result<(), String> {
+    let begun = world.bucket.passed();
+    let pushed = push_image(world, registry, random).await;
+    if pushed.is_err() && world.bucket.passed() > begun + world.waits.grace {
+        add(&world.late);
+        return Ok(());
+    }
+    pushed
+}
+
+async fn push_image(
+    world: &World,
+    registry: &Bucket,
+    random: &mut fastrand::Rng,
+) -> Result<(), String> {
     let repository = random.u32(..REPOSITORIES);
     let numbers: Vec<u32> = (0..=random.u32(..3)).map(|_| random.u32(..LAYERS)).collect();
     let mut digests = Vec::new();
@@ -322,7 +365,7 @@ async fn client(world: &World, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut registry = world.registry();
     while !world.has_ended() {
-        let kill = (random.u32(..KILLED) == 0).then(|| random.u32(..150));
+        let kill = world.waits.kill(&mut random, 150);
         let work = async {
             match random.u32(..10) {
                 0..=2 => push(world, &registry, &mut random).await,
@@ -344,15 +387,9 @@ async fn client(world: &World, seed: u64) {
     }
 }
 
-fn order() -> SliceOptions {
-    SliceOptions {
-        grace: GRACE,
-        keep: KEEP,
-        interval: INTERVAL,
-        valid: GRACE / 2,
-        budget: 50,
-        ..default_order()
-    }
+fn order(world: &World) -> SliceOptions {
+    let Waits { grace, keep, valid, .. } = world.waits;
+    SliceOptions { grace, keep, interval: INTERVAL, valid, budget: 50, ..default_order() }
 }
 
 async fn pass(world: &World, time: Duration) {
@@ -366,14 +403,14 @@ async fn pass(world: &World, time: Duration) {
 async fn collector(world: &World, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut registry, storage) = (world.registry(), world.storage());
-    let mut order = order();
+    let mut order = order(world);
     while !world.has_ended() {
         // A lease that does not hold does no harm.
         if random.u32(..200) == 0 {
             storage.delete(&Key::Record(Record::Lease)).await.unwrap();
         }
         order.budget = random.u32(1..200);
-        let kill = (random.u32(..KILLED) == 0).then(|| random.u32(..300));
+        let kill = world.waits.kill(&mut random, 300);
         match Box::pin(killable(world, kill, registry.collect(&order))).await {
             Some(Ok(Progress::Running { run, wait, stage, operations, .. })) => {
                 eprintln!(
@@ -470,15 +507,25 @@ fn variable(name: &str) -> Option<u64> {
 
 #[tokio::test]
 async fn pushes_while_garbage_is_collected() {
-    soak(Conditions::Honoured).await;
+    soak(Conditions::Honoured, Waits::WITH_DEATHS).await;
 }
 
 #[tokio::test]
 async fn pushes_while_garbage_is_collected_without_conditions() {
-    soak(Conditions::Ignored).await;
+    soak(Conditions::Ignored, Waits::WITH_DEATHS).await;
 }
 
-async fn soak(conditions: Conditions) {
+#[tokio::test]
+async fn pushes_while_clients_rely_on_answers_for_two_seconds() {
+    soak(Conditions::Honoured, Waits::SHORT).await;
+}
+
+#[tokio::test]
+async fn pushes_while_clients_rely_on_answers_for_two_seconds_without_conditions() {
+    soak(Conditions::Ignored, Waits::SHORT).await;
+}
+
+async fn soak(conditions: Conditions, waits: Waits) {
     let seed = variable("SOAK_SEED").unwrap_or(1);
     let bucket = MemoryBucket::default().with_conditions(conditions);
     let bucket = bucket.with_tick(TICK).with_seed(seed);
@@ -490,6 +537,8 @@ async fn soak(conditions: Conditions) {
         doomed: RefCell::default(),
         target: variable("SOAK").unwrap_or(PUSHES),
         idle: variable("SOAK_IDLE").unwrap_or(MOST_IDLE),
+        waits,
+        late: Cell::default(),
         pulls: Cell::default(),
         listed: Cell::default(),
         kills: Cell::default(),
@@ -506,10 +555,11 @@ async fn soak(conditions: Conditions) {
     tokio::join!(join_all(clients), join_all(collectors));
     let sum = |figure: fn(&Report) -> u64| world.reports.borrow().iter().map(figure).sum::<u64>();
     eprintln!(
-        "conditions {conditions:?}: {} pushes, {} blobs that were there, {} pulls, {} lists of \
+        "conditions {conditions:?}, {waits:?}: {} pushes, {} late, {} blobs that were there, {} pulls, {} lists of \
          referrers, {} kills in {:?}; {} runs, {} ended early: {} condemned, {} given back, \
          {} removed",
         world.pushes.get(),
+        world.late.get(),
         world.reused.get(),
         world.pulls.get(),
         world.listed.get(),
@@ -538,8 +588,8 @@ async fn drain(world: &World) {
     let mut removed = 0;
     let registry = world.registry();
     for _ in 0..8 {
-        world.bucket.pass(2 * KEEP + Duration::from_secs(700));
-        let mut order = SliceOptions { budget: u32::MAX, ..order() };
+        world.bucket.pass(2 * world.waits.keep + Duration::from_secs(700));
+        let mut order = SliceOptions { budget: u32::MAX, ..order(world) };
         loop {
             match registry.collect(&order).await.unwrap() {
                 Progress::Running { run, wait, .. } => {

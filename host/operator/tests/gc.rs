@@ -1,7 +1,5 @@
 //! `roadstead gc` against a registry's URL.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
-
 use clap::Parser;
 use roadstead_operator::gc::{Args, Display, run_remote};
 use std::io::{Read as _, Write as _};

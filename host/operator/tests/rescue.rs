@@ -1,22 +1,16 @@
 //! `roadstead rescue` over directories that the registry serves in this process, and over
 //! connections to such a registry.
 
-#![expect(clippy::unwrap_used, reason = "these are tests")]
-
-mod content;
-mod local;
-mod served;
-
+use crate::content::{Content, LARGE, at, damaged};
+use crate::local::{Local, LocalRegistry};
+use crate::served::Served;
 use bytes::Bytes;
 use clap::Parser;
-use content::{Content, LARGE, at, damaged};
-use local::{Local, LocalRegistry};
 use roadstead_kit::contract::sha256;
 use roadstead_operator::gc::Display;
 use roadstead_operator::registry::Registry as _;
 use roadstead_operator::rescue::{Args, Streams, run};
 use serde_json::{Value, json};
-use served::Served;
 use std::path::Path;
 
 #[derive(Parser)]

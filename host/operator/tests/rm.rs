@@ -1,12 +1,8 @@
 //! `roadstead rm` against registries on loopback: this one's answers, and those of
 //! others.
 
-#![expect(clippy::unwrap_used, reason = "these are tests")]
-
-mod local;
-
+use crate::local::Local;
 use clap::Parser;
-use local::Local;
 use roadstead_operator::rm::{Args, Streams, run};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

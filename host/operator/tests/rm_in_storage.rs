@@ -1,12 +1,8 @@
 //! `roadstead rm` in a data directory.
 
-#![expect(clippy::unwrap_used, reason = "these are tests")]
-
-mod local;
-
+use crate::local::{Local, LocalRegistry};
 use bytes::Bytes;
 use clap::Parser;
-use local::{Local, LocalRegistry};
 use roadstead_operator::registry::Registry as _;
 use roadstead_operator::rm::{Args, Streams, run};
 

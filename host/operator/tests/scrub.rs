@@ -1,7 +1,5 @@
 //! `roadstead scrub` against a registry's URL.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
-
 use clap::Parser;
 use roadstead_operator::gc::Display;
 use roadstead_operator::scrub::{Args, Outcome, Streams, scrub_remote};

@@ -135,7 +135,8 @@ impl<S: Storage> Run<'_, S> {
         sighted: &mut Vec<(Digest, u64)>,
         actions: &mut Vec<Action>,
     ) -> Result<(), StorageError> {
-        for chunk in blobs.chunks(READ_AT_ONCE) {
+        for chunk in blobs.chunks(self.at_once(READ_AT_ONCE, 1)) {
+            self.alive().await?;
             let store = self.store;
             let states = chunk.iter().map(|(digest, objects)| async move {
                 match objects.tombstone {

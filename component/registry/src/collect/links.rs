@@ -205,6 +205,7 @@ impl<S: Storage> Run<'_, S> {
         let (key, text) = (self.moves(name), lines.join("\n"));
         let mut announced = Announced { key, text, at: Stopwatch::start(), late: false };
         if !self.order.exclusive {
+            self.announces = true;
             self.write_moves(&mut announced).await?;
         }
         Ok(announced)
@@ -222,7 +223,9 @@ impl<S: Storage> Run<'_, S> {
             return Ok(());
         }
         self.spent += 1;
-        self.store.storage.write(&self.moves(name), Bytes::new()).await
+        self.store.storage.write(&self.moves(name), Bytes::new()).await?;
+        self.announces = false;
+        Ok(())
     }
 
     /// Writes an announcement again before those who wait take the collector to have

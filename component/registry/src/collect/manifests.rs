@@ -25,7 +25,10 @@ const REFERRED: usize = 100_000;
 /// How many manifests are read at a time.
 ///
 /// Limit: manifests that a collector reads at a time; test: none, more are read in steps.
-pub(super) const READ_AT_ONCE: usize = 8;
+const READ_AT_ONCE: usize = 8;
+
+/// Operations of the storage that a manifest takes to be read.
+const READ: u32 = 4;
 
 /// How many manifests to which only indexes refer are followed in one step; more are in
 /// further rounds.
@@ -175,8 +178,9 @@ impl<S: Storage> Run<'_, S> {
             let entries = self.next(&mut pages).await?.unwrap_or_default();
             let revisions = before(&entries, end);
             ended = pages.cursor().is_none() || revisions.len() < entries.len();
-            let mut chunks = revisions.chunks(READ_AT_ONCE).peekable();
+            let mut chunks = revisions.chunks(self.manifests_at_once()).peekable();
             while let Some(chunk) = chunks.next() {
+                self.alive().await?;
                 let mut new = self.read_new(name, chunk, &known, Damaged::Ends).await?;
                 read += new.len();
                 for entry in chunk {
@@ -216,6 +220,11 @@ impl<S: Storage> Run<'_, S> {
         Ok(if ended { None } else { reached })
     }
 
+    /// How many manifests are read at a time.
+    pub(super) fn manifests_at_once(&self) -> usize {
+        self.at_once(READ_AT_ONCE, READ)
+    }
+
     /// Reads those manifests that are not known.
     pub(super) async fn read_new(
         &mut self,
@@ -249,7 +258,7 @@ impl<S: Storage> Run<'_, S> {
         });
         let read: BTreeMap<_, _> = try_join_all(reads).await?.into_iter().flatten().collect();
         for known in read.values() {
-            self.spend(4, known.size);
+            self.spend(READ, known.size);
         }
         Ok(read)
     }
@@ -292,7 +301,8 @@ impl<S: Storage> Run<'_, S> {
         let mut seen: BTreeSet<Digest> = queue.iter().cloned().collect();
         let more = more || !queue.is_empty();
         while !queue.is_empty() {
-            let chunk: Vec<Digest> = queue.drain(..READ_AT_ONCE.min(queue.len())).collect();
+            let chunk: Vec<Digest> =
+                queue.drain(..self.manifests_at_once().min(queue.len())).collect();
             let store = self.store;
             let reads = chunk.iter().map(|digest| store.read_child(digest));
             let read = try_join_all(reads).await?;
@@ -337,7 +347,8 @@ impl<S: Storage> Run<'_, S> {
             let mut pages = Pages::new(&collection, Some(revision_cursor(start, "")), PAGE);
             while let Some(entries) = self.next(&mut pages).await? {
                 let revisions = before(&entries, end);
-                for chunk in revisions.chunks(READ_AT_ONCE) {
+                for chunk in revisions.chunks(self.manifests_at_once()) {
+                    self.keep_pace().await;
                     if let Some(announced) = &mut announced {
                         self.renew(announced).await?;
                     }

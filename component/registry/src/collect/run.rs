@@ -24,16 +24,26 @@ pub(super) const PAGE: usize = 1000;
 pub(crate) const LOOK_VALID: Duration = Duration::from_secs(5);
 
 /// How many bytes that are read or written count as one more operation: at the default
-/// rate, 12.5 MiB in a second.
+/// rate, 3.1 MiB in a second.
 ///
 /// Limit: bytes that count as an operation of garbage collection; test: `bytes_are_spent_too`.
 const BYTES: u64 = 64 * 1024;
 
-/// The longest pause between two operations of a slice: pushes may wait for the end of
-/// moves that were announced. What is left of the time is waited for after the slice.
+/// The longest pause between two operations of a slice. What is left of the time is waited
+/// for after the slice.
 ///
 /// Limit: pause between two operations of a slice of garbage collection; test: `operations_are_spread`.
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause while moves are announced: pushes may wait for their end.
+///
+/// Limit: pause between two operations of a collector while moves are announced; test: `operations_are_spread`.
+const LONGEST_PAUSE_OF_MOVES: Duration = Duration::from_millis(20);
+
+/// The time whose operations may come at once.
+///
+/// Limit: time whose operations a collector may do at once; test: `operations_are_spread`.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// How many reports are kept, and as many of runs that ended early.
 ///
@@ -58,6 +68,8 @@ pub(super) struct Run<'a, S> {
     pub(super) now: SystemTime,
     /// The same moment, by the clocks of this process.
     since: Stopwatch,
+    /// How long this slice has paused to keep its pace.
+    paused: Duration,
     /// When the lease was renewed.
     pub(super) renewed: Stopwatch,
     /// Operations of the storage.
@@ -68,6 +80,8 @@ pub(super) struct Run<'a, S> {
     pub(super) wait: Duration,
     /// Whether the marker has been written or seen.
     pub(super) marked: bool,
+    /// Whether moves are announced.
+    pub(super) announces: bool,
     /// Manifests of the current repository that would be gone.
     pub(super) left_out: Option<BTreeSet<Digest>>,
 }
@@ -203,12 +217,14 @@ impl<S: Storage> Store<S> {
             begun,
             now,
             since: Stopwatch::start(),
+            paused: Duration::ZERO,
             renewed: Stopwatch::start(),
             spent: 5,
             state,
             found: Found::default(),
             wait: Duration::ZERO,
             marked: false,
+            announces: false,
             left_out: None,
         }
     }
@@ -368,12 +384,24 @@ impl<S: Storage> Run<'_, S> {
 
     /// Spreads the operations of a slice over its time, so that clients do not wait for
     /// all of them at once.
-    pub(super) async fn keep_pace(&self) {
+    pub(super) async fn keep_pace(&mut self) {
         let due = self.order.pace * self.spent;
-        let rest = due.saturating_sub(self.since.elapsed()).min(LONGEST_PAUSE);
+        let longest = if self.announces { LONGEST_PAUSE_OF_MOVES } else { LONGEST_PAUSE };
+        // The clock of this process does not know of pauses that pass in a simulation.
+        let passed = self.since.elapsed().max(self.paused);
+        let rest = due.saturating_sub(passed).min(longest);
         if !rest.is_zero() {
+            self.paused += rest;
             self.store.storage.pause(rest).await;
         }
+    }
+
+    /// How much is done at once, of what takes so many operations each: at most `most`,
+    /// and one.
+    pub(super) fn at_once(&self, most: usize, operations: u32) -> usize {
+        let each = (self.order.pace * operations).as_nanos();
+        let fits = AT_ONCE.as_nanos().checked_div(each);
+        fits.map_or(most, |fits| usize::try_from(fits).unwrap_or(most).clamp(1, most))
     }
 
     /// Whether this slice has used its share.

@@ -1,6 +1,6 @@
 //! What runs keep, and what they cost.
 
-use crate::world::{Client, DAY, DELETES, World, blob, name, order};
+use super::world::{Client, DAY, DELETES, World, blob, name, order};
 use bytes::Bytes;
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_kit::body::NativeBodies;
@@ -149,8 +149,8 @@ async fn what_a_run_costs() {
 }
 
 /// A bucket of any size: what the first runs cost, which know no manifest yet, and what
-/// later ones do. Time passes with requests, as many in a second as the settings allow by
-/// default. `MEASURE_REVISIONS=10000000` prints more than it checks.
+/// later ones do. Time passes with requests, 200 in a second, to which the rate should be
+/// set for so many. `MEASURE_REVISIONS=10000000` prints more than it checks.
 #[tokio::test]
 async fn what_many_revisions_cost() {
     const TICK: Duration = Duration::from_millis(5);

@@ -1,6 +1,6 @@
 //! What happens to content, by what refers to it.
 
-use crate::world::{
+use super::world::{
     Client, DAY, GARBAGE, IMAGE, INDEX, World, blob, condemn, exists, fill, image, layer, name,
     order,
 };

@@ -1,6 +1,6 @@
 //! What operators ask, and what they take back.
 
-use crate::world::{
+use super::world::{
     Client, DAY, GARBAGE, IMAGE, INDEX, World, condemn, exists, fill, image, layer, order,
 };
 use bytes::Bytes;

@@ -1,14 +1,14 @@
 //! Runs: in slices, one at a time, and what ends them.
 
-use crate::questions::get;
-use crate::world::{
+use super::questions::get;
+use super::world::{
     Client, DAY, GARBAGE, HOUR, World, blob, condemn, exists, fill, layer, name, order,
 };
 use roadstead_bridge::collect::{REPORTS, ReportsAnswer};
 use roadstead_kit::body::pause_by;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_registry::{Progress, Report, SliceOptions};
-use roadstead_storage::{Key, Storage as _, StorageError};
+use roadstead_storage::{Collection, Key, Pages, Storage as _, StorageError};
 use std::time::Duration;
 
 #[tokio::test]
@@ -39,27 +39,66 @@ async fn slices_of_any_length_over<W: World>(world: W) {
     assert_eq!(client.status("GET", "/v2/many/7/manifests/v").await, 200);
 }
 
-/// By pauses between them that are short, as pushes may wait for what is announced.
+/// By pauses between them that keep to the pace, and are short while moves are announced,
+/// as pushes may wait for those.
 #[tokio::test]
 async fn operations_are_spread() {
+    const LINKS: u32 = 20;
     let bucket = MemoryBucket::default().with_tick(Duration::from_millis(1));
     pause_by(&bucket);
     let client = Client(bucket.registry());
     fill(&client).await;
+    for number in 0..LINKS {
+        client.push_blob("many", format!("orphan {number}").as_bytes()).await;
+    }
+    bucket.pass(2 * DAY);
     // What manifests refer to is read once.
-    client.run(&bucket, SliceOptions { dry_run: true, ..order() }).await;
+    client.run(&bucket, order()).await;
+    bucket.pass(2 * DAY);
     let mut passed = Vec::new();
-    for pace in [Duration::ZERO, HOUR] {
+    for pace in [Duration::ZERO, Duration::from_millis(20), HOUR] {
         let before = bucket.passed();
         let order = SliceOptions { dry_run: true, pace, ..order() };
         let report = client.run(&bucket, order).await;
         passed.push((bucket.passed().saturating_sub(before), report.operations));
     }
-    let ((without, operations), (with, again)) = (passed[0], passed[1]);
+    let ((without, operations), (paced, again), (slow, _)) = (passed[0], passed[1], passed[2]);
     assert_eq!(operations, again);
-    let (least, most) = (Duration::from_millis(100), Duration::from_millis(20));
-    let most = without + most * u32::try_from(operations).unwrap();
-    assert!(with >= without + least && with <= most, "{passed:?}");
+    let operations = u32::try_from(operations).unwrap();
+    // A slice does not wait after its last operations.
+    let due = Duration::from_millis(20) * (operations - 10);
+    let most = without + Duration::from_millis(20) * operations;
+    assert!(paced >= due && paced <= most, "{passed:?}");
+    let (least, most) = (Duration::from_secs(10), without + Duration::from_secs(1) * operations);
+    assert!(slow >= least && slow <= most, "{passed:?}");
+
+    let report = client.run(&bucket, SliceOptions { pace: HOUR, ..order() }).await;
+    assert_eq!(report.condemned, u64::from(LINKS) + GARBAGE, "{report:?}");
+    let moved = Collection::Moved(name("many"));
+    let moved = Pages::new(&moved, None, 100).next(&bucket.storage()).await.unwrap().unwrap();
+    let times: Vec<_> = moved.iter().map(|entry| entry.modified).collect();
+    assert_eq!(times.len(), LINKS as usize);
+    let span = times.iter().max().unwrap().duration_since(*times.iter().min().unwrap()).unwrap();
+    assert!(span < Duration::from_millis(100) * LINKS, "{span:?}");
+}
+
+/// A tombstone is an object that is read: no more of them at once than the pace allows.
+#[tokio::test]
+async fn tombstones_are_read_at_the_pace() {
+    let bucket = MemoryBucket::default().with_tick(Duration::from_millis(1));
+    pause_by(&bucket);
+    let client = Client(bucket.registry());
+    for number in 0..300 {
+        client.push_blob("many", format!("orphan {number}").as_bytes()).await;
+    }
+    let report = condemn(&bucket, &client).await;
+    assert_eq!(report.condemned, 300, "{report:?}");
+    let before = bucket.passed();
+    let pace = Duration::from_millis(20);
+    let report = client.run(&bucket, SliceOptions { dry_run: true, pace, ..order() }).await;
+    assert_eq!(report.kept, 300, "{report:?}");
+    let passed = bucket.passed().saturating_sub(before);
+    assert!(passed >= pace * 300, "{passed:?}: {report:?}");
 }
 
 #[tokio::test]
@@ -103,7 +142,7 @@ async fn links_move_in_batches_over<W: World>(world: W) {
     }
     let report = condemn(&world, &client).await;
     assert_eq!(report.condemned, BLOBS, "{report:?}");
-    let deletions = roadstead_storage::Collection::Deletions(name("a"));
+    let deletions = Collection::Deletions(name("a"));
     let left = storage.enumerate(&deletions, None, 1000).await.unwrap().entries;
     assert!(left.iter().all(|entry| entry.size == 0), "{left:?}");
     assert!(!left.is_empty(), "pushes that read links before find it");

@@ -1,7 +1,7 @@
 //! Manifests to which nothing leads are deleted, come back when they are needed, and go
 //! for good with what they refer to.
 
-use crate::world::{Client, DAY, IMAGE, INDEX, World, blob, exists, image, layer, name, order};
+use super::world::{Client, DAY, IMAGE, INDEX, World, blob, exists, image, layer, name, order};
 use bytes::Bytes;
 use roadstead_kit::body::MemoryBody;
 use roadstead_kit::bucket::MemoryBucket;

@@ -1,12 +1,12 @@
 //! Faults of certificates.
 
-use crate::servers::{Authority, NAME, OK, always, between, config, mutual, named, tls};
-use crate::{doctor, examine, file};
+use super::servers::{Authority, NAME, OK, always, between, config, mutual, named, tls};
+use super::{doctor, examine, file};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use roadstead_operator::doctor::Level::{Fail, Ok, Warn};
 
 /// Checks a server with such a certificate, whose CA is trusted.
-fn trusted(params: &CertificateParams, host: &str) -> crate::Outcome {
+fn trusted(params: &CertificateParams, host: &str) -> super::Outcome {
     let root = Authority::root("Test Root");
     let server = root.serve(params, always(OK));
     let (_directory, ca) = file(&root.certificate.pem());

@@ -1,7 +1,7 @@
 //! What doctor says of Docker's `insecure-registries` on this machine.
 
-use crate::servers::{Authority, NAME, OK, always, named, plain};
-use crate::{Outcome, examine};
+use super::servers::{Authority, NAME, OK, always, named, plain};
+use super::{Outcome, examine};
 use roadstead_operator::doctor::Level::{Ok, Warn};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;

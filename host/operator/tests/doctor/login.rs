@@ -1,7 +1,7 @@
 //! Faults of the login.
 
-use crate::servers::{Answers, Authority, NAME, OK, Server, always, named, plain};
-use crate::{Outcome, doctor, examine, file};
+use super::servers::{Answers, Authority, NAME, OK, Server, always, named, plain};
+use super::{Outcome, doctor, examine, file};
 use base64::Engine as _;
 use roadstead_operator::doctor::Level::{Fail, Ok, Warn};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Faults that are found before the login.
 
-use crate::servers::{Authority, NAME, OK, always, named, plain, raw, silent};
-use crate::{doctor, examine, file};
+use super::servers::{Authority, NAME, OK, always, named, plain, raw, silent};
+use super::{doctor, examine, file};
 use roadstead_operator::doctor::Level::{Fail, Ok, Warn};
 use std::net::TcpListener;
 use std::time::{Duration, SystemTime};
@@ -104,7 +104,7 @@ fn tls_where_http_is_expected_is_found() {
     doctor(&format!("{NAME}:{}", server.port), &["--ca", &ca]).fails(false);
 }
 
-fn answers(answer: impl Into<String>) -> crate::Outcome {
+fn answers(answer: impl Into<String>) -> super::Outcome {
     let server = plain(always(answer));
     doctor(&format!("http://{NAME}:{}", server.port), &["--timeout", "5"])
 }

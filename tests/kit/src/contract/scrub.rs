@@ -24,7 +24,8 @@ async fn check_hashes<S: Testable>(storage: &S) {
         let bytes = content(length);
         for digest in [sha256(&bytes), sha512(&bytes)] {
             let missing = storage.hash_blob(&digest, None, 1).await;
-            if length > 0 {
+            // Random content of one byte may have been stored by another check.
+            if length > 1 {
                 assert_eq!(missing, Err(StorageError::NotFound));
             }
             store(storage, &name, &digest, &bytes).await;

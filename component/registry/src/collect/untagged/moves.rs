@@ -2,7 +2,7 @@
 
 use super::graph::Graph;
 use crate::collect::links::{ATTEMPTS, Announced, BATCH};
-use crate::collect::manifests::{Damaged, READ_AT_ONCE};
+use crate::collect::manifests::Damaged;
 use crate::collect::parts::Part;
 use crate::collect::run::{PAGE, Run};
 use crate::store::Referrer;
@@ -94,7 +94,8 @@ impl<S: Storage> Run<'_, S> {
                     _ => {}
                 }
             }
-            for chunk in new.chunks(READ_AT_ONCE) {
+            for chunk in new.chunks(self.manifests_at_once()) {
+                self.keep_pace().await;
                 self.renew(announced).await?;
                 for (digest, known) in
                     self.read_new(name, chunk, &Part::default(), Damaged::Ends).await?
@@ -111,6 +112,7 @@ impl<S: Storage> Run<'_, S> {
                 if self.age(entry.modified) >= self.order.grace {
                     continue;
                 }
+                self.keep_pace().await;
                 self.renew(announced).await?;
                 self.spent += 1;
                 match self.store.storage.read(&entry.key).await {

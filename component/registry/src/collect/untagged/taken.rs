@@ -2,7 +2,7 @@
 
 use super::graph::Graph;
 use crate::collect::live::Fact;
-use crate::collect::manifests::{FOLLOWED, READ_AT_ONCE};
+use crate::collect::manifests::FOLLOWED;
 use crate::collect::references::References;
 use crate::collect::run::{PAGE, Run};
 use crate::store::{Referrer, Store};
@@ -122,7 +122,7 @@ impl<S: Storage> Run<'_, S> {
         taken: &mut [Taken],
         mut graph: Option<&mut Graph>,
     ) -> Result<(), StorageError> {
-        for chunk in taken.chunks_mut(READ_AT_ONCE) {
+        for chunk in taken.chunks_mut(self.manifests_at_once()) {
             self.alive().await?;
             let store = self.store;
             let reads = chunk.iter().map(|one| store.read_taken(name, &one.digest));

@@ -1,8 +1,6 @@
 //! `roadstead doctor` against faulty servers on loopback: each fault is found
 //! and comes with a fix.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
-
 mod certificates;
 mod insecure;
 mod login;

@@ -1,0 +1,14 @@
+//! Tests of the protocol over a directory and a bucket of this process: one program, because
+//! each program of its own would compile the protocol once more.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod collect;
+mod collection;
+mod condemned;
+mod deletions;
+mod explorer;
+mod repositories;
+mod requests;
+mod scrub;
+mod soak;

@@ -1,0 +1,16 @@
+//! Tests of the commands: one program, because each program of its own would compile the
+//! registry once more.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod cert;
+mod content;
+mod doctor;
+mod gc;
+mod htpasswd;
+mod local;
+mod rescue;
+mod rm;
+mod rm_in_storage;
+mod scrub;
+mod served;
