@@ -54,11 +54,7 @@ pub struct Settings {
 
 impl Settings {
     pub fn from_environment() -> Self {
-        let number = |name, default: u64| {
-            env::var(name).map_or(default, |text| text.parse().expect("a number"))
-        };
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let store = match env::var("SOAK_STORE").as_deref() {
+        Self::of(match env::var("SOAK_STORE").as_deref() {
             Err(_) | Ok("directory") => Store::Directory,
             Ok("shared") => Store::Shared,
             Ok("garage") => Store::Garage,
@@ -66,7 +62,15 @@ impl Settings {
             Ok("gcs") => Store::Gcs,
             Ok("distribution") => Store::Distribution,
             Ok(other) => panic!("SOAK_STORE={other}"),
+        })
+    }
+
+    /// What the other variables say.
+    fn of(store: Store) -> Self {
+        let number = |name, default: u64| {
+            env::var(name).map_or(default, |text| text.parse().expect("a number"))
         };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let (layers, kills) = match store {
             Store::Directory | Store::Distribution => (4000, 10_000),
             Store::Shared | Store::Garage | Store::Azurite | Store::Gcs => (600, 60_000),
@@ -86,8 +90,8 @@ impl Settings {
 
     /// The same, over a bucket that honours conditions, with fewer pushes.
     pub fn over_a_bucket() -> Self {
-        let settings = Self::from_environment();
-        Self { store: Store::Gcs, pushes: settings.pushes.min(PUSHES_TO_BUCKET), ..settings }
+        let settings = Self::of(Store::Gcs);
+        Self { pushes: settings.pushes.min(PUSHES_TO_BUCKET), ..settings }
     }
 
     /// The same, of a directory that distribution serves too: `SOAK_SECOND`, or what is
@@ -95,7 +99,7 @@ impl Settings {
     pub fn beside_another() -> Option<Self> {
         let named = env::var_os("SOAK_SECOND").map(PathBuf::from);
         let second = named.or_else(Distribution::program)?;
-        Some(Self { second: Some(second), store: Store::Directory, ..Self::from_environment() })
+        Some(Self { second: Some(second), ..Self::of(Store::Directory) })
     }
 
     /// The number of processes that serve the content at the same time.
