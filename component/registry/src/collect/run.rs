@@ -35,10 +35,17 @@ const BYTES: u64 = 64 * 1024;
 /// Limit: pause between two operations of a slice of garbage collection; test: `operations_are_spread`.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause while moves are announced: pushes may wait for their end.
+/// The longest pause while moves are announced, as pushes may wait for their end, and of a
+/// slice that takes long.
 ///
-/// Limit: pause between two operations of a collector while moves are announced; test: `operations_are_spread`.
-const LONGEST_PAUSE_OF_MOVES: Duration = Duration::from_millis(20);
+/// Limit: pause between two operations of a collector that others wait for; test: `operations_are_spread`.
+const SHORT_PAUSE: Duration = Duration::from_millis(20);
+
+/// For so long a slice keeps the pace of each operation. A step that takes longer, such as
+/// a shard with very many tombstones, has to be done before a proxy loses patience.
+///
+/// Limit: time after which a slice of garbage collection pauses briefly only; test: `operations_are_spread`.
+const LONG_SLICE: Duration = Duration::from_secs(30);
 
 /// The time whose operations may come at once.
 ///
@@ -386,19 +393,30 @@ impl<S: Storage> Run<'_, S> {
     /// all of them at once.
     pub(super) async fn keep_pace(&mut self) {
         let due = self.order.pace * self.spent;
-        let longest = if self.announces { LONGEST_PAUSE_OF_MOVES } else { LONGEST_PAUSE };
-        // The clock of this process does not know of pauses that pass in a simulation.
-        let passed = self.since.elapsed().max(self.paused);
-        let rest = due.saturating_sub(passed).min(longest);
+        let longest = if self.announces || self.takes_long() { SHORT_PAUSE } else { LONGEST_PAUSE };
+        let rest = due.saturating_sub(self.passed()).min(longest);
         if !rest.is_zero() {
             self.paused += rest;
             self.store.storage.pause(rest).await;
         }
     }
 
+    /// The time since this slice began. Clocks of the process do not know of pauses that
+    /// pass in a simulation.
+    fn passed(&self) -> Duration {
+        self.since.elapsed().max(self.paused)
+    }
+
+    fn takes_long(&self) -> bool {
+        self.passed() > LONG_SLICE
+    }
+
     /// How much is done at once, of what takes so many operations each: at most `most`,
     /// and one.
     pub(super) fn at_once(&self, most: usize, operations: u32) -> usize {
+        if self.takes_long() {
+            return most;
+        }
         let each = (self.order.pace * operations).as_nanos();
         let fits = AT_ONCE.as_nanos().checked_div(each);
         fits.map_or(most, |fits| usize::try_from(fits).unwrap_or(most).clamp(1, most))
