@@ -260,7 +260,8 @@ impl Run {
             match progress["status"].as_str() {
                 Some("running") => {
                     self.id = progress["run"].as_str().map(str::to_owned);
-                    self.stage = progress["stage"].as_str().unwrap_or_default().to_owned();
+                    let stage = progress["stage"].as_str().unwrap_or_default();
+                    stage.clone_into(&mut self.stage);
                     self.slices += 1;
                     self.operations += progress["operations"].as_u64().unwrap_or_default();
                     let wait = Duration::from_millis(progress["wait"].as_u64().unwrap_or_default());
