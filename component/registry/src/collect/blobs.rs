@@ -135,8 +135,11 @@ impl<S: Storage> Run<'_, S> {
         sighted: &mut Vec<(Digest, u64)>,
         actions: &mut Vec<Action>,
     ) -> Result<(), StorageError> {
-        for chunk in blobs.chunks(self.at_once(READ_AT_ONCE, 1)) {
+        let mut rest = blobs;
+        while !rest.is_empty() {
             self.alive().await?;
+            let (chunk, later) = rest.split_at(rest.len().min(self.at_once(READ_AT_ONCE, 1)));
+            rest = later;
             let store = self.store;
             let states = chunk.iter().map(|(digest, objects)| async move {
                 match objects.tombstone {

@@ -348,9 +348,9 @@ impl<S: Storage> Run<'_, S> {
             while let Some(entries) = self.next(&mut pages).await? {
                 let revisions = before(&entries, end);
                 for chunk in revisions.chunks(self.manifests_at_once()) {
-                    self.keep_pace().await;
-                    if let Some(announced) = &mut announced {
-                        self.renew(announced).await?;
+                    match &mut announced {
+                        Some(announced) => self.renew(announced).await?,
+                        None => self.keep_pace().await,
                     }
                     let new = self.read_new(name, chunk, &known, damaged).await?;
                     for entry in chunk {

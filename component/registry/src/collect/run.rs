@@ -35,21 +35,21 @@ const BYTES: u64 = 64 * 1024;
 /// Limit: pause between two operations of a slice of garbage collection; test: `operations_are_spread`.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause while moves are announced, as pushes may wait for their end, and of a
-/// slice that takes long.
+/// The longest pause while moves are announced, since pushes may wait for their end. Only
+/// the steps of one batch pause then; what is read meanwhile is waited for afterwards.
 ///
-/// Limit: pause between two operations of a collector that others wait for; test: `operations_are_spread`.
+/// Limit: pause between two operations of a collector while moves are announced; test: `operations_are_spread`.
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
 
-/// For so long a slice keeps the pace of each operation. A step that takes longer, such as
-/// a shard with very many tombstones, has to be done before a proxy loses patience.
+/// A slice that has taken so long pauses no more: a step that cannot be cut off, such as a
+/// shard with very many tombstones, would outlast the patience of a proxy.
 ///
-/// Limit: time after which a slice of garbage collection pauses briefly only; test: `operations_are_spread`.
-const LONG_SLICE: Duration = Duration::from_secs(30);
+/// Limit: time after which a slice of garbage collection no longer pauses; test: `operations_are_spread`.
+const LONG_SLICE: Duration = Duration::from_secs(20);
 
-/// The time whose operations may come at once.
+/// Operations that the pace spreads over this time may be done at once.
 ///
-/// Limit: time whose operations a collector may do at once; test: `operations_are_spread`.
+/// Limit: time whose operations a collector may do at once; test: `tombstones_are_read_at_the_pace`.
 const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// How many reports are kept, and as many of runs that ended early.
@@ -392,33 +392,33 @@ impl<S: Storage> Run<'_, S> {
     /// Spreads the operations of a slice over its time, so that clients do not wait for
     /// all of them at once.
     pub(super) async fn keep_pace(&mut self) {
-        let due = self.order.pace * self.spent;
-        let longest = if self.announces || self.takes_long() { SHORT_PAUSE } else { LONGEST_PAUSE };
-        let rest = due.saturating_sub(self.passed()).min(longest);
+        let passed = self.passed();
+        if passed > LONG_SLICE {
+            return;
+        }
+        let longest = if self.announces { SHORT_PAUSE } else { LONGEST_PAUSE };
+        let rest = (self.order.pace * self.spent).saturating_sub(passed).min(longest);
         if !rest.is_zero() {
             self.paused += rest;
             self.store.storage.pause(rest).await;
         }
     }
 
-    /// The time since this slice began. Clocks of the process do not know of pauses that
-    /// pass in a simulation.
+    /// The time since this slice began. In tests, pauses pass on a simulated clock only.
     fn passed(&self) -> Duration {
         self.since.elapsed().max(self.paused)
     }
 
-    fn takes_long(&self) -> bool {
-        self.passed() > LONG_SLICE
-    }
-
-    /// How much is done at once, of what takes so many operations each: at most `most`,
-    /// and one.
+    /// How many items are dealt with at once, each of which takes so many operations: as many
+    /// as the pace allows, more if the storage is slower than that, and at least one. While
+    /// moves are announced others wait, and after [`LONG_SLICE`] the caller does.
     pub(super) fn at_once(&self, most: usize, operations: u32) -> usize {
-        if self.takes_long() {
+        let passed = self.passed();
+        if self.announces || passed > LONG_SLICE {
             return most;
         }
-        let each = (self.order.pace * operations).as_nanos();
-        let fits = AT_ONCE.as_nanos().checked_div(each);
+        let allowed = (AT_ONCE + passed).saturating_sub(self.order.pace * self.spent);
+        let fits = allowed.as_nanos().checked_div((self.order.pace * operations).as_nanos());
         fits.map_or(most, |fits| usize::try_from(fits).unwrap_or(most).clamp(1, most))
     }
 

@@ -95,7 +95,6 @@ impl<S: Storage> Run<'_, S> {
                 }
             }
             for chunk in new.chunks(self.manifests_at_once()) {
-                self.keep_pace().await;
                 self.renew(announced).await?;
                 for (digest, known) in
                     self.read_new(name, chunk, &Part::default(), Damaged::Ends).await?
@@ -112,7 +111,6 @@ impl<S: Storage> Run<'_, S> {
                 if self.age(entry.modified) >= self.order.grace {
                     continue;
                 }
-                self.keep_pace().await;
                 self.renew(announced).await?;
                 self.spent += 1;
                 match self.store.storage.read(&entry.key).await {

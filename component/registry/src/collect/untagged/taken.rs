@@ -263,12 +263,13 @@ impl<S: Storage> Run<'_, S> {
         self.spent += 6;
         let digest = &one.digest;
         let Some(bytes) = self.store.needed_manifest(digest).await? else { return Ok(()) };
+        // This may pause, so it comes before the look.
+        self.hold_one(digest, References::of(&bytes), None).await?;
         let key = Key::MovedRevision(name.clone(), digest.clone());
         // A deletion by request deletes it first.
         if !self.store.storage.exists(&key).await? {
             return Ok(());
         }
-        self.hold_one(digest, References::of(&bytes), None).await?;
         self.store.link_manifest(name, moved, &bytes).await?;
         self.state.report.restored += 1;
         // The mark has not seen it.
