@@ -149,8 +149,9 @@ async fn what_a_run_costs() {
 }
 
 /// A bucket of any size: what the first runs cost, which know no manifest yet, and what
-/// later ones do. Time passes with requests, 200 in a second, the rate that
-/// the documentation recommends for millions of manifests. `MEASURE_REVISIONS=10000000` prints more than it checks.
+/// later ones do. Time passes with requests, 200 in a second, the rate that the
+/// documentation recommends for millions of manifests. `MEASURE_REVISIONS=10000000` prints
+/// more than it checks.
 #[tokio::test]
 async fn what_many_revisions_cost() {
     const TICK: Duration = Duration::from_millis(5);
