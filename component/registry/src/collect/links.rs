@@ -205,7 +205,7 @@ impl<S: Storage> Run<'_, S> {
         let (key, text) = (self.moves(name), lines.join("\n"));
         let mut announced = Announced { key, text, at: Stopwatch::start(), late: false };
         if !self.order.exclusive {
-            self.announces = true;
+            self.pace.announces = true;
             self.write_moves(&mut announced).await?;
         }
         Ok(announced)
@@ -224,7 +224,7 @@ impl<S: Storage> Run<'_, S> {
         }
         self.spent += 1;
         self.store.storage.write(&self.moves(name), Bytes::new()).await?;
-        self.announces = false;
+        self.pace.announces = false;
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod links;
 mod live;
 mod manifests;
 mod names;
+mod pace;
 mod parts;
 mod queries;
 mod references;

@@ -3,6 +3,7 @@
 use super::lease::{LEASE, Records, Stopwatch};
 use super::live::{Found, lost};
 use super::names;
+use super::pace::Pace;
 use super::state::{Act, Phase, Stage, State};
 use super::{Progress, SliceOptions};
 use crate::store::Store;
@@ -29,29 +30,6 @@ pub(crate) const LOOK_VALID: Duration = Duration::from_secs(5);
 /// Limit: bytes that count as an operation of garbage collection; test: `bytes_are_spent_too`.
 const BYTES: u64 = 64 * 1024;
 
-/// The longest pause between two operations of a slice. What is left of the time is waited
-/// for after the slice.
-///
-/// Limit: pause between two operations of a slice of garbage collection; test: `operations_are_spread`.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest pause while moves are announced, since pushes may wait for their end. Only
-/// the steps of one batch pause then; what is read meanwhile is waited for afterwards.
-///
-/// Limit: pause between two operations of a collector while moves are announced; test: `operations_are_spread`.
-const SHORT_PAUSE: Duration = Duration::from_millis(20);
-
-/// A slice that has taken so long pauses no more: a step that cannot be cut off, such as a
-/// shard with very many tombstones, would outlast the patience of a proxy.
-///
-/// Limit: time after which a slice of garbage collection no longer pauses; test: `operations_are_spread`.
-const LONG_SLICE: Duration = Duration::from_secs(20);
-
-/// Operations that the pace spreads over this time may be done at once.
-///
-/// Limit: time whose operations a collector may do at once; test: `tombstones_are_read_at_the_pace`.
-const AT_ONCE: Duration = Duration::from_millis(50);
-
 /// How many reports are kept, and as many of runs that ended early.
 ///
 /// Limit: reports of garbage collection that are kept; test: `reports_are_kept`.
@@ -73,10 +51,8 @@ pub(super) struct Run<'a, S> {
     pub(super) begun: SystemTime,
     /// When this slice began, by the same clock.
     pub(super) now: SystemTime,
-    /// The same moment, by the clocks of this process.
-    since: Stopwatch,
-    /// How long this slice has paused to keep its pace.
-    paused: Duration,
+    /// How fast it goes, since the same moment by the clocks of this process.
+    pub(super) pace: Pace,
     /// When the lease was renewed.
     pub(super) renewed: Stopwatch,
     /// Operations of the storage.
@@ -87,8 +63,6 @@ pub(super) struct Run<'a, S> {
     pub(super) wait: Duration,
     /// Whether the marker has been written or seen.
     pub(super) marked: bool,
-    /// Whether moves are announced.
-    pub(super) announces: bool,
     /// Manifests of the current repository that would be gone.
     pub(super) left_out: Option<BTreeSet<Digest>>,
 }
@@ -223,15 +197,13 @@ impl<S: Storage> Store<S> {
             slice: Uuid::new_v4().as_u128(),
             begun,
             now,
-            since: Stopwatch::start(),
-            paused: Duration::ZERO,
+            pace: Pace::new(order.pace),
             renewed: Stopwatch::start(),
             spent: 5,
             state,
             found: Found::default(),
             wait: Duration::ZERO,
             marked: false,
-            announces: false,
             left_out: None,
         }
     }
@@ -377,7 +349,7 @@ impl<S: Storage> Run<'_, S> {
 
     /// Fails if what the run has found is too old to act upon.
     pub(super) fn in_time(&self) -> Result<(), StorageError> {
-        let age = self.now.duration_since(self.begun).unwrap_or_default() + self.since.elapsed();
+        let age = self.now.duration_since(self.begun).unwrap_or_default() + self.pace.elapsed();
         if age <= self.order.valid || self.order.exclusive {
             return Ok(());
         }
@@ -392,34 +364,15 @@ impl<S: Storage> Run<'_, S> {
     /// Spreads the operations of a slice over its time, so that clients do not wait for
     /// all of them at once.
     pub(super) async fn keep_pace(&mut self) {
-        let passed = self.passed();
-        if passed > LONG_SLICE {
-            return;
-        }
-        let longest = if self.announces { SHORT_PAUSE } else { LONGEST_PAUSE };
-        let rest = (self.order.pace * self.spent).saturating_sub(passed).min(longest);
+        let rest = self.pace.rest(self.spent);
         if !rest.is_zero() {
-            self.paused += rest;
             self.store.storage.pause(rest).await;
         }
     }
 
-    /// The time since this slice began. In tests, pauses pass on a simulated clock only.
-    fn passed(&self) -> Duration {
-        self.since.elapsed().max(self.paused)
-    }
-
-    /// How many items are dealt with at once, each of which takes so many operations: as many
-    /// as the pace allows, more if the storage is slower than that, and at least one. While
-    /// moves are announced others wait, and after [`LONG_SLICE`] the caller does.
+    /// How many items are dealt with at once, each of which takes so many operations.
     pub(super) fn at_once(&self, most: usize, operations: u32) -> usize {
-        let passed = self.passed();
-        if self.announces || passed > LONG_SLICE {
-            return most;
-        }
-        let allowed = (AT_ONCE + passed).saturating_sub(self.order.pace * self.spent);
-        let fits = allowed.as_nanos().checked_div((self.order.pace * operations).as_nanos());
-        fits.map_or(most, |fits| usize::try_from(fits).unwrap_or(most).clamp(1, most))
+        self.pace.at_once(self.spent, most, operations)
     }
 
     /// Whether this slice has used its share.
