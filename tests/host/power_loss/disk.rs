@@ -6,7 +6,7 @@
 
 use super::trace::{Call, Follow, bytes};
 use fastrand::Rng;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -18,6 +18,9 @@ type Name = Vec<u8>;
 type Inode = usize;
 
 const ROOT: Inode = 0;
+
+/// Names below a directory.
+type Place = (Inode, Vec<Name>);
 
 #[derive(Debug)]
 enum Node {
@@ -45,6 +48,27 @@ enum Syncing {
     Entries(Inode, Entries),
 }
 
+/// What a call changes in directories.
+///
+/// Its effect precedes its end: another thread can already use what it made.
+#[derive(Debug)]
+enum Change {
+    Directory(Place),
+    File(Place),
+    Link { from: Place, to: Place },
+    Rename { from: Place, to: Place },
+}
+
+impl Change {
+    /// Where there is something after it.
+    fn made(&self) -> &Place {
+        match self {
+            Self::Directory(made) | Self::File(made) => made,
+            Self::Link { to, .. } | Self::Rename { to, .. } => to,
+        }
+    }
+}
+
 /// Syncs that are left out, to see whether that is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forget {
@@ -59,8 +83,8 @@ pub struct Disk<'a> {
     nodes: Vec<Node>,
     descriptors: HashMap<i64, Descriptor>,
     syncing: HashMap<u32, Syncing>,
-    /// Directories in which something was made before they were recorded.
-    early: HashSet<Inode>,
+    /// Changes that have begun, by thread.
+    changing: HashMap<u32, Change>,
     forget: Forget,
     /// Called before a response of success is sent: with the client's port, and the
     /// time.
@@ -85,12 +109,12 @@ impl<'a> Disk<'a> {
     ) -> Self {
         let nodes = vec![Node::directory()];
         let (descriptors, syncing) = (HashMap::new(), HashMap::new());
-        let early = HashSet::new();
-        Self { root: root.to_owned(), nodes, descriptors, syncing, early, forget, acknowledge }
+        let changing = HashMap::new();
+        Self { root: root.to_owned(), nodes, descriptors, syncing, changing, forget, acknowledge }
     }
 
     /// The path of an argument, with that of a descriptor before it.
-    fn path(&self, directory: &str, argument: &str) -> Option<(Inode, Vec<Name>)> {
+    fn path(&self, directory: &str, argument: &str) -> Option<Place> {
         let path = PathBuf::from(OsStr::from_bytes(&bytes(argument)));
         let (start, path) = if path.is_absolute() {
             (ROOT, path.strip_prefix(&self.root).ok()?.to_owned())
@@ -104,22 +128,48 @@ impl<'a> Disk<'a> {
         Some((start, names.collect()))
     }
 
-    fn entries(&mut self, inode: Inode) -> &mut Entries {
-        match &mut self.nodes[inode] {
+    fn entries(&self, inode: Inode) -> &Entries {
+        match &self.nodes[inode] {
             Node::Directory { entries, .. } => entries,
             Node::File { .. } => panic!("a file is used as a directory"),
         }
     }
 
     /// The inode at a path.
-    fn find(&mut self, (start, names): &(Inode, Vec<Name>)) -> Option<Inode> {
+    fn find(&self, (start, names): &Place) -> Option<Inode> {
         names.iter().try_fold(*start, |inode, name| self.entries(inode).get(name).copied())
     }
 
+    /// The inode at a path that a call has used, with the changes of other threads that
+    /// must have come before, though their ends are not recorded yet.
+    fn used(&mut self, (start, names): &Place) -> Inode {
+        names.iter().fold(*start, |parent, name| {
+            if let Some(inode) = self.entries(parent).get(name) {
+                return *inode;
+            }
+            let thread = *self
+                .changing
+                .iter()
+                .find(|(_, change)| self.is_at(change.made(), parent, name))
+                .unwrap_or_else(|| panic!("{names:?} were used, and not made"))
+                .0;
+            let change = self.changing.remove(&thread).unwrap();
+            self.change(change);
+            self.entries(parent)[name]
+        })
+    }
+
+    /// Whether a path is that of a name in a directory.
+    fn is_at(&self, (start, names): &Place, parent: Inode, name: &Name) -> bool {
+        names.split_last().is_some_and(|(last, parents)| {
+            last == name && self.find(&(*start, parents.to_vec())) == Some(parent)
+        })
+    }
+
     /// Changes the entry at a path.
-    fn set(&mut self, (start, names): &(Inode, Vec<Name>), inode: Option<Inode>) {
+    fn set(&mut self, (start, names): &Place, inode: Option<Inode>) {
         let Some((name, parents)) = names.split_last() else { return };
-        let parent = self.find(&(*start, parents.to_vec())).expect("a directory that was made");
+        let parent = self.used(&(*start, parents.to_vec()));
         let Node::Directory { entries, since, .. } = &mut self.nodes[parent] else {
             panic!("a file is used as a directory")
         };
@@ -130,7 +180,7 @@ impl<'a> Disk<'a> {
         }
     }
 
-    fn add(&mut self, path: &(Inode, Vec<Name>), node: Node) -> Inode {
+    fn add(&mut self, path: &Place, node: Node) -> Inode {
         self.nodes.push(node);
         let inode = self.nodes.len() - 1;
         self.set(path, Some(inode));
@@ -140,13 +190,7 @@ impl<'a> Disk<'a> {
     fn open(&mut self, directory: &str, path: &str, flags: &str, result: i64) {
         self.descriptors.remove(&result);
         let Some(path) = self.path(directory, path) else { return };
-        let inode = match self.find(&path) {
-            Some(inode) => inode,
-            None if flags.contains("O_CREAT") => {
-                self.add(&path, Node::File { data: Vec::new(), synced: None })
-            }
-            None => panic!("{path:?} was opened, and not made"),
-        };
+        let inode = self.used(&path);
         if flags.contains("O_TRUNC")
             && let Node::File { data, .. } = &mut self.nodes[inode]
         {
@@ -178,17 +222,54 @@ impl<'a> Disk<'a> {
         }
     }
 
-    fn rename(&mut self, from: Option<(Inode, Vec<Name>)>, to: Option<(Inode, Vec<Name>)>) {
-        let (Some(from), Some(to)) = (from, to) else { return };
-        let inode = self.find(&from).expect("what was renamed");
-        self.set(&to, Some(inode));
-        self.set(&from, None);
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Directory(at) if self.find(&at).is_none() => {
+                self.add(&at, Node::directory());
+            }
+            Change::File(at) if self.find(&at).is_none() => {
+                self.add(&at, Node::File { data: Vec::new(), synced: None });
+            }
+            Change::Directory(_) | Change::File(_) => {}
+            Change::Link { from, to } => {
+                let inode = self.used(&from);
+                self.set(&to, Some(inode));
+            }
+            Change::Rename { from, to } => {
+                let inode = self.used(&from);
+                self.set(&to, Some(inode));
+                self.set(&from, None);
+            }
+        }
     }
 
-    fn link(&mut self, from: Option<(Inode, Vec<Name>)>, to: Option<(Inode, Vec<Name>)>) {
-        let (Some(from), Some(to)) = (from, to) else { return };
-        let inode = self.find(&from).expect("what was linked");
-        self.set(&to, Some(inode));
+    /// What a call changes below the root.
+    fn changed_by(&self, call: &Call<'_>) -> Option<Change> {
+        match (call.name, &call.arguments[..]) {
+            ("open", [path, flags, ..]) => self.opened(HERE, path, flags),
+            ("openat" | "openat2", [directory, path, flags, ..]) => {
+                self.opened(directory, path, flags)
+            }
+            ("mkdir", [path, ..]) => self.path(HERE, path).map(Change::Directory),
+            ("mkdirat", [directory, path, ..]) => self.path(directory, path).map(Change::Directory),
+            ("link", [from, to]) => {
+                Some(Change::Link { from: self.path(HERE, from)?, to: self.path(HERE, to)? })
+            }
+            ("linkat", [from_in, from, to_in, to, ..]) => {
+                Some(Change::Link { from: self.path(from_in, from)?, to: self.path(to_in, to)? })
+            }
+            ("rename", [from, to]) => {
+                Some(Change::Rename { from: self.path(HERE, from)?, to: self.path(HERE, to)? })
+            }
+            ("renameat" | "renameat2", [from_in, from, to_in, to, ..]) => {
+                Some(Change::Rename { from: self.path(from_in, from)?, to: self.path(to_in, to)? })
+            }
+            _ => None,
+        }
+    }
+
+    fn opened(&self, directory: &str, path: &str, flags: &str) -> Option<Change> {
+        if flags.contains("O_CREAT") { self.path(directory, path).map(Change::File) } else { None }
     }
 
     /// A sync makes durable what was there when it began.
@@ -215,6 +296,9 @@ const HERE: &str = "AT_FDCWD";
 
 impl Follow for Disk<'_> {
     fn begun(&mut self, call: &Call<'_>) {
+        if let Some(change) = self.changed_by(call) {
+            self.changing.insert(call.thread, change);
+        }
         match (call.name, &call.arguments[..]) {
             ("fsync" | "fdatasync", [descriptor, ..]) => {
                 let Some(inode) = self.inode(descriptor) else { return };
@@ -240,8 +324,16 @@ impl Follow for Disk<'_> {
         }
     }
 
+    fn failed(&mut self, call: &Call<'_>) {
+        self.changing.remove(&call.thread);
+    }
+
     fn succeeded(&mut self, call: &Call<'_>, result: i64) {
         let length = usize::try_from(result).unwrap();
+        // Unless another thread has needed it before.
+        if let Some(change) = self.changing.remove(&call.thread) {
+            self.change(change);
+        }
         match (call.name, &call.arguments[..]) {
             ("openat" | "openat2", [directory, path, flags, ..]) => {
                 self.open(directory, path, flags, result);
@@ -278,23 +370,14 @@ impl Follow for Disk<'_> {
                     data.resize(to.parse().unwrap(), 0);
                 }
             }
-            ("rename", [from, to]) => self.rename(self.path(HERE, from), self.path(HERE, to)),
-            ("renameat" | "renameat2", [from_in, from, to_in, to, ..]) => {
-                self.rename(self.path(from_in, from), self.path(to_in, to));
-            }
-            ("link", [from, to]) => self.link(self.path(HERE, from), self.path(HERE, to)),
-            ("linkat", [from_in, from, to_in, to, ..]) => {
-                self.link(self.path(from_in, from), self.path(to_in, to));
-            }
             ("unlink" | "rmdir", [path]) => self.unlink(HERE, path),
             ("unlinkat", [directory, path, ..]) => self.unlink(directory, path),
-            ("mkdir", [path, ..]) => self.make_directory(HERE, path),
-            ("mkdirat", [directory, path, ..]) => self.make_directory(directory, path),
             ("fsync" | "fdatasync", _) => {
                 if let Some(syncing) = self.syncing.remove(&call.thread) {
                     self.synced(syncing);
                 }
             }
+            ("link" | "linkat" | "mkdir" | "mkdirat" | "rename" | "renameat" | "renameat2", _) => {}
             // Nothing else may change what is below the root.
             ("close" | "fcntl" | "sendfile" | "sendmsg" | "sendto" | "write" | "writev", _) => {}
             (_, arguments) => {
@@ -317,22 +400,6 @@ impl Disk<'_> {
         if let Some(path) = self.path(directory, path) {
             self.set(&path, None);
         }
-    }
-
-    fn make_directory(&mut self, directory: &str, path: &str) {
-        let Some(path) = self.path(directory, path) else { return };
-        if path.1.is_empty() || self.find(&path).is_some_and(|inode| self.early.remove(&inode)) {
-            return;
-        }
-        // Another thread has made its parent, and that is not recorded yet.
-        for length in 1..path.1.len() {
-            let parent = (path.0, path.1[..length].to_vec());
-            if self.find(&parent).is_none() {
-                let inode = self.add(&parent, Node::directory());
-                self.early.insert(inode);
-            }
-        }
-        self.add(&path, Node::directory());
     }
 }
 

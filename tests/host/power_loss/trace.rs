@@ -27,6 +27,9 @@ pub trait Follow {
     /// A call is begun.
     fn begun(&mut self, call: &Call<'_>);
 
+    /// It has failed.
+    fn failed(&mut self, call: &Call<'_>);
+
     /// It has succeeded, with this result.
     fn succeeded(&mut self, call: &Call<'_>, result: i64);
 }
@@ -60,10 +63,13 @@ pub fn read(trace: &str, follow: &mut impl Follow) {
             }
         }
         // Otherwise it is the end of a thread, or a signal.
-        if let Some((before, result @ 0..)) = split_result(&whole)
+        if let Some((before, result)) = split_result(&whole)
             && let Some(call) = call(thread, began, before)
         {
-            follow.succeeded(&call, result);
+            match result {
+                0.. => follow.succeeded(&call, result),
+                _ => follow.failed(&call),
+            }
         }
     }
 }
@@ -132,6 +138,9 @@ fn calls_are_read_in_their_order() {
         fn begun(&mut self, call: &Call<'_>) {
             self.0.push(format!("{} {} {:?}", call.thread, call.name, call.arguments));
         }
+        fn failed(&mut self, call: &Call<'_>) {
+            self.0.push(format!("{} {} failed", call.time, call.name));
+        }
         fn succeeded(&mut self, call: &Call<'_>, result: i64) {
             self.0.push(format!("{} {} = {result}", call.time, call.arguments.len()));
         }
@@ -147,6 +156,7 @@ fn calls_are_read_in_their_order() {
         r#"8 writev ["4", "[{iov_base=\"\\x61\", iov_len=1}, {iov_base=\"\", iov_len=0}]", "2"#;
     assert_eq!(seen.0[0], r#"7 fsync ["3"]"#);
     assert!(seen.0[1].starts_with(writev), "{}", seen.0[1]);
-    assert_eq!(seen.0[2..], ["1000002 3 = 1", "1000001 1 = 0", r#"8 rmdir ["\"\\x61\""]"#]);
+    let rmdir = r#"8 rmdir ["\"\\x61\""]"#;
+    assert_eq!(seen.0[2..], ["1000002 3 = 1", "1000001 1 = 0", rmdir, "1000004 rmdir failed"]);
     assert_eq!(bytes(r#"{iov_base="\x61\x00", iov_len=2}"#), b"a\0");
 }
