@@ -85,7 +85,10 @@ fn program(root: &Path) -> PathBuf {
     // Cargo has set these for this test. Build scripts that look at them, and all that is
     // built with what they make, would be run again.
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_")) {
+        let of_package = |name: &str| {
+            ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.starts_with(start))
+        };
+        if name.to_str().is_some_and(of_package) {
             cargo.env_remove(name);
         }
     }

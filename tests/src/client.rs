@@ -1,6 +1,7 @@
 //! One request on one connection, and its whole response.
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
@@ -27,13 +28,16 @@ pub async fn send_from(
     exchange(socket.connect(address.parse()?).await?, address, request).await
 }
 
-async fn exchange(
+/// Boxed, so that hyper's client is compiled here, and not again in each test program.
+fn exchange(
     stream: TcpStream,
     address: &str,
     request: Request<Bytes>,
-) -> anyhow::Result<Answer> {
-    stream.set_nodelay(true)?;
-    send_on(stream, address, request).await
+) -> BoxFuture<'_, anyhow::Result<Answer>> {
+    Box::pin(async move {
+        stream.set_nodelay(true)?;
+        send_on(stream, address, request).await
+    })
 }
 
 /// The same on the caller's connection, which is used for this request only.

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::Request;
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
-use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::native::NativeRegistry;
@@ -16,10 +15,8 @@ use std::path::Path;
 /// What a table runs against.
 #[derive(Debug)]
 pub enum Target {
-    /// The protocol in this process, without WASI, over a directory.
-    Native(Box<NativeRegistry<DirectoryStorage<NativeDirectory>>>),
-    /// The same over a bucket in memory.
-    Bucket(Box<NativeRegistry<CloudStorage<NativeBodies>>>),
+    /// The protocol in this process, without WASI, over a directory or a bucket in memory.
+    Native(NativeRegistry),
     /// A server at `host:port`.
     Server(String),
     /// A server that lives as long as this.
@@ -31,7 +28,7 @@ impl Target {
     pub fn native(root: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let storage = DirectoryStorage(NativeDirectory(Directory::open(root)?));
         let registry = NativeRegistry::new(storage, settings).map_err(anyhow::Error::msg)?;
-        Ok(Self::Native(Box::new(registry)))
+        Ok(Self::Native(registry))
     }
 
     /// The protocol over a bucket that is empty, with settings.
@@ -39,7 +36,7 @@ impl Target {
         let options = Options { secret: Some(b"secret".to_vec()), ..Options::default() };
         let storage = CloudStorage::new(MemoryBucket::default().backend("root"), options);
         let registry = NativeRegistry::new(storage, settings).map_err(anyhow::Error::msg)?;
-        Ok(Self::Bucket(Box::new(registry)))
+        Ok(Self::Native(registry))
     }
 
     /// One request and its response.
@@ -48,7 +45,6 @@ impl Target {
             Self::Server(address) => send(address, request).await,
             Self::Process(process) => send(&process.address, request).await,
             Self::Native(registry) => Ok(registry.send(request).await),
-            Self::Bucket(registry) => Ok(registry.send(request).await),
         }
     }
 }

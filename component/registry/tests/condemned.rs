@@ -29,7 +29,7 @@ fn name(text: &str) -> RepositoryName {
 
 /// A registry, and the storage below it for what a collector does.
 struct Fixture<S> {
-    registry: NativeRegistry<S>,
+    registry: NativeRegistry,
     storage: S,
 }
 

@@ -22,9 +22,7 @@ const DELETES: &[(&str, &str)] = &[("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
 const READ_ONLY: &[(&str, &str)] = &[("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true")];
 const PLAIN: &str = "application/vnd.example.plain+json";
 
-type Bucket = NativeRegistry<CloudStorage<NativeBodies>>;
-
-fn registry(bucket: &MemoryBucket, settings: &[(&str, &str)]) -> Bucket {
+fn registry(bucket: &MemoryBucket, settings: &[(&str, &str)]) -> NativeRegistry {
     NativeRegistry::new(storage(bucket), settings).unwrap()
 }
 
@@ -198,7 +196,7 @@ fn put_referrer(manifest: &Bytes) -> Request<Bytes> {
 }
 
 /// The digests that the referrers API lists.
-async fn listed(registry: &Bucket, query: &str) -> (Vec<String>, bool) {
+async fn listed(registry: &NativeRegistry, query: &str) -> (Vec<String>, bool) {
     let path = format!("/v2/a/referrers/{}{query}", sha256(&plain()));
     let response = registry.send(request("GET", &path, "")).await;
     assert_eq!(response.status(), 200);

@@ -10,7 +10,7 @@ use roadstead_kit::body::{MemoryBody, NativeBodies};
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::contract::{Readable, sha256};
 use roadstead_kit::directory::NativeDirectory;
-use roadstead_kit::native::NativeRegistry;
+use roadstead_kit::native::{NativeRegistry, NativeStorage};
 use roadstead_oci::{Digest, MediaType, RepositoryName, Tag};
 use roadstead_storage::{Key, Storage};
 use serde_json::{Value, json};
@@ -33,10 +33,10 @@ fn in_bucket(bucket: &MemoryBucket) -> CloudStorage<NativeBodies> {
 }
 
 /// Requests to a registry over a storage.
-struct Client<S>(NativeRegistry<S>);
+struct Client(NativeRegistry);
 
-impl<S: Storage<Upload = MemoryBody, Download: Readable>> Client<S> {
-    fn new(storage: S) -> Self {
+impl Client {
+    fn new(storage: impl Into<NativeStorage>) -> Self {
         Self(NativeRegistry::new(storage, DELETES).unwrap())
     }
 
@@ -90,7 +90,7 @@ async fn fill<S: Storage>(storage: &S, manifests: usize) {
 /// Deletes a large repository, and says how many requests it took.
 async fn delete_in_steps<S>(storage: S, manifests: usize) -> usize
 where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
+    S: Storage<Upload = MemoryBody, Download: Readable> + Into<NativeStorage>,
 {
     fill(&storage, manifests).await;
     let client = Client::new(storage);
@@ -131,7 +131,7 @@ async fn a_large_repository_is_deleted_in_steps() {
 /// What a collector has written goes too: moved links, which a GET would restore, what it
 /// remembers of manifests, and announcements. One whose moves go on is left, and the
 /// deletion has to be repeated.
-async fn delete_condemned<S>(storage: &S, client: &Client<S>)
+async fn delete_condemned<S>(storage: &S, client: &Client)
 where
     S: Storage<Upload = MemoryBody, Download: Readable>,
 {
@@ -321,7 +321,7 @@ fn referrer(subject: &Digest, number: usize) -> String {
 
 /// Another registry's collector, which knows nothing of subjects, has removed the link
 /// or the bytes of some referrers: they are not listed, and pages go on after them.
-async fn check_collected<S>(storage: &S, client: &Client<S>)
+async fn check_collected<S>(storage: &S, client: &Client)
 where
     S: Storage<Upload = MemoryBody, Download: Readable>,
 {

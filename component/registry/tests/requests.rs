@@ -3,19 +3,14 @@
 
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
-use roadstead_kit::body::{MemoryBody, NativeBodies};
+use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;
-use roadstead_kit::contract::Readable;
 use roadstead_kit::directory::NativeDirectory;
-use roadstead_kit::native::NativeRegistry;
+use roadstead_kit::native::{NativeRegistry, NativeStorage};
 use roadstead_kit::requests::{self, Table};
-use roadstead_storage::Storage;
 use std::convert::Infallible;
 
-async fn check<S>(table: &Table, storage: S)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+async fn check(table: &Table, storage: impl Into<NativeStorage>) {
     let registry = NativeRegistry::new(storage, table.settings).unwrap();
     let send = async |request| Ok::<_, Infallible>(registry.send(request).await);
     if let Err(error) = requests::run(&table.steps, send).await {

@@ -84,8 +84,6 @@ impl Waits {
     }
 }
 
-type Bucket = NativeRegistry<CloudStorage<NativeBodies>>;
-
 struct World {
     bucket: MemoryBucket,
     pushes: Cell<u64>,
@@ -113,7 +111,7 @@ impl World {
         CloudStorage::new(self.bucket.backend(""), Options::default())
     }
 
-    fn registry(&self) -> Bucket {
+    fn registry(&self) -> NativeRegistry {
         NativeRegistry::new(self.storage(), SETTINGS).unwrap()
     }
 
@@ -130,12 +128,12 @@ fn layer(number: u32) -> Bytes {
     Bytes::from(format!("layer {number}"))
 }
 
-async fn send(registry: &Bucket, method: &str, path: &str, body: Bytes) -> Response<Bytes> {
+async fn send(registry: &NativeRegistry, method: &str, path: &str, body: Bytes) -> Response<Bytes> {
     send_as(registry, method, path, IMAGE, body).await
 }
 
 async fn send_as(
-    registry: &Bucket,
+    registry: &NativeRegistry,
     method: &str,
     path: &str,
     media_type: &str,
@@ -148,7 +146,7 @@ async fn send_as(
 /// Lists what refers to a manifest, until it has found a manifest or reached the end.
 async fn has_referrer(
     world: &World,
-    registry: &Bucket,
+    registry: &NativeRegistry,
     repository: u32,
     subject: &str,
     digest: &Digest,
@@ -168,7 +166,7 @@ async fn has_referrer(
 /// an upload.
 async fn push_blob(
     world: &World,
-    registry: &Bucket,
+    registry: &NativeRegistry,
     random: &mut fastrand::Rng,
     repository: u32,
     bytes: Bytes,
@@ -203,7 +201,11 @@ async fn push_blob(
     if pushed.status() == 201 { Ok(digest) } else { Err(format!("upload: {pushed:?}")) }
 }
 
-async fn push(world: &World, registry: &Bucket, random: &mut fastrand::Rng) -> Result<(), String> {
+async fn push(
+    world: &World,
+    registry: &NativeRegistry,
+    random: &mut fastrand::Rng,
+) -> Result<(), String> {
     let begun = world.bucket.passed();
     let pushed = push_image(world, registry, random).await;
     if pushed.is_err() && world.bucket.passed() > begun + world.waits.grace {
@@ -215,7 +217,7 @@ async fn push(world: &World, registry: &Bucket, random: &mut fastrand::Rng) -> R
 
 async fn push_image(
     world: &World,
-    registry: &Bucket,
+    registry: &NativeRegistry,
     random: &mut fastrand::Rng,
 ) -> Result<(), String> {
     let repository = random.u32(..REPOSITORIES);
@@ -255,7 +257,7 @@ async fn push_image(
 }
 
 async fn put(
-    registry: &Bucket,
+    registry: &NativeRegistry,
     repository: u32,
     at: &str,
     media_type: &str,
@@ -267,7 +269,11 @@ async fn put(
 }
 
 /// Whatever a manifest that is there refers to is there.
-async fn pull(world: &World, registry: &Bucket, random: &mut fastrand::Rng) -> Result<(), String> {
+async fn pull(
+    world: &World,
+    registry: &NativeRegistry,
+    random: &mut fastrand::Rng,
+) -> Result<(), String> {
     let repository = random.u32(..REPOSITORIES);
     let of_repository = format!("/v2/r{repository}");
     let path = format!("{of_repository}/manifests/t{}", random.u32(..TAGS));
@@ -316,7 +322,7 @@ async fn pull(world: &World, registry: &Bucket, random: &mut fastrand::Rng) -> R
 /// Deletes a tag, and manifests that are too many.
 async fn delete(
     world: &World,
-    registry: &Bucket,
+    registry: &NativeRegistry,
     random: &mut fastrand::Rng,
 ) -> Result<(), String> {
     if random.u32(..4) == 0 {
@@ -334,7 +340,7 @@ async fn delete(
     Ok(())
 }
 
-async fn delete_one(registry: &Bucket, repository: u32, at: &str) -> Result<(), String> {
+async fn delete_one(registry: &NativeRegistry, repository: u32, at: &str) -> Result<(), String> {
     let path = format!("/v2/r{repository}/manifests/{at}");
     let deleted = send(registry, "DELETE", &path, Bytes::new()).await;
     match deleted.status().as_u16() {

@@ -5,13 +5,12 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use roadstead_cloud::{CloudStorage, Options};
-use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::native::NativeRegistry;
 use std::cell::OnceCell;
 
 /// A registry over a bucket in memory.
-pub(crate) fn registry(settings: &[(&str, &str)]) -> NativeRegistry<CloudStorage<NativeBodies>> {
+pub(crate) fn registry(settings: &[(&str, &str)]) -> NativeRegistry {
     let options = Options { secret: Some(b"secret".to_vec()), ..Options::default() };
     let storage = CloudStorage::new(MemoryBucket::default().backend("root"), options);
     NativeRegistry::new(storage, settings).unwrap_or_else(|error| panic!("{error}"))
@@ -51,7 +50,7 @@ fn parse(text: &str) -> Option<Request<Bytes>> {
 /// Forms that ask for a token.
 pub(crate) fn forms(data: &[u8]) {
     thread_local! {
-        static REGISTRY: OnceCell<NativeRegistry<CloudStorage<NativeBodies>>> =
+        static REGISTRY: OnceCell<NativeRegistry> =
             const { OnceCell::new() };
     }
     REGISTRY.with(|cell| {

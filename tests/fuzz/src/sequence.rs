@@ -6,12 +6,9 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use http::{HeaderMap, Request, Response};
 use roadstead_directory::{Directory, DirectoryStorage};
-use roadstead_kit::body::MemoryBody;
-use roadstead_kit::contract::Readable;
 use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::native::NativeRegistry;
 use roadstead_kit::requests::digest;
-use roadstead_storage::Storage;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,8 +101,8 @@ pub(crate) fn sequences(data: &[u8]) {
     }
 }
 
-struct Run<'a, S> {
-    registry: &'a NativeRegistry<S>,
+struct Run<'a> {
+    registry: &'a NativeRegistry,
     manifests: Vec<Manifest>,
     repositories: [Repository; 2],
     upload: Option<Upload>,
@@ -113,11 +110,8 @@ struct Run<'a, S> {
     log: Vec<String>,
 }
 
-impl<'a, S> Run<'a, S>
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
-    fn new(registry: &'a NativeRegistry<S>) -> Self {
+impl<'a> Run<'a> {
+    fn new(registry: &'a NativeRegistry) -> Self {
         let repositories = <[Repository; 2]>::default();
         Self { registry, manifests: manifests(), repositories, upload: None, log: Vec::new() }
     }

@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "these are tests")]
 
-use crate::body::MemoryBody;
-use crate::contract::{Readable, sha256};
+use crate::contract::sha256;
 use crate::native::NativeRegistry;
 use bytes::Bytes;
 use http::{Request, Response};
 use roadstead_oci::Digest;
-use roadstead_storage::Storage;
 use serde_json::{Value, json};
 
 /// The media type of an image's manifest.
@@ -32,10 +30,7 @@ pub fn image(config: &str, layer: &str) -> Value {
     })
 }
 
-impl<S> NativeRegistry<S>
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+impl NativeRegistry {
     /// The response to a request whose body is of this media type.
     pub async fn ask(
         &self,

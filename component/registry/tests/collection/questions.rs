@@ -5,20 +5,15 @@ use super::world::{
 };
 use bytes::Bytes;
 use roadstead_bridge::collect::{REPORTS, ReportsAnswer, USAGE, UsageAnswer, WHY, WhyAnswer};
-use roadstead_kit::body::MemoryBody;
 use roadstead_kit::bucket::MemoryBucket;
-use roadstead_kit::contract::{Readable, sha256};
+use roadstead_kit::contract::sha256;
 use roadstead_oci::Digest;
 use roadstead_registry::SliceOptions;
 use roadstead_storage::Storage;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-pub(crate) async fn get<T, S>(client: &Client<S>, path: &str) -> T
-where
-    T: DeserializeOwned,
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+pub(crate) async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> T {
     let response = client.ask("GET", path, IMAGE, Bytes::new()).await;
     assert_eq!(response.status(), 200, "{path}: {response:?}");
     assert!(response.body().len() < 64 * 1024, "clients read no more");
@@ -26,10 +21,7 @@ where
 }
 
 /// All that is said about a blob.
-async fn why<S>(client: &Client<S>, digest: &Digest) -> WhyAnswer
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+async fn why(client: &Client, digest: &Digest) -> WhyAnswer {
     let path = format!("{WHY}{digest}");
     let mut all: WhyAnswer = get(client, &path).await;
     while let Some(next) = all.next.take() {

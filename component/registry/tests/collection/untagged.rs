@@ -3,9 +3,8 @@
 
 use super::world::{Client, DAY, IMAGE, INDEX, World, blob, exists, image, layer, name, order};
 use bytes::Bytes;
-use roadstead_kit::body::MemoryBody;
 use roadstead_kit::bucket::MemoryBucket;
-use roadstead_kit::contract::{Readable, sha256};
+use roadstead_kit::contract::sha256;
 use roadstead_kit::native::NativeRegistry;
 use roadstead_oci::{Digest, MediaType};
 use roadstead_registry::{Report, SliceOptions};
@@ -64,10 +63,7 @@ impl Nightly {
 }
 
 /// Pushes an index by a tag, and then another one that has one image of it.
-async fn nightly<S>(client: &Client<S>) -> Nightly
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+async fn nightly(client: &Client) -> Nightly {
     let old = client.push_image("a", "", "old config", "old layer").await;
     let shared = client.push_image("a", "", "shared config", "shared layer").await;
     let old_index = client.push("a", "nightly", INDEX, &index(&[&old, &shared])).await;
@@ -77,10 +73,7 @@ where
     Nightly { old_index, old, shared, new, signature }
 }
 
-async fn signature_of<S>(client: &Client<S>, subject: &Digest) -> Value
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+async fn signature_of(client: &Client, subject: &Digest) -> Value {
     client.push_blob("a", b"{}").await;
     client.push_blob("a", b"signature").await;
     let mut signature = image("{}", "signature");
@@ -88,10 +81,7 @@ where
     signature
 }
 
-async fn referrers<S>(client: &Client<S>, subject: &Digest) -> usize
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+async fn referrers(client: &Client, subject: &Digest) -> usize {
     let path = format!("/v2/a/referrers/{subject}");
     let response = client.ask("GET", &path, IMAGE, Bytes::new()).await;
     let list: Value = serde_json::from_slice(response.body()).unwrap();
@@ -99,7 +89,7 @@ where
 }
 
 /// What [`nightly`] leaves, taken away.
-async fn taken_away<W: World>(world: &W, client: &Client<W::Storage>) -> Nightly {
+async fn taken_away<W: World>(world: &W, client: &Client) -> Nightly {
     let nightly = nightly(client).await;
     world.pass(2 * DAY);
     let report = client.run(world, untagged()).await;

@@ -9,7 +9,7 @@ use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::contract::{Readable, sha256};
 use roadstead_kit::directory::{NativeDirectory, make_older};
 pub(crate) use roadstead_kit::images::{IMAGE, INDEX, image};
-use roadstead_kit::native::{NativeRegistry, default_order};
+use roadstead_kit::native::{NativeRegistry, NativeStorage, default_order};
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_registry::{Progress, Report, SliceOptions};
 use roadstead_storage::{Key, Storage, StorageError};
@@ -28,13 +28,13 @@ pub(crate) fn order() -> SliceOptions {
 
 /// A storage of this process, whose clock can be put forward.
 pub(crate) trait World {
-    type Storage: Storage<Upload = MemoryBody, Download: Readable>;
+    type Storage: Storage<Upload = MemoryBody, Download: Readable> + Into<NativeStorage>;
 
     fn storage(&self) -> Self::Storage;
 
     fn pass(&self, time: Duration);
 
-    fn registry(&self) -> NativeRegistry<Self::Storage> {
+    fn registry(&self) -> NativeRegistry {
         NativeRegistry::new(self.storage(), DELETES).unwrap()
     }
 }
@@ -68,17 +68,17 @@ pub(crate) fn name(text: &str) -> RepositoryName {
 }
 
 /// A client of a registry.
-pub(crate) struct Client<S>(pub(crate) NativeRegistry<S>);
+pub(crate) struct Client(pub(crate) NativeRegistry);
 
-impl<S> Deref for Client<S> {
-    type Target = NativeRegistry<S>;
+impl Deref for Client {
+    type Target = NativeRegistry;
 
-    fn deref(&self) -> &NativeRegistry<S> {
+    fn deref(&self) -> &NativeRegistry {
         &self.0
     }
 }
 
-impl<S: Storage<Upload = MemoryBody, Download: Readable>> Client<S> {
+impl Client {
     pub(crate) async fn delete(&self, repository: &str, digest: &Digest) {
         let path = format!("/v2/{repository}/manifests/{digest}");
         let response = self.ask("DELETE", &path, IMAGE, Bytes::new()).await;
@@ -122,7 +122,7 @@ pub(crate) fn layer(repository: &str, bytes: &str) -> Key {
 }
 
 /// Until what is garbage is condemned.
-pub(crate) async fn condemn<W: World>(world: &W, client: &Client<W::Storage>) -> Report {
+pub(crate) async fn condemn<W: World>(world: &W, client: &Client) -> Report {
     world.pass(2 * DAY);
     let report = client.run(world, order()).await;
     assert_eq!((report.condemned, report.removed), (0, 0), "{report:?}");
@@ -133,10 +133,7 @@ pub(crate) async fn condemn<W: World>(world: &W, client: &Client<W::Storage>) ->
 
 /// An image whose tag `old` is deleted by digest, another with the same layer that
 /// stays, and a blob that no manifest refers to.
-pub(crate) async fn fill<S>(client: &Client<S>)
-where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
-{
+pub(crate) async fn fill(client: &Client) {
     let old = client.push_image("a/b", "old", "old config", "shared layer").await;
     client.push_image("a/b", "new", "new config", "shared layer").await;
     client.push_image("c", "new", "new config", "shared layer").await;

@@ -10,7 +10,7 @@ use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::contract::{Readable, sha256};
 use roadstead_kit::directory::NativeDirectory;
 pub(crate) use roadstead_kit::images::{IMAGE, INDEX, descriptor, image};
-use roadstead_kit::native::NativeRegistry;
+use roadstead_kit::native::{NativeRegistry, NativeStorage};
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{Key, Storage};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ const RECORDS: &str = ".roadstead/";
 
 /// A storage of this process.
 pub(crate) trait World: Default {
-    type Storage: Storage<Upload = MemoryBody, Download: Readable>;
+    type Storage: Storage<Upload = MemoryBody, Download: Readable> + Into<NativeStorage>;
 
     fn storage(&self) -> Self::Storage;
 
@@ -138,14 +138,14 @@ impl Said {
 
 /// A client of a registry, and who reaches behind it.
 pub(crate) struct Client<S> {
-    registry: NativeRegistry<S>,
+    registry: NativeRegistry,
     pub(crate) storage: S,
 }
 
 impl<S> Deref for Client<S> {
-    type Target = NativeRegistry<S>;
+    type Target = NativeRegistry;
 
-    fn deref(&self) -> &NativeRegistry<S> {
+    fn deref(&self) -> &NativeRegistry {
         &self.registry
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Local;
 
 /// A registry over one of them.
-pub(crate) struct LocalRegistry(NativeRegistry<DirectoryStorage<NativeDirectory>>);
+pub(crate) struct LocalRegistry(NativeRegistry);
 
 impl LocalRegistry {
     /// Opens a directory.

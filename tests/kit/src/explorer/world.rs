@@ -1,10 +1,9 @@
 //! A storage in memory, and registries over it.
 
-use crate::body::{MemoryBody, NativeBodies};
+use crate::body::NativeBodies;
 use crate::bucket::{Conditions, MemoryBucket};
-use crate::contract::Readable;
 use crate::directory::{NativeDirectory, make_older};
-use crate::native::NativeRegistry;
+use crate::native::{NativeRegistry, NativeStorage};
 use bytes::Bytes;
 use http::{Request, Response};
 use roadstead_cloud::{CloudStorage, Options};
@@ -151,7 +150,7 @@ impl World {
         }
     }
 
-    fn over_bucket(&self) -> NativeRegistry<CloudStorage<NativeBodies>> {
+    fn over_bucket(&self) -> NativeRegistry {
         registry(self.storage_in_bucket())
     }
 
@@ -173,14 +172,12 @@ fn storage_in(directory: &Arc<Directory>) -> DirectoryStorage<NativeDirectory<Ar
     DirectoryStorage(NativeDirectory(Arc::clone(directory)))
 }
 
-fn over(
-    directory: &Arc<Directory>,
-) -> NativeRegistry<DirectoryStorage<NativeDirectory<Arc<Directory>>>> {
+fn over(directory: &Arc<Directory>) -> NativeRegistry {
     registry(storage_in(directory))
 }
 
-fn registry<S: Storage<Upload = MemoryBody, Download: Readable>>(storage: S) -> NativeRegistry<S> {
-    let registry = NativeRegistry::with_config(storage, config());
+fn registry(storage: impl Into<NativeStorage>) -> NativeRegistry {
+    let registry = NativeRegistry::with_config(storage.into(), config());
     registry.unwrap_or_else(|error| panic!("the settings: {error}"))
 }
 
