@@ -377,10 +377,13 @@ impl Follow for Disk<'_> {
                     self.synced(syncing);
                 }
             }
-            // They are followed as changes.
-            ("link" | "linkat" | "mkdir" | "mkdirat" | "rename" | "renameat" | "renameat2", _)
-            // Nothing else may change what is below the root.
-            | ("close" | "fcntl" | "sendfile" | "sendmsg" | "sendto" | "write" | "writev", _) => {}
+            // Nothing else may change what is below the root. The first seven are followed
+            // as changes.
+            (
+                "link" | "linkat" | "mkdir" | "mkdirat" | "rename" | "renameat" | "renameat2"
+                | "close" | "fcntl" | "sendfile" | "sendmsg" | "sendto" | "write" | "writev",
+                _,
+            ) => {}
             (_, arguments) => {
                 let below = arguments.iter().any(|argument| self.inode(argument).is_some());
                 assert!(!below, "{call:?} is not understood");
