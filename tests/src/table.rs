@@ -26,7 +26,7 @@ pub enum Target {
 impl Target {
     /// The protocol over a directory, with settings.
     pub fn native(root: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let storage = DirectoryStorage(NativeDirectory(Directory::open(root)?));
+        let storage = DirectoryStorage(NativeDirectory::new(Directory::open(root)?));
         let registry = NativeRegistry::new(storage, settings).map_err(anyhow::Error::msg)?;
         Ok(Self::Native(registry))
     }

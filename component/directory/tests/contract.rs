@@ -7,5 +7,5 @@ use roadstead_kit::{contract, directory::NativeDirectory};
 async fn a_directory_keeps_the_contract() {
     let root = tempfile::tempdir().unwrap();
     let directory = Directory::open(root.path()).unwrap();
-    contract::check(&DirectoryStorage(NativeDirectory(directory)), true).await;
+    contract::check(&DirectoryStorage(NativeDirectory::new(directory)), true).await;
 }

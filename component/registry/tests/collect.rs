@@ -86,7 +86,7 @@ fn who_may_delete_everything() {
 #[tokio::test]
 async fn a_run_is_asked_for_in_slices() {
     let root = tempfile::tempdir().unwrap();
-    let storage = DirectoryStorage(NativeDirectory(Directory::open(root.path()).unwrap()));
+    let storage = DirectoryStorage(NativeDirectory::new(Directory::open(root.path()).unwrap()));
     let settings = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
     let registry = NativeRegistry::new(storage, &settings).unwrap();
     let ask = async |body: String| {

@@ -6,9 +6,9 @@ use futures::future::join;
 use http::{Request, Response};
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
-use roadstead_kit::body::{MemoryBody, NativeBodies};
+use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;
-use roadstead_kit::contract::{Readable, sha256};
+use roadstead_kit::contract::sha256;
 use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::native::NativeRegistry;
 use roadstead_oci::{Digest, RepositoryName};
@@ -41,10 +41,10 @@ fn in_bucket(bucket: &MemoryBucket, settings: &[(&str, &str)]) -> InBucket {
     Fixture { registry: NativeRegistry::new(storage(), settings).unwrap(), storage: storage() }
 }
 
-type Native = DirectoryStorage<NativeDirectory<Arc<Directory>>>;
+type Native = DirectoryStorage<NativeDirectory>;
 
 fn in_directory(directory: &Arc<Directory>, settings: &[(&str, &str)]) -> Fixture<Native> {
-    let storage = || DirectoryStorage(NativeDirectory(Arc::clone(directory)));
+    let storage = || DirectoryStorage(NativeDirectory::new(Arc::clone(directory)));
     Fixture { registry: NativeRegistry::new(storage(), settings).unwrap(), storage: storage() }
 }
 
@@ -60,7 +60,7 @@ macro_rules! over_both {
 
 impl<S> Fixture<S>
 where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
+    S: Storage,
 {
     async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Response<Bytes> {
         let request = Request::builder().method(method).uri(path).header("content-type", IMAGE);
@@ -136,7 +136,7 @@ fn image(blobs: &[&[u8]]) -> Bytes {
 /// A GET restores; a HEAD only where that costs no request.
 #[tokio::test]
 async fn a_condemned_blob_can_be_pulled() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         let digest = sha256(BLOB);
         let path = format!("/v2/a/blobs/{digest}");
         assert_eq!(f.upload("a", BLOB).await, 201);
@@ -159,7 +159,7 @@ async fn a_condemned_blob_can_be_pulled() {
 
 #[tokio::test]
 async fn a_read_only_registry_restores_nothing() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         let digest = sha256(BLOB);
         f.write(Key::Blob(digest.clone()), BLOB).await;
         f.condemn(&digest).await;
@@ -171,7 +171,7 @@ async fn a_read_only_registry_restores_nothing() {
 
 #[tokio::test]
 async fn an_upload_says_that_a_condemned_blob_is_needed() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         let empty = sha256(b"");
         f.mark().await;
         for (bytes, whole) in [(BLOB, true), (BLOB, false), (b"", true), (b"", false)] {
@@ -208,7 +208,7 @@ async fn an_upload_says_that_a_condemned_blob_is_needed() {
 /// The data is written only when the removal is over.
 #[tokio::test]
 async fn an_upload_waits_for_a_removal() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         let digest = sha256(BLOB);
         f.bury(&digest, TombstoneState::Removing).await;
         let remove = async {
@@ -230,7 +230,7 @@ async fn an_upload_waits_for_a_removal() {
 
 #[tokio::test]
 async fn what_died_does_not_hold_up_uploads_and_pushes() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         let digest = sha256(BLOB);
         f.bury(&digest, TombstoneState::Removing).await;
         assert_eq!(f.upload("a", BLOB).await, 201);
@@ -249,7 +249,7 @@ async fn what_died_does_not_hold_up_uploads_and_pushes() {
 
 #[tokio::test]
 async fn a_mount_looks_for_the_tombstone() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         let digest = sha256(BLOB);
         f.mark().await;
         assert_eq!(f.upload("a", BLOB).await, 201);
@@ -275,7 +275,7 @@ async fn a_mount_looks_for_the_tombstone() {
 
 #[tokio::test]
 async fn a_push_restores_many_links() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         const BLOBS: &[&[u8]] =
             &[b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9", b"10", b"11"];
         for blob in BLOBS {
@@ -301,7 +301,7 @@ async fn a_push_restores_many_links() {
 /// acknowledged.
 #[tokio::test]
 async fn a_push_waits_for_moves_and_looks_again() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         let (digest, manifest) = (sha256(BLOB), sha256(&image(&[BLOB])));
         assert_eq!(f.upload("a", BLOB).await, 201);
         f.bury(&digest, TombstoneState::Condemned).await;
@@ -340,7 +340,7 @@ async fn a_push_waits_for_moves_and_looks_again() {
 /// A blob that goes after it was found is unknown, unless manifests may be sparse.
 #[tokio::test]
 async fn what_is_missing_after_moves_is_refused() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         let (digest, manifest) = (sha256(BLOB), sha256(&image(&[BLOB])));
         let is_sparse = f.push("t", &[b"missing"]).await.status() == 201;
         assert_eq!(f.upload("a", BLOB).await, 201);
@@ -370,7 +370,7 @@ async fn what_is_missing_after_moves_is_refused() {
 /// which was not seen to hold the blob.
 #[tokio::test]
 async fn a_push_links_again_what_a_deletion_took() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         let (digest, manifest) = (sha256(BLOB), sha256(&image(&[BLOB])));
         let is_sparse = f.push("t", &[b"missing"]).await.status() == 201;
         f.mark().await;
@@ -397,7 +397,7 @@ async fn a_push_links_again_what_a_deletion_took() {
 /// Also if nobody announces any longer that links were moved.
 #[tokio::test]
 async fn a_sparse_push_restores_links() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         let digest = sha256(BLOB);
         assert_eq!(f.upload("a", BLOB).await, 201);
         f.bury(&digest, TombstoneState::Unlinked).await;
@@ -430,7 +430,7 @@ async fn a_blob_that_is_deleted_beside_a_pull_is_not_restored() {
 
 #[tokio::test]
 async fn a_deleted_blob_is_not_restored() {
-    async fn check<S: Storage<Upload = MemoryBody, Download: Readable>>(f: &Fixture<S>) {
+    async fn check<S: Storage>(f: &Fixture<S>) {
         let digest = sha256(BLOB);
         let path = format!("/v2/a/blobs/{digest}");
         for is_condemned in [true, false] {

@@ -79,7 +79,7 @@ async fn a_deletion_that_died_does_not_hold_up_pushes() {
 #[tokio::test]
 async fn a_deletion_removes_announcements_of_long_ago() {
     let root = tempfile::tempdir().unwrap();
-    let storage = DirectoryStorage(NativeDirectory(Directory::open(root.path()).unwrap()));
+    let storage = DirectoryStorage(NativeDirectory::new(Directory::open(root.path()).unwrap()));
     let registry = NativeRegistry::new(storage, DELETES).unwrap();
     assert_eq!(registry.send(put("x", &plain())).await.status(), 201);
     let announced = |key: Key, age| {
@@ -134,7 +134,7 @@ async fn tags_of_many_pages_are_deleted() {
     let root = tempfile::tempdir().unwrap();
     let directory = Directory::open(root.path()).unwrap();
     let (digest, media_type) = (sha256(&plain()), MediaType::parse(PLAIN).unwrap());
-    let storage = DirectoryStorage(NativeDirectory(directory));
+    let storage = DirectoryStorage(NativeDirectory::new(directory));
     for i in 0..1100 {
         // The longest names.
         let tag = Key::Tag(name(), Tag::parse(&format!("{i:0>128}")).unwrap());

@@ -6,9 +6,9 @@ use futures::future::join_all;
 use http::{Request, Response};
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
-use roadstead_kit::body::{MemoryBody, NativeBodies};
+use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;
-use roadstead_kit::contract::{Readable, sha256};
+use roadstead_kit::contract::sha256;
 use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::native::{NativeRegistry, NativeStorage};
 use roadstead_oci::{Digest, MediaType, RepositoryName, Tag};
@@ -25,7 +25,7 @@ fn name() -> RepositoryName {
 }
 
 fn in_directory(root: &Path) -> DirectoryStorage<NativeDirectory> {
-    DirectoryStorage(NativeDirectory(Directory::open(root).unwrap()))
+    DirectoryStorage(NativeDirectory::new(Directory::open(root).unwrap()))
 }
 
 fn in_bucket(bucket: &MemoryBucket) -> CloudStorage<NativeBodies> {
@@ -90,7 +90,7 @@ async fn fill<S: Storage>(storage: &S, manifests: usize) {
 /// Deletes a large repository, and says how many requests it took.
 async fn delete_in_steps<S>(storage: S, manifests: usize) -> usize
 where
-    S: Storage<Upload = MemoryBody, Download: Readable> + Into<NativeStorage>,
+    S: Storage + Into<NativeStorage>,
 {
     fill(&storage, manifests).await;
     let client = Client::new(storage);
@@ -133,7 +133,7 @@ async fn a_large_repository_is_deleted_in_steps() {
 /// deletion has to be repeated.
 async fn delete_condemned<S>(storage: &S, client: &Client)
 where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
+    S: Storage,
 {
     let digest = sha256(b"blob");
     storage.write(&Key::Blob(digest.clone()), Bytes::from_static(b"blob")).await.unwrap();
@@ -323,7 +323,7 @@ fn referrer(subject: &Digest, number: usize) -> String {
 /// or the bytes of some referrers: they are not listed, and pages go on after them.
 async fn check_collected<S>(storage: &S, client: &Client)
 where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
+    S: Storage,
 {
     let subject = sha256(b"subject");
     let mut digests = Vec::new();

@@ -23,7 +23,7 @@ async fn over_a_directory() {
     for table in requests::all() {
         let root = tempfile::tempdir().unwrap();
         let directory = Directory::open(root.path()).unwrap();
-        check(&table, DirectoryStorage(NativeDirectory(directory))).await;
+        check(&table, DirectoryStorage(NativeDirectory::new(directory))).await;
     }
 }
 

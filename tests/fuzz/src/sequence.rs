@@ -94,7 +94,7 @@ pub(crate) fn sequences(data: &[u8]) {
     } else {
         let root = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
         let directory = Directory::open(root.path()).unwrap_or_else(|error| panic!("{error}"));
-        let storage = DirectoryStorage(NativeDirectory(directory));
+        let storage = DirectoryStorage(NativeDirectory::new(directory));
         let registry =
             NativeRegistry::new(storage, &DELETE).unwrap_or_else(|error| panic!("{error}"));
         block_on(Run::new(&registry).run(steps));

@@ -8,23 +8,29 @@ use bytes::Bytes;
 use roadstead_bridge::storage::{Operation, Reply, Transfer};
 use roadstead_directory::{Directory, Transport};
 use roadstead_storage::{Content, Key, StorageError};
-use std::borrow::Borrow;
 use std::convert::Infallible;
-use std::fmt::Debug;
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// A directory of this process, owned or shared.
+/// A directory of this process.
 #[derive(Debug)]
-pub struct NativeDirectory<D = Directory>(pub D);
+pub struct NativeDirectory(Arc<Directory>);
 
-impl<D: Borrow<Directory> + Debug> Transport for NativeDirectory<D> {
+impl NativeDirectory {
+    /// Over a directory that others may share.
+    pub fn new(directory: impl Into<Arc<Directory>>) -> Self {
+        Self(directory.into())
+    }
+}
+
+impl Transport for NativeDirectory {
     type Upload = MemoryBody;
     type Download = Infallible;
 
     async fn execute(&self, operation: Operation) -> Result<(Reply, Bytes), StorageError> {
-        let (reply, bytes) = self.0.borrow().fetch(&operation)?;
+        let (reply, bytes) = self.0.fetch(&operation)?;
         Ok((reply, bytes.into()))
     }
 
@@ -42,13 +48,13 @@ impl<D: Borrow<Directory> + Debug> Transport for NativeDirectory<D> {
     }
 
     async fn write(&self, key: &Key, value: Bytes) -> Result<Reply, StorageError> {
-        self.0.borrow().write(key, &value).map(|()| Reply::Done)
+        self.0.write(key, &value).map(|()| Reply::Done)
     }
 
     async fn transfer(&self, transfer: Transfer, body: MemoryBody) -> Result<Reply, StorageError> {
-        let mut receiver = self.0.borrow().receive(transfer)?;
+        let mut receiver = self.0.receive(transfer)?;
         receiver.write(&body.bytes)?;
-        receiver.finish(self.0.borrow(), !body.aborted)
+        receiver.finish(&self.0, !body.aborted)
     }
 }
 

@@ -12,13 +12,12 @@ use roadstead_access::Authority;
 use roadstead_bridge::Services;
 use roadstead_cloud::CloudStorage;
 use roadstead_config::Config;
-use roadstead_directory::{Directory, DirectoryStorage};
+use roadstead_directory::DirectoryStorage;
 use roadstead_registry::{
     Ask, Body, Gate, Progress, Registry, SliceOptions, Switches, TOMBSTONE_KEPT,
 };
 use roadstead_storage::{Storage, StorageError};
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -48,7 +47,7 @@ pub enum NativeStorage {
     /// A bucket in memory.
     Bucket(CloudStorage<NativeBodies>),
     /// A directory.
-    Directory(DirectoryStorage<NativeDirectory<Arc<Directory>>>),
+    Directory(DirectoryStorage<NativeDirectory>),
 }
 
 impl From<CloudStorage<NativeBodies>> for NativeStorage {
@@ -57,17 +56,9 @@ impl From<CloudStorage<NativeBodies>> for NativeStorage {
     }
 }
 
-impl From<DirectoryStorage<NativeDirectory<Arc<Directory>>>> for NativeStorage {
-    fn from(storage: DirectoryStorage<NativeDirectory<Arc<Directory>>>) -> Self {
-        Self::Directory(storage)
-    }
-}
-
 impl From<DirectoryStorage<NativeDirectory>> for NativeStorage {
-    fn from(
-        DirectoryStorage(NativeDirectory(directory)): DirectoryStorage<NativeDirectory>,
-    ) -> Self {
-        Self::Directory(DirectoryStorage(NativeDirectory(Arc::new(directory))))
+    fn from(storage: DirectoryStorage<NativeDirectory>) -> Self {
+        Self::Directory(storage)
     }
 }
 

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
-use roadstead_kit::body::{MemoryBody, NativeBodies};
+use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;
-use roadstead_kit::contract::{Readable, sha256};
+use roadstead_kit::contract::sha256;
 use roadstead_kit::directory::{NativeDirectory, make_older};
 pub(crate) use roadstead_kit::images::{IMAGE, INDEX, image};
 use roadstead_kit::native::{NativeRegistry, NativeStorage, default_order};
@@ -28,7 +28,7 @@ pub(crate) fn order() -> SliceOptions {
 
 /// A storage of this process, whose clock can be put forward.
 pub(crate) trait World {
-    type Storage: Storage<Upload = MemoryBody, Download: Readable> + Into<NativeStorage>;
+    type Storage: Storage + Into<NativeStorage>;
 
     fn storage(&self) -> Self::Storage;
 
@@ -55,7 +55,7 @@ impl World for tempfile::TempDir {
     type Storage = DirectoryStorage<NativeDirectory>;
 
     fn storage(&self) -> Self::Storage {
-        DirectoryStorage(NativeDirectory(Directory::open(self.path()).unwrap()))
+        DirectoryStorage(NativeDirectory::new(Directory::open(self.path()).unwrap()))
     }
 
     fn pass(&self, time: Duration) {

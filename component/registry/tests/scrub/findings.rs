@@ -5,8 +5,7 @@ use super::world::{
 };
 use bytes::Bytes;
 use roadstead_bridge::scrub::{Finding, Kind, ScrubRequest};
-use roadstead_kit::body::MemoryBody;
-use roadstead_kit::contract::{Readable, sha256, sha512};
+use roadstead_kit::contract::{sha256, sha512};
 use roadstead_oci::{Digest, Tag};
 use roadstead_storage::{Key, Storage};
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 /// What a registry may look like, with nothing wrong.
 pub(crate) async fn fill<S>(client: &Client<S>)
 where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
+    S: Storage,
 {
     client.push_image("a/b", "v1", "config 1", "layer").await;
     client.push_image("a/b", "v2", "config 2", "layer").await;
@@ -82,7 +81,7 @@ fn finding(kind: Kind, repository: &str, digest: &Digest) -> Finding {
 #[expect(clippy::too_many_lines, reason = "it is one list")]
 pub(crate) async fn damage<S>(client: &Client<S>) -> Vec<Finding>
 where
-    S: Storage<Upload = MemoryBody, Download: Readable>,
+    S: Storage,
 {
     let digest = |bytes: &str| sha256(bytes.as_bytes());
     let of = |manifest: &Value| sha256(manifest.to_string().as_bytes());

@@ -5,9 +5,9 @@ use object_store::path::Path;
 use roadstead_bridge::scrub::{Counts, Finding, Kind, PATH, Progress, ScrubRequest};
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
-use roadstead_kit::body::{MemoryBody, NativeBodies};
+use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;
-use roadstead_kit::contract::{Readable, sha256};
+use roadstead_kit::contract::sha256;
 use roadstead_kit::directory::NativeDirectory;
 pub(crate) use roadstead_kit::images::{IMAGE, INDEX, descriptor, image};
 use roadstead_kit::native::{NativeRegistry, NativeStorage};
@@ -25,7 +25,7 @@ const RECORDS: &str = ".roadstead/";
 
 /// A storage of this process.
 pub(crate) trait World: Default {
-    type Storage: Storage<Upload = MemoryBody, Download: Readable> + Into<NativeStorage>;
+    type Storage: Storage + Into<NativeStorage>;
 
     fn storage(&self) -> Self::Storage;
 
@@ -80,7 +80,7 @@ impl World for InDirectory {
     type Storage = DirectoryStorage<NativeDirectory>;
 
     fn storage(&self) -> Self::Storage {
-        DirectoryStorage(NativeDirectory(Directory::open(self.0.path()).unwrap()))
+        DirectoryStorage(NativeDirectory::new(Directory::open(self.0.path()).unwrap()))
     }
 
     fn pass(&self, _: Duration) {}
@@ -150,7 +150,7 @@ impl<S> Deref for Client<S> {
     }
 }
 
-impl<S: Storage<Upload = MemoryBody, Download: Readable>> Client<S> {
+impl<S: Storage> Client<S> {
     pub(crate) async fn push(&self, repository: &str, tag: &str, manifest: &Value) -> Digest {
         let of = manifest["mediaType"].as_str().unwrap();
         self.registry.push(repository, tag, of, manifest).await

@@ -18,7 +18,7 @@ pub(crate) struct LocalRegistry(NativeRegistry);
 impl LocalRegistry {
     /// Opens a directory.
     pub(crate) fn open(root: &Path) -> Self {
-        let storage = DirectoryStorage(NativeDirectory(Directory::open(root).unwrap()));
+        let storage = DirectoryStorage(NativeDirectory::new(Directory::open(root).unwrap()));
         let settings = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
         Self(NativeRegistry::new(storage, &settings).unwrap())
     }

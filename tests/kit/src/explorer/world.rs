@@ -168,8 +168,8 @@ impl World {
     }
 }
 
-fn storage_in(directory: &Arc<Directory>) -> DirectoryStorage<NativeDirectory<Arc<Directory>>> {
-    DirectoryStorage(NativeDirectory(Arc::clone(directory)))
+fn storage_in(directory: &Arc<Directory>) -> DirectoryStorage<NativeDirectory> {
+    DirectoryStorage(NativeDirectory::new(Arc::clone(directory)))
 }
 
 fn over(directory: &Arc<Directory>) -> NativeRegistry {
