@@ -344,29 +344,32 @@ impl Client {
         let world = Arc::clone(&self.world);
         let tag = &world.tags[repository as usize][number as usize];
         let before = tag.snapshot();
+        let expected = before.current.as_ref().map(|version| version.root.digest().to_owned());
+        let stale = world.settings.stale();
+        let settled = stale.is_zero() || before.changed.is_none_or(|time| time.elapsed() >= stale);
         self.choose();
-        let found = match self.pull_tag(repository, number).await {
-            Ok(found) => found,
+        let (found, failure) = self.pull_tag(repository, number).await;
+        match failure {
+            None => {}
             // It is repeated, if nobody has changed it meanwhile.
-            Err(Failure::Killed | Failure::Overdue) => return,
-            Err(Failure::Fault(what)) => {
-                if before.still_holds(tag) {
+            Some(Failure::Killed | Failure::Overdue) => return,
+            Some(Failure::Fault(what)) => {
+                // What an outdated answer leads to may have been deleted.
+                let is_current = settled || found.is_none() || found == expected;
+                if is_current && before.still_holds(tag) {
                     self.not_pulled(&format!("r{repository}:t{number}: {what}"));
                 }
                 return;
             }
-        };
+        }
         count(&world.counts.pulls);
-        let stale = world.settings.stale();
-        let settled = before.changed.is_none_or(|time| time.elapsed() >= stale);
-        let expected = before.current.as_ref().map(|version| version.root.digest().to_owned());
-        if before.still_holds(tag) && (settled || stale.is_zero()) && found != expected {
+        if before.still_holds(tag) && settled && found != expected {
             world.fault(format!("r{repository}:t{number} leads to {found:?}, not to {expected:?}"));
         }
         if let Some(version) = &before.current
             && let Some(referrer) = &version.referrer
             && world.settings.is_ours()
-            && (settled || stale.is_zero())
+            && settled
         {
             let subject = version.root.digest();
             match self.has_referrer(repository, subject, referrer.digest()).await {
@@ -410,33 +413,52 @@ impl Client {
         }
     }
 
-    /// Pulls what a tag leads to; its digest.
-    async fn pull_tag(&mut self, repository: u32, number: u32) -> Done<Option<String>> {
-        self.pull_manifest(repository, &format!("t{number}")).await
+    /// Pulls what a tag leads to: its digest, if the tag led to anything, and what was
+    /// wrong with it or with what it refers to.
+    async fn pull_tag(
+        &mut self,
+        repository: u32,
+        number: u32,
+    ) -> (Option<String>, Option<Failure>) {
+        let path = format!("/v2/r{repository}/manifests/t{number}");
+        let answer = match self.get(&path).await {
+            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return (None, None),
+            Ok(answer) => answer,
+            Err(failure) => return (None, Some(failure)),
+        };
+        if answer.status() != StatusCode::OK {
+            return (None, Some(fault(&format!("GET {path}"), &answer)));
+        }
+        let pulled = self.pull_contents(repository, answer.body()).await;
+        (Some(digest(answer.body())), pulled.err())
     }
 
     /// Pulls a manifest with all that it refers to, and compares each with its digest.
-    pub async fn pull_manifest(&mut self, repository: u32, at: &str) -> Done<Option<String>> {
+    pub async fn pull_manifest(&mut self, repository: u32, at: &str) -> Done {
         let path = format!("/v2/r{repository}/manifests/{at}");
         let answer = self.get(&path).await?;
-        match answer.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND if !at.contains(':') => return Ok(None),
-            _ => return Err(fault(&format!("GET {path}"), &answer)),
+        if answer.status() != StatusCode::OK {
+            return Err(fault(&format!("GET {path}"), &answer));
         }
-        count(&self.world.counts.pulled);
         let own = digest(answer.body());
-        let manifest: Value = serde_json::from_slice(answer.body())
-            .map_err(|error| Failure::Fault(format!("{path}: {error}")))?;
-        if at.contains(':') && at != own {
+        if at != own {
             return Err(Failure::Fault(format!("{path} has the digest {own}")));
         }
+        self.pull_contents(repository, answer.body()).await
+    }
+
+    /// Pulls all that a manifest refers to.
+    async fn pull_contents(&mut self, repository: u32, manifest: &[u8]) -> Done {
+        count(&self.world.counts.pulled);
+        let own = digest(manifest);
+        let manifest: Value = serde_json::from_slice(manifest)
+            .map_err(|error| Failure::Fault(format!("{own} of r{repository}: {error}")))?;
         if manifest["mediaType"] == INDEX {
             for child in manifest["manifests"].as_array().unwrap() {
                 let child = child["digest"].as_str().unwrap();
                 Box::pin(self.pull_manifest(repository, child)).await?;
             }
-            return Ok(Some(own));
+            return Ok(());
         }
         for layer in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]) {
             let wanted = layer["digest"].as_str().unwrap();
@@ -450,7 +472,7 @@ impl Client {
             }
             count(&self.world.counts.pulled);
         }
-        Ok(Some(own))
+        Ok(())
     }
 
     /// At the end: whatever is to be there is pulled, from this instance if there is a
@@ -463,7 +485,7 @@ impl Client {
             for (number, tag) in (0..).zip(tags) {
                 let expected = tag.snapshot().current.map(|v| v.root.digest().to_owned());
                 let found = self.pull_tag(repository, number).await;
-                if found.as_ref().ok() != Some(&expected) {
+                if found.1.is_some() || found.0 != expected {
                     *missing.entry("tags").or_default() += 1;
                     world.fault(format!("r{repository}:t{number}: {found:?}, not {expected:?}"));
                 }

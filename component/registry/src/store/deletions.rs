@@ -57,6 +57,11 @@ const RENEWED_AFTER: Duration = Duration::from_secs(5);
 /// Limit: time that a push waits for deletions; test: `a_push_does_not_wait_for_ever`.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// How much of the time that one look takes is counted as waiting.
+///
+/// Limit: time of one look for deletions that counts as waiting; test: `a_process_that_was_stopped_looks_again`.
+const LONGEST_LOOK: Duration = Duration::from_secs(50);
+
 /// How much older than a new one an announcement is when its deletion has surely
 /// ended, by the clock of the storage.
 ///
@@ -81,9 +86,10 @@ pub(super) struct Push<'a> {
 /// How long a push has waited for deletions, and what it has seen.
 #[derive(Debug)]
 pub(super) struct Waited {
-    since: Instant,
     /// In pauses alone, without the time that the storage took.
     paused: Duration,
+    /// In looks between them.
+    looked: Duration,
     /// Announcements, with what was paused when they were first found as they are.
     seen: Vec<(Entry, Duration)>,
     /// Whether links of the repository were moved.
@@ -92,13 +98,20 @@ pub(super) struct Waited {
 
 impl Waited {
     pub(super) fn new() -> Self {
-        Self { since: Instant::now(), paused: Duration::ZERO, seen: Vec::new(), moved: false }
+        let (paused, looked) = (Duration::ZERO, Duration::ZERO);
+        Self { paused, looked, seen: Vec::new(), moved: false }
     }
 
     fn is_too_long(&self) -> bool {
         // A storage that is slow needs longer than its pauses until it is known that a
         // deletion has died.
-        self.paused >= PATIENCE || self.since.elapsed() >= 2 * PATIENCE
+        self.paused >= PATIENCE || self.paused + self.looked >= 2 * PATIENCE
+    }
+
+    /// Counts a look that began at that time. A process that was stopped meanwhile, or its
+    /// machine suspended, looks again before it gives up.
+    fn has_looked(&mut self, begun: Instant) {
+        self.looked += begun.elapsed().min(LONGEST_LOOK);
     }
 
     /// Whether an announcement has been as it is for so long that whoever wrote it
@@ -308,6 +321,7 @@ impl<S: Storage> Store<S> {
         push: &Push<'_>,
         waited: &mut Waited,
     ) -> Result<Vec<Entry>, StorageError> {
+        let begun = Instant::now();
         let collection = Collection::Deletions(push.name.clone());
         let mut found = Vec::new();
         let mut pages = Pages::new(&collection, None, STEP);
@@ -320,6 +334,7 @@ impl<S: Storage> Store<S> {
             }
         }
         waited.seen.retain(|(entry, _)| found.contains(entry));
+        waited.has_looked(begun);
         Ok(found)
     }
 
@@ -355,18 +370,25 @@ impl<S: Storage> Store<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEAD_AFTER, PATIENCE, Waited};
+    use super::{DEAD_AFTER, LONGEST_LOOK, PATIENCE, Waited};
     use std::time::{Duration, Instant};
 
     /// A storage whose lists take as long as the pauses between them does not use up the
     /// patience before a deletion is known to have died.
     #[test]
     fn a_slow_storage_does_not_end_a_push_that_waits() {
-        let Some(since) = Instant::now().checked_sub(2 * DEAD_AFTER) else { return };
-        let waited = |since, paused| Waited { since, paused, ..Waited::new() };
-        assert!(!waited(since, DEAD_AFTER).is_too_long());
-        assert!(waited(since, PATIENCE).is_too_long());
-        let Some(since) = Instant::now().checked_sub(2 * PATIENCE) else { return };
-        assert!(waited(since, Duration::ZERO).is_too_long());
+        let waited = |paused, looked| Waited { paused, looked, ..Waited::new() };
+        assert!(!waited(DEAD_AFTER, DEAD_AFTER).is_too_long());
+        assert!(waited(PATIENCE, Duration::ZERO).is_too_long());
+        assert!(waited(Duration::ZERO, 2 * PATIENCE).is_too_long());
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_looks_again() {
+        let Some(begun) = Instant::now().checked_sub(3 * PATIENCE) else { return };
+        let mut waited = Waited::new();
+        waited.has_looked(begun);
+        assert_eq!(waited.looked, LONGEST_LOOK);
+        assert!(!waited.is_too_long());
     }
 }
