@@ -8,13 +8,13 @@ use http::{Request, StatusCode};
 use roadstead_tests::{
     BY_SLICES, Target, Wasmtime, binary_named, digest, get, post, run, runs_by_slices, send, skip,
 };
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long wash may take: it compiles the component first.
 const START_LIMIT: Duration = Duration::from_mins(3);
@@ -146,4 +146,36 @@ async fn garbage_is_collected_by_requests() {
         return;
     };
     runs_by_slices(&registry.address, &root).await;
+}
+
+/// No process owns the sessions there: some of those who push remove what others left.
+#[tokio::test]
+async fn abandoned_uploads_are_removed_by_requests() {
+    let files = tempfile::tempdir().unwrap();
+    let root = files.path().join("data");
+    let uploads = root.join("docker/registry/v2/repositories/a/_uploads");
+    let session = |name: &str, age| {
+        let session = uploads.join(name);
+        fs::create_dir_all(&session).unwrap();
+        fs::write(session.join("startedat"), "2020-01-01T00:00:00Z").unwrap();
+        let time = SystemTime::now() - age;
+        File::open(session.join("startedat")).unwrap().set_modified(time).unwrap();
+        session
+    };
+    let old = session("11111111-1111-4111-8111-111111111111", Duration::from_hours(25));
+    let new = session("22222222-2222-4222-8222-222222222222", Duration::from_hours(23));
+    let age = ("REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_AGE", "24h");
+    let Some(registry) = Wasmtime::start_with(&root, &[age]).unwrap() else {
+        let test = "abandoned_uploads_are_removed_by_requests";
+        skip(test, "wasmtime is neither $WASMTIME nor on the PATH");
+        return;
+    };
+    let mut uploads = 0;
+    while old.exists() {
+        uploads += 1;
+        assert!(uploads < 500, "of which one of 16 purges");
+        let request = Request::post("/v2/a/blobs/uploads/").body(Bytes::new()).unwrap();
+        assert_eq!(send(&registry.address, request).await.unwrap().status(), StatusCode::ACCEPTED);
+    }
+    assert!(new.exists());
 }

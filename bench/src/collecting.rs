@@ -33,11 +33,12 @@ const DAYS: u64 = 60;
 const PULLING: usize = 4;
 const PULL_PAUSE: Duration = Duration::from_millis(40);
 const PUSHING: usize = 2;
-const PUSH_PAUSE: Duration = Duration::from_millis(100);
+const PUSH_PAUSE: Duration = Duration::from_millis(300);
 
-/// Windows of each kind in a round, at most. A run takes about 8,300 operations, so that
-/// windows of 3 s of one round are enough at a rate of 50.
-const WINDOWS: usize = 80;
+/// Windows of each kind in a round, at most. A run reads what is pushed in the windows of all
+/// kinds until it has reached the last manifest, so that it takes up to 15,000 operations at
+/// a rate of 50: 100 windows of 3 s.
+const WINDOWS: usize = 160;
 
 /// Size of a layer that is pulled or pushed, in bytes.
 const LAYER: usize = 64 << 10;

@@ -1,14 +1,11 @@
 //! One directory that two collectors have worked on: what this registry's own has condemned
 //! and moved aside, what distribution's has deleted, and what `roadstead rescue` says of both.
 
-use super::collector::{index_of, rescue};
-use super::{DELETES, Image, OCI_INDEX, OCI_MANIFEST, all, collect};
-use roadstead_tests::{
-    Registry, Step, binary_named, command, data_key, delete, digest, get, make_older, put, skip,
-};
+use super::rescue::rescue;
+use super::{DELETES, Image, all, collect, copied, index_of, is_version_2, programs, push_index};
+use roadstead_tests::{Registry, command, data_key, delete, digest, get, make_older};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 /// The shortest waits that the settings allow.
@@ -19,15 +16,6 @@ const WAITS: [(&str, &str); 2] = [
 
 /// Longer than the grace time.
 const LONGER: Duration = Duration::from_hours(2);
-
-/// Version 3 keeps the images of a tagged index.
-fn version_2(test: &str) -> Option<PathBuf> {
-    let found = binary_named(&["docker-registry"]);
-    if found.is_none() {
-        skip(test, "docker-registry is not installed");
-    }
-    found
-}
 
 /// The report of a run of this registry's collector in the directory.
 fn collected(data: &str, flags: &[&str]) -> Value {
@@ -63,35 +51,18 @@ fn link_of(data: &Path, name: &str, part: &str, digest: &str) -> PathBuf {
     data.join(format!("docker/registry/v2/repositories/{name}/{part}/sha256/{hex}/link"))
 }
 
-fn tagged(name: &str, index: &str) -> Step {
-    put(format!("/v2/{name}/manifests/v1"))
-        .header("content-type", OCI_INDEX)
-        .body(index.to_owned())
-        .status(201)
-}
-
-fn pulled(image: &Image) -> Vec<Step> {
-    let at = format!("/v2/{}/manifests/{}", image.name, image.digest());
-    let mut steps = vec![get(at).header("accept", OCI_MANIFEST).content(image.manifest.clone())];
-    for blob in &image.blobs {
-        let at = format!("/v2/{}/blobs/{}", image.name, digest(blob));
-        steps.push(get(at).content(blob.clone()));
-    }
-    steps
-}
-
-fn copied(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
-    assert!(copied.success());
-}
-
 /// Distribution's collector deletes a signature; its blobs, which another image has too, are
 /// condemned when that image is deleted. A source that has nothing but the manifest is
 /// enough: the blobs come back from where this collector has kept them.
 #[tokio::test]
 async fn blobs_that_were_condemned_after_distribution_collected_are_rescued() {
     let test = "blobs_that_were_condemned_after_distribution_collected_are_rescued";
-    let Some(program) = version_2(test) else { return };
+    for program in programs(test) {
+        condemned_after_a_collection(&program).await;
+    }
+}
+
+async fn condemned_after_a_collection(program: &Path) {
     let root = tempfile::tempdir().unwrap();
     let (data, backup) = (root.path().join("data"), root.path().join("backup"));
     let [target, from] = [&data, &backup].map(|path| path.to_str().unwrap());
@@ -109,11 +80,11 @@ async fn blobs_that_were_condemned_after_distribution_collected_are_rescued() {
         std::fs::remove_file(data_of(&backup, &digest(blob))).unwrap();
     }
 
-    let (succeeded, said) = collect(&program, root.path(), &["-m"]);
+    let (succeeded, said) = collect(program, root.path(), &["-m"]);
     assert!(succeeded, "{said}");
     assert!(!data_of(&data, &signature.digest()).exists());
     let registry = Registry::start(&data, &DELETES, &[]).unwrap();
-    all(&registry.address, pulled(&other)).await;
+    all(&registry.address, other.pull_by_digest()).await;
     let deleted = delete(format!("/v2/other/manifests/{}", other.digest())).status(202);
     all(&registry.address, vec![deleted]).await;
     drop(registry);
@@ -141,7 +112,7 @@ async fn blobs_that_were_condemned_after_distribution_collected_are_rescued() {
     let report = collected(target, &[]);
     assert_eq!(report["removed"], 1, "{report}");
     let registry = Registry::start(&data, &DELETES, &[]).unwrap();
-    all(&registry.address, [signed.pull(), pulled(&signature)].concat()).await;
+    all(&registry.address, [signed.pull(), signature.pull_by_digest()].concat()).await;
     let (status, said) = rescue(&[&format!("http://{}", registry.address), "--hash"]);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("nothing is lost"), "{said}");
@@ -152,7 +123,12 @@ async fn blobs_that_were_condemned_after_distribution_collected_are_rescued() {
 /// `--undo` nor the next runs are misled by the links that are still set aside.
 #[tokio::test]
 async fn distribution_deletes_what_was_condemned() {
-    let Some(program) = version_2("distribution_deletes_what_was_condemned") else { return };
+    for program in programs("distribution_deletes_what_was_condemned") {
+        collected_after_a_condemnation(&program).await;
+    }
+}
+
+async fn collected_after_a_condemnation(program: &Path) {
     let root = tempfile::tempdir().unwrap();
     let (data, backup) = (root.path().join("data"), root.path().join("backup"));
     let [target, from] = [&data, &backup].map(|path| path.to_str().unwrap());
@@ -162,7 +138,7 @@ async fn distribution_deletes_what_was_condemned() {
     let registry = Registry::start(&data, &DELETES, &[]).unwrap();
     all(&registry.address, [kept.push(), deleted.push(), untagged.push()].concat()).await;
     all(&registry.address, platform.push_as(&platform.digest())).await;
-    all(&registry.address, vec![tagged("rescued", &index)]).await;
+    all(&registry.address, vec![push_index("rescued", &index)]).await;
     let gone = [
         delete(format!("/v2/deleted/manifests/{}", deleted.digest())).status(202),
         delete("/v2/nightly/manifests/v1").status(202),
@@ -182,7 +158,7 @@ async fn distribution_deletes_what_was_condemned() {
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("nothing is lost"), "{said}");
 
-    let (succeeded, said) = collect(&program, root.path(), &["-m"]);
+    let (succeeded, said) = collect(program, root.path(), &["-m"]);
     assert!(succeeded, "{said}");
     assert!(aside.iter().all(|link| link.exists()), "{aside:?}");
     for digest in [deleted.digest(), digest(&deleted.blobs[1]), untagged.digest()] {
@@ -190,7 +166,8 @@ async fn distribution_deletes_what_was_condemned() {
     }
     let (status, said) = rescue(&[target, "--from", from]);
     assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains(&format!("rescued: manifest {} (", platform.digest())), "{said}");
+    let rescued = format!("rescued: manifest {} (", platform.digest());
+    assert_eq!(said.contains(&rescued), is_version_2(program), "{said}");
     for image in [&deleted, &untagged] {
         assert!(!said.contains(&image.digest()), "{said}");
         assert!(!said.contains(&digest(&image.blobs[1])), "{said}");
@@ -205,13 +182,13 @@ async fn distribution_deletes_what_was_condemned() {
 
     let registry = Registry::start(&data, &DELETES, &[]).unwrap();
     all(&registry.address, vec![get("/v2/rescued/manifests/v1").content(index)]).await;
-    all(&registry.address, [pulled(&platform), pulled(&kept)].concat()).await;
+    all(&registry.address, [platform.pull_by_digest(), kept.pull_by_digest()].concat()).await;
     for image in [&deleted, &untagged] {
         let at = format!("/v2/{}/manifests/{}", image.name, image.digest());
         all(&registry.address, vec![get(at).status(404)]).await;
         // It is pushed as if it had never been there.
         all(&registry.address, image.push()).await;
-        all(&registry.address, pulled(image)).await;
+        all(&registry.address, image.pull_by_digest()).await;
     }
     drop(registry);
     let output = command(["scrub", target]).output().unwrap();

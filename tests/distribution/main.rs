@@ -5,11 +5,13 @@
 mod collector;
 mod condemned;
 mod migration;
+mod rescue;
 
 use roadstead_tests::{
     Distribution, Registry, Step, Target, delete, digest, get, head, post, put, run, skip,
 };
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -84,6 +86,35 @@ impl Image {
         }
         steps
     }
+
+    fn pull_by_digest(&self) -> Vec<Step> {
+        let at = format!("/v2/{}/manifests/{}", self.name, self.digest());
+        let mut steps = vec![get(at).header("accept", OCI_MANIFEST).content(self.manifest.clone())];
+        for blob in &self.blobs {
+            let at = format!("/v2/{}/blobs/{}", self.name, digest(blob));
+            steps.push(get(at).content(blob.clone()));
+        }
+        steps
+    }
+}
+
+/// An index of one image.
+fn index_of(image: &Image) -> String {
+    let descriptor = serde_json::json!({ "mediaType": OCI_MANIFEST, "digest": image.digest(), "size": image.manifest.len() });
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [descriptor],
+    });
+    index.to_string()
+}
+
+/// The push of an index, with a tag.
+fn push_index(name: &str, index: &str) -> Step {
+    put(format!("/v2/{name}/manifests/v1"))
+        .header("content-type", OCI_INDEX)
+        .body(index.to_owned())
+        .status(201)
 }
 
 async fn all(address: &str, steps: Vec<Step>) {
@@ -97,6 +128,16 @@ fn programs(test: &str) -> Vec<PathBuf> {
         skip(test, "neither docker-registry nor registry is installed");
     }
     programs
+}
+
+/// Whether this is version 2, which deletes the images of a tagged index.
+fn is_version_2(program: &Path) -> bool {
+    program.ends_with("docker-registry")
+}
+
+fn copied(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
 }
 
 /// Runs distribution's collector: whether it succeeds, and what it says.

@@ -4,13 +4,14 @@
 use crate::collect::{DELETE, HOUR, WAITS, image, printed, printed_by, push, text};
 use crate::disk::Disk;
 use crate::images::{Image, pull, put_manifest};
-use crate::start::assert_says;
+use crate::start::{assert_says, refusal};
 use crate::support::{TEST_LIMIT, ask, code, push_blob, request, within};
 use bytes::Bytes;
 use roadstead_tests::{Registry, command, digest, make_older};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Pushes two images with one tag, and returns the digest of the first, to which nothing
 /// leads then.
@@ -20,15 +21,21 @@ async fn push_over(address: &str, repository: &str, [former, later]: [Image; 2])
     digest(&former.manifest())
 }
 
+/// A data directory, and a configuration file that names it.
+fn configured(directory: &Path) -> (PathBuf, PathBuf) {
+    let (root, config) = (directory.join("data"), directory.join("config.yml"));
+    let rooted =
+        format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", root.display());
+    std::fs::write(&config, rooted).unwrap();
+    (root, config)
+}
+
 /// The command line of the `CronJob` of twuni's chart, which gives the flag one of both
 /// values.
 #[tokio::test]
 async fn the_cron_job_of_twunis_chart() {
     let directory = tempfile::tempdir().unwrap();
-    let (root, config) = (directory.path().join("data"), directory.path().join("config.yml"));
-    let rooted =
-        format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", root.display());
-    std::fs::write(&config, rooted).unwrap();
+    let (root, config) = configured(directory.path());
     within(TEST_LIMIT, async {
         let host = Registry::start(&root, &[], &[]).unwrap();
         let former = push_over(&host.address, "a", [image(1, 1000), image(2, 1000)]).await;
@@ -52,6 +59,59 @@ async fn the_cron_job_of_twunis_chart() {
         let host = Registry::start(&root, &[], &[]).unwrap();
         let left = pull(&host.address, "a", "latest").await;
         assert_eq!(left, digest(&image(2, 1000).manifest()));
+    })
+    .await;
+}
+
+/// Whatever its flags, as `gc` does.
+#[tokio::test]
+async fn garbage_collect_leaves_a_directory_that_is_served_to_its_registry() {
+    let directory = tempfile::tempdir().unwrap();
+    let (root, config) = configured(directory.path());
+    within(TEST_LIMIT, async {
+        let host = Registry::start(&root, &[], &[]).unwrap();
+        let garbage = push_blob(&host.address, "a", &Bytes::from(vec![7; 2048])).await;
+        let data = Disk(&root).blob(&garbage);
+        for flags in [&[][..], &["-m"], &["-d"], &["-q"], &["--alone"]] {
+            let said = refusal(command([&["garbage-collect"], flags, &[text(&config)]].concat()));
+            let expected = ["another process serves", text(&root), "by its URL: roadstead gc http"];
+            assert_says(&said, &expected);
+            assert_eq!((said.lines().count(), data.is_file()), (1, true), "{said}");
+        }
+        drop(host);
+        printed(&["garbage-collect", text(&config)]);
+        assert!(!data.exists());
+    })
+    .await;
+}
+
+/// The manifests that keep a blob, with their tags: of a registry that runs, and of its
+/// directory, which need not be stopped for that.
+#[tokio::test]
+async fn what_keeps_a_blob_as_json() {
+    let root = tempfile::tempdir().unwrap();
+    let former = image(1, 1000);
+    let later = Image { layer: image(2, 1000).layer, ..former };
+    let config = former.config;
+    within(TEST_LIMIT, async {
+        let host = Registry::start(root.path(), &[DELETE], &[]).unwrap();
+        let untagged = push_over(&host.address, "a/b", [former, later]).await;
+        let tagged = digest(&later.manifest());
+        let expected = BTreeMap::from([(untagged, json!([])), (tagged, json!(["latest"]))]);
+        let url = format!("http://{}", host.address);
+        for target in [url.as_str(), text(root.path())] {
+            let said = printed(&["gc", target, "--why", &config.digest(), "--json"]);
+            let why: Value = serde_json::from_str(&said).unwrap();
+            assert_eq!(why["blob"]["size"], config.size, "{why}");
+            let [repository] = &why["repositories"].as_array().unwrap()[..] else {
+                panic!("not one repository: {why}")
+            };
+            assert_eq!((&repository["name"], &repository["count"]), (&"a/b".into(), &2.into()));
+            let holders = repository["holders"].as_array().unwrap().iter().map(|holder| {
+                (holder["manifest"].as_str().unwrap().to_owned(), holder["tags"].clone())
+            });
+            assert_eq!(holders.collect::<BTreeMap<_, _>>(), expected, "{why}");
+        }
     })
     .await;
 }

@@ -2,13 +2,14 @@
 
 use crate::disk::Disk;
 use crate::start::assert_says;
-use crate::support::{TEST_LIMIT, push_blob, within};
+use crate::support::{TEST_LIMIT, eventually, push_blob, within};
 use bytes::Bytes;
 use http::Request;
 use roadstead_tests::{Registry, command, digest, send};
 use serde_json::{Value, json};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 const DELETE: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -119,6 +120,61 @@ async fn a_scrub_of_a_directory_goes_on() {
         let output = scrub(&[text(root.path()), "--cursor", "1.x"]);
         assert_eq!(output.status.code(), Some(2));
         assert_says(&String::from_utf8_lossy(&output.stderr), &["400", "the cursor is invalid"]);
+    })
+    .await;
+}
+
+/// Scrubs so slowly that it takes many slices, until something was found, and kills the process.
+/// Returns what its file has then.
+async fn killed_scrub(arguments: &[&str], state: &Path) -> Value {
+    let saved = || -> Option<Value> { serde_json::from_slice(&std::fs::read(state).ok()?).ok() };
+    let scrub = command([&["scrub", "--rate", "30000"], arguments].concat());
+    let mut scrub = tokio::process::Command::from(scrub);
+    scrub.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut process = scrub.spawn().unwrap();
+    eventually("nothing was found", async || saved().filter(|kept| !kinds(kept).is_empty())).await;
+    process.kill().await.unwrap();
+    let ended = process.wait().await.unwrap();
+    assert_eq!(ended.signal(), Some(9), "it ended by itself: {ended}");
+    saved().unwrap()
+}
+
+/// A process that is killed in the middle of a blob: the next one reads nothing again, and counts
+/// everything once.
+#[tokio::test]
+async fn a_scrub_that_is_killed_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let state = other.path().join("state.json");
+    let mut blobs: Vec<_> = (0..24_u8).map(|number| Bytes::from(vec![number; 20_000])).collect();
+    let bytes: u64 = 24 * 20_000;
+    // In the order in which they are read.
+    blobs.sort_by_cached_key(|blob| digest(blob));
+    let [first, .., last] = &blobs[..] else { panic!("too few blobs") };
+    within(TEST_LIMIT, async {
+        let mut host = Registry::start(root.path(), &[], &[]).unwrap();
+        for blob in &blobs {
+            push_blob(&host.address, "a", blob).await;
+        }
+        host.kill().unwrap();
+        for blob in [first, last] {
+            std::fs::write(data(root.path(), blob), vec![255; 20_000]).unwrap();
+        }
+        let arguments = [text(root.path()), "--state", text(&state)];
+        let kept = killed_scrub(&arguments, &state).await;
+        assert_eq!(kinds(&kept), ["corrupt"], "{kept}");
+        assert!(kept["cursor"].is_string(), "{kept}");
+        assert!((1..bytes).contains(&kept["hashed"].as_u64().unwrap()), "{kept}");
+        // A scrub that reads this one again does not find it.
+        std::fs::write(data(root.path(), first), first).unwrap();
+        let (code, found) = result(&arguments);
+        assert_eq!((code, kinds(&found)), (1, vec!["corrupt"; 2]), "{found}");
+        for (number, blob) in [first, last].into_iter().enumerate() {
+            assert_eq!(found["findings"][number]["digest"], digest(blob), "{found}");
+        }
+        let counts = &found["counts"];
+        assert_eq!((&counts["blobs"], &counts["bytes"]), (&24.into(), &bytes.into()), "{found}");
+        assert_eq!((&found["done"], &found["hashed"]), (&true.into(), &bytes.into()), "{found}");
     })
     .await;
 }

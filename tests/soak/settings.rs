@@ -94,12 +94,15 @@ impl Settings {
         Self { pushes: settings.pushes.min(PUSHES_TO_BUCKET), ..settings }
     }
 
-    /// The same, of a directory that distribution serves too: `SOAK_SECOND`, or what is
-    /// installed.
-    pub fn beside_another() -> Option<Self> {
+    /// The same, of a directory that distribution serves too: `SOAK_SECOND`, or each version
+    /// that is installed, among which the pushes are divided.
+    pub fn beside_others() -> Vec<Self> {
         let named = env::var_os("SOAK_SECOND").map(PathBuf::from);
-        let second = named.or_else(Distribution::program)?;
-        Some(Self { second: Some(second), ..Self::of(Store::Directory) })
+        let programs = named.map_or_else(Distribution::programs, |named| vec![named]);
+        let settings = Self::of(Store::Directory);
+        let pushes = settings.pushes / u64::try_from(programs.len().max(1)).unwrap();
+        let beside = |second| Self { second: Some(second), pushes, ..settings.clone() };
+        programs.into_iter().map(beside).collect()
     }
 
     /// The number of processes that serve the content at the same time.

@@ -7,7 +7,23 @@ use crate::{Directory, files};
 use roadstead_bridge::storage::LIST_LIMIT;
 use roadstead_oci::RepositoryName;
 use roadstead_storage::{Collection, Holding, NameList, NamesQuery, StorageError, UploadSession};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How many sessions are removed while a client waits.
+///
+/// Limit: sessions in a directory that one upload removes; test: `an_upload_removes_some_abandoned_ones`.
+const SOME: u64 = 32;
+
+/// After what time an upload removes no more: its client waits for it.
+///
+/// Limit: time after which an upload removes no more from a directory; test: none, it takes a slow disk.
+const PURGE_TIME: Duration = Duration::from_secs(10);
+
+/// The least age of a session that is removed where no process owns the directory: another
+/// one may write it, and only its files say so.
+///
+/// Limit: least age of a session that an upload removes from a directory; test: `an_upload_removes_some_abandoned_ones`.
+const LEAST_AGE: Duration = Duration::from_hours(1);
 
 /// What a purge has found and removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -25,7 +41,17 @@ struct Sweep<Report> {
     /// Those are removed to which nothing was added since.
     before: SystemTime,
     dry_run: bool,
+    /// How many at most.
+    most: u64,
+    /// None is looked at any more after that time.
+    until: Option<Instant>,
     report: Report,
+}
+
+impl<Report> Sweep<Report> {
+    fn has_ended(&self, purged: &Purged) -> bool {
+        purged.sessions >= self.most || self.until.is_some_and(|until| Instant::now() > until)
+    }
 }
 
 impl Directory {
@@ -49,7 +75,7 @@ impl Directory {
             return Ok(purged);
         }
         let Some(before) = self.clock()?.checked_sub(age) else { return Ok(purged) };
-        let mut sweep = Sweep { before, dry_run, report };
+        let mut sweep = Sweep { before, dry_run, most: u64::MAX, until: None, report };
         let mut query = NamesQuery {
             list: NameList::Repositories(Holding::Anything),
             values: false,
@@ -75,6 +101,33 @@ impl Directory {
         Ok(purged)
     }
 
+    /// Removes some abandoned sessions of the repository of a session that has begun, if it
+    /// is this session's turn ([`UploadSession::purges`]): for hosts that do nothing between
+    /// requests. They are at least an hour old, whatever `age` is. Does nothing if this
+    /// process owns the sessions: [`Directory::purge`] removes them.
+    ///
+    /// # Errors
+    /// When the sessions cannot be read.
+    pub fn purge_beside(
+        &self,
+        session: &UploadSession,
+        age: Duration,
+        dry_run: bool,
+        report: impl FnMut(&UploadSession, u64),
+    ) -> Result<Purged, StorageError> {
+        let mut purged = Purged::default();
+        if !session.purges() || self.owns_sessions() {
+            return Ok(purged);
+        }
+        let Some(before) = self.clock()?.checked_sub(age.max(LEAST_AGE)) else {
+            return Ok(purged);
+        };
+        let until = Some(Instant::now() + PURGE_TIME);
+        let mut sweep = Sweep { before, dry_run, most: SOME, until, report };
+        self.purge_repository(&session.repository, &mut sweep, &mut purged)?;
+        Ok(purged)
+    }
+
     fn purge_repository(
         &self,
         name: &RepositoryName,
@@ -94,6 +147,9 @@ impl Directory {
             Err(error) => return Err(error),
         }
         for session in sessions {
+            if sweep.has_ended(purged) {
+                break;
+            }
             let path = self.session_path(&session);
             let (bytes, newest) = match total(self.root(), &path, SESSION_DEPTH)? {
                 Some(found) => found,

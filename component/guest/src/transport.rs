@@ -8,10 +8,12 @@ use http::{HeaderMap, HeaderName};
 use roadstead_bridge::storage::{
     AUTHORITY, OPERATION, Operation, REPLY, REPLY_IN_BODY, Reply, TRANSFER, Transfer, WRITE,
 };
-use roadstead_bridge::{Services, header_json};
-use roadstead_config::{Config, DEFAULT_ROOT};
-use roadstead_directory::{Directory, FileRange, Receiver, Transport};
-use roadstead_storage::{Content, DRAIN_LIMIT, Key, RequestBody as _, StorageError};
+use roadstead_bridge::{Services, header_json, log};
+use roadstead_config::{Config, DEFAULT_ROOT, UploadPurging};
+use roadstead_directory::{Directory, FileRange, Purged, Receiver, Transport};
+use roadstead_storage::{
+    Content, DRAIN_LIMIT, Key, RequestBody as _, StorageError, UploadSession,
+};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 use wasip3::http::types::Response;
@@ -36,7 +38,7 @@ pub(crate) enum GuestTransport {
     /// A native host carries operations out, and hashes natively.
     Host,
     /// The component does everything itself, by std and thus WASI.
-    Mounted(Box<Directory>),
+    Mounted(Box<Directory>, Option<UploadPurging>),
 }
 
 impl GuestTransport {
@@ -49,7 +51,8 @@ impl GuestTransport {
             return Ok(Self::Host);
         }
         let root = config.root.clone().unwrap_or_else(|| DEFAULT_ROOT.into());
-        Ok(Self::Mounted(Box::new(mount::open(&root, config.read_only, headers)?)))
+        let directory = Box::new(mount::open(&root, config.read_only, headers)?);
+        Ok(Self::Mounted(directory, config.upload_purging))
     }
 }
 
@@ -68,8 +71,11 @@ impl Transport for GuestTransport {
                 };
                 Ok((reply, bytes))
             }
-            Self::Mounted(directory) => {
+            Self::Mounted(directory, purging) => {
                 let (reply, bytes) = directory.fetch(&operation)?;
+                if let (Operation::Begin(session), Some(purging)) = (&operation, purging) {
+                    purge(directory, session, *purging);
+                }
                 Ok((reply, bytes.into()))
             }
         }
@@ -88,7 +94,7 @@ impl Transport for GuestTransport {
                 let (reply, body) = ask(&operation).await?;
                 (reply, body.map(|body| body.into_stream().0))
             }
-            Self::Mounted(directory) => {
+            Self::Mounted(directory, _) => {
                 let (reply, file) = directory.execute(&operation)?;
                 (reply, file.map(read))
             }
@@ -106,7 +112,7 @@ impl Transport for GuestTransport {
                 let contents = (!value.is_empty()).then(|| body::stream(value.into()));
                 send(&WRITE, header_json(key), contents).await
             }
-            Self::Mounted(directory) => directory.write(key, &value).map(|()| Reply::Done),
+            Self::Mounted(directory, _) => directory.write(key, &value).map(|()| Reply::Done),
         }
     }
 
@@ -118,13 +124,37 @@ impl Transport for GuestTransport {
                 drop(received);
                 reply
             }
-            Self::Mounted(directory) => match directory.receive(transfer) {
+            Self::Mounted(directory, _) => match directory.receive(transfer) {
                 Ok(receiver) => receive(directory, receiver, body).await,
                 Err(error) => {
                     body.drain().await;
                     Err(error)
                 }
             },
+        }
+    }
+}
+
+/// Removes some abandoned uploads beside one that has begun. What fails is logged, and left
+/// to another one.
+fn purge(directory: &Directory, session: &UploadSession, purging: UploadPurging) {
+    let UploadPurging { age, dry_run, .. } = purging;
+    let done = if dry_run { "would be removed" } else { "removed" };
+    let purged = directory.purge_beside(session, age, dry_run, |session, bytes| {
+        if dry_run {
+            let text = format!("abandoned upload {done}: {session} with {bytes} bytes");
+            eprintln!("{}", log::line(log::Level::Info, &text));
+        }
+    });
+    match purged {
+        Ok(Purged { sessions: 0, .. }) => {}
+        Ok(Purged { sessions, bytes, .. }) => {
+            let text = format!("abandoned uploads {done}: {sessions} with {bytes} bytes");
+            eprintln!("{}", log::line(log::Level::Info, &text));
+        }
+        Err(error) => {
+            let text = format!("cannot remove abandoned uploads: {error}");
+            eprintln!("{}", log::line(log::Level::Warning, &text));
         }
     }
 }

@@ -13,6 +13,9 @@ pub struct UploadSession {
     pub id: UploadId,
 }
 
+/// How many uploads there are for one that removes abandoned ones.
+const PURGES_EACH: u8 = 16;
+
 impl UploadSession {
     /// The session of `repository` whose identifier is made of 16 random bytes;
     /// see [`UploadId::from_random`].
@@ -26,6 +29,13 @@ impl UploadSession {
     /// When it is not a UUID in lower case.
     pub fn parse(repository: RepositoryName, id: &str) -> Result<Self, InvalidUploadId> {
         Ok(Self { repository, id: UploadId::parse(id)? })
+    }
+
+    /// Whether it is one of 16 that remove abandoned uploads, where nothing runs between
+    /// requests. Its first byte is random.
+    pub fn purges(&self) -> bool {
+        u8::from_str_radix(self.id.as_str().get(..2).unwrap_or_default(), 16)
+            .is_ok_and(|random| random.is_multiple_of(PURGES_EACH))
     }
 }
 

@@ -156,3 +156,35 @@ fn a_dry_run_removes_nothing_and_reports_the_same() {
     assert_eq!(real.1.iter().map(|(session, _)| session).collect::<Vec<_>>(), [&all[0], &all[1]]);
     assert_eq!(run(false), (Purged::default(), Vec::new()));
 }
+
+#[test]
+fn an_upload_removes_some_abandoned_ones() {
+    let root = tempfile::tempdir().unwrap();
+    let _owner = Directory::open(root.path()).unwrap();
+    // It owns no sessions, like a component.
+    let directory = Directory::open(root.path()).unwrap();
+    let begin = |session: &UploadSession| directory.begin(session).unwrap();
+    let path = |session: &UploadSession| directory.session_path(session);
+    let old: Vec<_> = (1..=40).map(|number| session("a", number)).collect();
+    let (elsewhere, new, used) = (session("b", 1), session("a", 0x50), session("a", 0x51));
+    for session in old.iter().chain([&elsewhere, &used]) {
+        begin(session);
+        age(&path(session));
+    }
+    begin(&new);
+    File::open(path(&new).join("startedat"))
+        .unwrap()
+        .set_modified(SystemTime::now() - Duration::from_mins(50))
+        .unwrap();
+    let _appender = directory.append(&used, None).unwrap();
+    let left = || old.iter().filter(|session| path(session).exists()).count();
+    let purge = |number, age, dry_run| {
+        directory.purge_beside(&session("a", number), age, dry_run, nobody).unwrap().sessions
+    };
+    assert_eq!((purge(0x61, WEEK, false), left()), (0, 40), "not its turn");
+    assert_eq!((purge(0x60, WEEK, true), left()), (32, 40), "a dry run");
+    assert_eq!((purge(0x60, WEEK, false), left()), (32, 8));
+    assert_eq!((purge(0x60, Duration::ZERO, false), left()), (8, 0));
+    assert_eq!(purge(0x60, Duration::ZERO, false), 0);
+    assert!(path(&elsewhere).exists() && path(&new).exists() && path(&used).exists());
+}

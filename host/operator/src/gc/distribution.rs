@@ -40,12 +40,15 @@ pub struct DistributionArgs {
     /// push meanwhile is lost
     #[arg(long)]
     pub alone: bool,
+    /// Keep what is to go for some days, as while a registry runs
+    #[arg(long, conflicts_with = "alone")]
+    pub keep: bool,
 }
 
 impl DistributionArgs {
     /// Where the run waits for others.
     pub fn waits(&self) -> Waits {
-        Waits::of(self.alone, false)
+        Waits::of(self.alone, self.keep)
     }
 
     /// The first request of the run. Untagged manifests go whatever their age, as with
@@ -80,7 +83,7 @@ pub fn print_as_distribution(outcome: &Outcome, out: &mut dyn Write) -> anyhow::
 
 #[cfg(test)]
 mod tests {
-    use super::DistributionArgs;
+    use super::{DistributionArgs, Waits};
     use clap::Parser as _;
     use std::path::Path;
 
@@ -123,6 +126,19 @@ mod tests {
             assert_eq!(asked.dry_run, dry_run, "{line}");
             assert_eq!(asked.untagged, delete_untagged.then_some(0), "{line}");
         }
+    }
+
+    /// The two that are ours alone.
+    #[test]
+    fn where_the_run_waits() {
+        for (line, waits) in [
+            ("x.yml", Waits::InBuckets),
+            ("--keep -m x.yml", Waits::Everywhere),
+            ("--alone x.yml", Waits::Nowhere),
+        ] {
+            assert_eq!(parsed(line).unwrap().waits(), waits, "{line}");
+        }
+        assert!(parsed("--alone --keep x.yml").is_err());
     }
 
     #[test]

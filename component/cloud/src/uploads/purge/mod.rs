@@ -19,12 +19,9 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _};
 use object_store::path::Path;
 use progress::Progress;
-use roadstead_oci::{RepositoryName, UploadId};
+use roadstead_oci::RepositoryName;
 use roadstead_storage::{StorageError, UploadSession};
 use std::time::{Duration, Instant, SystemTime};
-
-/// How many uploads there are for one that purges.
-const ONE_OF: u8 = 16;
 
 /// How many objects one purge removes.
 ///
@@ -130,7 +127,7 @@ impl Uploads {
     /// Removes old uploads, if it is this session's turn. What fails is left to
     /// another one.
     pub(super) async fn purge_beside(&self, session: &UploadSession) {
-        let Some(purging) = self.purging.filter(|_| is_due(&session.id)) else { return };
+        let Some(purging) = self.purging.filter(|_| session.purges()) else { return };
         if let Some(purge) = Purge::at(self, purging, SystemTime::now())
             && let Err(error) = purge.carry_on(&session.repository).await
         {
@@ -259,12 +256,6 @@ impl<'a> Purge<'a> {
         }
         Ok(())
     }
-}
-
-/// Whether a session is one that purges: its first byte is random.
-fn is_due(id: &UploadId) -> bool {
-    u8::from_str_radix(id.as_str().get(..2).unwrap_or_default(), 16)
-        .is_ok_and(|random| random % ONE_OF == 0)
 }
 
 fn problem(error: Error) -> String {
