@@ -14,7 +14,7 @@ pub struct UploadSession {
 }
 
 /// How many uploads there are for one that removes abandoned ones.
-const PURGES_EACH: u8 = 16;
+const ONE_OF: u8 = 16;
 
 impl UploadSession {
     /// The session of `repository` whose identifier is made of 16 random bytes;
@@ -35,7 +35,7 @@ impl UploadSession {
     /// requests. Its first byte is random.
     pub fn purges(&self) -> bool {
         u8::from_str_radix(self.id.as_str().get(..2).unwrap_or_default(), 16)
-            .is_ok_and(|random| random.is_multiple_of(PURGES_EACH))
+            .is_ok_and(|random| random.is_multiple_of(ONE_OF))
     }
 }
 
