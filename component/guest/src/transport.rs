@@ -11,9 +11,7 @@ use roadstead_bridge::storage::{
 use roadstead_bridge::{Services, header_json, log};
 use roadstead_config::{Config, DEFAULT_ROOT, UploadPurging};
 use roadstead_directory::{Directory, FileRange, Purged, Receiver, Transport};
-use roadstead_storage::{
-    Content, DRAIN_LIMIT, Key, RequestBody as _, StorageError, UploadSession,
-};
+use roadstead_storage::{Content, DRAIN_LIMIT, Key, RequestBody as _, StorageError, UploadSession};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 use wasip3::http::types::Response;
