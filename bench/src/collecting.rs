@@ -33,12 +33,11 @@ const DAYS: u64 = 60;
 const PULLING: usize = 4;
 const PULL_PAUSE: Duration = Duration::from_millis(40);
 const PUSHING: usize = 2;
-const PUSH_PAUSE: Duration = Duration::from_millis(300);
+const PUSH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Windows of each kind in a round, at most. A run reads what is pushed in the windows of all
-/// kinds until it has reached the last manifest, so that it takes up to 15,000 operations at
-/// a rate of 50: 100 windows of 3 s.
-const WINDOWS: usize = 160;
+/// Windows of each kind in a round, at most: enough for a run at a rate of 100. At 50, it
+/// hardly reads manifests faster than the windows of all kinds push them, and does not end.
+const WINDOWS: usize = 80;
 
 /// Size of a layer that is pulled or pushed, in bytes.
 const LAYER: usize = 64 << 10;

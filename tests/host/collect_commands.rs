@@ -79,6 +79,8 @@ async fn garbage_collect_leaves_a_directory_that_is_served_to_its_registry() {
             assert_eq!((said.lines().count(), data.is_file()), (1, true), "{said}");
         }
         drop(host);
+        printed(&["garbage-collect", "--keep", text(&config)]);
+        assert!(data.is_file());
         printed(&["garbage-collect", text(&config)]);
         assert!(!data.exists());
     })

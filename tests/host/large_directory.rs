@@ -58,6 +58,9 @@ fn half_of_a_directory_is_garbage() {
     assert!(stored(directory.path()) == filled.live, "it has not removed exactly the garbage");
     let again = collected("another run", directory.path(), &[]);
     assert_eq!((&again["removed"], &again["blobs"]), (&0.into(), &filled.live.len().into()));
+    // It reads no manifest again.
+    let [first, again] = [&dry, &again].map(|report| report["operations"].as_u64().unwrap());
+    assert!(again + filled.manifests as u64 <= first, "{first} operations, and {again}");
 }
 
 /// The digests of all blobs whose data is there.

@@ -1,6 +1,6 @@
 //! Removes upload sessions that their clients have abandoned.
 
-use crate::entries::{EntryType, for_each};
+use crate::entries::{EntryType, Position, batch, for_each};
 use crate::enumeration::{SESSION_DEPTH, total};
 use crate::lock::Lock;
 use crate::{Directory, files};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// How many sessions are removed while a client waits.
 ///
 /// Limit: sessions in a directory that one upload removes; test: `an_upload_removes_some_abandoned_ones`.
-const SOME: u64 = 32;
+const PURGE_LIMIT: u64 = 32;
 
 /// After what time an upload removes no more: its client waits for it.
 ///
@@ -41,16 +41,27 @@ struct Sweep<Report> {
     /// Those are removed to which nothing was added since.
     before: SystemTime,
     dry_run: bool,
-    /// How many at most.
-    most: u64,
+    /// How many more it may remove or try to.
+    left: u64,
     /// None is looked at any more after that time.
     until: Option<Instant>,
+    /// How many could not be removed, and the first reason.
+    failed: (u64, Option<StorageError>),
     report: Report,
 }
 
 impl<Report> Sweep<Report> {
-    fn has_ended(&self, purged: &Purged) -> bool {
-        purged.sessions >= self.most || self.until.is_some_and(|until| Instant::now() > until)
+    fn new(before: SystemTime, dry_run: bool, report: Report) -> Self {
+        Self { before, dry_run, left: u64::MAX, until: None, failed: (0, None), report }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.left == 0 || self.until.is_some_and(|until| Instant::now() > until)
+    }
+
+    fn fail(&mut self, error: StorageError) {
+        self.failed.0 += 1;
+        self.failed.1.get_or_insert(error);
     }
 }
 
@@ -75,7 +86,7 @@ impl Directory {
             return Ok(purged);
         }
         let Some(before) = self.clock()?.checked_sub(age) else { return Ok(purged) };
-        let mut sweep = Sweep { before, dry_run, most: u64::MAX, until: None, report };
+        let mut sweep = Sweep::new(before, dry_run, report);
         let mut query = NamesQuery {
             list: NameList::Repositories(Holding::Anything),
             values: false,
@@ -107,7 +118,7 @@ impl Directory {
     /// process owns the sessions: [`Directory::purge`] removes them.
     ///
     /// # Errors
-    /// When the sessions cannot be read.
+    /// When the sessions cannot be listed. What cannot be removed is logged, in one line.
     pub fn purge_beside(
         &self,
         session: &UploadSession,
@@ -115,6 +126,7 @@ impl Directory {
         dry_run: bool,
         report: impl FnMut(&UploadSession, u64),
     ) -> Result<Purged, StorageError> {
+        self.writable()?;
         let mut purged = Purged::default();
         if !session.purges() || self.owns_sessions() {
             return Ok(purged);
@@ -122,10 +134,34 @@ impl Directory {
         let Some(before) = self.clock()?.checked_sub(age.max(LEAST_AGE)) else {
             return Ok(purged);
         };
-        let until = Some(Instant::now() + PURGE_TIME);
-        let mut sweep = Sweep { before, dry_run, most: SOME, until, report };
-        self.purge_repository(&session.repository, &mut sweep, &mut purged)?;
+        let mut sweep = Sweep::new(before, dry_run, report);
+        sweep.left = PURGE_LIMIT;
+        sweep.until = Some(Instant::now() + PURGE_TIME);
+        let sessions = self.some_sessions(session)?;
+        self.purge_sessions(sessions, &mut sweep, &mut purged);
         Ok(purged)
+    }
+
+    /// Up to two batches of the sessions of the same repository. They begin anywhere, so that
+    /// those that stay do not hide the others.
+    fn some_sessions(&self, beside: &UploadSession) -> Result<Vec<UploadSession>, StorageError> {
+        let name = &beside.repository;
+        let uploads = self.root().join(Collection::Sessions(name.clone()).prefix());
+        let read = |position| {
+            batch(self.root(), &uploads, &position, |id, entry, take| {
+                if entry == EntryType::Directory {
+                    take(id.to_owned());
+                }
+            })
+        };
+        // The end of an identifier is as random as its beginning, by which it is this
+        // session's turn.
+        let start = beside.id.as_str().get(24..).unwrap_or_default();
+        let mut ids = read(Position::From(start.to_owned()))?;
+        let others = read(Position::After(String::new()))?;
+        ids.extend(others.into_iter().take_while(|id| id.as_str() < start));
+        let parse = |id: &String| UploadSession::parse(name.clone(), id).ok();
+        Ok(ids.iter().filter_map(parse).collect())
     }
 
     fn purge_repository(
@@ -146,35 +182,56 @@ impl Directory {
             Ok(()) | Err(StorageError::NotFound) => {}
             Err(error) => return Err(error),
         }
+        self.purge_sessions(sessions, sweep, purged);
+        Ok(())
+    }
+
+    fn purge_sessions(
+        &self,
+        sessions: Vec<UploadSession>,
+        sweep: &mut Sweep<impl FnMut(&UploadSession, u64)>,
+        purged: &mut Purged,
+    ) {
         for session in sessions {
-            if sweep.has_ended(purged) {
+            if sweep.has_ended() {
                 break;
             }
-            let path = self.session_path(&session);
-            let (bytes, newest) = match total(self.root(), &path, SESSION_DEPTH)? {
-                Some(found) => found,
-                // Nothing is in it.
-                None => match files::metadata(&path).and_then(|metadata| metadata.modified()) {
-                    Ok(modified) => (0, modified),
-                    Err(_) => continue,
-                },
+            let (bytes, newest) = match self.size_and_time(&session) {
+                Ok(found) => found,
+                Err(StorageError::NotFound) => continue,
+                Err(error) => {
+                    sweep.fail(error);
+                    continue;
+                }
             };
             if newest >= sweep.before {
                 continue;
             }
-            if !sweep.dry_run
-                && let Err(error) = self.purge_session(&session)
-            {
-                if error != StorageError::NotFound && error != StorageError::Busy {
-                    (self.log)(&format!("cannot remove an abandoned upload: {error}"));
+            sweep.left -= 1;
+            let removed = if sweep.dry_run { Ok(()) } else { self.purge_session(&session) };
+            match removed {
+                Ok(()) => {
+                    purged.sessions += 1;
+                    purged.bytes += bytes;
+                    (sweep.report)(&session, bytes);
                 }
-                continue;
+                Err(StorageError::NotFound | StorageError::Busy) => {}
+                Err(error) => sweep.fail(error),
             }
-            purged.sessions += 1;
-            purged.bytes += bytes;
-            (sweep.report)(&session, bytes);
         }
-        Ok(())
+        if let (count, Some(error)) = std::mem::take(&mut sweep.failed) {
+            (self.log)(&format!("cannot remove {count} abandoned uploads; the first one: {error}"));
+        }
+    }
+
+    /// The bytes of a session, and when something was added to it.
+    fn size_and_time(&self, session: &UploadSession) -> Result<(u64, SystemTime), StorageError> {
+        let path = self.session_path(session);
+        match total(self.root(), &path, SESSION_DEPTH)? {
+            Some(found) => Ok(found),
+            // Nothing is in it.
+            None => Ok((0, files::metadata(&path)?.modified()?)),
+        }
     }
 
     /// Removes a session, unless a request is using it.

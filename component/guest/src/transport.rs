@@ -137,14 +137,9 @@ impl Transport for GuestTransport {
 /// to another one.
 fn purge(directory: &Directory, session: &UploadSession, purging: UploadPurging) {
     let UploadPurging { age, dry_run, .. } = purging;
-    let done = if dry_run { "would be removed" } else { "removed" };
-    let purged = directory.purge_beside(session, age, dry_run, |session, bytes| {
-        if dry_run {
-            let text = format!("abandoned upload {done}: {session} with {bytes} bytes");
-            eprintln!("{}", log::line(log::Level::Info, &text));
-        }
-    });
-    match purged {
+    // In a dry run, each that is due finds the same ones again.
+    let done = if dry_run { "would be removed, at least" } else { "removed" };
+    match directory.purge_beside(session, age, dry_run, |_, _| ()) {
         Ok(Purged { sessions: 0, .. }) => {}
         Ok(Purged { sessions, bytes, .. }) => {
             let text = format!("abandoned uploads {done}: {sessions} with {bytes} bytes");

@@ -89,15 +89,17 @@ table! {
         Scope::Both,
         Flag(true),
         "Upload sessions that clients have abandoned are removed: from a directory by the native \
-         host, at the start and then regularly; from a bucket by some of the uploads to it.",
+         host, at the start and then regularly; from a bucket, and from a directory that is mounted \
+         into another host, by some of the uploads to it.",
     );
 
     STORAGE_MAINTENANCE_UPLOADPURGING_AGE: Span = Setting::new(
         "storage.maintenance.uploadpurging.age",
         Scope::Both,
         Span { default: DEFAULT_PURGE_AGE, least: Duration::from_mins(1), most: Duration::MAX },
-        "How long nothing must have been added to an upload for it to be abandoned. In a bucket at \
-         least an hour, and at least 26 hours where open multipart uploads cannot be listed.",
+        "How long nothing must have been added to an upload for it to be abandoned. In a bucket, and \
+         in a directory without the native host, at least an hour; at least 26 hours where open \
+         multipart uploads cannot be listed.",
     )
     .differs("it counts from the last chunk, and not from the start of the upload");
 
@@ -105,7 +107,8 @@ table! {
         "storage.maintenance.uploadpurging.interval",
         Scope::Both,
         Span { default: DEFAULT_PURGE_INTERVAL, least: Duration::from_mins(1), most: Duration::MAX },
-        "How long to wait from one purge to the next. In a bucket it counts for each repository.",
+        "How long to wait from one purge to the next. In a bucket it counts for each repository; in a \
+         directory without the native host it does not count.",
     )
     .differs("the first purge is at the start or, in a bucket, by an upload; not up to an hour later");
 
@@ -113,7 +116,8 @@ table! {
         "storage.maintenance.uploadpurging.dryrun",
         Scope::Both,
         Flag(false),
-        "`true`: what would be removed is only logged, a line for each upload and a summary.",
+        "`true`: what would be removed is only logged, a line for each upload and a summary; in a \
+         directory without the native host only a summary.",
     );
 
     STORAGE_MAINTENANCE_GC_ENABLED: Parsed<Option<bool>> = Setting::new(

@@ -166,16 +166,19 @@ fn an_upload_removes_some_abandoned_ones() {
     let begin = |session: &UploadSession| directory.begin(session).unwrap();
     let path = |session: &UploadSession| directory.session_path(session);
     let old: Vec<_> = (1..=40).map(|number| session("a", number)).collect();
-    let (elsewhere, new, used) = (session("b", 1), session("a", 0x50), session("a", 0x51));
+    let (elsewhere, used) = (session("b", 1), session("a", 0x51));
     for session in old.iter().chain([&elsewhere, &used]) {
         begin(session);
         age(&path(session));
     }
-    begin(&new);
-    File::open(path(&new).join("startedat"))
-        .unwrap()
-        .set_modified(SystemTime::now() - Duration::from_mins(50))
-        .unwrap();
+    // With files of these ages in minutes.
+    let [young, older] = [(0x50, 59), (0x52, 61)].map(|(number, minutes)| {
+        let session = session("a", number);
+        begin(&session);
+        let started = File::open(path(&session).join("startedat")).unwrap();
+        started.set_modified(SystemTime::now() - Duration::from_mins(minutes)).unwrap();
+        session
+    });
     let _appender = directory.append(&used, None).unwrap();
     let left = || old.iter().filter(|session| path(session).exists()).count();
     let purge = |number, age, dry_run| {
@@ -184,7 +187,8 @@ fn an_upload_removes_some_abandoned_ones() {
     assert_eq!((purge(0x61, WEEK, false), left()), (0, 40), "not its turn");
     assert_eq!((purge(0x60, WEEK, true), left()), (32, 40), "a dry run");
     assert_eq!((purge(0x60, WEEK, false), left()), (32, 8));
-    assert_eq!((purge(0x60, Duration::ZERO, false), left()), (8, 0));
+    assert_eq!((purge(0x60, Duration::ZERO, false), left()), (9, 0));
     assert_eq!(purge(0x60, Duration::ZERO, false), 0);
-    assert!(path(&elsewhere).exists() && path(&new).exists() && path(&used).exists());
+    let all = [&elsewhere, &young, &used, &older].map(|session| path(session).exists());
+    assert_eq!(all, [true, true, true, false]);
 }

@@ -233,10 +233,13 @@ impl<S: Storage> Run<'_, S> {
         known: &Part,
         damaged: Damaged,
     ) -> Result<BTreeMap<Digest, Known>, StorageError> {
-        // The link of another registry may have been written again by this one.
+        // The link of another registry may have been written again by this one, which counts
+        // only beside others.
+        let beside_others = !self.order.exclusive;
         let is_new = |digest: &Digest, written| {
-            let known = known.0.get(digest);
-            known.is_none_or(|known| known.foreign && self.age(written) < 2 * self.order.grace)
+            known.0.get(digest).is_none_or(|known| {
+                known.foreign && beside_others && self.age(written) < 2 * self.order.grace
+            })
         };
         let new = entries.iter().filter_map(|entry| match &entry.key {
             Key::Revision(_, digest) if is_new(digest, entry.modified) => Some(digest),

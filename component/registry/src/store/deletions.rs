@@ -57,11 +57,6 @@ const RENEWED_AFTER: Duration = Duration::from_secs(5);
 /// Limit: time that a push waits for deletions; test: `a_push_does_not_wait_for_ever`.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How much of the time that one look takes is counted as waiting.
-///
-/// Limit: time of one look for deletions that counts as waiting; test: `a_process_that_was_stopped_looks_again`.
-const LONGEST_LOOK: Duration = Duration::from_secs(50);
-
 /// How much older than a new one an announcement is when its deletion has surely
 /// ended, by the clock of the storage.
 ///
@@ -88,8 +83,9 @@ pub(super) struct Push<'a> {
 pub(super) struct Waited {
     /// In pauses alone, without the time that the storage took.
     paused: Duration,
-    /// In looks between them.
-    looked: Duration,
+    /// With that time, up to `counted`.
+    all: Duration,
+    counted: Instant,
     /// Announcements, with what was paused when they were first found as they are.
     seen: Vec<(Entry, Duration)>,
     /// Whether links of the repository were moved.
@@ -98,20 +94,23 @@ pub(super) struct Waited {
 
 impl Waited {
     pub(super) fn new() -> Self {
-        let (paused, looked) = (Duration::ZERO, Duration::ZERO);
-        Self { paused, looked, seen: Vec::new(), moved: false }
+        Self {
+            paused: Duration::ZERO,
+            all: Duration::ZERO,
+            counted: Instant::now(),
+            seen: Vec::new(),
+            moved: false,
+        }
     }
 
-    fn is_too_long(&self) -> bool {
-        // A storage that is slow needs longer than its pauses until it is known that a
-        // deletion has died.
-        self.paused >= PATIENCE || self.paused + self.looked >= 2 * PATIENCE
-    }
-
-    /// Counts a look that began at that time. A process that was stopped meanwhile, or its
-    /// machine suspended, looks again before it gives up.
-    fn has_looked(&mut self, begun: Instant) {
-        self.looked += begun.elapsed().min(LONGEST_LOOK);
+    /// Counts the time since the last call, and says whether a push has waited for too long.
+    /// A storage that is slow needs longer than its pauses until it is known that a deletion
+    /// has died. One step counts for half of the time at most, so that a process that was
+    /// stopped meanwhile looks again before it gives up.
+    fn is_too_long(&mut self) -> bool {
+        self.all += self.counted.elapsed().min(PATIENCE);
+        self.counted = Instant::now();
+        self.paused >= PATIENCE || self.all >= 2 * PATIENCE
     }
 
     /// Whether an announcement has been as it is for so long that whoever wrote it
@@ -321,7 +320,6 @@ impl<S: Storage> Store<S> {
         push: &Push<'_>,
         waited: &mut Waited,
     ) -> Result<Vec<Entry>, StorageError> {
-        let begun = Instant::now();
         let collection = Collection::Deletions(push.name.clone());
         let mut found = Vec::new();
         let mut pages = Pages::new(&collection, None, STEP);
@@ -334,7 +332,6 @@ impl<S: Storage> Store<S> {
             }
         }
         waited.seen.retain(|(entry, _)| found.contains(entry));
-        waited.has_looked(begun);
         Ok(found)
     }
 
@@ -370,25 +367,26 @@ impl<S: Storage> Store<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEAD_AFTER, LONGEST_LOOK, PATIENCE, Waited};
+    use super::{DEAD_AFTER, PATIENCE, Waited};
     use std::time::{Duration, Instant};
 
     /// A storage whose lists take as long as the pauses between them does not use up the
     /// patience before a deletion is known to have died.
     #[test]
     fn a_slow_storage_does_not_end_a_push_that_waits() {
-        let waited = |paused, looked| Waited { paused, looked, ..Waited::new() };
-        assert!(!waited(DEAD_AFTER, DEAD_AFTER).is_too_long());
-        assert!(waited(PATIENCE, Duration::ZERO).is_too_long());
-        assert!(waited(Duration::ZERO, 2 * PATIENCE).is_too_long());
+        let is_too_long = |paused, all| Waited { paused, all, ..Waited::new() }.is_too_long();
+        assert!(!is_too_long(DEAD_AFTER, 2 * DEAD_AFTER));
+        assert!(is_too_long(PATIENCE, PATIENCE));
+        assert!(is_too_long(Duration::ZERO, 2 * PATIENCE));
     }
 
     #[test]
     fn a_process_that_was_stopped_looks_again() {
-        let Some(begun) = Instant::now().checked_sub(3 * PATIENCE) else { return };
-        let mut waited = Waited::new();
-        waited.has_looked(begun);
-        assert_eq!(waited.looked, LONGEST_LOOK);
+        let Some(counted) = Instant::now().checked_sub(3 * PATIENCE) else { return };
+        let mut waited = Waited { counted, ..Waited::new() };
         assert!(!waited.is_too_long());
+        assert!(!waited.is_too_long(), "it was counted once");
+        waited.counted = counted;
+        assert!(waited.is_too_long());
     }
 }

@@ -103,7 +103,7 @@ async fn what_a_run_costs() {
     let (client, storage) = (Client(bucket.registry()), World::storage(&bucket));
     let media_type = roadstead_oci::MediaType::parse("application/vnd.example+json").unwrap();
     for image in 0..blobs / LAYERS {
-        let repository = name(&format!("r{}", image % 100));
+        let repository = name(&format!("r{}", image % 20));
         let mut digests = Vec::new();
         for layer in 0..LAYERS {
             let bytes = format!("{image} {layer}");

@@ -40,7 +40,7 @@ pub struct DistributionArgs {
     /// push meanwhile is lost
     #[arg(long)]
     pub alone: bool,
-    /// Keep what is to go for some days, as while a registry runs
+    /// Wait as beside a registry that runs: what is to go is kept for some days
     #[arg(long, conflicts_with = "alone")]
     pub keep: bool,
 }
