@@ -124,7 +124,6 @@ impl Directory {
         session: &UploadSession,
         age: Duration,
         dry_run: bool,
-        report: impl FnMut(&UploadSession, u64),
     ) -> Result<Purged, StorageError> {
         self.writable()?;
         let mut purged = Purged::default();
@@ -134,7 +133,7 @@ impl Directory {
         let Some(before) = self.clock()?.checked_sub(age.max(LEAST_AGE)) else {
             return Ok(purged);
         };
-        let mut sweep = Sweep::new(before, dry_run, report);
+        let mut sweep = Sweep::new(before, dry_run, |_: &UploadSession, _| ());
         sweep.left = PURGE_LIMIT;
         sweep.until = Some(Instant::now() + PURGE_TIME);
         let sessions = self.some_sessions(session)?;

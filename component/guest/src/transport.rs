@@ -139,7 +139,7 @@ fn purge(directory: &Directory, session: &UploadSession, purging: UploadPurging)
     let UploadPurging { age, dry_run, .. } = purging;
     // In a dry run, each that is due finds the same ones again.
     let done = if dry_run { "would be removed, at least" } else { "removed" };
-    match directory.purge_beside(session, age, dry_run, |_, _| ()) {
+    match directory.purge_beside(session, age, dry_run) {
         Ok(Purged { sessions: 0, .. }) => {}
         Ok(Purged { sessions, bytes, .. }) => {
             let text = format!("abandoned uploads {done}: {sessions} with {bytes} bytes");

@@ -4,6 +4,9 @@ use roadstead_oci::{InvalidUploadId, RepositoryName, UploadId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// How many uploads there are for one that removes abandoned ones.
+const ONE_OF: u8 = 16;
+
 /// An upload session of a repository (distribution-spec, "Pushing blobs").
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct UploadSession {
@@ -12,9 +15,6 @@ pub struct UploadSession {
     /// The session's identifier, unique within the repository.
     pub id: UploadId,
 }
-
-/// How many uploads there are for one that removes abandoned ones.
-const ONE_OF: u8 = 16;
 
 impl UploadSession {
     /// The session of `repository` whose identifier is made of 16 random bytes;

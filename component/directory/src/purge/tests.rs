@@ -182,7 +182,7 @@ fn an_upload_removes_some_abandoned_ones() {
     let _appender = directory.append(&used, None).unwrap();
     let left = || old.iter().filter(|session| path(session).exists()).count();
     let purge = |number, age, dry_run| {
-        directory.purge_beside(&session("a", number), age, dry_run, nobody).unwrap().sessions
+        directory.purge_beside(&session("a", number), age, dry_run).unwrap().sessions
     };
     assert_eq!((purge(0x61, WEEK, false), left()), (0, 40), "not its turn");
     assert_eq!((purge(0x60, WEEK, true), left()), (32, 40), "a dry run");
