@@ -95,13 +95,12 @@ impl Settings {
     }
 
     /// The same, of a directory that distribution serves too: `SOAK_SECOND`, or each version
-    /// that is installed, among which the pushes are divided.
+    /// that is installed.
     pub fn beside_others() -> Vec<Self> {
         let named = env::var_os("SOAK_SECOND").map(PathBuf::from);
         let programs = named.map_or_else(Distribution::programs, |named| vec![named]);
         let settings = Self::of(Store::Directory);
-        let pushes = settings.pushes / u64::try_from(programs.len().max(1)).unwrap();
-        let beside = |second| Self { second: Some(second), pushes, ..settings.clone() };
+        let beside = |second| Self { second: Some(second), ..settings.clone() };
         programs.into_iter().map(beside).collect()
     }
 

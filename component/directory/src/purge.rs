@@ -1,29 +1,21 @@
 //! Removes upload sessions that their clients have abandoned.
 
-use crate::entries::{EntryType, Position, batch, for_each};
+use crate::entries::{BATCH, EntryType, Position, batch, for_each};
 use crate::enumeration::{SESSION_DEPTH, total};
 use crate::lock::Lock;
 use crate::{Directory, files};
 use roadstead_bridge::storage::LIST_LIMIT;
 use roadstead_oci::RepositoryName;
-use roadstead_storage::{Collection, Holding, NameList, NamesQuery, StorageError, UploadSession};
+use roadstead_storage::{
+    Collection, Holding, NameList, NamesQuery, PURGE_LEAST_AGE, PURGE_TIME, StorageError,
+    UploadSession,
+};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How many sessions are removed while a client waits.
 ///
 /// Limit: sessions in a directory that one upload removes; test: `an_upload_removes_some_abandoned_ones`.
 const PURGE_LIMIT: u64 = 32;
-
-/// After what time an upload removes no more: its client waits for it.
-///
-/// Limit: time after which an upload removes no more from a directory; test: none, it takes a slow disk.
-const PURGE_TIME: Duration = Duration::from_secs(10);
-
-/// The least age of a session that is removed where no process owns the directory: another
-/// one may write it, and only its files say so.
-///
-/// Limit: least age of a session that an upload removes from a directory; test: `an_upload_removes_some_abandoned_ones`.
-const LEAST_AGE: Duration = Duration::from_hours(1);
 
 /// What a purge has found and removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -125,12 +117,12 @@ impl Directory {
         age: Duration,
         dry_run: bool,
     ) -> Result<Purged, StorageError> {
-        self.writable()?;
         let mut purged = Purged::default();
         if !session.purges() || self.owns_sessions() {
             return Ok(purged);
         }
-        let Some(before) = self.clock()?.checked_sub(age.max(LEAST_AGE)) else {
+        self.writable()?;
+        let Some(before) = self.clock()?.checked_sub(age.max(PURGE_LEAST_AGE)) else {
             return Ok(purged);
         };
         let mut sweep = Sweep::new(before, dry_run, |_: &UploadSession, _| ());
@@ -157,8 +149,10 @@ impl Directory {
         // session's turn.
         let start = beside.id.as_str().get(24..).unwrap_or_default();
         let mut ids = read(Position::From(start.to_owned()))?;
-        let others = read(Position::After(String::new()))?;
-        ids.extend(others.into_iter().take_while(|id| id.as_str() < start));
+        if ids.len() < BATCH {
+            let others = read(Position::After(String::new()))?;
+            ids.extend(others.into_iter().take_while(|id| id.as_str() < start));
+        }
         let parse = |id: &String| UploadSession::parse(name.clone(), id).ok();
         Ok(ids.iter().filter_map(parse).collect())
     }

@@ -27,4 +27,4 @@ pub use key::{InvalidKey, Key, ROOT as LAYOUT, Record, Shard};
 pub use moved::MovedRevision;
 pub use pages::Pages;
 pub use port::{Appended, Blob, Commit, Pointer, Quarantine, Storage, StoredManifest};
-pub use session::{SessionFile, UploadSession};
+pub use session::{PURGE_LEAST_AGE, PURGE_TIME, SessionFile, UploadSession};

@@ -3,9 +3,23 @@
 use roadstead_oci::{InvalidUploadId, RepositoryName, UploadId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// How many uploads there are for one that removes abandoned ones.
 const ONE_OF: u8 = 16;
+
+/// After what time an upload removes no more abandoned ones ([`UploadSession::purges`]): its
+/// client waits for it.
+///
+/// Limit: time after which an upload removes no more abandoned ones; test: none, it takes a store that is slow.
+pub const PURGE_TIME: Duration = Duration::from_secs(10);
+
+/// The least age of an upload that another one removes: while a request sends it, only its
+/// parts or files say that it goes on, and a slow client takes its time for each.
+///
+/// Limit: least age of an upload that another one removes; test:
+/// `uploads_that_go_on_are_kept`.
+pub const PURGE_LEAST_AGE: Duration = Duration::from_hours(1);
 
 /// An upload session of a repository (distribution-spec, "Pushing blobs").
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -51,7 +51,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const RENEWED_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a push pauses, in all its attempts, before it asks its client to try
-/// again; with the time that the storage takes, up to twice as long. Two processes may
+/// again; with the time that the storage takes, up to twice as long, of which one step between two
+/// looks counts for half at most. Two processes may
 /// die one after the other, each within what the push has to wait for.
 ///
 /// Limit: time that a push waits for deletions; test: `a_push_does_not_wait_for_ever`.

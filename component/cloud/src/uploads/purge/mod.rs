@@ -20,7 +20,7 @@ use futures::stream::{self, StreamExt as _};
 use object_store::path::Path;
 use progress::Progress;
 use roadstead_oci::RepositoryName;
-use roadstead_storage::{StorageError, UploadSession};
+use roadstead_storage::{PURGE_LEAST_AGE, PURGE_TIME, StorageError, UploadSession};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How many objects one purge removes.
@@ -41,18 +41,6 @@ const CONCURRENT: usize = 8;
 /// Limit: least age of the record of an ended upload that is removed; test:
 /// `old_uploads_are_removed_and_nothing_else`.
 const FORGOTTEN_AGE: Duration = Duration::from_hours(FRESH_HOURS as u64 + 2);
-
-/// The least age of an upload that is removed: while a request sends it, only its
-/// parts say that it goes on, and a slow client takes its time for each.
-///
-/// Limit: least age of an upload that is removed from a bucket; test:
-/// `uploads_that_go_on_are_kept`.
-const LEAST_AGE: Duration = Duration::from_hours(1);
-
-/// After what time a purge removes no more: a client waits for it.
-///
-/// Limit: time after which a purge in a bucket removes no more; test: none, it takes a store that is slow.
-const PURGE_TIME: Duration = Duration::from_secs(10);
 
 /// How uploads are removed that never ended.
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +128,7 @@ impl<'a> Purge<'a> {
     /// A purge at a time; `None` if nothing can be so old.
     pub(crate) fn at(uploads: &'a Uploads, purging: Purging, now: SystemTime) -> Option<Self> {
         let least = match uploads.objects.backend.s3 {
-            Some(_) => LEAST_AGE,
+            Some(_) => PURGE_LEAST_AGE,
             None => FORGOTTEN_AGE,
         };
         let before = |age: Duration| Some(DateTime::from(now.checked_sub(age)?));
