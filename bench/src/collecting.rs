@@ -33,11 +33,11 @@ const DAYS: u64 = 60;
 const PULLING: usize = 4;
 const PULL_PAUSE: Duration = Duration::from_millis(40);
 const PUSHING: usize = 2;
-const PUSH_PAUSE: Duration = Duration::from_millis(100);
+const PUSH_PAUSE: Duration = Duration::from_millis(400);
 
-/// Windows of each kind in a round, at most: enough for a run at a rate of 100. At 50, it
-/// hardly reads manifests faster than the windows of all kinds push them, and does not end.
-const WINDOWS: usize = 80;
+/// Windows of each kind in a round, at most: enough for a run at the default rate, which
+/// reads manifests that the windows of all kinds push.
+const WINDOWS: usize = 240;
 
 /// Size of a layer that is pulled or pushed, in bytes.
 const LAYER: usize = 64 << 10;

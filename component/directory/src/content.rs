@@ -216,6 +216,41 @@ mod tests {
         assert!(directory.execute(&operation).is_ok());
     }
 
+    /// Links that another registry writes in place are empty for a moment.
+    #[test]
+    fn what_has_an_empty_link_is_held() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        let repository = RepositoryName::parse("a").unwrap();
+        let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(b"{}")).unwrap();
+        let layer = Key::Layer(repository.clone(), digest.clone());
+        let revision = Key::Revision(repository.clone(), digest.clone());
+        let moved = Key::MovedLayer(repository.clone(), digest.clone());
+        directory.write(&Key::Blob(digest.clone()), b"{}").unwrap();
+        let reference = Reference::Digest(digest.clone());
+        let held = || {
+            let digests = [digest.clone()];
+            let missing = directory.missing_blobs(&repository, &digests).unwrap().len()
+                + directory.missing_manifests(&repository, &digests).unwrap().len();
+            let blob = directory.blob(&repository, &digest, None, true);
+            let manifest = directory.manifest(&repository, &reference, true);
+            (missing, blob.map(drop), manifest.map(drop))
+        };
+        let gone = (2, Err(StorageError::NotFound), Err(StorageError::NotFound));
+        for (text, expected) in
+            [("", &(0, Ok(()), Ok(()))), ("\0\0\0\0", &gone), ("sha256:", &gone)]
+        {
+            for key in [&layer, &revision] {
+                directory.link(key, &digest, None).unwrap();
+                fs::write(directory.path(key), text).unwrap();
+            }
+            assert_eq!(held(), *expected, "{text:?}");
+        }
+        // No other registry writes this one.
+        directory.write(&moved, b"").unwrap();
+        assert_eq!(held(), gone);
+    }
+
     #[test]
     fn hints_of_names_of_every_length_are_found() {
         let root = tempfile::tempdir().unwrap();

@@ -43,9 +43,15 @@ impl Directory {
         }
     }
 
-    /// Whether a link points to `digest`.
+    /// Whether a link points to `digest`. One to a blob or a manifest is named after it, and
+    /// does so also while it is empty: distribution's version 2 writes a link in place, also
+    /// one that is there, and truncates it first.
     pub(crate) fn leads_to(&self, key: &Key, digest: &Digest) -> Result<bool, StorageError> {
-        Ok(self.text(key)?.is_some_and(|text| text.trim_end() == digest.as_str()))
+        let Some(text) = self.text(key)? else { return Ok(false) };
+        Ok(match (text.as_str(), key) {
+            ("", Key::Layer(_, named) | Key::Revision(_, named)) => named == digest,
+            (text, _) => text.trim_end() == digest.as_str(),
+        })
     }
 
     /// Writes a whole object.
