@@ -12,11 +12,13 @@ mod uploads;
 mod verified;
 
 use crate::{CloudStorage, Options};
+use bytes::Bytes;
 use roadstead_buckets::Backend;
 use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::{Conditions, MemoryBucket};
 use roadstead_kit::contract;
 use roadstead_oci::RepositoryName;
+use roadstead_storage::{Key, Storage as _};
 
 pub(crate) use contract::{body, broken, commit_of, content, new_session, repository, sha256};
 
@@ -41,6 +43,23 @@ async fn keeps_the_contract() {
 async fn keeps_the_contract_with_what_s3_can_do() {
     let bucket = MemoryBucket::default();
     contract::check(&storage(bucket.like_s3(""), true), true).await;
+}
+
+/// A store writes whole objects, so that an empty link is damaged, unlike in a directory.
+#[tokio::test]
+async fn an_empty_link_to_a_manifest_is_none() {
+    let storage = storage(MemoryBucket::default().backend(""), true);
+    let (repository, bytes) = (repository(), content(9));
+    let digest = sha256(&bytes);
+    storage.write(&Key::Blob(digest.clone()), bytes).await.unwrap();
+    let link = Key::Revision(repository.clone(), digest.clone());
+    for (is_empty, missing) in [(false, vec![]), (true, vec![digest.clone()])] {
+        storage.link(&link, &digest, None).await.unwrap();
+        if is_empty {
+            storage.write(&link, Bytes::new()).await.unwrap();
+        }
+        assert_eq!(storage.missing_manifests(&repository, &[&digest]).await, Ok(missing));
+    }
 }
 
 #[tokio::test]
