@@ -6,7 +6,6 @@ use super::{
     Readable as _, Testable, by_digest, by_tag, content, media_type, repository, sha256, sha512,
     store, tag_key,
 };
-use bytes::Bytes;
 use roadstead_oci::{ByteRange, Digest, RepositoryName};
 use roadstead_storage::{Key, StorageError};
 
