@@ -276,11 +276,14 @@ async fn purges_keep_to_the_interval() {
     };
     // The progress, a list, and the progress again.
     assert_eq!(requests("a", HOUR).await, 3);
+    // Of the other repositories, of which there are none.
+    assert_eq!(requests("a", 2 * HOUR).await, 3);
     assert_eq!(requests("a", 2 * HOUR).await, 1);
     assert_eq!(requests("b", 2 * HOUR).await, 3);
     assert_eq!(requests("a", DAY).await, 1);
     assert_eq!(requests("a", DAY + HOUR).await, 3);
     assert_eq!(requests("b", DAY + HOUR).await, 1);
+    assert_eq!(requests("b", DAY + 2 * HOUR).await, 3);
     // A clock that was ahead stops nothing for long.
     assert_eq!(requests("b", 30 * DAY).await, 3);
     assert_eq!(requests("b", 2 * DAY).await, 3);
@@ -334,9 +337,66 @@ async fn a_purge_is_small() {
         assert!(requests <= 3 + 2 * PURGE_LIMIT, "{requests}");
         assert_eq!(keys(&bucket).await.len(), left);
     }
-    bucket.requests();
-    after(&storage, PURGING, WEEK + HOUR).carry_on(&repository()).await.unwrap();
-    assert_eq!(bucket.requests().len(), 1, "it is done");
+    // What is left are the other repositories, of which there are none.
+    for expected in [3, 1] {
+        bucket.requests();
+        after(&storage, PURGING, WEEK + HOUR).carry_on(&repository()).await.unwrap();
+        assert_eq!(bucket.requests().len(), expected);
+    }
+}
+
+/// By uploads to another repository, some at a time; then not until the next interval.
+#[tokio::test]
+async fn repositories_without_pushes_are_purged() {
+    let bucket = MemoryBucket::default();
+    let storage = storage_in(bucket.backend(""), PURGING);
+    let session = async |repository: String, first: u8| {
+        let mut random = [7; 16];
+        random[0] = first;
+        let session = storage.new_session(&name(&repository), random);
+        storage.append(&session, None, None, body(b"some")).await.unwrap();
+        session
+    };
+    let digest = sha256(b"blob");
+    for number in 0..20 {
+        // Most have none.
+        let repository = name(&format!("idle/{number}"));
+        let ended = new_session(&storage, &repository);
+        storage.store(&commit_of(&ended, &digest), body(b"blob")).await.unwrap();
+    }
+    // More than one purge removes.
+    for first in 0..40 {
+        session("idle/many".to_owned(), first).await;
+    }
+    session("idle/1".to_owned(), 1).await;
+    session("other".to_owned(), 1).await;
+    let left = async || keys(&bucket).await.iter().filter(|key| key.contains("_uploads")).count();
+    assert_eq!(left().await, 42);
+    let busy = name("busy");
+    let run = async |time: Duration| {
+        let mut rounds = 0;
+        loop {
+            bucket.requests();
+            after(&storage, PURGING, time).carry_on(&busy).await.unwrap();
+            let requests = bucket.requests().len();
+            assert!(requests <= 64 + 2 * PURGE_LIMIT, "{requests}");
+            if requests == 1 {
+                return rounds;
+            }
+            rounds += 1;
+            assert!(rounds < 20);
+        }
+    };
+    // Nothing is old.
+    assert!(run(HOUR).await > 2);
+    assert_eq!(left().await, 42);
+    let rounds = run(WEEK + HOUR).await;
+    assert_eq!(left().await, 0, "after {rounds} purges");
+    assert_eq!(run(WEEK + 2 * HOUR).await, 0);
+    session("idle/3".to_owned(), 1).await;
+    assert_eq!(run(WEEK + 3 * HOUR).await, 0);
+    assert!(run(3 * WEEK).await > 0);
+    assert_eq!(left().await, 0);
 }
 
 /// Azurite's lists begin at the beginning; and a session that a list cuts off is

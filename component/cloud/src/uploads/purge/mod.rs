@@ -11,6 +11,7 @@
 mod multiparts;
 mod progress;
 mod sessions;
+mod walk;
 
 use super::Uploads;
 use super::identifiers::FRESH_HOURS;
@@ -136,8 +137,8 @@ impl<'a> Purge<'a> {
         Some(Self { uploads, purging, now: now.into(), old, forgotten, begun: Instant::now() })
     }
 
-    /// Purges a part of what is due: of a repository's sessions, or of the
-    /// multipart uploads.
+    /// Purges a part of what is due: of a repository's sessions, of the multipart
+    /// uploads, or else of the sessions of other repositories.
     pub(crate) async fn carry_on(&self, repository: &RepositoryName) -> Result<(), Error> {
         let mut progress = Progress::read(self).await?;
         let sessions = progress.of_repository(self, repository);
@@ -157,7 +158,10 @@ impl<'a> Purge<'a> {
                 progress.note_repository(self, repository, &run, next);
                 purged
             }
-            (None, ..) => return Ok(()),
+            (None, ..) => match progress.of_walk(self) {
+                Some(run) => self.walk(&mut progress, &run).await,
+                None => return Ok(()),
+            },
         };
         self.summarize(purged);
         progress.write(self).await

@@ -36,6 +36,9 @@ pub(super) struct Progress {
     repositories: BTreeMap<String, Run<String>>,
     #[serde(default)]
     multiparts: Option<Run<UploadMarker>>,
+    /// The walk over all repositories, by the name of the last one.
+    #[serde(default)]
+    walk: Option<Run<String>>,
 }
 
 /// A purge of something, in parts.
@@ -90,6 +93,16 @@ impl Progress {
     /// The same for the multipart uploads of all repositories.
     pub(super) fn of_multiparts(&self, purge: &Purge<'_>) -> Option<Run<UploadMarker>> {
         due(self.multiparts.as_ref(), purge)
+    }
+
+    /// The walk over all repositories that is to go on.
+    pub(super) fn of_walk(&self, purge: &Purge<'_>) -> Option<Run<String>> {
+        due(self.walk.as_ref(), purge)
+    }
+
+    /// Notes after which repository the walk goes on.
+    pub(super) fn note_walk(&mut self, run: &Run<String>, after: Option<String>) {
+        self.walk = Some(Run { begun: run.begun, after });
     }
 
     /// Notes where a run over a repository goes on.
