@@ -36,8 +36,12 @@ impl Purge<'_> {
             let due = name.and_then(|name| Some((progress.of_repository(self, &name)?, name)));
             if let Some((run, name)) = due {
                 let (purged, next) = self.sessions(&name, run.after.as_deref()).await?;
-                if next.is_some() {
+                let goes_on = next.is_some();
+                if goes_on || run.after.is_some() {
+                    // Only then, as there is room for a limited number.
                     progress.note_repository(self, &name, &run, next);
+                }
+                if goes_on {
                     return Ok((purged, Some(after.unwrap_or_default())));
                 }
                 if purged != Purged::default() || self.is_late() {
