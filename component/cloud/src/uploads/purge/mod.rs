@@ -138,29 +138,31 @@ impl<'a> Purge<'a> {
     }
 
     /// Purges a part of what is due: of a repository's sessions, of the multipart
-    /// uploads, or else of the sessions of other repositories.
+    /// uploads, or of the sessions of other repositories.
     pub(crate) async fn carry_on(&self, repository: &RepositoryName) -> Result<(), Error> {
         let mut progress = Progress::read(self).await?;
         let sessions = progress.of_repository(self, repository);
         let multiparts = progress.of_multiparts(self);
         let s3 = self.uploads.objects.backend.s3.as_deref();
         let purged = match (sessions, multiparts, s3) {
-            // In turn, where both are due.
+            // By chance, where several are due.
             (sessions, Some(run), Some(s3)) if sessions.is_none() || is_heads() => {
                 let purged = self.multiparts(s3, run.after.as_ref()).await;
                 let (purged, next) = self.or_later(purged);
                 progress.note_multiparts(&run, next);
                 purged
             }
-            (Some(run), ..) => {
-                let purged = self.sessions(repository, run.after.as_deref()).await;
-                let (purged, next) = self.or_later(purged);
-                progress.note_repository(self, repository, &run, next);
-                purged
-            }
-            (None, ..) => match progress.of_walk(self) {
-                Some(run) => self.walk(&mut progress, &run).await,
-                None => return Ok(()),
+            (sessions, ..) => match (progress.of_walk(self), sessions) {
+                (Some(run), sessions) if sessions.is_none() || is_heads() => {
+                    self.walk(&mut progress, &run).await
+                }
+                (_, Some(run)) => {
+                    let purged = self.sessions(repository, run.after.as_deref()).await;
+                    let (purged, next) = self.or_later(purged);
+                    progress.note_repository(self, repository, &run, next);
+                    purged
+                }
+                (_, None) => return Ok(()),
             },
         };
         self.summarize(purged);

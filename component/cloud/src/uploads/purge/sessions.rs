@@ -48,10 +48,17 @@ impl StoredSession {
 }
 
 /// A part of a repository's sessions.
-struct Part {
+pub(super) struct Part {
     sessions: Vec<StoredSession>,
     /// After which text the list goes on.
     next: Option<String>,
+}
+
+impl Part {
+    /// Whether there is neither anything to look at nor any more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.next.is_none()
+    }
 }
 
 impl Purge<'_> {
@@ -62,6 +69,16 @@ impl Purge<'_> {
         repository: &RepositoryName,
         after: Option<&str>,
     ) -> Result<(Purged, Option<String>), Error> {
+        let part = self.old_sessions(repository, after).await?;
+        self.remove_sessions(part, after).await
+    }
+
+    /// The sessions that [`Self::sessions`] looks at.
+    pub(super) async fn old_sessions(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&str>,
+    ) -> Result<Part, Error> {
         let Part { sessions, mut next } = self.list(repository, after).await?;
         let (mut old, mut count): (Vec<StoredSession>, _) = (Vec::new(), 0);
         for session in sessions {
@@ -75,7 +92,16 @@ impl Purge<'_> {
             count += session.objects.len();
             old.push(session);
         }
-        let found = stream::iter(&old).map(async |session| {
+        Ok(Part { sessions: old, next })
+    }
+
+    /// Removes those of them that have been abandoned or have ended.
+    pub(super) async fn remove_sessions(
+        &self,
+        Part { sessions, next }: Part,
+        after: Option<&str>,
+    ) -> Result<(Purged, Option<String>), Error> {
+        let found = stream::iter(&sessions).map(async |session| {
             if self.is_late() { Ok(Found::Late) } else { self.look_at(session).await }
         });
         let found = found.buffered(CONCURRENT).try_collect().await?;

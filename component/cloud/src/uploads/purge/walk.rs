@@ -2,10 +2,11 @@
 //! repository, and nobody may push to some any more.
 
 use super::progress::{Progress, Run};
-use super::{Purge, Purged};
-use crate::error::Error;
+use super::sessions::Part;
+use super::{Purge, PurgeLine, Purged, problem};
 use roadstead_oci::RepositoryName;
 use roadstead_storage::{Holding, NameList, NamesQuery};
+use std::time::Instant;
 
 /// How many repositories one purge looks at, each by a list of its sessions.
 ///
@@ -15,41 +16,46 @@ const LIMIT: usize = 8;
 
 impl Purge<'_> {
     /// Removes old sessions of the repositories after the one where the walk is, up to the
-    /// first one that has any, and notes where it goes on.
+    /// first one that has any, and notes where it goes on. What fails in one is left to the
+    /// next walk.
     pub(super) async fn walk(&self, progress: &mut Progress, run: &Run<String>) -> Purged {
-        let purged = self.next_repositories(progress, run.after.clone()).await;
-        let (purged, after) = self.or_later(purged);
-        progress.note_walk(run, after);
-        purged
-    }
-
-    async fn next_repositories(
-        &self,
-        progress: &mut Progress,
-        mut after: Option<String>,
-    ) -> Result<(Purged, Option<String>), Error> {
         let list = NameList::Repositories(Holding::Anything);
-        let query = NamesQuery { list, values: false, after: after.clone(), limit: LIMIT };
-        let page = self.uploads.objects.names(&query).await?;
+        let query = NamesQuery { list, values: false, after: run.after.clone(), limit: LIMIT };
+        let page = match self.uploads.objects.names(&query).await {
+            Ok(page) => page,
+            Err(error) => {
+                (self.purging.log)(PurgeLine::Problem, &problem(error));
+                progress.note_walk(run, run.after.clone());
+                return Purged::default();
+            }
+        };
+        // However long that took, the first repository is looked at, so that the walk ends.
+        let purge = Self { begun: Instant::now(), ..*self };
+        let mut after = run.after.clone();
         for text in page.names {
             let name = RepositoryName::parse(&text).ok();
             let due = name.and_then(|name| Some((progress.of_repository(self, &name)?, name)));
-            if let Some((run, name)) = due {
-                let (purged, next) = self.sessions(&name, run.after.as_deref()).await?;
-                let goes_on = next.is_some();
-                if goes_on || run.after.is_some() {
-                    // Only then, as there is room for a limited number.
-                    progress.note_repository(self, &name, &run, next);
-                }
-                if goes_on {
-                    return Ok((purged, Some(after.unwrap_or_default())));
-                }
-                if purged != Purged::default() || self.is_late() {
-                    return Ok((purged, Some(text)));
-                }
+            let Some((own, name)) = due else {
+                after = Some(text);
+                continue;
+            };
+            let part = purge.old_sessions(&name, own.after.as_deref()).await;
+            if part.as_ref().is_ok_and(Part::is_empty) && own.after.is_none() && !purge.is_late() {
+                after = Some(text);
+                continue;
             }
-            after = Some(text);
+            let purged = match part {
+                Ok(part) => purge.remove_sessions(part, own.after.as_deref()).await,
+                Err(error) => Err(error),
+            };
+            let (purged, next) = self.or_later(purged);
+            let goes_on = next.is_some();
+            progress.note_repository(self, &name, &own, next);
+            progress
+                .note_walk(run, if goes_on { Some(after.unwrap_or_default()) } else { Some(text) });
+            return purged;
         }
-        Ok((Purged::default(), after.filter(|_| page.more)))
+        progress.note_walk(run, after.filter(|_| page.more));
+        Purged::default()
     }
 }
