@@ -246,6 +246,17 @@ mod tests {
             }
             assert_eq!(held(), *expected, "{text:?}");
         }
+        // Who truncated them has died.
+        for key in [&layer, &revision] {
+            fs::write(directory.path(key), "").unwrap();
+            let old = std::time::SystemTime::now() - std::time::Duration::from_mins(2);
+            fs::File::options()
+                .write(true)
+                .open(directory.path(key))
+                .and_then(|file| file.set_modified(old))
+                .unwrap();
+        }
+        assert_eq!(held(), gone);
         // No other registry writes this one.
         directory.write(&moved, b"").unwrap();
         assert_eq!(held(), gone);

@@ -8,6 +8,12 @@ use roadstead_storage::{Key, StorageError};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// How long an empty link counts as one that another registry is writing.
+///
+/// Limit: time for which an empty link counts; test: `what_has_an_empty_link_is_held`.
+const WRITING: Duration = Duration::from_mins(1);
 
 /// How many times a write recreates its directory after a concurrent delete
 /// removed it.
@@ -44,12 +50,15 @@ impl Directory {
     }
 
     /// Whether a link points to `digest`. One to a blob or a manifest is named after it, and
-    /// does so also while it is empty: distribution's version 2 writes a link in place, also
-    /// one that is there, and truncates it first.
+    /// does so also for a while in which it is empty: distribution's version 2 writes a link in
+    /// place, also one that is there, and truncates it first. If it stays empty, it is damaged,
+    /// and a push writes it again.
     pub(crate) fn leads_to(&self, key: &Key, digest: &Digest) -> Result<bool, StorageError> {
         let Some(text) = self.text(key)? else { return Ok(false) };
         Ok(match (text.as_str(), key) {
-            ("", Key::Layer(_, named) | Key::Revision(_, named)) => named == digest,
+            ("", Key::Layer(_, named) | Key::Revision(_, named)) if named == digest => {
+                is_being_written(&self.path(key))?
+            }
             (text, _) => text.trim_end() == digest.as_str(),
         })
     }
@@ -320,6 +329,18 @@ impl Directory {
                 None => return,
             }
         }
+    }
+}
+
+/// Whether a file has just been changed, by a clock that may be ahead or behind.
+fn is_being_written(path: &Path) -> Result<bool, StorageError> {
+    match files::metadata(path).and_then(|metadata| metadata.modified()) {
+        Ok(modified) => {
+            let age = SystemTime::now().duration_since(modified);
+            Ok(age.unwrap_or_else(|ahead| ahead.duration()) < WRITING)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
