@@ -16,7 +16,7 @@ use http::header::{AUTHORIZATION, HOST};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use roadstead_kit::requests::digest;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ const SIGNED_HOST: &str = "storage.googleapis.com";
 #[derive(Debug)]
 pub struct Gcs {
     server: Server,
-    /// Seconds by which its clock is ahead.
-    ahead: Arc<AtomicU64>,
+    /// Seconds by which its clock is ahead; negative if it is behind.
+    ahead: Arc<AtomicI64>,
 }
 
 impl Gcs {
@@ -40,7 +40,7 @@ impl Gcs {
     pub fn start() -> anyhow::Result<Self> {
         let key = rsa_key(KEY)?;
         let key = DecodingKey::from_jwk(&Jwk::from_encoding_key(&key, Algorithm::RS256)?)?;
-        let ahead = Arc::new(AtomicU64::new(0));
+        let ahead = Arc::new(AtomicI64::new(0));
         let state = State::new(Arc::clone(&ahead));
         let store = Store { key, state: Mutex::new(state) };
         let server = Server::start("127.0.0.1:0", move |asked| store.answer(asked))?;
@@ -49,7 +49,12 @@ impl Gcs {
 
     /// Lets time pass: objects that are written from now on are newer by that.
     pub fn pass(&self, time: Duration) {
-        self.ahead.fetch_add(time.as_secs(), Ordering::Relaxed);
+        self.ahead.fetch_add(time.as_secs().cast_signed(), Ordering::Relaxed);
+    }
+
+    /// Puts its clock back: what is written from now on is older by that.
+    pub fn put_back(&self, time: Duration) {
+        self.ahead.fetch_sub(time.as_secs().cast_signed(), Ordering::Relaxed);
     }
 
     /// The settings of a registry with its data in a bucket.

@@ -23,6 +23,7 @@ async fn check(settings: Vec<(String, String)>, root: &str, conditional: bool) {
         // Bodies that pass through are those of a component; see
         // `tests/instances/passing.rs`.
         s3: None,
+        uploads: None,
         signer: None,
         root: Path::from(root),
         conditional,

@@ -172,8 +172,9 @@ async fn parts() {
 async fn open_uploads() {
     let Some(garage) = start("garage::open_uploads") else { return };
     garage.bucket("facts").unwrap();
-    let OpenBucket { bucket: store, s3, .. } = open_bucket(garage.settings("facts", 0)).unwrap();
-    let s3 = s3.unwrap();
+    let OpenBucket { bucket: store, uploads, .. } =
+        open_bucket(garage.settings("facts", 0)).unwrap();
+    let lists = uploads.unwrap();
     let mut ids = Vec::new();
     for key in ["below/a", "below/b", "below/b", "elsewhere/c"] {
         let path = Path::from(key);
@@ -186,7 +187,7 @@ async fn open_uploads() {
     }
     let (mut found, mut next) = (Vec::new(), None);
     loop {
-        let page = s3.list_uploads("below/", next.as_ref(), 1).await.unwrap();
+        let page = lists.list_uploads("below/", next.as_ref(), 1).await.unwrap();
         found.extend(page.uploads.into_iter().map(|upload| upload.key.to_string()));
         next = page.next;
         if next.is_none() {
@@ -195,15 +196,15 @@ async fn open_uploads() {
     }
     // Of one key whose uploads a page cuts off, the rest may be passed by.
     assert_eq!(found[..2], ["below/a", "below/b"]);
-    let whole = s3.list_uploads("below/", None, 10).await.unwrap();
+    let whole = lists.list_uploads("below/", None, 10).await.unwrap();
     assert_eq!((whole.uploads.len(), whole.next), (3, None));
     let (path, id) = (Path::from("below/a"), &ids[0]);
-    let sent = s3.sent_parts(&path, id, 0).await.unwrap();
-    let newer = s3.sent_parts(&path, id, 1).await.unwrap();
+    let sent = lists.sent_parts(&path, id, 0).await.unwrap();
+    let newer = lists.sent_parts(&path, id, 1).await.unwrap();
     assert_eq!((sent.bytes, newer.bytes, sent.newest), (2001, 1001, newer.newest));
-    assert_eq!(s3.sent_parts(&path, id, 2).await.unwrap(), SentParts::default());
+    assert_eq!(lists.sent_parts(&path, id, 2).await.unwrap(), SentParts::default());
     store.abort_multipart(&path, id).await.unwrap();
-    let gone = s3.sent_parts(&path, id, 0).await;
+    let gone = lists.sent_parts(&path, id, 0).await;
     assert!(matches!(gone, Err(object_store::Error::NotFound { .. })), "{gone:?}");
     let again = store.abort_multipart(&path, id).await;
     assert!(matches!(again, Err(object_store::Error::NotFound { .. })), "{again:?}");

@@ -14,7 +14,7 @@ pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const LARGE: usize = 23 * 1024 * 1024;
 
 /// The host with its data in a store.
-fn host(settings: &[(String, String)], more: &[(&str, &str)]) -> Registry {
+pub fn host(settings: &[(String, String)], more: &[(&str, &str)]) -> Registry {
     let usual = [
         ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
         ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true"),
@@ -23,7 +23,7 @@ fn host(settings: &[(String, String)], more: &[(&str, &str)]) -> Registry {
 }
 
 /// Bytes that differ between all blobs of a test.
-fn blob(seed: u8, length: usize) -> Vec<u8> {
+pub fn blob(seed: u8, length: usize) -> Vec<u8> {
     // No two parts are equal, whose lengths are even.
     (0..=250).cycle().map(|byte: u8| byte ^ seed).take(length).collect()
 }

@@ -1,6 +1,6 @@
 //! A bucket: everything an adapter needs of one, whoever provides it.
 
-use crate::S3Operations;
+use crate::{S3Operations, UploadLists};
 use object_store::ObjectStore;
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
@@ -21,6 +21,8 @@ pub struct Backend {
     pub lists: Arc<dyn PaginatedListStore>,
     /// What the store can do besides.
     pub s3: Option<Arc<dyn S3Operations>>,
+    /// Lists of multipart uploads, if the store has them.
+    pub uploads: Option<Arc<dyn UploadLists>>,
     /// Makes addresses for clients, if they are to be sent to the store:
     /// `None` where redirects are switched off.
     pub signer: Option<Arc<dyn Signer>>,

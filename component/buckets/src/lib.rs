@@ -10,6 +10,7 @@ mod backend;
 mod client;
 mod conditions;
 mod crypto;
+mod google;
 mod open_uploads;
 pub mod platform;
 mod refusal;
@@ -23,12 +24,13 @@ pub use backend::Backend;
 pub use client::{Client, Clock, MAX_ATTEMPTS, MAX_PAUSE, REPEAT_TIME};
 pub use conditions::{honours_conditions, is_readable};
 pub use crypto::RustCrypto;
-pub use open_uploads::{OpenUpload, OpenUploads, SentParts, UploadMarker};
+pub use open_uploads::{OpenUpload, OpenUploads, SentParts, UploadLists, UploadMarker};
 pub use refusal::{Refusal, is_unavailable, remedy};
 pub use s3::{S3Operations, Verified};
 pub use signing::TEMPORARY_URL_TIME;
 pub use time::{LIST_TIME, QUICK_TIME, RESPONSE_TIME, response_time};
 
+use google::GoogleLists;
 use http::HeaderValue;
 use object_store::ClientOptions;
 use object_store::ObjectStore;
@@ -39,7 +41,7 @@ use object_store::aws::{
 };
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::{HttpClient, HttpConnector, HttpService};
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::signer::Signer;
@@ -76,6 +78,8 @@ pub struct OpenBucket {
     pub bucket: Arc<dyn Bucket>,
     /// Additional operations, if it speaks S3's protocol.
     pub s3: Option<Arc<dyn S3Operations>>,
+    /// Lists of multipart uploads, if the store's protocol has them.
+    pub uploads: Option<Arc<dyn UploadLists>>,
     /// Makes URLs for clients; `None` if the credentials cannot.
     pub signer: Option<Arc<dyn Signer>>,
 }
@@ -109,24 +113,32 @@ where
         let missing = || format!("{}: there are no credentials", cloud.setting());
         credentials.cloned().map(Given).ok_or_else(missing)
     };
-    let (bucket, s3) = match &cloud.service {
-        Service::S3(s3) => {
-            let keys: AwsCredentialProvider = match &s3.key {
+    let requests = HttpClient::new(client);
+    let (mut s3, mut uploads): (Option<Arc<dyn S3Operations>>, Option<Arc<dyn UploadLists>>) =
+        (None, None);
+    let bucket = match &cloud.service {
+        Service::S3(settings) => {
+            let keys: AwsCredentialProvider = match &settings.key {
                 Some(key) => Arc::new(StaticCredentialProvider::new(fixed(key))),
                 None => Arc::new(GivenKey(given()?)),
             };
-            let client = HttpClient::new(client);
-            let operations = SignedS3::new(s3, Arc::clone(&keys), client, user_agent);
-            (open_s3(s3, keys, connector), Some(Arc::new(operations) as Arc<dyn S3Operations>))
+            let signed = Arc::new(SignedS3::new(settings, Arc::clone(&keys), requests, user_agent));
+            (s3, uploads) = (Some(Arc::clone(&signed) as _), Some(signed as _));
+            open_s3(settings, keys, connector)
         }
         Service::Gcs(gcs) => {
             let given = if gcs.key.is_none() { Some(given()?) } else { None };
-            (open_gcs(gcs, given, connector)?, None)
+            open_gcs(gcs, given, connector)?.map(|store| {
+                let credentials = Arc::clone(store.credentials());
+                let lists = GoogleLists::new(gcs, credentials, requests, user_agent);
+                uploads = Some(Arc::new(lists));
+                Arc::new(store) as _
+            })
         }
         Service::Azure(azure) => {
             let of_platform = azure.credentials == AzureCredentials::Platform;
             let given = if of_platform { Some(given()?) } else { None };
-            (open_azure(azure, given, connector), None)
+            open_azure(azure, given, connector)
         }
     };
     let bucket = bucket.map_err(|error| format!("{}: {error}", cloud.setting()))?;
@@ -136,7 +148,7 @@ where
         _ if cloud.is_temporary() => Some(Arc::new(Brief(Arc::clone(&bucket) as _))),
         _ => Some(Arc::clone(&bucket) as _),
     };
-    Ok(OpenBucket { bucket, s3, signer })
+    Ok(OpenBucket { bucket, s3, uploads, signer })
 }
 
 fn fixed(key: &S3Key) -> AwsCredential {
@@ -182,7 +194,7 @@ fn open_gcs(
     gcs: &Gcs,
     given: Option<Given>,
     connector: impl HttpConnector,
-) -> Result<Built, String> {
+) -> Result<object_store::Result<GoogleCloudStorage>, String> {
     let json = match &gcs.key {
         None => None,
         Some(GcsKey::Json(json)) => Some(json.0.clone()),
@@ -204,8 +216,7 @@ fn open_gcs(
     if let Some(given) = given {
         builder = builder.with_credentials(Arc::new(GivenToGoogle(given)));
     }
-    let built = builder.build();
-    Ok(built.map(|store| Arc::new(store) as Arc<dyn Bucket>))
+    Ok(builder.build())
 }
 
 fn open_azure(azure: &Azure, given: Option<Given>, connector: impl HttpConnector) -> Built {

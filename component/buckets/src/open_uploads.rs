@@ -1,11 +1,28 @@
-//! S3's lists of multipart uploads that are neither completed nor aborted.
+//! Lists of multipart uploads that are neither completed nor aborted, by the requests
+//! that S3 and Google's XML API have in common.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>,
+//! <https://cloud.google.com/storage/docs/xml-api/get-bucket-uploads>
 
-use crate::s3::{QUERY, failed};
+use crate::s3::QUERY;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use http::StatusCode;
+use http_body_util::{BodyExt as _, Limited};
+use object_store::client::{HttpClient, HttpRequest};
 use object_store::path::Path;
-use object_store::{MultipartId, Result};
+use object_store::{Error, MultipartId, Result};
 use percent_encoding::utf8_percent_encode;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io;
+
+/// The store's name in errors.
+const STORE: &str = "bucket";
+
+/// The largest list that is read, in bytes: at most 1,000 parts.
+///
+/// Limit: bytes of a store's list of uploads or parts; test: none, stores send less.
+const LIST_LIMIT: usize = 1024 * 1024;
 
 /// How many requests list the parts of one upload at most: all that an upload can
 /// have, at 1,000 each.
@@ -51,8 +68,85 @@ pub struct SentParts {
     pub newest: Option<DateTime<Utc>>,
 }
 
+/// What a store says of multipart uploads that are neither completed nor aborted.
+#[async_trait]
+pub trait UploadLists: fmt::Debug + Send + Sync {
+    /// Lists up to `limit` uploads of objects whose keys begin with `prefix`.
+    ///
+    /// # Errors
+    /// Also when the store does not offer it.
+    async fn list_uploads(
+        &self,
+        prefix: &str,
+        after: Option<&UploadMarker>,
+        limit: usize,
+    ) -> Result<OpenUploads>;
+
+    /// What was sent to an upload after its first `after` parts.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it was completed or aborted.
+    async fn sent_parts(&self, key: &Path, id: &MultipartId, after: usize) -> Result<SentParts>;
+}
+
+/// The signed requests for lists of one store.
+#[async_trait]
+pub(crate) trait ListRequests: fmt::Debug + Send + Sync {
+    /// A request for a list: of the bucket, if the key is empty, or of an object.
+    async fn list_request(&self, key: &Path, query: &str) -> Result<HttpRequest>;
+
+    /// What sends it.
+    fn client(&self) -> &HttpClient;
+}
+
+#[async_trait]
+impl<R: ListRequests> UploadLists for R {
+    async fn list_uploads(
+        &self,
+        prefix: &str,
+        after: Option<&UploadMarker>,
+        limit: usize,
+    ) -> Result<OpenUploads> {
+        let query = uploads_query(prefix, after, limit);
+        parse_uploads(&list(self, &Path::default(), &query).await?)
+    }
+
+    async fn sent_parts(&self, key: &Path, id: &MultipartId, after: usize) -> Result<SentParts> {
+        let (mut sent, mut after) = (SentParts::default(), Some(after as u64));
+        for _ in 0..PARTS_REQUESTS {
+            let Some(number) = after else { return Ok(sent) };
+            after = parse_parts(&list(self, key, &parts_query(id, number)).await?, &mut sent)?;
+        }
+        match after {
+            None => Ok(sent),
+            Some(_) => Err(failed(io::Error::other("an upload with too many parts"))),
+        }
+    }
+}
+
+/// Gets a list as text.
+async fn list(requests: &impl ListRequests, key: &Path, query: &str) -> Result<String> {
+    let request = requests.list_request(key, query).await?;
+    let (head, body) = requests.client().execute(request).await.map_err(failed)?.into_parts();
+    let body = Limited::new(body, LIST_LIMIT).collect().await;
+    let body = body.map_err(|error| Error::Generic { store: STORE, source: error })?;
+    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    let problem = || io::Error::other(format!("cannot list: {}: {text}", head.status));
+    match head.status {
+        StatusCode::NOT_FOUND => {
+            Err(Error::NotFound { path: key.to_string(), source: Box::new(problem()) })
+        }
+        status if status.is_success() => Ok(text),
+        _ => Err(failed(problem())),
+    }
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Generic { store: STORE, source: Box::new(error) }
+}
+
 /// The query for a part of the list of uploads.
-pub(crate) fn uploads_query(prefix: &str, after: Option<&UploadMarker>, limit: usize) -> String {
+fn uploads_query(prefix: &str, after: Option<&UploadMarker>, limit: usize) -> String {
     let encoded = |text| utf8_percent_encode(text, QUERY);
     let query = format!("?max-uploads={limit}&prefix={}&uploads=", encoded(prefix));
     match after {
@@ -69,7 +163,7 @@ pub(crate) fn uploads_query(prefix: &str, after: Option<&UploadMarker>, limit: u
 }
 
 /// The query for the parts of an upload after the part with this number.
-pub(crate) fn parts_query(id: &MultipartId, after: u64) -> String {
+fn parts_query(id: &MultipartId, after: u64) -> String {
     let id = utf8_percent_encode(id, QUERY);
     match after {
         0 => format!("?uploadId={id}"),
@@ -78,7 +172,7 @@ pub(crate) fn parts_query(id: &MultipartId, after: u64) -> String {
 }
 
 /// Reads the response to a request with [`uploads_query`].
-pub(crate) fn parse_uploads(text: &str) -> Result<OpenUploads> {
+fn parse_uploads(text: &str) -> Result<OpenUploads> {
     let found: UploadsResult = quick_xml::de::from_str(text).map_err(failed)?;
     let mut uploads = Vec::new();
     for Upload { key, id, initiated } in found.uploads {
@@ -97,7 +191,7 @@ pub(crate) fn parse_uploads(text: &str) -> Result<OpenUploads> {
 
 /// Adds the parts in the response to a request with [`parts_query`]. Returns after
 /// which number the list goes on, if it does.
-pub(crate) fn parse_parts(text: &str, sent: &mut SentParts) -> Result<Option<u64>> {
+fn parse_parts(text: &str, sent: &mut SentParts) -> Result<Option<u64>> {
     let found: PartsResult = quick_xml::de::from_str(text).map_err(failed)?;
     for Part { size, last_modified } in found.parts {
         sent.bytes = sent.bytes.saturating_add(size);

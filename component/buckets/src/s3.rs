@@ -1,10 +1,7 @@
 //! Operations of S3 for which object_store has no method.
 
 use crate::RustCrypto;
-use crate::open_uploads::{
-    OpenUploads, PARTS_REQUESTS, SentParts, UploadMarker, parse_parts, parse_uploads, parts_query,
-    uploads_query,
-};
+use crate::open_uploads::ListRequests;
 use crate::refusal::error_code;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -38,13 +35,8 @@ const ENCRYPTION: &str = "x-amz-server-side-encryption";
 /// the rest is not looked at.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// The largest list that is read, in bytes: at most 1,000 parts.
-///
-/// Limit: bytes of a store's list of uploads or parts; test: none, stores send less.
-const LIST_LIMIT: usize = 1024 * 1024;
-
 /// The characters of a path that signatures escape.
-const PATH: &AsciiSet =
+pub(crate) const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// The characters of a query value that signatures escape.
@@ -84,24 +76,6 @@ pub trait S3Operations: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the response is inconclusive.
     async fn verifies(&self, key: &Path) -> Result<bool>;
-
-    /// Lists up to `limit` multipart uploads that are neither completed nor
-    /// aborted, of objects whose keys begin with `prefix`.
-    ///
-    /// # Errors
-    /// Also when the store does not offer it.
-    async fn list_uploads(
-        &self,
-        prefix: &str,
-        after: Option<&UploadMarker>,
-        limit: usize,
-    ) -> Result<OpenUploads>;
-
-    /// What was sent to a multipart upload after its first `after` parts.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] when it was completed or aborted.
-    async fn sent_parts(&self, key: &Path, id: &MultipartId, after: usize) -> Result<SentParts>;
 }
 
 /// The outcome of a request of [`S3Operations::put_verified`].
@@ -183,31 +157,22 @@ impl SignedS3 {
 
     /// Sends a request and reads the response.
     async fn send(&self, request: HttpRequest) -> Result<(StatusCode, Bytes)> {
-        self.send_for(request, ANSWER_LIMIT).await
-    }
-
-    /// The same for a response of up to `limit` bytes.
-    async fn send_for(&self, request: HttpRequest, limit: usize) -> Result<(StatusCode, Bytes)> {
         let (head, body) = self.client.execute(request).await.map_err(failed)?.into_parts();
-        let body = Limited::new(body, limit).collect().await;
+        let body = Limited::new(body, ANSWER_LIMIT).collect().await;
         let body = body.map_err(|error| Error::Generic { store: STORE, source: error })?;
         Ok((head.status, body.to_bytes()))
     }
+}
 
-    /// Gets a list as text.
-    async fn get_list(&self, key: &Path, query: &str) -> Result<String> {
+#[async_trait]
+impl ListRequests for SignedS3 {
+    async fn list_request(&self, key: &Path, query: &str) -> Result<HttpRequest> {
         let nothing = Sha256::digest([]);
-        let request = self.signed(Method::GET, (key, query), Vec::new(), &nothing).await?;
-        let (status, body) = self.send_for(request, LIST_LIMIT).await?;
-        let text = String::from_utf8_lossy(&body).into_owned();
-        let problem = || io::Error::other(format!("cannot list: {status}: {text}"));
-        match status {
-            StatusCode::NOT_FOUND => {
-                Err(Error::NotFound { path: key.to_string(), source: Box::new(problem()) })
-            }
-            status if status.is_success() => Ok(text),
-            _ => Err(failed(problem())),
-        }
+        self.signed(Method::GET, (key, query), Vec::new(), &nothing).await
+    }
+
+    fn client(&self) -> &HttpClient {
+        &self.client
     }
 }
 
@@ -280,28 +245,6 @@ impl S3Operations for SignedS3 {
             }
         }
     }
-
-    async fn list_uploads(
-        &self,
-        prefix: &str,
-        after: Option<&UploadMarker>,
-        limit: usize,
-    ) -> Result<OpenUploads> {
-        let query = uploads_query(prefix, after, limit);
-        parse_uploads(&self.get_list(&Path::default(), &query).await?)
-    }
-
-    async fn sent_parts(&self, key: &Path, id: &MultipartId, after: usize) -> Result<SentParts> {
-        let (mut sent, mut after) = (SentParts::default(), Some(after as u64));
-        for _ in 0..PARTS_REQUESTS {
-            let Some(number) = after else { return Ok(sent) };
-            after = parse_parts(&self.get_list(key, &parts_query(id, number)).await?, &mut sent)?;
-        }
-        match after {
-            None => Ok(sent),
-            Some(_) => Err(failed(io::Error::other("an upload with too many parts"))),
-        }
-    }
 }
 
 /// The response to the copy of a part.
@@ -311,6 +254,6 @@ struct CopyPartResult {
     e_tag: String,
 }
 
-pub(crate) fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Generic { store: STORE, source: Box::new(error) }
 }

@@ -1,5 +1,6 @@
 //! Which requests are retried; cryptography against known values.
 
+mod open_uploads;
 mod s3;
 
 use crate::{

@@ -3,19 +3,34 @@
 use crate::entries::{BATCH, EntryType, Position, batch, for_each};
 use crate::enumeration::{SESSION_DEPTH, total};
 use crate::lock::Lock;
-use crate::{Directory, files};
+use crate::{Directory, PRIVATE, files};
 use roadstead_bridge::storage::LIST_LIMIT;
 use roadstead_oci::RepositoryName;
 use roadstead_storage::{
     Collection, Holding, NameList, NamesQuery, PURGE_LEAST_AGE, PURGE_TIME, StorageError,
     UploadSession,
 };
+use std::io::{self, ErrorKind, Read as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How many sessions are removed while a client waits.
 ///
 /// Limit: sessions in a directory that one upload removes; test: `an_upload_removes_some_abandoned_ones`.
 const PURGE_LIMIT: u64 = 32;
+
+/// How many other repositories an upload looks at.
+///
+/// Limit: repositories in a directory that one upload looks at; test:
+/// `uploads_walk_over_other_repositories`.
+const WALK_LIMIT: usize = 8;
+
+/// The most bytes that are read of the file that says how far the walk over the
+/// repositories is: more than the longest name has.
+///
+/// Limit: bytes of the progress of purges in a directory; test: none, it is the
+/// registry's own.
+const PROGRESS_LIMIT: u64 = 1024;
 
 /// What a purge has found and removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -104,17 +119,20 @@ impl Directory {
         Ok(purged)
     }
 
-    /// Removes some abandoned sessions of the repository of a session that has begun, if it
-    /// is this session's turn ([`UploadSession::purges`]): for hosts that do nothing between
-    /// requests. They are at least an hour old, whatever `age` is. Does nothing if this
-    /// process owns the sessions: [`Directory::purge`] removes them.
+    /// Removes some abandoned sessions beside one that has begun, if it is this session's
+    /// turn ([`UploadSession::purges`]): for hosts that do nothing between requests. They are
+    /// of the same repository or, by turns, of others, over which a walk begins an `interval`
+    /// after the last one has ended. They are at least an hour old, whatever `age` is. Does
+    /// nothing if this process owns the sessions: [`Directory::purge`] removes them.
     ///
     /// # Errors
-    /// When the sessions cannot be listed. What cannot be removed is logged, in one line.
+    /// When the sessions cannot be listed. What cannot be removed is logged, in one line for
+    /// each repository.
     pub fn purge_beside(
         &self,
         session: &UploadSession,
         age: Duration,
+        interval: Duration,
         dry_run: bool,
     ) -> Result<Purged, StorageError> {
         let mut purged = Purged::default();
@@ -122,21 +140,115 @@ impl Directory {
             return Ok(purged);
         }
         self.writable()?;
-        let Some(before) = self.clock()?.checked_sub(age.max(PURGE_LEAST_AGE)) else {
+        let now = self.clock()?;
+        let Some(before) = now.checked_sub(age.max(PURGE_LEAST_AGE)) else {
             return Ok(purged);
         };
         let mut sweep = Sweep::new(before, dry_run, |_: &UploadSession, _| ());
         sweep.left = PURGE_LIMIT;
         sweep.until = Some(Instant::now() + PURGE_TIME);
-        let sessions = self.some_sessions(session)?;
-        self.purge_sessions(sessions, &mut sweep, &mut purged);
+        let after = if walks(session) { self.walk_goes_on(now, interval)? } else { None };
+        if let Some(after) = after {
+            self.walk(after, session, &mut sweep, &mut purged)?;
+        } else {
+            let sessions = self.some_sessions(&session.repository, session)?;
+            self.purge_sessions(sessions, &mut sweep, &mut purged);
+        }
         Ok(purged)
     }
 
-    /// Up to two batches of the sessions of the same repository. They begin anywhere, so that
-    /// those that stay do not hide the others.
-    fn some_sessions(&self, beside: &UploadSession) -> Result<Vec<UploadSession>, StorageError> {
-        let name = &beside.repository;
+    /// After which repository the walk goes on, empty for its beginning; `None` if it has
+    /// ended, and the next one is not due.
+    fn walk_goes_on(
+        &self,
+        now: SystemTime,
+        interval: Duration,
+    ) -> Result<Option<String>, StorageError> {
+        let read = || -> io::Result<(String, SystemTime)> {
+            let (file, mut after) = (files::open(&self.progress_path())?, String::new());
+            let modified = file.metadata()?.modified()?;
+            file.take(PROGRESS_LIMIT).read_to_string(&mut after)?;
+            Ok((after.trim_end().to_owned(), modified))
+        };
+        match read() {
+            Ok((after, modified)) if after.is_empty() => {
+                // A clock that was wrong stops no walk for longer than an interval.
+                let since = now.duration_since(modified).unwrap_or_else(|ahead| ahead.duration());
+                Ok((since >= interval).then_some(after))
+            }
+            Ok((after, _)) => Ok(Some(after)),
+            // None has begun, or it cannot be understood.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
+                Ok(Some(String::new()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks at the repositories after one, and notes how far that is: several processes that
+    /// do so at once only look at some of them again.
+    fn walk(
+        &self,
+        mut after: String,
+        beside: &UploadSession,
+        sweep: &mut Sweep<impl FnMut(&UploadSession, u64)>,
+        purged: &mut Purged,
+    ) -> Result<(), StorageError> {
+        let page = self.names(&NamesQuery {
+            list: NameList::Repositories(Holding::Anything),
+            values: false,
+            after: Some(after.clone()).filter(|after| !after.is_empty()),
+            limit: WALK_LIMIT,
+        })?;
+        let mut goes_on = page.more;
+        for text in page.names {
+            let removed = purged.sessions;
+            if let Ok(name) = RepositoryName::parse(&text) {
+                match self.some_sessions(&name, beside) {
+                    Ok(sessions) => self.purge_sessions(sessions, sweep, purged),
+                    Err(StorageError::NotFound) => {}
+                    Err(error) => {
+                        (self.log)(&format!("cannot remove abandoned uploads of {name}: {error}"));
+                    }
+                }
+            }
+            let ended = sweep.has_ended();
+            // There may be more of them; but what stays must not end the walk.
+            if !(ended && !sweep.dry_run && purged.sessions > removed) {
+                after = text;
+            }
+            if ended {
+                goes_on = true;
+                break;
+            }
+        }
+        let path = self.progress_path();
+        if goes_on && after.is_empty() {
+            return match files::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+                _ => Ok(()),
+            };
+        }
+        let file = files::open_for_writing(&path)?;
+        files::call("truncate", &path, || file.set_len(0))?;
+        // The line's end marks the file as modified, also where nothing precedes it.
+        let line = format!("{}\n", if goes_on { after.as_str() } else { "" });
+        Ok(files::write_all(&file, &path, line.as_bytes())?)
+    }
+
+    /// Says how far the walk over the repositories is: a line with the last one's name, or
+    /// without any once it has ended.
+    fn progress_path(&self) -> PathBuf {
+        self.root().join(PRIVATE).join("upload-purge")
+    }
+
+    /// Up to two batches of the sessions of a repository. They begin anywhere, so that those
+    /// that stay do not hide the others.
+    fn some_sessions(
+        &self,
+        name: &RepositoryName,
+        beside: &UploadSession,
+    ) -> Result<Vec<UploadSession>, StorageError> {
         let uploads = self.root().join(Collection::Sessions(name.clone()).prefix());
         let read = |position| {
             batch(self.root(), &uploads, &position, |id, entry, take| {
@@ -236,6 +348,13 @@ impl Directory {
         };
         self.discard(session)
     }
+}
+
+/// Whether a session whose turn it is looks at other repositories, if some are due: by a
+/// digit that decides nothing else.
+fn walks(session: &UploadSession) -> bool {
+    let digit = session.id.as_str().chars().nth(21).and_then(|digit| digit.to_digit(16));
+    digit.is_some_and(|digit| digit.is_multiple_of(2))
 }
 
 #[cfg(test)]

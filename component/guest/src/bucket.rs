@@ -20,7 +20,7 @@ pub(crate) async fn open(
     services: Services,
 ) -> Result<Option<(Backend, Options)>, String> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
-    let OpenBucket { bucket, s3, signer } = outbound::open(cloud, services)?;
+    let OpenBucket { bucket, s3, uploads, signer } = outbound::open(cloud, services)?;
     let root = Path::from(cloud.prefix.as_str());
     let (conditional, equal_parts) = match &cloud.service {
         Service::S3(s3) => {
@@ -41,6 +41,7 @@ pub(crate) async fn open(
         multipart: Arc::clone(&bucket) as _,
         lists: bucket as _,
         s3,
+        uploads,
         signer: signer.filter(|_| config.redirect),
         root,
         conditional,

@@ -136,10 +136,10 @@ impl Transport for GuestTransport {
 /// Removes some abandoned uploads beside one that has begun. What fails is logged, and left
 /// to another one.
 fn purge(directory: &Directory, session: &UploadSession, purging: UploadPurging) {
-    let UploadPurging { age, dry_run, .. } = purging;
+    let UploadPurging { age, interval, dry_run } = purging;
     // In a dry run, each that is due finds the same ones again.
     let done = if dry_run { "would be removed, at least" } else { "removed" };
-    match directory.purge_beside(session, age, dry_run) {
+    match directory.purge_beside(session, age, interval, dry_run) {
         Ok(Purged { sessions: 0, .. }) => {}
         Ok(Purged { sessions, bytes, .. }) => {
             let text = format!("abandoned uploads {done}: {sessions} with {bytes} bytes");

@@ -110,6 +110,7 @@ impl MemoryBucket {
             multipart: Arc::new(self.clone()),
             lists: Arc::new(self.clone()),
             s3: None,
+            uploads: None,
             signer: None,
             root: Path::from(root),
             conditional: *lock(&self.0.conditions) != Conditions::Ignored,
@@ -125,7 +126,8 @@ impl MemoryBucket {
 
     /// The same, with the operations that only S3 has.
     pub fn like_s3(&self, root: &str) -> Backend {
-        Backend { s3: Some(Arc::new(self.clone())), ..self.backend(root) }
+        let all = Arc::new(self.clone());
+        Backend { s3: Some(Arc::clone(&all) as _), uploads: Some(all), ..self.backend(root) }
     }
 
     /// A bucket that treats conditional writes in this way.

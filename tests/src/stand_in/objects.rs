@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// The minimum size of all parts except the last, in bytes.
@@ -40,7 +40,7 @@ pub(crate) struct State {
     objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, Upload>,
     serial: u64,
-    ahead: Arc<AtomicU64>,
+    ahead: Arc<AtomicI64>,
 }
 
 #[derive(Clone)]
@@ -54,12 +54,19 @@ struct Object {
 struct Upload {
     key: String,
     metadata: HeaderMap,
-    parts: BTreeMap<usize, (String, Bytes)>,
+    initiated: SystemTime,
+    parts: BTreeMap<usize, Part>,
+}
+
+struct Part {
+    e_tag: String,
+    bytes: Bytes,
+    modified: SystemTime,
 }
 
 impl State {
-    /// A store whose clock is ahead by so many seconds.
-    pub(crate) fn new(ahead: Arc<AtomicU64>) -> Self {
+    /// A store whose clock is ahead by so many seconds, or behind if they are negative.
+    pub(crate) fn new(ahead: Arc<AtomicI64>) -> Self {
         Self { ahead, ..Self::default() }
     }
 
@@ -67,6 +74,8 @@ impl State {
     pub(crate) fn answer(&mut self, asked: &Asked) -> Answer {
         match asked.head.method {
             Method::GET if asked.get("list-type") == "2" => Ok(self.list(asked)),
+            Method::GET if asked.has("uploads") => Ok(self.list_uploads(asked)),
+            Method::GET if asked.has("uploadId") => self.list_parts(asked),
             Method::GET | Method::HEAD => self.read(asked),
             Method::PUT if asked.has("partNumber") => self.put_part(asked),
             Method::PUT => self.put(asked),
@@ -104,14 +113,19 @@ impl State {
         if failed { Err(FAILED_CONDITION) } else { Ok(()) }
     }
 
+    fn now(&self) -> SystemTime {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let by = Duration::from_secs(ahead.unsigned_abs());
+        if ahead < 0 { SystemTime::now() - by } else { SystemTime::now() + by }
+    }
+
     fn next(&mut self) -> u64 {
         self.serial += 1;
         FIRST_GENERATION + self.serial
     }
 
     fn store(&mut self, place: &str, bytes: Bytes, metadata: HeaderMap) -> Object {
-        let ahead = Duration::from_secs(self.ahead.load(Ordering::Relaxed));
-        let modified = SystemTime::now() + ahead;
+        let modified = self.now();
         let object = Object { bytes, generation: self.next(), metadata, modified };
         self.objects.insert(place.to_owned(), object.clone());
         object
@@ -230,10 +244,79 @@ impl State {
         xml(&format!("<ListBucketResult>{items}{next}</ListBucketResult>"))
     }
 
+    /// <https://cloud.google.com/storage/docs/xml-api/get-bucket-uploads>
+    fn list_uploads(&self, asked: &Asked) -> Response<Full<Bytes>> {
+        let root = format!("{}/", asked.place.trim_end_matches('/'));
+        let most = asked.get("max-uploads").parse().unwrap_or(PAGE).min(PAGE);
+        let after = (asked.get("key-marker"), asked.get("upload-id-marker"));
+        let is_after = |key: &str, id: &str| match after {
+            (after, "") => key > after,
+            after => (key, id) > after,
+        };
+        let mut found: Vec<_> = self
+            .uploads
+            .iter()
+            .filter_map(|(id, upload)| Some((upload.key.strip_prefix(&root)?, id, upload)))
+            .filter(|(key, id, _)| key.starts_with(asked.get("prefix")) && is_after(key, id))
+            .collect();
+        found.sort_by_key(|(key, id, _)| (*key, *id));
+        let truncated = found.len() > most;
+        found.truncate(most);
+        let mut items = String::new();
+        for (key, id, upload) in &found {
+            let _ = write!(
+                items,
+                "<Upload><Key>{}</Key><UploadId>{id}</UploadId><StorageClass>STANDARD\
+                 </StorageClass><Initiated>{}</Initiated></Upload>",
+                escaped(key),
+                rfc3339(upload.initiated)
+            );
+        }
+        let next = found.last().filter(|_| truncated).map_or(String::new(), |(key, id, _)| {
+            format!(
+                "<NextKeyMarker>{}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>",
+                escaped(key)
+            )
+        });
+        xml(&format!(
+            "<ListMultipartUploadsResult><IsTruncated>{truncated}</IsTruncated>{next}{items}\
+             </ListMultipartUploadsResult>"
+        ))
+    }
+
+    /// <https://cloud.google.com/storage/docs/xml-api/get-object-multipart>
+    fn list_parts(&self, asked: &Asked) -> Answer {
+        let upload = self.uploads.get(asked.get("uploadId"));
+        let upload = upload.filter(|upload| upload.key == asked.place).ok_or(NO_SUCH_UPLOAD)?;
+        let after = asked.get("part-number-marker").parse().unwrap_or(0);
+        let mut found: Vec<_> = upload.parts.range(after + 1..).collect();
+        let truncated = found.len() > PAGE;
+        found.truncate(PAGE);
+        let mut items = String::new();
+        for (number, part) in &found {
+            let _ = write!(
+                items,
+                "<Part><PartNumber>{number}</PartNumber><LastModified>{}</LastModified>\
+                 <ETag>{}</ETag><Size>{}</Size></Part>",
+                rfc3339(part.modified),
+                part.e_tag,
+                part.bytes.len()
+            );
+        }
+        let next = found.last().filter(|_| truncated).map_or(String::new(), |(number, _)| {
+            format!("<NextPartNumberMarker>{number}</NextPartNumberMarker>")
+        });
+        Ok(xml(&format!(
+            "<ListPartsResult><IsTruncated>{truncated}</IsTruncated>{next}{items}\
+             </ListPartsResult>"
+        )))
+    }
+
     fn begin(&mut self, asked: &Asked) -> Response<Full<Bytes>> {
         let id = format!("upload/{}", self.next());
-        let (key, metadata) = (asked.place.clone(), asked.metadata());
-        self.uploads.insert(id.clone(), Upload { key, metadata, parts: BTreeMap::new() });
+        let (key, metadata, initiated) = (asked.place.clone(), asked.metadata(), self.now());
+        let upload = Upload { key, metadata, initiated, parts: BTreeMap::new() };
+        self.uploads.insert(id.clone(), upload);
         xml(&format!(
             "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
         ))
@@ -242,12 +325,12 @@ impl State {
     fn put_part(&mut self, asked: &Asked) -> Answer {
         let number: usize = asked.get("partNumber").parse().map_err(|_| INVALID)?;
         let copied = self.source(asked)?.map(|source| source.bytes.clone());
-        let e_tag = format!("\"part-{}\"", self.next());
+        let (e_tag, modified) = (format!("\"part-{}\"", self.next()), self.now());
         let upload = self.uploads.get_mut(asked.get("uploadId"));
         let upload = upload.filter(|upload| upload.key == asked.place).ok_or(NO_SUCH_UPLOAD)?;
         let is_copy = copied.is_some();
         let bytes = copied.unwrap_or_else(|| asked.body.clone());
-        upload.parts.insert(number, (e_tag.clone(), bytes));
+        upload.parts.insert(number, Part { e_tag: e_tag.clone(), bytes, modified });
         let mut answer = if is_copy {
             xml(&format!("<CopyPartResult><ETag>{e_tag}</ETag></CopyPartResult>"))
         } else {
@@ -270,11 +353,11 @@ impl State {
         for part in text.split("<Part>").skip(1) {
             let number: usize =
                 named(part, "PartNumber").and_then(|n| n.parse().ok()).ok_or(INVALID)?;
-            let (e_tag, bytes) = upload.parts.get(&number).ok_or(INVALID_PART)?;
-            if named(part, "ETag").as_ref() != Some(e_tag) {
+            let sent = upload.parts.get(&number).ok_or(INVALID_PART)?;
+            if named(part, "ETag").as_ref() != Some(&sent.e_tag) {
                 return Err(INVALID_PART);
             }
-            pieces.push(bytes.clone());
+            pieces.push(sent.bytes.clone());
         }
         if pieces.iter().rev().skip(1).any(|piece| piece.len() < LEAST_PART) {
             return Err(Refusal(StatusCode::BAD_REQUEST, "EntityTooSmall"));

@@ -49,13 +49,14 @@ fn storage(store: Refusing) -> CloudStorage<NativeBodies> {
     let settings =
         settings.map(|(name, value)| (format!("REGISTRY_STORAGE_S3_{name}"), value.to_owned()));
     let cloud = Config::from_variables(settings).unwrap().cloud.unwrap();
-    let OpenBucket { bucket, s3, .. } =
+    let OpenBucket { bucket, s3, uploads, .. } =
         roadstead_buckets::open(&cloud, store, NoTime, None).unwrap();
     let backend = Backend {
         store: Arc::clone(&bucket) as _,
         multipart: Arc::clone(&bucket) as _,
         lists: bucket as _,
         s3,
+        uploads,
         signer: None,
         root: Path::default(),
         conditional: true,

@@ -140,8 +140,8 @@ async fn uploads_that_go_on_are_kept() {
     // The least age is an hour.
     let purge = after(&storage, short, HOUR / 2);
     assert_eq!(purge.sessions(&repository(), None).await, Ok((Purged::default(), None)));
-    let s3 = bucket.like_s3("").s3.unwrap();
-    assert_eq!(purge.multiparts(&*s3, None).await, Ok((Purged::default(), None)));
+    let lists = bucket.like_s3("").uploads.unwrap();
+    assert_eq!(purge.multiparts(&*lists, None).await, Ok((Purged::default(), None)));
     assert_eq!(bucket.open_uploads(), 1);
     assert_eq!(storage.status(&session).await, Ok(12 * MIB as u64));
     // Of two sessions the other one is young by a single object.
@@ -165,11 +165,11 @@ async fn uploads_that_go_on_are_kept() {
     let session = begun(&storage, &repository()).await;
     let between = SystemTime::now();
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let open = s3.list_uploads("", None, 10).await.unwrap().uploads.remove(0);
+    let open = lists.list_uploads("", None, 10).await.unwrap().uploads.remove(0);
     bucket.put_part(&open.key, &open.id, 2, content(MIB).into()).await.unwrap();
     for purged in [
         at(between).sessions(&repository(), None).await.unwrap().0,
-        at(between).multiparts(&*s3, None).await.unwrap().0,
+        at(between).multiparts(&*lists, None).await.unwrap().0,
     ] {
         assert_eq!(purged.uploads, 0);
     }
@@ -183,7 +183,7 @@ async fn multipart_uploads_are_found_by_the_list_of_the_store() {
     let storage = storage_in(bucket.like_s3("some/place"), PURGING);
     let (one, two) =
         (begun(&storage, &name("idle")).await, UploadSession::from_random(name("b"), [7; 16]));
-    let s3 = bucket.like_s3("").s3.unwrap();
+    let lists = bucket.like_s3("").uploads.unwrap();
     let create = async |key: &str, size: usize| {
         let path = Path::from(key);
         let id = bucket.create_multipart(&path).await.unwrap();
@@ -198,16 +198,16 @@ async fn multipart_uploads_are_found_by_the_list_of_the_store() {
     create("some/place/docker/registry/v2/other", 3).await;
     create("some/other/docker/registry/v2/blobs", 3).await;
     bucket.requests();
-    let early = after(&storage, PURGING, WEEK / 2).multiparts(&*s3, None).await;
+    let early = after(&storage, PURGING, WEEK / 2).multiparts(&*lists, None).await;
     assert_eq!(early, Ok((Purged::default(), None)));
     assert_eq!(bucket.requests(), ["UPLOADS some/place/docker/registry/v2/"]);
     let dry = Purging { dry_run: true, ..PURGING };
     let expected = Purged { uploads: 3, bytes: 12 * MIB as u64 + 20 + 5, records: 0 };
-    let would = after(&storage, dry, WEEK + HOUR).multiparts(&*s3, None).await;
+    let would = after(&storage, dry, WEEK + HOUR).multiparts(&*lists, None).await;
     assert_eq!((would, bucket.open_uploads()), (Ok((expected, None)), 5));
     assert_eq!(storage.status(&one).await, Ok(12 * MIB as u64));
     bucket.requests();
-    let purged = after(&storage, PURGING, WEEK + HOUR).multiparts(&*s3, None).await;
+    let purged = after(&storage, PURGING, WEEK + HOUR).multiparts(&*lists, None).await;
     assert_eq!((purged, bucket.open_uploads()), (Ok((expected, None)), 2));
     assert!(bucket.requests().len() <= 1 + 7 * 3);
     assert_eq!(keys(&bucket).await, [""; 0]);
@@ -218,7 +218,7 @@ async fn multipart_uploads_are_found_by_the_list_of_the_store() {
     let (mut next, mut rounds) = (None, 0);
     loop {
         let purge = after(&storage, PURGING, WEEK + HOUR);
-        next = purge.multiparts(&*s3, next.as_ref()).await.unwrap().1;
+        next = purge.multiparts(&*lists, next.as_ref()).await.unwrap().1;
         rounds += 1;
         if next.is_none() {
             break;

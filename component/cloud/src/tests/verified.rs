@@ -7,7 +7,7 @@ use http::request::Parts;
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{MultipartId, Result};
-use roadstead_buckets::{Backend, OpenUploads, S3Operations, SentParts, UploadMarker};
+use roadstead_buckets::{Backend, S3Operations};
 use roadstead_kit::body::MemoryBody;
 use roadstead_kit::bucket::MemoryBucket;
 use roadstead_oci::Digest;
@@ -46,19 +46,6 @@ impl S3Operations for Careless {
 
     async fn verifies(&self, _: &Path) -> Result<bool> {
         Ok(false)
-    }
-
-    async fn list_uploads(
-        &self,
-        prefix: &str,
-        after: Option<&UploadMarker>,
-        limit: usize,
-    ) -> Result<OpenUploads> {
-        self.0.list_uploads(prefix, after, limit).await
-    }
-
-    async fn sent_parts(&self, key: &Path, id: &MultipartId, after: usize) -> Result<SentParts> {
-        self.0.sent_parts(key, id, after).await
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 const WEEK: Duration = Duration::from_hours(168);
+const DAY: Duration = Duration::from_hours(24);
 
 fn session(name: &str, number: u8) -> UploadSession {
     UploadSession::from_random(RepositoryName::parse(name).unwrap(), [number; 16])
@@ -182,13 +183,63 @@ fn an_upload_removes_some_abandoned_ones() {
     let _appender = directory.append(&used, None).unwrap();
     let left = || old.iter().filter(|session| path(session).exists()).count();
     let purge = |number, age, dry_run| {
-        directory.purge_beside(&session("a", number), age, dry_run).unwrap().sessions
+        directory.purge_beside(&session("a", number), age, DAY, dry_run).unwrap().sessions
     };
     assert_eq!((purge(0x61, WEEK, false), left()), (0, 40), "not its turn");
-    assert_eq!((purge(0x60, WEEK, true), left()), (32, 40), "a dry run");
-    assert_eq!((purge(0x60, WEEK, false), left()), (32, 8));
-    assert_eq!((purge(0x60, Duration::ZERO, false), left()), (9, 0));
-    assert_eq!(purge(0x60, Duration::ZERO, false), 0);
+    assert_eq!((purge(0x70, WEEK, true), left()), (32, 40), "a dry run");
+    assert_eq!((purge(0x70, WEEK, false), left()), (32, 8));
+    assert_eq!((purge(0x70, Duration::ZERO, false), left()), (9, 0));
+    assert_eq!(purge(0x70, Duration::ZERO, false), 0);
     let all = [&elsewhere, &young, &used, &older].map(|session| path(session).exists());
     assert_eq!(all, [true, true, true, false]);
+}
+
+/// Sessions of repositories to which nobody pushes go as well, a few repositories at a time;
+/// and once that has looked at all, it waits.
+#[test]
+fn uploads_walk_over_other_repositories() {
+    let root = tempfile::tempdir().unwrap();
+    let _owner = Directory::open(root.path()).unwrap();
+    let directory = Directory::open(root.path()).unwrap();
+    let path = |session: &UploadSession| directory.session_path(session);
+    let begin = |session: UploadSession| {
+        directory.begin(&session).unwrap();
+        age(&path(&session));
+        session
+    };
+    // Of a repository with more than one upload removes, and of many with one each.
+    let mut old: Vec<_> = (1..=40).map(|number| begin(session("many", number))).collect();
+    old.extend((10..30).map(|number| begin(session(&format!("one/{number}"), 1))));
+    let young = session("one/10", 2);
+    directory.begin(&young).unwrap();
+    let left = || old.iter().filter(|session| path(session).exists()).count();
+    let purge = |number, dry_run| {
+        let beside = session("busy", number);
+        directory.purge_beside(&beside, WEEK, DAY, dry_run).unwrap().sessions
+    };
+    assert_eq!((purge(0x50, false), left()), (0, 60), "it looks at its own repository");
+    // A dry run goes on after the repository in which it ended.
+    let dry: Vec<u64> = (0..5).map(|_| purge(0x60, true)).collect();
+    assert_eq!((dry, left()), (vec![32, 8, 8, 4, 0], 60));
+    let progress = root.path().join(".roadstead/upload-purge");
+    let modify = |time| File::options().write(true).open(&progress).unwrap().set_modified(time);
+    assert_eq!(fs::read(&progress).unwrap(), b"\n");
+    modify(SystemTime::now() - DAY - Duration::from_mins(1)).unwrap();
+    let removed: Vec<u64> = (0..5).map(|_| purge(0x60, false)).collect();
+    assert_eq!((removed, left()), (vec![32, 15, 8, 5, 0], 0));
+    assert!(path(&young).exists());
+
+    let next = begin(session("one/10", 3));
+    modify(SystemTime::now() - DAY + Duration::from_hours(1)).unwrap();
+    assert_eq!(purge(0x60, false), 0, "it is not due");
+    // Nor does a wrong clock make it wait for ever, or what the file should not hold.
+    modify(SystemTime::now() + DAY + Duration::from_hours(1)).unwrap();
+    assert_eq!((purge(0x60, false), path(&next).exists()), (1, false));
+    for content in [&b"\xff"[..], &[b'x'; 2000]] {
+        begin(session("one/10", 3));
+        fs::write(&progress, content).unwrap();
+        let removed: u64 = (0..3).map(|_| purge(0x60, false)).sum();
+        let expected = u64::from(content.len() == 1);
+        assert_eq!((removed, fs::read(&progress).unwrap().len()), (expected, 1));
+    }
 }

@@ -8,7 +8,9 @@ use http::request::Parts;
 use object_store::multipart::{MultipartStore as _, PartId};
 use object_store::path::Path;
 use object_store::{MultipartId, ObjectStoreExt as _};
-use roadstead_buckets::{OpenUpload, OpenUploads, S3Operations, SentParts, UploadMarker};
+use roadstead_buckets::{
+    OpenUpload, OpenUploads, S3Operations, SentParts, UploadLists, UploadMarker,
+};
 use roadstead_storage::StorageError;
 use sha2::{Digest as _, Sha256};
 use std::ops::Range;
@@ -72,7 +74,10 @@ impl S3Operations for MemoryBucket {
         self.request("PUT", key.as_ref()).await?;
         Ok(true)
     }
+}
 
+#[async_trait]
+impl UploadLists for MemoryBucket {
     async fn list_uploads(
         &self,
         prefix: &str,

@@ -128,7 +128,7 @@ impl Uploads {
 impl<'a> Purge<'a> {
     /// A purge at a time; `None` if nothing can be so old.
     pub(crate) fn at(uploads: &'a Uploads, purging: Purging, now: SystemTime) -> Option<Self> {
-        let least = match uploads.objects.backend.s3 {
+        let least = match uploads.objects.backend.uploads {
             Some(_) => PURGE_LEAST_AGE,
             None => FORGOTTEN_AGE,
         };
@@ -143,11 +143,11 @@ impl<'a> Purge<'a> {
         let mut progress = Progress::read(self).await?;
         let sessions = progress.of_repository(self, repository);
         let multiparts = progress.of_multiparts(self);
-        let s3 = self.uploads.objects.backend.s3.as_deref();
-        let purged = match (sessions, multiparts, s3) {
+        let lists = self.uploads.objects.backend.uploads.as_deref();
+        let purged = match (sessions, multiparts, lists) {
             // By chance, where several are due.
-            (sessions, Some(run), Some(s3)) if sessions.is_none() || is_heads() => {
-                let purged = self.multiparts(s3, run.after.as_ref()).await;
+            (sessions, Some(run), Some(lists)) if sessions.is_none() || is_heads() => {
+                let purged = self.multiparts(lists, run.after.as_ref()).await;
                 let (purged, next) = self.or_later(purged);
                 progress.note_multiparts(&run, next);
                 purged

@@ -7,7 +7,7 @@ use super::{CONCURRENT, Found, Purge, PurgeLine, Purged, problem};
 use crate::error::Error;
 use crate::lists::ListQuery;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use roadstead_buckets::{OpenUpload, S3Operations, UploadMarker};
+use roadstead_buckets::{OpenUpload, UploadLists, UploadMarker};
 use roadstead_storage::{Key, LAYOUT, UploadSession};
 
 /// How many multipart uploads one purge looks at: fewer than objects, as each takes
@@ -22,11 +22,11 @@ impl Purge<'_> {
     /// next purge goes on, if there is more.
     pub(crate) async fn multiparts(
         &self,
-        s3: &dyn S3Operations,
+        lists: &dyn UploadLists,
         after: Option<&UploadMarker>,
     ) -> Result<(Purged, Option<UploadMarker>), Error> {
         let prefix = format!("{}/", self.uploads.objects.path_of(LAYOUT));
-        let listed = s3.list_uploads(&prefix, after, LIMIT).await.map_err(Error::from);
+        let listed = lists.list_uploads(&prefix, after, LIMIT).await.map_err(Error::from);
         let listed = match listed {
             // Not all stores have such a list, and not all credentials may read it.
             Err(error) => {

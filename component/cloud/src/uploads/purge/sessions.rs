@@ -209,10 +209,10 @@ impl Purge<'_> {
         parts: usize,
     ) -> Result<Option<SentParts>, Error> {
         // Then the age is one that no request reaches.
-        let Some(s3) = &self.uploads.objects.backend.s3 else {
+        let Some(lists) = &self.uploads.objects.backend.uploads else {
             return Ok(Some(SentParts::default()));
         };
-        match s3.sent_parts(path, id, parts).await.map_err(Error::from) {
+        match lists.sent_parts(path, id, parts).await.map_err(Error::from) {
             Ok(sent) if sent.newest.is_some_and(|newest| newest >= self.old) => Ok(None),
             Ok(sent) => Ok(Some(sent)),
             Err(Error::NOT_FOUND) => Ok(Some(SentParts::default())),
