@@ -208,7 +208,7 @@ async fn more_requests_than_there_are_turns() {
             wire.piece(Length::Announced, &HALF).await;
             stalled.push(wire);
         }
-        // A GET may have been kept before those two have begun.
+        // A response to a GET may come from the cache, which needs no turn.
         let refused = eventually("a request is refused with 503", async || {
             let begin = request("POST /v2/busy/blobs/uploads/", "");
             let answer = send(&host.address, begin).await.unwrap();

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutMode, PutPayload};
 use roadstead_buckets::{OpenBucket, honours_conditions};
-use roadstead_tests::{Gcs, Target, bucket, digest, open_bucket, post, run};
+use roadstead_tests::{Gcs, Target, bucket, digest, open_bucket, post, put, run};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -70,8 +70,9 @@ async fn abandoned_multipart_uploads() {
     let target = Target::Server(host.address.clone());
     for number in 0..MOST {
         let bytes = blob(number, 1000);
-        let path = format!("/v2/busy/blobs/uploads/?digest={}", digest(&bytes));
-        run(&target, &[post(path).body(bytes).status(201)]).await;
+        let end = put(format!("{{location}}{{&}}digest={}", digest(&bytes)));
+        let begin = post("/v2/busy/blobs/uploads/").status(202);
+        run(&target, &[begin, end.body(bytes).status(201)]).await;
         if lists.list_uploads("", None, 10).await.unwrap().uploads.len() <= 2 {
             break;
         }

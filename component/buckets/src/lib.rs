@@ -10,6 +10,7 @@ mod backend;
 mod client;
 mod conditions;
 mod crypto;
+mod exchange;
 mod google;
 mod open_uploads;
 pub mod platform;
@@ -114,8 +115,8 @@ where
         credentials.cloned().map(Given).ok_or_else(missing)
     };
     let requests = HttpClient::new(client);
-    let (mut s3, mut uploads): (Option<Arc<dyn S3Operations>>, Option<Arc<dyn UploadLists>>) =
-        (None, None);
+    let mut s3: Option<Arc<dyn S3Operations>> = None;
+    let mut uploads: Option<Arc<dyn UploadLists>> = None;
     let bucket = match &cloud.service {
         Service::S3(settings) => {
             let keys: AwsCredentialProvider = match &settings.key {
@@ -130,7 +131,7 @@ where
             let given = if gcs.key.is_none() { Some(given()?) } else { None };
             open_gcs(gcs, given, connector)?.map(|store| {
                 let credentials = Arc::clone(store.credentials());
-                let lists = GoogleLists::new(gcs, credentials, requests, user_agent);
+                let lists = GoogleLists::new(gcs, credentials, requests);
                 uploads = Some(Arc::new(lists));
                 Arc::new(store) as _
             })

@@ -3,11 +3,11 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>,
 //! <https://cloud.google.com/storage/docs/xml-api/get-bucket-uploads>
 
+use crate::exchange::{exchange, failed};
 use crate::s3::QUERY;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use http::StatusCode;
-use http_body_util::{BodyExt as _, Limited};
 use object_store::client::{HttpClient, HttpRequest};
 use object_store::path::Path;
 use object_store::{Error, MultipartId, Result};
@@ -15,9 +15,6 @@ use percent_encoding::utf8_percent_encode;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
-
-/// The store's name in errors.
-const STORE: &str = "bucket";
 
 /// The largest list that is read, in bytes: at most 1,000 parts.
 ///
@@ -92,6 +89,9 @@ pub trait UploadLists: fmt::Debug + Send + Sync {
 /// The signed requests for lists of one store.
 #[async_trait]
 pub(crate) trait ListRequests: fmt::Debug + Send + Sync {
+    /// The store's name in errors, as in object_store's.
+    const STORE: &'static str;
+
     /// A request for a list: of the bucket, if the key is empty, or of an object.
     async fn list_request(&self, key: &Path, query: &str) -> Result<HttpRequest>;
 
@@ -108,41 +108,41 @@ impl<R: ListRequests> UploadLists for R {
         limit: usize,
     ) -> Result<OpenUploads> {
         let query = uploads_query(prefix, after, limit);
-        parse_uploads(&list(self, &Path::default(), &query).await?)
+        let text = list(self, &Path::default(), &query).await?;
+        parse_uploads(&text).map_err(|source| Error::Generic { store: R::STORE, source })
     }
 
     async fn sent_parts(&self, key: &Path, id: &MultipartId, after: usize) -> Result<SentParts> {
         let (mut sent, mut after) = (SentParts::default(), Some(after as u64));
         for _ in 0..PARTS_REQUESTS {
             let Some(number) = after else { return Ok(sent) };
-            after = parse_parts(&list(self, key, &parts_query(id, number)).await?, &mut sent)?;
+            let text = list(self, key, &parts_query(id, number)).await?;
+            after = parse_parts(&text, &mut sent)
+                .map_err(|source| Error::Generic { store: R::STORE, source })?;
         }
         match after {
             None => Ok(sent),
-            Some(_) => Err(failed(io::Error::other("an upload with too many parts"))),
+            Some(_) => Err(failed(R::STORE)(io::Error::other("an upload with too many parts"))),
         }
     }
 }
 
+/// Why a list is not what was expected.
+type Unreadable = Box<dyn std::error::Error + Send + Sync>;
+
 /// Gets a list as text.
-async fn list(requests: &impl ListRequests, key: &Path, query: &str) -> Result<String> {
+async fn list<R: ListRequests>(requests: &R, key: &Path, query: &str) -> Result<String> {
     let request = requests.list_request(key, query).await?;
-    let (head, body) = requests.client().execute(request).await.map_err(failed)?.into_parts();
-    let body = Limited::new(body, LIST_LIMIT).collect().await;
-    let body = body.map_err(|error| Error::Generic { store: STORE, source: error })?;
-    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-    let problem = || io::Error::other(format!("cannot list: {}: {text}", head.status));
-    match head.status {
+    let (status, body) = exchange(requests.client(), R::STORE, request, LIST_LIMIT).await?;
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let problem = || io::Error::other(format!("cannot list: {status}: {text}"));
+    match status {
         StatusCode::NOT_FOUND => {
             Err(Error::NotFound { path: key.to_string(), source: Box::new(problem()) })
         }
         status if status.is_success() => Ok(text),
-        _ => Err(failed(problem())),
+        _ => Err(failed(R::STORE)(problem())),
     }
-}
-
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Generic { store: STORE, source: Box::new(error) }
 }
 
 /// The query for a part of the list of uploads.
@@ -172,8 +172,8 @@ fn parts_query(id: &MultipartId, after: u64) -> String {
 }
 
 /// Reads the response to a request with [`uploads_query`].
-fn parse_uploads(text: &str) -> Result<OpenUploads> {
-    let found: UploadsResult = quick_xml::de::from_str(text).map_err(failed)?;
+fn parse_uploads(text: &str) -> Result<OpenUploads, Unreadable> {
+    let found: UploadsResult = quick_xml::de::from_str(text)?;
     let mut uploads = Vec::new();
     for Upload { key, id, initiated } in found.uploads {
         // No key of the registry is one that cannot be a path.
@@ -191,8 +191,8 @@ fn parse_uploads(text: &str) -> Result<OpenUploads> {
 
 /// Adds the parts in the response to a request with [`parts_query`]. Returns after
 /// which number the list goes on, if it does.
-fn parse_parts(text: &str, sent: &mut SentParts) -> Result<Option<u64>> {
-    let found: PartsResult = quick_xml::de::from_str(text).map_err(failed)?;
+fn parse_parts(text: &str, sent: &mut SentParts) -> Result<Option<u64>, Unreadable> {
+    let found: PartsResult = quick_xml::de::from_str(text)?;
     for Part { size, last_modified } in found.parts {
         sent.bytes = sent.bytes.saturating_add(size);
         sent.newest = sent.newest.max(Some(time(&last_modified)?));
@@ -200,8 +200,8 @@ fn parse_parts(text: &str, sent: &mut SentParts) -> Result<Option<u64>> {
     Ok(found.next.filter(|_| found.truncated))
 }
 
-fn time(text: &str) -> Result<DateTime<Utc>> {
-    Ok(DateTime::parse_from_rfc3339(text).map_err(failed)?.to_utc())
+fn time(text: &str) -> Result<DateTime<Utc>, Unreadable> {
+    Ok(DateTime::parse_from_rfc3339(text)?.to_utc())
 }
 
 #[derive(Deserialize)]

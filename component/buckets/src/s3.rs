@@ -1,6 +1,7 @@
 //! Operations of S3 for which object_store has no method.
 
 use crate::RustCrypto;
+use crate::exchange::{exchange, failed};
 use crate::open_uploads::ListRequests;
 use crate::refusal::error_code;
 use async_trait::async_trait;
@@ -8,12 +9,11 @@ use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
 use object_store::multipart::PartId;
 use object_store::path::Path;
-use object_store::{Error, MultipartId, Result};
+use object_store::{MultipartId, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use roadstead_config::{Encryption, S3};
 use serde::Deserialize;
@@ -142,10 +142,12 @@ impl SignedS3 {
         let bucket = if *path_style { format!("/{bucket}") } else { String::new() };
         let uri = format!("{endpoint}{bucket}/{}{query}", utf8_percent_encode(key.as_ref(), PATH));
         let request = Request::builder().method(method).uri(uri);
-        let mut request = request.body(HttpRequestBody::empty()).map_err(failed)?;
+        let mut request = request.body(HttpRequestBody::empty()).map_err(failed(STORE))?;
         for (name, value) in headers {
-            let name = HeaderName::try_from(name).map_err(failed)?;
-            request.headers_mut().insert(name, HeaderValue::try_from(value).map_err(failed)?);
+            let name = HeaderName::try_from(name).map_err(failed(STORE))?;
+            request
+                .headers_mut()
+                .insert(name, HeaderValue::try_from(value).map_err(failed(STORE))?);
         }
         let credential = self.credentials.get_credential().await?;
         AwsAuthorizer::new(&credential, "s3", region)
@@ -157,15 +159,14 @@ impl SignedS3 {
 
     /// Sends a request and reads the response.
     async fn send(&self, request: HttpRequest) -> Result<(StatusCode, Bytes)> {
-        let (head, body) = self.client.execute(request).await.map_err(failed)?.into_parts();
-        let body = Limited::new(body, ANSWER_LIMIT).collect().await;
-        let body = body.map_err(|error| Error::Generic { store: STORE, source: error })?;
-        Ok((head.status, body.to_bytes()))
+        exchange(&self.client, STORE, request, ANSWER_LIMIT).await
     }
 }
 
 #[async_trait]
 impl ListRequests for SignedS3 {
+    const STORE: &'static str = STORE;
+
     async fn list_request(&self, key: &Path, query: &str) -> Result<HttpRequest> {
         let nothing = Sha256::digest([]);
         self.signed(Method::GET, (key, query), Vec::new(), &nothing).await
@@ -202,7 +203,9 @@ impl S3Operations for SignedS3 {
         // A copy that fails after the response has begun is a 200 with an error.
         match quick_xml::de::from_str::<CopyPartResult>(&text) {
             Ok(copied) if status.is_success() => Ok(PartId { content_id: copied.e_tag }),
-            _ => Err(failed(io::Error::other(format!("cannot copy a part: {status}: {text}")))),
+            _ => Err(failed(STORE)(io::Error::other(format!(
+                "cannot copy a part: {status}: {text}"
+            )))),
         }
     }
 
@@ -241,7 +244,7 @@ impl S3Operations for SignedS3 {
             Verified::Stored => Ok(false),
             Verified::Refused => {
                 let text = String::from_utf8_lossy(&body);
-                Err(failed(io::Error::other(format!("{status}: {text}"))))
+                Err(failed(STORE)(io::Error::other(format!("{status}: {text}"))))
             }
         }
     }
@@ -252,8 +255,4 @@ impl S3Operations for SignedS3 {
 struct CopyPartResult {
     #[serde(rename = "ETag")]
     e_tag: String,
-}
-
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Generic { store: STORE, source: Box::new(error) }
 }

@@ -10,7 +10,7 @@ use roadstead_storage::{
     Collection, Holding, NameList, NamesQuery, PURGE_LEAST_AGE, PURGE_TIME, StorageError,
     UploadSession,
 };
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,14 +19,14 @@ use std::time::{Duration, Instant, SystemTime};
 /// Limit: sessions in a directory that one upload removes; test: `an_upload_removes_some_abandoned_ones`.
 const PURGE_LIMIT: u64 = 32;
 
-/// How many other repositories an upload looks at.
+/// How many repositories an upload looks at whose turn it is in the walk over all.
 ///
 /// Limit: repositories in a directory that one upload looks at; test:
 /// `uploads_walk_over_other_repositories`.
 const WALK_LIMIT: usize = 8;
 
 /// The most bytes that are read of the file that says how far the walk over the
-/// repositories is: more than the longest name has.
+/// repositories is: more than the longest name makes.
 ///
 /// Limit: bytes of the progress of purges in a directory; test: none, it is the
 /// registry's own.
@@ -121,9 +121,10 @@ impl Directory {
 
     /// Removes some abandoned sessions beside one that has begun, if it is this session's
     /// turn ([`UploadSession::purges`]): for hosts that do nothing between requests. They are
-    /// of the same repository or, by turns, of others, over which a walk begins an `interval`
-    /// after the last one has ended. They are at least an hour old, whatever `age` is. Does
-    /// nothing if this process owns the sessions: [`Directory::purge`] removes them.
+    /// of the same repository or, by turns, of the next ones in a walk over all, which begins
+    /// an `interval` after the last one has ended. They are at least an hour old, whatever
+    /// `age` is. Does nothing if this process owns the sessions: [`Directory::purge`] removes
+    /// them.
     ///
     /// # Errors
     /// When the sessions cannot be listed. What cannot be removed is logged, in one line for
@@ -146,50 +147,21 @@ impl Directory {
         };
         let mut sweep = Sweep::new(before, dry_run, |_: &UploadSession, _| ());
         sweep.left = PURGE_LIMIT;
-        sweep.until = Some(Instant::now() + PURGE_TIME);
-        let after = if walks(session) { self.walk_goes_on(now, interval)? } else { None };
-        if let Some(after) = after {
-            self.walk(after, session, &mut sweep, &mut purged)?;
+        let walk = walks(session).then(|| Walk::read(self, now, age, interval, dry_run)).flatten();
+        if let Some(walk) = walk {
+            self.walk_on(walk, session, &mut sweep, &mut purged)?;
         } else {
             let sessions = self.some_sessions(&session.repository, session)?;
+            sweep.until = Some(Instant::now() + PURGE_TIME);
             self.purge_sessions(sessions, &mut sweep, &mut purged);
         }
         Ok(purged)
     }
 
-    /// After which repository the walk goes on, empty for its beginning; `None` if it has
-    /// ended, and the next one is not due.
-    fn walk_goes_on(
+    /// Looks at the next repositories of a walk, and notes how far that is.
+    fn walk_on(
         &self,
-        now: SystemTime,
-        interval: Duration,
-    ) -> Result<Option<String>, StorageError> {
-        let read = || -> io::Result<(String, SystemTime)> {
-            let (file, mut after) = (files::open(&self.progress_path())?, String::new());
-            let modified = file.metadata()?.modified()?;
-            file.take(PROGRESS_LIMIT).read_to_string(&mut after)?;
-            Ok((after.trim_end().to_owned(), modified))
-        };
-        match read() {
-            Ok((after, modified)) if after.is_empty() => {
-                // A clock that was wrong stops no walk for longer than an interval.
-                let since = now.duration_since(modified).unwrap_or_else(|ahead| ahead.duration());
-                Ok((since >= interval).then_some(after))
-            }
-            Ok((after, _)) => Ok(Some(after)),
-            // None has begun, or it cannot be understood.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
-                Ok(Some(String::new()))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Looks at the repositories after one, and notes how far that is: several processes that
-    /// do so at once only look at some of them again.
-    fn walk(
-        &self,
-        mut after: String,
+        mut walk: Walk,
         beside: &UploadSession,
         sweep: &mut Sweep<impl FnMut(&UploadSession, u64)>,
         purged: &mut Purged,
@@ -197,11 +169,17 @@ impl Directory {
         let page = self.names(&NamesQuery {
             list: NameList::Repositories(Holding::Anything),
             values: false,
-            after: Some(after.clone()).filter(|after| !after.is_empty()),
+            after: Some(walk.after.clone()).filter(|after| !after.is_empty()),
             limit: WALK_LIMIT,
         })?;
-        let mut goes_on = page.more;
+        let mut ended = !page.more;
+        // However long the list took, the first repository is looked at, so that the walk ends.
+        sweep.until = Some(Instant::now() + PURGE_TIME);
         for text in page.names {
+            if sweep.has_ended() {
+                ended = false;
+                break;
+            }
             let removed = purged.sessions;
             if let Ok(name) = RepositoryName::parse(&text) {
                 match self.some_sessions(&name, beside) {
@@ -212,34 +190,17 @@ impl Directory {
                     }
                 }
             }
-            let ended = sweep.has_ended();
-            // There may be more of them; but what stays must not end the walk.
-            if !(ended && !sweep.dry_run && purged.sessions > removed) {
-                after = text;
-            }
-            if ended {
-                goes_on = true;
+            // There may be more in it; but what cannot be removed must not end the walk.
+            if sweep.has_ended() && !sweep.dry_run && purged.sessions > removed {
+                ended = false;
                 break;
             }
+            walk.after = text;
         }
-        let path = self.progress_path();
-        if goes_on && after.is_empty() {
-            return match files::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-                _ => Ok(()),
-            };
+        if let Err(error) = walk.write(self, ended) {
+            (self.log)(&format!("cannot note how far the purge of uploads is: {error}"));
         }
-        let file = files::open_for_writing(&path)?;
-        files::call("truncate", &path, || file.set_len(0))?;
-        // The line's end marks the file as modified, also where nothing precedes it.
-        let line = format!("{}\n", if goes_on { after.as_str() } else { "" });
-        Ok(files::write_all(&file, &path, line.as_bytes())?)
-    }
-
-    /// Says how far the walk over the repositories is: a line with the last one's name, or
-    /// without any once it has ended.
-    fn progress_path(&self) -> PathBuf {
-        self.root().join(PRIVATE).join("upload-purge")
+        Ok(())
     }
 
     /// Up to two batches of the sessions of a repository. They begin anywhere, so that those
@@ -350,8 +311,77 @@ impl Directory {
     }
 }
 
-/// Whether a session whose turn it is looks at other repositories, if some are due: by a
-/// digit that decides nothing else.
+/// How far the walk over all repositories is: in a file of two lines, which several processes
+/// may replace at once; then some are looked at again.
+struct Walk {
+    /// The settings that it is of, as the first line: with others, all is due.
+    settings: String,
+    /// The last repository that was looked at; empty for none.
+    after: String,
+}
+
+/// The second line, before the name of the last repository.
+const AFTER: &str = "after ";
+
+/// The second line of a walk that has ended.
+const ENDED: &str = "ended";
+
+impl Walk {
+    fn path(directory: &Directory) -> PathBuf {
+        directory.root().join(PRIVATE).join("upload-purge")
+    }
+
+    /// The walk that is to go on; `None` if it has ended, and the next one is not due. One
+    /// that cannot be read begins again.
+    fn read(
+        directory: &Directory,
+        now: SystemTime,
+        age: Duration,
+        interval: Duration,
+        dry_run: bool,
+    ) -> Option<Self> {
+        let read = || -> io::Result<(String, SystemTime)> {
+            let (file, mut text) = (files::open(&Self::path(directory))?, String::new());
+            let modified = file.metadata()?.modified()?;
+            file.take(PROGRESS_LIMIT).read_to_string(&mut text)?;
+            Ok((text, modified))
+        };
+        let settings = format!("{} {dry_run}", age.as_secs());
+        let begun = |after: &str| Some(Self { settings: settings.clone(), after: after.into() });
+        let Ok((text, modified)) = read() else { return begun("") };
+        let mut lines = text.lines();
+        match (lines.next(), lines.next()) {
+            (Some(of), Some(ENDED)) if of == settings => {
+                // A clock that was wrong stops no walk for longer than an interval.
+                let since = now.duration_since(modified).unwrap_or_else(|ahead| ahead.duration());
+                if since < interval { None } else { begun("") }
+            }
+            (Some(of), Some(line)) if of == settings => {
+                begun(line.strip_prefix(AFTER).unwrap_or_default())
+            }
+            _ => begun(""),
+        }
+    }
+
+    fn write(&self, directory: &Directory, ended: bool) -> Result<(), StorageError> {
+        let Self { settings, after } = self;
+        let text = if ended {
+            format!("{settings}\n{ENDED}\n")
+        } else {
+            format!("{settings}\n{AFTER}{after}\n")
+        };
+        let (file, temporary) = directory.temporary_file()?;
+        let written = files::write_all(&file, &temporary, text.as_bytes())
+            .and_then(|()| files::rename(&temporary, &Self::path(directory)));
+        written.map_err(|error| {
+            let _ = files::remove_file(&temporary);
+            error.into()
+        })
+    }
+}
+
+/// Whether a session whose turn it is looks at the next repositories of the walk, if it is
+/// due: by a digit that decides nothing else.
 fn walks(session: &UploadSession) -> bool {
     let digit = session.id.as_str().chars().nth(21).and_then(|digit| digit.to_digit(16));
     digit.is_some_and(|digit| digit.is_multiple_of(2))

@@ -137,7 +137,7 @@ impl Transport for GuestTransport {
 /// to another one.
 fn purge(directory: &Directory, session: &UploadSession, purging: UploadPurging) {
     let UploadPurging { age, interval, dry_run } = purging;
-    // In a dry run, each that is due finds the same ones again.
+    // In a dry run, others find the same ones again.
     let done = if dry_run { "would be removed, at least" } else { "removed" };
     match directory.purge_beside(session, age, interval, dry_run) {
         Ok(Purged { sessions: 0, .. }) => {}

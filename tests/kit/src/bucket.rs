@@ -124,7 +124,7 @@ impl MemoryBucket {
         Backend { signer: Some(Arc::new(self.clone())), ..self.backend(root) }
     }
 
-    /// The same, with the operations that only S3 has.
+    /// The same, with the operations that only S3 has, and lists of multipart uploads.
     pub fn like_s3(&self, root: &str) -> Backend {
         let all = Arc::new(self.clone());
         Backend { s3: Some(Arc::clone(&all) as _), uploads: Some(all), ..self.backend(root) }

@@ -59,6 +59,11 @@ async fn keys(bucket: &MemoryBucket) -> Vec<String> {
     keys.filter(|key| !key.ends_with(PROGRESS)).collect()
 }
 
+/// With lists of multipart uploads, and nothing else of S3.
+fn like_google(bucket: &MemoryBucket) -> Backend {
+    Backend { s3: None, ..bucket.like_s3("") }
+}
+
 /// A session to which 12 MiB were sent, by two parts and a record.
 async fn begun(storage: &CloudStorage<NativeBodies>, repository: &RepositoryName) -> UploadSession {
     let session = new_session(storage, repository);
@@ -96,10 +101,16 @@ async fn old_uploads_are_removed_and_nothing_else() {
 /// session: what says that it has ended stays until it does not.
 #[tokio::test]
 async fn an_age_below_a_day_is_kept_to() {
-    for conditions in [Conditions::Honoured, Conditions::Refused, Conditions::Ignored] {
+    for (conditions, google) in [
+        (Conditions::Honoured, false),
+        (Conditions::Honoured, true),
+        (Conditions::Refused, false),
+        (Conditions::Ignored, false),
+    ] {
         let bucket = MemoryBucket::default().with_conditions(conditions);
         let purging = Purging { age: 2 * HOUR, ..PURGING };
-        let storage = storage_in(bucket.like_s3(""), purging);
+        let backend = if google { like_google(&bucket) } else { bucket.like_s3("") };
+        let storage = storage_in(backend, purging);
         let session = begun(&storage, &repository()).await;
         let mut removed = Purged::default();
         // A store that refuses conditions is known by its first refusal.
@@ -118,15 +129,26 @@ async fn an_age_below_a_day_is_kept_to() {
         assert_eq!(later, Ok((Purged { records: 1, ..Purged::default() }, None)));
         assert_eq!(keys(&bucket).await, [""; 0]);
     }
-    // Without a list of parts, nothing says that a request is sending some.
-    let bucket = MemoryBucket::default();
-    let purging = Purging { age: 2 * HOUR, ..PURGING };
-    let storage = storage_in(bucket.backend(""), purging);
-    begun(&storage, &repository()).await;
-    let purge = after(&storage, purging, 25 * HOUR);
-    assert_eq!(purge.sessions(&repository(), None).await, Ok((Purged::default(), None)));
-    let purge = after(&storage, purging, 27 * HOUR);
-    assert_eq!(purge.sessions(&repository(), None).await.unwrap().0.uploads, 1);
+    // Without a list of parts, or the permission to read it, nothing says that a request is
+    // sending some.
+    for listed in [false, true] {
+        let bucket = MemoryBucket::default();
+        let purging = Purging { age: 2 * HOUR, ..PURGING };
+        let backend = if listed { like_google(&bucket) } else { bucket.backend("") };
+        let storage = storage_in(backend, purging);
+        begun(&storage, &repository()).await;
+        let refuse = || {
+            if listed {
+                bucket.fail_next("PARTS");
+            }
+        };
+        refuse();
+        let purge = after(&storage, purging, 25 * HOUR);
+        assert_eq!(purge.sessions(&repository(), None).await, Ok((Purged::default(), None)));
+        refuse();
+        let purge = after(&storage, purging, 27 * HOUR);
+        assert_eq!(purge.sessions(&repository(), None).await.unwrap().0.uploads, 1);
+    }
 }
 
 /// The age counts from the last byte: of the record, of a part, and of a session of

@@ -108,7 +108,7 @@ table! {
         Scope::Both,
         Span { default: DEFAULT_PURGE_INTERVAL, least: Duration::from_mins(1), most: Duration::MAX },
         "How long to wait from one purge to the next. In a bucket it counts for each repository; in a \
-         directory without the native host, for the walk over those to which nobody pushes.",
+         directory without the native host, for a walk over all repositories.",
     )
     .differs("the first purge is at the start or, in a bucket, by an upload; not up to an hour later");
 

@@ -219,27 +219,41 @@ fn uploads_walk_over_other_repositories() {
     };
     assert_eq!((purge(0x50, false), left()), (0, 60), "it looks at its own repository");
     // A dry run goes on after the repository in which it ended.
-    let dry: Vec<u64> = (0..5).map(|_| purge(0x60, true)).collect();
-    assert_eq!((dry, left()), (vec![32, 8, 8, 4, 0], 60));
     let progress = root.path().join(".roadstead/upload-purge");
+    assert_eq!(purge(0x60, true), 32);
+    assert_eq!(fs::read(&progress).unwrap(), b"604800 true\nafter many\n");
+    let dry: Vec<u64> = (0..4).map(|_| purge(0x60, true)).collect();
+    assert_eq!((dry, left()), (vec![8, 8, 4, 0], 60));
     let modify = |time| File::options().write(true).open(&progress).unwrap().set_modified(time);
-    assert_eq!(fs::read(&progress).unwrap(), b"\n");
-    modify(SystemTime::now() - DAY - Duration::from_mins(1)).unwrap();
+    assert_eq!(fs::read(&progress).unwrap(), b"604800 true\nended\n");
+    // With other settings, all is due.
     let removed: Vec<u64> = (0..5).map(|_| purge(0x60, false)).collect();
     assert_eq!((removed, left()), (vec![32, 15, 8, 5, 0], 0));
     assert!(path(&young).exists());
 
+    let ended = "604800 false\nended\n";
+    assert_eq!(fs::read_to_string(&progress).unwrap(), ended);
     let next = begin(session("one/10", 3));
     modify(SystemTime::now() - DAY + Duration::from_hours(1)).unwrap();
     assert_eq!(purge(0x60, false), 0, "it is not due");
+    modify(SystemTime::now() - DAY - Duration::from_hours(1)).unwrap();
+    assert_eq!((purge(0x60, false), path(&next).exists()), (1, false));
     // Nor does a wrong clock make it wait for ever, or what the file should not hold.
     modify(SystemTime::now() + DAY + Duration::from_hours(1)).unwrap();
+    begin(next.clone());
     assert_eq!((purge(0x60, false), path(&next).exists()), (1, false));
-    for content in [&b"\xff"[..], &[b'x'; 2000]] {
-        begin(session("one/10", 3));
+    for content in [&b"\xff"[..], b"", b"604800 false", b"604800 false\nx\n", &[b'x'; 2000]] {
+        begin(next.clone());
         fs::write(&progress, content).unwrap();
-        let removed: u64 = (0..3).map(|_| purge(0x60, false)).sum();
-        let expected = u64::from(content.len() == 1);
-        assert_eq!((removed, fs::read(&progress).unwrap().len()), (expected, 1));
+        assert_eq!((purge(0x60, false), path(&next).exists()), (1, false));
+        assert_eq!(fs::read_to_string(&progress).unwrap(), ended);
     }
+    begin(next.clone());
+    fs::write(&progress, "604800 false\nafter one/10\n").unwrap();
+    assert_eq!((purge(0x60, false), path(&next).exists()), (0, true));
+    assert_eq!(fs::read_to_string(&progress).unwrap(), ended);
+    // Where the file cannot be written, the removal counts nevertheless.
+    fs::remove_file(&progress).unwrap();
+    fs::create_dir_all(progress.join("x")).unwrap();
+    assert_eq!((purge(0x60, false), path(&next).exists()), (1, false));
 }

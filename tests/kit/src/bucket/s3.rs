@@ -1,4 +1,4 @@
-//! What only S3 has: uploads by their hash, and lists of multipart uploads.
+//! What S3 has besides: uploads by their hash, and lists of multipart uploads, as on GCS.
 
 use super::{MemoryBucket, lock};
 use async_trait::async_trait;

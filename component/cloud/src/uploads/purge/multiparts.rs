@@ -61,7 +61,7 @@ impl Purge<'_> {
         if matches!(session, Some(Found::Kept)) {
             return Ok(Found::Kept);
         }
-        let Some(sent) = self.sent(&upload.key, &upload.id, 0).await? else {
+        let Some(sent) = self.sent(&upload.key, &upload.id, 0, upload.initiated).await? else {
             return Ok(Found::Kept);
         };
         if !self.purging.dry_run {

@@ -1,6 +1,6 @@
 //! Old sessions of one repository.
 
-use super::{CONCURRENT, Found, PURGE_LIMIT, Purge, Purged};
+use super::{CONCURRENT, Found, PURGE_LIMIT, Purge, PurgeLine, Purged, problem};
 use crate::error::Error;
 use crate::lists::{ListQuery, ListedObject};
 use crate::uploads::record::{FirstLine, GONE, HEAD_LIMIT, multipart_of};
@@ -173,7 +173,8 @@ impl Purge<'_> {
         let multipart = multipart_of(&head);
         if let Some(multipart) = &multipart {
             let path = objects.path(&multipart.key);
-            if self.sent(&path, &multipart.id, multipart.parts.len()).await?.is_none() {
+            let parts = multipart.parts.len();
+            if self.sent(&path, &multipart.id, parts, meta.last_modified).await?.is_none() {
                 return Ok(Found::Kept);
             }
         }
@@ -201,12 +202,13 @@ impl Purge<'_> {
     }
 
     /// What was sent to a multipart upload after its first parts, or `None` if it
-    /// goes on.
+    /// goes on. Nothing else was written of it after `known`.
     pub(super) async fn sent(
         &self,
         path: &Path,
         id: &String,
         parts: usize,
+        known: DateTime<Utc>,
     ) -> Result<Option<SentParts>, Error> {
         // Then the age is one that no request reaches.
         let Some(lists) = &self.uploads.objects.backend.uploads else {
@@ -216,9 +218,11 @@ impl Purge<'_> {
             Ok(sent) if sent.newest.is_some_and(|newest| newest >= self.old) => Ok(None),
             Ok(sent) => Ok(Some(sent)),
             Err(Error::NOT_FOUND) => Ok(Some(SentParts::default())),
-            // A store that does not say: as above, if the age is such a one.
-            Err(_) if self.old <= self.forgotten => Ok(Some(SentParts::default())),
-            Err(_) => Ok(None),
+            // A store that does not say: as above, once the age is such a one.
+            Err(error) => {
+                (self.purging.log)(PurgeLine::Detail, &problem(error));
+                Ok((known < self.forgotten).then(SentParts::default))
+            }
         }
     }
 
