@@ -176,7 +176,7 @@ async fn abandoned_uploads_are_removed_by_requests() {
     let mut begun = 0;
     while old.exists() || idle.exists() {
         begun += 1;
-        assert!(begun < 1000, "of which one of 16 purges, by turns");
+        assert!(begun < 500, "of which one of 16 purges, by turns");
         let request = Request::post("/v2/a/blobs/uploads/").body(Bytes::new()).unwrap();
         assert_eq!(send(&registry.address, request).await.unwrap().status(), StatusCode::ACCEPTED);
     }
