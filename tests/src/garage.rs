@@ -197,7 +197,13 @@ impl Node {
     fn run(program: &Path, configuration: &Path) -> anyhow::Result<Child> {
         let log = configuration.with_extension("log");
         let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
-        let process = Command::new(program)
+        let mut command = Command::new(program);
+        // See .ci/garage-nodelay.c.
+        let library = program.with_file_name("garage-nodelay.so");
+        if library.is_file() {
+            command.env("LD_PRELOAD", library);
+        }
+        let process = command
             .arg("-c")
             .arg(configuration)
             .arg("server")

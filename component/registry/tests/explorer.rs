@@ -425,10 +425,18 @@ const COLLECTIONS: &[Collected] = &[
 ];
 
 #[test]
-fn the_registry_collects_beside_clients() {
+fn the_registry_collects_in_a_directory_beside_clients() {
+    collects_beside_clients(Medium::SharedDirectory);
+}
+
+#[test]
+fn the_registry_collects_in_a_bucket_beside_clients() {
+    collects_beside_clients(Medium::Bucket(Conditions::Ignored));
+}
+
+fn collects_beside_clients(medium: Medium) {
     let mut failures = Vec::new();
-    let parts = [Meets::Actions, Meets::ActionsTwice, Meets::All];
-    for (medium, meets) in COLLECTED.into_iter().flat_map(|medium| parts.map(|of| (medium, of))) {
+    for meets in [Meets::Actions, Meets::ActionsTwice, Meets::All] {
         let mut runs = 0;
         for collected in COLLECTIONS {
             let all = bound(medium);
@@ -452,20 +460,24 @@ fn the_registry_collects_beside_clients() {
     report(&failures);
 }
 
+#[test]
+fn the_registry_collects_in_a_directory_and_a_fault_at_every_operation() {
+    collects_with_faults(Medium::SharedDirectory, &[FaultKind::Stops, FaultKind::Fails]);
+}
+
+#[test]
+fn the_registry_collects_in_a_bucket_and_a_fault_at_every_operation() {
+    let kinds = [FaultKind::Stops, FaultKind::Fails, FaultKind::LosesAnswer];
+    collects_with_faults(Medium::Bucket(Conditions::Ignored), &kinds);
+}
+
 /// Whichever operation of a run fails, or is its last: nothing is lost, nobody waits for
 /// ever, and later runs do the rest.
-#[test]
-fn the_registry_collects_and_a_fault_at_every_operation() {
+fn collects_with_faults(medium: Medium, kinds: &[FaultKind]) {
     let (orders, seeds) = if std::env::var_os(LONG).is_some() { (200, 100) } else { (2, 1) };
     let bound = Bound { orders, preemptions: 1, seeds };
     let mut failures = Vec::new();
-    for (medium, kind) in [
-        (Medium::Bucket(Conditions::Ignored), FaultKind::Stops),
-        (Medium::Bucket(Conditions::Ignored), FaultKind::Fails),
-        (Medium::Bucket(Conditions::Ignored), FaultKind::LosesAnswer),
-        (Medium::SharedDirectory, FaultKind::Stops),
-        (Medium::SharedDirectory, FaultKind::Fails),
-    ] {
+    for &kind in kinds {
         let (mut runs, mut points) = (0, 0);
         // Over a directory, a run has several times as many operations.
         let is_directory = medium == Medium::SharedDirectory;

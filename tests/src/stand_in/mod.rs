@@ -76,6 +76,8 @@ async fn serve(listener: std::net::TcpListener, handler: Arc<Handler>) -> anyhow
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
+        // A response's body would wait for the client to acknowledge its head.
+        stream.set_nodelay(true)?;
         let handler = Arc::clone(&handler);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let handler = Arc::clone(&handler);
