@@ -243,7 +243,7 @@ pub(crate) async fn storage(options: &Options) -> anyhow::Result<Storage> {
         return Ok(Storage::Cloud(Arc::new(outbound), credentials.map(Arc::new)));
     }
     let read_only = options.config.read_only;
-    let store = HostStore::open(options.root.clone(), read_only);
+    let store = HostStore::open(options.root.clone(), read_only, options.config.journal);
     let store = store.map_err(|error| {
         let root = options.root.display();
         let mut what = if read_only {

@@ -208,6 +208,9 @@ pub struct Config {
     pub auth: Auth,
     /// `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`.
     pub root: Option<PathBuf>,
+    /// `REGISTRY_STORAGE_FILESYSTEM_JOURNAL`: small changes of the directory become durable
+    /// by a journal.
+    pub journal: bool,
     /// `REGISTRY_STORAGE_S3_*`, `_GCS_*` or `_AZURE_*`: the object store that
     /// holds the data, in place of a directory.
     pub cloud: Option<Cloud>,
@@ -325,6 +328,7 @@ impl Config {
             tls: Tls::read(&mut reader),
             auth: auth::read(&mut reader),
             root: reader.read(&settings::STORAGE_FILESYSTEM_ROOTDIRECTORY),
+            journal: reader.read(&settings::STORAGE_FILESYSTEM_JOURNAL),
             cloud: Cloud::read(&mut reader),
             redirect: !reader.read(&settings::STORAGE_REDIRECT_DISABLE),
             delete_enabled,

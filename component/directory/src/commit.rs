@@ -3,6 +3,7 @@
 use crate::entries::failed;
 use crate::session::{Complete, HASH_BUFFER};
 use crate::steps::observed;
+use crate::synced::InPlace;
 use crate::{Appender, Directory, files};
 use roadstead_oci::{Algorithm, Digest, RepositoryName};
 use roadstead_storage::{Commit, Key, StorageError, UploadSession};
@@ -46,6 +47,19 @@ impl Directory {
         }
         let blob = Key::Blob(digest.clone());
         let link = PreparedLink::write(self, &session.repository, digest)?;
+        if self.is_recorded(&blob, state.offset) {
+            let bytes = files::read(&complete.data)?;
+            complete.keep();
+            let placed = self.put_in_place(&complete.data, &blob, None, Some(&bytes))?;
+            self.end(session);
+            // One wait for both: the link's record is the later one.
+            let linked = link.put_in_place(self)?;
+            for placed in placed.into_iter().chain(linked) {
+                self.make_durable(placed)?;
+            }
+            link.hint(self);
+            return Ok(state.offset);
+        }
         link.sync_with(self, session, &complete, &blob).inspect_err(|_| {
             for key in [&link.key, &blob] {
                 if let Some(parent) = self.path(key).parent() {
@@ -64,6 +78,7 @@ impl Directory {
 /// A link that is written to a temporary file, and not yet published.
 struct PreparedLink {
     key: Key,
+    digest: Digest,
     file: File,
     temporary: PathBuf,
 }
@@ -76,7 +91,7 @@ impl PreparedLink {
     ) -> Result<Self, StorageError> {
         let key = Key::Layer(repository.clone(), digest.clone());
         let (file, temporary) = directory.temporary_file()?;
-        let link = Self { key, file, temporary };
+        let link = Self { key, digest: digest.clone(), file, temporary };
         files::write_all(&link.file, &link.temporary, digest.as_str().as_bytes())
             .map_err(failed)?;
         Ok(link)
@@ -114,10 +129,23 @@ impl PreparedLink {
     /// Renames it into place.
     fn publish(self, directory: &Directory) -> Result<(), StorageError> {
         directory.publish(&self.temporary, &self.key)?;
+        self.hint(directory);
+        Ok(())
+    }
+
+    /// Renames it into place, to become durable by the journal.
+    fn put_in_place<'a>(
+        &self,
+        directory: &'a Directory,
+    ) -> Result<Option<InPlace<'a>>, StorageError> {
+        let content = Some(self.digest.as_str().as_bytes());
+        directory.put_in_place(&self.temporary, &self.key, None, content)
+    }
+
+    fn hint(&self, directory: &Directory) {
         if let Some(hint) = self.key.companion() {
             directory.hint(&hint);
         }
-        Ok(())
     }
 }
 

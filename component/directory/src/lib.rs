@@ -25,6 +25,11 @@ mod entries;
 mod enumeration;
 mod file_range;
 mod files;
+#[cfg(target_os = "linux")]
+mod journal;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_journal.rs"]
+mod journal;
 mod lock;
 mod memory;
 mod names;
@@ -43,6 +48,7 @@ mod tidy;
 
 pub use adapter::{DirectoryStorage, Transport};
 pub use file_range::FileRange;
+pub use journal::Recovered;
 pub use memory::read_at;
 pub use operation::Receiver;
 pub use purge::Purged;
@@ -74,6 +80,8 @@ pub struct Directory {
     appending: lock::Appending,
     synced: synced::Synced,
     unsynced: synced::Unsynced,
+    journal: Option<journal::Journal>,
+    recovered: Recovered,
     /// Held exclusively to compare a link and delete it, shared to replace one.
     replacing: RwLock<()>,
     read_only: bool,
@@ -86,13 +94,16 @@ pub struct Options {
     /// Nothing is written, not even a lock: for a directory on a file system
     /// that is read-only.
     pub read_only: bool,
+    /// Small changes become durable by a journal, if this process is the only native one
+    /// that has the directory, and its file system is one on which that is possible (Linux).
+    pub journal: bool,
     /// Takes what an operator should know and no error says.
     pub log: fn(&str),
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { read_only: false, log: |_| () }
+        Self { read_only: false, journal: false, log: |_| () }
     }
 }
 
@@ -114,7 +125,7 @@ impl Directory {
     pub fn open_with(root: impl Into<PathBuf>, options: Options) -> io::Result<Self> {
         use std::hash::{BuildHasher, RandomState};
         let nonce = RandomState::new().hash_one(std::time::SystemTime::now());
-        let directory = Self {
+        let mut directory = Self {
             root: root.into(),
             serial: AtomicU64::new(0),
             nonce,
@@ -124,6 +135,8 @@ impl Directory {
             appending: lock::Appending::default(),
             synced: synced::Synced::default(),
             unsynced: synced::Unsynced::default(),
+            journal: None,
+            recovered: Recovered::default(),
             replacing: RwLock::new(()),
             read_only: options.read_only,
             log: options.log,
@@ -135,8 +148,25 @@ impl Directory {
         if !options.read_only {
             directory.prove_writable()?;
             directory.sweep_temporary_files()?;
+            if directory.owns_sessions() {
+                directory.recovered = journal::recover(directory.root())?;
+                if options.journal {
+                    let log = options.log;
+                    directory.journal = journal::open(directory.root(), log)?;
+                }
+            }
         }
         Ok(directory)
+    }
+
+    /// What was put back from the journal of a process before this one.
+    pub fn recovered(&self) -> Recovered {
+        self.recovered
+    }
+
+    /// Whether small changes become durable by a journal.
+    pub fn has_journal(&self) -> bool {
+        self.journal.is_some()
     }
 
     fn prove_writable(&self) -> io::Result<()> {

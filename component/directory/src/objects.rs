@@ -1,7 +1,9 @@
 //! Single objects: read, written and deleted, atomically and durably.
 
 use crate::entries::failed;
+use crate::journal::Record;
 use crate::steps::{read_lock, write_lock};
+use crate::synced::{Change, InPlace};
 use crate::{Directory, files};
 use roadstead_oci::{Digest, MediaType};
 use roadstead_storage::{Key, StorageError};
@@ -86,12 +88,16 @@ impl Directory {
         }
         self.writable()?;
         let (file, temporary) = self.temporary_file()?;
+        let recorded = self.is_recorded(key, bytes.len() as u64).then_some(bytes);
+        let is_synced = key.is_durable() && recorded.is_none();
         let written = files::write_all(&file, &temporary, bytes)
-            .and_then(|()| if key.is_durable() { files::sync(&file, &temporary) } else { Ok(()) });
+            .and_then(|()| if is_synced { files::sync(&file, &temporary) } else { Ok(()) });
         drop(file);
         let published = written
             .map_err(failed)
-            .and_then(|()| self.publish_beside(&temporary, key, companion))
+            .and_then(|()| self.put_in_place(&temporary, key, companion, recorded))
+            .and_then(|placed| placed.map(|placed| self.make_durable(placed)).transpose())
+            .map(|placed| placed.is_some())
             .map_err(|error| vanished(error, &temporary));
         if !matches!(published, Ok(true)) {
             // The outcome to report is the one above.
@@ -121,7 +127,7 @@ impl Directory {
                     };
                 }
                 // The companion of an earlier link must not apply to this one.
-                None => match files::remove_file(&self.path(companion)) {
+                None => match self.take_away(companion, &self.path(companion)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         return Err(error.into());
                     }
@@ -175,8 +181,8 @@ impl Directory {
         self.writable()?;
         let path = self.path(key);
         size_of(&files::metadata(&path)?)?;
-        files::remove_file(&path)?;
-        self.removed(key, &path)
+        let change = self.take_away(key, &path)?;
+        self.removed(key, &path, change)
     }
 
     /// Deletes a link if it points to `digest`. No write of this process comes
@@ -184,32 +190,39 @@ impl Directory {
     pub(crate) fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError> {
         self.writable()?;
         let path = self.path(key);
-        {
+        let change = {
             let _exclusive = write_lock(&self.replacing, &self.root);
             if !self.leads_to(key, digest)? {
                 return Ok(());
             }
-            files::remove_file(&path)?;
-        }
-        self.removed(key, &path)
+            self.take_away(key, &path)?
+        };
+        self.removed(key, &path, change)
+    }
+
+    /// Removes the file of an object.
+    fn take_away(&self, key: &Key, path: &Path) -> io::Result<Change> {
+        let change =
+            self.change(key, path, Record::Gone, || files::remove_file(path).map(|()| true));
+        Ok(change?.unwrap_or_default())
     }
 
     /// Makes a deletion durable, and deletes files that are meaningless without
     /// the object.
-    fn removed(&self, key: &Key, path: &Path) -> Result<(), StorageError> {
+    fn removed(&self, key: &Key, path: &Path, change: Change) -> Result<(), StorageError> {
         if let Some(parent) = path.parent() {
-            if key.is_durable() {
+            if key.is_durable() && !self.wait(change)? {
                 files::sync_directory(parent).map_err(failed)?;
             }
-            if let Some(companion) = key.companion() {
-                let companion = self.path(&companion);
+            if let Some(beside) = key.companion() {
+                let companion = self.path(&beside);
                 {
                     let _exclusive = write_lock(&self.replacing, &self.root);
                     // The companion of a link that was written meanwhile stays.
                     if files::metadata(path)
                         .is_err_and(|gone| gone.kind() == io::ErrorKind::NotFound)
                     {
-                        let _ = files::remove_file(&companion);
+                        let _ = self.take_away(&beside, &companion);
                     }
                 }
                 if let Some(parent) = companion.parent() {
@@ -231,27 +244,32 @@ impl Directory {
     /// # Errors
     /// [`StorageError::NotFound`] when it did.
     pub(crate) fn publish_existing(&self, file: &Path, key: &Key) -> Result<(), StorageError> {
-        self.publish_beside(file, key, None).map(drop)
+        let placed = self.put_in_place(file, key, None, None)?;
+        placed.map_or(Ok(()), |placed| self.make_durable(placed))
     }
 
-    /// The same, if the file of `companion` is there, and says whether it is.
-    fn publish_beside(
+    /// Renames `file` to the path of `key`, if the file of `companion` is there. Only
+    /// [`Self::make_durable`] makes that durable. `recorded` is its content if it goes to
+    /// the journal ([`Self::is_recorded`]); otherwise the file must be synced.
+    pub(crate) fn put_in_place(
         &self,
         file: &Path,
         key: &Key,
         companion: Option<&Path>,
-    ) -> Result<bool, StorageError> {
+        recorded: Option<&[u8]>,
+    ) -> Result<Option<InPlace<'_>>, StorageError> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
-        let _syncing = key.is_durable().then(|| self.unsynced.begin(&path));
+        let syncing = key.is_durable().then(|| self.unsynced.begin(&path));
+        let record = recorded.map_or(Record::Placed, Record::Put);
         let put = || {
             let _shared = read_lock(&self.replacing, &self.root);
             match companion.map(files::metadata) {
-                Some(Err(gone)) if gone.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Some(Err(gone)) if gone.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Some(Err(error)) => return Err(error),
                 Some(Ok(_)) | None => {}
             }
-            files::rename(file, &path).map(|()| true)
+            self.change(key, &path, record, || files::rename(file, &path).map(|()| true))
         };
         let mut result = put();
         for _ in 0..PRUNE_RETRIES {
@@ -265,15 +283,16 @@ impl Directory {
                 _ => break,
             }
         }
-        if !matches!(result, Ok(true)) {
-            self.prune_of(key, parent);
-            return result.map_err(failed);
+        match result {
+            Ok(Some(change)) => {
+                let is_recorded = recorded.is_some();
+                Ok(Some(InPlace { parent: parent.to_owned(), change, is_recorded, syncing }))
+            }
+            result => {
+                self.prune_of(key, parent);
+                result.map(|_| None).map_err(failed)
+            }
         }
-        if key.is_durable() {
-            files::sync_directory(parent).map_err(failed)?;
-            self.sync_ancestry(parent).map_err(failed)?;
-        }
-        Ok(true)
     }
 
     /// Makes `path` and its missing ancestors, and has all their entries reach
@@ -321,7 +340,7 @@ impl Directory {
         while path != self.root
             && !ends.iter().any(|end| end == path)
             && path.starts_with(&self.root)
-            && files::remove_dir(path).is_ok()
+            && self.remove_directory(path).is_ok()
         {
             self.synced.forget(path);
             match path.parent() {

@@ -9,7 +9,7 @@
 use crate::entries::failed;
 use crate::objects::read_limited;
 use crate::synced::number;
-use crate::{Directory, PRIVATE, files, lock, memory};
+use crate::{Directory, PRIVATE, files, journal, lock, memory};
 use roadstead_storage::StorageError;
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -163,6 +163,8 @@ impl Directory {
         let owner = lock::own(&self.private())?;
         let claimed = owner.is_some();
         if claimed {
+            // What a former owner left.
+            journal::recover(self.root())?;
             self.place_mut().owner = owner;
         }
         Ok(claimed)

@@ -7,8 +7,11 @@
 //! directory, as long as the directory is the same one: one that a delete removed
 //! and a later write made again is another.
 
+use crate::entries::failed;
+use crate::journal::{self, Journal, Record, Ticket};
+use crate::steps::observed;
 use crate::{Directory, files};
-use roadstead_storage::Key;
+use roadstead_storage::{Key, StorageError};
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::io;
@@ -78,7 +81,7 @@ pub(crate) struct Unsynced(Mutex<HashMap<PathBuf, usize>>);
 #[derive(Debug)]
 pub(crate) struct Syncing<'a> {
     all: &'a Unsynced,
-    path: &'a Path,
+    path: PathBuf,
 }
 
 impl Unsynced {
@@ -88,25 +91,109 @@ impl Unsynced {
     }
 
     /// Begins to give a file its name and to sync that.
-    pub(crate) fn begin<'a>(&'a self, path: &'a Path) -> Syncing<'a> {
+    pub(crate) fn begin(&self, path: &Path) -> Syncing<'_> {
         *self.lock().entry(path.to_owned()).or_default() += 1;
-        Syncing { all: self, path }
+        Syncing { all: self, path: path.to_owned() }
     }
 }
 
 impl Drop for Syncing<'_> {
     fn drop(&mut self) {
         let mut all = self.all.lock();
-        if let Some(count) = all.get_mut(self.path) {
+        if let Some(count) = all.get_mut(&self.path) {
             *count -= 1;
             if *count == 0 {
-                all.remove(self.path);
+                all.remove(&self.path);
             }
         }
     }
 }
 
+/// A change of the directory, with its record in the journal, if there is one.
+#[derive(Clone, Copy, Default, Debug)]
+#[must_use]
+pub(crate) struct Change(Option<Ticket>);
+
+/// A file that has its name, which is not durable yet.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct InPlace<'a> {
+    pub(crate) parent: PathBuf,
+    pub(crate) change: Change,
+    /// Whether the journal has its content.
+    pub(crate) is_recorded: bool,
+    pub(crate) syncing: Option<Syncing<'a>>,
+}
+
 impl Directory {
+    /// The journal, unless a test observes each step of this thread.
+    fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref().filter(|_| !observed())
+    }
+
+    /// Whether an object of so many bytes becomes durable by the journal.
+    pub(crate) fn is_recorded(&self, key: &Key, length: u64) -> bool {
+        key.is_durable() && journal::fits(length) && self.journal().is_some()
+    }
+
+    /// Makes a change of an object's file, which says whether it changed something, and
+    /// records it.
+    pub(crate) fn change(
+        &self,
+        key: &Key,
+        path: &Path,
+        record: Record<'_>,
+        change: impl FnOnce() -> io::Result<bool>,
+    ) -> io::Result<Option<Change>> {
+        match self.journal().filter(|_| key.is_durable()) {
+            Some(journal) => {
+                Ok(journal.change(path, record, change)?.map(|ticket| Change(Some(ticket))))
+            }
+            None => Ok(change()?.then(Change::default)),
+        }
+    }
+
+    /// Waits until the record of a change is durable. Says whether it has one.
+    pub(crate) fn wait(&self, Change(ticket): Change) -> Result<bool, StorageError> {
+        match (self.journal(), ticket) {
+            (Some(journal), Some(ticket)) => journal.wait(ticket).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Makes a file that is in place durable.
+    pub(crate) fn make_durable(&self, placed: InPlace<'_>) -> Result<(), StorageError> {
+        let InPlace { parent, change, is_recorded, syncing } = placed;
+        if syncing.is_some() && !is_recorded {
+            files::sync_directory(&parent).map_err(failed)?;
+            self.sync_ancestry(&parent).map_err(failed)?;
+        }
+        self.wait(change).map(drop)
+    }
+
+    /// Makes the entry of a directory durable that was made.
+    pub(crate) fn make_directory_durable(&self, path: &Path) -> Result<(), StorageError> {
+        match self.journal() {
+            Some(journal) => {
+                let made = journal.change(path, Record::Made, || Ok(true)).map_err(failed)?;
+                made.map_or(Ok(()), |ticket| journal.wait(ticket))
+            }
+            None => self.sync_ancestry(path).map_err(failed),
+        }
+    }
+
+    /// Removes a directory, which is not made durable: but the journal's recovery must not
+    /// make it again.
+    pub(crate) fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        let remove = || files::remove_dir(path);
+        match self.journal() {
+            Some(journal) => {
+                journal.change(path, Record::Gone, || remove().map(|()| true)).map(drop)
+            }
+            None => remove(),
+        }
+    }
+
     /// Has an object that was found reach the disk, unless it has: what relies on it
     /// may be acknowledged before the request that wrote it. Knows only those of
     /// this process.
@@ -115,6 +202,9 @@ impl Directory {
         let syncing = self.unsynced.lock().contains_key(&path);
         match path.parent() {
             Some(parent) if syncing => {
+                if let Some(journal) = self.journal() {
+                    journal.settle()?;
+                }
                 files::sync_directory(parent)?;
                 self.sync_ancestry(parent)
             }

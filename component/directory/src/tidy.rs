@@ -63,7 +63,8 @@ impl Directory {
         for path in self.kept(name) {
             match files::metadata(&path) {
                 Err(gone) if gone.kind() == ErrorKind::NotFound => {
-                    self.make_directories(&path).map_err(failed)?;
+                    self.create_directories(&path).map_err(failed)?;
+                    self.make_directory_durable(&path)?;
                 }
                 Err(error) => return Err(failed(error)),
                 Ok(_) => {}

@@ -46,7 +46,7 @@ pub(crate) fn open(root: &Path, read_only: bool, headers: &HeaderMap) -> Result<
     let opened = if spin && exists(Path::new("/")) {
         Err(Problem::Copy)
     } else {
-        let options = Options { read_only, log: |line| eprintln!("{line}") };
+        let options = Options { read_only, log: |line| eprintln!("{line}"), ..Options::default() };
         Directory::open_with(root, options).map_err(|error| Problem::of(error, root))
     };
     opened.map_err(|problem| problem.advice(root, spin))

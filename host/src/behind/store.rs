@@ -18,7 +18,7 @@ use roadstead_bridge::storage::{
     WRITE,
 };
 use roadstead_config::UploadPurging;
-use roadstead_directory::{Directory, FileRange, Options, Purged, Receiver};
+use roadstead_directory::{Directory, FileRange, Options, Purged, Receiver, Recovered};
 use roadstead_storage::{Key, StorageError, UploadSession};
 use serde::de::DeserializeOwned;
 use std::io;
@@ -69,10 +69,18 @@ pub(crate) struct HostStore {
 }
 
 impl HostStore {
-    /// Opens the directory. With `read_only`, nothing is written to it.
-    pub(crate) fn open(root: PathBuf, read_only: bool) -> io::Result<Self> {
-        let options = Options { read_only, log: notice };
+    /// Opens the directory. With `read_only`, nothing is written to it; with `journal`, small
+    /// changes become durable by a journal.
+    pub(crate) fn open(root: PathBuf, read_only: bool, journal: bool) -> io::Result<Self> {
+        let options = Options { read_only, journal, log: notice };
         let directory = Arc::new(Directory::open_with(root, options)?);
+        let Recovered { recorded, restored, removed } = directory.recovered();
+        if recorded > 0 {
+            tracing::info!(
+                "recovered from the journal: of {recorded} changes, {restored} were lost and are \
+                 there again, and {removed} deletions were repeated"
+            );
+        }
         let (receiving, deadlines) = (watch::Sender::new(0), Deadlines::default());
         Ok(Self { directory, receiving, deadlines })
     }

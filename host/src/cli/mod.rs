@@ -75,6 +75,12 @@ enum Command {
         directory: PathBuf,
     },
     Htpasswd(htpasswd::Args),
+    /// Put back what a loss of power took away, from the journal of a directory that is not
+    /// served
+    Recover {
+        /// The storage directory
+        directory: PathBuf,
+    },
     Rescue(rescue::Args),
     Rm(rm::Args),
     Scrub(roadstead_operator::scrub::Args),
@@ -145,6 +151,7 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(status));
         }
         Command::Scrub(args) => return Ok(ExitCode::from(scrub::run(&args))),
+        Command::Recover { directory } => storage::recover(&directory, &mut Output::standard())?,
         Command::Rescue(args) => return Ok(storage::rescue(&args)),
         Command::Rm(args) => return Ok(storage::rm(&args)),
     }

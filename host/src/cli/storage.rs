@@ -4,12 +4,14 @@ use super::{collect, options};
 use crate::collect::offline::{Offline, Purpose};
 use crate::log;
 use crate::options::Options;
+use anyhow::Context as _;
 use roadstead_config::{LogFormat, LogLevel};
+use roadstead_directory::{self as directory, Directory, Recovered};
 use roadstead_operator::gc::Display;
 use roadstead_operator::registry::{Access, Opener, Storage};
 use roadstead_operator::{Output, rescue, rm};
-use std::io::{stderr, stdin};
-use std::path::PathBuf;
+use std::io::{Write, stderr, stdin};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Deletes in a registry or a storage.
@@ -33,6 +35,26 @@ pub(super) fn rescue(args: &rescue::Args) -> ExitCode {
     let status = rescue::run(args, &Storages, &mut display, &mut streams);
     log::finish();
     ExitCode::from(status)
+}
+
+/// Recovers a directory from its journal, as each start does.
+pub(super) fn recover(root: &Path, output: &mut impl Write) -> anyhow::Result<()> {
+    anyhow::ensure!(root.is_dir(), "{} is not a directory", root.display());
+    let log = |line: &str| eprintln!("{line}");
+    let directory = Directory::open_with(root, directory::Options { log, ..Default::default() });
+    let directory = directory.with_context(|| format!("cannot recover {}", root.display()))?;
+    anyhow::ensure!(
+        directory.owns_sessions(),
+        "{} is served, and was recovered when that began",
+        root.display()
+    );
+    let Recovered { recorded, restored, removed } = directory.recovered();
+    writeln!(
+        output,
+        "{recorded} changes in the journal: {restored} were lost and are there again, {removed} \
+         deletions were repeated"
+    )?;
+    Ok(output.flush()?)
 }
 
 /// Opens storages that nobody serves.

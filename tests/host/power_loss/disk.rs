@@ -43,9 +43,16 @@ enum Descriptor {
 
 /// What a sync that has begun will make durable.
 #[derive(Debug)]
-enum Syncing {
-    Data(Inode, Vec<u8>),
-    Entries(Inode, Entries),
+struct Syncing {
+    /// Which one has begun later: what it made durable stays when this one ends.
+    number: u64,
+    found: Vec<(Inode, Found)>,
+}
+
+#[derive(Debug)]
+enum Found {
+    Data(Vec<u8>),
+    Entries(Entries),
 }
 
 /// What a call changes in directories.
@@ -83,6 +90,10 @@ pub struct Disk<'a> {
     nodes: Vec<Node>,
     descriptors: HashMap<i64, Descriptor>,
     syncing: HashMap<u32, Syncing>,
+    /// How many syncs have begun.
+    syncs: u64,
+    /// The number of the sync that has made an inode what would survive.
+    durable: HashMap<Inode, u64>,
     /// Changes that have begun, by thread.
     changing: HashMap<u32, Change>,
     forget: Forget,
@@ -109,8 +120,9 @@ impl<'a> Disk<'a> {
     ) -> Self {
         let nodes = vec![Node::directory()];
         let (descriptors, syncing) = (HashMap::new(), HashMap::new());
-        let changing = HashMap::new();
-        Self { root: root.to_owned(), nodes, descriptors, syncing, changing, forget, acknowledge }
+        let (changing, syncs, durable) = (HashMap::new(), 0, HashMap::new());
+        let root = root.to_owned();
+        Self { root, nodes, descriptors, syncing, syncs, durable, changing, forget, acknowledge }
     }
 
     /// The path of an argument, with that of a descriptor before it.
@@ -272,22 +284,37 @@ impl<'a> Disk<'a> {
         if flags.contains("O_CREAT") { self.path(directory, path).map(Change::File) } else { None }
     }
 
-    /// A sync makes durable what was there when it began.
-    fn synced(&mut self, syncing: Syncing) {
-        match syncing {
-            Syncing::Data(inode, data) if self.forget != Forget::Files => {
-                if let Node::File { synced, .. } = &mut self.nodes[inode] {
+    /// A sync makes durable what is there when it begins.
+    fn begin_sync(&mut self, thread: u32, inodes: impl Iterator<Item = Inode>) {
+        let found = |inode| match &self.nodes[inode] {
+            Node::File { data, .. } => (inode, Found::Data(data.clone())),
+            Node::Directory { entries, .. } => (inode, Found::Entries(entries.clone())),
+        };
+        let found = inodes.map(found).collect();
+        self.syncs += 1;
+        self.syncing.insert(thread, Syncing { number: self.syncs, found });
+    }
+
+    fn synced(&mut self, Syncing { number, found }: Syncing) {
+        for (inode, found) in found {
+            let durable = self.durable.entry(inode).or_default();
+            if *durable > number {
+                continue;
+            }
+            *durable = number;
+            match (&mut self.nodes[inode], found) {
+                (Node::File { synced, .. }, Found::Data(data)) if self.forget != Forget::Files => {
                     *synced = Some(data);
                 }
-            }
-            Syncing::Entries(inode, found) if self.forget != Forget::Directories => {
-                if let Node::Directory { entries, synced, since } = &mut self.nodes[inode] {
+                (Node::Directory { entries, synced, since }, Found::Entries(found))
+                    if self.forget != Forget::Directories =>
+                {
                     // What changed while it ran may have become durable or not.
                     since.retain(|name, _| entries.get(name) != found.get(name));
                     *synced = found;
                 }
+                _ => {}
             }
-            _ => {}
         }
     }
 }
@@ -302,12 +329,9 @@ impl Follow for Disk<'_> {
         match (call.name, &call.arguments[..]) {
             ("fsync" | "fdatasync", [descriptor, ..]) => {
                 let Some(inode) = self.inode(descriptor) else { return };
-                let syncing = match &self.nodes[inode] {
-                    Node::File { data, .. } => Syncing::Data(inode, data.clone()),
-                    Node::Directory { entries, .. } => Syncing::Entries(inode, entries.clone()),
-                };
-                self.syncing.insert(call.thread, syncing);
+                self.begin_sync(call.thread, std::iter::once(inode));
             }
+            ("syncfs", _) => self.begin_sync(call.thread, 0..self.nodes.len()),
             ("write" | "writev" | "sendto" | "sendmsg", [descriptor, sent, ..]) => {
                 let number = descriptor.parse().unwrap_or(-1);
                 if let Some(Descriptor::Client(port)) = self.descriptors.get(&number)
@@ -372,7 +396,7 @@ impl Follow for Disk<'_> {
             }
             ("unlink" | "rmdir", [path]) => self.unlink(HERE, path),
             ("unlinkat", [directory, path, ..]) => self.unlink(directory, path),
-            ("fsync" | "fdatasync", _) => {
+            ("fsync" | "fdatasync" | "syncfs", _) => {
                 if let Some(syncing) = self.syncing.remove(&call.thread) {
                     self.synced(syncing);
                 }

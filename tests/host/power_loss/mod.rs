@@ -41,6 +41,9 @@ const CHANGE_LIMIT: Duration = Duration::from_secs(10);
 /// How many violations are enough.
 const ENOUGH: usize = 10;
 
+/// Has changes become durable by a journal.
+const JOURNAL: (&str, &str) = ("REGISTRY_STORAGE_FILESYSTEM_JOURNAL", "true");
+
 /// A run of a host: its trace, and what its clients were answered.
 struct Run {
     root: tempfile::TempDir,
@@ -52,6 +55,16 @@ struct Run {
 
 #[test]
 fn power_fails_at_every_acknowledgement() {
+    power_fails(&[]);
+}
+
+/// What is lost is in the journal, from which a start puts it back.
+#[test]
+fn power_fails_at_every_acknowledgement_with_a_journal() {
+    power_fails(&[JOURNAL]);
+}
+
+fn power_fails(settings: &[(&str, &str)]) {
     let Some(strace) = strace() else { return };
     let number = |name, default: u64| env::var(name).map_or(default, |text| text.parse().unwrap());
     let changes = usize::try_from(number("ROADSTEAD_POWER_CHANGES", CHANGES as u64)).unwrap();
@@ -60,7 +73,7 @@ fn power_fails_at_every_acknowledgement() {
     let limit = CHANGE_LIMIT * u32::try_from(changes).unwrap();
     let started = Instant::now();
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let run = runtime.block_on(within(limit, record(&strace, seed, changes)));
+    let run = runtime.block_on(within(limit, record(&strace, seed, changes, settings)));
     let is_acknowledged = |operation: &&Operation| matches!(operation.end, End::Acknowledged(_));
     let answered = run.operations.iter().filter(is_acknowledged).count() as u64;
     let found = run.replay(seed, Forget::Nothing, |_| true);
@@ -83,6 +96,47 @@ fn power_fails_at_every_acknowledgement() {
     }
 }
 
+/// Has the journal of a directory be that of a kernel before this one, and its records later
+/// than all files: those that survived have just been written.
+fn start_again(root: &Path) {
+    const MAGIC: &str = "roadstead journal 1 ";
+    const BOOT_ID: &str = "00000000-0000-0000-0000-000000000000";
+    let Ok(segments) = fs::read_dir(root.join(".roadstead/journal")) else { return };
+    for segment in segments {
+        let path = segment.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let mut at = MAGIC.len() + BOOT_ID.len() + 1;
+        if bytes.len() < at {
+            continue;
+        }
+        bytes[MAGIC.len()..at - 1].copy_from_slice(BOOT_ID.as_bytes());
+        while let Some(&length) = bytes.get(at + 4..).and_then(|rest| rest.first_chunk()) {
+            let length = usize::try_from(u32::from_le_bytes(length)).unwrap();
+            let Some(body) = bytes.get_mut(at + 8..at + 8 + length).filter(|it| it.len() > 11)
+            else {
+                break;
+            };
+            let crc_of = |body: &[u8]| {
+                let head = 11 + usize::from(u16::from_le_bytes([body[9], body[10]]));
+                let mut crc = crc32fast::Hasher::new();
+                crc.update(body.get(head..)?);
+                crc.update(&body[..head]);
+                Some(crc.finalize().to_le_bytes())
+            };
+            let crc = crc_of(body);
+            let time = u64::from_le_bytes(*body.first_chunk().unwrap());
+            body[..8].copy_from_slice(&(time + 3_600_000_000_000).to_le_bytes());
+            let later = crc_of(body);
+            // One that is torn stays so.
+            if crc.is_some_and(|crc| bytes[at..at + 4] == crc) {
+                bytes[at..at + 4].copy_from_slice(&later.unwrap());
+            }
+            at += 8 + length;
+        }
+        fs::write(path, bytes).unwrap();
+    }
+}
+
 /// The path of `strace`, where it may trace processes.
 fn strace() -> Option<String> {
     const TEST: &str = "power_fails_at_every_acknowledgement";
@@ -100,7 +154,7 @@ fn strace() -> Option<String> {
 }
 
 /// Runs clients against a host, and records its system calls.
-async fn record(strace: &str, seed: u64, changes: usize) -> Run {
+async fn record(strace: &str, seed: u64, changes: usize, settings: &[(&str, &str)]) -> Run {
     let mut random = Rng::with_seed(seed);
     let world = Arc::new(World::new(&mut random));
     let root = tempfile::tempdir().unwrap();
@@ -115,7 +169,8 @@ async fn record(strace: &str, seed: u64, changes: usize) -> Run {
         .arg("serve")
         .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", &data)
         .env("REGISTRY_HTTP_ADDR", "127.0.0.1:0")
-        .envs(SETTINGS);
+        .envs(SETTINGS)
+        .envs(settings.iter().copied());
     let mut host = Registry::serve(command).unwrap();
     let stop = Traced::below(&host);
     let known = world.prepare(&Target::Server(host.address.clone())).await;
@@ -216,6 +271,7 @@ impl Run {
     ) {
         let directory = tempfile::tempdir().unwrap();
         write(directory.path());
+        start_again(directory.path());
         let target = match Target::native(directory.path(), &SETTINGS) {
             Ok(target) => target,
             Err(error) => {

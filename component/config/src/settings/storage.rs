@@ -63,6 +63,17 @@ table! {
     .help("directory for the data")
     .differs("the default is below the user's home");
 
+    STORAGE_FILESYSTEM_JOURNAL: Flag = Setting::new(
+        "storage.filesystem.journal",
+        Scope::Host,
+        Flag(false),
+        "`true`: small pushes become durable by a journal, several at once. After a loss of power, \
+         the next start puts back from it what other programs would find missing until then; \
+         `roadstead recover` does the same alone. For one native process on ext4, XFS, Btrfs or \
+         F2FS; elsewhere without effect.",
+    )
+    .ours();
+
     STORAGE_DELETE_ENABLED: Flag = Setting::new(
         "storage.delete.enabled",
         Scope::Component,

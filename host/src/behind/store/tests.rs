@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 #[tokio::test]
 async fn what_is_in_memory_is_answered_at_once() {
     let root = tempfile::tempdir().unwrap();
-    let store = HostStore::open(root.path().to_owned(), false).unwrap();
+    let store = HostStore::open(root.path().to_owned(), false, false).unwrap();
     let (name, bytes) = (RepositoryName::parse("a").unwrap(), vec![b'x'; 9000]);
     let digest = Digest::from_bytes(Algorithm::Sha256, &Sha256::digest(&bytes)).unwrap();
     store.directory.write(&Key::Blob(digest.clone()), &bytes).unwrap();
@@ -66,7 +66,7 @@ fn is_unavailable<T>(result: Result<T, StorageError>) -> bool {
 #[tokio::test]
 async fn a_directory_that_hangs_is_unavailable() {
     let root = tempfile::tempdir().unwrap();
-    let mut store = HostStore::open(root.path().to_owned(), false).unwrap();
+    let mut store = HostStore::open(root.path().to_owned(), false, false).unwrap();
     let moment = Duration::from_millis(50);
     store.deadlines = Deadlines { read: moment, write: moment, long: moment };
     let (name, tag) = (RepositoryName::parse("a").unwrap(), Tag::parse("v1").unwrap());
@@ -113,7 +113,7 @@ fn upload(store: &HostStore, number: u8, age: Duration) -> PathBuf {
 #[tokio::test]
 async fn uploads_are_purged_for_as_long_as_the_process_lives() {
     let root = tempfile::tempdir().unwrap();
-    let store = Arc::new(HostStore::open(root.path().to_owned(), false).unwrap());
+    let store = Arc::new(HostStore::open(root.path().to_owned(), false, false).unwrap());
     let hour = Duration::from_hours(1);
     let young = upload(&store, 0, hour / 2);
     let interval = Duration::from_millis(20);

@@ -1,0 +1,251 @@
+//! The records of a journal.
+//!
+//! A segment begins with a line, `roadstead journal 1 `, the boot id of the kernel, and a
+//! line feed. Each record is
+//!
+//! ```text
+//! bytes  4     4           8          1     2            path   rest
+//!        CRC   its length  time (ns)  kind  path length  path   content
+//! ```
+//!
+//! Numbers are in little endian; the CRC-32 (IEEE) is that of all that follows the length,
+//! content first, and the length counts the same. A record that is cut off or has another
+//! CRC ends the segment: whoever appended it was not answered. The path is relative to the
+//! root. The time is that at which the file was changed last (ctime), or at which it was
+//! removed, in nanoseconds since 1970.
+
+use super::CONTENT_LIMIT;
+use rustix::time::{ClockId, clock_gettime};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path};
+
+/// What the first line begins with.
+const MAGIC: &str = "roadstead journal 1 ";
+
+/// The length of a boot id: a UUID.
+const BOOT_ID: usize = 36;
+
+/// Bytes of a record before its path.
+const HEAD: usize = 4 + 4 + 8 + 1 + 2;
+
+/// What a change has made of a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Record<'a> {
+    /// A file with this content.
+    Put(&'a [u8]),
+    /// A file that is durable without the journal.
+    Placed,
+    /// Nothing.
+    Gone,
+    /// A directory.
+    Made,
+}
+
+impl Record<'_> {
+    fn kind(self) -> u8 {
+        match self {
+            Self::Put(_) => 1,
+            Self::Placed => 2,
+            Self::Gone => 3,
+            Self::Made => 4,
+        }
+    }
+
+    fn content(&self) -> &[u8] {
+        if let Self::Put(content) = self { content } else { &[] }
+    }
+}
+
+/// The first line of a segment.
+pub(super) fn header(boot_id: &str) -> String {
+    format!("{MAGIC}{boot_id}\n")
+}
+
+/// The boot id of a segment, and the records after it. `None` if not even the header is
+/// there.
+pub(super) fn parse(segment: &[u8]) -> Option<(&str, Records<'_>)> {
+    let (header, records) = segment.split_at_checked(MAGIC.len() + BOOT_ID + 1)?;
+    let header = std::str::from_utf8(header).ok()?;
+    let boot_id = header.strip_prefix(MAGIC)?.strip_suffix('\n')?;
+    Some((boot_id, Records(records)))
+}
+
+/// The time of a record: that of the file as it is now, or by the clock that stamps files.
+pub(super) fn time_of(path: &Path, record: Record<'_>) -> io::Result<u64> {
+    let (seconds, nanoseconds) = match record {
+        Record::Put(_) => {
+            let found = fs::metadata(path)?;
+            (found.ctime(), found.ctime_nsec())
+        }
+        Record::Placed | Record::Gone | Record::Made => {
+            let now = clock_gettime(ClockId::RealtimeCoarse);
+            (now.tv_sec, now.tv_nsec)
+        }
+    };
+    Ok(nanoseconds_since_1970(seconds, nanoseconds))
+}
+
+/// A time of a file in the units of a record. Times before 1970 are 1970.
+pub(super) fn nanoseconds_since_1970(seconds: i64, nanoseconds: i64) -> u64 {
+    let all = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+    u64::try_from(all.max(0)).unwrap_or(u64::MAX)
+}
+
+/// A record that is to be appended.
+pub(super) struct Entry<'a> {
+    path: &'a [u8],
+    path_length: u16,
+    length: u32,
+    record: Record<'a>,
+    time: u64,
+    /// Of the content, which takes longest.
+    crc: crc32fast::Hasher,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn new(path: &'a Path, record: Record<'a>) -> io::Result<Self> {
+        let path = path.as_os_str().as_bytes();
+        let content = record.content();
+        if content.len() > CONTENT_LIMIT {
+            return Err(io::Error::other("content is too long for the journal"));
+        }
+        let path_length = u16::try_from(path.len()).map_err(io::Error::other)?;
+        let length = u32::try_from(HEAD - 8 + path.len() + content.len());
+        let length = length.map_err(io::Error::other)?;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(content);
+        Ok(Self { path, path_length, length, record, time: 0, crc })
+    }
+
+    pub(super) fn at(self, time: u64) -> Self {
+        Self { time, ..self }
+    }
+
+    pub(super) fn append_to(self, records: &mut Vec<u8>) {
+        let mut head = Vec::with_capacity(HEAD - 8 + self.path.len());
+        head.extend(self.time.to_le_bytes());
+        head.push(self.record.kind());
+        head.extend(self.path_length.to_le_bytes());
+        head.extend(self.path);
+        let mut crc = self.crc;
+        crc.update(&head);
+        records.extend(crc.finalize().to_le_bytes());
+        records.extend(self.length.to_le_bytes());
+        records.extend(head);
+        records.extend(self.record.content());
+    }
+}
+
+/// A record that was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Parsed<'a> {
+    pub(super) path: &'a Path,
+    pub(super) record: Record<'a>,
+    pub(super) time: u64,
+}
+
+/// The records of a segment, as far as they are whole.
+pub(super) struct Records<'a>(&'a [u8]);
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Parsed<'a>;
+
+    fn next(&mut self) -> Option<Parsed<'a>> {
+        let (parsed, rest) = read(self.0)?;
+        self.0 = rest;
+        Some(parsed)
+    }
+}
+
+fn read(bytes: &[u8]) -> Option<(Parsed<'_>, &[u8])> {
+    let (crc, rest) = bytes.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (body, rest) = rest.split_at_checked(u32::from_le_bytes(*length).try_into().ok()?)?;
+    let (time, after) = body.split_first_chunk()?;
+    let (&kind, after) = after.split_first()?;
+    let (path_length, after) = after.split_first_chunk()?;
+    let (path, content) = after.split_at_checked(u16::from_le_bytes(*path_length).into())?;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(content);
+    hasher.update(&body[..body.len() - content.len()]);
+    if hasher.finalize() != u32::from_le_bytes(*crc) {
+        return None;
+    }
+    let record = match kind {
+        1 => Record::Put(content),
+        2 => Record::Placed,
+        3 => Record::Gone,
+        4 => Record::Made,
+        _ => return None,
+    };
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    let is_below = path.components().all(|component| matches!(component, Component::Normal(_)));
+    let parsed = Parsed { path, record, time: u64::from_le_bytes(*time) };
+    (is_below && !path.as_os_str().is_empty()).then_some((parsed, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, Parsed, Record, header, parse};
+    use std::path::Path;
+
+    const BOOT_ID: &str = "00000000-0000-0000-0000-000000000000";
+
+    fn segment(records: &[(&str, Record<'_>)]) -> Vec<u8> {
+        let mut segment = header(BOOT_ID).into_bytes();
+        for (path, record) in records {
+            Entry::new(Path::new(path), *record).unwrap().at(7).append_to(&mut segment);
+        }
+        segment
+    }
+
+    #[test]
+    fn what_was_appended_is_read() {
+        let records = [
+            ("a/b", Record::Put(b"content")),
+            ("a/c", Record::Put(b"")),
+            ("a/b", Record::Gone),
+            ("a", Record::Made),
+            ("a/d", Record::Placed),
+        ];
+        let bytes = segment(&records);
+        let (boot_id, read) = parse(&bytes).unwrap();
+        assert_eq!(boot_id, BOOT_ID);
+        let read: Vec<_> = read.collect();
+        let expected: Vec<_> = records
+            .iter()
+            .map(|(path, record)| Parsed { path: Path::new(path), record: *record, time: 7 })
+            .collect();
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn what_is_torn_or_damaged_ends_a_segment() {
+        let bytes = segment(&[("a", Record::Put(b"one")), ("b", Record::Put(b"two"))]);
+        let whole = |bytes: &[u8]| parse(bytes).map_or(0, |(_, records)| records.count());
+        let first = segment(&[("a", Record::Put(b"one"))]).len();
+        for length in 0..bytes.len() {
+            assert_eq!(whole(&bytes[..length]), usize::from(length >= first), "{length}");
+        }
+        let start = header(BOOT_ID).len();
+        for at in start..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert_eq!(whole(&damaged), usize::from(at >= first), "{at}");
+        }
+        // Zeros, which some file systems leave at the end.
+        let zeros = [&bytes[..], &[0; 100]].concat();
+        assert_eq!(whole(&zeros), 2);
+    }
+
+    #[test]
+    fn paths_stay_below_the_root() {
+        for path in ["/etc/passwd", "../a", "a/../../b", ""] {
+            let bytes = segment(&[(path, Record::Put(b"x"))]);
+            assert_eq!(parse(&bytes).unwrap().1.count(), 0, "{path}");
+        }
+    }
+}

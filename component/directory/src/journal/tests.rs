@@ -1,0 +1,304 @@
+use super::format::{Record, header};
+use super::recovery::{Recovered, boot_id, recover};
+use super::{AGE, CONTENT_LIMIT, DIRECTORY, Journal, Keeping, SEGMENT_LIMIT};
+use crate::{Directory, Options, PRIVATE};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the journal's thread may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct Fixture {
+    root: tempfile::TempDir,
+    journal: Option<Journal>,
+}
+
+impl Fixture {
+    fn new(keeping: Keeping) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join(PRIVATE)).unwrap();
+        let journal = Some(Journal::open(root.path(), keeping, |_| ()).unwrap());
+        Self { root, journal }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn journal(&self) -> &Journal {
+        self.journal.as_ref().unwrap()
+    }
+
+    fn put(&self, name: &str, content: &[u8]) {
+        let path = self.path(name);
+        let put = || fs::write(&path, content).map(|()| true);
+        let ticket = self.journal().change(&path, Record::Put(content), put).unwrap().unwrap();
+        self.journal().wait(ticket).unwrap();
+    }
+
+    fn remove(&self, name: &str) {
+        let path = self.path(name);
+        let remove = || fs::remove_file(&path).map(|()| true);
+        let ticket = self.journal().change(&path, Record::Gone, remove).unwrap().unwrap();
+        self.journal().wait(ticket).unwrap();
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        let directory = self.root.path().join(PRIVATE).join(DIRECTORY);
+        let entries = fs::read_dir(directory).map(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut segments: Vec<_> =
+            entries.unwrap_or(Ok(Vec::new())).unwrap().iter().map(fs::DirEntry::path).collect();
+        segments.sort();
+        segments
+    }
+
+    /// As after a loss of power: the process is gone, its journal is there, and the kernel
+    /// is another one.
+    fn lose_power(&mut self) {
+        let segments: Vec<_> =
+            self.segments().into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+        drop(self.journal.take());
+        let current = boot_id().unwrap();
+        let other = current.replace(|digit: char| digit.is_ascii_hexdigit(), "0");
+        for (mut bytes, path) in segments {
+            assert!(bytes.starts_with(header(&current).as_bytes()));
+            bytes[..header(&other).len()].copy_from_slice(header(&other).as_bytes());
+            fs::write(path, bytes).unwrap();
+        }
+    }
+
+    fn recover(&self) -> Recovered {
+        let recovered = recover(self.root.path()).unwrap();
+        assert_eq!(self.segments(), Vec::<PathBuf>::new());
+        assert_eq!(recover(self.root.path()).unwrap(), Recovered::default());
+        recovered
+    }
+
+    /// Whether a condition is met within the limit.
+    fn until(&self, condition: impl Fn(&Self) -> bool) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < LIMIT {
+            if condition(self) {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+}
+
+#[test]
+fn what_was_lost_is_put_back() {
+    let mut f = Fixture::new(Keeping::default());
+    for (name, content) in [("kept", "1"), ("lost", "2"), ("torn", "3333"), ("moved", "old")] {
+        f.put(name, content.as_bytes());
+    }
+    f.put("moved", b"new");
+    f.put("deleted", b"5");
+    f.remove("deleted");
+    let ticket = f.journal().change(&f.path("made"), Record::Made, || Ok(true)).unwrap();
+    f.journal().wait(ticket.unwrap()).unwrap();
+    f.lose_power();
+    fs::remove_file(f.path("lost")).unwrap();
+    fs::write(f.path("torn"), "").unwrap();
+    assert_eq!(f.recover(), Recovered { recorded: 6, restored: 3, removed: 0 });
+    for (name, content) in [("kept", "1"), ("lost", "2"), ("torn", "3333"), ("moved", "new")] {
+        assert_eq!(fs::read_to_string(f.path(name)).unwrap(), content, "{name}");
+    }
+    assert!(!f.path("deleted").exists() && f.path("made").is_dir());
+}
+
+/// A file that was removed and is there again after a loss of power is removed again.
+#[test]
+fn what_was_removed_stays_away() {
+    let mut f = Fixture::new(Keeping::default());
+    f.put("a", b"1");
+    fs::hard_link(f.path("a"), f.path("survivor")).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    // A removal changes the ctime of what has another name: here it must not.
+    let ticket = f.journal().change(&f.path("a"), Record::Gone, || Ok(true)).unwrap();
+    f.journal().wait(ticket.unwrap()).unwrap();
+    f.lose_power();
+    assert_eq!(f.recover(), Recovered { recorded: 1, restored: 0, removed: 1 });
+    assert!(!f.path("a").exists());
+}
+
+/// Other processes write the same files, without this journal.
+#[test]
+fn what_others_wrote_later_stays() {
+    let mut f = Fixture::new(Keeping::default());
+    f.put("tag", b"old");
+    f.put("gone", b"old");
+    f.remove("gone");
+    f.lose_power();
+    thread::sleep(Duration::from_millis(50));
+    fs::write(f.path("tag"), "theirs").unwrap();
+    fs::write(f.path("gone"), "theirs").unwrap();
+    assert_eq!(f.recover(), Recovered { recorded: 2, restored: 0, removed: 0 });
+    assert_eq!(fs::read(f.path("tag")).unwrap(), b"theirs");
+    assert_eq!(fs::read(f.path("gone")).unwrap(), b"theirs");
+}
+
+/// Without a loss of power, what is missing was removed by somebody.
+#[test]
+fn a_process_that_died_left_everything_in_place() {
+    let f = Fixture::new(Keeping::default());
+    f.put("a", b"1");
+    f.put("b", b"2");
+    let segments: Vec<_> =
+        f.segments().into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    drop(f.journal);
+    for (bytes, path) in segments {
+        fs::write(path, bytes).unwrap();
+    }
+    let f = Fixture { root: f.root, journal: None };
+    fs::remove_file(f.path("a")).unwrap();
+    assert_eq!(f.recover(), Recovered { recorded: 2, restored: 0, removed: 0 });
+    assert!(!f.path("a").exists());
+}
+
+/// A blob has one content only: one that is damaged is written again, whoever changed it.
+#[test]
+fn damaged_blobs_are_written_again() {
+    let mut f = Fixture::new(Keeping::default());
+    fs::create_dir(f.path("blob")).unwrap();
+    f.put("blob/data", b"content");
+    f.lose_power();
+    thread::sleep(Duration::from_millis(50));
+    fs::write(f.path("blob/data"), "cont").unwrap();
+    assert_eq!(f.recover().restored, 1);
+    assert_eq!(fs::read(f.path("blob/data")).unwrap(), b"content");
+}
+
+#[test]
+fn the_order_of_changes_is_that_of_their_records() {
+    let mut f = Fixture::new(Keeping::default());
+    let start = Barrier::new(4);
+    thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let (f, start) = (&f, &start);
+            scope.spawn(move || {
+                start.wait();
+                for _ in 0..200 {
+                    f.put("tag", &[thread]);
+                }
+            });
+        }
+    });
+    let last = fs::read(f.path("tag")).unwrap();
+    f.lose_power();
+    fs::remove_file(f.path("tag")).unwrap();
+    assert_eq!(f.recover().restored, 1);
+    assert_eq!(fs::read(f.path("tag")).unwrap(), last);
+}
+
+#[test]
+fn an_old_segment_is_retired() {
+    assert_eq!(Keeping::default().age, AGE);
+    let f = Fixture::new(Keeping { age: Duration::from_millis(50), ..Keeping::default() });
+    f.put("a", b"1");
+    assert!(f.until(|f| f.segments().is_empty()));
+    f.put("a", b"2");
+    assert!(f.until(|f| f.segments().is_empty()));
+    assert_eq!(fs::read(f.path("a")).unwrap(), b"2");
+}
+
+#[test]
+fn a_long_segment_is_retired() {
+    assert_eq!(Keeping::default().bytes, SEGMENT_LIMIT);
+    let f = Fixture::new(Keeping { bytes: 10_000, ..Keeping::default() });
+    for number in 0..200 {
+        f.put(&format!("{number}"), &[7; 1000]);
+        let held: u64 =
+            f.segments().iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
+        assert!(held < 2 * 12_000, "{held}");
+    }
+    let full =
+        |f: &Fixture| f.segments().iter().any(|it| it.metadata().is_ok_and(|m| m.len() > 10_000));
+    assert!(f.until(|f| !full(f)));
+}
+
+/// Somebody removes the journal while it is used.
+#[test]
+fn a_journal_that_is_removed_is_made_again() {
+    let mut f = Fixture::new(Keeping::default());
+    f.put("a", b"1");
+    fs::remove_dir_all(f.root.path().join(PRIVATE)).unwrap();
+    // Durable in place.
+    f.put("b", b"2");
+    fs::create_dir(f.root.path().join(PRIVATE)).unwrap();
+    f.put("c", b"3");
+    assert_eq!(f.segments().len(), 1);
+    f.lose_power();
+    fs::remove_file(f.path("c")).unwrap();
+    assert_eq!(f.recover(), Recovered { recorded: 1, restored: 1, removed: 0 });
+}
+
+#[test]
+fn nothing_is_relied_on_after_the_disk_lost_writes() {
+    let f = Fixture::new(Keeping::default());
+    f.put("a", b"1");
+    f.journal().shared.lock().broken = Some("I/O error".to_owned());
+    let never = || -> io::Result<bool> { panic!("it was changed") };
+    let error = f.journal().change(&f.path("b"), Record::Put(b"2"), never).unwrap_err();
+    assert!(error.to_string().contains("restart the registry"), "{error}");
+    // What the journal holds is for the next start.
+    let Fixture { root, journal } = f;
+    drop(journal);
+    assert_eq!(Fixture { root, journal: None }.segments().len(), 1);
+}
+
+#[test]
+fn long_content_is_synced_in_place() {
+    use crate::files::testing::watch;
+    use roadstead_oci::{Algorithm, Digest};
+    use roadstead_storage::Key;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let root = tempfile::tempdir().unwrap();
+    let options = Options { journal: true, ..Options::default() };
+    let directory = Directory::open_with(root.path(), options).unwrap();
+    assert!(directory.has_journal());
+    for (length, is_synced) in [(CONTENT_LIMIT, false), (CONTENT_LIMIT + 1, true)] {
+        let syncs = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&syncs);
+        let watch = watch(root.path(), move |operation, _| {
+            seen.fetch_add(usize::from(operation == "sync"), Ordering::Relaxed);
+            Ok(())
+        });
+        let digest = Digest::from_bytes(Algorithm::Sha256, &[u8::from(is_synced); 32]).unwrap();
+        directory.write(&Key::Blob(digest), &vec![7; length]).unwrap();
+        drop(watch);
+        assert_eq!(syncs.load(Ordering::Relaxed) > 0, is_synced, "{length}");
+    }
+}
+
+/// Another process may own a directory that this one can only read or share.
+#[test]
+fn only_the_owner_has_a_journal() {
+    let root = tempfile::tempdir().unwrap();
+    let options = Options { journal: true, ..Options::default() };
+    let owner = Directory::open_with(root.path(), options).unwrap();
+    assert!(owner.has_journal());
+    assert!(!Directory::open_with(root.path(), options).unwrap().has_journal());
+    drop(owner);
+    assert!(Directory::open_with(root.path(), options).unwrap().has_journal());
+    let reads = Options { read_only: true, ..options };
+    assert!(!Directory::open_with(root.path(), reads).unwrap().has_journal());
+}
+
+/// A segment that power cut off before its header was durable holds nothing.
+#[test]
+fn what_is_no_segment_is_removed() {
+    let f = Fixture::new(Keeping::default());
+    let directory = f.root.path().join(PRIVATE).join(DIRECTORY);
+    fs::create_dir(&directory).unwrap();
+    for (name, content) in [("00000000000000000001", &b""[..]), ("00000000000000000002", b"road")] {
+        fs::write(directory.join(name), content).unwrap();
+    }
+    assert_eq!(f.recover(), Recovered::default());
+}
