@@ -201,7 +201,7 @@ impl Directory {
     }
 
     /// Removes the file of an object.
-    fn take_away(&self, key: &Key, path: &Path) -> io::Result<Change> {
+    pub(crate) fn take_away(&self, key: &Key, path: &Path) -> io::Result<Change> {
         let change =
             self.change(key, path, Record::Gone, || files::remove_file(path).map(|()| true));
         Ok(change?.unwrap_or_default())

@@ -131,6 +131,11 @@ impl Directory {
         self.journal.as_ref().filter(|_| !observed())
     }
 
+    /// The same for what is at a path.
+    fn journal_at(&self, path: &Path) -> Option<&Journal> {
+        self.journal().filter(|journal| journal.covers(path))
+    }
+
     /// Whether an object of so many bytes becomes durable by the journal.
     pub(crate) fn is_recorded(&self, key: &Key, length: u64) -> bool {
         key.is_durable() && journal::fits(length) && self.journal().is_some()
@@ -145,7 +150,12 @@ impl Directory {
         record: Record<'_>,
         change: impl FnOnce() -> io::Result<bool>,
     ) -> io::Result<Option<Change>> {
-        match self.journal().filter(|_| key.is_durable()) {
+        let journal = match record {
+            // It is renamed, so it is on the file system of the temporary files.
+            Record::Put(_) => self.journal(),
+            Record::Placed | Record::Gone | Record::Made => self.journal_at(path),
+        };
+        match journal.filter(|_| key.is_durable()) {
             Some(journal) => {
                 Ok(journal.change(path, record, change)?.map(|ticket| Change(Some(ticket))))
             }
@@ -173,7 +183,7 @@ impl Directory {
 
     /// Makes the entry of a directory durable that was made.
     pub(crate) fn make_directory_durable(&self, path: &Path) -> Result<(), StorageError> {
-        match self.journal() {
+        match self.journal_at(path) {
             Some(journal) => {
                 let made = journal.change(path, Record::Made, || Ok(true)).map_err(failed)?;
                 made.map_or(Ok(()), |ticket| journal.wait(ticket))
@@ -186,7 +196,7 @@ impl Directory {
     /// make it again.
     pub(crate) fn remove_directory(&self, path: &Path) -> io::Result<()> {
         let remove = || files::remove_dir(path);
-        match self.journal() {
+        match self.journal_at(path) {
             Some(journal) => {
                 journal.change(path, Record::Gone, || remove().map(|()| true)).map(drop)
             }

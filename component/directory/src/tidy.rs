@@ -104,7 +104,7 @@ impl Directory {
         for path in [&tags, &revisions, &layers].into_iter().chain(&others) {
             self.tidy_below(path, DEPTH, &mut visits)?;
         }
-        if files::remove_dir(&revisions).is_ok() {
+        if self.remove_directory(&revisions).is_ok() {
             self.synced.forget(&revisions);
         }
         self.prune_kept(repository);
@@ -139,7 +139,7 @@ impl Directory {
             match entry {
                 EntryType::Directory if depth > 0 && *visits > 0 => {
                     self.tidy_below(&child, depth - 1, visits)?;
-                    if files::remove_dir(&child).is_ok() {
+                    if self.remove_directory(&child).is_ok() {
                         self.synced.forget(&child);
                     }
                 }
@@ -153,10 +153,11 @@ impl Directory {
     /// Removes the media type of a manifest whose link is gone.
     fn remove_stray(&self, path: &Path) {
         let key = path.strip_prefix(self.root()).ok().and_then(|path| path.to_str());
-        let Some(Ok(Key::MediaType(name, digest))) = key.map(Key::parse) else { return };
+        let Some(Ok(key)) = key.map(Key::parse) else { return };
+        let Key::MediaType(name, digest) = &key else { return };
         let _exclusive = write_lock(&self.replacing, self.root());
-        if is_missing(&self.path(&Key::Revision(name, digest))) {
-            let _ = files::remove_file(path);
+        if is_missing(&self.path(&Key::Revision(name.clone(), digest.clone()))) {
+            let _ = self.take_away(&key, path);
         }
     }
 }

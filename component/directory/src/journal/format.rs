@@ -74,18 +74,16 @@ pub(super) fn parse(segment: &[u8]) -> Option<(&str, Records<'_>)> {
 }
 
 /// The time of a record: that of the file as it is now, or by the clock that stamps files.
-pub(super) fn time_of(path: &Path, record: Record<'_>) -> io::Result<u64> {
-    let (seconds, nanoseconds) = match record {
-        Record::Put(_) => {
-            let found = fs::metadata(path)?;
-            (found.ctime(), found.ctime_nsec())
-        }
-        Record::Placed | Record::Gone | Record::Made => {
+pub(super) fn time_of(path: &Path, record: Record<'_>) -> u64 {
+    let found = if let Record::Put(_) = record { fs::metadata(path).ok() } else { None };
+    let (seconds, nanoseconds) = found.map_or_else(
+        || {
             let now = clock_gettime(ClockId::RealtimeCoarse);
             (now.tv_sec, now.tv_nsec)
-        }
-    };
-    Ok(nanoseconds_since_1970(seconds, nanoseconds))
+        },
+        |found| (found.ctime(), found.ctime_nsec()),
+    );
+    nanoseconds_since_1970(seconds, nanoseconds)
 }
 
 /// A time of a file in the units of a record. Times before 1970 are 1970.

@@ -103,6 +103,8 @@ struct Shared {
     root: PathBuf,
     /// Open as long as the journal, so that it is told of all that could not be written.
     file_system: File,
+    /// Its device: of other ones, `syncfs` says nothing.
+    device: u64,
     keeping: Keeping,
     log: fn(&str),
     /// Of changes of one file, their order is that of their records.
@@ -198,9 +200,12 @@ pub(crate) fn open(root: &Path, log: fn(&str)) -> io::Result<Option<Journal>> {
 
 impl Journal {
     fn open(root: &Path, keeping: Keeping, log: fn(&str)) -> io::Result<Self> {
+        let file_system = File::open(root)?;
+        let device = file_system.metadata()?.dev();
         let shared = Arc::new(Shared {
             root: root.to_owned(),
-            file_system: File::open(root)?,
+            file_system,
+            device,
             keeping,
             log,
             stripes: std::array::from_fn(|_| Mutex::default()),
@@ -212,6 +217,12 @@ impl Journal {
         let work = Arc::clone(&shared);
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || work.run())?;
         Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Whether a path is on the root's file system: symbolic links may lead to others.
+    pub(crate) fn covers(&self, path: &Path) -> bool {
+        let found = path.ancestors().skip(1).find_map(|parent| fs::metadata(parent).ok());
+        found.is_some_and(|parent| parent.dev() == self.shared.device)
     }
 
     /// Makes a change of the file or directory `path` below the root, which says whether it
@@ -235,7 +246,7 @@ impl Journal {
         if !change()? {
             return Ok(None);
         }
-        let entry = entry.at(format::time_of(path, record)?);
+        let entry = entry.at(format::time_of(path, record));
         let mut state = shared.lock();
         entry.append_to(&mut state.pending);
         state.appended += 1;

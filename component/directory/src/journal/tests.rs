@@ -1,11 +1,16 @@
 use super::format::{Record, header};
 use super::recovery::{Recovered, boot_id, recover};
 use super::{AGE, CONTENT_LIMIT, DIRECTORY, Journal, Keeping, SEGMENT_LIMIT};
+use crate::files::testing::watch;
 use crate::{Directory, Options, PRIVATE};
+use roadstead_oci::{Algorithm, Digest};
+use roadstead_storage::Key;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
-use std::sync::Barrier;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -252,29 +257,61 @@ fn nothing_is_relied_on_after_the_disk_lost_writes() {
     assert_eq!(Fixture { root, journal: None }.segments().len(), 1);
 }
 
+/// Counts the syncs of a directory during `work`.
+fn syncs(root: &Path, work: impl FnOnce()) -> usize {
+    let syncs = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&syncs);
+    let watch = watch(root, move |operation, _| {
+        seen.fetch_add(usize::from(operation == "sync"), Ordering::Relaxed);
+        Ok(())
+    });
+    work();
+    drop(watch);
+    syncs.load(Ordering::Relaxed)
+}
+
+fn journaled(root: &Path) -> Directory {
+    let options = Options { journal: true, ..Options::default() };
+    let directory = Directory::open_with(root, options).unwrap();
+    assert!(directory.has_journal());
+    directory
+}
+
+fn blob(byte: u8) -> Key {
+    Key::Blob(Digest::from_bytes(Algorithm::Sha256, &[byte; 32]).unwrap())
+}
+
 #[test]
 fn long_content_is_synced_in_place() {
-    use crate::files::testing::watch;
-    use roadstead_oci::{Algorithm, Digest};
-    use roadstead_storage::Key;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     let root = tempfile::tempdir().unwrap();
-    let options = Options { journal: true, ..Options::default() };
-    let directory = Directory::open_with(root.path(), options).unwrap();
-    assert!(directory.has_journal());
+    let directory = journaled(root.path());
     for (length, is_synced) in [(CONTENT_LIMIT, false), (CONTENT_LIMIT + 1, true)] {
-        let syncs = Arc::new(AtomicUsize::new(0));
-        let seen = Arc::clone(&syncs);
-        let watch = watch(root.path(), move |operation, _| {
-            seen.fetch_add(usize::from(operation == "sync"), Ordering::Relaxed);
-            Ok(())
-        });
-        let digest = Digest::from_bytes(Algorithm::Sha256, &[u8::from(is_synced); 32]).unwrap();
-        directory.write(&Key::Blob(digest), &vec![7; length]).unwrap();
-        drop(watch);
-        assert_eq!(syncs.load(Ordering::Relaxed) > 0, is_synced, "{length}");
+        let key = blob(u8::from(is_synced));
+        let write = || directory.write(&key, &vec![7; length]).unwrap();
+        assert_eq!(syncs(root.path(), write) > 0, is_synced, "{length}");
     }
+}
+
+/// The journal's file system says nothing of another one, to which a symbolic link leads.
+#[test]
+fn on_another_file_system_deletions_are_synced_in_place() {
+    let (root, memory) = (tempfile::tempdir().unwrap(), Path::new("/dev/shm"));
+    let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
+    if device(memory).is_none() || device(memory) == device(root.path()) {
+        return;
+    }
+    let elsewhere = tempfile::tempdir_in(memory).unwrap();
+    let directory = journaled(root.path());
+    directory.write(&blob(1), b"x").unwrap();
+    directory.write(&blob(2), b"x").unwrap();
+    assert_eq!(syncs(root.path(), || directory.remove(&blob(1)).unwrap()), 0);
+    let data = directory.path(&blob(2));
+    let parent = data.parent().unwrap();
+    fs::rename(&data, elsewhere.path().join("data")).unwrap_err();
+    fs::copy(&data, elsewhere.path().join("data")).unwrap();
+    fs::remove_dir_all(parent).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), parent).unwrap();
+    assert!(syncs(root.path(), || directory.remove(&blob(2)).unwrap()) > 0);
 }
 
 /// Another process may own a directory that this one can only read or share.
