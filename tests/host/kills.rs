@@ -7,7 +7,8 @@
 use crate::disk::Disk;
 use crate::support::within;
 use crate::traffic::{
-    Check, Client, End, Held, Known, Operation, REPOSITORIES, SETTINGS, World, check as compare,
+    Check, Client, End, Held, JOURNAL, Known, Operation, REPOSITORIES, SETTINGS, World,
+    check as compare,
 };
 use fastrand::Rng;
 use roadstead_tests::{Registry, Target, digest};
@@ -137,7 +138,10 @@ impl Lane {
 
     async fn run(mut self, kills: u64) -> Counts {
         for kill in 0..kills {
-            let mut host = Registry::start(self.root.path(), &SETTINGS, &[]).unwrap();
+            // Each other process has a journal, which the next one finds.
+            let journal = (kill % 2 == 1).then_some(JOURNAL);
+            let settings: Vec<_> = SETTINGS.into_iter().chain(journal).collect();
+            let mut host = Registry::start(self.root.path(), &settings, &[]).unwrap();
             let target = Target::Server(host.address.clone());
             if kill == 0 {
                 self.known = self.world.prepare(&target).await;

@@ -10,7 +10,9 @@ mod disk;
 mod trace;
 
 use crate::support::within;
-use crate::traffic::{Check, Client, End, Known, Operation, SETTINGS, World, check as compare};
+use crate::traffic::{
+    Check, Client, End, JOURNAL, Known, Operation, SETTINGS, World, check as compare,
+};
 use disk::{Disk, Forget, Surviving};
 use fastrand::Rng;
 use futures::executor::block_on;
@@ -40,9 +42,6 @@ const CHANGE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many violations are enough.
 const ENOUGH: usize = 10;
-
-/// Has changes become durable by a journal.
-const JOURNAL: (&str, &str) = ("REGISTRY_STORAGE_FILESYSTEM_JOURNAL", "true");
 
 /// A run of a host: its trace, and what its clients were answered.
 struct Run {

@@ -22,6 +22,9 @@ use std::sync::{Mutex, PoisonError};
 /// The settings that clients need.
 pub const SETTINGS: [(&str, &str); 1] = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
 
+/// Has changes become durable by a journal.
+pub const JOURNAL: (&str, &str) = ("REGISTRY_STORAGE_FILESYSTEM_JOURNAL", "true");
+
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Repositories, between which blobs are mounted.
