@@ -3,7 +3,6 @@
 use crate::entries::failed;
 use crate::session::{Complete, HASH_BUFFER};
 use crate::steps::observed;
-use crate::synced::InPlace;
 use crate::{Appender, Directory, files};
 use roadstead_oci::{Algorithm, Digest, RepositoryName};
 use roadstead_storage::{Commit, Key, StorageError, UploadSession};
@@ -50,13 +49,9 @@ impl Directory {
         if self.is_recorded(&blob, state.offset) {
             let bytes = files::read(&complete.data)?;
             complete.keep();
-            let placed = self.put_in_place(&complete.data, &blob, None, Some(&bytes))?;
+            let linked = (link.temporary.as_path(), &link.key, digest.as_str().as_bytes());
+            self.publish_recorded(&[(&complete.data, &blob, &bytes), linked])?;
             self.end(session);
-            // One wait for both: the link's record is the later one.
-            let linked = link.put_in_place(self)?;
-            for placed in placed.into_iter().chain(linked) {
-                self.make_durable(placed)?;
-            }
             link.hint(self);
             return Ok(state.offset);
         }
@@ -78,7 +73,6 @@ impl Directory {
 /// A link that is written to a temporary file, and not yet published.
 struct PreparedLink {
     key: Key,
-    digest: Digest,
     file: File,
     temporary: PathBuf,
 }
@@ -91,7 +85,7 @@ impl PreparedLink {
     ) -> Result<Self, StorageError> {
         let key = Key::Layer(repository.clone(), digest.clone());
         let (file, temporary) = directory.temporary_file()?;
-        let link = Self { key, digest: digest.clone(), file, temporary };
+        let link = Self { key, file, temporary };
         files::write_all(&link.file, &link.temporary, digest.as_str().as_bytes())
             .map_err(failed)?;
         Ok(link)
@@ -131,15 +125,6 @@ impl PreparedLink {
         directory.publish(&self.temporary, &self.key)?;
         self.hint(directory);
         Ok(())
-    }
-
-    /// Renames it into place, to become durable by the journal.
-    fn put_in_place<'a>(
-        &self,
-        directory: &'a Directory,
-    ) -> Result<Option<InPlace<'a>>, StorageError> {
-        let content = Some(self.digest.as_str().as_bytes());
-        directory.put_in_place(&self.temporary, &self.key, None, content)
     }
 
     fn hint(&self, directory: &Directory) {

@@ -75,13 +75,14 @@ pub struct Directory {
     /// What a loss of power ends; see [`session`].
     epoch: String,
     sorted: sorted_names::SortedNames,
+    /// Ends before [`root::Place`] gives up the lock of the directory's owner.
+    journal: Option<journal::Journal>,
+    recovered: Recovered,
     place: RwLock<root::Place>,
     /// The sessions that this process appends to, if it is the owner.
     appending: lock::Appending,
     synced: synced::Synced,
     unsynced: synced::Unsynced,
-    journal: Option<journal::Journal>,
-    recovered: Recovered,
     /// Held exclusively to compare a link and delete it, shared to replace one.
     replacing: RwLock<()>,
     read_only: bool,
@@ -148,13 +149,17 @@ impl Directory {
         if !options.read_only {
             directory.prove_writable()?;
             directory.sweep_temporary_files()?;
-            if directory.owns_sessions() {
-                directory.recovered = journal::recover(directory.root())?;
-                if options.journal {
-                    let log = options.log;
-                    directory.journal = journal::open(directory.root(), log)?;
-                }
+        }
+        if directory.owns_sessions() {
+            directory.recovered = journal::recover(directory.root())?;
+            if options.journal {
+                directory.journal = journal::open(directory.root(), options.log)?;
             }
+        } else if journal::is_pending(directory.root()).unwrap_or(false) {
+            (options.log)(
+                "what a loss of power took away is not put back yet: have the native host serve \
+                 the directory with write access once, or run `roadstead recover`",
+            );
         }
         Ok(directory)
     }

@@ -1,13 +1,13 @@
 //! No journal: the system has none of what it needs.
 
-use roadstead_storage::StorageError;
+use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
 /// What a recovery did.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Recovered {
-    /// How many files and directories the journal had records of.
+    /// How many files the journal had records of that may have been lost.
     pub recorded: u64,
     /// How many of them had to be written again.
     pub restored: u64,
@@ -15,18 +15,20 @@ pub struct Recovered {
     pub removed: u64,
 }
 
-/// What a change has made of a path.
+/// What a change makes of a path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Record<'a> {
-    Put(&'a [u8]),
+    Put(&'a [u8], u64),
     Placed,
-    Gone,
-    Made,
+    Gone(u64),
 }
 
 /// There is none.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Ticket {}
+#[derive(Debug)]
+pub(crate) enum Turn<'a> {
+    #[expect(dead_code, reason = "for the lifetime")]
+    None(std::convert::Infallible, &'a ()),
+}
 
 /// There is none.
 #[derive(Debug)]
@@ -42,20 +44,11 @@ impl Journal {
         match *self {}
     }
 
-    pub(crate) fn change(
-        &self,
-        _: &Path,
-        _: Record<'_>,
-        _: impl FnOnce() -> io::Result<bool>,
-    ) -> io::Result<Option<Ticket>> {
+    pub(crate) fn record(&self, _: &[(&Path, Record<'_>)]) -> io::Result<Turn<'_>> {
         match *self {}
     }
 
-    pub(crate) fn wait(&self, _: Ticket) -> Result<(), StorageError> {
-        match *self {}
-    }
-
-    pub(crate) fn settle(&self) -> io::Result<()> {
+    pub(crate) fn abandon(&self, _: &str) {
         match *self {}
     }
 }
@@ -70,4 +63,20 @@ pub(crate) fn open(_: &Path, _: fn(&str)) -> io::Result<Option<Journal>> {
 #[expect(clippy::unnecessary_wraps, reason = "Linux can fail")]
 pub(crate) fn recover(_: &Path) -> io::Result<Recovered> {
     Ok(Recovered::default())
+}
+
+/// Only Linux can know.
+#[expect(clippy::unnecessary_wraps, reason = "Linux can fail")]
+pub(crate) fn is_pending(_: &Path) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// For records, of which there are none.
+pub(crate) fn modified(_: &Metadata) -> u64 {
+    0
+}
+
+/// The same.
+pub(crate) fn now() -> u64 {
+    0
 }

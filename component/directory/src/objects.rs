@@ -1,9 +1,8 @@
 //! Single objects: read, written and deleted, atomically and durably.
 
 use crate::entries::failed;
-use crate::journal::Record;
+use crate::journal::{self, Record};
 use crate::steps::{read_lock, write_lock};
-use crate::synced::{Change, InPlace};
 use crate::{Directory, files};
 use roadstead_oci::{Digest, MediaType};
 use roadstead_storage::{Key, StorageError};
@@ -95,9 +94,7 @@ impl Directory {
         drop(file);
         let published = written
             .map_err(failed)
-            .and_then(|()| self.put_in_place(&temporary, key, companion, recorded))
-            .and_then(|placed| placed.map(|placed| self.make_durable(placed)).transpose())
-            .map(|placed| placed.is_some())
+            .and_then(|()| self.publish_beside(&temporary, key, companion, recorded))
             .map_err(|error| vanished(error, &temporary));
         if !matches!(published, Ok(true)) {
             // The outcome to report is the one above.
@@ -181,8 +178,8 @@ impl Directory {
         self.writable()?;
         let path = self.path(key);
         size_of(&files::metadata(&path)?)?;
-        let change = self.take_away(key, &path)?;
-        self.removed(key, &path, change)
+        let is_durable = self.take_away(key, &path)?;
+        self.removed(key, &path, is_durable)
     }
 
     /// Deletes a link if it points to `digest`. No write of this process comes
@@ -190,28 +187,21 @@ impl Directory {
     pub(crate) fn unlink(&self, key: &Key, digest: &Digest) -> Result<(), StorageError> {
         self.writable()?;
         let path = self.path(key);
-        let change = {
+        let is_durable = {
             let _exclusive = write_lock(&self.replacing, &self.root);
             if !self.leads_to(key, digest)? {
                 return Ok(());
             }
             self.take_away(key, &path)?
         };
-        self.removed(key, &path, change)
+        self.removed(key, &path, is_durable)
     }
 
-    /// Removes the file of an object.
-    pub(crate) fn take_away(&self, key: &Key, path: &Path) -> io::Result<Change> {
-        let change =
-            self.change(key, path, Record::Gone, || files::remove_file(path).map(|()| true));
-        Ok(change?.unwrap_or_default())
-    }
-
-    /// Makes a deletion durable, and deletes files that are meaningless without
-    /// the object.
-    fn removed(&self, key: &Key, path: &Path, change: Change) -> Result<(), StorageError> {
+    /// Makes a deletion durable, unless it is, and deletes files that are meaningless
+    /// without the object.
+    fn removed(&self, key: &Key, path: &Path, is_durable: bool) -> Result<(), StorageError> {
         if let Some(parent) = path.parent() {
-            if key.is_durable() && !self.wait(change)? {
+            if key.is_durable() && !is_durable {
                 files::sync_directory(parent).map_err(failed)?;
             }
             if let Some(beside) = key.companion() {
@@ -244,32 +234,42 @@ impl Directory {
     /// # Errors
     /// [`StorageError::NotFound`] when it did.
     pub(crate) fn publish_existing(&self, file: &Path, key: &Key) -> Result<(), StorageError> {
-        let placed = self.put_in_place(file, key, None, None)?;
-        placed.map_or(Ok(()), |placed| self.make_durable(placed))
+        self.publish_beside(file, key, None, None).map(drop)
     }
 
-    /// Renames `file` to the path of `key`, if the file of `companion` is there. Only
-    /// [`Self::make_durable`] makes that durable. `recorded` is its content if it goes to
-    /// the journal ([`Self::is_recorded`]); otherwise the file must be synced.
-    pub(crate) fn put_in_place(
+    /// The same, if the file of `companion` is there, and says whether it is. With `recorded`,
+    /// which is the content of a file that is not synced, the journal makes it durable.
+    fn publish_beside(
         &self,
         file: &Path,
         key: &Key,
         companion: Option<&Path>,
         recorded: Option<&[u8]>,
-    ) -> Result<Option<InPlace<'_>>, StorageError> {
+    ) -> Result<bool, StorageError> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
-        let syncing = key.is_durable().then(|| self.unsynced.begin(&path));
-        let record = recorded.map_or(Record::Placed, Record::Put);
+        let is_synced = key.is_durable() && recorded.is_none();
+        let _syncing = is_synced.then(|| self.unsynced.begin(&path));
+        let modified = match recorded {
+            Some(_) => journal::modified(&files::metadata(file)?),
+            None => 0,
+        };
         let put = || {
             let _shared = read_lock(&self.replacing, &self.root);
             match companion.map(files::metadata) {
-                Some(Err(gone)) if gone.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Some(Err(gone)) if gone.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Some(Err(error)) => return Err(error),
                 Some(Ok(_)) | None => {}
             }
-            self.change(key, &path, record, || files::rename(file, &path).map(|()| true))
+            let _turn = match recorded {
+                Some(content) => {
+                    // Before there is a record of it.
+                    files::metadata(parent)?;
+                    self.record_changes(&[(&path, Record::Put(content, modified))])?
+                }
+                None => None,
+            };
+            files::rename(file, &path).map(|()| true)
         };
         let mut result = put();
         for _ in 0..PRUNE_RETRIES {
@@ -283,16 +283,66 @@ impl Directory {
                 _ => break,
             }
         }
-        match result {
-            Ok(Some(change)) => {
-                let is_recorded = recorded.is_some();
-                Ok(Some(InPlace { parent: parent.to_owned(), change, is_recorded, syncing }))
+        if !matches!(result, Ok(true)) {
+            self.prune_of(key, parent);
+            return result.map_err(failed);
+        }
+        if is_synced {
+            files::sync_directory(parent).map_err(failed)?;
+            self.sync_ancestry(parent).map_err(failed)?;
+            // Else the record of an earlier deletion would remove it.
+            drop(self.record_changes(&[(&path, Record::Placed)]).map_err(failed)?);
+        }
+        Ok(true)
+    }
+
+    /// Renames files that are not synced to the paths of keys, in this order; the journal makes
+    /// all of them durable at once. Each has its content.
+    pub(crate) fn publish_recorded(
+        &self,
+        objects: &[(&Path, &Key, &[u8])],
+    ) -> Result<(), StorageError> {
+        let put = || {
+            let mut changes = Vec::new();
+            for (file, key, content) in objects {
+                let path = self.path(key);
+                self.create_directories(path.parent().unwrap_or(&self.root))?;
+                changes.push((path, *content, journal::modified(&files::metadata(file)?)));
             }
-            result => {
-                self.prune_of(key, parent);
-                result.map(|_| None).map_err(failed)
+            let records: Vec<_> = changes
+                .iter()
+                .map(|(path, content, modified)| (path.as_path(), Record::Put(content, *modified)))
+                .collect();
+            let _shared = read_lock(&self.replacing, &self.root);
+            let _turn = self.record_changes(&records)?;
+            let mut renamed = objects.iter().zip(&changes);
+            renamed.try_for_each(|((file, ..), (path, ..))| self.rename_into(file, path))
+        };
+        put().map_err(|error| {
+            for (_, key, _) in objects {
+                if let Some(parent) = self.path(key).parent() {
+                    self.prune_of(key, parent);
+                }
+            }
+            failed(error)
+        })
+    }
+
+    /// Renames a file, whose directory deletes may remove.
+    fn rename_into(&self, file: &Path, path: &Path) -> io::Result<()> {
+        let mut result = files::rename(file, path);
+        for _ in 0..PRUNE_RETRIES {
+            match &result {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // Fails if it is the file that is missing.
+                    files::metadata(file)?;
+                    self.create_directories(path.parent().unwrap_or(&self.root))?;
+                    result = files::rename(file, path);
+                }
+                _ => break,
             }
         }
+        result
     }
 
     /// Makes `path` and its missing ancestors, and has all their entries reach
@@ -340,7 +390,7 @@ impl Directory {
         while path != self.root
             && !ends.iter().any(|end| end == path)
             && path.starts_with(&self.root)
-            && self.remove_directory(path).is_ok()
+            && files::remove_dir(path).is_ok()
         {
             self.synced.forget(path);
             match path.parent() {

@@ -117,6 +117,9 @@ impl Directory {
             return Err(self.gone());
         }
         self.move_to(found);
+        if let Some(journal) = &self.journal {
+            journal.abandon("the storage was mounted again, and its journal was not");
+        }
         self.sorted.clear();
         self.synced.clear();
         if self.read_only { Ok(()) } else { self.furnish().map_err(failed) }

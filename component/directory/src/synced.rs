@@ -7,11 +7,10 @@
 //! directory, as long as the directory is the same one: one that a delete removed
 //! and a later write made again is another.
 
-use crate::entries::failed;
-use crate::journal::{self, Journal, Record, Ticket};
+use crate::journal::{self, Journal, Record, Turn};
 use crate::steps::observed;
 use crate::{Directory, files};
-use roadstead_storage::{Key, StorageError};
+use roadstead_storage::Key;
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::io;
@@ -81,7 +80,7 @@ pub(crate) struct Unsynced(Mutex<HashMap<PathBuf, usize>>);
 #[derive(Debug)]
 pub(crate) struct Syncing<'a> {
     all: &'a Unsynced,
-    path: PathBuf,
+    path: &'a Path,
 }
 
 impl Unsynced {
@@ -91,38 +90,22 @@ impl Unsynced {
     }
 
     /// Begins to give a file its name and to sync that.
-    pub(crate) fn begin(&self, path: &Path) -> Syncing<'_> {
+    pub(crate) fn begin<'a>(&'a self, path: &'a Path) -> Syncing<'a> {
         *self.lock().entry(path.to_owned()).or_default() += 1;
-        Syncing { all: self, path: path.to_owned() }
+        Syncing { all: self, path }
     }
 }
 
 impl Drop for Syncing<'_> {
     fn drop(&mut self) {
         let mut all = self.all.lock();
-        if let Some(count) = all.get_mut(&self.path) {
+        if let Some(count) = all.get_mut(self.path) {
             *count -= 1;
             if *count == 0 {
-                all.remove(&self.path);
+                all.remove(self.path);
             }
         }
     }
-}
-
-/// A change of the directory, with its record in the journal, if there is one.
-#[derive(Clone, Copy, Default, Debug)]
-#[must_use]
-pub(crate) struct Change(Option<Ticket>);
-
-/// A file that has its name, which is not durable yet.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct InPlace<'a> {
-    pub(crate) parent: PathBuf,
-    pub(crate) change: Change,
-    /// Whether the journal has its content.
-    pub(crate) is_recorded: bool,
-    pub(crate) syncing: Option<Syncing<'a>>,
 }
 
 impl Directory {
@@ -131,77 +114,27 @@ impl Directory {
         self.journal.as_ref().filter(|_| !observed())
     }
 
-    /// The same for what is at a path.
-    fn journal_at(&self, path: &Path) -> Option<&Journal> {
-        self.journal().filter(|journal| journal.covers(path))
-    }
-
     /// Whether an object of so many bytes becomes durable by the journal.
     pub(crate) fn is_recorded(&self, key: &Key, length: u64) -> bool {
         key.is_durable() && journal::fits(length) && self.journal().is_some()
     }
 
-    /// Makes a change of an object's file, which says whether it changed something, and
-    /// records it.
-    pub(crate) fn change(
+    /// Records changes that are to be made before the result is dropped; what they make is
+    /// durable then. `None` without a journal.
+    pub(crate) fn record_changes(
         &self,
-        key: &Key,
-        path: &Path,
-        record: Record<'_>,
-        change: impl FnOnce() -> io::Result<bool>,
-    ) -> io::Result<Option<Change>> {
-        let journal = match record {
-            // It is renamed, so it is on the file system of the temporary files.
-            Record::Put(_) => self.journal(),
-            Record::Placed | Record::Gone | Record::Made => self.journal_at(path),
-        };
-        match journal.filter(|_| key.is_durable()) {
-            Some(journal) => {
-                Ok(journal.change(path, record, change)?.map(|ticket| Change(Some(ticket))))
-            }
-            None => Ok(change()?.then(Change::default)),
-        }
+        changes: &[(&Path, Record<'_>)],
+    ) -> io::Result<Option<Turn<'_>>> {
+        self.journal().map(|journal| journal.record(changes)).transpose()
     }
 
-    /// Waits until the record of a change is durable. Says whether it has one.
-    pub(crate) fn wait(&self, Change(ticket): Change) -> Result<bool, StorageError> {
-        match (self.journal(), ticket) {
-            (Some(journal), Some(ticket)) => journal.wait(ticket).map(|()| true),
-            _ => Ok(false),
-        }
-    }
-
-    /// Makes a file that is in place durable.
-    pub(crate) fn make_durable(&self, placed: InPlace<'_>) -> Result<(), StorageError> {
-        let InPlace { parent, change, is_recorded, syncing } = placed;
-        if syncing.is_some() && !is_recorded {
-            files::sync_directory(&parent).map_err(failed)?;
-            self.sync_ancestry(&parent).map_err(failed)?;
-        }
-        self.wait(change).map(drop)
-    }
-
-    /// Makes the entry of a directory durable that was made.
-    pub(crate) fn make_directory_durable(&self, path: &Path) -> Result<(), StorageError> {
-        match self.journal_at(path) {
-            Some(journal) => {
-                let made = journal.change(path, Record::Made, || Ok(true)).map_err(failed)?;
-                made.map_or(Ok(()), |ticket| journal.wait(ticket))
-            }
-            None => self.sync_ancestry(path).map_err(failed),
-        }
-    }
-
-    /// Removes a directory, which is not made durable: but the journal's recovery must not
-    /// make it again.
-    pub(crate) fn remove_directory(&self, path: &Path) -> io::Result<()> {
-        let remove = || files::remove_dir(path);
-        match self.journal_at(path) {
-            Some(journal) => {
-                journal.change(path, Record::Gone, || remove().map(|()| true)).map(drop)
-            }
-            None => remove(),
-        }
+    /// Removes the file of an object. Says whether that is durable.
+    pub(crate) fn take_away(&self, key: &Key, path: &Path) -> io::Result<bool> {
+        let journal = self.journal().filter(|it| key.is_durable() && it.covers(path));
+        let Some(journal) = journal else { return files::remove_file(path).map(|()| false) };
+        let since = journal::modified(&files::metadata(path)?).max(journal::now());
+        let _turn = journal.record(&[(path, Record::Gone(since))])?;
+        files::remove_file(path).map(|()| true)
     }
 
     /// Has an object that was found reach the disk, unless it has: what relies on it
@@ -212,9 +145,6 @@ impl Directory {
         let syncing = self.unsynced.lock().contains_key(&path);
         match path.parent() {
             Some(parent) if syncing => {
-                if let Some(journal) = self.journal() {
-                    journal.settle()?;
-                }
                 files::sync_directory(parent)?;
                 self.sync_ancestry(parent)
             }

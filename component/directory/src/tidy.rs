@@ -63,8 +63,14 @@ impl Directory {
         for path in self.kept(name) {
             match files::metadata(&path) {
                 Err(gone) if gone.kind() == ErrorKind::NotFound => {
-                    self.create_directories(&path).map_err(failed)?;
-                    self.make_directory_durable(&path)?;
+                    let is_recorded = self.journal.is_some();
+                    // Recovery makes them for the manifests that it has records of.
+                    let made = if is_recorded {
+                        self.create_directories(&path)
+                    } else {
+                        self.make_directories(&path)
+                    };
+                    made.map_err(failed)?;
                 }
                 Err(error) => return Err(failed(error)),
                 Ok(_) => {}
@@ -104,7 +110,7 @@ impl Directory {
         for path in [&tags, &revisions, &layers].into_iter().chain(&others) {
             self.tidy_below(path, DEPTH, &mut visits)?;
         }
-        if self.remove_directory(&revisions).is_ok() {
+        if files::remove_dir(&revisions).is_ok() {
             self.synced.forget(&revisions);
         }
         self.prune_kept(repository);
@@ -139,7 +145,7 @@ impl Directory {
             match entry {
                 EntryType::Directory if depth > 0 && *visits > 0 => {
                     self.tidy_below(&child, depth - 1, visits)?;
-                    if self.remove_directory(&child).is_ok() {
+                    if files::remove_dir(&child).is_ok() {
                         self.synced.forget(&child);
                     }
                 }

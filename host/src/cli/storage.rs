@@ -39,7 +39,8 @@ pub(super) fn rescue(args: &rescue::Args) -> ExitCode {
 
 /// Recovers a directory from its journal, as each start does.
 pub(super) fn recover(root: &Path, output: &mut impl Write) -> anyhow::Result<()> {
-    anyhow::ensure!(root.is_dir(), "{} is not a directory", root.display());
+    let is_ours = root.join(directory::PRIVATE).is_dir();
+    anyhow::ensure!(is_ours, "{} is not a directory that was served", root.display());
     let log = |line: &str| eprintln!("{line}");
     let directory = Directory::open_with(root, directory::Options { log, ..Default::default() });
     let directory = directory.with_context(|| format!("cannot recover {}", root.display()))?;

@@ -11,7 +11,7 @@
 //! Numbers are in little endian; the CRC-32 (IEEE) is that of all that follows the length,
 //! content first, and the length counts the same. A record that is cut off or has another
 //! CRC ends the segment: whoever appended it was not answered. The path is relative to the
-//! root. The time is that at which the file was changed last (ctime), or at which it was
+//! root. The time is when the file was last modified (mtime) that is put, or when one was
 //! removed, in nanoseconds since 1970.
 
 use super::CONTENT_LIMIT;
@@ -31,31 +31,35 @@ const BOOT_ID: usize = 36;
 /// Bytes of a record before its path.
 const HEAD: usize = 4 + 4 + 8 + 1 + 2;
 
-/// What a change has made of a path.
+/// What a change makes of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Record<'a> {
-    /// A file with this content.
-    Put(&'a [u8]),
+    /// A file with this content, which was modified at this time.
+    Put(&'a [u8], u64),
     /// A file that is durable without the journal.
     Placed,
-    /// Nothing.
-    Gone,
-    /// A directory.
-    Made,
+    /// Nothing, since this time.
+    Gone(u64),
 }
 
 impl Record<'_> {
     fn kind(self) -> u8 {
         match self {
-            Self::Put(_) => 1,
+            Self::Put(..) => 1,
             Self::Placed => 2,
-            Self::Gone => 3,
-            Self::Made => 4,
+            Self::Gone(_) => 3,
+        }
+    }
+
+    fn time(self) -> u64 {
+        match self {
+            Self::Put(_, time) | Self::Gone(time) => time,
+            Self::Placed => 0,
         }
     }
 
     fn content(&self) -> &[u8] {
-        if let Self::Put(content) = self { content } else { &[] }
+        if let Self::Put(content, _) = self { content } else { &[] }
     }
 }
 
@@ -73,21 +77,19 @@ pub(super) fn parse(segment: &[u8]) -> Option<(&str, Records<'_>)> {
     Some((boot_id, Records(records)))
 }
 
-/// The time of a record: that of the file as it is now, or by the clock that stamps files.
-pub(super) fn time_of(path: &Path, record: Record<'_>) -> u64 {
-    let found = if let Record::Put(_) = record { fs::metadata(path).ok() } else { None };
-    let (seconds, nanoseconds) = found.map_or_else(
-        || {
-            let now = clock_gettime(ClockId::RealtimeCoarse);
-            (now.tv_sec, now.tv_nsec)
-        },
-        |found| (found.ctime(), found.ctime_nsec()),
-    );
-    nanoseconds_since_1970(seconds, nanoseconds)
+/// When a file was modified, in the units of a record.
+pub(crate) fn modified(found: &fs::Metadata) -> u64 {
+    nanoseconds_since_1970(found.mtime(), found.mtime_nsec())
 }
 
-/// A time of a file in the units of a record. Times before 1970 are 1970.
-pub(super) fn nanoseconds_since_1970(seconds: i64, nanoseconds: i64) -> u64 {
+/// The time by the clock that stamps files.
+pub(crate) fn now() -> u64 {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    nanoseconds_since_1970(now.tv_sec, now.tv_nsec)
+}
+
+/// Times before 1970 are 1970.
+fn nanoseconds_since_1970(seconds: i64, nanoseconds: i64) -> u64 {
     let all = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
     u64::try_from(all.max(0)).unwrap_or(u64::MAX)
 }
@@ -98,7 +100,6 @@ pub(super) struct Entry<'a> {
     path_length: u16,
     length: u32,
     record: Record<'a>,
-    time: u64,
     /// Of the content, which takes longest.
     crc: crc32fast::Hasher,
 }
@@ -115,16 +116,12 @@ impl<'a> Entry<'a> {
         let length = length.map_err(io::Error::other)?;
         let mut crc = crc32fast::Hasher::new();
         crc.update(content);
-        Ok(Self { path, path_length, length, record, time: 0, crc })
-    }
-
-    pub(super) fn at(self, time: u64) -> Self {
-        Self { time, ..self }
+        Ok(Self { path, path_length, length, record, crc })
     }
 
     pub(super) fn append_to(self, records: &mut Vec<u8>) {
         let mut head = Vec::with_capacity(HEAD - 8 + self.path.len());
-        head.extend(self.time.to_le_bytes());
+        head.extend(self.record.time().to_le_bytes());
         head.push(self.record.kind());
         head.extend(self.path_length.to_le_bytes());
         head.extend(self.path);
@@ -142,7 +139,6 @@ impl<'a> Entry<'a> {
 pub(super) struct Parsed<'a> {
     pub(super) path: &'a Path,
     pub(super) record: Record<'a>,
-    pub(super) time: u64,
 }
 
 /// The records of a segment, as far as they are whole.
@@ -172,17 +168,16 @@ fn read(bytes: &[u8]) -> Option<(Parsed<'_>, &[u8])> {
     if hasher.finalize() != u32::from_le_bytes(*crc) {
         return None;
     }
+    let time = u64::from_le_bytes(*time);
     let record = match kind {
-        1 => Record::Put(content),
+        1 => Record::Put(content, time),
         2 => Record::Placed,
-        3 => Record::Gone,
-        4 => Record::Made,
+        3 => Record::Gone(time),
         _ => return None,
     };
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
     let is_below = path.components().all(|component| matches!(component, Component::Normal(_)));
-    let parsed = Parsed { path, record, time: u64::from_le_bytes(*time) };
-    (is_below && !path.as_os_str().is_empty()).then_some((parsed, rest))
+    (is_below && !path.as_os_str().is_empty()).then_some((Parsed { path, record }, rest))
 }
 
 #[cfg(test)]
@@ -195,7 +190,7 @@ mod tests {
     fn segment(records: &[(&str, Record<'_>)]) -> Vec<u8> {
         let mut segment = header(BOOT_ID).into_bytes();
         for (path, record) in records {
-            Entry::new(Path::new(path), *record).unwrap().at(7).append_to(&mut segment);
+            Entry::new(Path::new(path), *record).unwrap().append_to(&mut segment);
         }
         segment
     }
@@ -203,10 +198,9 @@ mod tests {
     #[test]
     fn what_was_appended_is_read() {
         let records = [
-            ("a/b", Record::Put(b"content")),
-            ("a/c", Record::Put(b"")),
-            ("a/b", Record::Gone),
-            ("a", Record::Made),
+            ("a/b", Record::Put(b"content", 7)),
+            ("a/c", Record::Put(b"", 8)),
+            ("a/b", Record::Gone(9)),
             ("a/d", Record::Placed),
         ];
         let bytes = segment(&records);
@@ -215,16 +209,16 @@ mod tests {
         let read: Vec<_> = read.collect();
         let expected: Vec<_> = records
             .iter()
-            .map(|(path, record)| Parsed { path: Path::new(path), record: *record, time: 7 })
+            .map(|(path, record)| Parsed { path: Path::new(path), record: *record })
             .collect();
         assert_eq!(read, expected);
     }
 
     #[test]
     fn what_is_torn_or_damaged_ends_a_segment() {
-        let bytes = segment(&[("a", Record::Put(b"one")), ("b", Record::Put(b"two"))]);
+        let bytes = segment(&[("a", Record::Put(b"one", 7)), ("b", Record::Put(b"two", 7))]);
         let whole = |bytes: &[u8]| parse(bytes).map_or(0, |(_, records)| records.count());
-        let first = segment(&[("a", Record::Put(b"one"))]).len();
+        let first = segment(&[("a", Record::Put(b"one", 7))]).len();
         for length in 0..bytes.len() {
             assert_eq!(whole(&bytes[..length]), usize::from(length >= first), "{length}");
         }
@@ -242,7 +236,7 @@ mod tests {
     #[test]
     fn paths_stay_below_the_root() {
         for path in ["/etc/passwd", "../a", "a/../../b", ""] {
-            let bytes = segment(&[(path, Record::Put(b"x"))]);
+            let bytes = segment(&[(path, Record::Put(b"x", 7))]);
             assert_eq!(parse(&bytes).unwrap().1.count(), 0, "{path}");
         }
     }

@@ -1,33 +1,31 @@
 //! A journal: small changes of many requests become durable together.
 //!
 //! By itself, each change of a directory syncs a file and the directories that lead to it.
-//! With a journal, the change is made in place at once, where every reader sees it, and is
-//! not synced there: a record of it is appended to one file, and one `fdatasync` makes the
-//! records of all requests durable that wait at that moment. A lone request waits for none.
-//! From time to time a thread has the file system write everything back (`syncfs`), and
-//! removes the records before that: after [`AGE`], or [`SEGMENT_LIMIT`] bytes.
+//! With a journal, a record of the change is appended to one file first, and one `fdatasync`
+//! makes the records of all requests durable that wait at that moment; a lone request waits
+//! for none. Then the change is made in place, without a sync. So what is seen is durable,
+//! and what replaces something is never less durable than what it replaces. From time to
+//! time a thread has the file system write everything back (`syncfs`), and removes the
+//! records before that: after [`AGE`], or [`SEGMENT_LIMIT`] bytes.
 //!
 //! What a loss of power takes away is put back from the records by the next process that
 //! owns the directory; see [`recovery`]. Only the owner has a journal (`lock::own`), so there
-//! is never more than one. What other processes do to the same files meanwhile is told by
-//! the files' times.
+//! is never more than one.
 //!
 //! # Errors
-//! A record that cannot be appended, as on a full disk, costs time and nothing else: the
-//! change is in place, and `syncfs` makes it durable there. If that fails too, nothing that
-//! was written since can be relied on: every later change is refused until a restart, whose
-//! recovery begins from what the journal holds.
+//! A record that cannot be appended, as on a full disk, fails its request. If the file system
+//! cannot write back, nothing that was written since can be relied on: every later change is
+//! refused until a restart, whose recovery writes again all that the journal holds.
 
 mod format;
 mod recovery;
 
-pub(crate) use format::Record;
+pub(crate) use format::{Record, modified, now};
 pub use recovery::Recovered;
-pub(crate) use recovery::recover;
+pub(crate) use recovery::{is_pending, recover};
 
 use crate::PRIVATE;
 use format::Entry;
-use roadstead_storage::StorageError;
 use rustix::fs::{fstatfs, syncfs};
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
@@ -35,7 +33,7 @@ use std::hash::BuildHasher as _;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -58,11 +56,12 @@ const AGE: Duration = Duration::from_secs(10);
 
 /// How many changes of different files can be made at once; of the same file, one.
 ///
-/// Limit: changes at once beside the journal; test: none, others wait for microseconds.
-const STRIPES: usize = 64;
+/// Limit: changes at once beside the journal; test: none, others wait for a sync.
+const STRIPES: usize = 1024;
 
 /// The file systems whose `syncfs` says when everything is on disk, by the numbers of
-/// statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, overlayfs, and tmpfs, which loses all.
+/// statfs(2): ext2 to ext4, XFS, Btrfs, F2FS; overlayfs, as far as the one below it does; and
+/// tmpfs, which loses all.
 const FILE_SYSTEMS: [u32; 6] =
     [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010, 0x794C_7630, 0x0102_1994];
 
@@ -87,10 +86,6 @@ impl Default for Keeping {
     }
 }
 
-/// A change that is in place; [`Journal::wait`] until it is durable.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Ticket(u64);
-
 /// The journal of a directory.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -108,31 +103,39 @@ struct Shared {
     keeping: Keeping,
     log: fn(&str),
     /// Of changes of one file, their order is that of their records.
-    stripes: [Mutex<()>; STRIPES],
+    stripes: Vec<Mutex<()>>,
     hasher: RandomState,
     state: Mutex<State>,
-    /// Notified when records are durable, and when a segment is retired.
+    /// Notified when records are written, when a segment is taken away, and when changes are
+    /// in place.
     progress: Condvar,
-    /// Notified when a segment has its first record, when it is full, and at the end.
+    /// Notified when there is a segment, when it is full, and at the end.
     due: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// `None` after an error, until one can be made.
     segment: Option<Segment>,
     /// The number of the latest segment.
     number: u64,
-    /// Records that are not written.
+    /// Records that are not written, and what becomes of them.
     pending: Vec<u8>,
-    appended: u64,
-    durable: u64,
-    /// Someone writes records, or changes the segment.
+    batch: Arc<Batch>,
+    /// Someone writes records.
     busy: bool,
+    /// How many changes are being made, by whether they were recorded in this generation or
+    /// in the one before: a segment is retired when its changes are in place.
+    making: [u64; 2],
+    /// How many segments were taken away.
+    generation: usize,
     /// Why nothing can be relied on any more.
     broken: Option<String>,
     ended: bool,
 }
+
+/// Records that are written together.
+#[derive(Debug, Default)]
+struct Batch(OnceLock<Result<(), (io::ErrorKind, String)>>);
 
 /// A file of records.
 #[derive(Debug)]
@@ -141,6 +144,23 @@ struct Segment {
     path: PathBuf,
     length: u64,
     since: Instant,
+}
+
+/// The right to make changes that are recorded: no other change of the same files is
+/// recorded before it is dropped.
+#[derive(Debug)]
+#[must_use = "the change is made while it is held"]
+pub(crate) struct Turn<'a> {
+    shared: &'a Shared,
+    generation: usize,
+    _stripes: Vec<MutexGuard<'a, ()>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().making[self.generation % 2] -= 1;
+        self.shared.progress.notify_all();
+    }
 }
 
 impl Segment {
@@ -165,20 +185,19 @@ impl Segment {
         }
         Ok(Self { file: Arc::new(file), path, length: header.len() as u64, since: Instant::now() })
     }
+
+    /// Makes it one without records, durably, wherever it is by now.
+    fn remove(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.sync_all()?;
+        // One that stays holds nothing.
+        let _ = fs::remove_file(&self.path);
+        Ok(())
+    }
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
-}
-
-/// Appends records durably. A file that someone has removed holds nothing.
-fn append(file: &File, records: &[u8], at: u64) -> io::Result<()> {
-    file.write_all_at(records, at)?;
-    file.sync_data()?;
-    if file.metadata()?.nlink() == 0 {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the journal was removed"));
-    }
-    Ok(())
 }
 
 /// Opens the journal of the directory `root`, which this process owns, and which was
@@ -191,7 +210,10 @@ pub(crate) fn open(root: &Path, log: fn(&str)) -> io::Result<Option<Journal>> {
     // The type is a number of 32 bits in a field that is wider on most platforms.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as said")]
     let is_known = FILE_SYSTEMS.contains(&(fstatfs(File::open(root)?)?.f_type as u32));
-    if !is_known || recovery::boot_id().is_err() {
+    // Files are renamed from there.
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev());
+    let is_one = device(root)? == device(&root.join(PRIVATE))?;
+    if !is_known || !is_one || recovery::boot_id().is_err() {
         log("changes become durable one by one: the journal needs ext4, XFS, Btrfs or F2FS");
         return Ok(None);
     }
@@ -208,7 +230,7 @@ impl Journal {
             device,
             keeping,
             log,
-            stripes: std::array::from_fn(|_| Mutex::default()),
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             state: Mutex::default(),
             progress: Condvar::new(),
@@ -225,43 +247,46 @@ impl Journal {
         found.is_some_and(|parent| parent.dev() == self.shared.device)
     }
 
-    /// Makes a change of the file or directory `path` below the root, which says whether it
-    /// changed something, and records it. No other change of `path` comes between.
+    /// Records changes of files below the root, durably and as one. They are to be made, in
+    /// this order, before what it returns is dropped.
     ///
     /// # Errors
-    /// Those of `change`, and [`io::ErrorKind::Other`] after an error that broke the journal.
-    pub(crate) fn change(
-        &self,
-        path: &Path,
-        record: Record<'_>,
-        change: impl FnOnce() -> io::Result<bool>,
-    ) -> io::Result<Option<Ticket>> {
+    /// When the records cannot be written: nothing is changed then.
+    pub(crate) fn record(&self, changes: &[(&Path, Record<'_>)]) -> io::Result<Turn<'_>> {
         let shared = &*self.shared;
-        let relative = path.strip_prefix(&shared.root).map_err(io::Error::other)?;
-        let entry = Entry::new(relative, record)?;
-        let stripe = shared.hasher.hash_one(path) % STRIPES as u64;
-        let stripe = usize::try_from(stripe).map_err(io::Error::other)?;
-        let _one = shared.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner);
-        shared.intact(&shared.lock())?;
-        if !change()? {
-            return Ok(None);
+        let mut entries = Vec::with_capacity(changes.len());
+        for (path, record) in changes {
+            let relative = path.strip_prefix(&shared.root).map_err(io::Error::other)?;
+            entries.push(Entry::new(relative, *record)?);
         }
-        let entry = entry.at(format::time_of(path, record));
+        let mut stripes: Vec<_> = changes
+            .iter()
+            .map(|(path, _)| shared.hasher.hash_one(path) % shared.stripes.len() as u64)
+            .filter_map(|stripe| usize::try_from(stripe).ok())
+            .collect();
+        // Always in this order, so that two do not wait for each other.
+        stripes.sort_unstable();
+        stripes.dedup();
+        let stripes: Vec<_> = stripes
+            .into_iter()
+            .map(|stripe| shared.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner))
+            .collect();
         let mut state = shared.lock();
-        entry.append_to(&mut state.pending);
-        state.appended += 1;
-        Ok(Some(Ticket(state.appended)))
+        shared.intact(&state)?;
+        for entry in entries {
+            entry.append_to(&mut state.pending);
+        }
+        let (batch, generation) = (Arc::clone(&state.batch), state.generation);
+        state.making[generation % 2] += 1;
+        // It counts as being made until it is dropped.
+        let turn = Turn { shared, generation, _stripes: stripes };
+        shared.wait(state, &batch)?;
+        Ok(turn)
     }
 
-    /// Waits until a change is durable.
-    pub(crate) fn wait(&self, ticket: Ticket) -> Result<(), StorageError> {
-        self.shared.wait(ticket).map_err(crate::entries::failed)
-    }
-
-    /// Waits until all changes are durable that were made.
-    pub(crate) fn settle(&self) -> io::Result<()> {
-        let latest = Ticket(self.shared.lock().appended);
-        self.shared.wait(latest)
+    /// Refuses all changes from now on.
+    pub(crate) fn abandon(&self, cause: &str) {
+        self.shared.lock().broken.get_or_insert_with(|| cause.to_owned());
     }
 }
 
@@ -289,19 +314,31 @@ impl Shared {
         self.root.join(PRIVATE).join(DIRECTORY)
     }
 
+    /// An error of the device, if something was lost.
     fn intact(&self, state: &State) -> io::Result<()> {
         match &state.broken {
-            Some(cause) => Err(io::Error::other(format!(
-                "{}: the disk lost writes ({cause}); check it, then restart the registry",
-                self.root.display()
-            ))),
+            Some(cause) => Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                format!("{}: {cause}; check the disk and restart", self.root.display()),
+            )),
             None => Ok(()),
         }
     }
 
-    fn wait(&self, ticket: Ticket) -> io::Result<()> {
-        let mut state = self.lock();
-        while state.durable < ticket.0 {
+    /// Says what is lost, here and to the next start.
+    fn break_off(&self, state: &mut State, error: &io::Error) {
+        let cause = format!("writes were lost: {error}");
+        (self.log)(&cause);
+        recovery::mark(&self.directory());
+        state.broken.get_or_insert(cause);
+    }
+
+    /// Waits until the records of a batch are durable.
+    fn wait<'a>(&'a self, mut state: MutexGuard<'a, State>, batch: &Batch) -> io::Result<()> {
+        loop {
+            if let Some(result) = batch.0.get() {
+                return result.clone().map_err(|(kind, cause)| io::Error::new(kind, cause));
+            }
             self.intact(&state)?;
             let is_full = state.segment.as_ref().is_some_and(|it| it.length > self.keeping.bytes);
             // A full segment is taken away by the thread, as soon as the one before is retired.
@@ -311,53 +348,63 @@ impl Shared {
             }
             // For all that wait.
             state.busy = true;
-            let (records, latest) = (std::mem::take(&mut state.pending), state.appended);
+            let records = std::mem::take(&mut state.pending);
+            let written = std::mem::take(&mut state.batch);
             let segment = state.segment.take();
             let is_first = segment.is_none();
-            let number = state.number + 1;
+            state.number += 1;
+            let number = state.number;
             drop(state);
-            let written = self.write(segment, number, &records);
+            let (segment, result) = self.write(segment, number, &records);
             state = self.lock();
             state.busy = false;
-            match written {
-                Ok(segment) => {
-                    let length = segment.as_ref().map_or(0, |segment| segment.length);
-                    if is_first || length > self.keeping.bytes {
-                        self.due.notify_all();
-                    }
-                    state.number = number;
-                    state.segment = segment;
-                    state.durable = latest;
-                }
-                Err(error) => state.broken = Some(error.to_string()),
+            let length = segment.as_ref().map_or(0, |segment| segment.length);
+            if is_first || length > self.keeping.bytes {
+                self.due.notify_all();
             }
+            state.segment = segment;
+            let result = result.map_err(|error| match error {
+                Failure::Write(error) => (error.kind(), error.to_string()),
+                Failure::Sync(error) => {
+                    self.break_off(&mut state, &error);
+                    (error.kind(), error.to_string())
+                }
+            });
+            let _ = written.0.set(result);
             self.progress.notify_all();
         }
-        Ok(())
     }
 
-    /// Makes changes durable: by their records, or else in place.
+    /// Appends records to a segment, or to a new one.
     fn write(
         &self,
         segment: Option<Segment>,
         number: u64,
         records: &[u8],
-    ) -> io::Result<Option<Segment>> {
-        let appended = segment.map_or_else(|| Segment::create(&self.directory(), number), Ok);
-        let appended = appended.and_then(|mut segment| {
-            append(&segment.file, records, segment.length)?;
-            segment.length += records.len() as u64;
-            Ok(segment)
-        });
-        match appended {
-            Ok(segment) => Ok(Some(segment)),
-            Err(error) => {
-                (self.log)(&format!(
-                    "the journal cannot be written, so that pushes take longer: {error}"
-                ));
-                syncfs(&self.file_system)?;
-                recovery::remove_segments(&self.directory())?;
-                Ok(None)
+    ) -> (Option<Segment>, Result<(), Failure>) {
+        let made = segment.map_or_else(|| Segment::create(&self.directory(), number), Ok);
+        let mut segment = match made {
+            Ok(segment) => segment,
+            Err(error) => return (None, Err(Failure::Write(error))),
+        };
+        if let Err(error) = segment.file.write_all_at(records, segment.length) {
+            // What is written next begins there too.
+            let _ = segment.file.set_len(segment.length);
+            return (Some(segment), Err(Failure::Write(error)));
+        }
+        let synced = segment.file.sync_data().and_then(|()| segment.file.metadata());
+        match synced {
+            Err(error) => (Some(segment), Err(Failure::Sync(error))),
+            // Someone has removed it, so that nobody would find these records.
+            Ok(found) if found.nlink() == 0 => {
+                let error = io::Error::other("the journal was removed while it was used");
+                // Nor those before, whose changes are in place.
+                let synced = syncfs(&self.file_system).map_err(io::Error::from);
+                (None, Err(synced.map_or_else(Failure::Sync, |()| Failure::Write(error))))
+            }
+            Ok(_) => {
+                segment.length += records.len() as u64;
+                (Some(segment), Ok(()))
             }
         }
     }
@@ -391,24 +438,37 @@ impl Shared {
     /// Makes durable in place what the segment records, and removes it. Records that are
     /// appended meanwhile go to another one.
     fn retire<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let Some(segment) = state.segment.take() else { return state };
         if state.broken.is_some() {
+            // What it holds is for the next start.
+            state.segment = None;
             return state;
         }
-        drop(state);
+        let Some(segment) = state.segment.take() else { return state };
+        let generation = state.generation;
+        state.generation += 1;
         // Waiting requests make the next segment.
         self.progress.notify_all();
-        let retired = syncfs(&self.file_system)
-            .map_err(io::Error::from)
-            .and_then(|()| recovery::remove_segment(&segment.path));
+        while state.making[generation % 2] > 0 {
+            state = self.pause(state);
+        }
+        drop(state);
+        let retired = syncfs(&self.file_system).map_err(io::Error::from);
+        let retired = retired.and_then(|()| segment.remove());
         let mut state = self.lock();
         if let Err(error) = retired {
-            state.broken = Some(error.to_string());
-            (self.log)(&format!("the journal's changes cannot be made durable: {error}"));
+            self.break_off(&mut state, &error);
         }
         self.progress.notify_all();
         state
     }
+}
+
+/// Why records are not durable.
+enum Failure {
+    /// They were not written, and nothing else happened.
+    Write(io::Error),
+    /// The disk may have lost what was written before.
+    Sync(io::Error),
 }
 
 #[cfg(test)]

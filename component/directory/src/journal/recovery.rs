@@ -1,25 +1,28 @@
 //! Puts back what a loss of power took away.
 //!
 //! The last record of each path says what was acknowledged. Whether power was lost is told by
-//! the boot id: under the same kernel, the changes are still in place, and a file that is
-//! missing was removed by somebody else since. A file that was changed after its record, by
-//! the file's ctime, was changed by somebody else, and stays. Recovery can be interrupted and
-//! repeated: the segments are removed when all of it is durable.
+//! the boot id: under the same kernel, all changes that were acknowledged are in place, and
+//! nothing is done, unless a process has noted that the disk lost writes ([`mark`]). A file
+//! that was modified after its record (mtime, which neither `chmod` nor a rename changes) was
+//! written by somebody else, and stays. Recovery can be interrupted and repeated: the segments
+//! are removed when all of it is durable.
 
-use super::format::{self, Record, nanoseconds_since_1970};
+use super::format::{self, Record, modified};
 use super::{DIRECTORY, sync_directory};
 use crate::PRIVATE;
 use rustix::fs::syncfs;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+/// The file that says that the disk lost writes, beside the segments.
+const MARK: &str = "lost";
 
 /// What [`recover`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Recovered {
-    /// How many files and directories the journal had records of.
+    /// How many files the journal had records of that may have been lost.
     pub recorded: u64,
     /// How many of them had to be written again.
     pub restored: u64,
@@ -55,21 +58,25 @@ fn segments(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(segments)
 }
 
-/// Removes a segment, durably.
-pub(super) fn remove_segment(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        // With its directory, someone has removed all of them.
-        _ => match path.parent().map(sync_directory) {
-            Some(Err(error)) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
-    }
+/// Notes for the next start that the disk lost writes. It may be unable to write this too.
+pub(super) fn mark(directory: &Path) {
+    let noted = File::create(directory.join(MARK)).and_then(|file| file.sync_all());
+    let _ = noted.and_then(|()| sync_directory(directory));
 }
 
-/// Removes all segments, durably.
-pub(super) fn remove_segments(directory: &Path) -> io::Result<()> {
-    segments(directory)?.iter().try_for_each(|segment| remove_segment(segment))
+/// Whether a loss of power may have taken away what is not put back yet.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub(crate) fn is_pending(root: &Path) -> io::Result<bool> {
+    let directory = root.join(PRIVATE).join(DIRECTORY);
+    let current = boot_id()?;
+    for segment in segments(&directory)? {
+        if format::parse(&fs::read(segment)?).is_some_and(|(boot, _)| boot != current) {
+            return Ok(true);
+        }
+    }
+    Ok(directory.join(MARK).exists())
 }
 
 /// Recovers the directory `root`, which this process owns, from its journal, if there is one.
@@ -93,80 +100,89 @@ fn recover_from(root: &Path, directory: &Path) -> io::Result<Recovered> {
     let file_system = File::open(root)?;
     let bytes: io::Result<Vec<_>> = segments.iter().map(fs::read).collect();
     let bytes = bytes?;
-    let current = boot_id()?;
+    let (current, mark) = (boot_id()?, directory.join(MARK));
+    let lost_writes = mark.exists();
     let mut last = HashMap::new();
     let mut order = 0_u64;
     for (boot, records) in bytes.iter().filter_map(|segment| format::parse(segment)) {
-        let lost_power = boot != current;
-        for found in records {
+        // Under the same kernel, everything is in place.
+        for found in records.take_while(|_| lost_writes || boot != current) {
             order += 1;
-            last.insert(found.path, (order, lost_power, found));
+            last.insert(found.path, (order, found.record));
         }
     }
-    let mut last: Vec<_> = last.into_values().collect();
-    last.sort_by_key(|(order, ..)| *order);
+    let mut last: Vec<_> = last.into_iter().collect();
+    last.sort_by_key(|(_, (order, _))| *order);
     let mut recovered = Recovered { recorded: last.len() as u64, ..Recovered::default() };
     let temporary = directory.join("restored");
-    for (_, lost_power, found) in last {
-        let path = root.join(found.path);
-        match found.record {
-            Record::Put(content) => {
-                if is_wanting(&path, content, found.time, lost_power)? {
+    for (path, (_, record)) in last {
+        let path = root.join(path);
+        match record {
+            Record::Put(content, time) => {
+                // What the kernel shows of it may not be what the disk has.
+                if lost_writes && !is_later(&path, time) || is_wanting(&path, content, time) {
                     write(&path, content, &temporary)?;
                     recovered.restored += 1;
                 }
+                make_kept(&path)?;
             }
-            Record::Made if lost_power && !path.is_dir() => {
-                fs::create_dir_all(&path)?;
-                recovered.restored += 1;
-            }
-            Record::Gone => {
-                // One that was made since has another time.
-                if time(&path)?.is_some_and(|(changed, _)| changed < found.time) {
+            Record::Gone(time) => {
+                let found = fs::symlink_metadata(&path);
+                // One that was made since is younger.
+                if found.is_ok_and(|found| !found.is_dir() && modified(&found) <= time) {
                     fs::remove_file(&path)?;
                     recovered.removed += 1;
                 }
             }
-            Record::Placed | Record::Made => {}
+            Record::Placed => {}
         }
     }
     syncfs(&file_system)?;
-    remove_segments(directory)?;
+    for segment in segments {
+        fs::remove_file(segment)?;
+    }
+    if lost_writes {
+        fs::remove_file(mark)?;
+    }
+    sync_directory(directory)?;
     Ok(recovered)
 }
 
-/// When a file was changed, and its length; `None` if there is no file.
-fn time(path: &Path) -> io::Result<Option<(u64, u64)>> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => Ok(None),
+/// Whether a file was modified after a time.
+fn is_later(path: &Path, time: u64) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| modified(&found) > time)
+}
+
+/// Whether a file lacks the content that it was given last.
+fn is_wanting(path: &Path, content: &[u8], time: u64) -> bool {
+    match fs::read(path) {
+        Ok(found) if found == content => false,
+        // Whoever modified it later gave it other content. Of a blob, there is none; and no
+        // file is empty or has zeros but by a loss of power.
         Ok(found) => {
-            let changed = nanoseconds_since_1970(found.ctime(), found.ctime_nsec());
-            Ok(Some((changed, found.len())))
+            !is_later(path, time) || path.ends_with("data") || found.iter().all(|byte| *byte == 0)
         }
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
+        Err(_) => true,
     }
 }
 
-/// Whether a file does not have the content that it was given last.
-fn is_wanting(path: &Path, content: &[u8], at: u64, lost_power: bool) -> io::Result<bool> {
-    let Some((changed, length)) = time(path)? else { return Ok(lost_power) };
-    if length == content.len() as u64 && fs::read(path)? == content {
-        return Ok(false);
-    }
-    // Whoever changed it later gave it other content. Of a blob, there is none.
-    let is_blob = path.ends_with("data");
-    Ok(changed <= at || is_blob || length == 0 && !content.is_empty())
-}
-
+/// Writes a file so that another loss of power leaves the old one or the new one.
 fn write(path: &Path, content: &[u8], temporary: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    File::create(temporary)?.write_all(content)?;
-    // Of one file at a time: a file without its name is not yet durable, and the next loss
-    // of power finds the segments again.
+    let mut file = File::create(temporary)?;
+    file.write_all(content)?;
+    file.sync_data()?;
     fs::rename(temporary, path)
+}
+
+/// Makes the directories that a repository keeps beside its manifests; see `tidy.rs`.
+fn make_kept(path: &Path) -> io::Result<()> {
+    let manifests = path.ancestors().find(|path| path.ends_with("_manifests/revisions"));
+    let Some(repository) = manifests.and_then(|path| path.ancestors().nth(2)) else {
+        return Ok(());
+    };
+    fs::create_dir_all(repository.join("_layers"))?;
+    fs::create_dir_all(repository.join("_manifests/tags"))
 }

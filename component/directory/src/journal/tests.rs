@@ -1,10 +1,10 @@
-use super::format::{Record, header};
-use super::recovery::{Recovered, boot_id, recover};
+use super::format::{Record, header, modified, now};
+use super::recovery::{Recovered, boot_id, is_pending, recover};
 use super::{AGE, CONTENT_LIMIT, DIRECTORY, Journal, Keeping, SEGMENT_LIMIT};
 use crate::files::testing::watch;
 use crate::{Directory, Options, PRIVATE};
 use roadstead_oci::{Algorithm, Digest};
-use roadstead_storage::Key;
+use roadstead_storage::{Key, StorageError};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -39,17 +39,19 @@ impl Fixture {
     }
 
     fn put(&self, name: &str, content: &[u8]) {
-        let path = self.path(name);
-        let put = || fs::write(&path, content).map(|()| true);
-        let ticket = self.journal().change(&path, Record::Put(content), put).unwrap().unwrap();
-        self.journal().wait(ticket).unwrap();
+        let (path, temporary) =
+            (self.path(name), self.path(&format!("{:?}", thread::current().id())));
+        fs::write(&temporary, content).unwrap();
+        let time = modified(&temporary.metadata().unwrap());
+        let _turn = self.journal().record(&[(&path, Record::Put(content, time))]).unwrap();
+        fs::rename(temporary, path).unwrap();
     }
 
     fn remove(&self, name: &str) {
         let path = self.path(name);
-        let remove = || fs::remove_file(&path).map(|()| true);
-        let ticket = self.journal().change(&path, Record::Gone, remove).unwrap().unwrap();
-        self.journal().wait(ticket).unwrap();
+        let since = modified(&path.metadata().unwrap()).max(now());
+        let _turn = self.journal().record(&[(&path, Record::Gone(since))]).unwrap();
+        fs::remove_file(&path).unwrap();
     }
 
     fn segments(&self) -> Vec<PathBuf> {
@@ -105,16 +107,31 @@ fn what_was_lost_is_put_back() {
     f.put("moved", b"new");
     f.put("deleted", b"5");
     f.remove("deleted");
-    let ticket = f.journal().change(&f.path("made"), Record::Made, || Ok(true)).unwrap();
-    f.journal().wait(ticket.unwrap()).unwrap();
     f.lose_power();
     fs::remove_file(f.path("lost")).unwrap();
     fs::write(f.path("torn"), "").unwrap();
-    assert_eq!(f.recover(), Recovered { recorded: 6, restored: 3, removed: 0 });
+    assert_eq!(f.recover(), Recovered { recorded: 5, restored: 2, removed: 0 });
     for (name, content) in [("kept", "1"), ("lost", "2"), ("torn", "3333"), ("moved", "new")] {
         assert_eq!(fs::read_to_string(f.path(name)).unwrap(), content, "{name}");
     }
-    assert!(!f.path("deleted").exists() && f.path("made").is_dir());
+    assert!(!f.path("deleted").exists());
+}
+
+/// What was not made is made by the recovery: it may have been acknowledged.
+#[test]
+fn what_is_recorded_is_durable_before_it_is_made() {
+    let mut f = Fixture::new(Keeping::default());
+    f.put("tag", b"old");
+    let changes = [(f.path("tag"), &b"new"[..]), (f.path("other"), b"x")];
+    let later = now() + 1_000_000_000;
+    let changes: Vec<_> = changes
+        .iter()
+        .map(|(path, content)| (path.as_path(), Record::Put(content, later)))
+        .collect();
+    drop(f.journal().record(&changes).unwrap());
+    f.lose_power();
+    assert_eq!(f.recover(), Recovered { recorded: 2, restored: 2, removed: 0 });
+    assert_eq!(fs::read(f.path("tag")).unwrap(), b"new");
 }
 
 /// A file that was removed and is there again after a loss of power is removed again.
@@ -123,13 +140,42 @@ fn what_was_removed_stays_away() {
     let mut f = Fixture::new(Keeping::default());
     f.put("a", b"1");
     fs::hard_link(f.path("a"), f.path("survivor")).unwrap();
-    thread::sleep(Duration::from_millis(50));
-    // A removal changes the ctime of what has another name: here it must not.
-    let ticket = f.journal().change(&f.path("a"), Record::Gone, || Ok(true)).unwrap();
-    f.journal().wait(ticket.unwrap()).unwrap();
+    f.remove("a");
     f.lose_power();
+    fs::rename(f.path("survivor"), f.path("a")).unwrap();
     assert_eq!(f.recover(), Recovered { recorded: 1, restored: 0, removed: 1 });
     assert!(!f.path("a").exists());
+}
+
+/// Neither a new owner nor a new mode is a change by somebody else.
+#[test]
+fn modes_do_not_matter() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut f = Fixture::new(Keeping::default());
+    f.put("tag", b"old");
+    fs::hard_link(f.path("tag"), f.path("survivor")).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    f.put("tag", b"new");
+    f.lose_power();
+    fs::rename(f.path("survivor"), f.path("tag")).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    fs::set_permissions(f.path("tag"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(f.recover().restored, 1);
+    assert_eq!(fs::read(f.path("tag")).unwrap(), b"new");
+}
+
+/// A repository of distribution's has these, or its collector takes the manifests away.
+#[test]
+fn what_a_repository_keeps_is_made_again() {
+    let mut f = Fixture::new(Keeping::default());
+    let link = "repositories/a/_manifests/revisions/sha256/x/link";
+    fs::create_dir_all(f.path(link).parent().unwrap()).unwrap();
+    f.put(link, b"digest");
+    f.lose_power();
+    fs::remove_dir_all(f.path("repositories")).unwrap();
+    assert_eq!(f.recover().restored, 1);
+    assert!(f.path("repositories/a/_layers").is_dir());
+    assert!(f.path("repositories/a/_manifests/tags").is_dir());
 }
 
 /// Other processes write the same files, without this journal.
@@ -162,7 +208,7 @@ fn a_process_that_died_left_everything_in_place() {
     }
     let f = Fixture { root: f.root, journal: None };
     fs::remove_file(f.path("a")).unwrap();
-    assert_eq!(f.recover(), Recovered { recorded: 2, restored: 0, removed: 0 });
+    assert_eq!(f.recover(), Recovered::default());
     assert!(!f.path("a").exists());
 }
 
@@ -233,9 +279,10 @@ fn a_journal_that_is_removed_is_made_again() {
     let mut f = Fixture::new(Keeping::default());
     f.put("a", b"1");
     fs::remove_dir_all(f.root.path().join(PRIVATE)).unwrap();
-    // Durable in place.
-    f.put("b", b"2");
     fs::create_dir(f.root.path().join(PRIVATE)).unwrap();
+    let path = f.path("b");
+    let record = || f.journal().record(&[(&path, Record::Put(b"2", 0))]).map(drop);
+    assert!(record().unwrap_err().to_string().contains("removed"));
     f.put("c", b"3");
     assert_eq!(f.segments().len(), 1);
     f.lose_power();
@@ -243,18 +290,55 @@ fn a_journal_that_is_removed_is_made_again() {
     assert_eq!(f.recover(), Recovered { recorded: 1, restored: 1, removed: 0 });
 }
 
+/// What the kernel shows may not be what the disk has, so all of it is written again.
 #[test]
 fn nothing_is_relied_on_after_the_disk_lost_writes() {
     let f = Fixture::new(Keeping::default());
     f.put("a", b"1");
-    f.journal().shared.lock().broken = Some("I/O error".to_owned());
-    let never = || -> io::Result<bool> { panic!("it was changed") };
-    let error = f.journal().change(&f.path("b"), Record::Put(b"2"), never).unwrap_err();
-    assert!(error.to_string().contains("restart the registry"), "{error}");
-    // What the journal holds is for the next start.
+    f.put("b", b"2");
+    let shared = Arc::clone(&f.journal().shared);
+    shared.break_off(&mut shared.lock(), &io::Error::from_raw_os_error(5));
+    let path = f.path("c");
+    let error = f.journal().record(&[(&path, Record::Put(b"3", 0))]).unwrap_err();
+    assert!(error.to_string().contains("restart"), "{error}");
+    assert!(matches!(StorageError::of_file_system(&error), StorageError::Unavailable(_)));
     let Fixture { root, journal } = f;
     drop(journal);
-    assert_eq!(Fixture { root, journal: None }.segments().len(), 1);
+    let f = Fixture { root, journal: None };
+    assert!(is_pending(f.root.path()).unwrap());
+    fs::remove_file(f.path("b")).unwrap();
+    assert_eq!(f.recover(), Recovered { recorded: 2, restored: 2, removed: 0 });
+    assert!(!is_pending(f.root.path()).unwrap());
+    assert_eq!(fs::read(f.path("b")).unwrap(), b"2");
+}
+
+/// A request fails whose record cannot be written, and the next one succeeds.
+#[test]
+fn an_error_of_one_write_passes() {
+    let f = Fixture::new(Keeping::default());
+    let in_the_way = f.root.path().join(PRIVATE).join(DIRECTORY);
+    fs::write(&in_the_way, "").unwrap();
+    let path = f.path("a");
+    f.journal().record(&[(&path, Record::Put(b"1", 0))]).map(drop).unwrap_err();
+    assert!(!path.exists());
+    fs::remove_file(&in_the_way).unwrap();
+    f.put("a", b"2");
+    assert_eq!(f.segments().len(), 1);
+}
+
+/// A segment is retired when all that it records is in place.
+#[test]
+fn a_segment_waits_for_its_changes() {
+    let f = Fixture::new(Keeping { age: Duration::from_millis(20), ..Keeping::default() });
+    let path = f.path("a");
+    let turn = f.journal().record(&[(&path, Record::Put(b"1", 0))]).unwrap();
+    // The next records are in another segment, beside the one that cannot go.
+    assert!(f.until(|f| {
+        f.put("b", b"2");
+        f.segments().len() == 2
+    }));
+    drop(turn);
+    assert!(f.until(|f| f.segments().is_empty()));
 }
 
 /// Counts the syncs of a directory during `work`.
