@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// The file that says that the disk lost writes, beside the segments.
 const MARK: &str = "lost";
 
-/// What [`recover`] did.
+/// What a recovery from the journal did.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Recovered {
     /// How many files the journal had records of that may have been lost.
