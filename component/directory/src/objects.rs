@@ -298,15 +298,18 @@ impl Directory {
 
     /// Renames files that are not synced to the paths of keys, in this order; the journal makes
     /// all of them durable at once. Each has its content.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`] when another request has removed one of the files.
     pub(crate) fn publish_recorded(
         &self,
         objects: &[(&Path, &Key, &[u8])],
     ) -> Result<(), StorageError> {
-        let put = || {
+        let put = || -> Result<(), StorageError> {
             let mut changes = Vec::new();
             for (file, key, content) in objects {
                 let path = self.path(key);
-                self.create_directories(path.parent().unwrap_or(&self.root))?;
+                self.create_directories(path.parent().unwrap_or(&self.root)).map_err(failed)?;
                 changes.push((path, *content, journal::modified(&files::metadata(file)?)));
             }
             let records: Vec<_> = changes
@@ -314,35 +317,34 @@ impl Directory {
                 .map(|(path, content, modified)| (path.as_path(), Record::Put(content, *modified)))
                 .collect();
             let _shared = read_lock(&self.replacing, &self.root);
-            let _turn = self.record_changes(&records)?;
+            let _turn = self.record_changes(&records).map_err(failed)?;
             let mut renamed = objects.iter().zip(&changes);
             renamed.try_for_each(|((file, ..), (path, ..))| self.rename_into(file, path))
         };
-        put().map_err(|error| {
+        put().inspect_err(|_| {
             for (_, key, _) in objects {
                 if let Some(parent) = self.path(key).parent() {
                     self.prune_of(key, parent);
                 }
             }
-            failed(error)
         })
     }
 
-    /// Renames a file, whose directory deletes may remove.
-    fn rename_into(&self, file: &Path, path: &Path) -> io::Result<()> {
+    /// Renames a file into a directory that deletes may remove.
+    fn rename_into(&self, file: &Path, path: &Path) -> Result<(), StorageError> {
         let mut result = files::rename(file, path);
         for _ in 0..PRUNE_RETRIES {
             match &result {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     // Fails if it is the file that is missing.
                     files::metadata(file)?;
-                    self.create_directories(path.parent().unwrap_or(&self.root))?;
+                    self.create_directories(path.parent().unwrap_or(&self.root)).map_err(failed)?;
                     result = files::rename(file, path);
                 }
                 _ => break,
             }
         }
-        result
+        result.map_err(failed)
     }
 
     /// Makes `path` and its missing ancestors, and has all their entries reach

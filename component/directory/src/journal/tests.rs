@@ -376,6 +376,17 @@ fn long_content_is_synced_in_place() {
     }
 }
 
+/// As without a journal, a session that another request has removed does not exist.
+#[test]
+fn a_session_that_is_gone_is_not_committed() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = journaled(root.path());
+    let (missing, blob) = (root.path().join("missing"), blob(1));
+    let published = directory.publish_recorded(&[(&missing, &blob, b"x")]);
+    assert_eq!(published, Err(StorageError::NotFound));
+    assert!(!directory.path(&blob).parent().unwrap().exists());
+}
+
 /// The journal's file system says nothing of another one, to which a symbolic link leads.
 #[test]
 fn on_another_file_system_deletions_are_synced_in_place() {
