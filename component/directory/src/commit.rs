@@ -50,7 +50,7 @@ impl Directory {
             let bytes = files::read(&complete.data)?;
             complete.keep();
             let linked = (link.temporary.as_path(), &link.key, digest.as_str().as_bytes());
-            self.publish_recorded(&[(&complete.data, &blob, &bytes), linked])?;
+            self.publish_recorded(&[(&complete.data, &blob, &bytes), linked], None)?;
             self.end(session);
             link.hint(self);
             return Ok(state.offset);

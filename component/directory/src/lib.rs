@@ -48,7 +48,6 @@ mod tidy;
 
 pub use adapter::{DirectoryStorage, Transport};
 pub use file_range::FileRange;
-pub use journal::Recovered;
 pub use memory::read_at;
 pub use operation::Receiver;
 pub use purge::Purged;
@@ -87,6 +86,17 @@ pub struct Directory {
     replacing: RwLock<()>,
     read_only: bool,
     log: fn(&str),
+}
+
+/// What a recovery from the journal did.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Recovered {
+    /// How many files the journal had records of that may have been lost.
+    pub recorded: u64,
+    /// How many of them had to be written again.
+    pub restored: u64,
+    /// How many had to be removed again.
+    pub removed: u64,
 }
 
 /// How a directory is opened.

@@ -1,19 +1,9 @@
 //! No journal: the system has none of what it needs.
 
+use crate::Recovered;
 use std::fs::Metadata;
 use std::io;
 use std::path::Path;
-
-/// What a recovery from the journal did.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Recovered {
-    /// How many files the journal had records of that may have been lost.
-    pub recorded: u64,
-    /// How many of them had to be written again.
-    pub restored: u64,
-    /// How many had to be removed again.
-    pub removed: u64,
-}
 
 /// What a change makes of a path.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +15,7 @@ pub(crate) enum Record<'a> {
 
 /// There is none.
 #[derive(Debug)]
-pub(crate) enum Turn<'a> {
+pub(crate) enum Guard<'a> {
     #[expect(dead_code, reason = "for the lifetime")]
     None(std::convert::Infallible, &'a ()),
 }
@@ -44,7 +34,7 @@ impl Journal {
         match *self {}
     }
 
-    pub(crate) fn record(&self, _: &[(&Path, Record<'_>)]) -> io::Result<Turn<'_>> {
+    pub(crate) fn record(&self, _: &[(&Path, Record<'_>)]) -> io::Result<Guard<'_>> {
         match *self {}
     }
 

@@ -94,7 +94,10 @@ impl Directory {
         drop(file);
         let published = written
             .map_err(failed)
-            .and_then(|()| self.publish_beside(&temporary, key, companion, recorded))
+            .and_then(|()| match recorded {
+                Some(bytes) => self.publish_recorded(&[(&temporary, key, bytes)], companion),
+                None => self.publish_beside(&temporary, key, companion),
+            })
             .map_err(|error| vanished(error, &temporary));
         if !matches!(published, Ok(true)) {
             // The outcome to report is the one above.
@@ -234,41 +237,24 @@ impl Directory {
     /// # Errors
     /// [`StorageError::NotFound`] when it did.
     pub(crate) fn publish_existing(&self, file: &Path, key: &Key) -> Result<(), StorageError> {
-        self.publish_beside(file, key, None, None).map(drop)
+        self.publish_beside(file, key, None).map(drop)
     }
 
-    /// The same, if the file of `companion` is there, and says whether it is. With `recorded`,
-    /// which is the content of a file that is not synced, the journal makes it durable.
+    /// The same, if the file of `companion` is there, and says whether it is.
     fn publish_beside(
         &self,
         file: &Path,
         key: &Key,
         companion: Option<&Path>,
-        recorded: Option<&[u8]>,
     ) -> Result<bool, StorageError> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
-        let is_synced = key.is_durable() && recorded.is_none();
-        let _syncing = is_synced.then(|| self.unsynced.begin(&path));
-        let modified = match recorded {
-            Some(_) => journal::modified(&files::metadata(file)?),
-            None => 0,
-        };
+        let _syncing = key.is_durable().then(|| self.unsynced.begin(&path));
         let put = || {
             let _shared = read_lock(&self.replacing, &self.root);
-            match companion.map(files::metadata) {
-                Some(Err(gone)) if gone.kind() == io::ErrorKind::NotFound => return Ok(false),
-                Some(Err(error)) => return Err(error),
-                Some(Ok(_)) | None => {}
+            if !is_there(companion)? {
+                return Ok(false);
             }
-            let _turn = match recorded {
-                Some(content) => {
-                    // Before there is a record of it.
-                    files::metadata(parent)?;
-                    self.record_changes(&[(&path, Record::Put(content, modified))])?
-                }
-                None => None,
-            };
             files::rename(file, &path).map(|()| true)
         };
         let mut result = put();
@@ -287,7 +273,7 @@ impl Directory {
             self.prune_of(key, parent);
             return result.map_err(failed);
         }
-        if is_synced {
+        if key.is_durable() {
             files::sync_directory(parent).map_err(failed)?;
             self.sync_ancestry(parent).map_err(failed)?;
             // Else the record of an earlier deletion would remove it.
@@ -297,37 +283,34 @@ impl Directory {
     }
 
     /// Renames files that are not synced to the paths of keys, in this order; the journal makes
-    /// all of them durable at once. Each has its content.
+    /// all of them durable at once. Each has its content. Only if the file of `companion` is
+    /// there; says whether it is.
     ///
     /// # Errors
     /// [`StorageError::NotFound`] when another request has removed one of the files.
     pub(crate) fn publish_recorded(
         &self,
         objects: &[(&Path, &Key, &[u8])],
-    ) -> Result<(), StorageError> {
-        let put = || -> Result<(), StorageError> {
-            let mut changes = Vec::new();
-            for (file, key, content) in objects {
-                let path = self.path(key);
-                self.create_directories(path.parent().unwrap_or(&self.root)).map_err(failed)?;
-                changes.push((path, *content, journal::modified(&files::metadata(file)?)));
-            }
-            let records: Vec<_> = changes
-                .iter()
-                .map(|(path, content, modified)| (path.as_path(), Record::Put(content, *modified)))
-                .collect();
-            let _shared = read_lock(&self.replacing, &self.root);
-            let _turn = self.record_changes(&records).map_err(failed)?;
-            let mut renamed = objects.iter().zip(&changes);
-            renamed.try_for_each(|((file, ..), (path, ..))| self.rename_into(file, path))
-        };
-        put().inspect_err(|_| {
-            for (_, key, _) in objects {
-                if let Some(parent) = self.path(key).parent() {
-                    self.prune_of(key, parent);
-                }
-            }
-        })
+        companion: Option<&Path>,
+    ) -> Result<bool, StorageError> {
+        let mut changes = Vec::with_capacity(objects.len());
+        for (file, key, content) in objects {
+            let modified = journal::modified(&files::metadata(file)?);
+            changes.push((self.path(key), Record::Put(content, modified)));
+        }
+        let records: Vec<_> =
+            changes.iter().map(|(path, record)| (path.as_path(), *record)).collect();
+        let _shared = read_lock(&self.replacing, &self.root);
+        if !is_there(companion).map_err(failed)? {
+            return Ok(false);
+        }
+        let _guard = self.record_changes(&records).map_err(failed)?;
+        for ((file, key, _), (path, _)) in objects.iter().zip(&changes) {
+            self.rename_into(file, path).inspect_err(|_| {
+                self.prune_of(key, path.parent().unwrap_or(&self.root));
+            })?;
+        }
+        Ok(true)
     }
 
     /// Renames a file into a directory that deletes may remove.
@@ -400,6 +383,15 @@ impl Directory {
                 None => return,
             }
         }
+    }
+}
+
+/// Whether the companion of a link is there, if it has one.
+fn is_there(companion: Option<&Path>) -> io::Result<bool> {
+    match companion.map(files::metadata) {
+        Some(Err(gone)) if gone.kind() == io::ErrorKind::NotFound => Ok(false),
+        Some(Err(error)) => Err(error),
+        Some(Ok(_)) | None => Ok(true),
     }
 }
 

@@ -7,7 +7,7 @@
 //! directory, as long as the directory is the same one: one that a delete removed
 //! and a later write made again is another.
 
-use crate::journal::{self, Journal, Record, Turn};
+use crate::journal::{self, Guard, Journal, Record};
 use crate::steps::observed;
 use crate::{Directory, files};
 use roadstead_storage::Key;
@@ -124,7 +124,7 @@ impl Directory {
     pub(crate) fn record_changes(
         &self,
         changes: &[(&Path, Record<'_>)],
-    ) -> io::Result<Option<Turn<'_>>> {
+    ) -> io::Result<Option<Guard<'_>>> {
         self.journal().map(|journal| journal.record(changes)).transpose()
     }
 
@@ -133,7 +133,7 @@ impl Directory {
         let journal = self.journal().filter(|it| key.is_durable() && it.covers(path));
         let Some(journal) = journal else { return files::remove_file(path).map(|()| false) };
         let since = journal::modified(&files::metadata(path)?).max(journal::now());
-        let _turn = journal.record(&[(path, Record::Gone(since))])?;
+        let _guard = journal.record(&[(path, Record::Gone(since))])?;
         files::remove_file(path).map(|()| true)
     }
 

@@ -25,9 +25,24 @@ const VISITS: usize = 10_000;
 /// `what_a_dead_process_left_is_tidied_up`.
 const DEPTH: usize = 4;
 
+/// The directories that a repository has as long as it has manifests, because of
+/// distribution's collector. One without `_layers` is no repository to it: it
+/// deletes the bytes of the manifests. Without `tags`, version 2 ends with an error
+/// if it is to delete what has no tag.
+pub(crate) fn kept(root: &Path, name: &RepositoryName) -> [PathBuf; 2] {
+    [Collection::Tags(name.clone()), Collection::Layers(name.clone())]
+        .map(|collection| directory_of(root, &collection))
+}
+
+/// The directory of a collection, without a slash at its end: not all hosts remove
+/// a directory by such a path.
+fn directory_of(root: &Path, collection: &Collection) -> PathBuf {
+    root.join(collection.prefix().trim_end_matches('/'))
+}
+
 impl Directory {
     /// Removes `path`, where the object of `key` was, and its ancestors as far as
-    /// they are empty, but those of [`Self::kept`].
+    /// they are empty, but those of [`kept`].
     pub(crate) fn prune_of(&self, key: &Key, path: &Path) {
         let (Key::Layer(name, ..)
         | Key::Tag(name, ..)
@@ -37,40 +52,23 @@ impl Directory {
         else {
             return self.prune(path);
         };
-        self.prune_until(path, &self.kept(name));
+        self.prune_until(path, &kept(self.root(), name));
         // Looked at only now: of the last tag and the last manifest that are removed
         // at once, the second one finds that the other is gone.
         self.prune_kept(name);
     }
 
-    /// The directories that a repository has as long as it has manifests, because of
-    /// distribution's collector. One without `_layers` is no repository to it: it
-    /// deletes the bytes of the manifests. Without `tags`, version 2 ends with an error
-    /// if it is to delete what has no tag.
-    fn kept(&self, name: &RepositoryName) -> [PathBuf; 2] {
-        [Collection::Tags(name.clone()), Collection::Layers(name.clone())]
-            .map(|collection| self.directory_of(&collection))
-    }
-
-    /// The directory of a collection, without a slash at its end: not all hosts remove
-    /// a directory by such a path.
-    fn directory_of(&self, collection: &Collection) -> PathBuf {
-        self.root().join(collection.prefix().trim_end_matches('/'))
-    }
-
-    /// Makes them.
+    /// Makes what [`kept`] names.
     pub(crate) fn make_kept(&self, name: &RepositoryName) -> Result<(), StorageError> {
-        for path in self.kept(name) {
+        for path in kept(self.root(), name) {
             match files::metadata(&path) {
                 Err(gone) if gone.kind() == ErrorKind::NotFound => {
-                    let is_recorded = self.journal.is_some();
-                    // Recovery makes them for the manifests that it has records of.
-                    let made = if is_recorded {
-                        self.create_directories(&path)
-                    } else {
-                        self.make_directories(&path)
+                    let make = match &self.journal {
+                        // Recovery makes them for the manifests that it has records of.
+                        Some(_) => Self::create_directories,
+                        None => Self::make_directories,
                     };
-                    made.map_err(failed)?;
+                    make(self, &path).map_err(failed)?;
                 }
                 Err(error) => return Err(failed(error)),
                 Ok(_) => {}
@@ -81,9 +79,9 @@ impl Directory {
 
     /// Removes them, if they are empty and there are no manifests.
     fn prune_kept(&self, name: &RepositoryName) {
-        let manifests = self.directory_of(&Collection::Revisions(name.clone()));
+        let manifests = directory_of(self.root(), &Collection::Revisions(name.clone()));
         if is_missing(&manifests) {
-            for path in self.kept(name) {
+            for path in kept(self.root(), name) {
                 self.prune(&path);
             }
         }
@@ -97,7 +95,7 @@ impl Directory {
         // After the tags, whose directory stays while there are manifests.
         let [tags, revisions, layers] =
             [Collection::Tags, Collection::Revisions, Collection::Layers]
-                .map(|collection| self.directory_of(&collection(repository.clone())));
+                .map(|collection| directory_of(self.root(), &collection(repository.clone())));
         let others = [
             Collection::Referrers,
             Collection::Deletions,
@@ -106,7 +104,7 @@ impl Directory {
             Collection::References,
             Collection::Sessions,
         ]
-        .map(|collection| self.directory_of(&collection(repository.clone())));
+        .map(|collection| directory_of(self.root(), &collection(repository.clone())));
         for path in [&tags, &revisions, &layers].into_iter().chain(&others) {
             self.tidy_below(path, DEPTH, &mut visits)?;
         }
@@ -191,7 +189,7 @@ mod tests {
         let (one, two) = (digest(1), digest(2));
         let media_type = MediaType::parse("application/vnd.example+json").unwrap();
         let revision = |digest: &Digest| Key::Revision(name(), digest.clone());
-        let kept = directory.kept(&name());
+        let kept = super::kept(directory.root(), &name());
         let empty = || kept.iter().all(|path| fs::read_dir(path).unwrap().count() == 0);
         let repository = directory.root().join("docker/registry/v2/repositories/a");
         let history = Key::TagHistory(name(), Tag::parse("a").unwrap(), one.clone());

@@ -68,13 +68,10 @@ pub(super) fn header(boot_id: &str) -> String {
     format!("{MAGIC}{boot_id}\n")
 }
 
-/// The boot id of a segment, and the records after it. `None` if not even the header is
-/// there.
-pub(super) fn parse(segment: &[u8]) -> Option<(&str, Records<'_>)> {
+/// The records of a segment. `None` if not even the header is there.
+pub(super) fn parse(segment: &[u8]) -> Option<Records<'_>> {
     let (header, records) = segment.split_at_checked(MAGIC.len() + BOOT_ID + 1)?;
-    let header = std::str::from_utf8(header).ok()?;
-    let boot_id = header.strip_prefix(MAGIC)?.strip_suffix('\n')?;
-    Some((boot_id, Records(records)))
+    header.starts_with(MAGIC.as_bytes()).then_some(Records(records))
 }
 
 /// When a file was modified, in the units of a record.
@@ -204,9 +201,7 @@ mod tests {
             ("a/d", Record::Placed),
         ];
         let bytes = segment(&records);
-        let (boot_id, read) = parse(&bytes).unwrap();
-        assert_eq!(boot_id, BOOT_ID);
-        let read: Vec<_> = read.collect();
+        let read: Vec<_> = parse(&bytes).unwrap().collect();
         let expected: Vec<_> = records
             .iter()
             .map(|(path, record)| Parsed { path: Path::new(path), record: *record })
@@ -217,7 +212,7 @@ mod tests {
     #[test]
     fn what_is_torn_or_damaged_ends_a_segment() {
         let bytes = segment(&[("a", Record::Put(b"one", 7)), ("b", Record::Put(b"two", 7))]);
-        let whole = |bytes: &[u8]| parse(bytes).map_or(0, |(_, records)| records.count());
+        let whole = |bytes: &[u8]| parse(bytes).map_or(0, Iterator::count);
         let first = segment(&[("a", Record::Put(b"one", 7))]).len();
         for length in 0..bytes.len() {
             assert_eq!(whole(&bytes[..length]), usize::from(length >= first), "{length}");
@@ -237,7 +232,7 @@ mod tests {
     fn paths_stay_below_the_root() {
         for path in ["/etc/passwd", "../a", "a/../../b", ""] {
             let bytes = segment(&[(path, Record::Put(b"x", 7))]);
-            assert_eq!(parse(&bytes).unwrap().1.count(), 0, "{path}");
+            assert_eq!(parse(&bytes).unwrap().count(), 0, "{path}");
         }
     }
 }

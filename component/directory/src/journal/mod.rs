@@ -21,7 +21,6 @@ mod format;
 mod recovery;
 
 pub(crate) use format::{Record, modified, now};
-pub use recovery::Recovered;
 pub(crate) use recovery::{is_pending, recover};
 
 use crate::PRIVATE;
@@ -75,7 +74,7 @@ pub(crate) fn fits(length: u64) -> bool {
 
 /// How a journal is kept; tests have it shorter.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Keeping {
+struct Keeping {
     age: Duration,
     bytes: u64,
 }
@@ -123,13 +122,13 @@ struct State {
     batch: Arc<Batch>,
     /// Someone writes records.
     busy: bool,
-    /// How many changes are being made, by whether they were recorded in this generation or
-    /// in the one before: a segment is retired when its changes are in place.
-    making: [u64; 2],
-    /// How many segments were taken away.
+    /// How many changes are recorded and not yet in place, of this generation and of the one
+    /// before: a checkpoint waits for those of its segment.
+    in_progress: [u64; 2],
+    /// How many checkpoints there were.
     generation: usize,
     /// Why nothing can be relied on any more.
-    broken: Option<String>,
+    poisoned: Option<String>,
     ended: bool,
 }
 
@@ -140,25 +139,24 @@ struct Batch(OnceLock<Result<(), (io::ErrorKind, String)>>);
 /// A file of records.
 #[derive(Debug)]
 struct Segment {
-    file: Arc<File>,
+    file: File,
     path: PathBuf,
     length: u64,
     since: Instant,
 }
 
-/// The right to make changes that are recorded: no other change of the same files is
-/// recorded before it is dropped.
+/// Locks the files whose changes are recorded, until these are made.
 #[derive(Debug)]
 #[must_use = "the change is made while it is held"]
-pub(crate) struct Turn<'a> {
+pub(crate) struct Guard<'a> {
     shared: &'a Shared,
     generation: usize,
     _stripes: Vec<MutexGuard<'a, ()>>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        self.shared.lock().making[self.generation % 2] -= 1;
+        self.shared.lock().in_progress[self.generation % 2] -= 1;
         self.shared.progress.notify_all();
     }
 }
@@ -183,7 +181,7 @@ impl Segment {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        Ok(Self { file: Arc::new(file), path, length: header.len() as u64, since: Instant::now() })
+        Ok(Self { file, path, length: header.len() as u64, since: Instant::now() })
     }
 
     /// Makes it one without records, durably, wherever it is by now.
@@ -252,7 +250,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the records cannot be written: nothing is changed then.
-    pub(crate) fn record(&self, changes: &[(&Path, Record<'_>)]) -> io::Result<Turn<'_>> {
+    pub(crate) fn record(&self, changes: &[(&Path, Record<'_>)]) -> io::Result<Guard<'_>> {
         let shared = &*self.shared;
         let mut entries = Vec::with_capacity(changes.len());
         for (path, record) in changes {
@@ -277,16 +275,16 @@ impl Journal {
             entry.append_to(&mut state.pending);
         }
         let (batch, generation) = (Arc::clone(&state.batch), state.generation);
-        state.making[generation % 2] += 1;
+        state.in_progress[generation % 2] += 1;
         // It counts as being made until it is dropped.
-        let turn = Turn { shared, generation, _stripes: stripes };
+        let guard = Guard { shared, generation, _stripes: stripes };
         shared.wait(state, &batch)?;
-        Ok(turn)
+        Ok(guard)
     }
 
     /// Refuses all changes from now on.
     pub(crate) fn abandon(&self, cause: &str) {
-        self.shared.lock().broken.get_or_insert_with(|| cause.to_owned());
+        self.shared.lock().poisoned.get_or_insert_with(|| cause.to_owned());
     }
 }
 
@@ -316,7 +314,7 @@ impl Shared {
 
     /// An error of the device, if something was lost.
     fn intact(&self, state: &State) -> io::Result<()> {
-        match &state.broken {
+        match &state.poisoned {
             Some(cause) => Err(io::Error::new(
                 io::ErrorKind::NotConnected,
                 format!("{}: {cause}; check the disk and restart", self.root.display()),
@@ -326,11 +324,11 @@ impl Shared {
     }
 
     /// Says what is lost, here and to the next start.
-    fn break_off(&self, state: &mut State, error: &io::Error) {
+    fn poison(&self, state: &mut State, error: &io::Error) {
         let cause = format!("writes were lost: {error}");
         (self.log)(&cause);
         recovery::mark(&self.directory());
-        state.broken.get_or_insert(cause);
+        state.poisoned.get_or_insert(cause);
     }
 
     /// Waits until the records of a batch are durable.
@@ -366,7 +364,7 @@ impl Shared {
             let result = result.map_err(|error| match error {
                 Failure::Write(error) => (error.kind(), error.to_string()),
                 Failure::Sync(error) => {
-                    self.break_off(&mut state, &error);
+                    self.poison(&mut state, &error);
                     (error.kind(), error.to_string())
                 }
             });
@@ -409,7 +407,7 @@ impl Shared {
         }
     }
 
-    /// Retires segments until the end.
+    /// Makes checkpoints until the end.
     fn run(&self) {
         let mut state = self.lock();
         loop {
@@ -423,7 +421,7 @@ impl Shared {
             });
             if state.ended || due == Some(Duration::ZERO) {
                 let is_last = state.ended;
-                state = self.retire(state);
+                state = self.checkpoint(state);
                 if is_last {
                     return;
                 }
@@ -437,8 +435,8 @@ impl Shared {
 
     /// Makes durable in place what the segment records, and removes it. Records that are
     /// appended meanwhile go to another one.
-    fn retire<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        if state.broken.is_some() {
+    fn checkpoint<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        if state.poisoned.is_some() {
             // What it holds is for the next start.
             state.segment = None;
             return state;
@@ -448,7 +446,7 @@ impl Shared {
         state.generation += 1;
         // Waiting requests make the next segment.
         self.progress.notify_all();
-        while state.making[generation % 2] > 0 {
+        while state.in_progress[generation % 2] > 0 {
             state = self.pause(state);
         }
         drop(state);
@@ -456,7 +454,7 @@ impl Shared {
         let retired = retired.and_then(|()| segment.remove());
         let mut state = self.lock();
         if let Err(error) = retired {
-            self.break_off(&mut state, &error);
+            self.poison(&mut state, &error);
         }
         self.progress.notify_all();
         state

@@ -9,26 +9,17 @@
 
 use super::format::{self, Record, modified};
 use super::{DIRECTORY, sync_directory};
-use crate::PRIVATE;
+use crate::tidy::kept;
+use crate::{PRIVATE, Recovered};
+use roadstead_storage::Key;
 use rustix::fs::syncfs;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The file that says that the disk lost writes, beside the segments.
 const MARK: &str = "lost";
-
-/// What a recovery from the journal did.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Recovered {
-    /// How many files the journal had records of that may have been lost.
-    pub recorded: u64,
-    /// How many of them had to be written again.
-    pub restored: u64,
-    /// How many had to be removed again.
-    pub removed: u64,
-}
 
 /// Identifies the running kernel, so that a loss of power is noticed.
 pub(super) fn boot_id() -> io::Result<String> {
@@ -70,13 +61,21 @@ pub(super) fn mark(directory: &Path) {
 /// When the journal cannot be read.
 pub(crate) fn is_pending(root: &Path) -> io::Result<bool> {
     let directory = root.join(PRIVATE).join(DIRECTORY);
-    let current = boot_id()?;
-    for segment in segments(&directory)? {
-        if format::parse(&fs::read(segment)?).is_some_and(|(boot, _)| boot != current) {
-            return Ok(true);
+    Ok(directory.join(MARK).exists() || !lost(&segments(&directory)?)?.is_empty())
+}
+
+/// The segments that another kernel has written.
+fn lost(segments: &[PathBuf]) -> io::Result<Vec<&PathBuf>> {
+    let current = format::header(&boot_id()?);
+    let mut lost = Vec::new();
+    for segment in segments {
+        let mut header = Vec::new();
+        File::open(segment)?.take(current.len() as u64).read_to_end(&mut header)?;
+        if header != current.as_bytes() {
+            lost.push(segment);
         }
     }
-    Ok(directory.join(MARK).exists())
+    Ok(lost)
 }
 
 /// Recovers the directory `root`, which this process owns, from its journal, if there is one.
@@ -93,38 +92,42 @@ pub(crate) fn recover(root: &Path) -> io::Result<Recovered> {
 }
 
 fn recover_from(root: &Path, directory: &Path) -> io::Result<Recovered> {
-    let segments = segments(directory)?;
-    if segments.is_empty() {
+    let (segments, mark) = (segments(directory)?, directory.join(MARK));
+    let lost_writes = mark.exists();
+    if segments.is_empty() && !lost_writes {
         return Ok(Recovered::default());
     }
     let file_system = File::open(root)?;
-    let bytes: io::Result<Vec<_>> = segments.iter().map(fs::read).collect();
+    // Under the same kernel, everything is in place.
+    let read = if lost_writes { segments.iter().collect() } else { lost(&segments)? };
+    let bytes: io::Result<Vec<_>> = read.into_iter().map(fs::read).collect();
     let bytes = bytes?;
-    let (current, mark) = (boot_id()?, directory.join(MARK));
-    let lost_writes = mark.exists();
     let mut last = HashMap::new();
     let mut order = 0_u64;
-    for (boot, records) in bytes.iter().filter_map(|segment| format::parse(segment)) {
-        // Under the same kernel, everything is in place.
-        for found in records.take_while(|_| lost_writes || boot != current) {
-            order += 1;
-            last.insert(found.path, (order, found.record));
-        }
+    for found in bytes.iter().filter_map(|segment| format::parse(segment)).flatten() {
+        order += 1;
+        last.insert(found.path, (order, found.record));
     }
     let mut last: Vec<_> = last.into_iter().collect();
     last.sort_by_key(|(_, (order, _))| *order);
     let mut recovered = Recovered { recorded: last.len() as u64, ..Recovered::default() };
     let temporary = directory.join("restored");
     for (path, (_, record)) in last {
+        let key = path.to_str().and_then(|path| Key::parse(path).ok());
         let path = root.join(path);
         match record {
             Record::Put(content, time) => {
                 // What the kernel shows of it may not be what the disk has.
-                if lost_writes && !is_later(&path, time) || is_wanting(&path, content, time) {
+                let is_blob = matches!(key, Some(Key::Blob(_)));
+                if lost_writes && !is_later(&path, time)
+                    || is_wanting(&path, content, time, is_blob)
+                {
                     write(&path, content, &temporary)?;
                     recovered.restored += 1;
                 }
-                make_kept(&path)?;
+                if let Some(Key::Revision(name, _)) = key {
+                    kept(root, &name).iter().try_for_each(fs::create_dir_all)?;
+                }
             }
             Record::Gone(time) => {
                 let found = fs::symlink_metadata(&path);
@@ -154,14 +157,12 @@ fn is_later(path: &Path, time: u64) -> bool {
 }
 
 /// Whether a file lacks the content that it was given last.
-fn is_wanting(path: &Path, content: &[u8], time: u64) -> bool {
+fn is_wanting(path: &Path, content: &[u8], time: u64, is_blob: bool) -> bool {
     match fs::read(path) {
         Ok(found) if found == content => false,
         // Whoever modified it later gave it other content. Of a blob, there is none; and no
         // file is empty or has zeros but by a loss of power.
-        Ok(found) => {
-            !is_later(path, time) || path.ends_with("data") || found.iter().all(|byte| *byte == 0)
-        }
+        Ok(found) => !is_later(path, time) || is_blob || found.iter().all(|byte| *byte == 0),
         Err(_) => true,
     }
 }
@@ -175,14 +176,4 @@ fn write(path: &Path, content: &[u8], temporary: &Path) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_data()?;
     fs::rename(temporary, path)
-}
-
-/// Makes the directories that a repository keeps beside its manifests; see `tidy.rs`.
-fn make_kept(path: &Path) -> io::Result<()> {
-    let manifests = path.ancestors().find(|path| path.ends_with("_manifests/revisions"));
-    let Some(repository) = manifests.and_then(|path| path.ancestors().nth(2)) else {
-        return Ok(());
-    };
-    fs::create_dir_all(repository.join("_layers"))?;
-    fs::create_dir_all(repository.join("_manifests/tags"))
 }

@@ -1,9 +1,10 @@
 use super::format::{Record, header, modified, now};
-use super::recovery::{Recovered, boot_id, is_pending, recover};
+use super::recovery::{boot_id, is_pending, recover};
 use super::{AGE, CONTENT_LIMIT, DIRECTORY, Journal, Keeping, SEGMENT_LIMIT};
 use crate::files::testing::watch;
-use crate::{Directory, Options, PRIVATE};
-use roadstead_oci::{Algorithm, Digest};
+use crate::tidy::kept;
+use crate::{Directory, Options, PRIVATE, Recovered};
+use roadstead_oci::{Algorithm, Digest, RepositoryName};
 use roadstead_storage::{Key, StorageError};
 use std::fs;
 use std::io;
@@ -43,14 +44,14 @@ impl Fixture {
             (self.path(name), self.path(&format!("{:?}", thread::current().id())));
         fs::write(&temporary, content).unwrap();
         let time = modified(&temporary.metadata().unwrap());
-        let _turn = self.journal().record(&[(&path, Record::Put(content, time))]).unwrap();
+        let _guard = self.journal().record(&[(&path, Record::Put(content, time))]).unwrap();
         fs::rename(temporary, path).unwrap();
     }
 
     fn remove(&self, name: &str) {
         let path = self.path(name);
         let since = modified(&path.metadata().unwrap()).max(now());
-        let _turn = self.journal().record(&[(&path, Record::Gone(since))]).unwrap();
+        let _guard = self.journal().record(&[(&path, Record::Gone(since))]).unwrap();
         fs::remove_file(&path).unwrap();
     }
 
@@ -168,14 +169,18 @@ fn modes_do_not_matter() {
 #[test]
 fn what_a_repository_keeps_is_made_again() {
     let mut f = Fixture::new(Keeping::default());
-    let link = "repositories/a/_manifests/revisions/sha256/x/link";
+    let name = RepositoryName::parse("a").unwrap();
+    let digest = Digest::from_bytes(Algorithm::Sha256, &[1; 32]).unwrap();
+    let link = Key::Revision(name.clone(), digest).to_string();
+    let link = link.as_str();
     fs::create_dir_all(f.path(link).parent().unwrap()).unwrap();
     f.put(link, b"digest");
     f.lose_power();
-    fs::remove_dir_all(f.path("repositories")).unwrap();
+    fs::remove_dir_all(f.path("docker")).unwrap();
     assert_eq!(f.recover().restored, 1);
-    assert!(f.path("repositories/a/_layers").is_dir());
-    assert!(f.path("repositories/a/_manifests/tags").is_dir());
+    for kept in kept(f.root.path(), &name) {
+        assert!(kept.is_dir(), "{}", kept.display());
+    }
 }
 
 /// Other processes write the same files, without this journal.
@@ -216,13 +221,14 @@ fn a_process_that_died_left_everything_in_place() {
 #[test]
 fn damaged_blobs_are_written_again() {
     let mut f = Fixture::new(Keeping::default());
-    fs::create_dir(f.path("blob")).unwrap();
-    f.put("blob/data", b"content");
+    let blob = blob(1).to_string();
+    fs::create_dir_all(f.path(&blob).parent().unwrap()).unwrap();
+    f.put(&blob, b"content");
     f.lose_power();
     thread::sleep(Duration::from_millis(50));
-    fs::write(f.path("blob/data"), "cont").unwrap();
+    fs::write(f.path(&blob), "cont").unwrap();
     assert_eq!(f.recover().restored, 1);
-    assert_eq!(fs::read(f.path("blob/data")).unwrap(), b"content");
+    assert_eq!(fs::read(f.path(&blob)).unwrap(), b"content");
 }
 
 #[test]
@@ -297,7 +303,7 @@ fn nothing_is_relied_on_after_the_disk_lost_writes() {
     f.put("a", b"1");
     f.put("b", b"2");
     let shared = Arc::clone(&f.journal().shared);
-    shared.break_off(&mut shared.lock(), &io::Error::from_raw_os_error(5));
+    shared.poison(&mut shared.lock(), &io::Error::from_raw_os_error(5));
     let path = f.path("c");
     let error = f.journal().record(&[(&path, Record::Put(b"3", 0))]).unwrap_err();
     assert!(error.to_string().contains("restart"), "{error}");
@@ -331,13 +337,13 @@ fn an_error_of_one_write_passes() {
 fn a_segment_waits_for_its_changes() {
     let f = Fixture::new(Keeping { age: Duration::from_millis(20), ..Keeping::default() });
     let path = f.path("a");
-    let turn = f.journal().record(&[(&path, Record::Put(b"1", 0))]).unwrap();
+    let guard = f.journal().record(&[(&path, Record::Put(b"1", 0))]).unwrap();
     // The next records are in another segment, beside the one that cannot go.
     assert!(f.until(|f| {
         f.put("b", b"2");
         f.segments().len() == 2
     }));
-    drop(turn);
+    drop(guard);
     assert!(f.until(|f| f.segments().is_empty()));
 }
 
@@ -382,7 +388,7 @@ fn a_session_that_is_gone_is_not_committed() {
     let root = tempfile::tempdir().unwrap();
     let directory = journaled(root.path());
     let (missing, blob) = (root.path().join("missing"), blob(1));
-    let published = directory.publish_recorded(&[(&missing, &blob, b"x")]);
+    let published = directory.publish_recorded(&[(&missing, &blob, b"x")], None);
     assert_eq!(published, Err(StorageError::NotFound));
     assert!(!directory.path(&blob).parent().unwrap().exists());
 }
