@@ -79,6 +79,8 @@ async fn the_same_answers() {
             format!("/v2/a/blobs/{empty}"),
             "/v2/".to_owned(),
             "/v2/a/manifests/none".to_owned(),
+            format!("/v2/a/manifests/{at}"),
+            format!("/v2/a/blobs/{manifest}"),
             "/v2/a/tags/list".to_owned(),
         ];
         let headers: [&[(&str, &str)]; 12] = [
@@ -144,6 +146,93 @@ async fn kept_for_its_time() {
     .await;
 }
 
+/// That content is missing is said without the storage too, until that content is stored,
+/// in whichever way and repository.
+#[tokio::test]
+async fn what_is_missing_is_kept_until_it_is_stored() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Registry::start(root.path(), &[DELETE], &[]).unwrap();
+    let address = host.address.as_str();
+    let mut blobs = (0..).map(|number| format!("blob {number}"));
+    let mut blob = || {
+        let bytes = blobs.next().unwrap();
+        (digest(bytes.as_bytes()), bytes)
+    };
+    let missing = async |path: &str| {
+        for method in ["HEAD", "GET", "HEAD"] {
+            let answer = ask(address, request(&format!("{method} {path}"), ""), 404).await;
+            assert_eq!(answer.body().is_empty(), method == "HEAD");
+        }
+    };
+    let stored = async |path: &str| {
+        ask(address, request(&format!("HEAD {path}"), ""), 200).await;
+        ask(address, request(&format!("GET {path}"), ""), 200).await;
+    };
+    within(TEST_LIMIT, async {
+        // Another process stores it.
+        eventually("an answer without the storage", async || {
+            let (at, bytes) = blob();
+            let path = format!("/v2/a/blobs/{at}");
+            missing(&path).await;
+            let hex = at.strip_prefix("sha256:").unwrap();
+            let registry = root.path().join("docker/registry/v2");
+            let data = registry.join("blobs/sha256").join(&hex[..2]).join(hex);
+            let link = registry.join("repositories/a/_layers/sha256").join(hex);
+            std::fs::create_dir_all(&data).unwrap();
+            std::fs::create_dir_all(&link).unwrap();
+            std::fs::write(data.join("data"), bytes).unwrap();
+            std::fs::write(link.join("link"), &at).unwrap();
+            let kept = get(address, &format!("GET {path}"), &[]).await.status() == 404;
+            eventually("it is found", async || {
+                (get(address, &format!("GET {path}"), &[]).await.status() == 200).then_some(())
+            })
+            .await;
+            kept.then_some(())
+        })
+        .await;
+        for _ in 0..ROUNDS {
+            let (at, bytes) = blob();
+            let (here, there) = (format!("/v2/a/blobs/{at}"), format!("/v2/b/blobs/{at}"));
+            missing(&here).await;
+            let upload = ask(address, request("POST /v2/a/blobs/uploads/", ""), 202).await;
+            let session = upload.headers()["location"].to_str().unwrap().to_owned();
+            ask(address, request(&format!("PATCH {session}"), bytes.clone()), 202).await;
+            missing(&here).await;
+            ask(address, request(&format!("PUT {session}?digest={at}"), ""), 201).await;
+            stored(&here).await;
+            missing(&there).await;
+            let mount = format!("POST /v2/b/blobs/uploads/?mount={at}&from=a");
+            ask(address, request(&mount, ""), 201).await;
+            stored(&there).await;
+            ask(address, request(&format!("DELETE {here}"), ""), 202).await;
+            missing(&here).await;
+            ask(address, request(&format!("POST /v2/a/blobs/uploads/?digest={at}"), bytes), 201)
+                .await;
+            stored(&here).await;
+        }
+        for round in 0..ROUNDS {
+            let manifest = index(round);
+            let at = digest(manifest.as_bytes());
+            let path = format!("/v2/a/manifests/{at}");
+            missing(&path).await;
+            ask(address, put("/v2/a/manifests/tag", round), 201).await;
+            stored(&path).await;
+        }
+        // A link whose content is gone leads to it again when another repository stores it.
+        let (at, bytes) = blob();
+        let push = |name| format!("POST /v2/{name}/blobs/uploads/?digest={at}");
+        ask(address, request(&push("a"), bytes.clone()), 201).await;
+        let hex = at.strip_prefix("sha256:").unwrap();
+        let data = root.path().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex);
+        std::fs::remove_dir_all(data).unwrap();
+        let path = format!("/v2/a/blobs/{at}");
+        missing(&path).await;
+        ask(address, request(&push("b"), bytes), 201).await;
+        stored(&path).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn writes_are_seen_at_once() {
     let root = tempfile::tempdir().unwrap();
@@ -177,6 +266,7 @@ async fn writes_are_seen_at_once() {
             let blob = format!("blob {round}");
             let at = digest(blob.as_bytes());
             let push = format!("POST /v2/a/b/blobs/uploads/?digest={at}");
+            ask(address, request(&format!("HEAD /v2/a/b/blobs/{at}"), ""), 404).await;
             ask(address, request(&push, blob), 201).await;
             let blob = format!("/v2/a/b/blobs/{at}");
             ask(address, request(&format!("GET {blob}"), ""), 200).await;

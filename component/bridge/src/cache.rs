@@ -27,10 +27,10 @@ pub enum Directive {
         /// it, in whole seconds.
         grant: Duration,
     },
-    /// Responses that were kept under this key are outdated.
+    /// Responses that were kept under these keys are outdated.
     Purge {
-        /// The key.
-        key: String,
+        /// The keys.
+        keys: Vec<String>,
     },
 }
 
@@ -38,7 +38,8 @@ impl Directive {
     /// Writes the directive into a response's headers.
     pub fn write(&self, headers: &mut HeaderMap) {
         let mut insert = |name, value: &str| {
-            // Keys are repository names, which header values can hold.
+            // Keys are repository names and digests, which header values can hold, and which
+            // have no spaces.
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }
@@ -49,7 +50,7 @@ impl Directive {
                 insert(GRANT, &format!("{MAX_AGE}{}", grant.as_secs()));
                 insert(KEY, key);
             }
-            Self::Purge { key } => insert(PURGE, key),
+            Self::Purge { keys } => insert(PURGE, &keys.join(" ")),
         }
     }
 
@@ -58,8 +59,8 @@ impl Directive {
         let [control, grant, key, purge] =
             [CONTROL, GRANT, KEY, PURGE].map(|name| headers.remove(name));
         let text = |value: HeaderValue| value.to_str().map(str::to_owned).ok();
-        if let Some(key) = purge.and_then(text) {
-            return Some(Self::Purge { key });
+        if let Some(keys) = purge.and_then(text) {
+            return Some(Self::Purge { keys: keys.split_whitespace().map(str::to_owned).collect() });
         }
         let grant = grant.as_ref().and_then(max_age).unwrap_or_default();
         Some(Self::Keep { key: text(key?)?, ttl: max_age(control.as_ref()?)?, grant })
@@ -81,7 +82,8 @@ mod tests {
         let (ttl, grant) = (Duration::from_secs(10), Duration::from_mins(1));
         for directive in [
             Directive::Keep { key: "a/b".to_owned(), ttl, grant },
-            Directive::Purge { key: "a/b".to_owned() },
+            Directive::Purge { keys: vec!["a/b".to_owned()] },
+            Directive::Purge { keys: vec!["a/b".to_owned(), "sha256:c".to_owned()] },
         ] {
             let mut headers = HeaderMap::new();
             directive.write(&mut headers);

@@ -256,8 +256,10 @@ impl InFlight<'_> {
         match (&mut self.effect, directive) {
             (Effect::Write { answered }, directive) => {
                 *answered = response.extensions_mut().remove::<Unanswered>().is_none();
-                if let Some(Directive::Purge { key }) = directive {
-                    self.cache.purge(self.cache.slot(key.as_bytes()));
+                if let Some(Directive::Purge { keys }) = directive {
+                    for key in keys {
+                        self.cache.purge(self.cache.slot(key.as_bytes()));
+                    }
                 }
                 response
             }
@@ -302,7 +304,8 @@ impl ResponseCache {
         let length = response.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         let fits = length.is_some_and(|length| length <= ENTRY_LIMIT) || head;
-        if response.status() != StatusCode::OK || !fits {
+        let status = response.status();
+        if !matches!(status, StatusCode::OK | StatusCode::NOT_FOUND) || !fits {
             return response;
         }
         let (parts, body) = response.into_parts();
@@ -318,6 +321,7 @@ impl ResponseCache {
             }
         }
         let entry = CachedResponse {
+            status,
             headers: parts.headers.clone(),
             body: bytes.clone(),
             slot,

@@ -10,8 +10,10 @@ use std::ops::Range;
 use std::time::Instant;
 use wasmtime_wasi_http::WasiBody;
 
-/// A response with status 200 that is kept.
+/// A response that is kept.
 pub(super) struct CachedResponse {
+    /// 200 or 404.
+    pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     /// `None` if it is the response to a HEAD.
     pub(super) body: Option<Bytes>,
@@ -64,6 +66,7 @@ impl CachedResponse {
 
     fn with_body(&self, body: WasiBody) -> Response<WasiBody> {
         let mut response = Response::new(body);
+        *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();
         response
     }
@@ -100,7 +103,7 @@ fn text(value: Option<&HeaderValue>) -> Option<&str> {
 mod tests {
     use super::CachedResponse;
     use bytes::Bytes;
-    use http::HeaderMap;
+    use http::{HeaderMap, StatusCode};
     use http_body_util::BodyExt as _;
     use std::time::Instant;
 
@@ -118,6 +121,7 @@ mod tests {
     #[tokio::test]
     async fn responses_to_requests() {
         let mut cached = CachedResponse {
+            status: StatusCode::OK,
             headers: headers(&[
                 ("etag", "\"a\""),
                 ("content-length", "10"),

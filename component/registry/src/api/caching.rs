@@ -1,6 +1,8 @@
 //! The directive for the cache in front of the registry: see
 //! [`roadstead_bridge::cache`].
 
+use super::DOCKER_CONTENT_DIGEST;
+use crate::route::MISSING;
 use crate::{Caching, Route};
 use http::{Response, StatusCode, Uri};
 use roadstead_access::Caller;
@@ -18,33 +20,51 @@ const GRANT: Duration = Duration::from_mins(1);
 /// The key of responses that no write outdates: not the name of a repository.
 const NO_REPOSITORY: &str = "/";
 
-/// The cache directive of a response.
-pub(super) struct CacheDirective(Directive);
+/// The cache directives that a response may have, by its status.
+pub(super) enum CacheDirective {
+    Keep { key: String, ttl: Duration, missing: Option<String>, grant: Duration },
+    /// The key of the repository that changes, if one does.
+    Purge(Option<String>),
+}
 
 impl CacheDirective {
-    /// The directive for the response to a request, if there is one.
+    /// The directives for the response to a request, if there are any.
     pub(super) fn of(route: &Route, uri: &Uri, caller: &Caller, now: SystemTime) -> Option<Self> {
-        let (key, ttl) = match route.class().caching {
+        let (key, ttl, missing) = match route.class().caching {
             Caching::None => return None,
-            Caching::Purge(name) => {
-                return Some(Self(Directive::Purge { key: name.as_str().to_owned() }));
-            }
+            Caching::Purge(name) => return Some(Self::Purge(Some(name.as_str().to_owned()))),
+            Caching::PurgeMissing => return Some(Self::Purge(None)),
             // Whoever may ask for it could fill the cache with queries.
             Caching::Fixed(_) if uri.query().is_some() => return None,
-            Caching::Fixed(ttl) => (NO_REPOSITORY, ttl),
-            Caching::Keep(name, ttl) => (name.as_str(), ttl),
+            Caching::Fixed(ttl) => (NO_REPOSITORY, ttl, None),
+            Caching::Keep(name, ttl, digest) => (name.as_str(), ttl, digest),
         };
         let valid = caller.seconds_left(now).map(Duration::from_secs);
         let grant = valid.map_or(GRANT, |valid| valid.min(GRANT));
-        Some(Self(Directive::Keep { key: key.to_owned(), ttl, grant }))
+        let (key, missing) = (key.to_owned(), missing.map(|digest| digest.as_str().to_owned()));
+        Some(Self::Keep { key, ttl, missing, grant })
     }
 
-    /// Adds it to the response. A failed write invalidates cached responses
-    /// too: it may have been partly done.
-    pub(super) fn write<B>(&self, response: &mut Response<B>) {
-        let kept = matches!(self.0, Directive::Keep { .. });
-        if !kept || response.status() == StatusCode::OK {
-            self.0.write(response.headers_mut());
-        }
+    /// Adds the one for its status to the response. A failed write invalidates cached
+    /// responses of the repository too: it may have been partly done.
+    pub(super) fn write<B>(self, response: &mut Response<B>) {
+        let directive = match self {
+            Self::Keep { key, ttl, grant, .. } if response.status() == StatusCode::OK => {
+                Directive::Keep { key, ttl, grant }
+            }
+            Self::Keep { missing: Some(key), grant, .. }
+                if response.status() == StatusCode::NOT_FOUND =>
+            {
+                Directive::Keep { key, ttl: MISSING, grant }
+            }
+            Self::Keep { .. } => return,
+            Self::Purge(repository) => {
+                let stored = response.headers().get(DOCKER_CONTENT_DIGEST);
+                let stored = stored.and_then(|digest| digest.to_str().ok());
+                let keys = repository.into_iter().chain(stored.map(str::to_owned)).collect();
+                Directive::Purge { keys }
+            }
+        };
+        directive.write(response.headers_mut());
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{BlobAction, ManifestAction, Route, StartUpload, UploadAction};
 use roadstead_access::Action;
-use roadstead_oci::{Reference, RepositoryName};
+use roadstead_oci::{Digest, Reference, RepositoryName};
 use std::time::Duration;
 
 /// The TTL of a response by a tag in the host's cache. Writes through the same
@@ -17,6 +17,12 @@ const TAGGED: Duration = Duration::from_secs(1);
 ///
 /// Limit: time for which a response by digest is cached; test: `kept_for_its_time`.
 const CONTENT: Duration = Duration::from_secs(10);
+
+/// The TTL of a response that content is missing, by its digest.
+///
+/// Limit: time for which it is cached that content is missing; test:
+/// `what_is_missing_is_kept_until_it_is_stored`.
+pub(crate) const MISSING: Duration = Duration::from_secs(1);
 
 /// The TTL of a response that is the same for as long as the registry runs.
 ///
@@ -74,12 +80,16 @@ pub enum Caching<'a> {
     None,
     /// Cache a successful one for this time: no write changes it.
     Fixed(Duration),
-    /// Cache a successful one for this time, unless the repository changes.
-    Keep(&'a RepositoryName, Duration),
-    /// Invalidate the cached responses for the repository. Uploads do not: the
-    /// content that they add was missing before, and responses for missing
-    /// content are never cached.
+    /// Cache a successful one for this time, unless the repository changes; and one that says
+    /// that the content with the digest is missing for [`MISSING`], unless that content is stored,
+    /// in whichever repository.
+    Keep(&'a RepositoryName, Duration, Option<&'a Digest>),
+    /// Invalidate the cached responses for the repository, and those that the content which was
+    /// stored is missing.
     Purge(&'a RepositoryName),
+    /// Invalidate the cached responses that the content which was stored is missing. No other
+    /// changes: it was missing before.
+    PurgeMissing,
 }
 
 /// The event that a request reports, named as in distribution's notifications.
@@ -106,13 +116,15 @@ impl Route {
             caching: Caching::None,
             event: None,
         };
-        let content = |label, name, ttl| RouteClass {
-            caching: Caching::Keep(name, ttl),
+        let content = |label, name, ttl, digest| RouteClass {
+            caching: Caching::Keep(name, ttl, digest),
             event: Some(Event::Pull),
             ..read(label, pull(name))
         };
-        let upload = |label, name, event| RouteClass {
+        let upload = |label, name, event: Option<Event>| RouteClass {
             effect: Effect::Write,
+            // Whatever reports an event has stored something.
+            caching: event.map_or(Caching::None, |_| Caching::PurgeMissing),
             event,
             ..read(label, push(name))
         };
@@ -136,10 +148,10 @@ impl Route {
             Self::Referrers(name, ..) => read("referrers", pull(name)),
             Self::Manifest(name, reference, action) => match (action, reference) {
                 (ManifestAction::Get | ManifestAction::Head, Reference::Tag(_)) => {
-                    content("manifest", name, TAGGED)
+                    content("manifest", name, TAGGED, None)
                 }
-                (ManifestAction::Get | ManifestAction::Head, Reference::Digest(_)) => {
-                    content("manifest", name, CONTENT)
+                (ManifestAction::Get | ManifestAction::Head, Reference::Digest(digest)) => {
+                    content("manifest", name, CONTENT, Some(digest))
                 }
                 (ManifestAction::Put(_), _) => RouteClass {
                     caching: Caching::Purge(name),
@@ -147,8 +159,8 @@ impl Route {
                 },
                 (ManifestAction::Delete, _) => removal("manifest", name),
             },
-            Self::Blob(name, _, BlobAction::Get | BlobAction::Head) => {
-                content("blob", name, CONTENT)
+            Self::Blob(name, digest, BlobAction::Get | BlobAction::Head) => {
+                content("blob", name, CONTENT, Some(digest))
             }
             Self::Blob(name, _, BlobAction::Delete) => removal("blob", name),
             Self::StartUpload(name, start) => {
@@ -205,7 +217,7 @@ mod tests {
             ("GET", "/v2/a/tags/list", "tags", pull, Read, "", None),
             ("GET", "/v2/a/referrers/DIGEST", "referrers", pull, Read, "", None),
             ("GET", "/v2/a/manifests/t", "manifest", pull, Read, "1", Some(Event::Pull)),
-            ("HEAD", "/v2/a/manifests/DIGEST", "manifest", pull, Read, "10", Some(Event::Pull)),
+            ("HEAD", "/v2/a/manifests/DIGEST", "manifest", pull, Read, "10 or missing", Some(Event::Pull)),
             ("PUT", "/v2/a/manifests/t", "manifest", push, Write, "purge", Some(Event::Push)),
             (
                 "DELETE",
@@ -216,7 +228,7 @@ mod tests {
                 "purge",
                 Some(Event::Delete),
             ),
-            ("GET", "/v2/a/blobs/DIGEST", "blob", pull, Read, "10", Some(Event::Pull)),
+            ("GET", "/v2/a/blobs/DIGEST", "blob", pull, Read, "10 or missing", Some(Event::Pull)),
             (
                 "DELETE",
                 "/v2/a/blobs/DIGEST",
@@ -233,7 +245,7 @@ mod tests {
                 "blob_upload",
                 push,
                 Write,
-                "",
+                "purge missing",
                 Some(Event::Push),
             ),
             (
@@ -242,7 +254,7 @@ mod tests {
                 "blob_upload",
                 push,
                 Write,
-                "",
+                "purge missing",
                 Some(Event::Mount),
             ),
             ("GET", "/v2/a/blobs/uploads/ID", "blob_upload_chunk", push, Write, "", None),
@@ -253,7 +265,7 @@ mod tests {
                 "blob_upload_chunk",
                 push,
                 Write,
-                "",
+                "purge missing",
                 Some(Event::Push),
             ),
             ("DELETE", "/v2/a/blobs/uploads/ID", "blob_upload_chunk", push, Write, "", None),
@@ -277,8 +289,10 @@ mod tests {
             assert_eq!(found, action, "{method} {path}");
             let caching = match class.caching {
                 Caching::None => String::new(),
-                Caching::Fixed(ttl) | Caching::Keep(_, ttl) => ttl.as_secs().to_string(),
+                Caching::Fixed(ttl) | Caching::Keep(_, ttl, None) => ttl.as_secs().to_string(),
+                Caching::Keep(_, ttl, Some(_)) => format!("{} or missing", ttl.as_secs()),
                 Caching::Purge(_) => "purge".to_owned(),
+                Caching::PurgeMissing => "purge missing".to_owned(),
             };
             assert_eq!(caching, ttl, "{method} {path}");
         }

@@ -8,6 +8,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use class::MISSING;
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
 
 use roadstead_bridge::{collect, scrub};
