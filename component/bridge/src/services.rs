@@ -6,6 +6,10 @@ use std::fmt;
 /// native host sets it; whoever configures another host does not.
 pub const VARIABLE: &str = "ROADSTEAD_HOST_SERVICES";
 
+/// The variable that holds what identifiers of upload sessions are signed with, if the host
+/// has [`Services::storage`] and knows signed ones that were never begun.
+pub const SESSION_SECRET: &str = "ROADSTEAD_HOST_SESSION_SECRET";
+
 /// The services of a native host. Without one, the component does everything
 /// itself: over a mounted directory or an object store, with mounted files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

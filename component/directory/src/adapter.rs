@@ -10,7 +10,8 @@ use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
 use roadstead_storage::condemned::{Marker, prepare_upload};
 use roadstead_storage::{
     Appended, Blob, Collection, Commit, Content, Cursor, Hashed, Key, Listing, NamesQuery, Page,
-    Partial, Quarantine, RequestBody, Storage, StorageError, StoredManifest, UploadSession,
+    Partial, Quarantine, RequestBody, SessionSecret, Storage, StorageError, StoredManifest,
+    UploadSession,
 };
 use std::fmt;
 use std::time::Duration;
@@ -45,6 +46,10 @@ pub trait Transport: fmt::Debug {
 
     /// Lets `time` pass.
     async fn pause(&self, time: Duration);
+
+    /// What identifiers of sessions are signed with, so that a session begins without an
+    /// operation; `None` where it takes one.
+    fn session_secret(&self) -> Option<&SessionSecret>;
 
     /// Carries out a transfer with the body of a request.
     async fn transfer(&self, transfer: Transfer, body: Self::Upload)
@@ -284,7 +289,17 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
         }
     }
 
+    fn new_session(&self, repository: &RepositoryName, random: [u8; 16]) -> UploadSession {
+        match self.0.session_secret() {
+            Some(secret) => secret.new_session(repository, random),
+            None => UploadSession::from_random(repository.clone(), random),
+        }
+    }
+
     async fn begin(&self, session: &UploadSession) -> Result<(), StorageError> {
+        if self.0.session_secret().is_some_and(|secret| secret.recognizes(session)) {
+            return Ok(());
+        }
         self.reply(Operation::Begin(session.clone())).await.map(drop)
     }
 

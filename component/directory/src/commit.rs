@@ -1,6 +1,7 @@
 //! Commits an upload session: verified bytes become a blob.
 
 use crate::entries::failed;
+use crate::fresh::Claim;
 use crate::session::{Complete, HASH_BUFFER};
 use crate::steps::observed;
 use crate::{Appender, Directory, files};
@@ -45,13 +46,16 @@ impl Directory {
             return Err(StorageError::DigestMismatch(Some(actual)));
         }
         let blob = Key::Blob(digest.clone());
+        // Who ends it first has it; a lock does the same for a session that is stored.
+        let claim = if complete.is_fresh() { Some(self.claim(session)?) } else { None };
         let link = PreparedLink::write(self, &session.repository, digest)?;
         if self.is_recorded(&blob, state.offset) {
             let bytes = files::read(&complete.data)?;
             complete.keep();
             let linked = (link.temporary.as_path(), &link.key, digest.as_str().as_bytes());
             self.publish_recorded(&[(&complete.data, &blob, &bytes), linked], None)?;
-            self.end(session);
+            complete.moved();
+            self.ended(session, claim);
             link.hint(self);
             return Ok(state.offset);
         }
@@ -64,9 +68,18 @@ impl Directory {
         })?;
         complete.keep();
         self.publish_existing(&complete.data, &blob)?;
-        self.end(session);
+        complete.moved();
+        self.ended(session, claim);
         link.publish(self)?;
         Ok(state.offset)
+    }
+
+    /// Ends a session whose bytes have become an object.
+    fn ended(&self, session: &UploadSession, claim: Option<Claim<'_>>) {
+        match claim {
+            Some(claim) => claim.keep(),
+            None => self.end(session),
+        }
     }
 }
 

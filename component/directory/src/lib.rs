@@ -25,6 +25,7 @@ mod entries;
 mod enumeration;
 mod file_range;
 mod files;
+mod fresh;
 #[cfg(target_os = "linux")]
 mod journal;
 #[cfg(not(target_os = "linux"))]
@@ -80,6 +81,7 @@ pub struct Directory {
     place: RwLock<root::Place>,
     /// The sessions that this process appends to, if it is the owner.
     appending: lock::Appending,
+    ended: fresh::Ended,
     synced: synced::Synced,
     unsynced: synced::Unsynced,
     /// Held exclusively to compare a link and delete it, shared to replace one.
@@ -144,6 +146,7 @@ impl Directory {
             sorted: sorted_names::SortedNames::default(),
             place: RwLock::default(),
             appending: lock::Appending::default(),
+            ended: fresh::Ended::default(),
             synced: synced::Synced::default(),
             unsynced: synced::Unsynced::default(),
             journal: None,

@@ -63,7 +63,7 @@ pub(crate) type Appending = Arc<Mutex<HashSet<PathBuf>>>;
 
 /// Membership in [`Appending`].
 #[derive(Debug)]
-struct Entered {
+pub(crate) struct Entered {
     all: Appending,
     session: PathBuf,
 }
@@ -97,16 +97,14 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of the session whose directory is `session`.
-    pub(crate) fn take(directory: &Directory, session: &Path) -> Result<Self, StorageError> {
+    /// Takes the lock of the session whose directory is `session`, and which this process has
+    /// entered.
+    pub(crate) fn take(
+        directory: &Directory,
+        session: &Path,
+        entered: Option<Entered>,
+    ) -> Result<Self, StorageError> {
         let path = session.join("lock");
-        let entered = if directory.owns_sessions() {
-            // Who comes first is in memory.
-            step(Call::Change, session)?;
-            Some(Entered::enter(&directory.appending, session)?)
-        } else {
-            None
-        };
         // The token is written before the file becomes the lock, so that a lock
         // always has one.
         let (file, temporary, token) = if entered.is_some() {
@@ -200,6 +198,19 @@ fn touch(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 impl Directory {
+    /// Enters a session whose directory is `session`, if this process owns the sessions.
+    ///
+    /// # Errors
+    /// [`StorageError::Busy`] while another request of this process is in it.
+    pub(crate) fn enter(&self, session: &Path) -> Result<Option<Entered>, StorageError> {
+        if !self.owns_sessions() {
+            return Ok(None);
+        }
+        // Who comes first is in memory.
+        step(Call::Change, session)?;
+        Entered::enter(&self.appending, session).map(Some)
+    }
+
     /// Whether the holder of a lock is taken for dead. A stamp in the future is
     /// as wrong as an old one: a living holder would have refreshed it.
     fn has_expired(&self, lock: &Path) -> bool {

@@ -302,7 +302,9 @@ impl Directory {
 
     /// Removes a session, unless a request is using it.
     fn purge_session(&self, session: &UploadSession) -> Result<(), StorageError> {
-        let _lock = match Lock::take(self, &self.session_path(session)) {
+        let path = self.session_path(session);
+        let entered = self.enter(&path)?;
+        let _lock = match Lock::take(self, &path, entered) {
             // A session that never began, or lost its files.
             Err(StorageError::NotFound) => None,
             lock => Some(lock?),

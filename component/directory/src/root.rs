@@ -186,6 +186,11 @@ impl Directory {
         self.root().join(PRIVATE)
     }
 
+    /// What tells this storage from all others, wherever it is mounted.
+    pub(crate) fn identity(&self) -> Option<String> {
+        self.place().marker.clone()
+    }
+
     fn marker(&self) -> Option<String> {
         let text = read_limited(&self.private().join(MARKER), MARKER_LIMIT).ok()??;
         String::from_utf8(text).ok().filter(|text| !text.is_empty())

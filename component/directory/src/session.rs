@@ -1,6 +1,6 @@
 //! Upload sessions: bytes that arrive in chunks, hashed as they are received.
 //!
-//! A session is a directory `<session>/` with distribution's `startedat` and
+//! A session that has bytes is a directory `<session>/` with distribution's `startedat` and
 //! `data`, and our `state`: how many bytes are recorded, the SHA-256 state
 //! after them, and the file they are in. `state` is replaced by rename, so the
 //! triple is always consistent: bytes in the file beyond the offset belong to
@@ -13,7 +13,7 @@
 //! process died between making the bytes an object and removing the session.
 
 use crate::entries::failed;
-use crate::lock::Lock;
+use crate::lock::{Entered, Lock};
 use crate::objects::{PRUNE_RETRIES, read_limited};
 use crate::sink::Sink;
 use crate::{Directory, files};
@@ -66,8 +66,20 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { offset: 0, sha256: Sha256::new(), file: "data".to_owned(), epoch: String::new() }
+    }
+
+    /// Name of the file of bytes, within the session's directory.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Writes it to the directory of a session that nobody else knows yet.
+    pub(crate) fn write_new(&self, session: &Path) -> io::Result<()> {
+        start(session)?;
+        let path = session.join("state");
+        files::write_all(&files::create_new(&path)?, &path, self.print().as_bytes())
     }
 
     fn print(&self) -> String {
@@ -88,17 +100,22 @@ impl State {
     }
 }
 
+/// Writes when a session has begun.
+fn start(session: &Path) -> io::Result<()> {
+    let now = chrono::DateTime::<chrono::Utc>::from(SystemTime::now());
+    let started = now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let file = session.join("startedat");
+    files::write_all(&files::open_for_writing(&file)?, &file, started.as_bytes())
+}
+
 impl Directory {
     /// Makes an empty session. Its name must be one that was never used.
     pub fn begin(&self, session: &UploadSession) -> Result<(), StorageError> {
         self.writable()?;
         let path = self.session_path(session);
-        let now = chrono::DateTime::<chrono::Utc>::from(SystemTime::now());
-        let started = now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let begin = || {
             self.create_directories(&path)?;
-            let file = path.join("startedat");
-            files::write_all(&files::open_for_writing(&file)?, &file, started.as_bytes())
+            start(&path)
         };
         let mut result = begin();
         for _ in 0..PRUNE_RETRIES {
@@ -123,7 +140,10 @@ impl Directory {
 
     /// How many bytes the session holds.
     pub fn status(&self, session: &UploadSession) -> Result<u64, StorageError> {
-        let state = self.state(session)?;
+        let state = match self.state(session) {
+            Err(StorageError::NotFound) if self.is_fresh(session) => return Ok(0),
+            state => state?,
+        };
         // As `append` does, so that no client is told to continue in vain.
         if held(&self.session_path(session).join(&state.file))? < state.offset {
             return Err(StorageError::NotFound);
@@ -144,7 +164,11 @@ impl Directory {
     ) -> Result<Appender, StorageError> {
         self.writable()?;
         let path = self.session_path(session);
-        let mut lock = Lock::take(self, &path)?;
+        let entered = self.enter(&path)?;
+        if self.is_fresh(session) && !exists(&path)? {
+            return self.append_fresh(session, at, entered);
+        }
+        let mut lock = Lock::take(self, &path, entered)?;
         let mut state = self.state(session)?;
         if lock.taken_over {
             self.move_data(&path, &mut state, &lock)?;
@@ -168,17 +192,37 @@ impl Directory {
         // A request beside it may have removed the session.
         let file = Arc::new(files::open_for_writing(&data)?);
         let start = state.offset;
-        let unrecorded = Unrecorded { file: Some(Arc::clone(&file)), recorded: start };
+        let unrecorded = Unrecorded(Some(Bytes::After(Arc::clone(&file), start)));
         if held > start {
             files::call("truncate", &data, || file.set_len(start)).map_err(failed)?;
         }
         let sink = Sink::new(file, &data, start);
-        Ok(Appender { sink, path, start, state, unrecorded, lock })
+        let holder = Holder::Lock(lock);
+        Ok(Appender { sink, session: session.clone(), data, start, state, unrecorded, holder })
+    }
+
+    /// Starts to append to a session of which nothing is stored.
+    fn append_fresh(
+        &self,
+        session: &UploadSession,
+        at: Option<u64>,
+        entered: Option<Entered>,
+    ) -> Result<Appender, StorageError> {
+        if at.is_some_and(|at| at > 0) {
+            return Err(StorageError::Offset(0));
+        }
+        let (file, data) = self.temporary_file()?;
+        let state = State { epoch: self.epoch.clone(), ..State::new() };
+        let unrecorded = Unrecorded(Some(Bytes::All(data.clone())));
+        let holder = Holder::Fresh(entered);
+        let sink = Sink::new(Arc::new(file), &data, 0);
+        Ok(Appender { sink, session: session.clone(), data, start: 0, state, unrecorded, holder })
     }
 
     /// Removes the session and its bytes.
     pub fn discard(&self, session: &UploadSession) -> Result<(), StorageError> {
         self.writable()?;
+        let was_fresh = self.note_end(session);
         let path = self.session_path(session);
         // In one step, so that a request beside it finds the session or none.
         let grave = self.temporary_directory().join(self.temporary_name());
@@ -188,6 +232,7 @@ impl Directory {
                     (self.log)(&format!("removed later: {error}"));
                 }
             }
+            Err(error) if error.kind() == ErrorKind::NotFound && was_fresh => return Ok(()),
             // On another file system, or on a disk too full for a new entry.
             Err(_) => remove_all(&path)?,
         }
@@ -199,6 +244,7 @@ impl Directory {
 
     /// Removes the rest of a session whose bytes have become an object.
     pub(crate) fn end(&self, session: &UploadSession) {
+        self.note_end(session);
         let path = self.session_path(session);
         for file in ["lock", "startedat", "state"] {
             let _ = files::remove_file(&path.join(file));
@@ -275,6 +321,14 @@ impl Directory {
     }
 }
 
+fn exists(path: &Path) -> Result<bool, StorageError> {
+    match files::metadata(path).map_err(StorageError::from) {
+        Ok(_) => Ok(true),
+        Err(StorageError::NotFound) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// How many bytes a file has; none if it is missing.
 fn held(path: &Path) -> Result<u64, StorageError> {
     match files::metadata(path).map_err(StorageError::from) {
@@ -298,43 +352,52 @@ fn remove_all(path: &Path) -> io::Result<()> {
     result
 }
 
-/// Truncates a session's file to the recorded bytes when it is dropped, unless
-/// those after them are recorded too.
-struct Unrecorded {
-    file: Option<Arc<File>>,
-    recorded: u64,
-}
+/// Bytes that are not recorded. They are taken away again when this is dropped, unless they
+/// are to be kept.
+struct Unrecorded(Option<Bytes>);
 
-impl Unrecorded {
-    /// Leaves the file as it is.
-    fn keep(&mut self) {
-        self.file = None;
-    }
+enum Bytes {
+    /// Those of a session's file after the recorded ones.
+    After(Arc<File>, u64),
+    /// A temporary file.
+    All(PathBuf),
 }
 
 impl Drop for Unrecorded {
     fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            // What stays is truncated by the next request that appends.
-            let _ = file.set_len(self.recorded);
+        // What stays is truncated by the next request that appends, or swept.
+        match &self.0 {
+            Some(Bytes::After(file, recorded)) => drop(file.set_len(*recorded)),
+            Some(Bytes::All(path)) => drop(files::remove_file(path)),
+            None => {}
         }
     }
+}
+
+/// What keeps others from appending to a session.
+enum Holder {
+    /// Its lock.
+    Lock(Lock),
+    /// That this process has entered it, if it owns the sessions: nothing of the session is
+    /// stored, so that there is nothing to lock.
+    Fresh(#[expect(dead_code, reason = "it is held")] Option<Entered>),
 }
 
 /// Appends to a session. Written bytes are recorded by [`Appender::finish`]; an
 /// appender that is dropped leaves the session as it was.
 pub struct Appender {
     sink: Sink,
-    path: PathBuf,
+    session: UploadSession,
+    /// Where the bytes are.
+    data: PathBuf,
     start: u64,
     state: State,
-    /// Dropped before the lock is released.
+    /// Dropped before the session is left.
     unrecorded: Unrecorded,
-    lock: Lock,
+    holder: Holder,
 }
 
-/// A session whose bytes may change no more. The lock is held until it is
-/// dropped.
+/// A session whose bytes may change no more. It is held until this is dropped.
 pub(crate) struct Complete {
     /// Its bytes.
     pub(crate) file: Arc<File>,
@@ -342,20 +405,34 @@ pub(crate) struct Complete {
     pub(crate) data: PathBuf,
     pub(crate) state: State,
     unrecorded: Unrecorded,
-    _lock: Lock,
+    holder: Holder,
 }
 
 impl Complete {
     /// The file is about to become an object: it is truncated no more.
     pub(crate) fn keep(&mut self) {
-        self.unrecorded.keep();
+        if matches!(self.unrecorded.0, Some(Bytes::After(..))) {
+            self.unrecorded.0 = None;
+        }
+    }
+
+    /// The file has become an object.
+    pub(crate) fn moved(&mut self) {
+        self.unrecorded.0 = None;
+    }
+
+    /// Whether nothing of the session is stored but these bytes.
+    pub(crate) fn is_fresh(&self) -> bool {
+        matches!(self.holder, Holder::Fresh(_))
     }
 }
 
 impl Appender {
     /// Writes and hashes `bytes`.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
-        self.lock.refresh()?;
+        if let Holder::Lock(lock) = &mut self.holder {
+            lock.refresh()?;
+        }
         self.sink.write(bytes).map_err(failed)?;
         self.state.sha256.update(bytes);
         self.state.offset += bytes.len() as u64;
@@ -376,24 +453,30 @@ impl Appender {
     /// Records the written bytes. Returns the session's new end.
     pub fn finish(mut self, directory: &Directory) -> Result<u64, StorageError> {
         self.sink.settle().map_err(failed)?;
-        directory.record(&self.path, &self.state, &self.lock)?;
-        self.unrecorded.keep();
+        match &self.holder {
+            Holder::Lock(lock) => {
+                directory.record(&directory.session_path(&self.session), &self.state, lock)?;
+            }
+            // It stays as it is.
+            Holder::Fresh(_) if self.state.offset == 0 => return Ok(0),
+            Holder::Fresh(_) => directory.make_session(&self.session, &self.state, &self.data)?,
+        }
+        self.unrecorded.0 = None;
         Ok(self.state.offset)
     }
 
     /// What [`Directory::commit`] needs of a session.
     pub(crate) fn complete(self) -> Result<Complete, StorageError> {
-        let data = self.path.join(&self.state.file);
         let file = self.sink.into_file().map_err(failed)?;
-        let Self { state, unrecorded, lock, .. } = self;
-        Ok(Complete { file, data, state, unrecorded, _lock: lock })
+        let Self { data, state, unrecorded, holder, .. } = self;
+        Ok(Complete { file, data, state, unrecorded, holder })
     }
 }
 
 impl std::fmt::Debug for Appender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Appender")
-            .field("path", &self.path)
+            .field("session", &self.session)
             .field("offset", &self.state.offset)
             .finish_non_exhaustive()
     }

@@ -8,10 +8,13 @@ use http::{HeaderMap, HeaderName};
 use roadstead_bridge::storage::{
     AUTHORITY, OPERATION, Operation, REPLY, REPLY_IN_BODY, Reply, TRANSFER, Transfer, WRITE,
 };
+use roadstead_bridge::services::SESSION_SECRET;
 use roadstead_bridge::{Services, header_json, log};
 use roadstead_config::{Config, DEFAULT_ROOT, UploadPurging};
 use roadstead_directory::{Directory, FileRange, Purged, Receiver, Transport};
-use roadstead_storage::{Content, DRAIN_LIMIT, Key, RequestBody as _, StorageError, UploadSession};
+use roadstead_storage::{
+    Content, DRAIN_LIMIT, Key, RequestBody as _, SessionSecret, StorageError, UploadSession,
+};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 use wasip3::http::types::Response;
@@ -33,8 +36,9 @@ const VALUE_LIMIT: usize = 16 * 1024 * 1024;
 /// The transport that the configuration selects.
 #[derive(Debug)]
 pub(crate) enum GuestTransport {
-    /// A native host carries operations out, and hashes natively.
-    Host,
+    /// A native host carries operations out, and hashes natively. It may have given what
+    /// identifiers of sessions are signed with.
+    Host(Option<SessionSecret>),
     /// The component does everything itself, by std and thus WASI.
     Mounted(Box<Directory>, Option<UploadPurging>),
 }
@@ -46,7 +50,8 @@ impl GuestTransport {
         headers: &HeaderMap,
     ) -> Result<Self, String> {
         if services.storage {
-            return Ok(Self::Host);
+            let secret = std::env::var(SESSION_SECRET).ok();
+            return Ok(Self::Host(secret.map(SessionSecret::new)));
         }
         let root = config.root.clone().unwrap_or_else(|| DEFAULT_ROOT.into());
         let directory = Box::new(mount::open(&root, config.read_only, headers)?);
@@ -60,7 +65,7 @@ impl Transport for GuestTransport {
 
     async fn execute(&self, operation: Operation) -> Result<(Reply, Bytes), StorageError> {
         match self {
-            Self::Host => {
+            Self::Host(_) => {
                 let (mut reply, body) = ask(&operation).await?;
                 let bytes = match (reply.take_text(), body) {
                     (Some(text), _) => text.into(),
@@ -88,7 +93,7 @@ impl Transport for GuestTransport {
         operation: Operation,
     ) -> Result<(Reply, Content<StreamReader<u8>>), StorageError> {
         let (mut reply, stream) = match self {
-            Self::Host => {
+            Self::Host(_) => {
                 let (reply, body) = ask(&operation).await?;
                 (reply, body.map(|body| body.into_stream().0))
             }
@@ -106,7 +111,7 @@ impl Transport for GuestTransport {
 
     async fn write(&self, key: &Key, value: Bytes) -> Result<Reply, StorageError> {
         match self {
-            Self::Host => {
+            Self::Host(_) => {
                 let contents = (!value.is_empty()).then(|| body::stream(value.into()));
                 send(&WRITE, header_json(key), contents).await
             }
@@ -114,9 +119,17 @@ impl Transport for GuestTransport {
         }
     }
 
+    fn session_secret(&self) -> Option<&SessionSecret> {
+        match self {
+            Self::Host(secret) => secret.as_ref(),
+            // Instances are short-lived, and do not know which sessions another one has ended.
+            Self::Mounted(..) => None,
+        }
+    }
+
     async fn transfer(&self, transfer: Transfer, body: Upload) -> Result<Reply, StorageError> {
         match self {
-            Self::Host => {
+            Self::Host(_) => {
                 let (stream, received) = body.into_stream();
                 let reply = send(&TRANSFER, header_json(&transfer), Some(stream)).await;
                 drop(received);

@@ -16,6 +16,7 @@ mod moved;
 mod pages;
 mod port;
 mod session;
+mod session_secret;
 
 pub use blob_hash::{BlobHash, HASH_LIMIT, HashOutcome, Hashed, Partial};
 pub use body::{Aborted, Bodies, BodyError, ChunkedBody, Content, DRAIN_LIMIT, RequestBody};
@@ -28,3 +29,4 @@ pub use moved::MovedRevision;
 pub use pages::Pages;
 pub use port::{Appended, Blob, Commit, Pointer, Quarantine, Storage, StoredManifest};
 pub use session::{PURGE_LEAST_AGE, PURGE_TIME, SessionFile, UploadSession};
+pub use session_secret::{FRESH_HOURS, SessionSecret};

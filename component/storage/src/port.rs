@@ -204,7 +204,7 @@ pub trait Storage {
         UploadSession::from_random(repository.clone(), random)
     }
 
-    /// Makes an empty session of a name of [`Storage::new_session`].
+    /// Makes an empty session of a name of [`Storage::new_session`], which may be one already.
     async fn begin(&self, session: &UploadSession) -> Result<(), StorageError>;
 
     /// How many bytes a session holds.

@@ -53,6 +53,14 @@ impl Hooks {
             front: true,
         }
     }
+
+    /// What identifiers of upload sessions are signed with, if sessions need not be begun.
+    pub(crate) fn session_secret(&self) -> Option<String> {
+        match &self.storage {
+            Storage::Directory(store) => store.session_secret(),
+            Storage::Cloud(..) => None,
+        }
+    }
 }
 
 type Outcome = Result<(), Error>;

@@ -90,6 +90,11 @@ impl HostStore {
         self.directory.owns_sessions()
     }
 
+    /// What identifiers of sessions are signed with; see [`Directory::session_secret`].
+    pub(crate) fn session_secret(&self) -> Option<String> {
+        self.directory.session_secret()
+    }
+
     /// Removes abandoned uploads, now and from time to time.
     pub(crate) async fn purge(self: Arc<Self>, purging: UploadPurging) {
         let UploadPurging { age, interval, dry_run } = purging;

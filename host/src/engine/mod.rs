@@ -220,6 +220,9 @@ impl HandlerState for Instances {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(GuestLog).stderr(GuestLog).envs(&self.variables);
         wasi.env(services::VARIABLE, self.hooks.services().to_string());
+        if let Some(secret) = self.hooks.session_secret() {
+            wasi.env(services::SESSION_SECRET, secret);
+        }
         let load = Arc::new(Load::default());
         let state = State {
             memory: MemoryWatch(Arc::clone(&load)),

@@ -7,7 +7,7 @@ use crate::body::{MemoryBody, yield_now};
 use bytes::Bytes;
 use roadstead_bridge::storage::{Operation, Reply, Transfer};
 use roadstead_directory::{Directory, Transport};
-use roadstead_storage::{Content, Key, StorageError};
+use roadstead_storage::{Content, Key, SessionSecret, StorageError};
 use std::convert::Infallible;
 use std::fs::{self, File};
 use std::path::Path;
@@ -16,12 +16,14 @@ use std::time::Duration;
 
 /// A directory of this process.
 #[derive(Debug)]
-pub struct NativeDirectory(Arc<Directory>);
+pub struct NativeDirectory(Arc<Directory>, Option<SessionSecret>);
 
 impl NativeDirectory {
     /// Over a directory that others may share.
     pub fn new(directory: impl Into<Arc<Directory>>) -> Self {
-        Self(directory.into())
+        let directory = directory.into();
+        let secret = directory.session_secret().map(SessionSecret::new);
+        Self(directory, secret)
     }
 }
 
@@ -49,6 +51,10 @@ impl Transport for NativeDirectory {
 
     async fn write(&self, key: &Key, value: Bytes) -> Result<Reply, StorageError> {
         self.0.write(key, &value).map(|()| Reply::Done)
+    }
+
+    fn session_secret(&self) -> Option<&SessionSecret> {
+        self.1.as_ref()
     }
 
     async fn transfer(&self, transfer: Transfer, body: MemoryBody) -> Result<Reply, StorageError> {

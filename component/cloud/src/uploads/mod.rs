@@ -5,7 +5,6 @@
 
 mod append;
 mod commit;
-mod identifiers;
 mod part_sizes;
 mod publish;
 mod purge;
@@ -21,6 +20,7 @@ pub(crate) use purge::{PURGE_LIMIT, Purge, Purged};
 pub use purge::{PurgeLine, Purging};
 
 use crate::objects::Objects;
+use roadstead_storage::SessionSecret;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -37,7 +37,7 @@ pub(crate) struct Uploads {
 impl Uploads {
     pub(crate) fn new(objects: Arc<Objects>, options: Options) -> Self {
         let Options { secret, purging } = options;
-        Self { objects, secret: secret.map(Secret), purging, verifies: OnceLock::new() }
+        Self { objects, secret: secret.map(SessionSecret::new).map(Secret), purging, verifies: OnceLock::new() }
     }
 }
 
@@ -64,10 +64,5 @@ impl fmt::Debug for Options {
 }
 
 /// See [`Options::secret`].
-struct Secret(Vec<u8>);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
+#[derive(Debug)]
+struct Secret(SessionSecret);

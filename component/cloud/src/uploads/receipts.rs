@@ -15,7 +15,7 @@
 
 use super::Secret;
 use super::session::TRUSTED_FOR;
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::{Hmac, Mac as _};
 use roadstead_oci::Digest;
 use roadstead_storage::{Key, UploadSession};
 use sha2::Sha256;
@@ -83,7 +83,7 @@ impl Secret {
         digest: &Digest,
         size: u64,
     ) -> Option<Hmac<Sha256>> {
-        let mut hash = Hmac::new_from_slice(&self.0).ok()?;
+        let mut hash = self.0.hmac()?;
         hash.update(PURPOSE);
         hash.update(format!("{time} {size} {digest} {}", Key::Session(session.clone())).as_bytes());
         Some(hash)
@@ -99,11 +99,11 @@ fn now() -> u64 {
 mod tests {
     use super::{Secret, now};
     use roadstead_oci::{Digest, RepositoryName};
-    use roadstead_storage::UploadSession;
+    use roadstead_storage::{SessionSecret, UploadSession};
 
     #[test]
     fn receipts_are_valid_for_what_they_were_given_for() {
-        let (ours, theirs) = (Secret(b"ours".to_vec()), Secret(b"theirs".to_vec()));
+        let (ours, theirs) = (Secret(SessionSecret::new(*b"ours")), Secret(SessionSecret::new(*b"theirs")));
         let name = RepositoryName::parse("a").unwrap();
         let session = |byte| UploadSession::from_random(name.clone(), [byte; 16]);
         let (session, other) = (session(1), session(2));

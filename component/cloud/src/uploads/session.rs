@@ -73,14 +73,14 @@ impl Uploads {
         random: [u8; 16],
     ) -> UploadSession {
         match &self.secret {
-            Some(secret) => secret.new_session(repository, random),
+            Some(secret) => secret.0.new_session(repository, random),
             None => UploadSession::from_random(repository.clone(), random),
         }
     }
 
     /// Whether a session without a record is [`Session::Fresh`].
     pub(super) fn recognizes(&self, session: &UploadSession) -> bool {
-        self.secret.as_ref().is_some_and(|secret| secret.recognizes(session))
+        self.secret.as_ref().is_some_and(|secret| secret.0.recognizes(session))
     }
 
     /// Begins a session. One whose identifier is recognized takes no request.

@@ -2,10 +2,10 @@
 
 mod takeover;
 
-use super::State;
+use super::{Appender, Holder, State};
 use crate::Directory;
 use crate::files::testing::watch;
-use crate::lock::{LOCK_EXPIRY, LOCK_REFRESH};
+use crate::lock::{LOCK_EXPIRY, LOCK_REFRESH, Lock};
 use roadstead_oci::{Algorithm, Digest, RepositoryName, Tag};
 use roadstead_storage::{Collection, Commit, Key, StorageError, UploadSession};
 use sha2::{Digest as _, Sha256, Sha512};
@@ -80,6 +80,11 @@ impl Fixture {
         let old = SystemTime::now() - LOCK_EXPIRY - Duration::from_secs(1);
         fs::File::options().write(true).open(lock).unwrap().set_modified(old).unwrap();
     }
+}
+
+fn lock(appender: &mut Appender) -> &mut Lock {
+    let Holder::Lock(lock) = &mut appender.holder else { panic!("nothing of it is stored") };
+    lock
 }
 
 #[test]
@@ -370,12 +375,12 @@ fn a_wrong_clock_does_not_hold_a_lock() {
     for directory in [&f.directory, &other] {
         let mut appender = directory.append(&f.session, None).unwrap();
         f.age_lock();
-        appender.lock.refreshed = Instant::now().checked_sub(LOCK_REFRESH).unwrap();
+        lock(&mut appender).refreshed = Instant::now().checked_sub(LOCK_REFRESH).unwrap();
         appender.write(b"x").unwrap();
         let modified = fs::metadata(f.file("lock")).unwrap().modified().unwrap();
         let now = directory.clock().unwrap();
         assert!(now.duration_since(modified).unwrap_or_default() < LOCK_EXPIRY);
-        assert_eq!(appender.lock.check(), Ok(()));
+        assert_eq!(lock(&mut appender).check(), Ok(()));
     }
 }
 

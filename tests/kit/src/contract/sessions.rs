@@ -277,10 +277,10 @@ async fn check_refusals<S: Testable>(storage: &S) {
             fixture.invisible(&wrong).await;
             fixture.invisible(&actual).await;
         }
-        let fixture = Fixture::new(storage);
-        let commit = commit_of(&fixture.session, &wrong);
         for (body, expected) in [(body(&bytes), mismatch), (broken(&bytes), StorageError::Aborted)]
         {
+            let fixture = Fixture::new(storage);
+            let commit = commit_of(&fixture.session, &wrong);
             let refused = storage.store(&commit, body).await;
             assert_eq!(refused.map_err(|error| named(error, &actual)), Err(expected));
             fixture.invisible(&wrong).await;

@@ -14,7 +14,7 @@ mod sessions;
 mod walk;
 
 use super::Uploads;
-use super::identifiers::FRESH_HOURS;
+use roadstead_storage::FRESH_HOURS;
 use crate::error::Error;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _};

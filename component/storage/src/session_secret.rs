@@ -10,18 +10,18 @@
 //! makes identifiers hard to guess, and those unknown that were never given out,
 //! as the specification wants it.
 
-use super::Secret;
+use crate::{Collection, UploadSession};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use roadstead_oci::{RepositoryName, UploadId};
-use roadstead_storage::{Collection, UploadSession};
 use sha2::Sha256;
+use std::fmt;
 use std::time::SystemTime;
 
 /// How long a session may have no bytes, in hours, counted in whole ones.
 ///
 /// Limit: hours for which an empty upload is known; test:
 /// `old_uploads_are_removed_and_nothing_else`.
-pub(super) const FRESH_HOURS: u16 = 24;
+pub const FRESH_HOURS: u16 = 24;
 
 /// The bytes of the hour. Bytes 6 and 8 hold bits that every identifier has.
 const HOUR: [usize; 2] = [5, 7];
@@ -29,13 +29,28 @@ const HOUR: [usize; 2] = [5, 7];
 /// The first byte of the hash.
 const HASH: usize = 9;
 
-impl Secret {
+/// What the identifiers of a storage's sessions are signed with.
+pub struct SessionSecret(Vec<u8>);
+
+impl fmt::Debug for SessionSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionSecret")
+    }
+}
+
+impl SessionSecret {
+    /// The secret of these bytes.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// A keyed hash of nothing yet. `None` if the secret cannot be a key.
+    pub fn hmac(&self) -> Option<Hmac<Sha256>> {
+        Hmac::new_from_slice(&self.0).ok()
+    }
+
     /// A session with an identifier that is made of random bytes.
-    pub(super) fn new_session(
-        &self,
-        repository: &RepositoryName,
-        bytes: [u8; 16],
-    ) -> UploadSession {
+    pub fn new_session(&self, repository: &RepositoryName, bytes: [u8; 16]) -> UploadSession {
         self.new_session_at(repository, bytes, hour())
     }
 
@@ -56,9 +71,9 @@ impl Secret {
     }
 
     /// Whether a session's identifier was given out by
-    /// [`Secret::new_session`] in the last [`FRESH_HOURS`], or in the next hour: the
+    /// [`SessionSecret::new_session`] in the last [`FRESH_HOURS`], or in the next hour: the
     /// clock of another instance may be ahead, if only by a moment.
-    pub(super) fn recognizes(&self, session: &UploadSession) -> bool {
+    pub fn recognizes(&self, session: &UploadSession) -> bool {
         let Some(bytes) = bytes(&session.id) else { return false };
         let began = u16::from_be_bytes(HOUR.map(|place| bytes[place]));
         let hash = self.hash(&session.repository, &bytes);
@@ -69,7 +84,7 @@ impl Secret {
     /// The hash of an identifier's first bytes and of the place of a repository's
     /// sessions. A secret that cannot be a key gives none, and recognizes none.
     fn hash(&self, repository: &RepositoryName, bytes: &[u8; 16]) -> Vec<u8> {
-        let Ok(mut hash) = Hmac::<Sha256>::new_from_slice(&self.0) else { return Vec::new() };
+        let Some(mut hash) = self.hmac() else { return Vec::new() };
         for place in [0, 1, 2, 3, 4, HOUR[0], HOUR[1]] {
             hash.update(&[bytes[place]]);
         }
@@ -94,13 +109,13 @@ fn hour() -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Secret, hour};
+    use super::{SessionSecret, hour};
+    use crate::UploadSession;
     use roadstead_oci::RepositoryName;
-    use roadstead_storage::UploadSession;
 
     #[test]
     fn identifiers_are_recognized_in_their_repository_by_their_secret() {
-        let (ours, theirs) = (Secret(b"ours".to_vec()), Secret(b"theirs".to_vec()));
+        let (ours, theirs) = (SessionSecret::new(*b"ours"), SessionSecret::new(*b"theirs"));
         let name = |text| RepositoryName::parse(text).unwrap();
         let (here, there) = (name("a/here"), name("a/there"));
         for random in 0..100_u8 {
@@ -125,7 +140,7 @@ mod tests {
 
     #[test]
     fn identifiers_of_a_clock_that_is_ahead_are_recognized() {
-        let (secret, name) = (Secret(b"ours".to_vec()), RepositoryName::parse("a").unwrap());
+        let (secret, name) = (SessionSecret::new(*b"ours"), RepositoryName::parse("a").unwrap());
         // If an hour begins meanwhile, nothing changes.
         for (hours, recognized) in [(-26, false), (-23, true), (0, true), (1, true), (3, false)] {
             let session = secret.new_session_at(&name, [7; 16], hour().wrapping_add_signed(hours));
@@ -138,7 +153,7 @@ mod tests {
     fn the_hash_of_an_identifier() {
         let repository = RepositoryName::parse("a/here").unwrap();
         let bytes = std::array::from_fn(|place| u8::try_from(place).unwrap());
-        let hash = Secret(b"ours".to_vec()).hash(&repository, &bytes);
+        let hash = SessionSecret::new(*b"ours").hash(&repository, &bytes);
         assert_eq!(hash[..7], [0xde, 0x17, 0xdf, 0xd3, 0x27, 0x54, 0xb3]);
     }
 }
