@@ -142,11 +142,38 @@ impl Client {
         self.expect(status, Method::HEAD, path, &[accept], Body::default()).await.map(|_| ())
     }
 
+    /// HEAD; whether the server has what is at the path.
+    pub(crate) async fn has(&mut self, path: &str) -> anyhow::Result<bool> {
+        let response = self.send(Method::HEAD, path, &[], Body::default()).await?;
+        let status = response.status();
+        response.into_body().collect().await?;
+        match status {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            status => anyhow::bail!("HEAD {path}: {status}"),
+        }
+    }
+
     /// GET; returns the number of bytes received, which are discarded.
     pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<u64> {
         let accept = (header::ACCEPT, MANIFEST_TYPE);
-        let response = self.send(Method::GET, path, &[accept], Body::default()).await?;
-        anyhow::ensure!(response.status() == StatusCode::OK, "GET {path}: {}", response.status());
+        self.receive(StatusCode::OK, path, accept).await
+    }
+
+    /// GET of a part, both ends included; returns the number of bytes received.
+    pub(crate) async fn part(&mut self, path: &str, start: u64, end: u64) -> anyhow::Result<u64> {
+        let range = format!("bytes={start}-{end}");
+        self.receive(StatusCode::PARTIAL_CONTENT, path, (header::RANGE, &range)).await
+    }
+
+    async fn receive(
+        &mut self,
+        status: StatusCode,
+        path: &str,
+        header: (HeaderName, &str),
+    ) -> anyhow::Result<u64> {
+        let response = self.send(Method::GET, path, &[header], Body::default()).await?;
+        anyhow::ensure!(response.status() == status, "GET {path}: {}", response.status());
         let mut body = response.into_body();
         let mut count = 0;
         while let Some(frame) = body.frame().await {

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The size of an image's configuration.
 const CONFIGURATION: usize = 4 << 10;
 
-/// Generates images; no two share a blob.
+/// Generates images; no two share a blob, unless they are told to.
 #[derive(Debug)]
 pub(crate) struct ImageGenerator {
     configurations: BlobGenerator,
     layers: BlobGenerator,
+    /// Layers that all images have, before their own.
+    shared: Vec<Blob>,
     count: usize,
     made: AtomicU64,
 }
@@ -34,15 +36,24 @@ impl ImageGenerator {
         Self {
             configurations,
             layers: BlobGenerator::new(pattern, size),
+            shared: Vec::new(),
             count,
             made: AtomicU64::new(0),
         }
     }
 
+    /// The same, with one layer that changes from image to image.
+    pub(crate) fn changing_one(mut self) -> Self {
+        self.shared = (1..self.count).map(|_| self.layers.blob()).collect();
+        self.count = 1;
+        self
+    }
+
     /// The next image.
     pub(crate) fn image(&self) -> Image {
         let config = self.configurations.blob();
-        let layers: Vec<_> = (0..self.count).map(|_| self.layers.blob()).collect();
+        let own = (0..self.count).map(|_| self.layers.blob());
+        let layers: Vec<_> = self.shared.iter().cloned().chain(own).collect();
         let manifest = manifest(&config, &layers);
         let tag = format!("image{}", self.made.fetch_add(1, Ordering::Relaxed));
         Image { config, layers, tag, manifest }
@@ -95,10 +106,25 @@ impl Image {
     ) -> anyhow::Result<()> {
         for blob in self.blobs() {
             let path = format!("/v2/{name}/blobs/{}", blob.digest);
-            client.head(&path, StatusCode::NOT_FOUND).await?;
-            client.push(name, blob, style).await?;
+            if !client.has(&path).await? {
+                client.push(name, blob, style).await?;
+            }
         }
         client.put_manifest(&format!("/v2/{name}/manifests/{}", self.tag), &self.manifest).await
+    }
+
+    /// The name of a repository that no other image is pushed to.
+    pub(crate) fn own_repository(&self) -> String {
+        format!("bench/{}", self.tag)
+    }
+
+    /// Pushes it as clients do if the server has all of it: a HEAD for each blob, and the
+    /// manifest, under a tag of its own.
+    pub(crate) async fn push_again(&self, client: &mut Client, number: u64) -> anyhow::Result<()> {
+        for blob in self.blobs() {
+            client.head(&format!("/v2/{REPOSITORY}/blobs/{}", blob.digest), StatusCode::OK).await?;
+        }
+        self.tag(client, &format!("again{number}")).await
     }
 
     /// Tags it once more.

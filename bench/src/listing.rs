@@ -8,25 +8,33 @@ use std::path::Path;
 /// The digest that tags point to; it is never requested.
 const LINK: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
 
-/// Writes `count` tags and as many repositories in distribution's layout.
-pub(crate) fn lay_out(root: &Path, count: usize) -> anyhow::Result<()> {
+/// Writes tags and repositories in distribution's layout.
+pub(crate) fn lay_out(root: &Path, tags: usize, others: usize) -> anyhow::Result<()> {
     let repositories = root.join("docker/registry/v2/repositories");
-    for number in 0..count {
+    for number in 0..tags {
         let tag = format!("{REPOSITORY}/_manifests/tags/{}/current", tag(number));
         let tag = repositories.join(tag);
         std::fs::create_dir_all(&tag)?;
         std::fs::write(tag.join("link"), LINK)?;
+    }
+    for number in 0..others {
         let other = format!("{}/_manifests/tags", repository(number));
         std::fs::create_dir_all(repositories.join(other))?;
     }
     Ok(())
 }
 
-/// Pushes `count` tags and as many repositories of an image that is in
-/// [`REPOSITORY`] already.
-pub(crate) async fn push(image: &Image, client: &mut Client, count: usize) -> anyhow::Result<()> {
-    for number in 0..count {
+/// Pushes tags and repositories of an image that is in [`REPOSITORY`] already.
+pub(crate) async fn push(
+    image: &Image,
+    client: &mut Client,
+    tags: usize,
+    others: usize,
+) -> anyhow::Result<()> {
+    for number in 0..tags {
         image.tag(client, &tag(number)).await?;
+    }
+    for number in 0..others {
         image.push_to(client, &repository(number), PushStyle::Put).await?;
     }
     Ok(())

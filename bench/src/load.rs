@@ -2,9 +2,10 @@
 
 use crate::client::PushStyle;
 use crate::content::BlobGenerator;
-use crate::image::ImageGenerator;
+use crate::image::{Image, ImageGenerator};
 use http::StatusCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// The requests that a row sends.
@@ -27,18 +28,46 @@ pub(crate) enum Load {
         /// The required status.
         status: StatusCode,
     },
+    /// HEAD of blobs that the server does not have, each another one.
+    Miss(Arc<BlobGenerator>),
     /// GET of these paths in turn, by this program's client.
     Fetch(Vec<String>),
+    /// GET of parts of this many bytes of a blob, one after the other, as several connections of
+    /// one pull do.
+    Parts {
+        /// The blob's path.
+        path: String,
+        /// The size of a part.
+        part: u64,
+        /// The number of parts.
+        parts: u64,
+        /// The number of the next one.
+        next: Arc<AtomicU64>,
+    },
     /// Pushes of blobs that the server does not have.
     Push(Arc<BlobGenerator>, PushStyle),
-    /// Pushes of images: HEAD of each layer, layers, configuration, manifest.
+    /// Pushes of images: HEAD of each layer, layers, configuration, manifest. Images may share
+    /// layers; what the server has is not pushed again.
     PushImage(Arc<ImageGenerator>, PushStyle),
+    /// Pushes of images, each to a repository of its own.
+    PushNew(Arc<ImageGenerator>),
+    /// Pushes of an image that the server has, under another tag each time.
+    PushAgain(Arc<Image>, Arc<AtomicU64>),
+    /// Moves tags to an image that the server has, one of this many after the other.
+    Tag(Arc<Image>, usize, Arc<AtomicU64>),
 }
 
 impl Load {
     /// Whether it stores content on the server.
     pub(crate) fn writes(&self) -> bool {
-        matches!(self, Self::Push(..) | Self::PushImage(..))
+        matches!(
+            self,
+            Self::Push(..)
+                | Self::PushImage(..)
+                | Self::PushNew(_)
+                | Self::PushAgain(..)
+                | Self::Tag(..)
+        )
     }
 }
 

@@ -22,7 +22,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use clap::{Parser, ValueEnum as _};
 use rows::Group;
-use run::Bench;
+use run::{Bench, Results};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -94,27 +94,32 @@ async fn run(flags: &Flags) -> anyhow::Result<()> {
         [] => Group::value_variants(),
         rows => rows,
     };
-    let mut text = heading(&systems, directory);
-    print(&text)?;
+    let heading = heading(&systems, directory);
+    print(&heading)?;
     let bench = Bench::new(systems, directory, flags.rounds.into())?;
+    let (mut text, mut all) = (String::new(), Vec::new());
     for group in groups {
-        let table = measure(&bench, *group, &pattern, flags).await?;
+        let (table, results) = measure(&bench, *group, &pattern, flags).await?;
         print(&table)?;
         text.push_str(&table);
+        all.extend(results);
     }
+    let summary = report::summary(&all, bench.systems());
+    print(&summary)?;
     if let Some(output) = &flags.output {
+        let text = format!("{heading}{summary}{text}");
         std::fs::write(output, text).with_context(|| output.display().to_string())?;
     }
     Ok(())
 }
 
-/// Measures a group and returns its tables.
+/// Measures a group and returns its tables, and the results in those of rows.
 async fn measure(
     bench: &Bench,
     group: Group,
     pattern: &Bytes,
     flags: &Flags,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<(String, Vec<Results>)> {
     let mut text = String::new();
     let mut all = Vec::new();
     for stage in rows::stages(group, pattern, Duration::from_secs(flags.seconds)) {
@@ -140,7 +145,7 @@ async fn measure(
         }
         _ => {}
     }
-    Ok(text)
+    Ok((text, all))
 }
 
 fn systems(flags: &Flags, beside: &Path) -> anyhow::Result<Vec<System>> {

@@ -1,11 +1,14 @@
 //! One measurement: puts a server under load and takes its CPU time.
 
-use crate::client::Client;
+use crate::client::{Client, PushStyle};
 use crate::content::REPOSITORY;
+use crate::listing::tag;
 use crate::load::{Effort, Load};
 use crate::process::Server;
 use crate::sample::{Sample, Unit, Work, percentile, sample};
 use crate::wrk;
+use http::StatusCode;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long a server may go on working after its last response; that is part of
@@ -79,6 +82,14 @@ async fn once(client: &mut Client, load: &Load) -> anyhow::Result<u64> {
     match load {
         Load::Get { path, .. } => client.get(path).await,
         Load::Head { path, status } => client.head(path, *status).await.map(|()| 0),
+        Load::Miss(blobs) => {
+            let path = format!("/v2/{REPOSITORY}/blobs/{}", blobs.blob().digest);
+            client.head(&path, StatusCode::NOT_FOUND).await.map(|()| 0)
+        }
+        Load::Parts { path, part, parts, next } => {
+            let start = next.fetch_add(1, Ordering::Relaxed) % parts * part;
+            client.part(path, start, start + part - 1).await
+        }
         Load::Fetch(paths) => {
             let mut bytes = 0;
             for path in paths {
@@ -95,6 +106,18 @@ async fn once(client: &mut Client, load: &Load) -> anyhow::Result<u64> {
             let image = images.image();
             image.push(client, *style).await?;
             Ok(image.size())
+        }
+        Load::PushNew(images) => {
+            let image = images.image();
+            image.push_to(client, &image.own_repository(), PushStyle::Put).await?;
+            Ok(image.size())
+        }
+        Load::PushAgain(image, pushed) => {
+            image.push_again(client, pushed.fetch_add(1, Ordering::Relaxed)).await.map(|()| 0)
+        }
+        Load::Tag(image, tags, moved) => {
+            let number = usize::try_from(moved.fetch_add(1, Ordering::Relaxed))? % tags;
+            image.tag(client, &tag(number)).await.map(|()| 0)
         }
     }
 }

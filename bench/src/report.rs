@@ -80,6 +80,40 @@ pub(crate) fn table(results: &Results, systems: &[System]) -> String {
     text
 }
 
+/// All rows by how Roadstead's rate compares with the best durable peer's, the worst first.
+pub(crate) fn summary(all: &[Results], systems: &[System]) -> String {
+    let mut compared = Vec::new();
+    for results in all {
+        for row in &results.rows {
+            if let Some((name, ratio)) = best_peer(row, systems) {
+                compared.push((ratio, format!("{}: {} ({name})", results.title, row.name)));
+            }
+        }
+    }
+    compared.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let mut text =
+        "\n## Losses and wins\n\nRoadstead's rate over that of the best durable peer, which is \
+        named, the worst row first.\n\n"
+            .to_owned();
+    for (ratio, row) in compared {
+        let _ = writeln!(text, "- {}× {row}", short(ratio));
+    }
+    text
+}
+
+/// The durable peer with the highest rate in a row, and Roadstead's rate over its.
+fn best_peer(row: &RowResults, systems: &[System]) -> Option<(&'static str, f64)> {
+    let rates = systems.iter().zip(&row.cells);
+    let rates = rates.filter_map(|(system, cell)| {
+        medians(&cell.samples).map(|sample| (system.kind, sample.rate))
+    });
+    let rates: Vec<_> = rates.collect();
+    let ours = rates.iter().find(|(kind, _)| *kind == SystemKind::Roadstead)?.1;
+    let peers = rates.iter().filter(|(kind, _)| kind.durable_peer());
+    let (kind, best) = peers.max_by(|one, other| one.1.total_cmp(&other.1))?;
+    Some((kind.name(), ours / best))
+}
+
 /// How median latencies grow from one stage to another with the same rows.
 pub(crate) fn growth(few: &Results, many: &Results, systems: &[System]) -> String {
     let mut text = format!("Median times in “{}” over those in “{}”:\n\n", many.title, few.title);

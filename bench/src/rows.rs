@@ -55,8 +55,13 @@ pub(crate) enum Group {
     Blob256m,
     /// Pushes of 256 MiB
     Push256m,
-    /// Pushes of 64 KiB
+    /// Pushes of 64 KiB, in one PUT and by PATCH
     Push64k,
+    /// What CI pushes: an image that is there already, one of ten layers changed, a tag that moves
+    /// among 10,000, the first image of a new repository
+    Ci,
+    /// Parts of a blob of 256 MiB
+    Parts,
     /// Images of 10 layers of 4 MiB
     Image,
     /// Pages of tags and of the catalog, at 1,000 and 10,000
@@ -78,10 +83,14 @@ pub(crate) struct Stage {
     pub(crate) title: String,
     /// Whether servers speak TLS.
     pub(crate) tls: bool,
-    /// How many tags and repositories to list there are.
-    pub(crate) names: usize,
+    /// How many tags there are beside those that are pushed.
+    pub(crate) tags: usize,
+    /// How many repositories there are beside the one that is pushed to.
+    pub(crate) repositories: usize,
+    /// Whether data is in memory, if there is a file system for that.
+    pub(crate) in_memory: bool,
     /// What is pushed to the servers beforehand.
-    pub(crate) images: Vec<Image>,
+    pub(crate) images: Vec<Arc<Image>>,
     /// The measured rows.
     pub(crate) rows: Vec<Row>,
 }
@@ -98,8 +107,9 @@ pub(crate) struct Row {
 }
 
 impl Stage {
-    fn new(title: &str, images: Vec<Image>, rows: Vec<Row>) -> Self {
-        Self { title: title.to_owned(), tls: false, names: 0, images, rows }
+    fn new(title: &str, images: Vec<Arc<Image>>, rows: Vec<Row>) -> Self {
+        let (tls, tags, repositories, in_memory) = (false, 0, 0, false);
+        Self { title: title.to_owned(), tls, tags, repositories, in_memory, images, rows }
     }
 }
 
@@ -123,8 +133,13 @@ impl Row {
             (Load::PushImage(images, _), SystemKind::Nginx) => {
                 Load::PushImage(Arc::clone(images), PushStyle::File)
             }
-            (Load::Push(..), SystemKind::Nginx) => return None,
-            (Load::Get { path, .. }, SystemKind::Nginx) if path == BASE || path.contains("?n=") => {
+            (
+                Load::Push(..) | Load::PushNew(_) | Load::PushAgain(..) | Load::Tag(..),
+                SystemKind::Nginx,
+            ) => return None,
+            (Load::Get { path, .. }, SystemKind::Nginx)
+                if path == BASE || path.contains("/tags/list") || path.contains("_catalog") =>
+            {
                 return None;
             }
             (load, _) => load.clone(),
@@ -143,6 +158,12 @@ pub(crate) fn stages(group: Group, pattern: &Bytes, duration: Duration) -> Vec<S
         Group::Blob256m => vec![big_blobs(pattern, duration)],
         Group::Push256m => vec![big_pushes(pattern, duration)],
         Group::Push64k => vec![small_pushes(pattern, duration)],
+        Group::Ci => vec![
+            layers_again(pattern, duration),
+            moving_tags(pattern, duration),
+            new_repositories(pattern, duration),
+        ],
+        Group::Parts => vec![parts(pattern, duration)],
         Group::Image => vec![images(pattern, duration)],
         Group::Lists => NAMES.map(|names| lists(pattern, names, duration)).into(),
         Group::Tls => [false, true].map(|tls| encryption(pattern, tls, duration)).into(),
@@ -169,7 +190,7 @@ fn manifests(pattern: &Bytes, duration: Duration) -> Stage {
         Row::new(name, Unit::Operations, load.clone(), concurrency, duration)
     };
     let rows = loads.iter().flat_map(|load| [1, 16, 64].map(|concurrency| row(load, concurrency)));
-    Stage::new("Manifests of 2 KiB", vec![image], rows.collect())
+    Stage::new("Manifests of 2 KiB", vec![Arc::new(image)], rows.collect())
 }
 
 fn small_blobs(pattern: &Bytes, duration: Duration) -> Stage {
@@ -181,7 +202,7 @@ fn small_blobs(pattern: &Bytes, duration: Duration) -> Stage {
         Row::new("64 KiB GET", Unit::Operations, whole, SOME, duration),
         Row::new("Range of 16 KiB of 64 KiB", Unit::Operations, range, SOME, duration),
     ];
-    Stage::new("Blobs of 64 KiB", vec![image], rows)
+    Stage::new("Blobs of 64 KiB", vec![Arc::new(image)], rows)
 }
 
 fn uncached(pattern: &Bytes, duration: Duration) -> Stage {
@@ -196,8 +217,20 @@ fn uncached(pattern: &Bytes, duration: Duration) -> Stage {
         let load = Load::Get { path, range, unique: true };
         Row::new(name, Unit::Operations, load, SOME, duration)
     };
-    let title = "Small GETs, each with a unique query";
-    Stage::new(title, vec![image], loads.into_iter().map(row).collect())
+    let title = "Small requests past the cache";
+    let misses = Arc::new(BlobGenerator::new(pattern, 100));
+    let miss = |connections| {
+        let load = Load::Miss(Arc::clone(&misses));
+        Row::new(
+            "HEAD of blobs that were never asked for",
+            Unit::Operations,
+            load,
+            connections,
+            duration,
+        )
+    };
+    let rows = loads.into_iter().map(row).chain([1, SOME].map(miss));
+    Stage::new(title, vec![Arc::new(image)], rows.collect())
 }
 
 fn big_blobs(pattern: &Bytes, duration: Duration) -> Stage {
@@ -205,7 +238,7 @@ fn big_blobs(pattern: &Bytes, duration: Duration) -> Stage {
     let load = Load::Fetch(vec![image.layer()]);
     let row =
         |connections| Row::new("256 MiB GET", Unit::Bytes, load.clone(), connections, duration);
-    Stage::new("Blobs of 256 MiB", vec![image], vec![row(1), row(FEW)])
+    Stage::new("Blobs of 256 MiB", vec![Arc::new(image)], vec![row(1), row(FEW)])
 }
 
 fn big_pushes(pattern: &Bytes, duration: Duration) -> Stage {
@@ -224,9 +257,73 @@ fn big_pushes(pattern: &Bytes, duration: Duration) -> Stage {
 }
 
 fn small_pushes(pattern: &Bytes, duration: Duration) -> Stage {
-    let load = Load::Push(Arc::new(BlobGenerator::new(pattern, SMALL)), PushStyle::Put);
-    let row = Row::new("64 KiB push", Unit::Operations, load, FEW, duration);
-    Stage::new("Pushes of 64 KiB", Vec::new(), vec![row])
+    let maker = Arc::new(BlobGenerator::new(pattern, SMALL));
+    let row = |(name, style, connections)| {
+        let load = Load::Push(Arc::clone(&maker), style);
+        Row::new(name, Unit::Operations, load, connections, duration)
+    };
+    let (put, patch) = ("64 KiB push, POST and PUT", "64 KiB push, POST, PATCH and PUT");
+    let rows = [
+        (put, PushStyle::Put, 1),
+        (put, PushStyle::Put, FEW),
+        (patch, PushStyle::Patch, 1),
+        (patch, PushStyle::Patch, FEW),
+    ];
+    Stage::new("Pushes of 64 KiB", Vec::new(), rows.map(row).into())
+}
+
+/// Images of which all layers, or all but one, are there already.
+fn layers_again(pattern: &Bytes, duration: Duration) -> Stage {
+    let known = Arc::new(ImageGenerator::new(pattern, LAYERS, SMALL).image());
+    let changing = Arc::new(ImageGenerator::new(pattern, LAYERS, LAYER).changing_one());
+    let former = Arc::new(changing.image());
+    let again = Load::PushAgain(Arc::clone(&known), Arc::default());
+    let one = Load::PushImage(changing, PushStyle::Patch);
+    let rows = vec![
+        Row::new(
+            "image of 10 layers that are there, new tag",
+            Unit::Operations,
+            again,
+            FEW,
+            duration,
+        ),
+        Row::new("image, one of 10 layers of 4 MiB changed", Unit::Operations, one, FEW, duration)
+            .at_most(IMAGE_LIMIT),
+    ];
+    Stage::new("Images that are there already", vec![known, former], rows)
+}
+
+fn moving_tags(pattern: &Bytes, duration: Duration) -> Stage {
+    let image = Arc::new(ImageGenerator::new(pattern, 1, SMALL).image());
+    let tags = NAMES[1];
+    let load = Load::Tag(Arc::clone(&image), tags, Arc::default());
+    let rows = vec![Row::new("tag moves", Unit::Operations, load, FEW, duration)];
+    let title = format!("Tags in a repository of {tags}");
+    Stage { tags, ..Stage::new(&title, vec![image], rows) }
+}
+
+fn new_repositories(pattern: &Bytes, duration: Duration) -> Stage {
+    let images = Arc::new(ImageGenerator::new(pattern, 1, SMALL));
+    let former = Arc::new(images.image());
+    let load = Load::PushNew(images);
+    let rows = vec![Row::new("first image of a repository", Unit::Operations, load, FEW, duration)];
+    let repositories = NAMES[0];
+    let title = format!("New repositories beside {repositories}");
+    Stage { repositories, ..Stage::new(&title, vec![former], rows) }
+}
+
+fn parts(pattern: &Bytes, duration: Duration) -> Stage {
+    let image = ImageGenerator::new(pattern, 1, BIG).image();
+    let row = |name, unit, part: usize, connections| {
+        let (part, parts) = (part as u64, (BIG / part) as u64);
+        let load = Load::Parts { path: image.layer(), part, parts, next: Arc::default() };
+        Row::new(name, unit, load, connections, duration)
+    };
+    let rows = vec![
+        row("64 KiB of 256 MiB", Unit::Operations, SMALL, 1),
+        row("8 MiB of 256 MiB", Unit::Bytes, 8 << 20, SOME),
+    ];
+    Stage::new("Parts of a blob of 256 MiB", vec![Arc::new(image)], rows)
 }
 
 fn images(pattern: &Bytes, duration: Duration) -> Stage {
@@ -238,7 +335,7 @@ fn images(pattern: &Bytes, duration: Duration) -> Stage {
         Row::new("image push", Unit::Bytes, push, FEW, duration).at_most(IMAGE_LIMIT),
         Row::new("image pull", Unit::Bytes, pull, FEW, duration),
     ];
-    Stage::new("Images of 10 layers of 4 MiB", vec![image], rows)
+    Stage::new("Images of 10 layers of 4 MiB", vec![Arc::new(image)], rows)
 }
 
 fn lists(pattern: &Bytes, names: usize, duration: Duration) -> Stage {
@@ -247,6 +344,7 @@ fn lists(pattern: &Bytes, names: usize, duration: Duration) -> Stage {
     let before = names / 2 - 1;
     let loads = [
         ("page of 100 tags", format!("/v2/{REPOSITORY}/tags/list?n=100&last={}", tag(before))),
+        ("all tags", format!("/v2/{REPOSITORY}/tags/list")),
         ("page of 100 repositories", format!("/v2/_catalog?n=100&last={}", repository(before))),
     ];
     let row = |(name, path)| {
@@ -254,7 +352,9 @@ fn lists(pattern: &Bytes, names: usize, duration: Duration) -> Stage {
         Row::new(name, Unit::Operations, load, 1, duration)
     };
     let title = format!("Lists, {names} names");
-    Stage { names, ..Stage::new(&title, vec![image], loads.into_iter().map(row).collect()) }
+    let rows = loads.into_iter().map(row).collect();
+    let (tags, repositories, in_memory) = (names, names, true);
+    Stage { tags, repositories, in_memory, ..Stage::new(&title, vec![Arc::new(image)], rows) }
 }
 
 fn encryption(pattern: &Bytes, tls: bool, duration: Duration) -> Stage {
@@ -270,5 +370,5 @@ fn encryption(pattern: &Bytes, tls: bool, duration: Duration) -> Stage {
     };
     let rows = loads.into_iter().map(row).collect();
     let title = if tls { "Small GETs with TLS" } else { "The same without TLS" };
-    Stage { tls, ..Stage::new(title, vec![image], rows) }
+    Stage { tls, ..Stage::new(title, vec![Arc::new(image)], rows) }
 }

@@ -128,21 +128,23 @@ impl Bench {
     /// Starts a system with the content that the stage needs.
     async fn prepare(&self, stage: &Stage, system: &System) -> anyhow::Result<Server> {
         let mut place = self.place(&plain(&stage.title), system);
-        if let (Some(memory), true) = (&self.memory, stage.names > 0) {
+        if let (Some(memory), true) = (&self.memory, stage.in_memory) {
             place.directory = memory.path().join(plain(&stage.title)).join(system.kind.name());
         }
         let laid_out = system.kind.has_distributions_layout();
         if laid_out {
-            listing::lay_out(&place.data(), stage.names)?;
+            listing::lay_out(&place.data(), stage.tags, stage.repositories)?;
         }
         let server = system.start(&place, None)?;
         let style = if system.kind == SystemKind::Nginx { PushStyle::File } else { PushStyle::Put };
         let mut client = Client::connect(&server.address).await?;
         for image in &stage.images {
             image.push(&mut client, style).await?;
-            if !laid_out && style != PushStyle::File {
-                listing::push(image, &mut client, stage.names).await?;
-            }
+        }
+        if let (Some(image), false) = (stage.images.first(), laid_out)
+            && style != PushStyle::File
+        {
+            listing::push(image, &mut client, stage.tags, stage.repositories).await?;
         }
         if !stage.tls {
             return Ok(server);

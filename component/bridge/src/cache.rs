@@ -60,7 +60,9 @@ impl Directive {
             [CONTROL, GRANT, KEY, PURGE].map(|name| headers.remove(name));
         let text = |value: HeaderValue| value.to_str().map(str::to_owned).ok();
         if let Some(keys) = purge.and_then(text) {
-            return Some(Self::Purge { keys: keys.split_whitespace().map(str::to_owned).collect() });
+            return Some(Self::Purge {
+                keys: keys.split_whitespace().map(str::to_owned).collect(),
+            });
         }
         let grant = grant.as_ref().and_then(max_age).unwrap_or_default();
         Some(Self::Keep { key: text(key?)?, ttl: max_age(control.as_ref()?)?, grant })

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::metadata::Metadata;
+use crate::reads::RecentManifests;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{
@@ -19,11 +20,14 @@ pub(crate) struct Objects {
     pub(crate) backend: Backend,
     /// Whether conditional writes are honoured, as far as is known.
     conditional: AtomicBool,
+    /// Of the methods for manifests; all others ask the store.
+    pub(crate) recent: RecentManifests,
 }
 
 impl Objects {
     pub(crate) fn new(backend: Backend) -> Self {
-        Self { conditional: AtomicBool::new(backend.conditional), backend }
+        let conditional = AtomicBool::new(backend.conditional);
+        Self { conditional, backend, recent: RecentManifests::default() }
     }
 
     /// The path of an object in the bucket: the only place that makes one of a

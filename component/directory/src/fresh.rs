@@ -171,7 +171,8 @@ impl Directory {
         for _ in 0..PRUNE_RETRIES {
             match &result {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.create_directories(path.parent().unwrap_or(self.root())).map_err(failed)?;
+                    self.create_directories(path.parent().unwrap_or(self.root()))
+                        .map_err(failed)?;
                     result = files::rename(prepared, path);
                 }
                 _ => break,

@@ -5,10 +5,10 @@ use crate::body::{self, CHUNK, Upload};
 use crate::{host, mount, outbound, wasip3};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
+use roadstead_bridge::services::SESSION_SECRET;
 use roadstead_bridge::storage::{
     AUTHORITY, OPERATION, Operation, REPLY, REPLY_IN_BODY, Reply, TRANSFER, Transfer, WRITE,
 };
-use roadstead_bridge::services::SESSION_SECRET;
 use roadstead_bridge::{Services, header_json, log};
 use roadstead_config::{Config, DEFAULT_ROOT, UploadPurging};
 use roadstead_directory::{Directory, FileRange, Purged, Receiver, Transport};

@@ -1,4 +1,4 @@
-//! Manifests: two requests for each.
+//! Manifests: two requests for each, or one if it was read lately.
 
 use crate::error::Error;
 use crate::lists::LIST_LIMIT;
@@ -63,12 +63,12 @@ impl Objects {
             Reference::Tag(tag) => {
                 // A tag's link is trusted, as it is deleted with its manifest.
                 let pointer = self.pointer(&Key::Tag(repository.clone(), tag.clone())).await?;
-                let bytes = self.read(&Key::Blob(pointer.digest.clone())).await?;
+                let bytes = self.manifest_bytes(&pointer.digest).await?;
                 (pointer, bytes)
             }
             Reference::Digest(digest) => {
-                let (link, blob) = (self.revision(repository, digest), Key::Blob(digest.clone()));
-                let (pointer, bytes) = join(link, self.read(&blob)).await;
+                let link = self.revision(repository, digest);
+                let (pointer, bytes) = join(link, self.manifest_bytes(digest)).await;
                 (pointer?, bytes?)
             }
         };
@@ -86,16 +86,29 @@ impl Objects {
             Reference::Tag(tag) => self.pointer(&Key::Tag(repository.clone(), tag.clone())).await?,
             Reference::Digest(digest) => self.revision(repository, digest).await?,
         };
-        let blob = Key::Blob(digest.clone());
-        let (media_type, size) = if media_type.is_some() {
-            (media_type, self.head(&blob).await?.size)
-        } else {
+        let (media_type, size) = match (media_type, self.recent.get(&digest)) {
+            (Some(media_type), Some(bytes)) => (Some(media_type), bytes.len() as u64),
+            (Some(media_type), None) => {
+                (Some(media_type), self.head(&Key::Blob(digest.clone())).await?.size)
+            }
             // Distribution recorded none: the manifest itself says it.
-            let bytes = self.read(&blob).await?;
-            let parsed = Manifest::parse_stored(&bytes, None).ok();
-            (parsed.map(|manifest| manifest.media_type().clone()), bytes.len() as u64)
+            (None, _) => {
+                let bytes = self.manifest_bytes(&digest).await?;
+                let parsed = Manifest::parse_stored(&bytes, None).ok();
+                (parsed.map(|manifest| manifest.media_type().clone()), bytes.len() as u64)
+            }
         };
         Ok(StoredManifest { digest, media_type, size, content: () })
+    }
+
+    /// The bytes of a manifest, whichever repositories hold it.
+    async fn manifest_bytes(&self, digest: &Digest) -> Result<Bytes, Error> {
+        if let Some(bytes) = self.recent.get(digest) {
+            return Ok(bytes);
+        }
+        let bytes = self.read(&Key::Blob(digest.clone())).await?;
+        self.recent.insert(digest, &bytes);
+        Ok(bytes)
     }
 
     /// See [`roadstead_storage::Storage::holds_manifest`].

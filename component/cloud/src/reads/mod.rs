@@ -4,3 +4,6 @@
 mod blobs;
 mod content;
 mod manifests;
+mod recent;
+
+pub(crate) use recent::RecentManifests;

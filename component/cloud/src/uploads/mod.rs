@@ -37,7 +37,12 @@ pub(crate) struct Uploads {
 impl Uploads {
     pub(crate) fn new(objects: Arc<Objects>, options: Options) -> Self {
         let Options { secret, purging } = options;
-        Self { objects, secret: secret.map(SessionSecret::new).map(Secret), purging, verifies: OnceLock::new() }
+        Self {
+            objects,
+            secret: secret.map(SessionSecret::new).map(Secret),
+            purging,
+            verifies: OnceLock::new(),
+        }
     }
 }
 

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn receipts_are_valid_for_what_they_were_given_for() {
-        let (ours, theirs) = (Secret(SessionSecret::new(*b"ours")), Secret(SessionSecret::new(*b"theirs")));
+        let (ours, theirs) =
+            (Secret(SessionSecret::new(*b"ours")), Secret(SessionSecret::new(*b"theirs")));
         let name = RepositoryName::parse("a").unwrap();
         let session = |byte| UploadSession::from_random(name.clone(), [byte; 16]);
         let (session, other) = (session(1), session(2));

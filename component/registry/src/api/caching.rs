@@ -22,7 +22,12 @@ const NO_REPOSITORY: &str = "/";
 
 /// The cache directives that a response may have, by its status.
 pub(super) enum CacheDirective {
-    Keep { key: String, ttl: Duration, missing: Option<String>, grant: Duration },
+    Keep {
+        key: String,
+        ttl: Duration,
+        missing: Option<String>,
+        grant: Duration,
+    },
     /// The key of the repository that changes, if one does.
     Purge(Option<String>),
 }

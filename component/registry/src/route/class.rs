@@ -217,7 +217,15 @@ mod tests {
             ("GET", "/v2/a/tags/list", "tags", pull, Read, "", None),
             ("GET", "/v2/a/referrers/DIGEST", "referrers", pull, Read, "", None),
             ("GET", "/v2/a/manifests/t", "manifest", pull, Read, "1", Some(Event::Pull)),
-            ("HEAD", "/v2/a/manifests/DIGEST", "manifest", pull, Read, "10 or missing", Some(Event::Pull)),
+            (
+                "HEAD",
+                "/v2/a/manifests/DIGEST",
+                "manifest",
+                pull,
+                Read,
+                "10 or missing",
+                Some(Event::Pull),
+            ),
             ("PUT", "/v2/a/manifests/t", "manifest", push, Write, "purge", Some(Event::Push)),
             (
                 "DELETE",

@@ -14,13 +14,13 @@ mod sessions;
 mod walk;
 
 use super::Uploads;
-use roadstead_storage::FRESH_HOURS;
 use crate::error::Error;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _};
 use object_store::path::Path;
 use progress::Progress;
 use roadstead_oci::RepositoryName;
+use roadstead_storage::FRESH_HOURS;
 use roadstead_storage::{PURGE_LEAST_AGE, PURGE_TIME, StorageError, UploadSession};
 use std::time::{Duration, Instant, SystemTime};
 
