@@ -293,7 +293,8 @@ impl<'a> Scene<'a> {
     /// Waits until the server has handled all disconnects, and uses it.
     async fn settled(&mut self) {
         eventually("unreachable uploads are gone", async || {
-            self.disk.sessions(UNNAMED).is_empty().then_some(())
+            let left = [self.disk.sessions(UNNAMED), self.disk.temporary()].concat();
+            left.is_empty().then_some(())
         })
         .await;
         assert_well(self.address).await;

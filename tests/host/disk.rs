@@ -48,14 +48,19 @@ impl Disk<'_> {
         entries.map(|all| all.map(|entry| entry.unwrap().path()).collect()).unwrap_or_default()
     }
 
-    /// The size on disk of the only session of a repository.
+    /// The temporary files: among others, the first bytes of uploads.
+    pub fn temporary(self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.0.join(".roadstead/tmp"));
+        entries.map(|all| all.map(|entry| entry.unwrap().path()).collect()).unwrap_or_default()
+    }
+
+    /// The size on disk of the only upload, which is to a repository.
     pub fn arriving(self, repository: &str) -> u64 {
         let sessions = self.sessions(repository);
         assert!(sessions.len() <= 1, "{sessions:?}");
-        sessions
-            .first()
-            .and_then(|session| fs::metadata(session.join("data")).ok())
-            .map_or(0, |m| m.len())
+        let session = sessions.first().map(|session| session.join("data"));
+        let files = session.into_iter().chain(self.temporary());
+        files.filter_map(|file| fs::metadata(file).ok()).map(|file| file.len()).sum()
     }
 
     fn link(self, repository: &str, directory: &str, digest: &str) -> PathBuf {

@@ -229,6 +229,15 @@ async fn what_is_missing_is_kept_until_it_is_stored() {
         missing(&path).await;
         ask(address, request(&push("b"), bytes), 201).await;
         stored(&path).await;
+        // A push of a manifest may link a blob again that a deletion took away.
+        let link = root.path().join("docker/registry/v2/repositories/a/_layers/sha256").join(hex);
+        let content = std::fs::read(link.join("link")).unwrap();
+        ask(address, request(&format!("DELETE {path}"), ""), 202).await;
+        missing(&path).await;
+        std::fs::create_dir_all(&link).unwrap();
+        std::fs::write(link.join("link"), content).unwrap();
+        ask(address, put("/v2/a/manifests/other", ROUNDS), 201).await;
+        stored(&path).await;
     })
     .await;
 }

@@ -96,14 +96,18 @@ async fn full_disk(root: &Path) {
     assert!(pieces > 100);
     // An open file keeps its room after it is removed.
     drop(file);
-    let line = format!("POST /v2/{REPOSITORY}/blobs/uploads/");
-    for _ in 0..3 {
-        assert_eq!(refused(address, &line, Bytes::new(), 507).await, "UNAVAILABLE");
-    }
     let other = Bytes::from(vec![9; 300_000]);
-    let whole = format!("{line}?digest={}", digest(&other));
+    for _ in 0..3 {
+        // The upload takes no room before its bytes come.
+        let upload = begin(address, REPOSITORY).await;
+        let line = format!("PATCH {upload}");
+        assert_eq!(refused(address, &line, other.clone(), 507).await, "UNAVAILABLE");
+        assert_eq!(received(address, &upload).await, 0);
+    }
+    let whole = format!("POST /v2/{REPOSITORY}/blobs/uploads/?digest={}", digest(&other));
     assert_eq!(refused(address, &whole, other.clone(), 507).await, "UNAVAILABLE");
     assert_eq!(Disk(root).sessions(REPOSITORY), [] as [PathBuf; 0]);
+    assert_eq!(Disk(root).temporary(), [] as [PathBuf; 0]);
     assert_blob(address, REPOSITORY, &held).await;
     // And a restart serves what is there.
     let again = Registry::start(root, &[], &[]).unwrap();
@@ -140,11 +144,12 @@ async fn gone(parent: &Path) {
             format!("GET {upload}"),
             format!("PATCH {upload}"),
             format!("PUT {}", closing(&upload, &held)),
-            format!("POST /v2/{REPOSITORY}/blobs/uploads/"),
             format!("POST /v2/{REPOSITORY}/blobs/uploads/?digest={held}"),
         ] {
             assert_eq!(refused(address, &line, bytes.clone(), 503).await, "UNAVAILABLE", "{line}");
         }
+        // Nothing is stored for an upload that begins.
+        begin(address, REPOSITORY).await;
         assert_eq!(root.exists(), mount_point);
     }
     assert_eq!(fs::read_dir(&root).unwrap().count(), 0);

@@ -19,8 +19,8 @@ const MAX_AGE: &str = "max-age=";
 pub enum Directive {
     /// The response is the same for everyone who is allowed to have it.
     Keep {
-        /// What outdates it: see [`Directive::Purge`].
-        key: String,
+        /// What outdates it, each of them: see [`Directive::Purge`]. One or two.
+        keys: Vec<String>,
         /// Its TTL, in whole seconds.
         ttl: Duration,
         /// How long the same credentials, method and path stay allowed to have
@@ -45,10 +45,10 @@ impl Directive {
             }
         };
         match self {
-            Self::Keep { key, ttl, grant } => {
+            Self::Keep { keys, ttl, grant } => {
                 insert(CONTROL, &format!("{MAX_AGE}{}", ttl.as_secs()));
                 insert(GRANT, &format!("{MAX_AGE}{}", grant.as_secs()));
-                insert(KEY, key);
+                insert(KEY, &keys.join(" "));
             }
             Self::Purge { keys } => insert(PURGE, &keys.join(" ")),
         }
@@ -58,14 +58,15 @@ impl Directive {
     pub fn take(headers: &mut HeaderMap) -> Option<Self> {
         let [control, grant, key, purge] =
             [CONTROL, GRANT, KEY, PURGE].map(|name| headers.remove(name));
-        let text = |value: HeaderValue| value.to_str().map(str::to_owned).ok();
-        if let Some(keys) = purge.and_then(text) {
-            return Some(Self::Purge {
-                keys: keys.split_whitespace().map(str::to_owned).collect(),
-            });
+        let words = |value: HeaderValue| {
+            let words = value.to_str().ok()?.split_whitespace();
+            Some(words.map(str::to_owned).collect())
+        };
+        if let Some(keys) = purge.and_then(words) {
+            return Some(Self::Purge { keys });
         }
         let grant = grant.as_ref().and_then(max_age).unwrap_or_default();
-        Some(Self::Keep { key: text(key?)?, ttl: max_age(control.as_ref()?)?, grant })
+        Some(Self::Keep { keys: words(key?)?, ttl: max_age(control.as_ref()?)?, grant })
     }
 }
 
@@ -83,7 +84,8 @@ mod tests {
     fn directives_are_taken_as_they_were_written() {
         let (ttl, grant) = (Duration::from_secs(10), Duration::from_mins(1));
         for directive in [
-            Directive::Keep { key: "a/b".to_owned(), ttl, grant },
+            Directive::Keep { keys: vec!["a/b".to_owned()], ttl, grant },
+            Directive::Keep { keys: vec!["a/b".to_owned(), "sha256:c".to_owned()], ttl, grant },
             Directive::Purge { keys: vec!["a/b".to_owned()] },
             Directive::Purge { keys: vec!["a/b".to_owned(), "sha256:c".to_owned()] },
         ] {

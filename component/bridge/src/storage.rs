@@ -13,7 +13,7 @@
 //! same operations out itself.
 
 use http::HeaderName;
-use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
+use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName, Tag};
 use roadstead_storage::{
     Collection, Commit, Cursor, Hashed, Key, Listing, NamesQuery, Page, Partial, Quarantine,
     UploadSession,
@@ -122,6 +122,15 @@ pub enum Operation {
         /// The media type of that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         media_type: Option<MediaType>,
+    },
+    /// `Storage::link_tag`.
+    LinkTag {
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: Tag,
+        /// The manifest that it is to lead to.
+        digest: Digest,
     },
     /// `Storage::remove`; `delete` ignores that there was nothing.
     Remove(Key),

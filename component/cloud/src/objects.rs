@@ -156,6 +156,9 @@ impl Objects {
 
     /// Deletes an object. Idempotent.
     pub(crate) async fn delete(&self, key: &Key) -> Result<(), Error> {
+        if let Key::Blob(digest) = key {
+            self.recent.forget(digest);
+        }
         match self.backend.store.delete(&self.path(key)).await {
             Err(object_store::Error::NotFound { .. }) => Ok(()),
             other => Ok(other?),

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use roadstead_bridge::storage::{DIGESTS_LIMIT, Operation, Reply, Transfer};
-use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
+use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName, Tag};
 use roadstead_storage::condemned::{Marker, prepare_upload};
 use roadstead_storage::{
     Appended, Blob, Collection, Commit, Content, Cursor, Hashed, Key, Listing, NamesQuery, Page,
@@ -206,6 +206,17 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
     ) -> Result<(), StorageError> {
         let (key, digest, media_type) = (key.clone(), digest.clone(), media_type.cloned());
         self.reply(Operation::Link { key, digest, media_type }).await.map(drop)
+    }
+
+    async fn link_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+        _: &MediaType,
+    ) -> Result<(), StorageError> {
+        let (repository, tag, digest) = (repository.clone(), tag.clone(), digest.clone());
+        self.reply(Operation::LinkTag { repository, tag, digest }).await.map(drop)
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StorageError> {

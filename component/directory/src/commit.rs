@@ -42,7 +42,12 @@ impl Directory {
             StorageError::Failed("a hash does not have the length of its algorithm".to_owned())
         })?;
         if actual != *digest {
-            self.discard(session)?;
+            if complete.is_fresh() {
+                // Another process may have made a session of it, with bytes of its own.
+                self.note_end(session);
+            } else {
+                self.discard(session)?;
+            }
             return Err(StorageError::DigestMismatch(Some(actual)));
         }
         let blob = Key::Blob(digest.clone());
@@ -53,7 +58,7 @@ impl Directory {
             let bytes = files::read(&complete.data)?;
             complete.keep();
             let linked = (link.temporary.as_path(), &link.key, digest.as_str().as_bytes());
-            self.publish_recorded(&[(&complete.data, &blob, &bytes), linked], None)?;
+            self.publish_recorded(&[(&complete.data, &blob, &bytes), linked])?;
             complete.moved();
             self.ended(session, claim);
             link.hint(self);
@@ -76,10 +81,14 @@ impl Directory {
 
     /// Ends a session whose bytes have become an object.
     fn ended(&self, session: &UploadSession, claim: Option<Claim<'_>>) {
-        match claim {
-            Some(claim) => claim.keep(),
-            None => self.end(session),
+        if let Some(claim) = claim {
+            claim.keep();
+            // Unless another process has made a session of it meanwhile.
+            if files::metadata(&self.session_path(session)).is_err() {
+                return;
+            }
         }
+        self.end(session);
     }
 }
 
@@ -123,7 +132,9 @@ impl PreparedLink {
         at_once(vec![
             Box::new(|| {
                 files::sync(&bytes.file, &bytes.data).map_err(|error| {
-                    let _ = directory.discard(session);
+                    if !bytes.is_fresh() {
+                        let _ = directory.discard(session);
+                    }
                     failed(error)
                 })
             }),

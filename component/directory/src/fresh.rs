@@ -104,7 +104,7 @@ impl Directory {
     /// where each session has to be begun by [`Directory::begin`]: while another process has
     /// the directory too, which would not know what this one has ended.
     pub fn session_secret(&self) -> Option<String> {
-        if self.owns_sessions() { self.identity() } else { None }
+        self.identity.get().filter(|_| self.owns_sessions()).cloned()
     }
 
     /// Whether a session, if nothing of it is stored, is an empty one.
@@ -113,7 +113,8 @@ impl Directory {
     }
 
     fn is_signed(&self, session: &UploadSession) -> bool {
-        self.identity().is_some_and(|identity| SessionSecret::new(identity).recognizes(session))
+        let identity = self.identity.get();
+        identity.is_some_and(|it| SessionSecret::new(it.as_bytes()).recognizes(session))
     }
 
     /// Notes that a session ends, before it is removed. Says whether it was a fresh one, if

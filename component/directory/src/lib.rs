@@ -57,8 +57,8 @@ pub use session::Appender;
 use roadstead_storage::StorageError;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{OnceLock, RwLock};
 
 /// Directory below the root for this crate's own files: temporary ones, the lock
 /// of the process that owns the directory, and the storage's identity.
@@ -82,6 +82,8 @@ pub struct Directory {
     /// The sessions that this process appends to, if it is the owner.
     appending: lock::Appending,
     ended: fresh::Ended,
+    /// What tells this storage from all others, wherever it is mounted.
+    identity: OnceLock<String>,
     synced: synced::Synced,
     unsynced: synced::Unsynced,
     /// Held exclusively to compare a link and delete it, shared to replace one.
@@ -147,6 +149,7 @@ impl Directory {
             place: RwLock::default(),
             appending: lock::Appending::default(),
             ended: fresh::Ended::default(),
+            identity: OnceLock::new(),
             synced: synced::Synced::default(),
             unsynced: synced::Unsynced::default(),
             journal: None,

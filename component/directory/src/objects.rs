@@ -4,7 +4,7 @@ use crate::entries::failed;
 use crate::journal::{self, Record};
 use crate::steps::{read_lock, write_lock};
 use crate::{Directory, files};
-use roadstead_oci::{Digest, MediaType};
+use roadstead_oci::{Digest, MediaType, RepositoryName, Tag};
 use roadstead_storage::{Key, StorageError};
 use std::fs::{self, File};
 use std::io;
@@ -70,7 +70,41 @@ impl Directory {
     /// When the value is longer than [`Key::value_limit`], or the file system
     /// fails.
     pub fn write(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
-        self.write_beside(key, bytes, None).map(drop)
+        if !self.write_recorded(&[(key, bytes)])? {
+            self.write_beside(key, bytes, None)?;
+        }
+        Ok(())
+    }
+
+    /// Writes whole objects in this order, which the journal makes durable at once. Says
+    /// whether there is one that takes them.
+    fn write_recorded(&self, objects: &[(&Key, &[u8])]) -> Result<bool, StorageError> {
+        if !objects.iter().all(|(key, bytes)| self.is_recorded(key, bytes.len() as u64)) {
+            return Ok(false);
+        }
+        self.writable()?;
+        let mut written = Vec::with_capacity(objects.len());
+        let mut write = || {
+            for (key, bytes) in objects {
+                check_length(key, bytes)?;
+                let (file, temporary) = self.temporary_file()?;
+                written.push((temporary, *key, *bytes));
+                let (temporary, ..) = &written[written.len() - 1];
+                files::write_all(&file, temporary, bytes).map_err(failed)?;
+            }
+            Ok(())
+        };
+        let published = write().and_then(|()| {
+            let files: Vec<_> =
+                written.iter().map(|(file, key, bytes)| (file.as_path(), *key, *bytes)).collect();
+            self.publish_recorded(&files)
+        });
+        published.map(|()| true).map_err(|error| {
+            for (temporary, ..) in &written {
+                let _ = files::remove_file(temporary);
+            }
+            written.first().map_or(error.clone(), |(first, ..)| vanished(error, first))
+        })
     }
 
     /// Writes a whole object, if the file of `companion` is there, and says whether
@@ -81,23 +115,15 @@ impl Directory {
         bytes: &[u8],
         companion: Option<&Path>,
     ) -> Result<bool, StorageError> {
-        if bytes.len() > key.value_limit() {
-            let (length, limit) = (bytes.len(), key.value_limit());
-            return Err(StorageError::Failed(format!("{key}: {length} bytes, at most {limit}")));
-        }
+        check_length(key, bytes)?;
         self.writable()?;
         let (file, temporary) = self.temporary_file()?;
-        let recorded = self.is_recorded(key, bytes.len() as u64).then_some(bytes);
-        let is_synced = key.is_durable() && recorded.is_none();
         let written = files::write_all(&file, &temporary, bytes)
-            .and_then(|()| if is_synced { files::sync(&file, &temporary) } else { Ok(()) });
+            .and_then(|()| if key.is_durable() { files::sync(&file, &temporary) } else { Ok(()) });
         drop(file);
         let published = written
             .map_err(failed)
-            .and_then(|()| match recorded {
-                Some(bytes) => self.publish_recorded(&[(&temporary, key, bytes)], companion),
-                None => self.publish_beside(&temporary, key, companion),
-            })
+            .and_then(|()| self.publish_beside(&temporary, key, companion))
             .map_err(|error| vanished(error, &temporary));
         if !matches!(published, Ok(true)) {
             // The outcome to report is the one above.
@@ -120,7 +146,10 @@ impl Directory {
             match media_type {
                 Some(media_type) => {
                     let media_type = media_type.as_str().as_bytes();
-                    self.link_beside(key, digest, companion, media_type)?;
+                    let link = digest.as_str().as_bytes();
+                    if !self.write_recorded(&[(companion, media_type), (key, link)])? {
+                        self.link_beside(key, digest, companion, media_type)?;
+                    }
                     return match key {
                         Key::Revision(name, _) => self.make_kept(name),
                         _ => Ok(()),
@@ -140,6 +169,23 @@ impl Directory {
             self.hint(hint);
         }
         Ok(())
+    }
+
+    /// Writes the link of a tag, after the entry in its history.
+    pub(crate) fn link_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<(), StorageError> {
+        let history = Key::TagHistory(repository.clone(), tag.clone(), digest.clone());
+        let key = Key::Tag(repository.clone(), tag.clone());
+        let link = digest.as_str().as_bytes();
+        if self.write_recorded(&[(&history, link), (&key, link)])? {
+            return Ok(());
+        }
+        self.link(&history, digest, None)?;
+        self.link(&key, digest, None)
     }
 
     /// Writes a companion and then its link. A deletion may remove the companion in
@@ -283,16 +329,15 @@ impl Directory {
     }
 
     /// Renames files that are not synced to the paths of keys, in this order; the journal makes
-    /// all of them durable at once. Each has its content. Only if the file of `companion` is
-    /// there; says whether it is.
+    /// all of them durable at once. Each has its content. No deletion by this process comes
+    /// between.
     ///
     /// # Errors
     /// [`StorageError::NotFound`] when another request has removed one of the files.
     pub(crate) fn publish_recorded(
         &self,
         objects: &[(&Path, &Key, &[u8])],
-        companion: Option<&Path>,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<(), StorageError> {
         let mut changes = Vec::with_capacity(objects.len());
         for (file, key, content) in objects {
             let modified = journal::modified(&files::metadata(file)?);
@@ -301,16 +346,13 @@ impl Directory {
         let records: Vec<_> =
             changes.iter().map(|(path, record)| (path.as_path(), *record)).collect();
         let _shared = read_lock(&self.replacing, &self.root);
-        if !is_there(companion).map_err(failed)? {
-            return Ok(false);
-        }
         let _guard = self.record_changes(&records).map_err(failed)?;
         for ((file, key, _), (path, _)) in objects.iter().zip(&changes) {
             self.rename_into(file, path).inspect_err(|_| {
                 self.prune_of(key, path.parent().unwrap_or(&self.root));
             })?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Renames a file into a directory that deletes may remove.
@@ -384,6 +426,14 @@ impl Directory {
             }
         }
     }
+}
+
+fn check_length(key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
+    let (length, limit) = (bytes.len(), key.value_limit());
+    if length > limit {
+        return Err(StorageError::Failed(format!("{key}: {length} bytes, at most {limit}")));
+    }
+    Ok(())
 }
 
 /// Whether the companion of a link is there, if it has one.

@@ -108,6 +108,9 @@ impl Directory {
             Operation::Link { key, digest, media_type } => {
                 self.link(key, digest, media_type.as_ref()).map(done)
             }
+            Operation::LinkTag { repository, tag, digest } => {
+                self.link_tag(repository, tag, digest).map(done)
+            }
             Operation::Remove(key) => self.remove(key).map(done),
             Operation::Unlink { key, digest } => match self.unlink(key, digest) {
                 Ok(()) | Err(StorageError::NotFound) => Ok(done(())),

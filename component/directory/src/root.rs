@@ -90,6 +90,10 @@ impl Directory {
         }
         // Without it, the numbers alone count.
         place.marker = self.marker().or_else(|| self.mark(place.marker.as_deref()).ok().flatten());
+        if let Some(marker) = &place.marker {
+            // The first one: sessions that are signed with it go on if it is lost.
+            self.identity.get_or_init(|| marker.clone());
+        }
         Ok(())
     }
 
@@ -184,11 +188,6 @@ impl Directory {
 
     fn private(&self) -> PathBuf {
         self.root().join(PRIVATE)
-    }
-
-    /// What tells this storage from all others, wherever it is mounted.
-    pub(crate) fn identity(&self) -> Option<String> {
-        self.place().marker.clone()
     }
 
     fn marker(&self) -> Option<String> {

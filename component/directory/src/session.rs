@@ -141,7 +141,12 @@ impl Directory {
     /// How many bytes the session holds.
     pub fn status(&self, session: &UploadSession) -> Result<u64, StorageError> {
         let state = match self.state(session) {
-            Err(StorageError::NotFound) if self.is_fresh(session) => return Ok(0),
+            Err(StorageError::NotFound)
+                if self.is_fresh(session) && !exists(&self.session_path(session))? =>
+            {
+                // Unless all of the storage is gone.
+                return self.present().map(|()| 0);
+            }
             state => state?,
         };
         // As `append` does, so that no client is told to continue in vain.
@@ -232,7 +237,9 @@ impl Directory {
                     (self.log)(&format!("removed later: {error}"));
                 }
             }
-            Err(error) if error.kind() == ErrorKind::NotFound && was_fresh => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound && was_fresh && !exists(&path)? => {
+                return Ok(());
+            }
             // On another file system, or on a disk too full for a new entry.
             Err(_) => remove_all(&path)?,
         }

@@ -54,6 +54,8 @@ impl Directory {
     /// Removes temporary files of processes that died. Returns how many.
     pub(crate) fn sweep_temporary_files(&self) -> io::Result<u64> {
         let mut swept = 0;
+        // On a disk that is too full for a look at its clock, what is left matters most.
+        let now = self.clock().unwrap_or_else(|_| SystemTime::now());
         for entry in files::read_dir(&self.temporary_directory())? {
             // Over WASI, a file that another process has just removed ends the
             // listing. The next process to open the directory removes the rest.
@@ -62,8 +64,7 @@ impl Directory {
                 entry => entry?,
             };
             let Ok(metadata) = entry.metadata() else { continue };
-            let age =
-                metadata.modified().ok().and_then(|m| SystemTime::now().duration_since(m).ok());
+            let age = metadata.modified().ok().and_then(|m| now.duration_since(m).ok());
             if age.is_some_and(|age| age > TEMPORARY_FILE_EXPIRY) {
                 // What is left of a session is a directory. Another process may
                 // be doing the same.

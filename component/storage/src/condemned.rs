@@ -4,12 +4,12 @@
 //! `docs/collection.md` has the protocol. Here are the steps that uploads, which
 //! adapters carry out, have in common with mounts and pushes.
 
-use crate::{Key, Record, Storage, StorageError};
+use crate::{Key, Moment, Record, Storage, StorageError};
 use bytes::Bytes;
 use roadstead_oci::Digest;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 /// How long who finds an announcement that does not change, of a deletion, of moves
 /// or of a removal of data, takes it to be of one that goes on. Each looks again, or
@@ -24,7 +24,7 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(56);
 /// How long an instance believes that nothing is condemned.
 ///
 /// Limit: time for which the marker of garbage collection is not asked for again;
-/// test: `the_marker_is_asked_for_again`.
+/// test: `both_clocks_count`.
 pub const MARKER_TRUSTED: Duration = Duration::from_mins(10);
 
 /// How long a removal is waited for before the next look, at first; each time twice
@@ -107,27 +107,18 @@ pub struct Marker(Mutex<Option<Known>>);
 #[derive(Clone, Copy, Debug)]
 struct Known {
     exists: bool,
-    /// When it was asked for. The first clock stops while an instance is frozen, and
-    /// the second one may be set.
-    at: (Instant, SystemTime),
-}
-
-impl Known {
-    fn is_recent(&self) -> bool {
-        let (instant, time) = self.at;
-        let recent = |age: Duration| age < MARKER_TRUSTED;
-        recent(instant.elapsed()) && time.elapsed().is_ok_and(recent)
-    }
+    /// When it was asked for.
+    at: Moment,
 }
 
 impl Marker {
     /// Whether something may be condemned.
     async fn is_there<S: Storage>(&self, storage: &S) -> Result<bool, StorageError> {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.filter(Known::is_recent) {
+        let at = Moment::now();
+        if let Some(known) = known.filter(|known| known.at.is_within(MARKER_TRUSTED, &at)) {
             return Ok(known.exists);
         }
-        let at = (Instant::now(), SystemTime::now());
         let exists = storage.exists(&Key::Record(Record::Marker)).await?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Known { exists, at });
         Ok(exists)
@@ -216,8 +207,7 @@ async fn is_removed<S: Storage>(storage: &S, digest: &Digest) -> Result<bool, St
 
 #[cfg(test)]
 mod tests {
-    use super::{Known, MARKER_TRUSTED, Tombstone, TombstoneState};
-    use std::time::{Duration, Instant, SystemTime};
+    use super::{Tombstone, TombstoneState};
 
     #[test]
     fn tombstones_are_parsed_as_they_are_printed() {
@@ -234,20 +224,6 @@ mod tests {
         assert_eq!(Tombstone::parse(b"removing 7"), Some(before));
         for text in ["", "removing", "removing x", "removed 7", "\0\0"] {
             assert_eq!(Tombstone::parse(text.as_bytes()), None, "{text}");
-        }
-    }
-
-    /// By both clocks.
-    #[test]
-    fn the_marker_is_asked_for_again() {
-        let (now, time) = (Instant::now(), SystemTime::now());
-        let known = |at| Known { exists: false, at };
-        assert!(known((now, time)).is_recent());
-        let later = Duration::from_secs(1);
-        assert!(!known((now, time - MARKER_TRUSTED)).is_recent());
-        assert!(!known((now, time + MARKER_TRUSTED)).is_recent(), "the clock was set back");
-        if let Some(before) = now.checked_sub(MARKER_TRUSTED + later) {
-            assert!(!known((before, time)).is_recent());
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod condemned;
 mod error;
 pub mod hash_state;
 mod key;
+mod moment;
 mod moved;
 mod pages;
 mod port;
@@ -25,6 +26,7 @@ pub use collection::{
 };
 pub use error::StorageError;
 pub use key::{InvalidKey, Key, ROOT as LAYOUT, Record, Shard};
+pub use moment::Moment;
 pub use moved::MovedRevision;
 pub use pages::Pages;
 pub use port::{Appended, Blob, Commit, Pointer, Quarantine, Storage, StoredManifest};

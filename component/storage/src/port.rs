@@ -6,7 +6,7 @@ use crate::{
     StorageError, UploadSession,
 };
 use bytes::Bytes;
-use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
+use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -125,6 +125,19 @@ pub trait Storage {
         digest: &Digest,
         media_type: Option<&MediaType>,
     ) -> Result<(), StorageError>;
+
+    /// Has a tag lead to a manifest, after it is noted in the tag's history.
+    async fn link_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+        media_type: &MediaType,
+    ) -> Result<(), StorageError> {
+        let history = Key::TagHistory(repository.clone(), tag.clone(), digest.clone());
+        self.link(&history, digest, None).await?;
+        self.link(&Key::Tag(repository.clone(), tag.clone()), digest, Some(media_type)).await
+    }
 
     /// Deletes an object, with its companion. Idempotent.
     async fn delete(&self, key: &Key) -> Result<(), StorageError>;

@@ -52,6 +52,7 @@ impl Deadlines {
             | Operation::Exists(_)
             | Operation::Status(_) => self.read,
             Operation::Link { .. }
+            | Operation::LinkTag { .. }
             | Operation::Remove(_)
             | Operation::Unlink { .. }
             | Operation::Quarantine(_)

@@ -10,7 +10,9 @@ use crate::body::request_body::native;
 use crate::body::{file_body, full};
 use crate::log_throttle::LogThrottle;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{HeaderValue, Request, Response};
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use roadstead_bridge::header_json;
 use roadstead_bridge::storage::{
@@ -28,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinError;
-use wasmtime_wasi_http::WasiBody;
+use wasmtime_wasi_http::{Error, WasiBody};
 
 /// Bytes of a body that are written at once, about. Each writer holds at most
 /// two such batches, one of which is being written.
@@ -219,10 +221,22 @@ impl HostStore {
     ) -> Result<Reply, StorageError> {
         let directory = Arc::clone(&self.directory);
         let Deadlines { write, long, .. } = self.deadlines;
+        let ahead = gather_small(&mut body);
+        if let Batch { pieces, end: Some(complete), .. } = ahead {
+            // All of it is here: one thread does everything, without others in between.
+            let work = blocking(blocking::writes(), move || {
+                let mut receiver = directory.receive(transfer)?;
+                for piece in &pieces {
+                    receiver.write(piece)?;
+                }
+                receiver.finish(&directory, complete)
+            });
+            return within(long, "a small chunk", work).await;
+        }
         let work = blocking(blocking::writes(), move || directory.receive(transfer));
         // If it is refused, dropping the body has the front drain it.
         let receiver = within(long, "the begin of a chunk", work).await?;
-        let (receiver, complete) = match write_all(receiver, &mut body, write).await {
+        let (receiver, complete) = match write_all(receiver, ahead, &mut body, write).await {
             Ok(written) => written,
             Err(error) => {
                 let _ = tokio::time::timeout(UNSTORED_LIMIT, discard(&mut body)).await;
@@ -283,12 +297,13 @@ fn parse<T: DeserializeOwned>(json: &HeaderValue) -> Result<T, StorageError> {
 /// the next one is gathered. Returns `false` if the body was aborted.
 async fn write_all(
     mut receiver: Receiver,
+    ahead: Batch,
     body: &mut WasiBody,
     limit: Duration,
 ) -> Result<(Receiver, bool), StorageError> {
-    let mut batch = gather(body, None).await;
+    let mut batch = gather(ahead, body, None).await;
     loop {
-        let Batch { pieces, paused, end } = batch;
+        let Batch { pieces, paused, end, .. } = batch;
         let written: Task<Result<_, StorageError>> = blocking::writes().run(move || {
             for piece in &pieces {
                 receiver.write(piece)?;
@@ -302,7 +317,7 @@ async fn write_all(
             return Ok((settled(limit, written).await?, whole));
         }
         // After a pause, all that was received has been settled.
-        batch = gather(body, (!paused).then_some(BATCH_PAUSE)).await;
+        batch = gather(Batch::default(), body, (!paused).then_some(BATCH_PAUSE)).await;
         receiver = settled(limit, written).await?;
     }
 }
@@ -316,20 +331,55 @@ async fn settled(
 }
 
 /// The pieces of a body that have been received.
+#[derive(Default)]
 struct Batch {
     pieces: Vec<Bytes>,
+    /// Their bytes.
+    size: usize,
     /// Whether the client stalls.
     paused: bool,
     /// At the body's end, whether it is complete.
     end: Option<bool>,
 }
 
+impl Batch {
+    /// Takes the next piece, or the end.
+    fn take(&mut self, frame: Option<Result<Frame<Bytes>, Error>>) {
+        match frame {
+            Some(Ok(frame)) => {
+                if let Ok(bytes) = frame.into_data() {
+                    self.size += bytes.len();
+                    self.pieces.push(bytes);
+                }
+            }
+            Some(Err(error)) => {
+                tracing::debug!("an upload ended early: {error}");
+                self.end = Some(false);
+            }
+            None => self.end = Some(true),
+        }
+    }
+}
+
+/// The pieces of a small body that are here already. None of others, whose clients may not
+/// have been told to send them.
+fn gather_small(body: &mut WasiBody) -> Batch {
+    let mut batch = Batch::default();
+    if body.size_hint().exact().is_none_or(|size| size > BATCH_SIZE as u64) {
+        return batch;
+    }
+    while batch.end.is_none()
+        && let Some(frame) = body.frame().now_or_never()
+    {
+        batch.take(frame);
+    }
+    batch
+}
+
 /// Gathers the next pieces of a body, until they fill a batch or the client
 /// stalls. `patience` is how long to wait for the first one.
-async fn gather(body: &mut WasiBody, patience: Option<Duration>) -> Batch {
-    let mut batch = Batch { pieces: Vec::new(), paused: false, end: None };
-    let mut size = 0;
-    while size < BATCH_SIZE && batch.end.is_none() {
+async fn gather(mut batch: Batch, body: &mut WasiBody, patience: Option<Duration>) -> Batch {
+    while batch.size < BATCH_SIZE && batch.end.is_none() {
         let limit = if batch.pieces.is_empty() { patience } else { Some(BATCH_PAUSE) };
         let frame = match limit {
             None => body.frame().await,
@@ -341,19 +391,7 @@ async fn gather(body: &mut WasiBody, patience: Option<Duration>) -> Batch {
                 frame
             }
         };
-        match frame {
-            Some(Ok(frame)) => {
-                if let Ok(bytes) = frame.into_data() {
-                    size += bytes.len();
-                    batch.pieces.push(bytes);
-                }
-            }
-            Some(Err(error)) => {
-                tracing::debug!("an upload ended early: {error}");
-                batch.end = Some(false);
-            }
-            None => batch.end = Some(true),
-        }
+        batch.take(frame);
     }
     batch
 }
@@ -378,6 +416,7 @@ fn pool(operation: &Operation) -> &'static Pool {
         | Operation::Enumerate { .. }
         | Operation::Status(_) => blocking::reads(),
         Operation::Link { .. }
+        | Operation::LinkTag { .. }
         | Operation::Remove(_)
         | Operation::Unlink { .. }
         | Operation::Quarantine(_)

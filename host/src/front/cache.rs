@@ -201,8 +201,8 @@ impl ResponseCache {
             return None;
         }
         let entry = self.entries.get(path(request.uri())?)?;
-        let valid = self.slots[entry.slot].load(Ordering::Acquire) <= entry.purges
-            && Instant::now() < entry.until;
+        let is_outdated = |slot: &usize| self.slots[*slot].load(Ordering::Acquire) > entry.purges;
+        let valid = !entry.slots.iter().any(is_outdated) && Instant::now() < entry.until;
         if !valid || !self.granted(access) {
             return None;
         }
@@ -265,7 +265,7 @@ impl InFlight<'_> {
             }
             (
                 Effect::Read { path, head, purges, access },
-                Some(Directive::Keep { key, ttl, grant }),
+                Some(Directive::Keep { keys, ttl, grant }),
             ) => {
                 if let Access::ByGrant { fingerprint, generation } = *access
                     && !grant.is_zero()
@@ -275,8 +275,8 @@ impl InFlight<'_> {
                 }
                 let Some(path) = path.take() else { return response };
                 let (head, purges) = (*head, *purges);
-                let slot = self.cache.slot(key.as_bytes());
-                self.cache.keep(path, head, slot, purges, ttl, response).await
+                let slots = keys.iter().map(|key| self.cache.slot(key.as_bytes())).collect();
+                self.cache.keep(path, head, slots, purges, ttl, response).await
             }
             (Effect::Read { .. }, _) => response,
         }
@@ -296,7 +296,7 @@ impl ResponseCache {
         &self,
         path: String,
         head: bool,
-        slot: usize,
+        slots: Vec<usize>,
         purges: u64,
         time: Duration,
         response: Response<WasiBody>,
@@ -324,7 +324,7 @@ impl ResponseCache {
             status,
             headers: parts.headers.clone(),
             body: bytes.clone(),
-            slot,
+            slots,
             purges,
             until: Instant::now() + time.min(MAX_AGE),
         };

@@ -17,8 +17,8 @@ pub(super) struct CachedResponse {
     pub(super) headers: HeaderMap,
     /// `None` if it is the response to a HEAD.
     pub(super) body: Option<Bytes>,
-    /// The slot of its key; see [`super::cache::ResponseCache`].
-    pub(super) slot: usize,
+    /// The slots of its keys; see [`super::cache::ResponseCache`].
+    pub(super) slots: Vec<usize>,
     /// The number of purges when its request began.
     pub(super) purges: u64,
     /// When it expires.
@@ -128,7 +128,7 @@ mod tests {
                 ("accept-ranges", "bytes"),
             ]),
             body: Some(Bytes::from_static(b"0123456789")),
-            slot: 0,
+            slots: vec![0],
             purges: 0,
             until: Instant::now(),
         };

@@ -7,9 +7,10 @@
 
 use bytes::Bytes;
 use roadstead_oci::Digest;
+use roadstead_storage::{BlobHash, Moment};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Bytes of all manifests that are kept.
 ///
@@ -47,33 +48,42 @@ struct Kept {
 #[derive(Debug)]
 struct Entry {
     bytes: Bytes,
-    read: Instant,
+    read: Moment,
 }
 
 impl RecentManifests {
     /// The bytes of a manifest, if they were read lately.
     pub(crate) fn get(&self, digest: &Digest) -> Option<Bytes> {
-        self.get_at(digest, Instant::now())
+        self.get_at(digest, &Moment::now())
     }
 
-    /// Keeps the bytes of a manifest that was read.
+    /// Keeps the bytes of a manifest that was read, if they are what the digest says: those
+    /// that are damaged may be mended at any time.
     pub(crate) fn insert(&self, digest: &Digest, bytes: &Bytes) {
-        self.insert_at(digest, bytes, Instant::now());
+        self.insert_at(digest, bytes, Moment::now());
     }
 
-    fn get_at(&self, digest: &Digest, now: Instant) -> Option<Bytes> {
+    /// Forgets a manifest whose bytes are deleted.
+    pub(crate) fn forget(&self, digest: &Digest) {
+        self.lock().remove(digest);
+    }
+
+    fn get_at(&self, digest: &Digest, now: &Moment) -> Option<Bytes> {
         let mut kept = self.lock();
         while let Some(oldest) = kept.order.front()
-            && kept.manifests.get(oldest).is_none_or(|entry| now - entry.read >= KEPT_FOR)
+            && kept.manifests.get(oldest).is_none_or(|entry| !entry.is_used(now))
         {
             kept.remove_oldest();
         }
-        kept.manifests.get(digest).map(|entry| entry.bytes.clone())
+        kept.manifests.get(digest).filter(|entry| entry.is_used(now)).map(|it| it.bytes.clone())
     }
 
-    fn insert_at(&self, digest: &Digest, bytes: &Bytes, now: Instant) {
+    fn insert_at(&self, digest: &Digest, bytes: &Bytes, now: Moment) {
+        if bytes.len() > ENTRY_LIMIT || !has_digest(bytes, digest) {
+            return;
+        }
         let mut kept = self.lock();
-        if bytes.len() > ENTRY_LIMIT || kept.manifests.contains_key(digest) {
+        if kept.manifests.contains_key(digest) {
             return;
         }
         // A copy: the original may be a part of much larger bytes.
@@ -91,12 +101,29 @@ impl RecentManifests {
     }
 }
 
+impl Entry {
+    fn is_used(&self, now: &Moment) -> bool {
+        self.read.is_within(KEPT_FOR, now)
+    }
+}
+
+fn has_digest(bytes: &[u8], digest: &Digest) -> bool {
+    let mut hash = BlobHash::new(digest.algorithm());
+    hash.update(bytes);
+    hash.finish().is_ok_and(|found| found == *digest)
+}
+
 impl Kept {
     fn remove_oldest(&mut self) {
-        if let Some(oldest) = self.order.pop_front()
-            && let Some(entry) = self.manifests.remove(&oldest)
-        {
+        if let Some(oldest) = self.order.pop_front() {
+            self.remove(&oldest);
+        }
+    }
+
+    fn remove(&mut self, digest: &Digest) {
+        if let Some(entry) = self.manifests.remove(digest) {
             self.size -= entry.bytes.len() + OVERHEAD;
+            self.order.retain(|other| other != digest);
         }
     }
 }
@@ -105,35 +132,52 @@ impl Kept {
 mod tests {
     use super::{ENTRY_LIMIT, KEPT_FOR, RecentManifests, SIZE_LIMIT};
     use bytes::Bytes;
-    use roadstead_oci::{Algorithm, Digest};
-    use std::time::Instant;
+    use roadstead_oci::Digest;
+    use roadstead_storage::Moment;
+    use sha2::{Digest as _, Sha256};
 
-    fn digest(number: usize) -> Digest {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&number.to_be_bytes());
-        Digest::from_bytes(Algorithm::Sha256, &bytes).unwrap()
+    /// A manifest of so many bytes, and its digest.
+    fn manifest(number: u8, length: usize) -> (Digest, Bytes) {
+        let bytes = Bytes::from(vec![number; length]);
+        let hash = Sha256::digest(&bytes);
+        (Digest::from_bytes(roadstead_oci::Algorithm::Sha256, &hash).unwrap(), bytes)
     }
 
     #[test]
     fn manifests_that_were_read_lately() {
-        let (recent, now) = (RecentManifests::default(), Instant::now());
-        let most = Bytes::from(vec![7; ENTRY_LIMIT]);
-        recent.insert_at(&digest(0), &Bytes::from(vec![7; ENTRY_LIMIT + 1]), now);
-        assert_eq!(recent.get_at(&digest(0), now), None);
-        let count = SIZE_LIMIT / ENTRY_LIMIT;
-        for number in 0..count {
-            recent.insert_at(&digest(number), &most, now);
-            recent.insert_at(&digest(number), &most, now);
-            assert_eq!(recent.get_at(&digest(number), now).as_ref(), Some(&most));
+        let (recent, now) = (RecentManifests::default(), Moment::now());
+        let (too_long, bytes) = manifest(0, ENTRY_LIMIT + 1);
+        recent.insert_at(&too_long, &bytes, now);
+        assert_eq!(recent.get_at(&too_long, &now), None);
+        let count = u8::try_from(SIZE_LIMIT / ENTRY_LIMIT).unwrap();
+        let all: Vec<_> = (0..count).map(|number| manifest(number, ENTRY_LIMIT)).collect();
+        for (digest, bytes) in &all {
+            recent.insert_at(digest, bytes, now);
+            recent.insert_at(digest, bytes, now);
+            assert_eq!(recent.get_at(digest, &now).as_ref(), Some(bytes));
         }
         // With what they take besides, one too many.
-        assert_eq!(recent.get_at(&digest(0), now), None);
-        assert_eq!(recent.get_at(&digest(1), now).as_ref(), Some(&most));
-        let (before, later) = (now + KEPT_FOR / 2, now + KEPT_FOR);
-        recent.insert_at(&digest(count), &Bytes::from_static(b"small"), before);
-        assert_eq!(recent.get_at(&digest(count), later).unwrap(), "small");
-        assert_eq!(recent.get_at(&digest(1), later), None);
-        assert_eq!(recent.get_at(&digest(count), later + KEPT_FOR / 2), None);
+        assert_eq!(recent.get_at(&all[0].0, &now), None);
+        assert_eq!(recent.get_at(&all[1].0, &now).as_ref(), Some(&all[1].1));
+        let (before, later) = (now.after(KEPT_FOR / 2), now.after(KEPT_FOR));
+        let (small, bytes) = manifest(count, 5);
+        recent.insert_at(&small, &bytes, before);
+        assert_eq!(recent.get_at(&small, &later), Some(bytes));
+        assert_eq!(recent.get_at(&all[1].0, &later), None);
+        assert_eq!(recent.get_at(&small, &later.after(KEPT_FOR / 2)), None);
         assert_eq!(recent.lock().size, 0);
+    }
+
+    #[test]
+    fn damaged_bytes_are_not_kept() {
+        let recent = RecentManifests::default();
+        let ((digest, bytes), (_, other)) = (manifest(1, 9), manifest(2, 9));
+        recent.insert(&digest, &other);
+        assert_eq!(recent.get(&digest), None);
+        recent.insert(&digest, &bytes);
+        assert_eq!(recent.get(&digest), Some(bytes));
+        recent.forget(&digest);
+        assert_eq!(recent.get(&digest), None);
+        assert_eq!(recent.lock().order.len(), 0);
     }
 }

@@ -185,6 +185,50 @@ fn one_request_at_a_time() {
     assert_eq!(left, 0, "temporary files");
 }
 
+/// Neither process holds a lock while nothing is stored.
+#[test]
+fn a_process_leaves_what_another_one_has_stored() {
+    let f = Fixture::new();
+    let another = f.another();
+    let appender = another.append(&f.session, None).unwrap();
+    assert_eq!(f.append(b"bytes"), Ok(5));
+    let refused = another.commit_appended(&f.commit_of(b"other"), appender);
+    assert_eq!(refused, Err(StorageError::DigestMismatch(Some(digest(b"")))));
+    assert_eq!(f.directory.status(&f.session), Ok(5));
+    // One that becomes a blob ends it, whatever is stored of it.
+    let f = Fixture::new();
+    let another = f.another();
+    let mut appender = another.append(&f.session, None).unwrap();
+    appender.write(b"bytes").unwrap();
+    assert_eq!(f.append(b"other"), Ok(5));
+    assert_eq!(another.commit_appended(&f.commit_of(b"bytes"), appender), Ok(5));
+    assert!(!f.session_directory().exists());
+}
+
+#[test]
+fn a_session_that_is_damaged_or_out_of_sight_is_not_empty() {
+    let f = Fixture::new();
+    f.append(b"bytes").unwrap();
+    let state = f.session_directory().join("state");
+    let bytes = fs::read(&state).unwrap();
+    fs::write(&state, "").unwrap();
+    assert_eq!(f.directory.status(&f.session), Err(StorageError::NotFound));
+    assert_eq!(f.append(b"more"), Err(StorageError::NotFound));
+    fs::write(&state, bytes).unwrap();
+    // As a mount point is without its file system.
+    let elsewhere = f.root.path().with_extension("elsewhere");
+    fs::rename(f.root.path(), &elsewhere).unwrap();
+    fs::create_dir(f.root.path()).unwrap();
+    assert!(matches!(f.directory.status(&f.session), Err(StorageError::Unavailable(_))));
+    fs::remove_dir(f.root.path()).unwrap();
+    fs::rename(&elsewhere, f.root.path()).unwrap();
+    assert_eq!(f.directory.status(&f.session), Ok(5));
+    // Without the place to which sessions are moved before they are removed.
+    fs::remove_dir(f.directory.temporary_directory()).unwrap();
+    f.directory.discard(&f.session).unwrap();
+    assert!(!f.session_directory().exists());
+}
+
 #[test]
 fn a_session_is_ended_while_bytes_come() {
     let f = Fixture::new();

@@ -4,7 +4,7 @@ use super::{AGE, CONTENT_LIMIT, DIRECTORY, Journal, Keeping, SEGMENT_LIMIT};
 use crate::files::testing::watch;
 use crate::tidy::kept;
 use crate::{Directory, Options, PRIVATE, Recovered};
-use roadstead_oci::{Algorithm, Digest, RepositoryName};
+use roadstead_oci::{Algorithm, Digest, RepositoryName, Tag};
 use roadstead_storage::{Key, StorageError};
 use std::fs;
 use std::io;
@@ -382,13 +382,27 @@ fn long_content_is_synced_in_place() {
     }
 }
 
+#[test]
+fn all_links_of_a_tag_are_recorded() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = journaled(root.path());
+    let (name, tag) = (RepositoryName::parse("r").unwrap(), Tag::parse("t").unwrap());
+    let digest = Digest::from_bytes(Algorithm::Sha256, &[1; 32]).unwrap();
+    let link = || directory.link_tag(&name, &tag, &digest).unwrap();
+    assert_eq!(syncs(root.path(), link), 0);
+    for key in [Key::Tag(name.clone(), tag.clone()), Key::TagHistory(name, tag, digest.clone())] {
+        assert!(directory.leads_to(&key, &digest).unwrap(), "{key}");
+    }
+    assert_eq!(fs::read_dir(directory.temporary_directory()).unwrap().count(), 0);
+}
+
 /// As without a journal, a session that another request has removed does not exist.
 #[test]
 fn a_session_that_is_gone_is_not_committed() {
     let root = tempfile::tempdir().unwrap();
     let directory = journaled(root.path());
     let (missing, blob) = (root.path().join("missing"), blob(1));
-    let published = directory.publish_recorded(&[(&missing, &blob, b"x")], None);
+    let published = directory.publish_recorded(&[(&missing, &blob, b"x")]);
     assert_eq!(published, Err(StorageError::NotFound));
     assert!(!directory.path(&blob).parent().unwrap().exists());
 }

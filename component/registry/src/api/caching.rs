@@ -55,12 +55,13 @@ impl CacheDirective {
     pub(super) fn write<B>(self, response: &mut Response<B>) {
         let directive = match self {
             Self::Keep { key, ttl, grant, .. } if response.status() == StatusCode::OK => {
-                Directive::Keep { key, ttl, grant }
+                Directive::Keep { keys: vec![key], ttl, grant }
             }
-            Self::Keep { missing: Some(key), grant, .. }
+            // Also by what changes the repository: a manifest's push may link its blobs again.
+            Self::Keep { key, missing: Some(digest), grant, .. }
                 if response.status() == StatusCode::NOT_FOUND =>
             {
-                Directive::Keep { key, ttl: MISSING, grant }
+                Directive::Keep { keys: vec![key, digest], ttl: MISSING, grant }
             }
             Self::Keep { .. } => return,
             Self::Purge(repository) => {

@@ -90,10 +90,7 @@ impl<S: Storage> Store<S> {
             self.put_referrer(name, referrer).await?;
         }
         for tag in *tags {
-            let history = Key::TagHistory((*name).clone(), tag.clone(), (*digest).clone());
-            self.storage.link(&history, digest, None).await?;
-            let tag = Key::Tag((*name).clone(), tag.clone());
-            self.storage.link(&tag, digest, Some(media_type)).await?;
+            self.storage.link_tag(name, tag, digest, media_type).await?;
         }
         Ok(())
     }
