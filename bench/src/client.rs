@@ -160,8 +160,8 @@ impl Client {
         self.receive(StatusCode::OK, path, accept).await
     }
 
-    /// GET of a part, both ends included; returns the number of bytes received.
-    pub(crate) async fn part(&mut self, path: &str, start: u64, end: u64) -> anyhow::Result<u64> {
+    /// GET of a range, both ends included; returns the number of bytes received.
+    pub(crate) async fn range(&mut self, path: &str, start: u64, end: u64) -> anyhow::Result<u64> {
         let range = format!("bytes={start}-{end}");
         self.receive(StatusCode::PARTIAL_CONTENT, path, (header::RANGE, &range)).await
     }

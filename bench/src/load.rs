@@ -32,15 +32,15 @@ pub(crate) enum Load {
     Miss(Arc<BlobGenerator>),
     /// GET of these paths in turn, by this program's client.
     Fetch(Vec<String>),
-    /// GET of parts of this many bytes of a blob, one after the other, as several connections of
-    /// one pull do.
-    Parts {
+    /// GET of consecutive ranges of a blob, shared by all connections, as by a client that pulls
+    /// one blob over several.
+    Ranges {
         /// The blob's path.
         path: String,
-        /// The size of a part.
-        part: u64,
-        /// The number of parts.
-        parts: u64,
+        /// The size of a range.
+        size: u64,
+        /// The number of ranges.
+        count: u64,
         /// The number of the next one.
         next: Arc<AtomicU64>,
     },
@@ -53,8 +53,8 @@ pub(crate) enum Load {
     PushNew(Arc<ImageGenerator>),
     /// Pushes of an image that the server has, under another tag each time.
     PushAgain(Arc<Image>, Arc<AtomicU64>),
-    /// Moves tags to an image that the server has, one of this many after the other.
-    Tag(Arc<Image>, usize, Arc<AtomicU64>),
+    /// Moves one of this many tags after the other, by turns to two images that the server has.
+    Tag([Arc<Image>; 2], usize, Arc<AtomicU64>),
 }
 
 impl Load {

@@ -86,9 +86,9 @@ async fn once(client: &mut Client, load: &Load) -> anyhow::Result<u64> {
             let path = format!("/v2/{REPOSITORY}/blobs/{}", blobs.blob().digest);
             client.head(&path, StatusCode::NOT_FOUND).await.map(|()| 0)
         }
-        Load::Parts { path, part, parts, next } => {
-            let start = next.fetch_add(1, Ordering::Relaxed) % parts * part;
-            client.part(path, start, start + part - 1).await
+        Load::Ranges { path, size, count, next } => {
+            let start = next.fetch_add(1, Ordering::Relaxed) % count * size;
+            client.range(path, start, start + size - 1).await
         }
         Load::Fetch(paths) => {
             let mut bytes = 0;
@@ -115,9 +115,11 @@ async fn once(client: &mut Client, load: &Load) -> anyhow::Result<u64> {
         Load::PushAgain(image, pushed) => {
             image.push_again(client, pushed.fetch_add(1, Ordering::Relaxed)).await.map(|()| 0)
         }
-        Load::Tag(image, tags, moved) => {
-            let number = usize::try_from(moved.fetch_add(1, Ordering::Relaxed))? % tags;
-            image.tag(client, &tag(number)).await.map(|()| 0)
+        Load::Tag(images, tags, count) => {
+            let moves = usize::try_from(count.fetch_add(1, Ordering::Relaxed))?;
+            // All tags lead to the first image, or elsewhere, at the beginning.
+            let image = &images[(moves / tags + 1) % images.len()];
+            image.tag(client, &tag(moves % tags)).await.map(|()| 0)
         }
     }
 }

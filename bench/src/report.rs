@@ -15,13 +15,13 @@ over theirs (less is better), each with the peer that is best in it.
 
 Client, servers and other processes share the machine's cores: CPU is the more reliable figure. It is
 that of the server's processes, without what the kernel writes to the disk afterwards. Small GETs are made
-by `wrk`, everything else by this program's client, which takes more of the cores: rates of the two are not
-comparable. A push of a blob is POST and PUT, or POST, PATCH and PUT; no two blobs are the same. An image's
+and all GETs of the tables about TLS by `wrk`, everything else by this program's client, which takes more of the
+cores: rates of the two are not comparable. A push of a blob is POST and PUT, or POST, PATCH and PUT; no two blobs are the same. An image's
 layers are pushed as Docker does it, each after a HEAD.
 
 The same few paths are requested repeatedly, and Roadstead answers most such requests from its host's
-cache of small responses. “Each with a unique query” are the same requests past that cache, through the
-component each time.
+cache of small responses. “Small requests past the cache” are those that it cannot answer: the same ones with a
+unique query, and HEADs of blobs that were never asked for.
 
 Every registry is configured so that what it acknowledges survives a loss of power: docker-registry and
 registry always sync, zot has `commit`, angos `sync_to_disk`. nginx serves files, and accepts a push as one
@@ -85,7 +85,8 @@ pub(crate) fn summary(all: &[Results], systems: &[System]) -> String {
     let mut compared = Vec::new();
     for results in all {
         for row in &results.rows {
-            if let Some((name, ratio)) = best_peer(row, systems) {
+            if let Some((peer, ratio)) = rate_ratio(row, systems) {
+                let name = peer.name();
                 compared.push((ratio, format!("{}: {} ({name})", results.title, row.name)));
             }
         }
@@ -102,7 +103,7 @@ pub(crate) fn summary(all: &[Results], systems: &[System]) -> String {
 }
 
 /// The durable peer with the highest rate in a row, and Roadstead's rate over its.
-fn best_peer(row: &RowResults, systems: &[System]) -> Option<(&'static str, f64)> {
+fn rate_ratio(row: &RowResults, systems: &[System]) -> Option<(SystemKind, f64)> {
     let rates = systems.iter().zip(&row.cells);
     let rates = rates.filter_map(|(system, cell)| {
         medians(&cell.samples).map(|sample| (system.kind, sample.rate))
@@ -111,7 +112,7 @@ fn best_peer(row: &RowResults, systems: &[System]) -> Option<(&'static str, f64)
     let ours = rates.iter().find(|(kind, _)| *kind == SystemKind::Roadstead)?.1;
     let peers = rates.iter().filter(|(kind, _)| kind.durable_peer());
     let (kind, best) = peers.max_by(|one, other| one.1.total_cmp(&other.1))?;
-    Some((kind.name(), ours / best))
+    Some((*kind, ours / best))
 }
 
 /// How median latencies grow from one stage to another with the same rows.
@@ -163,13 +164,11 @@ fn ratios(row: &RowResults, systems: &[System]) -> String {
         both.filter_map(move |(system, sample)| wanted(system.kind).then_some(*sample)?)
     };
     let Some(ours) = of(|kind| kind == SystemKind::Roadstead).next() else { return String::new() };
-    let rate = of(SystemKind::durable_peer).map(|sample| sample.rate).reduce(f64::max);
+    let rate = rate_ratio(row, systems).map(|(_, ratio)| ratio);
     let cpu = of(SystemKind::durable_peer).map(|sample| sample.cpu).reduce(f64::min);
     match (rate, cpu) {
-        (Some(rate), _) if row.unit == Unit::Start => format!("{}×", short(rate / ours.rate)),
-        (Some(rate), Some(cpu)) => {
-            format!("{}×, {}×", short(ours.rate / rate), short(ours.cpu / cpu))
-        }
+        (Some(rate), _) if row.unit == Unit::Start => format!("{}×", short(rate.recip())),
+        (Some(rate), Some(cpu)) => format!("{}×, {}×", short(rate), short(ours.cpu / cpu)),
         _ => String::new(),
     }
 }

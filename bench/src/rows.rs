@@ -49,7 +49,7 @@ pub(crate) enum Group {
     Manifest,
     /// Blobs of 64 KiB, whole and a range
     Blob64k,
-    /// Small GETs that cannot be answered from a cache
+    /// Small requests that cannot be answered from a cache
     Uncached,
     /// Blobs of 256 MiB
     Blob256m,
@@ -60,13 +60,13 @@ pub(crate) enum Group {
     /// What CI pushes: an image that is there already, one of ten layers changed, a tag that moves
     /// among 10,000, the first image of a new repository
     Ci,
-    /// Parts of a blob of 256 MiB
-    Parts,
+    /// Ranges of a blob of 256 MiB
+    Ranges,
     /// Images of 10 layers of 4 MiB
     Image,
     /// Pages of tags and of the catalog, at 1,000 and 10,000
     Lists,
-    /// Small GETs without and with TLS
+    /// GETs without and with TLS, small ones and 256 MiB
     Tls,
     /// From a start to the first response
     Start,
@@ -163,7 +163,7 @@ pub(crate) fn stages(group: Group, pattern: &Bytes, duration: Duration) -> Vec<S
             moving_tags(pattern, duration),
             new_repositories(pattern, duration),
         ],
-        Group::Parts => vec![parts(pattern, duration)],
+        Group::Ranges => vec![ranges(pattern, duration)],
         Group::Image => vec![images(pattern, duration)],
         Group::Lists => NAMES.map(|names| lists(pattern, names, duration)).into(),
         Group::Tls => [false, true].map(|tls| encryption(pattern, tls, duration)).into(),
@@ -294,12 +294,13 @@ fn layers_again(pattern: &Bytes, duration: Duration) -> Stage {
 }
 
 fn moving_tags(pattern: &Bytes, duration: Duration) -> Stage {
-    let image = Arc::new(ImageGenerator::new(pattern, 1, SMALL).image());
+    let images = ImageGenerator::new(pattern, 1, SMALL);
+    let images = [Arc::new(images.image()), Arc::new(images.image())];
     let tags = NAMES[1];
-    let load = Load::Tag(Arc::clone(&image), tags, Arc::default());
+    let load = Load::Tag(images.clone(), tags, Arc::default());
     let rows = vec![Row::new("tag moves", Unit::Operations, load, FEW, duration)];
     let title = format!("Tags in a repository of {tags}");
-    Stage { tags, ..Stage::new(&title, vec![image], rows) }
+    Stage { tags, ..Stage::new(&title, images.into(), rows) }
 }
 
 fn new_repositories(pattern: &Bytes, duration: Duration) -> Stage {
@@ -312,18 +313,18 @@ fn new_repositories(pattern: &Bytes, duration: Duration) -> Stage {
     Stage { repositories, ..Stage::new(&title, vec![former], rows) }
 }
 
-fn parts(pattern: &Bytes, duration: Duration) -> Stage {
+fn ranges(pattern: &Bytes, duration: Duration) -> Stage {
     let image = ImageGenerator::new(pattern, 1, BIG).image();
-    let row = |name, unit, part: usize, connections| {
-        let (part, parts) = (part as u64, (BIG / part) as u64);
-        let load = Load::Parts { path: image.layer(), part, parts, next: Arc::default() };
+    let row = |name, unit, size: usize, connections| {
+        let (size, count) = (size as u64, (BIG / size) as u64);
+        let load = Load::Ranges { path: image.layer(), size, count, next: Arc::default() };
         Row::new(name, unit, load, connections, duration)
     };
     let rows = vec![
-        row("64 KiB of 256 MiB", Unit::Operations, SMALL, 1),
-        row("8 MiB of 256 MiB", Unit::Bytes, 8 << 20, SOME),
+        row("range of 64 KiB", Unit::Operations, SMALL, 1),
+        row("ranges of 8 MiB", Unit::Bytes, 8 << 20, SOME),
     ];
-    Stage::new("Parts of a blob of 256 MiB", vec![Arc::new(image)], rows)
+    Stage::new("Ranges of a blob of 256 MiB", vec![Arc::new(image)], rows)
 }
 
 fn images(pattern: &Bytes, duration: Duration) -> Stage {
@@ -368,7 +369,10 @@ fn encryption(pattern: &Bytes, tls: bool, duration: Duration) -> Stage {
         let load = Load::Get { path, range: None, unique: false };
         Row::new(name, Unit::Operations, load, SOME, duration)
     };
-    let rows = loads.into_iter().map(row).collect();
-    let title = if tls { "Small GETs with TLS" } else { "The same without TLS" };
-    Stage { tls, ..Stage::new(title, vec![Arc::new(image)], rows) }
+    let big = ImageGenerator::new(pattern, 1, BIG).image();
+    let load = Load::Get { path: big.layer(), range: None, unique: false };
+    let bulk = Row::new("256 MiB GET", Unit::Bytes, load, FEW, duration);
+    let rows = loads.into_iter().map(row).chain([bulk]).collect();
+    let title = if tls { "GETs with TLS" } else { "The same without TLS" };
+    Stage { tls, ..Stage::new(title, vec![Arc::new(image), Arc::new(big)], rows) }
 }

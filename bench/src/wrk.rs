@@ -12,15 +12,15 @@ use tokio::process::Command;
 const THREADS: usize = 2;
 
 /// The error if it is not installed.
-const MISSING: &str = "wrk is needed for rows of small GETs: `apt-get install wrk`, \
+const MISSING: &str = "wrk is needed for rows of GETs: `apt-get install wrk`, \
     or https://github.com/wg/wrk";
 
 /// A script that makes `wrk` print one line for [`parse`].
 const DONE: &str = r#"
 done = function(summary, latency)
   local errors = summary.errors
-  io.write(string.format("result %d %d %d %d %d %d\n", summary.requests, summary.duration,
-    errors.connect + errors.read + errors.write + errors.timeout, errors.status,
+  io.write(string.format("result %d %d %d %d %d %d %d\n", summary.requests, summary.duration,
+    summary.bytes, errors.connect + errors.read + errors.write + errors.timeout, errors.status,
     latency:percentile(50), latency:percentile(99)))
 end
 "#;
@@ -78,16 +78,17 @@ pub(crate) async fn get(
 /// failed.
 fn parse(text: &str) -> Option<anyhow::Result<Work>> {
     let line = text.lines().find_map(|line| line.strip_prefix("result "))?;
-    let numbers: Vec<u32> = line.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
-    let [requests, duration, broken, refused, p50, p99] = numbers[..] else { return None };
+    let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
+    let [requests, duration, bytes, broken, refused, p50, p99] = numbers[..] else { return None };
+    let milliseconds = |micros| Duration::from_micros(micros).as_secs_f64() * 1e3;
     if broken + refused > 0 {
         return Some(Err(anyhow::anyhow!("{broken} connection errors, {refused} error responses")));
     }
     Some(Ok(Work {
-        operations: requests.into(),
-        bytes: 0,
-        elapsed: Duration::from_micros(duration.into()),
-        percentiles: (f64::from(p50) / 1e3, f64::from(p99) / 1e3),
+        operations: requests,
+        bytes,
+        elapsed: Duration::from_micros(duration),
+        percentiles: (milliseconds(p50), milliseconds(p99)),
     }))
 }
 
@@ -104,10 +105,11 @@ mod tests {
 
     #[test]
     fn results_are_read() {
-        let work = parse("Running\nresult 1000 2000000 0 0 500 1500\n").unwrap().unwrap();
+        let work = parse("Running\nresult 1000 2000000 9000 0 0 500 1500\n").unwrap().unwrap();
         assert_eq!((work.operations, work.elapsed), (1000, Duration::from_secs(2)));
+        assert_eq!(work.bytes, 9000);
         assert_eq!(work.percentiles, (0.5, 1.5));
-        assert!(parse("result 1000 2000000 0 7 500 1500").unwrap().is_err());
+        assert!(parse("result 1000 2000000 9000 0 7 500 1500").unwrap().is_err());
         assert!(parse("unable to connect").is_none());
     }
 }

@@ -44,17 +44,16 @@ impl Disk<'_> {
 
     /// The directories of the upload sessions of a repository.
     pub fn sessions(self, repository: &str) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.repository(repository).join("_uploads"));
-        entries.map(|all| all.map(|entry| entry.unwrap().path()).collect()).unwrap_or_default()
+        entries(&self.repository(repository).join("_uploads"))
     }
 
     /// The temporary files: among others, the first bytes of uploads.
     pub fn temporary(self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.0.join(".roadstead/tmp"));
-        entries.map(|all| all.map(|entry| entry.unwrap().path()).collect()).unwrap_or_default()
+        entries(&self.0.join(".roadstead/tmp"))
     }
 
-    /// The size on disk of the only upload, which is to a repository.
+    /// The bytes on disk of the only upload in flight: in its session, or still in a temporary
+    /// file.
     pub fn arriving(self, repository: &str) -> u64 {
         let sessions = self.sessions(repository);
         assert!(sessions.len() <= 1, "{sessions:?}");
@@ -75,6 +74,12 @@ impl Disk<'_> {
     fn base(self) -> PathBuf {
         self.0.join("docker/registry/v2")
     }
+}
+
+/// The entries of a directory; none if it does not exist.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory);
+    entries.map(|all| all.map(|entry| entry.unwrap().path()).collect()).unwrap_or_default()
 }
 
 /// All files below a directory; none if it does not exist.

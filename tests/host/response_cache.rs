@@ -1,6 +1,7 @@
 //! The host's cache of small responses: they equal the component's, are never
 //! older than an acknowledged write, and never go to another user.
 
+use crate::disk::Disk;
 use crate::secure::{Authority, Secure};
 use crate::support::{TEST_LIMIT, ask, build, eventually, request, within};
 use bytes::Bytes;
@@ -174,14 +175,11 @@ async fn what_is_missing_is_kept_until_it_is_stored() {
             let (at, bytes) = blob();
             let path = format!("/v2/a/blobs/{at}");
             missing(&path).await;
-            let hex = at.strip_prefix("sha256:").unwrap();
-            let registry = root.path().join("docker/registry/v2");
-            let data = registry.join("blobs/sha256").join(&hex[..2]).join(hex);
-            let link = registry.join("repositories/a/_layers/sha256").join(hex);
-            std::fs::create_dir_all(&data).unwrap();
-            std::fs::create_dir_all(&link).unwrap();
-            std::fs::write(data.join("data"), bytes).unwrap();
-            std::fs::write(link.join("link"), &at).unwrap();
+            let disk = Disk(root.path());
+            for (file, content) in [(disk.blob(&at), &bytes), (disk.layer_link("a", &at), &at)] {
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(file, content).unwrap();
+            }
             let kept = get(address, &format!("GET {path}"), &[]).await.status() == 404;
             eventually("it is found", async || {
                 (get(address, &format!("GET {path}"), &[]).await.status() == 200).then_some(())
@@ -222,20 +220,17 @@ async fn what_is_missing_is_kept_until_it_is_stored() {
         let (at, bytes) = blob();
         let push = |name| format!("POST /v2/{name}/blobs/uploads/?digest={at}");
         ask(address, request(&push("a"), bytes.clone()), 201).await;
-        let hex = at.strip_prefix("sha256:").unwrap();
-        let data = root.path().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex);
-        std::fs::remove_dir_all(data).unwrap();
+        std::fs::remove_file(Disk(root.path()).blob(&at)).unwrap();
         let path = format!("/v2/a/blobs/{at}");
         missing(&path).await;
         ask(address, request(&push("b"), bytes), 201).await;
         stored(&path).await;
         // A push of a manifest may link a blob again that a deletion took away.
-        let link = root.path().join("docker/registry/v2/repositories/a/_layers/sha256").join(hex);
-        let content = std::fs::read(link.join("link")).unwrap();
+        let link = Disk(root.path()).layer_link("a", &at);
         ask(address, request(&format!("DELETE {path}"), ""), 202).await;
         missing(&path).await;
-        std::fs::create_dir_all(&link).unwrap();
-        std::fs::write(link.join("link"), content).unwrap();
+        std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::fs::write(link, &at).unwrap();
         ask(address, put("/v2/a/manifests/other", ROUNDS), 201).await;
         stored(&path).await;
     })

@@ -19,7 +19,7 @@ const MAX_AGE: &str = "max-age=";
 pub enum Directive {
     /// The response is the same for everyone who is allowed to have it.
     Keep {
-        /// What outdates it, each of them: see [`Directive::Purge`]. One or two.
+        /// A purge of any of these keys invalidates it: see [`Directive::Purge`].
         keys: Vec<String>,
         /// Its TTL, in whole seconds.
         ttl: Duration,

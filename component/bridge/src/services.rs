@@ -6,8 +6,9 @@ use std::fmt;
 /// native host sets it; whoever configures another host does not.
 pub const VARIABLE: &str = "ROADSTEAD_HOST_SERVICES";
 
-/// The variable that holds what identifiers of upload sessions are signed with, if the host
-/// has [`Services::storage`] and knows signed ones that were never begun.
+/// The variable with the secret that signs identifiers of upload sessions. Set only with
+/// [`Services::storage`], by a host that takes a signed identifier for an empty session.
+/// Internal, as [`VARIABLE`] is.
 pub const SESSION_SECRET: &str = "ROADSTEAD_HOST_SESSION_SECRET";
 
 /// The services of a native host. Without one, the component does everything

@@ -20,7 +20,7 @@ pub(crate) struct Objects {
     pub(crate) backend: Backend,
     /// Whether conditional writes are honoured, as far as is known.
     conditional: AtomicBool,
-    /// Of the methods for manifests; all others ask the store.
+    /// Used by `manifest` and `manifest_stat` only. They always read the link.
     pub(crate) recent: RecentManifests,
 }
 

@@ -213,6 +213,7 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
         repository: &RepositoryName,
         tag: &Tag,
         digest: &Digest,
+        // A directory keeps it with the revision's link.
         _: &MediaType,
     ) -> Result<(), StorageError> {
         let (repository, tag, digest) = (repository.clone(), tag.clone(), digest.clone());
@@ -301,10 +302,7 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
     }
 
     fn new_session(&self, repository: &RepositoryName, random: [u8; 16]) -> UploadSession {
-        match self.0.session_secret() {
-            Some(secret) => secret.new_session(repository, random),
-            None => UploadSession::from_random(repository.clone(), random),
-        }
+        UploadSession::new(repository, random, self.0.session_secret())
     }
 
     async fn begin(&self, session: &UploadSession) -> Result<(), StorageError> {

@@ -41,18 +41,17 @@ impl Directory {
         let actual = actual.ok_or_else(|| {
             StorageError::Failed("a hash does not have the length of its algorithm".to_owned())
         })?;
+        // The first request to end a fresh session has it; a stored one has its lock for that.
+        let claim = if complete.is_fresh() { Some(self.claim(session)?) } else { None };
         if actual != *digest {
-            if complete.is_fresh() {
-                // Another process may have made a session of it, with bytes of its own.
-                self.note_end(session);
-            } else {
-                self.discard(session)?;
+            match claim {
+                // Another process may have stored the session meanwhile.
+                Some(claim) => claim.keep(),
+                None => self.discard(session)?,
             }
             return Err(StorageError::DigestMismatch(Some(actual)));
         }
         let blob = Key::Blob(digest.clone());
-        // Who ends it first has it; a lock does the same for a session that is stored.
-        let claim = if complete.is_fresh() { Some(self.claim(session)?) } else { None };
         let link = PreparedLink::write(self, &session.repository, digest)?;
         if self.is_recorded(&blob, state.offset) {
             let bytes = files::read(&complete.data)?;
@@ -60,7 +59,7 @@ impl Directory {
             let linked = (link.temporary.as_path(), &link.key, digest.as_str().as_bytes());
             self.publish_recorded(&[(&complete.data, &blob, &bytes), linked])?;
             complete.moved();
-            self.ended(session, claim);
+            self.end_committed(session, claim);
             link.hint(self);
             return Ok(state.offset);
         }
@@ -74,16 +73,16 @@ impl Directory {
         complete.keep();
         self.publish_existing(&complete.data, &blob)?;
         complete.moved();
-        self.ended(session, claim);
+        self.end_committed(session, claim);
         link.publish(self)?;
         Ok(state.offset)
     }
 
     /// Ends a session whose bytes have become an object.
-    fn ended(&self, session: &UploadSession, claim: Option<Claim<'_>>) {
+    fn end_committed(&self, session: &UploadSession, claim: Option<Claim<'_>>) {
         if let Some(claim) = claim {
             claim.keep();
-            // Unless another process has made a session of it meanwhile.
+            // Usually there is no directory; another process may have made one.
             if files::metadata(&self.session_path(session)).is_err() {
                 return;
             }
@@ -117,7 +116,8 @@ impl PreparedLink {
     /// concurrently: a disk takes about as long for all of them as for one.
     ///
     /// Bytes whose sync fails may be neither on disk nor in memory, which a second
-    /// sync does not say. So the session ends.
+    /// sync does not say. So a stored session ends; a
+    /// fresh one loses these bytes and is empty again.
     fn sync_with(
         &self,
         directory: &Directory,

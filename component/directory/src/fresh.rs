@@ -6,13 +6,11 @@
 //! blob; otherwise the file, with the session's state beside it, becomes the session's directory
 //! by one rename, and whoever comes second finds a session that is not empty.
 //!
-//! A session that has ended must not be empty again. What this process has ended it remembers,
-//! as long as not too many others ended since; another one, or one after a restart, tells a
-//! client that asks that such a session has no bytes. Nothing else depends on it: what becomes a
-//! blob has the digest that its client names.
+//! A session that has ended must not look empty again. This process remembers the last
+//! [`REMEMBERED`] that it ended. Another process, or this one after a restart, reports such a
+//! session as empty. That does no harm: a blob has the digest that its client names.
 
 use crate::entries::failed;
-use crate::objects::PRUNE_RETRIES;
 use crate::session::State;
 use crate::{Directory, files};
 use roadstead_storage::{SessionSecret, StorageError, UploadSession};
@@ -100,9 +98,9 @@ impl Drop for Claim<'_> {
 }
 
 impl Directory {
-    /// What identifiers of sessions are to be signed with, for [`SessionSecret::new`]. `None`
-    /// where each session has to be begun by [`Directory::begin`]: while another process has
-    /// the directory too, which would not know what this one has ended.
+    /// What identifiers of sessions are signed with, for [`SessionSecret::new`]. `None` unless
+    /// this process owns the sessions: only the owner remembers which of them have ended. Without
+    /// it, [`Directory::begin`] makes each session.
     pub fn session_secret(&self) -> Option<String> {
         self.identity.get().filter(|_| self.owns_sessions()).cloned()
     }
@@ -117,8 +115,8 @@ impl Directory {
         identity.is_some_and(|it| SessionSecret::new(it.as_bytes()).recognizes(session))
     }
 
-    /// Notes that a session ends, before it is removed. Says whether it was a fresh one, if
-    /// nothing of it is stored.
+    /// Remembers that a signed session ends; to be called before its files are removed. Returns
+    /// whether that is new; `false` for one that is not signed.
     pub(crate) fn note_end(&self, session: &UploadSession) -> bool {
         self.is_signed(session) && self.ended.insert(session)
     }
@@ -153,36 +151,23 @@ impl Directory {
             if self.ended.contains(session) {
                 return Err(StorageError::NotFound);
             }
-            self.place_session(&prepared, &self.session_path(session))
+            self.rename_into(&prepared, &self.session_path(session)).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty => StorageError::Busy,
+                    _ => failed(error),
+                }
+            })
         });
         if made.is_err() {
             let _ = files::remove_dir_all(&prepared);
         }
         made?;
-        // Who has ended it since has looked for it before it was there, or removes it too.
+        // A `discard` after the check above may have found no directory to remove.
         if self.ended.contains(session) {
             let _ = self.discard(session);
             return Err(StorageError::NotFound);
         }
         Ok(())
-    }
-
-    fn place_session(&self, prepared: &Path, path: &Path) -> Result<(), StorageError> {
-        let mut result = files::rename(prepared, path);
-        for _ in 0..PRUNE_RETRIES {
-            match &result {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.create_directories(path.parent().unwrap_or(self.root()))
-                        .map_err(failed)?;
-                    result = files::rename(prepared, path);
-                }
-                _ => break,
-            }
-        }
-        result.map_err(|error: io::Error| match error.kind() {
-            ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty => StorageError::Busy,
-            _ => failed(error),
-        })
     }
 }
 

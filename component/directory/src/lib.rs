@@ -82,7 +82,7 @@ pub struct Directory {
     /// The sessions that this process appends to, if it is the owner.
     appending: lock::Appending,
     ended: fresh::Ended,
-    /// What tells this storage from all others, wherever it is mounted.
+    /// The storage's identity when it was opened; signs identifiers of sessions.
     identity: OnceLock<String>,
     synced: synced::Synced,
     unsynced: synced::Unsynced,

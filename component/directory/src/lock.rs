@@ -97,8 +97,8 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of the session whose directory is `session`, and which this process has
-    /// entered.
+    /// Takes the lock of the session in the directory `session`. `entered` comes from
+    /// [`Directory::enter`].
     pub(crate) fn take(
         directory: &Directory,
         session: &Path,

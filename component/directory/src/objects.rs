@@ -76,34 +76,36 @@ impl Directory {
         Ok(())
     }
 
-    /// Writes whole objects in this order, which the journal makes durable at once. Says
-    /// whether there is one that takes them.
+    /// Writes whole objects in this order as one change of the journal. Returns `false`, and
+    /// writes nothing, if there is no journal or one of them is not recorded in it.
     fn write_recorded(&self, objects: &[(&Key, &[u8])]) -> Result<bool, StorageError> {
         if !objects.iter().all(|(key, bytes)| self.is_recorded(key, bytes.len() as u64)) {
             return Ok(false);
         }
         self.writable()?;
         let mut written = Vec::with_capacity(objects.len());
-        let mut write = || {
-            for (key, bytes) in objects {
+        let published = objects
+            .iter()
+            .try_for_each(|(key, bytes)| {
                 check_length(key, bytes)?;
                 let (file, temporary) = self.temporary_file()?;
-                written.push((temporary, *key, *bytes));
-                let (temporary, ..) = &written[written.len() - 1];
-                files::write_all(&file, temporary, bytes).map_err(failed)?;
-            }
-            Ok(())
-        };
-        let published = write().and_then(|()| {
-            let files: Vec<_> =
-                written.iter().map(|(file, key, bytes)| (file.as_path(), *key, *bytes)).collect();
-            self.publish_recorded(&files)
-        });
-        published.map(|()| true).map_err(|error| {
-            for (temporary, ..) in &written {
-                let _ = files::remove_file(temporary);
-            }
-            written.first().map_or(error.clone(), |(first, ..)| vanished(error, first))
+                let result = files::write_all(&file, &temporary, bytes).map_err(failed);
+                written.push(temporary);
+                result
+            })
+            .and_then(|()| {
+                let files = written.iter().zip(objects);
+                let files: Vec<_> =
+                    files.map(|(file, (key, bytes))| (file.as_path(), *key, *bytes)).collect();
+                self.publish_recorded(&files)
+            });
+        let Err(error) = published else { return Ok(true) };
+        for file in &written {
+            let _ = files::remove_file(file);
+        }
+        Err(match written.first() {
+            Some(first) => vanished(error, first),
+            None => error,
         })
     }
 
@@ -171,7 +173,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Writes the link of a tag, after the entry in its history.
+    /// Points a tag to a manifest; the entry in the tag's history is written first. The same as
+    /// two calls of [`Self::link`], but one change of the journal.
     pub(crate) fn link_tag(
         &self,
         repository: &RepositoryName,
@@ -356,20 +359,20 @@ impl Directory {
     }
 
     /// Renames a file into a directory that deletes may remove.
-    fn rename_into(&self, file: &Path, path: &Path) -> Result<(), StorageError> {
+    pub(crate) fn rename_into(&self, file: &Path, path: &Path) -> io::Result<()> {
         let mut result = files::rename(file, path);
         for _ in 0..PRUNE_RETRIES {
             match &result {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     // Fails if it is the file that is missing.
                     files::metadata(file)?;
-                    self.create_directories(path.parent().unwrap_or(&self.root)).map_err(failed)?;
+                    self.create_directories(path.parent().unwrap_or(&self.root))?;
                     result = files::rename(file, path);
                 }
                 _ => break,
             }
         }
-        result.map_err(failed)
+        result
     }
 
     /// Makes `path` and its missing ancestors, and has all their entries reach

@@ -91,7 +91,7 @@ impl Directory {
         // Without it, the numbers alone count.
         place.marker = self.marker().or_else(|| self.mark(place.marker.as_deref()).ok().flatten());
         if let Some(marker) = &place.marker {
-            // The first one: sessions that are signed with it go on if it is lost.
+            // Set once: if the marker is replaced, sessions signed with the first one stay valid.
             self.identity.get_or_init(|| marker.clone());
         }
         Ok(())

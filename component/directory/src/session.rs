@@ -1,6 +1,6 @@
 //! Upload sessions: bytes that arrive in chunks, hashed as they are received.
 //!
-//! A session that has bytes is a directory `<session>/` with distribution's `startedat` and
+//! A session of which something is stored (for others, see [`crate::fresh`]) is a directory `<session>/` with distribution's `startedat` and
 //! `data`, and our `state`: how many bytes are recorded, the SHA-256 state
 //! after them, and the file they are in. `state` is replaced by rename, so the
 //! triple is always consistent: bytes in the file beyond the offset belong to
@@ -197,7 +197,7 @@ impl Directory {
         // A request beside it may have removed the session.
         let file = Arc::new(files::open_for_writing(&data)?);
         let start = state.offset;
-        let unrecorded = Unrecorded(Some(Bytes::After(Arc::clone(&file), start)));
+        let unrecorded = Unrecorded(Some(Undo::Truncate(Arc::clone(&file), start)));
         if held > start {
             files::call("truncate", &data, || file.set_len(start)).map_err(failed)?;
         }
@@ -218,7 +218,7 @@ impl Directory {
         }
         let (file, data) = self.temporary_file()?;
         let state = State { epoch: self.epoch.clone(), ..State::new() };
-        let unrecorded = Unrecorded(Some(Bytes::All(data.clone())));
+        let unrecorded = Unrecorded(Some(Undo::Remove(data.clone())));
         let holder = Holder::Fresh(entered);
         let sink = Sink::new(Arc::new(file), &data, 0);
         Ok(Appender { sink, session: session.clone(), data, start: 0, state, unrecorded, holder })
@@ -361,21 +361,25 @@ fn remove_all(path: &Path) -> io::Result<()> {
 
 /// Bytes that are not recorded. They are taken away again when this is dropped, unless they
 /// are to be kept.
-struct Unrecorded(Option<Bytes>);
+struct Unrecorded(Option<Undo>);
 
-enum Bytes {
-    /// Those of a session's file after the recorded ones.
-    After(Arc<File>, u64),
-    /// A temporary file.
-    All(PathBuf),
+enum Undo {
+    /// Truncate the session's file to the recorded bytes.
+    Truncate(Arc<File>, u64),
+    /// Remove the temporary file.
+    Remove(PathBuf),
 }
 
 impl Drop for Unrecorded {
     fn drop(&mut self) {
         // What stays is truncated by the next request that appends, or swept.
         match &self.0 {
-            Some(Bytes::After(file, recorded)) => drop(file.set_len(*recorded)),
-            Some(Bytes::All(path)) => drop(files::remove_file(path)),
+            Some(Undo::Truncate(file, recorded)) => {
+                let _ = file.set_len(*recorded);
+            }
+            Some(Undo::Remove(path)) => {
+                let _ = files::remove_file(path);
+            }
             None => {}
         }
     }
@@ -399,7 +403,7 @@ pub struct Appender {
     data: PathBuf,
     start: u64,
     state: State,
-    /// Dropped before the session is left.
+    /// Dropped before `holder`, so that nobody else appends meanwhile.
     unrecorded: Unrecorded,
     holder: Holder,
 }
@@ -416,9 +420,10 @@ pub(crate) struct Complete {
 }
 
 impl Complete {
-    /// The file is about to become an object: it is truncated no more.
+    /// Truncates the file no more: it is about to become an object. A temporary file is still
+    /// removed, until [`Self::moved`].
     pub(crate) fn keep(&mut self) {
-        if matches!(self.unrecorded.0, Some(Bytes::After(..))) {
+        if matches!(self.unrecorded.0, Some(Undo::Truncate(..))) {
             self.unrecorded.0 = None;
         }
     }

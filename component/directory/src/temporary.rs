@@ -54,7 +54,8 @@ impl Directory {
     /// Removes temporary files of processes that died. Returns how many.
     pub(crate) fn sweep_temporary_files(&self) -> io::Result<u64> {
         let mut swept = 0;
-        // On a disk that is too full for a look at its clock, what is left matters most.
+        // The file system's clock takes a new file, which a full disk may refuse; then this
+        // process's clock has to do, so that space is freed.
         let now = self.clock().unwrap_or_else(|_| SystemTime::now());
         for entry in files::read_dir(&self.temporary_directory())? {
             // Over WASI, a file that another process has just removed ends the

@@ -24,7 +24,7 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(56);
 /// How long an instance believes that nothing is condemned.
 ///
 /// Limit: time for which the marker of garbage collection is not asked for again;
-/// test: `both_clocks_count`.
+/// test: `the_marker_is_asked_for_again`.
 pub const MARKER_TRUSTED: Duration = Duration::from_mins(10);
 
 /// How long a removal is waited for before the next look, at first; each time twice
@@ -111,12 +111,18 @@ struct Known {
     at: Moment,
 }
 
+impl Known {
+    fn is_recent(&self, now: &Moment) -> bool {
+        self.at.is_within(MARKER_TRUSTED, now)
+    }
+}
+
 impl Marker {
     /// Whether something may be condemned.
     async fn is_there<S: Storage>(&self, storage: &S) -> Result<bool, StorageError> {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = Moment::now();
-        if let Some(known) = known.filter(|known| known.at.is_within(MARKER_TRUSTED, &at)) {
+        if let Some(known) = known.filter(|known| known.is_recent(&at)) {
             return Ok(known.exists);
         }
         let exists = storage.exists(&Key::Record(Record::Marker)).await?;
@@ -207,7 +213,8 @@ async fn is_removed<S: Storage>(storage: &S, digest: &Digest) -> Result<bool, St
 
 #[cfg(test)]
 mod tests {
-    use super::{Tombstone, TombstoneState};
+    use super::{Known, MARKER_TRUSTED, Tombstone, TombstoneState};
+    use crate::Moment;
 
     #[test]
     fn tombstones_are_parsed_as_they_are_printed() {
@@ -225,5 +232,12 @@ mod tests {
         for text in ["", "removing", "removing x", "removed 7", "\0\0"] {
             assert_eq!(Tombstone::parse(text.as_bytes()), None, "{text}");
         }
+    }
+    #[test]
+    fn the_marker_is_asked_for_again() {
+        let at = Moment::now();
+        let known = Known { exists: false, at };
+        assert!(known.is_recent(&at.after(MARKER_TRUSTED / 2)));
+        assert!(!known.is_recent(&at.after(MARKER_TRUSTED)));
     }
 }

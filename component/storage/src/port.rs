@@ -126,7 +126,7 @@ pub trait Storage {
         media_type: Option<&MediaType>,
     ) -> Result<(), StorageError>;
 
-    /// Has a tag lead to a manifest, after it is noted in the tag's history.
+    /// Points a tag to a manifest; the entry in the tag's history is written first.
     async fn link_tag(
         &self,
         repository: &RepositoryName,
@@ -217,7 +217,8 @@ pub trait Storage {
         UploadSession::from_random(repository.clone(), random)
     }
 
-    /// Makes an empty session of a name of [`Storage::new_session`], which may be one already.
+    /// Makes an empty session with an identifier from [`Storage::new_session`]. Does nothing if
+    /// the identifier alone stands for one.
     async fn begin(&self, session: &UploadSession) -> Result<(), StorageError>;
 
     /// How many bytes a session holds.

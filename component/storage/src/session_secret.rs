@@ -38,6 +38,20 @@ impl fmt::Debug for SessionSecret {
     }
 }
 
+impl UploadSession {
+    /// A new session, whose identifier is signed if there is a secret.
+    pub fn new(
+        repository: &RepositoryName,
+        random: [u8; 16],
+        secret: Option<&SessionSecret>,
+    ) -> Self {
+        match secret {
+            Some(secret) => secret.new_session(repository, random),
+            None => Self::from_random(repository.clone(), random),
+        }
+    }
+}
+
 impl SessionSecret {
     /// The secret of these bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {

@@ -223,7 +223,7 @@ impl HostStore {
         let Deadlines { write, long, .. } = self.deadlines;
         let ahead = gather_small(&mut body);
         if let Batch { pieces, end: Some(complete), .. } = ahead {
-            // All of it is here: one thread does everything, without others in between.
+            // The whole body is here: one task begins, writes and finishes, instead of three.
             let work = blocking(blocking::writes(), move || {
                 let mut receiver = directory.receive(transfer)?;
                 for piece in &pieces {
@@ -361,8 +361,8 @@ impl Batch {
     }
 }
 
-/// The pieces of a small body that are here already. None of others, whose clients may not
-/// have been told to send them.
+/// The received pieces of a body of known length of at most [`BATCH_SIZE`]. A larger body is
+/// not read before the session accepts it: reading sends `100 Continue`.
 fn gather_small(body: &mut WasiBody) -> Batch {
     let mut batch = Batch::default();
     if body.size_hint().exact().is_none_or(|size| size > BATCH_SIZE as u64) {

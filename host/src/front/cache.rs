@@ -14,7 +14,7 @@
 //!
 //! # No response is older than a write
 //! Purges are numbered. A response is kept with the number of purges at which
-//! its request began, and is valid while its key has no later purge: neither
+//! its request began, and is valid while none of its keys has a later purge: neither
 //! what was kept before a write nor what was read during it is served once the
 //! write has been answered. A write without an answer, because the instance
 //! trapped or the task ended, purges everything. Writes by other processes are not

@@ -2,8 +2,7 @@
 //!
 //! A client that pulls an image asks for the same manifest as all others do, and the bytes of a
 //! digest never change: so each request looks whether the repository holds the manifest, and only
-//! the first one reads it. This is the one thing that an instance keeps of what it has read, and
-//! it may be lost at any time.
+//! the first one reads it. An instance may lose them at any time.
 
 use bytes::Bytes;
 use roadstead_oci::Digest;
@@ -27,8 +26,8 @@ const ENTRY_LIMIT: usize = 256 * 1024;
 /// What an entry takes besides its bytes, estimated.
 const OVERHEAD: usize = 512;
 
-/// How long bytes are used: another registry's garbage collection removes some that links still
-/// lead to, and clients are to notice.
+/// How long bytes are used. Another registry's garbage collection may delete bytes that links still
+/// lead to; clients see that after this time.
 ///
 /// Limit: time for which an instance keeps a manifest; test: `manifests_that_were_read_lately`.
 const KEPT_FOR: Duration = Duration::from_mins(1);
@@ -71,7 +70,7 @@ impl RecentManifests {
     fn get_at(&self, digest: &Digest, now: &Moment) -> Option<Bytes> {
         let mut kept = self.lock();
         while let Some(oldest) = kept.order.front()
-            && kept.manifests.get(oldest).is_none_or(|entry| !entry.is_used(now))
+            && kept.manifests.get(oldest).is_some_and(|entry| !entry.is_used(now))
         {
             kept.remove_oldest();
         }
@@ -116,15 +115,20 @@ fn has_digest(bytes: &[u8], digest: &Digest) -> bool {
 impl Kept {
     fn remove_oldest(&mut self) {
         if let Some(oldest) = self.order.pop_front() {
-            self.remove(&oldest);
+            self.drop_bytes(&oldest);
         }
     }
 
     fn remove(&mut self, digest: &Digest) {
-        if let Some(entry) = self.manifests.remove(digest) {
-            self.size -= entry.bytes.len() + OVERHEAD;
+        if self.drop_bytes(digest) {
             self.order.retain(|other| other != digest);
         }
+    }
+
+    fn drop_bytes(&mut self, digest: &Digest) -> bool {
+        let entry = self.manifests.remove(digest);
+        self.size -= entry.as_ref().map_or(0, |entry| entry.bytes.len() + OVERHEAD);
+        entry.is_some()
     }
 }
 

@@ -8,6 +8,7 @@
 //! deleted, for a garbage collection.
 
 use super::Uploads;
+use super::receipts::receipt;
 use super::record::Record;
 use super::session::{RecordVersion, unique_key};
 use super::writer::{SessionWriter, Target};
@@ -155,7 +156,7 @@ impl Uploads {
         self.objects.put_described(&key, record.tail.clone(), holder).await?;
         self.save(session, record.print_blob(&digest)?, &RecordVersion::Absent).await?;
         let secret = self.secret.as_ref();
-        Ok(secret.and_then(|secret| secret.receipt(session, &digest, record.size)))
+        Ok(secret.and_then(|secret| receipt(secret, session, &digest, record.size)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Uploads;
 use super::append::aborted;
+use super::receipts::receipt_size;
 use super::record::Record;
 use super::session::{LoadedRecord, Session, TRUSTED_FOR, check_offset, unique_key};
 use super::writer::{SessionWriter, Target};
@@ -44,7 +45,7 @@ impl Uploads {
     fn receipt_size(&self, commit: &Commit) -> Option<u64> {
         // A receipt does not say where the session ends now.
         let receipt = commit.receipt.as_ref().filter(|_| commit.at.is_none())?;
-        self.secret.as_ref()?.receipt_size(receipt, &commit.session, &commit.digest)
+        receipt_size(self.secret.as_ref()?, receipt, &commit.session, &commit.digest)
     }
 
     /// See [`roadstead_storage::Storage::append_and_commit`].

@@ -28,7 +28,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug)]
 pub(crate) struct Uploads {
     pub(crate) objects: Arc<Objects>,
-    secret: Option<Secret>,
+    secret: Option<SessionSecret>,
     purging: Option<Purging>,
     /// Whether the store verifies bodies, once that is known.
     verifies: OnceLock<bool>,
@@ -37,12 +37,7 @@ pub(crate) struct Uploads {
 impl Uploads {
     pub(crate) fn new(objects: Arc<Objects>, options: Options) -> Self {
         let Options { secret, purging } = options;
-        Self {
-            objects,
-            secret: secret.map(SessionSecret::new).map(Secret),
-            purging,
-            verifies: OnceLock::new(),
-        }
+        Self { objects, secret: secret.map(SessionSecret::new), purging, verifies: OnceLock::new() }
     }
 }
 
@@ -67,7 +62,3 @@ impl fmt::Debug for Options {
             .finish()
     }
 }
-
-/// See [`Options::secret`].
-#[derive(Debug)]
-struct Secret(SessionSecret);

@@ -15,7 +15,7 @@
 //!
 //! The place of a record may also hold [`GONE`]: the session has ended. A session
 //! without a record would be taken for one without bytes; see
-//! [`super::identifiers`].
+//! [`roadstead_storage::SessionSecret`].
 
 use crate::error::Error;
 use crate::multipart::Multipart;

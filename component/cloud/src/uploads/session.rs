@@ -72,15 +72,12 @@ impl Uploads {
         repository: &RepositoryName,
         random: [u8; 16],
     ) -> UploadSession {
-        match &self.secret {
-            Some(secret) => secret.0.new_session(repository, random),
-            None => UploadSession::from_random(repository.clone(), random),
-        }
+        UploadSession::new(repository, random, self.secret.as_ref())
     }
 
     /// Whether a session without a record is [`Session::Fresh`].
     pub(super) fn recognizes(&self, session: &UploadSession) -> bool {
-        self.secret.as_ref().is_some_and(|secret| secret.0.recognizes(session))
+        self.secret.as_ref().is_some_and(|secret| secret.recognizes(session))
     }
 
     /// Begins a session. One whose identifier is recognized takes no request.

@@ -2,7 +2,7 @@
 //! [`roadstead_bridge::cache`].
 
 use super::DOCKER_CONTENT_DIGEST;
-use crate::route::MISSING;
+use crate::route::MISSING_TTL;
 use crate::{Caching, Route};
 use http::{Response, StatusCode, Uri};
 use roadstead_access::Caller;
@@ -37,8 +37,9 @@ impl CacheDirective {
     pub(super) fn of(route: &Route, uri: &Uri, caller: &Caller, now: SystemTime) -> Option<Self> {
         let (key, ttl, missing) = match route.class().caching {
             Caching::None => return None,
-            Caching::Purge(name) => return Some(Self::Purge(Some(name.as_str().to_owned()))),
-            Caching::PurgeMissing => return Some(Self::Purge(None)),
+            Caching::Purge(name) => {
+                return Some(Self::Purge(name.map(|name| name.as_str().to_owned())));
+            }
             // Whoever may ask for it could fill the cache with queries.
             Caching::Fixed(_) if uri.query().is_some() => return None,
             Caching::Fixed(ttl) => (NO_REPOSITORY, ttl, None),
@@ -61,13 +62,17 @@ impl CacheDirective {
             Self::Keep { key, missing: Some(digest), grant, .. }
                 if response.status() == StatusCode::NOT_FOUND =>
             {
-                Directive::Keep { keys: vec![key, digest], ttl: MISSING, grant }
+                Directive::Keep { keys: vec![key, digest], ttl: MISSING_TTL, grant }
             }
             Self::Keep { .. } => return,
             Self::Purge(repository) => {
                 let stored = response.headers().get(DOCKER_CONTENT_DIGEST);
                 let stored = stored.and_then(|digest| digest.to_str().ok());
-                let keys = repository.into_iter().chain(stored.map(str::to_owned)).collect();
+                let keys: Vec<_> =
+                    repository.into_iter().chain(stored.map(str::to_owned)).collect();
+                if keys.is_empty() {
+                    return;
+                }
                 Directive::Purge { keys }
             }
         };

@@ -18,11 +18,11 @@ const TAGGED: Duration = Duration::from_secs(1);
 /// Limit: time for which a response by digest is cached; test: `kept_for_its_time`.
 const CONTENT: Duration = Duration::from_secs(10);
 
-/// The TTL of a response that content is missing, by its digest.
+/// The TTL of a 404 for content by its digest.
 ///
 /// Limit: time for which it is cached that content is missing; test:
 /// `what_is_missing_is_kept_until_it_is_stored`.
-pub(crate) const MISSING: Duration = Duration::from_secs(1);
+pub(crate) const MISSING_TTL: Duration = Duration::from_secs(1);
 
 /// The TTL of a response that is the same for as long as the registry runs.
 ///
@@ -80,16 +80,14 @@ pub enum Caching<'a> {
     None,
     /// Cache a successful one for this time: no write changes it.
     Fixed(Duration),
-    /// Cache a successful one for this time, unless the repository changes; and one that says
-    /// that the content with the digest is missing for [`MISSING`], unless that content is stored,
-    /// in whichever repository.
+    /// Cache a 200 for this time, until the repository changes. With a digest, cache a 404 for
+    /// [`MISSING_TTL`] too, until the repository changes or the content is stored in any
+    /// repository.
     Keep(&'a RepositoryName, Duration, Option<&'a Digest>),
-    /// Invalidate the cached responses for the repository, and those that the content which was
-    /// stored is missing.
-    Purge(&'a RepositoryName),
-    /// Invalidate the cached responses that the content which was stored is missing. No other
-    /// changes: it was missing before.
-    PurgeMissing,
+    /// Invalidate the cached responses for the repository, if one is given, and the 404 responses
+    /// for the content that the request stored. An upload gives none: before it, the content was
+    /// missing.
+    Purge(Option<&'a RepositoryName>),
 }
 
 /// The event that a request reports, named as in distribution's notifications.
@@ -116,21 +114,21 @@ impl Route {
             caching: Caching::None,
             event: None,
         };
-        let content = |label, name, ttl, digest| RouteClass {
-            caching: Caching::Keep(name, ttl, digest),
+        let content = |label, name, digest: Option<_>| RouteClass {
+            caching: Caching::Keep(name, digest.map_or(TAGGED, |_| CONTENT), digest),
             event: Some(Event::Pull),
             ..read(label, pull(name))
         };
         let upload = |label, name, event: Option<Event>| RouteClass {
             effect: Effect::Write,
             // Whatever reports an event has stored something.
-            caching: event.map_or(Caching::None, |_| Caching::PurgeMissing),
+            caching: event.map_or(Caching::None, |_| Caching::Purge(None)),
             event,
             ..read(label, push(name))
         };
         let removal = |label, name| RouteClass {
             effect: Effect::Delete,
-            caching: Caching::Purge(name),
+            caching: Caching::Purge(Some(name)),
             event: Some(Event::Delete),
             ..read(label, delete(name))
         };
@@ -148,19 +146,19 @@ impl Route {
             Self::Referrers(name, ..) => read("referrers", pull(name)),
             Self::Manifest(name, reference, action) => match (action, reference) {
                 (ManifestAction::Get | ManifestAction::Head, Reference::Tag(_)) => {
-                    content("manifest", name, TAGGED, None)
+                    content("manifest", name, None)
                 }
                 (ManifestAction::Get | ManifestAction::Head, Reference::Digest(digest)) => {
-                    content("manifest", name, CONTENT, Some(digest))
+                    content("manifest", name, Some(digest))
                 }
                 (ManifestAction::Put(_), _) => RouteClass {
-                    caching: Caching::Purge(name),
+                    caching: Caching::Purge(Some(name)),
                     ..upload("manifest", name, Some(Event::Push))
                 },
                 (ManifestAction::Delete, _) => removal("manifest", name),
             },
             Self::Blob(name, digest, BlobAction::Get | BlobAction::Head) => {
-                content("blob", name, CONTENT, Some(digest))
+                content("blob", name, Some(digest))
             }
             Self::Blob(name, _, BlobAction::Delete) => removal("blob", name),
             Self::StartUpload(name, start) => {
@@ -299,8 +297,8 @@ mod tests {
                 Caching::None => String::new(),
                 Caching::Fixed(ttl) | Caching::Keep(_, ttl, None) => ttl.as_secs().to_string(),
                 Caching::Keep(_, ttl, Some(_)) => format!("{} or missing", ttl.as_secs()),
-                Caching::Purge(_) => "purge".to_owned(),
-                Caching::PurgeMissing => "purge missing".to_owned(),
+                Caching::Purge(Some(_)) => "purge".to_owned(),
+                Caching::Purge(None) => "purge missing".to_owned(),
             };
             assert_eq!(caching, ttl, "{method} {path}");
         }

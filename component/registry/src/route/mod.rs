@@ -8,7 +8,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use class::MISSING;
+pub(crate) use class::MISSING_TTL;
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
 
 use roadstead_bridge::{collect, scrub};

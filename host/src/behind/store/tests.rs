@@ -74,8 +74,8 @@ async fn a_directory_that_hangs_is_unavailable() {
     let key = Key::Tag(name.clone(), tag.clone());
     let _tag = Hanging::new(&store.directory.path(&key));
     let reference = Reference::Tag(tag);
-    let [one, other] = [7, 8].map(|n| UploadSession::from_random(name.clone(), [n; 16]));
-    let _started = [&one, &other].map(|session| {
+    let [one, other, third] = [7, 8, 9].map(|n| UploadSession::from_random(name.clone(), [n; 16]));
+    let _started = [&one, &other, &third].map(|session| {
         store.directory.begin(session).unwrap();
         let path = store.directory.path(&Key::Session(session.clone()));
         Hanging::new(&path.join("startedat"))
@@ -91,9 +91,12 @@ async fn a_directory_that_hangs_is_unavailable() {
         assert!(store.read_from_memory(&operation).is_none(), "{text}");
         assert!(is_unavailable(store.execute(operation).await), "{text}");
     }
-    let body = full(Bytes::from_static(b"bytes"));
-    let transfer = Transfer::AppendAndCommit(Commit { session: other, ..commit });
-    assert!(is_unavailable(store.transfer(transfer, body).await));
+    // By one task, and by several.
+    for (session, length) in [(other, 5), (third, BATCH_SIZE + 1)] {
+        let body = full(Bytes::from(vec![7; length]));
+        let transfer = Transfer::AppendAndCommit(Commit { session, ..commit.clone() });
+        assert!(is_unavailable(store.transfer(transfer, body).await), "{length}");
+    }
 }
 
 /// An upload to which nothing was added for so long: the files of its session.
