@@ -1,4 +1,4 @@
-use super::HostStore;
+use super::{BATCH_SIZE, HostStore};
 use crate::behind::deadline::Deadlines;
 use crate::body::full;
 use bytes::Bytes;
