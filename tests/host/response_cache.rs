@@ -147,35 +147,37 @@ async fn kept_for_its_time() {
     .await;
 }
 
-/// That content is missing is said without the storage too, until that content is stored,
-/// in whichever way and repository.
+/// A blob that no other one is, and its digest.
+fn blob(number: usize) -> (String, String) {
+    let bytes = format!("blob {number}");
+    (digest(bytes.as_bytes()), bytes)
+}
+
+async fn assert_missing(address: &str, path: &str) {
+    for method in ["HEAD", "GET", "HEAD"] {
+        let answer = ask(address, request(&format!("{method} {path}"), ""), 404).await;
+        assert_eq!(answer.body().is_empty(), method == "HEAD");
+    }
+}
+
+async fn assert_stored(address: &str, path: &str) {
+    ask(address, request(&format!("HEAD {path}"), ""), 200).await;
+    ask(address, request(&format!("GET {path}"), ""), 200).await;
+}
+
+/// That content is missing is said without the storage too.
 #[tokio::test]
-async fn what_is_missing_is_kept_until_it_is_stored() {
+async fn what_is_missing_is_kept_for_its_time() {
     let root = tempfile::tempdir().unwrap();
-    let host = Registry::start(root.path(), &[DELETE], &[]).unwrap();
-    let address = host.address.as_str();
-    let mut blobs = (0..).map(|number| format!("blob {number}"));
-    let mut blob = || {
-        let bytes = blobs.next().unwrap();
-        (digest(bytes.as_bytes()), bytes)
-    };
-    let missing = async |path: &str| {
-        for method in ["HEAD", "GET", "HEAD"] {
-            let answer = ask(address, request(&format!("{method} {path}"), ""), 404).await;
-            assert_eq!(answer.body().is_empty(), method == "HEAD");
-        }
-    };
-    let stored = async |path: &str| {
-        ask(address, request(&format!("HEAD {path}"), ""), 200).await;
-        ask(address, request(&format!("GET {path}"), ""), 200).await;
-    };
+    let host = Registry::start(root.path(), &[], &[]).unwrap();
+    let (address, disk) = (host.address.as_str(), Disk(root.path()));
+    let numbers = AtomicUsize::new(0);
     within(TEST_LIMIT, async {
-        // Another process stores it.
         eventually("an answer without the storage", async || {
-            let (at, bytes) = blob();
+            let (at, bytes) = blob(numbers.fetch_add(1, Ordering::Relaxed));
             let path = format!("/v2/a/blobs/{at}");
-            missing(&path).await;
-            let disk = Disk(root.path());
+            assert_missing(address, &path).await;
+            // Another process stores it.
             for (file, content) in [(disk.blob(&at), &bytes), (disk.layer_link("a", &at), &at)] {
                 std::fs::create_dir_all(file.parent().unwrap()).unwrap();
                 std::fs::write(file, content).unwrap();
@@ -188,51 +190,70 @@ async fn what_is_missing_is_kept_until_it_is_stored() {
             kept.then_some(())
         })
         .await;
-        for _ in 0..ROUNDS {
-            let (at, bytes) = blob();
+    })
+    .await;
+}
+
+/// Whatever stores content ends what was kept of its absence.
+#[tokio::test]
+async fn what_is_missing_is_kept_until_it_is_stored() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Registry::start(root.path(), &[DELETE], &[]).unwrap();
+    let address = host.address.as_str();
+    within(TEST_LIMIT, async {
+        for round in 0..ROUNDS {
+            let (at, bytes) = blob(round);
             let (here, there) = (format!("/v2/a/blobs/{at}"), format!("/v2/b/blobs/{at}"));
-            missing(&here).await;
+            assert_missing(address, &here).await;
             let upload = ask(address, request("POST /v2/a/blobs/uploads/", ""), 202).await;
             let session = upload.headers()["location"].to_str().unwrap().to_owned();
             ask(address, request(&format!("PATCH {session}"), bytes.clone()), 202).await;
-            missing(&here).await;
+            assert_missing(address, &here).await;
             ask(address, request(&format!("PUT {session}?digest={at}"), ""), 201).await;
-            stored(&here).await;
-            missing(&there).await;
+            assert_stored(address, &here).await;
+            assert_missing(address, &there).await;
             let mount = format!("POST /v2/b/blobs/uploads/?mount={at}&from=a");
             ask(address, request(&mount, ""), 201).await;
-            stored(&there).await;
+            assert_stored(address, &there).await;
             ask(address, request(&format!("DELETE {here}"), ""), 202).await;
-            missing(&here).await;
+            assert_missing(address, &here).await;
             ask(address, request(&format!("POST /v2/a/blobs/uploads/?digest={at}"), bytes), 201)
                 .await;
-            stored(&here).await;
-        }
-        for round in 0..ROUNDS {
-            let manifest = index(round);
-            let at = digest(manifest.as_bytes());
+            assert_stored(address, &here).await;
+
+            let at = digest(index(round).as_bytes());
             let path = format!("/v2/a/manifests/{at}");
-            missing(&path).await;
+            assert_missing(address, &path).await;
             ask(address, put("/v2/a/manifests/tag", round), 201).await;
-            stored(&path).await;
+            assert_stored(address, &path).await;
         }
-        // A link whose content is gone leads to it again when another repository stores it.
-        let (at, bytes) = blob();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_missing_is_found_when_its_link_leads_to_it_again() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Registry::start(root.path(), &[DELETE], &[]).unwrap();
+    let (address, disk) = (host.address.as_str(), Disk(root.path()));
+    within(TEST_LIMIT, async {
+        // Another repository stores the content of a link again.
+        let (at, bytes) = blob(0);
         let push = |name| format!("POST /v2/{name}/blobs/uploads/?digest={at}");
         ask(address, request(&push("a"), bytes.clone()), 201).await;
-        std::fs::remove_file(Disk(root.path()).blob(&at)).unwrap();
+        std::fs::remove_file(disk.blob(&at)).unwrap();
         let path = format!("/v2/a/blobs/{at}");
-        missing(&path).await;
+        assert_missing(address, &path).await;
         ask(address, request(&push("b"), bytes), 201).await;
-        stored(&path).await;
+        assert_stored(address, &path).await;
         // A push of a manifest may link a blob again that a deletion took away.
-        let link = Disk(root.path()).layer_link("a", &at);
         ask(address, request(&format!("DELETE {path}"), ""), 202).await;
-        missing(&path).await;
+        assert_missing(address, &path).await;
+        let link = disk.layer_link("a", &at);
         std::fs::create_dir_all(link.parent().unwrap()).unwrap();
         std::fs::write(link, &at).unwrap();
         ask(address, put("/v2/a/manifests/other", ROUNDS), 201).await;
-        stored(&path).await;
+        assert_stored(address, &path).await;
     })
     .await;
 }

@@ -116,8 +116,8 @@ impl PreparedLink {
     /// concurrently: a disk takes about as long for all of them as for one.
     ///
     /// Bytes whose sync fails may be neither on disk nor in memory, which a second
-    /// sync does not say. So a stored session ends; a
-    /// fresh one loses these bytes and is empty again.
+    /// sync does not say. So a stored session ends; a fresh one loses these bytes
+    /// and is empty again.
     fn sync_with(
         &self,
         directory: &Directory,
