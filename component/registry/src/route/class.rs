@@ -81,7 +81,7 @@ pub enum Caching<'a> {
     /// Cache a successful one for this time: no write changes it.
     Fixed(Duration),
     /// Cache a 200 for this time, until the repository changes. With a digest, cache a 404 for
-    /// [`MISSING_TTL`] too, until the repository changes or the content is stored in any
+    /// `MISSING_TTL` too, until the repository changes or the content is stored in any
     /// repository.
     Keep(&'a RepositoryName, Duration, Option<&'a Digest>),
     /// Invalidate the cached responses for the repository, if one is given, and the 404 responses
