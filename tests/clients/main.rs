@@ -115,7 +115,8 @@ async fn a_push_survives_kill_9() {
 
     let mut command = copy(&large.reference(), &remote(&registry, "library/large"));
     let interrupted = tokio::spawn(async move { output(&mut command).await });
-    let uploads = root.join("docker/registry/v2/repositories/library/large/_uploads");
+    // Where the first bytes of an upload arrive.
+    let uploads = root.join(".roadstead/tmp");
     poll("no upload arrives", ARRIVAL_LIMIT, || {
         assert!(!interrupted.is_finished(), "the push ended before it could be interrupted");
         (arrived(&uploads) >= INTERRUPTED_AFTER).then_some(())
