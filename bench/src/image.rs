@@ -17,6 +17,8 @@ pub(crate) struct ImageGenerator {
     /// Layers that all images have, before their own.
     shared: Vec<Blob>,
     count: usize,
+    /// The size of a layer, which is in tags: a file server replaces no file.
+    size: usize,
     made: AtomicU64,
 }
 
@@ -38,6 +40,7 @@ impl ImageGenerator {
             layers: BlobGenerator::new(pattern, size),
             shared: Vec::new(),
             count,
+            size,
             made: AtomicU64::new(0),
         }
     }
@@ -55,7 +58,8 @@ impl ImageGenerator {
         let own = (0..self.count).map(|_| self.layers.blob());
         let layers: Vec<_> = self.shared.iter().cloned().chain(own).collect();
         let manifest = manifest(&config, &layers);
-        let tag = format!("image{}", self.made.fetch_add(1, Ordering::Relaxed));
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let tag = format!("image{}-{number}", self.size);
         Image { config, layers, tag, manifest }
     }
 }
