@@ -1,10 +1,11 @@
 //! Upload sessions: bytes that arrive in chunks, hashed as they are received.
 //!
-//! A session of which something is stored (for others, see [`crate::fresh`]) is a directory `<session>/` with distribution's `startedat` and
-//! `data`, and our `state`: how many bytes are recorded, the SHA-256 state
-//! after them, and the file they are in. `state` is replaced by rename, so the
-//! triple is always consistent: bytes in the file beyond the offset belong to
-//! an incomplete chunk and are truncated by the next one.
+//! A session of which something is stored (for others, see [`crate::fresh`]) is a
+//! directory `<session>/` with distribution's `startedat` and `data`, and our
+//! `state`: how many bytes are recorded, the SHA-256 state after them, and the
+//! file they are in. `state` is replaced by rename, so the triple is always
+//! consistent: bytes in the file beyond the offset belong to an incomplete chunk
+//! and are truncated by the next one.
 //!
 //! Nothing of a session is synced, so after a loss of power the file may not
 //! hold what the state says. A state therefore belongs to an epoch, which ends
@@ -19,7 +20,7 @@ use crate::sink::Sink;
 use crate::{Directory, files};
 use roadstead_storage::{Key, StorageError, UploadSession, hash_state};
 use sha2::{Digest as _, Sha256};
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -328,21 +329,21 @@ impl Directory {
     }
 }
 
-fn exists(path: &Path) -> Result<bool, StorageError> {
+fn found(path: &Path) -> Result<Option<Metadata>, StorageError> {
     match files::metadata(path).map_err(StorageError::from) {
-        Ok(_) => Ok(true),
-        Err(StorageError::NotFound) => Ok(false),
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(StorageError::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
+fn exists(path: &Path) -> Result<bool, StorageError> {
+    Ok(found(path)?.is_some())
+}
+
 /// How many bytes a file has; none if it is missing.
 fn held(path: &Path) -> Result<u64, StorageError> {
-    match files::metadata(path).map_err(StorageError::from) {
-        Ok(metadata) => Ok(metadata.len()),
-        Err(StorageError::NotFound) => Ok(0),
-        Err(error) => Err(error),
-    }
+    Ok(found(path)?.map_or(0, |metadata| metadata.len()))
 }
 
 /// Removes a directory to which files may be added meanwhile.
