@@ -1,7 +1,7 @@
 //! Storage operations: what the component has a native host do in its directory.
 //!
 //! A request `PUT http://store.internal/` has an [`Operation`] in the header
-//! [`OPERATION`] and no body, a `Key` in the header [`WRITE`] with the object's
+//! [`OPERATION`] and no body, a [`Write`] in the header [`WRITE`] with the object's
 //! value as its body, or a [`Transfer`] in the header [`TRANSFER`] with the bytes
 //! of an upload as its body. The response has the status 200 and a
 //! `Result<Reply, StorageError>` in the header [`REPLY`]; where that is longer
@@ -15,8 +15,8 @@
 use http::HeaderName;
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName, Tag};
 use roadstead_storage::{
-    Collection, Commit, Cursor, Hashed, Key, Listing, NamesQuery, Page, Partial, Quarantine,
-    UploadSession,
+    Collection, Commit, Cursor, Hashed, Key, Listing, NamesQuery, Page, Partial, PushState,
+    PushedManifest, Quarantine, UploadSession,
 };
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -27,7 +27,7 @@ pub const AUTHORITY: &str = "store.internal";
 /// The header that holds an [`Operation`].
 pub const OPERATION: HeaderName = HeaderName::from_static("store-operation");
 
-/// The header that holds the key of an object to write: `Storage::write`.
+/// The header that holds a [`Write`].
 pub const WRITE: HeaderName = HeaderName::from_static("store-write");
 
 /// The header that holds a [`Transfer`].
@@ -55,8 +55,8 @@ pub const INLINE_LIMIT: u64 = 1024;
 /// Limit: entries of one list; test: none, `n` is cut down to it.
 pub const LIST_LIMIT: usize = 10_000;
 
-/// The most digests of one [`Operation::MissingBlobs`] or
-/// [`Operation::MissingManifests`].
+/// The most digests of one [`Operation::MissingBlobs`], [`Operation::MissingManifests`] or
+/// [`Operation::PushState`].
 ///
 /// Limit: digests of one question for missing content; test: none, more are asked in
 /// parts.
@@ -94,6 +94,13 @@ pub enum Operation {
         repository: RepositoryName,
         /// The blobs.
         digests: Vec<Digest>,
+    },
+    /// `Storage::push_state`, with at most [`DIGESTS_LIMIT`] blobs.
+    PushState {
+        /// What was pushed.
+        manifest: PushedManifest,
+        /// The blobs.
+        blobs: Vec<Digest>,
     },
     /// `Storage::missing_manifests`, of at most [`DIGESTS_LIMIT`].
     MissingManifests {
@@ -190,6 +197,26 @@ impl Operation {
     }
 }
 
+/// An operation whose body is the value of an object.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Write {
+    /// `Storage::write`.
+    Object(Key),
+    /// `Storage::store_manifest`.
+    Manifest(PushedManifest),
+}
+
+impl Write {
+    /// The object whose value the body is.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Object(key) => key.clone(),
+            Self::Manifest(manifest) => Key::Blob(manifest.digest.clone()),
+        }
+    }
+}
+
 /// An operation that streams a body into an upload session.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -254,6 +281,8 @@ pub enum Reply {
     Exists(bool),
     /// Of [`Operation::MissingBlobs`] and [`Operation::MissingManifests`].
     Missing(Vec<Digest>),
+    /// Of [`Operation::PushState`].
+    PushState(Option<PushState>),
     /// Of [`Operation::Hints`].
     Repositories(Vec<RepositoryName>),
     /// Of [`Operation::Names`].

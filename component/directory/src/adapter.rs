@@ -5,13 +5,13 @@
 //! differs is the [`Transport`].
 
 use bytes::Bytes;
-use roadstead_bridge::storage::{DIGESTS_LIMIT, Operation, Reply, Transfer};
+use roadstead_bridge::storage::{DIGESTS_LIMIT, Operation, Reply, Transfer, Write};
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName, Tag};
 use roadstead_storage::condemned::{Marker, prepare_upload};
 use roadstead_storage::{
     Appended, Blob, Collection, Commit, Content, Cursor, Hashed, Key, Listing, NamesQuery, Page,
-    Partial, Quarantine, RequestBody, SessionSecret, Storage, StorageError, StoredManifest,
-    UploadSession,
+    Partial, PushState, PushedManifest, Quarantine, RequestBody, SessionSecret, Storage,
+    StorageError, StoredManifest, UploadSession,
 };
 use std::fmt;
 use std::time::Duration;
@@ -41,8 +41,8 @@ pub trait Transport: fmt::Debug {
         operation: Operation,
     ) -> Result<(Reply, Content<Self::Download>), StorageError>;
 
-    /// Writes an object.
-    async fn write(&self, key: &Key, value: Bytes) -> Result<Reply, StorageError>;
+    /// Carries out a write.
+    async fn write(&self, write: Write, value: Bytes) -> Result<Reply, StorageError>;
 
     /// Lets `time` pass.
     async fn pause(&self, time: Duration);
@@ -195,7 +195,30 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
     }
 
     async fn write(&self, key: &Key, value: Bytes) -> Result<(), StorageError> {
-        self.0.write(key, value).await.map(drop)
+        self.0.write(Write::Object(key.clone()), value).await.map(drop)
+    }
+
+    async fn store_manifest(
+        &self,
+        manifest: &PushedManifest,
+        bytes: Bytes,
+    ) -> Result<(), StorageError> {
+        self.0.write(Write::Manifest(manifest.clone()), bytes).await.map(drop)
+    }
+
+    async fn push_state(
+        &self,
+        manifest: &PushedManifest,
+        blobs: &[&Digest],
+    ) -> Result<Option<PushState>, StorageError> {
+        if blobs.len() > DIGESTS_LIMIT {
+            return Ok(None);
+        }
+        let blobs = blobs.iter().map(|&digest| digest.clone()).collect();
+        match self.reply(Operation::PushState { manifest: manifest.clone(), blobs }).await? {
+            Reply::PushState(state) => Ok(state),
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn link(

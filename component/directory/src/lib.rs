@@ -21,6 +21,7 @@
 mod adapter;
 mod commit;
 mod content;
+mod durable;
 mod entries;
 mod enumeration;
 mod file_range;
@@ -37,6 +38,7 @@ mod names;
 mod objects;
 mod operation;
 mod purge;
+mod pushed;
 mod root;
 mod scrub;
 mod session;
@@ -85,6 +87,7 @@ pub struct Directory {
     /// The storage's identity when it was opened; signs identifiers of sessions.
     identity: OnceLock<String>,
     synced: synced::Synced,
+    durable: durable::Durable,
     unsynced: synced::Unsynced,
     /// Held exclusively to compare a link and delete it, shared to replace one.
     replacing: RwLock<()>,
@@ -151,6 +154,7 @@ impl Directory {
             ended: fresh::Ended::default(),
             identity: OnceLock::new(),
             synced: synced::Synced::default(),
+            durable: durable::Durable::default(),
             unsynced: synced::Unsynced::default(),
             journal: None,
             recovered: Recovered::default(),

@@ -40,6 +40,15 @@ impl Directory {
         size_of(&files::metadata(&self.path(key))?)
     }
 
+    /// Whether an object is there, durably.
+    pub(crate) fn holds(&self, key: &Key) -> Result<bool, StorageError> {
+        match self.size(key) {
+            Ok(_) => self.settle(key).map(|()| true).map_err(StorageError::from),
+            Err(StorageError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The text of a small object; `None` if there is none, or if it is not
     /// text of at most [`Key::value_limit`] bytes.
     pub(crate) fn text(&self, key: &Key) -> Result<Option<String>, StorageError> {
@@ -78,7 +87,7 @@ impl Directory {
 
     /// Writes whole objects in this order as one change of the journal. Returns `false`, and
     /// writes nothing, if there is no journal or one of them is not recorded in it.
-    fn write_recorded(&self, objects: &[(&Key, &[u8])]) -> Result<bool, StorageError> {
+    pub(crate) fn write_recorded(&self, objects: &[(&Key, &[u8])]) -> Result<bool, StorageError> {
         if !objects.iter().all(|(key, bytes)| self.is_recorded(key, bytes.len() as u64)) {
             return Ok(false);
         }
@@ -119,15 +128,25 @@ impl Directory {
     ) -> Result<bool, StorageError> {
         check_length(key, bytes)?;
         self.writable()?;
+        {
+            let _shared = read_lock(&self.replacing, &self.root);
+            if !is_there(companion)? {
+                return Ok(false);
+            }
+            if self.write_again(key, &self.path(key), bytes) {
+                return Ok(true);
+            }
+        }
         let (file, temporary) = self.temporary_file()?;
         let written = files::write_all(&file, &temporary, bytes)
             .and_then(|()| if key.is_durable() { files::sync(&file, &temporary) } else { Ok(()) });
-        drop(file);
         let published = written
             .map_err(failed)
             .and_then(|()| self.publish_beside(&temporary, key, companion))
             .map_err(|error| vanished(error, &temporary));
-        if !matches!(published, Ok(true)) {
+        if matches!(published, Ok(true)) {
+            self.remember(key, &file);
+        } else {
             // The outcome to report is the one above.
             let _ = files::remove_file(&temporary);
         }

@@ -2,7 +2,7 @@
 
 use crate::file_range::{FileRange, WithContent};
 use crate::{Appender, Directory};
-use roadstead_bridge::storage::{Operation, Reply, Transfer};
+use roadstead_bridge::storage::{Operation, Reply, Transfer, Write};
 use roadstead_storage::{Commit, Key, StorageError};
 
 /// A transfer whose body is being received.
@@ -90,6 +90,9 @@ impl Directory {
             Operation::MissingBlobs { repository, digests } => {
                 Ok((Reply::Missing(self.missing_blobs(repository, digests)?), None))
             }
+            Operation::PushState { manifest, blobs } => {
+                Ok((Reply::PushState(self.push_state(manifest, blobs)?), None))
+            }
             Operation::MissingManifests { repository, digests } => {
                 Ok((Reply::Missing(self.missing_manifests(repository, digests)?), None))
             }
@@ -97,14 +100,7 @@ impl Directory {
                 Ok((Reply::Repositories(self.hints(digest, *limit)?), None))
             }
             Operation::Read(key) => self.read(key),
-            Operation::Exists(key) => match self.size(key) {
-                Ok(_) => {
-                    self.settle(key)?;
-                    Ok((Reply::Exists(true), None))
-                }
-                Err(StorageError::NotFound) => Ok((Reply::Exists(false), None)),
-                Err(error) => Err(error),
-            },
+            Operation::Exists(key) => Ok((Reply::Exists(self.holds(key)?), None)),
             Operation::Link { key, digest, media_type } => {
                 self.link(key, digest, media_type.as_ref()).map(done)
             }
@@ -133,6 +129,18 @@ impl Directory {
             }
             Operation::Discard(session) => self.discard(session).map(done),
         }
+    }
+
+    /// Carries out a write.
+    ///
+    /// # Errors
+    /// What the operation says.
+    pub fn write_value(&self, write: &Write, value: &[u8]) -> Result<Reply, StorageError> {
+        match write {
+            Write::Object(key) => self.write(key, value),
+            Write::Manifest(manifest) => self.store_manifest(manifest, value),
+        }
+        .map(|()| Reply::Done)
     }
 
     /// Carries out an operation, and gives the bytes that it reads in memory:
@@ -183,6 +191,9 @@ fn finds_nothing(result: &WithContent) -> bool {
         Ok((reply, _)) => match reply {
             Reply::Exists(exists) => !exists,
             Reply::Missing(missing) => !missing.is_empty(),
+            Reply::PushState(state) => {
+                state.as_ref().is_some_and(|state| !state.held || !state.missing.is_empty())
+            }
             Reply::Repositories(found) => found.is_empty(),
             Reply::Names(page) => page.names.is_empty(),
             Reply::Listing(listing) => listing.entries.is_empty(),

@@ -126,6 +126,7 @@ impl Directory {
         }
         self.sorted.clear();
         self.synced.clear();
+        self.durable.clear();
         if self.read_only { Ok(()) } else { self.furnish().map_err(failed) }
     }
 

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use roadstead_bridge::services::SESSION_SECRET;
 use roadstead_bridge::storage::{
-    AUTHORITY, OPERATION, Operation, REPLY, REPLY_IN_BODY, Reply, TRANSFER, Transfer, WRITE,
+    AUTHORITY, OPERATION, Operation, REPLY, REPLY_IN_BODY, Reply, TRANSFER, Transfer, WRITE, Write,
 };
 use roadstead_bridge::{Services, header_json, log};
 use roadstead_config::{Config, DEFAULT_ROOT, UploadPurging};
 use roadstead_directory::{Directory, FileRange, Purged, Receiver, Transport};
 use roadstead_storage::{
-    Content, DRAIN_LIMIT, Key, RequestBody as _, SessionSecret, StorageError, UploadSession,
+    Content, DRAIN_LIMIT, RequestBody as _, SessionSecret, StorageError, UploadSession,
 };
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
@@ -109,13 +109,13 @@ impl Transport for GuestTransport {
         Ok((reply, content))
     }
 
-    async fn write(&self, key: &Key, value: Bytes) -> Result<Reply, StorageError> {
+    async fn write(&self, write: Write, value: Bytes) -> Result<Reply, StorageError> {
         match self {
             Self::Host(_) => {
                 let contents = (!value.is_empty()).then(|| body::stream(value.into()));
-                send(&WRITE, header_json(key), contents).await
+                send(&WRITE, header_json(&write), contents).await
             }
-            Self::Mounted(directory, _) => directory.write(key, &value).map(|()| Reply::Done),
+            Self::Mounted(directory, _) => directory.write_value(&write, &value),
         }
     }
 

@@ -16,6 +16,7 @@ mod moment;
 mod moved;
 mod pages;
 mod port;
+mod pushed;
 mod session;
 mod session_secret;
 
@@ -30,5 +31,6 @@ pub use moment::Moment;
 pub use moved::MovedRevision;
 pub use pages::Pages;
 pub use port::{Appended, Blob, Commit, Pointer, Quarantine, Storage, StoredManifest};
+pub use pushed::{PushState, PushedManifest};
 pub use session::{PURGE_LEAST_AGE, PURGE_TIME, SessionFile, UploadSession};
 pub use session_secret::{FRESH_HOURS, SessionSecret};

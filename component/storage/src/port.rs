@@ -2,8 +2,8 @@
 
 use crate::condemned::Marker;
 use crate::{
-    Collection, Content, Cursor, Hashed, Key, Listing, NamesQuery, Page, Partial, RequestBody,
-    StorageError, UploadSession,
+    Collection, Content, Cursor, Hashed, Key, Listing, NamesQuery, Page, Partial, PushState,
+    PushedManifest, RequestBody, StorageError, UploadSession,
 };
 use bytes::Bytes;
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName, Tag};
@@ -137,6 +137,33 @@ pub trait Storage {
         let history = Key::TagHistory(repository.clone(), tag.clone(), digest.clone());
         self.link(&history, digest, None).await?;
         self.link(&Key::Tag(repository.clone(), tag.clone()), digest, Some(media_type)).await
+    }
+
+    /// Writes a manifest's bytes, its link and its tags, each durable before what leads to it.
+    async fn store_manifest(
+        &self,
+        manifest: &PushedManifest,
+        bytes: Bytes,
+    ) -> Result<(), StorageError> {
+        let PushedManifest { repository, digest, media_type, tags } = manifest;
+        self.write(&Key::Blob(digest.clone()), bytes).await?;
+        let revision = Key::Revision(repository.clone(), digest.clone());
+        self.link(&revision, digest, Some(media_type)).await?;
+        for tag in tags {
+            self.link_tag(repository, tag, digest, media_type).await?;
+        }
+        Ok(())
+    }
+
+    /// What has become of a push of a manifest that names some blobs, if nothing is announced in the
+    /// repository ([`Collection::Deletions`]), for which it looks first. `None` if something is,
+    /// or where this takes more than one operation.
+    async fn push_state(
+        &self,
+        _manifest: &PushedManifest,
+        _blobs: &[&Digest],
+    ) -> Result<Option<PushState>, StorageError> {
+        Ok(None)
     }
 
     /// Deletes an object, with its companion. Idempotent.

@@ -49,6 +49,7 @@ impl Deadlines {
             | Operation::MissingManifests { .. }
             | Operation::Hints { .. }
             | Operation::Read(_)
+            | Operation::PushState { .. }
             | Operation::Exists(_)
             | Operation::Status(_) => self.read,
             Operation::Link { .. }

@@ -17,7 +17,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use roadstead_bridge::header_json;
 use roadstead_bridge::storage::{
     OPERATION, Operation, REPLY, REPLY_HEADER_LIMIT, REPLY_IN_BODY, Reply, TRANSFER, Transfer,
-    WRITE,
+    WRITE, Write,
 };
 use roadstead_config::UploadPurging;
 use roadstead_directory::{Directory, FileRange, Options, Purged, Receiver, Recovered};
@@ -31,6 +31,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use wasmtime_wasi_http::{Error, WasiBody};
+
+/// The most blobs and tags that are looked up without a thread for it, in some 5 µs each.
+///
+/// Limit: blobs and tags of a question that is answered without a thread for it; test: none, more
+/// are looked up by a thread.
+const BRIEF: usize = 32;
 
 /// Bytes of a body that are written at once, about. Each writer holds at most
 /// two such batches, one of which is being written.
@@ -195,7 +201,8 @@ impl HostStore {
     }
 
     /// Writes an object whose value is the body.
-    async fn write(&self, key: Key, body: WasiBody) -> Result<Reply, StorageError> {
+    async fn write(&self, write: Write, body: WasiBody) -> Result<Reply, StorageError> {
+        let key = write.key();
         let limit = key.value_limit();
         let value = match Limited::new(body, limit).collect().await {
             Ok(value) => value.to_bytes(),
@@ -208,9 +215,8 @@ impl HostStore {
             }
         };
         let directory = Arc::clone(&self.directory);
-        let written = key.clone();
-        let work = blocking(blocking::writes(), move || directory.write(&written, &value));
-        within(self.deadlines.write, key, work).await.map(|()| Reply::Done)
+        let work = blocking(blocking::writes(), move || directory.write_value(&write, &value));
+        within(self.deadlines.write, key, work).await
     }
 
     /// Streams the body into an upload session.
@@ -263,13 +269,15 @@ fn execute(directory: &Directory, operation: &Operation) -> Outcome {
 
 /// Whether an operation looks at a few files only.
 fn is_brief(operation: &Operation) -> bool {
-    matches!(
-        operation,
+    match operation {
         Operation::Manifest { .. }
-            | Operation::Blob { .. }
-            | Operation::Read(_)
-            | Operation::Exists(_)
-    )
+        | Operation::Blob { .. }
+        | Operation::Read(_)
+        | Operation::Exists(_) => true,
+        Operation::MissingBlobs { digests, .. } => digests.len() <= BRIEF,
+        Operation::PushState { manifest, blobs } => manifest.tags.len() + blobs.len() <= BRIEF,
+        _ => false,
+    }
 }
 
 /// Counts a body among those being received until it is dropped.
@@ -408,6 +416,7 @@ fn pool(operation: &Operation) -> &'static Pool {
         | Operation::Blob { .. }
         | Operation::MissingBlobs { .. }
         | Operation::MissingManifests { .. }
+        | Operation::PushState { .. }
         | Operation::Hints { .. }
         | Operation::Read(_)
         | Operation::Exists(_)

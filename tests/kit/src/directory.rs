@@ -5,9 +5,9 @@
 
 use crate::body::{MemoryBody, yield_now};
 use bytes::Bytes;
-use roadstead_bridge::storage::{Operation, Reply, Transfer};
+use roadstead_bridge::storage::{Operation, Reply, Transfer, Write};
 use roadstead_directory::{Directory, Transport};
-use roadstead_storage::{Content, Key, SessionSecret, StorageError};
+use roadstead_storage::{Content, SessionSecret, StorageError};
 use std::convert::Infallible;
 use std::fs::{self, File};
 use std::path::Path;
@@ -49,8 +49,8 @@ impl Transport for NativeDirectory {
         Ok((reply, Content::Bytes(bytes)))
     }
 
-    async fn write(&self, key: &Key, value: Bytes) -> Result<Reply, StorageError> {
-        self.0.write(key, &value).map(|()| Reply::Done)
+    async fn write(&self, write: Write, value: Bytes) -> Result<Reply, StorageError> {
+        self.0.write_value(&write, &value)
     }
 
     fn session_secret(&self) -> Option<&SessionSecret> {

@@ -5,25 +5,15 @@ use super::{Referrer, Store};
 use crate::collect::References;
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
-use roadstead_oci::{Digest, Manifest, ManifestKind, MediaType, Reference, RepositoryName, Tag};
+use roadstead_oci::{Digest, Manifest, ManifestKind, Reference, RepositoryName, Tag};
 use roadstead_storage::condemned::prepare_upload;
-use roadstead_storage::{Key, Storage, StorageError, StoredManifest};
+use roadstead_storage::{Key, PushedManifest, Storage, StorageError, StoredManifest};
 use std::collections::BTreeSet;
 
 /// How often a push writes its links, if deletions take them away.
 ///
 /// Limit: attempts of a push beside deletions; test: `a_push_does_not_wait_for_ever`.
 const PUSH_ATTEMPTS: usize = 8;
-
-/// What a push links: its manifest as one of the repository, as a referrer of its
-/// subject, and by its tags.
-struct Links<'a> {
-    name: &'a RepositoryName,
-    digest: &'a Digest,
-    media_type: &'a MediaType,
-    referrer: Option<Referrer>,
-    tags: &'a [Tag],
-}
 
 impl<S: Storage> Store<S> {
     /// The bytes of a manifest, whichever repository holds it.
@@ -57,20 +47,33 @@ impl<S: Storage> Store<S> {
             _ => References::of(&bytes).content.into_keys().collect(),
         };
         prepare_upload(&self.storage, digest).await?;
-        self.storage.write(&Key::Blob(digest.clone()), bytes).await?;
-        let links = Links { name, digest, media_type: manifest.media_type(), referrer, tags };
+        let pushed = PushedManifest {
+            repository: name.clone(),
+            digest: digest.clone(),
+            media_type: manifest.media_type().clone(),
+            tags: tags.to_vec(),
+        };
         let blobs: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
         let push = Push { name, digest, tags, blobs: &blobs, named: &named };
+        let relied: &[&Digest] = if complete { &blobs } else { &[] };
         let mut waited = Waited::new();
-        for _ in 0..PUSH_ATTEMPTS {
-            self.write_links(&links).await?;
+        for attempt in 0..PUSH_ATTEMPTS {
+            self.write_manifest(&pushed, bytes.clone(), referrer.as_ref()).await?;
+            if attempt == 0
+                && referrer.is_none()
+                && self.is_undisturbed(&pushed, relied).await?
+                && !self.restore_manifests(name, &named).await?
+            {
+                return Ok(Vec::new());
+            }
             let moved = self.outwait(&push, &mut waited).await?;
             // The whole repository may have been deleted between the check of the blobs
             // and the link of the manifest, which this deletion has not found; or a
             // collector has moved their links.
-            let relied: &[&Digest] = if complete || moved { &blobs } else { &[] };
+            let relied: &[&Digest] = if moved { &blobs } else { relied };
             let missing = self.storage.missing_blobs(name, relied);
-            let (held, missing) = try_join(self.has_links(&links), missing).await?;
+            let held = self.has_links(&pushed, referrer.as_ref());
+            let (held, missing) = try_join(held, missing).await?;
             let gone = self.link_again(name, &missing, complete).await?;
             // Those may be deleted again at the same time, with the repository.
             let restored = self.restore_manifests(name, &named).await?;
@@ -82,26 +85,48 @@ impl<S: Storage> Store<S> {
         Err(StorageError::Unavailable(cause))
     }
 
-    async fn write_links(&self, links: &Links<'_>) -> Result<(), StorageError> {
-        let Links { name, digest, media_type, referrer, tags } = links;
-        let revision = Key::Revision((*name).clone(), (*digest).clone());
-        self.storage.link(&revision, digest, Some(media_type)).await?;
-        if let Some(referrer) = referrer {
-            self.put_referrer(name, referrer).await?;
-        }
-        for tag in *tags {
-            self.storage.link_tag(name, tag, digest, media_type).await?;
+    /// Writes all of a push. Tags come last.
+    async fn write_manifest(
+        &self,
+        pushed: &PushedManifest,
+        bytes: Bytes,
+        referrer: Option<&Referrer>,
+    ) -> Result<(), StorageError> {
+        let Some(referrer) = referrer else {
+            return self.storage.store_manifest(pushed, bytes).await;
+        };
+        let untagged = PushedManifest { tags: Vec::new(), ..pushed.clone() };
+        self.storage.store_manifest(&untagged, bytes).await?;
+        let PushedManifest { repository, digest, media_type, tags } = pushed;
+        self.put_referrer(repository, referrer).await?;
+        for tag in tags {
+            self.storage.link_tag(repository, tag, digest, media_type).await?;
         }
         Ok(())
     }
 
+    /// Whether it is known that nothing is announced that a push waits for, and that all is there
+    /// that it has written and relies on. `false` says nothing.
+    async fn is_undisturbed(
+        &self,
+        pushed: &PushedManifest,
+        relied: &[&Digest],
+    ) -> Result<bool, StorageError> {
+        let state = self.storage.push_state(pushed, relied).await?;
+        Ok(state.is_some_and(|state| state.held && state.missing.is_empty()))
+    }
+
     /// Whether all links are there; a tag may point to another manifest by now.
-    async fn has_links(&self, links: &Links<'_>) -> Result<bool, StorageError> {
-        let Links { name, digest, media_type, referrer, tags } = links;
-        let tags = tags.iter().map(|tag| Key::Tag((*name).clone(), tag.clone()));
-        let keys: Vec<Key> = tags.chain(referrer.as_ref().map(|r| r.key(name))).collect();
+    async fn has_links(
+        &self,
+        pushed: &PushedManifest,
+        referrer: Option<&Referrer>,
+    ) -> Result<bool, StorageError> {
+        let PushedManifest { repository, digest, media_type, tags } = pushed;
+        let tags = tags.iter().map(|tag| Key::Tag(repository.clone(), tag.clone()));
+        let keys: Vec<Key> = tags.chain(referrer.map(|r| r.key(repository))).collect();
         let exist = try_join_all(keys.iter().map(|key| self.storage.exists(key)));
-        let held = self.storage.holds_manifest(name, digest, media_type);
+        let held = self.storage.holds_manifest(repository, digest, media_type);
         let (held, exist) = try_join(held, exist).await?;
         Ok(held && exist.into_iter().all(|exists| exists))
     }
