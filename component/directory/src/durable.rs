@@ -33,13 +33,21 @@ struct Mark {
     size: u64,
 }
 
+/// A file as it was.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    mark: Mark,
+    /// The generation of the journal that makes it durable in place.
+    recorded: Option<usize>,
+}
+
 /// The files that this process has made durable, by device and inode, with all that leads to
 /// them.
 #[derive(Debug, Default)]
-pub(crate) struct Durable(Mutex<HashMap<(u64, u64), Mark>>);
+pub(crate) struct Durable(Mutex<HashMap<(u64, u64), Known>>);
 
 impl Durable {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(u64, u64), Mark>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(u64, u64), Known>> {
         // A thread that panicked left the entries consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -49,18 +57,21 @@ impl Durable {
         self.lock().clear();
     }
 
-    /// Remembers a file that is durable under its name.
-    fn remember(&self, found: &Metadata) {
+    /// Remembers a file that is durable under its name, in place or by a record of this
+    /// generation of the journal.
+    pub(crate) fn remember(&self, found: &Metadata, recorded: Option<usize>) {
         let Some((number, mark)) = identify(found) else { return };
-        let mut known = self.lock();
-        if known.len() >= REMEMBERED {
-            known.clear();
+        let mut files = self.lock();
+        if files.len() >= REMEMBERED {
+            files.clear();
         }
-        known.insert(number, mark);
+        files.insert(number, Known { mark, recorded });
     }
 
-    fn knows(&self, found: &Metadata) -> bool {
-        identify(found).is_some_and(|(number, mark)| self.lock().get(&number) == Some(&mark))
+    /// What is known of a file, if it is as it was.
+    fn get(&self, found: &Metadata) -> Option<Known> {
+        let (number, mark) = identify(found)?;
+        self.lock().get(&number).filter(|known| known.mark == mark).copied()
     }
 }
 
@@ -93,27 +104,24 @@ fn renew(file: &File) -> io::Result<()> {
 }
 
 impl Directory {
-    /// Remembers a file of an object that was made durable under its name; `file` is the open file,
-    /// as there may be another one of that name by now.
+    /// Remembers a file that was made durable under the name of an object; by the open file, as
+    /// there may be another one of that name by now.
     pub(crate) fn remember(&self, key: &Key, file: &File) {
         if key.is_durable()
             && let Ok(found) = file.metadata()
         {
-            self.durable.remember(&found);
+            self.durable.remember(&found, None);
         }
     }
 
     /// Writes an object again that has this content already, durably. If that is not so, or
-    /// fails, it is to be replaced.
+    /// fails, it is to be replaced. No deletion by this process comes between if the caller
+    /// holds the lock.
     pub(crate) fn write_again(&self, key: &Key, path: &Path, bytes: &[u8]) -> bool {
-        // What the journal has recorded is not on disk, and its recovery goes by the mtime.
-        if !key.is_durable() || self.journal.is_some() {
-            return false;
-        }
         let again = || {
             let file = files::open(path)?;
             let found = file.metadata()?;
-            let same = self.durable.knows(&found)
+            let same = self.durable.get(&found).is_some_and(|known| self.is_in_place(known))
                 && found.len() == bytes.len() as u64
                 && files::read_from(&file, path, bytes.len())? == bytes;
             if same {
@@ -124,7 +132,15 @@ impl Directory {
             }
             Ok::<_, io::Error>(same)
         };
-        again().unwrap_or(false)
+        key.is_durable() && again().unwrap_or(false)
+    }
+
+    /// Whether a file is durable in place. Of one that only the journal has, the new mtime might
+    /// survive a loss of power without its content, and recovery would take it for another's.
+    fn is_in_place(&self, known: Known) -> bool {
+        let has_retired =
+            |generation| self.journal().is_some_and(|journal| journal.has_retired(generation));
+        known.recorded.is_none_or(has_retired)
     }
 }
 
@@ -235,8 +251,8 @@ mod tests {
         let path = directory.path(&key());
         directory.write(&key(), b"value").unwrap();
         let first = inode(&path);
-        let mark = *directory.durable.lock().values().next().unwrap();
-        let many = (0..REMEMBERED as u64).map(|i| ((0, i), mark));
+        let known = *directory.durable.lock().values().next().unwrap();
+        let many = (0..REMEMBERED as u64).map(|i| ((0, i), known));
         directory.durable.lock().extend(many);
         let other = Key::Tag(RepositoryName::parse("a/b").unwrap(), Tag::parse("v2").unwrap());
         directory.write(&other, b"value").unwrap();

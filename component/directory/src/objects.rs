@@ -92,21 +92,24 @@ impl Directory {
             return Ok(false);
         }
         self.writable()?;
+        objects.iter().try_for_each(|(key, bytes)| check_length(key, bytes))?;
+        let _shared = read_lock(&self.replacing, &self.root);
+        let is_new = |(key, bytes): &&(&Key, &[u8])| !self.write_again(key, &self.path(key), bytes);
+        let objects: Vec<_> = objects.iter().filter(is_new).collect();
         let mut written = Vec::with_capacity(objects.len());
         let published = objects
             .iter()
-            .try_for_each(|(key, bytes)| {
-                check_length(key, bytes)?;
+            .try_for_each(|(_, bytes)| {
                 let (file, temporary) = self.temporary_file()?;
                 let result = files::write_all(&file, &temporary, bytes).map_err(failed);
                 written.push(temporary);
                 result
             })
             .and_then(|()| {
-                let files = written.iter().zip(objects);
+                let files = written.iter().zip(&objects);
                 let files: Vec<_> =
                     files.map(|(file, (key, bytes))| (file.as_path(), *key, *bytes)).collect();
-                self.publish_recorded(&files)
+                self.place_recorded(&files)
             });
         let Err(error) = published else { return Ok(true) };
         for file in &written {
@@ -360,6 +363,15 @@ impl Directory {
         &self,
         objects: &[(&Path, &Key, &[u8])],
     ) -> Result<(), StorageError> {
+        let _shared = read_lock(&self.replacing, &self.root);
+        self.place_recorded(objects)
+    }
+
+    /// The same; the caller holds the lock.
+    fn place_recorded(&self, objects: &[(&Path, &Key, &[u8])]) -> Result<(), StorageError> {
+        if objects.is_empty() {
+            return Ok(());
+        }
         let mut changes = Vec::with_capacity(objects.len());
         for (file, key, content) in objects {
             let modified = journal::modified(&files::metadata(file)?);
@@ -367,12 +379,15 @@ impl Directory {
         }
         let records: Vec<_> =
             changes.iter().map(|(path, record)| (path.as_path(), *record)).collect();
-        let _shared = read_lock(&self.replacing, &self.root);
-        let _guard = self.record_changes(&records).map_err(failed)?;
+        let guard = self.record_changes(&records).map_err(failed)?;
         for ((file, key, _), (path, _)) in objects.iter().zip(&changes) {
             self.rename_into(file, path).inspect_err(|_| {
                 self.prune_of(key, path.parent().unwrap_or(&self.root));
             })?;
+            // One of another process by that name is made durable with it.
+            if let (Some(guard), Ok(found)) = (&guard, files::metadata(path)) {
+                self.durable.remember(&found, Some(guard.generation()));
+            }
         }
         Ok(())
     }

@@ -110,7 +110,7 @@ impl Drop for Syncing<'_> {
 
 impl Directory {
     /// The journal, unless a test observes each step of this thread.
-    fn journal(&self) -> Option<&Journal> {
+    pub(crate) fn journal(&self) -> Option<&Journal> {
         self.journal.as_ref().filter(|_| !observed())
     }
 

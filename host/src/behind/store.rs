@@ -21,7 +21,7 @@ use roadstead_bridge::storage::{
 };
 use roadstead_config::UploadPurging;
 use roadstead_directory::{Directory, FileRange, Options, Purged, Receiver, Recovered};
-use roadstead_storage::{Key, StorageError, UploadSession};
+use roadstead_storage::{StorageError, UploadSession};
 use serde::de::DeserializeOwned;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

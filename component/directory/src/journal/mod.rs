@@ -125,8 +125,10 @@ struct State {
     /// How many changes are recorded and not yet in place, of this generation and of the one
     /// before: a checkpoint waits for those of its segment.
     in_progress: [u64; 2],
-    /// How many checkpoints there were.
+    /// How many checkpoints have begun.
     generation: usize,
+    /// How many have ended: the changes of earlier generations are durable in place.
+    retired: usize,
     /// Why nothing can be relied on any more.
     poisoned: Option<String>,
     ended: bool,
@@ -152,6 +154,13 @@ pub(crate) struct Guard<'a> {
     shared: &'a Shared,
     generation: usize,
     _stripes: Vec<MutexGuard<'a, ()>>,
+}
+
+impl Guard<'_> {
+    /// Tells when the changes will be durable in place.
+    pub(crate) fn generation(&self) -> usize {
+        self.generation
+    }
 }
 
 impl Drop for Guard<'_> {
@@ -280,6 +289,12 @@ impl Journal {
         let guard = Guard { shared, generation, _stripes: stripes };
         shared.wait(state, &batch)?;
         Ok(guard)
+    }
+
+    /// Whether the changes of a generation, see [`Guard::generation`], are durable in place.
+    pub(crate) fn has_retired(&self, generation: usize) -> bool {
+        let state = self.shared.lock();
+        state.poisoned.is_none() && generation < state.retired
     }
 
     /// Refuses all changes from now on.
@@ -453,8 +468,9 @@ impl Shared {
         let retired = syncfs(&self.file_system).map_err(io::Error::from);
         let retired = retired.and_then(|()| segment.remove());
         let mut state = self.lock();
-        if let Err(error) = retired {
-            self.poison(&mut state, &error);
+        match retired {
+            Ok(()) => state.retired = generation + 1,
+            Err(error) => self.poison(&mut state, &error),
         }
         self.progress.notify_all();
         state

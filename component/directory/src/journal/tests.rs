@@ -454,3 +454,34 @@ fn what_is_no_segment_is_removed() {
     }
     assert_eq!(f.recover(), Recovered::default());
 }
+
+/// What only the journal has gets another record; what is durable in place does not.
+#[test]
+fn what_is_in_place_is_not_recorded_again() {
+    let root = tempfile::tempdir().unwrap();
+    let options = Options { journal: true, ..Options::default() };
+    let mut directory = Directory::open_with(root.path(), options).unwrap();
+    let key = Key::Tag(RepositoryName::parse("a").unwrap(), Tag::parse("v1").unwrap());
+    let write = |directory: &Directory| {
+        directory.write(&key, b"value").unwrap();
+        fs::metadata(directory.path(&key)).unwrap().ino()
+    };
+    let keeping = Keeping { age: Duration::from_hours(1), ..Keeping::default() };
+    directory.journal = Some(Journal::open(root.path(), keeping, |_| ()).unwrap());
+    let first = write(&directory);
+    assert_ne!(write(&directory), first);
+    // Each record fills a segment.
+    let keeping = Keeping { bytes: 1, ..keeping };
+    directory.journal = Some(Journal::open(root.path(), keeping, |_| ()).unwrap());
+    let first = write(&directory);
+    let segments = || fs::read_dir(root.path().join(PRIVATE).join(DIRECTORY)).unwrap().count();
+    let started = Instant::now();
+    while !directory.journal.as_ref().unwrap().has_retired(0) {
+        assert!(started.elapsed() < LIMIT);
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(write(&directory), first);
+    assert_eq!(segments(), 0);
+    directory.write(&key, b"other").unwrap();
+    assert_eq!(directory.value(&key).unwrap(), b"other");
+}
