@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// How much of an error response is shown, in bytes.
@@ -20,6 +21,9 @@ const SHOWN: usize = 300;
 
 /// Size of the chunks of a chunked push, in bytes.
 const CHUNK: usize = 5 << 20;
+
+/// How fast slow readers read, in bytes per second.
+const SLOW_RATE: u64 = 1_000_000;
 
 /// The content type of pushed blobs.
 const BYTES: (HeaderName, &str) = (header::CONTENT_TYPE, "application/octet-stream");
@@ -180,6 +184,16 @@ impl Client {
             count += frame?.data_ref().map_or(0, Bytes::len) as u64;
         }
         Ok(count)
+    }
+
+    /// GET, at [`SLOW_RATE`].
+    pub(crate) async fn get_slowly(&mut self, path: &str) -> anyhow::Result<()> {
+        let mut body = self.send(Method::GET, path, &[], Body::default()).await?.into_body();
+        while let Some(frame) = body.frame().await {
+            let count = frame?.data_ref().map_or(0, Bytes::len);
+            tokio::time::sleep(Duration::from_micros(count as u64 * 1_000_000 / SLOW_RATE)).await;
+        }
+        Ok(())
     }
 
     /// Pushes a blob.

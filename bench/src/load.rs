@@ -32,6 +32,8 @@ pub(crate) enum Load {
     Miss(Arc<BlobGenerator>),
     /// GET of these paths in turn, by this program's client.
     Fetch(Vec<String>),
+    /// GET of a path, while so many other clients read the same slowly.
+    FetchBeside(String, usize),
     /// GET of consecutive ranges of a blob, shared by all connections, as by a client that pulls
     /// one blob over several.
     Ranges {

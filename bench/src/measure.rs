@@ -10,10 +10,14 @@ use crate::wrk;
 use http::StatusCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 /// How long a server may go on working after its last response; that is part of
 /// the cost.
 const SETTLE_TIME: Duration = Duration::from_millis(50);
+
+/// How long slow readers read before others are measured.
+const SLOW_START: Duration = Duration::from_millis(500);
 
 /// Puts a server under load.
 pub(crate) async fn measure(
@@ -22,6 +26,15 @@ pub(crate) async fn measure(
     effort: Effort,
     unit: Unit,
 ) -> anyhow::Result<Sample> {
+    let mut slow = JoinSet::new();
+    if let Load::FetchBeside(path, readers) = load {
+        for _ in 0..*readers {
+            let mut client = Client::connect(&server.address).await?;
+            let path = path.clone();
+            slow.spawn(async move { client.get_slowly(&path).await });
+        }
+        tokio::time::sleep(SLOW_START).await;
+    }
     let before = server.cpu()?;
     let work = match load {
         Load::Get { path, range, unique } => {
@@ -30,6 +43,10 @@ pub(crate) async fn measure(
         other => operate(&server.address, other, effort).await?,
     };
     tokio::time::sleep(SETTLE_TIME).await;
+    if let Some(ended) = slow.try_join_next() {
+        ended??;
+        anyhow::bail!("a slow reader has read everything");
+    }
     sample(&work, server.cpu()? - before, unit)
 }
 
@@ -90,6 +107,7 @@ async fn once(client: &mut Client, load: &Load) -> anyhow::Result<u64> {
             let start = next.fetch_add(1, Ordering::Relaxed) % count * size;
             client.range(path, start, start + size - 1).await
         }
+        Load::FetchBeside(path, _) => client.get(path).await,
         Load::Fetch(paths) => {
             let mut bytes = 0;
             for path in paths {

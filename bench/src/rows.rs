@@ -42,6 +42,9 @@ const SOME: usize = 16;
 /// Connections of pushes and of big blobs.
 const FEW: usize = 4;
 
+/// Clients that read slowly beside others.
+const SLOW: usize = 64;
+
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Group {
@@ -238,7 +241,10 @@ fn big_blobs(pattern: &Bytes, duration: Duration) -> Stage {
     let load = Load::Fetch(vec![image.layer()]);
     let row =
         |connections| Row::new("256 MiB GET", Unit::Bytes, load.clone(), connections, duration);
-    Stage::new("Blobs of 256 MiB", vec![Arc::new(image)], vec![row(1), row(FEW)])
+    let name = format!("256 MiB GET beside {SLOW} slow readers");
+    let load = Load::FetchBeside(image.layer(), SLOW);
+    let beside = Row::new(&name, Unit::Bytes, load, FEW, duration);
+    Stage::new("Blobs of 256 MiB", vec![Arc::new(image)], vec![row(1), row(FEW), beside])
 }
 
 fn big_pushes(pattern: &Bytes, duration: Duration) -> Stage {

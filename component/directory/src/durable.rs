@@ -17,7 +17,6 @@ use roadstead_storage::Key;
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io;
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The most files that are remembered: about 3 MB. Then all are forgotten, which costs that
@@ -39,6 +38,14 @@ struct Known {
     mark: Mark,
     /// The generation of the journal that makes it durable in place.
     recorded: Option<usize>,
+}
+
+/// A file that has the content that is to be written.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// It.
+    pub(crate) file: File,
+    known: Known,
 }
 
 /// The files that this process has made durable, by device and inode, with all that leads to
@@ -91,7 +98,7 @@ fn identify(_: &Metadata) -> Option<((u64, u64), Mark)> {
 
 /// Sets the mtime of a file to now, by the clock of the file system.
 #[cfg(target_os = "linux")]
-fn renew(file: &File) -> io::Result<()> {
+fn set_modified(file: &File) -> io::Result<()> {
     use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
     let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
     let times = Timestamps { last_access: time(UTIME_OMIT), last_modification: time(UTIME_NOW) };
@@ -99,7 +106,7 @@ fn renew(file: &File) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn renew(file: &File) -> io::Result<()> {
+fn set_modified(file: &File) -> io::Result<()> {
     file.set_modified(std::time::SystemTime::now())
 }
 
@@ -114,25 +121,34 @@ impl Directory {
         }
     }
 
-    /// Writes an object again that has this content already, durably. If that is not so, or
-    /// fails, it is to be replaced. No deletion by this process comes between if the caller
-    /// holds the lock.
-    pub(crate) fn write_again(&self, key: &Key, path: &Path, bytes: &[u8]) -> bool {
-        let again = || {
-            let file = files::open(path)?;
+    /// The file of an object if it has this content, and this process has made that durable.
+    pub(crate) fn written(&self, key: &Key, bytes: &[u8]) -> Option<Written> {
+        let path = self.path(key);
+        let read = || {
+            let file = files::open(&path)?;
             let found = file.metadata()?;
-            let same = self.durable.get(&found).is_some_and(|known| self.is_in_place(known))
-                && found.len() == bytes.len() as u64
-                && files::read_from(&file, path, bytes.len())? == bytes;
-            if same {
-                // Its directories may have been renamed.
-                path.parent().map_or(Ok(()), |parent| self.sync_ancestry(parent))?;
-                files::call("renew", path, || renew(&file))?;
-                self.remember(key, &file);
-            }
-            Ok::<_, io::Error>(same)
+            let known = self.durable.get(&found).filter(|_| found.len() == bytes.len() as u64);
+            let Some(known) = known else { return Ok(None) };
+            let same = files::read_from(&file, &path, bytes.len())? == bytes;
+            Ok::<_, io::Error>(same.then_some(Written { file, known }))
         };
-        key.is_durable() && again().unwrap_or(false)
+        if key.is_durable() { read().ok().flatten() } else { None }
+    }
+
+    /// Renews the time of an object that is durable in place. If it is not, or that fails, it is to
+    /// be replaced. No deletion by this process comes between if the caller holds the lock.
+    pub(crate) fn renew(&self, key: &Key, written: &Written) -> bool {
+        let path = self.path(key);
+        let renewed = || {
+            // Its directories may have been renamed.
+            path.parent().map_or(Ok(()), |parent| self.sync_ancestry(parent))?;
+            files::call("renew", &path, || set_modified(&written.file))
+        };
+        let renewed = self.is_in_place(written.known) && renewed().is_ok();
+        if renewed {
+            self.remember(key, &written.file);
+        }
+        renewed
     }
 
     /// Whether a file is durable in place. Of one that only the journal has, the new mtime might

@@ -39,6 +39,7 @@ mod objects;
 mod operation;
 mod purge;
 mod pushed;
+mod recorded;
 mod root;
 mod scrub;
 mod session;

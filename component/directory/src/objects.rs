@@ -1,7 +1,7 @@
 //! Single objects: read, written and deleted, atomically and durably.
 
 use crate::entries::failed;
-use crate::journal::{self, Record};
+use crate::journal::Record;
 use crate::steps::{read_lock, write_lock};
 use crate::{Directory, files};
 use roadstead_oci::{Digest, MediaType, RepositoryName, Tag};
@@ -85,42 +85,6 @@ impl Directory {
         Ok(())
     }
 
-    /// Writes whole objects in this order as one change of the journal. Returns `false`, and
-    /// writes nothing, if there is no journal or one of them is not recorded in it.
-    pub(crate) fn write_recorded(&self, objects: &[(&Key, &[u8])]) -> Result<bool, StorageError> {
-        if !objects.iter().all(|(key, bytes)| self.is_recorded(key, bytes.len() as u64)) {
-            return Ok(false);
-        }
-        self.writable()?;
-        objects.iter().try_for_each(|(key, bytes)| check_length(key, bytes))?;
-        let _shared = read_lock(&self.replacing, &self.root);
-        let is_new = |(key, bytes): &&(&Key, &[u8])| !self.write_again(key, &self.path(key), bytes);
-        let objects: Vec<_> = objects.iter().filter(is_new).collect();
-        let mut written = Vec::with_capacity(objects.len());
-        let published = objects
-            .iter()
-            .try_for_each(|(_, bytes)| {
-                let (file, temporary) = self.temporary_file()?;
-                let result = files::write_all(&file, &temporary, bytes).map_err(failed);
-                written.push(temporary);
-                result
-            })
-            .and_then(|()| {
-                let files = written.iter().zip(&objects);
-                let files: Vec<_> =
-                    files.map(|(file, (key, bytes))| (file.as_path(), *key, *bytes)).collect();
-                self.place_recorded(&files)
-            });
-        let Err(error) = published else { return Ok(true) };
-        for file in &written {
-            let _ = files::remove_file(file);
-        }
-        Err(match written.first() {
-            Some(first) => vanished(error, first),
-            None => error,
-        })
-    }
-
     /// Writes a whole object, if the file of `companion` is there, and says whether
     /// it is: no deletion by this process comes between.
     fn write_beside(
@@ -136,7 +100,7 @@ impl Directory {
             if !is_there(companion)? {
                 return Ok(false);
             }
-            if self.write_again(key, &self.path(key), bytes) {
+            if self.written(key, bytes).is_some_and(|written| self.renew(key, &written)) {
                 return Ok(true);
             }
         }
@@ -353,45 +317,6 @@ impl Directory {
         Ok(true)
     }
 
-    /// Renames files that are not synced to the paths of keys, in this order; the journal makes
-    /// all of them durable at once. Each has its content. No deletion by this process comes
-    /// between.
-    ///
-    /// # Errors
-    /// [`StorageError::NotFound`] when another request has removed one of the files.
-    pub(crate) fn publish_recorded(
-        &self,
-        objects: &[(&Path, &Key, &[u8])],
-    ) -> Result<(), StorageError> {
-        let _shared = read_lock(&self.replacing, &self.root);
-        self.place_recorded(objects)
-    }
-
-    /// The same; the caller holds the lock.
-    fn place_recorded(&self, objects: &[(&Path, &Key, &[u8])]) -> Result<(), StorageError> {
-        if objects.is_empty() {
-            return Ok(());
-        }
-        let mut changes = Vec::with_capacity(objects.len());
-        for (file, key, content) in objects {
-            let modified = journal::modified(&files::metadata(file)?);
-            changes.push((self.path(key), Record::Put(content, modified)));
-        }
-        let records: Vec<_> =
-            changes.iter().map(|(path, record)| (path.as_path(), *record)).collect();
-        let guard = self.record_changes(&records).map_err(failed)?;
-        for ((file, key, _), (path, _)) in objects.iter().zip(&changes) {
-            self.rename_into(file, path).inspect_err(|_| {
-                self.prune_of(key, path.parent().unwrap_or(&self.root));
-            })?;
-            // One of another process by that name is made durable with it.
-            if let (Some(guard), Ok(found)) = (&guard, files::metadata(path)) {
-                self.durable.remember(&found, Some(guard.generation()));
-            }
-        }
-        Ok(())
-    }
-
     /// Renames a file into a directory that deletes may remove.
     pub(crate) fn rename_into(&self, file: &Path, path: &Path) -> io::Result<()> {
         let mut result = files::rename(file, path);
@@ -465,7 +390,7 @@ impl Directory {
     }
 }
 
-fn check_length(key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
+pub(crate) fn check_length(key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
     let (length, limit) = (bytes.len(), key.value_limit());
     if length > limit {
         return Err(StorageError::Failed(format!("{key}: {length} bytes, at most {limit}")));
@@ -496,7 +421,7 @@ fn is_being_written(path: &Path) -> Result<bool, StorageError> {
 
 /// The error of a write whose file vanished, which must not say that the object is
 /// missing.
-fn vanished(error: StorageError, file: &Path) -> StorageError {
+pub(crate) fn vanished(error: StorageError, file: &Path) -> StorageError {
     match error {
         StorageError::NotFound => StorageError::Failed(format!("{} was removed", file.display())),
         error => error,

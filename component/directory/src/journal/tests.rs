@@ -468,8 +468,28 @@ fn what_is_in_place_is_not_recorded_again() {
     };
     let keeping = Keeping { age: Duration::from_hours(1), ..Keeping::default() };
     directory.journal = Some(Journal::open(root.path(), keeping, |_| ()).unwrap());
-    let first = write(&directory);
+    let segment = || {
+        let mut all = fs::read_dir(root.path().join(PRIVATE).join(DIRECTORY)).unwrap();
+        all.next().unwrap().unwrap().metadata().unwrap().len()
+    };
+    let (first, length) = (write(&directory), segment());
+    assert_eq!(write(&directory), first);
+    let recorded = segment();
+    assert!(recorded > length);
+    // Another one is in its place when the record has been made.
+    let path = directory.path(&key);
+    let replaced = path.clone();
+    let watch = watch(root.path(), move |operation, at| {
+        if operation == "read" && at == replaced {
+            fs::remove_file(at).unwrap();
+            fs::write(at, "other").unwrap();
+        }
+        Ok(())
+    });
     assert_ne!(write(&directory), first);
+    drop(watch);
+    assert_eq!(directory.value(&key).unwrap(), b"value");
+    assert!(segment() > recorded);
     // Each record fills a segment.
     let keeping = Keeping { bytes: 1, ..keeping };
     directory.journal = Some(Journal::open(root.path(), keeping, |_| ()).unwrap());
