@@ -1,6 +1,7 @@
 //! An HTTP client for what `wrk` cannot do: HEAD, pushes, whole images.
 
 use crate::content::{Blob, MANIFEST_TYPE};
+use crate::process::Endpoint;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode, Uri, header};
@@ -14,6 +15,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// How much of an error response is shown, in bytes.
@@ -86,14 +88,14 @@ impl HttpBody for Body {
 /// A connection, which is reopened when the server has closed it.
 #[derive(Debug)]
 pub(crate) struct Client {
-    address: String,
+    endpoint: Endpoint,
     sender: SendRequest<Body>,
 }
 
 impl Client {
-    /// Connects to `host:port`.
-    pub(crate) async fn connect(address: &str) -> anyhow::Result<Self> {
-        Ok(Self { address: address.to_owned(), sender: open(address).await? })
+    /// Connects to a server.
+    pub(crate) async fn connect(endpoint: &Endpoint) -> anyhow::Result<Self> {
+        Ok(Self { endpoint: endpoint.clone(), sender: open(endpoint).await? })
     }
 
     /// Sends a request and returns the response, with its body unread.
@@ -105,12 +107,12 @@ impl Client {
         body: Body,
     ) -> anyhow::Result<Response<Incoming>> {
         if self.sender.ready().await.is_err() {
-            self.sender = open(&self.address).await?;
+            self.sender = open(&self.endpoint).await?;
         }
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = path.parse()?;
-        request.headers_mut().insert(header::HOST, self.address.parse()?);
+        request.headers_mut().insert(header::HOST, self.endpoint.address.parse()?);
         for (name, value) in headers {
             request.headers_mut().insert(name, value.parse()?);
         }
@@ -250,9 +252,16 @@ impl Client {
     }
 }
 
-async fn open(address: &str) -> anyhow::Result<SendRequest<Body>> {
-    let stream = TcpStream::connect(address).await?;
+async fn open(endpoint: &Endpoint) -> anyhow::Result<SendRequest<Body>> {
+    let stream = TcpStream::connect(&endpoint.address).await?;
     stream.set_nodelay(true)?;
+    let Some(tls) = &endpoint.tls else { return begin(stream).await };
+    begin(tls.connect("localhost".try_into()?, stream).await?).await
+}
+
+async fn begin(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> anyhow::Result<SendRequest<Body>> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     // Its errors reach the pending request.
     tokio::spawn(connection);

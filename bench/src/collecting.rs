@@ -4,7 +4,7 @@
 use crate::client::{Body, Client, PushStyle};
 use crate::content::digest;
 use crate::image::ImageGenerator;
-use crate::process::Server;
+use crate::process::{Endpoint, Server};
 use crate::run::progress;
 use crate::sample::percentile;
 use anyhow::Context as _;
@@ -156,7 +156,7 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<String> {
     let images = Arc::new(ImageGenerator::new(pattern, 1, LAYER));
     let image = images.image();
-    let mut client = Client::connect(&server.address).await?;
+    let mut client = Client::connect(&server.endpoint).await?;
     image.push(&mut client, PushStyle::Put).await?;
     let paths = Arc::new(vec![image.by_tag(), image.layer()]);
     let mut stages: Vec<Measured> = Vec::new();
@@ -184,7 +184,7 @@ pub(crate) async fn measure(
                 Window::Quiet => measured.quiet.add(load.await?),
                 Window::Control => measured.control.add(load.await?),
                 Window::Collecting => {
-                    let collected = run.collect(&server.address, window);
+                    let collected = run.collect(&server.endpoint, window);
                     let (latencies, collected) = tokio::join!(load, collected);
                     collected?;
                     measured.collecting.add(latencies?);
@@ -213,7 +213,7 @@ async fn load(
     let mut tasks = Vec::new();
     let begun = Instant::now();
     for number in 0..PULLING + PUSHING {
-        let mut client = Client::connect(&server.address).await?;
+        let mut client = Client::connect(&server.endpoint).await?;
         let (images, paths) = (Arc::clone(images), Arc::clone(paths));
         let pulls = number < PULLING;
         let pause = if pulls { PULL_PAUSE } else { PUSH_PAUSE };
@@ -247,9 +247,9 @@ async fn load(
 
 impl Run {
     /// Goes on with the run, as the host does.
-    async fn collect(&mut self, address: &str, window: Duration) -> anyhow::Result<()> {
+    async fn collect(&mut self, endpoint: &Endpoint, window: Duration) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let mut client = Client::connect(address).await?;
+        let mut client = Client::connect(endpoint).await?;
         while begun.elapsed() < window && !self.has_ended && self.waits.is_none() {
             let id = self.id.as_ref().map_or(String::new(), |id| format!(r#""run":"{id}""#));
             let body = Body::sized(vec![format!("{{{id}}}").into()]);

@@ -4,7 +4,7 @@ use crate::client::{Client, PushStyle};
 use crate::content::REPOSITORY;
 use crate::listing::tag;
 use crate::load::{Effort, Load};
-use crate::process::Server;
+use crate::process::{Endpoint, Server};
 use crate::sample::{Sample, Unit, Work, percentile, sample};
 use crate::wrk;
 use http::StatusCode;
@@ -29,7 +29,7 @@ pub(crate) async fn measure(
     let mut slow = JoinSet::new();
     if let Load::FetchBeside(path, readers) = load {
         for _ in 0..*readers {
-            let mut client = Client::connect(&server.address).await?;
+            let mut client = Client::connect(&server.endpoint).await?;
             let path = path.clone();
             slow.spawn(async move { client.get_slowly(&path).await });
         }
@@ -40,7 +40,7 @@ pub(crate) async fn measure(
         Load::Get { path, range, unique } => {
             wrk::get(&server.url(path), *range, *unique, effort).await?
         }
-        other => operate(&server.address, other, effort).await?,
+        other => operate(&server.endpoint, other, effort).await?,
     };
     tokio::time::sleep(SETTLE_TIME).await;
     if let Some(ended) = slow.try_join_next() {
@@ -51,10 +51,14 @@ pub(crate) async fn measure(
 }
 
 /// Generates load with this program's client.
-pub(crate) async fn operate(address: &str, load: &Load, effort: Effort) -> anyhow::Result<Work> {
+pub(crate) async fn operate(
+    endpoint: &Endpoint,
+    load: &Load,
+    effort: Effort,
+) -> anyhow::Result<Work> {
     let mut clients = Vec::new();
     for _ in 0..effort.concurrency {
-        clients.push(Client::connect(address).await?);
+        clients.push(Client::connect(endpoint).await?);
     }
     let started = Instant::now();
     let tasks: Vec<_> = clients

@@ -2,11 +2,13 @@
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tokio_rustls::TlsConnector;
 
 /// How long a server may take to respond after its start.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -26,15 +28,28 @@ const TICKS: f64 = 100.0;
 /// How much of a server's log is shown when it does not start.
 const SHOWN: usize = 2000;
 
+/// How clients reach a server.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    /// `127.0.0.1:<port>`.
+    pub(crate) address: String,
+    /// What trusts its certificate, if it speaks TLS.
+    pub(crate) tls: Option<TlsConnector>,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 /// A server and its workers; stopped when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// `127.0.0.1:<port>`.
-    pub(crate) address: String,
+    /// How it is reached.
+    pub(crate) endpoint: Endpoint,
     /// Its data directory.
     pub(crate) root: PathBuf,
-    /// Whether it speaks TLS.
-    pub(crate) tls: bool,
     /// The time from its start to its first response.
     pub(crate) ready: Duration,
     process: Child,
@@ -48,7 +63,7 @@ impl Server {
         port: u16,
         root: &Path,
         log: &Path,
-        tls: bool,
+        tls: Option<TlsConnector>,
     ) -> anyhow::Result<Self> {
         let output = std::fs::File::create(log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
@@ -56,13 +71,12 @@ impl Server {
         let process = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut server = Self {
-            address: address.to_string(),
+            endpoint: Endpoint { address: address.to_string(), tls },
             root: root.to_owned(),
-            tls,
             ready: Duration::ZERO,
             process,
         };
-        while !answers(address, tls) {
+        while !answers(address, server.endpoint.tls.is_some()) {
             let ended = server.process.try_wait()?;
             if ended.is_some() || started.elapsed() > START_LIMIT {
                 let log = std::fs::read_to_string(log).unwrap_or_default();
@@ -77,7 +91,8 @@ impl Server {
 
     /// The URL of a path.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http{}://{}{path}", if self.tls { "s" } else { "" }, self.address)
+        let Endpoint { address, tls } = &self.endpoint;
+        format!("http{}://{address}{path}", if tls.is_some() { "s" } else { "" })
     }
 
     /// Its CPU time in seconds, with its workers and exited children.

@@ -69,7 +69,7 @@ pub(crate) enum Group {
     Image,
     /// Pages of tags and of the catalog, at 1,000 and 10,000
     Lists,
-    /// GETs without and with TLS, small ones and 256 MiB
+    /// GETs without and with TLS, small ones and 256 MiB, and pushes of 256 MiB
     Tls,
     /// From a start to the first response
     Start,
@@ -378,7 +378,9 @@ fn encryption(pattern: &Bytes, tls: bool, duration: Duration) -> Stage {
     let big = ImageGenerator::new(pattern, 1, BIG).image();
     let load = Load::Get { path: big.layer(), range: None, unique: false };
     let bulk = Row::new("256 MiB GET", Unit::Bytes, load, FEW, duration);
-    let rows = loads.into_iter().map(row).chain([bulk]).collect();
-    let title = if tls { "GETs with TLS" } else { "The same without TLS" };
+    let load = Load::Push(Arc::new(BlobGenerator::new(pattern, BIG)), PushStyle::Put);
+    let push = Row::new("256 MiB push, one PUT", Unit::Bytes, load, FEW, duration);
+    let rows = loads.into_iter().map(row).chain([bulk, push.at_most(BIG_LIMIT)]).collect();
+    let title = if tls { "With TLS" } else { "The same without TLS" };
     Stage { tls, ..Stage::new(title, vec![Arc::new(image), Arc::new(big)], rows) }
 }

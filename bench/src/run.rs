@@ -137,7 +137,7 @@ impl Bench {
         }
         let server = system.start(&place, None)?;
         let style = if system.kind == SystemKind::Nginx { PushStyle::File } else { PushStyle::Put };
-        let mut client = Client::connect(&server.address).await?;
+        let mut client = Client::connect(&server.endpoint).await?;
         for image in &stage.images {
             image.push(&mut client, style).await?;
         }

@@ -2,8 +2,12 @@
 
 use crate::process::{Server, free_port};
 use anyhow::Context as _;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,23 +43,32 @@ pub(crate) struct Place {
     pub(crate) directory: PathBuf,
 }
 
-/// A certificate and its key, as files.
-#[derive(Clone, Debug)]
+/// A certificate and its key, as files, and what trusts it.
+#[derive(Clone)]
 pub(crate) struct Certificate {
     certificate: PathBuf,
     key: PathBuf,
+    client: TlsConnector,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 impl Certificate {
-    /// Makes a self-signed one in a directory; clients do not verify it.
+    /// Makes a self-signed one in a directory; `wrk` does not verify it.
     pub(crate) fn make(directory: &Path) -> anyhow::Result<Self> {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names)?;
-        let files =
-            Self { certificate: directory.join("server.crt"), key: directory.join("server.key") };
-        std::fs::write(&files.certificate, made.cert.pem())?;
-        std::fs::write(&files.key, made.signing_key.serialize_pem())?;
-        Ok(files)
+        let (certificate, key) = (directory.join("server.crt"), directory.join("server.key"));
+        std::fs::write(&certificate, made.cert.pem())?;
+        std::fs::write(&key, made.signing_key.serialize_pem())?;
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone())?;
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { certificate, key, client: Arc::new(client).into() })
     }
 }
 
@@ -133,8 +146,8 @@ impl System {
         let port = free_port()?;
         let command = self.command(place, &root, port, certificate)?;
         let log = place.directory.join("log");
-        Server::start(command, port, &root, &log, certificate.is_some())
-            .with_context(|| self.kind.name())
+        let tls = certificate.map(|certificate| certificate.client.clone());
+        Server::start(command, port, &root, &log, tls).with_context(|| self.kind.name())
     }
 
     fn command(
@@ -195,7 +208,7 @@ fn version(binary: &Path, arguments: &[&str]) -> String {
 }
 
 fn distribution(root: &Path, port: u16, tls: Option<&Certificate>, storage: &str) -> String {
-    let tls = tls.map_or_else(String::new, |Certificate { certificate, key }| {
+    let tls = tls.map_or_else(String::new, |Certificate { certificate, key, .. }| {
         format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display())
     });
     format!(
@@ -214,7 +227,7 @@ storage:
 
 /// As in its documentation; `commit` makes it sync its writes.
 fn zot(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
-    let tls = tls.map_or_else(String::new, |Certificate { certificate, key }| {
+    let tls = tls.map_or_else(String::new, |Certificate { certificate, key, .. }| {
         format!(r#","tls":{{"cert":"{}","key":"{}"}}"#, certificate.display(), key.display())
     });
     format!(
@@ -226,7 +239,7 @@ fn zot(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
 
 /// As in its documentation, with synced writes.
 fn angos(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
-    let tls = tls.map_or_else(String::new, |Certificate { certificate, key }| {
+    let tls = tls.map_or_else(String::new, |Certificate { certificate, key, .. }| {
         format!(
             "[server.tls]\nserver_certificate_bundle = \"{}\"\nserver_private_key = \"{}\"\n",
             certificate.display(),
@@ -256,7 +269,7 @@ default_allow = true
 fn nginx(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
     let (ssl, tls) = match tls {
         None => ("", String::new()),
-        Some(Certificate { certificate, key }) => (
+        Some(Certificate { certificate, key, .. }) => (
             " ssl",
             format!(
                 "ssl_certificate {}; ssl_certificate_key {};",
