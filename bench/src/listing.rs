@@ -1,15 +1,22 @@
 //! Many tags and repositories, for rows that list them.
 
 use crate::client::{Client, PushStyle};
-use crate::content::REPOSITORY;
+use crate::content::{REPOSITORY, digest};
 use crate::image::Image;
 use std::path::Path;
 
 /// The digest that tags point to; it is never requested.
 const LINK: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
 
-/// Writes tags and repositories in distribution's layout.
-pub(crate) fn lay_out(root: &Path, tags: usize, others: usize) -> anyhow::Result<()> {
+/// Writes tags, repositories and empty blobs in distribution's layout.
+pub(crate) fn lay_out(root: &Path, tags: usize, others: usize, blobs: usize) -> anyhow::Result<()> {
+    for number in 0..blobs {
+        let digest = digest(&number.to_le_bytes());
+        let hex = digest.trim_start_matches("sha256:");
+        let blob = root.join(format!("docker/registry/v2/blobs/sha256/{}/{hex}", &hex[..2]));
+        std::fs::create_dir_all(&blob)?;
+        std::fs::write(blob.join("data"), "")?;
+    }
     let repositories = root.join("docker/registry/v2/repositories");
     for number in 0..tags {
         let tag = format!("{REPOSITORY}/_manifests/tags/{}/current", tag(number));

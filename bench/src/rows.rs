@@ -36,6 +36,9 @@ const RANGE: &str = "bytes=16384-32767";
 /// The numbers of names to list.
 const NAMES: [usize; 2] = [1_000, 10_000];
 
+/// The numbers of tags, repositories and blobs of one registry.
+const GROWTH: [usize; 3] = [1_000, 10_000, 100_000];
+
 /// Connections of small rows that are measured at one concurrency.
 const SOME: usize = 16;
 
@@ -69,6 +72,9 @@ pub(crate) enum Group {
     Image,
     /// Pages of tags and of the catalog, at 1,000 and 10,000
     Lists,
+    /// The same few rows at 1,000, 10,000 and 100,000 tags, repositories and blobs, of registries with
+    /// distribution's layout
+    Growth,
     /// GETs without and with TLS, small ones and 256 MiB, and pushes of 256 MiB
     Tls,
     /// From a start to the first response
@@ -90,6 +96,8 @@ pub(crate) struct Stage {
     pub(crate) tags: usize,
     /// How many repositories there are beside the one that is pushed to.
     pub(crate) repositories: usize,
+    /// How many blobs there are beside those that are pushed.
+    pub(crate) blobs: usize,
     /// Whether data is in memory, if there is a file system for that.
     pub(crate) in_memory: bool,
     /// What is pushed to the servers beforehand.
@@ -111,8 +119,16 @@ pub(crate) struct Row {
 
 impl Stage {
     fn new(title: &str, images: Vec<Arc<Image>>, rows: Vec<Row>) -> Self {
-        let (tls, tags, repositories, in_memory) = (false, 0, 0, false);
-        Self { title: title.to_owned(), tls, tags, repositories, in_memory, images, rows }
+        Self {
+            title: title.to_owned(),
+            tls: false,
+            tags: 0,
+            repositories: 0,
+            blobs: 0,
+            in_memory: false,
+            images,
+            rows,
+        }
     }
 }
 
@@ -169,6 +185,7 @@ pub(crate) fn stages(group: Group, pattern: &Bytes, duration: Duration) -> Vec<S
         Group::Ranges => vec![ranges(pattern, duration)],
         Group::Image => vec![images(pattern, duration)],
         Group::Lists => NAMES.map(|names| lists(pattern, names, duration)).into(),
+        Group::Growth => GROWTH.map(|size| growth(pattern, size, duration)).into(),
         Group::Tls => [false, true].map(|tls| encryption(pattern, tls, duration)).into(),
         Group::Start | Group::Collection | Group::Hash => Vec::new(),
     }
@@ -362,6 +379,33 @@ fn lists(pattern: &Bytes, names: usize, duration: Duration) -> Stage {
     let rows = loads.into_iter().map(row).collect();
     let (tags, repositories, in_memory) = (names, names, true);
     Stage { tags, repositories, in_memory, ..Stage::new(&title, vec![Arc::new(image)], rows) }
+}
+
+fn growth(pattern: &Bytes, size: usize, duration: Duration) -> Stage {
+    let images = ImageGenerator::new(pattern, 1, SMALL);
+    let [image, other] = [Arc::new(images.image()), Arc::new(images.image())];
+    let get = |path, unique| Load::Get { path, range: None, unique };
+    let before = size / 2 - 1;
+    let tags = format!("/v2/{REPOSITORY}/tags/list?n=100&last={}", tag(before));
+    let repositories = format!("/v2/_catalog?n=100&last={}", repository(before));
+    let push = Load::Push(Arc::new(BlobGenerator::new(pattern, SMALL)), PushStyle::Put);
+    let rows = [
+        ("manifest GET by tag, past the cache", get(image.by_tag(), true), SOME),
+        ("64 KiB GET, past the cache", get(image.layer(), true), SOME),
+        ("64 KiB push, POST and PUT", push, FEW),
+        (
+            "tag moves",
+            Load::Tag([Arc::clone(&image), Arc::clone(&other)], size, Arc::default()),
+            FEW,
+        ),
+        ("page of 100 tags", get(tags, false), 1),
+        ("page of 100 repositories", get(repositories, false), 1),
+    ];
+    let row =
+        |(name, load, connections)| Row::new(name, Unit::Operations, load, connections, duration);
+    let title = format!("{size} tags, repositories and blobs");
+    let stage = Stage::new(&title, vec![image, other], rows.map(row).into());
+    Stage { tags: size, repositories: size, blobs: size, in_memory: true, ..stage }
 }
 
 fn encryption(pattern: &Bytes, tls: bool, duration: Duration) -> Stage {

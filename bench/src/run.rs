@@ -133,8 +133,9 @@ impl Bench {
         }
         let laid_out = system.kind.has_distributions_layout();
         if laid_out {
-            listing::lay_out(&place.data(), stage.tags, stage.repositories)?;
+            listing::lay_out(&place.data(), stage.tags, stage.repositories, stage.blobs)?;
         }
+        anyhow::ensure!(laid_out || stage.blobs == 0, "it has a layout of its own");
         let server = system.start(&place, None)?;
         let style = if system.kind == SystemKind::Nginx { PushStyle::File } else { PushStyle::Put };
         let mut client = Client::connect(&server.endpoint).await?;
