@@ -13,10 +13,12 @@ use hyper_util::rt::TokioIo;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// How much of an error response is shown, in bytes.
 const SHOWN: usize = 300;
@@ -256,6 +258,7 @@ async fn open(endpoint: &Endpoint) -> anyhow::Result<SendRequest<Body>> {
     let stream = TcpStream::connect(&endpoint.address).await?;
     stream.set_nodelay(true)?;
     let Some(tls) = &endpoint.tls else { return begin(stream).await };
+    let tls = TlsConnector::from(Arc::clone(tls));
     begin(tls.connect("localhost".try_into()?, stream).await?).await
 }
 

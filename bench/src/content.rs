@@ -55,14 +55,16 @@ impl Blob {
     }
 }
 
-/// Generates blobs of one size; no two are the same.
+/// The number of the next blob.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Generates blobs of one size; no two are the same, of whichever generator.
 #[derive(Debug)]
 pub(crate) struct BlobGenerator {
     size: usize,
     pattern: Bytes,
     /// The hash of everything before the tail.
     state: Sha256,
-    next: AtomicU64,
 }
 
 impl BlobGenerator {
@@ -75,12 +77,12 @@ impl BlobGenerator {
             state.update(&pattern[..part]);
             left -= part;
         }
-        Self { size, pattern: pattern.clone(), state, next: AtomicU64::new(0) }
+        Self { size, pattern: pattern.clone(), state }
     }
 
     /// The next blob.
     pub(crate) fn blob(&self) -> Blob {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let tail = format!("{number:0TAIL$}");
         let mut state = self.state.clone();
         state.update(&tail);

@@ -1,4 +1,4 @@
-//! Many tags and repositories, for rows that list them.
+//! Many tags, repositories and blobs, for rows that list them or are measured beside them.
 
 use crate::client::{Client, PushStyle};
 use crate::content::{REPOSITORY, digest};

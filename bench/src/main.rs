@@ -128,7 +128,7 @@ async fn measure(
         all.push(results);
     }
     match (group, all.as_slice()) {
-        (Group::Lists, [few, many]) => {
+        (Group::Lists | Group::Growth, [few, .., many]) => {
             let _ = write!(text, "\n{}", report::growth(few, many, bench.systems()));
         }
         (Group::Start, _) => {

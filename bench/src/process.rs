@@ -2,13 +2,13 @@
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
-use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
 
 /// How long a server may take to respond after its start.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -29,18 +29,12 @@ const TICKS: f64 = 100.0;
 const SHOWN: usize = 2000;
 
 /// How clients reach a server.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     /// `127.0.0.1:<port>`.
     pub(crate) address: String,
-    /// What trusts its certificate, if it speaks TLS.
-    pub(crate) tls: Option<TlsConnector>,
-}
-
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("address", &self.address).finish_non_exhaustive()
-    }
+    /// The TLS client that trusts its certificate; `None` for plain HTTP.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// A server and its workers; stopped when it is dropped.
@@ -63,7 +57,7 @@ impl Server {
         port: u16,
         root: &Path,
         log: &Path,
-        tls: Option<TlsConnector>,
+        tls: Option<Arc<ClientConfig>>,
     ) -> anyhow::Result<Self> {
         let output = std::fs::File::create(log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);

@@ -14,8 +14,8 @@ column compares Roadstead with the best durable peer: its rate over theirs (more
 over theirs (less is better), each with the peer that is best in it.
 
 Client, servers and other processes share the machine's cores: CPU is the more reliable figure. It is
-that of the server's processes, without what the kernel writes to the disk afterwards. Small GETs are made
-and all GETs of the tables about TLS by `wrk`, everything else by this program's client, which takes more of the
+that of the server's processes, without what the kernel writes to the disk afterwards. Small GETs, and all GETs of
+the tables about TLS, are made by `wrk`, everything else by this program's client, which takes more of the
 cores: rates of the two are not comparable. A push of a blob is POST and PUT, or POST, PATCH and PUT; no two blobs are the same. An image's
 layers are pushed as Docker does it, each after a HEAD.
 
@@ -25,8 +25,8 @@ unique query, and HEADs of blobs that were never asked for.
 
 Every registry is configured so that what it acknowledges survives a loss of power: docker-registry and
 registry always sync, zot has `commit`, angos `sync_to_disk`. nginx serves files, and accepts a push as one
-PUT of a file that it neither hashes nor syncs: it is the limit, not a peer. No access logs. Names to list
-are in memory where there is `/dev/shm`. docker-registry returns all tags, whatever page is requested.
+PUT of a file that it neither hashes nor syncs: it is the limit, not a peer. No access logs. Directories
+of lists, and of 1,000 to 100,000 names, are in memory where there is `/dev/shm`. CPU beside slow readers includes theirs. docker-registry returns all tags, whatever page is requested.
 ";
 
 /// The median of each figure over the rounds.

@@ -57,7 +57,7 @@ pub(crate) enum Group {
     Blob64k,
     /// Small requests that cannot be answered from a cache
     Uncached,
-    /// Blobs of 256 MiB
+    /// Blobs of 256 MiB, also beside 64 slow readers
     Blob256m,
     /// Pushes of 256 MiB
     Push256m,
@@ -72,8 +72,8 @@ pub(crate) enum Group {
     Image,
     /// Pages of tags and of the catalog, at 1,000 and 10,000
     Lists,
-    /// The same few rows at 1,000, 10,000 and 100,000 tags, repositories and blobs, of registries with
-    /// distribution's layout
+    /// Small GETs, pushes, tags that move and pages, beside 1,000, 10,000 and 100,000 tags,
+    /// repositories and blobs; only of systems with distribution's layout
     Growth,
     /// GETs without and with TLS, small ones and 256 MiB, and pushes of 256 MiB
     Tls,
@@ -425,6 +425,6 @@ fn encryption(pattern: &Bytes, tls: bool, duration: Duration) -> Stage {
     let load = Load::Push(Arc::new(BlobGenerator::new(pattern, BIG)), PushStyle::Put);
     let push = Row::new("256 MiB push, one PUT", Unit::Bytes, load, FEW, duration);
     let rows = loads.into_iter().map(row).chain([bulk, push.at_most(BIG_LIMIT)]).collect();
-    let title = if tls { "With TLS" } else { "The same without TLS" };
+    let title = if tls { "GETs and pushes with TLS" } else { "GETs and pushes without TLS" };
     Stage { tls, ..Stage::new(title, vec![Arc::new(image), Arc::new(big)], rows) }
 }

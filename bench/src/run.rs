@@ -135,7 +135,10 @@ impl Bench {
         if laid_out {
             listing::lay_out(&place.data(), stage.tags, stage.repositories, stage.blobs)?;
         }
-        anyhow::ensure!(laid_out || stage.blobs == 0, "it has a layout of its own");
+        anyhow::ensure!(
+            laid_out || stage.blobs == 0,
+            "its directory cannot be filled beforehand: it has another layout than distribution's"
+        );
         let server = system.start(&place, None)?;
         let style = if system.kind == SystemKind::Nginx { PushStyle::File } else { PushStyle::Put };
         let mut client = Client::connect(&server.endpoint).await?;

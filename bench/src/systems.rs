@@ -2,11 +2,9 @@
 
 use crate::process::{Server, free_port};
 use anyhow::Context as _;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// A kind of server.
@@ -44,17 +42,11 @@ pub(crate) struct Place {
 }
 
 /// A certificate and its key, as files, and what trusts it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Certificate {
     certificate: PathBuf,
     key: PathBuf,
-    client: TlsConnector,
-}
-
-impl fmt::Debug for Certificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificate").field("key", &self.key).finish_non_exhaustive()
-    }
+    client: Arc<ClientConfig>,
 }
 
 impl Certificate {
@@ -68,7 +60,7 @@ impl Certificate {
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone())?;
         let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { certificate, key, client: Arc::new(client).into() })
+        Ok(Self { certificate, key, client: Arc::new(client) })
     }
 }
 
@@ -146,7 +138,7 @@ impl System {
         let port = free_port()?;
         let command = self.command(place, &root, port, certificate)?;
         let log = place.directory.join("log");
-        let tls = certificate.map(|certificate| certificate.client.clone());
+        let tls = certificate.map(|certificate| Arc::clone(&certificate.client));
         Server::start(command, port, &root, &log, tls).with_context(|| self.kind.name())
     }
 

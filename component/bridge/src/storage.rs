@@ -55,8 +55,8 @@ pub const INLINE_LIMIT: u64 = 1024;
 /// Limit: entries of one list; test: none, `n` is cut down to it.
 pub const LIST_LIMIT: usize = 10_000;
 
-/// The most digests of one [`Operation::MissingBlobs`], [`Operation::MissingManifests`] or
-/// [`Operation::PushState`].
+/// The most digests of one [`Operation::MissingBlobs`] or [`Operation::MissingManifests`], and
+/// the most blobs of one [`Operation::PushState`].
 ///
 /// Limit: digests of one question for missing content; test: none, more are asked in
 /// parts.
@@ -95,11 +95,11 @@ pub enum Operation {
         /// The blobs.
         digests: Vec<Digest>,
     },
-    /// `Storage::push_state`, with at most [`DIGESTS_LIMIT`] blobs.
+    /// `Storage::push_state`, with at most [`DIGESTS_LIMIT`] blobs; of more, nothing is said.
     PushState {
         /// What was pushed.
         manifest: PushedManifest,
-        /// The blobs.
+        /// The blobs that it relies on.
         blobs: Vec<Digest>,
     },
     /// `Storage::missing_manifests`, of at most [`DIGESTS_LIMIT`].

@@ -1,62 +1,74 @@
-//! Files that this process has made durable, so that the same content is not written again.
+//! Files that this process has made durable, and need not write again.
 //!
-//! A push of a manifest that is there already, as of a tag that moves, writes what is there
-//! already. A file is known by its device and inode, and is as it was as long as its ctime is:
-//! the kernel changes that with the content, the name, the mode and the number of links. Then
-//! the content is compared and the mtime renewed, which tells collectors that it was written
-//! again; a loss of power may take the new mtime away, and nothing else.
+//! A push of a manifest that is there already, as to move a tag, stores the same bytes, links and
+//! media type once more. Each of these files is recognised by its device and inode, and has not
+//! changed if its ctime and size are the same: the kernel sets the ctime with every change of
+//! content, name, mode and number of links. If its content is the one to be written, only the
+//! mtime is renewed, by which collectors see that the object was stored again. The mtime is not
+//! synced: a loss of power may bring the old one back.
 //!
-//! Another registry that writes the same link in place (distribution's version 2) within the
-//! tick of the clock in which this process wrote it is not noticed, nor is that it has not
-//! synced what it wrote.
+//! That holds where this kernel alone decides over a file's ctime, so not on file systems that
+//! other machines change, and for the process that owns the directory.
+//!
+//! One case goes unnoticed: another registry that writes the link in place (distribution's
+//! version 2) within the same tick of the kernel's clock leaves the same ctime. If it has not
+//! synced the file, this process takes it for durable.
 
 #[cfg(target_os = "linux")]
 use crate::synced::number;
 use crate::{Directory, files};
 use roadstead_storage::Key;
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::fs::{File, Metadata};
+use std::hash::BuildHasher as _;
 use std::io;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The most files that are remembered: about 3 MB. Then all are forgotten, which costs that
-/// they are written again.
+/// The most files that are remembered: about 4 MB. Beyond that all are forgotten, and the next
+/// write of each writes its file again.
 ///
 /// Limit: files remembered as durable; test: `what_is_forgotten_is_written_again`.
 const REMEMBERED: usize = 32 * 1024;
 
-/// What tells a file from what it will be after a change.
+/// What changes whenever the file does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Mark {
+    /// Its ctime: seconds and nanoseconds.
     changed: (i64, i64),
     size: u64,
 }
 
-/// A file as it was.
+/// A file as it was when it was made durable.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     mark: Mark,
-    /// The generation of the journal that makes it durable in place.
+    /// The hash of its path, whose directories are durable too.
+    path: u64,
+    /// The generation of the journal that recorded it; `None` if it was synced in place.
     recorded: Option<usize>,
 }
 
-/// A file that has the content that is to be written.
+/// A file that already has the content to be written.
 #[derive(Debug)]
 pub(crate) struct Written {
-    /// It.
+    /// The file, open for reading.
     pub(crate) file: File,
-    known: Known,
 }
 
-/// The files that this process has made durable, by device and inode, with all that leads to
-/// them.
+/// The files that this process has made durable, with the directories that lead to them; by
+/// device and inode.
 #[derive(Debug, Default)]
-pub(crate) struct Durable(Mutex<HashMap<(u64, u64), Known>>);
+pub(crate) struct Durable {
+    files: Mutex<HashMap<(u64, u64), Known>>,
+    hasher: RandomState,
+}
 
 impl Durable {
     fn lock(&self) -> MutexGuard<'_, HashMap<(u64, u64), Known>> {
         // A thread that panicked left the entries consistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets all files.
@@ -64,30 +76,57 @@ impl Durable {
         self.lock().clear();
     }
 
-    /// Remembers a file that is durable under its name, in place or by a record of this
-    /// generation of the journal.
-    pub(crate) fn remember(&self, found: &Metadata, recorded: Option<usize>) {
+    /// Forgets a file that is about to be removed.
+    pub(crate) fn forget(&self, found: &Metadata) {
+        if let Some((number, _)) = identify(found) {
+            self.lock().remove(&number);
+        }
+    }
+
+    fn remember(&self, path: &Path, found: &Metadata, recorded: Option<usize>) {
         let Some((number, mark)) = identify(found) else { return };
+        let path = self.hasher.hash_one(path);
         let mut files = self.lock();
         if files.len() >= REMEMBERED {
             files.clear();
         }
-        files.insert(number, Known { mark, recorded });
+        files.insert(number, Known { mark, path, recorded });
     }
 
-    /// What is known of a file, if it is as it was.
-    fn get(&self, found: &Metadata) -> Option<Known> {
+    /// What is known of a file, if it and its path are as they were.
+    fn get(&self, path: &Path, found: &Metadata) -> Option<Known> {
         let (number, mark) = identify(found)?;
-        self.lock().get(&number).filter(|known| known.mark == mark).copied()
+        let path = self.hasher.hash_one(path);
+        self.lock().get(&number).filter(|known| known.mark == mark && known.path == path).copied()
+    }
+
+    /// Whether anything is known of a file.
+    #[cfg(test)]
+    pub(crate) fn knows(&self, found: &Metadata) -> bool {
+        identify(found).is_some_and(|(number, _)| self.lock().contains_key(&number))
+    }
+
+    /// Notes what a file became when its mtime was renewed. `false` if it was forgotten or removed
+    /// meanwhile.
+    fn renewed(&self, found: &Metadata) -> bool {
+        let Some((number, mark)) = identify(found) else { return false };
+        let mut files = self.lock();
+        let Some(known) = files.get_mut(&number) else { return false };
+        *known = Known { mark, path: known.path, recorded: None };
+        true
     }
 }
 
+/// Which file it is, and what tells it from itself after a change. `None` if it has no name any
+/// more.
 #[cfg(target_os = "linux")]
 fn identify(found: &Metadata) -> Option<((u64, u64), Mark)> {
     use std::os::unix::fs::MetadataExt as _;
     let changed = (found.ctime(), found.ctime_nsec());
-    // Of whole seconds, as on ext4 with small inodes, two changes have the same.
-    (changed.1 != 0).then(|| (number(found), Mark { changed, size: found.len() }))
+    // A ctime in whole seconds, as on ext4 with inodes of 128 bytes, does not tell two changes
+    // apart.
+    let is_one = changed.1 != 0 && found.nlink() > 0;
+    is_one.then(|| (number(found), Mark { changed, size: found.len() }))
 }
 
 /// Nothing tells whether a file was changed.
@@ -112,47 +151,56 @@ fn set_modified(file: &File) -> io::Result<()> {
 
 impl Directory {
     /// Remembers a file that was made durable under the name of an object; by the open file, as
-    /// there may be another one of that name by now.
-    pub(crate) fn remember(&self, key: &Key, file: &File) {
-        if key.is_durable()
-            && let Ok(found) = file.metadata()
-        {
-            self.durable.remember(&found, None);
+    /// there may be another one of that name by now. `synced` is what it was after its content was
+    /// synced.
+    pub(crate) fn remember(&self, key: &Key, file: &File, synced: &Metadata) {
+        let Ok(found) = file.metadata() else { return };
+        let same = found.len() == synced.len() && found.modified().ok() == synced.modified().ok();
+        if same && self.remembers(key) {
+            self.durable.remember(&self.path(key), &found, None);
         }
+    }
+
+    /// Remembers a file that a generation of the journal has recorded.
+    pub(crate) fn remember_recorded(&self, key: &Key, found: &Metadata, generation: usize) {
+        if self.remembers(key) {
+            self.durable.remember(&self.path(key), found, Some(generation));
+        }
+    }
+
+    /// Whether files of an object are remembered. Without owning the directory, this process
+    /// does not know what the owner's journal has recorded.
+    fn remembers(&self, key: &Key) -> bool {
+        key.is_durable() && self.keeps_ctime() && self.owns_sessions()
     }
 
     /// The file of an object if it has this content, and this process has made that durable.
     pub(crate) fn written(&self, key: &Key, bytes: &[u8]) -> Option<Written> {
-        let path = self.path(key);
-        let read = || {
-            let file = files::open(&path)?;
-            let found = file.metadata()?;
-            let known = self.durable.get(&found).filter(|_| found.len() == bytes.len() as u64);
-            let Some(known) = known else { return Ok(None) };
-            let same = files::read_from(&file, &path, bytes.len())? == bytes;
-            Ok::<_, io::Error>(same.then_some(Written { file, known }))
-        };
-        if key.is_durable() { read().ok().flatten() } else { None }
-    }
-
-    /// Renews the time of an object that is durable in place. If it is not, or that fails, it is to
-    /// be replaced. No deletion by this process comes between if the caller holds the lock.
-    pub(crate) fn renew(&self, key: &Key, written: &Written) -> bool {
-        let path = self.path(key);
-        let renewed = || {
-            // Its directories may have been renamed.
-            path.parent().map_or(Ok(()), |parent| self.sync_ancestry(parent))?;
-            files::call("renew", &path, || set_modified(&written.file))
-        };
-        let renewed = self.is_in_place(written.known) && renewed().is_ok();
-        if renewed {
-            self.remember(key, &written.file);
+        if !self.remembers(key) {
+            return None;
         }
-        renewed
+        let path = self.path(key);
+        let file = files::open(&path).ok()?;
+        let found = file.metadata().ok()?;
+        self.durable.get(&path, &found).filter(|_| found.len() == bytes.len() as u64)?;
+        let content = files::read_from(&file, &path, bytes.len()).ok()?;
+        (content == bytes).then_some(Written { file })
     }
 
-    /// Whether a file is durable in place. Of one that only the journal has, the new mtime might
-    /// survive a loss of power without its content, and recovery would take it for another's.
+    /// Renews the mtime of an object that is durable in place. `false` if it is not, or if that
+    /// failed: then it has to be written. The caller holds `replacing`, so that no conditional
+    /// deletion comes between.
+    pub(crate) fn renew(&self, key: &Key, Written { file }: &Written) -> bool {
+        let path = self.path(key);
+        let known = file.metadata().ok().and_then(|found| self.durable.get(&path, &found));
+        known.is_some_and(|known| self.is_in_place(known))
+            && files::call("renew", &path, || set_modified(file)).is_ok()
+            && file.metadata().is_ok_and(|found| self.durable.renewed(&found))
+    }
+
+    /// Whether a file is durable in place. If only the journal has it, a loss of power may keep
+    /// the new mtime and lose the content, which recovery would take for a later write by another
+    /// program.
     fn is_in_place(&self, known: Known) -> bool {
         let has_retired =
             |generation| self.journal().is_some_and(|journal| journal.has_retired(generation));
@@ -174,7 +222,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     fn key() -> Key {
         Key::Tag(RepositoryName::parse("a/b").unwrap(), Tag::parse("v1").unwrap())
@@ -184,6 +232,13 @@ mod tests {
         number(&fs::metadata(path).unwrap())
     }
 
+    /// Waits until the clock that stamps files has moved on.
+    fn tick(root: &Path) {
+        let stamp = || tempfile::tempfile_in(root).unwrap().metadata().unwrap().modified().unwrap();
+        let since = stamp();
+        while stamp() == since {}
+    }
+
     #[test]
     fn what_is_durable_is_not_written_again() {
         let root = tempfile::tempdir().unwrap();
@@ -191,7 +246,6 @@ mod tests {
         let path = directory.path(&key());
         directory.write(&key(), b"value").unwrap();
         let first = inode(&path);
-        let old = SystemTime::now() - Duration::from_hours(1);
         let changes = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&changes);
         let _watch = watch(root.path(), move |operation, _| {
@@ -202,7 +256,6 @@ mod tests {
         for _ in 0..3 {
             directory.write(&key(), b"value").unwrap();
             assert_eq!(inode(&path), first);
-            assert!(fs::metadata(&path).unwrap().modified().unwrap() > old);
         }
         assert_eq!(changes.load(Ordering::Relaxed), 0);
         directory.write(&key(), b"other").unwrap();
@@ -210,7 +263,7 @@ mod tests {
         assert_eq!(directory.value(&key()).unwrap(), b"other");
     }
 
-    /// Collectors go by the time.
+    /// Collectors go by the mtime.
     #[test]
     fn what_is_written_again_is_new() {
         let root = tempfile::tempdir().unwrap();
@@ -219,11 +272,9 @@ mod tests {
         directory.write(&key(), b"value").unwrap();
         let since = fs::metadata(&path).unwrap().modified().unwrap();
         let first = inode(&path);
-        // The clock that stamps files moves on.
-        while fs::metadata(&path).unwrap().modified().unwrap() == since {
-            directory.write(&key(), b"value").unwrap();
-            assert_eq!(inode(&path), first);
-        }
+        tick(root.path());
+        directory.write(&key(), b"value").unwrap();
+        assert_eq!(inode(&path), first);
         assert!(fs::metadata(&path).unwrap().modified().unwrap() > since);
     }
 
@@ -249,8 +300,7 @@ mod tests {
         for (index, change) in changes.iter().enumerate() {
             directory.write(&key(), b"value").unwrap();
             directory.write(&key(), b"value").unwrap();
-            // The clock that stamps files moves on.
-            std::thread::sleep(Duration::from_millis(20));
+            tick(root.path());
             change();
             let found = inode(&path);
             directory.write(&key(), b"value").unwrap();
@@ -277,7 +327,7 @@ mod tests {
         assert_ne!(inode(&path), first);
     }
 
-    /// Another process may not have synced what it wrote, and the journal has its own order.
+    /// Another process may not have synced what it wrote; so it is with a journal, too.
     #[test]
     fn nothing_of_others_is_trusted() {
         let root = tempfile::tempdir().unwrap();

@@ -10,7 +10,8 @@
 //! A call that returns `Ok` has put its result where it survives a crash and a
 //! loss of power, if `Key::is_durable`: bytes go to a temporary file, which is
 //! synced, renamed into place, and whose directory (and every directory made on
-//! the way) is synced. So a reader sees the whole object or none. Nothing in an
+//! the way) is synced. A file that this process has made durable, and that has the
+//! content already, gets a new mtime only. So a reader sees the whole object or none. Nothing in an
 //! upload session is synced before it is committed, since a client that loses
 //! its session starts over.
 //!

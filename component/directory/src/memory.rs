@@ -22,6 +22,10 @@ use std::path::Path;
 /// `long_reads_are_left_to_other_threads`.
 const READ_LIMIT: usize = 64 * 1024;
 
+/// The file systems that wait for no other machine, and whose page cache can be asked, by the
+/// numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS.
+pub(crate) const LOCAL: [u32; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
+
 thread_local! {
     /// Where a thread reads from that must not wait.
     static ROOT: RefCell<Option<kernel::Root>> = const { RefCell::new(None) };
@@ -96,8 +100,9 @@ pub fn read_at(mut file: &File, offset: u64, length: usize) -> io::Result<Vec<u8
     Ok(bytes)
 }
 
-/// Whether a directory with this device and inode is on a file system that is read this way.
-pub(crate) use kernel::is_local;
+/// The number that statfs(2) has for the file system of a directory, if that has this device and
+/// inode.
+pub(crate) use kernel::file_system;
 
 #[cfg(target_os = "linux")]
 mod kernel {
@@ -111,17 +116,12 @@ mod kernel {
     use std::io::{self, IoSliceMut};
     use std::path::{Path, PathBuf};
 
-    /// The file systems that wait for no other machine, and whose page cache can be asked,
-    /// by the numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS.
-    const LOCAL: [u32; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
-
-    pub(crate) fn is_local(root: &Path, number: (u64, u64)) -> bool {
-        let Ok(root) = File::open(root) else { return false };
-        let same = root.metadata().is_ok_and(|metadata| synced::number(&metadata) == number);
+    pub(crate) fn file_system(root: &Path, number: (u64, u64)) -> Option<u32> {
+        let root = File::open(root).ok()?;
+        root.metadata().ok().filter(|metadata| synced::number(metadata) == number)?;
         // The type is a number of 32 bits in a field that is wider on most platforms.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as said")]
-        let local = fstatfs(&root).is_ok_and(|found| LOCAL.contains(&(found.f_type as u32)));
-        same && local
+        fstatfs(&root).ok().map(|found| found.f_type as u32)
     }
 
     /// A directory below which files are looked up.
@@ -196,8 +196,8 @@ mod kernel {
     use std::io;
     use std::path::Path;
 
-    pub(crate) fn is_local(_: &Path, _: (u64, u64)) -> bool {
-        false
+    pub(crate) fn file_system(_: &Path, _: (u64, u64)) -> Option<u32> {
+        None
     }
 
     /// There is none.

@@ -5,6 +5,9 @@ use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
+/// None has one.
+pub(crate) const FILE_SYSTEMS: [u32; 0] = [];
+
 /// What a change makes of a path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Record<'a> {

@@ -40,7 +40,7 @@ impl Directory {
         size_of(&files::metadata(&self.path(key))?)
     }
 
-    /// Whether an object is there, durably.
+    /// Whether an object is there; if so, it is durable when this returns.
     pub(crate) fn holds(&self, key: &Key) -> Result<bool, StorageError> {
         match self.size(key) {
             Ok(_) => self.settle(key).map(|()| true).map_err(StorageError::from),
@@ -95,25 +95,30 @@ impl Directory {
     ) -> Result<bool, StorageError> {
         check_length(key, bytes)?;
         self.writable()?;
-        {
+        if let Some(written) = self.written(key, bytes) {
             let _shared = read_lock(&self.replacing, &self.root);
             if !is_there(companion)? {
                 return Ok(false);
             }
-            if self.written(key, bytes).is_some_and(|written| self.renew(key, &written)) {
+            if self.renew(key, &written) {
                 return Ok(true);
             }
         }
         let (file, temporary) = self.temporary_file()?;
-        let written = files::write_all(&file, &temporary, bytes)
-            .and_then(|()| if key.is_durable() { files::sync(&file, &temporary) } else { Ok(()) });
-        let published = written
+        let synced = files::write_all(&file, &temporary, bytes)
+            .and_then(|()| if key.is_durable() { files::sync(&file, &temporary) } else { Ok(()) })
+            .and_then(|()| file.metadata());
+        let published = synced
             .map_err(failed)
-            .and_then(|()| self.publish_beside(&temporary, key, companion))
+            .and_then(|synced| {
+                let published = self.publish_beside(&temporary, key, companion)?;
+                if published {
+                    self.remember(key, &file, &synced);
+                }
+                Ok(published)
+            })
             .map_err(|error| vanished(error, &temporary));
-        if matches!(published, Ok(true)) {
-            self.remember(key, &file);
-        } else {
+        if !matches!(published, Ok(true)) {
             // The outcome to report is the one above.
             let _ = files::remove_file(&temporary);
         }

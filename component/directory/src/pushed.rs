@@ -1,4 +1,4 @@
-//! Manifests are stored with what leads to them, and looked at afterwards.
+//! A push of a manifest: stored in one step, and its state in another.
 
 use crate::Directory;
 use roadstead_bridge::storage::{DIGESTS_LIMIT, Reply};
@@ -33,19 +33,22 @@ impl Directory {
         }
         self.write(&blob, bytes)?;
         self.link(&revision, digest, Some(media_type))?;
-        tag_keys.iter().try_for_each(|key| self.write(key, link))
+        tags.iter().try_for_each(|tag| self.link_tag(repository, tag, digest))
     }
 
-    /// What has become of a push, if nothing is announced in the repository.
+    /// The state of a push; `None` if a deletion or a move is announced in the repository, or if
+    /// there are too many blobs.
     pub(crate) fn push_state(
         &self,
         manifest: &PushedManifest,
         blobs: &[Digest],
     ) -> Result<Option<PushState>, StorageError> {
         let PushedManifest { repository, digest, media_type, tags } = manifest;
+        if blobs.len() > DIGESTS_LIMIT {
+            return Ok(None);
+        }
         let announced = self.enumerate(&Collection::Deletions(repository.clone()), None, 1)?;
-        if !announced.entries.is_empty() || announced.next.is_some() || blobs.len() > DIGESTS_LIMIT
-        {
+        if !announced.entries.is_empty() || announced.next.is_some() {
             return Ok(None);
         }
         let mut held = match self.manifest(repository, &Reference::Digest(digest.clone()), false) {

@@ -8,16 +8,15 @@ use crate::synced::number;
 use crate::{Directory, files};
 use roadstead_storage::{Key, StorageError};
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// Where the content of an object is.
+/// Where the content of an object comes from.
 #[derive(Debug)]
 enum Source {
-    /// In a file that is to be renamed.
+    /// A temporary file, which is renamed to the object's path.
     File(PathBuf),
-    /// In its own file, which is open.
+    /// The object's own file, which gets the time of its record.
     Same(File),
 }
 
@@ -30,43 +29,44 @@ impl Directory {
         }
         self.writable()?;
         objects.iter().try_for_each(|(key, bytes)| check_length(key, bytes))?;
+        // Read before the lock, which deletions wait for.
+        let written: Vec<_> = objects.iter().map(|(key, bytes)| self.written(key, bytes)).collect();
         let _shared = read_lock(&self.replacing, &self.root);
         let mut changes = Vec::with_capacity(objects.len());
         let placed = objects
             .iter()
-            .try_for_each(|(key, content)| {
-                let source = match self.written(key, content) {
+            .zip(written)
+            .try_for_each(|((key, content), written)| {
+                let source = match written {
                     Some(written) if self.renew(key, &written) => return Ok(()),
                     Some(written) => Source::Same(written.file),
-                    None => Source::File(self.write_temporary(content)?),
+                    None => Source::File(self.write_temporary(content)?.1),
                 };
                 changes.push((source, *key, *content));
                 Ok(())
             })
             .and_then(|()| self.place_recorded(&changes));
-        placed.map(|()| true).map_err(|error| {
-            changes.iter().fold(error, |error, (source, ..)| match source {
-                Source::File(file) => {
-                    let _ = files::remove_file(file);
-                    vanished(error, file)
-                }
-                Source::Same(_) => error,
-            })
-        })
+        let Err(mut error) = placed else { return Ok(true) };
+        for (source, ..) in &changes {
+            if let Source::File(file) = source {
+                let _ = files::remove_file(file);
+                error = vanished(error, file);
+            }
+        }
+        Err(error)
     }
 
-    fn write_temporary(&self, content: &[u8]) -> Result<PathBuf, StorageError> {
+    fn write_temporary(&self, content: &[u8]) -> Result<(File, PathBuf), StorageError> {
         let (file, path) = self.temporary_file()?;
         files::write_all(&file, &path, content).map_err(|error| {
             let _ = files::remove_file(&path);
             vanished(failed(error), &path)
         })?;
-        Ok(path)
+        Ok((file, path))
     }
 
-    /// Renames files that are not synced to the paths of keys, in this order; the journal makes
-    /// all of them durable at once. Each has its content. No deletion by this process comes
-    /// between.
+    /// Renames files, which have these contents and are not synced, to the paths of keys, in this
+    /// order, as one change of the journal. No conditional deletion comes between.
     ///
     /// # Errors
     /// [`StorageError::NotFound`] when another request has removed one of the files.
@@ -92,7 +92,7 @@ impl Directory {
         for (source, key, content) in changes {
             let modified = match source {
                 Source::File(file) => journal::modified(&files::metadata(file)?),
-                Source::Same(_) => journal::now(),
+                Source::Same(file) => journal::modified(&file.metadata()?).max(journal::now()),
             };
             recorded.push((self.path(key), modified, *content));
         }
@@ -103,42 +103,43 @@ impl Directory {
         let guard = self.record_changes(&records).map_err(failed)?;
         for ((source, key, _), (path, modified, content)) in changes.iter().zip(&recorded) {
             let placed = match source {
-                Source::File(file) => self.rename_into(file, path),
+                Source::File(file) => self.rename_into(file, path).map_err(failed),
                 Source::Same(file) => self.place_again(file, path, content, *modified),
             };
             placed.inspect_err(|_| {
+                // The records stay: what is written next must have later ones.
+                self.durable.clear();
                 self.prune_of(key, path.parent().unwrap_or(&self.root));
             })?;
-            // One of another process by that name is made durable with it.
+            // If another process has replaced it, that file is meant: the next checkpoint syncs it
+            // too.
             if let (Some(guard), Ok(found)) = (&guard, files::metadata(path)) {
-                self.durable.remember(&found, Some(guard.generation()));
+                self.remember_recorded(key, &found, guard.generation());
             }
         }
         Ok(())
     }
 
-    /// Gives a file the time of its record. If there is another one at `path`, or none, it is
-    /// replaced by a file of that time: recovery goes by it.
+    /// Gives the object's file the time of its record, by which recovery compares. If `path` has
+    /// another file by now, or none, a new file with that time takes its place.
     fn place_again(
         &self,
         file: &File,
         path: &Path,
         content: &[u8],
         modified: u64,
-    ) -> io::Result<()> {
+    ) -> Result<(), StorageError> {
         let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(modified);
         let is_there = files::metadata(path)
             .is_ok_and(|found| file.metadata().is_ok_and(|file| number(&found) == number(&file)));
         if is_there && files::call("renew", path, || file.set_modified(modified)).is_ok() {
             return Ok(());
         }
-        let (file, temporary) = self.temporary_file().map_err(io::Error::other)?;
-        let placed = files::write_all(&file, &temporary, content)
-            .and_then(|()| file.set_modified(modified))
-            .and_then(|()| self.rename_into(&temporary, path));
-        if placed.is_err() {
+        let (file, temporary) = self.write_temporary(content)?;
+        let placed = file.set_modified(modified).and_then(|()| self.rename_into(&temporary, path));
+        placed.map_err(|error| {
             let _ = files::remove_file(&temporary);
-        }
-        placed
+            vanished(failed(error), &temporary)
+        })
     }
 }

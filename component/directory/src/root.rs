@@ -31,6 +31,8 @@ pub(crate) struct Place {
     number: (u64, u64),
     /// Whether files there can be read from memory; see [`memory`].
     is_local: bool,
+    /// Whether only this kernel changes files there, and their ctime with each change.
+    keeps_ctime: bool,
     marker: Option<String>,
     /// Held by the one process that owns the directory's sessions, if it is
     /// this one; see [`lock`].
@@ -131,9 +133,16 @@ impl Directory {
     }
 
     fn move_to(&self, number: (u64, u64)) {
-        let is_local = memory::is_local(self.root(), number);
+        let found = memory::file_system(self.root(), number);
         let mut place = self.place_mut();
-        (place.number, place.is_local) = (number, is_local);
+        place.number = number;
+        place.is_local = found.is_some_and(|kind| memory::LOCAL.contains(&kind));
+        place.keeps_ctime = found.is_some_and(|kind| journal::FILE_SYSTEMS.contains(&kind));
+    }
+
+    /// Whether only this kernel changes files of the directory.
+    pub(crate) fn keeps_ctime(&self) -> bool {
+        self.place().keeps_ctime
     }
 
     /// Runs operations that only read, if the kernel has all of their paths and bytes in
@@ -229,10 +238,11 @@ impl Directory {
 mod tests {
     use crate::files::testing::watch;
     use crate::{Directory, Options, PRIVATE};
-    use roadstead_bridge::storage::{Operation, Reply};
-    use roadstead_oci::{Algorithm, Digest, Reference, RepositoryName, Tag};
+    use roadstead_bridge::storage::{Operation, Reply, Write};
+    use roadstead_oci::{Algorithm, Digest, MediaType, Reference, RepositoryName, Tag};
     use roadstead_storage::{
-        Collection, Holding, Key, NameList, NamesQuery, StorageError, UploadSession,
+        Collection, Holding, Key, NameList, NamesQuery, PushState, PushedManifest, StorageError,
+        UploadSession,
     };
     use std::fs;
     use std::path::{Path, PathBuf};
@@ -250,6 +260,12 @@ mod tests {
         UploadSession::from_random(name(), [7; 16])
     }
 
+    fn pushed() -> PushedManifest {
+        let digest = Digest::from_bytes(Algorithm::Sha256, &[7; 32]).unwrap();
+        let media_type = MediaType::parse("a/b").unwrap();
+        PushedManifest { repository: name(), digest, media_type, tags: Vec::new() }
+    }
+
     /// Operations that find nothing in an empty directory, and those that write.
     fn operations() -> Vec<Operation> {
         let digest = Digest::from_bytes(Algorithm::Sha256, &[7; 32]).unwrap();
@@ -260,6 +276,7 @@ mod tests {
             Operation::Manifest { repository: name(), reference, content: false },
             Operation::Blob { repository, digest: digest.clone(), range: None, content: true },
             Operation::MissingBlobs { repository: name(), digests: vec![digest.clone()] },
+            Operation::PushState { manifest: pushed(), blobs: Vec::new() },
             Operation::Hints { digest: digest.clone(), limit },
             Operation::Read(key()),
             Operation::Exists(key()),
@@ -283,7 +300,10 @@ mod tests {
             };
             assert!(cause.starts_with(directory.root().to_str().unwrap()), "{cause}");
         }
-        assert!(matches!(directory.write(&key(), b"x"), Err(StorageError::Unavailable(_))));
+        for write in [Write::Object(key()), Write::Manifest(pushed())] {
+            let written = directory.write_value(&write, b"x");
+            assert!(matches!(written, Err(StorageError::Unavailable(_))), "{write:?}: {written:?}");
+        }
         let appended = directory.append(&session(), None);
         assert!(matches!(appended, Err(StorageError::Unavailable(_))));
     }
@@ -403,6 +423,7 @@ mod tests {
                 Err(StorageError::NotFound | StorageError::ReadOnly(_))
                 | Ok(
                     Reply::Missing(_)
+                    | Reply::PushState(Some(PushState { held: false, .. }))
                     | Reply::Repositories(_)
                     | Reply::Exists(false)
                     | Reply::Names(_)

@@ -132,7 +132,10 @@ impl Directory {
     pub(crate) fn take_away(&self, key: &Key, path: &Path) -> io::Result<bool> {
         let journal = self.journal().filter(|it| key.is_durable() && it.covers(path));
         let Some(journal) = journal else { return files::remove_file(path).map(|()| false) };
-        let since = journal::modified(&files::metadata(path)?).max(journal::now());
+        let found = files::metadata(path)?;
+        // Or else a write would renew it, without a record after this one.
+        self.durable.forget(&found);
+        let since = journal::modified(&found).max(journal::now());
         let _guard = journal.record(&[(path, Record::Gone(since))])?;
         files::remove_file(path).map(|()| true)
     }
@@ -371,7 +374,7 @@ mod tests {
         directory.write(&tag("v2"), b"value").unwrap();
         assert!(directory.synced.lock().len() < 9);
         let (_watch, synced) = syncs(root.path());
-        directory.write(&tag("v1"), b"value").unwrap();
+        directory.write(&tag("v1"), b"other").unwrap();
         assert!(synced.lock().unwrap().len() > 2);
     }
 }

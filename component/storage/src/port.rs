@@ -155,9 +155,9 @@ pub trait Storage {
         Ok(())
     }
 
-    /// What has become of a push of a manifest that names some blobs, if nothing is announced in the
-    /// repository ([`Collection::Deletions`]), for which it looks first. `None` if something is,
-    /// or where this takes more than one operation.
+    /// What is there of a push of a manifest that relies on these blobs. It looks for
+    /// announcements ([`Collection::Deletions`]) first: `None` if the repository has one, and
+    /// where the adapter cannot tell all of it in one operation.
     async fn push_state(
         &self,
         _manifest: &PushedManifest,

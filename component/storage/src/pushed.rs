@@ -12,16 +12,16 @@ pub struct PushedManifest {
     pub digest: Digest,
     /// The media type that it was pushed with.
     pub media_type: MediaType,
-    /// The tags that point to it.
+    /// The tags that are to point to it.
     pub tags: Vec<Tag>,
 }
 
-/// What has become of a push.
+/// What is there of a push.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PushState {
     /// Whether the repository's link to the manifest is there, with its media type, and each of
     /// the tags, which may point to another manifest by now.
     pub held: bool,
-    /// Which of some blobs the repository does not hold, in their order.
+    /// Which of the blobs the repository does not hold, in their order.
     pub missing: Vec<Digest>,
 }

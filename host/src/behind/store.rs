@@ -215,8 +215,13 @@ impl HostStore {
             }
         };
         let directory = Arc::clone(&self.directory);
+        let limit = match &write {
+            // Each tag is synced.
+            Write::Manifest(manifest) if manifest.tags.len() > 1 => self.deadlines.long,
+            Write::Manifest(_) | Write::Object(_) => self.deadlines.write,
+        };
         let work = blocking(blocking::writes(), move || directory.write_value(&write, &value));
-        within(self.deadlines.write, key, work).await
+        within(limit, key, work).await
     }
 
     /// Streams the body into an upload session.

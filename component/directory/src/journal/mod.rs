@@ -3,7 +3,8 @@
 //! By itself, each change of a directory syncs a file and the directories that lead to it.
 //! With a journal, a record of the change is appended to one file first, and one `fdatasync`
 //! makes the records of all requests durable that wait at that moment; a lone request waits
-//! for none. Then the change is made in place, without a sync. So what is seen is durable,
+//! for none. Then the change is made in place, without a sync. What is durable in place already
+//! gets no record. So what is seen is durable,
 //! and what replaces something is never less durable than what it replaces. From time to
 //! time a thread has the file system write everything back (`syncfs`), and removes the
 //! records before that: after [`AGE`], or [`SEGMENT_LIMIT`] bytes.
@@ -61,7 +62,7 @@ const STRIPES: usize = 1024;
 /// The file systems whose `syncfs` says when everything is on disk, by the numbers of
 /// statfs(2): ext2 to ext4, XFS, Btrfs, F2FS; overlayfs, as far as the one below it does; and
 /// tmpfs, which loses all.
-const FILE_SYSTEMS: [u32; 6] =
+pub(crate) const FILE_SYSTEMS: [u32; 6] =
     [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010, 0x794C_7630, 0x0102_1994];
 
 /// The directory of the segments, below [`PRIVATE`].
@@ -127,7 +128,7 @@ struct State {
     in_progress: [u64; 2],
     /// How many checkpoints have begun.
     generation: usize,
-    /// How many have ended: the changes of earlier generations are durable in place.
+    /// Checkpoints before this one have ended: their changes are durable in place.
     retired: usize,
     /// Why nothing can be relied on any more.
     poisoned: Option<String>,
@@ -157,7 +158,8 @@ pub(crate) struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    /// Tells when the changes will be durable in place.
+    /// The number of the checkpoint that makes the changes durable in place, for
+    /// [`Journal::has_retired`].
     pub(crate) fn generation(&self) -> usize {
         self.generation
     }

@@ -476,10 +476,10 @@ fn what_is_in_place_is_not_recorded_again() {
     assert_eq!(write(&directory), first);
     let recorded = segment();
     assert!(recorded > length);
-    // Another one is in its place when the record has been made.
+    // Another process replaces the file after its content was compared.
     let path = directory.path(&key);
     let replaced = path.clone();
-    let watch = watch(root.path(), move |operation, at| {
+    let replacing = watch(root.path(), move |operation, at| {
         if operation == "read" && at == replaced {
             fs::remove_file(at).unwrap();
             fs::write(at, "other").unwrap();
@@ -487,7 +487,7 @@ fn what_is_in_place_is_not_recorded_again() {
         Ok(())
     });
     assert_ne!(write(&directory), first);
-    drop(watch);
+    drop(replacing);
     assert_eq!(directory.value(&key).unwrap(), b"value");
     assert!(segment() > recorded);
     // Each record fills a segment.
@@ -502,6 +502,40 @@ fn what_is_in_place_is_not_recorded_again() {
     }
     assert_eq!(write(&directory), first);
     assert_eq!(segments(), 0);
-    directory.write(&key, b"other").unwrap();
-    assert_eq!(directory.value(&key).unwrap(), b"other");
+    // A change that fails leaves its record, which a later one must follow.
+    let fails = watch(root.path(), |operation, _| match operation {
+        "rename to" => Err(io::ErrorKind::StorageFull.into()),
+        _ => Ok(()),
+    });
+    directory.write(&key, b"other").unwrap_err();
+    drop(fails);
+    assert_ne!(write(&directory), first);
+    // As does a deletion.
+    let found = fs::metadata(directory.path(&key)).unwrap();
+    directory.remove(&key).unwrap();
+    assert!(!directory.durable.knows(&found));
+}
+
+/// The new time of a file may survive a loss of power without its content.
+#[test]
+fn a_renewed_file_that_lost_its_content_is_put_back() {
+    let mut f = Fixture::new(Keeping::default());
+    let mut directory = Directory::open(f.root.path()).unwrap();
+    directory.journal = f.journal.take();
+    let key = Key::Tag(RepositoryName::parse("a").unwrap(), Tag::parse("v1").unwrap());
+    let path = directory.path(&key);
+    directory.write(&key, b"value").unwrap();
+    let first = path.metadata().unwrap();
+    while now() <= modified(&first) {}
+    directory.write(&key, b"value").unwrap();
+    let renewed = path.metadata().unwrap();
+    assert_eq!(renewed.ino(), first.ino());
+    assert!(modified(&renewed) > modified(&first));
+    f.journal = directory.journal.take();
+    f.lose_power();
+    fs::write(&path, "torn").unwrap();
+    let torn = fs::File::options().write(true).open(&path).unwrap();
+    torn.set_modified(renewed.modified().unwrap()).unwrap();
+    assert_eq!(f.recover().restored, 1);
+    assert_eq!(fs::read(&path).unwrap(), b"value");
 }

@@ -3,7 +3,7 @@ use crate::synced::number;
 use crate::{Directory, files};
 use roadstead_bridge::storage::{Operation, Reply};
 use roadstead_oci::{Algorithm, Digest, MediaType, Reference, RepositoryName, Tag};
-use roadstead_storage::{Key, StorageError, UploadSession};
+use roadstead_storage::{Key, PushedManifest, StorageError, UploadSession};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::thread::sleep;
@@ -44,6 +44,15 @@ fn reads(name: &RepositoryName) -> Vec<Operation> {
             let (repository, range) = (name.clone(), None);
             reads.push(Operation::Blob { repository, digest, range, content });
         }
+    }
+    let media_type = MediaType::parse("a/b").unwrap();
+    let (repository, tags) = (name.clone(), vec![Tag::parse("v1").unwrap()]);
+    let digest = digests[0].clone();
+    let manifest = PushedManifest { repository, digest, media_type, tags };
+    for blobs in [vec![digests[1].clone()], digests.to_vec()] {
+        let repository = name.clone();
+        reads.push(Operation::MissingBlobs { repository, digests: blobs.clone() });
+        reads.push(Operation::PushState { manifest: manifest.clone(), blobs });
     }
     for digest in digests {
         reads.push(Operation::Exists(Key::Blob(digest.clone())));

@@ -59,6 +59,7 @@ impl<S: Storage> Store<S> {
         let mut waited = Waited::new();
         for attempt in 0..PUSH_ATTEMPTS {
             self.write_manifest(&pushed, bytes.clone(), referrer.as_ref()).await?;
+            // Nothing was moved yet, so `relied` is all; `push_state` does not look at referrers.
             if attempt == 0
                 && referrer.is_none()
                 && self.is_undisturbed(&pushed, relied).await?
@@ -105,8 +106,8 @@ impl<S: Storage> Store<S> {
         Ok(())
     }
 
-    /// Whether it is known that nothing is announced that a push waits for, and that all is there
-    /// that it has written and relies on. `false` says nothing.
+    /// Whether one operation has shown that nothing is announced in the repository, and that all
+    /// is there that the push wrote and relies on. If not, the push has to look step by step.
     async fn is_undisturbed(
         &self,
         pushed: &PushedManifest,

@@ -175,8 +175,8 @@ impl FileSender {
     ) -> Poll<io::Result<usize>> {
         if self.since_yield >= YIELD_AFTER {
             self.since_yield = 0;
-            // This wakes the task after tokio has asked for what other connections wait for.
-            // After a waker's `wake_by_ref`, it would ask again after 61 turns.
+            // Wakes this task after tokio has polled its I/O driver. After `wake_by_ref`, the task
+            // would run again at once, and the driver be polled only after 61 polls of tasks.
             if pin!(tokio::task::yield_now()).poll(context).is_pending() {
                 return Poll::Pending;
             }

@@ -6,7 +6,7 @@ use super::{
 };
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_storage::{Key, StorageError};
+use roadstead_storage::{Key, PushState, PushedManifest, StorageError};
 
 pub(super) async fn check<S: Testable>(storage: &S) {
     let name = repository();
@@ -18,6 +18,7 @@ pub(super) async fn check<S: Testable>(storage: &S) {
     check_links(storage, &name).await;
     check_unlink(storage, &name).await;
     check_companions(storage).await;
+    check_pushed(storage).await;
 }
 
 /// An object of each kind that has a value of its own. Tags may be spelt as
@@ -198,6 +199,43 @@ async fn check_companions<S: Testable>(storage: &S) {
         assert_eq!(found.media_type, None, "{way}");
         storage.remove(&link).await.unwrap();
     }
+}
+
+/// A manifest is stored with all that leads to it, and its state says what is there of it.
+async fn check_pushed<S: Testable>(storage: &S) {
+    let (name, bytes, layer) = (repository(), content(100), content(50));
+    let (digest, blob, absent) = (sha256(&bytes), sha256(&layer), sha256(&content(51)));
+    store(storage, &name, &blob, &layer).await;
+    let pushed = PushedManifest {
+        repository: name.clone(),
+        digest: digest.clone(),
+        media_type: media_type("a/b"),
+        tags: vec![tag("one"), tag("two")],
+    };
+    let state = async || storage.push_state(&pushed, &[&blob, &absent]).await.unwrap();
+    // An adapter that would need several requests says nothing.
+    let says = state().await.is_some();
+    let check = async |held| {
+        let missing = vec![absent.clone()];
+        assert_eq!(state().await, says.then_some(PushState { held, missing }));
+    };
+    check(false).await;
+    storage.store_manifest(&pushed, bytes).await.unwrap();
+    check(true).await;
+    for reference in [by_tag("one"), by_tag("two"), by_digest(&digest)] {
+        let found = storage.manifest_stat(&name, &reference).await.unwrap();
+        assert_eq!((found.digest, found.media_type), (digest.clone(), Some(media_type("a/b"))));
+    }
+    for tag in &pushed.tags {
+        let history = Key::TagHistory(name.clone(), tag.clone(), digest.clone());
+        assert_eq!(storage.exists(&history).await, Ok(true), "{history}");
+    }
+    storage.remove(&tag_key(&name, "two")).await.unwrap();
+    check(false).await;
+    let deletion = Key::Deletion { repository: name.clone(), digest, id: 1 };
+    storage.write(&deletion, Bytes::new()).await.unwrap();
+    assert_eq!(state().await, None, "a deletion is announced");
+    storage.delete(&deletion).await.unwrap();
 }
 
 /// A link with the line break that another writer may have added.
