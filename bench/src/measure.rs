@@ -101,7 +101,7 @@ async fn work(
 /// Runs one operation; returns the bytes of content transferred.
 async fn once(client: &mut Client, load: &Load) -> anyhow::Result<u64> {
     match load {
-        Load::Get { path, .. } => client.get(path).await,
+        Load::Get { path, .. } | Load::FetchBeside(path, _) => client.get(path).await,
         Load::Head { path, status } => client.head(path, *status).await.map(|()| 0),
         Load::Miss(blobs) => {
             let path = format!("/v2/{REPOSITORY}/blobs/{}", blobs.blob().digest);
@@ -111,7 +111,6 @@ async fn once(client: &mut Client, load: &Load) -> anyhow::Result<u64> {
             let start = next.fetch_add(1, Ordering::Relaxed) % count * size;
             client.range(path, start, start + size - 1).await
         }
-        Load::FetchBeside(path, _) => client.get(path).await,
         Load::Fetch(paths) => {
             let mut bytes = 0;
             for path in paths {

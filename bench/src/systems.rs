@@ -44,7 +44,7 @@ pub(crate) struct Place {
 /// A certificate and its key, as files, and what trusts it.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
-    certificate: PathBuf,
+    chain: PathBuf,
     key: PathBuf,
     client: Arc<ClientConfig>,
 }
@@ -54,13 +54,13 @@ impl Certificate {
     pub(crate) fn make(directory: &Path) -> anyhow::Result<Self> {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names)?;
-        let (certificate, key) = (directory.join("server.crt"), directory.join("server.key"));
-        std::fs::write(&certificate, made.cert.pem())?;
+        let (chain, key) = (directory.join("server.crt"), directory.join("server.key"));
+        std::fs::write(&chain, made.cert.pem())?;
         std::fs::write(&key, made.signing_key.serialize_pem())?;
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone())?;
         let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { certificate, key, client: Arc::new(client) })
+        Ok(Self { chain, key, client: Arc::new(client) })
     }
 }
 
@@ -200,8 +200,8 @@ fn version(binary: &Path, arguments: &[&str]) -> String {
 }
 
 fn distribution(root: &Path, port: u16, tls: Option<&Certificate>, storage: &str) -> String {
-    let tls = tls.map_or_else(String::new, |Certificate { certificate, key, .. }| {
-        format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display())
+    let tls = tls.map_or_else(String::new, |Certificate { chain, key, .. }| {
+        format!("  tls: {{certificate: {}, key: {}}}\n", chain.display(), key.display())
     });
     format!(
         "version: 0.1
@@ -219,8 +219,8 @@ storage:
 
 /// As in its documentation; `commit` makes it sync its writes.
 fn zot(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
-    let tls = tls.map_or_else(String::new, |Certificate { certificate, key, .. }| {
-        format!(r#","tls":{{"cert":"{}","key":"{}"}}"#, certificate.display(), key.display())
+    let tls = tls.map_or_else(String::new, |Certificate { chain, key, .. }| {
+        format!(r#","tls":{{"cert":"{}","key":"{}"}}"#, chain.display(), key.display())
     });
     format!(
         r#"{{"distSpecVersion":"1.1.1","storage":{{"rootDirectory":"{}","commit":true}},
@@ -231,10 +231,10 @@ fn zot(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
 
 /// As in its documentation, with synced writes.
 fn angos(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
-    let tls = tls.map_or_else(String::new, |Certificate { certificate, key, .. }| {
+    let tls = tls.map_or_else(String::new, |Certificate { chain, key, .. }| {
         format!(
             "[server.tls]\nserver_certificate_bundle = \"{}\"\nserver_private_key = \"{}\"\n",
-            certificate.display(),
+            chain.display(),
             key.display()
         )
     });
@@ -261,13 +261,9 @@ default_allow = true
 fn nginx(root: &Path, port: u16, tls: Option<&Certificate>) -> String {
     let (ssl, tls) = match tls {
         None => ("", String::new()),
-        Some(Certificate { certificate, key, .. }) => (
+        Some(Certificate { chain, key, .. }) => (
             " ssl",
-            format!(
-                "ssl_certificate {}; ssl_certificate_key {};",
-                certificate.display(),
-                key.display()
-            ),
+            format!("ssl_certificate {}; ssl_certificate_key {};", chain.display(), key.display()),
         ),
     };
     format!(
