@@ -50,13 +50,6 @@ struct Known {
     recorded: Option<usize>,
 }
 
-/// A file that already has the content to be written.
-#[derive(Debug)]
-pub(crate) struct Written {
-    /// The file, open for reading.
-    pub(crate) file: File,
-}
-
 /// The files that this process has made durable, with the directories that lead to them; by
 /// device and inode.
 #[derive(Debug, Default)]
@@ -174,8 +167,9 @@ impl Directory {
         key.is_durable() && self.keeps_ctime() && self.owns_sessions()
     }
 
-    /// The file of an object if it has this content, and this process has made that durable.
-    pub(crate) fn written(&self, key: &Key, bytes: &[u8]) -> Option<Written> {
+    /// The file of an object, open for reading, if it has this content and this process has made
+    /// that durable.
+    pub(crate) fn written(&self, key: &Key, bytes: &[u8]) -> Option<File> {
         if !self.remembers(key) {
             return None;
         }
@@ -184,13 +178,13 @@ impl Directory {
         let found = file.metadata().ok()?;
         self.durable.get(&path, &found).filter(|_| found.len() == bytes.len() as u64)?;
         let content = files::read_from(&file, &path, bytes.len()).ok()?;
-        (content == bytes).then_some(Written { file })
+        (content == bytes).then_some(file)
     }
 
     /// Renews the mtime of an object that is durable in place. `false` if it is not, or if that
     /// failed: then it has to be written. The caller holds `replacing`, so that no conditional
     /// deletion comes between.
-    pub(crate) fn renew(&self, key: &Key, Written { file }: &Written) -> bool {
+    pub(crate) fn renew(&self, key: &Key, file: &File) -> bool {
         let path = self.path(key);
         let known = file.metadata().ok().and_then(|found| self.durable.get(&path, &found));
         known.is_some_and(|known| self.is_in_place(known))

@@ -95,12 +95,12 @@ impl Directory {
     ) -> Result<bool, StorageError> {
         check_length(key, bytes)?;
         self.writable()?;
-        if let Some(written) = self.written(key, bytes) {
+        if let Some(file) = self.written(key, bytes) {
             let _shared = read_lock(&self.replacing, &self.root);
             if !is_there(companion)? {
                 return Ok(false);
             }
-            if self.renew(key, &written) {
+            if self.renew(key, &file) {
                 return Ok(true);
             }
         }

@@ -38,8 +38,8 @@ impl Directory {
             .zip(written)
             .try_for_each(|((key, content), written)| {
                 let source = match written {
-                    Some(written) if self.renew(key, &written) => return Ok(()),
-                    Some(written) => Source::Same(written.file),
+                    Some(file) if self.renew(key, &file) => return Ok(()),
+                    Some(file) => Source::Same(file),
                     None => Source::File(self.write_temporary(content)?.1),
                 };
                 changes.push((source, *key, *content));
