@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 type Name = Vec<u8>;
 
@@ -24,8 +25,17 @@ type Place = (Inode, Vec<Name>);
 
 #[derive(Debug)]
 enum Node {
-    File { data: Vec<u8>, synced: Option<Vec<u8>> },
-    Directory { entries: Entries, synced: Entries, since: BTreeMap<Name, BTreeSet<Option<Inode>>> },
+    /// With the mtime that it was given, of which nothing says whether it is durable.
+    File {
+        data: Vec<u8>,
+        synced: Option<Vec<u8>>,
+        renewed: Option<SystemTime>,
+    },
+    Directory {
+        entries: Entries,
+        synced: Entries,
+        since: BTreeMap<Name, BTreeSet<Option<Inode>>>,
+    },
 }
 
 type Entries = BTreeMap<Name, Inode>;
@@ -222,7 +232,8 @@ impl<'a> Disk<'a> {
         if offset.is_none() {
             *at = end;
         }
-        let Node::File { data, .. } = &mut self.nodes[*inode] else { return };
+        let Node::File { data, renewed, .. } = &mut self.nodes[*inode] else { return };
+        *renewed = None;
         data.resize(data.len().max(end), 0);
         data[start..end].copy_from_slice(written);
     }
@@ -240,7 +251,7 @@ impl<'a> Disk<'a> {
                 self.add(&at, Node::directory());
             }
             Change::File(at) if self.find(&at).is_none() => {
-                self.add(&at, Node::File { data: Vec::new(), synced: None });
+                self.add(&at, Node::File { data: Vec::new(), synced: None, renewed: None });
             }
             Change::Directory(_) | Change::File(_) => {}
             Change::Link { from, to } => {
@@ -394,6 +405,13 @@ impl Follow for Disk<'_> {
                     data.resize(to.parse().unwrap(), 0);
                 }
             }
+            ("utimensat", [descriptor, "NULL", times, ..]) => {
+                if let Some(inode) = self.inode(descriptor)
+                    && let Node::File { renewed, .. } = &mut self.nodes[inode]
+                {
+                    *renewed = Some(mtime(times, call.time));
+                }
+            }
             ("unlink" | "rmdir", [path]) => self.unlink(HERE, path),
             ("unlinkat", [directory, path, ..]) => self.unlink(directory, path),
             ("fsync" | "fdatasync" | "syncfs", _) => {
@@ -416,6 +434,20 @@ impl Follow for Disk<'_> {
     }
 }
 
+/// The mtime among the times of a call that was made at a time, in microseconds.
+fn mtime(times: &str, made: u64) -> SystemTime {
+    let Some((_, given)) = times.rsplit_once("tv_sec=") else {
+        // The clock that stamps files is behind by a tick.
+        return SystemTime::UNIX_EPOCH + Duration::from_micros(made) - Duration::from_millis(10);
+    };
+    let number = |text: &str| {
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or_else(|_| panic!("no time: {times}"))
+    };
+    let nanoseconds = given.split_once("tv_nsec=").map_or(0, |(_, text)| number(text));
+    SystemTime::UNIX_EPOCH + Duration::from_secs(number(given)) + Duration::from_nanos(nanoseconds)
+}
+
 impl Disk<'_> {
     fn duplicate(&mut self, from: &str, to: i64) {
         match self.descriptors.get(&from.parse().unwrap()).copied() {
@@ -433,12 +465,20 @@ impl Disk<'_> {
 
 impl Surviving<'_> {
     /// Writes what survives: only what was synced, or besides that, what `random`
-    /// chooses of the rest.
-    pub fn write(&self, to: &Path, random: &mut Option<Rng>) {
-        self.directory(ROOT, to, random);
+    /// chooses of the rest. Returns the files whose new mtime survives too.
+    pub fn write(&self, to: &Path, random: &mut Option<Rng>) -> Vec<(PathBuf, SystemTime)> {
+        let mut renewed = Vec::new();
+        self.directory(ROOT, to, random, &mut renewed);
+        renewed
     }
 
-    fn directory(&self, inode: Inode, to: &Path, random: &mut Option<Rng>) {
+    fn directory(
+        &self,
+        inode: Inode,
+        to: &Path,
+        random: &mut Option<Rng>,
+        renewed: &mut Vec<(PathBuf, SystemTime)>,
+    ) {
         let Node::Directory { synced, since, .. } = &self.0[inode] else { return };
         fs::create_dir_all(to).unwrap();
         let mut entries = synced.clone();
@@ -455,8 +495,8 @@ impl Surviving<'_> {
         for (name, inode) in entries {
             let path = to.join(OsStr::from_bytes(&name));
             match &self.0[inode] {
-                Node::Directory { .. } => self.directory(inode, &path, random),
-                Node::File { data, synced } => {
+                Node::Directory { .. } => self.directory(inode, &path, random, renewed),
+                Node::File { data, synced, renewed: mtime } => {
                     let synced = synced.as_deref().unwrap_or_default();
                     let survives = match random.as_mut().map(|random| random.u8(..3)) {
                         None | Some(0) => synced,
@@ -466,7 +506,12 @@ impl Surviving<'_> {
                         }
                         Some(_) => data,
                     };
-                    fs::write(path, survives).unwrap();
+                    fs::write(&path, survives).unwrap();
+                    if let (Some(mtime), Some(random)) = (mtime, random.as_mut())
+                        && random.bool()
+                    {
+                        renewed.push((path, *mtime));
+                    }
                 }
             }
         }

@@ -20,7 +20,7 @@ use roadstead_tests::{Registry, Target, binary, binary_named, skip};
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -96,8 +96,9 @@ fn power_fails(settings: &[(&str, &str)]) {
 }
 
 /// Has the journal of a directory be that of a kernel before this one, and files be older than
-/// its records: those that survived have just been written.
-fn start_again(root: &Path) {
+/// its records, as those that survived have just been written; but for those that were given
+/// another mtime.
+fn start_again(root: &Path, renewed: &[(PathBuf, SystemTime)]) {
     const MAGIC: &str = "roadstead journal 1 ";
     const BOOT_ID: &str = "00000000-0000-0000-0000-000000000000";
     let Ok(segments) = fs::read_dir(root.join(".roadstead/journal")) else { return };
@@ -110,6 +111,13 @@ fn start_again(root: &Path) {
         }
     }
     age(&root.join("docker"));
+    for (path, mtime) in renewed {
+        set_modified(path, *mtime);
+    }
+}
+
+fn set_modified(path: &Path, mtime: SystemTime) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_modified(mtime).unwrap();
 }
 
 /// Has no file below a directory be younger than any record.
@@ -120,8 +128,7 @@ fn age(directory: &Path) {
         if path.is_dir() {
             age(&path);
         } else {
-            let file = fs::OpenOptions::new().write(true).open(path).unwrap();
-            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            set_modified(&path, SystemTime::UNIX_EPOCH);
         }
     }
 }
@@ -256,11 +263,11 @@ impl Run {
         found: &mut Found,
         what: &str,
         operations: &[Operation],
-        write: impl FnOnce(&Path),
+        write: impl FnOnce(&Path) -> Vec<(PathBuf, SystemTime)>,
     ) {
         let directory = tempfile::tempdir().unwrap();
-        write(directory.path());
-        start_again(directory.path());
+        let renewed = write(directory.path());
+        start_again(directory.path(), &renewed);
         let target = match Target::native(directory.path(), &SETTINGS) {
             Ok(target) => target,
             Err(error) => {

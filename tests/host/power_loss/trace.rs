@@ -5,7 +5,7 @@
 pub const CALLS: &str = "trace=open,openat,openat2,creat,close,dup,dup2,dup3,fcntl,lseek,write,\
     pwrite64,writev,pwritev,pwritev2,ftruncate,truncate,fallocate,copy_file_range,sendfile,rename,\
     renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir,fsync,\
-    fdatasync,sync,syncfs,sync_file_range,accept,accept4,sendto,sendmsg,io_uring_setup";
+    fdatasync,sync,syncfs,sync_file_range,utimensat,accept,accept4,sendto,sendmsg,io_uring_setup";
 
 /// The longest string that is recorded, in bytes.
 pub const STRING_LIMIT: usize = 1024 * 1024;
