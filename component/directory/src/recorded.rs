@@ -14,6 +14,9 @@ use std::time::{Duration, SystemTime};
 /// Where the content of an object comes from.
 #[derive(Debug)]
 enum Source {
+    /// A file of an upload, which is renamed to the object's path. It is not remembered: most blobs
+    /// are stored once, and would displace what is written again.
+    Upload(PathBuf),
     /// A temporary file, which is renamed to the object's path.
     File(PathBuf),
     /// The object's own file, which gets the time of its record.
@@ -77,7 +80,7 @@ impl Directory {
         let _shared = read_lock(&self.replacing, &self.root);
         let changes = objects.iter();
         let changes = changes.map(|(file, key, content)| {
-            let source = Source::File((*file).to_owned());
+            let source = Source::Upload((*file).to_owned());
             (source, *key, *content)
         });
         self.place_recorded(&changes.collect::<Vec<_>>())
@@ -91,7 +94,9 @@ impl Directory {
         let mut recorded = Vec::with_capacity(changes.len());
         for (source, key, content) in changes {
             let modified = match source {
-                Source::File(file) => journal::modified(&files::metadata(file)?),
+                Source::Upload(file) | Source::File(file) => {
+                    journal::modified(&files::metadata(file)?)
+                }
                 Source::Same(file) => journal::modified(&file.metadata()?).max(journal::now()),
             };
             recorded.push((self.path(key), modified, *content));
@@ -103,7 +108,9 @@ impl Directory {
         let guard = self.record_changes(&records).map_err(failed)?;
         for ((source, key, _), (path, modified, content)) in changes.iter().zip(&recorded) {
             let placed = match source {
-                Source::File(file) => self.rename_into(file, path).map_err(failed),
+                Source::Upload(file) | Source::File(file) => {
+                    self.rename_into(file, path).map_err(failed)
+                }
                 Source::Same(file) => self.place_again(file, path, content, *modified),
             };
             placed.inspect_err(|_| {
@@ -111,6 +118,9 @@ impl Directory {
                 self.durable.clear();
                 self.prune_of(key, path.parent().unwrap_or(&self.root));
             })?;
+            if matches!(source, Source::Upload(_)) {
+                continue;
+            }
             // If another process has replaced it, that file is meant: the next checkpoint syncs it
             // too.
             if let (Some(guard), Ok(found)) = (&guard, files::metadata(path)) {
