@@ -17,9 +17,15 @@ const MAX_CONFIG: u64 = 1024 * 1024;
 /// The user that a credential helper names when it has no password but a token.
 const TOKEN: &str = "<token>";
 
+/// Docker Hub's registry.
+const HUB: &str = "registry-1.docker.io";
+
+/// What `docker login` calls it.
+const HUB_KEY: &str = "index.docker.io";
+
 /// A user's name and password.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Credentials {
+pub struct Credentials {
     pub(crate) user: String,
     pub(crate) password: String,
 }
@@ -31,6 +37,11 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
+    /// A user's name and password.
+    pub fn new(user: String, password: String) -> Self {
+        Self { user, password }
+    }
+
     /// Those of a user who is named on the command line, with a password from `input` or
     /// from a prompt.
     pub(crate) fn of_user(
@@ -51,6 +62,11 @@ impl Credentials {
         Ok(Some(Self { user, password }))
     }
 
+    /// The token with which token services give others, if it is that instead of a password.
+    pub(crate) fn refresh_token(&self) -> Option<&str> {
+        (self.user == TOKEN).then_some(&self.password)
+    }
+
     /// As the value of an `Authorization` header.
     pub(crate) fn basic(&self) -> String {
         format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
@@ -65,6 +81,8 @@ pub(crate) fn directory() -> Option<PathBuf> {
 
 /// The password for a registry, if one is kept.
 pub(crate) fn find(directory: &Path, authority: &str) -> Result<Option<Credentials>, String> {
+    // Docker keeps that of its own registry under another name.
+    let authority = if authority == HUB { HUB_KEY } else { authority };
     let file = directory.join("config.json");
     let failed = |problem: String| format!("{}: {problem}", file.display());
     let text = match crate::files::read(&file, MAX_CONFIG) {
@@ -74,13 +92,17 @@ pub(crate) fn find(directory: &Path, authority: &str) -> Result<Option<Credentia
     };
     let config: Value = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
     let helper = config["credHelpers"][authority].as_str().or(config["credsStore"].as_str());
+    let url = if authority == HUB_KEY { "https://index.docker.io/v1/" } else { authority };
     if let Some(helper) = helper
-        && let Some(found) = ask(helper, authority)?
+        && let Some(found) = ask(helper, url)?
     {
         return Ok(Some(found));
     }
     let Some(entries) = config["auths"].as_object() else { return Ok(None) };
     let entry = entries.iter().find(|(key, _)| names(key, authority)).map(|(_, entry)| entry);
+    if let Some(token) = entry.and_then(|entry| entry["identitytoken"].as_str()) {
+        return Ok(Some(Credentials { user: TOKEN.to_owned(), password: token.to_owned() }));
+    }
     let Some(auth) = entry.and_then(|entry| entry["auth"].as_str()) else { return Ok(None) };
     let decoded = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
@@ -116,9 +138,6 @@ fn ask(helper: &str, authority: &str) -> Result<Option<Credentials>, String> {
         output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten();
     let text = |name: &str| Some(found.as_ref()?[name].as_str()?.to_owned());
     let (Some(user), Some(password)) = (text("Username"), text("Secret")) else { return Ok(None) };
-    if user == TOKEN {
-        return Err(format!("{program} has a token and no password; use --user"));
-    }
     Ok(Some(Credentials { user, password }))
 }
 

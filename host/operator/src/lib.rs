@@ -9,8 +9,8 @@
 //! `roadstead`.
 
 pub mod cert;
-mod client;
-mod credentials;
+pub mod client;
+pub mod credentials;
 pub mod date;
 pub mod doctor;
 mod files;
@@ -18,13 +18,14 @@ pub mod gc;
 pub mod health;
 pub mod htpasswd;
 mod password;
+pub mod push;
 pub mod registry;
 pub mod rescue;
 pub mod rm;
-mod runtime;
+pub mod runtime;
 pub mod scrub;
 mod slices;
 mod streams;
-mod terminal;
+pub mod terminal;
 
-pub use streams::Output;
+pub use streams::{Output, Streams};

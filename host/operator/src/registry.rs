@@ -1,15 +1,67 @@
 //! A registry that answers requests, wherever it is: elsewhere, by its URL, or in this
 //! process, over a storage that nobody serves.
 
-pub use crate::doctor::http::Answer;
+pub use crate::doctor::http::{Answer, read};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{Method, Request};
+use http::{Method, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The body of a response, which is received as it is read.
+pub type Incoming = UnsyncBoxBody<Bytes, String>;
+
+/// The body of a request, which is sent as it is made.
+pub type Outgoing = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// What makes the body of a request, anew whenever it has to be sent again, as after a login.
+#[derive(Clone)]
+pub struct Content {
+    /// How many bytes it has.
+    pub length: u64,
+    make: Arc<dyn Fn() -> Outgoing + Send + Sync>,
+}
+
+impl Content {
+    /// A body of this many bytes.
+    pub fn new(length: u64, make: impl Fn() -> Outgoing + Send + Sync + 'static) -> Self {
+        Self { length, make: Arc::new(make) }
+    }
+
+    /// The body.
+    pub fn body(&self) -> Outgoing {
+        (self.make)()
+    }
+}
+
+impl From<Bytes> for Content {
+    fn from(bytes: Bytes) -> Self {
+        Self::new(bytes.len() as u64, move || {
+            Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync()
+        })
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content").field("length", &self.length).finish_non_exhaustive()
+    }
+}
 
 /// A registry that answers requests.
 pub trait Registry {
+    /// Sends a request, whose URI is a path, and gives the response once its head is there.
+    ///
+    /// # Errors
+    /// When there is no response, in words for whoever runs the command.
+    fn exchange(
+        &self,
+        request: Request<Content>,
+    ) -> impl Future<Output = Result<Response<Incoming>, String>>;
+
     /// Sends a request, whose URI is a path, and reads the answer, of whose body at most
     /// `most` bytes.
     ///
@@ -19,7 +71,9 @@ pub trait Registry {
         &self,
         request: Request<Bytes>,
         most: usize,
-    ) -> impl Future<Output = Result<Answer, String>>;
+    ) -> impl Future<Output = Result<Answer, String>> {
+        async move { Ok(read(self.exchange(request.map(Content::from)).await?, most).await) }
+    }
 }
 
 /// A storage on this machine, or one that a file on it describes.
@@ -60,7 +114,7 @@ pub enum Access {
 
 impl Access {
     /// That of a command that only says what it would do, or does it.
-    pub(crate) fn of(dry_run: bool) -> Self {
+    pub fn of(dry_run: bool) -> Self {
         if dry_run { Self::Read } else { Self::Write }
     }
 }
@@ -101,7 +155,7 @@ pub(crate) fn message(answer: &Answer) -> Option<String> {
 
 /// What a registry says when it refuses something: the status, and the message if there is
 /// one.
-pub(crate) fn refusal(answer: &Answer) -> String {
+pub fn refusal(answer: &Answer) -> String {
     let said = message(answer).map(|said| format!(": {said}")).unwrap_or_default();
     format!("{}{said}", answer.status)
 }

@@ -7,7 +7,7 @@ use tokio::runtime::Builder;
 ///
 /// # Errors
 /// When there can be none.
-pub(crate) fn block_on<T>(mut builder: Builder, work: impl Future<Output = T>) -> io::Result<T> {
+pub fn block_on<T>(mut builder: Builder, work: impl Future<Output = T>) -> io::Result<T> {
     let runtime = builder.enable_all().build()?;
     let result = runtime.block_on(work);
     // Does not wait for a name server that does not answer.

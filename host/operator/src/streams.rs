@@ -15,7 +15,7 @@ pub struct Streams<'a> {
 
 impl Streams<'_> {
     /// Says why a command did not do something.
-    pub(crate) fn say(&mut self, command: &str, problem: &str) {
+    pub fn say(&mut self, command: &str, problem: &str) {
         // If this fails too, there is nowhere else to report it.
         let _ = writeln!(self.errors, "{command}: {}", harmless(problem));
     }

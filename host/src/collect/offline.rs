@@ -5,21 +5,22 @@ use super::{answer, slice};
 use crate::behind::hooks::{Hooks, Storage};
 use crate::behind::outbound;
 use crate::blocking;
-use crate::body::{empty, full};
+use crate::body::empty;
 use crate::engine::Engine;
 use crate::options::Options;
 use crate::server;
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
-use http::Request;
 use http::header::CONTENT_LENGTH;
+use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
 use roadstead_bridge::{front, scrub};
 use roadstead_directory::PRIVATE;
 use roadstead_operator::gc::{Failure, Source, Waits};
-use roadstead_operator::registry::{Answer, Registry};
+use roadstead_operator::registry::{Content, Incoming, Registry};
+use std::io;
 use std::path::Path;
+use wasmtime_wasi_http::Error;
 
 /// What the component is told besides the settings: the operator asks for this
 /// run, whatever clients may do.
@@ -152,29 +153,21 @@ impl roadstead_operator::scrub::Source for Offline {
 }
 
 impl Registry for Offline {
-    async fn request(&self, request: Request<Bytes>, most: usize) -> Result<Answer, String> {
-        let (mut parts, body) = request.into_parts();
-        let body = if body.is_empty() {
+    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, String> {
+        let (mut parts, content) = request.into_parts();
+        let body = if content.length == 0 {
             empty()
         } else {
-            // As clients announce it, whose whole body is at hand.
-            parts.headers.insert(CONTENT_LENGTH, body.len().into());
-            full(body)
+            // As clients announce it who know it.
+            parts.headers.insert(CONTENT_LENGTH, content.length.into());
+            let failed = |error: io::Error| Error::InternalError(Some(error.to_string()));
+            content.body().map_err(failed).boxed_unsync()
         };
         let response = self.engine.handle(Request::from_parts(parts, body)).await;
         let mut response = response.map_err(|error| format!("{error:#}"))?;
         // It is read at once anyway.
         front::take_in_memory(response.headers_mut());
-        let (parts, mut incoming) = response.into_parts();
-        let (mut body, mut complete) = (Vec::new(), true);
-        while complete && let Some(frame) = incoming.frame().await {
-            let frame = frame.map_err(|error| error.to_string())?;
-            let data = frame.into_data().unwrap_or_default();
-            let room = most - body.len();
-            complete = data.len() <= room;
-            body.extend_from_slice(&data[..data.len().min(room)]);
-        }
-        Ok(Answer { status: parts.status, headers: parts.headers, body, complete })
+        Ok(response.map(|body| body.map_err(|error| error.to_string()).boxed_unsync()))
     }
 }
 

@@ -18,12 +18,12 @@ pub(crate) const MAX_BODY: usize = 1024 * 1024;
 /// The largest head of a response.
 ///
 /// Limit: bytes of a response's head; test: `endless_answers_end`.
-const MAX_HEAD: usize = 64 * 1024;
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
 /// The most headers of a response.
 ///
 /// Limit: headers of a response; test: `endless_answers_end`.
-const MAX_HEADERS: usize = 100;
+pub(crate) const MAX_HEADERS: usize = 100;
 
 /// A connection, encrypted or not.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -44,7 +44,7 @@ pub struct Answer {
 
 impl Answer {
     /// A header's value, if it is text.
-    pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+    pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
@@ -70,7 +70,7 @@ pub(crate) async fn get(
 }
 
 /// Sends a request and reads the response, of whose body at most `most` bytes.
-pub(crate) async fn send(
+async fn send(
     stream: Box<dyn Stream>,
     authority: &str,
     request: Request<Bytes>,
@@ -110,16 +110,20 @@ async fn exchange(
         .map_err(|error| reason(&error))?;
     // Ends with the request, at the latest when the sender is dropped.
     let connection = tokio::spawn(connection);
-    let answer = read(sender.send_request(request), most).await;
+    let answer = match sender.send_request(request).await {
+        Ok(response) => Ok(read(response, most).await),
+        Err(error) => Err(reason(&error)),
+    };
     connection.abort();
     answer
 }
 
-async fn read(
-    response: impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>,
-    most: usize,
-) -> Result<Answer, String> {
-    let (parts, mut incoming) = response.await.map_err(|error| reason(&error))?.into_parts();
+/// Reads a response, of whose body at most `most` bytes.
+pub async fn read<B>(response: http::Response<B>, most: usize) -> Answer
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let (parts, mut incoming) = response.into_parts();
     let (mut body, mut complete) = (Vec::new(), true);
     // An incomplete body is sufficient, where it says nothing but what went wrong.
     while complete && let Some(frame) = incoming.frame().await {
@@ -129,11 +133,11 @@ async fn read(
         let data = data.unwrap_or_default();
         body.extend_from_slice(&data[..data.len().min(room)]);
     }
-    Ok(Answer { status: parts.status, headers: parts.headers, body, complete })
+    Answer { status: parts.status, headers: parts.headers, body, complete }
 }
 
 /// An error with its causes, which are more specific.
-fn reason(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

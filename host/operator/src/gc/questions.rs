@@ -283,9 +283,10 @@ const MOST_SECONDS: u64 = 253_402_300_799;
 #[cfg(test)]
 mod tests {
     use super::Question;
-    use crate::registry::{Answer, Registry};
+    use crate::registry::{Content, Incoming, Registry};
     use bytes::Bytes;
-    use http::{HeaderMap, Request, StatusCode};
+    use http::{Request, Response};
+    use http_body_util::{BodyExt as _, Full};
     use roadstead_bridge::collect::{
         BlobState, Holder, Report, ReportsAnswer, RepositoryUsage, UsageAnswer, WhyAnswer,
         WhyRepository,
@@ -298,11 +299,11 @@ mod tests {
     struct Answers(RefCell<VecDeque<(u16, Bytes)>>, RefCell<Vec<String>>);
 
     impl Registry for Answers {
-        async fn request(&self, request: Request<Bytes>, _: usize) -> Result<Answer, String> {
+        async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, String> {
             self.1.borrow_mut().push(request.uri().to_string());
             let (status, body) = self.0.borrow_mut().pop_front().unwrap();
-            let (status, headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
-            Ok(Answer { status, headers, body: body.to_vec(), complete: true })
+            let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
+            Ok(Response::builder().status(status).body(body).unwrap())
         }
     }
 

@@ -2,7 +2,6 @@
 //! `registry:2`, and bringing it back from another registry, a backup or an archive.
 
 mod lost;
-mod push;
 mod report;
 mod restore;
 mod source;

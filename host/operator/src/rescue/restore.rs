@@ -3,10 +3,10 @@
 //! still, and lead to it again.
 
 use super::lost::{Kind, Lost, Need, Place};
-use super::push::{self, Begun};
 use super::source::{Found, Source};
+use crate::push::{self, Begun};
 use crate::registry::Registry;
-use roadstead_oci::{Digest, Manifest, ManifestKind, MediaType, RepositoryName};
+use roadstead_oci::{Digest, Manifest, ManifestKind, MediaType, Reference, RepositoryName};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,7 +176,8 @@ impl<R: Registry> Rescue<'_, R> {
                 None => push::begin(self.registry, repository, digest, None).await?,
             };
             let Begun::Session(begun) = begun else { return Ok(Outcome::GivenBack) };
-            match push::upload(self.registry, begun, digest, source, &blob).await {
+            let read = async |offset, length| source.read(&blob, offset, length).await;
+            match push::upload(self.registry, begun, digest, blob.size, read).await {
                 Ok(()) => {
                     self.holders.insert(digest.clone(), repository.clone());
                     return Ok(Outcome::BroughtBack { from });
@@ -219,8 +220,9 @@ impl<R: Registry> Rescue<'_, R> {
             });
         }
         let media_type: &MediaType = manifest.media_type();
+        let reference = Reference::Digest(digest.clone());
         let pushed =
-            push::manifest(self.registry, repository, digest, media_type, bytes.clone()).await;
+            push::manifest(self.registry, repository, &reference, media_type, bytes.clone()).await;
         Ok(match (pushed, missing) {
             // Where indexes may lack platforms, they come back without them.
             (Ok(()), _) => Outcome::BroughtBack { from },

@@ -1,12 +1,12 @@
 //! Data directories that the registry serves in this process, as the host's commands open
 //! them.
 
-use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
 use roadstead_directory::{Directory, DirectoryStorage};
 use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::native::NativeRegistry;
-use roadstead_operator::registry::{Access, Answer, Opener, Registry, Storage};
+use roadstead_operator::registry::{Access, Content, Incoming, Opener, Registry, Storage};
 use std::path::{Path, PathBuf};
 
 /// Opens data directories.
@@ -43,10 +43,10 @@ impl Opener for Local {
 }
 
 impl Registry for LocalRegistry {
-    async fn request(&self, request: Request<Bytes>, most: usize) -> Result<Answer, String> {
-        let (parts, body) = self.0.send(request).await.into_parts();
-        let (complete, mut body) = (body.len() <= most, body.to_vec());
-        body.truncate(most);
-        Ok(Answer { status: parts.status, headers: parts.headers, body, complete })
+    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, String> {
+        let (parts, content) = request.into_parts();
+        let body = content.body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let response = self.0.send(Request::from_parts(parts, body)).await;
+        Ok(response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
     }
 }

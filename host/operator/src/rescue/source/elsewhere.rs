@@ -39,9 +39,8 @@ impl Elsewhere {
             headers.insert(RANGE, range);
         }
         let mut request = Request::get(path).body(Bytes::new()).map_err(|e| e.to_string())?;
-        *request.headers_mut() = headers.clone();
-        let answer = self.client.request(request, most).await?;
-        self.client.follow(answer, &headers, most).await
+        *request.headers_mut() = headers;
+        self.client.request(request, most).await
     }
 
     pub(super) async fn blob(

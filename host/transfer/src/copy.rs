@@ -1,0 +1,319 @@
+//! Pushes what an inventory lists into a registry: blobs, then manifests, then tags. What is
+//! there already is not sent, and what another repository has is mounted.
+
+use crate::progress::Progress;
+use crate::source::{self, Source};
+use crate::summary::{Outcome, Totals};
+use futures::StreamExt as _;
+use futures::stream;
+use roadstead_archive::{Inventory, Manifest as Entry, Repository};
+use roadstead_oci::{Digest, Reference, RepositoryName, Tag};
+use roadstead_operator::push::{self, Begun};
+use roadstead_operator::registry::{Content, Registry};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use tokio::sync::{Mutex, Semaphore};
+
+/// How often a blob is sent again whose upload failed.
+///
+/// Limit: attempts after the first to send a blob; test: `uploads_begin_anew_after_a_cut`.
+const RETRIES: usize = 3;
+
+/// How deep indexes within indexes are followed.
+///
+/// Limit: depth of indexes that a transfer follows; test: none, manifests that lie deeper are
+/// not in an inventory.
+const DEPTH: usize = 16;
+
+/// Pushes contents into a registry.
+pub(crate) struct Copy<'a, S, T> {
+    pub(crate) source: &'a Source<'a, S>,
+    /// The repository of the source that has what one of the target is to have.
+    pub(crate) origins: &'a BTreeMap<RepositoryName, RepositoryName>,
+    pub(crate) target: &'a T,
+    pub(crate) inventory: &'a Inventory,
+    pub(crate) dry_run: bool,
+    pub(crate) parallel: usize,
+    pub(crate) permits: Semaphore,
+    pub(crate) progress: &'a Progress,
+    pub(crate) totals: RefCell<Totals>,
+    /// Of each blob, a repository of the target that holds it. Whoever sends it has the lock.
+    pub(crate) holders: RefCell<HashMap<Digest, Rc<Mutex<Option<RepositoryName>>>>>,
+}
+
+/// Why contents of a repository could not be pushed.
+type Failures = BTreeMap<Digest, String>;
+
+impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
+    /// Pushes everything, and says of each tag, and each manifest without one, what became of
+    /// it.
+    pub(crate) async fn all(&self) -> Vec<Outcome> {
+        let repositories = stream::iter(&self.inventory.repositories);
+        let pushed = repositories
+            .map(|(name, repository)| self.repository(name, repository))
+            .buffer_unordered(self.parallel);
+        let mut outcomes: Vec<_> = pushed.collect::<Vec<_>>().await.into_iter().flatten().collect();
+        outcomes.sort();
+        outcomes
+    }
+
+    async fn repository(
+        &self,
+        name: &'a RepositoryName,
+        repository: &'a Repository,
+    ) -> Vec<Outcome> {
+        let mut failures = Failures::new();
+        let missing = self.missing(name, repository, &mut failures).await;
+        let blobs: BTreeSet<&Digest> = missing
+            .iter()
+            .filter_map(|it| repository.manifests.get(*it))
+            .flat_map(|it| &it.blobs)
+            .collect();
+        let blobs: Vec<_> = stream::iter(blobs)
+            .map(async |digest| (digest, self.blob(name, digest).await))
+            .buffer_unordered(self.parallel)
+            .collect()
+            .await;
+        for (digest, sent) in blobs {
+            if let Err(problem) = sent {
+                failures.insert(digest.clone(), problem);
+            }
+        }
+        for digest in ordered(repository, &missing) {
+            let Some(entry) = repository.manifests.get(digest) else { continue };
+            let sent = match failed_part(entry, &failures) {
+                Some(problem) => Err(problem),
+                None => self.manifest(name, digest, entry, None).await,
+            };
+            if let Err(problem) = sent {
+                failures.insert(digest.clone(), problem);
+            }
+        }
+        self.tags(name, repository, &missing, &failures).await
+    }
+
+    /// The manifests that the target lacks. One that is there has all that it leads to.
+    async fn missing(
+        &self,
+        name: &RepositoryName,
+        repository: &'a Repository,
+        failures: &mut Failures,
+    ) -> BTreeSet<&'a Digest> {
+        let listed: BTreeSet<_> =
+            repository.manifests.values().flat_map(|it| &it.children).collect();
+        let mut asked: Vec<&Digest> =
+            repository.manifests.keys().filter(|digest| !listed.contains(digest)).collect();
+        let (mut missing, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        for _ in 0..DEPTH {
+            asked.retain(|digest| seen.insert(*digest));
+            let answers: Vec<_> = stream::iter(asked)
+                .map(async |digest| {
+                    let _permit = self.permits.acquire().await;
+                    let path = format!("/v2/{name}/manifests/{digest}");
+                    (digest, push::has(self.target, &path).await)
+                })
+                .buffer_unordered(self.parallel)
+                .collect()
+                .await;
+            asked = Vec::new();
+            for (digest, answer) in answers {
+                match answer {
+                    Ok(true) => self.totals.borrow_mut().manifests_there += 1,
+                    Ok(false) => {
+                        missing.insert(digest);
+                        let entry = repository.manifests.get(digest);
+                        asked.extend(entry.into_iter().flat_map(|entry| &entry.children));
+                    }
+                    Err(problem) => drop(failures.insert(digest.clone(), problem)),
+                }
+            }
+        }
+        missing
+    }
+
+    /// Brings a blob to a repository: it is there, is mounted, or is sent.
+    async fn blob(&self, name: &'a RepositoryName, digest: &'a Digest) -> Result<(), String> {
+        let holder = Rc::clone(self.holders.borrow_mut().entry(digest.clone()).or_default());
+        // Whoever else needs it waits until it can be mounted.
+        let mut holder = holder.lock().await;
+        let _permit = self.permits.acquire().await;
+        let size = self.inventory.contents.get(digest).map_or(0, |content| content.size);
+        let path = format!("/v2/{name}/blobs/{digest}");
+        if self.dry_run {
+            let there = holder.is_some() || push::has(self.target, &path).await?;
+            self.totals.borrow_mut().blob(if there { None } else { Some(size) });
+            *holder = Some(name.clone());
+            return Ok(());
+        }
+        // Whether it is there is asked with the beginning, if it is known where it may be.
+        if holder.is_none() && push::has(self.target, &path).await? {
+            self.totals.borrow_mut().blob(None);
+            self.progress.add(size);
+            *holder = Some(name.clone());
+            return Ok(());
+        }
+        let mut problem = String::new();
+        for _ in 0..=RETRIES {
+            let session = match push::begin(self.target, name, digest, holder.as_ref()).await? {
+                Begun::Held => {
+                    self.totals.borrow_mut().mounted += 1;
+                    self.progress.add(size);
+                    return Ok(());
+                }
+                Begun::Session(session) => session,
+            };
+            match self.send(name, digest, size, &session).await {
+                Ok(()) => {
+                    self.totals.borrow_mut().blob(Some(size));
+                    *holder = Some(name.clone());
+                    return Ok(());
+                }
+                Err(Failed::Source(problem)) => return Err(problem),
+                Err(Failed::Target(refused)) => problem = refused,
+            }
+        }
+        Err(format!("{digest}: {problem}"))
+    }
+
+    async fn send(
+        &self,
+        name: &'a RepositoryName,
+        digest: &'a Digest,
+        size: u64,
+        session: &str,
+    ) -> Result<(), Failed> {
+        let origin = self.origins.get(name).unwrap_or(name);
+        let source::Reading { pieces, pump } = self.source.open(origin, digest, 0..size, false);
+        let body = self.progress.counted(source::body(pieces));
+        let body = Arc::new(StdMutex::new(Some(body)));
+        let content = Content::new(size, move || {
+            let body = body.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // A stream cannot be sent twice: the upload begins anew.
+            body.unwrap_or_else(|| source::body(tokio::sync::mpsc::channel(1).1))
+        });
+        let (read, sent) = tokio::join!(pump, push::put(self.target, session, digest, content));
+        match (sent, read) {
+            (Ok(()), _) => Ok(()),
+            (Err(_), Err(problem)) => Err(Failed::Source(problem)),
+            (Err(problem), Ok(())) => Err(Failed::Target(problem)),
+        }
+    }
+
+    async fn manifest(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        entry: &Entry,
+        tag: Option<&Tag>,
+    ) -> Result<(), String> {
+        if self.dry_run {
+            self.totals.borrow_mut().manifests += u64::from(tag.is_none());
+            return Ok(());
+        }
+        let origin = self.origins.get(name).unwrap_or(name);
+        let bytes = self.source.manifest(origin, digest).await?;
+        let reference = match tag {
+            Some(tag) => Reference::Tag(tag.clone()),
+            None => Reference::Digest(digest.clone()),
+        };
+        let _permit = self.permits.acquire().await;
+        push::manifest(self.target, name, &reference, &entry.media_type, bytes).await?;
+        self.totals.borrow_mut().manifests += u64::from(tag.is_none());
+        Ok(())
+    }
+
+    /// Has tags lead to their manifests, once these and what refers to them are there.
+    async fn tags(
+        &self,
+        name: &RepositoryName,
+        repository: &Repository,
+        missing: &BTreeSet<&Digest>,
+        failures: &Failures,
+    ) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for (tag, digest) in &repository.tags {
+            let image = format!("{name}:{tag}");
+            let result = match (failures.get(digest), repository.manifests.get(digest)) {
+                (Some(problem), _) => Err(problem.clone()),
+                (None, None) => Err(format!("{digest} is not in the inventory")),
+                (None, Some(entry)) => self.tag(name, tag, digest, entry).await,
+            };
+            outcomes.push(Outcome::new(image, digest, missing.contains(digest), result));
+        }
+        let tagged: BTreeSet<_> = repository.tags.values().collect();
+        let listed: BTreeSet<_> =
+            repository.manifests.values().flat_map(|it| &it.children).collect();
+        for digest in repository.manifests.keys() {
+            if !tagged.contains(digest) && !listed.contains(digest) {
+                let result = failures.get(digest).map_or(Ok(false), |it| Err(it.clone()));
+                let image = format!("{name}@{digest}");
+                outcomes.push(Outcome::new(image, digest, missing.contains(digest), result));
+            }
+        }
+        for outcome in &outcomes {
+            self.progress.image(outcome);
+        }
+        outcomes
+    }
+
+    /// Whether a tag had to be written.
+    async fn tag(
+        &self,
+        name: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+        entry: &Entry,
+    ) -> Result<bool, String> {
+        let path = format!("/v2/{name}/manifests/{tag}");
+        let there = push::head(self.target, &path).await?;
+        let led = there.as_ref().and_then(|answer| answer.header("docker-content-digest"));
+        if led == Some(digest.as_str()) {
+            return Ok(false);
+        }
+        self.manifest(name, digest, entry, Some(tag)).await?;
+        Ok(true)
+    }
+}
+
+/// Why a blob was not sent.
+enum Failed {
+    /// It could not be read: another attempt would not help.
+    Source(String),
+    /// The target did not take it.
+    Target(String),
+}
+
+/// Why a manifest cannot be pushed: a part of it could not.
+fn failed_part(entry: &Entry, failures: &Failures) -> Option<String> {
+    entry.blobs.iter().chain(&entry.children).find_map(|digest| failures.get(digest)).cloned()
+}
+
+/// Manifests in the order of a push: those of an index before it, and what refers to another
+/// after that.
+fn ordered<'a>(repository: &'a Repository, missing: &BTreeSet<&'a Digest>) -> Vec<&'a Digest> {
+    fn visit<'a>(
+        repository: &'a Repository,
+        digest: &'a Digest,
+        missing: &BTreeSet<&'a Digest>,
+        done: &mut BTreeSet<&'a Digest>,
+        order: &mut Vec<&'a Digest>,
+        depth: usize,
+    ) {
+        if depth == 0 || !missing.contains(digest) || !done.insert(digest) {
+            return;
+        }
+        if let Some(entry) = repository.manifests.get(digest) {
+            for before in entry.children.iter().chain(&entry.subject) {
+                visit(repository, before, missing, done, order, depth - 1);
+            }
+        }
+        order.push(digest);
+    }
+    let (mut done, mut order) = (BTreeSet::new(), Vec::new());
+    for digest in missing {
+        visit(repository, digest, missing, &mut done, &mut order, DEPTH);
+    }
+    order
+}

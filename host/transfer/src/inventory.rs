@@ -1,0 +1,91 @@
+//! `roadstead inventory`: what a registry or a storage has, for an export that leaves it out.
+
+use crate::place::Reach;
+use crate::progress::Progress;
+use crate::requests;
+use crate::select::Selection;
+use crate::source::{Origin, Source};
+use crate::summary::Report;
+use crate::walk::{Walk, Wanted};
+use roadstead_archive::Inventory;
+use roadstead_operator::registry::{Access, Opener};
+use roadstead_operator::{Streams, runtime};
+use std::path::Path;
+use tokio::runtime::Builder;
+
+const HELP: &str = "\
+Examples:
+  roadstead inventory http://localhost:5000 > far.json
+  roadstead inventory /var/lib/registry team/app > far.json
+
+The file is for roadstead export --since on the side that sends. It has names and digests, and no
+content.
+
+Exit status: 0 the inventory is complete; 1 something could not be read; 2 nothing could be.";
+
+/// Print what a registry, a data directory or a bucket has, for roadstead export --since
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// A registry's URL, a data directory or a configuration file
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// Images, such as alpine:3, team/app or 'team/*:v1.*' [default: everything]
+    #[arg(value_name = "IMAGE")]
+    images: Vec<Selection>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Prints an inventory, and returns the exit status.
+pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
+    let work = print(args, opener, streams);
+    let result = runtime::block_on(Builder::new_multi_thread(), work);
+    result.unwrap_or_else(|error| Err(error.to_string())).unwrap_or_else(|problem| {
+        streams.say("inventory", &problem);
+        2
+    })
+}
+
+async fn print(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Result<u8, String> {
+    let user = args.reach.connection.credentials(streams.input)?;
+    let registry = args.reach.open(&args.source, Access::Read, user, opener).await?;
+    requests::ping(&registry).await?;
+    let source = Source::new(Origin::Registry(&registry));
+    let wanted = Wanted { platforms: Vec::new(), referrers: true, parallel: args.reach.parallel() };
+    let everything = [Selection::everything()];
+    let selections = if args.images.is_empty() { &everything[..] } else { &args.images };
+    let progress = Progress::new(&Report::default());
+    progress.begin("manifests", 0);
+    let mut walk = Walk {
+        registry: &registry,
+        source: &source,
+        wanted: &wanted,
+        inventory: Inventory::default(),
+        absent: Vec::new(),
+        found: &|_| (),
+    };
+    walk.add(selections).await?;
+    progress.end();
+    for absent in &walk.absent {
+        streams.say("inventory", &format!("{}: {}", absent.image, absent.problem));
+    }
+    let bytes = walk.inventory.to_bytes()?;
+    let written = streams.output.write_all(&bytes).and_then(|()| streams.output.write_all(b"\n"));
+    written.map_err(|error| error.to_string())?;
+    Ok(u8::from(!walk.absent.is_empty()))
+}
+
+/// Reads the file of an inventory.
+///
+/// # Errors
+/// When it cannot be read, or is none.
+pub(crate) fn read(path: &Path) -> Result<Inventory, String> {
+    let failed = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
+    let size = std::fs::metadata(path).map_err(|error| failed(&error))?.len();
+    if size > Inventory::MAX_SIZE as u64 {
+        return Err(failed(&"it is too large for an inventory"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
+    Inventory::parse(&bytes).map_err(|error| failed(&error))
+}

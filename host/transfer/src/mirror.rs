@@ -1,0 +1,220 @@
+//! `roadstead mirror`: images from one registry into another.
+
+mod list;
+
+use crate::copy::Copy;
+use crate::naming::{Naming, Origin as Named};
+use crate::place::Reach;
+use crate::progress::Progress;
+use crate::requests;
+use crate::select::{Repositories, Selection};
+use crate::source::{Origin, Source};
+use crate::summary::{Outcome, Report, Summary, Totals};
+use crate::walk::{Platform, Walk, Wanted};
+use list::Entry;
+use roadstead_archive::{Inventory, Repository};
+use roadstead_oci::RepositoryName;
+use roadstead_operator::registry::{Access, Opener, Registry};
+use roadstead_operator::{Streams, runtime};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tokio::runtime::Builder;
+use tokio::sync::Semaphore;
+
+const HELP: &str = "\
+Examples:
+  roadstead mirror http://localhost:5000 --from docker.io alpine:3.20 nginx
+  roadstead mirror https://new.example --from https://old.example            everything
+  roadstead mirror /var/lib/registry --from https://old.example 'team/**'
+  roadstead mirror http://localhost:5000 --list images.yml --platform linux/amd64
+
+Images are written as for roadstead export. A list is YAML as skopeo sync reads it:
+
+  docker.io:
+    images:
+      alpine: [\"3.20\", \"3.21\"]
+      nginx: []                        all tags
+    images-by-tag-regex:
+      redis: ^7\\.[0-9]+-alpine$
+    images-by-semver:
+      traefik: \">=3.0, <4\"
+  quay.io:
+    images:
+      prometheus/node-exporter: [v1.8.2]
+
+or a line for each image, such as docker.io/library/alpine:3.20.
+
+What the target has is not sent again, and what another of its repositories has is mounted; an
+interrupted run is simply repeated. A registry that asks to wait (429, Retry-After) is waited for.
+Passwords are those of docker login, or of a list; --user is for the target. Names stay as they are
+at the source, without the registry.
+
+Exit status: 0 all images are there; 1 some are not; 2 nothing could be done.";
+
+/// Copy images from one registry, data directory or bucket into another
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// A registry's URL, a data directory that nobody serves, or a configuration file
+    #[arg(value_name = "TARGET")]
+    target: String,
+    /// The registry, data directory or configuration file that has the images
+    #[arg(long, value_name = "SOURCE", required_unless_present = "list")]
+    from: Option<String>,
+    /// Images of SOURCE, such as alpine:3, team/app or 'team/*:v1.*' [default: everything]
+    #[arg(value_name = "IMAGE", requires = "from")]
+    images: Vec<Selection>,
+    /// Mirror the images of this list: YAML of skopeo sync, or a line for each image
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    list: Option<PathBuf>,
+    /// Of images of several platforms, only these, such as linux/arm64
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Vec<Platform>,
+    /// Leave out signatures, SBOMs and other referrers
+    #[arg(long)]
+    no_referrers: bool,
+    /// Say what would be sent, and write nothing
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    #[command(flatten)]
+    naming: Naming,
+    #[command(flatten)]
+    report: Report,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Mirrors, and returns the exit status.
+pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
+    let work = mirror(args, opener, streams);
+    let result = runtime::block_on(Builder::new_multi_thread(), work);
+    crate::status(result, "mirror", streams)
+}
+
+async fn mirror(
+    args: &Args,
+    opener: &impl Opener,
+    streams: &mut Streams<'_>,
+) -> Result<Summary, String> {
+    let user = args.reach.connection.credentials(streams.input)?;
+    let entries = match (&args.list, &args.from) {
+        (Some(file), _) => list::read(file)?,
+        (None, Some(from)) => vec![Entry::new(from, args.images.clone())],
+        (None, None) => return Err("give --from or --list".to_owned()),
+    };
+    args.reach.begin(&args.target, args.dry_run)?;
+    let access = Access::of(args.dry_run);
+    let target = args.reach.open(&args.target, access, user, opener).await?;
+    requests::ping(&target).await?;
+    let progress = Progress::new(&args.report);
+    let mut summary =
+        Summary { dry_run: args.dry_run, images: Vec::new(), totals: Totals::default() };
+    for entry in entries {
+        let from = &entry.source;
+        let registry = args.reach.open(from, Access::Read, entry.user.clone(), opener).await;
+        let done = match registry {
+            Ok(registry) => one(args, &entry, &registry, &target, &progress, &mut summary).await,
+            Err(problem) => Err(problem),
+        };
+        // Those of other registries are mirrored all the same.
+        if let Err(problem) = done {
+            summary.images.push(Outcome::failed(from.clone(), problem));
+        }
+    }
+    progress.end();
+    summary.images.sort();
+    args.report.print(&summary, streams)?;
+    Ok(summary)
+}
+
+/// Mirrors the images of one registry.
+async fn one<S: Registry, T: Registry>(
+    args: &Args,
+    entry: &Entry,
+    registry: &S,
+    target: &T,
+    progress: &Progress,
+    summary: &mut Summary,
+) -> Result<(), String> {
+    requests::ping(registry).await?;
+    let source = Source::new(Origin::Registry(registry));
+    let parallel = args.reach.parallel();
+    let wanted =
+        Wanted { platforms: args.platform.clone(), referrers: !args.no_referrers, parallel };
+    progress.begin("manifests", 0);
+    let mut walk = Walk {
+        registry,
+        source: &source,
+        wanted: &wanted,
+        inventory: Inventory::default(),
+        absent: Vec::new(),
+        found: &|_| (),
+    };
+    walk.add(&entry.selections()).await?;
+    let failed = |it: crate::walk::Absent| Outcome::failed(it.image, it.problem);
+    summary.images.extend(walk.absent.into_iter().map(failed));
+    let (inventory, origins) = rename(walk.inventory, entry, &args.naming)?;
+    progress.begin("mirror", inventory.contents.values().map(|content| content.size).sum());
+    let copy = Copy {
+        source: &source,
+        origins: &origins,
+        target,
+        inventory: &inventory,
+        dry_run: args.dry_run,
+        parallel,
+        permits: Semaphore::new(parallel),
+        progress,
+        totals: std::mem::take(&mut summary.totals).into(),
+        holders: Default::default(),
+    };
+    summary.images.extend(copy.all().await);
+    summary.totals = copy.totals.take();
+    Ok(())
+}
+
+/// The names that repositories of a source have in the target: an inventory with these, and
+/// the names at the source by them.
+fn rename(
+    inventory: Inventory,
+    entry: &Entry,
+    naming: &Naming,
+) -> Result<(Inventory, BTreeMap<RepositoryName, RepositoryName>), String> {
+    let mut origins = BTreeMap::new();
+    let mut repositories: BTreeMap<RepositoryName, Repository> = BTreeMap::new();
+    for (name, repository) in inventory.repositories {
+        let new =
+            naming.repository(&Named { host: entry.host(), repository: entry.shown(&name) })?;
+        if let Some(other) = origins.insert(new.clone(), name.clone()) {
+            return Err(format!("{other} and {name} would both be {new}; use another --rename"));
+        }
+        repositories.insert(new, repository);
+    }
+    Ok((Inventory { repositories, ..inventory }, origins))
+}
+
+impl Entry {
+    /// The images as the registry calls them: Docker Hub has those of Docker itself in
+    /// `library/`.
+    fn selections(&self) -> Vec<Selection> {
+        if self.images.is_empty() {
+            return vec![Selection::everything()];
+        }
+        let in_library = |mut selection: Selection| {
+            if let Repositories::Named(name) = &selection.repositories
+                && self.is_hub()
+                && !name.as_str().contains('/')
+                && let Ok(name) = RepositoryName::parse(&format!("library/{name}"))
+            {
+                selection.repositories = Repositories::Named(name);
+            }
+            selection
+        };
+        self.images.iter().cloned().map(in_library).collect()
+    }
+
+    /// The name of a repository as people see it.
+    fn shown(&self, name: &RepositoryName) -> RepositoryName {
+        let short = name.as_str().strip_prefix("library/").filter(|_| self.is_hub());
+        short.and_then(|short| RepositoryName::parse(short).ok()).unwrap_or_else(|| name.clone())
+    }
+}

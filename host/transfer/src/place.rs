@@ -1,0 +1,134 @@
+//! Where a registry is: at a URL, or in a storage that this process opens.
+
+use http::{Request, Response};
+use roadstead_operator::client::{Client, Connection};
+use roadstead_operator::credentials::Credentials;
+use roadstead_operator::gc::is_url;
+use roadstead_operator::registry::{Access, Content, Incoming, Opener, Registry, Storage};
+use std::path::Path;
+use std::time::Duration;
+
+/// A registry, wherever it is.
+#[derive(Debug)]
+pub(crate) enum Place<R> {
+    /// At a URL.
+    Url(Box<Client>),
+    /// In this process.
+    Here(R),
+}
+
+impl<R: Registry> Registry for Place<R> {
+    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, String> {
+        match self {
+            Self::Url(client) => client.exchange(request).await,
+            Self::Here(registry) => registry.exchange(request).await,
+        }
+    }
+}
+
+/// The registry of a source that is none.
+#[derive(Debug)]
+pub(crate) enum Nowhere {}
+
+impl Registry for Nowhere {
+    async fn exchange(&self, _: Request<Content>) -> Result<Response<Incoming>, String> {
+        match *self {}
+    }
+}
+
+/// How registries are reached.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Reach {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// How many seconds a request may pass without a byte of it, or of its response
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
+        value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
+    timeout: u64,
+    /// How many requests are sent at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = DEFAULT_PARALLEL,
+        value_parser = clap::value_parser!(u8).range(1..=MAX_PARALLEL))]
+    parallel: u8,
+}
+
+/// Seconds without progress, without `--timeout`.
+///
+/// Limit: seconds that a request of a transfer may pass without progress, by default; test:
+/// none, tests have no slow server.
+const DEFAULT_TIMEOUT: u64 = 120;
+
+/// The longest `--timeout`, in seconds.
+///
+/// Limit: seconds that a request of a transfer may pass without progress, at most; test:
+/// none, it is compared with the flag.
+const MAX_TIMEOUT: u64 = 3600;
+
+/// Requests at a time, without `--parallel`.
+///
+/// Limit: requests of a transfer at a time, by default; test: none, `--parallel` says
+/// another.
+const DEFAULT_PARALLEL: u8 = 4;
+
+/// The largest `--parallel`.
+///
+/// Limit: requests of a transfer at a time, at most; test: none, it is compared with the flag.
+const MAX_PARALLEL: i64 = 64;
+
+impl Reach {
+    /// How many requests are sent at a time.
+    pub(crate) fn parallel(&self) -> usize {
+        usize::from(self.parallel)
+    }
+
+    /// Makes a data directory of one that is new or empty, unless nothing is to be written.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn begin(&self, target: &str, dry_run: bool) -> Result<(), String> {
+        let path = Path::new(target);
+        if dry_run || is_url(target) || path.is_file() {
+            return Ok(());
+        }
+        let failed = |error: std::io::Error| format!("{target}: {error}");
+        let is_new = match std::fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            Err(error) => return Err(failed(error)),
+        };
+        if is_new {
+            std::fs::create_dir_all(path.join("docker/registry/v2")).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The registry at a URL, or over a storage.
+    ///
+    /// # Errors
+    /// When it is neither, or cannot be opened.
+    pub(crate) async fn open<O: Opener>(
+        &self,
+        text: &str,
+        access: Access,
+        user: Option<Credentials>,
+        opener: &O,
+    ) -> Result<Place<O::Registry>, String> {
+        let path = Path::new(text);
+        // Without a scheme it is a host, as in names of images, unless there is such a file.
+        if is_url(text) || !path.exists() && text.contains(['.', ':']) && !text.contains('/') {
+            let limit = Duration::from_secs(self.timeout);
+            let client = Client::new(text, &self.connection, user, limit)?;
+            return Ok(Place::Url(Box::new(client)));
+        }
+        if user.is_some() {
+            return Err(format!("--user is for a registry's URL, and {text} is none"));
+        }
+        let storage = Storage::at(path).ok_or_else(|| {
+            format!(
+                "{text} is neither a data directory nor a configuration file, nor a URL as in \
+                 https://registry.example:5000"
+            )
+        })?;
+        let opened = opener.open(&storage, access).await;
+        opened.map(Place::Here).map_err(|error| format!("{error:#}"))
+    }
+}

@@ -1,0 +1,187 @@
+//! What became of a transfer, for people and for archives.
+
+use crate::progress::bytes;
+use roadstead_oci::Digest;
+use roadstead_operator::Streams;
+use roadstead_operator::terminal::harmless;
+use serde::Serialize;
+use std::fmt;
+use std::path::PathBuf;
+
+/// What became of an image.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Outcome {
+    /// The repository, and a tag or a digest.
+    pub(crate) image: String,
+    /// Its manifest.
+    pub(crate) digest: Option<String>,
+    /// What became of it.
+    pub(crate) result: Result,
+    /// Why it was not transferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<String>,
+}
+
+/// What became of an image, in a word.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Result {
+    /// It was transferred.
+    Copied,
+    /// It was there, and the tag was not, or led elsewhere.
+    Tagged,
+    /// It was there.
+    Unchanged,
+    /// It was not transferred.
+    Failed,
+}
+
+impl Outcome {
+    /// `copied` says whether the manifest was not there; the result is whether a tag was
+    /// written.
+    pub(crate) fn new(
+        image: String,
+        digest: &Digest,
+        copied: bool,
+        result: std::result::Result<bool, String>,
+    ) -> Self {
+        let (result, problem) = match result {
+            Err(problem) => (Result::Failed, Some(problem)),
+            Ok(_) if copied => (Result::Copied, None),
+            Ok(true) => (Result::Tagged, None),
+            Ok(false) => (Result::Unchanged, None),
+        };
+        Self { image, digest: Some(digest.to_string()), result, problem }
+    }
+
+    /// An image that could not even be read.
+    pub(crate) fn failed(image: String, problem: String) -> Self {
+        Self { image, digest: None, result: Result::Failed, problem: Some(problem) }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.problem, self.result) {
+            (Some(problem), _) => write!(f, "{}: failed: {problem}", self.image),
+            (None, Result::Copied) => write!(f, "{}: copied", self.image),
+            (None, Result::Tagged) => write!(f, "{}: tagged", self.image),
+            (None, _) => write!(f, "{}: unchanged", self.image),
+        }
+    }
+}
+
+/// How much was done.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Totals {
+    /// Blobs that were sent.
+    pub(crate) blobs: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Blobs that were mounted from another repository.
+    pub(crate) mounted: u64,
+    /// Blobs that were there.
+    pub(crate) blobs_there: u64,
+    /// Manifests that were sent.
+    pub(crate) manifests: u64,
+    /// Manifests that were there, with all that they lead to.
+    pub(crate) manifests_there: u64,
+}
+
+impl Totals {
+    /// Counts a blob: its bytes, if it was sent.
+    pub(crate) fn blob(&mut self, sent: Option<u64>) {
+        match sent {
+            Some(size) => {
+                self.blobs += 1;
+                self.bytes += size;
+            }
+            None => self.blobs_there += 1,
+        }
+    }
+}
+
+/// How a transfer is reported.
+#[derive(clap::Args, Debug, Default)]
+pub(crate) struct Report {
+    /// Print the result as JSON, and progress as lines
+    #[arg(long)]
+    json: bool,
+    /// Write the result as JSON to this file too, to be kept
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    /// Say nothing but what went wrong, and the result
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Report {
+    /// Whether progress is not shown.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Prints what became of a transfer.
+    ///
+    /// # Errors
+    /// When the file of `--summary` cannot be written.
+    pub(crate) fn print(
+        &self,
+        summary: &Summary,
+        streams: &mut Streams<'_>,
+    ) -> std::result::Result<(), String> {
+        let json = serde_json::to_string_pretty(summary).map_err(|error| error.to_string())?;
+        if let Some(path) = &self.summary {
+            let written = std::fs::write(path, format!("{json}\n"));
+            written.map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        // The output may have been closed; what was done is done.
+        if self.json {
+            let _ = writeln!(streams.output, "{json}");
+            return Ok(());
+        }
+        for image in summary.images.iter().filter(|image| image.result == Result::Failed) {
+            let _ = writeln!(streams.errors, "{}", harmless(&image.to_string()));
+        }
+        let _ = writeln!(streams.output, "{summary}");
+        Ok(())
+    }
+}
+
+/// A transfer as a whole.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Summary {
+    /// Whether nothing was written.
+    pub(crate) dry_run: bool,
+    /// Images, in the order of their names.
+    pub(crate) images: Vec<Outcome>,
+    /// Figures.
+    #[serde(flatten)]
+    pub(crate) totals: Totals,
+}
+
+impl Summary {
+    /// How many images were not transferred.
+    pub(crate) fn failed(&self) -> usize {
+        self.images.iter().filter(|image| image.result == Result::Failed).count()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Totals { blobs, bytes: size, mounted, blobs_there, manifests, manifests_there } =
+            &self.totals;
+        let done = if self.dry_run { "would be sent" } else { "sent" };
+        let (all, failed) = (self.images.len(), self.failed());
+        write!(
+            f,
+            "{} of {all} images; {blobs} blobs with {} and {manifests} manifests {done}, {mounted} \
+             blobs mounted; {blobs_there} blobs and {manifests_there} manifests were there",
+            all - failed,
+            bytes(*size),
+        )
+    }
+}

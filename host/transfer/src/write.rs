@@ -1,0 +1,267 @@
+//! Writes the volumes of a plan. An interrupted export goes on where it was: what is in a
+//! file is compared with the plan, and kept as far as it agrees.
+
+mod check;
+mod layout;
+
+use crate::hash::Hash;
+use crate::progress::Progress;
+use crate::source::{Reading, Source};
+use bytes::Bytes;
+use check::Agreement;
+use futures::StreamExt as _;
+use futures::future::LocalBoxFuture;
+use futures::stream::FuturesUnordered;
+use roadstead_archive::{Body, Inventory, Member, Plan, Volume};
+use roadstead_oci::Digest;
+use roadstead_operator::registry::Registry;
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinHandle;
+
+/// How many pieces wait to be written.
+const AHEAD: usize = 4;
+
+/// The file of a volume, if there are several of them: `images.tar` is `images-1.tar` then.
+pub(crate) fn path(path: &Path, number: usize, of: usize) -> PathBuf {
+    if of == 1 {
+        return path.to_owned();
+    }
+    let mut name = OsString::from(path.file_stem().unwrap_or_default());
+    // As many digits as the last has, so that a shell lists them in order.
+    name.push(format!("-{number:0width$}", width = of.to_string().len()));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+/// Writes volumes.
+pub(crate) struct Writing<'a, R> {
+    pub(crate) source: &'a Source<'a, R>,
+    /// The inventory of the plan.
+    pub(crate) inventory: &'a Inventory,
+    /// How many contents are read at a time.
+    pub(crate) parallel: usize,
+    pub(crate) progress: &'a Progress,
+}
+
+impl<R: Registry> Writing<'_, R> {
+    /// Writes a volume to a file. Returns how many bytes were written: none, if it was there.
+    ///
+    /// # Errors
+    /// When a content cannot be read or has another digest, or the file cannot be written.
+    pub(crate) async fn file(&self, volume: &Volume, path: &Path) -> Result<u64, String> {
+        let failed = |path: &Path, error: &io::Error| format!("{}: {error}", path.display());
+        if check::is_written(volume, path).map_err(|error| failed(path, &error))? {
+            self.progress.add(volume.size());
+            return Ok(0);
+        }
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let open = || {
+            let mut options = OpenOptions::new();
+            let mut file =
+                options.read(true).write(true).create(true).truncate(false).open(&partial)?;
+            file.try_lock().map_err(io::Error::from)?;
+            let agreed = check::agreement(volume, self, &mut file)?;
+            file.set_len(agreed.bytes)?;
+            file.seek(SeekFrom::Start(agreed.bytes))?;
+            Ok((file, agreed))
+        };
+        let (file, Agreement { members, bytes }) = open().map_err(|it| failed(&partial, &it))?;
+        self.progress.add(bytes);
+        let file = self.members(volume, members, file).await?;
+        let finish = || {
+            file.sync_all()?;
+            std::fs::rename(&partial, path)?;
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        finish().map_err(|error| failed(path, &error))?;
+        Ok(volume.size() - bytes)
+    }
+
+    /// Writes a volume to standard output. Returns how many bytes that were.
+    ///
+    /// # Errors
+    /// When a content cannot be read or has another digest, or nobody reads.
+    pub(crate) async fn standard(&self, volume: &Volume) -> Result<u64, String> {
+        self.members(volume, 0, io::stdout()).await?;
+        Ok(volume.size())
+    }
+
+    /// Writes the members from this one on, and the end.
+    async fn members<W>(&self, volume: &Volume, first: usize, out: W) -> Result<W, String>
+    where
+        W: Write + Send + 'static,
+    {
+        let members = volume.members.get(first..).unwrap_or_default();
+        let mut contents = Contents::new(members, self.source, self.parallel);
+        let mut writer = Writer::new(out);
+        for member in members {
+            if let Err(problem) = self.member(member, &mut contents, &mut writer).await {
+                // Why the writer takes no more is what matters.
+                writer.end().await?;
+                return Err(format!("{}: {problem}", member.name));
+            }
+        }
+        writer.send(Step::Bytes(Bytes::from_static(Plan::END))).await?;
+        self.progress.add(Plan::END.len() as u64);
+        writer.end().await
+    }
+
+    async fn member<W: Write + Send + 'static>(
+        &self,
+        member: &Member,
+        contents: &mut Contents<'_, R>,
+        writer: &mut Writer<W>,
+    ) -> Result<(), String> {
+        writer.send(Step::Bytes(member.header().into())).await?;
+        match self.expected(member)? {
+            None => {
+                if let Body::Bytes(bytes) = &member.body {
+                    writer.send(Step::Bytes(bytes.clone())).await?;
+                }
+            }
+            Some(digest) => {
+                writer.send(Step::Begin(digest)).await?;
+                let mut size = 0;
+                while let Some(piece) = contents.next().await? {
+                    size += piece.len() as u64;
+                    self.progress.add(piece.len() as u64);
+                    writer.send(Step::Content(piece)).await?;
+                }
+                if size != member.size {
+                    return Err(format!("it has {size} bytes instead of {}", member.size));
+                }
+                writer.send(Step::End).await?;
+            }
+        }
+        self.progress.add(member.stored() - member.size);
+        writer.send(Step::Bytes(vec![0; member.padding()].into())).await
+    }
+
+    /// The digest that a member's bytes must have: that of the content, or that of a piece.
+    fn expected(&self, member: &Member) -> Result<Option<Digest>, String> {
+        let Body::Content { digest, range, .. } = &member.body else { return Ok(None) };
+        let content = self.inventory.contents.get(digest);
+        let content = content.ok_or_else(|| format!("{digest} is not in the inventory"))?;
+        if *range == (0..content.size) {
+            return Ok(Some(digest.clone()));
+        }
+        let piece = content.pieces.iter().find(|piece| piece.offset == range.start);
+        let known = piece.and_then(|piece| piece.digest.clone());
+        known.map(Some).ok_or_else(|| format!("a piece of {digest} has no digest"))
+    }
+}
+
+/// The contents of members, in order, several of which are read at a time.
+struct Contents<'a, R> {
+    members: std::slice::Iter<'a, Member>,
+    source: &'a Source<'a, R>,
+    parallel: usize,
+    pumps: FuturesUnordered<LocalBoxFuture<'a, Result<(), String>>>,
+    queue: VecDeque<Receiver<io::Result<Bytes>>>,
+}
+
+impl<'a, R: Registry> Contents<'a, R> {
+    fn new(members: &'a [Member], source: &'a Source<'a, R>, parallel: usize) -> Self {
+        let (pumps, queue) = (FuturesUnordered::new(), VecDeque::new());
+        Self { members: members.iter(), source, parallel, pumps, queue }
+    }
+
+    /// The next piece of the current content, and at its end none.
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        self.fill();
+        loop {
+            let Some(pieces) = self.queue.front_mut() else { return Ok(None) };
+            tokio::select! {
+                biased;
+                piece = pieces.recv() => match piece {
+                    Some(piece) => return piece.map(Some).map_err(|error| error.to_string()),
+                    None => {
+                        self.queue.pop_front();
+                        return Ok(None);
+                    }
+                },
+                Some(read) = self.pumps.next() => read?,
+            }
+        }
+    }
+
+    /// Begins to read what comes next.
+    fn fill(&mut self) {
+        while self.queue.len() < self.parallel
+            && let Some(member) = self.members.next()
+        {
+            if let Body::Content { repository, digest, range, manifest } = &member.body {
+                let reading = self.source.open(repository, digest, range.clone(), *manifest);
+                let Reading { pieces, pump } = reading;
+                self.pumps.push(pump);
+                self.queue.push_back(pieces);
+            }
+        }
+    }
+}
+
+/// What is written next.
+enum Step {
+    /// These bytes.
+    Bytes(Bytes),
+    /// From here on a content, with this digest.
+    Begin(Digest),
+    /// These bytes of it.
+    Content(Bytes),
+    /// The end of it.
+    End,
+}
+
+/// Writes and hashes on a thread of its own.
+struct Writer<W> {
+    steps: Sender<Step>,
+    thread: JoinHandle<Result<W, String>>,
+}
+
+impl<W: Write + Send + 'static> Writer<W> {
+    fn new(out: W) -> Self {
+        let (steps, received) = channel(AHEAD);
+        Self { steps, thread: tokio::task::spawn_blocking(move || write(out, received)) }
+    }
+
+    async fn send(&mut self, step: Step) -> Result<(), String> {
+        self.steps.send(step).await.map_err(|_| "it is not written any more".to_owned())
+    }
+
+    /// Waits until all is written.
+    async fn end(self) -> Result<W, String> {
+        drop(self.steps);
+        self.thread.await.map_err(|error| error.to_string())?
+    }
+}
+
+fn write<W: Write>(mut out: W, mut steps: Receiver<Step>) -> Result<W, String> {
+    let failed = |error: io::Error| format!("cannot write: {error}");
+    let mut content = None;
+    while let Some(step) = steps.blocking_recv() {
+        match step {
+            Step::Bytes(bytes) => out.write_all(&bytes).map_err(failed)?,
+            Step::Begin(digest) => content = Some(Hash::of(digest)),
+            Step::Content(bytes) => {
+                if let Some(content) = &mut content {
+                    content.update(&bytes);
+                }
+                out.write_all(&bytes).map_err(failed)?;
+            }
+            Step::End => content.take().map_or(Ok(()), Hash::verify)?,
+        }
+    }
+    out.flush().map_err(failed)?;
+    Ok(out)
+}
