@@ -14,12 +14,18 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
 
 /// How often a blob is sent again whose upload failed.
 ///
 /// Limit: attempts after the first to send a blob; test: `uploads_begin_anew_after_a_cut`.
-const RETRIES: usize = 3;
+const RETRIES: u32 = 3;
+
+/// Half the pause before the first of these; each doubles it.
+///
+/// Limit: pause before a blob is sent again; test: none, it would take as long.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// How deep indexes within indexes are followed.
 ///
@@ -155,7 +161,10 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
             return Ok(());
         }
         let mut problem = String::new();
-        for _ in 0..=RETRIES {
+        for attempt in 0..=RETRIES {
+            if attempt > 0 {
+                tokio::time::sleep(PAUSE * (1 << attempt)).await;
+            }
             let session = match push::begin(self.target, name, digest, holder.as_ref()).await? {
                 Begun::Held => {
                     self.totals.borrow_mut().mounted += 1;

@@ -26,10 +26,9 @@ const BUFFER: usize = 512 * 1024;
 /// How many pieces of a content wait to be used.
 const AHEAD: usize = 2;
 
-/// How often a content is asked for again whose stream was cut off.
+/// How often in a row a blob is asked for again of which nothing came.
 ///
-/// Limit: interruptions of a blob's download that are survived; test:
-/// `downloads_go_on_after_a_cut`.
+/// Limit: downloads of a blob in a row without a byte; test: none, it would take as long.
 const CUTS: usize = 5;
 
 /// The bytes of manifests that are kept, so that they need not be fetched again.

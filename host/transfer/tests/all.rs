@@ -11,6 +11,7 @@ mod cuts;
 mod interrupted;
 #[path = "../../operator/tests/local/mod.rs"]
 mod local;
+mod mirrors;
 mod round_trips;
 #[path = "../../operator/tests/served/mod.rs"]
 #[allow(dead_code, reason = "it belongs to the tests of other commands too")]

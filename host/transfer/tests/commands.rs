@@ -4,7 +4,7 @@ use crate::content::Content;
 use crate::local::Local;
 use clap::Parser;
 use roadstead_operator::Streams;
-use roadstead_transfer::{export, import, inventory, key};
+use roadstead_transfer::{export, import, inventory, key, mirror};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -14,12 +14,14 @@ enum Cli {
     Export(Box<export::Args>),
     Inventory(inventory::Args),
     Key(key::Args),
+    Mirror(Box<mirror::Args>),
 }
 
 /// The status, what was printed, and what went wrong.
 pub(crate) fn run(arguments: &[&str]) -> (u8, String, String) {
     let nowhere: &[&str] = match arguments[0] {
         "key" => &[],
+        _ if arguments.contains(&"--docker-config") => &["--docker-directory", "/nonexistent"],
         _ => &["--docker-directory", "/nonexistent", "--docker-config", "/nonexistent"],
     };
     let words = [&["roadstead"], &arguments[..1], nowhere, &arguments[1..]].concat();
@@ -31,6 +33,7 @@ pub(crate) fn run(arguments: &[&str]) -> (u8, String, String) {
         Cli::Export(args) => export::run(&args, &Local, &mut streams),
         Cli::Inventory(args) => inventory::run(&args, &Local, &mut streams),
         Cli::Key(args) => key::run(&args, &mut streams),
+        Cli::Mirror(args) => mirror::run(&args, &Local, &mut streams),
     };
     (status, String::from_utf8(output).unwrap(), String::from_utf8(errors).unwrap())
 }

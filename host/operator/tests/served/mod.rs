@@ -71,6 +71,10 @@ impl Served {
         Self { port, seen }
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -133,7 +137,8 @@ fn response(answer: &Answer, head: bool) -> Vec<u8> {
     if !head {
         write!(text, "content-length: {}\r\n", answer.body.len()).unwrap();
     }
-    let mut bytes = format!("{text}\r\n").into_bytes();
+    // As it is closed then.
+    let mut bytes = format!("{text}connection: close\r\n\r\n").into_bytes();
     if !head {
         bytes.extend(&answer.body);
     }
