@@ -1,12 +1,14 @@
 //! Pushes what an inventory lists into a registry: blobs, then manifests, then tags. What is
 //! there already is not sent, and what another repository has is mounted.
 
+mod volumes;
+
 use crate::progress::Progress;
-use crate::source::{self, Source};
+use crate::source::{self, Origin, Reading, Source};
 use crate::summary::{Outcome, Totals};
 use futures::StreamExt as _;
 use futures::stream;
-use roadstead_archive::{Inventory, Manifest as Entry, Repository};
+use roadstead_archive::{Inventory, Manifest as Entry, Repository, Set};
 use roadstead_oci::{Digest, Reference, RepositoryName, Tag};
 use roadstead_operator::push::{self, Begun};
 use roadstead_operator::registry::{Content, Registry};
@@ -40,6 +42,8 @@ pub(crate) struct Copy<'a, S, T> {
     pub(crate) origins: &'a BTreeMap<RepositoryName, RepositoryName>,
     pub(crate) target: &'a T,
     pub(crate) inventory: &'a Inventory,
+    /// Volumes of an export: not all may be here.
+    pub(crate) volumes: Option<&'a Set>,
     pub(crate) dry_run: bool,
     pub(crate) parallel: usize,
     pub(crate) permits: Semaphore,
@@ -97,6 +101,10 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
                 failures.insert(digest.clone(), problem);
             }
         }
+        if let Some(set) = self.volumes.filter(|_| !self.dry_run) {
+            let incomplete = missing.iter().copied().filter(|it| failures.contains_key(*it));
+            self.keep_manifests(set, name, incomplete).await;
+        }
         self.tags(name, repository, &missing, &failures).await
     }
 
@@ -147,25 +155,64 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
         let _permit = self.permits.acquire().await;
         let size = self.inventory.contents.get(digest).map_or(0, |content| content.size);
         let path = format!("/v2/{name}/blobs/{digest}");
-        if self.dry_run {
-            let there = holder.is_some() || push::has(self.target, &path).await?;
-            self.totals.borrow_mut().blob(if there { None } else { Some(size) });
-            *holder = Some(name.clone());
-            return Ok(());
-        }
-        // Whether it is there is asked with the beginning, if it is known where it may be.
         if holder.is_none() && push::has(self.target, &path).await? {
             self.totals.borrow_mut().blob(None);
             self.progress.add(size);
             *holder = Some(name.clone());
             return Ok(());
         }
+        if self.dry_run {
+            let mounted = holder.replace(name.clone()).is_some();
+            let mut totals = self.totals.borrow_mut();
+            if mounted {
+                totals.mounted += 1;
+            } else if self.has(digest) {
+                totals.blob(Some(size));
+            } else {
+                return Err(format!("{digest} is not there"));
+            }
+            return Ok(());
+        }
+        let origin = self.origins.get(name).unwrap_or(name);
+        let joined = match self.volumes.filter(|set| set.size(digest).is_none()) {
+            Some(set) => Some(self.join(set, name, digest).await?),
+            None => None,
+        };
+        let open = || match &joined {
+            Some(joined) => self.joined(name, digest, joined),
+            None => self.source.open(origin, digest, 0..size, false),
+        };
+        self.bring(name, digest, size, holder.as_ref(), open).await?;
+        if let Some(joined) = joined {
+            self.forget(name, joined).await;
+        }
+        *holder = Some(name.clone());
+        Ok(())
+    }
+
+    /// Whether a content is in the source.
+    fn has(&self, digest: &Digest) -> bool {
+        match &self.source.origin {
+            Origin::Registry(_) => true,
+            Origin::Archives(set) => set.size(digest).is_some(),
+        }
+    }
+
+    /// Mounts a blob or sends it, again if that fails on the way.
+    async fn bring<'b>(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        size: u64,
+        holder: Option<&RepositoryName>,
+        open: impl Fn() -> Reading<'b>,
+    ) -> Result<(), String> {
         let mut problem = String::new();
         for attempt in 0..=RETRIES {
             if attempt > 0 {
                 tokio::time::sleep(PAUSE * (1 << attempt)).await;
             }
-            let session = match push::begin(self.target, name, digest, holder.as_ref()).await? {
+            let session = match push::begin(self.target, name, digest, holder).await? {
                 Begun::Held => {
                     self.totals.borrow_mut().mounted += 1;
                     self.progress.add(size);
@@ -173,10 +220,9 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
                 }
                 Begun::Session(session) => session,
             };
-            match self.send(name, digest, size, &session).await {
+            match self.send(digest, size, &session, open()).await {
                 Ok(()) => {
                     self.totals.borrow_mut().blob(Some(size));
-                    *holder = Some(name.clone());
                     return Ok(());
                 }
                 Err(Failed::Source(problem)) => return Err(problem),
@@ -188,13 +234,12 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
 
     async fn send(
         &self,
-        name: &'a RepositoryName,
-        digest: &'a Digest,
+        digest: &Digest,
         size: u64,
         session: &str,
+        reading: Reading<'_>,
     ) -> Result<(), Failed> {
-        let origin = self.origins.get(name).unwrap_or(name);
-        let source::Reading { pieces, pump } = self.source.open(origin, digest, 0..size, false);
+        let Reading { pieces, pump } = reading;
         let body = self.progress.counted(source::body(pieces));
         let body = Arc::new(StdMutex::new(Some(body)));
         let content = Content::new(size, move || {
@@ -222,7 +267,10 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
             return Ok(());
         }
         let origin = self.origins.get(name).unwrap_or(name);
-        let bytes = self.source.manifest(origin, digest).await?;
+        let bytes = match self.source.manifest(origin, digest).await {
+            Ok(bytes) => bytes,
+            Err(problem) => self.kept_manifest(name, digest).await.ok_or(problem)?,
+        };
         let reference = match tag {
             Some(tag) => Reference::Tag(tag.clone()),
             None => Reference::Digest(digest.clone()),

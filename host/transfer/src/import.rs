@@ -11,6 +11,7 @@ use roadstead_archive::{Error, Image, Inventory, Options, Set};
 use roadstead_oci::{RepositoryName, Tag};
 use roadstead_operator::registry::{Access, Opener};
 use roadstead_operator::{Streams, runtime};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tokio::runtime::Builder;
@@ -89,7 +90,7 @@ async fn import(
     let set = set.map_err(|error| error.to_string())?;
     verify::inventories(&args.verify, &set)?;
     let inventory = inventory(&set, args).map_err(|error| error.to_string())?;
-    args.reach.begin(&args.target, args.dry_run)?;
+    Reach::begin(&args.target, args.dry_run)?;
     let access = Access::of(args.dry_run);
     let target = args.reach.open(&args.target, access, user, opener).await?;
     requests::ping(&target).await?;
@@ -101,12 +102,13 @@ async fn import(
         origins: &BTreeMap::new(),
         target: &target,
         inventory: &inventory,
+        volumes: (!set.inventories().is_empty()).then_some(&set),
         dry_run: args.dry_run,
         parallel: args.reach.parallel(),
         permits: Semaphore::new(args.reach.parallel()),
         progress: &progress,
-        totals: Default::default(),
-        holders: Default::default(),
+        totals: RefCell::default(),
+        holders: RefCell::default(),
     };
     let sizes = inventory.contents.iter().filter(|(digest, _)| set.size(digest).is_some());
     progress.begin("import", sizes.map(|(_, content)| content.size).sum());

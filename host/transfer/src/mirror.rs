@@ -16,6 +16,7 @@ use roadstead_archive::{Inventory, Repository};
 use roadstead_oci::RepositoryName;
 use roadstead_operator::registry::{Access, Opener, Registry};
 use roadstead_operator::{Streams, runtime};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tokio::runtime::Builder;
@@ -102,7 +103,7 @@ async fn mirror(
         (None, Some(from)) => vec![Entry::new(from, args.images.clone())],
         (None, None) => return Err("give --from or --list".to_owned()),
     };
-    args.reach.begin(&args.target, args.dry_run)?;
+    Reach::begin(&args.target, args.dry_run)?;
     let access = Access::of(args.dry_run);
     let target = args.reach.open(&args.target, access, user, opener).await?;
     requests::ping(&target).await?;
@@ -160,12 +161,13 @@ async fn one<S: Registry, T: Registry>(
         origins: &origins,
         target,
         inventory: &inventory,
+        volumes: None,
         dry_run: args.dry_run,
         parallel,
         permits: Semaphore::new(parallel),
         progress,
         totals: std::mem::take(&mut summary.totals).into(),
-        holders: Default::default(),
+        holders: RefCell::default(),
     };
     summary.images.extend(copy.all().await);
     summary.totals = copy.totals.take();

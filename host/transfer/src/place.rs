@@ -84,7 +84,7 @@ impl Reach {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub(crate) fn begin(&self, target: &str, dry_run: bool) -> Result<(), String> {
+    pub(crate) fn begin(target: &str, dry_run: bool) -> Result<(), String> {
         let path = Path::new(target);
         if dry_run || is_url(target) || path.is_file() {
             return Ok(());
@@ -128,7 +128,7 @@ impl Reach {
                  https://registry.example:5000"
             )
         })?;
-        let opened = opener.open(&storage, access).await;
-        opened.map(Place::Here).map_err(|error| format!("{error:#}"))
+        let registry = opener.open(&storage, access).await;
+        registry.map(Place::Here).map_err(|error| format!("{error:#}"))
     }
 }

@@ -229,3 +229,43 @@ pub(crate) async fn blob(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{PAGES, tags};
+    use bytes::Bytes;
+    use http::header::LINK;
+    use http::{Request, Response};
+    use http_body_util::{BodyExt as _, Full};
+    use roadstead_oci::RepositoryName;
+    use roadstead_operator::registry::{Content, Incoming, Registry};
+    use std::cell::Cell;
+
+    /// Has so many pages.
+    struct Pages(usize, Cell<usize>);
+
+    impl Registry for Pages {
+        async fn exchange(&self, _: Request<Content>) -> Result<Response<Incoming>, String> {
+            let page = self.1.replace(self.1.get() + 1);
+            let body = Bytes::from(format!(r#"{{"name":"a","tags":["{page}"]}}"#));
+            let mut response = Response::builder();
+            if page + 1 < self.0 {
+                let next = format!("<http://a/v2/a/tags/list?last={page}>; rel=\"next\"");
+                response = response.header(LINK, next);
+            }
+            let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
+            Ok(response.body(body).unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn lists_end() {
+        let name = RepositoryName::parse("a").unwrap();
+        for (pages, expected) in [(1, Some(1)), (3, Some(3)), (usize::MAX, None)] {
+            let registry = Pages(pages, Cell::new(0));
+            let listed = tags(&registry, &name).await;
+            assert_eq!(listed.ok().flatten().map(|tags| tags.len()), expected);
+            assert_eq!(registry.1.get(), pages.min(PAGES));
+        }
+    }
+}

@@ -163,6 +163,43 @@ impl<'a, R: Registry> Source<'a, R> {
     }
 }
 
+/// Reads parts of files.
+pub(crate) fn parts(parts: Vec<Part>, digest: &Digest) -> Reading<'_> {
+    let (sender, pieces) = channel(AHEAD);
+    Reading { pieces, pump: Box::pin(from_files(Some(parts), digest, sender)) }
+}
+
+/// Reads a blob of a registry.
+pub(crate) fn blob<'a>(
+    registry: &'a impl Registry,
+    repository: &'a RepositoryName,
+    digest: &'a Digest,
+    size: u64,
+) -> Reading<'a> {
+    let (sender, pieces) = channel(AHEAD);
+    let pump = Box::pin(from_registry(registry, repository, digest, 0..size, sender));
+    Reading { pieces, pump }
+}
+
+/// Reads one after the other.
+pub(crate) fn chain(readings: Vec<Reading<'_>>) -> Reading<'_> {
+    let (sender, pieces) = channel(AHEAD);
+    let pump = Box::pin(async move {
+        for Reading { mut pieces, pump } in readings {
+            let forward = async {
+                while let Some(piece) = pieces.recv().await {
+                    if sender.send(piece).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            tokio::join!(pump, forward).0?;
+        }
+        Ok(())
+    });
+    Reading { pieces, pump }
+}
+
 /// Ends a stream with an error.
 async fn fail(sender: Sender<io::Result<Bytes>>, problem: String) -> Result<(), String> {
     // Whoever reads may have gone.

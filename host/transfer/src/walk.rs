@@ -72,7 +72,7 @@ impl Work {
     }
 }
 
-impl<'a, R: Registry> Walk<'a, R> {
+impl<R: Registry> Walk<'_, R> {
     /// Adds these images.
     ///
     /// # Errors

@@ -184,13 +184,12 @@ impl<'a, R: Registry> Contents<'a, R> {
             let Some(pieces) = self.queue.front_mut() else { return Ok(None) };
             tokio::select! {
                 biased;
-                piece = pieces.recv() => match piece {
-                    Some(piece) => return piece.map(Some).map_err(|error| error.to_string()),
-                    None => {
+                piece = pieces.recv() => {
+                    if piece.is_none() {
                         self.queue.pop_front();
-                        return Ok(None);
                     }
-                },
+                    return piece.transpose().map_err(|error| error.to_string());
+                }
                 Some(read) = self.pumps.next() => read?,
             }
         }

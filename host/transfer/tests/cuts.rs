@@ -67,13 +67,17 @@ impl Proxy {
     }
 }
 
+fn port(served: &Served) -> u16 {
+    served.url().rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
 #[test]
 fn downloads_go_on_after_a_cut() {
     let content = Content::with_layer(LARGE);
     let (root, data) = filled(&content);
     let served = Served::start(&data);
     let archive = root.path().join("images.tar");
-    let proxy = Proxy::start(served.port(), Way::Down, 3_000_000, 2);
+    let proxy = Proxy::start(port(&served), Way::Down, 3_000_000, 2);
     succeed(&["export", &proxy.url(), "-o", text(&archive)]);
     assert!(proxy.cuts() >= 2);
     // The rest was asked for, and not all of it again.
@@ -81,7 +85,7 @@ fn downloads_go_on_after_a_cut() {
     succeed(&["import", text(&target), text(&archive)]);
     assert_whole(&content, &target);
     // However often, as long as something comes each time.
-    let proxy = Proxy::start(served.port(), Way::Down, 100_000, usize::MAX);
+    let proxy = Proxy::start(port(&served), Way::Down, 100_000, usize::MAX);
     let again = root.path().join("again.tar");
     succeed(&["export", &proxy.url(), "-o", text(&again)]);
     assert!(proxy.cuts() > 50);
@@ -97,7 +101,7 @@ fn uploads_begin_anew_after_a_cut() {
     let target = root.path().join("target");
     std::fs::create_dir(&target).unwrap();
     let served = Served::start(&target);
-    let proxy = Proxy::start(served.port(), Way::Up, 3_000_000, 2);
+    let proxy = Proxy::start(port(&served), Way::Up, 3_000_000, 2);
     succeed(&["import", &proxy.url(), text(&archive)]);
     assert!(proxy.cuts() >= 2);
     assert_whole(&content, &target);

@@ -123,6 +123,32 @@ fn volumes_come_in_any_order() {
 }
 
 #[test]
+fn volumes_come_one_after_the_other() {
+    let content = Content::with_layer(LARGE);
+    let (root, data) = filled(&content);
+    let volumes = root.path().join("volumes");
+    std::fs::create_dir(&volumes).unwrap();
+    let first = volumes.join("v.tar");
+    succeed(&["export", text(&data), "-o", text(&first), "--volume-size", "3MB"]);
+    let mut paths = archives(&volumes);
+    let mut random = fastrand::Rng::with_seed(3);
+    for round in 0..4 {
+        random.shuffle(&mut paths);
+        let target = root.path().join(format!("target{round}"));
+        for (number, path) in paths.iter().enumerate() {
+            let (status, said, _) = run(&["import", text(&target), text(path)]);
+            let last = number + 1 == paths.len();
+            assert_eq!(status, u8::from(!last), "{paths:?}: {said}");
+            // Once more, nothing is sent.
+            let (status, again, _) = run(&["import", text(&target), text(path), "--json"]);
+            let again: Value = serde_json::from_str(&again).unwrap();
+            assert_eq!((status, &again["blobs"]), (u8::from(!last), &0.into()), "{again}");
+        }
+        assert_whole(&content, &target);
+    }
+}
+
+#[test]
 fn only_what_the_other_side_lacks_is_moved() {
     let content = Content::with_layer(LARGE);
     let (root, data) = filled(&content);

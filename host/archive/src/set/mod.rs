@@ -204,6 +204,15 @@ impl Set {
         Some(parts)
     }
 
+    /// The part of a content that begins at a byte and is in a volume, where the content is
+    /// larger than one.
+    pub fn piece(&self, digest: &Digest, offset: u64) -> Option<Part> {
+        let at = self.pieces.get(digest)?.get(&offset)?;
+        let (span, archive) = (at.span, self.archives.get(at.archive)?);
+        let file = archive.file(digest, span).ok()?;
+        Some(Part { file, range: span.offset..span.offset + span.size })
+    }
+
     /// The bytes of a manifest, which have its digest.
     ///
     /// # Errors

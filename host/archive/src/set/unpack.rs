@@ -335,4 +335,15 @@ mod tests {
             assert_eq!(window(&mut Cursor::new(header), &mut head).unwrap(), expected);
         }
     }
+
+    #[test]
+    fn blocks_of_zstd_are_limited() {
+        // 16 raw bytes, then a block of 2 KB whose 1000 sequences each copy 65539 bytes.
+        let head = b"\x28\xb5\x2f\xfd\x00\x58\x80\0\0xxxxxxxxxxxxxxxx\xc5\x3e\0";
+        let sequences = b"\0\x83\xe8\x54\0\0\x34";
+        let packed = [head.as_slice(), sequences, &[0; 2000], &[1]].concat();
+        let room = Limits { unpacked: 1 << 30, ratio: 200 };
+        let error = unpack(Packing::Zstd, &packed, room).map(|all| all.len()).unwrap_err();
+        assert!(error.contains("is damaged or cut off"), "{error}");
+    }
 }

@@ -124,19 +124,16 @@ impl Client {
             asked.append_pair("scope", scope);
         }
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let request = match user.and_then(Credentials::refresh_token) {
-            Some(token) => {
-                asked.append_pair("grant_type", "refresh_token");
-                asked.append_pair("client_id", CLIENT_ID).append_pair("refresh_token", token);
-                Request::post(path)
-                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                    .body(Content::from(Bytes::from(asked.finish())))
-            }
-            None => {
-                let joint = if uri.query().is_none() { '?' } else { '&' };
-                Request::get(format!("{path}{joint}{}", asked.finish()))
-                    .body(Content::from(Bytes::new()))
-            }
+        let request = if let Some(token) = user.and_then(Credentials::refresh_token) {
+            asked.append_pair("grant_type", "refresh_token");
+            asked.append_pair("client_id", CLIENT_ID).append_pair("refresh_token", token);
+            Request::post(path)
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(Content::from(Bytes::from(asked.finish())))
+        } else {
+            let joint = if uri.query().is_none() { '?' } else { '&' };
+            let path = format!("{path}{joint}{}", asked.finish());
+            Request::get(path).body(Content::from(Bytes::new()))
         };
         let request = request.map_err(|error| error.to_string())?;
         let basic = user.filter(|user| user.refresh_token().is_none()).map(Credentials::basic);

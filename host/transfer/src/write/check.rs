@@ -64,7 +64,7 @@ pub(super) fn agreement<R: roadstead_operator::registry::Registry>(
     file: &mut File,
 ) -> io::Result<Agreement> {
     let mut file = BufReader::with_capacity(BUFFER, file);
-    let mut agreed = Agreement::default();
+    let mut kept = Agreement::default();
     for member in &volume.members {
         let expected = writing.expected(member).map_err(io::Error::other)?;
         let agrees = is_next(&mut file, &member.header())?
@@ -77,9 +77,9 @@ pub(super) fn agreement<R: roadstead_operator::registry::Registry>(
         if !agrees {
             break;
         }
-        agreed = Agreement { members: agreed.members + 1, bytes: agreed.bytes + member.stored() };
+        kept = Agreement { members: kept.members + 1, bytes: kept.bytes + member.stored() };
     }
-    Ok(agreed)
+    Ok(kept)
 }
 
 /// Whether these bytes come next.

@@ -31,7 +31,7 @@ pub(super) struct Source {
 }
 
 enum Place {
-    Elsewhere(Elsewhere),
+    Elsewhere(Box<Elsewhere>),
     Directory(Directory),
     Archive(Archive),
 }
@@ -72,7 +72,7 @@ impl Source {
         let failed = |problem: String| format!("{text}: {problem}");
         let path = Path::new(text);
         let place = if is_url(text) {
-            Elsewhere::new(text, connection, limit).map(Place::Elsewhere)
+            Elsewhere::new(text, connection, limit).map(|it| Place::Elsewhere(Box::new(it)))
         } else if path.is_dir() {
             Directory::open(path).map(Place::Directory)
         } else if path.is_file() {
