@@ -4,11 +4,11 @@
 use roadstead_tests::docker_engine::Engine;
 use roadstead_tests::isolated_network::IsolatedNetwork;
 use roadstead_tests::program::{self, available};
-use roadstead_tests::{Registry, binary, image, skip};
+use roadstead_tests::{Registry, binary, image, skip, target_directory};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -30,6 +30,11 @@ const START_CHECK: Duration = Duration::from_millis(100);
 
 /// Has commands print what does not depend on the machine, and not in colours.
 const VARIABLES: [(&str, &str); 3] = [("LC_ALL", "C.UTF-8"), ("TERM", "dumb"), ("NO_COLOR", "1")];
+
+/// Where clients are installed that Debian lacks.
+pub fn tools() -> PathBuf {
+    target_directory().unwrap().join("tools/bin")
+}
 
 /// The output of a command, both streams as they came, and whether it succeeded.
 pub struct Printed {
@@ -130,7 +135,8 @@ impl Machine {
             .env("HOME", &home)
             .env("DOCKER_HOST", self.engine.host())
             .env("DOCKER_PID", self.engine.pid_file())
-            .env("PATH", format!("{}:{path}", self.files.path().join("bin").display()))
+            .env("CONTAINERD_ADDRESS", self.engine.containerd())
+            .env("PATH", format!("{}:{}:{path}", self.bin().display(), tools().display()))
             .envs(VARIABLES)
             .stderr(Stdio::null());
         let output = program::output(&mut shell).await.unwrap();
@@ -140,6 +146,11 @@ impl Machine {
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Printed { text, succeeded: output.status.success() }
+    }
+
+    /// Where this project's program is.
+    fn bin(&self) -> PathBuf {
+        self.files.path().join("bin")
     }
 
     /// Whether each container answers whose health the engine does not know yet, by the

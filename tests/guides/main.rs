@@ -1,6 +1,6 @@
 //! Guides that people follow, command by command, with a Docker Engine and this
-//! project's image under the names that the guides use. `docs/guides.md` is what is run:
-//! each section on a new machine.
+//! project's image under the names that the guides use. What is run are [`DOCUMENTS`], each
+//! section on a new machine.
 //!
 //! Skipped with a message where no engine can run. `ROADSTEAD_GUIDE=<words of a heading>`
 //! runs one section, and prints what its commands print.
@@ -9,56 +9,87 @@
 mod document;
 mod machine;
 
-use document::{fits, sections};
-use machine::Machine;
+use document::{Section, fits, sections};
+use machine::{Machine, tools};
 use roadstead_image::{Description, Program, build};
+use roadstead_tests::program::required;
 use roadstead_tests::target_directory;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The documents whose commands are typed.
+const DOCUMENTS: [&str; 2] = ["docs/guides.md", "docs/air-gap.md"];
+
+/// Programs that sections need which have these words in their headings.
+const PROGRAMS: [(&str, &str); 3] =
+    [("Signatures", "cosign"), ("Signatures", "notation"), ("Kubernetes", "ctr")];
+
 #[tokio::test]
 async fn guides_word_for_word() {
     let test = "guides_word_for_word";
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let document = std::fs::read_to_string(root.join("docs/guides.md")).unwrap();
     let only = std::env::var("ROADSTEAD_GUIDE").ok();
     if !Machine::is_possible(test).await {
         return;
     }
-    let mut found = 0;
     let files = tempfile::tempdir().unwrap();
     let archive = files.path().join("image.tar");
     write_image(&program(&root), &archive);
-    let mut wrong = Vec::new();
-    for section in sections(&document) {
-        if only.as_ref().is_some_and(|only| !section.title.contains(only)) {
-            continue;
-        }
-        found += 1;
-        let Some(machine) = Machine::start(test, &archive).await else { break };
-        for command in &section.commands {
-            let printed = machine.shell(&command.typed).await;
-            if only.is_some() {
-                println!("$ {}\n{}", command.typed, printed.text);
+    let (mut found, mut wrong) = (0, Vec::new());
+    for name in DOCUMENTS {
+        let document = std::fs::read_to_string(root.join(name)).unwrap();
+        for section in sections(&document) {
+            if only.as_ref().is_some_and(|only| !section.title.contains(only)) {
+                continue;
             }
-            let lines: Vec<_> = printed.text.lines().collect();
-            if printed.succeeded == command.fails || !fits(&command.printed, &lines) {
-                wrong.push(format!(
-                    "docs/guides.md:{}: {}\nexpected{}:\n{}\nprinted:\n{}",
-                    command.line,
-                    command.typed,
-                    if command.fails { " to fail" } else { "" },
-                    command.printed.join("\n"),
-                    printed.text
-                ));
-                // What follows depends on it.
-                break;
+            found += 1;
+            if !has_programs(test, &section).await {
+                continue;
             }
+            let Some(machine) = Machine::start(test, &archive).await else { break };
+            wrong.extend(
+                walk(&machine, &section, only.is_some()).await.map(|it| name.to_owned() + &it),
+            );
         }
     }
     assert!(found > 0, "no section's heading has {only:?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+async fn has_programs(test: &str, section: &Section) -> bool {
+    let needed = PROGRAMS.iter().filter(|(words, _)| section.title.contains(words));
+    for (_, program) in needed {
+        let own = tools().join(program);
+        let program = if own.exists() { own.to_str().unwrap() } else { program };
+        if !required(test, program).await {
+            return false;
+        }
+    }
+    true
+}
+
+/// Types the commands of a section, up to one that does not print what it should.
+async fn walk(machine: &Machine, section: &Section, show: bool) -> Option<String> {
+    for command in &section.commands {
+        let printed = machine.shell(&command.typed).await;
+        if show {
+            println!("$ {}\n{}", command.typed, printed.text);
+        }
+        let lines: Vec<_> = printed.text.lines().collect();
+        if printed.succeeded == command.fails || !fits(&command.printed, &lines) {
+            // What follows depends on it.
+            return Some(format!(
+                ":{}: {}\nexpected{}:\n{}\nprinted:\n{}",
+                command.line,
+                command.typed,
+                if command.fails { " to fail" } else { "" },
+                command.printed.join("\n"),
+                printed.text
+            ));
+        }
+    }
+    None
 }
 
 /// The program as images have it, without shared libraries. All that it consists of is

@@ -99,6 +99,11 @@ impl Engine {
         format!("unix://{}", self.path("socket").display())
     }
 
+    /// The socket of its containerd.
+    pub fn containerd(&self) -> PathBuf {
+        self.directory.path().join("exec/containerd/containerd.sock")
+    }
+
     /// The file with its process ID.
     pub fn pid_file(&self) -> PathBuf {
         self.path("pid")

@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// The parts of the table: the first prefix of a constant's file counts.
-const PARTS: [(&str, &str); 23] = [
+const PARTS: [(&str, &str); 26] = [
     ("host/src/net/", "Connections"),
     ("host/src/tls/", "TLS"),
     ("host/src/front/", "Requests, before the component"),
@@ -41,7 +41,10 @@ const PARTS: [(&str, &str); 23] = [
     ("host/operator/src/gc/", "`roadstead gc`"),
     ("host/operator/src/scrub/", "`roadstead scrub`"),
     ("host/operator/src/rescue/", "`roadstead rescue`"),
-    ("host/operator/", "`roadstead doctor`, `htpasswd` and `rm`"),
+    ("host/operator/src/push.rs", "Pushes of commands"),
+    ("host/operator/", "`roadstead doctor`, `htpasswd` and `rm`, and requests to registries"),
+    ("host/transfer/", "`roadstead import`, `export` and `mirror`"),
+    ("host/archive/", "Archives"),
 ];
 
 /// Constants that look like limits and bound nothing that a client or an
