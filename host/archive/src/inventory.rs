@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 ///
 /// As JSON it is the first member of an archive, what `roadstead inventory` prints, and what
 /// `--since` reads.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Inventory {
+    /// The version of this format: [`Self::VERSION`].
+    #[serde(default = "version")]
+    pub schema_version: u32,
     /// How many volumes the archive has; none, if it describes no archive.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub volumes: u32,
@@ -82,6 +85,9 @@ pub struct Piece {
 }
 
 impl Inventory {
+    /// The version of the format that this version reads and writes.
+    pub const VERSION: u32 = 1;
+
     /// The longest JSON of an inventory, in bytes.
     ///
     /// Limit: bytes of an inventory; test: `inventories_are_read_as_they_are_written`.
@@ -90,12 +96,21 @@ impl Inventory {
     /// Reads the JSON of an inventory.
     ///
     /// # Errors
-    /// When it is none, or longer than [`Self::MAX_SIZE`].
+    /// When it is none, of another version, or longer than [`Self::MAX_SIZE`].
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         if json.len() > Self::MAX_SIZE {
             return Err(format!("the inventory has more than {} bytes", Self::MAX_SIZE));
         }
-        serde_json::from_slice(json).map_err(|error| format!("the inventory is invalid: {error}"))
+        let inventory: Self = serde_json::from_slice(json)
+            .map_err(|error| format!("the inventory is invalid: {error}"))?;
+        if inventory.schema_version != Self::VERSION {
+            return Err(format!(
+                "the inventory has schema version {}, and this program reads version {}",
+                inventory.schema_version,
+                Self::VERSION
+            ));
+        }
+        Ok(inventory)
     }
 
     /// Its JSON, which is always the same for the same inventory.
@@ -109,6 +124,17 @@ impl Inventory {
         }
         Ok(json)
     }
+}
+
+impl Default for Inventory {
+    fn default() -> Self {
+        let (repositories, contents) = (BTreeMap::new(), BTreeMap::new());
+        Self { schema_version: Self::VERSION, volumes: 0, repositories, contents }
+    }
+}
+
+fn version() -> u32 {
+    Inventory::VERSION
 }
 
 fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
@@ -132,6 +158,7 @@ mod tests {
         };
         let piece = Piece { volume: 2, offset: 7, length: 9, digest: Some(digest(3)) };
         let inventory = Inventory {
+            schema_version: 1,
             volumes: 3,
             repositories: [(
                 "a/b".parse().unwrap(),
@@ -150,6 +177,9 @@ mod tests {
         json.push(b' ');
         let error = Inventory::parse(&json).unwrap_err();
         assert!(error.contains("more than 67108864 bytes"), "{error}");
+        let later = br#"{"schemaVersion": 2, "repositories": {}, "contents": {}}"#;
+        let error = Inventory::parse(later).unwrap_err();
+        assert!(error.contains("schema version 2"), "{error}");
         let error = Inventory::parse(b"[]").unwrap_err();
         assert!(error.contains("the inventory is invalid"), "{error}");
     }

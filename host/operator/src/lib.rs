@@ -13,7 +13,7 @@ pub mod client;
 pub mod credentials;
 pub mod date;
 pub mod doctor;
-mod files;
+pub mod files;
 pub mod gc;
 pub mod health;
 pub mod htpasswd;

@@ -1,6 +1,6 @@
 //! The requests of a push. The registry compares all bytes with their digest.
 
-use crate::registry::{Answer, Content, Registry, read, refusal};
+use crate::registry::{Answer, Content, Registry, Unanswered, read, refusal};
 use bytes::Bytes;
 use http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE, RETRY_AFTER,
@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause, whatever the registry says.
 ///
 /// Limit: pause before a registry that was too busy is asked again; test: none, it would take as long.
-const LONGEST_PAUSE: Duration = Duration::from_mins(2);
+const LONGEST_PAUSE: Duration = Duration::from_mins(15);
 
 /// How a blob came to its repository.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,12 +43,12 @@ pub enum Begun {
     Session(String),
 }
 
-/// Sends a request, again if the registry is too busy, or unreachable for a moment.
+/// Sends a request, again if the registry is too busy, or a connection was lost.
 ///
 /// # Errors
 /// When there is no answer.
 pub async fn patiently<T>(
-    mut attempt: impl AsyncFnMut() -> Result<T, String>,
+    mut attempt: impl AsyncFnMut() -> Result<T, Unanswered>,
     busy: impl Fn(&T) -> Option<Duration>,
 ) -> Result<T, String> {
     let mut pause = PAUSE;
@@ -58,14 +58,13 @@ pub async fn patiently<T>(
                 Some(wanted) => pause.max(wanted),
                 None => return Ok(answer),
             },
-            // A password that is refused stays so; a connection that was lost may not.
-            Err(problem) if problem.contains("login") => return Err(problem),
+            Err(unanswered) if !unanswered.passes => return Err(unanswered.problem),
             Err(_) => pause,
         };
         tokio::time::sleep(wait.min(LONGEST_PAUSE)).await;
         pause *= 2;
     }
-    attempt().await
+    Ok(attempt().await?)
 }
 
 /// How long to wait before a request that got this response is sent again; none if it was
@@ -103,7 +102,7 @@ async fn once(
     path: &str,
     headers: &[(HeaderName, String)],
     content: Content,
-) -> Result<Answer, String> {
+) -> Result<Answer, Unanswered> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(name, value);
@@ -192,7 +191,7 @@ pub async fn put(
     let result = match once(registry, &Method::PUT, &path, &headers, content).await {
         Ok(answer) if answer.status == StatusCode::CREATED => return Ok(()),
         Ok(answer) => Err(refused(&answer)),
-        Err(problem) => Err(problem),
+        Err(unanswered) => Err(unanswered.problem),
     };
     cancel(registry, session).await;
     result
@@ -286,7 +285,7 @@ fn location(answer: &Answer) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::{busy, has};
-    use crate::registry::{Content, Incoming, Registry};
+    use crate::registry::{Content, Incoming, Registry, Unanswered};
     use bytes::Bytes;
     use http::{Request, Response};
     use http_body_util::{BodyExt as _, Full};
@@ -294,10 +293,10 @@ mod tests {
     use std::time::Duration;
 
     /// Gives these statuses, one after the other.
-    struct Statuses(RefCell<Vec<Result<u16, String>>>);
+    struct Statuses(RefCell<Vec<Result<u16, Unanswered>>>);
 
     impl Registry for Statuses {
-        async fn exchange(&self, _: Request<Content>) -> Result<Response<Incoming>, String> {
+        async fn exchange(&self, _: Request<Content>) -> Result<Response<Incoming>, Unanswered> {
             let status = self.0.borrow_mut().remove(0)?;
             let body = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
             Ok(Response::builder().status(status).header("retry-after", "7").body(body).unwrap())
@@ -306,12 +305,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn busy_registries_are_asked_again() {
-        let lost = || Err("connection reset".to_owned());
+        let unanswered = |passes| Err(Unanswered { problem: "no answer".to_owned(), passes });
+        let lost = || unanswered(true);
         for (statuses, expected, left) in [
             (vec![Ok(503), lost(), Ok(429), Ok(200)], Some(true), 0),
             (vec![Ok(404), Ok(200)], Some(false), 1),
             (vec![Ok(500), Ok(200)], None, 1),
-            (vec![Err("the registry refuses the login".to_owned()), Ok(200)], None, 1),
+            (vec![unanswered(false), Ok(200)], None, 1),
             (vec![Ok(503), lost(), lost(), lost(), lost(), Ok(503), Ok(200)], None, 1),
         ] {
             let registry = Statuses(RefCell::new(statuses));

@@ -51,16 +51,39 @@ impl fmt::Debug for Content {
     }
 }
 
+/// Why a request was not answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unanswered {
+    /// In words for whoever runs the command.
+    pub problem: String,
+    /// Whether the same request may be answered a moment later: a connection was lost, and
+    /// nothing is wrong with the request itself.
+    pub passes: bool,
+}
+
+impl From<String> for Unanswered {
+    /// What does not pass.
+    fn from(problem: String) -> Self {
+        Self { problem, passes: false }
+    }
+}
+
+impl From<Unanswered> for String {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.problem
+    }
+}
+
 /// A registry that answers requests.
 pub trait Registry {
     /// Sends a request, whose URI is a path, and gives the response once its head is there.
     ///
     /// # Errors
-    /// When there is no response, in words for whoever runs the command.
+    /// When there is no response.
     fn exchange(
         &self,
         request: Request<Content>,
-    ) -> impl Future<Output = Result<Response<Incoming>, String>>;
+    ) -> impl Future<Output = Result<Response<Incoming>, Unanswered>>;
 
     /// Sends a request, whose URI is a path, and reads the answer, of whose body at most
     /// `most` bytes.

@@ -17,7 +17,7 @@ use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
 use roadstead_bridge::{front, scrub};
 use roadstead_directory::PRIVATE;
 use roadstead_operator::gc::{Failure, Source, Waits};
-use roadstead_operator::registry::{Content, Incoming, Registry};
+use roadstead_operator::registry::{Content, Incoming, Registry, Unanswered};
 use std::io;
 use std::path::Path;
 use wasmtime_wasi_http::Error;
@@ -153,7 +153,7 @@ impl roadstead_operator::scrub::Source for Offline {
 }
 
 impl Registry for Offline {
-    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, String> {
+    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, Unanswered> {
         let (mut parts, content) = request.into_parts();
         let body = if content.length == 0 {
             empty()

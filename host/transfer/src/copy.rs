@@ -5,7 +5,7 @@ mod volumes;
 
 use crate::progress::Progress;
 use crate::source::{self, Origin, Reading, Source};
-use crate::summary::{Outcome, Totals};
+use crate::summary::{Outcome, Problem, Totals};
 use futures::StreamExt as _;
 use futures::stream;
 use roadstead_archive::{Inventory, Manifest as Entry, Repository, Set};
@@ -49,12 +49,13 @@ pub(crate) struct Copy<'a, S, T> {
     pub(crate) permits: Semaphore,
     pub(crate) progress: &'a Progress,
     pub(crate) totals: RefCell<Totals>,
-    /// Of each blob, a repository of the target that holds it. Whoever sends it has the lock.
+    /// For each blob, a repository of the target that holds it. The task that uploads the blob
+    /// holds the lock.
     pub(crate) holders: RefCell<HashMap<Digest, Rc<Mutex<Option<RepositoryName>>>>>,
 }
 
 /// Why contents of a repository could not be pushed.
-type Failures = BTreeMap<Digest, String>;
+type Failures = BTreeMap<Digest, Problem>;
 
 impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
     /// Pushes everything, and says of each tag, and each manifest without one, what became of
@@ -95,7 +96,7 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
             let Some(entry) = repository.manifests.get(digest) else { continue };
             let sent = match failed_part(entry, &failures) {
                 Some(problem) => Err(problem),
-                None => self.manifest(name, digest, entry, None).await,
+                None => self.manifest(name, digest, entry, None).await.map_err(Problem::from),
             };
             if let Err(problem) = sent {
                 failures.insert(digest.clone(), problem);
@@ -140,7 +141,7 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
                         let entry = repository.manifests.get(digest);
                         asked.extend(entry.into_iter().flat_map(|entry| &entry.children));
                     }
-                    Err(problem) => drop(failures.insert(digest.clone(), problem)),
+                    Err(problem) => drop(failures.insert(digest.clone(), problem.into())),
                 }
             }
         }
@@ -148,7 +149,7 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
     }
 
     /// Brings a blob to a repository: it is there, is mounted, or is sent.
-    async fn blob(&self, name: &'a RepositoryName, digest: &'a Digest) -> Result<(), String> {
+    async fn blob(&self, name: &'a RepositoryName, digest: &'a Digest) -> Result<(), Problem> {
         let holder = Rc::clone(self.holders.borrow_mut().entry(digest.clone()).or_default());
         // Whoever else needs it waits until it can be mounted.
         let mut holder = holder.lock().await;
@@ -169,14 +170,20 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
             } else if self.has(digest) {
                 totals.blob(Some(size));
             } else {
-                return Err(format!("{digest} is not there"));
+                return Err(Problem::Missing(digest.clone()));
             }
             return Ok(());
         }
         let origin = self.origins.get(name).unwrap_or(name);
-        let joined = match self.volumes.filter(|set| set.size(digest).is_none()) {
-            Some(set) => Some(self.join(set, name, digest).await?),
-            None => None,
+        let joined = match &self.source.origin {
+            Origin::Archives(set) if set.size(digest).is_none() => {
+                if self.mounts(name, digest, holder.as_ref()).await? {
+                    *holder = Some(name.clone());
+                    return Ok(());
+                }
+                Some(self.join(set, name, digest).await?)
+            }
+            _ => None,
         };
         let open = || match &joined {
             Some(joined) => self.joined(name, digest, joined),
@@ -184,10 +191,29 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
         };
         self.bring(name, digest, size, holder.as_ref(), open).await?;
         if let Some(joined) = joined {
-            self.forget(name, joined).await;
+            self.delete_kept_pieces(name, joined).await;
         }
         *holder = Some(name.clone());
         Ok(())
+    }
+
+    /// Mounts a blob, if another repository of the target has it.
+    async fn mounts(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        holder: Option<&RepositoryName>,
+    ) -> Result<bool, String> {
+        match push::begin(self.target, name, digest, holder).await? {
+            Begun::Held => {
+                self.totals.borrow_mut().mounted += 1;
+                Ok(true)
+            }
+            Begun::Session(session) => {
+                push::cancel(self.target, &session).await;
+                Ok(false)
+            }
+        }
     }
 
     /// Whether a content is in the source.
@@ -294,8 +320,10 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
             let image = format!("{name}:{tag}");
             let result = match (failures.get(digest), repository.manifests.get(digest)) {
                 (Some(problem), _) => Err(problem.clone()),
-                (None, None) => Err(format!("{digest} is not in the inventory")),
-                (None, Some(entry)) => self.tag(name, tag, digest, entry).await,
+                (None, None) => Err(Problem::Missing(digest.clone())),
+                (None, Some(entry)) => {
+                    self.tag(name, tag, digest, entry).await.map_err(Problem::from)
+                }
             };
             outcomes.push(Outcome::new(image, digest, missing.contains(digest), result));
         }
@@ -309,7 +337,8 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
                 outcomes.push(Outcome::new(image, digest, missing.contains(digest), result));
             }
         }
-        for outcome in &outcomes {
+        // Failures are said at the end, when it is known where the missing contents are.
+        for outcome in outcomes.iter().filter(|it| it.problem.is_none()) {
             self.progress.image(outcome);
         }
         outcomes
@@ -343,7 +372,7 @@ enum Failed {
 }
 
 /// Why a manifest cannot be pushed: a part of it could not.
-fn failed_part(entry: &Entry, failures: &Failures) -> Option<String> {
+fn failed_part(entry: &Entry, failures: &Failures) -> Option<Problem> {
     entry.blobs.iter().chain(&entry.children).find_map(|digest| failures.get(digest)).cloned()
 }
 

@@ -7,14 +7,14 @@ use crate::progress::Progress;
 use crate::select::Selection;
 use crate::source::{Origin, Reading, Source};
 use crate::summary::{Outcome, Report, Summary, Totals};
-use crate::walk::{Absent, Platform, Walk, Wanted};
+use crate::walk::{Platform, Unread, Walk, Wanted};
 use crate::write::Writing;
 use crate::{requests, verify, write};
 use roadstead_archive::{Format, Inventory, Plan, PlanOptions, PrivateKey};
 use roadstead_oci::{Algorithm, Digest, RepositoryName};
 use roadstead_operator::registry::{Access, Opener, Registry};
 use roadstead_operator::{Streams, runtime};
-use sha2::{Digest as _, Sha256};
+use roadstead_storage::BlobHash;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tokio::runtime::Builder;
@@ -36,13 +36,14 @@ data directory; oci, an OCI layout, as a tar file, or as a directory if the outp
 docker, which docker load reads.
 
 All platforms of an image are exported, and all signatures, SBOMs and other referrers, those with
-cosign's tags included, unless --platform or --no-referrers says otherwise. Of several platforms
-of an index, an index of these is written, which has another digest, and so no signatures.
+cosign's tags included, unless --platform or --no-referrers says otherwise. With one --platform, a
+tag leads to its image; with several, to a new index of these. The original index is left out then,
+and so are its signatures.
 
 With --volume-size, each volume is a registry archive of its own, which can be imported or served
 alone, and begins with an inventory of all. Blobs larger than a volume are continued in the next.
 
-An interrupted export goes on where it was when it is repeated.
+An interrupted export leaves FILE.partial; the same command resumes it.
 
 Exit status: 0 all images were exported; 1 some could not be; 2 nothing was exported.";
 
@@ -99,6 +100,7 @@ async fn export(
     opener: &impl Opener,
     streams: &mut Streams<'_>,
 ) -> Result<Summary, String> {
+    args.check()?;
     let user = args.reach.connection.credentials(streams.input)?;
     let key = args.sign.as_deref().map(private_key).transpose()?;
     let since = args.since.as_deref().map(crate::inventory::read).transpose()?;
@@ -106,19 +108,19 @@ async fn export(
     requests::ping(&registry).await?;
     let progress = Progress::new(&args.report);
     let source = Source::new(Origin::Registry(&registry));
-    let (inventory, absent) = read(args, &registry, &source, &progress).await?;
+    let (inventory, unread) = read(args, &registry, &source, &progress).await?;
     if inventory.repositories.is_empty() {
-        let problem = absent.first().map(|it| format!("{}: {}", it.image, it.problem));
+        let problem = unread.first().map(|it| format!("{}: {}", it.image, it.problem));
         return Err(problem.unwrap_or_else(|| "there are no images".to_owned()));
     }
     let options = PlanOptions {
         format: args.format(),
         volume_size: args.volume_size,
         prefix: args.prefix.clone(),
-        held: since.iter().flat_map(|since| since.contents.keys().cloned()).collect(),
+        held: since.iter().flat_map(blobs).collect(),
         platforms: platforms(args, &inventory, &source).await?,
     };
-    let images = outcomes(&inventory, absent);
+    let images = outcomes(&inventory, unread);
     let mut plan = Plan::new(inventory, &options)?;
     hash_pieces(&mut plan, &source, &progress).await?;
     let inventory = plan.inventory().clone();
@@ -140,25 +142,46 @@ async fn export(
         };
     }
     progress.end();
-    let held = |digest: &&Digest| !options.held.contains(*digest);
-    let manifests: BTreeSet<_> =
-        inventory.repositories.values().flat_map(|it| it.manifests.keys()).collect();
-    let sent = inventory.contents.keys().filter(held).count() as u64;
-    let sent_manifests = manifests.iter().copied().filter(held).count() as u64;
-    let totals = Totals {
-        blobs: sent - sent_manifests,
-        bytes,
-        manifests: sent_manifests,
-        manifests_there: manifests.len() as u64 - sent_manifests,
-        blobs_there: (inventory.contents.len() - manifests.len()) as u64 - (sent - sent_manifests),
-        mounted: 0,
-    };
+    let totals = totals(&inventory, &options.held, bytes);
     let summary = Summary { dry_run: false, images, totals };
     args.report.print(&summary, streams)?;
     Ok(summary)
 }
 
+/// The blobs of an inventory. Manifests are sent all the same: each repository and each tag
+/// needs its own.
+fn blobs(inventory: &Inventory) -> Vec<Digest> {
+    let manifests = inventory.repositories.values().flat_map(|it| it.manifests.values());
+    manifests.flat_map(|manifest| manifest.blobs.iter().cloned()).collect()
+}
+
+fn totals(inventory: &Inventory, held: &BTreeSet<Digest>, bytes: u64) -> Totals {
+    let manifests: BTreeSet<_> =
+        inventory.repositories.values().flat_map(|it| it.manifests.keys()).collect();
+    let there = inventory.contents.keys().filter(|digest| held.contains(digest)).count();
+    Totals {
+        blobs: (inventory.contents.len() - manifests.len() - there) as u64,
+        bytes,
+        mounted: 0,
+        blobs_there: there as u64,
+        manifests: manifests.len() as u64,
+        manifests_there: 0,
+    }
+}
+
 impl Args {
+    /// Refuses flags that the format has no use for.
+    fn check(&self) -> Result<(), String> {
+        let registry = self.format() == Format::Registry;
+        if !registry && (self.sign.is_some() || self.since.is_some()) {
+            return Err("--sign and --since need --format registry".to_owned());
+        }
+        if registry && !self.prefix.is_empty() {
+            return Err("--prefix is for --format oci and docker".to_owned());
+        }
+        Ok(())
+    }
+
     fn format(&self) -> Format {
         match self.format.as_str() {
             "oci" => Format::Oci,
@@ -199,7 +222,7 @@ async fn read<R: Registry>(
     registry: &R,
     source: &Source<'_, R>,
     progress: &Progress,
-) -> Result<(Inventory, Vec<Absent>), String> {
+) -> Result<(Inventory, Vec<Unread>), String> {
     let wanted = Wanted {
         platforms: args.platform.clone(),
         referrers: !args.no_referrers,
@@ -208,23 +231,21 @@ async fn read<R: Registry>(
     let everything = [Selection::everything()];
     let selections = if args.images.is_empty() { &everything[..] } else { &args.images };
     progress.begin("manifests", 0);
-    let found = |_| progress.add(0);
     let mut walk = Walk {
         registry,
         source,
         wanted: &wanted,
         inventory: Inventory::default(),
-        absent: Vec::new(),
-        found: &found,
+        unread: Vec::new(),
     };
     walk.add(selections).await?;
-    Ok((walk.inventory, walk.absent))
+    Ok((walk.inventory, walk.unread))
 }
 
 /// The images of an export.
-fn outcomes(inventory: &Inventory, absent: Vec<Absent>) -> Vec<Outcome> {
+fn outcomes(inventory: &Inventory, unread: Vec<Unread>) -> Vec<Outcome> {
     let mut images: Vec<_> =
-        absent.into_iter().map(|it| Outcome::failed(it.image, it.problem)).collect();
+        unread.into_iter().map(|it| Outcome::failed(it.image, it.problem)).collect();
     for (name, repository) in &inventory.repositories {
         for (tag, digest) in &repository.tags {
             images.push(Outcome::new(format!("{name}:{tag}"), digest, true, Ok(false)));
@@ -287,7 +308,7 @@ async fn hash_pieces<R: Registry>(
         let repository = holder(plan.inventory(), &digest)?;
         let Reading { mut pieces, pump } = source.open(&repository, &digest, range, false);
         let hash = async {
-            let mut hash = Sha256::new();
+            let mut hash = BlobHash::new(Algorithm::Sha256);
             while let Some(piece) = pieces.recv().await {
                 let piece = piece.map_err(|error| error.to_string())?;
                 progress.add(piece.len() as u64);
@@ -301,8 +322,8 @@ async fn hash_pieces<R: Registry>(
         };
         let (read, hash) = tokio::join!(pump, hash);
         read?;
-        let found = Digest::from_bytes(Algorithm::Sha256, &hash?.finalize());
-        plan.set_piece_digest(index, found.ok_or("a hash has the wrong length")?);
+        let found = hash?.finish().map_err(|error| error.to_string())?;
+        plan.set_piece_digest(index, found);
     }
     Ok(())
 }

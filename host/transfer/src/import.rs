@@ -34,8 +34,8 @@ Images keep the names that they have in the archive, without the registry: docke
 becomes alpine, ghcr.io/team/app becomes team/app. Layers of docker save are stored as they are
 there: not compressed.
 
-Volumes of one export may be given together or one after the other, in any order. What one of
-them lacks is said; give it then.
+Volumes of one export may be given together or one after the other, in any order. If an image needs
+a volume that was not given, the import says which; import that volume later.
 
 What the target has already is not sent again, so that an interrupted import is simply repeated.
 A tag is written when all of its image is there, and every byte was compared with its digest.
@@ -60,10 +60,10 @@ pub struct Args {
     /// Refuse volumes whose inventory has no signature of this public key (a PEM file)
     #[arg(long, value_name = "FILE")]
     verify: Vec<PathBuf>,
-    /// Where compressed archives and standard input are unpacked [default: `$TMPDIR`]
+    /// Where compressed archives and standard input are unpacked [default: `$TMPDIR`, or /tmp]
     #[arg(long, value_name = "DIRECTORY")]
     temporary: Option<PathBuf>,
-    /// Say what would be imported, and write nothing
+    /// Say what would be imported, and write nothing; the target must exist
     #[arg(long, short = 'n')]
     dry_run: bool,
     #[command(flatten)]
@@ -90,13 +90,13 @@ async fn import(
     let set = set.map_err(|error| error.to_string())?;
     verify::inventories(&args.verify, &set)?;
     let inventory = inventory(&set, args).map_err(|error| error.to_string())?;
+    verify::manifests(&args.verify, &set, &inventory)?;
     Reach::begin(&args.target, args.dry_run)?;
     let access = Access::of(args.dry_run);
     let target = args.reach.open(&args.target, access, user, opener).await?;
     requests::ping(&target).await?;
     let progress = Progress::new(&args.report);
     let source = Source::new(Origin::<Nowhere>::Archives(&set));
-    let lacking = Lacking::of(&set, &inventory);
     let copy = Copy {
         source: &source,
         origins: &BTreeMap::new(),
@@ -113,7 +113,7 @@ async fn import(
     let sizes = inventory.contents.iter().filter(|(digest, _)| set.size(digest).is_some());
     progress.begin("import", sizes.map(|(_, content)| content.size).sum());
     let mut images = copy.all().await;
-    lacking.explain(&mut images);
+    explain(&mut images, &set, &inventory);
     progress.end();
     let summary = Summary { dry_run: args.dry_run, images, totals: copy.totals.take() };
     args.report.print(&summary, streams)?;
@@ -134,31 +134,17 @@ fn inventory(set: &Set, args: &Args) -> Result<Inventory, Error> {
     Ok(inventory)
 }
 
-/// Which contents are in no archive, and in which volumes they are.
-struct Lacking(BTreeMap<String, String>);
-
-impl Lacking {
-    fn of(set: &Set, inventory: &Inventory) -> Self {
-        let missing = set.missing(inventory).into_iter().map(|(digest, volumes)| {
-            let volumes: Vec<_> = volumes.iter().map(ToString::to_string).collect();
-            let place = match &volumes[..] {
-                [] => "in none of the archives, and the target does not have it".to_owned(),
-                [one] => format!("in volume {one}, which is not here"),
-                several => format!("in the volumes {}, which are not all here", several.join(", ")),
-            };
-            (digest.to_string(), place)
-        });
-        Self(missing.collect())
-    }
-
-    /// Says where what an image lacks is.
-    fn explain(&self, images: &mut [Outcome]) {
-        for image in images {
-            let Some(problem) = &mut image.problem else { continue };
-            let lacking = self.0.iter().find(|(digest, _)| problem.contains(digest.as_str()));
-            if let Some((digest, place)) = lacking {
-                *problem = format!("{digest} is {place}");
-            }
-        }
+/// Says in which volumes the contents are that images are missing.
+fn explain(images: &mut [Outcome], set: &Set, inventory: &Inventory) {
+    let missing = set.missing(inventory);
+    for image in images {
+        let Some(digest) = &image.missing else { continue };
+        let volumes = missing.get(digest).into_iter().flatten().map(ToString::to_string);
+        let place = match &volumes.collect::<Vec<_>>()[..] {
+            [] => "in none of the archives, and the target does not have it".to_owned(),
+            [one] => format!("in volume {one}, which is not here"),
+            several => format!("in the volumes {}, which are not all here", several.join(", ")),
+        };
+        image.problem = Some(format!("{digest} is {place}"));
     }
 }

@@ -9,7 +9,7 @@ use crate::summary::Report;
 use crate::walk::{Walk, Wanted};
 use roadstead_archive::Inventory;
 use roadstead_operator::registry::{Access, Opener};
-use roadstead_operator::{Streams, runtime};
+use roadstead_operator::{Streams, files, runtime};
 use std::path::Path;
 use tokio::runtime::Builder;
 
@@ -62,18 +62,17 @@ async fn print(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> 
         source: &source,
         wanted: &wanted,
         inventory: Inventory::default(),
-        absent: Vec::new(),
-        found: &|_| (),
+        unread: Vec::new(),
     };
     walk.add(selections).await?;
     progress.end();
-    for absent in &walk.absent {
-        streams.say("inventory", &format!("{}: {}", absent.image, absent.problem));
+    for unread in &walk.unread {
+        streams.say("inventory", &format!("{}: {}", unread.image, unread.problem));
     }
     let bytes = walk.inventory.to_bytes()?;
     let written = streams.output.write_all(&bytes).and_then(|()| streams.output.write_all(b"\n"));
     written.map_err(|error| error.to_string())?;
-    Ok(u8::from(!walk.absent.is_empty()))
+    Ok(u8::from(!walk.unread.is_empty()))
 }
 
 /// Reads the file of an inventory.
@@ -82,10 +81,6 @@ async fn print(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> 
 /// When it cannot be read, or is none.
 pub(crate) fn read(path: &Path) -> Result<Inventory, String> {
     let failed = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
-    let size = std::fs::metadata(path).map_err(|error| failed(&error))?.len();
-    if size > Inventory::MAX_SIZE as u64 {
-        return Err(failed(&"it is too large for an inventory"));
-    }
-    let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
+    let bytes = files::read(path, Inventory::MAX_SIZE as u64).map_err(|error| failed(&error))?;
     Inventory::parse(&bytes).map_err(|error| failed(&error))
 }

@@ -10,7 +10,7 @@ use crate::requests;
 use crate::select::{Repositories, Selection};
 use crate::source::{Origin, Source};
 use crate::summary::{Outcome, Report, Summary, Totals};
-use crate::walk::{Platform, Walk, Wanted};
+use crate::walk::{Platform, Unread, Walk, Wanted};
 use list::Entry;
 use roadstead_archive::{Inventory, Repository};
 use roadstead_oci::RepositoryName;
@@ -29,7 +29,8 @@ Examples:
   roadstead mirror /var/lib/registry --from https://old.example 'team/**'
   roadstead mirror http://localhost:5000 --list images.yml --platform linux/amd64
 
-Images are written as for roadstead export. A list is YAML as skopeo sync reads it:
+Images are written as for roadstead export. A list whose name ends in .yml or .yaml is YAML, as
+skopeo sync reads it:
 
   docker.io:
     images:
@@ -43,12 +44,13 @@ Images are written as for roadstead export. A list is YAML as skopeo sync reads 
     images:
       prometheus/node-exporter: [v1.8.2]
 
-or a line for each image, such as docker.io/library/alpine:3.20.
+Any other has a line for each image, such as docker.io/library/alpine:3.20.
 
 What the target has is not sent again, and what another of its repositories has is mounted; an
-interrupted run is simply repeated. A registry that asks to wait (429, Retry-After) is waited for.
-Passwords are those of docker login, or of a list; --user is for the target. Names stay as they are
-at the source, without the registry.
+interrupted run is simply repeated. A registry that is busy (429, 502, 503, 504) is asked again
+after what Retry-After says, at most 15 minutes. Passwords are those of docker login, or of a list;
+--user is for the target. Names keep their path, without the registry; library/alpine of Docker Hub
+becomes alpine.
 
 Exit status: 0 all images are there; 1 some are not; 2 nothing could be done.";
 
@@ -74,7 +76,7 @@ pub struct Args {
     /// Leave out signatures, SBOMs and other referrers
     #[arg(long)]
     no_referrers: bool,
-    /// Say what would be sent, and write nothing
+    /// Say what would be sent, and write nothing; the target must exist
     #[arg(long, short = 'n')]
     dry_run: bool,
     #[command(flatten)]
@@ -117,9 +119,13 @@ async fn mirror(
             Ok(registry) => one(args, &entry, &registry, &target, &progress, &mut summary).await,
             Err(problem) => Err(problem),
         };
-        // Those of other registries are mirrored all the same.
-        if let Err(problem) = done {
-            summary.images.push(Outcome::failed(from.clone(), problem));
+        match done {
+            Ok(()) => {}
+            // Those of other registries are mirrored all the same.
+            Err(problem) if args.list.is_some() => {
+                summary.images.push(Outcome::failed(from.clone(), problem));
+            }
+            Err(problem) => return Err(format!("{from}: {problem}")),
         }
     }
     progress.end();
@@ -148,12 +154,11 @@ async fn one<S: Registry, T: Registry>(
         source: &source,
         wanted: &wanted,
         inventory: Inventory::default(),
-        absent: Vec::new(),
-        found: &|_| (),
+        unread: Vec::new(),
     };
     walk.add(&entry.selections()).await?;
-    let failed = |it: crate::walk::Absent| Outcome::failed(it.image, it.problem);
-    summary.images.extend(walk.absent.into_iter().map(failed));
+    let failed = |it: Unread| Outcome::failed(it.image, it.problem);
+    summary.images.extend(walk.unread.into_iter().map(failed));
     let (inventory, origins) = rename(walk.inventory, entry, &args.naming)?;
     progress.begin("mirror", inventory.contents.values().map(|content| content.size).sum());
     let copy = Copy {

@@ -10,10 +10,11 @@ pub(crate) struct Naming {
     /// Put this before the names of repositories: mirror makes mirror/alpine of alpine
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
-    /// Rename a repository, or all below a path; repeat it for several
+    /// Rename a repository, or all below a path; OLD may begin with the registry. Can be repeated
     #[arg(long, value_name = "OLD=NEW", value_parser = renaming)]
     rename: Vec<(String, String)>,
-    /// Keep the registry in names: docker.io/library/alpine instead of alpine
+    /// Keep the registry in names: docker.io/library/alpine instead of alpine; the colon before a
+    /// port becomes a hyphen
     #[arg(long)]
     keep_registry: bool,
 }
@@ -54,8 +55,7 @@ impl Naming {
                     return Err(format!(
                         "{} and {} would both be {repository}:{tag}; use --keep-registry or \
                          --rename",
-                        shown(&other.name),
-                        shown(&image.name)
+                        other.name, image.name
                     ));
                 }
             }
@@ -143,15 +143,6 @@ fn renamed(name: &str, old: &str, new: &str) -> Option<String> {
         rest if rest.starts_with('/') => Some(format!("{new}{rest}").trim_matches('/').to_owned()),
         _ => None,
     }
-}
-
-/// A name as people write it.
-fn shown(name: &Name) -> String {
-    let Name { host, repository, tag } = name;
-    let host = host.as_ref().map(|host| format!("{host}/")).unwrap_or_default();
-    let repository = repository.as_ref().map(ToString::to_string).unwrap_or_default();
-    let tag = tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
-    format!("{host}{repository}{tag}")
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use http::{Request, Response};
 use roadstead_operator::client::{Client, Connection};
 use roadstead_operator::credentials::Credentials;
 use roadstead_operator::gc::is_url;
-use roadstead_operator::registry::{Access, Content, Incoming, Opener, Registry, Storage};
+use roadstead_operator::registry::{
+    Access, Content, Incoming, Opener, Registry, Storage, Unanswered,
+};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ pub(crate) enum Place<R> {
 }
 
 impl<R: Registry> Registry for Place<R> {
-    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, String> {
+    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, Unanswered> {
         match self {
             Self::Url(client) => client.exchange(request).await,
             Self::Here(registry) => registry.exchange(request).await,
@@ -31,7 +33,7 @@ impl<R: Registry> Registry for Place<R> {
 pub(crate) enum Nowhere {}
 
 impl Registry for Nowhere {
-    async fn exchange(&self, _: Request<Content>) -> Result<Response<Incoming>, String> {
+    async fn exchange(&self, _: Request<Content>) -> Result<Response<Incoming>, Unanswered> {
         match *self {}
     }
 }
@@ -41,7 +43,7 @@ impl Registry for Nowhere {
 pub(crate) struct Reach {
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// How many seconds a request may pass without a byte of it, or of its response
+    /// Give up on a request after this many seconds without progress
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
     timeout: u64,
@@ -74,6 +76,13 @@ const DEFAULT_PARALLEL: u8 = 4;
 /// Limit: requests of a transfer at a time, at most; test: none, it is compared with the flag.
 const MAX_PARALLEL: i64 = 64;
 
+/// Whether a text names a registry: a URL or, unless there is such a file, a host as in names of
+/// images.
+fn is_registry(text: &str) -> bool {
+    let is_host = text.contains(['.', ':']) && !text.contains('/');
+    is_url(text) || is_host && !Path::new(text).exists()
+}
+
 impl Reach {
     /// How many requests are sent at a time.
     pub(crate) fn parallel(&self) -> usize {
@@ -86,7 +95,7 @@ impl Reach {
     /// When it cannot be made.
     pub(crate) fn begin(target: &str, dry_run: bool) -> Result<(), String> {
         let path = Path::new(target);
-        if dry_run || is_url(target) || path.is_file() {
+        if dry_run || is_registry(target) || path.is_file() {
             return Ok(());
         }
         let failed = |error: std::io::Error| format!("{target}: {error}");
@@ -113,8 +122,7 @@ impl Reach {
         opener: &O,
     ) -> Result<Place<O::Registry>, String> {
         let path = Path::new(text);
-        // Without a scheme it is a host, as in names of images, unless there is such a file.
-        if is_url(text) || !path.exists() && text.contains(['.', ':']) && !text.contains('/') {
+        if is_registry(text) {
             let limit = Duration::from_secs(self.timeout);
             let client = Client::new(text, &self.connection, user, limit)?;
             return Ok(Place::Url(Box::new(client)));

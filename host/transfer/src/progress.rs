@@ -1,4 +1,4 @@
-//! How far a transfer has come: a bar on a terminal, lines or JSON elsewhere.
+//! How far a transfer has come: a bar on a terminal, lines elsewhere.
 
 use crate::summary::{Outcome, Report};
 use bytes::Bytes;
@@ -50,7 +50,7 @@ impl Progress {
         self.bar.set_message(stage);
         self.bar.set_length(bytes);
         self.bar.set_position(0);
-        if self.lines {
+        if self.lines && bytes > 0 {
             eprintln!("{stage}: {}", HumanBytes(bytes));
         }
     }

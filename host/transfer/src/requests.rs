@@ -1,5 +1,6 @@
 //! The requests of a pull: lists, manifests and blobs.
 
+use crate::hash::digest_of;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, LINK, RANGE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -10,7 +11,6 @@ use roadstead_operator::push::{busy, patiently};
 use roadstead_operator::registry::{Answer, Content, Incoming, Registry, read, refusal};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest as _, Sha256, Sha512};
 
 /// The longest page of a list, in bytes.
 ///
@@ -32,15 +32,6 @@ pub(crate) struct Found {
     pub(crate) digest: Digest,
     pub(crate) media_type: Option<MediaType>,
     pub(crate) bytes: Bytes,
-}
-
-/// The digest of some bytes.
-pub(crate) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Result<Digest, String> {
-    let hash = match algorithm {
-        Algorithm::Sha256 => Sha256::digest(bytes).to_vec(),
-        Algorithm::Sha512 => Sha512::digest(bytes).to_vec(),
-    };
-    Digest::from_bytes(algorithm, &hash).ok_or_else(|| "a hash has the wrong length".to_owned())
 }
 
 async fn get(registry: &impl Registry, path: &str, most: usize) -> Result<Answer, String> {
@@ -238,14 +229,14 @@ mod tests {
     use http::{Request, Response};
     use http_body_util::{BodyExt as _, Full};
     use roadstead_oci::RepositoryName;
-    use roadstead_operator::registry::{Content, Incoming, Registry};
+    use roadstead_operator::registry::{Content, Incoming, Registry, Unanswered};
     use std::cell::Cell;
 
     /// Has so many pages.
     struct Pages(usize, Cell<usize>);
 
     impl Registry for Pages {
-        async fn exchange(&self, _: Request<Content>) -> Result<Response<Incoming>, String> {
+        async fn exchange(&self, _: Request<Content>) -> Result<Response<Incoming>, Unanswered> {
             let page = self.1.replace(self.1.get() + 1);
             let body = Bytes::from(format!(r#"{{"name":"a","tags":["{page}"]}}"#));
             let mut response = Response::builder();

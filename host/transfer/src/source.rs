@@ -1,5 +1,5 @@
-//! Where contents come from: a registry, or archives. A content is a stream of pieces, which
-//! somebody has to drive: [`Reading::pump`].
+//! Where contents come from: a registry, or archives. A content is a stream of pieces, for
+//! which the caller must poll [`Reading::pump`].
 
 use crate::requests;
 use bytes::Bytes;

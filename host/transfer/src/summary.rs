@@ -21,6 +21,33 @@ pub(crate) struct Outcome {
     /// Why it was not transferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<String>,
+    /// The content that is missing, if that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) missing: Option<Digest>,
+}
+
+/// Why a content, or an image, was not transferred.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Problem {
+    /// This content is neither in the source nor in the target.
+    Missing(Digest),
+    /// Anything else.
+    Other(String),
+}
+
+impl From<String> for Problem {
+    fn from(problem: String) -> Self {
+        Self::Other(problem)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(digest) => write!(f, "{digest} is missing"),
+            Self::Other(problem) => f.write_str(problem),
+        }
+    }
 }
 
 /// What became of an image, in a word.
@@ -44,7 +71,7 @@ impl Outcome {
         image: String,
         digest: &Digest,
         copied: bool,
-        result: std::result::Result<bool, String>,
+        result: std::result::Result<bool, Problem>,
     ) -> Self {
         let (result, problem) = match result {
             Err(problem) => (Result::Failed, Some(problem)),
@@ -52,12 +79,18 @@ impl Outcome {
             Ok(true) => (Result::Tagged, None),
             Ok(false) => (Result::Unchanged, None),
         };
-        Self { image, digest: Some(digest.to_string()), result, problem }
+        let missing = match &problem {
+            Some(Problem::Missing(digest)) => Some(digest.clone()),
+            _ => None,
+        };
+        let problem = problem.as_ref().map(ToString::to_string);
+        Self { image, digest: Some(digest.to_string()), result, problem, missing }
     }
 
     /// An image that could not even be read.
     pub(crate) fn failed(image: String, problem: String) -> Self {
-        Self { image, digest: None, result: Result::Failed, problem: Some(problem) }
+        let problem = Some(problem);
+        Self { image, digest: None, result: Result::Failed, problem, missing: None }
     }
 }
 
@@ -106,13 +139,13 @@ impl Totals {
 /// How a transfer is reported.
 #[derive(clap::Args, Debug, Default)]
 pub(crate) struct Report {
-    /// Print the result as JSON, and progress as lines
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
     /// Write the result as JSON to this file too, to be kept
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
-    /// Say nothing but what went wrong, and the result
+    /// Print only errors and the result
     #[arg(long, short)]
     quiet: bool,
 }
@@ -175,13 +208,22 @@ impl fmt::Display for Summary {
         let Totals { blobs, bytes: size, mounted, blobs_there, manifests, manifests_there } =
             &self.totals;
         let done = if self.dry_run { "would be sent" } else { "sent" };
-        let (all, failed) = (self.images.len(), self.failed());
+        let (all, failed) = (self.images.len() as u64, self.failed() as u64);
         write!(
             f,
-            "{} of {all} images; {blobs} blobs with {} and {manifests} manifests {done}, {mounted} \
-             blobs mounted; {blobs_there} blobs and {manifests_there} manifests were there",
+            "{} of {}; {} with {} and {} {done}, {} mounted; {} and {} already there",
             all - failed,
+            counted(all, "image"),
+            counted(*blobs, "blob"),
             bytes(*size),
+            counted(*manifests, "manifest"),
+            counted(*mounted, "blob"),
+            counted(*blobs_there, "blob"),
+            counted(*manifests_there, "manifest"),
         )
     }
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

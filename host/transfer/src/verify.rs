@@ -1,6 +1,9 @@
 //! Signatures of inventories.
 
-use roadstead_archive::{Image, PublicKey, Set};
+use roadstead_archive::{Image, Inventory, PublicKey, Set};
+use roadstead_oci::Digest;
+use roadstead_operator::files;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The largest file of a key, in bytes.
@@ -14,11 +17,8 @@ const KEY: u64 = 64 * 1024;
 /// When it cannot be read.
 pub(crate) fn read(path: &Path) -> Result<String, String> {
     let failed = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
-    let size = std::fs::metadata(path).map_err(|error| failed(&error))?.len();
-    if size > KEY {
-        return Err(failed(&"it is too large for a key"));
-    }
-    std::fs::read_to_string(path).map_err(|error| failed(&error))
+    let bytes = files::read(path, KEY).map_err(|error| failed(&error))?;
+    String::from_utf8(bytes).map_err(|error| failed(&error))
 }
 
 /// Checks that all images are in inventories that are signed with one of these keys; without
@@ -56,6 +56,24 @@ pub(crate) fn inventories(keys: &[PathBuf], set: &Set) -> Result<(), String> {
     };
     match set.images().iter().find(|image| !is_signed(image)) {
         Some(image) => Err(format!("{} is in no signed inventory", image.digest)),
+        None => Ok(()),
+    }
+}
+
+/// Checks that all manifests that are to be imported, referrers included, are in inventories
+/// whose signatures were checked; without keys, nothing is asked for.
+///
+/// # Errors
+/// When one is in none of them.
+pub(crate) fn manifests(keys: &[PathBuf], set: &Set, inventory: &Inventory) -> Result<(), String> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let repositories = set.inventories().iter().flat_map(|it| it.inventory.repositories.values());
+    let signed: BTreeSet<&Digest> = repositories.flat_map(|it| it.manifests.keys()).collect();
+    let mut all = inventory.repositories.values().flat_map(|it| it.manifests.keys());
+    match all.find(|digest| !signed.contains(digest)) {
+        Some(digest) => Err(format!("{digest} is in no signed inventory")),
         None => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! What a registry has of some images: their manifests, all that these list, what refers to
 //! them, and their blobs.
 
+use crate::hash::digest_of;
 use crate::requests::{self, Found};
 use crate::select::{Repositories, Selection, What};
 use crate::source::Source;
@@ -26,9 +27,9 @@ pub(crate) struct Wanted {
     pub(crate) parallel: usize,
 }
 
-/// Why a tag or a manifest is not in an inventory.
+/// A tag, a manifest or a repository that could not be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Absent {
+pub(crate) struct Unread {
     /// The image.
     pub(crate) image: String,
     /// Why.
@@ -41,9 +42,7 @@ pub(crate) struct Walk<'a, R> {
     pub(crate) source: &'a Source<'a, R>,
     pub(crate) wanted: &'a Wanted,
     pub(crate) inventory: Inventory,
-    pub(crate) absent: Vec<Absent>,
-    /// Is told how many manifests there are so far.
-    pub(crate) found: &'a dyn Fn(usize),
+    pub(crate) unread: Vec<Unread>,
 }
 
 /// What is to be fetched of a repository.
@@ -76,7 +75,7 @@ impl<R: Registry> Walk<'_, R> {
     /// Adds these images.
     ///
     /// # Errors
-    /// When lists cannot be read. What a single image lacks is in `absent`.
+    /// When lists cannot be read. What a single image lacks is in `unread`.
     pub(crate) async fn add(&mut self, selections: &[Selection]) -> Result<(), String> {
         let mut chosen: BTreeMap<RepositoryName, Vec<&What>> = BTreeMap::new();
         let is_pattern = |it: &&Selection| matches!(it.repositories, Repositories::Matching(_));
@@ -100,21 +99,27 @@ impl<R: Registry> Walk<'_, R> {
             }
         }
         for (name, whats) in chosen {
-            self.repository(&name, &whats).await?;
+            self.repository(&name, &whats).await;
         }
         Ok(())
     }
 
-    async fn repository(&mut self, name: &RepositoryName, whats: &[&What]) -> Result<(), String> {
+    async fn repository(&mut self, name: &RepositoryName, whats: &[&What]) {
         let mut work = Work::default();
         let listed = whats.iter().any(|what| what.needs_list());
         let tags = if listed || self.wanted.referrers {
-            requests::tags(self.registry, name).await?
+            match requests::tags(self.registry, name).await {
+                Ok(tags) => tags,
+                Err(problem) => {
+                    self.not_read(name.as_str(), &problem);
+                    return;
+                }
+            }
         } else {
             None
         };
         if tags.is_none() && listed {
-            self.lacks(name.as_str(), "there is no such repository");
+            self.not_read(name.as_str(), "there is no such repository");
         }
         let tags = tags.unwrap_or_default();
         let mut chosen: BTreeSet<Tag> = BTreeSet::new();
@@ -133,7 +138,7 @@ impl<R: Registry> Walk<'_, R> {
         let others: BTreeSet<&str> = tags
             .iter()
             .map(String::as_str)
-            .filter(|tag| is_of_digest(tag) && !chosen.iter().any(|it| it.as_str() == *tag))
+            .filter(|tag| is_digest_tag(tag) && !chosen.iter().any(|it| it.as_str() == *tag))
             .collect();
         let repository = self.fetch(name, work, others).await;
         if !repository.manifests.is_empty() {
@@ -141,7 +146,6 @@ impl<R: Registry> Walk<'_, R> {
             all.tags.extend(repository.tags);
             all.manifests.extend(repository.manifests);
         }
-        Ok(())
     }
 
     /// Fetches manifests, and all that they lead to. `others` are tags that may be signatures.
@@ -182,22 +186,33 @@ impl<R: Registry> Walk<'_, R> {
                 // Indexes may list platforms that were never pushed.
                 Ok(None) if why == Why::Listed => continue,
                 Ok(None) => {
-                    self.lacks(&image, "it is not there");
+                    self.not_read(&image, "it is not there");
                     continue;
                 }
                 Err(problem) => {
-                    self.lacks(&image, &problem);
+                    self.not_read(&image, &problem);
+                    continue;
+                }
+            };
+            let original = found.digest.clone();
+            let found = match self.chosen(&mut work, &why, found) {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                Err(problem) => {
+                    self.not_read(&image, &problem);
                     continue;
                 }
             };
             match known {
+                // Of another index, these are no referrers.
+                Ok(_) if found.digest != original => {}
                 Ok(known) => {
                     known.into_iter().flatten().for_each(|digest| work.add(digest, Why::Named));
                 }
-                Err(problem) => self.lacks(&image, &format!("its referrers: {problem}")),
+                Err(problem) => self.not_read(&image, &format!("its referrers: {problem}")),
             }
             if referrers {
-                let prefix = tag_of(&found.digest);
+                let prefix = digest_tag_prefix(&found.digest);
                 let signatures: Vec<_> =
                     others.iter().copied().filter(|tag| tag.starts_with(&prefix)).collect();
                 for tag in signatures {
@@ -208,7 +223,7 @@ impl<R: Registry> Walk<'_, R> {
                 }
             }
             if let Err(problem) = self.take(&mut repository, &mut work, why, found) {
-                self.lacks(&image, &problem);
+                self.not_read(&image, &problem);
             }
         }
         let held: BTreeSet<Digest> = repository.manifests.keys().cloned().collect();
@@ -216,6 +231,34 @@ impl<R: Registry> Walk<'_, R> {
             manifest.children.retain(|child| held.contains(child));
         }
         repository
+    }
+
+    /// What is wanted of an index: itself, one without some of its platforms, or none if the only
+    /// platform that is wanted takes its place.
+    fn chosen(&self, work: &mut Work, why: &Why, found: Found) -> Result<Option<Found>, String> {
+        let manifest = parse(&found)?;
+        // Lists of referrers, and referrers, have no platforms.
+        let is_list = matches!(why, Why::Tag(tag) if is_digest_tag(tag.as_str()));
+        if self.wanted.platforms.is_empty()
+            || !manifest.media_type().is_index()
+            || manifest.subject().is_some()
+            || *why == Why::Listed
+            || is_list
+        {
+            return Ok(Some(found));
+        }
+        match platform::choose(&found.bytes, &self.wanted.platforms)? {
+            platform::Chosen::All => Ok(Some(found)),
+            platform::Chosen::One(digest) => {
+                work.queue.push_front((Reference::Digest(digest), why.clone()));
+                Ok(None)
+            }
+            platform::Chosen::Some(bytes) => {
+                let digest = digest_of(found.digest.algorithm(), &bytes)?;
+                self.source.add(digest.clone(), bytes.clone().into());
+                Ok(Some(Found { digest, bytes: bytes.into(), ..found }))
+            }
+        }
     }
 
     /// Adds a manifest, and what it lists to the work.
@@ -226,31 +269,7 @@ impl<R: Registry> Walk<'_, R> {
         why: Why,
         found: Found,
     ) -> Result<(), String> {
-        let mut found = found;
-        let mut manifest = Manifest::parse_stored(&found.bytes, found.media_type.as_ref())
-            // A type that contradicts the manifest's own says nothing.
-            .or_else(|_| Manifest::parse_stored(&found.bytes, None))
-            .map_err(|error| error.to_string())?;
-        if !self.wanted.platforms.is_empty()
-            && why != Why::Listed
-            && manifest.media_type().is_index()
-        {
-            match platform::choose(&found.bytes, &self.wanted.platforms)? {
-                platform::Chosen::All => {}
-                platform::Chosen::One(digest) => {
-                    // The tag leads to the image itself, as there is only one.
-                    work.queue.push_front((Reference::Digest(digest), why));
-                    return Ok(());
-                }
-                platform::Chosen::Some(bytes) => {
-                    found.digest = requests::digest_of(found.digest.algorithm(), &bytes)?;
-                    found.bytes = bytes.into();
-                    manifest = Manifest::parse_stored(&found.bytes, None)
-                        .map_err(|error| error.to_string())?;
-                    self.source.add(found.digest.clone(), found.bytes.clone());
-                }
-            }
-        }
+        let manifest = parse(&found)?;
         self.source.keep(&found.digest, &found.bytes);
         work.seen.insert(found.digest.clone());
         if let Why::Tag(tag) = why {
@@ -266,13 +285,19 @@ impl<R: Registry> Walk<'_, R> {
             work.add(child.digest.clone(), Why::Listed);
         }
         repository.manifests.insert(found.digest, entry(&manifest));
-        (self.found)(self.inventory.contents.len());
         Ok(())
     }
 
-    fn lacks(&mut self, image: &str, problem: &str) {
-        self.absent.push(Absent { image: image.to_owned(), problem: problem.to_owned() });
+    fn not_read(&mut self, image: &str, problem: &str) {
+        self.unread.push(Unread { image: image.to_owned(), problem: problem.to_owned() });
     }
+}
+
+fn parse(found: &Found) -> Result<Manifest, String> {
+    Manifest::parse_stored(&found.bytes, found.media_type.as_ref())
+        // A type that contradicts the manifest's own says nothing.
+        .or_else(|_| Manifest::parse_stored(&found.bytes, None))
+        .map_err(|error| error.to_string())
 }
 
 /// What an inventory says of a manifest.
@@ -288,11 +313,11 @@ fn entry(manifest: &Manifest) -> Entry {
 
 /// What tags begin with that stand for what refers to a manifest: cosign's `sha256-….sig`, and
 /// the list of referrers where a registry has none (distribution-spec, "Referrers Tag Schema").
-fn tag_of(digest: &Digest) -> String {
+fn digest_tag_prefix(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm(), digest.encoded())
 }
 
 /// Whether a tag may be one of those.
-fn is_of_digest(tag: &str) -> bool {
+fn is_digest_tag(tag: &str) -> bool {
     ["sha256-", "sha512-"].iter().any(|prefix| tag.starts_with(prefix))
 }

@@ -51,6 +51,12 @@ fn what_is_new_is_sent() {
     let said = json(&["mirror", text(&target), "--from", text(&data)]);
     assert_eq!(figures(&said)[3], 3, "{said}");
     assert_whole(&new, &target);
+    // Another tag for what is there.
+    let tags = data.join("docker/registry/v2/repositories/team/app/_manifests/tags");
+    std::fs::create_dir_all(tags.join("v2/current")).unwrap();
+    std::fs::copy(tags.join("v1/current/link"), tags.join("v2/current/link")).unwrap();
+    let said = json(&["mirror", text(&target), "--from", text(&data), "team/app:v2"]);
+    assert_eq!((figures(&said), &said["images"][0]["result"]), ([0; 4], &"tagged".into()));
 }
 
 #[test]
@@ -90,7 +96,7 @@ fn a_registry_with_a_login_and_redirects_is_mirrored() {
     let login = ["--docker-config", text(root.path())];
     let arguments = ["mirror", text(&target), "--from", &from.url()];
     let (status, _, problem) = run(&arguments);
-    assert_eq!((status, problem.contains("docker login")), (1, true), "{problem}");
+    assert_eq!((status, problem.contains("docker login")), (2, true), "{problem}");
     succeed(&[&arguments[..], &login].concat());
     assert_eq!(store.logins(), 0, "the password is for the registry alone");
     assert_whole(&content, &target);

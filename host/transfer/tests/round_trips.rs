@@ -53,7 +53,7 @@ fn each_format_comes_back_from_a_directory_and_from_a_url() {
 }
 
 #[test]
-fn an_import_by_url_logs_in_and_sends_nothing_twice() {
+fn an_import_by_url_sends_nothing_twice() {
     let content = Content::with_layer(LARGE);
     let (root, data) = filled(&content);
     let archive = root.path().join("images.tar");
@@ -213,6 +213,29 @@ fn signatures_are_asked_for() {
     assert_whole(&content, &target);
 }
 
+/// A manifest that refers to a signed image, from an archive that nobody signed.
+#[test]
+fn what_is_beside_a_signed_archive_is_not_imported() {
+    let content = Content::new();
+    let (root, data) = filled(&content);
+    let key = root.path().join("courier");
+    succeed(&["key", text(&key)]);
+    let [signed, forged] = ["b.tar", "a.tar"].map(|name| root.path().join(name));
+    let private = format!("{}.key", text(&key));
+    let flags = ["--no-referrers", "--sign", &private];
+    succeed(&[&["export", text(&data), "-o", text(&signed)], &flags[..]].concat());
+    succeed(&["export", text(&data), "-o", text(&forged)]);
+    let target = root.path().join("target");
+    let public = format!("{}.pub", text(&key));
+    for archives in [[&signed, &forged], [&forged, &signed]] {
+        let archives = archives.map(|path| text(path));
+        let words = [&["import", text(&target)], &archives[..], &["--verify", &public]].concat();
+        let (status, _, problem) = run(&words);
+        assert_eq!((status, problem.contains("signed")), (2, true), "{problem}");
+        assert!(!target.exists());
+    }
+}
+
 #[test]
 fn names_are_changed() {
     let content = Content::new();
@@ -226,14 +249,23 @@ fn names_are_changed() {
         (&["--tag", "y:2"], "y"),
     ] {
         let said = succeed(&[&["import", text(&target), text(&archive)], flags].concat());
-        assert!(said.starts_with("1 of 1 images"), "{said}");
+        assert!(said.starts_with("1 of 1 image;"), "{said}");
         let tags =
             target.join("docker/registry/v2/repositories").join(name).join("_manifests/tags");
         assert!(tags.is_dir(), "{name}");
     }
-    let (status, _, problem) = run(&["export", text(&data), "team/none", "-o", text(&archive)]);
-    assert_eq!(status, 2);
-    assert!(problem.contains("no such repository"), "{problem}");
+    for (flags, said) in [
+        (&["team/none"][..], "no such repository"),
+        (&["--format", "oci", "--since", "x"], "--format registry"),
+        (&["--prefix", "x/"], "--format oci"),
+    ] {
+        let words = [&["export", text(&data), "-o", text(&archive)], flags].concat();
+        let (status, _, problem) = run(&words);
+        assert_eq!(status, 2);
+        assert!(problem.contains(said), "{problem}");
+    }
+    let nobody = run(&["import", "localhost:1", text(&archive)]);
+    assert!((nobody.0, std::path::Path::new("localhost:1").exists()) == (2, false), "{nobody:?}");
 }
 
 #[test]

@@ -31,6 +31,7 @@ use files::{Archive, At};
 use roadstead_oci::{Digest, Manifest, MediaType, RepositoryName, Tag};
 use scan::Links;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -127,6 +128,19 @@ pub struct Name {
 /// The names that images are given.
 pub type Naming<'a> = dyn Fn(&Image) -> Result<(RepositoryName, Option<Tag>), Error> + 'a;
 
+impl fmt::Display for Name {
+    /// As people write it, as far as it is known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(host) = &self.host {
+            write!(f, "{host}/")?;
+        }
+        if let Some(repository) = &self.repository {
+            write!(f, "{repository}")?;
+        }
+        self.tag.iter().try_for_each(|tag| write!(f, ":{tag}"))
+    }
+}
+
 /// A part of a file.
 #[derive(Clone, Debug)]
 pub struct Part {
@@ -221,8 +235,7 @@ impl Set {
         let Some(places) = self.places(digest) else { return Ok(None) };
         let archive = places.first().and_then(|at| self.archives.get(at.archive));
         let label = archive.map_or("", |archive| &archive.label);
-        let refused =
-            |why: &dyn std::fmt::Display| Error::entry(label, digest.as_str().as_bytes(), why);
+        let refused = |why: &dyn fmt::Display| Error::entry(label, digest.as_str().as_bytes(), why);
         if self.size(digest).is_none_or(|size| size > Manifest::MAX_SIZE as u64) {
             return Err(refused(&"is too large for a manifest"));
         }

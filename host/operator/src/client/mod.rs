@@ -7,7 +7,7 @@ use crate::cert::DOCKER_DIRECTORY;
 use crate::credentials::{self, Credentials};
 use crate::doctor::target::{Scheme, Target};
 use crate::doctor::trust::{Docker, Roots};
-use crate::registry::{Content, Incoming, Registry};
+use crate::registry::{Content, Incoming, Registry, Unanswered};
 use anyhow::bail;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue, LOCATION, USER_AGENT};
@@ -159,7 +159,7 @@ impl Client {
         &self,
         request: &Request<Content>,
         authorization: Option<&str>,
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<Response<Incoming>, Unanswered> {
         let scheme = self.scheme().await?;
         self.send(&self.target, scheme, request, authorization).await
     }
@@ -170,7 +170,7 @@ impl Client {
         scheme: Scheme,
         request: &Request<Content>,
         authorization: Option<&str>,
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<Response<Incoming>, Unanswered> {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let uri = format!("{scheme}://{}{path}", target.authority());
         let content = request.body();
@@ -199,13 +199,14 @@ impl Client {
         &self,
         mut response: Response<Incoming>,
         headers: &HeaderMap,
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<Response<Incoming>, Unanswered> {
         for _ in 0..REDIRECTS {
             if !response.status().is_redirection() {
                 return Ok(response);
             }
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            let location = location.ok_or("the registry redirects to nowhere")?.to_owned();
+            let location =
+                location.ok_or_else(|| "the registry redirects to nowhere".to_owned())?.to_owned();
             let wrong =
                 || format!("the registry redirects to something that is no URL: {location:?}");
             let uri: Uri = location.parse().map_err(|_| wrong())?;
@@ -225,7 +226,7 @@ impl Client {
             .await?;
             response = self.send(&target, scheme, &request, None).await?;
         }
-        Err(format!("the registry redirects more than {REDIRECTS} times"))
+        Err(format!("the registry redirects more than {REDIRECTS} times").into())
     }
 
     /// Refuses plain HTTP where the registry itself does not use it.
@@ -246,7 +247,10 @@ impl Client {
     }
 
     /// Sends a request, and logs in if the registry asks for it.
-    async fn authorized(&self, request: &Request<Content>) -> Result<Response<Incoming>, String> {
+    async fn authorized(
+        &self,
+        request: &Request<Content>,
+    ) -> Result<Response<Incoming>, Unanswered> {
         let known = self.login.of(request);
         let response = self.once(request, known.as_deref()).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
@@ -255,11 +259,12 @@ impl Client {
         let authorization = self.log_in(request, response.headers()).await?;
         let response = self.once(request, Some(&authorization)).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            return Err(format!(
+            let problem = format!(
                 "the registry refuses the login{}; check the password, and what the user may \
                  do",
                 self.user.as_ref().map(|user| format!(" of {}", user.user)).unwrap_or_default()
-            ));
+            );
+            return Err(problem.into());
         }
         self.login.keep(request, authorization);
         Ok(response)
@@ -268,7 +273,7 @@ impl Client {
 
 impl Registry for Client {
     /// Logs in where the registry asks for it, and follows where it redirects a GET.
-    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, String> {
+    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, Unanswered> {
         let response = self.authorized(&request).await?;
         if *request.method() != Method::GET {
             return Ok(response);

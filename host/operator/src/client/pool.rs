@@ -4,7 +4,7 @@ use crate::doctor::connect;
 use crate::doctor::http::{MAX_HEAD, MAX_HEADERS, Stream, reason};
 use crate::doctor::target::{Scheme, Target};
 use crate::doctor::tls;
-use crate::registry::{Incoming, Outgoing};
+use crate::registry::{Incoming, Outgoing, Unanswered};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
@@ -67,7 +67,7 @@ impl Pool {
     pub(super) async fn send(
         &self,
         request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<Response<Incoming>, Unanswered> {
         let limit = self.connector.limit;
         let progress = Progress::default();
         let request = request.map(|body| Tracked { body, progress: progress.clone() });
@@ -78,18 +78,22 @@ impl Pool {
                 response = &mut response => break response,
                 () = sleep_until(due) => {
                     if progress.last() + limit <= Instant::now() {
-                        return Err(no_answer(limit));
+                        return Err(lost(no_answer(limit)));
                     }
                 }
             }
         };
         let response = response.map_err(|error| match std::error::Error::source(&error) {
             // That it is the connection is said by its own words.
-            Some(cause) if error.is_connect() => cause.to_string(),
-            _ => reason(&error),
+            Some(cause) if error.is_connect() => lost(cause.to_string()),
+            _ => lost(reason(&error)),
         })?;
         Ok(response.map(|body| Timed { body, limit, sleep: None }.boxed_unsync()))
     }
+}
+
+fn lost(problem: String) -> Unanswered {
+    Unanswered { problem, passes: true }
 }
 
 fn no_answer(limit: Duration) -> String {

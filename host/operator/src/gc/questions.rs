@@ -283,7 +283,7 @@ const MOST_SECONDS: u64 = 253_402_300_799;
 #[cfg(test)]
 mod tests {
     use super::Question;
-    use crate::registry::{Content, Incoming, Registry};
+    use crate::registry::{Content, Incoming, Registry, Unanswered};
     use bytes::Bytes;
     use http::{Request, Response};
     use http_body_util::{BodyExt as _, Full};
@@ -299,7 +299,10 @@ mod tests {
     struct Answers(RefCell<VecDeque<(u16, Bytes)>>, RefCell<Vec<String>>);
 
     impl Registry for Answers {
-        async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, String> {
+        async fn exchange(
+            &self,
+            request: Request<Content>,
+        ) -> Result<Response<Incoming>, Unanswered> {
             self.1.borrow_mut().push(request.uri().to_string());
             let (status, body) = self.0.borrow_mut().pop_front().unwrap();
             let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();

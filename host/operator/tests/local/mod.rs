@@ -6,7 +6,9 @@ use http_body_util::{BodyExt as _, Full};
 use roadstead_directory::{Directory, DirectoryStorage};
 use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::native::NativeRegistry;
-use roadstead_operator::registry::{Access, Content, Incoming, Opener, Registry, Storage};
+use roadstead_operator::registry::{
+    Access, Content, Incoming, Opener, Registry, Storage, Unanswered,
+};
 use std::path::{Path, PathBuf};
 
 /// Opens data directories.
@@ -43,7 +45,7 @@ impl Opener for Local {
 }
 
 impl Registry for LocalRegistry {
-    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, String> {
+    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, Unanswered> {
         let (parts, content) = request.into_parts();
         let body = content.body().collect().await.map_err(|error| error.to_string())?.to_bytes();
         let response = self.0.send(Request::from_parts(parts, body)).await;

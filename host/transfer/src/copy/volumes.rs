@@ -4,8 +4,10 @@
 //! them after its wait, like all blobs that no manifest refers to.
 
 use super::Copy;
+use crate::hash::digest_of;
 use crate::requests;
 use crate::source::{self, Reading};
+use crate::summary::Problem;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Limited};
@@ -35,7 +37,7 @@ impl<S: Registry, T: Registry> Copy<'_, S, T> {
         set: &Set,
         name: &RepositoryName,
         digest: &Digest,
-    ) -> Result<Joined, String> {
+    ) -> Result<Joined, Problem> {
         let content = self.inventory.contents.get(digest);
         let pieces = content.map(|content| content.pieces.as_slice()).unwrap_or_default();
         let mut places = Vec::new();
@@ -54,8 +56,7 @@ impl<S: Registry, T: Registry> Copy<'_, S, T> {
         for piece in pieces {
             self.keep_piece(set, name, digest, piece).await?;
         }
-        // Another repository of the target may have it, or it is known there.
-        Err(format!("{digest} is not there"))
+        Err(Problem::Missing(digest.clone()))
     }
 
     async fn keeps(&self, name: &RepositoryName, digest: &Digest) -> Result<bool, String> {
@@ -94,7 +95,7 @@ impl<S: Registry, T: Registry> Copy<'_, S, T> {
     }
 
     /// Removes parts that were kept, once the content is there.
-    pub(super) async fn forget(&self, name: &RepositoryName, joined: Joined) {
+    pub(super) async fn delete_kept_pieces(&self, name: &RepositoryName, joined: Joined) {
         for place in joined.0 {
             if let Place::Kept(sum, _) = place {
                 let path = format!("/v2/{name}/blobs/{sum}");
@@ -136,7 +137,7 @@ impl<S: Registry, T: Registry> Copy<'_, S, T> {
         let response = requests::blob(self.target, name, digest, 0).await.ok()?;
         let body = Limited::new(response.into_body(), Manifest::MAX_SIZE);
         let bytes = body.collect().await.ok()?.to_bytes();
-        let found = requests::digest_of(digest.algorithm(), &bytes).ok()?;
+        let found = digest_of(digest.algorithm(), &bytes).ok()?;
         (found == *digest).then_some(bytes)
     }
 }

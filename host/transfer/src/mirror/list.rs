@@ -4,6 +4,7 @@ use crate::select::{Repositories, Selection, What};
 use regex_lite::Regex;
 use roadstead_oci::{RepositoryName, Tag};
 use roadstead_operator::credentials::Credentials;
+use roadstead_operator::files;
 use roadstead_operator::gc::is_url;
 use semver::VersionReq;
 use serde::Deserialize;
@@ -82,11 +83,8 @@ struct Login {
 /// When it cannot be read, or something in it is wrong.
 pub(super) fn read(path: &Path) -> Result<Vec<Entry>, String> {
     let failed = |problem: &dyn std::fmt::Display| format!("{}: {problem}", path.display());
-    let size = std::fs::metadata(path).map_err(|error| failed(&error))?.len();
-    if size > LIST {
-        return Err(failed(&"it is too large for a list"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let bytes = files::read(path, LIST).map_err(|error| failed(&error))?;
+    let text = String::from_utf8(bytes).map_err(|error| failed(&error))?;
     let is_yaml = path.extension().is_some_and(|it| it == "yml" || it == "yaml");
     let entries = if is_yaml { yaml(&text) } else { lines(&text) };
     entries.map_err(|problem| failed(&problem))
@@ -157,7 +155,9 @@ fn lines(text: &str) -> Result<Vec<Entry>, String> {
             None => (String::new(), line),
         };
         let (host, image) = match rest.split_once('/') {
-            Some((host, image)) if host.contains(['.', ':']) || host == "localhost" => {
+            Some((host, image))
+                if !scheme.is_empty() || host.contains(['.', ':']) || host == "localhost" =>
+            {
                 (host, image)
             }
             // As Docker does.
@@ -225,10 +225,14 @@ quay.io:
     #[test]
     fn lists_of_lines_are_read() {
         let entries =
-            lines("alpine:3\n\n# all\nquay.io/a/b # x\nhttp://c:5000/d/*\nteam/app:1").unwrap();
+            lines("alpine:3\n\n# all\nquay.io/a/b # x\nhttp://c:5000/d/*\nteam/app:1\nhttp://e/f")
+                .unwrap();
         let shown: Vec<_> =
             entries.iter().map(|it| (it.source.as_str(), it.images.len())).collect();
-        assert_eq!(shown, [("docker.io", 2), ("http://c:5000", 1), ("quay.io", 1)]);
+        assert_eq!(
+            shown,
+            [("docker.io", 2), ("http://c:5000", 1), ("http://e", 1), ("quay.io", 1)]
+        );
         assert!(lines("a\nB").unwrap_err().starts_with("line 2"));
     }
 }

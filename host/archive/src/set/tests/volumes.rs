@@ -30,6 +30,7 @@ fn export(image: &Built) -> Inventory {
     });
     let split = Content { size: layer.len() as u64, pieces: pieces.into() };
     Inventory {
+        schema_version: Inventory::VERSION,
         volumes: 2,
         repositories: [("a/b".parse().unwrap(), Repository { tags, manifests })].into(),
         contents: [whole(&image.blobs[0], 1), (sha256(layer), split), whole(&image.manifest, 2)]
