@@ -2,11 +2,11 @@
 //! [`htpasswd`] manages the file of users, [`doctor`] checks a registry from a
 //! client's point of view, [`health`] asks whether it answers, [`gc`] drives garbage collection, [`rm`] deletes from a
 //! registry, [`scrub`] reads all that one holds again, [`rescue`] brings lost content
-//! back into one.
+//! back into one. What they share with `roadstead-transfer` is public too: [`registry`] and
+//! [`client`], by which a registry is asked, and [`push`], the requests of a push.
 //!
 //! None of them needs a running Roadstead or wasmtime, so the crate builds and
-//! tests in seconds. `host/src/cli.rs` offers them as subcommands of
-//! `roadstead`.
+//! tests in seconds. `host/src/cli/` offers them as subcommands of `roadstead`.
 
 pub mod cert;
 pub mod client;

@@ -3,6 +3,7 @@
 
 mod volumes;
 
+use crate::DEPTH;
 use crate::progress::Progress;
 use crate::source::{self, Origin, Reading, Source};
 use crate::summary::{Outcome, Problem, Totals};
@@ -28,12 +29,6 @@ const RETRIES: u32 = 3;
 ///
 /// Limit: pause before a blob is sent again; test: none, it would take as long.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// How deep indexes within indexes are followed.
-///
-/// Limit: depth of indexes that a transfer follows; test: none, manifests that lie deeper are
-/// not in an inventory.
-const DEPTH: usize = 16;
 
 /// Pushes contents into a registry.
 pub(crate) struct Copy<'a, S, T> {

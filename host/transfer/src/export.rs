@@ -107,7 +107,8 @@ async fn export(
     let registry = args.reach.open(&args.source, Access::Read, user, opener).await?;
     requests::ping(&registry).await?;
     let progress = Progress::new(&args.report);
-    let source = Source::new(Origin::Registry(&registry));
+    let directory = Reach::directory(&args.source, opener);
+    let source = Source::new(Origin::Registry(&registry)).in_directory(directory);
     let (inventory, unread) = read(args, &registry, &source, &progress).await?;
     if inventory.repositories.is_empty() {
         let problem = unread.first().map(|it| format!("{}: {}", it.image, it.problem));
@@ -231,13 +232,7 @@ async fn read<R: Registry>(
     let everything = [Selection::everything()];
     let selections = if args.images.is_empty() { &everything[..] } else { &args.images };
     progress.begin("manifests", 0);
-    let mut walk = Walk {
-        registry,
-        source,
-        wanted: &wanted,
-        inventory: Inventory::default(),
-        unread: Vec::new(),
-    };
+    let mut walk = Walk::new(registry, source, &wanted);
     walk.add(selections).await?;
     Ok((walk.inventory, walk.unread))
 }

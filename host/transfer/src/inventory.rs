@@ -57,13 +57,7 @@ async fn print(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> 
     let selections = if args.images.is_empty() { &everything[..] } else { &args.images };
     let progress = Progress::new(&Report::default());
     progress.begin("manifests", 0);
-    let mut walk = Walk {
-        registry: &registry,
-        source: &source,
-        wanted: &wanted,
-        inventory: Inventory::default(),
-        unread: Vec::new(),
-    };
+    let mut walk = Walk::new(&registry, &source, &wanted);
     walk.add(selections).await?;
     progress.end();
     for unread in &walk.unread {

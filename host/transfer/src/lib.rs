@@ -31,6 +31,11 @@ use roadstead_operator::Streams;
 use std::io;
 use summary::Summary;
 
+/// How deep indexes within indexes are followed.
+///
+/// Limit: depth of indexes of a transfer; test: none, archives and clients have less.
+const DEPTH: usize = 16;
+
 /// The exit status of a transfer: 0 if all was transferred, 1 if some images were not, 2 if
 /// nothing could be done.
 fn status(

@@ -116,7 +116,11 @@ async fn mirror(
         let from = &entry.source;
         let registry = args.reach.open(from, Access::Read, entry.user.clone(), opener).await;
         let done = match registry {
-            Ok(registry) => one(args, &entry, &registry, &target, &progress, &mut summary).await,
+            Ok(registry) => {
+                let directory = Reach::directory(from, opener);
+                let source = Source::new(Origin::Registry(&registry)).in_directory(directory);
+                one(args, &entry, &source, &registry, &target, &progress, &mut summary).await
+            }
             Err(problem) => Err(problem),
         };
         match done {
@@ -138,31 +142,25 @@ async fn mirror(
 async fn one<S: Registry, T: Registry>(
     args: &Args,
     entry: &Entry,
+    source: &Source<'_, S>,
     registry: &S,
     target: &T,
     progress: &Progress,
     summary: &mut Summary,
 ) -> Result<(), String> {
     requests::ping(registry).await?;
-    let source = Source::new(Origin::Registry(registry));
     let parallel = args.reach.parallel();
     let wanted =
         Wanted { platforms: args.platform.clone(), referrers: !args.no_referrers, parallel };
     progress.begin("manifests", 0);
-    let mut walk = Walk {
-        registry,
-        source: &source,
-        wanted: &wanted,
-        inventory: Inventory::default(),
-        unread: Vec::new(),
-    };
+    let mut walk = Walk::new(registry, source, &wanted);
     walk.add(&entry.selections()).await?;
     let failed = |it: Unread| Outcome::failed(it.image, it.problem);
     summary.images.extend(walk.unread.into_iter().map(failed));
     let (inventory, origins) = rename(walk.inventory, entry, &args.naming)?;
     progress.begin("mirror", inventory.contents.values().map(|content| content.size).sum());
     let copy = Copy {
-        source: &source,
+        source,
         origins: &origins,
         target,
         inventory: &inventory,

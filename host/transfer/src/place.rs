@@ -7,7 +7,7 @@ use roadstead_operator::gc::is_url;
 use roadstead_operator::registry::{
     Access, Content, Incoming, Opener, Registry, Storage, Unanswered,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A registry, wherever it is.
@@ -108,6 +108,12 @@ impl Reach {
             std::fs::create_dir_all(path.join("docker/registry/v2")).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// The data directory of a storage of this machine, if it is one.
+    pub(crate) fn directory(text: &str, opener: &impl Opener) -> Option<PathBuf> {
+        let storage = Storage::at(Path::new(text)).filter(|_| !is_registry(text))?;
+        opener.directory(&storage)
     }
 
     /// The registry at a URL, or over a storage.

@@ -19,6 +19,8 @@ use serde::de::DeserializeOwned;
 const PAGE: usize = 8 * 1024 * 1024;
 
 /// How many names a page should have.
+///
+/// Limit: names of a page that a transfer asks for; test: none, registries may give fewer.
 const NAMES: usize = 1000;
 
 /// The most pages of one list.

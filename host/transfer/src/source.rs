@@ -9,12 +9,15 @@ use http_body_util::{BodyExt as _, StreamBody};
 use roadstead_archive::{Part, Set};
 use roadstead_oci::{Digest, Reference, RepositoryName};
 use roadstead_operator::registry::{Outgoing, Registry};
+use roadstead_storage::Key;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// The bytes of an archive that are read at a time.
@@ -24,6 +27,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 const BUFFER: usize = 512 * 1024;
 
 /// How many pieces of a content wait to be used.
+///
+/// Limit: pieces of a content that a transfer reads ahead; test: none, more are not read yet.
 const AHEAD: usize = 2;
 
 /// How often in a row a blob is asked for again of which nothing came.
@@ -41,6 +46,8 @@ const KEPT: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Source<'a, R> {
     pub(crate) origin: Origin<'a, R>,
+    /// The data directory of the registry, if it is one of this machine: its blobs are files.
+    directory: Option<PathBuf>,
     /// Manifests that were made, or read before.
     manifests: RefCell<Kept>,
 }
@@ -81,7 +88,21 @@ pub(crate) fn body(pieces: Receiver<io::Result<Bytes>>) -> Outgoing {
 
 impl<'a, R: Registry> Source<'a, R> {
     pub(crate) fn new(origin: Origin<'a, R>) -> Self {
-        Self { origin, manifests: RefCell::default() }
+        Self { origin, directory: None, manifests: RefCell::default() }
+    }
+
+    /// The registry is over this data directory.
+    pub(crate) fn in_directory(self, directory: Option<PathBuf>) -> Self {
+        Self { directory, ..self }
+    }
+
+    /// The file of a blob, where there is one that has at least these bytes.
+    fn file(&self, digest: &Digest, range: &Range<u64>) -> Option<Part> {
+        let path = self.directory.as_ref()?.join(Key::Blob(digest.clone()).to_string());
+        let file = File::open(path).ok()?;
+        let metadata = file.metadata().ok()?;
+        let whole = metadata.is_file() && metadata.len() >= range.end;
+        whole.then(|| Part { file: Arc::new(file), range: range.clone() })
     }
 
     /// Keeps the bytes of a manifest that only this process has.
@@ -152,9 +173,10 @@ impl<'a, R: Registry> Source<'a, R> {
                     }
                 })
             }
-            (Origin::Registry(registry), None) => {
-                Box::pin(from_registry(*registry, repository, digest, range, sender))
-            }
+            (Origin::Registry(registry), None) => match self.file(digest, &range) {
+                Some(part) => Box::pin(from_files(Some(vec![part]), digest, sender)),
+                None => Box::pin(from_registry(*registry, repository, digest, range, sender)),
+            },
             (Origin::Archives(set), None) => {
                 Box::pin(from_files(set.parts(digest, range), digest, sender))
             }

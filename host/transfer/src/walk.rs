@@ -1,6 +1,7 @@
 //! What a registry has of some images: their manifests, all that these list, what refers to
 //! them, and their blobs.
 
+use crate::DEPTH;
 use crate::hash::digest_of;
 use crate::requests::{self, Found};
 use crate::select::{Repositories, Selection, What};
@@ -8,13 +9,18 @@ use crate::source::Source;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use roadstead_archive::{Content, Inventory, Manifest as Entry, Repository};
-use roadstead_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
+use roadstead_oci::{Digest, Manifest, Reference, RepositoryName, Tag, Target};
 use roadstead_operator::registry::Registry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 mod platform;
 
 pub(crate) use platform::Platform;
+
+/// The most manifests of an inventory.
+///
+/// Limit: manifests of an export or a mirror; test: none, it would take as many.
+const MANIFESTS: usize = 1_000_000;
 
 /// What is wanted of each image.
 #[derive(Clone, Debug)]
@@ -43,6 +49,8 @@ pub(crate) struct Walk<'a, R> {
     pub(crate) wanted: &'a Wanted,
     pub(crate) inventory: Inventory,
     pub(crate) unread: Vec<Unread>,
+    /// How many manifests there are so far.
+    manifests: usize,
 }
 
 /// What is to be fetched of a repository.
@@ -59,11 +67,23 @@ enum Why {
     Tag(Tag),
     /// It was named by its digest, or refers to another.
     Named,
-    /// An index lists it.
-    Listed,
+    /// An index lists it, which is so deep within others.
+    Listed(usize),
 }
 
 impl Work {
+    /// Adds the tags among `others` that stand for what refers to a manifest.
+    fn add_signatures(&mut self, digest: &Digest, others: &mut BTreeSet<&str>) {
+        let prefix = digest_tag_prefix(digest);
+        others.retain(|tag| {
+            let refers = tag.starts_with(&prefix);
+            if let Some(tag) = Tag::parse(tag).ok().filter(|_| refers) {
+                self.queue.push_back((Reference::Tag(tag.clone()), Why::Tag(tag)));
+            }
+            !refers
+        });
+    }
+
     fn add(&mut self, digest: Digest, why: Why) {
         if self.seen.insert(digest.clone()) {
             self.queue.push_back((Reference::Digest(digest), why));
@@ -71,7 +91,12 @@ impl Work {
     }
 }
 
-impl<R: Registry> Walk<'_, R> {
+impl<'a, R: Registry> Walk<'a, R> {
+    pub(crate) fn new(registry: &'a R, source: &'a Source<'a, R>, wanted: &'a Wanted) -> Self {
+        let (inventory, unread) = (Inventory::default(), Vec::new());
+        Self { registry, source, wanted, inventory, unread, manifests: 0 }
+    }
+
     /// Adds these images.
     ///
     /// # Errors
@@ -174,56 +199,27 @@ impl<R: Registry> Walk<'_, R> {
             {
                 running.push(one(reference, why));
             }
-            let Some((reference, why, found, known)) = running.next().await else {
-                break;
-            };
-            let image = match &reference {
-                Reference::Tag(tag) => format!("{name}:{tag}"),
-                Reference::Digest(digest) => format!("{name}@{digest}"),
-            };
-            let found = match found {
-                Ok(Some(found)) => found,
+            let Some((reference, why, found, known)) = running.next().await else { break };
+            let added = match (found, known) {
+                (Ok(Some(found)), Ok(known)) => {
+                    self.add_found(&mut repository, &mut work, why, found, known)
+                }
                 // Indexes may list platforms that were never pushed.
-                Ok(None) if why == Why::Listed => continue,
-                Ok(None) => {
-                    self.not_read(&image, "it is not there");
-                    continue;
-                }
-                Err(problem) => {
-                    self.not_read(&image, &problem);
-                    continue;
-                }
+                (Ok(None), _) if matches!(why, Why::Listed(_)) => continue,
+                (Ok(None), _) => Err("it is not there".to_owned()),
+                (Err(problem), _) => Err(problem),
+                (_, Err(problem)) => Err(format!("its referrers: {problem}")),
             };
-            let original = found.digest.clone();
-            let found = match self.chosen(&mut work, &why, found) {
-                Ok(Some(found)) => found,
-                Ok(None) => continue,
+            match added {
+                Ok(Some(digest)) if referrers => work.add_signatures(&digest, &mut others),
+                Ok(_) => {}
                 Err(problem) => {
+                    let image = match &reference {
+                        Reference::Tag(tag) => format!("{name}:{tag}"),
+                        Reference::Digest(digest) => format!("{name}@{digest}"),
+                    };
                     self.not_read(&image, &problem);
-                    continue;
                 }
-            };
-            match known {
-                // Of another index, these are no referrers.
-                Ok(_) if found.digest != original => {}
-                Ok(known) => {
-                    known.into_iter().flatten().for_each(|digest| work.add(digest, Why::Named));
-                }
-                Err(problem) => self.not_read(&image, &format!("its referrers: {problem}")),
-            }
-            if referrers {
-                let prefix = digest_tag_prefix(&found.digest);
-                let signatures: Vec<_> =
-                    others.iter().copied().filter(|tag| tag.starts_with(&prefix)).collect();
-                for tag in signatures {
-                    others.remove(tag);
-                    if let Ok(tag) = Tag::parse(tag) {
-                        work.queue.push_back((Reference::Tag(tag.clone()), Why::Tag(tag)));
-                    }
-                }
-            }
-            if let Err(problem) = self.take(&mut repository, &mut work, why, found) {
-                self.not_read(&image, &problem);
             }
         }
         let held: BTreeSet<Digest> = repository.manifests.keys().cloned().collect();
@@ -231,6 +227,27 @@ impl<R: Registry> Walk<'_, R> {
             manifest.children.retain(|child| held.contains(child));
         }
         repository
+    }
+
+    /// Adds a manifest and its referrers, and says which one it was, unless another takes its
+    /// place.
+    fn add_found(
+        &mut self,
+        repository: &mut Repository,
+        work: &mut Work,
+        why: Why,
+        found: Found,
+        referrers: Option<Vec<Digest>>,
+    ) -> Result<Option<Digest>, String> {
+        let original = found.digest.clone();
+        let Some(found) = self.chosen(work, &why, found)? else { return Ok(None) };
+        let digest = found.digest.clone();
+        // Of an index that was made of it, they are no referrers.
+        if digest == original {
+            referrers.into_iter().flatten().for_each(|it| work.add(it, Why::Named));
+        }
+        self.take(repository, work, why, found)?;
+        Ok(Some(digest))
     }
 
     /// What is wanted of an index: itself, one without some of its platforms, or none if the only
@@ -242,7 +259,7 @@ impl<R: Registry> Walk<'_, R> {
         if self.wanted.platforms.is_empty()
             || !manifest.media_type().is_index()
             || manifest.subject().is_some()
-            || *why == Why::Listed
+            || matches!(why, Why::Listed(_))
             || is_list
         {
             return Ok(Some(found));
@@ -270,19 +287,32 @@ impl<R: Registry> Walk<'_, R> {
         found: Found,
     ) -> Result<(), String> {
         let manifest = parse(&found)?;
+        if self.manifests == MANIFESTS {
+            return Err(format!("there are more than {MANIFESTS} manifests; choose some images"));
+        }
+        self.manifests += 1;
         self.source.keep(&found.digest, &found.bytes);
         work.seen.insert(found.digest.clone());
-        if let Why::Tag(tag) = why {
-            repository.tags.insert(tag, found.digest.clone());
-        }
+        let depth = match why {
+            Why::Tag(tag) => {
+                repository.tags.insert(tag, found.digest.clone());
+                0
+            }
+            Why::Named => 0,
+            Why::Listed(depth) if depth < DEPTH => depth,
+            Why::Listed(_) => return Err(format!("indexes are nested deeper than {DEPTH}")),
+        };
         let contents = &mut self.inventory.contents;
         let mut hold = |digest: &Digest, size| {
             contents.entry(digest.clone()).or_insert(Content { size, pieces: Vec::new() });
         };
         hold(&found.digest, found.bytes.len() as u64);
-        manifest.blobs().for_each(|blob| hold(&blob.digest, blob.size));
-        for child in manifest.children() {
-            work.add(child.digest.clone(), Why::Listed);
+        let (children, blobs) = parts(&manifest);
+        for blob in &blobs {
+            hold(&blob.digest, blob.size);
+        }
+        for child in children {
+            work.add(child.digest.clone(), Why::Listed(depth + 1));
         }
         repository.manifests.insert(found.digest, entry(&manifest));
         Ok(())
@@ -302,13 +332,22 @@ fn parse(found: &Found) -> Result<Manifest, String> {
 
 /// What an inventory says of a manifest.
 fn entry(manifest: &Manifest) -> Entry {
+    let (children, blobs) = parts(manifest);
     Entry {
         media_type: manifest.media_type().clone(),
         artifact_type: manifest.effective_artifact_type().cloned(),
         subject: manifest.subject().map(|subject| subject.digest.clone()),
-        children: manifest.children().map(|child| child.digest.clone()).collect(),
-        blobs: manifest.blobs().map(|blob| blob.digest.clone()).collect(),
+        children: children.iter().map(|child| child.digest.clone()).collect(),
+        blobs: blobs.iter().map(|blob| blob.digest.clone()).collect(),
     }
+}
+
+/// The manifests that a manifest lists, and the blobs. What an index lists that is not JSON is a
+/// blob: caches of builds are such indexes.
+fn parts(manifest: &Manifest) -> (Vec<&Target>, Vec<&Target>) {
+    let (children, others): (Vec<_>, Vec<_>) =
+        manifest.children().partition(|child| child.media_type.is_json());
+    (children, manifest.blobs().chain(others).collect())
 }
 
 /// What tags begin with that stand for what refers to a manifest: cosign's `sha256-….sig`, and

@@ -24,6 +24,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
 /// How many pieces wait to be written.
+///
+/// Limit: pieces that wait to be written to an archive; test: none, more are not read yet.
 const AHEAD: usize = 4;
 
 /// The file of a volume, if there are several of them: `images.tar` is `images-1.tar` then.

@@ -265,7 +265,7 @@ fn names_are_changed() {
         assert!(problem.contains(said), "{problem}");
     }
     let nobody = run(&["import", "localhost:1", text(&archive)]);
-    assert!((nobody.0, std::path::Path::new("localhost:1").exists()) == (2, false), "{nobody:?}");
+    assert!((nobody.0, Path::new("localhost:1").exists()) == (2, false), "{nobody:?}");
 }
 
 #[test]

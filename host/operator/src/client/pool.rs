@@ -1,7 +1,7 @@
 //! Connections, which are kept for later requests.
 
 use crate::doctor::connect;
-use crate::doctor::http::{MAX_HEAD, MAX_HEADERS, Stream, reason};
+use crate::doctor::http::{MAX_HEADERS, Stream, reason};
 use crate::doctor::target::{Scheme, Target};
 use crate::doctor::tls;
 use crate::registry::{Incoming, Outgoing, Unanswered};
@@ -27,6 +27,11 @@ use tower_service::Service;
 /// Limit: idle connections of a client to a registry; test: none, more are closed.
 const IDLE: usize = 16;
 
+/// The largest head of a response, and the most bytes of a body that are received at a time.
+///
+/// Limit: bytes that a client receives at a time; test: none, it is the size of a buffer.
+const BUFFER: usize = 256 * 1024;
+
 /// How long a connection without a request is kept: less than registries keep one.
 ///
 /// Limit: time for which a client keeps an idle connection; test: none, it would take as long.
@@ -45,7 +50,7 @@ impl Pool {
             .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(IDLE)
             .pool_timer(TokioTimer::new())
-            .http1_max_buf_size(MAX_HEAD)
+            .http1_max_buf_size(BUFFER)
             .http1_max_headers(MAX_HEADERS)
             .build(connector.clone());
         Self { client, connector }

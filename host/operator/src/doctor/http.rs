@@ -18,7 +18,7 @@ pub(crate) const MAX_BODY: usize = 1024 * 1024;
 /// The largest head of a response.
 ///
 /// Limit: bytes of a response's head; test: `endless_answers_end`.
-pub(crate) const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEAD: usize = 64 * 1024;
 
 /// The most headers of a response.
 ///
