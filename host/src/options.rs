@@ -1,9 +1,17 @@
 //! The options of a host.
 
+use crate::behind::archives;
 use crate::collect::schedule::Hurry;
-use roadstead_config::{Config, ConfigError, Settings};
+use roadstead_config::{Config, ConfigError, Given, Settings};
 use std::env;
 use std::path::PathBuf;
+
+/// What the names of all settings of a storage begin with, and the one that chooses it.
+const BELOW_STORAGE: &str = "REGISTRY_STORAGE_";
+const STORAGE: &str = "REGISTRY_STORAGE";
+
+/// The setting with which nothing is written.
+const READ_ONLY: &str = "REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED";
 
 /// The options of a host: its settings, and what the command line adds.
 #[derive(Clone, Debug)]
@@ -12,6 +20,8 @@ pub struct Options {
     pub config: Config,
     /// The storage directory; not used if the settings name an object store.
     pub root: PathBuf,
+    /// Archives that are served, and only read, in place of a storage.
+    pub archives: Vec<PathBuf>,
     /// A component to run instead of [`crate::COMPONENT`].
     pub component: Option<PathBuf>,
     /// The directory for its compiled code; without it, it is compiled at every
@@ -33,12 +43,48 @@ impl Options {
         let root = config.root.clone().unwrap_or_else(default_root);
         let variables = settings.for_component();
         let code_cache = default_code_cache();
-        Ok(Self { config, root, component: None, code_cache, hurry: None, variables })
+        Ok(Self {
+            config,
+            root,
+            archives: Vec::new(),
+            component: None,
+            code_cache,
+            hurry: None,
+            variables,
+        })
+    }
+
+    /// Options to serve archives, from the settings of the environment but for those of a
+    /// storage: nothing is written, and nothing maintained.
+    ///
+    /// # Errors
+    /// All that is wrong with the settings, at once.
+    pub fn over_archives(
+        archives: Vec<PathBuf>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let of_storage = |name: &str| name == STORAGE || name.starts_with(BELOW_STORAGE);
+        let (mut ignored, others): (Vec<_>, Vec<_>) =
+            environment.into_iter().partition(|(name, _)| of_storage(name));
+        ignored.retain(|(name, _)| name != READ_ONLY);
+        let others = others.into_iter().chain([(READ_ONLY.to_owned(), "true".to_owned())]);
+        let given = others.map(|(name, value)| Given::variable(name, value));
+        let mut options = Self::new(&Settings::gather(given))?;
+        options.archives = archives;
+        options.config.upload_purging = None;
+        options.config.collection = None;
+        if !ignored.is_empty() {
+            let names: Vec<_> = ignored.into_iter().map(|(name, _)| name).collect();
+            let warning = format!("archives are served; ignored are {}", names.join(", "));
+            options.config.warnings.push(warning);
+        }
+        Ok(options)
     }
 
     /// Where the data is, for the log.
     pub(crate) fn location(&self) -> String {
         match &self.config.cloud {
+            _ if !self.archives.is_empty() => archives::location(&self.archives),
             Some(cloud) => cloud.location(),
             None => self.root.display().to_string(),
         }
@@ -89,6 +135,33 @@ mod tests {
             assert_eq!(options.variables, expected, "{users}");
             assert_eq!(options.config.warnings.len(), 1, "{:?}", options.config.warnings);
         }
+    }
+
+    #[test]
+    fn archives_are_served_with_no_settings_of_a_storage() {
+        let environment = [
+            ("REGISTRY_HTTP_ADDR", ":5001"),
+            ("REGISTRY_STORAGE", "s3"),
+            ("REGISTRY_STORAGE_S3_BUCKET", "b"),
+            ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/data"),
+            ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
+            ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "false"),
+            ("REGISTRY_AUTH", "token"),
+            ("REGISTRY_AUTH_HTPASSWD_PATH", "/users"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let archives = vec!["a.tar".into()];
+        let options = Options::over_archives(archives.clone(), environment).unwrap();
+        let config = &options.config;
+        assert!(config.read_only && !config.delete_enabled && config.cloud.is_none());
+        assert!(config.collection.is_none() && config.upload_purging.is_none());
+        assert_eq!((config.address.as_str(), &options.archives), ("[::]:5001", &archives));
+        let variables: Vec<_> = options.variables.iter().map(|(name, _)| name.as_str()).collect();
+        let read_only = "REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED";
+        assert_eq!(variables, ["REGISTRY_AUTH", "REGISTRY_AUTH_HTPASSWD_PATH", read_only]);
+        let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+        assert!(warning.contains("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"), "{warning}");
+        assert!(!warning.contains("READONLY"), "{warning}");
     }
 
     /// Whatever the table says is the host's.

@@ -1,5 +1,6 @@
 //! The host from start to shutdown.
 
+use crate::behind::archives;
 use crate::behind::auth::HostAuth;
 use crate::behind::credentials::HostCredentials;
 use crate::behind::hooks::{Hooks, Storage};
@@ -233,9 +234,14 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the directory, or checks that the object store answers, and that the
+/// Opens the archives or the directory, or checks that the object store answers, and that the
 /// platform gives the credentials that the settings do not have.
 pub(crate) async fn storage(options: &Options) -> anyhow::Result<Storage> {
+    if !options.archives.is_empty() {
+        let archives = options.archives.clone();
+        let store = blocking::reads().run(move || archives::open(&archives)).await??;
+        return Ok(Storage::Archives(Arc::new(store)));
+    }
     if let Some(cloud) = &options.config.cloud {
         let outbound = Outbound::new(cloud)?;
         outbound.check().await?;

@@ -1,6 +1,7 @@
 //! The host as a process: crashes, aborts, limits, traps, TLS, shutdown.
 
 mod aborts;
+mod archives;
 mod attacks;
 mod big_blobs;
 mod client_headers;
@@ -38,6 +39,7 @@ mod tls_clients;
 mod tls_reload;
 mod tls_start;
 mod traffic;
+mod transfers;
 mod trap;
 mod wire;
 mod wrong_digest;

@@ -7,7 +7,7 @@ use http::header::{
 };
 use http::{Method, Request, StatusCode};
 use roadstead_oci::{Digest, MediaType, Reference, RepositoryName};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The bytes that [`upload`] sends at a time: 8 MiB. So much of a blob is in memory.
 ///
@@ -79,9 +79,10 @@ pub fn busy(status: StatusCode, headers: &http::HeaderMap) -> Option<Duration> {
     if !statuses.contains(&status) {
         return None;
     }
-    let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let seconds = after.and_then(|text| text.trim().parse().ok());
-    Some(Duration::from_secs(seconds.unwrap_or_default()))
+    let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let date = || httpdate::parse_http_date(after).ok()?.duration_since(SystemTime::now()).ok();
+    let seconds = after.trim().parse().ok().map(Duration::from_secs);
+    Some(seconds.or_else(date).unwrap_or_default())
 }
 
 async fn send(
@@ -136,8 +137,9 @@ pub async fn has(registry: &impl Registry, path: &str) -> Result<bool, String> {
 pub async fn head(registry: &impl Registry, path: &str) -> Result<Option<Answer>, String> {
     let answer = send(registry, &Method::HEAD, path, &[], Bytes::new()).await?;
     match answer.status {
-        // Of a blob that is in an object store.
-        status if status == StatusCode::OK || status.is_redirection() => Ok(Some(answer)),
+        StatusCode::OK => Ok(Some(answer)),
+        // A blob that is in an object store.
+        status if status.is_redirection() && path.contains("/blobs/") => Ok(Some(answer)),
         StatusCode::NOT_FOUND => Ok(None),
         status => Err(format!("the registry answers {status} to HEAD {path}")),
     }
@@ -173,16 +175,25 @@ pub async fn begin(
     }
 }
 
-/// Sends a whole blob, and ends the upload. It is tried once: who calls it has to begin anew.
+/// Why a blob was not taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// In words for whoever runs the command.
+    pub problem: String,
+    /// Whether it would be refused again.
+    pub is_final: bool,
+}
+
+/// Sends a whole blob, and ends the upload. It is tried once: the caller has to begin anew.
 ///
 /// # Errors
-/// When the registry refuses it, or the connection is lost. Then the session goes.
+/// When the registry refuses it, or the connection is lost. Then the session is cancelled.
 pub async fn put(
     registry: &impl Registry,
     session: &str,
     digest: &Digest,
     content: Content,
-) -> Result<(), String> {
+) -> Result<(), Refused> {
     let headers = [
         (CONTENT_TYPE, "application/octet-stream".to_owned()),
         (CONTENT_LENGTH, content.length.to_string()),
@@ -190,11 +201,15 @@ pub async fn put(
     let path = closing(session, digest);
     let result = match once(registry, &Method::PUT, &path, &headers, content).await {
         Ok(answer) if answer.status == StatusCode::CREATED => return Ok(()),
-        Ok(answer) => Err(refused(&answer)),
-        Err(unanswered) => Err(unanswered.problem),
+        Ok(answer) => Refused {
+            problem: refused(&answer),
+            is_final: answer.status.is_client_error()
+                && busy(answer.status, &answer.headers).is_none(),
+        },
+        Err(unanswered) => Refused { problem: unanswered.problem, is_final: !unanswered.passes },
     };
     cancel(registry, session).await;
-    result
+    Err(result)
 }
 
 /// Sends a blob in pieces, which `read` reads from an offset on, and ends the upload.

@@ -1,5 +1,6 @@
 //! Dispatches the component's outbound requests.
 
+use crate::behind::archives::ArchiveStore;
 use crate::behind::auth::HostAuth;
 use crate::behind::credentials::HostCredentials;
 use crate::behind::hashing;
@@ -19,6 +20,8 @@ use wasmtime_wasi_http::{
 pub(crate) enum Storage {
     /// In a directory of this host.
     Directory(Arc<HostStore>),
+    /// In archives, which are only read.
+    Archives(Arc<ArchiveStore>),
     /// In an object store, for which the platform may give the credentials.
     Cloud(Arc<Outbound>, Option<Arc<HostCredentials>>),
 }
@@ -44,11 +47,11 @@ pub(crate) struct Hooks {
 impl Hooks {
     /// The services that the component is offered.
     pub(crate) fn services(&self) -> Services {
-        let directory = matches!(self.storage, Storage::Directory(_));
+        let here = !matches!(self.storage, Storage::Cloud(..));
         Services {
-            storage: directory,
+            storage: here,
             access: self.auth.is_some(),
-            hashing: !directory,
+            hashing: !here,
             credentials: matches!(self.storage, Storage::Cloud(_, Some(_))),
             front: true,
         }
@@ -58,7 +61,7 @@ impl Hooks {
     pub(crate) fn session_secret(&self) -> Option<String> {
         match &self.storage {
             Storage::Directory(store) => store.session_secret(),
-            Storage::Cloud(..) => None,
+            Storage::Archives(_) | Storage::Cloud(..) => None,
         }
     }
 }
@@ -90,6 +93,9 @@ impl WasiHttpHooks for Hooks {
                     tokio::spawn(auth.respond(request)).await.map_err(panicked)?
                 }
                 (Some(bridge::storage::AUTHORITY), Storage::Directory(store), _) => {
+                    store.respond(request).await.map_err(panicked)?
+                }
+                (Some(bridge::storage::AUTHORITY), Storage::Archives(store), _) => {
                     store.respond(request).await.map_err(panicked)?
                 }
                 (Some(bridge::hashing::AUTHORITY), Storage::Cloud(..), _) => {

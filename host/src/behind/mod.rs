@@ -1,5 +1,6 @@
 //! What is behind the component: all that it can call.
 
+pub(crate) mod archives;
 pub(crate) mod auth;
 pub(crate) mod credentials;
 mod deadline;

@@ -260,7 +260,8 @@ impl HostStore {
     }
 }
 
-type Outcome = Result<(Reply, Option<WasiBody>), StorageError>;
+/// A reply, and the content that follows it.
+pub(super) type Outcome = Result<(Reply, Option<WasiBody>), StorageError>;
 
 /// Carries out an operation without a body, and waits for it.
 fn execute(directory: &Directory, operation: &Operation) -> Outcome {
@@ -301,7 +302,8 @@ impl Drop for Receiving<'_> {
     }
 }
 
-fn parse<T: DeserializeOwned>(json: &HeaderValue) -> Result<T, StorageError> {
+/// Parses what a header says.
+pub(super) fn parse<T: DeserializeOwned>(json: &HeaderValue) -> Result<T, StorageError> {
     serde_json::from_slice(json.as_bytes())
         .map_err(|error| StorageError::Failed(format!("the component's operation: {error}")))
 }
@@ -442,7 +444,7 @@ fn pool(operation: &Operation) -> &'static Pool {
 }
 
 /// Runs work that may block on the disk off the async threads.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     pool: &'static Pool,
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
@@ -457,7 +459,7 @@ fn lost(lost: Lost) -> StorageError {
 }
 
 /// The response for an outcome, which is logged if the storage fails.
-fn answer(outcome: Outcome) -> Response<WasiBody> {
+pub(super) fn answer(outcome: Outcome) -> Response<WasiBody> {
     if let Some(cause) = outcome.as_ref().err().and_then(StorageError::cause) {
         tracing::error!("storage: {cause}");
     }

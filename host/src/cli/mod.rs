@@ -5,6 +5,7 @@ pub mod config_file;
 mod documents;
 mod program;
 mod scrub;
+mod sources;
 mod storage;
 
 use crate::collect::schedule::Hurry;
@@ -19,10 +20,21 @@ use program::FILE_VARIABLE;
 use roadstead_config::{Given, Settings, manual};
 use roadstead_embedded::COMPONENT;
 use roadstead_operator::{Output, cert, doctor, gc, health, htpasswd, rescue, rm};
+use roadstead_transfer::{export, import, inventory, key, mirror};
+use sources::Sources;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// What the help of `serve` says of archives.
+const ARCHIVES: &str = "\
+Archives are OCI layouts, and tar files (volumes included) written by `docker save`, skopeo,
+oc-mirror or `roadstead export`. They are served read-only and are not unpacked; signatures of
+inventories are not verified. Settings come from environment variables only; REGISTRY_STORAGE_* is
+ignored. Image names omit the original registry:
+  roadstead serve /media/disk/*.tar
+  docker pull localhost:5000/nginx";
 
 /// A container registry.
 #[derive(Parser)]
@@ -34,11 +46,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the registry
+    /// Serve the registry, or archives of images
     Serve {
-        /// A configuration file with distribution's keys; environment variables override it
-        #[arg(value_name = "config.yml")]
-        config: Option<PathBuf>,
+        /// A configuration file with distribution's keys, which environment variables override; or
+        /// archives, directories of archives and OCI layouts, which are served as they are
+        #[arg(value_name = "config.yml | ARCHIVE")]
+        sources: Vec<PathBuf>,
         /// Run this component instead of the built-in one
         #[arg(long, value_name = "FILE")]
         component: Option<PathBuf>,
@@ -57,6 +70,7 @@ enum Command {
     GarbageCollect(gc::DistributionArgs),
     Cert(cert::Args),
     Doctor(doctor::Args),
+    Export(Box<export::Args>),
     /// Ask the registry of these settings whether it answers, as a container's health check
     Health {
         /// The configuration file with which it serves
@@ -75,6 +89,10 @@ enum Command {
         directory: PathBuf,
     },
     Htpasswd(htpasswd::Args),
+    Import(Box<import::Args>),
+    Inventory(inventory::Args),
+    Key(key::Args),
+    Mirror(Box<mirror::Args>),
     /// Put back what a loss of power took away, from the journal of a directory that is not
     /// served
     Recover {
@@ -106,8 +124,11 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
         config.or_else(|| program::default_file(&called, named.map(PathBuf::from), Path::exists))
     };
     match Cli::from_arg_matches(&matches)?.command {
-        Command::Serve { config, component, cache } => {
-            let mut options = options(or_default(config).as_deref())?;
+        Command::Serve { sources, component, cache } => {
+            let mut options = match Sources::of(sources)? {
+                Sources::Settings(file) => options(or_default(file).as_deref())?,
+                Sources::Archives(paths) => archives(paths)?,
+            };
             options.hurry = Hurry::from_environment()?;
             options.component = component;
             options.code_cache = cache.or(options.code_cache);
@@ -119,8 +140,10 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
             collect::run_as_distribution(&args)?;
         }
         Command::Health { config } => {
-            let config = or_default(checked(config, program::first_process));
-            let config = options(config.as_deref())?.config;
+            let config = match checked(config, program::first_process) {
+                Sources::Settings(file) => options(or_default(file).as_deref())?.config,
+                Sources::Archives(paths) => archives(paths)?.config,
+            };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(health::check(&config.address, config.tls.is_some()))?;
         }
@@ -150,6 +173,11 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
             );
             return Ok(ExitCode::from(status));
         }
+        Command::Import(args) => return Ok(storage::import(&args)),
+        Command::Export(args) => return Ok(storage::export(&args)),
+        Command::Mirror(args) => return Ok(storage::mirror(&args)),
+        Command::Inventory(args) => return Ok(storage::inventory(&args)),
+        Command::Key(args) => return Ok(storage::key(&args)),
         Command::Scrub(args) => return Ok(ExitCode::from(scrub::run(&args))),
         Command::Recover { directory } => storage::recover(&directory, &mut Output::standard())?,
         Command::Rescue(args) => return Ok(storage::rescue(&args)),
@@ -158,21 +186,21 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration file that a health check reads: the one it is given, or else the one
-/// that the container's first process serves with, if that names one.
-fn checked(given: Option<PathBuf>, first: impl FnOnce() -> Vec<OsString>) -> Option<PathBuf> {
-    given.or_else(|| served(first()))
+/// What is served that a health check asks for: that of the configuration file it is given, or
+/// else that of the container's first process.
+fn checked(given: Option<PathBuf>, first: impl FnOnce() -> Vec<OsString>) -> Sources {
+    let served = || served(first()).unwrap_or(Sources::Settings(None));
+    given.map_or_else(served, |file| Sources::Settings(Some(file)))
 }
 
-/// The configuration file that a command line serves with, if it is one of this program
-/// and names one.
-fn served(line: Vec<OsString>) -> Option<PathBuf> {
+/// What a command line serves, if it is one of this program and serves something.
+fn served(line: Vec<OsString>) -> Option<Sources> {
     if !program::is_ours(line.first()?) {
         return None;
     }
     let matches = Cli::command().try_get_matches_from(program::arguments(line)).ok()?;
     match Cli::from_arg_matches(&matches).ok()?.command {
-        Command::Serve { config, .. } => config,
+        Command::Serve { sources, .. } => Sources::of(sources).ok(),
         _ => None,
     }
 }
@@ -181,7 +209,7 @@ fn served(line: Vec<OsString>) -> Option<PathBuf> {
 fn command(commit: Option<&str>) -> clap::Command {
     let help = help();
     let mut command = Cli::command()
-        .mut_subcommand("serve", |serve| serve.after_help(help.clone()))
+        .mut_subcommand("serve", |serve| serve.after_help(format!("{help}\n\n{ARCHIVES}")))
         .after_help(help);
     if let Some(commit) = commit {
         let version: &str = format!("{} ({commit})", env!("CARGO_PKG_VERSION")).leak();
@@ -203,6 +231,16 @@ fn options(config: Option<&Path>) -> anyhow::Result<Options> {
     };
     given.extend(environment().map(|(name, value)| Given::variable(name, value)));
     Ok(Options::new(&Settings::gather(given))?)
+}
+
+/// The options to serve archives, of the environment alone.
+fn archives(paths: Vec<PathBuf>) -> anyhow::Result<Options> {
+    let mut options = Options::over_archives(paths, environment())?;
+    if std::env::var_os(FILE_VARIABLE).is_some_and(|file| !file.is_empty()) {
+        let warning = format!("archives are served; {FILE_VARIABLE} is ignored");
+        options.config.warnings.push(warning);
+    }
+    Ok(options)
 }
 
 /// Serves, and returns the exit status. From here on, everything that is said
@@ -241,7 +279,7 @@ Example:
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Command, checked, command, program};
+    use super::{Cli, Command, Sources, checked, command, program};
     use clap::FromArgMatches as _;
     use std::ffi::OsString;
     use std::path::{Path, PathBuf};
@@ -255,6 +293,7 @@ mod tests {
             ("/bin/registry /x.yml", Some("/x.yml")),
             ("/bin/registry serve /x.yml", Some("/x.yml")),
             ("/bin/registry serve --cache c /x.yml", Some("/x.yml")),
+            ("/bin/registry serve /x", Some("/x")),
             ("/bin/registry serve --cache c", None),
             ("/bin/registry", None),
             ("/bin/registry gc /x.yml", None),
@@ -264,11 +303,15 @@ mod tests {
             ("caddy serve /x.yml", None),
         ] {
             let first = || line.split(' ').map(Into::into).collect();
-            assert_eq!(checked(None, first), expected.map(PathBuf::from), "{line}");
+            let expected = Sources::Settings(expected.map(PathBuf::from));
+            assert_eq!(checked(None, first), expected, "{line}");
             let given = Some(PathBuf::from("/y.yml"));
-            assert_eq!(checked(given.clone(), first), given, "{line}");
+            assert_eq!(checked(given.clone(), first), Sources::Settings(given), "{line}");
         }
-        assert_eq!(checked(None, Vec::new), None);
+        assert_eq!(checked(None, Vec::new), Sources::Settings(None));
+        let archives = || "registry serve a.tar b".split(' ').map(Into::into).collect();
+        let expected = Sources::Archives(vec!["a.tar".into(), "b".into()]);
+        assert_eq!(checked(None, archives), expected);
     }
 
     /// The two command lines of the `CronJob` of twuni's chart.

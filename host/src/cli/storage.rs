@@ -9,30 +9,54 @@ use roadstead_config::{LogFormat, LogLevel};
 use roadstead_directory::{self as directory, Directory, Recovered};
 use roadstead_operator::gc::Display;
 use roadstead_operator::registry::{Access, Opener, Storage};
-use roadstead_operator::{Output, rescue, rm};
+use roadstead_operator::{Output, Streams, rescue, rm};
+use roadstead_transfer::{export, import, inventory, key, mirror};
 use std::io::{Write, stderr, stdin};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Deletes in a registry or a storage.
 pub(super) fn rm(args: &rm::Args) -> ExitCode {
-    let mut streams =
-        rm::Streams { input: &mut stdin(), output: &mut Output::standard(), errors: &mut stderr() };
-    let status = rm::run(args, &Storages, &mut streams);
-    log::finish();
-    ExitCode::from(status)
+    with_streams(|streams| rm::run(args, &Storages, streams))
 }
 
 /// Brings lost content back into a registry or a storage.
 pub(super) fn rescue(args: &rescue::Args) -> ExitCode {
     let mut shown = stderr();
     let mut display = Display::standard_error(&mut shown);
-    let mut streams = rescue::Streams {
-        input: &mut stdin(),
-        output: &mut Output::standard(),
-        errors: &mut stderr(),
-    };
-    let status = rescue::run(args, &Storages, &mut display, &mut streams);
+    with_streams(|streams| rescue::run(args, &Storages, &mut display, streams))
+}
+
+/// Brings images from archives.
+pub(super) fn import(args: &import::Args) -> ExitCode {
+    with_streams(|streams| import::run(args, &Storages, streams))
+}
+
+/// Writes images to archives.
+pub(super) fn export(args: &export::Args) -> ExitCode {
+    with_streams(|streams| export::run(args, &Storages, streams))
+}
+
+/// Copies images from one registry into another.
+pub(super) fn mirror(args: &mirror::Args) -> ExitCode {
+    with_streams(|streams| mirror::run(args, &Storages, streams))
+}
+
+/// Prints what a registry has.
+pub(super) fn inventory(args: &inventory::Args) -> ExitCode {
+    with_streams(|streams| inventory::run(args, &Storages, streams))
+}
+
+/// Makes keys that sign inventories.
+pub(super) fn key(args: &key::Args) -> ExitCode {
+    with_streams(|streams| key::run(args, streams))
+}
+
+/// Runs a command on the standard streams; what it returns is the exit status.
+fn with_streams(run: impl FnOnce(&mut Streams<'_>) -> u8) -> ExitCode {
+    let mut streams =
+        Streams { input: &mut stdin(), output: &mut Output::standard(), errors: &mut stderr() };
+    let status = run(&mut streams);
     log::finish();
     ExitCode::from(status)
 }

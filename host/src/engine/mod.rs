@@ -236,7 +236,9 @@ impl HandlerState for Instances {
         let proxy = ProxyPre::P3(self.service.clone()).instantiate_async(&mut store).await?;
         let sleep = tokio::time::sleep(IDLE_TIME);
         let (limit, large, memory) = match self.hooks.storage {
-            Storage::Directory(_) => (REQUESTS_PER_INSTANCE, LARGE, IDLE_MEMORY),
+            Storage::Directory(_) | Storage::Archives(_) => {
+                (REQUESTS_PER_INSTANCE, LARGE, IDLE_MEMORY)
+            }
             Storage::Cloud(..) => {
                 (UPLOADS_PER_INSTANCE, LARGE_WITH_UPLOADS, IDLE_MEMORY_WITH_UPLOADS)
             }

@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use futures::stream;
 use roadstead_archive::{Inventory, Manifest as Entry, Repository, Set};
 use roadstead_oci::{Digest, Reference, RepositoryName, Tag};
-use roadstead_operator::push::{self, Begun};
+use roadstead_operator::push::{self, Begun, Refused};
 use roadstead_operator::registry::{Content, Registry};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -44,9 +44,8 @@ pub(crate) struct Copy<'a, S, T> {
     pub(crate) permits: Semaphore,
     pub(crate) progress: &'a Progress,
     pub(crate) totals: RefCell<Totals>,
-    /// For each blob, a repository of the target that holds it. The task that uploads the blob
-    /// holds the lock.
-    pub(crate) holders: RefCell<HashMap<Digest, Rc<Mutex<Option<RepositoryName>>>>>,
+    /// What is known of each blob in the target. The task that uploads the blob holds the lock.
+    pub(crate) holders: RefCell<HashMap<Digest, Rc<Mutex<Holder>>>>,
 }
 
 /// Why contents of a repository could not be pushed.
@@ -104,40 +103,29 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
         self.tags(name, repository, &missing, &failures).await
     }
 
-    /// The manifests that the target lacks. One that is there has all that it leads to.
+    /// The manifests that the target lacks. Each is asked for: an index may be there without
+    /// what it lists.
     async fn missing(
         &self,
         name: &RepositoryName,
         repository: &'a Repository,
         failures: &mut Failures,
     ) -> BTreeSet<&'a Digest> {
-        let listed: BTreeSet<_> =
-            repository.manifests.values().flat_map(|it| &it.children).collect();
-        let mut asked: Vec<&Digest> =
-            repository.manifests.keys().filter(|digest| !listed.contains(digest)).collect();
-        let (mut missing, mut seen) = (BTreeSet::new(), BTreeSet::new());
-        for _ in 0..DEPTH {
-            asked.retain(|digest| seen.insert(*digest));
-            let answers: Vec<_> = stream::iter(asked)
-                .map(async |digest| {
-                    let _permit = self.permits.acquire().await;
-                    let path = format!("/v2/{name}/manifests/{digest}");
-                    (digest, push::has(self.target, &path).await)
-                })
-                .buffer_unordered(self.parallel)
-                .collect()
-                .await;
-            asked = Vec::new();
-            for (digest, answer) in answers {
-                match answer {
-                    Ok(true) => self.totals.borrow_mut().manifests_there += 1,
-                    Ok(false) => {
-                        missing.insert(digest);
-                        let entry = repository.manifests.get(digest);
-                        asked.extend(entry.into_iter().flat_map(|entry| &entry.children));
-                    }
-                    Err(problem) => drop(failures.insert(digest.clone(), problem.into())),
-                }
+        let answers: Vec<_> = stream::iter(repository.manifests.keys())
+            .map(async |digest| {
+                let _permit = self.permits.acquire().await;
+                let path = format!("/v2/{name}/manifests/{digest}");
+                (digest, push::has(self.target, &path).await)
+            })
+            .buffer_unordered(self.parallel)
+            .collect()
+            .await;
+        let mut missing = BTreeSet::new();
+        for (digest, answer) in answers {
+            match answer {
+                Ok(true) => self.totals.borrow_mut().manifests_there += 1,
+                Ok(false) => drop(missing.insert(digest)),
+                Err(problem) => drop(failures.insert(digest.clone(), problem.into())),
             }
         }
         missing
@@ -149,18 +137,36 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
         // Whoever else needs it waits until it can be mounted.
         let mut holder = holder.lock().await;
         let _permit = self.permits.acquire().await;
+        // It would fail again, after as many bytes.
+        if let Holder::Failed(problem) = &*holder {
+            return Err(problem.clone());
+        }
+        let result = self.blob_from(name, digest, holder.repository()).await;
+        *holder = match &result {
+            Ok(()) => Holder::Held(name.clone()),
+            // Another repository may find it where this one did not.
+            Err(Problem::Missing(_)) => Holder::Unknown,
+            Err(problem) => Holder::Failed(problem.clone()),
+        };
+        result
+    }
+
+    async fn blob_from(
+        &self,
+        name: &'a RepositoryName,
+        digest: &'a Digest,
+        holder: Option<&RepositoryName>,
+    ) -> Result<(), Problem> {
         let size = self.inventory.contents.get(digest).map_or(0, |content| content.size);
         let path = format!("/v2/{name}/blobs/{digest}");
         if holder.is_none() && push::has(self.target, &path).await? {
             self.totals.borrow_mut().blob(None);
             self.progress.add(size);
-            *holder = Some(name.clone());
             return Ok(());
         }
         if self.dry_run {
-            let mounted = holder.replace(name.clone()).is_some();
             let mut totals = self.totals.borrow_mut();
-            if mounted {
+            if holder.is_some() {
                 totals.mounted += 1;
             } else if self.has(digest) {
                 totals.blob(Some(size));
@@ -172,8 +178,7 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
         let origin = self.origins.get(name).unwrap_or(name);
         let joined = match &self.source.origin {
             Origin::Archives(set) if set.size(digest).is_none() => {
-                if self.mounts(name, digest, holder.as_ref()).await? {
-                    *holder = Some(name.clone());
+                if self.mounts(name, digest, holder).await? {
                     return Ok(());
                 }
                 Some(self.join(set, name, digest).await?)
@@ -184,12 +189,7 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
             Some(joined) => self.joined(name, digest, joined),
             None => self.source.open(origin, digest, 0..size, false),
         };
-        self.bring(name, digest, size, holder.as_ref(), open).await?;
-        if let Some(joined) = joined {
-            self.delete_kept_pieces(name, joined).await;
-        }
-        *holder = Some(name.clone());
-        Ok(())
+        Ok(self.bring(name, digest, size, holder, open).await?)
     }
 
     /// Mounts a blob, if another repository of the target has it.
@@ -246,8 +246,10 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
                     self.totals.borrow_mut().blob(Some(size));
                     return Ok(());
                 }
-                Err(Failed::Source(problem)) => return Err(problem),
-                Err(Failed::Target(refused)) => problem = refused,
+                Err(refused) if refused.is_final => {
+                    return Err(format!("{digest}: {}", refused.problem));
+                }
+                Err(refused) => problem = refused.problem,
             }
         }
         Err(format!("{digest}: {problem}"))
@@ -259,20 +261,34 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
         size: u64,
         session: &str,
         reading: Reading<'_>,
-    ) -> Result<(), Failed> {
-        let Reading { pieces, pump } = reading;
-        let body = self.progress.counted(source::body(pieces));
+    ) -> Result<(), Refused> {
+        let Reading { mut pieces, mut pump } = reading;
+        // The target does not wait for a source that is asked to wait.
+        let (mut read, mut first) = (None, None);
+        while size > 0 && first.is_none() && read.is_none() {
+            tokio::select! {
+                piece = pieces.recv() => first = piece,
+                end = &mut pump => read = Some(end),
+            }
+        }
+        let body = self.progress.counted(source::body(first, pieces));
         let body = Arc::new(StdMutex::new(Some(body)));
         let content = Content::new(size, move || {
             let body = body.lock().unwrap_or_else(PoisonError::into_inner).take();
             // A stream cannot be sent twice: the upload begins anew.
-            body.unwrap_or_else(|| source::body(tokio::sync::mpsc::channel(1).1))
+            body.unwrap_or_else(|| source::body(None, tokio::sync::mpsc::channel(1).1))
         });
-        let (read, sent) = tokio::join!(pump, push::put(self.target, session, digest, content));
+        let mut put = std::pin::pin!(push::put(self.target, session, digest, content));
+        // A target that refuses the rest is not waited for.
+        let sent = loop {
+            tokio::select! {
+                sent = &mut put => break sent,
+                end = &mut pump, if read.is_none() => read = Some(end),
+            }
+        };
         match (sent, read) {
-            (Ok(()), _) => Ok(()),
-            (Err(_), Err(problem)) => Err(Failed::Source(problem)),
-            (Err(problem), Ok(())) => Err(Failed::Target(problem)),
+            (Err(_), Some(Err(problem))) => Err(Refused { problem, is_final: true }),
+            (sent, _) => sent,
         }
     }
 
@@ -358,12 +374,25 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
     }
 }
 
-/// Why a blob was not sent.
-enum Failed {
-    /// It could not be read: another attempt would not help.
-    Source(String),
-    /// The target did not take it.
-    Target(String),
+/// What is known of a blob in the target.
+#[derive(Default)]
+pub(crate) enum Holder {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// This repository holds it.
+    Held(RepositoryName),
+    /// It could not be sent.
+    Failed(Problem),
+}
+
+impl Holder {
+    fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Held(name) => Some(name),
+            Self::Unknown | Self::Failed(_) => None,
+        }
+    }
 }
 
 /// Why a manifest cannot be pushed: a part of it could not.

@@ -8,9 +8,9 @@ use crate::select::Selection;
 use crate::source::{Origin, Reading, Source};
 use crate::summary::{Outcome, Report, Summary, Totals};
 use crate::walk::{Platform, Unread, Walk, Wanted};
-use crate::write::Writing;
-use crate::{requests, verify, write};
-use roadstead_archive::{Format, Inventory, Plan, PlanOptions, PrivateKey};
+use crate::write::{Failure, Writing};
+use crate::{DEPTH, requests, verify, write};
+use roadstead_archive::{Format, Inventory, Plan, PlanOptions, PrivateKey, Volume};
 use roadstead_oci::{Algorithm, Digest, RepositoryName};
 use roadstead_operator::registry::{Access, Opener, Registry};
 use roadstead_operator::{Streams, runtime};
@@ -88,6 +88,12 @@ pub struct Args {
     reach: Reach,
 }
 
+/// How often an export begins anew without images of which a content cannot be read.
+///
+/// Limit: contents that an export leaves out because they cannot be read; test: none, it would
+/// take as many.
+const REPLANS: u32 = 100;
+
 /// Exports, and returns the exit status.
 pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
     let work = export(args, opener, streams);
@@ -110,31 +116,75 @@ async fn export(
     let directory = Reach::directory(&args.source, opener);
     let source = Source::new(Origin::Registry(&registry)).in_directory(directory);
     let (inventory, unread) = read(args, &registry, &source, &progress).await?;
-    if inventory.repositories.is_empty() {
-        let problem = unread.first().map(|it| format!("{}: {}", it.image, it.problem));
-        return Err(problem.unwrap_or_else(|| "there are no images".to_owned()));
-    }
-    let options = PlanOptions {
-        format: args.format(),
-        volume_size: args.volume_size,
-        prefix: args.prefix.clone(),
-        held: since.iter().flat_map(blobs).collect(),
-        platforms: platforms(args, &inventory, &source).await?,
+    let (mut inventory, mut unread) = (inventory, unread);
+    let held: BTreeSet<_> = since.iter().flat_map(blobs).collect();
+    let mut attempts = 0..REPLANS;
+    let (inventory, bytes) = loop {
+        if inventory.repositories.is_empty() {
+            let problem = unread.first().map(|it| format!("{}: {}", it.image, it.problem));
+            return Err(problem.unwrap_or_else(|| "there are no images".to_owned()));
+        }
+        let options = PlanOptions {
+            format: args.format(),
+            volume_size: args.volume_size,
+            prefix: args.prefix.clone(),
+            held: held.clone(),
+            platforms: platforms(args, &inventory, &source).await?,
+        };
+        let plan = Plan::new(inventory.clone(), &options)?;
+        match written(args, plan, key.as_ref(), &source, &progress).await {
+            Ok(done) => break done,
+            // Others are exported without the images that have it.
+            Err(Failure { content: Some(digest), problem })
+                if args.output.as_os_str() != "-"
+                    && attempts.next().is_some()
+                    && leave_out(&mut inventory, &digest, &problem, &mut unread) => {}
+            Err(failure) => return Err(failure.problem),
+        }
     };
     let images = outcomes(&inventory, unread);
-    let mut plan = Plan::new(inventory, &options)?;
-    hash_pieces(&mut plan, &source, &progress).await?;
+    progress.end();
+    let totals = totals(&inventory, &held, bytes);
+    let summary = Summary { dry_run: false, images, totals };
+    args.report.print(&summary, streams)?;
+    Ok(summary)
+}
+
+/// Writes what is planned. Returns the inventory of the plan, and how many bytes were written.
+async fn written<R: Registry>(
+    args: &Args,
+    mut plan: Plan,
+    key: Option<&PrivateKey>,
+    source: &Source<'_, R>,
+    progress: &Progress,
+) -> Result<(Inventory, u64), Failure> {
+    hash_pieces(&mut plan, source, progress).await?;
     let inventory = plan.inventory().clone();
-    let sign = |bytes: &[u8]| Ok(key.as_ref().map(|key| key.sign(bytes)));
+    let sign = |bytes: &[u8]| Ok(key.map(|key| key.sign(bytes)));
     let volumes = plan.volumes(&sign)?;
-    progress.begin("export", volumes.iter().map(roadstead_archive::Volume::size).sum());
+    let to = output(&args.output, args.format())?;
+    if volumes.len() > 1 && !matches!(to, To::File) {
+        return Err(Failure::from("several volumes need a file: --output FILE".to_owned()));
+    }
+    if matches!(to, To::File) && volumes.len() > 1 {
+        let other = write::other_volume(&args.output, volumes.len());
+        if let Some(other) = other.map_err(|error| error.to_string())? {
+            let problem = format!("{} is a volume of another export; remove it", other.display());
+            return Err(Failure::from(problem));
+        }
+    }
+    progress.begin("export", volumes.iter().map(Volume::size).sum());
     let parallel = args.reach.parallel();
-    let writing = Writing { source: &source, inventory: &inventory, parallel, progress: &progress };
+    let writing = Writing { source, inventory: &inventory, parallel, progress };
     let mut bytes = 0;
     for (volume, number) in volumes.iter().zip(1..) {
-        bytes += match output(&args.output, args.format())? {
-            To::Standard if volumes.len() == 1 => writing.standard(volume).await?,
-            To::Standard => return Err("several volumes need a file: --output FILE".to_owned()),
+        bytes += match to {
+            To::Standard => writing.stream(volume, std::io::stdout()).await?,
+            To::Stream => {
+                let file = std::fs::OpenOptions::new().write(true).open(&args.output);
+                let failed = |error| format!("{}: {error}", args.output.display());
+                writing.stream(volume, file.map_err(failed)?).await?
+            }
             To::Directory => writing.directory(volume, &args.output).await?,
             To::File => {
                 let path = write::path(&args.output, number, volumes.len());
@@ -142,11 +192,46 @@ async fn export(
             }
         };
     }
-    progress.end();
-    let totals = totals(&inventory, &options.held, bytes);
-    let summary = Summary { dry_run: false, images, totals };
-    args.report.print(&summary, streams)?;
-    Ok(summary)
+    Ok((inventory, bytes))
+}
+
+/// Leaves out all that needs a content which cannot be read. Returns whether anything did.
+fn leave_out(
+    inventory: &mut Inventory,
+    content: &Digest,
+    problem: &str,
+    unread: &mut Vec<Unread>,
+) -> bool {
+    let before = unread.len();
+    for (name, repository) in &mut inventory.repositories {
+        let mut without: BTreeSet<Digest> = [content.clone()].into();
+        // Indexes that list one, and so on.
+        for _ in 0..DEPTH {
+            let needs = repository.manifests.iter().filter(|(digest, manifest)| {
+                without.contains(*digest)
+                    || manifest
+                        .blobs
+                        .iter()
+                        .chain(&manifest.children)
+                        .any(|it| without.contains(it))
+            });
+            let more: Vec<_> = needs.map(|(digest, _)| digest.clone()).collect();
+            without.extend(more);
+        }
+        let named = |digest: &Digest| {
+            let mut tags = repository.tags.iter().filter(|(_, it)| *it == digest);
+            let tag = tags.next().map(|(tag, _)| format!("{name}:{tag}"));
+            tag.unwrap_or_else(|| format!("{name}@{digest}"))
+        };
+        for digest in repository.manifests.keys().filter(|it| without.contains(*it)) {
+            let problem = format!("{content}: {problem}");
+            unread.push(Unread { image: named(digest), problem });
+        }
+        repository.manifests.retain(|digest, _| !without.contains(digest));
+        repository.tags.retain(|_, digest| !without.contains(digest));
+    }
+    inventory.repositories.retain(|_, repository| !repository.manifests.is_empty());
+    unread.len() > before
 }
 
 /// The blobs of an inventory. Manifests are sent all the same: each repository and each tag
@@ -195,6 +280,8 @@ impl Args {
 /// Where an archive is written to.
 enum To {
     Standard,
+    /// A device or a pipe.
+    Stream,
     Directory,
     File,
 }
@@ -203,6 +290,7 @@ fn output(path: &Path, format: Format) -> Result<To, String> {
     let directory = path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir();
     match (path.to_str(), directory) {
         (Some("-"), _) => Ok(To::Standard),
+        (_, false) if path.exists() && !path.is_file() => Ok(To::Stream),
         (_, false) => Ok(To::File),
         (_, true) if format == Format::Oci => Ok(To::Directory),
         (_, true) => Err(format!(
@@ -296,7 +384,7 @@ async fn hash_pieces<R: Registry>(
     plan: &mut Plan,
     source: &Source<'_, R>,
     progress: &Progress,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let pieces = plan.split().to_vec();
     progress.begin("hash", pieces.iter().map(|(_, range)| range.end - range.start).sum());
     for (index, (digest, range)) in pieces.into_iter().enumerate() {
@@ -316,8 +404,9 @@ async fn hash_pieces<R: Registry>(
             Ok::<_, String>(hash)
         };
         let (read, hash) = tokio::join!(pump, hash);
-        read?;
-        let found = hash?.finish().map_err(|error| error.to_string())?;
+        let failed = |problem| Failure { content: Some(digest.clone()), problem };
+        read.map_err(failed)?;
+        let found = hash.map_err(failed)?.finish().map_err(|error| error.to_string())?;
         plan.set_piece_digest(index, found);
     }
     Ok(())

@@ -15,6 +15,11 @@ impl Hash {
         Self { state: BlobHash::new(expected.algorithm()), expected }
     }
 
+    /// The digest that the bytes must have.
+    pub(crate) fn expected(&self) -> &Digest {
+        &self.expected
+    }
+
     /// Takes the next bytes.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.state.update(bytes);

@@ -90,7 +90,6 @@ async fn import(
     let set = set.map_err(|error| error.to_string())?;
     verify::inventories(&args.verify, &set)?;
     let inventory = inventory(&set, args).map_err(|error| error.to_string())?;
-    verify::manifests(&args.verify, &set, &inventory)?;
     Reach::begin(&args.target, args.dry_run)?;
     let access = Access::of(args.dry_run);
     let target = args.reach.open(&args.target, access, user, opener).await?;
@@ -111,7 +110,7 @@ async fn import(
         holders: RefCell::default(),
     };
     let sizes = inventory.contents.iter().filter(|(digest, _)| set.size(digest).is_some());
-    progress.begin("import", sizes.map(|(_, content)| content.size).sum());
+    progress.begin("import", sizes.fold(0, |all, (_, it)| it.size.saturating_add(all)));
     let mut images = copy.all().await;
     explain(&mut images, &set, &inventory);
     progress.end();

@@ -110,6 +110,7 @@ async fn mirror(
     let target = args.reach.open(&args.target, access, user, opener).await?;
     requests::ping(&target).await?;
     let progress = Progress::new(&args.report);
+    let mut names = Names::new();
     let mut summary =
         Summary { dry_run: args.dry_run, images: Vec::new(), totals: Totals::default() };
     for entry in entries {
@@ -119,7 +120,8 @@ async fn mirror(
             Ok(registry) => {
                 let directory = Reach::directory(from, opener);
                 let source = Source::new(Origin::Registry(&registry)).in_directory(directory);
-                one(args, &entry, &source, &registry, &target, &progress, &mut summary).await
+                let taken = (&mut names, &mut summary);
+                one(args, &entry, &source, &registry, &target, &progress, taken).await
             }
             Err(problem) => Err(problem),
         };
@@ -146,7 +148,7 @@ async fn one<S: Registry, T: Registry>(
     registry: &S,
     target: &T,
     progress: &Progress,
-    summary: &mut Summary,
+    (names, summary): (&mut Names, &mut Summary),
 ) -> Result<(), String> {
     requests::ping(registry).await?;
     let parallel = args.reach.parallel();
@@ -157,8 +159,11 @@ async fn one<S: Registry, T: Registry>(
     walk.add(&entry.selections()).await?;
     let failed = |it: Unread| Outcome::failed(it.image, it.problem);
     summary.images.extend(walk.unread.into_iter().map(failed));
-    let (inventory, origins) = rename(walk.inventory, entry, &args.naming)?;
-    progress.begin("mirror", inventory.contents.values().map(|content| content.size).sum());
+    let (inventory, origins) = rename(walk.inventory, entry, &args.naming, names)?;
+    progress.begin(
+        "mirror",
+        inventory.contents.values().fold(0, |all, it| it.size.saturating_add(all)),
+    );
     let copy = Copy {
         source,
         origins: &origins,
@@ -177,21 +182,29 @@ async fn one<S: Registry, T: Registry>(
     Ok(())
 }
 
+/// The repositories of the target, and where each comes from.
+type Names = BTreeMap<RepositoryName, String>;
+
 /// The names that repositories of a source have in the target: an inventory with these, and
 /// the names at the source by them.
 fn rename(
     inventory: Inventory,
     entry: &Entry,
     naming: &Naming,
+    names: &mut Names,
 ) -> Result<(Inventory, BTreeMap<RepositoryName, RepositoryName>), String> {
     let mut origins = BTreeMap::new();
     let mut repositories: BTreeMap<RepositoryName, Repository> = BTreeMap::new();
     for (name, repository) in inventory.repositories {
         let new =
             naming.repository(&Named { host: entry.host(), repository: entry.shown(&name) })?;
-        if let Some(other) = origins.insert(new.clone(), name.clone()) {
-            return Err(format!("{other} and {name} would both be {new}; use another --rename"));
+        let origin = format!("{}/{name}", entry.source);
+        if let Some(other) = names.insert(new.clone(), origin.clone()) {
+            return Err(format!(
+                "{other} and {origin} would both be {new}; use --keep-registry or --rename"
+            ));
         }
+        origins.insert(new.clone(), name.clone());
         repositories.insert(new, repository);
     }
     Ok((Inventory { repositories, ..inventory }, origins))

@@ -28,6 +28,11 @@ const NAMES: usize = 1000;
 /// Limit: pages of a list that a transfer reads; test: `lists_end`.
 const PAGES: usize = 10_000;
 
+/// The most names of one list.
+///
+/// Limit: names of a list that a transfer reads; test: none, it would take as many.
+const LISTED: usize = 2_000_000;
+
 /// A manifest as a registry gives it.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
@@ -106,6 +111,9 @@ async fn list<T: DeserializeOwned>(
         let page = serde_json::from_slice(&answer.body);
         all.extend(names(page.map_err(|error| format!("the answer to GET {path}: {error}"))?));
         match next(&answer) {
+            Some(_) if all.len() > LISTED => {
+                return Err(format!("the list has more than {LISTED} names: GET {path}"));
+            }
             Some(next) if next != path => path = next,
             _ => return Ok(Some(all)),
         }

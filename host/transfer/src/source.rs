@@ -77,11 +77,17 @@ pub(crate) struct Reading<'a> {
     pub(crate) pump: LocalBoxFuture<'a, Result<(), String>>,
 }
 
-/// The pieces as the body of a request.
-pub(crate) fn body(pieces: Receiver<io::Result<Bytes>>) -> Outgoing {
-    let frames = futures::stream::unfold(pieces, async |mut pieces| {
-        let piece = pieces.recv().await?;
-        Some((piece.map(Frame::data), pieces))
+/// The pieces as the body of a request, of which the first may have been received.
+pub(crate) fn body(
+    first: Option<io::Result<Bytes>>,
+    pieces: Receiver<io::Result<Bytes>>,
+) -> Outgoing {
+    let frames = futures::stream::unfold((first, pieces), async |(first, mut pieces)| {
+        let piece = match first {
+            Some(piece) => piece,
+            None => pieces.recv().await?,
+        };
+        Some((piece.map(Frame::data), (None, pieces)))
     });
     StreamBody::new(frames).boxed_unsync()
 }

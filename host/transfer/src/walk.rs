@@ -116,9 +116,10 @@ impl<'a, R: Registry> Walk<'a, R> {
                 }
                 all @ Repositories::Matching(_) => {
                     for name in catalog.iter().filter(|name| all.mean(name)) {
-                        let name = RepositoryName::parse(name);
-                        let name = name.map_err(|error| format!("the catalog: {error}"))?;
-                        chosen.entry(name).or_default().push(&selection.what);
+                        match RepositoryName::parse(name) {
+                            Ok(name) => chosen.entry(name).or_default().push(&selection.what),
+                            Err(error) => self.not_read(name, &error.to_string()),
+                        }
                     }
                 }
             }
@@ -163,7 +164,9 @@ impl<'a, R: Registry> Walk<'a, R> {
         let others: BTreeSet<&str> = tags
             .iter()
             .map(String::as_str)
-            .filter(|tag| is_digest_tag(tag) && !chosen.iter().any(|it| it.as_str() == *tag))
+            .filter(|tag| {
+                is_digest_tag(tag) && !Tag::parse(tag).is_ok_and(|tag| chosen.contains(&tag))
+            })
             .collect();
         let repository = self.fetch(name, work, others).await;
         if !repository.manifests.is_empty() {
@@ -192,6 +195,7 @@ impl<'a, R: Registry> Walk<'a, R> {
             };
             (reference, why, found, known)
         };
+        let mut failed = BTreeSet::new();
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < self.wanted.parallel
@@ -219,14 +223,44 @@ impl<'a, R: Registry> Walk<'a, R> {
                         Reference::Digest(digest) => format!("{name}@{digest}"),
                     };
                     self.not_read(&image, &problem);
+                    if let Reference::Digest(digest) = reference {
+                        failed.insert(digest);
+                    }
                 }
             }
         }
+        self.leave_out(name, &mut repository, failed);
         let held: BTreeSet<Digest> = repository.manifests.keys().cloned().collect();
         for manifest in repository.manifests.values_mut() {
             manifest.children.retain(|child| held.contains(child));
         }
         repository
+    }
+
+    /// Leaves out indexes of which a part is there and could not be read: they would be there
+    /// without it, and nobody would see that.
+    fn leave_out(
+        &mut self,
+        name: &RepositoryName,
+        repository: &mut Repository,
+        mut failed: BTreeSet<Digest>,
+    ) {
+        for _ in 0..DEPTH {
+            let lists = |entry: &Entry| entry.children.iter().any(|it| failed.contains(it));
+            let manifests = repository.manifests.iter();
+            let more: Vec<Digest> =
+                manifests.filter(|(_, it)| lists(it)).map(|(digest, _)| digest.clone()).collect();
+            for digest in &more {
+                repository.manifests.remove(digest);
+                self.not_read(&format!("{name}@{digest}"), "a part of it could not be read");
+            }
+            if more.is_empty() {
+                break;
+            }
+            failed.extend(more);
+        }
+        let manifests = &repository.manifests;
+        repository.tags.retain(|_, digest| manifests.contains_key(digest));
     }
 
     /// Adds a manifest and its referrers, and says which one it was, unless another takes its

@@ -43,6 +43,42 @@ pub(crate) fn path(path: &Path, number: usize, of: usize) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// A volume of another export that is beside the files of this one: whoever takes all of them
+/// would take it too.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub(crate) fn other_volume(output: &Path, of: usize) -> io::Result<Option<PathBuf>> {
+    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let own: Vec<_> = (1..=of).map(|number| path(output, number, of)).collect();
+    let stem = output.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    for entry in std::fs::read_dir(parent.unwrap_or(Path::new(".")))? {
+        let found = output.with_file_name(entry?.file_name());
+        let name = found.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let number = name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-'));
+        let numbered = number.is_some_and(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
+        if numbered && found.extension() == output.extension() && !own.contains(&found) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Why a volume was not written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Failure {
+    /// The content that cannot be read or has another digest, if that is why.
+    pub(crate) content: Option<Digest>,
+    /// In words.
+    pub(crate) problem: String,
+}
+
+impl From<String> for Failure {
+    fn from(problem: String) -> Self {
+        Self { content: None, problem }
+    }
+}
+
 /// Writes volumes.
 pub(crate) struct Writing<'a, R> {
     pub(crate) source: &'a Source<'a, R>,
@@ -58,7 +94,7 @@ impl<R: Registry> Writing<'_, R> {
     ///
     /// # Errors
     /// When a content cannot be read or has another digest, or the file cannot be written.
-    pub(crate) async fn file(&self, volume: &Volume, path: &Path) -> Result<u64, String> {
+    pub(crate) async fn file(&self, volume: &Volume, path: &Path) -> Result<u64, Failure> {
         let failed = |path: &Path, error: &io::Error| format!("{}: {error}", path.display());
         if check::is_written(volume, path).map_err(|error| failed(path, &error))? {
             self.progress.add(volume.size());
@@ -68,6 +104,10 @@ impl<R: Registry> Writing<'_, R> {
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let open = || {
+            let known = std::fs::symlink_metadata(&partial);
+            if known.is_ok_and(|it| !it.is_file()) {
+                return Err(io::Error::other("it is no regular file"));
+            }
             let mut options = OpenOptions::new();
             let mut file =
                 options.read(true).write(true).create(true).truncate(false).open(&partial)?;
@@ -77,7 +117,8 @@ impl<R: Registry> Writing<'_, R> {
             file.seek(SeekFrom::Start(agreed.bytes))?;
             Ok((file, agreed))
         };
-        let (file, Agreement { members, bytes }) = open().map_err(|it| failed(&partial, &it))?;
+        let opened = open().map_err(|error| failed(&partial, &error));
+        let (file, Agreement { members, bytes }) = opened?;
         self.progress.add(bytes);
         let file = self.members(volume, members, file).await?;
         let finish = || {
@@ -90,17 +131,21 @@ impl<R: Registry> Writing<'_, R> {
         Ok(volume.size() - bytes)
     }
 
-    /// Writes a volume to standard output. Returns how many bytes that were.
+    /// Writes a volume to standard output, or to another thing that is written from the
+    /// beginning to the end. Returns how many bytes that were.
     ///
     /// # Errors
     /// When a content cannot be read or has another digest, or nobody reads.
-    pub(crate) async fn standard(&self, volume: &Volume) -> Result<u64, String> {
-        self.members(volume, 0, io::stdout()).await?;
+    pub(crate) async fn stream<W>(&self, volume: &Volume, out: W) -> Result<u64, Failure>
+    where
+        W: Write + Send + 'static,
+    {
+        self.members(volume, 0, out).await?;
         Ok(volume.size())
     }
 
     /// Writes the members from this one on, and the end.
-    async fn members<W>(&self, volume: &Volume, first: usize, out: W) -> Result<W, String>
+    async fn members<W>(&self, volume: &Volume, first: usize, out: W) -> Result<W, Failure>
     where
         W: Write + Send + 'static,
     {
@@ -111,7 +156,11 @@ impl<R: Registry> Writing<'_, R> {
             if let Err(problem) = self.member(member, &mut contents, &mut writer).await {
                 // Why the writer takes no more is what matters.
                 writer.end().await?;
-                return Err(format!("{}: {problem}", member.name));
+                let content = match &member.body {
+                    Body::Content { digest, .. } => Some(digest.clone()),
+                    Body::Bytes(_) => None,
+                };
+                return Err(Failure { content, problem: format!("{}: {problem}", member.name) });
             }
         }
         writer.send(Step::Bytes(Bytes::from_static(Plan::END))).await?;
@@ -192,7 +241,8 @@ impl<'a, R: Registry> Contents<'a, R> {
                     }
                     return piece.transpose().map_err(|error| error.to_string());
                 }
-                Some(read) = self.pumps.next() => read?,
+                // What went wrong is in the pieces, too.
+                Some(_) = self.pumps.next() => {}
             }
         }
     }
@@ -227,7 +277,7 @@ enum Step {
 /// Writes and hashes on a thread of its own.
 struct Writer<W> {
     steps: Sender<Step>,
-    thread: JoinHandle<Result<W, String>>,
+    thread: JoinHandle<Result<W, Failure>>,
 }
 
 impl<W: Write + Send + 'static> Writer<W> {
@@ -241,14 +291,14 @@ impl<W: Write + Send + 'static> Writer<W> {
     }
 
     /// Waits until all is written.
-    async fn end(self) -> Result<W, String> {
+    async fn end(self) -> Result<W, Failure> {
         drop(self.steps);
-        self.thread.await.map_err(|error| error.to_string())?
+        self.thread.await.map_err(|error| Failure::from(error.to_string()))?
     }
 }
 
-fn write<W: Write>(mut out: W, mut steps: Receiver<Step>) -> Result<W, String> {
-    let failed = |error: io::Error| format!("cannot write: {error}");
+fn write<W: Write>(mut out: W, mut steps: Receiver<Step>) -> Result<W, Failure> {
+    let failed = |error: io::Error| Failure::from(format!("cannot write: {error}"));
     let mut content = None;
     while let Some(step) = steps.blocking_recv() {
         match step {
@@ -260,7 +310,12 @@ fn write<W: Write>(mut out: W, mut steps: Receiver<Step>) -> Result<W, String> {
                 }
                 out.write_all(&bytes).map_err(failed)?;
             }
-            Step::End => content.take().map_or(Ok(()), Hash::verify)?,
+            Step::End => {
+                if let Some(hash) = content.take() {
+                    let content = Some(hash.expected().clone());
+                    hash.verify().map_err(|problem| Failure { content, problem })?;
+                }
+            }
         }
     }
     out.flush().map_err(failed)?;

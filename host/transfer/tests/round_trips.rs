@@ -1,8 +1,9 @@
 //! What is exported and imported again is the same.
 
 use crate::commands::{assert_whole, block_on, filled, run, succeed, text};
-use crate::content::{Content, LARGE};
+use crate::content::{Content, LARGE, at};
 use crate::served::Served;
+use roadstead_kit::contract::sha256;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -103,6 +104,10 @@ fn volumes_come_in_any_order() {
     std::fs::create_dir(&volumes).unwrap();
     let first = volumes.join("v.tar");
     succeed(&["export", text(&data), "-o", text(&first), "--volume-size", "3MB"]);
+    // Beside them, others of that name would be taken for more of them.
+    let (status, _, problem) =
+        run(&["export", text(&data), "-o", text(&first), "--volume-size", "5MB"]);
+    assert_eq!((status, problem.contains("another export")), (2, true), "{problem}");
     let mut paths = archives(&volumes);
     assert!(paths.len() > 2, "{paths:?}");
     assert!(paths.iter().all(|path| path.metadata().unwrap().len() <= 3_000_000));
@@ -266,6 +271,38 @@ fn names_are_changed() {
     }
     let nobody = run(&["import", "localhost:1", text(&archive)]);
     assert!((nobody.0, Path::new("localhost:1").exists()) == (2, false), "{nobody:?}");
+}
+
+/// A blob whose bytes are others fails its images, and no others.
+#[test]
+fn damaged_images_are_left_out() {
+    let content = Content::new();
+    let (root, data) = filled(&content);
+    let other = Content::with_layer(LARGE);
+    let elsewhere = root.path().join("other.tar");
+    let second = root.path().join("second");
+    std::fs::create_dir(&second).unwrap();
+    block_on(other.push(&second));
+    succeed(&["export", text(&second), "-o", text(&elsewhere)]);
+    succeed(&["import", text(&data), text(&elsewhere), "--prefix", "whole"]);
+    // The layer that only the first index's second image has.
+    let layer = sha256(&content.blobs[3]);
+    std::fs::write(at(&data, layer.as_str()).join("data"), vec![8; 100]).unwrap();
+    for (format, output) in [("registry", "a.tar"), ("oci", "layout/")] {
+        let archive = format!("{}/{output}", text(root.path()));
+        let (status, said, problems) =
+            run(&["export", text(&data), "-o", &archive, "--format", format]);
+        assert_eq!(status, 1, "{problems}");
+        assert!(
+            problems.contains(layer.as_str()) && problems.contains("team/app:v1"),
+            "{problems}"
+        );
+        assert!(said.starts_with("1 of 3 images; 5 blobs"), "{said}");
+        let target = root.path().join(format!("target-{format}"));
+        succeed(&["import", text(&target), &archive]);
+        let tags = target.join("docker/registry/v2/repositories/whole/team/app/_manifests/tags/v1");
+        assert!(tags.is_dir());
+    }
 }
 
 #[test]

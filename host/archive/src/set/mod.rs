@@ -77,6 +77,8 @@ pub struct Set {
     /// Contents whose pieces are all here, in order.
     joined: BTreeMap<Digest, Vec<At>>,
     found: Vec<Found>,
+    /// Archives that have one.
+    with_inventory: BTreeSet<usize>,
     /// Directories of repositories, until all archives are known.
     repositories: BTreeMap<RepositoryName, Links>,
     groups: Vec<Group>,
@@ -194,6 +196,13 @@ impl Set {
     /// signed, and by whom, is for the caller to find out.
     pub fn inventories(&self) -> &[Found] {
         &self.found
+    }
+
+    /// An archive that has no inventory of ours, if there is one.
+    pub fn without_inventory(&self) -> Option<&str> {
+        let has = |index: usize| self.with_inventory.contains(&index);
+        let mut archives = self.archives.iter().enumerate();
+        archives.find(|(index, _)| !has(*index)).map(|(_, archive)| archive.label.as_str())
     }
 
     /// How many bytes a content has, if all of it is here.

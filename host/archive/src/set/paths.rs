@@ -62,7 +62,7 @@ pub(super) fn open(
     files.sort();
     for path in files {
         let label = path.display().to_string();
-        let file = File::open(&path).map_err(|error| Error::of(&label, error))?;
+        let file = open_regular(&path).map_err(|error| Error::of(&label, error))?;
         add_tar(set, &label, unpack::file(&label, file, context.options)?, context)?;
     }
     Ok(())

@@ -45,6 +45,7 @@ pub(super) fn add(
     scan: &Scan,
     inventory: Span,
 ) -> Result<(), Error> {
+    set.with_inventory.insert(archive);
     let label = set.archives.get(archive).map_or("", |archive| &archive.label).to_owned();
     let read = |name: &str, span: Span, limit: usize| {
         let refused = |why: &dyn std::fmt::Display| Error::entry(&label, name.as_bytes(), why);

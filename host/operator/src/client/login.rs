@@ -5,7 +5,8 @@ use crate::credentials::{self, Credentials};
 use crate::doctor::challenge::Challenge;
 use crate::doctor::http;
 use crate::doctor::target::Target;
-use crate::registry::Content;
+use crate::push;
+use crate::registry::{Content, Unanswered};
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use bytes::Bytes;
@@ -65,8 +66,16 @@ impl Login {
         if known.len() >= TOKENS {
             known.clear();
         }
-        let is_token = authorization.starts_with("Bearer");
-        known.insert(if is_token { Scope::of(request) } else { Scope::default() }, authorization);
+        if !authorization.starts_with("Bearer") {
+            known.insert(Scope::default(), authorization);
+            return;
+        }
+        let scope = Scope::of(request);
+        // What may be mounted from elsewhere may be uploaded too.
+        if let Scope(Some((name, writes, Some(_)))) = &scope {
+            known.insert(Scope(Some((name.clone(), *writes, None))), authorization.clone());
+        }
+        known.insert(scope, authorization);
     }
 }
 
@@ -76,7 +85,7 @@ impl Client {
         &self,
         request: &Request<T>,
         headers: &HeaderMap,
-    ) -> Result<String, String> {
+    ) -> Result<String, Unanswered> {
         let authority = self.target.authority();
         let user = match (&self.user, &self.docker_config) {
             (Some(user), _) => Some(user.clone()),
@@ -91,7 +100,7 @@ impl Client {
             return self.token(bearer, also, user.as_ref()).await;
         }
         if find("basic").is_none() {
-            return Err("the registry asks for a login of an unknown kind".to_owned());
+            return Err("the registry asks for a login of an unknown kind".to_owned().into());
         }
         let user = user.ok_or_else(|| {
             format!("the registry asks for a login: docker login {authority}, or --user NAME")
@@ -106,7 +115,7 @@ impl Client {
         challenge: &Challenge,
         also: Option<String>,
         user: Option<&Credentials>,
-    ) -> Result<String, String> {
+    ) -> Result<String, Unanswered> {
         let realm = challenge.parameter("realm").unwrap_or_default();
         let wrong = || format!("the registry's token service is not a URL: {realm:?}");
         let uri: Uri = realm.parse().map_err(|_| wrong())?;
@@ -139,20 +148,28 @@ impl Client {
         let basic = user.filter(|user| user.refresh_token().is_none()).map(Credentials::basic);
         let response = self.send(&target, scheme, &request, basic.as_deref()).await?;
         let answer = http::read(response, http::MAX_BODY).await;
+        if push::busy(answer.status, &answer.headers).is_some() {
+            let problem = format!("the token service {realm} answers {}", answer.status);
+            return Err(Unanswered { problem, passes: true });
+        }
         if answer.status != StatusCode::OK {
-            return Err(match user {
+            let refused =
+                [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&answer.status);
+            let problem = match user {
                 Some(user) => {
                     format!("the token service answers {} to {}", answer.status, user.user)
                 }
-                None => format!(
+                None if refused => format!(
                     "the registry asks for a login: docker login {}, or --user NAME",
                     self.target.authority()
                 ),
-            });
+                None => format!("the token service {realm} answers {}", answer.status),
+            };
+            return Err(problem.into());
         }
         let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let token = json["token"].as_str().or(json["access_token"].as_str());
-        let token = token.ok_or("the token service answers without a token")?;
+        let token = token.ok_or_else(|| "the token service answers without a token".to_owned())?;
         Ok(format!("Bearer {token}"))
     }
 }

@@ -35,6 +35,13 @@ const AGENT: &str = concat!("roadstead/", env!("CARGO_PKG_VERSION"));
 /// Limit: redirects of a registry that are followed; test: `redirects_are_followed`.
 const REDIRECTS: usize = 5;
 
+/// How often a request that only reads is sent again at once, as the connection that was kept
+/// for it may have been closed.
+///
+/// Limit: requests that are sent again at once after a connection was closed; test: none, a
+/// registry closes one at a time.
+const STALE: usize = 2;
+
 /// How a registry is reached, and who logs in.
 #[derive(clap::Args, Debug)]
 pub struct Connection {
@@ -189,8 +196,17 @@ impl Client {
                 headers.insert(AUTHORIZATION, value);
             }
         }
-        let sent = sent.body(content.body()).map_err(|error| error.to_string())?;
-        self.pool.send(sent).await
+        let (parts, ()) = sent.body(()).map_err(|error| error.to_string())?.into_parts();
+        let reads = [Method::GET, Method::HEAD].contains(request.method());
+        for _ in 0..STALE {
+            let sent = Request::from_parts(parts.clone(), content.body());
+            match self.pool.send(sent).await {
+                // The server may have closed the connection just then.
+                Err(unanswered) if reads && unanswered.passes => {}
+                answered => return answered,
+            }
+        }
+        self.pool.send(Request::from_parts(parts, content.body())).await
     }
 
     /// Follows the redirects of a GET, as to a blob that is in an object store. The login goes
@@ -200,31 +216,40 @@ impl Client {
         mut response: Response<Incoming>,
         headers: &HeaderMap,
     ) -> Result<Response<Incoming>, Unanswered> {
+        let mut at = (self.target.clone(), self.scheme().await?);
         for _ in 0..REDIRECTS {
             if !response.status().is_redirection() {
                 return Ok(response);
             }
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            let location =
-                location.ok_or_else(|| "the registry redirects to nowhere".to_owned())?.to_owned();
+            let location = location.ok_or_else(|| "the registry redirects to nowhere".to_owned());
+            let location = location?.to_owned();
             let wrong =
                 || format!("the registry redirects to something that is no URL: {location:?}");
             let uri: Uri = location.parse().map_err(|_| wrong())?;
             let path = uri.path_and_query().map_or("/", |path| path.as_str());
+            // Relative to where the response came from.
+            if !location.starts_with('/') || location.starts_with("//") {
+                let absolute = match location.strip_prefix("//") {
+                    Some(rest) => format!("{}://{rest}", at.1),
+                    None => location.clone(),
+                };
+                let target: Target = absolute.parse().map_err(|_| wrong())?;
+                let scheme = target.scheme.ok_or_else(wrong)?;
+                at = (target, scheme);
+            }
+            let (target, scheme) = &at;
+            let plain = || format!("the registry redirects to plain HTTP: {location}");
+            self.check_scheme(*scheme, plain).await?;
             let request = Request::get(path).body(Content::from(Bytes::new()));
             let mut request = request.map_err(|error| error.to_string())?;
             *request.headers_mut() = headers.clone();
-            if location.starts_with('/') {
-                response = self.authorized(&request).await?;
-                continue;
-            }
-            let target: Target = location.parse().map_err(|_| wrong())?;
-            let scheme = target.scheme.ok_or_else(wrong)?;
-            self.check_scheme(scheme, || {
-                format!("the registry redirects to plain HTTP: {location}")
-            })
-            .await?;
-            response = self.send(&target, scheme, &request, None).await?;
+            let own = target.authority() == self.target.authority();
+            response = if own && *scheme == self.scheme().await? {
+                self.authorized(&request).await?
+            } else {
+                self.send(target, *scheme, &request, None).await?
+            };
         }
         Err(format!("the registry redirects more than {REDIRECTS} times").into())
     }

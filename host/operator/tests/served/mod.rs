@@ -62,7 +62,10 @@ impl Served {
                         let answer = runtime.block_on(answer).unwrap();
                         response(&answer, head)
                     }
-                    (None, None) => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+                    (None, None) => {
+                        b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                            .to_vec()
+                    }
                 };
                 // A client may close early.
                 let _ = stream.write_all(&answer);
@@ -110,7 +113,8 @@ fn read(stream: &mut TcpStream) -> Option<Request<Bytes>> {
 
 fn refuse(behaviour: &Behaviour, request: &Request<Bytes>) -> Option<Vec<u8>> {
     let answer = |status: &str, header: &str| {
-        format!("HTTP/1.1 {status}\r\n{header}\r\nContent-Length: 0\r\n\r\n").into_bytes()
+        format!("HTTP/1.1 {status}\r\n{header}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            .into_bytes()
     };
     // alice:secret
     let known = |value: &http::HeaderValue| value == "Basic YWxpY2U6c2VjcmV0";

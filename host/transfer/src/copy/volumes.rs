@@ -9,7 +9,6 @@ use crate::requests;
 use crate::source::{self, Reading};
 use crate::summary::Problem;
 use bytes::Bytes;
-use http::{Method, Request};
 use http_body_util::{BodyExt as _, Limited};
 use roadstead_archive::{Part, Piece, Set};
 use roadstead_oci::{Digest, Manifest, RepositoryName};
@@ -92,20 +91,6 @@ impl<S: Registry, T: Registry> Copy<'_, S, T> {
             Place::Kept(sum, size) => source::blob(self.target, name, sum, *size),
         });
         source::chain(readings.collect())
-    }
-
-    /// Removes parts that were kept, once the content is there.
-    pub(super) async fn delete_kept_pieces(&self, name: &RepositoryName, joined: Joined) {
-        for place in joined.0 {
-            if let Place::Kept(sum, _) = place {
-                let path = format!("/v2/{name}/blobs/{sum}");
-                let request = Request::builder().method(Method::DELETE).uri(path);
-                if let Ok(request) = request.body(Bytes::new()) {
-                    // Where deletion is not allowed, a collector does it.
-                    let _ = self.target.request(request, 0).await;
-                }
-            }
-        }
     }
 
     /// Keeps manifests whose content is not all there: the volume that completes it may not

@@ -3,6 +3,7 @@
 use super::Writing;
 use crate::hash::Hash;
 use roadstead_archive::{Body, Member, Plan, Volume};
+use roadstead_oci::Digest;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
@@ -80,6 +81,16 @@ pub(super) fn agreement<R: roadstead_operator::registry::Registry>(
         kept = Agreement { members: kept.members + 1, bytes: kept.bytes + member.stored() };
     }
     Ok(kept)
+}
+
+/// Whether a file, which no symbolic link leads to, has a member's content.
+pub(super) fn is_content(path: &Path, member: &Member, digest: Digest) -> bool {
+    let known = std::fs::symlink_metadata(path);
+    if !known.is_ok_and(|it| it.is_file() && it.len() == member.size) {
+        return false;
+    }
+    let file = File::open(path).map(|file| BufReader::with_capacity(BUFFER, file));
+    file.is_ok_and(|mut file| has(&mut file, member, Hash::of(digest)).unwrap_or(false))
 }
 
 /// Whether these bytes come next.

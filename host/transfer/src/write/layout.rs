@@ -1,6 +1,6 @@
 //! An OCI layout as a directory: each member of the plan is a file. The index comes last.
 
-use super::{Contents, Writing};
+use super::{Contents, Failure, Writing, check};
 use crate::hash::Hash;
 use bytes::Bytes;
 use roadstead_archive::{Body, Member, Volume};
@@ -16,11 +16,10 @@ impl<R: Registry> Writing<'_, R> {
     ///
     /// # Errors
     /// When a content cannot be read or has another digest, or a file cannot be written.
-    pub(crate) async fn directory(&self, volume: &Volume, root: &Path) -> Result<u64, String> {
-        let is_there = |member: &&Member| {
-            let is_content = matches!(member.body, Body::Content { .. });
-            let known = std::fs::symlink_metadata(root.join(&member.name));
-            is_content && known.is_ok_and(|it| it.is_file() && it.len() == member.size)
+    pub(crate) async fn directory(&self, volume: &Volume, root: &Path) -> Result<u64, Failure> {
+        let is_there = |member: &&Member| match self.expected(member) {
+            Ok(Some(digest)) => check::is_content(&root.join(&member.name), member, digest),
+            _ => false,
         };
         let (there, missing): (Vec<_>, Vec<_>) = volume.members.iter().partition(is_there);
         self.progress.add(there.iter().map(|member| member.stored()).sum());
@@ -36,7 +35,12 @@ impl<R: Registry> Writing<'_, R> {
                 NamedTempFile::new_in(parent)
             };
             let mut file = begin().map_err(|error| failed(error.to_string()))?;
-            self.fill(member, &mut contents, &mut file).await.map_err(failed)?;
+            let content = match &member.body {
+                Body::Content { digest, .. } => Some(digest.clone()),
+                Body::Bytes(_) => None,
+            };
+            let filled = self.fill(member, &mut contents, &mut file).await;
+            filled.map_err(|problem| Failure { content, problem: failed(problem) })?;
             // Into its place when it is on disk, under the umask's mode as any file.
             let finish = || {
                 file.as_file().sync_all()?;
