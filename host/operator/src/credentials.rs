@@ -159,6 +159,14 @@ mod tests {
         assert_eq!(find(root.path(), "a.example"), Ok(None));
         assert_eq!(find(root.path(), "c.example"), Ok(None));
         assert!(find(root.path(), "b.example").is_err());
+        // Docker Hub's registry has another name there.
+        let config = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"YWxpY2U6c2U6Y3JldA=="},
+            "d.example":{"identitytoken":"token"}}}"#;
+        std::fs::write(root.path().join("config.json"), config).unwrap();
+        let found = find(root.path(), "registry-1.docker.io").unwrap().unwrap();
+        assert_eq!((found.user.as_str(), found.refresh_token()), ("alice", None));
+        let found = find(root.path(), "d.example").unwrap().unwrap();
+        assert_eq!(found.refresh_token(), Some("token"));
         std::fs::write(root.path().join("config.json"), "{").unwrap();
         assert!(find(root.path(), "a.example").is_err());
     }

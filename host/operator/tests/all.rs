@@ -14,3 +14,4 @@ mod rm;
 mod rm_in_storage;
 mod scrub;
 mod served;
+mod tokens;

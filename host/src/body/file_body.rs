@@ -204,7 +204,7 @@ mod tests {
     /// Parts of any length, of one file or of two.
     #[tokio::test]
     async fn parts_of_files_follow_each_other() {
-        let bytes: Vec<u8> = (0..READ_SIZE * 3).map(|i| (i % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..251).cycle().take(READ_SIZE * 3).collect();
         let other: Vec<u8> = bytes.iter().map(|byte| !byte).collect();
         let (contents, large) = ([&bytes, &other], READ_SIZE as u64);
         let files = contents.map(|bytes| file(bytes));

@@ -4,7 +4,7 @@ mod size;
 
 use crate::place::Reach;
 use crate::progress::Progress;
-use crate::select::Selection;
+use crate::select::Choice;
 use crate::source::{Origin, Reading, Source};
 use crate::summary::{Outcome, Report, Summary, Totals};
 use crate::walk::{Platform, Unread, Walk, Wanted};
@@ -51,12 +51,8 @@ Exit status: 0 all images were exported; 1 some could not be; 2 nothing was expo
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// A registry's URL, a data directory or a configuration file
-    #[arg(value_name = "SOURCE")]
-    source: String,
-    /// Images, such as alpine:3, team/app or 'team/*:v1.*' [default: everything]
-    #[arg(value_name = "IMAGE")]
-    images: Vec<Selection>,
+    #[command(flatten)]
+    choice: Choice,
     /// The archive; - is standard output
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
@@ -110,10 +106,10 @@ async fn export(
     let user = args.reach.connection.credentials(streams.input)?;
     let key = args.sign.as_deref().map(private_key).transpose()?;
     let since = args.since.as_deref().map(crate::inventory::read).transpose()?;
-    let registry = args.reach.open(&args.source, Access::Read, user, opener).await?;
+    let registry = args.reach.open(&args.choice.source, Access::Read, user, opener).await?;
     requests::ping(&registry).await?;
     let progress = Progress::new(&args.report);
-    let directory = Reach::directory(&args.source, opener);
+    let directory = Reach::directory(&args.choice.source, opener);
     let source = Source::new(Origin::Registry(&registry)).in_directory(directory);
     let (inventory, unread) = read(args, &registry, &source, &progress).await?;
     let (mut inventory, mut unread) = (inventory, unread);
@@ -317,11 +313,9 @@ async fn read<R: Registry>(
         referrers: !args.no_referrers,
         parallel: args.reach.parallel(),
     };
-    let everything = [Selection::everything()];
-    let selections = if args.images.is_empty() { &everything[..] } else { &args.images };
     progress.begin("manifests", 0);
     let mut walk = Walk::new(registry, source, &wanted);
-    walk.add(selections).await?;
+    walk.add(&args.choice.selections()).await?;
     Ok((walk.inventory, walk.unread))
 }
 

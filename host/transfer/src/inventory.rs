@@ -3,7 +3,7 @@
 use crate::place::Reach;
 use crate::progress::Progress;
 use crate::requests;
-use crate::select::Selection;
+use crate::select::Choice;
 use crate::source::{Origin, Source};
 use crate::summary::Report;
 use crate::walk::{Walk, Wanted};
@@ -27,12 +27,8 @@ Exit status: 0 the inventory is complete; 1 something could not be read; 2 nothi
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// A registry's URL, a data directory or a configuration file
-    #[arg(value_name = "SOURCE")]
-    source: String,
-    /// Images, such as alpine:3, team/app or 'team/*:v1.*' [default: everything]
-    #[arg(value_name = "IMAGE")]
-    images: Vec<Selection>,
+    #[command(flatten)]
+    choice: Choice,
     #[command(flatten)]
     reach: Reach,
 }
@@ -49,16 +45,14 @@ pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
 
 async fn print(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Result<u8, String> {
     let user = args.reach.connection.credentials(streams.input)?;
-    let registry = args.reach.open(&args.source, Access::Read, user, opener).await?;
+    let registry = args.reach.open(&args.choice.source, Access::Read, user, opener).await?;
     requests::ping(&registry).await?;
     let source = Source::new(Origin::Registry(&registry));
     let wanted = Wanted { platforms: Vec::new(), referrers: true, parallel: args.reach.parallel() };
-    let everything = [Selection::everything()];
-    let selections = if args.images.is_empty() { &everything[..] } else { &args.images };
     let progress = Progress::new(&Report::default());
     progress.begin("manifests", 0);
     let mut walk = Walk::new(&registry, &source, &wanted);
-    walk.add(selections).await?;
+    walk.add(&args.choice.selections()).await?;
     progress.end();
     for unread in &walk.unread {
         streams.say("inventory", &format!("{}: {}", unread.image, unread.problem));

@@ -7,7 +7,7 @@ use crate::naming::{Naming, Origin as Named};
 use crate::place::Reach;
 use crate::progress::Progress;
 use crate::requests;
-use crate::select::{Repositories, Selection};
+use crate::select::{Repositories, Selection, or_everything};
 use crate::source::{Origin, Source};
 use crate::summary::{Outcome, Report, Summary, Totals};
 use crate::walk::{Platform, Unread, Walk, Wanted};
@@ -214,9 +214,6 @@ impl Entry {
     /// The images as the registry calls them: Docker Hub has those of Docker itself in
     /// `library/`.
     fn selections(&self) -> Vec<Selection> {
-        if self.images.is_empty() {
-            return vec![Selection::everything()];
-        }
         let in_library = |mut selection: Selection| {
             if let Repositories::Named(name) = &selection.repositories
                 && self.is_hub()
@@ -227,7 +224,7 @@ impl Entry {
             }
             selection
         };
-        self.images.iter().cloned().map(in_library).collect()
+        or_everything(self.images.iter().cloned().map(in_library).collect())
     }
 
     /// The name of a repository as people see it.

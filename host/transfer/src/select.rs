@@ -13,6 +13,29 @@ const OPTIONS: MatchOptions = MatchOptions {
     require_literal_leading_dot: false,
 };
 
+/// What is read of a registry.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Choice {
+    /// A registry's URL, a data directory or a configuration file
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: String,
+    /// Images, such as alpine:3, team/app or 'team/*:v1.*' [default: everything]
+    #[arg(value_name = "IMAGE")]
+    images: Vec<Selection>,
+}
+
+impl Choice {
+    /// The images.
+    pub(crate) fn selections(&self) -> Vec<Selection> {
+        or_everything(self.images.clone())
+    }
+}
+
+/// These images; all, if there is none.
+pub(crate) fn or_everything(images: Vec<Selection>) -> Vec<Selection> {
+    if images.is_empty() { vec![Selection::everything()] } else { images }
+}
+
 /// Images as somebody names them.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {

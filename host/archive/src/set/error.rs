@@ -9,17 +9,17 @@ pub struct Error(String);
 impl Error {
     /// An error with this text.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(plain(&text.into()))
     }
 
     /// Something about an archive.
     pub(super) fn of(archive: &str, why: impl fmt::Display) -> Self {
-        Self(format!("{archive}: {why}"))
+        Self(plain(&format!("{archive}: {why}")))
     }
 
     /// Something about an entry of an archive.
     pub(super) fn entry(archive: &str, entry: &[u8], why: impl fmt::Display) -> Self {
-        Self(format!("{archive}: {}: {why}", shown(entry)))
+        Self(plain(&format!("{archive}: {}: {why}", shown(entry))))
     }
 }
 
@@ -30,6 +30,16 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The longest message: parsers repeat what they do not understand.
+///
+/// Limit: characters of a message about an archive; test: `messages_are_short_and_plain`.
+const MESSAGE: usize = 2000;
+
+/// A message as a terminal may show it.
+fn plain(text: &str) -> String {
+    text.chars().take(MESSAGE).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
 
 /// How much of a name is in a message.
 ///
@@ -44,4 +54,16 @@ pub(super) fn shown(name: &[u8]) -> String {
         shown.push_str("...");
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, MESSAGE};
+
+    #[test]
+    fn messages_are_short_and_plain() {
+        let error = Error::of("a\u{1b}[2J", "b".repeat(2 * MESSAGE)).to_string();
+        assert!(error.starts_with("a?[2J: bbb"), "{error}");
+        assert_eq!(error.len(), MESSAGE);
+    }
 }

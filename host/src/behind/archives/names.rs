@@ -55,16 +55,7 @@ pub(super) fn name(
 
 /// An image's name in its archive, and its digest.
 fn in_full(image: &Image) -> String {
-    let Name { host, repository, tag } = &image.name;
-    let mut name = String::new();
-    if let Some(host) = host {
-        name.extend([host, "/"]);
-    }
-    name.extend(repository.as_ref().map(RepositoryName::as_str));
-    if let Some(tag) = tag {
-        name.extend([":", tag.as_str()]);
-    }
-    format!("{name}@{}", image.digest)
+    format!("{}@{}", image.name, image.digest)
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ fn warnings(lacking: &BTreeMap<String, Lacking>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{Lacking, NAMED, location, refuse, stem, warnings};
-    use roadstead_oci::{Algorithm, Digest};
+    use roadstead_oci::{Algorithm, Digest, RepositoryName};
     use std::collections::BTreeMap;
     use std::fs;
 
@@ -147,12 +147,12 @@ mod tests {
         ] {
             let path = directory.path().join(name);
             fs::write(&path, "").unwrap();
-            assert_eq!(stem(&path).as_ref().map(|it| it.as_str()), expected, "{name}");
+            assert_eq!(stem(&path).as_ref().map(RepositoryName::as_str), expected, "{name}");
         }
         let layout = directory.path().join("a.b");
         fs::create_dir(&layout).unwrap();
         for path in [layout.clone(), layout.join(".")] {
-            assert_eq!(stem(&path).as_ref().map(|it| it.as_str()), Some("a.b"), "{path:?}");
+            assert_eq!(stem(&path).as_ref().map(RepositoryName::as_str), Some("a.b"), "{path:?}");
         }
         assert_eq!(location(&[layout.clone(), layout]), "2 archives");
     }
