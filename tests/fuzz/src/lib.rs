@@ -4,7 +4,10 @@
 //! corpus in `fuzz/corpus` and inputs derived from it. `fuzz/` has a program for
 //! each, for `cargo fuzz`; `.ci/fuzz` runs those.
 
+mod archives;
+mod mend;
 mod parsers;
+mod plans;
 mod requests;
 mod sequence;
 mod stores;
@@ -13,7 +16,7 @@ mod stores;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 17] = [
     ("names", parsers::names),
     ("ranges", parsers::ranges),
     ("manifests", parsers::manifests),
@@ -29,6 +32,8 @@ pub const TARGETS: [Target; 15] = [
     ("requests", requests::requests),
     ("sequences", sequence::sequences),
     ("stores", stores::stores),
+    ("archives", archives::archives),
+    ("inventories", plans::inventories),
 ];
 
 /// Runs the target of this name.

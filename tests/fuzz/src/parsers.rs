@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use roadstead_access::htpasswd::Htpasswd;
 use roadstead_access::{Access, Action, Answer, Authority, Keys, Question, Rules, Subject};
+use roadstead_archive::{PrivateKey, PublicKey};
 use roadstead_bridge::cache::Directive;
 use roadstead_bridge::storage::{Operation, Reply, Transfer};
 use roadstead_bridge::{Services, log};
@@ -150,6 +151,19 @@ pub(crate) fn keys(data: &[u8]) {
     let Ok(mut keys) = Keys::new(&[]) else { return };
     let _ = keys.add_jwks(text);
     let _ = keys.add_certificates(text);
+    if let Ok(key) = PublicKey::parse(text) {
+        assert_eq!(PublicKey::parse(&key.to_pem()).as_ref(), Ok(&key));
+        assert_eq!(key.fingerprint().len(), 64);
+        // It is the signature of nothing.
+        assert!(key.verify(data, data).is_err());
+    }
+    if let Ok(key) = PrivateKey::parse(text) {
+        let (public_key, signature) = (key.public_key(), key.sign(data));
+        assert_eq!(public_key.verify(data, &signature), Ok(()));
+        assert!(public_key.verify(&signature, &signature).is_err());
+        let again = PrivateKey::parse(&key.to_pem());
+        assert!(again.is_ok_and(|again| again.public_key() == public_key));
+    }
 }
 
 /// Whatever is no token of ours is none: the input is never signed.

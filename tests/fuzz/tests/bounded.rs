@@ -11,7 +11,7 @@ use std::{env, fs};
 const ROUNDS: u64 = 500;
 
 /// Longest derived input, in bytes.
-const LONGEST: usize = 4096;
+const LONGEST: usize = 16 * 1024;
 
 /// Pieces that parsers treat specially.
 const PIECES: [&str; 24] = [
