@@ -27,7 +27,7 @@ const RETRIES: u32 = 5;
 /// The pause before the first of these, unless the registry says how long; each doubles it.
 ///
 /// Limit: first pause after a registry was too busy; test: none, it would take as long.
-const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause, whatever the registry says.
 ///
@@ -51,7 +51,8 @@ pub async fn patiently<T>(
     mut attempt: impl AsyncFnMut() -> Result<T, Unanswered>,
     busy: impl Fn(&T) -> Option<Duration>,
 ) -> Result<T, String> {
-    let mut pause = PAUSE;
+    // Tests do not wait so long.
+    let mut pause = if cfg!(test) { Duration::from_millis(1) } else { PAUSE };
     for _ in 0..RETRIES {
         let wait = match attempt().await {
             Ok(answer) => match busy(&answer) {
