@@ -119,6 +119,8 @@ pub(super) struct Maker<'a> {
     context: &'a Context<'a>,
     /// Layers by where they are: images share them.
     layers: BTreeMap<u64, Descriptor>,
+    /// Configs by where they are: their sizes, their digests, and those of their layers.
+    configs: BTreeMap<u64, (u64, Digest, Vec<Digest>)>,
 }
 
 impl<'a> Maker<'a> {
@@ -130,7 +132,8 @@ impl<'a> Maker<'a> {
         context: &'a Context<'a>,
     ) -> Self {
         let label = set.archives.get(archive).map_or("", |archive| &archive.label).to_owned();
-        Self { set, archive, label, file, scan, context, layers: BTreeMap::new() }
+        let (layers, configs) = (BTreeMap::new(), BTreeMap::new());
+        Self { set, archive, label, file, scan, context, layers, configs }
     }
 
     /// Adds these images. Their manifests are written to a file, as all contents are parts
@@ -169,23 +172,13 @@ impl<'a> Maker<'a> {
     }
 
     fn make(&mut self, item: &Item) -> Result<Made, Error> {
-        let span = self.resolve(&item.config)?;
-        let bytes =
-            span.read(self.file, JSON).map_err(|error| self.refused(&item.config, error))?;
-        let bytes = bytes.ok_or_else(|| self.refused(&item.config, "is too large"))?;
-        let Some(digest) = digest_of(&bytes, Algorithm::Sha256) else {
-            return Err(self.refused(&item.config, "has no digest"));
-        };
+        let (span, digest, diff_ids) = self.config(&item.config)?;
         if item
             .config()
             .is_some_and(|named| named.algorithm() == Algorithm::Sha256 && named != digest)
         {
             return Err(self.refused(&item.config, format_args!("has another digest: {digest}")));
         }
-        let config: Config =
-            serde_json::from_slice(&bytes).map_err(|error| self.refused(&item.config, error))?;
-        self.set.add_blob(&digest, At { archive: self.archive, span })?;
-        let diff_ids = config.rootfs.diff_ids.unwrap_or_default();
         let names = item.layers.as_deref().unwrap_or_default();
         if diff_ids.len() != names.len() {
             let (layers, ids) = (names.len(), diff_ids.len());
@@ -211,6 +204,29 @@ impl<'a> Maker<'a> {
         let config = config.ok_or_else(|| self.refused(&item.config, "has no media type"))?;
         let media_type = MediaType::oci_image_manifest();
         Ok(Made { schema_version: 2, media_type, config, layers })
+    }
+
+    /// The digest of a config, and those of its layers. Each is read once, however many images
+    /// name it.
+    fn config(&mut self, name: &str) -> Result<(Span, Digest, Vec<Digest>), Error> {
+        let span = self.resolve(name)?;
+        if let Some((size, digest, diff_ids)) = self.configs.get(&span.offset)
+            && *size == span.size
+        {
+            return Ok((span, digest.clone(), diff_ids.clone()));
+        }
+        let bytes = span.read(self.file, JSON).map_err(|error| self.refused(name, error))?;
+        let bytes = bytes.ok_or_else(|| self.refused(name, "is too large"))?;
+        let Some(digest) = digest_of(&bytes, Algorithm::Sha256) else {
+            return Err(self.refused(name, "has no digest"));
+        };
+        let config: Config =
+            serde_json::from_slice(&bytes).map_err(|error| self.refused(name, error))?;
+        let diff_ids = config.rootfs.diff_ids.unwrap_or_default();
+        self.set.add_blob(&digest, At { archive: self.archive, span })?;
+        let known = (span.size, digest.clone(), diff_ids.clone());
+        self.configs.insert(span.offset, known);
+        Ok((span, digest, diff_ids))
     }
 
     fn layer(&mut self, name: &str) -> Result<Descriptor, Error> {

@@ -190,14 +190,16 @@ impl Walk<'_> {
         let is_here = self.set.size(digest).is_some();
         let content = self.inventory.contents.entry(digest.clone()).or_insert_with(|| {
             let all = Piece { volume: 1, offset: 0, length: size, digest: None };
-            Content { size, pieces: if is_here { vec![all] } else { Vec::new() } }
+            let own = if is_here { vec![all] } else { Vec::new() };
+            Content { size, pieces: if pieces.is_empty() { own } else { pieces.to_vec() } }
         });
         if content.size != size {
             let before = content.size;
             let why = format!("says that {digest} has {size} bytes, but another says {before}");
             return Err(Error::entry(&group.label, manifest.as_str().as_bytes(), why));
         }
-        if !pieces.is_empty() {
+        // Not each time that a manifest lists it: there may be many pieces.
+        if content.pieces.is_empty() {
             content.pieces = pieces.to_vec();
         }
         Ok(())
