@@ -12,7 +12,7 @@ mod machine;
 use document::{Section, fits, sections};
 use machine::{Machine, tools};
 use roadstead_image::{Description, Program, build};
-use roadstead_tests::program::required;
+use roadstead_tests::program::available;
 use roadstead_tests::target_directory;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ async fn has_programs(test: &str, section: &Section) -> bool {
     for (_, program) in needed {
         let own = tools().join(program);
         let program = if own.exists() { own.to_str().unwrap() } else { program };
-        if !required(test, program).await {
+        if !available(test, program).await {
             return false;
         }
     }
