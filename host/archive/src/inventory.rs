@@ -68,6 +68,14 @@ pub struct Content {
     pub pieces: Vec<Piece>,
 }
 
+impl Content {
+    /// The piece that begins at a byte. Pieces are in order.
+    pub fn piece(&self, offset: u64) -> Option<&Piece> {
+        let at = self.pieces.binary_search_by_key(&offset, |piece| piece.offset).ok()?;
+        self.pieces.get(at)
+    }
+}
+
 /// A part of a content that is in a volume.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -17,5 +17,7 @@ mod signature;
 
 pub use inventory::{Content, Inventory, Manifest, Piece, Repository};
 pub use plan::{Body, Format, Member, Plan, PlanOptions, Sign, Volume};
-pub use set::{Error, Found, Image, Name, Naming, Options, Part, Set};
+pub use set::{
+    BEGINNING, Error, Found, Image, Name, Naming, Options, Part, Set, is_archive, is_registry,
+};
 pub use signature::{PrivateKey, PublicKey};

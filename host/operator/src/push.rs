@@ -1,6 +1,7 @@
 //! The requests of a push. The registry compares all bytes with their digest.
 
 use crate::registry::{Answer, Content, Registry, Unanswered, read, refusal};
+use crate::slices;
 use bytes::Bytes;
 use http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE, RETRY_AFTER,
@@ -24,11 +25,6 @@ const ANSWER: usize = 64 * 1024;
 /// Limit: attempts after the first of a request that a registry was too busy for; test: `busy_registries_are_asked_again`.
 const RETRIES: u32 = 5;
 
-/// The pause before the first of these, unless the registry says how long; each doubles it.
-///
-/// Limit: first pause after a registry was too busy; test: none, it would take as long.
-const PAUSE: Duration = Duration::from_secs(1);
-
 /// The longest pause, whatever the registry says.
 ///
 /// Limit: pause before a registry that was too busy is asked again; test: none, it would take as long.
@@ -47,25 +43,20 @@ pub enum Begun {
 ///
 /// # Errors
 /// When there is no answer.
-pub async fn patiently<T>(
-    mut attempt: impl AsyncFnMut() -> Result<T, Unanswered>,
+pub async fn until_served<T>(
+    attempt: impl AsyncFnMut() -> Result<T, Unanswered>,
     busy: impl Fn(&T) -> Option<Duration>,
 ) -> Result<T, String> {
-    // Tests do not wait so long.
-    let mut pause = if cfg!(test) { Duration::from_millis(1) } else { PAUSE };
-    for _ in 0..RETRIES {
-        let wait = match attempt().await {
-            Ok(answer) => match busy(&answer) {
-                Some(wanted) => pause.max(wanted),
-                None => return Ok(answer),
-            },
-            Err(unanswered) if !unanswered.passes => return Err(unanswered.problem),
-            Err(_) => pause,
+    let pause = |result: &Result<T, Unanswered>, retry| {
+        let wanted = match result {
+            Ok(answer) => busy(answer)?,
+            Err(unanswered) => unanswered.passes.then_some(Duration::ZERO)?,
         };
-        tokio::time::sleep(wait.min(LONGEST_PAUSE)).await;
-        pause *= 2;
-    }
-    Ok(attempt().await?)
+        // Tests do not wait as long.
+        let least = if cfg!(test) { Duration::ZERO } else { slices::doubled(retry) };
+        Some(least.max(wanted).min(LONGEST_PAUSE))
+    };
+    Ok(slices::again(RETRIES, attempt, pause).await?)
 }
 
 /// How long to wait before a request that got this response is sent again; none if it was
@@ -95,7 +86,7 @@ async fn send(
 ) -> Result<Answer, String> {
     let content = Content::from(body);
     let attempt = async || once(registry, method, path, headers, content.clone()).await;
-    patiently(attempt, |answer| busy(answer.status, &answer.headers)).await
+    until_served(attempt, |answer| busy(answer.status, &answer.headers)).await
 }
 
 async fn once(

@@ -23,7 +23,7 @@ pub(crate) const RETRIES: u32 = 5;
 
 /// The pause before the first of these; each one doubles it.
 ///
-/// Limit: first pause of `roadstead gc`, `scrub` and `rescue` after a failure; test: none, it would take as long.
+/// Limit: first pause of commands that ask a registry after a failure; test: none, it would take as long.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a slice may take. It is bounded by operations and bytes, and a store may be
@@ -48,20 +48,18 @@ impl Failure {
     }
 }
 
-/// Does something until there is no reason to do it again, at most `retries` times more,
-/// after a pause that depends on how often it was done again.
+/// Does something until there is no reason to do it again, at most `retries` times more.
+/// `pause` says how long to wait before that, by the result and by how often it was done again,
+/// or that the result is the one that is wanted.
 pub(crate) async fn again<T>(
     retries: u32,
-    pause: impl Fn(u32) -> Duration,
     mut attempt: impl AsyncFnMut() -> T,
-    mut wanted: impl FnMut(&T) -> bool,
+    mut pause: impl FnMut(&T, u32) -> Option<Duration>,
 ) -> T {
     for retry in 0..retries {
         let result = attempt().await;
-        if !wanted(&result) {
-            return result;
-        }
-        tokio::time::sleep(pause(retry)).await;
+        let Some(pause) = pause(&result, retry) else { return result };
+        tokio::time::sleep(pause).await;
     }
     attempt().await
 }
@@ -79,14 +77,14 @@ pub(crate) async fn patiently<T>(
     display: &mut Display<'_>,
     slice: impl AsyncFnMut() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let wanted = |result: &Result<T, Failure>| match result {
+    let pause = |result: &Result<T, Failure>, retry| match result {
         Err(failure) if failure.passes => {
             display.line(&format!("{:#}; trying again", failure.cause));
-            true
+            Some(doubled(retry))
         }
-        _ => false,
+        _ => None,
     };
-    again(RETRIES, doubled, slice, wanted).await
+    again(RETRIES, slice, pause).await
 }
 
 /// Sends a request of JSON. `restarts` says whether one that is not answered may be asked

@@ -42,7 +42,7 @@ pub(crate) trait Contents: Send + Sync + 'static {
     /// How many bytes a content has, if all of it is here.
     fn size(&self, digest: &Digest) -> Option<u64>;
 
-    /// Where bytes of it are. `None` if they are in no file.
+    /// Where bytes of it are, if all of it is here.
     fn parts(&self, digest: &Digest, range: Range<u64>) -> Option<Vec<Part>>;
 
     /// The bytes of a manifest, which have its digest.
@@ -69,12 +69,6 @@ pub(crate) struct ArchiveStore<C = Set> {
     contents: C,
     index: Index,
     deadlines: Deadlines,
-}
-
-/// The bytes of a content, or of a part of it.
-enum Found {
-    Memory(Bytes),
-    Files(Vec<Part>),
 }
 
 impl<C: Contents> ArchiveStore<C> {
@@ -215,25 +209,6 @@ impl<C: Contents> ArchiveStore<C> {
         self.contents.size(digest).ok_or(StorageError::NotFound)
     }
 
-    /// Where bytes of a content are. A manifest that was made of an older format is in no
-    /// file.
-    fn find(&self, digest: &Digest, range: Range<u64>) -> Result<Found, StorageError> {
-        if range.is_empty() {
-            return Ok(Found::Memory(Bytes::new()));
-        }
-        if let Some(parts) = self.contents.parts(digest, range.clone()) {
-            return Ok(Found::Files(parts));
-        }
-        let bytes = self.contents.manifest(digest)?.ok_or(StorageError::NotFound)?;
-        let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
-        match (start, end) {
-            (Ok(start), Ok(end)) if end <= bytes.len() => {
-                Ok(Found::Memory(bytes.slice(start..end)))
-            }
-            _ => Err(StorageError::Failed(format!("{digest} has {} bytes only", bytes.len()))),
-        }
-    }
-
     /// Bytes of a content: as text if they are short, or else as a body.
     fn open(
         &self,
@@ -241,14 +216,12 @@ impl<C: Contents> ArchiveStore<C> {
         range: Range<u64>,
     ) -> Result<(Option<String>, Option<WasiBody>), StorageError> {
         let is_short = range.end - range.start <= INLINE_LIMIT;
-        match self.find(digest, range)? {
-            Found::Files(parts) if !is_short => {
-                let parts = parts.into_iter().map(|part| (part.file, part.range)).collect();
-                Ok((None, Some(file_body::open_all(parts)?)))
-            }
-            Found::Files(parts) => Ok(inlined(read_all(&parts)?.into())),
-            Found::Memory(bytes) => Ok(inlined(bytes)),
+        let parts = self.contents.parts(digest, range).ok_or(StorageError::NotFound)?;
+        if is_short {
+            return Ok(inlined(read_all(&parts)?.into()));
         }
+        let parts = parts.into_iter().map(|part| (part.file, part.range)).collect();
+        Ok((None, Some(file_body::open_all(parts)?)))
     }
 
     /// The value of an object, as a registry's directory would have it.
@@ -337,10 +310,8 @@ impl<C: Contents> ArchiveStore<C> {
         let mut at = offset;
         while at < end {
             let next = end.min(at + HASH_BUFFER);
-            match self.find(digest, at..next)? {
-                Found::Memory(bytes) => hash.update(&bytes),
-                Found::Files(parts) => hash.update(&read_all(&parts)?),
-            }
+            let parts = self.contents.parts(digest, at..next).ok_or(StorageError::NotFound)?;
+            hash.update(&read_all(&parts)?);
             at = next;
         }
         Hashed::new(hash, offset, at - offset, size)

@@ -1,18 +1,10 @@
 //! What `roadstead serve` is given: a configuration file, or archives.
 
 use anyhow::bail;
+use roadstead_archive::BEGINNING;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-
-/// Bytes of a tar file's header.
-const HEADER: usize = 512;
-
-/// Where a header has its checksum, as octal digits.
-const CHECKSUM: std::ops::Range<usize> = 148..156;
-
-/// What compressed archives begin with.
-const COMPRESSED: [&[u8]; 2] = [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd]];
 
 /// What is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,8 +43,8 @@ fn is_named_config(path: &Path) -> bool {
     path.extension().is_some_and(|it| it == "yml" || it == "yaml")
 }
 
-/// Whether a path is that of an archive, by its name and otherwise by its content. What is
-/// no file, as a pipe, is a configuration: nothing of it may be read twice.
+/// Whether a path is that of an archive, by its name and otherwise by its content. A pipe is
+/// taken for a configuration file: it can be read only once, so its content is not probed.
 fn is_archive(path: &Path) -> bool {
     if is_named_config(path) {
         return false;
@@ -64,38 +56,26 @@ fn is_archive(path: &Path) -> bool {
         Ok(metadata) if metadata.is_dir() => true,
         Ok(metadata) if metadata.is_file() && !path.starts_with("/dev") => {
             let mut start = Vec::new();
-            let read =
-                File::open(path).and_then(|file| file.take(HEADER as u64).read_to_end(&mut start));
-            read.is_ok() && begins_archive(&start)
+            let read = File::open(path)
+                .and_then(|file| file.take(BEGINNING as u64).read_to_end(&mut start));
+            read.is_ok() && roadstead_archive::is_archive(&start)
         }
         _ => false,
     }
 }
 
-/// Whether an archive begins with these bytes: it is compressed, or they have the checksum of
-/// a tar file's header.
-fn begins_archive(start: &[u8]) -> bool {
-    if COMPRESSED.iter().any(|magic| start.starts_with(magic)) {
-        return true;
-    }
-    let (Some(digits), HEADER) = (start.get(CHECKSUM), start.len()) else { return false };
-    let digits = std::str::from_utf8(digits).unwrap_or_default();
-    let said = u64::from_str_radix(digits.trim_matches([' ', '\0']), 8);
-    // The checksum itself counts as spaces.
-    let counted =
-        |(at, byte): (usize, &u8)| u64::from(if CHECKSUM.contains(&at) { b' ' } else { *byte });
-    said == Ok(start.iter().enumerate().map(counted).sum())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{CHECKSUM, HEADER, Sources};
+    use super::{BEGINNING, Sources};
     use std::fs;
     use std::path::PathBuf;
 
+    /// Where a header has its checksum, as octal digits.
+    const CHECKSUM: std::ops::Range<usize> = 148..156;
+
     /// A header of a tar file with only a name and a checksum.
     fn header() -> Vec<u8> {
-        let mut header = vec![0; HEADER];
+        let mut header = vec![0; BEGINNING];
         header[..5].copy_from_slice(b"index");
         header[CHECKSUM].fill(b' ');
         let sum: u64 = header.iter().copied().map(u64::from).sum();
@@ -108,7 +88,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut damaged = header();
         damaged[0] ^= 1;
-        let long = format!("# {}\nhttp: {{}}\n", "x".repeat(HEADER));
+        let long = format!("# {}\nhttp: {{}}\n", "x".repeat(BEGINNING));
         fs::create_dir(directory.path().join("folder")).unwrap();
         for (name, content, archive) in [
             ("config.yml", Some(&b"http: {}"[..]), false),
@@ -124,6 +104,7 @@ mod tests {
             ("damaged", Some(&damaged), false),
             ("images.tgz", Some(&[0x1f, 0x8b, 8, 0]), true),
             ("images.zst", Some(&[0x28, 0xb5, 0x2f, 0xfd]), true),
+            ("images.bz2", Some(b"BZh91AY"), true),
             ("folder", None, true),
         ] {
             let path = directory.path().join(name);

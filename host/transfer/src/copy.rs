@@ -32,26 +32,71 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Pushes contents into a registry.
 pub(crate) struct Copy<'a, S, T> {
-    pub(crate) source: &'a Source<'a, S>,
-    /// The repository of the source that has what one of the target is to have.
-    pub(crate) origins: &'a BTreeMap<RepositoryName, RepositoryName>,
-    pub(crate) target: &'a T,
-    pub(crate) inventory: &'a Inventory,
-    /// Volumes of an export: not all may be here.
-    pub(crate) volumes: Option<&'a Set>,
-    pub(crate) dry_run: bool,
-    pub(crate) parallel: usize,
-    pub(crate) permits: Semaphore,
-    pub(crate) progress: &'a Progress,
-    pub(crate) totals: RefCell<Totals>,
+    source: &'a Source<'a, S>,
+    target: &'a T,
+    inventory: &'a Inventory,
+    /// The repository of the source that has what one of the target is to have, if it has
+    /// another name.
+    origins: &'a BTreeMap<RepositoryName, RepositoryName>,
+    dry_run: bool,
+    parallel: usize,
+    permits: Semaphore,
+    progress: &'a Progress,
+    totals: RefCell<Totals>,
     /// What is known of each blob in the target. The task that uploads the blob holds the lock.
-    pub(crate) holders: RefCell<HashMap<Digest, Rc<Mutex<Holder>>>>,
+    holders: RefCell<HashMap<Digest, Rc<Mutex<Holder>>>>,
+}
+
+/// How contents are pushed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    /// Nothing is written.
+    pub(crate) dry_run: bool,
+    /// How many requests are sent at a time.
+    pub(crate) parallel: usize,
 }
 
 /// Why contents of a repository could not be pushed.
 type Failures = BTreeMap<Digest, Problem>;
 
 impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
+    pub(crate) fn new(
+        source: &'a Source<'a, S>,
+        target: &'a T,
+        inventory: &'a Inventory,
+        origins: &'a BTreeMap<RepositoryName, RepositoryName>,
+        How { dry_run, parallel }: How,
+        progress: &'a Progress,
+    ) -> Self {
+        let (permits, holders) = (Semaphore::new(parallel), RefCell::default());
+        let totals = RefCell::default();
+        Self {
+            source,
+            target,
+            inventory,
+            origins,
+            dry_run,
+            parallel,
+            permits,
+            progress,
+            totals,
+            holders,
+        }
+    }
+
+    /// How much was done.
+    pub(crate) fn totals(self) -> Totals {
+        self.totals.into_inner()
+    }
+
+    /// The volumes of exports, of which not all may be here.
+    fn volumes(&self) -> Option<&'a Set> {
+        match self.source.origin {
+            Origin::Archives(set) if !set.inventories().is_empty() => Some(set),
+            _ => None,
+        }
+    }
+
     /// Pushes everything, and says of each tag, and each manifest without one, what became of
     /// it.
     pub(crate) async fn all(&self) -> Vec<Outcome> {
@@ -96,7 +141,7 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
                 failures.insert(digest.clone(), problem);
             }
         }
-        if let Some(set) = self.volumes.filter(|_| !self.dry_run) {
+        if let Some(set) = self.volumes().filter(|_| !self.dry_run) {
             let incomplete = missing.iter().copied().filter(|it| failures.contains_key(*it));
             self.keep_manifests(set, name, incomplete).await;
         }
@@ -265,11 +310,9 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
         let Reading { mut pieces, mut pump } = reading;
         // The target does not wait for a source that is asked to wait.
         let (mut read, mut first) = (None, None);
-        while size > 0 && first.is_none() && read.is_none() {
-            tokio::select! {
-                piece = pieces.recv() => first = piece,
-                end = &mut pump => read = Some(end),
-            }
+        tokio::select! {
+            piece = pieces.recv() => first = piece,
+            end = &mut pump => read = Some(end),
         }
         let body = self.progress.counted(source::body(first, pieces));
         let body = Arc::new(StdMutex::new(Some(body)));

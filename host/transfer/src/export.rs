@@ -1,20 +1,20 @@
 //! `roadstead export`: images from a registry or a storage into archives.
 
+mod pieces;
 mod size;
 
 use crate::place::Reach;
 use crate::progress::Progress;
 use crate::select::Choice;
-use crate::source::{Origin, Reading, Source};
+use crate::source::{Origin, Source};
 use crate::summary::{Outcome, Report, Summary, Totals};
 use crate::walk::{Platform, Unread, Walk, Wanted};
 use crate::write::{Failure, Writing};
-use crate::{DEPTH, requests, verify, write};
+use crate::{needs, requests, verify, write};
 use roadstead_archive::{Format, Inventory, Plan, PlanOptions, PrivateKey, Volume};
-use roadstead_oci::{Algorithm, Digest, RepositoryName};
+use roadstead_oci::Digest;
 use roadstead_operator::registry::{Access, Opener, Registry};
 use roadstead_operator::{Streams, runtime};
-use roadstead_storage::BlobHash;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tokio::runtime::Builder;
@@ -111,8 +111,7 @@ async fn export(
     let progress = Progress::new(&args.report);
     let directory = Reach::directory(&args.choice.source, opener);
     let source = Source::new(Origin::Registry(&registry)).in_directory(directory);
-    let (inventory, unread) = read(args, &registry, &source, &progress).await?;
-    let (mut inventory, mut unread) = (inventory, unread);
+    let (mut inventory, mut unread) = read(args, &registry, &source, &progress).await?;
     let held: BTreeSet<_> = since.iter().flat_map(blobs).collect();
     let mut attempts = 0..REPLANS;
     let (inventory, bytes) = loop {
@@ -154,7 +153,7 @@ async fn written<R: Registry>(
     source: &Source<'_, R>,
     progress: &Progress,
 ) -> Result<(Inventory, u64), Failure> {
-    hash_pieces(&mut plan, source, progress).await?;
+    pieces::hash(&mut plan, source, progress).await?;
     let inventory = plan.inventory().clone();
     let sign = |bytes: &[u8]| Ok(key.map(|key| key.sign(bytes)));
     let volumes = plan.volumes(&sign)?;
@@ -200,31 +199,10 @@ fn leave_out(
 ) -> bool {
     let before = unread.len();
     for (name, repository) in &mut inventory.repositories {
-        let mut without: BTreeSet<Digest> = [content.clone()].into();
-        // Indexes that list one, and so on.
-        for _ in 0..DEPTH {
-            let needs = repository.manifests.iter().filter(|(digest, manifest)| {
-                without.contains(*digest)
-                    || manifest
-                        .blobs
-                        .iter()
-                        .chain(&manifest.children)
-                        .any(|it| without.contains(it))
-            });
-            let more: Vec<_> = needs.map(|(digest, _)| digest.clone()).collect();
-            without.extend(more);
-        }
-        let named = |digest: &Digest| {
-            let mut tags = repository.tags.iter().filter(|(_, it)| *it == digest);
-            let tag = tags.next().map(|(tag, _)| format!("{name}:{tag}"));
-            tag.unwrap_or_else(|| format!("{name}@{digest}"))
-        };
-        for digest in repository.manifests.keys().filter(|it| without.contains(*it)) {
+        for image in needs::remove(repository, [content.clone()].into()) {
             let problem = format!("{content}: {problem}");
-            unread.push(Unread { image: named(digest), problem });
+            unread.push(Unread { image: format!("{name}{image}"), problem });
         }
-        repository.manifests.retain(|digest, _| !without.contains(digest));
-        repository.tags.retain(|_, digest| !without.contains(digest));
     }
     inventory.repositories.retain(|_, repository| !repository.manifests.is_empty());
     unread.len() > before
@@ -343,11 +321,6 @@ async fn platforms<R: Registry>(
     if args.format() != Format::Docker {
         return Ok(platforms);
     }
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
     for (name, repository) in &inventory.repositories {
         for digest in repository.tags.values() {
             let Some(entry) = repository.manifests.get(digest) else { continue };
@@ -355,15 +328,7 @@ async fn platforms<R: Registry>(
                 continue;
             }
             let bytes = source.manifest(name, digest).await?;
-            let index: serde_json::Value =
-                serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-            let listed = index["manifests"].as_array().cloned().unwrap_or_default();
-            let is_own = |entry: &&serde_json::Value| {
-                entry["platform"]["architecture"] == architecture
-                    && entry["platform"]["os"] == "linux"
-            };
-            let own = listed.iter().find(is_own).and_then(|entry| entry["digest"].as_str());
-            let own = own.and_then(|text| Digest::parse(text).ok());
+            let own = Platform::of_this_machine().image_of(&bytes);
             let own = own.filter(|own| entry.children.contains(own));
             if let Some(child) = own.or_else(|| entry.children.first().cloned()) {
                 platforms.insert(digest.clone(), child);
@@ -371,46 +336,4 @@ async fn platforms<R: Registry>(
         }
     }
     Ok(platforms)
-}
-
-/// Reads the contents that are larger than a volume, whose pieces need digests of their own.
-async fn hash_pieces<R: Registry>(
-    plan: &mut Plan,
-    source: &Source<'_, R>,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let pieces = plan.split().to_vec();
-    progress.begin("hash", pieces.iter().map(|(_, range)| range.end - range.start).sum());
-    for (index, (digest, range)) in pieces.into_iter().enumerate() {
-        let repository = holder(plan.inventory(), &digest)?;
-        let Reading { mut pieces, pump } = source.open(&repository, &digest, range, false);
-        let hash = async {
-            let mut hash = BlobHash::new(Algorithm::Sha256);
-            while let Some(piece) = pieces.recv().await {
-                let piece = piece.map_err(|error| error.to_string())?;
-                progress.add(piece.len() as u64);
-                let hashed = tokio::task::spawn_blocking(move || {
-                    hash.update(&piece);
-                    hash
-                });
-                hash = hashed.await.map_err(|error| error.to_string())?;
-            }
-            Ok::<_, String>(hash)
-        };
-        let (read, hash) = tokio::join!(pump, hash);
-        let failed = |problem| Failure { content: Some(digest.clone()), problem };
-        read.map_err(failed)?;
-        let found = hash.map_err(failed)?.finish().map_err(|error| error.to_string())?;
-        plan.set_piece_digest(index, found);
-    }
-    Ok(())
-}
-
-/// A repository that holds a blob.
-fn holder(inventory: &Inventory, digest: &Digest) -> Result<RepositoryName, String> {
-    let holds = |repository: &roadstead_archive::Repository| {
-        repository.manifests.values().any(|manifest| manifest.blobs.contains(digest))
-    };
-    let found = inventory.repositories.iter().find(|(_, repository)| holds(repository));
-    found.map(|(name, _)| name.clone()).ok_or_else(|| format!("{digest} is in no repository"))
 }

@@ -1,6 +1,6 @@
 //! `roadstead import`: images from archives into a registry or a storage.
 
-use crate::copy::Copy;
+use crate::copy::{Copy, How};
 use crate::naming::Naming;
 use crate::place::{Nowhere, Reach};
 use crate::progress::Progress;
@@ -11,11 +11,9 @@ use roadstead_archive::{Error, Image, Inventory, Options, Set};
 use roadstead_oci::{RepositoryName, Tag};
 use roadstead_operator::registry::{Access, Opener};
 use roadstead_operator::{Streams, runtime};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tokio::runtime::Builder;
-use tokio::sync::Semaphore;
 
 const HELP: &str = "\
 Examples:
@@ -96,25 +94,15 @@ async fn import(
     requests::ping(&target).await?;
     let progress = Progress::new(&args.report);
     let source = Source::new(Origin::<Nowhere>::Archives(&set));
-    let copy = Copy {
-        source: &source,
-        origins: &BTreeMap::new(),
-        target: &target,
-        inventory: &inventory,
-        volumes: (!set.inventories().is_empty()).then_some(&set),
-        dry_run: args.dry_run,
-        parallel: args.reach.parallel(),
-        permits: Semaphore::new(args.reach.parallel()),
-        progress: &progress,
-        totals: RefCell::default(),
-        holders: RefCell::default(),
-    };
+    let (origins, parallel) = (BTreeMap::new(), args.reach.parallel());
+    let how = How { dry_run: args.dry_run, parallel };
+    let copy = Copy::new(&source, &target, &inventory, &origins, how, &progress);
     let sizes = inventory.contents.iter().filter(|(digest, _)| set.size(digest).is_some());
     progress.begin("import", sizes.fold(0, |all, (_, it)| it.size.saturating_add(all)));
     let mut images = copy.all().await;
     explain(&mut images, &set, &inventory);
     progress.end();
-    let summary = Summary { dry_run: args.dry_run, images, totals: copy.totals.take() };
+    let summary = Summary { dry_run: args.dry_run, images, totals: copy.totals() };
     args.report.print(&summary, streams)?;
     Ok(summary)
 }

@@ -17,6 +17,7 @@ pub mod mirror;
 mod copy;
 mod hash;
 mod naming;
+mod needs;
 mod place;
 mod progress;
 mod requests;

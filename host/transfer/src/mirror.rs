@@ -2,7 +2,7 @@
 
 mod list;
 
-use crate::copy::Copy;
+use crate::copy::{Copy, How};
 use crate::naming::{Naming, Origin as Named};
 use crate::place::Reach;
 use crate::progress::Progress;
@@ -16,11 +16,9 @@ use roadstead_archive::{Inventory, Repository};
 use roadstead_oci::RepositoryName;
 use roadstead_operator::registry::{Access, Opener, Registry};
 use roadstead_operator::{Streams, runtime};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tokio::runtime::Builder;
-use tokio::sync::Semaphore;
 
 const HELP: &str = "\
 Examples:
@@ -110,76 +108,61 @@ async fn mirror(
     let target = args.reach.open(&args.target, access, user, opener).await?;
     requests::ping(&target).await?;
     let progress = Progress::new(&args.report);
-    let mut names = Names::new();
-    let mut summary =
-        Summary { dry_run: args.dry_run, images: Vec::new(), totals: Totals::default() };
+    let summary = Summary { dry_run: args.dry_run, images: Vec::new(), totals: Totals::default() };
+    let mut mirror =
+        Mirror { args, target: &target, progress: &progress, names: Names::new(), summary };
     for entry in entries {
-        let from = &entry.source;
-        let registry = args.reach.open(from, Access::Read, entry.user.clone(), opener).await;
-        let done = match registry {
-            Ok(registry) => {
-                let directory = Reach::directory(from, opener);
-                let source = Source::new(Origin::Registry(&registry)).in_directory(directory);
-                let taken = (&mut names, &mut summary);
-                one(args, &entry, &source, &registry, &target, &progress, taken).await
-            }
-            Err(problem) => Err(problem),
-        };
-        match done {
+        match mirror.entry(&entry, opener).await {
             Ok(()) => {}
             // Those of other registries are mirrored all the same.
             Err(problem) if args.list.is_some() => {
-                summary.images.push(Outcome::failed(from.clone(), problem));
+                mirror.summary.images.push(Outcome::failed(entry.source, problem));
             }
-            Err(problem) => return Err(format!("{from}: {problem}")),
+            Err(problem) => return Err(format!("{}: {problem}", entry.source)),
         }
     }
     progress.end();
+    let mut summary = mirror.summary;
     summary.images.sort();
     args.report.print(&summary, streams)?;
     Ok(summary)
 }
 
-/// Mirrors the images of one registry.
-async fn one<S: Registry, T: Registry>(
-    args: &Args,
-    entry: &Entry,
-    source: &Source<'_, S>,
-    registry: &S,
-    target: &T,
-    progress: &Progress,
-    (names, summary): (&mut Names, &mut Summary),
-) -> Result<(), String> {
-    requests::ping(registry).await?;
-    let parallel = args.reach.parallel();
-    let wanted =
-        Wanted { platforms: args.platform.clone(), referrers: !args.no_referrers, parallel };
-    progress.begin("manifests", 0);
-    let mut walk = Walk::new(registry, source, &wanted);
-    walk.add(&entry.selections()).await?;
-    let failed = |it: Unread| Outcome::failed(it.image, it.problem);
-    summary.images.extend(walk.unread.into_iter().map(failed));
-    let (inventory, origins) = rename(walk.inventory, entry, &args.naming, names)?;
-    progress.begin(
-        "mirror",
-        inventory.contents.values().fold(0, |all, it| it.size.saturating_add(all)),
-    );
-    let copy = Copy {
-        source,
-        origins: &origins,
-        target,
-        inventory: &inventory,
-        volumes: None,
-        dry_run: args.dry_run,
-        parallel,
-        permits: Semaphore::new(parallel),
-        progress,
-        totals: std::mem::take(&mut summary.totals).into(),
-        holders: RefCell::default(),
-    };
-    summary.images.extend(copy.all().await);
-    summary.totals = copy.totals.take();
-    Ok(())
+/// A mirror of several registries into one.
+struct Mirror<'a, T> {
+    args: &'a Args,
+    target: &'a T,
+    progress: &'a Progress,
+    names: Names,
+    summary: Summary,
+}
+
+impl<T: Registry> Mirror<'_, T> {
+    /// Mirrors the images of one registry.
+    async fn entry(&mut self, entry: &Entry, opener: &impl Opener) -> Result<(), String> {
+        let Self { args, target, progress, .. } = *self;
+        let user = entry.user.clone();
+        let registry = args.reach.open(&entry.source, Access::Read, user, opener).await?;
+        requests::ping(&registry).await?;
+        let directory = Reach::directory(&entry.source, opener);
+        let source = Source::new(Origin::Registry(&registry)).in_directory(directory);
+        let parallel = args.reach.parallel();
+        let wanted =
+            Wanted { platforms: args.platform.clone(), referrers: !args.no_referrers, parallel };
+        progress.begin("manifests", 0);
+        let mut walk = Walk::new(&registry, &source, &wanted);
+        walk.add(&entry.selections()).await?;
+        let failed = |it: Unread| Outcome::failed(it.image, it.problem);
+        self.summary.images.extend(walk.unread.into_iter().map(failed));
+        let (inventory, origins) = rename(walk.inventory, entry, &args.naming, &mut self.names)?;
+        let sizes = inventory.contents.values();
+        progress.begin("mirror", sizes.fold(0, |all, it| it.size.saturating_add(all)));
+        let how = How { dry_run: args.dry_run, parallel };
+        let copy = Copy::new(&source, target, &inventory, &origins, how, progress);
+        self.summary.images.extend(copy.all().await);
+        self.summary.totals.add(&copy.totals());
+        Ok(())
+    }
 }
 
 /// The repositories of the target, and where each comes from.

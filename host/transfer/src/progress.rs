@@ -2,14 +2,11 @@
 
 use crate::summary::{Outcome, Report};
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use roadstead_operator::registry::Outgoing;
 use roadstead_operator::terminal::harmless;
-use std::io::{self, IsTerminal as _, stderr};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::io::{IsTerminal as _, stderr};
 
 /// What the bar shows.
 const BAR: &str =
@@ -77,33 +74,11 @@ impl Progress {
 
     /// Counts the bytes of a body as they are sent.
     pub(crate) fn counted(&self, body: Outgoing) -> Outgoing {
-        Counted { body, bar: self.bar.clone() }.boxed_unsync()
-    }
-}
-
-/// A body whose bytes are counted.
-struct Counted {
-    body: Outgoing,
-    bar: ProgressBar,
-}
-
-impl Body for Counted {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let Some(Ok(frame)) = &frame {
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            self.bar.inc(length as u64);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let bar = self.bar.clone();
+        let counted = body.map_frame(move |frame| {
+            bar.inc(frame.data_ref().map_or(0, Bytes::len) as u64);
+            frame
+        });
+        counted.boxed_unsync()
     }
 }

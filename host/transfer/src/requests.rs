@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use roadstead_oci::{
     Algorithm, Descriptor, Digest, Manifest, MediaType, Reference, RepositoryName,
 };
-use roadstead_operator::push::{busy, patiently};
+use roadstead_operator::push::{busy, until_served};
 use roadstead_operator::registry::{Answer, Content, Incoming, Registry, read, refusal};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -47,7 +47,7 @@ async fn get(registry: &impl Registry, path: &str, most: usize) -> Result<Answer
         let request = request.map_err(|error| error.to_string())?;
         Ok(read(registry.exchange(request).await?, most).await)
     };
-    patiently(attempt, |answer| busy(answer.status, &answer.headers)).await
+    until_served(attempt, |answer| busy(answer.status, &answer.headers)).await
 }
 
 /// Asks whether there is a registry, once: what is wrong is said without delay.
@@ -73,8 +73,8 @@ pub(crate) async fn repositories(registry: &impl Registry) -> Result<Vec<String>
         repositories: Option<Vec<String>>,
     }
     let path = format!("/v2/_catalog?n={NAMES}");
-    let names = |page: Catalog| page.repositories.unwrap_or_default();
-    Ok(list(registry, path, names).await?.unwrap_or_default())
+    let items = |page: Catalog| page.repositories.unwrap_or_default();
+    Ok(list(registry, path, items).await?.unwrap_or_default())
 }
 
 /// All tags of a repository; none, if there is no such repository.
@@ -93,12 +93,12 @@ pub(crate) async fn tags(
     list(registry, path, |page: Tags| page.tags.unwrap_or_default()).await
 }
 
-/// A list of names, page after page.
-async fn list<T: DeserializeOwned>(
+/// A list, page after page; none, if there is no such list.
+async fn list<P: DeserializeOwned, T>(
     registry: &impl Registry,
     mut path: String,
-    names: impl Fn(T) -> Vec<String>,
-) -> Result<Option<Vec<String>>, String> {
+    items: impl Fn(P) -> Vec<T>,
+) -> Result<Option<Vec<T>>, String> {
     let mut all = Vec::new();
     for _ in 0..PAGES {
         let answer = get(registry, &path, PAGE).await?;
@@ -109,10 +109,10 @@ async fn list<T: DeserializeOwned>(
             _ => return Err(format!("GET {path} is answered {}", refusal(&answer))),
         }
         let page = serde_json::from_slice(&answer.body);
-        all.extend(names(page.map_err(|error| format!("the answer to GET {path}: {error}"))?));
+        all.extend(items(page.map_err(|error| format!("the answer to GET {path}: {error}"))?));
         match next(&answer) {
             Some(_) if all.len() > LISTED => {
-                return Err(format!("the list has more than {LISTED} names: GET {path}"));
+                return Err(format!("the list has more than {LISTED} entries: GET {path}"));
             }
             Some(next) if next != path => path = next,
             _ => return Ok(Some(all)),
@@ -184,13 +184,8 @@ pub(crate) async fn referrers(
         manifests: Vec<Descriptor>,
     }
     let path = format!("/v2/{repository}/referrers/{digest}");
-    let names = |page: Index| page.manifests.iter().map(|it| it.digest.to_string()).collect();
-    let Some(found) = list(registry, path, names).await? else { return Ok(None) };
-    found
-        .iter()
-        .map(|text| Digest::parse(text).map_err(|error| error.to_string()))
-        .collect::<Result<_, _>>()
-        .map(Some)
+    let items = |page: Index| page.manifests.into_iter().map(|it| it.digest).collect();
+    list(registry, path, items).await
 }
 
 /// A blob from a byte on.
@@ -215,7 +210,7 @@ pub(crate) async fn blob(
         }
         registry.exchange(request).await
     };
-    let response = patiently(attempt, |it| busy(it.status(), it.headers())).await?;
+    let response = until_served(attempt, |it| busy(it.status(), it.headers())).await?;
     let begins = |text: &str| text.starts_with(&format!("bytes {offset}-"));
     let part = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     match response.status() {

@@ -124,6 +124,16 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
+    /// Adds those of another transfer.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.blobs += other.blobs;
+        self.bytes += other.bytes;
+        self.mounted += other.mounted;
+        self.blobs_there += other.blobs_there;
+        self.manifests += other.manifests;
+        self.manifests_there += other.manifests_there;
+    }
+
     /// Counts a blob: its bytes, if it was sent.
     pub(crate) fn blob(&mut self, sent: Option<u64>) {
         match sent {

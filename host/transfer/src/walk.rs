@@ -3,6 +3,7 @@
 
 use crate::DEPTH;
 use crate::hash::digest_of;
+use crate::needs;
 use crate::requests::{self, Found};
 use crate::select::{Repositories, Selection, What};
 use crate::source::Source;
@@ -229,38 +230,15 @@ impl<'a, R: Registry> Walk<'a, R> {
                 }
             }
         }
-        self.leave_out(name, &mut repository, failed);
+        // They would be there without a part, and nobody would see that.
+        for image in needs::remove(&mut repository, failed) {
+            self.not_read(&format!("{name}{image}"), "a part of it could not be read");
+        }
         let held: BTreeSet<Digest> = repository.manifests.keys().cloned().collect();
         for manifest in repository.manifests.values_mut() {
             manifest.children.retain(|child| held.contains(child));
         }
         repository
-    }
-
-    /// Leaves out indexes of which a part is there and could not be read: they would be there
-    /// without it, and nobody would see that.
-    fn leave_out(
-        &mut self,
-        name: &RepositoryName,
-        repository: &mut Repository,
-        mut failed: BTreeSet<Digest>,
-    ) {
-        for _ in 0..DEPTH {
-            let lists = |entry: &Entry| entry.children.iter().any(|it| failed.contains(it));
-            let manifests = repository.manifests.iter();
-            let more: Vec<Digest> =
-                manifests.filter(|(_, it)| lists(it)).map(|(digest, _)| digest.clone()).collect();
-            for digest in &more {
-                repository.manifests.remove(digest);
-                self.not_read(&format!("{name}@{digest}"), "a part of it could not be read");
-            }
-            if more.is_empty() {
-                break;
-            }
-            failed.extend(more);
-        }
-        let manifests = &repository.manifests;
-        repository.tags.retain(|_, digest| manifests.contains_key(digest));
     }
 
     /// Adds a manifest and its referrers, and says which one it was, unless another takes its

@@ -207,7 +207,7 @@ impl<R: Registry> Writing<'_, R> {
         if *range == (0..content.size) {
             return Ok(Some(digest.clone()));
         }
-        let piece = content.pieces.iter().find(|piece| piece.offset == range.start);
+        let piece = content.piece(range.start);
         let known = piece.and_then(|piece| piece.digest.clone());
         known.map(Some).ok_or_else(|| format!("a piece of {digest} has no digest"))
     }

@@ -131,9 +131,8 @@ fn docker_image(repository: &Repository, digest: &Digest) -> Option<DockerImage>
 /// belong to nobody.
 pub(super) fn full_name(name: &str) -> String {
     const HUB: &str = "docker.io";
-    let is_host = |first: &str| first.contains(['.', ':']) || first == "localhost";
     let (host, path) = match name.split_once('/') {
-        Some((first, path)) if is_host(first) => (first, path),
+        Some((first, path)) if crate::is_registry(first) => (first, path),
         _ => (HUB, name),
     };
     let library = if host == HUB && !path.contains('/') { "library/" } else { "" };

@@ -137,8 +137,8 @@ impl Plan {
     pub fn set_piece_digest(&mut self, index: usize, piece_digest: Digest) {
         let Some((content, range)) = self.split.get(index) else { return };
         let Some(content) = self.inventory.contents.get_mut(content) else { return };
-        let piece = content.pieces.iter_mut().find(|piece| piece.offset == range.start);
-        if let Some(piece) = piece {
+        let at = content.pieces.binary_search_by_key(&range.start, |piece| piece.offset);
+        if let Some(piece) = at.ok().and_then(|at| content.pieces.get_mut(at)) {
             piece.digest = Some(piece_digest);
         }
     }
@@ -172,8 +172,7 @@ impl Plan {
     fn beginning(&self, sign: &Sign<'_>) -> Result<Vec<Member>, String> {
         for (digest, range) in &self.split {
             let content = self.inventory.contents.get(digest);
-            let mut pieces = content.iter().flat_map(|content| &content.pieces);
-            let piece = pieces.find(|piece| piece.offset == range.start);
+            let piece = content.and_then(|content| content.piece(range.start));
             let sum = piece.and_then(|piece| piece.digest.as_ref());
             if sum.is_none_or(|sum| sum.algorithm() != Algorithm::Sha256) {
                 let Range { start, end } = range;

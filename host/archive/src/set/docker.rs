@@ -6,7 +6,7 @@ use super::error::Error;
 use super::files::{At, Place, Span, digest_of};
 use super::layout::JSON;
 use super::scan::{Scan, parse_blob};
-use super::{Context, Group, Name, Set, names, paths};
+use super::{Context, DEPTH, Group, Name, Set, names, paths};
 use roadstead_oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,11 +18,6 @@ use std::sync::Arc;
 ///
 /// Limit: links from layer to layer; test: `layers_that_stand_for_others`.
 const LINKS: usize = 8;
-
-/// How deep indexes are nested.
-///
-/// Limit: indexes within indexes; test: `deep_indexes_are_refused`.
-pub(super) const DEPTH: usize = 8;
 
 /// An image of `manifest.json`.
 #[derive(Clone, Debug, Deserialize)]
@@ -80,11 +75,11 @@ impl Item {
 pub(super) fn configs(set: &Set, group: &Group) -> Result<BTreeMap<Digest, Digest>, Error> {
     let (mut configs, mut seen) = (BTreeMap::new(), BTreeSet::new());
     let roots = group.known.iter();
-    let mut level: Vec<_> =
-        roots.map(|(root, media_type)| (root, root.clone(), media_type.clone())).collect();
+    let mut level: BTreeMap<Digest, _> =
+        roots.map(|(root, media_type)| (root.clone(), (root, media_type.clone()))).collect();
     for _ in 0..=DEPTH {
-        let mut below = Vec::new();
-        for (root, digest, media_type) in level {
+        let mut below = BTreeMap::new();
+        for (digest, (root, media_type)) in level {
             if !seen.insert(digest.clone()) {
                 continue;
             }
@@ -95,11 +90,10 @@ pub(super) fn configs(set: &Set, group: &Group) -> Result<BTreeMap<Digest, Diges
                 }
                 ManifestKind::Index { manifests } => {
                     let here = manifests.iter().filter(|child| !seen.contains(&child.digest));
-                    below.extend(
-                        here.map(|child| {
-                            (root, child.digest.clone(), Some(child.media_type.clone()))
-                        }),
-                    );
+                    for child in here {
+                        let found = (root, Some(child.media_type.clone()));
+                        below.entry(child.digest.clone()).or_insert(found);
+                    }
                 }
                 ManifestKind::Other => {}
             }

@@ -11,7 +11,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use tar::{EntryType, Header};
 
-const BLOCK: u64 = 512;
+/// The bytes of a header.
+pub(super) const SIZE: usize = 512;
+
+const BLOCK: u64 = SIZE as u64;
 
 /// The longest name.
 ///
@@ -311,6 +314,14 @@ fn size_of(header: &Header) -> Option<u64> {
         b'0'..=b'7' => all.checked_mul(8)?.checked_add(u64::from(digit - b'0')),
         _ => None,
     })
+}
+
+/// Whether a tar file begins like this.
+pub(super) fn begins(beginning: &[u8]) -> bool {
+    let mut header = Header::new_old();
+    let Some(block) = beginning.get(..SIZE) else { return false };
+    header.as_mut_bytes().copy_from_slice(block);
+    !is_zero(&header) && is_valid(&header)
 }
 
 fn is_zero(header: &Header) -> bool {

@@ -23,6 +23,7 @@ mod volumes;
 mod walk;
 
 pub use error::Error;
+pub use names::is_registry;
 pub use volumes::Found;
 
 use crate::Inventory;
@@ -151,6 +152,20 @@ pub struct Part {
     /// The bytes of it.
     pub range: Range<u64>,
 }
+
+/// Whether an archive begins with these bytes, at least [`BEGINNING`] of them if it has as many:
+/// a tar file's first header has its checksum, and what is compressed says so.
+pub fn is_archive(beginning: &[u8]) -> bool {
+    unpack::is_packed(beginning) || headers::begins(beginning)
+}
+
+/// How many bytes of a file [`is_archive`] needs.
+pub const BEGINNING: usize = headers::SIZE;
+
+/// How deep indexes are nested in an archive.
+///
+/// Limit: indexes within one another in an archive; test: `deep_indexes_are_refused`.
+const DEPTH: usize = 8;
 
 impl Set {
     /// Opens archives, and reads where what is in them. A path is a tar file (perhaps

@@ -58,7 +58,7 @@ fn parse(text: &str) -> Result<(Name, bool), String> {
     };
     let tag = tag.map(Tag::parse).transpose().map_err(|error| wrong(&error))?;
     let (host, path) = match path.split_once('/') {
-        Some((first, rest)) if is_host(first) => (Some(first), rest),
+        Some((first, rest)) if is_registry(first) => (Some(first), rest),
         _ => (None, path),
     };
     if host.is_some_and(|host| !is_valid_host(host)) {
@@ -76,8 +76,9 @@ fn parse(text: &str) -> Result<(Name, bool), String> {
     Ok((Name { host, repository: Some(repository), tag }, digest.is_some()))
 }
 
-/// Whether the first component of a name is a host, as Docker sees it.
-fn is_host(first: &str) -> bool {
+/// Whether the first component of an image's name is a registry, as Docker sees it, and not a
+/// part of the repository's name.
+pub fn is_registry(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost"
 }
 

@@ -1,9 +1,8 @@
 //! Which manifests nothing else leads to, and which refer to others by `subject`.
 
-use super::docker::DEPTH;
 use super::error::Error;
-use super::{Group, Image, Name, Set};
-use roadstead_oci::{Digest, ManifestKind, MediaType};
+use super::{DEPTH, Group, Image, Name, Set};
+use roadstead_oci::{Digest, Manifest, ManifestKind, MediaType};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How much manifests may refer to, each counted as often as a repository has it: a few
@@ -14,7 +13,7 @@ pub(super) const REFERENCES: usize = 10_000_000;
 
 /// Reads the manifests of all groups, and finds their images.
 pub(super) fn survey(set: &mut Set, limit: usize) -> Result<(), Error> {
-    let mut budget = Budget(limit);
+    let mut budget = Budget::new(limit);
     let mut groups = std::mem::take(&mut set.groups);
     let mut seen = BTreeSet::new();
     for (at, group) in groups.iter_mut().enumerate() {
@@ -45,14 +44,28 @@ pub(super) fn survey(set: &mut Set, limit: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// How many bytes of manifests are read, each as often as a repository has it: that takes
+/// some seconds for each GiB.
+///
+/// Limit: bytes of manifests that are read in a set; test: none, it would take as long.
+const BYTES: u64 = 16 * 1024 * 1024 * 1024;
+
 /// How much may be followed yet.
-pub(super) struct Budget(pub(super) usize);
+pub(super) struct Budget {
+    references: usize,
+    bytes: u64,
+}
 
 impl Budget {
-    pub(super) fn spend(&mut self, count: usize, label: &str) -> Result<(), Error> {
-        let left = self.0.checked_sub(count);
+    pub(super) fn new(references: usize) -> Self {
+        Self { references, bytes: BYTES }
+    }
+
+    /// Follows so many references of a manifest, of which so many bytes were read.
+    pub(super) fn spend(&mut self, references: usize, read: u64, label: &str) -> Result<(), Error> {
+        let left = self.references.checked_sub(references).zip(self.bytes.checked_sub(read));
         let why = "has manifests that refer to too much";
-        self.0 = left.ok_or_else(|| Error::of(label, why))?;
+        (self.references, self.bytes) = left.ok_or_else(|| Error::of(label, why))?;
         Ok(())
     }
 }
@@ -96,6 +109,9 @@ fn of_manifests(
             if !seen.insert(digest.clone()) {
                 continue;
             }
+            // One that is too large for a manifest is not read.
+            let read = set.size(&digest).filter(|size| *size <= Manifest::MAX_SIZE as u64);
+            budget.spend(0, read.unwrap_or_default(), &group.label)?;
             // What is no manifest is an error once it is asked for.
             let Some(manifest) = set.parse(&digest, media_type.as_ref())? else { continue };
             if let Some(known) = group.known.get_mut(&digest) {
@@ -109,7 +125,7 @@ fn of_manifests(
                 ManifestKind::Image { layers, .. } => ([].as_slice(), layers.len()),
                 ManifestKind::Other => ([].as_slice(), 0),
             };
-            budget.spend(1 + count, &group.label)?;
+            budget.spend(1 + count, 0, &group.label)?;
             for child in children {
                 led.insert(child.digest.clone());
                 if descends && child.media_type.is_json() && !seen.contains(&child.digest) {

@@ -46,9 +46,14 @@ fn packing(first: &[u8]) -> Result<Option<Packing>, &'static str> {
             Ok(Some(Packing::Zstd))
         }
         [b'B', b'Z', b'h', ..] => Err("bunzip2"),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Err("unxz"),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err("unxz"),
         _ => Ok(None),
     }
+}
+
+/// Whether a file that begins like this is compressed, in a way that is understood or not.
+pub(super) fn is_packed(first: &[u8]) -> bool {
+    packing(first) != Ok(None)
 }
 
 /// The tar file of an archive that was opened: itself, or what it unpacks to.

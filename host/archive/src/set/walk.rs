@@ -1,16 +1,15 @@
 //! The inventory of images: all that they lead to.
 
-use super::docker::DEPTH;
 use super::error::Error;
 use super::survey::{Budget, REFERENCES};
-use super::{Group, Image, Naming, Set};
+use super::{DEPTH, Group, Image, Naming, Set};
 use crate::{Content, Inventory, Manifest, Piece, Repository};
 use roadstead_oci::{Digest, InvalidManifest, ManifestKind, MediaType, RepositoryName, Tag};
 
 pub(super) fn inventory(set: &Set, name: &Naming<'_>) -> Result<Inventory, Error> {
     let volumes = set.found.iter().map(|found| found.inventory.volumes).max();
     let inventory = Inventory { volumes: volumes.unwrap_or_default(), ..Inventory::default() };
-    let mut walk = Walk { set, inventory, budget: Budget(REFERENCES) };
+    let mut walk = Walk { set, inventory, budget: Budget::new(REFERENCES) };
     for (image, group) in set.images.iter().zip(&set.groups_of) {
         let (repository, tag) = name(image)?;
         let Some(group) = set.groups.get(*group) else { continue };
@@ -84,7 +83,9 @@ impl Walk<'_> {
             Some(found) => self.look_up(group, found, &next)?,
             None => self.read(group, &next)?,
         };
-        self.budget.spend(1 + manifest.blobs.len() + below.len(), &group.label)?;
+        let read = if group.inventory.is_none() { self.set.size(&next.digest) } else { None };
+        let references = 1 + manifest.blobs.len() + below.len();
+        self.budget.spend(references, read.unwrap_or_default(), &group.label)?;
         for referrer in group.referrers.get(&next.digest).into_iter().flatten() {
             // A referrer is not within what it refers to.
             let media_type = group.known.get(referrer).cloned().flatten();

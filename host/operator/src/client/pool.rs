@@ -39,7 +39,7 @@ const IDLE_TIME: Duration = Duration::from_secs(15);
 
 /// Connections to registries, and requests over them.
 pub(super) struct Pool {
-    client: legacy::Client<Connector, Tracked>,
+    client: legacy::Client<Connector, Outgoing>,
     connector: Connector,
 }
 
@@ -75,7 +75,14 @@ impl Pool {
     ) -> Result<Response<Incoming>, Unanswered> {
         let limit = self.connector.limit;
         let progress = Progress::default();
-        let request = request.map(|body| Tracked { body, progress: progress.clone() });
+        let sent = progress.clone();
+        let request = request.map(|body| {
+            let noted = body.map_frame(move |frame| {
+                sent.made();
+                frame
+            });
+            noted.boxed_unsync()
+        });
         let mut response = std::pin::pin!(self.client.request(request));
         let response = loop {
             let due = progress.last() + limit;
@@ -122,34 +129,6 @@ impl Progress {
 
     fn made(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-}
-
-/// The body of a request, which tells that it is being sent.
-struct Tracked {
-    body: Outgoing,
-    progress: Progress,
-}
-
-impl Body for Tracked {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        self.progress.made();
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -125,7 +125,8 @@ async fn get<T: serde::de::DeserializeOwned>(
         slices::content(&answer, "collect")
     };
     let passes = |result: &Result<T, Failure>| matches!(result, Err(failure) if failure.passes);
-    let result = slices::again(RETRIES, |_| PAUSE, ask, passes).await;
+    let pause = |result: &Result<T, Failure>, _| passes(result).then_some(PAUSE);
+    let result = slices::again(RETRIES, ask, pause).await;
     result.map_err(|failure| failure.cause)
 }
 

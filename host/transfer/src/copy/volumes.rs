@@ -118,7 +118,7 @@ impl<S: Registry, T: Registry> Copy<'_, S, T> {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Option<Bytes> {
-        self.volumes?;
+        self.volumes()?;
         let response = requests::blob(self.target, name, digest, 0).await.ok()?;
         let body = Limited::new(response.into_body(), Manifest::MAX_SIZE);
         let bytes = body.collect().await.ok()?.to_bytes();

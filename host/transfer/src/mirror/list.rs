@@ -2,6 +2,7 @@
 
 use crate::select::{Repositories, Selection, What};
 use regex_lite::Regex;
+use roadstead_archive::is_registry;
 use roadstead_oci::{RepositoryName, Tag};
 use roadstead_operator::credentials::Credentials;
 use roadstead_operator::files;
@@ -155,11 +156,7 @@ fn lines(text: &str) -> Result<Vec<Entry>, String> {
             None => (String::new(), line),
         };
         let (host, image) = match rest.split_once('/') {
-            Some((host, image))
-                if !scheme.is_empty() || host.contains(['.', ':']) || host == "localhost" =>
-            {
-                (host, image)
-            }
+            Some((host, image)) if !scheme.is_empty() || is_registry(host) => (host, image),
             // As Docker does.
             _ => ("docker.io", rest),
         };

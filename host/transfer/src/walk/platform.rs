@@ -48,6 +48,24 @@ impl fmt::Display for Platform {
 }
 
 impl Platform {
+    /// That of this machine's containers.
+    pub(crate) fn of_this_machine() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
+    }
+
+    /// The first image of an index that is for it.
+    pub(crate) fn image_of(&self, index: &[u8]) -> Option<Digest> {
+        let index: Value = serde_json::from_slice(index).ok()?;
+        let mut listed = index["manifests"].as_array()?.iter();
+        let own = listed.find(|entry| self.means(&entry["platform"]))?;
+        Digest::parse(own["digest"].as_str()?).ok()
+    }
+
     fn means(&self, platform: &Value) -> bool {
         let is = |key: &str, wanted: &str| platform[key].as_str() == Some(wanted);
         is("os", &self.os)
