@@ -9,10 +9,12 @@ use crate::behind::store::HostStore;
 use crate::blocking;
 use crate::body::empty;
 use crate::collect::schedule;
+use crate::debug::DebugListener;
 use crate::engine::Engine;
 use crate::front::cache::ResponseCache;
 use crate::front::clients::Clients;
 use crate::front::service::Service;
+use crate::health::Health;
 use crate::listen;
 use crate::log;
 use crate::log_throttle::LogThrottle;
@@ -22,7 +24,7 @@ use crate::net::descriptors;
 use crate::options::Options;
 use crate::permissions;
 use crate::reload::{Hangup, Watch};
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
 use crate::tls::TlsAcceptor;
 use anyhow::{Context as _, bail};
 use http::{Request, StatusCode};
@@ -66,6 +68,8 @@ pub struct Server {
     storage: Storage,
     tls: Option<TlsAcceptor>,
     cache: ResponseCache,
+    health: Arc<Health>,
+    debug: Option<DebugListener>,
     options: Options,
 }
 
@@ -96,6 +100,11 @@ impl Server {
         probe(&engine).await.context("the component does not work")?;
         // Its instances end with the process, and did not fail.
         let listener = listen::listen(&options.config).await.inspect_err(|_| engine.stop())?;
+        let health = Health::new(options.config.health);
+        let debug = match &options.config.debug {
+            Some(debug) => Some(DebugListener::bind(debug).await.inspect_err(|_| engine.stop())?),
+            None => None,
+        };
         let generation = auth.as_ref().map(|auth| auth.generation()).unwrap_or_default();
         let cache = ResponseCache::new(generation)?;
         if let (Some(auth), Some(watch)) = (auth, watch) {
@@ -116,7 +125,7 @@ impl Server {
             options.location(),
             started.elapsed().as_millis()
         );
-        Ok(Self { listener, engine, storage, tls, cache, options })
+        Ok(Self { listener, engine, storage, tls, cache, health, debug, options })
     }
 
     /// The address that it listens on, with the actual port if the settings have
@@ -128,13 +137,17 @@ impl Server {
     /// Serves until `shutdown` is ready, and then until the requests in flight
     /// are done or the drain timeout has passed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let mut collection = self.collect();
+        let mut background = self.background();
         let config = &self.options.config;
         let (clients, connections) = limits(config);
-        let service = Service::new(self.engine.clone(), self.cache, clients, config);
+        let (engine, health) = (self.engine.clone(), Arc::clone(&self.health));
+        let service = Service::new(engine, self.cache, clients, health, config);
+        if let Some(debug) = self.debug {
+            background.spawn(debug.serve(Arc::clone(&self.health)));
+        }
         let (close, closing) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let mut shutdown = std::pin::pin!(shutdown);
+        let mut shutdown = std::pin::pin!(draining(shutdown, &self.health, config.drain_delay));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -165,7 +178,7 @@ impl Server {
         }
         drop(self.listener);
         // Nothing is lost wherever a run stops.
-        collection.abort_all();
+        background.abort_all();
         close.send_replace(true);
         while tasks.try_join_next().is_some() {}
         tracing::info!("shutting down; {} to finish", log::count(tasks.len(), "open connection"));
@@ -185,14 +198,31 @@ impl Server {
         self.engine.stop();
     }
 
-    /// Collects garbage until the tasks are aborted, if the settings have it.
-    fn collect(&self) -> JoinSet<()> {
+    /// Collects garbage and checks the storage until the tasks are aborted, if the settings have it.
+    fn background(&self) -> JoinSet<()> {
         let Options { config, hurry, .. } = &self.options;
         let mut tasks = JoinSet::new();
+        if let Some(check) = config.health {
+            tasks.spawn(Arc::clone(&self.health).check(self.engine.clone(), check.interval));
+        }
         if let Some(collection) = config.collection.filter(|_| !config.read_only) {
             tasks.spawn(schedule::run(self.engine.clone(), collection.interval, *hurry));
         }
         tasks
+    }
+}
+
+/// Waits for the shutdown, and then for as long as others may take to notice that this process is not
+/// ready.
+async fn draining(shutdown: impl Future<Output = ()>, health: &Health, delay: Duration) {
+    shutdown.await;
+    health.drain();
+    if !delay.is_zero() {
+        tracing::info!(
+            "not ready any more; connections are refused in {} s (REGISTRY_HTTP_DRAINDELAY)",
+            delay.as_secs()
+        );
+        tokio::time::sleep(delay).await;
     }
 }
 
@@ -221,6 +251,7 @@ fn limits(config: &Config) -> (Arc<Clients>, Arc<Connections>) {
 pub async fn serve(options: Options) -> anyhow::Result<()> {
     let server = Server::start(options).await?;
     let mut signals = Signals::new()?;
+    signals::toggle_debug_by_signal()?;
     server
         .run(async move {
             signals.next().await;

@@ -1,4 +1,6 @@
-//! The signals that end the host.
+//! Signals: those that end the host, and the one that changes what it logs.
+
+use crate::log;
 
 /// The signals that end the host.
 #[cfg(unix)]
@@ -40,4 +42,27 @@ impl Signals {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Logs at `debug` after SIGUSR1, and as the settings say after the next one.
+#[cfg(unix)]
+pub(crate) fn toggle_debug_by_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut signal = signal(SignalKind::user_defined1())?;
+    tokio::spawn(async move {
+        while signal.recv().await.is_some() {
+            if let Some(level) = log::toggle_debug() {
+                let level = format!("{level:?}").to_ascii_lowercase();
+                tracing::warn!(target: log::UNLIMITED, "SIGUSR1: the log's level is {level} now");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// There is no such signal.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
+pub(crate) fn toggle_debug_by_signal() -> std::io::Result<()> {
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The host as a process: crashes, aborts, limits, traps, TLS, shutdown.
 
 mod aborts;
+mod access_log;
 mod archives;
 mod attacks;
 mod big_blobs;
@@ -21,6 +22,7 @@ mod large_directory;
 mod limits;
 mod log;
 mod power_loss;
+mod readiness;
 mod response_cache;
 mod same_upload;
 mod scrub;

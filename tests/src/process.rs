@@ -54,8 +54,13 @@ impl Registry {
         Self::serve(command)
     }
 
-    /// Starts the host with the caller's command, which sets everything.
-    pub fn serve(command: Command) -> anyhow::Result<Self> {
+    /// Starts the host with the caller's command, which sets everything but the format of the
+    /// log: that is text, unless the caller sets another.
+    pub fn serve(mut command: Command) -> anyhow::Result<Self> {
+        const FORMAT: &str = "REGISTRY_LOG_FORMATTER";
+        if !command.get_envs().any(|(name, _)| name == FORMAT) {
+            command.env(FORMAT, "text");
+        }
         Self::spawn(command, |line| {
             let rest = line.split_once("serving ")?.1.split_once("://")?.1;
             Some(rest.split_once(" from ")?.0.to_owned())

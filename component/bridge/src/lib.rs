@@ -9,12 +9,16 @@
 //!            keeps and outdates responses by them
 //! client ◀── takes the body of [`front`] into its own   ◀── says that it is in memory
 //!            memory before the client reads it
+//!            logs and counts it with the [`account`]    ◀── says who sent it, and how it
+//!                                                            was refused
 //!
 //!            asks for a slice of garbage collection     ──▶ [`collect`]: does it, and says
 //!                                                            how far it has come
 //!
 //!            asks for a slice of a scrub              ──▶ [`scrub`]: does it, and says what
 //!                                                            it has found
+//!
+//!            asks whether it is ready, by [`health`]    ──▶ reads the storage
 //!
 //!            sets [`services::VARIABLE`]                ──▶ [`Services`]: which of the
 //!                                                            authorities below exist
@@ -36,12 +40,14 @@
 //! the body. Both sides are built together, so there are no versions.
 
 pub mod access;
+pub mod account;
 pub mod cache;
 pub mod client;
 pub mod collect;
 pub mod credentials;
 pub mod front;
 pub mod hashing;
+pub mod health;
 pub mod log;
 pub mod scrub;
 pub mod services;
@@ -49,5 +55,6 @@ pub mod storage;
 
 mod json;
 
+pub use account::Account;
 pub use json::header_json;
 pub use services::Services;

@@ -185,6 +185,12 @@ pub struct Config {
     pub address: String,
     /// `REGISTRY_HTTP_DRAINTIMEOUT`.
     pub drain_timeout: Duration,
+    /// `REGISTRY_HTTP_DRAINDELAY`: how long connections are accepted after the signal.
+    pub drain_delay: Duration,
+    /// `REGISTRY_HTTP_DEBUG_*`: where metrics are served, if they are.
+    pub debug: Option<Debugging>,
+    /// `REGISTRY_HEALTH_STORAGEDRIVER_*`: how the storage is checked, if it is.
+    pub health: Option<HealthCheck>,
     /// `REGISTRY_HTTP_MAXREQUESTS`: requests handled at a time, request bodies
     /// included. At least one.
     pub max_requests: usize,
@@ -238,9 +244,31 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `REGISTRY_LOG_ACCESSLOG_DISABLED`, negated.
     pub access_log: bool,
+    /// `REGISTRY_LOG_ACCESSLOG_FORMATTER`.
+    pub access_format: AccessFormat,
     /// What someone may want to know who gave these settings, a line each:
     /// names that have no effect.
     pub warnings: Vec<String>,
+}
+
+/// What is served apart from the registry, for operators.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Debugging {
+    /// `host:port`.
+    pub address: String,
+    /// The path of metrics, if they are served.
+    pub metrics: Option<String>,
+    /// How many repositories have metrics of their own.
+    pub repositories: usize,
+}
+
+/// How the storage is checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HealthCheck {
+    /// The time between two checks.
+    pub interval: Duration,
+    /// How many must fail in a row.
+    pub threshold: u64,
 }
 
 /// Which upload sessions are removed from storage, and when.
@@ -285,10 +313,21 @@ pub enum LogLevel {
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
-    /// For people. The default.
+    /// Text on a terminal, and JSON elsewhere. The default.
+    Auto,
+    /// For people.
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// How the lines of requests look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessFormat {
+    /// As all others. The default.
+    Same,
+    /// Apache's Combined Log Format.
+    Combined,
 }
 
 impl Config {
@@ -310,6 +349,9 @@ impl Config {
         let mut config = Self {
             address: reader.read(&settings::HTTP_ADDR),
             drain_timeout: reader.read(&settings::HTTP_DRAINTIMEOUT),
+            drain_delay: reader.read(&settings::HTTP_DRAINDELAY),
+            debug: debugging(&mut reader),
+            health: health(&mut reader),
             max_requests: usize::try_from(reader.read(&settings::HTTP_MAXREQUESTS))
                 .unwrap_or(MAX_MAX_REQUESTS),
             max_requests_per_client: usize::try_from(
@@ -340,10 +382,12 @@ impl Config {
             log_level: reader.read(&settings::LOG_LEVEL),
             log_format: reader.read(&settings::LOG_FORMATTER),
             access_log: !reader.read(&settings::LOG_ACCESSLOG_DISABLED),
+            access_format: reader.read(&settings::LOG_ACCESSLOG_FORMATTER),
             warnings: settings.warnings(),
         };
         let certificates = config.tls.as_ref().is_some_and(|tls| !tls.client_cas.is_empty());
         config.warnings.extend(auth::warnings(&reader, &config.auth, certificates));
+        config.warnings.extend(metrics_without_address(&mut reader, config.debug.as_ref()));
         if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError(reader.problems)) }
     }
 }
@@ -356,6 +400,38 @@ impl Settings {
     pub fn config(&self) -> Result<Config, ConfigError> {
         Config::read(self)
     }
+}
+
+fn debugging(reader: &mut Reader<'_>) -> Option<Debugging> {
+    let address = reader.read(&settings::HTTP_DEBUG_ADDR);
+    let enabled = reader.read(&settings::HTTP_DEBUG_PROMETHEUS_ENABLED);
+    let path = reader.read(&settings::HTTP_DEBUG_PROMETHEUS_PATH);
+    let repositories = reader.read(&settings::HTTP_DEBUG_PROMETHEUS_REPOSITORIES);
+    Some(Debugging {
+        address: address?,
+        metrics: enabled.then_some(path),
+        repositories: usize::try_from(repositories).unwrap_or_default(),
+    })
+}
+
+/// The warning that metrics are enabled and served nowhere, as distribution has it without a word.
+fn metrics_without_address(reader: &mut Reader<'_>, debug: Option<&Debugging>) -> Option<String> {
+    let enabled = reader.read(&settings::HTTP_DEBUG_PROMETHEUS_ENABLED);
+    let is_missing = enabled && debug.is_none();
+    is_missing.then(|| {
+        let enabled = reader.name(&settings::HTTP_DEBUG_PROMETHEUS_ENABLED.row);
+        let address = reader.with(&settings::HTTP_DEBUG_ADDR.row, "127.0.0.1:5001");
+        format!("{enabled} has no effect without an address, as in {address}")
+    })
+}
+
+fn health(reader: &mut Reader<'_>) -> Option<HealthCheck> {
+    let enabled = reader.read(&settings::HEALTH_STORAGEDRIVER_ENABLED);
+    let check = HealthCheck {
+        interval: reader.read(&settings::HEALTH_STORAGEDRIVER_INTERVAL),
+        threshold: reader.read(&settings::HEALTH_STORAGEDRIVER_THRESHOLD),
+    };
+    enabled.then_some(check)
 }
 
 fn upload_purging(reader: &mut Reader<'_>) -> Option<UploadPurging> {

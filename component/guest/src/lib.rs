@@ -20,6 +20,7 @@ mod transport;
 use body::{GuestBodies, Upload};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
+use roadstead_bridge::account::request_id;
 use roadstead_bridge::{Services, front};
 use roadstead_cloud::CloudStorage;
 use roadstead_config::Config;
@@ -82,7 +83,7 @@ async fn not_ready(
     if let Some(body) = body {
         body.drain().await;
     }
-    let mut response = refusal(Error::NotReady(problem));
+    let mut response = refusal(Error::NotReady(problem), request_id(&parts.headers));
     if parts.method == http::Method::HEAD {
         *response.body_mut() = Body::Empty;
     }

@@ -208,11 +208,27 @@ impl Error {
         }
     }
 
-    /// The error body of the specification ("Error Codes").
-    pub fn body(&self) -> Vec<u8> {
+    /// Why the registry failed, if it did, for the log alone.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::NotReady(cause)
+            | Self::Unavailable(cause)
+            | Self::StorageFull(cause)
+            | Self::StorageReadOnly(cause)
+            | Self::Internal(cause) => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// The error body of the specification ("Error Codes"). If the log has the cause of the error,
+    /// the detail is the identifier of the request that the log line has.
+    pub fn body(&self, request: Option<&str>) -> Vec<u8> {
         let (_, code) = self.status_and_code();
         let mut error = json!({ "code": code.as_str(), "message": self.to_string() });
-        let detail = self.detail();
+        let detail = match request {
+            Some(request) if self.cause().is_some() => json!({ "request": request }),
+            _ => self.detail(),
+        };
         if !detail.is_null() {
             error["detail"] = detail;
         }
@@ -411,7 +427,7 @@ mod tests {
             refused(&format!(r#"{{"{control}":1}}"#), None),
             refused("{}", Some(media_type(&format!("{most}/{most}")))),
         ] {
-            let body = error.body();
+            let body = error.body(None);
             assert!(body.len() <= LIMIT, "{} bytes: {error:.200}", body.len());
             let json: Value = serde_json::from_slice(&body).unwrap();
             assert!(json["errors"][0]["code"].is_string());

@@ -39,6 +39,11 @@ const WAITING_OF_ONE: usize = 4;
 /// `a_burst_of_one_password`.
 const PAUSE: u64 = 1;
 
+/// Characters of a user's name in the line of a refused login.
+///
+/// Limit: characters of a user's name in the line of a refused login; test: `logins_that_fail_are_logged`.
+const NAME_SHOWN: usize = 64;
+
 /// The host's authority.
 #[derive(Debug)]
 pub(crate) struct HostAuth {
@@ -133,7 +138,27 @@ impl HostAuth {
         response
     }
 
+    /// Answers a question, and logs who could not log in: for whoever looks for attacks.
     async fn answer(&self, question: Question) -> Answer {
+        let (who, client) = match &question {
+            Question::Password { user, client, .. } => (Some(user.clone()), *client),
+            _ => (None, None),
+        };
+        let answer = self.decide(question).await;
+        if let (Some(user), Answer::Refused(refusal)) = (who, &answer) {
+            let reason = match refusal {
+                Refusal::Pause(_) => "there were too many wrong passwords",
+                Refusal::Busy => "too many passwords are being verified",
+                _ => "the name or the password is wrong",
+            };
+            let user: String = user.chars().take(NAME_SHOWN).collect();
+            let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
+            tracing::warn!("login refused: user={user:?} client={client}: {reason}");
+        }
+        answer
+    }
+
+    async fn decide(&self, question: Question) -> Answer {
         if let Some(fingerprint) = self.authority.fingerprint(&question) {
             return match self.authority.known(&fingerprint) {
                 Some(answer) => answer,

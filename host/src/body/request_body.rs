@@ -6,6 +6,7 @@
 
 use crate::body::idle_timeout::IdleTimeout;
 use crate::front::clients::{Client, Turn};
+use crate::front::record::Received;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
@@ -139,6 +140,7 @@ pub(crate) struct RequestBody {
     /// Whether its client sends it only when asked to.
     expects: bool,
     received: u64,
+    counter: Option<Received>,
     ended: bool,
     /// `None` where bodies are not limited, or once this one has its share.
     collected: Option<Collected>,
@@ -158,7 +160,8 @@ pub(crate) fn gathered_permits(body: &Incoming) -> Option<u32> {
 
 impl RequestBody {
     /// The body of a request of `client`, whose sender may stall for `pause`. What
-    /// the component collects of it counts against `collected`.
+    /// the component collects of it counts against `collected`; what is read of it, with
+    /// `counter`.
     pub(crate) fn new(
         body: Incoming,
         pause: Duration,
@@ -166,6 +169,7 @@ impl RequestBody {
         expects: bool,
         collected: Option<Collected>,
         holds: Arc<Holds>,
+        counter: Option<Received>,
     ) -> Self {
         let ended = body.is_end_stream();
         let body = Some(IdleTimeout::new(body, pause, Error::from));
@@ -174,6 +178,7 @@ impl RequestBody {
             client,
             expects,
             received: 0,
+            counter,
             ended,
             collected,
             holds,
@@ -208,7 +213,11 @@ impl RequestBody {
     fn take(&mut self, frame: Option<&Result<Frame<Bytes>, Error>>) {
         match frame {
             Some(Ok(frame)) => {
-                self.received += frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.received += bytes as u64;
+                if let Some(counter) = &self.counter {
+                    counter.add(bytes);
+                }
             }
             // A sender that stalls is not waited for a second time.
             Some(Err(_)) | None => self.ended = true,

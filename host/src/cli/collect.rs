@@ -5,7 +5,7 @@ use crate::collect::offline::{Offline, Purpose};
 use crate::log;
 use crate::options::Options;
 use anyhow::{Context as _, bail};
-use roadstead_config::{Given, LogFormat, LogLevel, Settings};
+use roadstead_config::{AccessFormat, Given, LogFormat, LogLevel, Settings};
 use roadstead_operator::Output;
 use roadstead_operator::gc::{self, Display};
 use roadstead_operator::registry::Storage;
@@ -88,7 +88,7 @@ fn offline<T>(
 
 /// Does something on a runtime of its own. What the component logs goes to standard error.
 pub(super) fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    log::start(LogLevel::Warn, LogFormat::Text)?;
+    log::start(LogLevel::Warn, LogFormat::Text, AccessFormat::Same)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(work);
     runtime.shutdown_background();

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use program::FILE_VARIABLE;
-use roadstead_config::{Given, Settings, manual};
+use roadstead_config::{Config, Given, Settings, manual};
 use roadstead_embedded::COMPONENT;
 use roadstead_operator::{Output, cert, doctor, gc, health, htpasswd, rescue, rm};
 use roadstead_transfer::{export, import, inventory, key, mirror};
@@ -246,7 +246,8 @@ fn archives(paths: Vec<PathBuf>) -> anyhow::Result<Options> {
 /// Serves, and returns the exit status. From here on, everything that is said
 /// goes by the log, which waits for nobody.
 fn serve(options: Options) -> anyhow::Result<ExitCode> {
-    log::start(options.config.log_level, options.config.log_format)?;
+    let Config { log_level, log_format, access_format, .. } = options.config;
+    log::start(log_level, log_format, access_format)?;
     for warning in &options.config.warnings {
         tracing::warn!(target: log::UNLIMITED, "{warning}");
     }

@@ -5,7 +5,7 @@ use crate::collect::offline::{Offline, Purpose};
 use crate::log;
 use crate::options::Options;
 use anyhow::Context as _;
-use roadstead_config::{LogFormat, LogLevel};
+use roadstead_config::{AccessFormat, LogFormat, LogLevel};
 use roadstead_directory::{self as directory, Directory, Recovered};
 use roadstead_operator::gc::Display;
 use roadstead_operator::registry::{Access, Opener, Storage};
@@ -101,7 +101,7 @@ impl Opener for Storages {
     /// What the component logs goes to standard error.
     async fn open(&self, storage: &Storage, access: Access) -> anyhow::Result<Offline> {
         let options = Self::options(storage)?;
-        log::start(LogLevel::Warn, LogFormat::Text)?;
+        log::start(LogLevel::Warn, LogFormat::Text, AccessFormat::Same)?;
         let purpose = match access {
             Access::Read => Purpose::Read,
             Access::Write => Purpose::Change,

@@ -30,7 +30,9 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use quick_cache::Weighter;
 use roadstead_access::{CredentialCache, Fingerprint};
+use roadstead_bridge::Account;
 use roadstead_bridge::cache::Directive;
+use roadstead_telemetry::metrics::CacheReading;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -90,11 +92,12 @@ pub(crate) struct ResponseCache {
     generation: Arc<AtomicU64>,
 }
 
-/// When a grant expires, and the generation of users that it is for.
-#[derive(Clone, Copy)]
+/// When a grant expires, the generation of users that it is for, and to whom it was given.
+#[derive(Clone)]
 struct Grant {
     until: Instant,
     generation: u64,
+    account: Option<Arc<Account>>,
 }
 
 /// What a request needs to be answered from the cache.
@@ -191,22 +194,24 @@ impl ResponseCache {
         Some(Access::ByGrant { fingerprint, generation })
     }
 
-    /// The response to a request, if it is kept and access is granted.
+    /// The response to a request, if it is kept and access is granted, and to whom that is.
     pub(crate) fn respond<B>(
         &self,
         request: &Request<B>,
         access: Access,
-    ) -> Option<Response<WasiBody>> {
+    ) -> Option<(Response<WasiBody>, Option<Arc<Account>>)> {
         if !may_be_shared(request) {
             return None;
         }
         let entry = self.entries.get(path(request.uri())?)?;
         let is_outdated = |slot: &usize| self.slots[*slot].load(Ordering::Acquire) > entry.purges;
         let valid = !entry.slots.iter().any(is_outdated) && Instant::now() < entry.until;
-        if !valid || !self.granted(access) {
+        if !valid {
             return None;
         }
-        entry.respond(request.headers(), request.method() == Method::HEAD)
+        let account = self.granted(access)?;
+        let response = entry.respond(request.headers(), request.method() == Method::HEAD)?;
+        Some((response, account))
     }
 
     /// Notes that the component begins to answer a request.
@@ -232,10 +237,21 @@ impl ResponseCache {
         response
     }
 
-    fn granted(&self, access: Access) -> bool {
-        let Access::ByGrant { fingerprint, generation } = access else { return true };
-        let grant = self.grants.get(&fingerprint);
-        grant.is_some_and(|grant| grant.generation == generation && Instant::now() < grant.until)
+    /// How full it is, and how often it was purged.
+    pub(crate) fn reading(&self) -> CacheReading {
+        CacheReading {
+            entries: self.entries.len() as u64,
+            bytes: self.entries.weight(),
+            purges: self.purges.load(Ordering::Relaxed),
+        }
+    }
+
+    /// To whom access is granted, if it is.
+    fn granted(&self, access: Access) -> Option<Option<Arc<Account>>> {
+        let Access::ByGrant { fingerprint, generation } = access else { return Some(None) };
+        let grant = self.grants.get(&fingerprint)?;
+        let valid = grant.generation == generation && Instant::now() < grant.until;
+        valid.then_some(grant.account)
     }
 
     fn slot(&self, key: &[u8]) -> usize {
@@ -271,7 +287,8 @@ impl InFlight<'_> {
                     && !grant.is_zero()
                 {
                     let until = Instant::now() + grant.min(MAX_AGE);
-                    self.cache.grants.insert(fingerprint, Grant { until, generation });
+                    let account = response.extensions().get().map(user);
+                    self.cache.grants.insert(fingerprint, Grant { until, generation, account });
                 }
                 let Some(path) = path.take() else { return response };
                 let (head, purges) = (*head, *purges);
@@ -333,6 +350,11 @@ impl ResponseCache {
         response.extensions_mut().insert(Kept);
         response
     }
+}
+
+/// Who sent a request, without what concerns its response alone.
+fn user(account: &Arc<Account>) -> Arc<Account> {
+    Arc::new(Account { user: account.user.clone(), ..Account::default() })
 }
 
 /// Whether the response to a request depends on nothing but its method, path

@@ -5,12 +5,13 @@ use crate::body::budget::Buffered;
 use crate::body::request_body::{
     COLLECTED_OF_CLIENT, DRAINS_OF_CLIENT, GATHERED, GATHERED_OF_CLIENT, UNIT,
 };
+use roadstead_telemetry::metrics::Share;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a request waits for what others hold before it is refused.
@@ -65,6 +66,10 @@ type Shard = Mutex<HashMap<IpAddr, Weak<Client>>>;
 #[derive(Debug)]
 pub(crate) struct Clients {
     turns: Arc<Semaphore>,
+    /// All of them.
+    limit: usize,
+    /// Requests that wait for a turn.
+    waiting: AtomicUsize,
     /// The turns that one client can have.
     share: usize,
     /// The turns that requests with a body can have.
@@ -73,6 +78,7 @@ pub(crate) struct Clients {
     made: Arc<Semaphore>,
     gathered: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    stream_limit: usize,
     shards: Box<[Shard]>,
     hasher: RandomState,
 }
@@ -105,12 +111,15 @@ impl Clients {
     pub(crate) fn new(turns: usize, share: usize, streams: usize) -> Arc<Self> {
         Arc::new(Self {
             turns: Arc::new(Semaphore::new(turns)),
+            limit: turns,
+            waiting: AtomicUsize::new(0),
             share,
             sending: Arc::new(Semaphore::new(turns - turns / LEFT_BY_BODIES)),
             answers: Arc::new(Semaphore::new(ANSWERS)),
             made: Arc::new(Semaphore::new(MADE / UNIT)),
             gathered: Arc::new(Semaphore::new(GATHERED / UNIT)),
             streams: Arc::new(Semaphore::new(streams)),
+            stream_limit: streams,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         })
@@ -146,15 +155,53 @@ impl Clients {
         &self.shards[hash.unwrap_or_default()]
     }
 
-    /// Waits for a turn. `None` if there is none for too long.
-    pub(crate) async fn turn(&self, client: &Client) -> Option<Turn> {
-        take(&client.turns, &self.turns, 1, Some(&client.waiting)).await
+    /// Waits for a turn. `None` if there is none for too long. `since` is when it began to wait,
+    /// if it had to.
+    pub(crate) async fn turn(&self, client: &Client, since: &mut Option<Instant>) -> Option<Turn> {
+        match try_take(&client.turns, &self.turns, 1) {
+            Some(turn) => Some(turn),
+            None => self.wait(client, &client.turns, &self.turns, since).await,
+        }
     }
 
     /// Waits until one more request with a body may have a turn. `None` if that takes
-    /// too long.
-    pub(crate) async fn sending(&self, client: &Client) -> Option<Turn> {
-        take(&client.sending, &self.sending, 1, Some(&client.waiting)).await
+    /// too long. `since` as for [`Self::turn`].
+    pub(crate) async fn sending(
+        &self,
+        client: &Client,
+        since: &mut Option<Instant>,
+    ) -> Option<Turn> {
+        match try_take(&client.sending, &self.sending, 1) {
+            Some(turn) => Some(turn),
+            None => self.wait(client, &client.sending, &self.sending, since).await,
+        }
+    }
+
+    async fn wait(
+        &self,
+        client: &Client,
+        own: &Arc<Semaphore>,
+        all: &Arc<Semaphore>,
+        since: &mut Option<Instant>,
+    ) -> Option<Turn> {
+        since.get_or_insert_with(Instant::now);
+        let _waiting = Waiting::begin(&self.waiting);
+        take(own, all, 1, Some(&client.waiting)).await
+    }
+
+    /// The turns in use, and all of them.
+    pub(crate) fn turns(&self) -> Share {
+        share(self.limit, &self.turns)
+    }
+
+    /// The streams of HTTP/2 in use, and all of them.
+    pub(crate) fn streams(&self) -> Share {
+        share(self.stream_limit, &self.streams)
+    }
+
+    /// How many requests wait for a turn.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed) as u64
     }
 
     /// Waits until the component may answer one more read.
@@ -228,6 +275,11 @@ async fn take(
     tokio::time::timeout(MAX_WAIT, both).await.ok()?
 }
 
+fn share(limit: usize, left: &Semaphore) -> Share {
+    let used = limit.saturating_sub(left.available_permits());
+    Share { used: used as u64, limit: limit as u64 }
+}
+
 /// Permits of both, if they are left.
 fn try_take(own: &Arc<Semaphore>, all: &Arc<Semaphore>, permits: u32) -> Option<Turn> {
     let own = Arc::clone(own).try_acquire_many_owned(permits).ok()?;
@@ -274,14 +326,14 @@ mod tests {
         let same = clients.get("2001:db8::2".parse().unwrap());
         assert!(Arc::ptr_eq(&one, &same));
         let other = clients.get("::ffff:192.0.2.1".parse().unwrap());
-        let held = [clients.turn(&one).await.unwrap(), clients.turn(&one).await.unwrap()];
+        let held = [clients.turn(&one, &mut None).await.unwrap(), clients.turn(&one, &mut None).await.unwrap()];
         tokio::select! {
             biased;
-            _ = clients.turn(&same) => panic!("a third turn"),
-            turn = clients.turn(&other) => assert!(turn.is_some()),
+            _ = clients.turn(&same, &mut None) => panic!("a third turn"),
+            turn = clients.turn(&other, &mut None) => assert!(turn.is_some()),
         }
         drop(held);
-        assert!(clients.turn(&same).await.is_some());
+        assert!(clients.turn(&same, &mut None).await.is_some());
         assert!(clients.memory(&one, MADE_OF_CLIENT).is_some());
         let stream = clients.stream(&one).unwrap();
         assert!(clients.stream(&other).is_none());
@@ -297,11 +349,11 @@ mod tests {
         for (address, expected) in addresses.into_iter().zip([6, 6, 0]) {
             let client = clients.get(address.parse().unwrap());
             let before = held.len();
-            while let Some(Some(sending)) = clients.sending(&client).now_or_never() {
-                held.push((sending, clients.turn(&client).await.unwrap()));
+            while let Some(Some(sending)) = clients.sending(&client, &mut None).now_or_never() {
+                held.push((sending, clients.turn(&client, &mut None).await.unwrap()));
             }
             assert_eq!(held.len() - before, expected);
-            assert!(clients.turn(&client).now_or_never().flatten().is_some());
+            assert!(clients.turn(&client, &mut None).now_or_never().flatten().is_some());
         }
     }
 

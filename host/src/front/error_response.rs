@@ -31,11 +31,38 @@ pub(crate) fn internal() -> Response<WasiBody> {
     )
 }
 
-fn error(status: StatusCode, code: ErrorCode, message: &str) -> Response<WasiBody> {
-    let error = serde_json::json!({ "errors": [{ "code": code.as_str(), "message": message }] });
-    let mut response = Response::new(full(Bytes::from(error.to_string())));
+/// 503: the storage does not answer, or the process is about to end.
+pub(crate) fn not_ready(message: &'static str) -> Response<WasiBody> {
+    error(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
+}
+
+/// Marks a response as the host's own.
+#[derive(Clone, Copy)]
+struct Own(ErrorCode, &'static str);
+
+/// The response with the identifier of its request in its body, if it is the host's own.
+pub(crate) fn identified(
+    mut response: Response<WasiBody>,
+    id: &HeaderValue,
+) -> Response<WasiBody> {
+    let Some(Own(code, message)) = response.extensions_mut().remove() else { return response };
+    let detail = serde_json::json!({ "request": id.to_str().unwrap_or_default() });
+    response.map(|_| body(code, message, Some(&detail)))
+}
+
+fn error(status: StatusCode, code: ErrorCode, message: &'static str) -> Response<WasiBody> {
+    let mut response = Response::new(body(code, message, None));
     *response.status_mut() = status;
+    response.extensions_mut().insert(Own(code, message));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
+}
+
+fn body(code: ErrorCode, message: &str, detail: Option<&serde_json::Value>) -> WasiBody {
+    let mut error = serde_json::json!({ "code": code.as_str(), "message": message });
+    if let Some(detail) = detail {
+        error["detail"] = detail.clone();
+    }
+    full(Bytes::from(serde_json::json!({ "errors": [error] }).to_string()))
 }

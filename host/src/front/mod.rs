@@ -6,4 +6,5 @@ mod cached_response;
 pub(crate) mod clients;
 pub(crate) mod error_response;
 pub(crate) mod peer;
+pub(crate) mod record;
 pub(crate) mod service;

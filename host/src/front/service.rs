@@ -10,17 +10,21 @@ use crate::front::cache::{self, Access, Kept, ResponseCache};
 use crate::front::clients::{Client, Clients, Turn};
 use crate::front::error_response;
 use crate::front::peer::{self, Peer};
-use crate::log_throttle::LogThrottle;
+use crate::front::record::{Record, Recorder};
+use crate::health::{self, Health};
+use crate::meter::Meter;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use ipnet::IpNet;
+use roadstead_bridge::account::REQUEST_ID;
 use roadstead_bridge::cache::Directive;
-use roadstead_bridge::front;
+use roadstead_bridge::{Account, front};
 use roadstead_config::Config;
+use roadstead_telemetry::metrics::Refused;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wasmtime_wasi_http::WasiBody;
 
 /// A response that the component made or the cache kept needs no share of its
@@ -39,7 +43,9 @@ pub(crate) struct Service {
     collected: Option<Collected>,
     /// How long a client may stall while it sends a body.
     stall: Duration,
-    access_log: bool,
+    recorder: Arc<Recorder>,
+    meter: Meter,
+    health: Arc<Health>,
     /// Whether the component distinguishes callers.
     authenticates: bool,
     trusted_proxies: Arc<[IpNet]>,
@@ -50,6 +56,8 @@ impl Service {
         engine: Engine,
         cache: ResponseCache,
         clients: Arc<Clients>,
+        health: Arc<Health>,
+        meter: Meter,
         config: &Config,
     ) -> Self {
         Self {
@@ -58,7 +66,9 @@ impl Service {
             clients,
             collected: config.cloud.is_none().then(Collected::new),
             stall: config.stall_timeout,
-            access_log: config.access_log,
+            recorder: Recorder::new(config.access_log, meter.clone()),
+            meter,
+            health,
             authenticates: config.auth.enabled(),
             trusted_proxies: config.trusted_proxies.clone().into(),
         }
@@ -88,27 +98,41 @@ impl Service {
         &self.clients
     }
 
-    /// Answers a request.
+    /// The cache of responses.
+    pub(crate) fn cache(&self) -> &ResponseCache {
+        &self.cache
+    }
+
+    /// Answers a request. Its record is for whoever sends the response.
     pub(crate) async fn request(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         peer: &Peer,
         client: &Arc<Client>,
-    ) -> Response<WasiBody> {
-        let started = Instant::now();
+    ) -> (Response<WasiBody>, Record) {
+        let mut record = self.recorder.begin(&mut request, peer, &self.trusted_proxies);
         let access =
             if self.authenticates { self.cache.access(&request, peer) } else { Some(Access::Open) };
-        let line = self.access_log.then(|| (request.method().clone(), request.uri().clone()));
         let response = match access.and_then(|access| self.cache.respond(&request, access)) {
-            Some(response) => self.counted(response, client).await,
+            Some((response, account)) => {
+                record.cached(account);
+                self.counted(response, client).await
+            }
+            None if health::asks(&request) => self.health.response(),
             None => self.forward(request, peer, client, access).await,
         };
-        if let Some((method, uri)) = line {
-            let status = response.status().as_u16();
-            let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            tracing::info!(%method, %uri, status, microseconds, "request");
-        }
-        response
+        (recorded(response, &mut record), record)
+    }
+
+    /// Refuses a request over HTTP/2, as too many are in flight.
+    pub(crate) fn refuse(
+        &self,
+        mut request: Request<Incoming>,
+        peer: &Peer,
+    ) -> (Response<WasiBody>, Record) {
+        let mut record = self.recorder.begin(&mut request, peer, &self.trusted_proxies);
+        self.meter.busy(Refused::Streams, "too many requests are in flight over HTTP/2");
+        (recorded(error_response::busy(), &mut record), record)
     }
 
     /// Has the component answer, and keeps the cache up to date.
@@ -152,9 +176,11 @@ impl Service {
         client: &Arc<Client>,
     ) -> Response<WasiBody> {
         let holds = Arc::new(Holds::default());
+        let id = request.headers().get(REQUEST_ID).cloned();
         let (mut request, sends) = self.with_body(request, client, &holds).await;
         let Some(turn) = self.turn(sends, client).await else {
-            warn_busy("no turn was free; see REGISTRY_HTTP_MAXREQUESTS and _MAXREQUESTSPERCLIENT");
+            let why = "no turn was free; see REGISTRY_HTTP_MAXREQUESTS and _MAXREQUESTSPERCLIENT";
+            self.meter.busy(Refused::Turns, why);
             return error_response::busy();
         };
         let mut answer = None;
@@ -162,7 +188,7 @@ impl Service {
         if self.collected.is_some() && reads {
             answer = self.clients.answer(client).await;
             if answer.is_none() {
-                warn_busy("the component answers too many reads");
+                self.meter.busy(Refused::Reads, "the component answers too many reads");
                 return error_response::busy();
             }
         }
@@ -176,6 +202,9 @@ impl Service {
         let answered = (&mut answering).await;
         let response = match answered {
             Ok(mut response) => {
+                if let Some(account) = Account::take(response.headers_mut()) {
+                    response.extensions_mut().insert(Arc::new(account));
+                }
                 if front::take_in_memory(response.headers_mut()) {
                     self.take(response, client).await
                 } else {
@@ -183,14 +212,15 @@ impl Service {
                 }
             }
             Err(error) => {
-                tracing::error!("the component did not answer: {error:#}");
+                let id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+                tracing::error!("request {id}: the component did not answer: {error:#}");
                 cache::unanswered(error_response::internal())
             }
         };
         drop(answering);
         holds.release();
         if holds.refused() {
-            warn_busy("too many manifests are being pushed at a time");
+            self.meter.busy(Refused::Manifests, "too many manifests are being pushed at a time");
             return in_place_of(response, error_response::busy());
         }
         response
@@ -205,12 +235,14 @@ impl Service {
         holds: &Arc<Holds>,
     ) -> (Request<WasiBody>, bool) {
         let expects = request.headers().contains_key(EXPECT);
+        let counter = request.extensions().get().cloned();
         let (parts, body) = request.into_parts();
         let sends = !body.is_end_stream();
         let permits = gathered_permits(&body).filter(|_| sends && !expects);
         let (sender, collected) = (Arc::clone(client), self.collected.clone());
+        let holds = Arc::clone(holds);
         let mut body =
-            RequestBody::new(body, self.stall, sender, expects, collected, Arc::clone(holds));
+            RequestBody::new(body, self.stall, sender, expects, collected, holds, counter);
         let share = permits.and_then(|permits| self.clients.gather(client, permits));
         let gathered = match share {
             Some(share) => body.gather(share, self.stall).await,
@@ -222,8 +254,17 @@ impl Service {
     /// Waits for a turn, and first for one of those that requests with a body can have
     /// if the request `sends` one.
     async fn turn(&self, sends: bool, client: &Arc<Client>) -> Option<(Turn, Option<Turn>)> {
-        let sending = if sends { Some(self.clients.sending(client).await?) } else { None };
-        Some((self.clients.turn(client).await?, sending))
+        let mut waiting = None;
+        let sending = if sends {
+            Some(self.clients.sending(client, &mut waiting).await?)
+        } else {
+            None
+        };
+        let turn = self.clients.turn(client, &mut waiting).await?;
+        if let Some(since) = waiting {
+            self.meter.waited(since.elapsed());
+        }
+        Some((turn, sending))
     }
 
     /// Counts a body of the cache's among those that the client has yet to take.
@@ -249,7 +290,7 @@ impl Service {
         if length > SMALL {
             share = self.clients.memory(client, length);
             if share.is_none() {
-                warn_busy("clients do not read their responses");
+                self.meter.busy(Refused::Memory, "clients do not read their responses");
                 return error_response::busy();
             }
         }
@@ -271,20 +312,23 @@ impl Service {
     }
 }
 
+/// The response as its record has it.
+fn recorded(response: Response<WasiBody>, record: &mut Record) -> Response<WasiBody> {
+    let mut response = if response.status().is_server_error() {
+        error_response::identified(response, record.id())
+    } else {
+        response
+    };
+    record.answered(&mut response);
+    response
+}
+
 /// A response of the host's, with what the component's `response` says to the cache.
 fn in_place_of(response: Response<WasiBody>, mut own: Response<WasiBody>) -> Response<WasiBody> {
     let (mut parts, _) = response.into_parts();
     if let Some(directive) = Directive::take(&mut parts.headers) {
         directive.write(own.headers_mut());
     }
-    *own.extensions_mut() = parts.extensions;
+    own.extensions_mut().extend(parts.extensions);
     own
-}
-
-/// Logs that requests are refused, and why.
-pub(crate) fn warn_busy(cause: &str) {
-    static WARNING: LogThrottle = LogThrottle::new();
-    if WARNING.is_due() {
-        tracing::warn!("refused a request: {cause}");
-    }
 }

@@ -12,6 +12,12 @@ use std::time::Duration;
 /// Limit: bytes of log lines that wait for standard error; test: `what_was_dropped_is_counted`.
 pub(super) const BUFFER: usize = 1024 * 1024;
 
+/// How long the thread waits for more lines after the first one: to be woken for each would cost
+/// more than to write them.
+///
+/// Limit: time for which a log line waits for others; test: none, it would take as long.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// How long to wait after a failure before the same bytes are tried again.
 ///
 /// Limit: pause before log lines that could not be written are tried again; test: `what_was_dropped_is_counted`.
@@ -33,8 +39,12 @@ struct State {
     waiting: Vec<u8>,
     /// Whether the thread writes lines that it has taken.
     writing: bool,
+    /// Whether somebody waits for what there is.
+    flushing: bool,
     /// Lines that there was no room for, and that were not reported yet.
     dropped: u64,
+    /// All lines that there was no room for.
+    all_dropped: u64,
     /// The thread that writes. Its own lines are few and always have room.
     thread: Option<ThreadId>,
 }
@@ -59,17 +69,30 @@ impl LogWriter {
             && state.thread != Some(thread::current().id())
         {
             state.dropped += 1;
+            state.all_dropped += 1;
             return;
         }
+        let is_first = state.waiting.is_empty();
         state.waiting.extend_from_slice(line);
-        self.0.changed.notify_all();
+        drop(state);
+        // The thread takes all that there is.
+        if is_first {
+            self.0.changed.notify_all();
+        }
+    }
+
+    /// How many lines there was no room for.
+    pub(super) fn dropped(&self) -> u64 {
+        self.0.lock().all_dropped
     }
 
     /// Waits until everything is written, for at most `limit`.
     pub(super) fn flush(&self, limit: Duration) {
-        let state = self.0.lock();
+        let mut state = self.0.lock();
+        state.flushing = true;
         let busy = |state: &mut State| state.writing || !state.waiting.is_empty();
-        drop(self.0.changed.wait_timeout_while(state, limit, busy));
+        let waited = self.0.changed.wait_timeout_while(state, limit, busy);
+        waited.unwrap_or_else(PoisonError::into_inner).0.flushing = false;
     }
 }
 
@@ -92,12 +115,17 @@ impl Shared {
         }
     }
 
-    /// Waits for lines, and takes all that there are.
+    /// Waits for lines, and for others to follow, and takes all that there are.
     fn take(&self, lines: &mut Vec<u8>) {
         lines.clear();
         let empty = |state: &mut State| state.waiting.is_empty();
         let state = self.changed.wait_while(self.lock(), empty);
-        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        if !state.flushing {
+            drop(state);
+            thread::sleep(GATHER);
+        }
+        let mut state = self.lock();
         std::mem::swap(&mut state.waiting, lines);
         state.writing = true;
     }

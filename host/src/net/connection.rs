@@ -2,9 +2,8 @@
 //! and when it is closed.
 
 use crate::body::handover::Handover;
-use crate::front::error_response;
 use crate::front::peer::Peer;
-use crate::front::service::{Service, warn_busy};
+use crate::front::service::Service;
 use crate::net::activity::State;
 use crate::net::connections::Connection;
 use crate::net::protocol::{self, HEAD_TIMEOUT, HttpVersion, Negotiated};
@@ -240,20 +239,20 @@ fn requests(
         async move {
             let client = service.client(&request, &peer, &client);
             if version == HttpVersion::Http1 {
-                let response = service.request(request, &peer, &client).await;
+                let (response, record) = service.request(request, &peer, &client).await;
                 let body = |body| ResponseBody::sequential(body, handover, &client, guard);
-                return Ok::<_, Infallible>(response.map(body));
+                return Ok::<_, Infallible>(response.map(|bytes| body(bytes).with(record)));
             }
             let stream = service.clients().stream(&client);
-            let response = if stream.is_some() {
+            let (response, record) = if stream.is_some() {
                 service.request(request, &peer, &client).await
             } else {
-                warn_busy("too many requests are in flight over HTTP/2");
-                error_response::busy()
+                service.refuse(request, &peer)
             };
-            Ok(response.map(|body| {
+            let body = |body| {
                 ResponseBody::chunks(body, streams::progress(), activity, stream, &client, guard)
-            }))
+            };
+            Ok(response.map(|bytes| body(bytes).with(record)))
         }
     })
 }

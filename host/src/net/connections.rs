@@ -4,8 +4,10 @@
 use crate::front::clients::{Client, Clients, key};
 use crate::front::peer;
 use crate::log_throttle::LogThrottle;
+use crate::meter::Meter;
 use crate::net::activity::{Activity, State};
 use ipnet::IpNet;
+use roadstead_telemetry::metrics::{Refused, Share};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +38,7 @@ pub(crate) struct Connections {
     share: usize,
     trusted: Vec<IpNet>,
     clients: Arc<Clients>,
+    meter: Meter,
     open: Mutex<Open>,
 }
 
@@ -83,8 +86,14 @@ impl Connections {
         share: usize,
         trusted: Vec<IpNet>,
         clients: Arc<Clients>,
+        meter: Meter,
     ) -> Arc<Self> {
-        Arc::new(Self { limit, share, trusted, clients, open: Mutex::default() })
+        Arc::new(Self { limit, share, trusted, clients, meter, open: Mutex::default() })
+    }
+
+    /// How many are open, and how many can be.
+    pub(crate) fn reading(&self) -> Share {
+        Share { used: self.open().all.len() as u64, limit: self.limit as u64 }
     }
 
     /// Admits a connection. Where there is no room, connections that have been idle
@@ -106,6 +115,7 @@ impl Connections {
                 );
             }
             if ended == 0 {
+                self.meter.refused(Refused::Connections);
                 return None;
             }
         }
@@ -120,6 +130,7 @@ impl Connections {
                 );
             }
             if ended == 0 {
+                self.meter.refused(Refused::Connections);
                 return None;
             }
         }
@@ -230,6 +241,7 @@ impl Drop for Connection {
 mod tests {
     use super::Connections;
     use crate::front::clients::Clients;
+    use crate::meter::Meter;
     use futures::FutureExt as _;
     use std::net::IpAddr;
 
@@ -240,7 +252,7 @@ mod tests {
     #[test]
     fn the_idlest_makes_room() {
         let trusted = vec!["192.0.2.9/32".parse().unwrap()];
-        let open = Connections::new(4, 2, trusted, Clients::new(1, 1, 1));
+        let open = Connections::new(4, 2, trusted, Clients::new(1, 1, 1), Meter::default());
         let first = open.admit(address(1)).unwrap();
         assert!(first.has_default_send_buffer);
         let second = open.admit(address(1)).unwrap();

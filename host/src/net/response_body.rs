@@ -10,6 +10,7 @@
 use crate::body::budget::{Buffered, QUEUED, Share, for_client, holding};
 use crate::body::handover::Handover;
 use crate::front::clients::{Client, Turn};
+use crate::front::record::Record;
 use crate::net::activity::{Activity, RequestGuard};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
@@ -131,6 +132,8 @@ pub(crate) struct ResponseBody {
     way: Way,
     /// What is in memory on its way to the same client.
     buffered: Option<Arc<Buffered>>,
+    /// `None` in tests.
+    record: Option<Record>,
     _guard: RequestGuard,
 }
 
@@ -143,7 +146,14 @@ impl ResponseBody {
         guard: RequestGuard,
     ) -> Self {
         let way = handover.map_or(Way::Sequential, Way::Files);
-        Self { body, way, buffered: Some(Arc::clone(&client.buffered)), _guard: guard }
+        let buffered = Some(Arc::clone(&client.buffered));
+        Self { body, way, buffered, record: None, _guard: guard }
+    }
+
+    /// The same, with what is known of the request.
+    pub(crate) fn with(mut self, record: Record) -> Self {
+        self.record = Some(record);
+        self
     }
 
     /// A body over HTTP/2, which holds `stream` until its client has taken it.
@@ -164,7 +174,7 @@ impl ResponseBody {
             _stream: stream,
         };
         let buffered = Some(Arc::clone(&client.buffered));
-        Self { body, way: Way::Chunks(chunks), buffered, _guard: guard }
+        Self { body, way: Way::Chunks(chunks), buffered, record: None, _guard: guard }
     }
 }
 
@@ -217,11 +227,17 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        for_client(&mut this.buffered, || match &mut this.way {
+        let frame = for_client(&mut this.buffered, || match &mut this.way {
             Way::Files(handover) => handover.scope(|| Pin::new(&mut this.body).poll_frame(context)),
             Way::Sequential => Pin::new(&mut this.body).poll_frame(context),
             Way::Chunks(chunks) => chunks.poll_frame(&mut this.body, context),
-        })
+        });
+        if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&frame, &mut this.record)
+            && let Some(bytes) = frame.data_ref()
+        {
+            record.sent(bytes.len());
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -244,6 +260,15 @@ impl Body for ResponseBody {
                 all
             }
             _ => hint,
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let ended = self.is_end_stream();
+        if let Some(record) = self.record.as_mut().filter(|_| ended) {
+            record.complete();
         }
     }
 }

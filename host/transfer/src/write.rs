@@ -20,6 +20,8 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
@@ -274,7 +276,7 @@ enum Step {
     End,
 }
 
-/// Writes and hashes on a thread of its own.
+/// Writes on a thread of its own, and hashes on another one.
 struct Writer<W> {
     steps: Sender<Step>,
     thread: JoinHandle<Result<W, Failure>>,
@@ -297,18 +299,41 @@ impl<W: Write + Send + 'static> Writer<W> {
     }
 }
 
+/// Writes all steps. What has a wrong digest ends it, perhaps some pieces later; the file has its
+/// name after the end only.
 fn write<W: Write>(mut out: W, mut steps: Receiver<Step>) -> Result<W, Failure> {
     let failed = |error: io::Error| Failure::from(format!("cannot write: {error}"));
-    let mut content = None;
+    let (to_hash, hashed) = sync_channel(AHEAD);
+    let hashing = thread::Builder::new().name("hash".to_owned()).spawn(move || hash(&hashed));
+    let hashing = hashing.map_err(failed)?;
     while let Some(step) = steps.blocking_recv() {
+        let bytes = match &step {
+            Step::Bytes(bytes) | Step::Content(bytes) => bytes.clone(),
+            Step::Begin(_) | Step::End => Bytes::new(),
+        };
+        if !matches!(step, Step::Bytes(_)) && to_hash.send(step).is_err() {
+            // It says below why it takes no more.
+            break;
+        }
+        out.write_all(&bytes).map_err(failed)?;
+    }
+    drop(to_hash);
+    let outcome = hashing.join();
+    outcome.map_err(|_| Failure::from("the thread that hashes has failed".to_owned()))??;
+    out.flush().map_err(failed)?;
+    Ok(out)
+}
+
+/// Compares the digests of contents.
+fn hash(steps: &std::sync::mpsc::Receiver<Step>) -> Result<(), Failure> {
+    let mut content = None;
+    while let Ok(step) = steps.recv() {
         match step {
-            Step::Bytes(bytes) => out.write_all(&bytes).map_err(failed)?,
             Step::Begin(digest) => content = Some(Hash::of(digest)),
             Step::Content(bytes) => {
                 if let Some(content) = &mut content {
                     content.update(&bytes);
                 }
-                out.write_all(&bytes).map_err(failed)?;
             }
             Step::End => {
                 if let Some(hash) = content.take() {
@@ -316,8 +341,8 @@ fn write<W: Write>(mut out: W, mut steps: Receiver<Step>) -> Result<W, Failure> 
                     hash.verify().map_err(|problem| Failure { content, problem })?;
                 }
             }
+            Step::Bytes(_) => {}
         }
     }
-    out.flush().map_err(failed)?;
-    Ok(out)
+    Ok(())
 }

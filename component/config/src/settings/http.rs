@@ -1,6 +1,6 @@
 //! `http`, but for TLS.
 
-use super::kinds::{Below, Leaf, List, Number, Parsed, Span, Text, Tree, boolean};
+use super::kinds::{Below, Flag, Leaf, List, Number, Parsed, Span, Text, Tree, boolean};
 use super::{Scope, Setting, State, table};
 use crate::{
     DEFAULT_ADDRESS, DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_CONNECTIONS,
@@ -14,6 +14,15 @@ use std::time::Duration;
 /// Limit: bytes of the notice to users; test: `the_rest`; setting:
 /// `REGISTRY_HTTP_WARNING`.
 const WARNING_LIMIT: usize = 1024;
+
+/// The path of metrics, where `http.debug.prometheus.path` does not say otherwise.
+const METRICS_PATH: &str = "/metrics";
+
+/// The most that `http.debug.prometheus.repositories` can say.
+///
+/// Limit: repositories with metrics of their own, at most; test: `what_operators_watch`; setting:
+/// `REGISTRY_HTTP_DEBUG_PROMETHEUS_REPOSITORIES`.
+const MAX_REPOSITORY_SERIES: u64 = 10_000;
 
 table! {
     HTTP_TABLE:
@@ -42,6 +51,15 @@ table! {
     )
     .help("time for requests in flight at shutdown")
     .differs("the default is `1m`, not 0");
+
+    HTTP_DRAINDELAY: Span = Setting::new(
+        "http.draindelay",
+        Scope::Host,
+        Span { default: Duration::ZERO, least: Duration::ZERO, most: Duration::from_hours(1) },
+        "How long new connections are still accepted after SIGTERM or SIGINT, while `/readyz` says 503 \
+         already: as long as a load balancer takes to notice.",
+    )
+    .ours();
 
     HTTP_MAXREQUESTS: Number = Setting::new(
         "http.maxrequests",
@@ -163,6 +181,50 @@ table! {
     )
     .ours();
 
+    HTTP_DEBUG_ADDR: Parsed<Option<String>> = Setting::new(
+        "http.debug.addr",
+        Scope::Host,
+        Parsed {
+            name: "`host:port` or `:port`",
+            default: || None,
+            written: None,
+            parse: debug_address,
+        },
+        "Where `/debug/health`, `/debug/vars` and, if they are enabled, metrics are served, over HTTP and \
+         without a login: keep it from clients.",
+    )
+    .by_default("not served")
+    .help("address of metrics and health checks");
+
+    HTTP_DEBUG_PROMETHEUS_ENABLED: Flag = Setting::new(
+        "http.debug.prometheus.enabled",
+        Scope::Host,
+        Flag(false),
+        "`true`: [metrics](metrics.md) are served at `http.debug.addr`, for Prometheus.",
+    )
+    .help("true: metrics are served there");
+
+    HTTP_DEBUG_PROMETHEUS_PATH: Parsed<String> = Setting::new(
+        "http.debug.prometheus.path",
+        Scope::Host,
+        Parsed {
+            name: "path",
+            default: || METRICS_PATH.to_owned(),
+            written: Some(METRICS_PATH),
+            parse: metrics_path,
+        },
+        "The path of metrics.",
+    );
+
+    HTTP_DEBUG_PROMETHEUS_REPOSITORIES: Number = Setting::new(
+        "http.debug.prometheus.repositories",
+        Scope::Host,
+        Number { default: 0, least: 0, most: MAX_REPOSITORY_SERIES, multiple_of: 1, unit: None },
+        "How many repositories have metrics of their own: the first ones that are used. All others \
+         count as one.",
+    )
+    .ours();
+
     RELATIVEURLS: Leaf = Setting::ignored(
         "http.relativeurls",
         "locations are always relative",
@@ -203,14 +265,20 @@ table! {
         "the API is at /v2/; rewrite paths in a proxy",
         Leaf,
     );
-    DEBUG: Tree = Setting::unused(
-        "http.debug",
-        State::IgnoredWithWarning(
-            "there is no debug listener, and there are no metrics yet",
-            |_| false,
-        ),
-        Tree(&["addr", "prometheus.enabled", "prometheus.path"]),
-    );
+}
+
+/// No text is as good as none set.
+fn debug_address(value: &str) -> Result<Option<String>, &'static str> {
+    if value.is_empty() { Ok(None) } else { address(value).map(Some) }
+}
+
+fn metrics_path(value: &str) -> Result<String, &'static str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    match value {
+        "" => Ok(METRICS_PATH.to_owned()),
+        _ if value.starts_with('/') && value.bytes().all(plain) => Ok(value.to_owned()),
+        _ => Err("must be a path, as in /metrics"),
+    }
 }
 
 fn address(value: &str) -> Result<String, &'static str> {

@@ -2,7 +2,7 @@
 
 use super::kinds::{Below, Choice, Flag, Leaf, Tree};
 use super::{Scope, Setting, State, table};
-use crate::{LogFormat, LogLevel};
+use crate::{AccessFormat, LogFormat, LogLevel};
 
 table! {
     LOG_TABLE:
@@ -31,17 +31,22 @@ table! {
         "log.formatter",
         Scope::Host,
         Choice {
-            default: LogFormat::Text,
-            words: &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+            default: LogFormat::Auto,
+            words: &[
+                ("auto", LogFormat::Auto),
+                ("text", LogFormat::Text),
+                ("json", LogFormat::Json),
+            ],
             also: &[("logstash", LogFormat::Json)],
             refused: &[],
             boolean: None,
             blank: false,
         },
-        "The format of log lines: text for people, or one JSON object a line.",
+        "The format of log lines: text for people, or one JSON object a line. `auto` is text on a \
+         terminal, and JSON elsewhere.",
     )
-    .help("text or json")
-    .differs("`logstash` is the same as `json`");
+    .help("auto, text or json")
+    .differs("`logstash` is the same as `json`, and the default is `auto`, not `text`");
 
     LOG_ACCESSLOG_DISABLED: Flag = Setting::new(
         "log.accesslog.disabled",
@@ -50,7 +55,26 @@ table! {
         "`true`: requests are not logged.",
     )
     .help("true: requests are not logged")
-    .differs("the access log has the format of all other lines, and goes to standard error");
+    .differs(
+        "the access log has the format of all other lines, unless `log.accesslog.formatter` is \
+         `combined`, and goes to standard error",
+    );
+
+    LOG_ACCESSLOG_FORMATTER: Choice<AccessFormat> = Setting::new(
+        "log.accesslog.formatter",
+        Scope::Host,
+        Choice {
+            default: AccessFormat::Same,
+            words: &[("same", AccessFormat::Same), ("combined", AccessFormat::Combined)],
+            also: &[],
+            refused: &[],
+            boolean: None,
+            blank: true,
+        },
+        "The format of the lines of requests: the same as that of all other lines, or Apache's \
+         Combined Log Format, which distribution has.",
+    )
+    .ours();
 
     FIELDS: Below = Setting::ignored("log.fields", "log lines have no such fields", Below(&["*"]));
     REPORTCALLER: Leaf = Setting::ignored(

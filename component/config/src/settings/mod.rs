@@ -13,6 +13,7 @@
 mod auth;
 mod azure;
 mod gcs;
+mod health;
 mod http;
 pub(crate) mod kinds;
 mod log;
@@ -25,6 +26,7 @@ mod tls;
 pub(crate) use auth::*;
 pub(crate) use azure::*;
 pub(crate) use gcs::*;
+pub(crate) use health::*;
 pub(crate) use http::*;
 pub(crate) use kinds::{Description, List, Number, Parsed, Path, Statements, ValueType, written};
 pub(crate) use log::*;
@@ -256,7 +258,7 @@ pub(crate) struct Group {
 }
 
 /// The table: distribution's settings, and ours in its style.
-pub(crate) static GROUPS: [Group; 9] = [
+pub(crate) static GROUPS: [Group; 10] = [
     Group { title: "HTTP", intro: "", rows: HTTP_TABLE },
     Group {
         title: "TLS",
@@ -290,6 +292,12 @@ pub(crate) static GROUPS: [Group; 9] = [
         rows: AUTH_TABLE,
     },
     Group { title: "Logs", intro: "", rows: LOG_TABLE },
+    Group {
+        title: "Health",
+        intro: "[operations.md](operations.md#health-checks) says what is checked, and by which requests \
+                others can ask.",
+        rows: HEALTH_TABLE,
+    },
     Group { title: "", intro: "", rows: others::OTHERS_TABLE },
 ];
 

@@ -1,26 +1,13 @@
 //! Names of distribution's, of its version 2 too, in sections without a
 //! setting.
 
-use super::kinds::{Below, Leaf, Tree};
+use super::kinds::{Leaf, Tree};
 use super::{Setting, State, table};
 
 table! {
     OTHERS_TABLE:
 
     VERSION: Leaf = Setting::ignored("version", "the format has one version, `0.1`", Leaf);
-
-    HEALTH_STORAGE: Below = Setting::ignored(
-        "health.storagedriver",
-        "the registry answers 503 while its store cannot be reached, without a check",
-        Below(&["enabled", "interval", "threshold"]),
-    );
-    HEALTH: Below = Setting::unused(
-        "health",
-        State::IgnoredWithWarning("there are no health checks of files and other servers", |_| {
-            false
-        }),
-        Below(&["file", "http", "tcp"]),
-    );
 
     CATALOG: Tree = Setting::refused(
         "catalog",

@@ -1,8 +1,10 @@
 //! Values that many settings share, and names that have no effect.
 
 use super::{given, problem, read};
+use crate::HealthCheck;
 use crate::settings::entries;
 use crate::settings::kinds::boolean;
+use std::time::Duration;
 
 #[test]
 fn booleans() {
@@ -106,7 +108,6 @@ fn names_without_effect() {
         ("loglevel", Some("debug")),
         ("health.http[0].uri", Some("http://a")),
         ("health.http[1].uri", Some("http://b")),
-        ("http.debug.addr", Some(":5001")),
         ("http.debug.prometheus.enabled", Some("true")),
     ];
     assert_eq!(
@@ -114,9 +115,40 @@ fn names_without_effect() {
         [
             "loglevel in config.yml is deprecated and ignored: use log.level",
             "health.http in config.yml is ignored: there are no health checks of files and other servers",
-            "http.debug in config.yml is ignored: there is no debug listener, and there are no metrics yet",
+            "http.debug.prometheus.enabled has no effect without an address, as in http.debug.addr: 127.0.0.1:5001",
         ]
     );
+}
+
+#[test]
+fn what_operators_watch() {
+    let plain = read(&[]).unwrap();
+    assert_eq!(plain.debug, None);
+    let (interval, threshold) = (Duration::from_secs(10), 3);
+    assert_eq!(plain.health, Some(HealthCheck { interval, threshold }));
+    let address = ("HTTP_DEBUG_ADDR", ":5001");
+    let enabled = ("HTTP_DEBUG_PROMETHEUS_ENABLED", "true");
+    for (variables, metrics, repositories) in [
+        (&[address][..], None, 0),
+        (&[address, enabled], Some("/metrics"), 0),
+        (&[address, enabled, ("HTTP_DEBUG_PROMETHEUS_PATH", "/m")], Some("/m"), 0),
+        (&[address, ("HTTP_DEBUG_PROMETHEUS_REPOSITORIES", "10")], None, 10),
+    ] {
+        let debug = read(variables).unwrap().debug.unwrap();
+        let found = (debug.address.as_str(), debug.metrics.as_deref(), debug.repositories);
+        assert_eq!(found, ("[::]:5001", metrics, repositories), "{variables:?}");
+    }
+    assert_eq!(read(&[("HEALTH_STORAGEDRIVER_ENABLED", "false")]).unwrap().health, None);
+    for (name, value) in [
+        ("HTTP_DEBUG_ADDR", "5001"),
+        ("HTTP_DEBUG_PROMETHEUS_PATH", "metrics"),
+        ("HTTP_DEBUG_PROMETHEUS_REPOSITORIES", "10001"),
+        ("HEALTH_STORAGEDRIVER_THRESHOLD", "0"),
+        ("HEALTH_STORAGEDRIVER_INTERVAL", "1ms"),
+        ("HTTP_DRAINDELAY", "2h"),
+    ] {
+        assert!(problem(&[(name, value)]).starts_with(&format!("REGISTRY_{name}=")), "{name}");
+    }
 }
 
 /// Names that ask for what happens anyway, and only then.

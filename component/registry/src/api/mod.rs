@@ -3,6 +3,7 @@
 mod blob;
 mod caching;
 mod collect;
+mod health;
 mod list;
 mod maintenance;
 mod manifest;
@@ -18,7 +19,8 @@ use caching::CacheDirective;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use roadstead_access::Caller;
-use roadstead_bridge::{Services, log};
+use roadstead_bridge::account::{REQUEST_ID, request_id};
+use roadstead_bridge::{Account, Services, log};
 use roadstead_config::{Collection, Config};
 use roadstead_oci::conditional;
 use roadstead_storage::{RequestBody as _, Storage, StorageError};
@@ -29,7 +31,6 @@ use uuid::Uuid;
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The result of an endpoint.
 type Answer<S> = Result<Response<Body<<S as Storage>::Download>>, Error>;
@@ -71,6 +72,8 @@ pub struct Switches {
     /// A native host in front may cache responses. Not over a bucket, where
     /// writes by other instances do not invalidate them.
     pub cached: bool,
+    /// A native host in front logs who sent a request.
+    pub reported: bool,
     /// A notice that every response carries (specification, "Warnings").
     pub warning: Option<String>,
 }
@@ -84,6 +87,7 @@ impl Switches {
             collection: config.collection,
             sparse: config.sparse_images,
             cached: services.front && services.storage,
+            reported: services.front,
             warning: config.warning.clone(),
         }
     }
@@ -120,21 +124,33 @@ impl<S: Storage> Registry<S> {
     pub async fn handle(&self, request: Request<Option<S::Upload>>) -> Response<Body<S::Download>> {
         let (parts, body) = request.into_parts();
         let mut call = Call { headers: parts.headers, body };
-        let mut directive = None;
+        let (mut directive, mut account) = (None, Account::default());
         let answer = match Route::parse(&parts.method, &parts.uri) {
             Ok(route) => match self.pass(&route, &call.headers).await {
                 Ok(caller) => {
+                    account.user.clone_from(&caller.subject.user);
                     if self.switches.cached {
                         directive =
                             CacheDirective::of(&route, &parts.uri, &caller, SystemTime::now());
                     }
                     self.answer(route, caller, &mut call).await
                 }
-                Err(error) => Err(error),
+                Err(error) => {
+                    if self.switches.reported {
+                        account.claimed = self.gate.claimed(&error, &call.headers);
+                    }
+                    Err(error)
+                }
             },
             Err(error) => Err(error),
         };
-        let mut response = answer.unwrap_or_else(refusal);
+        let mut response = answer.unwrap_or_else(|error| {
+            account.code = Some(error.status_and_code().1.as_str().to_owned());
+            refusal(error, request_id(&call.headers))
+        });
+        if self.switches.reported {
+            account.write(response.headers_mut());
+        }
         if let Some(directive) = directive {
             directive.write(&mut response);
         }
@@ -193,7 +209,8 @@ impl<S: Storage> Registry<S> {
 
     async fn answer(&self, route: Route, caller: Caller, call: &mut Call<S::Upload>) -> Answer<S> {
         match route {
-            Route::Root => Ok(empty(StatusCode::OK)),
+            Route::Root | Route::Live => Ok(empty(StatusCode::OK)),
+            Route::Ready => self.ready().await,
             Route::Base => Ok(json(b"{}".to_vec())),
             Route::Catalog(page) => self.catalog(page, &caller).await,
             Route::Collect => self.collect(call).await,
@@ -214,11 +231,18 @@ impl<S: Storage> Registry<S> {
 }
 
 /// The response for an error. Errors that the client did not cause are logged
-/// and not shown to the client. If they concern this request, the log line has
-/// an id that the response contains.
-pub fn refusal<D>(error: Error) -> Response<Body<D>> {
-    let body = error.body();
-    let mut response = json(body);
+/// and not shown to the client: the response has the `id` of the request that the log line
+/// has, or else one of its own.
+pub fn refusal<D>(error: Error, id: Option<&str>) -> Response<Body<D>> {
+    let id = error.cause().map(|cause| {
+        let id = id.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+        eprintln!("{}", log::error(&format!("request {id}: {cause}")));
+        id
+    });
+    let mut response = json(error.body(id.as_deref()));
+    if let Some(id) = &id {
+        insert(response.headers_mut(), REQUEST_ID, id);
+    }
     *response.status_mut() = error.status_and_code().0;
     let headers = response.headers_mut();
     match error {
@@ -245,23 +269,13 @@ pub fn refusal<D>(error: Error) -> Response<Body<D>> {
             let seconds = HeaderValue::from_static(maintenance::BUSY_RETRY_AFTER);
             headers.insert(header::RETRY_AFTER, seconds);
         }
-        Error::Internal(cause) | Error::StorageFull(cause) => log_cause(headers, &cause),
         // A registry may not be ready because the storage is unavailable.
-        Error::Unavailable(cause) | Error::StorageReadOnly(cause) | Error::NotReady(cause) => {
+        Error::Unavailable(_) | Error::StorageReadOnly(_) | Error::NotReady(_) => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(STORAGE_RETRY_AFTER));
-            log_cause(headers, &cause);
         }
         _ => {}
     }
     response
-}
-
-/// Logs the cause of an error, which the client does not see, under an id that
-/// it does see.
-fn log_cause(headers: &mut HeaderMap, cause: &str) {
-    let id = Uuid::new_v4().to_string();
-    insert(headers, REQUEST_ID, &id);
-    eprintln!("{}", log::error(&format!("request {id}: {cause}")));
 }
 
 fn empty<D>(status: StatusCode) -> Response<Body<D>> {
@@ -346,13 +360,14 @@ mod tests {
             let error: StorageError = serde_json::from_str(&json).unwrap();
             let error = internal(error);
             let code = if status == 500 { "UNKNOWN" } else { "UNAVAILABLE" };
-            let body = String::from_utf8(error.body()).unwrap();
+            let body = String::from_utf8(error.body(Some("id"))).unwrap();
             assert!(body.contains(code) && body.contains(words), "{body}");
+            assert!(body.contains(r#""detail":{"request":"id"}"#), "{body}");
             assert!(!body.contains("/srv/secret"), "{body}");
-            let response = refusal::<()>(error);
+            let response = refusal::<()>(error, Some("id"));
             assert_eq!(response.status(), status);
             assert_eq!(response.headers().contains_key("retry-after"), retry, "{status}");
-            assert!(response.headers().contains_key("x-request-id"), "{status}");
+            assert_eq!(response.headers()["x-request-id"], "id", "{status}");
         }
     }
 }

@@ -183,7 +183,7 @@ fn add_receipt<D>(response: &mut Response<Body<D>>, receipt: &str) {
 /// The response to a chunk that does not start at the end of the upload: it
 /// states the end, and the upload can continue.
 fn out_of_order<D>(session: UploadSession, offset: u64) -> Response<Body<D>> {
-    let mut response = super::refusal(Error::ChunkOrder { offset });
+    let mut response = super::refusal(Error::ChunkOrder { offset }, None);
     let where_it_is = progress::<D>(StatusCode::NO_CONTENT, session, offset);
     response.headers_mut().extend(where_it_is.headers().clone());
     response

@@ -32,6 +32,11 @@ use std::time::SystemTime;
 /// `a_token_allows_what_it_says_and_no_more`.
 const AUTHORIZATION_LIMIT: usize = TOKEN_LIMIT * 4 / 3 + 1024;
 
+/// How much of the name is logged of whoever could not log in.
+///
+/// Limit: characters of a refused user's name in the log; test: `who_could_not_log_in`.
+const CLAIMED_LIMIT: usize = 64;
+
 /// Authenticates callers: [`Authority`] in this process, or the native host's.
 pub trait Ask: fmt::Debug {
     /// Answers a question.
@@ -354,6 +359,22 @@ impl Gate {
         }))
     }
 
+    /// The name of the user by which a request tried to log in, if it was refused for that.
+    pub fn claimed(&self, error: &Error, headers: &HeaderMap) -> Option<String> {
+        let refused = matches!(
+            error,
+            Error::TooManyAttempts { .. }
+                | Error::Busy
+                | Error::Unauthorized { reason: Reason::Credentials, .. }
+        );
+        match self.credentials(headers) {
+            Ok(Some(Question::Password { user, .. })) if refused => {
+                Some(user.chars().take(CLAIMED_LIMIT).collect())
+            }
+            _ => None,
+        }
+    }
+
     /// The name in the client certificate, if a native host verified it.
     fn certificate(&self, headers: &HeaderMap) -> Option<String> {
         let name = headers.get(CERTIFICATE).filter(|_| self.services.front)?;
@@ -363,4 +384,37 @@ impl Gate {
 
 fn unexpected() -> Error {
     Error::Internal("the authority's answer does not match the question".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CLAIMED_LIMIT, Gate};
+    use crate::Error;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use futures::FutureExt as _;
+    use http::{HeaderMap, header};
+    use roadstead_bridge::Services;
+    use roadstead_config::Config;
+
+    #[test]
+    fn who_could_not_log_in() {
+        let variables = [("REGISTRY_AUTH", "htpasswd"), ("REGISTRY_AUTH_HTPASSWD_PATH", "/users")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config::from_variables(variables).unwrap();
+        let gate = Gate::new(&config, Services::default(), None);
+        let long = "a".repeat(100);
+        for (name, expected) in [("bob", "bob"), ("", ""), (&long, &long[..CLAIMED_LIMIT])] {
+            let basic = format!("Basic {}", STANDARD.encode(format!("{name}:wrong")));
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, basic.parse().unwrap())]);
+            let error = gate.caller(&headers).now_or_never().unwrap().unwrap_err();
+            assert_eq!(gate.claimed(&error, &headers).as_deref(), Some(expected));
+            // Whoever is logged in and may not is no failed login.
+            assert_eq!(gate.claimed(&Error::Denied(None), &headers), None);
+        }
+        let none = HeaderMap::new();
+        assert_eq!(gate.claimed(&Error::Busy, &none), None);
+        let bearer = HeaderMap::from_iter([(header::AUTHORIZATION, "Bearer x".parse().unwrap())]);
+        assert_eq!(gate.claimed(&Error::Busy, &bearer), None);
+    }
 }

@@ -134,6 +134,7 @@ impl Route {
         };
         match self {
             Self::Root => read("root", Nothing),
+            Self::Live | Self::Ready => read("health", Nothing),
             Self::Base => RouteClass { caching: Caching::Fixed(FIXED), ..read("base", Login) },
             Self::Catalog(_) => read("catalog", Catalog),
             Self::Collect => RouteClass { effect: Effect::Delete, ..read("collect", Maintenance) },
@@ -195,6 +196,8 @@ mod tests {
         let push = Some(Action::Push);
         for (method, path, label, action, effect, ttl, event) in [
             ("GET", "/", "root", None, Read, "", None),
+            ("GET", "/livez", "health", None, Read, "", None),
+            ("HEAD", "/readyz", "health", None, Read, "", None),
             ("HEAD", "/v2/", "base", None, Read, "60", None),
             ("GET", "/v2/_catalog", "catalog", None, Read, "", None),
             ("POST", "/v2/_roadstead/collect", "collect", None, Delete, "", None),

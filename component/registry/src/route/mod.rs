@@ -11,7 +11,7 @@ mod tests;
 pub(crate) use class::MISSING_TTL;
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
 
-use roadstead_bridge::{collect, scrub};
+use roadstead_bridge::{collect, health, scrub};
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
 use roadstead_storage::UploadSession;
 
@@ -20,6 +20,10 @@ use roadstead_storage::UploadSession;
 pub enum Route {
     /// `GET /`: for health checks, as distribution has it.
     Root,
+    /// `GET /livez`: whether the process serves requests.
+    Live,
+    /// `GET /readyz`: whether the storage can be read. A native host answers it itself.
+    Ready,
     /// `GET /v2/` (end-1): the API version check.
     Base,
     /// `GET /v2/_catalog`: Docker's list of repositories.
@@ -158,6 +162,8 @@ impl Route {
     pub fn path(&self) -> String {
         match self {
             Self::Root => "/".to_owned(),
+            Self::Live => "/livez".to_owned(),
+            Self::Ready => health::READY.to_owned(),
             Self::Base => "/v2/".to_owned(),
             Self::Catalog(_) => "/v2/_catalog".to_owned(),
             Self::Collect => collect::PATH.to_owned(),

@@ -10,7 +10,7 @@ use super::{
 use crate::Error;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
-use roadstead_bridge::{collect, scrub};
+use roadstead_bridge::{collect, health, scrub};
 use roadstead_oci::{
     Algorithm, Digest, InvalidDigest, InvalidReference, MediaType, PageSize, Reference,
     RepositoryName, Tag, UploadId,
@@ -51,8 +51,11 @@ impl Route {
     /// error for an invalid part of the path or the query.
     pub fn parse(method: &Method, uri: &Uri) -> Result<Self, Error> {
         let path = uri.path();
-        if path == "/" {
-            return allowed(method, GET_HEAD, Self::Root);
+        match path {
+            "/" => return allowed(method, GET_HEAD, Self::Root),
+            "/livez" => return allowed(method, GET_HEAD, Self::Live),
+            health::READY => return allowed(method, GET_HEAD, Self::Ready),
+            _ => {}
         }
         let rest = match path.strip_prefix("/v2") {
             Some("" | "/") => return allowed(method, GET_HEAD, Self::Base),

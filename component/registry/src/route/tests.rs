@@ -200,7 +200,7 @@ fn arbitrary_paths() {
             Err(error) => {
                 let (status, _) = error.status_and_code();
                 assert!(status.is_client_error(), "{text}: {error}");
-                assert!((1..=1000).contains(&error.body().len()), "{text}: {error}");
+                assert!((1..=1000).contains(&error.body(None).len()), "{text}: {error}");
             }
         }
     }

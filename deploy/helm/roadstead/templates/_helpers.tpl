@@ -131,7 +131,7 @@ labels: {{- include "roadstead.labels" . | nindent 2 }}
 {{- $probe := .probe -}}
 {{- if not (or (hasKey $probe "httpGet") (hasKey $probe "tcpSocket") (hasKey $probe "exec")) -}}
 {{- $scheme := include "roadstead.tlsSecret" .root | empty | ternary "HTTP" "HTTPS" -}}
-{{- $probe = merge (dict "httpGet" (dict "path" "/" "port" "registry" "scheme" $scheme)) $probe -}}
+{{- $probe = merge (dict "httpGet" (dict "path" .path "port" "registry" "scheme" $scheme)) $probe -}}
 {{- end -}}
 {{- toYaml $probe -}}
 {{- end -}}

@@ -44,13 +44,13 @@ spec:
           containerPort: {{ .Values.metrics.port }}
         {{- end }}
       {{- with .Values.startupProbe }}
-      startupProbe: {{- include "roadstead.probe" (dict "root" $ "probe" .) | nindent 8 }}
+      startupProbe: {{- include "roadstead.probe" (dict "root" $ "probe" . "path" "/livez") | nindent 8 }}
       {{- end }}
       {{- with .Values.livenessProbe }}
-      livenessProbe: {{- include "roadstead.probe" (dict "root" $ "probe" .) | nindent 8 }}
+      livenessProbe: {{- include "roadstead.probe" (dict "root" $ "probe" . "path" "/livez") | nindent 8 }}
       {{- end }}
       {{- with .Values.readinessProbe }}
-      readinessProbe: {{- include "roadstead.probe" (dict "root" $ "probe" .) | nindent 8 }}
+      readinessProbe: {{- include "roadstead.probe" (dict "root" $ "probe" . "path" "/readyz") | nindent 8 }}
       {{- end }}
       {{- if $sleep }}
       lifecycle:

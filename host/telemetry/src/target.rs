@@ -1,0 +1,229 @@
+//! What a request is about, by its path alone: for logs and metrics, which describe requests and
+//! decide nothing.
+//!
+//! The component parses the same paths, strictly, and a test holds both beside one another. Here, a
+//! path that it refuses still has a label.
+
+/// The endpoint of a request, with distribution's names where it has one (`handler` in its
+/// metrics; registry/api/v2/routes.go).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "they are the labels")]
+pub enum Handler {
+    Root,
+    Health,
+    Base,
+    Catalog,
+    Token,
+    Tags,
+    Manifest,
+    Referrers,
+    Blob,
+    BlobUpload,
+    BlobUploadChunk,
+    Repository,
+    Collect,
+    Scrub,
+    Extension,
+    Other,
+}
+
+impl Handler {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 16] = [
+        Self::Root,
+        Self::Health,
+        Self::Base,
+        Self::Catalog,
+        Self::Token,
+        Self::Tags,
+        Self::Manifest,
+        Self::Referrers,
+        Self::Blob,
+        Self::BlobUpload,
+        Self::BlobUploadChunk,
+        Self::Repository,
+        Self::Collect,
+        Self::Scrub,
+        Self::Extension,
+        Self::Other,
+    ];
+
+    /// The label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Health => "health",
+            Self::Base => "base",
+            Self::Catalog => "catalog",
+            Self::Token => "token",
+            Self::Tags => "tags",
+            Self::Manifest => "manifest",
+            Self::Referrers => "referrers",
+            Self::Blob => "blob",
+            Self::BlobUpload => "blob_upload",
+            Self::BlobUploadChunk => "blob_upload_chunk",
+            Self::Repository => "repository",
+            Self::Collect => "collect",
+            Self::Scrub => "scrub",
+            Self::Extension => "extension",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What a request is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target<'a> {
+    /// The endpoint.
+    pub handler: Handler,
+    /// The repository, as it is in the path.
+    pub repository: Option<&'a str>,
+    /// The tag or digest, as it is in the path.
+    pub reference: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    /// What a path without its query is about.
+    pub fn of(path: &'a str) -> Self {
+        match path {
+            "/" => return Self::alone(Handler::Root),
+            "/livez" | "/readyz" => return Self::alone(Handler::Health),
+            "/v2" | "/v2/" => return Self::alone(Handler::Base),
+            "/v2/_catalog" => return Self::alone(Handler::Catalog),
+            "/v2/token" => return Self::alone(Handler::Token),
+            _ => {}
+        }
+        let Some(rest) = path.strip_prefix("/v2/") else { return Self::alone(Handler::Other) };
+        if let Some(rest) = rest.strip_prefix("_roadstead/") {
+            return Self::alone(match rest.split('/').next() {
+                Some("collect") => Handler::Collect,
+                Some("scrub") => Handler::Scrub,
+                _ => Handler::Other,
+            });
+        }
+        if rest.starts_with("_oci/") {
+            return Self::alone(Handler::Extension);
+        }
+        Self::in_repository(rest)
+    }
+
+    const fn alone(handler: Handler) -> Self {
+        Self { handler, repository: None, reference: None }
+    }
+
+    /// From the right, as names have slashes and may have the words of the API themselves.
+    fn in_repository(rest: &'a str) -> Self {
+        let of = |handler, repository, reference| Self {
+            handler,
+            repository: Some(repository),
+            reference,
+        };
+        let Some((before, last)) = rest.rsplit_once('/') else {
+            return Self::alone(Handler::Other);
+        };
+        if let Some(name) = before.strip_suffix("/blobs/uploads") {
+            let handler =
+                if last.is_empty() { Handler::BlobUpload } else { Handler::BlobUploadChunk };
+            return of(handler, name, None);
+        }
+        if let Some((name, _)) = before.split_once("/_oci/") {
+            return of(Handler::Extension, name, None);
+        }
+        let Some((name, word)) = before.rsplit_once('/') else {
+            return Self::alone(Handler::Other);
+        };
+        match (word, last) {
+            ("blobs", "uploads") => of(Handler::BlobUpload, name, None),
+            ("tags", "list") => of(Handler::Tags, name, None),
+            ("_roadstead", "repository") => of(Handler::Repository, name, None),
+            ("manifests", reference) => of(Handler::Manifest, name, Some(reference)),
+            ("referrers", digest) => of(Handler::Referrers, name, Some(digest)),
+            ("blobs", digest) => of(Handler::Blob, name, Some(digest)),
+            _ => Self::alone(Handler::Other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Handler, Target};
+
+    #[test]
+    fn targets() {
+        for (path, label, repository, reference) in [
+            ("/", "root", None, None),
+            ("/livez", "health", None, None),
+            ("/readyz", "health", None, None),
+            ("/v2", "base", None, None),
+            ("/v2/", "base", None, None),
+            ("/v2/_catalog", "catalog", None, None),
+            ("/v2/token", "token", None, None),
+            ("/v2/_roadstead/collect/why/sha256:a", "collect", None, None),
+            ("/v2/_roadstead/scrub", "scrub", None, None),
+            ("/v2/_roadstead/x", "other", None, None),
+            ("/v2/_oci/ext/discover", "extension", None, None),
+            ("/v2/a/_oci/tag/history", "extension", Some("a"), None),
+            ("/v2/a/b/tags/list", "tags", Some("a/b"), None),
+            ("/v2/a/manifests/1.2", "manifest", Some("a"), Some("1.2")),
+            ("/v2/blobs/uploads/manifests/t", "manifest", Some("blobs/uploads"), Some("t")),
+            ("/v2/a/referrers/sha256:a", "referrers", Some("a"), Some("sha256:a")),
+            ("/v2/a/blobs/sha256:a", "blob", Some("a"), Some("sha256:a")),
+            ("/v2/a/blobs/uploads", "blob_upload", Some("a"), None),
+            ("/v2/a/blobs/uploads/", "blob_upload", Some("a"), None),
+            ("/v2/a/blobs/uploads/x", "blob_upload_chunk", Some("a"), None),
+            ("/v2/a/_roadstead/repository", "repository", Some("a"), None),
+            ("/v2/a/", "other", None, None),
+            ("/v2/a", "other", None, None),
+            ("/favicon.ico", "other", None, None),
+            ("", "other", None, None),
+        ] {
+            let target = Target::of(path);
+            let found = (target.handler.label(), target.repository, target.reference);
+            assert_eq!(found, (label, repository, reference), "{path}");
+        }
+    }
+
+    /// Paths that the component accepts have the label that their route has there.
+    #[test]
+    fn labels_are_those_of_routes() {
+        const DIGEST: &str =
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        const ID: &str = "00000000-0000-4000-8000-000000000000";
+        for line in [
+            "GET /",
+            "GET /livez",
+            "GET /readyz",
+            "GET /v2",
+            "GET /v2/",
+            "GET /v2/_catalog",
+            "POST /v2/_roadstead/collect",
+            "GET /v2/_roadstead/collect/reports",
+            "GET /v2/_roadstead/collect/usage",
+            "GET /v2/_roadstead/collect/why/DIGEST",
+            "POST /v2/_roadstead/scrub",
+            "GET /v2/token",
+            "DELETE /v2/a/_roadstead/repository",
+            "GET /v2/a/tags/list",
+            "GET /v2/a/b/manifests/tags",
+            "GET /v2/a/blobs/manifests/DIGEST",
+            "GET /v2/manifests/referrers/DIGEST",
+            "GET /v2/a/blobs/DIGEST",
+            "POST /v2/a/blobs/uploads",
+            "POST /v2/a/blobs/uploads/",
+            "PATCH /v2/a/blobs/uploads/ID",
+        ] {
+            let line = line.replace("DIGEST", DIGEST).replace("ID", ID);
+            let (method, path) = line.split_once(' ').unwrap();
+            let (method, uri) = (method.parse().unwrap(), path.parse().unwrap());
+            let route = roadstead_registry::Route::parse(&method, &uri).unwrap();
+            assert_eq!(Target::of(path).handler.label(), route.class().label, "{line}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_handlers() {
+        for (number, handler) in Handler::ALL.iter().enumerate() {
+            assert_eq!(*handler as usize, number);
+        }
+    }
+}
