@@ -1,5 +1,6 @@
 //! What metrics cost a request, in nanoseconds: `cargo run --release -p roadstead-telemetry
-//! --example cost`. Of each measurement, the best of some rounds is printed.
+//! --example cost [SCRAPE]`. Of each measurement, the best of some rounds is printed. What a scrape
+//! gets afterwards is written to the file SCRAPE.
 
 #![expect(clippy::print_stdout, reason = "it is what the program is for")]
 
@@ -56,6 +57,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let begun = Instant::now();
     let text = metrics.render(&Readings::default())?;
     println!("render: {} us, {} bytes", begun.elapsed().as_micros(), text.len());
+    if let Some(file) = std::env::args_os().nth(1) {
+        std::fs::write(file, text)?;
+    }
     Ok(())
 }
 

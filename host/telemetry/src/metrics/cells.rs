@@ -210,7 +210,7 @@ impl Cells {
         handler: Handler,
         of: impl Fn(&OfHandler) -> &Sizes,
     ) {
-        let sizes = |shard| of(&Shard::of_handler(shard, handler));
+        let sizes = |shard| of(Shard::of_handler(shard, handler));
         let counts: Vec<u64> =
             (0..SIZES).map(|bucket| self.sum(|shard| &sizes(shard).buckets[bucket])).collect();
         let sum = self.sum(|shard| &sizes(shard).sum);
