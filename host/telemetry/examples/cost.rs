@@ -1,11 +1,13 @@
-//! What metrics cost a request, in nanoseconds: `cargo run --release -p roadstead-telemetry
+//! What metrics cost a request, in nanoseconds of CPU time: `cargo run --release -p roadstead-telemetry
 //! --example cost [SCRAPE]`. Of each measurement, the best of some rounds is printed. What a scrape
 //! gets afterwards is written to the file SCRAPE.
 
 #![expect(clippy::print_stdout, reason = "it is what the program is for")]
+#![expect(clippy::cast_precision_loss, reason = "there are few threads")]
 
 use roadstead_telemetry::metrics::{
-    About, Answered, Cached, Direction, Handler, Method, Metrics, Readings, StorageOperation,
+    About, Answered, Cached, Direction, Handler, Method, Metrics, Readings, StorageFailure,
+    StorageOperation,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -58,27 +60,43 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = metrics.render(&Readings::default())?;
     println!("render: {} us, {} bytes", begun.elapsed().as_micros(), text.len());
     if let Some(file) = std::env::args_os().nth(1) {
+        let endpoint = metrics.endpoint("example", "https://events.example/");
+        endpoint.queued();
+        endpoint.rejected(503);
+        metrics.storage(StorageOperation::Commit, Duration::ZERO, Some(StorageFailure::Full));
+        let text = metrics.render(&Readings { uploads: Some(0), ..Readings::default() })?;
         std::fs::write(file, text)?;
     }
     Ok(())
 }
 
-/// Prints how long a call takes on each of so many threads at once.
+/// Prints what a call costs on each of so many threads at once.
 fn report(
     threads: usize,
     name: &str,
     metrics: &Arc<Metrics>,
     call: impl Fn(&Arc<Metrics>) + Copy + Send + Sync,
 ) {
+    let thread = move || {
+        let begun = cpu_time();
+        (0..CALLS).for_each(|_| call(metrics));
+        cpu_time() - begun
+    };
     let round = || {
-        let begun = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(move || (0..CALLS).for_each(|_| call(metrics)));
-            }
+        let time: f64 = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(thread)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or(f64::NAN)).sum()
         });
-        begun.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS)
+        time / f64::from(CALLS) / threads as f64
     };
     let best = (0..ROUNDS).map(|_| round()).fold(f64::INFINITY, f64::min);
     println!("{threads} thread(s), {name}: {best:.1} ns");
+}
+
+/// Nanoseconds that this thread has been on a CPU, whatever else the machine does: of Linux's
+/// `/proc`, where the scheduler's statistics are on.
+fn cpu_time() -> f64 {
+    let read = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let first = read.split_ascii_whitespace().next();
+    first.and_then(|nanos| nanos.parse().ok()).unwrap_or(f64::NAN)
 }
