@@ -1,7 +1,11 @@
 //! The debug address (`REGISTRY_HTTP_DEBUG_ADDR`), as distribution has it: for operators, without a
 //! login, and apart from what clients reach.
 
+use crate::front::service::Service;
 use crate::health::Health;
+use crate::log;
+use crate::meter::Meter;
+use crate::net::connections::Connections;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -10,7 +14,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use roadstead_config::Debugging;
+use roadstead_config::{Collection, Debugging};
+use roadstead_telemetry::metrics::{self, CONTENT_TYPE, JSON, Readings};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +44,6 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const HEAD_LIMIT: usize = 16 * 1024;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json; charset=utf-8";
 
 /// The debug address, bound.
 #[derive(Debug)]
@@ -66,19 +70,23 @@ impl DebugListener {
     }
 
     /// Serves until the task is aborted.
-    pub(crate) async fn serve(self, health: Arc<Health>) {
+    pub(crate) async fn serve(self, pages: Pages) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
-        let pages = Arc::new(Pages { health, metrics: self.metrics });
+        let (pages, metrics) = (Arc::new(pages), Arc::new(self.metrics));
         loop {
             let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
             let Ok((stream, _)) = self.listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let pages = Arc::clone(&pages);
+            let (pages, metrics) = (Arc::clone(&pages), Arc::clone(&metrics));
             tokio::spawn(async move {
                 let service = hyper::service::service_fn(|request: Request<Incoming>| {
-                    let response = pages.respond(request.method(), request.uri().path());
+                    let path = request.uri().path();
+                    let response = match metrics.as_deref() {
+                        Some(metrics) if path == metrics => pages.metrics(),
+                        metrics => pages.respond(request.method(), path, metrics),
+                    };
                     async move { Ok::<_, Infallible>(response) }
                 });
                 let connection = http1::Builder::new()
@@ -94,46 +102,78 @@ impl DebugListener {
 }
 
 /// What is served at the debug address.
-struct Pages {
-    health: Arc<Health>,
-    metrics: Option<String>,
+pub(crate) struct Pages {
+    pub(crate) health: Arc<Health>,
+    pub(crate) service: Service,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) meter: Meter,
+    /// How this process collects garbage, if it does.
+    pub(crate) collects: Option<Collection>,
 }
 
 impl Pages {
-    fn respond(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn respond(&self, method: &Method, path: &str, metrics: Option<&str>) -> Page {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
         }
         match path {
             "/debug/health" => self.checks(),
+            "/debug/vars" => {
+                let vars = self.meter.metrics().map(|metrics| metrics.debug_vars());
+                page(StatusCode::OK, JSON, vars.unwrap_or_default())
+            }
             "/livez" => page(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" if self.health.is_ready() => page(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n"),
-            _ => page(StatusCode::NOT_FOUND, TEXT, self.help()),
+            _ => page(StatusCode::NOT_FOUND, TEXT, help(metrics)),
         }
     }
 
-    /// The checks that fail, as distribution answers (health/health.go, `StatusHandler`).
-    fn checks(&self) -> Response<Full<Bytes>> {
-        let failing = self.health.failing();
-        let status =
-            if failing.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-        let checks: serde_json::Map<_, _> =
-            failing.into_iter().map(|(name, problem)| (name.to_owned(), problem.into())).collect();
-        page(status, JSON, serde_json::Value::Object(checks).to_string())
+    /// All metrics.
+    fn metrics(&self) -> Page {
+        let clients = self.service.clients();
+        let readings = Readings {
+            ready: self.health.is_ready(),
+            cache: self.service.cache().reading(),
+            turns: clients.turns(),
+            waiting: clients.waiting(),
+            connections: self.connections.reading(),
+            streams: clients.streams(),
+            uploads: None,
+            collection_interval: self.collects.map(|collection| collection.interval),
+            log_lines_dropped: log::dropped(),
+        };
+        match self.meter.metrics().map(|metrics| metrics.render(&readings)) {
+            Some(Ok(text)) => page(StatusCode::OK, CONTENT_TYPE, text),
+            Some(Err(error)) => {
+                page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n"))
+            }
+            None => page(StatusCode::NOT_FOUND, TEXT, help(None)),
+        }
     }
 
-    fn help(&self) -> String {
-        let metrics = self.metrics.as_ref().map(|path| format!("{path}\n")).unwrap_or_default();
-        format!("{metrics}/debug/health\n/debug/vars\n/livez\n/readyz\n")
+    /// The checks that fail, as distribution answers.
+    fn checks(&self) -> Page {
+        let failing = self.health.failing();
+        let health = metrics::health(failing.iter().map(|(name, why)| (*name, why.as_str())));
+        let status = StatusCode::from_u16(health.status);
+        page(status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE), JSON, health.body)
     }
 }
+
+fn help(metrics: Option<&str>) -> String {
+    let metrics = metrics.map(|path| format!("{path}\n")).unwrap_or_default();
+    format!("{metrics}/debug/health\n/debug/vars\n/livez\n/readyz\n")
+}
+
+/// A response of the debug address.
+type Page = Response<Full<Bytes>>;
 
 fn page(
     status: StatusCode,
     media_type: &'static str,
     body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
+) -> Page {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));

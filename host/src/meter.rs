@@ -3,13 +3,15 @@
 use crate::log_throttle::LogThrottle;
 use roadstead_access::{Answer, Refusal};
 use roadstead_config::{Cloud, Config, Service};
+use roadstead_embedded::COMPONENT;
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_storage::StorageError;
 use roadstead_telemetry::metrics::{
-    About, CollectionRun, Direction, InstanceEnd, Login, Metrics, Refused, StorageFailure,
-    StorageOperation,
+    About, Direction, InstanceEnd, Login, Metrics, Refused, StorageFailure, StorageOperation,
 };
 use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,14 +20,20 @@ use std::time::{Duration, Instant};
 pub(crate) struct Meter(Option<Arc<Metrics>>);
 
 impl Meter {
-    /// Metrics of a process that runs this component, if the settings have them served.
+    /// Metrics of a process that runs this component, or the built-in one, if the settings have a
+    /// debug address.
     pub(crate) fn new(
         config: &Config,
         commit: Option<&str>,
-        component: &[u8],
+        component: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let Some(debug) = &config.debug else { return Ok(Self(None)) };
-        let digest = Digest::from_hash(Algorithm::Sha256, &Sha256::digest(component));
+        let hash = match component {
+            // What is wrong with the file is reported when it is loaded.
+            Some(file) => Sha256::digest(fs::read(file).unwrap_or_default()),
+            None => Sha256::digest(COMPONENT),
+        };
+        let digest = Digest::from_hash(Algorithm::Sha256, &hash);
         let driver = match config.cloud.as_ref().map(|Cloud { service, .. }| service) {
             None => "filesystem",
             Some(Service::S3(_)) => "s3aws",
@@ -141,13 +149,6 @@ impl Meter {
     pub(crate) fn uploads_purged(&self, sessions: u64) {
         if let Some(metrics) = &self.0 {
             metrics.uploads_purged(sessions);
-        }
-    }
-
-    /// Counts a run of garbage collection that has ended.
-    pub(crate) fn collection_ended(&self, run: &CollectionRun) {
-        if let Some(metrics) = &self.0 {
-            metrics.collection_ended(run);
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Options {
     /// The directory for its compiled code; without it, it is compiled at every
     /// start.
     pub code_cache: Option<PathBuf>,
+    /// The commit that the program was built from, where the build knows it.
+    pub commit: Option<&'static str>,
     /// Shorter waits of garbage collection, for tests.
     pub hurry: Option<Hurry>,
     /// The component's environment.
@@ -49,6 +51,7 @@ impl Options {
             archives: Vec::new(),
             component: None,
             code_cache,
+            commit: None,
             hurry: None,
             variables,
         })

@@ -9,7 +9,7 @@ use crate::behind::store::HostStore;
 use crate::blocking;
 use crate::body::empty;
 use crate::collect::schedule;
-use crate::debug::DebugListener;
+use crate::debug::{DebugListener, Pages};
 use crate::engine::Engine;
 use crate::front::cache::ResponseCache;
 use crate::front::clients::Clients;
@@ -18,6 +18,7 @@ use crate::health::Health;
 use crate::listen;
 use crate::log;
 use crate::log_throttle::LogThrottle;
+use crate::meter::Meter;
 use crate::net::connection;
 use crate::net::connections::Connections;
 use crate::net::descriptors;
@@ -69,6 +70,7 @@ pub struct Server {
     tls: Option<TlsAcceptor>,
     cache: ResponseCache,
     health: Arc<Health>,
+    meter: Meter,
     debug: Option<DebugListener>,
     options: Options,
 }
@@ -84,16 +86,19 @@ impl Server {
         let tls = options.config.tls.as_ref();
         let tls = tls.map(|settings| TlsAcceptor::new(settings, &hangup)).transpose()?;
         let storage = storage(&options).await?;
+        let component = options.component.as_deref();
+        let meter = Meter::new(&options.config, options.commit, component)?;
         if let (Storage::Directory(store), Some(purging)) =
             (&storage, options.config.upload_purging)
             && !options.config.read_only
         {
-            tokio::spawn(Arc::clone(store).purge(purging));
+            tokio::spawn(Arc::clone(store).purge(purging, meter.clone()));
         }
         let variables =
             outbound::variables(options.config.cloud.as_ref(), options.variables.clone())?;
-        let (auth, watch) = authority(&options, &hangup)?.unzip();
-        let hooks = Hooks { storage: storage.clone(), auth: auth.clone() };
+        let (auth, watch) = authority(&options, &hangup, &meter)?.unzip();
+        let hooks =
+            Hooks { storage: storage.clone(), auth: auth.clone(), meter: meter.clone() };
         let (file, cache) = (options.component.as_deref(), options.code_cache.as_deref());
         let engine =
             Engine::new(file, cache, variables, hooks).context("cannot load the component")?;
@@ -125,7 +130,7 @@ impl Server {
             options.location(),
             started.elapsed().as_millis()
         );
-        Ok(Self { listener, engine, storage, tls, cache, health, debug, options })
+        Ok(Self { listener, engine, storage, tls, cache, health, meter, debug, options })
     }
 
     /// The address that it listens on, with the actual port if the settings have
@@ -139,11 +144,19 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let mut background = self.background();
         let config = &self.options.config;
-        let (clients, connections) = limits(config);
+        let (clients, connections) = limits(config, &self.meter);
         let (engine, health) = (self.engine.clone(), Arc::clone(&self.health));
-        let service = Service::new(engine, self.cache, clients, health, config);
+        let meter = self.meter.clone();
+        let service = Service::new(engine, self.cache, clients, health, meter, config);
         if let Some(debug) = self.debug {
-            background.spawn(debug.serve(Arc::clone(&self.health)));
+            let pages = Pages {
+                health: Arc::clone(&self.health),
+                service: service.clone(),
+                connections: Arc::clone(&connections),
+                meter: self.meter.clone(),
+                collects: config.collection.filter(|_| !config.read_only),
+            };
+            background.spawn(debug.serve(pages));
         }
         let (close, closing) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -206,7 +219,8 @@ impl Server {
             tasks.spawn(Arc::clone(&self.health).check(self.engine.clone(), check.interval));
         }
         if let Some(collection) = config.collection.filter(|_| !config.read_only) {
-            tasks.spawn(schedule::run(self.engine.clone(), collection.interval, *hurry));
+            let (engine, meter) = (self.engine.clone(), self.meter.clone());
+            tasks.spawn(schedule::run(engine, collection.interval, *hurry, meter));
         }
         tasks
     }
@@ -227,7 +241,7 @@ async fn draining(shutdown: impl Future<Output = ()>, health: &Health, delay: Du
 }
 
 /// What clients can have, by the settings and the limit of open files.
-fn limits(config: &Config) -> (Arc<Clients>, Arc<Connections>) {
+fn limits(config: &Config, meter: &Meter) -> (Arc<Clients>, Arc<Connections>) {
     let shares = descriptors::divide();
     let turns = config.max_requests.min(shares.turns);
     let connections = config.max_connections.min(shares.connections);
@@ -243,7 +257,8 @@ fn limits(config: &Config) -> (Arc<Clients>, Arc<Connections>) {
     let clients = Clients::new(turns, config.max_requests_per_client.min(turns), streams);
     let trusted = config.trusted_proxies.clone();
     let share = config.max_connections_per_client;
-    let connections = Connections::new(connections, share, trusted, Arc::clone(&clients));
+    let (counted, meter) = (Arc::clone(&clients), meter.clone());
+    let connections = Connections::new(connections, share, trusted, counted, meter);
     (clients, connections)
 }
 
@@ -302,14 +317,18 @@ pub(crate) async fn storage(options: &Options) -> anyhow::Result<Storage> {
 
 /// The authority for users and tokens, if authentication is configured, and the
 /// watch for changes of its files.
-fn authority(options: &Options, hangup: &Hangup) -> anyhow::Result<Option<(Arc<HostAuth>, Watch)>> {
+fn authority(
+    options: &Options,
+    hangup: &Hangup,
+    meter: &Meter,
+) -> anyhow::Result<Option<(Arc<HostAuth>, Watch)>> {
     let settings = &options.config.auth;
     if !settings.enabled() {
         return Ok(None);
     }
     let watch = Watch::new(settings.files(), hangup);
     let authority = Authority::open(settings.clone(), true).map_err(anyhow::Error::msg)?;
-    Ok(Some((Arc::new(HostAuth::new(authority)), watch)))
+    Ok(Some((Arc::new(HostAuth::new(authority, meter.clone())), watch)))
 }
 
 /// Checks that the component answers as a registry does.

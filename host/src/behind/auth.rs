@@ -7,6 +7,7 @@ use crate::behind::job_keys;
 use crate::blocking;
 use crate::body::full;
 use crate::log;
+use crate::meter::Meter;
 use crate::reload::Watch;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -54,6 +55,7 @@ pub(crate) struct HostAuth {
     keys: job_keys::Fetcher,
     /// Counts reloads; what instances cached before the last one is outdated.
     generation: Arc<AtomicU64>,
+    meter: Meter,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +67,7 @@ struct Waiting {
 }
 
 impl HostAuth {
-    pub(crate) fn new(authority: Authority) -> Self {
+    pub(crate) fn new(authority: Authority, meter: Meter) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             authority: Arc::new(authority),
@@ -73,6 +75,7 @@ impl HostAuth {
             waiting: Mutex::default(),
             keys: job_keys::Fetcher::default(),
             generation: Arc::default(),
+            meter,
         }
     }
 
@@ -145,6 +148,7 @@ impl HostAuth {
             _ => (None, None),
         };
         let answer = self.decide(question).await;
+        self.meter.login(&answer);
         if let (Some(user), Answer::Refused(refusal)) = (who, &answer) {
             let reason = match refusal {
                 Refusal::Pause(_) => "there were too many wrong passwords",

@@ -6,10 +6,13 @@ use crate::behind::credentials::HostCredentials;
 use crate::behind::hashing;
 use crate::behind::outbound::Outbound;
 use crate::behind::store::HostStore;
+use crate::meter::Meter;
 use http::uri::Authority;
 use http::{HeaderName, Request, Response, header};
 use roadstead_bridge::{self as bridge, Services};
+use roadstead_telemetry::metrics::{self, StorageOperation};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::task::JoinError;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks,
@@ -42,6 +45,7 @@ impl Storage {
 pub(crate) struct Hooks {
     pub(crate) storage: Storage,
     pub(crate) auth: Option<Arc<HostAuth>>,
+    pub(crate) meter: Meter,
 }
 
 impl Hooks {
@@ -82,7 +86,7 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Outcome> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let Self { storage, auth } = self.clone();
+        let Self { storage, auth, meter } = self.clone();
         let time = options.and_then(|options| options.first_byte_timeout);
         Box::new(async move {
             let authority = request.uri().authority().map(Authority::as_str);
@@ -93,7 +97,7 @@ impl WasiHttpHooks for Hooks {
                     tokio::spawn(auth.respond(request)).await.map_err(panicked)?
                 }
                 (Some(bridge::storage::AUTHORITY), Storage::Directory(store), _) => {
-                    store.respond(request).await.map_err(panicked)?
+                    store.respond(request, &meter).await.map_err(panicked)?
                 }
                 (Some(bridge::storage::AUTHORITY), Storage::Archives(store), _) => {
                     store.respond(request).await.map_err(panicked)?
@@ -105,7 +109,13 @@ impl WasiHttpHooks for Hooks {
                     tokio::spawn(known.respond()).await.map_err(panicked)?
                 }
                 (Some(_), Storage::Cloud(outbound, _), _) => {
-                    tokio::spawn(outbound.send(request, time)).await.map_err(panicked)??
+                    let began = Instant::now();
+                    let method = metrics::Method::of(request.method().as_str());
+                    let sent = tokio::spawn(outbound.send(request, time)).await;
+                    let status = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok());
+                    let status = status.map(|response| response.status().as_u16());
+                    meter.store_request(StorageOperation::request(method), began, status);
+                    sent.map_err(panicked)??
                 }
                 _ => return Err(Error::HttpRequestDenied),
             };

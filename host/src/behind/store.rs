@@ -9,6 +9,7 @@ use crate::blocking::{self, Lost, Pool, Task};
 use crate::body::request_body::native;
 use crate::body::{file_body, full};
 use crate::log_throttle::LogThrottle;
+use crate::meter::Meter;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderValue, Request, Response};
@@ -22,12 +23,13 @@ use roadstead_bridge::storage::{
 use roadstead_config::UploadPurging;
 use roadstead_directory::{Directory, FileRange, Options, Purged, Receiver, Recovered};
 use roadstead_storage::{StorageError, UploadSession};
+use roadstead_telemetry::metrics::StorageOperation;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use wasmtime_wasi_http::{Error, WasiBody};
@@ -104,7 +106,7 @@ impl HostStore {
     }
 
     /// Removes abandoned uploads, now and from time to time.
-    pub(crate) async fn purge(self: Arc<Self>, purging: UploadPurging) {
+    pub(crate) async fn purge(self: Arc<Self>, purging: UploadPurging, meter: Meter) {
         let UploadPurging { age, interval, dry_run } = purging;
         loop {
             let directory = Arc::clone(&self.directory);
@@ -121,6 +123,9 @@ impl HostStore {
             match blocking(blocking::writes(), purge).await {
                 Ok(Purged { sessions: 0, temporary: 0, .. }) => {}
                 Ok(Purged { sessions, bytes, temporary }) => {
+                    if !dry_run {
+                        meter.uploads_purged(sessions as u64);
+                    }
                     let done = if dry_run { "would be removed" } else { "removed" };
                     tracing::info!(
                         "abandoned uploads {done}: {sessions} with {bytes} bytes; temporary files \
@@ -148,7 +153,9 @@ impl HostStore {
     pub(crate) async fn respond(
         self: Arc<Self>,
         request: Request<WasiBody>,
+        meter: &Meter,
     ) -> Result<Response<WasiBody>, JoinError> {
+        let began = Instant::now();
         let operation = match request.headers().get(OPERATION).map(parse).transpose() {
             Ok(operation) => operation,
             Err(error) => return Ok(answer(Err(error))),
@@ -156,12 +163,21 @@ impl HostStore {
         if let Some(outcome) =
             operation.as_ref().and_then(|operation| self.read_from_memory(operation))
         {
+            if let Some(operation) = &operation {
+                meter.storage(operation.into(), began, &outcome);
+            }
             return Ok(answer(outcome));
         }
+        let meter = meter.clone();
         let work = async move {
             answer(match operation {
-                Some(operation) => self.execute(operation).await,
-                None => self.receive(request).await,
+                Some(operation) => {
+                    let kind = StorageOperation::from(&operation);
+                    let outcome = self.execute(operation).await;
+                    meter.storage(kind, began, &outcome);
+                    outcome
+                }
+                None => self.receive(request, &meter).await,
             })
         };
         tokio::spawn(native(work)).await
@@ -179,17 +195,23 @@ impl HostStore {
     }
 
     /// Carries out a write or a transfer.
-    async fn receive(&self, request: Request<WasiBody>) -> Outcome {
+    async fn receive(&self, request: Request<WasiBody>, meter: &Meter) -> Outcome {
+        let began = Instant::now();
         let (head, body) = request.into_parts();
         let _receiving = Receiving::begin(&self.receiving);
-        let reply = if let Some(json) = head.headers.get(TRANSFER) {
-            self.transfer(parse(json)?, body).await?
+        let (kind, reply) = if let Some(json) = head.headers.get(TRANSFER) {
+            let transfer: Transfer = parse(json)?;
+            let kind = StorageOperation::from(&transfer);
+            (kind, self.transfer(transfer, body).await)
         } else if let Some(json) = head.headers.get(WRITE) {
-            self.write(parse(json)?, body).await?
+            let write: Write = parse(json)?;
+            let kind = StorageOperation::from(&write);
+            (kind, self.write(write, body).await)
         } else {
             return Err(StorageError::Failed("a request without an operation".to_owned()));
         };
-        Ok((reply, None))
+        meter.storage(kind, began, &reply);
+        Ok((reply?, None))
     }
 
     /// Carries out an operation without a body.

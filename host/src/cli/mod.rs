@@ -116,7 +116,7 @@ pub fn main(compiled: &'static [u8], commit: Option<&'static str>) -> ExitCode {
     })
 }
 
-fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
+fn run(commit: Option<&'static str>) -> anyhow::Result<ExitCode> {
     let called: Vec<_> = std::env::args_os().collect();
     let matches = command(commit).get_matches_from(program::arguments(called.clone()));
     let or_default = |config: Option<PathBuf>| {
@@ -130,6 +130,7 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
                 Sources::Archives(paths) => archives(paths)?,
             };
             options.hurry = Hurry::from_environment()?;
+            options.commit = commit;
             options.component = component;
             options.code_cache = cache.or(options.code_cache);
             return serve(options);

@@ -7,6 +7,7 @@ use crate::behind::outbound;
 use crate::blocking;
 use crate::body::empty;
 use crate::engine::Engine;
+use crate::meter::Meter;
 use crate::options::Options;
 use crate::server;
 use anyhow::{Context as _, bail};
@@ -101,7 +102,7 @@ impl Offline {
         }
         let variables =
             outbound::variables(options.config.cloud.as_ref(), variables(&options, purpose))?;
-        let hooks = Hooks { storage, auth: None };
+        let hooks = Hooks { storage, auth: None, meter: Meter::default() };
         let engine =
             Engine::new(None, None, variables, hooks).context("cannot load the component")?;
         Ok(Self { engine, overrides })

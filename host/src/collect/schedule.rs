@@ -4,8 +4,10 @@
 use crate::collect::{Failure, slice};
 use crate::engine::Engine;
 use crate::log::UNLIMITED;
+use crate::meter::Meter;
 use anyhow::Context as _;
 use roadstead_bridge::collect::{Overrides, Progress, Report, SliceRequest};
+use roadstead_telemetry::metrics::{CollectionOutcome, CollectionRun, CollectionStage};
 use serde::Deserialize;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
@@ -64,7 +66,12 @@ impl Hurry {
 }
 
 /// Collects until the task is dropped.
-pub(crate) async fn run(engine: Engine, interval: Duration, hurry: Option<Hurry>) {
+pub(crate) async fn run(
+    engine: Engine,
+    interval: Duration,
+    hurry: Option<Hurry>,
+    meter: Meter,
+) {
     let overrides = hurry.map(|hurry| hurry.overrides).unwrap_or_default();
     let interval = overrides.interval.map_or(interval, Duration::from_millis);
     let mut schedule = Schedule::new(interval);
@@ -90,7 +97,9 @@ pub(crate) async fn run(engine: Engine, interval: Duration, hurry: Option<Hurry>
         if is_first {
             begun = Instant::now();
         }
-        let (after, event) = schedule.after(slice(&engine, &overrides, &ask).await);
+        let result = slice(&engine, &overrides, &ask).await;
+        count(&meter, &result, begun);
+        let (after, event) = schedule.after(result);
         pause = after;
         if is_first && let Some(run) = &schedule.run {
             tracing::info!(run, "garbage collection began");
@@ -105,6 +114,34 @@ pub(crate) async fn run(engine: Engine, interval: Duration, hurry: Option<Hurry>
                 tracing::error!("garbage collection: {cause}; trying again in {pause:?}");
             }
             None => {}
+        }
+    }
+}
+
+/// Counts what a slice has done.
+fn count(meter: &Meter, result: &Result<Progress, Failure>, begun: Instant) {
+    let Some(metrics) = meter.metrics() else { return };
+    let mut run = CollectionRun {
+        outcome: CollectionOutcome::Done,
+        time: begun.elapsed(),
+        removed: 0,
+        freed: 0,
+    };
+    match result {
+        Ok(Progress::Running { stage, .. }) => {
+            metrics.collection_goes_on(CollectionStage::of(stage));
+        }
+        Ok(Progress::NotDue { .. }) => metrics.collection_not_due(),
+        Ok(Progress::Done { report }) => {
+            (run.removed, run.freed) = (report.removed, report.removed_bytes);
+            if report.failure.is_some() {
+                run.outcome = CollectionOutcome::Partly;
+            }
+            metrics.collection_ended(&run);
+        }
+        Err(_) => {
+            run.outcome = CollectionOutcome::Failed;
+            metrics.collection_ended(&run);
         }
     }
 }

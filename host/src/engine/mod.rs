@@ -14,13 +14,15 @@ use crate::behind::hooks::{Hooks, Storage};
 use crate::engine::compile::{load, load_built_in};
 use crate::engine::guest_log::GuestLog;
 use crate::engine::load::{Load, MemoryWatch};
+use crate::meter::Meter;
 use anyhow::anyhow;
 use http::{Request, Response};
 use roadstead_bridge::services;
+use roadstead_telemetry::metrics::InstanceEnd;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use wasmtime::component::{GuestTaskId, ResourceTable};
@@ -251,7 +253,10 @@ impl HandlerState for Instances {
             load,
             limit,
             large,
+            meter: self.hooks.meter.clone(),
+            end: AtomicU8::new(InstanceEnd::Idle as u8),
         };
+        self.hooks.meter.instance_started();
         Ok(Instance { store, proxy, view: WasiHttpView::http, expiration, state })
     }
 }
@@ -299,6 +304,9 @@ pub(crate) struct Reused {
     /// The memory from which on it is replaced.
     large: usize,
     load: Arc<Load>,
+    meter: Meter,
+    /// Why it gets no more requests: an [`InstanceEnd`].
+    end: AtomicU8,
 }
 
 impl WorkerState for Reused {
@@ -306,8 +314,17 @@ impl WorkerState for Reused {
     type RequestData = ();
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
-        let outdated = self.generation.load(Ordering::Acquire) != self.born;
-        if outdated || total >= REQUESTS_PER_LIFETIME || self.load.memory() >= self.large {
+        let end = if self.generation.load(Ordering::Acquire) != self.born {
+            Some(InstanceEnd::Users)
+        } else if total >= REQUESTS_PER_LIFETIME {
+            Some(InstanceEnd::Old)
+        } else if self.load.memory() >= self.large {
+            Some(InstanceEnd::Large)
+        } else {
+            None
+        };
+        if let Some(end) = end {
+            self.end.store(end as u8, Ordering::Relaxed);
             ShouldAccept::Never
         } else if concurrent >= self.limit {
             ShouldAccept::No
@@ -328,8 +345,16 @@ impl WorkerState for Reused {
     }
 
     fn drop(&self, store: Store<State>, result: wasmtime::Result<()>) {
+        let stopping = self.stopping.load(Ordering::Relaxed);
+        let noted = self.end.load(Ordering::Relaxed);
+        let noted = InstanceEnd::ALL.iter().find(|end| **end as u8 == noted);
+        self.meter.instance_ended(match (&result, noted) {
+            _ if stopping => InstanceEnd::Shutdown,
+            (Err(_), _) => InstanceEnd::Trap,
+            (Ok(()), noted) => noted.copied().unwrap_or(InstanceEnd::Idle),
+        });
         if let Err(error) = result
-            && !self.stopping.load(Ordering::Relaxed)
+            && !stopping
         {
             tracing::error!("the component failed: {error:?}");
         }

@@ -149,6 +149,11 @@ spec:
 {{- $secret := include "roadstead.secretName" . -}}
 {{- $plain := dict "REGISTRY_HTTP_ADDR" ":5000" "REGISTRY_HTTP_DRAINTIMEOUT" (printf "%ds" (int .Values.drainTimeoutSeconds)) -}}
 {{- $secrets := dict -}}
+{{- if .Values.metrics.enabled -}}
+{{- $_ := set $plain "REGISTRY_HTTP_DEBUG_ADDR" (printf ":%d" (int .Values.metrics.port)) -}}
+{{- $_ := set $plain "REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED" "true" -}}
+{{- $_ := set $plain "REGISTRY_HTTP_DEBUG_PROMETHEUS_PATH" "/metrics" -}}
+{{- end -}}
 {{- if has "haSharedSecret" $keys }}{{ $_ := set $secrets "REGISTRY_HTTP_SECRET" (list $secret "haSharedSecret") }}{{ end -}}
 {{- if has "htpasswd" $keys }}{{ $_ := set $plain "REGISTRY_AUTH_HTPASSWD_PATH" "/auth/htpasswd" }}{{ end -}}
 {{- /* The image allows it by itself. */ -}}

@@ -1,3 +1,4 @@
+use crate::meter::Meter;
 use super::{BATCH_SIZE, HostStore};
 use crate::behind::deadline::Deadlines;
 use crate::body::full;
@@ -121,7 +122,7 @@ async fn uploads_are_purged_for_as_long_as_the_process_lives() {
     let young = upload(&store, 0, hour / 2);
     let interval = Duration::from_millis(20);
     let purging = UploadPurging { age: hour, interval, dry_run: false };
-    let purge = tokio::spawn(Arc::clone(&store).purge(purging));
+    let purge = tokio::spawn(Arc::clone(&store).purge(purging, Meter::default()));
     for number in 1..=3 {
         let abandoned = upload(&store, number, 2 * hour);
         let gone = async {

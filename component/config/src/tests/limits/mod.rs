@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// The parts of the table: the first prefix of a constant's file counts.
-const PARTS: [(&str, &str); 26] = [
+const PARTS: [(&str, &str); 27] = [
     ("host/src/net/", "Connections"),
     ("host/src/tls/", "TLS"),
     ("host/src/front/", "Requests, before the component"),
@@ -26,6 +26,7 @@ const PARTS: [(&str, &str); 26] = [
     ("host/src/engine/", "Instances of the component"),
     ("host/src/behind/", "What the component calls"),
     ("host/src/", "The host's process"),
+    ("host/telemetry/", "Metrics"),
     ("component/registry/", "The protocol"),
     ("component/oci/", "The specification's values"),
     ("component/access/", "Authentication and authorization"),
