@@ -76,9 +76,9 @@ impl Machine {
     /// A certificate that is valid for so many days, and its key.
     fn certificate(&self, days: u64, key_mode: u32) {
         let mut params = CertificateParams::new(["registry.example".to_owned()]).unwrap();
-        params.not_before = (SystemTime::now() - Duration::from_secs(3600 * 24 * 90)).into();
+        params.not_before = (SystemTime::now() - Duration::from_hours(24 * 90)).into();
         // Not on the edge of a day.
-        params.not_after = (SystemTime::now() + Duration::from_secs(3600 * (24 * days + 1))).into();
+        params.not_after = (SystemTime::now() + Duration::from_hours(24 * days + 1)).into();
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         self.write("domain.crt", &certificate.pem(), 0o644);
@@ -216,8 +216,12 @@ fn files_that_cannot_be_read() {
     machine.run(&["check"]).ends(0).says("The settings of the environment:", "");
 }
 
+/// Variables, what to prepare, the exit status, and a line of the output by its word and text.
+type Case<'a> = (&'a [(&'a str, &'a str)], fn(&Machine), u8, &'a str, &'a str);
+
 /// Files and directories that settings name.
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn what_settings_name_is_checked() {
     const TLS: [(&str, &str); 2] =
         [("HTTP_TLS_CERTIFICATE", "DIR/domain.crt"), ("HTTP_TLS_KEY", "DIR/domain.key")];
@@ -229,8 +233,7 @@ fn what_settings_name_is_checked() {
         ("AUTH_TOKEN_SERVICE", "a"),
         ("AUTH_TOKEN_ISSUER", "a"),
     ];
-    type Prepare = fn(&Machine);
-    let cases: [(&[(&str, &str)], Prepare, u8, &str, &str); 24] = [
+    let cases: [Case<'_>; 24] = [
         (&TLS, |_| {}, 1, "fail", "REGISTRY_HTTP_TLS_CERTIFICATE: cannot read "),
         (&TLS, |m| m.certificate(29, 0o600), 0, "warn", "it expires in 29 days, on "),
         (&TLS, |m| m.certificate(31, 0o600), 0, "ok", "belong together"),

@@ -202,8 +202,7 @@ impl Settings {
         let row = entry.row();
         let own = || self.slots.iter().filter(|slot| slot.row.key == row.key);
         if row.shape == Shape::List {
-            let whole: Vec<_> =
-                own().filter(|slot| slot.index.is_none()).next_back().into_iter().collect();
+            let whole: Vec<_> = own().rfind(|slot| slot.index.is_none()).into_iter().collect();
             let mut numbered: Vec<_> = own().filter(|slot| slot.index.is_some()).collect();
             numbered.sort_by_key(|slot| slot.index);
             let texts = |slots: &[&Slot]| -> Vec<String> {

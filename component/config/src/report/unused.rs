@@ -76,11 +76,10 @@ fn unused(seen: &Seen) -> Option<Unused> {
     let (fate, reason) = match (seen.row.map(|row| row.state), seen.unused) {
         (None, _) if seen.known => return None,
         (None, _) => (Fate::Unknown, "it is not a setting".to_owned()),
-        (Some(_), None) => return None,
         (Some(_), Some(Given::Anyway)) => {
             (Fate::Ignored, "it asks for what happens anyway".to_owned())
         }
-        (Some(State::Used), _) => return None,
+        (Some(State::Used), _) | (Some(_), None) => return None,
         (Some(State::Ignored(reason)), _) => (Fate::Ignored, style.fill(reason)),
         (Some(State::IgnoredWithWarning(reason, _)), _) => {
             (Fate::IgnoredWithWarning, style.fill(reason))

@@ -48,7 +48,7 @@ impl Report {
     /// Whether a setting is written; with `all`, also those that are not given.
     pub(super) fn line(&self, form: Form, setting: &Effective, all: bool) -> Line {
         let Effective { row, description, .. } = setting;
-        if self.is_live(form, setting) || self.chooses_tokens(form, setting) {
+        if setting.is_live(form) || self.chooses_tokens(form, setting) {
             return Line::Live;
         }
         if !all || description.only.is_some() || setting.is_a_section(form) {
@@ -59,9 +59,8 @@ impl Report {
             Some(section) => self.has(form, section),
             None if row.key == HTTP_TLS_CLIENTAUTH.row.key => {
                 let mut settings = self.settings.iter();
-                settings.any(|other| {
-                    other.row.key == HTTP_TLS_CLIENTCAS.row.key && self.is_live(form, other)
-                })
+                settings
+                    .any(|other| other.row.key == HTTP_TLS_CLIENTCAS.row.key && other.is_live(form))
             }
             None => true,
         };
@@ -74,21 +73,6 @@ impl Report {
         }
     }
 
-    /// Whether a setting that is given is written as it is.
-    fn is_live(&self, form: Form, setting: &Effective) -> bool {
-        let Effective { row, differs, .. } = setting;
-        let chooses = || {
-            row.default.is_some()
-                || row.key == HTTP_TLS_CLIENTAUTH.row.key
-                || CHOOSING.iter().any(|section| section.holds(row.key))
-        };
-        setting.is_given()
-            && !setting.empty
-            && !setting.is_a_section(form)
-            && setting.without_effect.is_none()
-            && (*differs || chooses())
-    }
-
     /// Whether a setting has to be written, in order that this registry issues tokens.
     fn chooses_tokens(&self, form: Form, setting: &Effective) -> bool {
         let by_name = |other: &&Effective| {
@@ -98,13 +82,13 @@ impl Report {
         let mut others = self.settings.iter().filter(by_name);
         self.issues_tokens
             && setting.row.key == AUTH_TOKEN_EXPIRATION.row.key
-            && !others.any(|other| self.is_live(form, other))
+            && !others.any(|other| other.is_live(form))
     }
 
     /// Whether a section has a setting that is in effect.
     fn has(&self, form: Form, section: &Section) -> bool {
         let mut settings = self.settings.iter().filter(|setting| section.holds(setting.row.key));
-        settings.any(|setting| self.is_live(form, setting) || self.chooses_tokens(form, setting))
+        settings.any(|setting| setting.is_live(form) || self.chooses_tokens(form, setting))
     }
 
     /// What is to be said of settings that are given and not written, and of names that have no
@@ -142,6 +126,20 @@ impl Report {
 }
 
 impl Effective {
+    /// Whether it is given and written as it is.
+    fn is_live(&self, form: Form) -> bool {
+        let chooses = || {
+            self.row.default.is_some()
+                || self.row.key == HTTP_TLS_CLIENTAUTH.row.key
+                || CHOOSING.iter().any(|section| section.holds(self.row.key))
+        };
+        self.is_given()
+            && !self.empty
+            && !self.is_a_section(form)
+            && self.without_effect.is_none()
+            && (self.differs || chooses())
+    }
+
     /// Whether a file has sections where this setting is.
     fn is_a_section(&self, form: Form) -> bool {
         form == Form::Keys && [AUTH.row.key, STORAGE.row.key].contains(&self.row.key)
