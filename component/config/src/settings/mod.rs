@@ -21,6 +21,7 @@ mod s3;
 mod storage;
 mod stores;
 mod tls;
+mod unread;
 
 pub(crate) use auth::*;
 pub(crate) use azure::*;
