@@ -21,14 +21,13 @@ mod log_throttle;
 mod meter;
 mod net;
 mod options;
-mod permissions;
 pub mod reload;
 mod server;
 mod signals;
 mod tls;
 
-pub use cli::config_file;
 pub use engine::{Engine, precompile};
 pub use options::{Options, default_code_cache, default_root};
 pub use roadstead_embedded::COMPONENT;
+pub use roadstead_operator::config_file;
 pub use server::{Server, serve};

@@ -2,7 +2,6 @@
 //! can reach it.
 
 use crate::log;
-use anyhow::bail;
 use roadstead_config::Config;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -27,7 +26,8 @@ pub(crate) async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
         let advice = cannot_listen(&config.address, error.kind());
         anyhow::Error::from(error).context(advice)
     })?;
-    refuse_plain_passwords(config, listener.local_addr()?)?;
+    let address = listener.local_addr()?;
+    config.refuse_plain_passwords(address).map_err(anyhow::Error::msg)?;
     Ok(listener)
 }
 
@@ -45,66 +45,16 @@ fn cannot_listen(address: &str, error: ErrorKind) -> String {
     format!("cannot listen on {address}; choose another address with REGISTRY_HTTP_ADDR")
 }
 
-/// A warning where anyone who reaches the address may do everything.
-fn open_to_all(config: &Config, address: SocketAddr) -> Option<String> {
-    let certificates = config
-        .tls
-        .as_ref()
-        .is_some_and(|tls| !tls.client_cas.is_empty() && !tls.client_certificate_optional);
-    if config.auth.enabled() || certificates || address.ip().to_canonical().is_loopback() {
-        return None;
-    }
-    let can = if config.read_only { "pull everything" } else { "pull and push everything" };
-    Some(format!(
-        "there is no authentication: anyone who can connect to {address} can {can}; set \
-         REGISTRY_AUTH=htpasswd and REGISTRY_AUTH_HTPASSWD_PATH (`roadstead htpasswd` creates the \
-         file), or REGISTRY_HTTP_ADDR=127.0.0.1:{} to listen on this machine only",
-        address.port()
-    ))
-}
-
-/// Whether users would send passwords to this address unencrypted, for all that is known
-/// here.
-fn passwords_unencrypted(config: &Config, address: SocketAddr) -> bool {
-    config.auth.takes_passwords()
-        && config.tls.is_none()
-        && !address.ip().to_canonical().is_loopback()
-}
-
-/// Refuses passwords over plain HTTP, except on loopback or when the operator
-/// allows them.
-fn refuse_plain_passwords(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
-    if passwords_unencrypted(config, address) && !config.auth.plain_http {
-        bail!(
-            "users would send their passwords to {address} unencrypted; set one of:\n\
-             REGISTRY_HTTP_TLS_CERTIFICATE and REGISTRY_HTTP_TLS_KEY, for TLS; `roadstead cert` makes \
-             a certificate\n\
-             REGISTRY_HTTP_ADDR=127.0.0.1:{}, to listen on this machine only\n\
-             REGISTRY_AUTH_PLAINHTTP=true, behind a proxy that terminates TLS",
-            address.port()
-        );
-    }
-    Ok(())
-}
-
 /// Warns of what strangers can do or see who reach the address.
 pub(crate) fn warn(config: &Config, address: SocketAddr) {
-    if let Some(warning) = open_to_all(config, address) {
+    for warning in config.exposed(address) {
         tracing::warn!(target: log::UNLIMITED, "{warning}");
-    }
-    if passwords_unencrypted(config, address) {
-        tracing::warn!(
-            target: log::UNLIMITED,
-            "passwords sent to {address} are unencrypted, unless a proxy in front terminates \
-             TLS; REGISTRY_AUTH_PLAINHTTP allows it"
-        );
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{cannot_listen, open_to_all};
-    use roadstead_config::Config;
+    use super::cannot_listen;
     use std::io::ErrorKind;
 
     /// Ports that need a capability say so; tests may run as root, who has it.
@@ -119,41 +69,6 @@ mod tests {
             let said = cannot_listen(address, error);
             assert_eq!(said.contains("cap_net_bind_service=+ep"), capability, "{said}");
             assert!(said.contains(address) && said.contains("REGISTRY_HTTP_ADDR"), "{said}");
-        }
-    }
-
-    #[test]
-    fn open_registries_are_warned_of() {
-        let tls = |more: &[(&'static str, &'static str)]| {
-            let files = [("HTTP_TLS_CERTIFICATE", "a"), ("HTTP_TLS_KEY", "b")];
-            [&files[..], &[("HTTP_TLS_CLIENTCAS_0", "c")], more].concat()
-        };
-        let optional = [("HTTP_TLS_CLIENTAUTH", "verify-client-cert-if-given")];
-        for (settings, address, expected) in [
-            (vec![], "0.0.0.0:5000", Some("can pull and push everything")),
-            (vec![], "[::]:5000", Some("REGISTRY_HTTP_ADDR=127.0.0.1:5000")),
-            (vec![], "10.0.0.5:80", Some("REGISTRY_AUTH=htpasswd and REGISTRY_AUTH_HTPASSWD_PATH")),
-            (vec![], "127.0.0.1:5000", None),
-            (vec![], "[::1]:5000", None),
-            (vec![], "[::ffff:127.0.0.1]:5000", None),
-            (vec![("AUTH_HTPASSWD_ENTRIES", "")], "[::]:5000", Some("no authentication")),
-            (vec![("AUTH_HTPASSWD_PATH", "a")], "[::]:5000", None),
-            (vec![("AUTH_RULES", "anonymous pull **")], "[::]:5000", None),
-            (
-                vec![("STORAGE_MAINTENANCE_READONLY_ENABLED", "true")],
-                "[::]:5000",
-                Some("can pull everything"),
-            ),
-            (tls(&[]), "[::]:5000", None),
-            (tls(&optional), "[::]:5000", Some("no authentication")),
-        ] {
-            let variables =
-                settings.iter().map(|(n, v)| (format!("REGISTRY_{n}"), (*v).to_owned()));
-            let config = Config::from_variables(variables).unwrap();
-            let warning = open_to_all(&config, address.parse().unwrap());
-            assert_eq!(warning.is_some(), expected.is_some(), "{settings:?} {address}");
-            let (said, expected) = (warning.unwrap_or_default(), expected.unwrap_or_default());
-            assert!(said.contains(expected), "{said}");
         }
     }
 }

@@ -23,7 +23,6 @@ use crate::net::connection;
 use crate::net::connections::Connections;
 use crate::net::descriptors;
 use crate::options::Options;
-use crate::permissions;
 use crate::reload::{Hangup, Watch};
 use crate::signals::{self, Signals};
 use crate::tls::TlsAcceptor;
@@ -31,6 +30,7 @@ use anyhow::{Context as _, bail};
 use http::{Request, StatusCode};
 use roadstead_access::Authority;
 use roadstead_config::Config;
+use roadstead_operator::permissions;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -297,19 +297,7 @@ pub(crate) async fn storage(options: &Options) -> anyhow::Result<Storage> {
     let read_only = options.config.read_only;
     let store = HostStore::open(options.root.clone(), read_only, options.config.journal);
     let store = store.map_err(|error| {
-        let root = options.root.display();
-        let mut what = if read_only {
-            format!("cannot read the storage directory {root}")
-        } else {
-            format!(
-                "cannot write to the storage directory {root}; choose another with \
-                 REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY, or serve it without writing with \
-                 REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED=true"
-            )
-        };
-        if let Some(advice) = permissions::advice(error.kind(), &options.root) {
-            what = format!("{what}; {advice}");
-        }
+        let what = permissions::cannot_open(&options.root, read_only, error.kind());
         anyhow::Error::from(error).context(what)
     })?;
     Ok(Storage::Directory(Arc::new(store)))

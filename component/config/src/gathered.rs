@@ -5,7 +5,7 @@ use crate::PREFIX;
 use crate::given::{Given, Name, Style, set_by_kubernetes};
 use crate::nearest::nearest;
 use crate::settings::{NOT_EMPTY, Row, Scope, Section, Shape, State, TOP_LEVEL};
-use std::fmt;
+use std::{fmt, mem};
 
 /// What the component is told in place of a value that only the host needs.
 const PRESENT: &str = "the host has it";
@@ -15,7 +15,9 @@ const PRESENT: &str = "the host has it";
 pub struct Settings {
     /// Those that count.
     pub(crate) slots: Vec<Slot>,
-    names: Vec<Seen>,
+    /// Those of a file that variables override.
+    pub(crate) overridden: Vec<Slot>,
+    pub(crate) names: Vec<Seen>,
     notices: Vec<Notice>,
 }
 
@@ -27,12 +29,27 @@ impl fmt::Debug for Settings {
 }
 
 /// A name that was given.
-struct Seen {
+pub(crate) struct Seen {
     /// The name in the form of [`Name::canonical`].
     key: String,
-    name: Name,
+    pub(crate) name: Name,
     /// Whether it belongs to a row, or to a section.
-    known: bool,
+    pub(crate) known: bool,
+    /// The row that it belongs to.
+    pub(crate) row: Option<&'static Row>,
+    /// The line of a file that has it, if that is known.
+    pub(crate) line: Option<u32>,
+    /// What becomes of its value, if it is not used.
+    pub(crate) unused: Option<Fate>,
+}
+
+/// What becomes of a value that is not used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// Its row says.
+    OfRow,
+    /// It asks for what happens anyway.
+    Anyway,
 }
 
 /// A setting's value.
@@ -42,6 +59,8 @@ pub(crate) struct Slot {
     pub(crate) index: Option<u32>,
     pub(crate) name: Name,
     pub(crate) value: String,
+    /// The line of a file that has it, if that is known.
+    pub(crate) line: Option<u32>,
 }
 
 impl Slot {
@@ -74,7 +93,7 @@ impl Settings {
     /// and one for an item that item.
     pub fn gather(given: impl IntoIterator<Item = Given>) -> Self {
         let mut settings = Self::default();
-        for Given { name, value } in given {
+        for Given { name, value, line } in given {
             if let Name::Variable(variable) = &name
                 && (!variable.starts_with(PREFIX) || set_by_kubernetes(variable))
             {
@@ -83,9 +102,12 @@ impl Settings {
             let found = name.find();
             let key = name.canonical(found.map(|(row, _)| row));
             let known = found.is_some() || value.is_none() && name.is_section();
-            settings.names.push(Seen { key, name: name.clone(), known });
+            let (row, unused) = (found.map(|(row, _)| row), fate(found, value.as_deref()));
+            settings.names.push(Seen { key, name: name.clone(), known, row, line, unused });
             match (found, value) {
-                (Some((row, index)), Some(value)) => settings.take(row, index, name, value),
+                (Some((row, index)), Some(value)) => {
+                    settings.take(Slot { row, index, name, value, line });
+                }
                 (Some((row, index)), None) => settings.take_empty(row, index, &name),
                 (None, _) if known => {}
                 (None, _) => settings.unknown(&name),
@@ -97,14 +119,17 @@ impl Settings {
         settings
     }
 
-    fn take(&mut self, row: &'static Row, index: Option<u32>, name: Name, value: String) {
+    fn take(&mut self, slot: Slot) {
+        let row = slot.row;
         match row.state {
-            State::Used => self.put(Slot { row, index, name, value }),
+            State::Used => self.put(slot),
             State::Ignored(_) => {}
-            State::IgnoredWithWarning(_, so_anyway) if so_anyway(&value) => {}
-            State::IgnoredWithWarning(reason, _) => self.note(row, &name, What::Ignored(reason)),
-            State::Deprecated(other) => self.note(row, &name, What::Deprecated(other)),
-            State::Refused(instead) => self.note(row, &name, What::Refused(instead)),
+            State::IgnoredWithWarning(_, so_anyway) if so_anyway(&slot.value) => {}
+            State::IgnoredWithWarning(reason, _) => {
+                self.note(row, &slot.name, What::Ignored(reason));
+            }
+            State::Deprecated(other) => self.note(row, &slot.name, What::Deprecated(other)),
+            State::Refused(instead) => self.note(row, &slot.name, What::Refused(instead)),
         }
     }
 
@@ -126,17 +151,25 @@ impl Settings {
         let same = |other: &Slot| other.row.key == slot.row.key && other.index == slot.index;
         let whole_list = slot.row.shape == Shape::List && slot.index.is_none();
         match slot.name.style() {
-            Style::Variable => self.slots.retain(|other| match other.name.style() {
+            Style::Variable => {
                 // The environment has each name once.
-                Style::Variable => other.name != slot.name,
-                Style::Key => !(same(other) || whole_list && other.row.key == slot.row.key),
-            }),
+                self.slots.retain(|other| other.name != slot.name);
+                let overrides = |other: &Slot| {
+                    other.name.style() == Style::Key
+                        && (same(other) || whole_list && other.row.key == slot.row.key)
+                };
+                let (gone, kept): (Vec<_>, Vec<_>) =
+                    mem::take(&mut self.slots).into_iter().partition(overrides);
+                self.slots = kept;
+                self.overridden.extend(gone);
+            }
             Style::Key => {
                 let of_environment = |other: &&Slot| other.name.style() == Style::Variable;
                 let mut overriding = self.slots.iter().filter(of_environment);
                 if overriding.any(|other| {
                     same(other) || other.row.key == slot.row.key && is_whole_list(other)
                 }) {
+                    self.overridden.push(slot);
                     return;
                 }
                 if let Some(other) = self.slots.iter().find(|other| same(other)) {
@@ -287,6 +320,16 @@ impl Notice {
             0 => format!("{name} is {what}: {text}"),
             more => format!("{name} and {more} more are {what}: {text}"),
         }
+    }
+}
+
+/// What becomes of a value that is not used; `None` of one that is, and of no value.
+fn fate(found: Option<(&'static Row, Option<u32>)>, value: Option<&str>) -> Option<Fate> {
+    let ((row, _), value) = (found?, value?);
+    match row.state {
+        State::Used => None,
+        State::IgnoredWithWarning(_, so_anyway) if so_anyway(value) => Some(Fate::Anyway),
+        _ => Some(Fate::OfRow),
     }
 }
 

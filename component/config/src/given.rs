@@ -12,18 +12,40 @@ pub struct Given {
     pub(crate) name: Name,
     /// Its text; `None` if a file names it and gives it no value.
     pub(crate) value: Option<String>,
+    /// The line of a file that has it, from 1, if that is known.
+    pub(crate) line: Option<u32>,
 }
 
 impl Given {
     /// A variable of the environment.
     pub fn variable(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { name: Name::Variable(name.into()), value: Some(value.into()) }
+        Self { name: Name::Variable(name.into()), value: Some(value.into()), line: None }
     }
 
     /// A value of a configuration file, which messages call `file`. `None` is
     /// for a key that has no value, no item and no key below it.
     pub fn key(file: &Arc<str>, path: Vec<Step>, value: Option<String>) -> Self {
-        Self { name: Name::Key { file: Arc::clone(file), path }, value }
+        Self { name: Name::Key { file: Arc::clone(file), path }, value, line: None }
+    }
+
+    /// The same with the line of the file that has it, from 1: for reports alone.
+    #[must_use]
+    pub const fn at_line(mut self, line: Option<u32>) -> Self {
+        self.line = line;
+        self
+    }
+
+    /// The line of a file that has it, if that is known.
+    pub const fn line(&self) -> Option<u32> {
+        self.line
+    }
+
+    /// The steps of a file's key; none of a variable.
+    pub fn path(&self) -> Option<&[Step]> {
+        match &self.name {
+            Name::Key { path, .. } => Some(path),
+            Name::Variable(_) => None,
+        }
     }
 }
 

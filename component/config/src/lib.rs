@@ -14,11 +14,14 @@
 
 mod auth;
 mod cloud;
+mod exposed;
 mod gathered;
 mod given;
 pub mod manual;
 mod nearest;
 mod reader;
+pub mod report;
+mod secrets;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -344,6 +347,12 @@ impl Config {
     }
 
     fn read(settings: &Settings) -> Result<Self, ConfigError> {
+        let (config, problems) = Self::read_all(settings);
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
+    }
+
+    /// The settings as far as they can be read, and all that is wrong with them.
+    fn read_all(settings: &Settings) -> (Self, Vec<String>) {
         let mut reader = Reader::new(settings);
         let delete_enabled = reader.read(&settings::STORAGE_DELETE_ENABLED);
         let mut config = Self {
@@ -388,7 +397,7 @@ impl Config {
         let certificates = config.tls.as_ref().is_some_and(|tls| !tls.client_cas.is_empty());
         config.warnings.extend(auth::warnings(&reader, &config.auth, certificates));
         config.warnings.extend(metrics_without_address(&mut reader, config.debug.as_ref()));
-        if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError(reader.problems)) }
+        (config, reader.problems)
     }
 }
 
@@ -478,6 +487,7 @@ fn trusted_proxies(reader: &mut Reader<'_>) -> Vec<IpNet> {
             proxies.push(network);
         } else {
             let name = reader.name(&settings::HTTP_TRUSTEDPROXIES.row);
+            let text = secrets::shown(&settings::HTTP_TRUSTEDPROXIES.row, &text);
             reader.problem(format!(
                 "{name}: {text:?} is not an address or network, as in 192.0.2.7, 10.0.0.0/8 or \
                  fd00::/8"

@@ -2,6 +2,7 @@
 
 use crate::gathered::{Settings, Slot};
 use crate::given::{Name, Style};
+use crate::secrets;
 use crate::settings::{List, Row, Section, Setting, Statements, ValueType};
 
 /// Reads typed values and gathers what is wrong with them.
@@ -29,6 +30,7 @@ impl<'a> Reader<'a> {
                 let Slot { row, name, value, .. } = slot;
                 let rule = name.style().fill(&rule);
                 // A secret is not repeated.
+                let value = secrets::shown(row, value);
                 let shown = match name {
                     _ if row.secret => name.to_string(),
                     Name::Variable(name) => format!("{name}={value:?}"),

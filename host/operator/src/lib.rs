@@ -1,15 +1,19 @@
-//! Commands for operators of a registry: [`cert`] creates certificates,
+//! Commands for operators of a registry: [`config`] checks the configuration and shows it,
+//! [`cert`] creates certificates,
 //! [`htpasswd`] manages the file of users, [`doctor`] checks a registry from a
 //! client's point of view, [`health`] asks whether it answers, [`gc`] drives garbage collection, [`rm`] deletes from a
 //! registry, [`scrub`] reads all that one holds again, [`rescue`] brings lost content
 //! back into one. What they share with `roadstead-transfer` is public too: [`registry`] and
-//! [`client`], by which a registry is asked, and [`push`], the requests of a push.
+//! [`client`], by which a registry is asked, and [`push`], the requests of a push. What they share with
+//! the host is [`config_file`], [`pem`] and [`permissions`]: a check reads and says what a start does.
 //!
 //! None of them needs a running Roadstead or wasmtime, so the crate builds and
 //! tests in seconds. `host/src/cli/` offers them as subcommands of `roadstead`.
 
 pub mod cert;
 pub mod client;
+pub mod config;
+pub mod config_file;
 pub mod credentials;
 pub mod date;
 pub mod doctor;
@@ -18,6 +22,8 @@ pub mod gc;
 pub mod health;
 pub mod htpasswd;
 mod password;
+pub mod pem;
+pub mod permissions;
 pub mod push;
 pub mod registry;
 pub mod rescue;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod cert;
+mod config;
 mod content;
 mod doctor;
 mod gc;

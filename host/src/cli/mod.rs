@@ -1,7 +1,6 @@
 //! The command line.
 
 mod collect;
-pub mod config_file;
 mod documents;
 mod program;
 mod scrub;
@@ -19,7 +18,9 @@ use clap_complete::Shell;
 use program::FILE_VARIABLE;
 use roadstead_config::{Config, Given, Settings, manual};
 use roadstead_embedded::COMPONENT;
-use roadstead_operator::{Output, cert, doctor, gc, health, htpasswd, rescue, rm};
+use roadstead_operator::{
+    Output, cert, config, config_file, doctor, gc, health, htpasswd, rescue, rm,
+};
 use roadstead_transfer::{export, import, inventory, key, mirror};
 use sources::Sources;
 use std::ffi::OsString;
@@ -69,6 +70,7 @@ enum Command {
     #[command(name = "garbage-collect")]
     GarbageCollect(gc::DistributionArgs),
     Cert(cert::Args),
+    Config(config::Args),
     Doctor(doctor::Args),
     Export(Box<export::Args>),
     /// Ask the registry of these settings whether it answers, as a container's health check
@@ -159,6 +161,7 @@ fn run(commit: Option<&'static str>) -> anyhow::Result<ExitCode> {
             output.write_all(COMPONENT).and_then(|()| output.flush())?;
         }
         Command::Cert(args) => cert::run(&args, &mut Output::standard())?,
+        Command::Config(args) => return Ok(storage::config(&args, or_default(args.file()))),
         Command::Doctor(args) => {
             let found = doctor::run(&args, &mut std::io::stdin(), &mut Output::standard())?;
             return Ok(ExitCode::from(u8::from(doctor::failed(&found))));

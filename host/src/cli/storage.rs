@@ -1,15 +1,16 @@
-//! Commands that ask a registry by its URL, or open its storage themselves.
+//! Commands on the standard streams: those that ask a registry by its URL or open its storage
+//! themselves, and those that need neither.
 
-use super::{collect, options};
+use super::{collect, environment, options};
 use crate::collect::offline::{Offline, Purpose};
 use crate::log;
-use crate::options::Options;
+use crate::options::{Options, default_root};
 use anyhow::Context as _;
 use roadstead_config::{AccessFormat, LogFormat, LogLevel};
 use roadstead_directory::{self as directory, Directory, Recovered};
 use roadstead_operator::gc::Display;
 use roadstead_operator::registry::{Access, Opener, Storage};
-use roadstead_operator::{Output, Streams, rescue, rm};
+use roadstead_operator::{Output, Streams, config, rescue, rm};
 use roadstead_transfer::{export, import, inventory, key, mirror};
 use std::io::{Write, stderr, stdin};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,13 @@ use std::process::ExitCode;
 /// Deletes in a registry or a storage.
 pub(super) fn rm(args: &rm::Args) -> ExitCode {
     with_streams(|streams| rm::run(args, &Storages, streams))
+}
+
+/// Checks the configuration, or shows it.
+pub(super) fn config(args: &config::Args, file: Option<PathBuf>) -> ExitCode {
+    let environment = environment().collect();
+    let start = config::Start { file, environment, default_root: default_root() };
+    with_streams(|streams| config::run(args, &start, streams))
 }
 
 /// Brings lost content back into a registry or a storage.

@@ -1,11 +1,11 @@
 //! Certificates by ACME, as from Let's Encrypt: ordered, cached and renewed. The
 //! server validates by TLS-ALPN-01, on the registry's own port.
 
-use crate::tls::pem;
 use anyhow::Context as _;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use roadstead_config::Acme;
+use roadstead_operator::pem;
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};

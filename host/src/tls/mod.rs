@@ -3,7 +3,6 @@
 
 mod acme;
 pub(crate) mod certificate;
-pub(crate) mod pem;
 pub(crate) mod roots;
 
 use crate::blocking;
@@ -13,6 +12,7 @@ use crate::tls::certificate::CertificateSummary;
 use anyhow::Context as _;
 use futures::future::BoxFuture;
 use roadstead_config::{self as config, Certificate, TlsVersion};
+use roadstead_operator::pem;
 use rustls::AlertDescription;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;

@@ -1,13 +1,14 @@
 //! What settings are read into.
 
 use super::Shape;
+pub(crate) use super::unread::{Below, Leaf, Tree};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a setting's text is read.
 pub(crate) trait ValueType: Sync + 'static {
     /// What it is read into.
-    type Value;
+    type Value: PartialEq;
 
     /// Which names belong to the setting.
     const SHAPE: Shape = Shape::One;
@@ -20,6 +21,19 @@ pub(crate) trait ValueType: Sync + 'static {
 
     /// What the documentation says of it.
     fn describe(&self) -> Description;
+
+    /// The items of a list that is one text.
+    fn split(_whole: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// An item of a list, as it counts; `None` if it does not.
+    fn counted(item: &str) -> Option<String> {
+        Some(item.to_owned())
+    }
+
+    /// Whether a list's items come after those of one text, and not before them.
+    const ITEMS_LAST: bool = true;
 }
 
 /// What the documentation says of a kind, in Markdown.
@@ -152,7 +166,7 @@ impl ValueType for Span {
 }
 
 /// A duration as Go writes it: `90s`, `1h30m`, `168h0m0s`, `1.5h`; `0` needs no unit.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }
@@ -324,7 +338,7 @@ pub(crate) struct Parsed<T: 'static> {
     pub(crate) parse: fn(&str) -> Result<T, &'static str>,
 }
 
-impl<T: 'static> ValueType for Parsed<T> {
+impl<T: PartialEq + 'static> ValueType for Parsed<T> {
     type Value = T;
 
     fn default(&self) -> T {
@@ -358,14 +372,21 @@ impl ValueType for List {
 
     /// A whole list: texts with commas between them, with or without brackets.
     fn parse(&self, text: &str) -> Result<Vec<String>, String> {
-        let text = text.trim();
-        let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-        let items = inner.unwrap_or(text).split(',').map(Self::item);
-        Ok(items.flatten().collect())
+        Ok(Self::split(text))
     }
 
     fn describe(&self) -> Description {
         Description::of(format!("list of {}", self.0))
+    }
+
+    fn split(whole: &str) -> Vec<String> {
+        let text = whole.trim();
+        let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        inner.unwrap_or(text).split(',').filter_map(Self::item).collect()
+    }
+
+    fn counted(item: &str) -> Option<String> {
+        Self::item(item)
     }
 }
 
@@ -395,6 +416,18 @@ impl ValueType for Statements {
 
     fn describe(&self) -> Description {
         Description::of(format!("list of {}", self.0))
+    }
+
+    /// A line each: together they are the same text.
+    fn split(whole: &str) -> Vec<String> {
+        whole.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
+    }
+
+    const ITEMS_LAST: bool = false;
+
+    /// No statement makes a list too, of nothing but a comment.
+    fn counted(item: &str) -> Option<String> {
+        Some(if item.trim().is_empty() { "#".to_owned() } else { item.to_owned() })
     }
 }
 
@@ -438,39 +471,3 @@ impl ValueType for Only {
         Description { only: Some(self.value), ..Description::of("") }
     }
 }
-
-/// A name that is not used.
-pub(crate) struct Leaf;
-
-/// A name that is not used, and all names below it. The documentation names
-/// these.
-pub(crate) struct Tree(pub(crate) &'static [&'static str]);
-
-/// All names below one, which are not used. The documentation names these.
-pub(crate) struct Below(pub(crate) &'static [&'static str]);
-
-/// Nothing is read from a name that is not used.
-macro_rules! unread {
-    ($kind:ty, $shape:expr, $names:expr) => {
-        impl ValueType for $kind {
-            type Value = ();
-
-            const SHAPE: Shape = $shape;
-
-            fn default(&self) {}
-
-            fn parse(&self, _: &str) -> Result<(), String> {
-                Ok(())
-            }
-
-            fn describe(&self) -> Description {
-                let names: fn(&Self) -> &'static [&'static str] = $names;
-                Description { names: names(self), ..Description::default() }
-            }
-        }
-    };
-}
-
-unread!(Leaf, Shape::One, |_| &[]);
-unread!(Tree, Shape::Tree, |tree| tree.0);
-unread!(Below, Shape::Below, |below| below.0);

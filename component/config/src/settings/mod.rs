@@ -22,13 +22,16 @@ mod s3;
 mod storage;
 mod stores;
 mod tls;
+mod unread;
 
 pub(crate) use auth::*;
 pub(crate) use azure::*;
 pub(crate) use gcs::*;
 pub(crate) use health::*;
 pub(crate) use http::*;
-pub(crate) use kinds::{Description, List, Number, Parsed, Path, Statements, ValueType, written};
+pub(crate) use kinds::{
+    Description, List, Number, Parsed, Path, Statements, ValueType, duration, written,
+};
 pub(crate) use log::*;
 pub(crate) use s3::*;
 pub(crate) use storage::*;
@@ -36,6 +39,7 @@ pub(crate) use tls::*;
 
 use crate::PREFIX;
 use std::fmt;
+use std::ops::Not as _;
 
 /// Who needs a setting's value where the native host runs the component.
 /// Without a native host, the component reads all settings itself.
@@ -128,6 +132,11 @@ impl Row {
     /// The parts of its key.
     pub(crate) fn parts(&self) -> impl DoubleEndedIterator<Item = &'static str> + Clone {
         self.key.split('.')
+    }
+
+    /// Whether its value is secret, and must not be shown.
+    pub const fn is_secret(&self) -> bool {
+        self.secret
     }
 
     /// Whether it is a setting here, and not only a name of distribution's.
@@ -223,7 +232,15 @@ impl<K: ValueType> Setting<K> {
 pub(crate) trait Entry: Sync {
     fn row(&self) -> &Row;
     fn describe(&self) -> Description;
+    /// Whether a text is read into another value than the default, or is wrong.
+    fn differs(&self, text: &str) -> bool;
+    /// The items of a list, in their order: of one text for all of it, and of texts for each.
+    fn items(&self, whole: &[String], items: &[String]) -> ListItems;
 }
+
+/// The items of a list: their texts, each with the place of the text that it comes from
+/// among those of whole lists and of items, in this order.
+pub(crate) type ListItems = Vec<(String, usize)>;
 
 impl<K: ValueType> Entry for Setting<K> {
     fn row(&self) -> &Row {
@@ -232,6 +249,22 @@ impl<K: ValueType> Entry for Setting<K> {
 
     fn describe(&self) -> Description {
         self.kind.describe()
+    }
+
+    fn differs(&self, text: &str) -> bool {
+        self.kind.parse(text).is_ok_and(|value| value == self.kind.default()).not()
+    }
+
+    fn items(&self, whole: &[String], items: &[String]) -> ListItems {
+        let split = whole.iter().zip(0..);
+        let split = split.flat_map(|(text, at)| K::split(text).into_iter().map(move |t| (t, at)));
+        let numbered = items.iter().zip(whole.len()..);
+        let numbered = numbered.filter_map(|(text, at)| Some((K::counted(text)?, at)));
+        if K::ITEMS_LAST {
+            split.chain(numbered).collect()
+        } else {
+            numbered.chain(split).collect()
+        }
     }
 }
 

@@ -13,7 +13,9 @@ mod manual;
 mod names;
 mod purging;
 mod random;
+mod report;
 mod secrets;
+mod templates;
 mod tls;
 mod values;
 

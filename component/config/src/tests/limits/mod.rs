@@ -43,14 +43,18 @@ const PARTS: [(&str, &str); 27] = [
     ("host/operator/src/scrub/", "`roadstead scrub`"),
     ("host/operator/src/rescue/", "`roadstead rescue`"),
     ("host/operator/src/push.rs", "Pushes of commands"),
-    ("host/operator/", "`roadstead doctor`, `htpasswd` and `rm`, and requests to registries"),
+    ("host/operator/src/config", "`config.yml`, and `roadstead config`"),
+    (
+        "host/operator/",
+        "`roadstead doctor`, `htpasswd` and `rm`, files in PEM, and requests to registries",
+    ),
     ("host/transfer/", "`roadstead import`, `export` and `mirror`"),
     ("host/archive/", "Archives"),
 ];
 
 /// Constants that look like limits and bound nothing that a client or an
 /// operator could meet.
-const NO_LIMITS: [(&str, &str); 10] = [
+const NO_LIMITS: [(&str, &str); 12] = [
     // A rate of its own work, and the length of a hash.
     ("component/storage/src/session.rs", "ONE_OF"),
     ("component/cloud/src/uploads/receipts.rs", "HASH"),
@@ -60,6 +64,9 @@ const NO_LIMITS: [(&str, &str); 10] = [
     ("host/operator/src/cert/authority.rs", "LEEWAY"),
     ("host/operator/src/cert/authority.rs", "DAY"),
     ("host/operator/src/doctor/chain.rs", "RENEW"),
+    ("host/operator/src/config/identity.rs", "SOON"),
+    // How comments are wrapped.
+    ("component/config/src/report/written.rs", "WIDTH"),
     // Formats of files.
     ("host/archive/src/plan/header.rs", "LONGEST"),
     ("host/archive/src/plan/header.rs", "USTAR_SIZE"),

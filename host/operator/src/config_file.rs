@@ -1,6 +1,8 @@
 //! `config.yml`, distribution's configuration file, read as the settings that it
 //! holds.
 
+mod lines;
+
 use anyhow::{Context as _, bail};
 use roadstead_config::{Given, Step};
 use serde_yaml_ng::Value;
@@ -13,14 +15,31 @@ use std::sync::Arc;
 const SIZE_LIMIT: u64 = 1024 * 1024;
 
 /// Reads a configuration file.
+///
+/// # Errors
+/// When it cannot be read, or is no such file.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Given>> {
+    Ok(read_text(path)?.0)
+}
+
+/// The same with the line of each value, for reports.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_lines(path: &Path) -> anyhow::Result<Vec<Given>> {
+    let (given, text) = read_text(path)?;
+    Ok(lines::found(given, &text))
+}
+
+fn read_text(path: &Path) -> anyhow::Result<(Vec<Given>, String)> {
     let shown = path.display();
     let size = std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?.len();
     if size > SIZE_LIMIT {
         bail!("{shown} has {size} bytes; the limit is {SIZE_LIMIT}");
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-    parse(&shown.to_string(), &text).with_context(|| format!("in {shown}"))
+    let given = parse(&shown.to_string(), &text).with_context(|| format!("in {shown}"))?;
+    Ok((given, text))
 }
 
 fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Given>> {

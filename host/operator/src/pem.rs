@@ -20,10 +20,14 @@ const SIZE_LIMIT: u64 = 1024 * 1024;
 
 const CERTIFICATE: &str = "REGISTRY_HTTP_TLS_CERTIFICATE";
 const KEY: &str = "REGISTRY_HTTP_TLS_KEY";
-const CLIENT_CAS: &str = "REGISTRY_HTTP_TLS_CLIENTCAS";
+/// The setting for the CAs that issue clients' certificates.
+pub const CLIENT_CAS: &str = "REGISTRY_HTTP_TLS_CLIENTCAS";
 
 /// The server's certificate with its intermediate certificates, and its key.
-pub(super) fn read_pair(
+///
+/// # Errors
+/// When a file cannot be used, or the key is not the certificate's; the error names the setting.
+pub fn read_pair(
     certificate: &Path,
     key: &Path,
     provider: &CryptoProvider,
@@ -50,7 +54,10 @@ pub(super) fn read_pair(
 }
 
 /// The root certificates in a file, which `setting` names.
-pub(crate) fn read_roots(setting: &str, file: &Path) -> anyhow::Result<RootCertStore> {
+///
+/// # Errors
+/// When the file cannot be used, or has no certificate.
+pub fn read_roots(setting: &str, file: &Path) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(setting, file)? {
         roots.add(certificate).with_context(|| format!("{setting}: {}", file.display()))?;
@@ -59,7 +66,10 @@ pub(crate) fn read_roots(setting: &str, file: &Path) -> anyhow::Result<RootCertS
 }
 
 /// The root certificates that clients' certificates are verified against.
-pub(super) fn read_client_roots(files: &[PathBuf]) -> anyhow::Result<RootCertStore> {
+///
+/// # Errors
+/// As [`read_roots`].
+pub fn read_client_roots(files: &[PathBuf]) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for file in files {
         roots.extend(read_roots(CLIENT_CAS, file)?.roots);
