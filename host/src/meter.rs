@@ -33,7 +33,7 @@ impl Meter {
             Some(file) => Sha256::digest(fs::read(file).unwrap_or_default()),
             None => Sha256::digest(COMPONENT),
         };
-        let digest = Digest::from_hash(Algorithm::Sha256, &hash);
+        let digest = Digest::from_bytes(Algorithm::Sha256, &hash);
         let driver = match config.cloud.as_ref().map(|Cloud { service, .. }| service) {
             None => "filesystem",
             Some(Service::S3(_)) => "s3aws",
@@ -43,7 +43,7 @@ impl Meter {
         let about = About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: commit.unwrap_or("unknown").to_owned(),
-            component: digest.to_string(),
+            component: digest.map(|digest| digest.to_string()).unwrap_or_default(),
             driver: driver.to_owned(),
             repositories: debug.repositories,
         };

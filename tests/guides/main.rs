@@ -19,11 +19,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The documents whose commands are typed.
-const DOCUMENTS: [&str; 2] = ["docs/guides.md", "docs/air-gap.md"];
+const DOCUMENTS: [&str; 4] =
+    ["docs/first-registry.md", "docs/from-registry-2.md", "docs/guides.md", "docs/air-gap.md"];
 
 /// Programs that sections need which have these words in their headings.
-const PROGRAMS: [(&str, &str); 3] =
-    [("Signatures", "cosign"), ("Signatures", "notation"), ("Kubernetes", "ctr")];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("Signatures", "cosign"),
+    ("Signatures", "notation"),
+    ("Kubernetes", "ctr"),
+    ("old registry", "docker-registry"),
+];
 
 #[tokio::test]
 async fn guides_word_for_word() {

@@ -8,6 +8,7 @@ mod collection;
 mod condemned;
 mod deletions;
 mod explorer;
+mod messages;
 mod repositories;
 mod requests;
 mod scrub;
