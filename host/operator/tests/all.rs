@@ -7,6 +7,7 @@ mod cert;
 mod content;
 mod doctor;
 mod gc;
+mod history;
 mod htpasswd;
 mod local;
 mod rescue;

@@ -19,7 +19,7 @@ use clap_complete::Shell;
 use program::FILE_VARIABLE;
 use roadstead_config::{Given, Settings, manual};
 use roadstead_embedded::COMPONENT;
-use roadstead_operator::{Output, cert, doctor, gc, health, htpasswd, rescue, rm};
+use roadstead_operator::{Output, cert, doctor, gc, health, history, htpasswd, rescue, rm};
 use roadstead_transfer::{export, import, inventory, key, mirror};
 use sources::Sources;
 use std::ffi::OsString;
@@ -88,6 +88,7 @@ enum Command {
         /// The directory to write to
         directory: PathBuf,
     },
+    History(history::Args),
     Htpasswd(htpasswd::Args),
     Import(Box<import::Args>),
     Inventory(inventory::Args),
@@ -182,6 +183,7 @@ fn run(commit: Option<&str>) -> anyhow::Result<ExitCode> {
         Command::Recover { directory } => storage::recover(&directory, &mut Output::standard())?,
         Command::Rescue(args) => return Ok(storage::rescue(&args)),
         Command::Rm(args) => return Ok(storage::rm(&args)),
+        Command::History(args) => return Ok(storage::history(&args)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use roadstead_config::{LogFormat, LogLevel};
 use roadstead_directory::{self as directory, Directory, Recovered};
 use roadstead_operator::gc::Display;
 use roadstead_operator::registry::{Access, Opener, Storage};
-use roadstead_operator::{Output, Streams, rescue, rm};
+use roadstead_operator::{Output, Streams, history, rescue, rm};
 use roadstead_transfer::{export, import, inventory, key, mirror};
 use std::io::{Write, stderr, stdin};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,11 @@ use std::process::ExitCode;
 /// Deletes in a registry or a storage.
 pub(super) fn rm(args: &rm::Args) -> ExitCode {
     with_streams(|streams| rm::run(args, &Storages, streams))
+}
+
+/// Prints what a tag has led to.
+pub(super) fn history(args: &history::Args) -> ExitCode {
+    with_streams(|streams| history::run(args, &Storages, streams))
 }
 
 /// Brings lost content back into a registry or a storage.
