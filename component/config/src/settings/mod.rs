@@ -17,6 +17,7 @@ mod http;
 pub(crate) mod kinds;
 mod log;
 mod others;
+mod policy;
 mod s3;
 mod storage;
 mod stores;
@@ -28,6 +29,7 @@ pub(crate) use gcs::*;
 pub(crate) use http::*;
 pub(crate) use kinds::{Description, List, Number, Parsed, Path, Statements, ValueType, written};
 pub(crate) use log::*;
+pub(crate) use policy::*;
 pub(crate) use s3::*;
 pub(crate) use storage::*;
 pub(crate) use tls::*;
@@ -256,7 +258,7 @@ pub(crate) struct Group {
 }
 
 /// The table: distribution's settings, and ours in its style.
-pub(crate) static GROUPS: [Group; 9] = [
+pub(crate) static GROUPS: [Group; 10] = [
     Group { title: "HTTP", intro: "", rows: HTTP_TABLE },
     Group {
         title: "TLS",
@@ -288,6 +290,12 @@ pub(crate) static GROUPS: [Group; 9] = [
         intro: "Without any of these, everyone who reaches the registry may do everything. \
                 [access.md](access.md) explains them.",
         rows: AUTH_TABLE,
+    },
+    Group {
+        title: "Policies",
+        intro: "Rules for what is stored, whoever stores it. [policies.md](policies.md) explains \
+                them.",
+        rows: POLICY_TABLE,
     },
     Group { title: "Logs", intro: "", rows: LOG_TABLE },
     Group { title: "", intro: "", rows: others::OTHERS_TABLE },
@@ -358,11 +366,12 @@ impl Section {
 }
 
 /// The sections that must not be empty in a file.
-pub(crate) static NOT_EMPTY: [&Section; 8] = [
+pub(crate) static NOT_EMPTY: [&Section; 9] = [
     &AUTH_HTPASSWD,
     &AUTH_TOKEN,
     &AUTH_OIDC,
     &RULES,
+    &IMMUTABLE,
     &STORAGE_S3,
     &STORAGE_GCS,
     &STORAGE_AZURE,
