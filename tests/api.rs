@@ -61,6 +61,10 @@ tables![
     read_only,
     warning,
     sparse_images,
+    immutable_tags,
+    immutable_tags_of_several,
+    history_of_a_tag,
+    extensions,
 ];
 
 fn table(name: &str) -> Table {

@@ -32,6 +32,7 @@ fn paths() -> Vec<String> {
         "/v2",
         "/v2/",
         "/v2/_catalog",
+        "/v2/_oci/ext/discover",
         "/v2/_roadstead/collect",
         "/v2/_roadstead/scrub",
         REPORTS,
@@ -44,6 +45,8 @@ fn paths() -> Vec<String> {
     for rest in [
         "tags/list".to_owned(),
         "_roadstead/repository".to_owned(),
+        "_oci/ext/discover".to_owned(),
+        "_oci/tag-history/tag".to_owned(),
         "manifests/tag".to_owned(),
         format!("manifests/{digest}"),
         format!("manifests/{digest}?tag=a"),
@@ -129,7 +132,7 @@ fn every_route_against_every_set_of_permissions() {
     assert!(decided > 300, "{decided}");
 }
 
-const ROUTES: usize = 13;
+const ROUTES: usize = 15;
 
 /// A new kind of route does not compile until it is added here, and the test
 /// fails until a path leads to it.
@@ -148,6 +151,8 @@ fn number(route: &Route) -> usize {
         Route::Repository(..) => 10,
         Route::Scrub => 11,
         Route::Collection(_) => 12,
+        Route::TagHistory(..) => 13,
+        Route::Discover(_) => 14,
     }
 }
 

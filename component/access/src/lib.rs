@@ -16,13 +16,17 @@
 //! - Tokens: algorithms and keys are those of the settings, never the token's
 //!   ([`Keys`]).
 //!
+//! [`Immutable`] says which tags never change, whoever pushes: the policy has the patterns of the rules.
+//!
 //! [`Htpasswd`]: htpasswd::Htpasswd
 
 mod authority;
 mod cache;
 mod guard;
 pub mod htpasswd;
+mod immutable;
 mod keys;
+mod pattern;
 mod rules;
 mod scope;
 mod settings;
@@ -33,6 +37,7 @@ mod tests;
 
 pub use authority::{Answer, Authority, Caller, Question, Refusal};
 pub use cache::{CredentialCache, Fingerprint};
+pub use immutable::{Immutable, ImmutableRule};
 pub use keys::{Keys, TOKEN_LIMIT, TokenError};
 pub use rules::{Action, Rules, Subject};
 pub use scope::{

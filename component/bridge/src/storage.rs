@@ -15,8 +15,8 @@
 use http::HeaderName;
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName, Tag};
 use roadstead_storage::{
-    Collection, Commit, Cursor, Hashed, Key, Listing, NamesQuery, Page, Partial, PushState,
-    PushedManifest, Quarantine, UploadSession,
+    Collection, Commit, Created, Cursor, Hashed, Key, Listing, NamesQuery, Page, Partial,
+    PushState, PushedManifest, Quarantine, UploadSession,
 };
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -132,6 +132,15 @@ pub enum Operation {
     },
     /// `Storage::link_tag`.
     LinkTag {
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: Tag,
+        /// The manifest that it is to lead to.
+        digest: Digest,
+    },
+    /// `Storage::create_tag`.
+    CreateTag {
         /// The repository.
         repository: RepositoryName,
         /// The tag.
@@ -279,6 +288,8 @@ pub enum Reply {
     Hashed(Hashed),
     /// Of [`Operation::Exists`], and whether [`Operation::Quarantine`] has moved data.
     Exists(bool),
+    /// Of [`Operation::CreateTag`].
+    Created(Created),
     /// Of [`Operation::MissingBlobs`] and [`Operation::MissingManifests`].
     Missing(Vec<Digest>),
     /// Of [`Operation::PushState`].

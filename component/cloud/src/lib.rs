@@ -7,6 +7,7 @@
 //!
 //! - `objects` is the bucket by typed keys, `metadata` what is kept with an
 //!   object, `multipart` how large objects are written and copied.
+//! - `tags` are those that are created and replace no other.
 //! - `reads` are the reads for clients, `lists` the lists.
 //! - `uploads` are the upload sessions.
 
@@ -17,6 +18,7 @@ mod multipart;
 mod objects;
 mod reads;
 mod scrub;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -26,11 +28,11 @@ pub use uploads::{MAX_BLOB_SIZE, MEMORY_LIMIT, Options, PurgeLine, Purging};
 use bytes::Bytes;
 use objects::Objects;
 use roadstead_buckets::Backend;
-use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName};
+use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName, Tag};
 use roadstead_storage::condemned::Marker;
 use roadstead_storage::{
-    Appended, Blob, Bodies, Collection, Commit, Content, Cursor, Hashed, Key, Listing, NamesQuery,
-    Page, Partial, Quarantine, Storage, StorageError, StoredManifest, UploadSession,
+    Appended, Blob, Bodies, Collection, Commit, Content, Created, Cursor, Hashed, Key, Listing,
+    NamesQuery, Page, Partial, Quarantine, Storage, StorageError, StoredManifest, UploadSession,
 };
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -149,6 +151,16 @@ impl<B: Bodies> Storage for CloudStorage<B> {
         media_type: Option<&MediaType>,
     ) -> Result<(), StorageError> {
         Ok(self.objects.link(key, digest, media_type).await?)
+    }
+
+    async fn create_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+        media_type: &MediaType,
+    ) -> Result<Created, StorageError> {
+        Ok(self.objects.create_tag(repository, tag, digest, media_type).await?)
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StorageError> {

@@ -123,6 +123,22 @@ impl Objects {
         result
     }
 
+    /// Writes a link that does not exist; fails as [`Objects::put_if`] does.
+    pub(crate) async fn create_link(
+        &self,
+        key: &Key,
+        digest: &Digest,
+        media_type: &MediaType,
+    ) -> Result<(), Error> {
+        let attributes = Metadata::MediaType(media_type).into();
+        let options = PutOptions { mode: PutMode::Create, attributes, ..PutOptions::default() };
+        let result = self.put_with(key, digest.to_string().into(), options).await;
+        if matches!(result, Err(Error::Unsupported(_))) {
+            self.conditional.store(false, Ordering::Relaxed);
+        }
+        result
+    }
+
     async fn put_with(
         &self,
         key: &Key,

@@ -19,6 +19,7 @@ mod gathered;
 mod given;
 pub mod manual;
 mod nearest;
+mod policy;
 mod reader;
 pub mod report;
 mod secrets;
@@ -37,7 +38,7 @@ pub use tls::{Acme, Certificate, Tls, TlsVersion};
 
 use ipnet::IpNet;
 use reader::Reader;
-use roadstead_access::Auth;
+use roadstead_access::{Auth, Immutable};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -236,6 +237,8 @@ pub struct Config {
     pub upload_purging: Option<UploadPurging>,
     /// `REGISTRY_STORAGE_MAINTENANCE_GC_*`: how garbage is collected, if it is.
     pub collection: Option<Collection>,
+    /// `REGISTRY_POLICY_IMMUTABLE`: the tags that never change.
+    pub immutable: Immutable,
     /// `REGISTRY_VALIDATION_MANIFESTS_SPARSE`: image manifests may name blobs
     /// that the repository does not hold.
     pub sparse_images: bool,
@@ -386,6 +389,7 @@ impl Config {
             read_only: reader.read(&settings::STORAGE_MAINTENANCE_READONLY_ENABLED),
             upload_purging: upload_purging(&mut reader),
             collection: collection(&mut reader, delete_enabled),
+            immutable: policy::immutable(&mut reader),
             sparse_images: reader.read(&settings::VALIDATION_MANIFESTS_SPARSE),
             warning: reader.read(&settings::HTTP_WARNING),
             log_level: reader.read(&settings::LOG_LEVEL),

@@ -9,8 +9,8 @@ use roadstead_bridge::storage::{DIGESTS_LIMIT, Operation, Reply, Transfer, Write
 use roadstead_oci::{ByteRange, Digest, MediaType, Reference, RepositoryName, Tag};
 use roadstead_storage::condemned::{Marker, prepare_upload};
 use roadstead_storage::{
-    Appended, Blob, Collection, Commit, Content, Cursor, Hashed, Key, Listing, NamesQuery, Page,
-    Partial, PushState, PushedManifest, Quarantine, RequestBody, SessionSecret, Storage,
+    Appended, Blob, Collection, Commit, Content, Created, Cursor, Hashed, Key, Listing, NamesQuery,
+    Page, Partial, PushState, PushedManifest, Quarantine, RequestBody, SessionSecret, Storage,
     StorageError, StoredManifest, UploadSession,
 };
 use std::fmt;
@@ -241,6 +241,21 @@ impl<T: Transport> Storage for DirectoryStorage<T> {
     ) -> Result<(), StorageError> {
         let (repository, tag, digest) = (repository.clone(), tag.clone(), digest.clone());
         self.reply(Operation::LinkTag { repository, tag, digest }).await.map(drop)
+    }
+
+    async fn create_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+        // A directory keeps it with the revision's link.
+        _: &MediaType,
+    ) -> Result<Created, StorageError> {
+        let (repository, tag, digest) = (repository.clone(), tag.clone(), digest.clone());
+        match self.reply(Operation::CreateTag { repository, tag, digest }).await? {
+            Reply::Created(created) => Ok(created),
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StorageError> {

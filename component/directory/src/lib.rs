@@ -22,6 +22,7 @@
 mod adapter;
 mod commit;
 mod content;
+mod created;
 mod durable;
 mod entries;
 mod enumeration;
@@ -93,6 +94,7 @@ pub struct Directory {
     unsynced: synced::Unsynced,
     /// Held exclusively to compare a link and delete it, shared to replace one.
     replacing: RwLock<()>,
+    creating: created::Creating,
     read_only: bool,
     log: fn(&str),
 }
@@ -161,6 +163,7 @@ impl Directory {
             journal: None,
             recovered: Recovered::default(),
             replacing: RwLock::new(()),
+            creating: created::Creating::default(),
             read_only: options.read_only,
             log: options.log,
         };

@@ -107,6 +107,9 @@ impl Directory {
             Operation::LinkTag { repository, tag, digest } => {
                 self.link_tag(repository, tag, digest).map(done)
             }
+            Operation::CreateTag { repository, tag, digest } => {
+                Ok((Reply::Created(self.create_tag(repository, tag, digest)?), None))
+            }
             Operation::Remove(key) => self.remove(key).map(done),
             Operation::Unlink { key, digest } => match self.unlink(key, digest) {
                 Ok(()) | Err(StorageError::NotFound) => Ok(done(())),
@@ -198,6 +201,7 @@ fn finds_nothing(result: &WithContent) -> bool {
             Reply::Names(page) => page.names.is_empty(),
             Reply::Listing(listing) => listing.entries.is_empty(),
             Reply::Done
+            | Reply::Created(_)
             | Reply::Hashed(_)
             | Reply::Size(_)
             | Reply::Manifest { .. }

@@ -4,7 +4,8 @@ use crate::challenge::{Reason, Scope};
 use http::{Method, StatusCode};
 use roadstead_oci::{
     Digest, ErrorCode, InvalidContentRange, InvalidDigest, InvalidManifest, InvalidName,
-    InvalidPageSize, InvalidTag, InvalidUploadId, Manifest, Reference, RepositoryName, UploadId,
+    InvalidPageSize, InvalidTag, InvalidUploadId, Manifest, Reference, RepositoryName, Tag,
+    UploadId,
 };
 use roadstead_storage::PAGE_BYTES;
 use serde_json::{Value, json};
@@ -65,6 +66,15 @@ pub enum Error {
     NameUnknown(RepositoryName),
     /// The path contains no valid tag.
     Tag(InvalidTag),
+    /// The tag never changes, by a rule of the settings.
+    TagImmutable(Box<ImmutableTag>),
+    /// The query's `before` or `since` is no time. Holds the parameter's name.
+    Time(&'static str),
+    /// A tag has had so many manifests that they are not put into order.
+    HistoryTooLong {
+        /// How many are.
+        limit: usize,
+    },
     /// The path or the query contains no valid digest.
     Digest(InvalidDigest),
     /// The query lacks the digest of the uploaded content.
@@ -133,6 +143,19 @@ pub enum Error {
     Internal(String),
 }
 
+/// A tag that never changes, as a push or a deletion has found it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ImmutableTag {
+    /// The tag.
+    pub tag: Tag,
+    /// What it points to, if that is known.
+    pub digest: Option<Digest>,
+    /// The name of the rule.
+    pub rule: String,
+    /// Whether it was to be deleted, and not to be moved.
+    pub deletion: bool,
+}
+
 /// How much of what a client sent is repeated to it, in characters, where its
 /// length has no limit of its own.
 ///
@@ -165,9 +188,11 @@ impl Error {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
             }
             Self::StorageFull(_) => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable),
-            Self::TokenRequest(_) | Self::CollectionRequest(_) | Self::ScrubRequest(_) => {
-                (StatusCode::BAD_REQUEST, ErrorCode::Unsupported)
-            }
+            Self::TokenRequest(_)
+            | Self::CollectionRequest(_)
+            | Self::ScrubRequest(_)
+            | Self::Time(_)
+            | Self::HistoryTooLong { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::MethodNotAllowed(_)
             | Self::DeleteDisabled
             | Self::CollectionDisabled
@@ -176,6 +201,7 @@ impl Error {
             Self::Name(_) => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
             Self::NameUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
             Self::Tag(_) => (StatusCode::BAD_REQUEST, ErrorCode::TagInvalid),
+            Self::TagImmutable(_) => (StatusCode::CONFLICT, ErrorCode::Denied),
             Self::Digest(_) | Self::DigestMissing | Self::DigestMismatch { .. } => {
                 (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid)
             }
@@ -247,6 +273,12 @@ impl Error {
                 needed.collect()
             }
             Self::NameUnknown(name) => json!({ "name": name.as_str() }),
+            Self::TagImmutable(found) => json!({
+                "tag": found.tag.as_str(),
+                "digest": found.digest.as_ref().map(Digest::as_str),
+                "rule": found.rule,
+            }),
+            Self::HistoryTooLong { limit } => json!({ "limit": limit }),
             Self::DigestMismatch { expected, actual } => {
                 let actual = actual.as_ref().map(Digest::as_str);
                 json!({ "expected": expected.as_str(), "actual": actual })
@@ -318,6 +350,15 @@ impl fmt::Display for Error {
             Self::Name(error) => error.fmt(f),
             Self::NameUnknown(name) => write!(f, "there is no repository {name}"),
             Self::Tag(error) => error.fmt(f),
+            Self::TagImmutable(found) => found.fmt(f),
+            Self::Time(name) => {
+                write!(f, "{name} is not a time of RFC 3339, such as 2026-05-04T03:02:01Z")
+            }
+            Self::HistoryTooLong { limit } => write!(
+                f,
+                "the tag has had more than {limit} manifests, which are not put into order; ask \
+                 for one of them with ?digest="
+            ),
             Self::Digest(error) => error.fmt(f),
             Self::DigestMissing => {
                 f.write_str("the digest is missing; add ?digest=<digest> to end an upload")
@@ -389,6 +430,21 @@ impl fmt::Display for Error {
                 f.write_str("the registry failed; its log has the cause under this request's id")
             }
         }
+    }
+}
+
+impl fmt::Display for ImmutableTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tag, digest, rule, deletion } = self;
+        write!(f, "tag {tag} is immutable by the rule {rule:?} of REGISTRY_POLICY_IMMUTABLE")?;
+        if let Some(digest) = digest {
+            write!(f, ", and points to {digest}")?;
+        }
+        f.write_str(if *deletion {
+            "; the operator can let it be deleted, by [deletable] at the end of the rule"
+        } else {
+            "; push under another tag"
+        })
     }
 }
 

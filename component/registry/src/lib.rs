@@ -24,9 +24,10 @@ pub use api::{Registry, Switches, refusal};
 pub use body::Body;
 pub use challenge::{Reason, Scope};
 pub use collect::{Progress, Report, SliceOptions, TOMBSTONE_KEPT};
-pub use error::Error;
+pub use error::{Error, ImmutableTag};
 pub use gate::{Ask, Gate};
 pub use route::{
-    BlobAction, Caching, CollectionQuery, Effect, Event, MAX_TAGS, ManifestAction, PageRequest,
-    Permission, ReferrersRequest, Route, RouteClass, StartUpload, TokenParameters, UploadAction,
+    BlobAction, Caching, CollectionQuery, Effect, Event, HistoryRequest, MAX_TAGS, ManifestAction,
+    PageRequest, Permission, ReferrersRequest, Route, RouteClass, StartUpload, TokenParameters,
+    UploadAction,
 };

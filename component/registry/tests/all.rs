@@ -8,6 +8,8 @@ mod collection;
 mod condemned;
 mod deletions;
 mod explorer;
+mod history;
+mod immutable;
 mod messages;
 mod repositories;
 mod requests;

@@ -120,6 +120,21 @@ const UPLOADS: &[Scenario] = &[
     Scenario { before: &[Start], asks: &[Append, Cancel] },
 ];
 
+/// The tag that never changes.
+const FIXED: &[Scenario] = &[
+    Scenario { before: &[], asks: &[Put(Plain, Some("f")), Put(Referrer, Some("f"))] },
+    Scenario { before: &[], asks: &[Put(Plain, Some("f")), Put(Plain, Some("f"))] },
+    Scenario {
+        before: &[Put(Plain, Some("f"))],
+        asks: &[Put(Referrer, Some("f")), Put(Plain, Some("f"))],
+    },
+    Scenario { before: TAGGED, asks: &[Delete(Plain), Put(Plain, Some("f"))] },
+    Scenario { before: &[Put(Plain, Some("f"))], asks: &[Delete(Plain), Put(Plain, Some("a"))] },
+    Scenario { before: TAGGED, asks: &[DeleteTag("f"), Put(Plain, Some("f"))] },
+    Scenario { before: TAGGED, asks: &[DeleteRepository, Put(Plain, Some("f"))] },
+    Scenario { before: &[], asks: &[Put(Plain, Some("f")), Put(Referrer, Some("f")), GetTag("f")] },
+];
+
 /// Explores scenarios over all media, and prints what was tried.
 fn check(name: &str, scenarios: &[Scenario]) {
     check_within(name, scenarios, bound);
@@ -174,6 +189,11 @@ fn deletions_of_one_repository_in_many_orders() {
 }
 
 #[test]
+fn a_tag_that_never_changes_in_every_order() {
+    check("the tag that never changes", FIXED);
+}
+
+#[test]
 fn blobs_in_every_order() {
     check("blobs", BLOBS);
 }
@@ -189,6 +209,7 @@ const FLOWS: &[(&[Ask], Ask)] = &[
     (&[], Put(Plain, None)),
     (TAGGED, Put(Plain, Some("b"))),
     (TAGGED, Put(Referrer, Some("a"))),
+    (&[], Put(Plain, Some("f"))),
     (&[PushBlob], Put(Image, Some("a"))),
     (&[Put(Plain, Some("a")), Put(Plain, Some("b"))], Delete(Plain)),
     (REFERRED, Delete(Referrer)),

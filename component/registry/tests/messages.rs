@@ -6,7 +6,7 @@ use roadstead_oci::{
     Algorithm, Digest, InvalidContentRange, InvalidDigest, InvalidManifest, InvalidName,
     InvalidPageSize, InvalidTag, InvalidUploadId, MediaType, Reference, RepositoryName, UploadId,
 };
-use roadstead_registry::{Error, Reason};
+use roadstead_registry::{Error, ImmutableTag, Reason};
 use std::collections::BTreeSet;
 
 const DOCUMENT: &str = include_str!("../../../docs/errors.md");
@@ -160,6 +160,14 @@ fn samples() -> Vec<Error> {
         reason,
         scope: None,
     }));
+    let (tag, rule) = (Tag::parse("1.2").unwrap(), "releases".to_owned());
+    for (digest, deletion) in
+        [(Some(digest()), false), (None, false), (Some(digest()), true), (None, true)]
+    {
+        let (tag, rule) = (tag.clone(), rule.clone());
+        samples.push(Error::TagImmutable(Box::new(ImmutableTag { tag, digest, rule, deletion })));
+    }
+    samples.extend([Error::Time("since"), Error::HistoryTooLong { limit: 7 }]);
     samples.extend(identifiers());
     samples.extend(manifests().map(Error::Manifest));
     samples

@@ -81,7 +81,8 @@ pub enum Key {
     MediaType(RepositoryName, Digest),
     /// The digest that a tag points to.
     Tag(RepositoryName, Tag),
-    /// That a tag has pointed to this digest. Only distribution reads it.
+    /// That a tag has pointed to this digest, at last when this was written. Distribution keeps it
+    /// too.
     TagHistory(RepositoryName, Tag, Digest),
     /// The descriptor of the manifest `digest`, which refers to `subject`.
     Referrer {

@@ -30,7 +30,7 @@ pub use key::{InvalidKey, Key, ROOT as LAYOUT, Record, Shard};
 pub use moment::Moment;
 pub use moved::MovedRevision;
 pub use pages::Pages;
-pub use port::{Appended, Blob, Commit, Pointer, Quarantine, Storage, StoredManifest};
+pub use port::{Appended, Blob, Commit, Created, Pointer, Quarantine, Storage, StoredManifest};
 pub use pushed::{PushState, PushedManifest};
 pub use session::{PURGE_LEAST_AGE, PURGE_TIME, SessionFile, UploadSession};
 pub use session_secret::{FRESH_HOURS, SessionSecret};

@@ -139,6 +139,22 @@ pub trait Storage {
         self.link(&Key::Tag(repository.clone(), tag.clone()), digest, Some(media_type)).await
     }
 
+    /// Points a tag to a manifest, if it points to nothing yet, and says where it points to
+    /// otherwise: of several that do so at the same time, one succeeds at most, unless they
+    /// name the same manifest. The entry in the tag's history is written last, so that what is
+    /// refused leaves none.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] when that cannot be decided now, as another one does the
+    /// same: a repetition may succeed.
+    async fn create_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+        media_type: &MediaType,
+    ) -> Result<Created, StorageError>;
+
     /// Writes a manifest's bytes, its link and its tags, each durable before what leads to it.
     async fn store_manifest(
         &self,
@@ -308,6 +324,16 @@ pub struct Quarantine {
     /// the copy.
     #[serde(default)]
     pub prepare: bool,
+}
+
+/// What came of [`Storage::create_tag`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Created {
+    /// The tag points to the manifest, since now or since before.
+    Here,
+    /// It points to this one, and goes on doing so.
+    Elsewhere(Digest),
 }
 
 /// How an upload session is to end.

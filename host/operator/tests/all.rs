@@ -8,6 +8,7 @@ mod config;
 mod content;
 mod doctor;
 mod gc;
+mod history;
 mod htpasswd;
 mod local;
 mod rescue;

@@ -135,6 +135,7 @@ impl<C: Contents> ArchiveStore<C> {
             Operation::Status(_) => Err(StorageError::NotFound),
             Operation::Link { .. }
             | Operation::LinkTag { .. }
+            | Operation::CreateTag { .. }
             | Operation::Remove(_)
             | Operation::Unlink { .. }
             | Operation::Quarantine(_)

@@ -54,6 +54,7 @@ impl Deadlines {
             | Operation::Status(_) => self.read,
             Operation::Link { .. }
             | Operation::LinkTag { .. }
+            | Operation::CreateTag { .. }
             | Operation::Remove(_)
             | Operation::Unlink { .. }
             | Operation::Quarantine(_)

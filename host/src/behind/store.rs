@@ -455,6 +455,7 @@ fn pool(operation: &Operation) -> &'static Pool {
         | Operation::Status(_) => blocking::reads(),
         Operation::Link { .. }
         | Operation::LinkTag { .. }
+        | Operation::CreateTag { .. }
         | Operation::Remove(_)
         | Operation::Unlink { .. }
         | Operation::Quarantine(_)

@@ -19,7 +19,7 @@ use program::FILE_VARIABLE;
 use roadstead_config::{Config, Given, Settings, manual};
 use roadstead_embedded::COMPONENT;
 use roadstead_operator::{
-    Output, cert, config, config_file, doctor, gc, health, htpasswd, rescue, rm,
+    Output, cert, config, config_file, doctor, gc, health, history, htpasswd, rescue, rm,
 };
 use roadstead_transfer::{export, import, inventory, key, mirror};
 use sources::Sources;
@@ -90,6 +90,7 @@ enum Command {
         /// The directory to write to
         directory: PathBuf,
     },
+    History(history::Args),
     Htpasswd(htpasswd::Args),
     Import(Box<import::Args>),
     Inventory(inventory::Args),
@@ -186,6 +187,7 @@ fn run(commit: Option<&'static str>) -> anyhow::Result<ExitCode> {
         Command::Recover { directory } => storage::recover(&directory, &mut Output::standard())?,
         Command::Rescue(args) => return Ok(storage::rescue(&args)),
         Command::Rm(args) => return Ok(storage::rm(&args)),
+        Command::History(args) => return Ok(storage::history(&args)),
     }
     Ok(ExitCode::SUCCESS)
 }

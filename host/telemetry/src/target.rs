@@ -23,13 +23,14 @@ pub enum Handler {
     Repository,
     Collect,
     Scrub,
-    Extension,
+    TagHistory,
+    Extensions,
     Other,
 }
 
 impl Handler {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Root,
         Self::Health,
         Self::Base,
@@ -44,7 +45,8 @@ impl Handler {
         Self::Repository,
         Self::Collect,
         Self::Scrub,
-        Self::Extension,
+        Self::TagHistory,
+        Self::Extensions,
         Self::Other,
     ];
 
@@ -65,7 +67,8 @@ impl Handler {
             Self::Repository => "repository",
             Self::Collect => "collect",
             Self::Scrub => "scrub",
-            Self::Extension => "extension",
+            Self::TagHistory => "tag_history",
+            Self::Extensions => "extensions",
             Self::Other => "other",
         }
     }
@@ -102,7 +105,7 @@ impl<'a> Target<'a> {
             });
         }
         if rest.starts_with("_oci/") {
-            return Self::alone(Handler::Extension);
+            return Self::alone(Handler::Extensions);
         }
         Self::in_repository(rest)
     }
@@ -126,8 +129,11 @@ impl<'a> Target<'a> {
                 if last.is_empty() { Handler::BlobUpload } else { Handler::BlobUploadChunk };
             return of(handler, name, None);
         }
-        if let Some((name, _)) = before.split_once("/_oci/") {
-            return of(Handler::Extension, name, None);
+        if let (Some(name), "discover") = (before.strip_suffix("/_oci/ext"), last) {
+            return of(Handler::Extensions, name, None);
+        }
+        if let Some(name) = before.strip_suffix("/_oci/tag-history") {
+            return of(Handler::TagHistory, name, Some(last));
         }
         let Some((name, word)) = before.rsplit_once('/') else {
             return Self::alone(Handler::Other);
@@ -161,8 +167,9 @@ mod tests {
             ("/v2/_roadstead/collect/why/sha256:a", "collect", None, None),
             ("/v2/_roadstead/scrub", "scrub", None, None),
             ("/v2/_roadstead/x", "other", None, None),
-            ("/v2/_oci/ext/discover", "extension", None, None),
-            ("/v2/a/_oci/tag/history", "extension", Some("a"), None),
+            ("/v2/_oci/ext/discover", "extensions", None, None),
+            ("/v2/a/_oci/ext/discover", "extensions", Some("a"), None),
+            ("/v2/a/b/_oci/tag-history/t", "tag_history", Some("a/b"), Some("t")),
             ("/v2/a/b/tags/list", "tags", Some("a/b"), None),
             ("/v2/a/manifests/1.2", "manifest", Some("a"), Some("1.2")),
             ("/v2/blobs/uploads/manifests/t", "manifest", Some("blobs/uploads"), Some("t")),
@@ -203,6 +210,9 @@ mod tests {
             "POST /v2/_roadstead/scrub",
             "GET /v2/token",
             "DELETE /v2/a/_roadstead/repository",
+            "GET /v2/_oci/ext/discover",
+            "GET /v2/a/_oci/ext/discover",
+            "GET /v2/a/_oci/tag-history/t",
             "GET /v2/a/tags/list",
             "GET /v2/a/b/manifests/tags",
             "GET /v2/a/blobs/manifests/DIGEST",

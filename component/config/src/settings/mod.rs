@@ -18,6 +18,7 @@ mod http;
 pub(crate) mod kinds;
 mod log;
 mod others;
+mod policy;
 mod s3;
 mod storage;
 mod stores;
@@ -33,6 +34,7 @@ pub(crate) use kinds::{
     Description, List, Number, Parsed, Path, Statements, ValueType, duration, written,
 };
 pub(crate) use log::*;
+pub(crate) use policy::*;
 pub(crate) use s3::*;
 pub(crate) use storage::*;
 pub(crate) use tls::*;
@@ -324,6 +326,12 @@ pub(crate) static GROUPS: [Group; 10] = [
                 [access.md](access.md) explains them.",
         rows: AUTH_TABLE,
     },
+    Group {
+        title: "Policies",
+        intro: "Rules for what is stored, whoever stores it. [policies.md](policies.md) explains \
+                them.",
+        rows: POLICY_TABLE,
+    },
     Group { title: "Logs", intro: "", rows: LOG_TABLE },
     Group {
         title: "Health",
@@ -399,11 +407,12 @@ impl Section {
 }
 
 /// The sections that must not be empty in a file.
-pub(crate) static NOT_EMPTY: [&Section; 8] = [
+pub(crate) static NOT_EMPTY: [&Section; 9] = [
     &AUTH_HTPASSWD,
     &AUTH_TOKEN,
     &AUTH_OIDC,
     &RULES,
+    &IMMUTABLE,
     &STORAGE_S3,
     &STORAGE_GCS,
     &STORAGE_AZURE,

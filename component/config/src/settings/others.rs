@@ -34,10 +34,10 @@ table! {
         State::IgnoredWithWarning("there are no notifications yet, and nothing is sent", |_| false),
         Tree(&["events.includereferences", "endpoints"]),
     );
-    POLICY: Tree = Setting::refused(
-        "policy",
+    POLICY_REPOSITORY: Tree = Setting::refused(
+        "policy.repository",
         "there are no such policies; limit who may push with {auth.rules}",
-        Tree(&["repository.classes"]),
+        Tree(&["classes"]),
     );
     PROXY: Tree = Setting::refused(
         "proxy",

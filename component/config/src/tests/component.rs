@@ -119,6 +119,7 @@ fn both_understand_the_same() {
             "storage.s3.regionendpoint" => &["http://127.0.0.1:3900", "https://s3.example"],
             "storage.azure.credentials.type" => &["shared_key", "client_secret"],
             "storage.azure.serviceurl" | "storage.gcs.endpoint" => &["http://127.0.0.1:4443"],
+            "policy.immutable" => &["releases ** v.*", "days a,!b [0-9]{1,2} deletable"],
             _ => &["true", "false", "abc", "/data", "5242880"],
         }
     };
@@ -168,7 +169,7 @@ fn both_understand_the_same() {
                 (auth.issuer(), auth.rules.clone(), auth.realm.clone()),
                 (location(config), origins(config)),
                 (config.delete_enabled, config.read_only, config.sparse_images, config.redirect),
-                (config.host.clone(), config.warning.clone()),
+                (config.host.clone(), config.warning.clone(), config.immutable.clone()),
             )
         };
         assert_eq!(decisions(&component), decisions(&host), "{variables:?}: {told:?}");

@@ -254,6 +254,10 @@ fn keys_that_need_a_value() {
         (&[("auth.token", EMPTY)], "auth.token in config.yml holds nothing: "),
         (&[("auth.oidc", EMPTY)], "auth.oidc in config.yml holds nothing: "),
         (&[("auth.rules", EMPTY)], "auth.rules in config.yml holds nothing: write rules"),
+        (
+            &[("policy.immutable", EMPTY)],
+            "policy.immutable in config.yml holds nothing: write rules",
+        ),
         (&[("auth.rules", Some(""))], "auth.rules in config.yml holds nothing: write rules"),
         (&[("auth.rules[0]", Some(" "))], "auth.rules in config.yml holds nothing: write rules"),
         (

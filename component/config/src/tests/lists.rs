@@ -50,6 +50,7 @@ fn items_are_numbered() {
         ("AUTH_RULES_+1", "REGISTRY_AUTH_RULES_0"),
         ("AUTH_RULES_01", "REGISTRY_AUTH_RULES_0"),
         ("AUTH_RULES_99999999999", "REGISTRY_AUTH_RULES_0"),
+        ("POLICY_IMMUTABLE_RELEASES", "REGISTRY_POLICY_IMMUTABLE_0"),
         ("HTTP_TLS_CLIENTCAS_FILE", "REGISTRY_HTTP_TLS_CLIENTCAS_0"),
         ("HTTP_TLS_LETSENCRYPT_HOSTS_A", "REGISTRY_HTTP_TLS_LETSENCRYPT_HOSTS_0"),
         ("HTTP_TRUSTEDPROXIES_X", "REGISTRY_HTTP_TRUSTEDPROXIES_0"),
@@ -89,6 +90,34 @@ fn rules_in_all_forms() {
         assert_eq!(read(variables).unwrap().auth.rules.as_ref(), Some(&expected), "{variables:?}");
     }
     assert!(!expected.permit(&Subject::default(), Action::Push, "public/a"));
+}
+
+/// As text, as items, and both.
+#[test]
+fn rules_of_immutable_tags() {
+    let rule = |config: &crate::Config, repository, tag| {
+        config.immutable.rule(repository, tag).map(|rule| rule.name().to_owned())
+    };
+    for variables in [
+        &[("POLICY_IMMUTABLE", "one a,b v.*; two c [0-9]{1,2}")][..],
+        &[("POLICY_IMMUTABLE", "one a,b v.*\ntwo c [0-9]{1,2} # days")],
+        &[("POLICY_IMMUTABLE_10", "two c [0-9]{1,2}"), ("POLICY_IMMUTABLE_2", "one a, b v.*")],
+        &[("POLICY_IMMUTABLE", "two c [0-9]{1,2}"), ("POLICY_IMMUTABLE_0", "one a,b v.*")],
+    ] {
+        let config = read(variables).unwrap();
+        assert_eq!(rule(&config, "b", "v1").as_deref(), Some("one"), "{variables:?}");
+        assert_eq!(rule(&config, "c", "12").as_deref(), Some("two"), "{variables:?}");
+        assert_eq!(rule(&config, "c", "v1"), None, "{variables:?}");
+    }
+    for (variables, expected) in [
+        (&[("POLICY_IMMUTABLE", "one a")][..], "\"one a\": a rule has a name"),
+        (&[("POLICY_IMMUTABLE_0", "one a (")], "not a regular expression"),
+        (&[("POLICY_IMMUTABLE_0", "one a b"), ("POLICY_IMMUTABLE_1", "one c d")], "two rules one"),
+    ] {
+        let problem = problem(variables);
+        assert!(problem.starts_with("REGISTRY_POLICY_IMMUTABLE: "), "{problem}");
+        assert!(problem.contains(expected), "{problem}");
+    }
 }
 
 #[test]

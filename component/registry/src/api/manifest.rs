@@ -4,7 +4,7 @@ use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, IMMUTABLE, REVALIDATE, Registry, empty, insert, internal,
     not_modified,
 };
-use crate::store::Referrer;
+use crate::store::{Referrer, Refusal};
 use crate::{Body, Error, ManifestAction, Route};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -35,7 +35,7 @@ impl<S: Storage> Registry<S> {
                     Reference::Tag(tag) => self.store.delete_tag(name, tag).await,
                     Reference::Digest(digest) => self.store.delete_manifest(name, digest).await,
                 };
-                deleted.map_err(|error| unknown(error, &reference))?;
+                deleted.map_err(|refusal| refused(refusal, |error| unknown(error, &reference)))?;
                 Ok(empty(StatusCode::ACCEPTED))
             }
         }
@@ -115,6 +115,8 @@ impl<S: Storage> Registry<S> {
                 digest_of(Algorithm::Sha256, &bytes)?
             }
         };
+        let allowed = self.store.check_tags(name, &tags, &digest).await;
+        allowed.map_err(|refusal| refused(refusal, internal))?;
         let referrer = Referrer::of(&manifest, &digest, bytes.len() as u64);
         if referrer.is_some_and(|referrer| !referrer.fits()) {
             return Err(Error::ReferrerTooLarge);
@@ -126,8 +128,16 @@ impl<S: Storage> Registry<S> {
         check(missing, complete)?;
         let stored =
             self.store.put_manifest(name, &digest, &manifest, bytes, &tags, complete).await;
-        check(stored.map_err(internal)?, complete)?;
+        check(stored.map_err(|refusal| refused(refusal, internal))?, complete)?;
         Ok(pushed(name, digest, &manifest, &named))
+    }
+}
+
+/// The error for a refusal, with that for a failure of the storage.
+pub(super) fn refused(refusal: Refusal, failed: impl FnOnce(StorageError) -> Error) -> Error {
+    match refusal {
+        Refusal::Immutable(tag) => Error::TagImmutable(tag),
+        Refusal::Storage(error) => failed(error),
     }
 }
 

@@ -3,7 +3,9 @@
 mod blob;
 mod caching;
 mod collect;
+mod discover;
 mod health;
+mod history;
 mod list;
 mod maintenance;
 mod manifest;
@@ -18,7 +20,7 @@ use crate::{Body, Effect, Error, Gate, Permission, Progress, Route, SliceOptions
 use caching::CacheDirective;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use roadstead_access::Caller;
+use roadstead_access::{Caller, Immutable};
 use roadstead_bridge::account::{REQUEST_ID, request_id};
 use roadstead_bridge::{Account, Services, log};
 use roadstead_config::{Collection, Config};
@@ -69,6 +71,8 @@ pub struct Switches {
     pub collection: Option<Collection>,
     /// Image manifests may name blobs that the repository does not hold.
     pub sparse: bool,
+    /// Which tags never change.
+    pub immutable: Immutable,
     /// A native host in front may cache responses. Not over a bucket, where
     /// writes by other instances do not invalidate them.
     pub cached: bool,
@@ -86,6 +90,7 @@ impl Switches {
             read_only: config.read_only,
             collection: config.collection,
             sparse: config.sparse_images,
+            immutable: config.immutable.clone(),
             cached: services.front && services.storage,
             reported: services.front,
             warning: config.warning.clone(),
@@ -115,7 +120,7 @@ impl<S: Storage> Registry<S> {
     /// A registry that keeps its content in `storage`, and serves the requests
     /// that `gate` permits.
     pub fn new(storage: S, switches: Switches, gate: Gate) -> Self {
-        let store = Store::new(storage, switches.read_only);
+        let store = Store::new(storage, switches.read_only, switches.immutable.clone());
         let (collecting, scrubbing) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { store, switches, gate, collecting, scrubbing }
     }
@@ -219,6 +224,8 @@ impl<S: Storage> Registry<S> {
             Route::Token(request) => self.token(request, caller, call).await,
             Route::Repository(name) => self.delete_repository(&name).await,
             Route::Tags(name, page) => self.tags(&name, page).await,
+            Route::TagHistory(name, tag, request) => self.tag_history(&name, &tag, request).await,
+            Route::Discover(name) => Ok(self.discover(name.as_ref())),
             Route::Manifest(name, reference, action) => {
                 self.manifest(&name, reference, action, call).await
             }

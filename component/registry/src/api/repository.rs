@@ -1,5 +1,6 @@
 //! Whole repositories: an extension, `DELETE /v2/<name>/_roadstead/repository`.
 
+use super::manifest::refused;
 use super::{Answer, Registry, internal, json};
 use crate::Error;
 use http::StatusCode;
@@ -16,10 +17,12 @@ impl<S: Storage> Registry<S> {
     /// Deletes a repository as far as one request does; the client repeats the
     /// request until the response says that it is complete.
     pub(super) async fn delete_repository(&self, name: &RepositoryName) -> Answer<S> {
-        let deleted = self.store.delete_repository(name).await.map_err(|error| match error {
+        let failed = |error| match error {
             StorageError::NotFound => Error::NameUnknown(name.clone()),
             error => internal(error),
-        })?;
+        };
+        let deleted = self.store.delete_repository(name).await;
+        let deleted = deleted.map_err(|refusal| refused(refusal, failed))?;
         let body = json!({
             "name": name.as_str(),
             "complete": deleted.complete,

@@ -102,6 +102,7 @@ pub enum Event {
 
 impl Route {
     /// The class of the route: each row of this table is complete.
+    #[expect(clippy::too_many_lines, reason = "it is one table")]
     pub fn class(&self) -> RouteClass<'_> {
         use Permission::{Catalog, Login, Maintenance, Nothing};
         let pull = |name| Permission::Repository(name, Action::Pull);
@@ -145,6 +146,9 @@ impl Route {
             Self::Repository(name) => removal("repository", name),
             Self::Tags(name, _) => read("tags", pull(name)),
             Self::Referrers(name, ..) => read("referrers", pull(name)),
+            Self::TagHistory(name, ..) => read("tag_history", pull(name)),
+            Self::Discover(None) => read("extensions", Login),
+            Self::Discover(Some(name)) => read("extensions", pull(name)),
             Self::Manifest(name, reference, action) => match (action, reference) {
                 (ManifestAction::Get | ManifestAction::Head, Reference::Tag(_)) => {
                     content("manifest", name, None)
@@ -217,6 +221,9 @@ mod tests {
             ),
             ("GET", "/v2/a/tags/list", "tags", pull, Read, "", None),
             ("GET", "/v2/a/referrers/DIGEST", "referrers", pull, Read, "", None),
+            ("GET", "/v2/a/_oci/tag-history/t?n=1", "tag_history", pull, Read, "", None),
+            ("GET", "/v2/_oci/ext/discover", "extensions", None, Read, "", None),
+            ("GET", "/v2/a/_oci/ext/discover", "extensions", pull, Read, "", None),
             ("GET", "/v2/a/manifests/t", "manifest", pull, Read, "1", Some(Event::Pull)),
             (
                 "HEAD",

@@ -14,6 +14,7 @@ pub use class::{Caching, Effect, Event, Permission, RouteClass};
 use roadstead_bridge::{collect, health, scrub};
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
 use roadstead_storage::UploadSession;
+use std::time::SystemTime;
 
 /// The endpoint that a request addresses, with its parameters.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +43,10 @@ pub enum Route {
     Repository(RepositoryName),
     /// `GET /v2/<name>/tags/list` (end-8).
     Tags(RepositoryName, PageRequest),
+    /// `GET /v2/<name>/_oci/tag-history/<tag>`: a draft of an extension.
+    TagHistory(RepositoryName, Tag, HistoryRequest),
+    /// `GET /v2/_oci/ext/discover`, or the same below a repository: which extensions there are.
+    Discover(Option<RepositoryName>),
     /// `/v2/<name>/manifests/<reference>` (end-3, end-7, end-9).
     Manifest(RepositoryName, Reference, ManifestAction),
     /// `GET /v2/<name>/referrers/<digest>` (end-12).
@@ -138,6 +143,21 @@ pub struct ReferrersRequest {
     pub page: PageRequest,
 }
 
+/// Which part of a tag's history.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HistoryRequest {
+    /// The maximum number of entries.
+    pub size: PageSize,
+    /// Only entries that are older.
+    pub before: Option<SystemTime>,
+    /// And of those of that time the ones after this digest, which need not be one.
+    pub last: Option<Digest>,
+    /// Only entries that are newer.
+    pub since: Option<SystemTime>,
+    /// Only entries of this manifest.
+    pub digest: Option<Digest>,
+}
+
 /// Which page of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PageRequest {
@@ -176,6 +196,9 @@ impl Route {
             Self::Token(_) => "/v2/token".to_owned(),
             Self::Repository(name) => format!("/v2/{name}/_roadstead/repository"),
             Self::Tags(name, _) => format!("/v2/{name}/tags/list"),
+            Self::TagHistory(name, tag, _) => format!("/v2/{name}/_oci/tag-history/{tag}"),
+            Self::Discover(None) => "/v2/_oci/ext/discover".to_owned(),
+            Self::Discover(Some(name)) => format!("/v2/{name}/_oci/ext/discover"),
             Self::Manifest(name, reference, _) => format!("/v2/{name}/manifests/{reference}"),
             Self::Referrers(name, digest, _) => format!("/v2/{name}/referrers/{digest}"),
             Self::Blob(name, digest, _) => format!("/v2/{name}/blobs/{digest}"),

@@ -4,10 +4,11 @@
 //! and may contain the words of the API themselves.
 
 use super::{
-    BlobAction, CollectionQuery, MAX_TAGS, ManifestAction, PageRequest, RECEIPT, ReferrersRequest,
-    Route, StartUpload, TokenParameters, UploadAction,
+    BlobAction, CollectionQuery, HistoryRequest, MAX_TAGS, ManifestAction, PageRequest, RECEIPT,
+    ReferrersRequest, Route, StartUpload, TokenParameters, UploadAction,
 };
 use crate::Error;
+use chrono::DateTime;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 use roadstead_bridge::{collect, health, scrub};
@@ -17,6 +18,7 @@ use roadstead_oci::{
 };
 use roadstead_storage::UploadSession;
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 /// Longest `last` that is passed on, in bytes: twice the longest name.
 ///
@@ -77,6 +79,9 @@ impl Route {
         if path == scrub::PATH {
             return allowed(method, POST, Self::Scrub);
         }
+        if rest == "_oci/ext/discover" {
+            return allowed(method, GET, Self::Discover(None));
+        }
         if rest == "token" {
             allowed(method, GET_POST, ())?;
             return Ok(Self::Token(match *method {
@@ -95,6 +100,9 @@ impl Route {
             } else {
                 upload(method, name, id, query)
             };
+        }
+        if let (Some(last), Some(component), Some("_oci"), Some(name)) = parts {
+            return extension(method, name, component, last, query);
         }
         let mut parts = rest.rsplitn(3, '/');
         match (parts.next(), parts.next(), parts.next()) {
@@ -120,6 +128,28 @@ impl Route {
             (Some(digest), Some("blobs"), Some(name)) => blob(method, name, digest),
             _ => Err(Error::UnknownEndpoint),
         }
+    }
+}
+
+/// An extension of the specification, below a repository.
+fn extension(
+    method: &Method,
+    name: &str,
+    component: &str,
+    last: &str,
+    query: Query<'_>,
+) -> Result<Route, Error> {
+    match (component, last) {
+        ("tag-history", tag) => {
+            allowed(method, GET, ())?;
+            let (name, tag) = (repository(name)?, Tag::parse(tag).map_err(Error::Tag)?);
+            Ok(Route::TagHistory(name, tag, query.history()?))
+        }
+        ("ext", "discover") => {
+            allowed(method, GET, ())?;
+            Ok(Route::Discover(Some(repository(name)?)))
+        }
+        _ => Err(Error::UnknownEndpoint),
     }
 }
 
@@ -258,6 +288,25 @@ impl<'a> Query<'a> {
             tags.push(Tag::parse(&value).map_err(Error::Tag)?);
         }
         Ok(tags)
+    }
+
+    fn history(self) -> Result<HistoryRequest, Error> {
+        let digest = |key| self.get(key).map(|digest| parse_digest(&digest)).transpose();
+        Ok(HistoryRequest {
+            size: PageSize::parse(self.get("n").as_deref()).map_err(Error::PageSize)?,
+            before: self.time("before")?,
+            last: digest("last")?,
+            since: self.time("since")?,
+            digest: digest("digest")?,
+        })
+    }
+
+    /// A time of RFC 3339. The `+` of its offset may have been sent as it is, which means a space.
+    fn time(self, key: &'static str) -> Result<Option<SystemTime>, Error> {
+        let Some(text) = self.get(key) else { return Ok(None) };
+        let time = DateTime::parse_from_rfc3339(&text)
+            .or_else(|_| DateTime::parse_from_rfc3339(&text.replace(' ', "+")));
+        time.map(|time| Some(SystemTime::from(time))).map_err(|_| Error::Time(key))
     }
 
     fn page(self) -> Result<PageRequest, Error> {

@@ -80,6 +80,9 @@ fn routes_print_as_they_parse() {
         (Method::GET, format!("/v2/_roadstead/collect/why/{digest}")),
         (Method::DELETE, "/v2/a/b/_roadstead/repository".to_owned()),
         (Method::GET, "/v2/a/b/tags/list".to_owned()),
+        (Method::GET, "/v2/a/b/_oci/tag-history/t".to_owned()),
+        (Method::GET, "/v2/_oci/ext/discover".to_owned()),
+        (Method::GET, "/v2/a/b/_oci/ext/discover".to_owned()),
         (Method::GET, "/v2/a/b/manifests/t".to_owned()),
         (Method::PUT, format!("/v2/a/manifests/{digest}")),
         (Method::GET, format!("/v2/a/referrers/{digest}")),
@@ -116,6 +119,20 @@ fn each_mistake_has_its_code() {
         (Method::GET, "/v2/a/blobs/", 400, ErrorCode::DigestInvalid),
         (Method::PUT, "/v2/a/blobs/uploads/x?digest=y", 404, ErrorCode::BlobUploadUnknown),
         (Method::GET, "/v2/_catalog?n=x", 400, ErrorCode::PaginationNumberInvalid),
+        (Method::GET, "/v2/a/_oci/tag-history/t?n=-1", 400, ErrorCode::PaginationNumberInvalid),
+        (Method::GET, "/v2/a/_oci/tag-history/t?before=x", 400, ErrorCode::Unsupported),
+        (Method::GET, "/v2/a/_oci/tag-history/t?since=2026-05-04", 400, ErrorCode::Unsupported),
+        (Method::GET, "/v2/a/_oci/tag-history/t?digest=x", 400, ErrorCode::DigestInvalid),
+        (Method::GET, "/v2/a/_oci/tag-history/t?last=x", 400, ErrorCode::DigestInvalid),
+        (Method::GET, "/v2/a/_oci/tag-history/-t", 400, ErrorCode::TagInvalid),
+        (Method::GET, "/v2/a/_oci/tag-history/", 400, ErrorCode::TagInvalid),
+        (Method::GET, "/v2/A/_oci/tag-history/t", 400, ErrorCode::NameInvalid),
+        (Method::GET, "/v2//_oci/tag-history/t", 400, ErrorCode::NameInvalid),
+        (Method::GET, "/v2/_oci/tag-history/t", 404, ErrorCode::Unsupported),
+        (Method::DELETE, "/v2/a/_oci/tag-history/t", 405, ErrorCode::Unsupported),
+        (Method::HEAD, "/v2/_oci/ext/discover", 405, ErrorCode::Unsupported),
+        (Method::GET, "/v2/a/_oci/ext/other", 404, ErrorCode::Unsupported),
+        (Method::GET, "/v2/a/_oci/other/t", 404, ErrorCode::Unsupported),
     ] {
         if status == 200 {
             assert!(parse(&method, uri).is_ok(), "{uri}");
@@ -148,8 +165,10 @@ fn long_parameters_are_shortened() {
 /// one.
 #[test]
 fn arbitrary_paths() {
-    const PIECES: [&str; 26] = [
+    const PIECES: [&str; 28] = [
         "referrers",
+        "_oci/tag-history",
+        "?before=",
         "_roadstead/repository",
         "/",
         "/",

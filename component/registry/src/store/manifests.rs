@@ -1,10 +1,11 @@
 //! Manifests are written and deleted.
 
 use super::deletions::{Announcement, Push, Waited};
-use super::{Referrer, Store};
+use super::{Referrer, Refusal, Store};
 use crate::collect::References;
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
+use roadstead_access::ImmutableRule;
 use roadstead_oci::{Digest, Manifest, ManifestKind, Reference, RepositoryName, Tag};
 use roadstead_storage::condemned::prepare_upload;
 use roadstead_storage::{Key, PushedManifest, Storage, StorageError, StoredManifest};
@@ -26,7 +27,9 @@ impl<S: Storage> Store<S> {
     /// leads nowhere. Acknowledged is what is still there when no deletion goes on
     /// that might remove it. Manifests that it names, and that a collector has taken
     /// away, are restored. `complete` says that the caller has just seen that the
-    /// repository holds its blobs.
+    /// repository holds its blobs. Tags that never change are created: see
+    /// [`Store::check_tags`], which comes before. If one of them points elsewhere by now, what
+    /// was written before it stays.
     ///
     /// Returns the blobs that the manifest names and the repository does not hold, if
     /// that had to be looked at: if it is to be complete, or if a collector has moved
@@ -39,7 +42,8 @@ impl<S: Storage> Store<S> {
         bytes: Bytes,
         tags: &[Tag],
         complete: bool,
-    ) -> Result<Vec<Digest>, StorageError> {
+    ) -> Result<Vec<Digest>, Refusal> {
+        let fixed = self.fixed_tags(name, tags);
         let referrer = Referrer::of(manifest, digest, bytes.len() as u64);
         // What an image refers to are blobs.
         let named: BTreeSet<Digest> = match manifest.kind() {
@@ -58,7 +62,7 @@ impl<S: Storage> Store<S> {
         let relied: &[&Digest] = if complete { &blobs } else { &[] };
         let mut waited = Waited::new();
         for attempt in 0..PUSH_ATTEMPTS {
-            self.write_manifest(&pushed, bytes.clone(), referrer.as_ref()).await?;
+            self.write_manifest(&pushed, bytes.clone(), referrer.as_ref(), &fixed).await?;
             // Nothing was moved yet, so `relied` is all; `push_state` does not look at referrers.
             if attempt == 0
                 && referrer.is_none()
@@ -83,7 +87,7 @@ impl<S: Storage> Store<S> {
             }
         }
         let cause = format!("{digest} in {name} is deleted as often as it is pushed");
-        Err(StorageError::Unavailable(cause))
+        Err(StorageError::Unavailable(cause).into())
     }
 
     /// Writes all of a push. Tags come last.
@@ -92,15 +96,22 @@ impl<S: Storage> Store<S> {
         pushed: &PushedManifest,
         bytes: Bytes,
         referrer: Option<&Referrer>,
-    ) -> Result<(), StorageError> {
-        let Some(referrer) = referrer else {
-            return self.storage.store_manifest(pushed, bytes).await;
-        };
+        fixed: &[(&Tag, &ImmutableRule)],
+    ) -> Result<(), Refusal> {
+        if referrer.is_none() && fixed.is_empty() {
+            return Ok(self.storage.store_manifest(pushed, bytes).await?);
+        }
         let untagged = PushedManifest { tags: Vec::new(), ..pushed.clone() };
         self.storage.store_manifest(&untagged, bytes).await?;
         let PushedManifest { repository, digest, media_type, tags } = pushed;
-        self.put_referrer(repository, referrer).await?;
-        for tag in tags {
+        if let Some(referrer) = referrer {
+            self.put_referrer(repository, referrer).await?;
+        }
+        // The others stay as they are if one of these is refused.
+        for &fixed in fixed {
+            self.create_tag(repository, fixed, digest, media_type).await?;
+        }
+        for tag in tags.iter().filter(|tag| fixed.iter().all(|(fixed, _)| fixed != tag)) {
             self.storage.link_tag(repository, tag, digest, media_type).await?;
         }
         Ok(())
@@ -150,7 +161,8 @@ impl<S: Storage> Store<S> {
         &self,
         name: &RepositoryName,
         digest: &Digest,
-    ) -> Result<(), StorageError> {
+    ) -> Result<(), Refusal> {
+        self.check_all_deletable(name, Some(digest)).await?;
         let bytes = self.bytes_to_delete(name, digest).await?;
         let announcement = self.announce(name, digest).await?;
         self.remove_old(name, &announcement).await?;
@@ -187,7 +199,7 @@ impl<S: Storage> Store<S> {
         digest: &Digest,
         bytes: Option<Bytes>,
         mut announcement: Announcement,
-    ) -> Result<(), StorageError> {
+    ) -> Result<(), Refusal> {
         // First: who finds no link would restore it from there.
         let taken = Key::MovedRevision(name.clone(), digest.clone());
         let was_taken = self.storage.exists(&taken).await?;
@@ -197,7 +209,14 @@ impl<S: Storage> Store<S> {
         // Read only now: a push that has not seen the announcement may just have
         // ended.
         let stat = self.manifest_stat(name, digest).await?;
-        let tags = self.delete_tags_of(name, digest, &mut announcement).await?;
+        let tags = match self.delete_tags_of(name, digest, &mut announcement).await {
+            Err(refusal @ Refusal::Immutable(_)) => {
+                // Nothing that pushes have to wait for is going on.
+                self.end(announcement).await?;
+                return Err(refusal);
+            }
+            tags => tags?,
+        };
         self.renew(&mut announcement, &[]).await?;
         let media_type = stat.as_ref().and_then(|stat| stat.media_type.as_ref());
         let referrer = bytes.as_ref().and_then(|bytes| {
@@ -226,6 +245,6 @@ impl<S: Storage> Store<S> {
         self.end(announcement).await?;
         // Tags without the link were left by an earlier version, or by others; an
         // entry among the referrers by a process that died.
-        if !held && tags == 0 && !was_taken { Err(StorageError::NotFound) } else { Ok(()) }
+        if !held && tags == 0 && !was_taken { Err(StorageError::NotFound.into()) } else { Ok(()) }
     }
 }

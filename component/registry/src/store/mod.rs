@@ -5,6 +5,8 @@
 
 mod blobs;
 mod deletions;
+mod history;
+mod immutable;
 mod manifests;
 mod referrers;
 mod repository;
@@ -13,8 +15,11 @@ mod tags;
 mod tombstones;
 
 pub(crate) use blobs::Opened;
+pub(crate) use history::{HistoryPage, HistoryQuery, LONGEST, Recorded};
+pub(crate) use immutable::Refusal;
 pub(crate) use referrers::Referrer;
 
+use roadstead_access::Immutable;
 use roadstead_storage::Storage;
 
 /// The registry's content.
@@ -24,10 +29,12 @@ pub(crate) struct Store<S> {
     pub(crate) storage: S,
     /// Whether nothing is written.
     read_only: bool,
+    /// Which tags never change.
+    immutable: Immutable,
 }
 
 impl<S: Storage> Store<S> {
-    pub(crate) fn new(storage: S, read_only: bool) -> Self {
-        Self { storage, read_only }
+    pub(crate) fn new(storage: S, read_only: bool, immutable: Immutable) -> Self {
+        Self { storage, read_only, immutable }
     }
 }

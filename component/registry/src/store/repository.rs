@@ -12,8 +12,8 @@
 //!
 //! `docs/decisions/0013-repositories.md` has the reasons.
 
-use super::Store;
 use super::deletions::Announcement;
+use super::{Refusal, Store};
 use bytes::Bytes;
 use futures::future::try_join_all;
 use roadstead_oci::{Digest, RepositoryName};
@@ -102,10 +102,11 @@ impl<S: Storage> Store<S> {
     pub(crate) async fn delete_repository(
         &self,
         name: &RepositoryName,
-    ) -> Result<Deleted, StorageError> {
+    ) -> Result<Deleted, Refusal> {
+        self.check_all_deletable(name, None).await?;
         if !self.holds_anything(name).await? {
             self.storage.tidy(name).await?;
-            return Err(StorageError::NotFound);
+            return Err(StorageError::NotFound.into());
         }
         let id = Uuid::new_v4().as_u128();
         let key = Key::RepositoryDeletion { repository: name.clone(), id };
@@ -123,7 +124,11 @@ impl<S: Storage> Store<S> {
                 Ok(complete) => run.deleted.complete = complete,
                 // Its last request may still be carried out: pushes wait until it
                 // has surely ended.
-                Err(error) => return Err(error),
+                Err(error @ Refusal::Storage(_)) => return Err(error),
+                Err(refusal) => {
+                    self.end(run.announcement).await?;
+                    return Err(refusal);
+                }
             },
             Ok(false) => {}
             Err(error) => {
@@ -190,7 +195,7 @@ impl<S: Storage> Store<S> {
 
     /// Deletes tags and manifests. Ends with pushes waiting and no manifest left, or
     /// with `false` when the rest is left to the next request.
-    async fn delete_content(&self, run: &mut Run<'_>) -> Result<bool, StorageError> {
+    async fn delete_content(&self, run: &mut Run<'_>) -> Result<bool, Refusal> {
         loop {
             // Those that were taken away first: who finds no link would restore it.
             let taken = Collection::MovedRevisions(run.name.clone());
@@ -212,7 +217,7 @@ impl<S: Storage> Store<S> {
 
     /// Deletes what is left when there are no manifests, and says whether that is
     /// all of it. Pushes wait.
-    async fn delete_foundations(&self, run: &mut Run<'_>) -> Result<bool, StorageError> {
+    async fn delete_foundations(&self, run: &mut Run<'_>) -> Result<bool, Refusal> {
         let name = run.name.clone();
         // Tags that lead nowhere.
         if !self.delete_tags(run).await? {
@@ -263,10 +268,25 @@ impl<S: Storage> Store<S> {
         Ok(all && !goes_on && !moved)
     }
 
-    async fn delete_tags(&self, run: &mut Run<'_>) -> Result<bool, StorageError> {
-        let tags = Collection::Tags(run.name.clone());
-        let (count, all) = self.delete_all(run, &tags, |_| true).await?;
+    /// Deletes tags, but for one that cannot be deleted, which was pushed since this was looked at.
+    async fn delete_tags(&self, run: &mut Run<'_>) -> Result<bool, Refusal> {
+        let (name, tags) = (run.name, Collection::Tags(run.name.clone()));
+        let mut kept = None;
+        let goes = |entry: &Entry| match &entry.key {
+            Key::Tag(_, tag) => match self.kept(name, tag) {
+                Some(refusal) => {
+                    kept = Some(refusal);
+                    false
+                }
+                None => true,
+            },
+            _ => true,
+        };
+        let (count, all) = self.delete_all(run, &tags, goes).await?;
         run.deleted.tags += count;
+        if let Some(refusal) = kept {
+            return Err(refusal);
+        }
         if !all {
             return Ok(false);
         }
@@ -300,7 +320,7 @@ impl<S: Storage> Store<S> {
     }
 
     /// Deletes the manifests, and says whether that is all of them.
-    async fn delete_manifests(&self, run: &mut Run<'_>) -> Result<bool, StorageError> {
+    async fn delete_manifests(&self, run: &mut Run<'_>) -> Result<bool, Refusal> {
         let collection = Collection::Revisions(run.name.clone());
         let mut pages = Pages::new(&collection, None, STEP);
         while let Some(entries) = pages.next(&self.storage).await? {
@@ -327,11 +347,7 @@ impl<S: Storage> Store<S> {
     }
 
     /// Deletes a manifest that was listed, and says whether it was still there.
-    async fn delete_listed(
-        &self,
-        name: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<bool, StorageError> {
+    async fn delete_listed(&self, name: &RepositoryName, digest: &Digest) -> Result<bool, Refusal> {
         let deleted = async {
             let bytes = self.bytes_to_delete(name, digest).await?;
             let announcement = self.announce(name, digest).await?;
@@ -339,7 +355,7 @@ impl<S: Storage> Store<S> {
         };
         match deleted.await {
             Ok(()) => Ok(true),
-            Err(StorageError::NotFound) => Ok(false),
+            Err(Refusal::Storage(StorageError::NotFound)) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -1,7 +1,7 @@
 //! Tags are listed and deleted.
 
-use super::Store;
 use super::deletions::Announcement;
+use super::{Refusal, Store};
 use roadstead_oci::{Digest, RepositoryName, Tag};
 use roadstead_storage::{
     Collection, Key, NameList, NamesQuery, Page, Pages, Storage, StorageError,
@@ -38,15 +38,11 @@ impl<S: Storage> Store<S> {
     }
 
     /// Deletes a tag. The manifest stays.
-    pub(crate) async fn delete_tag(
-        &self,
-        name: &RepositoryName,
-        tag: &Tag,
-    ) -> Result<(), StorageError> {
+    pub(crate) async fn delete_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<(), Refusal> {
+        self.check_deletable(name, tag).await?;
         self.storage.remove(&Key::Tag(name.clone(), tag.clone())).await?;
-        // The digests that it had are of no use without it, and only
-        // distribution reads them: a concurrent push of the tag may lose its
-        // entry, and what fails to be deleted does no harm.
+        // As distribution does. A concurrent push of the tag may lose its entry: then
+        // its history has the tag itself. What fails to be deleted does no harm.
         let _ = self.delete_history(name, tag).await;
         Ok(())
     }
@@ -64,16 +60,17 @@ impl<S: Storage> Store<S> {
     }
 
     /// Deletes all tags that point to a digest, and says how many. A tag is
-    /// announced before it is read the last time.
+    /// announced before it is read the last time. One that cannot be deleted ends it.
     pub(super) async fn delete_tags_of(
         &self,
         name: &RepositoryName,
         digest: &Digest,
         announcement: &mut Announcement,
-    ) -> Result<usize, StorageError> {
+    ) -> Result<usize, Refusal> {
         let (mut after, mut count) = (None, 0);
         loop {
             let page = self.tags_page(name, after.as_deref(), STEP, true).await?;
+            self.check_page(name, &page, Some(digest))?;
             let tags = page.names.iter().zip(&page.values);
             let tags = tags.filter(|(_, link)| link.trim_end() == digest.as_str());
             let tags: Vec<Tag> = tags.filter_map(|(tag, _)| Tag::parse(tag).ok()).collect();

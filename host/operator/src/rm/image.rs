@@ -4,14 +4,14 @@ use roadstead_oci::{Reference, RepositoryName};
 
 /// A tag or a manifest of a registry.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Image {
-    pub(super) name: RepositoryName,
-    pub(super) reference: Reference,
+pub(crate) struct Image {
+    pub(crate) name: RepositoryName,
+    pub(crate) reference: Reference,
 }
 
 impl Image {
     /// Reads what follows the registry; all of the target is named in messages.
-    pub(super) fn parse(text: &str, target: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, target: &str) -> Result<Self, String> {
         let (name, reference) = match text.split_once('@') {
             // A digest says more than a tag before it.
             Some((name, digest)) => (name.split(':').next().unwrap_or(name), digest),
@@ -28,13 +28,13 @@ impl Image {
     }
 }
 
-/// The registry, with its scheme if it has one, and what follows.
-pub(super) fn split(text: &str) -> Result<(&str, &str), String> {
+/// The registry, with its scheme if it has one, and what follows; `command` is named in messages.
+pub(crate) fn split<'a>(text: &'a str, command: &str) -> Result<(&'a str, &'a str), String> {
     const EXAMPLE: &str = "use the form registry.example:5000/team/app:1.2";
     if text.starts_with(['/', '.']) {
         return Err(format!(
             "this is no registry: {EXAMPLE}, or for a data directory that nobody serves: \
-             roadstead rm --directory DIRECTORY team/app:1.2"
+             roadstead {command} --directory DIRECTORY team/app:1.2"
         ));
     }
     let start = text.find("://").map_or(0, |at| at + "://".len());
@@ -63,7 +63,7 @@ mod tests {
             (format!("a.example/b@{digest}"), "a.example", "b", &digest),
             (format!("a.example/b:v1@{digest}"), "a.example", "b", &digest),
         ] {
-            let (found, rest) = split(&text).unwrap();
+            let (found, rest) = split(&text, "rm").unwrap();
             let image = Image::parse(rest, &text).unwrap();
             assert_eq!((found, image.name.as_str()), (registry, name));
             assert_eq!(image.reference.to_string(), reference);
@@ -77,10 +77,13 @@ mod tests {
             ("a.example/b:", "tag"),
             ("a.example/b@v 1", ""),
         ] {
-            let image = split(text).and_then(|(_, rest)| Image::parse(rest, text));
+            let image = split(text, "rm").and_then(|(_, rest)| Image::parse(rest, text));
             let problem = image.unwrap_err();
             assert!(problem.contains(said), "{text}: {problem}");
         }
-        assert_eq!(split("https://a.example:5000/v2/b").unwrap(), ("https://a.example:5000", "b"));
+        assert_eq!(
+            split("https://a.example:5000/v2/b", "rm").unwrap(),
+            ("https://a.example:5000", "b")
+        );
     }
 }

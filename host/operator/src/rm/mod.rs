@@ -1,7 +1,7 @@
 //! `roadstead rm`: deletes tags, manifests and whole repositories of a registry, or of a
 //! storage that nobody serves.
 
-mod image;
+pub(crate) mod image;
 mod removal;
 
 use crate::client::{Client, Connection};
@@ -119,7 +119,8 @@ impl Target {
     fn parse(text: &str, args: &Args) -> Result<Self, String> {
         let (registry, rest) = match args.storage() {
             Some(_) => (None, text),
-            None => image::split(text).map(|(registry, rest)| (Some(registry.to_owned()), rest))?,
+            None => image::split(text, "rm")
+                .map(|(registry, rest)| (Some(registry.to_owned()), rest))?,
         };
         if !args.repository {
             return Ok(Self { registry, what: What::Image(Image::parse(rest, text)?) });

@@ -460,7 +460,8 @@ async fn nothing_is_written() {
     };
     for operation in [
         Operation::Link { key: key.clone(), digest: digest.clone(), media_type: None },
-        Operation::LinkTag { repository: name.clone(), tag, digest: digest.clone() },
+        Operation::LinkTag { repository: name.clone(), tag: tag.clone(), digest: digest.clone() },
+        Operation::CreateTag { repository: name.clone(), tag, digest: digest.clone() },
         Operation::Remove(key.clone()),
         Operation::Unlink { key: key.clone(), digest },
         Operation::Tidy(name),

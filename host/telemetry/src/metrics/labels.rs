@@ -292,7 +292,7 @@ impl Handler {
             Endpoint::BlobUpload => Self::BlobUpload,
             Endpoint::BlobUploadChunk => Self::BlobUploadChunk,
             Endpoint::Repository | Endpoint::Collect | Endpoint::Scrub => Self::Maintenance,
-            Endpoint::Extension => Self::Extension,
+            Endpoint::TagHistory | Endpoint::Extensions => Self::Extension,
             Endpoint::Other => Self::Other,
         }
     }

@@ -5,8 +5,9 @@ use super::{
     tag_key,
 };
 use bytes::Bytes;
+use futures::future::join_all;
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_storage::{Key, PushState, PushedManifest, StorageError};
+use roadstead_storage::{Created, Key, PushState, PushedManifest, StorageError};
 
 pub(super) async fn check<S: Testable>(storage: &S) {
     let name = repository();
@@ -19,6 +20,7 @@ pub(super) async fn check<S: Testable>(storage: &S) {
     check_unlink(storage, &name).await;
     check_companions(storage).await;
     check_pushed(storage).await;
+    check_created(storage).await;
 }
 
 /// An object of each kind that has a value of its own. Tags may be spelt as
@@ -236,6 +238,44 @@ async fn check_pushed<S: Testable>(storage: &S) {
     storage.write(&deletion, Bytes::new()).await.unwrap();
     assert_eq!(state().await, None, "a deletion is announced");
     storage.delete(&deletion).await.unwrap();
+}
+
+/// A tag is created, and replaces no other.
+async fn check_created<S: Testable>(storage: &S) {
+    let (name, media) = (repository(), media_type("a/b"));
+    let (one, two) = (sha256(b"one"), sha512(b"two"));
+    let create = async |digest| storage.create_tag(&name, &tag("created"), digest, &media).await;
+    let history = |digest: &Digest| Key::TagHistory(name.clone(), tag("created"), digest.clone());
+    let key = tag_key(&name, "created");
+    for _ in 0..2 {
+        assert_eq!(create(&one).await, Ok(Created::Here));
+        assert_eq!(create(&two).await, Ok(Created::Elsewhere(one.clone())));
+        assert_eq!(storage.read(&key).await, Ok(Bytes::from(one.to_string())));
+        assert_eq!(storage.exists(&history(&one)).await, Ok(true));
+        assert_eq!(storage.exists(&history(&two)).await, Ok(false), "it was refused");
+    }
+    // As another writer may have written it.
+    storage.write(&key, line(&two)).await.unwrap();
+    assert_eq!(create(&two).await, Ok(Created::Here));
+    assert_eq!(create(&one).await, Ok(Created::Elsewhere(two.clone())));
+    storage.remove(&key).await.unwrap();
+    storage.delete(&history(&one)).await.unwrap();
+    assert_eq!(create(&two).await, Ok(Created::Here));
+    // Of several at the same time, one succeeds at most.
+    let digests: Vec<Digest> = (0..4_u8).map(|n| sha256(&[n])).collect();
+    let at_once = digests.iter().map(async |digest| {
+        (digest, storage.create_tag(&name, &tag("at-once"), digest, &media).await)
+    });
+    let outcomes = join_all(at_once).await;
+    let here: Vec<_> = outcomes.iter().filter(|(_, it)| *it == Ok(Created::Here)).collect();
+    assert!(here.len() <= 1, "{outcomes:?}");
+    if let [(digest, _)] = here.as_slice() {
+        let found = storage.read(&tag_key(&name, "at-once")).await;
+        assert_eq!(found, Ok(Bytes::from(digest.to_string())));
+    }
+    for (_, outcome) in &outcomes {
+        assert!(matches!(outcome, Ok(_) | Err(StorageError::Unavailable(_))), "{outcome:?}");
+    }
 }
 
 /// A link with the line break that another writer may have added.

@@ -15,6 +15,9 @@ pub(crate) const SOURCE: &str = "source";
 /// The bytes of the blob.
 pub(crate) const BLOB: &[u8] = b"the bytes of a blob";
 
+/// A tag that never changes, in the scenarios that name it.
+pub(crate) const FIXED: &str = "f";
+
 /// A manifest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Item {
@@ -144,6 +147,11 @@ impl Upload {
 }
 
 impl Ask {
+    /// Whether it names the tag that never changes.
+    pub(crate) fn is_fixed(self) -> bool {
+        matches!(self, Self::Put(_, Some(FIXED)) | Self::DeleteTag(FIXED))
+    }
+
     /// The request.
     ///
     /// # Panics

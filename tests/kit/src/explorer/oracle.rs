@@ -1,7 +1,7 @@
 //! What may happen: some order of the requests, one after the other, that gives
 //! the same responses and the same end.
 
-use super::ask::{Ask, BLOB, Item, Upload};
+use super::ask::{Ask, BLOB, FIXED, Item, Upload};
 use super::stage::Span;
 use super::world::World;
 use bytes::Bytes;
@@ -21,6 +21,7 @@ pub struct Model {
 }
 
 /// A request and what came of it.
+#[expect(clippy::struct_excessive_bools, reason = "each says something else of it")]
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) ask: Ask,
@@ -33,6 +34,8 @@ pub(crate) struct Event {
     pub(crate) yields: bool,
     /// Whether an image is pushed at the same time.
     pub(crate) links: bool,
+    /// Whether it may be refused because another request claims the same tag.
+    pub(crate) claims: bool,
 }
 
 impl Model {
@@ -45,6 +48,9 @@ impl Model {
             404 => !was,
             _ => false,
         };
+        if self.is_fixed_against(ask) {
+            return status == 409;
+        }
         match ask {
             Ask::Put(Item::Image, _) if status == 400 => !self.blob,
             Ask::Put(Item::Image, _) if !self.blob => false,
@@ -103,7 +109,9 @@ impl Model {
                 all.push(model.clone());
                 model.referrer |= item == Item::Referrer;
                 all.push(model.clone());
-                if let Some(tag) = tag {
+                if let Some(tag) = tag
+                    && (tag != FIXED || !self.is_fixed_elsewhere(item))
+                {
                     model.tags.insert(tag.to_owned(), item);
                     all.push(model);
                 }
@@ -162,6 +170,9 @@ impl Model {
     /// pushed just now, or that the push of an image has seen and links again; and of a
     /// repository, all that another deletion is about to delete.
     fn beside_others(&self, event: &Event) -> Vec<Self> {
+        if event.beside && event.status.is_some_and(|status| status != 202) {
+            return self.refused(event);
+        }
         if !event.beside || event.status.is_none_or(|status| status != 202) {
             return Vec::new();
         }
@@ -170,6 +181,44 @@ impl Model {
             Ask::DeleteRepository => {
                 let mut all = vec![Self { blob: self.blob, ..Self::default() }];
                 all.extend(event.yields.then(|| self.clone()));
+                all
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a request is refused because of the tag that never changes.
+    fn is_fixed_against(&self, ask: Ask) -> bool {
+        match ask {
+            Ask::Put(item, Some(FIXED)) => self.is_fixed_elsewhere(item),
+            Ask::Delete(item) => self.tags.get(FIXED) == Some(&item),
+            Ask::DeleteTag(FIXED) | Ask::DeleteRepository => self.tags.contains_key(FIXED),
+            _ => false,
+        }
+    }
+
+    /// Whether the tag that never changes points to another manifest.
+    fn is_fixed_elsewhere(&self, item: Item) -> bool {
+        self.tags.get(FIXED).is_some_and(|found| *found != item)
+    }
+
+    /// What a request leaves that is refused because of the tag that never changes: a push that
+    /// was not first has stored the manifest, and a deletion of the repository may have begun.
+    fn refused(&self, event: &Event) -> Vec<Self> {
+        let status = event.status.map_or(0, |status| status.as_u16());
+        match event.ask {
+            Ask::Put(item, Some(FIXED))
+                if status == 409 && self.is_fixed_elsewhere(item)
+                    || status == 503 && event.claims =>
+            {
+                let mut all = self.partly(event.ask);
+                all.retain(|model| model.tags == self.tags);
+                all
+            }
+            Ask::DeleteRepository if status == 409 && self.tags.contains_key(FIXED) => {
+                let mut all = self.partly(event.ask);
+                let fixed = self.tags.get(FIXED);
+                all.retain(|model| model.tags.get(FIXED) == fixed);
                 all
             }
             _ => Vec::new(),
@@ -194,7 +243,7 @@ impl Model {
             404 => Vec::new(),
             status => return Err(format!("the list of tags has the status {status}")),
         };
-        for tag in ["a", "b", "c"] {
+        for tag in ["a", "b", "c", FIXED] {
             let response = ask(Ask::GetTag(tag));
             let item = check(Ask::GetTag(tag), &response)?;
             match (item, names.iter().any(|name| name == tag)) {

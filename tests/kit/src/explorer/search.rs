@@ -5,6 +5,7 @@ use super::oracle::{Event, Model, check};
 use super::schedule::{DepthFirst, Random, Scheduler};
 use super::stage::{Fault, FaultKind, Performance, Span, Task, perform};
 use super::world::{Medium, World};
+use crate::bucket::Conditions;
 use bytes::Bytes;
 use http::Response;
 use std::fmt::Write as _;
@@ -115,7 +116,8 @@ fn depth_first(
 
 /// Prepares a storage for a scenario.
 fn prepare(medium: Medium, scenario: &Scenario, upload: &Upload) -> Result<(World, Model), String> {
-    let world = World::new(medium, scenario.asks.len());
+    let fixed = scenario.before.iter().chain(scenario.asks).any(|ask| ask.is_fixed());
+    let world = World::new(medium, scenario.asks.len()).with_fixed_tag(fixed);
     let mut model = Model::default();
     for &ask in scenario.before {
         let response = send(&world, 0, ask, upload);
@@ -179,14 +181,19 @@ fn run(
     for (task, (&ask, response)) in scenario.asks.iter().zip(&responses).enumerate() {
         let response = response.as_ref().filter(|_| !died(task));
         if let Some(response) = response {
-            problem = problem.or(check(ask, response).err());
+            // Without conditions, of two claims of one tag both may be refused.
+            let claims = ask.is_fixed() && medium == Medium::Bucket(Conditions::Ignored);
+            if !claims || response.status() != 503 {
+                problem = problem.or(check(ask, response).err());
+            }
         }
         let status = response.map(Response::status);
         let (span, beside) = (performance.spans[task], scenario.asks.len() > 1);
         let same = scenario.asks.iter().filter(|&&other| other == ask).count();
         let yields = ask == Ask::DeleteRepository && same > 1;
         let links = scenario.asks.iter().any(|ask| matches!(ask, Ask::Put(Item::Image, _)));
-        events.push(Event { ask, status, span, beside, yields, links });
+        let claims = ask.is_fixed() && medium == Medium::Bucket(Conditions::Ignored);
+        events.push(Event { ask, status, span, beside, yields, links, claims });
     }
     if performance.faulted {
         world.reopen(scenario.asks.len());
@@ -274,7 +281,9 @@ fn inject_at(
 ) -> Result<bool, String> {
     let upload = Upload::default();
     let scenario = Scenario { before, asks: &[] };
-    let (mut world, model) = prepare(medium, &scenario, &upload)?;
+    let (world, model) = prepare(medium, &scenario, &upload)?;
+    let fixed = before.iter().any(|ask| ask.is_fixed()) || ask.is_fixed();
+    let mut world = world.with_fixed_tag(fixed);
     world.reopen(1);
     let place = Mutex::new(None);
     let task: Task<'_> = Box::new(|| {
@@ -294,8 +303,10 @@ fn inject_at(
     }
     let acknowledged = status.filter(|status| !status.is_server_error());
     let span = performance.spans[0];
-    let event =
-        |status| vec![Event { ask, status, span, beside: false, yields: false, links: false }];
+    let event = |status| {
+        let (beside, yields, links, claims) = (false, false, false, false);
+        vec![Event { ask, status, span, beside, yields, links, claims }]
+    };
     let history =
         |problem: String| history(medium, &scenario, &event(status), &performance, &problem);
     let end = Model::observe(&world).map_err(history)?;

@@ -1,5 +1,6 @@
 //! A storage in memory, and registries over it.
 
+use super::ask::FIXED;
 use crate::body::NativeBodies;
 use crate::bucket::{Conditions, MemoryBucket};
 use crate::directory::{NativeDirectory, make_older};
@@ -50,12 +51,18 @@ pub(crate) trait Work {
     async fn run<S: Storage>(self, storage: &S) -> Result<Self::Output, StorageError>;
 }
 
-/// The settings of all registries.
-fn config() -> &'static Config {
+/// The settings of all registries, or of those with a tag that never changes.
+fn config(fixed: bool) -> &'static Config {
     static CONFIG: OnceLock<Config> = OnceLock::new();
-    CONFIG.get_or_init(|| {
-        let deletes = ("REGISTRY_STORAGE_DELETE_ENABLED".to_owned(), "true".to_owned());
-        Config::from_variables([deletes]).unwrap_or_else(|error| panic!("{error}"))
+    static CONFIG_FIXED: OnceLock<Config> = OnceLock::new();
+    let place = if fixed { &CONFIG_FIXED } else { &CONFIG };
+    place.get_or_init(|| {
+        let mut settings = vec![("REGISTRY_STORAGE_DELETE_ENABLED".to_owned(), "true".to_owned())];
+        if fixed {
+            let rule = format!("fixed ** {FIXED}");
+            settings.push(("REGISTRY_POLICY_IMMUTABLE".to_owned(), rule));
+        }
+        Config::from_variables(settings).unwrap_or_else(|error| panic!("{error}"))
     })
 }
 
@@ -67,6 +74,8 @@ pub struct World {
     /// By process; none for a bucket.
     directories: Vec<Arc<Directory>>,
     bucket: MemoryBucket,
+    /// Whether a tag never changes.
+    fixed: bool,
 }
 
 impl World {
@@ -82,9 +91,15 @@ impl World {
             Medium::Bucket(conditions) => MemoryBucket::default().with_conditions(conditions),
             Medium::Directory | Medium::SharedDirectory => MemoryBucket::default(),
         };
-        let mut world = Self { medium, root, directories: Vec::new(), bucket };
+        let mut world = Self { medium, root, directories: Vec::new(), bucket, fixed: false };
         world.reopen(processes);
         world
+    }
+
+    /// The same with a tag that never changes, if `fixed`.
+    #[must_use]
+    pub fn with_fixed_tag(self, fixed: bool) -> Self {
+        Self { fixed, ..self }
     }
 
     /// Has all processes die, and others begin.
@@ -137,7 +152,7 @@ impl World {
     /// When the settings are not valid.
     pub fn send(&self, process: usize, request: Request<Bytes>) -> Response<Bytes> {
         match self.directories.get(process % self.directories.len().max(1)) {
-            Some(directory) => block_on(over(directory).send(request)),
+            Some(directory) => block_on(self.over(directory).send(request)),
             None => block_on(self.over_bucket().send(request)),
         }
     }
@@ -145,13 +160,22 @@ impl World {
     /// Has the last process do a slice of garbage collection.
     pub(crate) fn collect(&self, order: &SliceOptions) -> Result<Progress, StorageError> {
         match self.directories.last() {
-            Some(directory) => block_on(over(directory).collect(order)),
+            Some(directory) => block_on(self.over(directory).collect(order)),
             None => block_on(self.over_bucket().collect(order)),
         }
     }
 
     fn over_bucket(&self) -> NativeRegistry {
-        registry(self.storage_in_bucket())
+        self.registry(self.storage_in_bucket())
+    }
+
+    fn over(&self, directory: &Arc<Directory>) -> NativeRegistry {
+        self.registry(storage_in(directory))
+    }
+
+    fn registry(&self, storage: impl Into<NativeStorage>) -> NativeRegistry {
+        let registry = NativeRegistry::with_config(storage.into(), config(self.fixed));
+        registry.unwrap_or_else(|error| panic!("the settings: {error}"))
     }
 
     fn storage_in_bucket(&self) -> CloudStorage<NativeBodies> {
@@ -170,15 +194,6 @@ impl World {
 
 fn storage_in(directory: &Arc<Directory>) -> DirectoryStorage<NativeDirectory> {
     DirectoryStorage(NativeDirectory::new(Arc::clone(directory)))
-}
-
-fn over(directory: &Arc<Directory>) -> NativeRegistry {
-    registry(storage_in(directory))
-}
-
-fn registry(storage: impl Into<NativeStorage>) -> NativeRegistry {
-    let registry = NativeRegistry::with_config(storage.into(), config());
-    registry.unwrap_or_else(|error| panic!("the settings: {error}"))
 }
 
 /// Makes the files below a directory older that are in one of deletions.

@@ -10,9 +10,11 @@ mod blobs;
 mod collect;
 mod deletes;
 pub mod filled;
+mod history;
 mod lists;
 mod manifests;
 mod mounts;
+mod policies;
 mod referrers;
 mod scrub;
 mod settings;
@@ -113,6 +115,10 @@ pub fn all() -> Vec<Table> {
         settings::read_only,
         settings::warning,
         settings::sparse_images,
+        policies::immutable_tags,
+        policies::immutable_tags_of_several,
+        history::history_of_a_tag,
+        history::extensions,
     ]
 }
 

@@ -20,6 +20,8 @@ pub struct Step {
     status: StatusCode,
     expected: Vec<(HeaderName, Option<String>)>,
     content: Content,
+    /// What is in the body besides.
+    said: Vec<String>,
 }
 
 /// What the body of a response must be.
@@ -28,6 +30,8 @@ enum Content {
     Any,
     Exactly(Bytes),
     Code(&'static str),
+    /// An index of these manifests, in any order.
+    Manifests(Vec<String>),
 }
 
 /// `GET path`. In every path, `{location}` stands for the path and query of
@@ -110,6 +114,7 @@ impl Step {
             status: StatusCode::OK,
             expected: Vec::new(),
             content: Content::Any,
+            said: Vec::new(),
         }
     }
 
@@ -174,6 +179,22 @@ impl Step {
         self.status(status)
     }
 
+    /// The body must be an index of manifests with these digests, in any order.
+    #[must_use]
+    pub fn manifests(mut self, digests: &[&str]) -> Self {
+        let mut digests: Vec<String> = digests.iter().map(ToString::to_string).collect();
+        digests.sort_unstable();
+        self.content = Content::Manifests(digests);
+        self
+    }
+
+    /// The body must have this text in it.
+    #[must_use]
+    pub fn says(mut self, text: impl Into<String>) -> Self {
+        self.said.push(text.into());
+        self
+    }
+
     /// The request, after a response with this `Location`.
     ///
     /// # Errors
@@ -204,13 +225,29 @@ impl Step {
                 return Err(format!("{name}: {found:?} and not {value:?}"));
             }
         }
+        let text = String::from_utf8_lossy(body);
+        if let Some(said) = self.said.iter().find(|said| !text.contains(said.as_str())) {
+            return Err(format!("body {body:?} without {said:?}"));
+        }
         match &self.content {
             Content::Any => Ok(()),
             Content::Exactly(expected) if body == expected => Ok(()),
             Content::Exactly(expected) => Err(format!("body {body:?} and not {expected:?}")),
             Content::Code(code) => check_code(body, code),
+            Content::Manifests(expected) => check_manifests(body, expected),
         }
     }
+}
+
+/// The body is an index of these manifests.
+fn check_manifests(body: &[u8], expected: &[String]) -> Result<(), String> {
+    let index: serde_json::Value =
+        serde_json::from_slice(body).map_err(|error| format!("not an index: {error}"))?;
+    let manifests = index["manifests"].as_array().ok_or("no index")?;
+    let digests = manifests.iter().map(|found| found["digest"].as_str().unwrap_or_default());
+    let mut digests: Vec<&str> = digests.collect();
+    digests.sort_unstable();
+    if digests == expected { Ok(()) } else { Err(format!("{digests:?} and not {expected:?}")) }
 }
 
 /// The body of an error response has this code, and a message for people.
