@@ -293,7 +293,7 @@ pub(crate) struct Group {
 }
 
 /// The table: distribution's settings, and ours in its style.
-pub(crate) static GROUPS: [Group; 10] = [
+pub(crate) static GROUPS: [Group; 11] = [
     Group { title: "HTTP", intro: "", rows: HTTP_TABLE },
     Group {
         title: "TLS",
