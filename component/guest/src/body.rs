@@ -1,7 +1,7 @@
 //! Bodies as WASI streams.
 
 use crate::request::nanoseconds;
-use crate::{host, outbound, request, wasip3};
+use crate::{host, outbound, request, span, wasip3};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
@@ -321,7 +321,8 @@ impl Bodies for GuestBodies {
 
     fn download(mut bytes: BoxStream<'static, Result<Bytes, StorageError>>) -> StreamReader<u8> {
         let (mut writer, reader) = wit_stream::new();
-        wasip3::spawn(async move {
+        // It may send further requests to the store.
+        wasip3::spawn(span::within(span::current(), async move {
             while let Some(piece) = bytes.next().await {
                 let piece = match piece {
                     Ok(piece) => piece,
@@ -335,7 +336,7 @@ impl Bodies for GuestBodies {
                     return;
                 }
             }
-        });
+        }));
         reader
     }
 
