@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// The parts of the table: the first prefix of a constant's file counts.
-const PARTS: [(&str, &str); 26] = [
+const PARTS: [(&str, &str); 27] = [
     ("host/src/net/", "Connections"),
     ("host/src/tls/", "TLS"),
     ("host/src/front/", "Requests, before the component"),
@@ -45,6 +45,7 @@ const PARTS: [(&str, &str); 26] = [
     ("host/operator/", "`roadstead doctor`, `htpasswd` and `rm`, and requests to registries"),
     ("host/transfer/", "`roadstead import`, `export` and `mirror`"),
     ("host/archive/", "Archives"),
+    ("host/traces/", "Traces"),
 ];
 
 /// Constants that look like limits and bound nothing that a client or an
