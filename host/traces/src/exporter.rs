@@ -100,7 +100,7 @@ impl Exporter {
     }
 
     /// Sends a batch. Returns the time before which the collector wants no other.
-    async fn export(&mut self, spans: Vec<Box<Record>>) -> Instant {
+    async fn export(&mut self, spans: Vec<Record>) -> Instant {
         let lost = Lost { queue: Arc::clone(&self.queue), count: spans.len() as u64 };
         let message = message::request(&self.resource, &self.version, &spans);
         drop(spans);
@@ -207,7 +207,6 @@ impl ExportLog {
 
 /// A random time between half of `time` and all of it.
 fn jittered(time: Duration) -> Duration {
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is as random")]
     let random = (crate::random::number() >> 32) as u32;
     let half = time / 2;
     half + half.mul_f64(f64::from(random) / f64::from(u32::MAX))

@@ -33,7 +33,7 @@ pub(crate) fn resource<'a>(attributes: impl Iterator<Item = (&'a str, &'a str)>)
 }
 
 /// An `ExportTraceServiceRequest`.
-pub(crate) fn request(resource: &[u8], version: &str, spans: &[Box<Record>]) -> Vec<u8> {
+pub(crate) fn request(resource: &[u8], version: &str, spans: &[Record]) -> Vec<u8> {
     let mut message = Writer::default();
     message.message(1, |resource_spans| {
         resource_spans.present_bytes(1, resource);

@@ -50,7 +50,7 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    spans: VecDeque<Box<Record>>,
+    spans: VecDeque<Record>,
     /// Nothing is sent any more.
     closed: bool,
 }
@@ -62,7 +62,7 @@ impl Queue {
     }
 
     /// Adds a span, or drops it if there is no room.
-    pub(crate) fn push(&self, span: Box<Record>) {
+    pub(crate) fn push(&self, span: Record) {
         let mut waiting = self.lock();
         if waiting.closed || waiting.spans.len() >= self.size {
             let closed = waiting.closed;
@@ -87,7 +87,7 @@ impl Queue {
     }
 
     /// Takes a batch, or what there is.
-    pub(crate) fn take(&self) -> Vec<Box<Record>> {
+    pub(crate) fn take(&self) -> Vec<Record> {
         let mut waiting = self.lock();
         let count = waiting.spans.len().min(self.batch);
         waiting.spans.drain(..count).collect()

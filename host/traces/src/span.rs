@@ -46,9 +46,13 @@ pub enum Step<'a> {
 /// Everything that it holds is sent to a collector: no method takes a credential, and none
 /// keeps a query.
 #[derive(Debug)]
-pub struct Active {
+pub struct Active(Box<Open>);
+
+/// In a box, so that `Option<Active>` is of the size of a pointer: most requests have none.
+#[derive(Debug)]
+struct Open {
     /// `None` once it has ended.
-    record: Option<Box<Record>>,
+    record: Option<Record>,
     context: Context,
     begun: Instant,
     queue: Arc<Queue>,
@@ -94,7 +98,7 @@ impl Active {
         kind: Kind,
     ) -> Self {
         let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let record = Box::new(Record {
+        let record = Record {
             context: context.clone(),
             parent,
             remote,
@@ -105,18 +109,20 @@ impl Active {
             attributes: Vec::new(),
             dropped_attributes: 0,
             failed: false,
-        });
-        Self { record: Some(record), context, begun: Instant::now(), queue: Arc::clone(queue) }
+        };
+        let (record, queue) = (Some(record), Arc::clone(queue));
+        Self(Box::new(Open { record, context, begun: Instant::now(), queue }))
     }
 
     /// Begins a span below this one.
+    #[must_use = "it ends when it is dropped"]
     pub fn child(&self, step: Step<'_>) -> Self {
-        Self::below(&self.queue, &self.context, step)
+        Self::below(&self.0.queue, &self.0.context, step)
     }
 
     /// What others are told of this span.
     pub fn context(&self) -> &Context {
-        &self.context
+        &self.0.context
     }
 
     /// Says what the request is, and names the span by it. `client` is the client's address,
@@ -163,7 +169,7 @@ impl Active {
     /// has failed: 5xx for a request of a client's, and 4xx too for one that the host has sent.
     pub fn response(&mut self, status: StatusCode) {
         self.set(attribute::STATUS, status.as_u16());
-        let client = self.record.as_ref().is_some_and(|record| record.kind == Kind::Client);
+        let client = self.0.record.as_ref().is_some_and(|record| record.kind == Kind::Client);
         if status.is_server_error() || (client && status.is_client_error()) {
             self.fail(status.as_str().to_owned());
         }
@@ -173,14 +179,14 @@ impl Active {
     /// may have paths and secrets in them, and belong into the log.
     pub fn fail(&mut self, kind: impl Into<Value>) {
         self.set(attribute::ERROR, kind);
-        if let Some(record) = &mut self.record {
+        if let Some(record) = &mut self.0.record {
             record.failed = true;
         }
     }
 
     /// Sets an attribute; see [`attribute`] for names.
     pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
-        if let Some(record) = &mut self.record {
+        if let Some(record) = &mut self.0.record {
             record.set(name, value.into());
         }
     }
@@ -212,13 +218,13 @@ impl Active {
     }
 
     fn name(&mut self, name: Cow<'static, str>) {
-        if let Some(record) = &mut self.record {
+        if let Some(record) = &mut self.0.record {
             record.name = name;
         }
     }
 }
 
-impl Drop for Active {
+impl Drop for Open {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
         let took = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);

@@ -89,13 +89,13 @@ impl Settings {
         variable: &dyn Fn(&str) -> Option<String>,
         resource: Resource<'_>,
     ) -> Result<Option<Self>, String> {
+        const BATCH: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
         let variables = Variables(variable);
         if variables.flag("OTEL_SDK_DISABLED")? || !is_wanted(&variables)? {
             return Ok(None);
         }
         let queue = variables.count("OTEL_BSP_MAX_QUEUE_SIZE", LARGEST_QUEUE)?;
         let queue = queue.unwrap_or(QUEUE_LIMIT);
-        const BATCH: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
         let batch = variables.count(BATCH, LARGEST_BATCH)?;
         if batch.is_some_and(|batch| batch > queue) {
             return Err(format!("{BATCH}: is more than OTEL_BSP_MAX_QUEUE_SIZE, {queue}"));

@@ -77,14 +77,12 @@ impl Connection {
     }
 
     pub(super) async fn send(&mut self, request: Message) -> Sent {
-        let mut used = true;
-        let mut sender = match self.sender.take() {
-            Some(sender) => sender,
-            None => {
-                used = false;
-                let failed = |error: io::Error| Failure { cause: chain(&error), stale: false };
-                self.connect().await.map_err(failed)?
-            }
+        let used = self.sender.is_some();
+        let mut sender = if let Some(sender) = self.sender.take() {
+            sender
+        } else {
+            let failed = |error: io::Error| Failure { cause: chain(&error), stale: false };
+            self.connect().await.map_err(failed)?
         };
         let failed = |error: hyper::Error| Failure { cause: chain(&error), stale: used };
         let response = match &mut sender {

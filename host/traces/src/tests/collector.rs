@@ -27,15 +27,8 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-#[tokio::test]
-async fn a_collector_writes_down_what_was_sent() {
-    let Some(program) = collector() else {
-        eprintln!("skipped: there is no otelcol; .ci/install-otelcol builds it");
-        return;
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
-    let [http, grpc] = [free_port(), free_port()];
+/// Runs a collector that listens at these ports and writes down in `log` what it gets.
+fn run(program: &Path, log: &Path, http: u16, grpc: u16) -> Process {
     let config = json!({
         "receivers": {"otlp": {"protocols": {
             "http": {"endpoint": format!("127.0.0.1:{http}")},
@@ -47,9 +40,9 @@ async fn a_collector_writes_down_what_was_sent() {
             "telemetry": {"metrics": {"level": "none"}},
         },
     });
-    let file = folder.path().join("config.yaml");
+    let file = log.with_extension("yaml");
     std::fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
-    let output = std::fs::File::create(&log).unwrap();
+    let output = std::fs::File::create(log).unwrap();
     let collector = Command::new(program)
         .arg("--config")
         .arg(&file)
@@ -57,7 +50,19 @@ async fn a_collector_writes_down_what_was_sent() {
         .stderr(output)
         .stdin(Stdio::null())
         .spawn();
-    let _collector = Process(collector.unwrap());
+    Process(collector.unwrap())
+}
+
+#[tokio::test]
+async fn a_collector_writes_down_what_was_sent() {
+    let Some(program) = collector() else {
+        eprintln!("skipped: there is no otelcol; .ci/install-otelcol builds it");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let [http, grpc] = [free_port(), free_port()];
+    let _collector = run(&program, &log, http, grpc);
     let said = || String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
     until("the collector is ready", || said().contains("Everything is ready")).await;
 

@@ -337,6 +337,9 @@ async fn collectors_with_a_certificate() {
 
 #[test]
 fn files_of_certificates() {
+    const CA: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+    const OWN: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
+    const KEY: &str = "OTEL_EXPORTER_OTLP_CLIENT_KEY";
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &[u8]| {
         let path = folder.path().join(name);
@@ -349,9 +352,6 @@ fn files_of_certificates() {
     let key = file("key", key.serialize_pem().as_bytes());
     let other = file("other", KeyPair::generate().unwrap().serialize_pem().as_bytes());
     let (empty, large) = (file("empty", b""), file("large", &vec![b'\n'; 1024 * 1024 + 1]));
-    const CA: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
-    const OWN: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
-    const KEY: &str = "OTEL_EXPORTER_OTLP_CLIENT_KEY";
     for (variables, problem) in [
         (vec![(CA, certificate.as_str())], None),
         (vec![(OWN, &certificate), (KEY, &key)], None),

@@ -42,8 +42,8 @@ fn when_there_are_traces() {
 
 #[test]
 fn destinations() {
-    let rows: [(&[(&str, &str)], &str, &str, u16, &str); 12] = [
-        (&[], "http://localhost:4318", "localhost", 4318, "/v1/traces"),
+    let rows = [
+        (&[][..], "http://localhost:4318", "localhost", 4318, "/v1/traces"),
         (&[(PROTOCOL, "grpc")], "http://localhost:4317", "localhost", 4317, "/v1/traces"),
         (&[(ENDPOINT, "http://c:1")], "http://c:1", "c", 1, "/v1/traces"),
         (&[(ENDPOINT, "http://c:1/")], "http://c:1", "c", 1, "/v1/traces"),

@@ -140,7 +140,7 @@ impl Receiver {
                 }
                 Ok(response.body(Full::from(body).boxed()).unwrap())
             }
-            Answer::Grpc(message, trailers) => Ok(called(message, trailers)),
+            Answer::Grpc(message, trailers) => Ok(called(message.as_deref(), trailers)),
             Answer::Silence(time) => {
                 tokio::time::sleep(time).await;
                 Err("no answer".to_owned())
@@ -159,14 +159,14 @@ fn well(grpc: bool) -> Answer {
 }
 
 fn called(
-    message: Option<Vec<u8>>,
+    message: Option<&[u8]>,
     trailers: Vec<(&'static str, String)>,
 ) -> Response<BoxBody<Bytes, Infallible>> {
     let mut map = HeaderMap::new();
     for (name, value) in trailers {
         map.insert(name, value.parse().unwrap());
     }
-    let mut response = Response::new(match &message {
+    let mut response = Response::new(match message {
         None => Full::default().boxed(),
         Some(message) => {
             let mut framed = BytesMut::new();

@@ -7,7 +7,7 @@ use crate::{Step, Traces, attribute};
 use http::{HeaderMap, Method, StatusCode, Version};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -71,6 +71,7 @@ fn attributes(span: &Span) -> String {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is all of one trace")]
 async fn a_request_and_its_steps() {
     let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     let incoming = headers(&[
@@ -116,8 +117,7 @@ async fn a_request_and_its_steps() {
     ids.dedup();
     assert_eq!(ids.len(), spans.len());
     for span in &spans {
-        let trace: String = span.trace.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(trace, TRACE, "{}", span.name);
+        assert_eq!(span.trace, TRACE.to_be_bytes(), "{}", span.name);
         assert_eq!(span.state, "a=1,b=2", "{}", span.name);
         assert!(before <= u128::from(span.start) && span.start <= span.end, "{}", span.name);
         assert!(u128::from(span.start) <= after, "{}", span.name);
