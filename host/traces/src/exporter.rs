@@ -2,7 +2,7 @@
 
 use crate::export::{Client, Outcome};
 use crate::message;
-use crate::queue::Queue;
+use crate::queue::{Counts, Queue};
 use crate::record::Record;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) const ASKED_PAUSE: Duration = Duration::from_mins(1);
 
 /// Time between two log lines about exports that fail.
 ///
-/// Limit: time between two warnings about exports; test: none, it would take as long.
+/// Limit: time between two warnings about exports; test: `problems_are_logged_once_a_minute`.
 const LOG_PAUSE: Duration = Duration::from_mins(1);
 
 /// How batches are made and sent.
@@ -108,25 +108,33 @@ impl Exporter {
         match self.attempts(body).await {
             Outcome::Taken { rejected, message } => {
                 lost.only(rejected);
-                if rejected > 0 || message.is_some() {
+                let problem = (rejected > 0 || message.is_some()).then(|| {
                     let message = message.unwrap_or_else(|| "without a reason".to_owned());
-                    let text = format!("rejected {rejected} spans: {message}");
-                    self.log.problem(&self.place, &text, &self.queue);
-                } else {
-                    self.log.success(&self.place);
-                }
+                    format!("it rejected {rejected}: {message}")
+                });
+                self.report(problem.as_deref());
                 Instant::now()
             }
             Outcome::Refused { cause } => {
                 drop(lost);
-                self.log.problem(&self.place, &cause, &self.queue);
+                self.report(Some(&cause));
                 Instant::now()
             }
             Outcome::Later { cause, after } => {
                 drop(lost);
-                self.log.problem(&self.place, &cause, &self.queue);
+                self.report(Some(&cause));
                 Instant::now() + after.unwrap_or_default().min(ASKED_PAUSE)
             }
+        }
+    }
+
+    /// Writes into the log what is worth it of an export.
+    fn report(&mut self, problem: Option<&str>) {
+        let (counts, place) = (self.queue.counters.read(), &self.place);
+        match self.log.line(Instant::now(), problem, counts) {
+            Some((true, text)) => tracing::warn!("traces: {place}: {text}"),
+            Some((false, text)) => tracing::info!("traces: {place}: {text}"),
+            None => {}
         }
     }
 
@@ -177,31 +185,41 @@ impl Drop for Lost {
     }
 }
 
-/// Says in the log that spans are lost, and why, from time to time.
+/// What the log says of exports: that spans are lost, and why, but not each time.
 #[derive(Debug, Default)]
 pub(crate) struct ExportLog {
-    /// When it last said so; nothing since spans are exported again.
+    /// When it last said so; nothing if it has said since that spans are exported again.
     last: Option<Instant>,
     /// Spans that were lost by then.
     lost: u64,
+    /// Those of them for which the queue had no room.
+    queue_full: u64,
 }
 
 impl ExportLog {
-    fn problem(&mut self, place: &str, cause: &str, queue: &Queue) {
-        if self.last.is_some_and(|last| last.elapsed() < LOG_PAUSE) {
-            return;
+    /// The line for an export that had a `problem`, or none, and whether it is a warning.
+    fn line(
+        &mut self,
+        now: Instant,
+        problem: Option<&str>,
+        counts: Counts,
+    ) -> Option<(bool, String)> {
+        let full = counts.queue_full > self.queue_full;
+        let full =
+            full.then_some("they end faster than they are taken; see OTEL_BSP_MAX_QUEUE_SIZE");
+        let is_new = |last: &Instant| now - *last >= LOG_PAUSE;
+        let Some(cause) = problem.or(full) else {
+            self.last.take_if(|last| is_new(last))?;
+            return Some((false, "spans are taken again".to_owned()));
+        };
+        if !self.last.as_ref().is_none_or(is_new) {
+            return None;
         }
-        self.last = Some(Instant::now());
-        let counts = queue.counters.read();
+        self.last = Some(now);
         let all = counts.not_exported + counts.queue_full;
         let lost = all - std::mem::replace(&mut self.lost, all);
-        tracing::warn!("traces: {lost} spans were dropped; {place}: {cause}");
-    }
-
-    fn success(&mut self, place: &str) {
-        if self.last.take_if(|last| last.elapsed() >= LOG_PAUSE).is_some() {
-            tracing::info!("traces: {place} takes spans again");
-        }
+        self.queue_full = counts.queue_full;
+        Some((true, format!("{lost} spans were dropped: {cause}")))
     }
 }
 
@@ -210,4 +228,41 @@ fn jittered(time: Duration) -> Duration {
     let random = (crate::random::number() >> 32) as u32;
     let half = time / 2;
     half + half.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ExportLog;
+    use crate::queue::Counts;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    #[test]
+    fn problems_are_logged_once_a_minute() {
+        let (mut log, start) = (ExportLog::default(), Instant::now());
+        let full = "1 spans were dropped: they end faster than they are taken; see \
+                    OTEL_BSP_MAX_QUEUE_SIZE";
+        for (seconds, problem, not_exported, queue_full, expected) in [
+            (0, None, 0, 0, None),
+            (1, Some("down"), 3, 0, Some("3 spans were dropped: down")),
+            (2, Some("down"), 9, 0, None),
+            (60, Some("down"), 12, 0, None),
+            (61, Some("slow"), 12, 2, Some("11 spans were dropped: slow")),
+            (62, None, 12, 2, None),
+            (121, None, 12, 2, Some("spans are taken again")),
+            (122, None, 12, 2, None),
+            (123, None, 12, 3, Some(full)),
+            (124, None, 12, 4, None),
+            (400, None, 12, 4, Some(full)),
+            (500, None, 12, 4, Some("spans are taken again")),
+        ] {
+            let now = start + Duration::from_secs(seconds);
+            let counts = Counts { exported: 0, queue_full, not_exported };
+            let said = log.line(now, problem, counts).map(|(warning, text)| {
+                assert_eq!(warning, text.contains("dropped"));
+                text
+            });
+            assert_eq!(said.as_deref(), expected, "{seconds}");
+        }
+    }
 }
