@@ -35,12 +35,8 @@ impl Sampler {
     }
 
     /// Whether to record what belongs to a client's trace.
-    pub(crate) fn continues(&self, parent: &Parent) -> bool {
-        if self.parent_based {
-            return parent.is_sampled();
-        }
-        let low = parent.trace.last_chunk().map_or(0, |low| u64::from_be_bytes(*low));
-        self.begins(low)
+    pub(crate) fn continues(&self, parent: &Parent<'_>) -> bool {
+        if self.parent_based { parent.is_sampled() } else { self.begins(parent.low()) }
     }
 }
 
@@ -75,10 +71,9 @@ mod tests {
     /// Other services with the same ratio record the same traces.
     #[test]
     fn the_lower_half_of_the_identifier_decides() {
-        let parent = |low: u64, flags| {
-            let mut trace = [0xff; 16];
-            trace[8..].copy_from_slice(&low.to_be_bytes());
-            Parent { trace, span: [1; 8], flags }
+        let continues = |sampler: Sampler, low: u64, flags: u8| {
+            let text = format!("00-ffffffffffffffff{low:016x}-0000000000000001-{flags:02x}");
+            sampler.continues(&Parent::parse(text.as_bytes()).unwrap())
         };
         let sampler = Sampler::new(0.5, false);
         for (low, recorded) in
@@ -86,15 +81,15 @@ mod tests {
         {
             // Whatever the client's flag is.
             for flags in [0, 1] {
-                assert_eq!(sampler.continues(&parent(low, flags)), recorded, "{low:x}");
+                assert_eq!(continues(sampler, low, flags), recorded, "{low:x}");
             }
             assert_eq!(sampler.begins(low), recorded, "{low:x}");
         }
         for ratio in [0.0, 0.5, 1.0] {
             let sampler = Sampler::new(ratio, true);
             for low in [0, u64::MAX] {
-                assert!(sampler.continues(&parent(low, 0x01)), "{ratio}");
-                assert!(!sampler.continues(&parent(low, 0x02)), "{ratio}");
+                assert!(continues(sampler, low, 0x01), "{ratio}");
+                assert!(!continues(sampler, low, 0x02), "{ratio}");
             }
         }
     }

@@ -60,8 +60,12 @@ struct Open {
 
 impl Active {
     /// The span of a request, below a client's span if it has one.
-    pub(crate) fn server(queue: &Arc<Queue>, context: Context, parent: Option<&Parent>) -> Self {
-        let parent = parent.map(|parent| parent.span);
+    pub(crate) fn server(
+        queue: &Arc<Queue>,
+        context: Context,
+        parent: Option<&Parent<'_>>,
+    ) -> Self {
+        let parent = parent.map(Parent::span);
         Self::begin(queue, context, parent, parent.is_some(), "HTTP".into(), Kind::Server)
     }
 

@@ -150,7 +150,7 @@ impl Traces {
     }
 
     #[cold]
-    fn go_on(&self, parent: &Parent, tracestate: Option<&[u8]>) -> Active {
+    fn go_on(&self, parent: &Parent<'_>, tracestate: Option<&[u8]>) -> Active {
         let context = Context::below(parent, tracestate, random::span_id());
         Active::server(&self.inner.queue, context, Some(parent))
     }

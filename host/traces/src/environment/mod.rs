@@ -18,7 +18,7 @@ use values::Variables;
 
 /// How many spans wait to be sent, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise.
 ///
-/// Limit: spans that wait to be exported; test: `a_queue_that_is_full`; setting: `OTEL_BSP_MAX_QUEUE_SIZE`.
+/// Limit: spans that wait to be exported, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise; test: `a_queue_that_is_full`.
 const QUEUE_LIMIT: usize = 2048;
 
 /// The largest `OTEL_BSP_MAX_QUEUE_SIZE`: with the most attributes, spans of some GiB.
@@ -28,7 +28,7 @@ const LARGEST_QUEUE: u64 = 1 << 17;
 
 /// Spans of a batch, unless `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` says otherwise.
 ///
-/// Limit: spans that are exported at once; test: `batches`; setting: `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`.
+/// Limit: spans that are exported at once, unless `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` says otherwise; test: `batches`.
 const BATCH_LIMIT: usize = 512;
 
 /// The largest `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: collectors read messages of 4 MiB, and
@@ -39,18 +39,18 @@ const LARGEST_BATCH: u64 = 8192;
 
 /// How long spans wait for others, unless `OTEL_BSP_SCHEDULE_DELAY` says otherwise.
 ///
-/// Limit: time for which spans wait for others; test: none, it would take as long; setting: `OTEL_BSP_SCHEDULE_DELAY`.
+/// Limit: time for which spans wait for others, unless `OTEL_BSP_SCHEDULE_DELAY` says otherwise; test: none, it would take as long.
 const DELAY: Duration = Duration::from_secs(5);
 
 /// How long all attempts to send a batch may take, unless `OTEL_BSP_EXPORT_TIMEOUT` says
 /// otherwise.
 ///
-/// Limit: time to export a batch of spans, with retries; test: `collectors_that_cannot_be_used`; setting: `OTEL_BSP_EXPORT_TIMEOUT`.
+/// Limit: time to export a batch of spans, with retries, unless `OTEL_BSP_EXPORT_TIMEOUT` says otherwise; test: `collectors_that_cannot_be_used`.
 const EXPORT_TIME: Duration = Duration::from_secs(30);
 
 /// How long an attempt may take, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise.
 ///
-/// Limit: time for an attempt to export spans; test: `collectors_that_cannot_be_used`; setting: `OTEL_EXPORTER_OTLP_TIMEOUT`.
+/// Limit: time for an attempt to export spans, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise; test: `collectors_that_cannot_be_used`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest of these times. It is what 0 stands for, where the specification has no limit.
