@@ -1,14 +1,14 @@
 //! Bodies as WASI streams.
 
 use crate::request::nanoseconds;
-use crate::{host, outbound, request, span, wasip3};
+use crate::{host, outbound, request, wasip3};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
 use http::StatusCode;
 use http::request::Parts;
 use object_store::client::HttpErrorKind;
-use roadstead_bridge::{hashing, log};
+use roadstead_bridge::{hashing, log, trace};
 use roadstead_buckets::is_unavailable;
 use roadstead_storage::{
     Aborted, Bodies, BodyError, ChunkedBody, DRAIN_LIMIT, RequestBody, StorageError, hash_state,
@@ -322,7 +322,7 @@ impl Bodies for GuestBodies {
     fn download(mut bytes: BoxStream<'static, Result<Bytes, StorageError>>) -> StreamReader<u8> {
         let (mut writer, reader) = wit_stream::new();
         // It may send further requests to the store.
-        wasip3::spawn(span::within(span::current(), async move {
+        wasip3::spawn(trace::within(trace::current(), async move {
             while let Some(piece) = bytes.next().await {
                 let piece = match piece {
                     Ok(piece) => piece,

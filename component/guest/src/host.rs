@@ -1,6 +1,6 @@
 //! Requests to the services of the native host: see [`roadstead_bridge`].
 
-use crate::{span, wasip3};
+use crate::wasip3;
 use http::HeaderName;
 use roadstead_bridge::trace;
 use wasip3::http::types::{Fields, Method, Request, Response, Scheme};
@@ -17,7 +17,7 @@ pub(crate) async fn send(
 ) -> Result<Response, String> {
     let invalid = |what: &str| format!("request to the host: {what}");
     let mut headers = vec![(header.as_str().to_owned(), message)];
-    if let Some(span) = span::current() {
+    if let Some(span) = trace::current() {
         headers.push((trace::SPAN.as_str().to_owned(), span.as_bytes().to_owned()));
     }
     let headers = Fields::from_list(&headers).map_err(|error| invalid(&format!("{error:?}")))?;

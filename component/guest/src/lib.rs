@@ -15,7 +15,6 @@ mod host;
 mod mount;
 mod outbound;
 mod request;
-mod span;
 mod transport;
 
 use body::{GuestBodies, Upload};
@@ -71,7 +70,7 @@ impl wasip3::exports::http::handler::Guest for Handler {
             Ok(registry) => {
                 // Without a native host in front, clients can set it.
                 let span = trace::take(request.headers_mut()).filter(|_| body::host_drains());
-                span::within(span, registry.handle(request)).await
+                trace::within(span, registry.handle(request)).await
             }
             Err(problem) => not_ready(request, problem).await,
         })

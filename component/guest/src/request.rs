@@ -1,6 +1,6 @@
 //! One request over a network, by `wasi:http/client`.
 
-use crate::{span, wasip3};
+use crate::wasip3;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST};
 use object_store::client::{HttpError, HttpErrorKind};
@@ -45,7 +45,7 @@ pub(crate) async fn send(
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
     // It is not signed: the host removes it.
-    if let Some(span) = span::current() {
+    if let Some(span) = trace::current() {
         parts.headers.insert(trace::SPAN, span);
     }
     let request = outgoing(parts, contents, length)?;
