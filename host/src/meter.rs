@@ -3,15 +3,10 @@
 use crate::log_throttle::LogThrottle;
 use roadstead_access::{Answer, Refusal};
 use roadstead_config::{Cloud, Config, Service};
-use roadstead_embedded::COMPONENT;
-use roadstead_oci::{Algorithm, Digest};
 use roadstead_storage::StorageError;
 use roadstead_telemetry::metrics::{
     About, Direction, InstanceEnd, Login, Metrics, Refused, StorageFailure, StorageOperation,
 };
-use sha2::{Digest as _, Sha256};
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,20 +15,14 @@ use std::time::{Duration, Instant};
 pub(crate) struct Meter(Option<Arc<Metrics>>);
 
 impl Meter {
-    /// Metrics of a process that runs this component, or the built-in one, if the settings have a
-    /// debug address.
+    /// Metrics of a process that runs the component with this digest, if the settings have a debug
+    /// address.
     pub(crate) fn new(
         config: &Config,
         commit: Option<&str>,
-        component: Option<&Path>,
+        component: &str,
     ) -> anyhow::Result<Self> {
         let Some(debug) = &config.debug else { return Ok(Self(None)) };
-        let hash = match component {
-            // What is wrong with the file is reported when it is loaded.
-            Some(file) => Sha256::digest(fs::read(file).unwrap_or_default()),
-            None => Sha256::digest(COMPONENT),
-        };
-        let digest = Digest::from_bytes(Algorithm::Sha256, &hash);
         let driver = match config.cloud.as_ref().map(|Cloud { service, .. }| service) {
             None => "filesystem",
             Some(Service::S3(_)) => "s3aws",
@@ -43,7 +32,7 @@ impl Meter {
         let about = About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: commit.unwrap_or("unknown").to_owned(),
-            component: digest.map(|digest| digest.to_string()).unwrap_or_default(),
+            component: component.to_owned(),
             driver: driver.to_owned(),
             repositories: debug.repositories,
         };

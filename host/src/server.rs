@@ -30,6 +30,11 @@ use anyhow::{Context as _, bail};
 use http::{Request, StatusCode};
 use roadstead_access::Authority;
 use roadstead_config::Config;
+use roadstead_embedded::COMPONENT;
+use roadstead_oci::{Algorithm, Digest};
+use roadstead_traces::Traces;
+use sha2::{Digest as _, Sha256};
+use std::fs;
 use roadstead_operator::permissions;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,6 +56,11 @@ const MAX_STREAMS: usize = 4096;
 /// would take as long.
 const FLUSH_TIME: Duration = Duration::from_secs(5);
 
+/// How long the last spans may take to be sent at shutdown.
+///
+/// Limit: time for the last spans to be sent at shutdown; test: none, it would take as long.
+const LAST_SPANS: Duration = Duration::from_secs(5);
+
 /// How long to wait when a connection could not be accepted, as when the process
 /// has too many open files.
 ///
@@ -71,6 +81,7 @@ pub struct Server {
     cache: ResponseCache,
     health: Arc<Health>,
     meter: Meter,
+    traces: Option<Traces>,
     debug: Option<DebugListener>,
     options: Options,
 }
@@ -86,8 +97,9 @@ impl Server {
         let tls = options.config.tls.as_ref();
         let tls = tls.map(|settings| TlsAcceptor::new(settings, &hangup)).transpose()?;
         let storage = storage(&options).await?;
-        let component = options.component.as_deref();
-        let meter = Meter::new(&options.config, options.commit, component)?;
+        let component = component_digest(&options);
+        let meter = Meter::new(&options.config, options.commit, &component)?;
+        let traces = traces(&component)?;
         if let (Storage::Directory(store), Some(purging)) =
             (&storage, options.config.upload_purging)
             && !options.config.read_only
@@ -98,7 +110,7 @@ impl Server {
             outbound::variables(options.config.cloud.as_ref(), options.variables.clone())?;
         let (auth, watch) = authority(&options, &hangup, &meter)?.unzip();
         let hooks =
-            Hooks { storage: storage.clone(), auth: auth.clone(), meter: meter.clone() };
+            Hooks { storage: storage.clone(), auth: auth.clone(), meter: meter.clone(), traces: traces.clone() };
         let (file, cache) = (options.component.as_deref(), options.code_cache.as_deref());
         let engine =
             Engine::new(file, cache, variables, hooks).context("cannot load the component")?;
@@ -130,7 +142,7 @@ impl Server {
             options.location(),
             started.elapsed().as_millis()
         );
-        Ok(Self { listener, engine, storage, tls, cache, health, meter, debug, options })
+        Ok(Self { listener, engine, storage, tls, cache, health, meter, traces, debug, options })
     }
 
     /// The address that it listens on, with the actual port if the settings have
@@ -146,8 +158,8 @@ impl Server {
         let config = &self.options.config;
         let (clients, connections) = limits(config, &self.meter);
         let (engine, health) = (self.engine.clone(), Arc::clone(&self.health));
-        let meter = self.meter.clone();
-        let service = Service::new(engine, self.cache, clients, health, meter, config);
+        let watching = (self.meter.clone(), self.traces.clone());
+        let service = Service::new(engine, self.cache, clients, health, watching, config);
         if let Some(debug) = self.debug {
             let pages = Pages {
                 health: Arc::clone(&self.health),
@@ -207,6 +219,9 @@ impl Server {
             if tokio::time::timeout(FLUSH_TIME, self.storage.idle()).await.is_err() {
                 tracing::warn!("the last bytes of interrupted uploads could not be written");
             }
+        }
+        if let Some(traces) = &self.traces {
+            traces.shut_down(LAST_SPANS).await;
         }
         self.engine.stop();
     }
@@ -301,6 +316,32 @@ pub(crate) async fn storage(options: &Options) -> anyhow::Result<Storage> {
         anyhow::Error::from(error).context(what)
     })?;
     Ok(Storage::Directory(Arc::new(store)))
+}
+
+/// The digest of the component, if metrics or traces may want it: it takes some milliseconds.
+fn component_digest(options: &Options) -> String {
+    let is_traced = std::env::vars_os().any(|(name, _)| name.as_encoded_bytes().starts_with(b"OTEL_"));
+    if options.config.debug.is_none() && !is_traced {
+        return String::new();
+    }
+    let hash = match &options.component {
+        // What is wrong with the file is reported when it is loaded.
+        Some(file) => Sha256::digest(fs::read(file).unwrap_or_default()),
+        None => Sha256::digest(COMPONENT),
+    };
+    Digest::from_bytes(Algorithm::Sha256, &hash).map(|digest| digest.to_string()).unwrap_or_default()
+}
+
+/// Traces, if OpenTelemetry's variables want any.
+fn traces(component: &str) -> anyhow::Result<Option<Traces>> {
+    let (version, component) = (env!("CARGO_PKG_VERSION"), Some(component));
+    let resource = roadstead_traces::Resource { version, component };
+    let traces = Traces::from_environment(|name| std::env::var(name).ok(), resource);
+    let traces = traces.map_err(anyhow::Error::msg)?;
+    if let Some(traces) = &traces {
+        tracing::info!("traces are sent to {traces}");
+    }
+    Ok(traces)
 }
 
 /// The authority for users and tokens, if authentication is configured, and the

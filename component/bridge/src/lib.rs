@@ -5,6 +5,8 @@
 //!            native host                                    component
 //! client ──▶ strips `x-roadstead-*`, sets the headers of ──▶ reads them
 //!            [`client`]
+//!            names the span of a sampled request        ──▶ [`trace`]: repeats it in what it
+//!                                                            asks the host for
 //! client ◀── takes the headers of [`cache`] out,        ◀── sets them
 //!            keeps and outdates responses by them
 //! client ◀── takes the body of [`front`] into its own   ◀── says that it is in memory
@@ -52,6 +54,7 @@ pub mod log;
 pub mod scrub;
 pub mod services;
 pub mod storage;
+pub mod trace;
 
 mod json;
 

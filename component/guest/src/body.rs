@@ -8,7 +8,7 @@ use futures::stream::{BoxStream, StreamExt as _};
 use http::StatusCode;
 use http::request::Parts;
 use object_store::client::HttpErrorKind;
-use roadstead_bridge::{hashing, log};
+use roadstead_bridge::{hashing, log, trace};
 use roadstead_buckets::is_unavailable;
 use roadstead_storage::{
     Aborted, Bodies, BodyError, ChunkedBody, DRAIN_LIMIT, RequestBody, StorageError, hash_state,
@@ -321,7 +321,8 @@ impl Bodies for GuestBodies {
 
     fn download(mut bytes: BoxStream<'static, Result<Bytes, StorageError>>) -> StreamReader<u8> {
         let (mut writer, reader) = wit_stream::new();
-        wasip3::spawn(async move {
+        // It may send further requests to the store.
+        wasip3::spawn(trace::within(trace::current(), async move {
             while let Some(piece) = bytes.next().await {
                 let piece = match piece {
                     Ok(piece) => piece,
@@ -335,7 +336,7 @@ impl Bodies for GuestBodies {
                     return;
                 }
             }
-        });
+        }));
         reader
     }
 

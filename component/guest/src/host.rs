@@ -2,6 +2,7 @@
 
 use crate::wasip3;
 use http::HeaderName;
+use roadstead_bridge::trace;
 use wasip3::http::types::{Fields, Method, Request, Response, Scheme};
 use wasip3::wit_bindgen::StreamReader;
 use wasip3::wit_future;
@@ -15,8 +16,11 @@ pub(crate) async fn send(
     contents: Option<StreamReader<u8>>,
 ) -> Result<Response, String> {
     let invalid = |what: &str| format!("request to the host: {what}");
-    let headers = Fields::from_list(&[(header.as_str().to_owned(), message)])
-        .map_err(|error| invalid(&format!("{error:?}")))?;
+    let mut headers = vec![(header.as_str().to_owned(), message)];
+    if let Some(span) = trace::current() {
+        headers.push((trace::SPAN.as_str().to_owned(), span.as_bytes().to_owned()));
+    }
+    let headers = Fields::from_list(&headers).map_err(|error| invalid(&format!("{error:?}")))?;
     let (no_trailers, trailers) = wit_future::new(|| Ok(None));
     drop(no_trailers);
     let (request, _transmission) = Request::new(headers, contents, trailers, None);

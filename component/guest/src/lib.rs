@@ -21,7 +21,7 @@ use body::{GuestBodies, Upload};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
 use roadstead_bridge::account::request_id;
-use roadstead_bridge::{Services, front};
+use roadstead_bridge::{Services, front, trace};
 use roadstead_cloud::CloudStorage;
 use roadstead_config::Config;
 use roadstead_directory::DirectoryStorage;
@@ -66,9 +66,13 @@ thread_local! {
 
 impl wasip3::exports::http::handler::Guest for Handler {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let request = incoming(request)?;
+        let mut request = incoming(request)?;
         outgoing(match registry(request.headers()).await {
-            Ok(registry) => registry.handle(request).await,
+            Ok(registry) => {
+                // Without a native host in front, clients can set it.
+                let span = trace::take(request.headers_mut()).filter(|_| body::host_drains());
+                trace::within(span, registry.handle(request)).await
+            }
             Err(problem) => not_ready(request, problem).await,
         })
     }

@@ -4,6 +4,7 @@ use crate::wasip3;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST};
 use object_store::client::{HttpError, HttpErrorKind};
+use roadstead_bridge::trace;
 use roadstead_buckets::response_time;
 use std::error::Error as _;
 use std::fmt;
@@ -42,6 +43,10 @@ pub(crate) async fn send(
     let bodiless = matches!(parts.method, http::Method::GET | http::Method::HEAD);
     if length > 0 || !bodiless {
         parts.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    // It is not signed: the host removes it.
+    if let Some(span) = trace::current() {
+        parts.headers.insert(trace::SPAN, span);
     }
     let request = outgoing(parts, contents, length)?;
     client::send(request).await.map_err(|code| failure(&code))

@@ -8,9 +8,10 @@ use crate::behind::outbound::Outbound;
 use crate::behind::store::HostStore;
 use crate::meter::Meter;
 use http::uri::Authority;
-use http::{HeaderName, Request, Response, header};
-use roadstead_bridge::{self as bridge, Services};
+use http::{HeaderName, HeaderValue, Request, Response, header};
+use roadstead_bridge::{self as bridge, Services, trace};
 use roadstead_telemetry::metrics::{self, StorageOperation};
+use roadstead_traces::{Active, Step, Traces};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinError;
@@ -46,6 +47,7 @@ pub(crate) struct Hooks {
     pub(crate) storage: Storage,
     pub(crate) auth: Option<Arc<HostAuth>>,
     pub(crate) meter: Meter,
+    pub(crate) traces: Option<Traces>,
 }
 
 impl Hooks {
@@ -82,11 +84,12 @@ impl WasiHttpHooks for Hooks {
 
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Outcome> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let Self { storage, auth, meter } = self.clone();
+        let Self { storage, auth, meter, traces } = self.clone();
+        let mut span = begin(traces.as_ref(), &mut request);
         let time = options.and_then(|options| options.first_byte_timeout);
         Box::new(async move {
             let authority = request.uri().authority().map(Authority::as_str);
@@ -119,9 +122,42 @@ impl WasiHttpHooks for Hooks {
                 }
                 _ => return Err(Error::HttpRequestDenied),
             };
+            if let Some(span) = &mut span {
+                span.response(response.status());
+            }
+            drop(span);
             Ok((response, Box::new(async { Ok(()) }) as Box<dyn Future<Output = Outcome> + Send>))
         })
     }
+}
+
+/// Begins the span of what the component asks for, below the one of the request that it answers, if
+/// that has one; the header that says so never leaves the host. A store is told of it.
+fn begin(traces: Option<&Traces>, request: &mut Request<WasiBody>) -> Option<Active> {
+    let below = trace::take(request.headers_mut());
+    let (traces, below) = (traces?, below?);
+    let headers = request.headers();
+    let message = || {
+        let names = [bridge::storage::OPERATION, bridge::storage::WRITE, bridge::storage::TRANSFER];
+        names.iter().find_map(|name| headers.get(name)).map(HeaderValue::as_bytes)
+    };
+    let step = match request.uri().authority().map(Authority::as_str) {
+        Some(bridge::access::AUTHORITY) => Step::Access,
+        Some(bridge::hashing::AUTHORITY) => Step::Hashing,
+        Some(bridge::credentials::AUTHORITY) => Step::Credentials,
+        Some(bridge::storage::AUTHORITY) => Step::Storage(message().unwrap_or_default()),
+        _ => Step::Request(request.method(), request.uri()),
+    };
+    let is_sent = matches!(step, Step::Request(..));
+    let span = traces.join(below.as_bytes(), step)?;
+    if is_sent {
+        let (parent, state) = (span.context().traceparent(), span.context().tracestate());
+        request.headers_mut().insert("traceparent", parent);
+        if let Some(state) = state {
+            request.headers_mut().insert("tracestate", state);
+        }
+    }
+    Some(span)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is a function for map_err")]

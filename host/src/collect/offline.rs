@@ -102,7 +102,7 @@ impl Offline {
         }
         let variables =
             outbound::variables(options.config.cloud.as_ref(), variables(&options, purpose))?;
-        let hooks = Hooks { storage, auth: None, meter: Meter::default() };
+        let hooks = Hooks { storage, auth: None, meter: Meter::default(), traces: None };
         let engine =
             Engine::new(None, None, variables, hooks).context("cannot load the component")?;
         Ok(Self { engine, overrides })

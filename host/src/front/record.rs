@@ -14,6 +14,7 @@ use roadstead_telemetry::access::Exchange;
 use roadstead_telemetry::metrics::{
     self, Answered, Cached, Direction, Handler, InFlight, Metrics, RepositoryUse,
 };
+use roadstead_traces::{Active, Step, Traces, attribute};
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ const TRACEPARENT: &str = "traceparent";
 pub(crate) struct Recorder {
     access_log: bool,
     meter: Meter,
+    traces: Option<Traces>,
     /// Where identifiers begin, for this process.
     first: u64,
     count: AtomicU64,
@@ -48,6 +50,8 @@ pub(crate) struct Record {
     agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
     trace: Option<HeaderValue>,
+    /// If its trace is sampled. It ends with the response.
+    span: Option<Active>,
     id: HeaderValue,
     received: Option<Received>,
     in_flight: Option<InFlight>,
@@ -57,6 +61,10 @@ pub(crate) struct Record {
     sent: u64,
     complete: bool,
 }
+
+/// The span of a request, for those below it.
+#[derive(Clone, Debug)]
+pub(crate) struct SpanOf(pub(crate) HeaderValue);
 
 /// How many bytes of a request's body have been received.
 #[derive(Clone, Debug)]
@@ -71,12 +79,13 @@ impl Received {
 }
 
 impl Recorder {
-    pub(crate) fn new(access_log: bool, meter: Meter) -> Arc<Self> {
+    pub(crate) fn new(access_log: bool, meter: Meter, traces: Option<Traces>) -> Arc<Self> {
         let first = RandomState::new().hash_one(std::process::id());
-        Arc::new(Self { access_log, meter, first, count: AtomicU64::new(0) })
+        Arc::new(Self { access_log, meter, traces, first, count: AtomicU64::new(0) })
     }
 
-    /// Begins the record of a request, which gets its identifier and the counter of its body.
+    /// Begins the record of a request, which gets its identifier, its span and the counter of its
+    /// body.
     pub(crate) fn begin<B: hyper::body::Body>(
         self: &Arc<Self>,
         request: &mut Request<B>,
@@ -98,6 +107,17 @@ impl Recorder {
         let in_flight = self.meter.metrics().map(|metrics| {
             metrics.in_flight(Handler::of(Target::of(request.uri().path()).handler))
         });
+        let span = self.traces.as_ref().and_then(|traces| traces.begin_request(headers));
+        let span = span.map(|mut span| {
+            let line = (request.method(), request.uri(), request.version());
+            span.request(line, headers, client, peer.tls);
+            span
+        });
+        let trace = match &span {
+            Some(span) => Some(span.context().traceparent()),
+            None => headers.get(TRACEPARENT).cloned(),
+        };
+        let below = span.as_ref().map(|span| SpanOf(span.context().to_header()));
         let record = Record {
             recorder: Arc::clone(self),
             began: Instant::now(),
@@ -107,7 +127,8 @@ impl Recorder {
             client,
             agent: headers.get(USER_AGENT).cloned(),
             referer: headers.get(REFERER).cloned(),
-            trace: headers.get(TRACEPARENT).cloned(),
+            trace,
+            span,
             id: id.clone(),
             received: received.clone(),
             in_flight,
@@ -120,6 +141,9 @@ impl Recorder {
         request.headers_mut().insert(REQUEST_ID, id);
         if let Some(received) = received {
             request.extensions_mut().insert(received);
+        }
+        if let Some(below) = below {
+            request.extensions_mut().insert(below);
         }
         record
     }
@@ -148,12 +172,19 @@ impl Record {
             self.account = Some(account);
         }
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        if let Some(span) = &mut self.span {
+            span.response(response.status());
+        }
     }
 
     /// Notes that the cache answers, and whom.
     pub(crate) fn cached(&mut self, account: Option<Arc<Account>>) {
         self.cached = true;
         self.account = account;
+        if let Some(span) = &mut self.span {
+            drop(span.child(Step::Cache));
+            span.set(attribute::CACHED, true);
+        }
     }
 
     /// The identifier of the request.
@@ -282,7 +313,7 @@ mod tests {
     /// The identifier is the trusted proxy's, and nobody else's.
     #[test]
     fn identifiers() {
-        let recorder = Recorder::new(false, Meter::default());
+        let recorder = Recorder::new(false, Meter::default(), None);
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         for (address, given, kept) in [
             ("10.1.2.3", "from-the-proxy", true),
@@ -302,7 +333,7 @@ mod tests {
 
     #[test]
     fn traces() {
-        let recorder = Recorder::new(false, Meter::default());
+        let recorder = Recorder::new(false, Meter::default(), None);
         for (given, expected) in [
             (
                 "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",

@@ -10,7 +10,7 @@ use crate::front::cache::{self, Access, Kept, ResponseCache};
 use crate::front::clients::{Client, Clients, Turn};
 use crate::front::error_response;
 use crate::front::peer::{self, Peer};
-use crate::front::record::{Record, Recorder};
+use crate::front::record::{Record, Recorder, SpanOf};
 use crate::health::{self, Health};
 use crate::meter::Meter;
 use http::header::{CONTENT_LENGTH, EXPECT};
@@ -20,9 +20,10 @@ use hyper::body::{Body as _, Incoming};
 use ipnet::IpNet;
 use roadstead_bridge::account::REQUEST_ID;
 use roadstead_bridge::cache::Directive;
-use roadstead_bridge::{Account, front};
+use roadstead_bridge::{Account, front, trace};
 use roadstead_config::Config;
 use roadstead_telemetry::metrics::Refused;
+use roadstead_traces::{Active, Step, Traces};
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime_wasi_http::WasiBody;
@@ -45,6 +46,7 @@ pub(crate) struct Service {
     stall: Duration,
     recorder: Arc<Recorder>,
     meter: Meter,
+    traces: Option<Traces>,
     health: Arc<Health>,
     /// Whether the component distinguishes callers.
     authenticates: bool,
@@ -57,7 +59,7 @@ impl Service {
         cache: ResponseCache,
         clients: Arc<Clients>,
         health: Arc<Health>,
-        meter: Meter,
+        (meter, traces): (Meter, Option<Traces>),
         config: &Config,
     ) -> Self {
         Self {
@@ -66,8 +68,9 @@ impl Service {
             clients,
             collected: config.cloud.is_none().then(Collected::new),
             stall: config.stall_timeout,
-            recorder: Recorder::new(config.access_log, meter.clone()),
+            recorder: Recorder::new(config.access_log, meter.clone(), traces.clone()),
             meter,
+            traces,
             health,
             authenticates: config.auth.enabled(),
             trusted_proxies: config.trusted_proxies.clone().into(),
@@ -177,12 +180,15 @@ impl Service {
     ) -> Response<WasiBody> {
         let holds = Arc::new(Holds::default());
         let id = request.headers().get(REQUEST_ID).cloned();
+        let span = request.extensions().get::<SpanOf>().cloned();
+        let waiting = self.span(span.as_ref(), Step::Turn);
         let (mut request, sends) = self.with_body(request, client, &holds).await;
         let Some(turn) = self.turn(sends, client).await else {
             let why = "no turn was free; see REGISTRY_HTTP_MAXREQUESTS and _MAXREQUESTSPERCLIENT";
             self.meter.busy(Refused::Turns, why);
             return error_response::busy();
         };
+        drop(waiting);
         let mut answer = None;
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         if self.collected.is_some() && reads {
@@ -194,6 +200,10 @@ impl Service {
         }
         let trusted = self.trusted_proxies.as_ref();
         peer::describe(request.headers_mut(), peer, self.authenticates, trusted);
+        let mut answered_in = self.span(span.as_ref(), Step::Component);
+        if let Some(span) = &answered_in {
+            request.headers_mut().insert(trace::SPAN, span.context().to_header());
+        }
         let uri = request.uri().clone();
         peer::set_host(request.headers_mut(), &uri);
         let engine = self.engine.clone();
@@ -214,16 +224,25 @@ impl Service {
             Err(error) => {
                 let id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
                 tracing::error!("request {id}: the component did not answer: {error:#}");
+                if let Some(span) = &mut answered_in {
+                    span.fail("trap");
+                }
                 cache::unanswered(error_response::internal())
             }
         };
-        drop(answering);
+        drop((answering, answered_in));
         holds.release();
         if holds.refused() {
             self.meter.busy(Refused::Manifests, "too many manifests are being pushed at a time");
             return in_place_of(response, error_response::busy());
         }
         response
+    }
+
+    /// A span below that of a request, if that has one.
+    fn span(&self, of: Option<&SpanOf>, step: Step<'_>) -> Option<Active> {
+        let (traces, SpanOf(of)) = (self.traces.as_ref()?, of?);
+        traces.join(of.as_bytes(), step)
     }
 
     /// The request with the body that the component reads, and whether its client may

@@ -123,7 +123,7 @@ labels! {
         Read = "read",
         /// [`Operation::Exists`].
         Exists = "exists",
-        /// [`Operation::Link`] and [`Operation::LinkTag`].
+        /// [`Operation::Link`], [`Operation::LinkTag`] and [`Operation::CreateTag`].
         Link = "link",
         /// [`Operation::Remove`], [`Operation::Unlink`] and [`Operation::Tidy`].
         Remove = "remove",
@@ -394,7 +394,9 @@ impl From<&Operation> for StorageOperation {
             Operation::Hints { .. } => Self::Hints,
             Operation::Read(_) => Self::Read,
             Operation::Exists(_) => Self::Exists,
-            Operation::Link { .. } | Operation::LinkTag { .. } => Self::Link,
+            Operation::Link { .. } | Operation::LinkTag { .. } | Operation::CreateTag { .. } => {
+                Self::Link
+            }
             Operation::Remove(_) | Operation::Unlink { .. } | Operation::Tidy(_) => Self::Remove,
             Operation::Hash { .. } => Self::Hash,
             Operation::Quarantine(_) => Self::Quarantine,

@@ -50,6 +50,7 @@ const PARTS: [(&str, &str); 27] = [
     ),
     ("host/transfer/", "`roadstead import`, `export` and `mirror`"),
     ("host/archive/", "Archives"),
+    ("host/traces/", "Traces"),
 ];
 
 /// Constants that look like limits and bound nothing that a client or an

@@ -1,0 +1,89 @@
+//! TLS to a collector: the system's CAs, or those of a file, and maybe a certificate.
+
+use super::values::Variables;
+use crate::export::Protocol;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::sync::Arc;
+
+/// The largest file of certificates or keys, in bytes.
+///
+/// Limit: bytes of a file of certificates for a collector; test: `files_of_certificates`.
+const FILE_LIMIT: u64 = 1024 * 1024;
+
+pub(super) fn client(
+    variables: &Variables<'_>,
+    protocol: Protocol,
+) -> Result<Arc<ClientConfig>, String> {
+    let roots = match variables.of_exporter("CERTIFICATE") {
+        Some((name, file)) => chosen(&name, &file)?,
+        None => trusted(),
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("traces: {error}"))?
+        .with_root_certificates(roots);
+    let certificate = variables.of_exporter("CLIENT_CERTIFICATE");
+    let key = variables.of_exporter("CLIENT_KEY");
+    let mut config = match (certificate, key) {
+        (None, None) => builder.with_no_client_auth(),
+        (Some((name, file)), Some((key_name, key_file))) => {
+            let chain = certificates(&name, &file)?;
+            let key = PrivateKeyDer::from_pem_slice(&read(&key_name, &key_file)?)
+                .map_err(|error| format!("{key_name}: {key_file}: {error}"))?;
+            let config = builder.with_client_auth_cert(chain, key);
+            config.map_err(|error| format!("{key_name}: {key_file}: {error}"))?
+        }
+        (Some((name, _)), None) => return Err(format!("{name}: the key is missing, _CLIENT_KEY")),
+        (None, Some((name, _))) => {
+            return Err(format!("{name}: the certificate is missing, _CLIENT_CERTIFICATE"));
+        }
+    };
+    config.alpn_protocols = vec![match protocol {
+        Protocol::Http => b"http/1.1".to_vec(),
+        Protocol::Grpc => b"h2".to_vec(),
+    }];
+    Ok(Arc::new(config))
+}
+
+/// The CAs of a file.
+fn chosen(name: &str, file: &str) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(name, file)? {
+        roots.add(certificate).map_err(|error| format!("{name}: {file}: {error}"))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(name: &str, file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(name, file)?).collect();
+    let found = found.map_err(|error| format!("{name}: {file}: {error}"))?;
+    if found.is_empty() {
+        return Err(format!("{name}: {file} has no certificates in PEM"));
+    }
+    Ok(found)
+}
+
+fn read(name: &str, file: &str) -> Result<Vec<u8>, String> {
+    let wrong = |error: std::io::Error| format!("{name}: {file}: {error}");
+    let metadata = std::fs::metadata(file).map_err(wrong)?;
+    if metadata.len() > FILE_LIMIT {
+        return Err(format!("{name}: {file} is larger than {FILE_LIMIT} bytes"));
+    }
+    std::fs::read(file).map_err(wrong)
+}
+
+/// The system's trust store. A system without one, as an image that holds nothing but the
+/// program, gets the CAs that browsers trust, unless variables name a trust store.
+fn trusted() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // Certificates of the system that cannot be parsed are skipped.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+    if roots.is_empty() && chosen.iter().all(Option::is_none) {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
