@@ -139,15 +139,12 @@ impl Pages {
             waiting: clients.waiting(),
             connections: self.connections.reading(),
             streams: clients.streams(),
-            uploads: None,
             collection_interval: self.collects.map(|collection| collection.interval),
             log_lines_dropped: log::dropped(),
         };
         match self.meter.metrics().map(|metrics| metrics.render(&readings)) {
             Some(Ok(text)) => page(StatusCode::OK, CONTENT_TYPE, text),
-            Some(Err(error)) => {
-                page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n"))
-            }
+            Some(Err(error)) => page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
             None => page(StatusCode::NOT_FOUND, TEXT, help(None)),
         }
     }
@@ -169,11 +166,7 @@ fn help(metrics: Option<&str>) -> String {
 /// A response of the debug address.
 type Page = Response<Full<Bytes>>;
 
-fn page(
-    status: StatusCode,
-    media_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Page {
+fn page(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Page {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));

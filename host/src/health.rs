@@ -65,7 +65,9 @@ impl Health {
             Err(problem) => {
                 let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
                 if failures == self.threshold {
-                    tracing::error!("not ready: {failures} checks of the storage failed: {problem}");
+                    tracing::error!(
+                        "not ready: {failures} checks of the storage failed: {problem}"
+                    );
                 }
                 *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
             }

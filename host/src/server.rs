@@ -32,10 +32,10 @@ use roadstead_access::Authority;
 use roadstead_config::Config;
 use roadstead_embedded::COMPONENT;
 use roadstead_oci::{Algorithm, Digest};
+use roadstead_operator::permissions;
 use roadstead_traces::Traces;
 use sha2::{Digest as _, Sha256};
 use std::fs;
-use roadstead_operator::permissions;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -109,8 +109,12 @@ impl Server {
         let variables =
             outbound::variables(options.config.cloud.as_ref(), options.variables.clone())?;
         let (auth, watch) = authority(&options, &hangup, &meter)?.unzip();
-        let hooks =
-            Hooks { storage: storage.clone(), auth: auth.clone(), meter: meter.clone(), traces: traces.clone() };
+        let hooks = Hooks {
+            storage: storage.clone(),
+            auth: auth.clone(),
+            meter: meter.clone(),
+            traces: traces.clone(),
+        };
         let (file, cache) = (options.component.as_deref(), options.code_cache.as_deref());
         let engine =
             Engine::new(file, cache, variables, hooks).context("cannot load the component")?;
@@ -320,7 +324,8 @@ pub(crate) async fn storage(options: &Options) -> anyhow::Result<Storage> {
 
 /// The digest of the component, if metrics or traces may want it: it takes some milliseconds.
 fn component_digest(options: &Options) -> String {
-    let is_traced = std::env::vars_os().any(|(name, _)| name.as_encoded_bytes().starts_with(b"OTEL_"));
+    let is_traced =
+        std::env::vars_os().any(|(name, _)| name.as_encoded_bytes().starts_with(b"OTEL_"));
     if options.config.debug.is_none() && !is_traced {
         return String::new();
     }
@@ -329,7 +334,9 @@ fn component_digest(options: &Options) -> String {
         Some(file) => Sha256::digest(fs::read(file).unwrap_or_default()),
         None => Sha256::digest(COMPONENT),
     };
-    Digest::from_bytes(Algorithm::Sha256, &hash).map(|digest| digest.to_string()).unwrap_or_default()
+    Digest::from_bytes(Algorithm::Sha256, &hash)
+        .map(|digest| digest.to_string())
+        .unwrap_or_default()
 }
 
 /// Traces, if OpenTelemetry's variables want any.

@@ -189,7 +189,9 @@ async fn the_level_changes_while_it_runs() {
                 (host.log().matches("SIGUSR1").count() > before).then_some(())
             })
             .await;
-            assert!(host.log().lines().rfind(|line| line.contains("SIGUSR1")).unwrap().contains(&said));
+            assert!(
+                host.log().lines().rfind(|line| line.contains("SIGUSR1")).unwrap().contains(&said)
+            );
             let before = host.log().matches("DEBUG").count();
             // A connection that ends within a request's head is a line at `debug`.
             let mut wire = Wire::connect(&host.address).await;

@@ -15,7 +15,7 @@ async fn status(address: &str, path: &str) -> u16 {
 }
 
 /// The address that a line of the log names after a text.
-fn named(host: &Registry, text: &str) -> String {
+pub fn named(host: &Registry, text: &str) -> String {
     let log = host.log();
     let (_, rest) = log.split_once(text).unwrap_or_else(|| panic!("{text}: {log}"));
     rest.split(['/', '\n']).next().unwrap().to_owned()

@@ -53,6 +53,7 @@ async fn get(address: &str, line: &str, headers: &[(&str, &str)]) -> Answer {
 fn lasting(answer: &Answer) -> (StatusCode, HeaderMap, Bytes) {
     let mut headers = answer.headers().clone();
     headers.remove("date");
+    headers.remove("x-request-id");
     (answer.status(), headers, answer.body().clone())
 }
 

@@ -66,12 +66,7 @@ impl Hurry {
 }
 
 /// Collects until the task is dropped.
-pub(crate) async fn run(
-    engine: Engine,
-    interval: Duration,
-    hurry: Option<Hurry>,
-    meter: Meter,
-) {
+pub(crate) async fn run(engine: Engine, interval: Duration, hurry: Option<Hurry>, meter: Meter) {
     let overrides = hurry.map(|hurry| hurry.overrides).unwrap_or_default();
     let interval = overrides.interval.map_or(interval, Duration::from_millis);
     let mut schedule = Schedule::new(interval);

@@ -326,7 +326,10 @@ mod tests {
         let same = clients.get("2001:db8::2".parse().unwrap());
         assert!(Arc::ptr_eq(&one, &same));
         let other = clients.get("::ffff:192.0.2.1".parse().unwrap());
-        let held = [clients.turn(&one, &mut None).await.unwrap(), clients.turn(&one, &mut None).await.unwrap()];
+        let held = [
+            clients.turn(&one, &mut None).await.unwrap(),
+            clients.turn(&one, &mut None).await.unwrap(),
+        ];
         tokio::select! {
             biased;
             _ = clients.turn(&same, &mut None) => panic!("a third turn"),

@@ -41,10 +41,7 @@ pub(crate) fn not_ready(message: &'static str) -> Response<WasiBody> {
 struct Own(ErrorCode, &'static str);
 
 /// The response with the identifier of its request in its body, if it is the host's own.
-pub(crate) fn identified(
-    mut response: Response<WasiBody>,
-    id: &HeaderValue,
-) -> Response<WasiBody> {
+pub(crate) fn identified(mut response: Response<WasiBody>, id: &HeaderValue) -> Response<WasiBody> {
     let Some(Own(code, message)) = response.extensions_mut().remove() else { return response };
     let detail = serde_json::json!({ "request": id.to_str().unwrap_or_default() });
     response.map(|_| body(code, message, Some(&detail)))

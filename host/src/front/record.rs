@@ -4,7 +4,7 @@
 use crate::front::peer::{self, Peer};
 use crate::log;
 use crate::meter::Meter;
-use http::header::{HeaderValue, REFERER, USER_AGENT};
+use http::header::{CONTENT_LENGTH, HeaderValue, REFERER, USER_AGENT};
 use http::{Method, Request, StatusCode, Uri, Version};
 use ipnet::IpNet;
 use roadstead_bridge::Account;
@@ -59,6 +59,8 @@ pub(crate) struct Record {
     account: Option<Arc<Account>>,
     cached: bool,
     sent: u64,
+    /// The bytes of the response's body, if they are known.
+    length: Option<u64>,
     complete: bool,
 }
 
@@ -99,7 +101,8 @@ impl Recorder {
         } else {
             peer.address.to_canonical()
         };
-        let given = request_id(headers).filter(|_| is_trusted).and_then(|_| headers.get(REQUEST_ID));
+        let given =
+            request_id(headers).filter(|_| is_trusted).and_then(|_| headers.get(REQUEST_ID));
         let id = given.cloned().unwrap_or_else(|| self.next());
         let has_body = !request.body().is_end_stream();
         let received =
@@ -136,6 +139,7 @@ impl Recorder {
             account: None,
             cached: false,
             sent: 0,
+            length: None,
             complete: false,
         };
         request.headers_mut().insert(REQUEST_ID, id);
@@ -168,6 +172,14 @@ impl Record {
     /// Notes the head of the response, which gets the identifier of the request.
     pub(crate) fn answered<B>(&mut self, response: &mut http::Response<B>) {
         self.status = Some(response.status());
+        let length = response.headers().get(CONTENT_LENGTH);
+        let has_none =
+            matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        self.length = match self.method {
+            Method::HEAD => Some(0),
+            _ if has_none => Some(0),
+            _ => length.and_then(|length| length.to_str().ok()?.parse().ok()),
+        };
         if let Some(account) = response.extensions_mut().remove() {
             self.account = Some(account);
         }
@@ -275,7 +287,7 @@ impl Drop for Record {
             code: account.and_then(|account| account.code.as_deref()),
             received: self.received(),
             sent: self.sent,
-            complete: self.complete,
+            complete: self.complete || self.length.is_some_and(|length| self.sent >= length),
             time,
             cached: self.cached,
             client: self.client,

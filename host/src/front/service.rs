@@ -274,11 +274,8 @@ impl Service {
     /// if the request `sends` one.
     async fn turn(&self, sends: bool, client: &Arc<Client>) -> Option<(Turn, Option<Turn>)> {
         let mut waiting = None;
-        let sending = if sends {
-            Some(self.clients.sending(client, &mut waiting).await?)
-        } else {
-            None
-        };
+        let sending =
+            if sends { Some(self.clients.sending(client, &mut waiting).await?) } else { None };
         let turn = self.clients.turn(client, &mut waiting).await?;
         if let Some(since) = waiting {
             self.meter.waited(since.elapsed());

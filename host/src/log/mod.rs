@@ -19,8 +19,8 @@ use crate::log::writer::{BUFFER, LogWriter};
 use anyhow::Context as _;
 use roadstead_config::{AccessFormat, LogFormat, LogLevel};
 use roadstead_telemetry::access::{Exchange, Format};
-use std::cell::RefCell;
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::RefCell;
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
@@ -85,8 +85,7 @@ pub(crate) fn start(
         // They would be printed to the standard error that failed.
         .log_internal_errors(false)
         .with_writer(Lines { writer: lines.clone(), limit: RateLimit::default() });
-    let layer =
-        if is_json { layer.json().flatten_event(true).boxed() } else { layer.boxed() };
+    let layer = if is_json { layer.json().flatten_event(true).boxed() } else { layer.boxed() };
     tracing_subscriber::registry().with(level::filter(level)).with(layer).init();
     let _ = LOG.set(Log { writer: lines, access });
     // The default hook writes to standard error itself, and waits for it.

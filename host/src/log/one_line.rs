@@ -31,7 +31,10 @@ mod tests {
     fn events_are_one_line() {
         for (event, line) in [
             ("plain\n", "plain\n"),
-            ("<Error>\n  <Code>A</Code>\r\n</Error>\n", "<Error>\\n  <Code>A</Code>\\r\\n</Error>\n"),
+            (
+                "<Error>\n  <Code>A</Code>\r\n</Error>\n",
+                "<Error>\\n  <Code>A</Code>\\r\\n</Error>\n",
+            ),
             ("no end", "no end"),
             ("\n\n", "\\n\n"),
             ("", ""),

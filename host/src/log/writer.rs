@@ -120,12 +120,12 @@ impl Shared {
         lines.clear();
         let empty = |state: &mut State| state.waiting.is_empty();
         let state = self.changed.wait_while(self.lock(), empty);
-        let state = state.unwrap_or_else(PoisonError::into_inner);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
         if !state.flushing {
             drop(state);
             thread::sleep(GATHER);
+            state = self.lock();
         }
-        let mut state = self.lock();
         std::mem::swap(&mut state.waiting, lines);
         state.writing = true;
     }

@@ -428,7 +428,11 @@ mod tests {
         for (odd, text, json) in [
             ("a b", "\"a b\"", "a b"),
             ("a\"b\\", "\"a\\\"b\\\\\"", "a\\\"b\\\\"),
-            ("a\nb\r\t\u{7f}", "\"a\\u000ab\\u000d\\u0009\\u007f\"", "a\\u000ab\\u000d\\u0009\\u007f"),
+            (
+                "a\nb\r\t\u{7f}",
+                "\"a\\u000ab\\u000d\\u0009\\u007f\"",
+                "a\\u000ab\\u000d\\u0009\\u007f",
+            ),
             ("\u{1b}[31m", "\"\\u001b[31m\"", "\\u001b[31m"),
             ("\u{202e}\u{2028}", "\"\\u202e\\u2028\"", "\\u202e\\u2028"),
             ("Zo\u{eb} \u{1f600}", "\"Zo\u{eb} \u{1f600}\"", "Zo\u{eb} \u{1f600}"),
@@ -446,7 +450,9 @@ mod tests {
             let parsed: serde_json::Value = serde_json::from_str(&found).unwrap();
             assert_eq!(parsed["user"], odd);
             assert!(found.contains(&format!("\"user_agent\":\"{json}\"")), "{found}");
-            assert!(line(&exchange, Format::Combined).ends_with(&format!(" \"{json}\" \"{json}\"")));
+            assert!(
+                line(&exchange, Format::Combined).ends_with(&format!(" \"{json}\" \"{json}\""))
+            );
         }
         let agent: &[u8] = b"\xff\xfe";
         let exchange = Exchange { agent: Some(agent), ..exchange() };

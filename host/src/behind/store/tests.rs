@@ -1,7 +1,7 @@
-use crate::meter::Meter;
 use super::{BATCH_SIZE, HostStore};
 use crate::behind::deadline::Deadlines;
 use crate::body::full;
+use crate::meter::Meter;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use roadstead_bridge::storage::{Operation, Transfer};

@@ -145,8 +145,6 @@ families! {
             "How many there can be.";
     }
     "Uploads" {
-        UPLOADS_OPEN = Gauge "roadstead_upload_sessions_open" []
-            "Upload sessions in the storage. Over a directory only.";
         UPLOADS = Counter "roadstead_upload_sessions_total" ["outcome"]
             "Upload sessions: started, committed, refused at the end (a wrong digest, or a failure), cancelled by the client, purged as abandoned. At_once needed no session: mounts, and uploads of one request.";
     }

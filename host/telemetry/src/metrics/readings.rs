@@ -2,7 +2,7 @@
 
 use super::families::{
     CACHE_BYTES, CACHE_ENTRIES, CACHE_PURGES, COLLECTION_INTERVAL, CONNECTIONS, CONNECTIONS_LIMIT,
-    LOG_DROPPED, READY, STREAMS, STREAMS_LIMIT, TURNS, TURNS_LIMIT, TURNS_WAITING, UPLOADS_OPEN,
+    LOG_DROPPED, READY, STREAMS, STREAMS_LIMIT, TURNS, TURNS_LIMIT, TURNS_WAITING,
 };
 use super::output::Output;
 use std::time::Duration;
@@ -22,8 +22,6 @@ pub struct Readings {
     pub connections: Share,
     /// Requests over HTTP/2 that are not answered to the end.
     pub streams: Share,
-    /// Upload sessions in the storage, if that is known.
-    pub uploads: Option<u64>,
     /// The interval of garbage collection, if this process collects.
     pub collection_interval: Option<Duration>,
     /// Log lines that were dropped since the start.
@@ -68,9 +66,6 @@ impl Readings {
         }
         output.counter(&CACHE_PURGES, &[], self.cache.purges);
         output.counter(&LOG_DROPPED, &[], self.log_lines_dropped);
-        if let Some(uploads) = self.uploads {
-            output.gauge(&UPLOADS_OPEN, &[], uploads);
-        }
         if let Some(interval) = self.collection_interval {
             output.gauge_of(&COLLECTION_INTERVAL, &[], interval.as_secs_f64());
         }

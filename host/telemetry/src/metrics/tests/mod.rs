@@ -46,7 +46,6 @@ fn readings() -> Readings {
         waiting: 16,
         connections: Share { used: 17, limit: 18 },
         streams: Share { used: 19, limit: 20 },
-        uploads: Some(21),
         collection_interval: Some(Duration::from_millis(22_500)),
         log_lines_dropped: 23,
     }
