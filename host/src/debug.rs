@@ -62,10 +62,9 @@ impl DebugListener {
             )
         })?;
         let address = listener.local_addr()?;
-        match &settings.metrics {
-            Some(path) => tracing::info!("metrics are at http://{address}{path}"),
-            None => tracing::info!("the debug address is http://{address}/debug/health"),
-        }
+        let path = settings.metrics.as_deref();
+        let what = if path.is_some() { "metrics are at" } else { "the debug address is" };
+        tracing::info!("{what} http://{address}{}", path.unwrap_or("/debug/health"));
         Ok(Self { listener, metrics: settings.metrics.clone() })
     }
 

@@ -124,7 +124,7 @@ impl HostStore {
                 Ok(Purged { sessions: 0, temporary: 0, .. }) => {}
                 Ok(Purged { sessions, bytes, temporary }) => {
                     if !dry_run {
-                        meter.uploads_purged(sessions as u64);
+                        meter.uploads_purged(sessions);
                     }
                     let done = if dry_run { "would be removed" } else { "removed" };
                     tracing::info!(

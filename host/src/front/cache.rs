@@ -209,7 +209,12 @@ impl ResponseCache {
         if !valid {
             return None;
         }
-        let account = self.granted(access)?;
+        let account = match access {
+            Access::Open => None,
+            Access::ByGrant { fingerprint, generation } => {
+                self.grant(fingerprint, generation)?.account
+            }
+        };
         let response = entry.respond(request.headers(), request.method() == Method::HEAD)?;
         Some((response, account))
     }
@@ -246,12 +251,10 @@ impl ResponseCache {
         }
     }
 
-    /// To whom access is granted, if it is.
-    fn granted(&self, access: Access) -> Option<Option<Arc<Account>>> {
-        let Access::ByGrant { fingerprint, generation } = access else { return Some(None) };
+    /// The grant for a request, if it is valid.
+    fn grant(&self, fingerprint: Fingerprint, generation: u64) -> Option<Grant> {
         let grant = self.grants.get(&fingerprint)?;
-        let valid = grant.generation == generation && Instant::now() < grant.until;
-        valid.then_some(grant.account)
+        (grant.generation == generation && Instant::now() < grant.until).then_some(grant)
     }
 
     fn slot(&self, key: &[u8]) -> usize {

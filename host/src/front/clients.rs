@@ -330,11 +330,13 @@ mod tests {
             clients.turn(&one, &mut None).await.unwrap(),
             clients.turn(&one, &mut None).await.unwrap(),
         ];
+        let (mut one_waits, mut other_waits) = (None, None);
         tokio::select! {
             biased;
-            _ = clients.turn(&same, &mut None) => panic!("a third turn"),
-            turn = clients.turn(&other, &mut None) => assert!(turn.is_some()),
+            _ = clients.turn(&same, &mut one_waits) => panic!("a third turn"),
+            turn = clients.turn(&other, &mut other_waits) => assert!(turn.is_some()),
         }
+        assert!(one_waits.is_some() && other_waits.is_none() && clients.waiting() == 0);
         drop(held);
         assert!(clients.turn(&same, &mut None).await.is_some());
         assert!(clients.memory(&one, MADE_OF_CLIENT).is_some());

@@ -72,7 +72,7 @@ pub(crate) fn start(
         LogFormat::Json => true,
         LogFormat::Auto => !is_terminal,
     };
-    let colour = is_terminal && !std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+    let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let text = Format::Text { colour };
     let access = match access {
         AccessFormat::Same if is_json => Format::Json,

@@ -42,9 +42,9 @@ struct State {
     /// Whether somebody waits for what there is.
     flushing: bool,
     /// Lines that there was no room for, and that were not reported yet.
-    dropped: u64,
+    unreported: u64,
     /// All lines that there was no room for.
-    all_dropped: u64,
+    dropped: u64,
     /// The thread that writes. Its own lines are few and always have room.
     thread: Option<ThreadId>,
 }
@@ -68,8 +68,8 @@ impl LogWriter {
         if state.waiting.len().saturating_add(line.len()) > room
             && state.thread != Some(thread::current().id())
         {
+            state.unreported += 1;
             state.dropped += 1;
-            state.all_dropped += 1;
             return;
         }
         let is_first = state.waiting.is_empty();
@@ -83,7 +83,7 @@ impl LogWriter {
 
     /// How many lines there was no room for.
     pub(super) fn dropped(&self) -> u64 {
-        self.0.lock().all_dropped
+        self.0.lock().dropped
     }
 
     /// Waits until everything is written, for at most `limit`.
@@ -107,7 +107,7 @@ impl Shared {
                 let mut state = self.lock();
                 state.writing = false;
                 self.changed.notify_all();
-                std::mem::take(&mut state.dropped)
+                std::mem::take(&mut state.unreported)
             };
             if dropped > 0 {
                 report(dropped);

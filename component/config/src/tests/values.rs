@@ -200,7 +200,7 @@ fn collection_goes_with_deletion() {
 #[test]
 fn waits_of_collection_have_a_least_value() {
     const DELETE: (&str, &str) = ("STORAGE_DELETE_ENABLED", "true");
-    let hours = std::time::Duration::from_hours;
+    let hours = Duration::from_hours;
     let config = read(&[
         DELETE,
         ("STORAGE_MAINTENANCE_GC_GRACE", "1h"),

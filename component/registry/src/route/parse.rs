@@ -53,11 +53,8 @@ impl Route {
     /// error for an invalid part of the path or the query.
     pub fn parse(method: &Method, uri: &Uri) -> Result<Self, Error> {
         let path = uri.path();
-        match path {
-            "/" => return allowed(method, GET_HEAD, Self::Root),
-            "/livez" => return allowed(method, GET_HEAD, Self::Live),
-            health::READY => return allowed(method, GET_HEAD, Self::Ready),
-            _ => {}
+        if let Some(route) = fixed(path) {
+            return allowed(method, GET_HEAD, route);
         }
         let rest = match path.strip_prefix("/v2") {
             Some("" | "/") => return allowed(method, GET_HEAD, Self::Base),
@@ -150,6 +147,16 @@ fn extension(
             Ok(Route::Discover(Some(repository(name)?)))
         }
         _ => Err(Error::UnknownEndpoint),
+    }
+}
+
+/// The routes of health checks.
+fn fixed(path: &str) -> Option<Route> {
+    match path {
+        "/" => Some(Route::Root),
+        "/livez" => Some(Route::Live),
+        health::READY => Some(Route::Ready),
+        _ => None,
     }
 }
 
