@@ -4,7 +4,8 @@
 use http::Method;
 use roadstead_oci::{
     Algorithm, Digest, InvalidContentRange, InvalidDigest, InvalidManifest, InvalidName,
-    InvalidPageSize, InvalidTag, InvalidUploadId, MediaType, Reference, RepositoryName, UploadId,
+    InvalidPageSize, InvalidTag, InvalidUploadId, MediaType, Reference, RepositoryName, Tag,
+    UploadId,
 };
 use roadstead_registry::{Error, ImmutableTag, Reason};
 use std::collections::BTreeSet;
