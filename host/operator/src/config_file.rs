@@ -125,8 +125,6 @@ mod tests {
     /// each starts, and what has no effect here is said once by the key that is in the file.
     #[test]
     fn files_that_are_in_use() {
-        const DEBUG: &str = "http.debug in config.yml is ignored: there is no debug listener, and \
-                             there are no metrics yet";
         const CHART: [(&str, &str); 5] = [
             ("HTTP_SECRET", "random"),
             ("AUTH", "htpasswd"),
@@ -138,28 +136,33 @@ mod tests {
         let chart = [&CHART[..], &[DATA]].concat();
         for (file, variables, warnings) in [
             (include_str!("fixtures/image-2.yml"), &[][..], &[][..]),
-            (include_str!("fixtures/image-3.yml"), &[], &[DEBUG]),
+            (include_str!("fixtures/image-3.yml"), &[], &[]),
             (include_str!("fixtures/distribution-3.1-example.yml"), &[], &[]),
-            (include_str!("fixtures/distribution-3.1-dev.yml"), &[], &[DEBUG]),
+            (include_str!("fixtures/distribution-3.1-dev.yml"), &[], &[]),
             (
                 include_str!("fixtures/distribution-2.8-dev.yml"),
                 &[],
                 &[
                     "log.hooks in config.yml is ignored: logs go to standard error; send mail \
                      from there",
-                    DEBUG,
                     "redis in config.yml is ignored: Redis is not used: caches need no server",
                     "notifications in config.yml is ignored: there are no notifications yet, and \
                      nothing is sent",
                 ],
             ),
-            (include_str!("fixtures/chart-twuni.yml"), &chart, &[DEBUG]),
-            (include_str!("fixtures/chart-zarf.yml"), &chart, &[DEBUG]),
+            (include_str!("fixtures/chart-twuni.yml"), &chart, &[]),
+            (include_str!("fixtures/chart-zarf.yml"), &chart, &[]),
         ] {
             let config = of_container(file, variables).unwrap_or_else(|e| panic!("{e}\n{file}"));
             assert_eq!(config.address, "[::]:5000", "{file}");
             assert_eq!(config.root, Some("/var/lib/registry".into()), "{file}");
             assert_eq!(config.warnings, warnings, "{file}");
+            let debug = config.debug.map(|debug| (debug.address, debug.metrics));
+            let enabled = |(_, rest): (_, &str)| rest.trim_start().starts_with("enabled: true");
+            let enabled = file.split_once("prometheus:").is_some_and(enabled);
+            let metrics = enabled.then(|| "/metrics".to_owned());
+            let expected = file.contains(":5001").then(|| ("[::]:5001".to_owned(), metrics));
+            assert_eq!(debug, expected, "{file}");
             let deletes = file.contains("delete:") || !variables.is_empty();
             assert_eq!(config.delete_enabled, deletes, "{file}");
         }

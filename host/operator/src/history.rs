@@ -11,7 +11,6 @@ use crate::runtime;
 pub use crate::streams::Streams;
 use crate::terminal::harmless;
 use bytes::Bytes;
-use http::header::LINK;
 use http::{Method, StatusCode};
 use roadstead_oci::{Reference, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
@@ -254,7 +253,7 @@ async fn read(
         let page = page(&answer)?;
         entries.extend(page.manifests.into_iter().map(Entry::from));
         entries.truncate(limit);
-        match next(&answer) {
+        match answer.next_page() {
             Some(next) if entries.len() < limit && next != path => path = next,
             _ => return Ok(entries),
         }
@@ -274,19 +273,6 @@ fn page(answer: &Answer) -> Result<Index, String> {
         ),
         _ => Err(registry::refusal(answer)),
     }
-}
-
-/// The path of the next page (distribution-spec, end-8b), on the same registry, wherever it says
-/// that this is.
-fn next(answer: &Answer) -> Option<String> {
-    let link = answer.header(LINK)?;
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    let is_next = parameters.split(';').any(|it| it.trim().replace('"', "") == "rel=next");
-    let path = match target.split_once("://") {
-        Some((_, rest)) => rest.get(rest.find('/')?..)?,
-        None => target,
-    };
-    (is_next && path.starts_with("/v2/")).then(|| path.to_owned())
 }
 
 fn print(json: bool, history: &History<'_>, streams: &mut Streams<'_>) -> u8 {

@@ -110,6 +110,32 @@ impl<'a> Target<'a> {
         Self::in_repository(rest)
     }
 
+    /// The path with names for what differs, as `http.route` in OpenTelemetry. `None` if the API has
+    /// none like it.
+    pub const fn template(&self) -> Option<&'static str> {
+        Some(match self.handler {
+            Handler::Root => "/",
+            // Two paths that mean much the same.
+            Handler::Health => "/readyz",
+            Handler::Base => "/v2/",
+            Handler::Catalog => "/v2/_catalog",
+            Handler::Token => "/v2/token",
+            Handler::Tags => "/v2/{name}/tags/list",
+            Handler::Manifest => "/v2/{name}/manifests/{reference}",
+            Handler::Referrers => "/v2/{name}/referrers/{digest}",
+            Handler::Blob => "/v2/{name}/blobs/{digest}",
+            Handler::BlobUpload => "/v2/{name}/blobs/uploads/",
+            Handler::BlobUploadChunk => "/v2/{name}/blobs/uploads/{id}",
+            Handler::Repository => "/v2/{name}/_roadstead/repository",
+            Handler::Collect => "/v2/_roadstead/collect",
+            Handler::Scrub => "/v2/_roadstead/scrub",
+            Handler::TagHistory => "/v2/{name}/_oci/tag-history/{tag}",
+            Handler::Extensions if self.repository.is_some() => "/v2/{name}/_oci/ext/discover",
+            Handler::Extensions => "/v2/_oci/ext/discover",
+            Handler::Other => return None,
+        })
+    }
+
     const fn alone(handler: Handler) -> Self {
         Self { handler, repository: None, reference: None }
     }

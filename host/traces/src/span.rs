@@ -5,10 +5,11 @@ use crate::context::{Context, Parent, SpanId};
 use crate::queue::Queue;
 use crate::random;
 use crate::record::{Kind, Record};
-use crate::route::Target;
+use crate::route::shown;
 use http::header::{HOST, USER_AGENT};
 use http::uri::Authority;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use roadstead_telemetry::Target;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -140,11 +141,12 @@ impl Active {
     ) {
         let target = Target::of(uri.path());
         let name = known(method);
-        self.name(target.route.map_or(name.into(), |route| format!("{name} {route}").into()));
+        let route = target.template();
+        self.name(route.map_or(name.into(), |route| format!("{name} {route}").into()));
         self.method(method);
         self.set(attribute::SCHEME, if tls { "https" } else { "http" });
-        self.set(attribute::PATH, target.shown(uri.path()));
-        if let Some(route) = target.route {
+        self.set(attribute::PATH, shown(&target, uri.path()));
+        if let Some(route) = route {
             self.set(attribute::ROUTE, route);
         }
         if let Some(repository) = target.repository {

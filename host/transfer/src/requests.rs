@@ -2,7 +2,7 @@
 
 use crate::hash::digest_of;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, LINK, RANGE};
+use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use roadstead_oci::{
     Algorithm, Descriptor, Digest, Manifest, MediaType, Reference, RepositoryName,
@@ -110,7 +110,7 @@ async fn list<P: DeserializeOwned, T>(
         }
         let page = serde_json::from_slice(&answer.body);
         all.extend(items(page.map_err(|error| format!("the answer to GET {path}: {error}"))?));
-        match next(&answer) {
+        match answer.next_page() {
             Some(_) if all.len() > LISTED => {
                 return Err(format!("the list has more than {LISTED} entries: GET {path}"));
             }
@@ -119,18 +119,6 @@ async fn list<P: DeserializeOwned, T>(
         }
     }
     Err(format!("the list has more than {PAGES} pages: GET {path}"))
-}
-
-/// The path of the next page, by the header `Link` (distribution-spec, end-8b).
-fn next(answer: &Answer) -> Option<String> {
-    let link = answer.header(LINK)?;
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    let is_next = parameters.split(';').any(|it| it.trim().replace('"', "") == "rel=next");
-    let path = match target.split_once("://") {
-        Some((_, rest)) => rest.get(rest.find('/')?..)?,
-        None => target,
-    };
-    (is_next && path.starts_with('/')).then(|| path.to_owned())
 }
 
 /// A manifest, whose bytes were compared with its digest.

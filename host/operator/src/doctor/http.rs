@@ -1,7 +1,9 @@
 //! One request over a connection, with limits on time and size.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, LINK, USER_AGENT,
+};
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
@@ -46,6 +48,19 @@ impl Answer {
     /// A header's value, if it is text.
     pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The path of the next page of a list (distribution-spec, end-8b), on the same registry,
+    /// wherever `Link` says that this is.
+    pub fn next_page(&self) -> Option<String> {
+        let link = self.header(LINK)?;
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = parameters.split(';').any(|it| it.trim().replace('"', "") == "rel=next");
+        let path = match target.split_once("://") {
+            Some((_, rest)) => rest.get(rest.find('/')?..)?,
+            None => target,
+        };
+        (is_next && path.starts_with("/v2/")).then(|| path.to_owned())
     }
 
     pub(super) fn is_html(&self) -> bool {
