@@ -31,7 +31,7 @@ const CONNECTIONS: usize = 16;
 /// others out.
 ///
 /// Limit: time of a connection to the debug address; test: none, it would take as long.
-const CONNECTION_TIME: Duration = Duration::from_mins(1);
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
 
 /// How long a client may take to send the head of a request.
 ///
@@ -90,6 +90,7 @@ impl DebugListener {
                 });
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
+                    .keep_alive(false)
                     .header_read_timeout(HEAD_TIME)
                     .max_buf_size(HEAD_LIMIT)
                     .serve_connection(TokioIo::new(stream), service);

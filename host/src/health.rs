@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::front::error_response;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use roadstead_bridge::health::READY;
+use roadstead_bridge::health::{LIVE, READY};
 use roadstead_config::HealthCheck;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,24 +91,35 @@ impl Health {
         !self.draining.load(Ordering::Relaxed) && self.failing().is_none()
     }
 
-    /// The response to `/readyz`.
-    pub(crate) fn response(&self) -> Response<WasiBody> {
+    /// The response to `/livez` and `/readyz`, which need no turn: a storage that hangs is no reason to
+    /// restart the process. `None` for other requests.
+    pub(crate) fn answer<B>(&self, request: &Request<B>) -> Option<Response<WasiBody>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        match request.uri().path() {
+            LIVE => Some(fine()),
+            READY => Some(self.response()),
+            _ => None,
+        }
+    }
+
+    fn response(&self) -> Response<WasiBody> {
         if self.draining.load(Ordering::Relaxed) {
             return error_response::not_ready("the registry is shutting down");
         }
         if self.failing().is_some() {
             return error_response::not_ready("the storage does not serve; the log has the cause");
         }
-        let mut response = Response::new(empty());
-        let none = HeaderValue::from_static("0");
-        response.headers_mut().insert(header::CONTENT_LENGTH, none);
-        response
+        fine()
     }
 }
 
-/// Whether a client asks if the registry is ready.
-pub(crate) fn asks<B>(request: &Request<B>) -> bool {
-    request.uri().path() == READY && matches!(*request.method(), Method::GET | Method::HEAD)
+fn fine() -> Response<WasiBody> {
+    let mut response = Response::new(empty());
+    let none = HeaderValue::from_static("0");
+    response.headers_mut().insert(header::CONTENT_LENGTH, none);
+    response
 }
 
 /// Has the component check its storage.

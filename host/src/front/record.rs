@@ -24,6 +24,11 @@ use std::time::{Duration, Instant};
 /// The status of a request whose client went away before there was a response, as nginx has it.
 const CLIENT_CLOSED: u16 = 499;
 
+/// Bytes of a header that a record keeps.
+///
+/// Limit: bytes of a header that are kept for the log; test: `long_headers_are_cut`.
+const HEADER_SHOWN: usize = 1024;
+
 /// W3C Trace Context.
 const TRACEPARENT: &str = "traceparent";
 
@@ -118,7 +123,7 @@ impl Recorder {
         });
         let trace = match &span {
             Some(span) => Some(span.context().traceparent()),
-            None => headers.get(TRACEPARENT).cloned(),
+            None => headers.get(TRACEPARENT).map(beginning),
         };
         let below = span.as_ref().map(|span| SpanOf(span.context().to_header()));
         let record = Record {
@@ -128,8 +133,8 @@ impl Recorder {
             uri: request.uri().clone(),
             version: request.version(),
             client,
-            agent: headers.get(USER_AGENT).cloned(),
-            referer: headers.get(REFERER).cloned(),
+            agent: headers.get(USER_AGENT).map(beginning),
+            referer: headers.get(REFERER).map(beginning),
             trace,
             span,
             id: id.clone(),
@@ -252,7 +257,12 @@ impl Record {
             sent,
             cache: cached,
         });
-        let succeeded = self.status.is_some_and(|status| status.is_success());
+        let is_content = matches!(
+            handler,
+            Handler::Manifest | Handler::Blob | Handler::BlobUpload | Handler::BlobUploadChunk
+        );
+        // Others are answered for repositories that do not exist, too.
+        let succeeded = is_content && self.status.is_some_and(|status| status.is_success());
         if let Some(repository) = target.repository.filter(|_| succeeded) {
             let is = |method| handler == Handler::Manifest && self.method == method;
             let (pulls, pushes) = (u64::from(is(Method::GET)), u64::from(is(Method::PUT)));
@@ -301,6 +311,14 @@ impl Drop for Record {
     }
 }
 
+/// A copy of what the log shows of a header: the value itself is a part of the whole head, which would
+/// stay in memory for as long as the response takes.
+fn beginning(value: &HeaderValue) -> HeaderValue {
+    let bytes = value.as_bytes();
+    let beginning = bytes.get(..HEADER_SHOWN).unwrap_or(bytes);
+    HeaderValue::from_bytes(beginning).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
 fn version(version: Version) -> &'static str {
     match version {
         Version::HTTP_2 => "HTTP/2.0",
@@ -341,6 +359,16 @@ mod tests {
         }
         let all: HashSet<_> = (0..10_000).map(|_| recorder.next()).collect();
         assert_eq!(all.len(), 10_000);
+    }
+
+    #[test]
+    fn long_headers_are_cut() {
+        let recorder = Recorder::new(false, Meter::default(), None);
+        let mut request = Request::new(Empty::<bytes::Bytes>::new());
+        let long = HeaderValue::from_bytes(&[b'a'; 100_000]).unwrap();
+        request.headers_mut().insert("user-agent", long);
+        let record = recorder.begin(&mut request, &peer("192.0.2.1"), &[]);
+        assert_eq!(record.agent.as_ref().unwrap().len(), super::HEADER_SHOWN);
     }
 
     #[test]

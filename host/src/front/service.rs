@@ -11,7 +11,7 @@ use crate::front::clients::{Client, Clients, Turn};
 use crate::front::error_response;
 use crate::front::peer::{self, Peer};
 use crate::front::record::{Record, Recorder, SpanOf};
-use crate::health::{self, Health};
+use crate::health::Health;
 use crate::meter::Meter;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderValue, Method, Request, Response};
@@ -106,13 +106,14 @@ impl Service {
         &self.cache
     }
 
-    /// Answers a request. Its record is for whoever sends the response.
+    /// Answers a request. Its record is for whoever sends the response; there is none if the request
+    /// panicked.
     pub(crate) async fn request(
         &self,
         mut request: Request<Incoming>,
         peer: &Peer,
         client: &Arc<Client>,
-    ) -> (Response<WasiBody>, Record) {
+    ) -> (Response<WasiBody>, Option<Record>) {
         let mut record = self.recorder.begin(&mut request, peer, &self.trusted_proxies);
         let access =
             if self.authenticates { self.cache.access(&request, peer) } else { Some(Access::Open) };
@@ -121,10 +122,15 @@ impl Service {
                 record.cached(account);
                 self.counted(response, client).await
             }
-            None if health::asks(&request) => self.health.response(),
-            None => self.forward(request, peer, client, access).await,
+            None => match self.health.answer(&request) {
+                Some(response) => response,
+                None if matches!(*request.method(), Method::GET | Method::HEAD) => {
+                    self.read(request, peer, client, access).await
+                }
+                None => return self.write(request, peer, client, record).await,
+            },
         };
-        (recorded(response, &mut record), record)
+        (recorded(response, &mut record), Some(record))
     }
 
     /// Refuses a request over HTTP/2, as too many are in flight.
@@ -132,42 +138,51 @@ impl Service {
         &self,
         mut request: Request<Incoming>,
         peer: &Peer,
-    ) -> (Response<WasiBody>, Record) {
+    ) -> (Response<WasiBody>, Option<Record>) {
         let mut record = self.recorder.begin(&mut request, peer, &self.trusted_proxies);
         self.meter.busy(Refused::Streams, "too many requests are in flight over HTTP/2");
-        (recorded(error_response::busy(), &mut record), record)
+        (recorded(error_response::busy(), &mut record), Some(record))
     }
 
-    /// Has the component answer, and keeps the cache up to date.
-    async fn forward(
+    /// Has the component answer a request that reads, and keeps the cache up to date.
+    async fn read(
         &self,
         request: Request<Incoming>,
         peer: &Peer,
         client: &Arc<Client>,
         access: Option<Access>,
     ) -> Response<WasiBody> {
-        if matches!(*request.method(), Method::GET | Method::HEAD) {
-            let Some(access) = access else {
-                return ResponseCache::strip(self.limited(request, peer, client).await);
-            };
-            let in_flight = self.cache.begin(&request, access);
-            let limited = self.limited(request, peer, client).await;
-            let mut response = in_flight.answered(limited).await;
-            return match response.extensions_mut().remove::<Kept>() {
-                Some(Kept) => self.counted(response, client).await,
-                None => response,
-            };
+        let Some(access) = access else {
+            return ResponseCache::strip(self.limited(request, peer, client).await);
+        };
+        let in_flight = self.cache.begin(&request, access);
+        let limited = self.limited(request, peer, client).await;
+        let mut response = in_flight.answered(limited).await;
+        match response.extensions_mut().remove::<Kept>() {
+            Some(Kept) => self.counted(response, client).await,
+            None => response,
         }
-        // A task of its own: a write that was carried out purges what it
-        // outdates even if its client has gone.
+    }
+
+    /// Has the component answer any other request, in a task of its own: a write that was carried out
+    /// purges what it outdates, and is recorded, even if its client has gone.
+    async fn write(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        client: &Arc<Client>,
+        mut record: Record,
+    ) -> (Response<WasiBody>, Option<Record>) {
         let (service, peer, client) = (self.clone(), peer.clone(), Arc::clone(client));
         let done = tokio::spawn(async move {
             let in_flight = service.cache.begin(&request, Access::Open);
-            in_flight.answered(service.limited(request, &peer, &client).await).await
+            let limited = service.limited(request, &peer, &client).await;
+            let response = recorded(in_flight.answered(limited).await, &mut record);
+            (response, Some(record))
         });
         done.await.unwrap_or_else(|error| {
             tracing::error!("a request failed: {error}");
-            error_response::internal()
+            (error_response::internal(), None)
         })
     }
 
@@ -307,7 +322,7 @@ impl Service {
             share = self.clients.memory(client, length);
             if share.is_none() {
                 self.meter.busy(Refused::Memory, "clients do not read their responses");
-                return error_response::busy();
+                return in_place_of(response, error_response::busy());
             }
         }
         let (parts, body) = response.into_parts();

@@ -132,7 +132,7 @@ pub(crate) struct ResponseBody {
     way: Way,
     /// What is in memory on its way to the same client.
     buffered: Option<Arc<Buffered>>,
-    /// `None` in tests.
+    /// `None` if the request panicked.
     record: Option<Record>,
     _guard: RequestGuard,
 }
@@ -151,8 +151,8 @@ impl ResponseBody {
     }
 
     /// The same, with what is known of the request.
-    pub(crate) fn with(mut self, record: Record) -> Self {
-        self.record = Some(record);
+    pub(crate) fn with(mut self, record: Option<Record>) -> Self {
+        self.record = record;
         self
     }
 

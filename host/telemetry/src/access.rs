@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 const TEXT_LIMIT: usize = 1024;
 
 /// The parameters whose values are logged.
-const PLAIN_PARAMETERS: [&str; 15] = [
+const PLAIN_PARAMETERS: [&str; 14] = [
     "account",
     "artifactType",
     "client_id",
@@ -32,7 +32,6 @@ const PLAIN_PARAMETERS: [&str; 15] = [
     "scope",
     "service",
     "tag",
-    "uuid",
 ];
 
 /// The colours of a terminal (ECMA-48).
@@ -124,7 +123,7 @@ impl Exchange<'_> {
         line.extend_from_slice(b" INFO");
         paint(line, RESET);
         line.extend_from_slice(b" request method=");
-        line.extend_from_slice(self.method.as_bytes());
+        escaped(shortened(self.method.as_bytes()), line);
         line.extend_from_slice(b" uri=");
         self.uri(line);
         line.extend_from_slice(b" status=");
@@ -188,7 +187,7 @@ impl Exchange<'_> {
         line.extend_from_slice(b" [");
         clock::apache(now, line);
         line.extend_from_slice(b"] \"");
-        line.extend_from_slice(self.method.as_bytes());
+        escaped(shortened(self.method.as_bytes()), line);
         line.push(b' ');
         self.uri(line);
         line.push(b' ');
@@ -197,24 +196,28 @@ impl Exchange<'_> {
         number(line, u64::from(self.status));
         line.push(b' ');
         number(line, self.sent);
-        for header in [self.referer, self.agent] {
+        // What follows in an address may be a secret.
+        let referer = self.referer.and_then(|it| it.split(|byte| *byte == b'?').next());
+        for header in [referer, self.agent] {
             line.push(b' ');
             quoted(header.unwrap_or(b"-"), line);
         }
     }
 
-    /// The path, and what of the query may be logged.
+    /// The path, and what of the query may be logged. Nothing in it looks like a space.
     fn uri(&self, line: &mut Vec<u8>) {
-        escaped(shortened(self.path.as_bytes()), line);
+        escaped(shortened(self.target.shown(self.path).as_bytes()), line);
         let Some(query) = self.query else { return };
         let query = &query[..query.floor_char_boundary(TEXT_LIMIT)];
         for (number, pair) in query.split('&').enumerate() {
             line.push(if number == 0 { b'?' } else { b'&' });
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let Some((name, value)) = pair.split_once('=') else {
+                let is_known = pair.is_empty() || PLAIN_PARAMETERS.contains(&pair);
+                line.extend_from_slice(if is_known { pair.as_bytes() } else { b"*" });
+                continue;
+            };
             escaped(name.as_bytes(), line);
-            if pair.len() > name.len() {
-                line.push(b'=');
-            }
+            line.push(b'=');
             if PLAIN_PARAMETERS.contains(&name) {
                 escaped(value.as_bytes(), line);
             } else if !value.is_empty() {
@@ -313,7 +316,7 @@ fn escaped(value: &[u8], line: &mut Vec<u8>) {
     for character in String::from_utf8_lossy(value).chars() {
         match character {
             '"' | '\\' => text.extend(['\\', character]),
-            _ if character.is_control() || is_invisible(character) => {
+            _ if character.is_control() || is_odd_space(character) || is_invisible(character) => {
                 let mut units = [0; 2];
                 for unit in character.encode_utf16(&mut units) {
                     // No write to memory fails.
@@ -324,6 +327,12 @@ fn escaped(value: &[u8], line: &mut Vec<u8>) {
         }
     }
     line.extend_from_slice(text.as_bytes());
+}
+
+/// Whether a character looks like a space, and is another one.
+fn is_odd_space(character: char) -> bool {
+    let is_blank = matches!(character, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
+    is_blank || character.is_whitespace() && character != ' '
 }
 
 /// Whether a terminal or an editor may act on a character, such as one that changes the direction
@@ -437,6 +446,7 @@ mod tests {
             ("\u{202e}\u{2028}", "\"\\u202e\\u2028\"", "\\u202e\\u2028"),
             ("Zo\u{eb} \u{1f600}", "\"Zo\u{eb} \u{1f600}\"", "Zo\u{eb} \u{1f600}"),
             ("x=y", "\"x=y\"", "x=y"),
+            ("a\u{3000}\u{a0}b", "\"a\\u3000\\u00a0b\"", "a\\u3000\\u00a0b"),
             ("", "\"\"", ""),
         ] {
             let exchange = Exchange {
@@ -461,6 +471,23 @@ mod tests {
         assert_eq!(parsed["user_agent"], "\u{fffd}\u{fffd}");
     }
 
+    /// Whoever has all of an upload's identifier can take part in it.
+    #[test]
+    fn identifiers_of_uploads_are_cut() {
+        let path = "/v2/a/blobs/uploads/1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
+        let exchange = Exchange {
+            path,
+            target: Target::of(path),
+            referer: Some(b"https://ci/?token=secret"),
+            ..exchange()
+        };
+        for format in [TEXT, Format::Json, Format::Combined] {
+            let line = line(&exchange, format);
+            assert!(line.contains("/v2/a/blobs/uploads/1b9d6bcd\u{2026}"), "{line}");
+            assert!(!line.contains("bbfd") && !line.contains("secret"), "{line}");
+        }
+    }
+
     /// No value of a parameter that may be a secret is logged.
     #[test]
     fn queries() {
@@ -469,7 +496,8 @@ mod tests {
             ("account=bob&scope=repository:a:pull", "?account=bob&scope=repository:a:pull"),
             ("access_token=secret&n=1", "?access_token=*&n=1"),
             ("receipt=secret", "?receipt=*"),
-            ("password=&flag&=secret", "?password=&flag&=*"),
+            ("password=&secret&=secret", "?password=&*&=*"),
+            ("n", "?n"),
             ("", "?"),
         ] {
             let exchange = Exchange { query: Some(query), ..exchange() };
@@ -483,6 +511,7 @@ mod tests {
         let long = "\u{1f600}".repeat(TEXT_LIMIT);
         let path = format!("/v2/{}/manifests/t", "a".repeat(100_000));
         let exchange = Exchange {
+            method: &long,
             path: &path,
             query: Some(&path),
             target: Target::of(&path),

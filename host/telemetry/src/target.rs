@@ -4,6 +4,11 @@
 //! The component parses the same paths, strictly, and a test holds both beside one another. Here, a
 //! path that it refuses still has a label.
 
+use std::borrow::Cow;
+
+/// Digits of an upload's identifier that are shown.
+const SHOWN: usize = 8;
+
 /// The endpoint of a request, with distribution's names where it has one (`handler` in its
 /// metrics; registry/api/v2/routes.go).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,6 +141,19 @@ impl<'a> Target<'a> {
         })
     }
 
+    /// The path, of which this is the target, with the first eight digits of an upload's identifier
+    /// alone: enough to find its other requests, and too few to take part in it.
+    pub fn shown(&self, path: &'a str) -> Cow<'a, str> {
+        let id = path.rsplit('/').next().unwrap_or_default();
+        match id.get(SHOWN..) {
+            Some(rest) if self.handler == Handler::BlobUploadChunk && !rest.is_empty() => {
+                let front = path.strip_suffix(rest).unwrap_or_default();
+                Cow::Owned(format!("{front}\u{2026}"))
+            }
+            _ => Cow::Borrowed(path),
+        }
+    }
+
     const fn alone(handler: Handler) -> Self {
         Self { handler, repository: None, reference: None }
     }
@@ -253,6 +271,20 @@ mod tests {
             let (method, uri) = (method.parse().unwrap(), path.parse().unwrap());
             let route = roadstead_registry::Route::parse(&method, &uri).unwrap();
             assert_eq!(Target::of(path).handler.label(), route.class().label, "{line}");
+        }
+    }
+
+    #[test]
+    fn identifiers_of_uploads_are_cut() {
+        let id = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
+        for (path, expected) in [
+            ("/v2/a/manifests/1b9d6bcd-bbfd", "/v2/a/manifests/1b9d6bcd-bbfd"),
+            ("/v2/a/blobs/uploads/", "/v2/a/blobs/uploads/"),
+            ("/v2/a/blobs/uploads/1b9d6bcd", "/v2/a/blobs/uploads/1b9d6bcd"),
+            (&format!("/v2/a/blobs/uploads/{id}"), "/v2/a/blobs/uploads/1b9d6bcd\u{2026}"),
+            ("/else/1b9d6bcd-bbfd", "/else/1b9d6bcd-bbfd"),
+        ] {
+            assert_eq!(Target::of(path).shown(path), expected);
         }
     }
 

@@ -30,7 +30,6 @@ mod protobuf;
 mod queue;
 mod random;
 mod record;
-mod route;
 mod sampler;
 mod span;
 mod traces;

@@ -59,7 +59,8 @@ impl Record {
 fn cut(text: &mut Cow<'static, str>) {
     if text.len() > TEXT_LIMIT {
         let end = text.floor_char_boundary(TEXT_LIMIT);
-        text.to_mut().truncate(end);
+        // A copy: a text that is cut keeps the memory of all of it.
+        *text = Cow::Owned(text[..end].to_owned());
     }
 }
 

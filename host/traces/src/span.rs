@@ -5,7 +5,6 @@ use crate::context::{Context, Parent, SpanId};
 use crate::queue::Queue;
 use crate::random;
 use crate::record::{Kind, Record};
-use crate::route::shown;
 use http::header::{HOST, USER_AGENT};
 use http::uri::Authority;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
@@ -145,7 +144,7 @@ impl Active {
         self.name(route.map_or(name.into(), |route| format!("{name} {route}").into()));
         self.method(method);
         self.set(attribute::SCHEME, if tls { "https" } else { "http" });
-        self.set(attribute::PATH, shown(&target, uri.path()));
+        self.set(attribute::PATH, target.shown(uri.path()).into_owned());
         if let Some(route) = route {
             self.set(attribute::ROUTE, route);
         }

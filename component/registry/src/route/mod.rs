@@ -182,7 +182,7 @@ impl Route {
     pub fn path(&self) -> String {
         match self {
             Self::Root => "/".to_owned(),
-            Self::Live => "/livez".to_owned(),
+            Self::Live => health::LIVE.to_owned(),
             Self::Ready => health::READY.to_owned(),
             Self::Base => "/v2/".to_owned(),
             Self::Catalog(_) => "/v2/_catalog".to_owned(),

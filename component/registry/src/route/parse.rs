@@ -154,7 +154,7 @@ fn extension(
 fn fixed(path: &str) -> Option<Route> {
     match path {
         "/" => Some(Route::Root),
-        "/livez" => Some(Route::Live),
+        health::LIVE => Some(Route::Live),
         health::READY => Some(Route::Ready),
         _ => None,
     }
