@@ -365,7 +365,7 @@ mod tests {
     fn long_headers_are_cut() {
         let recorder = Recorder::new(false, Meter::default(), None);
         let mut request = Request::new(Empty::<bytes::Bytes>::new());
-        let long = HeaderValue::from_bytes(&[b'a'; 100_000]).unwrap();
+        let long = HeaderValue::from_bytes(&vec![b'a'; 100_000]).unwrap();
         request.headers_mut().insert("user-agent", long);
         let record = recorder.begin(&mut request, &peer("192.0.2.1"), &[]);
         assert_eq!(record.agent.as_ref().unwrap().len(), super::HEADER_SHOWN);

@@ -49,7 +49,7 @@ fn values_have_their_sources() {
         ("http.secret", "", "REGISTRY_HTTP_SECRET; overrides config.yml, line 4"),
         ("storage.delete.enabled", "yes", "config.yml, line 9"),
         ("log.level", "debug", "config.yml, line 11"),
-        ("log.formatter", "text", "default"),
+        ("log.formatter", "auto", "default"),
         ("http.host", "", "default"),
         (
             "storage.maintenance.uploadpurging.enabled",
@@ -240,7 +240,7 @@ fn no_secret_is_shown() {
 /// Of whatever setting, also where they are wrong; rules and the notice to users are public.
 #[test]
 fn no_password_of_a_url_is_shown() {
-    const PUBLIC: [&str; 2] = ["auth.rules", "http.warning"];
+    const PUBLIC: [&str; 3] = ["auth.rules", "http.warning", "policy.immutable"];
     for text in [
         format!("https://alice:{TELL}@a.example/?sig={TELL}"),
         format!("alice:{TELL}@a.example:9000"),
