@@ -25,7 +25,7 @@ use crate::net::descriptors;
 use crate::options::Options;
 use crate::reload::{Hangup, Watch};
 use crate::signals::{self, Signals};
-use crate::tls::TlsAcceptor;
+use crate::tls::{TlsAcceptor, roots};
 use anyhow::{Context as _, bail};
 use http::{Request, StatusCode};
 use roadstead_access::Authority;
@@ -342,7 +342,7 @@ fn component_digest(options: &Options) -> String {
 /// Traces, if OpenTelemetry's variables want any.
 fn traces(component: &str) -> anyhow::Result<Option<Traces>> {
     let (version, component) = (env!("CARGO_PKG_VERSION"), Some(component));
-    let resource = roadstead_traces::Resource { version, component };
+    let resource = roadstead_traces::Resource { version, component, roots: roots::trusted };
     let traces = Traces::from_environment(|name| std::env::var(name).ok(), resource);
     let traces = traces.map_err(anyhow::Error::msg)?;
     if let Some(traces) = &traces {

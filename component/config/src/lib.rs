@@ -19,6 +19,7 @@ mod gathered;
 mod given;
 pub mod manual;
 mod nearest;
+mod operating;
 mod policy;
 mod reader;
 pub mod report;
@@ -33,6 +34,7 @@ pub use cloud::{
 };
 pub use gathered::Settings;
 pub use given::{Given, Step};
+pub use operating::{Debugging, HealthCheck};
 pub use settings::{Row, Scope, State, rows};
 pub use tls::{Acme, Certificate, Tls, TlsVersion};
 
@@ -257,26 +259,6 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// What is served apart from the registry, for operators.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Debugging {
-    /// `host:port`.
-    pub address: String,
-    /// The path of metrics, if they are served.
-    pub metrics: Option<String>,
-    /// How many repositories have metrics of their own.
-    pub repositories: usize,
-}
-
-/// How the storage is checked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HealthCheck {
-    /// The time between two checks.
-    pub interval: Duration,
-    /// How many must fail in a row.
-    pub threshold: u64,
-}
-
 /// Which upload sessions are removed from storage, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UploadPurging {
@@ -358,12 +340,13 @@ impl Config {
     fn read_all(settings: &Settings) -> (Self, Vec<String>) {
         let mut reader = Reader::new(settings);
         let delete_enabled = reader.read(&settings::STORAGE_DELETE_ENABLED);
+        let (debug, no_metrics) = Debugging::read(&mut reader);
         let mut config = Self {
             address: reader.read(&settings::HTTP_ADDR),
             drain_timeout: reader.read(&settings::HTTP_DRAINTIMEOUT),
             drain_delay: reader.read(&settings::HTTP_DRAINDELAY),
-            debug: debugging(&mut reader),
-            health: health(&mut reader),
+            debug,
+            health: HealthCheck::read(&mut reader),
             max_requests: usize::try_from(reader.read(&settings::HTTP_MAXREQUESTS))
                 .unwrap_or(MAX_MAX_REQUESTS),
             max_requests_per_client: usize::try_from(
@@ -400,7 +383,7 @@ impl Config {
         };
         let certificates = config.tls.as_ref().is_some_and(|tls| !tls.client_cas.is_empty());
         config.warnings.extend(auth::warnings(&reader, &config.auth, certificates));
-        config.warnings.extend(metrics_without_address(&mut reader, config.debug.as_ref()));
+        config.warnings.extend(no_metrics);
         (config, reader.problems)
     }
 }
@@ -413,38 +396,6 @@ impl Settings {
     pub fn config(&self) -> Result<Config, ConfigError> {
         Config::read(self)
     }
-}
-
-fn debugging(reader: &mut Reader<'_>) -> Option<Debugging> {
-    let address = reader.read(&settings::HTTP_DEBUG_ADDR);
-    let enabled = reader.read(&settings::HTTP_DEBUG_PROMETHEUS_ENABLED);
-    let path = reader.read(&settings::HTTP_DEBUG_PROMETHEUS_PATH);
-    let repositories = reader.read(&settings::HTTP_DEBUG_PROMETHEUS_REPOSITORIES);
-    Some(Debugging {
-        address: address?,
-        metrics: enabled.then_some(path),
-        repositories: usize::try_from(repositories).unwrap_or_default(),
-    })
-}
-
-/// The warning that metrics are enabled and served nowhere, as distribution has it without a word.
-fn metrics_without_address(reader: &mut Reader<'_>, debug: Option<&Debugging>) -> Option<String> {
-    let enabled = reader.read(&settings::HTTP_DEBUG_PROMETHEUS_ENABLED);
-    let is_missing = enabled && debug.is_none();
-    is_missing.then(|| {
-        let enabled = reader.name(&settings::HTTP_DEBUG_PROMETHEUS_ENABLED.row);
-        let address = reader.with(&settings::HTTP_DEBUG_ADDR.row, "127.0.0.1:5001");
-        format!("{enabled} has no effect without an address, as in {address}")
-    })
-}
-
-fn health(reader: &mut Reader<'_>) -> Option<HealthCheck> {
-    let enabled = reader.read(&settings::HEALTH_STORAGEDRIVER_ENABLED);
-    let check = HealthCheck {
-        interval: reader.read(&settings::HEALTH_STORAGEDRIVER_INTERVAL),
-        threshold: reader.read(&settings::HEALTH_STORAGEDRIVER_THRESHOLD),
-    };
-    enabled.then_some(check)
 }
 
 fn upload_purging(reader: &mut Reader<'_>) -> Option<UploadPurging> {

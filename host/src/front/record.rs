@@ -4,7 +4,7 @@
 use crate::front::peer::{self, Peer};
 use crate::log;
 use crate::meter::Meter;
-use http::header::{CONTENT_LENGTH, HeaderValue, REFERER, USER_AGENT};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use http::{Method, Request, StatusCode, Uri, Version};
 use ipnet::IpNet;
 use roadstead_bridge::Account;
@@ -30,7 +30,7 @@ const CLIENT_CLOSED: u16 = 499;
 const HEADER_SHOWN: usize = 1024;
 
 /// W3C Trace Context.
-const TRACEPARENT: &str = "traceparent";
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Makes records.
 #[derive(Debug)]
@@ -112,18 +112,21 @@ impl Recorder {
         let has_body = !request.body().is_end_stream();
         let received =
             has_body.then(|| Received(Arc::new((AtomicU64::new(0), self.meter.clone()))));
-        let in_flight = self.meter.metrics().map(|metrics| {
-            metrics.in_flight(Handler::of(Target::of(request.uri().path()).handler))
-        });
+        let in_flight = self
+            .meter
+            .metrics()
+            .map(|metrics| metrics.in_flight(Target::of(request.uri().path()).handler));
         let span = self.traces.as_ref().and_then(|traces| traces.begin_request(headers));
         let span = span.map(|mut span| {
             let line = (request.method(), request.uri(), request.version());
             span.request(line, headers, client, peer.tls);
             span
         });
+        // Nothing is copied for a line that is not written.
+        let shown = |name| headers.get(name).filter(|_| self.access_log).map(beginning);
         let trace = match &span {
             Some(span) => Some(span.context().traceparent()),
-            None => headers.get(TRACEPARENT).map(beginning),
+            None => shown(TRACEPARENT),
         };
         let below = span.as_ref().map(|span| SpanOf(span.context().to_header()));
         let record = Record {
@@ -133,8 +136,8 @@ impl Recorder {
             uri: request.uri().clone(),
             version: request.version(),
             client,
-            agent: headers.get(USER_AGENT).map(beginning),
-            referer: headers.get(REFERER).map(beginning),
+            agent: shown(USER_AGENT),
+            referer: shown(REFERER),
             trace,
             span,
             id: id.clone(),
@@ -240,7 +243,7 @@ impl Record {
     }
 
     fn count(&self, metrics: &Metrics, target: &Target<'_>, time: Duration) {
-        let handler = Handler::of(target.handler);
+        let handler = target.handler;
         let reads = matches!(self.method, Method::GET | Method::HEAD);
         let cached = match handler {
             _ if self.cached => Some(Cached::Hit),
@@ -343,7 +346,7 @@ mod tests {
     /// The identifier is the trusted proxy's, and nobody else's.
     #[test]
     fn identifiers() {
-        let recorder = Recorder::new(false, Meter::default(), None);
+        let recorder = Recorder::new(true, Meter::default(), None);
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         for (address, given, kept) in [
             ("10.1.2.3", "from-the-proxy", true),
@@ -363,7 +366,7 @@ mod tests {
 
     #[test]
     fn long_headers_are_cut() {
-        let recorder = Recorder::new(false, Meter::default(), None);
+        let recorder = Recorder::new(true, Meter::default(), None);
         let mut request = Request::new(Empty::<bytes::Bytes>::new());
         let long = HeaderValue::from_bytes(&vec![b'a'; 100_000]).unwrap();
         request.headers_mut().insert("user-agent", long);
@@ -373,7 +376,7 @@ mod tests {
 
     #[test]
     fn traces() {
-        let recorder = Recorder::new(false, Meter::default(), None);
+        let recorder = Recorder::new(true, Meter::default(), None);
         for (given, expected) in [
             (
                 "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",

@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             metrics.storage(black_box(StorageOperation::Manifest), time, None);
         });
         report(threads, "all of a cached GET", &metrics, move |metrics| {
-            let handler = Handler::of(Target::of(black_box(PATH)).handler);
+            let handler = Target::of(black_box(PATH)).handler;
             let method = Method::of(black_box("GET"));
             let in_flight = metrics.in_flight(handler);
             metrics.transferred(Direction::Sent, black_box(1500));

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 const SHOWN: usize = 8;
 
 /// The endpoint of a request, with distribution's names where it has one (`handler` in its
-/// metrics; registry/api/v2/routes.go).
+/// metrics; registry/api/v2/routes.go). It is the same word in logs and in metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "they are the labels")]
 pub enum Handler {
@@ -35,7 +35,7 @@ pub enum Handler {
 
 impl Handler {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: &[Self] = &[
         Self::Root,
         Self::Health,
         Self::Base,
@@ -56,7 +56,7 @@ impl Handler {
     ];
 
     /// The label.
-    pub const fn label(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Root => "root",
             Self::Health => "health",
@@ -76,6 +76,11 @@ impl Handler {
             Self::Extensions => "extensions",
             Self::Other => "other",
         }
+    }
+
+    /// The place in [`Self::ALL`].
+    pub(crate) const fn index(self) -> usize {
+        self as usize
     }
 }
 
@@ -229,7 +234,7 @@ mod tests {
             ("", "other", None, None),
         ] {
             let target = Target::of(path);
-            let found = (target.handler.label(), target.repository, target.reference);
+            let found = (target.handler.as_str(), target.repository, target.reference);
             assert_eq!(found, (label, repository, reference), "{path}");
         }
     }
@@ -270,7 +275,7 @@ mod tests {
             let (method, path) = line.split_once(' ').unwrap();
             let (method, uri) = (method.parse().unwrap(), path.parse().unwrap());
             let route = roadstead_registry::Route::parse(&method, &uri).unwrap();
-            assert_eq!(Target::of(path).handler.label(), route.class().label, "{line}");
+            assert_eq!(Target::of(path).handler.as_str(), route.class().label, "{line}");
         }
     }
 
@@ -291,7 +296,7 @@ mod tests {
     #[test]
     fn numbers_of_handlers() {
         for (number, handler) in Handler::ALL.iter().enumerate() {
-            assert_eq!(*handler as usize, number);
+            assert_eq!(handler.index(), number);
         }
     }
 }

@@ -9,9 +9,10 @@ use super::families::{
     BYTES, CACHE, CACHE_ERRORS, CACHE_HITS, CACHE_REQUESTS, CACHE_RESPONSES, DURATION, Family,
     IN_FLIGHT, REQUEST_SIZE, REQUESTS, RESPONSE_SIZE, UPLOADS,
 };
-use super::labels::{Cached, Direction, Handler, Method};
+use super::labels::{Cached, Direction, Method};
 use super::output::{Distribution, Output};
 use super::status;
+use crate::Handler;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::thread::available_parallelism;
@@ -352,7 +353,8 @@ mod tests {
         Answered, Cells, DURATION_BOUNDS, DURATION_NANOS, SIZE_BOUNDS, as_float, duration_bucket,
         size_bucket,
     };
-    use crate::metrics::labels::{Cached, Handler, Method};
+    use crate::Handler;
+    use crate::metrics::labels::{Cached, Method};
     use std::time::Duration;
 
     #[test]

@@ -29,38 +29,6 @@ macro_rules! labels {
 }
 
 labels! {
-    /// The kind of a request: distribution's names of its routes, and ours.
-    Handler {
-        /// `/v2/`, by which clients look whether there is a registry, and whether they have to log in.
-        Base = "base",
-        /// A manifest.
-        Manifest = "manifest",
-        /// A list of tags.
-        Tags = "tags",
-        /// A blob.
-        Blob = "blob",
-        /// The begin of an upload; mounts, and uploads of one request.
-        BlobUpload = "blob_upload",
-        /// An upload session.
-        BlobUploadChunk = "blob_upload_chunk",
-        /// The list of repositories.
-        Catalog = "catalog",
-        /// A list of referrers.
-        Referrers = "referrers",
-        /// The token service.
-        Token = "token",
-        /// `/`, `/livez` and `/readyz`.
-        Health = "health",
-        /// Garbage collection, scrubs, and deletions of repositories.
-        Maintenance = "maintenance",
-        /// An extension of the specification.
-        Extension = "extension",
-        /// Any other path.
-        Other = "other",
-    }
-}
-
-labels! {
     /// The method of a request, as Go's promhttp writes it.
     Method {
         /// GET.
@@ -276,28 +244,6 @@ labels! {
     }
 }
 
-impl Handler {
-    /// The kind of a request by the endpoint of its path.
-    pub fn of(endpoint: crate::Handler) -> Self {
-        use crate::Handler as Endpoint;
-        match endpoint {
-            Endpoint::Root | Endpoint::Health => Self::Health,
-            Endpoint::Base => Self::Base,
-            Endpoint::Catalog => Self::Catalog,
-            Endpoint::Token => Self::Token,
-            Endpoint::Tags => Self::Tags,
-            Endpoint::Manifest => Self::Manifest,
-            Endpoint::Referrers => Self::Referrers,
-            Endpoint::Blob => Self::Blob,
-            Endpoint::BlobUpload => Self::BlobUpload,
-            Endpoint::BlobUploadChunk => Self::BlobUploadChunk,
-            Endpoint::Repository | Endpoint::Collect | Endpoint::Scrub => Self::Maintenance,
-            Endpoint::TagHistory | Endpoint::Extensions => Self::Extension,
-            Endpoint::Other => Self::Other,
-        }
-    }
-}
-
 impl Method {
     /// The label of a method.
     pub fn of(method: &str) -> Self {
@@ -429,7 +375,7 @@ impl From<&Transfer> for StorageOperation {
 
 #[cfg(test)]
 mod tests {
-    use super::{CollectionStage, Handler, Method, StorageFailure, StorageOperation};
+    use super::{CollectionStage, Method, StorageFailure, StorageOperation};
     use roadstead_storage::StorageError;
 
     #[test]
@@ -465,8 +411,8 @@ mod tests {
         let labels: std::collections::BTreeSet<_> =
             StorageOperation::ALL.iter().map(|operation| operation.as_str()).collect();
         assert_eq!(labels.len(), StorageOperation::ALL.len());
-        for (index, handler) in Handler::ALL.iter().enumerate() {
-            assert_eq!(handler.index(), index);
+        for (index, method) in Method::ALL.iter().enumerate() {
+            assert_eq!(method.index(), index);
         }
         assert_eq!(CollectionStage::of("removal"), Some(CollectionStage::Removal));
         assert_eq!(CollectionStage::of("nothing"), None);

@@ -23,12 +23,13 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use crate::target::Handler;
 pub use cells::Answered;
 pub use debug::{Health, JSON, health};
 pub use families::{Family, GROUPS, Group, Kind};
 pub use labels::{
-    Action, Cached, CollectionOutcome, CollectionStage, Direction, Handler, InstanceEnd, Login,
-    Method, Refused, StorageFailure, StorageOperation,
+    Action, Cached, CollectionOutcome, CollectionStage, Direction, InstanceEnd, Login, Method,
+    Refused, StorageFailure, StorageOperation,
 };
 pub use notifications::Endpoint;
 pub use prometheus::Error;

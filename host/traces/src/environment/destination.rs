@@ -4,6 +4,7 @@ use super::values::{Variables, flag, limit, milliseconds, pairs};
 use super::{LONGEST, TIMEOUT, tls};
 use crate::export::{Destination, Endpoint, Protocol, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use rustls::RootCertStore;
 
 /// The path of traces below `OTEL_EXPORTER_OTLP_ENDPOINT`.
 const PATH: &str = "v1/traces";
@@ -28,7 +29,10 @@ pub(super) fn is_named(variables: &Variables<'_>) -> bool {
     variables.of_exporter("ENDPOINT").is_some()
 }
 
-pub(super) fn read(variables: &Variables<'_>) -> Result<Destination, String> {
+pub(super) fn read(
+    variables: &Variables<'_>,
+    roots: fn() -> RootCertStore,
+) -> Result<Destination, String> {
     let protocol = protocol(variables)?;
     let timeout = match variables.of_exporter("TIMEOUT") {
         None => TIMEOUT,
@@ -42,7 +46,7 @@ pub(super) fn read(variables: &Variables<'_>) -> Result<Destination, String> {
             _ => return Err(format!("{name}: `{text}` is not supported; use gzip or none")),
         },
     };
-    let endpoint = endpoint(variables, protocol)?;
+    let endpoint = endpoint(variables, protocol, roots)?;
     Ok(Destination { protocol, endpoint, headers: headers(variables)?, timeout, gzip })
 }
 
@@ -55,7 +59,11 @@ fn protocol(variables: &Variables<'_>) -> Result<Protocol, String> {
     }
 }
 
-fn endpoint(variables: &Variables<'_>, protocol: Protocol) -> Result<Endpoint, String> {
+fn endpoint(
+    variables: &Variables<'_>,
+    protocol: Protocol,
+    roots: fn() -> RootCertStore,
+) -> Result<Endpoint, String> {
     let (name, text) = variables.of_exporter("ENDPOINT").unwrap_or_else(|| {
         let local = if protocol == Protocol::Grpc { LOCAL_GRPC } else { LOCAL_HTTP };
         ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), local.to_owned())
@@ -82,7 +90,7 @@ fn endpoint(variables: &Variables<'_>, protocol: Protocol) -> Result<Endpoint, S
     }
     let (scheme, port) = match uri.scheme_str() {
         Some("http") => (Scheme::Http, 80),
-        Some("https") => (Scheme::Https(tls::client(variables, protocol)?), 443),
+        Some("https") => (Scheme::Https(tls::client(variables, protocol, roots)?), 443),
         _ => return Err(wrong("it begins neither with http:// nor with https://")),
     };
     let host = authority.host().trim_matches(['[', ']']).to_owned();

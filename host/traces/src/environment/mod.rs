@@ -13,6 +13,7 @@ use crate::export::Destination;
 use crate::exporter::Schedule;
 use crate::message;
 use crate::sampler::Sampler;
+use rustls::RootCertStore;
 use std::time::Duration;
 use values::Variables;
 
@@ -65,6 +66,8 @@ pub struct Resource<'a> {
     pub version: &'a str,
     /// The digest of its component: `roadstead.component.digest`.
     pub component: Option<&'a str>,
+    /// The CAs that are trusted where no variable names a file.
+    pub roots: fn() -> RootCertStore,
 }
 
 /// What variables say.
@@ -103,7 +106,7 @@ impl Settings {
         let delay = variables.time("OTEL_BSP_SCHEDULE_DELAY")?;
         let export = variables.timeout("OTEL_BSP_EXPORT_TIMEOUT", LONGEST)?;
         Ok(Some(Self {
-            destination: destination::read(&variables)?,
+            destination: destination::read(&variables, resource.roots)?,
             sampler: sampler(&variables)?,
             propagates: propagates(&variables)?,
             resource: self::resource(&variables, resource)?,

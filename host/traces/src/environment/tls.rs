@@ -16,6 +16,7 @@ const FILE_LIMIT: u64 = 1024 * 1024;
 pub(super) fn client(
     variables: &Variables<'_>,
     protocol: Protocol,
+    trusted: fn() -> RootCertStore,
 ) -> Result<Arc<ClientConfig>, String> {
     let roots = match variables.of_exporter("CERTIFICATE") {
         Some((name, file)) => chosen(&name, &file)?,
@@ -73,17 +74,4 @@ fn read(name: &str, file: &str) -> Result<Vec<u8>, String> {
         return Err(format!("{name}: {file} is larger than {FILE_LIMIT} bytes"));
     }
     std::fs::read(file).map_err(wrong)
-}
-
-/// The system's trust store. A system without one, as an image that holds nothing but the
-/// program, gets the CAs that browsers trust, unless variables name a trust store.
-fn trusted() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    // Certificates of the system that cannot be parsed are skipped.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
-    if roots.is_empty() && chosen.iter().all(Option::is_none) {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
 }

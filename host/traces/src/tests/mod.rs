@@ -16,7 +16,11 @@ use tokio::runtime::Handle;
 /// Enough for anything that is to happen at once, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(30);
 
-const RESOURCE: Resource<'static> = Resource { version: "1.2.3", component: Some("sha256:abc") };
+const RESOURCE: Resource<'static> = Resource {
+    version: "1.2.3",
+    component: Some("sha256:abc"),
+    roots: rustls::RootCertStore::empty,
+};
 
 /// Settings from variables, with short pauses.
 fn settings(variables: &[(&str, &str)]) -> Settings {
