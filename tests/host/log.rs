@@ -59,7 +59,7 @@ impl Host {
     /// Sends requests with long lines in the log.
     async fn many(&self) {
         for number in 0..MANY {
-            self.request(&format!("/v2/?n={number}&{}", "x".repeat(LONG))).await;
+            self.request(&format!("/v2/?n={number}&last={}", "x".repeat(LONG))).await;
         }
     }
 
