@@ -81,7 +81,7 @@ async fn what_is_counted() {
         )
         .await;
         let all = scrape(&debug).await;
-        let bytes = |direction| all[&format!("roadstead_bytes_total{{direction=\"{direction}\"}}")];
+        let bytes = |direction| all[&format!("roadstead_http_body_bytes_total{{direction=\"{direction}\"}}")];
         assert!(bytes("received") >= f64::from(u32::try_from(image.bytes()).unwrap()));
         assert!(bytes("sent") >= 2.0 * f64::from(u32::try_from(image.bytes()).unwrap()));
         // Names of repositories beyond the limit are no series.
