@@ -142,7 +142,7 @@ pub trait Storage {
     /// Points a tag to a manifest, if it points to nothing yet, and says where it points to
     /// otherwise: of several that do so at the same time, one succeeds at most, unless they
     /// name the same manifest. The entry in the tag's history is written last, so that what is
-    /// refused leaves none.
+    /// refused leaves none, except in a store that ignores conditions, where entries decide.
     ///
     /// # Errors
     /// [`StorageError::Unavailable`] when that cannot be decided now, as another one does the

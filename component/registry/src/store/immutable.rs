@@ -1,5 +1,6 @@
 //! Tags that never change, by the rules of the settings: they are created and not replaced, and
-//! stay, with what they point to, until a rule lets them go.
+//! stay, with the manifest that they point to, until a rule lets them go. What that manifest refers
+//! to is protected from the collector alone, as that of any tag.
 //!
 //! Who pushes one finds out early that it points elsewhere, before anything is written; what
 //! decides is the storage ([`Storage::create_tag`]). What deletes several tags looks at each of
