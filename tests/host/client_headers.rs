@@ -11,12 +11,13 @@ use roadstead_tests::{Registry, send};
 use tokio::net::TcpStream;
 
 /// Headers that only proxies and the host may set, sent by a client.
-const FORGED: [(&str, &str); 9] = [
+const FORGED: [(&str, &str); 10] = [
     ("forwarded", "for=192.0.2.1;proto=https"),
     ("x-forwarded-for", "192.0.2.1"),
     ("x-forwarded-proto", "https"),
     ("x-forwarded-host", "evil.test"),
     ("x-real-ip", "192.0.2.1"),
+    ("x-request-id", "forged"),
     ("content-digest", "sha-256=:AAAA:"),
     ("x-roadstead-client", "192.0.2.1"),
     ("x-roadstead-scheme", "https"),
@@ -31,12 +32,19 @@ const AUTH: [(&str, &str); 2] = [
     ),
 ];
 
+/// The identifier that the host made for a request, as [`heard`] has it.
+const OWN_ID: (&str, &str) = ("x-request-id", "own");
+
 /// The headers that the component received, without those unrelated to the
-/// client's identity.
+/// client's identity. An identifier of a request that no client sent is [`OWN_ID`].
 fn heard(headers: &HeaderMap) -> Vec<(String, String)> {
     let heard = headers.iter().filter_map(|(name, value)| {
         let name = name.as_str().strip_prefix("echo-")?;
-        Some((name.to_owned(), value.to_str().unwrap().to_owned()))
+        let value = match value.to_str().unwrap() {
+            id if name == OWN_ID.0 && id != "forged" => OWN_ID.1,
+            value => value,
+        };
+        Some((name.to_owned(), value.to_owned()))
     });
     let mut heard: Vec<_> = heard.collect();
     heard.sort_unstable();
@@ -78,9 +86,9 @@ async fn forged_headers() {
     within(TEST_LIMIT, async {
         let host = Registry::start(root.path(), &[], &arguments).unwrap();
         let address = host.address.as_str();
-        assert_eq!(http1(address, &FORGED).await, expected(&[("host", address)]));
+        assert_eq!(http1(address, &FORGED).await, expected(&[("host", address), OWN_ID]));
         let host_of_http2 = ("host", "registry.test:5000");
-        assert_eq!(http2(address, &FORGED).await, expected(&[host_of_http2]));
+        assert_eq!(http2(address, &FORGED).await, expected(&[host_of_http2, OWN_ID]));
 
         let host = Registry::start(root.path(), &AUTH, &arguments).unwrap();
         let address = host.address.as_str();
@@ -96,7 +104,7 @@ async fn forged_headers() {
         let host = host.unwrap();
         let address = host.address.as_str();
         let told = [("x-roadstead-client", "192.0.2.1"), ("x-roadstead-scheme", "https")];
-        let all = [&[("host", address)][..], &told].concat();
+        let all = [&[("host", address), ("x-request-id", "forged")][..], &told].concat();
         assert_eq!(http1(address, &FORGED).await, expected(&all));
     })
     .await;
@@ -114,6 +122,7 @@ async fn over_tls() {
             let answer = get(stream, "/echo", &FORGED).await.unwrap();
             let own = [
                 ("host", "registry.test"),
+                OWN_ID,
                 ("x-roadstead-client", "127.0.0.1"),
                 ("x-roadstead-scheme", "https"),
             ];
