@@ -1,6 +1,7 @@
-//! What the component tells the native host for its log and its metrics: who sent a request, and why
-//! it was refused. The host removes it from what clients get.
+//! What the component tells the native host for its log, its metrics and its notifications: who sent
+//! a request, why it was refused, and what it changed. The host removes it from what clients get.
 
+use crate::change::Change;
 use crate::header_json;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ const ID_LIMIT: usize = 128;
 /// The identifier of a request: from a trusted proxy or from the host, and in every response.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Who sent a request, and why it was refused.
+/// Who sent a request, and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Account {
     /// The user, as far as it is proven.
@@ -27,6 +28,9 @@ pub struct Account {
     /// The specification's code of the error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// What it changed, if the host sends notifications.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
 }
 
 impl Account {

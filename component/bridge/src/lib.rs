@@ -11,8 +11,8 @@
 //!            keeps and outdates responses by them
 //! client ◀── takes the body of [`front`] into its own   ◀── says that it is in memory
 //!            memory before the client reads it
-//!            logs and counts it with the [`account`]    ◀── says who sent it, and how it
-//!                                                            was refused
+//!            logs and counts it with the [`account`]    ◀── says who sent it, how it was
+//!            and notifies others of its [`change`]          refused, and what it changed
 //!
 //!            asks for a slice of garbage collection     ──▶ [`collect`]: does it, and says
 //!                                                            how far it has come
@@ -44,6 +44,7 @@
 pub mod access;
 pub mod account;
 pub mod cache;
+pub mod change;
 pub mod client;
 pub mod collect;
 pub mod credentials;

@@ -30,17 +30,20 @@ pub struct Services {
     /// comes from, and has a cache of responses, which is used only with
     /// [`Self::storage`]. Every native host does.
     pub front: bool,
+    /// [`crate::change`]: the host notifies others of what requests change.
+    pub notifications: bool,
 }
 
 impl Services {
-    const NAMES: [&str; 5] = ["storage", "access", "hashing", "credentials", "front"];
+    const NAMES: [&str; 6] =
+        ["storage", "access", "hashing", "credentials", "front", "notifications"];
 
     /// Parses the variable's value: names separated by commas. Unknown ones are
     /// ignored, and none is offered without a name.
     pub fn parse(value: &str) -> Self {
-        let [storage, access, hashing, credentials, front] =
+        let [storage, access, hashing, credentials, front, notifications] =
             Self::NAMES.map(|name| value.split(',').any(|item| item.trim() == name));
-        Self { storage, access, hashing, credentials, front }
+        Self { storage, access, hashing, credentials, front, notifications }
     }
 
     /// The services of the host that set these variables.
@@ -52,7 +55,8 @@ impl Services {
 
 impl fmt::Display for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let offered = [self.storage, self.access, self.hashing, self.credentials, self.front];
+        let Self { storage, access, hashing, credentials, front, notifications } = *self;
+        let offered = [storage, access, hashing, credentials, front, notifications];
         let names = Self::NAMES.iter().zip(offered).filter(|(_, offered)| *offered);
         let names: Vec<&str> = names.map(|(name, _)| *name).collect();
         f.write_str(&names.join(","))
@@ -65,13 +69,14 @@ mod tests {
 
     #[test]
     fn services_are_read_as_they_are_printed() {
-        for bits in 0..32_u8 {
+        for bits in 0..64_u8 {
             let services = Services {
                 storage: bits & 1 > 0,
                 access: bits & 2 > 0,
                 hashing: bits & 4 > 0,
                 credentials: bits & 8 > 0,
                 front: bits & 16 > 0,
+                notifications: bits & 32 > 0,
             };
             let variables = [(VARIABLE.to_owned(), services.to_string())];
             assert_eq!(Services::from_variables(variables), services);

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod changes;
 mod collect;
 mod collection;
 mod condemned;

@@ -21,8 +21,6 @@ fn headers(overrides: &str) -> HeaderMap {
 }
 
 const PASSWORDS: (&str, &str) = ("AUTH_HTPASSWD_PATH", "/users");
-const FRONT: Services =
-    Services { storage: true, access: true, hashing: false, credentials: false, front: true };
 
 /// The native host is believed, which lets no client send its header; under other
 /// hosts, the header comes from a client.
@@ -31,7 +29,7 @@ fn only_a_native_host_sets_overrides() {
     let of_host =
         Overrides { exclusive: true, grace: Some(0), budget: Some(7), ..Overrides::default() };
     let said = headers(&serde_json::to_string(&of_host).unwrap());
-    for services in [FRONT, Services::default()] {
+    for services in [Services::parse("storage,access,front"), Services::default()] {
         let gate = gate(services, &[PASSWORDS]);
         let believed = services.front;
         assert_eq!(gate.overrides(&said).unwrap(), believed.then_some(of_host));

@@ -119,9 +119,21 @@ impl NativeRegistry {
         storage: impl Into<NativeStorage>,
         settings: &[(&str, &str)],
     ) -> Result<Self, String> {
+        Self::offered(storage, settings, Services::default())
+    }
+
+    /// The same beside a native host that offers these services.
+    ///
+    /// # Errors
+    /// When a setting is not valid.
+    pub fn offered(
+        storage: impl Into<NativeStorage>,
+        settings: &[(&str, &str)],
+        services: Services,
+    ) -> Result<Self, String> {
         let owned = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let config = Config::from_variables(owned).map_err(|error| error.to_string())?;
-        Self::with_config(storage.into(), &config)
+        Self::open(storage.into(), &config, services)
     }
 
     /// A registry with settings that were read.
@@ -129,12 +141,15 @@ impl NativeRegistry {
     /// # Errors
     /// When its users cannot be read.
     pub fn with_config(storage: NativeStorage, config: &Config) -> Result<Self, String> {
+        Self::open(storage, config, Services::default())
+    }
+
+    fn open(storage: NativeStorage, config: &Config, services: Services) -> Result<Self, String> {
         let mut authority = None;
         if config.auth.enabled() {
             let opened = Authority::open(config.auth.clone(), true)?;
             authority = Some(Box::new(opened) as Box<dyn Ask>);
         }
-        let services = Services::default();
         let gate = Gate::new(config, services, authority);
         let switches = Switches::new(config, services);
         Ok(Self(match storage {

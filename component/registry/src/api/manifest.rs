@@ -1,5 +1,6 @@
 //! Manifests (end-3, end-7, end-9).
 
+use super::change::Stored;
 use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, IMMUTABLE, REVALIDATE, Registry, empty, insert, internal,
     not_modified,
@@ -121,6 +122,8 @@ impl<S: Storage> Registry<S> {
         if referrer.is_some_and(|referrer| !referrer.fits()) {
             return Err(Error::ReferrerTooLarge);
         }
+        let size = bytes.len() as u64;
+        let stored_as = self.switches.notifies.then(|| Stored::manifest(&manifest, size, &tags));
         let complete = !self.switches.sparse;
         let digests: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
         // Links that a collector has moved are restored, even if the rest may be missing.
@@ -129,7 +132,11 @@ impl<S: Storage> Registry<S> {
         let stored =
             self.store.put_manifest(name, &digest, &manifest, bytes, &tags, complete).await;
         check(stored.map_err(|refusal| refused(refusal, internal))?, complete)?;
-        Ok(pushed(name, digest, &manifest, &named))
+        let mut response = pushed(name, digest, &manifest, &named);
+        if let Some(stored_as) = stored_as {
+            response.extensions_mut().insert(stored_as);
+        }
+        Ok(response)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod blob;
 mod caching;
+mod change;
 mod collect;
 mod discover;
 mod health;
@@ -18,6 +19,7 @@ mod upload;
 use crate::store::Store;
 use crate::{Body, Effect, Error, Gate, Permission, Progress, Route, SliceOptions};
 use caching::CacheDirective;
+use change::Intent;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use roadstead_access::{Caller, Immutable};
@@ -78,6 +80,8 @@ pub struct Switches {
     pub cached: bool,
     /// A native host in front logs who sent a request.
     pub reported: bool,
+    /// A native host in front notifies others of what requests change.
+    pub notifies: bool,
     /// A notice that every response carries (specification, "Warnings").
     pub warning: Option<String>,
 }
@@ -93,6 +97,7 @@ impl Switches {
             immutable: config.immutable.clone(),
             cached: services.front && services.storage,
             reported: services.front,
+            notifies: services.front && services.notifications,
             warning: config.warning.clone(),
         }
     }
@@ -130,6 +135,7 @@ impl<S: Storage> Registry<S> {
         let (parts, body) = request.into_parts();
         let mut call = Call { headers: parts.headers, body };
         let (mut directive, mut account) = (None, Account::default());
+        let mut intent = None;
         let answer = match Route::parse(&parts.method, &parts.uri) {
             Ok(route) => match self.pass(&route, &call.headers).await {
                 Ok(caller) => {
@@ -137,6 +143,9 @@ impl<S: Storage> Registry<S> {
                     if self.switches.cached {
                         directive =
                             CacheDirective::of(&route, &parts.uri, &caller, SystemTime::now());
+                    }
+                    if self.switches.notifies {
+                        intent = Intent::of(&route);
                     }
                     self.answer(route, caller, &mut call).await
                 }
@@ -153,6 +162,7 @@ impl<S: Storage> Registry<S> {
             account.code = Some(error.status_and_code().1.as_str().to_owned());
             refusal(error, request_id(&call.headers))
         });
+        account.change = intent.and_then(|intent| intent.carried_out(&response));
         if self.switches.reported {
             account.write(response.headers_mut());
         }

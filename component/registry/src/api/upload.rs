@@ -1,5 +1,6 @@
 //! Uploads of blobs (end-4, end-5, end-6, end-11, end-13, end-14).
 
+use super::change::Stored;
 use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, Registry, empty, insert, internal,
 };
@@ -24,7 +25,7 @@ impl<S: Storage> Registry<S> {
             // A repository that the caller may not read is treated as missing.
             let readable = |from: &RepositoryName| self.gate.may(caller, Action::Pull, from);
             match self.store.mount(&name, digest, from.as_ref(), readable).await {
-                Ok(()) => return Ok(created(name, digest.clone())),
+                Ok(from) => return Ok(created(name, digest.clone(), Stored::mounted(&from))),
                 // The client then uploads the blob, as without a mount.
                 Err(StorageError::NotFound) => {}
                 Err(error) => return Err(internal(error)),
@@ -41,7 +42,7 @@ impl<S: Storage> Registry<S> {
             None => self.store_empty(&commit).await,
         };
         match stored {
-            Ok(_) => Ok(created(name, commit.digest)),
+            Ok(size) => Ok(created(name, commit.digest, Stored::blob(size))),
             Err(StorageError::DigestMismatch(actual)) => {
                 Err(Error::DigestMismatch { expected: commit.digest, actual })
             }
@@ -123,7 +124,7 @@ impl<S: Storage> Registry<S> {
         };
         let Commit { session, digest, .. } = commit;
         match committed {
-            Ok(_) => Ok(created(session.repository, digest)),
+            Ok(size) => Ok(created(session.repository, digest, Stored::blob(size))),
             Err(StorageError::Offset(offset)) => Ok(out_of_order(session, offset)),
             Err(StorageError::DigestMismatch(actual)) => {
                 Err(Error::DigestMismatch { expected: digest, actual })
@@ -149,8 +150,9 @@ fn chunk(headers: &HeaderMap) -> Result<Option<ContentRange>, Error> {
     }
 }
 
-fn created<D>(name: RepositoryName, digest: Digest) -> Response<Body<D>> {
+fn created<D>(name: RepositoryName, digest: Digest, stored: Stored) -> Response<Body<D>> {
     let mut response = empty(StatusCode::CREATED);
+    response.extensions_mut().insert(stored);
     let headers = response.headers_mut();
     insert(headers, DOCKER_CONTENT_DIGEST, digest.as_str());
     insert(headers, header::LOCATION, &Route::Blob(name, digest, BlobAction::Get).path());

@@ -83,7 +83,7 @@ impl<S: Storage> Store<S> {
 
     /// Makes a blob of the repository `from` one of `name` as well: a
     /// cross-repository mount (end-11). Without `from`, any repository will do
-    /// that is `readable`.
+    /// that is `readable`; returns which one it was.
     ///
     /// # Errors
     /// [`StorageError::NotFound`] when no readable repository holds it, or when it
@@ -94,17 +94,18 @@ impl<S: Storage> Store<S> {
         digest: &Digest,
         from: Option<&RepositoryName>,
         readable: impl Fn(&RepositoryName) -> bool,
-    ) -> Result<(), StorageError> {
-        match from {
+    ) -> Result<RepositoryName, StorageError> {
+        let holder = match from {
             Some(from) if !readable(from) => return Err(StorageError::NotFound),
             Some(from) => {
                 let link = Key::Layer(from.clone(), digest.clone());
                 if !self.leads_to(&link, digest).await? {
                     return Err(StorageError::NotFound);
                 }
+                from.clone()
             }
-            None => drop(self.storage.holder(digest, readable).await?),
-        }
+            None => self.storage.holder(digest, readable).await?,
+        };
         let look = look(&self.storage, digest).await?;
         if look == Look::Condemned && !need(&self.storage, digest, Duration::ZERO).await? {
             return Err(StorageError::NotFound);
@@ -115,7 +116,8 @@ impl<S: Storage> Store<S> {
         if !is_there && !self.storage.exists(&Key::Blob(digest.clone())).await? {
             return Err(StorageError::NotFound);
         }
-        self.storage.link(&Key::Layer(name.clone(), digest.clone()), digest, None).await
+        self.storage.link(&Key::Layer(name.clone(), digest.clone()), digest, None).await?;
+        Ok(holder)
     }
 
     /// Makes a blob one that the repository does not hold (end-10). The bytes
