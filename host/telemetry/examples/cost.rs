@@ -7,8 +7,8 @@
 
 use roadstead_telemetry::Target;
 use roadstead_telemetry::metrics::{
-    About, Answered, Cached, Direction, Handler, Method, Metrics, Readings, StorageFailure,
-    StorageOperation,
+    About, Answered, Cached, Direction, EndpointReading, Handler, Method, Metrics, Readings,
+    StorageFailure, StorageOperation,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -61,11 +61,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = metrics.render(&Readings::default())?;
     println!("render: {} us, {} bytes", begun.elapsed().as_micros(), text.len());
     if let Some(file) = std::env::args_os().nth(1) {
-        let endpoint = metrics.endpoint("example", "https://events.example/");
-        endpoint.queued();
-        endpoint.rejected(503);
+        let endpoint = EndpointReading {
+            name: "example".to_owned(),
+            statuses: [(503, 1)].into(),
+            ..EndpointReading::default()
+        };
         metrics.storage(StorageOperation::Commit, Duration::ZERO, Some(StorageFailure::Full));
-        let text = metrics.render(&Readings::default())?;
+        let readings = Readings { endpoints: vec![endpoint], ..Readings::default() };
+        let text = metrics.render(&readings)?;
         std::fs::write(file, text)?;
     }
     Ok(())

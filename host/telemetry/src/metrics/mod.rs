@@ -31,14 +31,13 @@ pub use labels::{
     Action, Cached, CollectionOutcome, CollectionStage, Direction, InstanceEnd, Login, Method,
     Refused, StorageFailure, StorageOperation,
 };
-pub use notifications::Endpoint;
+pub use notifications::EndpointReading;
 pub use prometheus::Error;
 pub use readings::{CacheReading, Readings, Share};
 pub use repositories::{REPOSITORIES_LIMIT, RepositoryUse};
 
 use cells::Cells;
 use families::{INSTANCES, UPLOADS};
-use notifications::Endpoints;
 use output::Output;
 use recorded::Recorded;
 use repositories::Repositories;
@@ -85,7 +84,6 @@ pub struct Metrics {
     recorded: Recorded,
     uploads_purged: AtomicU64,
     repositories: Repositories,
-    endpoints: Endpoints,
 }
 
 /// A request that is in flight until this is dropped.
@@ -108,7 +106,6 @@ impl Metrics {
             recorded,
             uploads_purged: AtomicU64::new(0),
             repositories: Repositories::new(about.repositories),
-            endpoints: Endpoints::default(),
         }))
     }
 
@@ -206,12 +203,6 @@ impl Metrics {
         self.repositories.add(name, more);
     }
 
-    /// The counters of an endpoint of notifications. `url` is shown by [`Self::debug_vars`], and
-    /// must not contain credentials.
-    pub fn endpoint(&self, name: &str, url: &str) -> Arc<Endpoint> {
-        self.endpoints.get(name, url)
-    }
-
     /// All metrics in Prometheus's text format, of type [`CONTENT_TYPE`].
     ///
     /// # Errors
@@ -226,7 +217,6 @@ impl Metrics {
         let started = self.recorded.instances_started.get();
         output.gauge(&INSTANCES, &[], started.saturating_sub(ended));
         self.repositories.write(&mut output);
-        self.endpoints.write(&mut output);
         readings.write(&mut output);
         process::write(&mut output);
         Ok(output.text()?.into_bytes())
@@ -234,12 +224,12 @@ impl Metrics {
 
     /// The answer of `/debug/vars`, of type [`JSON`]: of what distribution has there by Go's
     /// `expvar`, its own part. `registry.cache` is version 2's.
-    pub fn debug_vars(&self) -> Vec<u8> {
+    pub fn debug_vars(&self, endpoints: &[EndpointReading]) -> Vec<u8> {
         let (hits, misses) = (self.cells.cached(Cached::Hit), self.cells.cached(Cached::Miss));
         let cache = json!({ "Requests": hits + misses, "Hits": hits, "Misses": misses });
         let vars = json!({ "registry": {
             "cache": { "storage": { "blobdescriptor": cache } },
-            "notifications": self.endpoints.vars(),
+            "notifications": notifications::vars(endpoints),
         } });
         vars.to_string().into_bytes()
     }

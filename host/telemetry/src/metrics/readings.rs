@@ -4,6 +4,7 @@ use super::families::{
     CACHE_BYTES, CACHE_ENTRIES, CACHE_PURGES, COLLECTION_INTERVAL, CONNECTIONS, CONNECTIONS_LIMIT,
     LOG_DROPPED, READY, STREAMS, STREAMS_LIMIT, TURNS, TURNS_LIMIT, TURNS_WAITING,
 };
+use super::notifications::EndpointReading;
 use super::output::Output;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct Readings {
     pub collection_interval: Option<Duration>,
     /// Log lines that were dropped since the start.
     pub log_lines_dropped: u64,
+    /// The endpoints of notifications.
+    pub endpoints: Vec<EndpointReading>,
 }
 
 /// Something of which there is a limited number.
@@ -66,6 +69,9 @@ impl Readings {
         }
         output.counter(&CACHE_PURGES, &[], self.cache.purges);
         output.counter(&LOG_DROPPED, &[], self.log_lines_dropped);
+        for endpoint in &self.endpoints {
+            endpoint.write(output);
+        }
         if let Some(interval) = self.collection_interval {
             output.gauge_of(&COLLECTION_INTERVAL, &[], interval.as_secs_f64());
         }

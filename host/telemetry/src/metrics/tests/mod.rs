@@ -5,8 +5,8 @@ mod scrape;
 
 use super::{
     About, Answered, CacheReading, Cached, CollectionOutcome, CollectionRun, CollectionStage,
-    Direction, Handler, InstanceEnd, Login, Method, Metrics, Readings, Refused, RepositoryUse,
-    Share, StorageFailure, StorageOperation,
+    Direction, EndpointReading, Handler, InstanceEnd, Login, Method, Metrics, Readings, Refused,
+    RepositoryUse, Share, StorageFailure, StorageOperation,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,17 @@ fn readings() -> Readings {
         streams: Share { used: 19, limit: 20 },
         collection_interval: Some(Duration::from_millis(22_500)),
         log_lines_dropped: 23,
+        endpoints: vec![alice()],
+    }
+}
+
+fn alice() -> EndpointReading {
+    EndpointReading {
+        name: "alice".to_owned(),
+        events: 1,
+        successes: 1,
+        statuses: [(200, 1)].into(),
+        ..EndpointReading::default()
     }
 }
 
@@ -75,9 +86,5 @@ fn busy() -> Arc<Metrics> {
         freed: 4096,
     });
     metrics.repository("team/app", RepositoryUse { pulls: 1, ..RepositoryUse::default() });
-    let endpoint = metrics.endpoint("alice", "https://alice.example/events");
-    endpoint.queued();
-    endpoint.delivered(200);
-    endpoint.left();
     metrics
 }

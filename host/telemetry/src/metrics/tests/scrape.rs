@@ -325,7 +325,8 @@ fn no_series_is_there_twice() {
 
 #[test]
 fn debug_vars_are_those_of_distribution() {
-    let vars: serde_json::Value = serde_json::from_slice(&busy().debug_vars()).unwrap();
+    let vars: serde_json::Value =
+        serde_json::from_slice(&busy().debug_vars(&[super::alice()])).unwrap();
     let registry = &vars["registry"];
     let cache = serde_json::json!({ "Requests": 1, "Hits": 1, "Misses": 0 });
     assert_eq!(registry["cache"]["storage"]["blobdescriptor"], cache);
