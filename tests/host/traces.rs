@@ -1,70 +1,24 @@
 //! Traces of real requests, as a collector receives them.
 
+use crate::receiver::Receiver;
 use crate::support::{TEST_LIMIT, ask, build, eventually, request, within};
 use bytes::Bytes;
 use roadstead_tests::{Registry, SmallImage, Target, run};
-use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// A collector that keeps what it is sent.
-struct Collector {
-    address: String,
-    received: Arc<Mutex<Vec<u8>>>,
+/// Whether a collector has received these bytes: names and texts are as they are in protobuf.
+fn has(collector: &Receiver, bytes: &[u8]) -> bool {
+    collector.bodies().concat().windows(bytes.len()).any(|part| part == bytes)
 }
 
-impl Collector {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&received);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let sink = Arc::clone(&sink);
-                tokio::spawn(async move {
-                    let mut stream = BufReader::new(stream);
-                    loop {
-                        let mut length = 0;
-                        loop {
-                            let mut line = String::new();
-                            if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
-                                return;
-                            }
-                            let line = line.trim_end().to_ascii_lowercase();
-                            if let Some(value) = line.strip_prefix("content-length: ") {
-                                length = value.parse().unwrap();
-                            }
-                            if line.is_empty() {
-                                break;
-                            }
-                        }
-                        let mut body = vec![0; length];
-                        stream.read_exact(&mut body).await.unwrap();
-                        sink.lock().unwrap().extend(body);
-                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-                        stream.get_mut().write_all(answer).await.unwrap();
-                    }
-                });
-            }
-        });
-        Self { address, received }
-    }
-
-    /// Whether it has received these bytes: names and texts are as they are in protobuf.
-    fn has(&self, bytes: &[u8]) -> bool {
-        self.received.lock().unwrap().windows(bytes.len()).any(|part| part == bytes)
-    }
-
-    async fn awaits(&self, what: &str) {
-        eventually(what, async || self.has(what.as_bytes()).then_some(())).await;
-    }
+async fn awaits(collector: &Receiver, what: &str) {
+    eventually(what, async || has(collector, what.as_bytes()).then_some(())).await;
 }
 
-fn start(root: &std::path::Path, collector: &Collector, sampler: &str) -> Registry {
-    let endpoint = format!("http://{}", collector.address);
+fn start(root: &std::path::Path, collector: &str, sampler: &str) -> Registry {
+    let endpoint = format!("http://{collector}");
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
@@ -79,8 +33,8 @@ fn start(root: &std::path::Path, collector: &Collector, sampler: &str) -> Regist
 #[tokio::test]
 async fn a_push_is_one_trace() {
     let root = tempfile::tempdir().unwrap();
-    let collector = Collector::start().await;
-    let host = start(root.path(), &collector, "parentbased_always_off");
+    let collector = Receiver::start().await;
+    let host = start(root.path(), &collector.address, "parentbased_always_off");
     let image = SmallImage::new("1.2", 1);
     within(TEST_LIMIT, async {
         run(&Target::Server(host.address.clone()), &image.pushed()).await;
@@ -99,14 +53,14 @@ async fn a_push_is_one_trace() {
             "docker/29",
             "roadstead",
         ] {
-            collector.awaits(name).await;
+            awaits(&collector, name).await;
         }
         let id: Vec<u8> =
             (0..16).map(|at| u8::from_str_radix(&TRACE[2 * at..2 * at + 2], 16).unwrap()).collect();
-        assert!(collector.has(&id), "the client's trace");
-        assert!(!collector.has(b"never-sent"), "secrets");
+        assert!(has(&collector, &id), "the client's trace");
+        assert!(!has(&collector, b"never-sent"), "secrets");
         // What is not sampled is not there: the pushes.
-        assert!(!collector.has(b"PUT /v2/"));
+        assert!(!has(&collector, b"PUT /v2/"));
         crate::support::logged(&host, &format!("trace_id={TRACE}")).await;
     })
     .await;
@@ -117,8 +71,7 @@ async fn a_push_is_one_trace() {
 async fn a_collector_that_is_down_holds_up_nothing() {
     let root = tempfile::tempdir().unwrap();
     let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let received = Arc::default();
-    let collector = Collector { address: hanging.local_addr().unwrap().to_string(), received };
+    let collector = hanging.local_addr().unwrap().to_string();
     let mut host = start(root.path(), &collector, "always_on");
     within(TEST_LIMIT, async {
         for _ in 0..1000 {

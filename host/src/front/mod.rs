@@ -5,6 +5,7 @@ pub(crate) mod cache;
 mod cached_response;
 pub(crate) mod clients;
 pub(crate) mod error_response;
+mod notice;
 pub(crate) mod peer;
 pub(crate) mod record;
 pub(crate) mod service;

@@ -37,6 +37,12 @@ pub(crate) fn address(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Ip
     Origin::of(headers, peer, trusted).address
 }
 
+/// The address of the client of a request, and whether it has asked by HTTPS.
+pub(crate) fn origin(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> (IpAddr, bool) {
+    let Origin { address, tls } = Origin::of(headers, peer, trusted);
+    (address, tls)
+}
+
 /// Whether a connection comes from a `trusted` proxy.
 pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     let address = address.to_canonical();
@@ -75,16 +81,18 @@ pub(crate) fn describe(
 /// the `:authority` of HTTP/2 overrides a header. Several `Host` headers are
 /// ambiguous, and removed.
 pub(crate) fn set_host(headers: &mut HeaderMap, uri: &Uri) {
-    // Without user information (RFC 9110, section 4.2.4).
-    let authority = uri.authority().map(|authority| {
-        let text = authority.as_str();
-        text.rsplit_once('@').map_or(text, |(_, host)| host)
-    });
-    if let Some(Ok(authority)) = authority.map(HeaderValue::from_str) {
+    if let Some(Ok(authority)) = authority(uri).map(HeaderValue::from_str) {
         headers.insert(HOST, authority);
     } else if headers.get_all(HOST).iter().nth(1).is_some() {
         headers.remove(HOST);
     }
+}
+
+/// The `:authority` of HTTP/2, or that of a URI in a request line, without user information (RFC 9110,
+/// section 4.2.4).
+pub(crate) fn authority(uri: &Uri) -> Option<&str> {
+    let text = uri.authority()?.as_str();
+    Some(text.rsplit_once('@').map_or(text, |(_, host)| host))
 }
 
 fn is_reserved(name: &HeaderName) -> bool {

@@ -9,6 +9,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 use ipnet::IpNet;
 use roadstead_bridge::Account;
 use roadstead_bridge::account::{REQUEST_ID, request_id};
+use roadstead_bridge::change::Change;
 use roadstead_telemetry::Target;
 use roadstead_telemetry::access::Exchange;
 use roadstead_telemetry::metrics::{
@@ -205,6 +206,16 @@ impl Record {
             drop(span.child(Step::Cache));
             span.set(attribute::CACHED, true);
         }
+    }
+
+    /// Who has sent the request, as far as that is proven.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.account.as_deref()?.user.as_deref()
+    }
+
+    /// What the request has changed.
+    pub(crate) fn change(&self) -> Option<&Change> {
+        self.account.as_deref()?.change.as_ref()
     }
 
     /// The identifier of the request.

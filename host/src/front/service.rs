@@ -9,6 +9,7 @@ use crate::front::answering::Answering;
 use crate::front::cache::{self, Access, Kept, ResponseCache};
 use crate::front::clients::{Client, Clients, Turn};
 use crate::front::error_response;
+use crate::front::notice::Notice;
 use crate::front::peer::{self, Peer};
 use crate::front::record::{Record, Recorder, SpanOf};
 use crate::health::Health;
@@ -22,6 +23,7 @@ use roadstead_bridge::account::REQUEST_ID;
 use roadstead_bridge::cache::Directive;
 use roadstead_bridge::{Account, front, trace};
 use roadstead_config::Config;
+use roadstead_events::Notifications;
 use roadstead_telemetry::metrics::Refused;
 use roadstead_traces::{Active, Step, Traces};
 use std::sync::Arc;
@@ -48,6 +50,7 @@ pub(crate) struct Service {
     meter: Meter,
     traces: Option<Traces>,
     health: Arc<Health>,
+    notifications: Option<Arc<Notifications>>,
     /// Whether the component distinguishes callers.
     authenticates: bool,
     trusted_proxies: Arc<[IpNet]>,
@@ -115,6 +118,7 @@ impl Service {
         client: &Arc<Client>,
     ) -> (Response<WasiBody>, Option<Record>) {
         let mut record = self.recorder.begin(&mut request, peer, &self.trusted_proxies);
+        let notice = self.notice(&request, peer);
         let access =
             if self.authenticates { self.cache.access(&request, peer) } else { Some(Access::Open) };
         let response = match access.and_then(|access| self.cache.respond(&request, access)) {
@@ -130,7 +134,16 @@ impl Service {
                 None => return self.write(request, peer, client, record).await,
             },
         };
-        (recorded(response, &mut record), Some(record))
+        let response = recorded(response, &mut record);
+        if let Some(notice) = notice {
+            notice.read(&response, record.user());
+        }
+        (response, Some(record))
+    }
+
+    /// What others may be notified of, if there are any.
+    fn notice<B>(&self, request: &Request<B>, peer: &Peer) -> Option<Notice> {
+        Notice::of(self.notifications.as_ref(), request, peer, &self.trusted_proxies)
     }
 
     /// Refuses a request over HTTP/2, as too many are in flight.
@@ -175,9 +188,14 @@ impl Service {
     ) -> (Response<WasiBody>, Option<Record>) {
         let (service, peer, client) = (self.clone(), peer.clone(), Arc::clone(client));
         let done = tokio::spawn(async move {
+            let notice = service.notice(&request, &peer);
             let in_flight = service.cache.begin(&request, Access::Open);
             let limited = service.limited(request, &peer, &client).await;
             let response = recorded(in_flight.answered(limited).await, &mut record);
+            // Before the client knows: what it was told of, others are too.
+            if let (Some(notice), Some(change)) = (notice, record.change()) {
+                notice.changed(change, record.user()).await;
+            }
             (response, Some(record))
         });
         done.await.unwrap_or_else(|error| {
