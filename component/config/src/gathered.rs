@@ -2,7 +2,7 @@
 //! their names, which one counts, and what the component is told.
 
 use crate::PREFIX;
-use crate::given::{Given, Name, Style, set_by_kubernetes};
+use crate::given::{Given, Name, Place, Style, set_by_kubernetes};
 use crate::nearest::nearest;
 use crate::settings::{NOT_EMPTY, Row, Scope, Section, Shape, State, TOP_LEVEL};
 use std::{fmt, mem};
@@ -55,8 +55,8 @@ pub(crate) enum Fate {
 /// A setting's value.
 pub(crate) struct Slot {
     pub(crate) row: &'static Row,
-    /// Which item of a list it is; `None` for a whole list, and for all others.
-    pub(crate) index: Option<u32>,
+    /// Where it is in a list: nowhere if it is a whole list, and for most others.
+    pub(crate) place: Place,
     pub(crate) name: Name,
     pub(crate) value: String,
     /// The line of a file that has it, if that is known.
@@ -100,15 +100,16 @@ impl Settings {
                 continue;
             }
             let found = name.find();
-            let key = name.canonical(found.map(|(row, _)| row));
+            let row = found.as_ref().map(|(row, _)| *row);
+            let key = name.canonical(row);
             let known = found.is_some() || value.is_none() && name.is_section();
-            let (row, unused) = (found.map(|(row, _)| row), fate(found, value.as_deref()));
+            let unused = fate(row, value.as_deref());
             settings.names.push(Seen { key, name: name.clone(), known, row, line, unused });
             match (found, value) {
-                (Some((row, index)), Some(value)) => {
-                    settings.take(Slot { row, index, name, value, line });
+                (Some((row, place)), Some(value)) => {
+                    settings.take(Slot { row, place, name, value, line });
                 }
-                (Some((row, index)), None) => settings.take_empty(row, index, &name),
+                (Some((row, place)), None) => settings.take_empty(row, &place, &name),
                 (None, _) if known => {}
                 (None, _) => settings.unknown(&name),
             }
@@ -134,12 +135,12 @@ impl Settings {
     }
 
     /// Takes a key without a value.
-    fn take_empty(&mut self, row: &'static Row, index: Option<u32>, name: &Name) {
+    fn take_empty(&mut self, row: &'static Row, place: &Place, name: &Name) {
         match row.state {
             State::Refused(instead) if row.even_empty => {
                 self.note(row, name, What::Refused(instead));
             }
-            State::Used if index.is_some() => {
+            State::Used if place.item.is_some() => {
                 self.problem(name, format!("{} has no value", name.in_full()));
             }
             _ => {}
@@ -148,15 +149,18 @@ impl Settings {
 
     /// Keeps a value, in place of those that it overrides.
     fn put(&mut self, slot: Slot) {
-        let same = |other: &Slot| other.row.key == slot.row.key && other.index == slot.index;
-        let whole_list = slot.row.shape == Shape::List && slot.index.is_none();
+        let same = |other: &Slot| other.row.key == slot.row.key && other.place == slot.place;
+        let of_list = |other: &Slot| {
+            other.row.key == slot.row.key && other.place.mapping == slot.place.mapping
+        };
+        let whole_list = is_whole_list(&slot);
         match slot.name.style() {
             Style::Variable => {
                 // The environment has each name once.
                 self.slots.retain(|other| other.name != slot.name);
                 let overrides = |other: &Slot| {
                     other.name.style() == Style::Key
-                        && (same(other) || whole_list && other.row.key == slot.row.key)
+                        && (same(other) || whole_list && of_list(other))
                 };
                 let (gone, kept): (Vec<_>, Vec<_>) =
                     mem::take(&mut self.slots).into_iter().partition(overrides);
@@ -167,7 +171,7 @@ impl Settings {
                 let of_environment = |other: &&Slot| other.name.style() == Style::Variable;
                 let mut overriding = self.slots.iter().filter(of_environment);
                 if overriding.any(|other| {
-                    same(other) || other.row.key == slot.row.key && is_whole_list(other)
+                    same(other) || of_list(other) && is_whole_list(other)
                 }) {
                     self.overridden.push(slot);
                     return;
@@ -304,7 +308,7 @@ impl Settings {
                 Scope::HostAndPresence if !slot.is_blank() => PRESENT.to_owned(),
                 Scope::HostAndPresence | Scope::Host => return None,
             };
-            let item = slot.index.map(|index| format!("_{index}")).unwrap_or_default();
+            let item = slot.place.item.map(|index| format!("_{index}")).unwrap_or_default();
             Some((slot.row.variable() + &item, value))
         });
         told.collect()
@@ -324,8 +328,8 @@ impl Notice {
 }
 
 /// What becomes of a value that is not used; `None` of one that is, and of no value.
-fn fate(found: Option<(&'static Row, Option<u32>)>, value: Option<&str>) -> Option<Fate> {
-    let ((row, _), value) = (found?, value?);
+fn fate(row: Option<&'static Row>, value: Option<&str>) -> Option<Fate> {
+    let (row, value) = (row?, value?);
     match row.state {
         State::Used => None,
         State::IgnoredWithWarning(_, so_anyway) if so_anyway(value) => Some(Fate::Anyway),
@@ -334,7 +338,7 @@ fn fate(found: Option<(&'static Row, Option<u32>)>, value: Option<&str>) -> Opti
 }
 
 fn is_whole_list(slot: &Slot) -> bool {
-    slot.row.shape == Shape::List && slot.index.is_none()
+    slot.row.shape.has_items() && slot.place.item.is_none() && slot.place.below.is_none()
 }
 
 /// Whether a name is in one of the configuration's sections.

@@ -184,17 +184,14 @@ impl Name {
         }
     }
 
-    /// The row that the name belongs to, and which item of a list it is.
-    pub(crate) fn find(&self) -> Option<(&'static Row, Option<u32>)> {
+    /// The row that the name belongs to, and its place in lists.
+    pub(crate) fn find(&self) -> Option<(&'static Row, Place)> {
         let found = rows().filter_map(|row| {
             let fit = match self {
                 Self::Variable(name) => fits_variable(row, name.strip_prefix(PREFIX)?),
                 Self::Key { path, .. } => fits_path(row, path),
             };
-            match fit? {
-                Fit::Whole => Some((row, None)),
-                Fit::Item(index) => Some((row, Some(index))),
-            }
+            Some((row, fit?))
         });
         // A row for one name goes before the tree that it stands in.
         found.max_by_key(|(row, _)| row.key.len())
@@ -205,40 +202,80 @@ impl Name {
         /// What distribution takes for a section too.
         const EMPTY: [&str; 1] = ["auth.none"];
         let Self::Key { path, .. } = self else { return false };
-        let leads_to = |key: &str| {
+        let leads_to = |path: &[Step], key: &str| {
             let mut parts = key.split('.');
             path.iter().all(|step| match (step, parts.next()) {
                 (Step::Key(key), Some(part)) => key.eq_ignore_ascii_case(part),
                 _ => false,
             })
         };
-        EMPTY.into_iter().chain(rows().map(|row| row.key)).any(leads_to)
+        let leads_to_row = |row: &'static Row| match mapping(row, path) {
+            Some((_, steps, key)) => leads_to(steps, key),
+            None => leads_to(path, row.key),
+        };
+        EMPTY.into_iter().any(|key| leads_to(path, key)) || rows().any(leads_to_row)
     }
 }
 
-/// How a name belongs to a row.
-enum Fit {
-    Whole,
-    Item(u32),
+/// Where a name is in the lists and mappings of its row.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Place {
+    /// The number of the mapping in a list of them.
+    pub(crate) mapping: Option<u32>,
+    /// The key below the row's, in lower case.
+    pub(crate) below: Option<String>,
+    /// The number of an item of a list.
+    pub(crate) item: Option<u32>,
+}
+
+impl Place {
+    const fn item(index: u32) -> Self {
+        Self { mapping: None, below: None, item: Some(index) }
+    }
 }
 
 /// Whether a variable's name, without the prefix, belongs to a row.
-fn fits_variable(row: &Row, name: &str) -> Option<Fit> {
+fn fits_variable(row: &Row, name: &str) -> Option<Place> {
+    if let Some((list, key)) = row.split() {
+        let (number, rest) = after(name, list)?.strip_prefix('_')?.split_once('_')?;
+        let (mapping, rest) = (Some(index(number)?), after(rest, key)?);
+        let place = |below: Option<&str>, item| {
+            let below = below.map(|text| text.replace('_', "-").to_ascii_lowercase());
+            Some(Place { mapping, below, item })
+        };
+        if rest.is_empty() {
+            return place(None, None);
+        }
+        let rest = rest.strip_prefix('_')?;
+        return match row.shape {
+            Shape::EachList => place(None, Some(index(rest)?)),
+            Shape::EachMap => match rest.rsplit_once('_').map(|(name, item)| (name, index(item))) {
+                Some((name, item @ Some(_))) => place(Some(name), item),
+                _ => place(Some(rest), None),
+            },
+            _ => None,
+        };
+    }
+    let rest = after(name, row.key)?;
+    match row.shape {
+        Shape::One | Shape::List | Shape::Tree if rest.is_empty() => Some(Place::default()),
+        // Under another name than a number, an item would be left out silently.
+        Shape::List => index(rest.strip_prefix('_')?).map(Place::item),
+        Shape::Tree | Shape::Below if rest.starts_with('_') => Some(Place::default()),
+        _ => None,
+    }
+}
+
+/// What follows a key in a variable's name.
+fn after<'a>(name: &'a str, key: &str) -> Option<&'a str> {
     let mut rest = name.bytes();
-    for byte in row.key.bytes() {
+    for byte in key.bytes() {
         let expected = if byte == b'.' { b'_' } else { byte.to_ascii_uppercase() };
         if rest.next() != Some(expected) {
             return None;
         }
     }
-    let rest = &name[name.len() - rest.len()..];
-    match row.shape {
-        Shape::One | Shape::List | Shape::Tree if rest.is_empty() => Some(Fit::Whole),
-        // Under another name than a number, an item would be left out silently.
-        Shape::List => index(rest.strip_prefix('_')?).map(Fit::Item),
-        Shape::Tree | Shape::Below if rest.starts_with('_') => Some(Fit::Whole),
-        _ => None,
-    }
+    Some(&name[name.len() - rest.len()..])
 }
 
 /// A number in the one form that it has: two names of an item would be one in
@@ -250,21 +287,52 @@ fn index(text: &str) -> Option<u32> {
 }
 
 /// Whether a key of a file belongs to a row.
-fn fits_path(row: &Row, path: &[Step]) -> Option<Fit> {
-    let mut rest = path;
-    for part in row.parts() {
-        match rest {
-            [Step::Key(key), after @ ..] if key.eq_ignore_ascii_case(part) => rest = after,
-            _ => return None,
-        }
+fn fits_path(row: &Row, path: &[Step]) -> Option<Place> {
+    if let Some((mapping, steps, key)) = mapping(row, path) {
+        let rest = steps_after(steps, key)?;
+        let place = |below: Option<&String>, item: Option<&u32>| {
+            let below = below.map(|text| text.to_ascii_lowercase());
+            Some(Place { mapping: Some(mapping), below, item: item.copied() })
+        };
+        return match (row.shape, rest) {
+            (_, []) => place(None, None),
+            (Shape::EachList, [Step::Item(item)]) => place(None, Some(item)),
+            (Shape::EachMap, [Step::Key(name)]) => place(Some(name), None),
+            (Shape::EachMap, [Step::Key(name), Step::Item(item)]) => place(Some(name), Some(item)),
+            _ => None,
+        };
     }
-    match (row.shape, rest) {
-        (Shape::List, [Step::Item(index)]) => Some(Fit::Item(*index)),
+    if row.shape.is_each() {
+        return None;
+    }
+    match (row.shape, steps_after(path, row.key)?) {
+        (Shape::List, [Step::Item(index)]) => Some(Place::item(*index)),
         (Shape::One | Shape::List | Shape::Tree, []) | (Shape::Tree | Shape::Below, [_, ..]) => {
-            Some(Fit::Whole)
+            Some(Place::default())
         }
         _ => None,
     }
+}
+
+/// The number of a mapping in the list that a row is in, the steps after it, and the row's key
+/// there.
+fn mapping<'a>(row: &Row, path: &'a [Step]) -> Option<(u32, &'a [Step], &'static str)> {
+    let (list, key) = row.split()?;
+    match steps_after(path, list)? {
+        [Step::Item(number), steps @ ..] => Some((*number, steps, key)),
+        _ => None,
+    }
+}
+
+/// The steps after those of a key.
+fn steps_after<'a>(mut path: &'a [Step], key: &str) -> Option<&'a [Step]> {
+    for part in key.split('.') {
+        match path {
+            [Step::Key(key), after @ ..] if key.eq_ignore_ascii_case(part) => path = after,
+            _ => return None,
+        }
+    }
+    Some(path)
 }
 
 /// Kubernetes gives every container variables for each service of its

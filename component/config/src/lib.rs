@@ -19,6 +19,7 @@ mod gathered;
 mod given;
 pub mod manual;
 mod nearest;
+mod notifications;
 mod operating;
 mod policy;
 mod reader;
@@ -34,6 +35,7 @@ pub use cloud::{
 };
 pub use gathered::Settings;
 pub use given::{Given, Step};
+pub use notifications::{EventFormat, NotificationEndpoint, Notifications};
 pub use operating::{Debugging, HealthCheck};
 pub use settings::{Row, Scope, State, rows};
 pub use tls::{Acme, Certificate, Tls, TlsVersion};
@@ -241,6 +243,8 @@ pub struct Config {
     pub collection: Option<Collection>,
     /// `REGISTRY_POLICY_IMMUTABLE`: the tags that never change.
     pub immutable: Immutable,
+    /// `REGISTRY_NOTIFICATIONS_*`: what is sent of events, and where.
+    pub notifications: Notifications,
     /// `REGISTRY_VALIDATION_MANIFESTS_SPARSE`: image manifests may name blobs
     /// that the repository does not hold.
     pub sparse_images: bool,
@@ -373,6 +377,7 @@ impl Config {
             upload_purging: upload_purging(&mut reader),
             collection: collection(&mut reader, delete_enabled),
             immutable: policy::immutable(&mut reader),
+            notifications: Notifications::read(&mut reader),
             sparse_images: reader.read(&settings::VALIDATION_MANIFESTS_SPARSE),
             warning: reader.read(&settings::HTTP_WARNING),
             log_level: reader.read(&settings::LOG_LEVEL),

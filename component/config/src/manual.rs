@@ -55,7 +55,7 @@ fn setting(entry: &dyn Entry) -> Option<String> {
     };
     Some(format!(
         "| `{}`<br>`{}` | {} | {default} | {scope} | {} |\n",
-        row.key,
+        row.key_of(None),
         row.variable(),
         description.kind,
         row.meaning

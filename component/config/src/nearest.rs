@@ -1,5 +1,6 @@
 //! The setting that a misspelt name was probably meant to be.
 
+use crate::PREFIX;
 use crate::settings::{Row, Shape, rows};
 use std::cmp::Reverse;
 
@@ -12,7 +13,7 @@ pub(crate) fn nearest(name: &str) -> Option<&'static Row> {
     let used = || rows().filter(|row| row.is_used());
     let candidates: Vec<_> = used().map(|row| (row, variable(row))).collect();
     let of_list = candidates.iter().find(|(row, own)| {
-        row.shape == Shape::List && after(name, own).is_some_and(|rest| rest.starts_with('_'))
+        matches!(row.shape, Shape::List | Shape::EachList) && after(name, own).is_some_and(|rest| rest.starts_with('_'))
     });
     let found = of_list
         .or_else(|| begins_alike(name, &candidates))
@@ -63,7 +64,7 @@ fn beside<'a>(name: &str, candidates: &'a [Candidate]) -> Option<&'a Candidate> 
 }
 
 fn variable(row: &Row) -> String {
-    row.key.replace('.', "_").to_ascii_uppercase()
+    row.variable().split_off(PREFIX.len())
 }
 
 /// What is left of a name after a shorter one.

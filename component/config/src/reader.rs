@@ -1,13 +1,13 @@
 //! Typed values out of settings, and what is wrong with them.
 
 use crate::gathered::{Settings, Slot};
-use crate::given::{Name, Style};
+use crate::given::{Name, Place, Style};
 use crate::secrets;
-use crate::settings::{List, Row, Section, Setting, Statements, ValueType};
+use crate::settings::{Each, List, Row, Section, Setting, Statements, ValueType};
 
 /// Reads typed values and gathers what is wrong with them.
 pub(crate) struct Reader<'a> {
-    settings: &'a Settings,
+    pub(crate) settings: &'a Settings,
     pub(crate) problems: Vec<String>,
 }
 
@@ -23,7 +23,42 @@ impl<'a> Reader<'a> {
 
     /// The same, but `None` where the value cannot be read.
     pub(crate) fn try_read<K: ValueType>(&mut self, setting: &Setting<K>) -> Option<K::Value> {
-        let Some(slot) = self.slot(&setting.row) else { return Some(setting.kind.default()) };
+        self.parse(setting, self.slot(&setting.row))
+    }
+
+    /// The value in the mapping of a list with this number.
+    pub(crate) fn read_each<K: ValueType>(
+        &mut self,
+        setting: &Setting<Each<K>>,
+        mapping: u32,
+    ) -> K::Value {
+        let slot = self.slot_of(&setting.row, Some(mapping));
+        self.parse(setting, slot).unwrap_or_else(|| setting.kind.default())
+    }
+
+    /// The texts of a list there.
+    pub(crate) fn list_each(&mut self, setting: &Setting<Each<List>>, mapping: u32) -> Vec<String> {
+        let mut values = self.read_each(setting, mapping);
+        let items = self.items(&setting.row, Some(mapping));
+        values.extend(items.filter_map(|item| List::item(&item)));
+        values
+    }
+
+    /// The name of a setting there.
+    pub(crate) fn name_each(&self, row: &Row, mapping: u32) -> String {
+        match (self.slot_of(row, Some(mapping)), self.style(row.key)) {
+            (Some(slot), _) => slot.name.to_string(),
+            (None, Style::Variable) => row.variable_of(mapping),
+            (None, Style::Key) => row.key_of(Some(mapping)),
+        }
+    }
+
+    fn parse<K: ValueType>(
+        &mut self,
+        setting: &Setting<K>,
+        slot: Option<&Slot>,
+    ) -> Option<K::Value> {
+        let Some(slot) = slot else { return Some(setting.kind.default()) };
         match setting.kind.parse(&slot.value) {
             Ok(value) => Some(value),
             Err(rule) => {
@@ -46,7 +81,7 @@ impl<'a> Reader<'a> {
     /// numbers.
     pub(crate) fn list(&mut self, setting: &Setting<List>) -> Vec<String> {
         let mut values = self.read(setting);
-        values.extend(self.items(&setting.row).filter_map(|item| List::item(&item)));
+        values.extend(self.items(&setting.row, None).filter_map(|item| List::item(&item)));
         values
     }
 
@@ -54,12 +89,13 @@ impl<'a> Reader<'a> {
     /// one text.
     pub(crate) fn statements(&mut self, setting: &Setting<Statements>) -> Vec<String> {
         let whole = self.read(setting);
-        self.items(&setting.row).chain(whole).collect()
+        self.items(&setting.row, None).chain(whole).collect()
     }
 
-    fn items(&self, row: &Row) -> impl Iterator<Item = String> + use<> {
+    fn items(&self, row: &Row, mapping: Option<u32>) -> impl Iterator<Item = String> + use<> {
         let numbered = self.settings.slots.iter().filter_map(|slot| {
-            let index = slot.index.filter(|_| slot.row.key == row.key)?;
+            let own = slot.row.key == row.key && slot.place.mapping == mapping;
+            let index = slot.place.item.filter(|_| own)?;
             Some((index, slot.value.clone()))
         });
         let mut numbered: Vec<_> = numbered.collect();
@@ -116,7 +152,13 @@ impl<'a> Reader<'a> {
 
     /// What is given for a setting that is no list, or for a whole list.
     fn slot(&self, row: &Row) -> Option<&'a Slot> {
+        self.slot_of(row, None)
+    }
+
+    /// The same in the mapping of a list with this number.
+    fn slot_of(&self, row: &Row, mapping: Option<u32>) -> Option<&'a Slot> {
+        let place = Place { mapping, ..Place::default() };
         let mut slots = self.settings.slots.iter();
-        slots.rfind(|slot| slot.row.key == row.key && slot.index.is_none())
+        slots.rfind(|slot| slot.row.key == row.key && slot.place == place)
     }
 }

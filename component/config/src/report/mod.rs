@@ -20,6 +20,7 @@ use crate::settings::{
 };
 use crate::{Config, Service};
 use roadstead_access::Scheme;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What settings come to.
@@ -42,6 +43,8 @@ pub struct Report {
 pub struct Effective {
     /// The setting.
     pub row: &'static Row,
+    /// The number of the mapping that it is in, if it is in a list of them.
+    mapping: Option<u32>,
     /// Its value, with secrets masked.
     pub value: Value,
     /// Where the value comes from; a list has a source for each item besides.
@@ -114,6 +117,16 @@ impl Effective {
         self.source != Source::Default
     }
 
+    /// Its key in `config.yml`: `http.addr`, and with a number `notifications.endpoints[0].url`.
+    pub fn key(&self) -> String {
+        self.row.key_of(self.mapping)
+    }
+
+    /// Its name in the environment.
+    pub fn variable(&self) -> String {
+        self.row.variable_of(self.mapping.unwrap_or_default())
+    }
+
     /// Its type, as the documentation has it, in Markdown.
     pub fn kind(&self) -> &str {
         &self.description.kind
@@ -155,7 +168,11 @@ impl Settings {
         // Where something is wrong, what is chosen may be wrong too.
         let chosen = errors.is_empty().then_some(&config);
         let used = entries().filter(|entry| entry.row().is_used());
-        let settings = used.map(|entry| self.effective(entry, chosen)).collect();
+        let settings = used.flat_map(|entry| {
+            let mappings = self.mappings(entry.row()).into_iter();
+            mappings.map(move |mapping| self.effective(entry, mapping, chosen))
+        });
+        let settings = settings.collect();
         Report {
             errors,
             settings,
@@ -165,72 +182,105 @@ impl Settings {
         }
     }
 
-    fn effective(&self, entry: &'static dyn Entry, config: Option<&Config>) -> Effective {
+    /// The numbers of the mappings in which a setting can be: one, of no list, for most.
+    fn mappings(&self, row: &Row) -> BTreeSet<Option<u32>> {
+        let list = row.split().map(|(list, _)| list);
+        let in_list = |slot: &&Slot| {
+            list.is_some() && slot.row.split().map(|(list, _)| list) == list
+        };
+        let mut found: BTreeSet<_> =
+            self.slots.iter().filter(in_list).map(|slot| slot.place.mapping).collect();
+        if found.is_empty() {
+            found.insert(None);
+        }
+        found
+    }
+
+    fn effective(
+        &self,
+        entry: &'static dyn Entry,
+        mapping: Option<u32>,
+        config: Option<&Config>,
+    ) -> Effective {
         let row = entry.row();
-        let of_row = |slots: &'_ [Slot]| -> Vec<Source> {
-            let own = slots.iter().filter(|slot| slot.row.key == row.key);
-            own.map(Slot::source).collect()
+        let is_own = |slot: &&Slot| slot.row.key == row.key && slot.place.mapping == mapping;
+        let sources = |slots: &'_ [Slot]| -> Vec<Source> {
+            slots.iter().filter(is_own).map(Slot::source).collect()
         };
         let description = entry.describe();
-        let given = of_row(&self.slots);
-        let (value, differs) = self.value(entry, &description);
-        let empty = !given.is_empty() && !differs && self.is_blank(row);
+        let given = sources(&self.slots);
+        let own: Vec<_> = self.slots.iter().filter(is_own).collect();
+        let (value, differs) = value(entry, &own, &description);
+        let empty = !given.is_empty() && !differs && own.iter().all(|slot| slot.is_blank());
         let without_effect = match config {
             Some(config) if !given.is_empty() => without_effect(row, config),
             _ => None,
         };
         Effective {
             row,
+            mapping,
             value,
             source: given.into_iter().next_back().unwrap_or(Source::Default),
-            overridden: of_row(&self.overridden),
+            overridden: sources(&self.overridden),
             without_effect,
             differs,
             empty,
             description,
         }
     }
+}
 
-    /// Whether all that is given for a setting is empty.
-    fn is_blank(&self, row: &Row) -> bool {
-        let mut own = self.slots.iter().filter(|slot| slot.row.key == row.key);
-        own.all(Slot::is_blank)
+/// The value, and whether it is another one than the default.
+fn value(entry: &dyn Entry, own: &[&Slot], description: &Description) -> (Value, bool) {
+    let row = entry.row();
+    if row.shape == Shape::EachMap {
+        return headers(row, own);
     }
-
-    /// The value, and whether it is another one than the default.
-    fn value(&self, entry: &dyn Entry, description: &Description) -> (Value, bool) {
-        let row = entry.row();
-        let own = || self.slots.iter().filter(|slot| slot.row.key == row.key);
-        if row.shape == Shape::List {
-            let whole: Vec<_> = own().rfind(|slot| slot.index.is_none()).into_iter().collect();
-            let mut numbered: Vec<_> = own().filter(|slot| slot.index.is_some()).collect();
-            numbered.sort_by_key(|slot| slot.index);
-            let texts = |slots: &[&Slot]| -> Vec<String> {
-                slots.iter().map(|slot| slot.value.clone()).collect()
-            };
-            let items = entry.items(&texts(&whole), &texts(&numbered));
-            let slots = [whole, numbered].concat();
-            let items = items.into_iter().filter_map(|(text, at)| {
-                Some((secrets::shown(row, &text), slots.get(at)?.source()))
-            });
-            let items: Vec<_> = items.collect();
-            return if items.is_empty() {
-                (Value::Unset, false)
-            } else {
-                (Value::List(items), true)
-            };
-        }
-        let default = description.default.clone().map_or(Value::Unset, Value::Text);
-        let Some(slot) = own().next_back() else { return (default, false) };
-        let differs = entry.differs(&slot.value);
-        let text = match (slot.is_blank(), differs) {
-            (true, false) => return (default, false),
-            // As a file can have it.
-            (true, true) if description.kind == "boolean" => "false".to_owned(),
-            _ => secrets::shown(row, &slot.value),
+    if row.shape.has_items() {
+        let is_item = |slot: &&&Slot| slot.place.item.is_some();
+        let whole: Vec<_> = own.iter().copied().rfind(|slot| !is_item(&slot)).into_iter().collect();
+        let mut numbered: Vec<_> = own.iter().filter(is_item).copied().collect();
+        numbered.sort_by_key(|slot| slot.place.item);
+        let texts = |slots: &[&Slot]| -> Vec<String> {
+            slots.iter().map(|slot| slot.value.clone()).collect()
         };
-        (Value::Text(text), differs)
+        let items = entry.items(&texts(&whole), &texts(&numbered));
+        let slots = [whole, numbered].concat();
+        let items = items.into_iter().filter_map(|(text, at)| {
+            Some((secrets::shown(row, &text), slots.get(at)?.source()))
+        });
+        let items: Vec<_> = items.collect();
+        return if items.is_empty() {
+            (Value::Unset, false)
+        } else {
+            (Value::List(items), true)
+        };
     }
+    let default = description.default.clone().map_or(Value::Unset, Value::Text);
+    let Some(slot) = own.last() else { return (default, false) };
+    let differs = entry.differs(&slot.value);
+    let text = match (slot.is_blank(), differs) {
+        (true, false) => return (default, false),
+        // As a file can have it.
+        (true, true) if description.kind == "boolean" => "false".to_owned(),
+        _ => secrets::shown(row, &slot.value),
+    };
+    (Value::Text(text), differs)
+}
+
+/// The names of headers, with masks for their values.
+fn headers(row: &Row, own: &[&Slot]) -> (Value, bool) {
+    let line = |name: &str, value: &str| format!("{name}: {}", secrets::shown(row, value));
+    let mut items = Vec::new();
+    for slot in own {
+        if let Some(name) = &slot.place.below {
+            items.push((line(name, &slot.value), slot.source()));
+            continue;
+        }
+        let pairs = slot.value.lines().filter_map(|line| line.split_once(':'));
+        items.extend(pairs.map(|(name, value)| (line(name.trim(), value), slot.source())));
+    }
+    if items.is_empty() { (Value::Unset, false) } else { (Value::List(items), true) }
 }
 
 impl Slot {

@@ -2,6 +2,7 @@
 
 use super::written::{Form, Line, comment, on_one_line};
 use super::{Report, Source, Value};
+use crate::settings::Shape;
 
 impl Report {
     /// The settings as variables, for a shell, a systemd unit's `EnvironmentFile` or a
@@ -14,7 +15,7 @@ impl Report {
             if line == Line::None {
                 continue;
             }
-            let name = setting.row.variable();
+            let name = setting.variable();
             if all {
                 text.push_str(&comment(&setting.manual(), ""));
             }
@@ -29,6 +30,10 @@ impl Report {
                 _ => text.extend(["#", name, "=", &quoted(value), "\n"]),
             };
             match &setting.value {
+                Value::List(items) if line == Line::Live && setting.row.shape == Shape::EachMap => {
+                    let lines: Vec<_> = items.iter().map(|(item, _)| item.as_str()).collect();
+                    write(&name, &lines.join("\n"), &setting.origin());
+                }
                 Value::List(items) if line == Line::Live => {
                     for (index, (item, source)) in items.iter().enumerate() {
                         write(&format!("{name}_{index}"), item, &source.to_string());

@@ -96,8 +96,8 @@ impl Report {
     pub(super) fn remarks(&self, form: Form) -> Vec<String> {
         let mut remarks = Vec::new();
         for setting in self.settings.iter().filter(|setting| setting.is_given()) {
-            let Effective { row, without_effect, .. } = setting;
-            let (name, origin) = (row.key, setting.origin());
+            let Effective { without_effect, .. } = setting;
+            let (name, origin) = (setting.key(), setting.origin());
             if let Some(reason) = without_effect {
                 remarks.push(format!("{name} ({origin}) has no effect: {reason}"));
             } else if setting.empty {

@@ -2,7 +2,7 @@
 
 use super::written::{Form, Line, comment, is_line_end, on_one_line};
 use super::{Effective, Report, Value};
-use crate::settings::duration;
+use crate::settings::{Shape, duration};
 use std::fmt::Write as _;
 
 /// What distribution wants a file to begin with.
@@ -25,7 +25,11 @@ impl Report {
         for setting in &self.settings {
             let line = self.line(Form::Keys, setting, all);
             if line != Line::None {
-                let path: Vec<_> = setting.row.parts().collect();
+                let parts = setting.row.parts().map(|part| (part, None));
+                let mut path: Vec<_> = parts.collect();
+                if let Some((list, _)) = setting.row.split() {
+                    path.insert(list.split('.').count(), (ITEM, setting.mapping));
+                }
                 root.insert(&path, (setting, line));
             }
         }
@@ -38,22 +42,28 @@ impl Report {
     }
 }
 
+/// What stands in place of a key for an item of a list.
+const ITEM: &str = "-";
+
+/// A key, or [`ITEM`] with its number.
+type Key = (&'static str, Option<u32>);
+
 /// A key with those below it, in the order of the table.
 #[derive(Default)]
 struct Node<'a> {
-    key: &'static str,
+    key: Key,
     setting: Option<(&'a Effective, Line)>,
     below: Vec<Self>,
 }
 
 impl<'a> Node<'a> {
-    fn insert(&mut self, path: &[&'static str], setting: (&'a Effective, Line)) {
+    fn insert(&mut self, path: &[Key], setting: (&'a Effective, Line)) {
         let [key, path @ ..] = path else {
             self.setting = Some(setting);
             return;
         };
         let at = self.below.iter().position(|node| node.key == *key).unwrap_or_else(|| {
-            self.below.push(Self { key, ..Self::default() });
+            self.below.push(Self { key: *key, ..Self::default() });
             self.below.len() - 1
         });
         self.below[at].insert(path, setting);
@@ -80,10 +90,11 @@ impl Writer {
     fn node(&mut self, node: &Node<'_>, depth: usize) {
         let indentation = "  ".repeat(depth);
         let mark = if node.is_live() { "" } else { "#" };
+        let (key, end) = (node.key.0, if node.key.0 == ITEM { "\n" } else { ":\n" });
         let leaf = node.setting.filter(|(_, line)| *line == Line::Live || node.below.is_empty());
         match leaf {
-            Some((setting, line)) => self.setting(setting, line, node.key, &indentation),
-            None => self.text.extend([indentation.as_str(), mark, node.key, ":\n"]),
+            Some((setting, line)) => self.setting(setting, line, key, &indentation),
+            None => self.text.extend([indentation.as_str(), mark, key, end]),
         }
         self.below(node, depth + 1);
     }
@@ -103,6 +114,19 @@ impl Writer {
         }
         let origin = on_one_line(&setting.origin());
         match (&setting.value, line) {
+            (Value::List(items), Line::Live) if setting.row.shape == Shape::EachMap => {
+                self.text.extend([indentation, key, ":\n"]);
+                let mut last = "";
+                for (item, source) in items {
+                    let (name, value) = item.split_once(": ").unwrap_or((item, ""));
+                    if !name.eq_ignore_ascii_case(last) {
+                        self.text.extend([indentation, "  ", &scalar(name), ":\n"]);
+                    }
+                    last = name;
+                    let source = on_one_line(&source.to_string());
+                    self.text.extend([indentation, "    - ", &scalar(value), "  # ", &source, "\n"]);
+                }
+            }
             (Value::List(items), Line::Live) => {
                 self.text.extend([indentation, key, ":\n"]);
                 for (item, source) in items {

@@ -398,6 +398,66 @@ impl List {
     }
 }
 
+/// A setting in each mapping of a list.
+pub(crate) struct Each<K>(pub(crate) K);
+
+impl<K: ValueType> ValueType for Each<K> {
+    type Value = K::Value;
+
+    const SHAPE: Shape = match K::SHAPE {
+        Shape::List => Shape::EachList,
+        _ => Shape::Each,
+    };
+
+    fn default(&self) -> K::Value {
+        self.0.default()
+    }
+
+    fn parse(&self, text: &str) -> Result<K::Value, String> {
+        self.0.parse(text)
+    }
+
+    fn describe(&self) -> Description {
+        self.0.describe()
+    }
+
+    fn split(whole: &str) -> Vec<String> {
+        K::split(whole)
+    }
+
+    fn counted(item: &str) -> Option<String> {
+        K::counted(item)
+    }
+
+    const ITEMS_LAST: bool = K::ITEMS_LAST;
+}
+
+/// Headers of requests, in each mapping of a list.
+pub(crate) struct HeaderLines;
+
+impl ValueType for HeaderLines {
+    type Value = Vec<String>;
+
+    const SHAPE: Shape = Shape::EachMap;
+
+    fn default(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn parse(&self, text: &str) -> Result<Vec<String>, String> {
+        Ok(Self::split(text))
+    }
+
+    fn describe(&self) -> Description {
+        Description::of("names and values")
+    }
+
+    fn split(whole: &str) -> Vec<String> {
+        let lines = whole.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.map(str::to_owned).collect()
+    }
+}
+
 /// A list of texts that hold commas themselves.
 pub(crate) struct Statements(pub(crate) &'static str);
 

@@ -17,6 +17,7 @@ mod health;
 mod http;
 pub(crate) mod kinds;
 mod log;
+mod notifications;
 mod others;
 mod policy;
 mod s3;
@@ -31,9 +32,11 @@ pub(crate) use gcs::*;
 pub(crate) use health::*;
 pub(crate) use http::*;
 pub(crate) use kinds::{
-    Description, List, Number, Parsed, Path, Statements, ValueType, duration, written,
+    Description, Each, HeaderLines, List, Number, Parsed, Path, Statements, ValueType, duration,
+    written,
 };
 pub(crate) use log::*;
+pub(crate) use notifications::*;
 pub(crate) use policy::*;
 pub(crate) use s3::*;
 pub(crate) use storage::*;
@@ -85,6 +88,24 @@ pub(crate) enum Shape {
     Tree,
     /// Everything below its key.
     Below,
+    /// Its key in each mapping of a list, which is the first two parts of the key.
+    Each,
+    /// The same of a list.
+    EachList,
+    /// The same of a mapping, the names of which are free.
+    EachMap,
+}
+
+impl Shape {
+    /// Whether it is a part of each mapping of a list.
+    pub(crate) const fn is_each(self) -> bool {
+        matches!(self, Self::Each | Self::EachList | Self::EachMap)
+    }
+
+    /// Whether its values are items.
+    pub(crate) const fn has_items(self) -> bool {
+        matches!(self, Self::List | Self::EachList | Self::EachMap)
+    }
 }
 
 /// What all settings have, whatever they are read into.
@@ -116,9 +137,34 @@ impl Row {
         self.key
     }
 
-    /// Its name in the environment: `REGISTRY_HTTP_ADDR`.
+    /// Its name in the environment: `REGISTRY_HTTP_ADDR`; in a list of mappings, that of the
+    /// first one.
     pub fn variable(&self) -> String {
-        variable(self.key)
+        self.variable_of(0)
+    }
+
+    /// The same in the mapping with this number.
+    pub(crate) fn variable_of(&self, mapping: u32) -> String {
+        match self.split() {
+            Some((list, rest)) => variable(&format!("{list}.{mapping}.{rest}")),
+            None => variable(self.key),
+        }
+    }
+
+    /// Its key as in `notifications.endpoints[].url`, with a number in the brackets if one is given.
+    pub(crate) fn key_of(&self, mapping: Option<u32>) -> String {
+        let number = mapping.map(|number| number.to_string()).unwrap_or_default();
+        match self.split() {
+            Some((list, rest)) => format!("{list}[{number}].{rest}"),
+            None => self.key.to_owned(),
+        }
+    }
+
+    /// The list of mappings that it is in, and its key there.
+    pub(crate) fn split(&self) -> Option<(&'static str, &'static str)> {
+        let mut dots = self.key.match_indices('.').filter(|_| self.shape.is_each());
+        let (at, _) = dots.nth(1)?;
+        Some((&self.key[..at], &self.key[at + 1..]))
     }
 
     /// Who needs its value.
@@ -293,7 +339,7 @@ pub(crate) struct Group {
 }
 
 /// The table: distribution's settings, and ours in its style.
-pub(crate) static GROUPS: [Group; 11] = [
+pub(crate) static GROUPS: [Group; 12] = [
     Group { title: "HTTP", intro: "", rows: HTTP_TABLE },
     Group {
         title: "TLS",
@@ -331,6 +377,12 @@ pub(crate) static GROUPS: [Group; 11] = [
         intro: "Rules for what is stored, whoever stores it. [policies.md](policies.md) explains \
                 them.",
         rows: POLICY_TABLE,
+    },
+    Group {
+        title: "Notifications",
+        intro: "Events are sent to each endpoint of a list. A variable has the number of an endpoint, \
+                from 0. [notifications.md](notifications.md) explains them.",
+        rows: NOTIFICATIONS_TABLE,
     },
     Group { title: "Logs", intro: "", rows: LOG_TABLE },
     Group {

@@ -29,11 +29,6 @@ table! {
         "there are no middlewares; use a proxy, or a CDN in front of the registry",
         Tree(&["registry", "repository", "storage"]),
     );
-    NOTIFICATIONS: Tree = Setting::unused(
-        "notifications",
-        State::IgnoredWithWarning("there are no notifications yet, and nothing is sent", |_| false),
-        Tree(&["events.includereferences", "endpoints"]),
-    );
     POLICY_REPOSITORY: Tree = Setting::refused(
         "policy.repository",
         "there are no such policies; limit who may push with {auth.rules}",

@@ -56,7 +56,7 @@ fn findings(checked: &Checked, start: &Start) -> Vec<Finding> {
     findings.extend(of(Level::Warn, &report.warnings));
     for setting in report.settings.iter().filter(|setting| setting.is_given()) {
         if let Some(reason) = &setting.without_effect {
-            let what = format!("{} has no effect: {reason}", setting.row.key());
+            let what = format!("{} has no effect: {reason}", setting.key());
             findings.push(Finding::new(Level::Warn, None, what));
         }
     }
@@ -100,7 +100,7 @@ fn print(
     }
     for setting in given {
         let (value, origin) = (harmless(&setting.shown()), harmless(&setting.origin()));
-        writeln!(out, "  {}: {value}  ({origin})", setting.row.key())?;
+        writeln!(out, "  {}: {value}  ({origin})", setting.key())?;
     }
     writeln!(out)?;
     for finding in findings {
@@ -159,8 +159,8 @@ fn setting(setting: &Effective) -> Json {
         Value::List(items) => items.iter().map(|(item, _)| json!(item)).collect(),
     };
     json!({
-        "key": setting.row.key(),
-        "variable": setting.row.variable(),
+        "key": setting.key(),
+        "variable": setting.variable(),
         "value": value,
         "secret": setting.row.is_secret(),
         "source": source(&setting.source),

@@ -203,10 +203,10 @@ fn writable(setting: &str, path: &Path) -> Option<Finding> {
 
 /// A warning for each configuration file that holds secrets and that others may read.
 pub(super) fn secrets(report: &Report) -> Vec<Finding> {
-    let mut holding: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut holding: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for setting in report.settings.iter().filter(|setting| setting.row.is_secret()) {
         if let Source::File { file, .. } = &setting.source {
-            holding.entry(file).or_default().push(setting.row.key());
+            holding.entry(file).or_default().push(setting.key());
         }
     }
     let files = holding.into_iter();

@@ -1,0 +1,206 @@
+//! [`Notifications`]: what the registry calls.
+
+use crate::counters::{EndpointMetrics, add};
+use crate::event::{Action, Event, Source, SourceRecord};
+use crate::log::{Level, Log};
+use crate::outbox::{self, EVENT_LIMIT, Publishing, Shared, Writer, files};
+use crate::send::Sender;
+use crate::settings::Settings;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// How long a stop waits for the outbox to be written, at least: also if it drains nothing.
+///
+/// Limit: time until the outbox is written at a stop; test: none, it needs a disk that hangs.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Time between two looks at whether the outbox is written, at a stop.
+const FLUSH_STEP: Duration = Duration::from_millis(10);
+
+/// Takes events, keeps them in the outbox, and has them sent.
+pub struct Notifications {
+    /// Nothing if there are no endpoints.
+    running: Option<Running>,
+}
+
+struct Running {
+    shared: Arc<Shared>,
+    source: SourceRecord,
+    references: bool,
+    log: Log,
+    draining: watch::Sender<bool>,
+    tasks: Mutex<JoinSet<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Notifications {
+    /// Opens the outbox in `directory`, and begins to send what is there; from a task of tokio's.
+    /// It waits for the disk.
+    ///
+    /// # Errors
+    /// If the outbox cannot be opened: another process may have it.
+    pub fn start(
+        settings: Settings,
+        directory: &Path,
+        source: Source,
+        log: Log,
+    ) -> Result<Self, String> {
+        let wrong = |error: io::Error| {
+            format!("notifications: the outbox {} cannot be used: {error}", directory.display())
+        };
+        let Settings { endpoints, include_references, outbox_limit } = settings;
+        if endpoints.is_empty() {
+            files::clear(directory).map_err(wrong)?;
+            return Ok(Self { running: None });
+        }
+        let (shared, writer) =
+            outbox::open(directory, endpoints, outbox_limit, &log).map_err(wrong)?;
+        let (draining, drain) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for index in 0..shared.endpoints.len() {
+            let (shared, log) = (Arc::clone(&shared), Arc::clone(&log));
+            tasks.spawn(Sender::new(shared, index, source.clone(), log, drain.clone()).run());
+        }
+        let running = Running {
+            shared,
+            source: SourceRecord::new(&source),
+            references: include_references,
+            log,
+            draining,
+            tasks: Mutex::new(tasks),
+            writer: Mutex::new(Some(spawn(writer).map_err(wrong)?)),
+        };
+        Ok(Self { running: Some(running) })
+    }
+
+    /// Whether any endpoint takes events of this kind: otherwise none has to be made.
+    pub fn wants(&self, action: Action, media_type: &str) -> bool {
+        self.running.as_ref().is_some_and(|running| {
+            let mut endpoints = running.shared.endpoints.iter();
+            endpoints.any(|endpoint| endpoint.wants_action(action, media_type))
+        })
+    }
+
+    /// Whether events are to have the references of manifests.
+    pub fn wants_references(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.references)
+    }
+
+    /// Writes an event into the outbox: it is durable when this returns. To be called after the
+    /// operation is durable, and before its client is told.
+    ///
+    /// If the future is dropped, the event may be written nevertheless.
+    ///
+    /// # Errors
+    /// If the outbox cannot be written, or [`Self::stop`] was called. The event is lost then, and
+    /// counted as dropped.
+    pub async fn publish(&self, event: Event) -> io::Result<()> {
+        let Some((running, wanted)) = self.wanted(&event) else { return Ok(()) };
+        let event = running.encode(event)?;
+        let queue = &running.shared.queue;
+        // An event is shorter than all turns.
+        let size = u32::try_from(event.len()).unwrap_or(u32::MAX);
+        let turns = Arc::clone(&queue.turns).acquire_many_owned(size).await;
+        let permit = turns.map_err(io::Error::other)?;
+        let (done, written) = oneshot::channel();
+        queue.publish(Publishing { event, wanted, done, _permit: permit })?;
+        written.await.unwrap_or_else(|_| Err(outbox::closed()))
+    }
+
+    /// Puts an event into a queue that is written into the outbox within a second. It never waits:
+    /// if the queue is full, the event is lost, and counted as dropped.
+    pub fn publish_lazily(&self, event: Event) {
+        let Some((running, wanted)) = self.wanted(&event) else { return };
+        let shared = &running.shared;
+        let taken = running.encode(event).is_ok_and(|it| shared.queue.publish_lazily(it, wanted));
+        if !taken {
+            shared.counters(wanted).for_each(|counters| add(&counters.dropped, 1));
+        }
+    }
+
+    /// The counters of each endpoint, in the order of the settings.
+    pub fn metrics(&self) -> Vec<EndpointMetrics> {
+        let Some(Running { shared, .. }) = &self.running else { return Vec::new() };
+        let endpoints = shared.endpoints.iter().zip(&shared.counters);
+        endpoints
+            .map(|(endpoint, counters)| counters.read(&endpoint.name, &endpoint.address.shown))
+            .collect()
+    }
+
+    /// Takes no more events, writes those that were published lazily, sends for at most `drain`
+    /// what is in the outbox, and saves how far the endpoints have come. What is not sent by then
+    /// is sent after the next start.
+    pub async fn stop(&self, drain: Duration) {
+        let Some(running) = &self.running else { return };
+        let deadline = Instant::now() + drain;
+        running.shared.queue.close();
+        running.flushed(Instant::now() + drain.max(FLUSH)).await;
+        running.draining.send_replace(true);
+        let mut tasks = {
+            let mut tasks = running.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *tasks)
+        };
+        let all = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(deadline, all).await.is_err() {
+            tasks.shutdown().await;
+        }
+        running.end();
+        let writer = running.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        }
+    }
+
+    /// The endpoints that want an event, if there are any.
+    fn wanted(&self, event: &Event) -> Option<(&Running, outbox::Wanted)> {
+        let running = self.running.as_ref()?;
+        let wanted = running.shared.wanted(event.action.as_str(), &event.target.media_type);
+        (wanted != 0).then_some((running, wanted))
+    }
+}
+
+impl Drop for Notifications {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.end();
+        }
+    }
+}
+
+impl Running {
+    fn encode(&self, event: Event) -> io::Result<Vec<u8>> {
+        let bytes = event.encode(&self.source, self.references)?;
+        if bytes.len() <= EVENT_LIMIT {
+            return Ok(bytes);
+        }
+        let bytes = event.encode(&self.source, false)?;
+        if bytes.len() <= EVENT_LIMIT {
+            return Ok(bytes);
+        }
+        let text = format!("notifications: an event is longer than {EVENT_LIMIT} bytes");
+        (self.log)(Level::Error, &text);
+        Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+    }
+
+    /// Waits until all that was published lazily is written.
+    async fn flushed(&self, deadline: Instant) {
+        while !self.shared.queue.is_idle() && Instant::now() < deadline {
+            tokio::time::sleep(FLUSH_STEP).await;
+        }
+    }
+
+    /// Ends the writer, without waiting for it.
+    fn end(&self) {
+        self.shared.queue.end();
+    }
+}
+
+fn spawn(writer: Writer) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("notifications".to_owned()).spawn(|| writer.run())
+}

@@ -1,0 +1,9 @@
+//! Sends events to an endpoint.
+
+mod body;
+mod client;
+mod connection;
+mod pause;
+mod sender;
+
+pub(crate) use sender::Sender;
