@@ -6,6 +6,7 @@ use crate::health::Health;
 use crate::log;
 use crate::meter::Meter;
 use crate::net::connections::Connections;
+use crate::notifications;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -119,7 +120,8 @@ impl Pages {
         match path {
             "/debug/health" => self.checks(),
             "/debug/vars" => {
-                let vars = self.meter.metrics().map(|metrics| metrics.debug_vars());
+                let endpoints = notifications::readings(self.service.notifications());
+                let vars = self.meter.metrics().map(|metrics| metrics.debug_vars(&endpoints));
                 page(StatusCode::OK, JSON, vars.unwrap_or_default())
             }
             "/livez" => page(StatusCode::OK, TEXT, "ok\n"),
@@ -141,6 +143,7 @@ impl Pages {
             streams: clients.streams(),
             collection_interval: self.collects.map(|collection| collection.interval),
             log_lines_dropped: log::dropped(),
+            endpoints: notifications::readings(self.service.notifications()),
         };
         match self.meter.metrics().map(|metrics| metrics.render(&readings)) {
             Some(Ok(text)) => page(StatusCode::OK, CONTENT_TYPE, text),

@@ -20,6 +20,7 @@ mod log;
 mod log_throttle;
 mod meter;
 mod net;
+mod notifications;
 mod options;
 pub mod reload;
 mod server;

@@ -22,6 +22,7 @@ use crate::meter::Meter;
 use crate::net::connection;
 use crate::net::connections::Connections;
 use crate::net::descriptors;
+use crate::notifications::{self, LAST_EVENTS};
 use crate::options::Options;
 use crate::reload::{Hangup, Watch};
 use crate::signals::{self, Signals};
@@ -31,6 +32,7 @@ use http::{Request, StatusCode};
 use roadstead_access::Authority;
 use roadstead_config::Config;
 use roadstead_embedded::COMPONENT;
+use roadstead_events::Notifications;
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_operator::permissions;
 use roadstead_traces::Traces;
@@ -82,6 +84,7 @@ pub struct Server {
     health: Arc<Health>,
     meter: Meter,
     traces: Option<Traces>,
+    notifications: Option<Arc<Notifications>>,
     debug: Option<DebugListener>,
     options: Options,
 }
@@ -114,6 +117,7 @@ impl Server {
             auth: auth.clone(),
             meter: meter.clone(),
             traces: traces.clone(),
+            notifies: !options.config.notifications.endpoints.is_empty(),
         };
         let (file, cache) = (options.component.as_deref(), options.code_cache.as_deref());
         let engine =
@@ -121,6 +125,9 @@ impl Server {
         probe(&engine).await.context("the component does not work")?;
         // Its instances end with the process, and did not fail.
         let listener = listen::listen(&options.config).await.inspect_err(|_| engine.stop())?;
+        let address = listener.local_addr()?;
+        let notifications =
+            notifications::start(&options, address).inspect_err(|_| engine.stop())?;
         let health = Health::new(options.config.health);
         let debug = match &options.config.debug {
             Some(debug) => Some(DebugListener::bind(debug).await.inspect_err(|_| engine.stop())?),
@@ -138,7 +145,6 @@ impl Server {
             tokio::spawn(renewal);
             tls
         });
-        let address = listener.local_addr()?;
         listen::warn(&options.config, address);
         tracing::info!(
             "serving {}://{address} from {}, ready in {} ms",
@@ -146,7 +152,19 @@ impl Server {
             options.location(),
             started.elapsed().as_millis()
         );
-        Ok(Self { listener, engine, storage, tls, cache, health, meter, traces, debug, options })
+        Ok(Self {
+            listener,
+            engine,
+            storage,
+            tls,
+            cache,
+            health,
+            meter,
+            traces,
+            notifications,
+            debug,
+            options,
+        })
     }
 
     /// The address that it listens on, with the actual port if the settings have
@@ -163,7 +181,9 @@ impl Server {
         let (clients, connections) = limits(config, &self.meter);
         let (engine, health) = (self.engine.clone(), Arc::clone(&self.health));
         let watching = (self.meter.clone(), self.traces.clone());
-        let service = Service::new(engine, self.cache, clients, health, watching, config);
+        let notifications = self.notifications.clone();
+        let service =
+            Service::new(engine, self.cache, clients, health, watching, notifications, config);
         if let Some(debug) = self.debug {
             let pages = Pages {
                 health: Arc::clone(&self.health),
@@ -223,6 +243,9 @@ impl Server {
             if tokio::time::timeout(FLUSH_TIME, self.storage.idle()).await.is_err() {
                 tracing::warn!("the last bytes of interrupted uploads could not be written");
             }
+        }
+        if let Some(notifications) = &self.notifications {
+            notifications.stop(LAST_EVENTS).await;
         }
         if let Some(traces) = &self.traces {
             traces.shut_down(LAST_SPANS).await;

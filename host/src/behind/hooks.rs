@@ -48,6 +48,8 @@ pub(crate) struct Hooks {
     pub(crate) auth: Option<Arc<HostAuth>>,
     pub(crate) meter: Meter,
     pub(crate) traces: Option<Traces>,
+    /// Whether others are notified of what requests change.
+    pub(crate) notifies: bool,
 }
 
 impl Hooks {
@@ -60,6 +62,7 @@ impl Hooks {
             hashing: !here,
             credentials: matches!(self.storage, Storage::Cloud(_, Some(_))),
             front: true,
+            notifications: self.notifies,
         }
     }
 

@@ -39,7 +39,7 @@ impl Notice {
         let notifications = notifications?;
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        if reads && !(is_content(uri) && notifications.wants_any(Action::Pull)) {
+        if reads && !(is_content(uri) && notifications.wants(Action::Pull, "")) {
             return None;
         }
         let (address, tls) = peer::origin(headers, peer, trusted);

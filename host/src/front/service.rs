@@ -63,6 +63,7 @@ impl Service {
         clients: Arc<Clients>,
         health: Arc<Health>,
         (meter, traces): (Meter, Option<Traces>),
+        notifications: Option<Arc<Notifications>>,
         config: &Config,
     ) -> Self {
         Self {
@@ -75,6 +76,7 @@ impl Service {
             meter,
             traces,
             health,
+            notifications,
             authenticates: config.auth.enabled(),
             trusted_proxies: config.trusted_proxies.clone().into(),
         }
@@ -102,6 +104,11 @@ impl Service {
     /// Who has what.
     pub(crate) fn clients(&self) -> &Clients {
         &self.clients
+    }
+
+    /// Who is notified, if anybody is.
+    pub(crate) fn notifications(&self) -> Option<&Arc<Notifications>> {
+        self.notifications.as_ref()
     }
 
     /// The cache of responses.
