@@ -195,7 +195,10 @@ impl Settings {
         let suggestion = match nearest(&name.as_variable()) {
             None => String::new(),
             Some(row) => {
-                let shown = name.style().name(row.key);
+                let shown = match name.style() {
+                    Style::Variable => row.variable(),
+                    Style::Key => row.key_of(Some(0)),
+                };
                 let shown = match (name.style(), row.shape) {
                     (Style::Variable, Shape::List) if is_below(name, row) => format!("{shown}_0"),
                     (Style::Key, Shape::List) if is_below(name, row) => {

@@ -42,7 +42,9 @@ fn begins_alike<'a>(name: &str, candidates: &'a [Candidate]) -> Option<&'a Candi
 /// would be like something.
 fn ends_alike<'a>(name: &str, candidates: &'a [Candidate]) -> Option<&'a Candidate> {
     let several = name.split('_').filter(|part| !part.is_empty()).count() > 1;
-    candidates.iter().find(|(_, own)| {
+    // What is missing of these is no section.
+    let mut candidates = candidates.iter().filter(|(row, _)| !row.shape.is_each());
+    candidates.find(|(_, own)| {
         let mut tails = own.match_indices('_').map(|(at, _)| &own[at + 1..]);
         tails.any(|tail| tail == name || several && tail.starts_with(name))
     })

@@ -1,6 +1,7 @@
 //! What is sent to whom when content is pushed, pulled or deleted.
 
 use crate::reader::Reader;
+use crate::secrets;
 use crate::settings::{self, Shape};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -70,9 +71,10 @@ impl Notifications {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let mut endpoints: Vec<NotificationEndpoint> = Vec::new();
         for number in reader.mappings("notifications.endpoints.") {
-            let disabled = reader.read_each(&settings::ENDPOINT_DISABLED, number);
-            let endpoint = endpoint(reader, number);
-            let Some(endpoint) = endpoint.filter(|_| !disabled) else { continue };
+            if reader.read_each(&settings::ENDPOINT_DISABLED, number) {
+                continue;
+            }
+            let Some(endpoint) = endpoint(reader, number) else { continue };
             if endpoints.iter().any(|other| other.name == endpoint.name) {
                 let name = reader.name_each(&settings::ENDPOINT_NAME.row, number);
                 reader.problem(format!("{name}: another endpoint is called {:?}", endpoint.name));
@@ -136,6 +138,7 @@ fn actions(reader: &mut Reader<'_>, number: u32) -> Vec<String> {
     let actions = reader.list_each(&settings::ENDPOINT_IGNORE_ACTIONS, number);
     for action in actions.iter().filter(|action| !ACTIONS.contains(&action.as_str())) {
         let name = reader.name_each(&settings::ENDPOINT_IGNORE_ACTIONS.row, number);
+        let action = secrets::shown(&settings::ENDPOINT_IGNORE_ACTIONS.row, action);
         reader.problem(format!("{name}: {action:?} must be pull, push, mount or delete"));
     }
     actions

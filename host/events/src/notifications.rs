@@ -21,6 +21,8 @@ use tokio::time::Instant;
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// Time between two looks at whether the outbox is written, at a stop.
+///
+/// Limit: time between two looks at the outbox at a stop; test: none, tests do not measure time.
 const FLUSH_STEP: Duration = Duration::from_millis(10);
 
 /// Takes events, keeps them in the outbox, and has them sent.

@@ -75,7 +75,7 @@ impl Writer {
     }
 
     /// Writes events, and tells whoever waits.
-    fn write_all(&mut self, published: Vec<Publishing>, lazy: Vec<(Vec<u8>, Wanted)>) {
+    pub(super) fn write_all(&mut self, published: Vec<Publishing>, lazy: Vec<(Vec<u8>, Wanted)>) {
         if published.is_empty() && lazy.is_empty() {
             return;
         }
