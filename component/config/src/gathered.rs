@@ -170,9 +170,7 @@ impl Settings {
             Style::Key => {
                 let of_environment = |other: &&Slot| other.name.style() == Style::Variable;
                 let mut overriding = self.slots.iter().filter(of_environment);
-                if overriding.any(|other| {
-                    same(other) || of_list(other) && is_whole_list(other)
-                }) {
+                if overriding.any(|other| same(other) || of_list(other) && is_whole_list(other)) {
                     self.overridden.push(slot);
                     return;
                 }

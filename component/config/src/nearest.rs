@@ -13,7 +13,8 @@ pub(crate) fn nearest(name: &str) -> Option<&'static Row> {
     let used = || rows().filter(|row| row.is_used());
     let candidates: Vec<_> = used().map(|row| (row, variable(row))).collect();
     let of_list = candidates.iter().find(|(row, own)| {
-        matches!(row.shape, Shape::List | Shape::EachList) && after(name, own).is_some_and(|rest| rest.starts_with('_'))
+        matches!(row.shape, Shape::List | Shape::EachList)
+            && after(name, own).is_some_and(|rest| rest.starts_with('_'))
     });
     let found = of_list
         .or_else(|| begins_alike(name, &candidates))

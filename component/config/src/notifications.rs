@@ -93,8 +93,7 @@ impl Notifications {
 fn endpoint(reader: &mut Reader<'_>, number: u32) -> Option<NotificationEndpoint> {
     let name = reader.read_each(&settings::ENDPOINT_NAME, number);
     let url = reader.read_each(&settings::ENDPOINT_URL, number);
-    for (value, row) in
-        [(&name, &settings::ENDPOINT_NAME.row), (&url, &settings::ENDPOINT_URL.row)]
+    for (value, row) in [(&name, &settings::ENDPOINT_NAME.row), (&url, &settings::ENDPOINT_URL.row)]
     {
         if value.is_none() {
             let name = reader.name_each(row, number);
@@ -160,9 +159,11 @@ impl Reader<'_> {
     ) -> Vec<(String, String)> {
         debug_assert_eq!(setting.row.shape, Shape::EachMap);
         let mut headers = Vec::new();
-        for slot in self.settings.slots.iter().filter(|slot| {
-            slot.row.key == setting.row.key && slot.place.mapping == Some(number)
-        }) {
+        for slot in
+            self.settings.slots.iter().filter(|slot| {
+                slot.row.key == setting.row.key && slot.place.mapping == Some(number)
+            })
+        {
             if let Some(name) = &slot.place.below {
                 headers.push((name.clone(), slot.place.item, slot.value.clone()));
                 continue;
@@ -171,7 +172,8 @@ impl Reader<'_> {
                 if let Some((name, value)) = line.split_once(':') {
                     headers.push((name.trim().to_owned(), None, value.trim().to_owned()));
                 } else {
-                    self.problems.push(format!("{}: must be lines such as `Name: value`", slot.name));
+                    self.problems
+                        .push(format!("{}: must be lines such as `Name: value`", slot.name));
                 }
             }
         }

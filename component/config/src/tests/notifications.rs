@@ -37,9 +37,13 @@ fn defaults() {
     let own = [(NAME, "alice"), (URL, "https://alice.example/events")];
     assert_eq!(of_file(&own, &[]).endpoints, [alice()]);
     // Zeros are the defaults, as for distribution.
-    let zeros = ["timeout", "threshold", "backoff"].map(|key| format!("notifications.endpoints[0].{key}"));
+    let zeros =
+        ["timeout", "threshold", "backoff"].map(|key| format!("notifications.endpoints[0].{key}"));
     let zeros = zeros.iter().map(|key| (key.as_str(), "0"));
-    assert_eq!(of_file(&own.into_iter().chain(zeros).collect::<Vec<_>>(), &[]).endpoints, [alice()]);
+    assert_eq!(
+        of_file(&own.into_iter().chain(zeros).collect::<Vec<_>>(), &[]).endpoints,
+        [alice()]
+    );
 }
 
 /// The same by a file and by variables.
@@ -47,9 +51,13 @@ fn defaults() {
 fn all_of_an_endpoint() {
     let expected = NotificationEndpoint {
         format: EventFormat::CloudEvents,
-        headers: [("authorization", "Bearer one"), ("authorization", "Bearer two"), ("x-a", "1: 2")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        headers: [
+            ("authorization", "Bearer one"),
+            ("authorization", "Bearer two"),
+            ("x-a", "1: 2"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
         secret: Some("key".to_owned()),
         root_cas: Some("/ca.pem".into()),
         timeout: Duration::from_millis(500),
@@ -124,7 +132,8 @@ fn several_endpoints() {
     // A key without a value, and a mapping without a key.
     let empty = ["notifications.endpoints[3]", "notifications.endpoints[0].ignore"];
     for key in empty.into_iter().chain(["notifications.endpoints[0].headers"]) {
-        let config = given(&[(NAME, Some("a")), (URL, Some("http://a")), (key, None)], &[]).config();
+        let config =
+            given(&[(NAME, Some("a")), (URL, Some("http://a")), (key, None)], &[]).config();
         assert_eq!(config.map(|it| it.notifications.endpoints.len()), Ok(1), "{key}");
     }
 }

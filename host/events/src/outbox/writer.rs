@@ -98,7 +98,10 @@ impl Writer {
             Err(error) => {
                 self.count(&wanted, |counters| add(&counters.dropped, 1));
                 if let Some(count) = self.failed.happened(wanted.len() as u64, Instant::now()) {
-                    self.say(Level::Error, &format!("{count} events cannot be written and are lost: {error}"));
+                    self.say(
+                        Level::Error,
+                        &format!("{count} events cannot be written and are lost: {error}"),
+                    );
                 }
             }
         }
@@ -135,7 +138,10 @@ impl Writer {
             return;
         }
         if let Some(count) = self.pulls.happened(dropped.len() as u64, Instant::now()) {
-            self.say(Level::Warn, &format!("the outbox is nearly full: {count} events of pulls are lost"));
+            self.say(
+                Level::Warn,
+                &format!("the outbox is nearly full: {count} events of pulls are lost"),
+            );
         }
     }
 
@@ -204,11 +210,14 @@ impl Writer {
                 continue;
             }
             if let Some(count) = self.full.happened(lost, Instant::now()) {
-                self.say(Level::Error, &format!(
-                    "the outbox is full ({} bytes, notifications.outbox.maxsize): the {count} \
+                self.say(
+                    Level::Error,
+                    &format!(
+                        "the outbox is full ({} bytes, notifications.outbox.maxsize): the {count} \
                      oldest events are lost to endpoints that have not taken them",
-                    self.limit
-                ));
+                        self.limit
+                    ),
+                );
             }
         }
     }
@@ -230,7 +239,8 @@ impl Writer {
         let mut lost = 0;
         let mut positions = self.shared.lock();
         for (index, position) in positions.of.iter_mut().enumerate().filter(|it| *it.1 < end) {
-            let own = |(at, wanted): &&(Position, Wanted)| at > position && wanted >> index & 1 == 1;
+            let own =
+                |(at, wanted): &&(Position, Wanted)| at > position && wanted >> index & 1 == 1;
             let count = events.iter().filter(own).count() as u64;
             *position = end;
             self.shared.counters[index].left(count);
@@ -254,7 +264,10 @@ impl Writer {
                 // They are saved later; until then, more is sent again after a crash.
                 self.shared.lock().changed = true;
                 if let Some(count) = self.failed.happened(1, Instant::now()) {
-                    self.say(Level::Error, &format!("cursors cannot be saved ({count} times): {error}"));
+                    self.say(
+                        Level::Error,
+                        &format!("cursors cannot be saved ({count} times): {error}"),
+                    );
                 }
             }
         }

@@ -119,7 +119,7 @@ async fn killed_processes_lose_no_event_and_invent_none() {
         }
     });
     let mut random = fastrand::Rng::with_seed(1);
-    let (mut begun, mut published) = (BTreeSet::new(), BTreeSet::new());
+    let (mut begun, mut published) = (BTreeSet::<usize>::new(), BTreeSet::<usize>::new());
     let began = Instant::now();
     for kill in 0..=kills {
         let first = begun.last().map_or(0, |last| last + 1);

@@ -63,8 +63,8 @@ fn rustls_key(key: &[u8], text: &[u8]) -> String {
 #[tokio::test]
 async fn failures_are_tried_again() {
     let answers = [
-        Answer::Status(500, 0),
         Answer::Close,
+        Answer::Status(500, 0),
         Answer::RetryAfter(503, "0"),
         Answer::Status(404, 0),
         Answer::RetryAfter(429, "Thu, 01 Jan 1970 00:00:00 GMT"),
@@ -86,8 +86,8 @@ async fn failures_are_tried_again() {
     let lines: Vec<_> = lines.all().into_iter().map(|(_, text)| text).collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     let place = format!("notifications: alice (http://127.0.0.1:{}/events): ", receiver.port);
-    let first = "events are not taken, and are sent again: 500 Internal Server Error";
-    assert_eq!(lines[0], format!("{place}{first}"));
+    let first = "events are not taken, and are sent again: ";
+    assert!(lines[0].starts_with(&format!("{place}{first}")), "{lines:?}");
     assert_eq!(lines[1], format!("{place}events are taken again"));
 }
 
@@ -195,8 +195,7 @@ async fn private_cas() {
     let trusting = NotificationEndpoint { root_cas: Some(file), ..endpoint("alice", &url) };
     let lines = Lines::default();
     let endpoints = vec![trusting, endpoint("bob", &url)];
-    let notifications =
-        start_with(endpoints, 64 << 20, &directory.path().join("events"), &lines);
+    let notifications = start_with(endpoints, 64 << 20, &directory.path().join("events"), &lines);
     publish(&notifications, 0..1).await;
     receiver.until(|receiver| !receiver.tags().is_empty()).await;
     while notifications.metrics()[1].errors == 0 {

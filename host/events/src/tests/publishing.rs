@@ -12,8 +12,7 @@ use tokio::task::JoinSet;
 #[tokio::test]
 async fn many_publish_at_a_time() {
     let (receiver, directory) = (Receiver::start([]).await, tempfile::tempdir().unwrap());
-    let notifications =
-        Arc::new(start(vec![endpoint("alice", &receiver.url())], directory.path()));
+    let notifications = Arc::new(start(vec![endpoint("alice", &receiver.url())], directory.path()));
     let mut tasks = JoinSet::new();
     for number in 0..500 {
         let notifications = Arc::clone(&notifications);

@@ -60,7 +60,10 @@ fn addresses() {
         let settings = Settings::new(&config, RootCertStore::empty).unwrap();
         let address = &settings.endpoints[0].address;
         assert_eq!((address.host.as_str(), address.port), (host, port), "{url}");
-        assert_eq!((address.authority.to_str().unwrap(), address.target.to_string().as_str()), (authority, target));
+        assert_eq!(
+            (address.authority.to_str().unwrap(), address.target.to_string().as_str()),
+            (authority, target)
+        );
         assert!(!address.shown.contains("secret") && !address.shown.contains('?'));
         let credentials = settings.endpoints[0].headers.get("authorization");
         assert_eq!(credentials.is_some(), url.contains('@'));
@@ -89,7 +92,8 @@ async fn without_endpoints() {
     some.stop(std::time::Duration::ZERO).await;
     assert!(std::fs::read_dir(&path).unwrap().count() > 2);
     drop(begin());
-    let left: Vec<_> = std::fs::read_dir(&path).unwrap().map(|it| it.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(&path).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert_eq!(left, ["lock"]);
 }
 
