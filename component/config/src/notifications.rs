@@ -29,7 +29,7 @@ pub struct Notifications {
 pub enum EventFormat {
     /// In distribution's envelopes. The default.
     Distribution,
-    /// As CloudEvents.
+    /// As `CloudEvents`.
     CloudEvents,
 }
 

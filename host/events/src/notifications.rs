@@ -71,7 +71,7 @@ impl Notifications {
         }
         let running = Running {
             shared,
-            source: SourceRecord::new(&source),
+            source: SourceRecord::new(source),
             references: include_references,
             log,
             draining,
@@ -104,7 +104,7 @@ impl Notifications {
     /// counted as dropped.
     pub async fn publish(&self, event: Event) -> io::Result<()> {
         let Some((running, wanted)) = self.wanted(&event) else { return Ok(()) };
-        let event = running.encode(event)?;
+        let event = running.encode(&event)?;
         let queue = &running.shared.queue;
         // An event is shorter than all turns.
         let size = u32::try_from(event.len()).unwrap_or(u32::MAX);
@@ -120,7 +120,7 @@ impl Notifications {
     pub fn publish_lazily(&self, event: Event) {
         let Some((running, wanted)) = self.wanted(&event) else { return };
         let shared = &running.shared;
-        let taken = running.encode(event).is_ok_and(|it| shared.queue.publish_lazily(it, wanted));
+        let taken = running.encode(&event).is_ok_and(|it| shared.queue.publish_lazily(it, wanted));
         if !taken {
             shared.counters(wanted).for_each(|counters| add(&counters.dropped, 1));
         }
@@ -176,7 +176,7 @@ impl Drop for Notifications {
 }
 
 impl Running {
-    fn encode(&self, event: Event) -> io::Result<Vec<u8>> {
+    fn encode(&self, event: &Event) -> io::Result<Vec<u8>> {
         let bytes = event.encode(&self.source, self.references)?;
         if bytes.len() <= EVENT_LIMIT {
             return Ok(bytes);

@@ -89,10 +89,10 @@ fn all_of_an_endpoint() {
     ];
     let keys = rows.map(|(key, ..)| format!("notifications.endpoints[2].{key}"));
     let keys: Vec<_> = keys.iter().zip(rows).map(|(key, row)| (key.as_str(), row.2)).collect();
-    assert_eq!(of_file(&keys, &[]).endpoints, [expected.clone()]);
+    assert_eq!(of_file(&keys, &[]).endpoints, std::slice::from_ref(&expected));
     let names = rows.map(|(_, name, _)| format!("NOTIFICATIONS_ENDPOINTS_2_{name}"));
     let variables: Vec<_> = names.iter().zip(rows).map(|(n, row)| (n.as_str(), row.2)).collect();
-    assert_eq!(of_file(&[], &variables).endpoints, [expected.clone()]);
+    assert_eq!(of_file(&[], &variables).endpoints, std::slice::from_ref(&expected));
     let lines = "Authorization: Bearer one\nauthorization: Bearer two\n\nX-A: 1: 2";
     let mut variables: Vec<_> =
         variables.into_iter().filter(|(name, _)| !name.contains("HEADERS")).collect();

@@ -60,7 +60,7 @@ fn records() {
     for length in 0..HEADER {
         assert_eq!(record::parse(&bytes[..length]), Parsed::Short(HEADER));
     }
-    assert_eq!(record::parse(&bytes[..HEADER + 1]), Parsed::Short(HEADER + 2));
+    assert_eq!(record::parse(&bytes[..=HEADER]), Parsed::Short(HEADER + 2));
     for at in 0..bytes.len() {
         for bit in 0..8 {
             let mut wrong = bytes.clone();
@@ -128,8 +128,8 @@ fn bytes_that_are_damaged() {
         let first = (from - record::PREFIX.len()) / length;
         let last = (to - 1 - record::PREFIX.len()) / length;
         let touched = chosen * 4 + first..=chosen * 4 + last;
-        let least = jsons((0..8).filter(|number| !touched.contains(number)));
-        assert!(least.iter().all(|event| found.contains(event)), "{round}: {touched:?}");
+        let untouched = jsons((0..8).filter(|number| !touched.contains(number)));
+        assert!(untouched.iter().all(|event| found.contains(event)), "{round}: {touched:?}");
         assert!(found.iter().all(|event| jsons(0..8).contains(event)), "{round}");
         assert!(found.is_sorted(), "{round}");
     }

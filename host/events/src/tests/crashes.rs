@@ -1,7 +1,7 @@
 //! Processes that are killed: this test starts itself.
 
 use super::receiver::Receiver;
-use super::{endpoint, event, start};
+use super::{endpoint, event};
 use crate::Action;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -29,7 +29,7 @@ async fn publisher() {
     let Ok(text) = std::env::var(PUBLISHER) else { return };
     let [directory, url, first, end] = text.split('|').collect::<Vec<_>>()[..] else { panic!() };
     let (next, end) = (Arc::new(AtomicUsize::new(first.parse().unwrap())), end.parse().unwrap());
-    let notifications = Arc::new(start(vec![endpoint("alice", url)], Path::new(directory)));
+    let notifications = Arc::new(super::start(vec![endpoint("alice", url)], Path::new(directory)));
     let mut tasks = JoinSet::new();
     for _ in 0..CONCURRENT {
         let (notifications, next) = (Arc::clone(&notifications), Arc::clone(&next));
@@ -120,7 +120,7 @@ async fn killed_processes_lose_no_event_and_invent_none() {
     });
     let mut random = fastrand::Rng::with_seed(1);
     let (mut begun, mut published) = (BTreeSet::<usize>::new(), BTreeSet::<usize>::new());
-    let began = Instant::now();
+    let start = Instant::now();
     for kill in 0..=kills {
         let first = begun.last().map_or(0, |last| last + 1);
         // The last one is not killed.
@@ -147,7 +147,7 @@ async fn killed_processes_lose_no_event_and_invent_none() {
     println!(
         "{kills} kills in {:?}: {} events begun, {} published, {} delivered in {all} deliveries, \
          {unasked} of them without an answer to their publisher",
-        began.elapsed(),
+        start.elapsed(),
         begun.len(),
         published.len(),
         delivered.len(),

@@ -52,7 +52,7 @@ fn a_push_with_everything() {
     let text = String::from_utf8(event.encode(&source(), true).unwrap()).unwrap();
     let expected = concat!(
         r#"{"id":"320678d8-ca14-430f-8bb6-4ca139cd83f7","#,
-        r#""timestamp":"2016-02-29T23:36:52.345000000Z","action":"push","#,
+        r#""timestamp":"2016-02-29T23:36:52.345Z","action":"push","#,
         r#""target":{"mediaType":"application/vnd.docker.distribution.manifest.v2+json","#,
         r#""digest":"sha256:fea8","size":708,"length":708,"repository":"hello-world","#,
         r#""fromRepository":"other","#,
@@ -84,7 +84,7 @@ fn what_is_empty_is_left_out() {
         text,
         concat!(
             r#"{"id":"320678d8-ca14-430f-8bb6-4ca139cd83f7","#,
-            r#""timestamp":"2016-02-29T23:36:52.345000000Z","action":"delete","#,
+            r#""timestamp":"2016-02-29T23:36:52.345Z","action":"delete","#,
             r#""target":{"mediaType":"","digest":"","size":0,"repository":"hello-world","#,
             r#""tag":"latest"},"request":{"id":"","method":"","useragent":""},"actor":{},"#,
             r#""source":{"addr":"registry.example:5000","#,
@@ -101,6 +101,16 @@ fn actions_and_identifiers() {
     assert_eq!(Action::ALL.map(Action::as_str), ["pull", "push", "mount", "delete"]);
     let [one, two] = [event(Action::Pull, 1), event(Action::Pull, 1)];
     assert_ne!(one.id, two.id);
+    for (nanoseconds, expected) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (7, "1970-01-01T00:00:00.000000007Z"),
+        (10_000_000_000, "1970-01-01T00:00:10Z"),
+        (1_500_000_000, "1970-01-01T00:00:01.5Z"),
+    ] {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds);
+        let bytes = Event { time, ..one.clone() }.encode(&source(), false).unwrap();
+        assert_eq!(Head::parse(&bytes).unwrap().timestamp, expected);
+    }
     let id = uuid::Uuid::parse_str(&one.id).unwrap();
     assert_eq!(id.get_version_num(), 4);
 }

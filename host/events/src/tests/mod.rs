@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Longer than anything in a test takes, unless it hangs.
-pub(crate) const LONG: Duration = Duration::from_secs(120);
+pub(crate) const LONG: Duration = Duration::from_mins(2);
 
 /// An endpoint with short pauses.
 pub(crate) fn endpoint(name: &str, url: &str) -> NotificationEndpoint {

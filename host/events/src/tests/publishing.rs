@@ -2,7 +2,7 @@
 
 use super::receiver::Receiver;
 use super::{LONG, endpoint, event, start};
-use crate::Action;
+use crate::{Action, Source};
 use roadstead_config::NotificationEndpoint;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ async fn without_a_stop() {
     let settings = || super::settings(vec![down()], 64 << 20);
     let again = loop {
         let log = super::Lines::default().log();
-        match crate::Notifications::start(settings(), directory.path(), Default::default(), log) {
+        match crate::Notifications::start(settings(), directory.path(), Source::default(), log) {
             Ok(again) => break again,
             Err(error) => assert!(error.contains("another process"), "{error}"),
         }
