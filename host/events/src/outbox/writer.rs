@@ -26,6 +26,15 @@ const SEGMENT_LIMIT: u64 = 8 * 1024 * 1024;
 /// Limit: percent of the outbox that pull events may fill; test: `a_full_outbox`.
 const PULLS_PERCENT: u64 = 90;
 
+/// Has nobody wait for a writer that has ended, also by a panic.
+struct Abandoned(Arc<Shared>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.queue.abandon();
+    }
+}
+
 /// Writes events, saves cursors, and removes segments.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -62,6 +71,7 @@ impl Writer {
 
     /// Works until the end.
     pub(crate) fn run(mut self) {
+        let _abandoned = Abandoned(Arc::clone(&self.shared));
         loop {
             let Work { published, lazy, save, last } = self.shared.queue.take();
             self.write_all(published, lazy);
