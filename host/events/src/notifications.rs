@@ -110,13 +110,11 @@ impl Notifications {
     pub async fn publish(&self, event: Event) -> io::Result<()> {
         let Some((running, wanted)) = self.wanted(&event) else { return Ok(()) };
         let event = running.encode(&event)?;
-        match tokio::time::timeout(PUBLISH_WAIT, running.write(event, wanted)).await {
-            Ok(result) => result,
-            Err(_) => {
-                let text = format!("the outbox was not written within {PUBLISH_WAIT:?}");
-                Err(io::Error::new(io::ErrorKind::TimedOut, text))
-            }
-        }
+        let result = tokio::time::timeout(PUBLISH_WAIT, running.write(event, wanted)).await;
+        result.unwrap_or_else(|_| {
+            let text = format!("the outbox was not written within {PUBLISH_WAIT:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })
     }
 
     /// Puts an event into a queue that is written into the outbox within a second. It never waits:
