@@ -170,9 +170,7 @@ impl Settings {
             Style::Key => {
                 let of_environment = |other: &&Slot| other.name.style() == Style::Variable;
                 let mut overriding = self.slots.iter().filter(of_environment);
-                if overriding.any(|other| {
-                    same(other) || of_list(other) && is_whole_list(other)
-                }) {
+                if overriding.any(|other| same(other) || of_list(other) && is_whole_list(other)) {
                     self.overridden.push(slot);
                     return;
                 }
@@ -195,7 +193,10 @@ impl Settings {
         let suggestion = match nearest(&name.as_variable()) {
             None => String::new(),
             Some(row) => {
-                let shown = name.style().name(row.key);
+                let shown = match name.style() {
+                    Style::Variable => row.variable(),
+                    Style::Key => row.key_of(Some(0)),
+                };
                 let shown = match (name.style(), row.shape) {
                     (Style::Variable, Shape::List) if is_below(name, row) => format!("{shown}_0"),
                     (Style::Key, Shape::List) if is_below(name, row) => {

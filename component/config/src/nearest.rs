@@ -13,7 +13,8 @@ pub(crate) fn nearest(name: &str) -> Option<&'static Row> {
     let used = || rows().filter(|row| row.is_used());
     let candidates: Vec<_> = used().map(|row| (row, variable(row))).collect();
     let of_list = candidates.iter().find(|(row, own)| {
-        matches!(row.shape, Shape::List | Shape::EachList) && after(name, own).is_some_and(|rest| rest.starts_with('_'))
+        matches!(row.shape, Shape::List | Shape::EachList)
+            && after(name, own).is_some_and(|rest| rest.starts_with('_'))
     });
     let found = of_list
         .or_else(|| begins_alike(name, &candidates))
@@ -42,7 +43,9 @@ fn begins_alike<'a>(name: &str, candidates: &'a [Candidate]) -> Option<&'a Candi
 /// would be like something.
 fn ends_alike<'a>(name: &str, candidates: &'a [Candidate]) -> Option<&'a Candidate> {
     let several = name.split('_').filter(|part| !part.is_empty()).count() > 1;
-    candidates.iter().find(|(_, own)| {
+    // What is missing of these is no section.
+    let mut candidates = candidates.iter().filter(|(row, _)| !row.shape.is_each());
+    candidates.find(|(_, own)| {
         let mut tails = own.match_indices('_').map(|(at, _)| &own[at + 1..]);
         tails.any(|tail| tail == name || several && tail.starts_with(name))
     })

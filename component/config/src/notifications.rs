@@ -1,6 +1,7 @@
 //! What is sent to whom when content is pushed, pulled or deleted.
 
 use crate::reader::Reader;
+use crate::secrets;
 use crate::settings::{self, Shape};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,7 +29,7 @@ pub struct Notifications {
 pub enum EventFormat {
     /// In distribution's envelopes. The default.
     Distribution,
-    /// As CloudEvents.
+    /// As `CloudEvents`.
     CloudEvents,
 }
 
@@ -70,9 +71,10 @@ impl Notifications {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let mut endpoints: Vec<NotificationEndpoint> = Vec::new();
         for number in reader.mappings("notifications.endpoints.") {
-            let disabled = reader.read_each(&settings::ENDPOINT_DISABLED, number);
-            let endpoint = endpoint(reader, number);
-            let Some(endpoint) = endpoint.filter(|_| !disabled) else { continue };
+            if reader.read_each(&settings::ENDPOINT_DISABLED, number) {
+                continue;
+            }
+            let Some(endpoint) = endpoint(reader, number) else { continue };
             if endpoints.iter().any(|other| other.name == endpoint.name) {
                 let name = reader.name_each(&settings::ENDPOINT_NAME.row, number);
                 reader.problem(format!("{name}: another endpoint is called {:?}", endpoint.name));
@@ -91,8 +93,7 @@ impl Notifications {
 fn endpoint(reader: &mut Reader<'_>, number: u32) -> Option<NotificationEndpoint> {
     let name = reader.read_each(&settings::ENDPOINT_NAME, number);
     let url = reader.read_each(&settings::ENDPOINT_URL, number);
-    for (value, row) in
-        [(&name, &settings::ENDPOINT_NAME.row), (&url, &settings::ENDPOINT_URL.row)]
+    for (value, row) in [(&name, &settings::ENDPOINT_NAME.row), (&url, &settings::ENDPOINT_URL.row)]
     {
         if value.is_none() {
             let name = reader.name_each(row, number);
@@ -136,6 +137,7 @@ fn actions(reader: &mut Reader<'_>, number: u32) -> Vec<String> {
     let actions = reader.list_each(&settings::ENDPOINT_IGNORE_ACTIONS, number);
     for action in actions.iter().filter(|action| !ACTIONS.contains(&action.as_str())) {
         let name = reader.name_each(&settings::ENDPOINT_IGNORE_ACTIONS.row, number);
+        let action = secrets::shown(&settings::ENDPOINT_IGNORE_ACTIONS.row, action);
         reader.problem(format!("{name}: {action:?} must be pull, push, mount or delete"));
     }
     actions
@@ -157,9 +159,11 @@ impl Reader<'_> {
     ) -> Vec<(String, String)> {
         debug_assert_eq!(setting.row.shape, Shape::EachMap);
         let mut headers = Vec::new();
-        for slot in self.settings.slots.iter().filter(|slot| {
-            slot.row.key == setting.row.key && slot.place.mapping == Some(number)
-        }) {
+        for slot in
+            self.settings.slots.iter().filter(|slot| {
+                slot.row.key == setting.row.key && slot.place.mapping == Some(number)
+            })
+        {
             if let Some(name) = &slot.place.below {
                 headers.push((name.clone(), slot.place.item, slot.value.clone()));
                 continue;
@@ -168,7 +172,8 @@ impl Reader<'_> {
                 if let Some((name, value)) = line.split_once(':') {
                     headers.push((name.trim().to_owned(), None, value.trim().to_owned()));
                 } else {
-                    self.problems.push(format!("{}: must be lines such as `Name: value`", slot.name));
+                    self.problems
+                        .push(format!("{}: must be lines such as `Name: value`", slot.name));
                 }
             }
         }

@@ -122,10 +122,9 @@ impl Event {
     ) -> serde_json::Result<Vec<u8>> {
         let Target { media_type, digest, repository, from_repository, url, tag, .. } = &self.target;
         let size = self.target.size.unwrap_or_default();
-        let time = chrono::DateTime::<chrono::Utc>::from(self.time);
         serde_json::to_vec(&Record {
             id: &self.id,
-            timestamp: time.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
+            timestamp: timestamp(self.time),
             action: self.action.as_str(),
             target: TargetRecord {
                 media_type,
@@ -145,6 +144,14 @@ impl Event {
     }
 }
 
+/// As Go writes it: RFC 3339 with nanoseconds, without zeros at the end.
+fn timestamp(time: SystemTime) -> String {
+    let time = chrono::DateTime::<chrono::Utc>::from(time);
+    let text = time.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
+    let digits = text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
+    format!("{digits}Z")
+}
+
 /// `SourceRecord` of distribution.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SourceRecord {
@@ -156,8 +163,8 @@ pub(crate) struct SourceRecord {
 
 impl SourceRecord {
     /// The source of this process, which has an identifier of its own.
-    pub(crate) fn new(source: &Source) -> Self {
-        Self { addr: source.addr.clone(), instance: uuid::Uuid::new_v4().to_string() }
+    pub(crate) fn new(source: Source) -> Self {
+        Self { addr: source.addr, instance: uuid::Uuid::new_v4().to_string() }
     }
 }
 

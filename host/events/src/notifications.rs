@@ -20,7 +20,14 @@ use tokio::time::Instant;
 /// Limit: time until the outbox is written at a stop; test: none, it needs a disk that hangs.
 const FLUSH: Duration = Duration::from_secs(5);
 
+/// How long whoever publishes waits for the outbox. The event may be written nevertheless.
+///
+/// Limit: time that a push waits for the outbox; test: none, it needs a disk that hangs.
+const PUBLISH_WAIT: Duration = Duration::from_secs(10);
+
 /// Time between two looks at whether the outbox is written, at a stop.
+///
+/// Limit: time between two looks at the outbox at a stop; test: none, tests do not measure time.
 const FLUSH_STEP: Duration = Duration::from_millis(10);
 
 /// Takes events, keeps them in the outbox, and has them sent.
@@ -69,7 +76,7 @@ impl Notifications {
         }
         let running = Running {
             shared,
-            source: SourceRecord::new(&source),
+            source: SourceRecord::new(source),
             references: include_references,
             log,
             draining,
@@ -98,27 +105,28 @@ impl Notifications {
     /// If the future is dropped, the event may be written nevertheless.
     ///
     /// # Errors
-    /// If the outbox cannot be written, or [`Self::stop`] was called. The event is lost then, and
-    /// counted as dropped.
+    /// If the outbox cannot be written, which is counted as dropped, or not within 10 s, or if
+    /// [`Self::stop`] was called.
     pub async fn publish(&self, event: Event) -> io::Result<()> {
         let Some((running, wanted)) = self.wanted(&event) else { return Ok(()) };
-        let event = running.encode(event)?;
-        let queue = &running.shared.queue;
-        // An event is shorter than all turns.
-        let size = u32::try_from(event.len()).unwrap_or(u32::MAX);
-        let turns = Arc::clone(&queue.turns).acquire_many_owned(size).await;
-        let permit = turns.map_err(io::Error::other)?;
-        let (done, written) = oneshot::channel();
-        queue.publish(Publishing { event, wanted, done, _permit: permit })?;
-        written.await.unwrap_or_else(|_| Err(outbox::closed()))
+        let event = running.encode(&event)?;
+        let result = tokio::time::timeout(PUBLISH_WAIT, running.write(event, wanted)).await;
+        result.unwrap_or_else(|_| {
+            let text = format!("the outbox was not written within {PUBLISH_WAIT:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })
     }
 
     /// Puts an event into a queue that is written into the outbox within a second. It never waits:
     /// if the queue is full, the event is lost, and counted as dropped.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an event is published once, as by `publish`"
+    )]
     pub fn publish_lazily(&self, event: Event) {
         let Some((running, wanted)) = self.wanted(&event) else { return };
         let shared = &running.shared;
-        let taken = running.encode(event).is_ok_and(|it| shared.queue.publish_lazily(it, wanted));
+        let taken = running.encode(&event).is_ok_and(|it| shared.queue.publish_lazily(it, wanted));
         if !taken {
             shared.counters(wanted).for_each(|counters| add(&counters.dropped, 1));
         }
@@ -174,7 +182,7 @@ impl Drop for Notifications {
 }
 
 impl Running {
-    fn encode(&self, event: Event) -> io::Result<Vec<u8>> {
+    fn encode(&self, event: &Event) -> io::Result<Vec<u8>> {
         let bytes = event.encode(&self.source, self.references)?;
         if bytes.len() <= EVENT_LIMIT {
             return Ok(bytes);
@@ -186,6 +194,18 @@ impl Running {
         let text = format!("notifications: an event is longer than {EVENT_LIMIT} bytes");
         (self.log)(Level::Error, &text);
         Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+    }
+
+    /// Has an event written, and waits for it.
+    async fn write(&self, event: Vec<u8>, wanted: outbox::Wanted) -> io::Result<()> {
+        let queue = &self.shared.queue;
+        // An event is shorter than all turns.
+        let size = u32::try_from(event.len()).unwrap_or(u32::MAX);
+        let turns = Arc::clone(&queue.turns).acquire_many_owned(size).await;
+        let permit = turns.map_err(io::Error::other)?;
+        let (done, written) = oneshot::channel();
+        queue.publish(Publishing { event, wanted, done, _permit: permit })?;
+        written.await.unwrap_or_else(|_| Err(outbox::closed()))
     }
 
     /// Waits until all that was published lazily is written.

@@ -117,8 +117,9 @@ impl Endpoint {
         for (name, value) in &config.headers {
             let header = HeaderName::try_from(name.as_str())
                 .map_err(|_| wrong("headers", &format!("{name:?} is not the name of a header")))?;
-            let mut value = HeaderValue::try_from(value.as_str())
-                .map_err(|_| wrong("headers", &format!("{name} has a value that cannot be sent")))?;
+            let mut value = HeaderValue::try_from(value.as_str()).map_err(|_| {
+                wrong("headers", &format!("{name} has a value that cannot be sent"))
+            })?;
             value.set_sensitive(true);
             own.append(header, value);
         }

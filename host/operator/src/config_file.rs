@@ -146,8 +146,6 @@ mod tests {
                     "log.hooks in config.yml is ignored: logs go to standard error; send mail \
                      from there",
                     "redis in config.yml is ignored: Redis is not used: caches need no server",
-                    "notifications in config.yml is ignored: there are no notifications yet, and \
-                     nothing is sent",
                 ],
             ),
             (include_str!("fixtures/chart-twuni.yml"), &chart, &[]),

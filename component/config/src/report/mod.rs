@@ -185,9 +185,8 @@ impl Settings {
     /// The numbers of the mappings in which a setting can be: one, of no list, for most.
     fn mappings(&self, row: &Row) -> BTreeSet<Option<u32>> {
         let list = row.split().map(|(list, _)| list);
-        let in_list = |slot: &&Slot| {
-            list.is_some() && slot.row.split().map(|(list, _)| list) == list
-        };
+        let in_list =
+            |slot: &&Slot| list.is_some() && slot.row.split().map(|(list, _)| list) == list;
         let mut found: BTreeSet<_> =
             self.slots.iter().filter(in_list).map(|slot| slot.place.mapping).collect();
         if found.is_empty() {
@@ -246,15 +245,11 @@ fn value(entry: &dyn Entry, own: &[&Slot], description: &Description) -> (Value,
         };
         let items = entry.items(&texts(&whole), &texts(&numbered));
         let slots = [whole, numbered].concat();
-        let items = items.into_iter().filter_map(|(text, at)| {
-            Some((secrets::shown(row, &text), slots.get(at)?.source()))
-        });
+        let items = items
+            .into_iter()
+            .filter_map(|(text, at)| Some((secrets::shown(row, &text), slots.get(at)?.source())));
         let items: Vec<_> = items.collect();
-        return if items.is_empty() {
-            (Value::Unset, false)
-        } else {
-            (Value::List(items), true)
-        };
+        return if items.is_empty() { (Value::Unset, false) } else { (Value::List(items), true) };
     }
     let default = description.default.clone().map_or(Value::Unset, Value::Text);
     let Some(slot) = own.last() else { return (default, false) };

@@ -66,6 +66,7 @@ impl Report {
         };
         // A default that depends on other settings is not the one of the row's kind.
         let is_value = row.default.is_none() && description.default.is_some();
+        let is_value = is_value && !setting.is_an_example();
         if free && is_value && setting.without_effect.is_none() {
             Line::Live
         } else {
@@ -143,6 +144,11 @@ impl Effective {
     /// Whether a file has sections where this setting is.
     fn is_a_section(&self, form: Form) -> bool {
         form == Form::Keys && [AUTH.row.key, STORAGE.row.key].contains(&self.row.key)
+    }
+
+    /// Whether it is in a list of mappings that has none.
+    const fn is_an_example(&self) -> bool {
+        self.row.shape.is_each() && self.mapping.is_none()
     }
 
     /// What it is for, its type and its default, for a comment.

@@ -124,7 +124,14 @@ impl Writer {
                     }
                     last = name;
                     let source = on_one_line(&source.to_string());
-                    self.text.extend([indentation, "    - ", &scalar(value), "  # ", &source, "\n"]);
+                    self.text.extend([
+                        indentation,
+                        "    - ",
+                        &scalar(value),
+                        "  # ",
+                        &source,
+                        "\n",
+                    ]);
                 }
             }
             (Value::List(items), Line::Live) => {

@@ -1,6 +1,6 @@
 //! `notifications`.
 
-use super::kinds::{Choice, Each, Flag, HeaderLines, List, Number, Parsed, Path, Span, Text};
+use super::kinds::{Choice, Each, Flag, HeaderLines, List, Number, Path, Span, Text};
 use super::{Scope, Setting, table};
 use crate::EventFormat;
 use std::time::Duration;
@@ -163,16 +163,12 @@ table! {
     )
     .ours();
 
-    OUTBOX_PATH: Parsed<Option<std::path::PathBuf>> = Setting::new(
+    OUTBOX_PATH: Path = Setting::new(
         "notifications.outbox.path",
         Scope::Host,
-        Parsed { name: "directory", default: || None, written: None, parse: path },
+        Path("directory"),
         "Where the outbox is: on a local disk, and for each registry another one.",
     )
     .by_default("in the storage directory; required over a bucket")
     .ours();
-}
-
-fn path(text: &str) -> Result<Option<std::path::PathBuf>, &'static str> {
-    Ok((!text.trim().is_empty()).then(|| text.into()))
 }

@@ -19,7 +19,7 @@ fn given_as(row: &Row, variable: bool) -> Given {
         let name = row.variable() + if below { "_X" } else { "" };
         return Given::variable(name, "tell-nobody");
     }
-    let key = format!("{}{}", row.key, if below { ".x" } else { "" });
+    let key = format!("{}{}", row.key_of(Some(0)), if below { ".x" } else { "" });
     Given::key(&Arc::from("config.yml"), path(&key), Some("tell-nobody".to_owned()))
 }
 

@@ -4,12 +4,12 @@ use super::{given, manual};
 use std::collections::BTreeSet;
 
 /// The keys of distribution 2 and 3, without the marks of lists.
-pub(super) fn keys() -> impl Iterator<Item = String> {
+fn keys() -> impl Iterator<Item = String> {
     in_files().map(|key| key.replace("[]", ""))
 }
 
 /// The same as they stand in a file, with `[]` after a list of mappings.
-fn in_files() -> impl Iterator<Item = &'static str> {
+pub(super) fn in_files() -> impl Iterator<Item = &'static str> {
     let lines = include_str!("distribution.txt").lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| {
         let (versions, key) = line.split_once(' ').expect(line);

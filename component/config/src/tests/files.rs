@@ -326,7 +326,7 @@ fn files_are_like_environments() {
             // No text is no value of a file's section, and no setting of a variable.
             let text = random.text(&PIECES, 2);
             let text = if text.trim().is_empty() { "true".to_owned() } else { text };
-            let mut key = path(row.key);
+            let mut key = path(&row.key_of(Some(0)));
             let mut name = row.variable();
             if row.shape == Shape::List && random.below(2) == 0 {
                 key.push(Step::Item(3));

@@ -11,6 +11,7 @@ mod limits;
 mod lists;
 mod manual;
 mod names;
+mod notifications;
 mod purging;
 mod random;
 mod report;

@@ -1,9 +1,9 @@
 //! Which names are settings, and what is said of those that are none.
 
-use super::distribution::keys;
+use super::distribution::in_files;
 use super::random::{ROUNDS, Random};
 use super::{full_names, path, problem, read};
-use crate::given::Name;
+use crate::given::{Name, Place};
 use crate::settings::{Shape, TOP_LEVEL, rows, variable};
 use std::sync::Arc;
 
@@ -16,18 +16,23 @@ fn suggested(message: &str) -> Option<&str> {
 fn rows_have_names_of_their_own() {
     let file: Arc<str> = Arc::from("config.yml");
     for row in rows() {
-        let (mut name, mut steps) = (row.variable(), path(row.key));
-        let mut index = None;
+        let (mut name, mut steps) = (row.variable(), path(&row.key_of(Some(0))));
+        let mut place = Place { mapping: row.split().map(|_| 0), ..Place::default() };
         match row.shape {
-            Shape::One | Shape::Tree => {}
-            Shape::List => {
+            Shape::One | Shape::Tree | Shape::Each => {}
+            Shape::List | Shape::EachList => {
                 for (name, found) in [(row.variable(), None), (row.variable() + "_7", Some(7))] {
-                    let (by_name, index) = Name::Variable(name).find().unwrap();
-                    assert_eq!((by_name.key, index), (row.key, found));
+                    let (by_name, place) = Name::Variable(name).find().unwrap();
+                    assert_eq!((by_name.key, place.item), (row.key, found));
                 }
                 name += "_12";
                 steps.push(crate::Step::Item(12));
-                index = Some(12);
+                place.item = Some(12);
+            }
+            Shape::EachMap => {
+                name += "_X_NAME";
+                steps.push(crate::Step::Key("X-Name".to_owned()));
+                place.below = Some("x-name".to_owned());
             }
             Shape::Below => {
                 name += "_SOMETHING";
@@ -35,8 +40,8 @@ fn rows_have_names_of_their_own() {
             }
         }
         for name in [Name::Variable(name), Name::Key { file: Arc::clone(&file), path: steps }] {
-            let (found, item) = name.find().unwrap_or_else(|| panic!("{name}"));
-            assert_eq!((found.key, found.shape, item), (row.key, row.shape, index), "{name}");
+            let (found, at) = name.find().unwrap_or_else(|| panic!("{name}"));
+            assert_eq!((found.key, found.shape, &at), (row.key, row.shape, &place), "{name}");
         }
     }
 }
@@ -44,9 +49,10 @@ fn rows_have_names_of_their_own() {
 #[test]
 fn distributions_keys_are_known() {
     let file: Arc<str> = Arc::from("config.yml");
-    for key in keys() {
-        let name = Name::Variable(variable(&key));
+    for key in in_files() {
+        let name = Name::Variable(variable(&key.replace("[]", ".0")));
         assert!(name.find().is_some(), "{name}");
+        let key = key.replace("[]", "[0]");
         for key in [key.clone(), key.to_uppercase()] {
             let name = Name::Key { file: Arc::clone(&file), path: path(&key) };
             assert!(name.find().is_some(), "{name}");

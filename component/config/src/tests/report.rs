@@ -205,6 +205,12 @@ fn no_secret_is_shown() {
         ("STORAGE_GCS_CREDENTIALS_PRIVATE_KEY_ID", "a"),
         ("STORAGE_GCS_CREDENTIALS_CLIENT_EMAIL", "a@a.example"),
     ];
+    const ENDPOINT_SECRETS: [&str; 2] =
+        ["NOTIFICATIONS_ENDPOINTS_0_HEADERS", "NOTIFICATIONS_ENDPOINTS_0_SECRET"];
+    const ENDPOINT: [(&str, &str); 2] = [
+        ("NOTIFICATIONS_ENDPOINTS_0_NAME", "alice"),
+        ("NOTIFICATIONS_ENDPOINTS_0_URL", "https://alice.example"),
+    ];
     let mut seen = Vec::new();
     for (secrets, more) in [
         (&["HTTP_SECRET"][..], vec![]),
@@ -214,9 +220,13 @@ fn no_secret_is_shown() {
         (&["STORAGE_AZURE_CREDENTIALS_SECRET"], [&AZURE[..], &CLIENT].concat()),
         (&["STORAGE_GCS_CREDENTIALS"], GCS.to_vec()),
         (&["STORAGE_GCS_CREDENTIALS_PRIVATE_KEY"], [&GCS[..], &FIELDS].concat()),
+        (&ENDPOINT_SECRETS, ENDPOINT.to_vec()),
     ] {
         let secret = |text: &str| -> Report {
-            let secrets = secrets.iter().map(|name| (*name, text));
+            let header = format!("X-Key: {text}");
+            let secrets = secrets.iter().map(|name| {
+                (*name, if name.ends_with("_HEADERS") { header.as_str() } else { text })
+            });
             report(&[], &secrets.chain(more.iter().copied()).collect::<Vec<_>>())
         };
         let (short, long) = (secret(TELL), secret(&TELL.repeat(9)));
@@ -249,7 +259,7 @@ fn no_password_of_a_url_is_shown() {
     ] {
         for row in rows().filter(|row| row.is_used() && !PUBLIC.contains(&row.key)) {
             // Commas divide a list, and what is between them is no key.
-            if row.shape == Shape::List && text.starts_with('{') {
+            if matches!(row.shape, Shape::List | Shape::EachList) && text.starts_with('{') {
                 continue;
             }
             let name = row.variable()["REGISTRY_".len()..].to_owned();

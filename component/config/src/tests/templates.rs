@@ -123,7 +123,7 @@ fn the_template_is_complete() {
     let all = keys(&uncommented(&report.yaml(true)));
     let variables = uncommented(&report.variables(true));
     for setting in &report.settings {
-        let key = setting.row.key();
+        let key = &*setting.row.key_of(Some(0));
         // A file has these as sections.
         let is_section = ["auth", "storage", "storage.gcs.credentials"].contains(&key);
         let only = setting.kind().is_empty();

@@ -50,7 +50,8 @@ pub(crate) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
         let number = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-        let number = number.filter(|text| text.len() == 20).and_then(|text| text.parse::<u64>().ok());
+        let number =
+            number.filter(|text| text.len() == 20).and_then(|text| text.parse::<u64>().ok());
         numbers.extend(number);
     }
     numbers.sort_unstable();

@@ -63,7 +63,12 @@ fn mend(directory: &Path, known: &Known, log: &Log) -> io::Result<(Vec<u64>, Pos
         }
         if end.offset < length || length < START {
             let cut = length.saturating_sub(end.offset);
-            log(Level::Warn, &format!("notifications: {cut} bytes of an event that was not complete were cut off"));
+            log(
+                Level::Warn,
+                &format!(
+                    "notifications: {cut} bytes of an event that was not complete were cut off"
+                ),
+            );
         }
         if length < START {
             fs::remove_file(path)?;

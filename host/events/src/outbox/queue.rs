@@ -124,6 +124,13 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// Nothing is taken from it any more: whoever waits is told.
+    pub(super) fn abandon(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.work = Work::default();
+    }
+
     /// Whether all that was published is written.
     pub(crate) fn is_idle(&self) -> bool {
         let waiting = self.lock();

@@ -26,6 +26,15 @@ const SEGMENT_LIMIT: u64 = 8 * 1024 * 1024;
 /// Limit: percent of the outbox that pull events may fill; test: `a_full_outbox`.
 const PULLS_PERCENT: u64 = 90;
 
+/// Has nobody wait for a writer that has ended, also by a panic.
+struct Abandoned(Arc<Shared>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.queue.abandon();
+    }
+}
+
 /// Writes events, saves cursors, and removes segments.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -62,6 +71,7 @@ impl Writer {
 
     /// Works until the end.
     pub(crate) fn run(mut self) {
+        let _abandoned = Abandoned(Arc::clone(&self.shared));
         loop {
             let Work { published, lazy, save, last } = self.shared.queue.take();
             self.write_all(published, lazy);
@@ -75,7 +85,7 @@ impl Writer {
     }
 
     /// Writes events, and tells whoever waits.
-    fn write_all(&mut self, published: Vec<Publishing>, lazy: Vec<(Vec<u8>, Wanted)>) {
+    pub(super) fn write_all(&mut self, published: Vec<Publishing>, lazy: Vec<(Vec<u8>, Wanted)>) {
         if published.is_empty() && lazy.is_empty() {
             return;
         }
@@ -98,7 +108,10 @@ impl Writer {
             Err(error) => {
                 self.count(&wanted, |counters| add(&counters.dropped, 1));
                 if let Some(count) = self.failed.happened(wanted.len() as u64, Instant::now()) {
-                    self.say(Level::Error, &format!("{count} events cannot be written and are lost: {error}"));
+                    self.say(
+                        Level::Error,
+                        &format!("{count} events cannot be written and are lost: {error}"),
+                    );
                 }
             }
         }
@@ -135,7 +148,10 @@ impl Writer {
             return;
         }
         if let Some(count) = self.pulls.happened(dropped.len() as u64, Instant::now()) {
-            self.say(Level::Warn, &format!("the outbox is nearly full: {count} events of pulls are lost"));
+            self.say(
+                Level::Warn,
+                &format!("the outbox is nearly full: {count} events of pulls are lost"),
+            );
         }
     }
 
@@ -204,11 +220,14 @@ impl Writer {
                 continue;
             }
             if let Some(count) = self.full.happened(lost, Instant::now()) {
-                self.say(Level::Error, &format!(
-                    "the outbox is full ({} bytes, notifications.outbox.maxsize): the {count} \
+                self.say(
+                    Level::Error,
+                    &format!(
+                        "the outbox is full ({} bytes, notifications.outbox.maxsize): the {count} \
                      oldest events are lost to endpoints that have not taken them",
-                    self.limit
-                ));
+                        self.limit
+                    ),
+                );
             }
         }
     }
@@ -230,7 +249,8 @@ impl Writer {
         let mut lost = 0;
         let mut positions = self.shared.lock();
         for (index, position) in positions.of.iter_mut().enumerate().filter(|it| *it.1 < end) {
-            let own = |(at, wanted): &&(Position, Wanted)| at > position && wanted >> index & 1 == 1;
+            let own =
+                |(at, wanted): &&(Position, Wanted)| at > position && wanted >> index & 1 == 1;
             let count = events.iter().filter(own).count() as u64;
             *position = end;
             self.shared.counters[index].left(count);
@@ -254,7 +274,10 @@ impl Writer {
                 // They are saved later; until then, more is sent again after a crash.
                 self.shared.lock().changed = true;
                 if let Some(count) = self.failed.happened(1, Instant::now()) {
-                    self.say(Level::Error, &format!("cursors cannot be saved ({count} times): {error}"));
+                    self.say(
+                        Level::Error,
+                        &format!("cursors cannot be saved ({count} times): {error}"),
+                    );
                 }
             }
         }

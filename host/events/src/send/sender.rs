@@ -27,11 +27,8 @@ const REFUSALS: u32 = 5;
 const READ_PAUSE: Duration = Duration::from_secs(5);
 
 /// By these an endpoint refuses the request itself: no later time makes it better.
-const REFUSED: [StatusCode; 3] = [
-    StatusCode::BAD_REQUEST,
-    StatusCode::PAYLOAD_TOO_LARGE,
-    StatusCode::UNPROCESSABLE_ENTITY,
-];
+const REFUSED: [StatusCode; 3] =
+    [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
 
 /// Sends the events of an endpoint.
 pub(crate) struct Sender {
@@ -116,8 +113,7 @@ impl Sender {
         let (shared, index) = (Arc::clone(&self.shared), self.index);
         let read = tokio::task::spawn_blocking(move || {
             let endpoint = &shared.endpoints[index];
-            let wanted =
-                |head: &Head<'_>| endpoint.wants(&head.action, &head.target.media_type);
+            let wanted = |head: &Head<'_>| endpoint.wants(&head.action, &head.target.media_type);
             let most = body::most(endpoint.format);
             let batch = reader.batch(shared.position(index), until, most, wanted);
             (reader, batch)

@@ -64,6 +64,10 @@ pub(super) fn examine(config: &Config, start: &Start) -> Vec<Finding> {
         findings.extend(cas.map(|file| certificates(pem::CLIENT_CAS, file)));
     }
     findings.extend(access(config));
+    for endpoint in &config.notifications.endpoints {
+        let setting = format!("notifications.endpoints, {}: rootcas", endpoint.name);
+        findings.extend(endpoint.root_cas.iter().map(|file| certificates(&setting, file)));
+    }
     match &config.cloud {
         None => findings.push(storage(config, start)),
         Some(cloud) => {

@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// The parts of the table: the first prefix of a constant's file counts.
-const PARTS: [(&str, &str); 29] = [
+const PARTS: [(&str, &str); 30] = [
     ("host/src/net/", "Connections"),
     ("host/src/tls/", "TLS"),
     ("host/src/front/", "Requests, before the component"),
@@ -51,6 +51,7 @@ const PARTS: [(&str, &str); 29] = [
     ("host/transfer/", "`roadstead import`, `export` and `mirror`"),
     ("host/archive/", "Archives"),
     ("host/traces/", "Traces"),
+    ("host/events/", "Notifications"),
 ];
 
 /// Constants that look like limits and bound nothing that a client or an
