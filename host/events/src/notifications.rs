@@ -6,11 +6,11 @@ use crate::log::{Level, Log};
 use crate::outbox::{self, EVENT_LIMIT, Publishing, Shared, Writer, files};
 use crate::send::Sender;
 use crate::settings::Settings;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use std::{fmt, io};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -44,6 +44,12 @@ struct Running {
     draining: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Notifications {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notifications").finish_non_exhaustive()
+    }
 }
 
 impl Notifications {

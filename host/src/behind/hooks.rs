@@ -91,7 +91,7 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Outcome> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let Self { storage, auth, meter, traces } = self.clone();
+        let Self { storage, auth, meter, traces, notifies: _ } = self.clone();
         let mut span = begin(traces.as_ref(), &mut request);
         let time = options.and_then(|options| options.first_byte_timeout);
         Box::new(async move {

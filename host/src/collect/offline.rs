@@ -102,13 +102,8 @@ impl Offline {
         }
         let variables =
             outbound::variables(options.config.cloud.as_ref(), variables(&options, purpose))?;
-        let hooks = Hooks {
-            storage,
-            auth: None,
-            meter: Meter::default(),
-            traces: None,
-            notifies: false,
-        };
+        let hooks =
+            Hooks { storage, auth: None, meter: Meter::default(), traces: None, notifies: false };
         let engine =
             Engine::new(None, None, variables, hooks).context("cannot load the component")?;
         Ok(Self { engine, overrides })
