@@ -34,12 +34,11 @@ const CLIENTS: usize = 8;
 const PUSH_LIMIT: Duration = Duration::from_millis(50);
 
 fn start(root: &Path, receiver: &Receiver, more: &[(&str, &str)]) -> Registry {
-    let endpoints = format!(
-        "[{{name: alice, url: 'http://{}/events', timeout: 2s, threshold: 3, backoff: 50ms}}]",
-        receiver.address
-    );
+    let url = format!("http://{}/events", receiver.address);
     let mut variables = vec![
-        ("REGISTRY_NOTIFICATIONS_ENDPOINTS", endpoints.as_str()),
+        ("REGISTRY_NOTIFICATIONS_ENDPOINTS_0_NAME", "alice"),
+        ("REGISTRY_NOTIFICATIONS_ENDPOINTS_0_URL", url.as_str()),
+        ("REGISTRY_NOTIFICATIONS_ENDPOINTS_0_BACKOFF", "50ms"),
         ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
     ];
     variables.extend(more);
