@@ -68,6 +68,8 @@ pub enum Error {
     Tag(InvalidTag),
     /// The tag never changes, by a rule of the settings.
     TagImmutable(Box<ImmutableTag>),
+    /// A quota of the settings has no room.
+    OverQuota(Box<OverQuota>),
     /// The query's `before` or `since` is no time. Holds the parameter's name.
     Time(&'static str),
     /// A tag has had so many manifests that they are not put into order.
@@ -156,11 +158,38 @@ pub struct ImmutableTag {
     pub deletion: bool,
 }
 
+/// A quota that a push would exceed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OverQuota {
+    /// The name of the rule.
+    pub rule: String,
+    /// What it limits.
+    pub resource: Resource,
+    /// How much of it the rule's repositories hold.
+    pub used: u64,
+    /// How much they may hold.
+    pub limit: u64,
+    /// How much more the push needs, if that is known.
+    pub needed: Option<u64>,
+}
+
+/// What a quota limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resource {
+    /// Bytes of content.
+    Bytes,
+    /// Tags.
+    Tags,
+}
+
 /// How much of what a client sent is repeated to it, in characters, where its
 /// length has no limit of its own.
 ///
 /// Limit: the characters of a header that an error quotes; test: `errors_are_short`.
 const QUOTE_LIMIT: usize = 100;
+
+/// The setting of quotas.
+const QUOTAS: &str = "REGISTRY_POLICY_QUOTAS";
 
 /// How many missing blobs are listed.
 ///
@@ -180,7 +209,8 @@ impl Error {
                 (StatusCode::NOT_FOUND, ErrorCode::Unsupported)
             }
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
-            Self::Denied(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            // Clients try again after most others.
+            Self::Denied(_) | Self::OverQuota(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             Self::TooManyAttempts { .. } | Self::Collecting | Self::Scrubbing => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
@@ -278,6 +308,14 @@ impl Error {
                 "digest": found.digest.as_ref().map(Digest::as_str),
                 "rule": found.rule,
             }),
+            Self::OverQuota(over) => json!({
+                "rule": over.rule,
+                "setting": QUOTAS,
+                "resource": over.resource.as_str(),
+                "used": over.used,
+                "limit": over.limit,
+                "needed": over.needed,
+            }),
             Self::HistoryTooLong { limit } => json!({ "limit": limit }),
             Self::DigestMismatch { expected, actual } => {
                 let actual = actual.as_ref().map(Digest::as_str);
@@ -351,6 +389,7 @@ impl fmt::Display for Error {
             Self::NameUnknown(name) => write!(f, "there is no repository {name}"),
             Self::Tag(error) => error.fmt(f),
             Self::TagImmutable(found) => found.fmt(f),
+            Self::OverQuota(over) => over.fmt(f),
             Self::Time(name) => {
                 write!(f, "{name} is not a time of RFC 3339, such as 2026-05-04T03:02:01Z")
             }
@@ -445,6 +484,31 @@ impl fmt::Display for ImmutableTag {
         } else {
             "; push under another tag"
         })
+    }
+}
+
+impl Resource {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Tags => "tags",
+        }
+    }
+}
+
+impl fmt::Display for OverQuota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, resource, used, limit, needed } = self;
+        let resource = resource.as_str();
+        write!(
+            f,
+            "the quota {rule:?} of {QUOTAS} is exceeded: {used} of {limit} {resource} are used"
+        )?;
+        if let Some(needed) = needed {
+            write!(f, ", and this push needs {needed} more")?;
+        }
+        f.write_str("; delete what is not needed, or ask the operator for more")
     }
 }
 

@@ -24,7 +24,7 @@ pub use api::{Registry, Switches, refusal};
 pub use body::Body;
 pub use challenge::{Reason, Scope};
 pub use collect::{Progress, Report, SliceOptions, TOMBSTONE_KEPT};
-pub use error::{Error, ImmutableTag};
+pub use error::{Error, ImmutableTag, OverQuota, Resource};
 pub use gate::{Ask, Gate};
 pub use route::{
     BlobAction, Caching, CollectionQuery, Effect, Event, HistoryRequest, MAX_TAGS, ManifestAction,

@@ -7,7 +7,7 @@ use roadstead_oci::{
     InvalidPageSize, InvalidTag, InvalidUploadId, MediaType, Reference, RepositoryName, Tag,
     UploadId,
 };
-use roadstead_registry::{Error, ImmutableTag, Reason};
+use roadstead_registry::{Error, ImmutableTag, OverQuota, Reason, Resource};
 use std::collections::BTreeSet;
 
 const DOCUMENT: &str = include_str!("../../../docs/errors.md");
@@ -167,6 +167,12 @@ fn samples() -> Vec<Error> {
     {
         let (tag, rule) = (tag.clone(), rule.clone());
         samples.push(Error::TagImmutable(Box::new(ImmutableTag { tag, digest, rule, deletion })));
+    }
+    for (resource, needed) in
+        [(Resource::Bytes, Some(7)), (Resource::Bytes, None), (Resource::Tags, Some(1))]
+    {
+        let over = OverQuota { rule: "team".to_owned(), resource, used: 9, limit: 10, needed };
+        samples.push(Error::OverQuota(Box::new(over)));
     }
     samples.extend([Error::Time("since"), Error::HistoryTooLong { limit: 7 }]);
     samples.extend(identifiers());

@@ -8,7 +8,7 @@
 //! has deleted some.
 
 use super::Store;
-use crate::error::ImmutableTag;
+use crate::error::{ImmutableTag, OverQuota};
 use futures::future::try_join_all;
 use roadstead_access::ImmutableRule;
 use roadstead_oci::{Digest, MediaType, RepositoryName, Tag};
@@ -25,6 +25,8 @@ const STEP: usize = 1000;
 pub(crate) enum Refusal {
     /// A tag never changes.
     Immutable(Box<ImmutableTag>),
+    /// A quota has no room.
+    Quota(Box<OverQuota>),
     /// The storage failed.
     Storage(StorageError),
 }

@@ -1,0 +1,315 @@
+//! Pushes, as far as quotas admit them.
+
+use super::records::{Added, Count, tag_hash};
+use crate::collect::beginning;
+use crate::error::{OverQuota, Resource};
+use crate::store::{Refusal, Store};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use roadstead_access::QuotaRule;
+use roadstead_oci::{Digest, Manifest, RepositoryName, Tag};
+use roadstead_storage::{QuotaName, QuotaRecord, Storage, StorageError};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How many blobs of a push have their size looked up at a time.
+///
+/// Limit: blobs of a push that are looked at for a quota at a time; test: none, more are looked at
+/// in steps.
+const AT_ONCE: usize = 8;
+
+/// How many operations of the storage a push spends on a count, about: pushes go on with one that
+/// takes more.
+///
+/// Limit: operations of a count for a quota that one push does, about; test:
+/// `a_count_goes_on_push_by_push`.
+const BUDGET: u32 = 100;
+
+/// How old a count is when pushes count again. One that takes many operations is that many seconds
+/// old at least.
+///
+/// Limit: age of a count for a quota from which pushes count again; test:
+/// `what_no_manifest_refers_to_counts_for_some_days`.
+const COUNTED_AGAIN: Duration = Duration::from_mins(15);
+
+/// How old a count is when what is to be refused by it is counted again.
+///
+/// Limit: age of a count for a quota from which a push is not refused by it; test:
+/// `space_comes_back_when_it_is_counted`.
+const REFUSED_BY: Duration = Duration::from_secs(2);
+
+/// What is pushed.
+pub(crate) struct Push<'a> {
+    /// The repository.
+    pub(crate) name: &'a RepositoryName,
+    /// The manifest's digest.
+    pub(crate) digest: &'a Digest,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// What it refers to.
+    pub(crate) manifest: &'a Manifest,
+    /// The tags that are set.
+    pub(crate) tags: &'a [Tag],
+}
+
+/// What a push was admitted to add, to be taken back if it fails.
+#[derive(Debug, Default)]
+pub(crate) struct Admission(Vec<(QuotaName, QuotaRecord)>);
+
+/// What of a push is new under a rule.
+#[derive(Default)]
+struct New {
+    blobs: BTreeMap<u128, u64>,
+    tags: Vec<u128>,
+}
+
+/// How much is used, and how much one push needs besides.
+#[derive(Clone, Copy, Default)]
+struct Usage {
+    bytes: u64,
+    needed_bytes: u64,
+    tags: u64,
+    needed_tags: u64,
+}
+
+impl Usage {
+    fn of(count: Option<&Count>, others: &Added, new: &New) -> Self {
+        let (blobs, tags) = (others.blobs(), others.tags());
+        let needed = new.blobs.iter().filter(|(blob, _)| !blobs.contains_key(blob));
+        let needed_tags = new.tags.iter().filter(|tag| !tags.contains(tag)).count();
+        let sum = |sizes: &mut dyn Iterator<Item = u64>| sizes.fold(0, u64::saturating_add);
+        let counted = count.map_or((0, 0), |count| (count.bytes, count.tags));
+        Self {
+            bytes: counted.0.saturating_add(sum(&mut blobs.values().copied())),
+            needed_bytes: sum(&mut needed.map(|(_, size)| *size)),
+            tags: counted.1.saturating_add(tags.len() as u64),
+            needed_tags: needed_tags as u64,
+        }
+    }
+
+    /// Which limit a push exceeds. What adds nothing exceeds none.
+    fn over(&self, rule: &QuotaRule) -> Option<OverQuota> {
+        let exceeds =
+            |used: u64, needed: u64, limit: u64| needed > 0 && used.saturating_add(needed) > limit;
+        let rule_name = || rule.name().to_owned();
+        if let Some(limit) = rule.bytes()
+            && exceeds(self.bytes, self.needed_bytes, limit)
+        {
+            let (used, needed) = (self.bytes, Some(self.needed_bytes));
+            return Some(OverQuota {
+                rule: rule_name(),
+                resource: Resource::Bytes,
+                used,
+                limit,
+                needed,
+            });
+        }
+        let limit = rule.tags()?;
+        exceeds(self.tags, self.needed_tags, limit).then(|| OverQuota {
+            rule: rule_name(),
+            resource: Resource::Tags,
+            used: self.tags,
+            limit,
+            needed: Some(self.needed_tags),
+        })
+    }
+}
+
+impl<S: Storage> Store<S> {
+    /// Admits a push before anything of it is stored, or refuses it if a quota has no room. Says
+    /// in the storage what it adds.
+    pub(crate) async fn admit(&self, push: &Push<'_>) -> Result<Admission, Refusal> {
+        let mut admission = Admission::default();
+        for rule in self.quotas.rules(push.name.as_str()) {
+            let Some(quota) = QuotaName::parse(rule.name()) else { continue };
+            if let Err(refusal) = self.admit_by(rule, &quota, push, &mut admission).await {
+                self.withdraw(admission).await;
+                return Err(refusal);
+            }
+        }
+        Ok(admission)
+    }
+
+    /// Takes back what a push that failed was to add, as far as possible: the rest counts for an
+    /// hour.
+    pub(crate) async fn withdraw(&self, admission: Admission) {
+        for (quota, record) in admission.0 {
+            let _ = self.delete_quota_records(&quota, std::iter::once(record)).await;
+        }
+    }
+
+    async fn admit_by(
+        &self,
+        rule: &QuotaRule,
+        quota: &QuotaName,
+        push: &Push<'_>,
+        admission: &mut Admission,
+    ) -> Result<(), Refusal> {
+        let mut count = self.counted(rule, quota).await?;
+        if count.as_ref().is_none_or(is_due) {
+            self.count_quota(rule, 0, BUDGET).await?;
+            count = self.counted(rule, quota).await?;
+        }
+        let mut recounted = false;
+        loop {
+            let new = self.new_under(rule, quota, count.as_ref(), push).await?;
+            if new.blobs.is_empty() && new.tags.is_empty() {
+                return Ok(());
+            }
+            let id = Uuid::new_v4().as_u128();
+            let blobs =
+                new.blobs.iter().map(|(&blob, &size)| QuotaRecord::AddedBlob { blob, size, id });
+            let tags = new.tags.iter().map(|&tag| QuotaRecord::AddedTag { tag, id });
+            let records: Vec<QuotaRecord> = blobs.chain(tags).collect();
+            let before = admission.0.len();
+            admission.0.extend(records.iter().map(|record| (quota.clone(), *record)));
+            self.write_quota_records(quota, records.into_iter()).await?;
+            let others = self.quota_added(quota).await?.without(id);
+            // After the list: what is no longer in that was counted before.
+            count = self.counted(rule, quota).await?;
+            let Some(over) = Usage::of(count.as_ref(), &others, &new).over(rule) else {
+                return Ok(());
+            };
+            self.withdraw(Admission(admission.0.split_off(before))).await;
+            if recounted || !self.recounted(rule, count.as_ref()).await? {
+                return Err(Refusal::Quota(Box::new(over)));
+            }
+            recounted = true;
+            count = self.counted(rule, quota).await?;
+        }
+    }
+
+    /// Checks that an upload may begin, or a blob be mounted, whose digest is known or not. What a
+    /// quota has counted already may come again.
+    pub(crate) async fn check_upload(
+        &self,
+        name: &RepositoryName,
+        digest: Option<&Digest>,
+    ) -> Result<(), Refusal> {
+        for rule in self.quotas.rules(name.as_str()) {
+            let Some((limit, quota)) = rule.bytes().zip(QuotaName::parse(rule.name())) else {
+                continue;
+            };
+            let mut recounted = false;
+            loop {
+                let added = self.quota_added(&quota).await?;
+                let Some(count) = self.counted(rule, &quota).await? else { break };
+                let used = Usage::of(Some(&count), &added, &New::default()).bytes;
+                if used < limit {
+                    break;
+                }
+                if let Some(digest) = digest {
+                    let blob = beginning(digest);
+                    let counted = self.counted_of(&quota, &count, [blob].into_iter()).await?;
+                    if counted.contains_key(&blob) || added.blobs().contains_key(&blob) {
+                        break;
+                    }
+                }
+                if recounted || !self.recounted(rule, Some(&count)).await? {
+                    let (rule, resource) = (rule.name().to_owned(), Resource::Bytes);
+                    let over = OverQuota { rule, resource, used, limit, needed: None };
+                    return Err(Refusal::Quota(Box::new(over)));
+                }
+                recounted = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was counted for a rule, if it was for the same repositories.
+    async fn counted(
+        &self,
+        rule: &QuotaRule,
+        quota: &QuotaName,
+    ) -> Result<Option<Count>, StorageError> {
+        let count = self.quota_count(quota, QuotaRecord::Count).await?;
+        Ok(count.filter(|count| count.is_of(rule)))
+    }
+
+    /// Counts again before something is refused, and says whether that is done: not if it was just
+    /// counted, or takes too long.
+    async fn recounted(
+        &self,
+        rule: &QuotaRule,
+        count: Option<&Count>,
+    ) -> Result<bool, StorageError> {
+        if count.is_some_and(|count| count.age() < REFUSED_BY) {
+            return Ok(false);
+        }
+        self.count_quota(rule, 0, BUDGET).await
+    }
+
+    /// Which of some blobs a count has found.
+    async fn counted_of(
+        &self,
+        quota: &QuotaName,
+        count: &Count,
+        blobs: impl Iterator<Item = u128>,
+    ) -> Result<BTreeMap<u128, u64>, StorageError> {
+        let wanted: BTreeMap<u128, Option<QuotaRecord>> =
+            blobs.map(|blob| (blob, count.part(blob))).collect();
+        let mut parts: Vec<QuotaRecord> = wanted.values().flatten().copied().collect();
+        parts.sort_unstable();
+        parts.dedup();
+        let mut found = BTreeMap::new();
+        for part in parts {
+            // One that is gone is of a count that another one has replaced: what is in it is said
+            // again to be added, and counts twice until the next count.
+            let read = self.read_found(quota, std::iter::once(part), |blob, size| {
+                if wanted.contains_key(&blob) {
+                    found.insert(blob, size);
+                }
+            });
+            read.await?;
+        }
+        Ok(found)
+    }
+
+    /// What of a push the repositories of a rule do not hold, as far as the rule limits it. A blob
+    /// that is not there adds nothing.
+    async fn new_under(
+        &self,
+        rule: &QuotaRule,
+        quota: &QuotaName,
+        count: Option<&Count>,
+        push: &Push<'_>,
+    ) -> Result<New, StorageError> {
+        let mut new = New::default();
+        if rule.bytes().is_some() {
+            let mut blobs: BTreeMap<u128, Option<&Digest>> = push
+                .manifest
+                .blobs()
+                .map(|blob| (beginning(&blob.digest), Some(&blob.digest)))
+                .collect();
+            blobs.insert(beginning(push.digest), None);
+            if let Some(count) = count {
+                let counted = self.counted_of(quota, count, blobs.keys().copied()).await?;
+                blobs.retain(|blob, _| !counted.contains_key(blob));
+            }
+            let sizes = blobs.into_iter().map(|(blob, digest)| async move {
+                let Some(digest) = digest else { return Ok((blob, Some(push.size))) };
+                match self.storage.blob_size(push.name, digest).await {
+                    Ok(size) => Ok((blob, Some(size))),
+                    Err(StorageError::NotFound | StorageError::LinkMoved) => Ok((blob, None)),
+                    Err(error) => Err(error),
+                }
+            });
+            let sizes: Vec<(u128, Option<u64>)> =
+                stream::iter(sizes).buffered(AT_ONCE).try_collect().await?;
+            new.blobs = sizes.into_iter().filter_map(|(blob, size)| Some((blob, size?))).collect();
+        }
+        if rule.tags().is_some() {
+            for tag in push.tags {
+                if self.target(push.name, tag).await?.is_none() {
+                    new.tags.push(tag_hash(push.name.as_str(), tag.as_str()));
+                }
+            }
+        }
+        Ok(new)
+    }
+}
+
+/// Whether a count is so old that pushes count again.
+fn is_due(count: &Count) -> bool {
+    count.age() >= COUNTED_AGAIN.max(Duration::from_secs(count.operations.into()))
+}
