@@ -197,7 +197,9 @@ impl<S: Storage> Run<'_, S> {
         });
         self.spent += 4;
         if let Some(count) = &former {
-            let take = |blob, size| drop(found.count(blob, Some(size)));
+            let take = |blob, size| {
+                found.count(blob, Some(size));
+            };
             if !store.read_found(&quota, count.found(), take).await? {
                 (former, found) = (None, Found::new(BLOBS));
             }

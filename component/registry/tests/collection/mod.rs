@@ -6,4 +6,4 @@ mod life;
 mod questions;
 mod runs;
 mod untagged;
-mod world;
+pub(crate) mod world;

@@ -78,10 +78,12 @@ impl Count {
         self.repositories == patterns(rule)
     }
 
-    /// How long ago it began, by the clock of this process, if that is not before.
+    /// How long ago it began: the difference between the storage's clock then and that of this
+    /// process now. Only how often is counted depends on it.
     pub(crate) fn age(&self) -> Duration {
         let begun = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.begun));
-        begun.and_then(|begun| begun.elapsed().ok()).unwrap_or_default()
+        let begun = begun.unwrap_or(SystemTime::UNIX_EPOCH);
+        begun.elapsed().unwrap_or_else(|ahead| ahead.duration())
     }
 
     /// The parts of the blobs, unless there are none.

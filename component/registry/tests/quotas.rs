@@ -1,0 +1,341 @@
+//! Quotas: what counts, when space comes back, and what several pushes at once may add.
+
+use crate::collection::world::{Client, DAY, DELETES, World, condemn, name, order};
+use bytes::Bytes;
+use futures::future::join_all;
+use roadstead_cloud::{CloudStorage, Options};
+use roadstead_directory::{Directory, DirectoryStorage};
+use roadstead_kit::body::NativeBodies;
+use roadstead_kit::bucket::MemoryBucket;
+use roadstead_kit::directory::NativeDirectory;
+use roadstead_kit::images::{IMAGE, INDEX, image};
+use roadstead_kit::native::NativeRegistry;
+use roadstead_storage::{Collection, Key, Pages, QuotaName, QuotaRecord, Storage};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The rule of most tests.
+const RULE: &str = "team team/** 8KiB 5 tags";
+
+fn client(world: &impl World, rules: &str) -> Client {
+    let settings = [DELETES, &[("REGISTRY_POLICY_QUOTAS", rules)]].concat();
+    Client(NativeRegistry::new(world.storage(), &settings).unwrap())
+}
+
+/// Text of so many bytes, of which all begin differently.
+fn text(number: usize, length: usize) -> String {
+    format!("{number:<length$}")
+}
+
+/// The status of a push of an image whose layer has so many bytes, and the detail of the refusal.
+async fn push(client: &Client, repository: &str, tag: &str, layer: &str) -> (u16, Value) {
+    client.push_blob(repository, "config").await;
+    client.push_blob(repository, layer).await;
+    put(client, repository, tag, layer).await
+}
+
+async fn put(client: &Client, repository: &str, tag: &str, layer: &str) -> (u16, Value) {
+    let path = format!("/v2/{repository}/manifests/{tag}");
+    let body = Bytes::from(image("config", layer).to_string());
+    let response = client.ask("PUT", &path, IMAGE, body).await;
+    let said: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+    (response.status().as_u16(), said["errors"][0]["detail"].clone())
+}
+
+/// What is remembered of a rule.
+async fn records(storage: &impl Storage, rule: &str) -> Vec<QuotaRecord> {
+    let collection = Collection::Quota(QuotaName::parse(rule).unwrap());
+    let mut pages = Pages::new(&collection, None, 1000);
+    let mut records = Vec::new();
+    while let Some(entries) = pages.next(storage).await.unwrap() {
+        records.extend(entries.into_iter().filter_map(|entry| match entry.key {
+            Key::Quota(_, record) => Some(record),
+            _ => None,
+        }));
+    }
+    records
+}
+
+/// What was counted for a rule: blobs, bytes and tags.
+async fn counted(storage: &impl Storage, rule: &str) -> (u64, u64, u64) {
+    let key = Key::Quota(QuotaName::parse(rule).unwrap(), QuotaRecord::Count);
+    let count: Value = serde_json::from_slice(&storage.read(&key).await.unwrap()).unwrap();
+    let number = |name: &str| count[name].as_u64().unwrap();
+    (number("blobs"), number("bytes"), number("tags"))
+}
+
+fn manifest_size(layer: &str) -> u64 {
+    image("config", layer).to_string().len() as u64
+}
+
+/// Each blob once, however many repositories and manifests hold it; a run of the collector counts
+/// anew, and forgets what was added.
+#[tokio::test]
+async fn what_is_shared_counts_once() {
+    what_is_shared_counts_once_over(MemoryBucket::default()).await;
+    what_is_shared_counts_once_over(tempfile::tempdir().unwrap()).await;
+}
+
+async fn what_is_shared_counts_once_over<W: World>(world: W) {
+    let rules = "team team/**,!team/not 1MiB 9 tags; all ** 1GiB; none nobody/** 1KiB";
+    let (client, storage) = (client(&world, rules), world.storage());
+    let shared = text(1, 3000);
+    for (repository, tag) in [
+        ("team/a", "v1"),
+        ("team/a", "v2"),
+        ("team/b/c", "v1"),
+        ("team/not", "v1"),
+        ("teams", "v1"),
+    ] {
+        assert_eq!(push(&client, repository, tag, &shared).await.0, 201, "{repository}");
+    }
+    client.push_image("team/b/c", "own", "config", "own").await;
+    client.push_image("other", "own", "config", "another's").await;
+    let child = client.push_image("team/a", "", "config", "child").await;
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [
+        { "mediaType": IMAGE, "digest": child, "size": manifest_size("child") },
+    ]});
+    client.push("team/a", "index", INDEX, &index).await;
+    client.push_blob("team/a", "no manifest's").await;
+    let report = client.run(&world, order()).await;
+    assert_eq!(report.failure, None);
+    // The configuration, three layers, one blob, and the manifests.
+    let team = 6
+        + 3000
+        + 3
+        + 5
+        + 13
+        + manifest_size(&shared)
+        + manifest_size("own")
+        + manifest_size("child")
+        + index.to_string().len() as u64;
+    assert_eq!(counted(&storage, "team").await, (9, team, 5));
+    let others = 9 + manifest_size("another's");
+    assert_eq!(counted(&storage, "all").await, (11, team + others, 8));
+    assert_eq!(counted(&storage, "none").await, (0, 0, 0));
+    for rule in ["team", "all", "none"] {
+        let left = records(&storage, rule).await;
+        assert!(matches!(left[..], [QuotaRecord::Count, QuotaRecord::Found(_, 0)]), "{left:?}");
+    }
+    // All of it is known.
+    assert_eq!(push(&client, "team/new", "v1", &shared).await.0, 201);
+    let added = records(&storage, "team").await;
+    let blobs = added.iter().filter(|record| matches!(record, QuotaRecord::AddedBlob { .. }));
+    assert_eq!(blobs.count(), 0, "{added:?}");
+}
+
+/// Deleted content counts until it is collected, and then there is room again.
+#[tokio::test]
+async fn space_comes_back_when_it_is_counted() {
+    let world = MemoryBucket::default();
+    let (client, storage) = (client(&world, RULE), world.storage());
+    let (one, two, three) = (text(1, 4000), text(2, 3000), text(3, 3000));
+    assert_eq!(push(&client, "team/a", "v1", &one).await.0, 201);
+    assert_eq!(push(&client, "team/b", "v1", &two).await.0, 201);
+    let (status, detail) = push(&client, "team/c", "v1", &three).await;
+    assert_eq!((status, &detail["resource"]), (403, &json!("bytes")), "{detail}");
+    let digest = roadstead_kit::contract::sha256(image("config", &one).to_string().as_bytes());
+    client.delete("team/a", &digest).await;
+    // Its layer is still there, and what was refused is too.
+    world.pass(Duration::from_mins(1));
+    assert_eq!(put(&client, "team/c", "v1", &three).await.0, 403);
+    let left = 6 + 4000 + 3000 + 3000 + manifest_size(&two);
+    assert_eq!(counted(&storage, "team").await, (5, left, 1));
+    let report = condemn(&world, &client).await;
+    assert!(report.condemned > 0, "{report:?}");
+    assert_eq!(counted(&storage, "team").await, (3, 6 + 3000 + manifest_size(&two), 1));
+    assert_eq!(push(&client, "team/c", "v1", &three).await.0, 201);
+    // A tag that is deleted is free once it is counted again.
+    for tag in ["v2", "v3", "v4"] {
+        assert_eq!(put(&client, "team/c", tag, &three).await.0, 201);
+    }
+    let (status, detail) = put(&client, "team/c", "v5", &three).await;
+    let numbers = json!({ "rule": "team", "setting": "REGISTRY_POLICY_QUOTAS", "resource": "tags",
+        "used": 5, "limit": 5, "needed": 1 });
+    assert_eq!((status, detail), (403, numbers));
+    assert_eq!(client.status("DELETE", "/v2/team/c/manifests/v4").await, 202);
+    world.pass(Duration::from_mins(1));
+    assert_eq!(put(&client, "team/c", "v5", &three).await.0, 201);
+}
+
+/// Over a directory, by the clock.
+#[tokio::test]
+async fn a_deleted_tag_leaves_room_in_a_directory() {
+    let world = tempfile::tempdir().unwrap();
+    let client = client(&world, "team ** 1 tag");
+    assert_eq!(push(&client, "a", "v1", "layer").await.0, 201);
+    assert_eq!(put(&client, "a", "v2", "layer").await.0, 403);
+    assert_eq!(client.status("DELETE", "/v2/a/manifests/v1").await, 202);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(put(&client, "a", "v2", "layer").await.0, 201);
+}
+
+#[tokio::test]
+async fn what_no_manifest_refers_to_counts_for_some_days() {
+    let world = MemoryBucket::default();
+    let (client, storage) = (client(&world, RULE), world.storage());
+    assert_eq!(push(&client, "team/a", "v1", "layer").await.0, 201);
+    let image = 6 + 5 + manifest_size("layer");
+    client.push_blob("team/a", text(1, 7000)).await;
+    client.push_blob("team/a", text(2, 7000)).await;
+    world.pass(Duration::from_hours(1));
+    // Noticed when it is counted again, which the next push does.
+    assert_eq!(put(&client, "team/a", "v2", "layer").await.0, 201);
+    assert_eq!(counted(&storage, "team").await, (5, image + 14_000, 1));
+    assert_eq!(client.status("POST", "/v2/team/a/blobs/uploads/").await, 403);
+    world.pass(8 * DAY);
+    assert_eq!(client.status("POST", "/v2/team/a/blobs/uploads/").await, 202);
+    assert_eq!(counted(&storage, "team").await, (3, image, 2));
+}
+
+/// More than one push counts; meanwhile what is pushed counts all the same.
+#[tokio::test]
+async fn a_count_goes_on_push_by_push() {
+    let world = MemoryBucket::default();
+    let former = Client(world.registry());
+    for number in 0..60 {
+        former.push_image(&format!("team/{number}"), "v1", "config", &text(number, 100)).await;
+    }
+    let (client, storage) = (client(&world, "team team/** 1MiB 70 tags"), world.storage());
+    let mut pushes = 0;
+    loop {
+        pushes += 1;
+        assert!(pushes < 10);
+        let layer = text(1000 + pushes, 100);
+        // The first ones come where was counted already.
+        assert_eq!(push(&client, "team/0", &format!("new{pushes}"), &layer).await.0, 201);
+        let records = records(&storage, "team").await;
+        if records.contains(&QuotaRecord::Count) {
+            break;
+        }
+        assert!(records.contains(&QuotaRecord::Counting), "{records:?}");
+    }
+    assert!(pushes > 1);
+    let layers = 60 + pushes as u64;
+    let total = 6 + layers * (100 + manifest_size(&text(1, 100)));
+    // Whatever was counted, and added since, is all of it.
+    let used = async || {
+        let (_, mut bytes, _) = counted(&storage, "team").await;
+        let mut added = std::collections::BTreeMap::new();
+        for record in records(&storage, "team").await {
+            if let QuotaRecord::AddedBlob { blob, size, .. } = record {
+                added.insert(blob, size);
+            }
+        }
+        bytes += added.values().sum::<u64>();
+        bytes
+    };
+    assert_eq!(used().await, total);
+    // A rule for other repositories is counted anew.
+    let other = self::client(&world, "team team/0,team/1* 1MiB");
+    push(&other, "team/1", "v2", "layer").await;
+    let (_, bytes, _) = counted(&storage, "team").await;
+    assert!(bytes < total, "{bytes}");
+}
+
+#[tokio::test]
+async fn what_a_push_that_died_was_to_add_counts_for_an_hour() {
+    let world = MemoryBucket::default();
+    let (client, storage) = (client(&world, "team team/** 8KiB"), world.storage());
+    assert_eq!(push(&client, "team/a", "v1", "layer").await.0, 201);
+    let died = QuotaRecord::AddedBlob { blob: 7, size: 8000, id: 9 };
+    let key = Key::Quota(QuotaName::parse("team").unwrap(), died);
+    storage.write(&key, Bytes::new()).await.unwrap();
+    assert_eq!(push(&client, "team/a", "v2", "other").await.0, 403);
+    world.pass(Duration::from_mins(50));
+    assert_eq!(put(&client, "team/a", "v2", "other").await.0, 403);
+    world.pass(Duration::from_mins(20));
+    assert_eq!(put(&client, "team/a", "v2", "other").await.0, 201);
+    assert!(!records(&storage, "team").await.contains(&died));
+}
+
+/// What a refused or failed push was to add is taken back at once.
+#[tokio::test]
+async fn a_refused_push_leaves_nothing() {
+    let world = MemoryBucket::default();
+    let (client, storage) = (client(&world, "one ** 1MiB; two ** 1KiB"), world.storage());
+    let large = text(1, 2000);
+    let (status, detail) = push(&client, "a", "v1", &large).await;
+    assert_eq!((status, &detail["rule"]), (403, &json!("two")));
+    for rule in ["one", "two"] {
+        let left = records(&storage, rule).await;
+        assert!(matches!(left[..], [QuotaRecord::Count, QuotaRecord::Found(..)]), "{left:?}");
+    }
+    let missing = Bytes::from(image("config", "missing").to_string());
+    let response = client.ask("PUT", "/v2/a/manifests/v1", IMAGE, missing).await;
+    assert_eq!(response.status(), 400);
+    assert_eq!(records(&storage, "one").await.len(), 2);
+}
+
+/// Many threads over a directory, and many requests over a bucket: never more than there is room
+/// for, and of pushes that come one after the other all for which there is.
+#[test]
+fn of_many_pushes_at_once_not_too_many_are_admitted() {
+    const THREADS: usize = 6;
+    let root = tempfile::tempdir().unwrap();
+    let directory = Arc::new(Directory::open(root.path()).unwrap());
+    let size = 1000 + manifest_size(&text(1, 1000));
+    let settings = [("REGISTRY_POLICY_QUOTAS", "all ** 10KiB 4 tags")];
+    let storage = |directory| DirectoryStorage(NativeDirectory::new(directory));
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let admitted: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let directory = Arc::clone(&directory);
+                scope.spawn(move || {
+                    let registry = NativeRegistry::new(storage(directory), &settings).unwrap();
+                    let client = Client(registry);
+                    let push = async |number: usize| {
+                        client.push_blob("a", "config").await;
+                        let layer = text(number, 1000);
+                        if client.status("POST", "/v2/a/blobs/uploads/").await == 403 {
+                            return 403;
+                        }
+                        client.push_blob("a", &layer).await;
+                        put(&client, "a", &format!("v{number}"), &layer).await.0
+                    };
+                    let statuses: Vec<u16> =
+                        (0..3).map(|at| runtime().block_on(push(thread * 3 + at))).collect();
+                    assert!(
+                        statuses.iter().all(|status| [201, 403].contains(status)),
+                        "{statuses:?}"
+                    );
+                    statuses.into_iter().filter(|status| *status == 201).count()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert!(admitted <= 4, "{admitted}");
+    assert!(admitted as u64 * size <= 10 * 1024);
+    let client = Client(NativeRegistry::new(storage(directory), &settings).unwrap());
+    let tags = runtime().block_on(client.ask("GET", "/v2/a/tags/list", IMAGE, Bytes::new()));
+    let tags: Value = serde_json::from_slice(tags.body()).unwrap_or_default();
+    assert_eq!(tags["tags"].as_array().map_or(0, Vec::len), admitted);
+}
+
+#[tokio::test]
+async fn pushes_to_a_bucket_at_once() {
+    let bucket = MemoryBucket::default();
+    let storage = || CloudStorage::<NativeBodies>::new(bucket.backend(""), Options::default());
+    let settings = [("REGISTRY_POLICY_QUOTAS", "all ** 1GiB 4 tags")];
+    let clients: Vec<Client> =
+        (0..4).map(|_| Client(NativeRegistry::new(storage(), &settings).unwrap())).collect();
+    clients[0].push_blob("a", "config").await;
+    clients[0].push_blob("a", "layer").await;
+    for round in 0..4 {
+        let pushes = clients
+            .iter()
+            .enumerate()
+            .map(async |(at, client)| put(client, "a", &format!("v{round}-{at}"), "layer").await.0);
+        let statuses = join_all(pushes).await;
+        assert!(statuses.iter().all(|status| [201, 403].contains(status)), "{statuses:?}");
+    }
+    for number in 0..4 {
+        put(&clients[0], "a", &format!("last{number}"), "layer").await;
+    }
+    let storage = storage();
+    let tags = storage.enumerate(&Collection::Tags(name("a")), None, 100).await.unwrap();
+    assert_eq!(tags.entries.len(), 4);
+}
