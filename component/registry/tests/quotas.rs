@@ -155,7 +155,7 @@ async fn space_comes_back_when_it_is_counted() {
         "used": 5, "limit": 5, "needed": 1 });
     assert_eq!((status, detail), (403, numbers));
     assert_eq!(client.status("DELETE", "/v2/team/c/manifests/v4").await, 202);
-    world.pass(Duration::from_mins(1));
+    world.pass(Duration::from_mins(20));
     assert_eq!(put(&client, "team/c", "v5", &three).await.0, 201);
 }
 
@@ -167,6 +167,8 @@ async fn a_deleted_tag_leaves_room_in_a_directory() {
     assert_eq!(push(&client, "a", "v1", "layer").await.0, 201);
     assert_eq!(put(&client, "a", "v2", "layer").await.0, 403);
     assert_eq!(client.status("DELETE", "/v2/a/manifests/v1").await, 202);
+    // It may have been that the push goes on.
+    world.pass(Duration::from_mins(20));
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(put(&client, "a", "v2", "layer").await.0, 201);
 }
@@ -235,17 +237,17 @@ async fn a_count_goes_on_push_by_push() {
 }
 
 #[tokio::test]
-async fn what_a_push_that_died_was_to_add_counts_for_an_hour() {
+async fn what_a_push_that_died_was_to_add_counts_for_a_while() {
     let world = MemoryBucket::default();
     let (client, storage) = (client(&world, "team team/** 8KiB"), world.storage());
     assert_eq!(push(&client, "team/a", "v1", "layer").await.0, 201);
-    let died = QuotaRecord::AddedBlob { blob: 7, size: 8000, id: 9 };
+    let died = QuotaRecord::AddedBlob { blob: 7, size: 7600, id: 9 };
     let key = Key::Quota(QuotaName::parse("team").unwrap(), died);
     storage.write(&key, Bytes::new()).await.unwrap();
     assert_eq!(push(&client, "team/a", "v2", "other").await.0, 403);
-    world.pass(Duration::from_mins(50));
+    world.pass(Duration::from_mins(10));
     assert_eq!(put(&client, "team/a", "v2", "other").await.0, 403);
-    world.pass(Duration::from_mins(20));
+    world.pass(Duration::from_mins(10));
     assert_eq!(put(&client, "team/a", "v2", "other").await.0, 201);
     assert!(!records(&storage, "team").await.contains(&died));
 }

@@ -31,14 +31,15 @@ const UNSIZED: usize = 1000;
 /// How many tags that pushes have added a count recognizes.
 ///
 /// Limit: new tags that a count for a quota recognizes; test: none, the rest counts twice until
-/// it is an hour old.
+/// it is a quarter of an hour old.
 const ADDED_TAGS: usize = 1000;
 
-/// How long a push may take from what it says to add until it has added it.
+/// How long a push may take from what it says to add until it has added it. It waits for others
+/// for some minutes at most.
 ///
 /// Limit: time after which what a push was to add is not waited for by counts; test:
-/// `what_a_push_that_died_was_to_add_counts_for_an_hour`.
-const SETTLED: Duration = Duration::from_hours(1);
+/// `what_a_push_that_died_was_to_add_counts_for_a_while`.
+const SETTLED: Duration = Duration::from_mins(15);
 
 /// How old a count that is not complete may become before it begins again, in seconds.
 ///
@@ -108,6 +109,10 @@ struct Slice<'a> {
     /// What else is remembered of the rule, as it begins.
     rest: Vec<(QuotaRecord, SystemTime)>,
     count: Count,
+    /// Whether the count begins with it.
+    is_new: bool,
+    /// How long ago the last count of the same began.
+    last: Option<Duration>,
     found: Found,
     /// Operations that were spent before, and how many may be spent.
     before: u32,
@@ -117,14 +122,16 @@ struct Slice<'a> {
 impl<S: Storage> Store<S> {
     /// Goes on with the count of a rule, or begins one if none goes on that began at `since` or
     /// later: one repository at least, and then about as many operations of the storage as
-    /// `budget` says. `true` says that it is complete.
+    /// `budget` says. None begins if the last one began less than `rest` ago. `true` says that one
+    /// is complete.
     pub(crate) async fn count_quota(
         &self,
         rule: &QuotaRule,
         since: u64,
+        rest: Duration,
         budget: u32,
     ) -> Result<bool, StorageError> {
-        self.looker().count_slice(rule, since, budget).await
+        self.looker().count_slice(rule, since, rest, budget).await
     }
 }
 
@@ -139,7 +146,10 @@ impl<S: Storage> Run<'_, S> {
         }
         self.alive().await?;
         let budget = self.order.budget.saturating_sub(self.spent);
-        let complete = self.count_slice(rule, seconds(self.begun), budget).await.unwrap_or(true);
+        let complete = self
+            .count_slice(rule, seconds(self.begun), Duration::ZERO, budget)
+            .await
+            .unwrap_or(true);
         self.state.quotas += usize::from(complete);
         Ok(false)
     }
@@ -148,10 +158,15 @@ impl<S: Storage> Run<'_, S> {
         &mut self,
         rule: &QuotaRule,
         since: u64,
+        rest: Duration,
         budget: u32,
     ) -> Result<bool, StorageError> {
         let Some(quota) = QuotaName::parse(rule.name()) else { return Ok(true) };
         let mut slice = self.slice_of_count(rule, quota, since, budget).await?;
+        if slice.is_new && slice.last.is_some_and(|age| age < rest) {
+            let own = std::iter::once(QuotaRecord::Begun(slice.id));
+            return self.store.delete_quota_records(&slice.quota, own).await.map(|()| false);
+        }
         let complete = self.go_on(&mut slice).await?;
         let former: Vec<QuotaRecord> = slice.count.found().collect();
         let spent = self.spent.saturating_sub(slice.before);
@@ -208,13 +223,30 @@ impl<S: Storage> Run<'_, S> {
         for (blob, size) in added.blobs() {
             found.know(blob, size);
         }
-        if let Some(last) = store.quota_count(&quota, QuotaRecord::Count).await? {
+        let last = store.quota_count(&quota, QuotaRecord::Count).await?;
+        if let Some(last) = &last {
             // What is gone is looked up again.
             store.read_found(&quota, last.found(), |blob, size| found.know(blob, size)).await?;
         }
+        let last = last.filter(|last| last.is_of(rule)).map(|last| last.age(now));
+        let is_new = former.is_none();
         let count = former.unwrap_or_else(|| Count::begin(rule, seconds(now)));
         let added_tags = added.tags();
-        Ok(Slice { rule, quota, id, now, added, added_tags, rest, count, found, before, budget })
+        Ok(Slice {
+            rule,
+            quota,
+            id,
+            now,
+            added,
+            added_tags,
+            rest,
+            count,
+            is_new,
+            last,
+            found,
+            before,
+            budget,
+        })
     }
 
     /// Visits repositories, and says whether there are no more.

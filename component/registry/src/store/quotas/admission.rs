@@ -9,7 +9,7 @@ use roadstead_access::QuotaRule;
 use roadstead_oci::{Digest, Manifest, RepositoryName, Tag};
 use roadstead_storage::{QuotaName, QuotaRecord, Storage, StorageError};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 /// How many blobs of a push have their size looked up at a time.
@@ -72,6 +72,15 @@ struct Usage {
     needed_tags: u64,
 }
 
+impl New {
+    /// What says that a push adds this.
+    fn records(&self, id: u128) -> Vec<QuotaRecord> {
+        let blobs = self.blobs.iter();
+        let blobs = blobs.map(|(&blob, &size)| QuotaRecord::AddedBlob { blob, size, id });
+        blobs.chain(self.tags.iter().map(|&tag| QuotaRecord::AddedTag { tag, id })).collect()
+    }
+}
+
 impl Usage {
     fn of(count: Option<&Count>, others: &Added, new: &New) -> Self {
         let (blobs, tags) = (others.blobs(), others.tags());
@@ -130,8 +139,8 @@ impl<S: Storage> Store<S> {
         Ok(admission)
     }
 
-    /// Takes back what a push that failed was to add, as far as possible: the rest counts for an
-    /// hour.
+    /// Takes back what a push that failed was to add, as far as possible: the rest counts for a
+    /// quarter of an hour.
     pub(crate) async fn withdraw(&self, admission: Admission) {
         for (quota, record) in admission.0 {
             let _ = self.delete_quota_records(&quota, std::iter::once(record)).await;
@@ -145,37 +154,32 @@ impl<S: Storage> Store<S> {
         push: &Push<'_>,
         admission: &mut Admission,
     ) -> Result<(), Refusal> {
-        let mut count = self.counted(rule, quota).await?;
-        if count.as_ref().is_none_or(is_due) {
-            self.count_quota(rule, 0, BUDGET).await?;
-            count = self.counted(rule, quota).await?;
-        }
-        let mut recounted = false;
+        let mut counted_again = false;
         loop {
+            let count = self.counted(rule, quota).await?;
             let new = self.new_under(rule, quota, count.as_ref(), push).await?;
             if new.blobs.is_empty() && new.tags.is_empty() {
                 return Ok(());
             }
             let id = Uuid::new_v4().as_u128();
-            let blobs =
-                new.blobs.iter().map(|(&blob, &size)| QuotaRecord::AddedBlob { blob, size, id });
-            let tags = new.tags.iter().map(|&tag| QuotaRecord::AddedTag { tag, id });
-            let records: Vec<QuotaRecord> = blobs.chain(tags).collect();
+            let records = new.records(id);
             let before = admission.0.len();
             admission.0.extend(records.iter().map(|record| (quota.clone(), *record)));
             self.write_quota_records(quota, records.into_iter()).await?;
-            let others = self.quota_added(quota).await?.without(id);
+            let (others, now) = self.quota_added(quota).await?.without(id);
             // After the list: what is no longer in that was counted before.
-            count = self.counted(rule, quota).await?;
-            let Some(over) = Usage::of(count.as_ref(), &others, &new).over(rule) else {
+            let count = self.counted(rule, quota).await?;
+            let over = Usage::of(count.as_ref(), &others, &new).over(rule);
+            let is_due = !counted_again && count.as_ref().is_none_or(|count| is_due(count, now));
+            if over.is_none() && !is_due {
                 return Ok(());
-            };
+            }
             self.withdraw(Admission(admission.0.split_off(before))).await;
-            if recounted || !self.recounted(rule, count.as_ref()).await? {
+            let counted = !counted_again && self.count_quota(rule, 0, REFUSED_BY, BUDGET).await?;
+            if let Some(over) = over.filter(|_| !counted) {
                 return Err(Refusal::Quota(Box::new(over)));
             }
-            recounted = true;
-            count = self.counted(rule, quota).await?;
+            counted_again = true;
         }
     }
 
@@ -190,7 +194,7 @@ impl<S: Storage> Store<S> {
             let Some((limit, quota)) = rule.bytes().zip(QuotaName::parse(rule.name())) else {
                 continue;
             };
-            let mut recounted = false;
+            let mut counted_again = false;
             loop {
                 let added = self.quota_added(&quota).await?;
                 let Some(count) = self.counted(rule, &quota).await? else { break };
@@ -205,12 +209,12 @@ impl<S: Storage> Store<S> {
                         break;
                     }
                 }
-                if recounted || !self.recounted(rule, Some(&count)).await? {
+                if counted_again || !self.count_quota(rule, 0, REFUSED_BY, BUDGET).await? {
                     let (rule, resource) = (rule.name().to_owned(), Resource::Bytes);
                     let over = OverQuota { rule, resource, used, limit, needed: None };
                     return Err(Refusal::Quota(Box::new(over)));
                 }
-                recounted = true;
+                counted_again = true;
             }
         }
         Ok(())
@@ -224,19 +228,6 @@ impl<S: Storage> Store<S> {
     ) -> Result<Option<Count>, StorageError> {
         let count = self.quota_count(quota, QuotaRecord::Count).await?;
         Ok(count.filter(|count| count.is_of(rule)))
-    }
-
-    /// Counts again before something is refused, and says whether that is done: not if it was just
-    /// counted, or takes too long.
-    async fn recounted(
-        &self,
-        rule: &QuotaRule,
-        count: Option<&Count>,
-    ) -> Result<bool, StorageError> {
-        if count.is_some_and(|count| count.age() < REFUSED_BY) {
-            return Ok(false);
-        }
-        self.count_quota(rule, 0, BUDGET).await
     }
 
     /// Which of some blobs a count has found.
@@ -309,7 +300,9 @@ impl<S: Storage> Store<S> {
     }
 }
 
-/// Whether a count is so old that pushes count again.
-fn is_due(count: &Count) -> bool {
-    count.age() >= COUNTED_AGAIN.max(Duration::from_secs(count.operations.into()))
+/// Whether a count is so old that pushes count again: by the storage's clock, as what this push
+/// has just written tells it.
+fn is_due(count: &Count, now: Option<SystemTime>) -> bool {
+    let limit = COUNTED_AGAIN.max(Duration::from_secs(count.operations.into()));
+    now.is_some_and(|now| count.age(now) >= limit)
 }

@@ -78,12 +78,10 @@ impl Count {
         self.repositories == patterns(rule)
     }
 
-    /// How long ago it began: the difference between the storage's clock then and that of this
-    /// process now. Only how often is counted depends on it.
-    pub(crate) fn age(&self) -> Duration {
-        let begun = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.begun));
-        let begun = begun.unwrap_or(SystemTime::UNIX_EPOCH);
-        begun.elapsed().unwrap_or_else(|ahead| ahead.duration())
+    /// How long before `now` it began, both by the storage's clock.
+    pub(crate) fn age(&self, now: SystemTime) -> Duration {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        now.saturating_sub(Duration::from_secs(self.begun))
     }
 
     /// The parts of the blobs, unless there are none.
@@ -168,12 +166,13 @@ impl Added {
         tags.collect()
     }
 
-    /// Without what one push adds.
-    pub(crate) fn without(&self, push: u128) -> Self {
-        let others = self.0.iter().filter(|(record, _)| {
-            !matches!(record, QuotaRecord::AddedBlob { id, .. } | QuotaRecord::AddedTag { id, .. } if *id == push)
+    /// Without what one push adds, and the time at which it has said so.
+    pub(crate) fn without(self, push: u128) -> (Self, Option<SystemTime>) {
+        let (own, others): (Vec<_>, Vec<_>) = self.0.into_iter().partition(|(record, _)| {
+            matches!(record,
+                QuotaRecord::AddedBlob { id, .. } | QuotaRecord::AddedTag { id, .. } if *id == push)
         });
-        Self(others.copied().collect())
+        (Self(others), own.last().map(|(_, time)| *time))
     }
 }
 
