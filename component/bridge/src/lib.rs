@@ -46,6 +46,7 @@ pub mod account;
 pub mod cache;
 pub mod client;
 pub mod collect;
+pub mod contents;
 pub mod credentials;
 pub mod front;
 pub mod hashing;

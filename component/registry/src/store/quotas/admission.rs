@@ -157,7 +157,7 @@ impl<S: Storage> Store<S> {
         let mut counted_again = false;
         loop {
             let count = self.counted(rule, quota).await?;
-            let new = self.new_under(rule, quota, count.as_ref(), push).await?;
+            let mut new = self.new_under(rule, quota, count.as_ref(), push).await?;
             if new.blobs.is_empty() && new.tags.is_empty() {
                 return Ok(());
             }
@@ -166,10 +166,18 @@ impl<S: Storage> Store<S> {
             let before = admission.0.len();
             admission.0.extend(records.iter().map(|record| (quota.clone(), *record)));
             self.write_quota_records(quota, records.into_iter()).await?;
-            let (others, now) = self.quota_added(quota).await?.without(id);
+            let (mut others, now) = self.quota_added(quota).await?.without(id);
             // After the list: what is no longer in that was counted before.
             let count = self.counted(rule, quota).await?;
-            let over = Usage::of(count.as_ref(), &others, &new).over(rule);
+            let mut over = Usage::of(count.as_ref(), &others, &new).over(rule);
+            if let Some(count) = count.as_ref().filter(|_| over.is_some()) {
+                // A count that has just ended may have found some of it.
+                let blobs = others.blobs().into_keys().chain(new.blobs.keys().copied());
+                let found = self.counted_of(quota, count, blobs).await?;
+                others.forget(&found);
+                new.blobs.retain(|blob, _| !found.contains_key(blob));
+                over = Usage::of(Some(count), &others, &new).over(rule);
+            }
             let is_due = !counted_again && count.as_ref().is_none_or(|count| is_due(count, now));
             if over.is_none() && !is_due {
                 return Ok(());

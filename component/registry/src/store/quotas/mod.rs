@@ -15,6 +15,7 @@
 
 mod admission;
 mod records;
+mod used;
 
 pub(crate) use admission::Push;
 pub(crate) use records::{Added, Count, tag_hash};

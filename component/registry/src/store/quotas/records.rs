@@ -166,6 +166,13 @@ impl Added {
         tags.collect()
     }
 
+    /// Forgets blobs that were counted.
+    pub(crate) fn forget(&mut self, counted: &BTreeMap<u128, u64>) {
+        self.0.retain(|(record, _)| {
+            !matches!(record, QuotaRecord::AddedBlob { blob, .. } if counted.contains_key(blob))
+        });
+    }
+
     /// Without what one push adds, and the time at which it has said so.
     pub(crate) fn without(self, push: u128) -> (Self, Option<SystemTime>) {
         let (own, others): (Vec<_>, Vec<_>) = self.0.into_iter().partition(|(record, _)| {
