@@ -642,7 +642,9 @@ fn pushes_share_a_quota() {
         Quota { pushes: &["a", "b", "c"], limit: 3, counts: false },
     ];
     for medium in Medium::ALL {
-        for quota in &QUOTAS {
+        // A directory has many more orders, and threads meet in one elsewhere.
+        let quotas = if matches!(medium, Medium::Bucket(_)) { &QUOTAS[..] } else { &QUOTAS[..2] };
+        for quota in quotas {
             let found = push_beside(medium, quota, bound(medium));
             if let Some(violation) = found.violation {
                 panic!("{violation}");

@@ -168,16 +168,21 @@ fn samples() -> Vec<Error> {
         let (tag, rule) = (tag.clone(), rule.clone());
         samples.push(Error::TagImmutable(Box::new(ImmutableTag { tag, digest, rule, deletion })));
     }
-    for (resource, needed) in
-        [(Resource::Bytes, Some(7)), (Resource::Bytes, None), (Resource::Tags, Some(1))]
-    {
-        let over = OverQuota { rule: "team".to_owned(), resource, used: 9, limit: 10, needed };
-        samples.push(Error::OverQuota(Box::new(over)));
-    }
     samples.extend([Error::Time("since"), Error::HistoryTooLong { limit: 7 }]);
+    samples.extend(quotas());
     samples.extend(identifiers());
     samples.extend(manifests().map(Error::Manifest));
     samples
+}
+
+/// Pushes that quotas refuse.
+fn quotas() -> [Error; 3] {
+    [(Resource::Bytes, Some(7)), (Resource::Bytes, None), (Resource::Tags, Some(1))].map(
+        |(resource, needed)| {
+            let rule = "team".to_owned();
+            Error::OverQuota(Box::new(OverQuota { rule, resource, used: 9, limit: 10, needed }))
+        },
+    )
 }
 
 /// Names, tags, digests, identifiers of uploads and numbers that are malformed.

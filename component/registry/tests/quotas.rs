@@ -1,8 +1,10 @@
 //! Quotas: what counts, when space comes back, and what several pushes at once may add.
 
+use crate::collection::questions::get;
 use crate::collection::world::{Client, DAY, DELETES, World, condemn, name, order};
 use bytes::Bytes;
 use futures::future::join_all;
+use roadstead_bridge::contents::{CONTENTS, ContentsAnswer, QUOTAS, QuotaUsage, QuotasAnswer};
 use roadstead_cloud::{CloudStorage, Options};
 use roadstead_directory::{Directory, DirectoryStorage};
 use roadstead_kit::body::NativeBodies;
@@ -340,4 +342,63 @@ async fn pushes_to_a_bucket_at_once() {
     let storage = storage();
     let tags = storage.enumerate(&Collection::Tags(name("a")), None, 100).await.unwrap();
     assert_eq!(tags.entries.len(), 4);
+}
+
+/// What is said to who may ask for maintenance: what there is, and by which figures pushes are
+/// admitted.
+#[tokio::test]
+async fn contents_and_figures() {
+    contents_and_figures_over(MemoryBucket::default()).await;
+    contents_and_figures_over(tempfile::tempdir().unwrap()).await;
+}
+
+async fn contents_and_figures_over<W: World>(world: W) {
+    let client = client(&world, "team team/** 8KiB 5 tags; all ** 1GiB");
+    let quota = |name: &str, repositories: &str| QuotaUsage {
+        name: name.to_owned(),
+        repositories: repositories.to_owned(),
+        ..QuotaUsage::default()
+    };
+    let team =
+        QuotaUsage { bytes_limit: Some(8192), tags_limit: Some(5), ..quota("team", "team/**") };
+    let all = QuotaUsage { bytes_limit: Some(1 << 30), ..quota("all", "**") };
+    let answer: QuotasAnswer = get(&client, QUOTAS).await;
+    assert_eq!(answer.quotas, [team.clone(), all.clone()]);
+    let layer = text(1, 1000);
+    for (repository, tag) in [("team/a", "v1"), ("team/a", "v2"), ("other", "v1")] {
+        assert_eq!(push(&client, repository, tag, &layer).await.0, 201);
+    }
+    client.push_blob("other", "more").await;
+    let bytes = 6 + 1000 + manifest_size(&layer);
+    let answer: QuotasAnswer = get(&client, QUOTAS).await;
+    let counted = |usage: &QuotaUsage| usage.counted.is_some();
+    assert!(answer.quotas.iter().all(counted));
+    let figures: Vec<_> = answer.quotas.iter().map(|usage| (usage.bytes, usage.tags)).collect();
+    // Where no tags are limited, new ones are found by the next count.
+    assert_eq!(figures, [(bytes, 2), (bytes, 0)]);
+    let contents: ContentsAnswer = get(&client, CONTENTS).await;
+    assert_eq!(contents.next.as_deref(), Some("team/a"));
+    let shown: Vec<_> = contents
+        .repositories
+        .iter()
+        .map(|one| {
+            (one.name.as_str(), one.manifests, one.tags, one.blobs.len(), one.rules.join(" "))
+        })
+        .collect();
+    let expected =
+        [("other", 1, 1, 4, "all".to_owned()), ("team/a", 1, 2, 3, "team all".to_owned())];
+    assert_eq!(shown, expected);
+    let sum = |at: usize| contents.repositories[at].blobs.iter().map(|(_, size)| size).sum::<u64>();
+    assert_eq!((sum(0), sum(1)), (bytes + 4, bytes));
+    let rest: ContentsAnswer = get(&client, &format!("{CONTENTS}?last=team/a")).await;
+    assert_eq!(rest, ContentsAnswer::default());
+    // Within a repository.
+    let blobs = &contents.repositories[0].blobs;
+    let path = format!("{CONTENTS}?last=other@{}", blobs[1].0);
+    let rest: ContentsAnswer = get(&client, &path).await;
+    assert_eq!(
+        (rest.repositories[0].blobs.as_slice(), rest.repositories[0].tags),
+        (&blobs[2..], 0)
+    );
+    assert_eq!(rest.repositories[1], contents.repositories[1]);
 }

@@ -251,9 +251,9 @@ impl<S: Storage> Run<'_, S> {
 
     /// Visits repositories, and says whether there are no more.
     async fn go_on(&mut self, slice: &mut Slice<'_>) -> Result<bool, StorageError> {
-        let (least, most) = slice.rule.bounds();
+        let (from, to) = slice.rule.bounds();
         // One character less, so that what is just this comes after it.
-        let start = least.get(..least.len().saturating_sub(1)).unwrap_or_default();
+        let start = from.get(..from.len().saturating_sub(1)).unwrap_or_default();
         let start = start.trim_end_matches(['/', '.', '_', '-']);
         let start = Some(start.to_owned()).filter(|start| !start.is_empty());
         let mut after = slice.count.done.clone().or(start);
@@ -263,7 +263,7 @@ impl<S: Storage> Run<'_, S> {
             after = Some(last.as_str().to_owned());
             for name in names {
                 let text = name.as_str();
-                if text > most.as_str() && !text.starts_with(&most) {
+                if text > to.as_str() && !text.starts_with(&to) {
                     return Ok(true);
                 }
                 if slice.rule.fits(text) {

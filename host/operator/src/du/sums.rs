@@ -50,10 +50,11 @@ pub(super) struct Line {
     /// Whether there is more than was counted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) incomplete: bool,
+    /// The last of its repositories that was read.
     #[serde(skip)]
-    last: String,
+    pub(super) last: String,
     #[serde(skip)]
-    is_asked_for: bool,
+    pub(super) is_asked_for: bool,
 }
 
 /// A quota, and how much of it is used.

@@ -108,7 +108,7 @@ impl Count {
         self.id = format!("{id:032x}");
         self.parts = match blobs {
             0..=PART => 1,
-            ..=65_536 => 16,
+            _ if blobs <= 16 * PART => 16,
             _ => 256,
         };
     }
