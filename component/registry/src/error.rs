@@ -1,6 +1,7 @@
 //! Every way in which a request can fail, and the response to the client.
 
 use crate::challenge::{Reason, Scope};
+use crate::over_quota::OverQuota;
 use http::{Method, StatusCode};
 use roadstead_oci::{
     Digest, ErrorCode, InvalidContentRange, InvalidDigest, InvalidManifest, InvalidName,
@@ -158,38 +159,11 @@ pub struct ImmutableTag {
     pub deletion: bool,
 }
 
-/// A quota that a push would exceed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OverQuota {
-    /// The name of the rule.
-    pub rule: String,
-    /// What it limits.
-    pub resource: Resource,
-    /// How much of it the rule's repositories hold.
-    pub used: u64,
-    /// How much they may hold.
-    pub limit: u64,
-    /// How much more the push needs, if that is known.
-    pub needed: Option<u64>,
-}
-
-/// What a quota limits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Resource {
-    /// Bytes of content.
-    Bytes,
-    /// Tags.
-    Tags,
-}
-
 /// How much of what a client sent is repeated to it, in characters, where its
 /// length has no limit of its own.
 ///
 /// Limit: the characters of a header that an error quotes; test: `errors_are_short`.
 const QUOTE_LIMIT: usize = 100;
-
-/// The setting of quotas.
-const QUOTAS: &str = "REGISTRY_POLICY_QUOTAS";
 
 /// How many missing blobs are listed.
 ///
@@ -308,14 +282,7 @@ impl Error {
                 "digest": found.digest.as_ref().map(Digest::as_str),
                 "rule": found.rule,
             }),
-            Self::OverQuota(over) => json!({
-                "rule": over.rule,
-                "setting": QUOTAS,
-                "resource": over.resource.as_str(),
-                "used": over.used,
-                "limit": over.limit,
-                "needed": over.needed,
-            }),
+            Self::OverQuota(over) => over.detail(),
             Self::HistoryTooLong { limit } => json!({ "limit": limit }),
             Self::DigestMismatch { expected, actual } => {
                 let actual = actual.as_ref().map(Digest::as_str);
@@ -484,31 +451,6 @@ impl fmt::Display for ImmutableTag {
         } else {
             "; push under another tag"
         })
-    }
-}
-
-impl Resource {
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes",
-            Self::Tags => "tags",
-        }
-    }
-}
-
-impl fmt::Display for OverQuota {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, resource, used, limit, needed } = self;
-        let resource = resource.as_str();
-        write!(
-            f,
-            "the quota {rule:?} of {QUOTAS} is exceeded: {used} of {limit} {resource} are used"
-        )?;
-        if let Some(needed) = needed {
-            write!(f, ", and this push needs {needed} more")?;
-        }
-        f.write_str("; delete what is not needed, or ask the operator for more")
     }
 }
 

@@ -635,7 +635,8 @@ fn a_collector_that_takes_manifests_away_wrongly_is_found() {
 /// none is admitted for which there is none.
 #[test]
 fn pushes_share_a_quota() {
-    const QUOTAS: [Quota; 4] = [
+    const QUOTAS: [Quota; 5] = [
+        Quota { pushes: &["a", "a"], limit: 1, counts: false },
         Quota { pushes: &["a", "b"], limit: 2, counts: false },
         Quota { pushes: &["a", "b"], limit: 2, counts: true },
         Quota { pushes: &["a", "a"], limit: 2, counts: false },

@@ -103,7 +103,11 @@ impl<S: Storage> Store<S> {
         let mut room = ANSWER;
         for name in names {
             let first = within.take();
-            let (contents, more) = run.contents_of(&name, first, room).await?;
+            let (contents, more) = match run.contents_of(&name, first, room).await {
+                // Something in it is damaged.
+                Err(StorageError::Failed(_)) => (unknown(&name), None),
+                contents => contents?,
+            };
             room = room.saturating_sub(contents.blobs.len().max(1));
             answer.repositories.push(contents);
             answer.next = Some(match more {
@@ -116,6 +120,12 @@ impl<S: Storage> Store<S> {
         }
         Ok(answer)
     }
+}
+
+/// A repository of which it is not known what it holds.
+fn unknown(name: &RepositoryName) -> RepositoryContents {
+    let name = name.as_str().to_owned();
+    RepositoryContents { name, incomplete: true, ..RepositoryContents::default() }
 }
 
 impl<S: Storage> Run<'_, S> {

@@ -7,7 +7,7 @@
 //! again.
 
 use super::contents::{Held, beginning};
-use super::run::{PAGE, Run, seconds};
+use super::run::{PAGE, Run};
 use crate::store::{Added, Count, Store, tag_hash};
 use roadstead_access::QuotaRule;
 use roadstead_oci::{Digest, RepositoryName};
@@ -34,6 +34,9 @@ const UNSIZED: usize = 1000;
 /// it is a quarter of an hour old.
 const ADDED_TAGS: usize = 1000;
 
+/// How many bytes a blob that was found takes, about.
+const LINE: u64 = 45;
+
 /// How long a push may take from what it says to add until it has added it. It waits for others
 /// for some minutes at most.
 ///
@@ -44,7 +47,7 @@ const SETTLED: Duration = Duration::from_mins(15);
 /// How old a count that is not complete may become before it begins again, in seconds.
 ///
 /// Limit: age of a count for a quota that goes on; test: none, it takes a day.
-const VALID: u64 = 24 * 60 * 60;
+const VALID: u64 = 24 * 60 * 60 * 1000;
 
 /// The blobs that were found so far, by the beginnings of their digests.
 struct Found {
@@ -97,7 +100,6 @@ impl Found {
 /// A slice of a count.
 struct Slice<'a> {
     rule: &'a QuotaRule,
-    quota: QuotaName,
     /// Sets it apart from others, also of the same count.
     id: u128,
     /// When it begins, by the storage's clock.
@@ -109,29 +111,33 @@ struct Slice<'a> {
     /// What else is remembered of the rule, as it begins.
     rest: Vec<(QuotaRecord, SystemTime)>,
     count: Count,
-    /// Whether the count begins with it.
-    is_new: bool,
-    /// How long ago the last count of the same began.
-    last: Option<Duration>,
     found: Found,
     /// Operations that were spent before, and how many may be spent.
     before: u32,
     budget: u32,
 }
 
+/// What a slice of a count is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CountOrder {
+    /// A count that began before this, in milliseconds since 1970, does not go on.
+    pub(crate) since: u64,
+    /// None begins if the last one began less than this ago.
+    pub(crate) rest: Duration,
+    /// About how many operations of the storage it may take, after one repository at least.
+    pub(crate) budget: u32,
+    /// None goes on, or begins again, that has found more blobs than this.
+    pub(crate) blobs: u64,
+}
+
 impl<S: Storage> Store<S> {
-    /// Goes on with the count of a rule, or begins one if none goes on that began at `since` or
-    /// later: one repository at least, and then about as many operations of the storage as
-    /// `budget` says. None begins if the last one began less than `rest` ago. `true` says that one
-    /// is complete.
+    /// Goes on with the count of a rule, or begins one. `true` says that it is complete.
     pub(crate) async fn count_quota(
         &self,
         rule: &QuotaRule,
-        since: u64,
-        rest: Duration,
-        budget: u32,
+        order: &CountOrder,
     ) -> Result<bool, StorageError> {
-        self.looker().count_slice(rule, since, rest, budget).await
+        self.looker().count_slice(rule, order).await
     }
 }
 
@@ -145,11 +151,13 @@ impl<S: Storage> Run<'_, S> {
             return Ok(true);
         }
         self.alive().await?;
-        let budget = self.order.budget.saturating_sub(self.spent);
-        let complete = self
-            .count_slice(rule, seconds(self.begun), Duration::ZERO, budget)
-            .await
-            .unwrap_or(true);
+        let order = CountOrder {
+            since: millis(self.begun),
+            rest: Duration::ZERO,
+            budget: self.order.budget.saturating_sub(self.spent),
+            blobs: u64::MAX,
+        };
+        let complete = self.count_slice(rule, &order).await.unwrap_or(true);
         self.state.quotas += usize::from(complete);
         Ok(false)
     }
@@ -157,65 +165,70 @@ impl<S: Storage> Run<'_, S> {
     async fn count_slice(
         &mut self,
         rule: &QuotaRule,
-        since: u64,
-        rest: Duration,
-        budget: u32,
+        order: &CountOrder,
     ) -> Result<bool, StorageError> {
         let Some(quota) = QuotaName::parse(rule.name()) else { return Ok(true) };
-        let mut slice = self.slice_of_count(rule, quota, since, budget).await?;
-        if slice.is_new && slice.last.is_some_and(|age| age < rest) {
-            let own = std::iter::once(QuotaRecord::Begun(slice.id));
-            return self.store.delete_quota_records(&slice.quota, own).await.map(|()| false);
-        }
+        let id = Uuid::new_v4().as_u128();
+        let own = QuotaRecord::Begun(id);
+        self.store.write_quota_records(&quota, std::iter::once(own)).await?;
+        let Some(mut slice) = self.slice_of_count(rule, &quota, id, order).await? else {
+            self.store.delete_quota_records(&quota, std::iter::once(own)).await?;
+            return Ok(false);
+        };
         let complete = self.go_on(&mut slice).await?;
         let former: Vec<QuotaRecord> = slice.count.found().collect();
         let spent = self.spent.saturating_sub(slice.before);
-        let Slice { quota, id, count, found, .. } = &mut slice;
+        let Slice { count, found, .. } = &mut slice;
         count.operations = count.operations.saturating_add(spent);
         count.incomplete |= found.is_full;
         count.blobs = found.counted as u64;
         count.bytes = found.all().fold(0, |sum, (_, size)| sum.saturating_add(size));
-        self.store.write_found(quota, *id, count, found.all()).await?;
-        self.spent += 3;
+        self.store.write_found(&quota, id, count, found.all()).await?;
+        self.spend(3, count.blobs * LINE);
         if complete {
             count.done = None;
-            self.store.write_count(quota, QuotaRecord::Count, count).await?;
-            return self.clear(&slice).await.map(|()| true);
+            self.store.write_count(&quota, count.record(), count).await?;
+            return self.clear(&quota, &slice).await.map(|()| true);
         }
-        self.store.write_count(quota, QuotaRecord::Counting, count).await?;
-        let own = QuotaRecord::Begun(*id);
-        self.store.delete_quota_records(quota, former.into_iter().chain([own])).await?;
+        self.store.write_count(&quota, QuotaRecord::Counting, count).await?;
+        self.store.delete_quota_records(&quota, former.into_iter().chain([own])).await?;
         Ok(false)
     }
 
-    /// Begins a slice, with what is remembered.
+    /// Begins a slice, with what is remembered. `None` if none is to be done.
     async fn slice_of_count<'a>(
         &mut self,
         rule: &'a QuotaRule,
-        quota: QuotaName,
-        since: u64,
-        budget: u32,
-    ) -> Result<Slice<'a>, StorageError> {
-        let (before, id, store) = (self.spent, Uuid::new_v4().as_u128(), self.store);
+        quota: &QuotaName,
+        id: u128,
+        order: &CountOrder,
+    ) -> Result<Option<Slice<'a>>, StorageError> {
+        let (before, store) = (self.spent, self.store);
+        let (added, rest) = store.quota_records(quota).await?;
         let own = QuotaRecord::Begun(id);
-        store.write_quota_records(&quota, std::iter::once(own)).await?;
-        let (added, rest) = store.quota_records(&quota).await?;
         let now = rest.iter().find(|(record, _)| *record == own).map(|(_, time)| *time);
         let now = now.ok_or_else(|| {
             StorageError::Failed("a list does not show what was written".to_owned())
         })?;
-        let mut found = Found::new(BLOBS);
-        let former = store.quota_count(&quota, QuotaRecord::Counting).await?;
+        let last = store.counted(rule, quota).await?;
+        let former = store.read_count(quota, QuotaRecord::Counting).await?;
         let mut former = former.filter(|count| {
-            let age = seconds(now).saturating_sub(count.begun);
-            count.is_of(rule) && count.begun >= since && age < VALID
+            let age = millis(now).saturating_sub(count.begun);
+            let is_old = last.as_ref().is_some_and(|last| last.begun >= count.begun);
+            count.is_of(rule) && count.begun >= order.since && age < VALID && !is_old
         });
-        self.spent += 4;
+        let rests = last.as_ref().is_some_and(|last| last.age(now) < order.rest);
+        let blobs = [&former, &last].map(|count| count.as_ref().map_or(0, |count| count.blobs));
+        if (rests && former.is_none()) || blobs.iter().any(|blobs| *blobs > order.blobs) {
+            return Ok(None);
+        }
+        self.spend(4, blobs.iter().sum::<u64>().saturating_mul(LINE));
+        let mut found = Found::new(BLOBS);
         if let Some(count) = &former {
             let take = |blob, size| {
                 found.count(blob, Some(size));
             };
-            if !store.read_found(&quota, count.found(), take).await? {
+            if !store.read_found(quota, count.found(), take).await? {
                 (former, found) = (None, Found::new(BLOBS));
             }
         }
@@ -223,30 +236,15 @@ impl<S: Storage> Run<'_, S> {
         for (blob, size) in added.blobs() {
             found.know(blob, size);
         }
-        let last = store.quota_count(&quota, QuotaRecord::Count).await?;
         if let Some(last) = &last {
             // What is gone is looked up again.
-            store.read_found(&quota, last.found(), |blob, size| found.know(blob, size)).await?;
+            store.read_found(quota, last.found(), |blob, size| found.know(blob, size)).await?;
         }
-        let last = last.filter(|last| last.is_of(rule)).map(|last| last.age(now));
-        let is_new = former.is_none();
-        let count = former.unwrap_or_else(|| Count::begin(rule, seconds(now)));
+        let count = former.unwrap_or_else(|| Count::begin(rule, millis(now)));
         let added_tags = added.tags();
-        Ok(Slice {
-            rule,
-            quota,
-            id,
-            now,
-            added,
-            added_tags,
-            rest,
-            count,
-            is_new,
-            last,
-            found,
-            before,
-            budget,
-        })
+        // As much again as it takes to read and write what was found.
+        let budget = order.budget.max(self.spent.saturating_sub(before).saturating_mul(2));
+        Ok(Some(Slice { rule, id, now, added, added_tags, rest, count, found, before, budget }))
     }
 
     /// Visits repositories, and says whether there are no more.
@@ -267,7 +265,11 @@ impl<S: Storage> Run<'_, S> {
                     return Ok(true);
                 }
                 if slice.rule.fits(text) {
-                    self.count_repository(slice, &name).await?;
+                    match self.count_repository(slice, &name).await {
+                        // Something is damaged, which must not hold up pushes to others.
+                        Err(StorageError::Failed(_)) => slice.count.incomplete = true,
+                        counted => counted?,
+                    }
                 }
                 slice.count.done = Some(text.to_owned());
                 if self.spent.saturating_sub(slice.before) >= slice.budget {
@@ -314,28 +316,41 @@ impl<S: Storage> Run<'_, S> {
         tags.await
     }
 
-    /// Deletes what is remembered and no longer needed, after a count: what pushes have added and
-    /// was counted, or was not added for a long time.
-    async fn clear(&mut self, slice: &Slice<'_>) -> Result<(), StorageError> {
-        let Slice { quota, id, added, rest, count, found, .. } = slice;
-        let begun = SystemTime::UNIX_EPOCH + Duration::from_secs(count.begun);
-        let settled = |time: SystemTime| begun.duration_since(time).is_ok_and(|age| age >= SETTLED);
-        let tags: HashSet<u128> =
-            count.added_tags.iter().filter_map(|tag| u128::from_str_radix(tag, 16).ok()).collect();
-        let added = added.0.iter().filter(|(record, time)| match record {
-            QuotaRecord::AddedBlob { blob, .. } => found.counts(*blob) || settled(*time),
-            QuotaRecord::AddedTag { tag, .. } => tags.contains(tag) || settled(*time),
-            _ => false,
-        });
+    /// Deletes what is remembered and no longer needed, after a count: what pushes said to add long
+    /// before it began, as it has counted that, and former counts. What was said since stays,
+    /// even if it was counted: a count that goes on at the same time may not have found it.
+    async fn clear(&mut self, quota: &QuotaName, slice: &Slice<'_>) -> Result<(), StorageError> {
+        let Slice { id, added, rest, count, .. } = slice;
+        let begun = SystemTime::UNIX_EPOCH + Duration::from_millis(count.begun);
+        let is_settled =
+            |time: SystemTime| begun.duration_since(time).is_ok_and(|age| age >= SETTLED);
+        let is_former = |record: &QuotaRecord| {
+            matches!(record, QuotaRecord::Count { .. }) && *record < count.record()
+        };
+        let former: HashSet<u128> = rest
+            .iter()
+            .filter_map(|(record, _)| match record {
+                QuotaRecord::Count { id, .. } if is_former(record) => Some(*id),
+                _ => None,
+            })
+            .collect();
+        let added = added.0.iter().filter(|(_, time)| is_settled(*time));
         let rest = rest.iter().filter(|(record, time)| match record {
-            QuotaRecord::Begun(other) => other == id || settled(*time),
-            QuotaRecord::Found(other, _) => other != id,
+            QuotaRecord::Begun(other) => other == id || is_settled(*time),
+            QuotaRecord::Found(other, _) => former.contains(other) || is_settled(*time),
+            QuotaRecord::Count { .. } => is_former(record),
             QuotaRecord::Counting => true,
             _ => false,
         });
         let records = added.chain(rest).map(|(record, _)| *record);
         self.store.delete_quota_records(quota, records).await
     }
+}
+
+/// Milliseconds since 1970.
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

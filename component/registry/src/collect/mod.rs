@@ -26,6 +26,7 @@ mod state;
 mod untagged;
 
 pub(crate) use contents::beginning;
+pub(crate) use counting::CountOrder;
 pub(crate) use decisions::Objects;
 pub(crate) use lease::Stopwatch;
 pub(crate) use names::percent as percent_of_names;

@@ -8,7 +8,8 @@
 //! has deleted some.
 
 use super::Store;
-use crate::error::{ImmutableTag, OverQuota};
+use crate::error::ImmutableTag;
+use crate::over_quota::OverQuota;
 use futures::future::try_join_all;
 use roadstead_access::ImmutableRule;
 use roadstead_oci::{Digest, MediaType, RepositoryName, Tag};

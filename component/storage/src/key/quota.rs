@@ -35,8 +35,13 @@ pub enum QuotaRecord {
     },
     /// That a slice of a count has begun: an empty object, for its time.
     Begun(u128),
-    /// What the last complete count has found.
-    Count,
+    /// What a complete count has found. Of several, the one counts that began last.
+    Count {
+        /// When it began, in milliseconds since 1970 by the storage's clock.
+        begun: u64,
+        /// The name of the blobs that it has found.
+        id: u128,
+    },
     /// How far a count has come that is not complete.
     Counting,
     /// The blobs that a count has found, with their sizes: those of one of its parts.
@@ -96,14 +101,14 @@ impl From<QuotaName> for String {
 impl QuotaRecord {
     /// See [`crate::Key::is_durable`]. What is lost is counted again.
     pub(super) fn is_durable(self) -> bool {
-        matches!(self, Self::Count)
+        matches!(self, Self::Count { .. })
     }
 
     /// See [`crate::Key::value_limit`].
     pub(super) fn value_limit(self) -> usize {
         match self {
             Self::AddedBlob { .. } | Self::AddedTag { .. } | Self::Begun(_) => 0,
-            Self::Count | Self::Counting => COUNT_LIMIT,
+            Self::Count { .. } | Self::Counting => COUNT_LIMIT,
             Self::Found(..) => FOUND_LIMIT,
         }
     }
@@ -120,7 +125,9 @@ impl QuotaRecord {
             }
             ["added", "tag", tag, id] => Self::AddedTag { tag: number(tag)?, id: number(id)? },
             ["begun", id] => Self::Begun(number(id)?),
-            ["count"] => Self::Count,
+            ["count", begun, id] => {
+                Self::Count { begun: u64::from_str_radix(begun, 16).ok()?, id: number(id)? }
+            }
             ["counting"] => Self::Counting,
             ["found", id, part] => Self::Found(number(id)?, u8::from_str_radix(part, 16).ok()?),
             _ => return None,
@@ -138,7 +145,7 @@ impl fmt::Display for QuotaRecord {
             }
             Self::AddedTag { tag, id } => write!(f, "added-tag-{tag:032x}-{id:032x}"),
             Self::Begun(id) => write!(f, "begun-{id:032x}"),
-            Self::Count => f.write_str("count"),
+            Self::Count { begun, id } => write!(f, "count-{begun:016x}-{id:032x}"),
             Self::Counting => f.write_str("counting"),
             Self::Found(id, part) => write!(f, "found-{id:032x}-{part:02x}"),
         }

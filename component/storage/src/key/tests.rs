@@ -76,7 +76,7 @@ impl Random {
             0 => QuotaRecord::AddedBlob { blob, size, id },
             1 => QuotaRecord::AddedTag { tag: blob, id },
             2 => QuotaRecord::Begun(id),
-            3 => QuotaRecord::Count,
+            3 => QuotaRecord::Count { begun: size, id },
             4 => QuotaRecord::Counting,
             _ => QuotaRecord::Found(id, self.0.u8(..)),
         }
@@ -278,12 +278,13 @@ fn what_is_no_key() {
         ".roadstead/collect/lease/",
         ".roadstead/collect/sighted-10",
         ".roadstead/collect/begun-1",
-        ".roadstead/quotas/count",
-        ".roadstead/quotas/../count",
-        ".roadstead/quotas/.a/count",
-        ".roadstead/quotas/a/count/",
+        ".roadstead/quotas/counting",
+        ".roadstead/quotas/../counting",
+        ".roadstead/quotas/.a/counting",
+        ".roadstead/quotas/a/counting/",
+        ".roadstead/quotas/a/count-1-1",
         ".roadstead/quotas/a/added-blob-1-1-1",
-        &format!(".roadstead/quotas/{}/count", "a".repeat(65)),
+        &format!(".roadstead/quotas/{}/counting", "a".repeat(65)),
         &format!(".roadstead/collect/actions-{:032x}-01", 1),
         // In the wrong directory, or under another spelling.
         &format!("docker/registry/v2/blobs/sha256/02/{hex}/data"),
@@ -362,7 +363,8 @@ fn names_do_not_decide_what_is_durable() {
                         | Record::Actions(..)
                 )
         );
-        let lost = lost || matches!(&key, Key::Quota(_, record) if *record != QuotaRecord::Count);
+        let lost = lost
+            || matches!(&key, Key::Quota(_, record) if !matches!(record, QuotaRecord::Count { .. }));
         assert_eq!(key.is_durable(), !lost, "{key}");
         if let Some(companion) = key.companion() {
             assert_eq!(companion.companion(), None);

@@ -44,7 +44,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Limit: time of a request of `du`; test: none, it would take as long.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// The most components that `--depth` adds up by.
+/// The largest `--depth`: no name has more components.
+///
+/// Limit: components of names that `du --depth` tells apart; test: none, it is compared with the flag.
 const MAX_DEPTH: u64 = 127;
 
 const HELP: &str = "\

@@ -6,7 +6,7 @@ use super::schedule::Scheduler;
 use super::search::{Bound, Found, explore_runs, send, steps_of};
 use super::stage::{Task, perform};
 use super::world::{Medium, Work, World};
-use roadstead_storage::{Key, QuotaName, QuotaRecord, Storage, StorageError};
+use roadstead_storage::{Collection, Key, QuotaName, QuotaRecord, Storage, StorageError};
 use serde_json::Value;
 use std::sync::{Mutex, PoisonError};
 
@@ -79,6 +79,12 @@ impl Work for Forget {
     async fn run<S: Storage>(self, storage: &S) -> Result<(), StorageError> {
         let quota = QuotaName::parse(RULE);
         let quota = quota.ok_or_else(|| StorageError::Failed("no name of a rule".to_owned()))?;
-        storage.delete(&Key::Quota(quota, QuotaRecord::Count)).await
+        let listing = storage.enumerate(&Collection::Quota(quota), None, 100).await?;
+        for entry in listing.entries {
+            if matches!(entry.key, Key::Quota(_, QuotaRecord::Count { .. })) {
+                storage.delete(&entry.key).await?;
+            }
+        }
+        Ok(())
     }
 }

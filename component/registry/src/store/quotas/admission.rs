@@ -1,12 +1,12 @@
 //! Pushes, as far as quotas admit them.
 
 use super::records::{Added, Count, tag_hash};
-use crate::collect::beginning;
-use crate::error::{OverQuota, Resource};
+use crate::collect::{CountOrder, beginning};
+use crate::over_quota::{OverQuota, Resource};
 use crate::store::{Refusal, Store};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_access::QuotaRule;
-use roadstead_oci::{Digest, Manifest, RepositoryName, Tag};
+use roadstead_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
 use roadstead_storage::{QuotaName, QuotaRecord, Storage, StorageError};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -24,6 +24,19 @@ const AT_ONCE: usize = 8;
 /// Limit: operations of a count for a quota that one push does, about; test:
 /// `a_count_goes_on_push_by_push`.
 const BUDGET: u32 = 100;
+
+/// How many blobs a count has found, at most, that pushes go on with: what was found is read and
+/// written again by each slice.
+///
+/// Limit: blobs of a quota that pushes count, of more a collection does; test:
+/// `large_counts_are_left_to_collections`.
+const BLOBS: u64 = 20_000;
+
+/// How often a push says what it adds, if counts end meanwhile.
+///
+/// Limit: attempts of a push beside counts for its quota; test: none, it takes as many counts at
+/// the same moment.
+const ATTEMPTS: usize = 5;
 
 /// How old a count is when pushes count again. One that takes many operations is that many seconds
 /// old at least.
@@ -73,6 +86,10 @@ struct Usage {
 }
 
 impl New {
+    fn is_empty(&self) -> bool {
+        self.blobs.is_empty() && self.tags.is_empty()
+    }
+
     /// What says that a push adds this.
     fn records(&self, id: u128) -> Vec<QuotaRecord> {
         let blobs = self.blobs.iter();
@@ -96,12 +113,12 @@ impl Usage {
         }
     }
 
-    /// Which limit a push exceeds. What adds nothing exceeds none.
-    fn over(&self, rule: &QuotaRule) -> Option<OverQuota> {
-        let exceeds =
-            |used: u64, needed: u64, limit: u64| needed > 0 && used.saturating_add(needed) > limit;
+    /// Which limit a push exceeds that adds something. What others say to add may not come.
+    fn over(&self, rule: &QuotaRule, new: &New) -> Option<OverQuota> {
+        let exceeds = |used: u64, needed: u64, limit: u64| used.saturating_add(needed) > limit;
         let rule_name = || rule.name().to_owned();
         if let Some(limit) = rule.bytes()
+            && !new.blobs.is_empty()
             && exceeds(self.bytes, self.needed_bytes, limit)
         {
             let (used, needed) = (self.bytes, Some(self.needed_bytes));
@@ -114,7 +131,8 @@ impl Usage {
             });
         }
         let limit = rule.tags()?;
-        exceeds(self.tags, self.needed_tags, limit).then(|| OverQuota {
+        let is_over = !new.tags.is_empty() && exceeds(self.tags, self.needed_tags, limit);
+        is_over.then(|| OverQuota {
             rule: rule_name(),
             resource: Resource::Tags,
             used: self.tags,
@@ -155,10 +173,10 @@ impl<S: Storage> Store<S> {
         admission: &mut Admission,
     ) -> Result<(), Refusal> {
         let mut counted_again = false;
-        loop {
+        for _ in 0..ATTEMPTS {
             let count = self.counted(rule, quota).await?;
             let mut new = self.new_under(rule, quota, count.as_ref(), push).await?;
-            if new.blobs.is_empty() && new.tags.is_empty() {
+            if new.is_empty() {
                 return Ok(());
             }
             let id = Uuid::new_v4().as_u128();
@@ -166,28 +184,68 @@ impl<S: Storage> Store<S> {
             let before = admission.0.len();
             admission.0.extend(records.iter().map(|record| (quota.clone(), *record)));
             self.write_quota_records(quota, records.into_iter()).await?;
-            let (mut others, now) = self.quota_added(quota).await?.without(id);
+            let (others, now) = self.quota_added(quota).await?.without(id);
             // After the list: what is no longer in that was counted before.
-            let count = self.counted(rule, quota).await?;
-            let mut over = Usage::of(count.as_ref(), &others, &new).over(rule);
-            if let Some(count) = count.as_ref().filter(|_| over.is_some()) {
-                // A count that has just ended may have found some of it.
-                let blobs = others.blobs().into_keys().chain(new.blobs.keys().copied());
-                let found = self.counted_of(quota, count, blobs).await?;
-                others.forget(&found);
-                new.blobs.retain(|blob, _| !found.contains_key(blob));
-                over = Usage::of(Some(count), &others, &new).over(rule);
-            }
-            let is_due = !counted_again && count.as_ref().is_none_or(|count| is_due(count, now));
-            if over.is_none() && !is_due {
+            let counted = self.counted(rule, quota).await?;
+            let is_same = counted.as_ref().map(Count::record) == count.as_ref().map(Count::record);
+            let is_due = !counted_again && counted.as_ref().is_none_or(|count| is_due(count, now));
+            let over = if is_same {
+                self.over(rule, quota, push, counted.as_ref(), others, &mut new).await?
+            } else {
+                None
+            };
+            if is_same && !is_due && over.is_none() {
                 return Ok(());
             }
             self.withdraw(Admission(admission.0.split_off(before))).await;
-            let counted = !counted_again && self.count_quota(rule, 0, REFUSED_BY, BUDGET).await?;
-            if let Some(over) = over.filter(|_| !counted) {
-                return Err(Refusal::Quota(Box::new(over)));
+            if is_same {
+                let counts = !counted_again && self.count_by_push(rule).await?;
+                if let Some(over) = over.filter(|_| !counts) {
+                    return Err(Refusal::Quota(Box::new(over)));
+                }
+                counted_again = true;
             }
-            counted_again = true;
+        }
+        Err(StorageError::Unavailable(format!("the quota {quota} is counted again and again"))
+            .into())
+    }
+
+    /// Which limit a push exceeds, by what was counted and what others add.
+    async fn over(
+        &self,
+        rule: &QuotaRule,
+        quota: &QuotaName,
+        push: &Push<'_>,
+        count: Option<&Count>,
+        mut others: Added,
+        new: &mut New,
+    ) -> Result<Option<OverQuota>, StorageError> {
+        let over = Usage::of(count, &others, new).over(rule, new);
+        if over.is_none() {
+            return Ok(None);
+        }
+        // What was counted may be among what pushes say to add, for a while.
+        if let Some(count) = count {
+            let found = self.counted_of(quota, count, others.blobs().into_keys()).await?;
+            others.forget(count, &found);
+        }
+        // What the repository holds counts already, in one way or the other.
+        let held = Reference::Digest(push.digest.clone());
+        match self.storage.manifest_stat(push.name, &held).await {
+            Ok(_) => new.blobs.clear(),
+            Err(StorageError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Usage::of(count, &others, new).over(rule, new))
+    }
+
+    /// Goes on with a count, as far as a push may, and says whether it is complete. One that fails
+    /// as something is damaged is left to the next collection.
+    async fn count_by_push(&self, rule: &QuotaRule) -> Result<bool, StorageError> {
+        let order = CountOrder { since: 0, rest: REFUSED_BY, budget: BUDGET, blobs: BLOBS };
+        match self.count_quota(rule, &order).await {
+            Err(StorageError::Failed(_)) => Ok(false),
+            counted => counted,
         }
     }
 
@@ -204,20 +262,24 @@ impl<S: Storage> Store<S> {
             };
             let mut counted_again = false;
             loop {
-                let added = self.quota_added(&quota).await?;
+                let mut added = self.quota_added(&quota).await?;
                 let Some(count) = self.counted(rule, &quota).await? else { break };
-                let used = Usage::of(Some(&count), &added, &New::default()).bytes;
-                if used < limit {
+                let used = |added: &Added| Usage::of(Some(&count), added, &New::default()).bytes;
+                if used(&added) < limit {
                     break;
                 }
-                if let Some(digest) = digest {
-                    let blob = beginning(digest);
-                    let counted = self.counted_of(&quota, &count, [blob].into_iter()).await?;
-                    if counted.contains_key(&blob) || added.blobs().contains_key(&blob) {
-                        break;
-                    }
+                let blob = digest.map(beginning);
+                if blob.is_some_and(|blob| added.blobs().contains_key(&blob)) {
+                    break;
                 }
-                if counted_again || !self.count_quota(rule, 0, REFUSED_BY, BUDGET).await? {
+                let blobs = added.blobs().into_keys().chain(blob);
+                let counted = self.counted_of(&quota, &count, blobs).await?;
+                added.forget(&count, &counted);
+                let used = used(&added);
+                if used < limit || blob.is_some_and(|blob| counted.contains_key(&blob)) {
+                    break;
+                }
+                if counted_again || !self.count_by_push(rule).await? {
                     let (rule, resource) = (rule.name().to_owned(), Resource::Bytes);
                     let over = OverQuota { rule, resource, used, limit, needed: None };
                     return Err(Refusal::Quota(Box::new(over)));
@@ -228,18 +290,8 @@ impl<S: Storage> Store<S> {
         Ok(())
     }
 
-    /// What was counted for a rule, if it was for the same repositories.
-    async fn counted(
-        &self,
-        rule: &QuotaRule,
-        quota: &QuotaName,
-    ) -> Result<Option<Count>, StorageError> {
-        let count = self.quota_count(quota, QuotaRecord::Count).await?;
-        Ok(count.filter(|count| count.is_of(rule)))
-    }
-
     /// Which of some blobs a count has found.
-    async fn counted_of(
+    pub(super) async fn counted_of(
         &self,
         quota: &QuotaName,
         count: &Count,

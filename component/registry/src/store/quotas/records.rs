@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_access::QuotaRule;
 use roadstead_storage::{
-    Collection, Entry, Key, Pages, QuotaName, QuotaRecord, Storage, StorageError,
+    Collection, Cursor, Entry, Key, Pages, QuotaName, QuotaRecord, Storage, StorageError,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -24,6 +24,15 @@ const AT_ONCE: usize = 8;
 /// Limit: objects of a quota that are listed in one operation; test: none, more are listed in
 /// steps.
 const PAGE: usize = 1000;
+
+/// What the names of complete counts begin with.
+const COUNTS: &str = "count-";
+
+/// How often the last count is looked for, if others replace it meanwhile.
+///
+/// Limit: looks for what was counted for a quota; test: none, it takes as many counts at the same
+/// moment.
+const LOOKS: usize = 3;
 
 /// How many blobs and tags that were added since the last count are looked at.
 ///
@@ -44,19 +53,19 @@ pub(crate) struct Count {
     /// A hash of the rule's patterns.
     repositories: String,
     /// The name under which the blobs are stored, as 32 hexadecimal digits.
-    id: String,
+    pub(crate) id: String,
     /// In how many parts.
     parts: u16,
     pub(crate) blobs: u64,
     pub(crate) bytes: u64,
     pub(crate) tags: u64,
-    /// When it began, in seconds since 1970 by the storage's clock.
+    /// When it began, in milliseconds since 1970 by the storage's clock.
     pub(crate) begun: u64,
     /// Operations of the storage that it took.
     pub(crate) operations: u32,
     /// If it goes on: the last repository that was visited.
     pub(crate) done: Option<String>,
-    /// Those of the tags that pushes have added and that it has counted, as their records name
+    /// Those of the tags that pushes say to add and that it has counted, as their records name
     /// them.
     pub(crate) added_tags: Vec<String>,
     /// Whether there are more blobs than were counted.
@@ -81,7 +90,19 @@ impl Count {
     /// How long before `now` it began, both by the storage's clock.
     pub(crate) fn age(&self, now: SystemTime) -> Duration {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        now.saturating_sub(Duration::from_secs(self.begun))
+        now.saturating_sub(Duration::from_millis(self.begun))
+    }
+
+    /// The record of it when it is complete.
+    pub(crate) fn record(&self) -> QuotaRecord {
+        let id = u128::from_str_radix(&self.id, 16).unwrap_or_default();
+        QuotaRecord::Count { begun: self.begun, id }
+    }
+
+    /// Whether it has counted a tag that a push says to add.
+    pub(crate) fn has_tag(&self, tag: u128) -> bool {
+        let text = format!("{tag:032x}");
+        self.added_tags.contains(&text)
     }
 
     /// The parts of the blobs, unless there are none.
@@ -166,10 +187,12 @@ impl Added {
         tags.collect()
     }
 
-    /// Forgets blobs that were counted.
-    pub(crate) fn forget(&mut self, counted: &BTreeMap<u128, u64>) {
-        self.0.retain(|(record, _)| {
-            !matches!(record, QuotaRecord::AddedBlob { blob, .. } if counted.contains_key(blob))
+    /// Forgets what was counted.
+    pub(crate) fn forget(&mut self, count: &Count, blobs: &BTreeMap<u128, u64>) {
+        self.0.retain(|(record, _)| match record {
+            QuotaRecord::AddedBlob { blob, .. } => !blobs.contains_key(blob),
+            QuotaRecord::AddedTag { tag, .. } => !count.has_tag(*tag),
+            _ => false,
         });
     }
 
@@ -184,8 +207,8 @@ impl Added {
 }
 
 impl<S: Storage> Store<S> {
-    /// What was counted, or was counted so far. What is damaged was not.
-    pub(crate) async fn quota_count(
+    /// What one count has found, or has found so far. What is damaged was not counted.
+    pub(crate) async fn read_count(
         &self,
         quota: &QuotaName,
         record: QuotaRecord,
@@ -195,6 +218,35 @@ impl<S: Storage> Store<S> {
             Err(StorageError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// What was counted for a rule: by the complete count that began last, if it was for the same
+    /// repositories.
+    pub(crate) async fn counted(
+        &self,
+        rule: &QuotaRule,
+        quota: &QuotaName,
+    ) -> Result<Option<Count>, StorageError> {
+        let collection = Collection::Quota(quota.clone());
+        for _ in 0..LOOKS {
+            let mut pages = Pages::new(&collection, Some(Cursor(COUNTS.to_owned())), PAGE);
+            let mut last = None;
+            'list: while let Some(entries) = pages.next(&self.storage).await? {
+                for entry in entries {
+                    match entry.key {
+                        // They are in order.
+                        Key::Quota(_, record @ QuotaRecord::Count { .. }) => last = Some(record),
+                        _ => break 'list,
+                    }
+                }
+            }
+            let Some(last) = last else { return Ok(None) };
+            // One that is gone by now was replaced.
+            if let Some(count) = self.read_count(quota, last).await? {
+                return Ok(Some(count).filter(|count| count.is_of(rule)));
+            }
+        }
+        Ok(None)
     }
 
     pub(crate) async fn write_count(

@@ -2,7 +2,7 @@
 
 use crate::store::Store;
 use roadstead_bridge::contents::{QuotaUsage, QuotasAnswer};
-use roadstead_storage::{QuotaName, QuotaRecord, Storage, StorageError};
+use roadstead_storage::{QuotaName, Storage, StorageError};
 
 impl<S: Storage> Store<S> {
     /// How much of each quota is used, as pushes are admitted by it.
@@ -10,10 +10,13 @@ impl<S: Storage> Store<S> {
         let mut answer = QuotasAnswer::default();
         for rule in self.quotas.all() {
             let Some(quota) = QuotaName::parse(rule.name()) else { continue };
-            let added = self.quota_added(&quota).await?;
-            let count = self.quota_count(&quota, QuotaRecord::Count).await?;
-            let count = count.filter(|count| count.is_of(rule));
-            let begun = count.as_ref().map(|count| count.begun);
+            let mut added = self.quota_added(&quota).await?;
+            let count = self.counted(rule, &quota).await?;
+            if let Some(count) = &count {
+                let found = self.counted_of(&quota, count, added.blobs().into_keys()).await?;
+                added.forget(count, &found);
+            }
+            let begun = count.as_ref().map(|count| count.begun / 1000);
             let count = count.unwrap_or_default();
             let bytes =
                 added.blobs().values().fold(count.bytes, |sum, size| sum.saturating_add(*size));

@@ -1,20 +1,16 @@
 //! Quotas: what counts, when space comes back, and what several pushes at once may add.
 
+mod at_once;
+
 use crate::collection::questions::get;
 use crate::collection::world::{Client, DAY, DELETES, World, condemn, name, order};
 use bytes::Bytes;
-use futures::future::join_all;
 use roadstead_bridge::contents::{CONTENTS, ContentsAnswer, QUOTAS, QuotaUsage, QuotasAnswer};
-use roadstead_cloud::{CloudStorage, Options};
-use roadstead_directory::{Directory, DirectoryStorage};
-use roadstead_kit::body::NativeBodies;
 use roadstead_kit::bucket::MemoryBucket;
-use roadstead_kit::directory::NativeDirectory;
 use roadstead_kit::images::{IMAGE, INDEX, image};
 use roadstead_kit::native::NativeRegistry;
 use roadstead_storage::{Collection, Key, Pages, QuotaName, QuotaRecord, Storage};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The rule of most tests.
@@ -59,9 +55,11 @@ async fn records(storage: &impl Storage, rule: &str) -> Vec<QuotaRecord> {
     records
 }
 
-/// What was counted for a rule: blobs, bytes and tags.
+/// What was counted for a rule at last: blobs, bytes and tags.
 async fn counted(storage: &impl Storage, rule: &str) -> (u64, u64, u64) {
-    let key = Key::Quota(QuotaName::parse(rule).unwrap(), QuotaRecord::Count);
+    let is_count = |record: &QuotaRecord| matches!(record, QuotaRecord::Count { .. });
+    let last = records(storage, rule).await.into_iter().rfind(is_count).unwrap();
+    let key = Key::Quota(QuotaName::parse(rule).unwrap(), last);
     let count: Value = serde_json::from_slice(&storage.read(&key).await.unwrap()).unwrap();
     let number = |name: &str| count[name].as_u64().unwrap();
     (number("blobs"), number("bytes"), number("tags"))
@@ -100,6 +98,7 @@ async fn what_is_shared_counts_once_over<W: World>(world: W) {
     ]});
     client.push("team/a", "index", INDEX, &index).await;
     client.push_blob("team/a", "no manifest's").await;
+    world.pass(Duration::from_mins(20));
     let report = client.run(&world, order()).await;
     assert_eq!(report.failure, None);
     // The configuration, three layers, one blob, and the manifests.
@@ -118,7 +117,10 @@ async fn what_is_shared_counts_once_over<W: World>(world: W) {
     assert_eq!(counted(&storage, "none").await, (0, 0, 0));
     for rule in ["team", "all", "none"] {
         let left = records(&storage, rule).await;
-        assert!(matches!(left[..], [QuotaRecord::Count, QuotaRecord::Found(_, 0)]), "{left:?}");
+        assert!(
+            matches!(left[..], [QuotaRecord::Count { .. }, QuotaRecord::Found(_, 0)]),
+            "{left:?}"
+        );
     }
     // All of it is known.
     assert_eq!(push(&client, "team/new", "v1", &shared).await.0, 201);
@@ -210,7 +212,7 @@ async fn a_count_goes_on_push_by_push() {
         // The first ones come where was counted already.
         assert_eq!(push(&client, "team/0", &format!("new{pushes}"), &layer).await.0, 201);
         let records = records(&storage, "team").await;
-        if records.contains(&QuotaRecord::Count) {
+        if records.iter().any(|record| matches!(record, QuotaRecord::Count { .. })) {
             break;
         }
         assert!(records.contains(&QuotaRecord::Counting), "{records:?}");
@@ -219,18 +221,8 @@ async fn a_count_goes_on_push_by_push() {
     let layers = 60 + pushes as u64;
     let total = 6 + layers * (100 + manifest_size(&text(1, 100)));
     // Whatever was counted, and added since, is all of it.
-    let used = async || {
-        let (_, mut bytes, _) = counted(&storage, "team").await;
-        let mut added = std::collections::BTreeMap::new();
-        for record in records(&storage, "team").await {
-            if let QuotaRecord::AddedBlob { blob, size, .. } = record {
-                added.insert(blob, size);
-            }
-        }
-        bytes += added.values().sum::<u64>();
-        bytes
-    };
-    assert_eq!(used().await, total);
+    let answer: QuotasAnswer = get(&client, QUOTAS).await;
+    assert_eq!(answer.quotas[0].bytes, total);
     // A rule for other repositories is counted anew.
     let other = self::client(&world, "team team/0,team/1* 1MiB");
     push(&other, "team/1", "v2", "layer").await;
@@ -254,6 +246,69 @@ async fn what_a_push_that_died_was_to_add_counts_for_a_while() {
     assert!(!records(&storage, "team").await.contains(&died));
 }
 
+/// Rewrites the last count for a rule.
+async fn rewrite(storage: &impl Storage, change: impl FnOnce(&mut Value)) -> QuotaRecord {
+    let is_count = |record: &QuotaRecord| matches!(record, QuotaRecord::Count { .. });
+    let last = records(storage, "team").await.into_iter().rfind(is_count).unwrap();
+    let key = Key::Quota(QuotaName::parse("team").unwrap(), last);
+    let mut count: Value = serde_json::from_slice(&storage.read(&key).await.unwrap()).unwrap();
+    change(&mut count);
+    storage.write(&key, count.to_string().into()).await.unwrap();
+    last
+}
+
+#[tokio::test]
+async fn large_counts_are_left_to_collections() {
+    let world = MemoryBucket::default();
+    let (client, storage) = (client(&world, "team team/** 1 tag"), world.storage());
+    assert_eq!(push(&client, "team/a", "v1", "layer").await.0, 201);
+    assert_eq!(client.status("DELETE", "/v2/team/a/manifests/v1").await, 202);
+    world.pass(DAY);
+    let last = rewrite(&storage, |count| count["blobs"] = json!(20_001)).await;
+    assert_eq!(put(&client, "team/a", "v2", "layer").await.0, 403);
+    assert!(records(&storage, "team").await.contains(&last));
+    client.run(&world, order()).await;
+    assert!(!records(&storage, "team").await.contains(&last));
+    assert_eq!(put(&client, "team/a", "v2", "layer").await.0, 201);
+}
+
+/// A count that began earlier and ended later says less, and one that is damaged nothing.
+#[tokio::test]
+async fn the_count_that_began_last_counts() {
+    let world = MemoryBucket::default();
+    let (client, storage) = (client(&world, RULE), world.storage());
+    assert_eq!(push(&client, "team/a", "v1", &text(1, 7000)).await.0, 201);
+    client.run(&world, order()).await;
+    let last = rewrite(&storage, |_| {}).await;
+    let QuotaRecord::Count { begun, .. } = last else { panic!("{last:?}") };
+    let quota = QuotaName::parse("team").unwrap();
+    let text_of = storage.read(&Key::Quota(quota.clone(), last)).await.unwrap();
+    let mut count: Value = serde_json::from_slice(&text_of).unwrap();
+    (count["bytes"], count["begun"]) = (json!(0), json!(begun - 1000));
+    let earlier = QuotaRecord::Count { begun: begun - 1000, id: u128::MAX };
+    storage.write(&Key::Quota(quota.clone(), earlier), count.to_string().into()).await.unwrap();
+    assert_eq!(push(&client, "team/a", "v2", &text(2, 1000)).await.0, 403);
+    storage.write(&Key::Quota(quota, last), "{".into()).await.unwrap();
+    assert_eq!(put(&client, "team/a", "v2", &text(2, 1000)).await.0, 403);
+}
+
+/// A repository that cannot be read is passed over.
+#[tokio::test]
+async fn damage_holds_up_no_push() {
+    let world = MemoryBucket::default();
+    let (client, storage) = (client(&world, "all ** 10MiB; few ** 5 tags"), world.storage());
+    let blob = client.push_blob("bad", vec![0; 5 << 20]).await;
+    storage.link(&Key::Revision(name("bad"), blob.clone()), &blob, None).await.unwrap();
+    assert_eq!(push(&client, "good", "v1", "layer").await.0, 201);
+    // It is counted again.
+    world.pass(DAY);
+    assert_eq!(push(&client, "good", "v2", "layer").await.0, 201);
+    let answer: QuotasAnswer = get(&client, QUOTAS).await;
+    assert!(answer.quotas.iter().all(|usage| usage.incomplete), "{answer:?}");
+    let contents: ContentsAnswer = get(&client, CONTENTS).await;
+    assert!(contents.repositories[0].incomplete && !contents.repositories[1].incomplete);
+}
+
 /// What a refused or failed push was to add is taken back at once.
 #[tokio::test]
 async fn a_refused_push_leaves_nothing() {
@@ -264,84 +319,15 @@ async fn a_refused_push_leaves_nothing() {
     assert_eq!((status, &detail["rule"]), (403, &json!("two")));
     for rule in ["one", "two"] {
         let left = records(&storage, rule).await;
-        assert!(matches!(left[..], [QuotaRecord::Count, QuotaRecord::Found(..)]), "{left:?}");
+        assert!(
+            matches!(left[..], [QuotaRecord::Count { .. }, QuotaRecord::Found(..)]),
+            "{left:?}"
+        );
     }
     let missing = Bytes::from(image("config", "missing").to_string());
     let response = client.ask("PUT", "/v2/a/manifests/v1", IMAGE, missing).await;
     assert_eq!(response.status(), 400);
     assert_eq!(records(&storage, "one").await.len(), 2);
-}
-
-/// Many threads over a directory, and many requests over a bucket: never more than there is room
-/// for, and of pushes that come one after the other all for which there is.
-#[test]
-fn of_many_pushes_at_once_not_too_many_are_admitted() {
-    const THREADS: usize = 6;
-    let root = tempfile::tempdir().unwrap();
-    let directory = Arc::new(Directory::open(root.path()).unwrap());
-    let size = 1000 + manifest_size(&text(1, 1000));
-    let settings = [("REGISTRY_POLICY_QUOTAS", "all ** 10KiB 4 tags")];
-    let storage = |directory| DirectoryStorage(NativeDirectory::new(directory));
-    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let admitted: usize = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|thread| {
-                let directory = Arc::clone(&directory);
-                scope.spawn(move || {
-                    let registry = NativeRegistry::new(storage(directory), &settings).unwrap();
-                    let client = Client(registry);
-                    let push = async |number: usize| {
-                        client.push_blob("a", "config").await;
-                        let layer = text(number, 1000);
-                        if client.status("POST", "/v2/a/blobs/uploads/").await == 403 {
-                            return 403;
-                        }
-                        client.push_blob("a", &layer).await;
-                        put(&client, "a", &format!("v{number}"), &layer).await.0
-                    };
-                    let statuses: Vec<u16> =
-                        (0..3).map(|at| runtime().block_on(push(thread * 3 + at))).collect();
-                    assert!(
-                        statuses.iter().all(|status| [201, 403].contains(status)),
-                        "{statuses:?}"
-                    );
-                    statuses.into_iter().filter(|status| *status == 201).count()
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-    });
-    assert!(admitted <= 4, "{admitted}");
-    assert!(admitted as u64 * size <= 10 * 1024);
-    let client = Client(NativeRegistry::new(storage(directory), &settings).unwrap());
-    let tags = runtime().block_on(client.ask("GET", "/v2/a/tags/list", IMAGE, Bytes::new()));
-    let tags: Value = serde_json::from_slice(tags.body()).unwrap_or_default();
-    assert_eq!(tags["tags"].as_array().map_or(0, Vec::len), admitted);
-}
-
-#[tokio::test]
-async fn pushes_to_a_bucket_at_once() {
-    let bucket = MemoryBucket::default();
-    let storage = || CloudStorage::<NativeBodies>::new(bucket.backend(""), Options::default());
-    let settings = [("REGISTRY_POLICY_QUOTAS", "all ** 1GiB 4 tags")];
-    let clients: Vec<Client> =
-        (0..4).map(|_| Client(NativeRegistry::new(storage(), &settings).unwrap())).collect();
-    clients[0].push_blob("a", "config").await;
-    clients[0].push_blob("a", "layer").await;
-    for round in 0..4 {
-        let pushes = clients
-            .iter()
-            .enumerate()
-            .map(async |(at, client)| put(client, "a", &format!("v{round}-{at}"), "layer").await.0);
-        let statuses = join_all(pushes).await;
-        assert!(statuses.iter().all(|status| [201, 403].contains(status)), "{statuses:?}");
-    }
-    for number in 0..4 {
-        put(&clients[0], "a", &format!("last{number}"), "layer").await;
-    }
-    let storage = storage();
-    let tags = storage.enumerate(&Collection::Tags(name("a")), None, 100).await.unwrap();
-    assert_eq!(tags.entries.len(), 4);
 }
 
 /// What is said to who may ask for maintenance: what there is, and by which figures pushes are
