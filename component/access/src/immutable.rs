@@ -55,9 +55,9 @@ pub struct ImmutableRule {
 
 /// Patterns, and exceptions from them.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Patterns<P> {
+pub(crate) struct Patterns<P> {
     /// All, if there is none.
-    these: Vec<P>,
+    pub(crate) these: Vec<P>,
     but: Vec<P>,
 }
 
@@ -154,7 +154,10 @@ impl Immutable {
 }
 
 impl<P> Patterns<P> {
-    fn parse(list: &str, parse: impl Fn(&str) -> Result<P, String>) -> Result<Self, String> {
+    pub(crate) fn parse(
+        list: &str,
+        parse: impl Fn(&str) -> Result<P, String>,
+    ) -> Result<Self, String> {
         let (mut these, mut but) = (Vec::new(), Vec::new());
         for item in items(list) {
             if item == "!" {
@@ -166,12 +169,12 @@ impl<P> Patterns<P> {
             }
         }
         if these.is_empty() && but.is_empty() {
-            return Err(FORM.to_owned());
+            return Err("a list names something, as in team/**".to_owned());
         }
         Ok(Self { these, but })
     }
 
-    fn fit(&self, fits: impl Fn(&P) -> bool) -> bool {
+    pub(crate) fn fit(&self, fits: impl Fn(&P) -> bool) -> bool {
         (self.these.is_empty() || self.these.iter().any(&fits)) && !self.but.iter().any(&fits)
     }
 }
@@ -187,12 +190,12 @@ impl TagPattern {
     }
 }
 
-fn uncommented(line: &str) -> &str {
+pub(crate) fn uncommented(line: &str) -> &str {
     line.split_once('#').map_or(line, |(before, _)| before)
 }
 
 /// The fields of a statement. Spaces beside commas are part of a list, and others end it.
-fn fields(statement: &str) -> Vec<String> {
+pub(crate) fn fields(statement: &str) -> Vec<String> {
     let mut fields: Vec<String> = Vec::new();
     for word in statement.split_whitespace() {
         match fields.last_mut() {

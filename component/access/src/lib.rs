@@ -17,6 +17,7 @@
 //!   ([`Keys`]).
 //!
 //! [`Immutable`] says which tags never change, whoever pushes: the policy has the patterns of the rules.
+//! [`Quotas`] says how much repositories may hold.
 //!
 //! [`Htpasswd`]: htpasswd::Htpasswd
 
@@ -27,6 +28,7 @@ pub mod htpasswd;
 mod immutable;
 mod keys;
 mod pattern;
+mod quotas;
 mod rules;
 mod scope;
 mod settings;
@@ -39,6 +41,7 @@ pub use authority::{Answer, Authority, Caller, Question, Refusal};
 pub use cache::{CredentialCache, Fingerprint};
 pub use immutable::{Immutable, ImmutableRule};
 pub use keys::{Keys, TOKEN_LIMIT, TokenError};
+pub use quotas::{QuotaRule, Quotas};
 pub use rules::{Action, Rules, Subject};
 pub use scope::{
     ACTIONS_LIMIT, ALL, Access, CATALOG, MAINTENANCE, REGISTRY, REPOSITORY, SCOPES_LIMIT,

@@ -32,6 +32,24 @@ impl Pattern {
         matches!(self.0.as_slice(), [part] if part == "**")
     }
 
+    /// What the names of all repositories begin with that fit it.
+    pub(crate) fn prefix(&self) -> String {
+        let mut prefix = String::new();
+        for part in &self.0 {
+            let (plain, ends) =
+                part.split_once('*').map_or((&**part, false), |(plain, _)| (plain, true));
+            // `**` may be no component at all, and then there is no slash before it.
+            if !prefix.is_empty() && !plain.is_empty() {
+                prefix.push('/');
+            }
+            prefix.push_str(plain);
+            if ends {
+                break;
+            }
+        }
+        prefix
+    }
+
     /// Whether a repository's name fits it.
     pub(crate) fn fits(&self, repository: &str) -> bool {
         let components: Vec<&str> = repository.split('/').collect();
@@ -71,7 +89,7 @@ pub(crate) fn like(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::like;
+    use super::{Pattern, like};
 
     #[test]
     fn stars() {
@@ -85,6 +103,22 @@ mod tests {
             ("ab", "abc", false),
         ] {
             assert_eq!(like(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_names_begin_with() {
+        for (pattern, prefix) in [
+            ("**", ""),
+            ("*/a", ""),
+            ("team", "team"),
+            ("team/**", "team"),
+            ("team/*", "team"),
+            ("team/a*/b", "team/a"),
+            ("team/**/b", "team"),
+            ("a/b/c", "a/b/c"),
+        ] {
+            assert_eq!(Pattern::parse(pattern).unwrap().prefix(), prefix, "{pattern}");
         }
     }
 }

@@ -47,6 +47,7 @@ pub mod cache;
 pub mod change;
 pub mod client;
 pub mod collect;
+pub mod contents;
 pub mod credentials;
 pub mod front;
 pub mod hashing;

@@ -42,7 +42,7 @@ pub use tls::{Acme, Certificate, Tls, TlsVersion};
 
 use ipnet::IpNet;
 use reader::Reader;
-use roadstead_access::{Auth, Immutable};
+use roadstead_access::{Auth, Immutable, Quotas};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -245,6 +245,8 @@ pub struct Config {
     pub immutable: Immutable,
     /// `REGISTRY_NOTIFICATIONS_*`: what is sent of events, and where.
     pub notifications: Notifications,
+    /// `REGISTRY_POLICY_QUOTAS`: how much repositories may hold.
+    pub quotas: Quotas,
     /// `REGISTRY_VALIDATION_MANIFESTS_SPARSE`: image manifests may name blobs
     /// that the repository does not hold.
     pub sparse_images: bool,
@@ -378,6 +380,7 @@ impl Config {
             collection: collection(&mut reader, delete_enabled),
             immutable: policy::immutable(&mut reader),
             notifications: Notifications::read(&mut reader),
+            quotas: policy::quotas(&mut reader),
             sparse_images: reader.read(&settings::VALIDATION_MANIFESTS_SPARSE),
             warning: reader.read(&settings::HTTP_WARNING),
             log_level: reader.read(&settings::LOG_LEVEL),

@@ -49,7 +49,7 @@ impl Level {
                 Self::Any,
                 Self::Objects(&["_condemned", "_needed", "data"]),
             ],
-            Collection::Records => &[Self::AnyObject],
+            Collection::Records | Collection::Quota(_) => &[Self::AnyObject],
             Collection::References(_) => &[Self::Any, Self::Any, Self::Objects(&["digests"])],
             Collection::Layers(_)
             | Collection::Moved(_)

@@ -1,6 +1,7 @@
 //! Every way in which a request can fail, and the response to the client.
 
 use crate::challenge::{Reason, Scope};
+use crate::over_quota::OverQuota;
 use http::{Method, StatusCode};
 use roadstead_oci::{
     Digest, ErrorCode, InvalidContentRange, InvalidDigest, InvalidManifest, InvalidName,
@@ -68,6 +69,8 @@ pub enum Error {
     Tag(InvalidTag),
     /// The tag never changes, by a rule of the settings.
     TagImmutable(Box<ImmutableTag>),
+    /// A quota of the settings has no room.
+    OverQuota(Box<OverQuota>),
     /// The query's `before` or `since` is no time. Holds the parameter's name.
     Time(&'static str),
     /// A tag has had so many manifests that they are not put into order.
@@ -180,7 +183,8 @@ impl Error {
                 (StatusCode::NOT_FOUND, ErrorCode::Unsupported)
             }
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
-            Self::Denied(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            // Clients try again after most others.
+            Self::Denied(_) | Self::OverQuota(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             Self::TooManyAttempts { .. } | Self::Collecting | Self::Scrubbing => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
@@ -278,6 +282,7 @@ impl Error {
                 "digest": found.digest.as_ref().map(Digest::as_str),
                 "rule": found.rule,
             }),
+            Self::OverQuota(over) => over.detail(),
             Self::HistoryTooLong { limit } => json!({ "limit": limit }),
             Self::DigestMismatch { expected, actual } => {
                 let actual = actual.as_ref().map(Digest::as_str);
@@ -351,6 +356,7 @@ impl fmt::Display for Error {
             Self::NameUnknown(name) => write!(f, "there is no repository {name}"),
             Self::Tag(error) => error.fmt(f),
             Self::TagImmutable(found) => found.fmt(f),
+            Self::OverQuota(over) => over.fmt(f),
             Self::Time(name) => {
                 write!(f, "{name} is not a time of RFC 3339, such as 2026-05-04T03:02:01Z")
             }

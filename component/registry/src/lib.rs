@@ -16,6 +16,7 @@ mod challenge;
 mod collect;
 mod error;
 mod gate;
+mod over_quota;
 mod route;
 mod scrub;
 mod store;
@@ -26,6 +27,7 @@ pub use challenge::{Reason, Scope};
 pub use collect::{Progress, Report, SliceOptions, TOMBSTONE_KEPT};
 pub use error::{Error, ImmutableTag};
 pub use gate::{Ask, Gate};
+pub use over_quota::{OverQuota, Resource};
 pub use route::{
     BlobAction, Caching, CollectionQuery, Effect, Event, HistoryRequest, MAX_TAGS, ManifestAction,
     PageRequest, Permission, ReferrersRequest, Route, RouteClass, StartUpload, TokenParameters,

@@ -12,6 +12,7 @@ mod explorer;
 mod history;
 mod immutable;
 mod messages;
+mod quotas;
 mod repositories;
 mod requests;
 mod scrub;

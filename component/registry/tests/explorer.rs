@@ -6,8 +6,8 @@
 use roadstead_kit::bucket::Conditions;
 use roadstead_kit::explorer::{
     Ask, Bound, Collected, Defect, Encounter, Fault, FaultKind, Found, Item, Medium, Meeting,
-    Meets, Phase, Scenario, Scrubber, Slip, collect_beside, encounter, explore, inject, meet,
-    scrub_beside,
+    Meets, Phase, Quota, Scenario, Scrubber, Slip, collect_beside, encounter, explore, inject,
+    meet, push_beside, scrub_beside,
 };
 
 /// The variable that asks for more orders.
@@ -628,5 +628,29 @@ fn a_collector_that_takes_manifests_away_wrongly_is_found() {
         let found = encounter(Medium::Bucket(Conditions::Ignored), &one, Some(slip), bound);
         eprintln!("{slip:?}: after {} interleavings", found.runs);
         assert!(found.violation.is_some(), "{slip:?} was not found");
+    }
+}
+
+/// Pushes that share a quota: near to its limit some may be refused that would have had room, and
+/// none is admitted for which there is none.
+#[test]
+fn pushes_share_a_quota() {
+    const QUOTAS: [Quota; 5] = [
+        Quota { pushes: &["a", "a"], limit: 1, counts: false },
+        Quota { pushes: &["a", "b"], limit: 2, counts: false },
+        Quota { pushes: &["a", "b"], limit: 2, counts: true },
+        Quota { pushes: &["a", "a"], limit: 2, counts: false },
+        Quota { pushes: &["a", "b", "c"], limit: 3, counts: false },
+    ];
+    for medium in Medium::ALL {
+        // A directory has many more orders, and threads meet in one elsewhere.
+        let quotas = if matches!(medium, Medium::Bucket(_)) { &QUOTAS[..] } else { &QUOTAS[..2] };
+        for quota in quotas {
+            let found = push_beside(medium, quota, bound(medium));
+            if let Some(violation) = found.violation {
+                panic!("{violation}");
+            }
+            assert!(found.runs > 10, "{medium:?} {quota:?}: {}", found.runs);
+        }
     }
 }

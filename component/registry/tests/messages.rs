@@ -7,7 +7,7 @@ use roadstead_oci::{
     InvalidPageSize, InvalidTag, InvalidUploadId, MediaType, Reference, RepositoryName, Tag,
     UploadId,
 };
-use roadstead_registry::{Error, ImmutableTag, Reason};
+use roadstead_registry::{Error, ImmutableTag, OverQuota, Reason, Resource};
 use std::collections::BTreeSet;
 
 const DOCUMENT: &str = include_str!("../../../docs/errors.md");
@@ -169,9 +169,20 @@ fn samples() -> Vec<Error> {
         samples.push(Error::TagImmutable(Box::new(ImmutableTag { tag, digest, rule, deletion })));
     }
     samples.extend([Error::Time("since"), Error::HistoryTooLong { limit: 7 }]);
+    samples.extend(quotas());
     samples.extend(identifiers());
     samples.extend(manifests().map(Error::Manifest));
     samples
+}
+
+/// Pushes that quotas refuse.
+fn quotas() -> [Error; 3] {
+    [(Resource::Bytes, Some(7)), (Resource::Bytes, None), (Resource::Tags, Some(1))].map(
+        |(resource, needed)| {
+            let rule = "team".to_owned();
+            Error::OverQuota(Box::new(OverQuota { rule, resource, used: 9, limit: 10, needed }))
+        },
+    )
 }
 
 /// Names, tags, digests, identifiers of uploads and numbers that are malformed.

@@ -1,6 +1,6 @@
 //! Lists: names for clients, and all objects of a kind for maintenance.
 
-use crate::key::{Key, Place, RECORDS, ROOT};
+use crate::key::{Key, Place, QUOTAS, QuotaName, RECORDS, ROOT};
 use roadstead_oci::{Digest, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
@@ -76,6 +76,8 @@ pub enum Collection {
     Blobs,
     /// [`Key::Record`] of the whole storage.
     Records,
+    /// [`Key::Quota`] of a rule.
+    Quota(QuotaName),
     /// [`Key::Layer`] of a repository.
     Layers(RepositoryName),
     /// [`Key::Revision`] of a repository.
@@ -109,6 +111,7 @@ impl Collection {
         match self {
             Self::Blobs => format!("{ROOT}/blobs/"),
             Self::Records => RECORDS.to_owned(),
+            Self::Quota(name) => format!("{QUOTAS}{name}/"),
             Self::Layers(name) => format!("{repositories}/{name}/_layers/"),
             Self::Revisions(name) => format!("{repositories}/{name}/_manifests/revisions/"),
             Self::Tags(name) | Self::TagHistories(name) => {
@@ -133,6 +136,7 @@ impl Collection {
             (Self::Sessions(_), Key::SessionObject(session, _)) => Some(Key::Session(session)),
             (Self::Blobs, key @ (Key::Blob(_) | Key::Tombstone(_) | Key::Need(_)))
             | (Self::Records, key @ Key::Record(_))
+            | (Self::Quota(_), key @ Key::Quota(..))
             | (Self::Layers(_), key @ Key::Layer(..))
             | (Self::Revisions(_), key @ Key::Revision(..))
             | (Self::Tags(_), key @ Key::Tag(..))

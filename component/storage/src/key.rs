@@ -29,6 +29,7 @@
 //!     _uploads/<id>/                               Session
 //!       <file>                                     SessionObject
 //! .roadstead/collect/<record>                      Record (ours)
+//! .roadstead/quotas/<rule>/<record>                Quota (ours)
 //! ```
 //!
 //! A `link` holds a digest as text. Distribution ignores files that it does not
@@ -36,8 +37,11 @@
 //! manifest, referrers are gathered when they are first asked for, and without
 //! hints a mount that names no repository may not find the blob.
 
+mod quota;
 mod record;
 
+pub(crate) use quota::DIRECTORY as QUOTAS;
+pub use quota::{QuotaName, QuotaRecord};
 pub(crate) use record::DIRECTORY as RECORDS;
 pub use record::{Record, Shard};
 
@@ -46,7 +50,7 @@ use roadstead_oci::{Digest, Manifest, MediaType, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What every key begins with, except records of garbage collection.
+/// What every key begins with, except records of garbage collection and of quotas.
 pub const ROOT: &str = "docker/registry/v2";
 
 /// An object of the registry, by what it is.
@@ -126,6 +130,8 @@ pub enum Key {
     References(RepositoryName, Digest),
     /// What garbage collection remembers.
     Record(Record),
+    /// What is remembered of a rule of quotas.
+    Quota(QuotaName, QuotaRecord),
     /// An upload session: all objects below it.
     Session(UploadSession),
     /// An object of an upload session.
@@ -151,6 +157,7 @@ impl Key {
             | Self::Session(_)
             | Self::SessionObject(..) => false,
             Self::Record(record) => record.is_durable(),
+            Self::Quota(_, record) => record.is_durable(),
             Self::Blob(_)
             | Self::Tombstone(_)
             | Self::Need(_)
@@ -192,6 +199,7 @@ impl Key {
             Self::MovedRevision(..) => MOVED_REVISION_LIMIT,
             Self::References(..) => REFERENCES_LIMIT,
             Self::Record(record) => record.value_limit(),
+            Self::Quota(_, record) => record.value_limit(),
             Self::MediaType(..) => MediaType::MAX_LENGTH + 1,
             // A descriptor repeats the annotations of its manifest.
             Self::Referrer { .. } => 2 * Manifest::MAX_SIZE,
@@ -210,6 +218,10 @@ impl Key {
     pub fn parse(text: &str) -> Result<Self, InvalidKey> {
         if let Some(record) = text.strip_prefix(record::DIRECTORY) {
             return Record::parse(record).map(Self::Record).ok_or(InvalidKey);
+        }
+        if let Some(record) = text.strip_prefix(quota::DIRECTORY) {
+            let parsed = QuotaRecord::parse(record);
+            return parsed.map(|(name, record)| Self::Quota(name, record)).ok_or(InvalidKey);
         }
         let rest = text.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/'));
         let rest = rest.ok_or(InvalidKey)?;
@@ -460,6 +472,7 @@ impl fmt::Display for Key {
                 write!(f, "{ROOT}/repositories/{name}/_references/{}/digests", Place(digest))
             }
             Self::Record(record) => write!(f, "{}{record}", record::DIRECTORY),
+            Self::Quota(name, record) => write!(f, "{}{name}/{record}", quota::DIRECTORY),
             Self::Session(session) => write!(f, "{ROOT}/repositories/{session}"),
             Self::SessionObject(session, file) => {
                 write!(f, "{ROOT}/repositories/{session}/{}", file.as_str())

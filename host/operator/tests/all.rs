@@ -7,6 +7,7 @@ mod cert;
 mod config;
 mod content;
 mod doctor;
+mod du;
 mod gc;
 mod history;
 mod htpasswd;

@@ -14,7 +14,7 @@ struct Cli {
 
 /// A registry that gives these answers one after the other, and the requests that
 /// it received.
-fn serve(answers: &[(u16, &str)]) -> (String, Arc<Mutex<Vec<String>>>) {
+pub(crate) fn serve(answers: &[(u16, &str)]) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::<Mutex<Vec<String>>>::default();

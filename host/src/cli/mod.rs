@@ -19,7 +19,7 @@ use program::FILE_VARIABLE;
 use roadstead_config::{Config, Given, Settings, manual};
 use roadstead_embedded::COMPONENT;
 use roadstead_operator::{
-    Output, cert, config, config_file, doctor, gc, health, history, htpasswd, rescue, rm,
+    Output, cert, config, config_file, doctor, du, gc, health, history, htpasswd, rescue, rm,
 };
 use roadstead_transfer::{export, import, inventory, key, mirror};
 use sources::Sources;
@@ -72,6 +72,7 @@ enum Command {
     Cert(cert::Args),
     Config(config::Args),
     Doctor(doctor::Args),
+    Du(du::Args),
     Export(Box<export::Args>),
     /// Ask the registry of these settings whether it answers, as a container's health check
     Health {
@@ -188,6 +189,7 @@ fn run(commit: Option<&'static str>) -> anyhow::Result<ExitCode> {
         Command::Rescue(args) => return Ok(storage::rescue(&args)),
         Command::Rm(args) => return Ok(storage::rm(&args)),
         Command::History(args) => return Ok(storage::history(&args)),
+        Command::Du(args) => return Ok(storage::du(&args)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -459,12 +459,13 @@ impl Section {
 }
 
 /// The sections that must not be empty in a file.
-pub(crate) static NOT_EMPTY: [&Section; 9] = [
+pub(crate) static NOT_EMPTY: [&Section; 10] = [
     &AUTH_HTPASSWD,
     &AUTH_TOKEN,
     &AUTH_OIDC,
     &RULES,
     &IMMUTABLE,
+    &QUOTAS,
     &STORAGE_S3,
     &STORAGE_GCS,
     &STORAGE_AZURE,

@@ -6,6 +6,9 @@ use super::{Scope, Section, Setting, table};
 pub(crate) static IMMUTABLE: Section =
     Section::not_empty("policy.immutable", "write rules, or remove it if every tag may be moved");
 
+pub(crate) static QUOTAS: Section =
+    Section::not_empty("policy.quotas", "write rules, or remove it if there is no limit");
+
 table! {
     POLICY_TABLE:
 
@@ -20,4 +23,16 @@ table! {
     )
     .ours()
     .help("tags that never change, as in: releases team/** v[0-9].*");
+
+    POLICY_QUOTAS: Statements = Setting::new(
+        "policy.quotas",
+        Scope::Component,
+        Statements("rules; as text, with `;` or line breaks between them"),
+        "How much repositories may hold: `team team/**, !team/scratch/** 50GiB 1000 tags`. A rule \
+         has a name, patterns of repositories, which share its limits, and limits: bytes, with KiB \
+         to PiB or kB to PB, tags, or both. What several repositories hold counts once. A push \
+         beyond a limit is refused.",
+    )
+    .ours()
+    .help("how much repositories may hold, as in: team team/** 50GiB 1000 tags");
 }

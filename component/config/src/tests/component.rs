@@ -120,6 +120,7 @@ fn both_understand_the_same() {
             "storage.azure.credentials.type" => &["shared_key", "client_secret"],
             "storage.azure.serviceurl" | "storage.gcs.endpoint" => &["http://127.0.0.1:4443"],
             "policy.immutable" => &["releases ** v.*", "days a,!b [0-9]{1,2} deletable"],
+            "policy.quotas" => &["team team/** 50GiB", "all ** 5 tags; a a,!b 1MB"],
             _ => &["true", "false", "abc", "/data", "5242880"],
         }
     };
@@ -170,6 +171,7 @@ fn both_understand_the_same() {
                 (location(config), origins(config)),
                 (config.delete_enabled, config.read_only, config.sparse_images, config.redirect),
                 (config.host.clone(), config.warning.clone(), config.immutable.clone()),
+                config.quotas.clone(),
             )
         };
         assert_eq!(decisions(&component), decisions(&host), "{variables:?}: {told:?}");

@@ -258,6 +258,7 @@ fn keys_that_need_a_value() {
             &[("policy.immutable", EMPTY)],
             "policy.immutable in config.yml holds nothing: write rules",
         ),
+        (&[("policy.quotas", EMPTY)], "policy.quotas in config.yml holds nothing: write rules"),
         (&[("auth.rules", Some(""))], "auth.rules in config.yml holds nothing: write rules"),
         (&[("auth.rules[0]", Some(" "))], "auth.rules in config.yml holds nothing: write rules"),
         (

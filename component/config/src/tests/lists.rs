@@ -121,6 +121,32 @@ fn rules_of_immutable_tags() {
 }
 
 #[test]
+fn rules_of_quotas() {
+    for variables in [
+        &[("POLICY_QUOTAS", "one a,b 5GiB; two c 7 tags")][..],
+        &[("POLICY_QUOTAS", "one a,b 5GiB\ntwo c 7 tags # few")],
+        &[("POLICY_QUOTAS_10", "two c 7 tags"), ("POLICY_QUOTAS_2", "one a, b 5GiB")],
+    ] {
+        let config = read(variables).unwrap();
+        let rules: Vec<_> = config
+            .quotas
+            .all()
+            .iter()
+            .map(|rule| (rule.name(), rule.bytes(), rule.tags()))
+            .collect();
+        assert_eq!(rules, [("one", Some(5 << 30), None), ("two", None, Some(7))], "{variables:?}");
+    }
+    for (variables, expected) in [
+        (&[("POLICY_QUOTAS", "one a")][..], "\"one a\": a rule has a name"),
+        (&[("POLICY_QUOTAS_0", "one a 5 GB 1")], "\"1\" is not a limit"),
+    ] {
+        let problem = problem(variables);
+        assert!(problem.starts_with("REGISTRY_POLICY_QUOTAS: "), "{problem}");
+        assert!(problem.contains(expected), "{problem}");
+    }
+}
+
+#[test]
 fn no_rules_and_rules_that_allow_nothing() {
     for (variables, some) in [
         (&[][..], false),

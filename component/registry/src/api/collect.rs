@@ -47,6 +47,11 @@ impl<S: Storage> Registry<S> {
             CollectionQuery::Usage(after) => {
                 answer(&self.store.usage(after, LARGEST_SLICE).await.map_err(internal)?)
             }
+            CollectionQuery::Contents(after) => {
+                let contents = self.store.contents(after.as_deref(), LARGEST_SLICE).await;
+                answer(&contents.map_err(internal)?)
+            }
+            CollectionQuery::Quotas => answer(&self.store.quotas_used().await.map_err(internal)?),
             CollectionQuery::Why(digest, after) => {
                 answer(&self.store.why(&digest, after, LARGEST_SLICE).await.map_err(internal)?)
             }

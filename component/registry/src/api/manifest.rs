@@ -5,7 +5,7 @@ use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, IMMUTABLE, REVALIDATE, Registry, empty, insert, internal,
     not_modified,
 };
-use crate::store::{Referrer, Refusal};
+use crate::store::{Push, Referrer, Refusal};
 use crate::{Body, Error, ManifestAction, Route};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -129,9 +129,17 @@ impl<S: Storage> Registry<S> {
         // Links that a collector has moved are restored, even if the rest may be missing.
         let missing = self.store.missing_blobs(name, &digests).await.map_err(internal)?;
         check(missing, complete)?;
+        let size = bytes.len() as u64;
+        let push = Push { name, digest: &digest, size, manifest: &manifest, tags: &tags };
+        let admitted = self.store.admit(&push).await;
+        let admitted = admitted.map_err(|refusal| refused(refusal, internal))?;
         let stored =
             self.store.put_manifest(name, &digest, &manifest, bytes, &tags, complete).await;
-        check(stored.map_err(|refusal| refused(refusal, internal))?, complete)?;
+        let stored = stored.map_err(|refusal| refused(refusal, internal));
+        if let Err(error) = stored.and_then(|missing| check(missing, complete)) {
+            self.store.withdraw(admitted).await;
+            return Err(error);
+        }
         let mut response = pushed(name, digest, &manifest, &named);
         if let Some(stored_as) = stored_as {
             response.extensions_mut().insert(stored_as);
@@ -144,6 +152,7 @@ impl<S: Storage> Registry<S> {
 pub(super) fn refused(refusal: Refusal, failed: impl FnOnce(StorageError) -> Error) -> Error {
     match refusal {
         Refusal::Immutable(tag) => Error::TagImmutable(tag),
+        Refusal::Quota(over) => Error::OverQuota(over),
         Refusal::Storage(error) => failed(error),
     }
 }

@@ -22,7 +22,7 @@ use caching::CacheDirective;
 use change::Intent;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use roadstead_access::{Caller, Immutable};
+use roadstead_access::{Caller, Immutable, Quotas};
 use roadstead_bridge::account::{REQUEST_ID, request_id};
 use roadstead_bridge::{Account, Services, log};
 use roadstead_config::{Collection, Config};
@@ -75,6 +75,8 @@ pub struct Switches {
     pub sparse: bool,
     /// Which tags never change.
     pub immutable: Immutable,
+    /// How much repositories may hold.
+    pub quotas: Quotas,
     /// A native host in front may cache responses. Not over a bucket, where
     /// writes by other instances do not invalidate them.
     pub cached: bool,
@@ -95,6 +97,7 @@ impl Switches {
             collection: config.collection,
             sparse: config.sparse_images,
             immutable: config.immutable.clone(),
+            quotas: config.quotas.clone(),
             cached: services.front && services.storage,
             reported: services.front,
             notifies: services.front && services.notifications,
@@ -125,7 +128,8 @@ impl<S: Storage> Registry<S> {
     /// A registry that keeps its content in `storage`, and serves the requests
     /// that `gate` permits.
     pub fn new(storage: S, switches: Switches, gate: Gate) -> Self {
-        let store = Store::new(storage, switches.read_only, switches.immutable.clone());
+        let (immutable, quotas) = (switches.immutable.clone(), switches.quotas.clone());
+        let store = Store::new(storage, switches.read_only, immutable, quotas);
         let (collecting, scrubbing) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { store, switches, gate, collecting, scrubbing }
     }

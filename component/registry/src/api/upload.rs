@@ -1,6 +1,7 @@
 //! Uploads of blobs (end-4, end-5, end-6, end-11, end-13, end-14).
 
 use super::change::Stored;
+use super::manifest::refused;
 use super::{
     Answer, Call, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, Registry, empty, insert, internal,
 };
@@ -21,6 +22,12 @@ impl<S: Storage> Registry<S> {
         caller: &Caller,
         call: &mut Call<S::Upload>,
     ) -> Answer<S> {
+        let digest = match &start {
+            StartUpload::Mount { digest, .. } | StartUpload::Whole(digest) => Some(digest),
+            StartUpload::Session => None,
+        };
+        let allowed = self.store.check_upload(&name, digest).await;
+        allowed.map_err(|refusal| refused(refusal, internal))?;
         if let StartUpload::Mount { digest, from } = &start {
             // A repository that the caller may not read is treated as missing.
             let readable = |from: &RepositoryName| self.gate.may(caller, Action::Pull, from);

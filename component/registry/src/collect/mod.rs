@@ -8,6 +8,8 @@
 
 mod act;
 mod blobs;
+mod contents;
+mod counting;
 mod decisions;
 mod lease;
 mod links;
@@ -23,6 +25,8 @@ mod run;
 mod state;
 mod untagged;
 
+pub(crate) use contents::beginning;
+pub(crate) use counting::CountOrder;
 pub(crate) use decisions::Objects;
 pub(crate) use lease::Stopwatch;
 pub(crate) use names::percent as percent_of_names;

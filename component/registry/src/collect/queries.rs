@@ -169,7 +169,7 @@ impl<S: Storage> Store<S> {
         Ok(answer)
     }
 
-    fn looker(&self) -> Run<'_, S> {
+    pub(super) fn looker(&self) -> Run<'_, S> {
         let now = SystemTime::UNIX_EPOCH;
         self.slice_of(&LOOK, 0, now, now, State::default())
     }

@@ -268,7 +268,8 @@ impl<S: Storage> Run<'_, S> {
             Stage::Untagged { done, within } => self.untagged(done, within).await?,
             Stage::Blobs { shard } => self.blobs(shard).await?,
             Stage::Act(act) => self.act(act).await?,
-            Stage::End => return Ok(true),
+            // Of what is left now.
+            Stage::End => return self.count_quotas().await,
         }
         Ok(false)
     }

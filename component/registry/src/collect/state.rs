@@ -26,6 +26,8 @@ pub(super) struct State {
     pub(super) marked: Option<u64>,
     /// Whether a manifest has come lately that Roadstead did not write.
     pub(super) foreign: bool,
+    /// For how many rules of quotas it was counted again.
+    pub(super) quotas: usize,
     pub(super) report: Report,
 }
 

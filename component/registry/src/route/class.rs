@@ -208,6 +208,8 @@ mod tests {
             ("POST", "/v2/_roadstead/scrub", "scrub", None, Read, "", None),
             ("GET", "/v2/_roadstead/collect/reports", "collect", None, Read, "", None),
             ("GET", "/v2/_roadstead/collect/usage?last=a", "collect", None, Read, "", None),
+            ("GET", "/v2/_roadstead/collect/contents?last=a@0", "collect", None, Read, "", None),
+            ("GET", "/v2/_roadstead/collect/quotas", "collect", None, Read, "", None),
             ("GET", "/v2/_roadstead/collect/why/DIGEST", "collect", None, Read, "", None),
             ("POST", "/v2/token", "token", None, Read, "", None),
             (

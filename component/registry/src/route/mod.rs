@@ -11,7 +11,7 @@ mod tests;
 pub(crate) use class::MISSING_TTL;
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
 
-use roadstead_bridge::{collect, health, scrub};
+use roadstead_bridge::{collect, contents, health, scrub};
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
 use roadstead_storage::UploadSession;
 use std::time::SystemTime;
@@ -68,6 +68,10 @@ pub enum CollectionQuery {
     Usage(Option<String>),
     /// Why a blob is there, by the repositories after one.
     Why(Digest, Option<String>),
+    /// What the repositories hold after the end of an answer.
+    Contents(Option<String>),
+    /// How much of quotas is used.
+    Quotas,
 }
 
 /// Where the parameters of a token request are. They are parsed where tokens are
@@ -192,6 +196,8 @@ impl Route {
             Self::Collection(CollectionQuery::Why(digest, _)) => {
                 format!("{}{digest}", collect::WHY)
             }
+            Self::Collection(CollectionQuery::Contents(_)) => contents::CONTENTS.to_owned(),
+            Self::Collection(CollectionQuery::Quotas) => contents::QUOTAS.to_owned(),
             Self::Scrub => scrub::PATH.to_owned(),
             Self::Token(_) => "/v2/token".to_owned(),
             Self::Repository(name) => format!("/v2/{name}/_roadstead/repository"),

@@ -11,7 +11,7 @@ use crate::Error;
 use chrono::DateTime;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
-use roadstead_bridge::{collect, health, scrub};
+use roadstead_bridge::{collect, contents, health, scrub};
 use roadstead_oci::{
     Algorithm, Digest, InvalidDigest, InvalidReference, MediaType, PageSize, Reference,
     RepositoryName, Tag, UploadId,
@@ -165,6 +165,8 @@ fn collection(path: &str, query: Query<'_>) -> Result<Option<CollectionQuery>, E
     Ok(match path {
         collect::REPORTS => Some(CollectionQuery::Reports),
         collect::USAGE => Some(CollectionQuery::Usage(last())),
+        contents::CONTENTS => Some(CollectionQuery::Contents(last())),
+        contents::QUOTAS => Some(CollectionQuery::Quotas),
         _ => match path.strip_prefix(collect::WHY) {
             Some(digest) => Some(CollectionQuery::Why(parse_digest(&decode(digest))?, last())),
             None => None,

@@ -77,6 +77,8 @@ fn routes_print_as_they_parse() {
         (Method::POST, "/v2/_roadstead/scrub".to_owned()),
         (Method::GET, "/v2/_roadstead/collect/reports".to_owned()),
         (Method::GET, "/v2/_roadstead/collect/usage".to_owned()),
+        (Method::GET, "/v2/_roadstead/collect/contents".to_owned()),
+        (Method::GET, "/v2/_roadstead/collect/quotas".to_owned()),
         (Method::GET, format!("/v2/_roadstead/collect/why/{digest}")),
         (Method::DELETE, "/v2/a/b/_roadstead/repository".to_owned()),
         (Method::GET, "/v2/a/b/tags/list".to_owned()),

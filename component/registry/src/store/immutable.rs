@@ -9,6 +9,7 @@
 
 use super::Store;
 use crate::error::ImmutableTag;
+use crate::over_quota::OverQuota;
 use futures::future::try_join_all;
 use roadstead_access::ImmutableRule;
 use roadstead_oci::{Digest, MediaType, RepositoryName, Tag};
@@ -25,6 +26,8 @@ const STEP: usize = 1000;
 pub(crate) enum Refusal {
     /// A tag never changes.
     Immutable(Box<ImmutableTag>),
+    /// A quota has no room.
+    Quota(Box<OverQuota>),
     /// The storage failed.
     Storage(StorageError),
 }

@@ -8,6 +8,7 @@ mod deletions;
 mod history;
 mod immutable;
 mod manifests;
+mod quotas;
 mod referrers;
 mod repository;
 mod revisions;
@@ -17,9 +18,10 @@ mod tombstones;
 pub(crate) use blobs::Opened;
 pub(crate) use history::{HistoryPage, HistoryQuery, LONGEST, Recorded};
 pub(crate) use immutable::Refusal;
+pub(crate) use quotas::{Added, Count, Push, tag_hash};
 pub(crate) use referrers::Referrer;
 
-use roadstead_access::Immutable;
+use roadstead_access::{Immutable, Quotas};
 use roadstead_storage::Storage;
 
 /// The registry's content.
@@ -31,10 +33,12 @@ pub(crate) struct Store<S> {
     read_only: bool,
     /// Which tags never change.
     immutable: Immutable,
+    /// How much repositories may hold.
+    pub(crate) quotas: Quotas,
 }
 
 impl<S: Storage> Store<S> {
-    pub(crate) fn new(storage: S, read_only: bool, immutable: Immutable) -> Self {
-        Self { storage, read_only, immutable }
+    pub(crate) fn new(storage: S, read_only: bool, immutable: Immutable, quotas: Quotas) -> Self {
+        Self { storage, read_only, immutable, quotas }
     }
 }

@@ -3,7 +3,7 @@
 
 mod costs;
 mod life;
-mod questions;
+pub(crate) mod questions;
 mod runs;
 mod untagged;
-mod world;
+pub(crate) mod world;

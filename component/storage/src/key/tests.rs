@@ -1,6 +1,6 @@
 //! Keys print to distribution's layout, and parse from it.
 
-use super::{InvalidKey, Key, Record, Shard};
+use super::{InvalidKey, Key, QuotaName, QuotaRecord, Record, Shard};
 use crate::{SessionFile, UploadSession};
 use roadstead_oci::{Algorithm, Digest, RepositoryName, Tag, UploadId};
 
@@ -69,9 +69,22 @@ impl Random {
         }
     }
 
+    fn quota(&mut self) -> QuotaRecord {
+        let bits = |random: &mut Self| u128::from(random.0.u64(..)) << random.below(64);
+        let (blob, id, size) = (bits(self), bits(self), self.0.u64(..) >> self.below(64));
+        match self.below(6) {
+            0 => QuotaRecord::AddedBlob { blob, size, id },
+            1 => QuotaRecord::AddedTag { tag: blob, id },
+            2 => QuotaRecord::Begun(id),
+            3 => QuotaRecord::Count { begun: size, id },
+            4 => QuotaRecord::Counting,
+            _ => QuotaRecord::Found(id, self.0.u8(..)),
+        }
+    }
+
     fn key(&mut self) -> Key {
         let (name, digest) = (self.repository(), self.digest());
-        match self.below(21) {
+        match self.below(22) {
             0 => Key::Blob(digest),
             1 => Key::Hint(digest, name),
             2 => Key::Layer(name, digest),
@@ -95,6 +108,9 @@ impl Random {
             18 => Key::MovedRevision(name, digest),
             17 => Key::RepositoryDeletion { repository: name, id: u128::from(self.0.u64(..)) },
             19 => Key::Quarantined(digest),
+            20 => {
+                Key::Quota(QuotaName::parse(self.one_of(&["a", "Te.am_-9"])).unwrap(), self.quota())
+            }
             _ => Key::SessionObject(self.session(), self.file()),
         }
     }
@@ -227,6 +243,17 @@ fn layout_of_garbage_collection() {
             Key::Record(Record::Live(0x1f, Shard::of("a").unwrap(), 7)),
             format!(".roadstead/collect/live-{:032x}-a-7", 0x1f),
         ),
+        (
+            Key::Quota(
+                QuotaName::parse("team").unwrap(),
+                QuotaRecord::AddedBlob { blob: 0x1f, size: 7, id: 9 },
+            ),
+            format!(".roadstead/quotas/team/added-blob-{:032x}-7-{:032x}", 0x1f, 9),
+        ),
+        (
+            Key::Quota(QuotaName::parse("team").unwrap(), QuotaRecord::Found(9, 0xa)),
+            format!(".roadstead/quotas/team/found-{:032x}-0a", 9),
+        ),
     ] {
         assert_eq!(key.to_string(), expected);
         assert_eq!(Key::parse(&expected), Ok(key));
@@ -251,6 +278,13 @@ fn what_is_no_key() {
         ".roadstead/collect/lease/",
         ".roadstead/collect/sighted-10",
         ".roadstead/collect/begun-1",
+        ".roadstead/quotas/counting",
+        ".roadstead/quotas/../counting",
+        ".roadstead/quotas/.a/counting",
+        ".roadstead/quotas/a/counting/",
+        ".roadstead/quotas/a/count-1-1",
+        ".roadstead/quotas/a/added-blob-1-1-1",
+        &format!(".roadstead/quotas/{}/counting", "a".repeat(65)),
         &format!(".roadstead/collect/actions-{:032x}-01", 1),
         // In the wrong directory, or under another spelling.
         &format!("docker/registry/v2/blobs/sha256/02/{hex}/data"),
@@ -329,6 +363,8 @@ fn names_do_not_decide_what_is_durable() {
                         | Record::Actions(..)
                 )
         );
+        let lost = lost
+            || matches!(&key, Key::Quota(_, record) if !matches!(record, QuotaRecord::Count { .. }));
         assert_eq!(key.is_durable(), !lost, "{key}");
         if let Some(companion) = key.companion() {
             assert_eq!(companion.companion(), None);

@@ -82,6 +82,7 @@ impl Index {
                 })
             }
             Collection::Records
+            | Collection::Quota(_)
             | Collection::TagHistory(..)
             | Collection::TagHistories(_)
             | Collection::Deletions(_)

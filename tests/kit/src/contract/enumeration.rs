@@ -7,7 +7,9 @@ use super::{
 };
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName};
-use roadstead_storage::{Collection, Cursor, Entry, Key, Record, Shard, Storage, UploadSession};
+use roadstead_storage::{
+    Collection, Cursor, Entry, Key, QuotaName, QuotaRecord, Record, Shard, Storage, UploadSession,
+};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -161,6 +163,9 @@ async fn check_repository<S: Testable>(storage: &S) {
     ] {
         check_all(storage, &collection, &expected(keys), began).await;
     }
+    for (quota, keys) in write_quotas(storage).await {
+        check_all(storage, &Collection::Quota(quota), &expected(keys), began).await;
+    }
     let mut all: Vec<_> = histories.values().flatten().cloned().collect();
     all.push((history, length(&digests[0])));
     check_all(storage, &Collection::TagHistories(name.clone()), &expected(all), began).await;
@@ -193,6 +198,32 @@ async fn write_announcements<S: Storage>(
     for key in deletions.into_iter().chain(whole).chain(moves) {
         storage.write(&key, Bytes::from_static(b"a tag")).await.unwrap();
         written.push((key, 5));
+    }
+    written
+}
+
+/// What is remembered of two quotas, of which the name of one is the beginning of the other's.
+async fn write_quotas<S: Storage>(storage: &S) -> Vec<(QuotaName, Vec<(Key, u64)>)> {
+    let mut written = Vec::new();
+    for name in ["q", "q-1"] {
+        let quota = QuotaName::parse(name).unwrap();
+        let mut keys = Vec::new();
+        for (record, length) in [
+            (QuotaRecord::AddedBlob { blob: 7, size: 9, id: 1 }, 0),
+            (QuotaRecord::AddedBlob { blob: 7, size: 10, id: 1 }, 0),
+            (QuotaRecord::AddedTag { tag: 1 << 127, id: 1 }, 0),
+            (QuotaRecord::Begun(3), 0),
+            (QuotaRecord::Count { begun: 7, id: 9 }, 20),
+            (QuotaRecord::Count { begun: 1 << 40, id: 1 }, 20),
+            (QuotaRecord::Counting, 30),
+            (QuotaRecord::Found(2, 0), 40),
+            (QuotaRecord::Found(2, 255), 50),
+        ] {
+            let key = Key::Quota(quota.clone(), record);
+            storage.write(&key, content(length)).await.unwrap();
+            keys.push((key, length as u64));
+        }
+        written.push((quota, keys));
     }
     written
 }

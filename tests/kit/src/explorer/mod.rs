@@ -18,12 +18,13 @@
 //! - `collector` is the protocol of garbage collection beside clients, step by step, with
 //!   an oracle of its own: what it does makes no difference to them. `collection` is the
 //!   registry's own collector. `scrubber` is a scrub beside clients, and `untagged` a
-//!   collector that takes manifests away.
+//!   collector that takes manifests away. `quotas` is pushes that share a quota.
 
 mod ask;
 mod collection;
 mod collector;
 mod oracle;
+mod quotas;
 mod schedule;
 mod scrubber;
 mod search;
@@ -36,6 +37,7 @@ pub use ask::{Ask, Item};
 pub use collection::{Collected, Meets, collect_beside};
 pub use collector::{Defect, Meeting, Phase, meet};
 pub use oracle::Model;
+pub use quotas::{Quota, push_beside};
 pub use schedule::{DepthFirst, Random, Scheduler};
 pub use scrubber::{Scrubber, scrub_beside};
 pub use search::{Bound, Found, Scenario, explore, inject};

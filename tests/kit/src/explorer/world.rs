@@ -76,6 +76,8 @@ pub struct World {
     bucket: MemoryBucket,
     /// Whether a tag never changes.
     fixed: bool,
+    /// Settings of its own, instead.
+    settings: Option<Config>,
 }
 
 impl World {
@@ -91,7 +93,8 @@ impl World {
             Medium::Bucket(conditions) => MemoryBucket::default().with_conditions(conditions),
             Medium::Directory | Medium::SharedDirectory => MemoryBucket::default(),
         };
-        let mut world = Self { medium, root, directories: Vec::new(), bucket, fixed: false };
+        let mut world =
+            Self { medium, root, directories: Vec::new(), bucket, fixed: false, settings: None };
         world.reopen(processes);
         world
     }
@@ -100,6 +103,20 @@ impl World {
     #[must_use]
     pub fn with_fixed_tag(self, fixed: bool) -> Self {
         Self { fixed, ..self }
+    }
+
+    /// The same with a quota.
+    ///
+    /// # Panics
+    /// When that is none.
+    #[must_use]
+    pub(crate) fn with_quota(self, rule: &str) -> Self {
+        let settings = [
+            ("REGISTRY_STORAGE_DELETE_ENABLED".to_owned(), "true".to_owned()),
+            ("REGISTRY_POLICY_QUOTAS".to_owned(), rule.to_owned()),
+        ];
+        let config = Config::from_variables(settings).unwrap_or_else(|error| panic!("{error}"));
+        Self { settings: Some(config), ..self }
     }
 
     /// Has all processes die, and others begin.
@@ -174,7 +191,10 @@ impl World {
     }
 
     fn registry(&self, storage: impl Into<NativeStorage>) -> NativeRegistry {
-        let registry = NativeRegistry::with_config(storage.into(), config(self.fixed));
+        let registry = NativeRegistry::with_config(
+            storage.into(),
+            self.settings.as_ref().unwrap_or_else(|| config(self.fixed)),
+        );
         registry.unwrap_or_else(|error| panic!("the settings: {error}"))
     }
 

@@ -117,6 +117,8 @@ pub fn all() -> Vec<Table> {
         settings::sparse_images,
         policies::immutable_tags,
         policies::immutable_tags_of_several,
+        policies::quotas_of_bytes,
+        policies::quotas_of_tags,
         history::history_of_a_tag,
         history::extensions,
     ]
