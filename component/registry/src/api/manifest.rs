@@ -118,33 +118,38 @@ impl<S: Storage> Registry<S> {
         };
         let allowed = self.store.check_tags(name, &tags, &digest).await;
         allowed.map_err(|refusal| refused(refusal, internal))?;
-        let referrer = Referrer::of(&manifest, &digest, bytes.len() as u64);
+        let size = bytes.len() as u64;
+        let referrer = Referrer::of(&manifest, &digest, size);
         if referrer.is_some_and(|referrer| !referrer.fits()) {
             return Err(Error::ReferrerTooLarge);
         }
-        let size = bytes.len() as u64;
-        let stored_as = self.switches.notifies.then(|| Stored::manifest(&manifest, size, &tags));
+        let push = Push { name, digest: &digest, size, manifest: &manifest, tags: &tags };
+        self.store_manifest(&push, bytes).await?;
+        let stored = self.switches.notifies.then(|| Stored::manifest(&manifest, size, &tags));
+        let mut response = pushed(name, digest, &manifest, &named);
+        if let Some(stored) = stored {
+            response.extensions_mut().insert(stored);
+        }
+        Ok(response)
+    }
+
+    /// Stores a manifest, if what it refers to is there, and no quota is exceeded.
+    async fn store_manifest(&self, push: &Push<'_>, bytes: Bytes) -> Result<(), Error> {
+        let Push { name, digest, manifest, tags, .. } = *push;
         let complete = !self.switches.sparse;
         let digests: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
         // Links that a collector has moved are restored, even if the rest may be missing.
         let missing = self.store.missing_blobs(name, &digests).await.map_err(internal)?;
         check(missing, complete)?;
-        let size = bytes.len() as u64;
-        let push = Push { name, digest: &digest, size, manifest: &manifest, tags: &tags };
-        let admitted = self.store.admit(&push).await;
+        let admitted = self.store.admit(push).await;
         let admitted = admitted.map_err(|refusal| refused(refusal, internal))?;
-        let stored =
-            self.store.put_manifest(name, &digest, &manifest, bytes, &tags, complete).await;
+        let stored = self.store.put_manifest(name, digest, manifest, bytes, tags, complete).await;
         let stored = stored.map_err(|refusal| refused(refusal, internal));
         if let Err(error) = stored.and_then(|missing| check(missing, complete)) {
             self.store.withdraw(admitted).await;
             return Err(error);
         }
-        let mut response = pushed(name, digest, &manifest, &named);
-        if let Some(stored_as) = stored_as {
-            response.extensions_mut().insert(stored_as);
-        }
-        Ok(response)
+        Ok(())
     }
 }
 

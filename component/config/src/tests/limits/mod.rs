@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// The parts of the table: the first prefix of a constant's file counts.
-const PARTS: [(&str, &str); 30] = [
+const PARTS: [(&str, &str); 31] = [
     ("host/src/net/", "Connections"),
     ("host/src/tls/", "TLS"),
     ("host/src/front/", "Requests, before the component"),
