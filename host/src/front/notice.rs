@@ -189,3 +189,20 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> String {
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..SHOWN).unwrap_or(bytes)).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{SHOWN, text};
+    use http::header::USER_AGENT;
+    use http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn events_repeat_little() {
+        for (length, expected) in [(0, 0), (SHOWN, SHOWN), (SHOWN + 1, SHOWN), (60_000, SHOWN)] {
+            let value = HeaderValue::from_str(&"a".repeat(length)).unwrap();
+            let headers = HeaderMap::from_iter([(USER_AGENT, value)]);
+            assert_eq!(text(&headers, &USER_AGENT).len(), expected);
+        }
+        assert_eq!(text(&HeaderMap::new(), &USER_AGENT), "");
+    }
+}
