@@ -93,9 +93,9 @@ async fn forged_headers() {
         let host = Registry::start(root.path(), &AUTH, &arguments).unwrap();
         let address = host.address.as_str();
         let own = [("x-roadstead-client", "127.0.0.1"), ("x-roadstead-scheme", "http")];
-        let all = [&[("host", address)][..], &own].concat();
+        let all = [&[("host", address), OWN_ID][..], &own].concat();
         assert_eq!(http1(address, &FORGED).await, expected(&all));
-        let all = [&[host_of_http2][..], &own].concat();
+        let all = [&[host_of_http2, OWN_ID][..], &own].concat();
         assert_eq!(http2(address, &FORGED).await, expected(&all));
 
         // A trusted proxy's headers are used; the others are still removed.
