@@ -99,6 +99,7 @@ fn pipes_that_nobody_reads() {
         (&["htpasswd", "-nbBC", "4", "alice", "secret"], 0),
         (&["gc", "--json", "--dry-run", text(&data)], 0),
         (&["gc", text(&data), "--usage"], 0),
+        (&["du", text(&data), "--depth", "1"], 0),
         (&["scrub", text(&data)], 0),
         (&["rm", "--directory", text(&data), "team/app:1.2"], 3),
         (&["rescue", text(&data)], 0),

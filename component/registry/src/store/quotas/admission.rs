@@ -1,13 +1,14 @@
 //! Pushes, as far as quotas admit them.
 
-use super::records::{Added, Count, tag_hash};
+use super::count::{Count, tag_hash};
+use super::records::Added;
 use crate::collect::{CountOrder, beginning};
 use crate::over_quota::{OverQuota, Resource};
 use crate::store::{Refusal, Store};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_access::QuotaRule;
 use roadstead_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
-use roadstead_storage::{QuotaName, QuotaRecord, Storage, StorageError};
+use roadstead_storage::{Key, QuotaName, QuotaRecord, Storage, StorageError};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
@@ -160,9 +161,10 @@ impl<S: Storage> Store<S> {
     /// Takes back what a push that failed was to add, as far as possible: the rest counts for a
     /// quarter of an hour.
     pub(crate) async fn withdraw(&self, admission: Admission) {
-        for (quota, record) in admission.0 {
-            let _ = self.delete_quota_records(&quota, std::iter::once(record)).await;
-        }
+        let deletions = admission.0.into_iter().map(|(quota, record)| async move {
+            let _ = self.storage.delete(&Key::Quota(quota, record)).await;
+        });
+        stream::iter(deletions).buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 
     async fn admit_by(

@@ -10,12 +10,19 @@
 //! 4. stores the manifest if that is within the limits, or else takes back what it wrote.
 //!
 //! Each push writes before it lists, so of two at once one sees the other at least: whatever they
-//! meet, a limit is kept, and near to it both may be refused. A count deletes records only of what
-//! it has counted, after it has stored the result; hence the list comes first in step 3.
+//! meet, a limit is kept, and near to it both may be refused.
+//!
+//! Several counts may go on at the same time; of complete ones, the one that began last counts. A
+//! count deletes what pushes said to add only if they had ended before it began, so that each later
+//! count finds that too, and after it has stored its result; hence the list comes first in step 3.
+//! What was said since may be counted twice, until it is old enough. A push that would be refused
+//! looks for that.
 
 mod admission;
+mod count;
 mod records;
 mod used;
 
 pub(crate) use admission::Push;
-pub(crate) use records::{Added, Count, tag_hash};
+pub(crate) use count::{Count, tag_hash};
+pub(crate) use records::Added;
