@@ -16,7 +16,8 @@
 //! - Tokens: algorithms and keys are those of the settings, never the token's
 //!   ([`Keys`]).
 //!
-//! [`Immutable`] says which tags never change, whoever pushes: the policy has the patterns of the rules.
+//! [`Immutable`] says which tags never change, whoever pushes, and [`Retention`] which expire: both
+//! have the patterns of the rules.
 //!
 //! [`Htpasswd`]: htpasswd::Htpasswd
 
@@ -27,6 +28,7 @@ pub mod htpasswd;
 mod immutable;
 mod keys;
 mod pattern;
+mod retention;
 mod rules;
 mod scope;
 mod settings;
@@ -39,6 +41,9 @@ pub use authority::{Answer, Authority, Caller, Question, Refusal};
 pub use cache::{CredentialCache, Fingerprint};
 pub use immutable::{Immutable, ImmutableRule};
 pub use keys::{Keys, TOKEN_LIMIT, TokenError};
+pub use retention::{
+    Finding, Judged, Outcome, Retention, RetentionPolicy, Rule, TagTimes, Times, Verdict, Why,
+};
 pub use rules::{Action, Rules, Subject};
 pub use scope::{
     ACTIONS_LIMIT, ALL, Access, CATALOG, MAINTENANCE, REGISTRY, REPOSITORY, SCOPES_LIMIT,

@@ -40,7 +40,7 @@ pub use tls::{Acme, Certificate, Tls, TlsVersion};
 
 use ipnet::IpNet;
 use reader::Reader;
-use roadstead_access::{Auth, Immutable};
+use roadstead_access::{Auth, Immutable, Retention};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -241,6 +241,8 @@ pub struct Config {
     pub collection: Option<Collection>,
     /// `REGISTRY_POLICY_IMMUTABLE`: the tags that never change.
     pub immutable: Immutable,
+    /// `REGISTRY_POLICY_RETENTION_*`: the tags that expire.
+    pub retention: Retention,
     /// `REGISTRY_VALIDATION_MANIFESTS_SPARSE`: image manifests may name blobs
     /// that the repository does not hold.
     pub sparse_images: bool,
@@ -373,6 +375,7 @@ impl Config {
             upload_purging: upload_purging(&mut reader),
             collection: collection(&mut reader, delete_enabled),
             immutable: policy::immutable(&mut reader),
+            retention: policy::retention(&mut reader),
             sparse_images: reader.read(&settings::VALIDATION_MANIFESTS_SPARSE),
             warning: reader.read(&settings::HTTP_WARNING),
             log_level: reader.read(&settings::LOG_LEVEL),

@@ -1,8 +1,8 @@
 //! Reads `policy`: rules for what is stored.
 
 use crate::reader::Reader;
-use crate::settings::POLICY_IMMUTABLE;
-use roadstead_access::Immutable;
+use crate::settings::{POLICY_IMMUTABLE, POLICY_RETENTION_DRYRUN, POLICY_RETENTION_POLICIES};
+use roadstead_access::{Immutable, Retention};
 
 /// The tags that never change.
 pub(crate) fn immutable(reader: &mut Reader<'_>) -> Immutable {
@@ -11,5 +11,17 @@ pub(crate) fn immutable(reader: &mut Reader<'_>) -> Immutable {
         let name = reader.name(&POLICY_IMMUTABLE.row);
         reader.problem(format!("{name}: {problem}"));
         Immutable::default()
+    })
+}
+
+/// The tags that expire.
+pub(crate) fn retention(reader: &mut Reader<'_>) -> Retention {
+    let dry_run = reader.read(&POLICY_RETENTION_DRYRUN);
+    let policies = reader.statements(&POLICY_RETENTION_POLICIES);
+    Retention::parse(&policies.join("\n"), dry_run).unwrap_or_else(|problem| {
+        let name = reader.name(&POLICY_RETENTION_POLICIES.row);
+        let between = if problem.starts_with('[') { "" } else { ": " };
+        reader.problem(format!("{name}{between}{problem}"));
+        Retention::default()
     })
 }

@@ -1,6 +1,6 @@
 //! What is never shown: secrets, and the passwords in URLs.
 
-use crate::settings::{AUTH_RULES, HTTP_WARNING, POLICY_IMMUTABLE, Row};
+use crate::settings::{AUTH_RULES, HTTP_WARNING, POLICY_IMMUTABLE, POLICY_RETENTION_POLICIES, Row};
 use std::borrow::Cow;
 
 /// What is shown in place of a secret, however long that is.
@@ -13,7 +13,9 @@ const SECRET_MEMBERS: [&str; 2] = ["\"d\"", "\"k\""];
 /// A setting's text as it may be shown.
 pub(crate) fn shown(row: &Row, text: &str) -> String {
     // What every client sees, and rules, which hold claims such as `ref=a@b` and no secret.
-    if [HTTP_WARNING.row.key, AUTH_RULES.row.key, POLICY_IMMUTABLE.row.key].contains(&row.key) {
+    let public = [&HTTP_WARNING.row, &AUTH_RULES.row];
+    let public = public.into_iter().chain([&POLICY_IMMUTABLE.row, &POLICY_RETENTION_POLICIES.row]);
+    if public.into_iter().any(|public| public.key == row.key) {
         return text.to_owned();
     }
     let is_key = text.contains("PRIVATE KEY")

@@ -49,7 +49,8 @@ impl Level {
                 Self::Any,
                 Self::Objects(&["_condemned", "_needed", "data"]),
             ],
-            Collection::Records => &[Self::AnyObject],
+            Collection::Records | Collection::Pulled(_) => &[Self::AnyObject],
+            Collection::MovedTags(_) => &[Self::Any, Self::Objects(&["link"])],
             Collection::References(_) => &[Self::Any, Self::Any, Self::Objects(&["digests"])],
             Collection::Layers(_)
             | Collection::Moved(_)

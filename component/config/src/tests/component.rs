@@ -120,6 +120,10 @@ fn both_understand_the_same() {
             "storage.azure.credentials.type" => &["shared_key", "client_secret"],
             "storage.azure.serviceurl" | "storage.gcs.endpoint" => &["http://127.0.0.1:4443"],
             "policy.immutable" => &["releases ** v.*", "days a,!b [0-9]{1,2} deletable"],
+            "policy.retention.policies" => &[
+                r#"{"repositories": "**", "keeptags": [{"pushedwithin": "30d"}]}"#,
+                r#"[{"repositories": ["a"], "deleteuntagged": true}]"#,
+            ],
             _ => &["true", "false", "abc", "/data", "5242880"],
         }
     };
@@ -170,6 +174,7 @@ fn both_understand_the_same() {
                 (location(config), origins(config)),
                 (config.delete_enabled, config.read_only, config.sparse_images, config.redirect),
                 (config.host.clone(), config.warning.clone(), config.immutable.clone()),
+                config.retention.clone(),
             )
         };
         assert_eq!(decisions(&component), decisions(&host), "{variables:?}: {told:?}");

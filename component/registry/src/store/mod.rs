@@ -8,8 +8,10 @@ mod deletions;
 mod history;
 mod immutable;
 mod manifests;
+mod pulls;
 mod referrers;
 mod repository;
+mod retained;
 mod revisions;
 mod tags;
 mod tombstones;
@@ -17,9 +19,10 @@ mod tombstones;
 pub(crate) use blobs::Opened;
 pub(crate) use history::{HistoryPage, HistoryQuery, LONGEST, Recorded};
 pub(crate) use immutable::Refusal;
+use pulls::Pulls;
 pub(crate) use referrers::Referrer;
 
-use roadstead_access::Immutable;
+use roadstead_access::{Immutable, Retention};
 use roadstead_storage::Storage;
 
 /// The registry's content.
@@ -31,10 +34,19 @@ pub(crate) struct Store<S> {
     read_only: bool,
     /// Which tags never change.
     immutable: Immutable,
+    /// Which tags expire.
+    pub(crate) retention: Retention,
+    /// Which tags were pulled, until that is recorded.
+    pulls: Pulls,
 }
 
 impl<S: Storage> Store<S> {
-    pub(crate) fn new(storage: S, read_only: bool, immutable: Immutable) -> Self {
-        Self { storage, read_only, immutable }
+    pub(crate) fn new(
+        storage: S,
+        read_only: bool,
+        immutable: Immutable,
+        retention: Retention,
+    ) -> Self {
+        Self { storage, read_only, immutable, retention, pulls: Pulls::default() }
     }
 }

@@ -63,6 +63,7 @@ impl Random {
             3 => Record::Begun(run),
             4 => Record::State(run),
             5 => Record::Live(run, shard, part),
+            8 => Record::Pulls,
             6 => Record::Actions(run, part),
             7 => Record::Failure(run),
             _ => Record::Report(run),
@@ -71,7 +72,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let (name, digest) = (self.repository(), self.digest());
-        match self.below(21) {
+        match self.below(23) {
             0 => Key::Blob(digest),
             1 => Key::Hint(digest, name),
             2 => Key::Layer(name, digest),
@@ -95,6 +96,8 @@ impl Random {
             18 => Key::MovedRevision(name, digest),
             17 => Key::RepositoryDeletion { repository: name, id: u128::from(self.0.u64(..)) },
             19 => Key::Quarantined(digest),
+            20 => Key::MovedTag(name, self.tag()),
+            21 => Key::Pulled(name, self.tag()),
             _ => Key::SessionObject(self.session(), self.file()),
         }
     }
@@ -211,6 +214,15 @@ fn layout_of_garbage_collection() {
             format!("{repository}/_condemned/revisions/sha256/{hex}/link"),
         ),
         (
+            Key::MovedTag(name.clone(), Tag::parse("_v1.0-X").unwrap()),
+            format!("{repository}/_condemned/tags/_v1.0-X/link"),
+        ),
+        (
+            Key::Pulled(name.clone(), Tag::parse("_v1.0-X").unwrap()),
+            format!("{repository}/_pulled/_v1.0-X"),
+        ),
+        (Key::Record(Record::Pulls), ".roadstead/collect/pulls".to_owned()),
+        (
             Key::References(name, digest.clone()),
             format!("{repository}/_references/sha256/{hex}/digests"),
         ),
@@ -316,6 +328,7 @@ fn names_do_not_decide_what_is_durable() {
         let lost = matches!(
             key,
             Key::Hint(..)
+                | Key::Pulled(..)
                 | Key::Deletion { .. }
                 | Key::RepositoryDeletion { .. }
                 | Key::Moves { .. }
@@ -323,6 +336,7 @@ fn names_do_not_decide_what_is_durable() {
                 | Key::SessionObject(..)
                 | Key::Record(
                     Record::Lease
+                        | Record::Pulls
                         | Record::Begun(_)
                         | Record::State(_)
                         | Record::Live(..)
