@@ -44,24 +44,31 @@ pub struct MovedTag {
     pub digest: Digest,
     /// The run that has removed the tag.
     pub run: u128,
+    /// Whether an undo has brought it back: then it stays until it is pushed again or deleted.
+    pub restored: bool,
 }
 
 impl MovedTag {
     /// Parses what it prints, and nothing else.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(value).ok()?;
-        let (digest, run) = text.split_once('\n')?;
-        let run = u128::from_str_radix(run.trim_end(), 16).ok()?;
-        let parsed = Self { digest: Digest::parse(digest).ok()?, run };
+        let mut lines = text.lines();
+        let digest = Digest::parse(lines.next()?).ok()?;
+        let run = u128::from_str_radix(lines.next()?, 16).ok()?;
+        let parsed = Self { digest, run, restored: lines.next() == Some(RESTORED) };
         (parsed.to_string() == text).then_some(parsed)
     }
 }
 
 impl fmt::Display for MovedTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n{:032x}", self.digest, self.run)
+        writeln!(f, "{}\n{:032x}", self.digest, self.run)?;
+        if self.restored { writeln!(f, "{RESTORED}") } else { Ok(()) }
     }
 }
+
+/// The last line of a tag that is there again.
+const RESTORED: &str = "restored";
 
 /// Stands for a media type that is not known: no media type is without a slash.
 const UNKNOWN: &str = "-";
@@ -88,12 +95,15 @@ mod tests {
         let digest = Digest::parse(&format!("sha512:{}", "a".repeat(128))).unwrap();
         let name = RepositoryName::parse("a").unwrap();
         let key = Key::MovedTag(name, Tag::parse(&"t".repeat(128)).unwrap());
-        let moved = MovedTag { digest, run: 7 };
-        let text = moved.to_string();
-        assert_eq!(MovedTag::parse(text.as_bytes()), Some(moved));
-        assert!(text.len() <= key.value_limit());
-        for length in 0..text.len() {
-            assert_eq!(MovedTag::parse(&text.as_bytes()[..length]), None, "{length}");
+        for restored in [false, true] {
+            let moved = MovedTag { digest: digest.clone(), run: 7, restored };
+            let text = moved.to_string();
+            assert_eq!(MovedTag::parse(text.as_bytes()), Some(moved));
+            assert!(text.len() <= key.value_limit());
+            for length in 0..text.len() {
+                let part = MovedTag::parse(&text.as_bytes()[..length]);
+                assert!(part.is_none_or(|part| restored && !part.restored), "{length}");
+            }
         }
     }
 

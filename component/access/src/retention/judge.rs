@@ -22,7 +22,7 @@ const PULLS_COUNT_AFTER: Duration = Duration::from_hours(30 * 24);
 pub struct TagTimes {
     /// The tag.
     pub tag: String,
-    /// When it was pushed last.
+    /// When it was pushed last; 1970 if that is not known.
     pub pushed: SystemTime,
     /// When it was pulled last, as far as that was recorded.
     pub pulled: Option<SystemTime>,
@@ -79,7 +79,7 @@ pub struct Finding {
 pub enum Why {
     /// No pattern of the policy fits it.
     NoPattern,
-    /// It was pushed since, or nobody knows when.
+    /// It was pushed since, or nobody knows when, or an undo has brought it back.
     NoTime,
     /// A rule keeps it: the first one.
     Rule(Finding),
@@ -241,7 +241,9 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoPattern => f.write_str("no pattern of keeptags fits it"),
-            Self::NoTime => f.write_str("when it was pushed is not known, or later than now"),
+            Self::NoTime => f.write_str(
+                "when it was pushed is not known, or later than now, or an undo brought it back",
+            ),
             Self::Rule(finding) => finding.fmt(f),
         }
     }

@@ -1,5 +1,5 @@
 //! Which tags expire by the policies of the settings, and why: `GET /v2/_roadstead/retention` and
-//! `GET /v2/<name>/_roadstead/retention/<tag>`. Nothing is written.
+//! `GET /v2/<name>/_roadstead/retention/<tag>`. Nothing of the registry changes.
 
 use super::maintenance::{Turn, answer};
 use super::{Answer, Registry, internal};

@@ -49,4 +49,9 @@ impl<S: Storage> Store<S> {
     ) -> Self {
         Self { storage, read_only, immutable, retention, pulls: Pulls::default() }
     }
+
+    /// Whether nothing is written.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
 }

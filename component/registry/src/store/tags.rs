@@ -41,7 +41,7 @@ impl<S: Storage> Store<S> {
     /// Deletes a tag. The manifest stays.
     pub(crate) async fn delete_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<(), Refusal> {
         self.check_deletable(name, tag).await?;
-        if is_marked(&self.storage).await? {
+        if self.retention.has_tags() || is_marked(&self.storage).await? {
             // First: an undo of the run that once removed it would bring it back.
             self.storage.delete(&Key::MovedTag(name.clone(), tag.clone())).await?;
         }

@@ -4,6 +4,7 @@
 mod costs;
 mod life;
 mod questions;
+mod retention;
 mod runs;
 mod untagged;
 mod world;

@@ -140,7 +140,39 @@ impl<S: Storage> Run<'_, S> {
             }
         }
         tags.sort_unstable_by(|one, other| one.tag.cmp(&other.tag));
+        self.pass_over_restored(name, &mut tags, &mut announced).await?;
         Ok(Some(tags))
+    }
+
+    /// Has those tags count as of no known time that an undo has brought back, and that were not
+    /// pushed since: they would else be the newest ones, and others expire in their place.
+    async fn pass_over_restored(
+        &mut self,
+        name: &RepositoryName,
+        tags: &mut [TagTimes],
+        announced: &mut Option<&mut Announced>,
+    ) -> Result<(), StorageError> {
+        let collection = Collection::MovedTags(name.clone());
+        let mut pages = Pages::new(&collection, None, PAGE);
+        while let Some(entries) = self.tags_page(&mut pages, announced).await? {
+            for entry in entries {
+                let Key::MovedTag(_, tag) = &entry.key else { continue };
+                let at = tags.binary_search_by(|known| known.tag.as_str().cmp(tag.as_str()));
+                let Some(known) = at.ok().and_then(|at| tags.get_mut(at)) else { continue };
+                if known.pushed > entry.modified {
+                    continue;
+                }
+                if let Some(announced) = announced {
+                    self.renew(announced).await?;
+                }
+                self.spent += 1;
+                let moved = self.store.moved_tag(name, tag).await?;
+                if moved.is_some_and(|moved| moved.restored) {
+                    known.pushed = SystemTime::UNIX_EPOCH;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn tags_page(

@@ -1,4 +1,5 @@
-//! What operators ask: which tags expire, and why. Nothing is written.
+//! What operators ask: which tags expire, and why. Nothing is written, but for a record that
+//! shows the storage's clock, and is deleted again.
 
 use super::{Run, Storage};
 use crate::collect::queries::LOOK;
@@ -8,8 +9,9 @@ use crate::store::Store;
 use roadstead_access::{RetentionPolicy, TagTimes, Verdict};
 use roadstead_bridge::retention::{ExpiringAnswer, ExpiringIn, ExpiringTag, RemovedTag, TagAnswer};
 use roadstead_oci::{RepositoryName, Tag};
-use roadstead_storage::{Collection, Key, StorageError};
+use roadstead_storage::{Collection, Key, Record, StorageError};
 use std::time::SystemTime;
+use uuid::Uuid;
 
 /// How many tags an answer has when it leaves the next ones to the next answer.
 ///
@@ -17,9 +19,24 @@ use std::time::SystemTime;
 const TAGS: usize = 500;
 
 impl<S: Storage> Store<S> {
-    fn judge(&self) -> Run<'_, S> {
-        let now = SystemTime::now();
-        self.slice_of(&LOOK, 0, now, now, State::default())
+    async fn judge(&self) -> Result<Run<'_, S>, StorageError> {
+        let now = self.storage_time().await?;
+        Ok(self.slice_of(&LOOK, 0, now, now, State::default()))
+    }
+
+    /// The time by the storage's clock, by which runs decide; by that of this process where
+    /// nothing can be written.
+    async fn storage_time(&self) -> Result<SystemTime, StorageError> {
+        if self.is_read_only() {
+            return Ok(SystemTime::now());
+        }
+        let id = Uuid::new_v4().as_u128();
+        let now = match self.clock(id).await {
+            Err(StorageError::ReadOnly(_)) => return Ok(SystemTime::now()),
+            clock => clock.map(|(now, _)| now),
+        };
+        let _ = self.storage.delete(&Key::Record(Record::Begun(id))).await;
+        now
     }
 
     /// Which tags expire after a place, `<name>` or `<name>:<tag>`: those of one repository at
@@ -29,12 +46,12 @@ impl<S: Storage> Store<S> {
         after: Option<String>,
         budget: u32,
     ) -> Result<ExpiringAnswer, StorageError> {
-        let mut run = self.judge();
         let dry_run = self.retention.is_dry_run();
         let mut answer = ExpiringAnswer { dry_run, ..ExpiringAnswer::default() };
         if !self.retention.has_tags() {
             return Ok(answer);
         }
+        let mut run = self.judge().await?;
         let (mut done, mut within) = match after.as_ref().and_then(|after| after.split_once(':')) {
             Some((name, tag)) => (None, Some((name.to_owned(), tag.to_owned()))),
             None => (after, None),
@@ -83,7 +100,7 @@ impl<S: Storage> Store<S> {
             "no policy is for this repository".clone_into(&mut answer.reason);
             return Ok(answer);
         };
-        let mut run = self.judge();
+        let mut run = self.judge().await?;
         let times = run.retention_times(policy).await?;
         answer.recorded = times.recorded.map(seconds);
         let Some(tags) = run.tag_times(name, policy, None).await? else {

@@ -102,7 +102,7 @@ impl<S: Storage> Run<'_, S> {
         }
         if announced.is_some() {
             self.spent += 1;
-            let moved = MovedTag { digest: digest.clone(), run: self.id };
+            let moved = MovedTag { digest: digest.clone(), run: self.id, restored: false };
             let kept = Key::MovedTag(name.clone(), tag.clone());
             self.store.storage.write(&kept, moved.to_string().into()).await?;
         }
@@ -173,11 +173,29 @@ impl<S: Storage> Run<'_, S> {
                 continue;
             }
             self.alive().await?;
-            self.spent += 4;
+            self.spent += 6;
+            if self.stays_restored(name, tag, &entry).await? {
+                continue;
+            }
             self.store.forget_tag(name, tag, true).await?;
             self.store.storage.delete(&entry.key).await?;
         }
         Ok(())
+    }
+
+    /// Whether a tag is there that an undo has brought back, and was not pushed since.
+    async fn stays_restored(
+        &mut self,
+        name: &RepositoryName,
+        tag: &Tag,
+        entry: &Entry,
+    ) -> Result<bool, StorageError> {
+        if !self.store.moved_tag(name, tag).await?.is_some_and(|moved| moved.restored) {
+            return Ok(false);
+        }
+        let key = Key::Tag(name.clone(), tag.clone());
+        let found = self.store.entry(&Collection::Tags(name.clone()), &key).await?;
+        Ok(found.is_some_and(|found| found.modified <= entry.modified))
     }
 
     /// Gives back the tags that a run has removed from a repository.
@@ -192,17 +210,37 @@ impl<S: Storage> Run<'_, S> {
             }
             self.alive().await?;
             let read = self.read_moved_tags(name, std::slice::from_ref(&entry)).await?;
-            for (tag, moved) in read.into_iter().filter(|(_, moved)| moved.run == run) {
-                self.spent += 1;
-                if self.store.storage.exists(&Key::Tag(name.clone(), tag.clone())).await? {
-                    continue;
-                }
-                self.spent += 6;
-                let restored =
-                    self.order.dry_run || self.store.restore_tag(name, &tag, &moved.digest).await?;
-                self.state.report.restored_tags += u64::from(restored);
+            let of_run = |moved: &MovedTag| moved.run == run && !moved.restored;
+            for (tag, moved) in read.into_iter().filter(|(_, moved)| of_run(moved)) {
+                self.give_back_tag(name, &tag, moved).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Points a tag to its manifest again, if there is no such tag, and says so in what is kept
+    /// of it. If another undo did the first, and died, it does the second.
+    async fn give_back_tag(
+        &mut self,
+        name: &RepositoryName,
+        tag: &Tag,
+        moved: MovedTag,
+    ) -> Result<(), StorageError> {
+        self.spent += 1;
+        let there = self.store.target(name, tag).await?;
+        if there.as_ref().is_some_and(|there| *there != moved.digest) {
+            return Ok(());
+        }
+        if !self.order.dry_run {
+            self.spent += 7;
+            if there.is_none() && !self.store.restore_tag(name, tag, &moved.digest).await? {
+                return Ok(());
+            }
+            let kept = Key::MovedTag(name.clone(), tag.clone());
+            let restored = MovedTag { restored: true, ..moved };
+            self.store.storage.write(&kept, restored.to_string().into()).await?;
+        }
+        self.state.report.restored_tags += u64::from(there.is_none());
         Ok(())
     }
 }
