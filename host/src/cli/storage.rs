@@ -10,7 +10,7 @@ use roadstead_config::{AccessFormat, LogFormat, LogLevel};
 use roadstead_directory::{self as directory, Directory, Recovered};
 use roadstead_operator::gc::Display;
 use roadstead_operator::registry::{Access, Opener, Storage};
-use roadstead_operator::{Output, Streams, config, history, rescue, rm};
+use roadstead_operator::{Output, Streams, config, history, rescue, retention, rm};
 use roadstead_transfer::{export, import, inventory, key, mirror};
 use std::io::{Write, stderr, stdin};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,11 @@ pub(super) fn config(args: &config::Args, file: Option<PathBuf>) -> ExitCode {
 /// Prints what a tag has led to.
 pub(super) fn history(args: &history::Args) -> ExitCode {
     with_streams(|streams| history::run(args, &Storages, streams))
+}
+
+/// Says which tags expire, and why.
+pub(super) fn retention(args: &retention::Args) -> ExitCode {
+    with_streams(|streams| retention::run(args, &Storages, streams))
 }
 
 /// Brings lost content back into a registry or a storage.

@@ -17,6 +17,7 @@ pub(super) fn of(report: &Report) -> String {
     };
     let mut lines = vec![first];
     let (dry, given_back) = (report.dry_run, report.given_back);
+    expired(report, &mut lines);
     untagged(report, &mut lines);
     let mut add = |label: &str, blobs: u64, bytes: u64, meaning: &str| {
         if blobs > 0 {
@@ -39,6 +40,32 @@ pub(super) fn of(report: &Report) -> String {
         lines.push("nothing to do".to_owned());
     }
     lines.join("\n")
+}
+
+/// What is said of tags that have expired.
+fn expired(report: &Report, lines: &mut Vec<String>) {
+    let of = |number: u64| count(number, "tag", "tags");
+    let would = |done: &'static str, would: &'static str| if report.dry_run { would } else { done };
+    if report.expired > 0 {
+        let label = would("expired:", "to expire:");
+        lines.push(format!("{label:<12}{}", of(report.expired)));
+    }
+    if report.expiring > 0 {
+        lines.push(format!(
+            "{:<12}{}, which stay, as policy.retention.dryrun is set",
+            "expire:",
+            of(report.expiring)
+        ));
+    }
+    lines.extend(report.expired_tags.iter().map(|tag| format!("  {}", harmless(tag))));
+    let (named, all) = (report.expired_tags.len() as u64, report.expired + report.expiring);
+    if named > 0 && all > named {
+        lines.push(format!("  and {} more; roadstead retention list names all", all - named));
+    }
+    if report.restored_tags > 0 {
+        let label = would("restored:", "to restore:");
+        lines.push(format!("{label:<12}{} that had expired", of(report.restored_tags)));
+    }
 }
 
 /// What is said of manifests that nothing leads to.
@@ -159,6 +186,25 @@ mod tests {
         assert!(of(&report).contains("\nto remove:  3 blobs with 1.0 MiB\n"), "{}", of(&report));
         assert_eq!(as_distribution(&report).lines().count(), 1);
         assert!(of(&Report::default()).ends_with("\nnothing to do"));
+    }
+
+    #[test]
+    fn expired_tags_in_words() {
+        let report = Report {
+            expired: 3,
+            expired_tags: vec!["a/b:v1".to_owned()],
+            dry_run: true,
+            ..Report::default()
+        };
+        let said = of(&report);
+        let expected = "\nto expire:  3 tags\n  a/b:v1\n  and 2 more; roadstead retention list";
+        assert!(said.contains(expected), "{said}");
+        let report = Report { dry_run: false, expired_tags: Vec::new(), ..report };
+        assert!(of(&report).ends_with("\nexpired:    3 tags"), "{}", of(&report));
+        let report = Report { expired: 0, expiring: 1, restored_tags: 2, ..report };
+        let said = of(&report);
+        assert!(said.contains("\nexpire:     1 tag, which stay"), "{said}");
+        assert!(said.contains("\nrestored:   2 tags that had expired"), "{said}");
     }
 
     #[test]
