@@ -128,16 +128,17 @@ impl Registry for Scripted {
 
 #[test]
 fn an_endless_list_of_tags_ends() {
-    let endless = |_: &str| (200, r#"{"dry_run":false,"repositories":[],"next":"a"}"#.to_owned());
-    let other = |_: &str| (404, "{}".to_owned());
+    let endless =
+        Scripted(|_| (200, r#"{"dry_run":false,"repositories":[],"next":"a"}"#.to_owned()));
+    let other = Scripted(|_| (404, "{}".to_owned()));
     let refuses =
-        |_: &str| (403, r#"{"errors":[{"code":"DENIED","message":"not for you"}]}"#.to_owned());
-    for (answer, expected) in [
-        (endless as fn(&str) -> _, "does not end"),
+        Scripted(|_| (403, r#"{"errors":[{"code":"DENIED","message":"not for you"}]}"#.to_owned()));
+    for (registry, expected) in [
+        (endless, "does not end"),
         (other, "has no retention"),
         (refuses, "403 Forbidden: not for you"),
     ] {
-        let (status, _, problem) = retention(&Scripted(answer), &["list", "--directory", "/x"]);
+        let (status, _, problem) = retention(&registry, &["list", "--directory", "/x"]);
         assert_eq!(status, 1);
         assert!(problem.contains(expected), "{problem}");
     }

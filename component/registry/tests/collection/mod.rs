@@ -3,6 +3,7 @@
 
 mod costs;
 mod life;
+mod measured;
 mod questions;
 mod retention;
 mod runs;

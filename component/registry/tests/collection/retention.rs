@@ -22,7 +22,7 @@ macro_rules! over_both {
 const VERSIONS: &str = r#"{"repositories": ["**", "!kept/**"], "keeptags": [
     {"patterns": "v.*", "mostrecentlypushedcount": 2, "pushedwithin": "30d"}]}"#;
 
-fn client<W: World>(world: &W, policies: &str, more: &[(&str, &str)]) -> Client {
+pub(super) fn client<W: World>(world: &W, policies: &str, more: &[(&str, &str)]) -> Client {
     let settings = [
         ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
         ("REGISTRY_POLICY_RETENTION_DRYRUN", "false"),
@@ -45,12 +45,12 @@ async fn answer<T: DeserializeOwned>(client: &Client, path: &str) -> T {
     serde_json::from_slice(response.body()).unwrap()
 }
 
-async fn explain(client: &Client, repository: &str, tag: &str) -> TagAnswer {
+pub(super) async fn explain(client: &Client, repository: &str, tag: &str) -> TagAnswer {
     answer(client, &format!("/v2/{repository}/_roadstead/retention/{tag}")).await
 }
 
 /// All that expires, as `<name>:<tag>`.
-async fn expiring(client: &Client) -> Vec<String> {
+pub(super) async fn expiring(client: &Client) -> Vec<String> {
     let (mut all, mut path) = (Vec::new(), "/v2/_roadstead/retention".to_owned());
     for _ in 0..1000 {
         let page: ExpiringAnswer = answer(client, &path).await;
