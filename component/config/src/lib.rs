@@ -387,6 +387,8 @@ impl Config {
         let certificates = config.tls.as_ref().is_some_and(|tls| !tls.client_cas.is_empty());
         config.warnings.extend(auth::warnings(&reader, &config.auth, certificates));
         config.warnings.extend(no_metrics);
+        let collects = config.collection.is_some();
+        config.warnings.extend(policy::warning(&reader, &config.retention, collects));
         (config, reader.problems)
     }
 }

@@ -1,7 +1,9 @@
 //! Reads `policy`: rules for what is stored.
 
 use crate::reader::Reader;
-use crate::settings::{POLICY_IMMUTABLE, POLICY_RETENTION_DRYRUN, POLICY_RETENTION_POLICIES};
+use crate::settings::{
+    POLICY_IMMUTABLE, POLICY_RETENTION_DRYRUN, POLICY_RETENTION_POLICIES, STORAGE_DELETE_ENABLED,
+};
 use roadstead_access::{Immutable, Retention};
 
 /// The tags that never change.
@@ -11,6 +13,20 @@ pub(crate) fn immutable(reader: &mut Reader<'_>) -> Immutable {
         let name = reader.name(&POLICY_IMMUTABLE.row);
         reader.problem(format!("{name}: {problem}"));
         Immutable::default()
+    })
+}
+
+/// What has no effect of policies of retention.
+pub(crate) fn warning(
+    reader: &Reader<'_>,
+    retention: &Retention,
+    collects: bool,
+) -> Option<String> {
+    let is_used = retention.has_tags() || retention.deletes_untagged();
+    (is_used && !collects).then(|| {
+        let policies = reader.name(&POLICY_RETENTION_POLICIES.row);
+        let deletes = reader.with(&STORAGE_DELETE_ENABLED.row, "true");
+        format!("{policies} has no effect without garbage collection, which needs {deletes}")
     })
 }
 

@@ -140,7 +140,14 @@ fn policies_of_retention() {
         assert_eq!(policy(&config, "b").as_deref(), Some("2 (b)"), "{variables:?}");
         assert!(config.retention.is_dry_run());
         let real = [variables, &[("POLICY_RETENTION_DRYRUN", "false")]].concat();
-        assert!(!read(&real).unwrap().retention.is_dry_run());
+        let config = read(&real).unwrap();
+        assert!(!config.retention.is_dry_run());
+        let expected = "REGISTRY_POLICY_RETENTION_POLICIES has no effect without garbage collection, which needs REGISTRY_STORAGE_DELETE_ENABLED=true";
+        let none: &[String] = &[];
+        let named = real.iter().any(|(name, _)| *name == "POLICY_RETENTION_POLICIES");
+        assert!(!named || config.warnings == [expected], "{:?}", config.warnings);
+        let deletes = [&real[..], &[("STORAGE_DELETE_ENABLED", "true")]].concat();
+        assert_eq!(read(&deletes).unwrap().warnings, none);
     }
     for (variables, expected) in [
         (

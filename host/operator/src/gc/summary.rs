@@ -90,15 +90,15 @@ fn untagged(report: &Report, lines: &mut Vec<String>) {
     }
     for name in &report.passed_over {
         lines.push(format!(
-            "{} keeps its untagged manifests: it has more than can be looked at together, or a tag \
-             that is damaged",
+            "{} keeps its untagged manifests, or expired tags: it has more than can be looked at \
+             together, or a tag that is damaged",
             harmless(name)
         ));
     }
     if report.foreign {
         lines.push(
             "another registry has written to this storage in the last 30 days, so nothing is \
-             removed, and untagged manifests stay; stop all registries, and run this again on the \
+             removed, and untagged manifests and expired tags stay; stop all registries, and run this again on the \
              storage itself, with --alone if it is a bucket"
                 .to_owned(),
         );
@@ -224,7 +224,7 @@ mod tests {
             "\nto delete:  3 manifests with 2.0 KiB, which nothing leads to\n".to_owned(),
             format!("\n  a/b@{digest}\n  and 2 more\n"),
             "\nto restore: 1 manifest needed again\n".to_owned(),
-            "\nlarge keeps its untagged manifests:".to_owned(),
+            "\nlarge keeps its untagged manifests, or expired tags:".to_owned(),
         ] {
             assert!(said.contains(&expected), "{said}");
         }
