@@ -36,6 +36,7 @@ fn paths() -> Vec<String> {
         "/v2/_catalog",
         "/v2/_oci/ext/discover",
         "/v2/_roadstead/collect",
+        "/v2/_roadstead/retention",
         "/v2/_roadstead/scrub",
         REPORTS,
         USAGE,
@@ -47,6 +48,7 @@ fn paths() -> Vec<String> {
     for rest in [
         "tags/list".to_owned(),
         "_roadstead/repository".to_owned(),
+        "_roadstead/retention/tag".to_owned(),
         "_oci/ext/discover".to_owned(),
         "_oci/tag-history/tag".to_owned(),
         "manifests/tag".to_owned(),
@@ -76,6 +78,8 @@ fn needed(method: &Method, path: &str) -> Option<Action> {
     }
     Some(match *method {
         _ if upload => Action::Push,
+        // It looks at all tags of the repository, for those who may delete them.
+        Method::GET if path.contains("/_roadstead/retention/") => Action::Delete,
         Method::GET | Method::HEAD => Action::Pull,
         Method::DELETE => Action::Delete,
         _ => Action::Push,
@@ -135,7 +139,7 @@ fn every_route_against_every_set_of_permissions() {
     assert!(decided > 300, "{decided}");
 }
 
-const ROUTES: usize = 17;
+const ROUTES: usize = 19;
 
 /// A new kind of route does not compile until it is added here, and the test
 /// fails until a path leads to it.
@@ -158,6 +162,8 @@ fn number(route: &Route) -> usize {
         Route::Discover(_) => 14,
         Route::Live => 15,
         Route::Ready => 16,
+        Route::Expiring(_) => 17,
+        Route::Retained(..) => 18,
     }
 }
 

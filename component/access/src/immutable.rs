@@ -63,7 +63,7 @@ pub(crate) struct Patterns<P> {
 
 /// A regular expression that fits whole tags.
 #[derive(Clone, Debug)]
-struct TagPattern(Regex);
+pub(crate) struct TagPattern(Regex);
 
 impl PartialEq for TagPattern {
     fn eq(&self, other: &Self) -> bool {
@@ -86,7 +86,7 @@ impl ImmutableRule {
 
     fn fits(&self, repository: &str, tag: &str) -> bool {
         self.repositories.fit(|pattern| pattern.fits(repository))
-            && self.tags.fit(|pattern| pattern.0.is_match(tag))
+            && self.tags.fit(|pattern| pattern.fits(tag))
     }
 
     fn parse(statement: &str) -> Result<Self, String> {
@@ -154,6 +154,15 @@ impl Immutable {
 }
 
 impl<P> Patterns<P> {
+    /// A list that is yet to be read.
+    pub(crate) fn none() -> Self {
+        Self { these: Vec::new(), but: Vec::new() }
+    }
+
+    /// Reads a list of patterns.
+    ///
+    /// # Errors
+    /// What is wrong with which pattern.
     pub(crate) fn parse(
         list: &str,
         parse: impl Fn(&str) -> Result<P, String>,
@@ -174,13 +183,19 @@ impl<P> Patterns<P> {
         Ok(Self { these, but })
     }
 
+    /// Whether something fits one of them, and no exception.
     pub(crate) fn fit(&self, fits: impl Fn(&P) -> bool) -> bool {
         (self.these.is_empty() || self.these.iter().any(&fits)) && !self.but.iter().any(&fits)
     }
 }
 
 impl TagPattern {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Whether it fits a whole tag.
+    pub(crate) fn fits(&self, tag: &str) -> bool {
+        self.0.is_match(tag)
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let compile = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_LIMIT).build();
         // By itself first: with what is around it, `a)(b` would be one too.
         let compiled = compile(text).and_then(|_| compile(&format!("^(?:{text})$")));
@@ -207,7 +222,7 @@ pub(crate) fn fields(statement: &str) -> Vec<String> {
 }
 
 /// The items of a list: commas are between them, but for those within braces (`[0-9]{1,3}`).
-fn items(list: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn items(list: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     let items = list.split(move |character| {
         match character {

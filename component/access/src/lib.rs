@@ -16,8 +16,8 @@
 //! - Tokens: algorithms and keys are those of the settings, never the token's
 //!   ([`Keys`]).
 //!
-//! [`Immutable`] says which tags never change, whoever pushes: the policy has the patterns of the rules.
-//! [`Quotas`] says how much repositories may hold.
+//! [`Immutable`] says which tags never change, whoever pushes, [`Retention`] which expire, and
+//! [`Quotas`] how much repositories may hold: they have the patterns of the rules.
 //!
 //! [`Htpasswd`]: htpasswd::Htpasswd
 
@@ -29,6 +29,7 @@ mod immutable;
 mod keys;
 mod pattern;
 mod quotas;
+mod retention;
 mod rules;
 mod scope;
 mod settings;
@@ -42,6 +43,9 @@ pub use cache::{CredentialCache, Fingerprint};
 pub use immutable::{Immutable, ImmutableRule};
 pub use keys::{Keys, TOKEN_LIMIT, TokenError};
 pub use quotas::{QuotaRule, Quotas};
+pub use retention::{
+    Finding, Judged, Outcome, Retention, RetentionPolicy, Rule, TagTimes, Times, Verdict, Why,
+};
 pub use rules::{Action, Rules, Subject};
 pub use scope::{
     ACTIONS_LIMIT, ALL, Access, CATALOG, MAINTENANCE, REGISTRY, REPOSITORY, SCOPES_LIMIT,

@@ -65,8 +65,9 @@ pub struct SliceRequest {
     /// seconds old, whatever the settings say. For the first request of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub untagged: Option<u64>,
-    /// The run that is undone, as 32 hexadecimal digits: the blobs that it condemned and
-    /// the manifests that it deleted as untagged come back, and nothing else is done.
+    /// The run that is undone, as 32 hexadecimal digits: the blobs that it condemned, the tags
+    /// that it removed and the manifests that it deleted as untagged come back, and nothing else
+    /// is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<String>,
 }
@@ -79,7 +80,7 @@ pub enum Progress {
     Running {
         /// The run, as 32 hexadecimal digits.
         run: String,
-        /// What it does: `manifests`, `untagged`, `blobs`, `links`, `removal` or `end`.
+        /// What it does: `manifests`, `tags`, `untagged`, `blobs`, `links`, `removal` or `end`.
         stage: String,
         /// How much of this stage is done, from 0 to 100.
         percent: u8,
@@ -117,6 +118,15 @@ pub struct Report {
     pub repositories: u64,
     /// Manifests in them.
     pub manifests: u64,
+    /// Tags that had expired, and that the run removed.
+    pub expired: u64,
+    /// Tags that have expired, and stay, as `policy.retention.dryrun` is set.
+    pub expiring: u64,
+    /// The first of either as `<name>:<tag>`, if they were only looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expired_tags: Vec<String>,
+    /// Tags that were removed as expired, and are there again.
+    pub restored_tags: u64,
     /// Manifests that nothing led to, and that the run deleted.
     pub untagged: u64,
     /// Their bytes, without what they refer to.

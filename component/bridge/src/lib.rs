@@ -17,6 +17,8 @@
 //!            asks for a slice of garbage collection     ──▶ [`collect`]: does it, and says
 //!                                                            how far it has come
 //!
+//!            asks which tags expire, and why           ──▶ [`retention`]: looks, and says
+//!
 //!            asks for a slice of a scrub              ──▶ [`scrub`]: does it, and says what
 //!                                                            it has found
 //!
@@ -53,6 +55,7 @@ pub mod front;
 pub mod hashing;
 pub mod health;
 pub mod log;
+pub mod retention;
 pub mod scrub;
 pub mod services;
 pub mod storage;

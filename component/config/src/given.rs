@@ -28,6 +28,14 @@ impl Given {
         Self { name: Name::Key { file: Arc::clone(file), path }, value, line: None }
     }
 
+    /// Whether a key of a file is an item of a list whose items may be maps: such a map is one
+    /// value, as JSON.
+    pub fn may_be_map(path: &[Step]) -> bool {
+        let item =
+            |row: &&Row| row.maps && fits_path(row, path).is_some_and(|at| at.item.is_some());
+        rows().find(item).is_some()
+    }
+
     /// The same with the line of the file that has it, from 1: for reports alone.
     #[must_use]
     pub const fn at_line(mut self, line: Option<u32>) -> Self {

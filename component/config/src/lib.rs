@@ -42,7 +42,7 @@ pub use tls::{Acme, Certificate, Tls, TlsVersion};
 
 use ipnet::IpNet;
 use reader::Reader;
-use roadstead_access::{Auth, Immutable, Quotas};
+use roadstead_access::{Auth, Immutable, Quotas, Retention};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -247,6 +247,8 @@ pub struct Config {
     pub notifications: Notifications,
     /// `REGISTRY_POLICY_QUOTAS`: how much repositories may hold.
     pub quotas: Quotas,
+    /// `REGISTRY_POLICY_RETENTION_*`: the tags that expire.
+    pub retention: Retention,
     /// `REGISTRY_VALIDATION_MANIFESTS_SPARSE`: image manifests may name blobs
     /// that the repository does not hold.
     pub sparse_images: bool,
@@ -381,6 +383,7 @@ impl Config {
             immutable: policy::immutable(&mut reader),
             notifications: Notifications::read(&mut reader),
             quotas: policy::quotas(&mut reader),
+            retention: policy::retention(&mut reader),
             sparse_images: reader.read(&settings::VALIDATION_MANIFESTS_SPARSE),
             warning: reader.read(&settings::HTTP_WARNING),
             log_level: reader.read(&settings::LOG_LEVEL),
@@ -392,6 +395,8 @@ impl Config {
         let certificates = config.tls.as_ref().is_some_and(|tls| !tls.client_cas.is_empty());
         config.warnings.extend(auth::warnings(&reader, &config.auth, certificates));
         config.warnings.extend(no_metrics);
+        let collects = config.collection.is_some();
+        config.warnings.extend(policy::warning(&reader, &config.retention, collects));
         (config, reader.problems)
     }
 }

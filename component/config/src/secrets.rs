@@ -1,6 +1,8 @@
 //! What is never shown: secrets, and the passwords in URLs.
 
-use crate::settings::{AUTH_RULES, HTTP_WARNING, POLICY_IMMUTABLE, POLICY_QUOTAS, Row};
+use crate::settings::{
+    AUTH_RULES, HTTP_WARNING, POLICY_IMMUTABLE, POLICY_QUOTAS, POLICY_RETENTION_POLICIES, Row,
+};
 use std::borrow::Cow;
 
 /// What is shown in place of a secret, however long that is.
@@ -13,7 +15,13 @@ const SECRET_MEMBERS: [&str; 2] = ["\"d\"", "\"k\""];
 /// A setting's text as it may be shown.
 pub(crate) fn shown(row: &Row, text: &str) -> String {
     // What every client sees, and rules, which hold claims such as `ref=a@b` and no secret.
-    let public = [&HTTP_WARNING.row, &AUTH_RULES.row, &POLICY_IMMUTABLE.row, &POLICY_QUOTAS.row];
+    let public = [
+        &HTTP_WARNING.row,
+        &AUTH_RULES.row,
+        &POLICY_IMMUTABLE.row,
+        &POLICY_QUOTAS.row,
+        &POLICY_RETENTION_POLICIES.row,
+    ];
     if public.iter().any(|public| public.key == row.key) {
         return text.to_owned();
     }

@@ -101,6 +101,8 @@ impl Directory {
             Collection::Deletions,
             Collection::Moved,
             Collection::MovedRevisions,
+            Collection::MovedTags,
+            Collection::Pulled,
             Collection::References,
             Collection::Sessions,
         ]
@@ -231,7 +233,7 @@ mod tests {
         let (repository, subject) = (name.clone(), digest.clone());
         let keys = [
             Key::Tag(name.clone(), tag.clone()),
-            Key::TagHistory(name.clone(), tag, digest.clone()),
+            Key::TagHistory(name.clone(), tag.clone(), digest.clone()),
             Key::Revision(name.clone(), digest.clone()),
             Key::Layer(name.clone(), digest.clone()),
             Key::Referrer { repository, subject, digest: digest.clone() },
@@ -240,6 +242,7 @@ mod tests {
             Key::Moves { repository: name.clone(), id: 3 },
             Key::MovedLayer(name.clone(), digest.clone()),
             Key::MovedRevision(name.clone(), digest.clone()),
+            Key::MovedTag(name.clone(), tag),
             Key::References(name.clone(), digest.clone()),
         ];
         let media_type = MediaType::parse("application/vnd.example+json").unwrap();

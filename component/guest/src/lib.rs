@@ -56,6 +56,20 @@ impl GuestRegistry {
             Self::Bucket(registry) => registry.handle(request).await,
         }
     }
+
+    fn has_pulls(&self) -> bool {
+        match self {
+            Self::Directory(registry) => registry.has_pulls(),
+            Self::Bucket(registry) => registry.has_pulls(),
+        }
+    }
+
+    async fn record_pulls(&self) {
+        match self {
+            Self::Directory(registry) => registry.record_pulls().await,
+            Self::Bucket(registry) => registry.record_pulls().await,
+        }
+    }
 }
 
 thread_local! {
@@ -71,7 +85,12 @@ impl wasip3::exports::http::handler::Guest for Handler {
             Ok(registry) => {
                 // Without a native host in front, clients can set it.
                 let span = trace::take(request.headers_mut()).filter(|_| body::host_drains());
-                trace::within(span, registry.handle(request)).await
+                let response = trace::within(span, registry.handle(request)).await;
+                if registry.has_pulls() {
+                    // The response does not wait for it.
+                    wasip3::spawn(async move { registry.record_pulls().await });
+                }
+                response
             }
             Err(problem) => not_ready(request, problem).await,
         })

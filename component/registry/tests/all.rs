@@ -8,6 +8,7 @@ mod collect;
 mod collection;
 mod condemned;
 mod deletions;
+mod expiry;
 mod explorer;
 mod history;
 mod immutable;

@@ -97,6 +97,10 @@ pub enum Collection {
     Moved(RepositoryName),
     /// [`Key::MovedRevision`] of a repository.
     MovedRevisions(RepositoryName),
+    /// [`Key::MovedTag`] of a repository.
+    MovedTags(RepositoryName),
+    /// [`Key::Pulled`] of a repository.
+    Pulled(RepositoryName),
     /// [`Key::References`] of a repository.
     References(RepositoryName),
     /// [`Key::Session`] of a repository, with the bytes of all its objects and
@@ -124,6 +128,8 @@ impl Collection {
             Self::Deletions(name) => format!("{repositories}/{name}/_deletions/"),
             Self::Moved(name) => format!("{repositories}/{name}/_condemned/layers/"),
             Self::MovedRevisions(name) => format!("{repositories}/{name}/_condemned/revisions/"),
+            Self::MovedTags(name) => format!("{repositories}/{name}/_condemned/tags/"),
+            Self::Pulled(name) => format!("{repositories}/{name}/_pulled/"),
             Self::References(name) => format!("{repositories}/{name}/_references/"),
             Self::Sessions(name) => format!("{repositories}/{name}/_uploads/"),
         }
@@ -148,6 +154,8 @@ impl Collection {
             )
             | (Self::Moved(_), key @ Key::MovedLayer(..))
             | (Self::MovedRevisions(_), key @ Key::MovedRevision(..))
+            | (Self::MovedTags(_), key @ Key::MovedTag(..))
+            | (Self::Pulled(_), key @ Key::Pulled(..))
             | (Self::References(_), key @ Key::References(..)) => Some(key),
             _ => None,
         }

@@ -13,6 +13,7 @@
 //!   repositories/<name>/
 //!     _condemned/layers/<algorithm>/<hex>/link     MovedLayer (ours)
 //!     _condemned/revisions/<algorithm>/<hex>/link  MovedRevision (ours)
+//!     _condemned/tags/<tag>/link                   MovedTag (ours)
 //!     _layers/<algorithm>/<hex>/link               Layer
 //!     _manifests/
 //!       revisions/<algorithm>/<hex>/link           Revision
@@ -25,6 +26,7 @@
 //!     _deletions/<algorithm>-<hex>/<id>/tags       Deletion (ours)
 //!     _deletions/repository/<id>/tags              RepositoryDeletion (ours)
 //!     _deletions/collection/<id>/links             Moves (ours)
+//!     _pulled/<tag>                                Pulled (ours)
 //!     _references/<algorithm>/<hex>/digests        References (ours)
 //!     _uploads/<id>/                               Session
 //!       <file>                                     SessionObject
@@ -77,6 +79,11 @@ pub enum Key {
     /// The repository held the manifest until a collector took it away, as nothing led
     /// to it, and holds it again when it is needed: a [`crate::MovedRevision`].
     MovedRevision(RepositoryName, Digest),
+    /// The repository had the tag until a collector removed it, as it had expired: a
+    /// [`crate::MovedTag`].
+    MovedTag(RepositoryName, Tag),
+    /// That a tag was pulled, by its time. Written once a day at most.
+    Pulled(RepositoryName, Tag),
     /// The repository holds the blob.
     Layer(RepositoryName, Digest),
     /// The repository holds the manifest.
@@ -151,6 +158,7 @@ impl Key {
     pub fn is_durable(&self) -> bool {
         match self {
             Self::Hint(..)
+            | Self::Pulled(..)
             | Self::Deletion { .. }
             | Self::RepositoryDeletion { .. }
             | Self::Moves { .. }
@@ -164,6 +172,7 @@ impl Key {
             | Self::Quarantined(_)
             | Self::MovedLayer(..)
             | Self::MovedRevision(..)
+            | Self::MovedTag(..)
             | Self::References(..)
             | Self::Layer(..)
             | Self::Revision(..)
@@ -197,6 +206,8 @@ impl Key {
             | Self::TagHistory(..) => Self::LINK_LIMIT,
             Self::Tombstone(_) | Self::Need(_) => TOMBSTONE_LIMIT,
             Self::MovedRevision(..) => MOVED_REVISION_LIMIT,
+            Self::MovedTag(..) => MOVED_TAG_LIMIT,
+            Self::Pulled(..) => PULLED_LIMIT,
             Self::References(..) => REFERENCES_LIMIT,
             Self::Record(record) => record.value_limit(),
             Self::Quota(_, record) => record.value_limit(),
@@ -257,7 +268,17 @@ const TOMBSTONE_LIMIT: usize = 256;
 /// Limit: bytes of the moved link of a manifest; test: `moved_revisions_are_parsed_as_they_are_printed`.
 const MOVED_REVISION_LIMIT: usize = 512;
 
-/// The largest announcement of moves, in bytes: 64 digests of SHA-512.
+/// The largest record of a removed tag, in bytes: a digest and a run.
+///
+/// Limit: bytes of what a collector keeps of a removed tag; test: `moved_tags_are_parsed_as_they_are_printed`.
+const MOVED_TAG_LIMIT: usize = 256;
+
+/// The largest record of a pull, in bytes: a number of seconds.
+///
+/// Limit: bytes of the record of a pull; test: none, ours are shorter.
+const PULLED_LIMIT: usize = 32;
+
+/// The largest announcement of moves, in bytes: 64 digests of SHA-512, or 64 tags.
 ///
 /// Limit: bytes of an announcement of moved links; test: `links_move_in_batches`.
 const MOVES_LIMIT: usize = 64 * 160;
@@ -319,6 +340,8 @@ fn parse_in_repository(text: &str) -> Option<Key> {
         ["_condemned", "revisions", algorithm, hex, "link"] => {
             Some(Key::MovedRevision(name, digest(algorithm, hex)?))
         }
+        ["_condemned", "tags", tag, "link"] => Some(Key::MovedTag(name, Tag::parse(tag).ok()?)),
+        ["_pulled", tag] => Some(Key::Pulled(name, Tag::parse(tag).ok()?)),
         ["_references", algorithm, hex, "digests"] => {
             Some(Key::References(name, digest(algorithm, hex)?))
         }
@@ -429,6 +452,10 @@ impl fmt::Display for Key {
                 let place = Place(digest);
                 write!(f, "{ROOT}/repositories/{name}/_condemned/revisions/{place}/link")
             }
+            Self::MovedTag(name, tag) => {
+                write!(f, "{ROOT}/repositories/{name}/_condemned/tags/{tag}/link")
+            }
+            Self::Pulled(name, tag) => write!(f, "{ROOT}/repositories/{name}/_pulled/{tag}"),
             Self::Layer(name, digest) => {
                 write!(f, "{ROOT}/repositories/{name}/_layers/{}/link", Place(digest))
             }

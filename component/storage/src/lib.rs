@@ -28,7 +28,7 @@ pub use collection::{
 pub use error::StorageError;
 pub use key::{InvalidKey, Key, QuotaName, QuotaRecord, ROOT as LAYOUT, Record, Shard};
 pub use moment::Moment;
-pub use moved::MovedRevision;
+pub use moved::{MovedRevision, MovedTag};
 pub use pages::Pages;
 pub use port::{Appended, Blob, Commit, Created, Pointer, Quarantine, Storage, StoredManifest};
 pub use pushed::{PushState, PushedManifest};

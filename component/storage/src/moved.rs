@@ -1,4 +1,5 @@
-//! The link to a manifest that a collector has taken away, as nothing led to it.
+//! What a collector keeps of links that it has taken away: to manifests to which nothing led, and of
+//! tags that had expired.
 
 use roadstead_oci::{Digest, MediaType};
 use std::fmt;
@@ -35,6 +36,40 @@ impl MovedRevision {
     }
 }
 
+/// The value of [`crate::Key::MovedTag`]: where the tag led, and which run has removed it. For as
+/// long as it is there, the manifest stays, and an undo brings the tag back for some days.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MovedTag {
+    /// The manifest.
+    pub digest: Digest,
+    /// The run that has removed the tag.
+    pub run: u128,
+    /// Whether an undo has brought it back: then it stays until it is pushed again or deleted.
+    pub restored: bool,
+}
+
+impl MovedTag {
+    /// Parses what it prints, and nothing else.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(value).ok()?;
+        let mut lines = text.lines();
+        let digest = Digest::parse(lines.next()?).ok()?;
+        let run = u128::from_str_radix(lines.next()?, 16).ok()?;
+        let parsed = Self { digest, run, restored: lines.next() == Some(RESTORED) };
+        (parsed.to_string() == text).then_some(parsed)
+    }
+}
+
+impl fmt::Display for MovedTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{:032x}", self.digest, self.run)?;
+        if self.restored { writeln!(f, "{RESTORED}") } else { Ok(()) }
+    }
+}
+
+/// The last line of a tag that is there again.
+const RESTORED: &str = "restored";
+
 /// Stands for a media type that is not known: no media type is without a slash.
 const UNKNOWN: &str = "-";
 
@@ -51,9 +86,26 @@ impl fmt::Display for MovedRevision {
 
 #[cfg(test)]
 mod tests {
-    use super::MovedRevision;
+    use super::{MovedRevision, MovedTag};
     use crate::Key;
-    use roadstead_oci::{Digest, MediaType, RepositoryName};
+    use roadstead_oci::{Digest, MediaType, RepositoryName, Tag};
+
+    #[test]
+    fn moved_tags_are_parsed_as_they_are_printed() {
+        let digest = Digest::parse(&format!("sha512:{}", "a".repeat(128))).unwrap();
+        let name = RepositoryName::parse("a").unwrap();
+        let key = Key::MovedTag(name, Tag::parse(&"t".repeat(128)).unwrap());
+        for restored in [false, true] {
+            let moved = MovedTag { digest: digest.clone(), run: 7, restored };
+            let text = moved.to_string();
+            assert_eq!(MovedTag::parse(text.as_bytes()), Some(moved));
+            assert!(text.len() <= key.value_limit());
+            for length in 0..text.len() {
+                let part = MovedTag::parse(&text.as_bytes()[..length]);
+                assert!(part.is_none_or(|part| restored && !part.restored), "{length}");
+            }
+        }
+    }
 
     #[test]
     fn moved_revisions_are_parsed_as_they_are_printed() {

@@ -62,6 +62,11 @@ struct Found {
 impl Found {
     fn take(&mut self, value: &Value) -> anyhow::Result<()> {
         let text = match value {
+            Value::Mapping(_) if Given::may_be_map(&self.path) => {
+                let text = serde_json::to_string(value);
+                let keys = || format!("{}: keys must be strings", self.place());
+                Some(text.with_context(keys)?)
+            }
             Value::Mapping(mapping) if !mapping.is_empty() => {
                 for (key, value) in mapping {
                     let Value::String(key) = key else {
@@ -358,6 +363,27 @@ storage:
                     ("STORAGE_MAINTENANCE_UPLOADPURGING_DRYRUN", "true"),
                 ],
             ),
+            (
+                "
+policy:
+  retention:
+    dryRun: false
+    policies:
+      - repositories: [team/**, '!team/x']
+        keepTags:
+          - patterns: ['v[0-9]{1,2}']
+            mostRecentlyPushedCount: 10
+            pulledWithin: 90d
+      - repositories: '**'
+        deleteUntagged: true",
+                &[
+                    ("POLICY_RETENTION_DRYRUN", "false"),
+                    (
+                        "POLICY_RETENTION_POLICIES",
+                        r#"[{"repositories": "team/**, !team/x", "keeptags": [{"patterns": ["v[0-9]{1,2}"], "mostrecentlypushedcount": 10, "pulledwithin": "90d"}]}, {"repositories": "**", "deleteuntagged": true}]"#,
+                    ),
+                ],
+            ),
             // Distribution's development files.
             (
                 "storage: {maintenance: {uploadpurging: {enabled: false}}}",
@@ -394,6 +420,15 @@ storage:
             (
                 "http: {tls: {ciphersuites: [a]}}",
                 "http.tls.ciphersuites in config.yml is not supported",
+            ),
+            (
+                "policy: {retention: {policies: [{repositories: a, keepTags: [{pattern: a}]}]}}",
+                "policy.retention.policies[0].keepTags[0].pattern is not a setting",
+            ),
+            ("policy: {retention: {policies: [a]}}", "policy.retention.policies: not a list of"),
+            (
+                "policy: {retention: {policies: {a: 1}}}",
+                "policy.retention.policies.a in config.yml is not a setting",
             ),
             ("http: {adr: x}", "http.adr in config.yml is not a setting; did you mean http.addr?"),
             ("http: {drainTimeout: x}", "http.drainTimeout: \"x\": must be a duration"),

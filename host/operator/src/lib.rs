@@ -2,7 +2,7 @@
 //! [`cert`] creates certificates,
 //! [`htpasswd`] manages the file of users, [`doctor`] checks a registry from a
 //! client's point of view, [`health`] asks whether it answers, [`gc`] drives garbage collection, [`rm`] deletes from a
-//! registry, [`history`] says what a tag has led to, [`du`] how much repositories hold, [`scrub`] reads all that one holds again, [`rescue`] brings lost content
+//! registry, [`history`] says what a tag has led to, [`retention`] which tags expire and why, [`du`] how much repositories hold, [`scrub`] reads all that one holds again, [`rescue`] brings lost content
 //! back into one. What they share with `roadstead-transfer` is public too: [`registry`] and
 //! [`client`], by which a registry is asked, and [`push`], the requests of a push. What they share with
 //! the host is [`config_file`], [`pem`] and [`permissions`]: a check reads and says what a start does.
@@ -29,6 +29,7 @@ pub mod permissions;
 pub mod push;
 pub mod registry;
 pub mod rescue;
+pub mod retention;
 pub mod rm;
 pub mod runtime;
 pub mod scrub;

@@ -13,6 +13,7 @@ mod history;
 mod htpasswd;
 mod local;
 mod rescue;
+mod retention;
 mod rm;
 mod rm_in_storage;
 mod scrub;

@@ -19,7 +19,8 @@ use program::FILE_VARIABLE;
 use roadstead_config::{Config, Given, Settings, manual};
 use roadstead_embedded::COMPONENT;
 use roadstead_operator::{
-    Output, cert, config, config_file, doctor, du, gc, health, history, htpasswd, rescue, rm,
+    Output, cert, config, config_file, doctor, du, gc, health, history, htpasswd, rescue,
+    retention, rm,
 };
 use roadstead_transfer::{export, import, inventory, key, mirror};
 use sources::Sources;
@@ -104,6 +105,7 @@ enum Command {
         directory: PathBuf,
     },
     Rescue(rescue::Args),
+    Retention(retention::Args),
     Rm(rm::Args),
     Scrub(roadstead_operator::scrub::Args),
 }
@@ -187,6 +189,7 @@ fn run(commit: Option<&'static str>) -> anyhow::Result<ExitCode> {
         Command::Scrub(args) => return Ok(ExitCode::from(scrub::run(&args))),
         Command::Recover { directory } => storage::recover(&directory, &mut Output::standard())?,
         Command::Rescue(args) => return Ok(storage::rescue(&args)),
+        Command::Retention(args) => return Ok(storage::retention(&args)),
         Command::Rm(args) => return Ok(storage::rm(&args)),
         Command::History(args) => return Ok(storage::history(&args)),
         Command::Du(args) => return Ok(storage::du(&args)),

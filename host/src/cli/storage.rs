@@ -10,7 +10,7 @@ use roadstead_config::{AccessFormat, LogFormat, LogLevel};
 use roadstead_directory::{self as directory, Directory, Recovered};
 use roadstead_operator::gc::Display;
 use roadstead_operator::registry::{Access, Opener, Storage};
-use roadstead_operator::{Output, Streams, config, du, history, rescue, rm};
+use roadstead_operator::{Output, Streams, config, du, history, rescue, retention, rm};
 use roadstead_transfer::{export, import, inventory, key, mirror};
 use std::io::{Write, stderr, stdin};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,11 @@ pub(super) fn du(args: &du::Args) -> ExitCode {
     let mut shown = stderr();
     let mut display = Display::standard_error(&mut shown);
     with_streams(|streams| du::run(args, &Storages, &mut display, streams))
+}
+
+/// Says which tags expire, and why.
+pub(super) fn retention(args: &retention::Args) -> ExitCode {
+    with_streams(|streams| retention::run(args, &Storages, streams))
 }
 
 /// Brings lost content back into a registry or a storage.

@@ -28,6 +28,7 @@ pub enum Handler {
     Repository,
     Collect,
     Scrub,
+    Retention,
     TagHistory,
     Extensions,
     Other,
@@ -50,6 +51,7 @@ impl Handler {
         Self::Repository,
         Self::Collect,
         Self::Scrub,
+        Self::Retention,
         Self::TagHistory,
         Self::Extensions,
         Self::Other,
@@ -72,6 +74,7 @@ impl Handler {
             Self::Repository => "repository",
             Self::Collect => "collect",
             Self::Scrub => "scrub",
+            Self::Retention => "retention",
             Self::TagHistory => "tag_history",
             Self::Extensions => "extensions",
             Self::Other => "other",
@@ -111,6 +114,7 @@ impl<'a> Target<'a> {
             return Self::alone(match rest.split('/').next() {
                 Some("collect") => Handler::Collect,
                 Some("scrub") => Handler::Scrub,
+                Some("retention") => Handler::Retention,
                 _ => Handler::Other,
             });
         }
@@ -139,6 +143,10 @@ impl<'a> Target<'a> {
             Handler::Repository => "/v2/{name}/_roadstead/repository",
             Handler::Collect => "/v2/_roadstead/collect",
             Handler::Scrub => "/v2/_roadstead/scrub",
+            Handler::Retention if self.repository.is_some() => {
+                "/v2/{name}/_roadstead/retention/{tag}"
+            }
+            Handler::Retention => "/v2/_roadstead/retention",
             Handler::TagHistory => "/v2/{name}/_oci/tag-history/{tag}",
             Handler::Extensions if self.repository.is_some() => "/v2/{name}/_oci/ext/discover",
             Handler::Extensions => "/v2/_oci/ext/discover",
@@ -184,6 +192,9 @@ impl<'a> Target<'a> {
         if let Some(name) = before.strip_suffix("/_oci/tag-history") {
             return of(Handler::TagHistory, name, Some(last));
         }
+        if let Some(name) = before.strip_suffix("/_roadstead/retention") {
+            return of(Handler::Retention, name, Some(last));
+        }
         let Some((name, word)) = before.rsplit_once('/') else {
             return Self::alone(Handler::Other);
         };
@@ -215,6 +226,8 @@ mod tests {
             ("/v2/token", "token", None, None),
             ("/v2/_roadstead/collect/why/sha256:a", "collect", None, None),
             ("/v2/_roadstead/scrub", "scrub", None, None),
+            ("/v2/_roadstead/retention", "retention", None, None),
+            ("/v2/a/b/_roadstead/retention/t", "retention", Some("a/b"), Some("t")),
             ("/v2/_roadstead/x", "other", None, None),
             ("/v2/_oci/ext/discover", "extensions", None, None),
             ("/v2/a/_oci/ext/discover", "extensions", Some("a"), None),
@@ -257,6 +270,8 @@ mod tests {
             "GET /v2/_roadstead/collect/usage",
             "GET /v2/_roadstead/collect/why/DIGEST",
             "POST /v2/_roadstead/scrub",
+            "GET /v2/_roadstead/retention",
+            "GET /v2/a/_roadstead/retention/t",
             "GET /v2/token",
             "DELETE /v2/a/_roadstead/repository",
             "GET /v2/_oci/ext/discover",

@@ -100,6 +100,10 @@ where
                 Body::Bytes(bytes) => bytes,
                 Body::Stream(stream) => stream.read().await,
             };
+            // No client waits for it.
+            if self.has_pulls() {
+                self.record_pulls().await;
+            }
             Response::from_parts(parts, bytes)
         }
         .boxed_local()

@@ -129,6 +129,8 @@ pub struct Row {
     pub(crate) differs: Option<&'static str>,
     /// Whether it is refused even if a file gives it no value.
     pub(crate) even_empty: bool,
+    /// Whether items of a list may be maps in a file, which are read as JSON.
+    pub(crate) maps: bool,
 }
 
 impl Row {
@@ -219,6 +221,7 @@ impl<K: ValueType> Setting<K> {
             ours: false,
             differs: None,
             even_empty: false,
+            maps: false,
         };
         Self { row, kind }
     }
@@ -266,6 +269,12 @@ impl<K: ValueType> Setting<K> {
     /// Says what distribution does otherwise.
     const fn differs(mut self, text: &'static str) -> Self {
         self.row.differs = Some(text);
+        self
+    }
+
+    /// Reads items that are maps in a file.
+    const fn maps(mut self) -> Self {
+        self.row.maps = true;
         self
     }
 

@@ -1,6 +1,6 @@
 //! `policy`: rules for what is stored, whoever stores it.
 
-use super::kinds::Statements;
+use super::kinds::{Flag, Statements};
 use super::{Scope, Section, Setting, table};
 
 pub(crate) static IMMUTABLE: Section =
@@ -35,4 +35,28 @@ table! {
     )
     .ours()
     .help("how much repositories may hold, as in: team team/** 50GiB 1000 tags");
+    POLICY_RETENTION_DRYRUN: Flag = Setting::new(
+        "policy.retention.dryrun",
+        Scope::Component,
+        Flag(true),
+        "Whether runs of garbage collection only say which tags `policies` would remove, and \
+         remove none.",
+    )
+    .ours()
+    .help("false: tags that expire are removed");
+
+    POLICY_RETENTION_POLICIES: Statements = Setting::new(
+        "policy.retention.policies",
+        Scope::Component,
+        Statements("maps; as text, JSON"),
+        "Which tags expire: runs of garbage collection remove them. The first policy whose \
+         `repositories` fit decides. Of its `keeptags`, each with `patterns` that fit whole tags, \
+         `mostrecentlypushedcount`, `pushedwithin`, `mostrecentlypulledcount` and `pulledwithin` \
+         keep a tag; a tag expires if patterns fit it and no rule keeps it. Also \
+         `deleteuntagged`, `deletereferrers` and `keepuntagged`. \
+         [policies.md](policies.md#retention) explains them.",
+    )
+    .ours()
+    .maps()
+    .help("which tags expire, as JSON; see docs/policies.md");
 }

@@ -121,6 +121,10 @@ fn both_understand_the_same() {
             "storage.azure.serviceurl" | "storage.gcs.endpoint" => &["http://127.0.0.1:4443"],
             "policy.immutable" => &["releases ** v.*", "days a,!b [0-9]{1,2} deletable"],
             "policy.quotas" => &["team team/** 50GiB", "all ** 5 tags; a a,!b 1MB"],
+            "policy.retention.policies" => &[
+                r#"{"repositories": "**", "keeptags": [{"pushedwithin": "30d"}]}"#,
+                r#"[{"repositories": ["a"], "deleteuntagged": true}]"#,
+            ],
             _ => &["true", "false", "abc", "/data", "5242880"],
         }
     };
@@ -172,6 +176,7 @@ fn both_understand_the_same() {
                 (config.delete_enabled, config.read_only, config.sparse_images, config.redirect),
                 (config.host.clone(), config.warning.clone(), config.immutable.clone()),
                 config.quotas.clone(),
+                config.retention.clone(),
             )
         };
         assert_eq!(decisions(&component), decisions(&host), "{variables:?}: {told:?}");

@@ -120,6 +120,51 @@ fn rules_of_immutable_tags() {
     }
 }
 
+/// As JSON: one text, items, and both.
+#[test]
+fn policies_of_retention() {
+    let policy = |config: &crate::Config, repository| {
+        config.retention.policy(repository).map(roadstead_access::RetentionPolicy::name)
+    };
+    const A: &str = r#"{"repositories": "a", "keepTags": [{"pushedWithin": "30d"}]}"#;
+    const B: &str = r#"{"repositories": ["b"]}"#;
+    let [both, lines] = [format!("[{A}, {B}]"), format!("[{A},\n\n {B}]")];
+    for variables in [
+        &[("POLICY_RETENTION_POLICIES", &*both)][..],
+        &[("POLICY_RETENTION_POLICIES", &lines)],
+        &[("POLICY_RETENTION_POLICIES_10", B), ("POLICY_RETENTION_POLICIES_2", A)],
+        &[("POLICY_RETENTION_POLICIES", B), ("POLICY_RETENTION_POLICIES_0", A)],
+    ] {
+        let config = read(variables).unwrap();
+        assert_eq!(policy(&config, "a").as_deref(), Some("1 (a)"), "{variables:?}");
+        assert_eq!(policy(&config, "b").as_deref(), Some("2 (b)"), "{variables:?}");
+        assert!(config.retention.is_dry_run());
+        let real = [variables, &[("POLICY_RETENTION_DRYRUN", "false")]].concat();
+        let config = read(&real).unwrap();
+        assert!(!config.retention.is_dry_run());
+        let expected = "REGISTRY_POLICY_RETENTION_POLICIES has no effect without garbage collection, which needs REGISTRY_STORAGE_DELETE_ENABLED=true";
+        let none: &[String] = &[];
+        let named = real.iter().any(|(name, _)| *name == "POLICY_RETENTION_POLICIES");
+        assert!(!named || config.warnings == [expected], "{:?}", config.warnings);
+        let deletes = [&real[..], &[("STORAGE_DELETE_ENABLED", "true")]].concat();
+        assert_eq!(read(&deletes).unwrap().warnings, none);
+    }
+    for (variables, expected) in [
+        (
+            &[("POLICY_RETENTION_POLICIES_0", r#"{"repositories": "a", "keep": 1}"#)][..],
+            "REGISTRY_POLICY_RETENTION_POLICIES[0].keep is not a setting; there are repositories,",
+        ),
+        (
+            &[("POLICY_RETENTION_POLICIES", "keep all")],
+            "REGISTRY_POLICY_RETENTION_POLICIES: not a list of policies as JSON",
+        ),
+        (&[("POLICY_RETENTION_KEEP", "1")], "REGISTRY_POLICY_RETENTION_KEEP is not a setting"),
+    ] {
+        let problem = problem(variables);
+        assert!(problem.starts_with(expected), "{problem}");
+    }
+}
+
 #[test]
 fn rules_of_quotas() {
     for variables in [

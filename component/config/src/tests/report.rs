@@ -250,7 +250,13 @@ fn no_secret_is_shown() {
 /// Of whatever setting, also where they are wrong; rules and the notice to users are public.
 #[test]
 fn no_password_of_a_url_is_shown() {
-    const PUBLIC: [&str; 4] = ["auth.rules", "http.warning", "policy.immutable", "policy.quotas"];
+    const PUBLIC: [&str; 5] = [
+        "auth.rules",
+        "http.warning",
+        "policy.immutable",
+        "policy.quotas",
+        "policy.retention.policies",
+    ];
     for text in [
         format!("https://alice:{TELL}@a.example/?sig={TELL}"),
         format!("alice:{TELL}@a.example:9000"),

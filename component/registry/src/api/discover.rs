@@ -38,7 +38,7 @@ impl<S: Storage> Registry<S> {
             let what = "Docker's list of repositories";
             extensions.push(extension("_catalog", what, CATALOG, &endpoints));
         }
-        let mut own = Vec::new();
+        let mut own = vec![format!("/v2/{place}/_roadstead/retention/<tag>")];
         if self.switches.delete && !self.switches.read_only {
             own.push(format!("/v2/{place}/_roadstead/repository"));
         }
@@ -46,12 +46,11 @@ impl<S: Storage> Registry<S> {
             if self.switches.collection.is_some() {
                 own.push("/v2/_roadstead/collect".to_owned());
             }
+            own.push("/v2/_roadstead/retention".to_owned());
             own.push("/v2/_roadstead/scrub".to_owned());
         }
-        if !own.is_empty() {
-            let what = "Deletion of repositories, and maintenance by operators";
-            extensions.push(extension("_roadstead", what, ROADSTEAD, &own));
-        }
+        let what = "Deletion of repositories, retention of tags, and maintenance by operators";
+        extensions.push(extension("_roadstead", what, ROADSTEAD, &own));
         json(json!({ "extensions": extensions }).to_string().into_bytes())
     }
 }

@@ -12,6 +12,7 @@ mod maintenance;
 mod manifest;
 mod referrers;
 mod repository;
+mod retention;
 mod scrub;
 mod token;
 mod upload;
@@ -22,7 +23,7 @@ use caching::CacheDirective;
 use change::Intent;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use roadstead_access::{Caller, Immutable, Quotas};
+use roadstead_access::{Caller, Immutable, Quotas, Retention};
 use roadstead_bridge::account::{REQUEST_ID, request_id};
 use roadstead_bridge::{Account, Services, log};
 use roadstead_config::{Collection, Config};
@@ -77,6 +78,8 @@ pub struct Switches {
     pub immutable: Immutable,
     /// How much repositories may hold.
     pub quotas: Quotas,
+    /// Which tags expire.
+    pub retention: Retention,
     /// A native host in front may cache responses. Not over a bucket, where
     /// writes by other instances do not invalidate them.
     pub cached: bool,
@@ -98,6 +101,7 @@ impl Switches {
             sparse: config.sparse_images,
             immutable: config.immutable.clone(),
             quotas: config.quotas.clone(),
+            retention: config.retention.clone(),
             cached: services.front && services.storage,
             reported: services.front,
             notifies: services.front && services.notifications,
@@ -128,8 +132,7 @@ impl<S: Storage> Registry<S> {
     /// A registry that keeps its content in `storage`, and serves the requests
     /// that `gate` permits.
     pub fn new(storage: S, switches: Switches, gate: Gate) -> Self {
-        let (immutable, quotas) = (switches.immutable.clone(), switches.quotas.clone());
-        let store = Store::new(storage, switches.read_only, immutable, quotas);
+        let store = Store::new(storage, &switches);
         let (collecting, scrubbing) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { store, switches, gate, collecting, scrubbing }
     }
@@ -191,6 +194,17 @@ impl<S: Storage> Registry<S> {
         response
     }
 
+    /// Whether pulls wait to be recorded.
+    pub fn has_pulls(&self) -> bool {
+        self.store.has_pulls()
+    }
+
+    /// Records what was pulled, after the responses: no client waits for it. What fails is left to
+    /// later pulls.
+    pub async fn record_pulls(&self) {
+        self.store.record_pulls().await;
+    }
+
     /// Does a slice of garbage collection.
     ///
     /// # Errors
@@ -234,6 +248,8 @@ impl<S: Storage> Registry<S> {
             Route::Catalog(page) => self.catalog(page, &caller).await,
             Route::Collect => self.collect(call).await,
             Route::Collection(query) => self.collection(query).await,
+            Route::Expiring(after) => self.expiring(after).await,
+            Route::Retained(name, tag) => self.retained(&name, &tag).await,
             Route::Scrub => self.scrub(call).await,
             Route::Token(request) => self.token(request, caller, call).await,
             Route::Repository(name) => self.delete_repository(&name).await,

@@ -202,7 +202,17 @@ impl<S: Storage> Run<'_, S> {
         digests: &[Digest],
     ) -> Result<Announced, StorageError> {
         let lines: Vec<&str> = digests.iter().map(Digest::as_str).collect();
-        let (key, text) = (self.moves(name), lines.join("\n"));
+        self.announce_lines(name, lines.join("\n")).await
+    }
+
+    /// The same of what is named by these lines: digests of links that move, or tags that are
+    /// removed.
+    pub(super) async fn announce_lines(
+        &mut self,
+        name: &RepositoryName,
+        text: String,
+    ) -> Result<Announced, StorageError> {
+        let key = self.moves(name);
         let mut announced = Announced { key, text, at: Stopwatch::start(), late: false };
         if !self.order.exclusive {
             self.pace.announces = true;

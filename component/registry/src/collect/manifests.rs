@@ -295,7 +295,7 @@ impl<S: Storage> Run<'_, S> {
             } else if self.state.untagged.again {
                 Stage::Blobs { shard: 0 }
             } else {
-                Stage::Untagged { done: None, within: None }
+                Stage::Tags { done: None, within: None }
             };
             return Ok(());
         };

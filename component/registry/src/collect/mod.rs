@@ -1,7 +1,7 @@
 //! Garbage collection in slices. `docs/collection.md` has the protocol.
 //!
 //! A run goes through these stages, each of them in steps: `manifests` reads what
-//! manifests refer to, `untagged` deletes those to which nothing leads, `blobs` decides about each blob, `links` moves the links of
+//! manifests refer to, `tags` removes tags that have expired, `untagged` deletes those to which nothing leads, `blobs` decides about each blob, `links` moves the links of
 //! what is condemned and gives back those of what is needed, `removal` removes what
 //! has been condemned for long enough. What a slice has found is stored at its end
 //! ([`roadstead_storage::Record`]), so that any instance can do the next.
@@ -23,6 +23,7 @@ mod references;
 mod removal;
 mod run;
 mod state;
+mod tags;
 mod untagged;
 
 pub(crate) use contents::beginning;
@@ -62,8 +63,8 @@ pub struct SliceOptions {
     pub untagged: Option<Duration>,
     /// Whether nobody else uses the storage, so that nothing is waited for.
     pub exclusive: bool,
-    /// The run that is undone: the blobs that it condemned and the manifests that it
-    /// deleted as untagged come back, and nothing else is done.
+    /// The run that is undone: the blobs that it condemned, the tags that it removed and the
+    /// manifests that it deleted as untagged come back, and nothing else is done.
     pub undo: Option<u128>,
     /// The time that an operation of the storage takes at least, on average: zero where
     /// nobody else uses the storage.

@@ -53,7 +53,7 @@ const TAGS: usize = 10;
 const CHILDREN: usize = 10_000;
 
 /// Nothing is decided by what is found, so no time matters.
-const LOOK: SliceOptions = SliceOptions {
+pub(super) const LOOK: SliceOptions = SliceOptions {
     run: None,
     adopt: false,
     grace: Duration::from_hours(24 * 365),

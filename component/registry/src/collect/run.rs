@@ -65,6 +65,8 @@ pub(super) struct Run<'a, S> {
     pub(super) marked: bool,
     /// Manifests of the current repository that would be gone.
     pub(super) left_out: Option<BTreeSet<Digest>>,
+    /// Since when pulls are recorded, if they are, once that was looked up.
+    pub(super) pulls: Option<Option<SystemTime>>,
 }
 
 impl<S: Storage> Store<S> {
@@ -205,6 +207,7 @@ impl<S: Storage> Store<S> {
             wait: Duration::ZERO,
             marked: false,
             left_out: None,
+            pulls: None,
         }
     }
 }
@@ -265,6 +268,7 @@ impl<S: Storage> Run<'_, S> {
         match self.state.stage.clone() {
             Stage::Manifests { done, within } => self.manifests(done, within).await?,
             Stage::Children { shard, more } => self.children(shard, more).await?,
+            Stage::Tags { done, within } => self.expire_tags(done, within).await?,
             Stage::Untagged { done, within } => self.untagged(done, within).await?,
             Stage::Blobs { shard } => self.blobs(shard).await?,
             Stage::Act(act) => self.act(act).await?,
@@ -278,8 +282,9 @@ impl<S: Storage> Run<'_, S> {
         let shards = |shard: u8| shard.saturating_mul(6);
         match &self.state.stage {
             Stage::Manifests { done: Some(name), .. }
+            | Stage::Tags { done: Some(name), .. }
             | Stage::Untagged { done: Some(name), .. } => names::percent(name),
-            Stage::Manifests { .. } | Stage::Untagged { .. } => 0,
+            Stage::Manifests { .. } | Stage::Tags { .. } | Stage::Untagged { .. } => 0,
             Stage::Children { .. } => 99,
             Stage::Blobs { shard } => shards(*shard),
             Stage::Act(Act { part, phase, .. }) => {

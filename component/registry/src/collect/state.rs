@@ -63,6 +63,13 @@ pub(super) enum Stage {
         /// Whether this round over all shards found more of them.
         more: bool,
     },
+    /// Removes the tags of a repository that have expired.
+    Tags {
+        /// The repositories up to this one are done.
+        done: Option<String>,
+        /// This one is done up to this tag.
+        within: Option<(String, String)>,
+    },
     /// Deletes the manifests of a repository to which nothing leads.
     Untagged {
         /// The repositories up to this one are done.
@@ -148,6 +155,7 @@ impl Stage {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Manifests { .. } | Self::Children { .. } => "manifests",
+            Self::Tags { .. } => "tags",
             Self::Untagged { .. } => "untagged",
             Self::Blobs { .. } => "blobs",
             Self::Act(Act { phase: Phase::Remove | Phase::Tombstones, .. }) => "removal",

@@ -140,6 +140,9 @@ impl Route {
             Self::Catalog(_) => read("catalog", Catalog),
             Self::Collect => RouteClass { effect: Effect::Delete, ..read("collect", Maintenance) },
             Self::Collection(_) => read("collect", Maintenance),
+            Self::Expiring(_) => read("retention", Maintenance),
+            // For those who may delete the tag: all tags of the repository are looked at.
+            Self::Retained(name, _) => read("retention", delete(name)),
             // What it moves out of the way is looked at by the endpoint.
             Self::Scrub => read("scrub", Maintenance),
             Self::Token(_) => read("token", Nothing),
@@ -211,6 +214,16 @@ mod tests {
             ("GET", "/v2/_roadstead/collect/contents?last=a@0", "collect", None, Read, "", None),
             ("GET", "/v2/_roadstead/collect/quotas", "collect", None, Read, "", None),
             ("GET", "/v2/_roadstead/collect/why/DIGEST", "collect", None, Read, "", None),
+            ("GET", "/v2/_roadstead/retention?last=a", "retention", None, Read, "", None),
+            (
+                "GET",
+                "/v2/a/_roadstead/retention/t",
+                "retention",
+                Some(Action::Delete),
+                Read,
+                "",
+                None,
+            ),
             ("POST", "/v2/token", "token", None, Read, "", None),
             (
                 "DELETE",

@@ -11,7 +11,7 @@ mod tests;
 pub(crate) use class::MISSING_TTL;
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
 
-use roadstead_bridge::{collect, contents, health, scrub};
+use roadstead_bridge::{collect, contents, health, retention, scrub};
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
 use roadstead_storage::UploadSession;
 use std::time::SystemTime;
@@ -33,6 +33,10 @@ pub enum Route {
     Collect,
     /// `GET /v2/_roadstead/collect/...`: a question about garbage.
     Collection(CollectionQuery),
+    /// `GET /v2/_roadstead/retention`: which tags expire, after a place.
+    Expiring(Option<String>),
+    /// `GET /v2/<name>/_roadstead/retention/<tag>`: why a tag expires, or is kept.
+    Retained(RepositoryName, Tag),
     /// `POST /v2/_roadstead/scrub`: a slice of a scrub.
     Scrub,
     /// `GET` and `POST /v2/token`: a token of the built-in service.
@@ -198,6 +202,8 @@ impl Route {
             }
             Self::Collection(CollectionQuery::Contents(_)) => contents::CONTENTS.to_owned(),
             Self::Collection(CollectionQuery::Quotas) => contents::QUOTAS.to_owned(),
+            Self::Expiring(_) => retention::PATH.to_owned(),
+            Self::Retained(name, tag) => format!("/v2/{name}{}{tag}", retention::TAG),
             Self::Scrub => scrub::PATH.to_owned(),
             Self::Token(_) => "/v2/token".to_owned(),
             Self::Repository(name) => format!("/v2/{name}/_roadstead/repository"),

@@ -11,7 +11,7 @@ use crate::Error;
 use chrono::DateTime;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
-use roadstead_bridge::{collect, contents, health, scrub};
+use roadstead_bridge::{collect, contents, health, retention, scrub};
 use roadstead_oci::{
     Algorithm, Digest, InvalidDigest, InvalidReference, MediaType, PageSize, Reference,
     RepositoryName, Tag, UploadId,
@@ -73,6 +73,10 @@ impl Route {
         if let Some(query) = collection(path, query)? {
             return allowed(method, GET, Self::Collection(query));
         }
+        if path == retention::PATH {
+            let last = query.get("last").map(|last| shorten(last, LAST_LIMIT));
+            return allowed(method, GET, Self::Expiring(last));
+        }
         if path == scrub::PATH {
             return allowed(method, POST, Self::Scrub);
         }
@@ -100,6 +104,10 @@ impl Route {
         }
         if let (Some(last), Some(component), Some("_oci"), Some(name)) = parts {
             return extension(method, name, component, last, query);
+        }
+        if let (Some(tag), Some("retention"), Some("_roadstead"), Some(name)) = parts {
+            allowed(method, GET, ())?;
+            return Ok(Self::Retained(repository(name)?, Tag::parse(tag).map_err(Error::Tag)?));
         }
         let mut parts = rest.rsplitn(3, '/');
         match (parts.next(), parts.next(), parts.next()) {

@@ -345,10 +345,12 @@ impl<S: Storage> Store<S> {
             Key::RepositoryDeletion { .. } => return Ok(announcement.size > 0),
             Key::Deletion { digest, .. } if digest == push.digest => return Ok(true),
             Key::Deletion { .. } => push.tags.iter().map(Tag::as_str).collect(),
-            // One that names the manifest itself takes it away, as nothing led to it.
+            // One that names the manifest itself takes it away, as nothing led to it; one that
+            // names a tag removes that, as it has expired. No tag has the `:` of a digest.
             Key::Moves { .. } => {
                 let others = push.blobs.iter().copied().chain(push.named);
-                others.chain([push.digest]).map(Digest::as_str).collect()
+                let digests = others.chain([push.digest]).map(Digest::as_str);
+                digests.chain(push.tags.iter().map(Tag::as_str)).collect()
             }
             _ => return Ok(false),
         };

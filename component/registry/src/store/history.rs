@@ -178,7 +178,7 @@ impl<S: Storage> Store<S> {
     }
 
     /// The entry of a collection that is this object.
-    async fn entry(
+    pub(crate) async fn entry(
         &self,
         collection: &Collection,
         key: &Key,

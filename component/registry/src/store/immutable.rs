@@ -154,7 +154,7 @@ impl<S: Storage> Store<S> {
 
     /// The digest that a tag points to, if there is one. What cannot be read is damaged, or else
     /// what comes next fails too.
-    pub(super) async fn target(
+    pub(crate) async fn target(
         &self,
         name: &RepositoryName,
         tag: &Tag,

@@ -8,9 +8,11 @@ mod deletions;
 mod history;
 mod immutable;
 mod manifests;
+mod pulls;
 mod quotas;
 mod referrers;
 mod repository;
+mod retained;
 mod revisions;
 mod tags;
 mod tombstones;
@@ -18,10 +20,12 @@ mod tombstones;
 pub(crate) use blobs::Opened;
 pub(crate) use history::{HistoryPage, HistoryQuery, LONGEST, Recorded};
 pub(crate) use immutable::Refusal;
+use pulls::Pulls;
 pub(crate) use quotas::{Added, Count, Push, tag_hash};
 pub(crate) use referrers::Referrer;
 
-use roadstead_access::{Immutable, Quotas};
+use crate::Switches;
+use roadstead_access::{Immutable, Quotas, Retention};
 use roadstead_storage::Storage;
 
 /// The registry's content.
@@ -35,10 +39,26 @@ pub(crate) struct Store<S> {
     immutable: Immutable,
     /// How much repositories may hold.
     pub(crate) quotas: Quotas,
+    /// Which tags expire.
+    pub(crate) retention: Retention,
+    /// Which tags were pulled, until that is recorded.
+    pulls: Pulls,
 }
 
 impl<S: Storage> Store<S> {
-    pub(crate) fn new(storage: S, read_only: bool, immutable: Immutable, quotas: Quotas) -> Self {
-        Self { storage, read_only, immutable, quotas }
+    pub(crate) fn new(storage: S, switches: &Switches) -> Self {
+        Self {
+            storage,
+            read_only: switches.read_only,
+            immutable: switches.immutable.clone(),
+            quotas: switches.quotas.clone(),
+            retention: switches.retention.clone(),
+            pulls: Pulls::default(),
+        }
+    }
+
+    /// Whether nothing is written.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
     }
 }

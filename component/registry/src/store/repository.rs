@@ -155,6 +155,8 @@ impl<S: Storage> Store<S> {
             Collection::Referrers(name.clone()),
             Collection::Moved(name.clone()),
             Collection::MovedRevisions(name.clone()),
+            Collection::MovedTags(name.clone()),
+            Collection::Pulled(name.clone()),
             Collection::References(name.clone()),
         ] {
             if self.has_entries(&collection).await? {
@@ -232,6 +234,8 @@ impl<S: Storage> Store<S> {
         // Before the links themselves, which would be restored from them.
         for collection in [
             Collection::References(name.clone()),
+            Collection::MovedTags(name.clone()),
+            Collection::Pulled(name.clone()),
             Collection::MovedRevisions(name.clone()),
             Collection::Moved(name.clone()),
         ] {

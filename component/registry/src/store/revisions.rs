@@ -39,7 +39,7 @@ impl<S: Storage> Store<S> {
             {
                 self.storage.manifest(name, reference).await
             }
-            (found, _) => found,
+            (found, _) => found.inspect(|_| self.note_pull(name, reference)),
         }
     }
 
@@ -58,7 +58,7 @@ impl<S: Storage> Store<S> {
             {
                 self.storage.manifest_stat(name, reference).await
             }
-            (found, _) => found,
+            (found, _) => found.inspect(|_| self.note_pull(name, reference)),
         }
     }
 

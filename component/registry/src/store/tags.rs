@@ -3,6 +3,7 @@
 use super::deletions::Announcement;
 use super::{Refusal, Store};
 use roadstead_oci::{Digest, RepositoryName, Tag};
+use roadstead_storage::condemned::is_marked;
 use roadstead_storage::{
     Collection, Key, NameList, NamesQuery, Page, Pages, Storage, StorageError,
 };
@@ -40,15 +41,26 @@ impl<S: Storage> Store<S> {
     /// Deletes a tag. The manifest stays.
     pub(crate) async fn delete_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<(), Refusal> {
         self.check_deletable(name, tag).await?;
+        if self.retention.has_tags() || is_marked(&self.storage).await? {
+            // First: an undo of the run that once removed it would bring it back.
+            self.storage.delete(&Key::MovedTag(name.clone(), tag.clone())).await?;
+        }
         self.storage.remove(&Key::Tag(name.clone(), tag.clone())).await?;
         // As distribution does. A concurrent push of the tag may lose its entry: then
         // its history has the tag itself. What fails to be deleted does no harm.
         let _ = self.delete_history(name, tag).await;
+        if self.retention.asks_for_pulls(name.as_str()) {
+            let _ = self.storage.delete(&Key::Pulled(name.clone(), tag.clone())).await;
+        }
         Ok(())
     }
 
     /// Deletes the digests that a tag has had.
-    async fn delete_history(&self, name: &RepositoryName, tag: &Tag) -> Result<(), StorageError> {
+    pub(super) async fn delete_history(
+        &self,
+        name: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<(), StorageError> {
         let history = Collection::TagHistory(name.clone(), tag.clone());
         let mut pages = Pages::new(&history, None, STEP);
         while let Some(entries) = pages.next(&self.storage).await? {

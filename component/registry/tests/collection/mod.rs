@@ -3,7 +3,9 @@
 
 mod costs;
 mod life;
+mod measured;
 pub(crate) mod questions;
+mod retention;
 mod runs;
 mod untagged;
 pub(crate) mod world;

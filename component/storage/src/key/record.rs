@@ -12,6 +12,8 @@ pub(crate) const DIRECTORY: &str = ".roadstead/collect/";
 pub enum Record {
     /// That something in this storage is condemned: an empty object.
     Marker,
+    /// For which repositories it is recorded when tags are pulled. Its time says since when.
+    Pulls,
     /// Which run goes on.
     Lease,
     /// The candidates of a shard of all digests, and since when they are.
@@ -75,9 +77,12 @@ impl Record {
             Self::Begun(run) | Self::State(run) | Self::Live(run, ..) | Self::Actions(run, _) => {
                 Some(*run)
             }
-            Self::Marker | Self::Lease | Self::Sighted(_) | Self::Report(_) | Self::Failure(_) => {
-                None
-            }
+            Self::Marker
+            | Self::Pulls
+            | Self::Lease
+            | Self::Sighted(_)
+            | Self::Report(_)
+            | Self::Failure(_) => None,
         }
     }
 
@@ -104,6 +109,7 @@ impl Record {
         let record = match (kind, rest.as_slice()) {
             ("condemned", []) => Self::Marker,
             ("lease", []) => Self::Lease,
+            ("pulls", []) => Self::Pulls,
             ("sighted", [digit]) => Self::Sighted(shard(digit)?),
             ("begun", [run]) => Self::Begun(number(run)?),
             ("state", [run]) => Self::State(number(run)?),
@@ -125,6 +131,7 @@ impl fmt::Display for Record {
         match self {
             Self::Marker => f.write_str("condemned"),
             Self::Lease => f.write_str("lease"),
+            Self::Pulls => f.write_str("pulls"),
             Self::Sighted(shard) => write!(f, "sighted-{shard}"),
             Self::Begun(run) => write!(f, "begun-{run:032x}"),
             Self::State(run) => write!(f, "state-{run:032x}"),

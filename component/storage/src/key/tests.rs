@@ -63,6 +63,7 @@ impl Random {
             3 => Record::Begun(run),
             4 => Record::State(run),
             5 => Record::Live(run, shard, part),
+            8 => Record::Pulls,
             6 => Record::Actions(run, part),
             7 => Record::Failure(run),
             _ => Record::Report(run),
@@ -84,7 +85,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let (name, digest) = (self.repository(), self.digest());
-        match self.below(22) {
+        match self.below(24) {
             0 => Key::Blob(digest),
             1 => Key::Hint(digest, name),
             2 => Key::Layer(name, digest),
@@ -111,6 +112,8 @@ impl Random {
             20 => {
                 Key::Quota(QuotaName::parse(self.one_of(&["a", "Te.am_-9"])).unwrap(), self.quota())
             }
+            21 => Key::MovedTag(name, self.tag()),
+            22 => Key::Pulled(name, self.tag()),
             _ => Key::SessionObject(self.session(), self.file()),
         }
     }
@@ -226,6 +229,15 @@ fn layout_of_garbage_collection() {
             Key::MovedRevision(name.clone(), digest.clone()),
             format!("{repository}/_condemned/revisions/sha256/{hex}/link"),
         ),
+        (
+            Key::MovedTag(name.clone(), Tag::parse("_v1.0-X").unwrap()),
+            format!("{repository}/_condemned/tags/_v1.0-X/link"),
+        ),
+        (
+            Key::Pulled(name.clone(), Tag::parse("_v1.0-X").unwrap()),
+            format!("{repository}/_pulled/_v1.0-X"),
+        ),
+        (Key::Record(Record::Pulls), ".roadstead/collect/pulls".to_owned()),
         (
             Key::References(name, digest.clone()),
             format!("{repository}/_references/sha256/{hex}/digests"),
@@ -350,6 +362,7 @@ fn names_do_not_decide_what_is_durable() {
         let lost = matches!(
             key,
             Key::Hint(..)
+                | Key::Pulled(..)
                 | Key::Deletion { .. }
                 | Key::RepositoryDeletion { .. }
                 | Key::Moves { .. }
@@ -357,6 +370,7 @@ fn names_do_not_decide_what_is_durable() {
                 | Key::SessionObject(..)
                 | Key::Record(
                     Record::Lease
+                        | Record::Pulls
                         | Record::Begun(_)
                         | Record::State(_)
                         | Record::Live(..)

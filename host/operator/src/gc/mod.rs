@@ -37,6 +37,9 @@ unless --keep is given: stop all registries on it first, also those of other pro
 bucket does not tell whether registries use it, so there the waits stay, unless --alone says
 that nothing else uses it. If that is wrong, what others push meanwhile is lost.
 
+Tags that expire by policy.retention are removed too, unless policy.retention.dryrun is set, as it
+is by default; roadstead retention list names them.
+
 --delete-untagged keeps what a tag leads to, what that lists, and what refers to it as its
 subject, such as signatures. A registry that runs brings the rest back when it is pulled by
 digest, for some days.";
@@ -74,7 +77,8 @@ pub struct Args {
     /// Go on with this run, which was interrupted
     #[arg(long, value_name = "RUN", conflicts_with_all = ["why", "usage", "reports"])]
     pub run: Option<String>,
-    /// Give back what this run has condemned or deleted as untagged; --reports names the runs
+    /// Give back what this run has condemned, deleted as untagged, or removed as expired; --reports
+    /// names the runs
     #[arg(long, value_name = "RUN", group = "kind")]
     pub undo: Option<String>,
     /// Say what keeps a blob or a manifest, or since when it is condemned

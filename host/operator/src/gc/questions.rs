@@ -145,8 +145,15 @@ fn reports(reports: &[Report]) -> String {
                 done.push(format!("{what} {blobs} ({})", size(bytes)));
             }
         }
-        if report.given_back > 0 {
-            done.push(format!("gave back {}", report.given_back));
+        for (what, number) in [
+            ("removed expired tags", report.expired),
+            ("left expired tags", report.expiring),
+            ("restored tags", report.restored_tags),
+            ("gave back", report.given_back),
+        ] {
+            if number > 0 {
+                done.push(format!("{what} {number}"));
+            }
         }
         if report.restored > 0 {
             done.push(format!("restored {}", report.restored));

@@ -17,6 +17,7 @@ pub(super) fn of(report: &Report) -> String {
     };
     let mut lines = vec![first];
     let (dry, given_back) = (report.dry_run, report.given_back);
+    expired(report, &mut lines);
     untagged(report, &mut lines);
     let mut add = |label: &str, blobs: u64, bytes: u64, meaning: &str| {
         if blobs > 0 {
@@ -41,6 +42,32 @@ pub(super) fn of(report: &Report) -> String {
     lines.join("\n")
 }
 
+/// What is said of tags that have expired.
+fn expired(report: &Report, lines: &mut Vec<String>) {
+    let of = |number: u64| count(number, "tag", "tags");
+    let would = |done: &'static str, would: &'static str| if report.dry_run { would } else { done };
+    if report.expired > 0 {
+        let label = would("expired:", "to expire:");
+        lines.push(format!("{label:<12}{}", of(report.expired)));
+    }
+    if report.expiring > 0 {
+        lines.push(format!(
+            "{:<12}{}, which stay, as policy.retention.dryrun is set",
+            "expire:",
+            of(report.expiring)
+        ));
+    }
+    lines.extend(report.expired_tags.iter().map(|tag| format!("  {}", harmless(tag))));
+    let (named, all) = (report.expired_tags.len() as u64, report.expired + report.expiring);
+    if named > 0 && all > named {
+        lines.push(format!("  and {} more; roadstead retention list names all", all - named));
+    }
+    if report.restored_tags > 0 {
+        let label = would("restored:", "to restore:");
+        lines.push(format!("{label:<12}{} that had expired", of(report.restored_tags)));
+    }
+}
+
 /// What is said of manifests that nothing leads to.
 fn untagged(report: &Report, lines: &mut Vec<String>) {
     let of = |number: u64| count(number, "manifest", "manifests");
@@ -63,15 +90,15 @@ fn untagged(report: &Report, lines: &mut Vec<String>) {
     }
     for name in &report.passed_over {
         lines.push(format!(
-            "{} keeps its untagged manifests: it has more than can be looked at together, or a tag \
-             that is damaged",
+            "{} keeps its untagged manifests, or expired tags: it has more than can be looked at \
+             together, or a tag that is damaged",
             harmless(name)
         ));
     }
     if report.foreign {
         lines.push(
             "another registry has written to this storage in the last 30 days, so nothing is \
-             removed, and untagged manifests stay; stop all registries, and run this again on the \
+             removed, and untagged manifests and expired tags stay; stop all registries, and run this again on the \
              storage itself, with --alone if it is a bucket"
                 .to_owned(),
         );
@@ -162,6 +189,25 @@ mod tests {
     }
 
     #[test]
+    fn expired_tags_in_words() {
+        let report = Report {
+            expired: 3,
+            expired_tags: vec!["a/b:v1".to_owned()],
+            dry_run: true,
+            ..Report::default()
+        };
+        let said = of(&report);
+        let expected = "\nto expire:  3 tags\n  a/b:v1\n  and 2 more; roadstead retention list";
+        assert!(said.contains(expected), "{said}");
+        let report = Report { dry_run: false, expired_tags: Vec::new(), ..report };
+        assert!(of(&report).ends_with("\nexpired:    3 tags"), "{}", of(&report));
+        let report = Report { expired: 0, expiring: 1, restored_tags: 2, ..report };
+        let said = of(&report);
+        assert!(said.contains("\nexpire:     1 tag, which stay"), "{said}");
+        assert!(said.contains("\nrestored:   2 tags that had expired"), "{said}");
+    }
+
+    #[test]
     fn untagged_manifests_in_words() {
         let digest = format!("sha256:{}", "a".repeat(64));
         let report = Report {
@@ -178,7 +224,7 @@ mod tests {
             "\nto delete:  3 manifests with 2.0 KiB, which nothing leads to\n".to_owned(),
             format!("\n  a/b@{digest}\n  and 2 more\n"),
             "\nto restore: 1 manifest needed again\n".to_owned(),
-            "\nlarge keeps its untagged manifests:".to_owned(),
+            "\nlarge keeps its untagged manifests, or expired tags:".to_owned(),
         ] {
             assert!(said.contains(&expected), "{said}");
         }

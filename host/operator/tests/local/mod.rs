@@ -20,9 +20,14 @@ pub(crate) struct LocalRegistry(NativeRegistry);
 impl LocalRegistry {
     /// Opens a directory.
     pub(crate) fn open(root: &Path) -> Self {
+        Self::with(root, &[])
+    }
+
+    /// Opens a directory with these settings too.
+    pub(crate) fn with(root: &Path, settings: &[(&str, &str)]) -> Self {
         let storage = DirectoryStorage(NativeDirectory::new(Directory::open(root).unwrap()));
-        let settings = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
-        Self(NativeRegistry::new(storage, &settings).unwrap())
+        let deletes = [("REGISTRY_STORAGE_DELETE_ENABLED", "true")];
+        Self(NativeRegistry::new(storage, &[&deletes, settings].concat()).unwrap())
     }
 }
 

@@ -88,6 +88,8 @@ impl Index {
             | Collection::Deletions(_)
             | Collection::Moved(_)
             | Collection::MovedRevisions(_)
+            | Collection::MovedTags(_)
+            | Collection::Pulled(_)
             | Collection::References(_)
             | Collection::Sessions(_) => None,
         };

@@ -213,6 +213,8 @@ labels! {
     CollectionStage {
         /// Manifests are read.
         Manifests = "manifests",
+        /// Tags that have expired are removed.
+        Tags = "tags",
         /// Untagged manifests are deleted.
         Untagged = "untagged",
         /// Blobs are compared with what refers to them.

@@ -150,11 +150,14 @@ async fn check_repository<S: Testable>(storage: &S) {
     write_neighbours(storage, &name).await;
     let announced = write_announcements(storage, &name, &digests).await;
     let [moved, revisions_moved, cached] = write_condemned(storage, &name, &digests[..4]).await;
+    let [tags_moved, pulled] = write_of_retention(storage, &name).await;
 
     for (collection, keys) in [
         (Collection::Deletions(name.clone()), announced),
         (Collection::Moved(name.clone()), moved),
         (Collection::MovedRevisions(name.clone()), revisions_moved),
+        (Collection::MovedTags(name.clone()), tags_moved),
+        (Collection::Pulled(name.clone()), pulled),
         (Collection::References(name.clone()), cached),
         (Collection::Layers(name.clone()), layers),
         (Collection::Revisions(name.clone()), revisions),
@@ -248,6 +251,24 @@ async fn write_condemned<S: Storage>(
         references.push((key, length as u64));
     }
     [moved, revisions, references]
+}
+
+/// What retention writes: removed tags, and when tags were pulled.
+async fn write_of_retention<S: Storage>(
+    storage: &S,
+    name: &RepositoryName,
+) -> [Vec<(Key, u64)>; 2] {
+    let (mut moved, mut pulled) = (Vec::new(), Vec::new());
+    for text in ["_a", "A", "a", "a-b", "a.b", "link", "tags"] {
+        for (keys, key) in [
+            (&mut moved, Key::MovedTag(name.clone(), tag(text))),
+            (&mut pulled, Key::Pulled(name.clone(), tag(text))),
+        ] {
+            storage.write(&key, content(9)).await.unwrap();
+            keys.push((key, 9));
+        }
+    }
+    [moved, pulled]
 }
 
 /// Referrers of two subjects, and that they are complete.

@@ -114,7 +114,11 @@ fn begin(
 }
 
 /// Does slices until the run has reached a stage, or ends.
-fn slices(world: &World, order: &mut SliceOptions, until: Option<&str>) -> Result<(), String> {
+pub(super) fn slices(
+    world: &World,
+    order: &mut SliceOptions,
+    until: Option<&str>,
+) -> Result<(), String> {
     loop {
         match world.collect(order).map_err(|error| error.to_string())? {
             Progress::Running { run, stage, wait, .. } => {

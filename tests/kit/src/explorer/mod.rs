@@ -17,12 +17,13 @@
 //! - `search` brings them together.
 //! - `collector` is the protocol of garbage collection beside clients, step by step, with
 //!   an oracle of its own: what it does makes no difference to them. `collection` is the
-//!   registry's own collector. `scrubber` is a scrub beside clients, and `untagged` a
-//!   collector that takes manifests away. `quotas` is pushes that share a quota.
+//!   registry's own collector, and `expiry` what it does with tags that expire. `scrubber` is a scrub beside
+//!   clients, and `untagged` a collector that takes manifests away. `quotas` is pushes that share a quota.
 
 mod ask;
 mod collection;
 mod collector;
+mod expiry;
 mod oracle;
 mod quotas;
 mod schedule;
@@ -36,6 +37,7 @@ mod world;
 pub use ask::{Ask, Item};
 pub use collection::{Collected, Meets, collect_beside};
 pub use collector::{Defect, Meeting, Phase, meet};
+pub use expiry::{Expiry, Lapse, expire_beside, lapse_beside};
 pub use oracle::Model;
 pub use quotas::{Quota, push_beside};
 pub use schedule::{DepthFirst, Random, Scheduler};

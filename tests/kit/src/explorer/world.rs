@@ -51,16 +51,30 @@ pub(crate) trait Work {
     async fn run<S: Storage>(self, storage: &S) -> Result<Self::Output, StorageError>;
 }
 
-/// The settings of all registries, or of those with a tag that never changes.
-fn config(fixed: bool) -> &'static Config {
+/// The policy of registries whose tags `a` and `b` expire.
+const EXPIRES: &str =
+    r#"{"repositories": "**", "keeptags": [{"patterns": "a|b", "pushedwithin": "30d"}]}"#;
+
+/// The settings of all registries, of those with a tag that never changes, or of those whose
+/// tags expire.
+fn config(fixed: bool, expires: bool) -> &'static Config {
     static CONFIG: OnceLock<Config> = OnceLock::new();
     static CONFIG_FIXED: OnceLock<Config> = OnceLock::new();
-    let place = if fixed { &CONFIG_FIXED } else { &CONFIG };
+    static CONFIG_EXPIRES: OnceLock<Config> = OnceLock::new();
+    let place = match (fixed, expires) {
+        (true, _) => &CONFIG_FIXED,
+        (false, true) => &CONFIG_EXPIRES,
+        (false, false) => &CONFIG,
+    };
     place.get_or_init(|| {
         let mut settings = vec![("REGISTRY_STORAGE_DELETE_ENABLED".to_owned(), "true".to_owned())];
         if fixed {
             let rule = format!("fixed ** {FIXED}");
             settings.push(("REGISTRY_POLICY_IMMUTABLE".to_owned(), rule));
+        } else if expires {
+            let retention = |key: &str| format!("REGISTRY_POLICY_RETENTION_{key}");
+            settings.push((retention("DRYRUN"), "false".to_owned()));
+            settings.push((retention("POLICIES"), EXPIRES.to_owned()));
         }
         Config::from_variables(settings).unwrap_or_else(|error| panic!("{error}"))
     })
@@ -78,6 +92,8 @@ pub struct World {
     fixed: bool,
     /// Settings of its own, instead.
     settings: Option<Config>,
+    /// Whether tags expire.
+    expires: bool,
 }
 
 impl World {
@@ -93,8 +109,15 @@ impl World {
             Medium::Bucket(conditions) => MemoryBucket::default().with_conditions(conditions),
             Medium::Directory | Medium::SharedDirectory => MemoryBucket::default(),
         };
-        let mut world =
-            Self { medium, root, directories: Vec::new(), bucket, fixed: false, settings: None };
+        let mut world = Self {
+            medium,
+            root,
+            directories: Vec::new(),
+            bucket,
+            fixed: false,
+            settings: None,
+            expires: false,
+        };
         world.reopen(processes);
         world
     }
@@ -117,6 +140,12 @@ impl World {
         ];
         let config = Config::from_variables(settings).unwrap_or_else(|error| panic!("{error}"));
         Self { settings: Some(config), ..self }
+    }
+
+    /// The same with tags that expire.
+    #[must_use]
+    pub(crate) fn with_expiry(self) -> Self {
+        Self { expires: true, ..self }
     }
 
     /// Has all processes die, and others begin.
@@ -191,10 +220,9 @@ impl World {
     }
 
     fn registry(&self, storage: impl Into<NativeStorage>) -> NativeRegistry {
-        let registry = NativeRegistry::with_config(
-            storage.into(),
-            self.settings.as_ref().unwrap_or_else(|| config(self.fixed)),
-        );
+        let settings = self.settings.as_ref();
+        let settings = settings.unwrap_or_else(|| config(self.fixed, self.expires));
+        let registry = NativeRegistry::with_config(storage.into(), settings);
         registry.unwrap_or_else(|error| panic!("the settings: {error}"))
     }
 

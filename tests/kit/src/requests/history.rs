@@ -71,6 +71,8 @@ pub(super) fn extensions() -> Table {
                 .says("Experimental")
                 .says(r#""name":"_roadstead""#)
                 .says(r#""/v2/<name>/_roadstead/repository""#)
+                .says(r#""/v2/<name>/_roadstead/retention/<tag>""#)
+                .says(r#""/v2/_roadstead/retention""#)
                 .says(r#""/v2/_roadstead/collect""#),
             get("/v2/a/b/_oci/ext/discover")
                 .says(r#""/v2/a/b/_oci/tag-history/<tag>""#)

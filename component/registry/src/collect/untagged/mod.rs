@@ -63,7 +63,8 @@ impl<S: Storage> Run<'_, S> {
         // The marker is written before the first link moves, so without it, and unless
         // manifests are to go, there is nothing to look for.
         let looks = self.order.undo.is_some() || self.state.marked.is_some();
-        if !looks && self.state.untagged.age.is_none() {
+        let by_policy = self.store.retention.deletes_untagged();
+        if !looks && self.state.untagged.age.is_none() && !by_policy {
             return self.after_untagged().await;
         }
         let limit = if within.is_some() { 1 } else { PAGE };
@@ -112,6 +113,8 @@ impl<S: Storage> Run<'_, S> {
     ) -> Result<Option<Digest>, StorageError> {
         if let Some(run) = self.order.undo {
             self.give_back_manifests(name, run).await?;
+            // Which lead to manifests.
+            self.give_back_tags(name, run).await?;
             return Ok(None);
         }
         let before = self.spent;
@@ -121,7 +124,9 @@ impl<S: Storage> Run<'_, S> {
             Known::Nothing => return Ok(None),
             Known::TooMuch => {
                 self.hold(name, &mut taken, None).await?;
-                self.pass_over(name);
+                if self.untagged_age(name).is_some() {
+                    self.pass_over(name);
+                }
                 return Ok(None);
             }
         };
@@ -151,12 +156,12 @@ impl<S: Storage> Run<'_, S> {
         name: &RepositoryName,
         taken: &mut [Taken],
     ) -> Result<Known, StorageError> {
-        let deletes = self.deletes_untagged();
+        let deletes = self.deletes_untagged(name);
         if taken.is_empty() && !deletes {
             return Ok(Known::Nothing);
         }
         let Some(revisions) = self.revisions(name).await? else { return Ok(Known::TooMuch) };
-        let stays = |time: SystemTime| !deletes || self.stays_by_age(time);
+        let stays = |time: SystemTime| !deletes || self.stays_by_age(name, time);
         if taken.is_empty() && revisions.values().all(|time| stays(*time)) {
             return Ok(Known::Nothing);
         }
@@ -175,7 +180,12 @@ impl<S: Storage> Run<'_, S> {
             return Ok(Known::TooMuch);
         }
         self.hold(name, taken, Some(&mut graph)).await?;
+        let policy = self.store.retention.untagged(name.as_str());
+        let keeps_referrers = policy.is_some_and(|(_, keeps_referrers)| keeps_referrers);
         let visited = self.visit(name, Damaged::Ends, None, |digest, known| {
+            if keeps_referrers && known.references.subject.is_some() {
+                graph.keep(digest);
+            }
             if graph.holds(digest) {
                 graph.add(digest, &known.references, known.size);
             } else {
@@ -226,28 +236,41 @@ impl<S: Storage> Run<'_, S> {
             });
             after = visited.await?;
             if after.is_none() || is_damaged {
-                return Ok(!is_damaged);
+                break;
             }
         }
+        // After the tags: one is kept before it is removed.
+        for digest in self.removed_tags_led_to(name).await? {
+            graph.keep(&digest);
+        }
+        Ok(!is_damaged)
     }
 
-    /// Whether manifests go in this run. While another registry writes, which does not
-    /// know the protocol, they stay.
-    fn deletes_untagged(&self) -> bool {
-        self.state.untagged.age.is_some() && (self.order.exclusive || !self.state.foreign)
+    /// How old a manifest of a repository is when it goes, if it does at all: by the policy
+    /// for it, or else as the run was asked to.
+    fn untagged_age(&self, name: &RepositoryName) -> Option<Duration> {
+        let policy = self.store.retention.untagged(name.as_str()).map(|(age, _)| age);
+        policy.or(self.state.untagged.age.map(Duration::from_secs))
+    }
+
+    /// Whether manifests of a repository go in this run. While another registry writes, which
+    /// does not know the protocol, they stay.
+    fn deletes_untagged(&self, name: &RepositoryName) -> bool {
+        self.untagged_age(name).is_some() && (self.order.exclusive || !self.state.foreign)
     }
 
     /// Whether a manifest stays because its link was written lately.
-    fn stays_by_age(&self, written: SystemTime) -> bool {
-        let least = self.state.untagged.age.map_or(Duration::MAX, Duration::from_secs);
+    fn stays_by_age(&self, name: &RepositoryName, written: SystemTime) -> bool {
+        let least = self.untagged_age(name).unwrap_or(Duration::MAX);
         let least = if self.order.exclusive { least } else { least.max(self.order.grace) };
         self.age(written) < least
     }
 
-    fn pass_over(&mut self, name: &RepositoryName) {
+    pub(super) fn pass_over(&mut self, name: &RepositoryName) {
         let most = if self.order.dry_run { NAMED } else { NAMED_FOR_LONG };
         let named = &mut self.state.report.passed_over;
-        if self.state.untagged.age.is_some() && named.len() < most {
+        let named_before = named.iter().any(|other| other == name.as_str());
+        if named.len() < most && !named_before {
             named.push(name.as_str().to_owned());
         }
     }

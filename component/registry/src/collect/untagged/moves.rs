@@ -88,7 +88,7 @@ impl<S: Storage> Run<'_, S> {
             for entry in &entries {
                 match &entry.key {
                     Key::Revision(_, digest) if !graph.holds(digest) => new.push(entry),
-                    Key::Revision(_, digest) if self.stays_by_age(entry.modified) => {
+                    Key::Revision(_, digest) if self.stays_by_age(name, entry.modified) => {
                         graph.keep(digest);
                     }
                     _ => {}
