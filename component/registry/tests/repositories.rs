@@ -191,7 +191,7 @@ async fn requests_to_a_bucket() {
     }
     // For each manifest 14, for each tag and its history one each, and for its blob.
     let each = 14 + 20 + 1;
-    assert_eq!(counts, [1, 2, 3].map(|manifests| 22 + each * manifests));
+    assert_eq!(counts, [1, 2, 3].map(|manifests| 24 + each * manifests));
 }
 
 /// One of several deletions goes on, and one that has died is not waited for.

@@ -196,9 +196,10 @@ async fn answer(
         Asked::Explain(_, name, tag) => {
             let answer: TagAnswer = get(registry, &format!("/v2/{name}{TAG}{tag}")).await?;
             let status = if answer.pushed.is_some() { 0 } else { status::NOTHING };
-            let text = match as_json {
-                true => serde_json::to_string(&answer).map_err(|error| error.to_string())?,
-                false => explained(&format!("{name}:{tag}"), &answer),
+            let text = if as_json {
+                serde_json::to_string(&answer).map_err(|error| error.to_string())?
+            } else {
+                explained(&format!("{name}:{tag}"), &answer)
             };
             Ok((text, status))
         }

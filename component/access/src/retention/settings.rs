@@ -271,7 +271,7 @@ fn keep_untagged(place: &str, value: &Value) -> Result<Duration, String> {
     for (place, key, value) in keys(place, value, "keepuntagged")? {
         match key.as_str() {
             "pushedwithin" => {
-                age = within(value).map_err(|problem| format!("{place}: {problem}"))?
+                age = within(value).map_err(|problem| format!("{place}: {problem}"))?;
             }
             _ => return Err(unknown(&place, "pushedwithin alone")),
         }

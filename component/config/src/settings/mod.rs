@@ -110,6 +110,7 @@ impl Shape {
 
 /// What all settings have, whatever they are read into.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something else of it")]
 pub struct Row {
     pub(crate) key: &'static str,
     pub(crate) shape: Shape,

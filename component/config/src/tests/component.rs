@@ -103,6 +103,12 @@ fn base(section: &str) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// Policies of retention.
+const POLICIES: [&str; 2] = [
+    r#"{"repositories": "**", "keeptags": [{"pushedwithin": "30d"}]}"#,
+    r#"[{"repositories": ["a"], "deleteuntagged": true}]"#,
+];
+
 /// Whatever the host accepts, the component accepts, and understands the same
 /// of what it needs.
 #[test]
@@ -121,10 +127,7 @@ fn both_understand_the_same() {
             "storage.azure.serviceurl" | "storage.gcs.endpoint" => &["http://127.0.0.1:4443"],
             "policy.immutable" => &["releases ** v.*", "days a,!b [0-9]{1,2} deletable"],
             "policy.quotas" => &["team team/** 50GiB", "all ** 5 tags; a a,!b 1MB"],
-            "policy.retention.policies" => &[
-                r#"{"repositories": "**", "keeptags": [{"pushedwithin": "30d"}]}"#,
-                r#"[{"repositories": ["a"], "deleteuntagged": true}]"#,
-            ],
+            "policy.retention.policies" => &POLICIES,
             _ => &["true", "false", "abc", "/data", "5242880"],
         }
     };

@@ -8,6 +8,7 @@ use super::state::{Act, Phase, Stage, State};
 use super::{Progress, SliceOptions};
 use crate::store::Store;
 use bytes::Bytes;
+use roadstead_access::Times;
 use roadstead_oci::Digest;
 use roadstead_storage::{Entry, Key, Pages, Record, Storage, StorageError};
 use std::collections::BTreeSet;
@@ -65,8 +66,8 @@ pub(super) struct Run<'a, S> {
     pub(super) marked: bool,
     /// Manifests of the current repository that would be gone.
     pub(super) left_out: Option<BTreeSet<Digest>>,
-    /// Since when pulls are recorded, if they are, once that was looked up.
-    pub(super) pulls: Option<Option<SystemTime>>,
+    /// By what times tags expire by their pulls, once that was looked up.
+    pub(super) by_pulls: Option<Times>,
 }
 
 impl<S: Storage> Store<S> {
@@ -207,7 +208,7 @@ impl<S: Storage> Store<S> {
             wait: Duration::ZERO,
             marked: false,
             left_out: None,
-            pulls: None,
+            by_pulls: None,
         }
     }
 }

@@ -67,18 +67,8 @@ impl Route {
             return Ok(Self::Catalog(query.page()?));
         }
         // No repository's name begins with an underscore.
-        if path == collect::PATH {
-            return allowed(method, POST, Self::Collect);
-        }
-        if let Some(query) = collection(path, query)? {
-            return allowed(method, GET, Self::Collection(query));
-        }
-        if path == retention::PATH {
-            let last = query.get("last").map(|last| shorten(last, LAST_LIMIT));
-            return allowed(method, GET, Self::Expiring(last));
-        }
-        if path == scrub::PATH {
-            return allowed(method, POST, Self::Scrub);
+        if let Some(route) = maintenance(method, path, query)? {
+            return Ok(route);
         }
         if rest == "_oci/ext/discover" {
             return allowed(method, GET, Self::Discover(None));
@@ -166,6 +156,23 @@ fn fixed(path: &str) -> Option<Route> {
         health::READY => Some(Route::Ready),
         _ => None,
     }
+}
+
+/// The routes of maintenance, which are about all repositories.
+fn maintenance(method: &Method, path: &str, query: Query<'_>) -> Result<Option<Route>, Error> {
+    let (methods, route) = match path {
+        collect::PATH => (POST, Route::Collect),
+        scrub::PATH => (POST, Route::Scrub),
+        retention::PATH => {
+            let last = query.get("last").map(|last| shorten(last, LAST_LIMIT));
+            (GET, Route::Expiring(last))
+        }
+        _ => match collection(path, query)? {
+            Some(query) => (GET, Route::Collection(query)),
+            None => return Ok(None),
+        },
+    };
+    allowed(method, methods, Some(route))
 }
 
 fn collection(path: &str, query: Query<'_>) -> Result<Option<CollectionQuery>, Error> {

@@ -155,8 +155,6 @@ impl<S: Storage> Store<S> {
             Collection::Referrers(name.clone()),
             Collection::Moved(name.clone()),
             Collection::MovedRevisions(name.clone()),
-            Collection::MovedTags(name.clone()),
-            Collection::Pulled(name.clone()),
             Collection::References(name.clone()),
         ] {
             if self.has_entries(&collection).await? {
@@ -233,9 +231,10 @@ impl<S: Storage> Store<S> {
         self.storage.delete(&Key::ReferrersComplete(name.clone())).await?;
         // Before the links themselves, which would be restored from them.
         for collection in [
-            Collection::References(name.clone()),
+            // Before what comes last, as these alone are not found again.
             Collection::MovedTags(name.clone()),
             Collection::Pulled(name.clone()),
+            Collection::References(name.clone()),
             Collection::MovedRevisions(name.clone()),
             Collection::Moved(name.clone()),
         ] {

@@ -71,30 +71,30 @@ async fn measure<W: World>(world: W, counted: impl Fn() -> BTreeMap<String, u64>
     let dry = SliceOptions { dry_run: true, ..order() };
     let began = Instant::now();
     client.run(&world, dry).await;
-    println!("first dry run: {:.1?}, {:?}", began.elapsed(), counted());
+    eprintln!("first dry run: {:.1?}, {:?}", began.elapsed(), counted());
     let began = Instant::now();
     let listed = expiring(&client).await;
-    println!("list: {} tags in {:.1?}, {:?}", listed.len(), began.elapsed(), counted());
+    eprintln!("list: {} tags in {:.1?}, {:?}", listed.len(), began.elapsed(), counted());
     let began = Instant::now();
     for tag in 0..TAGS {
         let (tag, text) = (format!("v{tag}"), format!("r7:v{tag}"));
         assert_eq!(explain(&client, "r7", &tag).await.expires, listed.contains(&text), "{text}");
     }
-    println!("explain: 100 tags in {:.1?}, {:?}", began.elapsed(), counted());
+    eprintln!("explain: 100 tags in {:.1?}, {:?}", began.elapsed(), counted());
     let began = Instant::now();
     let report = client.run(&world, dry).await;
-    println!("dry run: {:.1?}, {:?}", began.elapsed(), counted());
+    eprintln!("dry run: {:.1?}, {:?}", began.elapsed(), counted());
     assert_eq!(report.expired, listed.len() as u64);
     assert!(report.expired_tags.iter().all(|tag| listed.contains(tag)));
     let began = Instant::now();
     let report = client.run(&world, order()).await;
-    println!("run: {} tags in {:.1?}, {:?}", report.expired, began.elapsed(), counted());
+    eprintln!("run: {} tags in {:.1?}, {:?}", report.expired, began.elapsed(), counted());
     assert_eq!(report.expired, listed.len() as u64);
     check(&world, &listed).await;
     let undo = SliceOptions { undo: u128::from_str_radix(&report.run, 16).ok(), ..order() };
     let began = Instant::now();
     let report = client.run(&world, undo).await;
-    println!("undo: {} tags in {:.1?}, {:?}", report.restored_tags, began.elapsed(), counted());
+    eprintln!("undo: {} tags in {:.1?}, {:?}", report.restored_tags, began.elapsed(), counted());
     assert_eq!(report.restored_tags, listed.len() as u64);
 }
 
@@ -114,10 +114,10 @@ async fn check(world: &impl World, listed: &[String]) {
 #[tokio::test]
 #[ignore = "it takes minutes; the head of this file has the command"]
 async fn a_thousand_repositories_in_a_directory() {
-    let counter = Rc::new(Counter::default());
-    observe(Some(Rc::clone(&counter) as Rc<dyn Observer>));
+    let calls = Rc::new(Counter::default());
+    observe(Some(Rc::clone(&calls) as Rc<dyn Observer>));
     let counted = || {
-        let counted = std::mem::take(&mut *counter.0.borrow_mut());
+        let counted = std::mem::take(&mut *calls.0.borrow_mut());
         counted.into_iter().map(|(call, count)| (call.to_owned(), count)).collect()
     };
     measure(tempfile::tempdir().unwrap(), counted).await;

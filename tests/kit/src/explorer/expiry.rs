@@ -162,17 +162,17 @@ fn later(world: &World, expected: &Expected<'_>) -> Result<(), String> {
         // One that died has its lease for a while.
         world.pass(2 * DAY);
         slices(world, &mut default_order(), None)?;
-        fails(inspect(world, expected, "later"))?;
+        fails(&inspect(world, expected, "later"))?;
     }
     let removed = world.work(0, Removed).map_err(|error| error.to_string())?;
     if let Some(run) = removed {
         let mut order = SliceOptions { undo: Some(run), ..default_order() };
         slices(world, &mut order, None)?;
     }
-    fails(inspect(world, expected, "undone"))
+    fails(&inspect(world, expected, "undone"))
 }
 
-fn fails(problems: Vec<String>) -> Result<(), String> {
+fn fails(problems: &[String]) -> Result<(), String> {
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
 }
 

@@ -203,18 +203,17 @@ impl<S: Storage> Run<'_, S> {
 
     /// By what times it is decided.
     async fn retention_times(&mut self, policy: &RetentionPolicy) -> Result<Times, StorageError> {
-        let mut recorded = None;
-        if policy.asks_for_pulls() {
-            recorded = match self.pulls {
-                Some(known) => known,
-                None => {
-                    self.spent += 2;
-                    self.store.pulls_recorded().await?
-                }
-            };
-            self.pulls = Some(recorded);
+        let now = self.begun;
+        if !policy.asks_for_pulls() {
+            return Ok(Times { now, recorded: None });
         }
-        Ok(Times { now: self.begun, recorded })
+        if let Some(known) = self.by_pulls {
+            return Ok(known);
+        }
+        self.spent += 2;
+        let times = Times { now, recorded: self.store.pulls_recorded().await? };
+        self.by_pulls = Some(times);
+        Ok(times)
     }
 
     /// Deletes what says since when pulls are recorded, if that ended: where it begins again, none
