@@ -164,7 +164,11 @@ async fn check_repository<S: Testable>(storage: &S) {
         check_all(storage, &collection, &expected(keys), began).await;
     }
     for (quota, keys) in write_quotas(storage).await {
-        check_all(storage, &Collection::Quota(quota), &expected(keys), began).await;
+        let collection = Collection::Quota(quota);
+        check_all(storage, &collection, &expected(keys), began).await;
+        for entry in entries(storage, &collection, None, 3).await {
+            storage.delete(&entry.key).await.unwrap();
+        }
     }
     let mut all: Vec<_> = histories.values().flatten().cloned().collect();
     all.push((history, length(&digests[0])));
