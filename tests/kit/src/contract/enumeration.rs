@@ -166,9 +166,7 @@ async fn check_repository<S: Testable>(storage: &S) {
     ] {
         check_all(storage, &collection, &expected(keys), began).await;
     }
-    for (quota, keys) in write_quotas(storage).await {
-        check_all(storage, &Collection::Quota(quota), &expected(keys), began).await;
-    }
+    check_quotas(storage, began).await;
     let mut all: Vec<_> = histories.values().flatten().cloned().collect();
     all.push((history, length(&digests[0])));
     check_all(storage, &Collection::TagHistories(name.clone()), &expected(all), began).await;
@@ -206,8 +204,7 @@ async fn write_announcements<S: Storage>(
 }
 
 /// What is remembered of two quotas, of which the name of one is the beginning of the other's.
-async fn write_quotas<S: Storage>(storage: &S) -> Vec<(QuotaName, Vec<(Key, u64)>)> {
-    let mut written = Vec::new();
+async fn check_quotas<S: Testable>(storage: &S, began: SystemTime) {
     for name in ["q", "q-1"] {
         let quota = QuotaName::parse(name).unwrap();
         let mut keys = Vec::new();
@@ -226,9 +223,15 @@ async fn write_quotas<S: Storage>(storage: &S) -> Vec<(QuotaName, Vec<(Key, u64)
             storage.write(&key, content(length)).await.unwrap();
             keys.push((key, length as u64));
         }
-        written.push((quota, keys));
+        let neighbour = Key::Quota(QuotaName::parse("q-").unwrap(), QuotaRecord::Counting);
+        storage.write(&neighbour, content(1)).await.unwrap();
+        let collection = Collection::Quota(quota);
+        check_all(storage, &collection, &expected(keys), began).await;
+        storage.delete(&neighbour).await.unwrap();
+        for entry in entries(storage, &collection, None, 3).await {
+            storage.delete(&entry.key).await.unwrap();
+        }
     }
-    written
 }
 
 /// What a collector writes: moved links, and references.
