@@ -365,6 +365,7 @@ storage:
             ),
             (
                 "
+storage: {delete: {enabled: true}}
 policy:
   retention:
     dryRun: false
@@ -377,6 +378,7 @@ policy:
       - repositories: '**'
         deleteUntagged: true",
                 &[
+                    ("STORAGE_DELETE_ENABLED", "true"),
                     ("POLICY_RETENTION_DRYRUN", "false"),
                     (
                         "POLICY_RETENTION_POLICIES",

@@ -4,10 +4,11 @@
 //! expires only if some of its `keeptags` have patterns that fit the tag, and no rule of those
 //! keeps it. So a repository without a policy, and a tag that fits no pattern, lose nothing.
 //!
-//! `settings` reads them, and `judge` decides, by times alone.
+//! `settings` reads them, by `values`, and `judge` decides, by times alone.
 
 mod judge;
 mod settings;
+mod values;
 
 pub use judge::{Finding, Judged, Outcome, Rule, TagTimes, Times, Verdict, Why};
 pub use settings::{Retention, RetentionPolicy};

@@ -342,7 +342,7 @@ async fn what_expires_is_listed_in_pages() {
     }
     world.pass(2 * DAY);
     let first: ExpiringAnswer = answer(&client, "/v2/_roadstead/retention").await;
-    assert_eq!(first.repositories[0].tags.len(), 500);
+    assert_eq!(first.repositories[0].tags.len(), 200);
     assert_eq!(expiring(&client).await, expected);
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Run, Storage};
 use crate::collect::queries::LOOK;
-use crate::collect::run::{PAGE, seconds};
+use crate::collect::run::seconds;
 use crate::collect::state::State;
 use crate::store::Store;
 use roadstead_access::{RetentionPolicy, TagTimes, Verdict};
@@ -13,10 +13,16 @@ use roadstead_storage::{Collection, Key, Record, StorageError};
 use std::time::SystemTime;
 use uuid::Uuid;
 
-/// How many tags an answer has when it leaves the next ones to the next answer.
+/// How many tags an answer has when it leaves the next ones to the next answer: with the longest
+/// names, 40 KiB.
 ///
 /// Limit: tags in an answer about retention; test: `what_expires_is_listed_in_pages`.
-const TAGS: usize = 500;
+const TAGS: usize = 200;
+
+/// How many repositories an answer is about: in a bucket, their names take as many requests.
+///
+/// Limit: repositories in an answer about retention; test: none, more are in further answers.
+const REPOSITORIES: usize = 32;
 
 impl<S: Storage> Store<S> {
     async fn judge(&self) -> Result<Run<'_, S>, StorageError> {
@@ -66,7 +72,7 @@ impl<S: Storage> Store<S> {
                 }
             }
         }
-        let names = run.repositories(done, PAGE).await?;
+        let names = run.repositories(done, REPOSITORIES).await?;
         for name in names {
             answer.next = run.expiring_in(&name, None, &mut left, &mut answer).await?;
             if answer.next.is_some() {
