@@ -27,16 +27,15 @@ pub(crate) fn start(
     address: SocketAddr,
 ) -> anyhow::Result<Option<Arc<Notifications>>> {
     let config = &options.config.notifications;
-    let has_endpoints = !config.endpoints.is_empty();
-    let directory = directory(options);
-    // Without endpoints, an outbox that is left over is emptied.
-    let directory = match directory {
-        Some(directory) if has_endpoints || directory.exists() => directory,
-        None if has_endpoints => bail!(
+    if config.endpoints.is_empty() {
+        // What waits in an outbox may be another process's.
+        return Ok(None);
+    }
+    let Some(directory) = directory(options) else {
+        bail!(
             "notifications need a directory for events that wait: set \
              REGISTRY_NOTIFICATIONS_OUTBOX_PATH to one on a local disk"
-        ),
-        _ => return Ok(None),
+        )
     };
     let settings = Settings::new(config, roots::trusted).map_err(anyhow::Error::msg)?;
     let port = address.port();
@@ -53,9 +52,6 @@ pub(crate) fn start(
     let notifications = notifications.map_err(anyhow::Error::msg).context(
         "cannot notify others; REGISTRY_NOTIFICATIONS_OUTBOX_PATH can name another directory",
     )?;
-    if !has_endpoints {
-        return Ok(None);
-    }
     let names: Vec<&str> = config.endpoints.iter().map(|it| it.name.as_str()).collect();
     tracing::info!("events are sent to {}, out of {}", names.join(", "), directory.display());
     Ok(Some(Arc::new(notifications)))

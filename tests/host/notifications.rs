@@ -258,7 +258,10 @@ async fn kills_lose_and_invent_no_event() {
         let (mut all, mut heard) = (Pushes::default(), Heard::default());
         for life in 0..=kills {
             let mut host = start(root.path(), &receiver, &journal);
-            receiver.set_down(life % 3 == 1 && life < kills);
+            // The last one is up; of the others, each third is down, and each third fails.
+            let trouble = (life < kills).then_some(life % 3);
+            receiver.set_down(trouble == Some(1));
+            receiver.answer_with(if trouble == Some(2) { 503 } else { 200 });
             let left = Arc::new(AtomicUsize::new(pushes / (kills + 1)));
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|client| {

@@ -166,8 +166,12 @@ impl Notifications {
         }
         running.end();
         let writer = running.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        // A disk that hangs does not hold up the end of the process.
+        let deadline = Instant::now() + FLUSH;
+        while writer.as_ref().is_some_and(|writer| !writer.is_finished())
+            && Instant::now() < deadline
+        {
+            tokio::time::sleep(FLUSH_STEP).await;
         }
     }
 

@@ -20,8 +20,9 @@ impl<S: Storage> Registry<S> {
         answer(&self.store.expiring(after, BUDGET).await.map_err(internal)?)
     }
 
-    /// What is decided of a tag, by all tags of its repository.
+    /// What is decided of a tag, by all tags of its repository, which are as much work.
     pub(super) async fn retained(&self, name: &RepositoryName, tag: &Tag) -> Answer<S> {
+        let _turn = Turn::take(&self.collecting, Error::Collecting)?;
         answer(&self.store.explain_tag(name, tag).await.map_err(internal)?)
     }
 }

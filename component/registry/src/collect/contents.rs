@@ -40,6 +40,14 @@ pub(super) enum Held {
 }
 
 impl Held {
+    /// The size in bytes, if that is not only what a manifest says.
+    pub(super) fn seen_size(self) -> Option<u64> {
+        match self {
+            Self::Manifest(size) => Some(size),
+            Self::Referred(_) | Self::Linked => None,
+        }
+    }
+
     /// The size in bytes, where it is known.
     pub(super) fn size(self) -> Option<u64> {
         match self {

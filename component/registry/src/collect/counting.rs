@@ -9,10 +9,11 @@
 use super::contents::{Held, beginning};
 use super::run::{PAGE, Run};
 use crate::store::{Added, Count, Store, tag_hash};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_access::QuotaRule;
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{QuotaName, QuotaRecord, Storage, StorageError};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
@@ -22,11 +23,24 @@ use uuid::Uuid;
 /// `blobs_are_counted_up_to_a_limit`.
 const BLOBS: usize = 500_000;
 
-/// How many blobs of a repository have their size looked up, since no manifest says it.
+/// How many blobs of a repository a push looks up, if neither a push nor a count has seen their
+/// size: what a manifest says of it may be anything.
 ///
-/// Limit: blobs of a repository that a quota counts and whose size no manifest says; test: none,
-/// more are counted by the next count.
-const UNSIZED: usize = 1000;
+/// Limit: blobs of a repository whose size a push looks up to count a quota; test: none, more are
+/// counted by the next count.
+pub(crate) const LOOKED_UP_BY_PUSH: usize = 1000;
+
+/// How many a collector looks up.
+///
+/// Limit: blobs of a repository whose size a collector looks up to count a quota; test: none, more
+/// are counted by the next count.
+const LOOKED_UP: usize = 50_000;
+
+/// How many are looked up at a time.
+///
+/// Limit: blobs whose size is looked up at a time to count a quota; test: none, more are looked up
+/// in steps.
+const AT_ONCE: usize = 8;
 
 /// How many tags that pushes have added a count recognizes.
 ///
@@ -44,10 +58,10 @@ const LINE: u64 = 45;
 /// `what_a_push_that_died_was_to_add_counts_for_a_while`.
 const SETTLED: Duration = Duration::from_mins(15);
 
-/// How old a count that is not complete may become before it begins again, in seconds.
+/// How old a count that is not complete may become before it begins again.
 ///
 /// Limit: age of a count for a quota that goes on; test: none, it takes a day.
-const VALID: u64 = 24 * 60 * 60 * 1000;
+const VALID: Duration = Duration::from_hours(24);
 
 /// The blobs that were found so far, by the beginnings of their digests.
 struct Found {
@@ -115,6 +129,7 @@ struct Slice<'a> {
     /// Operations that were spent before, and how many may be spent.
     before: u32,
     budget: u32,
+    lookups: usize,
 }
 
 /// What a slice of a count is to do.
@@ -128,6 +143,8 @@ pub(crate) struct CountOrder {
     pub(crate) budget: u32,
     /// None goes on, or begins again, that has found more blobs than this.
     pub(crate) blobs: u64,
+    /// How many blobs of a repository may be looked up.
+    pub(crate) lookups: usize,
 }
 
 impl<S: Storage> Store<S> {
@@ -156,6 +173,7 @@ impl<S: Storage> Run<'_, S> {
             rest: Duration::ZERO,
             budget: self.order.budget.saturating_sub(self.spent),
             blobs: u64::MAX,
+            lookups: LOOKED_UP,
         };
         let complete = self.count_slice(rule, &order).await.unwrap_or(true);
         self.state.quotas += usize::from(complete);
@@ -213,7 +231,7 @@ impl<S: Storage> Run<'_, S> {
         let last = store.counted(rule, quota).await?;
         let former = store.read_count(quota, QuotaRecord::Counting).await?;
         let mut former = former.filter(|count| {
-            let age = millis(now).saturating_sub(count.begun);
+            let age = Duration::from_millis(millis(now).saturating_sub(count.begun));
             let is_old = last.as_ref().is_some_and(|last| last.begun >= count.begun);
             count.is_of(rule) && count.begun >= order.since && age < VALID && !is_old
         });
@@ -244,7 +262,20 @@ impl<S: Storage> Run<'_, S> {
         let added_tags = added.tags();
         // As much again as it takes to read and write what was found.
         let budget = order.budget.max(self.spent.saturating_sub(before).saturating_mul(2));
-        Ok(Some(Slice { rule, id, now, added, added_tags, rest, count, found, before, budget }))
+        let lookups = order.lookups;
+        Ok(Some(Slice {
+            rule,
+            id,
+            now,
+            added,
+            added_tags,
+            rest,
+            count,
+            found,
+            before,
+            budget,
+            lookups,
+        }))
     }
 
     /// Visits repositories, and says whether there are no more.
@@ -284,24 +315,33 @@ impl<S: Storage> Run<'_, S> {
         slice: &mut Slice<'_>,
         name: &RepositoryName,
     ) -> Result<(), StorageError> {
-        let mut without_size: Vec<Digest> = Vec::new();
-        let Slice { found, count, added_tags, now, .. } = slice;
+        let mut unseen: BTreeMap<u128, Digest> = BTreeMap::new();
+        let Slice { found, count, added_tags, now, lookups, .. } = slice;
         let visited = self.contents(name, *now, |digest, held: Held| {
-            if !found.count(beginning(digest), held.size()) {
-                if without_size.len() < UNSIZED {
-                    without_size.push(digest.clone());
+            let (blob, seen) = (beginning(digest), held.seen_size());
+            if !found.count(blob, seen) && !unseen.contains_key(&blob) {
+                if unseen.len() < *lookups {
+                    unseen.insert(blob, digest.clone());
                 } else {
                     count.incomplete = true;
                 }
             }
         });
         visited.await?;
-        for digest in without_size {
-            // A manifest may have said it since.
-            if !found.counts(beginning(&digest))
-                && let Some(size) = self.data_size(&digest).await?
-            {
-                found.count(beginning(&digest), Some(size));
+        // It may be a manifest that was visited after what refers to it.
+        unseen.retain(|blob, _| !found.counts(*blob));
+        self.spent = self.spent.saturating_add(u32::try_from(unseen.len()).unwrap_or(u32::MAX));
+        let store = self.store;
+        let sizes = unseen.into_iter().map(|(blob, digest)| async move {
+            let data = store.blob_objects(&digest).await?.data;
+            Ok::<_, StorageError>(data.map(|(size, _)| (blob, size)))
+        });
+        let mut sizes = stream::iter(sizes).buffered(AT_ONCE);
+        while let Some(size) = sizes.try_next().await? {
+            self.keep_pace().await;
+            // What is not there takes no space, whatever a manifest says.
+            if let Some((blob, size)) = size {
+                found.count(blob, Some(size));
             }
         }
         let tags = self.tag_names(name, |tag| {

@@ -27,7 +27,7 @@ mod tags;
 mod untagged;
 
 pub(crate) use contents::beginning;
-pub(crate) use counting::CountOrder;
+pub(crate) use counting::{CountOrder, LOOKED_UP_BY_PUSH};
 pub(crate) use decisions::Objects;
 pub(crate) use lease::Stopwatch;
 pub(crate) use names::percent as percent_of_names;

@@ -164,6 +164,30 @@ async fn space_comes_back_when_it_is_counted() {
 }
 
 /// Over a directory, by the clock.
+/// A manifest may say anything of the sizes of what it names, and nothing of it need be there.
+#[tokio::test]
+async fn what_manifests_only_say_does_not_count() {
+    let world = MemoryBucket::default();
+    let (client, storage) = (client(&world, RULE), world.storage());
+    let absent = |text: &str, size: u64| {
+        json!({ "mediaType": "a/b", "digest": roadstead_kit::contract::sha256(text.as_bytes()),
+                "size": size, "urls": ["https://example.com/layer"] })
+    };
+    client.push_blob("team/a", "config").await;
+    let mut manifest = image("config", "layer");
+    manifest["layers"] = json!([absent("elsewhere", 1 << 60)]);
+    manifest["else"] = absent("anything", 1 << 60);
+    // Of a blob that is there, too.
+    manifest["config"]["size"] = json!(1_u64 << 60);
+    client.push("team/a", "v1", IMAGE, &manifest).await;
+    world.pass(Duration::from_mins(20));
+    let report = client.run(&world, order()).await;
+    assert_eq!(report.failure, None);
+    let bytes = 6 + manifest.to_string().len() as u64;
+    assert_eq!(counted(&storage, "team").await, (2, bytes, 1));
+    assert_eq!(push(&client, "team/b", "v1", "layer").await.0, 201);
+}
+
 #[tokio::test]
 async fn a_deleted_tag_leaves_room_in_a_directory() {
     let world = tempfile::tempdir().unwrap();

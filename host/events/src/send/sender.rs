@@ -15,6 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// How often several events are sent in one request that is not taken, until they are sent one by
+/// one.
+///
+/// Limit: attempts to deliver several events in one request; test:
+/// `a_slow_endpoint_gets_events_one_by_one`.
+const TOGETHER: u32 = 3;
+
 /// How often an event alone is refused as such, until it is given up.
 ///
 /// Limit: attempts to deliver an event that an endpoint refuses; test:
@@ -123,19 +130,20 @@ impl Sender {
         batch
     }
 
-    /// Sends events in one request until they are taken. `false` if it is refused, and its events
-    /// are to be sent one by one.
+    /// Sends events in one request. `false` if it is refused, or not taken several times, and its
+    /// events are to be sent one by one: so many at once may take the endpoint too long.
     async fn together(&mut self, events: &[Stored]) -> bool {
         if events.len() == 1 {
             return false;
         }
-        loop {
+        for _ in 0..TOGETHER {
             match self.attempt(events).await {
                 Outcome::Taken(_) => return true,
                 Outcome::Rejected(status, _) if REFUSED.contains(&status) => return false,
                 outcome => self.wait(&outcome).await,
             }
         }
+        false
     }
 
     /// Sends an event until it is taken, or is refused too often.

@@ -161,6 +161,19 @@ async fn an_event_that_is_refused_holds_up_no_other() {
     }
 }
 
+/// An endpoint that has no time for several at once gets all of them nevertheless.
+#[tokio::test]
+async fn a_slow_endpoint_gets_events_one_by_one() {
+    let overloaded = |body: &[u8]| (tags(body).len() > 1).then_some(Answer::Status(503, 0));
+    let receiver = Receiver::choosing(Arc::new(overloaded)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let notifications = start(vec![endpoint("alice", &receiver.url())], directory.path());
+    publish(&notifications, 0..30).await;
+    notifications.stop(LONG).await;
+    assert_eq!(receiver.tags(), numbers(0..30));
+    assert_eq!(notifications.metrics()[0].pending, 0);
+}
+
 #[tokio::test]
 async fn connections_are_kept() {
     let answers = [Answer::Status(200, 60_000), Answer::Status(200, 70_000)];

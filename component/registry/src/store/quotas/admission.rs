@@ -2,7 +2,7 @@
 
 use super::count::{Count, tag_hash};
 use super::records::Added;
-use crate::collect::{CountOrder, beginning};
+use crate::collect::{CountOrder, LOOKED_UP_BY_PUSH, beginning};
 use crate::over_quota::{OverQuota, Resource};
 use crate::store::{Refusal, Store};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -244,7 +244,13 @@ impl<S: Storage> Store<S> {
     /// Goes on with a count, as far as a push may, and says whether it is complete. One that fails
     /// as something is damaged is left to the next collection.
     async fn count_by_push(&self, rule: &QuotaRule) -> Result<bool, StorageError> {
-        let order = CountOrder { since: 0, rest: REFUSED_BY, budget: BUDGET, blobs: BLOBS };
+        let order = CountOrder {
+            since: 0,
+            rest: REFUSED_BY,
+            budget: BUDGET,
+            blobs: BLOBS,
+            lookups: LOOKED_UP_BY_PUSH,
+        };
         match self.count_quota(rule, &order).await {
             Err(StorageError::Failed(_)) => Ok(false),
             counted => counted,

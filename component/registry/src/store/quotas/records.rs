@@ -253,10 +253,12 @@ impl<S: Storage> Store<S> {
         let (mut added, mut rest) = (Added::default(), Vec::new());
         while let Some(entries) = pages.next(&self.storage).await? {
             for entry in &entries {
-                if let Key::Quota(_, record) = &entry.key
-                    && !added.take(entry)
-                    && rest.len() < ADDED
-                {
+                let Key::Quota(_, record) = &entry.key else { continue };
+                // What is added and not taken, as there is too much of it, must not take the place of
+                // the rest.
+                let is_added =
+                    matches!(record, QuotaRecord::AddedBlob { .. } | QuotaRecord::AddedTag { .. });
+                if !added.take(entry) && !is_added && rest.len() < ADDED {
                     rest.push((*record, entry.modified));
                 }
             }
