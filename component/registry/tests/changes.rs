@@ -128,7 +128,11 @@ async fn what_requests_change() {
             assert_eq!(change["kind"], "delete", "{line}");
             assert_eq!(change["repository"], "a", "{line}");
             assert_eq!(change["tags"], tags, "{line}");
-            assert_eq!(change["digest"], json!(digest.map(|digest| digest.as_str())), "{line}");
+            assert_eq!(
+                change["digest"],
+                json!(digest.map(roadstead_oci::Digest::as_str)),
+                "{line}"
+            );
             // Once more: there is nothing any longer.
             let (status, change, _) = send(&registry, &line, BLOB, "").await;
             assert_eq!((status, change), (404, None), "{line}");

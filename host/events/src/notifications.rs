@@ -96,13 +96,8 @@ impl Notifications {
     pub fn wants(&self, action: Action, media_type: &str) -> bool {
         self.running.as_ref().is_some_and(|running| {
             let mut endpoints = running.shared.endpoints.iter();
-            endpoints.any(|endpoint| endpoint.wants_action(action, media_type))
+            endpoints.any(|endpoint| endpoint.wants(action.as_str(), media_type))
         })
-    }
-
-    /// Whether events are to have the references of manifests.
-    pub fn wants_references(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.references)
     }
 
     /// Writes an event into the outbox: it is durable when this returns. To be called after the

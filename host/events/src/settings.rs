@@ -1,6 +1,5 @@
 //! The settings `notifications`, ready to be used.
 
-use crate::event::Action;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use roadstead_config::{EventFormat, NotificationEndpoint, Notifications as Config};
 use rustls::crypto::ring;
@@ -143,10 +142,6 @@ impl Endpoint {
     pub(crate) fn wants(&self, action: &str, media_type: &str) -> bool {
         !self.ignored_actions.iter().any(|ignored| ignored == action)
             && !self.ignored_media_types.iter().any(|ignored| ignored == media_type)
-    }
-
-    pub(crate) fn wants_action(&self, action: Action, media_type: &str) -> bool {
-        self.wants(action.as_str(), media_type)
     }
 }
 

@@ -130,7 +130,8 @@ pub struct Row {
     pub(crate) differs: Option<&'static str>,
     /// Whether it is refused even if a file gives it no value.
     pub(crate) even_empty: bool,
-    /// Whether items of a list may be maps in a file, which are read as JSON.
+    /// Whether items of a list may be maps in a file, which are read as JSON: for lists within
+    /// lists, which rows for keys cannot hold.
     pub(crate) maps: bool,
 }
 

@@ -80,7 +80,7 @@ async fn without_endpoints() {
         Notifications::start(Settings::default(), &path, Source::default(), log).unwrap()
     };
     let none = begin();
-    assert!(!none.wants(Action::Push, "a") && !none.wants_references());
+    assert!(!none.wants(Action::Push, "a"));
     none.publish(event(Action::Push, 1)).await.unwrap();
     none.publish_lazily(event(Action::Pull, 1));
     assert_eq!(none.metrics(), []);

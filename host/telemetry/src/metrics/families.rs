@@ -88,7 +88,7 @@ families! {
         STATUS = Counter "registry_notifications_status_total" ["code" "endpoint"]
             "Answers of an endpoint, by status with its text, such as 200 OK.";
         LOST = Counter "roadstead_notifications_lost_total" ["cause" "endpoint"]
-            "Events that an endpoint never got: the outbox was full, or it refused them several times.";
+            "Events that an endpoint never got: full (no room, or the outbox could not be written), or refused several times.";
     }
     "The program" {
         BUILD = Gauge "roadstead_build_info" ["commit" "component" "version"]

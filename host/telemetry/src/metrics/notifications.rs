@@ -24,7 +24,7 @@ pub struct EndpointReading {
     pub failures: u64,
     /// Events that it did not answer, for each attempt.
     pub errors: u64,
-    /// Events that were lost because there was no room for them.
+    /// Events that were lost because there was no room for them, or they could not be written.
     pub dropped: u64,
     /// Events that were given up because it refused them several times.
     pub refused: u64,

@@ -4,7 +4,6 @@ use roadstead_access::QuotaRule;
 use roadstead_storage::QuotaRecord;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 /// How many blobs one part of what a count has found has, about.
@@ -100,20 +99,17 @@ impl Count {
 
 /// A hash of a rule's patterns.
 fn patterns(rule: &QuotaRule) -> String {
-    base16(&Sha256::digest(rule.repositories()))
-}
-
-fn base16(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("{:032x}", hash(rule.repositories()))
 }
 
 /// By what a tag of a repository is told apart from others.
 pub(crate) fn tag_hash(repository: &str, tag: &str) -> u128 {
-    let hash = Sha256::digest(format!("{repository}:{tag}"));
+    hash(&format!("{repository}:{tag}"))
+}
+
+/// The first 128 bits of a text's SHA-256.
+fn hash(text: &str) -> u128 {
+    let hash = Sha256::digest(text);
     hash.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
