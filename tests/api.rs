@@ -63,6 +63,8 @@ tables![
     sparse_images,
     immutable_tags,
     immutable_tags_of_several,
+    quotas_of_bytes,
+    quotas_of_tags,
     history_of_a_tag,
     extensions,
 ];

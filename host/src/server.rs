@@ -103,12 +103,7 @@ impl Server {
         let component = component_digest(&options);
         let meter = Meter::new(&options.config, options.commit, &component)?;
         let traces = traces(&component)?;
-        if let (Storage::Directory(store), Some(purging)) =
-            (&storage, options.config.upload_purging)
-            && !options.config.read_only
-        {
-            tokio::spawn(Arc::clone(store).purge(purging, meter.clone()));
-        }
+        purge_uploads(&storage, &options.config, &meter);
         let variables =
             outbound::variables(options.config.cloud.as_ref(), options.variables.clone())?;
         let (auth, watch) = authority(&options, &hangup, &meter)?.unzip();
@@ -244,12 +239,7 @@ impl Server {
                 tracing::warn!("the last bytes of interrupted uploads could not be written");
             }
         }
-        if let Some(notifications) = &self.notifications {
-            notifications.stop(LAST_EVENTS).await;
-        }
-        if let Some(traces) = &self.traces {
-            traces.shut_down(LAST_SPANS).await;
-        }
+        send_the_last(self.notifications.as_deref(), self.traces.as_ref()).await;
         self.engine.stop();
     }
 
@@ -265,6 +255,25 @@ impl Server {
             tasks.spawn(schedule::run(engine, collection.interval, *hurry, meter));
         }
         tasks
+    }
+}
+
+/// Has abandoned uploads removed from a directory, if the settings have it.
+fn purge_uploads(storage: &Storage, config: &Config, meter: &Meter) {
+    if let (Storage::Directory(store), Some(purging)) = (storage, config.upload_purging)
+        && !config.read_only
+    {
+        tokio::spawn(Arc::clone(store).purge(purging, meter.clone()));
+    }
+}
+
+/// Sends the last events and spans, as far as there is time.
+async fn send_the_last(notifications: Option<&Notifications>, traces: Option<&Traces>) {
+    if let Some(notifications) = notifications {
+        notifications.stop(LAST_EVENTS).await;
+    }
+    if let Some(traces) = traces {
+        traces.shut_down(LAST_SPANS).await;
     }
 }
 

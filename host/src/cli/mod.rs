@@ -170,17 +170,7 @@ fn run(commit: Option<&'static str>) -> anyhow::Result<ExitCode> {
             let found = doctor::run(&args, &mut std::io::stdin(), &mut Output::standard())?;
             return Ok(ExitCode::from(u8::from(doctor::failed(&found))));
         }
-        Command::Htpasswd(args) => {
-            let status = htpasswd::run(
-                &args,
-                &mut htpasswd::Streams {
-                    input: &mut std::io::stdin(),
-                    output: &mut Output::standard(),
-                    errors: &mut std::io::stderr(),
-                },
-            );
-            return Ok(ExitCode::from(status));
-        }
+        Command::Htpasswd(args) => return Ok(ExitCode::from(manage_users(&args))),
         Command::Import(args) => return Ok(storage::import(&args)),
         Command::Export(args) => return Ok(storage::export(&args)),
         Command::Mirror(args) => return Ok(storage::mirror(&args)),
@@ -195,6 +185,16 @@ fn run(commit: Option<&'static str>) -> anyhow::Result<ExitCode> {
         Command::Du(args) => return Ok(storage::du(&args)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Manages a file of users.
+fn manage_users(args: &htpasswd::Args) -> u8 {
+    let mut streams = htpasswd::Streams {
+        input: &mut std::io::stdin(),
+        output: &mut Output::standard(),
+        errors: &mut std::io::stderr(),
+    };
+    htpasswd::run(args, &mut streams)
 }
 
 /// What is served that a health check asks for: that of the configuration file it is given, or
