@@ -126,17 +126,17 @@ async fn requests_are_notified() {
         {
             expected.push(format!("{action} {method} team/app 1.2 {manifest} {size} v1+json"));
         }
-        let mut received = Vec::new();
+        let mut heard = Vec::new();
         eventually("all events", async || {
-            received.extend(events(&receiver.take()));
-            (received.len() >= expected.len()).then_some(())
+            heard.extend(events(&receiver.take()));
+            (heard.len() >= expected.len()).then_some(())
         })
         .await;
-        let mut summaries: Vec<_> = received.iter().map(summary).collect();
+        let mut summaries: Vec<_> = heard.iter().map(summary).collect();
         summaries.sort_unstable();
         expected.sort_unstable();
         assert_eq!(summaries, expected);
-        details(&received, &host.address, &[config, layer, manifest]);
+        details(&heard, &host.address, &[config, layer, manifest]);
     })
     .await;
 }
