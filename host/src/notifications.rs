@@ -4,7 +4,7 @@ use crate::options::Options;
 use crate::tls::roots;
 use anyhow::{Context as _, bail};
 use roadstead_directory::PRIVATE;
-use roadstead_events::{EndpointMetrics, Level, Notifications, Settings, Source};
+use roadstead_events::{Level, Notifications, Settings, Source};
 use roadstead_telemetry::metrics::EndpointReading;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -66,18 +66,5 @@ fn directory(options: &Options) -> Option<PathBuf> {
 
 /// What a scrape has of the endpoints.
 pub(crate) fn readings(notifications: Option<&Arc<Notifications>>) -> Vec<EndpointReading> {
-    let metrics = notifications.map(|notifications| notifications.metrics()).unwrap_or_default();
-    let reading = |of: EndpointMetrics| EndpointReading {
-        name: of.name,
-        url: of.url,
-        pending: of.pending,
-        events: of.events,
-        successes: of.successes,
-        failures: of.failures,
-        errors: of.errors,
-        dropped: of.dropped,
-        refused: of.refused,
-        statuses: of.statuses,
-    };
-    metrics.into_iter().map(reading).collect()
+    notifications.map(|notifications| notifications.metrics()).unwrap_or_default()
 }

@@ -141,6 +141,29 @@ async fn requests_are_notified() {
     .await;
 }
 
+/// A registry without endpoints leaves an outbox alone: what waits there may be another process's.
+#[tokio::test]
+async fn an_outbox_of_others_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let outbox = root.path().join(".roadstead/events");
+    std::fs::create_dir_all(&outbox).unwrap();
+    let segment = outbox.join("00000000000000000001.events");
+    std::fs::write(&segment, "another's").unwrap();
+    let disabled = [
+        ("REGISTRY_NOTIFICATIONS_ENDPOINTS_0_NAME", "alice"),
+        ("REGISTRY_NOTIFICATIONS_ENDPOINTS_0_URL", "http://127.0.0.1:1/"),
+        ("REGISTRY_NOTIFICATIONS_ENDPOINTS_0_DISABLED", "true"),
+    ];
+    for settings in [&[][..], &disabled] {
+        let mut host = Registry::start(root.path(), settings, &[]).unwrap();
+        ask(&host.address, request("GET /v2/", ""), 200).await;
+        host.signal("TERM").unwrap();
+        assert_eq!(host.wait().unwrap().code(), Some(0));
+        assert_eq!(std::fs::read_to_string(&segment).unwrap(), "another's");
+        assert_eq!(std::fs::read_dir(&outbox).unwrap().count(), 1);
+    }
+}
+
 /// What all events have, and what only one has.
 fn details(events: &[Value], address: &str, [config, layer, manifest]: &[String; 3]) {
     let ids: BTreeSet<_> = events.iter().map(|event| event["id"].as_str().unwrap()).collect();

@@ -3,15 +3,13 @@
 //!
 //! `EXPLORE=long` tries more orders than a run in CI has time for.
 
+use crate::explorer::{LONG, report};
 use roadstead_kit::bucket::Conditions;
 use roadstead_kit::explorer::Ask::{self, Delete, DeleteRepository, DeleteTag, Get, GetTag, Put};
 use roadstead_kit::explorer::Item::{Plain, Referrer};
 use roadstead_kit::explorer::{
     Bound, Expiry, Fault, FaultKind, Found, Lapse, Medium, expire_beside, lapse_beside,
 };
-
-/// The variable that asks for more orders.
-const LONG: &str = "EXPLORE";
 
 /// A tag that has expired.
 const OLD: &[Ask] = &[Put(Plain, Some("a"))];
@@ -84,13 +82,6 @@ fn check(what: &str, media: &[Medium], scenarios: &[Expiry]) {
         assert!(runs > scenarios.len() || !failures.is_empty(), "nobody met");
     }
     report(&failures);
-}
-
-fn report(failures: &[String]) {
-    for failure in failures {
-        eprintln!("{failure}");
-    }
-    assert!(failures.is_empty(), "{} violations, printed above", failures.len());
 }
 
 #[test]

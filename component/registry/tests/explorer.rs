@@ -11,7 +11,7 @@ use roadstead_kit::explorer::{
 };
 
 /// The variable that asks for more orders.
-const LONG: &str = "EXPLORE";
+pub(crate) const LONG: &str = "EXPLORE";
 
 fn bound(medium: Medium) -> Bound {
     // A bucket's operations are few and quick. Over a directory there are too many
@@ -160,7 +160,7 @@ fn check_within(name: &str, scenarios: &[Scenario], bound: impl Fn(Medium) -> Bo
     report(&failures);
 }
 
-fn report(failures: &[String]) {
+pub(crate) fn report(failures: &[String]) {
     for failure in failures {
         eprintln!("{failure}");
     }

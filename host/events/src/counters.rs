@@ -1,36 +1,12 @@
 //! What is counted of an endpoint.
 
+use roadstead_telemetry::metrics::EndpointReading;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// The counters of an endpoint: those of distribution's `EndpointMetrics`, and ours.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct EndpointMetrics {
-    /// Its name.
-    pub name: String,
-    /// Its URL, without a password and a query.
-    pub url: String,
-    /// Events that wait for it.
-    pub pending: u64,
-    /// Events for it that were written into the outbox since the start.
-    pub events: u64,
-    /// Events that it has taken (2xx or 3xx).
-    pub successes: u64,
-    /// Events in requests that it answered with another status: each attempt counts.
-    pub failures: u64,
-    /// Events in requests that it did not answer: each attempt counts.
-    pub errors: u64,
-    /// Events that were lost because the outbox, or the queue of pulls before it, was full or could
-    /// not be written.
-    pub dropped: u64,
-    /// Events that were given up because the endpoint refused each of them several times.
-    pub refused: u64,
-    /// Requests by the status of their response.
-    pub statuses: BTreeMap<u16, u64>,
-}
-
-/// [`EndpointMetrics`] that are counted.
+/// The counters of an endpoint, which [`EndpointReading`] has: those of distribution's `EndpointMetrics`,
+/// and ours.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) pending: AtomicU64,
@@ -68,8 +44,8 @@ impl Counters {
         *statuses.entry(status.min(1000)).or_default() += 1;
     }
 
-    pub(crate) fn read(&self, name: &str, url: &str) -> EndpointMetrics {
-        EndpointMetrics {
+    pub(crate) fn read(&self, name: &str, url: &str) -> EndpointReading {
+        EndpointReading {
             name: name.to_owned(),
             url: url.to_owned(),
             pending: load(&self.pending),

@@ -22,7 +22,6 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use counters::EndpointMetrics;
 pub use event::{Action, Descriptor, Event, Request, Source, Target};
 pub use log::{Level, Log};
 pub use notifications::Notifications;

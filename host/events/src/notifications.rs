@@ -1,11 +1,12 @@
 //! [`Notifications`]: what the registry calls.
 
-use crate::counters::{EndpointMetrics, add};
+use crate::counters::add;
 use crate::event::{Action, Event, Source, SourceRecord};
 use crate::log::{Level, Log};
-use crate::outbox::{self, EVENT_LIMIT, Publishing, Shared, Writer, files};
+use crate::outbox::{self, EVENT_LIMIT, Publishing, Shared, Writer};
 use crate::send::Sender;
 use crate::settings::Settings;
+use roadstead_telemetry::metrics::EndpointReading;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -32,11 +33,6 @@ const FLUSH_STEP: Duration = Duration::from_millis(10);
 
 /// Takes events, keeps them in the outbox, and has them sent.
 pub struct Notifications {
-    /// Nothing if there are no endpoints.
-    running: Option<Running>,
-}
-
-struct Running {
     shared: Arc<Shared>,
     source: SourceRecord,
     references: bool,
@@ -68,10 +64,6 @@ impl Notifications {
             format!("notifications: the outbox {} cannot be used: {error}", directory.display())
         };
         let Settings { endpoints, include_references, outbox_limit } = settings;
-        if endpoints.is_empty() {
-            files::clear(directory).map_err(wrong)?;
-            return Ok(Self { running: None });
-        }
         let (shared, writer) =
             outbox::open(directory, endpoints, outbox_limit, &log).map_err(wrong)?;
         let (draining, drain) = watch::channel(false);
@@ -80,7 +72,7 @@ impl Notifications {
             let (shared, log) = (Arc::clone(&shared), Arc::clone(&log));
             tasks.spawn(Sender::new(shared, index, source.clone(), log, drain.clone()).run());
         }
-        let running = Running {
+        Ok(Self {
             shared,
             source: SourceRecord::new(source),
             references: include_references,
@@ -88,16 +80,12 @@ impl Notifications {
             draining,
             tasks: Mutex::new(tasks),
             writer: Mutex::new(Some(spawn(writer).map_err(wrong)?)),
-        };
-        Ok(Self { running: Some(running) })
+        })
     }
 
     /// Whether any endpoint takes events of this kind: otherwise none has to be made.
     pub fn wants(&self, action: Action, media_type: &str) -> bool {
-        self.running.as_ref().is_some_and(|running| {
-            let mut endpoints = running.shared.endpoints.iter();
-            endpoints.any(|endpoint| endpoint.wants(action.as_str(), media_type))
-        })
+        self.shared.wanted(action.as_str(), media_type) != 0
     }
 
     /// Writes an event into the outbox: it is durable when this returns. To be called after the
@@ -109,9 +97,9 @@ impl Notifications {
     /// If the outbox cannot be written, which is counted as dropped, or not within 10 s, or if
     /// [`Self::stop`] was called.
     pub async fn publish(&self, event: Event) -> io::Result<()> {
-        let Some((running, wanted)) = self.wanted(&event) else { return Ok(()) };
-        let event = running.encode(&event)?;
-        let result = tokio::time::timeout(PUBLISH_WAIT, running.write(event, wanted)).await;
+        let Some(wanted) = self.wanted(&event) else { return Ok(()) };
+        let event = self.encode(&event)?;
+        let result = tokio::time::timeout(PUBLISH_WAIT, self.write(event, wanted)).await;
         result.unwrap_or_else(|_| {
             let text = format!("the outbox was not written within {PUBLISH_WAIT:?}");
             Err(io::Error::new(io::ErrorKind::TimedOut, text))
@@ -125,18 +113,17 @@ impl Notifications {
         reason = "an event is published once, as by `publish`"
     )]
     pub fn publish_lazily(&self, event: Event) {
-        let Some((running, wanted)) = self.wanted(&event) else { return };
-        let shared = &running.shared;
-        let taken = running.encode(&event).is_ok_and(|it| shared.queue.publish_lazily(it, wanted));
+        let Some(wanted) = self.wanted(&event) else { return };
+        let shared = &self.shared;
+        let taken = self.encode(&event).is_ok_and(|it| shared.queue.publish_lazily(it, wanted));
         if !taken {
             shared.counters(wanted).for_each(|counters| add(&counters.dropped, 1));
         }
     }
 
     /// The counters of each endpoint, in the order of the settings.
-    pub fn metrics(&self) -> Vec<EndpointMetrics> {
-        let Some(Running { shared, .. }) = &self.running else { return Vec::new() };
-        let endpoints = shared.endpoints.iter().zip(&shared.counters);
+    pub fn metrics(&self) -> Vec<EndpointReading> {
+        let endpoints = self.shared.endpoints.iter().zip(&self.shared.counters);
         endpoints
             .map(|(endpoint, counters)| counters.read(&endpoint.name, &endpoint.address.shown))
             .collect()
@@ -146,21 +133,20 @@ impl Notifications {
     /// what is in the outbox, and saves how far the endpoints have come. What is not sent by then
     /// is sent after the next start.
     pub async fn stop(&self, drain: Duration) {
-        let Some(running) = &self.running else { return };
         let deadline = Instant::now() + drain;
-        running.shared.queue.close();
-        running.flushed(Instant::now() + drain.max(FLUSH)).await;
-        running.draining.send_replace(true);
+        self.shared.queue.close();
+        self.flushed(Instant::now() + drain.max(FLUSH)).await;
+        self.draining.send_replace(true);
         let mut tasks = {
-            let mut tasks = running.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *tasks)
         };
         let all = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout_at(deadline, all).await.is_err() {
             tasks.shutdown().await;
         }
-        running.end();
-        let writer = running.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.end();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A disk that hangs does not hold up the end of the process.
         let deadline = Instant::now() + FLUSH;
         while writer.as_ref().is_some_and(|writer| !writer.is_finished())
@@ -171,22 +157,11 @@ impl Notifications {
     }
 
     /// The endpoints that want an event, if there are any.
-    fn wanted(&self, event: &Event) -> Option<(&Running, outbox::Wanted)> {
-        let running = self.running.as_ref()?;
-        let wanted = running.shared.wanted(event.action.as_str(), &event.target.media_type);
-        (wanted != 0).then_some((running, wanted))
+    fn wanted(&self, event: &Event) -> Option<outbox::Wanted> {
+        let wanted = self.shared.wanted(event.action.as_str(), &event.target.media_type);
+        (wanted != 0).then_some(wanted)
     }
-}
 
-impl Drop for Notifications {
-    fn drop(&mut self) {
-        if let Some(running) = &self.running {
-            running.end();
-        }
-    }
-}
-
-impl Running {
     fn encode(&self, event: &Event) -> io::Result<Vec<u8>> {
         let bytes = event.encode(&self.source, self.references)?;
         if bytes.len() <= EVENT_LIMIT {
@@ -223,6 +198,12 @@ impl Running {
     /// Ends the writer, without waiting for it.
     fn end(&self) {
         self.shared.queue.end();
+    }
+}
+
+impl Drop for Notifications {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -2,10 +2,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use roadstead_config::{EventFormat, NotificationEndpoint, Notifications as Config};
+use roadstead_http_client::{Server, Version};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +14,6 @@ use url::Url;
 ///
 /// Limit: endpoints of notifications; test: `what_is_refused`.
 pub(crate) const ENDPOINTS_LIMIT: usize = 64;
-
-/// The largest file of CAs, in bytes.
-///
-/// Limit: bytes of a file of CAs for an endpoint; test: `what_is_refused`.
-const CAS_LIMIT: u64 = 1024 * 1024;
 
 /// Which notifications are sent, and where.
 #[derive(Clone, Default)]
@@ -53,10 +47,7 @@ pub(crate) struct Endpoint {
 /// How an endpoint is reached.
 #[derive(Clone)]
 pub(crate) struct Address {
-    pub(crate) tls: Option<Arc<ClientConfig>>,
-    /// A name or an address, without brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) server: Server,
     /// As requests name it.
     pub(crate) authority: HeaderValue,
     /// The path and the query.
@@ -84,11 +75,6 @@ impl Settings {
         }
         let Config { include_references, outbox_limit, .. } = *config;
         Ok(Self { endpoints, include_references, outbox_limit })
-    }
-
-    /// Whether there is no endpoint.
-    pub fn is_empty(&self) -> bool {
-        self.endpoints.is_empty()
     }
 }
 
@@ -158,9 +144,12 @@ impl Address {
             None => url.path().to_owned(),
         };
         Some(Self {
-            tls,
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
+            server: Server {
+                host: host.trim_matches(['[', ']']).to_owned(),
+                port,
+                tls,
+                version: Version::Http1,
+            },
             authority: HeaderValue::try_from(&authority).ok()?,
             target: Uri::try_from(target).ok()?,
             shown: format!("{}://{authority}{}", url.scheme(), url.path()),
@@ -184,19 +173,10 @@ fn credentials(url: &Url) -> Option<HeaderValue> {
 
 /// More CAs, of a file.
 fn with(mut roots: RootCertStore, file: &Path) -> Result<RootCertStore, String> {
-    let wrong = |reason: &dyn std::fmt::Display| format!("{}: {reason}", file.display());
-    let length = std::fs::metadata(file).map_err(|error| wrong(&error))?.len();
-    if length > CAS_LIMIT {
-        return Err(wrong(&format!("is larger than {CAS_LIMIT} bytes")));
+    for certificate in roadstead_http_client::certificates(file)? {
+        roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    let text = std::fs::read(file).map_err(|error| wrong(&error))?;
-    let mut found = false;
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|error| wrong(&error))?;
-        roots.add(certificate).map_err(|error| wrong(&error))?;
-        found = true;
-    }
-    if found { Ok(roots) } else { Err(wrong(&"has no certificates in PEM")) }
+    Ok(roots)
 }
 
 fn client(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {

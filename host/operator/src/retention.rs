@@ -4,13 +4,12 @@
 use crate::client::{Client, Connection};
 use crate::date::with_time_of_day;
 use crate::doctor::http::MAX_BODY;
-use crate::registry::{self, Access, Answer, Opener, Registry, Storage};
+use crate::registry::{Access, Opener, Registry, Storage};
 use crate::rm::image::{Image, split};
 use crate::runtime;
+use crate::slices;
 pub use crate::streams::Streams;
 use crate::terminal::harmless;
-use bytes::Bytes;
-use http::{Method, StatusCode};
 use roadstead_bridge::retention::{ExpiringAnswer, ExpiringIn, PATH, TAG, TagAnswer};
 use roadstead_oci::{Reference, RepositoryName, Tag};
 use serde::de::DeserializeOwned;
@@ -152,10 +151,7 @@ pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
         Ok(asked) => asked,
         Err(problem) => return say(streams, &problem, status::USAGE),
     };
-    if place.storage().is_some() && place.connection.is_given() {
-        return say(streams, "--user and --ca are for registries, not for storages", status::USAGE);
-    }
-    let user = match place.connection.credentials(streams.input) {
+    let user = match place.connection.credentials_for(place.storage().as_ref(), streams.input) {
         Ok(user) => user,
         Err(problem) => return say(streams, &problem, status::USAGE),
     };
@@ -229,17 +225,8 @@ async fn list(registry: &impl Registry) -> Result<(bool, Vec<ExpiringIn>), Strin
 }
 
 async fn get<T: DeserializeOwned>(registry: &impl Registry, path: &str) -> Result<T, String> {
-    let request = registry::json(Method::GET, path, Bytes::new())?;
-    let answer: Answer = registry.request(request, MAX_BODY).await?;
-    match answer.status {
-        StatusCode::OK if !answer.complete => Err("the answer is too long".to_owned()),
-        StatusCode::OK => serde_json::from_slice(&answer.body)
-            .map_err(|error| format!("the registry's answer: {error}")),
-        StatusCode::NOT_FOUND => {
-            Err("this registry has no retention: it is not Roadstead, or older".to_owned())
-        }
-        _ => Err(registry::refusal(&answer)),
-    }
+    let answer = slices::question(registry, path, MAX_BODY, "say which tags expire").await;
+    answer.map_err(|error| format!("{error:#}"))
 }
 
 /// The list in words.

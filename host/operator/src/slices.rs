@@ -32,6 +32,16 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Limit: time of a request of `roadstead gc` and `scrub` to a registry; test: none, it would take as long.
 const LIMIT: Duration = Duration::from_mins(5);
 
+/// How often a question is asked again of a registry that is busy, or fails in a way that may pass.
+///
+/// Limit: refusals in a row that a question of `roadstead gc`, `du` and `retention` survives; test: `questions_are_asked_again`.
+const QUESTION_RETRIES: u32 = 10;
+
+/// The pause before that.
+///
+/// Limit: pause of `roadstead gc`, `du` and `retention` before they ask again; test: none, it would take as long.
+const QUESTION_PAUSE: Duration = Duration::from_secs(1);
+
 /// Why a slice was not done.
 #[derive(Debug)]
 pub struct Failure {
@@ -102,6 +112,30 @@ pub(crate) async fn post(
     let request = request.map_err(|problem| Failure::new(false, &problem))?;
     let answer = registry.request(request, most).await;
     answer.map_err(|problem| Failure::new(restarts, &problem))
+}
+
+/// Asks a registry a question, again while it is busy. `verb` is what is asked for.
+///
+/// # Errors
+/// When there is no answer of JSON, of at most `most` bytes.
+pub(crate) async fn question<T: DeserializeOwned>(
+    registry: &impl Registry,
+    path: &str,
+    most: usize,
+    verb: &str,
+) -> anyhow::Result<T> {
+    let ask = async || {
+        let fails = |problem: String| Failure::new(false, &problem);
+        let request = json(Method::GET, path, Bytes::new()).map_err(fails)?;
+        let answer = registry.request(request, most).await.map_err(fails)?;
+        if !answer.complete {
+            return Err(Failure::new(false, "the registry's answer is too long"));
+        }
+        content(&answer, verb)
+    };
+    let passes = |result: &Result<T, Failure>| matches!(result, Err(failure) if failure.passes);
+    let pause = |result: &Result<T, Failure>, _| passes(result).then_some(QUESTION_PAUSE);
+    again(QUESTION_RETRIES, ask, pause).await.map_err(|failure| failure.cause)
 }
 
 /// Reads the JSON of an answer. `verb` is what was asked for.

@@ -135,7 +135,7 @@ fn an_endless_list_of_tags_ends() {
         Scripted(|_| (403, r#"{"errors":[{"code":"DENIED","message":"not for you"}]}"#.to_owned()));
     for (registry, expected) in [
         (endless, "does not end"),
-        (other, "has no retention"),
+        (other, "does not say which tags expire by request: it is not Roadstead, or older"),
         (refuses, "403 Forbidden: not for you"),
     ] {
         let (status, _, problem) = retention(&registry, &["list", "--directory", "/x"]);

@@ -2,7 +2,8 @@
 
 use super::manifests::Damaged;
 use super::run::{PAGE, Run};
-use crate::store::Store;
+use crate::store::{Store, blob_hash};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_bridge::contents::{ContentsAnswer, RepositoryContents};
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{Collection, Key, Pages, Storage, StorageError};
@@ -24,9 +25,14 @@ const ANSWER: usize = 10_000;
 
 /// How many blobs of a repository have their size looked up, since no manifest says it.
 ///
-/// Limit: blobs of a repository whose size no manifest says and that `du` counts; test: none, such
-/// blobs are seldom.
-const UNSIZED: usize = 1000;
+/// Limit: blobs of a repository whose size no manifest says and that `du` and the report of usage
+/// count; test: none, such blobs are seldom.
+pub(super) const UNSIZED: usize = 1000;
+
+/// How many are looked up at a time.
+///
+/// Limit: blobs whose size is looked up at a time; test: none, more are looked up in steps.
+const AT_ONCE: usize = 8;
 
 /// Something that a repository holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,12 +62,6 @@ impl Held {
             Self::Linked => None,
         }
     }
-}
-
-/// The beginning of a digest, by which blobs are told apart.
-pub(crate) fn beginning(digest: &Digest) -> u128 {
-    let digits = digest.encoded().get(..32).unwrap_or_default();
-    u128::from_str_radix(digits, 16).unwrap_or_default()
 }
 
 /// The first blobs of a repository after one, in order.
@@ -155,20 +155,18 @@ impl<S: Storage> Run<'_, S> {
         };
         let visited = self.contents(name, SystemTime::now(), |digest, held| {
             contents.manifests += u64::from(matches!(held, Held::Manifest(_)));
-            first.take(beginning(digest), held.size());
+            first.take(blob_hash(digest), held.size());
             if held.size().is_none() && unsized_ones.len() < UNSIZED {
                 unsized_ones.push(digest.clone());
             }
         });
         visited.await?;
         let is_unknown = |first: &First, digest: &Digest| {
-            first.blobs.get(&beginning(digest)).is_some_and(Option::is_none)
+            first.blobs.get(&blob_hash(digest)).is_some_and(Option::is_none)
         };
-        for digest in unsized_ones {
-            if is_unknown(&first, &digest) {
-                let size = self.data_size(&digest).await?;
-                first.take(beginning(&digest), Some(size.unwrap_or(0)));
-            }
+        unsized_ones.retain(|digest| is_unknown(&first, digest));
+        for (digest, size) in self.data_sizes(unsized_ones).await? {
+            first.take(blob_hash(&digest), Some(size.unwrap_or(0)));
         }
         if after.is_none() {
             let mut tags = 0;
@@ -235,10 +233,23 @@ impl<S: Storage> Run<'_, S> {
         Ok(())
     }
 
-    /// The size of the data of a blob, if it is there.
-    pub(super) async fn data_size(&mut self, digest: &Digest) -> Result<Option<u64>, StorageError> {
-        self.spent += 1;
-        Ok(self.store.blob_objects(digest).await?.data.map(|(size, _)| size))
+    /// The sizes of the data of blobs, where it is there.
+    pub(super) async fn data_sizes(
+        &mut self,
+        digests: Vec<Digest>,
+    ) -> Result<Vec<(Digest, Option<u64>)>, StorageError> {
+        self.spent = self.spent.saturating_add(u32::try_from(digests.len()).unwrap_or(u32::MAX));
+        let store = self.store;
+        let sizes = digests.into_iter().map(|digest| async move {
+            let data = store.blob_objects(&digest).await?.data;
+            Ok::<_, StorageError>((digest, data.map(|(size, _)| size)))
+        });
+        let (mut sizes, mut found) = (stream::iter(sizes).buffered(AT_ONCE), Vec::new());
+        while let Some(size) = sizes.try_next().await? {
+            self.keep_pace().await;
+            found.push(size);
+        }
+        Ok(found)
     }
 }
 

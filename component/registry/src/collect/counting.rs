@@ -6,14 +6,14 @@
 //! at the same time, or dies in it, spoils nothing; if what was found is gone, the count begins
 //! again.
 
-use super::contents::{Held, beginning};
+use super::contents::Held;
+use super::found::Found;
 use super::run::{PAGE, Run};
-use crate::store::{Added, Count, Store, tag_hash};
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use crate::store::{Added, Count, Store, blob_hash, tag_hash};
 use roadstead_access::QuotaRule;
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{QuotaName, QuotaRecord, Storage, StorageError};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
@@ -36,12 +36,6 @@ pub(crate) const LOOKED_UP_BY_PUSH: usize = 1000;
 /// are counted by the next count.
 const LOOKED_UP: usize = 50_000;
 
-/// How many are looked up at a time.
-///
-/// Limit: blobs whose size is looked up at a time to count a quota; test: none, more are looked up
-/// in steps.
-const AT_ONCE: usize = 8;
-
 /// How many tags that pushes have added a count recognizes.
 ///
 /// Limit: new tags that a count for a quota recognizes; test: none, the rest counts twice until
@@ -62,54 +56,6 @@ const SETTLED: Duration = Duration::from_mins(15);
 ///
 /// Limit: age of a count for a quota that goes on; test: none, it takes a day.
 const VALID: Duration = Duration::from_hours(24);
-
-/// The blobs that were found so far, by the beginnings of their digests.
-struct Found {
-    /// Their sizes, and whether they count. For the others, the size is what was known before.
-    blobs: HashMap<u128, (u64, bool)>,
-    counted: usize,
-    limit: usize,
-    is_full: bool,
-}
-
-impl Found {
-    fn new(limit: usize) -> Self {
-        Self { blobs: HashMap::new(), counted: 0, limit, is_full: false }
-    }
-
-    /// Remembers a size for when the blob is found.
-    fn know(&mut self, blob: u128, size: u64) {
-        if self.blobs.len() < 2 * self.limit {
-            self.blobs.entry(blob).or_insert((size, false));
-        }
-    }
-
-    /// Counts a blob, if its size is known or given: `false` if it has to be looked up.
-    fn count(&mut self, blob: u128, size: Option<u64>) -> bool {
-        let known = self.blobs.get(&blob).copied();
-        if known.is_some_and(|(_, counts)| counts) {
-            return true;
-        }
-        if self.counted >= self.limit {
-            self.is_full = true;
-            return true;
-        }
-        let Some(size) = known.map(|(size, _)| size).or(size) else { return false };
-        self.blobs.insert(blob, (size, true));
-        self.counted += 1;
-        true
-    }
-
-    fn counts(&self, blob: u128) -> bool {
-        self.blobs.get(&blob).is_some_and(|(_, counts)| *counts)
-    }
-
-    /// Those that count, with their sizes.
-    fn all(&self) -> impl Iterator<Item = (u128, u64)> {
-        let counted = self.blobs.iter().filter(|(_, (_, counts))| *counts);
-        counted.map(|(blob, (size, _))| (*blob, *size))
-    }
-}
 
 /// A slice of a count.
 struct Slice<'a> {
@@ -318,7 +264,7 @@ impl<S: Storage> Run<'_, S> {
         let mut unseen: BTreeMap<u128, Digest> = BTreeMap::new();
         let Slice { found, count, added_tags, now, lookups, .. } = slice;
         let visited = self.contents(name, *now, |digest, held: Held| {
-            let (blob, seen) = (beginning(digest), held.seen_size());
+            let (blob, seen) = (blob_hash(digest), held.seen_size());
             if !found.count(blob, seen) && !unseen.contains_key(&blob) {
                 if unseen.len() < *lookups {
                     unseen.insert(blob, digest.clone());
@@ -330,18 +276,11 @@ impl<S: Storage> Run<'_, S> {
         visited.await?;
         // It may be a manifest that was visited after what refers to it.
         unseen.retain(|blob, _| !found.counts(*blob));
-        self.spent = self.spent.saturating_add(u32::try_from(unseen.len()).unwrap_or(u32::MAX));
-        let store = self.store;
-        let sizes = unseen.into_iter().map(|(blob, digest)| async move {
-            let data = store.blob_objects(&digest).await?.data;
-            Ok::<_, StorageError>(data.map(|(size, _)| (blob, size)))
-        });
-        let mut sizes = stream::iter(sizes).buffered(AT_ONCE);
-        while let Some(size) = sizes.try_next().await? {
-            self.keep_pace().await;
-            // What is not there takes no space, whatever a manifest says.
-            if let Some((blob, size)) = size {
-                found.count(blob, Some(size));
+        let unseen = unseen.into_values().collect();
+        // What is not there takes no space, whatever a manifest says.
+        for (digest, size) in self.data_sizes(unseen).await? {
+            if let Some(size) = size {
+                found.count(blob_hash(&digest), Some(size));
             }
         }
         let tags = self.tag_names(name, |tag| {

@@ -11,6 +11,7 @@ mod blobs;
 mod contents;
 mod counting;
 mod decisions;
+mod found;
 mod lease;
 mod links;
 mod live;
@@ -26,7 +27,6 @@ mod state;
 mod tags;
 mod untagged;
 
-pub(crate) use contents::beginning;
 pub(crate) use counting::{CountOrder, LOOKED_UP_BY_PUSH};
 pub(crate) use decisions::Objects;
 pub(crate) use lease::Stopwatch;

@@ -1,6 +1,7 @@
 //! What operators ask: which runs there were, how much each repository holds, and why a
 //! blob is there. Nothing is written.
 
+use super::contents::UNSIZED;
 use super::lease::Records;
 use super::manifests::Damaged;
 use super::parts::Known;
@@ -21,11 +22,6 @@ use std::time::{Duration, SystemTime};
 ///
 /// Limit: different blobs of a repository that `--usage` counts; test: `blobs_are_told_apart_up_to_a_limit`.
 const DISTINCT: usize = 1_000_000;
-
-/// How many blobs of a repository have their size looked up, since no manifest says it.
-///
-/// Limit: blobs of a repository whose size no manifest says and that are counted; test: none, such manifests are of Docker's first schema.
-const UNSIZED: usize = 1000;
 
 /// How many manifests of a repository an answer names, of those that refer to a blob.
 ///
@@ -203,11 +199,8 @@ impl<S: Storage> Run<'_, S> {
             }
         });
         visited.await?;
-        for digest in without_size {
-            self.spent += 1;
-            let found = self.store.blob_objects(&digest).await?.data;
-            usage.bytes += found.map_or(0, |(size, _)| size);
-        }
+        let sizes = self.data_sizes(without_size).await?;
+        usage.bytes += sizes.into_iter().filter_map(|(_, size)| size).sum::<u64>();
         usage.incomplete |= distinct.is_full;
         let collection = Collection::Layers(name.clone());
         let mut pages = Pages::new(&collection, None, PAGE);

@@ -21,7 +21,7 @@ pub(crate) use blobs::Opened;
 pub(crate) use history::{HistoryPage, HistoryQuery, LONGEST, Recorded};
 pub(crate) use immutable::Refusal;
 use pulls::Pulls;
-pub(crate) use quotas::{Added, Count, Push, tag_hash};
+pub(crate) use quotas::{Added, Count, Push, blob_hash, tag_hash};
 pub(crate) use referrers::Referrer;
 
 use crate::Switches;

@@ -123,22 +123,6 @@ pub(crate) fn save_cursors(directory: &Path, endpoints: Cursors) -> io::Result<(
     sync_directory(directory)
 }
 
-/// Removes all that an outbox without endpoints holds.
-pub(crate) fn clear(directory: &Path) -> io::Result<()> {
-    let numbers = match segments(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        numbers => numbers?,
-    };
-    let _lock = lock(directory)?;
-    for number in numbers {
-        fs::remove_file(segment(directory, number))?;
-    }
-    match fs::remove_file(directory.join(CURSORS)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }

@@ -1,14 +1,14 @@
 //! One request to an endpoint.
 
 use super::body;
-use super::connection::{Connection, Failure};
 use crate::event::Source;
 use crate::settings::Endpoint;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
-use std::time::{Duration, SystemTime};
+use roadstead_http_client::{Connection, retry_after};
+use std::time::Duration;
 
 /// The header of signatures.
 const SIGNATURE: HeaderName = HeaderName::from_static("x-roadstead-signature");
@@ -38,8 +38,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) const fn new(endpoint: Endpoint, source: Source) -> Self {
-        Self { endpoint, source, connection: Connection::new() }
+    pub(super) fn new(endpoint: Endpoint, source: Source) -> Self {
+        let connection = Connection::new(endpoint.address.server.clone());
+        Self { endpoint, source, connection }
     }
 
     /// Sends events once.
@@ -64,14 +65,9 @@ impl Client {
             request.headers_mut().clone_from(&headers);
             request
         };
-        let mut sent = connection.send(&endpoint.address, request()).await;
-        // An endpoint may close an idle connection at any time: that says nothing of it.
-        if let Err(Failure { stale: true, .. }) = sent {
-            sent = connection.send(&endpoint.address, request()).await;
-        }
-        let response = match sent {
+        let response = match connection.send(request).await {
             Ok(response) => response,
-            Err(Failure { cause, .. }) => return Outcome::Unanswered(cause),
+            Err(cause) => return Outcome::Unanswered(cause),
         };
         let (head, body) = response.into_parts();
         if Limited::new(body, RESPONSE_LIMIT).collect().await.is_err() {
@@ -100,14 +96,4 @@ fn headers(endpoint: &Endpoint, body: &Bytes, media_type: HeaderValue) -> Header
 
 fn user_agent() -> HeaderValue {
     HeaderValue::from_static(concat!("roadstead/", env!("CARGO_PKG_VERSION")))
-}
-
-/// Seconds, or a date (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }

@@ -2,7 +2,6 @@
 
 mod body;
 mod client;
-mod connection;
 mod pause;
 mod sender;
 

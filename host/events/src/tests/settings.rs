@@ -1,6 +1,6 @@
 //! Which settings can be used.
 
-use super::{endpoint, event, start};
+use super::{endpoint, start};
 use crate::{Action, Notifications, Settings, Source};
 use roadstead_config::{NotificationEndpoint, Notifications as Config};
 use rustls::RootCertStore;
@@ -59,7 +59,7 @@ fn addresses() {
         let config = Config { endpoints: vec![endpoint("a", url)], ..Config::default() };
         let settings = Settings::new(&config, RootCertStore::empty).unwrap();
         let address = &settings.endpoints[0].address;
-        assert_eq!((address.host.as_str(), address.port), (host, port), "{url}");
+        assert_eq!((address.server.host.as_str(), address.server.port), (host, port), "{url}");
         assert_eq!(
             (address.authority.to_str().unwrap(), address.target.to_string().as_str()),
             (authority, target)
@@ -68,33 +68,6 @@ fn addresses() {
         let credentials = settings.endpoints[0].headers.get("authorization");
         assert_eq!(credentials.is_some(), url.contains('@'));
     }
-}
-
-#[tokio::test]
-async fn without_endpoints() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("events");
-    let log = super::Lines::default().log();
-    let begin = || {
-        let log = std::sync::Arc::clone(&log);
-        Notifications::start(Settings::default(), &path, Source::default(), log).unwrap()
-    };
-    let none = begin();
-    assert!(!none.wants(Action::Push, "a"));
-    none.publish(event(Action::Push, 1)).await.unwrap();
-    none.publish_lazily(event(Action::Pull, 1));
-    assert_eq!(none.metrics(), []);
-    none.stop(super::LONG).await;
-    assert!(!path.exists());
-    // What the last endpoint has left behind goes.
-    let some = start(vec![endpoint("alice", "http://127.0.0.1:1/")], &path);
-    some.publish(event(Action::Push, 1)).await.unwrap();
-    some.stop(std::time::Duration::ZERO).await;
-    assert!(std::fs::read_dir(&path).unwrap().count() > 2);
-    drop(begin());
-    let left: Vec<_> =
-        std::fs::read_dir(&path).unwrap().map(|it| it.unwrap().file_name()).collect();
-    assert_eq!(left, ["lock"]);
 }
 
 #[tokio::test]

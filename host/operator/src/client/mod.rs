@@ -7,7 +7,7 @@ use crate::cert::DOCKER_DIRECTORY;
 use crate::credentials::{self, Credentials};
 use crate::doctor::target::{Scheme, Target};
 use crate::doctor::trust::{Docker, Roots};
-use crate::registry::{Content, Incoming, Registry, Unanswered};
+use crate::registry::{Content, Incoming, Registry, Storage, Unanswered};
 use anyhow::bail;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue, LOCATION, USER_AGENT};
@@ -66,6 +66,21 @@ impl Connection {
     /// Who logs in, if somebody is named.
     pub fn credentials(&self, input: &mut dyn Read) -> Result<Option<Credentials>, String> {
         Credentials::of_user(self.user.as_deref(), self.password_stdin, input)
+    }
+
+    /// The same for a command that may look at a storage, where a user means nothing.
+    ///
+    /// # Errors
+    /// When flags for registries are given with a storage.
+    pub(crate) fn credentials_for(
+        &self,
+        storage: Option<&Storage>,
+        input: &mut dyn Read,
+    ) -> Result<Option<Credentials>, String> {
+        if storage.is_some() && self.is_given() {
+            return Err("--user and --ca are for registries, not for storages".to_owned());
+        }
+        self.credentials(input)
     }
 
     /// The flags with which another command reaches the same registry.

@@ -6,12 +6,10 @@ mod table;
 
 use crate::client::{Client, Connection};
 use crate::gc::{Display, is_url};
-use crate::registry::{self, Access, Opener, Registry, Storage};
+use crate::registry::{Access, Opener, Registry, Storage};
 use crate::runtime;
-use crate::slices::{self, Failure};
+use crate::slices;
 pub use crate::streams::Streams;
-use bytes::Bytes;
-use http::Method;
 use roadstead_bridge::contents::{CONTENTS, ContentsAnswer, QUOTAS, QuotasAnswer};
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -28,16 +26,6 @@ const ANSWER: usize = 8 * 1024 * 1024;
 ///
 /// Limit: answers that `du` reads; test: `an_endless_answer_ends`.
 const ANSWERS: usize = 10_000_000;
-
-/// How often a registry that is busy, or fails in a way that may pass, is asked again.
-///
-/// Limit: refusals in a row that `du` survives; test: `a_busy_registry_is_asked_again`.
-const RETRIES: u32 = 10;
-
-/// The pause before that.
-///
-/// Limit: pause of `du` before it asks again; test: none, it would take as long.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long an answer may take.
 ///
@@ -116,9 +104,8 @@ pub fn run(
                 format!("{}: no URL (http://, https://), no directory and no file", args.target);
             return say(streams, &problem, status::USAGE);
         };
-        if args.connection.is_given() {
-            let problem = "--user and --ca are for registries, not for storages";
-            return say(streams, problem, status::USAGE);
+        if let Err(problem) = args.connection.credentials_for(Some(&storage), streams.input) {
+            return say(streams, &problem, status::USAGE);
         }
         runtime::block_on(Builder::new_multi_thread(), async {
             let registry = opener.open(&storage, Access::Read).await?;
@@ -173,15 +160,7 @@ fn percent(name: &str) -> u8 {
 }
 
 async fn get<T: DeserializeOwned>(registry: &impl Registry, path: &str) -> anyhow::Result<T> {
-    let ask = async || {
-        let fails = |problem: String| Failure::new(false, &problem);
-        let request = registry::json(Method::GET, path, Bytes::new()).map_err(fails)?;
-        let answer = registry.request(request, ANSWER).await.map_err(fails)?;
-        slices::content(&answer, "say what repositories hold")
-    };
-    let passes = |result: &Result<T, Failure>| matches!(result, Err(failure) if failure.passes);
-    let pause = |result: &Result<T, Failure>, _| passes(result).then_some(PAUSE);
-    slices::again(RETRIES, ask, pause).await.map_err(|failure| failure.cause)
+    slices::question(registry, path, ANSWER, "say what repositories hold").await
 }
 
 fn say(streams: &mut Streams<'_>, problem: &str, status: u8) -> u8 {

@@ -2,12 +2,10 @@
 
 use super::summary::size;
 use crate::doctor::http::MAX_BODY;
-use crate::registry::{self, Registry};
-use crate::slices::{self, Failure};
+use crate::registry::Registry;
+use crate::slices;
 use crate::terminal::harmless;
 use anyhow::{Context as _, anyhow};
-use bytes::Bytes;
-use http::Method;
 use roadstead_bridge::collect::{
     BlobState, REPORTS, Report, ReportsAnswer, RepositoryUsage, USAGE, UsageAnswer, WHY, WhyAnswer,
     WhyRepository,
@@ -16,16 +14,6 @@ use roadstead_oci::Digest;
 use serde_json::json;
 use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
-
-/// How often a registry that is busy is asked again.
-///
-/// Limit: refusals in a row that a question of `roadstead gc` survives; test: `questions_are_asked_again`.
-const RETRIES: u32 = 10;
-
-/// The pause before that.
-///
-/// Limit: pause of `roadstead gc` before it asks again; test: none, it would take as long.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -118,16 +106,7 @@ async fn get<T: serde::de::DeserializeOwned>(
     registry: &impl Registry,
     path: &str,
 ) -> anyhow::Result<T> {
-    let ask = async || {
-        let fails = |problem: String| Failure::new(false, &problem);
-        let request = registry::json(Method::GET, path, Bytes::new()).map_err(fails)?;
-        let answer = registry.request(request, MAX_BODY).await.map_err(fails)?;
-        slices::content(&answer, "collect")
-    };
-    let passes = |result: &Result<T, Failure>| matches!(result, Err(failure) if failure.passes);
-    let pause = |result: &Result<T, Failure>, _| passes(result).then_some(PAUSE);
-    let result = slices::again(RETRIES, ask, pause).await;
-    result.map_err(|failure| failure.cause)
+    slices::question(registry, path, MAX_BODY, "collect").await
 }
 
 fn reports(reports: &[Report]) -> String {

@@ -160,10 +160,7 @@ pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
         Ok(targets) => targets,
         Err(problem) => return say(streams, &problem, status::USAGE),
     };
-    if args.storage().is_some() && args.connection.is_given() {
-        return say(streams, "--user and --ca are for registries, not for storages", status::USAGE);
-    }
-    let user = match args.connection.credentials(streams.input) {
+    let user = match args.connection.credentials_for(args.storage().as_ref(), streams.input) {
         Ok(user) => user,
         Err(problem) => return say(streams, &problem, status::USAGE),
     };

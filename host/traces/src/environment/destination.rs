@@ -2,8 +2,9 @@
 
 use super::values::{Variables, flag, limit, milliseconds, pairs};
 use super::{LONGEST, TIMEOUT, tls};
-use crate::export::{Destination, Endpoint, Protocol, Scheme};
+use crate::export::{Destination, Endpoint, Protocol};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use roadstead_http_client::{Server, Version};
 use rustls::RootCertStore;
 
 /// The path of traces below `OTEL_EXPORTER_OTLP_ENDPOINT`.
@@ -88,9 +89,9 @@ fn endpoint(
         let headers = "OTEL_EXPORTER_OTLP_HEADERS=authorization=Basic%20…";
         return Err(wrong(&format!("it has credentials, which belong into {headers}")));
     }
-    let (scheme, port) = match uri.scheme_str() {
-        Some("http") => (Scheme::Http, 80),
-        Some("https") => (Scheme::Https(tls::client(variables, protocol, roots)?), 443),
+    let (tls, port) = match uri.scheme_str() {
+        Some("http") => (None, 80),
+        Some("https") => (Some(tls::client(variables, protocol, roots)?), 443),
         _ => return Err(wrong("it begins neither with http:// nor with https://")),
     };
     let host = authority.host().trim_matches(['[', ']']).to_owned();
@@ -104,7 +105,12 @@ fn endpoint(
         path.to_owned()
     };
     let port = authority.port_u16().unwrap_or(port);
-    Ok(Endpoint { scheme, host, port, authority: authority.as_str().to_owned(), path })
+    let version = match protocol {
+        Protocol::Http => Version::Http1,
+        Protocol::Grpc => Version::Http2,
+    };
+    let server = Server { host, port, tls, version };
+    Ok(Endpoint { server, authority: authority.as_str().to_owned(), path })
 }
 
 /// Headers, which often are credentials: errors do not show their values.

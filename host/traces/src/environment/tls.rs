@@ -2,16 +2,12 @@
 
 use super::values::Variables;
 use crate::export::Protocol;
+use roadstead_http_client::read_pem;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
-
-/// The largest file of certificates or keys, in bytes.
-///
-/// Limit: bytes of a file of certificates for a collector; test: `files_of_certificates`.
-const FILE_LIMIT: u64 = 1024 * 1024;
 
 pub(super) fn client(
     variables: &Variables<'_>,
@@ -32,7 +28,9 @@ pub(super) fn client(
         (None, None) => builder.with_no_client_auth(),
         (Some((name, file)), Some((key_name, key_file))) => {
             let chain = certificates(&name, &file)?;
-            let key = PrivateKeyDer::from_pem_slice(&read(&key_name, &key_file)?)
+            let text =
+                read_pem(key_file.as_ref()).map_err(|error| format!("{key_name}: {error}"))?;
+            let key = PrivateKeyDer::from_pem_slice(&text)
                 .map_err(|error| format!("{key_name}: {key_file}: {error}"))?;
             let config = builder.with_client_auth_cert(chain, key);
             config.map_err(|error| format!("{key_name}: {key_file}: {error}"))?
@@ -59,19 +57,5 @@ fn chosen(name: &str, file: &str) -> Result<RootCertStore, String> {
 }
 
 fn certificates(name: &str, file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(name, file)?).collect();
-    let found = found.map_err(|error| format!("{name}: {file}: {error}"))?;
-    if found.is_empty() {
-        return Err(format!("{name}: {file} has no certificates in PEM"));
-    }
-    Ok(found)
-}
-
-fn read(name: &str, file: &str) -> Result<Vec<u8>, String> {
-    let wrong = |error: std::io::Error| format!("{name}: {file}: {error}");
-    let metadata = std::fs::metadata(file).map_err(wrong)?;
-    if metadata.len() > FILE_LIMIT {
-        return Err(format!("{name}: {file} is larger than {FILE_LIMIT} bytes"));
-    }
-    std::fs::read(file).map_err(wrong)
+    roadstead_http_client::certificates(file.as_ref()).map_err(|error| format!("{name}: {error}"))
 }

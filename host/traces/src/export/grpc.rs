@@ -1,8 +1,7 @@
 //! OTLP over gRPC: one unary call, as
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md> has it.
 
-use super::connection::user_agent;
-use super::{Body, Destination, Message, Outcome, chain};
+use super::{Body, Destination, Message, Outcome, user_agent};
 use crate::message::{self, Status};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -13,6 +12,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use percent_encoding::percent_decode;
+use roadstead_http_client::chain;
 
 const METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 

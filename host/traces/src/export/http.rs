@@ -1,14 +1,14 @@
 //! OTLP over HTTP: a `POST` of a message.
 
-use super::connection::user_agent;
-use super::{Body, Destination, Message, Outcome, chain};
+use super::{Body, Destination, Message, Outcome, user_agent};
 use crate::message::{self, Status};
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
-use std::time::{Duration, SystemTime};
+use roadstead_http_client::{chain, retry_after};
+use std::time::Duration;
 
 const PROTOBUF: &str = "application/x-protobuf";
 
@@ -63,14 +63,4 @@ fn refusal(head: &Parts, cause: String, after: Option<Duration>) -> Outcome {
         | StatusCode::GATEWAY_TIMEOUT => Outcome::Later { cause, after },
         _ => Outcome::Refused { cause },
     }
-}
-
-/// Seconds, or a date (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }

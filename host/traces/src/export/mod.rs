@@ -1,19 +1,16 @@
 //! One export: a request to a collector, with the retries that OTLP allows
 //! (<https://opentelemetry.io/docs/specs/otlp/>).
 
-mod connection;
 mod grpc;
 mod http;
 
-pub(crate) use connection::{Endpoint, Scheme};
-
-use ::http::{HeaderMap, Request, Response};
+use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
-use connection::{Connection, Failure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http_body_util::{Full, Limited};
+use http_body_util::Limited;
 use hyper::body::Incoming;
+use roadstead_http_client::{Connection, Message, Server};
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -29,6 +26,27 @@ pub(crate) enum Protocol {
     Http,
     /// OTLP/gRPC.
     Grpc,
+}
+
+/// A collector's address.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) server: Server,
+    /// `host:port`, as requests name it.
+    pub(crate) authority: String,
+    /// Of OTLP/HTTP's requests.
+    pub(crate) path: String,
+}
+
+impl Endpoint {
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.server.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// For the log.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}://{}", self.scheme(), self.authority)
+    }
 }
 
 /// Where spans go, and how.
@@ -62,7 +80,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(destination: Destination) -> Self {
-        let connection = Connection::new(destination.endpoint.clone(), destination.protocol);
+        let connection = Connection::new(destination.endpoint.server.clone());
         Self { destination, connection }
     }
 
@@ -91,14 +109,9 @@ impl Client {
             Protocol::Http => http::request(&self.destination, body.clone()),
             Protocol::Grpc => grpc::request(&self.destination, body.clone()),
         };
-        let mut sent = self.connection.send(request()).await;
-        // A collector may close an idle connection at any time: that says nothing of it.
-        if let Err(Failure { stale: true, .. }) = sent {
-            sent = self.connection.send(request()).await;
-        }
-        let (head, body) = match sent {
+        let (head, body) = match self.connection.send(request).await {
             Ok(response) => response.into_parts(),
-            Err(Failure { cause, .. }) => return Outcome::Later { cause, after: None },
+            Err(cause) => return Outcome::Later { cause, after: None },
         };
         let body = Limited::new(body, RESPONSE_LIMIT);
         let outcome = match self.destination.protocol {
@@ -113,28 +126,15 @@ impl Client {
 }
 
 type Body = Limited<Incoming>;
-type Sent = Result<Response<Incoming>, Failure>;
-type Message = Request<Full<Bytes>>;
+
+/// What requests say that they come from.
+fn user_agent() -> HeaderValue {
+    HeaderValue::from_static(concat!("OTel-OTLP-Exporter-Roadstead/", env!("CARGO_PKG_VERSION")))
+}
 
 fn compressed(message: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     // Writing into memory does not fail.
     let _ = encoder.write_all(message);
     encoder.finish().unwrap_or_default()
-}
-
-/// An error with its causes.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        // Some repeat what their source says.
-        if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
 }

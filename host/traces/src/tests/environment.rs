@@ -66,8 +66,12 @@ fn destinations() {
         let mut all = vec![(EXPORTER, "otlp")];
         all.extend_from_slice(variables);
         let endpoint = wanted(&all).destination.endpoint;
-        let found =
-            (endpoint.origin(), endpoint.host.as_str(), endpoint.port, endpoint.path.as_str());
+        let found = (
+            endpoint.origin(),
+            endpoint.server.host.as_str(),
+            endpoint.server.port,
+            endpoint.path.as_str(),
+        );
         assert_eq!(found, (origin.to_owned(), host, port, path), "{variables:?}");
     }
 }

@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// The parts of the table: the first prefix of a constant's file counts.
-const PARTS: [(&str, &str); 31] = [
+const PARTS: [(&str, &str); 32] = [
     ("host/src/net/", "Connections"),
     ("host/src/tls/", "TLS"),
     ("host/src/front/", "Requests, before the component"),
@@ -53,6 +53,7 @@ const PARTS: [(&str, &str); 31] = [
     ("host/archive/", "Archives"),
     ("host/traces/", "Traces"),
     ("host/events/", "Notifications"),
+    ("host/http-client/", "Requests of traces and notifications"),
 ];
 
 /// Constants that look like limits and bound nothing that a client or an

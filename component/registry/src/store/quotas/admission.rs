@@ -1,8 +1,9 @@
 //! Pushes, as far as quotas admit them.
 
+use super::count::blob_hash;
 use super::count::{Count, tag_hash};
 use super::records::Added;
-use crate::collect::{CountOrder, LOOKED_UP_BY_PUSH, beginning};
+use crate::collect::{CountOrder, LOOKED_UP_BY_PUSH};
 use crate::over_quota::{OverQuota, Resource};
 use crate::store::{Refusal, Store};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -276,7 +277,7 @@ impl<S: Storage> Store<S> {
                 if used(&added) < limit {
                     break;
                 }
-                let blob = digest.map(beginning);
+                let blob = digest.map(blob_hash);
                 if blob.is_some_and(|blob| added.blobs().contains_key(&blob)) {
                     break;
                 }
@@ -338,9 +339,9 @@ impl<S: Storage> Store<S> {
             let mut blobs: BTreeMap<u128, Option<&Digest>> = push
                 .manifest
                 .blobs()
-                .map(|blob| (beginning(&blob.digest), Some(&blob.digest)))
+                .map(|blob| (blob_hash(&blob.digest), Some(&blob.digest)))
                 .collect();
-            blobs.insert(beginning(push.digest), None);
+            blobs.insert(blob_hash(push.digest), None);
             if let Some(count) = count {
                 let counted = self.counted_of(quota, count, blobs.keys().copied()).await?;
                 blobs.retain(|blob, _| !counted.contains_key(blob));

@@ -1,6 +1,7 @@
 //! What a count for a quota has found.
 
 use roadstead_access::QuotaRule;
+use roadstead_oci::Digest;
 use roadstead_storage::QuotaRecord;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -100,6 +101,12 @@ impl Count {
 /// A hash of a rule's patterns.
 fn patterns(rule: &QuotaRule) -> String {
     format!("{:032x}", hash(rule.repositories()))
+}
+
+/// By what a blob is told apart from others: the first 128 bits of its digest.
+pub(crate) fn blob_hash(digest: &Digest) -> u128 {
+    let digits = digest.encoded().get(..32).unwrap_or_default();
+    u128::from_str_radix(digits, 16).unwrap_or_default()
 }
 
 /// By what a tag of a repository is told apart from others.

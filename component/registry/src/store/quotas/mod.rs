@@ -24,5 +24,5 @@ mod records;
 mod used;
 
 pub(crate) use admission::Push;
-pub(crate) use count::{Count, tag_hash};
+pub(crate) use count::{Count, blob_hash, tag_hash};
 pub(crate) use records::Added;
