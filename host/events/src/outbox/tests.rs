@@ -5,16 +5,18 @@ use super::record::{self, EVENT_LIMIT, HEADER, Parsed};
 use super::{Position, Reader, START, Shared, Writer, open};
 use crate::log::Level;
 use crate::outbox::queue::Queue;
-use crate::tests::{Lines, endpoint, settings};
+use crate::tests::{Lines, endpoint, settings, unlocked};
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 fn opened(directory: &Path, names: &[&str]) -> (Arc<Shared>, Writer, Lines) {
     let endpoints = names.iter().map(|name| endpoint(name, "http://127.0.0.1:1/")).collect();
     let (settings, lines) = (settings(endpoints, 64 << 20), Lines::default());
-    let opened = open(directory, settings.endpoints, 64 << 20, &lines.log());
-    let (shared, writer) = opened.unwrap();
+    let begin = || open(directory, settings.endpoints.clone(), 64 << 20, &lines.log());
+    let is_locked = |error: &io::Error| error.kind() == io::ErrorKind::ResourceBusy;
+    let (shared, writer) = unlocked(begin, is_locked).unwrap();
     (shared, writer, lines)
 }
 

@@ -14,7 +14,7 @@ use roadstead_config::{EventFormat, NotificationEndpoint, Notifications as Confi
 use rustls::RootCertStore;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than anything in a test takes, unless it hangs.
 pub(crate) const LONG: Duration = Duration::from_mins(2);
@@ -67,7 +67,26 @@ pub(crate) fn start_with(
     lines: &Lines,
 ) -> Notifications {
     let source = Source { addr: "registry.example:5000".to_owned(), url: None };
-    Notifications::start(settings(endpoints, limit), directory, source, lines.log()).unwrap()
+    let settings = settings(endpoints, limit);
+    let begin = || Notifications::start(settings.clone(), directory, source.clone(), lines.log());
+    unlocked(begin, |error| error.contains("another process")).unwrap()
+}
+
+/// Opens an outbox whose lock was just given back: a process that another test begins at that moment
+/// has it too, until it runs its program.
+pub(crate) fn unlocked<T, E>(
+    open: impl Fn() -> Result<T, E>,
+    is_locked: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let deadline = Instant::now() + LONG;
+    loop {
+        match open() {
+            Err(error) if is_locked(&error) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// An event with a number as its tag.
