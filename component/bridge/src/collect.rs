@@ -127,6 +127,8 @@ pub struct Report {
     pub expired_tags: Vec<String>,
     /// Tags that were removed as expired, and are there again.
     pub restored_tags: u64,
+    /// Objects with events of notifications that were removed, as nobody has taken them for a week.
+    pub dropped_events: u64,
     /// Manifests that nothing led to, and that the run deleted.
     pub untagged: u64,
     /// Their bytes, without what they refer to.

@@ -35,7 +35,7 @@ pub use cloud::{
 };
 pub use gathered::Settings;
 pub use given::{Given, Step};
-pub use notifications::{EventFormat, NotificationEndpoint, Notifications};
+pub use notifications::{EventFormat, NotificationEndpoint, Notifications, StoredEvents};
 pub use operating::{Debugging, HealthCheck};
 pub use settings::{Row, Scope, State, rows};
 pub use tls::{Acme, Certificate, Tls, TlsVersion};

@@ -12,6 +12,7 @@ mod expiry;
 mod explorer;
 mod history;
 mod immutable;
+mod left;
 mod messages;
 mod quotas;
 mod repositories;

@@ -7,6 +7,7 @@ mod collect;
 mod discover;
 mod health;
 mod history;
+mod left;
 mod list;
 mod maintenance;
 mod manifest;
@@ -26,7 +27,7 @@ use http::{Method, Request, Response, StatusCode};
 use roadstead_access::{Caller, Immutable, Quotas, Retention};
 use roadstead_bridge::account::{REQUEST_ID, request_id};
 use roadstead_bridge::{Account, Services, log};
-use roadstead_config::{Collection, Config};
+use roadstead_config::{Collection, Config, StoredEvents};
 use roadstead_oci::conditional;
 use roadstead_storage::{RequestBody as _, Storage, StorageError};
 use std::sync::atomic::AtomicBool;
@@ -87,6 +88,10 @@ pub struct Switches {
     pub reported: bool,
     /// A native host in front notifies others of what requests change.
     pub notifies: bool,
+    /// Which events wait in the storage for a native host, if one is not here.
+    pub stored_events: StoredEvents,
+    /// The URL by which clients reach the registry, if the settings have one.
+    pub host: Option<String>,
     /// A notice that every response carries (specification, "Warnings").
     pub warning: Option<String>,
 }
@@ -105,8 +110,16 @@ impl Switches {
             cached: services.front && services.storage,
             reported: services.front,
             notifies: services.front && services.notifications,
+            stored_events: config.notifications.stored,
+            host: config.host.clone(),
             warning: config.warning.clone(),
         }
+    }
+
+    /// Whether others are notified of what requests change: by the native host, or by another one
+    /// that finds it in the storage.
+    fn tells_changes(&self) -> bool {
+        self.notifies || (!self.reported && self.stored_events != StoredEvents::Off)
     }
 }
 
@@ -142,7 +155,7 @@ impl<S: Storage> Registry<S> {
         let (parts, body) = request.into_parts();
         let mut call = Call { headers: parts.headers, body };
         let (mut directive, mut account) = (None, Account::default());
-        let mut intent = None;
+        let (mut intent, mut left) = (None, None);
         let answer = match Route::parse(&parts.method, &parts.uri) {
             Ok(route) => match self.pass(&route, &call.headers).await {
                 Ok(caller) => {
@@ -151,8 +164,10 @@ impl<S: Storage> Registry<S> {
                         directive =
                             CacheDirective::of(&route, &parts.uri, &caller, SystemTime::now());
                     }
-                    if self.switches.notifies {
-                        intent = Intent::of(&route);
+                    intent = self.intent(&route);
+                    if intent.is_some() && !self.switches.reported {
+                        let host = self.switches.host.as_deref();
+                        left = Some(left::request(&parts.method, &parts.uri, &call.headers, host));
                     }
                     self.answer(route, caller, &mut call).await
                 }
@@ -170,6 +185,11 @@ impl<S: Storage> Registry<S> {
             refusal(error, request_id(&call.headers))
         });
         account.change = intent.and_then(|intent| intent.carried_out(&response));
+        if let Some(request) = left
+            && let Some(change) = account.change.take()
+        {
+            self.leave(change, request, account.user.clone()).await;
+        }
         if self.switches.reported {
             account.write(response.headers_mut());
         }
@@ -194,15 +214,16 @@ impl<S: Storage> Registry<S> {
         response
     }
 
-    /// Whether pulls wait to be recorded.
+    /// Whether pulls wait to be recorded, or others to be notified of them.
     pub fn has_pulls(&self) -> bool {
-        self.store.has_pulls()
+        self.store.has_pulls() || self.store.has_left_pulls()
     }
 
     /// Records what was pulled, after the responses: no client waits for it. What fails is left to
     /// later pulls.
     pub async fn record_pulls(&self) {
         self.store.record_pulls().await;
+        self.write_pulls().await;
     }
 
     /// Does a slice of garbage collection.
@@ -211,6 +232,17 @@ impl<S: Storage> Registry<S> {
     /// Any error of the storage ends the run, without anything being removed.
     pub async fn collect_slice(&self, order: &SliceOptions) -> Result<Progress, StorageError> {
         self.store.collect(order).await
+    }
+
+    /// What a request is going to do, if others are notified of it.
+    fn intent(&self, route: &Route) -> Option<Intent> {
+        let is_wanted = |intent: &Intent| match self.switches.stored_events {
+            // The host sees what is read.
+            // A native host sees what is read.
+            StoredEvents::All if !self.switches.reported => true,
+            _ => self.switches.tells_changes() && !intent.is_pull(),
+        };
+        Intent::of(route).filter(is_wanted)
     }
 
     /// Authenticates and authorizes a request. All access decisions are made
@@ -248,6 +280,7 @@ impl<S: Storage> Registry<S> {
             Route::Catalog(page) => self.catalog(page, &caller).await,
             Route::Collect => self.collect(call).await,
             Route::Collection(query) => self.collection(query).await,
+            Route::Events => self.events(call).await,
             Route::Expiring(after) => self.expiring(after).await,
             Route::Retained(name, tag) => self.retained(&name, &tag).await,
             Route::Scrub => self.scrub(call).await,

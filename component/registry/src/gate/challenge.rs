@@ -20,7 +20,7 @@ pub(super) fn scope_of(route: &Route) -> Option<Box<Scope>> {
         _ => None,
     };
     let scope = match route.class().permission {
-        Permission::Nothing | Permission::Login => return None,
+        Permission::Nothing | Permission::Login | Permission::Host => return None,
         Permission::Catalog => {
             Scope { kind: REGISTRY, name: CATALOG.to_owned(), actions: ALL, from }
         }

@@ -108,9 +108,11 @@ impl Gate {
     /// [`Error::Unauthorized`] with a challenge if other credentials could
     /// help, otherwise [`Error::Denied`].
     pub fn permit(&self, caller: &Caller, route: &Route, headers: &HeaderMap) -> Result<(), Error> {
-        let permitted = self.open
-            || match route.class().permission {
+        let permission = route.class().permission;
+        let permitted = (self.open && permission != Permission::Host)
+            || match permission {
                 Permission::Nothing => true,
+                Permission::Host => self.is_the_host(headers),
                 Permission::Login => self.logged_in(caller),
                 Permission::Catalog => self.may_list(caller),
                 Permission::Maintenance => self.is_the_host(headers) || self.may_maintain(caller),

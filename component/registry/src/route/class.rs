@@ -58,6 +58,8 @@ pub enum Permission<'a> {
     /// To delete everything, or read all of it: by a rule for all repositories, or the scope
     /// `registry:maintenance:*` of a token.
     Maintenance,
+    /// To be the native host itself.
+    Host,
     /// An action on a repository.
     Repository(&'a RepositoryName, Action),
 }
@@ -140,6 +142,10 @@ impl Route {
             Self::Catalog(_) => read("catalog", Catalog),
             Self::Collect => RouteClass { effect: Effect::Delete, ..read("collect", Maintenance) },
             Self::Collection(_) => read("collect", Maintenance),
+            // What it removes is no content.
+            Self::Events => {
+                RouteClass { effect: Effect::Write, ..read("events", Permission::Host) }
+            }
             Self::Expiring(_) => read("retention", Maintenance),
             // For those who may delete the tag: all tags of the repository are looked at.
             Self::Retained(name, _) => read("retention", delete(name)),
@@ -208,6 +214,7 @@ mod tests {
             ("HEAD", "/v2/", "base", None, Read, "60", None),
             ("GET", "/v2/_catalog", "catalog", None, Read, "", None),
             ("POST", "/v2/_roadstead/collect", "collect", None, Delete, "", None),
+            ("POST", "/v2/_roadstead/events", "events", None, Write, "", None),
             ("POST", "/v2/_roadstead/scrub", "scrub", None, Read, "", None),
             ("GET", "/v2/_roadstead/collect/reports", "collect", None, Read, "", None),
             ("GET", "/v2/_roadstead/collect/usage?last=a", "collect", None, Read, "", None),
@@ -306,13 +313,17 @@ mod tests {
             let class = route.class();
             assert_eq!((class.label, class.effect, class.event), (label, effect, event), "{path}");
             let maintains = class.permission == Permission::Maintenance;
-            assert_eq!(maintains, path.starts_with("/v2/_roadstead/"), "{path}");
+            let is_hosts = class.permission == Permission::Host;
+            assert_eq!(is_hosts, path == "/v2/_roadstead/events", "{path}");
+            let of_all = path.starts_with("/v2/_roadstead/");
+            assert_eq!(maintains || is_hosts, of_all, "{path}");
             let found = match class.permission {
                 Permission::Repository(name, action) => {
                     assert_eq!(name.as_str(), "a");
                     Some(action)
                 }
                 Permission::Nothing
+                | Permission::Host
                 | Permission::Login
                 | Permission::Catalog
                 | Permission::Maintenance => None,

@@ -11,7 +11,7 @@ mod tests;
 pub(crate) use class::MISSING_TTL;
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
 
-use roadstead_bridge::{collect, contents, health, retention, scrub};
+use roadstead_bridge::{collect, contents, health, outbox, retention, scrub};
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
 use roadstead_storage::UploadSession;
 use std::time::SystemTime;
@@ -33,6 +33,8 @@ pub enum Route {
     Collect,
     /// `GET /v2/_roadstead/collect/...`: a question about garbage.
     Collection(CollectionQuery),
+    /// `POST /v2/_roadstead/events`: the native host takes events that other hosts have left.
+    Events,
     /// `GET /v2/_roadstead/retention`: which tags expire, after a place.
     Expiring(Option<String>),
     /// `GET /v2/<name>/_roadstead/retention/<tag>`: why a tag expires, or is kept.
@@ -202,6 +204,7 @@ impl Route {
             }
             Self::Collection(CollectionQuery::Contents(_)) => contents::CONTENTS.to_owned(),
             Self::Collection(CollectionQuery::Quotas) => contents::QUOTAS.to_owned(),
+            Self::Events => outbox::PATH.to_owned(),
             Self::Expiring(_) => retention::PATH.to_owned(),
             Self::Retained(name, tag) => format!("/v2/{name}{}{tag}", retention::TAG),
             Self::Scrub => scrub::PATH.to_owned(),

@@ -11,7 +11,7 @@ use crate::Error;
 use chrono::DateTime;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
-use roadstead_bridge::{collect, contents, health, retention, scrub};
+use roadstead_bridge::{collect, contents, health, outbox, retention, scrub};
 use roadstead_oci::{
     Algorithm, Digest, InvalidDigest, InvalidReference, MediaType, PageSize, Reference,
     RepositoryName, Tag, UploadId,
@@ -163,6 +163,7 @@ fn maintenance(method: &Method, path: &str, query: Query<'_>) -> Result<Option<R
     let (methods, route) = match path {
         collect::PATH => (POST, Route::Collect),
         scrub::PATH => (POST, Route::Scrub),
+        outbox::PATH => (POST, Route::Events),
         retention::PATH => {
             let last = query.get("last").map(|last| shorten(last, LAST_LIMIT));
             (GET, Route::Expiring(last))
