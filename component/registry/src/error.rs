@@ -73,6 +73,13 @@ pub enum Error {
     OverQuota(Box<OverQuota>),
     /// The query's `before` or `since` is no time. Holds the parameter's name.
     Time(&'static str),
+    /// A parameter of the query has a value that it cannot have.
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// What it can be.
+        expected: &'static str,
+    },
     /// A tag has had so many manifests that they are not put into order.
     HistoryTooLong {
         /// How many are.
@@ -196,6 +203,7 @@ impl Error {
             | Self::CollectionRequest(_)
             | Self::ScrubRequest(_)
             | Self::Time(_)
+            | Self::Parameter { .. }
             | Self::HistoryTooLong { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::MethodNotAllowed(_)
             | Self::DeleteDisabled
@@ -357,6 +365,9 @@ impl fmt::Display for Error {
             Self::Tag(error) => error.fmt(f),
             Self::TagImmutable(found) => found.fmt(f),
             Self::OverQuota(over) => over.fmt(f),
+            Self::Parameter { name, expected } => {
+                write!(f, "the parameter {name} has to be {expected}")
+            }
             Self::Time(name) => {
                 write!(f, "{name} is not a time of RFC 3339, such as 2026-05-04T03:02:01Z")
             }

@@ -16,6 +16,7 @@ mod retention;
 mod scrub;
 mod token;
 mod upload;
+mod view;
 
 use crate::store::Store;
 use crate::{Body, Effect, Error, Gate, Permission, Progress, Route, SliceOptions};
@@ -89,6 +90,8 @@ pub struct Switches {
     pub notifies: bool,
     /// A notice that every response carries (specification, "Warnings").
     pub warning: Option<String>,
+    /// Settings that the page shows to operators, by their names; no secrets.
+    pub shown: Vec<(String, String)>,
 }
 
 impl Switches {
@@ -106,8 +109,19 @@ impl Switches {
             reported: services.front,
             notifies: services.front && services.notifications,
             warning: config.warning.clone(),
+            shown: shown_settings(config),
         }
     }
+}
+
+/// The settings that the page shows to operators.
+fn shown_settings(config: &Config) -> Vec<(String, String)> {
+    let mut shown = vec![
+        ("storage.delete.enabled".to_owned(), config.delete_enabled.to_string()),
+        ("storage.maintenance.readonly.enabled".to_owned(), config.read_only.to_string()),
+    ];
+    shown.extend(config.warning.iter().map(|text| ("warning".to_owned(), text.clone())));
+    shown
 }
 
 /// A container registry.
@@ -256,6 +270,7 @@ impl<S: Storage> Registry<S> {
             Route::Tags(name, page) => self.tags(&name, page).await,
             Route::TagHistory(name, tag, request) => self.tag_history(&name, &tag, request).await,
             Route::Discover(name) => Ok(self.discover(name.as_ref())),
+            Route::View(view) => self.view(view, &caller).await,
             Route::Manifest(name, reference, action) => {
                 self.manifest(&name, reference, action, call).await
             }

@@ -7,9 +7,13 @@ mod class;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub(crate) use class::MISSING_TTL;
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
+pub use view::{
+    MOST_REPOSITORIES, MOST_TAGS, RepositoriesRequest, TagOrder, TagsRequest, VIEW_PAGE, View,
+};
 
 use roadstead_bridge::{collect, contents, health, retention, scrub};
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
@@ -51,6 +55,8 @@ pub enum Route {
     TagHistory(RepositoryName, Tag, HistoryRequest),
     /// `GET /v2/_oci/ext/discover`, or the same below a repository: which extensions there are.
     Discover(Option<RepositoryName>),
+    /// A JSON endpoint that the registry's page uses.
+    View(View),
     /// `/v2/<name>/manifests/<reference>` (end-3, end-7, end-9).
     Manifest(RepositoryName, Reference, ManifestAction),
     /// `GET /v2/<name>/referrers/<digest>` (end-12).
@@ -211,6 +217,7 @@ impl Route {
             Self::TagHistory(name, tag, _) => format!("/v2/{name}/_oci/tag-history/{tag}"),
             Self::Discover(None) => "/v2/_oci/ext/discover".to_owned(),
             Self::Discover(Some(name)) => format!("/v2/{name}/_oci/ext/discover"),
+            Self::View(view) => view.path(),
             Self::Manifest(name, reference, _) => format!("/v2/{name}/manifests/{reference}"),
             Self::Referrers(name, digest, _) => format!("/v2/{name}/referrers/{digest}"),
             Self::Blob(name, digest, _) => format!("/v2/{name}/blobs/{digest}"),

@@ -3,9 +3,11 @@
 //! Paths are matched from the right, because repository names contain slashes
 //! and may contain the words of the API themselves.
 
+use super::view::{REGISTRY, REPOSITORIES, SEARCH_LIMIT};
 use super::{
-    BlobAction, CollectionQuery, HistoryRequest, MAX_TAGS, ManifestAction, PageRequest, RECEIPT,
-    ReferrersRequest, Route, StartUpload, TokenParameters, UploadAction,
+    BlobAction, CollectionQuery, HistoryRequest, MAX_TAGS, MOST_REPOSITORIES, MOST_TAGS,
+    ManifestAction, PageRequest, RECEIPT, ReferrersRequest, RepositoriesRequest, Route,
+    StartUpload, TagOrder, TagsRequest, TokenParameters, UploadAction, VIEW_PAGE, View,
 };
 use crate::Error;
 use chrono::DateTime;
@@ -99,12 +101,27 @@ impl Route {
             allowed(method, GET, ())?;
             return Ok(Self::Retained(repository(name)?, Tag::parse(tag).map_err(Error::Tag)?));
         }
+        if let (Some(reference), Some("image"), Some("_roadstead"), Some(name)) = parts {
+            allowed(method, GET, ())?;
+            let platform = query.get("platform").filter(|platform| !platform.is_empty());
+            let platform = platform.map(|platform| shorten(platform, FILTER_LIMIT));
+            let view = View::Image(repository(name)?, parse_reference(reference)?, platform);
+            return Ok(Self::View(view));
+        }
         let mut parts = rest.rsplitn(3, '/');
         match (parts.next(), parts.next(), parts.next()) {
             (Some("uploads"), Some("blobs"), Some(name)) => start_upload(method, name, query),
             (Some("repository"), Some("_roadstead"), Some(name)) => {
                 allowed(method, DELETE, ())?;
                 Ok(Self::Repository(repository(name)?))
+            }
+            (Some("tags"), Some("_roadstead"), Some(name)) => {
+                allowed(method, GET, ())?;
+                Ok(Self::View(View::Tags(repository(name)?, query.tags_request()?)))
+            }
+            (Some("deletion"), Some("_roadstead"), Some(name)) => {
+                allowed(method, GET, ())?;
+                Ok(Self::View(View::Deletion(repository(name)?, query.tags()?)))
             }
             (Some("list"), Some("tags"), Some(name)) => {
                 allowed(method, GET, ())?;
@@ -163,6 +180,11 @@ fn maintenance(method: &Method, path: &str, query: Query<'_>) -> Result<Option<R
     let (methods, route) = match path {
         collect::PATH => (POST, Route::Collect),
         scrub::PATH => (POST, Route::Scrub),
+        REGISTRY => (GET, Route::View(View::Registry)),
+        REPOSITORIES => {
+            allowed(method, GET, ())?;
+            (GET, Route::View(View::Repositories(query.repositories()?)))
+        }
         retention::PATH => {
             let last = query.get("last").map(|last| shorten(last, LAST_LIMIT));
             (GET, Route::Expiring(last))
@@ -239,10 +261,7 @@ fn manifest(
 ) -> Result<Route, Error> {
     allowed(method, MANIFEST, ())?;
     let name = repository(name)?;
-    let reference = Reference::parse(reference).map_err(|error| match error {
-        InvalidReference::Tag(error) => Error::Tag(error),
-        InvalidReference::Digest(error) => Error::Digest(error),
-    })?;
+    let reference = parse_reference(reference)?;
     let action = match *method {
         Method::GET => ManifestAction::Get,
         Method::HEAD => ManifestAction::Head,
@@ -274,6 +293,13 @@ fn repository(name: &str) -> Result<RepositoryName, Error> {
 
 fn parse_digest(digest: &str) -> Result<Digest, Error> {
     Digest::parse(digest).map_err(Error::Digest)
+}
+
+fn parse_reference(reference: &str) -> Result<Reference, Error> {
+    Reference::parse(reference).map_err(|error| match error {
+        InvalidReference::Tag(error) => Error::Tag(error),
+        InvalidReference::Digest(error) => Error::Digest(error),
+    })
 }
 
 /// Unescapes a path. Bytes that are not UTF-8 become characters that no name,
@@ -331,6 +357,59 @@ impl<'a> Query<'a> {
         let time = DateTime::parse_from_rfc3339(&text)
             .or_else(|_| DateTime::parse_from_rfc3339(&text.replace(' ', "+")));
         time.map(|time| Some(SystemTime::from(time))).map_err(|_| Error::Time(key))
+    }
+
+    fn repositories(self) -> Result<RepositoriesRequest, Error> {
+        let under = self.get("under").unwrap_or_default();
+        let is_prefix = |parts: &str| RepositoryName::parse(parts).is_ok();
+        if !under.is_empty() && !under.strip_suffix('/').is_some_and(is_prefix) {
+            let expected = "the beginning of names, with a slash at its end";
+            return Err(Error::Parameter { name: "under", expected });
+        }
+        let last = self.get("last").filter(|last| !last.is_empty());
+        Ok(RepositoriesRequest {
+            under: under.into_owned(),
+            search: self.search(),
+            last: last.map(|last| shorten(last, LAST_LIMIT)),
+            limit: self.view_page(MOST_REPOSITORIES)?,
+        })
+    }
+
+    fn tags_request(self) -> Result<TagsRequest, Error> {
+        let wrong = |name, expected| Err(Error::Parameter { name, expected });
+        let sort = match self.get("sort").as_deref() {
+            None | Some("name") => TagOrder::Name,
+            Some("pushed") => TagOrder::Pushed,
+            Some("size") => TagOrder::Size,
+            Some(_) => return wrong("sort", "name, pushed or size"),
+        };
+        let descending = match self.get("order").as_deref() {
+            None | Some("asc") => false,
+            Some("desc") => true,
+            Some(_) => return wrong("order", "asc or desc"),
+        };
+        let offset = self.get("offset").map(|offset| offset.parse::<u32>()).transpose();
+        let Ok(offset) = offset else { return wrong("offset", "a number") };
+        Ok(TagsRequest {
+            sort,
+            descending,
+            search: self.search(),
+            offset: offset.unwrap_or_default() as usize,
+            limit: self.view_page(MOST_TAGS)?,
+        })
+    }
+
+    /// The text that names are searched for.
+    fn search(self) -> Option<String> {
+        let text = self.get("q").filter(|text| !text.is_empty())?;
+        Some(shorten(text, SEARCH_LIMIT + 1).to_lowercase())
+    }
+
+    /// The entries of a page: at least one, so that pages get on.
+    fn view_page(self, most: usize) -> Result<usize, Error> {
+        let Some(text) = self.get("n") else { return Ok(VIEW_PAGE.min(most)) };
+        let size = PageSize::parse(Some(&text)).map_err(Error::PageSize)?;
+        Ok(size.get().clamp(1, most))
     }
 
     fn page(self) -> Result<PageRequest, Error> {

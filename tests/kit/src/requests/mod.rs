@@ -20,6 +20,7 @@ mod scrub;
 mod settings;
 mod step;
 mod uploads;
+mod views;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -121,6 +122,12 @@ pub fn all() -> Vec<Table> {
         policies::quotas_of_tags,
         history::history_of_a_tag,
         history::extensions,
+        views::the_registry_itself,
+        views::the_registry_itself_to_others,
+        views::levels_of_repositories,
+        views::tags_in_orders,
+        views::images,
+        views::previews_of_deletions,
     ]
 }
 
