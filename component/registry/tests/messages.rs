@@ -125,6 +125,7 @@ fn samples() -> Vec<Error> {
         Error::NoTokens,
         Error::TokenRequest("something"),
         Error::TooManyTags { limit: 7 },
+        Error::Parameter { name: "sort", expected: "name, pushed or size" },
         Error::MethodNotAllowed(&[Method::GET]),
         Error::NameUnknown(name()),
         Error::DigestMissing,

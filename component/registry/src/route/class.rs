@@ -152,10 +152,10 @@ impl Route {
             Self::TagHistory(name, ..) => read("tag_history", pull(name)),
             Self::Discover(None) => read("extensions", Login),
             Self::Discover(Some(name)) => read("extensions", pull(name)),
-            Self::View(View::Registry) => read("page", Login),
-            Self::View(View::Repositories(_)) => read("page", Catalog),
-            Self::View(View::Tags(name, _) | View::Image(name, ..)) => read("page", pull(name)),
-            Self::View(View::Deletion(name, _)) => read("page", delete(name)),
+            Self::View(View::Registry) => read("view", Login),
+            Self::View(View::Repositories(_)) => read("view", Catalog),
+            Self::View(View::Tags(name, _) | View::Image(name, ..)) => read("view", pull(name)),
+            Self::View(View::Deletion(name, _)) => read("view", delete(name)),
             Self::Manifest(name, reference, action) => match (action, reference) {
                 (ManifestAction::Get | ManifestAction::Head, Reference::Tag(_)) => {
                     content("manifest", name, None)
@@ -243,14 +243,14 @@ mod tests {
             ("GET", "/v2/a/_oci/tag-history/t?n=1", "tag_history", pull, Read, "", None),
             ("GET", "/v2/_oci/ext/discover", "extensions", None, Read, "", None),
             ("GET", "/v2/a/_oci/ext/discover", "extensions", pull, Read, "", None),
-            ("GET", "/v2/_roadstead/ui/registry", "page", None, Read, "", None),
-            ("GET", "/v2/_roadstead/repositories?q=a", "page", None, Read, "", None),
-            ("GET", "/v2/a/_roadstead/tags", "page", pull, Read, "", None),
-            ("GET", "/v2/a/_roadstead/image/t", "page", pull, Read, "", None),
+            ("GET", "/v2/_roadstead/ui/registry", "view", None, Read, "", None),
+            ("GET", "/v2/_roadstead/repositories?q=a", "view", None, Read, "", None),
+            ("GET", "/v2/a/_roadstead/tags", "view", pull, Read, "", None),
+            ("GET", "/v2/a/_roadstead/image/t", "view", pull, Read, "", None),
             (
                 "GET",
                 "/v2/a/_roadstead/deletion?tag=t",
-                "page",
+                "view",
                 Some(Action::Delete),
                 Read,
                 "",
@@ -324,8 +324,8 @@ mod tests {
             assert_eq!((class.label, class.effect, class.event), (label, effect, event), "{path}");
             let maintains = class.permission == Permission::Maintenance;
             // What the page shows to others than operators too.
-            let of_page = label == "page";
-            assert_eq!(maintains, path.starts_with("/v2/_roadstead/") && !of_page, "{path}");
+            let is_view = label == "view";
+            assert_eq!(maintains, path.starts_with("/v2/_roadstead/") && !is_view, "{path}");
             let found = match class.permission {
                 Permission::Repository(name, action) => {
                     assert_eq!(name.as_str(), "a");
