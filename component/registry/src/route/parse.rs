@@ -82,64 +82,87 @@ impl Route {
                 _ => TokenParameters::Query(query.0.to_owned()),
             }));
         }
-        let rest = decode(rest);
-        let mut parts = rest.rsplitn(4, '/');
-        let parts = (parts.next(), parts.next(), parts.next(), parts.next());
-        // `name/blobs/uploads/` and `name/blobs/uploads/<id>` have one part
-        // more than the others.
-        if let (Some(id), Some("uploads"), Some("blobs"), Some(name)) = parts {
-            return if id.is_empty() {
-                start_upload(method, name, query)
-            } else {
-                upload(method, name, id, query)
-            };
+        in_repository(method, &decode(rest), query)
+    }
+}
+
+/// The routes below a repository. `rest` is the path after `/v2/`, unescaped.
+fn in_repository(method: &Method, rest: &str, query: Query<'_>) -> Result<Route, Error> {
+    let mut parts = rest.rsplitn(4, '/');
+    let parts = (parts.next(), parts.next(), parts.next(), parts.next());
+    // `name/blobs/uploads/` and `name/blobs/uploads/<id>` have one part
+    // more than the others.
+    if let (Some(id), Some("uploads"), Some("blobs"), Some(name)) = parts {
+        return if id.is_empty() {
+            start_upload(method, name, query)
+        } else {
+            upload(method, name, id, query)
+        };
+    }
+    if let (Some(last), Some(component), Some("_oci"), Some(name)) = parts {
+        return extension(method, name, component, last, query);
+    }
+    if let (Some(last), Some(component), Some("_roadstead"), Some(name)) = parts
+        && let Some(route) = own(method, name, component, last, query)?
+    {
+        return Ok(route);
+    }
+    let mut parts = rest.rsplitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("uploads"), Some("blobs"), Some(name)) => start_upload(method, name, query),
+        (Some("repository"), Some("_roadstead"), Some(name)) => {
+            allowed(method, DELETE, ())?;
+            Ok(Route::Repository(repository(name)?))
         }
-        if let (Some(last), Some(component), Some("_oci"), Some(name)) = parts {
-            return extension(method, name, component, last, query);
-        }
-        if let (Some(tag), Some("retention"), Some("_roadstead"), Some(name)) = parts {
+        (Some("tags"), Some("_roadstead"), Some(name)) => {
             allowed(method, GET, ())?;
-            return Ok(Self::Retained(repository(name)?, Tag::parse(tag).map_err(Error::Tag)?));
+            Ok(Route::View(View::Tags(repository(name)?, query.tags_request()?)))
         }
-        if let (Some(reference), Some("image"), Some("_roadstead"), Some(name)) = parts {
+        (Some("deletion"), Some("_roadstead"), Some(name)) => {
+            allowed(method, GET, ())?;
+            Ok(Route::View(View::Deletion(repository(name)?, query.tags()?)))
+        }
+        (Some("list"), Some("tags"), Some(name)) => {
+            allowed(method, GET, ())?;
+            Ok(Route::Tags(repository(name)?, query.page()?))
+        }
+        (Some(reference), Some("manifests"), Some(name)) => {
+            manifest(method, name, reference, query)
+        }
+        (Some(digest), Some("referrers"), Some(name)) => {
+            allowed(method, GET, ())?;
+            let artifact_type = query.get("artifactType").filter(|filter| !filter.is_empty());
+            let artifact_type = artifact_type.map(|filter| shorten(filter, FILTER_LIMIT));
+            let page = ReferrersRequest { artifact_type, page: query.page()? };
+            Ok(Route::Referrers(repository(name)?, parse_digest(digest)?, page))
+        }
+        (Some(digest), Some("blobs"), Some(name)) => blob(method, name, digest),
+        _ => Err(Error::UnknownEndpoint),
+    }
+}
+
+/// An endpoint of this registry's own, below a repository.
+fn own(
+    method: &Method,
+    name: &str,
+    component: &str,
+    last: &str,
+    query: Query<'_>,
+) -> Result<Option<Route>, Error> {
+    match component {
+        "retention" => {
+            allowed(method, GET, ())?;
+            let tag = Tag::parse(last).map_err(Error::Tag);
+            Ok(Some(Route::Retained(repository(name)?, tag?)))
+        }
+        "image" => {
             allowed(method, GET, ())?;
             let platform = query.get("platform").filter(|platform| !platform.is_empty());
             let platform = platform.map(|platform| shorten(platform, FILTER_LIMIT));
-            let view = View::Image(repository(name)?, parse_reference(reference)?, platform);
-            return Ok(Self::View(view));
+            let view = View::Image(repository(name)?, parse_reference(last)?, platform);
+            Ok(Some(Route::View(view)))
         }
-        let mut parts = rest.rsplitn(3, '/');
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some("uploads"), Some("blobs"), Some(name)) => start_upload(method, name, query),
-            (Some("repository"), Some("_roadstead"), Some(name)) => {
-                allowed(method, DELETE, ())?;
-                Ok(Self::Repository(repository(name)?))
-            }
-            (Some("tags"), Some("_roadstead"), Some(name)) => {
-                allowed(method, GET, ())?;
-                Ok(Self::View(View::Tags(repository(name)?, query.tags_request()?)))
-            }
-            (Some("deletion"), Some("_roadstead"), Some(name)) => {
-                allowed(method, GET, ())?;
-                Ok(Self::View(View::Deletion(repository(name)?, query.tags()?)))
-            }
-            (Some("list"), Some("tags"), Some(name)) => {
-                allowed(method, GET, ())?;
-                Ok(Self::Tags(repository(name)?, query.page()?))
-            }
-            (Some(reference), Some("manifests"), Some(name)) => {
-                manifest(method, name, reference, query)
-            }
-            (Some(digest), Some("referrers"), Some(name)) => {
-                allowed(method, GET, ())?;
-                let artifact_type = query.get("artifactType").filter(|filter| !filter.is_empty());
-                let artifact_type = artifact_type.map(|filter| shorten(filter, FILTER_LIMIT));
-                let page = ReferrersRequest { artifact_type, page: query.page()? };
-                Ok(Self::Referrers(repository(name)?, parse_digest(digest)?, page))
-            }
-            (Some(digest), Some("blobs"), Some(name)) => blob(method, name, digest),
-            _ => Err(Error::UnknownEndpoint),
-        }
+        _ => Ok(None),
     }
 }
 

@@ -30,6 +30,7 @@ const ANNOTATIONS: usize = 512 * 1024;
 
 /// The answer.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are fields of JSON")]
 pub(crate) struct ImageView {
     version: u32,
     name: String,

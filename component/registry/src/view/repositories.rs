@@ -257,13 +257,12 @@ fn shared<'a>(all: impl Iterator<Item = &'a Measured> + Clone) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::{Measured, RepositoryView, shared};
-    use std::collections::HashMap;
 
     #[test]
     fn bytes_of_several_repositories() {
         let of = |blobs: &[(u128, u64)]| Measured {
             view: RepositoryView::default(),
-            blobs: HashMap::from_iter(blobs.iter().copied()),
+            blobs: blobs.iter().copied().collect(),
         };
         let all = [of(&[(1, 10), (2, 20)]), of(&[(2, 20), (3, u64::MAX)]), of(&[(4, 1)])];
         assert_eq!(shared(all.iter()), [20, 20, 0]);
