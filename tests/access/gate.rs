@@ -30,6 +30,9 @@ fn paths() -> Vec<String> {
     let mut paths: Vec<String> = [
         "/",
         "/livez",
+        "/ui",
+        "/ui/",
+        "/ui/index.html",
         "/readyz",
         "/v2",
         "/v2/",
@@ -123,8 +126,10 @@ fn every_route_against_every_set_of_permissions() {
                 routes.insert(number(&route));
                 let anonymous = gate.permit(&Caller::default(), &route, &HeaderMap::new());
                 let known = gate.permit(&user, &route, &HeaderMap::new());
-                let open =
-                    matches!(route, Route::Root | Route::Live | Route::Ready | Route::Token(_));
+                let open = matches!(
+                    route,
+                    Route::Root | Route::Live | Route::Ready | Route::Token(_) | Route::Page(_)
+                );
                 let expected = match needed(&method, &path) {
                     Some(action) => granted.contains(&action),
                     None if path == "/v2/_catalog"
@@ -153,7 +158,7 @@ fn every_route_against_every_set_of_permissions() {
     assert!(decided > 300, "{decided}");
 }
 
-const ROUTES: usize = 20;
+const ROUTES: usize = 21;
 
 /// A new kind of route does not compile until it is added here, and the test
 /// fails until a path leads to it.
@@ -179,12 +184,13 @@ fn number(route: &Route) -> usize {
         Route::Expiring(_) => 17,
         Route::Retained(..) => 18,
         Route::View(_) => 19,
+        Route::Page(_) => 20,
     }
 }
 
-/// Whether a path is for health checks, which nobody logs in for.
+/// Whether a path is for health checks, or a file of the page, which nobody logs in for.
 fn is_open(path: &str) -> bool {
-    matches!(path, "/" | "/livez" | "/readyz")
+    matches!(path, "/" | "/livez" | "/readyz") || path.starts_with("/ui")
 }
 
 /// The same from outside: without credentials, every response is that they are

@@ -43,6 +43,8 @@ pub enum Error {
     },
     /// The caller is not permitted to do what the request asks for.
     Denied(Option<Box<Scope>>),
+    /// A browser sends it for a page of another site, and it would change something.
+    CrossSite,
     /// There were too many wrong passwords.
     TooManyAttempts {
         /// How many seconds to wait.
@@ -191,7 +193,9 @@ impl Error {
             }
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             // Clients try again after most others.
-            Self::Denied(_) | Self::OverQuota(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            Self::Denied(_) | Self::OverQuota(_) | Self::CrossSite => {
+                (StatusCode::FORBIDDEN, ErrorCode::Denied)
+            }
             Self::TooManyAttempts { .. } | Self::Collecting | Self::Scrubbing => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
@@ -323,6 +327,10 @@ impl fmt::Display for Error {
             Self::Denied(_) => {
                 f.write_str("this is not permitted; ask the operator for a rule that allows it")
             }
+            Self::CrossSite => f.write_str(
+                "a page of another site sent this request; only the registry's own page may change \
+                 something",
+            ),
             Self::TooManyAttempts { seconds } => write!(
                 f,
                 "there were too many wrong passwords; wait {seconds} s and use the right one"

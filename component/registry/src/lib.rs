@@ -32,7 +32,7 @@ pub use gate::{Ask, Gate};
 pub use over_quota::{OverQuota, Resource};
 pub use route::{
     BlobAction, Caching, CollectionQuery, Effect, Event, HistoryRequest, MAX_TAGS,
-    MOST_REPOSITORIES, MOST_TAGS, ManifestAction, PageRequest, Permission, ReferrersRequest,
-    RepositoriesRequest, Route, RouteClass, StartUpload, TagOrder, TagsRequest, TokenParameters,
-    UploadAction, VIEW_PAGE, View,
+    MOST_REPOSITORIES, MOST_TAGS, ManifestAction, PageRequest, PageRoute, Permission,
+    ReferrersRequest, RepositoriesRequest, Route, RouteClass, StartUpload, TagOrder, TagsRequest,
+    TokenParameters, UploadAction, VIEW_PAGE, View,
 };

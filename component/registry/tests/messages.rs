@@ -120,6 +120,7 @@ fn samples() -> Vec<Error> {
         Error::CollectionRequest(text()),
         Error::ReadOnly,
         Error::Denied(None),
+        Error::CrossSite,
         Error::TooManyAttempts { seconds: 7 },
         Error::Busy,
         Error::NoTokens,

@@ -32,6 +32,7 @@ pub enum Handler {
     TagHistory,
     Extensions,
     View,
+    Page,
     Other,
 }
 
@@ -56,6 +57,7 @@ impl Handler {
         Self::TagHistory,
         Self::Extensions,
         Self::View,
+        Self::Page,
         Self::Other,
     ];
 
@@ -80,6 +82,7 @@ impl Handler {
             Self::TagHistory => "tag_history",
             Self::Extensions => "extensions",
             Self::View => "view",
+            Self::Page => "page",
             Self::Other => "other",
         }
     }
@@ -110,6 +113,8 @@ impl<'a> Target<'a> {
             "/v2" | "/v2/" => return Self::alone(Handler::Base),
             "/v2/_catalog" => return Self::alone(Handler::Catalog),
             "/v2/token" => return Self::alone(Handler::Token),
+            "/ui" => return Self::alone(Handler::Page),
+            _ if path.starts_with("/ui/") => return Self::alone(Handler::Page),
             _ => {}
         }
         let Some(rest) = path.strip_prefix("/v2/") else { return Self::alone(Handler::Other) };
@@ -158,6 +163,7 @@ impl<'a> Target<'a> {
             Handler::View if self.reference.is_some() => "/v2/{name}/_roadstead/image/{reference}",
             Handler::View if self.repository.is_some() => "/v2/{name}/_roadstead/tags",
             Handler::View => "/v2/_roadstead/repositories",
+            Handler::Page => "/ui/{file}",
             Handler::Other => return None,
         })
     }
@@ -258,6 +264,10 @@ mod tests {
             ("/v2/a/b/_roadstead/tags", "view", Some("a/b"), None),
             ("/v2/a/_roadstead/deletion", "view", Some("a"), None),
             ("/v2/a/_roadstead/image/t", "view", Some("a"), Some("t")),
+            ("/ui", "page", None, None),
+            ("/ui/", "page", None, None),
+            ("/ui/js/main.js", "page", None, None),
+            ("/uix", "other", None, None),
             ("/v2/a/", "other", None, None),
             ("/v2/a", "other", None, None),
             ("/favicon.ico", "other", None, None),
@@ -289,6 +299,9 @@ mod tests {
             "POST /v2/_roadstead/scrub",
             "GET /v2/_roadstead/retention",
             "GET /v2/a/_roadstead/retention/t",
+            "GET /ui",
+            "GET /ui/",
+            "HEAD /ui/index.html",
             "GET /v2/_roadstead/ui/registry",
             "GET /v2/_roadstead/repositories",
             "GET /v2/a/_roadstead/tags",

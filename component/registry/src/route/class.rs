@@ -152,6 +152,7 @@ impl Route {
             Self::TagHistory(name, ..) => read("tag_history", pull(name)),
             Self::Discover(None) => read("extensions", Login),
             Self::Discover(Some(name)) => read("extensions", pull(name)),
+            Self::Page(_) => read("page", Nothing),
             Self::View(View::Registry) => read("view", Login),
             Self::View(View::Repositories(_)) => read("view", Catalog),
             Self::View(View::Tags(name, _) | View::Image(name, ..)) => read("view", pull(name)),
@@ -208,6 +209,8 @@ mod tests {
         for (method, path, label, action, effect, ttl, event) in [
             ("GET", "/", "root", None, Read, "", None),
             ("GET", "/livez", "health", None, Read, "", None),
+            ("GET", "/ui", "page", None, Read, "", None),
+            ("HEAD", "/ui/", "page", None, Read, "", None),
             ("HEAD", "/readyz", "health", None, Read, "", None),
             ("HEAD", "/v2/", "base", None, Read, "60", None),
             ("GET", "/v2/_catalog", "catalog", None, Read, "", None),

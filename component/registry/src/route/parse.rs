@@ -5,8 +5,8 @@
 
 use super::view::{REGISTRY, REPOSITORIES, SEARCH_LIMIT};
 use super::{
-    BlobAction, CollectionQuery, HistoryRequest, MAX_TAGS, MOST_REPOSITORIES, MOST_TAGS,
-    ManifestAction, PageRequest, RECEIPT, ReferrersRequest, RepositoriesRequest, Route,
+    BARE_PAGE, BlobAction, CollectionQuery, HistoryRequest, MAX_TAGS, MOST_REPOSITORIES, MOST_TAGS,
+    ManifestAction, PageRequest, PageRoute, RECEIPT, ReferrersRequest, RepositoriesRequest, Route,
     StartUpload, TagOrder, TagsRequest, TokenParameters, UploadAction, VIEW_PAGE, View,
 };
 use crate::Error;
@@ -188,13 +188,17 @@ fn extension(
     }
 }
 
-/// The routes of health checks.
+/// The routes of health checks, and of the page.
 fn fixed(path: &str) -> Option<Route> {
     match path {
         "/" => Some(Route::Root),
+        BARE_PAGE => Some(Route::Page(PageRoute::Bare)),
         health::LIVE => Some(Route::Live),
         health::READY => Some(Route::Ready),
-        _ => None,
+        _ => {
+            let file = path.strip_prefix(BARE_PAGE)?.strip_prefix('/')?;
+            roadstead_page::find(file).map(|asset| Route::Page(PageRoute::File(asset)))
+        }
     }
 }
 

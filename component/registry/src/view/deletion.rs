@@ -10,7 +10,7 @@ use std::collections::HashMap;
 /// How many other tags are named for each tag.
 ///
 /// Limit: other tags with the same digest that the preview of a deletion names; test:
-/// `very_many_tags_of_one_image`.
+/// `ten_thousand_tags`.
 const OTHERS: usize = 1000;
 
 /// How many referrers are counted of a manifest.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// How many tags of the manifest are named.
 ///
-/// Limit: tags of a manifest that the page names; test: `very_many_tags_of_one_image`.
+/// Limit: tags of a manifest that the page names; test: `ten_thousand_tags`.
 const TAGS: usize = 1000;
 
 /// How many referrers are listed.

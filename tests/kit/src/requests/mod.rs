@@ -14,6 +14,7 @@ mod history;
 mod lists;
 mod manifests;
 mod mounts;
+mod page;
 mod policies;
 mod referrers;
 mod scrub;
@@ -122,6 +123,9 @@ pub fn all() -> Vec<Table> {
         policies::quotas_of_tags,
         history::history_of_a_tag,
         history::extensions,
+        page::the_page,
+        page::no_page,
+        page::other_sites,
         views::the_registry_itself,
         views::the_registry_itself_to_others,
         views::levels_of_repositories,
