@@ -19,3 +19,4 @@ mod repositories;
 mod requests;
 mod scrub;
 mod soak;
+mod views;
