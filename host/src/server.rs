@@ -104,8 +104,9 @@ impl Server {
         let meter = Meter::new(&options.config, options.commit, &component)?;
         let traces = traces(&component)?;
         purge_uploads(&storage, &options.config, &meter);
-        let variables =
+        let mut variables =
             outbound::variables(options.config.cloud.as_ref(), options.variables.clone())?;
+        variables.extend(options.config.page_variable());
         let (auth, watch) = authority(&options, &hangup, &meter)?.unzip();
         let hooks = Hooks {
             storage: storage.clone(),

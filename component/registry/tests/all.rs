@@ -18,3 +18,4 @@ mod repositories;
 mod requests;
 mod scrub;
 mod soak;
+mod views;

@@ -10,12 +10,14 @@ mod history;
 mod list;
 mod maintenance;
 mod manifest;
+mod page;
 mod referrers;
 mod repository;
 mod retention;
 mod scrub;
 mod token;
 mod upload;
+mod view;
 
 use crate::store::Store;
 use crate::{Body, Effect, Error, Gate, Permission, Progress, Route, SliceOptions};
@@ -36,6 +38,9 @@ use uuid::Uuid;
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// Where a browser says from which site a page sends a request (Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The result of an endpoint.
 type Answer<S> = Result<Response<Body<<S as Storage>::Download>>, Error>;
@@ -89,6 +94,10 @@ pub struct Switches {
     pub notifies: bool,
     /// A notice that every response carries (specification, "Warnings").
     pub warning: Option<String>,
+    /// The page for browsers is served.
+    pub page: bool,
+    /// Settings that the page shows to operators, by their names; no secrets.
+    pub shown: Vec<(String, String)>,
 }
 
 impl Switches {
@@ -106,8 +115,21 @@ impl Switches {
             reported: services.front,
             notifies: services.front && services.notifications,
             warning: config.warning.clone(),
+            // Without a host that says so, it is not known who can reach it.
+            page: config.page == Some(true),
+            shown: shown_settings(config),
         }
     }
+}
+
+/// The settings that the page shows to operators.
+fn shown_settings(config: &Config) -> Vec<(String, String)> {
+    let mut shown = vec![
+        ("storage.delete.enabled".to_owned(), config.delete_enabled.to_string()),
+        ("storage.maintenance.readonly.enabled".to_owned(), config.read_only.to_string()),
+    ];
+    shown.extend(config.warning.iter().map(|text| ("warning".to_owned(), text.clone())));
+    shown
 }
 
 /// A container registry.
@@ -144,7 +166,7 @@ impl<S: Storage> Registry<S> {
         let (mut directive, mut account) = (None, Account::default());
         let mut intent = None;
         let answer = match Route::parse(&parts.method, &parts.uri) {
-            Ok(route) => match self.pass(&route, &call.headers).await {
+            Ok(route) => match self.pass(&route, &parts.method, &call.headers).await {
                 Ok(caller) => {
                     account.user.clone_from(&caller.subject.user);
                     if self.switches.cached {
@@ -184,7 +206,9 @@ impl<S: Storage> Registry<S> {
         let headers = response.headers_mut();
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(INERT));
+        // The page has one of its own.
+        let policy = headers.entry(header::CONTENT_SECURITY_POLICY);
+        policy.or_insert(HeaderValue::from_static(INERT));
         if let Some(warning) = &self.switches.warning {
             insert(headers, header::WARNING, &format!("299 - \"{warning}\""));
         }
@@ -216,7 +240,15 @@ impl<S: Storage> Registry<S> {
     /// Authenticates and authorizes a request. All access decisions are made
     /// here, except for the source of a mount and for the entries of the
     /// catalog.
-    async fn pass(&self, route: &Route, headers: &HeaderMap) -> Result<Caller, Error> {
+    async fn pass(
+        &self,
+        route: &Route,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Error> {
+        if is_of_another_site(method, headers) {
+            return Err(Error::CrossSite);
+        }
         let caller = self.gate.caller(headers).await?;
         self.gate.permit(&caller, route, headers)?;
         self.switched_on(route)?;
@@ -242,7 +274,8 @@ impl<S: Storage> Registry<S> {
 
     async fn answer(&self, route: Route, caller: Caller, call: &mut Call<S::Upload>) -> Answer<S> {
         match route {
-            Route::Root | Route::Live => Ok(empty(StatusCode::OK)),
+            Route::Root => Ok(self.root(call)),
+            Route::Live => Ok(empty(StatusCode::OK)),
             Route::Ready => self.ready().await,
             Route::Base => Ok(json(b"{}".to_vec())),
             Route::Catalog(page) => self.catalog(page, &caller).await,
@@ -256,6 +289,8 @@ impl<S: Storage> Registry<S> {
             Route::Tags(name, page) => self.tags(&name, page).await,
             Route::TagHistory(name, tag, request) => self.tag_history(&name, &tag, request).await,
             Route::Discover(name) => Ok(self.discover(name.as_ref())),
+            Route::Page(page) => self.page(page, call),
+            Route::View(view) => self.view(view, &caller).await,
             Route::Manifest(name, reference, action) => {
                 self.manifest(&name, reference, action, call).await
             }
@@ -265,6 +300,14 @@ impl<S: Storage> Registry<S> {
             Route::Upload(session, action) => self.upload(session, action, call).await,
         }
     }
+}
+
+/// Whether a browser sends a request that changes something for a page of another site, which may
+/// know no password, but may reach a registry that its user can reach.
+fn is_of_another_site(method: &Method, headers: &HeaderMap) -> bool {
+    let writes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    writes && sites.any(|site| site == "cross-site" || site == "same-site")
 }
 
 /// The response for an error. Errors that the client did not cause are logged

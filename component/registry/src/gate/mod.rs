@@ -135,6 +135,43 @@ impl Gate {
             }
     }
 
+    /// Whether a caller is permitted an action on a repository, or would be with another token of
+    /// the built-in service.
+    pub fn could(&self, caller: &Caller, action: Action, name: &RepositoryName) -> bool {
+        self.may(&self.without_token(caller), action, name)
+    }
+
+    /// The same for the list of repositories.
+    pub fn could_list(&self, caller: &Caller) -> bool {
+        self.open || self.may_list(&self.without_token(caller))
+    }
+
+    /// The same for maintenance.
+    pub fn could_maintain(&self, caller: &Caller) -> bool {
+        self.open || self.may_maintain(&self.without_token(caller))
+    }
+
+    /// How callers authenticate: `none`, `basic` or `token`.
+    pub fn authentication(&self) -> &'static str {
+        if self.open {
+            "none"
+        } else if self.is_external() || self.issuer.is_some() {
+            "token"
+        } else {
+            "basic"
+        }
+    }
+
+    /// The caller, without what a token of the built-in service grants. Another service's tokens
+    /// decide by themselves.
+    fn without_token(&self, caller: &Caller) -> Caller {
+        let mut caller = caller.clone();
+        if !self.is_external() {
+            caller.access = None;
+        }
+        caller
+    }
+
     /// Whether the catalog shows a repository to a caller who may list it.
     pub fn may_see(&self, caller: &Caller, name: &RepositoryName) -> bool {
         let rules =

@@ -1,7 +1,7 @@
 //! What kind of request a route is: the one classification that permissions,
 //! switches, caching, metrics and events derive from.
 
-use super::{BlobAction, ManifestAction, Route, StartUpload, UploadAction};
+use super::{BlobAction, ManifestAction, Route, StartUpload, UploadAction, View};
 use roadstead_access::Action;
 use roadstead_oci::{Digest, Reference, RepositoryName};
 use std::time::Duration;
@@ -152,6 +152,11 @@ impl Route {
             Self::TagHistory(name, ..) => read("tag_history", pull(name)),
             Self::Discover(None) => read("extensions", Login),
             Self::Discover(Some(name)) => read("extensions", pull(name)),
+            Self::Page(_) => read("page", Nothing),
+            Self::View(View::Registry) => read("view", Login),
+            Self::View(View::Repositories(_)) => read("view", Catalog),
+            Self::View(View::Tags(name, _) | View::Image(name, ..)) => read("view", pull(name)),
+            Self::View(View::Deletion(name, _)) => read("view", delete(name)),
             Self::Manifest(name, reference, action) => match (action, reference) {
                 (ManifestAction::Get | ManifestAction::Head, Reference::Tag(_)) => {
                     content("manifest", name, None)
@@ -204,6 +209,8 @@ mod tests {
         for (method, path, label, action, effect, ttl, event) in [
             ("GET", "/", "root", None, Read, "", None),
             ("GET", "/livez", "health", None, Read, "", None),
+            ("GET", "/ui", "page", None, Read, "", None),
+            ("HEAD", "/ui/", "page", None, Read, "", None),
             ("HEAD", "/readyz", "health", None, Read, "", None),
             ("HEAD", "/v2/", "base", None, Read, "60", None),
             ("GET", "/v2/_catalog", "catalog", None, Read, "", None),
@@ -239,6 +246,19 @@ mod tests {
             ("GET", "/v2/a/_oci/tag-history/t?n=1", "tag_history", pull, Read, "", None),
             ("GET", "/v2/_oci/ext/discover", "extensions", None, Read, "", None),
             ("GET", "/v2/a/_oci/ext/discover", "extensions", pull, Read, "", None),
+            ("GET", "/v2/_roadstead/ui/registry", "view", None, Read, "", None),
+            ("GET", "/v2/_roadstead/repositories?q=a", "view", None, Read, "", None),
+            ("GET", "/v2/a/_roadstead/tags", "view", pull, Read, "", None),
+            ("GET", "/v2/a/_roadstead/image/t", "view", pull, Read, "", None),
+            (
+                "GET",
+                "/v2/a/_roadstead/deletion?tag=t",
+                "view",
+                Some(Action::Delete),
+                Read,
+                "",
+                None,
+            ),
             ("GET", "/v2/a/manifests/t", "manifest", pull, Read, "1", Some(Event::Pull)),
             (
                 "HEAD",
@@ -306,7 +326,9 @@ mod tests {
             let class = route.class();
             assert_eq!((class.label, class.effect, class.event), (label, effect, event), "{path}");
             let maintains = class.permission == Permission::Maintenance;
-            assert_eq!(maintains, path.starts_with("/v2/_roadstead/"), "{path}");
+            // What the page shows to others than operators too.
+            let is_view = label == "view";
+            assert_eq!(maintains, path.starts_with("/v2/_roadstead/") && !is_view, "{path}");
             let found = match class.permission {
                 Permission::Repository(name, action) => {
                     assert_eq!(name.as_str(), "a");

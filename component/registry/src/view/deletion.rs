@@ -1,0 +1,87 @@
+//! What deletions of tags would affect.
+
+use super::VERSION;
+use crate::store::Store;
+use roadstead_oci::{Digest, RepositoryName, Tag};
+use roadstead_storage::{Storage, StorageError};
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// How many other tags are named for each tag.
+///
+/// Limit: other tags with the same digest that the preview of a deletion names; test:
+/// `ten_thousand_tags`.
+const OTHERS: usize = 1000;
+
+/// How many referrers are counted of a manifest.
+///
+/// Limit: referrers of a manifest that the preview of a deletion counts; test: none, more count
+/// as so many.
+const REFERRERS: usize = 100;
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct DeletionView {
+    version: u32,
+    tags: Vec<DeletedTag>,
+}
+
+#[derive(Debug, Serialize)]
+struct DeletedTag {
+    name: String,
+    digest: Option<String>,
+    immutable: bool,
+    missing: bool,
+    /// Other tags with the same digest.
+    others: Vec<String>,
+    others_complete: bool,
+    /// How many manifests refer to it, at most [`REFERRERS`]; `None` if that is not known.
+    referrers: Option<usize>,
+}
+
+impl<S: Storage> Store<S> {
+    /// What deletions of tags would affect.
+    pub(crate) async fn deletion_view(
+        &self,
+        name: &RepositoryName,
+        wanted: &[Tag],
+    ) -> Result<DeletionView, StorageError> {
+        let (listed, all_listed) = self.listed_tags(name).await?;
+        let (digests, all) = self.all_digests(name, &listed).await?;
+        let names: Vec<&str> = wanted.iter().map(Tag::as_str).collect();
+        let current = self.digests_of(name, &names).await?;
+        let mut of_digest: HashMap<&Digest, Vec<&str>> = HashMap::new();
+        for tag in &listed {
+            if let Some(digest) = digests.get(&tag.name) {
+                of_digest.entry(digest).or_default().push(&tag.name);
+            }
+        }
+        let mut referrers: HashMap<&Digest, Option<usize>> = HashMap::new();
+        let mut tags = Vec::new();
+        for tag in wanted {
+            let digest = current.get(tag.as_str());
+            let all_others = digest.and_then(|digest| of_digest.get(digest));
+            let all_others = all_others.map(Vec::as_slice).unwrap_or_default();
+            let is_other = |other: &&&str| **other != tag.as_str();
+            let others: Vec<String> =
+                all_others.iter().filter(is_other).take(OTHERS).map(ToString::to_string).collect();
+            let all_named = all_others.len() <= OTHERS;
+            if let Some(digest) = digest
+                && !referrers.contains_key(digest)
+            {
+                let (found, _) = self.known_referrers(name, digest, REFERRERS).await?;
+                referrers.insert(digest, Some(found.len()));
+            }
+            tags.push(DeletedTag {
+                name: tag.as_str().to_owned(),
+                digest: digest.map(ToString::to_string),
+                immutable: self.keeps_tag(name, tag.as_str()).is_some(),
+                missing: digest.is_none(),
+                others,
+                others_complete: all_listed && all && all_named,
+                referrers: digest.and_then(|digest| referrers.get(digest).copied().flatten()),
+            });
+        }
+        Ok(DeletionView { version: VERSION, tags })
+    }
+}
