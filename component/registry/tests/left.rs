@@ -1,6 +1,6 @@
 //! Events that wait in the storage, under hosts that send no notifications.
 
-use super::collection::world::{World, order};
+use super::collection::world::{Client, World, order};
 use bytes::Bytes;
 use http::Request;
 use roadstead_bridge::Services;
@@ -11,6 +11,7 @@ use roadstead_kit::bucket::MemoryBucket;
 use roadstead_kit::contract::sha256;
 use roadstead_kit::images::{IMAGE, INDEX, descriptor, image};
 use roadstead_kit::native::NativeRegistry;
+use roadstead_registry::SliceOptions;
 use roadstead_storage::{Collection, EventName, Key, Storage};
 use serde_json::json;
 use std::time::Duration;
@@ -156,10 +157,12 @@ async fn nothing_is_left_in_vain() {
 #[tokio::test]
 async fn events_are_taken_in_their_order() {
     const ALL: u64 = 250;
+    // The others are of pulls, and older than some of these.
+    const CHANGES: u64 = 170;
     let world = MemoryBucket::default();
     let storage = world.storage();
     for time in (0..ALL).rev() {
-        let name = EventName { time, id: u128::from(time % 7) };
+        let name = EventName { pulls: time >= CHANGES, time: time % CHANGES, id: 7 };
         storage.write(&Key::Events(name), Bytes::from_static(b"not JSON")).await.unwrap();
     }
     let host = native(&world);
@@ -174,11 +177,14 @@ async fn events_are_taken_in_their_order() {
         // What cannot be read is said, so that it can be removed.
         assert!(answer.objects.iter().all(|object| object.events.is_empty()));
         taken = answer.objects.into_iter().map(|object| object.name).collect();
-        found.extend(taken.iter().map(|name| EventName::parse(name).unwrap().time));
+        found.extend(taken.iter().map(|name| {
+            let name = EventName::parse(name).unwrap();
+            name.time + if name.pulls { CHANGES } else { 0 }
+        }));
     }
     assert_eq!(found, (0..ALL).collect::<Vec<_>>());
     // 64 KiB of names are no names of an answer.
-    assert_eq!(take(&host, &vec!["0".repeat(49); 1500], true).await.0, 500);
+    assert_eq!(take(&host, &vec!["0".repeat(57); 1500], true).await.0, 500);
     assert_eq!(take(&host, &["../a".to_owned()], true).await.0, 500);
 }
 
@@ -220,27 +226,31 @@ async fn pulls_are_left_together() {
     assert!(pulls.iter().all(|pull| pull.request.user_agent.len() == SHOWN));
 }
 
-/// A collector removes what has waited for more than a week, and says so.
+/// A collector removes what has waited for more than a week, or of pulls for a day, and says so.
 #[tokio::test]
 async fn events_that_nobody_takes_are_removed() {
     async fn run(world: &impl World) {
-        let registry = other(world, "changes");
+        let registry = other(world, "all");
         for age in 0..3 {
             let content = age.to_string();
-            let line = format!("POST /v2/a/blobs/uploads/?digest={}", sha256(content.as_bytes()));
+            let digest = sha256(content.as_bytes());
+            let line = format!("POST /v2/a/blobs/uploads/?digest={digest}");
             assert_eq!(send(&registry, &line, "", &content).await, 201);
-            world.pass(Duration::from_hours(24 * 3));
+            assert_eq!(send(&registry, &format!("GET /v2/a/blobs/{digest}"), "", "").await, 200);
+            if age < 2 {
+                world.pass(Duration::from_hours(24 * 4));
+            }
         }
         let left = async || {
             let storage = world.storage();
             storage.enumerate(&Collection::Events, None, 10).await.unwrap().entries.len()
         };
-        let client = super::collection::world::Client(registry);
-        let dry =
-            client.run(world, roadstead_registry::SliceOptions { dry_run: true, ..order() }).await;
-        assert_eq!((dry.dropped_events, left().await), (0, 3));
+        let client = Client(registry);
+        let dry = client.run(world, SliceOptions { dry_run: true, ..order() }).await;
+        assert_eq!((dry.dropped_events, left().await), (0, 6));
+        // One change and two pulls.
         let report = client.run(world, order()).await;
-        assert_eq!((report.dropped_events, left().await), (1, 2));
+        assert_eq!((report.dropped_events, left().await), (3, 3));
     }
     run(&MemoryBucket::default()).await;
     run(&tempfile::tempdir().unwrap()).await;

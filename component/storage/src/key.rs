@@ -31,7 +31,7 @@
 //!     _uploads/<id>/                               Session
 //!       <file>                                     SessionObject
 //! .roadstead/collect/<record>                      Record (ours)
-//! .roadstead/outbox/<time>-<id>                    Events (ours)
+//! .roadstead/outbox/<kind>-<time>-<id>             Events (ours)
 //! .roadstead/quotas/<rule>/<record>                Quota (ours)
 //! ```
 //!

@@ -8,8 +8,8 @@ use crate::collect::answer;
 use crate::engine::Engine;
 use futures::future::join_all;
 use roadstead_bridge::collect::Overrides;
-use roadstead_bridge::outbox::{EventsAnswer, LeftEvent, PATH, TakeRequest};
-use roadstead_events::{Event, Notifications, Request};
+use roadstead_bridge::outbox::{EventsAnswer, LeftEvent, LeftEvents, PATH, TakeRequest};
+use roadstead_events::{Action, Event, Notifications, Request};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -28,30 +28,29 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(16);
 
 /// Takes events until the task is dropped.
 pub(crate) async fn run(engine: Engine, notifications: Arc<Notifications>) {
-    let (mut pause, mut taken) = (PAUSE, Vec::new());
-    let mut cause = None;
+    let (mut pause, mut taken, mut cause) = (PAUSE, Vec::new(), None);
     loop {
         let ask = TakeRequest { taken: std::mem::take(&mut taken) };
-        let result = take(&engine, &notifications, &ask).await;
-        let found = match result {
-            Ok(names) => {
-                cause = None;
+        let problem = match next(&engine, &ask).await {
+            Ok(objects) => {
+                let (names, problem) = keep(&notifications, objects).await;
                 taken = names;
-                !taken.is_empty()
+                problem
             }
-            Err(now) => {
+            Err(problem) => {
                 // They are removed by the next request, or taken once more.
                 taken = ask.taken;
-                if cause.as_ref() != Some(&now) {
-                    tracing::error!("the events of other hosts cannot be taken: {now}");
-                    cause = Some(now);
-                }
-                false
+                Some(problem)
             }
         };
-        pause = after(pause, found);
+        if let Some(problem) = problem.as_ref().filter(|_| problem != cause) {
+            tracing::error!("the events of other hosts cannot be taken: {problem}");
+        }
+        let goes_on = problem.is_none() && !taken.is_empty();
+        cause = problem;
+        pause = after(pause, goes_on);
         // What was taken is removed at once.
-        if !found {
+        if !goes_on {
             tokio::time::sleep(pause).await;
         }
     }
@@ -62,32 +61,48 @@ fn after(pause: Duration, found: bool) -> Duration {
     if found { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) }
 }
 
-/// Removes what was taken before, and takes what comes next: the names of the objects.
-async fn take(
-    engine: &Engine,
+/// Removes what was taken before, and asks for what comes next.
+async fn next(engine: &Engine, ask: &TakeRequest) -> Result<Vec<LeftEvents>, String> {
+    let answer: Result<EventsAnswer, _> = answer(engine, PATH, &Overrides::default(), ask).await;
+    Ok(answer.map_err(|failure| failure.to_string())?.objects)
+}
+
+/// Puts events into the outbox, all at once and in their order. Gives the names of the objects of which
+/// it has all, and why it does not have those of others.
+async fn keep(
     notifications: &Notifications,
-    ask: &TakeRequest,
-) -> Result<Vec<String>, String> {
-    let answer: EventsAnswer = answer(engine, PATH, &Overrides::default(), ask)
-        .await
-        .map_err(|failure| failure.to_string())?;
-    let mut names = Vec::with_capacity(answer.objects.len());
-    for object in answer.objects {
-        if object.events.is_empty() {
-            tracing::error!("the events {} cannot be read, and are dropped", object.name);
+    objects: Vec<LeftEvents>,
+) -> (Vec<String>, Option<String>) {
+    let kept = objects.into_iter().map(async |LeftEvents { name, events }| {
+        if events.is_empty() {
+            tracing::error!("the events {name} of other hosts cannot be read, and are dropped");
         }
-        let published =
-            object.events.iter().flat_map(of_others).map(|it| notifications.publish(it));
-        // They are written together, in their order.
-        let results: io::Result<Vec<()>> = join_all(published).await.into_iter().collect();
-        match results {
-            // It will never fit.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
-            results => drop(results.map_err(|error| format!("the outbox: {error}"))?),
+        let events = events.iter().flat_map(of_others);
+        let results = join_all(events.map(|event| keep_one(notifications, event))).await;
+        (name, results.into_iter().collect::<io::Result<()>>())
+    });
+    let (mut names, mut problem) = (Vec::new(), None);
+    for (name, result) in join_all(kept).await {
+        match result {
+            Ok(()) => names.push(name),
+            Err(error) => problem = Some(format!("the outbox: {error}")),
         }
-        names.push(object.name);
     }
-    Ok(names)
+    (names, problem)
+}
+
+/// Puts an event into the outbox.
+async fn keep_one(notifications: &Notifications, event: Event) -> io::Result<()> {
+    if event.action == Action::Pull {
+        // They have the room that changes leave, as those of this host.
+        notifications.publish_lazily(event);
+        return Ok(());
+    }
+    match notifications.publish(event).await {
+        // It will never fit, which was logged.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
+    }
 }
 
 /// The events of something that another host has left, which have the same identifiers each time.

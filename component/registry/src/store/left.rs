@@ -6,7 +6,7 @@
 use super::Store;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_bridge::outbox::{EventsAnswer, LeftEvent, LeftEvents};
-use roadstead_storage::{Collection, Entry, EventName, Key, Storage, StorageError};
+use roadstead_storage::{Collection, Cursor, Entry, EventName, Key, Storage, StorageError};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -32,11 +32,17 @@ const AT_ONCE: usize = 16;
 /// Limit: pulls whose events wait to be written to the storage; test: `pulls_are_left_together`.
 const WAITING: usize = 64;
 
-/// How long events wait to be taken. Garbage collection removes older ones.
+/// How long events of changes wait to be taken. Garbage collection removes older ones.
 ///
 /// Limit: time for which events wait in the storage to be taken; test:
 /// `events_that_nobody_takes_are_removed`.
 const KEPT: Duration = Duration::from_hours(7 * 24);
+
+/// How long those of pulls wait.
+///
+/// Limit: time for which events of pulls wait in the storage to be taken; test:
+/// `events_that_nobody_takes_are_removed`.
+const PULLS_KEPT: Duration = Duration::from_hours(24);
 
 /// The pulls that wait to be written.
 #[derive(Debug, Default)]
@@ -46,7 +52,7 @@ impl<S: Storage> Store<S> {
     /// Writes an event: it is durable when this returns. To be called after the operation is
     /// durable, and before the client is answered.
     pub(crate) async fn leave(&self, event: LeftEvent) -> Result<(), StorageError> {
-        self.write_events(vec![event]).await
+        self.write_events(vec![event], false).await
     }
 
     /// Keeps an event until [`Self::write_pulls`].
@@ -68,18 +74,18 @@ impl<S: Storage> Store<S> {
             let mut waiting = self.left.0.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *waiting)
         };
-        if waiting.is_empty() { Ok(()) } else { self.write_events(waiting).await }
+        if waiting.is_empty() { Ok(()) } else { self.write_events(waiting, true).await }
     }
 
-    async fn write_events(&self, events: Vec<LeftEvent>) -> Result<(), StorageError> {
+    async fn write_events(&self, events: Vec<LeftEvent>, pulls: bool) -> Result<(), StorageError> {
         let Some(LeftEvent { time, id, .. }) = events.first() else { return Ok(()) };
-        let name = EventName { time: *time, id: *id };
+        let name = EventName { pulls, time: *time, id: *id };
         let value = serde_json::to_vec(&events);
         let value = value.map_err(|error| StorageError::Failed(error.to_string()))?;
         self.storage.write(&Key::Events(name), value.into()).await
     }
 
-    /// The oldest events.
+    /// The oldest events, those of changes first.
     pub(crate) async fn left_events(&self) -> Result<EventsAnswer, StorageError> {
         let listing = self.storage.enumerate(&Collection::Events, None, OBJECTS).await?;
         let (mut names, mut bytes) = (Vec::new(), 0);
@@ -117,23 +123,29 @@ impl<S: Storage> Store<S> {
         stream::iter(deletions).buffer_unordered(AT_ONCE).try_collect().await
     }
 
-    /// Removes the oldest events if nobody has taken them for long, at most so many. Says how many
-    /// objects there were.
+    /// Removes events that nobody has taken for long, at most so many objects of each kind. Says how
+    /// many there were.
     pub(crate) async fn drop_events(
         &self,
         now: SystemTime,
         most: usize,
     ) -> Result<usize, StorageError> {
-        let listing = self.storage.enumerate(&Collection::Events, None, most).await?;
-        let is_old = |time| now.duration_since(time).is_ok_and(|age| age > KEPT);
-        let old = listing.entries.into_iter().filter(|entry| is_old(entry.modified));
-        let names: Vec<EventName> = old
-            .filter_map(|entry| match entry.key {
-                Key::Events(name) => Some(name),
-                _ => None,
-            })
-            .collect();
-        self.take_events(&names).await?;
-        Ok(names.len())
+        let mut dropped = 0;
+        for (pulls, kept) in [(false, KEPT), (true, PULLS_KEPT)] {
+            // The first one of the kind has a higher name.
+            let first = Cursor(EventName { pulls, time: 0, id: 0 }.to_string());
+            let listing = self.storage.enumerate(&Collection::Events, Some(&first), most).await?;
+            let is_old = |time| now.duration_since(time).is_ok_and(|age| age > kept);
+            let old = listing.entries.into_iter().filter(|entry| is_old(entry.modified));
+            let names: Vec<EventName> = old
+                .filter_map(|entry| match entry.key {
+                    Key::Events(name) if name.pulls == pulls => Some(name),
+                    _ => None,
+                })
+                .collect();
+            self.take_events(&names).await?;
+            dropped += names.len();
+        }
+        Ok(dropped)
     }
 }

@@ -114,7 +114,11 @@ impl Random {
             }
             21 => Key::MovedTag(name, self.tag()),
             22 => Key::Pulled(name, self.tag()),
-            23 => Key::Events(EventName { time: self.0.u64(..), id: u128::from(self.0.u64(..)) }),
+            23 => Key::Events(EventName {
+                pulls: self.0.bool(),
+                time: self.0.u64(..),
+                id: u128::from(self.0.u64(..)),
+            }),
             _ => Key::SessionObject(self.session(), self.file()),
         }
     }
@@ -268,8 +272,8 @@ fn layout_of_garbage_collection() {
             format!(".roadstead/quotas/team/found-{:032x}-0a", 9),
         ),
         (
-            Key::Events(EventName { time: 0x2f, id: 9 }),
-            format!(".roadstead/outbox/{:016x}-{:032x}", 0x2f, 9),
+            Key::Events(EventName { pulls: false, time: 0x2f, id: 9 }),
+            format!(".roadstead/outbox/changes-{:016x}-{:032x}", 0x2f, 9),
         ),
     ] {
         assert_eq!(key.to_string(), expected);

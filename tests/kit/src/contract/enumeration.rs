@@ -239,8 +239,15 @@ async fn check_quotas<S: Testable>(storage: &S, began: SystemTime) {
 /// Events, the oldest first.
 async fn check_events<S: Testable>(storage: &S, began: SystemTime) {
     let mut keys = Vec::new();
-    for (time, id, length) in [(1, 7, 3), (1, 8, 0), (1 << 40, 1, 100_000), (u64::MAX, 0, 1)] {
-        let key = Key::Events(EventName { time, id });
+    for (pulls, time, id, length) in [
+        (false, 1, 7, 3),
+        (false, 1, 8, 0),
+        (false, 1 << 40, 1, 100_000),
+        (false, u64::MAX, 0, 1),
+        (true, 0, 0, 1),
+        (true, 1, 1, 2),
+    ] {
+        let key = Key::Events(EventName { pulls, time, id });
         storage.write(&key, content(length)).await.unwrap();
         keys.push((key, length as u64));
     }
