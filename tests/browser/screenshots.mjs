@@ -17,7 +17,8 @@ async function preview(page) {
 const VIEWS = {
   repositories: { place: '#/' },
   search: { place: '#/?q=ship-01' },
-  tags: { place: '#/team/app' },
+  group: { place: '#/team/' },
+  tags: { place: '#/team/app?q=2' },
   deletion: { place: '#/team/web', act: preview },
   image: { place: '#/team/app:v2.3.0' },
   configuration: { place: '#/team/app:v2.3.0?tab=config' },
@@ -31,6 +32,7 @@ const VIEWS = {
   collection: { place: '#/~registry/collection' },
   trash: { place: '#/~registry/trash' },
   login: { place: '#/', out: true },
+  'phone-image': { place: '#/team/app:v2.3.0', size: { width: 360, height: 740 } },
   phone: { place: '#/team/app', size: { width: 360, height: 740 } },
 };
 
