@@ -50,9 +50,11 @@ impl<S: Storage> Registry<S> {
         if name.is_none() {
             if self.switches.collection.is_some() {
                 own.push("/v2/_roadstead/collect".to_owned());
+                own.push("/v2/_roadstead/collect/trash".to_owned());
             }
             own.push("/v2/_roadstead/repositories".to_owned());
             own.push("/v2/_roadstead/ui/registry".to_owned());
+            own.push("/v2/_roadstead/uploads".to_owned());
             own.push("/v2/_roadstead/retention".to_owned());
             own.push("/v2/_roadstead/scrub".to_owned());
         }

@@ -122,14 +122,19 @@ impl Switches {
     }
 }
 
-/// The settings that the page shows to operators.
+/// The settings that the page shows to operators: what some come to, and the others that were
+/// given.
 fn shown_settings(config: &Config) -> Vec<(String, String)> {
-    let mut shown = vec![
-        ("storage.delete.enabled".to_owned(), config.delete_enabled.to_string()),
-        ("storage.maintenance.readonly.enabled".to_owned(), config.read_only.to_string()),
+    let come_to = [
+        ("storage.delete.enabled", config.delete_enabled),
+        ("storage.maintenance.gc.enabled", config.collection.is_some()),
+        ("storage.maintenance.readonly.enabled", config.read_only),
+        ("ui.enabled", config.page == Some(true)),
     ];
-    shown.extend(config.warning.iter().map(|text| ("warning".to_owned(), text.clone())));
-    shown
+    let is_other = |(key, _): &&(String, String)| come_to.iter().all(|(name, _)| name != key);
+    let others = config.shown.iter().filter(is_other).cloned();
+    let come_to = come_to.iter().map(|(name, value)| ((*name).to_owned(), value.to_string()));
+    come_to.chain(others).collect()
 }
 
 /// A container registry.

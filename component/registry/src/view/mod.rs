@@ -11,7 +11,9 @@ mod manifest;
 mod repositories;
 mod tags;
 mod text;
+mod trash;
 mod tree;
+mod uploads;
 
 use crate::store::Store;
 use bytes::Bytes;
