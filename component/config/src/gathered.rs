@@ -303,7 +303,7 @@ impl Settings {
 
     /// The settings that the component is given, by their keys, as they may be shown: those that
     /// say where secrets are, or are part of one, are left out.
-    pub(crate) fn shown(&self) -> Vec<(String, String)> {
+    pub fn shown(&self) -> Vec<(String, String)> {
         let shown = self.slots.iter().filter(|slot| {
             let row = slot.row;
             let is_told = matches!(row.scope, Scope::Component | Scope::Both);

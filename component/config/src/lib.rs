@@ -264,8 +264,6 @@ pub struct Config {
     pub access_log: bool,
     /// `REGISTRY_LOG_ACCESSLOG_FORMATTER`.
     pub access_format: AccessFormat,
-    /// The settings of the component that were given, by their keys, without secrets.
-    pub shown: Vec<(String, String)>,
     /// What someone may want to know who gave these settings, a line each:
     /// names that have no effect.
     pub warnings: Vec<String>,
@@ -395,7 +393,6 @@ impl Config {
             log_format: reader.read(&settings::LOG_FORMATTER),
             access_log: !reader.read(&settings::LOG_ACCESSLOG_DISABLED),
             access_format: reader.read(&settings::LOG_ACCESSLOG_FORMATTER),
-            shown: settings.shown(),
             warnings: settings.warnings(),
         };
         let certificates = config.tls.as_ref().is_some_and(|tls| !tls.client_cas.is_empty());

@@ -1,7 +1,7 @@
 //! What is secret is in no log: neither with the settings nor with what is
 //! wrong with them.
 
-use super::read;
+use super::{given, read};
 
 const SECRETS: [(&str, &str); 2] = [
     ("HTTP_SECRET", "tell-nobody"),

@@ -58,7 +58,8 @@ impl<S: Storage> Registry<S> {
             own.push("/v2/_roadstead/retention".to_owned());
             own.push("/v2/_roadstead/scrub".to_owned());
         }
-        let what = "Deletion of repositories, retention of tags, and maintenance by operators";
+        let what =
+            "Deletion of repositories, retention of tags, maintenance, and what the page reads";
         extensions.push(extension("_roadstead", what, ROADSTEAD, &own));
         json(json!({ "extensions": extensions }).to_string().into_bytes())
     }

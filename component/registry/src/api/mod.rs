@@ -96,7 +96,7 @@ pub struct Switches {
     pub warning: Option<String>,
     /// The page for browsers is served.
     pub page: bool,
-    /// Settings that the page shows to operators, by their names; no secrets.
+    /// Settings that the page shows to operators, by their keys; no secrets.
     pub shown: Vec<(String, String)>,
 }
 
@@ -120,21 +120,27 @@ impl Switches {
             shown: shown_settings(config),
         }
     }
+
+    /// The same, with settings that the page shows besides, by their keys.
+    #[must_use]
+    pub fn showing(mut self, given: Vec<(String, String)>) -> Self {
+        let others = given.into_iter();
+        let is_new = |(key, _): &(String, String)| self.shown.iter().all(|(name, _)| name != key);
+        let others: Vec<_> = others.filter(is_new).collect();
+        self.shown.extend(others);
+        self
+    }
 }
 
-/// The settings that the page shows to operators: what some come to, and the others that were
-/// given.
+/// What some settings come to that the page shows to operators.
 fn shown_settings(config: &Config) -> Vec<(String, String)> {
-    let come_to = [
+    let shown = [
         ("storage.delete.enabled", config.delete_enabled),
         ("storage.maintenance.gc.enabled", config.collection.is_some()),
         ("storage.maintenance.readonly.enabled", config.read_only),
         ("ui.enabled", config.page == Some(true)),
     ];
-    let is_other = |(key, _): &&(String, String)| come_to.iter().all(|(name, _)| name != key);
-    let others = config.shown.iter().filter(is_other).cloned();
-    let come_to = come_to.iter().map(|(name, value)| ((*name).to_owned(), value.to_string()));
-    come_to.chain(others).collect()
+    shown.map(|(name, value)| (name.to_owned(), value.to_string())).into()
 }
 
 /// A container registry.

@@ -104,6 +104,18 @@ impl Budget {
         left > 0
     }
 
+    /// Sets looks aside, at most so many.
+    fn reserve(&self, most: u32) -> u32 {
+        let reserved = self.left.get().min(most);
+        self.left.set(self.left.get() - reserved);
+        reserved
+    }
+
+    /// Gives back what was reserved and not taken.
+    fn give_back(&self, looks: u32) {
+        self.left.set(self.left.get().saturating_add(looks));
+    }
+
     /// Whether everything could be looked at.
     fn was_enough(&self) -> bool {
         !self.has_failed.get()
