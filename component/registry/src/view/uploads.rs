@@ -54,7 +54,7 @@ impl<S: Storage> Store<S> {
         let page = self.storage.names(&query).await?;
         let mut view =
             UploadsView { version: VERSION, uploads: Vec::new(), next: None, complete: true };
-        let last = page.names.last().cloned();
+        let end = page.names.last().cloned();
         for text in page.names {
             view.next = Some(text.clone());
             let Ok(name) = RepositoryName::parse(&text) else { continue };
@@ -75,7 +75,7 @@ impl<S: Storage> Store<S> {
                 break;
             }
         }
-        if view.next == last && !page.more {
+        if view.next == end && !page.more {
             view.next = None;
         }
         Ok(view)
