@@ -156,6 +156,7 @@ impl Route {
             Self::View(View::Registry) => read("view", Login),
             Self::View(View::Repositories(_)) => read("view", Catalog),
             Self::View(View::Tags(name, _) | View::Image(name, ..)) => read("view", pull(name)),
+            Self::View(View::Uploads(_)) => read("view", Maintenance),
             Self::View(View::Deletion(name, _)) => read("view", delete(name)),
             Self::Manifest(name, reference, action) => match (action, reference) {
                 (ManifestAction::Get | ManifestAction::Head, Reference::Tag(_)) => {
@@ -248,6 +249,8 @@ mod tests {
             ("GET", "/v2/a/_oci/ext/discover", "extensions", pull, Read, "", None),
             ("GET", "/v2/_roadstead/ui/registry", "view", None, Read, "", None),
             ("GET", "/v2/_roadstead/repositories?q=a", "view", None, Read, "", None),
+            ("GET", "/v2/_roadstead/uploads?last=a", "view", None, Read, "", None),
+            ("GET", "/v2/_roadstead/collect/trash", "collect", None, Read, "", None),
             ("GET", "/v2/a/_roadstead/tags", "view", pull, Read, "", None),
             ("GET", "/v2/a/_roadstead/image/t", "view", pull, Read, "", None),
             (
@@ -327,7 +330,8 @@ mod tests {
             assert_eq!((class.label, class.effect, class.event), (label, effect, event), "{path}");
             let maintains = class.permission == Permission::Maintenance;
             // What the page shows to others than operators too.
-            let is_view = label == "view";
+            let for_others = ["/v2/_roadstead/ui/registry", "/v2/_roadstead/repositories?q=a"];
+            let is_view = for_others.contains(&path);
             assert_eq!(maintains, path.starts_with("/v2/_roadstead/") && !is_view, "{path}");
             let found = match class.permission {
                 Permission::Repository(name, action) => {
