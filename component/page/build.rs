@@ -32,7 +32,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(
             table,
             "Asset {{ path: {name:?}, media_type: {media_type:?}, hash: {hash:?}, \
-             bytes: include_bytes!({path:?}), gzip: include_bytes!({compressed:?}) }},"
+             bytes: include_bytes!({:?}), gzip: include_bytes!({:?}) }},",
+            text(&path)?,
+            text(&compressed)?,
         )?;
     }
     table.push(']');
@@ -40,11 +42,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// A path as the compiler is told it.
+fn text(path: &Path) -> Result<&str, String> {
+    path.to_str().ok_or_else(|| format!("{}: no UTF-8", path.display()))
+}
+
 /// Adds the paths of all files in a directory, relative to that of the assets.
 fn list(directory: &Path, prefix: &str, files: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let name = entry.file_name().into_string().map_err(|name| format!("{name:?}: no UTF-8"))?;
+        let name = entry
+            .file_name()
+            .into_string()
+            .map_err(|name| format!("{}: no UTF-8", name.display()))?;
         let path = format!("{prefix}{name}");
         if entry.file_type()?.is_dir() {
             list(&entry.path(), &format!("{path}/"), files)?;

@@ -43,6 +43,8 @@ fn paths() -> Vec<String> {
         "/v2/_roadstead/repositories",
         "/v2/_roadstead/repositories?under=team/&q=a",
         "/v2/_roadstead/scrub",
+        "/v2/_roadstead/collect/trash",
+        "/v2/_roadstead/uploads",
         "/v2/_roadstead/ui/registry",
         REPORTS,
         USAGE,

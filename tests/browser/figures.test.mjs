@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { ADMIN, enter, faults, launch, move, open, registry, visit } from './lib.mjs';
+import { ADMIN, STAND_IN_ONLY, enter, faults, launch, move, open, registry, visit } from './lib.mjs';
 
 // Bytes that the page may have, compressed.
 const BUDGET = 120 * 1024;
@@ -36,6 +36,17 @@ test('one request for each view, after the shell', async (context) => {
   }
   assert.deepEqual(await faults(page, served.url), []);
   await page.context().close();
+});
+
+test('tokens take no more requests to the API', { skip: STAND_IN_ONLY }, async () => {
+  const tokens = await registry({ authentication: 'token', repositories: 40, tags: 20 });
+  const page = await enter(browser, tokens.url, ADMIN);
+  for (const place of ['#/team/', '#/team/app', '#/team/app:latest', '#/~registry/usage']) {
+    assert.equal((await move(page, place)).length, 1, place);
+  }
+  assert.deepEqual(await faults(page, tokens.url), []);
+  await page.context().close();
+  await tokens.close();
 });
 
 test('the shell', async (context) => {

@@ -32,9 +32,9 @@ export async function registry(options = {}) {
   return start({ authentication: 'basic', ...SIZE, ...options });
 }
 
-export function launch() {
+export function launch(...more) {
   // As root, Chromium's own sandbox cannot be set up.
-  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+  const args = process.getuid?.() === 0 ? ['--no-sandbox', ...more] : more;
   return chromium.launch({ executablePath: PROGRAM, args });
 }
 

@@ -90,10 +90,10 @@ export class Maintenance {
   }
 
   uploads() {
-    const started = (minutes) => new Date((this.now - minutes * 60) * 1000).toISOString();
+    const changed = (minutes) => new Date((this.now - minutes * 60) * 1000).toISOString();
     return [
-      { repository: 'team/app', id: '6fd3c1aa-9c39-4f6e-b7d4-2f1f6b0f6a11', started: started(3), size: 41_000_000 },
-      { repository: 'team/web', id: '0a4be9c2-51f0-43e1-8d55-9a3a8b1b7c02', started: started(60 * 30), size: null },
+      { repository: 'team/app', id: '6fd3c1aa', started: null, changed: changed(3), size: 41_000_000 },
+      { repository: 'team/web', id: '0a4be9c2', started: null, changed: changed(60 * 30), size: null },
     ];
   }
 }

@@ -6,6 +6,8 @@ import { launch } from './lib.mjs';
 import { start } from './mock.mjs';
 
 const FOLDER = fileURLToPath(new URL('../../docs/ui/', import.meta.url));
+// The registry's name, as the pictures show it.
+const NAME = 'registry.example';
 const SIZE = { width: 1280, height: 800 };
 
 async function preview(page) {
@@ -17,7 +19,8 @@ async function preview(page) {
 const VIEWS = {
   repositories: { place: '#/' },
   search: { place: '#/?q=ship-01' },
-  tags: { place: '#/team/app' },
+  group: { place: '#/team/' },
+  tags: { place: '#/team/app?q=2' },
   deletion: { place: '#/team/web', act: preview },
   image: { place: '#/team/app:v2.3.0' },
   configuration: { place: '#/team/app:v2.3.0?tab=config' },
@@ -31,19 +34,20 @@ const VIEWS = {
   collection: { place: '#/~registry/collection' },
   trash: { place: '#/~registry/trash' },
   login: { place: '#/', out: true },
+  'phone-image': { place: '#/team/app:v2.3.0', size: { width: 360, height: 740 } },
   phone: { place: '#/team/app', size: { width: 360, height: 740 } },
 };
 
 const wanted = process.argv.slice(2);
 await mkdir(FOLDER, { recursive: true });
 const registry = await start({ authentication: 'basic' });
-const browser = await launch();
+const browser = await launch(`--host-resolver-rules=MAP ${NAME}:80 ${new URL(registry.url).host}`);
 for (const [name, { place, act, out, size = SIZE }] of Object.entries(VIEWS)) {
   if (wanted.length && !wanted.includes(name)) continue;
   for (const colorScheme of ['light', 'dark']) {
     const context = await browser.newContext({ viewport: size, colorScheme, reducedMotion: 'reduce' });
     const page = await context.newPage();
-    await page.goto(`${registry.url}ui/#/`);
+    await page.goto(`http://${NAME}/ui/#/`);
     if (!out) {
       await page.locator('#user').fill('alice');
       await page.locator('#password').fill('anchor');

@@ -19,6 +19,9 @@ pub const REPORTS: &str = "/v2/_roadstead/collect/reports";
 /// `last` is the repository after which the answer begins.
 pub const USAGE: &str = "/v2/_roadstead/collect/usage";
 
+/// The path at which is which runs can be undone, for as long as it is known what they moved away.
+pub const TRASH: &str = "/v2/_roadstead/collect/trash";
+
 /// What the path begins with at which is why a blob is there, a [`WhyAnswer`]; the rest
 /// is the digest. It has the same parameter.
 pub const WHY: &str = "/v2/_roadstead/collect/why/";

@@ -55,8 +55,8 @@ mod tests {
             let mut bytes = Vec::new();
             GzDecoder::new(asset.gzip).read_to_end(&mut bytes).unwrap();
             assert_eq!(bytes, asset.bytes, "{}", asset.path);
-            let hash: String =
-                Sha256::digest(asset.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = Sha256::digest(asset.bytes);
+            let hash = digest.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
             assert_eq!(hash, asset.hash, "{}", asset.path);
         }
     }

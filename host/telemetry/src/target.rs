@@ -123,7 +123,7 @@ impl<'a> Target<'a> {
                 Some("collect") => Handler::Collect,
                 Some("scrub") => Handler::Scrub,
                 Some("retention") => Handler::Retention,
-                Some("repositories" | "ui") => Handler::View,
+                Some("repositories" | "ui" | "uploads") => Handler::View,
                 _ => Handler::Other,
             });
         }
@@ -261,6 +261,8 @@ mod tests {
             ("/v2/a/_roadstead/repository", "repository", Some("a"), None),
             ("/v2/_roadstead/ui/registry", "view", None, None),
             ("/v2/_roadstead/repositories", "view", None, None),
+            ("/v2/_roadstead/uploads", "view", None, None),
+            ("/v2/_roadstead/collect/trash", "collect", None, None),
             ("/v2/a/b/_roadstead/tags", "view", Some("a/b"), None),
             ("/v2/a/_roadstead/deletion", "view", Some("a"), None),
             ("/v2/a/_roadstead/image/t", "view", Some("a"), Some("t")),

@@ -10,7 +10,7 @@ const PAGE = 100;
 const TIMESTAMP = 'org.opencontainers.distribution.tag.timestamp';
 
 /** The history is asked for when its part of the view is opened, and not before. */
-export function historyOf({ name, reference, digest }) {
+export function historyOf({ name, reference }) {
   const body = h('div', { 'aria-busy': 'true', class: 'waiting-part' });
   const rows = [];
   const more = h('div', { class: 'actions' });
@@ -18,7 +18,7 @@ export function historyOf({ name, reference, digest }) {
   async function load(parameters) {
     try {
       const { manifests, next } = await history(name, reference, parameters);
-      rows.push(...manifests.map((entry) => row(name, entry, digest)));
+      for (const entry of manifests) rows.push(row(name, entry, rows.length === 0));
       const again = next && h('button', { type: 'button', on: { click: () => load(next) } }, 'Show older ones');
       more.replaceChildren(...(again ? [again] : []));
       body.replaceChildren(rows.length ? list(reference, rows) : empty('Nothing is recorded of this tag.'), more);
@@ -41,7 +41,7 @@ function list(tag, rows) {
   });
 }
 
-function row(name, { digest, size, mediaType: type, annotations = {} }, current) {
+function row(name, { digest, size, mediaType: type, annotations = {} }, isNow) {
   const gone = annotations['roadstead.manifest'] === 'missing';
   return h(
     'tr',
@@ -52,7 +52,7 @@ function row(name, { digest, size, mediaType: type, annotations = {} }, current)
       { scope: 'row' },
       digestWithCopy(digest),
       ' ',
-      digest === current ? h('span', { class: 'badge' }, 'now') : null,
+      isNow ? h('span', { class: 'badge' }, 'now') : null,
       gone ? h('span', { class: 'badge' }, 'deleted') : h('a', { href: to.image(name, digest) }, 'Open'),
     ),
     h('td', { class: 'wide' }, gone ? null : mediaType(type)),

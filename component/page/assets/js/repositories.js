@@ -40,7 +40,7 @@ function list(answer, under, q) {
       { text: 'Name' },
       { text: 'Tags', class: 'number' },
       { text: 'Size', class: 'number wide' },
-      { text: 'Shared', class: 'number wide' },
+      { text: h('span', { title: 'What other repositories of this list hold too' }, 'Shared'), class: 'number wide' },
       { text: 'Last push', class: 'wide' },
     ],
     rows: answer.entries.map((entry) => (entry.kind === 'group' ? group(entry, under) : repository(entry, under, q, largest))),

@@ -91,14 +91,14 @@ export function uploads({ uploads: all, next, complete }, _context, last) {
     complete ? null : h('p', { class: 'note' }, 'The storage cannot list all of them.'),
     table({
       caption: 'Uploads',
-      columns: [{ text: 'Repository' }, { text: 'Session', class: 'wide' }, { text: 'Begun' }, { text: 'Received', class: 'number' }],
+      columns: [{ text: 'Repository' }, { text: 'Session', class: 'wide' }, { text: 'Last added to' }, { text: 'Received', class: 'number' }],
       rows: all.map((one) =>
         h(
           'tr',
           {},
           h('th', { scope: 'row' }, h('a', { href: to.repository(one.repository) }, one.repository)),
           h('td', { class: 'wide' }, h('code', {}, one.id)),
-          h('td', {}, time(one.started)),
+          h('td', {}, time(one.changed)),
           h('td', { class: 'number' }, bytes(one.size)),
         ),
       ),

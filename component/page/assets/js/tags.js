@@ -32,13 +32,20 @@ export async function show(route, context) {
     crumbs(name),
     h('div', { class: 'heading' }, title(name.split('/').pop()), h('p', { class: 'muted' }, said)),
     tools(route, q),
-    answer.complete === false ? h('p', { class: 'note' }, `Not all tags could be looked at for this order; they are sorted by ${answer.sorted_by}.`) : null,
+    incomplete(answer, sort),
     answer.tags.length ? list(route, answer, selection, { sort, order }) : nothing(q),
     pages(route, number, answer.matching),
     selection.bar,
   );
   selection.draw();
   return { node, title: name, said: `${name}: ${said}` };
+}
+
+/** What an order is worth where looking at all tags would take too long. */
+function incomplete({ complete, sorted_by: by }, sort) {
+  if (complete !== false) return null;
+  const said = by === sort ? 'Not all tags could be looked at; those that were not come last.' : `This repository has too many tags for this order: they are sorted by ${by}.`;
+  return h('p', { class: 'note' }, said);
 }
 
 const defaultOrder = (sort) => (sort === 'name' ? 'asc' : 'desc');

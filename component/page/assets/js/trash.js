@@ -20,7 +20,7 @@ export function trash({ runs, complete }, { head, signal, reload }) {
         { text: 'Blobs', class: 'number' },
         { text: 'Manifests', class: 'number wide' },
         { text: 'Tags', class: 'number wide' },
-        { text: 'Removed for good', class: 'wide' },
+        { text: 'Kept until at least', class: 'wide' },
         { text: '', hidden: 'Undo' },
       ],
       rows: runs.map((run) => row(run, { head, signal, reload, said })),

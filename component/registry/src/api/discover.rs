@@ -50,13 +50,16 @@ impl<S: Storage> Registry<S> {
         if name.is_none() {
             if self.switches.collection.is_some() {
                 own.push("/v2/_roadstead/collect".to_owned());
+                own.push("/v2/_roadstead/collect/trash".to_owned());
             }
             own.push("/v2/_roadstead/repositories".to_owned());
             own.push("/v2/_roadstead/ui/registry".to_owned());
+            own.push("/v2/_roadstead/uploads".to_owned());
             own.push("/v2/_roadstead/retention".to_owned());
             own.push("/v2/_roadstead/scrub".to_owned());
         }
-        let what = "Deletion of repositories, retention of tags, and maintenance by operators";
+        let what =
+            "Deletion of repositories, retention of tags, maintenance, and what the page reads";
         extensions.push(extension("_roadstead", what, ROADSTEAD, &own));
         json(json!({ "extensions": extensions }).to_string().into_bytes())
     }

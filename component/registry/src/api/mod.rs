@@ -101,7 +101,7 @@ pub struct Switches {
     pub warning: Option<String>,
     /// The page for browsers is served.
     pub page: bool,
-    /// Settings that the page shows to operators, by their names; no secrets.
+    /// Settings that the page shows to operators, by their keys; no secrets.
     pub shown: Vec<(String, String)>,
 }
 
@@ -133,16 +133,27 @@ impl Switches {
     fn tells_changes(&self) -> bool {
         self.notifies || (!self.reported && self.stored_events != StoredEvents::Off)
     }
+
+    /// The same, with settings that the page shows besides, by their keys.
+    #[must_use]
+    pub fn showing(mut self, given: Vec<(String, String)>) -> Self {
+        let others = given.into_iter();
+        let is_new = |(key, _): &(String, String)| self.shown.iter().all(|(name, _)| name != key);
+        let others: Vec<_> = others.filter(is_new).collect();
+        self.shown.extend(others);
+        self
+    }
 }
 
-/// The settings that the page shows to operators.
+/// What some settings come to that the page shows to operators.
 fn shown_settings(config: &Config) -> Vec<(String, String)> {
-    let mut shown = vec![
-        ("storage.delete.enabled".to_owned(), config.delete_enabled.to_string()),
-        ("storage.maintenance.readonly.enabled".to_owned(), config.read_only.to_string()),
+    let shown = [
+        ("storage.delete.enabled", config.delete_enabled),
+        ("storage.maintenance.gc.enabled", config.collection.is_some()),
+        ("storage.maintenance.readonly.enabled", config.read_only),
+        ("ui.enabled", config.page == Some(true)),
     ];
-    shown.extend(config.warning.iter().map(|text| ("warning".to_owned(), text.clone())));
-    shown
+    shown.map(|(name, value)| (name.to_owned(), value.to_string())).into()
 }
 
 /// A container registry.

@@ -65,6 +65,9 @@ impl<S: Storage> Registry<S> {
                 let found = self.store.image_view(&name, &reference, platform.as_deref(), can);
                 answer(&found.await.map_err(|error| unknown(error, reference))?)
             }
+            View::Uploads(after) => {
+                answer(&self.store.uploads_view(after).await.map_err(internal)?)
+            }
             View::Deletion(name, tags) => {
                 answer(&self.store.deletion_view(&name, &tags).await.map_err(internal)?)
             }

@@ -437,6 +437,30 @@ mod tests {
     use roadstead_config::Config;
 
     #[test]
+    fn where_the_page_gets_tokens() {
+        for (settings, expected) in [
+            (&[][..], None),
+            (&[("REGISTRY_HTTP_HOST", "https://a.example/x")], Some("https://a.example")),
+            (&[("REGISTRY_AUTH_TOKEN_REALM", "https://b.example:8/t?x")], {
+                Some("https://b.example:8")
+            }),
+        ] {
+            let tokens = [
+                ("REGISTRY_AUTH", "token"),
+                ("REGISTRY_AUTH_HTPASSWD_PATH", "/users"),
+                ("REGISTRY_HTTP_SECRET", "what nobody else knows"),
+            ];
+            let variables = tokens.iter().chain(settings);
+            let variables =
+                variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let config = Config::from_variables(variables).unwrap();
+            let gate = Gate::new(&config, Services::default(), None);
+            assert_eq!(gate.authentication(), "token");
+            assert_eq!(gate.realm_origin().as_deref(), expected, "{settings:?}");
+        }
+    }
+
+    #[test]
     fn who_could_not_log_in() {
         let variables = [("REGISTRY_AUTH", "htpasswd"), ("REGISTRY_AUTH_HTPASSWD_PATH", "/users")];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));

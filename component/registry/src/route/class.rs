@@ -162,6 +162,7 @@ impl Route {
             Self::View(View::Registry) => read("view", Login),
             Self::View(View::Repositories(_)) => read("view", Catalog),
             Self::View(View::Tags(name, _) | View::Image(name, ..)) => read("view", pull(name)),
+            Self::View(View::Uploads(_)) => read("view", Maintenance),
             Self::View(View::Deletion(name, _)) => read("view", delete(name)),
             Self::Manifest(name, reference, action) => match (action, reference) {
                 (ManifestAction::Get | ManifestAction::Head, Reference::Tag(_)) => {
@@ -255,6 +256,8 @@ mod tests {
             ("GET", "/v2/a/_oci/ext/discover", "extensions", pull, Read, "", None),
             ("GET", "/v2/_roadstead/ui/registry", "view", None, Read, "", None),
             ("GET", "/v2/_roadstead/repositories?q=a", "view", None, Read, "", None),
+            ("GET", "/v2/_roadstead/uploads?last=a", "view", None, Read, "", None),
+            ("GET", "/v2/_roadstead/collect/trash", "collect", None, Read, "", None),
             ("GET", "/v2/a/_roadstead/tags", "view", pull, Read, "", None),
             ("GET", "/v2/a/_roadstead/image/t", "view", pull, Read, "", None),
             (
@@ -336,8 +339,8 @@ mod tests {
             let is_hosts = class.permission == Permission::Host;
             assert_eq!(is_hosts, path == "/v2/_roadstead/events", "{path}");
             // What the page shows to others than operators too.
-            let is_view = label == "view";
-            let of_all = path.starts_with("/v2/_roadstead/") && !is_view;
+            let for_others = ["/v2/_roadstead/ui/registry", "/v2/_roadstead/repositories?q=a"];
+            let of_all = path.starts_with("/v2/_roadstead/") && !for_others.contains(&path);
             assert_eq!(maintains || is_hosts, of_all, "{path}");
             let found = match class.permission {
                 Permission::Repository(name, action) => {

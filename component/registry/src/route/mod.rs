@@ -96,6 +96,8 @@ pub enum CollectionQuery {
     Contents(Option<String>),
     /// How much of quotas is used.
     Quotas,
+    /// Which runs can be undone.
+    Trash,
 }
 
 /// Where the parameters of a token request are. They are parsed where tokens are
@@ -224,6 +226,7 @@ impl Route {
                 format!("{}{digest}", collect::WHY)
             }
             Self::Collection(CollectionQuery::Contents(_)) => contents::CONTENTS.to_owned(),
+            Self::Collection(CollectionQuery::Trash) => collect::TRASH.to_owned(),
             Self::Collection(CollectionQuery::Quotas) => contents::QUOTAS.to_owned(),
             Self::Events => outbox::PATH.to_owned(),
             Self::Expiring(_) => retention::PATH.to_owned(),

@@ -3,7 +3,7 @@
 //! Paths are matched from the right, because repository names contain slashes
 //! and may contain the words of the API themselves.
 
-use super::view::{REGISTRY, REPOSITORIES, SEARCH_LIMIT};
+use super::view::{REGISTRY, REPOSITORIES, SEARCH_LIMIT, UPLOADS};
 use super::{
     BARE_PAGE, BlobAction, CollectionQuery, HistoryRequest, MAX_TAGS, MOST_REPOSITORIES, MOST_TAGS,
     ManifestAction, PageRequest, PageRoute, RECEIPT, ReferrersRequest, RepositoriesRequest, Route,
@@ -209,6 +209,10 @@ fn maintenance(method: &Method, path: &str, query: Query<'_>) -> Result<Option<R
         scrub::PATH => (POST, Route::Scrub),
         outbox::PATH => (POST, Route::Events),
         REGISTRY => (GET, Route::View(View::Registry)),
+        UPLOADS => {
+            let last = query.get("last").map(|last| shorten(last, LAST_LIMIT));
+            (GET, Route::View(View::Uploads(last)))
+        }
         REPOSITORIES => {
             allowed(method, GET, ())?;
             (GET, Route::View(View::Repositories(query.repositories()?)))
@@ -232,6 +236,7 @@ fn collection(path: &str, query: Query<'_>) -> Result<Option<CollectionQuery>, E
         collect::USAGE => Some(CollectionQuery::Usage(last())),
         contents::CONTENTS => Some(CollectionQuery::Contents(last())),
         contents::QUOTAS => Some(CollectionQuery::Quotas),
+        collect::TRASH => Some(CollectionQuery::Trash),
         _ => match path.strip_prefix(collect::WHY) {
             Some(digest) => Some(CollectionQuery::Why(parse_digest(&decode(digest))?, last())),
             None => None,

@@ -38,6 +38,8 @@ pub enum View {
     Image(RepositoryName, Reference, Option<String>),
     /// `GET /v2/<name>/_roadstead/deletion`: what deletions of tags would affect.
     Deletion(RepositoryName, Vec<Tag>),
+    /// `GET /v2/_roadstead/uploads`: uploads that have not ended, in the repositories after one.
+    Uploads(Option<String>),
 }
 
 /// Which repositories are listed.
@@ -98,6 +100,7 @@ impl View {
             Self::Repositories(_) => REPOSITORIES.to_owned(),
             Self::Tags(name, _) => format!("/v2/{name}/_roadstead/tags"),
             Self::Image(name, reference, _) => format!("/v2/{name}/_roadstead/image/{reference}"),
+            Self::Uploads(_) => UPLOADS.to_owned(),
             Self::Deletion(name, _) => format!("/v2/{name}/_roadstead/deletion"),
         }
     }
@@ -108,3 +111,6 @@ pub(super) const REGISTRY: &str = "/v2/_roadstead/ui/registry";
 
 /// The path of [`View::Repositories`].
 pub(super) const REPOSITORIES: &str = "/v2/_roadstead/repositories";
+
+/// The path of [`View::Uploads`].
+pub(super) const UPLOADS: &str = "/v2/_roadstead/uploads";

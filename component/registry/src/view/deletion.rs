@@ -1,11 +1,12 @@
 //! What deletions of tags would affect.
 
-use super::VERSION;
+use super::{AT_ONCE, VERSION};
 use crate::store::Store;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_oci::{Digest, RepositoryName, Tag};
 use roadstead_storage::{Storage, StorageError};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// How many other tags are named for each tag.
 ///
@@ -35,7 +36,7 @@ struct DeletedTag {
     /// Other tags with the same digest.
     others: Vec<String>,
     others_complete: bool,
-    /// How many manifests refer to it, at most [`REFERRERS`]; `None` if that is not known.
+    /// How many manifests refer to it, at most [`REFERRERS`]; `None` if there is no such tag.
     referrers: Option<usize>,
 }
 
@@ -56,7 +57,7 @@ impl<S: Storage> Store<S> {
                 of_digest.entry(digest).or_default().push(&tag.name);
             }
         }
-        let mut referrers: HashMap<&Digest, Option<usize>> = HashMap::new();
+        let referrers = self.referrer_counts(name, current.values().collect()).await?;
         let mut tags = Vec::new();
         for tag in wanted {
             let digest = current.get(tag.as_str());
@@ -66,12 +67,6 @@ impl<S: Storage> Store<S> {
             let others: Vec<String> =
                 all_others.iter().filter(is_other).take(OTHERS).map(ToString::to_string).collect();
             let all_named = all_others.len() <= OTHERS;
-            if let Some(digest) = digest
-                && !referrers.contains_key(digest)
-            {
-                let (found, _) = self.known_referrers(name, digest, REFERRERS).await?;
-                referrers.insert(digest, Some(found.len()));
-            }
             tags.push(DeletedTag {
                 name: tag.as_str().to_owned(),
                 digest: digest.map(ToString::to_string),
@@ -79,9 +74,28 @@ impl<S: Storage> Store<S> {
                 missing: digest.is_none(),
                 others,
                 others_complete: all_listed && all && all_named,
-                referrers: digest.and_then(|digest| referrers.get(digest).copied().flatten()),
+                referrers: digest.and_then(|digest| referrers.get(digest).copied()),
             });
         }
         Ok(DeletionView { version: VERSION, tags })
+    }
+
+    /// How many manifests refer to each of some. The first look may gather the referrers of the
+    /// repository, which the others find.
+    async fn referrer_counts<'a>(
+        &self,
+        name: &RepositoryName,
+        digests: BTreeSet<&'a Digest>,
+    ) -> Result<HashMap<&'a Digest, usize>, StorageError> {
+        let mut looks = digests.into_iter().map(async |digest| {
+            let (found, _) = self.known_referrers(name, digest, REFERRERS).await?;
+            Ok::<_, StorageError>((digest, found.len()))
+        });
+        let Some(first) = looks.next() else { return Ok(HashMap::new()) };
+        let first = first.await?;
+        let others = stream::iter(looks).buffer_unordered(AT_ONCE);
+        let mut counts: HashMap<_, _> = others.try_collect().await?;
+        counts.insert(first.0, first.1);
+        Ok(counts)
     }
 }

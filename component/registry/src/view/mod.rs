@@ -11,7 +11,9 @@ mod manifest;
 mod repositories;
 mod tags;
 mod text;
+mod trash;
 mod tree;
+mod uploads;
 
 use crate::store::Store;
 use bytes::Bytes;
@@ -100,6 +102,18 @@ impl Budget {
         self.has_failed.set(self.has_failed.get() || left == 0);
         self.left.set(left.saturating_sub(1));
         left > 0
+    }
+
+    /// Sets looks aside, at most so many.
+    fn reserve(&self, most: u32) -> u32 {
+        let reserved = self.left.get().min(most);
+        self.left.set(self.left.get() - reserved);
+        reserved
+    }
+
+    /// Gives back what was reserved and not taken.
+    fn give_back(&self, looks: u32) {
+        self.left.set(self.left.get().saturating_add(looks));
     }
 
     /// Whether everything could be looked at.

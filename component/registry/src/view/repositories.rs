@@ -34,7 +34,13 @@ const STEP: usize = 1000;
 ///
 /// Limit: operations of the storage for the sizes in an answer to the page; test:
 /// `sizes_that_take_too_much`.
-const SIZES: u32 = 2000;
+const SIZES: u32 = 4000;
+
+/// How many of them the size of one repository may take, about.
+///
+/// Limit: operations of the storage for the size of a repository in an answer to the page; test:
+/// `sizes_that_take_too_much`.
+const SIZE: u32 = 1000;
 
 /// How many repositories are measured at a time.
 ///
@@ -207,9 +213,10 @@ impl<S: Storage> Store<S> {
         let (tags, newest, all_tags) = self.count_tags(&name, budget).await?;
         view.tags = Some(tags);
         view.pushed = newest.map(written);
-        let held = self.held_blobs(&name, budget.left.get(), BLOBS).await;
+        let allowed = budget.reserve(SIZE);
+        let held = self.held_blobs(&name, allowed, BLOBS).await;
         let Some((blobs, spent, all)) = super::known(held)? else { return Ok(nothing(view)) };
-        budget.left.set(budget.left.get().saturating_sub(spent));
+        budget.give_back(allowed.saturating_sub(spent));
         view.complete = all && all_tags;
         if all {
             view.size = Some(blobs.values().fold(0, |sum, size| sum.saturating_add(*size)));

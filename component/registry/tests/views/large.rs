@@ -165,3 +165,23 @@ async fn sizes_that_take_too_much() {
     });
     assert_eq!(found["complete"], true, "all names were visited");
 }
+
+#[tokio::test]
+async fn uploads_in_pages() {
+    for world in World::both() {
+        for number in 0..201 {
+            world.begin_upload(&format!("a{number:03}"), "xyz").await;
+        }
+        let path = "/v2/_roadstead/uploads";
+        let page = world.get(path).await;
+        let found = page["uploads"].as_array().unwrap();
+        assert_eq!((found.len(), &page["next"]), (200, &json!("a199")));
+        assert_eq!(found[0]["repository"], "a000");
+        assert_eq!(found[0]["id"].as_str().unwrap().len(), 8, "not the whole identifier");
+        assert_eq!(page["complete"], true);
+        let page = world.get(&format!("{path}?last=a199")).await;
+        assert_eq!(page["uploads"][0]["repository"], "a200");
+        assert!(page["uploads"][0]["size"].as_u64().unwrap() >= 3);
+        assert_eq!(page["next"], json!(null));
+    }
+}

@@ -17,6 +17,9 @@ pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
+/// The setting that allows deletes.
+const DELETE: (&str, &str) = ("REGISTRY_STORAGE_DELETE_ENABLED", "true");
+
 pub(super) struct World {
     registry: NativeRegistry,
     root: Option<TempDir>,
@@ -39,7 +42,7 @@ impl World {
 
     /// One over each.
     pub(super) fn both() -> [Self; 2] {
-        [Self::directory(&[]), Self::bucket(&[])]
+        [Self::directory(&[DELETE]), Self::bucket(&[DELETE])]
     }
 
     /// Where the directory has a repository.
@@ -76,6 +79,16 @@ impl World {
         let response = self.send(request.body(bytes).unwrap()).await;
         assert_eq!(response.status(), 201);
         json!({ "mediaType": IMAGE_CONFIG, "digest": digest, "size": size })
+    }
+
+    /// Begins an upload that does not end.
+    pub(super) async fn begin_upload(&self, name: &str, bytes: &'static str) {
+        let request = Request::post(format!("/v2/{name}/blobs/uploads/"));
+        let response = self.send(request.body(Bytes::new()).unwrap()).await;
+        assert_eq!(response.status(), 202);
+        let location = response.headers()["location"].to_str().unwrap();
+        let request = Request::patch(location).body(Bytes::from(bytes)).unwrap();
+        assert_eq!(self.send(request).await.status(), 202);
     }
 
     /// The answer at a path, which has to be one.

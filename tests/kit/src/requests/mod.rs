@@ -132,6 +132,8 @@ pub fn all() -> Vec<Table> {
         views::tags_in_orders,
         views::images,
         views::previews_of_deletions,
+        views::maintenance,
+        views::maintenance_is_off,
     ]
 }
 

@@ -1,8 +1,8 @@
 //! What the registry's page shows: JSON of repositories, tags and images.
 
 use super::{
-    DELETE, OCI_INDEX, OCI_MANIFEST, Setting, Step, Table, delete, digest, get, head, image, push,
-    put, put_manifest,
+    DELETE, OCI_INDEX, OCI_MANIFEST, Setting, Step, Table, delete, digest, get, head, image, patch,
+    post, push, put, put_manifest,
 };
 use serde_json::json;
 
@@ -212,6 +212,36 @@ pub(super) fn the_registry_itself() -> Table {
             head(PATH).status(405),
         ],
     )
+}
+
+pub(super) fn maintenance() -> Table {
+    Table::with(
+        &[DELETE],
+        vec![
+            get("/v2/_roadstead/collect/trash")
+                .expect("cache-control", "no-store")
+                .content(r#"{"version":1,"runs":[],"complete":true}"#),
+            get("/v2/_roadstead/uploads")
+                .expect("cache-control", "no-store")
+                .content(r#"{"version":1,"uploads":[],"next":null,"complete":true}"#),
+            post("/v2/a/blobs/uploads/").status(202),
+            patch("{location}").body("xyz").status(202),
+            get("/v2/_roadstead/uploads")
+                .says(r#"{"version":1,"uploads":[{"repository":"a","id":""#)
+                .says(r#""started":null,"changed":"20"#)
+                .says(r#""next":null,"complete":true}"#),
+            head("/v2/_roadstead/uploads").status(405),
+            head("/v2/_roadstead/collect/trash").status(405),
+        ],
+    )
+}
+
+/// Where anybody may ask, what is for operators is for those who let anybody delete.
+pub(super) fn maintenance_is_off() -> Table {
+    Table::new(vec![
+        get("/v2/_roadstead/collect/trash").error(405, "UNSUPPORTED"),
+        get("/v2/_roadstead/uploads").error(405, "UNSUPPORTED"),
+    ])
 }
 
 pub(super) fn the_registry_itself_to_others() -> Table {
