@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod cat;
 mod cert;
 mod config;
 mod content;
@@ -11,11 +12,16 @@ mod du;
 mod gc;
 mod history;
 mod htpasswd;
+mod images;
 mod local;
+mod ls;
+mod plain;
 mod rescue;
 mod retention;
 mod rm;
 mod rm_in_storage;
 mod scrub;
 mod served;
+mod tag;
+mod tags;
 mod tokens;

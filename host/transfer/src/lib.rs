@@ -15,12 +15,10 @@ pub mod key;
 pub mod mirror;
 
 mod copy;
-mod hash;
 mod naming;
 mod needs;
 mod place;
 mod progress;
-mod requests;
 mod select;
 mod source;
 mod summary;

@@ -4,29 +4,12 @@ use http::{Request, Response};
 use roadstead_operator::client::{Client, Connection};
 use roadstead_operator::credentials::Credentials;
 use roadstead_operator::gc::is_url;
+pub(crate) use roadstead_operator::place::Place;
 use roadstead_operator::registry::{
     Access, Content, Incoming, Opener, Registry, Storage, Unanswered,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// A registry, wherever it is.
-#[derive(Debug)]
-pub(crate) enum Place<R> {
-    /// At a URL.
-    Url(Box<Client>),
-    /// In this process.
-    Here(R),
-}
-
-impl<R: Registry> Registry for Place<R> {
-    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, Unanswered> {
-        match self {
-            Self::Url(client) => client.exchange(request).await,
-            Self::Here(registry) => registry.exchange(request).await,
-        }
-    }
-}
 
 /// The registry of a source that is none.
 #[derive(Debug)]

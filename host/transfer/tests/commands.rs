@@ -27,7 +27,12 @@ pub(crate) fn run(arguments: &[&str]) -> (u8, String, String) {
     let words = [&["roadstead"], &arguments[..1], nowhere, &arguments[1..]].concat();
     let command = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let mut streams = Streams { input: &mut &b""[..], output: &mut output, errors: &mut errors };
+    let mut streams = Streams {
+        input: &mut &b""[..],
+        output: &mut output,
+        errors: &mut errors,
+        screen: roadstead_operator::terminal::Screen::None,
+    };
     let status = match command {
         Cli::Import(args) => import::run(&args, &Local, &mut streams),
         Cli::Export(args) => export::run(&args, &Local, &mut streams),

@@ -10,6 +10,14 @@ pub(crate) struct Image {
 }
 
 impl Image {
+    /// The same for commands that only know tags and digests.
+    pub(crate) fn parse_named(text: &str, target: &str) -> Result<Self, String> {
+        if !text.contains([':', '@']) {
+            return Err(format!("name a tag or a digest, such as {target}:latest"));
+        }
+        Self::parse(text, target)
+    }
+
     /// Reads what follows the registry; all of the target is named in messages.
     pub(crate) fn parse(text: &str, target: &str) -> Result<Self, String> {
         let (name, reference) = match text.split_once('@') {

@@ -6,6 +6,7 @@ mod removal;
 
 use crate::client::{Client, Connection};
 use crate::credentials::Credentials;
+use crate::problem::{Problem, status};
 use crate::registry::{Access, Opener, Registry, Storage};
 use crate::runtime;
 pub use crate::streams::Streams;
@@ -79,28 +80,6 @@ pub struct Args {
     timeout: u64,
     #[command(flatten)]
     connection: Connection,
-}
-
-/// The exit statuses.
-mod status {
-    pub(super) const FAILED: u8 = 1;
-    pub(super) const USAGE: u8 = 2;
-    pub(super) const MISSING: u8 = 3;
-}
-
-/// Why a target was not deleted.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Problem {
-    /// It is not there.
-    Missing(String),
-    /// Anything else.
-    Failed(String),
-}
-
-impl From<String> for Problem {
-    fn from(text: String) -> Self {
-        Self::Failed(text)
-    }
 }
 
 /// What is to be deleted.
@@ -232,12 +211,7 @@ async fn remove(
 
 /// The status of a target.
 fn outcome(target: &str, removed: Result<(), Problem>, streams: &mut Streams<'_>) -> u8 {
-    let (problem, status) = match removed {
-        Ok(()) => return 0,
-        Err(Problem::Missing(problem)) => (problem, status::MISSING),
-        Err(Problem::Failed(problem)) => (problem, status::FAILED),
-    };
-    say(streams, &format!("{target}: {problem}"), status)
+    streams.end("rm", removed.map(|()| 0).map_err(|problem| problem.of(target)))
 }
 
 /// The status of several targets: a failure counts more than something that was not there.
