@@ -6,7 +6,7 @@ use clap::Parser;
 use roadstead_kit::contract::sha256;
 use roadstead_operator::registry::Registry as _;
 use roadstead_operator::terminal::Screen;
-use roadstead_operator::{Streams, cat, ls, tag, tags};
+use roadstead_operator::{Streams, cat, diff, inspect, login, ls, tag, tags};
 use serde_json::{Value, json};
 use std::path::Path;
 use tempfile::TempDir;
@@ -19,6 +19,10 @@ pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 #[derive(Parser)]
 enum Cli {
     Cat(cat::Args),
+    Diff(diff::Args),
+    Inspect(inspect::Args),
+    Login(login::Args),
+    Logout(login::LogoutArgs),
     Ls(ls::Args),
     Tag(tag::Args),
     Tags(tags::Args),
@@ -26,7 +30,10 @@ enum Cli {
 
 /// The status, what was printed, and what went wrong.
 pub(crate) fn run_on(screen: Screen, input: &[u8], arguments: &[&str]) -> (u8, Vec<u8>, String) {
-    let mut nowhere = vec!["--docker-directory", "/nonexistent"];
+    let mut nowhere = Vec::new();
+    if arguments[0] != "logout" {
+        nowhere.extend(["--docker-directory", "/nonexistent"]);
+    }
     if !arguments.contains(&"--docker-config") {
         nowhere.extend(["--docker-config", "/nonexistent"]);
     }
@@ -38,6 +45,10 @@ pub(crate) fn run_on(screen: Screen, input: &[u8], arguments: &[&str]) -> (u8, V
         Streams { input: &mut input, output: &mut output, errors: &mut errors, screen };
     let status = match command {
         Cli::Cat(args) => cat::run(&args, &Local, &mut streams),
+        Cli::Diff(args) => diff::run(&args, &Local, &mut streams),
+        Cli::Inspect(args) => inspect::run(&args, &Local, &mut streams),
+        Cli::Login(args) => login::run(&args, &mut streams),
+        Cli::Logout(args) => login::run_logout(&args, &mut streams),
         Cli::Ls(args) => ls::run(&args, &Local, &mut streams),
         Cli::Tag(args) => tag::run(&args, &Local, &mut streams),
         Cli::Tags(args) => tags::run(&args, &Local, &mut streams),
