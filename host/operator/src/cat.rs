@@ -1,11 +1,11 @@
 //! `roadstead cat`: a manifest or a blob, byte for byte.
 
 use crate::hash::Hash;
+use crate::image::Image;
 use crate::place::Location;
 use crate::problem::Problem;
 use crate::pull::{self, Found};
 use crate::registry::{Access, Incoming, Opener, Registry};
-use crate::rm::image::Image;
 use crate::runtime;
 use crate::streams::Streams;
 use crate::terminal::{harmless, is_harmful};

@@ -4,12 +4,12 @@ mod compare;
 mod text;
 
 use crate::described::{Described, Reader};
+use crate::image::Image;
 use crate::place::{Location, Named, Place};
 use crate::print::{Format, json};
 use crate::problem::{Problem, status};
 use crate::pull;
 use crate::registry::{Access, Opener, Registry};
-use crate::rm::image::Image;
 use crate::runtime;
 use crate::streams::Streams;
 use compare::Difference;

@@ -3,12 +3,12 @@
 mod tree;
 
 use crate::described::{Described, Reader};
+use crate::image::Image;
 use crate::place::Location;
 use crate::print::{Format, json};
 use crate::problem::Problem;
 use crate::pull;
 use crate::registry::{Access, Opener, Registry};
-use crate::rm::image::Image;
 use crate::runtime;
 use crate::streams::Streams;
 use roadstead_oci::{Descriptor, RepositoryName};

@@ -27,6 +27,7 @@ pub mod hash;
 pub mod health;
 pub mod history;
 pub mod htpasswd;
+pub mod image;
 pub mod inspect;
 pub mod login;
 pub mod ls;

@@ -3,9 +3,9 @@
 use crate::client::{Client, Connection};
 use crate::credentials::Credentials;
 use crate::gc::is_url;
+use crate::image::{Image, at_hub, split};
 use crate::problem::Problem;
 use crate::registry::{Access, Content, Incoming, Opener, Registry, Storage, Unanswered};
-use crate::rm::image::{Image, split};
 use http::{Request, Response};
 use roadstead_oci::RepositoryName;
 use std::io::Read;
@@ -66,6 +66,16 @@ pub(crate) enum Named {
     Storage(Storage),
 }
 
+impl Named {
+    /// A repository as it is called there.
+    fn name_of(&self, name: RepositoryName) -> RepositoryName {
+        match self {
+            Self::Registry(registry) => at_hub(registry, name),
+            Self::Storage(_) => name,
+        }
+    }
+}
+
 impl Location {
     /// The storage of the flags, if there is one.
     pub(crate) fn storage(&self) -> Option<Storage> {
@@ -98,6 +108,7 @@ impl Location {
                 "{text}: {error}; give a repository without tag and digest, such as team/app"
             ))
         })?;
+        let name = named.name_of(name);
         Ok((named, name))
     }
 
@@ -109,7 +120,8 @@ impl Location {
         let (named, rest) = self.split(text, command)?;
         let image = Image::parse_named(rest, text);
         let image = image.map_err(|problem| Problem::Usage(format!("{text}: {problem}")))?;
-        Ok((named, image))
+        let name = named.name_of(image.name);
+        Ok((named, Image { name, ..image }))
     }
 
     /// A whole registry: one that is named by its host or URL, a data directory or a

@@ -1,10 +1,10 @@
 //! `roadstead tag`: further tags for a manifest that is there. No content is moved.
 
+use crate::image::Image;
 use crate::place::Location;
 use crate::print::{Format, json};
 use crate::problem::Problem;
 use crate::registry::{Access, Opener, Registry};
-use crate::rm::image::Image;
 use crate::runtime;
 use crate::streams::Streams;
 use crate::{pull, push};

@@ -320,3 +320,19 @@ fn mistakes_are_explained() {
         assert!(problem.contains(expected), "{problem}");
     }
 }
+
+#[test]
+fn json_says_what_became_of_each_target() {
+    let fake = Fake::start(THIS, &[("a", 1), ("b", 1)]);
+    let at = |tag: &str| format!("127.0.0.1:{}/team/app:{tag}", fake.port);
+    let (status, said, problem) = rm(&["-o", "json", &at("a"), &at("none")]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((status, fake.tags()), (3, vec!["b".to_owned()]), "{problem}");
+    let results: Vec<_> = said["targets"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        (&results[0]["target"], &results[0]["result"]),
+        (&at("a").into(), &"deleted".into())
+    );
+    assert_eq!(results[1]["result"], "missing");
+    assert!(results[0]["messages"][0].as_str().unwrap().contains(&digest(1)), "{said}");
+}

@@ -99,6 +99,20 @@ impl Reach {
         opener.directory(&storage)
     }
 
+    /// The registry of a host or URL.
+    ///
+    /// # Errors
+    /// When it is malformed, and when a file of CAs cannot be read.
+    pub(crate) fn ask<R>(
+        &self,
+        registry: &str,
+        user: Option<Credentials>,
+    ) -> Result<Place<R>, String> {
+        let limit = Duration::from_secs(self.timeout);
+        let client = Client::new(registry, &self.connection, user, limit)?;
+        Ok(Place::Url(Box::new(client)))
+    }
+
     /// The registry at a URL, or over a storage.
     ///
     /// # Errors
@@ -112,9 +126,7 @@ impl Reach {
     ) -> Result<Place<O::Registry>, String> {
         let path = Path::new(text);
         if is_registry(text) {
-            let limit = Duration::from_secs(self.timeout);
-            let client = Client::new(text, &self.connection, user, limit)?;
-            return Ok(Place::Url(Box::new(client)));
+            return self.ask(text, user);
         }
         if user.is_some() {
             return Err(format!("--user is for a registry's URL, and {text} is none"));
