@@ -100,11 +100,9 @@ fn check_text(bytes: &[u8]) -> Result<(), Problem> {
     let harmful = |c: char| is_harmful(c) && !matches!(c, '\n' | '\r' | '\t');
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains(harmful) => Ok(()),
-        _ => {
-            Err("it is not text, and is not written to a terminal; redirect it to a file"
-                .to_owned())
-            .map_err(Problem::Failed)
-        }
+        _ => Err(Problem::Failed(
+            "it is not text, and is not written to a terminal; redirect it to a file".to_owned(),
+        )),
     }
 }
 

@@ -187,7 +187,7 @@ impl<'a, R: Registry> Reader<'a, R> {
                     return all;
                 }
             };
-            let mut all = self.properties(found, listed, &json);
+            let mut all = properties(found, listed, &json);
             if let Some(children) = json["manifests"].as_array() {
                 let read = stream::iter(children).map(|child| self.child(child, depth + 1));
                 all.manifests = read.buffered(PARALLEL).collect().await;
@@ -203,27 +203,6 @@ impl<'a, R: Registry> Reader<'a, R> {
             all
         }
         .boxed_local()
-    }
-
-    /// What a manifest says of itself.
-    fn properties(&self, found: &Found, listed: Described, json: &Value) -> Described {
-        let size = found.bytes.len() as u64;
-        let said = listed.size;
-        let own = text(json, "mediaType");
-        let sent = found.media_type.as_ref().map(ToString::to_string);
-        let mut all = Described {
-            digest: found.digest.to_string(),
-            media_type: own.or(sent).or(listed.media_type.clone()),
-            size: Some(size),
-            artifact_type: text(json, "artifactType").or(listed.artifact_type.clone()),
-            subject: text(&json["subject"], "digest"),
-            ..listed
-        };
-        all.annotations.extend(texts(&json["annotations"]));
-        if let Some(said) = said.filter(|said| *said != size) {
-            all.mind(format!("the index says that it has {said} bytes"));
-        }
-        all
     }
 
     /// A manifest that an index lists.
@@ -288,6 +267,27 @@ impl<'a, R: Registry> Reader<'a, R> {
         }
         serde_json::from_slice(&bytes).map_err(|error| error.to_string())
     }
+}
+
+/// What a manifest says of itself.
+fn properties(found: &Found, listed: Described, json: &Value) -> Described {
+    let size = found.bytes.len() as u64;
+    let said = listed.size;
+    let own = text(json, "mediaType");
+    let sent = found.media_type.as_ref().map(ToString::to_string);
+    let mut all = Described {
+        digest: found.digest.to_string(),
+        media_type: own.or(sent).or(listed.media_type.clone()),
+        size: Some(size),
+        artifact_type: text(json, "artifactType").or(listed.artifact_type.clone()),
+        subject: text(&json["subject"], "digest"),
+        ..listed
+    };
+    all.annotations.extend(texts(&json["annotations"]));
+    if let Some(said) = said.filter(|said| *said != size) {
+        all.mind(format!("the index says that it has {said} bytes"));
+    }
+    all
 }
 
 fn layer(descriptor: &Value) -> Layer {

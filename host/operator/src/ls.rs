@@ -7,6 +7,7 @@ use crate::pull;
 use crate::registry::{Access, Opener, Registry};
 use crate::runtime;
 use crate::streams::Streams;
+use crate::terminal::harmless;
 use futures::StreamExt as _;
 use futures::stream;
 use glob::{MatchOptions, Pattern};
@@ -124,7 +125,7 @@ fn asked(args: &Args) -> Result<(Named, Vec<Filter>), Problem> {
             Named::Storage(storage)
         }
         (None, Some(target)) => {
-            let (named, path) = args.location.whole(target)?;
+            let (named, path) = Named::of_whole(target)?;
             filters.extend((!path.is_empty()).then(|| Filter::parse(path)));
             named
         }
@@ -161,8 +162,8 @@ fn list(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Result<
         streams.print(table.lines(streams.screen))?;
     } else {
         // One a line, for other programs.
-        let names = listed.repositories.iter().map(|it| crate::terminal::harmless(&it.name));
-        streams.print(names)?;
+        let lines = listed.repositories.iter().map(|it| harmless(&it.name));
+        streams.print(lines)?;
     }
     Ok(0)
 }

@@ -67,6 +67,31 @@ pub(crate) enum Named {
 }
 
 impl Named {
+    /// A whole registry: one that is named by its host or URL, a data directory or a
+    /// configuration file; and the path that follows a host.
+    ///
+    /// # Errors
+    /// When the text names none.
+    pub(crate) fn of_whole(text: &str) -> Result<(Self, &str), Problem> {
+        let path = Path::new(text);
+        if !is_url(text)
+            && let Some(storage) = Storage::at(path)
+        {
+            return Ok((Self::Storage(storage), ""));
+        }
+        let start = text.find("://").map_or(0, |at| at + "://".len());
+        let rest = text.get(start..).unwrap_or_default();
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if !is_url(text) && host != "localhost" && !host.contains(['.', ':']) || host.is_empty() {
+            return Err(Problem::Usage(format!(
+                "{text} is no registry, no directory and no file: use the form \
+                 registry.example:5000, or name a storage with --directory or --config"
+            )));
+        }
+        let registry = text.get(..start + host.len()).unwrap_or_default();
+        Ok((Self::Registry(registry.to_owned()), path))
+    }
+
     /// A repository as it is called there.
     fn name_of(&self, name: RepositoryName) -> RepositoryName {
         match self {
@@ -122,31 +147,6 @@ impl Location {
         let image = image.map_err(|problem| Problem::Usage(format!("{text}: {problem}")))?;
         let name = named.name_of(image.name);
         Ok((named, Image { name, ..image }))
-    }
-
-    /// A whole registry: one that is named by its host or URL, a data directory or a
-    /// configuration file; and the path that follows a host.
-    ///
-    /// # Errors
-    /// When the text names none.
-    pub(crate) fn whole<'a>(&self, text: &'a str) -> Result<(Named, &'a str), Problem> {
-        let path = Path::new(text);
-        if !is_url(text)
-            && let Some(storage) = Storage::at(path)
-        {
-            return Ok((Named::Storage(storage), ""));
-        }
-        let start = text.find("://").map_or(0, |at| at + "://".len());
-        let rest = text.get(start..).unwrap_or_default();
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if !is_url(text) && host != "localhost" && !host.contains(['.', ':']) || host.is_empty() {
-            return Err(Problem::Usage(format!(
-                "{text} is no registry, no directory and no file: use the form \
-                 registry.example:5000, or name a storage with --directory or --config"
-            )));
-        }
-        let registry = text.get(..start + host.len()).unwrap_or_default();
-        Ok((Named::Registry(registry.to_owned()), path))
     }
 
     /// Who logs in.

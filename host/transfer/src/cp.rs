@@ -101,12 +101,11 @@ impl Side {
     /// Reads one of the command line.
     fn parse(text: &str, storage: Option<&String>, is_target: bool) -> Result<Self, String> {
         let failed = |problem: String| format!("{text}: {problem}");
-        let (place, rest) = match storage {
-            Some(storage) => (Where::Storage(storage.clone()), text),
-            None => {
-                let (registry, rest) = split(text, "cp").map_err(failed)?;
-                (Where::Registry(registry.to_owned()), rest)
-            }
+        let (place, rest) = if let Some(storage) = storage {
+            (Where::Storage(storage.clone()), text)
+        } else {
+            let (registry, rest) = split(text, "cp").map_err(failed)?;
+            (Where::Registry(registry.to_owned()), rest)
         };
         let (name, reference) = if is_target && !rest.contains([':', '@']) {
             let name = RepositoryName::parse(rest);

@@ -44,7 +44,8 @@ pub(super) struct Changed {
 /// A platform, and its images.
 #[derive(Serialize, Debug)]
 pub(super) struct Platform {
-    pub(super) platform: String,
+    #[serde(rename = "platform")]
+    pub(super) name: String,
     /// The digest of the image; none, where an index has none for it.
     pub(super) a: Option<String>,
     pub(super) b: Option<String>,
@@ -115,7 +116,7 @@ fn platforms(a: &Described, b: &Described) -> Vec<Platform> {
             _ => None,
         };
         let digest = |image: Option<&Described>| image.map(|it| it.digest.clone());
-        Platform { platform: name.clone(), a: digest(a), b: digest(b), difference }
+        Platform { name: name.clone(), a: digest(a), b: digest(b), difference }
     };
     names.into_iter().map(compare).collect()
 }

@@ -87,7 +87,7 @@ impl Text {
     }
 
     fn platform(&mut self, depth: usize, platform: &Platform) {
-        let name = shown(&platform.platform);
+        let name = shown(&platform.name);
         let digest =
             |digest: &Option<String>| digest.as_ref().map(|it| format!("{name}  {}", shown(it)));
         match &platform.difference {

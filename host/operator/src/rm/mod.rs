@@ -169,7 +169,7 @@ async fn in_storage(
     let mut all = Outcomes::default();
     for (text, target) in args.targets.iter().zip(targets) {
         let (removed, said) = remove(args, &registry, target, streams).await;
-        all.add(text, removed, said, streams);
+        all.add(text, removed, &said, streams);
     }
     all.end(args, streams)
 }
@@ -188,7 +188,7 @@ async fn in_registries(
             Ok(client) => remove(args, &client, target, streams).await,
             Err(problem) => (Err(Problem::Failed(problem)), Vec::new()),
         };
-        all.add(text, removed, said, streams);
+        all.add(text, removed, &said, streams);
     }
     all.end(args, streams)
 }
@@ -236,10 +236,10 @@ impl Outcomes {
         &mut self,
         target: &str,
         removed: Result<(), Problem>,
-        said: Vec<u8>,
+        said: &[u8],
         streams: &mut Streams<'_>,
     ) {
-        let said = String::from_utf8_lossy(&said);
+        let said = String::from_utf8_lossy(said);
         let mut messages: Vec<String> = said.lines().map(str::to_owned).collect();
         let result = match &removed {
             Ok(()) => "deleted",

@@ -25,9 +25,8 @@ impl Page {
         Self { status, ..Self::new("") }
     }
 
-    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
-        self.headers += &format!("{name}: {value}\r\n");
-        self
+    pub(crate) fn with(self, name: &str, value: &str) -> Self {
+        Self { headers: format!("{}{name}: {value}\r\n", self.headers), ..self }
     }
 
     pub(crate) fn of_length(self, length: usize) -> Self {
