@@ -1,6 +1,7 @@
 //! A user's name and password: as given to a command, and as `docker login` keeps
 //! them.
 
+use crate::doctor::target::Target;
 use crate::password;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,7 @@ use std::process::{Command, Stdio};
 /// The largest `config.json`.
 ///
 /// Limit: bytes of Docker's `config.json`; test: none, it comes from the operator.
-const MAX_CONFIG: u64 = 1024 * 1024;
+pub(crate) const MAX_CONFIG: u64 = 1024 * 1024;
 
 /// The user that a credential helper names when it has no password but a token.
 const TOKEN: &str = "<token>";
@@ -22,6 +23,9 @@ const HUB: &str = "registry-1.docker.io";
 
 /// What `docker login` calls it.
 const HUB_KEY: &str = "index.docker.io";
+
+/// The key under which it keeps the password.
+const HUB_URL: &str = "https://index.docker.io/v1/";
 
 /// A user's name and password.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,7 +73,12 @@ impl Credentials {
 
     /// As the value of an `Authorization` header.
     pub(crate) fn basic(&self) -> String {
-        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
+        format!("Basic {}", self.encoded())
+    }
+
+    /// As Docker's `config.json` has it.
+    pub(crate) fn encoded(&self) -> String {
+        STANDARD.encode(format!("{}:{}", self.user, self.password))
     }
 }
 
@@ -77,6 +86,27 @@ impl Credentials {
 pub(crate) fn directory() -> Option<PathBuf> {
     let given = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
     given.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")))
+}
+
+/// The host and port of a registry on the command line, as passwords are kept for it.
+///
+/// # Errors
+/// When it is no host and no URL.
+pub(crate) fn authority(registry: &str) -> Result<String, String> {
+    registry.parse::<Target>().map(|target| target.authority())
+}
+
+/// What Docker calls a registry: a URL, if it is its own.
+pub(crate) fn key_of(authority: &str) -> &str {
+    if [HUB, HUB_KEY].contains(&authority) { HUB_URL } else { authority }
+}
+
+/// The credential helper that keeps the password of a registry, if one does.
+pub(crate) fn helper_of(config: &Value, authority: &str) -> Option<String> {
+    let named = config["credHelpers"][key_of(authority)].as_str();
+    let named = named.or(config["credHelpers"][authority].as_str());
+    let helper = named.or(config["credsStore"].as_str());
+    helper.filter(|helper| !helper.is_empty()).map(str::to_owned)
 }
 
 /// The password for a registry, if one is kept.
@@ -91,10 +121,8 @@ pub(crate) fn find(directory: &Path, authority: &str) -> Result<Option<Credentia
         Err(error) => return Err(failed(error.to_string())),
     };
     let config: Value = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
-    let helper = config["credHelpers"][authority].as_str().or(config["credsStore"].as_str());
-    let url = if authority == HUB_KEY { "https://index.docker.io/v1/" } else { authority };
-    if let Some(helper) = helper
-        && let Some(found) = ask(helper, url)?
+    if let Some(helper) = helper_of(&config, authority)
+        && let Some(found) = ask(&helper, key_of(authority))?
     {
         return Ok(Some(found));
     }
@@ -112,7 +140,8 @@ pub(crate) fn find(directory: &Path, authority: &str) -> Result<Option<Credentia
 }
 
 /// Whether a key of `auths` is this registry: Docker writes some as URLs.
-fn names(key: &str, authority: &str) -> bool {
+pub(crate) fn names(key: &str, authority: &str) -> bool {
+    let authority = if authority == HUB { HUB_KEY } else { authority };
     let key = key.split_once("://").map_or(key, |(_, rest)| rest);
     key.split('/').next() == Some(authority)
 }

@@ -5,8 +5,9 @@
 
 use crate::client::{Client, Connection};
 use crate::doctor::http::MAX_BODY;
+use crate::image::{Image, split};
+use crate::print::Format;
 use crate::registry::{self, Access, Answer, Opener, Registry, Storage};
-use crate::rm::image::{Image, split};
 use crate::runtime;
 pub use crate::streams::Streams;
 use crate::terminal::harmless;
@@ -84,9 +85,8 @@ pub struct Args {
     /// Read the storage of this configuration file
     #[arg(long, value_name = "config.yml")]
     config: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
     /// Print so many entries at most
     #[arg(long, short = 'n', value_name = "ENTRIES", default_value_t = DEFAULT_LIMIT,
         value_parser = limit)]
@@ -229,7 +229,9 @@ pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
         Ok(Ok(entries)) if entries.is_empty() => {
             say(streams, &format!("{}: there is no history", args.target), status::NOTHING)
         }
-        Ok(Ok(entries)) => print(args.json, &History { name: &name, tag: &tag, entries }, streams),
+        Ok(Ok(entries)) => {
+            print(args.format.is_json(), &History { name: &name, tag: &tag, entries }, streams)
+        }
         Ok(Err(problem)) => say(streams, &format!("{}: {problem}", args.target), status::FAILED),
         Err(error) => say(streams, &error.to_string(), status::FAILED),
     }

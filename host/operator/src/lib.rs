@@ -10,22 +10,34 @@
 //! None of them needs a running Roadstead or wasmtime, so the crate builds and
 //! tests in seconds. `host/src/cli/` offers them as subcommands of `roadstead`.
 
+pub mod cat;
 pub mod cert;
 pub mod client;
 pub mod config;
 pub mod config_file;
 pub mod credentials;
 pub mod date;
+mod described;
+pub mod diff;
 pub mod doctor;
 pub mod du;
 pub mod files;
 pub mod gc;
+pub mod hash;
 pub mod health;
 pub mod history;
 pub mod htpasswd;
+pub mod image;
+pub mod inspect;
+pub mod login;
+pub mod ls;
 mod password;
 pub mod pem;
 pub mod permissions;
+pub mod place;
+pub mod print;
+mod problem;
+pub mod pull;
 pub mod push;
 pub mod registry;
 pub mod rescue;
@@ -35,6 +47,8 @@ pub mod runtime;
 pub mod scrub;
 mod slices;
 mod streams;
+pub mod tag;
+pub mod tags;
 pub mod terminal;
 
 pub use streams::{Output, Streams};

@@ -4,8 +4,9 @@
 use crate::client::{Client, Connection};
 use crate::date::with_time_of_day;
 use crate::doctor::http::MAX_BODY;
+use crate::image::{Image, split};
+use crate::print::Format;
 use crate::registry::{Access, Opener, Registry, Storage};
-use crate::rm::image::{Image, split};
 use crate::runtime;
 use crate::slices;
 pub use crate::streams::Streams;
@@ -85,9 +86,8 @@ struct Place {
     /// Look at the storage of this configuration file
     #[arg(long, value_name = "config.yml")]
     config: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
     /// How many seconds each request may take
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
@@ -160,11 +160,11 @@ pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
         if let Some(storage) = place.storage() {
             let registry = opener.open(&storage, Access::Read).await;
             let registry = registry.map_err(|error| format!("{error:#}"))?;
-            return answer(&registry, &asked, place.json).await;
+            return answer(&registry, &asked, place.format.is_json()).await;
         }
         let (Asked::List(at) | Asked::Explain(at, ..)) = &asked;
         let client = Client::new(at, &place.connection, user, limit)?;
-        answer(&client, &asked, place.json).await
+        answer(&client, &asked, place.format.is_json()).await
     });
     let (text, status) = match said {
         Ok(Ok(said)) => said,

@@ -1,6 +1,7 @@
 //! What commands read and write.
 
-use crate::terminal::harmless;
+use crate::problem::Problem;
+use crate::terminal::{Screen, harmless};
 use std::io::{self, ErrorKind, Read, Write};
 
 /// What a command reads and writes.
@@ -11,6 +12,8 @@ pub struct Streams<'a> {
     pub output: &'a mut dyn Write,
     /// For what could not be done, and why.
     pub errors: &'a mut dyn Write,
+    /// What `output` is.
+    pub screen: Screen,
 }
 
 impl Streams<'_> {
@@ -18,6 +21,31 @@ impl Streams<'_> {
     pub fn say(&mut self, command: &str, problem: &str) {
         // If this fails too, there is nowhere else to report it.
         let _ = writeln!(self.errors, "{command}: {}", harmless(problem));
+    }
+
+    /// Writes lines to the output.
+    ///
+    /// # Errors
+    /// When it cannot be written to.
+    pub(crate) fn print<T: AsRef<str>>(
+        &mut self,
+        lines: impl IntoIterator<Item = T>,
+    ) -> io::Result<()> {
+        for line in lines {
+            writeln!(self.output, "{}", line.as_ref())?;
+        }
+        self.output.flush()
+    }
+
+    /// The exit status of a command, whose problem is said.
+    pub(crate) fn end(&mut self, command: &str, result: Result<u8, Problem>) -> u8 {
+        match result {
+            Ok(status) => status,
+            Err(problem) => {
+                self.say(command, problem.text());
+                problem.status()
+            }
+        }
     }
 }
 

@@ -93,8 +93,12 @@ impl Machine {
             default_root: self.path("data"),
         };
         let (mut output, mut errors) = (Vec::new(), Vec::new());
-        let mut streams =
-            Streams { input: &mut &b""[..], output: &mut output, errors: &mut errors };
+        let mut streams = Streams {
+            input: &mut &b""[..],
+            output: &mut output,
+            errors: &mut errors,
+            screen: roadstead_operator::terminal::Screen::None,
+        };
         let status = run(&args, &start, &mut streams);
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Outcome { status, output: text(output), errors: text(errors) }

@@ -24,8 +24,12 @@ fn du(arguments: &[&str]) -> (u8, String, String) {
     let args = Cli::try_parse_from([first, arguments].concat());
     let args = args.unwrap_or_else(|error| panic!("{error}")).args;
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let mut streams =
-        Streams { input: &mut &b"secret"[..], output: &mut output, errors: &mut errors };
+    let mut streams = Streams {
+        input: &mut &b"secret"[..],
+        output: &mut output,
+        errors: &mut errors,
+        screen: roadstead_operator::terminal::Screen::None,
+    };
     let status = run(&args, &Local, &mut Display::nothing(), &mut streams);
     (status, String::from_utf8(output).unwrap(), String::from_utf8(errors).unwrap())
 }

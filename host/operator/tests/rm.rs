@@ -181,8 +181,12 @@ fn rm(arguments: &[&str]) -> (u8, String, String) {
     let args = Cli::try_parse_from([&nowhere[..], config, arguments].concat());
     let args = args.unwrap_or_else(|error| panic!("{error}")).args;
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let mut streams =
-        Streams { input: &mut &b"secret"[..], output: &mut output, errors: &mut errors };
+    let mut streams = Streams {
+        input: &mut &b"secret"[..],
+        output: &mut output,
+        errors: &mut errors,
+        screen: roadstead_operator::terminal::Screen::None,
+    };
     let status = run(&args, &Local, &mut streams);
     (status, String::from_utf8(output).unwrap(), String::from_utf8(errors).unwrap())
 }
@@ -315,4 +319,20 @@ fn mistakes_are_explained() {
         assert_eq!(status, 2);
         assert!(problem.contains(expected), "{problem}");
     }
+}
+
+#[test]
+fn json_says_what_became_of_each_target() {
+    let fake = Fake::start(THIS, &[("a", 1), ("b", 1)]);
+    let at = |tag: &str| format!("127.0.0.1:{}/team/app:{tag}", fake.port);
+    let (status, said, problem) = rm(&["-o", "json", &at("a"), &at("none")]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((status, fake.tags()), (3, vec!["b".to_owned()]), "{problem}");
+    let results: Vec<_> = said["targets"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        (&results[0]["target"], &results[0]["result"]),
+        (&at("a").into(), &"deleted".into())
+    );
+    assert_eq!(results[1]["result"], "missing");
+    assert!(results[0]["messages"][0].as_str().unwrap().contains(&digest(1)), "{said}");
 }

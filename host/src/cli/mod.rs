@@ -19,10 +19,10 @@ use program::FILE_VARIABLE;
 use roadstead_config::{Config, Given, Settings, manual};
 use roadstead_embedded::COMPONENT;
 use roadstead_operator::{
-    Output, cert, config, config_file, doctor, du, gc, health, history, htpasswd, rescue,
-    retention, rm,
+    Output, cat, cert, config, config_file, diff, doctor, du, gc, health, history, htpasswd,
+    inspect, login, ls, rescue, retention, rm, tag, tags,
 };
-use roadstead_transfer::{export, import, inventory, key, mirror};
+use roadstead_transfer::{cp, export, import, inventory, key, mirror};
 use sources::Sources;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
@@ -70,8 +70,11 @@ enum Command {
     Gc(gc::Args),
     #[command(name = "garbage-collect")]
     GarbageCollect(gc::DistributionArgs),
+    Cat(cat::Args),
     Cert(cert::Args),
     Config(config::Args),
+    Cp(Box<cp::Args>),
+    Diff(diff::Args),
     Doctor(doctor::Args),
     Du(du::Args),
     Export(Box<export::Args>),
@@ -95,8 +98,12 @@ enum Command {
     History(history::Args),
     Htpasswd(htpasswd::Args),
     Import(Box<import::Args>),
+    Inspect(inspect::Args),
     Inventory(inventory::Args),
     Key(key::Args),
+    Login(login::Args),
+    Logout(login::LogoutArgs),
+    Ls(ls::Args),
     Mirror(Box<mirror::Args>),
     /// Put back what a loss of power took away, from the journal of a directory that is not
     /// served
@@ -108,6 +115,8 @@ enum Command {
     Retention(retention::Args),
     Rm(rm::Args),
     Scrub(roadstead_operator::scrub::Args),
+    Tag(tag::Args),
+    Tags(tags::Args),
 }
 
 /// Runs the command line, and returns the exit status. `compiled` is what
@@ -183,8 +192,25 @@ fn run(commit: Option<&'static str>) -> anyhow::Result<ExitCode> {
         Command::Rm(args) => return Ok(storage::rm(&args)),
         Command::History(args) => return Ok(storage::history(&args)),
         Command::Du(args) => return Ok(storage::du(&args)),
+        command => return Ok(on_images(&command)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a command on images.
+fn on_images(command: &Command) -> ExitCode {
+    match command {
+        Command::Cat(args) => storage::cat(args),
+        Command::Cp(args) => storage::cp(args),
+        Command::Diff(args) => storage::diff(args),
+        Command::Inspect(args) => storage::inspect(args),
+        Command::Login(args) => storage::login(args),
+        Command::Logout(args) => storage::logout(args),
+        Command::Ls(args) => storage::ls(args),
+        Command::Tag(args) => storage::tag(args),
+        Command::Tags(args) => storage::tags(args),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// Manages a file of users.

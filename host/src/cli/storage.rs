@@ -10,9 +10,13 @@ use roadstead_config::{AccessFormat, LogFormat, LogLevel};
 use roadstead_directory::{self as directory, Directory, Recovered};
 use roadstead_operator::gc::Display;
 use roadstead_operator::registry::{Access, Opener, Storage};
-use roadstead_operator::{Output, Streams, config, du, history, rescue, retention, rm};
-use roadstead_transfer::{export, import, inventory, key, mirror};
-use std::io::{Write, stderr, stdin};
+use roadstead_operator::terminal::Screen;
+use roadstead_operator::{
+    Output, Streams, cat, config, diff, du, history, inspect, login, ls, rescue, retention, rm,
+    tag, tags,
+};
+use roadstead_transfer::{cp, export, import, inventory, key, mirror};
+use std::io::{Write, stderr, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -77,10 +81,59 @@ pub(super) fn key(args: &key::Args) -> ExitCode {
     with_streams(|streams| key::run(args, streams))
 }
 
+/// Writes a content, and ends when nobody reads it any more.
+pub(super) fn cat(args: &cat::Args) -> ExitCode {
+    with_output(&mut stdout(), |streams| cat::run(args, &Storages, streams))
+}
+
+/// Copies an image.
+pub(super) fn cp(args: &cp::Args) -> ExitCode {
+    with_streams(|streams| cp::run(args, &Storages, streams))
+}
+
+/// Compares two images.
+pub(super) fn diff(args: &diff::Args) -> ExitCode {
+    with_streams(|streams| diff::run(args, &Storages, streams))
+}
+
+/// Shows what a reference leads to.
+pub(super) fn inspect(args: &inspect::Args) -> ExitCode {
+    with_streams(|streams| inspect::run(args, &Storages, streams))
+}
+
+/// Logs in to a registry.
+pub(super) fn login(args: &login::Args) -> ExitCode {
+    with_streams(|streams| login::run(args, streams))
+}
+
+/// Forgets a login.
+pub(super) fn logout(args: &login::LogoutArgs) -> ExitCode {
+    with_streams(|streams| login::run_logout(args, streams))
+}
+
+/// Lists repositories.
+pub(super) fn ls(args: &ls::Args) -> ExitCode {
+    with_streams(|streams| ls::run(args, &Storages, streams))
+}
+
+/// Makes further tags.
+pub(super) fn tag(args: &tag::Args) -> ExitCode {
+    with_streams(|streams| tag::run(args, &Storages, streams))
+}
+
+/// Lists tags.
+pub(super) fn tags(args: &tags::Args) -> ExitCode {
+    with_streams(|streams| tags::run(args, &Storages, streams))
+}
+
 /// Runs a command on the standard streams; what it returns is the exit status.
 fn with_streams(run: impl FnOnce(&mut Streams<'_>) -> u8) -> ExitCode {
-    let mut streams =
-        Streams { input: &mut stdin(), output: &mut Output::standard(), errors: &mut stderr() };
+    with_output(&mut Output::standard(), run)
+}
+
+fn with_output(output: &mut dyn Write, run: impl FnOnce(&mut Streams<'_>) -> u8) -> ExitCode {
+    let screen = Screen::of_standard_output();
+    let mut streams = Streams { input: &mut stdin(), output, errors: &mut stderr(), screen };
     let status = run(&mut streams);
     log::finish();
     ExitCode::from(status)

@@ -84,6 +84,16 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
         }
     }
 
+    /// Has blobs mounted from another repository of the target, which holds all of them.
+    pub(crate) fn mount_from(&self, holder: &RepositoryName) {
+        let manifests = self.inventory.repositories.values().flat_map(|it| it.manifests.values());
+        let mut holders = self.holders.borrow_mut();
+        for digest in manifests.flat_map(|manifest| &manifest.blobs) {
+            let held = Rc::new(Mutex::new(Holder::Held(holder.clone())));
+            holders.insert(digest.clone(), held);
+        }
+    }
+
     /// How much was done.
     pub(crate) fn totals(self) -> Totals {
         self.totals.into_inner()

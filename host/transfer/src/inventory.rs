@@ -2,12 +2,12 @@
 
 use crate::place::Reach;
 use crate::progress::Progress;
-use crate::requests;
 use crate::select::Choice;
 use crate::source::{Origin, Source};
 use crate::summary::Report;
 use crate::walk::{Walk, Wanted};
 use roadstead_archive::Inventory;
+use roadstead_operator::pull;
 use roadstead_operator::registry::{Access, Opener};
 use roadstead_operator::{Streams, files, runtime};
 use std::path::Path;
@@ -46,7 +46,7 @@ pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
 async fn print(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Result<u8, String> {
     let user = args.reach.connection.credentials(streams.input)?;
     let registry = args.reach.open(&args.choice.source, Access::Read, user, opener).await?;
-    requests::ping(&registry).await?;
+    pull::ping(&registry).await?;
     let source = Source::new(Origin::Registry(&registry));
     let wanted = Wanted { platforms: Vec::new(), referrers: true, parallel: args.reach.parallel() };
     let progress = Progress::new(&Report::default());

@@ -1,6 +1,6 @@
 //! Moves images: [`import`] from archives into a registry or a storage, [`export`] the other
-//! way, [`mirror`] from one registry into another. [`inventory`] says what one side has, and
-//! [`key`] makes the keys that inventories are signed with.
+//! way, [`mirror`] from one registry into another, [`cp`] one image. [`inventory`] says what one side
+//! has, and [`key`] makes the keys that inventories are signed with.
 //!
 //! Every move has the same steps. What there is becomes an
 //! [`Inventory`](roadstead_archive::Inventory) (`walk.rs` reads a registry's,
@@ -8,6 +8,7 @@
 //! (`source.rs`), and pushed into a registry (`copy.rs`), or written to files by a plan
 //! (`write.rs`). Names are given last: a tag is there when all that it leads to is.
 
+pub mod cp;
 pub mod export;
 pub mod import;
 pub mod inventory;
@@ -15,12 +16,10 @@ pub mod key;
 pub mod mirror;
 
 mod copy;
-mod hash;
 mod naming;
 mod needs;
 mod place;
 mod progress;
-mod requests;
 mod select;
 mod source;
 mod summary;

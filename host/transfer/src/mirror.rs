@@ -6,7 +6,6 @@ use crate::copy::{Copy, How};
 use crate::naming::{Naming, Origin as Named};
 use crate::place::Reach;
 use crate::progress::Progress;
-use crate::requests;
 use crate::select::{Repositories, Selection, or_everything};
 use crate::source::{Origin, Source};
 use crate::summary::{Outcome, Report, Summary, Totals};
@@ -14,6 +13,7 @@ use crate::walk::{Platform, Unread, Walk, Wanted};
 use list::Entry;
 use roadstead_archive::{Inventory, Repository};
 use roadstead_oci::RepositoryName;
+use roadstead_operator::pull;
 use roadstead_operator::registry::{Access, Opener, Registry};
 use roadstead_operator::{Streams, runtime};
 use std::collections::BTreeMap;
@@ -106,7 +106,7 @@ async fn mirror(
     Reach::begin(&args.target, args.dry_run)?;
     let access = Access::of(args.dry_run);
     let target = args.reach.open(&args.target, access, user, opener).await?;
-    requests::ping(&target).await?;
+    pull::ping(&target).await?;
     let progress = Progress::new(&args.report);
     let summary = Summary { dry_run: args.dry_run, images: Vec::new(), totals: Totals::default() };
     let mut mirror =
@@ -143,7 +143,7 @@ impl<T: Registry> Mirror<'_, T> {
         let Self { args, target, progress, .. } = *self;
         let user = entry.user.clone();
         let registry = args.reach.open(&entry.source, Access::Read, user, opener).await?;
-        requests::ping(&registry).await?;
+        pull::ping(&registry).await?;
         let directory = Reach::directory(&entry.source, opener);
         let source = Source::new(Origin::Registry(&registry)).in_directory(directory);
         let parallel = args.reach.parallel();

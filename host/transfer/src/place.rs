@@ -4,29 +4,12 @@ use http::{Request, Response};
 use roadstead_operator::client::{Client, Connection};
 use roadstead_operator::credentials::Credentials;
 use roadstead_operator::gc::is_url;
+pub(crate) use roadstead_operator::place::Place;
 use roadstead_operator::registry::{
     Access, Content, Incoming, Opener, Registry, Storage, Unanswered,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// A registry, wherever it is.
-#[derive(Debug)]
-pub(crate) enum Place<R> {
-    /// At a URL.
-    Url(Box<Client>),
-    /// In this process.
-    Here(R),
-}
-
-impl<R: Registry> Registry for Place<R> {
-    async fn exchange(&self, request: Request<Content>) -> Result<Response<Incoming>, Unanswered> {
-        match self {
-            Self::Url(client) => client.exchange(request).await,
-            Self::Here(registry) => registry.exchange(request).await,
-        }
-    }
-}
 
 /// The registry of a source that is none.
 #[derive(Debug)]
@@ -116,6 +99,20 @@ impl Reach {
         opener.directory(&storage)
     }
 
+    /// The registry of a host or URL.
+    ///
+    /// # Errors
+    /// When it is malformed, and when a file of CAs cannot be read.
+    pub(crate) fn ask<R>(
+        &self,
+        registry: &str,
+        user: Option<Credentials>,
+    ) -> Result<Place<R>, String> {
+        let limit = Duration::from_secs(self.timeout);
+        let client = Client::new(registry, &self.connection, user, limit)?;
+        Ok(Place::Url(Box::new(client)))
+    }
+
     /// The registry at a URL, or over a storage.
     ///
     /// # Errors
@@ -129,9 +126,7 @@ impl Reach {
     ) -> Result<Place<O::Registry>, String> {
         let path = Path::new(text);
         if is_registry(text) {
-            let limit = Duration::from_secs(self.timeout);
-            let client = Client::new(text, &self.connection, user, limit)?;
-            return Ok(Place::Url(Box::new(client)));
+            return self.ask(text, user);
         }
         if user.is_some() {
             return Err(format!("--user is for a registry's URL, and {text} is none"));

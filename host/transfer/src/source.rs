@@ -1,13 +1,13 @@
 //! Where contents come from: a registry, or archives. A content is a stream of pieces, for
 //! which the caller must poll [`Reading::pump`].
 
-use crate::requests;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use roadstead_archive::{Part, Set};
 use roadstead_oci::{Digest, Reference, RepositoryName};
+use roadstead_operator::pull;
 use roadstead_operator::registry::{Outgoing, Registry};
 use roadstead_storage::Key;
 use std::cell::RefCell;
@@ -145,7 +145,7 @@ impl<'a, R: Registry> Source<'a, R> {
         let found = match &self.origin {
             Origin::Registry(registry) => {
                 let reference = Reference::Digest(digest.clone());
-                let found = requests::manifest(*registry, repository, &reference).await?;
+                let found = pull::manifest(*registry, repository, &reference).await?;
                 found.map(|found| found.bytes)
             }
             Origin::Archives(set) => set.manifest(digest).map_err(|error| error.to_string())?,
@@ -172,7 +172,7 @@ impl<'a, R: Registry> Source<'a, R> {
                 let registry = *registry;
                 Box::pin(async move {
                     let reference = Reference::Digest(digest.clone());
-                    let found = requests::manifest(registry, repository, &reference).await;
+                    let found = pull::manifest(registry, repository, &reference).await;
                     match found.and_then(|it| it.ok_or_else(|| format!("{digest} is gone"))) {
                         Ok(found) => whole(found.bytes, range, sender).await,
                         Err(problem) => fail(sender, problem).await,
@@ -293,7 +293,7 @@ async fn from_registry(
     let (mut at, mut cuts) = (range.start, 0);
     while at < range.end {
         let before = at;
-        let problem = match requests::blob(registry, repository, digest, at).await {
+        let problem = match pull::blob(registry, repository, digest, at).await {
             Ok(response) => {
                 let mut body = response.into_body();
                 loop {

@@ -161,6 +161,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// One without a file.
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        Self { json, summary: None, quiet }
+    }
+
     /// Whether progress is not shown.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet

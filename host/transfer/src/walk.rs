@@ -2,15 +2,15 @@
 //! them, and their blobs.
 
 use crate::DEPTH;
-use crate::hash::digest_of;
 use crate::needs;
-use crate::requests::{self, Found};
 use crate::select::{Repositories, Selection, What};
 use crate::source::Source;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use roadstead_archive::{Content, Inventory, Manifest as Entry, Repository};
-use roadstead_oci::{Digest, Manifest, Reference, RepositoryName, Tag, Target};
+use roadstead_oci::{Descriptor, Digest, Manifest, Reference, RepositoryName, Tag, Target};
+use roadstead_operator::hash::digest_of;
+use roadstead_operator::pull::{self, Found};
 use roadstead_operator::registry::Registry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -106,7 +106,7 @@ impl<'a, R: Registry> Walk<'a, R> {
         let mut chosen: BTreeMap<RepositoryName, Vec<&What>> = BTreeMap::new();
         let is_pattern = |it: &&Selection| matches!(it.repositories, Repositories::Matching(_));
         let catalog = if selections.iter().any(|it| is_pattern(&it)) {
-            requests::repositories(self.registry).await?
+            pull::repositories(self.registry).await?.unwrap_or_default()
         } else {
             Vec::new()
         };
@@ -135,7 +135,7 @@ impl<'a, R: Registry> Walk<'a, R> {
         let mut work = Work::default();
         let listed = whats.iter().any(|what| what.needs_list());
         let tags = if listed || self.wanted.referrers {
-            match requests::tags(self.registry, name).await {
+            match pull::tags(self.registry, name).await {
                 Ok(tags) => tags,
                 Err(problem) => {
                     self.not_read(name.as_str(), &problem);
@@ -187,10 +187,10 @@ impl<'a, R: Registry> Walk<'a, R> {
         let mut repository = Repository::default();
         let (registry, referrers) = (self.registry, self.wanted.referrers);
         let one = async |reference: Reference, why: Why| {
-            let found = requests::manifest(registry, name, &reference).await;
+            let found = pull::manifest(registry, name, &reference).await;
             let known = match &found {
                 Ok(Some(found)) if referrers => {
-                    requests::referrers(registry, name, &found.digest).await
+                    pull::referrers(registry, name, &found.digest).await
                 }
                 _ => Ok(None),
             };
@@ -249,14 +249,14 @@ impl<'a, R: Registry> Walk<'a, R> {
         work: &mut Work,
         why: Why,
         found: Found,
-        referrers: Option<Vec<Digest>>,
+        referrers: Option<Vec<Descriptor>>,
     ) -> Result<Option<Digest>, String> {
         let original = found.digest.clone();
         let Some(found) = self.chosen(work, &why, found)? else { return Ok(None) };
         let digest = found.digest.clone();
         // Of an index that was made of it, they are no referrers.
         if digest == original {
-            referrers.into_iter().flatten().for_each(|it| work.add(it, Why::Named));
+            referrers.into_iter().flatten().for_each(|it| work.add(it.digest, Why::Named));
         }
         self.take(repository, work, why, found)?;
         Ok(Some(digest))

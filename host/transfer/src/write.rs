@@ -4,7 +4,6 @@
 mod check;
 mod layout;
 
-use crate::hash::Hash;
 use crate::progress::Progress;
 use crate::source::{Reading, Source};
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use roadstead_archive::{Body, Inventory, Member, Plan, Volume};
 use roadstead_oci::Digest;
+use roadstead_operator::hash::Hash;
 use roadstead_operator::registry::Registry;
 use std::collections::VecDeque;
 use std::ffi::OsString;

@@ -7,6 +7,7 @@ mod commands;
 #[path = "../../operator/tests/content/mod.rs"]
 #[allow(dead_code, reason = "it belongs to the tests of other commands too")]
 mod content;
+mod copies;
 mod cuts;
 mod interrupted;
 #[path = "../../operator/tests/local/mod.rs"]

@@ -4,12 +4,13 @@ use crate::content::Content;
 use crate::local::Local;
 use clap::Parser;
 use roadstead_operator::Streams;
-use roadstead_transfer::{export, import, inventory, key, mirror};
+use roadstead_transfer::{cp, export, import, inventory, key, mirror};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 #[derive(Parser)]
 enum Cli {
+    Cp(Box<cp::Args>),
     Import(Box<import::Args>),
     Export(Box<export::Args>),
     Inventory(inventory::Args),
@@ -27,8 +28,14 @@ pub(crate) fn run(arguments: &[&str]) -> (u8, String, String) {
     let words = [&["roadstead"], &arguments[..1], nowhere, &arguments[1..]].concat();
     let command = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let mut streams = Streams { input: &mut &b""[..], output: &mut output, errors: &mut errors };
+    let mut streams = Streams {
+        input: &mut &b""[..],
+        output: &mut output,
+        errors: &mut errors,
+        screen: roadstead_operator::terminal::Screen::None,
+    };
     let status = match command {
+        Cli::Cp(args) => cp::run(&args, &Local, &mut streams),
         Cli::Import(args) => import::run(&args, &Local, &mut streams),
         Cli::Export(args) => export::run(&args, &Local, &mut streams),
         Cli::Inventory(args) => inventory::run(&args, &Local, &mut streams),

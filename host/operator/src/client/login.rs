@@ -6,7 +6,7 @@ use crate::doctor::challenge::Challenge;
 use crate::doctor::http;
 use crate::doctor::target::Target;
 use crate::push;
-use crate::registry::{Content, Unanswered};
+use crate::registry::{Content, Registry as _, Unanswered, refusal};
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use bytes::Bytes;
@@ -60,6 +60,11 @@ impl Login {
         known.get(&Scope::of(request)).or_else(|| known.get(&Scope::default())).cloned()
     }
 
+    /// Whether something was accepted.
+    fn is_known(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Remembers what was accepted.
     pub(super) fn keep<T>(&self, request: &Request<T>, authorization: String) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,6 +111,24 @@ impl Client {
             format!("the registry asks for a login: docker login {authority}, or --user NAME")
         })?;
         Ok(user.basic())
+    }
+
+    /// Tries the login of this client's user, also at a registry that answers without one.
+    ///
+    /// # Errors
+    /// When the registry refuses it, or is none.
+    pub(crate) async fn try_login(&self) -> Result<(), String> {
+        let ask = || Request::get("/v2/").body(Bytes::new()).map_err(|error| error.to_string());
+        let mut answer = self.request(ask()?, http::MAX_BODY).await?;
+        if let Some(user) = self.user.as_ref().filter(|_| !self.login.is_known()) {
+            // It did not ask for a login, but may look at one.
+            self.login.keep(&ask()?, user.basic());
+            answer = self.request(ask()?, http::MAX_BODY).await?;
+        }
+        match answer.status {
+            StatusCode::OK => Ok(()),
+            _ => Err(format!("there is no registry: GET /v2/ is answered {}", refusal(&answer))),
+        }
     }
 
     /// Asks the token service of a challenge for a token. The password goes nowhere

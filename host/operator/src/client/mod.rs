@@ -68,6 +68,11 @@ impl Connection {
         Credentials::of_user(self.user.as_deref(), self.password_stdin, input)
     }
 
+    /// One whose user is given otherwise.
+    pub(crate) fn new(ca: Vec<PathBuf>, docker_directory: PathBuf) -> Self {
+        Self { user: None, password_stdin: false, ca, docker_directory, docker_config: None }
+    }
+
     /// The same for a command that may look at a storage, where a user means nothing.
     ///
     /// # Errors

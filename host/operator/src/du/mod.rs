@@ -6,6 +6,7 @@ mod table;
 
 use crate::client::{Client, Connection};
 use crate::gc::{Display, is_url};
+use crate::print::Format;
 use crate::registry::{Access, Opener, Registry, Storage};
 use crate::runtime;
 use crate::slices;
@@ -67,9 +68,8 @@ pub struct Args {
     /// Add up what has the first N components of the name in common
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_DEPTH))]
     depth: Option<u64>,
-    /// Print JSON, with sizes in bytes
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
     #[command(flatten)]
     connection: Connection,
 }
@@ -119,7 +119,7 @@ pub fn run(
         Err(error) => return say(streams, &format!("{error:#}"), status::FAILED),
     };
     let usage = sums.add_up(quotas);
-    let text = if args.json { usage.json() } else { usage.text() };
+    let text = if args.format.is_json() { usage.json() } else { usage.text() };
     match writeln!(streams.output, "{text}").and_then(|()| streams.output.flush()) {
         Ok(()) => 0,
         Err(error) => say(streams, &error.to_string(), status::FAILED),

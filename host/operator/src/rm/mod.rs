@@ -1,17 +1,19 @@
 //! `roadstead rm`: deletes tags, manifests and whole repositories of a registry, or of a
 //! storage that nobody serves.
 
-pub(crate) mod image;
 mod removal;
 
 use crate::client::{Client, Connection};
 use crate::credentials::Credentials;
+use crate::image::{self, Image};
+use crate::print::{Format, json};
+use crate::problem::{Problem, status};
 use crate::registry::{Access, Opener, Registry, Storage};
 use crate::runtime;
 pub use crate::streams::Streams;
-use image::Image;
 use removal::Removal;
 use roadstead_oci::RepositoryName;
+use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime::Builder;
@@ -73,34 +75,14 @@ pub struct Args {
     /// Say what would be deleted, and delete nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
+    #[command(flatten)]
+    format: Format,
     /// How many seconds each request may take
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
     timeout: u64,
     #[command(flatten)]
     connection: Connection,
-}
-
-/// The exit statuses.
-mod status {
-    pub(super) const FAILED: u8 = 1;
-    pub(super) const USAGE: u8 = 2;
-    pub(super) const MISSING: u8 = 3;
-}
-
-/// Why a target was not deleted.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Problem {
-    /// It is not there.
-    Missing(String),
-    /// Anything else.
-    Failed(String),
-}
-
-impl From<String> for Problem {
-    fn from(text: String) -> Self {
-        Self::Failed(text)
-    }
 }
 
 /// What is to be deleted.
@@ -184,12 +166,12 @@ async fn in_storage(
         Ok(registry) => registry,
         Err(error) => return say(streams, &format!("{error:#}"), status::FAILED),
     };
-    let mut result = 0;
+    let mut all = Outcomes::default();
     for (text, target) in args.targets.iter().zip(targets) {
-        let removed = remove(args, &registry, target, streams).await;
-        result = worse(result, outcome(text, removed, streams));
+        let (removed, said) = remove(args, &registry, target, streams).await;
+        all.add(text, removed, &said, streams);
     }
-    result
+    all.end(args, streams)
 }
 
 async fn in_registries(
@@ -199,45 +181,95 @@ async fn in_registries(
     streams: &mut Streams<'_>,
 ) -> u8 {
     let limit = Duration::from_secs(args.timeout);
-    let mut result = 0;
+    let mut all = Outcomes::default();
     for (text, target) in args.targets.iter().zip(targets) {
         let registry = target.registry.as_deref().unwrap_or_default();
-        let removed = match Client::new(registry, &args.connection, user.cloned(), limit) {
+        let (removed, said) = match Client::new(registry, &args.connection, user.cloned(), limit) {
             Ok(client) => remove(args, &client, target, streams).await,
-            Err(problem) => Err(Problem::Failed(problem)),
+            Err(problem) => (Err(Problem::Failed(problem)), Vec::new()),
         };
-        result = worse(result, outcome(text, removed, streams));
+        all.add(text, removed, &said, streams);
     }
-    result
+    all.end(args, streams)
 }
 
+/// Deletes a target. What is said of it is printed, or returned if it is for JSON.
 async fn remove(
     args: &Args,
     registry: &impl Registry,
     target: &Target,
     streams: &mut Streams<'_>,
-) -> Result<(), Problem> {
+) -> (Result<(), Problem>, Vec<u8>) {
+    let mut said = Vec::new();
     let mut removal = Removal {
         client: registry,
         at: target.registry.as_ref().map(|at| format!("{at}/")).unwrap_or_default(),
         flags: args.flags(),
         dry_run: args.dry_run,
-        output: streams.output,
+        output: if args.format.is_json() { &mut said } else { streams.output },
     };
-    match &target.what {
+    let removed = match &target.what {
         What::Image(image) => removal.image(image).await,
         What::Repository(name) => removal.repository(name).await,
+    };
+    (removed, said)
+}
+
+/// What became of a target, as it is printed as JSON.
+#[derive(Serialize, Debug)]
+struct Outcome {
+    target: String,
+    result: &'static str,
+    /// What else there is to say, a line each.
+    messages: Vec<String>,
+}
+
+/// What became of all targets.
+#[derive(Default)]
+struct Outcomes {
+    outcomes: Vec<Outcome>,
+    status: u8,
+}
+
+impl Outcomes {
+    fn add(
+        &mut self,
+        target: &str,
+        removed: Result<(), Problem>,
+        said: &[u8],
+        streams: &mut Streams<'_>,
+    ) {
+        let said = String::from_utf8_lossy(said);
+        let mut messages: Vec<String> = said.lines().map(str::to_owned).collect();
+        let result = match &removed {
+            Ok(()) => "deleted",
+            Err(Problem::Missing(_)) => "missing",
+            Err(_) => "failed",
+        };
+        messages.extend(removed.as_ref().err().map(|problem| problem.text().to_owned()));
+        self.outcomes.push(Outcome { target: target.to_owned(), result, messages });
+        let removed = removed.map(|()| 0).map_err(|problem| problem.of(target));
+        self.status = worse(self.status, streams.end("rm", removed));
+    }
+
+    /// Prints them if that is asked for, and returns the exit status.
+    fn end(self, args: &Args, streams: &mut Streams<'_>) -> u8 {
+        if !args.format.is_json() {
+            return self.status;
+        }
+        let all = Targets { dry_run: args.dry_run, targets: self.outcomes };
+        let printed = json(&all).and_then(|text| Ok(streams.print([text])?));
+        streams.end("rm", printed.map(|()| self.status))
     }
 }
 
-/// The status of a target.
-fn outcome(target: &str, removed: Result<(), Problem>, streams: &mut Streams<'_>) -> u8 {
-    let (problem, status) = match removed {
-        Ok(()) => return 0,
-        Err(Problem::Missing(problem)) => (problem, status::MISSING),
-        Err(Problem::Failed(problem)) => (problem, status::FAILED),
-    };
-    say(streams, &format!("{target}: {problem}"), status)
+/// All that is printed as JSON.
+#[derive(Serialize, Debug)]
+#[serde(rename_all = "camelCase")]
+struct Targets {
+    /// Whether nothing was deleted.
+    dry_run: bool,
+    targets: Vec<Outcome>,
 }
 
 /// The status of several targets: a failure counts more than something that was not there.

@@ -1,8 +1,8 @@
 //! The requests that delete, to this registry and to others.
 
-use super::Problem;
-use super::image::Image;
 use crate::doctor::http::MAX_BODY;
+use crate::image::Image;
+use crate::problem::Problem;
 use crate::registry::{Answer, Registry, json, message};
 use ::http::{Method, StatusCode};
 use bytes::Bytes;

@@ -4,14 +4,14 @@
 //! them after its wait, like all blobs that no manifest refers to.
 
 use super::Copy;
-use crate::hash::digest_of;
-use crate::requests;
 use crate::source::{self, Reading};
 use crate::summary::Problem;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use roadstead_archive::{Part, Piece, Set};
 use roadstead_oci::{Digest, Manifest, RepositoryName};
+use roadstead_operator::hash::digest_of;
+use roadstead_operator::pull;
 use roadstead_operator::push;
 use roadstead_operator::registry::Registry;
 
@@ -119,7 +119,7 @@ impl<S: Registry, T: Registry> Copy<'_, S, T> {
         digest: &Digest,
     ) -> Option<Bytes> {
         self.volumes()?;
-        let response = requests::blob(self.target, name, digest, 0).await.ok()?;
+        let response = pull::blob(self.target, name, digest, 0).await.ok()?;
         let body = Limited::new(response.into_body(), Manifest::MAX_SIZE);
         let bytes = body.collect().await.ok()?.to_bytes();
         let found = digest_of(digest.algorithm(), &bytes).ok()?;

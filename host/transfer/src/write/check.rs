@@ -1,9 +1,9 @@
 //! How far a file agrees with a plan.
 
 use super::Writing;
-use crate::hash::Hash;
 use roadstead_archive::{Body, Member, Plan, Volume};
 use roadstead_oci::Digest;
+use roadstead_operator::hash::Hash;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;

@@ -1,9 +1,9 @@
 //! An OCI layout as a directory: each member of the plan is a file. The index comes last.
 
 use super::{Contents, Failure, Writing, check};
-use crate::hash::Hash;
 use bytes::Bytes;
 use roadstead_archive::{Body, Member, Volume};
+use roadstead_operator::hash::Hash;
 use roadstead_operator::registry::Registry;
 use std::fs::File;
 use std::io::{self, Write as _};

@@ -4,14 +4,30 @@ use roadstead_oci::{Reference, RepositoryName};
 
 /// A tag or a manifest of a registry.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Image {
-    pub(crate) name: RepositoryName,
-    pub(crate) reference: Reference,
+pub struct Image {
+    /// The repository.
+    pub name: RepositoryName,
+    /// The tag or the digest.
+    pub reference: Reference,
 }
 
 impl Image {
+    /// The same for commands that only know tags and digests.
+    ///
+    /// # Errors
+    /// When it names neither, or is malformed.
+    pub fn parse_named(text: &str, target: &str) -> Result<Self, String> {
+        if !text.contains([':', '@']) {
+            return Err(format!("name a tag or a digest, such as {target}:latest"));
+        }
+        Self::parse(text, target)
+    }
+
     /// Reads what follows the registry; all of the target is named in messages.
-    pub(crate) fn parse(text: &str, target: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// When it names neither a tag nor a digest, or is malformed.
+    pub fn parse(text: &str, target: &str) -> Result<Self, String> {
         let (name, reference) = match text.split_once('@') {
             // A digest says more than a tag before it.
             Some((name, digest)) => (name.split(':').next().unwrap_or(name), digest),
@@ -28,8 +44,19 @@ impl Image {
     }
 }
 
+/// The repository as the registry calls it: Docker Hub has those of Docker itself in `library/`.
+pub fn at_hub(registry: &str, name: RepositoryName) -> RepositoryName {
+    let host = registry.split_once("://").map_or(registry, |(_, host)| host);
+    let is_hub = ["docker.io", "index.docker.io", "registry-1.docker.io"].contains(&host);
+    let in_library = || RepositoryName::parse(&format!("library/{name}")).ok();
+    if is_hub && !name.as_str().contains('/') { in_library().unwrap_or(name) } else { name }
+}
+
 /// The registry, with its scheme if it has one, and what follows; `command` is named in messages.
-pub(crate) fn split<'a>(text: &'a str, command: &str) -> Result<(&'a str, &'a str), String> {
+///
+/// # Errors
+/// When there is no registry in it.
+pub fn split<'a>(text: &'a str, command: &str) -> Result<(&'a str, &'a str), String> {
     const EXAMPLE: &str = "use the form registry.example:5000/team/app:1.2";
     if text.starts_with(['/', '.']) {
         return Err(format!(
@@ -50,7 +77,21 @@ pub(crate) fn split<'a>(text: &'a str, command: &str) -> Result<(&'a str, &'a st
 
 #[cfg(test)]
 mod tests {
-    use super::{Image, split};
+    use super::{Image, at_hub, split};
+    use roadstead_oci::RepositoryName;
+
+    #[test]
+    fn docker_hub_has_a_library() {
+        for (registry, name, expected) in [
+            ("docker.io", "alpine", "library/alpine"),
+            ("https://registry-1.docker.io", "alpine", "library/alpine"),
+            ("docker.io", "team/app", "team/app"),
+            ("a.example", "alpine", "alpine"),
+        ] {
+            let name = at_hub(registry, RepositoryName::parse(name).unwrap());
+            assert_eq!(name.as_str(), expected);
+        }
+    }
 
     #[test]
     fn images_are_read() {

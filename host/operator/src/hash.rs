@@ -4,24 +4,25 @@ use roadstead_oci::{Algorithm, Digest};
 use roadstead_storage::BlobHash;
 
 /// The hash of a content so far, and the digest that it must have.
-pub(crate) struct Hash {
+#[derive(Debug)]
+pub struct Hash {
     expected: Digest,
     state: BlobHash,
 }
 
 impl Hash {
     /// Of no bytes yet.
-    pub(crate) fn of(expected: Digest) -> Self {
+    pub fn of(expected: Digest) -> Self {
         Self { state: BlobHash::new(expected.algorithm()), expected }
     }
 
     /// The digest that the bytes must have.
-    pub(crate) fn expected(&self) -> &Digest {
+    pub fn expected(&self) -> &Digest {
         &self.expected
     }
 
     /// Takes the next bytes.
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8]) {
         self.state.update(bytes);
     }
 
@@ -29,7 +30,7 @@ impl Hash {
     ///
     /// # Errors
     /// When they have another.
-    pub(crate) fn verify(self) -> Result<(), String> {
+    pub fn verify(self) -> Result<(), String> {
         match self.state.finish().map_err(|error| error.to_string())? {
             found if found == self.expected => Ok(()),
             found => Err(format!("its digest is {found} instead of {}", self.expected)),
@@ -38,7 +39,10 @@ impl Hash {
 }
 
 /// The digest of some bytes.
-pub(crate) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Result<Digest, String> {
+///
+/// # Errors
+/// When the algorithm is not supported.
+pub fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Result<Digest, String> {
     let mut state = BlobHash::new(algorithm);
     state.update(bytes);
     state.finish().map_err(|error| error.to_string())

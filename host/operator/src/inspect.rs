@@ -1,0 +1,104 @@
+//! `roadstead inspect`: what a tag or a digest leads to.
+
+mod tree;
+
+use crate::described::{Described, Reader};
+use crate::image::Image;
+use crate::place::Location;
+use crate::print::{Format, json};
+use crate::problem::Problem;
+use crate::pull;
+use crate::registry::{Access, Opener, Registry};
+use crate::runtime;
+use crate::streams::Streams;
+use roadstead_oci::{Descriptor, RepositoryName};
+use serde::Serialize;
+use tokio::runtime::Builder;
+
+const HELP: &str = "\
+Examples:
+  roadstead inspect localhost:5000/team/app:1.2
+  roadstead inspect registry.example/team/app@sha256:0123...
+  roadstead inspect -o json registry.example/team/app:1.2 | jq '.manifests[].platform'
+  roadstead inspect --directory /var/lib/registry team/app:1.2
+
+The manifest, and of an index all that it lists: platforms, the summary of configurations, layers
+with their sizes and the commands that made them, annotations, and what refers to it (signatures,
+SBOMs). Sizes are those that manifests say; no layer is read. What is wrong with a part is said
+there, and the rest is shown.
+
+JSON (-o json) has the same, and long texts uncut: docs/commands.md describes it.
+
+Exit status: 0 shown, 1 the registry did not say, 2 usage, 3 there is no such manifest.";
+
+/// Show what a tag or a digest leads to: platforms, layers, configuration, referrers
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// For example registry.example:5000/team/app:1.2; in a storage, team/app:1.2
+    #[arg(value_name = "REFERENCE")]
+    reference: String,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    location: Location,
+}
+
+/// All that is printed.
+#[derive(Serialize, Debug)]
+struct Inspected<'a> {
+    reference: &'a str,
+    repository: &'a RepositoryName,
+    #[serde(flatten)]
+    image: Described,
+    /// None where the registry did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referrers: Option<Vec<Descriptor>>,
+}
+
+/// Prints what a reference leads to, and returns the exit status.
+pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
+    let result = inspect(args, opener, streams);
+    streams.end("inspect", result)
+}
+
+fn inspect(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Result<u8, Problem> {
+    let (named, image) = args.location.image(&args.reference, "inspect")?;
+    let user = args.location.user(&named, streams.input)?;
+    let read = runtime::block_on(Builder::new_multi_thread(), async {
+        let registry = args.location.open(&named, Access::Read, user, opener).await?;
+        read(&registry, &image).await
+    })?;
+    let (described, referrers) = read.map_err(|problem| problem.of(&args.reference))?;
+    let inspected = Inspected {
+        reference: &args.reference,
+        repository: &image.name,
+        image: described,
+        referrers,
+    };
+    if args.format.is_json() {
+        streams.print([json(&inspected)?])?;
+    } else {
+        streams.print(tree::lines(&inspected, streams.screen))?;
+    }
+    Ok(0)
+}
+
+async fn read(
+    registry: &impl Registry,
+    image: &Image,
+) -> Result<(Described, Option<Vec<Descriptor>>), Problem> {
+    let found = pull::manifest(registry, &image.name, &image.reference).await?;
+    let missing = || Problem::Missing("there is no such tag or manifest".to_owned());
+    let found = found.ok_or_else(missing)?;
+    let mut described = Reader::new(registry, &image.name).describe(&found).await;
+    // What is there is shown without them too.
+    let referrers = match pull::referrers_or_tagged(registry, &image.name, &found.digest).await {
+        Ok(referrers) => Some(referrers),
+        Err(problem) => {
+            described.mind(format!("its referrers: {problem}"));
+            None
+        }
+    };
+    Ok((described, referrers))
+}

@@ -1,0 +1,190 @@
+//! `roadstead tags`: the tags of a repository.
+
+mod version;
+
+use crate::ls::{OPTIONS, PARALLEL};
+use crate::place::Location;
+use crate::print::{Column, Format, Table, json};
+use crate::problem::Problem;
+use crate::registry::{Access, Opener, Registry};
+use crate::runtime;
+use crate::streams::Streams;
+use crate::terminal::harmless;
+use crate::{pull, push};
+use clap::ValueEnum;
+use futures::StreamExt as _;
+use futures::stream;
+use glob::Pattern;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use roadstead_oci::{Digest, Reference, RepositoryName, Tag};
+use serde::Serialize;
+use tokio::runtime::Builder;
+
+const HELP: &str = "\
+Examples:
+  roadstead tags localhost:5000/team/app
+  roadstead tags --sort version registry.example/team/app 'v1.*'
+  roadstead tags --digests registry.example/team/app
+  roadstead tags --sort version registry.example/team/app | tail -n 1     the newest version
+  roadstead tags -o json --directory /var/lib/registry team/app
+
+Sorted by version, numbers count as numbers: 1.9 comes before 1.10, and 2.0-rc1 before 2.0. With
+--digests, there is a request for each tag. The size is that of the manifest: `roadstead inspect`
+has those of the layers.
+
+Exit status: 0 done, 1 the registry did not say, 2 usage, 3 there is no such repository.";
+
+/// List the tags of a repository
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// For example registry.example:5000/team/app; in a storage, team/app
+    #[arg(value_name = "REPOSITORY")]
+    repository: String,
+    /// Only tags that match, such as 'v1.*'
+    #[arg(value_name = "PATTERN")]
+    patterns: Vec<String>,
+    /// Sort by name, or by version
+    #[arg(long, value_enum, value_name = "ORDER", default_value_t = Order::Name)]
+    sort: Order,
+    /// The last ones first
+    #[arg(long, short = 'r')]
+    reverse: bool,
+    /// Add the digest, media type and size of the manifests that they lead to
+    #[arg(long)]
+    digests: bool,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    location: Location,
+}
+
+/// How tags are sorted.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum Order {
+    Name,
+    Version,
+}
+
+/// A tag, as it is printed.
+#[derive(Serialize, Debug)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    /// Of the manifest, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+}
+
+/// All that is printed.
+#[derive(Serialize, Debug)]
+struct Tags<'a> {
+    repository: &'a RepositoryName,
+    tags: Vec<Listed>,
+}
+
+/// Prints tags, and returns the exit status.
+pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
+    let result = list(args, opener, streams);
+    streams.end("tags", result)
+}
+
+fn list(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Result<u8, Problem> {
+    let (named, repository) = args.location.repository(&args.repository, "tags")?;
+    let patterns = args
+        .patterns
+        .iter()
+        .map(|text| Pattern::new(text).map_err(|error| format!("{text} is no pattern: {error}")));
+    let patterns: Vec<Pattern> = patterns.collect::<Result<_, _>>().map_err(Problem::Usage)?;
+    let user = args.location.user(&named, streams.input)?;
+    let tags = runtime::block_on(Builder::new_multi_thread(), async {
+        let registry = args.location.open(&named, Access::Read, user, opener).await?;
+        read(args, &registry, &repository, &patterns).await
+    })?;
+    let tags = tags.map_err(|problem| problem.of(&args.repository))?;
+    print(args, &Tags { repository: &repository, tags }, streams)?;
+    Ok(0)
+}
+
+async fn read(
+    args: &Args,
+    registry: &impl Registry,
+    repository: &RepositoryName,
+    patterns: &[Pattern],
+) -> Result<Vec<Listed>, Problem> {
+    let names = pull::tags(registry, repository).await?;
+    let missing = || Problem::Missing("there is no such repository".to_owned());
+    let mut names = names.ok_or_else(missing)?;
+    let is_meant = |name: &String| {
+        patterns.is_empty() || patterns.iter().any(|it| it.matches_with(name, OPTIONS))
+    };
+    names.retain(is_meant);
+    match args.sort {
+        Order::Name => names.sort_unstable(),
+        Order::Version => names.sort_by(|a, b| version::compare(a, b)),
+    }
+    names.dedup();
+    if args.reverse {
+        names.reverse();
+    }
+    let one = async |name: String| match Tag::parse(&name) {
+        Ok(tag) if args.digests => target(registry, repository, name, tag).await,
+        _ => Ok(Listed { name, digest: None, media_type: None, size: None }),
+    };
+    let mut answers = stream::iter(names).map(one).buffered(PARALLEL);
+    let mut tags = Vec::new();
+    while let Some(tag) = answers.next().await {
+        tags.push(tag?);
+    }
+    Ok(tags)
+}
+
+/// What a tag leads to: by the head of its manifest, or by all of it where that says no digest.
+async fn target(
+    registry: &impl Registry,
+    repository: &RepositoryName,
+    name: String,
+    tag: Tag,
+) -> Result<Listed, Problem> {
+    let path = format!("/v2/{repository}/manifests/{tag}");
+    let Some(head) = push::head(registry, &path).await? else {
+        // It was deleted after the list had been made.
+        return Ok(Listed { name, digest: None, media_type: None, size: None });
+    };
+    let digest = head.header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
+    let size = head.header(CONTENT_LENGTH).and_then(|text| text.parse().ok());
+    let kind = head.header(CONTENT_TYPE).map(str::to_owned);
+    if let (Some(digest), Some(size)) = (digest, size) {
+        let digest = Some(digest.to_string());
+        return Ok(Listed { name, digest, media_type: kind, size: Some(size) });
+    }
+    let found = pull::manifest(registry, repository, &Reference::Tag(tag)).await?;
+    Ok(Listed {
+        name,
+        digest: found.as_ref().map(|it| it.digest.to_string()),
+        media_type: found.as_ref().and_then(|it| Some(it.media_type.as_ref()?.to_string())),
+        size: found.map(|it| it.bytes.len() as u64),
+    })
+}
+
+fn print(args: &Args, tags: &Tags<'_>, streams: &mut Streams<'_>) -> Result<(), Problem> {
+    if args.format.is_json() {
+        return Ok(streams.print([json(tags)?])?);
+    }
+    if !args.digests {
+        // One a line, for other programs.
+        return Ok(streams.print(tags.tags.iter().map(|tag| harmless(&tag.name)))?);
+    }
+    let columns = ["tag", "digest", "media type"].map(Column::Left);
+    let mut table = Table::new(&[columns[0], columns[1], Column::Right("size"), columns[2]]);
+    for Listed { name, digest, media_type, size } in &tags.tags {
+        let size = size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        table.row(&[name, &text(digest), &size, &text(media_type)]);
+    }
+    Ok(streams.print(table.lines(streams.screen))?)
+}

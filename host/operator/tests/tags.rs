@@ -1,0 +1,89 @@
+//! `roadstead tags`: in a data directory, of this registry and of others.
+
+use crate::images::{Data, IMAGE, INDEX, digest, json_of, run, succeed};
+use crate::plain::{Page, Plain};
+use crate::served::Served;
+use roadstead_operator::terminal::Screen;
+use serde_json::json;
+
+#[test]
+fn tags_are_sorted_and_filtered() {
+    let data = Data::new();
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] });
+    let mut text = String::new();
+    for tag in ["1.10", "1.9", "latest", "2.0", "2.0-rc1"] {
+        text = data.manifest("team/app", Some(tag), &index);
+    }
+    let served = Served::start(data.path());
+    let in_registry = format!("{}/team/app", served.url());
+    for at in [&["--directory", data.text(), "team/app"][..], &[&in_registry]] {
+        let tags = |arguments: &[&str]| succeed(&[&["tags"], at, arguments].concat());
+        assert_eq!(tags(&[]), "1.10\n1.9\n2.0\n2.0-rc1\nlatest\n");
+        assert_eq!(tags(&["--sort", "version"]), "1.9\n1.10\n2.0-rc1\n2.0\nlatest\n");
+        assert_eq!(tags(&["--sort", "version", "-r", "[12].*"]), "2.0\n2.0-rc1\n1.10\n1.9\n");
+        let digests = tags(&["--digests", "latest"]);
+        let line = format!("latest  {}  {:>4}  {INDEX}", digest(&text), text.len());
+        assert_eq!(digests.lines().nth(1), Some(line.as_str()), "{digests}");
+        let listed = json_of(&[&["tags", "--digests"], at, &["1.9"]].concat());
+        let expected = json!({ "repository": "team/app", "tags": [
+            { "name": "1.9", "digest": digest(&text), "mediaType": INDEX, "size": text.len() },
+        ] });
+        assert_eq!(listed, expected);
+        assert_eq!(json_of(&[&["tags"], at, &["1.9"]].concat())["tags"], json!([{"name": "1.9"}]));
+    }
+    let (status, _, problem) = run(&["tags", "--directory", data.text(), "team/none"]);
+    assert_eq!((status, problem.contains("no such repository")), (3, true), "{problem}");
+}
+
+#[test]
+fn another_registry_may_say_little_or_wrong_things() {
+    let manifest = json!({ "mediaType": IMAGE }).to_string();
+    let list = json!({ "tags": ["a", "b", "c", "d\u{9b}2J", "a"] }).to_string();
+    let other = format!("sha256:{}", "0".repeat(64));
+    let plain = Plain::start(&[
+        ("/v2/app/tags/list", Page::new(list)),
+        // No digest: it is that of the bytes.
+        ("/v2/app/manifests/a", Page::new(&*manifest).with("Content-Type", IMAGE)),
+        (
+            "/v2/app/manifests/b",
+            Page::new("").with("Docker-Content-Digest", &other).of_length(usize::MAX),
+        ),
+        ("/v2/lies/tags/list", Page::new(r#"{"tags":["a"]}"#)),
+        ("/v2/lies/manifests/a", Page::new("x").with("Docker-Content-Digest", "sha256:x")),
+    ]);
+    let listed = succeed(&["tags", "--digests", &plain.at("/app")]);
+    let lines: Vec<&str> = listed.lines().collect();
+    let expected = format!("a     {}  {:>20}  {IMAGE}", digest(&manifest), manifest.len());
+    assert_eq!(lines[1], expected);
+    assert_eq!(lines[2], format!("b     {other}  {}  -", usize::MAX));
+    assert!(lines[3].starts_with("c     - ") && lines[4].starts_with("d?2J  - "), "{listed}");
+    assert!(succeed(&["tags", "--digests", &plain.at("/lies")]).contains(&digest("x")));
+    let (_, output, _) =
+        crate::images::run_on(Screen::Coloured, b"", &["tags", "--digests", &plain.at("/app")]);
+    assert!(output.starts_with(b"\x1b[1mtag") && !output.contains(&0x9b));
+}
+
+#[test]
+fn an_endless_list_ends() {
+    let next = "</v2/app/tags/list?last=a>; rel=\"next\"";
+    let plain =
+        Plain::start(&[("/v2/app/tags/list", Page::new(r#"{"tags":["a"]}"#).with("Link", next))]);
+    assert_eq!(succeed(&["tags", &plain.at("/app")]), "a\n");
+    assert_eq!(plain.seen("GET").len(), 2);
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let refusing = Plain::start(&[("/v2/app/tags/list", Page::status(403))]);
+    for (target, expected, said) in [
+        (refusing.at("/app:1"), 2, "without tag"),
+        (refusing.at("/app"), 1, "403"),
+        (refusing.at("/none"), 3, "no such repository"),
+        ("team/app".to_owned(), 2, "not a registry"),
+        ("/var/lib/registry".to_owned(), 2, "--directory"),
+    ] {
+        let (status, _, problem) = run(&["tags", &target]);
+        assert_eq!(status, expected, "{target}: {problem}");
+        assert!(problem.contains(said), "{problem}");
+    }
+}
