@@ -4,12 +4,39 @@ use crate::Config;
 use crate::settings::UI_ENABLED;
 use std::net::{IpAddr, SocketAddr};
 
+/// To whom the page for browsers is served (`REGISTRY_UI_ENABLED`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Page {
+    /// To nobody.
+    #[default]
+    Off,
+    /// To browsers that name the registry by `localhost` or an address.
+    Local,
+    /// To all.
+    On,
+}
+
+impl Page {
+    /// The value of the setting.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "false",
+            Self::Local => "local",
+            Self::On => "true",
+        }
+    }
+}
+
 impl Config {
     /// The variable with which the native host tells the component whether the page is served,
-    /// where the settings do not say it: it is if the address is one of this machine only.
+    /// where the settings do not say it: to this machine, if the address is one of this machine
+    /// only, and nothing says that a proxy makes it public.
     pub fn page_variable(&self) -> Option<(String, String)> {
-        let is_local = is_loopback(&self.address);
-        self.page.is_none().then(|| (UI_ENABLED.row.variable(), is_local.to_string()))
+        let is_behind_a_proxy =
+            self.host.is_some() || self.auth.plain_http || !self.trusted_proxies.is_empty();
+        let is_local = is_loopback(&self.address) && !is_behind_a_proxy;
+        let page = if is_local { Page::Local } else { Page::Off };
+        self.page.is_none().then(|| (UI_ENABLED.row.variable(), page.as_str().to_owned()))
     }
 
     /// Whether users would send passwords to this address unencrypted, for all that is known
@@ -78,7 +105,7 @@ fn is_loopback(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_loopback;
+    use super::{Page, is_loopback};
     use crate::Config;
 
     #[test]
@@ -98,11 +125,21 @@ mod tests {
             assert_eq!(is_loopback(address), expected, "{address}");
         }
         let told = |settings: &[(&str, &str)]| config(settings).page_variable().map(|told| told.1);
-        assert_eq!(told(&[]).as_deref(), Some("true"));
-        assert_eq!(told(&[("HTTP_ADDR", ":5000")]).as_deref(), Some("false"));
+        assert_eq!(told(&[]).as_deref(), Some("local"));
+        for settings in [
+            ("HTTP_ADDR", ":5000"),
+            ("HTTP_HOST", "https://registry.example"),
+            ("HTTP_TRUSTEDPROXIES", "127.0.0.1/32"),
+            ("AUTH_PLAINHTTP", "true"),
+        ] {
+            assert_eq!(told(&[settings]).as_deref(), Some("false"), "{settings:?}");
+        }
         // It is told as it is.
         assert_eq!(told(&[("UI_ENABLED", "false")]), None);
-        assert_eq!(config(&[("UI_ENABLED", "true")]).page, Some(true));
+        for (text, page) in [("true", Page::On), ("false", Page::Off), ("local", Page::Local)] {
+            assert_eq!(config(&[("UI_ENABLED", text)]).page, Some(page));
+            assert_eq!(page.as_str(), text);
+        }
         assert_eq!(config(&[("UI_ENABLED", "")]).page, None);
     }
 

@@ -33,6 +33,7 @@ mod tls;
 pub use cloud::{
     Azure, AzureCredentials, Cloud, ConditionalWrites, Encryption, Gcs, GcsKey, S3, S3Key, Service,
 };
+pub use exposed::Page;
 pub use gathered::Settings;
 pub use given::{Given, Step};
 pub use notifications::{EventFormat, NotificationEndpoint, Notifications, StoredEvents};
@@ -255,7 +256,7 @@ pub struct Config {
     /// `REGISTRY_HTTP_WARNING`: a notice that every response carries.
     pub warning: Option<String>,
     /// `REGISTRY_UI_ENABLED`: whether the page is served, where that is said.
-    pub page: Option<bool>,
+    pub page: Option<Page>,
     /// `REGISTRY_LOG_LEVEL`.
     pub log_level: LogLevel,
     /// `REGISTRY_LOG_FORMATTER`.

@@ -45,6 +45,8 @@ pub enum Error {
     Denied(Option<Box<Scope>>),
     /// A browser sends it for a page of another site, and it would change something.
     CrossSite,
+    /// A browser was led to this machine by a name that is not its own.
+    OtherHost,
     /// There were too many wrong passwords.
     TooManyAttempts {
         /// How many seconds to wait.
@@ -193,7 +195,7 @@ impl Error {
             }
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             // Clients try again after most others.
-            Self::Denied(_) | Self::OverQuota(_) | Self::CrossSite => {
+            Self::Denied(_) | Self::OverQuota(_) | Self::CrossSite | Self::OtherHost => {
                 (StatusCode::FORBIDDEN, ErrorCode::Denied)
             }
             Self::TooManyAttempts { .. } | Self::Collecting | Self::Scrubbing => {
@@ -330,6 +332,11 @@ impl fmt::Display for Error {
             Self::CrossSite => f.write_str(
                 "a page of another site sent this request; only the registry's own page may change \
                  something",
+            ),
+            Self::OtherHost => f.write_str(
+                "browsers reach this registry by localhost or an address alone, since other sites can \
+                 give it names; open it by one of these, or ask the operator to set \
+                 REGISTRY_UI_ENABLED=true",
             ),
             Self::TooManyAttempts { seconds } => write!(
                 f,

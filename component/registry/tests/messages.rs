@@ -121,6 +121,7 @@ fn samples() -> Vec<Error> {
         Error::ReadOnly,
         Error::Denied(None),
         Error::CrossSite,
+        Error::OtherHost,
         Error::TooManyAttempts { seconds: 7 },
         Error::Busy,
         Error::NoTokens,

@@ -1,6 +1,7 @@
 //! The endpoints, one file per resource.
 
 mod blob;
+mod browsers;
 mod caching;
 mod change;
 mod collect;
@@ -29,7 +30,7 @@ use http::{Method, Request, Response, StatusCode};
 use roadstead_access::{Caller, Immutable, Quotas, Retention};
 use roadstead_bridge::account::{REQUEST_ID, request_id};
 use roadstead_bridge::{Account, Services, log};
-use roadstead_config::{Collection, Config, StoredEvents};
+use roadstead_config::{Collection, Config, Page, StoredEvents};
 use roadstead_oci::conditional;
 use roadstead_storage::{RequestBody as _, Storage, StorageError};
 use std::sync::atomic::AtomicBool;
@@ -39,9 +40,6 @@ use uuid::Uuid;
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
-
-/// Where a browser says from which site a page sends a request (Fetch Metadata).
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The result of an endpoint.
 type Answer<S> = Result<Response<Body<<S as Storage>::Download>>, Error>;
@@ -100,7 +98,7 @@ pub struct Switches {
     /// A notice that every response carries (specification, "Warnings").
     pub warning: Option<String>,
     /// The page for browsers is served.
-    pub page: bool,
+    pub page: Page,
     /// Settings that the page shows to operators, by their keys; no secrets.
     pub shown: Vec<(String, String)>,
 }
@@ -123,7 +121,7 @@ impl Switches {
             host: config.host.clone(),
             warning: config.warning.clone(),
             // Without a host that says so, it is not known who can reach it.
-            page: config.page == Some(true),
+            page: config.page.unwrap_or_default(),
             shown: shown_settings(config),
         }
     }
@@ -151,9 +149,10 @@ fn shown_settings(config: &Config) -> Vec<(String, String)> {
         ("storage.delete.enabled", config.delete_enabled),
         ("storage.maintenance.gc.enabled", config.collection.is_some()),
         ("storage.maintenance.readonly.enabled", config.read_only),
-        ("ui.enabled", config.page == Some(true)),
     ];
-    shown.map(|(name, value)| (name.to_owned(), value.to_string())).into()
+    let mut shown = shown.map(|(name, value)| (name.to_owned(), value.to_string())).to_vec();
+    shown.push(("ui.enabled".to_owned(), config.page.unwrap_or_default().as_str().to_owned()));
+    shown
 }
 
 /// A container registry.
@@ -289,9 +288,7 @@ impl<S: Storage> Registry<S> {
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Caller, Error> {
-        if is_of_another_site(method, headers) {
-            return Err(Error::CrossSite);
-        }
+        browsers::look_at(method, headers, self.switches.page, self.switches.host.as_deref())?;
         let caller = self.gate.caller(headers).await?;
         self.gate.permit(&caller, route, headers)?;
         self.switched_on(route)?;
@@ -344,14 +341,6 @@ impl<S: Storage> Registry<S> {
             Route::Upload(session, action) => self.upload(session, action, call).await,
         }
     }
-}
-
-/// Whether a browser sends a request that changes something for a page of another site, which may
-/// know no password, but may reach a registry that its user can reach.
-fn is_of_another_site(method: &Method, headers: &HeaderMap) -> bool {
-    let writes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
-    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
-    writes && sites.any(|site| site == "cross-site" || site == "same-site")
 }
 
 /// The response for an error. Errors that the client did not cause are logged

@@ -8,6 +8,7 @@ use crate::{Body, Error, PageRoute};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use roadstead_config::Page;
 use roadstead_oci::conditional;
 use roadstead_page::Asset;
 use roadstead_storage::Storage;
@@ -24,7 +25,7 @@ impl<S: Storage> Registry<S> {
         page: PageRoute,
         call: &Call<S::Upload>,
     ) -> Result<Response<Body<S::Download>>, Error> {
-        if !self.switches.page {
+        if self.switches.page == Page::Off {
             return Err(Error::UnknownEndpoint);
         }
         Ok(match page {
@@ -37,7 +38,9 @@ impl<S: Storage> Registry<S> {
     pub(super) fn root(&self, call: &Call<S::Upload>) -> Response<Body<S::Download>> {
         let accepts = call.headers.get_all(header::ACCEPT).iter();
         let mut texts = accepts.filter_map(|value| value.to_str().ok());
-        if self.switches.page && texts.any(|text| text.to_ascii_lowercase().contains("text/html")) {
+        if self.switches.page != Page::Off
+            && texts.any(|text| text.to_ascii_lowercase().contains("text/html"))
+        {
             return to_page();
         }
         empty(StatusCode::OK)
