@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn times_that_a_storage_has() {
         assert_eq!(shown_time(SystemTime::UNIX_EPOCH), None);
-        let later = SystemTime::UNIX_EPOCH + Duration::from_secs(60);
+        let later = SystemTime::UNIX_EPOCH + Duration::from_mins(1);
         assert_eq!(shown_time(later).as_deref(), Some("1970-01-01T00:01:00Z"));
     }
 }
