@@ -72,7 +72,8 @@ export class Content {
   image(seed, { steps, config = {}, platform = 'linux/amd64', annotations }) {
     const [os, architecture, variant] = platform.split('/');
     const layers = steps.filter(([, size]) => size).map(([command, size, shared]) => this.blob(`${shared ?? `${seed} ${platform}`} ${command}`, size, LAYER));
-    const created = new Date(this.now - 3 * DAY).toISOString();
+    // Always the same, so that what is pushed again is the same.
+    const created = '2026-11-28T09:30:00Z';
     const descriptor = this.json(
       {
         created,
@@ -216,6 +217,7 @@ export function fill(content, { repositories = 10_000, tags = 10_000 } = {}) {
   const scrap = (version) => content.image(`scrap ${version}`, { steps: [...BASE, [`COPY ${version} /`, 400_000]] });
   content.push('scratch/tags', scrap('1'), [['one', HOUR], ['two', HOUR], ['three', HOUR]]);
   content.push('scratch/tags', scrap('2'), [['four', HOUR], ['five', HOUR]]);
+  content.push('scratch/kept', scrap('3'), [['three', HOUR]]);
 
   const build = content.image('builds', { steps: BASE });
   for (let n = 1; n <= tags; n += 1) content.push('team/builds', build, [[`build-${String(n).padStart(5, '0')}`, n * 11 * MINUTE]]);

@@ -50,8 +50,8 @@ for (const authentication of REAL ? ['as it is set'] : ['basic', 'token']) {
       await move(page, place);
       assert.equal(await page.locator('.problem').count(), 0, place);
     }
-    await move(page, '#/scratch/tags');
-    await page.getByLabel('Select five', { exact: true }).check();
+    await move(page, '#/scratch/kept');
+    await page.getByLabel('Select three', { exact: true }).check();
     await page.locator('#delete').click();
     await page.locator('#confirm').waitFor();
     await page.keyboard.press('Escape');
@@ -81,22 +81,22 @@ test('a page of another origin can neither write nor frame this one', async () =
   const foreign = await listen((_, response) => {
     response.writeHead(200, { 'Content-Type': 'text/html' }).end('<!doctype html><title>another origin</title><p>another origin');
   });
-  const page = await enter(browser, served.url, ADMIN, '#/scratch/tags');
+  const page = await enter(browser, served.url, ADMIN, '#/scratch/kept');
   assert.deepEqual(await page.context().cookies(), []);
   const other = await page.context().newPage();
   // "localhost" is another site than 127.0.0.1, where the registry is.
   await other.goto(`http://localhost:${foreign.port}/`);
-  const results = await other.evaluate(async (url) => {
-    const credentials = btoa('alice:anchor');
+  const results = await other.evaluate(async ({ url, user, password }) => {
+    const credentials = btoa(`${user}:${password}`);
     const tries = [
-      () => fetch(`${url}v2/scratch/tags/manifests/three`, { method: 'DELETE', mode: 'no-cors', credentials: 'include' }),
-      () => fetch(`${url}v2/scratch/tags/manifests/three`, { method: 'DELETE', headers: { Authorization: `Basic ${credentials}` } }),
+      () => fetch(`${url}v2/scratch/kept/manifests/three`, { method: 'DELETE', mode: 'no-cors', credentials: 'include' }),
+      () => fetch(`${url}v2/scratch/kept/manifests/three`, { method: 'DELETE', headers: { Authorization: `Basic ${credentials}` } }),
       () => fetch(`${url}v2/_roadstead/collect`, { method: 'POST', mode: 'no-cors', credentials: 'include', body: '{}' }),
     ];
     const ends = [];
     for (const attempt of tries) ends.push(await attempt().then((response) => response.type, () => 'failed'));
     return ends;
-  }, served.url);
+  }, { url: served.url, ...ADMIN });
   assert.ok(results.every((result) => result !== 'basic' && result !== 'cors'), results.join());
 
   // A form needs no permission of the registry to be sent.
