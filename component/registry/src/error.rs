@@ -23,6 +23,8 @@ pub enum Error {
     CollectionDisabled,
     /// Another request does a slice of garbage collection.
     Collecting,
+    /// As many requests of the page as an instance answers at once are being answered.
+    Viewing,
     /// Another request does a slice of a scrub.
     Scrubbing,
     /// The request for a scrub is invalid.
@@ -198,7 +200,7 @@ impl Error {
             Self::Denied(_) | Self::OverQuota(_) | Self::CrossSite | Self::OtherHost => {
                 (StatusCode::FORBIDDEN, ErrorCode::Denied)
             }
-            Self::TooManyAttempts { .. } | Self::Collecting | Self::Scrubbing => {
+            Self::TooManyAttempts { .. } | Self::Collecting | Self::Scrubbing | Self::Viewing => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
             Self::Busy | Self::NotReady(_) | Self::Unavailable(_) | Self::StorageReadOnly(_) => {
@@ -354,6 +356,7 @@ impl fmt::Display for Error {
                 "garbage collection is disabled; the operator can set \
                  REGISTRY_STORAGE_MAINTENANCE_GC_ENABLED",
             ),
+            Self::Viewing => f.write_str("too many requests of pages are being answered; try again"),
             Self::Collecting => {
                 f.write_str("a slice of garbage collection is being done; try again")
             }

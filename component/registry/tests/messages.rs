@@ -115,6 +115,7 @@ fn samples() -> Vec<Error> {
         Error::DeleteDisabled,
         Error::CollectionDisabled,
         Error::Collecting,
+        Error::Viewing,
         Error::Scrubbing,
         Error::ScrubRequest(text()),
         Error::CollectionRequest(text()),

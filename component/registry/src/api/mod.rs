@@ -33,7 +33,7 @@ use roadstead_bridge::{Account, Services, log};
 use roadstead_config::{Collection, Config, Page, StoredEvents};
 use roadstead_oci::conditional;
 use roadstead_storage::{RequestBody as _, Storage, StorageError};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::SystemTime;
 use uuid::Uuid;
 
@@ -165,6 +165,8 @@ pub struct Registry<S> {
     collecting: AtomicBool,
     /// Whether a request does a slice of a scrub.
     scrubbing: AtomicBool,
+    /// Requests of the page that are being answered.
+    viewing: AtomicUsize,
 }
 
 /// A request whose route is known.
@@ -179,7 +181,8 @@ impl<S: Storage> Registry<S> {
     pub fn new(storage: S, switches: Switches, gate: Gate) -> Self {
         let store = Store::new(storage, &switches);
         let (collecting, scrubbing) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { store, switches, gate, collecting, scrubbing }
+        let viewing = AtomicUsize::new(0);
+        Self { store, switches, gate, collecting, scrubbing, viewing }
     }
 
     /// Handles a request. `None` is a body that is known to be empty.
@@ -378,7 +381,7 @@ pub fn refusal<D>(error: Error, id: Option<&str>) -> Response<Body<D>> {
         Error::Busy => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(BUSY_RETRY_AFTER));
         }
-        Error::Collecting | Error::Scrubbing => {
+        Error::Collecting | Error::Scrubbing | Error::Viewing => {
             let seconds = HeaderValue::from_static(maintenance::BUSY_RETRY_AFTER);
             headers.insert(header::RETRY_AFTER, seconds);
         }

@@ -11,6 +11,7 @@ use roadstead_access::{Action, Caller};
 use roadstead_oci::{Reference, RepositoryName};
 use roadstead_storage::{Storage, StorageError};
 use serde::Serialize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the page says of the registry as a whole.
 #[derive(Debug, Serialize)]
@@ -43,8 +44,36 @@ struct Setting<'a> {
     value: &'a str,
 }
 
+/// How many requests of the page an instance answers at once: each may read for seconds, and keep some
+/// tens of MiB meanwhile.
+///
+/// Limit: requests of the page that an instance answers at once; test: `views_take_turns`.
+const AT_ONCE: usize = 4;
+
+/// One of the requests of the page that this instance answers at once.
+struct ViewTurn<'a>(&'a AtomicUsize);
+
+impl<'a> ViewTurn<'a> {
+    /// # Errors
+    /// [`Error::Viewing`] when there are as many as can be.
+    fn take(taken: &'a AtomicUsize) -> Result<Self, Error> {
+        let turn = (taken.fetch_add(1, Ordering::Relaxed) < AT_ONCE).then(|| Self(taken));
+        turn.ok_or_else(|| {
+            taken.fetch_sub(1, Ordering::Relaxed);
+            Error::Viewing
+        })
+    }
+}
+
+impl Drop for ViewTurn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl<S: Storage> Registry<S> {
     pub(super) async fn view(&self, view: View, caller: &Caller) -> Answer<S> {
+        let _turn = ViewTurn::take(&self.viewing)?;
         match view {
             View::Registry => answer(&self.registry_view(caller)),
             View::Repositories(request) => {
@@ -115,5 +144,27 @@ fn unknown(error: StorageError, reference: Reference) -> Error {
     match error {
         StorageError::NotFound => Error::ManifestUnknown(reference),
         error => internal(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AT_ONCE, ViewTurn};
+    use crate::Error;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn views_take_turns() {
+        let taken = AtomicUsize::new(0);
+        let mut turns: Vec<_> = (0..AT_ONCE).map(|_| ViewTurn::take(&taken).ok()).collect();
+        assert!(turns.iter().all(Option::is_some));
+        for _ in 0..3 {
+            assert!(matches!(ViewTurn::take(&taken), Err(Error::Viewing)));
+        }
+        turns.pop();
+        turns.push(ViewTurn::take(&taken).ok());
+        assert!(turns.iter().all(Option::is_some));
+        turns.clear();
+        assert_eq!(taken.load(Ordering::Relaxed), 0);
     }
 }

@@ -10,7 +10,7 @@ pub const VIEW_PAGE: usize = 100;
 /// The most repositories and groups of an answer; more are on the next page.
 ///
 /// Limit: repositories and groups in an answer for the page; test: `parameters_of_lists`.
-pub const MOST_REPOSITORIES: usize = 1000;
+pub const MOST_REPOSITORIES: usize = 200;
 
 /// The most tags of an answer, each of which may take the manifests of an index to be read; more are on
 /// the next page.

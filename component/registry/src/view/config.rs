@@ -1,7 +1,7 @@
 //! What the page shows of the config of an image (image-spec, "OCI Image Configuration").
 
 use super::manifest::Platform;
-use super::text::{Flag, List, Names, Number, Text, TextMap, Texts};
+use super::text::{ENTRIES, Flag, List, Names, Number, Text, TextMap, Texts, is_whole};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -93,6 +93,22 @@ struct Healthcheck {
     retries: Option<u64>,
 }
 
+impl Running {
+    /// Whether nothing of it was cut. What is as long as can be shown may have been longer.
+    fn is_whole(&self) -> bool {
+        let lists = [&self.env.0, &self.entrypoint.0, &self.cmd.0];
+        let mut lists = lists.into_iter().chain([&self.exposed_ports.0, &self.volumes.0]);
+        !self.labels.is_cut
+            && lists.all(|list| list.len() < ENTRIES && list.iter().all(|text| is_whole(text)))
+    }
+}
+
+/// Whether no step, and nothing of one, was cut.
+fn are_whole(steps: &List<StoredStep>) -> bool {
+    let texts = steps.kept.iter().flat_map(|step| [&step.created_by.0, &step.comment.0]);
+    !steps.is_cut && texts.flatten().all(|text| is_whole(text))
+}
+
 impl Stored {
     /// `None` of what is no JSON object with the properties of a config.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
@@ -109,7 +125,7 @@ impl Stored {
         let platform = self.platform();
         let Self { created, author, config, history, .. } = self;
         let config = config.unwrap_or_default();
-        let is_all = !history.is_cut && !config.labels.is_cut;
+        let is_all = config.is_whole() && are_whole(&history);
         let health = config.healthcheck.map(|health| Healthcheck {
             test: health.test.0,
             interval_ns: health.interval.0,

@@ -4,7 +4,7 @@ use super::{AT_ONCE, VERSION};
 use crate::store::Store;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_oci::{Digest, RepositoryName, Tag};
-use roadstead_storage::{Storage, StorageError};
+use roadstead_storage::{NameList, NamesQuery, Storage, StorageError};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 
@@ -80,22 +80,18 @@ impl<S: Storage> Store<S> {
         Ok(DeletionView { version: VERSION, tags })
     }
 
-    /// How many manifests refer to each of some. The first look may gather the referrers of the
-    /// repository, which the others find.
+    /// How many manifests refer to each of some, as far as that is stored.
     async fn referrer_counts<'a>(
         &self,
         name: &RepositoryName,
         digests: BTreeSet<&'a Digest>,
     ) -> Result<HashMap<&'a Digest, usize>, StorageError> {
-        let mut looks = digests.into_iter().map(async |digest| {
-            let (found, _) = self.known_referrers(name, digest, REFERRERS).await?;
-            Ok::<_, StorageError>((digest, found.len()))
+        let looks = digests.into_iter().map(async |digest| {
+            let list = NameList::Referrers { repository: name.clone(), subject: digest.clone() };
+            let query = NamesQuery { list, values: false, after: None, limit: REFERRERS };
+            let page = self.storage.names(&query).await?;
+            Ok::<_, StorageError>((digest, page.names.len()))
         });
-        let Some(first) = looks.next() else { return Ok(HashMap::new()) };
-        let first = first.await?;
-        let others = stream::iter(looks).buffer_unordered(AT_ONCE);
-        let mut counts: HashMap<_, _> = others.try_collect().await?;
-        counts.insert(first.0, first.1);
-        Ok(counts)
+        stream::iter(looks).buffer_unordered(AT_ONCE).try_collect().await
     }
 }

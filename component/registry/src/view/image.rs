@@ -20,6 +20,11 @@ const TAGS: usize = 1000;
 /// Limit: referrers of a manifest in an answer to the page; test: `referrers_of_an_image`.
 const REFERRERS: usize = 100;
 
+/// How many bytes a manifest has, at most, that is in the answer itself.
+///
+/// Limit: bytes of a manifest that is in an answer to the page; test: `large_manifests_use_up_an_answer`.
+const MANIFEST: usize = 512 * 1024;
+
 /// How many bytes of annotations there are of children, and as many of layers and of referrers:
 /// those of further ones are left out.
 ///
@@ -47,8 +52,8 @@ pub(crate) struct ImageView {
     can: Can,
     annotations: BTreeMap<String, String>,
     subject: Option<PartView>,
-    /// The manifest itself.
-    manifest: String,
+    /// The manifest itself; `None` if it is longer than [`MANIFEST`].
+    manifest: Option<String>,
     children: Vec<ChildView>,
     image: Option<ContentView>,
     referrers: Vec<ReferrerView>,
@@ -176,7 +181,8 @@ impl<S: Storage> Store<S> {
             immutable,
             can,
             subject: shown.subject.as_ref().map(PartView::from),
-            manifest: String::from_utf8_lossy(&bytes).into_owned(),
+            manifest: (bytes.len() <= MANIFEST)
+                .then(|| String::from_utf8_lossy(&bytes).into_owned()),
             children,
             complete: budget.was_enough()
                 && all_children
@@ -227,7 +233,9 @@ impl<S: Storage> Store<S> {
         budget: &Budget,
     ) -> Result<(Vec<ChildView>, Option<u64>, bool), StorageError> {
         if look.shown.kind() != Kind::Index {
-            return Ok((Vec::new(), self.total(name, look, 0, budget).await?, true));
+            let own = look.bytes.len() as u64;
+            let size = self.total(name, (own, &look.shown), 0, budget).await?;
+            return Ok((Vec::new(), size, true));
         }
         let totals = self.child_totals(name, &look.shown, 0, budget).await?;
         let own = look.bytes.len() as u64;

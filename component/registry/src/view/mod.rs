@@ -30,7 +30,7 @@ use roadstead_storage::{
 use serde::Serialize;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 /// The version of the answers: it changes when a field changes its meaning.
 pub(crate) const VERSION: u32 = 1;
@@ -41,7 +41,19 @@ pub(crate) const VERSION: u32 = 1;
 /// `an_index_with_very_many_children`.
 const LOOKS: u32 = 1000;
 
-/// How many objects are read at a time.
+/// How many bytes of manifests and configs are read for one answer: it ends with those that are
+/// read when there are more.
+///
+/// Limit: bytes of manifests and configs that are read for an answer to the page, about; test:
+/// `large_manifests_use_up_an_answer`.
+const BYTES: u64 = 16 * 1024 * 1024;
+
+/// For how long an answer looks at more.
+///
+/// Limit: time for which an answer to the page is gathered; test: none, it takes a slow storage.
+const TIME: Duration = Duration::from_secs(10);
+
+/// How many objects are read at a time. Within an index in an index it is one.
 ///
 /// Limit: objects that are read at a time for an answer to the page; test: none, more are read in
 /// steps.
@@ -89,20 +101,29 @@ pub(crate) struct Can {
 #[derive(Debug)]
 struct Budget {
     left: Cell<u32>,
+    bytes: Cell<u64>,
+    begun: Instant,
     has_failed: Cell<bool>,
 }
 
 impl Budget {
     fn new(left: u32) -> Self {
-        Self { left: Cell::new(left), has_failed: Cell::new(false) }
+        let (left, bytes) = (Cell::new(left), Cell::new(BYTES));
+        Self { left, bytes, begun: Instant::now(), has_failed: Cell::new(false) }
     }
 
     /// Takes one look; `false` if there is none left.
     fn take(&self) -> bool {
         let left = self.left.get();
-        self.has_failed.set(self.has_failed.get() || left == 0);
+        let is_left = left > 0 && self.bytes.get() > 0 && self.begun.elapsed() < TIME;
+        self.has_failed.set(self.has_failed.get() || !is_left);
         self.left.set(left.saturating_sub(1));
-        left > 0
+        is_left
+    }
+
+    /// Counts bytes that a look has read.
+    fn read(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get().saturating_sub(bytes));
     }
 
     /// Sets looks aside, at most so many.
@@ -178,7 +199,9 @@ impl<S: Storage> Store<S> {
         if !budget.take() {
             return Ok(None);
         }
-        known(self.look(name, &Reference::Digest(digest.clone())).await)
+        let look = known(self.look(name, &Reference::Digest(digest.clone())).await)?;
+        budget.read(look.as_ref().map_or(0, |look| look.bytes.len() as u64));
+        Ok(look)
     }
 
     /// Reads the config of an image, unless it is larger than `limit` bytes, damaged, or not of
@@ -199,6 +222,7 @@ impl<S: Storage> Store<S> {
             return Ok(None);
         }
         let bytes = known(self.storage.read(&Key::Blob(config.digest.clone())).await)?;
+        budget.read(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
         Ok(bytes.and_then(|bytes| Stored::of(&bytes)))
     }
 
@@ -207,20 +231,19 @@ impl<S: Storage> Store<S> {
     fn total<'a>(
         &'a self,
         name: &'a RepositoryName,
-        look: &'a Look,
+        (own, shown): (u64, &'a Shown),
         depth: u32,
         budget: &'a Budget,
     ) -> LocalBoxFuture<'a, Result<Option<u64>, StorageError>> {
         Box::pin(async move {
-            let own = look.bytes.len() as u64;
-            if look.shown.kind() != Kind::Index {
-                return Ok(look.shown.content_size().map(|size| own.saturating_add(size)));
+            if shown.kind() != Kind::Index {
+                return Ok(shown.content_size().map(|size| own.saturating_add(size)));
             }
-            let children = self.child_totals(name, &look.shown, depth, budget).await?;
+            let children = self.child_totals(name, shown, depth, budget).await?;
             let sum = children
                 .into_values()
                 .try_fold(own, |sum, total| total.map(|total| sum.saturating_add(total)));
-            Ok(sum.filter(|_| !look.shown.manifests.is_cut))
+            Ok(sum.filter(|_| !shown.manifests.is_cut))
         })
     }
 
@@ -241,12 +264,15 @@ impl<S: Storage> Store<S> {
             let Some(look) = self.look_at(name, digest, budget).await? else {
                 return Ok((digest.clone(), None));
             };
-            Ok::<_, StorageError>((
-                digest.clone(),
-                self.total(name, &look, depth + 1, budget).await?,
-            ))
+            // Its bytes are not kept for as long as those below it are read.
+            let Look { bytes, shown, .. } = look;
+            let own = bytes.len() as u64;
+            drop(bytes);
+            let total = self.total(name, (own, &shown), depth + 1, budget).await?;
+            Ok::<_, StorageError>((digest.clone(), total))
         });
-        stream::iter(totals).buffer_unordered(AT_ONCE).try_collect().await
+        let at_once = if depth == 0 { AT_ONCE } else { 1 };
+        stream::iter(totals).buffer_unordered(at_once).try_collect().await
     }
 
     /// Whether the storage takes a request for each object.
@@ -323,7 +349,7 @@ impl<S: Storage> Store<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, shown_time};
+    use super::{BYTES, Budget, shown_time};
     use std::time::{Duration, SystemTime};
 
     #[test]
@@ -338,6 +364,11 @@ mod tests {
         let budget = Budget::new(10);
         assert_eq!((budget.reserve(5), budget.reserve(3), budget.reserve(5)), (5, 3, 2));
         assert!(budget.was_enough(), "nothing was asked for in vain");
+        let budget = Budget::new(10);
+        budget.read(BYTES - 1);
+        assert!(budget.take());
+        budget.read(7);
+        assert!(!budget.take() && !budget.was_enough());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use roadstead_storage::{
     Collection, Holding, Key, NameList, NamesQuery, Pages, Storage, StorageError,
 };
 use serde::Serialize;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::SystemTime;
 
@@ -106,15 +107,10 @@ impl<S: Storage> Store<S> {
         let mut level = Level::new(&request.under, request.search.as_deref(), request.limit);
         let budget = Budget::new(u32::try_from(self.names_budget()).unwrap_or(u32::MAX));
         let after = level.after(request.last.as_deref());
-        let visited = self
-            .walk(after.clone(), &budget, &sees, |name| {
-                if level.has_ended(name) {
-                    return false;
-                }
-                level.take(name);
-                true
-            })
-            .await?;
+        let under = request.under.as_str();
+        let ends = |name: &str| !name.starts_with(under) && name > under;
+        let visited =
+            self.walk(after.clone(), &budget, ends, &sees, |name| level.take(name)).await?;
         let next = match &visited {
             Some(visited) => level.next(Some(visited)),
             None => level.next(None),
@@ -123,13 +119,8 @@ impl<S: Storage> Store<S> {
         if let Some(after) = after.filter(|after| complete && *after != request.under) {
             // What is before the page counts too.
             let begin = (!request.under.is_empty()).then(|| request.under.clone());
-            let counted = self.walk(begin, &budget, &sees, |name| {
-                let is_before = name <= after.as_str();
-                if is_before {
-                    level.count(name);
-                }
-                is_before
-            });
+            let ends = |name: &str| name > after.as_str();
+            let counted = self.walk(begin, &budget, ends, &sees, |name| level.count(name));
             complete = counted.await?.is_none();
         }
         let total = level.total;
@@ -142,16 +133,17 @@ impl<S: Storage> Store<S> {
         if self.costs_requests() { BUCKET_NAMES } else { NAMES }
     }
 
-    /// Visits the repositories after one that the caller may see, until `visit` says that it is
-    /// enough, or they end. If the budget ends before, gives the last name that was visited: it
+    /// Visits the repositories after one that the caller may see, up to the first of which `ends`
+    /// says so, or until they end. If the budget ends before, gives the last name that was visited: it
     /// goes on to the next one that the caller may see, however many others have to be skipped,
     /// as no other name may be told.
     async fn walk(
         &self,
         mut after: Option<String>,
         budget: &Budget,
+        ends: impl Fn(&str) -> bool,
         sees: impl Fn(&RepositoryName) -> bool,
-        mut visit: impl FnMut(&str) -> bool,
+        mut visit: impl FnMut(&str),
     ) -> Result<Option<String>, StorageError> {
         let mut visited: Option<String> = None;
         loop {
@@ -160,15 +152,16 @@ impl<S: Storage> Store<S> {
             let page = self.storage.names(&query).await?;
             for name in &page.names {
                 let within = budget.take();
+                if ends(name) {
+                    return Ok(None);
+                }
                 if !RepositoryName::parse(name).is_ok_and(|name| sees(&name)) {
                     continue;
                 }
                 if !within && visited.is_some() {
                     return Ok(visited);
                 }
-                if !visit(name) {
-                    return Ok(None);
-                }
+                visit(name);
                 visited = Some(name.clone());
             }
             after = page.names.into_iter().next_back().filter(|_| page.more);
@@ -181,11 +174,16 @@ impl<S: Storage> Store<S> {
     /// The entries with what the repositories hold, as far as the budget for that allows.
     async fn entries(&self, found: Vec<Found>) -> Result<Vec<EntryView>, StorageError> {
         let budget = Budget::new(SIZES);
+        let blobs = Cell::new(BLOBS);
         let measured = found.into_iter().map(async |found| match found {
             Found::Group(name, repositories) => {
                 Ok::<_, StorageError>((Some((name, repositories)), None))
             }
-            Found::Repository(name) => Ok((None, Some(self.measure(name, &budget).await?))),
+            Found::Repository(name) => {
+                let measured = self.measure(name, &budget, blobs.get()).await?;
+                blobs.set(blobs.get().saturating_sub(measured.blobs.len()));
+                Ok((None, Some(measured)))
+            }
         });
         let measured = stream::iter(measured).buffered(AT_ONCE);
         let measured: Vec<(_, Option<Measured>)> = measured.try_collect().await?;
@@ -202,7 +200,13 @@ impl<S: Storage> Store<S> {
         Ok(entries.collect())
     }
 
-    async fn measure(&self, name: String, budget: &Budget) -> Result<Measured, StorageError> {
+    /// Of at most so many blobs.
+    async fn measure(
+        &self,
+        name: String,
+        budget: &Budget,
+        most: usize,
+    ) -> Result<Measured, StorageError> {
         let mut view = RepositoryView { name, ..RepositoryView::default() };
         let nothing = |view| Measured { view, blobs: HashMap::new() };
         let Ok(name) = RepositoryName::parse(&view.name) else { return Ok(nothing(view)) };
@@ -213,7 +217,7 @@ impl<S: Storage> Store<S> {
         view.tags = Some(tags);
         view.pushed = newest.and_then(shown_time);
         let allowed = budget.reserve(SIZE);
-        let held = self.held_blobs(&name, allowed, BLOBS).await;
+        let held = self.held_blobs(&name, allowed, most).await;
         let Some((blobs, spent, all)) = super::known(held)? else { return Ok(nothing(view)) };
         budget.give_back(allowed.saturating_sub(spent));
         view.complete = all && all_tags;

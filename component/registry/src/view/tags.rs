@@ -92,10 +92,16 @@ impl<S: Storage> Store<S> {
             digests.extend(self.digests_of(name, &names).await?);
         }
         let all_sized = budget.was_enough() && (has_digests || !by_size);
-        // Those of the page are looked at in any case.
+        // Those of the page are looked at in any case, for their platforms.
         let budget = Budget::new(LOOKS);
         let wanted = page.iter().filter_map(|tag| digests.get(&tag.name)).cloned().collect();
-        looked.extend(self.summaries(name, wanted, true, &budget).await?);
+        for (digest, found) in self.summaries(name, wanted, true, &budget).await? {
+            let known = looked.entry(digest).or_default();
+            let size = found.size.or(known.size);
+            if found.media_type.is_some() {
+                *known = Summary { size, ..found };
+            }
+        }
         let pulled = self.pulled(name, &page).await?;
         let shown = page.iter().zip(pulled).map(|(tag, pulled)| {
             let digest = digests.get(&tag.name);
@@ -163,10 +169,12 @@ impl<S: Storage> Store<S> {
         let Some(look) = self.look_at(name, digest, budget).await? else {
             return Ok(Summary::default());
         };
+        let own = look.bytes.len() as u64;
         let mut summary = Summary {
             media_type: look.shown.media_type(),
             artifact_type: look.shown.artifact_type(),
-            size: self.total(name, &look, 0, budget).await?,
+            // Several manifests are looked at together already.
+            size: self.total(name, (own, &look.shown), 1, budget).await?,
             platforms: Vec::new(),
         };
         if platforms {

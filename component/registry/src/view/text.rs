@@ -20,6 +20,12 @@ pub(super) const TEXT: usize = 64 * 1024;
 /// Limit: entries of a list of a manifest or a config that the page shows; test: `long_values_are_cut`.
 pub(super) const ENTRIES: usize = 1000;
 
+/// Whether a text as it is shown is surely all of what was stored: one that was cut lacks less than
+/// a character of the limit.
+pub(super) fn is_whole(text: &str) -> bool {
+    text.len() + 4 <= TEXT
+}
+
 /// A text; `None` for a value of another type.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Text(pub(super) Option<String>);
@@ -129,8 +135,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 continue;
             }
             let Text(text) = map.next_value()?;
-            found.is_cut |= name.len() > TEXT;
-            found.texts.insert(cut(&name), text.unwrap_or_default());
+            let text = text.unwrap_or_default();
+            found.is_cut |= name.len() > TEXT || !is_whole(&text);
+            found.texts.insert(cut(&name), text);
         }
         Ok(Value::Map(found))
     }

@@ -54,11 +54,6 @@ impl<'a> Level<'a> {
         (!after.is_empty()).then_some(after)
     }
 
-    /// Whether the names of the level have ended with this one.
-    pub(super) fn has_ended(&self, name: &str) -> bool {
-        !name.starts_with(self.under) && name > self.under
-    }
-
     /// Counts a repository that is before the page.
     pub(super) fn count(&mut self, name: &str) {
         self.total += usize::from(self.is_of(name));
@@ -118,7 +113,7 @@ mod tests {
         let mut level = Level::new(under, search, limit);
         let after = level.after(last).unwrap_or_default();
         for name in NAMES.iter().filter(|name| **name > after.as_str()) {
-            if level.has_ended(name) {
+            if !name.starts_with(under) && *name > under {
                 break;
             }
             level.take(name);

@@ -25,6 +25,31 @@ async fn a_config_that_is_too_large() {
     }
 }
 
+/// Sixteen manifests of 2 MiB each are more than an answer reads, and too long to be in it.
+#[tokio::test]
+async fn large_manifests_use_up_an_answer() {
+    for world in World::both() {
+        let config = world.blob("a", "{}").await;
+        let mut children = Vec::new();
+        for number in 0..16 {
+            let annotations = json!({ "number": number.to_string(), "x": "y".repeat(2 << 20) });
+            let child = image(&config, &annotations);
+            world.put("a", &format!("c{number}"), MANIFEST, child.clone()).await;
+            children.push(child);
+        }
+        let all: Vec<&str> = children.iter().map(String::as_str).collect();
+        world.put("a", "t", INDEX, index(&all, 0)).await;
+        let found = world.get(IMAGE).await;
+        assert_eq!((&found["size"], &found["complete"]), (&json!(null), &json!(false)));
+        assert!(found["manifest"].is_string());
+        let children = found["children"].as_array().unwrap();
+        assert!(children.iter().any(|child| child["total"].is_u64()), "some were read");
+        let child = world.get("/v2/a/_roadstead/image/c1").await;
+        assert_eq!((&child["manifest"], &child["complete"]), (&json!(null), &json!(false)));
+        assert!(child["size"].as_u64().unwrap() > 2 << 20);
+    }
+}
+
 /// A manifest may name the config of a repository that its pusher may not read.
 #[tokio::test]
 async fn configs_of_other_repositories_are_not_shown() {
