@@ -438,7 +438,7 @@ mod tests {
     fn where_the_page_gets_tokens() {
         for (settings, expected) in [
             (&[][..], None),
-            (&[("REGISTRY_HTTP_HOST", "https://a.example/x")], Some("https://a.example")),
+            (&[("REGISTRY_HTTP_HOST", "https://a.example:1")], Some("https://a.example:1")),
             (&[("REGISTRY_AUTH_TOKEN_REALM", "https://b.example:8/t?x")], {
                 Some("https://b.example:8")
             }),

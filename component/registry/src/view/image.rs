@@ -3,9 +3,8 @@
 use super::config::{ConfigView, Stored};
 use super::manifest::{Kind, Part, Shown};
 use super::text::TextMap;
-use super::{Budget, CONFIG, Can, LOOKS, Look, VERSION};
+use super::{Budget, CONFIG, Can, LOOKS, Look, VERSION, shown_time};
 use crate::store::Store;
-use crate::time::written;
 use roadstead_oci::{Descriptor, Digest, Reference, RepositoryName};
 use roadstead_storage::{Collection, Key, Storage, StorageError};
 use serde::Serialize;
@@ -217,7 +216,7 @@ impl<S: Storage> Store<S> {
         let mut tags: Vec<String> = of_manifest.take(TAGS + 1).collect();
         let complete = all_listed && all && tags.len() <= TAGS;
         tags.truncate(TAGS);
-        Ok((tags, pushed.map(written), complete))
+        Ok((tags, pushed.and_then(shown_time), complete))
     }
 
     /// What an index lists, the size of all of a manifest, and whether annotations were left out.

@@ -16,6 +16,7 @@ mod tree;
 mod uploads;
 
 use crate::store::Store;
+use crate::time::written;
 use bytes::Bytes;
 use config::Stored;
 use futures::future::LocalBoxFuture;
@@ -134,6 +135,11 @@ struct Look {
 struct Listed {
     name: String,
     pushed: SystemTime,
+}
+
+/// A time as it is shown; `None` where the storage has none, such as archives that are served.
+fn shown_time(time: SystemTime) -> Option<String> {
+    (time != SystemTime::UNIX_EPOCH).then(|| written(time))
 }
 
 /// `None` of what is not there or is damaged.
@@ -312,5 +318,32 @@ impl<S: Storage> Store<S> {
         });
         let found: Vec<_> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Budget, shown_time};
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn budgets() {
+        let budget = Budget::new(3);
+        assert!(budget.take() && budget.was_enough());
+        assert_eq!(budget.reserve(5), 2, "no more than there is");
+        assert!(!budget.take() && !budget.was_enough());
+        budget.give_back(1);
+        assert!(budget.take() && !budget.take());
+        assert!(!budget.was_enough(), "something was left out");
+        let budget = Budget::new(10);
+        assert_eq!((budget.reserve(5), budget.reserve(3), budget.reserve(5)), (5, 3, 2));
+        assert!(budget.was_enough(), "nothing was asked for in vain");
+    }
+
+    #[test]
+    fn times_that_a_storage_has() {
+        assert_eq!(shown_time(SystemTime::UNIX_EPOCH), None);
+        let later = SystemTime::UNIX_EPOCH + Duration::from_mins(1);
+        assert_eq!(shown_time(later).as_deref(), Some("1970-01-01T00:01:00Z"));
     }
 }

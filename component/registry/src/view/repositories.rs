@@ -1,10 +1,9 @@
 //! A level of the tree of repositories, or those that match a text.
 
 use super::tree::{Found, Level};
-use super::{Budget, VERSION};
+use super::{Budget, VERSION, shown_time};
 use crate::RepositoriesRequest;
 use crate::store::Store;
-use crate::time::written;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_oci::RepositoryName;
 use roadstead_storage::{
@@ -212,7 +211,7 @@ impl<S: Storage> Store<S> {
         }
         let (tags, newest, all_tags) = self.count_tags(&name, budget).await?;
         view.tags = Some(tags);
-        view.pushed = newest.map(written);
+        view.pushed = newest.and_then(shown_time);
         let allowed = budget.reserve(SIZE);
         let held = self.held_blobs(&name, allowed, BLOBS).await;
         let Some((blobs, spent, all)) = super::known(held)? else { return Ok(nothing(view)) };

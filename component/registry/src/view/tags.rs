@@ -1,9 +1,8 @@
 //! Tags of a repository in an order, with what they lead to.
 
 use super::manifest::Kind;
-use super::{AT_ONCE, Budget, Can, LISTED_CONFIG, LOOKS, Listed, VERSION};
+use super::{AT_ONCE, Budget, Can, LISTED_CONFIG, LOOKS, Listed, VERSION, shown_time};
 use crate::store::Store;
-use crate::time::written;
 use crate::{TagOrder, TagsRequest};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_oci::{Digest, RepositoryName, Tag};
@@ -34,7 +33,7 @@ struct TagView {
     digest: Option<String>,
     media_type: Option<String>,
     artifact_type: Option<String>,
-    pushed: String,
+    pushed: Option<String>,
     pulled: Option<String>,
     size: Option<u64>,
     platforms: Vec<String>,
@@ -129,8 +128,8 @@ impl<S: Storage> Store<S> {
             digest: digest.map(ToString::to_string),
             media_type: found.media_type,
             artifact_type: found.artifact_type,
-            pushed: written(tag.pushed),
-            pulled: pulled.map(written),
+            pushed: shown_time(tag.pushed),
+            pulled: pulled.and_then(shown_time),
             size: found.size,
             platforms: found.platforms,
             immutable: self.is_immutable(name, &tag.name),

@@ -103,7 +103,7 @@ mod tests {
             of(5, 800),
         ];
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let found = undoable(&reports, Some(Duration::from_secs(600)), now);
+        let found = undoable(&reports, Some(Duration::from_mins(10)), now);
         assert_eq!(found.len(), 1, "{found:?}");
         let run = &found[0];
         assert_eq!((run.blobs, run.bytes, run.manifests, run.tags), (2, 25, 1, 3));
