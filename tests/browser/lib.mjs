@@ -98,6 +98,9 @@ export async function logIn(page, { user, password }) {
 export async function enter(browser, url, who, place = '#/', options = {}) {
   const page = await open(browser, options);
   await visit(page, url, place);
+  // Where anybody may see something, the page does not ask for a login by itself.
+  const button = page.getByRole('button', { name: 'Log in' });
+  if (!(await page.locator('#user').count()) && (await button.count())) await button.click();
   if (await page.locator('#user').count()) await logIn(page, who);
   return page;
 }
