@@ -1,7 +1,8 @@
 // Who is logged in, and what is sent to prove it. No cookies: the password is kept in this tab's
 // session storage, so that a reload does not ask for it, and is gone with the tab.
 
-const KEPT = 'roadstead.login';
+// Another registry, or anything else, may be below another path of the same origin.
+const KEPT = `roadstead.login ${new URL('../', document.baseURI).pathname}`;
 
 // Seconds before its end at which a token is not used any longer.
 const MARGIN = 10;

@@ -6,6 +6,10 @@ import { inPath } from './route.js';
 // The page is at `…/ui/`, and the API beside it at `…/v2/`, below whatever path a proxy has put them.
 const ROOT = new URL('../', document.baseURI);
 
+// How often a request is repeated that the registry asks to be repeated, and the longest pause, in seconds.
+const ATTEMPTS = 3;
+const LONGEST_WAIT = 3;
+
 /** An error of the registry, or of the way to it (status 0). */
 export class Failure extends Error {
   constructor({ status, code, message, retryAfter = null }) {
@@ -34,7 +38,7 @@ async function send(path, { method = 'GET', body, scopes = [], signal }) {
       signal,
       credentials: 'omit',
       headers: {
-        Accept: 'application/json, application/vnd.oci.image.index.v1+json',
+        Accept: 'application/json, application/vnd.oci.image.index.v1+json, */*;q=0.5',
         ...(authorization && { Authorization: authorization }),
         ...(body && { 'Content-Type': 'application/json' }),
       },
@@ -48,7 +52,7 @@ async function send(path, { method = 'GET', body, scopes = [], signal }) {
   return second && second !== first ? once(second) : response;
 }
 
-async function request(path, options) {
+async function request(path, options, attempts = ATTEMPTS) {
   let response;
   try {
     response = await send(path, options);
@@ -56,6 +60,12 @@ async function request(path, options) {
     if (error.name === 'AbortError') throw error;
     if (error instanceof Response) throw await failure(error);
     throw new Failure({ status: 0, code: null, message: 'The registry cannot be reached' });
+  }
+  const wait = Number(response.headers.get('Retry-After') ?? NaN);
+  // The registry answers few pages at once.
+  if (response.status === 429 && attempts > 0 && wait <= LONGEST_WAIT) {
+    await new Promise((resolve) => setTimeout(resolve, wait * 1000));
+    return request(path, options, attempts - 1);
   }
   if (!response.ok) throw await failure(response);
   return response;
@@ -89,6 +99,10 @@ export const image = (name, reference, platform, signal) =>
 
 export const deletion = (name, names) =>
   json(`v2/${inPath(name)}/_roadstead/deletion${query({ tag: names })}`, { scopes: ofRepository(name) });
+
+/** A manifest as it is stored. */
+export const manifest = async (name, digest) =>
+  (await request(`v2/${inPath(name)}/manifests/${digest}`, { scopes: ofRepository(name) })).text();
 
 export const remove = (name, reference) =>
   request(`v2/${inPath(name)}/manifests/${encodeURIComponent(reference).replace('%3A', ':')}`, {

@@ -1,6 +1,6 @@
 // An image, an index of images, a chart or another artifact.
 
-import { image as ask } from './client.js';
+import { image as ask, manifest as read } from './client.js';
 import { configuration } from './configuration.js';
 import { openDeletion } from './deletion.js';
 import { h, icon } from './dom.js';
@@ -167,7 +167,20 @@ function childName({ platform, annotations }) {
   return platform ?? 'no platform';
 }
 
-function manifest({ manifest: text, media_type: type, digest: own }) {
+function manifest(answer) {
+  const { manifest: text, media_type: type, digest: own, name } = answer;
+  if (text === null) {
+    // It is too long to come with everything else.
+    const load = async ({ currentTarget: button }) => {
+      const place = button.closest('section');
+      try {
+        place.replaceWith(manifest({ ...answer, manifest: await read(name, own) }));
+      } catch (error) {
+        button.replaceWith(h('span', { class: 'muted', role: 'alert' }, error.message));
+      }
+    };
+    return h('section', { class: 'panel' }, h('div', { class: 'heading' }, h('h2', {}, 'Manifest'), h('button', { type: 'button', on: { click: load } }, 'Load it')));
+  }
   return h(
     'section',
     { class: 'panel' },

@@ -85,15 +85,11 @@ function row({ text, index, layer }, total) {
   );
 }
 
+const TITLE = 'org.opencontainers.image.title';
+
 /** What an artifact that is no image has: the blobs that its manifest names. */
-export function files({ manifest }) {
-  let parsed = {};
-  try {
-    parsed = JSON.parse(manifest);
-  } catch {
-    // The registry takes manifests of other forms as they are: then there is no list.
-  }
-  const blobs = [...(parsed.layers ?? []), ...(parsed.blobs ?? [])];
+export function files({ manifest, image }) {
+  const blobs = manifest === null ? (image?.layers ?? []).map(({ media_type: mediaType, ...blob }) => ({ mediaType, ...blob })) : blobsOf(manifest);
   return section(
     many(blobs.length, 'file'),
     table({
@@ -103,7 +99,7 @@ export function files({ manifest }) {
         h(
           'tr',
           {},
-          h('th', { scope: 'row' }, blob.annotations?.['org.opencontainers.image.title'] ?? mediaType(blob.mediaType)),
+          h('th', { scope: 'row' }, blob.annotations?.[TITLE] ?? mediaType(blob.mediaType)),
           h('td', {}, blob.mediaType),
           h('td', { class: 'wide' }, digestWithCopy(blob.digest)),
           h('td', { class: 'number' }, bytes(blob.size)),
@@ -111,4 +107,24 @@ export function files({ manifest }) {
       ),
     }),
   );
+}
+
+/** The blobs that a manifest names, whatever its form is: nobody has looked at that. */
+function blobsOf(manifest) {
+  let parsed = null;
+  try {
+    parsed = JSON.parse(manifest);
+  } catch {
+    // The registry takes manifests of other forms as they are: then there is no list.
+  }
+  const text = (value) => (typeof value === 'string' ? value : null);
+  return [parsed?.layers, parsed?.blobs]
+    .flatMap((list) => (Array.isArray(list) ? list : []))
+    .filter((blob) => blob && text(blob.digest))
+    .map(({ digest, mediaType: type, size, annotations }) => ({
+      digest,
+      mediaType: text(type),
+      size: typeof size === 'number' ? size : null,
+      annotations: { [TITLE]: text(annotations?.[TITLE]) },
+    }));
 }

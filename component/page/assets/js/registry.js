@@ -22,7 +22,7 @@ const PARTS = {
 
 export async function show(route, context) {
   const { head, signal } = context;
-  const id = head.can.maintain && PARTS[route.tab] ? route.tab : '';
+  const id = head.can.maintain && Object.hasOwn(PARTS, route.tab ?? '') ? route.tab : '';
   const part = PARTS[id];
   const { last } = route.query;
   const answer = part.path ? await maintenance(part.path, { last }, signal) : head;
