@@ -239,7 +239,9 @@ impl Wasmtime {
         let mount = format!("{}::/data", root.display());
         let data = [("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/data")];
         let variables = [&data, variables].concat();
-        Self::serve(&root.with_extension("wasm"), &["--dir", &mount], &variables)
+        // Beside nothing that a test looks at, and one for all tests.
+        let component = target_directory()?.join("component-under-test.wasm");
+        Self::serve(&component, &["--dir", &mount], &variables)
     }
 
     /// The component, written to a file, without a directory.
@@ -260,7 +262,10 @@ impl Wasmtime {
         if !version.is_ok_and(|status| status.success()) {
             return Ok(None);
         }
-        std::fs::write(component, roadstead_embedded::COMPONENT)?;
+        // Tests at the same time write the same file: it appears whole.
+        let part = tempfile::NamedTempFile::new_in(component.parent().unwrap_or(Path::new(".")))?;
+        std::fs::write(&part, roadstead_embedded::COMPONENT)?;
+        part.persist(component)?;
         let mut command = Command::new(&wasmtime);
         command
             .args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"])
