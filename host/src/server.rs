@@ -22,7 +22,7 @@ use crate::meter::Meter;
 use crate::net::connection;
 use crate::net::connections::Connections;
 use crate::net::descriptors;
-use crate::notifications::{self, LAST_EVENTS};
+use crate::notifications::{self, LAST_EVENTS, taken};
 use crate::options::Options;
 use crate::reload::{Hangup, Watch};
 use crate::signals::{self, Signals};
@@ -30,7 +30,7 @@ use crate::tls::{TlsAcceptor, roots};
 use anyhow::{Context as _, bail};
 use http::{Request, StatusCode};
 use roadstead_access::Authority;
-use roadstead_config::Config;
+use roadstead_config::{Config, StoredEvents};
 use roadstead_embedded::COMPONENT;
 use roadstead_events::Notifications;
 use roadstead_oci::{Algorithm, Digest};
@@ -104,8 +104,9 @@ impl Server {
         let meter = Meter::new(&options.config, options.commit, &component)?;
         let traces = traces(&component)?;
         purge_uploads(&storage, &options.config, &meter);
-        let variables =
+        let mut variables =
             outbound::variables(options.config.cloud.as_ref(), options.variables.clone())?;
+        variables.extend(options.config.page_variable());
         let (auth, watch) = authority(&options, &hangup, &meter)?.unzip();
         let hooks = Hooks {
             storage: storage.clone(),
@@ -253,6 +254,10 @@ impl Server {
         if let Some(collection) = config.collection.filter(|_| !config.read_only) {
             let (engine, meter) = (self.engine.clone(), self.meter.clone());
             tasks.spawn(schedule::run(engine, collection.interval, *hurry, meter));
+        }
+        let takes = config.notifications.stored != StoredEvents::Off && !config.read_only;
+        if let Some(notifications) = self.notifications.as_ref().filter(|_| takes) {
+            tasks.spawn(taken::run(self.engine.clone(), Arc::clone(notifications)));
         }
         tasks
     }

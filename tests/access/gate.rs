@@ -30,6 +30,9 @@ fn paths() -> Vec<String> {
     let mut paths: Vec<String> = [
         "/",
         "/livez",
+        "/ui",
+        "/ui/",
+        "/ui/index.html",
         "/readyz",
         "/v2",
         "/v2/",
@@ -37,7 +40,12 @@ fn paths() -> Vec<String> {
         "/v2/_oci/ext/discover",
         "/v2/_roadstead/collect",
         "/v2/_roadstead/retention",
+        "/v2/_roadstead/repositories",
+        "/v2/_roadstead/repositories?under=team/&q=a",
         "/v2/_roadstead/scrub",
+        "/v2/_roadstead/collect/trash",
+        "/v2/_roadstead/uploads",
+        "/v2/_roadstead/ui/registry",
         REPORTS,
         USAGE,
         "/v2/token",
@@ -49,6 +57,10 @@ fn paths() -> Vec<String> {
         "tags/list".to_owned(),
         "_roadstead/repository".to_owned(),
         "_roadstead/retention/tag".to_owned(),
+        "_roadstead/tags".to_owned(),
+        "_roadstead/image/tag".to_owned(),
+        format!("_roadstead/image/{digest}"),
+        "_roadstead/deletion?tag=tag".to_owned(),
         "_oci/ext/discover".to_owned(),
         "_oci/tag-history/tag".to_owned(),
         "manifests/tag".to_owned(),
@@ -80,6 +92,8 @@ fn needed(method: &Method, path: &str) -> Option<Action> {
         _ if upload => Action::Push,
         // It looks at all tags of the repository, for those who may delete them.
         Method::GET if path.contains("/_roadstead/retention/") => Action::Delete,
+        // It says what a deletion would affect.
+        Method::GET if path.contains("/_roadstead/deletion") => Action::Delete,
         Method::GET | Method::HEAD => Action::Pull,
         Method::DELETE => Action::Delete,
         _ => Action::Push,
@@ -114,11 +128,18 @@ fn every_route_against_every_set_of_permissions() {
                 routes.insert(number(&route));
                 let anonymous = gate.permit(&Caller::default(), &route, &HeaderMap::new());
                 let known = gate.permit(&user, &route, &HeaderMap::new());
-                let open =
-                    matches!(route, Route::Root | Route::Live | Route::Ready | Route::Token(_));
+                let open = matches!(
+                    route,
+                    Route::Root | Route::Live | Route::Ready | Route::Token(_) | Route::Page(_)
+                );
                 let expected = match needed(&method, &path) {
                     Some(action) => granted.contains(&action),
-                    None if path == "/v2/_catalog" => granted.contains(&Action::Catalog),
+                    None if path == "/v2/_catalog"
+                        || path.starts_with("/v2/_roadstead/repositories") =>
+                    {
+                        granted.contains(&Action::Catalog)
+                    }
+                    None if path == "/v2/_roadstead/ui/registry" => true,
                     None if path.starts_with("/v2/_roadstead/") => {
                         everywhere && granted.contains(&Action::Delete)
                     }
@@ -139,7 +160,7 @@ fn every_route_against_every_set_of_permissions() {
     assert!(decided > 300, "{decided}");
 }
 
-const ROUTES: usize = 19;
+const ROUTES: usize = 21;
 
 /// A new kind of route does not compile until it is added here, and the test
 /// fails until a path leads to it.
@@ -164,12 +185,14 @@ fn number(route: &Route) -> usize {
         Route::Ready => 16,
         Route::Expiring(_) => 17,
         Route::Retained(..) => 18,
+        Route::View(_) => 19,
+        Route::Page(_) => 20,
     }
 }
 
-/// Whether a path is for health checks, which nobody logs in for.
+/// Whether a path is for health checks, or a file of the page, which nobody logs in for.
 fn is_open(path: &str) -> bool {
-    matches!(path, "/" | "/livez" | "/readyz")
+    matches!(path, "/" | "/livez" | "/readyz") || path.starts_with("/ui")
 }
 
 /// The same from outside: without credentials, every response is that they are

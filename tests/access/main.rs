@@ -141,6 +141,54 @@ async fn rules() {
     .await;
 }
 
+/// What the page shows has no name, and no count, of what the caller may not see.
+#[tokio::test]
+async fn what_the_page_shows() {
+    let settings = with(&PASSWORDS, &[RULES, DELETE]);
+    everywhere("what_the_page_shows", &settings, || {
+        const PATH: &str = "/v2/_roadstead/repositories";
+        const REGISTRY: &str = "/v2/_roadstead/ui/registry";
+        let denied = |step: Step| step.error(403, "DENIED");
+        let bob = |path: &str| get(path).login("bob", "pass:word");
+        let alice = |path: &str| get(path).login("alice", "secret");
+        let carol = |path: &str| get(path).login("carol", "none");
+        let names = ["secret/a", "shared", "team/a", "team/b/c", "teams"];
+        let mut steps: Vec<_> =
+            names.iter().map(|name| push(name, "1", ALICE).status(201)).collect();
+        steps.extend([
+            get(REGISTRY).error(401, "UNAUTHORIZED").expect("www-authenticate", BASIC),
+            alice(REGISTRY)
+                .says(r#""user":"alice","authentication":"basic","can":{"catalog":true,"delete":true,"maintain":true,"#)
+                .says(r#""settings":[{"#),
+            bob(REGISTRY)
+                .says(r#""can":{"catalog":true,"delete":true,"maintain":false,"collect":false}"#)
+                .says(r#""settings":null"#),
+            carol(REGISTRY).says(r#""user":"carol""#).says(r#""can":{"catalog":false,"#),
+            get(PATH).error(401, "UNAUTHORIZED"),
+            denied(carol(PATH)),
+            alice(PATH).says(r#""total":5"#),
+            bob(PATH)
+                .says(r#""total":2,"entries":[{"kind":"group","name":"team/","repositories":2}],"next":null,"complete":true"#),
+            bob(&format!("{PATH}?q=a&n=1")).says(r#""total":2,"#).says(r#""next":"team/a","#),
+            bob(&format!("{PATH}?q=a&n=1&last=team/a"))
+                .says(r#""name":"team/b/c""#)
+                .says(r#""next":null"#),
+            bob(&format!("{PATH}?under=secret/")).says(r#""total":0,"entries":[],"next":null"#),
+            bob("/v2/team/a/_roadstead/tags").says(r#""can":{"push":true,"delete":false}"#),
+            alice("/v2/team/a/_roadstead/tags").says(r#""can":{"push":true,"delete":true}"#),
+            carol("/v2/shared/_roadstead/image/1").says(r#""can":{"push":false,"delete":false}"#),
+            denied(bob("/v2/secret/a/_roadstead/tags")),
+            denied(bob("/v2/secret/a/_roadstead/image/1")),
+            // The answer is the same whether or not it exists.
+            denied(bob("/v2/secret/none/_roadstead/image/1")),
+            denied(bob("/v2/team/a/_roadstead/deletion?tag=1")),
+            alice("/v2/team/a/_roadstead/deletion?tag=1").says(r#""missing":false"#),
+        ]);
+        steps
+    })
+    .await;
+}
+
 /// Pages are full and link to the next one, however many names are hidden.
 #[tokio::test]
 async fn the_catalog_in_pages() {

@@ -11,7 +11,12 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use roadstead_tests::{PASSWORD, Registry, SmallImage, Target, USER, digest, entry, run, send};
+use roadstead_directory::{Directory, DirectoryStorage};
+use roadstead_kit::directory::NativeDirectory;
+use roadstead_kit::native::NativeRegistry;
+use roadstead_tests::{
+    PASSWORD, Registry, SmallImage, Target, USER, Wasmtime, digest, entry, run, send,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -162,6 +167,60 @@ async fn an_outbox_of_others_is_left_alone() {
         assert_eq!(std::fs::read_to_string(&segment).unwrap(), "another's");
         assert_eq!(std::fs::read_dir(&outbox).unwrap().count(), 1);
     }
+}
+
+/// What is done under other hosts over the same storage is sent by this one, once, and is gone from
+/// the storage then.
+#[tokio::test]
+async fn events_of_other_hosts_are_sent() {
+    const STORED: (&str, &str) = ("REGISTRY_NOTIFICATIONS_OUTBOX_STORAGE", "changes");
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let receiver = Receiver::start().await;
+    let host = start(&data, &receiver, &[STORED]);
+    let storage = DirectoryStorage(NativeDirectory::new(Directory::open(&data).unwrap()));
+    let other = NativeRegistry::new(storage, &[STORED]).unwrap();
+    let wasmtime = Wasmtime::start_with(&data, &[STORED]).unwrap();
+    within(TEST_LIMIT, async {
+        let mut expected = BTreeSet::new();
+        for number in 0..20 {
+            let content = format!("blob {number}");
+            let uri = format!("/v2/a/blobs/uploads/?digest={}", digest(content.as_bytes()));
+            let request = Request::post(&uri).body(Bytes::from(content.clone())).unwrap();
+            match &wasmtime {
+                Some(wasmtime) if number >= 10 => {
+                    let request = request.map(|body| (content.len(), body));
+                    let (mut parts, (length, body)) = request.into_parts();
+                    parts.headers.insert("content-length", length.into());
+                    let request = Request::from_parts(parts, body);
+                    let status = send(&wasmtime.address, request).await.unwrap().status();
+                    assert_eq!(status, 201);
+                }
+                _ => assert_eq!(other.send(request).await.status(), 201),
+            }
+            expected.insert(digest(content.as_bytes()).to_string());
+        }
+        let (mut found, mut count) = (BTreeSet::new(), 0);
+        eventually("all events", async || {
+            for event in events(&receiver.take()) {
+                count += 1;
+                assert_eq!(event["action"], "push", "{event}");
+                assert!(event["source"]["instanceID"].is_string(), "{event}");
+                found.insert(event["target"]["digest"].as_str().unwrap().to_owned());
+            }
+            (found.len() >= expected.len()).then_some(())
+        })
+        .await;
+        assert_eq!(found, expected);
+        assert_eq!(count, expected.len());
+        let left = data.join(".roadstead/outbox");
+        eventually("nothing is left", async || {
+            (std::fs::read_dir(&left).unwrap().count() == 0).then_some(())
+        })
+        .await;
+        drop(host);
+    })
+    .await;
 }
 
 /// What all events have, and what only one has.

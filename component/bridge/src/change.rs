@@ -1,4 +1,4 @@
-//! What a request has changed, for the native host's notifications.
+//! What a request has changed or read, for notifications.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ pub enum ChangeKind {
     Mount,
     /// A tag, a manifest, a blob or a repository was deleted.
     Delete,
+    /// A manifest or a blob was read. Under a native host, that knows it by itself.
+    Pull,
 }
 
 /// What a request that was carried out has changed. What is not known without another operation
@@ -37,7 +39,7 @@ pub struct Change {
     /// Its size in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// The tags that were set, or the one that was deleted.
+    /// The tags that were set, or the one that was deleted or read by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The repository that a blob was mounted from.

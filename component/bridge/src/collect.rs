@@ -19,6 +19,9 @@ pub const REPORTS: &str = "/v2/_roadstead/collect/reports";
 /// `last` is the repository after which the answer begins.
 pub const USAGE: &str = "/v2/_roadstead/collect/usage";
 
+/// The path at which is which runs can be undone, for as long as it is known what they moved away.
+pub const TRASH: &str = "/v2/_roadstead/collect/trash";
+
 /// What the path begins with at which is why a blob is there, a [`WhyAnswer`]; the rest
 /// is the digest. It has the same parameter.
 pub const WHY: &str = "/v2/_roadstead/collect/why/";
@@ -127,6 +130,8 @@ pub struct Report {
     pub expired_tags: Vec<String>,
     /// Tags that were removed as expired, and are there again.
     pub restored_tags: u64,
+    /// Objects with events of notifications that were removed, as nobody has taken them for a week.
+    pub dropped_events: u64,
     /// Manifests that nothing led to, and that the run deleted.
     pub untagged: u64,
     /// Their bytes, without what they refer to.

@@ -19,6 +19,8 @@
 //!
 //!            asks which tags expire, and why           ──▶ [`retention`]: looks, and says
 //!
+//!            asks for [`outbox`]: events of other hosts ──▶ takes them from the storage
+//!
 //!            asks for a slice of a scrub              ──▶ [`scrub`]: does it, and says what
 //!                                                            it has found
 //!
@@ -55,6 +57,7 @@ pub mod front;
 pub mod hashing;
 pub mod health;
 pub mod log;
+pub mod outbox;
 pub mod retention;
 pub mod scrub;
 pub mod services;

@@ -1,9 +1,17 @@
 //! What whoever reaches the address that is listened on can do or see.
 
 use crate::Config;
-use std::net::SocketAddr;
+use crate::settings::UI_ENABLED;
+use std::net::{IpAddr, SocketAddr};
 
 impl Config {
+    /// The variable with which the native host tells the component whether the page is served,
+    /// where the settings do not say it: it is if the address is one of this machine only.
+    pub fn page_variable(&self) -> Option<(String, String)> {
+        let is_local = is_loopback(&self.address);
+        self.page.is_none().then(|| (UI_ENABLED.row.variable(), is_local.to_string()))
+    }
+
     /// Whether users would send passwords to this address unencrypted, for all that is known
     /// here.
     fn passwords_unencrypted(&self, address: SocketAddr) -> bool {
@@ -61,9 +69,42 @@ impl Config {
     }
 }
 
+/// Whether `host:port` can be reached from this machine only.
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    ip.map_or(host == "localhost", |ip| ip.to_canonical().is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
+    use super::is_loopback;
     use crate::Config;
+
+    #[test]
+    fn the_page_is_for_this_machine_unless_settings_say_otherwise() {
+        for (address, expected) in [
+            ("127.0.0.1:5000", true),
+            ("127.1.2.3:0", true),
+            ("[::1]:5000", true),
+            ("[::ffff:127.0.0.1]:5000", true),
+            ("localhost:5000", true),
+            ("[::]:5000", false),
+            ("0.0.0.0:5000", false),
+            ("192.0.2.7:5000", false),
+            (":5000", false),
+            ("localhost.example:5000", false),
+        ] {
+            assert_eq!(is_loopback(address), expected, "{address}");
+        }
+        let told = |settings: &[(&str, &str)]| config(settings).page_variable().map(|told| told.1);
+        assert_eq!(told(&[]).as_deref(), Some("true"));
+        assert_eq!(told(&[("HTTP_ADDR", ":5000")]).as_deref(), Some("false"));
+        // It is told as it is.
+        assert_eq!(told(&[("UI_ENABLED", "false")]), None);
+        assert_eq!(config(&[("UI_ENABLED", "true")]).page, Some(true));
+        assert_eq!(config(&[("UI_ENABLED", "")]).page, None);
+    }
 
     fn config(settings: &[(&str, &str)]) -> Config {
         let variables = settings.iter().map(|(n, v)| (format!("REGISTRY_{n}"), (*v).to_owned()));

@@ -4,6 +4,7 @@
 use crate::PREFIX;
 use crate::given::{Given, Name, Place, Style, set_by_kubernetes};
 use crate::nearest::nearest;
+use crate::secrets;
 use crate::settings::{NOT_EMPTY, Row, Scope, Section, Shape, State, TOP_LEVEL};
 use std::{fmt, mem};
 
@@ -298,6 +299,22 @@ impl Settings {
             .filter(|(alike, _)| *alike > 0)
             .max_by_key(|(alike, style)| (*alike, *style == Style::Key));
         nearest.map_or(Style::Variable, |(_, style)| style)
+    }
+
+    /// The settings that the component is given, by their keys, as they may be shown: those that
+    /// say where secrets are, or are part of one, are left out.
+    pub fn shown(&self) -> Vec<(String, String)> {
+        let shown = self.slots.iter().filter(|slot| {
+            let row = slot.row;
+            let is_told = matches!(row.scope, Scope::Component | Scope::Both);
+            let names_key = row.key.ends_with("key") || row.key.contains(".credentials");
+            is_told && row.is_used() && !row.secret && !names_key && !slot.is_blank()
+        });
+        let text = |slot: &Slot| {
+            let item = slot.place.item.map(|index| format!("[{index}]")).unwrap_or_default();
+            (slot.row.key_of(None) + &item, secrets::shown(slot.row, &slot.value))
+        };
+        shown.map(text).collect()
     }
 
     /// What the component finds in its environment: the settings whose rows say

@@ -35,7 +35,7 @@ pub use cloud::{
 };
 pub use gathered::Settings;
 pub use given::{Given, Step};
-pub use notifications::{EventFormat, NotificationEndpoint, Notifications};
+pub use notifications::{EventFormat, NotificationEndpoint, Notifications, StoredEvents};
 pub use operating::{Debugging, HealthCheck};
 pub use settings::{Row, Scope, State, rows};
 pub use tls::{Acme, Certificate, Tls, TlsVersion};
@@ -254,6 +254,8 @@ pub struct Config {
     pub sparse_images: bool,
     /// `REGISTRY_HTTP_WARNING`: a notice that every response carries.
     pub warning: Option<String>,
+    /// `REGISTRY_UI_ENABLED`: whether the page is served, where that is said.
+    pub page: Option<bool>,
     /// `REGISTRY_LOG_LEVEL`.
     pub log_level: LogLevel,
     /// `REGISTRY_LOG_FORMATTER`.
@@ -386,6 +388,7 @@ impl Config {
             retention: policy::retention(&mut reader),
             sparse_images: reader.read(&settings::VALIDATION_MANIFESTS_SPARSE),
             warning: reader.read(&settings::HTTP_WARNING),
+            page: reader.read(&settings::UI_ENABLED),
             log_level: reader.read(&settings::LOG_LEVEL),
             log_format: reader.read(&settings::LOG_FORMATTER),
             access_log: !reader.read(&settings::LOG_ACCESSLOG_DISABLED),

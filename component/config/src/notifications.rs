@@ -22,6 +22,21 @@ pub struct Notifications {
     pub outbox_limit: u64,
     /// `REGISTRY_NOTIFICATIONS_OUTBOX_PATH`.
     pub outbox: Option<PathBuf>,
+    /// `REGISTRY_NOTIFICATIONS_OUTBOX_STORAGE`.
+    pub stored: StoredEvents,
+}
+
+/// Which events hosts that send none leave in the storage, for a native host over the same storage
+/// that sends them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum StoredEvents {
+    /// None. The default.
+    #[default]
+    Off,
+    /// Those of pushes, mounts and deletions.
+    Changes,
+    /// Those of pulls too.
+    All,
 }
 
 /// How an endpoint wants events.
@@ -86,6 +101,7 @@ impl Notifications {
             include_references: reader.read(&settings::INCLUDE_REFERENCES),
             outbox_limit: reader.read(&settings::OUTBOX_MAXSIZE),
             outbox: reader.read(&settings::OUTBOX_PATH),
+            stored: reader.read(&settings::OUTBOX_STORAGE),
         }
     }
 }

@@ -49,9 +49,10 @@ impl Level {
                 Self::Any,
                 Self::Objects(&["_condemned", "_needed", "data"]),
             ],
-            Collection::Records | Collection::Quota(_) | Collection::Pulled(_) => {
-                &[Self::AnyObject]
-            }
+            Collection::Records
+            | Collection::Quota(_)
+            | Collection::Events
+            | Collection::Pulled(_) => &[Self::AnyObject],
             Collection::MovedTags(_) => &[Self::Any, Self::Objects(&["link"])],
             Collection::References(_) => &[Self::Any, Self::Any, Self::Objects(&["digests"])],
             Collection::Layers(_)

@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 use roadstead_bridge::account::request_id;
 use roadstead_bridge::{Services, front, trace};
 use roadstead_cloud::CloudStorage;
-use roadstead_config::Config;
+use roadstead_config::{Given, Settings};
 use roadstead_directory::DirectoryStorage;
 use roadstead_registry::{Body, Error, Gate, Registry, Switches, refusal};
 use roadstead_storage::RequestBody as _;
@@ -127,9 +127,11 @@ async fn registry(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
 async fn configure(headers: &HeaderMap) -> Result<Rc<GuestRegistry>, String> {
     let services = Services::from_variables(std::env::vars());
     body::set_host_drains(services.front);
-    let config = Config::from_variables(std::env::vars()).map_err(|error| error.to_string())?;
+    let given = std::env::vars().map(|(name, value)| Given::variable(name, value));
+    let settings = Settings::gather(given);
+    let config = settings.config().map_err(|error| error.to_string())?;
     body::set_stall_timeout(config.stall_timeout);
-    let switches = Switches::new(&config, services);
+    let switches = Switches::new(&config, services).showing(settings.shown());
     let gate = Gate::new(&config, services, authority::choose(&config, services)?);
     Ok(Rc::new(if let Some((backend, options)) = bucket::open(&config, services).await? {
         body::set_host_hashing(services.hashing);

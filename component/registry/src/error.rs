@@ -43,6 +43,8 @@ pub enum Error {
     },
     /// The caller is not permitted to do what the request asks for.
     Denied(Option<Box<Scope>>),
+    /// A browser sends it for a page of another site, and it would change something.
+    CrossSite,
     /// There were too many wrong passwords.
     TooManyAttempts {
         /// How many seconds to wait.
@@ -73,6 +75,13 @@ pub enum Error {
     OverQuota(Box<OverQuota>),
     /// The query's `before` or `since` is no time. Holds the parameter's name.
     Time(&'static str),
+    /// A parameter of the query has a value that it cannot have.
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// What it can be.
+        expected: &'static str,
+    },
     /// A tag has had so many manifests that they are not put into order.
     HistoryTooLong {
         /// How many are.
@@ -184,7 +193,9 @@ impl Error {
             }
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             // Clients try again after most others.
-            Self::Denied(_) | Self::OverQuota(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            Self::Denied(_) | Self::OverQuota(_) | Self::CrossSite => {
+                (StatusCode::FORBIDDEN, ErrorCode::Denied)
+            }
             Self::TooManyAttempts { .. } | Self::Collecting | Self::Scrubbing => {
                 (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
             }
@@ -196,6 +207,7 @@ impl Error {
             | Self::CollectionRequest(_)
             | Self::ScrubRequest(_)
             | Self::Time(_)
+            | Self::Parameter { .. }
             | Self::HistoryTooLong { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::MethodNotAllowed(_)
             | Self::DeleteDisabled
@@ -315,6 +327,10 @@ impl fmt::Display for Error {
             Self::Denied(_) => {
                 f.write_str("this is not permitted; ask the operator for a rule that allows it")
             }
+            Self::CrossSite => f.write_str(
+                "a page of another site sent this request; only the registry's own page may change \
+                 something",
+            ),
             Self::TooManyAttempts { seconds } => write!(
                 f,
                 "there were too many wrong passwords; wait {seconds} s and use the right one"
@@ -357,6 +373,9 @@ impl fmt::Display for Error {
             Self::Tag(error) => error.fmt(f),
             Self::TagImmutable(found) => found.fmt(f),
             Self::OverQuota(over) => over.fmt(f),
+            Self::Parameter { name, expected } => {
+                write!(f, "the parameter {name} has to be {expected}")
+            }
             Self::Time(name) => {
                 write!(f, "{name} is not a time of RFC 3339, such as 2026-05-04T03:02:01Z")
             }

@@ -20,6 +20,8 @@ mod over_quota;
 mod route;
 mod scrub;
 mod store;
+mod time;
+mod view;
 
 pub use api::{Registry, Switches, refusal};
 pub use body::Body;
@@ -29,7 +31,8 @@ pub use error::{Error, ImmutableTag};
 pub use gate::{Ask, Gate};
 pub use over_quota::{OverQuota, Resource};
 pub use route::{
-    BlobAction, Caching, CollectionQuery, Effect, Event, HistoryRequest, MAX_TAGS, ManifestAction,
-    PageRequest, Permission, ReferrersRequest, Route, RouteClass, StartUpload, TokenParameters,
-    UploadAction,
+    BlobAction, Caching, CollectionQuery, Effect, Event, HistoryRequest, MAX_TAGS,
+    MOST_REPOSITORIES, MOST_TAGS, ManifestAction, PageRequest, PageRoute, Permission,
+    ReferrersRequest, RepositoriesRequest, Route, RouteClass, StartUpload, TagOrder, TagsRequest,
+    TokenParameters, UploadAction, VIEW_PAGE, View,
 };

@@ -7,7 +7,7 @@ use roadstead_kit::bucket::Conditions;
 use roadstead_kit::explorer::{
     Ask, Bound, Collected, Defect, Encounter, Fault, FaultKind, Found, Item, Medium, Meeting,
     Meets, Phase, Quota, Scenario, Scrubber, Slip, collect_beside, encounter, explore, inject,
-    meet, push_beside, scrub_beside,
+    meet, notify, push_beside, scrub_beside,
 };
 
 /// The variable that asks for more orders.
@@ -653,4 +653,36 @@ fn pushes_share_a_quota() {
             assert!(found.runs > 10, "{medium:?} {quota:?}: {}", found.runs);
         }
     }
+}
+
+/// Whatever fails, what was acknowledged has its event, and no event is invented.
+#[test]
+fn faults_lose_and_invent_no_event() {
+    let media = [Medium::Directory, Medium::Bucket(Conditions::Honoured)];
+    let mut runs = 0;
+    for medium in media {
+        let kinds: &[FaultKind] = match medium {
+            Medium::Bucket(_) => &[FaultKind::Fails, FaultKind::LosesAnswer, FaultKind::Stops],
+            _ => &[FaultKind::Fails, FaultKind::Tears, FaultKind::Stops],
+        };
+        for kind in kinds {
+            for (before, ask) in [
+                (&[][..], PushBlob),
+                (&[PushSource], Mount),
+                (&[], Put(Plain, Some("a"))),
+                (TAGGED, DeleteTag("a")),
+                (TAGGED, Delete(Plain)),
+                (TAGGED, DeleteRepository),
+                (&[PushBlob], DeleteBlob),
+            ] {
+                let found = notify(medium, before, ask, *kind);
+                if let Some(violation) = found.violation {
+                    panic!("{violation}");
+                }
+                assert!(found.complete && found.runs > 2, "{medium:?} {ask:?}: {}", found.runs);
+                runs += found.runs;
+            }
+        }
+    }
+    println!("{runs} faults");
 }

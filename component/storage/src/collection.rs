@@ -1,6 +1,6 @@
 //! Lists: names for clients, and all objects of a kind for maintenance.
 
-use crate::key::{Key, Place, QUOTAS, QuotaName, RECORDS, ROOT};
+use crate::key::{Key, OUTBOX, Place, QUOTAS, QuotaName, RECORDS, ROOT};
 use roadstead_oci::{Digest, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
@@ -78,6 +78,8 @@ pub enum Collection {
     Records,
     /// [`Key::Quota`] of a rule.
     Quota(QuotaName),
+    /// [`Key::Events`] of the whole storage.
+    Events,
     /// [`Key::Layer`] of a repository.
     Layers(RepositoryName),
     /// [`Key::Revision`] of a repository.
@@ -116,6 +118,7 @@ impl Collection {
             Self::Blobs => format!("{ROOT}/blobs/"),
             Self::Records => RECORDS.to_owned(),
             Self::Quota(name) => format!("{QUOTAS}{name}/"),
+            Self::Events => OUTBOX.to_owned(),
             Self::Layers(name) => format!("{repositories}/{name}/_layers/"),
             Self::Revisions(name) => format!("{repositories}/{name}/_manifests/revisions/"),
             Self::Tags(name) | Self::TagHistories(name) => {
@@ -143,6 +146,7 @@ impl Collection {
             (Self::Blobs, key @ (Key::Blob(_) | Key::Tombstone(_) | Key::Need(_)))
             | (Self::Records, key @ Key::Record(_))
             | (Self::Quota(_), key @ Key::Quota(..))
+            | (Self::Events, key @ Key::Events(_))
             | (Self::Layers(_), key @ Key::Layer(..))
             | (Self::Revisions(_), key @ Key::Revision(..))
             | (Self::Tags(_), key @ Key::Tag(..))

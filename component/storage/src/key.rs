@@ -31,6 +31,7 @@
 //!     _uploads/<id>/                               Session
 //!       <file>                                     SessionObject
 //! .roadstead/collect/<record>                      Record (ours)
+//! .roadstead/outbox/<kind>-<time>-<id>             Events (ours)
 //! .roadstead/quotas/<rule>/<record>                Quota (ours)
 //! ```
 //!
@@ -39,9 +40,12 @@
 //! manifest, referrers are gathered when they are first asked for, and without
 //! hints a mount that names no repository may not find the blob.
 
+mod event;
 mod quota;
 mod record;
 
+pub(crate) use event::DIRECTORY as OUTBOX;
+pub use event::EventName;
 pub(crate) use quota::DIRECTORY as QUOTAS;
 pub use quota::{QuotaName, QuotaRecord};
 pub(crate) use record::DIRECTORY as RECORDS;
@@ -52,7 +56,7 @@ use roadstead_oci::{Digest, Manifest, MediaType, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What every key begins with, except records of garbage collection and of quotas.
+/// What every key begins with, except records of garbage collection and of quotas, and events.
 pub const ROOT: &str = "docker/registry/v2";
 
 /// An object of the registry, by what it is.
@@ -139,6 +143,8 @@ pub enum Key {
     Record(Record),
     /// What is remembered of a rule of quotas.
     Quota(QuotaName, QuotaRecord),
+    /// What a request has done, until a native host sends it on.
+    Events(EventName),
     /// An upload session: all objects below it.
     Session(UploadSession),
     /// An object of an upload session.
@@ -180,7 +186,8 @@ impl Key {
             | Self::Tag(..)
             | Self::TagHistory(..)
             | Self::Referrer { .. }
-            | Self::ReferrersComplete(_) => true,
+            | Self::ReferrersComplete(_)
+            | Self::Events(_) => true,
         }
     }
 
@@ -211,6 +218,7 @@ impl Key {
             Self::References(..) => REFERENCES_LIMIT,
             Self::Record(record) => record.value_limit(),
             Self::Quota(_, record) => record.value_limit(),
+            Self::Events(_) => event::VALUE_LIMIT,
             Self::MediaType(..) => MediaType::MAX_LENGTH + 1,
             // A descriptor repeats the annotations of its manifest.
             Self::Referrer { .. } => 2 * Manifest::MAX_SIZE,
@@ -233,6 +241,9 @@ impl Key {
         if let Some(record) = text.strip_prefix(quota::DIRECTORY) {
             let parsed = QuotaRecord::parse(record);
             return parsed.map(|(name, record)| Self::Quota(name, record)).ok_or(InvalidKey);
+        }
+        if let Some(name) = text.strip_prefix(event::DIRECTORY) {
+            return EventName::parse(name).map(Self::Events).ok_or(InvalidKey);
         }
         let rest = text.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/'));
         let rest = rest.ok_or(InvalidKey)?;
@@ -500,6 +511,7 @@ impl fmt::Display for Key {
             }
             Self::Record(record) => write!(f, "{}{record}", record::DIRECTORY),
             Self::Quota(name, record) => write!(f, "{}{name}/{record}", quota::DIRECTORY),
+            Self::Events(name) => write!(f, "{}{name}", event::DIRECTORY),
             Self::Session(session) => write!(f, "{ROOT}/repositories/{session}"),
             Self::SessionObject(session, file) => {
                 write!(f, "{ROOT}/repositories/{session}/{}", file.as_str())

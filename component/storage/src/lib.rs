@@ -26,7 +26,7 @@ pub use collection::{
     Collection, Cursor, Entry, Holding, Listing, NameList, NamesQuery, PAGE_BYTES, Page,
 };
 pub use error::StorageError;
-pub use key::{InvalidKey, Key, QuotaName, QuotaRecord, ROOT as LAYOUT, Record, Shard};
+pub use key::{EventName, InvalidKey, Key, QuotaName, QuotaRecord, ROOT as LAYOUT, Record, Shard};
 pub use moment::Moment;
 pub use moved::{MovedRevision, MovedTag};
 pub use pages::Pages;

@@ -114,6 +114,12 @@ impl Event {
         Self { action, target, request, actor, id, time: SystemTime::now() }
     }
 
+    /// The same event, with the identifier and the time that it was given elsewhere.
+    #[must_use]
+    pub fn made(self, id: u128, time: SystemTime) -> Self {
+        Self { id: uuid::Uuid::from_u128(id).to_string(), time, ..self }
+    }
+
     /// The event in JSON, with the fields of Go's structs in their order.
     pub(crate) fn encode(
         &self,

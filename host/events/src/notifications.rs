@@ -8,6 +8,7 @@ use crate::send::Sender;
 use crate::settings::Settings;
 use roadstead_telemetry::metrics::EndpointReading;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -25,6 +26,12 @@ const FLUSH: Duration = Duration::from_secs(5);
 ///
 /// Limit: time that a push waits for the outbox; test: none, it needs a disk that hangs.
 const PUBLISH_WAIT: Duration = Duration::from_secs(10);
+
+/// How long whoever publishes waits while the outbox hangs: one has waited [`PUBLISH_WAIT`] in vain,
+/// and nothing was written since.
+///
+/// Limit: time that a push waits for an outbox that hangs; test: `an_outbox_that_hangs_holds_up_few`.
+const HANGING_WAIT: Duration = Duration::from_millis(100);
 
 /// Time between two looks at whether the outbox is written, at a stop.
 ///
@@ -94,14 +101,17 @@ impl Notifications {
     /// If the future is dropped, the event may be written nevertheless.
     ///
     /// # Errors
-    /// If the outbox cannot be written, which is counted as dropped, or not within 10 s, or if
-    /// [`Self::stop`] was called.
+    /// If the outbox cannot be written, which is counted as dropped, or not within 10 s, or 0.1 s if
+    /// it hangs already, or if [`Self::stop`] was called.
     pub async fn publish(&self, event: Event) -> io::Result<()> {
         let Some(wanted) = self.wanted(&event) else { return Ok(()) };
         let event = self.encode(&event)?;
-        let result = tokio::time::timeout(PUBLISH_WAIT, self.write(event, wanted)).await;
+        let hangs = &self.shared.queue.hangs;
+        let wait = if hangs.load(Ordering::Relaxed) { HANGING_WAIT } else { PUBLISH_WAIT };
+        let result = tokio::time::timeout(wait, self.write(event, wanted)).await;
         result.unwrap_or_else(|_| {
-            let text = format!("the outbox was not written within {PUBLISH_WAIT:?}");
+            hangs.store(true, Ordering::Relaxed);
+            let text = format!("the outbox was not written within {wait:?}");
             Err(io::Error::new(io::ErrorKind::TimedOut, text))
         })
     }
@@ -209,4 +219,46 @@ impl Drop for Notifications {
 
 fn spawn(writer: Writer) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("notifications".to_owned()).spawn(|| writer.run())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HANGING_WAIT, Notifications, PUBLISH_WAIT};
+    use crate::event::{Action, Source, SourceRecord};
+    use crate::outbox;
+    use crate::tests::{Lines, endpoint, event, settings};
+    use std::sync::Mutex;
+    use tokio::sync::watch;
+    use tokio::task::JoinSet;
+    use tokio::time::Instant;
+
+    /// The first one waits long for a disk that hangs, those after it do not.
+    #[tokio::test(start_paused = true)]
+    async fn an_outbox_that_hangs_holds_up_few() {
+        let (directory, lines) = (tempfile::tempdir().unwrap(), Lines::default());
+        let settings = settings(vec![endpoint("alice", "http://127.0.0.1:1/")], 64 << 20);
+        let opened = outbox::open(directory.path(), settings.endpoints, 64 << 20, &lines.log());
+        let (shared, writer) = opened.unwrap();
+        let notifications = Notifications {
+            shared,
+            source: SourceRecord::new(Source::default()),
+            references: false,
+            log: lines.log(),
+            draining: watch::channel(false).0,
+            tasks: Mutex::new(JoinSet::new()),
+            writer: Mutex::new(None),
+        };
+        for (number, wait) in [(0, PUBLISH_WAIT), (1, HANGING_WAIT), (2, HANGING_WAIT)] {
+            let began = Instant::now();
+            let error = notifications.publish(event(Action::Push, number)).await.unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+            // By the test's clock, which stands still but for waits.
+            assert_eq!(began.elapsed(), wait);
+        }
+        // It goes on: all is written that was published.
+        notifications.shared.queue.close();
+        notifications.end();
+        std::thread::spawn(|| writer.run()).join().unwrap();
+        assert!(!notifications.shared.queue.hangs.load(std::sync::atomic::Ordering::Relaxed));
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn slice(
 }
 
 /// Has the component do what a path is for, and gives its answer.
-async fn answer<T: DeserializeOwned>(
+pub(crate) async fn answer<T: DeserializeOwned>(
     engine: &Engine,
     path: &str,
     overrides: &Overrides,

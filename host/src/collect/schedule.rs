@@ -155,6 +155,7 @@ fn log(report: &Report, time: Duration) {
         expired = report.expired,
         expiring = report.expiring,
         restored_tags = report.restored_tags,
+        dropped_events = report.dropped_events,
         untagged = report.untagged,
         untagged_bytes = report.untagged_bytes,
         restored = report.restored,

@@ -2,28 +2,25 @@
 //! read, the response does, whether the component or the cache has made it.
 
 use crate::front::peer::{self, Peer};
+use crate::notifications::changes::{action, events, url};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use ipnet::IpNet;
 use roadstead_bridge::account::REQUEST_ID;
-use roadstead_bridge::change::{Change, ChangeKind};
-use roadstead_events::{self as events, Action, Descriptor, Event, Notifications};
+use roadstead_bridge::change::Change;
+use roadstead_bridge::outbox::SHOWN;
+use roadstead_events::{self as of, Action, Event, Notifications};
 use roadstead_telemetry::{Handler, Target};
 use std::sync::Arc;
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-
-/// The longest header of a client that an event repeats, in bytes; of longer ones it has the beginning.
-///
-/// Limit: bytes of a client's header in a notification; test: `events_repeat_little`.
-const SHOWN: usize = 512;
 
 /// A request of which others may be notified.
 pub(super) struct Notice {
     notifications: Arc<Notifications>,
     method: Method,
     uri: Uri,
-    headers: events::Request,
+    headers: of::Request,
     /// The scheme and the host by which the client has reached the registry.
     base: String,
 }
@@ -52,7 +49,7 @@ impl Notice {
             notifications: Arc::clone(notifications),
             method: method.clone(),
             uri: uri.clone(),
-            headers: events::Request {
+            headers: of::Request {
                 id: text(headers, &REQUEST_ID),
                 addr: address.to_string(),
                 host,
@@ -77,7 +74,7 @@ impl Notice {
     }
 
     /// What a response gives of a manifest or of a blob; of a blob that is elsewhere, the address.
-    fn content<B>(&self, response: &Response<B>) -> Option<events::Target> {
+    fn content<B>(&self, response: &Response<B>) -> Option<of::Target> {
         let has = matches!(
             response.status(),
             StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::TEMPORARY_REDIRECT
@@ -102,65 +99,25 @@ impl Notice {
             StatusCode::TEMPORARY_REDIRECT => "application/octet-stream".to_owned(),
             _ => text(headers, &CONTENT_TYPE),
         };
-        Some(events::Target {
+        Some(of::Target {
             media_type,
             size,
             digest: Some(digest.to_owned()),
             repository: repository.to_owned(),
-            url: Some(self.url(repository, target.handler, digest)),
+            url: Some(url(&self.base, repository, target.handler, digest)),
             tag,
-            ..events::Target::default()
+            ..of::Target::default()
         })
     }
 
     /// Notifies of what the request has changed, for `user`: when this returns, the events outlive a
     /// loss of power, or the log says that they could not be written.
     pub(super) async fn changed(self, change: &Change, user: Option<&str>) {
-        let action = match change.kind {
-            ChangeKind::Push => Action::Push,
-            ChangeKind::Mount => Action::Mount,
-            ChangeKind::Delete => Action::Delete,
-        };
         let media_type = change.media_type.as_deref().unwrap_or_default();
-        if !self.notifications.wants(action, media_type) {
+        if !self.notifications.wants(action(change.kind), media_type) {
             return;
         }
-        let handler = match Target::of(self.uri.path()).handler {
-            Handler::Manifest => Handler::Manifest,
-            _ => Handler::Blob,
-        };
-        let is_deleted = change.kind == ChangeKind::Delete;
-        let digest = change.digest.as_deref().filter(|_| !is_deleted);
-        let content = events::Target {
-            media_type: media_type.to_owned(),
-            size: change.size,
-            digest: change.digest.clone(),
-            repository: change.repository.clone(),
-            from_repository: change.from.clone(),
-            url: digest.map(|digest| self.url(&change.repository, handler, digest)),
-            tag: None,
-            references: change
-                .references
-                .iter()
-                .map(|of| Descriptor {
-                    media_type: of.media_type.clone(),
-                    digest: of.digest.clone(),
-                    size: of.size,
-                })
-                .collect(),
-        };
-        // One for each tag, as consumers expect no more than one in each.
-        let mut contents: Vec<events::Target> = change
-            .tags
-            .iter()
-            .map(|tag| events::Target { tag: Some(tag.clone()), ..content.clone() })
-            .collect();
-        if contents.is_empty() {
-            contents.push(content);
-        }
-        for content in contents {
-            let user = user.map(str::to_owned);
-            let event = Event::new(action, content, self.headers.clone(), user);
+        for event in events(change, &self.headers, &self.base, self.uri.path(), user) {
             if let Err(error) = self.notifications.publish(event).await {
                 tracing::error!(
                     "request {}: others are not notified of it: the outbox cannot be written: {error}",
@@ -169,11 +126,6 @@ impl Notice {
                 return;
             }
         }
-    }
-
-    fn url(&self, repository: &str, handler: Handler, digest: &str) -> String {
-        let kind = if handler == Handler::Manifest { "manifests" } else { "blobs" };
-        format!("{}/v2/{repository}/{kind}/{digest}", self.base)
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Handler {
     Retention,
     TagHistory,
     Extensions,
+    View,
+    Page,
     Other,
 }
 
@@ -54,6 +56,8 @@ impl Handler {
         Self::Retention,
         Self::TagHistory,
         Self::Extensions,
+        Self::View,
+        Self::Page,
         Self::Other,
     ];
 
@@ -77,6 +81,8 @@ impl Handler {
             Self::Retention => "retention",
             Self::TagHistory => "tag_history",
             Self::Extensions => "extensions",
+            Self::View => "view",
+            Self::Page => "page",
             Self::Other => "other",
         }
     }
@@ -107,6 +113,8 @@ impl<'a> Target<'a> {
             "/v2" | "/v2/" => return Self::alone(Handler::Base),
             "/v2/_catalog" => return Self::alone(Handler::Catalog),
             "/v2/token" => return Self::alone(Handler::Token),
+            "/ui" => return Self::alone(Handler::Page),
+            _ if path.starts_with("/ui/") => return Self::alone(Handler::Page),
             _ => {}
         }
         let Some(rest) = path.strip_prefix("/v2/") else { return Self::alone(Handler::Other) };
@@ -115,6 +123,7 @@ impl<'a> Target<'a> {
                 Some("collect") => Handler::Collect,
                 Some("scrub") => Handler::Scrub,
                 Some("retention") => Handler::Retention,
+                Some("repositories" | "ui" | "uploads") => Handler::View,
                 _ => Handler::Other,
             });
         }
@@ -150,6 +159,11 @@ impl<'a> Target<'a> {
             Handler::TagHistory => "/v2/{name}/_oci/tag-history/{tag}",
             Handler::Extensions if self.repository.is_some() => "/v2/{name}/_oci/ext/discover",
             Handler::Extensions => "/v2/_oci/ext/discover",
+            // What the page asks for, as its first question of the kind.
+            Handler::View if self.reference.is_some() => "/v2/{name}/_roadstead/image/{reference}",
+            Handler::View if self.repository.is_some() => "/v2/{name}/_roadstead/tags",
+            Handler::View => "/v2/_roadstead/repositories",
+            Handler::Page => "/ui/{file}",
             Handler::Other => return None,
         })
     }
@@ -195,6 +209,9 @@ impl<'a> Target<'a> {
         if let Some(name) = before.strip_suffix("/_roadstead/retention") {
             return of(Handler::Retention, name, Some(last));
         }
+        if let Some(name) = before.strip_suffix("/_roadstead/image") {
+            return of(Handler::View, name, Some(last));
+        }
         let Some((name, word)) = before.rsplit_once('/') else {
             return Self::alone(Handler::Other);
         };
@@ -202,6 +219,7 @@ impl<'a> Target<'a> {
             ("blobs", "uploads") => of(Handler::BlobUpload, name, None),
             ("tags", "list") => of(Handler::Tags, name, None),
             ("_roadstead", "repository") => of(Handler::Repository, name, None),
+            ("_roadstead", "tags" | "deletion") => of(Handler::View, name, None),
             ("manifests", reference) => of(Handler::Manifest, name, Some(reference)),
             ("referrers", digest) => of(Handler::Referrers, name, Some(digest)),
             ("blobs", digest) => of(Handler::Blob, name, Some(digest)),
@@ -241,6 +259,17 @@ mod tests {
             ("/v2/a/blobs/uploads/", "blob_upload", Some("a"), None),
             ("/v2/a/blobs/uploads/x", "blob_upload_chunk", Some("a"), None),
             ("/v2/a/_roadstead/repository", "repository", Some("a"), None),
+            ("/v2/_roadstead/ui/registry", "view", None, None),
+            ("/v2/_roadstead/repositories", "view", None, None),
+            ("/v2/_roadstead/uploads", "view", None, None),
+            ("/v2/_roadstead/collect/trash", "collect", None, None),
+            ("/v2/a/b/_roadstead/tags", "view", Some("a/b"), None),
+            ("/v2/a/_roadstead/deletion", "view", Some("a"), None),
+            ("/v2/a/_roadstead/image/t", "view", Some("a"), Some("t")),
+            ("/ui", "page", None, None),
+            ("/ui/", "page", None, None),
+            ("/ui/js/main.js", "page", None, None),
+            ("/uix", "other", None, None),
             ("/v2/a/", "other", None, None),
             ("/v2/a", "other", None, None),
             ("/favicon.ico", "other", None, None),
@@ -272,6 +301,14 @@ mod tests {
             "POST /v2/_roadstead/scrub",
             "GET /v2/_roadstead/retention",
             "GET /v2/a/_roadstead/retention/t",
+            "GET /ui",
+            "GET /ui/",
+            "HEAD /ui/index.html",
+            "GET /v2/_roadstead/ui/registry",
+            "GET /v2/_roadstead/repositories",
+            "GET /v2/a/_roadstead/tags",
+            "GET /v2/a/_roadstead/image/DIGEST",
+            "GET /v2/a/_roadstead/deletion",
             "GET /v2/token",
             "DELETE /v2/a/_roadstead/repository",
             "GET /v2/_oci/ext/discover",

@@ -6,6 +6,7 @@
 
 mod archives;
 mod mend;
+mod operators;
 mod parsers;
 mod plans;
 mod requests;
@@ -16,7 +17,7 @@ mod stores;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 20] = [
     ("names", parsers::names),
     ("ranges", parsers::ranges),
     ("manifests", parsers::manifests),
@@ -34,6 +35,9 @@ pub const TARGETS: [Target; 17] = [
     ("stores", stores::stores),
     ("archives", archives::archives),
     ("inventories", plans::inventories),
+    ("policies", operators::policies),
+    ("lines", operators::lines),
+    ("traces", operators::traces),
 ];
 
 /// Runs the target of this name.

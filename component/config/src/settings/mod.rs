@@ -24,6 +24,7 @@ mod s3;
 mod storage;
 mod stores;
 mod tls;
+mod ui;
 mod unread;
 
 pub(crate) use auth::*;
@@ -41,6 +42,7 @@ pub(crate) use policy::*;
 pub(crate) use s3::*;
 pub(crate) use storage::*;
 pub(crate) use tls::*;
+pub(crate) use ui::*;
 
 use crate::PREFIX;
 use std::fmt;
@@ -350,7 +352,7 @@ pub(crate) struct Group {
 }
 
 /// The table: distribution's settings, and ours in its style.
-pub(crate) static GROUPS: [Group; 12] = [
+pub(crate) static GROUPS: [Group; 13] = [
     Group { title: "HTTP", intro: "", rows: HTTP_TABLE },
     Group {
         title: "TLS",
@@ -402,6 +404,7 @@ pub(crate) static GROUPS: [Group; 12] = [
                 others can ask.",
         rows: HEALTH_TABLE,
     },
+    Group { title: "Page", intro: "", rows: UI_TABLE },
     Group { title: "", intro: "", rows: others::OTHERS_TABLE },
 ];
 
@@ -417,8 +420,8 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
 }
 
 /// The top-level keys of distribution's configuration, those of version 2
-/// included. A variable in none of them is not a setting.
-pub(crate) const TOP_LEVEL: [&str; 17] = [
+/// included, and of this registry's own. A variable in none of them is not a setting.
+pub(crate) const TOP_LEVEL: [&str; 18] = [
     "auth",
     "catalog",
     "compatibility",
@@ -434,6 +437,7 @@ pub(crate) const TOP_LEVEL: [&str; 17] = [
     "reporting",
     "storage",
     "tags",
+    "ui",
     "validation",
     "version",
 ];

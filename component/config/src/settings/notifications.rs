@@ -2,7 +2,7 @@
 
 use super::kinds::{Choice, Each, Flag, HeaderLines, List, Number, Path, Span, Text};
 use super::{Scope, Setting, table};
-use crate::EventFormat;
+use crate::{EventFormat, StoredEvents};
 use std::time::Duration;
 
 /// The most that `notifications.outbox.maxsize` can say: 64 GiB.
@@ -170,5 +170,24 @@ table! {
         "Where the outbox is: on a local disk, and for each registry another one.",
     )
     .by_default("in the storage directory; required over a bucket")
+    .ours();
+
+    OUTBOX_STORAGE: Choice<StoredEvents> = Setting::new(
+        "notifications.outbox.storage",
+        Scope::Both,
+        Choice {
+            default: StoredEvents::Off,
+            words: &[
+                ("off", StoredEvents::Off),
+                ("changes", StoredEvents::Changes),
+                ("all", StoredEvents::All),
+            ],
+            also: &[],
+            refused: &[],
+            boolean: None,
+            blank: true,
+        },
+        "For other hosts than the native one, which send no events: which of them they leave in the          storage, all but those of pulls, or all. Under the native host: whether it takes what others          leave there, and sends it to its endpoints          ([notifications.md](notifications.md#events-of-other-hosts)).",
+    )
     .ours();
 }

@@ -255,7 +255,8 @@ fn untagged(value: &str) -> Result<Option<Duration>, &'static str> {
     }
 }
 
-fn maybe(value: &str) -> Result<Option<bool>, &'static str> {
+/// A boolean that may be left open.
+pub(super) fn maybe(value: &str) -> Result<Option<bool>, &'static str> {
     match value {
         "" => Ok(None),
         value => boolean(value).map(Some).ok_or("must be true or false"),

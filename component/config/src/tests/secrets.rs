@@ -1,12 +1,33 @@
 //! What is secret is in no log: neither with the settings nor with what is
 //! wrong with them.
 
-use super::read;
+use super::{given, read};
 
 const SECRETS: [(&str, &str); 2] = [
     ("HTTP_SECRET", "tell-nobody"),
     ("AUTH_HTPASSWD_ENTRIES", "alice:$2y$05$tell-nobody bob:tell-nobody"),
 ];
+
+/// What operators see of a registry that runs.
+#[test]
+fn settings_that_are_shown_have_no_secrets() {
+    let settings = given(
+        &[],
+        &[
+            ("HTTP_SECRET", "tell-nobody"),
+            ("STORAGE_S3_BUCKET", "images"),
+            ("STORAGE_S3_REGIONENDPOINT", "https://alice:tell-nobody@s3.example"),
+            ("STORAGE_S3_ACCESSKEY", "tell-nobody"),
+            ("STORAGE_S3_SECRETKEY", "tell-nobody"),
+            ("AUTH_HTPASSWD_PATH", "/users"),
+            ("POLICY_IMMUTABLE", "releases ** v.*"),
+        ],
+    );
+    let shown = settings.shown();
+    assert!(shown.contains(&("storage.s3.bucket".to_owned(), "images".to_owned())), "{shown:?}");
+    assert!(shown.contains(&("policy.immutable".to_owned(), "releases ** v.*".to_owned())));
+    assert!(!format!("{shown:?}").contains("tell-nobody"), "{shown:?}");
+}
 
 #[test]
 fn settings_are_shown_without_them() {

@@ -1,9 +1,10 @@
-//! What a request has changed, as the native host's notifications say it.
+//! What a request has changed or read, as notifications say it.
 
 use super::DOCKER_CONTENT_DIGEST;
 use crate::route::Event;
 use crate::{Body, Route};
-use http::{Response, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderName, Response, StatusCode};
 use roadstead_bridge::change::{Change, ChangeKind, ChangeReference, REFERENCES_LIMIT};
 use roadstead_oci::{Manifest, ManifestKind, Reference, RepositoryName, Tag, Target};
 
@@ -64,7 +65,35 @@ fn references(manifest: &Manifest) -> Vec<ChangeReference> {
     targets.into_iter().map(of).collect()
 }
 
-/// What a request is going to change, by its route.
+/// What a response gives of a manifest or of a blob.
+fn read<D>(
+    change: Change,
+    reference: Option<&Reference>,
+    response: &Response<Body<D>>,
+) -> Option<Change> {
+    let headers = response.headers();
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let (media_type, size) = match response.status() {
+        StatusCode::OK => (text(CONTENT_TYPE), text(CONTENT_LENGTH)),
+        // The size of the whole is at the end.
+        StatusCode::PARTIAL_CONTENT => (text(CONTENT_TYPE), text(CONTENT_RANGE)),
+        StatusCode::TEMPORARY_REDIRECT => (None, None),
+        _ => return None,
+    };
+    let tag = reference.and_then(|reference| match reference {
+        Reference::Tag(tag) => Some(tag.as_str().to_owned()),
+        Reference::Digest(_) => None,
+    });
+    Some(Change {
+        digest: Some(text(DOCKER_CONTENT_DIGEST)?.to_owned()),
+        media_type: Some(media_type.unwrap_or(BLOB).to_owned()),
+        size: size.and_then(|size| size.rsplit('/').next()?.parse().ok()),
+        tags: tag.into_iter().collect(),
+        ..change
+    })
+}
+
+/// What a request is going to do, by its route.
 pub(super) struct Intent {
     kind: ChangeKind,
     repository: String,
@@ -73,10 +102,10 @@ pub(super) struct Intent {
 }
 
 impl Intent {
-    /// `None` if the request changes nothing that others are notified of.
+    /// `None` if the request does nothing that others are notified of.
     pub(super) fn of(route: &Route) -> Option<Self> {
         let kind = match route.class().event? {
-            Event::Pull => return None,
+            Event::Pull => ChangeKind::Pull,
             Event::Push => ChangeKind::Push,
             Event::Mount => ChangeKind::Mount,
             Event::Delete => ChangeKind::Delete,
@@ -89,6 +118,11 @@ impl Intent {
             _ => return None,
         };
         Some(Self { kind, repository: repository.as_str().to_owned(), reference })
+    }
+
+    /// Whether it only reads.
+    pub(super) fn is_pull(&self) -> bool {
+        self.kind == ChangeKind::Pull
     }
 
     /// What the request with this response has changed. `None` if it has not, as when a mount
@@ -109,6 +143,9 @@ impl Intent {
             from: None,
             references: Vec::new(),
         };
+        if kind == ChangeKind::Pull {
+            return read(change, reference.as_ref(), response);
+        }
         if kind == ChangeKind::Delete {
             let goes_on = response.headers().contains_key(http::header::RETRY_AFTER);
             if response.status() != StatusCode::ACCEPTED || goes_on {

@@ -7,7 +7,7 @@ use crate::{CollectionQuery, Error, SliceOptions, TOMBSTONE_KEPT};
 use roadstead_bridge::collect::{Overrides, Progress, SliceRequest};
 use roadstead_config::Collection;
 use roadstead_storage::Storage;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Maximum size of a request's body, in bytes: several times what it can say.
 ///
@@ -50,6 +50,10 @@ impl<S: Storage> Registry<S> {
             CollectionQuery::Contents(after) => {
                 let contents = self.store.contents(after.as_deref(), LARGEST_SLICE).await;
                 answer(&contents.map_err(internal)?)
+            }
+            CollectionQuery::Trash => {
+                let kept = self.switches.collection.map(|collection| collection.keep);
+                answer(&self.store.trash_view(kept, SystemTime::now()).await.map_err(internal)?)
             }
             CollectionQuery::Quotas => answer(&self.store.quotas_used().await.map_err(internal)?),
             CollectionQuery::Why(digest, after) => {

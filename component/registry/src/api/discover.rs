@@ -38,18 +38,28 @@ impl<S: Storage> Registry<S> {
             let what = "Docker's list of repositories";
             extensions.push(extension("_catalog", what, CATALOG, &endpoints));
         }
-        let mut own = vec![format!("/v2/{place}/_roadstead/retention/<tag>")];
+        let mut own = vec![
+            format!("/v2/{place}/_roadstead/retention/<tag>"),
+            format!("/v2/{place}/_roadstead/tags"),
+            format!("/v2/{place}/_roadstead/image/<reference>"),
+            format!("/v2/{place}/_roadstead/deletion"),
+        ];
         if self.switches.delete && !self.switches.read_only {
             own.push(format!("/v2/{place}/_roadstead/repository"));
         }
         if name.is_none() {
             if self.switches.collection.is_some() {
                 own.push("/v2/_roadstead/collect".to_owned());
+                own.push("/v2/_roadstead/collect/trash".to_owned());
             }
+            own.push("/v2/_roadstead/repositories".to_owned());
+            own.push("/v2/_roadstead/ui/registry".to_owned());
+            own.push("/v2/_roadstead/uploads".to_owned());
             own.push("/v2/_roadstead/retention".to_owned());
             own.push("/v2/_roadstead/scrub".to_owned());
         }
-        let what = "Deletion of repositories, retention of tags, and maintenance by operators";
+        let what =
+            "Deletion of repositories, retention of tags, maintenance, and what the page reads";
         extensions.push(extension("_roadstead", what, ROADSTEAD, &own));
         json(json!({ "extensions": extensions }).to_string().into_bytes())
     }

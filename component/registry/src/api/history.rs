@@ -8,13 +8,12 @@
 
 use super::{Answer, Registry, insert, internal, json};
 use crate::store::{HistoryPage, HistoryQuery, LONGEST, Recorded};
+use crate::time::written;
 use crate::{Error, HistoryRequest, Route};
-use chrono::{DateTime, SecondsFormat, Utc};
 use http::header;
 use roadstead_oci::{MediaType, RepositoryName, Tag};
 use roadstead_storage::Storage;
 use serde_json::{Value, json};
-use std::time::SystemTime;
 
 /// The most entries of a page, whatever is asked for: each manifest is looked up.
 ///
@@ -100,33 +99,4 @@ fn descriptor(entry: &Recorded) -> Value {
         "size": size,
         "annotations": annotations,
     })
-}
-
-/// A time of RFC 3339, as exact as the storage knows it. What is before 1970, or after all that
-/// it can say, is 1970.
-fn written(time: SystemTime) -> String {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
-    let time = DateTime::<Utc>::from_timestamp(seconds, since.subsec_nanos()).unwrap_or_default();
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::written;
-    use std::time::{Duration, SystemTime};
-
-    #[test]
-    fn times_are_written() {
-        let at = |seconds, nanos| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
-        for (time, expected) in [
-            (at(1_777_863_721, 0), "2026-05-04T03:02:01Z"),
-            (at(1_777_863_721, 120_000_000), "2026-05-04T03:02:01.120Z"),
-            (at(1_777_863_721, 1), "2026-05-04T03:02:01.000000001Z"),
-            (SystemTime::UNIX_EPOCH - Duration::from_secs(9), "1970-01-01T00:00:00Z"),
-            (at(u64::MAX >> 1, 0), "1970-01-01T00:00:00Z"),
-        ] {
-            assert_eq!(written(time), expected);
-        }
-    }
 }

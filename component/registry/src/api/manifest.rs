@@ -125,7 +125,8 @@ impl<S: Storage> Registry<S> {
         }
         let push = Push { name, digest: &digest, size, manifest: &manifest, tags: &tags };
         self.store_manifest(&push, bytes).await?;
-        let stored = self.switches.notifies.then(|| Stored::manifest(&manifest, size, &tags));
+        let stored =
+            self.switches.tells_changes().then(|| Stored::manifest(&manifest, size, &tags));
         let mut response = pushed(name, digest, &manifest, &named);
         if let Some(stored) = stored {
             response.extensions_mut().insert(stored);

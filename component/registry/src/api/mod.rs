@@ -7,15 +7,18 @@ mod collect;
 mod discover;
 mod health;
 mod history;
+mod left;
 mod list;
 mod maintenance;
 mod manifest;
+mod page;
 mod referrers;
 mod repository;
 mod retention;
 mod scrub;
 mod token;
 mod upload;
+mod view;
 
 use crate::store::Store;
 use crate::{Body, Effect, Error, Gate, Permission, Progress, Route, SliceOptions};
@@ -26,7 +29,7 @@ use http::{Method, Request, Response, StatusCode};
 use roadstead_access::{Caller, Immutable, Quotas, Retention};
 use roadstead_bridge::account::{REQUEST_ID, request_id};
 use roadstead_bridge::{Account, Services, log};
-use roadstead_config::{Collection, Config};
+use roadstead_config::{Collection, Config, StoredEvents};
 use roadstead_oci::conditional;
 use roadstead_storage::{RequestBody as _, Storage, StorageError};
 use std::sync::atomic::AtomicBool;
@@ -36,6 +39,9 @@ use uuid::Uuid;
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// Where a browser says from which site a page sends a request (Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The result of an endpoint.
 type Answer<S> = Result<Response<Body<<S as Storage>::Download>>, Error>;
@@ -87,8 +93,16 @@ pub struct Switches {
     pub reported: bool,
     /// A native host in front notifies others of what requests change.
     pub notifies: bool,
+    /// Which events wait in the storage for a native host, if one is not here.
+    pub stored_events: StoredEvents,
+    /// The URL by which clients reach the registry, if the settings have one.
+    pub host: Option<String>,
     /// A notice that every response carries (specification, "Warnings").
     pub warning: Option<String>,
+    /// The page for browsers is served.
+    pub page: bool,
+    /// Settings that the page shows to operators, by their keys; no secrets.
+    pub shown: Vec<(String, String)>,
 }
 
 impl Switches {
@@ -105,9 +119,41 @@ impl Switches {
             cached: services.front && services.storage,
             reported: services.front,
             notifies: services.front && services.notifications,
+            stored_events: config.notifications.stored,
+            host: config.host.clone(),
             warning: config.warning.clone(),
+            // Without a host that says so, it is not known who can reach it.
+            page: config.page == Some(true),
+            shown: shown_settings(config),
         }
     }
+
+    /// Whether others are notified of what requests change: by the native host, or by another one
+    /// that finds it in the storage.
+    fn tells_changes(&self) -> bool {
+        self.notifies || (!self.reported && self.stored_events != StoredEvents::Off)
+    }
+
+    /// The same, with settings that the page shows besides, by their keys.
+    #[must_use]
+    pub fn showing(mut self, given: Vec<(String, String)>) -> Self {
+        let others = given.into_iter();
+        let is_new = |(key, _): &(String, String)| self.shown.iter().all(|(name, _)| name != key);
+        let others: Vec<_> = others.filter(is_new).collect();
+        self.shown.extend(others);
+        self
+    }
+}
+
+/// What some settings come to that the page shows to operators.
+fn shown_settings(config: &Config) -> Vec<(String, String)> {
+    let shown = [
+        ("storage.delete.enabled", config.delete_enabled),
+        ("storage.maintenance.gc.enabled", config.collection.is_some()),
+        ("storage.maintenance.readonly.enabled", config.read_only),
+        ("ui.enabled", config.page == Some(true)),
+    ];
+    shown.map(|(name, value)| (name.to_owned(), value.to_string())).into()
 }
 
 /// A container registry.
@@ -142,17 +188,19 @@ impl<S: Storage> Registry<S> {
         let (parts, body) = request.into_parts();
         let mut call = Call { headers: parts.headers, body };
         let (mut directive, mut account) = (None, Account::default());
-        let mut intent = None;
+        let (mut intent, mut left) = (None, None);
         let answer = match Route::parse(&parts.method, &parts.uri) {
-            Ok(route) => match self.pass(&route, &call.headers).await {
+            Ok(route) => match self.pass(&route, &parts.method, &call.headers).await {
                 Ok(caller) => {
                     account.user.clone_from(&caller.subject.user);
                     if self.switches.cached {
                         directive =
                             CacheDirective::of(&route, &parts.uri, &caller, SystemTime::now());
                     }
-                    if self.switches.notifies {
-                        intent = Intent::of(&route);
+                    intent = self.intent(&route);
+                    if intent.is_some() && !self.switches.reported {
+                        let host = self.switches.host.as_deref();
+                        left = Some(left::request(&parts.method, &parts.uri, &call.headers, host));
                     }
                     self.answer(route, caller, &mut call).await
                 }
@@ -170,6 +218,11 @@ impl<S: Storage> Registry<S> {
             refusal(error, request_id(&call.headers))
         });
         account.change = intent.and_then(|intent| intent.carried_out(&response));
+        if let Some(request) = left
+            && let Some(change) = account.change.take()
+        {
+            self.leave(change, request, account.user.clone()).await;
+        }
         if self.switches.reported {
             account.write(response.headers_mut());
         }
@@ -184,7 +237,9 @@ impl<S: Storage> Registry<S> {
         let headers = response.headers_mut();
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(INERT));
+        // The page has one of its own.
+        let policy = headers.entry(header::CONTENT_SECURITY_POLICY);
+        policy.or_insert(HeaderValue::from_static(INERT));
         if let Some(warning) = &self.switches.warning {
             insert(headers, header::WARNING, &format!("299 - \"{warning}\""));
         }
@@ -194,15 +249,16 @@ impl<S: Storage> Registry<S> {
         response
     }
 
-    /// Whether pulls wait to be recorded.
+    /// Whether pulls wait to be recorded, or others to be notified of them.
     pub fn has_pulls(&self) -> bool {
-        self.store.has_pulls()
+        self.store.has_pulls() || self.store.has_left_pulls()
     }
 
     /// Records what was pulled, after the responses: no client waits for it. What fails is left to
     /// later pulls.
     pub async fn record_pulls(&self) {
         self.store.record_pulls().await;
+        self.write_pulls().await;
     }
 
     /// Does a slice of garbage collection.
@@ -213,10 +269,29 @@ impl<S: Storage> Registry<S> {
         self.store.collect(order).await
     }
 
+    /// What a request is going to do, if others are notified of it.
+    fn intent(&self, route: &Route) -> Option<Intent> {
+        let is_wanted = |intent: &Intent| match self.switches.stored_events {
+            // The host sees what is read.
+            // A native host sees what is read.
+            StoredEvents::All if !self.switches.reported => true,
+            _ => self.switches.tells_changes() && !intent.is_pull(),
+        };
+        Intent::of(route).filter(is_wanted)
+    }
+
     /// Authenticates and authorizes a request. All access decisions are made
     /// here, except for the source of a mount and for the entries of the
     /// catalog.
-    async fn pass(&self, route: &Route, headers: &HeaderMap) -> Result<Caller, Error> {
+    async fn pass(
+        &self,
+        route: &Route,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Error> {
+        if is_of_another_site(method, headers) {
+            return Err(Error::CrossSite);
+        }
         let caller = self.gate.caller(headers).await?;
         self.gate.permit(&caller, route, headers)?;
         self.switched_on(route)?;
@@ -242,12 +317,14 @@ impl<S: Storage> Registry<S> {
 
     async fn answer(&self, route: Route, caller: Caller, call: &mut Call<S::Upload>) -> Answer<S> {
         match route {
-            Route::Root | Route::Live => Ok(empty(StatusCode::OK)),
+            Route::Root => Ok(self.root(call)),
+            Route::Live => Ok(empty(StatusCode::OK)),
             Route::Ready => self.ready().await,
             Route::Base => Ok(json(b"{}".to_vec())),
             Route::Catalog(page) => self.catalog(page, &caller).await,
             Route::Collect => self.collect(call).await,
             Route::Collection(query) => self.collection(query).await,
+            Route::Events => self.events(call).await,
             Route::Expiring(after) => self.expiring(after).await,
             Route::Retained(name, tag) => self.retained(&name, &tag).await,
             Route::Scrub => self.scrub(call).await,
@@ -256,6 +333,8 @@ impl<S: Storage> Registry<S> {
             Route::Tags(name, page) => self.tags(&name, page).await,
             Route::TagHistory(name, tag, request) => self.tag_history(&name, &tag, request).await,
             Route::Discover(name) => Ok(self.discover(name.as_ref())),
+            Route::Page(page) => self.page(page, call),
+            Route::View(view) => self.view(view, &caller).await,
             Route::Manifest(name, reference, action) => {
                 self.manifest(&name, reference, action, call).await
             }
@@ -265,6 +344,14 @@ impl<S: Storage> Registry<S> {
             Route::Upload(session, action) => self.upload(session, action, call).await,
         }
     }
+}
+
+/// Whether a browser sends a request that changes something for a page of another site, which may
+/// know no password, but may reach a registry that its user can reach.
+fn is_of_another_site(method: &Method, headers: &HeaderMap) -> bool {
+    let writes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    writes && sites.any(|site| site == "cross-site" || site == "same-site")
 }
 
 /// The response for an error. Errors that the client did not cause are logged

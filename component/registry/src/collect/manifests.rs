@@ -372,7 +372,7 @@ impl<S: Storage> Run<'_, S> {
 }
 
 /// Those links to manifests that come before the next part.
-fn before<'a>(entries: &'a [Entry], end: Option<&Digest>) -> Vec<&'a Entry> {
+pub(super) fn before<'a>(entries: &'a [Entry], end: Option<&Digest>) -> Vec<&'a Entry> {
     let is_before = |entry: &&Entry| match &entry.key {
         Key::Revision(_, digest) => end.is_none_or(|end| digest < end),
         _ => false,
@@ -382,7 +382,7 @@ fn before<'a>(entries: &'a [Entry], end: Option<&Digest>) -> Vec<&'a Entry> {
 
 /// Where a repository's links to manifests go on at a digest: with it, or with the
 /// `suffix` of a link after it.
-fn revision_cursor(digest: &Digest, suffix: &str) -> Cursor {
+pub(super) fn revision_cursor(digest: &Digest, suffix: &str) -> Cursor {
     Cursor(format!("{}/{}{suffix}", digest.algorithm(), digest.encoded()))
 }
 

@@ -23,6 +23,7 @@ mod queries;
 mod references;
 mod removal;
 mod run;
+mod sizes;
 mod state;
 mod tags;
 mod untagged;

@@ -9,6 +9,7 @@ use super::{Progress, SliceOptions};
 use crate::store::Store;
 use bytes::Bytes;
 use roadstead_access::Times;
+use roadstead_bridge::log;
 use roadstead_oci::Digest;
 use roadstead_storage::{Entry, Key, Pages, Record, Storage, StorageError};
 use std::collections::BTreeSet;
@@ -24,6 +25,12 @@ pub(super) const PAGE: usize = 1000;
 ///
 /// Limit: age of a collector's last look; test: none, it takes a store that is slow.
 pub(crate) const LOOK_VALID: Duration = Duration::from_secs(5);
+
+/// How many objects with events that nobody takes are removed at once.
+///
+/// Limit: objects with events that a collector removes in one step; test: none, more are removed in
+/// steps.
+const EVENTS: usize = 100;
 
 /// How many bytes that are read or written count as one more operation: at the default
 /// rate, 3.1 MiB in a second.
@@ -274,9 +281,30 @@ impl<S: Storage> Run<'_, S> {
             Stage::Blobs { shard } => self.blobs(shard).await?,
             Stage::Act(act) => self.act(act).await?,
             // Of what is left now.
-            Stage::End => return self.count_quotas().await,
+            Stage::End => return Ok(!self.drop_events().await? && self.count_quotas().await?),
         }
         Ok(false)
+    }
+
+    /// Removes some of the events that nobody has taken for long. `true` says that there may be more.
+    async fn drop_events(&mut self) -> Result<bool, StorageError> {
+        if !self.store.leaves_events || self.order.dry_run {
+            return Ok(false);
+        }
+        self.alive().await?;
+        let dropped = match self.store.drop_events(self.now, EVENTS).await {
+            Ok(dropped) => dropped,
+            Err(error) => {
+                // The run has done all else.
+                let line = format!("old events of notifications are left in the storage: {error}");
+                eprintln!("{}", log::error(&line));
+                0
+            }
+        };
+        self.state.report.dropped_events += dropped as u64;
+        self.spend(2 + u32::try_from(dropped).unwrap_or(u32::MAX), 0);
+        self.keep_pace().await;
+        Ok(dropped >= EVENTS)
     }
 
     fn percent(&self) -> u8 {

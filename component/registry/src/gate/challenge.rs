@@ -20,7 +20,7 @@ pub(super) fn scope_of(route: &Route) -> Option<Box<Scope>> {
         _ => None,
     };
     let scope = match route.class().permission {
-        Permission::Nothing | Permission::Login => return None,
+        Permission::Nothing | Permission::Login | Permission::Host => return None,
         Permission::Catalog => {
             Scope { kind: REGISTRY, name: CATALOG.to_owned(), actions: ALL, from }
         }
@@ -91,6 +91,22 @@ impl Gate {
             format!("{}{path}", self.base(headers)?)
         };
         Some((realm, &issuer.service))
+    }
+
+    /// The origin of the service that gives tokens, where the settings name it.
+    pub(crate) fn realm_origin(&self) -> Option<String> {
+        let url = match &self.settings.scheme {
+            Scheme::External(external) => match &external.realm {
+                Realm::Url(url) => url,
+                Realm::Path(_) => self.host.as_ref()?,
+            },
+            _ => self.issuer.as_ref()?.realm.as_ref().or(self.host.as_ref())?,
+        };
+        let uri: http::Uri = url.parse().ok()?;
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?.as_str());
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+        let is_plain = ["http", "https"].contains(&scheme) && authority.bytes().all(plain);
+        is_plain.then(|| format!("{scheme}://{authority}"))
     }
 
     /// The URL at which the client reached the registry. Only the client itself

@@ -108,9 +108,11 @@ impl Gate {
     /// [`Error::Unauthorized`] with a challenge if other credentials could
     /// help, otherwise [`Error::Denied`].
     pub fn permit(&self, caller: &Caller, route: &Route, headers: &HeaderMap) -> Result<(), Error> {
-        let permitted = self.open
-            || match route.class().permission {
+        let permission = route.class().permission;
+        let permitted = (self.open && permission != Permission::Host)
+            || match permission {
                 Permission::Nothing => true,
+                Permission::Host => self.is_the_host(headers),
                 Permission::Login => self.logged_in(caller),
                 Permission::Catalog => self.may_list(caller),
                 Permission::Maintenance => self.is_the_host(headers) || self.may_maintain(caller),
@@ -133,6 +135,43 @@ impl Gate {
                 Some(false) => false,
                 Some(true) | None => self.by_rules(&caller.subject, action, name),
             }
+    }
+
+    /// Whether a caller is permitted an action on a repository, or would be with another token of
+    /// the built-in service.
+    pub fn could(&self, caller: &Caller, action: Action, name: &RepositoryName) -> bool {
+        self.may(&self.without_token(caller), action, name)
+    }
+
+    /// The same for the list of repositories.
+    pub fn could_list(&self, caller: &Caller) -> bool {
+        self.open || self.may_list(&self.without_token(caller))
+    }
+
+    /// The same for maintenance.
+    pub fn could_maintain(&self, caller: &Caller) -> bool {
+        self.open || self.may_maintain(&self.without_token(caller))
+    }
+
+    /// How callers authenticate: `none`, `basic` or `token`.
+    pub fn authentication(&self) -> &'static str {
+        if self.open {
+            "none"
+        } else if self.is_external() || self.issuer.is_some() {
+            "token"
+        } else {
+            "basic"
+        }
+    }
+
+    /// The caller, without what a token of the built-in service grants. Another service's tokens
+    /// decide by themselves.
+    fn without_token(&self, caller: &Caller) -> Caller {
+        let mut caller = caller.clone();
+        if !self.is_external() {
+            caller.access = None;
+        }
+        caller
     }
 
     /// Whether the catalog shows a repository to a caller who may list it.
@@ -396,6 +435,30 @@ mod tests {
     use http::{HeaderMap, header};
     use roadstead_bridge::Services;
     use roadstead_config::Config;
+
+    #[test]
+    fn where_the_page_gets_tokens() {
+        for (settings, expected) in [
+            (&[][..], None),
+            (&[("REGISTRY_HTTP_HOST", "https://a.example/x")], Some("https://a.example")),
+            (&[("REGISTRY_AUTH_TOKEN_REALM", "https://b.example:8/t?x")], {
+                Some("https://b.example:8")
+            }),
+        ] {
+            let tokens = [
+                ("REGISTRY_AUTH", "token"),
+                ("REGISTRY_AUTH_HTPASSWD_PATH", "/users"),
+                ("REGISTRY_HTTP_SECRET", "what nobody else knows"),
+            ];
+            let variables = tokens.iter().chain(settings);
+            let variables =
+                variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let config = Config::from_variables(variables).unwrap();
+            let gate = Gate::new(&config, Services::default(), None);
+            assert_eq!(gate.authentication(), "token");
+            assert_eq!(gate.realm_origin().as_deref(), expected, "{settings:?}");
+        }
+    }
 
     #[test]
     fn who_could_not_log_in() {

@@ -1,7 +1,7 @@
 //! What kind of request a route is: the one classification that permissions,
 //! switches, caching, metrics and events derive from.
 
-use super::{BlobAction, ManifestAction, Route, StartUpload, UploadAction};
+use super::{BlobAction, ManifestAction, Route, StartUpload, UploadAction, View};
 use roadstead_access::Action;
 use roadstead_oci::{Digest, Reference, RepositoryName};
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub enum Permission<'a> {
     /// To delete everything, or read all of it: by a rule for all repositories, or the scope
     /// `registry:maintenance:*` of a token.
     Maintenance,
+    /// To be the native host itself.
+    Host,
     /// An action on a repository.
     Repository(&'a RepositoryName, Action),
 }
@@ -140,6 +142,10 @@ impl Route {
             Self::Catalog(_) => read("catalog", Catalog),
             Self::Collect => RouteClass { effect: Effect::Delete, ..read("collect", Maintenance) },
             Self::Collection(_) => read("collect", Maintenance),
+            // What it removes is no content.
+            Self::Events => {
+                RouteClass { effect: Effect::Write, ..read("events", Permission::Host) }
+            }
             Self::Expiring(_) => read("retention", Maintenance),
             // For those who may delete the tag: all tags of the repository are looked at.
             Self::Retained(name, _) => read("retention", delete(name)),
@@ -152,6 +158,12 @@ impl Route {
             Self::TagHistory(name, ..) => read("tag_history", pull(name)),
             Self::Discover(None) => read("extensions", Login),
             Self::Discover(Some(name)) => read("extensions", pull(name)),
+            Self::Page(_) => read("page", Nothing),
+            Self::View(View::Registry) => read("view", Login),
+            Self::View(View::Repositories(_)) => read("view", Catalog),
+            Self::View(View::Tags(name, _) | View::Image(name, ..)) => read("view", pull(name)),
+            Self::View(View::Uploads(_)) => read("view", Maintenance),
+            Self::View(View::Deletion(name, _)) => read("view", delete(name)),
             Self::Manifest(name, reference, action) => match (action, reference) {
                 (ManifestAction::Get | ManifestAction::Head, Reference::Tag(_)) => {
                     content("manifest", name, None)
@@ -204,10 +216,13 @@ mod tests {
         for (method, path, label, action, effect, ttl, event) in [
             ("GET", "/", "root", None, Read, "", None),
             ("GET", "/livez", "health", None, Read, "", None),
+            ("GET", "/ui", "page", None, Read, "", None),
+            ("HEAD", "/ui/", "page", None, Read, "", None),
             ("HEAD", "/readyz", "health", None, Read, "", None),
             ("HEAD", "/v2/", "base", None, Read, "60", None),
             ("GET", "/v2/_catalog", "catalog", None, Read, "", None),
             ("POST", "/v2/_roadstead/collect", "collect", None, Delete, "", None),
+            ("POST", "/v2/_roadstead/events", "events", None, Write, "", None),
             ("POST", "/v2/_roadstead/scrub", "scrub", None, Read, "", None),
             ("GET", "/v2/_roadstead/collect/reports", "collect", None, Read, "", None),
             ("GET", "/v2/_roadstead/collect/usage?last=a", "collect", None, Read, "", None),
@@ -239,6 +254,21 @@ mod tests {
             ("GET", "/v2/a/_oci/tag-history/t?n=1", "tag_history", pull, Read, "", None),
             ("GET", "/v2/_oci/ext/discover", "extensions", None, Read, "", None),
             ("GET", "/v2/a/_oci/ext/discover", "extensions", pull, Read, "", None),
+            ("GET", "/v2/_roadstead/ui/registry", "view", None, Read, "", None),
+            ("GET", "/v2/_roadstead/repositories?q=a", "view", None, Read, "", None),
+            ("GET", "/v2/_roadstead/uploads?last=a", "view", None, Read, "", None),
+            ("GET", "/v2/_roadstead/collect/trash", "collect", None, Read, "", None),
+            ("GET", "/v2/a/_roadstead/tags", "view", pull, Read, "", None),
+            ("GET", "/v2/a/_roadstead/image/t", "view", pull, Read, "", None),
+            (
+                "GET",
+                "/v2/a/_roadstead/deletion?tag=t",
+                "view",
+                Some(Action::Delete),
+                Read,
+                "",
+                None,
+            ),
             ("GET", "/v2/a/manifests/t", "manifest", pull, Read, "1", Some(Event::Pull)),
             (
                 "HEAD",
@@ -306,13 +336,19 @@ mod tests {
             let class = route.class();
             assert_eq!((class.label, class.effect, class.event), (label, effect, event), "{path}");
             let maintains = class.permission == Permission::Maintenance;
-            assert_eq!(maintains, path.starts_with("/v2/_roadstead/"), "{path}");
+            let is_hosts = class.permission == Permission::Host;
+            assert_eq!(is_hosts, path == "/v2/_roadstead/events", "{path}");
+            // What the page shows to others than operators too.
+            let for_others = ["/v2/_roadstead/ui/registry", "/v2/_roadstead/repositories?q=a"];
+            let of_all = path.starts_with("/v2/_roadstead/") && !for_others.contains(&path);
+            assert_eq!(maintains || is_hosts, of_all, "{path}");
             let found = match class.permission {
                 Permission::Repository(name, action) => {
                     assert_eq!(name.as_str(), "a");
                     Some(action)
                 }
                 Permission::Nothing
+                | Permission::Host
                 | Permission::Login
                 | Permission::Catalog
                 | Permission::Maintenance => None,

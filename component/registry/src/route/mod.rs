@@ -7,12 +7,17 @@ mod class;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub(crate) use class::MISSING_TTL;
 pub use class::{Caching, Effect, Event, Permission, RouteClass};
+pub use view::{
+    MOST_REPOSITORIES, MOST_TAGS, RepositoriesRequest, TagOrder, TagsRequest, VIEW_PAGE, View,
+};
 
-use roadstead_bridge::{collect, contents, health, retention, scrub};
+use roadstead_bridge::{collect, contents, health, outbox, retention, scrub};
 use roadstead_oci::{Digest, PageSize, Reference, RepositoryName, Tag};
+use roadstead_page::Asset;
 use roadstead_storage::UploadSession;
 use std::time::SystemTime;
 
@@ -33,6 +38,8 @@ pub enum Route {
     Collect,
     /// `GET /v2/_roadstead/collect/...`: a question about garbage.
     Collection(CollectionQuery),
+    /// `POST /v2/_roadstead/events`: the native host takes events that other hosts have left.
+    Events,
     /// `GET /v2/_roadstead/retention`: which tags expire, after a place.
     Expiring(Option<String>),
     /// `GET /v2/<name>/_roadstead/retention/<tag>`: why a tag expires, or is kept.
@@ -51,6 +58,10 @@ pub enum Route {
     TagHistory(RepositoryName, Tag, HistoryRequest),
     /// `GET /v2/_oci/ext/discover`, or the same below a repository: which extensions there are.
     Discover(Option<RepositoryName>),
+    /// `GET /ui` and `GET /ui/<file>`: the registry's page.
+    Page(PageRoute),
+    /// A JSON endpoint that the registry's page uses.
+    View(View),
     /// `/v2/<name>/manifests/<reference>` (end-3, end-7, end-9).
     Manifest(RepositoryName, Reference, ManifestAction),
     /// `GET /v2/<name>/referrers/<digest>` (end-12).
@@ -61,6 +72,15 @@ pub enum Route {
     StartUpload(RepositoryName, StartUpload),
     /// `/v2/<name>/blobs/uploads/<id>` (end-5, end-6, end-13, end-14).
     Upload(UploadSession, UploadAction),
+}
+
+/// A part of the registry's page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageRoute {
+    /// `/ui`, without the slash.
+    Bare,
+    /// A file.
+    File(&'static Asset),
 }
 
 /// A question about garbage collection.
@@ -76,6 +96,8 @@ pub enum CollectionQuery {
     Contents(Option<String>),
     /// How much of quotas is used.
     Quotas,
+    /// Which runs can be undone.
+    Trash,
 }
 
 /// Where the parameters of a token request are. They are parsed where tokens are
@@ -184,6 +206,9 @@ pub const MAX_TAGS: usize = 100;
 /// The query parameter of an upload's address that holds a receipt.
 pub(crate) const RECEIPT: &str = "receipt";
 
+/// Where the page is, without the slash.
+const BARE_PAGE: &str = "/ui";
+
 impl Route {
     /// The path (without query) that parses to this route. Locations are
     /// relative, so that they are correct behind any proxy.
@@ -201,7 +226,9 @@ impl Route {
                 format!("{}{digest}", collect::WHY)
             }
             Self::Collection(CollectionQuery::Contents(_)) => contents::CONTENTS.to_owned(),
+            Self::Collection(CollectionQuery::Trash) => collect::TRASH.to_owned(),
             Self::Collection(CollectionQuery::Quotas) => contents::QUOTAS.to_owned(),
+            Self::Events => outbox::PATH.to_owned(),
             Self::Expiring(_) => retention::PATH.to_owned(),
             Self::Retained(name, tag) => format!("/v2/{name}{}{tag}", retention::TAG),
             Self::Scrub => scrub::PATH.to_owned(),
@@ -211,6 +238,9 @@ impl Route {
             Self::TagHistory(name, tag, _) => format!("/v2/{name}/_oci/tag-history/{tag}"),
             Self::Discover(None) => "/v2/_oci/ext/discover".to_owned(),
             Self::Discover(Some(name)) => format!("/v2/{name}/_oci/ext/discover"),
+            Self::Page(PageRoute::Bare) => BARE_PAGE.to_owned(),
+            Self::Page(PageRoute::File(asset)) => format!("{BARE_PAGE}/{}", asset.path),
+            Self::View(view) => view.path(),
             Self::Manifest(name, reference, _) => format!("/v2/{name}/manifests/{reference}"),
             Self::Referrers(name, digest, _) => format!("/v2/{name}/referrers/{digest}"),
             Self::Blob(name, digest, _) => format!("/v2/{name}/blobs/{digest}"),

@@ -3,15 +3,17 @@
 //! Paths are matched from the right, because repository names contain slashes
 //! and may contain the words of the API themselves.
 
+use super::view::{REGISTRY, REPOSITORIES, SEARCH_LIMIT, UPLOADS};
 use super::{
-    BlobAction, CollectionQuery, HistoryRequest, MAX_TAGS, ManifestAction, PageRequest, RECEIPT,
-    ReferrersRequest, Route, StartUpload, TokenParameters, UploadAction,
+    BARE_PAGE, BlobAction, CollectionQuery, HistoryRequest, MAX_TAGS, MOST_REPOSITORIES, MOST_TAGS,
+    ManifestAction, PageRequest, PageRoute, RECEIPT, ReferrersRequest, RepositoriesRequest, Route,
+    StartUpload, TagOrder, TagsRequest, TokenParameters, UploadAction, VIEW_PAGE, View,
 };
 use crate::Error;
 use chrono::DateTime;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
-use roadstead_bridge::{collect, contents, health, retention, scrub};
+use roadstead_bridge::{collect, contents, health, outbox, retention, scrub};
 use roadstead_oci::{
     Algorithm, Digest, InvalidDigest, InvalidReference, MediaType, PageSize, Reference,
     RepositoryName, Tag, UploadId,
@@ -80,49 +82,87 @@ impl Route {
                 _ => TokenParameters::Query(query.0.to_owned()),
             }));
         }
-        let rest = decode(rest);
-        let mut parts = rest.rsplitn(4, '/');
-        let parts = (parts.next(), parts.next(), parts.next(), parts.next());
-        // `name/blobs/uploads/` and `name/blobs/uploads/<id>` have one part
-        // more than the others.
-        if let (Some(id), Some("uploads"), Some("blobs"), Some(name)) = parts {
-            return if id.is_empty() {
-                start_upload(method, name, query)
-            } else {
-                upload(method, name, id, query)
-            };
+        in_repository(method, &decode(rest), query)
+    }
+}
+
+/// The routes below a repository. `rest` is the path after `/v2/`, unescaped.
+fn in_repository(method: &Method, rest: &str, query: Query<'_>) -> Result<Route, Error> {
+    let mut parts = rest.rsplitn(4, '/');
+    let parts = (parts.next(), parts.next(), parts.next(), parts.next());
+    // `name/blobs/uploads/` and `name/blobs/uploads/<id>` have one part
+    // more than the others.
+    if let (Some(id), Some("uploads"), Some("blobs"), Some(name)) = parts {
+        return if id.is_empty() {
+            start_upload(method, name, query)
+        } else {
+            upload(method, name, id, query)
+        };
+    }
+    if let (Some(last), Some(component), Some("_oci"), Some(name)) = parts {
+        return extension(method, name, component, last, query);
+    }
+    if let (Some(last), Some(component), Some("_roadstead"), Some(name)) = parts
+        && let Some(route) = own(method, name, component, last, query)?
+    {
+        return Ok(route);
+    }
+    let mut parts = rest.rsplitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("uploads"), Some("blobs"), Some(name)) => start_upload(method, name, query),
+        (Some("repository"), Some("_roadstead"), Some(name)) => {
+            allowed(method, DELETE, ())?;
+            Ok(Route::Repository(repository(name)?))
         }
-        if let (Some(last), Some(component), Some("_oci"), Some(name)) = parts {
-            return extension(method, name, component, last, query);
-        }
-        if let (Some(tag), Some("retention"), Some("_roadstead"), Some(name)) = parts {
+        (Some("tags"), Some("_roadstead"), Some(name)) => {
             allowed(method, GET, ())?;
-            return Ok(Self::Retained(repository(name)?, Tag::parse(tag).map_err(Error::Tag)?));
+            Ok(Route::View(View::Tags(repository(name)?, query.tags_request()?)))
         }
-        let mut parts = rest.rsplitn(3, '/');
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some("uploads"), Some("blobs"), Some(name)) => start_upload(method, name, query),
-            (Some("repository"), Some("_roadstead"), Some(name)) => {
-                allowed(method, DELETE, ())?;
-                Ok(Self::Repository(repository(name)?))
-            }
-            (Some("list"), Some("tags"), Some(name)) => {
-                allowed(method, GET, ())?;
-                Ok(Self::Tags(repository(name)?, query.page()?))
-            }
-            (Some(reference), Some("manifests"), Some(name)) => {
-                manifest(method, name, reference, query)
-            }
-            (Some(digest), Some("referrers"), Some(name)) => {
-                allowed(method, GET, ())?;
-                let artifact_type = query.get("artifactType").filter(|filter| !filter.is_empty());
-                let artifact_type = artifact_type.map(|filter| shorten(filter, FILTER_LIMIT));
-                let page = ReferrersRequest { artifact_type, page: query.page()? };
-                Ok(Self::Referrers(repository(name)?, parse_digest(digest)?, page))
-            }
-            (Some(digest), Some("blobs"), Some(name)) => blob(method, name, digest),
-            _ => Err(Error::UnknownEndpoint),
+        (Some("deletion"), Some("_roadstead"), Some(name)) => {
+            allowed(method, GET, ())?;
+            Ok(Route::View(View::Deletion(repository(name)?, query.tags()?)))
         }
+        (Some("list"), Some("tags"), Some(name)) => {
+            allowed(method, GET, ())?;
+            Ok(Route::Tags(repository(name)?, query.page()?))
+        }
+        (Some(reference), Some("manifests"), Some(name)) => {
+            manifest(method, name, reference, query)
+        }
+        (Some(digest), Some("referrers"), Some(name)) => {
+            allowed(method, GET, ())?;
+            let artifact_type = query.get("artifactType").filter(|filter| !filter.is_empty());
+            let artifact_type = artifact_type.map(|filter| shorten(filter, FILTER_LIMIT));
+            let page = ReferrersRequest { artifact_type, page: query.page()? };
+            Ok(Route::Referrers(repository(name)?, parse_digest(digest)?, page))
+        }
+        (Some(digest), Some("blobs"), Some(name)) => blob(method, name, digest),
+        _ => Err(Error::UnknownEndpoint),
+    }
+}
+
+/// An endpoint of this registry's own, below a repository.
+fn own(
+    method: &Method,
+    name: &str,
+    component: &str,
+    last: &str,
+    query: Query<'_>,
+) -> Result<Option<Route>, Error> {
+    match component {
+        "retention" => {
+            allowed(method, GET, ())?;
+            let tag = Tag::parse(last).map_err(Error::Tag);
+            Ok(Some(Route::Retained(repository(name)?, tag?)))
+        }
+        "image" => {
+            allowed(method, GET, ())?;
+            let platform = query.get("platform").filter(|platform| !platform.is_empty());
+            let platform = platform.map(|platform| shorten(platform, FILTER_LIMIT));
+            let view = View::Image(repository(name)?, parse_reference(last)?, platform);
+            Ok(Some(Route::View(view)))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -148,13 +188,17 @@ fn extension(
     }
 }
 
-/// The routes of health checks.
+/// The routes of health checks, and of the page.
 fn fixed(path: &str) -> Option<Route> {
     match path {
         "/" => Some(Route::Root),
+        BARE_PAGE => Some(Route::Page(PageRoute::Bare)),
         health::LIVE => Some(Route::Live),
         health::READY => Some(Route::Ready),
-        _ => None,
+        _ => {
+            let file = path.strip_prefix(BARE_PAGE)?.strip_prefix('/')?;
+            roadstead_page::find(file).map(|asset| Route::Page(PageRoute::File(asset)))
+        }
     }
 }
 
@@ -163,6 +207,16 @@ fn maintenance(method: &Method, path: &str, query: Query<'_>) -> Result<Option<R
     let (methods, route) = match path {
         collect::PATH => (POST, Route::Collect),
         scrub::PATH => (POST, Route::Scrub),
+        outbox::PATH => (POST, Route::Events),
+        REGISTRY => (GET, Route::View(View::Registry)),
+        UPLOADS => {
+            let last = query.get("last").map(|last| shorten(last, LAST_LIMIT));
+            (GET, Route::View(View::Uploads(last)))
+        }
+        REPOSITORIES => {
+            allowed(method, GET, ())?;
+            (GET, Route::View(View::Repositories(query.repositories()?)))
+        }
         retention::PATH => {
             let last = query.get("last").map(|last| shorten(last, LAST_LIMIT));
             (GET, Route::Expiring(last))
@@ -182,6 +236,7 @@ fn collection(path: &str, query: Query<'_>) -> Result<Option<CollectionQuery>, E
         collect::USAGE => Some(CollectionQuery::Usage(last())),
         contents::CONTENTS => Some(CollectionQuery::Contents(last())),
         contents::QUOTAS => Some(CollectionQuery::Quotas),
+        collect::TRASH => Some(CollectionQuery::Trash),
         _ => match path.strip_prefix(collect::WHY) {
             Some(digest) => Some(CollectionQuery::Why(parse_digest(&decode(digest))?, last())),
             None => None,
@@ -239,10 +294,7 @@ fn manifest(
 ) -> Result<Route, Error> {
     allowed(method, MANIFEST, ())?;
     let name = repository(name)?;
-    let reference = Reference::parse(reference).map_err(|error| match error {
-        InvalidReference::Tag(error) => Error::Tag(error),
-        InvalidReference::Digest(error) => Error::Digest(error),
-    })?;
+    let reference = parse_reference(reference)?;
     let action = match *method {
         Method::GET => ManifestAction::Get,
         Method::HEAD => ManifestAction::Head,
@@ -274,6 +326,13 @@ fn repository(name: &str) -> Result<RepositoryName, Error> {
 
 fn parse_digest(digest: &str) -> Result<Digest, Error> {
     Digest::parse(digest).map_err(Error::Digest)
+}
+
+fn parse_reference(reference: &str) -> Result<Reference, Error> {
+    Reference::parse(reference).map_err(|error| match error {
+        InvalidReference::Tag(error) => Error::Tag(error),
+        InvalidReference::Digest(error) => Error::Digest(error),
+    })
 }
 
 /// Unescapes a path. Bytes that are not UTF-8 become characters that no name,
@@ -331,6 +390,59 @@ impl<'a> Query<'a> {
         let time = DateTime::parse_from_rfc3339(&text)
             .or_else(|_| DateTime::parse_from_rfc3339(&text.replace(' ', "+")));
         time.map(|time| Some(SystemTime::from(time))).map_err(|_| Error::Time(key))
+    }
+
+    fn repositories(self) -> Result<RepositoriesRequest, Error> {
+        let under = self.get("under").unwrap_or_default();
+        let is_prefix = |parts: &str| RepositoryName::parse(parts).is_ok();
+        if !under.is_empty() && !under.strip_suffix('/').is_some_and(is_prefix) {
+            let expected = "the beginning of names, with a slash at its end";
+            return Err(Error::Parameter { name: "under", expected });
+        }
+        let last = self.get("last").filter(|last| !last.is_empty());
+        Ok(RepositoriesRequest {
+            under: under.into_owned(),
+            search: self.search(),
+            last: last.map(|last| shorten(last, LAST_LIMIT)),
+            limit: self.view_page(MOST_REPOSITORIES)?,
+        })
+    }
+
+    fn tags_request(self) -> Result<TagsRequest, Error> {
+        let wrong = |name, expected| Err(Error::Parameter { name, expected });
+        let sort = match self.get("sort").as_deref() {
+            None | Some("name") => TagOrder::Name,
+            Some("pushed") => TagOrder::Pushed,
+            Some("size") => TagOrder::Size,
+            Some(_) => return wrong("sort", "name, pushed or size"),
+        };
+        let descending = match self.get("order").as_deref() {
+            None | Some("asc") => false,
+            Some("desc") => true,
+            Some(_) => return wrong("order", "asc or desc"),
+        };
+        let offset = self.get("offset").map(|offset| offset.parse::<u32>()).transpose();
+        let Ok(offset) = offset else { return wrong("offset", "a number") };
+        Ok(TagsRequest {
+            sort,
+            descending,
+            search: self.search(),
+            offset: offset.unwrap_or_default() as usize,
+            limit: self.view_page(MOST_TAGS)?,
+        })
+    }
+
+    /// The text that names are searched for.
+    fn search(self) -> Option<String> {
+        let text = self.get("q").filter(|text| !text.is_empty())?;
+        Some(shorten(text, SEARCH_LIMIT + 1).to_lowercase())
+    }
+
+    /// The entries of a page: at least one, so that pages get on.
+    fn view_page(self, most: usize) -> Result<usize, Error> {
+        let Some(text) = self.get("n") else { return Ok(VIEW_PAGE.min(most)) };
+        let size = PageSize::parse(Some(&text)).map_err(Error::PageSize)?;
+        Ok(size.get().clamp(1, most))
     }
 
     fn page(self) -> Result<PageRequest, Error> {

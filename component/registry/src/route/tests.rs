@@ -1,6 +1,9 @@
 //! Request lines and routes.
 
-use super::{BlobAction, ManifestAction, PageRequest, Route, StartUpload, UploadAction};
+use super::{
+    BlobAction, MOST_REPOSITORIES, MOST_TAGS, ManifestAction, PageRequest, Route, StartUpload,
+    TagOrder, UploadAction, VIEW_PAGE, View,
+};
 use crate::Error;
 use http::{Method, Uri};
 use roadstead_oci::{Digest, ErrorCode, Reference, RepositoryName};
@@ -82,6 +85,15 @@ fn routes_print_as_they_parse() {
         (Method::GET, format!("/v2/_roadstead/collect/why/{digest}")),
         (Method::GET, "/v2/_roadstead/retention".to_owned()),
         (Method::GET, "/v2/a/b/_roadstead/retention/t".to_owned()),
+        (Method::GET, "/v2/_roadstead/ui/registry".to_owned()),
+        (Method::GET, "/v2/_roadstead/repositories".to_owned()),
+        (Method::GET, "/v2/_roadstead/uploads".to_owned()),
+        (Method::GET, "/v2/_roadstead/collect/trash".to_owned()),
+        (Method::GET, "/ui".to_owned()),
+        (Method::GET, "/ui/index.html".to_owned()),
+        (Method::GET, "/v2/a/b/_roadstead/tags".to_owned()),
+        (Method::GET, format!("/v2/a/b/_roadstead/image/{digest}")),
+        (Method::GET, "/v2/a/b/_roadstead/deletion".to_owned()),
         (Method::DELETE, "/v2/a/b/_roadstead/repository".to_owned()),
         (Method::GET, "/v2/a/b/tags/list".to_owned()),
         (Method::GET, "/v2/a/b/_oci/tag-history/t".to_owned()),
@@ -131,6 +143,17 @@ fn each_mistake_has_its_code() {
         (Method::GET, "/v2/a/_roadstead/retention/-t", 400, ErrorCode::TagInvalid),
         (Method::GET, "/v2/A/_roadstead/retention/t", 400, ErrorCode::NameInvalid),
         (Method::POST, "/v2/a/_roadstead/retention/t", 405, ErrorCode::Unsupported),
+        (Method::POST, "/v2/_roadstead/ui/registry", 405, ErrorCode::Unsupported),
+        (Method::GET, "/v2/_roadstead/ui/other", 404, ErrorCode::Unsupported),
+        (Method::POST, "/v2/_roadstead/repositories", 405, ErrorCode::Unsupported),
+        (Method::GET, "/v2/_roadstead/repositories?under=a//", 400, ErrorCode::Unsupported),
+        (Method::GET, "/v2/_roadstead/repositories?under=/", 400, ErrorCode::Unsupported),
+        (Method::DELETE, "/v2/a/_roadstead/tags", 405, ErrorCode::Unsupported),
+        (Method::GET, "/v2/a/_roadstead/tags?offset=4294967296", 400, ErrorCode::Unsupported),
+        (Method::GET, "/v2/a/_roadstead/image/-t", 400, ErrorCode::TagInvalid),
+        (Method::GET, "/v2/A/_roadstead/image/t", 400, ErrorCode::NameInvalid),
+        (Method::GET, "/v2/a/_roadstead/image/", 400, ErrorCode::TagInvalid),
+        (Method::GET, "/v2/a/_roadstead/other/t", 404, ErrorCode::Unsupported),
         (Method::GET, "/v2/a/_oci/tag-history/-t", 400, ErrorCode::TagInvalid),
         (Method::GET, "/v2/a/_oci/tag-history/", 400, ErrorCode::TagInvalid),
         (Method::GET, "/v2/A/_oci/tag-history/t", 400, ErrorCode::NameInvalid),
@@ -168,15 +191,47 @@ fn long_parameters_are_shortened() {
     assert_eq!(request.artifact_type.unwrap().len(), 510);
 }
 
+#[test]
+fn parameters_of_lists() {
+    let repositories = |query: &str| {
+        let uri = format!("/v2/_roadstead/repositories{query}");
+        match parse(&Method::GET, &uri).unwrap() {
+            Route::View(View::Repositories(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    };
+    let tags = |query: &str| match parse(&Method::GET, &format!("/v2/a/_roadstead/tags{query}"))
+        .unwrap()
+    {
+        Route::View(View::Tags(_, request)) => request,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((repositories("").limit, tags("").limit), (VIEW_PAGE, VIEW_PAGE));
+    assert_eq!(repositories("?n=99999").limit, MOST_REPOSITORIES);
+    assert_eq!((tags("?n=99999").limit, tags("?n=0").limit), (MOST_TAGS, 1));
+    let request = repositories("?under=a%2Fb/&q=%C3%9CA&last=");
+    assert_eq!((request.under.as_str(), request.last), ("a/b/", None));
+    assert_eq!(request.search.as_deref(), Some("\u{fc}a"));
+    let request = tags("?sort=size&order=desc&offset=7&q=");
+    assert_eq!((request.sort, request.descending, request.offset), (TagOrder::Size, true, 7));
+    assert_eq!(request.search, None);
+    let long = "%C3%BC".repeat(5_000);
+    assert_eq!(tags(&format!("?q={long}")).search.unwrap().len(), 256, "longer than any name");
+}
+
 /// Any path and query: a route or an error, and what is a route prints as
 /// one.
 #[test]
 fn arbitrary_paths() {
-    const PIECES: [&str; 28] = [
+    const PIECES: [&str; 32] = [
         "referrers",
         "_oci/tag-history",
         "?before=",
         "_roadstead/repository",
+        "_roadstead/image",
+        "_roadstead/tags",
+        "_roadstead/repositories",
+        "?under=",
         "/",
         "/",
         "/v2/",

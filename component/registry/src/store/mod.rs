@@ -7,6 +7,7 @@ mod blobs;
 mod deletions;
 mod history;
 mod immutable;
+mod left;
 mod manifests;
 mod pulls;
 mod quotas;
@@ -20,12 +21,14 @@ mod tombstones;
 pub(crate) use blobs::Opened;
 pub(crate) use history::{HistoryPage, HistoryQuery, LONGEST, Recorded};
 pub(crate) use immutable::Refusal;
+use left::Left;
 use pulls::Pulls;
 pub(crate) use quotas::{Added, Count, Push, blob_hash, tag_hash};
 pub(crate) use referrers::Referrer;
 
 use crate::Switches;
 use roadstead_access::{Immutable, Quotas, Retention};
+use roadstead_config::StoredEvents;
 use roadstead_storage::Storage;
 
 /// The registry's content.
@@ -43,6 +46,10 @@ pub(crate) struct Store<S> {
     pub(crate) retention: Retention,
     /// Which tags were pulled, until that is recorded.
     pulls: Pulls,
+    /// Events of pulls, until they are written.
+    left: Left,
+    /// Whether the storage has events of hosts that send none.
+    pub(crate) leaves_events: bool,
 }
 
 impl<S: Storage> Store<S> {
@@ -54,6 +61,8 @@ impl<S: Storage> Store<S> {
             quotas: switches.quotas.clone(),
             retention: switches.retention.clone(),
             pulls: Pulls::default(),
+            left: Left::default(),
+            leaves_events: switches.stored_events != StoredEvents::Off,
         }
     }
 

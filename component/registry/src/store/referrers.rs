@@ -21,6 +21,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 /// more are listed in steps.
 const STEP: usize = 1000;
 
+/// How many manifests a repository has at most whose referrers are gathered for the page, which
+/// shows what is stored of others.
+///
+/// Limit: manifests of a repository whose referrers an answer to the page gathers; test: none,
+/// the referrers are not complete.
+const GATHERED_AT_ONCE: usize = 100;
+
 /// A manifest that refers to another.
 #[derive(Clone, Debug)]
 pub(crate) struct Referrer {
@@ -144,15 +151,50 @@ impl<S: Storage> Store<S> {
         limit: usize,
     ) -> Result<Page, StorageError> {
         let gathered = self.gather_referrers(name, subject, after, limit).await?;
+        let page = self.stored_referrers(name, subject, after, limit).await?;
+        Ok(match gathered {
+            Some(gathered) => gathered.with(page),
+            None => page,
+        })
+    }
+
+    /// The first of the manifests that refer to `subject`, at most `limit`, as descriptors, and
+    /// whether these are all. They are gathered only in a repository with few manifests.
+    pub(crate) async fn known_referrers(
+        &self,
+        name: &RepositoryName,
+        subject: &Digest,
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), StorageError> {
+        let is_gathered = self.storage.exists(&Key::ReferrersComplete(name.clone())).await?;
+        let is_small = is_gathered || {
+            let collection = Collection::Revisions(name.clone());
+            self.storage.enumerate(&collection, None, GATHERED_AT_ONCE).await?.next.is_none()
+        };
+        let page = if is_small {
+            self.referrers(name, subject, None, limit).await?
+        } else {
+            self.stored_referrers(name, subject, None, limit).await?
+        };
+        let complete = is_small && !page.more;
+        let listed = page.values.into_iter().filter(|descriptor| !descriptor.is_empty());
+        Ok((listed.collect(), complete))
+    }
+
+    /// A page of the referrers that are stored.
+    async fn stored_referrers(
+        &self,
+        name: &RepositoryName,
+        subject: &Digest,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StorageError> {
         let list = NameList::Referrers { repository: name.clone(), subject: subject.clone() };
         let after = after.map(str::to_owned);
         let mut page = self.storage.names(&NamesQuery { list, values: true, after, limit }).await?;
         let missing = self.leave_out_missing(name, &mut page).await?;
         self.restore_long(name, &mut page, &missing).await;
-        Ok(match gathered {
-            Some(gathered) => gathered.with(page),
-            None => page,
-        })
+        Ok(page)
     }
 
     pub(crate) async fn put_referrer(

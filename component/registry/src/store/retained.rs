@@ -12,6 +12,11 @@ impl<S: Storage> Store<S> {
         self.immutable.keeps(name.as_str(), tag).map(roadstead_access::ImmutableRule::name)
     }
 
+    /// Whether a tag never changes.
+    pub(crate) fn is_immutable(&self, name: &RepositoryName, tag: &str) -> bool {
+        self.immutable.rule(name.as_str(), tag).is_some()
+    }
+
     /// What a collector keeps of a tag that it has removed. One that is damaged says nothing.
     pub(crate) async fn moved_tag(
         &self,

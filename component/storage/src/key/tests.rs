@@ -1,6 +1,6 @@
 //! Keys print to distribution's layout, and parse from it.
 
-use super::{InvalidKey, Key, QuotaName, QuotaRecord, Record, Shard};
+use super::{EventName, InvalidKey, Key, QuotaName, QuotaRecord, Record, Shard};
 use crate::{SessionFile, UploadSession};
 use roadstead_oci::{Algorithm, Digest, RepositoryName, Tag, UploadId};
 
@@ -85,7 +85,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let (name, digest) = (self.repository(), self.digest());
-        match self.below(24) {
+        match self.below(25) {
             0 => Key::Blob(digest),
             1 => Key::Hint(digest, name),
             2 => Key::Layer(name, digest),
@@ -114,6 +114,11 @@ impl Random {
             }
             21 => Key::MovedTag(name, self.tag()),
             22 => Key::Pulled(name, self.tag()),
+            23 => Key::Events(EventName {
+                pulls: self.0.bool(),
+                time: self.0.u64(..),
+                id: u128::from(self.0.u64(..)),
+            }),
             _ => Key::SessionObject(self.session(), self.file()),
         }
     }
@@ -265,6 +270,10 @@ fn layout_of_garbage_collection() {
         (
             Key::Quota(QuotaName::parse("team").unwrap(), QuotaRecord::Found(9, 0xa)),
             format!(".roadstead/quotas/team/found-{:032x}-0a", 9),
+        ),
+        (
+            Key::Events(EventName { pulls: false, time: 0x2f, id: 9 }),
+            format!(".roadstead/outbox/changes-{:016x}-{:032x}", 0x2f, 9),
         ),
     ] {
         assert_eq!(key.to_string(), expected);

@@ -2,6 +2,7 @@
 
 use super::Wanted;
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -52,6 +53,8 @@ pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
     pub(crate) turns: Arc<Semaphore>,
+    /// Whether somebody has waited in vain, and the writer has not written since.
+    pub(crate) hangs: AtomicBool,
 }
 
 #[derive(Default)]
@@ -70,7 +73,8 @@ struct Waiting {
 impl Default for Queue {
     fn default() -> Self {
         let turns = Arc::new(Semaphore::new(PUBLISHED_BYTES as usize));
-        Self { waiting: Mutex::default(), changed: Condvar::new(), turns }
+        let (waiting, changed) = (Mutex::default(), Condvar::new());
+        Self { waiting, changed, turns, hangs: AtomicBool::new(false) }
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// A segment is at most this part of the whole outbox: as much is lost at once when that is full.
@@ -115,6 +116,7 @@ impl Writer {
                 }
             }
         }
+        self.shared.queue.hangs.store(false, Ordering::Relaxed);
         for publishing in published {
             let result = match &result {
                 Ok(()) => Ok(()),

@@ -37,7 +37,7 @@ pub(crate) fn endpoint(name: &str, url: &str) -> NotificationEndpoint {
 }
 
 pub(crate) fn settings(endpoints: Vec<NotificationEndpoint>, outbox_limit: u64) -> Settings {
-    let config = Config { endpoints, include_references: true, outbox_limit, outbox: None };
+    let config = Config { endpoints, include_references: true, outbox_limit, ..Config::default() };
     Settings::new(&config, RootCertStore::empty).unwrap()
 }
 

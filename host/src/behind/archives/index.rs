@@ -83,6 +83,7 @@ impl Index {
             }
             Collection::Records
             | Collection::Quota(_)
+            | Collection::Events
             | Collection::TagHistory(..)
             | Collection::TagHistories(_)
             | Collection::Deletions(_)

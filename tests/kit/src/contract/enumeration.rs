@@ -8,7 +8,8 @@ use super::{
 use bytes::Bytes;
 use roadstead_oci::{Digest, RepositoryName};
 use roadstead_storage::{
-    Collection, Cursor, Entry, Key, QuotaName, QuotaRecord, Record, Shard, Storage, UploadSession,
+    Collection, Cursor, Entry, EventName, Key, QuotaName, QuotaRecord, Record, Shard, Storage,
+    UploadSession,
 };
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -167,6 +168,7 @@ async fn check_repository<S: Testable>(storage: &S) {
         check_all(storage, &collection, &expected(keys), began).await;
     }
     check_quotas(storage, began).await;
+    check_events(storage, began).await;
     let mut all: Vec<_> = histories.values().flatten().cloned().collect();
     all.push((history, length(&digests[0])));
     check_all(storage, &Collection::TagHistories(name.clone()), &expected(all), began).await;
@@ -231,6 +233,27 @@ async fn check_quotas<S: Testable>(storage: &S, began: SystemTime) {
         for entry in entries(storage, &collection, None, 3).await {
             storage.delete(&entry.key).await.unwrap();
         }
+    }
+}
+
+/// Events, the oldest first.
+async fn check_events<S: Testable>(storage: &S, began: SystemTime) {
+    let mut keys = Vec::new();
+    for (pulls, time, id, length) in [
+        (false, 1, 7, 3),
+        (false, 1, 8, 0),
+        (false, 1 << 40, 1, 100_000),
+        (false, u64::MAX, 0, 1),
+        (true, 0, 0, 1),
+        (true, 1, 1, 2),
+    ] {
+        let key = Key::Events(EventName { pulls, time, id });
+        storage.write(&key, content(length)).await.unwrap();
+        keys.push((key, length as u64));
+    }
+    check_all(storage, &Collection::Events, &expected(keys), began).await;
+    for entry in entries(storage, &Collection::Events, None, 3).await {
+        storage.delete(&entry.key).await.unwrap();
     }
 }
 

@@ -18,12 +18,14 @@
 //! - `collector` is the protocol of garbage collection beside clients, step by step, with
 //!   an oracle of its own: what it does makes no difference to them. `collection` is the
 //!   registry's own collector, and `expiry` what it does with tags that expire. `scrubber` is a scrub beside
-//!   clients, and `untagged` a collector that takes manifests away. `quotas` is pushes that share a quota.
+//!   clients, and `untagged` a collector that takes manifests away. `quotas` is pushes that share a quota,
+//!   and `notified` requests of which others are notified.
 
 mod ask;
 mod collection;
 mod collector;
 mod expiry;
+mod notified;
 mod oracle;
 mod quotas;
 mod schedule;
@@ -38,6 +40,7 @@ pub use ask::{Ask, Item};
 pub use collection::{Collected, Meets, collect_beside};
 pub use collector::{Defect, Meeting, Phase, meet};
 pub use expiry::{Expiry, Lapse, expire_beside, lapse_beside};
+pub use notified::notify;
 pub use oracle::Model;
 pub use quotas::{Quota, push_beside};
 pub use schedule::{DepthFirst, Random, Scheduler};

@@ -31,7 +31,8 @@ pub fn push_beside(medium: Medium, quota: &Quota, bound: Bound) -> Found {
 
 fn run(medium: Medium, quota: &Quota, scheduler: Box<dyn Scheduler>) -> Result<bool, String> {
     let world = World::new(medium, quota.pushes.len());
-    let world = world.with_quota(&format!("{RULE} ** {} tags", quota.limit));
+    let rule = format!("{RULE} ** {} tags", quota.limit);
+    let world = world.with_setting("REGISTRY_POLICY_QUOTAS", &rule);
     let push = |process: usize, tag: &'static str| {
         let ask = Ask::Put(Item::Plain, Some(tag));
         send(&world, process, ask, &Upload::default()).status().as_u16()

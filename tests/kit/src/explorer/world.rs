@@ -128,15 +128,15 @@ impl World {
         Self { fixed, ..self }
     }
 
-    /// The same with a quota.
+    /// The same with another setting.
     ///
     /// # Panics
     /// When that is none.
     #[must_use]
-    pub(crate) fn with_quota(self, rule: &str) -> Self {
+    pub(crate) fn with_setting(self, name: &str, value: &str) -> Self {
         let settings = [
             ("REGISTRY_STORAGE_DELETE_ENABLED".to_owned(), "true".to_owned()),
-            ("REGISTRY_POLICY_QUOTAS".to_owned(), rule.to_owned()),
+            (name.to_owned(), value.to_owned()),
         ];
         let config = Config::from_variables(settings).unwrap_or_else(|error| panic!("{error}"));
         Self { settings: Some(config), ..self }

@@ -71,6 +71,9 @@ pub(super) fn extensions() -> Table {
                 .says("Experimental")
                 .says(r#""name":"_roadstead""#)
                 .says(r#""/v2/<name>/_roadstead/repository""#)
+                .says(r#""/v2/<name>/_roadstead/image/<reference>""#)
+                .says(r#""/v2/_roadstead/repositories""#)
+                .says(r#""/v2/_roadstead/uploads""#)
                 .says(r#""/v2/<name>/_roadstead/retention/<tag>""#)
                 .says(r#""/v2/_roadstead/retention""#)
                 .says(r#""/v2/_roadstead/collect""#),

@@ -14,12 +14,14 @@ mod history;
 mod lists;
 mod manifests;
 mod mounts;
+mod page;
 mod policies;
 mod referrers;
 mod scrub;
 mod settings;
 mod step;
 mod uploads;
+mod views;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -121,6 +123,17 @@ pub fn all() -> Vec<Table> {
         policies::quotas_of_tags,
         history::history_of_a_tag,
         history::extensions,
+        page::the_page,
+        page::no_page,
+        page::other_sites,
+        views::the_registry_itself,
+        views::the_registry_itself_to_others,
+        views::levels_of_repositories,
+        views::tags_in_orders,
+        views::images,
+        views::previews_of_deletions,
+        views::maintenance,
+        views::maintenance_is_off,
     ]
 }
 

@@ -100,6 +100,10 @@ pub fn basic(user: &str, password: &str) -> String {
 pub(super) fn location(response: &Response<Bytes>) -> Result<Option<String>, String> {
     let Some(value) = response.headers().get(LOCATION) else { return Ok(None) };
     let text = value.to_str().map_err(|error| format!("location: {error}"))?;
+    // Relative to the path of the request, as those of the page are: no place of an upload.
+    if !text.starts_with('/') && !text.contains("://") {
+        return Ok(None);
+    }
     let uri: Uri = text.parse().map_err(|error| format!("location {text}: {error}"))?;
     Ok(Some(uri.path_and_query().map_or_else(String::new, ToString::to_string)))
 }

@@ -1,5 +1,8 @@
 //! Notifications, from the settings to a running outbox.
 
+pub(crate) mod changes;
+pub(crate) mod taken;
+
 use crate::options::Options;
 use crate::tls::roots;
 use anyhow::{Context as _, bail};

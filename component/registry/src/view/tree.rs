@@ -1,0 +1,176 @@
+//! A level of the tree of repositories, and searches, from the names in lexical order.
+
+/// A text that comes after every character of a name.
+const LAST: &str = "\u{7f}";
+
+/// An entry of a level.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Found {
+    /// Repositories whose names begin so, with a slash at its end, and how many.
+    Group(String, usize),
+    /// A repository.
+    Repository(String),
+}
+
+impl Found {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Group(name, _) | Self::Repository(name) => name,
+        }
+    }
+}
+
+/// A page of a level, or of a search, as it is found.
+#[derive(Debug)]
+pub(super) struct Level<'a> {
+    under: &'a str,
+    /// A text in lower case that names contain: then there are no groups.
+    search: Option<&'a str>,
+    /// The most entries.
+    limit: usize,
+    pub(super) entries: Vec<Found>,
+    /// How many repositories there are, as far as they were visited.
+    pub(super) total: usize,
+    /// Whether there are entries after the last.
+    pub(super) more: bool,
+}
+
+impl<'a> Level<'a> {
+    pub(super) fn new(under: &'a str, search: Option<&'a str>, limit: usize) -> Self {
+        Self { under, search, limit, entries: Vec::new(), total: 0, more: false }
+    }
+
+    /// Where the names begin that come after an entry: after this text.
+    pub(super) fn after(&self, last: Option<&str>) -> Option<String> {
+        let last = match last {
+            // All of a group was counted with it.
+            Some(group) if group.ends_with('/') && self.search.is_none() => {
+                format!("{group}{LAST}")
+            }
+            Some(name) => name.to_owned(),
+            None => String::new(),
+        };
+        let after = last.max(self.under.to_owned());
+        (!after.is_empty()).then_some(after)
+    }
+
+    /// Whether the names of the level have ended with this one.
+    pub(super) fn has_ended(&self, name: &str) -> bool {
+        !name.starts_with(self.under) && name > self.under
+    }
+
+    /// Counts a repository that is before the page.
+    pub(super) fn count(&mut self, name: &str) {
+        self.total += usize::from(self.is_of(name));
+    }
+
+    /// Takes the next repository.
+    pub(super) fn take(&mut self, name: &str) {
+        if !self.is_of(name) {
+            return;
+        }
+        self.total += 1;
+        let rest = name.strip_prefix(self.under).unwrap_or_default();
+        let group = match rest.split_once('/') {
+            Some((first, _)) if self.search.is_none() => Some(format!("{}{first}/", self.under)),
+            _ => None,
+        };
+        if let (Some(group), Some(Found::Group(last, count))) = (&group, self.entries.last_mut())
+            && group == last
+        {
+            *count += 1;
+        } else if self.entries.len() == self.limit {
+            self.more = true;
+        } else {
+            self.entries.push(match group {
+                Some(group) => Found::Group(group, 1),
+                None => Found::Repository(name.to_owned()),
+            });
+        }
+    }
+
+    /// The entry after which the next page begins, if `visited` is the last name that was looked
+    /// at, and there are more.
+    pub(super) fn next(&self, visited: Option<&str>) -> Option<String> {
+        let last = self.entries.last().map(Found::name);
+        if self.more {
+            return last.map(str::to_owned);
+        }
+        let visited = visited?;
+        // Not within the last group, which would be shown again.
+        let within = last.filter(|last| last.ends_with('/') && visited.starts_with(last));
+        Some(within.unwrap_or(visited).to_owned())
+    }
+
+    fn is_of(&self, name: &str) -> bool {
+        name.starts_with(self.under) && self.search.is_none_or(|text| name.contains(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Found, Level};
+
+    const NAMES: [&str; 9] =
+        ["a", "team", "team-x/a", "team/a", "team/a-b", "team/a/b", "team/a/c/d", "team/b/x", "z"];
+
+    fn page(under: &str, search: Option<&str>, last: Option<&str>, limit: usize) -> Vec<String> {
+        let mut level = Level::new(under, search, limit);
+        let after = level.after(last).unwrap_or_default();
+        for name in NAMES.iter().filter(|name| **name > after.as_str()) {
+            if level.has_ended(name) {
+                break;
+            }
+            level.take(name);
+        }
+        let next = level.next(None);
+        let mut found: Vec<_> = level.entries.iter().map(show).collect();
+        found.extend(next.map(|next| format!("next {next}")));
+        found
+    }
+
+    fn show(found: &Found) -> String {
+        match found {
+            Found::Group(name, count) => format!("{name} {count}"),
+            Found::Repository(name) => name.clone(),
+        }
+    }
+
+    #[test]
+    fn levels() {
+        assert_eq!(page("", None, None, 10), ["a", "team", "team-x/ 1", "team/ 5", "z"]);
+        assert_eq!(page("team/", None, None, 10), ["team/a", "team/a-b", "team/a/ 2", "team/b/ 1"]);
+        assert_eq!(page("team/a/", None, None, 10), ["team/a/b", "team/a/c/ 1"]);
+        assert!(page("none/", None, None, 10).is_empty());
+    }
+
+    #[test]
+    fn pages() {
+        assert_eq!(page("", None, None, 3), ["a", "team", "team-x/ 1", "next team-x/"]);
+        assert_eq!(page("", None, Some("team-x/"), 1), ["team/ 5", "next team/"]);
+        assert_eq!(page("", None, Some("team/"), 3), ["z"]);
+        assert!(page("", None, Some("z"), 3).is_empty());
+        // A place before the level, and one after it.
+        assert_eq!(page("team/a/", None, Some("b"), 1), ["team/a/b", "next team/a/b"]);
+        assert!(page("team/a/", None, Some("z"), 1).is_empty());
+    }
+
+    #[test]
+    fn searches() {
+        let found = page("", Some("a/"), None, 10);
+        assert_eq!(found, ["team/a/b", "team/a/c/d"]);
+        assert_eq!(page("team/", Some("b"), None, 2), ["team/a-b", "team/a/b", "next team/a/b"]);
+        assert_eq!(page("team/", Some("b"), Some("team/a/b"), 2), ["team/b/x"]);
+    }
+
+    #[test]
+    fn where_a_page_goes_on_that_ended_early() {
+        let mut level = Level::new("", None, 10);
+        level.take("team/a");
+        level.take("team/b");
+        assert_eq!(level.next(Some("team/b")).as_deref(), Some("team/"));
+        level.take("z");
+        assert_eq!(level.next(Some("zz")).as_deref(), Some("zz"));
+        assert_eq!((level.total, level.entries.len()), (3, 2));
+    }
+}
