@@ -92,7 +92,7 @@ pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
 fn diff(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Result<u8, Problem> {
     let first = args.location.image(&args.a, "diff")?;
     let second = args.location.image(&args.b, "diff")?;
-    let user = args.location.user(&first.0, streams.input)?;
+    let user = args.location.user_of_both([&first.0, &second.0], streams.input)?;
     let (a, b) = runtime::block_on(Builder::new_multi_thread(), async {
         let open = async |named: &Named| {
             args.location.open(named, Access::Read, user.clone(), opener).await

@@ -165,6 +165,23 @@ impl Location {
         self.connection.credentials_for(storage, input).map_err(Problem::Usage)
     }
 
+    /// Who logs in at both of two places.
+    ///
+    /// # Errors
+    /// Like [`Self::user`], and when a user is named for two registries.
+    pub(crate) fn user_of_both(
+        &self,
+        both: [&Named; 2],
+        input: &mut dyn Read,
+    ) -> Result<Option<Credentials>, Problem> {
+        let registries = both.into_iter().filter_map(|named| match named {
+            Named::Registry(registry) => Some(registry.as_str()),
+            Named::Storage(_) => None,
+        });
+        self.connection.check_one(registries).map_err(Problem::Usage)?;
+        self.user(both[0], input)
+    }
+
     /// Opens it.
     ///
     /// # Errors

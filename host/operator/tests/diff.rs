@@ -128,3 +128,17 @@ fn what_another_registry_says_is_not_trusted() {
     assert_eq!(status, 3, "{problem}");
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
 }
+
+#[test]
+fn a_password_is_for_one_registry() {
+    let page = || Page::new(json!({ "mediaType": IMAGE, "layers": [] }).to_string());
+    let [one, other] = [(); 2].map(|()| Plain::start(&[("/v2/app/manifests/1", page())]));
+    let user = ["--user", "alice", "--password-stdin"];
+    let (a, b) = (one.at("/app:1"), other.at("/app:1"));
+    let (status, _, problem) = run(&[&["diff", &a, &b], &user[..]].concat());
+    assert_eq!((status, problem.contains("--user is for one registry")), (2, true), "{problem}");
+    assert_eq!(one.seen("").len() + other.seen("").len(), 0);
+    // Without a user, and for the same registry, nothing stands against it.
+    assert_eq!(run(&["diff", &a, &b]).0, 0);
+    assert_eq!(run(&[&["diff", &a, &format!("http://{a}")], &user[..]].concat()).0, 0);
+}
