@@ -141,7 +141,7 @@ async fn export(
     let images = outcomes(&inventory, unread);
     progress.end();
     let totals = totals(&inventory, &held, bytes);
-    let summary = Summary { dry_run: false, images, totals };
+    let summary = Summary { images, totals, ..Summary::new(false) };
     args.report.print(&summary, streams)?;
     Ok(summary)
 }
