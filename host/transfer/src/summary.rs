@@ -254,3 +254,35 @@ impl fmt::Display for Summary {
 fn counted(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcome, Report, Summary};
+    use roadstead_operator::Streams;
+    use roadstead_operator::terminal::Screen;
+
+    #[test]
+    fn json_is_harmless() {
+        let evil = "\u{9b}2J\u{202e}";
+        let mut summary = Summary::new(false);
+        summary.images.push(Outcome::failed(evil.to_owned(), evil.to_owned()));
+        summary.absent.push(evil.to_owned());
+        for json in [true, false] {
+            let (mut output, mut errors) = (Vec::new(), Vec::new());
+            let mut streams = Streams {
+                input: &mut &b""[..],
+                output: &mut output,
+                errors: &mut errors,
+                screen: Screen::None,
+            };
+            Report::new(json, true).print(&summary, &mut streams).unwrap();
+            let said = String::from_utf8([output, errors].concat()).unwrap();
+            assert!(!said.contains(['\u{9b}', '\u{202e}']), "{said:?}");
+            assert_eq!(
+                said.matches("\\u009b2J\\u202e").count(),
+                if json { 3 } else { 0 },
+                "{said}"
+            );
+        }
+    }
+}
