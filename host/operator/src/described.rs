@@ -4,6 +4,7 @@
 mod config;
 mod json;
 
+use crate::platform::Platform;
 use crate::pull::{self, Found};
 use crate::registry::Registry;
 pub(crate) use config::{Config, Step};
@@ -71,6 +72,9 @@ pub(crate) struct Described {
     /// As an index lists it: `linux/arm/v7`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) platform: Option<String>,
+    /// The same without the version of the operating system.
+    #[serde(skip)]
+    pub(crate) runs_on: Option<Platform>,
     /// The digest of the manifest that this one refers to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) subject: Option<String>,
@@ -130,6 +134,7 @@ impl Described {
             size: descriptor["size"].as_u64(),
             artifact_type: text(descriptor, "artifactType"),
             platform: platform(&descriptor["platform"]),
+            runs_on: Platform::read(&descriptor["platform"]),
             annotations: texts(&descriptor["annotations"]),
             ..Self::default()
         }
@@ -147,12 +152,9 @@ pub(crate) fn texts(value: &Value) -> BTreeMap<String, String> {
     pairs.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-/// A platform, as Docker writes it.
+/// A platform, as Docker writes it, with the version of the operating system.
 fn platform(value: &Value) -> Option<String> {
-    let mut all = format!("{}/{}", text(value, "os")?, text(value, "architecture")?);
-    if let Some(variant) = text(value, "variant") {
-        all = format!("{all}/{variant}");
-    }
+    let mut all = Platform::read(value)?.to_string();
     if let Some(version) = text(value, "os.version") {
         all = format!("{all} ({version})");
     }
@@ -288,6 +290,7 @@ impl<'a, R: Registry> Reader<'a, R> {
                     let history = config.read(&json);
                     add_commands(&mut all.layers, history);
                     all.platform = all.platform.take().or_else(|| platform(&json));
+                    all.runs_on = all.runs_on.take().or_else(|| Platform::read(&json));
                 }
                 Err(problem) => all.mind(format!("its configuration: {problem}")),
             }

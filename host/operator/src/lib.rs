@@ -36,6 +36,7 @@ mod password;
 pub mod pem;
 pub mod permissions;
 pub mod place;
+pub mod platform;
 pub mod print;
 mod problem;
 pub mod pull;

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 mod platform;
 
-pub(crate) use platform::Platform;
+pub(crate) use platform::{Platform, image_of, of_this_machine};
 
 /// The most manifests of an inventory.
 ///
