@@ -11,9 +11,10 @@ use crate::walk::{Platform, Walk, Wanted};
 use roadstead_archive::Inventory;
 use roadstead_oci::{Reference, RepositoryName};
 use roadstead_operator::credentials::Credentials;
-use roadstead_operator::image::{Image, at_hub, split};
+use roadstead_operator::image::{Image, split};
+use roadstead_operator::place::Named;
 use roadstead_operator::print::Format;
-use roadstead_operator::registry::{Access, Opener, Registry};
+use roadstead_operator::registry::{Access, Opener, Registry, Storage};
 use roadstead_operator::{Streams, pull, push, runtime};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -85,16 +86,10 @@ pub struct Args {
 /// One side of a copy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Side {
-    place: Where,
+    place: Named,
     name: RepositoryName,
     /// None, if the target gets the tag of the source.
     reference: Option<Reference>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Where {
-    Registry(String),
-    Storage(String),
 }
 
 impl Side {
@@ -102,10 +97,13 @@ impl Side {
     fn parse(text: &str, storage: Option<&String>, is_target: bool) -> Result<Self, String> {
         let failed = |problem: String| format!("{text}: {problem}");
         let (place, rest) = if let Some(storage) = storage {
-            (Where::Storage(storage.clone()), text)
+            let path = Path::new(storage);
+            // `--to` makes it.
+            let new = || Storage::Directory(path.to_owned());
+            (Named::Storage(Storage::at(path).unwrap_or_else(new)), text)
         } else {
             let (registry, rest) = split(text, "cp").map_err(failed)?;
-            (Where::Registry(registry.to_owned()), rest)
+            (Named::Registry(registry.to_owned()), rest)
         };
         let (name, reference) = if is_target && !rest.contains([':', '@']) {
             let name = RepositoryName::parse(rest);
@@ -119,10 +117,7 @@ impl Side {
                 "the digest follows from the image; give a tag, or none".to_owned(),
             ));
         }
-        let name = match &place {
-            Where::Registry(registry) => at_hub(registry, name),
-            Where::Storage(_) => name,
-        };
+        let name = place.name_of(name);
         Ok(Self { place, name, reference })
     }
 
@@ -151,11 +146,9 @@ impl Side {
         opener: &O,
     ) -> Result<Place<O::Registry>, String> {
         match &self.place {
-            Where::Registry(registry) => args.reach.ask(registry, user),
-            // A path may look like a host.
-            Where::Storage(path) => {
-                let path = Path::new(".").join(path);
-                args.reach.open(&path.to_string_lossy(), access, user, opener).await
+            Named::Registry(registry) => args.reach.ask(registry, user),
+            Named::Storage(Storage::Directory(path) | Storage::Config(path)) => {
+                Reach::open_at(path, access, user, opener).await
             }
         }
     }
@@ -210,7 +203,7 @@ async fn copy(
             return Ok(None);
         }
         if let Some(path) = &args.to {
-            Reach::begin(&Path::new(".").join(path).to_string_lossy(), args.dry_run)?;
+            Reach::begin_at(Path::new(path), args.dry_run)?;
         }
         let to = target.open(args, access, user, opener).await?;
         pull::ping(&to).await?;
