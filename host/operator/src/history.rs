@@ -91,7 +91,7 @@ pub struct Args {
     #[arg(long, short = 'n', value_name = "ENTRIES", default_value_t = DEFAULT_LIMIT,
         value_parser = limit)]
     limit: usize,
-    /// How many seconds each request may take
+    /// Give up on a request after this many seconds without progress
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
     timeout: u64,

@@ -77,7 +77,7 @@ pub struct Args {
     dry_run: bool,
     #[command(flatten)]
     format: Format,
-    /// How many seconds each request may take
+    /// Give up on a request after this many seconds without progress
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
     timeout: u64,
