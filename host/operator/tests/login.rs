@@ -139,7 +139,10 @@ const HELPER: &str = r#"#!/bin/sh
 input=$(cat)
 echo "$1" >> "$KEPT.log"
 case $1 in
-store) printf '%s' "$input" > "$KEPT" ;;
+store) printf '%s' "$input" > "$KEPT"
+    # Another program writes the file meanwhile.
+    sed 's/"credsStore"/"detachKeys":"x","credsStore"/' "$KEPT.d/config.json" > "$KEPT.new"
+    mv "$KEPT.new" "$KEPT.d/config.json" ;;
 get) grep -qsF "\"ServerURL\":\"$input\"" "$KEPT" && cat "$KEPT" ;;
 erase) grep -qsF "\"ServerURL\":\"$input\"" "$KEPT" || { echo 'quite another message'; exit 1; }
     rm "$KEPT" ;;
@@ -179,23 +182,25 @@ fn a_helper_keeps_finds_and_forgets() {
 fn with_a_helper() {
     let plain = Plain::start_with(&[("/v2/", Page::new("{}"))], Some((BASIC, "Basic realm=\"r\"")));
     let at = plain.at("");
-    let root = tempfile::tempdir().unwrap();
-    let path = root.path().to_str().unwrap();
+    let path = format!("{}.d", std::env::var(KEPT).unwrap());
+    let (path, root) = (path.as_str(), Path::new(&path));
+    std::fs::create_dir(root).unwrap();
     let old = json!({ "credsStore": "of-a-test", "auths": { &at: { "auth": "b2xkOnA=" } } });
-    std::fs::write(root.path().join("config.json"), old.to_string()).unwrap();
-    assert_eq!(login(root.path(), &at, "alice", b"secret"), (0, String::new()));
+    std::fs::write(root.join("config.json"), old.to_string()).unwrap();
+    assert_eq!(login(root, &at, "alice", b"secret"), (0, String::new()));
     // It is with the helper alone.
-    assert_eq!(config(root.path()), json!({ "credsStore": "of-a-test", "auths": { &at: {} } }));
+    let expected = json!({ "credsStore": "of-a-test", "detachKeys": "x", "auths": { &at: {} } });
+    assert_eq!(config(root), expected);
     let (status, _, problem) = run(&["tags", &plain.at("/a"), "--docker-config", path]);
     assert_eq!((status, problem.contains("no such repository")), (3, true), "{problem}");
     let logout = || run(&["logout", &at, "--docker-config", path]);
     let (status, _, problem) = logout();
     assert_eq!((status, problem.as_str()), (0, ""));
-    assert_eq!(config(root.path())["auths"], json!({}));
+    assert_eq!(config(root)["auths"], json!({}));
     let (status, _, problem) = logout();
     assert_eq!((status, problem.contains("there was no login")), (3, true), "{problem}");
     // Nothing is stored where the file cannot be written.
     let old = r#"{"credsStore":"of-a-test","auths":[]}"#;
-    std::fs::write(root.path().join("config.json"), old).unwrap();
-    assert_eq!(login(root.path(), &at, "alice", b"secret").0, 1);
+    std::fs::write(root.join("config.json"), old).unwrap();
+    assert_eq!(login(root, &at, "alice", b"secret").0, 1);
 }

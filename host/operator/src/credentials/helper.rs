@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// How long a helper may take: one may ask for a passphrase.
 ///
-/// Limit: time of a credential helper; test: `a_helper_has_limits`, with another.
+/// Limit: time of a credential helper; test: `a_helper_has_limits`.
 const TIME: Duration = Duration::from_mins(2);
 
 /// The most bytes of what a helper says.
@@ -25,6 +25,9 @@ const OUTPUT: u64 = 64 * 1024;
 const SAID: usize = 300;
 
 /// The pause between looks whether a helper has ended.
+///
+/// Limit: pause before a look whether a credential helper has ended; test: none, it would take as
+/// long.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A credential helper.
