@@ -33,7 +33,8 @@ A manifest is compared with its digest before it is written, a blob while it is:
 be another, or ends early, the exit status is 1 and what was written is to be thrown away. To a
 terminal, only text of up to 4 MiB is written.
 
-Exit status: 0 all was written, 1 it was not, 2 usage, 3 there is no such manifest or blob.";
+Exit status: 0 all was written, or its reader had enough, as with | head; 1 it was not, 2 usage,
+3 there is no such manifest or blob.";
 
 /// Write a manifest or a blob to standard output
 #[derive(clap::Args, Debug)]
@@ -97,9 +98,11 @@ async fn content(
 
 /// Refuses what a terminal would interpret.
 fn check_text(bytes: &[u8]) -> Result<(), Problem> {
-    let harmful = |c: char| is_harmful(c) && !matches!(c, '\n' | '\r' | '\t');
+    let harmful = |c: char| is_harmful(c) && !matches!(c, '\n' | '\t');
+    // A carriage return alone would have the line written over.
+    let is_harmless = |line: &str| !line.strip_suffix('\r').unwrap_or(line).contains(harmful);
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains(harmful) => Ok(()),
+        Ok(text) if text.split('\n').all(is_harmless) => Ok(()),
         _ => Err(Problem::Failed(
             "it is not text, and is not written to a terminal; redirect it to a file".to_owned(),
         )),

@@ -1,14 +1,16 @@
 //! A user's name and password: as given to a command, and as `docker login` keeps
 //! them.
 
+mod helper;
+
 use crate::doctor::target::Target;
 use crate::password;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use helper::Helper;
 use serde_json::Value;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// The largest `config.json`.
 ///
@@ -18,11 +20,11 @@ pub(crate) const MAX_CONFIG: u64 = 1024 * 1024;
 /// The user that a credential helper names when it has no password but a token.
 const TOKEN: &str = "<token>";
 
-/// Docker Hub's registry.
-const HUB: &str = "registry-1.docker.io";
+/// The names of Docker Hub's registry. `docker login` knows it by the first.
+const HUB: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "docker.io"];
 
-/// What `docker login` calls it.
-const HUB_KEY: &str = "index.docker.io";
+/// What a key may have after the host. Others, as in `quay.io/team`, are for a part of a registry.
+const PATHS: [&str; 6] = ["", "/", "/v1", "/v1/", "/v2", "/v2/"];
 
 /// The key under which it keeps the password.
 const HUB_URL: &str = "https://index.docker.io/v1/";
@@ -98,21 +100,40 @@ pub(crate) fn authority(registry: &str) -> Result<String, String> {
 
 /// What Docker calls a registry: a URL, if it is its own.
 pub(crate) fn key_of(authority: &str) -> &str {
-    if [HUB, HUB_KEY].contains(&authority) { HUB_URL } else { authority }
+    if is_hub(authority) { HUB_URL } else { authority }
+}
+
+/// Whether this is Docker Hub's registry.
+pub(crate) fn is_hub(authority: &str) -> bool {
+    HUB.contains(&authority)
+}
+
+/// Whether a key of `auths` or `credHelpers` is this registry: Docker writes some as URLs.
+pub(crate) fn names(key: &str, authority: &str) -> bool {
+    let key = key.split_once("://").map_or(key, |(_, rest)| rest);
+    let (host, path) = key.split_at(key.find('/').unwrap_or(key.len()));
+    key_of(host) == key_of(authority) && PATHS.contains(&path)
+}
+
+/// The entry of a registry: under the key that Docker writes, or else under another.
+fn entry_of<'a>(entries: &'a Value, authority: &str) -> Option<&'a Value> {
+    let entries = entries.as_object()?;
+    let other = || entries.iter().find(|(key, _)| names(key, authority)).map(|(_, entry)| entry);
+    entries.get(key_of(authority)).or_else(other)
 }
 
 /// The credential helper that keeps the password of a registry, if one does.
-pub(crate) fn helper_of(config: &Value, authority: &str) -> Option<String> {
-    let named = config["credHelpers"][key_of(authority)].as_str();
-    let named = named.or(config["credHelpers"][authority].as_str());
+///
+/// # Errors
+/// When its name is none of a program.
+pub(crate) fn helper_of(config: &Value, authority: &str) -> Result<Option<Helper>, String> {
+    let named = entry_of(&config["credHelpers"], authority).and_then(Value::as_str);
     let helper = named.or(config["credsStore"].as_str());
-    helper.filter(|helper| !helper.is_empty()).map(str::to_owned)
+    helper.filter(|helper| !helper.is_empty()).map(Helper::new).transpose()
 }
 
 /// The password for a registry, if one is kept.
 pub(crate) fn find(directory: &Path, authority: &str) -> Result<Option<Credentials>, String> {
-    // Docker keeps that of its own registry under another name.
-    let authority = if authority == HUB { HUB_KEY } else { authority };
     let file = directory.join("config.json");
     let failed = |problem: String| format!("{}: {problem}", file.display());
     let text = match crate::files::read(&file, MAX_CONFIG) {
@@ -121,13 +142,13 @@ pub(crate) fn find(directory: &Path, authority: &str) -> Result<Option<Credentia
         Err(error) => return Err(failed(error.to_string())),
     };
     let config: Value = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
-    if let Some(helper) = helper_of(&config, authority)
-        && let Some(found) = ask(&helper, key_of(authority))?
-    {
-        return Ok(Some(found));
+    if let Some(helper) = helper_of(&config, authority).map_err(failed)? {
+        let found = helper.get(key_of(authority));
+        if let Some(found) = found.map_err(|problem| format!("{problem}; use --user"))? {
+            return Ok(Some(found));
+        }
     }
-    let Some(entries) = config["auths"].as_object() else { return Ok(None) };
-    let entry = entries.iter().find(|(key, _)| names(key, authority)).map(|(_, entry)| entry);
+    let entry = entry_of(&config["auths"], authority);
     if let Some(token) = entry.and_then(|entry| entry["identitytoken"].as_str()) {
         return Ok(Some(Credentials { user: TOKEN.to_owned(), password: token.to_owned() }));
     }
@@ -139,40 +160,10 @@ pub(crate) fn find(directory: &Path, authority: &str) -> Result<Option<Credentia
     Ok(Some(Credentials { user: user.to_owned(), password: password.to_owned() }))
 }
 
-/// Whether a key of `auths` is this registry: Docker writes some as URLs.
-pub(crate) fn names(key: &str, authority: &str) -> bool {
-    let authority = if authority == HUB { HUB_KEY } else { authority };
-    let key = key.split_once("://").map_or(key, |(_, rest)| rest);
-    key.split('/').next() == Some(authority)
-}
-
-/// Asks a credential helper.
-fn ask(helper: &str, authority: &str) -> Result<Option<Credentials>, String> {
-    let program = format!("docker-credential-{helper}");
-    let failed = |error: std::io::Error| format!("{program}: {error}; use --user");
-    let mut child = Command::new(&program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut input) = child.stdin.take() {
-        // One that ends without reading says so by its status.
-        let _ = input.write_all(authority.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    // It fails when it has none.
-    let found: Option<Value> =
-        output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten();
-    let text = |name: &str| Some(found.as_ref()?[name].as_str()?.to_owned());
-    let (Some(user), Some(password)) = (text("Username"), text("Secret")) else { return Ok(None) };
-    Ok(Some(Credentials { user, password }))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use super::{find, helper_of, names};
+    use serde_json::json;
 
     #[test]
     fn passwords_of_docker_login_are_found() {
@@ -198,5 +189,37 @@ mod tests {
         assert_eq!(found.refresh_token(), Some("token"));
         std::fs::write(root.path().join("config.json"), "{").unwrap();
         assert!(find(root.path(), "a.example").is_err());
+    }
+
+    #[test]
+    fn keys_of_a_part_of_a_registry_are_not_its_own() {
+        for (key, authority, expected) in [
+            ("a.example", "a.example", true),
+            ("https://a.example/v2/", "a.example", true),
+            ("http://a.example:80/", "a.example:80", true),
+            ("a.example/v1", "a.example", true),
+            ("a.example/team", "a.example", false),
+            ("https://a.example/v2/team", "a.example", false),
+            ("a.example:5000", "a.example", false),
+            ("https://index.docker.io/v1/", "docker.io", true),
+            ("https://index.docker.io/v1/access-token", "docker.io", false),
+            ("docker.io", "registry-1.docker.io", true),
+            ("registry-1.docker.io", "index.docker.io", true),
+        ] {
+            assert_eq!(names(key, authority), expected, "{key} {authority}");
+        }
+        let config = json!({ "credHelpers": { "docker.io": "one", "a.example/team": "two" },
+            "credsStore": "three", "auths": { "a.example/team": { "auth": "YWxpY2U6cA==" } } });
+        for (authority, expected) in
+            [("registry-1.docker.io", "one"), ("index.docker.io", "one"), ("a.example", "three")]
+        {
+            let helper = helper_of(&config, authority).unwrap().unwrap();
+            assert_eq!(helper.program(), format!("docker-credential-{expected}"));
+        }
+        assert!(helper_of(&json!({ "credsStore": "../x" }), "a.example").is_err());
+        let root = tempfile::tempdir().unwrap();
+        let auths = json!({ "auths": config["auths"] }).to_string();
+        std::fs::write(root.path().join("config.json"), auths).unwrap();
+        assert_eq!(find(root.path(), "a.example"), Ok(None));
     }
 }

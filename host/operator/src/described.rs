@@ -2,17 +2,33 @@
 //! property of the wrong type counts as missing, and how much is read has limits.
 
 mod config;
+mod json;
 
+use crate::platform::Platform;
 use crate::pull::{self, Found};
 use crate::registry::Registry;
 pub(crate) use config::{Config, Step};
 use futures::future::LocalBoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
+use json::Budget;
 use roadstead_oci::{Digest, MediaType, Reference, RepositoryName};
 use serde::Serialize;
 use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use tokio::sync::Semaphore;
+
+/// How many manifests and layers are shown, and how many referrers.
+///
+/// Limit: manifests and layers that `inspect` and `diff` show for one reference, and referrers that
+/// `inspect` does; test: `more_entries_than_the_limit_are_counted`.
+pub(crate) const ENTRIES: usize = 10_000;
+
+/// How many values of JSON are kept: texts, numbers, items of arrays and of objects.
+///
+/// Limit: values of JSON that `inspect` and `diff` keep for one reference; test:
+/// `no_more_is_kept_than_is_allowed`.
+const VALUES: usize = 1_000_000;
 
 /// How many manifests of an index are read; others are only listed.
 ///
@@ -38,7 +54,7 @@ const CONFIG: usize = 4 * 1024 * 1024;
 
 /// How many manifests are read at a time.
 ///
-/// Limit: requests of `inspect` and `diff` at a time, for each index; test: none, others wait.
+/// Limit: requests of `inspect` and `diff` at a time; test: none, others wait.
 const PARALLEL: usize = 4;
 
 /// A manifest, and what it leads to.
@@ -56,6 +72,9 @@ pub(crate) struct Described {
     /// As an index lists it: `linux/arm/v7`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) platform: Option<String>,
+    /// The same without the version of the operating system.
+    #[serde(skip)]
+    pub(crate) runs_on: Option<Platform>,
     /// The digest of the manifest that this one refers to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) subject: Option<String>,
@@ -115,6 +134,7 @@ impl Described {
             size: descriptor["size"].as_u64(),
             artifact_type: text(descriptor, "artifactType"),
             platform: platform(&descriptor["platform"]),
+            runs_on: Platform::read(&descriptor["platform"]),
             annotations: texts(&descriptor["annotations"]),
             ..Self::default()
         }
@@ -132,12 +152,9 @@ pub(crate) fn texts(value: &Value) -> BTreeMap<String, String> {
     pairs.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-/// A platform, as Docker writes it.
+/// A platform, as Docker writes it, with the version of the operating system.
 fn platform(value: &Value) -> Option<String> {
-    let mut all = format!("{}/{}", text(value, "os")?, text(value, "architecture")?);
-    if let Some(variant) = text(value, "variant") {
-        all = format!("{all}/{variant}");
-    }
+    let mut all = Platform::read(value)?.to_string();
     if let Some(version) = text(value, "os.version") {
         all = format!("{all} ({version})");
     }
@@ -149,12 +166,24 @@ pub(crate) struct Reader<'a, R> {
     registry: &'a R,
     name: &'a RepositoryName,
     manifests: Cell<usize>,
+    entries: Cell<usize>,
     bytes: Cell<usize>,
+    values: Budget,
+    /// For each request: indexes within indexes are read at the same time.
+    permits: Semaphore,
 }
 
 impl<'a, R: Registry> Reader<'a, R> {
     pub(crate) fn new(registry: &'a R, name: &'a RepositoryName) -> Self {
-        Self { registry, name, manifests: Cell::new(MANIFESTS), bytes: Cell::new(BYTES) }
+        Self {
+            registry,
+            name,
+            manifests: Cell::new(MANIFESTS),
+            entries: Cell::new(ENTRIES),
+            bytes: Cell::new(BYTES),
+            values: Budget::new(VALUES, ENTRIES),
+            permits: Semaphore::new(PARALLEL),
+        }
     }
 
     /// All that a manifest describes.
@@ -162,12 +191,19 @@ impl<'a, R: Registry> Reader<'a, R> {
         self.manifest(found, Described::default(), 0).await
     }
 
-    /// Takes from what may still be read.
+    /// Takes from what may still be read. When it is not enough, nothing more is read.
     fn may_read(&self, bytes: usize) -> Result<(), String> {
         let rest = self.bytes.get().checked_sub(bytes);
-        let rest = rest.ok_or_else(|| format!("not read: more than {BYTES} bytes in all"))?;
-        self.bytes.set(rest);
-        Ok(())
+        self.bytes.set(rest.unwrap_or_default());
+        rest.map(drop).ok_or_else(too_many_bytes)
+    }
+
+    /// As many of these as may still be shown; the others are counted in `more`.
+    fn some<'b>(&self, all: &'b [Value], more: &mut usize) -> &'b [Value] {
+        let taken = all.len().min(self.entries.get());
+        self.entries.set(self.entries.get() - taken);
+        *more += all.len() - taken;
+        all.get(..taken).unwrap_or_default()
     }
 
     /// A manifest that was read; `listed` is what its index says of it.
@@ -178,8 +214,8 @@ impl<'a, R: Registry> Reader<'a, R> {
         depth: usize,
     ) -> LocalBoxFuture<'b, Described> {
         async move {
-            let json: Value = match serde_json::from_slice(&found.bytes) {
-                Ok(json) => json,
+            let (json, mut more) = match self.values.read(&found.bytes) {
+                Ok(read) => read,
                 Err(error) => {
                     let mut all = listed;
                     all.digest = found.digest.to_string();
@@ -189,16 +225,20 @@ impl<'a, R: Registry> Reader<'a, R> {
             };
             let mut all = properties(found, listed, &json);
             if let Some(children) = json["manifests"].as_array() {
+                let children = self.some(children, &mut more);
                 let read = stream::iter(children).map(|child| self.child(child, depth + 1));
                 all.manifests = read.buffered(PARALLEL).collect().await;
             }
             if let Some(layers) = json["layers"].as_array().or(json["blobs"].as_array()) {
-                all.layers = layers.iter().map(layer).collect();
+                all.layers = self.some(layers, &mut more).iter().map(layer).collect();
                 let sizes = all.layers.iter().map(|layer| layer.size.unwrap_or_default());
                 all.layers_size = Some(sizes.fold(0, u64::saturating_add));
             }
             if json["config"].is_object() {
                 self.configure(&mut all, &json["config"]).await;
+            }
+            if more > 0 {
+                all.mind(format!("{more} more are not shown"));
             }
             all
         }
@@ -230,7 +270,11 @@ impl<'a, R: Registry> Reader<'a, R> {
         let rest = self.manifests.get().checked_sub(1);
         let rest = rest.ok_or_else(|| format!("not read: more than {MANIFESTS} manifests"))?;
         self.manifests.set(rest);
-        self.may_read(0)?;
+        // Never closed.
+        let _permit = self.permits.acquire().await;
+        if self.bytes.get() == 0 {
+            return Err(too_many_bytes());
+        }
         let found = pull::manifest(self.registry, self.name, &Reference::Digest(digest)).await?;
         let found = found.ok_or_else(|| "the registry does not have it".to_owned())?;
         self.may_read(found.bytes.len())?;
@@ -246,6 +290,7 @@ impl<'a, R: Registry> Reader<'a, R> {
                     let history = config.read(&json);
                     add_commands(&mut all.layers, history);
                     all.platform = all.platform.take().or_else(|| platform(&json));
+                    all.runs_on = all.runs_on.take().or_else(|| Platform::read(&json));
                 }
                 Err(problem) => all.mind(format!("its configuration: {problem}")),
             }
@@ -258,15 +303,20 @@ impl<'a, R: Registry> Reader<'a, R> {
         if size > CONFIG {
             return Err(format!("not read: it has more than {CONFIG} bytes"));
         }
-        self.may_read(size)?;
         let digest = Digest::parse(&config.digest).map_err(|error| error.to_string())?;
+        self.may_read(size)?;
+        let _permit = self.permits.acquire().await;
         let bytes = pull::small_blob(self.registry, self.name, &digest, size).await?;
         let bytes = bytes.ok_or_else(|| "the registry does not have it".to_owned())?;
         if bytes.len() != size {
             return Err(format!("the manifest says that it has {size} bytes, not {}", bytes.len()));
         }
-        serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+        self.values.read(&bytes).map(|(json, _)| json).map_err(|error| error.to_string())
     }
+}
+
+fn too_many_bytes() -> String {
+    format!("not read: more than {BYTES} bytes in all")
 }
 
 /// What a manifest says of itself.

@@ -6,6 +6,7 @@ mod text;
 use crate::described::{Described, Reader};
 use crate::image::Image;
 use crate::place::{Location, Named, Place};
+use crate::platform::Platform;
 use crate::print::{Format, json};
 use crate::problem::{Problem, status};
 use crate::pull;
@@ -14,6 +15,7 @@ use crate::runtime;
 use crate::streams::Streams;
 use compare::Difference;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use tokio::runtime::Builder;
 
 const HELP: &str = "\
@@ -42,7 +44,7 @@ pub struct Args {
     b: String,
     /// Of indexes, compare only the images for this platform
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    platform: Option<String>,
+    platform: Option<Platform>,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -92,7 +94,7 @@ pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
 fn diff(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Result<u8, Problem> {
     let first = args.location.image(&args.a, "diff")?;
     let second = args.location.image(&args.b, "diff")?;
-    let user = args.location.user(&first.0, streams.input)?;
+    let user = args.location.user_of_both([&first.0, &second.0], streams.input)?;
     let (a, b) = runtime::block_on(Builder::new_multi_thread(), async {
         let open = async |named: &Named| {
             args.location.open(named, Access::Read, user.clone(), opener).await
@@ -125,11 +127,21 @@ async fn read<R: Registry>(
     let missing = || Problem::Missing("there is no such tag or manifest".to_owned());
     let all = Reader::new(registry, &image.name).describe(&found.ok_or_else(missing)?).await;
     let Some(platform) = &args.platform else { return Ok(all) };
-    if all.platform.as_ref() == Some(platform) {
+    let is_meant = |it: &Described| it.runs_on.as_ref().is_some_and(|it| platform.means(it));
+    if is_meant(&all) {
         return Ok(all);
     }
-    let mut children = all.manifests.into_iter();
-    children
-        .find(|child| child.platform.as_ref() == Some(platform))
-        .ok_or_else(|| Problem::Missing(format!("no image of it is for {platform}")))
+    let mut children: Vec<_> = all.manifests.into_iter().filter(is_meant).collect();
+    if children.len() > 1 {
+        let found = children.iter().filter_map(|it| it.platform.as_deref());
+        let found: BTreeSet<&str> = found.collect();
+        let found: Vec<&str> = found.into_iter().collect();
+        return Err(Problem::Failed(format!(
+            "{} images of it are for {platform}: {}; name a variant, or an image by its digest",
+            children.len(),
+            found.join(", ")
+        )));
+    }
+    let missing = || Problem::Missing(format!("no image of it is for {platform}"));
+    children.pop().ok_or_else(missing)
 }

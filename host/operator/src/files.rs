@@ -10,6 +10,12 @@ pub(crate) const SECRET: u32 = 0o600;
 /// The mode of a file that everyone may read.
 pub(crate) const PUBLIC: u32 = 0o644;
 
+/// How many symbolic links to a file that is not there are followed.
+///
+/// Limit: symbolic links that are followed to the file that is to be made; test:
+/// `a_link_to_nothing_stays`.
+const LINKS: usize = 16;
+
 /// What to do with an existing file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
@@ -24,7 +30,7 @@ pub(crate) enum Existing {
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> io::Result<()> {
     // A symbolic link stays; its target is replaced.
     let path = match existing {
-        Existing::Replace => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+        Existing::Replace => path.canonicalize().unwrap_or_else(|_| end_of_links(path)),
         Existing::Keep => path.to_owned(),
     };
     let directory = directory(&path);
@@ -44,6 +50,16 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) ->
         Existing::Keep => file.persist_noclobber(&path)?,
     };
     sync(&directory)
+}
+
+/// Where symbolic links lead, though there may be nothing.
+fn end_of_links(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let Ok(next) = path.read_link() else { break };
+        path = directory(&path).join(next);
+    }
+    path
 }
 
 /// Reads a file of at most `limit` bytes.
@@ -109,5 +125,25 @@ pub(crate) fn mode(path: &Path) -> io::Result<u32> {
     {
         let _ = metadata;
         Ok(SECRET)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::{Existing, SECRET, write};
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_link_to_nothing_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        std::fs::create_dir(at("x")).unwrap();
+        symlink("x/second", at("first")).unwrap();
+        symlink("file", at("x/second")).unwrap();
+        for text in ["one", "two"] {
+            write(&at("first"), text.as_bytes(), SECRET, Existing::Replace).unwrap();
+            assert_eq!(std::fs::read_to_string(at("x/file")).unwrap(), text);
+        }
+        assert!(at("first").is_symlink() && at("x/second").is_symlink());
     }
 }

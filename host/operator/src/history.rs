@@ -6,7 +6,7 @@
 use crate::client::{Client, Connection};
 use crate::doctor::http::MAX_BODY;
 use crate::image::{Image, split};
-use crate::print::Format;
+use crate::print::{self, Format};
 use crate::registry::{self, Access, Answer, Opener, Registry, Storage};
 use crate::runtime;
 pub use crate::streams::Streams;
@@ -91,7 +91,7 @@ pub struct Args {
     #[arg(long, short = 'n', value_name = "ENTRIES", default_value_t = DEFAULT_LIMIT,
         value_parser = limit)]
     limit: usize,
-    /// How many seconds each request may take
+    /// Give up on a request after this many seconds without progress
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
     timeout: u64,
@@ -276,10 +276,9 @@ fn page(answer: &Answer) -> Result<Index, String> {
 
 fn print(json: bool, history: &History<'_>, streams: &mut Streams<'_>) -> u8 {
     let written = if json {
-        serde_json::to_string_pretty(history).map_or_else(
-            |error| Err(std::io::Error::other(error)),
-            |text| writeln!(streams.output, "{text}"),
-        )
+        print::json(history)
+            .map_err(std::io::Error::other)
+            .and_then(|text| writeln!(streams.output, "{text}"))
     } else {
         history.entries.iter().try_for_each(|entry| writeln!(streams.output, "{}", entry.line()))
     };

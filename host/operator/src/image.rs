@@ -1,5 +1,6 @@
 //! Tags and digests on the command line.
 
+use crate::credentials::is_hub;
 use roadstead_oci::{Reference, RepositoryName};
 
 /// A tag or a manifest of a registry.
@@ -47,9 +48,8 @@ impl Image {
 /// The repository as the registry calls it: Docker Hub has those of Docker itself in `library/`.
 pub fn at_hub(registry: &str, name: RepositoryName) -> RepositoryName {
     let host = registry.split_once("://").map_or(registry, |(_, host)| host);
-    let is_hub = ["docker.io", "index.docker.io", "registry-1.docker.io"].contains(&host);
     let in_library = || RepositoryName::parse(&format!("library/{name}")).ok();
-    if is_hub && !name.as_str().contains('/') { in_library().unwrap_or(name) } else { name }
+    if is_hub(host) && !name.as_str().contains('/') { in_library().unwrap_or(name) } else { name }
 }
 
 /// The registry, with its scheme if it has one, and what follows; `command` is named in messages.

@@ -2,7 +2,7 @@
 
 mod tree;
 
-use crate::described::{Described, Reader};
+use crate::described::{Described, ENTRIES, Reader};
 use crate::image::Image;
 use crate::place::Location;
 use crate::print::{Format, json};
@@ -93,8 +93,15 @@ async fn read(
     let found = found.ok_or_else(missing)?;
     let mut described = Reader::new(registry, &image.name).describe(&found).await;
     // What is there is shown without them too.
-    let referrers = match pull::referrers_or_tagged(registry, &image.name, &found.digest).await {
-        Ok(referrers) => Some(referrers),
+    let referrers = pull::referrers_or_tagged(registry, &image.name, &found.digest, ENTRIES).await;
+    let referrers = match referrers {
+        Ok(mut referrers) => {
+            if referrers.len() > ENTRIES {
+                described.mind(format!("it has more than {ENTRIES} referrers: more are not shown"));
+                referrers.truncate(ENTRIES);
+            }
+            Some(referrers)
+        }
         Err(problem) => {
             described.mind(format!("its referrers: {problem}"));
             None

@@ -3,8 +3,9 @@
 //! [`htpasswd`] manages the file of users, [`doctor`] checks a registry from a
 //! client's point of view, [`health`] asks whether it answers, [`gc`] drives garbage collection, [`rm`] deletes from a
 //! registry, [`history`] says what a tag has led to, [`retention`] which tags expire and why, [`du`] how much repositories hold, [`scrub`] reads all that one holds again, [`rescue`] brings lost content
-//! back into one. What they share with `roadstead-transfer` is public too: [`registry`] and
-//! [`client`], by which a registry is asked, and [`push`], the requests of a push. What they share with
+//! back into one. Those on images ask any registry: [`ls`], [`tags`], [`inspect`], [`cat`], [`tag`] and
+//! [`diff`]; [`login`] keeps passwords where Docker does. What they share with `roadstead-transfer` is public too: [`registry`], [`place`] and
+//! [`client`], by which a registry is asked, [`pull`] and [`push`], the requests of a pull and of a push. What they share with
 //! the host is [`config_file`], [`pem`] and [`permissions`]: a check reads and says what a start does.
 //!
 //! None of them needs a running Roadstead or wasmtime, so the crate builds and
@@ -35,6 +36,7 @@ mod password;
 pub mod pem;
 pub mod permissions;
 pub mod place;
+pub mod platform;
 pub mod print;
 mod problem;
 pub mod pull;

@@ -51,7 +51,7 @@ pub struct Location {
     /// Open the storage of this configuration file: a directory or a bucket
     #[arg(long, value_name = "config.yml")]
     config: Option<PathBuf>,
-    /// How many seconds each request may take
+    /// Give up on a request after this many seconds without progress
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
     timeout: u64,
@@ -61,8 +61,10 @@ pub struct Location {
 
 /// What a command line names: a registry by its host, or a storage.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Named {
+pub enum Named {
+    /// A registry, with its scheme if that was given.
     Registry(String),
+    /// A storage.
     Storage(Storage),
 }
 
@@ -93,7 +95,7 @@ impl Named {
     }
 
     /// A repository as it is called there.
-    fn name_of(&self, name: RepositoryName) -> RepositoryName {
+    pub fn name_of(&self, name: RepositoryName) -> RepositoryName {
         match self {
             Self::Registry(registry) => at_hub(registry, name),
             Self::Storage(_) => name,
@@ -163,6 +165,23 @@ impl Location {
             Named::Registry(_) => None,
         };
         self.connection.credentials_for(storage, input).map_err(Problem::Usage)
+    }
+
+    /// Who logs in at both of two places.
+    ///
+    /// # Errors
+    /// Like [`Self::user`], and when a user is named for two registries.
+    pub(crate) fn user_of_both(
+        &self,
+        both: [&Named; 2],
+        input: &mut dyn Read,
+    ) -> Result<Option<Credentials>, Problem> {
+        let registries = both.into_iter().filter_map(|named| match named {
+            Named::Registry(registry) => Some(registry.as_str()),
+            Named::Storage(_) => None,
+        });
+        self.connection.check_one(registries).map_err(Problem::Usage)?;
+        self.user(both[0], input)
     }
 
     /// Opens it.

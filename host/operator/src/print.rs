@@ -1,6 +1,5 @@
 //! What commands print: tables for people, JSON for programs.
 
-use crate::problem::Problem;
 use crate::terminal::{HEADING, Screen, harmless, is_harmful};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -41,7 +40,7 @@ impl Format {
 ///
 /// # Errors
 /// When the value cannot be serialized.
-pub(crate) fn json(value: &impl Serialize) -> Result<String, Problem> {
+pub fn json(value: &impl Serialize) -> Result<String, String> {
     let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -83,7 +83,7 @@ pub async fn repositories(registry: &impl Registry) -> Result<Option<Vec<String>
     }
     let path = format!("/v2/_catalog?n={NAMES}");
     let items = |page: Catalog| page.repositories.unwrap_or_default();
-    list(registry, path, items).await
+    list(registry, path, usize::MAX, items).await
 }
 
 /// All tags of a repository; none, if there is no such repository.
@@ -99,22 +99,23 @@ pub async fn tags(
         tags: Option<Vec<String>>,
     }
     let path = format!("/v2/{repository}/tags/list?n={NAMES}");
-    list(registry, path, |page: Tags| page.tags.unwrap_or_default()).await
+    list(registry, path, usize::MAX, |page: Tags| page.tags.unwrap_or_default()).await
 }
 
-/// A list, page after page; none, if there is no such list.
+/// A list, page after page, until it has more than `enough` items; none, if there is no such list.
 async fn list<P: DeserializeOwned, T>(
     registry: &impl Registry,
     mut path: String,
+    enough: usize,
     items: impl Fn(P) -> Vec<T>,
 ) -> Result<Option<Vec<T>>, String> {
     let (mut all, mut size) = (Vec::new(), 0);
-    for _ in 0..PAGES {
+    for page in 0..PAGES {
         let answer = get(registry, &path, PAGE).await?;
         match answer.status {
             StatusCode::OK if answer.complete => {}
             StatusCode::OK => return Err(format!("the answer to GET {path} is too long")),
-            StatusCode::NOT_FOUND => return Ok(None),
+            StatusCode::NOT_FOUND if page == 0 => return Ok(None),
             _ => return Err(format!("GET {path} is answered {}", refusal(&answer))),
         }
         let page = serde_json::from_slice(&answer.body);
@@ -124,6 +125,7 @@ async fn list<P: DeserializeOwned, T>(
             return Err(format!("the list has more than {LIST} bytes: GET {path}"));
         }
         match answer.next_page() {
+            Some(_) if all.len() > enough => return Ok(Some(all)),
             Some(_) if all.len() > LISTED => {
                 return Err(format!("the list has more than {LISTED} entries: GET {path}"));
             }
@@ -169,6 +171,13 @@ pub async fn manifest(
     Ok(Some(Found { digest, media_type, bytes: answer.body.into() }))
 }
 
+/// An index, as far as a list of referrers is one.
+#[derive(Deserialize)]
+struct Index {
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
+}
+
 /// The descriptors of the manifests that refer to this one (distribution-spec, end-12a); none, if the
 /// registry does not know such lists.
 ///
@@ -179,17 +188,22 @@ pub async fn referrers(
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<Option<Vec<Descriptor>>, String> {
-    #[derive(Deserialize)]
-    struct Index {
-        #[serde(default)]
-        manifests: Vec<Descriptor>,
-    }
+    some_referrers(registry, repository, digest, usize::MAX).await
+}
+
+/// The same, until there are more than `enough`.
+async fn some_referrers(
+    registry: &impl Registry,
+    repository: &RepositoryName,
+    digest: &Digest,
+    enough: usize,
+) -> Result<Option<Vec<Descriptor>>, String> {
     let path = format!("/v2/{repository}/referrers/{digest}");
-    list(registry, path, |page: Index| page.manifests).await
+    list(registry, path, enough, |page: Index| page.manifests).await
 }
 
 /// The same where a registry has no such lists too: then a tag leads to them (distribution-spec,
-/// "Referrers Tag Schema").
+/// "Referrers Tag Schema"). A list is not read on once it has more than `enough`.
 ///
 /// # Errors
 /// When the registry refuses it, or what the tag leads to is no list.
@@ -197,13 +211,9 @@ pub async fn referrers_or_tagged(
     registry: &impl Registry,
     repository: &RepositoryName,
     digest: &Digest,
+    enough: usize,
 ) -> Result<Vec<Descriptor>, String> {
-    #[derive(Deserialize)]
-    struct Index {
-        #[serde(default)]
-        manifests: Vec<Descriptor>,
-    }
-    if let Some(known) = referrers(registry, repository, digest).await? {
+    if let Some(known) = some_referrers(registry, repository, digest, enough).await? {
         return Ok(known);
     }
     let tag = format!("{}-{}", digest.algorithm(), digest.encoded());
@@ -348,6 +358,30 @@ mod tests {
             assert_eq!(listed.ok().flatten().map(|tags| tags.len()), expected);
             assert_eq!(registry.1.get(), pages.min(PAGES));
         }
+    }
+
+    /// Has two pages, of which the second is gone.
+    struct Half;
+
+    impl Registry for Half {
+        async fn exchange(
+            &self,
+            asked: Request<Content>,
+        ) -> Result<Response<Incoming>, Unanswered> {
+            let is_first = !asked.uri().to_string().contains("last=");
+            let next = "<http://a/v2/a/tags/list?last=1>; rel=\"next\"";
+            let body = Full::new(Bytes::from(r#"{"name":"a","tags":["1"]}"#));
+            let body = body.map_err(|never| match never {}).boxed_unsync();
+            let response = Response::builder().header(LINK, next);
+            Ok(response.status(if is_first { 200 } else { 404 }).body(body).unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_breaks_off_is_no_missing_list() {
+        let name = RepositoryName::parse("a").unwrap();
+        let problem = tags(&Half, &name).await.unwrap_err();
+        assert!(problem.contains("404"), "{problem}");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use crate::client::{Client, Connection};
 use crate::date::with_time_of_day;
 use crate::doctor::http::MAX_BODY;
 use crate::image::{Image, split};
-use crate::print::Format;
+use crate::print::{self, Format};
 use crate::registry::{Access, Opener, Registry, Storage};
 use crate::runtime;
 use crate::slices;
@@ -14,7 +14,7 @@ use crate::terminal::harmless;
 use roadstead_bridge::retention::{ExpiringAnswer, ExpiringIn, PATH, TAG, TagAnswer};
 use roadstead_oci::{Reference, RepositoryName, Tag};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime::Builder;
@@ -88,7 +88,7 @@ struct Place {
     config: Option<PathBuf>,
     #[command(flatten)]
     format: Format,
-    /// How many seconds each request may take
+    /// Give up on a request after this many seconds without progress
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
     timeout: u64,
@@ -186,19 +186,42 @@ async fn answer(
     match asked {
         Asked::List(_) => {
             let (dry_run, all) = list(registry).await?;
-            let json = || json!({ "dry_run": dry_run, "repositories": all }).to_string();
-            Ok((if as_json { json() } else { listed(dry_run, &all) }, 0))
+            if !as_json {
+                return Ok((listed(dry_run, &all), 0));
+            }
+            let all = json!({ "dry_run": dry_run, "repositories": all });
+            Ok((print::json(&in_camel_case(all))?, 0))
         }
         Asked::Explain(_, name, tag) => {
             let answer: TagAnswer = get(registry, &format!("/v2/{name}{TAG}{tag}")).await?;
             let status = if answer.pushed.is_some() { 0 } else { status::NOTHING };
             let text = if as_json {
-                serde_json::to_string(&answer).map_err(|error| error.to_string())?
+                let answer = serde_json::to_value(&answer).map_err(|error| error.to_string())?;
+                print::json(&in_camel_case(answer))?
             } else {
                 explained(&format!("{name}:{tag}"), &answer)
             };
             Ok((text, status))
         }
+    }
+}
+
+/// Properties named as in the JSON of other commands: `dryRun` for the API's `dry_run`.
+fn in_camel_case(value: Value) -> Value {
+    let name = |name: &str| {
+        let mut parts = name.split('_');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |name, part| {
+            let (initial, rest) = part.split_at(part.len().min(1));
+            name + &initial.to_ascii_uppercase() + rest
+        })
+    };
+    match value {
+        Value::Array(items) => items.into_iter().map(in_camel_case).collect(),
+        Value::Object(all) => {
+            all.into_iter().map(|(key, value)| (name(&key), in_camel_case(value))).collect()
+        }
+        value => value,
     }
 }
 

@@ -75,21 +75,22 @@ fn tag(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Result<u
         let registry = args.location.open(&named, Access::Write, user, opener).await?;
         push_under(&registry, &image, &tags).await
     })?;
-    let tagged = done.map_err(|problem| problem.of(&args.reference))?;
+    let (tagged, problem) = done.map_err(|problem| problem.of(&args.reference))?;
     if args.format.is_json() {
         streams.print([json(&tagged)?])?;
     } else {
         let Tagged { repository, digest, tags, .. } = &tagged;
         streams.print(tags.iter().map(|tag| format!("{repository}:{tag} is {digest}")))?;
     }
-    Ok(0)
+    problem.map_or(Ok(0), |problem| Err(Problem::Failed(problem).of(&args.reference)))
 }
 
+/// What was done, until there was a problem.
 async fn push_under(
     registry: &impl Registry,
     image: &Image,
     tags: &[Tag],
-) -> Result<Tagged, Problem> {
+) -> Result<(Tagged, Option<String>), Problem> {
     let found = pull::manifest(registry, &image.name, &image.reference).await?;
     let missing = || Problem::Missing("there is no such tag or manifest".to_owned());
     let found = found.ok_or_else(missing)?;
@@ -99,16 +100,22 @@ async fn push_under(
     };
     let unknown = || "the registry does not say the media type of the manifest".to_owned();
     let media_type = found.media_type.clone().or_else(own).ok_or_else(unknown)?;
+    let mut tagged = Tagged {
+        repository: image.name.to_string(),
+        digest: found.digest.to_string(),
+        media_type: media_type.to_string(),
+        tags: Vec::new(),
+    };
     for tag in tags {
         let reference = Reference::Tag(tag.clone());
         let pushed =
             push::manifest(registry, &image.name, &reference, &media_type, found.bytes.clone());
-        pushed.await.map_err(|problem| format!("the tag {tag} was not made: {problem}"))?;
+        match pushed.await {
+            Ok(()) => tagged.tags.push(tag.to_string()),
+            Err(problem) => {
+                return Ok((tagged, Some(format!("the tag {tag} was not made: {problem}"))));
+            }
+        }
     }
-    Ok(Tagged {
-        repository: image.name.to_string(),
-        digest: found.digest.to_string(),
-        media_type: media_type.to_string(),
-        tags: tags.iter().map(ToString::to_string).collect(),
-    })
+    Ok((tagged, None))
 }

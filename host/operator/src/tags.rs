@@ -25,11 +25,11 @@ Examples:
   roadstead tags localhost:5000/team/app
   roadstead tags --sort version registry.example/team/app 'v1.*'
   roadstead tags --digests registry.example/team/app
-  roadstead tags --sort version registry.example/team/app | tail -n 1     the newest version
+  roadstead tags --sort version registry.example/team/app 'v[0-9]*' | tail -n 1     the newest version
   roadstead tags -o json --directory /var/lib/registry team/app
 
-Sorted by version, numbers count as numbers: 1.9 comes before 1.10, and 2.0-rc1 before 2.0. With
---digests, there is a request for each tag. The size is that of the manifest: `roadstead inspect`
+Sorted by version, numbers count as numbers: 1.9 comes before 1.10, and 2.0-rc1 before 2.0. Names
+such as latest come after all versions; a pattern leaves them out. With --digests, there is a request for each tag. The size is that of the manifest: `roadstead inspect`
 has those of the layers.
 
 Exit status: 0 done, 1 the registry did not say, 2 usage, 3 there is no such repository.";

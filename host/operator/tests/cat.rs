@@ -57,7 +57,7 @@ fn other_bytes_than_those_asked_for_are_an_error() {
 fn a_terminal_gets_text_alone() {
     let data = Data::new();
     let large = "a".repeat((4 << 20) + 1);
-    for blob in ["text\n", "\u{1b}[2J", &large] {
+    for blob in ["text\n", "a\tb\r\nc\r\n", "\u{1b}[2J", "secret\rpublic\n", &large] {
         data.blob("app", blob);
     }
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [],
@@ -66,9 +66,12 @@ fn a_terminal_gets_text_alone() {
     let cat = |reference: &str| {
         run_on(Screen::Plain, b"", &["cat", "--directory", data.text(), reference])
     };
-    assert_eq!(cat(&format!("app@{}", digest("text\n"))).1, b"text\n");
+    for text in ["text\n", "a\tb\r\nc\r\n"] {
+        assert_eq!(cat(&format!("app@{}", digest(text))).1, text.as_bytes());
+    }
     for reference in [
         format!("app@{}", digest("\u{1b}[2J")),
+        format!("app@{}", digest("secret\rpublic\n")),
         format!("app@{}", digest(&large)),
         "app:v1".to_owned(),
     ] {

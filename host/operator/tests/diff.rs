@@ -116,6 +116,52 @@ fn indexes_are_compared_by_platform() {
 }
 
 #[test]
+fn variants_count_where_they_are_asked_for() {
+    let data = Data::new();
+    let image = |variant: &str, version: &str| {
+        let text = data.image("app", None, &config("arm64", version), &["base", version]);
+        let mut listed = of(IMAGE, text);
+        listed["platform"] = json!({ "os": "linux", "architecture": "arm64", "variant": variant });
+        listed
+    };
+    let index = |tag: &str, manifests: Value| {
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
+        data.manifest("app", Some(tag), &index);
+    };
+    let (one, two, three) = (image("v8", "1"), image("v8", "2"), image("v8", "3"));
+    index("1", json!([one]));
+    index("2", json!([two]));
+    index("both", json!([two, one]));
+    index("other", json!([one, three]));
+    index("variants", json!([image("v8", "1"), image("v9", "1")]));
+    let at = |platform: &'static str, a: &'static str, b: &'static str| {
+        ["diff", "-o", "json", "--directory", data.text(), "--platform", platform, a, b]
+    };
+    for platform in ["linux/arm64", "linux/arm64/v8"] {
+        let (status, text, problem) = run(&at(platform, "app:1", "app:2"));
+        assert_eq!((status, problem.as_str()), (3, ""));
+        let found: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&found["a"]["digest"], &found["b"]["digest"]),
+            (&one["digest"], &two["digest"])
+        );
+    }
+    let (status, _, problem) = run(&at("linux/arm64/v9", "app:1", "app:2"));
+    assert_eq!((status, problem.contains("no image of it is for linux/arm64/v9")), (3, true));
+    let (status, _, problem) = run(&at("linux/arm64", "app:1", "app:variants"));
+    assert_eq!(status, 1);
+    assert!(problem.contains("linux/arm64/v8, linux/arm64/v9; name a variant"), "{problem}");
+    // None of several for one platform is left out.
+    let (_, found) = diff(&["--directory", data.text(), "app:both", "app:other"]);
+    let platforms = found["platforms"].as_array().unwrap().iter();
+    let platforms: Vec<_> = platforms.map(|it| (&it["platform"], &it["a"], &it["b"])).collect();
+    let name = &json!("linux/arm64/v8");
+    let expected =
+        vec![(name, &one["digest"], &one["digest"]), (name, &two["digest"], &three["digest"])];
+    assert_eq!(platforms, expected);
+}
+
+#[test]
 fn what_another_registry_says_is_not_trusted() {
     let evil = "\u{1b}[2J\u{9b}";
     let one = json!({ "mediaType": IMAGE, "annotations": { evil: evil }, "layers": [
@@ -127,4 +173,18 @@ fn what_another_registry_says_is_not_trusted() {
     let (status, text, problem) = run(&["diff", &plain.at("/app:1"), &plain.at("/app:2")]);
     assert_eq!(status, 3, "{problem}");
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+}
+
+#[test]
+fn a_password_is_for_one_registry() {
+    let page = || Page::new(json!({ "mediaType": IMAGE, "layers": [] }).to_string());
+    let [one, other] = [(); 2].map(|()| Plain::start(&[("/v2/app/manifests/1", page())]));
+    let user = ["--user", "alice", "--password-stdin"];
+    let (a, b) = (one.at("/app:1"), other.at("/app:1"));
+    let (status, _, problem) = run(&[&["diff", &a, &b], &user[..]].concat());
+    assert_eq!((status, problem.contains("--user is for one registry")), (2, true), "{problem}");
+    assert_eq!(one.seen("").len() + other.seen("").len(), 0);
+    // Without a user, and for the same registry, nothing stands against it.
+    assert_eq!(run(&["diff", &a, &b]).0, 0);
+    assert_eq!(run(&[&["diff", &a, &format!("http://{a}")], &user[..]].concat()).0, 0);
 }

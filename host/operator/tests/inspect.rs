@@ -162,7 +162,7 @@ fn an_index_is_read_up_to_limits() {
     // Many, large and deep ones.
     let many: Vec<String> = (0..502).map(|number| json!({ "a": number }).to_string()).collect();
     let padding = " ".repeat(4_000_000);
-    let large: Vec<String> = (0..18).map(|number| format!("{number}{padding}")).collect();
+    let large: Vec<String> = (0..30).map(|number| format!("{number}{padding}")).collect();
     let mut deep = vec![index(&[])];
     for _ in 0..6 {
         deep.push(index(&deep[deep.len() - 1..]));
@@ -184,4 +184,44 @@ fn an_index_is_read_up_to_limits() {
         let text = succeed(&["inspect", &plain.at(&format!("/app:{tag}"))]);
         assert!(text.contains(said), "{tag}: {}", &text[text.len() - 500..]);
     }
+    // Sixteen fit, and as many as are asked for at a time may be too many.
+    let fetched = large.iter().map(|it| plain.seen(&format!("GET {}", at("manifests", it))).len());
+    let fetched: usize = fetched.sum();
+    assert!((16..=20).contains(&fetched), "{fetched} manifests were fetched");
+}
+
+#[test]
+fn more_entries_than_the_limit_are_counted() {
+    // As small as they can be, in a manifest as large as it can be.
+    let children = vec!["1"; 2_000_000].join(",");
+    let index = format!(r#"{{"mediaType":"{INDEX}","manifests":[{children}]}}"#);
+    let two = json!({ "mediaType": INDEX, "manifests": [of(IMAGE, "a"), of(IMAGE, "b")] });
+    let layers = json!({ "mediaType": IMAGE, "layers": vec![json!({}); 6_000] });
+    let (one, other) = (layers.to_string(), format!("{layers} "));
+    let both = json!({ "mediaType": INDEX, "manifests": [of(IMAGE, &one), of(IMAGE, &other)] });
+    let many = json!({ "manifests": vec![of(IMAGE, "signature"); 10_001] }).to_string();
+    let two = two.to_string();
+    let referrers = format!("/v2/app/referrers/{}", digest(&two));
+    let plain = Plain::start(&[
+        ("/v2/app/manifests/many", Page::new(index)),
+        ("/v2/app/manifests/two", Page::new(&*two)),
+        ("/v2/app/manifests/both", Page::new(both.to_string())),
+        (&at("manifests", &one), Page::new(&*one)),
+        (&at("manifests", &other), Page::new(&*other)),
+        (&referrers, Page::new(many)),
+    ]);
+    let found = json_of(&["inspect", &plain.at("/app:many")]);
+    assert_eq!(found["manifests"].as_array().unwrap().len(), 10_000);
+    assert_eq!(found["problem"], "1990000 more are not shown");
+    let text = succeed(&["inspect", &plain.at("/app:many")]);
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("more are not shown")).collect();
+    assert_eq!(lines, ["  problem      1990000 more are not shown"]);
+    // The limit is one for all that a reference leads to.
+    let found = json_of(&["inspect", &plain.at("/app:both")]);
+    let layers = found["manifests"].as_array().unwrap().iter();
+    let layers: usize = layers.map(|it| it["layers"].as_array().map_or(0, Vec::len)).sum();
+    assert_eq!(layers, 9_998);
+    let found = json_of(&["inspect", &plain.at("/app:two")]);
+    assert_eq!(found["referrers"].as_array().unwrap().len(), 10_000);
+    assert!(found["problem"].as_str().unwrap().contains("more than 10000 referrers"), "{found}");
 }

@@ -106,3 +106,101 @@ fn nothing_is_kept_that_was_not_tried() {
     assert_eq!(status, 1);
     assert!(problem.contains("docker-credential-is-not-there"), "{problem}");
 }
+
+#[test]
+fn a_password_leaves_the_file_even_if_the_helper_fails() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().to_str().unwrap();
+    let auth = json!({ "auth": "YWxpY2U6c2VjcmV0" });
+    let old = json!({ "credsStore": "is-not-there", "auths": {
+        "a.example": auth, "a.example/team": auth, "b.example": auth } });
+    std::fs::write(root.path().join("config.json"), old.to_string()).unwrap();
+    let (status, _, problem) = run(&["logout", "a.example", "--docker-config", path]);
+    assert_eq!(
+        (status, problem.contains("docker-credential-is-not-there")),
+        (1, true),
+        "{problem}"
+    );
+    let expected = json!({ "a.example/team": auth, "b.example": auth });
+    assert_eq!(config(root.path())["auths"], expected);
+    let bad = json!({ "credsStore": "x/../../y" });
+    std::fs::write(root.path().join("config.json"), bad.to_string()).unwrap();
+    let (status, _, problem) = run(&["logout", "a.example", "--docker-config", path]);
+    assert_eq!(
+        (status, problem.contains("no name of a credential helper")),
+        (1, true),
+        "{problem}"
+    );
+}
+
+/// A helper that keeps one password, and whose words of others are its own.
+#[cfg(unix)]
+const HELPER: &str = r#"#!/bin/sh
+input=$(cat)
+echo "$1" >> "$KEPT.log"
+case $1 in
+store) printf '%s' "$input" > "$KEPT"
+    # Another program writes the file meanwhile.
+    sed 's/"credsStore"/"detachKeys":"x","credsStore"/' "$KEPT.d/config.json" > "$KEPT.new"
+    mv "$KEPT.new" "$KEPT.d/config.json" ;;
+get) grep -qsF "\"ServerURL\":\"$input\"" "$KEPT" && cat "$KEPT" ;;
+erase) grep -qsF "\"ServerURL\":\"$input\"" "$KEPT" || { echo 'quite another message'; exit 1; }
+    rm "$KEPT" ;;
+esac
+"#;
+
+/// The variable of this process that says where the helper keeps its password.
+#[cfg(unix)]
+const KEPT: &str = "KEPT";
+
+/// The search path is that of a process, so this runs itself once more.
+#[cfg(unix)]
+#[test]
+fn a_helper_keeps_finds_and_forgets() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if std::env::var_os(KEPT).is_some() {
+        return with_a_helper();
+    }
+    let root = tempfile::tempdir().unwrap();
+    let program = root.path().join("docker-credential-of-a-test");
+    std::fs::write(&program, HELPER).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", root.path().display(), std::env::var("PATH").unwrap());
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "login::a_helper_keeps_finds_and_forgets", "--nocapture"])
+        .env("PATH", path)
+        .env(KEPT, root.path().join("kept"))
+        .output()
+        .unwrap();
+    let [said, errors] = [&run.stdout, &run.stderr].map(|it| String::from_utf8_lossy(it));
+    assert!(run.status.success() && said.contains("1 passed"), "{said}{errors}");
+    let log = std::fs::read_to_string(root.path().join("kept.log")).unwrap();
+    assert_eq!(log, "store\nget\nget\nerase\nget\nerase\n");
+}
+
+#[cfg(unix)]
+fn with_a_helper() {
+    let plain = Plain::start_with(&[("/v2/", Page::new("{}"))], Some((BASIC, "Basic realm=\"r\"")));
+    let at = plain.at("");
+    let path = format!("{}.d", std::env::var(KEPT).unwrap());
+    let (path, root) = (path.as_str(), Path::new(&path));
+    std::fs::create_dir(root).unwrap();
+    let old = json!({ "credsStore": "of-a-test", "auths": { &at: { "auth": "b2xkOnA=" } } });
+    std::fs::write(root.join("config.json"), old.to_string()).unwrap();
+    assert_eq!(login(root, &at, "alice", b"secret"), (0, String::new()));
+    // It is with the helper alone.
+    let expected = json!({ "credsStore": "of-a-test", "detachKeys": "x", "auths": { &at: {} } });
+    assert_eq!(config(root), expected);
+    let (status, _, problem) = run(&["tags", &plain.at("/a"), "--docker-config", path]);
+    assert_eq!((status, problem.contains("no such repository")), (3, true), "{problem}");
+    let logout = || run(&["logout", &at, "--docker-config", path]);
+    let (status, _, problem) = logout();
+    assert_eq!((status, problem.as_str()), (0, ""));
+    assert_eq!(config(root)["auths"], json!({}));
+    let (status, _, problem) = logout();
+    assert_eq!((status, problem.contains("there was no login")), (3, true), "{problem}");
+    // Nothing is stored where the file cannot be written.
+    let old = r#"{"credsStore":"of-a-test","auths":[]}"#;
+    std::fs::write(root.join("config.json"), old).unwrap();
+    assert_eq!(login(root, &at, "alice", b"secret").0, 1);
+}

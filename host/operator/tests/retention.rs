@@ -82,6 +82,10 @@ fn what_expires_and_why() {
     assert!(said.ends_with("policy.retention.dryrun is set\n"), "{said}");
     let said: Value = serde_json::from_str(&ask(&["list", "--json"]).1).unwrap();
     assert_eq!(said["repositories"][0]["tags"][0]["tag"], "v1");
+    assert_eq!(
+        (&said["dryRun"], &said["repositories"][0]["passedOver"]),
+        (&true.into(), &false.into())
+    );
     for (tag, status, expected) in [
         ("team/app:v1", 0, "team/app:v1 expires, and stays, as policy.retention.dryrun is set"),
         ("team/app:v1", 0, "\npolicy 1 (team/*)\n  keeptags 1: pushedwithin 30d: does not keep it"),
@@ -165,4 +169,23 @@ fn an_endless_list_of_tags_ends() {
     assert_eq!(status, 0, "{problem}");
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["repositories"][0]["tags"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn json_is_harmless() {
+    let hostile = |path: &str| {
+        let text = "\u{9b}2J\u{202e}";
+        let list = format!(
+            r#"{{"dry_run":false,"repositories":[{{"name":"{text}","policy":"",
+            "tags":[]}}]}}"#
+        );
+        let tag = format!(r#"{{"reason":"{text}","pushed":1}}"#);
+        (200, if path.contains("/a/") { tag } else { list })
+    };
+    for arguments in [&["list"][..], &["explain", "a:v1"]] {
+        let arguments = [arguments, &["--json", "--directory", "/x"]].concat();
+        let (status, said, problem) = retention(&Scripted(hostile), &arguments);
+        assert_eq!(status, 0, "{problem}");
+        assert!(said.contains("\\u009b2J\\u202e") && !said.contains('\u{9b}'), "{said}");
+    }
 }

@@ -308,6 +308,18 @@ fn passwords_are_those_of_docker_login_or_given() {
 }
 
 #[test]
+fn a_password_is_for_one_registry() {
+    let [one, other] = [(); 2].map(|()| Fake::start(THIS, &[("a", 1)]));
+    let target = format!("127.0.0.1:{}/team/app:a", other.port);
+    let user = [&target, "--user", "alice", "--password-stdin"];
+    let (status, _, problem) = one.rm("team/app:a", &user);
+    assert_eq!((status, problem.contains("--user is for one registry")), (2, true), "{problem}");
+    let seen = |fake: &Fake| fake.seen.lock().unwrap().len();
+    assert_eq!(seen(&one) + seen(&other), 0);
+    assert_eq!(one.rm("team/app:a", &[&target]).0, 0);
+}
+
+#[test]
 fn mistakes_are_explained() {
     for (arguments, expected) in [
         (&["localhost:5000/a"][..], "--repository"),

@@ -47,3 +47,16 @@ fn another_registry_gets_the_same_bytes() {
     }
     assert_eq!(plain.seen("PUT"), ["PUT /v2/app/manifests/v2"]);
 }
+
+#[test]
+fn what_was_made_before_a_problem_is_printed() {
+    let manifest = json!({ "mediaType": IMAGE }).to_string();
+    let plain = Plain::start(&[("/v2/app/manifests/v1", Page::new(&*manifest))]);
+    let (status, output, problem) =
+        run(&["tag", "-o", "json", &plain.at("/app:v1"), "v2", "refused", "v3"]);
+    let said: serde_json::Value = serde_json::from_str(&output).unwrap();
+    assert_eq!((status, &said["tags"]), (1, &json!(["v2"])));
+    assert!(problem.contains("the tag refused was not made"), "{problem}");
+    let (_, output, _) = run(&["tag", &plain.at("/app:v1"), "v2", "refused"]);
+    assert_eq!(output, format!("app:v2 is {}\n", digest(&manifest)));
+}

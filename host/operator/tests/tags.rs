@@ -63,6 +63,15 @@ fn another_registry_may_say_little_or_wrong_things() {
     assert!(output.starts_with(b"\x1b[1mtag") && !output.contains(&0x9b));
 }
 
+/// The example of the help.
+#[test]
+fn the_newest_version_is_the_last() {
+    let list = json!({ "tags": ["v1.9", "latest", "v1.10", "v1.10-rc1", "edge"] }).to_string();
+    let plain = Plain::start(&[("/v2/app/tags/list", Page::new(list))]);
+    let tags = succeed(&["tags", "--sort", "version", &plain.at("/app"), "v[0-9]*"]);
+    assert_eq!(tags, "v1.9\nv1.10-rc1\nv1.10\n");
+}
+
 #[test]
 fn an_endless_list_ends() {
     let next = "</v2/app/tags/list?last=a>; rel=\"next\"";

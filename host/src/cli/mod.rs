@@ -140,10 +140,7 @@ fn run(commit: Option<&'static str>) -> anyhow::Result<ExitCode> {
     };
     match Cli::from_arg_matches(&matches)?.command {
         Command::Serve { sources, component, cache } => {
-            let mut options = match Sources::of(sources)? {
-                Sources::Settings(file) => options(or_default(file).as_deref())?,
-                Sources::Archives(paths) => archives(paths)?,
-            };
+            let mut options = options_of(Sources::of(sources)?, or_default)?;
             options.hurry = Hurry::from_environment()?;
             options.commit = commit;
             options.component = component;
@@ -156,61 +153,67 @@ fn run(commit: Option<&'static str>) -> anyhow::Result<ExitCode> {
             collect::run_as_distribution(&args)?;
         }
         Command::Health { config } => {
-            let config = match checked(config, program::first_process) {
-                Sources::Settings(file) => options(or_default(file).as_deref())?.config,
-                Sources::Archives(paths) => archives(paths)?.config,
-            };
+            let served = checked(config, program::first_process);
+            let config = options_of(served, or_default)?.config;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(health::check(&config.address, config.tls.is_some()))?;
         }
         Command::Completions { shell } => documents::completions(shell, &mut command(commit)),
         Command::Man { directory } => documents::manual_pages(&directory, command(commit))?,
-        Command::Component { output: Some(file) } => std::fs::write(&file, COMPONENT)
-            .with_context(|| format!("cannot write {}", file.display()))?,
-        Command::Component { output: None } => {
-            let terminal = std::io::stdout().is_terminal();
-            anyhow::ensure!(!terminal, "a component is binary; use --output FILE");
-            let mut output = Output::standard();
-            output.write_all(COMPONENT).and_then(|()| output.flush())?;
-        }
+        Command::Component { output } => write_component(output.as_deref())?,
+        Command::Cat(args) => return Ok(storage::cat(&args)),
         Command::Cert(args) => cert::run(&args, &mut Output::standard())?,
         Command::Config(args) => return Ok(storage::config(&args, or_default(args.file()))),
+        Command::Cp(args) => return Ok(storage::cp(&args)),
+        Command::Diff(args) => return Ok(storage::diff(&args)),
         Command::Doctor(args) => {
             let found = doctor::run(&args, &mut std::io::stdin(), &mut Output::standard())?;
             return Ok(ExitCode::from(u8::from(doctor::failed(&found))));
         }
+        Command::Du(args) => return Ok(storage::du(&args)),
+        Command::Export(args) => return Ok(storage::export(&args)),
+        Command::History(args) => return Ok(storage::history(&args)),
         Command::Htpasswd(args) => return Ok(ExitCode::from(manage_users(&args))),
         Command::Import(args) => return Ok(storage::import(&args)),
-        Command::Export(args) => return Ok(storage::export(&args)),
-        Command::Mirror(args) => return Ok(storage::mirror(&args)),
+        Command::Inspect(args) => return Ok(storage::inspect(&args)),
         Command::Inventory(args) => return Ok(storage::inventory(&args)),
         Command::Key(args) => return Ok(storage::key(&args)),
-        Command::Scrub(args) => return Ok(ExitCode::from(scrub::run(&args))),
+        Command::Login(args) => return Ok(storage::login(&args)),
+        Command::Logout(args) => return Ok(storage::logout(&args)),
+        Command::Ls(args) => return Ok(storage::ls(&args)),
+        Command::Mirror(args) => return Ok(storage::mirror(&args)),
         Command::Recover { directory } => storage::recover(&directory, &mut Output::standard())?,
         Command::Rescue(args) => return Ok(storage::rescue(&args)),
         Command::Retention(args) => return Ok(storage::retention(&args)),
         Command::Rm(args) => return Ok(storage::rm(&args)),
-        Command::History(args) => return Ok(storage::history(&args)),
-        Command::Du(args) => return Ok(storage::du(&args)),
-        command => return Ok(on_images(&command)),
+        Command::Scrub(args) => return Ok(ExitCode::from(scrub::run(&args))),
+        Command::Tag(args) => return Ok(storage::tag(&args)),
+        Command::Tags(args) => return Ok(storage::tags(&args)),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a command on images.
-fn on_images(command: &Command) -> ExitCode {
-    match command {
-        Command::Cat(args) => storage::cat(args),
-        Command::Cp(args) => storage::cp(args),
-        Command::Diff(args) => storage::diff(args),
-        Command::Inspect(args) => storage::inspect(args),
-        Command::Login(args) => storage::login(args),
-        Command::Logout(args) => storage::logout(args),
-        Command::Ls(args) => storage::ls(args),
-        Command::Tag(args) => storage::tag(args),
-        Command::Tags(args) => storage::tags(args),
-        _ => ExitCode::FAILURE,
+/// The options to serve these, with the configuration file that is used by default.
+fn options_of(
+    sources: Sources,
+    or_default: impl FnOnce(Option<PathBuf>) -> Option<PathBuf>,
+) -> anyhow::Result<Options> {
+    match sources {
+        Sources::Settings(file) => options(or_default(file).as_deref()),
+        Sources::Archives(paths) => archives(paths),
     }
+}
+
+/// Writes the built-in component to a file, or to standard output.
+fn write_component(file: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(file) = file {
+        let written = std::fs::write(file, COMPONENT);
+        return written.with_context(|| format!("cannot write {}", file.display()));
+    }
+    let terminal = std::io::stdout().is_terminal();
+    anyhow::ensure!(!terminal, "a component is binary; use --output FILE");
+    let mut output = Output::standard();
+    Ok(output.write_all(COMPONENT).and_then(|()| output.flush())?)
 }
 
 /// Manages a file of users.

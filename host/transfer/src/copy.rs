@@ -214,7 +214,8 @@ impl<'a, S: Registry, T: Registry> Copy<'a, S, T> {
     ) -> Result<(), Problem> {
         let size = self.inventory.contents.get(digest).map_or(0, |content| content.size);
         let path = format!("/v2/{name}/blobs/{digest}");
-        if holder.is_none() && push::has(self.target, &path).await? {
+        // Also where another repository holds it: a registry may refuse to mount.
+        if push::has(self.target, &path).await? {
             self.totals.borrow_mut().blob(None);
             self.progress.add(size);
             return Ok(());

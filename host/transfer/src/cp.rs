@@ -6,14 +6,15 @@ use crate::place::{Place, Reach};
 use crate::progress::Progress;
 use crate::select::{Repositories, Selection, What};
 use crate::source::{Origin, Source};
-use crate::summary::{Outcome, Report, Summary, Totals};
+use crate::summary::{Outcome, Report, Summary};
 use crate::walk::{Platform, Walk, Wanted};
 use roadstead_archive::Inventory;
-use roadstead_oci::{Reference, RepositoryName, Tag};
+use roadstead_oci::{Reference, RepositoryName};
 use roadstead_operator::credentials::Credentials;
-use roadstead_operator::image::{Image, at_hub, split};
+use roadstead_operator::image::{Image, split};
+use roadstead_operator::place::Named;
 use roadstead_operator::print::Format;
-use roadstead_operator::registry::{Access, Opener, Registry};
+use roadstead_operator::registry::{Access, Opener, Registry, Storage};
 use roadstead_operator::{Streams, pull, push, runtime};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -85,16 +86,10 @@ pub struct Args {
 /// One side of a copy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Side {
-    place: Where,
+    place: Named,
     name: RepositoryName,
     /// None, if the target gets the tag of the source.
     reference: Option<Reference>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Where {
-    Registry(String),
-    Storage(String),
 }
 
 impl Side {
@@ -102,10 +97,13 @@ impl Side {
     fn parse(text: &str, storage: Option<&String>, is_target: bool) -> Result<Self, String> {
         let failed = |problem: String| format!("{text}: {problem}");
         let (place, rest) = if let Some(storage) = storage {
-            (Where::Storage(storage.clone()), text)
+            let path = Path::new(storage);
+            // `--to` makes it.
+            let new = || Storage::Directory(path.to_owned());
+            (Named::Storage(Storage::at(path).unwrap_or_else(new)), text)
         } else {
             let (registry, rest) = split(text, "cp").map_err(failed)?;
-            (Where::Registry(registry.to_owned()), rest)
+            (Named::Registry(registry.to_owned()), rest)
         };
         let (name, reference) = if is_target && !rest.contains([':', '@']) {
             let name = RepositoryName::parse(rest);
@@ -119,11 +117,25 @@ impl Side {
                 "the digest follows from the image; give a tag, or none".to_owned(),
             ));
         }
-        let name = match &place {
-            Where::Registry(registry) => at_hub(registry, name),
-            Where::Storage(_) => name,
-        };
+        let name = place.name_of(name);
         Ok(Self { place, name, reference })
+    }
+
+    /// Whether it is there.
+    async fn is_in(&self, registry: &impl Registry) -> Result<bool, String> {
+        let Some(reference) = &self.reference else { return Ok(false) };
+        let path = format!("/v2/{}/manifests/{}", self.name, reference.as_str());
+        push::has(registry, &path).await
+    }
+
+    /// The image, for a walk.
+    fn selection(&self) -> Vec<Selection> {
+        let what = self.reference.as_ref().map(|reference| match reference {
+            Reference::Tag(tag) => What::Tag(tag.clone()),
+            Reference::Digest(digest) => What::Digest(digest.clone()),
+        });
+        let repositories = || Repositories::Named(self.name.clone());
+        what.into_iter().map(|what| Selection { repositories: repositories(), what }).collect()
     }
 
     async fn open<O: Opener>(
@@ -134,11 +146,9 @@ impl Side {
         opener: &O,
     ) -> Result<Place<O::Registry>, String> {
         match &self.place {
-            Where::Registry(registry) => args.reach.ask(registry, user),
-            // A path may look like a host.
-            Where::Storage(path) => {
-                let path = Path::new(".").join(path);
-                args.reach.open(&path.to_string_lossy(), access, user, opener).await
+            Named::Registry(registry) => args.reach.ask(registry, user),
+            Named::Storage(Storage::Directory(path) | Storage::Config(path)) => {
+                Reach::open_at(path, access, user, opener).await
             }
         }
     }
@@ -176,24 +186,31 @@ async fn copy(
     streams: &mut Streams<'_>,
 ) -> Result<Option<Summary>, String> {
     let user = args.reach.connection.credentials(streams.input)?;
-    if let Where::Storage(path) = &target.place {
-        Reach::begin(&Path::new(".").join(path).to_string_lossy(), args.dry_run)?;
-    }
-    let to = target.open(args, Access::of(args.dry_run), user, opener).await?;
-    pull::ping(&to).await?;
+    let access = Access::of(args.dry_run);
     let report = Report::new(args.format.is_json(), args.quiet);
     // A storage is opened once, and a login is used again.
     let summary = if source.place == target.place {
-        between(args, source, &to, target, &to, &report).await?
+        let both = target.open(args, access, user, opener).await?;
+        pull::ping(&both).await?;
+        if !source.is_in(&both).await? {
+            return Ok(None);
+        }
+        between(args, source, &both, target, &both, &report).await?
     } else {
         let from = source.open(args, Access::Read, None, opener).await?;
         pull::ping(&from).await?;
+        if !source.is_in(&from).await? {
+            return Ok(None);
+        }
+        if let Some(path) = &args.to {
+            Reach::begin_at(Path::new(path), args.dry_run)?;
+        }
+        let to = target.open(args, access, user, opener).await?;
+        pull::ping(&to).await?;
         between(args, source, &from, target, &to, &report).await?
     };
-    if let Some(summary) = &summary {
-        report.print(summary, streams)?;
-    }
-    Ok(summary)
+    report.print(&summary, streams)?;
+    Ok(Some(summary))
 }
 
 async fn between(
@@ -203,26 +220,24 @@ async fn between(
     target: &Side,
     to: &impl Registry,
     report: &Report,
-) -> Result<Option<Summary>, String> {
-    let Some(reference) = &source.reference else { return Ok(None) };
-    let path = format!("/v2/{}/manifests/{}", source.name, reference.as_str());
-    if !push::has(from, &path).await? {
-        return Ok(None);
-    }
+) -> Result<Summary, String> {
     let (progress, parallel) = (Progress::new(report), args.reach.parallel());
     let wanted = Wanted { platforms: args.platform.clone(), referrers: args.referrers, parallel };
     let contents = Source::new(Origin::Registry(from));
     let mut walk = Walk::new(from, &contents, &wanted);
-    let what = match reference {
-        Reference::Tag(tag) => What::Tag(tag.clone()),
-        Reference::Digest(digest) => What::Digest(digest.clone()),
-    };
-    let repositories = Repositories::Named(source.name.clone());
-    walk.add(&[Selection { repositories, what }]).await?;
+    walk.add(&source.selection()).await?;
     let failed = walk.unread.into_iter().map(|it| Outcome::failed(it.image, it.problem));
-    let mut summary =
-        Summary { dry_run: args.dry_run, images: failed.collect(), totals: Totals::default() };
-    let inventory = renamed(walk.inventory, source, target)?;
+    let mut summary = Summary::new(args.dry_run);
+    summary.images.extend(failed);
+    summary.absent = walk.absent;
+    let Some(inventory) = renamed(walk.inventory, source, target) else {
+        // What there is of it would be there without a name, or with one and incomplete.
+        if summary.images.is_empty() {
+            let problem = "it could not be read".to_owned();
+            summary.images.push(Outcome::failed(source.name.to_string(), problem));
+        }
+        return Ok(summary);
+    };
     let origins = BTreeMap::from([(target.name.clone(), source.name.clone())]);
     let sizes = inventory.contents.values();
     progress.begin("cp", sizes.fold(0, |all, it| it.size.saturating_add(all)));
@@ -234,31 +249,26 @@ async fn between(
     summary.images.extend(copy.all().await);
     summary.totals = copy.totals();
     progress.end();
-    Ok(Some(summary))
+    Ok(summary)
 }
 
-/// An image under the name that it gets.
-fn renamed(mut inventory: Inventory, source: &Side, target: &Side) -> Result<Inventory, String> {
-    let Some(mut repository) = inventory.repositories.remove(&source.name) else {
-        return Ok(inventory);
+/// An image under the name that it gets; none, if not all of it could be read.
+fn renamed(mut inventory: Inventory, source: &Side, target: &Side) -> Option<Inventory> {
+    let mut repository = inventory.repositories.remove(&source.name)?;
+    let (tag, digest) = match source.reference.as_ref()? {
+        Reference::Tag(tag) => (Some(tag), repository.tags.remove(tag)?),
+        Reference::Digest(digest) => (None, digest.clone()),
     };
-    let wanted: Option<&Tag> = match &target.reference {
+    if !repository.manifests.contains_key(&digest) {
+        return None;
+    }
+    let wanted = match &target.reference {
         Some(Reference::Tag(tag)) => Some(tag),
-        _ => None,
+        _ => tag,
     };
-    let digest = match &source.reference {
-        Some(Reference::Tag(tag)) => {
-            let digest = repository.tags.remove(tag);
-            let digest =
-                digest.ok_or_else(|| format!("{}:{tag} could not be read", source.name))?;
-            Some((wanted.unwrap_or(tag), digest))
-        }
-        Some(Reference::Digest(digest)) => wanted.map(|tag| (tag, digest.clone())),
-        None => None,
-    };
-    if let Some((tag, digest)) = digest {
+    if let Some(tag) = wanted {
         repository.tags.insert(tag.clone(), digest);
     }
     inventory.repositories.insert(target.name.clone(), repository);
-    Ok(inventory)
+    Some(inventory)
 }

@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use crate::select::Choice;
 use crate::source::{Origin, Source};
 use crate::summary::{Outcome, Report, Summary, Totals};
-use crate::walk::{Platform, Unread, Walk, Wanted};
+use crate::walk::{Platform, Unread, Walk, Wanted, image_of, of_this_machine};
 use crate::write::{Failure, Writing};
 use crate::{needs, verify, write};
 use roadstead_archive::{Format, Inventory, Plan, PlanOptions, PrivateKey, Volume};
@@ -141,7 +141,7 @@ async fn export(
     let images = outcomes(&inventory, unread);
     progress.end();
     let totals = totals(&inventory, &held, bytes);
-    let summary = Summary { dry_run: false, images, totals };
+    let summary = Summary { images, totals, ..Summary::new(false) };
     args.report.print(&summary, streams)?;
     Ok(summary)
 }
@@ -329,7 +329,7 @@ async fn platforms<R: Registry>(
                 continue;
             }
             let bytes = source.manifest(name, digest).await?;
-            let own = Platform::of_this_machine().image_of(&bytes);
+            let own = image_of(&of_this_machine(), &bytes);
             let own = own.filter(|own| entry.children.contains(own));
             if let Some(child) = own.or_else(|| entry.children.first().cloned()) {
                 platforms.insert(digest.clone(), child);

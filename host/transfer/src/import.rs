@@ -103,7 +103,7 @@ async fn import(
     let mut images = copy.all().await;
     explain(&mut images, &set, &inventory);
     progress.end();
-    let summary = Summary { dry_run: args.dry_run, images, totals: copy.totals() };
+    let summary = Summary { images, totals: copy.totals(), ..Summary::new(args.dry_run) };
     args.report.print(&summary, streams)?;
     Ok(summary)
 }

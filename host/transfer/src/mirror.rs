@@ -8,7 +8,7 @@ use crate::place::Reach;
 use crate::progress::Progress;
 use crate::select::{Repositories, Selection, or_everything};
 use crate::source::{Origin, Source};
-use crate::summary::{Outcome, Report, Summary, Totals};
+use crate::summary::{Outcome, Report, Summary};
 use crate::walk::{Platform, Unread, Walk, Wanted};
 use list::Entry;
 use roadstead_archive::{Inventory, Repository};
@@ -108,7 +108,7 @@ async fn mirror(
     let target = args.reach.open(&args.target, access, user, opener).await?;
     pull::ping(&target).await?;
     let progress = Progress::new(&args.report);
-    let summary = Summary { dry_run: args.dry_run, images: Vec::new(), totals: Totals::default() };
+    let summary = Summary::new(args.dry_run);
     let mut mirror =
         Mirror { args, target: &target, progress: &progress, names: Names::new(), summary };
     for entry in entries {
@@ -154,6 +154,7 @@ impl<T: Registry> Mirror<'_, T> {
         walk.add(&entry.selections()).await?;
         let failed = |it: Unread| Outcome::failed(it.image, it.problem);
         self.summary.images.extend(walk.unread.into_iter().map(failed));
+        self.summary.absent.extend(walk.absent);
         let (inventory, origins) = rename(walk.inventory, entry, &args.naming, &mut self.names)?;
         let sizes = inventory.contents.values();
         progress.begin("mirror", sizes.fold(0, |all, it| it.size.saturating_add(all)));

@@ -77,11 +77,15 @@ impl Reach {
     /// # Errors
     /// When it cannot be made.
     pub(crate) fn begin(target: &str, dry_run: bool) -> Result<(), String> {
-        let path = Path::new(target);
-        if dry_run || is_registry(target) || path.is_file() {
+        if is_registry(target) { Ok(()) } else { Self::begin_at(Path::new(target), dry_run) }
+    }
+
+    /// The same of a path, although it may look like a host.
+    pub(crate) fn begin_at(path: &Path, dry_run: bool) -> Result<(), String> {
+        if dry_run || path.is_file() {
             return Ok(());
         }
-        let failed = |error: std::io::Error| format!("{target}: {error}");
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         let is_new = match std::fs::read_dir(path) {
             Ok(mut entries) => entries.next().is_none(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
@@ -124,10 +128,23 @@ impl Reach {
         user: Option<Credentials>,
         opener: &O,
     ) -> Result<Place<O::Registry>, String> {
-        let path = Path::new(text);
         if is_registry(text) {
             return self.ask(text, user);
         }
+        Self::open_at(Path::new(text), access, user, opener).await
+    }
+
+    /// The registry over the storage at a path, although that may look like a host.
+    ///
+    /// # Errors
+    /// When there is no storage, it cannot be opened, or a user is named.
+    pub(crate) async fn open_at<O: Opener>(
+        path: &Path,
+        access: Access,
+        user: Option<Credentials>,
+        opener: &O,
+    ) -> Result<Place<O::Registry>, String> {
+        let text = path.display();
         if user.is_some() {
             return Err(format!("--user is for a registry's URL, and {text} is none"));
         }

@@ -2,8 +2,8 @@
 
 use crate::progress::bytes;
 use roadstead_oci::Digest;
-use roadstead_operator::Streams;
 use roadstead_operator::terminal::harmless;
+use roadstead_operator::{Streams, print};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -180,7 +180,7 @@ impl Report {
         summary: &Summary,
         streams: &mut Streams<'_>,
     ) -> std::result::Result<(), String> {
-        let json = serde_json::to_string_pretty(summary).map_err(|error| error.to_string())?;
+        let json = print::json(summary)?;
         if let Some(path) = &self.summary {
             let written = std::fs::write(path, format!("{json}\n"));
             written.map_err(|error| format!("{}: {error}", path.display()))?;
@@ -189,6 +189,10 @@ impl Report {
         if self.json {
             let _ = writeln!(streams.output, "{json}");
             return Ok(());
+        }
+        for absent in &summary.absent {
+            let absent = harmless(absent);
+            let _ = writeln!(streams.errors, "{absent}: an index lists it, and it is not there");
         }
         for image in summary.images.iter().filter(|image| image.result == Result::Failed) {
             let _ = writeln!(streams.errors, "{}", harmless(&image.to_string()));
@@ -206,12 +210,20 @@ pub(crate) struct Summary {
     pub(crate) dry_run: bool,
     /// Images, in the order of their names.
     pub(crate) images: Vec<Outcome>,
+    /// Manifests that indexes list and the source does not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) absent: Vec<String>,
     /// Figures.
     #[serde(flatten)]
     pub(crate) totals: Totals,
 }
 
 impl Summary {
+    /// One of nothing yet.
+    pub(crate) fn new(dry_run: bool) -> Self {
+        Self { dry_run, images: Vec::new(), absent: Vec::new(), totals: Totals::default() }
+    }
+
     /// How many images were not transferred.
     pub(crate) fn failed(&self) -> usize {
         self.images.iter().filter(|image| image.result == Result::Failed).count()
@@ -241,4 +253,36 @@ impl fmt::Display for Summary {
 
 fn counted(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcome, Report, Summary};
+    use roadstead_operator::Streams;
+    use roadstead_operator::terminal::Screen;
+
+    #[test]
+    fn json_is_harmless() {
+        let evil = "\u{9b}2J\u{202e}";
+        let mut summary = Summary::new(false);
+        summary.images.push(Outcome::failed(evil.to_owned(), evil.to_owned()));
+        summary.absent.push(evil.to_owned());
+        for json in [true, false] {
+            let (mut output, mut errors) = (Vec::new(), Vec::new());
+            let mut streams = Streams {
+                input: &mut &b""[..],
+                output: &mut output,
+                errors: &mut errors,
+                screen: Screen::None,
+            };
+            Report::new(json, true).print(&summary, &mut streams).unwrap();
+            let said = String::from_utf8([output, errors].concat()).unwrap();
+            assert!(!said.contains(['\u{9b}', '\u{202e}']), "{said:?}");
+            assert_eq!(
+                said.matches("\\u009b2J\\u202e").count(),
+                if json { 3 } else { 0 },
+                "{said}"
+            );
+        }
+    }
 }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 mod platform;
 
-pub(crate) use platform::Platform;
+pub(crate) use platform::{Platform, image_of, of_this_machine};
 
 /// The most manifests of an inventory.
 ///
@@ -50,6 +50,9 @@ pub(crate) struct Walk<'a, R> {
     pub(crate) wanted: &'a Wanted,
     pub(crate) inventory: Inventory,
     pub(crate) unread: Vec<Unread>,
+    /// What indexes list and the registry does not have, as `name@digest`: platforms that were never
+    /// pushed.
+    pub(crate) absent: Vec<String>,
     /// How many manifests there are so far.
     manifests: usize,
 }
@@ -94,8 +97,9 @@ impl Work {
 
 impl<'a, R: Registry> Walk<'a, R> {
     pub(crate) fn new(registry: &'a R, source: &'a Source<'a, R>, wanted: &'a Wanted) -> Self {
-        let (inventory, unread) = (Inventory::default(), Vec::new());
-        Self { registry, source, wanted, inventory, unread, manifests: 0 }
+        let (unread, absent) = (Vec::new(), Vec::new());
+        let inventory = Inventory::default();
+        Self { registry, source, wanted, inventory, unread, absent, manifests: 0 }
     }
 
     /// Adds these images.
@@ -210,7 +214,10 @@ impl<'a, R: Registry> Walk<'a, R> {
                     self.add_found(&mut repository, &mut work, why, found, known)
                 }
                 // Indexes may list platforms that were never pushed.
-                (Ok(None), _) if matches!(why, Why::Listed(_)) => continue,
+                (Ok(None), _) if matches!(why, Why::Listed(_)) => {
+                    self.absent.push(format!("{name}@{}", reference.as_str()));
+                    continue;
+                }
                 (Ok(None), _) => Err("it is not there".to_owned()),
                 (Err(problem), _) => Err(problem),
                 (_, Err(problem)) => Err(format!("its referrers: {problem}")),

@@ -13,6 +13,9 @@ mod interrupted;
 #[path = "../../operator/tests/local/mod.rs"]
 mod local;
 mod mirrors;
+#[path = "../../operator/tests/plain/mod.rs"]
+#[allow(dead_code, reason = "it belongs to the tests of other commands too")]
+mod plain;
 mod round_trips;
 #[path = "../../operator/tests/served/mod.rs"]
 #[allow(dead_code, reason = "it belongs to the tests of other commands too")]

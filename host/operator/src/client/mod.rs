@@ -14,6 +14,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue, LOCATION,
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use login::Login;
 use pool::Pool;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -73,7 +74,30 @@ impl Connection {
         Self { user: None, password_stdin: false, ca, docker_directory, docker_config: None }
     }
 
-    /// The same for a command that may look at a storage, where a user means nothing.
+    /// Refuses to show the one password of `--user` to several registries.
+    ///
+    /// # Errors
+    /// When a user is named, and these are not all the same registry.
+    pub(crate) fn check_one<'a>(
+        &self,
+        registries: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), String> {
+        if self.user.is_none() {
+            return Ok(());
+        }
+        let all = registries.into_iter().map(credentials::authority);
+        let all: BTreeSet<String> = all.collect::<Result<_, _>>()?;
+        if all.len() > 1 {
+            let all: Vec<_> = all.into_iter().collect();
+            return Err(format!(
+                "--user is for one registry, and these are several: {}; use roadstead login",
+                all.join(", ")
+            ));
+        }
+        Ok(())
+    }
+
+    /// Who logs in, for a command that may look at a storage, where a user means nothing.
     ///
     /// # Errors
     /// When flags for registries are given with a storage.

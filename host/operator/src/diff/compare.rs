@@ -96,29 +96,48 @@ impl Layers {
     }
 }
 
-/// The images of an index by their platforms, without attestations of builds; an image itself.
-fn images(image: &Described) -> BTreeMap<String, &Described> {
-    let name = |image: &Described| image.platform.clone().unwrap_or_else(|| image.digest.clone());
-    if !image.is_index() {
-        return [(name(image), image)].into();
+/// The images of an index by their platforms, without attestations of builds; an image itself. An
+/// index may have several for one platform.
+fn images(image: &Described) -> BTreeMap<&str, Vec<&Described>> {
+    let all = if image.is_index() { &image.manifests[..] } else { std::slice::from_ref(image) };
+    let mut by_name = BTreeMap::<&str, Vec<&Described>>::new();
+    let is_attestation = |name: &str| image.is_index() && name.starts_with("unknown/");
+    for image in all {
+        let name = image.platform.as_deref().unwrap_or(&image.digest);
+        if !is_attestation(name) {
+            by_name.entry(name).or_default().push(image);
+        }
     }
-    let children = image.manifests.iter().map(|child| (name(child), child));
-    children.filter(|(name, _)| !name.starts_with("unknown/")).collect()
+    by_name
 }
 
 fn platforms(a: &Described, b: &Described) -> Vec<Platform> {
-    let (of_a, of_b) = (images(a), images(b));
-    let names: BTreeSet<&String> = of_a.keys().chain(of_b.keys()).collect();
-    let compare = |name: &String| {
-        let (a, b) = (of_a.get(name).copied(), of_b.get(name).copied());
+    let (mut of_a, mut of_b) = (images(a), images(b));
+    let names: BTreeSet<&str> = of_a.keys().chain(of_b.keys()).copied().collect();
+    let compare = |name: &str, a: Option<&Described>, b: Option<&Described>| {
         let difference = match (a, b) {
             (Some(a), Some(b)) if a.digest != b.digest => Some(Box::new(Difference::between(a, b))),
             _ => None,
         };
         let digest = |image: Option<&Described>| image.map(|it| it.digest.clone());
-        Platform { name: name.clone(), a: digest(a), b: digest(b), difference }
+        Platform { name: name.to_owned(), a: digest(a), b: digest(b), difference }
     };
-    names.into_iter().map(compare).collect()
+    let mut all = Vec::new();
+    for name in names {
+        let a = of_a.remove(name).unwrap_or_default();
+        let b = of_b.remove(name).unwrap_or_default();
+        let digests = |of: &[&Described]| of.iter().map(|it| it.digest.clone()).collect();
+        let (in_a, in_b): (BTreeSet<String>, BTreeSet<String>) = (digests(&a), digests(&b));
+        // Those that both have first, then the others in their order.
+        let (both, only_a): (Vec<_>, Vec<_>) =
+            a.into_iter().partition(|it| in_b.contains(&it.digest));
+        let only_b: Vec<_> = b.into_iter().filter(|it| !in_a.contains(&it.digest)).collect();
+        all.extend(both.into_iter().map(|it| compare(name, Some(it), Some(it))));
+        for at in 0..only_a.len().max(only_b.len()) {
+            all.push(compare(name, only_a.get(at).copied(), only_b.get(at).copied()));
+        }
+    }
+    all
 }
 
 /// The properties that are not the same.

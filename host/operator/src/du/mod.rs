@@ -119,7 +119,11 @@ pub fn run(
         Err(error) => return say(streams, &format!("{error:#}"), status::FAILED),
     };
     let usage = sums.add_up(quotas);
-    let text = if args.format.is_json() { usage.json() } else { usage.text() };
+    let text = if args.format.is_json() { usage.json() } else { Ok(usage.text()) };
+    let text = match text {
+        Ok(text) => text,
+        Err(problem) => return say(streams, &problem, status::FAILED),
+    };
     match writeln!(streams.output, "{text}").and_then(|()| streams.output.flush()) {
         Ok(()) => 0,
         Err(error) => say(streams, &error.to_string(), status::FAILED),

@@ -59,6 +59,7 @@ pub(super) struct Line {
 
 /// A quota, and how much of it is used.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Quota {
     pub(super) name: String,
     pub(super) repositories: String,

@@ -2,13 +2,16 @@
 
 use super::sums::{Line, Quota, Usage};
 use crate::gc::summary::size;
+use crate::print;
 use crate::terminal::harmless;
 
 impl Usage {
     /// As JSON.
-    pub(super) fn json(&self) -> String {
-        // Numbers and texts can be serialized.
-        serde_json::to_string_pretty(self).unwrap_or_default()
+    ///
+    /// # Errors
+    /// Never, as numbers and texts can be serialized.
+    pub(super) fn json(&self) -> Result<String, String> {
+        print::json(self)
     }
 
     /// As a table.
@@ -124,11 +127,19 @@ mod tests {
     }
 
     #[test]
+    fn json_is_harmless() {
+        let mut usage = usage();
+        usage.quotas[0].repositories = "\u{9b}2J\u{202e}".to_owned();
+        let text = usage.json().unwrap();
+        assert!(text.contains("\\u009b2J\\u202e") && !text.contains('\u{9b}'), "{text}");
+    }
+
+    #[test]
     fn json_has_all_numbers() {
-        let json: serde_json::Value = serde_json::from_str(&usage().json()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&usage().json().unwrap()).unwrap();
         assert_eq!(json["repositories"][0]["bytes"], 2048);
         assert_eq!(json["total"]["incomplete"], true);
-        assert_eq!(json["quotas"][1]["tags_limit"], 3);
+        assert_eq!(json["quotas"][1]["tagsLimit"], 3);
         assert_eq!(json["quotas"][2]["counted"], serde_json::Value::Null);
     }
 }

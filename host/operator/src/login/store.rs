@@ -2,19 +2,9 @@
 
 use crate::credentials::{Credentials, MAX_CONFIG, helper_of, key_of, names};
 use crate::files::{self, Existing, SECRET};
-use crate::terminal::harmless;
 use serde_json::{Map, Value, json};
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-/// What helpers say of a password that they do not have.
-const NOT_FOUND: &str = "credentials not found";
-
-/// The most characters that are shown of what a helper says.
-///
-/// Limit: characters of a credential helper's error that are shown; test: none, helpers say less.
-const SAID: usize = 300;
 
 /// Where a password is.
 #[derive(Debug)]
@@ -31,49 +21,46 @@ pub(super) enum Kept {
 /// When the file cannot be read or written, or the helper refuses it.
 pub(super) fn keep(directory: &Path, authority: &str, user: &Credentials) -> Result<Kept, String> {
     let file = directory.join("config.json");
-    let mut config = read(&file)?;
-    let key = key_of(authority);
-    let (kept, entry) = match helper_of(&config, authority) {
-        Some(helper) => {
-            let secret =
-                json!({ "ServerURL": key, "Username": user.user, "Secret": user.password });
-            let program = call(&helper, "store", &secret.to_string())?;
-            // As Docker notes that there is a login.
-            (Kept::Helper(program), json!({}))
+    let (mut config, kept, entry) = {
+        let mut config = read(&file)?;
+        // Before the helper has it.
+        entries(&file, &mut config)?;
+        match helper_of(&config, authority)? {
+            Some(helper) => {
+                helper.store(key_of(authority), user)?;
+                // Another program may have written the file meanwhile. The empty entry is how
+                // Docker notes that there is a login.
+                (read(&file)?, Kept::Helper(helper.program().to_owned()), json!({}))
+            }
+            None => (config, Kept::File(file.clone()), json!({ "auth": user.encoded() })),
         }
-        None => (Kept::File(file.clone()), json!({ "auth": user.encoded() })),
     };
     let auths = entries(&file, &mut config)?;
     auths.retain(|known, _| !names(known, authority));
-    auths.insert(key.to_owned(), entry);
+    auths.insert(key_of(authority).to_owned(), entry);
     write(directory, &file, &config)?;
     Ok(kept)
 }
 
-/// Forgets a password, and says whether there was one.
+/// Forgets a password, and says whether there was one. It is gone from the file even if the
+/// helper fails.
 ///
 /// # Errors
 /// When the file cannot be read or written, or the helper fails.
 pub(super) fn forget(directory: &Path, authority: &str) -> Result<bool, String> {
     let file = directory.join("config.json");
     let mut config = read(&file)?;
-    let helper = helper_of(&config, authority);
     let auths = entries(&file, &mut config)?;
     let before = auths.len();
     auths.retain(|known, _| !names(known, authority));
     let is_removed = auths.len() < before;
-    let mut was_kept = is_removed;
-    if let Some(helper) = helper {
-        match call(&helper, "erase", key_of(authority)) {
-            Ok(_) => was_kept = true,
-            Err(problem) if problem.contains(NOT_FOUND) => {}
-            Err(problem) => return Err(problem),
-        }
-    }
     if is_removed {
         write(directory, &file, &config)?;
     }
-    Ok(was_kept)
+    match helper_of(&config, authority)? {
+        Some(helper) => Ok(helper.erase(key_of(authority))? || is_removed),
+        None => Ok(is_removed),
+    }
 }
 
 /// The configuration; an empty one, if there is none.
@@ -112,28 +99,4 @@ fn make(directory: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)
-}
-
-/// Calls a credential helper, and returns its name.
-fn call(helper: &str, action: &str, input: &str) -> Result<String, String> {
-    let program = format!("docker-credential-{helper}");
-    let failed = |error: std::io::Error| format!("{program}: {error}");
-    let mut child = Command::new(&program)
-        .arg(action)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut pipe) = child.stdin.take() {
-        // One that ends without reading says so by its status.
-        let _ = pipe.write_all(input.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    if output.status.success() {
-        return Ok(program);
-    }
-    let said = String::from_utf8_lossy(&output.stdout);
-    let said: String = said.trim().chars().take(SAID).collect();
-    Err(format!("{program} {action}: {}", harmless(&said)))
 }

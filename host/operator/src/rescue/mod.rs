@@ -82,7 +82,7 @@ pub struct Args {
     /// Indexes may lack platforms here: those are not lost
     #[arg(long)]
     sparse: bool,
-    /// How many seconds each request may take
+    /// Give up on a request after this many seconds without progress
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
     timeout: u64,

@@ -77,7 +77,7 @@ pub struct Args {
     dry_run: bool,
     #[command(flatten)]
     format: Format,
-    /// How many seconds each request may take
+    /// Give up on a request after this many seconds without progress
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT,
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
     timeout: u64,
@@ -142,7 +142,12 @@ pub fn run(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> u8 {
         Ok(targets) => targets,
         Err(problem) => return say(streams, &problem, status::USAGE),
     };
-    let user = match args.connection.credentials_for(args.storage().as_ref(), streams.input) {
+    let registries = targets.iter().filter_map(|target| target.registry.as_deref());
+    let user = args
+        .connection
+        .check_one(registries)
+        .and_then(|()| args.connection.credentials_for(args.storage().as_ref(), streams.input));
+    let user = match user {
         Ok(user) => user,
         Err(problem) => return say(streams, &problem, status::USAGE),
     };
@@ -258,7 +263,7 @@ impl Outcomes {
             return self.status;
         }
         let all = Targets { dry_run: args.dry_run, targets: self.outcomes };
-        let printed = json(&all).and_then(|text| Ok(streams.print([text])?));
+        let printed = json(&all).map_err(Problem::from).and_then(|text| Ok(streams.print([text])?));
         streams.end("rm", printed.map(|()| self.status))
     }
 }

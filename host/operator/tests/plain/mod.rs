@@ -128,6 +128,9 @@ impl Plain {
         body: Vec<u8>,
     ) -> Page {
         let mut pages = self.pages.lock().unwrap();
+        if method == "PUT" && path.ends_with("/refused") {
+            return Page::status(409);
+        }
         if method == "PUT" {
             let kind = header("content-type").unwrap_or_default();
             pages.insert(path.to_owned(), Page::new(body).with("Content-Type", kind));

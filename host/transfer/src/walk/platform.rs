@@ -1,17 +1,8 @@
 //! Platforms: which images of an index are chosen.
 
 use roadstead_oci::Digest;
+pub(crate) use roadstead_operator::platform::Platform;
 use serde_json::Value;
-use std::fmt;
-use std::str::FromStr;
-
-/// A platform, as Docker writes it: `linux/arm64`, `linux/arm/v7`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Platform {
-    os: String,
-    architecture: String,
-    variant: Option<String>,
-}
 
 /// What is chosen of an index.
 pub(super) enum Chosen {
@@ -23,55 +14,27 @@ pub(super) enum Chosen {
     Some(Vec<u8>),
 }
 
-impl FromStr for Platform {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts = text.split('/').map(str::to_owned);
-        let known = (parts.next(), parts.next(), parts.next(), parts.next());
-        match known {
-            (Some(os), Some(architecture), variant, None)
-                if !os.is_empty() && !architecture.is_empty() =>
-            {
-                Ok(Self { os, architecture, variant })
-            }
-            _ => Err(format!("{text} is no platform: write it as linux/amd64 or linux/arm/v7")),
-        }
-    }
+/// That of this machine's containers.
+pub(crate) fn of_this_machine() -> Platform {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    Platform { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
 }
 
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
-    }
+/// The first image of an index that is for a platform.
+pub(crate) fn image_of(platform: &Platform, index: &[u8]) -> Option<Digest> {
+    let index: Value = serde_json::from_slice(index).ok()?;
+    let mut listed = index["manifests"].as_array()?.iter();
+    let own = listed.find(|entry| means(platform, entry))?;
+    Digest::parse(own["digest"].as_str()?).ok()
 }
 
-impl Platform {
-    /// That of this machine's containers.
-    pub(crate) fn of_this_machine() -> Self {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
-    }
-
-    /// The first image of an index that is for it.
-    pub(crate) fn image_of(&self, index: &[u8]) -> Option<Digest> {
-        let index: Value = serde_json::from_slice(index).ok()?;
-        let mut listed = index["manifests"].as_array()?.iter();
-        let own = listed.find(|entry| self.means(&entry["platform"]))?;
-        Digest::parse(own["digest"].as_str()?).ok()
-    }
-
-    fn means(&self, platform: &Value) -> bool {
-        let is = |key: &str, wanted: &str| platform[key].as_str() == Some(wanted);
-        is("os", &self.os)
-            && is("architecture", &self.architecture)
-            && self.variant.as_ref().is_none_or(|variant| is("variant", variant))
-    }
+/// Whether an entry of an index is for a platform.
+fn means(platform: &Platform, entry: &Value) -> bool {
+    Platform::read(&entry["platform"]).is_some_and(|it| platform.means(&it))
 }
 
 /// Chooses images of an index by their platforms, and the attestations of these.
@@ -81,7 +44,7 @@ impl Platform {
 pub(super) fn choose(index: &[u8], platforms: &[Platform]) -> Result<Chosen, String> {
     let mut index: Value = serde_json::from_slice(index).map_err(|error| error.to_string())?;
     let all = index["manifests"].as_array().cloned().unwrap_or_default();
-    let meant = |entry: &&Value| platforms.iter().any(|it| it.means(&entry["platform"]));
+    let meant = |entry: &&Value| platforms.iter().any(|it| means(it, entry));
     let chosen: Vec<Value> = all.iter().filter(meant).cloned().collect();
     if chosen.is_empty() {
         let wanted: Vec<_> = platforms.iter().map(ToString::to_string).collect();
