@@ -198,7 +198,7 @@ async fn events_of_other_hosts_are_sent() {
                 }
                 _ => assert_eq!(other.send(request).await.status(), 201),
             }
-            expected.insert(digest(content.as_bytes()).to_string());
+            expected.insert(digest(content.as_bytes()));
         }
         let (mut found, mut count) = (BTreeSet::new(), 0);
         eventually("all events", async || {
