@@ -67,6 +67,17 @@ tables![
     quotas_of_tags,
     history_of_a_tag,
     extensions,
+    the_page,
+    no_page,
+    other_sites,
+    the_registry_itself,
+    the_registry_itself_to_others,
+    levels_of_repositories,
+    tags_in_orders,
+    images,
+    previews_of_deletions,
+    maintenance,
+    maintenance_is_off,
 ];
 
 fn table(name: &str) -> Table {

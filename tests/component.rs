@@ -60,7 +60,7 @@ fn every_host_runs_the_same_bytes() {
         skip("every_host_runs_the_same_bytes", "wasmtime is neither $WASMTIME nor on the PATH");
         return;
     }
-    let served = digest(&fs::read(root.with_extension("wasm")).unwrap());
+    let served = digest(&fs::read(Wasmtime::component().unwrap()).unwrap());
     println!("served by wasmtime: {served}");
     assert_eq!(served, embedded);
 }

@@ -239,9 +239,12 @@ impl Wasmtime {
         let mount = format!("{}::/data", root.display());
         let data = [("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/data")];
         let variables = [&data, variables].concat();
-        // Beside nothing that a test looks at, and one for all tests.
-        let component = target_directory()?.join("component-under-test.wasm");
-        Self::serve(&component, &["--dir", &mount], &variables)
+        Self::serve(&Self::component()?, &["--dir", &mount], &variables)
+    }
+
+    /// The file that is served: one for all tests, beside nothing that they look at.
+    pub fn component() -> anyhow::Result<PathBuf> {
+        Ok(target_directory()?.join("component-under-test.wasm"))
     }
 
     /// The component, written to a file, without a directory.
