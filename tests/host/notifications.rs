@@ -215,7 +215,8 @@ async fn events_of_other_hosts_are_sent() {
         assert_eq!(count, expected.len());
         let left = data.join(".roadstead/outbox");
         eventually("nothing is left", async || {
-            (std::fs::read_dir(&left).unwrap().count() == 0).then_some(())
+            // The directory goes with the last of them.
+            (std::fs::read_dir(&left).map_or(0, Iterator::count) == 0).then_some(())
         })
         .await;
         drop(host);
