@@ -338,9 +338,26 @@ impl<S: Storage> Run<'_, S> {
         &mut self,
         name: &RepositoryName,
         damaged: Damaged,
-        mut announced: Option<&mut Announced>,
+        announced: Option<&mut Announced>,
         mut visit: impl FnMut(&Digest, &Known),
     ) -> Result<(), StorageError> {
+        let all = |digest: &Digest, known: &Known| {
+            visit(digest, known);
+            true
+        };
+        self.visit_while(name, damaged, announced, None, all).await.map(drop)
+    }
+
+    /// The same until this slice has spent `most` operations, or `visit` says that it is enough: says
+    /// whether these were all. A collector must see all of them, and gives no `most`.
+    pub(super) async fn visit_while(
+        &mut self,
+        name: &RepositoryName,
+        damaged: Damaged,
+        mut announced: Option<&mut Announced>,
+        most: Option<u32>,
+        mut visit: impl FnMut(&Digest, &Known) -> bool,
+    ) -> Result<bool, StorageError> {
         let nothing = Known::default();
         let starts = self.part_starts(name).await?;
         for (index, start) in starts.iter().enumerate() {
@@ -351,6 +368,9 @@ impl<S: Storage> Run<'_, S> {
             while let Some(entries) = self.next(&mut pages).await? {
                 let revisions = before(&entries, end);
                 for chunk in revisions.chunks(self.manifests_at_once()) {
+                    if most.is_some_and(|most| self.spent >= most) {
+                        return Ok(false);
+                    }
                     match &mut announced {
                         Some(announced) => self.renew(announced).await?,
                         None => self.keep_pace().await,
@@ -359,7 +379,9 @@ impl<S: Storage> Run<'_, S> {
                     for entry in chunk {
                         let Key::Revision(_, digest) = &entry.key else { continue };
                         let one = new.get(digest).or_else(|| known.0.get(digest));
-                        visit(digest, one.unwrap_or(&nothing));
+                        if !visit(digest, one.unwrap_or(&nothing)) {
+                            return Ok(false);
+                        }
                     }
                 }
                 if revisions.len() < entries.len() {
@@ -367,12 +389,12 @@ impl<S: Storage> Run<'_, S> {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
 /// Those links to manifests that come before the next part.
-pub(super) fn before<'a>(entries: &'a [Entry], end: Option<&Digest>) -> Vec<&'a Entry> {
+fn before<'a>(entries: &'a [Entry], end: Option<&Digest>) -> Vec<&'a Entry> {
     let is_before = |entry: &&Entry| match &entry.key {
         Key::Revision(_, digest) => end.is_none_or(|end| digest < end),
         _ => false,
@@ -382,7 +404,7 @@ pub(super) fn before<'a>(entries: &'a [Entry], end: Option<&Digest>) -> Vec<&'a 
 
 /// Where a repository's links to manifests go on at a digest: with it, or with the
 /// `suffix` of a link after it.
-pub(super) fn revision_cursor(digest: &Digest, suffix: &str) -> Cursor {
+fn revision_cursor(digest: &Digest, suffix: &str) -> Cursor {
     Cursor(format!("{}/{}{suffix}", digest.algorithm(), digest.encoded()))
 }
 

@@ -1,11 +1,9 @@
 //! What a repository holds, as far as that can be found out with few operations.
 
-use super::manifests::{before, revision_cursor};
-use super::run::{PAGE, Run};
-use super::{manifests::Damaged, parts::Known};
+use super::manifests::Damaged;
 use crate::store::{Store, blob_hash};
 use roadstead_oci::RepositoryName;
-use roadstead_storage::{Collection, Key, Pages, Storage, StorageError};
+use roadstead_storage::{Storage, StorageError};
 use std::collections::HashMap;
 
 impl<S: Storage> Store<S> {
@@ -22,7 +20,8 @@ impl<S: Storage> Store<S> {
         let mut run = self.looker();
         let before = run.spent;
         let mut blobs = HashMap::new();
-        let all = run.visit_within(name, before.saturating_add(budget), |digest, known| {
+        let most = Some(before.saturating_add(budget));
+        let all = run.visit_while(name, Damaged::PassesOver, None, most, |digest, known| {
             blobs.insert(blob_hash(digest), known.size);
             for (digest, size) in &known.references.content {
                 if let Some(size) = size {
@@ -33,44 +32,5 @@ impl<S: Storage> Store<S> {
         });
         let all = all.await?;
         Ok((blobs, run.spent - before, all))
-    }
-}
-
-impl<S: Storage> Run<'_, S> {
-    /// Visits manifests as [`Run::visit`] does, until that has taken `budget` operations or
-    /// `visit` says that it is enough. Says whether these were all.
-    async fn visit_within(
-        &mut self,
-        name: &RepositoryName,
-        budget: u32,
-        mut visit: impl FnMut(&roadstead_oci::Digest, &Known) -> bool,
-    ) -> Result<bool, StorageError> {
-        let starts = self.part_starts(name).await?;
-        for (index, start) in starts.iter().enumerate() {
-            let end = starts.get(index + 1);
-            let (known, _) = self.known(&Key::References(name.clone(), start.clone())).await?;
-            let collection = Collection::Revisions(name.clone());
-            let mut pages = Pages::new(&collection, Some(revision_cursor(start, "")), PAGE);
-            while let Some(entries) = self.next(&mut pages).await? {
-                let revisions = before(&entries, end);
-                for chunk in revisions.chunks(self.manifests_at_once()) {
-                    if self.spent >= budget {
-                        return Ok(false);
-                    }
-                    let new = self.read_new(name, chunk, &known, Damaged::PassesOver).await?;
-                    for entry in chunk {
-                        let Key::Revision(_, digest) = &entry.key else { continue };
-                        let one = new.get(digest).or_else(|| known.0.get(digest));
-                        if one.is_some_and(|one| !visit(digest, one)) {
-                            return Ok(false);
-                        }
-                    }
-                }
-                if revisions.len() < entries.len() {
-                    break;
-                }
-            }
-        }
-        Ok(true)
     }
 }
