@@ -18,7 +18,7 @@ pub enum ChangeKind {
     Mount,
     /// A tag, a manifest, a blob or a repository was deleted.
     Delete,
-    /// A manifest or a blob was read. Under a native host, that knows it by itself.
+    /// A manifest or a blob was read. Not told to a native host, which sees it by itself.
     Pull,
 }
 

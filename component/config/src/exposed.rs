@@ -28,7 +28,7 @@ impl Page {
 }
 
 impl Config {
-    /// The variable with which the native host tells the component whether the page is served,
+    /// The variable with which the native host tells the component to whom the page is served,
     /// where the settings do not say it: to this machine, if the address is one of this machine
     /// only, and nothing says that a proxy makes it public.
     pub fn page_variable(&self) -> Option<(String, String)> {

@@ -255,7 +255,7 @@ pub struct Config {
     pub sparse_images: bool,
     /// `REGISTRY_HTTP_WARNING`: a notice that every response carries.
     pub warning: Option<String>,
-    /// `REGISTRY_UI_ENABLED`: whether the page is served, where that is said.
+    /// `REGISTRY_UI_ENABLED`: to whom the page is served, where that is said.
     pub page: Option<Page>,
     /// `REGISTRY_LOG_LEVEL`.
     pub log_level: LogLevel,

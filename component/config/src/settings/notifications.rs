@@ -187,7 +187,10 @@ table! {
             boolean: None,
             blank: true,
         },
-        "For other hosts than the native one, which send no events: which of them they leave in the          storage, all but those of pulls, or all. Under the native host: whether it takes what others          leave there, and sends it to its endpoints          ([notifications.md](notifications.md#events-of-other-hosts)).",
+        "For other hosts than the native one, which send no events: which of them they leave in the \
+         storage, all but those of pulls, or all. Under the native host: whether it takes what others \
+         leave there, and sends it to its endpoints \
+         ([notifications.md](notifications.md#events-of-other-hosts)).",
     )
     .ours();
 }

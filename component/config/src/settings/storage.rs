@@ -255,8 +255,7 @@ fn untagged(value: &str) -> Result<Option<Duration>, &'static str> {
     }
 }
 
-/// A boolean that may be left open.
-pub(super) fn maybe(value: &str) -> Result<Option<bool>, &'static str> {
+fn maybe(value: &str) -> Result<Option<bool>, &'static str> {
     match value {
         "" => Ok(None),
         value => boolean(value).map(Some).ok_or("must be true or false"),

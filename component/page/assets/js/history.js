@@ -11,7 +11,7 @@ const TIMESTAMP = 'org.opencontainers.distribution.tag.timestamp';
 
 /** The history is asked for when its part of the view is opened, and not before. */
 export function historyOf({ name, reference }) {
-  const body = h('div', { 'aria-busy': 'true', class: 'waiting-part' });
+  const body = h('div', { 'aria-busy': 'true' });
   const rows = [];
   const more = h('div', { class: 'actions' });
 

@@ -72,7 +72,6 @@ function group(entry, under) {
 
 function repository(entry, under, q, largest) {
   const text = entry.name.slice(under.length);
-  const size = entry.complete === false && entry.size !== null ? `≥ ${bytes(entry.size)}` : bytes(entry.size);
   return h(
     'tr',
     {},
@@ -80,10 +79,10 @@ function repository(entry, under, q, largest) {
       'th',
       { scope: 'row' },
       h('a', { class: 'entry', href: to.repository(entry.name) }, icon('repository'), h('span', {}, q ? marked(text, q) : text)),
-      h('span', { class: 'narrow small muted' }, entry.size === null ? null : `${size} · `, time(entry.pushed)),
+      h('span', { class: 'narrow small muted' }, entry.size === null ? null : `${bytes(entry.size)} · `, time(entry.pushed)),
     ),
-    h('td', { class: 'number' }, count(entry.tags)),
-    h('td', { class: 'number wide' }, size, entry.size ? bar(entry, largest) : null),
+    h('td', { class: 'number' }, entry.complete === false && entry.size !== null ? `≥ ${count(entry.tags)}` : count(entry.tags)),
+    h('td', { class: 'number wide' }, bytes(entry.size), entry.size ? bar(entry, largest) : null),
     h('td', { class: 'number wide muted' }, shared(entry)),
     h('td', { class: 'wide' }, time(entry.pushed)),
   );

@@ -16,7 +16,6 @@ function forward(part, next, last) {
 }
 
 export function usage({ repositories, next }, _context, last) {
-  const more = next && forward('usage', next, last);
   if (!repositories.length) return empty('No repository holds anything.', forward('usage', null, last));
   const largest = Math.max(...repositories.map((one) => one.bytes), 1);
   return section(
@@ -48,7 +47,7 @@ export function usage({ repositories, next }, _context, last) {
         ),
       ),
     }),
-    more ?? forward('usage', null, last),
+    forward('usage', next, last),
   );
 }
 

@@ -33,7 +33,7 @@ pub(super) fn look_at(
     if *method == Method::POST && is_of_another_site(headers, host) {
         return Err(Error::CrossSite);
     }
-    if page == Page::Local && is_browser(headers) && !names_this_machine(headers) {
+    if page == Page::Local && is_browser(headers) && !names_localhost_or_address(headers) {
         return Err(Error::OtherHost);
     }
     Ok(())
@@ -61,8 +61,9 @@ fn is_browser(headers: &HeaderMap) -> bool {
         || headers.contains_key(header::ORIGIN)
 }
 
-/// Whether the host that the browser was led to is `localhost` or an address.
-fn names_this_machine(headers: &HeaderMap) -> bool {
+/// Whether the host that the browser was led to is `localhost`, below it, or an address: names
+/// that no site can give.
+fn names_localhost_or_address(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = host.and_then(|host| host.parse::<Uri>().ok());
     let Some(host) = authority.as_ref().and_then(Uri::host) else { return false };

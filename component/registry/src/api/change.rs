@@ -102,9 +102,10 @@ pub(super) struct Intent {
 }
 
 impl Intent {
-    /// `None` if the request does nothing that others are notified of.
-    pub(super) fn of(route: &Route) -> Option<Self> {
+    /// `None` if the request does nothing that others are notified of; of pulls they are if `pulls`.
+    pub(super) fn of(route: &Route, pulls: bool) -> Option<Self> {
         let kind = match route.class().event? {
+            Event::Pull if !pulls => return None,
             Event::Pull => ChangeKind::Pull,
             Event::Push => ChangeKind::Push,
             Event::Mount => ChangeKind::Mount,
@@ -118,11 +119,6 @@ impl Intent {
             _ => return None,
         };
         Some(Self { kind, repository: repository.as_str().to_owned(), reference })
-    }
-
-    /// Whether it only reads.
-    pub(super) fn is_pull(&self) -> bool {
-        self.kind == ChangeKind::Pull
     }
 
     /// What the request with this response has changed. `None` if it has not, as when a mount

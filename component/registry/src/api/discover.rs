@@ -44,7 +44,7 @@ impl<S: Storage> Registry<S> {
             format!("/v2/{place}/_roadstead/image/<reference>"),
             format!("/v2/{place}/_roadstead/deletion"),
         ];
-        if self.switches.delete && !self.switches.read_only {
+        if self.deletes() {
             own.push(format!("/v2/{place}/_roadstead/repository"));
         }
         if name.is_none() {

@@ -97,7 +97,7 @@ pub struct Switches {
     pub host: Option<String>,
     /// A notice that every response carries (specification, "Warnings").
     pub warning: Option<String>,
-    /// The page for browsers is served.
+    /// To whom the page for browsers is served.
     pub page: Page,
     /// Settings that the page shows to operators, by their keys; no secrets.
     pub shown: Vec<(String, String)>,
@@ -273,13 +273,12 @@ impl<S: Storage> Registry<S> {
 
     /// What a request is going to do, if others are notified of it.
     fn intent(&self, route: &Route) -> Option<Intent> {
-        let is_wanted = |intent: &Intent| match self.switches.stored_events {
-            // The host sees what is read.
-            // A native host sees what is read.
-            StoredEvents::All if !self.switches.reported => true,
-            _ => self.switches.tells_changes() && !intent.is_pull(),
-        };
-        Intent::of(route).filter(is_wanted)
+        if !self.switches.tells_changes() {
+            return None;
+        }
+        // A native host sees what is read.
+        let pulls = !self.switches.reported && self.switches.stored_events == StoredEvents::All;
+        Intent::of(route, pulls)
     }
 
     /// Authenticates and authorizes a request. All access decisions are made
@@ -422,10 +421,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 /// "If-None-Match"). Its headers are those of the full response.
 fn not_modified<D>(headers: &HeaderMap, response: &Response<Body<D>>) -> Option<Response<Body<D>>> {
     let etag = response.headers().get(header::ETAG)?.to_str().ok()?;
-    let matches = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|text| conditional::if_none_match(text, etag))
-    };
-    if !headers.get_all(header::IF_NONE_MATCH).iter().any(matches) {
+    if !has_current(headers, etag) {
         return None;
     }
     let mut answer = Response::new(Body::Empty);
@@ -436,6 +432,14 @@ fn not_modified<D>(headers: &HeaderMap, response: &Response<Body<D>>) -> Option<
         }
     }
     Some(answer)
+}
+
+/// Whether a client has what this entity tag is of (RFC 9110, "If-None-Match").
+fn has_current(headers: &HeaderMap, etag: &str) -> bool {
+    let matches = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|text| conditional::if_none_match(text, etag))
+    };
+    headers.get_all(header::IF_NONE_MATCH).iter().any(matches)
 }
 
 /// The error for a storage failure that no more specific error describes.

@@ -3,13 +3,12 @@
 //! The files are the same for everyone, and no secret: they are served without authentication.
 //! What the page shows it reads by requests of its own.
 
-use super::{Call, REVALIDATE, Registry, empty, insert};
+use super::{Call, REVALIDATE, Registry, empty, has_current, insert};
 use crate::{Body, Error, PageRoute};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use roadstead_config::Page;
-use roadstead_oci::conditional;
 use roadstead_page::Asset;
 use roadstead_storage::Storage;
 
@@ -53,10 +52,7 @@ impl<S: Storage> Registry<S> {
         } else {
             format!("\"{}\"", asset.hash)
         };
-        let has_it = |value: &HeaderValue| {
-            value.to_str().is_ok_and(|text| conditional::if_none_match(text, &etag))
-        };
-        let mut response = if headers.get_all(header::IF_NONE_MATCH).iter().any(has_it) {
+        let mut response = if has_current(headers, &etag) {
             let mut response = Response::new(Body::Empty);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response

@@ -135,7 +135,7 @@ impl<S: Storage> Registry<S> {
     }
 
     /// Whether anything can be deleted at all.
-    fn deletes(&self) -> bool {
+    pub(super) fn deletes(&self) -> bool {
         self.switches.delete && !self.switches.read_only
     }
 }

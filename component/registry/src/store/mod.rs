@@ -23,6 +23,7 @@ pub(crate) use history::{HistoryPage, HistoryQuery, LONGEST, Recorded};
 pub(crate) use immutable::Refusal;
 use left::Left;
 use pulls::Pulls;
+pub(crate) use pulls::recorded;
 pub(crate) use quotas::{Added, Count, Push, blob_hash, tag_hash};
 pub(crate) use referrers::Referrer;
 

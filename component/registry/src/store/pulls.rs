@@ -110,9 +110,7 @@ impl<S: Storage> Store<S> {
         let (key, now) = (Key::Pulled(name.clone(), tag.clone()), SystemTime::now());
         match self.storage.read(&key).await {
             Ok(text) => {
-                let seconds = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
-                let time = seconds.map(|seconds| SystemTime::UNIX_EPOCH + seconds_of(seconds));
-                if let Some(time) = time.filter(|time| is_of_today(*time, now)) {
+                if let Some(time) = recorded(&text).filter(|time| is_of_today(*time, now)) {
                     return Ok(time);
                 }
             }
@@ -158,6 +156,12 @@ impl<S: Storage> Store<S> {
         let found = found.entries.into_iter().find(|entry| entry.key == key);
         Ok(found.map(|entry| entry.modified))
     }
+}
+
+/// The time that the record of a pull says.
+pub(crate) fn recorded(text: &[u8]) -> Option<SystemTime> {
+    let seconds = std::str::from_utf8(text).ok()?.parse().ok()?;
+    Some(SystemTime::UNIX_EPOCH + seconds_of(seconds))
 }
 
 /// Seconds of which no time is too far away.

@@ -136,26 +136,21 @@ impl Stored {
         let shown = ConfigView {
             platform,
             created: created.0,
-            author: said(author),
+            author: author.said(),
             history: steps(history, layers),
             env: config.env.0,
             entrypoint: config.entrypoint.0,
             cmd: config.cmd.0,
-            user: said(config.user),
-            workdir: said(config.working_dir),
+            user: config.user.said(),
+            workdir: config.working_dir.said(),
             ports: config.exposed_ports.0,
             volumes: config.volumes.0,
             labels: config.labels.texts,
-            stop_signal: said(config.stop_signal),
+            stop_signal: config.stop_signal.said(),
             healthcheck: health,
         };
         (shown, is_all)
     }
-}
-
-/// A text that is not empty.
-fn said(text: Text) -> Option<String> {
-    text.0.filter(|text| !text.is_empty())
 }
 
 /// The steps, with the layers that they made, if the manifest has as many.
@@ -165,8 +160,8 @@ fn steps(history: List<StoredStep>, layers: usize) -> Vec<Step> {
     let mut next = 0..;
     let shown = history.kept.into_iter().map(|step| Step {
         created: step.created.0,
-        created_by: said(step.created_by),
-        comment: said(step.comment),
+        created_by: step.created_by.said(),
+        comment: step.comment.said(),
         empty: step.empty_layer.0,
         layer: if agrees && !step.empty_layer.0 { next.next() } else { None },
     });

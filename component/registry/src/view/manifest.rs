@@ -110,7 +110,7 @@ impl Shown {
     }
 
     pub(super) fn artifact_type(&self) -> Option<String> {
-        self.artifact_type.0.clone().filter(|text| !text.is_empty())
+        self.artifact_type.said()
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -143,7 +143,7 @@ impl Part {
     }
 
     pub(super) fn artifact_type(&self) -> Option<String> {
-        self.artifact_type.0.clone().filter(|text| !text.is_empty())
+        self.artifact_type.said()
     }
 
     pub(super) fn platform(&self) -> Option<String> {
@@ -155,11 +155,10 @@ impl Platform {
     /// As Docker writes it: `linux/arm64/v8`. `None` if it says nothing, as the one of an
     /// attestation.
     pub(super) fn text(&self) -> Option<String> {
-        let said = |text: &Text| text.0.clone().filter(|text| !text.is_empty());
         let is_known = |text: &String| text != "unknown";
-        let os = said(&self.os).filter(is_known)?;
-        let architecture = said(&self.architecture).filter(is_known)?;
-        Some(match said(&self.variant) {
+        let os = self.os.said().filter(is_known)?;
+        let architecture = self.architecture.said().filter(is_known)?;
+        Some(match self.variant.said() {
             Some(variant) => format!("{os}/{architecture}/{variant}"),
             None => format!("{os}/{architecture}"),
         })

@@ -205,7 +205,7 @@ impl<S: Storage> Store<S> {
     }
 
     /// Reads the config of an image, unless it is larger than `limit` bytes, damaged, or not of
-    /// the repository, whatever the manifest says. Says whether it was looked at.
+    /// the repository, whatever the manifest says.
     async fn read_config(
         &self,
         name: &RepositoryName,
@@ -227,7 +227,7 @@ impl<S: Storage> Store<S> {
     }
 
     /// The bytes of all that a manifest refers to, with itself; `None` if a part of it is not
-    /// known. What `seen` has does not count again.
+    /// known. An index counts each manifest once, and an image each blob.
     fn total<'a>(
         &'a self,
         name: &'a RepositoryName,

@@ -17,12 +17,12 @@ use std::time::SystemTime;
 /// How many repositories are visited for one answer.
 ///
 /// Limit: repositories that an answer to the page visits; test: `ten_thousand_repositories`.
-const NAMES: usize = 50_000;
+const NAMES: u32 = 50_000;
 
 /// The same where each object costs a request.
 ///
 /// Limit: repositories in a bucket that an answer to the page visits; test: `the_names_of_a_bucket`.
-const BUCKET_NAMES: usize = 2000;
+const BUCKET_NAMES: u32 = 2000;
 
 /// How many are listed in one operation.
 ///
@@ -105,16 +105,13 @@ impl<S: Storage> Store<S> {
         sees: impl Fn(&RepositoryName) -> bool,
     ) -> Result<RepositoriesView, StorageError> {
         let mut level = Level::new(&request.under, request.search.as_deref(), request.limit);
-        let budget = Budget::new(u32::try_from(self.names_budget()).unwrap_or(u32::MAX));
+        let budget = Budget::new(self.names_budget());
         let after = level.after(request.last.as_deref());
         let under = request.under.as_str();
         let ends = |name: &str| !name.starts_with(under) && name > under;
         let visited =
             self.walk(after.clone(), &budget, ends, &sees, |name| level.take(name)).await?;
-        let next = match &visited {
-            Some(visited) => level.next(Some(visited)),
-            None => level.next(None),
-        };
+        let next = level.next(visited.as_deref());
         let mut complete = visited.is_none();
         if let Some(after) = after.filter(|after| complete && *after != request.under) {
             // What is before the page counts too.
@@ -129,7 +126,7 @@ impl<S: Storage> Store<S> {
         Ok(RepositoriesView { version: VERSION, under, total, entries, next, complete })
     }
 
-    fn names_budget(&self) -> usize {
+    fn names_budget(&self) -> u32 {
         if self.costs_requests() { BUCKET_NAMES } else { NAMES }
     }
 
@@ -200,7 +197,7 @@ impl<S: Storage> Store<S> {
         Ok(entries.collect())
     }
 
-    /// Of at most so many blobs.
+    /// What a repository holds, with the sizes of at most `most` blobs.
     async fn measure(
         &self,
         name: String,

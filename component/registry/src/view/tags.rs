@@ -2,7 +2,7 @@
 
 use super::manifest::Kind;
 use super::{AT_ONCE, Budget, Can, LISTED_CONFIG, LOOKS, Listed, VERSION, shown_time};
-use crate::store::Store;
+use crate::store::{Store, recorded};
 use crate::{TagOrder, TagsRequest};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use roadstead_oci::{Digest, RepositoryName, Tag};
@@ -10,7 +10,7 @@ use roadstead_storage::{Key, Storage, StorageError};
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -205,9 +205,7 @@ impl<S: Storage> Store<S> {
         let reads = tags.iter().map(async |tag| {
             let Ok(tag) = Tag::parse(&tag.name) else { return Ok(None) };
             let text = super::known(self.storage.read(&Key::Pulled(name.clone(), tag)).await)?;
-            let seconds = text.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
-            let since = seconds.map(Duration::from_secs);
-            Ok(since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)))
+            Ok(text.and_then(|text| recorded(&text)))
         });
         stream::iter(reads).buffered(AT_ONCE).try_collect().await
     }

@@ -30,6 +30,13 @@ pub(super) fn is_whole(text: &str) -> bool {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Text(pub(super) Option<String>);
 
+impl Text {
+    /// The text, if it is not empty.
+    pub(super) fn said(&self) -> Option<String> {
+        self.0.clone().filter(|text| !text.is_empty())
+    }
+}
+
 /// A list of texts. A single text is a list of one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Texts(pub(super) Vec<String>);

@@ -1,7 +1,6 @@
 //! Pushes, as far as quotas admit them.
 
-use super::count::blob_hash;
-use super::count::{Count, tag_hash};
+use super::count::{Count, blob_hash, tag_hash};
 use super::records::Added;
 use crate::collect::{CountOrder, LOOKED_UP_BY_PUSH};
 use crate::over_quota::{OverQuota, Resource};
