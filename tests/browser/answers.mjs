@@ -51,21 +51,36 @@ export class Answers {
       if (slash < 0) entries.set(name, { kind: 'repository', name });
       else {
         const group = under + rest.slice(0, slash + 1);
-        const entry = entries.get(group) ?? { kind: 'group', name: group, repositories: 0 };
-        entry.repositories += 1;
+        const entry = entries.get(group) ?? { kind: 'group', name: group, members: [] };
+        entry.members.push(name);
         entries.set(group, entry);
       }
     }
     const all = [...entries.values()].sort((a, b) => order(a.name, b.name)).filter(({ name }) => name > last);
     const page = all.slice(0, n);
-    const listed = page.map((entry) => (entry.kind === 'group' ? entry : this.#entry(entry.name)));
+    const listed = page.map((entry) => (entry.kind === 'group' ? this.#group(entry) : this.#entry(entry.name)));
     return { version: 1, under, total, complete: true, entries: listed, next: all.length > n ? page.at(-1).name : null };
+  }
+
+  #group({ kind, name, members }) {
+    if (members.length > 2000) return { kind, name, repositories: members.length, tags: null, size: null, shared: null, pushed: null, complete: false };
+    const found = new Map();
+    for (const member of members) this.#held(this.repository(member), found);
+    const size = [...found.values()].reduce((sum, one) => sum + one, 0);
+    const all = members.map((member) => this.#entry(member));
+    const tags = all.reduce((sum, entry) => sum + entry.tags, 0);
+    const pushed = all.map((entry) => entry.pushed).sort(order).at(-1);
+    return { kind, name, repositories: members.length, tags, size, shared: 0, pushed, complete: true };
+  }
+
+  #held(repository, found) {
+    for (const digest of repository.manifests.keys()) this.blobs(repository, digest, found);
   }
 
   #entry(name) {
     const repository = this.repository(name);
     const found = new Map();
-    for (const digest of repository.manifests.keys()) this.blobs(repository, digest, found);
+    this.#held(repository, found);
     const size = [...found.values()].reduce((sum, one) => sum + one, 0);
     const shared = name.startsWith('private/') ? null : Math.min(size, name.startsWith('base/') ? 0 : 5_300_000);
     const pushed = Math.max(...[...repository.tags.values()].map((tag) => tag.pushed));

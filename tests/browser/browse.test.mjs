@@ -39,6 +39,10 @@ describe('repositories', () => {
     const row = page.getByRole('row', { name: /^app/ });
     assert.match(await row.innerText(), /13\s+[\d.]+ [KMG]?i?B/);
     assert.match(await row.locator('time').last().getAttribute('datetime'), /^\d{4}-/);
+    await move(page, '#/');
+    const group = page.getByRole('row', { name: /^base\// });
+    assert.match(await group.innerText(), /repositor(y|ies)\s+\d+\s+[\d.]+ [KMG]?i?B/);
+    assert.match(await group.locator('time').last().getAttribute('datetime'), /^\d{4}-/);
   });
 
   test('are searched as the user types, after the slash key', async () => {

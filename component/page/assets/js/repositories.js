@@ -31,7 +31,6 @@ export async function show(route, { head, signal }) {
 }
 
 function list(answer, under, q) {
-  if (answer.entries.every((entry) => entry.kind === 'group')) return groups(answer, under);
   const largest = Math.max(...answer.entries.map((entry) => entry.size ?? 0), 1);
   return table({
     className: 'tree',
@@ -40,46 +39,27 @@ function list(answer, under, q) {
       { text: 'Name' },
       { text: 'Tags', class: 'number' },
       { text: 'Size', class: 'number wide' },
-      { text: h('span', { title: 'What other repositories of this list hold too' }, 'Shared'), class: 'number wide' },
+      { text: h('span', { title: 'What others of this list hold too' }, 'Shared'), class: 'number wide' },
       { text: 'Last push', class: 'wide' },
     ],
-    rows: answer.entries.map((entry) => (entry.kind === 'group' ? group(entry, under) : repository(entry, under, q, largest))),
+    rows: answer.entries.map((entry) => row(entry, under, q, largest)),
   });
 }
 
-/** A level that has groups only. */
-function groups({ entries }, under) {
-  return table({
-    caption: 'Groups of repositories',
-    columns: [{ text: 'Group' }, { text: 'Repositories', class: 'number' }],
-    rows: entries.map((entry) => h('tr', {}, groupName(entry, under), h('td', { class: 'number muted' }, count(entry.repositories)))),
-  });
-}
-
-function groupName(entry, under) {
-  return h('th', { scope: 'row' }, h('a', { class: 'entry', href: to.group(entry.name) }, icon('group'), h('span', {}, entry.name.slice(under.length))));
-}
-
-function group(entry, under) {
-  const inside = many(entry.repositories, 'repository', 'repositories');
-  return h(
-    'tr',
-    {},
-    groupName(entry, under),
-    h('td', { class: 'muted', colspan: '4' }, inside),
-  );
-}
-
-function repository(entry, under, q, largest) {
+function row(entry, under, q, largest) {
   const text = entry.name.slice(under.length);
+  const group = entry.kind === 'group';
+  const href = group ? to.group(entry.name) : to.repository(entry.name);
   return h(
     'tr',
     {},
     h(
       'th',
       { scope: 'row' },
-      h('a', { class: 'entry', href: to.repository(entry.name) }, icon('repository'), h('span', {}, q ? marked(text, q) : text)),
-      h('span', { class: 'narrow small muted' }, entry.size === null ? null : `${bytes(entry.size)} · `, time(entry.pushed)),
+      h('a', { class: 'entry', href }, icon(group ? 'group' : 'repository'), h('span', {}, q ? marked(text, q) : text)),
+      ' ',
+      group ? h('span', { class: 'small muted' }, many(entry.repositories, 'repository', 'repositories')) : null,
+      h('span', { class: 'narrow small muted' }, entry.size === null ? null : `${bytes(entry.size)} · `, entry.pushed ? time(entry.pushed) : null),
     ),
     h('td', { class: 'number' }, entry.complete === false && entry.size !== null ? `≥ ${count(entry.tags)}` : count(entry.tags)),
     h('td', { class: 'number wide' }, bytes(entry.size), entry.size ? bar(entry, largest) : null),

@@ -102,20 +102,24 @@ pub(crate) struct Can {
 struct Budget {
     left: Cell<u32>,
     bytes: Cell<u64>,
-    begun: Instant,
+    end: Instant,
     has_failed: Cell<bool>,
 }
 
 impl Budget {
     fn new(left: u32) -> Self {
-        let (left, bytes) = (Cell::new(left), Cell::new(BYTES));
-        Self { left, bytes, begun: Instant::now(), has_failed: Cell::new(false) }
+        Self::within(left, TIME)
+    }
+
+    fn within(left: u32, time: Duration) -> Self {
+        let (left, bytes, end) = (Cell::new(left), Cell::new(BYTES), Instant::now() + time);
+        Self { left, bytes, end, has_failed: Cell::new(false) }
     }
 
     /// Takes one look; `false` if there is none left.
     fn take(&self) -> bool {
         let left = self.left.get();
-        let is_left = left > 0 && self.bytes.get() > 0 && self.begun.elapsed() < TIME;
+        let is_left = left > 0 && self.bytes.get() > 0 && Instant::now() < self.end;
         self.has_failed.set(self.has_failed.get() || !is_left);
         self.left.set(left.saturating_sub(1));
         is_left

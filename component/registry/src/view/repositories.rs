@@ -1,6 +1,6 @@
 //! A level of the tree of repositories, or those that match a text.
 
-use super::tree::{Found, Level};
+use super::tree::{Found, Group, Level};
 use super::{Budget, VERSION, shown_time};
 use crate::RepositoriesRequest;
 use crate::store::Store;
@@ -12,7 +12,7 @@ use roadstead_storage::{
 use serde::Serialize;
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// How many repositories are visited for one answer.
 ///
@@ -41,6 +41,23 @@ const SIZES: u32 = 4000;
 /// Limit: operations of the storage for the size of a repository in an answer to the page; test:
 /// `sizes_that_take_too_much`.
 const SIZE: u32 = 1000;
+
+/// How many operations of the storage the sizes of groups in an answer may take, about.
+///
+/// Limit: operations of the storage for the sizes of groups in an answer to the page; test:
+/// `groups_that_take_too_much`.
+const GROUPS: u32 = 2000;
+
+/// The same where each costs a request.
+///
+/// Limit: requests to a bucket for the sizes of groups in an answer to the page; test:
+/// `the_names_of_a_bucket`.
+const BUCKET_GROUPS: u32 = 200;
+
+/// For how long groups are measured.
+///
+/// Limit: time for the sizes of groups in an answer to the page; test: none, it takes a slow storage.
+const GROUPS_TIME: Duration = Duration::from_secs(1);
 
 /// How many repositories are measured at a time.
 ///
@@ -72,29 +89,49 @@ pub(crate) struct RepositoriesView {
     complete: bool,
 }
 
+/// A group, or a repository.
 #[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum EntryView {
-    Group { name: String, repositories: usize },
-    Repository(RepositoryView),
-}
-
-#[derive(Debug, Default, Serialize)]
-struct RepositoryView {
+struct EntryView {
+    kind: &'static str,
     name: String,
+    /// How many a group has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repositories: Option<usize>,
     tags: Option<usize>,
     size: Option<u64>,
     shared: Option<u64>,
     pushed: Option<String>,
-    /// Whether everything of the repository was looked at.
+    /// Whether everything of it was looked at.
     complete: bool,
 }
 
-/// What a repository holds.
-struct Measured {
-    view: RepositoryView,
-    /// Its blobs, by parts of their digests, with their sizes.
+/// What a repository holds, or the repositories of a group: by default, nothing is known.
+#[derive(Debug, Default)]
+struct Held {
+    tags: Option<usize>,
+    /// When one of the tags was pushed last.
+    pushed: Option<SystemTime>,
+    /// Blobs, by parts of their digests, with their sizes.
     blobs: HashMap<u128, u64>,
+    /// Whether these are all.
+    all_blobs: bool,
+    /// Whether everything was looked at.
+    complete: bool,
+}
+
+impl Held {
+    /// The bytes of the blobs, if they are known.
+    fn size(&self) -> Option<u64> {
+        self.all_blobs
+            .then(|| self.blobs.values().fold(0_u64, |sum, size| sum.saturating_add(*size)))
+    }
+
+    /// Adds what another one holds.
+    fn add(&mut self, other: Self) {
+        self.tags = self.tags.zip(other.tags).map(|(own, tags)| own + tags);
+        self.pushed = self.pushed.max(other.pushed);
+        self.blobs.extend(other.blobs);
+    }
 }
 
 impl<S: Storage> Store<S> {
@@ -168,60 +205,96 @@ impl<S: Storage> Store<S> {
         }
     }
 
-    /// The entries with what the repositories hold, as far as the budget for that allows.
+    /// The entries with what they hold, as far as the budgets for that allow: first the
+    /// repositories, then the groups, of which that with the fewest comes first.
     async fn entries(&self, found: Vec<Found>) -> Result<Vec<EntryView>, StorageError> {
         let budget = Budget::new(SIZES);
         let blobs = Cell::new(BLOBS);
-        let measured = found.into_iter().map(async |found| match found {
-            Found::Group(name, repositories) => {
-                Ok::<_, StorageError>((Some((name, repositories)), None))
-            }
+        let repositories = found.iter().map(async |found| match found {
+            Found::Group(_) => Ok::<_, StorageError>(Held::default()),
             Found::Repository(name) => {
-                let measured = self.measure(name, &budget, blobs.get()).await?;
-                blobs.set(blobs.get().saturating_sub(measured.blobs.len()));
-                Ok((None, Some(measured)))
+                let held = self.measure(name, &budget, blobs.get()).await?;
+                blobs.set(blobs.get().saturating_sub(held.blobs.len()));
+                Ok(held)
             }
         });
-        let measured = stream::iter(measured).buffered(AT_ONCE);
-        let measured: Vec<(_, Option<Measured>)> = measured.try_collect().await?;
-        let shared = shared(measured.iter().filter_map(|(_, one)| one.as_ref()));
-        let mut shared = shared.into_iter();
-        let entries = measured.into_iter().filter_map(|(group, one)| match (group, one) {
-            (Some((name, repositories)), _) => Some(EntryView::Group { name, repositories }),
-            (None, Some(mut one)) => {
-                one.view.shared = shared.next().filter(|_| one.view.size.is_some());
-                Some(EntryView::Repository(one.view))
+        let mut held: Vec<Held> =
+            stream::iter(repositories).buffered(AT_ONCE).try_collect().await?;
+        let groups = found.iter().zip(&mut held).filter_map(|(found, held)| match found {
+            Found::Group(group) => Some((group, held)),
+            Found::Repository(_) => None,
+        });
+        let mut groups: Vec<_> = groups.collect();
+        groups.sort_by_key(|(group, _)| group.repositories);
+        let most = if self.costs_requests() { BUCKET_GROUPS } else { GROUPS };
+        let budget = Budget::within(most, GROUPS_TIME);
+        for (group, held) in groups {
+            *held = self.measure_group(group, &budget, blobs.get()).await?;
+            blobs.set(blobs.get().saturating_sub(held.blobs.len()));
+        }
+        let shared = shared(&held);
+        let entries = found.into_iter().zip(held).zip(shared).map(|((found, held), shared)| {
+            let size = held.size();
+            let (kind, name, repositories) = match found {
+                Found::Group(group) => ("group", group.name, Some(group.repositories)),
+                Found::Repository(name) => ("repository", name, None),
+            };
+            EntryView {
+                kind,
+                name,
+                repositories,
+                tags: held.tags,
+                size,
+                shared: size.map(|_| shared),
+                pushed: held.pushed.and_then(shown_time),
+                complete: held.complete,
             }
-            (None, None) => None,
         });
         Ok(entries.collect())
+    }
+
+    /// What the repositories of a group hold, each blob once; nothing, if that is not all.
+    async fn measure_group(
+        &self,
+        group: &Group,
+        budget: &Budget,
+        most: usize,
+    ) -> Result<Held, StorageError> {
+        if group.members.len() < group.repositories {
+            return Ok(Held::default());
+        }
+        let mut sum = Held { tags: Some(0), all_blobs: true, complete: true, ..Held::default() };
+        // One after the other: each may take what the ones before it have left.
+        for name in &group.members {
+            let held = self.measure(name, budget, most).await?;
+            if !held.complete || sum.blobs.len() > most {
+                return Ok(Held::default());
+            }
+            sum.add(held);
+        }
+        Ok(sum)
     }
 
     /// What a repository holds, with the sizes of at most `most` blobs.
     async fn measure(
         &self,
-        name: String,
+        name: &str,
         budget: &Budget,
         most: usize,
-    ) -> Result<Measured, StorageError> {
-        let mut view = RepositoryView { name, ..RepositoryView::default() };
-        let nothing = |view| Measured { view, blobs: HashMap::new() };
-        let Ok(name) = RepositoryName::parse(&view.name) else { return Ok(nothing(view)) };
+    ) -> Result<Held, StorageError> {
+        let Ok(name) = RepositoryName::parse(name) else { return Ok(Held::default()) };
         if !budget.take() {
-            return Ok(nothing(view));
+            return Ok(Held::default());
         }
-        let (tags, newest, all_tags) = self.count_tags(&name, budget).await?;
-        view.tags = Some(tags);
-        view.pushed = newest.and_then(shown_time);
+        let (tags, pushed, all_tags) = self.count_tags(&name, budget).await?;
+        let tags = Some(tags);
         let allowed = budget.reserve(SIZE);
         let held = self.held_blobs(&name, allowed, most).await;
-        let Some((blobs, spent, all)) = super::known(held)? else { return Ok(nothing(view)) };
+        let Some((blobs, spent, all_blobs)) = super::known(held)? else {
+            return Ok(Held { tags, pushed, ..Held::default() });
+        };
         budget.give_back(allowed.saturating_sub(spent));
-        view.complete = all && all_tags;
-        if all {
-            view.size = Some(blobs.values().fold(0, |sum, size| sum.saturating_add(*size)));
-        }
-        Ok(Measured { view, blobs })
+        Ok(Held { tags, pushed, blobs, all_blobs, complete: all_blobs && all_tags })
     }
 
     /// How many tags a repository has, when one was pushed last, and whether these are all.
@@ -248,30 +321,39 @@ impl<S: Storage> Store<S> {
 }
 
 /// How many bytes of each are in another one too.
-fn shared<'a>(all: impl Iterator<Item = &'a Measured> + Clone) -> Vec<u64> {
+fn shared(all: &[Held]) -> Vec<u64> {
     let mut holders: HashMap<u128, u32> = HashMap::new();
-    for blob in all.clone().flat_map(|one| one.blobs.keys()) {
+    for blob in all.iter().flat_map(|one| one.blobs.keys()) {
         *holders.entry(*blob).or_default() += 1;
     }
     let is_shared = |blob: &u128| holders.get(blob).is_some_and(|count| *count > 1);
-    let sum = |one: &Measured| {
+    let sum = |one: &Held| {
         let of_others = one.blobs.iter().filter(|(blob, _)| is_shared(blob));
         of_others.fold(0_u64, |sum, (_, size)| sum.saturating_add(*size))
     };
-    all.map(sum).collect()
+    all.iter().map(sum).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Measured, RepositoryView, shared};
+    use super::{Held, shared};
+
+    fn held(blobs: &[(u128, u64)]) -> Held {
+        Held { blobs: blobs.iter().copied().collect(), ..Held::default() }
+    }
 
     #[test]
     fn bytes_of_several_repositories() {
-        let of = |blobs: &[(u128, u64)]| Measured {
-            view: RepositoryView::default(),
-            blobs: blobs.iter().copied().collect(),
-        };
-        let all = [of(&[(1, 10), (2, 20)]), of(&[(2, 20), (3, u64::MAX)]), of(&[(4, 1)])];
-        assert_eq!(shared(all.iter()), [20, 20, 0]);
+        let all = [held(&[(1, 10), (2, 20)]), held(&[(2, 20), (3, u64::MAX)]), held(&[(4, 1)])];
+        assert_eq!(shared(&all), [20, 20, 0]);
+    }
+
+    #[test]
+    fn a_group_has_each_blob_once() {
+        let mut sum = Held { tags: Some(0), all_blobs: true, ..Held::default() };
+        sum.add(Held { tags: Some(2), ..held(&[(1, 10), (2, 20)]) });
+        sum.add(Held { tags: Some(1), ..held(&[(2, 20), (3, 30)]) });
+        assert_eq!((sum.tags, sum.size()), (Some(3), Some(60)));
+        assert_eq!(held(&[(1, 10)]).size(), None, "not all of it is known");
     }
 }

@@ -3,19 +3,35 @@
 /// A text that comes after every character of a name.
 const LAST: &str = "\u{7f}";
 
+/// How many names of repositories in groups are kept for one answer.
+///
+/// Limit: repositories in groups that are measured for an answer to the page; test: `groups_keep_some_names`.
+const MEMBERS: usize = 2000;
+
 /// An entry of a level.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Found {
-    /// Repositories whose names begin so, with a slash at its end, and how many.
-    Group(String, usize),
+    /// Repositories whose names begin alike.
+    Group(Group),
     /// A repository.
     Repository(String),
+}
+
+/// Repositories whose names begin alike.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Group {
+    /// What they begin with, with a slash at its end.
+    pub(super) name: String,
+    /// How many they are.
+    pub(super) repositories: usize,
+    /// Their names: fewer, if all groups together have more than [`MEMBERS`].
+    pub(super) members: Vec<String>,
 }
 
 impl Found {
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Group(name, _) | Self::Repository(name) => name,
+            Self::Group(Group { name, .. }) | Self::Repository(name) => name,
         }
     }
 }
@@ -31,13 +47,15 @@ pub(super) struct Level<'a> {
     pub(super) entries: Vec<Found>,
     /// How many repositories there are, as far as they were visited.
     pub(super) total: usize,
+    /// How many names of repositories in groups are kept.
+    members: usize,
     /// Whether there are entries after the last.
-    pub(super) more: bool,
+    more: bool,
 }
 
 impl<'a> Level<'a> {
     pub(super) fn new(under: &'a str, search: Option<&'a str>, limit: usize) -> Self {
-        Self { under, search, limit, entries: Vec::new(), total: 0, more: false }
+        Self { under, search, limit, entries: Vec::new(), total: 0, members: 0, more: false }
     }
 
     /// Where the names begin that come after an entry: after this text.
@@ -70,17 +88,24 @@ impl<'a> Level<'a> {
             Some((first, _)) if self.search.is_none() => Some(format!("{}{first}/", self.under)),
             _ => None,
         };
-        if let (Some(group), Some(Found::Group(last, count))) = (&group, self.entries.last_mut())
-            && group == last
-        {
-            *count += 1;
-        } else if self.entries.len() == self.limit {
+        let is_last = group.is_some() && self.entries.last().map(Found::name) == group.as_deref();
+        if !is_last && self.entries.len() == self.limit {
             self.more = true;
-        } else {
-            self.entries.push(match group {
-                Some(group) => Found::Group(group, 1),
-                None => Found::Repository(name.to_owned()),
-            });
+            return;
+        }
+        let Some(group) = group else {
+            return self.entries.push(Found::Repository(name.to_owned()));
+        };
+        if !is_last {
+            let (repositories, members) = (0, Vec::new());
+            self.entries.push(Found::Group(Group { name: group, repositories, members }));
+        }
+        if let Some(Found::Group(group)) = self.entries.last_mut() {
+            group.repositories += 1;
+            if self.members < MEMBERS {
+                self.members += 1;
+                group.members.push(name.to_owned());
+            }
         }
     }
 
@@ -104,7 +129,7 @@ impl<'a> Level<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, Level};
+    use super::{Found, Level, MEMBERS};
 
     const NAMES: [&str; 9] =
         ["a", "team", "team-x/a", "team/a", "team/a-b", "team/a/b", "team/a/c/d", "team/b/x", "z"];
@@ -126,7 +151,7 @@ mod tests {
 
     fn show(found: &Found) -> String {
         match found {
-            Found::Group(name, count) => format!("{name} {count}"),
+            Found::Group(group) => format!("{} {}", group.name, group.repositories),
             Found::Repository(name) => name.clone(),
         }
     }
@@ -156,6 +181,26 @@ mod tests {
         assert_eq!(found, ["team/a/b", "team/a/c/d"]);
         assert_eq!(page("team/", Some("b"), None, 2), ["team/a-b", "team/a/b", "next team/a/b"]);
         assert_eq!(page("team/", Some("b"), Some("team/a/b"), 2), ["team/b/x"]);
+    }
+
+    #[test]
+    fn groups_keep_some_names() {
+        let mut level = Level::new("", None, 10);
+        level.take("a/x");
+        level.take("a/y");
+        for at in 0..MEMBERS {
+            level.take(&format!("b/{at}"));
+        }
+        level.take("c/x");
+        let kept: Vec<_> = level
+            .entries
+            .iter()
+            .filter_map(|found| match found {
+                Found::Group(group) => Some((group.repositories, group.members.len())),
+                Found::Repository(_) => None,
+            })
+            .collect();
+        assert_eq!(kept, [(2, 2), (MEMBERS, MEMBERS - 2), (1, 0)]);
     }
 
     #[test]

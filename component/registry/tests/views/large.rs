@@ -49,6 +49,7 @@ async fn the_names_of_a_bucket() {
     assert_eq!(top["complete"], false);
     assert_eq!(top["total"], 2000, "as many as were visited");
     assert_eq!(names(&top["entries"]), ["a/"]);
+    assert_eq!(top["entries"][0]["size"], json!(null), "each of them takes requests");
     // Not again a part of the group.
     let path = format!("{REPOSITORIES}?last={}", top["next"].as_str().unwrap());
     assert_eq!(names(&world.get(&path).await["entries"]), ["z"]);
@@ -168,6 +169,37 @@ async fn sizes_that_take_too_much() {
         (&Value::Null, &json!(false))
     });
     assert_eq!(found["complete"], true, "all names were visited");
+}
+
+/// Small groups come first; of one that is not looked at as a whole, nothing is said.
+#[tokio::test]
+async fn groups_that_take_too_much() {
+    for (world, count) in World::both().into_iter().zip([1100, 120]) {
+        let manifest = index(&[], 0);
+        for number in 0..3 {
+            world.put(&format!("z/{number}"), "t", INDEX, manifest.clone()).await;
+        }
+        world.put("a/first", "t", INDEX, manifest.clone()).await;
+        for number in 0..count {
+            let name = format!("a/b{number}");
+            if world.has_directory() {
+                // Without pushing each, which waits for the disk.
+                fs::create_dir_all(world.repository(&name).join("_manifests")).unwrap();
+            } else {
+                world.put(&name, "t", INDEX, manifest.clone()).await;
+            }
+        }
+        let found = world.get(REPOSITORIES).await;
+        let [large, small] = found["entries"].as_array().unwrap().as_slice() else {
+            panic!("{found}")
+        };
+        assert_eq!(large["repositories"], count + 1);
+        assert_eq!((&large["tags"], &large["size"]), (&Value::Null, &Value::Null));
+        assert_eq!((&large["pushed"], &large["complete"]), (&Value::Null, &json!(false)));
+        assert_eq!((&small["tags"], &small["size"]), (&json!(3), &json!(manifest.len())));
+        assert_eq!((&small["complete"], &small["shared"]), (&json!(true), &json!(0)));
+        assert!(small["pushed"].as_str().unwrap().starts_with("20"));
+    }
 }
 
 #[tokio::test]

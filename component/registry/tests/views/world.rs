@@ -45,6 +45,10 @@ impl World {
         [Self::directory(&[DELETE]), Self::bucket(&[DELETE])]
     }
 
+    pub(super) fn has_directory(&self) -> bool {
+        self.root.is_some()
+    }
+
     /// Where the directory has a repository.
     pub(super) fn repository(&self, name: &str) -> PathBuf {
         self.path(&format!("repositories/{name}"))

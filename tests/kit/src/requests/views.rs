@@ -65,6 +65,7 @@ fn sizes() -> (usize, usize) {
 pub(super) fn levels_of_repositories() -> Table {
     const PATH: &str = "/v2/_roadstead/repositories";
     let (app, all) = sizes();
+    let small = image(CONFIG, &[]).len() + CONFIG.len();
     let mut steps =
         vec![get(PATH).content(
             r#"{"version":1,"under":"","total":0,"entries":[],"next":null,"complete":true}"#,
@@ -75,8 +76,9 @@ pub(super) fn levels_of_repositories() -> Table {
             .expect("content-type", "application/json")
             .expect("cache-control", "no-store")
             .says(r#"{"version":1,"under":"","total":3,"entries":[{"kind":"repository","name":"team","tags":1,"#)
-            .says(format!(r#""size":{app},"shared":"#))
-            .says(r#"{"kind":"group","name":"team-x/","repositories":1},{"kind":"group","name":"team/","repositories":1}]"#)
+            .says(format!(r#""size":{app},"shared":{app},"#))
+            .says(format!(r#"{{"kind":"group","name":"team-x/","repositories":1,"tags":1,"size":{small},"shared":{},"pushed":"20"#, CONFIG.len()))
+            .says(format!(r#""complete":true}},{{"kind":"group","name":"team/","repositories":1,"tags":3,"size":{all},"shared":{app},"pushed":"20"#))
             .says(r#""next":null,"complete":true}"#),
         get(format!("{PATH}?under=team/"))
             .says(r#""under":"team/","total":1,"entries":[{"kind":"repository","name":"team/app","tags":3,"#)
@@ -88,9 +90,11 @@ pub(super) fn levels_of_repositories() -> Table {
         get(format!("{PATH}?q=%3Cb%3E")).says(r#""total":0,"entries":[]"#),
         get(format!("{PATH}?n=1")).says(r#""total":3"#).says(r#""next":"team","#),
         get(format!("{PATH}?n=1&last=team"))
-            .says(r#""total":3,"entries":[{"kind":"group","name":"team-x/","repositories":1}],"next":"team-x/","#),
+            .says(r#""total":3,"entries":[{"kind":"group","name":"team-x/","repositories":1,"#)
+            .says(r#""complete":true}],"next":"team-x/","#),
         get(format!("{PATH}?n=5&last=team-x/"))
-            .says(r#""total":3,"entries":[{"kind":"group","name":"team/","repositories":1}],"next":null,"#),
+            .says(r#""total":3,"entries":[{"kind":"group","name":"team/","repositories":1,"#)
+            .says(r#""complete":true}],"next":null,"#),
         get(format!("{PATH}?under=team")).error(400, "UNSUPPORTED").says("under"),
         get(format!("{PATH}?under=../")).error(400, "UNSUPPORTED"),
         get(format!("{PATH}?n=x")).error(400, "PAGINATION_NUMBER_INVALID"),
