@@ -15,7 +15,7 @@ use roadstead_oci::{Digest, MediaType, Reference, RepositoryName};
 use serde::Serialize;
 use serde_json::Value;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use tokio::sync::Semaphore;
 
 /// How many manifests and layers are shown, and how many referrers.
@@ -116,6 +116,36 @@ impl Described {
     pub(crate) fn is_index(&self) -> bool {
         let kind = self.media_type.as_deref().and_then(|text| MediaType::parse(text).ok());
         kind.is_some_and(|kind| kind.is_index())
+    }
+
+    /// The bytes of all that it leads to, with itself, each manifest of an index once; none, if a
+    /// part of it is not known.
+    pub(crate) fn total_size(&self) -> Option<u64> {
+        let mut counted = HashSet::new();
+        self.sum(&mut counted)
+    }
+
+    fn sum<'a>(&'a self, counted: &mut HashSet<&'a str>) -> Option<u64> {
+        if self.problem.is_some() {
+            return None;
+        }
+        let config = self.config.as_ref().map_or(Some(0), |config| config.size);
+        let own = self.size?.checked_add(config?)?.checked_add(self.layers_size.unwrap_or(0))?;
+        self.manifests.iter().try_fold(own, |sum, child| {
+            if counted.insert(&child.digest) {
+                sum.checked_add(child.sum(counted)?)
+            } else {
+                Some(sum)
+            }
+        })
+    }
+
+    /// Those of an index, each once, or that of an image.
+    pub(crate) fn platforms(&self) -> Vec<String> {
+        let mut seen = HashSet::new();
+        let all = self.manifests.iter().chain([self]).filter_map(|it| it.platform.clone());
+        let known = all.filter(|platform| !platform.starts_with("unknown/"));
+        known.filter(|platform| seen.insert(platform.clone())).collect()
     }
 
     /// Adds what is wrong.

@@ -167,7 +167,7 @@ impl Entry {
             Some((whole, _)) if time.ends_with('Z') => format!("{whole}Z"),
             _ => time.to_owned(),
         };
-        let size = self.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+        let size = self.size.map_or_else(print::unknown, |size| size.to_string());
         let kind = self.media_type.as_deref().unwrap_or("gone");
         let event = match self.event.as_str() {
             "created" => String::new(),

@@ -11,6 +11,7 @@ use crate::pull;
 use crate::registry::{Access, Opener, Registry};
 use crate::runtime;
 use crate::streams::Streams;
+use crate::views;
 use roadstead_oci::{Descriptor, RepositoryName};
 use serde::Serialize;
 use tokio::runtime::Builder;
@@ -25,7 +26,8 @@ Examples:
 The manifest, and of an index all that it lists: platforms, the summary of configurations, layers
 with their sizes and the commands that made them, annotations, and what refers to it (signatures,
 SBOMs). Sizes are those that manifests say; no layer is read. What is wrong with a part is said
-there, and the rest is shown.
+there, and the rest is shown. Roadstead says too when it was pushed, which tags lead to it, and
+whether a rule makes one of them immutable.
 
 JSON (-o json) has the same, and long texts uncut: docs/commands.md describes it.
 
@@ -51,9 +53,23 @@ struct Inspected<'a> {
     repository: &'a RepositoryName,
     #[serde(flatten)]
     image: Described,
+    #[serde(flatten)]
+    stored: Stored,
     /// None where the registry did not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     referrers: Option<Vec<Descriptor>>,
+}
+
+/// What only this registry says of a manifest.
+#[derive(Serialize, Debug, Default)]
+struct Stored {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pushed: Option<String>,
+    /// Those that lead to it, of very many some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    immutable: bool,
 }
 
 /// Prints what a reference leads to, and returns the exit status.
@@ -69,11 +85,12 @@ fn inspect(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Resu
         let registry = args.location.open(&named, Access::Read, user, opener).await?;
         read(&registry, &image).await
     })?;
-    let (described, referrers) = read.map_err(|problem| problem.of(&args.reference))?;
+    let (described, stored, referrers) = read.map_err(|problem| problem.of(&args.reference))?;
     let inspected = Inspected {
         reference: &args.reference,
         repository: &image.name,
         image: described,
+        stored,
         referrers,
     };
     if args.format.is_json() {
@@ -87,7 +104,7 @@ fn inspect(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Resu
 async fn read(
     registry: &impl Registry,
     image: &Image,
-) -> Result<(Described, Option<Vec<Descriptor>>), Problem> {
+) -> Result<(Described, Stored, Option<Vec<Descriptor>>), Problem> {
     let found = pull::manifest(registry, &image.name, &image.reference).await?;
     let missing = || Problem::Missing("there is no such tag or manifest".to_owned());
     let found = found.ok_or_else(missing)?;
@@ -107,5 +124,11 @@ async fn read(
             None
         }
     };
-    Ok((described, referrers))
+    let view = views::image(registry, &image.name, image.reference.as_ref()).await;
+    let stored = view.map_or_else(Stored::default, |view| Stored {
+        pushed: view.pushed,
+        tags: view.tags,
+        immutable: view.immutable,
+    });
+    Ok((described, stored, referrers))
 }

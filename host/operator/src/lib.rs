@@ -52,5 +52,6 @@ mod streams;
 pub mod tag;
 pub mod tags;
 pub mod terminal;
+mod views;
 
 pub use streams::{Output, Streams};

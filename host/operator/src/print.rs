@@ -68,6 +68,19 @@ pub(crate) fn shown(text: &str) -> String {
     harmless(&start)
 }
 
+/// What a table has for what is not known.
+pub(crate) fn unknown() -> String {
+    "-".to_owned()
+}
+
+/// A time of RFC 3339 in UTC for a table: without fractions of a second.
+pub(crate) fn time(text: Option<&str>) -> String {
+    text.map_or_else(unknown, |text| match text.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => text.to_owned(),
+    })
+}
+
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Column {
@@ -131,7 +144,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::{CELL, Column, Table, json, shown};
+    use super::{CELL, Column, Table, json, shown, time};
     use crate::terminal::Screen;
 
     #[test]
@@ -148,6 +161,13 @@ mod tests {
     fn long_texts_are_cut() {
         assert_eq!(shown(&"ä".repeat(CELL)), "ä".repeat(CELL));
         assert_eq!(shown(&"ä".repeat(CELL + 1)), format!("{}…", "ä".repeat(CELL)));
+    }
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(time(Some("2026-01-02T03:04:05.123456789Z")), "2026-01-02T03:04:05Z");
+        assert_eq!(time(Some("2026-01-02T03:04:05Z")), "2026-01-02T03:04:05Z");
+        assert_eq!(time(None), "-");
     }
 
     #[test]

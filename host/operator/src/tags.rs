@@ -2,14 +2,17 @@
 
 mod version;
 
+use crate::described::Reader;
+use crate::gc::summary::size;
 use crate::ls::{OPTIONS, PARALLEL};
 use crate::place::Location;
-use crate::print::{Column, Format, Table, json};
+use crate::print::{Column, Format, Table, json, time, unknown};
 use crate::problem::Problem;
 use crate::registry::{Access, Opener, Registry};
 use crate::runtime;
 use crate::streams::Streams;
 use crate::terminal::harmless;
+use crate::views::{self, TagView, literal};
 use crate::{pull, push};
 use clap::ValueEnum;
 use futures::StreamExt as _;
@@ -18,19 +21,24 @@ use glob::Pattern;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use roadstead_oci::{Digest, Reference, RepositoryName, Tag};
 use serde::Serialize;
+use std::collections::HashMap;
 use tokio::runtime::Builder;
 
 const HELP: &str = "\
 Examples:
   roadstead tags localhost:5000/team/app
   roadstead tags --sort version registry.example/team/app 'v1.*'
-  roadstead tags --digests registry.example/team/app
+  roadstead tags --long registry.example/team/app
+  roadstead tags --sort pushed -r registry.example/team/app | head -n 1     the tag that was pushed last
   roadstead tags --sort version registry.example/team/app 'v[0-9]*' | tail -n 1     the newest version
   roadstead tags -o json --directory /var/lib/registry team/app
 
 Sorted by version, numbers count as numbers: 1.9 comes before 1.10, and 2.0-rc1 before 2.0. Names
-such as latest come after all versions; a pattern leaves them out. With --digests, there is a request for each tag. The size is that of the manifest: `roadstead inspect`
-has those of the layers.
+such as latest come after all versions; a pattern leaves them out.
+
+With --digests, there is a request for each tag, and the size is that of the manifest. With --long, it is
+that of all that the tag leads to: Roadstead says it for many tags in one answer, and when each was pushed.
+Of other registries, all manifests and configurations are read, and --sort pushed is not possible.
 
 Exit status: 0 done, 1 the registry did not say, 2 usage, 3 there is no such repository.";
 
@@ -44,15 +52,18 @@ pub struct Args {
     /// Only tags that match, such as 'v1.*'
     #[arg(value_name = "PATTERN")]
     patterns: Vec<String>,
-    /// Sort by name, or by version
+    /// Sort by name, by version, by the time of the last push, or by size
     #[arg(long, value_enum, value_name = "ORDER", default_value_t = Order::Name)]
     sort: Order,
     /// The last ones first
     #[arg(long, short = 'r')]
     reverse: bool,
     /// Add the digest, media type and size of the manifests that they lead to
-    #[arg(long)]
+    #[arg(long, conflicts_with = "long")]
     digests: bool,
+    /// Add the size of all that they lead to, when they were pushed, platforms and digest
+    #[arg(long, short = 'l')]
+    long: bool,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -64,10 +75,12 @@ pub struct Args {
 enum Order {
     Name,
     Version,
+    Pushed,
+    Size,
 }
 
 /// A tag, as it is printed.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, Debug, Default)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
     name: String,
@@ -78,6 +91,41 @@ struct Listed {
     /// Of the manifest, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
+    /// Of all that it leads to, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pushed: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pulled: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    platforms: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    immutable: bool,
+}
+
+impl Listed {
+    fn named(name: String) -> Self {
+        Self { name, ..Self::default() }
+    }
+}
+
+impl From<TagView> for Listed {
+    fn from(view: TagView) -> Self {
+        let TagView { name, digest, media_type, pushed, pulled, size, platforms, immutable } = view;
+        let total_size = size;
+        Self {
+            name,
+            digest,
+            media_type,
+            size: None,
+            total_size,
+            pushed,
+            pulled,
+            platforms,
+            immutable,
+        }
+    }
 }
 
 /// All that is printed.
@@ -123,24 +171,68 @@ async fn read(
         patterns.is_empty() || patterns.iter().any(|it| it.matches_with(name, OPTIONS))
     };
     names.retain(is_meant);
-    match args.sort {
-        Order::Name => names.sort_unstable(),
-        Order::Version => names.sort_by(|a, b| version::compare(a, b)),
-    }
+    names.sort_unstable();
     names.dedup();
-    if args.reverse {
-        names.reverse();
+    if args.sort == Order::Version {
+        names.sort_by(|a, b| version::compare(a, b));
     }
-    let one = async |name: String| match Tag::parse(&name) {
-        Ok(tag) if args.digests => target(registry, repository, name, tag).await,
-        _ => Ok(Listed { name, digest: None, media_type: None, size: None }),
+    let needs_views = args.long || matches!(args.sort, Order::Pushed | Order::Size);
+    let text = if let [pattern] = patterns { literal(pattern.as_str()) } else { "" };
+    let views = if needs_views { views::tags(registry, repository, text).await } else { None };
+    if views.is_none() && args.sort == Order::Pushed {
+        return Err("this registry does not say when tags were pushed".to_owned().into());
+    }
+    let views = views.unwrap_or_default().into_iter();
+    let views: HashMap<String, TagView> = views.map(|view| (view.name.clone(), view)).collect();
+    let one = async |name: String| match (views.get(&name), Tag::parse(&name)) {
+        (Some(view), _) => Ok(Listed::from(view.clone())),
+        (None, Ok(tag)) if needs_views => described(registry, repository, name, tag).await,
+        (None, Ok(tag)) if args.digests => target(registry, repository, name, tag).await,
+        _ => Ok(Listed::named(name)),
     };
     let mut answers = stream::iter(names).map(one).buffered(PARALLEL);
     let mut tags = Vec::new();
     while let Some(tag) = answers.next().await {
         tags.push(tag?);
     }
+    sort(&mut tags, args);
     Ok(tags)
+}
+
+/// Sorts by what was not known before; what is not known still comes last.
+fn sort(tags: &mut [Listed], args: &Args) {
+    match args.sort {
+        Order::Name | Order::Version => {}
+        Order::Pushed => tags.sort_by(|a, b| a.pushed.cmp(&b.pushed)),
+        Order::Size => tags.sort_by_key(|tag| tag.total_size),
+    }
+    if args.reverse {
+        tags.reverse();
+    }
+    let is_known = |tag: &Listed| match args.sort {
+        Order::Name | Order::Version => true,
+        Order::Pushed => tag.pushed.is_some(),
+        Order::Size => tag.total_size.is_some(),
+    };
+    // Stable.
+    tags.sort_by_key(|tag| !is_known(tag));
+}
+
+/// What a tag leads to, by the manifests and configurations themselves.
+async fn described(
+    registry: &impl Registry,
+    repository: &RepositoryName,
+    name: String,
+    tag: Tag,
+) -> Result<Listed, Problem> {
+    let Some(found) = pull::manifest(registry, repository, &Reference::Tag(tag)).await? else {
+        // It was deleted after the list had been made.
+        return Ok(Listed::named(name));
+    };
+    let image = Reader::new(registry, repository).describe(&found).await;
+    let (total_size, platforms) = (image.total_size(), image.platforms());
+    let (digest, media_type) = (Some(image.digest), image.media_type);
+    Ok(Listed { digest, media_type, total_size, platforms, ..Listed::named(name) })
 }
 
 /// What a tag leads to: by the head of its manifest, or by all of it where that says no digest.
@@ -153,21 +245,21 @@ async fn target(
     let path = format!("/v2/{repository}/manifests/{tag}");
     let Some(head) = push::head(registry, &path).await? else {
         // It was deleted after the list had been made.
-        return Ok(Listed { name, digest: None, media_type: None, size: None });
+        return Ok(Listed::named(name));
     };
     let digest = head.header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
     let size = head.header(CONTENT_LENGTH).and_then(|text| text.parse().ok());
     let kind = head.header(CONTENT_TYPE).map(str::to_owned);
     if let (Some(digest), Some(size)) = (digest, size) {
-        let digest = Some(digest.to_string());
-        return Ok(Listed { name, digest, media_type: kind, size: Some(size) });
+        let (digest, size) = (Some(digest.to_string()), Some(size));
+        return Ok(Listed { digest, media_type: kind, size, ..Listed::named(name) });
     }
     let found = pull::manifest(registry, repository, &Reference::Tag(tag)).await?;
     Ok(Listed {
-        name,
         digest: found.as_ref().map(|it| it.digest.to_string()),
         media_type: found.as_ref().and_then(|it| Some(it.media_type.as_ref()?.to_string())),
         size: found.map(|it| it.bytes.len() as u64),
+        ..Listed::named(name)
     })
 }
 
@@ -175,16 +267,34 @@ fn print(args: &Args, tags: &Tags<'_>, streams: &mut Streams<'_>) -> Result<(), 
     if args.format.is_json() {
         return Ok(streams.print([json(tags)?])?);
     }
-    if !args.digests {
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(unknown);
+    let table = if args.long {
+        let columns = ["tag", "pushed", "platforms", "digest"].map(Column::Left);
+        let mut table =
+            Table::new(&[columns[0], Column::Right("size"), columns[1], columns[2], columns[3]]);
+        for tag in &tags.tags {
+            let size = tag.total_size.map_or_else(unknown, size);
+            let platforms = Some(tag.platforms.join(" ")).filter(|all| !all.is_empty());
+            table.row(&[
+                &tag.name,
+                &size,
+                &time(tag.pushed.as_deref()),
+                &text(&platforms),
+                &text(&tag.digest),
+            ]);
+        }
+        table
+    } else if args.digests {
+        let columns = ["tag", "digest", "media type"].map(Column::Left);
+        let mut table = Table::new(&[columns[0], columns[1], Column::Right("size"), columns[2]]);
+        for Listed { name, digest, media_type, size, .. } in &tags.tags {
+            let size = size.map_or_else(unknown, |size| size.to_string());
+            table.row(&[name, &text(digest), &size, &text(media_type)]);
+        }
+        table
+    } else {
         // One a line, for other programs.
         return Ok(streams.print(tags.tags.iter().map(|tag| harmless(&tag.name)))?);
-    }
-    let columns = ["tag", "digest", "media type"].map(Column::Left);
-    let mut table = Table::new(&[columns[0], columns[1], Column::Right("size"), columns[2]]);
-    for Listed { name, digest, media_type, size } in &tags.tags {
-        let size = size.map_or_else(|| "-".to_owned(), |size| size.to_string());
-        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        table.row(&[name, &text(digest), &size, &text(media_type)]);
-    }
+    };
     Ok(streams.print(table.lines(streams.screen))?)
 }

@@ -63,9 +63,12 @@ fn an_index_with_all_that_it_lists() {
     assert_eq!(found["manifests"][1]["platform"], "linux/arm64");
     assert_eq!(found["referrers"][0]["digest"], json!(digest(&signature)));
     assert_eq!(found["referrers"][0]["artifactType"], "application/x.signature");
+    assert_eq!((&found["tags"], &found["immutable"]), (&json!(["v1"]), &Value::Null));
+    assert!(found["pushed"].as_str().unwrap().starts_with("20"));
     let text = succeed(&["inspect", "--directory", data.text(), "team/app:v1"]);
     for line in [
         "team/app:v1",
+        "  tags         v1",
         "  annotations",
         "    k: v",
         "  manifests    2",

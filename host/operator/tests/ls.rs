@@ -4,6 +4,7 @@ use crate::images::{Data, INDEX, json_of, run, succeed};
 use crate::plain::{Page, Plain};
 use crate::served::Served;
 use serde_json::json;
+use std::fs;
 
 /// A directory with repositories.
 fn data() -> Data {
@@ -42,6 +43,69 @@ fn repositories_are_listed_and_filtered() {
         json_of(&["ls", data.text(), "teams"]),
         json!({"repositories": [{"name": "teams"}]})
     );
+}
+
+#[test]
+fn repositories_with_what_they_hold() {
+    let data = Data::new();
+    let text = data.image("team/app", Some("v1"), &json!({ "os": "linux" }), &["layer"]);
+    let size = text.len() + "layer".len() + json!({ "os": "linux" }).to_string().len();
+    // More than are in one answer.
+    for number in 0..101 {
+        let place = format!("docker/registry/v2/repositories/other/{number:03}/_manifests");
+        fs::create_dir_all(data.path().join(place)).unwrap();
+    }
+    let served = Served::start(data.path());
+    for target in [data.text(), &served.url()] {
+        let listed = json_of(&["ls", "-l", target]);
+        let listed = listed["repositories"].as_array().unwrap();
+        assert_eq!(listed.len(), 102);
+        assert_eq!(listed[0], json!({ "name": "other/000", "tags": 0, "size": 0 }));
+        assert_eq!(
+            (&listed[101]["name"], &listed[101]["tags"], &listed[101]["size"]),
+            (&json!("team/app"), &json!(1), &json!(size))
+        );
+        assert!(listed[101]["pushed"].as_str().unwrap().starts_with("20"));
+        let table = succeed(&["ls", "--long", target, "team/*"]);
+        assert!(table.starts_with("repository  tags"), "{table}");
+        assert_eq!(table.lines().count(), 2);
+        assert!(table.lines().nth(1).unwrap().contains(&format!("{size} bytes  20")), "{table}");
+    }
+    // Two pages, and one of the names that have `team/` in them.
+    assert_eq!(served.seen("GET /v2/_roadstead/repositories"), 3);
+    assert_eq!(served.seen("GET /v2/_catalog") + served.seen("GET /v2/team/app/tags"), 0);
+}
+
+#[test]
+fn another_registry_says_less_of_what_repositories_hold() {
+    let catalog = Page::new(r#"{"repositories":["a"]}"#);
+    let tags = Page::new(r#"{"tags":["v1","v2"]}"#);
+    let own = |body: &str| ("/v2/_roadstead/repositories?n=100&q=", Page::new(body.to_owned()));
+    for first in [
+        ("/v2/_roadstead/other", Page::new("")),
+        ("/v2/_roadstead/repositories?n=100&q=", Page::status(403)),
+        // Of a version that is not known, and no answer of a registry at all.
+        own(r#"{"version":2,"entries":[],"next":null}"#),
+        own("<html>"),
+    ] {
+        let pages = [first, ("/v2/_catalog", catalog.clone()), ("/v2/a/tags/list", tags.clone())];
+        let plain = Plain::start(&pages);
+        assert_eq!(
+            json_of(&["ls", "-l", &plain.at("")]),
+            json!({ "repositories": [{ "name": "a", "tags": 2 }] })
+        );
+        let table = succeed(&["ls", "-l", &plain.at("")]);
+        assert_eq!(table.lines().nth(1), Some("a              2     -  -"));
+    }
+    let first = r#"{"version":1,"entries":[{"name":"a","tags":1,"size":null,"pushed":null,"complete":false}],"next":"a"}"#;
+    let plain = Plain::start(&[own(first)]);
+    let (status, _, problem) = run(&["ls", "-l", &plain.at("")]);
+    assert_eq!((status, problem.contains("does not answer GET")), (1, true), "{problem}");
+    let whole = first.replace(r#""next":"a""#, r#""next":null"#);
+    let plain = Plain::start(&[own(&whole)]);
+    let table = succeed(&["ls", "-l", &plain.at("")]);
+    assert_eq!(table.lines().nth(1), Some("a            >=1     -  -"));
+    assert_eq!(json_of(&["ls", "-l", &plain.at("")])["repositories"][0]["incomplete"], true);
 }
 
 #[test]

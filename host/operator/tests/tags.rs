@@ -1,6 +1,6 @@
 //! `roadstead tags`: in a data directory, of this registry and of others.
 
-use crate::images::{Data, IMAGE, INDEX, digest, json_of, run, succeed};
+use crate::images::{Data, IMAGE, INDEX, digest, json_of, of, run, succeed};
 use crate::plain::{Page, Plain};
 use crate::served::Served;
 use roadstead_operator::terminal::Screen;
@@ -61,6 +61,102 @@ fn another_registry_may_say_little_or_wrong_things() {
     let (_, output, _) =
         crate::images::run_on(Screen::Coloured, b"", &["tags", "--digests", &plain.at("/app")]);
     assert!(output.starts_with(b"\x1b[1mtag") && !output.contains(&0x9b));
+}
+
+/// By this registry's answers, and by what any registry says.
+#[test]
+fn tags_with_all_that_they_lead_to() {
+    let config = |architecture: &str| json!({ "os": "linux", "architecture": architecture });
+    let data = Data::new();
+    let small = data.image("app", Some("small"), &config("amd64"), &["s"]);
+    let large = data.image("app", Some("large"), &config("arm64"), &["larger"]);
+    let listed = |text: &str, architecture: &str| {
+        let mut listed = of(IMAGE, text);
+        listed["platform"] = config(architecture);
+        listed
+    };
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX,
+        "manifests": [listed(&small, "amd64"), listed(&large, "arm64"), listed(&small, "amd64")] });
+    let index = data.manifest("app", Some("all"), &index);
+    let of_image = |text: &str, architecture: &str, layer: &str| {
+        text.len() + config(architecture).to_string().len() + layer.len()
+    };
+    let sizes = [of_image(&small, "amd64", "s"), of_image(&large, "arm64", "larger")];
+    let served = Served::start(data.path());
+    let digests = [("small", &small), ("large", &large), ("all", &index)];
+    let mut pages =
+        vec![("/v2/app/tags/list".to_owned(), Page::new(r#"{"tags":["all","large","small"]}"#))];
+    for (tag, text) in digests {
+        for reference in [tag, &digest(text)] {
+            let kind = if tag == "all" { INDEX } else { IMAGE };
+            let page = Page::new(text.as_str()).with("Content-Type", kind);
+            pages.push((format!("/v2/app/manifests/{reference}"), page));
+        }
+    }
+    for architecture in ["amd64", "arm64"] {
+        let text = config(architecture).to_string();
+        pages.push((format!("/v2/app/blobs/{}", digest(&text)), Page::new(text)));
+    }
+    let pages: Vec<_> = pages.iter().map(|(path, page)| (path.as_str(), page.clone())).collect();
+    let plain = Plain::start(&pages);
+    let url = format!("{}/app", served.url());
+    for (at, knows) in [
+        (&["--directory", data.text(), "app"][..], true),
+        (&[&url], true),
+        (&[&plain.at("/app")], false),
+    ] {
+        let found = json_of(&[&["tags", "-l", "--sort", "size"], at].concat());
+        let found = found["tags"].as_array().unwrap();
+        let names: Vec<_> = found.iter().map(|tag| tag["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["small", "large", "all"]);
+        assert_eq!(found[0]["totalSize"], json!(sizes[0]));
+        assert_eq!(found[1]["totalSize"], json!(sizes[1]));
+        assert_eq!(found[2]["totalSize"], json!(index.len() + sizes[0] + sizes[1]));
+        assert_eq!(found[1]["platforms"], json!(["linux/arm64"]));
+        assert_eq!(found[2]["platforms"], json!(["linux/amd64", "linux/arm64"]));
+        assert_eq!(
+            (&found[2]["digest"], &found[2]["mediaType"]),
+            (&json!(digest(&index)), &json!(INDEX))
+        );
+        assert_eq!(found[0]["pushed"].is_string(), knows);
+        let largest = succeed(&[&["tags", "--sort", "size", "-r"], at, &["*al*"]].concat());
+        assert_eq!(largest, "all\nsmall\n");
+        let table = succeed(&[&["tags", "-l"], at, &["large"]].concat());
+        assert!(table.starts_with("tag  ") && table.contains("  size  pushed  "), "{table}");
+        let platforms = format!("linux/arm64  {}", digest(&large));
+        assert!(table.lines().nth(1).unwrap().ends_with(&platforms), "{table}");
+    }
+    let newest = succeed(&["tags", "--sort", "pushed", &url]);
+    assert_eq!(newest.lines().count(), 3);
+    assert_eq!(served.seen("GET /v2/app/manifests") + served.seen("HEAD"), 0);
+    let (status, _, problem) = run(&["tags", "--sort", "pushed", &plain.at("/app")]);
+    assert_eq!((status, problem.contains("when tags were pushed")), (1, true), "{problem}");
+}
+
+/// What is not known comes last, in either order.
+#[test]
+fn tags_of_which_less_is_known() {
+    let tag = |name: &str, pushed: &str, size: &str| {
+        format!(
+            r#"{{"name":"{name}","digest":null,"media_type":null,"pushed":{pushed},"pulled":null,"size":{size}}}"#
+        )
+    };
+    let [a, b, c] = [
+        tag("a", "null", "null"),
+        tag("b", r#""2026-01-02T03:04:05Z""#, "7"),
+        tag("c", r#""2026-01-01T03:04:05Z""#, "9"),
+    ];
+    let view = format!(r#"{{"version":1,"matching":3,"tags":[{a},{b},{c}]}}"#);
+    let plain = Plain::start(&[
+        ("/v2/app/tags/list", Page::new(r#"{"tags":["a","b","c"]}"#)),
+        ("/v2/app/_roadstead/tags?n=100&offset=0&q=", Page::new(view)),
+    ]);
+    let tags = |arguments: &[&str]| succeed(&[&["tags"], arguments, &[&plain.at("/app")]].concat());
+    assert_eq!(tags(&["--sort", "pushed"]), "c\nb\na\n");
+    assert_eq!(tags(&["--sort", "pushed", "-r"]), "b\nc\na\n");
+    assert_eq!(tags(&["--sort", "size"]), "b\nc\na\n");
+    assert_eq!(tags(&["--sort", "size", "-r"]), "c\nb\na\n");
+    assert_eq!(plain.seen("GET /v2/app/manifests").len(), 0);
 }
 
 /// The example of the help.

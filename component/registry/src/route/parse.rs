@@ -432,10 +432,9 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// The text that names are searched for.
+    /// The text that names are searched for: all have an empty one.
     fn search(self) -> Option<String> {
-        let text = self.get("q").filter(|text| !text.is_empty())?;
-        Some(shorten(text, SEARCH_LIMIT + 1).to_lowercase())
+        Some(shorten(self.get("q")?, SEARCH_LIMIT + 1).to_lowercase())
     }
 
     /// The entries of a page: at least one, so that pages get on.

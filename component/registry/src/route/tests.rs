@@ -214,7 +214,8 @@ fn parameters_of_lists() {
     assert_eq!(request.search.as_deref(), Some("\u{fc}a"));
     let request = tags("?sort=size&order=desc&offset=7&q=");
     assert_eq!((request.sort, request.descending, request.offset), (TagOrder::Size, true, 7));
-    assert_eq!(request.search, None);
+    assert_eq!(request.search.as_deref(), Some(""), "all names have it");
+    assert_eq!((repositories("").search, tags("").search), (None, None));
     let long = "%C3%BC".repeat(5_000);
     assert_eq!(tags(&format!("?q={long}")).search.unwrap().len(), 256, "longer than any name");
 }

@@ -181,7 +181,9 @@ impl<S: Storage> Store<S> {
             summary.platforms = match (look.shown.kind(), &look.shown.config) {
                 (Kind::Index, _) => {
                     let children = look.shown.manifests.kept.iter();
-                    children.filter_map(super::Part::platform).collect()
+                    let mut seen = BTreeSet::new();
+                    let all = children.filter_map(super::Part::platform);
+                    all.filter(|platform| seen.insert(platform.clone())).collect()
                 }
                 (Kind::Image, Some(config)) => {
                     let config = self.read_config(name, config, LISTED_CONFIG, budget).await?;

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::RootCertStore;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -41,6 +42,9 @@ const IDLE_TIME: Duration = Duration::from_secs(15);
 pub(super) struct Pool {
     client: legacy::Client<Connector, Outgoing>,
     connector: Connector,
+    /// Whether there was any response. A registry that has not answered yet may not exist: it is
+    /// not asked again.
+    has_answered: AtomicBool,
 }
 
 impl Pool {
@@ -53,7 +57,7 @@ impl Pool {
             .http1_max_buf_size(BUFFER)
             .http1_max_headers(MAX_HEADERS)
             .build(connector.clone());
-        Self { client, connector }
+        Self { client, connector, has_answered: AtomicBool::new(false) }
     }
 
     /// Whether a connection can be made.
@@ -90,22 +94,23 @@ impl Pool {
                 response = &mut response => break response,
                 () = sleep_until(due) => {
                     if progress.last() + limit <= Instant::now() {
-                        return Err(lost(no_answer(limit)));
+                        let passes = self.has_answered.load(Relaxed);
+                        return Err(Unanswered { problem: no_answer(limit), passes });
                     }
                 }
             }
         };
         let response = response.map_err(|error| match std::error::Error::source(&error) {
             // That it is the connection is said by its own words.
-            Some(cause) if error.is_connect() => lost(cause.to_string()),
-            _ => lost(reason(&error)),
+            Some(cause) if error.is_connect() => {
+                let passes = self.has_answered.load(Relaxed);
+                Unanswered { problem: cause.to_string(), passes }
+            }
+            _ => Unanswered { problem: reason(&error), passes: true },
         })?;
+        self.has_answered.store(true, Relaxed);
         Ok(response.map(|body| Timed { body, limit, sleep: None }.boxed_unsync()))
     }
-}
-
-fn lost(problem: String) -> Unanswered {
-    Unanswered { problem, passes: true }
 }
 
 fn no_answer(limit: Duration) -> String {
@@ -255,5 +260,42 @@ impl Write for Tunnel {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pool;
+    use crate::registry::Content;
+    use bytes::Bytes;
+    use http::Request;
+    use rustls::RootCertStore;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    /// Whoever mistypes a host does not wait; a registry that is restarted is waited for.
+    #[tokio::test]
+    async fn a_registry_that_never_answered_is_not_asked_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("http://{}/v2/", listener.local_addr().unwrap());
+        let pool = Pool::new(RootCertStore::empty(), Duration::from_mins(1));
+        let send = async || {
+            let body = Content::from(Bytes::new()).body();
+            pool.send(Request::get(&uri).body(body).unwrap()).await.map(drop)
+        };
+        let nowhere = Pool::new(RootCertStore::empty(), Duration::from_mins(1));
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer).unwrap();
+        });
+        send().await.unwrap();
+        server.join().unwrap();
+        assert!(send().await.unwrap_err().passes, "it may be restarted");
+        let body = Content::from(Bytes::new()).body();
+        let refused = nowhere.send(Request::get(&uri).body(body).unwrap()).await;
+        assert!(!refused.map(drop).unwrap_err().passes);
     }
 }

@@ -3,7 +3,7 @@
 use super::Inspected;
 use crate::described::{Config, Described, Layer};
 use crate::gc::summary::size;
-use crate::print::shown;
+use crate::print::{shown, time};
 use crate::terminal::{HEADING, REMOVED, Screen};
 use roadstead_oci::Descriptor;
 use std::collections::BTreeMap;
@@ -24,6 +24,10 @@ struct Tree {
 pub(super) fn lines(inspected: &Inspected<'_>, screen: Screen) -> Vec<String> {
     let mut tree = Tree { lines: Vec::new(), screen };
     tree.heading(0, inspected.reference);
+    let stored = &inspected.stored;
+    tree.property(1, "pushed", stored.pushed.as_ref().map(|at| time(Some(at))).as_deref());
+    tree.property(1, "tags", Some(&*stored.tags.join(", ")).filter(|tags| !tags.is_empty()));
+    tree.property(1, "immutable", stored.immutable.then_some("by a rule"));
     tree.manifest(1, &inspected.image);
     if let Some(referrers) = inspected.referrers.as_ref().filter(|all| !all.is_empty()) {
         tree.referrers(1, referrers);

@@ -87,6 +87,10 @@ pub(super) fn levels_of_repositories() -> Table {
             // The config is in both.
             format!(r#""shared":{}"#, CONFIG.len()),
         ),
+        get(format!("{PATH}?q=&n=2"))
+            .says(r#""total":3,"entries":[{"kind":"repository","name":"team","#)
+            .says(r#""name":"team-x/app""#)
+            .says(r#""next":"team-x/app""#),
         get(format!("{PATH}?q=%3Cb%3E")).says(r#""total":0,"entries":[]"#),
         get(format!("{PATH}?n=1")).says(r#""total":3"#).says(r#""next":"team","#),
         get(format!("{PATH}?n=1&last=team"))
