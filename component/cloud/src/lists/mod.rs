@@ -2,6 +2,7 @@
 
 mod children;
 mod collections;
+mod flat;
 mod page;
 mod repositories;
 
@@ -14,7 +15,7 @@ use roadstead_storage::{NameList, NamesQuery, Page};
 /// How many objects are asked for at a time.
 ///
 /// Limit: objects that are looked up at a time; test:
-/// `a_page_of_the_catalog_takes_a_request_for_each_and_few_besides`.
+/// `large_repositories_take_a_request_for_each_and_few_besides`.
 const CONCURRENT_LOOKUPS: usize = 16;
 
 impl Objects {

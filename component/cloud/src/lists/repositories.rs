@@ -1,13 +1,15 @@
 //! Repositories: names of directories at any depth below another, in the order
 //! of names.
 //!
-//! Each directory takes one request, which shows whether it is a repository and
+//! The first ones are those that lists of all keys show ([`super::flat`]), for as long as these
+//! show many. From there on, each directory takes one request, which shows whether it is a repository and
 //! which directories it has. The walk visits two steps for a directory `a`: `a`
 //! itself, and `a/` for what is below it; in the order of these texts, names come
 //! in theirs (`a`, `a-b`, `a/b`). Directories that come next are listed at the
 //! same time; the walk ends when the page is full.
 
 use super::CONCURRENT_LOOKUPS;
+use super::flat::Known;
 use super::page::{KeyPage, ListQuery, late_names, start_of};
 use crate::error::Error;
 use crate::objects::Objects;
@@ -20,7 +22,7 @@ use std::collections::BTreeMap;
 const LAST: &str = "\u{7f}";
 
 /// What the names of the registry's own directories begin with.
-const RESERVED: &str = "_";
+pub(super) const RESERVED: &str = "_";
 
 /// The most directories whose lists are held at a time.
 ///
@@ -31,6 +33,25 @@ const HELD_LISTS: usize = 64;
 impl Objects {
     /// A page of repositories.
     pub(super) async fn repositories(
+        &self,
+        holding: Holding,
+        query: &NamesQuery,
+    ) -> Result<Page, Error> {
+        let Known { names, until } = self.first_repositories(holding, query).await?;
+        let more = names.len() > query.limit;
+        let names: Vec<String> = names.into_iter().take(query.limit).collect();
+        let mut page = Page { names, more, ..Page::default() };
+        if let Some(until) = until.filter(|_| !more) {
+            let (limit, after) = (query.limit - page.names.len(), Some(until));
+            let query = NamesQuery { limit, after, ..query.clone() };
+            let rest = self.repositories_by_directory(holding, &query).await?;
+            page.names.extend(rest.names);
+            page.more = rest.more;
+        }
+        Ok(page)
+    }
+
+    async fn repositories_by_directory(
         &self,
         holding: Holding,
         query: &NamesQuery,

@@ -107,11 +107,15 @@ async fn repositories_come_in_their_order_however_they_are_listed() {
     let all = texts(&["a", "a-b", "a.b", "a0", "b"], "/");
     let names: BTreeSet<String> =
         all.into_iter().enumerate().filter(|(i, _)| i % 3 != 1).map(|(_, name)| name).collect();
-    for limit in [2, 1000] {
+    // Lists of keys that show few repositories, some that show many, and one that shows all.
+    for limit in [2, 40, 1000] {
         let bucket = MemoryBucket::default().with_page(limit);
         let keys = names
             .iter()
             .flat_map(|name| [format!("{name}/_manifests/x"), format!("{name}/_layers/y")]);
+        // And what is no repository.
+        let others = ["A/x", "_a/_manifests/x", "a-b/_layers/x/_manifests/y", "b/-/_manifests/x"];
+        let keys = keys.chain(others.map(str::to_owned));
         fill(&bucket, keys).await;
         check(&bucket, &NameList::Repositories(Holding::Manifests), &names).await;
     }
@@ -150,16 +154,37 @@ async fn a_page_of_many_tags_takes_few_requests() {
     }
 }
 
+/// How many requests a page of the catalog takes.
+async fn requests_of_a_page(bucket: &MemoryBucket, after: Option<&str>, first: &str) -> usize {
+    bucket.requests();
+    let list = NameList::Repositories(Holding::Manifests);
+    let page = page(bucket, &list, after, 50).await;
+    assert_eq!((page.names.len(), page.more, page.names[0].as_str()), (50, true, first));
+    bucket.requests().len()
+}
+
 #[tokio::test]
-async fn a_page_of_the_catalog_takes_a_request_for_each_and_few_besides() {
+async fn a_page_of_the_catalog_takes_few_requests() {
     let bucket = MemoryBucket::default();
-    fill(&bucket, (0..2500).map(|i| format!("team/app-{i:04}/_manifests/x"))).await;
+    let keys = (0..2500).flat_map(|i| {
+        ["_layers/x", "_layers/y", "_manifests/x", "_manifests/y"]
+            .map(|key| format!("team/app-{i:04}/{key}"))
+    });
+    fill(&bucket, keys).await;
     for (after, first) in [(None, "team/app-0000"), (Some("team/app-1999"), "team/app-2000")] {
-        bucket.requests();
-        let list = NameList::Repositories(Holding::Manifests);
-        let page = page(&bucket, &list, after, 50).await;
-        assert_eq!((page.names.len(), page.more, page.names[0].as_str()), (50, true, first));
-        let requests = bucket.requests().len();
-        assert!(requests <= 50 + 20, "{requests}");
+        let requests = requests_of_a_page(&bucket, after, first).await;
+        assert!(requests <= 3, "{requests}");
+    }
+}
+
+#[tokio::test]
+async fn large_repositories_take_a_request_for_each_and_few_besides() {
+    let bucket = MemoryBucket::default().with_page(10);
+    let keys =
+        (0..250).flat_map(|i| (0..10).map(move |x| format!("team/app-{i:03}/_manifests/{x}")));
+    fill(&bucket, keys).await;
+    for (after, first) in [(None, "team/app-000"), (Some("team/app-149"), "team/app-150")] {
+        let requests = requests_of_a_page(&bucket, after, first).await;
+        assert!(requests <= 50 + 30, "{requests}");
     }
 }
