@@ -118,26 +118,19 @@ impl Described {
         kind.is_some_and(|kind| kind.is_index())
     }
 
-    /// The bytes of all that it leads to, with itself, each manifest of an index once; none, if a
-    /// part of it is not known.
+    /// The bytes of all that it leads to, with itself: of an image each blob once, of an index each
+    /// manifest once; none, if a part of it is not known.
     pub(crate) fn total_size(&self) -> Option<u64> {
-        let mut counted = HashSet::new();
-        self.sum(&mut counted)
-    }
-
-    fn sum<'a>(&'a self, counted: &mut HashSet<&'a str>) -> Option<u64> {
         if self.problem.is_some() {
             return None;
         }
-        let config = self.config.as_ref().map_or(Some(0), |config| config.size);
-        let own = self.size?.checked_add(config?)?.checked_add(self.layers_size.unwrap_or(0))?;
-        self.manifests.iter().try_fold(own, |sum, child| {
-            if counted.insert(&child.digest) {
-                sum.checked_add(child.sum(counted)?)
-            } else {
-                Some(sum)
-            }
-        })
+        let layers = self.layers.iter().map(|layer| (&layer.digest, layer.size));
+        let config = self.config.iter().map(|config| (&config.digest, config.size));
+        let blobs: BTreeMap<_, _> = layers.chain(config).collect();
+        let own = blobs.into_values().try_fold(self.size?, |sum, size| sum.checked_add(size?))?;
+        let children: BTreeMap<_, _> =
+            self.manifests.iter().map(|child| (&child.digest, child)).collect();
+        children.into_values().try_fold(own, |sum, child| sum.checked_add(child.total_size()?))
     }
 
     /// Those of an index, each once, or that of an image.

@@ -62,12 +62,16 @@ struct Inspected<'a> {
 
 /// What only this registry says of a manifest.
 #[derive(Serialize, Debug, Default)]
+#[serde(rename_all = "camelCase")]
 struct Stored {
     #[serde(skip_serializing_if = "Option::is_none")]
     pushed: Option<String>,
-    /// Those that lead to it, of very many some.
+    /// Those that lead to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
+    /// Whether there may be more of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tags_incomplete: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     immutable: bool,
 }
@@ -124,11 +128,19 @@ async fn read(
             None
         }
     };
-    let view = views::image(registry, &image.name, image.reference.as_ref()).await;
-    let stored = view.map_or_else(Stored::default, |view| Stored {
-        pushed: view.pushed,
-        tags: view.tags,
-        immutable: view.immutable,
-    });
+    let stored = match views::image(registry, &image.name, image.reference.as_ref()).await {
+        // Unless the tag was moved meanwhile.
+        Ok(Some(view)) if view.digest == described.digest => Stored {
+            pushed: view.pushed,
+            tags: view.tags,
+            tags_incomplete: !view.tags_complete,
+            immutable: view.immutable,
+        },
+        Ok(_) => Stored::default(),
+        Err(problem) => {
+            described.mind(format!("its tags: {problem}"));
+            Stored::default()
+        }
+    };
     Ok((described, stored, referrers))
 }

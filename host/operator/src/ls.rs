@@ -44,7 +44,7 @@ part of a name and ** does not; quote it for the shell.
 
 The list is that of GET /v2/_catalog: with a login, of the repositories that the user may see. Public
 registries such as Docker Hub have none. With --long, Roadstead says in a few answers what repositories
-hold; other registries are asked for the tags of each, and do not say the rest.
+hold; other registries are asked for the tags of each, and say neither size nor last push.
 
 Exit status: 0 done, 1 the registry did not say, 2 usage.";
 
@@ -136,7 +136,7 @@ struct Repository {
 
 impl From<RepositoryView> for Repository {
     fn from(view: RepositoryView) -> Self {
-        let RepositoryView { name, tags, size, pushed, complete } = view;
+        let RepositoryView { name, tags, size, pushed, complete, .. } = view;
         Self { name, tags, size, pushed, incomplete: !complete }
     }
 }
@@ -212,7 +212,7 @@ fn table(repositories: &[Repository], detail: Detail) -> Table {
     let mut table = Table::new(&columns);
     for it in repositories {
         let tags = it.tags.map_or_else(unknown, |tags| tags.to_string());
-        let tags = if it.incomplete && it.tags.is_some() { format!(">={tags}") } else { tags };
+        let tags = if it.incomplete && it.size.is_some() { format!(">={tags}") } else { tags };
         let size = it.size.map_or_else(unknown, size);
         let pushed = time(it.pushed.as_deref());
         let cells = [&it.name, &tags, &size, &pushed].map(String::as_str);
@@ -231,6 +231,8 @@ async fn read(
         let text = if let [filter] = filters { filter.literal() } else { "" };
         if let Some(mut views) = views::repositories(registry, text).await? {
             views.retain(|view| is_meant(&view.name));
+            views.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            views.dedup_by(|a, b| a.name == b.name);
             return Ok(views.into_iter().map(Repository::from).collect());
         }
     }

@@ -76,8 +76,8 @@ pub(crate) fn unknown() -> String {
 /// A time of RFC 3339 in UTC for a table: without fractions of a second.
 pub(crate) fn time(text: Option<&str>) -> String {
     text.map_or_else(unknown, |text| match text.split_once('.') {
-        Some((seconds, _)) => format!("{seconds}Z"),
-        None => text.to_owned(),
+        Some((seconds, fraction)) if fraction.ends_with('Z') => format!("{seconds}Z"),
+        _ => text.to_owned(),
     })
 }
 
@@ -167,6 +167,7 @@ mod tests {
     fn times_are_short() {
         assert_eq!(time(Some("2026-01-02T03:04:05.123456789Z")), "2026-01-02T03:04:05Z");
         assert_eq!(time(Some("2026-01-02T03:04:05Z")), "2026-01-02T03:04:05Z");
+        assert_eq!(time(Some("2026-01-02T03:04:05.1+02:00")), "2026-01-02T03:04:05.1+02:00");
         assert_eq!(time(None), "-");
     }
 

@@ -50,7 +50,11 @@ pub struct Found {
     pub bytes: Bytes,
 }
 
-async fn get(registry: &impl Registry, path: &str, most: usize) -> Result<Answer, String> {
+pub(crate) async fn get(
+    registry: &impl Registry,
+    path: &str,
+    most: usize,
+) -> Result<Answer, String> {
     let attempt = async || {
         let request = Request::get(path).body(Content::from(Bytes::new()));
         let request = request.map_err(|error| error.to_string())?;

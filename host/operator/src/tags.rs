@@ -36,8 +36,8 @@ Examples:
 Sorted by version, numbers count as numbers: 1.9 comes before 1.10, and 2.0-rc1 before 2.0. Names
 such as latest come after all versions; a pattern leaves them out.
 
-With --digests, there is a request for each tag, and the size is that of the manifest. With --long, it is
-that of all that the tag leads to: Roadstead says it for many tags in one answer, and when each was pushed.
+With --digests, there is a request for each tag, and the size is that of the manifest. With --long, the size
+is that of all that a tag leads to: Roadstead says it for 100 tags in one answer, and when each was pushed.
 Of other registries, all manifests and configurations are read, and --sort pushed is not possible.
 
 Exit status: 0 done, 1 the registry did not say, 2 usage, 3 there is no such repository.";
@@ -148,6 +148,10 @@ fn list(args: &Args, opener: &impl Opener, streams: &mut Streams<'_>) -> Result<
         .iter()
         .map(|text| Pattern::new(text).map_err(|error| format!("{text} is no pattern: {error}")));
     let patterns: Vec<Pattern> = patterns.collect::<Result<_, _>>().map_err(Problem::Usage)?;
+    if args.digests && matches!(args.sort, Order::Pushed | Order::Size) {
+        let problem = "--sort pushed and --sort size go with --long, and not with --digests";
+        return Err(Problem::Usage(problem.to_owned()));
+    }
     let user = args.location.user(&named, streams.input)?;
     let tags = runtime::block_on(Builder::new_multi_thread(), async {
         let registry = args.location.open(&named, Access::Read, user, opener).await?;
@@ -178,7 +182,7 @@ async fn read(
     }
     let needs_views = args.long || matches!(args.sort, Order::Pushed | Order::Size);
     let text = if let [pattern] = patterns { literal(pattern.as_str()) } else { "" };
-    let views = if needs_views { views::tags(registry, repository, text).await } else { None };
+    let views = if needs_views { views::tags(registry, repository, text).await? } else { None };
     if views.is_none() && args.sort == Order::Pushed {
         return Err("this registry does not say when tags were pushed".to_owned().into());
     }
@@ -186,6 +190,8 @@ async fn read(
     let views: HashMap<String, TagView> = views.map(|view| (view.name.clone(), view)).collect();
     let one = async |name: String| match (views.get(&name), Tag::parse(&name)) {
         (Some(view), _) => Ok(Listed::from(view.clone())),
+        // Manifests do not say when they were pushed.
+        _ if args.sort == Order::Pushed => Ok(Listed::named(name)),
         (None, Ok(tag)) if needs_views => described(registry, repository, name, tag).await,
         (None, Ok(tag)) if args.digests => target(registry, repository, name, tag).await,
         _ => Ok(Listed::named(name)),
@@ -195,23 +201,34 @@ async fn read(
     while let Some(tag) = answers.next().await {
         tags.push(tag?);
     }
+    if args.sort == Order::Pushed
+        && let Some(tag) = tags.iter().find(|tag| tag.pushed.is_none())
+    {
+        return Err(format!("the registry does not say when {} was pushed", tag.name).into());
+    }
     sort(&mut tags, args);
+    if needs_views && !args.long {
+        // No more is printed than was asked for.
+        tags = tags.into_iter().map(|tag| Listed::named(tag.name)).collect();
+    }
     Ok(tags)
 }
 
-/// Sorts by what was not known before; what is not known still comes last.
+/// Sorts by what was not known before; what is not known still, comes last.
 fn sort(tags: &mut [Listed], args: &Args) {
     match args.sort {
         Order::Name | Order::Version => {}
-        Order::Pushed => tags.sort_by(|a, b| a.pushed.cmp(&b.pushed)),
+        // Fractions of a second come after the same second without any.
+        Order::Pushed => tags.sort_by_cached_key(|tag| {
+            tag.pushed.as_deref().map(|time| time.trim_end_matches('Z').to_owned())
+        }),
         Order::Size => tags.sort_by_key(|tag| tag.total_size),
     }
     if args.reverse {
         tags.reverse();
     }
     let is_known = |tag: &Listed| match args.sort {
-        Order::Name | Order::Version => true,
-        Order::Pushed => tag.pushed.is_some(),
+        Order::Name | Order::Version | Order::Pushed => true,
         Order::Size => tag.total_size.is_some(),
     };
     // Stable.

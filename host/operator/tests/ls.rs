@@ -97,14 +97,19 @@ fn another_registry_says_less_of_what_repositories_hold() {
         let table = succeed(&["ls", "-l", &plain.at("")]);
         assert_eq!(table.lines().nth(1), Some("a              2     -  -"));
     }
-    let first = r#"{"version":1,"entries":[{"name":"a","tags":1,"size":null,"pushed":null,"complete":false}],"next":"a"}"#;
+    let first = r#"{"version":1,"entries":[{"kind":"repository","name":"a","tags":1,"size":null,"pushed":null,"complete":false}],"next":"a"}"#;
     let plain = Plain::start(&[own(first)]);
     let (status, _, problem) = run(&["ls", "-l", &plain.at("")]);
-    assert_eq!((status, problem.contains("does not answer GET")), (1, true), "{problem}");
+    assert_eq!((status, problem.contains("is no page of the list")), (1, true), "{problem}");
+    // One that never ends.
+    let second = ("/v2/_roadstead/repositories?n=100&q=&last=a", Page::new(first.to_owned()));
+    let plain = Plain::start(&[own(first), second]);
+    assert_eq!(run(&["ls", "-l", &plain.at("")]).0, 1);
+    assert_eq!(plain.seen("GET /v2/_roadstead").len(), 2);
     let whole = first.replace(r#""next":"a""#, r#""next":null"#);
     let plain = Plain::start(&[own(&whole)]);
     let table = succeed(&["ls", "-l", &plain.at("")]);
-    assert_eq!(table.lines().nth(1), Some("a            >=1     -  -"));
+    assert_eq!(table.lines().nth(1), Some("a              1     -  -"));
     assert_eq!(json_of(&["ls", "-l", &plain.at("")])["repositories"][0]["incomplete"], true);
 }
 

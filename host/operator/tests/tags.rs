@@ -151,9 +151,18 @@ fn tags_of_which_less_is_known() {
         ("/v2/app/tags/list", Page::new(r#"{"tags":["a","b","c"]}"#)),
         ("/v2/app/_roadstead/tags?n=100&offset=0&q=", Page::new(view)),
     ]);
-    let tags = |arguments: &[&str]| succeed(&[&["tags"], arguments, &[&plain.at("/app")]].concat());
-    assert_eq!(tags(&["--sort", "pushed"]), "c\nb\na\n");
-    assert_eq!(tags(&["--sort", "pushed", "-r"]), "b\nc\na\n");
+    let tags = |arguments: &[&str]| succeed(&[&["tags", &plain.at("/app")], arguments].concat());
+    assert_eq!(tags(&["--sort", "pushed", "[bc]"]), "c\nb\n");
+    assert_eq!(tags(&["--sort", "pushed", "-r", "[bc]"]), "b\nc\n");
+    for (arguments, expected, said) in [
+        (["--sort", "pushed"].as_slice(), 1, "when a was pushed"),
+        (&["--sort", "size", "--digests"], 2, "--long"),
+    ] {
+        let (status, _, problem) = run(&[&["tags"], arguments, &[&plain.at("/app")]].concat());
+        assert_eq!((status, problem.contains(said)), (expected, true), "{problem}");
+    }
+    let sorted = json_of(&["tags", "--sort", "size", &plain.at("/app"), "[b]"]);
+    assert_eq!(sorted["tags"], json!([{ "name": "b" }]));
     assert_eq!(tags(&["--sort", "size"]), "b\nc\na\n");
     assert_eq!(tags(&["--sort", "size", "-r"]), "c\nb\na\n");
     assert_eq!(plain.seen("GET /v2/app/manifests").len(), 0);

@@ -38,7 +38,9 @@ impl Objects {
         let root = format!("{}/", query.list.directory());
         let after = query.after.as_deref().unwrap_or_default();
         let is_wanted = |name: &str| name > after && RepositoryName::parse(name).is_ok();
-        let mut request = ListQuery { after: start_of(after).to_owned(), ..ListQuery::of(&root) };
+        // Stores may take a directory for all that is in it.
+        let start = start_of(after).trim_end_matches('/').to_owned();
+        let mut request = ListQuery { after: start, ..ListQuery::of(&root) };
         let mut names: BTreeSet<String> = BTreeSet::new();
         let last = loop {
             let keys = self.list(&request).await?;

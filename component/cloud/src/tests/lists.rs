@@ -45,7 +45,7 @@ fn tags() -> NameList {
 /// as they should be.
 async fn check(bucket: &MemoryBucket, list: &NameList, names: &BTreeSet<String>) {
     let between =
-        names.iter().flat_map(|name| [name.clone(), format!("{name}-"), format!("{name}.0")]);
+        names.iter().flat_map(|name| ["", "-", ".0", "/"].map(|end| format!("{name}{end}")));
     for after in between.chain([String::new()]) {
         for limit in [1, 4, 40] {
             let expected: Vec<&String> = names.iter().filter(|&name| *name > after).collect();

@@ -149,6 +149,9 @@ impl<S: Storage> Store<S> {
         let visited =
             self.walk(after.clone(), &budget, ends, &sees, |name| level.take(name)).await?;
         let next = level.next(visited.as_deref());
+        if let Some(visited) = &visited {
+            level.cut(visited);
+        }
         let mut complete = visited.is_none();
         if let Some(after) = after.filter(|after| complete && *after != request.under) {
             // What is before the page counts too.
@@ -266,8 +269,9 @@ impl<S: Storage> Store<S> {
         let mut sum = Held { tags: Some(0), all_blobs: true, complete: true, ..Held::default() };
         // One after the other: each may take what the ones before it have left.
         for name in &group.members {
-            let held = self.measure(name, budget, most).await?;
-            if !held.complete || sum.blobs.len() > most {
+            let left = most.saturating_sub(sum.blobs.len());
+            let held = self.measure(name, budget, left).await?;
+            if !held.complete {
                 return Ok(Held::default());
             }
             sum.add(held);
@@ -286,7 +290,8 @@ impl<S: Storage> Store<S> {
         if !budget.take() {
             return Ok(Held::default());
         }
-        let (tags, pushed, all_tags) = self.count_tags(&name, budget).await?;
+        let counted = super::known(self.count_tags(&name, budget).await)?;
+        let Some((tags, pushed, all_tags)) = counted else { return Ok(Held::default()) };
         let tags = Some(tags);
         let allowed = budget.reserve(SIZE);
         let held = self.held_blobs(&name, allowed, most).await;

@@ -73,7 +73,7 @@ impl<S: Storage> Store<S> {
         } else {
             (HashMap::new(), false)
         };
-        let same = has_digests.then(|| count(&digests));
+        let mut same = has_digests.then(|| count(&digests));
         if let Some(text) = &request.search {
             tags.retain(|tag| tag.name.to_lowercase().contains(text));
         }
@@ -90,6 +90,7 @@ impl<S: Storage> Store<S> {
         if !has_digests {
             let names: Vec<&str> = page.iter().map(|tag| tag.name.as_str()).collect();
             digests.extend(self.digests_of(name, &names).await?);
+            same = same.or_else(|| (page.len() == total).then(|| count(&digests)));
         }
         let all_sized = budget.was_enough() && (has_digests || !by_size);
         // Those of the page are looked at in any case, for their platforms.

@@ -122,6 +122,15 @@ impl<'a> Level<'a> {
         Some(within.unwrap_or(visited).to_owned())
     }
 
+    /// Notes that the last group may have more repositories than were visited.
+    pub(super) fn cut(&mut self, visited: &str) {
+        if let Some(Found::Group(group)) = self.entries.last_mut()
+            && visited.starts_with(&group.name)
+        {
+            group.members.clear();
+        }
+    }
+
     fn is_of(&self, name: &str) -> bool {
         name.starts_with(self.under) && self.search.is_none_or(|text| name.contains(text))
     }
@@ -129,7 +138,7 @@ impl<'a> Level<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, Level, MEMBERS};
+    use super::{Found, Group, Level, MEMBERS};
 
     const NAMES: [&str; 9] =
         ["a", "team", "team-x/a", "team/a", "team/a-b", "team/a/b", "team/a/c/d", "team/b/x", "z"];
@@ -209,6 +218,9 @@ mod tests {
         level.take("team/a");
         level.take("team/b");
         assert_eq!(level.next(Some("team/b")).as_deref(), Some("team/"));
+        level.cut("team/b");
+        let group = Group { name: "team/".to_owned(), repositories: 2, members: Vec::new() };
+        assert_eq!(level.entries, [Found::Group(group)], "it may have others");
         level.take("z");
         assert_eq!(level.next(Some("zz")).as_deref(), Some("zz"));
         assert_eq!((level.total, level.entries.len()), (3, 2));

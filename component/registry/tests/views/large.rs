@@ -121,6 +121,10 @@ async fn tags_in_a_bucket() {
     assert_eq!((&page["total"], &page["complete"]), (&json!(202), &json!(true)));
     assert_eq!(page["tags"][0]["same"], json!(null), "not all were looked at");
     assert!(page["tags"].as_array().unwrap().iter().all(|tag| tag["size"].is_u64()));
+    world.put("b", "one", INDEX, index(&[], 0)).await;
+    world.put("b", "two", INDEX, index(&[], 0)).await;
+    let all = world.get("/v2/b/_roadstead/tags").await;
+    assert_eq!(all["tags"][0]["same"], 1, "all are shown");
     let page = world.get(&format!("{path}?sort=size&offset=200")).await;
     assert_eq!(page["complete"], false);
     assert_eq!(names(&page["tags"]), ["v200", "v201"], "of these the size is not known");

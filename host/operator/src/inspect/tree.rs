@@ -26,7 +26,9 @@ pub(super) fn lines(inspected: &Inspected<'_>, screen: Screen) -> Vec<String> {
     tree.heading(0, inspected.reference);
     let stored = &inspected.stored;
     tree.property(1, "pushed", stored.pushed.as_ref().map(|at| time(Some(at))).as_deref());
-    tree.property(1, "tags", Some(&*stored.tags.join(", ")).filter(|tags| !tags.is_empty()));
+    let mut tags = stored.tags.clone();
+    tags.extend(stored.tags_incomplete.then(|| "perhaps others".to_owned()));
+    tree.property(1, "tags", Some(&*tags.join(", ")).filter(|tags| !tags.is_empty()));
     tree.property(1, "immutable", stored.immutable.then_some("by a rule"));
     tree.manifest(1, &inspected.image);
     if let Some(referrers) = inspected.referrers.as_ref().filter(|all| !all.is_empty()) {

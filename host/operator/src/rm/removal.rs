@@ -4,12 +4,11 @@ use crate::doctor::http::MAX_BODY;
 use crate::image::Image;
 use crate::problem::Problem;
 use crate::registry::{Answer, Registry, json, message};
-use crate::views;
 use ::http::{Method, StatusCode};
 use bytes::Bytes;
 use roadstead_oci::{Reference, RepositoryName};
 use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
@@ -198,15 +197,9 @@ impl<R: Registry> Removal<'_, R> {
     /// How many tags a repository has, and what they lead to.
     async fn content(&self, name: &RepositoryName) -> Result<(usize, BTreeSet<String>), Problem> {
         let tags = self.tags(name).await?;
-        let views = views::tags(self.client, name, "").await.unwrap_or_default().into_iter();
-        let known: HashMap<_, _> = views.filter_map(|tag| Some((tag.name, tag.digest?))).collect();
         let mut digests = BTreeSet::new();
         for tag in &tags {
-            let digest = match known.get(tag) {
-                Some(digest) => Ok(digest.clone()),
-                None => self.digest(name, tag).await,
-            };
-            match digest {
+            match self.digest(name, tag).await {
                 Ok(digest) => drop(digests.insert(digest)),
                 Err(Problem::Missing(_)) => {}
                 Err(problem) => return Err(problem),
@@ -222,10 +215,6 @@ impl<R: Registry> Removal<'_, R> {
         digest: &str,
         but: &str,
     ) -> Result<Vec<String>, Problem> {
-        let view = views::image(self.client, name, digest).await;
-        if let Some(view) = view.filter(|view| view.tags_complete) {
-            return Ok(view.tags.into_iter().filter(|tag| tag != but).collect());
-        }
         let mut found = Vec::new();
         for tag in self.tags(name).await? {
             if tag != but && self.digest(name, &tag).await.is_ok_and(|other| other == digest) {
