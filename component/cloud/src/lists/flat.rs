@@ -55,7 +55,7 @@ impl Objects {
             }
             let Some(token) = keys.token else { return Ok(Known { names, until: None }) };
             // A store may have left out everything of a page.
-            let Some(last) = keys.objects.last() else { break "".to_owned() };
+            let Some(last) = keys.objects.last() else { break String::new() };
             let last = split(&last.name).0;
             let is_enough = names.iter().nth(query.limit).is_some_and(|name| name.as_str() <= last);
             if is_enough || names.len() - before < WORTH {
