@@ -50,7 +50,7 @@ export async function open(browser, options = {}) {
     }).observe({ type: 'layout-shift', buffered: true });
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(60_000);
   const seen = { errors: [], requests: [], bytes: 0 };
   page.on('console', (message) => {
     if (message.type() === 'error') seen.errors.push(message.text());
