@@ -120,6 +120,10 @@ impl GeneratedBucket {
             };
             return Some(Keys { count: self.blobs(), key: Box::new(key) });
         }
+        if directory == REPOSITORIES {
+            let key = |link| self.link(link);
+            return Some(Keys { count: self.blobs(), key: Box::new(key) });
+        }
         let (name, rest) = directory.strip_prefix(REPOSITORIES)?.split_once('/')?;
         let repository: u64 = name.strip_prefix('r')?.parse().ok()?;
         let images = self.images_of(repository);
@@ -135,6 +139,26 @@ impl GeneratedBucket {
             (format!("{of}sha256/{}/link", self.hex(blob)), 71)
         };
         Some(Keys { count, key: Box::new(key) })
+    }
+
+    /// The key of one of all links: of each repository those of its layers, and then those of its
+    /// manifests.
+    fn link(&self, link: u64) -> (String, u64) {
+        let State { repositories, images, .. } = *self.0;
+        let (few, larger) = (images / repositories, images % repositories);
+        let image = link / (1 + LAYERS);
+        let repository = match image.checked_sub(larger * (few + 1)) {
+            None => image / (few + 1),
+            Some(rest) => larger + rest / few,
+        };
+        let before = repository * few + repository.min(larger);
+        let (link, layers) = (link - before * (1 + LAYERS), self.images_of(repository) * LAYERS);
+        let (directory, link) = match link.checked_sub(layers) {
+            None => ("_layers", link),
+            Some(link) => ("_manifests/revisions", link),
+        };
+        let of = self.directory(&format!("{REPOSITORIES}r{repository:07}/{directory}/"));
+        of.map(|of| (of.key)(link)).unwrap_or_default()
     }
 
     /// Directories right below this one, if it is one of a generated repository or the one
