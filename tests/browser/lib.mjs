@@ -50,6 +50,7 @@ export async function open(browser, options = {}) {
     }).observe({ type: 'layout-shift', buffered: true });
   });
   const page = await context.newPage();
+  // Over an object store, a view may take as long as its budget, and more under load.
   page.setDefaultTimeout(60_000);
   const seen = { errors: [], requests: [], bytes: 0 };
   page.on('console', (message) => {

@@ -162,11 +162,7 @@ impl From<Descriptor> for Entry {
 impl Entry {
     /// As a line: the time without what is less than a second, so that the columns are straight.
     fn line(&self) -> String {
-        let time = self.time.as_deref().unwrap_or("-");
-        let time = match time.split_once('.') {
-            Some((whole, _)) if time.ends_with('Z') => format!("{whole}Z"),
-            _ => time.to_owned(),
-        };
+        let time = print::time(self.time.as_deref());
         let size = self.size.map_or_else(print::unknown, |size| size.to_string());
         let kind = self.media_type.as_deref().unwrap_or("gone");
         let event = match self.event.as_str() {

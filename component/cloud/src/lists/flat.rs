@@ -6,7 +6,7 @@
 //! before its place, are looked up one by one.
 
 use super::CONCURRENT_LOOKUPS;
-use super::page::{ListQuery, start_of};
+use super::page::{ListQuery, late_names, start_of};
 use super::repositories::RESERVED;
 use crate::error::Error;
 use crate::objects::Objects;
@@ -93,31 +93,22 @@ impl Objects {
     }
 }
 
+/// What is between a repository's name and its own directories.
+const OWN: &str = "/_";
+
 /// The directory of a key in which the registry's own directories are, and which of them it is in.
 fn split(key: &str) -> (&str, Option<&str>) {
     if key.starts_with(RESERVED) {
         return ("", None);
     }
-    let Some(at) = key.find(&format!("/{RESERVED}")) else { return (key, None) };
+    let Some(at) = key.find(OWN) else { return (key, None) };
     let (name, rest) = key.split_at(at);
     (name, rest.split('/').nth(1))
 }
 
-/// The names that come before `name`, but whose own directories come after it in the order of keys.
-fn late_names(name: &str) -> impl Iterator<Item = &str> {
-    let bytes = name.as_bytes();
-    let is_before_slash = |at: usize| match bytes.get(at) {
-        // What is in `_manifests/` comes after a directory of digits.
-        Some(b'/') => bytes.get(at + 1).is_some_and(|next| *next < b'_'),
-        Some(byte) => *byte < b'/',
-        None => false,
-    };
-    (0..name.len()).filter(move |at| is_before_slash(*at)).filter_map(|at| name.get(..at))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{late_names, split};
+    use super::split;
 
     #[test]
     fn keys_are_of_repositories() {
@@ -125,13 +116,5 @@ mod tests {
         assert_eq!(split("a/_uploads/1/_manifests/x"), ("a", Some("_uploads")));
         assert_eq!(split("a_b/c"), ("a_b/c", None));
         assert_eq!(split("_manifests/x"), ("", None));
-    }
-
-    #[test]
-    fn names_whose_keys_come_later() {
-        let of = |name| late_names(name).collect::<Vec<_>>();
-        assert_eq!(of("team-x/a.b"), ["team", "team-x/a"]);
-        assert_eq!(of("team/0/app"), ["team"]);
-        assert_eq!(of("team/app"), [] as [&str; 0]);
     }
 }

@@ -114,13 +114,18 @@ pub(super) fn start_of(text: &str) -> &str {
 }
 
 /// The names that come before `name` in the order of names, but after it in the
-/// order of keys, because a slash follows there: `a` for `a-b` and `a.b`.
+/// order of keys, because a slash follows there: `a` for `a-b` and `a.b`. So does `a` for `a/0`, as
+/// what makes `a` a repository is in `a/_manifests`.
 ///
 /// Of all names that a list in the order of keys has not reached yet, only these
 /// belong before its last one: between `a-b/` and `a/`, all keys begin with `a`.
 pub(super) fn late_names(name: &str) -> impl Iterator<Item = &str> {
-    let before_slash = |&(_, byte): &(usize, u8)| byte < b'/';
-    name.bytes().enumerate().filter(before_slash).filter_map(|(at, _)| name.get(..at))
+    let bytes = name.as_bytes();
+    let comes_first = move |&(at, byte): &(usize, u8)| match byte {
+        b'/' => bytes.get(at + 1).is_some_and(|next| *next < b'_'),
+        byte => byte < b'/',
+    };
+    name.bytes().enumerate().filter(comes_first).filter_map(|(at, _)| name.get(..at))
 }
 
 #[cfg(test)]
@@ -146,5 +151,8 @@ mod tests {
         let of = |name| late_names(name).collect::<Vec<_>>();
         assert_eq!(of("1.2-rc.3_x"), ["1", "1.2", "1.2-rc"]);
         assert_eq!(of("plain0"), [] as [&str; 0]);
+        assert_eq!(of("team-x/a.b"), ["team", "team-x/a"]);
+        assert_eq!(of("team/0/app"), ["team"]);
+        assert_eq!(of("team/app"), [] as [&str; 0]);
     }
 }

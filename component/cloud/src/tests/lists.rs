@@ -185,6 +185,6 @@ async fn large_repositories_take_a_request_for_each_and_few_besides() {
     fill(&bucket, keys).await;
     for (after, first) in [(None, "team/app-000"), (Some("team/app-149"), "team/app-150")] {
         let requests = requests_of_a_page(&bucket, after, first).await;
-        assert!(requests <= 50 + 30, "{requests}");
+        assert!(requests <= 50 + 20, "{requests}");
     }
 }

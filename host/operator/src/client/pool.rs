@@ -94,22 +94,22 @@ impl Pool {
                 response = &mut response => break response,
                 () = sleep_until(due) => {
                     if progress.last() + limit <= Instant::now() {
-                        let passes = self.has_answered.load(Relaxed);
-                        return Err(Unanswered { problem: no_answer(limit), passes });
+                        return Err(self.unreached(no_answer(limit)));
                     }
                 }
             }
         };
         let response = response.map_err(|error| match std::error::Error::source(&error) {
             // That it is the connection is said by its own words.
-            Some(cause) if error.is_connect() => {
-                let passes = self.has_answered.load(Relaxed);
-                Unanswered { problem: cause.to_string(), passes }
-            }
+            Some(cause) if error.is_connect() => self.unreached(cause.to_string()),
             _ => Unanswered { problem: reason(&error), passes: true },
         })?;
         self.has_answered.store(true, Relaxed);
         Ok(response.map(|body| Timed { body, limit, sleep: None }.boxed_unsync()))
+    }
+
+    fn unreached(&self, problem: String) -> Unanswered {
+        Unanswered { problem, passes: self.has_answered.load(Relaxed) }
     }
 }
 
