@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tokio::task::JoinSet;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -19,6 +20,12 @@ const LAYER: Content = Content { seed: 5, size: 3 * 1024 * 1024 + 77 };
 
 /// Clients that pull at once.
 const CLIENTS: usize = 200;
+
+/// Clients that read parts at once, how many each, of how many bytes, and how far apart.
+const READERS: u64 = 16;
+const PARTS: u64 = 50;
+const PART: u64 = 60_001;
+const STEP: u64 = 3677;
 
 /// Resident memory that the host may use meanwhile, in bytes: far less than what they pull.
 const MEMORY_LIMIT: u64 = 200 * 1024 * 1024;
@@ -262,6 +269,36 @@ async fn many_clients_pull_from_one_archive() {
         }
         let memory = host.peak_memory().unwrap_or_default();
         assert!(memory < MEMORY_LIMIT, "{memory} bytes of memory");
+    })
+    .await;
+}
+
+/// Parts that are too short to be handed over to a connection are read from the file that all
+/// requests share.
+#[tokio::test]
+async fn many_clients_read_parts_of_one_archive() {
+    within(TEST_LIMIT, async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("alpine.tar");
+        archive(&path, "docker.io/library/alpine:3.20");
+        let host = Registry::serve(serve(&[path])).unwrap();
+        let line = format!("GET /v2/alpine/blobs/{}", LAYER.digest());
+        let mut clients = JoinSet::new();
+        for client in 0..READERS {
+            let (address, line) = (host.address.clone(), line.clone());
+            clients.spawn(async move {
+                let mut connection = Client::connect(&address).await;
+                for part in 0..PARTS {
+                    let start = (client * PARTS + part) * STEP;
+                    let range = format!("bytes={start}-{}", start + PART - 1);
+                    let request = build(&line).header(header::RANGE, range);
+                    let body = connection.ask(request, Upload::empty(), 206).await.into_body();
+                    let bytes = body.collect().await.unwrap().to_bytes();
+                    assert!(bytes == LAYER.part(start..start + PART), "from {start}");
+                }
+            });
+        }
+        clients.join_all().await;
     })
     .await;
 }

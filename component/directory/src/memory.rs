@@ -81,19 +81,41 @@ pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
     })
 }
 
-/// Reads `length` bytes of a file from `offset` on; fewer if it ends before.
+/// Reads `length` bytes of a file from `offset` on; fewer if it ends before. Threads may read the
+/// same file at once.
 ///
 /// # Errors
 /// When they cannot be read.
-pub fn read_at(mut file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    if only_memory() {
-        return if length > READ_LIMIT {
-            Err(would_wait())
-        } else {
-            kernel::read_at(file, offset, length)
-        };
+pub fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    match only_memory() {
+        false => positioned(file, offset, length),
+        true if length > READ_LIMIT => Err(would_wait()),
+        true => kernel::read_at(file, offset, length),
     }
+}
+
+/// Leaves the position of the file alone, which all who share the file would share.
+#[cfg(unix)]
+fn positioned(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt as _;
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// In a component, one thread reads, and nothing else happens between the two calls.
+#[cfg(not(unix))]
+fn positioned(mut file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    use std::io::{Read as _, Seek as _, SeekFrom};
     let mut bytes = Vec::with_capacity(length);
     file.seek(SeekFrom::Start(offset))?;
     file.take(length as u64).read_to_end(&mut bytes)?;

@@ -1,4 +1,4 @@
-use super::{READ_LIMIT, only, only_memory};
+use super::{READ_LIMIT, only, only_memory, read_at};
 use crate::synced::number;
 use crate::{Directory, files};
 use roadstead_bridge::storage::{Operation, Reply};
@@ -6,7 +6,8 @@ use roadstead_oci::{Algorithm, Digest, MediaType, Reference, RepositoryName, Tag
 use roadstead_storage::{Key, PushedManifest, StorageError, UploadSession};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
-use std::thread::sleep;
+use std::io::Write as _;
+use std::thread::{scope, sleep};
 use std::time::Duration;
 
 fn digest(bytes: &[u8]) -> Digest {
@@ -132,6 +133,27 @@ fn bytes_that_are_not_in_memory_are_not_waited_for() {
         }
         assert_eq!(carry_out(&directory, &operation), expected);
     }
+}
+
+/// Threads that read one file at once get the bytes they ask for, and fewer at its end.
+#[test]
+fn threads_share_a_file() {
+    let mut file = tempfile::tempfile().unwrap();
+    let bytes: Vec<u8> = (0..251).cycle().take(10_000).collect();
+    file.write_all(&bytes).unwrap();
+    scope(|threads| {
+        for thread in 0..4 {
+            let (file, bytes) = (&file, &bytes);
+            threads.spawn(move || {
+                for turn in 0..5000 {
+                    let start = (thread * 2503 + turn * 7) % bytes.len();
+                    let end = bytes.len().min(start + 100);
+                    let read = read_at(file, start as u64, 100).unwrap();
+                    assert!(read == bytes[start..end], "{start}: {read:?}");
+                }
+            });
+        }
+    });
 }
 
 /// Nothing is written, listed, synced or waited for.
