@@ -1,11 +1,13 @@
 //! Writes the volumes of a plan. An interrupted export goes on where it was: what is in a
 //! file is compared with the plan, and kept as far as it agrees.
 
+mod ahead;
 mod check;
 mod layout;
 
 use crate::progress::Progress;
 use crate::source::{Reading, Source};
+use ahead::Ahead;
 use bytes::Bytes;
 use check::Agreement;
 use futures::StreamExt as _;
@@ -122,9 +124,10 @@ impl<R: Registry> Writing<'_, R> {
         let opened = open().map_err(|error| failed(&partial, &error));
         let (file, Agreement { members, bytes }) = opened?;
         self.progress.add(bytes);
+        let file = Ahead::new(file).map_err(|error| failed(&partial, &error))?;
         let file = self.members(volume, members, file).await?;
         let finish = || {
-            file.sync_all()?;
+            file.end()?;
             std::fs::rename(&partial, path)?;
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
